@@ -1,0 +1,1 @@
+"""A reference trainer for masked diffusion language models."""
