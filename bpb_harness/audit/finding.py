@@ -1,0 +1,117 @@
+"""What an audit finds: one `Finding` a fact, under a stable code of the registry `CODES`.
+
+Codes never change their meaning and are never used again for another one:
+
+    BPB1xx  bytes: the denominator
+    BPB2xx  bound and estimator: the numerator
+    BPB3xx  sampling, coverage, errors
+    BPB4xx  a record contradicts itself
+    BPB5xx  artifact and rules of the contest
+    BPB9xx  reading: what was broken in the files
+
+A check makes its findings with `Rule.finding`, so that a code's severity is written down once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+
+
+class Severity(StrEnum):
+    """What a finding does to the verdict."""
+
+    REFUTES = "error"  # it changes the number or voids it
+    WARNS = "warning"  # the number cannot be trusted, or cannot be checked, because of it
+    INFORMS = "info"  # a fact that a reader wants to know
+    CONFIRMS = "support"  # positive evidence that the number is right
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact about a claim.
+
+    Attributes:
+        code: a key of `CODES`.
+        severity: what it does to the verdict; `Rule.finding` takes it from the registry.
+        message: one sentence or two, as a reviewer would write it.
+        evidence: file, line and numbers; values that json.dumps takes.
+        factor: multiply the claimed bits per byte by this to correct it; None where the finding gives no factor.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+    factor: float | None = None
+
+    def to_dict(self) -> dict[str, Json]:
+        """The finding with the stable keys of the JSON output."""
+        row: dict[str, Json] = {
+            "code": self.code,
+            "severity": self.severity.value,
+            "message": self.message,
+            "evidence": dict(self.evidence),
+        }
+        if self.factor is not None:
+            row["factor"] = self.factor
+        return row
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a code means, for everybody and for ever.
+
+    Attributes:
+        code: `BPB` and three digits.
+        name: a short slug, as a linter prints it.
+        severity: the severity of its findings unless a check says otherwise.
+        summary: one sentence for the table in docs/audit.md.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    summary: str
+
+    def finding(
+        self,
+        message: str,
+        *,
+        factor: float | None = None,
+        severity: Severity | None = None,
+        **evidence: Json,
+    ) -> Finding:
+        """A finding of this rule.
+
+        Args:
+            message: what was found, as a reviewer would write it.
+            factor: multiply the claimed score by this to correct it.
+            severity: where this case weighs more or less than the rule usually does.
+            **evidence: file, line, numbers.
+        """
+        return Finding(self.code, severity or self.severity, message, evidence, factor)
+
+
+CODES: dict[str, Rule] = {}
+
+
+def register(code: str, name: str, severity: Severity, summary: str) -> Rule:
+    """Enter a rule into `CODES`, once, when its module is imported.
+
+    Returns:
+        The rule, to be kept as a module constant: `STRAY_CONSTANT = register("BPB110", ...)`.
+    """
+    assert code not in CODES, f"{code} is taken by {CODES[code].name}"
+    assert all(rule.name != name for rule in CODES.values()), f"{name} is taken"
+    rule = Rule(code, name, severity, summary)
+    CODES[code] = rule
+    return rule
+
+
+def refuting(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings that change the number or void it."""
+    return [found for found in findings if found.severity is Severity.REFUTES]
