@@ -84,5 +84,7 @@ class CodeLength:
     def _positive(self, name: str) -> int:
         count: int = getattr(self, name)
         if count == 0:
-            raise NumericsError(f"a rate per {name.removeprefix('num_')[:-1]}", seen=f"{name} = 0", expected="1 or more")
+            raise NumericsError(
+                f"a rate per {name.removeprefix('num_')[:-1]}", seen=f"{name} = 0", expected="1 or more"
+            )
         return count

@@ -1,0 +1,136 @@
+"""What a network is to the harness, and the one place where it is called.
+
+A network hands over logits, nothing else. The harness removes the mask column, normalises in float32 or better, carries
+visible tokens over and gathers the targets (the SUBS parameterization of MDLM, arXiv 2406.07524, section 3.2.3), so
+that no adapter can win bits with probabilities that do not sum to one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from bpb_harness.errors import NumericsError
+from bpb_harness.schedule import NoiseLevel
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A masked-diffusion network: from a partly masked window to logits over the clean tokens.
+
+    Attributes:
+        vocab_size: V; clean tokens are the ids 0 .. V - 1, except ``mask_token_id`` where that lies inside.
+        mask_token_id: the absorbing state; never a clean token.
+        context_length: the longest window it takes.
+        time_conditioned: False if the logits do not depend on the noise level.
+    """
+
+    vocab_size: int
+    mask_token_id: int
+    context_length: int
+    time_conditioned: bool
+
+    def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map (B, L) int64 tokens at a noise level of (B,) to (B, L, W) logits, W >= V."""
+        ...
+
+
+@runtime_checkable
+class CausalLM(Protocol):
+    """An autoregressive network: position i sees tokens up to i and predicts token i + 1."""
+
+    vocab_size: int
+    context_length: int
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Map (B, L) int64 tokens to (B, L, W) logits, W >= V."""
+        ...
+
+
+def num_clean_tokens(denoiser: Denoiser) -> int:
+    """How many ids a clean token may have: V, or V - 1 where the mask id lies inside the vocabulary."""
+    return denoiser.vocab_size - (0 <= denoiser.mask_token_id < denoiser.vocab_size)
+
+
+def clean_log_probs(logits: Tensor, *, vocab_size: int, mask_token_id: int) -> Tensor:
+    """Normalise logits over the clean tokens.
+
+    Args:
+        logits: (..., W) with W >= vocab_size, any floating type.
+        vocab_size: V; columns from V on are padding and get no mass.
+        mask_token_id: gets no mass (zero masking probability).
+
+    Returns:
+        (..., V) log-probabilities in float32, or float64 for float64 logits; -inf at the mask.
+    """
+    if logits.shape[-1] < vocab_size:
+        raise NumericsError(
+            "logits are too narrow", seen=f"{logits.shape[-1]} columns", expected=f"{vocab_size} or more"
+        )
+    wide = logits[..., :vocab_size]
+    wide = wide if wide.dtype == torch.float64 else wide.float()
+    if 0 <= mask_token_id < vocab_size:
+        wide = wide.clone()
+        wide[..., mask_token_id] = -torch.inf
+    return torch.log_softmax(wide, dim=-1)
+
+
+def subs_log_probs(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
+    """Log-probabilities of the clean window given a partly masked one, (B, L, V).
+
+    Visible positions are carried over: log-probability 0 at their token and -inf elsewhere.
+    """
+    log_probs = clean_log_probs(
+        denoiser.logits(xt, level), vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id
+    )
+    visible = xt != denoiser.mask_token_id
+    carried = torch.full_like(log_probs, -torch.inf)
+    carried.scatter_(-1, xt.clamp(max=denoiser.vocab_size - 1).unsqueeze(-1), 0.0)
+    return torch.where(visible.unsqueeze(-1), carried, log_probs)
+
+
+def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
+    """Negative log-likelihood of every masked token, in nats; 0 at visible ones.
+
+    Args:
+        denoiser: the network.
+        x0: clean tokens, (B, L) int64.
+        masked: which positions the network does not see, (B, L) bool.
+        level: noise level of each row, (B,).
+
+    Returns:
+        (B, L) float64. NaN or infinite where the network is: callers check their sums with :func:`require_finite`.
+    """
+    xt = torch.where(masked, denoiser.mask_token_id, x0)
+    logits = denoiser.logits(xt, level)
+    log_probs = clean_log_probs(logits[masked], vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id)
+    target_nll = -log_probs.gather(-1, x0[masked].unsqueeze(-1)).squeeze(-1)
+    # Dense, so that sums over a row run in a fixed order: an atomic scatter-add on a GPU does not.
+    nll = torch.zeros(masked.shape, dtype=torch.float64, device=masked.device)
+    nll[masked] = target_nll.double()
+    return nll
+
+
+def masked_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
+    """C(x, M; t), the sum over masked positions of -log p(x_i | visible tokens; t), in nats, (B,) float64."""
+    return masked_token_nll(denoiser, x0, masked, level).sum(dim=-1)
+
+
+def require_finite(nats: Tensor, *, what: str) -> Tensor:
+    """Pass ``nats`` through unless a value is NaN or infinite.
+
+    Raises:
+        NumericsError: naming the first offending row.
+    """
+    bad = ~torch.isfinite(nats)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0, 0])
+        raise NumericsError(
+            what,
+            seen=f"{float(nats[row])} nats in row {row} ({int(bad.sum())} of {nats.numel()} rows)",
+            expected="finite numbers",
+            hint="the network's logits hold NaN or infinity, or give a token of the text no mass at all",
+        )
+    return nats
