@@ -1,1 +1,13 @@
-"""estimators"""
+"""Estimators: one file for each ``--method``.
+
+A *bound* (``discrete``, ``mc``) says at which mask rates a window is looked at and what each look weighs; the harness
+draws the masks and calls the network. A *window score* (``exact``, ``chain``, ``ar``) computes the nats of whole
+windows itself, without sampling error.
+"""
+
+from bpb_harness.estimators.bound import Bound, prior_nats
+from bpb_harness.estimators.discrete import DiscreteBound
+from bpb_harness.estimators.exact import ExactBound
+from bpb_harness.estimators.mc import ContinuousBound
+
+__all__ = ["Bound", "ContinuousBound", "DiscreteBound", "ExactBound", "prior_nats"]

@@ -1,0 +1,167 @@
+"""Which tokens are masked: random streams, size-biased masks, and the stratified design over a corpus.
+
+Everything random is a pure function of (seed, pass, window, sample): it does not depend on the batch, the device or the
+number of processes, and any window's masks can be made again alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpb_harness.errors import UsageError
+from bpb_harness.schedule import NoiseLevel
+
+
+class _Purpose(IntEnum):
+    """Keeps streams of different use apart. Part of what a seed means: never renumber."""
+
+    SHIFT = 1
+    JITTER = 2
+    MASK = 3
+    ORDER = 4
+
+
+@final
+@dataclass(frozen=True)
+class RandomStreams:
+    """Counter-based random numbers, keyed by (seed, pass) and addressed by (window, sample).
+
+    Only ``random_raw`` of NumPy's Philox is used: bit generators are frozen by NumPy's compatibility policy, the
+    methods of ``Generator`` are not.
+
+    Attributes:
+        seed: 0 .. 2^64 - 1.
+        pass_index: which repetition of the whole design; passes are independent.
+
+    Raises:
+        UsageError: if the seed is out of range.
+    """
+
+    seed: int
+    pass_index: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 1 << 64:
+            raise UsageError("seed", seen=self.seed, expected="0 .. 2^64 - 1", hint="pass --seed 0")
+        assert 0 <= self.pass_index < 1 << 32
+
+    def _raw(self, purpose: _Purpose, window: int, sample: int, size: int) -> npt.NDArray[np.uint64]:
+        key = np.array([self.seed, (self.pass_index << 8) | purpose], dtype=np.uint64)
+        # The lowest word of the counter is the one that Philox increments while it generates.
+        counter = np.array([0, window, sample, 0], dtype=np.uint64)
+        return np.asarray(np.random.Philox(key=key, counter=counter).random_raw(size), dtype=np.uint64)
+
+    def design_shift(self, num_windows: int) -> int:
+        """The random cyclic shift of a design's ranks, 0 .. num_windows - 1."""
+        return int(_unit(self._raw(_Purpose.SHIFT, 0, 0, 1))[0] * num_windows)
+
+    def jitter(self, window: int) -> float:
+        """The position of a window inside its stratum, in (0, 1], never 0."""
+        return float(_unit(self._raw(_Purpose.JITTER, window, 0, 1))[0]) + 2.0**-54
+
+    def mask_noise(self, window: int, sample: int, length: int) -> tuple[int, npt.NDArray[np.float64]]:
+        """Forced target position and per-position noise of one draw.
+
+        Returns:
+            The target, uniform on 0 .. length - 1, and (length,) float64 noise, uniform on [0, 1). A position is masked
+            at rate u if its noise is below u, so masks at increasing rates are nested.
+        """
+        uniform = _unit(self._raw(_Purpose.MASK, window, sample, length + 1))
+        return int(uniform[0] * length), uniform[1:]
+
+    def order(self, window: int, sample: int, length: int) -> npt.NDArray[np.int64]:
+        """A uniformly random order of 0 .. length - 1."""
+        raw = self._raw(_Purpose.ORDER, window, sample, length)
+        return np.argsort(raw, kind="stable")
+
+
+def _unit(raw: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """Uniform float64 on [0, 1) with 53 random bits."""
+    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def size_biased_masks(noise: Tensor, target: Tensor, level: NoiseLevel) -> Tensor:
+    """Masks in which one uniformly drawn position is masked and every other one with probability u.
+
+    E[C / u] over Bernoulli(u) masks equals L E[C / |M|] over these (MATHS.md, equation 7), and C / |M| is bounded where
+    C / u is not.
+
+    Args:
+        noise: uniform on [0, 1), (B, L) float64.
+        target: the forced position of each row, (B,) int64.
+        level: noise level of each row, (B,); its ``move_chance`` is u.
+
+    Returns:
+        (B, L) bool.
+    """
+    masked = noise < level.move_chance.unsqueeze(-1)
+    return masked.scatter(1, target.unsqueeze(-1), True)
+
+
+def van_der_corput_ranks(count: int) -> npt.NDArray[np.int64]:
+    """Ranks of the first ``count`` points of the base-2 van der Corput sequence: a permutation of 0 .. count - 1."""
+    index = np.arange(count, dtype=np.uint64)
+    mirrored = np.zeros(count, dtype=np.uint64)
+    for bit in range(max(count - 1, 1).bit_length()):
+        mirrored |= ((index >> np.uint64(bit)) & np.uint64(1)) << np.uint64(63 - bit)
+    ranks = np.empty(count, dtype=np.int64)
+    ranks[np.argsort(mirrored, kind="stable")] = np.arange(count)
+    return ranks
+
+
+@final
+class StratifiedDesign:
+    """Where in (0, 1) each draw of each window looks: v[w, j] = (j + (pi(w) + e_w) / N) / K.
+
+    A window's K draws are systematic, and all N K draws together are one stratified sample of (0, 1). pi gives the
+    strata out in the order of the windows' difficulty, by the ranks of a van der Corput sequence under one random
+    cyclic shift: windows of like difficulty are spread evenly over the mask rates. The shift makes pi(w) uniform, so
+    that each draw is uniform on its K-th of (0, 1): unbiased for every order and every N.
+
+    Args:
+        streams: source of the shift and the jitter.
+        difficulty: (N,) any numbers; windows are ordered by them, ties by index.
+        num_samples: K, draws a window.
+        first_window: index in the corpus of the first of the N windows.
+
+    Raises:
+        UsageError: if K is below 1.
+    """
+
+    def __init__(
+        self, streams: RandomStreams, difficulty: npt.NDArray[np.generic], num_samples: int, first_window: int = 0
+    ) -> None:
+        if num_samples < 1:
+            raise UsageError("number of samples K", seen=num_samples, expected="1 or more", hint="pass --samples 2")
+        self._streams, self.num_samples, self._first = streams, num_samples, first_window
+        count = len(difficulty)
+        self._stratum = np.empty(count, dtype=np.int64)
+        if count:
+            ranks = (van_der_corput_ranks(count) + streams.design_shift(count)) % count
+            self._stratum[np.argsort(difficulty, kind="stable")] = ranks
+
+    def __len__(self) -> int:
+        return len(self._stratum)
+
+    def positions(self, window: int) -> npt.NDArray[np.float64]:
+        """Position v of each of a window's draws, (K,) float64 in (0, 1]; ``window`` counts from 0 to N - 1."""
+        inside = (self._stratum[window] + self._streams.jitter(self._first + window)) / len(self)
+        return np.asarray((np.arange(self.num_samples) + inside) / self.num_samples, dtype=np.float64)
+
+
+def stack_mask_noise(
+    streams: RandomStreams, windows: npt.NDArray[np.int64], samples: npt.NDArray[np.int64], length: int
+) -> tuple[Tensor, Tensor]:
+    """Noise (B, L) float64 and targets (B,) int64 of many draws of windows of one length."""
+    noise = np.empty((len(windows), length), dtype=np.float64)
+    target = np.empty(len(windows), dtype=np.int64)
+    for row, (window, sample) in enumerate(zip(windows, samples, strict=True)):
+        target[row], noise[row] = streams.mask_noise(int(window), int(sample), length)
+    return torch.from_numpy(noise), torch.from_numpy(target)

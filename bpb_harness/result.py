@@ -1,0 +1,260 @@
+"""What a score is: numbers that cannot be told apart from the settings that made them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self, final
+
+from bpb_harness.errors import UsageError
+from bpb_harness.units import CodeLength
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="
+RELATIONS = {EXACT: "an exact code length", UPPER_BOUND: "a bound", ESTIMATED_BOUND: "an unbiased estimate of a bound"}
+
+
+def _entry(key: str, default: str | None = None) -> Any:
+    """A field of the signature: its key in the text, and the value that goes without saying."""
+    return field(default=default, metadata={"key": key})
+
+
+@final
+@dataclass(frozen=True)
+class Signature:
+    """Everything that a score depends on, in one line of text; ``Signature.parse(str(s)) == s``.
+
+    Values are text without ``|``. Fields that are None, or at the value that goes without saying, are not printed.
+    """
+
+    method: str | None = _entry("method")
+    num_steps: str | None = _entry("T")
+    schedule: str | None = _entry("sched")
+    num_samples: str | None = _entry("K")
+    passes: str | None = _entry("passes")
+    order: str | None = _entry("order")
+    stride: str | None = _entry("stride")
+    byte_rule: str | None = _entry("bytes")
+    data: str | None = _entry("data")
+    tokenizer: str | None = _entry("tok")
+    context_length: str | None = _entry("ctx")
+    tail: str | None = _entry("tail", "score")
+    model: str | None = _entry("model")
+    adapter: str | None = _entry("adapter", "reference")
+    contract: str | None = _entry("contract", "checked")
+    dtype: str | None = _entry("dtype")
+    seed: str | None = _entry("seed")
+    version: str | None = _entry("version")
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value is not None and (not value or not re.fullmatch(r"[^|\s]+", value)):
+                raise UsageError(f"signature field {entry.metadata['key']}", seen=repr(value), expected="no | or space")
+
+    def __str__(self) -> str:
+        parts = ["bpb"]
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value is not None and value != entry.default:
+                parts.append(f"{entry.metadata['key']}:{value}")
+        return "|".join(parts)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a signature back; anything after the first white space (the score itself) is ignored.
+
+        Raises:
+            UsageError: if it does not start with ``bpb|`` or has an unknown or repeated field.
+        """
+        parts = text.strip().split()[0].split("|") if text.strip() else [""]
+        if parts[0] != "bpb":
+            raise UsageError("signature", seen=repr(text[:60]), expected="a line that starts with bpb|")
+        names = {entry.metadata["key"]: entry.name for entry in fields(cls)}
+        values: dict[str, str] = {}
+        for part in parts[1:]:
+            key, colon, value = part.partition(":")
+            if not colon or key not in names or names[key] in values:
+                raise UsageError(
+                    "signature field", seen=repr(part), expected=f"each of {', '.join(names)} at most once"
+                )
+            values[names[key]] = value
+        return cls(**values)
+
+
+@final
+@dataclass(frozen=True)
+class Remark:
+    """Something that a reader of the score should know; ``code`` is stable."""
+
+    code: str
+    message: str
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """Both bounds on the same windows, with the same v, target and noise in each draw.
+
+    Attributes:
+        discrete: bits per byte of the T-step bound.
+        mc: bits per byte of the continuous bound.
+        gap_bits_per_byte: discrete minus mc.
+        gap_stderr: standard error of the gap, from the coupled draws.
+        predicted_gap_bits_per_byte: what the measured f(u) implies: (f(u_max) - f(0)) u_max / (2 T) for a uniform grid.
+        predicted_gap_stderr: its standard error.
+        consistent: whether the two gaps agree within ``threshold`` standard errors.
+        threshold: how many.
+        t_curve: bits per byte of the T-step bound that f implies, by T; the last row is T = infinity.
+        f_curve: mean masked cross-entropy in bits per token, by mask rate.
+    """
+
+    discrete: float
+    mc: float
+    gap_bits_per_byte: float
+    gap_stderr: float
+    predicted_gap_bits_per_byte: float
+    predicted_gap_stderr: float
+    consistent: bool
+    threshold: float
+    t_curve: tuple[tuple[float, float], ...]
+    f_curve: tuple[tuple[float, float, float], ...]
+
+    def sentence(self) -> str:
+        """The verdict in plain words."""
+        gap = f"the gap between the bounds is {self.gap_bits_per_byte:+.4f} (se {self.gap_stderr:.4f}) bits per byte"
+        law = f"{self.predicted_gap_bits_per_byte:+.4f} (se {self.predicted_gap_stderr:.4f}) follows from f(u)"
+        verdict = (
+            "the two bounds are consistent with each other"
+            if self.consistent
+            else "the two bounds are NOT consistent: one of them, or the network's conditioning, is wrong"
+        )
+        return f"{gap}; {law}; {verdict}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; T = infinity is written as null."""
+        plain = asdict(self)
+        plain["t_curve"] = [
+            {"steps": None if steps == float("inf") else int(steps), "bits_per_byte": value}
+            for steps, value in self.t_curve
+        ]
+        plain["f_curve"] = [
+            {"move_chance": rate, "bits_per_token": value, "stderr": error} for rate, value, error in self.f_curve
+        ]
+        return plain
+
+
+@final
+@dataclass(frozen=True)
+class SourceFloor:
+    """What the text costs under the very source that produced it, where that is known.
+
+    Attributes:
+        description: which source.
+        entropy_bits_per_byte: its entropy rate.
+        code_length_bits_per_byte: its own code length of the whole text that is scored from.
+    """
+
+    description: str
+    entropy_bits_per_byte: float
+    code_length_bits_per_byte: float
+
+
+@final
+@dataclass(frozen=True)
+class BpbResult:
+    """A bits-per-byte score.
+
+    Attributes:
+        length: total nats, tokens, bytes and windows.
+        relation: ``=`` an exact code length, ``<=`` a bound, ``~<=`` an unbiased estimate of a bound.
+        terms_nats: prior, diffusion and reconstruction; for code lengths that have no terms, empty.
+        mc_stderr: standard error of the bound from the sampling of masks, in bits per byte; 0 where none is drawn.
+        corpus_stderr: standard error, in bits per byte, over the choice of windows; None where it cannot be estimated.
+        ci95: 95 % interval of the bound on this corpus (``mc_stderr`` alone).
+        signature: the settings.
+        num_forward_tokens: tokens that went through the network.
+        seconds: wall clock of the scoring, without loading.
+        device: where it ran, in words.
+        remarks: what a reader should know.
+        comparison: with ``compare``, both bounds.
+        source: the floor, for text of a known source.
+        windows: one row a window, where it was asked for.
+    """
+
+    length: CodeLength
+    relation: str
+    terms_nats: Mapping[str, float]
+    mc_stderr: float
+    corpus_stderr: float | None
+    ci95: tuple[float, float]
+    signature: Signature
+    num_forward_tokens: int
+    seconds: float
+    device: str
+    remarks: tuple[Remark, ...] = ()
+    comparison: Comparison | None = None
+    source: SourceFloor | None = None
+    windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Total bits over total bytes."""
+        return self.length.bits_per_byte
+
+    @property
+    def bits_per_token(self) -> float:
+        """Total bits over total tokens."""
+        return self.length.bits_per_token
+
+    def __str__(self) -> str:
+        errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {self.mc_stderr:.4f}"]
+        errors += [] if self.corpus_stderr is None else [f"corpus se {self.corpus_stderr:.4f}"]
+        rate = f"{self.length.bytes_per_token:.3f} bytes/token"
+        size = f"{self.length.num_tokens:,} tokens, {self.length.num_bytes:,} bytes"
+        inside = "; ".join([", ".join(errors), rate, size] if errors else [rate, size])
+        return f"{self.signature} {self.relation} {self.bits_per_byte:.4f} ({inside})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values under the keys that ``--format json`` prints."""
+        plain: dict[str, Any] = {
+            "bits_per_byte": self.bits_per_byte,
+            "relation": self.relation,
+            "method": self.signature.method,
+            "mc_stderr": self.mc_stderr,
+            "corpus_stderr": self.corpus_stderr,
+            "ci95": list(self.ci95),
+            "bits_per_token": self.bits_per_token,
+            "bytes_per_token": self.length.bytes_per_token,
+            "num_tokens": self.length.num_tokens,
+            "num_bytes": self.length.num_bytes,
+            "num_windows": self.length.num_windows,
+            "nats": self.length.nats,
+            "terms_nats": dict(self.terms_nats),
+            "signature": str(self.signature),
+            "num_forward_tokens": self.num_forward_tokens,
+            "seconds": self.seconds,
+            "forward_tokens_per_second": self.num_forward_tokens / self.seconds if self.seconds > 0 else None,
+            "device": self.device,
+            "findings": [asdict(remark) for remark in self.remarks],
+        }
+        if self.source is not None:
+            plain["source"] = asdict(self.source)
+        if self.comparison is not None:
+            plain["comparison"] = self.comparison.to_dict()
+        return plain
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON text; NaN is never written."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row with the scalar entries of :meth:`to_dict`."""
+        import pandas as pd
+
+        flat = {key: value for key, value in self.to_dict().items() if not isinstance(value, dict | list)}
+        return pd.DataFrame([flat | {"ci95_low": self.ci95[0], "ci95_high": self.ci95[1]}])
