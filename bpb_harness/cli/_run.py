@@ -1,0 +1,85 @@
+"""How every command ends: one line on stderr and an exit code, never a traceback by surprise.
+
+Exit codes: 0 fine - 1 refuted, or an expectation missed - 2 bad input or usage - 3 unverifiable -
+4 a denoiser broke its contract - 70 a fault of this program - 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import typer
+import typer.main
+
+from bpb_harness.errors import HarnessError
+
+EXIT_INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
+EXIT_INTERRUPTED = 130
+TRACEBACK_VARIABLE = "BPB_TRACEBACK"
+
+
+def run(app: typer.Typer, prog_name: str | None = None) -> NoReturn:
+    """Run a command line to its end and leave the process.
+
+    A command says its exit code by `typer.Exit(code)` or by returning an int. `HarnessError` and usage errors become
+    one line on stderr; anything unexpected becomes one line that asks for a report, with the traceback before it if
+    BPB_TRACEBACK is set.
+
+    Args:
+        app: the command.
+        prog_name: the name in usage lines; None: the name that the process was started by.
+    """
+    name = prog_name or typer.main.get_command(app).name or "bpb"
+    try:
+        # standalone_mode=False: typer would print a panel of several lines and choose the exit code itself.
+        outcome = typer.main.get_command(app)(prog_name=prog_name, standalone_mode=False)
+        sys.stdout.flush()
+        code = outcome if isinstance(outcome, int) else 0
+        if code == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
+            _say(name, "interrupted")
+    except SystemExit:
+        raise
+    except BaseException as error:
+        code = _report(name, error)
+    sys.exit(code)
+
+
+def _report(name: str, error: BaseException) -> int:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exception(error)
+    if isinstance(error, HarnessError):
+        _say(name, str(error))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        _say(name, "interrupted")
+        return EXIT_INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # The reader of stdout went away (`| head`): no error; keep the interpreter from flushing into the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    # typer moved from click's exceptions to its own copy of them; both say these two things about a usage error.
+    format_message = getattr(error, "format_message", None)
+    if callable(format_message) and hasattr(error, "exit_code"):
+        _say(name, f"{format_message()}; see {_command_path(error, name)} --help")
+        return 2
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        _say(name, f"{where}{error.strerror or error}")
+        return 2
+    _say(
+        name,
+        f"internal error, {type(error).__name__}: {error}; this is a fault of bpb-harness, please report it "
+        f"with the traceback that {TRACEBACK_VARIABLE}=1 shows",
+    )
+    return EXIT_INTERNAL_ERROR
+
+
+def _command_path(error: BaseException, name: str) -> str:
+    return str(getattr(getattr(error, "ctx", None), "command_path", name))
+
+
+def _say(name: str, line: str) -> None:
+    sys.stderr.write(f"{name}: {' '.join(line.split())}\n")
