@@ -1,0 +1,34 @@
+"""What somebody else published about a score, read from the messy files that they published.
+
+    record.py         the record: Claim and its parts
+    folder.py         a folder or loose files -> one Claim
+    submission.py     submission.json in every shape
+    claim_file.py     our own claim file
+    log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
+    readme_reader.py  tables and prose of READMEs
+    tolerant_json.py  broken JSON, repaired where only one reading is possible
+    text_file.py      bounded reading of files in unknown encodings
+    printed.py        numbers with the digits that were printed
+    names.py          spellings of scores, losses and tokenizers; methods.py those of estimators
+
+Nothing here judges, and nothing here runs or imports what it reads.
+"""
+
+from bpb_harness.claim.folder import find_submissions, read_claim
+from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine, TableRow
+
+__all__ = [
+    "Claim",
+    "LogRecord",
+    "Note",
+    "NoteKind",
+    "Printed",
+    "Protocol",
+    "Readme",
+    "ScoreLine",
+    "Source",
+    "TableRow",
+    "find_submissions",
+    "read_claim",
+]

@@ -1,0 +1,175 @@
+"""Our own claim file: what is known about a score, written down by whoever looks at it.
+
+A JSON object with ``"format": "bpb-claim/1"``. Every other key is optional; an unknown key is an error, so
+that a misspelt fact is not silently left out of an audit. docs/audit.md describes the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
+from bpb_harness.claim.record import Claim, Protocol
+from bpb_harness.errors import ClaimError
+
+FORMAT = "bpb-claim/1"
+
+
+def is_claim_file(value: object) -> bool:
+    """Whether a parsed JSON value says that it is a claim file."""
+    return isinstance(value, Mapping) and str(value.get("format", "")).startswith("bpb-claim")
+
+
+def read_claim_file(value: Mapping[str, Any], file: str) -> Claim:
+    """A claim from a parsed claim file.
+
+    Args:
+        value: the parsed JSON object.
+        file: its name, for messages.
+
+    Raises:
+        ClaimError: for another format version, an unknown key, or a value of the wrong kind.
+    """
+    if value.get("format") != FORMAT:
+        raise ClaimError(f"{file}: format of the claim file", seen=repr(value.get("format"))[:60], expected=FORMAT)
+    read: dict[str, Any] = {}
+    for key, held in value.items():
+        if key in ("format", "note", "source"):
+            continue
+        reader = _KEYS.get(key)
+        if reader is None:
+            known = ", ".join(sorted(_KEYS))
+            raise ClaimError(f"{file}: unknown key", seen=repr(key)[:60], expected=f"one of {known}")
+        if held is not None:
+            read[key] = reader(held, Source(file, key=key))
+    protocol = Protocol(**{field.name: read[field.name] for field in fields(Protocol) if field.name in read})
+    score = read.get("claimed_bpb")
+    tokenizer = read.get("tokenizer")
+    return Claim(
+        name=read.get("name", file),
+        score=score,
+        claimed_in="claim file" if score else None,
+        nats_per_token=read.get("nats_per_token"),
+        same_estimator=read.get("same_estimator", True),
+        std=read.get("stderr"),
+        seeds=read.get("seeds", ()),
+        seed_scores=read.get("seed_bpb", {}),
+        other_scores=read.get("other_bpb", ()),
+        steps_table=read.get("steps_table", {}),
+        protocol=protocol,
+        tokenizer=tokenizer,
+        tokenizer_source=Source(file, key="tokenizer") if tokenizer else None,
+        dataset=read.get("dataset"),
+        artifact_bytes=read.get("artifact_bytes", ()),
+        says_unofficial=read.get("says_unofficial"),
+    )
+
+
+def _positive(held: object, source: Source) -> Printed:
+    number = None if isinstance(held, str) else from_json(held, source, source.key or "")
+    if number is None or number.value <= 0.0:
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="a number above 0")
+    return number
+
+
+def _fraction(held: object, source: Source) -> float:
+    return _positive(held, source).value
+
+
+def _count(held: object, source: Source) -> int:
+    number = None if isinstance(held, str) else count_from_json(held)
+    if number is None or number == 0:
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="a whole number above 0")
+    return number
+
+
+def _text(held: object, source: Source) -> str:
+    if not isinstance(held, str) or not held.strip():
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="text")
+    return held.strip()[:2000]
+
+
+def _flag(held: object, source: Source) -> bool:
+    if not isinstance(held, bool):
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="true or false")
+    return held
+
+
+def _range(held: object, source: Source) -> tuple[float, float]:
+    ends = [from_json(end, source) for end in held] if isinstance(held, list) else []
+    if len(ends) != 2 or ends[0] is None or ends[1] is None or not 0.0 <= ends[0].value <= ends[1].value <= 1.0:
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="[lowest, highest] in [0, 1]")
+    return ends[0].value, ends[1].value
+
+
+def _seeds(held: object, source: Source) -> tuple[str, ...]:
+    if not isinstance(held, list) or not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in held):
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="a list of whole numbers")
+    return tuple(str(seed) for seed in held)
+
+
+def _object(held: object, source: Source) -> Mapping[str, Any]:
+    if not isinstance(held, Mapping):
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="an object")
+    return held
+
+
+def _by_name(held: object, source: Source) -> dict[str, Printed]:
+    items = _object(held, source).items()
+    return {str(name): _positive(score, Source(source.file, key=f"{source.key}.{name}")) for name, score in items}
+
+
+def _by_seed(held: object, source: Source) -> dict[str, dict[str, Printed]]:
+    return {"val_bpb": _by_name(held, source)}
+
+
+def _by_steps(held: object, source: Source) -> dict[int, Printed]:
+    table = _by_name(held, source)
+    wrong = next((steps for steps in table if not steps.isascii() or not steps.isdigit() or int(steps[:9]) == 0), None)
+    if wrong is not None:
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(wrong)[:60], expected="numbers of steps as keys")
+    return {int(steps[:9]): score for steps, score in table.items()}
+
+
+def _others(held: object, source: Source) -> tuple[Printed, ...]:
+    return tuple(
+        Printed(score.value, score.decimals, score.source, name) for name, score in _by_name(held, source).items()
+    )
+
+
+def _sizes(held: object, source: Source) -> tuple[Printed, ...]:
+    sizes = held if isinstance(held, list) else [held]
+    return tuple(Printed(float(_count(size, source)), 0, source, "artifact_bytes") for size in sizes)
+
+
+_KEYS: dict[str, Callable[[Any, Source], Any]] = {
+    "name": _text,
+    "claimed_bpb": _positive,
+    "nats_per_token": _positive,
+    "same_estimator": _flag,
+    "stderr": _positive,
+    "seeds": _seeds,
+    "seed_bpb": _by_seed,
+    "other_bpb": _others,
+    "steps_table": _by_steps,
+    "tokenizer": _text,
+    "dataset": _text,
+    "artifact_bytes": _sizes,
+    "says_unofficial": _text,
+    "method": _text,
+    "num_steps": _count,
+    "num_samples": _count,
+    "schedule_eps": _fraction,
+    "u_range": _range,
+    "weight": _text,
+    "bytes_per_token": _positive,
+    "bytes_per_token_is_constant": _flag,
+    "unpaid_tokens": _text,
+    "num_windows": _count,
+    "context_length": _count,
+    "scored_tokens": _count,
+    "slice_text": _text,
+    "estimator_text": _text,
+}

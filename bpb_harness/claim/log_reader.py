@@ -1,0 +1,148 @@
+"""Logs of training runs: the score lines in them, and the few settings that say what was scored.
+
+Understood, among others::
+
+    final_int8_zlib_roundtrip_exact val_loss:2.07269931 val_bpb:1.22436570
+    ttt_sliding:done val_loss=1.889768 val_bpb=1.119230 elapsed=409.8s
+    step:5/10 val_loss: 2.1 val_bpb: 1.2
+    4000/20000 val_loss: 2.8741 val_bpb: 1.1127
+    VARIATIONAL BPB: 1.1567
+    Quantized BPB (no XSA): 1.026927
+    val_loader:shards pattern=./data/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632
+    Total submission size int8+zlib: 15863489 bytes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bpb_harness.claim.embedded_code import is_code
+from bpb_harness.claim.names import is_score_name, same_estimator, tokenizers_in
+from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number
+from bpb_harness.claim.record import LogRecord, ScoreLine
+
+_LONGEST_LINE = 2000
+_MOST_SCORE_LINES = 200_000
+# A number, and nothing glued to it that would make it something else: 1.2x, 1.2.3, 1.2%.
+_END = r"(?![0-9A-Za-z_%]|\.[0-9])"
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_PREFIX = re.compile(
+    r"^\s*(?:\[?rank[ _]?[0-9]+\]?:?\s+"
+    r"|\[?[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]+Z?\]?\s*[-|]?\s*(?:INFO\s*[-|:]?\s*)?)+"
+)
+_SCORE = re.compile(
+    rf"(?P<name>[A-Za-z0-9_]*(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]*)(?P<detail> ?\([^()]{{0,40}}\))?"
+    rf"\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
+)
+_LOSS = re.compile(rf"(?P<name>[A-Za-z0-9_]*loss)\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER})(?![0-9A-Za-z_%]|\.[0-9])")
+_STEP = re.compile(r"(?:^|\s)(?:step|iter|iteration|epoch)s?\s?[:= ]\s?[0-9]+|^\s*[0-9]+\s?/\s?[0-9]+\s", re.IGNORECASE)
+_SCORED = re.compile(r"\b(?:scored_tokens|tokens_scored|num_scored_tokens|eval_tokens)\s?[:=]\s?([0-9][0-9,]*)")
+_NUM_STEPS = re.compile(
+    r"(?:\bT|\bvar_eval_steps|\bnum_diffusion_steps|\bdiffusion_steps|\beval_steps|\bnum_timesteps)\s?[:=]\s?([0-9]{1,6})\b"
+)
+_SPLIT = re.compile(r"(?:\bval_tokens|\bval_loader\S*.{0,300}?\btokens)\s?[:=]\s?([0-9][0-9,]*)")
+_ARTIFACT = re.compile(r"(?:[Tt]otal submission size[^:]{0,60}|\b[Aa]rtifact(?: size)?)\s?:\s?([0-9][0-9,]*)\s?bytes")
+_SEED = re.compile(r"^\s*seed\s?[:=]\s?([0-9]{1,10})\b", re.IGNORECASE)
+_SEED_IN_NAME = re.compile(r"seed[-_]?([0-9]{1,10})", re.IGNORECASE)
+_FIRST_STEP = re.compile(r"^\s*(?:step:)?0/[0-9]+ ")
+
+
+def read_log(text: str, file: str) -> LogRecord:
+    """Read a log.
+
+    Args:
+        text: its text, already bounded in size and decoded.
+        file: its name, for sources.
+
+    Returns:
+        What it says; a log without any score has no ``lines``.
+    """
+    numbered = [
+        (number, _clean(part))  # a progress bar rewrites its line after each carriage return
+        for number, line in enumerate(text.split("\n"), 1)
+        for part in line.split("\r")
+        if part
+    ]
+    code = is_code([line for _, line in numbered])
+    output = [line for line, hidden in zip(numbered, code, strict=True) if not hidden]
+    scores: list[ScoreLine] = []
+    split_tokens: list[int] = []
+    artifacts: list[Printed] = []
+    tokenizers: list[str] = []
+    seed, num_steps, run = None, None, 0
+    for number, line in output:
+        low = line.lower()
+        if "seed" in low and (found := _SEED.match(line)):
+            run += bool(scores) and scores[-1].run == run
+            seed = found[1]
+        elif scores and scores[-1].run == run and _FIRST_STEP.match(line) and not scores[-1].is_training_step:
+            run += 1
+        if "bpb" in low or "per byte" in low or "per_byte" in low:
+            if len(scores) < _MOST_SCORE_LINES:
+                scores.extend(_scores_of(line, Source(file, number), run))
+            if num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
+                num_steps = int(found[1])
+        if "tokens" in low and (found := _SPLIT.search(line)):
+            split_tokens.append(_count(found[1]))
+        if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
+            size = parse_number(found[1].replace(",", ""), Source(file, number), "artifact bytes")
+            if size is not None:
+                artifacts.append(size)
+        if "sp" in low or "bpe" in low or "byte" in low:
+            tokenizers.extend(name for name in _tokenizers_of_output(line) if name not in tokenizers)
+    named = _SEED_IN_NAME.search(file)
+    return LogRecord(
+        file=file,
+        lines=tuple(scores),
+        seed=seed or (named[1] if named else None),
+        split_tokens=tuple(dict.fromkeys(split_tokens)),
+        artifact_bytes=tuple(artifacts),
+        tokenizers=tuple(tokenizers),
+        num_steps=num_steps,
+        embedded_code_lines=sum(code),
+    )
+
+
+def _clean(line: str) -> str:
+    return _PREFIX.sub("", _ESCAPES.sub("", line[:_LONGEST_LINE]))
+
+
+def _count(digits: str) -> int:
+    return int(digits.replace(",", "")[:18])
+
+
+def _tokenizers_of_output(line: str) -> tuple[str, ...]:
+    # Paths and settings name the tokenizer in use; "byte" alone is too common a word in a log.
+    return tuple(name for name in tokenizers_in(line) if name != "byte" or "byte260" in line)
+
+
+def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
+    losses = [found for found in _LOSS.finditer(line) if "train" not in found["name"].lower()]
+    scored, steps = _SCORED.search(line), _NUM_STEPS.search(line)
+    first = re.search(r"[A-Za-z0-9_]*(?:loss|bpb|BPB|bits[ _]per)", line)
+    for found in _SCORE.finditer(line):
+        name = found["name"]
+        label = line[: min(first.start() if first else found.start(), found.start())].strip(" \t:|,-") + (
+            found["detail"] or ""
+        )
+        if not is_score_name(f"{label[-40:].rpartition(' ')[2]} {name}"):
+            continue
+        bpb = parse_number(found["number"], source, name)
+        if bpb is None or not 0.0 < bpb.value < 1000.0:
+            continue
+        loss = min(losses, key=lambda other: not same_estimator(other["name"], name), default=None)
+        nats = parse_number(loss["number"], source, loss["name"]) if loss else None
+        if nats is not None and nats.value <= 0.0:
+            nats = None
+        yield ScoreLine(
+            label=label,
+            bpb=bpb,
+            nats_per_token=nats,
+            same_estimator=loss is not None and same_estimator(loss["name"], name),
+            is_training_step=bool(_STEP.search(line)) and "final" not in label.lower(),
+            run=run,
+            scored_tokens=_count(scored[1]) if scored else None,
+            num_steps=int(steps[1]) if steps else None,
+        )

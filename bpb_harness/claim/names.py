@@ -1,0 +1,73 @@
+"""Names that people give to things: scores, losses, tokenizers. One place for every spelling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Keys that carry a submission's claim, the best first.
+CLAIM_KEYS = (
+    "val_bpb",
+    "mean_val_bpb",
+    "val_bpb_mean",
+    "val_var_bpb",
+    "val_bpb_exact",
+    "final_val_bpb",
+    "bits_per_byte",
+    "bpb",
+    "mean_bpb",
+    "score",
+)
+# Keys of an object that may hold the claim one level down.
+CLAIM_CONTAINERS = ("results", "result", "metrics", "final", "scores", "evaluation")
+SEED_CONTAINERS = ("seed_results", "seeds_results", "per_seed", "per_seed_results", "val_bpb_seeds", "seed_scores")
+
+# A number beside "bpb" that is no score: a difference, a spread, somebody else's.
+_NO_SCORE = frozenset(
+    (
+        *("delta", "gap", "diff", "difference", "gain", "improve", "improved", "improvement", "improves"),
+        *("std", "stderr", "se", "sem", "target", "baseline", "threshold", "sota", "record"),
+    )
+)
+
+
+def is_score_name(name: str) -> bool:
+    """Whether a name announces a score in bits per byte."""
+    low = name.lower()
+    if "bpb" not in low and "bits_per_byte" not in low and "bits per byte" not in low:
+        return False
+    return _NO_SCORE.isdisjoint(re.split(r"[^a-z]+", low))
+
+
+def stem(name: str) -> str:
+    """The estimator's part of a metric's name: ``val`` of ``val_bpb``, ``val_var`` of ``val_var_bpb``."""
+    return re.sub(r"bits_per_byte|bpb|loss", "", name.lower()).replace("exact", "").strip("_ ")
+
+
+def same_estimator(loss_name: str, bpb_name: str) -> bool:
+    """Whether two names say that a loss and a score come from one estimator.
+
+    ``val_loss`` beside ``val_var_bpb`` are two; a bare ``bpb`` beside ``val_loss`` is taken for one.
+    """
+    loss, bpb = stem(loss_name), stem(bpb_name)
+    return loss == bpb or "" in (loss, bpb)
+
+
+_TOKENIZER = re.compile(
+    r"(?:fineweb_([0-9]{3,6})_bpe|fineweb10b_sp([0-9]{3,6})|(?<![a-z0-9])sp[-_ ]?([0-9]{3,6})(?![0-9]))", re.IGNORECASE
+)
+_BYTE_LEVEL = re.compile(r"(?<![a-z0-9])byte(?:[-_ ]?level|260|256)(?![a-z0-9])", re.IGNORECASE)
+
+
+def tokenizers_in(text: str) -> tuple[str, ...]:
+    """Tokenizers that a text names, in order, each once: ``sp1024``, ``sp8192``, ``byte``."""
+    found = [f"sp{a or b or c}" for a, b, c in _TOKENIZER.findall(text)]
+    if _BYTE_LEVEL.search(text):
+        found.append("byte")
+    return tuple(dict.fromkeys(found))
+
+
+def the_one(names: Iterable[str]) -> str | None:
+    """The only name of several mentions, or None where they differ or there are none."""
+    distinct = set(names)
+    return distinct.pop() if len(distinct) == 1 else None

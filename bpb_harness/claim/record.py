@@ -1,0 +1,220 @@
+"""The record of a claim: what a submission's files say, before anybody judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from bpb_harness.claim.printed import Printed, Source
+
+
+class NoteKind(StrEnum):
+    """What went wrong, or was decided, while reading."""
+
+    UNREADABLE = "unreadable"  # a file that could not be read at all
+    REPAIRED = "repaired"  # broken JSON with one possible reading
+    ENCODING = "encoding"  # a byte-order mark, UTF-16
+    UNDECODABLE = "undecodable"  # bytes that are no text
+    TRUNCATED = "truncated"  # too large: only a part was read
+    AMBIGUOUS = "ambiguous"  # two values where one belongs
+    NOT_A_NUMBER = "not-a-number"  # a score that is null, text, NaN or infinite
+    IMPLAUSIBLE = "implausible"  # a score that no text model can have
+    CHOICE = "choice"  # which of several numbers was taken as the claim
+
+
+@dataclass(frozen=True)
+class Note:
+    """One remark about the reading of a file."""
+
+    kind: NoteKind
+    message: str
+    source: Source
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """One line of a log that prints bits per byte.
+
+    Attributes:
+        label: what the line is about, such as ``final_int8_zlib_roundtrip_exact``; empty if nothing precedes the score.
+        bpb: the printed bits per byte.
+        nats_per_token: the loss on the same line, in nats per token; None where there is none.
+        same_estimator: the names say that both come from one estimator (``val_loss`` and ``val_bpb``).
+        is_training_step: a validation during training, not a final score.
+        run: which run of the log, counted from 0; a log may hold several.
+        scored_tokens: tokens that the line says were scored.
+        num_steps: diffusion steps T that the line names.
+    """
+
+    label: str
+    bpb: Printed
+    nats_per_token: Printed | None = None
+    same_estimator: bool = False
+    is_training_step: bool = False
+    run: int = 0
+    scored_tokens: int | None = None
+    num_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """What one log says.
+
+    Attributes:
+        file: its name in the folder.
+        lines: every printed score, in order.
+        seed: the seed of its last run, from a line or else from the file's name.
+        split_tokens: sizes of the validation split that it prints (loaded, not necessarily scored).
+        artifact_bytes: sizes of the whole submission that it prints, the compressed one last.
+        tokenizers: tokenizer names that its output mentions, such as ``sp1024``.
+        num_steps: diffusion steps of its evaluation, where a setting names them.
+        embedded_code_lines: lines that are the training script, not output.
+    """
+
+    file: str
+    lines: tuple[ScoreLine, ...] = ()
+    seed: str | None = None
+    split_tokens: tuple[int, ...] = ()
+    artifact_bytes: tuple[Printed, ...] = ()
+    tokenizers: tuple[str, ...] = ()
+    num_steps: int | None = None
+    embedded_code_lines: int = 0
+
+    @property
+    def final(self) -> ScoreLine | None:
+        """The score that the log ends with: the last line of its last run that is no training step.
+
+        A value printed twice, once rounded, is taken with more digits.
+        """
+        candidates = [line for line in self.lines if not line.is_training_step] or list(self.lines)
+        if not candidates:
+            return None
+        last = candidates[-1]
+        same = [line for line in candidates if line.run == last.run and line.bpb.agrees_with(last.bpb.value)]
+        return max(same, key=lambda line: (line.bpb.decimals or 0, line.nats_per_token is not None))
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a README table that holds a score.
+
+    Attributes:
+        cells: the row's text by column name.
+        score: the score in it.
+        num_steps: diffusion steps T of the row, where a column gives them.
+    """
+
+    cells: Mapping[str, str]
+    score: Printed
+    num_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Readme:
+    """What a README says: scores in tables and prose, a stated number of bytes per token, a slice."""
+
+    file: str
+    rows: tuple[TableRow, ...] = ()
+    scores: tuple[Printed, ...] = ()
+    bytes_per_token: Printed | None = None
+    tokenizers: tuple[str, ...] = ()
+    text: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a score was made, as far as somebody states it; None where nobody does.
+
+    Attributes:
+        method: ``discrete``, ``mc``, ``chain``, ``ar``, ``pseudo-likelihood``, ``two-pass``; free text otherwise.
+        num_steps: diffusion steps T.
+        num_samples: Monte-Carlo samples a window.
+        schedule_eps: eps of the loglinear schedule.
+        u_range: mask rates that an integral or a grid spans, (lowest, highest).
+        weight: the weight of the masked cross-entropy, in words: ``1/t``, ``1/t^2``, ``none``.
+        bytes_per_token: what the bits were divided by, where it is a stated constant.
+        bytes_per_token_is_constant: it is a constant and not a count.
+        unpaid_tokens: tokens that are neither masked nor paid for, in words, such as ``document boundaries``.
+        num_windows: windows scored.
+        context_length: tokens a window.
+        scored_tokens: tokens scored.
+        slice_text: words that disclose a slice of the split.
+        estimator_text: words that name the estimator.
+    """
+
+    method: str | None = None
+    num_steps: int | None = None
+    num_samples: int | None = None
+    schedule_eps: float | None = None
+    u_range: tuple[float, float] | None = None
+    weight: str | None = None
+    bytes_per_token: Printed | None = None
+    bytes_per_token_is_constant: bool = False
+    unpaid_tokens: str | None = None
+    num_windows: int | None = None
+    context_length: int | None = None
+    scored_tokens: int | None = None
+    slice_text: str | None = None
+    estimator_text: str | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens scored, stated or as windows times their length."""
+        if self.scored_tokens is not None:
+            return self.scored_tokens
+        if self.num_windows is not None and self.context_length is not None:
+            return self.num_windows * self.context_length
+        return None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What somebody published about one score.
+
+    Attributes:
+        name: the folder's or file's name.
+        score: the claimed bits per byte; None where nothing claims one.
+        claimed_in: ``submission``, ``claim file``, ``log`` or ``readme``: where the score comes from.
+        nats_per_token: the loss published beside the score, in nats per token.
+        same_estimator: the names say that both come from one estimator.
+        std: the published spread over seeds, or standard error, in bits per byte.
+        seeds: seeds that the record names.
+        seed_scores: per metric name, the score of each seed.
+        other_scores: further published scores: other estimators, slices, stages.
+        steps_table: claimed bits per byte by number of diffusion steps T.
+        protocol: how the score was made, as far as it is stated.
+        tokenizer: such as ``sp1024``; None where nothing names it or the record names several.
+        tokenizer_source: where the tokenizer's name was read.
+        dataset: name of the evaluated split, where stated.
+        artifact_bytes: sizes of the submitted artifact.
+        says_unofficial: the record's own words that this is no official score.
+        logs: the logs.
+        readme: the README.
+        scripts: scripts beside the record, for static checks.
+        notes: remarks about the reading.
+        files: every file that was read.
+    """
+
+    name: str
+    score: Printed | None = None
+    claimed_in: str | None = None
+    nats_per_token: Printed | None = None
+    same_estimator: bool = True
+    std: Printed | None = None
+    seeds: tuple[str, ...] = ()
+    seed_scores: Mapping[str, Mapping[str, Printed]] = field(default_factory=dict)
+    other_scores: tuple[Printed, ...] = ()
+    steps_table: Mapping[int, Printed] = field(default_factory=dict)
+    protocol: Protocol = field(default_factory=Protocol)
+    tokenizer: str | None = None
+    tokenizer_source: Source | None = None
+    dataset: str | None = None
+    artifact_bytes: tuple[Printed, ...] = ()
+    says_unofficial: str | None = None
+    logs: tuple[LogRecord, ...] = ()
+    readme: Readme | None = None
+    scripts: tuple[Path, ...] = ()
+    notes: tuple[Note, ...] = ()
+    files: tuple[str, ...] = ()

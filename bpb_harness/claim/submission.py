@@ -1,0 +1,255 @@
+"""The ``submission.json`` of the contest, in every shape that people have given it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bpb_harness.claim.methods import method_in
+from bpb_harness.claim.names import (
+    CLAIM_CONTAINERS,
+    CLAIM_KEYS,
+    SEED_CONTAINERS,
+    is_score_name,
+    same_estimator,
+    the_one,
+    tokenizers_in,
+)
+from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
+from bpb_harness.claim.record import Claim, Note, NoteKind, Protocol
+
+_ARTIFACT_KEYS = (
+    "bytes_total",
+    "artifact_bytes",
+    "total_bytes",
+    "artifact_size_bytes",
+    "artifact_bytes_max",
+    "submission_bytes",
+    "total_submission_bytes",
+    "bytes_total_max",
+)
+_STD_KEYS = ("val_bpb_std", "val_bpb_stderr", "mean_val_bpb_std", "std", "bpb_std", "val_bpb_sem", "stderr")
+_STEPS_KEYS = ("diffusion_num_steps", "var_eval_steps", "eval_steps", "num_diffusion_steps", "elbo_steps", "T")
+_SCORED_KEYS = ("scored_tokens", "eval_tokens", "num_scored_tokens", "tokens_scored", "val_tokens_scored")
+_WINDOW_KEYS = ("eval_windows", "num_eval_windows", "eval_sequences", "num_eval_sequences", "eval_seqs")
+_ESTIMATOR_KEYS = ("val_bpb_estimator", "estimator", "metric_name", "eval_method", "metric")
+_UNOFFICIAL = re.compile(
+    r"[^.]*\b(?:not an? official|not official|unofficial|not (?:an )?exact|approximate[^.]{0,80}(?:bpb|likelihood))"
+    r"[^.]*",
+    re.IGNORECASE,
+)
+_STEPS_IN_KEY = re.compile(r"(?:^|_)T_?([0-9]{1,5})$")
+_MOST_LEAVES = 5000
+
+
+def read_submission(value: object, file: str) -> Claim:
+    """A claim from a parsed ``submission.json``.
+
+    Args:
+        value: the parsed JSON; anything but an object claims nothing.
+        file: the file's name, for sources.
+    """
+    source = Source(file)
+    if not isinstance(value, Mapping):
+        note = Note(NoteKind.NOT_A_NUMBER, f"{file} holds no JSON object, so it claims nothing", source)
+        return Claim(file, notes=(note,))
+    leaves = list(_leaves(value))
+    texts = [text for _, text in leaves if isinstance(text, str)]
+    seed_scores = _seed_scores(value, file)
+    score, notes = _score(value, file, seed_scores)
+    loss = _loss_beside(value, score, file)
+    estimator = _first_text(value, _ESTIMATOR_KEYS)
+    tokenizer = tokenizers_in(_first_text(value, ("tokenizer", "tokenizer_name", "tokenizer_path")) or "")
+    return Claim(
+        name=file,
+        score=score,
+        claimed_in="submission" if score else None,
+        nats_per_token=loss,
+        same_estimator=loss is None or score is None or same_estimator(loss.name, score.name),
+        std=next((found for key in _STD_KEYS if (found := _number(value, key, file)) is not None), None),
+        seeds=_seeds(value, seed_scores),
+        seed_scores=seed_scores,
+        other_scores=tuple(_other_scores(leaves, score, file)),
+        steps_table=_steps_table(value, file),
+        protocol=Protocol(
+            method=method_in(estimator) or (method_in(score.name) if score else None),
+            num_steps=_first_count(value, _STEPS_KEYS),
+            scored_tokens=_first_count(value, _SCORED_KEYS),
+            num_windows=_first_count(value, _WINDOW_KEYS),
+            slice_text=next((t for k, t in leaves if isinstance(t, str) and "slice" in k.lower()), None),
+            estimator_text=estimator,
+        ),
+        tokenizer=the_one(tokenizer) or the_one(tokenizers_in(" ".join(texts)[:20_000])),
+        tokenizer_source=source,
+        artifact_bytes=tuple(_artifact_bytes(leaves, file)),
+        says_unofficial=next((words[0].strip() for text in texts if (words := _UNOFFICIAL.search(text[:2000]))), None),
+        notes=tuple(notes),
+    )
+
+
+def _leaves(value: object) -> Iterator[tuple[str, Any]]:
+    """Every value that is no container, with its dotted key; bounded."""
+    stack: list[tuple[str, Any]] = [("", value)]
+    for _ in range(_MOST_LEAVES):
+        if not stack:
+            return
+        key, item = stack.pop()
+        if isinstance(item, Mapping):
+            stack.extend((f"{key}.{k}".lstrip("."), v) for k, v in reversed(list(item.items())))
+        elif isinstance(item, list):
+            stack.extend((f"{key}.{i}", v) for i, v in reversed(list(enumerate(item))))
+        else:
+            yield key, item
+
+
+def _number(value: Mapping[str, Any], key: str, file: str) -> Printed | None:
+    return from_json(value.get(key), Source(file, key=key), key)
+
+
+def _first_count(value: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    return next((count for key in keys if (count := count_from_json(value.get(key))) is not None), None)
+
+
+def _first_text(value: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    return next((value[key] for key in keys if isinstance(value.get(key), str)), None)
+
+
+def _score(
+    value: Mapping[str, Any], file: str, seed_scores: Mapping[str, Mapping[str, Printed]]
+) -> tuple[Printed | None, list[Note]]:
+    notes: list[Note] = []
+    places: list[tuple[str, Mapping[str, Any]]] = [("", value)]
+    places += [(f"{name}.", inner) for name in CLAIM_CONTAINERS if isinstance(inner := value.get(name), Mapping)]
+    metric = value.get("metric_name")
+    for prefix, place in places:
+        keys = (*CLAIM_KEYS, metric) if isinstance(metric, str) else CLAIM_KEYS
+        for key in keys:
+            if key not in place or (key == "score" and not _looks_like_bpb(place[key])):
+                continue
+            source = Source(file, key=f"{prefix}{key}")
+            held = place[key]
+            if isinstance(held, Mapping):
+                held = next((held[k] for k in ("mean", "value", "avg", "average") if k in held), None)
+            score = from_json(held, source, key)
+            if score is not None and 0.0 < score.value < 1000.0:
+                return score, notes
+            if not isinstance(place[key], Mapping):
+                notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {prefix}{key} is {_short(place[key])}", source))
+    # A null is a statement of its own: do not look for a better number behind it, except the seeds' own.
+    for key, held in value.items():
+        if held is None and key not in CLAIM_KEYS and is_score_name(key) and not key.endswith("_std"):
+            notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {key} is null", Source(file, key=key)))
+    if not notes and (mean := _mean_of_seeds(seed_scores, file)) is not None:
+        notes.append(
+            Note(NoteKind.CHOICE, f"{file} gives no score of its own: the mean of its seeds is taken", mean.source)
+        )
+        return mean, notes
+    return None, notes
+
+
+def _looks_like_bpb(held: object) -> bool:
+    number = from_json(held, Source(""))
+    return number is not None and 0.0 < number.value < 10.0
+
+
+def _short(held: object) -> str:
+    return "null" if held is None else repr(held)[:60]
+
+
+def _mean_of_seeds(seed_scores: Mapping[str, Mapping[str, Printed]], file: str) -> Printed | None:
+    for key in CLAIM_KEYS:
+        scores = seed_scores.get(key)
+        if scores:
+            values = [score.value for score in scores.values()]
+            decimals = max(score.decimals or 0 for score in scores.values())
+            return Printed(sum(values) / len(values), decimals, Source(file, key=f"mean of {key} over seeds"), key)
+    return None
+
+
+def _loss_beside(value: Mapping[str, Any], score: Printed | None, file: str) -> Printed | None:
+    if score is None or score.source.key is None:
+        return None
+    place: Any = value
+    *above, _ = score.source.key.split(".")
+    for part in above:
+        place = place.get(part) if isinstance(place, Mapping) else None
+    if not isinstance(place, Mapping):
+        return None
+    twin = re.sub(r"bits_per_byte|bpb", "loss", score.name)
+    for key in (twin, "val_loss", "mean_val_loss", "val_loss_mean"):
+        loss = from_json(place.get(key), Source(file, key=key), key)
+        if loss is not None and loss.value > 0.0:
+            return loss
+    return None
+
+
+def _seed_scores(value: Mapping[str, Any], file: str) -> dict[str, dict[str, Printed]]:
+    """Scores of each seed by metric, from a dict by seed or a list of objects that name their seed."""
+    found: dict[str, dict[str, Printed]] = {}
+    containers = [(name, value[name]) for name in SEED_CONTAINERS if name in value]
+    seeds = value.get("seeds")
+    if isinstance(seeds, Mapping) or (isinstance(seeds, list) and any(isinstance(item, Mapping) for item in seeds)):
+        containers.append(("seeds", seeds))
+    for name, held in containers:
+        for seed, result in _by_seed(held):
+            metrics = result if isinstance(result, Mapping) else {_metric_of_container(name): result}
+            for key, printed in metrics.items():
+                score = from_json(printed, Source(file, key=f"{name}.{seed}.{key}"), str(key))
+                if score is not None and is_score_name(str(key)) and 0.0 < score.value < 1000.0:
+                    found.setdefault(str(key), {})[seed] = score
+    return found
+
+
+def _by_seed(held: object) -> list[tuple[str, Any]]:
+    if isinstance(held, Mapping):
+        return [(re.sub(r"^seed[-_]?", "", str(seed)), result) for seed, result in list(held.items())[:1000]]
+    if isinstance(held, list):
+        return [
+            (str(result.get("seed", position)) if isinstance(result, Mapping) else str(position), result)
+            for position, result in enumerate(held[:1000])
+        ]
+    return []
+
+
+def _metric_of_container(name: str) -> str:
+    return "val_bpb" if "bpb" not in name else re.sub(r"_?seeds?(_results)?$", "", name)
+
+
+def _seeds(value: Mapping[str, Any], seed_scores: Mapping[str, Mapping[str, Printed]]) -> tuple[str, ...]:
+    listed = value.get("seeds")
+    if isinstance(listed, list) and all(isinstance(seed, int | str) for seed in listed):
+        return tuple(dict.fromkeys(str(seed) for seed in listed[:1000]))
+    if "seed" in value and isinstance(value["seed"], int | str):
+        return (str(value["seed"]),)
+    return tuple(dict.fromkeys(seed for scores in seed_scores.values() for seed in scores))
+
+
+def _other_scores(leaves: list[tuple[str, Any]], score: Printed | None, file: str) -> Iterator[Printed]:
+    for key, held in leaves:
+        if score is not None and key == score.source.key:
+            continue
+        # The name of a nested value is its whole path: val_bpb_alt.nelbo_k256_full_val is a score.
+        if not isinstance(held, str) and is_score_name(key):
+            other = from_json(held, Source(file, key=key), key)
+            if other is not None and 0.0 < other.value < 1000.0:
+                yield other
+
+
+def _steps_table(value: Mapping[str, Any], file: str) -> dict[int, Printed]:
+    table: dict[int, Printed] = {}
+    for key, held in value.items():
+        steps = _STEPS_IN_KEY.search(key)
+        if steps and is_score_name(key) and (score := from_json(held, Source(file, key=key), key)) is not None:
+            table[int(steps[1])] = score
+    return table
+
+
+def _artifact_bytes(leaves: list[tuple[str, Any]], file: str) -> Iterator[Printed]:
+    for key, held in leaves:
+        parts = key.split(".")
+        named = parts[-1] in _ARTIFACT_KEYS or any(part == "artifact_bytes_seeds" for part in parts[:-1])
+        # What a record calls supplemental or an ablation is not what was submitted.
+        aside = any(re.search(r"suppl|ablation|alternative|other", part) for part in parts[:-1])
+        if named and not aside and (size := from_json(held, Source(file, key=key), parts[-1])) is not None:
+            yield size

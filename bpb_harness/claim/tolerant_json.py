@@ -1,0 +1,159 @@
+"""JSON as people publish it: read all the same where only one reading is possible, and say what was wrong.
+
+Repairs, each reported: a byte-order mark; text after the object (a stray code fence); text before it;
+comments; trailing commas; single typographic slips of Python (True, None, NaN). What stays broken is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from bpb_harness.claim.printed import PrintedFloat
+from bpb_harness.errors import ClaimError
+
+_LARGEST_JSON = 4 << 20
+_DEEPEST_NESTING = 64
+
+# A string, closed or running to the end of the text. Possessive, and it always matches once a quote
+# has opened, so that no hostile file makes a scan quadratic.
+_STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+
+
+@dataclass(frozen=True)
+class TolerantJson:
+    """A parsed value and what had to be mended.
+
+    Attributes:
+        value: the parsed value; its floats are `PrintedFloat`.
+        repairs: what was mended, in words; empty for valid JSON.
+        duplicate_keys: keys that one object holds twice with different values.
+    """
+
+    value: Any
+    repairs: tuple[str, ...]
+    duplicate_keys: tuple[str, ...]
+
+
+def parse_json(text: str, file: str) -> TolerantJson:
+    """Parse JSON, mending what has one possible meaning.
+
+    Args:
+        text: the file's text, decoded.
+        file: its name, for messages.
+
+    Raises:
+        ClaimError: if the text is too large, nested too deeply, or not JSON even after the repairs.
+    """
+    if len(text) > _LARGEST_JSON:
+        raise ClaimError(f"{file} is too large for a submission record", seen=f"{len(text):,} characters")
+    duplicates: list[str] = []
+    repairs: list[str] = []
+    error: Exception | None = None
+    for mend in (None, *_MENDINGS):
+        if mend is not None:
+            mended, what = mend(text)
+            if mended == text:
+                continue
+            text = mended
+            repairs.append(what)
+        duplicates.clear()
+        try:
+            value = _strict(text, duplicates)
+        except (ValueError, RecursionError) as problem:
+            error = problem
+            continue
+        return TolerantJson(value, tuple(repairs), tuple(dict.fromkeys(duplicates)))
+    raise ClaimError(f"{file} is not JSON", seen=str(error)[:120], hint="repair the file and audit it again")
+
+
+def _strict(text: str, duplicates: list[str]) -> Any:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, value in items:
+            if key in made and made[key] != value:
+                duplicates.append(key)
+            made[key] = value
+        return made
+
+    _refuse_deep_nesting(text)
+    return json.loads(
+        text,
+        parse_float=PrintedFloat,
+        parse_int=_bounded_int,
+        parse_constant=_no_constant,
+        object_pairs_hook=pairs,
+    )
+
+
+def _bounded_int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= 20 else PrintedFloat("inf")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse_deep_nesting(text: str) -> None:
+    # json recurses in C on Python 3.11 and a hostile file can exhaust that stack: count before parsing.
+    depth, deepest = 0, 0
+    for found in re.finditer(f"{_STRING}|[][{{}}]", text, re.DOTALL):
+        bracket = text[found.start()]
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in "]}":
+            depth -= 1
+    if deepest > _DEEPEST_NESTING:
+        raise ValueError(f"nested {deepest} deep, more than {_DEEPEST_NESTING}")
+
+
+def _drop_mark(text: str) -> tuple[str, str]:
+    return text.removeprefix("\ufeff"), "a byte-order mark at the start"
+
+
+def _drop_tail(text: str) -> tuple[str, str]:
+    """Cut what follows the first complete object, if it holds no second one: a stray fence has no meaning."""
+    body = text.lstrip()
+    if not body.startswith("{"):
+        return text, ""
+    try:
+        _refuse_deep_nesting(body)
+        _, end = json.JSONDecoder().raw_decode(body)
+    except (ValueError, RecursionError):
+        return text, ""
+    tail = body[end:].strip()
+    if not tail or re.search(r'[{\[:]|"', tail):
+        return text, ""
+    return body[:end], f"text after the object: {tail[:20]!r}"
+
+
+def _unfence(text: str) -> tuple[str, str]:
+    fenced = re.fullmatch(r"\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*", text, re.DOTALL)
+    return (fenced[1], "a code fence around the object") if fenced else (text, "")
+
+
+def _outside_strings(pattern: str, replacement: str, text: str) -> str:
+    both = re.compile(f"({_STRING})|{pattern}", re.DOTALL)
+    return both.sub(lambda found: found[1] if found[1] is not None else replacement, text)
+
+
+def _drop_comments(text: str) -> tuple[str, str]:
+    return _outside_strings(r"//[^\n]*|/\*.{0,500}?\*/", " ", text), "comments"
+
+
+def _drop_trailing_commas(text: str) -> tuple[str, str]:
+    mended = re.sub(f"({_STRING})|,(?=\\s*[]}}])", lambda m: m[1] or "", text, flags=re.DOTALL)
+    return mended, "a trailing comma"
+
+
+def _python_literals(text: str) -> tuple[str, str]:
+    for name, literal in (("True", "true"), ("False", "false"), ("None", "null"), ("NaN", "null")):
+        text = _outside_strings(rf"\b{name}\b", literal, text)
+    return text, "Python literals (None, True, NaN)"
+
+
+# In this order, each on top of the ones before; a later one is tried only while the text does not parse.
+_MENDINGS = (_drop_mark, _drop_tail, _unfence, _drop_comments, _drop_trailing_commas, _python_literals, _drop_tail)
