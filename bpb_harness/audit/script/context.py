@@ -1,0 +1,28 @@
+"""What the record says, for a script to be held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ScriptContext:
+    """Facts of a submission that a script check may compare with; None where the record is silent.
+
+    Attributes:
+        eps: the schedule's epsilon, 1 - u_max, as the README states it.
+        num_steps: T of the discrete bound, as the README states it.
+        num_windows: windows that the record says were scored.
+        num_tokens: tokens that the record says were scored.
+        bytes_per_token: the right ratio of the tokenizer on the text that was scored.
+        vocab_size: entries of the tokenizer.
+        claimed: the claimed bits per byte.
+    """
+
+    eps: float | None = None
+    num_steps: int | None = None
+    num_windows: int | None = None
+    num_tokens: int | None = None
+    bytes_per_token: float | None = None
+    vocab_size: int | None = None
+    claimed: float | None = None
