@@ -5,9 +5,20 @@ draws the masks and calls the network. A *window score* (``exact``, ``chain``, `
 windows itself, without sampling error.
 """
 
+from bpb_harness.estimators.ar import AutoregressiveCode, Spans
 from bpb_harness.estimators.bound import Bound, prior_nats
+from bpb_harness.estimators.chain import ChainRule
 from bpb_harness.estimators.discrete import DiscreteBound
 from bpb_harness.estimators.exact import ExactBound
 from bpb_harness.estimators.mc import ContinuousBound
 
-__all__ = ["Bound", "ContinuousBound", "DiscreteBound", "ExactBound", "prior_nats"]
+__all__ = [
+    "AutoregressiveCode",
+    "Bound",
+    "ChainRule",
+    "ContinuousBound",
+    "DiscreteBound",
+    "ExactBound",
+    "Spans",
+    "prior_nats",
+]

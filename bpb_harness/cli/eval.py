@@ -1,0 +1,181 @@
+"""``bpb-eval``: score a checkpoint in bits per byte.
+
+Nothing here imports torch before the arguments are known to be well-formed: ``--help`` should not wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bpb_harness._version import __version__
+from bpb_harness.cli._output import write_output
+from bpb_harness.cli._run import run
+from bpb_harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from bpb_harness.result import BpbResult
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_TEXT, _JSON = "text", "json"
+EXIT_EXPECTATION_MISSED = 1
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"bpb-harness {__version__}")
+        raise typer.Exit
+
+
+def _print_adapters(value: bool) -> None:
+    if value:
+        from bpb_harness.adapters import available_adapters
+
+        for name in sorted(available_adapters()):
+            typer.echo(name)
+        raise typer.Exit
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
+    method: Annotated[str, typer.Option(help="discrete, mc, chain, ar or exact.")] = "discrete",
+    steps: Annotated[int | None, typer.Option(help="T of the discrete bound (128 if not given).")] = None,
+    samples: Annotated[str | None, typer.Option(help="K draws a window (2 if not given), or 'all' steps.")] = None,
+    order: Annotated[str, typer.Option(help="Of --method chain: left-to-right, random, confidence.")] = "left-to-right",
+    tokens_per_step: Annotated[int, typer.Option(help="Of --method chain: positions revealed together.")] = 1,
+    stride: Annotated[int | None, typer.Option(help="Of --method ar: tokens paid for in each sliding window.")] = None,
+    per_document: Annotated[bool, typer.Option(help="Of --method ar: windows end at document borders.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Both bounds on the same draws, and their gap.")] = False,
+    schedule: Annotated[str | None, typer.Option(help="NAME[eps], where the checkpoint carries none.")] = None,
+    tail: Annotated[str, typer.Option(help="score or drop the last, shorter window.")] = "score",
+    no_contract: Annotated[bool, typer.Option("--no-contract", help="Skip the checks of the network.")] = False,
+    data: Annotated[list[Path] | None, typer.Option(help="Token shard, folder or glob; may be repeated.")] = None,
+    docs: Annotated[list[Path] | None, typer.Option(help="JSONL or text instead of shards; may be repeated.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file, where the checkpoint has none.")] = None,
+    byte_rule: Annotated[str, typer.Option("--bytes", help="official, exact or raw.")] = "official",
+    context: Annotated[int | None, typer.Option(help="Tokens a window (the network's own if not given).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Score only the first so many windows.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="How to read the checkpoint; see --list-adapters.")] = None,
+    model: Annotated[str | None, typer.Option(help="FILE.py:LOADER, your own code; needs --allow-code.")] = None,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help="Run code that comes with the checkpoint.")] = False,
+    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    expect: Annotated[float | None, typer.Option(help="Exit 1 unless the score is this many bits per byte.")] = None,
+    within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = 0.005,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    batch_tokens: Annotated[int | None, typer.Option(help="Forward tokens a call; never changes the score.")] = None,
+    output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
+    output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
+    windows: Annotated[Path | None, typer.Option(help="Write one row a window to this .parquet file.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    _list_adapters: Annotated[
+        bool, typer.Option("--list-adapters", callback=_print_adapters, is_eager=True, help="Print the adapters.")
+    ] = False,
+) -> None:
+    """Score a checkpoint in bits per byte, with the error of the score and everything it depends on.
+
+    The relation in the result is part of it: '=' an exact code length, '<=' a bound, '~<=' an unbiased estimate of a
+    bound.
+    """
+    if output_format not in {_TEXT, _JSON}:
+        raise UsageError("--format", seen=repr(output_format), expected="text or json")
+    if within < 0:
+        raise UsageError("--within", seen=within, expected="0 or more")
+    settings: dict[str, Any] = {
+        "method": method, "num_steps": steps, "num_samples": _samples(samples), "compare": compare, "order": order,
+        "tokens_per_step": tokens_per_step, "stride": stride, "per_document": per_document, "byte_rule": byte_rule,
+        "context_length": context, "limit": limit, "tail": tail, "seed": seed, "device": device, "dtype": dtype,
+        "batch_tokens": batch_tokens, "check_contract": not no_contract,
+    }  # fmt: skip
+    import bpb_harness.evaluate as evaluation
+
+    evaluation.Settings(**settings)  # refuses bad flags before any file is opened
+    with _progress_bar() as progress:
+        result = evaluation.evaluate(
+            checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, schedule=schedule, adapter=adapter,
+            model=model, allow_code=allow_code, progress=progress, with_windows=windows is not None, **settings,
+        )  # fmt: skip
+    if windows is not None:
+        _write_parquet(result, windows)
+    write_output(result.to_json() if output_format == _JSON else describe(result), output)
+    if expect is not None and not abs(result.bits_per_byte - expect) <= within:
+        typer.echo(
+            f"bpb-eval: expected {expect} +- {within} bits per byte, got {result.bits_per_byte:.4f} "
+            f"({result.bits_per_byte - expect:+.4f})",
+            err=True,
+        )
+        raise typer.Exit(EXIT_EXPECTATION_MISSED)
+
+
+def describe(result: BpbResult) -> str:
+    """The result as text: the line that glues the score to its settings, then what a reader should know."""
+    low, high = result.ci95
+    lines = [
+        str(result),
+        f"  {result.bits_per_token:.4f} bits/token; 95 % interval {low:.4f} .. {high:.4f} bits per byte"
+        if result.mc_stderr
+        else f"  {result.bits_per_token:.4f} bits/token",
+    ]
+    if result.terms_nats:
+        total = result.length.nats
+        lines.append("  " + ", ".join(f"{name} {100 * nats / total:.2f} %" for name, nats in result.terms_nats.items()))
+    if result.source is not None:
+        lines.append(
+            f"  the source itself ({result.source.description}) needs {result.source.code_length_bits_per_byte:.4f} "
+            f"bits per byte for the whole of this text (entropy rate {result.source.entropy_bits_per_byte:.4f})"
+        )
+    if result.comparison is not None:
+        both = result.comparison
+        lines += [
+            f"  discrete {both.discrete:.4f}, mc {both.mc:.4f} bits per byte: {both.sentence()}",
+            "  T-curve from f(u): "
+            + ", ".join(f"{'inf' if steps == float('inf') else int(steps)}: {bpb:.4f}" for steps, bpb in both.t_curve),
+        ]
+    lines += [f"  note: {remark.message}" for remark in result.remarks]
+    lines.append(f"  {result.num_forward_tokens:,} forward tokens in {result.seconds:.1f} s on {result.device}")
+    return "\n".join(lines)
+
+
+def _samples(text: str | None) -> Any:
+    if text is None or text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError("--samples", seen=repr(text), expected="a number, or 'all'") from None
+
+
+def _write_parquet(result: BpbResult, path: Path) -> None:
+    assert result.windows is not None
+    partial = path.with_name(path.name + ".partial")
+    result.windows.to_parquet(partial, index=False)
+    partial.replace(path)
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr while it is a terminal; nothing otherwise."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("scoring"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scoring", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def main() -> None:
+    """Entry point of the ``bpb-eval`` command."""
+    run(app, "bpb-eval")

@@ -1,0 +1,118 @@
+"""The mean masked cross-entropy f(u), and what follows from it: the T-curve and the gap between the bounds.
+
+NELBO_T is the right-end Riemann sum of f over the grid of the T-step model, NELBO its integral (MATHS.md, section on
+the gap). A published pair of values that differ by more than f allows means that one of them is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import BSpline
+
+Floats = npt.NDArray[np.float64]
+
+_DEGREE = 3
+_MOST_SEGMENTS = 10
+_DRAWS_PER_SEGMENT = 12
+_GAUSS_NODES = 4  # exact for the cubic pieces
+
+
+@final
+@dataclass(frozen=True)
+class MaskedEntropyCurve:
+    """A cubic spline through f(u), fitted to draws by least squares.
+
+    Attributes:
+        knots: knot vector of the B-splines.
+        coefficients: (n,) nats per token.
+        covariance: (n, n) of the coefficients, robust to draws of one window being alike.
+    """
+
+    knots: Floats
+    coefficients: Floats
+    covariance: Floats
+
+    @classmethod
+    def fit(
+        cls,
+        move_chance: npt.NDArray[Any],
+        nats_per_token: npt.NDArray[Any],
+        num_tokens: npt.NDArray[Any],
+        window: npt.NDArray[Any],
+    ) -> MaskedEntropyCurve:
+        """Fit f to draws.
+
+        Args:
+            move_chance: u of each draw, (R,).
+            nats_per_token: C / |M| of each draw over size-biased masks, (R,); its mean at u is f(u).
+            num_tokens: L of each draw's window, (R,): draws are weighed by it.
+            window: which window each draw belongs to, (R,).
+        """
+        knots = _knots(move_chance)
+        basis = _design(knots, move_chance)
+        weighted = basis * num_tokens[:, None]
+        # A pseudo-inverse: where few draws leave a basis function unseen, it gets the smallest coefficient.
+        bread = np.linalg.pinv(weighted.T @ basis, hermitian=True)
+        coefficients = bread @ (weighted.T @ nats_per_token)
+        scores = weighted * (nats_per_token - basis @ coefficients)[:, None]
+        _, cluster = np.unique(window, return_inverse=True)
+        by_window = np.zeros((int(cluster.max()) + 1, basis.shape[1]))
+        np.add.at(by_window, cluster, scores)
+        return cls(knots, coefficients, bread @ (by_window.T @ by_window) @ bread)
+
+    def at(self, move_chance: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        """Value of f and its standard error at mask rates, in nats per token."""
+        basis = _design(self.knots, move_chance)
+        variance = np.einsum("ri,ij,rj->r", basis, self.covariance, basis)
+        return basis @ self.coefficients, np.sqrt(np.maximum(variance, 0.0))
+
+    def weighted_sum(self, move_chance: npt.NDArray[Any], weight: npt.NDArray[Any]) -> tuple[float, float]:
+        """Sum of weight * f(u) and its standard error, in nats per token."""
+        functional = weight @ _design(self.knots, move_chance)
+        return float(functional @ self.coefficients), float(
+            np.sqrt(max(functional @ self.covariance @ functional, 0.0))
+        )
+
+    def integral_nodes(self, low: float, high: float) -> tuple[Floats, Floats]:
+        """Mask rates and weights that integrate the spline over (low, high] exactly."""
+        inner = self.knots[(self.knots > low) & (self.knots < high)]
+        edges = np.unique(np.concatenate([[low], inner, [high]]))
+        node, weight = np.polynomial.legendre.leggauss(_GAUSS_NODES)
+        half = np.diff(edges)[:, None] / 2.0
+        centre = (edges[1:] + edges[:-1])[:, None] / 2.0
+        return (centre + half * node).ravel(), (half * weight).ravel()
+
+    def riemann_gap(
+        self, grid_rates: npt.NDArray[Any], grid_weights: npt.NDArray[Any], low: float, high: float
+    ) -> tuple[float, float]:
+        """Diffusion term of the T-step bound minus that of the continuous one, in nats per token.
+
+        Args:
+            grid_rates: u_i of the T-step bound, without u_0.
+            grid_weights: u_i - u_{i-1}.
+            low: u_0.
+            high: u_max.
+
+        Returns:
+            The gap and its standard error.
+        """
+        nodes, weights = self.integral_nodes(low, high)
+        rates = np.concatenate([grid_rates, nodes])
+        return self.weighted_sum(rates, np.concatenate([grid_weights, -weights]))
+
+
+def _knots(move_chance: npt.NDArray[Any]) -> Floats:
+    """Clamped knots on [0, 1], the inner ones at quantiles of the draws."""
+    segments = int(np.clip(len(move_chance) // _DRAWS_PER_SEGMENT, 1, _MOST_SEGMENTS))
+    inner = np.quantile(move_chance, np.arange(1, segments) / segments) if segments > 1 else np.empty(0)
+    inner = np.unique(inner[(inner > 1e-6) & (inner < 1 - 1e-6)])
+    return np.concatenate([np.zeros(_DEGREE + 1), inner, np.ones(_DEGREE + 1)])
+
+
+def _design(knots: Floats, move_chance: npt.NDArray[Any]) -> Floats:
+    inside = np.clip(np.asarray(move_chance, dtype=np.float64), 0.0, 1.0)
+    return np.asarray(BSpline.design_matrix(inside, knots, _DEGREE).toarray(), dtype=np.float64)

@@ -1,0 +1,108 @@
+"""``--method chain``: an exact code length from a masked denoiser, by the chain rule.
+
+Tokens are revealed one after another (or several at a time); each is paid for under the network's prediction given the
+tokens already revealed. Any order is a code as long as a decoder can follow it: it may depend on tokens already paid
+for and on shared randomness, never on the token to come. MATHS.md, section on the chain rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpb_harness.denoiser import Denoiser, clean_log_probs
+from bpb_harness.errors import UsageError
+from bpb_harness.masking import RandomStreams
+from bpb_harness.schedule import NoiseSchedule
+
+Order = Literal["left-to-right", "random", "confidence"]
+
+
+@final
+@dataclass(frozen=True)
+class ChainRule:
+    """Code length of a window under an order of its positions.
+
+    Attributes:
+        schedule: tells a time-conditioned network its noise level: u = u_max m / L with m of L tokens still masked.
+        streams: shared randomness of the random order.
+        order: left-to-right, random (one order a window), or confidence (next come the positions whose best token is
+            likeliest).
+        tokens_per_step: positions revealed together; their predictions do not see each other.
+    """
+
+    schedule: NoiseSchedule
+    streams: RandomStreams
+    order: Order = "left-to-right"
+    tokens_per_step: int = 1
+
+    method: ClassVar[str] = "chain"
+    relation: ClassVar[str] = "="
+
+    def __post_init__(self) -> None:
+        if self.order not in get_args(Order):
+            raise UsageError("--order", seen=self.order, expected=" or ".join(get_args(Order)))
+        if self.tokens_per_step < 1:
+            raise UsageError("--tokens-per-step", seen=self.tokens_per_step, expected="1 or more")
+
+    def passes(self, length: int) -> int:
+        """Calls of the network for a window of ``length`` tokens."""
+        return -(-length // self.tokens_per_step)
+
+    def window_nats(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> Tensor:
+        """Code length of each window.
+
+        Args:
+            denoiser: the network.
+            x0: (B, L) int64 on the network's device.
+            windows: index in the corpus of each row, (B,): it addresses the random order.
+
+        Returns:
+            (B,) float64 nats, on the CPU.
+        """
+        batch, length = x0.shape
+        order = self._fixed_order(windows, length)
+        order = None if order is None else order.to(x0.device)
+        visible = torch.zeros_like(x0, dtype=torch.bool)
+        nats = torch.zeros(batch, dtype=torch.float64, device=x0.device)
+        for step in range(self.passes(length)):
+            done = step * self.tokens_per_step
+            count = min(self.tokens_per_step, length - done)
+            rate = torch.full((batch,), self.schedule.max_move_chance * (length - done) / length, dtype=torch.float64)
+            level = self.schedule.level_at(rate).to(x0.device)
+            logits = denoiser.logits(torch.where(visible, x0, denoiser.mask_token_id), level)
+            if order is not None:
+                chosen = order[:, done : done + count]
+                log_probs = self._normalise(denoiser, _rows(logits, chosen))
+            else:
+                log_probs = self._normalise(denoiser, logits)
+                confidence = log_probs.amax(dim=-1).masked_fill(visible, -torch.inf)
+                # A stable sort, so that ties are broken by position and the decoder breaks them alike.
+                chosen = confidence.argsort(dim=-1, descending=True, stable=True)[:, :count]
+                log_probs = _rows(log_probs, chosen)
+            paid = log_probs.gather(-1, x0.gather(1, chosen).unsqueeze(-1)).squeeze(-1)
+            nats -= paid.double().sum(dim=-1)
+            visible = visible.scatter(1, chosen, True)
+        return nats.cpu()
+
+    def _fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
+        """(B, L) positions in the order of reveal, or None where the network decides."""
+        if self.order == "left-to-right":
+            return torch.arange(length).expand(len(windows), length)
+        if self.order == "random":
+            return torch.from_numpy(np.stack([self.streams.order(int(window), 0, length) for window in windows]))
+        return None
+
+    @staticmethod
+    def _normalise(denoiser: Denoiser, logits: Tensor) -> Tensor:
+        return clean_log_probs(logits, vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id)
+
+
+def _rows(values: Tensor, chosen: Tensor) -> Tensor:
+    """(B, L, W) at positions (B, n) -> (B, n, W)."""
+    return values.gather(1, chosen.unsqueeze(-1).expand(-1, -1, values.shape[-1]))

@@ -1,0 +1,90 @@
+"""Corpus x denoiser x estimator -> result: ``bpb_harness.evaluate("checkpoint.pt", method="discrete")``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bpb_harness._callable_module import make_callable
+from bpb_harness.adapters import load_model
+from bpb_harness.evaluate.inputs import EvaluationText, find_text
+from bpb_harness.evaluate.score import ModelIdentity, Progress, score, with_remarks
+from bpb_harness.evaluate.settings import Settings
+from bpb_harness.result import BpbResult, Remark
+from bpb_harness.schedule import parse_schedule
+
+__all__ = ["EvaluationText", "ModelIdentity", "Settings", "evaluate", "find_text", "score"]
+
+AnyPath = str | PathLike[str]
+
+
+def evaluate(
+    checkpoint: AnyPath,
+    *,
+    data: AnyPath | Sequence[AnyPath] = (),
+    docs: AnyPath | Sequence[AnyPath] = (),
+    tokenizer: AnyPath | None = None,
+    schedule: str | None = None,
+    adapter: str | None = None,
+    model: str | None = None,
+    allow_code: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> BpbResult:
+    """Score a checkpoint in bits per byte.
+
+    Args:
+        checkpoint: file or folder of the network.
+        data: token shards to score; none: see :func:`bpb_harness.evaluate.find_text`.
+        docs: JSON lines or plain text instead of shards; needs a tokenizer that encodes.
+        tokenizer: the tokenizer's file; none: the one inside the checkpoint.
+        schedule: noise schedule, where the checkpoint carries none, for example ``loglinear[0.001]``.
+        adapter: how to read a checkpoint that is not in the native format.
+        model: ``FILE.py:LOADER``, your own code that loads the network; needs ``allow_code``.
+        allow_code: run code that comes with the checkpoint.
+        progress: called with (tokens done, tokens in all).
+        **settings: fields of :class:`Settings`: method, num_steps, num_samples, compare, seed, ...
+
+    Returns:
+        The score with its errors and its signature.
+
+    Raises:
+        HarnessError: for anything that cannot be scored; its text is one line.
+    """
+    chosen = Settings(**settings)
+    device = chosen.torch_device()
+    loaded, adapted = load_model(
+        Path(checkpoint),
+        adapter=adapter,
+        model_loader=model,
+        allow_code=allow_code,
+        device=device,
+        dtype=chosen.torch_dtype(),
+    )
+    text = find_text(
+        loaded,
+        data=_paths(data),
+        docs=_paths(docs),
+        tokenizer=None if tokenizer is None else Path(tokenizer),
+    )
+    result = score(
+        adapted.model,
+        text,
+        chosen,
+        schedule=adapted.schedule if schedule is None else parse_schedule(schedule),
+        identity=ModelIdentity(loaded.digest, adapted.adapter),
+        progress=progress,
+    )
+    remarks = [Remark("data", f"scored {text.corpus.name}, found through {text.origin}")]
+    remarks += [Remark("adapter", note) for note in adapted.notes]
+    return with_remarks(result, tuple(remarks))
+
+
+def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    many = [given] if isinstance(given, str | PathLike) else given
+    return [Path(path) for path in many]
+
+
+make_callable(__name__)

@@ -1,0 +1,153 @@
+"""Which text is scored, and with which tokenizer: what the user said, or the first default that exists."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from bpb_harness.byte_count import Tokenizer, load_tokenizer
+from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.corpus import Corpus, load_documents, load_shards
+from bpb_harness.errors import CorpusError, TokenizerError, UsageError
+from bpb_harness.result import SourceFloor
+from bpb_harness.units import CodeLength, bits_to_nats
+
+DEFAULT_SHARDS = "data/datasets/fineweb10B_sp1024/fineweb_val_*.bin"
+DEFAULT_TOKENIZER = "data/tokenizers/fineweb_1024_bpe.model"
+# Vocabularies are padded to multiples of 64 or 128 for speed; more than that is another tokenizer.
+_MOST_PADDING = 255
+
+
+@final
+@dataclass(frozen=True)
+class EvaluationText:
+    """The text of an evaluation.
+
+    Attributes:
+        corpus: the token stream.
+        tokenizer: what turns its tokens into bytes.
+        origin: how it was found, in words.
+        source: the floor of a text of a known source.
+    """
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    origin: str
+    source: SourceFloor | None = None
+
+
+def find_text(
+    checkpoint: Checkpoint, *, data: Sequence[Path], docs: Sequence[Path], tokenizer: Path | None
+) -> EvaluationText:
+    """Resolve --data, --docs and --tokenizer.
+
+    With neither data nor docs, the first of these is taken: the environment variable BPB_DATA (paths separated like
+    PATH), the checkpoint's own record of its data, the contest's validation shards below the current folder.
+
+    Raises:
+        UsageError: if there is nothing to score, or no tokenizer.
+        CorpusError: if a file is not what it should be.
+        TokenizerError: likewise.
+    """
+    if data and docs:
+        raise UsageError(
+            "--data and --docs", seen="both", expected="one", hint="--docs alone encodes the documents itself"
+        )
+    paths, origin, default_tokenizer = list(data), "--data", None
+    if docs:
+        chosen = _find_tokenizer(checkpoint, tokenizer, None)
+        return EvaluationText(load_documents(list(docs), chosen), chosen, "--docs")
+    if not paths:
+        paths, origin, default_tokenizer = _default_data(checkpoint)
+    chosen = _find_tokenizer(checkpoint, tokenizer, default_tokenizer)
+    corpus = load_shards(paths, vocab_size=chosen.vocab_size)
+    return EvaluationText(corpus, chosen, origin, _read_source(paths))
+
+
+def _default_data(checkpoint: Checkpoint) -> tuple[list[Path], str, Path | None]:
+    """Paths, how they were found, and the tokenizer that goes with them."""
+    if variable := os.environ.get("BPB_DATA"):
+        return [Path(part) for part in variable.split(os.pathsep) if part], "BPB_DATA", None
+    if recorded := _recorded_data(checkpoint):
+        return recorded, "the checkpoint's own record", None
+    shards = sorted(Path.cwd().glob(DEFAULT_SHARDS))
+    if shards:
+        tokenizer = Path.cwd() / DEFAULT_TOKENIZER
+        return shards, DEFAULT_SHARDS, tokenizer if tokenizer.is_file() else None
+    raise UsageError(
+        "nothing to score",
+        seen=f"no --data, no --docs, no BPB_DATA, no data named in {checkpoint.path.name}, no {DEFAULT_SHARDS}",
+        hint="pass --data SHARD.bin or --docs FILE.jsonl",
+    )
+
+
+def _recorded_data(checkpoint: Checkpoint) -> list[Path]:
+    """The shards that a checkpoint names, inside its own folder only."""
+    folder = checkpoint.path.parent.resolve()
+    names = (checkpoint.data or {}).get("paths", [])
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise CorpusError(
+            f"{checkpoint.path.name}: record of its data", seen=type(names).__name__, expected="a list of paths"
+        )
+    found = []
+    for name in names:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder):
+            raise CorpusError(
+                f"{checkpoint.path.name} names data outside its folder", seen=repr(name), hint="pass --data explicitly"
+            )
+        if path.is_file():
+            found.append(path)
+    return found if len(found) == len(names) else []
+
+
+def _find_tokenizer(checkpoint: Checkpoint, explicit: Path | None, default: Path | None) -> Tokenizer:
+    if explicit is not None:
+        return load_tokenizer(explicit)
+    if checkpoint.tokenizer is not None:
+        return load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
+    if default is not None:
+        return load_tokenizer(default)
+    raise UsageError(
+        "no tokenizer: bytes cannot be counted",
+        seen=f"none inside {checkpoint.path.name}",
+        hint="pass --tokenizer MODEL",
+    )
+
+
+def require_same_vocabulary(tokenizer: Tokenizer, vocab_size: int, num_clean_tokens: int) -> None:
+    """Refuse a tokenizer that cannot be the one the network was trained with.
+
+    A network's vocabulary may be padded a little, and may hold the mask itself.
+
+    Raises:
+        TokenizerError: if the sizes do not fit.
+    """
+    fits = tokenizer.vocab_size in {vocab_size, num_clean_tokens}
+    padded = tokenizer.vocab_size < vocab_size <= tokenizer.vocab_size + _MOST_PADDING
+    if not fits and not padded:
+        raise TokenizerError(
+            "the tokenizer does not belong to this checkpoint",
+            seen=f"a tokenizer of {tokenizer.vocab_size} pieces",
+            expected=f"{vocab_size}, the network's vocabulary",
+            hint="pass the --tokenizer that it was trained with",
+        )
+
+
+def _read_source(paths: Sequence[Path]) -> SourceFloor | None:
+    """The side file of a shard whose source is known exactly, if there is one."""
+    if len(paths) != 1:
+        return None
+    side_file = paths[0].with_suffix(".source.json")
+    if not side_file.is_file():
+        return None
+    try:
+        record = json.loads(side_file.read_text(encoding="utf-8"))
+        length = CodeLength(bits_to_nats(float(record["code_length_bits"])), 0, int(record["num_bytes"]), 0)
+        return SourceFloor(str(record["description"]), float(record["entropy_bits_per_byte"]), length.bits_per_byte)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorpusError(f"{side_file.name}: record of the source", seen=f"{type(error).__name__}: {error}") from None

@@ -1,0 +1,153 @@
+"""The settings of an evaluation, checked as far as they can be before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+
+from bpb_harness.errors import UsageError
+from bpb_harness.estimators import (
+    AutoregressiveCode,
+    Bound,
+    ChainRule,
+    ContinuousBound,
+    DiscreteBound,
+    ExactBound,
+)
+from bpb_harness.estimators.chain import Order
+from bpb_harness.masking import RandomStreams
+from bpb_harness.schedule import NoiseSchedule
+
+Method = Literal["discrete", "mc", "chain", "ar", "exact"]
+METHODS: tuple[Method, ...] = ("discrete", "mc", "chain", "ar", "exact")
+DEFAULT_STEPS, DEFAULT_SAMPLES = 128, 2
+_BATCH_TOKENS = {"cpu": 8_192, "cuda": 131_072}
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What of, and how, a checkpoint is scored; every default is what the command takes.
+
+    Attributes:
+        method: discrete, mc, chain, ar or exact.
+        num_steps: T of the discrete bound; with ``exact`` None means the continuous bound.
+        num_samples: K draws a window, or "all" nodes of the grid.
+        compare: run both bounds on coupled draws.
+        order: of the chain rule.
+        tokens_per_step: of the chain rule.
+        stride: of sliding autoregressive windows.
+        per_document: autoregressive windows end at document borders.
+        byte_rule: official, exact or raw.
+        context_length: tokens a window; None is the network's own.
+        limit: score only the first so many windows.
+        tail: score or drop the last, shorter window.
+        seed: of all randomness.
+        device: auto, cpu or cuda.
+        dtype: float32 or bfloat16.
+        batch_tokens: forward tokens a call of the network; None chooses. It never changes the score.
+        check_contract: test the network's behaviour before its score is trusted.
+    """
+
+    method: Method = "discrete"
+    num_steps: int | None = None
+    num_samples: int | Literal["all"] | None = None
+    compare: bool = False
+    order: Order = "left-to-right"
+    tokens_per_step: int = 1
+    stride: int | None = None
+    per_document: bool = False
+    byte_rule: Literal["official", "exact", "raw"] = "official"
+    context_length: int | None = None
+    limit: int | None = None
+    tail: Literal["score", "drop"] = "score"
+    seed: int = 0
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    batch_tokens: int | None = None
+    check_contract: bool = True
+
+    def __post_init__(self) -> None:
+        _one_of("--method", self.method, METHODS)
+        _one_of("--bytes", self.byte_rule, ("official", "exact", "raw"))
+        _one_of("--tail", self.tail, ("score", "drop"))
+        _one_of("--device", self.device, ("auto", "cpu", "cuda"))
+        _one_of("--dtype", self.dtype, ("float32", "bfloat16"))
+        for flag, value in (
+            ("--steps", self.num_steps),
+            ("--samples", None if self.num_samples == "all" else self.num_samples),
+            ("--context", self.context_length),
+            ("--limit", self.limit),
+            ("--batch-tokens", self.batch_tokens),
+        ):
+            if value is not None and value < 1:
+                raise UsageError(flag, seen=value, expected="1 or more")
+        RandomStreams(self.seed)
+        if self.compare and (self.method not in {"discrete", "mc"} or self.num_samples == "all"):
+            raise UsageError(
+                "--compare couples sampled draws of the two bounds",
+                seen=f"--method {self.method}" + (" --samples all" if self.num_samples == "all" else ""),
+                expected="--method discrete or mc, and a number of samples",
+            )
+        for flag, given, method in (
+            ("--stride", self.stride is not None, "ar"),
+            ("--per-document", self.per_document, "ar"),
+            ("--order", self.order != "left-to-right", "chain"),
+            ("--tokens-per-step", self.tokens_per_step != 1, "chain"),
+        ):
+            if given and self.method != method:
+                raise UsageError(flag, seen=f"--method {self.method}", expected=f"--method {method}")
+
+    def bounds(self, schedule: NoiseSchedule) -> tuple[Bound, ...]:
+        """The sampled bounds to run, the headline first; empty for the other methods."""
+        samples = DEFAULT_SAMPLES if self.num_samples is None else self.num_samples
+        steps = self.num_steps or DEFAULT_STEPS
+        wanted = {"discrete": ("discrete", "mc"), "mc": ("mc", "discrete")}.get(self.method, ())
+        made: list[Bound] = []
+        for method in wanted if self.compare else wanted[:1]:
+            made.append(
+                DiscreteBound(schedule, samples, steps) if method == "discrete" else ContinuousBound(schedule, samples)
+            )
+        return tuple(made)
+
+    def window_estimator(self, schedule: NoiseSchedule | None) -> ExactBound | ChainRule | AutoregressiveCode:
+        """The estimator of a method that does not sample masks."""
+        if self.method == "ar":
+            return AutoregressiveCode(self.stride)
+        assert schedule is not None
+        if self.method == "chain":
+            return ChainRule(schedule, RandomStreams(self.seed), self.order, self.tokens_per_step)
+        return ExactBound(schedule, self.num_steps)
+
+    def torch_device(self) -> torch.device:
+        """The device to run on.
+
+        Raises:
+            UsageError: if cuda is asked for and there is none.
+        """
+        available = torch.cuda.is_available()
+        if self.device == "cuda" and not available:
+            raise UsageError("--device cuda", seen="no CUDA device that torch can use", hint="pass --device cpu")
+        return torch.device("cuda" if available and self.device != "cpu" else "cpu")
+
+    def torch_dtype(self) -> torch.dtype:
+        """The network's arithmetic."""
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.dtype]
+
+    def tokens_per_batch(self, device: torch.device) -> int:
+        """Forward tokens a call."""
+        return self.batch_tokens or _BATCH_TOKENS[device.type]
+
+
+def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(flag, seen=repr(value), expected=" or ".join(allowed))
+
+
+def describe_device(device: torch.device) -> str:
+    """The device in words, for the result."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)}), torch {torch.__version__}"
+    return f"cpu ({torch.get_num_threads()} threads), torch {torch.__version__}"
