@@ -38,6 +38,19 @@ class Denoiser(Protocol):
 
 
 @runtime_checkable
+class FactoredDenoiser(Denoiser, Protocol):
+    """A denoiser that splits: ``logits = head(hidden)``, so that only masked positions are unembedded."""
+
+    def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map (B, L) int64 tokens at a noise level of (B,) to (B, L, D) hidden states."""
+        ...
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Map (n, D) hidden states to (n, W) logits, W >= V."""
+        ...
+
+
+@runtime_checkable
 class CausalLM(Protocol):
     """An autoregressive network: position i sees tokens up to i and predicts token i + 1."""
 

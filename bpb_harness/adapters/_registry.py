@@ -1,0 +1,174 @@
+"""The registry of adapters and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, final, runtime_checkable
+
+import torch
+
+from bpb_harness.checkpoint import Checkpoint, read_checkpoint
+from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.schedule import NoiseSchedule
+
+ENTRY_POINT_GROUP = "bpb_harness.adapters"
+
+
+@final
+@dataclass(frozen=True)
+class AdaptedModel:
+    """A network ready to be scored.
+
+    Attributes:
+        model: the network, in evaluation mode on its device.
+        adapter: name of the adapter that built it.
+        schedule: the noise schedule that the checkpoint states; None where it states none and ``--schedule`` must.
+        notes: findings worth printing beside the score.
+    """
+
+    model: Denoiser | CausalLM
+    adapter: str
+    schedule: NoiseSchedule | None = None
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """From a checkpoint to a network."""
+
+    name: str
+
+    def fits(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint's layout and tensor names are this adapter's. Never raises, never loads a network."""
+        ...
+
+    def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        """Build the network.
+
+        Args:
+            checkpoint: as read by :func:`bpb_harness.checkpoint.read_checkpoint`.
+            device: where it runs.
+            dtype: float32, or bfloat16 for autocast with float32 weights.
+
+        Raises:
+            CheckpointError: if tensors are missing or their shapes contradict each other.
+        """
+        ...
+
+
+@runtime_checkable
+class CodeAdapter(Protocol):
+    """An adapter that can do more when the user permits code from the checkpoint."""
+
+    def load_with_code(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        """Like ``load``, after the user passed --allow-code."""
+        ...
+
+
+# name -> module and class under this package
+_BUILT_IN: Mapping[str, str] = {
+    "reference": "reference:ReferenceAdapter",
+    "golf-mdlm": "golf_mdlm:GolfMdlmAdapter",
+}
+
+
+@cache
+def available_adapters() -> dict[str, Adapter]:
+    """Every adapter by name: those of this package, then those of entry points ``bpb_harness.adapters``.
+
+    Raises:
+        UsageError: if an entry point cannot be imported, is no adapter, or takes a name that is taken.
+    """
+    adapters: dict[str, Adapter] = {}
+    for name, place in _BUILT_IN.items():
+        module, _, kind = place.partition(":")
+        adapters[name] = getattr(import_module(f"bpb_harness.adapters.{module}"), kind)()
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        source = f"the adapter {point.name!r} of {point.dist.name if point.dist else point.value}"
+        if point.name in adapters:
+            raise UsageError(f"{source} takes a name that is taken", hint="uninstall one of the two packages")
+        try:
+            found = point.load()
+            adapter = found() if isinstance(found, type) else found
+        except Exception as error:  # a third party's import may fail in any way
+            raise UsageError(f"{source} cannot be imported", seen=f"{type(error).__name__}: {error}") from error
+        if not isinstance(adapter, Adapter):
+            raise UsageError(source, seen=type(adapter).__name__, expected="an object with name, fits and load")
+        adapters[point.name] = adapter
+    return adapters
+
+
+def fitting_adapters(checkpoint: Checkpoint) -> list[str]:
+    """Names of the adapters whose layout the checkpoint has."""
+    return [name for name, adapter in available_adapters().items() if adapter.fits(checkpoint)]
+
+
+def choose_adapter(checkpoint: Checkpoint, name: str | None) -> Adapter:
+    """The adapter to load a checkpoint with: the one asked for, else the one that the checkpoint names.
+
+    Raises:
+        UsageError: for an unknown name.
+        CheckpointError: if neither names one, or the tensors do not fit it; the message lists those that fit.
+    """
+    adapters = available_adapters()
+    wanted = name or checkpoint.adapter
+    fitting = fitting_adapters(checkpoint)
+    hint = f"those that fit: {', '.join(fitting)}; pass --adapter NAME" if fitting else _no_fit_hint(checkpoint)
+    if wanted is None:
+        raise CheckpointError(f"{checkpoint.path.name} does not name its adapter", hint=hint)
+    if wanted not in adapters:
+        kind = UsageError if name else CheckpointError
+        raise kind("adapter", seen=repr(wanted), expected=f"one of {', '.join(adapters)}", hint=hint)
+    if wanted not in fitting:
+        raise CheckpointError(f"{checkpoint.path.name} does not fit the adapter {wanted!r}", hint=hint)
+    return adapters[wanted]
+
+
+def _no_fit_hint(checkpoint: Checkpoint) -> str:
+    keys = ", ".join(list(checkpoint.tensors)[:6])
+    return (
+        f"no adapter fits its layout {checkpoint.layout!r} (first tensors: {keys or 'none'}); "
+        "export it (docs/adapters.md, exported) or pass --model FILE.py:LOADER --allow-code"
+    )
+
+
+def load_model(
+    path: Path,
+    *,
+    adapter: str | None = None,
+    model_loader: str | None = None,
+    allow_code: bool = False,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Checkpoint, AdaptedModel]:
+    """Read a checkpoint and build its network.
+
+    Args:
+        path: file or folder.
+        adapter: name of an adapter; needed where the checkpoint names none.
+        model_loader: ``FILE.py:LOADER``, the user's own function ``LOADER(checkpoint_path, device)``.
+        allow_code: the user's permission to run code that is not this package's.
+        device: where the network runs.
+        dtype: float32 or bfloat16.
+
+    Raises:
+        UsageError: flags that do not go together, an unknown adapter, code without permission.
+        CheckpointError: the checkpoint cannot be read or does not fit.
+    """
+    if model_loader is not None:
+        from bpb_harness.adapters.user_code import load_user_model
+
+        if adapter is not None:
+            raise UsageError("--model and --adapter exclude each other")
+        return load_user_model(path, model_loader, allow_code=allow_code, device=device, dtype=dtype)
+    checkpoint = read_checkpoint(path)
+    chosen = choose_adapter(checkpoint, adapter)
+    if allow_code and isinstance(chosen, CodeAdapter):
+        return checkpoint, chosen.load_with_code(checkpoint, device=device, dtype=dtype)
+    return checkpoint, chosen.load(checkpoint, device=device, dtype=dtype)

@@ -1,0 +1,170 @@
+"""``golf-mdlm``: a masked-diffusion transformer of the parameter-golf contest, from its bare state dict.
+
+A bidirectional transformer whose norms are modulated by the noise: shift and scale from sigma. Rotary embeddings come
+before the norms of queries and keys, from tables that the file carries. Sizes are read from the tensors.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bpb_harness.adapters._network import autocast, count_blocks, fill, ready, rms_norm, shape_of
+from bpb_harness.adapters._registry import AdaptedModel
+from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.errors import CheckpointError
+from bpb_harness.schedule import LogLinear, NoiseLevel
+
+# The contest pads the vocabulary with its mask to a multiple of this; its tokenizers' sizes are multiples themselves.
+_PADDING = 64
+
+
+class _Modulation(nn.Module):
+    """Shift and scale of a norm, from the conditioning vector."""
+
+    def __init__(self, width: int, conditioning: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(conditioning, 2 * width)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        scale, shift = self.proj(c).unsqueeze(1).chunk(2, dim=-1)
+        modulated: Tensor = rms_norm(x) * (1 + scale) + shift
+        return modulated
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.c_q = nn.Linear(width, width, bias=False)
+        self.c_k = nn.Linear(width, width, bias=False)
+        self.c_v = nn.Linear(width, width, bias=False)
+        self.c_proj = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        B, L, D = x.shape
+        q, k, v = (proj(x).view(B, L, self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
+        q, k = rms_norm(_rotate(q, cos, sin)), rms_norm(_rotate(k, cos, sin))
+        y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        projected: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, L, D))
+        return projected
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding of the half-split kind, (B, L, H, d) with tables (1, L, 1, d / 2)."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1).to(x.dtype)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, num_heads: int, hidden: int, conditioning: int) -> None:
+        super().__init__()
+        self.attn = _Attention(width, num_heads)
+        self.adaln_attn = _Modulation(width, conditioning)
+        self.adaln_mlp = _Modulation(width, conditioning)
+        self.mlp_fc = nn.Linear(width, hidden, bias=False)
+        self.mlp_proj = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor, c: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.attn(self.adaln_attn(x, c), cos, sin)
+        out: Tensor = x + self.mlp_proj(functional.relu(self.mlp_fc(self.adaln_mlp(x, c))).square())
+        return out
+
+
+class _SigmaMap(nn.Module):
+    """Embedding of the noise sigma: sines and cosines, then two linear layers."""
+
+    freqs: Tensor
+
+    def __init__(self, num_freqs: int, hidden: int, conditioning: int) -> None:
+        super().__init__()
+        self.register_buffer("freqs", torch.empty(num_freqs))
+        self.mlp = nn.Sequential(nn.Linear(2 * num_freqs, hidden), nn.SiLU(), nn.Linear(hidden, conditioning))
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        angle = sigma.unsqueeze(-1) * self.freqs
+        embedded: Tensor = self.mlp(torch.cat((torch.sin(angle), torch.cos(angle)), dim=-1))
+        return embedded
+
+
+@final
+class GolfMdlm(nn.Module):
+    """The network as a :class:`bpb_harness.denoiser.FactoredDenoiser`."""
+
+    time_conditioned = True
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+        super().__init__()
+        rows, width = shape_of(checkpoint, "wte.weight", 2)
+        _, self.context_length, _, half_head = shape_of(checkpoint, "cos", 4)
+        sigma_hidden, _ = shape_of(checkpoint, "sigma_map.mlp.0.weight", 2)
+        conditioning, _ = shape_of(checkpoint, "sigma_map.mlp.2.weight", 2)
+        (num_freqs,) = shape_of(checkpoint, "sigma_map.freqs", 1)
+        hidden, _ = shape_of(checkpoint, "blocks.0.mlp_fc.weight", 2)
+        if rows <= _PADDING or half_head < 1 or width % (2 * half_head):
+            raise CheckpointError(
+                f"{checkpoint.path.name}: sizes",
+                seen=f"{rows} rows of wte, width {width}, head width {2 * half_head}",
+                expected=f"more than {_PADDING} rows and a width that heads divide",
+            )
+        self.vocab_size = self.mask_token_id = rows - _PADDING
+        self._dtype = dtype
+        self.wte = nn.Embedding(rows, width)
+        self.sigma_map = _SigmaMap(num_freqs, sigma_hidden, conditioning)
+        self.blocks = nn.ModuleList(
+            _Block(width, width // (2 * half_head), hidden, conditioning)
+            for _ in range(count_blocks(checkpoint.tensors, "blocks"))
+        )
+        # The head is named apart: `head` is a method here.
+        self.unembed = nn.Linear(width, rows, bias=False)
+        self.register_buffer("cos", torch.empty(1, self.context_length, 1, half_head))
+        self.register_buffer("sin", torch.empty(1, self.context_length, 1, half_head))
+        fill(self, {_OWN_NAMES.get(name, name): value for name, value in checkpoint.tensors.items()}, checkpoint)
+
+    @torch.no_grad()
+    def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Last hidden states, normalised, (B, L, D)."""
+        with autocast(xt.device, self._dtype):
+            c = functional.silu(self.sigma_map(level.sigma.float()))
+            cos, sin = self.cos[:, : xt.shape[1]], self.sin[:, : xt.shape[1]]
+            x = self.wte(xt)
+            for block in self.blocks:
+                x = block(x, c, cos, sin)
+            return rms_norm(x)
+
+    @torch.no_grad()
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits (n, W) of hidden states (n, D); column V is the mask, later ones are padding."""
+        with autocast(hidden.device, self._dtype):
+            logits: Tensor = self.unembed(hidden)
+            return logits
+
+    def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        return self.head(self.hidden(xt, level))
+
+
+_OWN_NAMES = {"head.weight": "unembed.weight"}
+
+
+@final
+class GolfMdlmAdapter:
+    """State dicts of the contest's masked-diffusion entry."""
+
+    name = "golf-mdlm"
+
+    def fits(self, checkpoint: Checkpoint) -> bool:
+        needed = ("wte.weight", "head.weight", "cos", "sin", "sigma_map.freqs", "blocks.0.adaln_attn.proj.weight")
+        return checkpoint.layout in ("tensors", "native") and all(name in checkpoint.tensors for name in needed)
+
+    def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        model = GolfMdlm(checkpoint, dtype)
+        ready(model, device)
+        note = (
+            f"vocabulary of {model.vocab_size} and mask id {model.mask_token_id}, from {model.wte.num_embeddings} rows"
+        )
+        return AdaptedModel(model, self.name, LogLinear(1e-3), (note,))

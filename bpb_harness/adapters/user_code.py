@@ -1,0 +1,148 @@
+"""``--model FILE.py:LOADER --allow-code``: the user's own function builds the network.
+
+This is the one place where code that is not this package's runs, and only with the user's permission. The function gets
+the checkpoint's path and the device, and returns a :class:`~bpb_harness.denoiser.Denoiser` or
+:class:`~bpb_harness.denoiser.CausalLM`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from bpb_harness.adapters._network import autocast
+from bpb_harness.adapters._registry import AdaptedModel
+from bpb_harness.checkpoint import Checkpoint, digest_of
+from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.errors import UsageError
+from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule
+
+ADAPTER_NAME = "user-code"
+
+
+def load_user_model(
+    path: Path, loader: str, *, allow_code: bool, device: torch.device, dtype: torch.dtype
+) -> tuple[Checkpoint, AdaptedModel]:
+    """Build a network with the user's function.
+
+    Args:
+        path: the checkpoint's file or folder; only its digest is read here.
+        loader: ``FILE.py:LOADER``.
+        allow_code: whether the user said so.
+        device: passed on to the function.
+        dtype: bfloat16 runs ``logits`` under autocast.
+
+    Raises:
+        UsageError: without permission; no such file or function; the function fails or returns something else.
+        CheckpointError: no such checkpoint.
+    """
+    if not allow_code:
+        raise UsageError(
+            f"--model {loader} runs code of yours", hint="read it, then pass --allow-code as well to permit it"
+        )
+    file_name, colon, function_name = loader.rpartition(":")
+    if not colon or not function_name.isidentifier():
+        raise UsageError("--model", seen=repr(loader), expected="FILE.py:LOADER, the name of a function in that file")
+    file = Path(file_name)
+    if not file.is_file():
+        raise UsageError("--model", seen=f"no file {file}", expected="FILE.py:LOADER")
+    checkpoint = Checkpoint(Path(path), "user-code", digest_of(Path(path)), {})
+    function = _import_function(file, function_name)
+    model = _guarded(lambda: function(Path(path), device), f"{file.name}:{function_name}", file)
+    adapted = _wrap(model, f"{file.name}:{function_name}", dtype)
+    code_digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    note = f"the network was built by {file.name}:{function_name} (sha256 {code_digest[:8]}), code that was permitted"
+    return checkpoint, AdaptedModel(adapted, ADAPTER_NAME, _stated_schedule(model), (note,))
+
+
+def _import_function(file: Path, function_name: str) -> Callable[[Path, torch.device], Any]:
+    spec = importlib.util.spec_from_file_location("bpb_user_model", file.resolve())
+    if spec is None or spec.loader is None:
+        raise UsageError("--model", seen=str(file), expected="a Python file, FILE.py")
+    module = importlib.util.module_from_spec(spec)
+    # Registered, because dataclasses look their own module up; its folder, because it may import its neighbours.
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(file.resolve().parent))
+    execute = spec.loader.exec_module
+    try:
+        _guarded(lambda: execute(module), file.name, file)
+    finally:
+        sys.path.remove(str(file.resolve().parent))
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise UsageError(f"{file.name} has no function", seen=function_name)
+    found: Callable[[Path, torch.device], Any] = function
+    return found
+
+
+def _guarded(call: Callable[[], Any], what: str, file: Path) -> Any:
+    """Run the user's code; what it raises becomes one line that names the place in their file."""
+    try:
+        return call()
+    except Exception as error:
+        own = str(file.resolve())
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+        if isinstance(error, SyntaxError):
+            lines.append(error.lineno)
+        place = f" at line {lines[-1]}" if lines else ""
+        raise UsageError(f"{what} failed{place}", seen=f"{type(error).__name__}: {error}") from error
+
+
+def _wrap(model: Any, what: str, dtype: torch.dtype) -> Denoiser | CausalLM:
+    missing = [name for name in ("logits", "vocab_size", "context_length") if not hasattr(model, name)]
+    if missing or not callable(model.logits):
+        raise UsageError(
+            f"{what} returned {type(model).__name__}",
+            seen=f"no {', '.join(missing) or 'method logits'}",
+            expected="a Denoiser or CausalLM (docs/adapters.md has a worked example)",
+        )
+    if isinstance(model, nn.Module):
+        model.eval()
+    if not hasattr(model, "mask_token_id"):
+        return _UserCausalLM(model, dtype)
+    if not hasattr(model, "time_conditioned"):
+        raise UsageError(
+            f"{what} returned {type(model).__name__}", seen="no time_conditioned", expected="True or False"
+        )
+    return _UserDenoiser(model, dtype)
+
+
+def _stated_schedule(model: Any) -> NoiseSchedule | None:
+    """The network may carry ``schedule``, a name or a NoiseSchedule; otherwise --schedule must say."""
+    stated = getattr(model, "schedule", None)
+    return parse_schedule(stated) if isinstance(stated, str) else stated if isinstance(stated, NoiseSchedule) else None
+
+
+@final
+class _UserDenoiser:
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+        self.vocab_size, self.context_length = int(model.vocab_size), int(model.context_length)
+        self.mask_token_id, self.time_conditioned = int(model.mask_token_id), bool(model.time_conditioned)
+        self._model, self._dtype = model, dtype
+
+    @torch.no_grad()
+    def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        with autocast(xt.device, self._dtype):
+            logits: Tensor = self._model.logits(xt, level)
+            return logits
+
+
+@final
+class _UserCausalLM:
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+        self.vocab_size, self.context_length = int(model.vocab_size), int(model.context_length)
+        self._model, self._dtype = model, dtype
+
+    @torch.no_grad()
+    def logits(self, x: Tensor) -> Tensor:
+        with autocast(x.device, self._dtype):
+            logits: Tensor = self._model.logits(x)
+            return logits

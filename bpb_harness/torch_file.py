@@ -1,0 +1,445 @@
+"""Reading files of ``torch.save`` as data: no unpickler, no import, nothing called that a file names.
+
+A pickle is a program. This module interprets its opcodes over :func:`pickletools.genops` with containers, numbers, text
+and a short list of recipes (a tensor from a storage, an ordered dictionary); any other global becomes an inert
+:class:`ForeignObject`, which remembers a name and its arguments. The caller decides which names to refuse. Sizes are
+checked against the bytes that are really there before anything is allocated.
+
+``torch.load(weights_only=True)`` is the model of what is accepted; it is not used here because it lets a file of a few
+bytes allocate without limit (``bytearray(10**12)``, a tensor larger than its storage, deflated records).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickletools
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+import torch
+from torch import Tensor
+
+from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
+
+_LARGEST_PICKLE = 64 << 20
+_MOST_RECORDS = 200_000
+_LARGEST_COUNT = 1 << 62
+
+_STORAGE_DTYPES: dict[str, torch.dtype] = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "UntypedStorage": torch.uint8,
+}
+
+
+@final
+@dataclass
+class ForeignObject:
+    """What a pickle wanted to build from a global that is not on the list: its name and ingredients, never the thing.
+
+    Attributes:
+        name: ``module.attribute`` as the file spells it.
+        args: what would have been its arguments.
+        state: what would have been its attributes.
+        items: what would have been set or appended, pairs or single values.
+    """
+
+    name: str
+    args: tuple[Any, ...] = ()
+    state: Any = None
+    items: list[Any] = field(default_factory=list)
+
+
+@final
+@dataclass(frozen=True)
+class _Global:
+    """A name on the pickle's stack; called only if it is one of the recipes below."""
+
+    name: str
+
+
+@final
+@dataclass(frozen=True)
+class _Storage:
+    """Raw memory that tensors are cut from."""
+
+    dtype: torch.dtype
+    memory: Tensor  # (bytes,) uint8
+
+
+@final
+@dataclass(frozen=True)
+class TorchFile:
+    """The content of a file of ``torch.save``.
+
+    Attributes:
+        content: nested dictionaries, lists, tuples, numbers, text, tensors and :class:`ForeignObject`.
+        foreign_globals: names of the globals outside the list, in order of appearance.
+    """
+
+    content: Any
+    foreign_globals: tuple[str, ...]
+
+
+def is_torch_zip(head: bytes) -> bool:
+    """Whether a file starts like a ZIP archive."""
+    return head[:4] == b"PK\x03\x04"
+
+
+def read_torch_zip(file: BinaryIO, path: Path) -> TorchFile:
+    """Read an archive of ``torch.save`` (torch 1.6 and later).
+
+    Raises:
+        CheckpointError: if it is not such an archive, or damaged.
+        UnsafeCheckpointError: if its sizes contradict each other.
+    """
+    size = file.seek(0, io.SEEK_END)
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(f"{path.name} is a damaged archive", seen=error, hint="copy the file again") from None
+    with archive:
+        records = archive.infolist()
+        _check_records(records, size, path)
+        pickles = [record for record in records if record.filename.split("/")[-1] == "data.pkl"]
+        if len(pickles) != 1:
+            raise CheckpointError(
+                f"{path.name} is a ZIP archive but not of torch.save", seen=f"{len(pickles)} data.pkl", expected="one"
+            )
+        root = pickles[0].filename[: -len("data.pkl")]
+        by_name = {record.filename: record for record in records}
+        byteorder = by_name.get(root + "byteorder")
+        if byteorder is not None and _read_record(archive, byteorder, path).strip() == b"big":
+            raise CheckpointError(f"{path.name} has big-endian tensors", hint="save it on a little-endian machine")
+        memories: dict[str, Tensor] = {}
+
+        def memory(key: str) -> Tensor:
+            if key not in memories:
+                record = by_name.get(f"{root}data/{key}")
+                if record is None:
+                    raise CheckpointError(f"{path.name} lacks the record of a storage", seen=repr(key))
+                memories[key] = _as_memory(_read_record(archive, record, path))
+            return memories[key]
+
+        return _Interpreter(path, memory).run(_read_record(archive, pickles[0], path, most=_LARGEST_PICKLE))
+
+
+def _check_records(records: list[zipfile.ZipInfo], size: int, path: Path) -> None:
+    if len(records) > _MOST_RECORDS:
+        raise UnsafeCheckpointError(f"{path.name}: records", seen=len(records), expected=f"at most {_MOST_RECORDS}")
+    for record in records:
+        if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
+            raise UnsafeCheckpointError(
+                f"{path.name}: record {record.filename!r} is compressed",
+                seen=f"{record.compress_size} bytes that promise {record.file_size}",
+                expected="records as torch.save stores them",
+                hint="save the checkpoint again with torch.save",
+            )
+    total = sum(record.file_size for record in records)
+    if total > size:
+        raise UnsafeCheckpointError(
+            f"{path.name}: records overlap", seen=f"{total} bytes promised", expected=f"at most {size}, the file's size"
+        )
+
+
+def _read_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo, path: Path, most: int | None = None) -> bytes:
+    if most is not None and record.file_size > most:
+        raise UnsafeCheckpointError(
+            f"{path.name}: {record.filename!r}", seen=f"{record.file_size} bytes", expected=f"at most {most}"
+        )
+    try:
+        return archive.read(record)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is a damaged archive", seen=error, hint="copy the file again") from None
+
+
+def _as_memory(data: bytes) -> Tensor:
+    # A bytearray, because torch wants writable memory; frombuffer refuses an empty one.
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
+
+
+_MARK = object()
+
+
+class _Interpreter:
+    """One run over the opcodes of one pickle."""
+
+    def __init__(self, path: Path, memory: Callable[[str], Tensor]) -> None:
+        self._path, self._memory = path, memory
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+        self._foreign: dict[str, None] = {}
+        # Elements of all tensors so far: many tensors may share a storage (tied weights), but not without limit.
+        self._tensors = 0
+
+    def run(self, data: bytes) -> TorchFile:
+        try:
+            for opcode, arg, _ in pickletools.genops(data):
+                if opcode.name == "STOP":
+                    if len(self._stack) != 1:
+                        raise self._damaged("values are left on the stack")
+                    return TorchFile(self._stack[0], tuple(self._foreign))
+                self._step(opcode.name, arg)
+        except (ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeError, RecursionError) as error:
+            raise self._damaged(str(error) or type(error).__name__) from None
+        raise self._damaged("no end")
+
+    def _damaged(self, why: str) -> CheckpointError:
+        return CheckpointError(f"{self._path.name} holds a damaged pickle", seen=why, hint="copy the file again")
+
+    def _step(self, name: str, arg: Any) -> None:
+        stack = self._stack
+        if name in _LITERALS:
+            stack.append(arg)
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name]())
+        elif name in ("PROTO", "FRAME"):
+            pass
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            self._memo[arg] = stack[-1]
+        elif name == "MEMOIZE":
+            self._memo[len(self._memo)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(self._memo[arg])
+        elif name == "MARK":
+            stack.append(_MARK)
+        elif name == "POP":
+            stack.pop()
+        elif name == "POP_MARK":
+            self._pop_mark()
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            count = int(name[-1])
+            parts = [self._pop() for _ in range(count)]
+            stack.append(tuple(reversed(parts)))
+        elif name == "TUPLE":
+            stack.append(tuple(self._pop_mark()))
+        elif name == "LIST":
+            stack.append(self._pop_mark())
+        elif name == "DICT":
+            pairs = self._pop_mark()
+            stack.append({})
+            self._set_items(stack[-1], pairs)
+        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+            values = [self._pop()] if name == "APPEND" else self._pop_mark()
+            self._extend(stack[-1], values)
+        elif name in ("SETITEM", "SETITEMS"):
+            pairs = [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._pop_mark()
+            self._set_items(stack[-1], pairs)
+        elif name == "FROZENSET":
+            stack.append(self._pop_mark())
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            self._push_global(arg)
+        elif name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
+            if name == "NEWOBJ_EX":
+                self._pop()
+            args, function = self._pop(), self._pop()
+            stack.append(self._reduce(function, args))
+        elif name == "BUILD":
+            state = self._pop()
+            if isinstance(stack[-1], ForeignObject):
+                stack[-1].state = state
+            # An OrderedDict's attributes (state_dict's _metadata) and a parameter's are of no use here.
+        elif name == "BINPERSID":
+            stack.append(self._storage(self._pop()))
+        else:
+            raise UnsafeCheckpointError(
+                f"{self._path.name} uses the pickle opcode {name}",
+                expected="only what torch.save writes",
+                hint="save the weights again with torch.save or as safetensors",
+            )
+
+    def _pop(self) -> Any:
+        value = self._stack.pop()
+        if value is _MARK:
+            raise self._damaged("unexpected mark")
+        return value
+
+    def _pop_mark(self) -> list[Any]:
+        stack = self._stack
+        position = len(stack) - 1
+        while stack[position] is not _MARK:
+            position -= 1
+            if position < 0:
+                raise self._damaged("no mark")
+        values = stack[position + 1 :]
+        del stack[position:]
+        return values
+
+    def _extend(self, target: Any, values: Iterable[Any]) -> None:
+        if isinstance(target, ForeignObject):
+            target.items.extend(values)
+        elif isinstance(target, list):
+            target.extend(values)
+        else:
+            raise self._damaged(f"items appended to {type(target).__name__}")
+
+    def _set_items(self, target: Any, pairs: list[Any]) -> None:
+        if len(pairs) % 2:
+            raise self._damaged("odd number of dictionary items")
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            if isinstance(target, ForeignObject):
+                target.items.append((key, value))
+            elif not isinstance(target, dict):
+                raise self._damaged(f"items set on {type(target).__name__}")
+            elif isinstance(key, str | int | float | bool | bytes | None):
+                target[key] = value
+            else:
+                # Hashing nested tuples that share their parts takes exponential time; repr of a class is enough.
+                target[f"<{type(key).__name__} {len(target)}>"] = value
+
+    def _push_global(self, arg: Any) -> None:
+        if arg is None:
+            attribute, module = self._pop(), self._pop()
+            if not (isinstance(module, str) and isinstance(attribute, str)):
+                raise self._damaged("a global without a name")
+        else:
+            module, _, attribute = arg.partition(" ")
+        name = f"{module}.{attribute}"[:200]
+        if name not in _RECIPES and not _is_storage(name) and not _is_plain_torch_name(name):
+            self._foreign[name] = None
+        self._stack.append(_Global(name))
+
+    def _reduce(self, function: Any, args: Any) -> Any:
+        if not isinstance(args, tuple):
+            raise self._damaged("arguments that are no tuple")
+        if isinstance(function, ForeignObject):  # the result of something foreign, called again
+            return ForeignObject(function.name, (function, *args))
+        if not isinstance(function, _Global):
+            raise self._damaged(f"a call of {type(function).__name__}")
+        recipe = _RECIPES.get(function.name)
+        return recipe(self, args) if recipe is not None else ForeignObject(function.name, args)
+
+    # Recipes
+
+    def _storage(self, persistent_id: Any) -> _Storage:
+        match persistent_id:
+            case ("storage", _Global(name=name), str(key), _, int(), *_) if _is_storage(name):
+                return _Storage(_STORAGE_DTYPES[name.rsplit(".", 1)[-1]], self._memory(key))
+        raise self._damaged("a reference to something that is no storage")
+
+    def _tensor(self, args: tuple[Any, ...]) -> Tensor:
+        match args:
+            case (_Storage() as storage, int(offset), tuple(shape), tuple(stride), *rest):
+                pass
+            case _:
+                raise self._damaged("a tensor without storage, offset, shape and stride")
+        # _rebuild_tensor_v3 names the type apart from an untyped storage.
+        dtype = storage.dtype
+        named = next((part.name for part in rest if isinstance(part, _Global) and part.name.startswith("torch.")), None)
+        if named is not None:
+            found = getattr(torch, named.removeprefix("torch."), None)
+            if not isinstance(found, torch.dtype):
+                raise self._damaged(f"a tensor of type {named}")
+            dtype = found
+        counts = (offset, *shape, *stride)
+        if len(shape) != len(stride) or not all(type(n) is int and 0 <= n < _LARGEST_COUNT for n in counts):
+            raise UnsafeCheckpointError(f"{self._path.name}: a tensor of shape", seen=f"{shape} and stride {stride}")
+        available = storage.memory.numel() // dtype.itemsize
+        numel = math.prod(shape)
+        last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) if numel else 0
+        if numel > available or last >= max(available, 1):
+            raise UnsafeCheckpointError(
+                f"{self._path.name}: a tensor of shape {list(shape)}",
+                seen=f"a storage of {available} elements",
+                expected=f"{max(numel, last + 1)} elements",
+                hint="the file is damaged or hostile; copy it again",
+            )
+        whole = storage.memory[: available * dtype.itemsize].view(dtype)
+        return torch.as_strided(whole, shape, stride, offset)
+
+    def _parameter(self, args: tuple[Any, ...]) -> Any:
+        return args[0]
+
+    def _dictionary(self, args: tuple[Any, ...]) -> Any:
+        result: dict[Any, Any] = {}
+        if args and isinstance(args[0], list):
+            for pair in args[0]:
+                self._set_items(result, list(pair))
+        return result
+
+    def _sequence(self, args: tuple[Any, ...]) -> Any:
+        return list(args[0]) if args and isinstance(args[0], list | tuple) else []
+
+    def _encoded(self, args: tuple[Any, ...]) -> bytes:
+        match args:
+            case (str(text), "latin1" | "latin-1"):
+                return text.encode("latin-1")
+        raise self._damaged("bytes in an unknown encoding")
+
+    def _text(self, args: tuple[Any, ...]) -> str:
+        return ":".join(str(part) for part in args if isinstance(part, str | int))
+
+
+_RECIPES: dict[str, Callable[[_Interpreter, tuple[Any, ...]], Any]] = {
+    "torch._utils._rebuild_tensor": _Interpreter._tensor,
+    "torch._utils._rebuild_tensor_v2": _Interpreter._tensor,
+    "torch._utils._rebuild_tensor_v3": _Interpreter._tensor,
+    "torch._utils._rebuild_parameter": _Interpreter._parameter,
+    "torch._utils._rebuild_parameter_with_state": _Interpreter._parameter,
+    "collections.OrderedDict": _Interpreter._dictionary,
+    "collections.Counter": _Interpreter._dictionary,
+    "torch.Size": _Interpreter._sequence,
+    "torch.device": _Interpreter._text,
+    "builtins.set": _Interpreter._sequence,
+    "__builtin__.set": _Interpreter._sequence,
+    "_codecs.encode": _Interpreter._encoded,
+}
+
+_LITERALS = frozenset(
+    [
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "FLOAT",
+        "BINFLOAT",
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "UNICODE",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE8",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+        "BYTEARRAY8",
+    ]
+)
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": list,
+}
+
+
+def _is_storage(name: str) -> bool:
+    module, _, attribute = name.rpartition(".")
+    return module in ("torch", "torch.cuda", "torch.storage") and attribute in _STORAGE_DTYPES
+
+
+def _is_plain_torch_name(name: str) -> bool:
+    """Types and layouts, which occur as values: torch.float32, torch.strided."""
+    module, _, attribute = name.rpartition(".")
+    return module == "torch" and isinstance(getattr(torch, attribute, None), torch.dtype | torch.layout)
