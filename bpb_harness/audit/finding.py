@@ -7,7 +7,10 @@ Codes never change their meaning and are never used again for another one:
     BPB3xx  sampling, coverage, errors
     BPB4xx  a record contradicts itself
     BPB5xx  artifact and rules of the contest
+    BPB6xx  rescoring
     BPB9xx  reading: what was broken in the files
+
+In each hundred the checks of records take 01 to 29 (codes.py), the checks of scripts 30 to 99 (beside themselves).
 
 A check makes its findings with `Rule.finding`, so that a code's severity is written down once.
 """
