@@ -1,0 +1,340 @@
+"""The reference network: one transformer that the project trains itself, as a masked-diffusion or a causal model.
+
+Its definition stands here, and not beside the trainer, so that an installed harness scores reference checkpoints
+without the trainer. ``reference/model.py`` adds what only training needs.
+
+The network is a pre-norm transformer without biases or norm weights: RMS norm, rotary positions, normalised queries and
+keys, squared-ReLU feed-forward layers, and an untied head whose width is a multiple of 64 (columns from ``vocab_size``
+on are padding, which the harness ignores). Conditioned on time, each block scales and shifts its normalised input by a
+function of sigma = -log alpha_t (adaptive layer norm, Peebles and Xie 2023, arXiv 2212.09748, section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.errors import CheckpointError
+from bpb_harness.schedule import NoiseLevel, parse_schedule
+
+if TYPE_CHECKING:
+    from bpb_harness.adapters import AdaptedModel
+
+OBJECTIVES = ("mdlm", "ar")
+DEFAULT_SCHEDULE = "loglinear[0.001]"
+_NUM_TIME_FEATURES = 64
+_LARGEST_SIGMA = 20.0  # alpha = 2e-9: where alpha(1) = 0, sigma is infinite at t = 1
+
+
+@final
+@dataclass(frozen=True)
+class ReferenceConfig:
+    """Shape and kind of a reference network.
+
+    Attributes:
+        vocab_size: V, clean tokens; the mask is id V.
+        context_length: the longest window.
+        num_layers: transformer blocks.
+        width: of the residual stream.
+        num_heads: attention heads; width / num_heads is even.
+        mlp_width: hidden width of the feed-forward layers.
+        objective: "mdlm" attends both ways, "ar" causally.
+        time_conditioned: whether the network is told sigma.
+
+    Raises:
+        CheckpointError: if a value is out of range or the values do not go together.
+    """
+
+    vocab_size: int
+    context_length: int
+    num_layers: int
+    width: int
+    num_heads: int
+    mlp_width: int
+    objective: str = "mdlm"
+    time_conditioned: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "num_layers", "width", "num_heads", "mlp_width"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1 << 24:
+                raise CheckpointError(f"reference network: {name}", seen=repr(value), expected="a positive integer")
+        if self.width % (2 * self.num_heads):
+            seen = f"width {self.width}, {self.num_heads} heads"
+            raise CheckpointError("reference network", seen=seen, expected="a width that is a multiple of 2 x heads")
+        if self.objective not in OBJECTIVES:
+            raise CheckpointError("reference network: objective", seen=repr(self.objective), expected="mdlm or ar")
+        if not isinstance(self.time_conditioned, bool):
+            raise CheckpointError("reference network: time_conditioned", seen=repr(self.time_conditioned))
+        if self.time_conditioned and self.objective == "ar":
+            raise CheckpointError("reference network: a causal model has no noise level to be conditioned on")
+
+    @property
+    def mask_token_id(self) -> int:
+        """Id of the absorbing state: the first beyond the clean tokens."""
+        return self.vocab_size
+
+    @property
+    def head_width(self) -> int:
+        """W: the vocabulary rounded up to a multiple of 64, which matrix products on a GPU like."""
+        return -(-self.vocab_size // 64) * 64
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint's ``config``."""
+        return asdict(self)
+
+    @classmethod
+    def from_mapping(cls, config: Mapping[str, Any]) -> ReferenceConfig:
+        """Read a checkpoint's ``config``.
+
+        Raises:
+            CheckpointError: if a value is missing, unknown or out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(config) - known):
+            raise CheckpointError("reference network: unknown config", seen=", ".join(map(str, unknown)))
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise CheckpointError("reference network: config is incomplete", seen=str(error)) from None
+
+
+def _rms_norm(x: Tensor) -> Tensor:
+    return functional.rms_norm(x, (x.shape[-1],))
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions on (B, H, L, d), half split; cos and sin are (L, d / 2)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos + second * sin, second * cos - first * sin), dim=-1).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with rotary positions and normalised queries and keys."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.causal = config.objective == "ar"
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Map (B, L, D) to (B, L, D)."""
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        q, k = _rotate(_rms_norm(q), cos, sin), _rotate(_rms_norm(k), cos, sin)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return out
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a squared ReLU between."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.width, config.mlp_width, bias=False)
+        self.down = nn.Linear(config.mlp_width, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        out: Tensor = self.down(functional.relu(self.up(x)).square())
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each on the normalised stream and added to it."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.feed_forward = FeedForward(config)
+        self.modulation = nn.Linear(config.width, 4 * config.width, bias=False) if config.time_conditioned else None
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor | None) -> Tensor:
+        """Map (B, L, D) to (B, L, D); ``condition`` is (B, 1, D) or None."""
+        if self.modulation is None or condition is None:
+            x = x + self.attention(_rms_norm(x), cos, sin)
+            out: Tensor = x + self.feed_forward(_rms_norm(x))
+            return out
+        scale1, shift1, scale2, shift2 = self.modulation(condition).chunk(4, dim=-1)
+        x = x + self.attention(_rms_norm(x) * (1 + scale1) + shift1, cos, sin)
+        conditioned: Tensor = x + self.feed_forward(_rms_norm(x) * (1 + scale2) + shift2)
+        return conditioned
+
+
+class TimeEmbedding(nn.Module):
+    """sigma to a vector: sines and cosines of sigma at 64 frequencies, then a two-layer network."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2 * _NUM_TIME_FEATURES, width, bias=False)
+        self.outer = nn.Linear(width, width, bias=False)
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        """Map (B,) to (B, 1, D)."""
+        # Wave lengths from 1/16 to 64, for sigma is between about 0.001 and 10. In float32 whatever the weights are.
+        exponent = torch.linspace(-6.0, 4.0, _NUM_TIME_FEATURES, device=sigma.device)
+        angle = sigma.float().clamp(max=_LARGEST_SIGMA).unsqueeze(-1) * (2 * math.pi) * torch.exp2(exponent)
+        features = torch.cat((angle.sin(), angle.cos()), dim=-1).to(self.inner.weight.dtype)
+        out: Tensor = functional.silu(self.outer(functional.silu(self.inner(features)))).unsqueeze(1)
+        return out
+
+
+class ReferenceTransformer(nn.Module):
+    """Tokens to hidden states to logits; what is trained.
+
+    Args:
+        config: its shape.
+    """
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__()
+        self.config = config
+        num_inputs = config.vocab_size + (config.objective == "mdlm")  # a causal model never sees a mask
+        self.embedding = nn.Embedding(num_inputs, config.width)
+        self.time_embedding = TimeEmbedding(config.width) if config.time_conditioned else None
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.head = nn.Linear(config.width, config.head_width, bias=False)
+
+    def hidden(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D)."""
+        length, head_width = tokens.shape[1], self.config.width // self.config.num_heads
+        assert length <= self.config.context_length, "window longer than the context"
+        # Positions are computed in float32 on every pass: tables stored in bfloat16 could not tell far ones apart.
+        pair = torch.arange(head_width // 2, device=tokens.device, dtype=torch.float32)
+        angle = torch.outer(
+            torch.arange(length, device=tokens.device, dtype=torch.float32), 10_000.0 ** (-2.0 * pair / head_width)
+        )
+        cos, sin = angle.cos(), angle.sin()
+        condition = None
+        if self.time_embedding is not None:
+            assert sigma is not None, "a time-conditioned network needs sigma"
+            condition = self.time_embedding(sigma)
+        x = _rms_norm(self.embedding(tokens))
+        for block in self.blocks:
+            x = block(x, cos, sin, condition)
+        return _rms_norm(x)
+
+    def forward(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """Map (B, L) tokens to (B, L, W) logits."""
+        logits: Tensor = self.head(self.hidden(tokens, sigma))
+        return logits
+
+
+@final
+class ReferenceDenoiser:
+    """A reference network as a :class:`bpb_harness.denoiser.Denoiser`.
+
+    ``hidden`` and ``head`` split :meth:`logits` so that the head can run at masked positions alone.
+    """
+
+    def __init__(self, network: ReferenceTransformer) -> None:
+        assert network.config.objective == "mdlm"
+        self.network = network
+        self.vocab_size = network.config.vocab_size
+        self.mask_token_id = network.config.mask_token_id
+        self.context_length = network.config.context_length
+        self.time_conditioned = network.config.time_conditioned
+
+    def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map (B, L) tokens at a noise level of (B,) to (B, L, D)."""
+        return self.network.hidden(xt, level.sigma if self.time_conditioned else None)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Map (..., D) to logits (..., W)."""
+        logits: Tensor = self.network.head(hidden)
+        return logits
+
+    def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map (B, L) tokens at a noise level of (B,) to (B, L, W) logits."""
+        return self.head(self.hidden(xt, level))
+
+
+@final
+class ReferenceCausalLM:
+    """A causal reference network as a :class:`bpb_harness.denoiser.CausalLM`."""
+
+    def __init__(self, network: ReferenceTransformer) -> None:
+        assert network.config.objective == "ar"
+        self.network = network
+        self.vocab_size = network.config.vocab_size
+        self.context_length = network.config.context_length
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Map (B, L) tokens to (B, L, D)."""
+        return self.network.hidden(x)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Map (..., D) to logits (..., W)."""
+        logits: Tensor = self.network.head(hidden)
+        return logits
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Map (B, L) tokens to (B, L, W) logits for the tokens that follow."""
+        return self.head(self.hidden(x))
+
+
+def adapt(network: ReferenceTransformer) -> ReferenceDenoiser | ReferenceCausalLM:
+    """The network as the harness sees it; in evaluation mode, without gradients."""
+    network = network.eval().requires_grad_(False)
+    return ReferenceDenoiser(network) if network.config.objective == "mdlm" else ReferenceCausalLM(network)
+
+
+def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> ReferenceTransformer:
+    """A network with a checkpoint's weights, in the weights' own type.
+
+    Nothing is allocated before names and shapes were compared, so a config cannot ask for memory that the file lacks.
+
+    Raises:
+        CheckpointError: if a tensor is missing, left over or of another shape.
+    """
+    with torch.device("meta"):
+        network = ReferenceTransformer(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise CheckpointError("reference network: tensor is missing", seen=repr(name))
+        if name not in expected:
+            raise CheckpointError("reference network: tensor does not belong", seen=repr(name))
+        if tuple(tensors[name].shape) != expected[name] or not tensors[name].is_floating_point():
+            seen = f"{tuple(tensors[name].shape)} of {tensors[name].dtype}"
+            raise CheckpointError(f"reference network: tensor {name!r}", seen=seen, expected=f"{expected[name]} floats")
+    network.load_state_dict(dict(tensors), strict=True, assign=True)
+    return network
+
+
+@final
+class ReferenceAdapter:
+    """Checkpoints that ``reference.train`` wrote."""
+
+    name = "reference"
+
+    def fits(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint says that it is one."""
+        return checkpoint.adapter == self.name
+
+    def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        """Build the network.
+
+        Raises:
+            CheckpointError: if config and tensors do not belong together.
+            UsageError: if the schedule's name is unknown.
+        """
+        from bpb_harness.adapters import AdaptedModel  # the registry imports this module
+
+        config = ReferenceConfig.from_mapping(checkpoint.config)
+        network = build_network(config, checkpoint.tensors).to(device=device, dtype=dtype)
+        schedule = None
+        if config.objective == "mdlm":
+            schedule = parse_schedule(checkpoint.schedule or DEFAULT_SCHEDULE)
+        return AdaptedModel(model=adapt(network), adapter=self.name, schedule=schedule, notes=())

@@ -1,0 +1,96 @@
+"""Training windows: random places in token shards, chosen by (seed, step) alone so that a resumed run sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpb_harness.errors import CorpusError
+
+_MAGIC, _VERSION, _HEADER_BYTES = 20240520, 1, 1024
+
+
+_FOR_WINDOWS, _FOR_MASKS = 0, 1  # keeps the two streams of a step apart
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Seed of a step's masks: 32 bits, for torch's generator on a CPU keeps no more."""
+    return int(_raw(seed, step, _FOR_MASKS, 1)[0] >> np.uint64(32))
+
+
+def _raw(seed: int, step: int, purpose: int, size: int) -> npt.NDArray[np.uint64]:
+    key, counter = np.array([seed, step], dtype=np.uint64), np.array([0, purpose, 0, 0], dtype=np.uint64)
+    return np.asarray(np.random.Philox(key=key, counter=counter).random_raw(size), dtype=np.uint64)
+
+
+class TokenShards:
+    """Tokens of several shards, mapped, not read.
+
+    Args:
+        paths: shard files: 256 int32 (20240520, 1, number of tokens, zeros), then uint16 tokens.
+        window_length: tokens of a training window.
+        vocab_size: tokens must be below it.
+
+    Raises:
+        CorpusError: if a file is missing, malformed, shorter than a window, or holds a token beyond the vocabulary.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, window_length: int, vocab_size: int) -> None:
+        if not paths:
+            raise CorpusError("no training shard", hint="pass --data SHARD ...")
+        self._shards = [_map_shard(path, vocab_size) for path in paths]
+        self._window_length = window_length
+        self._num_places = np.array([len(shard) - window_length + 1 for shard in self._shards])
+        for path, places in zip(paths, self._num_places, strict=True):
+            if places < 1:
+                seen, expected = f"{places + window_length - 1} tokens", f"at least one window of {window_length}"
+                raise CorpusError(f"shard {path} is too short", seen=seen, expected=expected)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all shards."""
+        return sum(len(shard) for shard in self._shards)
+
+    def batch(self, *, seed: int, step: int, num_windows: int) -> Tensor:
+        """Windows at uniformly random places, (num_windows, window_length) int64."""
+        raw = _raw(seed, step, _FOR_WINDOWS, num_windows)
+        ends = np.cumsum(self._num_places)
+        places = (raw % np.uint64(ends[-1])).astype(np.int64)
+        owners = np.searchsorted(ends, places, side="right")
+        windows = np.empty((num_windows, self._window_length), dtype=np.int64)
+        for row, (owner, place) in enumerate(zip(owners, places, strict=True)):
+            start = place - (ends[owner - 1] if owner else 0)
+            windows[row] = self._shards[owner][start : start + self._window_length]
+        return torch.from_numpy(windows)
+
+    def first_windows(self, count: int) -> Tensor:
+        """The first windows of the shards, back to back, at most ``count``; (n, window_length) int64."""
+        rows: list[npt.NDArray[np.int64]] = []
+        for shard in self._shards:
+            whole = min(len(shard) // self._window_length, count - len(rows))
+            rows += list(shard[: whole * self._window_length].astype(np.int64).reshape(whole, self._window_length))
+        return torch.from_numpy(np.stack(rows))
+
+
+def _map_shard(path: Path, vocab_size: int) -> npt.NDArray[np.uint16]:
+    if not path.is_file():
+        raise CorpusError(f"no such shard: {path}")
+    size = path.stat().st_size
+    if size < _HEADER_BYTES or size % 2:
+        raise CorpusError(f"shard {path}", seen=f"{size} bytes", expected=f"{_HEADER_BYTES} + 2 N bytes")
+    header = np.fromfile(path, dtype="<i4", count=3)
+    if tuple(header[:2]) != (_MAGIC, _VERSION):
+        raise CorpusError(f"shard {path}: header", seen=tuple(map(int, header[:2])), expected=(_MAGIC, _VERSION))
+    if _HEADER_BYTES + 2 * int(header[2]) != size:
+        expected = f"{_HEADER_BYTES + 2 * int(header[2])} for {int(header[2])} tokens"
+        raise CorpusError(f"shard {path}: size in bytes", seen=size, expected=expected)
+    tokens: npt.NDArray[np.uint16] = np.memmap(path, dtype="<u2", mode="r", offset=_HEADER_BYTES)
+    if len(tokens) and int(tokens.max()) >= vocab_size:
+        hint = "pass the tokenizer that made the shards"
+        raise CorpusError(f"shard {path}: token", seen=int(tokens.max()), expected=f"below {vocab_size}", hint=hint)
+    return tokens
