@@ -1,7 +1,8 @@
 """Evaluation and verification of bits-per-byte scores of masked diffusion language models.
 
 ``bpb_harness.evaluate(...)`` scores a checkpoint, ``bpb_harness.audit(...)`` checks a published claim,
-``bpb_harness.testing`` holds what other projects import into their own tests. Importing the package imports none of them.
+``bpb_harness.testing`` holds what other projects import into their own tests. Importing the package imports none of
+them.
 """
 
 from __future__ import annotations

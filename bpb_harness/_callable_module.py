@@ -1,7 +1,7 @@
 """Modules that are called by their own name: ``bpb_harness.evaluate(...)`` beside ``bpb_harness.evaluate.score``.
 
-A package's attribute and its submodule share one name, and whichever is bound last wins; a module that is itself callable
-has only one meaning.
+A package's attribute and its submodule share one name, and whichever is bound last wins; a module that is itself
+callable has only one meaning.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class MaskedEntropyCurve:
         weighted = basis * num_tokens[:, None]
         # A pseudo-inverse: where few draws leave a basis function unseen, it gets the smallest coefficient.
         bread = np.linalg.pinv(weighted.T @ basis, hermitian=True)
-        coefficients = bread @ (weighted.T @ nats_per_token)
+        coefficients = np.asarray(bread @ (weighted.T @ nats_per_token), dtype=np.float64)
         scores = weighted * (nats_per_token - basis @ coefficients)[:, None]
         _, cluster = np.unique(window, return_inverse=True)
         by_window = np.zeros((int(cluster.max()) + 1, basis.shape[1]))
@@ -108,7 +108,7 @@ class MaskedEntropyCurve:
 def _knots(move_chance: npt.NDArray[Any]) -> Floats:
     """Clamped knots on [0, 1], the inner ones at quantiles of the draws."""
     segments = int(np.clip(len(move_chance) // _DRAWS_PER_SEGMENT, 1, _MOST_SEGMENTS))
-    inner = np.quantile(move_chance, np.arange(1, segments) / segments) if segments > 1 else np.empty(0)
+    inner = np.asarray(np.quantile(move_chance, np.arange(1, segments) / segments), dtype=np.float64)
     inner = np.unique(inner[(inner > 1e-6) & (inner < 1 - 1e-6)])
     return np.concatenate([np.zeros(_DEGREE + 1), inner, np.ones(_DEGREE + 1)])
 

@@ -184,6 +184,7 @@ class BpbResult:
         comparison: with ``compare``, both bounds.
         source: the floor, for text of a known source.
         windows: one row a window, where it was asked for.
+        tokens: one row a token, where it was asked for.
     """
 
     length: CodeLength
@@ -200,6 +201,7 @@ class BpbResult:
     comparison: Comparison | None = None
     source: SourceFloor | None = None
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
 
     @property
     def bits_per_byte(self) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import write_output
+from bpb_harness.cli._output import require_folder, write_output, write_parquet
 from bpb_harness.cli._run import run
 from bpb_harness.errors import UsageError
 
@@ -74,6 +74,7 @@ def evaluate(
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     windows: Annotated[Path | None, typer.Option(help="Write one row a window to this .parquet file.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Write one row a token to this .parquet file.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -90,11 +91,14 @@ def evaluate(
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
     if within < 0:
         raise UsageError("--within", seen=within, expected="0 or more")
+    for path in (output, windows, tokens):
+        require_folder(path)
     settings: dict[str, Any] = {
         "method": method, "num_steps": steps, "num_samples": _samples(samples), "compare": compare, "order": order,
         "tokens_per_step": tokens_per_step, "stride": stride, "per_document": per_document, "byte_rule": byte_rule,
         "context_length": context, "limit": limit, "tail": tail, "seed": seed, "device": device, "dtype": dtype,
         "batch_tokens": batch_tokens, "check_contract": not no_contract,
+        "with_windows": windows is not None, "with_tokens": tokens is not None,
     }  # fmt: skip
     import bpb_harness.evaluate as evaluation
 
@@ -102,10 +106,11 @@ def evaluate(
     with _progress_bar() as progress:
         result = evaluation.evaluate(
             checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, schedule=schedule, adapter=adapter,
-            model=model, allow_code=allow_code, progress=progress, with_windows=windows is not None, **settings,
+            model=model, allow_code=allow_code, progress=progress, **settings,
         )  # fmt: skip
-    if windows is not None:
-        _write_parquet(result, windows)
+    for frame, path in ((result.windows, windows), (result.tokens, tokens)):
+        if path is not None:
+            write_parquet(frame, path)
     write_output(result.to_json() if output_format == _JSON else describe(result), output)
     if expect is not None and not abs(result.bits_per_byte - expect) <= within:
         typer.echo(
@@ -152,13 +157,6 @@ def _samples(text: str | None) -> Any:
         return int(text)
     except ValueError:
         raise UsageError("--samples", seen=repr(text), expected="a number, or 'all'") from None
-
-
-def _write_parquet(result: BpbResult, path: Path) -> None:
-    assert result.windows is not None
-    partial = path.with_name(path.name + ".partial")
-    result.windows.to_parquet(partial, index=False)
-    partial.replace(path)
 
 
 @contextlib.contextmanager

@@ -54,8 +54,8 @@ class ChainRule:
         """Calls of the network for a window of ``length`` tokens."""
         return -(-length // self.tokens_per_step)
 
-    def window_nats(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> Tensor:
-        """Code length of each window.
+    def token_nats(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> Tensor:
+        """Code length of each token, given those revealed before it.
 
         Args:
             denoiser: the network.
@@ -63,13 +63,13 @@ class ChainRule:
             windows: index in the corpus of each row, (B,): it addresses the random order.
 
         Returns:
-            (B,) float64 nats, on the CPU.
+            (B, L) float64 nats, on the device of ``x0``.
         """
         batch, length = x0.shape
         order = self._fixed_order(windows, length)
         order = None if order is None else order.to(x0.device)
         visible = torch.zeros_like(x0, dtype=torch.bool)
-        nats = torch.zeros(batch, dtype=torch.float64, device=x0.device)
+        nats = torch.zeros(x0.shape, dtype=torch.float64, device=x0.device)
         for step in range(self.passes(length)):
             done = step * self.tokens_per_step
             count = min(self.tokens_per_step, length - done)
@@ -86,9 +86,9 @@ class ChainRule:
                 chosen = confidence.argsort(dim=-1, descending=True, stable=True)[:, :count]
                 log_probs = _rows(log_probs, chosen)
             paid = log_probs.gather(-1, x0.gather(1, chosen).unsqueeze(-1)).squeeze(-1)
-            nats -= paid.double().sum(dim=-1)
+            nats = nats.scatter(1, chosen, -paid.double())
             visible = visible.scatter(1, chosen, True)
-        return nats.cpu()
+        return nats
 
     def _fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
         """(B, L) positions in the order of reveal, or None where the network decides."""

@@ -10,12 +10,13 @@ from typing import Any
 from bpb_harness._callable_module import make_callable
 from bpb_harness.adapters import load_model
 from bpb_harness.evaluate.inputs import EvaluationText, find_text
-from bpb_harness.evaluate.score import ModelIdentity, Progress, score, with_remarks
+from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
+from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
-from bpb_harness.result import BpbResult, Remark
+from bpb_harness.result import BpbResult
 from bpb_harness.schedule import parse_schedule
 
-__all__ = ["EvaluationText", "ModelIdentity", "Settings", "evaluate", "find_text", "score"]
+__all__ = ["EvaluationText", "Job", "ModelIdentity", "Settings", "evaluate", "find_text", "score"]
 
 AnyPath = str | PathLike[str]
 
@@ -69,7 +70,7 @@ def evaluate(
         docs=_paths(docs),
         tokenizer=None if tokenizer is None else Path(tokenizer),
     )
-    result = score(
+    job = Job(
         adapted.model,
         text,
         chosen,
@@ -77,9 +78,9 @@ def evaluate(
         identity=ModelIdentity(loaded.digest, adapted.adapter),
         progress=progress,
     )
-    remarks = [Remark("data", f"scored {text.corpus.name}, found through {text.origin}")]
-    remarks += [Remark("adapter", note) for note in adapted.notes]
-    return with_remarks(result, tuple(remarks))
+    remarks = [("data", f"scored {text.corpus.name}, found through {text.origin}")]
+    remarks += [("adapter", note) for note in adapted.notes]
+    return with_remarks(score(job), *remarks)
 
 
 def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.corpus import Corpus, Windows
-from bpb_harness.denoiser import Denoiser, masked_nll
+from bpb_harness.denoiser import Denoiser, masked_nll, masked_token_nll
 from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import Bound
 from bpb_harness.masking import RandomStreams, StratifiedDesign, size_biased_masks, stack_mask_noise
@@ -57,11 +57,14 @@ class DrawTable:
         plan: the draws.
         num_masked: |M|, (R,) int64.
         nats: C(x, M; t), (R,) float64.
+        token_nats: what each scored token adds to its window's bound, beside the prior, in the order of the windows;
+            None unless asked for.
     """
 
     plan: DrawPlan
     num_masked: npt.NDArray[np.int64]
     nats: npt.NDArray[np.float64]
+    token_nats: npt.NDArray[np.float64] | None = None
 
     @property
     def nats_per_masked(self) -> npt.NDArray[np.float64]:
@@ -106,6 +109,7 @@ def run_draws(
     device: torch.device,
     batch_tokens: int,
     first_window: int = 0,
+    keep_tokens: bool = False,
     advance: Advance | None = None,
 ) -> DrawTable:
     """Score every draw of a plan.
@@ -120,6 +124,7 @@ def run_draws(
         device: where the network runs.
         batch_tokens: forward tokens a call, at least one window.
         first_window: index in the corpus of ``windows[0]``; it addresses the noise.
+        keep_tokens: also keep what each token adds.
         advance: called with the number of tokens that went through the network.
 
     Raises:
@@ -128,6 +133,8 @@ def run_draws(
     nats = np.full(len(plan), np.nan)
     num_masked = np.zeros(len(plan), dtype=np.int64)
     pending: list[tuple[npt.NDArray[np.int64], Tensor]] = []
+    token_nats = np.zeros(int(windows.lengths.sum())) if keep_tokens else None
+    token_offset = np.cumsum(windows.lengths) - windows.lengths
     for rows, length in batches(windows.lengths[plan.window], batch_tokens):
         x0 = stack_windows(corpus, windows, plan.window[rows])
         noise, target = stack_mask_noise(streams, plan.window[rows] + first_window, plan.sample[rows], length)
@@ -135,14 +142,22 @@ def run_draws(
         masked = size_biased_masks(noise, target, level)
         num_masked[rows] = masked.sum(dim=-1).numpy()
         with torch.inference_mode():
-            row_nats = masked_nll(denoiser, x0.to(device), masked.to(device), level.to(device))
+            batch = (denoiser, x0.to(device), masked.to(device), level.to(device))
+            if token_nats is None:
+                row_nats = masked_nll(*batch)
+            else:
+                nll = masked_token_nll(*batch)
+                row_nats = nll.sum(dim=-1)
+                scale = plan.weight[rows] * length / num_masked[rows]
+                where = token_offset[plan.window[rows], None] + np.arange(length)
+                np.add.at(token_nats, where, nll.cpu().numpy() * scale[:, None])
         pending.append((rows, row_nats))
         if len(pending) >= _CHECK_EVERY_BATCHES or device.type == "cpu":
             _collect(pending, plan, nats)
         if advance is not None:
             advance(len(rows) * length)
     _collect(pending, plan, nats)
-    return DrawTable(plan, num_masked, nats)
+    return DrawTable(plan, num_masked, nats, token_nats)
 
 
 def batches(lengths: npt.NDArray[np.int64], batch_tokens: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:

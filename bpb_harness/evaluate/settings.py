@@ -49,6 +49,8 @@ class Settings:
         dtype: float32 or bfloat16.
         batch_tokens: forward tokens a call of the network; None chooses. It never changes the score.
         check_contract: test the network's behaviour before its score is trusted.
+        with_windows: also make a table with one row a window.
+        with_tokens: also make a table with one row a token.
     """
 
     method: Method = "discrete"
@@ -68,6 +70,8 @@ class Settings:
     dtype: Literal["float32", "bfloat16"] = "float32"
     batch_tokens: int | None = None
     check_contract: bool = True
+    with_windows: bool = False
+    with_tokens: bool = False
 
     def __post_init__(self) -> None:
         _one_of("--method", self.method, METHODS)
@@ -120,6 +124,12 @@ class Settings:
         if self.method == "chain":
             return ChainRule(schedule, RandomStreams(self.seed), self.order, self.tokens_per_step)
         return ExactBound(schedule, self.num_steps)
+
+    def order_in_signature(self) -> str | None:
+        """How tokens are ordered, where the method leaves a choice."""
+        if self.method == "chain":
+            return self.order + (f"/{self.tokens_per_step}" if self.tokens_per_step > 1 else "")
+        return "per-document" if self.per_document else None
 
     def torch_device(self) -> torch.device:
         """The device to run on.

@@ -1,9 +1,10 @@
-"""Scores without sampling: exact enumeration, the chain rule, autoregressive models. Nats of whole windows come back."""
+"""Scores without sampling: exact enumeration, the chain rule, autoregressive models."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -21,9 +22,16 @@ from bpb_harness.evaluate.draws import Advance, batches, stack_windows
 @final
 @dataclass(frozen=True)
 class WindowNats:
-    """Nats of each window, (N,) float64, and how many tokens went through the network for them."""
+    """What a method that does not sample says.
+
+    Attributes:
+        nats: of each window, (N,) float64.
+        token_nats: of each scored token, in the order of the windows; None where a method knows only windows.
+        num_forward_tokens: tokens that went through the network.
+    """
 
     nats: npt.NDArray[np.float64]
+    token_nats: npt.NDArray[np.float64] | None
     num_forward_tokens: int
 
 
@@ -39,13 +47,15 @@ def score_masked_windows(
 ) -> WindowNats:
     """Enumerate masks, or follow the chain rule, window by window."""
 
-    def window_nats(rows: npt.NDArray[np.int64], length: int) -> tuple[Tensor, int]:
+    def row_nats(rows: npt.NDArray[np.int64], length: int) -> tuple[Tensor, int]:
         x0 = stack_windows(corpus, windows, rows).to(device)
         if isinstance(estimator, ExactBound):
-            return estimator.window_nats(denoiser, x0), len(rows) * length
-        return estimator.window_nats(denoiser, x0, rows), len(rows) * length * estimator.passes(length)
+            return estimator.window_nats(denoiser, x0).unsqueeze(-1), len(rows) * length
+        return estimator.token_nats(denoiser, x0, rows).cpu(), len(rows) * length * estimator.passes(length)
 
-    return _run(window_nats, windows.lengths, batch_tokens, advance)
+    columns = np.ones_like(windows.lengths) if isinstance(estimator, ExactBound) else windows.lengths
+    run = _run(row_nats, windows.lengths, columns, batch_tokens, advance)
+    return replace(run, token_nats=None) if isinstance(estimator, ExactBound) else run
 
 
 def score_causal_spans(
@@ -65,26 +75,30 @@ def score_causal_spans(
         tokens = torch.from_numpy(np.stack([corpus.read(int(start), int(start) + length + 1) for start in begin]))
         tokens = tokens.to(device)
         nats = estimator.token_nats(model, tokens[:, :-1], tokens[:, 1:])
-        # Only the last tokens of each row are this span's to pay for.
-        unpaid = torch.from_numpy(length - spans.lengths[rows]).to(device)
-        paid = torch.arange(length, device=device) >= unpaid.unsqueeze(-1)
-        return torch.where(paid, nats, 0.0).sum(dim=-1).cpu(), len(rows) * length
+        return nats.cpu(), len(rows) * length
 
-    return _run(span_nats, spans.input_lengths, batch_tokens, advance)
+    return _run(span_nats, spans.input_lengths, spans.lengths, batch_tokens, advance)
 
 
 def _run(
     score: Callable[[npt.NDArray[np.int64], int], tuple[Tensor, int]],
-    lengths: npt.NDArray[np.int64],
+    input_lengths: npt.NDArray[np.int64],
+    paid_lengths: npt.NDArray[np.int64],
     batch_tokens: int,
     advance: Advance | None,
 ) -> WindowNats:
-    nats = np.full(len(lengths), np.nan)
+    """Score rows in batches of one input length; only the last ``paid_lengths`` columns of each row are its to pay."""
+    offset = np.cumsum(paid_lengths) - paid_lengths
+    token_nats = np.zeros(int(paid_lengths.sum()))
+    nats = np.full(len(input_lengths), np.nan)
     forward_tokens = 0
-    for rows, length in batches(lengths, batch_tokens):
+    for rows, length in batches(input_lengths, batch_tokens):
         with torch.inference_mode():
             values, count = score(rows, length)
-        nats[rows] = values.numpy()
+        for row, row_nats in zip(rows, values.numpy(), strict=True):
+            paid = row_nats[len(row_nats) - paid_lengths[row] :]
+            token_nats[offset[row] : offset[row] + len(paid)] = paid
+            nats[row] = math.fsum(paid) if np.isfinite(paid).all() else np.nan
         forward_tokens += count
         bad = rows[~np.isfinite(nats[rows])]
         if len(bad):
@@ -96,4 +110,4 @@ def _run(
             )
         if advance is not None:
             advance(len(rows) * length)
-    return WindowNats(nats, forward_tokens)
+    return WindowNats(nats, token_nats, forward_tokens)

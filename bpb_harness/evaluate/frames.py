@@ -1,0 +1,80 @@
+"""Tables behind a score: one row a window, one row a token; their bits add up to the total."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bpb_harness.byte_count import ByteCounter
+from bpb_harness.corpus import Windows
+from bpb_harness.evaluate.draws import DrawTable
+from bpb_harness.evaluate.inputs import EvaluationText
+from bpb_harness.units import NATS_PER_BIT
+
+
+def window_frame(
+    text: EvaluationText,
+    windows: Windows,
+    num_bytes: npt.NDArray[np.int64],
+    window_nats: npt.NDArray[np.float64],
+    table: DrawTable | None = None,
+) -> pd.DataFrame:
+    """One row a window.
+
+    Columns: window, start (position of its first token), num_tokens, num_bytes, bits, first_document and last_document
+    (counted from 0), and for sampled bounds move_chance and num_masked, a list with an entry a draw.
+    """
+    starts = text.corpus.document_starts(text.tokenizer.bos_id)
+    frame = pd.DataFrame(
+        {
+            "window": np.arange(len(windows)),
+            "start": windows.starts,
+            "num_tokens": windows.lengths,
+            "num_bytes": num_bytes,
+            "bits": window_nats / NATS_PER_BIT,
+            "first_document": np.searchsorted(starts, windows.starts, side="right") - 1,
+            "last_document": np.searchsorted(starts, windows.starts + windows.lengths - 1, side="right") - 1,
+        }
+    )
+    if table is not None:
+        borders = np.searchsorted(table.plan.window, np.arange(1, len(windows)))
+        frame["move_chance"] = [part.tolist() for part in np.split(table.plan.move_chance, borders)]
+        frame["num_masked"] = [part.tolist() for part in np.split(table.num_masked, borders)]
+    return frame
+
+
+def token_frame(
+    text: EvaluationText,
+    windows: Windows,
+    counter: ByteCounter,
+    rule: str,
+    token_nats: npt.NDArray[np.float64],
+) -> pd.DataFrame:
+    """One row a token, in the order of the text.
+
+    Columns: position, token, document, window, bits, first_byte and last_byte (exclusive; bytes of the scored text
+    counted from 0 under ``rule``). For a sampled bound a token's bits are its share of the estimate, far
+    noisier than the sum.
+    """
+    position = np.concatenate([np.arange(a, a + n) for a, n in zip(windows.starts, windows.lengths, strict=True)])
+    spelled = np.concatenate(
+        [
+            counter.span(text.corpus, int(a), int(a + n), "exact" if rule == "exact" else "official")
+            for a, n in zip(windows.starts, windows.lengths, strict=True)
+        ]
+    )
+    end = np.cumsum(spelled)
+    starts = text.corpus.document_starts(text.tokenizer.bos_id)
+    tokens = [text.corpus.read(int(a), int(a + n)) for a, n in zip(windows.starts, windows.lengths, strict=True)]
+    return pd.DataFrame(
+        {
+            "position": position,
+            "token": np.concatenate(tokens),
+            "document": np.searchsorted(starts, position, side="right") - 1,
+            "window": np.repeat(np.arange(len(windows)), windows.lengths),
+            "bits": token_nats / NATS_PER_BIT,
+            "first_byte": end - spelled,
+            "last_byte": end,
+        }
+    )

@@ -1,0 +1,163 @@
+"""One evaluation: a network, a text and settings, and what follows from them before any number is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bpb_harness._version import __version__
+from bpb_harness.byte_count import ByteCounter
+from bpb_harness.corpus import Windows, corpus_windows, window_bytes
+from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.estimators import Bound, DiscreteBound
+from bpb_harness.evaluate.inputs import EvaluationText
+from bpb_harness.evaluate.settings import Settings
+from bpb_harness.result import Signature
+from bpb_harness.schedule import NoiseSchedule
+
+Progress = Callable[[int, int], None]
+
+
+@final
+@dataclass(frozen=True)
+class ModelIdentity:
+    """How the signature names a model: its digest, and its adapter where that is not the native one."""
+
+    digest: str
+    adapter: str | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """What is scored, and how.
+
+    Attributes:
+        model: a denoiser, or a causal model for ``method="ar"``; on the settings' device.
+        text: what is scored.
+        settings: how.
+        schedule: the noise schedule of a denoiser.
+        identity: the model's part of the signature.
+        progress: called with (tokens done, tokens in all).
+    """
+
+    model: Denoiser | CausalLM
+    text: EvaluationText
+    settings: Settings
+    schedule: NoiseSchedule | None
+    identity: ModelIdentity
+    progress: Progress | None = None
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The model, where it is a masked denoiser."""
+        assert isinstance(self.model, Denoiser)
+        return self.model
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.settings.torch_device()
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The sampled bounds to run, the headline first."""
+        return () if self.schedule is None else self.settings.bounds(self.schedule)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens a window.
+
+        Raises:
+            UsageError: if more are asked for than the network takes.
+        """
+        longest = self.model.context_length
+        context = self.settings.context_length or longest
+        if context > longest:
+            raise UsageError("--context", seen=context, expected=f"at most {longest}, the network's context length")
+        return context
+
+    def lay_windows(self) -> tuple[Windows, int]:
+        """The windows to score, and how many the corpus has.
+
+        Raises:
+            CorpusError: if there is none.
+        """
+        windows = corpus_windows(self.text.corpus, self.context_length, tail=self.settings.tail)
+        self.require_some(len(windows))
+        limit = self.settings.limit
+        return Windows(windows.starts[:limit], windows.lengths[:limit]), len(windows)
+
+    def require_some(self, num_windows: int) -> None:
+        """Refuse an evaluation of nothing."""
+        if num_windows == 0:
+            seen = f"{self.text.corpus.num_tokens} tokens, windows of {self.context_length}, tail {self.settings.tail}"
+            raise CorpusError("nothing is left to score", seen=seen, hint="pass more text, or --tail score")
+
+    def count_bytes(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
+        """Bytes of each window under the chosen rule, (N,)."""
+        rule, counter = self.settings.byte_rule, ByteCounter(self.text.tokenizer)
+        if rule != "raw":
+            return window_bytes(self.text.corpus, windows, counter, rule)
+        raw = self.text.corpus.num_raw_bytes
+        if raw is None or len(windows) < total_windows or self.settings.tail == "drop":
+            raise UsageError(
+                "--bytes raw needs the original documents, whole",
+                seen="shards alone" if raw is None else f"{len(windows)} of {total_windows} windows",
+                hint="pass --docs FILE.jsonl without --limit and --tail drop",
+            )
+        # Raw bytes belong to documents, not tokens: windows share them in proportion to their exact bytes.
+        exact = window_bytes(self.text.corpus, windows, counter, "exact")
+        shares = np.floor(np.cumsum(exact) * (raw / max(int(exact.sum()), 1)) + 0.5).astype(np.int64)
+        shares[-1] = raw
+        return np.asarray(np.diff(shares, prepend=0), dtype=np.int64)
+
+    def signature(self, num_windows: int, total_windows: int) -> Signature:
+        """Everything that the score depends on."""
+        settings, bounds = self.settings, self.bounds
+        steps = bounds[0].num_steps if bounds and isinstance(bounds[0], DiscreteBound) else None
+        if settings.method == "exact":
+            steps = settings.num_steps
+        data = f"{self.text.corpus.name}@{self.text.corpus.digest[:8]}"
+        if num_windows < total_windows:
+            data += f"[0:{num_windows}/{total_windows}]"
+        return Signature(
+            method=settings.method,
+            num_steps=None if steps is None else str(steps),
+            schedule=None if self.schedule is None else str(self.schedule),
+            num_samples=str(bounds[0].num_samples) if bounds else None,
+            order=settings.order_in_signature(),
+            stride=None if settings.stride is None else str(settings.stride),
+            byte_rule=settings.byte_rule,
+            data=data,
+            tokenizer=self.text.tokenizer.digest[:8],
+            context_length=str(self.context_length),
+            tail=settings.tail,
+            model=self.identity.digest[:8],
+            adapter=self.identity.adapter,
+            contract="checked" if settings.check_contract else "off",
+            dtype=settings.dtype,
+            seed=str(settings.seed),
+            version=__version__,
+        )
+
+    def advance(self, total: int) -> Callable[[int], None] | None:
+        """A counter of tokens that reports to ``progress``."""
+        progress = self.progress
+        if progress is None:
+            return None
+        done = 0
+
+        def count(tokens: int) -> None:
+            nonlocal done
+            done += tokens
+            progress(done, total)
+
+        return count
