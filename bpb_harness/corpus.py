@@ -10,7 +10,7 @@ import glob
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -36,15 +36,16 @@ class Corpus:
         digest: sha256 (hex) over the token values as little-endian uint32; independent of how they are cut into shards.
         num_tokens: N.
         raw_bytes_per_document: (documents,) int64, UTF-8 bytes of each original document; None for shards.
+        known_document_starts: (documents,) int64 for documents that were read as text; None for shards.
     """
 
     name: str
     digest: str
     num_tokens: int
     raw_bytes_per_document: NDArray[np.int64] | None = None
+    known_document_starts: NDArray[np.int64] | None = field(default=None, repr=False)
     _parts: tuple[NDArray[np.integer], ...] = field(default=(), repr=False)
     _offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
-    _starts: NDArray[np.int64] | None = field(default=None, repr=False)
 
     def read(self, start: int, stop: int) -> NDArray[np.int64]:
         """Tokens start .. stop - 1 as int64, across the borders of shards.
@@ -70,8 +71,8 @@ class Corpus:
         Documents that were read as text know their starts. In shards each token `bos_id` starts one; tokens before the
         first belong to a document of their own. Without a `bos_id` a shard is one document.
         """
-        if self._starts is not None:
-            return self._starts
+        if self.known_document_starts is not None:
+            return self.known_document_starts
         if bos_id is None:
             return np.zeros(1, np.int64)
         found = [np.flatnonzero(tokens == bos_id) + start for start, tokens in self._chunks()]
@@ -130,12 +131,15 @@ def load_shards(paths: Sequence[Path | str], *, vocab_size: int | None = None) -
     return _corpus(_name(files), parts)
 
 
-def load_documents(paths: Sequence[Path | str], tokenizer: Tokenizer) -> Corpus:
+def load_documents(
+    paths: Sequence[Path | str], tokenizer: Tokenizer, *, track: Callable[[Iterable[str]], Iterable[str]] = iter
+) -> Corpus:
     """Tokenize text, in the order of the file names; BOS before each document where the tokenizer has one.
 
     Args:
         paths: `.jsonl` files ({"text": ..} a line), other files (plain UTF-8 text, a document each), folders, patterns.
         tokenizer: encodes each document on its own.
+        track: wraps the documents as they are read, to show progress.
 
     Returns:
         The corpus; it knows its documents' starts and raw bytes.
@@ -147,7 +151,7 @@ def load_documents(paths: Sequence[Path | str], tokenizer: Tokenizer) -> Corpus:
     bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
     kind = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     encoded, raw_bytes = [], []
-    for text in iterate_documents(files):
+    for text in track(iterate_documents(files)):
         encoded.append(np.concatenate([np.array(bos, np.int64), tokenizer.encode(text)]).astype(kind))
         raw_bytes.append(len(text.encode()))
     if not encoded:
@@ -216,6 +220,23 @@ def window_bytes(corpus: Corpus, windows: Windows, counter: ByteCounter, rule: R
     return sums
 
 
+def window_documents(corpus: Corpus, windows: Windows, bos_id: int | None = None) -> NDArray[np.int64]:
+    """The first and the last document that each window touches; (N, 2) int64, documents counted from 0."""
+    starts = corpus.document_starts(bos_id)
+    first = np.searchsorted(starts, windows.starts, side="right") - 1
+    last = np.searchsorted(starts, windows.starts + windows.lengths - 1, side="right") - 1
+    return np.stack([first, last], axis=1).astype(np.int64)
+
+
+def document_bytes(
+    corpus: Corpus, counter: ByteCounter, rule: Rule = "official", bos_id: int | None = None
+) -> NDArray[np.int64]:
+    """Bytes of the tokens of each document; (documents,) int64."""
+    starts = corpus.document_starts(bos_id)
+    stops = np.append(starts[1:], corpus.num_tokens)
+    return window_bytes(corpus, Windows(starts, stops - starts), counter, rule)
+
+
 def _batches(windows: Windows) -> Iterator[tuple[int, int]]:
     """Runs of windows that lie one after the other and are worth one read."""
     first = 0
@@ -241,7 +262,7 @@ def _corpus(
     for array in (offsets, raw_bytes_per_document, starts):
         if array is not None:
             array.setflags(write=False)
-    return Corpus(name, digest.hexdigest(), int(offsets[-1]), raw_bytes_per_document, tuple(parts), offsets, starts)
+    return Corpus(name, digest.hexdigest(), int(offsets[-1]), raw_bytes_per_document, starts, tuple(parts), offsets)
 
 
 def _map_shard(path: Path) -> NDArray[np.integer]:

@@ -2,9 +2,33 @@
 
 tokenizer.py      `Tokenizer`, `load_tokenizer`: SentencePiece, byte-level BPE, characters behind one interface
 counter.py        `ByteCounter`: the bytes of every token in context, by the official and by the exact rule
+ground_truth.py   `compare_with_text`: pieces, normalised text and raw text against each other, and why they part
+belonging.py      `encode_again`: does a tokenizer belong to a stream of tokens?
+byte_view.py      `spread_over_bytes`: a token's bits over its bytes
 """
 
+from bpb_harness.byte_count.belonging import Belonging, encode_again
+from bpb_harness.byte_count.byte_view import ByteView, byte_spans, spread_over_bytes
 from bpb_harness.byte_count.counter import ByteCounter, Rule, TokenSource
-from bpb_harness.byte_count.tokenizer import PieceKind, Tokenizer, load_tokenizer
+from bpb_harness.byte_count.ground_truth import Comparison, Disagreement, GroundTruth, Reason, compare_with_text
+from bpb_harness.byte_count.tokenizer import PieceKind, SpaceHabit, Tokenizer, load_tokenizer
 
-__all__ = ["ByteCounter", "PieceKind", "Rule", "TokenSource", "Tokenizer", "load_tokenizer"]
+__all__ = [
+    "Belonging",
+    "ByteCounter",
+    "ByteView",
+    "Comparison",
+    "Disagreement",
+    "GroundTruth",
+    "PieceKind",
+    "Reason",
+    "Rule",
+    "SpaceHabit",
+    "TokenSource",
+    "Tokenizer",
+    "byte_spans",
+    "compare_with_text",
+    "encode_again",
+    "load_tokenizer",
+    "spread_over_bytes",
+]

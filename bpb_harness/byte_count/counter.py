@@ -33,6 +33,10 @@ class TokenSource(Protocol):
     def num_tokens(self) -> int:
         """N."""
 
+    @property
+    def known_document_starts(self) -> NDArray[np.int64] | None:
+        """Where documents start, where that is known without looking at the tokens."""
+
     def read(self, start: int, stop: int) -> NDArray[np.int64]:
         """Tokens start .. stop - 1."""
 
@@ -76,6 +80,7 @@ class ByteCounter:
         rule: Rule = "official",
         previous: int | Tokens | None = None,
         following: int | Tokens | None = None,
+        text_starts: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]:
         """Bytes of each token in context.
 
@@ -85,6 +90,8 @@ class ByteCounter:
             previous: the token before the first, or several; None: the text starts here. The exact rule looks at
                 `TOKENS_BEFORE` of them where spaces are spelled as byte pieces, else at one.
             following: the same behind the last, for the exact rule; None: the text ends here.
+            text_starts: positions in `tokens` (0 is its first; -1 .. for those before) where a document starts that no
+                control token sets off, for the exact rule.
 
         Returns:
             (N,) int64. Of three byte pieces that spell one space the last one has the byte.
@@ -95,7 +102,11 @@ class ByteCounter:
         before, after = _context(previous)[-TOKENS_BEFORE:], _context(following)[:TOKENS_AFTER]
         stream = np.concatenate([before, np.asarray(tokens, np.int64).ravel(), after])
         self._check(stream)
-        counted = self._official_stream(stream) if rule == "official" else self._exact_stream(stream)
+        if rule == "official":
+            counted = self._official_stream(stream)
+        else:
+            starts = np.zeros(0, np.int64) if text_starts is None else text_starts + len(before)
+            counted = self._exact_stream(stream, starts[(starts > 0) & (starts < len(stream))])
         return counted[len(before) : len(stream) - len(after)]
 
     def total(self, corpus_or_tokens: TokenSource | Tokens, rule: Rule = "official") -> int:
@@ -125,11 +136,15 @@ class ByteCounter:
         first, last = max(0, start - TOKENS_BEFORE), min(size, stop + TOKENS_AFTER)
         stream = _read(corpus_or_tokens, first, last)
         cut = start - first
+        starts = None if isinstance(corpus_or_tokens, np.ndarray) else corpus_or_tokens.known_document_starts
+        if starts is not None:
+            starts = starts[np.searchsorted(starts, first) : np.searchsorted(starts, last)] - start
         return self.per_token(
             stream[cut : cut + stop - start],
             rule=rule,
             previous=stream[:cut] if cut else None,
             following=stream[cut + stop - start :] if last > stop else None,
+            text_starts=starts,
         )
 
     def _check(self, stream: NDArray[np.int64]) -> None:
@@ -170,13 +185,15 @@ class ByteCounter:
             last = packed[-1:].copy()
         return total
 
-    def _exact_stream(self, stream: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _exact_stream(self, stream: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
         counted = self._exact[stream]
         opens, closes = self._starts_with_space[stream], self._ends_with_space[stream]
         first = np.ones(len(stream), bool)  # the token that opens a document ...
         first[1:] = self._separates[stream[:-1]]
+        first[starts] = True
         last = np.ones(len(stream), bool)  # ... and the one that closes it
         last[:-1] = self._separates[stream[1:]]
+        last[starts - 1] = True
         space_ends = np.zeros(0, np.int64)
         if self._spells_spaces_in_bytes and len(stream) >= 3:
             space_ends = _byte_spaces(self._byte[stream])

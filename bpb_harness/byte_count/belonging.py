@@ -1,0 +1,77 @@
+"""Does a tokenizer belong to a stream of tokens? Asked of the tokens alone, without the text.
+
+An encoder has one way of writing a text. So what the tokens spell, encoded again, must give the same tokens; with
+another vocabulary the same ids spell other text, which its encoder never writes like that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpb_harness.byte_count.counter import TokenSource
+from bpb_harness.byte_count.tokenizer import PieceKind, Tokenizer
+
+_EXCERPT_TOKENS = 1024
+_CUT_TOKENS = 16  # at a cut the encoder may join what the document went on with
+_LEAST_SHARE = 0.5  # measured: 1.0 where the tokenizer belongs, 0.0 where it does not; unigram versions lie near 1
+
+
+@dataclass(frozen=True)
+class Belonging:
+    """What encoding again has shown.
+
+    Attributes:
+        num_excerpts: documents (their first tokens) that could be tried: at least 4 tokens and none unknown.
+        num_identical: those whose tokens came back.
+        largest_id: the largest token id of the excerpts.
+    """
+
+    num_excerpts: int
+    num_identical: int
+    largest_id: int
+
+    @property
+    def belongs(self) -> bool | None:
+        """None where nothing could be tried."""
+        return None if not self.num_excerpts else self.num_identical >= _LEAST_SHARE * self.num_excerpts
+
+
+def encode_again(
+    source: TokenSource, starts: NDArray[np.int64], tokenizer: Tokenizer, *, num_excerpts: int = 64
+) -> Belonging:
+    """Decode and encode excerpts that lie evenly over the documents.
+
+    Args:
+        source: the tokens, all of them below the tokenizer's vocabulary.
+        starts: (documents,) where each document starts, its BOS included.
+        tokenizer: the one in question.
+        num_excerpts: how many documents to try.
+    """
+    tried = identical = largest = 0
+    chosen = np.unique(np.linspace(0, len(starts) - 1, num_excerpts).astype(np.int64))
+    for index in chosen.tolist():
+        start = int(starts[index])
+        end = int(starts[index + 1]) if index + 1 < len(starts) else source.num_tokens
+        tokens = source.read(start, min(end, start + _EXCERPT_TOKENS))
+        tokens = tokens[tokenizer.piece_kinds[tokens] != PieceKind.CONTROL]
+        largest = max(largest, int(tokens.max(initial=0)))
+        if len(tokens) < 4 or (tokenizer.piece_kinds[tokens] == PieceKind.UNKNOWN).any():
+            continue
+        tried += 1
+        identical += _comes_back(tokens, tokenizer, whole=end - start <= _EXCERPT_TOKENS)
+    return Belonging(tried, identical, largest)
+
+
+def _comes_back(tokens: NDArray[np.int64], tokenizer: Tokenizer, *, whole: bool) -> bool:
+    try:
+        text = tokenizer.decode(tokens).decode("utf-8", errors="strict" if whole else "ignore")
+    except UnicodeDecodeError:
+        return False
+    again = tokenizer.encode(text)
+    if not whole:
+        tokens = tokens[:-_CUT_TOKENS]
+        again = again[: len(tokens)]
+    return bool(np.array_equal(tokens, again))
