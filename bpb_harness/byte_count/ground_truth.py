@@ -244,7 +244,8 @@ def _token_disagreement(tokenizer: Tokenizer, index: int, text: str, tokens: NDA
 
 
 def _without_controls(tokenizer: Tokenizer, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-    return tokens[tokenizer.piece_kinds[tokens] != PieceKind.CONTROL]
+    is_control = tokenizer.piece_kinds[tokens] == PieceKind.CONTROL
+    return np.delete(tokens, np.flatnonzero(is_control))
 
 
 def _normaliser_disagreement(index: int, normal: bytes, raw: bytes) -> Disagreement | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import typer
 import typer.main
@@ -35,7 +36,8 @@ def run(app: typer.Typer, prog_name: str | None = None) -> NoReturn:
     name = prog_name or typer.main.get_command(app).name or "bpb"
     try:
         # standalone_mode=False: typer would print a panel of several lines and choose the exit code itself.
-        outcome = typer.main.get_command(app)(prog_name=prog_name, standalone_mode=False)
+        command = typer.main.get_command(app)
+        outcome = command(repeat_flags(command, sys.argv[1:]), prog_name=prog_name, standalone_mode=False)
         sys.stdout.flush()
         code = outcome if isinstance(outcome, int) else 0
         if code == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
@@ -45,6 +47,50 @@ def run(app: typer.Typer, prog_name: str | None = None) -> NoReturn:
     except BaseException as error:
         code = _report(name, error)
     sys.exit(code)
+
+
+def repeat_flags(command: Any, arguments: Sequence[str]) -> list[str]:
+    """Let a repeatable option take several values: ``--data a b`` becomes ``--data a --data b``.
+
+    Shells expand ``--data shard_*.bin`` to several words, which click would take for arguments. Words behind such an
+    option are its values, but for the last ones where the command's own arguments would otherwise be missing.
+
+    Args:
+        command: click's command.
+        arguments: the words of the command line.
+    """
+    by_type = {kind: [p for p in command.params if p.param_type_name == kind] for kind in ("option", "argument")}
+    options = {name: param for param in by_type["option"] for name in (*param.opts, *param.secondary_opts)}
+    missing = sum(param.required for param in by_type["argument"])
+    words: list[str] = []
+    extra: list[tuple[int, str]] = []  # where in `words` a word stands that may be one more value, and of which option
+    repeatable: str | None = None
+    remaining = iter(arguments)
+    for word in remaining:
+        if word == "--":
+            words += [word, *remaining]
+            break
+        name = word.split("=")[0]
+        if name in options:
+            option = options[name]
+            words.append(word)
+            takes_value = not option.is_flag and not option.count and "=" not in word
+            if takes_value and (value := next(remaining, None)) is not None:
+                words.append(value)
+            repeatable = name if option.multiple else None
+        elif word.startswith("-") and word != "-":
+            words.append(word)
+            repeatable = None
+        else:
+            if repeatable is None:
+                missing -= 1
+            else:
+                extra.append((len(words), repeatable))
+            words.append(word)
+    values = extra[: len(extra) - max(0, missing)]
+    for position, name in reversed(values):
+        words.insert(position, name)
+    return words
 
 
 def _report(name: str, error: BaseException) -> int:

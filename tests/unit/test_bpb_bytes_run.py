@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import pytest
 import typer
+import typer.main
 
-from bpb_harness.cli._run import run
+from bpb_harness.cli._run import repeat_flags, run
 from bpb_harness.errors import ContractError, CorpusError
 
 
@@ -66,3 +68,25 @@ def test_a_returned_number_is_the_exit_code(monkeypatch, capsys):
         return 3
 
     assert _end(monkeypatch, capsys, command) == (3, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--data a b c --flag", "--data a --data b c --flag"),
+        ("ckpt --data a b", "ckpt --data a --data b"),
+        ("--data a b ckpt", "--data a --data b ckpt"),
+        ("--data a ckpt", "--data a ckpt"),
+        ("--flag ckpt --data=a b", "--flag ckpt --data=a --data b"),
+        ("ckpt --seed 3 --data a b --seed 4", "ckpt --seed 3 --data a --data b --seed 4"),
+        ("--data a -- b ckpt", "--data a -- b ckpt"),
+        ("ckpt --data", "ckpt --data"),
+    ],
+)
+def test_a_repeatable_option_takes_several_words(words, expected):
+    def command(checkpoint: str, data: Annotated[list[str], typer.Option()], seed: int = 0, flag: bool = False) -> None:
+        pass
+
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    assert repeat_flags(typer.main.get_command(app), words.split()) == expected.split()
