@@ -86,6 +86,7 @@ class Rule:
         *,
         factor: float | None = None,
         severity: Severity | None = None,
+        facts: Mapping[str, Json] | None = None,
         **evidence: Json,
     ) -> Finding:
         """A finding of this rule.
@@ -94,9 +95,10 @@ class Rule:
             message: what was found, as a reviewer would write it.
             factor: multiply the claimed score by this to correct it.
             severity: where this case weighs more or less than the rule usually does.
+            facts: evidence that is at hand as a mapping.
             **evidence: file, line, numbers.
         """
-        return Finding(self.code, severity or self.severity, message, evidence, factor)
+        return Finding(self.code, severity or self.severity, message, {**(facts or {}), **evidence}, factor)
 
 
 CODES: dict[str, Rule] = {}

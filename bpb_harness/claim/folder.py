@@ -154,7 +154,7 @@ def _read_files(name: str, files: Sequence[Path], named: frozenset[Path]) -> Cla
             elif kind == "readme":
                 readme = readme or read_readme(text_file.text, short)
             else:
-                logs.append(read_log(text_file.text, short))
+                logs.append(replace(read_log(text_file.text, short), path=file))
             notes.extend(text_file.notes)
             read.append(short)
         except ClaimError as problem:

@@ -71,6 +71,7 @@ class LogRecord:
         tokenizers: tokenizer names that its output mentions, such as ``sp1024``.
         num_steps: diffusion steps of its evaluation, where a setting names them.
         embedded_code_lines: lines that are the training script, not output.
+        path: the file itself.
     """
 
     file: str
@@ -81,6 +82,7 @@ class LogRecord:
     tokenizers: tuple[str, ...] = ()
     num_steps: int | None = None
     embedded_code_lines: int = 0
+    path: Path | None = None
 
     @property
     def final(self) -> ScoreLine | None:

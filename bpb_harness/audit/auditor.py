@@ -1,0 +1,167 @@
+"""One claim through every check: `audit`; many folders at once: `audit_folders`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bpb_harness.audit import codes
+from bpb_harness.audit.check_bound import check_bound
+from bpb_harness.audit.check_bytes import check_bytes, check_other_logs
+from bpb_harness.audit.check_reading import check_reading
+from bpb_harness.audit.check_record import check_record
+from bpb_harness.audit.check_rescored import Recomputed, check_rescored
+from bpb_harness.audit.check_rules import check_rules
+from bpb_harness.audit.check_sampling import check_sampling
+from bpb_harness.audit.evidence import Evidence, gather
+from bpb_harness.audit.finding import Finding
+from bpb_harness.audit.report import AuditReport, in_order
+from bpb_harness.audit.verdict import Judgement, Verdict, judge, reconcile
+from bpb_harness.claim import Claim, Source, find_submissions, read_claim
+from bpb_harness.claim.names import the_one, tokenizers_in
+from bpb_harness.errors import HarnessError
+
+_SHORTEST_SCRIPT = 30  # lines of code in a log; less is a stray traceback
+
+AnyPath = str | PathLike[str]
+
+
+def audit(
+    paths: AnyPath | Sequence[AnyPath],
+    *,
+    baseline: AnyPath | Sequence[AnyPath] | None = None,
+    recomputed: Any | None = None,
+    allow_code: bool = False,
+    tokenizer: AnyPath | None = None,
+) -> AuditReport:
+    """Audit one claimed score from its record.
+
+    Args:
+        paths: a submission's folder, or files that belong to one claim.
+        baseline: the claim that this one says it beats: folders or files.
+        recomputed: a `BpbResult` of the claim's checkpoint, or a `Recomputed`.
+        allow_code: run the script's byte-table function, alone, in a limited process; nothing else is ever run.
+        tokenizer: the tokenizer's file, for the byte table; its name tells the tokenizer where the record does not.
+
+    Raises:
+        ClaimError: if there is nothing to read, or a claim file is wrong.
+        TokenizerError: if the tokenizer's file is needed and cannot be read.
+    """
+    claim = read_claim(*_paths(paths))
+    evidence = gather(_with_tokenizer(claim, tokenizer))
+    rival = gather(read_claim(*_paths(baseline))) if baseline is not None else None
+    rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
+    findings = list(_findings(evidence, rival, rescored, allow_code=allow_code, tokenizer=tokenizer))
+    return _report(evidence, findings, rescored)
+
+
+def audit_folders(
+    root: AnyPath, *, baseline: AnyPath | None = None, allow_code: bool = False, tokenizer: AnyPath | None = None
+) -> Iterator[AuditReport]:
+    """Audit every submission below a folder; one that cannot be read is unverifiable, and the rest goes on.
+
+    Raises:
+        ClaimError: if ``root`` is no folder.
+    """
+    top = Path(root)
+    for folder in find_submissions(top):
+        name = str(folder.relative_to(top)) if folder != top else folder.name
+        try:
+            report = audit(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+        except HarnessError as problem:
+            yield unreadable(name, problem)
+        else:
+            yield replace(report, name=name)
+
+
+def unreadable(name: str, problem: HarnessError) -> AuditReport:
+    """The report on a folder of many that could not be read at all."""
+    finding = codes.UNREADABLE.finding(str(problem), missing="a record that can be read")
+    judgement = Judgement(Verdict.UNVERIFIABLE, str(problem), ("a record that can be read",), None, None)
+    return AuditReport(name, judgement, None, None, (finding,))
+
+
+def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, str | PathLike) else [Path(path) for path in paths]
+
+
+def _findings(
+    evidence: Evidence,
+    baseline: Evidence | None,
+    recomputed: Recomputed | None,
+    *,
+    allow_code: bool,
+    tokenizer: AnyPath | None,
+) -> Iterator[Finding]:
+    yield from check_reading(evidence)
+    yield from check_record(evidence)
+    yield from check_bytes(evidence)
+    yield from check_other_logs(evidence)
+    yield from check_bound(evidence)
+    yield from check_sampling(evidence)
+    yield from check_rules(evidence, baseline)
+    if _scripts_of(evidence):
+        yield from _script_findings(evidence, allow_code=allow_code, tokenizer=tokenizer)
+    if recomputed is not None:
+        yield from check_rescored(evidence, recomputed)
+
+
+def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath | None) -> Iterator[Finding]:
+    # Deferred: most records come without a script.
+    from bpb_harness.audit.script import ScriptContext, check_scripts
+
+    protocol = evidence.claim.protocol
+    found = re.fullmatch(r"sp([0-9]{3,6})", evidence.tokenizer or "")
+    context = ScriptContext(
+        eps=protocol.schedule_eps,
+        num_steps=protocol.num_steps,
+        num_windows=protocol.num_windows,
+        num_tokens=evidence.scored_tokens,
+        bytes_per_token=evidence.full.bytes_per_token if evidence.full else None,
+        vocab_size=int(found[1]) if found else None,
+        claimed=evidence.claim.score.value if evidence.claim.score else None,
+    )
+    yield from check_scripts(
+        _scripts_of(evidence), context, tokenizer=Path(tokenizer) if tokenizer else None, allow_code=allow_code
+    )
+
+
+def _scripts_of(evidence: Evidence) -> list[Path]:
+    """The scripts of the folder, or else those that the claim's own logs hold."""
+    if evidence.claim.scripts:
+        return list(evidence.claim.scripts)
+    logs = evidence.claim_logs or evidence.claim.logs
+    return [log.path for log in logs if log.path is not None and log.embedded_code_lines >= _SHORTEST_SCRIPT][:1]
+
+
+def _with_tokenizer(claim: Claim, tokenizer: AnyPath | None) -> Claim:
+    """The claim, with the tokenizer that only its file's name or the scripts name."""
+    if claim.tokenizer is not None:
+        return claim
+    if tokenizer is not None and (name := the_one(tokenizers_in(Path(tokenizer).name))) is not None:
+        return replace(claim, tokenizer=name, tokenizer_source=Source(str(tokenizer)))
+    if claim.scripts:
+        from bpb_harness.audit.script import decode_source
+
+        for script in claim.scripts:
+            name = the_one(tokenizers_in(decode_source(script).text))
+            if name is not None:
+                return replace(claim, tokenizer=name, tokenizer_source=Source(script.name))
+    return claim
+
+
+def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:
+    settled = in_order(reconcile(findings))
+    score = evidence.claim.score
+    return AuditReport(
+        name=evidence.claim.name,
+        judgement=judge(evidence, settled, recomputed),
+        claimed_bpb=score.value if score else None,
+        claimed_in=str(score.source) if score else None,
+        findings=settled,
+        files=evidence.claim.files,
+    )

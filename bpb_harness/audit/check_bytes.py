@@ -1,0 +1,383 @@
+"""BPB1xx: what did the record divide by, and is it what its text has?
+
+The known exceptions are honest and must stay so: two estimators behind loss and score; an older export of the
+split; a part of the split, whose ratio is its own; a tokenizer that the table does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bpb_harness.audit import codes
+from bpb_harness.audit.denominators import PREFIX, ByteBug, Denominator, byte_bugs, denominators, full_split
+from bpb_harness.audit.evidence import Evidence, Ratio, gather, ratio_of
+from bpb_harness.audit.finding import Finding, Json
+from bpb_harness.claim import Claim, LogRecord, Printed, Protocol
+from bpb_harness.units import NATS_PER_BIT
+
+# Of 3,527 public logs over the whole split 3,395 agree with the table to this; nearly all the others are bugs.
+AGREES = 3e-3
+# Where nothing names the tokenizer, a ratio can fit one of several rows by chance: then it has to fit better.
+AGREES_UNNAMED = 5e-4
+# A known bug multiplies the bytes of the whole split by a number that is known to five digits.
+BUG_FITS = 1e-3
+BUG_FITS_UNNAMED = 2e-5
+# Parts of the split of 1,048,576, 32,736 and 2,044 tokens have ratios 1 %, 2 % and 9 % off the whole's.
+SLICE_SPREAD = 0.03
+LARGEST_SLICE_SPREAD = 0.15
+# Constants that people have multiplied token counts with.
+KNOWN_CONSTANTS = (4.3, 3.5, 3.67, 2.35, 3.8, 4.0, 3.0, 2.5, 2.4)
+WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
+
+
+def check_bytes(evidence: Evidence) -> Iterator[Finding]:
+    """Hold the record's bytes per token against the table of denominators and the known bugs."""
+    yield from _stated_constant(evidence)
+    ratio = evidence.ratio
+    if evidence.claim.score is None:
+        return
+    if ratio is None:
+        message = (
+            "no loss in nats stands beside the score, so the number of bytes that it was divided by cannot be read off"
+        )
+        yield codes.BYTES_UNKNOWN.finding(message, missing="val_loss in the log or in submission.json")
+        return
+    if not ratio.same_estimator:
+        return  # check_bound explains two estimators
+    yield from _judge(evidence, ratio)
+
+
+def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
+    rows = _rows(evidence)
+    if evidence.tokenizer is not None and not rows:
+        message = (
+            f"the record divides by {ratio.value:.5g} bytes per token, and the table of denominators has no row for "
+            f"{evidence.tokenizer} to hold it against"
+        )
+        yield codes.BYTES_UNKNOWN.finding(message, bytes_per_token=ratio.value, tokenizer=evidence.tokenizer)
+        return
+    if _uneven(evidence):
+        message = "the lines behind the claimed score divide by different numbers of bytes per token"
+        yield codes.BYTES_OFF.finding(message, bytes_per_token=ratio.value, places=list(ratio.places))
+        return
+    partial = _is_part(evidence)
+    tolerance = AGREES if evidence.tokenizer_is_named else AGREES_UNNAMED
+    whole = min((row for row in rows if row.is_whole), key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0))
+    if ratio.is_near(whole.bytes_per_token, tolerance) and ratio.uncertainty < 2 * AGREES:
+        yield _right(evidence, ratio, whole)
+    elif (bug := _known_bug(evidence, ratio, rows)) is not None and not partial:
+        yield _bug_finding(evidence, ratio, *bug)
+    elif not partial and (unit := _unit_slip(evidence, ratio)) is not None:
+        yield unit
+    elif (constant := _constant(ratio)) is not None:
+        yield _constant_finding(evidence, ratio.value, constant, ratio.places)
+    else:
+        yield _unexplained(evidence, ratio, whole, partial)
+
+
+def _rows(evidence: Evidence) -> list[Denominator]:
+    return [
+        row
+        for row in denominators()
+        if evidence.tokenizer in (None, row.tokenizer) and evidence.claim.dataset in (None, row.dataset)
+    ]
+
+
+def _is_part(evidence: Evidence) -> bool:
+    scored, full = evidence.scored_tokens, evidence.full
+    return scored is not None and (full is None or scored < WHOLE_SPLIT * full.num_tokens)
+
+
+def _uneven(evidence: Evidence) -> bool:
+    ratios = [found for line in evidence.lines if (found := ratio_of(line)) is not None]
+    return any(not found.is_near(ratios[0].value, 2e-3) for found in ratios)
+
+
+def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
+    named = "" if evidence.tokenizer_is_named else "; the tokenizer is inferred from this number alone"
+    message = (
+        f"the record divides by {ratio.value:.5f} bytes per token, as {row} has ({row.bytes_per_token:.5f}){named}"
+    )
+    return codes.BYTES_RIGHT.finding(
+        message,
+        bytes_per_token=ratio.value,
+        expected=row.bytes_per_token,
+        tokenizer=row.tokenizer,
+        scope=row.scope,
+        inferred=not evidence.tokenizer_is_named,
+        places=list(ratio.places),
+    )
+
+
+def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tuple[ByteBug, Denominator] | None:
+    """The bug whose factor explains the ratio, if it is the only explanation."""
+    named = evidence.tokenizer_is_named
+    if ratio.uncertainty > (BUG_FITS if named else BUG_FITS_UNNAMED):
+        return None
+    fits = [
+        (abs(ratio.value / (row.bytes_per_token * bug.lowest) - 1.0), bug, row)
+        for row in rows
+        # An approximate row cannot carry an inference to five digits.
+        if row.is_whole and (named or row.num_bytes is not None)
+        for bug in byte_bugs()
+        if bug.is_point and ratio.is_near(row.bytes_per_token * bug.lowest, BUG_FITS if named else BUG_FITS_UNNAMED)
+    ]
+    if not fits:
+        return None
+    _, bug, row = min(fits, key=lambda fit: fit[0])
+    return bug, row
+
+
+def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteBug, row: Denominator) -> Finding:
+    whole = full_split(row.tokenizer, row.dataset) or row
+    expected = row.bytes_per_token
+    inferred = (
+        ""
+        if evidence.tokenizer_is_named
+        else f"; nothing names the tokenizer: {row.tokenizer} is inferred from the ratio, which fits to five digits"
+    )
+    message = (
+        f"the record divides by {ratio.value:.6f} bytes per token; {row} has {expected:.5f}: "
+        f"{ratio.value / expected:.5f} times too many bytes, which is what happens when {bug.story}{inferred}"
+        if ratio.value > expected
+        else f"the record divides by {ratio.value:.6f} bytes per token; {row} has {expected:.5f}: only "
+        f"{ratio.value / expected:.5f} of the bytes, which is what happens when {bug.story}{inferred}"
+    )
+    return codes.BYTES_BUG.finding(
+        message,
+        factor=ratio.value / expected,
+        bug=bug.name,
+        bug_factor=bug.lowest,
+        bytes_per_token=ratio.value,
+        expected=expected,
+        tokenizer=row.tokenizer,
+        inferred=not evidence.tokenizer_is_named,
+        num_bytes_claimed=round(whole.num_tokens * ratio.value),
+        num_bytes=whole.num_bytes,
+        places=list(ratio.places),
+    )
+
+
+def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
+    """Nats for bits and tokens for bytes: only where the tokenizer is known, because bytes can be tokens."""
+    full = evidence.full
+    # A loss field that merely repeats the score is careless, not a unit slip of the score.
+    if full is None or ratio.uncertainty > BUG_FITS:
+        return None
+    expected = full.bytes_per_token
+    for target, rule, what in (
+        (
+            expected / NATS_PER_BIT,
+            codes.NATS_AS_BITS,
+            "the score is in nats per byte: the loss was not divided by ln 2",
+        ),
+        (expected * NATS_PER_BIT, codes.NATS_AS_BITS, "the loss was divided by ln 2 twice"),
+        (1.0, codes.PER_TOKEN_AS_PER_BYTE, "the score is in bits per token: it was not divided by bytes per token"),
+    ):
+        if ratio.is_near(target, BUG_FITS):
+            message = f"{what} (loss / ln 2 / score is {ratio.value:.5f}, where {full} has {expected:.5f})"
+            return rule.finding(
+                message,
+                factor=ratio.value / expected,
+                bytes_per_token=ratio.value,
+                expected=expected,
+                tokenizer=full.tokenizer,
+                places=list(ratio.places),
+            )
+    return None
+
+
+def _constant(ratio: Ratio) -> float | None:
+    if ratio.uncertainty > 5e-6:
+        return None
+    return next((constant for constant in KNOWN_CONSTANTS if ratio.is_near(constant, 5e-6)), None)
+
+
+def _stated_constant(evidence: Evidence) -> Iterator[Finding]:
+    """A constant that a claim file, or a README, states."""
+    protocol, readme = evidence.claim.protocol, evidence.claim.readme
+    stated = protocol.bytes_per_token
+    if stated is not None and protocol.bytes_per_token_is_constant:
+        yield _constant_finding(evidence, stated.value, stated.value, (str(stated.source),))
+        return
+    stated = stated or (readme.bytes_per_token if readme else None)
+    if stated is None or evidence.full is None or (evidence.ratio is not None and evidence.ratio.same_estimator):
+        return  # what the numbers themselves say outweighs what is said about them
+    if not _states_right(stated, evidence):
+        message = (
+            f"{stated.source} states {stated} bytes per token, where {evidence.full} has "
+            f"{evidence.full.bytes_per_token:.4f}: was a constant divided by?"
+        )
+        yield codes.BYTES_STATED.finding(message, stated=stated.value, expected=evidence.full.bytes_per_token)
+
+
+def _states_right(stated: Printed, evidence: Evidence) -> bool:
+    return any(
+        stated.agrees_with(row.bytes_per_token) or abs(stated.value / row.bytes_per_token - 1.0) < SLICE_SPREAD
+        for row in _rows(evidence)
+    )
+
+
+def _constant_finding(evidence: Evidence, value: float, constant: float, places: tuple[str, ...]) -> Finding:
+    full = evidence.full
+    if full is None:
+        message = (
+            f"the bits were divided by a constant {constant:g} bytes per token instead of the bytes of the text; "
+            "nothing names the tokenizer, so the right number is not known"
+        )
+        return codes.BYTES_CONSTANT.finding(message, constant=constant, places=list(places))
+    message = (
+        f"the bits were divided by a constant {constant:g} bytes per token; {full} has {full.bytes_per_token:.5f}: "
+        f"the score is {value / full.bytes_per_token:.4f} times too low"
+        if value > full.bytes_per_token
+        else f"the bits were divided by a constant {constant:g} bytes per token; {full} has {full.bytes_per_token:.5f}"
+    )
+    prefix = _prefix_ratio(evidence)
+    if prefix is not None:
+        message += (
+            f"; only {evidence.scored_tokens:,} tokens were scored, and a prefix of that size has "
+            f"{prefix.bytes_per_token:.5f}"
+        )
+    return codes.BYTES_CONSTANT.finding(
+        message,
+        factor=value / full.bytes_per_token,
+        constant=constant,
+        expected=full.bytes_per_token,
+        tokenizer=full.tokenizer,
+        prefix_bytes_per_token=prefix.bytes_per_token if prefix else None,
+        prefix_factor=value / prefix.bytes_per_token if prefix else None,
+        places=list(places),
+    )
+
+
+def _prefix_ratio(evidence: Evidence) -> Denominator | None:
+    """The table's row for a prefix of about the size that was scored."""
+    scored = evidence.scored_tokens
+    if scored is None:
+        return None
+    return next(
+        (row for row in _rows(evidence) if row.scope == PREFIX and abs(row.num_tokens / scored - 1.0) < 0.05), None
+    )
+
+
+def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: bool) -> Finding:
+    """A ratio that fits nothing: a slice, a bug without a fixed factor, or simply the wrong bytes."""
+    whole = evidence.full or whole
+    off = ratio.value / whole.bytes_per_token
+    prefix = next(
+        (row for row in _rows(evidence) if row.scope == PREFIX and ratio.is_near(row.bytes_per_token, 5e-4)), None
+    )
+    facts: dict[str, Json] = {
+        "bytes_per_token": ratio.value,
+        "expected": whole.bytes_per_token,
+        "tokenizer": whole.tokenizer,
+    }
+    if prefix is not None and not partial:
+        message = (
+            f"the record divides by {ratio.value:.5f} bytes per token, which is not the whole split's "
+            f"{whole.bytes_per_token:.5f} but that of a prefix of about {prefix.num_tokens:,} tokens "
+            f"({prefix.bytes_per_token:.5f}): a part of the split was scored, and the record does not say so"
+        )
+        return codes.SLICE_INFERRED.finding(
+            message, facts=facts, prefix_tokens=prefix.num_tokens, places=list(ratio.places)
+        )
+    if not partial and _must_be_whole_split(evidence, ratio, off):
+        message = (
+            f"every score line divides by {ratio.value:.5f} bytes per token, while the log loads the whole split, "
+            f"which has {whole.bytes_per_token:.5f} under {whole.tokenizer}: {off:.4f} times the bytes that are there"
+            f"{_candidates(off)}"
+        )
+        return codes.BYTES_WRONG.finding(message, factor=off, facts=facts, places=list(ratio.places))
+    other = next((row for row in denominators() if row.is_whole and ratio.is_near(row.bytes_per_token, 1e-3)), None)
+    unnamed = "" if evidence.tokenizer_is_named else " nearest row of the table,"
+    message = (
+        f"the record divides by {ratio.value:.5f} bytes per token;{unnamed} {whole} has {whole.bytes_per_token:.5f} "
+        f"({(off - 1.0) * 100:+.2f} %)"
+    )
+    if other is not None and other.tokenizer != whole.tokenizer:
+        message += f"; it is the ratio of {other}: does the record name another tokenizer than it used?"
+    elif partial:
+        message += f"; {evidence.scored_tokens:,} tokens were scored, and a part of the split has a ratio of its own"
+    elif abs(off - 1.0) <= SLICE_SPREAD:
+        message += "; a part of the split, or a mean of ratios, would explain it, and the record says neither"
+    elif evidence.tokenizer_is_named:
+        message += _candidates(off) or "; no known bug has this factor"
+    return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(off)])
+
+
+def _bugs_near(off: float) -> list[ByteBug]:
+    return [bug for bug in byte_bugs() if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
+
+
+def _candidates(off: float) -> str:
+    bugs = _bugs_near(off)
+    return f"; it could be that {' or that '.join(bug.story for bug in bugs)}" if bugs else ""
+
+
+def _must_be_whole_split(evidence: Evidence, ratio: Ratio, off: float) -> bool:
+    """Whether no honest reading is left: the tokenizer is certain, and no part of the split is this far off.
+
+    The log must load a split of exactly this tokenizer's size, and keep one ratio while the loss itself changes a
+    lot: two estimators would not.
+    """
+    if evidence.full is None or abs(off - 1.0) <= LARGEST_SLICE_SPREAD or not evidence.claim_logs or not evidence.lines:
+        return False
+    sizes = {size for log in evidence.claim_logs for size in log.split_tokens}
+    if not sizes or any(not 0 <= evidence.full.num_tokens - size < 5000 for size in sizes):
+        return False
+    run = [line for log in evidence.claim_logs for line in log.lines if line.nats_per_token is not None]
+    ratios = [found for line in run if (found := ratio_of(line)) is not None]
+    losses = [line.nats_per_token.value for line in run if line.nats_per_token is not None]
+    return (
+        len(ratios) >= 3
+        and max(losses) > 1.2 * min(losses)
+        and all(found.same_estimator and found.is_near(ratio.value, 2e-3) for found in ratios)
+    )
+
+
+def check_other_logs(evidence: Evidence) -> Iterator[Finding]:
+    """Logs that are not the claim's own but lie beside it, with a byte bug in them: named, not held against it."""
+    if not evidence.lines or evidence.claim.claimed_in == "log":
+        return
+    faulty: dict[str, list[LogRecord]] = {}
+    ratios: dict[str, float] = {}
+    for log in evidence.claim.logs:
+        final = log.final
+        if log in evidence.claim_logs or final is None:
+            continue
+        alone = gather(_log_alone(evidence, log))
+        ratio = alone.ratio
+        if ratio is None or not ratio.same_estimator:
+            continue
+        bug = _known_bug(alone, ratio, _rows(alone))
+        if bug is not None and not _is_part(alone):
+            faulty.setdefault(bug[0].name, []).append(log)
+            ratios[bug[0].name] = ratio.value
+    for name, logs in faulty.items():
+        bug_of = next(bug for bug in byte_bugs() if bug.name == name)
+        files = [log.file for log in logs]
+        message = (
+            f"{', '.join(files)}: not behind the claim, but faulty: "
+            f"{'it divides' if len(files) == 1 else 'they divide'} by {ratios[name]:.5f} bytes per token, "
+            f"{bug_of.lowest} times the right number; {bug_of.story}"
+        )
+        yield codes.OTHER_LOGS_FAULTY.finding(
+            message, files=[*files], bug=name, bug_factor=bug_of.lowest, bytes_per_token=ratios[name]
+        )
+
+
+def _log_alone(evidence: Evidence, log: LogRecord) -> Claim:
+    """What the log alone would claim."""
+    final = log.final
+    assert final is not None
+    return replace(
+        evidence.claim,
+        score=final.bpb,
+        claimed_in="log",
+        nats_per_token=final.nats_per_token,
+        same_estimator=final.same_estimator,
+        logs=(log,),
+        protocol=Protocol(),
+        seed_scores={},
+    )

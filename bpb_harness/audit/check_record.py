@@ -1,0 +1,180 @@
+"""BPB4xx: does the record agree with itself? The score against logs, seeds, spread and tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from bpb_harness.audit import codes
+from bpb_harness.audit.evidence import Evidence, mean_of_seeds
+from bpb_harness.audit.finding import Finding
+from bpb_harness.claim import NoteKind, Printed, ScoreLine
+
+
+def check_record(evidence: Evidence) -> Iterator[Finding]:
+    """Hold the claimed score against everything else that the record prints."""
+    claim = evidence.claim
+    if claim.says_unofficial is not None:
+        yield codes.UNOFFICIAL.finding(f"the record says of itself: {claim.says_unofficial[:300]!r}")
+    if claim.score is None:
+        null = next((note.message for note in claim.notes if note.kind is NoteKind.NOT_A_NUMBER), None)
+        others = ", ".join(f"{other.name} {other}" for other in claim.other_scores[:5])
+        message = "the record claims no score" + (f" ({null})" if null else "")
+        message += f"; what it does give, {others}, it does not call the score" if others else ""
+        yield codes.NO_CLAIM.finding(message, other_scores=[other.value for other in claim.other_scores[:20]])
+        return
+    yield from _against_logs(evidence, claim.score)
+    yield from _against_seeds(evidence, claim.score)
+    yield from _spread(evidence)
+    yield from _tables(evidence)
+
+
+def _place(line: ScoreLine) -> str:
+    return f"{line.bpb.source.file}:{line.bpb.source.line}"
+
+
+def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
+    claim = evidence.claim
+    if evidence.lines:
+        places = [_place(line) for line in evidence.lines]
+        label = evidence.lines[0].label or evidence.lines[0].bpb.name
+        if evidence.how == "mean":
+            values = [line.bpb.value for line in evidence.lines]
+            spread = f", spread {statistics.stdev(values):.5f}" if len(values) > 1 else ""
+            message = f"the score is the mean of {label!r} over {len(values)} logs ({', '.join(places)}){spread}"
+        else:
+            message = f"the score is in the log: {label!r} at {places[0]}"
+        yield codes.IN_LOG.finding(message, places=[*places], label=label, how=evidence.how)
+        return
+    if evidence.siblings:
+        seeds_agree = any(score.agrees_with(mean_of_seeds(scores)) for scores in claim.seed_scores.values())
+        places = [_place(line) for line in evidence.siblings]
+        if seeds_agree:
+            message = (
+                f"the score is the mean of its {len(claim.seeds)} seeds as submission.json lists them, and another "
+                f"score of these runs is in the log: {evidence.siblings[0].bpb} at {places[0]}"
+            )
+            yield codes.SIBLING_IN_LOG.finding(message, places=[*places])
+            return
+    printed = [line for log in claim.logs for line in log.lines]
+    if not claim.logs:
+        yield codes.NO_LOG.finding("there is no log, so nothing stands behind the number", missing="a log of the run")
+        return
+    if not printed:
+        message = "no log prints a score that could be held against the claim"
+        yield codes.NO_LOG.finding(message, missing="a log with the final score")
+        return
+    yield _not_in_logs(evidence, score, printed)
+
+
+def _not_in_logs(evidence: Evidence, score: Printed, printed: list[ScoreLine]) -> Finding:
+    claim = evidence.claim
+    nearest = min(printed, key=lambda line: abs(line.bpb.value - score.value))
+    twin = _line_with_same_loss(evidence, printed)
+    if twin is not None and len(claim.logs) == 1 and len(claim.seeds) <= 1 and not claim.protocol.slice_text:
+        message = (
+            f"{score.source} claims {score}, but the log line with the very same loss, {twin.nats_per_token} at "
+            f"{_place(twin)}, says {twin.bpb}"
+        )
+        return codes.LOG_CONTRADICTS.finding(
+            message, factor=twin.bpb.value / score.value, place=_place(twin), logged=twin.bpb.value, claimed=score.value
+        )
+    lowest = min(line.bpb.value for line in printed)
+    below = "; it is below every score in them" if score.value < lowest - 2 * score.half_unit else ""
+    message = (
+        f"{score} is in none of the logs; the nearest is {nearest.bpb} ({nearest.label!r} at {_place(nearest)}){below}"
+    )
+    return codes.NOT_IN_LOG.finding(
+        message, claimed=score.value, nearest=nearest.bpb.value, place=_place(nearest), lowest=lowest
+    )
+
+
+def _line_with_same_loss(evidence: Evidence, printed: list[ScoreLine]) -> ScoreLine | None:
+    """The one final line whose loss is, digit for digit, the loss that the record publishes beside its score."""
+    loss = evidence.claim.nats_per_token
+    if loss is None or not evidence.claim.same_estimator or (loss.decimals or 0) < 4:
+        return None
+    matching = [
+        line
+        for line in printed
+        if line.nats_per_token is not None
+        and not line.is_training_step
+        and line.same_estimator
+        and (line.nats_per_token.decimals or 0) >= 4
+        and abs(line.nats_per_token.value - loss.value) <= max(line.nats_per_token.half_unit, loss.half_unit) + 1e-12
+    ]
+    scores = {round(line.bpb.value, 3) for line in matching}
+    return max(matching, key=lambda line: line.bpb.decimals or 0) if len(scores) == 1 else None
+
+
+def _against_seeds(evidence: Evidence, score: Printed) -> Iterator[Finding]:
+    tables = {name: scores for name, scores in evidence.claim.seed_scores.items() if len(scores) >= 2}
+    if not tables:
+        return
+    for scores in tables.values():
+        half = max(printed.half_unit for printed in scores.values())
+        if score.agrees_with(mean_of_seeds(scores), half):
+            return
+        if any(score.agrees_with(printed.value, printed.half_unit) for printed in scores.values()):
+            return
+    if evidence.lines:
+        return  # it is in a log, which outweighs a table of something else
+    named = tables.get(score.name) or next(iter(tables.values()))
+    mean = mean_of_seeds(named)
+    message = (
+        f"the score {score} is neither the mean ({mean:.5f}) nor any one of the {len(named)} seeds that the record "
+        "lists"
+    )
+    yield codes.SEEDS_CONTRADICT.finding(
+        message, claimed=score.value, mean=mean, seeds={seed: printed.value for seed, printed in named.items()}
+    )
+
+
+def _spread(evidence: Evidence) -> Iterator[Finding]:
+    """The published spread against that of the seeds; population, sample and standard error are all honest names."""
+    std, score = evidence.claim.std, evidence.claim.score
+    if std is None or score is None or std.value <= 0.0:
+        return
+    for scores in evidence.claim.seed_scores.values():
+        values = [printed.value for printed in scores.values()]
+        if len(values) < 2 or not score.agrees_with(mean_of_seeds(scores)):
+            continue
+        sample = statistics.stdev(values)
+        smallest = sample / len(values) ** 0.5
+        slack = 2.0 * max(std.half_unit, *(printed.half_unit for printed in scores.values()))
+        if not 0.8 * smallest - slack <= std.value <= 1.2 * sample + slack:
+            message = f"the published spread is {std}, that of the seeds {sample:.5f} (standard error {smallest:.5f})"
+            yield codes.SPREAD_CONTRADICTS.finding(message, published=std.value, stdev=sample, stderr=smallest)
+        return
+
+
+def _tables(evidence: Evidence) -> Iterator[Finding]:
+    """A table over T against log lines and settings that name their T."""
+    table = evidence.claim.steps_table
+    for log in evidence.claim.logs:
+        for line in log.lines:
+            steps = line.num_steps or (log.num_steps if not line.is_training_step else None)
+            claimed = table.get(steps) if steps else None
+            if claimed is None or claimed.agrees_with(line.bpb.value, line.bpb.half_unit):
+                continue
+            if any(claimed.agrees_with(other.bpb.value) for other in log.lines):
+                continue
+            message = f"{claimed.source} says {claimed} for T = {steps}, the log says {line.bpb} at {_place(line)}"
+            yield codes.TABLE_CONTRADICTS.finding(
+                message, num_steps=steps, table=claimed.value, logged=line.bpb.value, place=_place(line)
+            )
+            return
+    readme = evidence.claim.readme
+    score = evidence.claim.score
+    if readme is None or score is None or evidence.claim.claimed_in == "readme" or not readme.scores:
+        return
+    everything = [*readme.scores, *(row.score for row in readme.rows)]
+    if not any(score.agrees_with(printed.value, printed.half_unit) for printed in everything):
+        headline = readme.scores[0]
+        message = (
+            f"{score.source} claims {score}, which the README never mentions; its first score is {headline} "
+            f"({headline.source})"
+        )
+        yield codes.TABLE_CONTRADICTS.finding(
+            message, claimed=score.value, readme=headline.value, place=str(headline.source)
+        )

@@ -1,0 +1,144 @@
+"""Known denominators: bytes per token of a data set under a tokenizer, and the factors of known byte bugs.
+
+Both are small CSV files beside this module. Rows of your own go into a CSV file with the same columns, named
+by the environment variable BPB_DENOMINATORS.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+from pathlib import Path
+
+from bpb_harness.errors import InputError
+
+TABLE_VARIABLE = "BPB_DENOMINATORS"
+_DATA = Path(__file__).parent / "data"
+_COLUMNS = ("dataset", "tokenizer", "scope", "num_tokens", "num_bytes", "bytes_per_token", "note")
+
+FULL, TAIL_DROPPED, OLDER_EXPORT, PREFIX = "full", "tail-dropped", "older-export", "prefix"
+_SCOPES = (FULL, TAIL_DROPPED, OLDER_EXPORT, PREFIX)
+
+
+@dataclass(frozen=True)
+class Denominator:
+    """Bytes per token of one text under one tokenizer.
+
+    Attributes:
+        dataset: the split, such as ``fineweb_val``.
+        tokenizer: such as ``sp1024``.
+        scope: ``full``, ``tail-dropped``, ``older-export`` or ``prefix``.
+        num_tokens: its tokens.
+        num_bytes: its bytes; None where only the ratio is known.
+        bytes_per_token: bytes over tokens.
+    """
+
+    dataset: str
+    tokenizer: str
+    scope: str
+    num_tokens: int
+    num_bytes: int | None
+    bytes_per_token: float
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it stands for the split as a whole, not a part of it."""
+        return self.scope != PREFIX
+
+    def __str__(self) -> str:
+        return f"{self.dataset} ({self.scope.replace('-', ' ')}) under {self.tokenizer}"
+
+
+@dataclass(frozen=True)
+class ByteBug:
+    """A way of counting bytes wrongly, and what it does to their number.
+
+    Attributes:
+        name: a slug.
+        lowest: smallest known ratio of counted bytes to right bytes.
+        highest: the largest; equal to ``lowest`` where the text fixes it whatever the tokenizer.
+        story: what the code does, in one clause.
+    """
+
+    name: str
+    lowest: float
+    highest: float
+    story: str
+
+    @property
+    def is_point(self) -> bool:
+        """Whether the ratio is one number, so that meeting it is evidence."""
+        return self.lowest == self.highest
+
+
+def denominators() -> tuple[Denominator, ...]:
+    """The table, with the user's rows in front.
+
+    Raises:
+        InputError: if the user's table cannot be read.
+    """
+    own = os.environ.get(TABLE_VARIABLE)
+    return (_table(Path(own)) if own else ()) + _table(_DATA / "denominators.csv")
+
+
+@cache
+def _table(path: Path) -> tuple[Denominator, ...]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(
+            f"table of denominators {path}", seen=type(problem).__name__, expected="a CSV file"
+        ) from problem
+    return tuple(_denominators(text, str(path)))
+
+
+def _denominators(text: str, file: str) -> Iterator[Denominator]:
+    reader = csv.DictReader(StringIO(text))
+    if tuple(reader.fieldnames or ()) != _COLUMNS:
+        raise InputError(f"{file}: columns", seen=",".join(reader.fieldnames or ()), expected=",".join(_COLUMNS))
+    for row in reader:
+        where = f"{file}:{reader.line_num}"
+        try:
+            num_tokens = int(row["num_tokens"])
+            num_bytes = int(row["num_bytes"]) if row["num_bytes"] else None
+            ratio = num_bytes / num_tokens if num_bytes and num_tokens else float(row["bytes_per_token"])
+            stated = float(row["bytes_per_token"] or ratio)
+        except (TypeError, ValueError) as problem:
+            raise InputError(where, seen=str(problem), expected="whole numbers and a ratio") from problem
+        if num_tokens <= 0 or not math.isfinite(ratio) or ratio <= 0.0 or row["scope"] not in _SCOPES:
+            raise InputError(where, seen=str(dict(row))[:120], expected=f"positive numbers and a scope of {_SCOPES}")
+        if abs(stated / ratio - 1.0) > 1e-3:
+            raise InputError(where, seen=f"{stated} bytes per token", expected=f"{ratio:.6f}, bytes over tokens")
+        yield Denominator(row["dataset"], row["tokenizer"], row["scope"], num_tokens, num_bytes, ratio)
+
+
+@cache
+def byte_bugs() -> tuple[ByteBug, ...]:
+    """The known byte bugs and their factors."""
+    with (_DATA / "byte_bug_factors.csv").open(encoding="utf-8", newline="") as stream:
+        return tuple(
+            ByteBug(row["bug"], float(row["lowest"]), float(row["highest"]), row["story"])
+            for row in csv.DictReader(stream)
+        )
+
+
+def full_split(tokenizer: str | None, dataset: str | None = None) -> Denominator | None:
+    """The whole split under a tokenizer; None where the table does not have it."""
+    rows = (row for row in denominators() if row.tokenizer == tokenizer and row.scope == FULL)
+    return next((row for row in rows if dataset is None or row.dataset == dataset), None)
+
+
+def tokenizer_of_split(num_tokens: int) -> str | None:
+    """The tokenizer whose split has this many tokens, its tail dropped or not; None where none or several do."""
+    near = {
+        row.tokenizer
+        for row in denominators()
+        if row.is_whole and row.num_bytes is not None and 0 <= row.num_tokens - num_tokens < 5000
+    }
+    near |= {row.tokenizer for row in denominators() if row.is_whole and row.num_tokens == num_tokens}
+    return near.pop() if len(near) == 1 else None

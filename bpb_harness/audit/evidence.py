@@ -1,0 +1,188 @@
+"""What a claim's record amounts to, worked out once for every check: its log lines, its tokenizer, its ratio.
+
+The log-only invariant: loss in nats / ln 2 / score = bytes per token that the record really divided by. It holds
+where both numbers come from one estimator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bpb_harness.audit.denominators import Denominator, full_split, tokenizer_of_split
+from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
+from bpb_harness.units import nats_to_bits
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Bytes per token that a record divided by.
+
+    Attributes:
+        value: bytes per token.
+        uncertainty: relative; what the rounding of the printed numbers can hide.
+        same_estimator: the names say that loss and score come from one estimator.
+        places: where the numbers stand.
+    """
+
+    value: float
+    uncertainty: float
+    same_estimator: bool
+    places: tuple[str, ...]
+
+    def is_near(self, target: float, tolerance: float) -> bool:
+        """Whether it is ``target``, to a relative tolerance or the rounding of the print, whichever is wider."""
+        return abs(self.value / target - 1.0) <= max(tolerance, self.uncertainty)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A claim and what follows from its record.
+
+    Attributes:
+        claim: the claim.
+        lines: the log lines that carry the claimed score: one, or one a seed whose mean it is.
+        how: how ``lines`` give the score: ``line``, ``mean``; None where no line does.
+        siblings: log lines that carry another score that the record gives for one of its seeds.
+        ratio: bytes per token behind the claim; None where the record cannot tell.
+        tokenizer: its tokenizer, named or implied by the number of tokens of the split.
+        tokenizer_is_named: the record names it or its split's size.
+        full: the whole split under that tokenizer; None where it is not known.
+        scored_tokens: tokens that the record says were scored.
+    """
+
+    claim: Claim
+    lines: tuple[ScoreLine, ...]
+    how: str | None
+    siblings: tuple[ScoreLine, ...]
+    ratio: Ratio | None
+    tokenizer: str | None
+    tokenizer_is_named: bool
+    full: Denominator | None
+    scored_tokens: int | None
+
+    @property
+    def claim_logs(self) -> tuple[LogRecord, ...]:
+        """The logs that carry the claim."""
+        files = {line.bpb.source.file for line in (*self.lines, *self.siblings)}
+        return tuple(log for log in self.claim.logs if log.file in files)
+
+
+def gather(claim: Claim) -> Evidence:
+    """Work out the evidence of a claim."""
+    lines, how = _lines_of_claim(claim)
+    siblings = () if lines else tuple(_siblings(claim))
+    logs = [log for log in claim.logs if any(line in log.lines for line in (*lines, *siblings))] or list(claim.logs)
+    tokenizer = claim.tokenizer
+    split_sizes = [size for log in logs for size in log.split_tokens]
+    if tokenizer is None and split_sizes:
+        implied = {tokenizer_of_split(size) for size in split_sizes}
+        tokenizer = implied.pop() if len(implied) == 1 else None
+    scored = next((line.scored_tokens for line in lines if line.scored_tokens), None) or claim.protocol.tokens
+    return Evidence(
+        claim=claim,
+        lines=lines,
+        how=how,
+        siblings=siblings,
+        ratio=_ratio_of_claim(claim, lines, siblings),
+        tokenizer=tokenizer,
+        tokenizer_is_named=tokenizer is not None,
+        full=full_split(tokenizer, claim.dataset),
+        scored_tokens=scored,
+    )
+
+
+def ratio_of(line: ScoreLine) -> Ratio | None:
+    """Bytes per token that one line divided by; None where it prints no loss."""
+    return None if line.nats_per_token is None else ratio_of_pair(line.nats_per_token, line.bpb, line.same_estimator)
+
+
+def ratio_of_pair(nats_per_token: Printed, bpb: Printed, same_estimator: bool) -> Ratio | None:
+    """Bytes per token behind a loss and a score that were published side by side."""
+    if nats_per_token.value <= 0.0 or bpb.value <= 0.0:
+        return None
+    uncertainty = nats_per_token.half_unit / nats_per_token.value + bpb.half_unit / bpb.value
+    value = nats_to_bits(nats_per_token.value) / bpb.value
+    return Ratio(value, uncertainty, same_estimator, tuple({str(nats_per_token.source): 0, str(bpb.source): 0}))
+
+
+def _ratio_of_claim(claim: Claim, lines: Sequence[ScoreLine], siblings: Sequence[ScoreLine]) -> Ratio | None:
+    ratios = [ratio for line in (lines or siblings) if (ratio := ratio_of(line)) is not None]
+    if ratios:
+        value = sum(ratio.value for ratio in ratios) / len(ratios)
+        places = tuple(place for ratio in ratios for place in ratio.places)
+        return Ratio(
+            value,
+            max(r.uncertainty for r in ratios),
+            all(r.same_estimator for r in ratios),
+            tuple(dict.fromkeys(places)),
+        )
+    if claim.nats_per_token is not None and claim.score is not None:
+        return ratio_of_pair(claim.nats_per_token, claim.score, claim.same_estimator)
+    return None
+
+
+def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
+    score = claim.score
+    if score is None:
+        return (), None
+    if claim.claimed_in == "log":
+        finals = tuple(log.final for log in claim.logs if log.final is not None)
+        return finals, "line" if len(finals) == 1 else "mean"
+    means = _means_by_label(claim.logs)
+    single = [line for log in claim.logs for line in log.lines if score.agrees_with(line.bpb.value, line.bpb.half_unit)]
+    # Several seeds: their mean comes before a single line that happens to agree.
+    for group in means:
+        mean = sum(line.bpb.value for line in group) / len(group)
+        half = max(line.bpb.half_unit for line in group)
+        if len(claim.seeds) != 1 and score.agrees_with(mean, half) and not _is_exact(single, score):
+            return tuple(group), "mean"
+    if single:
+        return (max(single, key=lambda line: _standing(line, score)),), "line"
+    return (), None
+
+
+def _is_exact(lines: Sequence[ScoreLine], score: Printed) -> bool:
+    """Whether a line prints the very digits of a score that has enough of them to be no coincidence."""
+    return (score.decimals or 0) >= 6 and any(abs(line.bpb.value - score.value) < 1e-9 for line in lines)
+
+
+def _standing(line: ScoreLine, score: Printed) -> tuple[bool, bool, bool, float]:
+    return (
+        not line.is_training_step,
+        line.nats_per_token is not None,
+        (line.bpb.decimals or 0) > 5,
+        -abs(line.bpb.value - score.value),
+    )
+
+
+def _means_by_label(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
+    """Groups of equally labelled final lines, the last of each log, where two or more logs have one."""
+    by_label: dict[str, dict[str, ScoreLine]] = {}
+    for log in logs:
+        for line in log.lines:
+            if not line.is_training_step:
+                by_label.setdefault(line.label, {})[log.file] = line
+    groups = [list(group.values()) for group in by_label.values() if len(group) >= 2]
+    # More digits and a loss beside the score first: the same mean is often printed twice.
+    yield from sorted(groups, key=lambda g: (g[0].nats_per_token is None, -(g[0].bpb.decimals or 0)))
+
+
+def _siblings(claim: Claim) -> Iterator[ScoreLine]:
+    """Lines that print another score which the record gives for the same seed."""
+    for scores in claim.seed_scores.values():
+        for seed, score in scores.items():
+            for log in claim.logs:
+                if log.seed == seed and (score.decimals or 0) >= 4:
+                    matching = [
+                        line
+                        for line in log.lines
+                        if not line.is_training_step and score.agrees_with(line.bpb.value, line.bpb.half_unit)
+                    ]
+                    if matching:
+                        yield max(matching, key=lambda line: _standing(line, score))
+
+
+def mean_of_seeds(scores: Mapping[str, Printed]) -> float:
+    """The mean score over seeds."""
+    return sum(score.value for score in scores.values()) / len(scores)

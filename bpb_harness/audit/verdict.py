@@ -1,0 +1,192 @@
+"""From findings to a verdict, and to what the score should have been.
+
+- *refuted*: a finding changes the number or voids it;
+- *confirmed*: positive evidence for the number (a log that prints it) and for its denominator, and nothing that
+  stands against either; or the harness rescored the checkpoint and got the same;
+- *unverifiable*: everything else, with what is missing.
+
+A rule of the contest (BPB5xx) that is broken voids the entry, not the number: it never changes the verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from bpb_harness.audit import codes
+from bpb_harness.audit.check_rescored import Recomputed
+from bpb_harness.audit.evidence import Evidence
+from bpb_harness.audit.finding import Finding, Severity
+
+
+class Verdict(StrEnum):
+    """What an audit concludes."""
+
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    UNVERIFIABLE = "unverifiable"
+
+    @property
+    def exit_code(self) -> int:
+        """0 confirmed, 1 refuted, 3 unverifiable."""
+        return {Verdict.CONFIRMED: 0, Verdict.REFUTED: 1, Verdict.UNVERIFIABLE: 3}[self]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and what it rests on.
+
+    Attributes:
+        verdict: the verdict.
+        reason: one sentence.
+        missing: what would be needed to say more; empty unless the verdict is unverifiable.
+        corrected_bpb: what the score should have been; None where that is not recoverable.
+        corrected_from: how it was derived, or why it cannot be.
+    """
+
+    verdict: Verdict
+    reason: str
+    missing: tuple[str, ...]
+    corrected_bpb: float | None
+    corrected_from: str | None
+
+
+_NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code})
+_BYTES_SUPPORT = frozenset({codes.BYTES_RIGHT.code, codes.TWO_ESTIMATORS.code})
+
+# What a reviewer would say first about a claim that cannot be verified.
+_WEIGHTIEST = {
+    rule.code: rank
+    for rank, rule in enumerate(
+        (codes.NO_CLAIM, codes.SLICE, codes.SLICE_INFERRED, codes.NO_LOG, codes.NOT_IN_LOG, codes.BYTES_OFF)
+    )
+}
+
+
+def reconcile(findings: Sequence[Finding]) -> list[Finding]:
+    """Settle findings that contradict each other, by the stronger evidence.
+
+    A log's own bytes per token outweigh what a script lying beside it would have counted: the script need not be
+    the one that ran. A score that the harness reproduces outweighs every suspicion.
+    """
+    found = {finding.code for finding in findings}
+    settled = []
+    for finding in findings:
+        demoted = None
+        if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found:
+            demoted = "the harness gets the claimed score all the same"
+        elif _is_script_bytes(finding) and codes.BYTES_RIGHT.code in found:
+            demoted = "the log divides by the right number all the same, so this script is not what made it"
+        if demoted and finding.severity is Severity.REFUTES:
+            message = f"{finding.message} ({demoted})"
+            settled.append(replace(finding, severity=Severity.WARNS, message=message, factor=None))
+        else:
+            settled.append(finding)
+    return settled
+
+
+def _is_script_bytes(finding: Finding) -> bool:
+    return finding.code.startswith("BPB1") and not _is_record(finding)
+
+
+def _is_record(finding: Finding) -> bool:
+    return int(finding.code[-2:]) < 30
+
+
+def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recomputed | None) -> Judgement:
+    """The verdict on a claim.
+
+    Args:
+        evidence: the claim and its record.
+        findings: reconciled findings.
+        recomputed: the harness's own score, where there is one.
+    """
+    refuting = [finding for finding in findings if finding.severity is Severity.REFUTES]
+    found = {finding.code for finding in findings}
+    if refuting and evidence.claim.score is not None:
+        corrected, derivation = _corrected(evidence, refuting, recomputed)
+        return Judgement(Verdict.REFUTED, refuting[0].message, (), corrected, derivation)
+    if codes.RESCORED_SAME.code in found:
+        return Judgement(Verdict.CONFIRMED, "the harness gets the same score from the checkpoint", (), None, None)
+    blocking = [
+        finding for finding in findings if finding.severity is Severity.WARNS and not finding.code.startswith("BPB5")
+    ]
+    has_number, has_bytes = bool(found & _NUMBER_SUPPORT), bool(found & _BYTES_SUPPORT)
+    if has_number and has_bytes and not blocking and not refuting:
+        reason = "the record agrees with itself and divides by the right number of bytes"
+        if codes.TWO_ESTIMATORS.code in found:
+            reason = "the record agrees with itself; loss and score are two estimators, and their gap is as it must be"
+        return Judgement(Verdict.CONFIRMED, reason, (), None, None)
+    missing = [str(finding.evidence["missing"]) for finding in findings if finding.evidence.get("missing")]
+    if evidence.claim.score is not None:
+        if not has_number:
+            missing.append("a log that prints the claimed score")
+        if not has_bytes and evidence.ratio is None:
+            missing.append("bytes per token: a loss in nats per token beside the score, or the script that counted")
+        missing.append("or the checkpoint, to score it anew (--checkpoint, --data, --tokenizer)")
+    blocking.sort(key=lambda finding: _WEIGHTIEST.get(finding.code, len(_WEIGHTIEST)))
+    reason = blocking[0].message if blocking else "nothing stands against the number, and not enough for it"
+    return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)
+
+
+def _corrected(
+    evidence: Evidence, refuting: Sequence[Finding], recomputed: Recomputed | None
+) -> tuple[float | None, str]:
+    score = evidence.claim.score
+    assert score is not None
+    if recomputed is not None and any(finding.code == codes.RESCORED_DIFFERENT.code for finding in refuting):
+        return recomputed.bits_per_byte, f"rescored by the harness: {recomputed.signature}"
+    logged = next((finding for finding in refuting if finding.code == codes.LOG_CONTRADICTS.code), None)
+    byte_faults = [finding for finding in refuting if finding.code.startswith("BPB1")]
+    voiding = [finding for finding in refuting if finding not in byte_faults and finding is not logged]
+    factors, ways = [], []
+    if logged is not None and logged.factor is not None:
+        factors.append(logged.factor)
+        ways.append(f"the log's own {score.value * logged.factor:.5f}")
+    factor, way = _byte_factor(byte_faults)
+    if factor is not None:
+        factors.append(factor)
+        ways.append(way)
+    value = score.value * math.prod(factors) if factors else None
+    if byte_faults and factor is None:
+        return None, f"not recoverable: {way}"
+    without = [finding for finding in voiding if finding.factor is None]
+    if without:
+        only = f"; the number of bytes alone would make it {value:.4f}" if value is not None else ""
+        return None, f"not recoverable: {without[0].message}{only}"
+    for finding in voiding:
+        assert finding.factor is not None
+        value = (value if value is not None else score.value) * finding.factor
+        ways.append(f"x {finding.factor:.5f} ({finding.code})")
+    prefix = next((f.evidence["prefix_factor"] for f in byte_faults if f.evidence.get("prefix_factor")), None)
+    text = f"{score} {' '.join(ways)}"
+    if isinstance(prefix, float) and len(factors) == 1:
+        text += f", at the ratio of the full split; at that of the prefix that was scored {score.value * prefix:.4f}"
+    return value, text
+
+
+def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:
+    """One factor for the denominator: two findings about it describe one fault, they do not multiply."""
+    if not faults:
+        return None, ""
+    measured = [finding for finding in faults if _is_record(finding)]
+    chosen = next((finding for finding in measured if finding.factor is not None), None)
+    if chosen is None and len({finding.code for finding in faults}) == 1:
+        chosen = next((finding for finding in faults if finding.factor is not None), None)
+    if chosen is not None and chosen.factor is not None:
+        return chosen.factor, f"x {chosen.factor:.5f} ({_derivation(chosen)})"
+    if len(faults) > 1 and all(finding.factor is not None for finding in faults):
+        return None, "several faults of the byte count act together: " + ", ".join(f.code for f in faults)
+    return None, faults[0].message
+
+
+def _derivation(finding: Finding) -> str:
+    expected, tokenizer = finding.evidence.get("expected"), finding.evidence.get("tokenizer")
+    counted = finding.evidence.get("bytes_per_token") or finding.evidence.get("constant")
+    bug = finding.evidence.get("bug")
+    if isinstance(expected, float) and isinstance(counted, int | float):
+        named = f", {bug}" if bug else ""
+        return f"{counted:.6g} / {expected:.6g} bytes per token, {tokenizer}{named}"
+    return finding.code
