@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ from bpb_harness.torch_file import ForeignObject, TorchFile, is_torch_zip, read_
 
 FORMAT = "bpb-harness"
 FORMAT_VERSION = 1
+# A Lightning checkpoint's moving averages join its tensors under this prefix, numbered in order of parameters.
+EMA_PREFIX = "ema.shadow_params."
 
 _LARGEST_JSON = 16 << 20
 _LARGEST_TOKENIZER = 64 << 20
@@ -155,44 +158,18 @@ def _inflate(file: BinaryIO, path: Path) -> BinaryIO:
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("_orig_mod.", "module.")
 
-# Modules whose classes trainers pickle into Lightning checkpoints. Their names are inert here; a name from any other
-# module means that the file wants something a checkpoint has no business with.
-_INERT_ROOTS = frozenset(
-    [
-        "omegaconf",
-        "hydra",
-        "typing",
-        "collections",
-        "pathlib",
-        "argparse",
-        "datetime",
-        "lightning",
-        "pytorch_lightning",
-        "lightning_fabric",
-        "lightning_utilities",
-        "torch",
-        "numpy",
-        "transformers",
-        "tokenizers",
-    ]
-)
-_INERT_BUILTINS = frozenset(
-    [
-        "int",
-        "float",
-        "str",
-        "bool",
-        "list",
-        "dict",
-        "tuple",
-        "set",
-        "bytes",
-        "complex",
-        "object",
-        "frozenset",
-        "type",
-        "slice",
-    ]
+# What trainers pickle into Lightning checkpoints beside tensors: configuration, tokenizers, bookkeeping. These become
+# inert records too; any other name means that the file wants something a checkpoint has no business with.
+_INERT = re.compile(
+    r"""omegaconf\.(\w+\.)*\w+ | (lightning|pytorch_lightning|lightning_fabric|lightning_utilities)\.(\w+\.)*[A-Z]\w+
+    | transformers\.(\w+\.)*(tokenization|configuration)_\w+\.\w+ | transformers\.(\w+\.)*AddedToken
+    | tokenizers\.(\w+\.)*[A-Z]\w+ | dataloader\.Text8Tokenizer
+    | typing\.[A-Z]\w+ | collections\.(defaultdict|deque) | pathlib\.\w*Path | argparse\.Namespace
+    | datetime\.(datetime|timedelta|date) | torch\.(optim|nn)\.(\w+\.)*[A-Z]\w+
+    | numpy\.(_?core\.multiarray\.(scalar|_reconstruct)|dtype|ndarray)
+    | (builtins|__builtin__)\.(int|long|float|str|unicode|bool|list|dict|tuple|bytes|complex|object|frozenset|type)
+    """,
+    re.VERBOSE,
 )
 
 
@@ -200,7 +177,7 @@ def _from_content(path: Path, file: TorchFile, digest: str) -> Checkpoint:
     content = file.content
     lightning = isinstance(content, dict) and "state_dict" in content and _has_lightning_marks(content)
     for name in file.foreign_globals:
-        if not (lightning and _is_inert(name)):
+        if not (lightning and _INERT.fullmatch(name)):
             raise UnsafeCheckpointError(
                 f"{path.name} asks for {name}, which is not on the list of what a checkpoint may name",
                 hint="nothing was run; save the weights alone: torch.save(model.state_dict(), ...) or safetensors",
@@ -214,7 +191,7 @@ def _from_content(path: Path, file: TorchFile, digest: str) -> Checkpoint:
     if lightning:
         config = plain_values({key: value for key, value in content.items() if key != "state_dict"}, drop_tensors=True)
         tensors = _tensors(content["state_dict"], path)
-        tensors |= {f"ema.{i}": value for i, value in enumerate(_shadow_parameters(content))}
+        tensors |= {f"{EMA_PREFIX}{i}": value for i, value in enumerate(_shadow_parameters(content))}
         return Checkpoint(path, "lightning", digest, tensors, config=config)
     for key in _WRAPPERS:
         inner = content.get(key)
@@ -233,11 +210,6 @@ def _from_content(path: Path, file: TorchFile, digest: str) -> Checkpoint:
 
 def _has_lightning_marks(content: dict[Any, Any]) -> bool:
     return any(key in content for key in ("pytorch-lightning_version", "hyper_parameters", "loops"))
-
-
-def _is_inert(name: str) -> bool:
-    root, _, rest = name.partition(".")
-    return root in _INERT_ROOTS or (root in ("builtins", "__builtin__") and rest in _INERT_BUILTINS)
 
 
 def _shadow_parameters(content: dict[Any, Any]) -> list[Tensor]:
@@ -364,7 +336,7 @@ def _read_exported(path: Path, digest: str) -> Checkpoint:
     beside = path.with_suffix(".json")
     if not beside.is_file():
         raise CheckpointError(
-            f"no {beside.name} beside {path.name}", hint="export with bpb_harness.adapters.exported.export_denoiser"
+            f"no {beside.name} beside {path.name}", hint="export with bpb_harness.adapters.exported.export_model"
         )
     config = read_json(beside)
     schedule = config.get("schedule")
@@ -410,15 +382,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse_json(text: str, *, what: str) -> Any:
+def parse_json(text: str, *, what: str, largest: int = _LARGEST_JSON) -> Any:
     """JSON of bounded size and depth.
 
     Raises:
-        UnsafeCheckpointError: above 16 MiB or nested beyond 64 levels.
+        UnsafeCheckpointError: above ``largest`` characters or nested beyond 64 levels.
         CheckpointError: if it is not JSON.
     """
-    if len(text) > _LARGEST_JSON:
-        raise UnsafeCheckpointError(what, seen=f"{len(text)} characters", expected=f"at most {_LARGEST_JSON}")
+    if len(text) > largest:
+        raise UnsafeCheckpointError(what, seen=f"{len(text)} characters", expected=f"at most {largest}")
     try:
         content = json.loads(text)
     except RecursionError:
@@ -471,8 +443,13 @@ class _PlainCopy:
         raise CheckpointError("a value of the checkpoint", seen=type(value).__name__, expected="a number or text")
 
     def _foreign(self, value: ForeignObject, depth: int) -> Any:
-        if isinstance(value.state, dict):
-            return self.copy(value.state, depth + 1)
+        state = value.state
+        if isinstance(state, dict) and value.name.startswith("omegaconf."):
+            # A node keeps its value in _val or its children in _content; _parent would lead round in circles.
+            key = "_val" if "_val" in state else "_content"
+            return self.copy(state.get(key), depth + 1)
+        if isinstance(state, dict):
+            return self.copy(state, depth + 1)
         if value.items and all(isinstance(item, tuple) and len(item) == 2 for item in value.items):
             return self.copy({str(key): item for key, item in value.items}, depth + 1)
         return _DROPPED
@@ -521,19 +498,20 @@ def save_checkpoint(
     token_bytes = None if tokenizer is None else torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8)
     if path.suffix == ".pt":
         content = {**header, "tokenizer": token_bytes, "tensors": owned}
-        _replace(path, lambda file: torch.save(content, file))
+        write_replacing(path, lambda file: torch.save(content, file))
     elif path.suffix == ".safetensors":
         from safetensors.torch import save
 
         if token_bytes is not None:
             owned[_TOKENIZER_TENSOR] = token_bytes
         packed = save(owned, metadata={FORMAT: json.dumps(header, sort_keys=True)})
-        _replace(path, lambda file: file.write(packed))
+        write_replacing(path, lambda file: file.write(packed))
     else:
         raise CheckpointError("suffix of a checkpoint", seen=repr(path.suffix), expected=".pt or .safetensors")
 
 
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_replacing(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that appears only when it is complete: a temporary one beside it, then a rename."""
     with _temporary_beside(path) as temporary:
         with temporary.open("wb") as file:
             write(file)

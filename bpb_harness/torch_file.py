@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import math
 import pickletools
+import re
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 _LARGEST_PICKLE = 64 << 20
 _MOST_RECORDS = 200_000
 _LARGEST_COUNT = 1 << 62
+_MOST_SHARING = 16
 
 _STORAGE_DTYPES: dict[str, torch.dtype] = {
     "DoubleStorage": torch.float64,
@@ -105,14 +107,8 @@ def read_torch_zip(file: BinaryIO, path: Path) -> TorchFile:
         CheckpointError: if it is not such an archive, or damaged.
         UnsafeCheckpointError: if its sizes contradict each other.
     """
-    size = file.seek(0, io.SEEK_END)
-    try:
-        archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{path.name} is a damaged archive", seen=error, hint="copy the file again") from None
-    with archive:
+    with open_stored_archive(file, path) as archive:
         records = archive.infolist()
-        _check_records(records, size, path)
         pickles = [record for record in records if record.filename.split("/")[-1] == "data.pkl"]
         if len(pickles) != 1:
             raise CheckpointError(
@@ -121,7 +117,7 @@ def read_torch_zip(file: BinaryIO, path: Path) -> TorchFile:
         root = pickles[0].filename[: -len("data.pkl")]
         by_name = {record.filename: record for record in records}
         byteorder = by_name.get(root + "byteorder")
-        if byteorder is not None and _read_record(archive, byteorder, path).strip() == b"big":
+        if byteorder is not None and read_record(archive, byteorder, path).strip() == b"big":
             raise CheckpointError(f"{path.name} has big-endian tensors", hint="save it on a little-endian machine")
         memories: dict[str, Tensor] = {}
 
@@ -130,10 +126,26 @@ def read_torch_zip(file: BinaryIO, path: Path) -> TorchFile:
                 record = by_name.get(f"{root}data/{key}")
                 if record is None:
                     raise CheckpointError(f"{path.name} lacks the record of a storage", seen=repr(key))
-                memories[key] = _as_memory(_read_record(archive, record, path))
+                memories[key] = _as_memory(read_record(archive, record, path))
             return memories[key]
 
-        return _Interpreter(path, memory).run(_read_record(archive, pickles[0], path, most=_LARGEST_PICKLE))
+        return _Interpreter(path, memory).run(read_record(archive, pickles[0], path, most=_LARGEST_PICKLE))
+
+
+def open_stored_archive(file: BinaryIO, path: Path) -> zipfile.ZipFile:
+    """Open a ZIP archive whose records are stored as they are and do not overlap.
+
+    Raises:
+        CheckpointError: if it is damaged.
+        UnsafeCheckpointError: if records are compressed or promise more than the file holds.
+    """
+    size = file.seek(0, io.SEEK_END)
+    try:
+        archive = zipfile.ZipFile(file)
+        _check_records(archive.infolist(), size, path)
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(f"{path.name} is a damaged archive", seen=error, hint="copy the file again") from None
+    return archive
 
 
 def _check_records(records: list[zipfile.ZipInfo], size: int, path: Path) -> None:
@@ -154,7 +166,13 @@ def _check_records(records: list[zipfile.ZipInfo], size: int, path: Path) -> Non
         )
 
 
-def _read_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo, path: Path, most: int | None = None) -> bytes:
+def read_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo, path: Path, most: int | None = None) -> bytes:
+    """Bytes of a record.
+
+    Raises:
+        CheckpointError: if it is damaged.
+        UnsafeCheckpointError: if it is larger than ``most``.
+    """
     if most is not None and record.file_size > most:
         raise UnsafeCheckpointError(
             f"{path.name}: {record.filename!r}", seen=f"{record.file_size} bytes", expected=f"at most {most}"
@@ -181,8 +199,9 @@ class _Interpreter:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._foreign: dict[str, None] = {}
-        # Elements of all tensors so far: many tensors may share a storage (tied weights), but not without limit.
-        self._tensors = 0
+        # Tensors may share a storage (tied weights), but not without limit: a network is built from copies of them.
+        self._tensor_bytes = 0
+        self._storage_bytes: dict[int, int] = {}
 
     def run(self, data: bytes) -> TorchFile:
         try:
@@ -190,18 +209,28 @@ class _Interpreter:
                 if opcode.name == "STOP":
                     if len(self._stack) != 1:
                         raise self._damaged("values are left on the stack")
+                    self._check_sharing()
                     return TorchFile(self._stack[0], tuple(self._foreign))
                 self._step(opcode.name, arg)
         except (ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeError, RecursionError) as error:
             raise self._damaged(str(error) or type(error).__name__) from None
         raise self._damaged("no end")
 
+    def _check_sharing(self) -> None:
+        stored = sum(self._storage_bytes.values())
+        if self._tensor_bytes > _MOST_SHARING * stored + 1024:
+            raise UnsafeCheckpointError(
+                f"{self._path.name}: tensors share their storage",
+                seen=f"{self._tensor_bytes} bytes of tensors in {stored} bytes of storage",
+                expected=f"at most {_MOST_SHARING} times as many",
+            )
+
     def _damaged(self, why: str) -> CheckpointError:
         return CheckpointError(f"{self._path.name} holds a damaged pickle", seen=why, hint="copy the file again")
 
     def _step(self, name: str, arg: Any) -> None:
         stack = self._stack
-        if name in _LITERALS:
+        if _LITERALS.fullmatch(name):
             stack.append(arg)
         elif name in _CONSTANTS:
             stack.append(_CONSTANTS[name]())
@@ -358,6 +387,8 @@ class _Interpreter:
                 expected=f"{max(numel, last + 1)} elements",
                 hint="the file is damaged or hostile; copy it again",
             )
+        self._tensor_bytes += numel * dtype.itemsize
+        self._storage_bytes[id(storage.memory)] = storage.memory.numel()
         whole = storage.memory[: available * dtype.itemsize].view(dtype)
         return torch.as_strided(whole, shape, stride, offset)
 
@@ -399,30 +430,7 @@ _RECIPES: dict[str, Callable[[_Interpreter, tuple[Any, ...]], Any]] = {
     "_codecs.encode": _Interpreter._encoded,
 }
 
-_LITERALS = frozenset(
-    [
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG",
-        "LONG1",
-        "LONG4",
-        "FLOAT",
-        "BINFLOAT",
-        "STRING",
-        "BINSTRING",
-        "SHORT_BINSTRING",
-        "UNICODE",
-        "BINUNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE8",
-        "BINBYTES",
-        "SHORT_BINBYTES",
-        "BINBYTES8",
-        "BYTEARRAY8",
-    ]
-)
+_LITERALS = re.compile("(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?(BIN)?(STRING|UNICODE8?|BYTES8?)|BYTEARRAY8")
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,

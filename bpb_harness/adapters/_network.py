@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ def rms_norm(x: Tensor) -> Tensor:
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
     """Autocast as public evaluators use it: float32 weights, bfloat16 products; off for float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+    # Not autocast(enabled=False): that is an operation of its own in an exported program.
+    return torch.autocast(device.type, dtype=torch.bfloat16) if dtype == torch.bfloat16 else nullcontext()
 
 
 def count_blocks(tensors: Mapping[str, Tensor], prefix: str) -> int:

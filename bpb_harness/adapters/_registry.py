@@ -75,6 +75,10 @@ class CodeAdapter(Protocol):
 _BUILT_IN: Mapping[str, str] = {
     "reference": "reference:ReferenceAdapter",
     "golf-mdlm": "golf_mdlm:GolfMdlmAdapter",
+    "golf-gpt": "golf_gpt:GolfGptAdapter",
+    "mdlm": "mdlm:MdlmAdapter",
+    "huggingface": "huggingface:HuggingFaceAdapter",
+    "exported": "exported:ExportedAdapter",
 }
 
 
