@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bpb_harness.audit import codes
-from bpb_harness.audit.denominators import PREFIX, ByteBug, Denominator, byte_bugs, denominators, full_split
+from bpb_harness.audit.byte_factors import ByteFactor, byte_factors
+from bpb_harness.audit.denominators import PREFIX, Denominator, denominators, full_split
 from bpb_harness.audit.evidence import Evidence, Ratio, gather, ratio_of
 from bpb_harness.audit.finding import Finding, Json
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol
@@ -27,7 +28,7 @@ BUG_FITS_UNNAMED = 2e-5
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
 # Constants that people have multiplied token counts with.
-KNOWN_CONSTANTS = (4.3, 3.5, 3.67, 2.35, 3.8, 4.0, 3.0, 2.5, 2.4)
+KNOWN_CONSTANTS = (4.3, 3.5, 3.67, 2.35, 3.8)
 WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
 
@@ -110,7 +111,7 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
     )
 
 
-def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tuple[ByteBug, Denominator] | None:
+def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tuple[ByteFactor, Denominator] | None:
     """The bug whose factor explains the ratio, if it is the only explanation."""
     named = evidence.tokenizer_is_named
     if ratio.uncertainty > (BUG_FITS if named else BUG_FITS_UNNAMED):
@@ -120,7 +121,7 @@ def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tup
         for row in rows
         # An approximate row cannot carry an inference to five digits.
         if row.is_whole and (named or row.num_bytes is not None)
-        for bug in byte_bugs()
+        for bug in byte_factors()
         if bug.is_point and ratio.is_near(row.bytes_per_token * bug.lowest, BUG_FITS if named else BUG_FITS_UNNAMED)
     ]
     if not fits:
@@ -129,7 +130,7 @@ def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tup
     return bug, row
 
 
-def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteBug, row: Denominator) -> Finding:
+def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denominator) -> Finding:
     whole = full_split(row.tokenizer, row.dataset) or row
     expected = row.bytes_per_token
     inferred = (
@@ -306,8 +307,8 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
     return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(off)])
 
 
-def _bugs_near(off: float) -> list[ByteBug]:
-    return [bug for bug in byte_bugs() if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
+def _bugs_near(off: float) -> list[ByteFactor]:
+    return [bug for bug in byte_factors() if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
 
 
 def _candidates(off: float) -> str:
@@ -355,7 +356,7 @@ def check_other_logs(evidence: Evidence) -> Iterator[Finding]:
             faulty.setdefault(bug[0].name, []).append(log)
             ratios[bug[0].name] = ratio.value
     for name, logs in faulty.items():
-        bug_of = next(bug for bug in byte_bugs() if bug.name == name)
+        bug_of = next(bug for bug in byte_factors() if bug.name == name)
         files = [log.file for log in logs]
         message = (
             f"{', '.join(files)}: not behind the claim, but faulty: "

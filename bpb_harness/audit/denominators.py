@@ -1,7 +1,7 @@
-"""Known denominators: bytes per token of a data set under a tokenizer, and the factors of known byte bugs.
+"""Known denominators: bytes per token of a data set under a tokenizer.
 
-Both are small CSV files beside this module. Rows of your own go into a CSV file with the same columns, named
-by the environment variable BPB_DENOMINATORS.
+The table is data/denominators.csv. Rows of your own go into a CSV file with the same columns, named by the
+environment variable BPB_DENOMINATORS.
 """
 
 from __future__ import annotations
@@ -54,28 +54,6 @@ class Denominator:
         return f"{self.dataset} ({self.scope.replace('-', ' ')}) under {self.tokenizer}"
 
 
-@dataclass(frozen=True)
-class ByteBug:
-    """A way of counting bytes wrongly, and what it does to their number.
-
-    Attributes:
-        name: a slug.
-        lowest: smallest known ratio of counted bytes to right bytes.
-        highest: the largest; equal to ``lowest`` where the text fixes it whatever the tokenizer.
-        story: what the code does, in one clause.
-    """
-
-    name: str
-    lowest: float
-    highest: float
-    story: str
-
-    @property
-    def is_point(self) -> bool:
-        """Whether the ratio is one number, so that meeting it is evidence."""
-        return self.lowest == self.highest
-
-
 def denominators() -> tuple[Denominator, ...]:
     """The table, with the user's rows in front.
 
@@ -115,16 +93,6 @@ def _denominators(text: str, file: str) -> Iterator[Denominator]:
         if abs(stated / ratio - 1.0) > 1e-3:
             raise InputError(where, seen=f"{stated} bytes per token", expected=f"{ratio:.6f}, bytes over tokens")
         yield Denominator(row["dataset"], row["tokenizer"], row["scope"], num_tokens, num_bytes, ratio)
-
-
-@cache
-def byte_bugs() -> tuple[ByteBug, ...]:
-    """The known byte bugs and their factors."""
-    with (_DATA / "byte_bug_factors.csv").open(encoding="utf-8", newline="") as stream:
-        return tuple(
-            ByteBug(row["bug"], float(row["lowest"]), float(row["highest"]), row["story"])
-            for row in csv.DictReader(stream)
-        )
 
 
 def full_split(tokenizer: str | None, dataset: str | None = None) -> Denominator | None:
