@@ -10,7 +10,14 @@ byte_view.py      `spread_over_bytes`: a token's bits over its bytes
 from bpb_harness.byte_count.belonging import Belonging, encode_again
 from bpb_harness.byte_count.byte_view import ByteView, byte_spans, spread_over_bytes
 from bpb_harness.byte_count.counter import ByteCounter, Rule, TokenSource
-from bpb_harness.byte_count.ground_truth import Comparison, Disagreement, GroundTruth, Reason, compare_with_text
+from bpb_harness.byte_count.ground_truth import (
+    Comparison,
+    Disagreement,
+    GroundTruth,
+    Reason,
+    compare_with_text,
+    why_rules_differ,
+)
 from bpb_harness.byte_count.tokenizer import PieceKind, SpaceHabit, Tokenizer, load_tokenizer
 
 __all__ = [
@@ -31,4 +38,5 @@ __all__ = [
     "encode_again",
     "load_tokenizer",
     "spread_over_bytes",
+    "why_rules_differ",
 ]

@@ -68,18 +68,23 @@ class Comparison:
 
     Attributes:
         num_documents: documents that disagree.
-        first: the first of them.
         reasons: documents by the reason of their first disagreement.
+        firsts: the first document of each reason.
     """
 
     num_documents: int = 0
-    first: Disagreement | None = None
     reasons: Counter[Reason] = field(default_factory=Counter)
+    firsts: dict[Reason, Disagreement] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Disagreement | None:
+        """The first document that disagrees."""
+        return next(iter(self.firsts.values()), None)
 
     def add(self, disagreement: Disagreement | None) -> None:
         if disagreement is not None:
             self.num_documents += 1
-            self.first = self.first or disagreement
+            self.firsts.setdefault(disagreement.reason, disagreement)
             self.reasons[disagreement.reason] += 1
 
 
@@ -172,6 +177,28 @@ def _compare_document(
     truth.normaliser.add(_normaliser_disagreement(index, normal, raw))
 
 
+def why_rules_differ(tokenizer: Tokenizer, token: int, before: int | None, surplus: int) -> Reason:
+    """Why the official rule gives a token other bytes than the exact rule does.
+
+    Args:
+        tokenizer: of the token.
+        token: the first token whose bytes differ.
+        before: the token before it; None at the start of the text.
+        surplus: official minus exact bytes of `token`, not 0.
+    """
+    kind = tokenizer.piece_kinds[token]
+    kind_before = PieceKind.CONTROL if before is None else tokenizer.piece_kinds[before]
+    if kind == PieceKind.BYTE:
+        return Reason.SPACE_AS_BYTES
+    if kind == PieceKind.UNUSED:
+        return Reason.UNUSED_PIECE
+    if SPACE_SYMBOL.encode() in tokenizer.piece_bytes[token].removeprefix(SPACE_SYMBOL.encode()):
+        return Reason.INNER_SPACES
+    if surplus > 0:
+        return Reason.DUMMY_PREFIX
+    return Reason.AFTER_BOUNDARY if kind_before in (PieceKind.UNKNOWN, PieceKind.UNUSED) else Reason.LEADING_SPACE
+
+
 def _rule_disagreement(
     tokenizer: Tokenizer,
     index: int,
@@ -183,21 +210,8 @@ def _rule_disagreement(
     if not len(differing):
         return None
     at = int(differing[0])
-    kinds = tokenizer.piece_kinds
-    kind, before = kinds[tokens[at]], kinds[tokens[at - 1]] if at else PieceKind.CONTROL
-    piece = tokenizer.piece_bytes[int(tokens[at])].removeprefix(SPACE_SYMBOL.encode())
-    if kind == PieceKind.BYTE:
-        reason = Reason.SPACE_AS_BYTES
-    elif kind == PieceKind.UNUSED:
-        reason = Reason.UNUSED_PIECE
-    elif SPACE_SYMBOL.encode() in piece:
-        reason = Reason.INNER_SPACES
-    elif official[at] > exact[at]:
-        reason = Reason.DUMMY_PREFIX
-    elif before in (PieceKind.UNKNOWN, PieceKind.UNUSED):
-        reason = Reason.AFTER_BOUNDARY
-    else:
-        reason = Reason.LEADING_SPACE
+    before = int(tokens[at - 1]) if at else None
+    reason = why_rules_differ(tokenizer, int(tokens[at]), before, int(official[at] - exact[at]))
     shown = [tokenizer.pieces[token] for token in tokens[max(0, at - 1) : at + 3].tolist()]
     return Disagreement(
         index, int(exact[:at].sum()), reason, f"{exact[at]} bytes", f"{official[at]} for {' '.join(shown)!r}"

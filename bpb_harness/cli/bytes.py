@@ -1,0 +1,175 @@
+"""``bpb-bytes``: how many bytes stand behind a score, by every rule, and where the rules part.
+
+Nothing here imports torch: counting bytes takes a tokenizer and the tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bpb_harness._version import __version__
+from bpb_harness.cli._output import require_folder, write_output
+from bpb_harness.cli._run import run
+from bpb_harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from bpb_harness.audit.byte_report import ByteReport
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_TEXT, _JSON = "text", "json"
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"bpb-harness {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def count(
+    tokenizer: Annotated[
+        Path,
+        typer.Option(help="SentencePiece .model, byte-level tokenizer.json, or a character vocabulary in JSON."),
+    ],
+    data: Annotated[list[Path] | None, typer.Option(help="Token shards: files, folders or patterns.")] = None,
+    docs: Annotated[
+        list[Path] | None,
+        typer.Option(help='The documents: .jsonl with {"text": ..} a line, or plain text, one document a file.'),
+    ] = None,
+    output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
+    output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Count the bytes behind a score: official, exact and raw, what differs and why.
+
+    With --data the tokens of the shards are counted, with --docs the documents are tokenized first. With both, the
+    shards are held against the documents that they are said to be made of.
+    """
+    if output_format not in {_TEXT, _JSON}:
+        raise UsageError("--format", seen=repr(output_format), expected="text or json")
+    if not data and not docs:
+        raise UsageError("nothing to count", hint="give --data SHARDS, --docs TEXT, or both")
+    require_folder(output)
+    with _progress() as track:
+        report = _measure(tokenizer, data or [], docs or [], track)
+    text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if output_format == _JSON else describe(report)
+    write_output(text, output)
+
+
+_Track = Callable[[Iterable[str], str], Iterable[str]]
+
+
+def _measure(tokenizer_path: Path, data: list[Path], docs: list[Path], track: _Track) -> ByteReport:
+    from bpb_harness.audit.byte_report import measure_bytes
+    from bpb_harness.byte_count import load_tokenizer
+    from bpb_harness.corpus import iterate_documents, load_documents, load_shards
+
+    tokenizer = load_tokenizer(tokenizer_path)
+    documents = track(iterate_documents(docs), "comparing") if docs else None
+    if data:
+        corpus = load_shards(data, vocab_size=tokenizer.vocab_size)
+    else:
+        corpus = load_documents(docs, tokenizer, track=lambda texts: track(texts, "tokenizing"))
+    return measure_bytes(tokenizer, corpus, documents, from_shards=bool(data))
+
+
+@contextmanager
+def _progress() -> Iterator[_Track]:
+    """Counts documents on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} documents"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        yield lambda texts, what: progress.track(texts, total=None, description=what)
+
+
+def describe(report: ByteReport) -> str:
+    """The report as text: a table of the counts, what differs, the findings."""
+    import io
+
+    from rich.console import Console
+
+    plain = Console(file=io.StringIO(), width=110, highlight=False, markup=False, emoji=False, color_system=None)
+    plain.print(_title(report))
+    plain.print(_counts(report))
+    if report.truth is not None:
+        plain.print(_differences(report))
+    for found in report.findings:
+        plain.print(f"{found.code} {found.severity.value}: {found.message}", soft_wrap=True)
+    if not report.findings:
+        plain.print("no findings")
+    file = plain.file
+    assert isinstance(file, io.StringIO)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def _title(report: ByteReport) -> str:
+    corpus, tokenizer = report.corpus, report.tokenizer
+    return (
+        f"{corpus.name}@{corpus.digest[:8]} with {tokenizer.name} "
+        f"({tokenizer.kind}, {tokenizer.vocab_size:,} pieces, {tokenizer.digest[:8]})"
+    )
+
+
+def _counts(report: ByteReport) -> object:
+    from rich.table import Table
+
+    num_tokens = report.corpus.num_tokens
+    table = Table()
+    for name, justify in (("bytes", "left"), ("", "right"), ("per token", "right"), ("to official", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    rows = {
+        "official": report.num_bytes_official,
+        "exact": report.num_bytes_exact,
+        "normalised text": report.num_bytes_normalized,
+        "raw text": report.num_bytes_raw,
+    }
+    for name, num_bytes in rows.items():
+        if num_bytes is not None:
+            ratio = f"x {num_bytes / report.num_bytes_official:.5f}" if report.num_bytes_official else ""
+            table.add_row(name, f"{num_bytes:,}", f"{num_bytes / num_tokens:.6f}", ratio)
+    table.add_section()
+    table.add_row("tokens", f"{num_tokens:,}", "", "")
+    table.add_row("documents", f"{report.num_documents:,}", "", "")
+    table.add_row("unknown tokens", f"{report.num_unknown_tokens:,}", "", "")
+    table.add_row("lossless", "yes" if report.lossless else "no", "", "")
+    return table
+
+
+def _differences(report: ByteReport) -> object:
+    from rich.table import Table
+
+    truth = report.truth
+    assert truth is not None
+    table = Table(title="where they differ", title_justify="left")
+    for name in ("compared", "documents", "first at", "why"):
+        table.add_column(name, justify="right" if name == "documents" else "left", overflow="fold")
+    for name, comparison in (
+        ("official - exact", truth.official),
+        ("exact - normalised", truth.pieces),
+        ("normalised - raw", truth.normaliser),
+        ("shards - documents", truth.tokens),
+    ):
+        unit = "token" if comparison is truth.tokens else "byte"
+        for reason, first in comparison.firsts.items():
+            place = f"document {first.document}, {unit} {first.position:,}"
+            table.add_row(name, f"{comparison.reasons[reason]:,}", place, reason.value)
+        if not comparison.firsts and comparison is not truth.tokens:
+            table.add_row(name, "0", "", "")
+    return table
+
+
+def main() -> None:
+    """Entry point of the ``bpb-bytes`` command."""
+    run(app, "bpb-bytes")
