@@ -8,7 +8,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bpb_harness.adapters.reference import Attention, FeedForward, ReferenceConfig, ReferenceTransformer, TimeEmbedding
+from bpb_harness.adapters.reference import (
+    Attention,
+    Block,
+    FeedForward,
+    ReferenceConfig,
+    ReferenceTransformer,
+    TimeEmbedding,
+)
 
 __all__ = ["ReferenceConfig", "ReferenceTransformer", "initial_network"]
 
@@ -30,12 +37,11 @@ def initial_network(config: ReferenceConfig, *, seed: int) -> ReferenceTransform
             elif isinstance(module, FeedForward):
                 _fan_in_uniform(module.up, generator)
                 nn.init.zeros_(module.down.weight)
+            elif isinstance(module, Block) and module.modulation is not None:
+                nn.init.zeros_(module.modulation.weight)
             elif isinstance(module, TimeEmbedding):
                 _fan_in_uniform(module.inner, generator)
                 _fan_in_uniform(module.outer, generator)
-        for block in network.blocks:
-            if block.modulation is not None:
-                nn.init.zeros_(block.modulation.weight)
     return network
 
 

@@ -11,7 +11,7 @@ same, and its masked tokens share that weight. The times of a batch are stratifi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ Hidden = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def draw_masks(
-    shape: tuple[int, int], bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
+    shape: Sequence[int], bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, NoiseLevel]:
     """Size-biased masks of a batch at stratified times.
 
@@ -34,12 +34,15 @@ def draw_masks(
         masked, (B, L) bool, and the noise level of each row, (B,).
     """
     num_windows, length = shape
-    rand = {"generator": generator, "device": device, "dtype": torch.float64}
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=device, dtype=torch.float64)
+
     cell = torch.arange(num_windows, device=device, dtype=torch.float64)
-    v = (cell + 1.0 - torch.rand(num_windows, **rand)) / num_windows  # in (0, 1]
+    v = (cell + 1.0 - uniform(num_windows)) / num_windows  # in (0, 1]
     level = bound.schedule.level_at(bound.move_chance(v))
     target = torch.randint(length, (num_windows,), generator=generator, device=device)
-    return size_biased_masks(torch.rand(num_windows, length, **rand), target, level), level
+    return size_biased_masks(uniform(num_windows, length), target, level), level
 
 
 def mdlm_objective(

@@ -33,12 +33,12 @@ def validation_bits_per_token(
     windows = shards.first_windows(_MAX_WINDOWS)
     device = network.head.weight.device
     if config.objective == "ar":
-        sums = [float(causal_objective(network, rows.to(device))) * len(rows) for rows in windows.split(_BATCH)]
+        sums = [float(causal_objective(network, rows.to(device))) * len(rows) for rows in torch.split(windows, _BATCH)]
         return nats_to_bits(sum(sums) / len(windows))
     denoiser, streams = ReferenceDenoiser(network), RandomStreams(seed)
     design = StratifiedDesign(streams, np.zeros(len(windows)), 1)
     total_nats = 0.0
-    for rows in torch.arange(len(windows)).split(_BATCH):
+    for rows in torch.split(torch.arange(len(windows)), _BATCH):
         index = rows.numpy()
         noise, target = stack_mask_noise(streams, index, np.zeros_like(index), length)
         v = torch.tensor([float(design.positions(int(window))[0]) for window in index], dtype=torch.float64)

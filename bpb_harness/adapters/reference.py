@@ -14,21 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bpb_harness.adapters._network import autocast, rms_norm
+from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.errors import CheckpointError
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 
-if TYPE_CHECKING:
-    from bpb_harness.adapters import AdaptedModel
-
 OBJECTIVES = ("mdlm", "ar")
-DEFAULT_SCHEDULE = "loglinear[0.001]"
 _NUM_TIME_FEATURES = 64
 _LARGEST_SIGMA = 20.0  # alpha = 2e-9: where alpha(1) = 0, sigma is infinite at t = 1
 
@@ -106,10 +104,6 @@ class ReferenceConfig:
             raise CheckpointError("reference network: config is incomplete", seen=str(error)) from None
 
 
-def _rms_norm(x: Tensor) -> Tensor:
-    return functional.rms_norm(x, (x.shape[-1],))
-
-
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions on (B, H, L, d), half split; cos and sin are (L, d / 2)."""
     first, second = x.chunk(2, dim=-1)
@@ -131,7 +125,7 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        q, k = _rotate(_rms_norm(q), cos, sin), _rotate(_rms_norm(k), cos, sin)
+        q, k = _rotate(rms_norm(q), cos, sin), _rotate(rms_norm(k), cos, sin)
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
         return out
@@ -163,12 +157,12 @@ class Block(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor | None) -> Tensor:
         """Map (B, L, D) to (B, L, D); ``condition`` is (B, 1, D) or None."""
         if self.modulation is None or condition is None:
-            x = x + self.attention(_rms_norm(x), cos, sin)
-            out: Tensor = x + self.feed_forward(_rms_norm(x))
+            x = x + self.attention(rms_norm(x), cos, sin)
+            out: Tensor = x + self.feed_forward(rms_norm(x))
             return out
         scale1, shift1, scale2, shift2 = self.modulation(condition).chunk(4, dim=-1)
-        x = x + self.attention(_rms_norm(x) * (1 + scale1) + shift1, cos, sin)
-        conditioned: Tensor = x + self.feed_forward(_rms_norm(x) * (1 + scale2) + shift2)
+        x = x + self.attention(rms_norm(x) * (1 + scale1) + shift1, cos, sin)
+        conditioned: Tensor = x + self.feed_forward(rms_norm(x) * (1 + scale2) + shift2)
         return conditioned
 
 
@@ -182,8 +176,8 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, sigma: Tensor) -> Tensor:
         """Map (B,) to (B, 1, D)."""
-        # Wave lengths from 1/16 to 64, for sigma is between about 0.001 and 10. In float32 whatever the weights are.
-        exponent = torch.linspace(-6.0, 4.0, _NUM_TIME_FEATURES, device=sigma.device)
+        # Wave lengths from 1/4 to 64, for sigma is between about 0.001 and 10. In float32 whatever the weights are.
+        exponent = torch.linspace(-6.0, 2.0, _NUM_TIME_FEATURES, device=sigma.device)
         angle = sigma.float().clamp(max=_LARGEST_SIGMA).unsqueeze(-1) * (2 * math.pi) * torch.exp2(exponent)
         features = torch.cat((angle.sin(), angle.cos()), dim=-1).to(self.inner.weight.dtype)
         out: Tensor = functional.silu(self.outer(functional.silu(self.inner(features)))).unsqueeze(1)
@@ -220,10 +214,10 @@ class ReferenceTransformer(nn.Module):
         if self.time_embedding is not None:
             assert sigma is not None, "a time-conditioned network needs sigma"
             condition = self.time_embedding(sigma)
-        x = _rms_norm(self.embedding(tokens))
+        x = rms_norm(self.embedding(tokens))
         for block in self.blocks:
             x = block(x, cos, sin, condition)
-        return _rms_norm(x)
+        return rms_norm(x)
 
     def forward(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Map (B, L) tokens to (B, L, W) logits."""
@@ -236,11 +230,15 @@ class ReferenceDenoiser:
     """A reference network as a :class:`bpb_harness.denoiser.Denoiser`.
 
     ``hidden`` and ``head`` split :meth:`logits` so that the head can run at masked positions alone.
+
+    Args:
+        network: an mdlm network, its weights in float32.
+        dtype: bfloat16 runs matrix products in it, by autocast, as in training.
     """
 
-    def __init__(self, network: ReferenceTransformer) -> None:
+    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.objective == "mdlm"
-        self.network = network
+        self.network, self._dtype = network, dtype
         self.vocab_size = network.config.vocab_size
         self.mask_token_id = network.config.mask_token_id
         self.context_length = network.config.context_length
@@ -248,11 +246,13 @@ class ReferenceDenoiser:
 
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Map (B, L) tokens at a noise level of (B,) to (B, L, D)."""
-        return self.network.hidden(xt, level.sigma if self.time_conditioned else None)
+        with autocast(xt.device, self._dtype):
+            return self.network.hidden(xt, level.sigma if self.time_conditioned else None)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Map (..., D) to logits (..., W)."""
-        logits: Tensor = self.network.head(hidden)
+        with autocast(hidden.device, self._dtype):
+            logits: Tensor = self.network.head(hidden)
         return logits
 
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
@@ -262,21 +262,28 @@ class ReferenceDenoiser:
 
 @final
 class ReferenceCausalLM:
-    """A causal reference network as a :class:`bpb_harness.denoiser.CausalLM`."""
+    """A causal reference network as a :class:`bpb_harness.denoiser.CausalLM`.
 
-    def __init__(self, network: ReferenceTransformer) -> None:
+    Args:
+        network: an ar network, its weights in float32.
+        dtype: bfloat16 runs matrix products in it, by autocast, as in training.
+    """
+
+    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.objective == "ar"
-        self.network = network
+        self.network, self._dtype = network, dtype
         self.vocab_size = network.config.vocab_size
         self.context_length = network.config.context_length
 
     def hidden(self, x: Tensor) -> Tensor:
         """Map (B, L) tokens to (B, L, D)."""
-        return self.network.hidden(x)
+        with autocast(x.device, self._dtype):
+            return self.network.hidden(x)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Map (..., D) to logits (..., W)."""
-        logits: Tensor = self.network.head(hidden)
+        with autocast(hidden.device, self._dtype):
+            logits: Tensor = self.network.head(hidden)
         return logits
 
     def logits(self, x: Tensor) -> Tensor:
@@ -284,14 +291,15 @@ class ReferenceCausalLM:
         return self.head(self.hidden(x))
 
 
-def adapt(network: ReferenceTransformer) -> ReferenceDenoiser | ReferenceCausalLM:
+def adapt(network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> ReferenceDenoiser | ReferenceCausalLM:
     """The network as the harness sees it; in evaluation mode, without gradients."""
     network = network.eval().requires_grad_(False)
-    return ReferenceDenoiser(network) if network.config.objective == "mdlm" else ReferenceCausalLM(network)
+    kind = ReferenceDenoiser if network.config.objective == "mdlm" else ReferenceCausalLM
+    return kind(network, dtype)
 
 
 def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> ReferenceTransformer:
-    """A network with a checkpoint's weights, in the weights' own type.
+    """A network with a checkpoint's weights, in float32.
 
     Nothing is allocated before names and shapes were compared, so a config cannot ask for memory that the file lacks.
 
@@ -309,7 +317,9 @@ def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> Ref
         if tuple(tensors[name].shape) != expected[name] or not tensors[name].is_floating_point():
             seen = f"{tuple(tensors[name].shape)} of {tensors[name].dtype}"
             raise CheckpointError(f"reference network: tensor {name!r}", seen=seen, expected=f"{expected[name]} floats")
-    network.load_state_dict(dict(tensors), strict=True, assign=True)
+    # Copies are aligned in memory, tensors of a mapped file need not be: the same weights give the same bits.
+    floats = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
+    network.load_state_dict(floats, strict=True, assign=True)
     return network
 
 
@@ -330,11 +340,7 @@ class ReferenceAdapter:
             CheckpointError: if config and tensors do not belong together.
             UsageError: if the schedule's name is unknown.
         """
-        from bpb_harness.adapters import AdaptedModel  # the registry imports this module
-
         config = ReferenceConfig.from_mapping(checkpoint.config)
-        network = build_network(config, checkpoint.tensors).to(device=device, dtype=dtype)
-        schedule = None
-        if config.objective == "mdlm":
-            schedule = parse_schedule(checkpoint.schedule or DEFAULT_SCHEDULE)
-        return AdaptedModel(model=adapt(network), adapter=self.name, schedule=schedule, notes=())
+        network = build_network(config, checkpoint.tensors).to(device)
+        schedule = parse_schedule(checkpoint.schedule) if checkpoint.schedule else None
+        return AdaptedModel(model=adapt(network, dtype), adapter=self.name, schedule=schedule)

@@ -1,0 +1,202 @@
+"""The trainer as its users run it: a process that trains, stops on Ctrl-C, resumes exactly, and refuses bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bpb_harness.adapters import load_model
+from bpb_harness.adapters.reference import ReferenceCausalLM, ReferenceDenoiser
+from bpb_harness.checkpoint import read_checkpoint
+from bpb_harness.errors import CheckpointError
+from fixtures import build
+from reference.run import Run, Training
+from reference.train import train
+
+SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--context", "32", "--batch-tokens", "64", "--device", "cpu"]
+SHAPE = {"layers": 1, "width": 16, "heads": 2, "context": 32, "batch_tokens": 128, "device": "cpu"}
+
+
+def training(out: Path, **changes: object) -> Training:
+    """A run of a few tiny steps on the validation shard."""
+    options = {"data": (build.VALIDATION,), "tokenizer": build.TOKENIZER, "out": out, "steps": 12, **SHAPE, **changes}
+    return Training(**options)  # type: ignore[arg-type]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "reference.train", *arguments]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return dict(read_checkpoint(path).tensors)
+
+
+@pytest.mark.parametrize("muon_lr", [0.0, 0.02])
+@pytest.mark.parametrize(("objective", "time_conditioned"), [("mdlm", True), ("ar", False)])
+def test_resumed_run_takes_the_same_steps(
+    tmp_path: Path, objective: str, time_conditioned: bool, muon_lr: float
+) -> None:
+    settings = {"objective": objective, "time_conditioned": time_conditioned, "muon_lr": muon_lr}
+    whole = train(training(tmp_path / "whole.pt", **settings))
+    parts = training(tmp_path / "parts.pt", **settings)
+    first = Run(parts)
+    for step in range(5):
+        first.take_step(step / 12)
+    first.save(seconds=1.5)
+    second = train(parts, resume=True)
+    assert second.seconds == 1.5
+    assert second.history == whole.history
+    assert len(whole.history) == 12
+    expected, resumed = weights(tmp_path / "whole.pt"), weights(tmp_path / "parts.pt")
+    assert expected.keys() == resumed.keys()
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+def test_training_learns_and_the_checkpoint_loads(tmp_path: Path) -> None:
+    out = tmp_path / "model.pt"
+    shard = tmp_path / "val.bin"
+    shard.write_bytes(build.VALIDATION.read_bytes())
+    run = train(training(out, steps=80, val_data=(shard,), export_dtype="bfloat16", batch_tokens=512))
+    assert run.history[0] == pytest.approx(6.2383, abs=1e-3)  # ln 512: the first prediction is uniform
+    assert run.recent_bits(10) < 7.8  # a uniform guess costs 9 bits
+    checkpoint, adapted = load_model(out, device=torch.device("cpu"), dtype=torch.float32)
+    assert isinstance(adapted.model, ReferenceDenoiser)
+    assert checkpoint.tokenizer == build.TOKENIZER.read_bytes()
+    assert checkpoint.data == {"paths": ["val.bin"], "notes": {}}
+    assert str(adapted.schedule) == "loglinear[0.001]"
+    assert all(tensor.dtype == torch.bfloat16 for tensor in checkpoint.tensors.values())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "model.pt.train", "val.bin"]
+
+
+def test_causal_twin_has_the_same_network(tmp_path: Path) -> None:
+    train(training(tmp_path / "ar.pt", objective="ar", steps=2))
+    train(training(tmp_path / "mdlm.pt", steps=2))
+    _, adapted = load_model(tmp_path / "ar.pt", device=torch.device("cpu"), dtype=torch.float32)
+    assert isinstance(adapted.model, ReferenceCausalLM)
+    assert adapted.schedule is None
+    causal, masked = weights(tmp_path / "ar.pt"), weights(tmp_path / "mdlm.pt")
+    assert causal.keys() == masked.keys()
+    differing = [name for name in causal if causal[name].shape != masked[name].shape]
+    assert differing == ["embedding.weight"]  # one row more: the mask
+
+
+def test_data_outside_the_checkpoints_folder_is_not_recorded(tmp_path: Path) -> None:
+    out = tmp_path / "elsewhere" / "model.pt"
+    train(training(out, steps=1, val_data=(build.VALIDATION,)))
+    assert read_checkpoint(out).data is None
+
+
+def test_resume_refuses_another_run(tmp_path: Path) -> None:
+    train(training(tmp_path / "model.pt", steps=1))
+    with pytest.raises(CheckpointError, match="another --width"):
+        train(training(tmp_path / "model.pt", steps=2, width=32), resume=True)
+    with pytest.raises(CheckpointError, match="no state to resume from"):
+        train(training(tmp_path / "none.pt", steps=1), resume=True)
+    (tmp_path / "model.pt.train").write_bytes(b"not a state")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        train(training(tmp_path / "model.pt", steps=2), resume=True)
+
+
+def test_a_state_that_would_run_code_does_not(tmp_path: Path) -> None:
+    import pickle
+
+    class Attack:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "owned"),)
+
+    torch.save({"identity": Attack()}, tmp_path / "model.pt.train", pickle_module=pickle)
+    with pytest.raises(CheckpointError, match="cannot read"):
+        train(training(tmp_path / "model.pt", steps=2), resume=True)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
+    out = tmp_path / "model.pt"
+    arguments = ["--data", str(build.VALIDATION), "--tokenizer", str(build.TOKENIZER), "--out", str(out), *SMALL]
+    limit = ["--minutes", "5", "--save-minutes", "0.0001"]
+    process = subprocess.Popen(command(*arguments, *limit), cwd=repository, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not out.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "interrupted; continue with --resume" in stderr
+    assert "Traceback" not in stderr
+    state = torch.load(tmp_path / "model.pt.train", weights_only=True)
+    assert state["step"] == len(state["history"]) > 0
+    assert read_checkpoint(out).adapter == "reference"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "model.pt.train"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--data": "nowhere.bin"}, "no such shard"),
+        ({"--tokenizer": "pyproject.toml"}, "cannot read tokenizer"),
+        ({"--steps": "0"}, "--steps: got 0"),
+        ({"--schedule": "cosine"}, "names two schedules"),
+        ({"--heads": "3"}, "multiple of 2 x heads"),
+        ({"--batch-tokens": "8"}, "--batch-tokens: got 8"),
+        ({"--export-dtype": "int3"}, "--export-dtype"),
+        ({"--device": "tpu"}, "--device"),
+        ({"--objective": "ar", "--time-conditioned": None}, "no noise level"),
+        ({"--steps": "100000000", "--minutes": "0"}, "--minutes: got 0.0"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    repository: Path,
+    changes: dict[str, str | None],
+    message: str,
+) -> None:
+    from reference.train import main
+
+    monkeypatch.chdir(repository)
+    options: dict[str, str | None] = {
+        "--data": str(build.VALIDATION), "--tokenizer": str(build.TOKENIZER), "--out": str(tmp_path / "m.pt"),
+        "--steps": "1", **dict(zip(SMALL[::2], SMALL[1::2], strict=True)), **changes,
+    }  # fmt: skip
+    arguments = [part for option, value in options.items() for part in (option, value) if part is not None]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    stderr = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert message in stderr
+    assert stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_option(repository: Path) -> None:
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command("--help"), cwd=repository, env=wide, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    for option in ("--data", "--objective", "--time-conditioned", "--schedule", "--minutes", "--resume", "--val-data"):
+        assert option in done.stdout
+
+
+def test_shipped_checkpoint_is_what_the_build_makes(repository: Path) -> None:
+    checkpoint, adapted = load_model(build.CHECKPOINT, device=torch.device("cpu"), dtype=torch.float32)
+    assert build.CHECKPOINT.stat().st_size <= 2_000_000
+    assert isinstance(adapted.model, ReferenceDenoiser)
+    config = adapted.model.network.config
+    made = build.TRAINING
+    assert (config.num_layers, config.width, config.num_heads) == (made["layers"], made["width"], made["heads"])
+    assert config.context_length == made["context"]
+    assert checkpoint.tokenizer == build.TOKENIZER.read_bytes()
+    assert checkpoint.data is not None
+    assert [build.CHECKPOINT.parent / path for path in checkpoint.data["paths"]] == [
+        build.CHECKPOINT.with_name(build.VALIDATION.name)
+    ]
+    assert json.loads(build.SOURCE_RECORD.read_text())["num_bytes"] > 100_000
