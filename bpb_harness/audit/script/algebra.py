@@ -207,6 +207,8 @@ class Algebra:
     def _expanded(
         self, node: ast.expr, frame: Frame, power: int, path: tuple[int | str, ...], depth: int
     ) -> list[Term]:
+        if isinstance(node, ast.BinOp | ast.Name | ast.Call) and not path and self._is_level(node, frame):
+            return [Term((Factor(node, power, frame),))]
         if isinstance(node, ast.BinOp) and not path:
             return self._binary(node, frame, power, depth)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
@@ -249,6 +251,11 @@ class Algebra:
             sides = [side for side in (node.left, node.right) if not self._is_tiny(side, frame)]
             return [term for side in sides for term in self.expand(side, frame, power, (), depth)]
         return [Term((Factor(node, power, frame),))]
+
+    def _is_level(self, node: ast.expr, frame: Frame) -> bool:
+        """Whether the expression is a function of the noise level alone: a weight, to be kept whole."""
+        evaluator = Evaluator(self.program)
+        return evaluator.number(node, frame) is not None and bool(evaluator.leaves) and not evaluator.compared
 
     def _is_scalar(self, node: ast.expr, frame: Frame) -> bool:
         """Whether the expression is a plain function of the noise level, to be kept whole."""
@@ -364,21 +371,20 @@ class Algebra:
             if isinstance(index.value, str) and dotted(node.value).endswith("environ"):
                 return [Term((Factor(node, power, frame),))]
             return self.expand(node.value, frame, power, (index.value, *path), depth)
-        if isinstance(node.value, ast.Name) and not self._holds_scores(node.value, frame):
-            return [Term((Factor(node, power, frame),))]
         found = self.expand(node.value, frame, power, path, depth)
+        if not any(is_cross_entropy(factor.node) for term in found for factor in term.factors):
+            return [Term((Factor(node, power, frame),))]  # a table or a batch, not scores
         return [_reduced(term, "select", node) for term in found]
-
-    def _holds_scores(self, name: ast.Name, _frame: Frame) -> bool:
-        """Whether what is indexed is computed in the program, not a table or a batch that came from outside."""
-        return any(d.value is not None and d.kind != "parameter" for d in self.program.reaching(name))
 
     def _attribute(
         self, node: ast.Attribute, frame: Frame, power: int, path: tuple[int | str, ...], depth: int
     ) -> list[Term]:
-        values = self.program.attributes.get(node.attr, [])
+        values = self.program.values_of(node)
+        computed = self.program.properties.get(node.attr, [])
+        if len(computed) == 1:
+            return [t for r in computed[0].returns for t in self.expand(r, Frame(computed[0]), power, path, depth)]
         if values and frame.depth < 8 and len(values) <= 6:
-            terms = []
+            terms: list[Term] = []
             for value in values:
                 if not self._is_filler(value):
                     terms.extend(self.expand(value, Frame(self.program.scope(value), depth=frame.depth + 1), power, path, depth))
@@ -496,8 +502,10 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
     seen: set[tuple[int, int]] = set()
     stack: list[tuple[ast.AST, Frame]] = [(node, frame)]
     evaluator = Evaluator(program)
+    alive: list[Frame] = []  # `seen` holds ids, which are only unique among living frames
     while stack and limit > 0:
         here, where = stack.pop()
+        alive.append(where)
         if (id(here), id(where)) in seen:
             continue
         seen.add((id(here), id(where)))
@@ -522,6 +530,9 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
                     if definition.key is not None:
                         stack.append((definition.key, where))
             continue
+        if isinstance(here, ast.Attribute) and where.depth < 8:
+            values = program.values_of(here)[:6] + [r for s in program.properties.get(here.attr, []) for r in s.returns]
+            stack.extend((value, Frame(program.scope(value), depth=where.depth + 1)) for value in values)
         if isinstance(here, ast.Call):
             callee = program.callee(here)
             if callee is not None and where.depth < 10:

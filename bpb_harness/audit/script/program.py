@@ -97,6 +97,7 @@ class Program:
         self.functions: dict[str, list[Scope]] = {}
         self.classes: dict[str, dict[str, Scope]] = {}
         self.attributes: dict[str, list[ast.expr]] = {}  # self.x = value, class X: x: int = value
+        self.properties: dict[str, list[Scope]] = {}
         self.options: dict[str, ast.expr] = {}  # add_argument("--x", default=value)
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of the callee's name
         self.scopes: list[Scope] = []
@@ -153,6 +154,8 @@ class Program:
                 self.functions.setdefault(owner.targets[0].id, []).append(scope)
         elif class_name is not None:
             self.classes.setdefault(class_name, {})[name] = scope
+            if any(last_name(d) in ("property", "cached_property") for d in node.decorator_list):
+                self.properties.setdefault(name, []).append(scope)
         else:
             self.functions.setdefault(name, []).append(scope)
 
@@ -361,6 +364,23 @@ class Program:
                     return plain[0]
                 return self._called_attribute(func.attr)
         return None
+
+    def values_of(self, node: ast.Attribute) -> list[ast.expr]:
+        """What an attribute is set to: by its own class for self.x, by the command line for args.x, else anywhere."""
+        values = self.attributes.get(node.attr, [])
+        if isinstance(node.value, ast.Name) and node.value.id == "self":
+            owner = self._owner(node)
+            own = [value for value in values if self._owner(value) == owner]
+            return own or values
+        if node.attr in self.options:
+            return [self.options[node.attr]]
+        # Class-level fields are settings; what an __init__ stores is usually handed over from them.
+        fields = [value for value in values if self._is_field(value)]
+        return fields or values
+
+    def _is_field(self, value: ast.expr) -> bool:
+        above = self.parent(value)
+        return above is not None and isinstance(self.parent(above), ast.ClassDef)
 
     def _owner(self, node: ast.AST) -> str | None:
         for above in self.ancestors(node):

@@ -96,6 +96,7 @@ class Evaluator:
         self.program = program
         self.point = dict(point or {})
         self.leaves: dict[int, Leaf] = {}
+        self.compared = False  # whether a comparison was evaluated: then the value may be a draw of masks
         self._steps = 0
 
     def number(self, node: ast.expr, frame: Frame) -> float | None:
@@ -223,9 +224,7 @@ class Evaluator:
             return math.pi
         if node.attr == "e" and isinstance(node.value, ast.Name) and node.value.id in ("math", "np", "numpy"):
             return math.e
-        candidates = self.program.attributes.get(node.attr, [])
-        if not candidates and node.attr in self.program.options:
-            candidates = [self.program.options[node.attr]]
+        candidates = self.program.values_of(node)
         values = []
         for value in candidates[:6]:
             values.append(self.value(value, Frame(self.program.scope(value)), depth))
@@ -281,6 +280,7 @@ class Evaluator:
         if len(node.ops) != 1 or type(node.ops[0]) not in _COMPARE:
             raise UnknownValueError
         left, right = self.value(node.left, frame, depth), self.value(node.comparators[0], frame, depth)
+        self.compared = True
         return _COMPARE[type(node.ops[0])](left, right)
 
     def _boolop(self, node: ast.BoolOp, frame: Frame, depth: int) -> object:
@@ -490,7 +490,7 @@ class Evaluator:
                 break
             if isinstance(above, ast.If) and child is not above.test:
                 try:
-                    test = bool(self.value(above.test, frame, depth))
+                    test = bool(Evaluator(self.program, self.point).value(above.test, frame, depth))
                 except (UnknownValueError, ArithmeticError, ValueError, TypeError, RecursionError):
                     sure = False
                 else:

@@ -1,0 +1,144 @@
+"""All script checks, and how a hit becomes a finding.
+
+A pattern refutes only where it lies on the path of *every* score that the program reports: a script may print an
+estimate beside the number that it claims. On the path of some of them it is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bpb_harness.audit.finding import Finding, Severity
+from bpb_harness.audit.script import codes
+from bpb_harness.audit.script.analysis import Analysis, Hit
+from bpb_harness.audit.script.byte_constants import check_byte_constants
+from bpb_harness.audit.script.byte_tables import check_byte_tables
+from bpb_harness.audit.script.context import ScriptContext
+from bpb_harness.audit.script.coverage import check_coverage
+from bpb_harness.audit.script.mask_rates import check_mask_rates
+from bpb_harness.audit.script.noise import check_noise
+from bpb_harness.audit.script.precision import check_precision
+from bpb_harness.audit.script.procedure import check_two_passes
+from bpb_harness.audit.script.program import Program, Script
+from bpb_harness.audit.script.run_byte_table import check_table_by_running
+from bpb_harness.audit.script.source import SourceText, decode_source, extract_embedded, parse
+from bpb_harness.audit.script.special_tokens import check_special_tokens
+from bpb_harness.audit.script.weights import check_weights
+from bpb_harness.errors import HarnessError
+
+CHECKS: tuple[Callable[[Analysis], Iterator[Hit]], ...] = (
+    check_byte_constants,
+    check_byte_tables,
+    check_weights,
+    check_mask_rates,
+    check_special_tokens,
+    check_two_passes,
+    check_noise,
+    check_precision,
+    check_coverage,
+)
+_LOG_SUFFIXES = frozenset({".log", ".txt", ".out"})
+
+
+def check_scripts(
+    files: Sequence[Path],
+    context: ScriptContext,
+    *,
+    tokenizer: Path | None = None,
+    allow_code: bool = False,
+) -> list[Finding]:
+    """Check the scripts of one submission.
+
+    Args:
+        files: Python files of the submission, read as one program; logs are searched for an embedded script.
+        context: what the record says.
+        tokenizer: a SentencePiece model, for `allow_code`.
+        allow_code: run the byte-table function, alone and in a limited process, on the tokenizer. Without it
+            nothing of the scripts is executed.
+
+    Returns:
+        Findings, the refuting ones first. Files that cannot be read or parsed are findings, never exceptions.
+    """
+    scripts, findings = _read(files)
+    if scripts:
+        findings.extend(_checked(scripts, context))
+        if allow_code and tokenizer is not None:
+            findings.extend(check_table_by_running(scripts, tokenizer))
+    order = list(Severity)
+    return sorted(findings, key=lambda found: order.index(found.severity))
+
+
+def check_source(text: str, context: ScriptContext | None = None, name: str = "<script>") -> list[Finding]:
+    """Check one script that is already text; nothing of it is executed."""
+    scripts, findings = _parsed(name, SourceText(text))
+    return findings + (_checked(scripts, context or ScriptContext()) if scripts else [])
+
+
+def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding]]:
+    scripts: list[Script] = []
+    findings: list[Finding] = []
+    for file in files:
+        try:
+            source = decode_source(file)
+            if file.suffix.lower() in _LOG_SUFFIXES:
+                found = extract_embedded(source.text)
+                if found is None:
+                    continue
+                source = found
+        except HarnessError as error:
+            findings.append(codes.NOT_READ.finding(str(error), file=str(file)))
+            continue
+        parsed, problems = _parsed(str(file), source)
+        scripts.extend(parsed)
+        findings.extend(problems)
+    return scripts, findings
+
+
+def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]:
+    findings = [codes.NOT_READ.finding(f"{name}: {problem}", file=name) for problem in source.problems]
+    if source.layers:
+        message = f"{name} unpacks itself; {source.layers} layers were decoded as data"
+        findings.append(codes.UNWRAPPED.finding(message, file=name, layers=source.layers))
+    tree = parse(source.text)
+    if tree is None:
+        findings.append(codes.NOT_READ.finding(f"{name} is no Python that can be parsed", file=name))
+        return [], findings
+    return [Script(name, source.text, tree, source.layers)], findings
+
+
+def _checked(scripts: list[Script], context: ScriptContext) -> list[Finding]:
+    try:
+        analysis = Analysis(Program(scripts), context)
+        hits = [hit for check in CHECKS for hit in check(analysis)]
+        informative = analysis.informative
+    except RecursionError:
+        names = ", ".join(script.path for script in scripts)
+        return [codes.NOT_READ.finding(f"{names}: nested too deeply to be analysed", file=names)]
+    return _weighed(analysis, hits, informative)
+
+
+def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list[Finding]:
+    """One finding per code and line; refuting only where every reported score shows the code."""
+    sinks: dict[str, set[int]] = {}
+    for hit in hits:
+        if hit.sink is not None:
+            sinks.setdefault(hit.rule.code, set()).add(hit.sink)
+    findings: dict[tuple[str, str, int], Finding] = {}
+    for hit in hits:
+        script = analysis.program.script(hit.node)
+        number = int(getattr(hit.node, "lineno", 0))
+        severity = hit.severity or hit.rule.severity
+        message = hit.message
+        others = informative - sinks.get(hit.rule.code, set())
+        if severity is Severity.REFUTES and hit.sink is not None and others:
+            severity = Severity.WARNS
+            label = analysis.sinks[min(others)].label.strip() or "another"
+            message += f" Another reported score ({label}) does without it, and the script does not say which is claimed."
+        key = (hit.rule.code, script.path, number)
+        known = findings.get(key)
+        if known is not None and (known.severity is Severity.REFUTES or severity is not Severity.REFUTES):
+            continue
+        evidence = {"file": script.path, "line": number, "source": script.line(hit.node), **hit.evidence}
+        findings[key] = hit.rule.finding(message, factor=hit.factor, severity=severity, **evidence)
+    return list(findings.values())

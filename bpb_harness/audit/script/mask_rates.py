@@ -1,0 +1,161 @@
+"""The mask rates that an evaluation goes through: all of (0, 1], or a part of it; and what is left at t = 1."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterator
+
+from bpb_harness.audit.finding import Severity
+from bpb_harness.audit.script import codes
+from bpb_harness.audit.script.algebra import Term, trace
+from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw
+from bpb_harness.audit.script.program import last_name
+from bpb_harness.audit.script.values import Evaluator, Leaf
+from bpb_harness.audit.script.weights import Weight
+
+_CUT = 0.02  # public code clips to [0.001, 0.999] and means it; what [0.05, 0.95] leaves out is dear
+_SMALL_PRIOR = 0.01  # alpha(1) below this costs less than a hundredth of ln V per token
+
+
+def check_mask_rates(analysis: Analysis) -> Iterator[Hit]:
+    """Single rates, rates that do not span (0, 1], and steps at the wrong end."""
+    for draw in analysis.masks:
+        leaf = analysis.leaf_of(draw)
+        if leaf is None:
+            yield from _single(analysis, draw)
+        elif leaf.kind == "uniform":
+            yield from _continuous(analysis, draw, leaf)
+        else:
+            yield from _grid(analysis, draw, leaf)
+
+
+def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
+    rate = analysis.rate_at(draw, {})
+    if rate is not None and 0.02 < rate < 0.98:
+        line = analysis.program.script(draw.node).line(draw.node)
+        yield Hit(
+            codes.SINGLE_RATE,
+            f"The score is a pseudo-log-likelihood at the single mask rate {rate:g}, which is no code length: {line}",
+            draw.node, draw.sink, evidence={"mask_rate": rate},
+        )  # fmt: skip
+
+
+def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
+    ends = [analysis.rate_at(draw, {id(leaf.node): s}) for s in (0.0, 1.0)]
+    if ends[0] is None or ends[1] is None:
+        return
+    low, high = sorted(end for end in ends if end is not None)
+    if low < -1e-9 or high > 1 + 1e-9 or high - low < 1e-6:
+        return
+    if low > _CUT or high < 1 - _CUT:
+        yield _cut(analysis, draw, low, high)
+    else:
+        yield from _prior(analysis, draw, high)
+
+
+def _cut(analysis: Analysis, draw: MaskDraw, low: float, high: float) -> Hit:
+    line = analysis.program.script(draw.rate).line(draw.rate)
+    return Hit(
+        codes.RATES_CUT,
+        f"The mask rates span [{low:.4g}, {high:.4g}], not (0, 1]: the integral is cut and no bound: {line}",
+        draw.node, draw.sink, evidence={"lowest_rate": low, "highest_rate": high},
+    )  # fmt: skip
+
+
+def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
+    length = leaf.high if leaf.high is not None else leaf.length
+    if length is None or length < 2:
+        yield from _single(analysis, draw) if length == 1 else ()
+        return
+    rates = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in _indices(length)]
+    known = [rate for rate in rates if rate is not None]
+    if len(known) < len(rates):
+        return
+    low, high = min(known), max(known)
+    if low < -1e-9 or high > 1 + 1e-9 or high - low < 1e-6:
+        return
+    # The grid's own step near each end, so that a schedule that is flat there is not taken for a cut.
+    by_rate = sorted((rate, s) for rate, s in zip(known, _indices(length), strict=True))
+    first, last = _step(analysis, draw, leaf, by_rate[0][1], length), _step(analysis, draw, leaf, by_rate[-1][1], length)
+    yield from _ends(analysis, draw, leaf, (low, high), (first, last), length)
+
+
+def _indices(length: int) -> list[int]:
+    return sorted({0, 1, length // 2, length - 2, length - 1} & set(range(length)))
+
+
+def _step(analysis: Analysis, draw: MaskDraw, leaf: Leaf, s: int, length: int) -> float:
+    """The distance of a grid point to its neighbour."""
+    other = s + 1 if s == 0 else s - 1
+    here, there = (analysis.rate_at(draw, {id(leaf.node): float(i)}) for i in (s, other))
+    del length
+    return abs(here - there) if here is not None and there is not None else math.inf
+
+
+def _ends(
+    analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[float, float], steps: tuple[float, float], length: int
+) -> Iterator[Hit]:
+    (low, high), (first, last) = ends, steps
+    missing = 1.0 - high
+    line = analysis.program.script(draw.rate).line(draw.rate)
+    evidence = {"lowest_rate": low, "highest_rate": high, "grid_points": length}
+    holds_low, holds_high = low <= 0.25 * first, missing <= 0.25 * last or missing <= 0.002
+    drops_high = not holds_high and 0.75 * last <= missing <= 1.25 * last
+    if drops_high and missing < 0.5:
+        rule, what = (codes.CLEANER_END, "each step is scored at its cleaner end") if holds_low else (
+            codes.LAST_STEP_DROPPED, "the steps stop before t = 1"
+        )  # fmt: skip
+        yield Hit(rule, f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps: {what}, so that the dearest "
+                  f"step is not paid and the number is no bound: {line}", draw.node, draw.sink, evidence={**evidence})  # fmt: skip
+    elif low > 1.5 * first + _CUT or missing > 1.5 * last + _CUT:
+        yield _cut(analysis, draw, low, high)
+    elif holds_low and holds_high and length > 2 and not _pays_intervals(analysis, draw, leaf):
+        yield Hit(codes.BOTH_ENDS, f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
+                  f"ends: {length - 1} steps are paid {length} times: {line}", draw.node, draw.sink, evidence={**evidence})  # fmt: skip
+    elif holds_high:
+        yield from _prior(analysis, draw, high)
+
+
+def _pays_intervals(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> bool:
+    """Whether a trapezoid rule or weights of its own stand in the score: then both ends belong."""
+    names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
+    if names & {"trapz", "trapezoid", "simpson", "simps", "diff", "cumulative_trapezoid"}:
+        return True
+    weight = Weight(analysis, draw, leaf)
+    length = leaf.length or 2
+    first, second = weight.at(1.0), weight.at(float(length - 1))
+    middle = weight.at(float(length // 2))
+    return first is None or second is None or middle is None
+
+
+def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:
+    """Whether tokens that are still visible at t = 1 are paid for."""
+    visible = 1.0 - high
+    if visible < 1e-6 or _has_prior(analysis, analysis.terms[draw.sink]):
+        return
+    line = analysis.program.script(draw.rate).line(draw.rate)
+    yield Hit(
+        codes.PRIOR_MISSING,
+        f"At t = 1 a share alpha(1) = {visible:.4g} of the tokens is still visible, and no prior term alpha(1) L ln V "
+        f"pays for them: {visible:.4g} x log2 V bits per token are missing: {line}",
+        draw.node, draw.sink, severity=Severity.WARNS if visible < _SMALL_PRIOR else None,
+        evidence={"alpha_1": visible},
+    )  # fmt: skip
+
+
+def _has_prior(analysis: Analysis, terms: list[Term]) -> bool:
+    """Whether some summand of the score is no cross-entropy: a constant, or a logarithm of the vocabulary."""
+    for term in terms:
+        if term.cross_entropies():
+            continue
+        for factor in term.factors:
+            if factor.power < 0:
+                continue
+            value = Evaluator(analysis.program).number(factor.node, factor.frame)
+            if value is not None and value not in (0.0, 1.0):
+                return True
+            nodes = [part for part, _ in trace(analysis.program, factor.node, factor.frame, 300)]
+            if any(isinstance(part, ast.Call) and last_name(part.func) in ("log", "log2") for part in nodes):
+                return True
+    return False
