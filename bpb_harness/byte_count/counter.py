@@ -172,7 +172,7 @@ class ByteCounter:
         table = self._official.astype(np.int32)
         last = np.array([_IS_BOUNDARY], np.int32)  # the start of the text is a boundary
         for start in range(0, size, CHUNK_TOKENS):
-            tokens = _read(source, start, min(start + CHUNK_TOKENS, size))
+            tokens = np.asarray(_read(source, start, min(start + CHUNK_TOKENS, size)), np.int64)
             try:
                 packed = table[tokens]
             except IndexError:
@@ -187,24 +187,22 @@ class ByteCounter:
 
     def _exact_stream(self, stream: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
         counted = self._exact[stream]
-        opens, closes = self._starts_with_space[stream], self._ends_with_space[stream]
-        first = np.ones(len(stream), bool)  # the token that opens a document ...
-        first[1:] = self._separates[stream[:-1]]
-        first[starts] = True
-        last = np.ones(len(stream), bool)  # ... and the one that closes it
-        last[:-1] = self._separates[stream[1:]]
-        last[starts - 1] = True
         space_ends = np.zeros(0, np.int64)
         if self._spells_spaces_in_bytes and len(stream) >= 3:
             space_ends = _byte_spaces(self._byte[stream])
             counted[space_ends - 2] = counted[space_ends - 1] = 0
         if self._spaces.dummy_prefix:
-            counted[first & opens] -= 1
+            first = np.ones(len(stream), bool)  # the token that opens a text
+            first[1:] = self._separates[stream[:-1]]
+            first[starts] = True
+            counted[first & self._starts_with_space[stream]] -= 1
             counted[space_ends[first[space_ends - 2]]] -= 1
         if self._spaces.dummy_suffix:
-            counted[last & closes & (counted > 0)] -= 1
-            closing = space_ends[last[space_ends]]
-            counted[closing[counted[closing] > 0]] -= 1
+            last = np.ones(len(stream), bool)  # the token that closes a text
+            last[:-1] = self._separates[stream[1:]]
+            last[starts - 1] = True
+            counted[last & self._ends_with_space[stream]] -= 1
+            counted[space_ends[last[space_ends]]] -= 1
         return counted
 
 

@@ -91,10 +91,14 @@ class Tokenizer(ABC):
         """The text that the tokens of `text` are meant to spell: spaces as spaces, without a dummy prefix."""
 
     def decode(self, tokens: NDArray[np.int64]) -> bytes:
-        """The bytes that the tokens of one document spell, by the exact rule; unknown and control tokens spell nothing.
+        """The bytes that tokens spell, by the exact rule; unknown tokens spell nothing, a control token starts a text.
 
         Unlike the libraries' own decoding it strips nothing and puts no U+FFFD: it may end inside a character.
         """
+        controls = np.flatnonzero(self.piece_kinds[tokens] == PieceKind.CONTROL)
+        return b"".join(map(self._decode_text, np.split(tokens, controls)))
+
+    def _decode_text(self, tokens: NDArray[np.int64]) -> bytes:
         spelled = b"".join([self.piece_bytes[token] for token in tokens.tolist()])
         if self.spaces.escapes:
             spelled = spelled.replace(SPACE_SYMBOL.encode(), b" ")

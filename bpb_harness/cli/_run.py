@@ -109,7 +109,7 @@ def _report(name: str, error: BaseException) -> int:
     # typer moved from click's exceptions to its own copy of them; both say these two things about a usage error.
     format_message = getattr(error, "format_message", None)
     if callable(format_message) and hasattr(error, "exit_code"):
-        _say(name, f"{format_message()}; see {_command_path(error, name)} --help")
+        _say(name, f"{str(format_message()).rstrip('.')}; see {_command_path(error, name)} --help")
         return 2
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
