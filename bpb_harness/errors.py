@@ -12,6 +12,20 @@
     |   `-- ClaimError                             submissions, logs, claim files
     |-- NumericsError                              NaN or infinity where a number must be
     `-- ContractError                     exit 4   a denoiser that does not behave as a denoiser must
+        |-- LogitsShapeError                       not (batch, length, width)
+        |-- LogitsWidthError                       fewer columns than clean tokens
+        |-- NonFiniteLogitsError                   NaN or +inf, with the position
+        |-- ContextLengthError                     a window it says it takes, and does not
+        |-- MaskTokenError                         the mask occurs in the data, or is no id
+        |-- MaskMassError                          it mostly predicts the mask
+        |-- NondeterministicError                  the same input, another output
+        |-- DriftError                             the output moves with the number of calls
+        |-- StatefulError                          earlier calls change the output
+        |-- RowDependenceError                     other rows of the batch change the output
+        |-- BatchSizeError                         the number of rows changes the output
+        |-- TimeConditioningError                  it depends on the noise level and says it does not
+        |-- CausalityError                         a causal model that reads later tokens
+        `-- FactoringError                         trunk and head together are not the network
 
 An error message is one line: what is wrong, the value seen, the value expected, the next step.
 """
@@ -92,3 +106,59 @@ class ContractError(HarnessError):
     """A denoiser that does not behave as a denoiser must; its score would mean nothing."""
 
     exit_code: ClassVar[int] = 4
+
+
+class LogitsShapeError(ContractError):
+    """Logits that are not (batch, length, width) floating-point numbers."""
+
+
+class LogitsWidthError(ContractError):
+    """Logits with fewer columns than there are clean tokens."""
+
+
+class NonFiniteLogitsError(ContractError):
+    """NaN or +inf among the logits."""
+
+
+class ContextLengthError(ContractError):
+    """A network that does not take the windows it says it takes."""
+
+
+class MaskTokenError(ContractError):
+    """A mask id that occurs in the data, or that is no id."""
+
+
+class MaskMassError(ContractError):
+    """A network that gives most of its mass to the mask: its mask id or its columns are not what it says."""
+
+
+class NondeterministicError(ContractError):
+    """The same input gives another output."""
+
+
+class DriftError(ContractError):
+    """The output moves a little with every call."""
+
+
+class StatefulError(ContractError):
+    """What the network saw in earlier calls changes its output."""
+
+
+class RowDependenceError(ContractError):
+    """Other rows of the batch change the output."""
+
+
+class BatchSizeError(ContractError):
+    """The number of rows in the batch changes the output."""
+
+
+class TimeConditioningError(ContractError):
+    """A network that says it ignores the noise level depends on it."""
+
+
+class CausalityError(ContractError):
+    """A network that says it is causal reads later tokens."""
+
+
+class FactoringError(ContractError):
+    """A network whose trunk and head together are not the network."""

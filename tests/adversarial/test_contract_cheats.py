@@ -1,0 +1,74 @@
+"""Every network that cheats is caught, by the error that names its way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bpb_harness.contract import Witness, check_causal_lm, check_denoiser
+from bpb_harness.errors import ContractError, StatefulError
+from bpb_harness.schedule import LogLinear
+from fixtures.adversarial.models import cheats
+
+_SCHEDULE = LogLinear(1e-3)
+
+
+def _windows(seed: int, *, rows: int = 4, length: int = 128, vocab_size: int = 64) -> torch.Tensor:
+    return torch.randint(vocab_size, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("kind", cheats.CHEATING_DENOISERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_cheating_denoiser_is_caught_by_its_own_error(kind: type[cheats.HonestDenoiser], seed: int) -> None:
+    with pytest.raises(ContractError) as caught:
+        check_denoiser(kind(), _windows(seed), schedule=_SCHEDULE, seed=seed)
+    assert type(caught.value) is kind.error, str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert any(character.isdigit() for character in str(caught.value)), "the evidence has numbers"
+
+
+@pytest.mark.parametrize("kind", cheats.CHEATING_CAUSAL_LMS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_cheating_causal_model_is_caught_by_its_own_error(kind: type[cheats.HonestCausalLM], seed: int) -> None:
+    with pytest.raises(ContractError) as caught:
+        check_causal_lm(kind(), _windows(seed), seed=seed)
+    assert type(caught.value) is kind.error, str(caught.value)
+
+
+def test_nan_is_reported_with_its_position() -> None:
+    with pytest.raises(ContractError, match=r"row 0, position 97, column 0.*nan"):
+        check_denoiser(cheats.NanAtOnePosition(), _windows(0), schedule=_SCHEDULE)
+
+
+def test_the_mask_among_the_data_is_an_error() -> None:
+    windows = _windows(0)
+    model = cheats.HonestDenoiser()
+    windows[2, 5] = model.mask_token_id
+    with pytest.raises(ContractError, match="first in window 2 at position 5"):
+        check_denoiser(model, windows, schedule=_SCHEDULE)
+
+
+def test_windows_longer_than_the_context_are_an_error() -> None:
+    with pytest.raises(ContractError, match=r"got 129 tokens.*at most 128"):
+        check_denoiser(cheats.HonestDenoiser(), _windows(0, length=129), schedule=_SCHEDULE)
+
+
+def test_the_witness_sees_a_memory_that_starts_late() -> None:
+    """A network that behaves for its first hundred calls and then changes passes every check made before."""
+
+    class StartsLate(cheats.HonestDenoiser):
+        calls = 0
+
+        def logits(self, xt, level):
+            self.calls += 1
+            return super().logits(xt, level) * (1.0 if self.calls < 100 else 1.5)
+
+    model, windows = StartsLate(), _windows(0)
+    check_denoiser(model, windows, schedule=_SCHEDULE)
+    witness = Witness(model, windows, schedule=_SCHEDULE)
+    witness.check()
+    level = _SCHEDULE.level(torch.full((4,), 0.5))
+    for _ in range(100):
+        model.logits(windows, level)
+    with pytest.raises(StatefulError, match="scoring the corpus changed"):
+        witness.check()
