@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bpb_harness.audit.byte_factors import byte_factors
 from bpb_harness.audit.finding import Rule, Severity
 from bpb_harness.audit.script import codes
-from bpb_harness.audit.script.algebra import Factor, Term, trace
+from bpb_harness.audit.script.algebra import Factor, Term
 from bpb_harness.audit.script.analysis import Analysis, Hit
 from bpb_harness.audit.script.pieces import (
     BYTE,
@@ -19,6 +19,8 @@ from bpb_harness.audit.script.pieces import (
     ByteLoop,
     Specimen,
     find_byte_loops,
+    initial_entry,
+    stored_names,
 )
 from bpb_harness.audit.script.program import Program, dotted, last_name
 from bpb_harness.audit.script.values import IDENTITY, Evaluator, Frame
@@ -43,6 +45,9 @@ def _judged(analysis: Analysis, number: int, loop: ByteLoop, counted: dict[str, 
     evidence = {f"counted for {name}": value for name, value in counted.items()}
     if suffix != SUFFIX.num_bytes or word is None:
         return  # not understood well enough to judge the rest by it
+    if (word, byte, control) == (WORD.num_bytes, BYTE.num_bytes, CONTROL.num_bytes):
+        yield Hit(codes.BYTES_READ, "Read on specimens, the script counts bytes by the official rule: 4 for \u2581the after "
+                  "another word, 3 for ing, 1 for a byte piece, 0 for <s>.", place, number, None, None, {**evidence})  # fmt: skip
     spelt = byte == len(BYTE.piece)
     if word == WORD.num_bytes + 1:
         name = "space_twice_pieces_by_spelling" if spelt else "space_counted_twice"
@@ -94,6 +99,9 @@ def _place(program: Program, loop: ByteLoop) -> ast.AST:
     return loop.node
 
 
+_Table = tuple[ByteLoop, str]
+
+
 class _Counter:
     """Works out the bytes that a score's denominator holds for one specimen after an ordinary token."""
 
@@ -111,8 +119,12 @@ class _Counter:
                 value = self._value(factor, specimen) if factor.power < 0 else None
                 if value is not None:
                     tabled[value[0]] = value[1]
+            if not tabled:
+                if term.cross_entropies():
+                    return None  # a summand of the denominator that is not understood
+                continue
             key = frozenset(tabled)
-            if not tabled or key in seen:
+            if key in seen:
                 continue
             seen.add(key)
             product = 1.0
@@ -180,6 +192,10 @@ class _Counter:
             return float(branch.value) if isinstance(branch, ast.Constant) and isinstance(branch.value, int) else (
                 self._expression(branch, frame, specimen)
             )
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+            table = self._table(node.comparators[0], frame)
+            held = self._entry(table, specimen) if table is not None else None
+            return None if held is None else float(bool(held) is isinstance(node.ops[0], ast.In))
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq):
             return float(isinstance(node.ops[0], ast.NotEq))  # prev == bos: an ordinary token is none
         return None
@@ -242,70 +258,91 @@ class _Counter:
             return {"logical_and": float(all(known)), "logical_or": float(any(known)),
                     "logical_not": float(not known[0]), "add": sum(known)}.get(name)  # fmt: skip
         if name in ("index_select", "take", "gather") and len(operands) >= 2:
-            table = self._table(operands[0], frame, 0)
+            table = self._table(operands[0], frame)
             return self._entry(table, specimen) if table else None
         return None
 
     # -- tables -----------------------------------------------------------------------------------
 
     def _lookup(self, node: ast.Subscript, frame: Frame, specimen: Specimen) -> float | None:
-        table = self._table(node.value, frame, 0)
+        table = self._table(node.value, frame)
         if table is not None:
             return self._entry(table, specimen)
         if isinstance(node.slice, ast.Slice | ast.Tuple):
             return self._expression(node.value, frame, specimen)
         return None
 
-    def _entry(self, table: tuple[ByteLoop, str], specimen: Specimen) -> float | None:
+    def _entry(self, table: _Table, specimen: Specimen) -> float | None:
         loop, name = table
         self.used = loop if self.used is None or WORD.name in loop.outcomes else self.used
         value = loop.outcomes[specimen.name].writes.get(name)
         if value is None:
-            value = self._initial(loop, name)
+            value = initial_entry(self.program, loop.scope, name)
         return float(value) if isinstance(value, bool | int | float) else None
 
-    def _initial(self, loop: ByteLoop, name: str) -> float | None:
-        """What an entry holds that the loop never wrote: np.zeros, np.ones, [0] * n."""
-        for definition in loop.scope.definitions.get(name, []):
-            if definition.kind == "assign" and definition.value is not None:
-                value = definition.value
-                if isinstance(value, ast.BinOp) and isinstance(value.left, ast.List) and value.left.elts:
-                    value = value.left.elts[0]
-                number = Evaluator(self.program).number(value, Frame(loop.scope))
-                return number if number is not None else 0.0
-        return 0.0
-
-    def _table(self, node: ast.expr, frame: Frame, depth: int) -> tuple[ByteLoop, str] | None:
-        """The loop and array that a table expression goes back to."""
-        if depth > 4:
+    def _table(self, node: ast.expr, frame: Frame, path: tuple[object, ...] = (), depth: int = 0) -> _Table | None:
+        """The loop and array that a table expression goes back to, through calls, tuples and attributes."""
+        if depth > 14:
             return None
-        for part, where in trace(self.program, node, frame, 120):
-            name = part.id if isinstance(part, ast.Name) else part.attr if isinstance(part, ast.Attribute) else None
-            for loop in self.loops:
-                if part is loop.node:
-                    written = list(loop.outcomes[SUFFIX.name].writes)
-                    return (loop, written[0]) if len(written) == 1 else None
-                if name is not None and where.scope is loop.scope and name in self._written(loop):
-                    return loop, name
-            if isinstance(part, ast.Name):
-                picked = self._unpacked(part, where, depth)
-                if picked is not None:
-                    return picked
+        found = self._written_here(node, frame) if not path else None
+        if found is not None:
+            return found
+        for value, where, inner in self._sources(node, frame, path):
+            found = self._table(value, where, inner, depth + 1)
+            if found is not None:
+                return found
         return None
 
-    def _written(self, loop: ByteLoop) -> set[str]:
-        return {name for outcome in loop.outcomes.values() for name in outcome.writes}
-
-    def _unpacked(self, name: ast.Name, frame: Frame, depth: int) -> tuple[ByteLoop, str] | None:
-        """base, space, boundary = build(..): the element of the tuple that build returns."""
-        if name.id in frame.bindings:
-            return None
-        for definition in self.program.reaching(name):
-            if len(definition.index) == 1 and isinstance(definition.value, ast.Call):
-                callee = self.program.callee(definition.value)
-                for result in callee.returns if callee is not None else []:
-                    if callee is not None and isinstance(result, ast.Tuple) and definition.index[0] < len(result.elts):
-                        found = self._table(result.elts[definition.index[0]], Frame(callee), depth + 1)
-                        if found is not None:
-                            return found
+    def _written_here(self, node: ast.expr, frame: Frame) -> _Table | None:
+        name = last_name(node)
+        for loop in self.loops:
+            written = {name for outcome in loop.outcomes.values() for name in outcome.writes} | stored_names(loop.node)
+            if node is loop.node and len(written) == 1:
+                return loop, written.pop()
+            if isinstance(node, ast.Name) and frame.scope is loop.scope and name in written:
+                return loop, name
+            if isinstance(node, ast.Attribute) and name in written:
+                return loop, name
         return None
+
+    def _sources(
+        self, node: ast.expr, frame: Frame, path: tuple[object, ...]
+    ) -> Iterator[tuple[ast.expr, Frame, tuple[object, ...]]]:
+        """Where a value comes from: what a name was assigned, what a call returns, the element of a tuple."""
+        if isinstance(node, ast.Name):
+            yield from self._sources_of_name(node, frame, path)
+        elif isinstance(node, ast.Tuple | ast.List):
+            if path and isinstance(path[0], int) and path[0] < len(node.elts):
+                yield node.elts[path[0]], frame, path[1:]
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if path and isinstance(key, ast.Constant) and key.value == path[0]:
+                    yield value, frame, path[1:]
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            yield node.value, frame, (node.slice.value, *path)
+        elif isinstance(node, ast.Attribute):
+            yield from ((v, Frame(self.program.scope(v)), path) for v in self.program.values_of(node)[:6])
+        elif isinstance(node, ast.Call):
+            callee = self.program.callee(node)
+            if callee is not None:
+                bound = {name: (value, frame) for name, value in self.program.bind(callee, node).items()}
+                yield from ((result, Frame(callee, bound, frame.depth + 1), path) for result in callee.returns)
+            elif last_name(node.func) in IDENTITY | {"bool", "short", "pin_memory", "copy"}:
+                receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
+                if receiver is not None and dotted(receiver) not in ("torch", "np", "numpy"):
+                    yield receiver, frame, path
+                yield from ((argument, frame, path) for argument in node.args[:1])
+
+    def _sources_of_name(
+        self, node: ast.Name, frame: Frame, path: tuple[object, ...]
+    ) -> Iterator[tuple[ast.expr, Frame, tuple[object, ...]]]:
+        if node.id in frame.bindings:
+            value, where = frame.bindings[node.id]
+            yield value, where, path
+            return
+        for definition in self.program.reaching(node):
+            if definition.kind == "parameter":
+                for argument in self.program.arguments(self.program.scope(definition.statement), node.id)[:4]:
+                    yield argument, Frame(self.program.scope(argument), depth=frame.depth + 1), path
+            elif definition.kind == "assign" and definition.value is not None:
+                yield definition.value, frame, (*definition.index, *path)

@@ -47,6 +47,9 @@ MEAN_OF_RATIOS = register(
 NARROW_SUM = register(
     "BPB161", "script-bytes-summed-in-16-bits", _REFUTES, "bytes are summed in a 16-bit type, which overflows"
 )
+BYTES_READ = register(
+    "BPB162", "script-bytes-by-the-rule", _INFORMS, "the byte-counting code, read on four specimens, follows the official rule"
+)
 
 # bound and estimator: the numerator
 WEIGHT_DSIGMA = register(

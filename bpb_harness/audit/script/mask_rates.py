@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bpb_harness.audit.finding import Severity
 from bpb_harness.audit.script import codes
-from bpb_harness.audit.script.algebra import Term, trace
+from bpb_harness.audit.script.algebra import Factor, Term, trace
 from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw
 from bpb_harness.audit.script.program import last_name
 from bpb_harness.audit.script.values import Evaluator, Leaf
@@ -48,7 +48,7 @@ def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]
     low, high = sorted(end for end in ends if end is not None)
     if low < -1e-9 or high > 1 + 1e-9 or high - low < 1e-6:
         return
-    if low > _CUT or high < 1 - _CUT:
+    if low > _CUT:
         yield _cut(analysis, draw, low, high)
     else:
         yield from _prior(analysis, draw, high)
@@ -108,12 +108,12 @@ def _ends(
         )  # fmt: skip
         yield Hit(rule, f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps: {what}, so that the dearest "
                   f"step is not paid and the number is no bound: {line}", draw.node, draw.sink, evidence={**evidence})  # fmt: skip
-    elif low > 1.5 * first + _CUT or missing > 1.5 * last + _CUT:
+    elif low > 1.5 * first + _CUT:
         yield _cut(analysis, draw, low, high)
     elif holds_low and holds_high and length > 2 and not _pays_intervals(analysis, draw, leaf):
         yield Hit(codes.BOTH_ENDS, f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
                   f"ends: {length - 1} steps are paid {length} times: {line}", draw.node, draw.sink, evidence={**evidence})  # fmt: skip
-    elif holds_high:
+    elif holds_high or missing > 1.5 * last:
         yield from _prior(analysis, draw, high)
 
 
@@ -147,7 +147,7 @@ def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:
 def _has_prior(analysis: Analysis, terms: list[Term]) -> bool:
     """Whether some summand of the score is no cross-entropy: a constant, or a logarithm of the vocabulary."""
     for term in terms:
-        if term.cross_entropies():
+        if term.cross_entropies() or any(_varies(analysis, factor) for factor in term.factors):
             continue
         for factor in term.factors:
             if factor.power < 0:
@@ -159,3 +159,10 @@ def _has_prior(analysis: Analysis, terms: list[Term]) -> bool:
             if any(isinstance(part, ast.Call) and last_name(part.func) in ("log", "log2") for part in nodes):
                 return True
     return False
+
+
+def _varies(analysis: Analysis, factor: Factor) -> bool:
+    """Whether a factor depends on the noise level or is a mask itself: the prior does not."""
+    evaluator = Evaluator(analysis.program)
+    evaluator.number(factor.node, factor.frame)
+    return bool(evaluator.leaves) or any(draw.node is factor.node for draw in analysis.masks)

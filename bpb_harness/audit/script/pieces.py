@@ -103,6 +103,32 @@ def find_byte_loops(program: Program) -> list[ByteLoop]:
     return loops
 
 
+def stored_names(node: ast.AST) -> set[str]:
+    """The arrays, lists, dictionaries and sets that a loop stores into."""
+    names = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store):
+            names.add(last_name(part.value))
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in ("append", "add"):
+            names.add(last_name(part.func.value))
+    return names
+
+
+def initial_entry(program: Program, scope: Scope, name: str) -> float:
+    """What an entry holds that the loop never wrote: np.zeros, np.ones, [0] * n."""
+    for definition in scope.definitions.get(name, []):
+        value = definition.value
+        if definition.kind != "assign" or value is None:
+            continue
+        if isinstance(value, ast.Tuple) and definition.index and definition.index[0] < len(value.elts):
+            value = value.elts[definition.index[0]]
+        if isinstance(value, ast.BinOp) and isinstance(value.left, ast.List) and value.left.elts:
+            value = value.left.elts[0]
+        number = Evaluator(program).number(value, Frame(scope))
+        return number if number is not None else 0.0
+    return 0.0
+
+
 def _decodes_one(call: ast.Call) -> bool:
     """decode([i]) or decode(i), not decode(ids); never bytes.decode("utf-8")."""
     if not call.args:
@@ -137,13 +163,14 @@ class PieceInterpreter:
         self.program, self.specimen = program, specimen
         self.outcome = Outcome()
         self._locals: dict[str, object] = {}
+        self._node: ast.AST | None = None
         self._steps = 0
 
     def walk(self, node: ast.AST) -> Outcome:
         """Go through a loop's body, a comprehension's element or a function once."""
         if isinstance(node, ast.For):
-            self._bind(node.target, node.iter)
-            self._body(node.body)
+            self._node = node
+            self._walk_loop(node)
         elif isinstance(node, ast.ListComp | ast.GeneratorExp | ast.DictComp):
             self._comprehension(node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -151,6 +178,14 @@ class PieceInterpreter:
                 self._locals[argument.arg] = self.specimen.token_id
             self._body(node.body)
         return self.outcome
+
+    def _walk_loop(self, node: ast.For) -> None:
+        """An ordinary token first, so that what the loop remembers of the token before is what it would be."""
+        wanted, self.specimen = self.specimen, SUFFIX
+        for specimen in (SUFFIX, wanted):
+            self.specimen, self.outcome = specimen, Outcome()
+            self._bind(node.target, node.iter, node)
+            self._body(node.body)
 
     def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> None:
         generator = node.generators[0]
@@ -169,7 +204,7 @@ class PieceInterpreter:
                 break
         return "<return>"
 
-    def _bind(self, target: ast.expr, iterated: ast.expr) -> None:
+    def _bind(self, target: ast.expr, iterated: ast.expr, loop: ast.For | None = None) -> None:
         """Give the loop's variables the specimen: its id from a range, its piece from a list of pieces."""
         if isinstance(iterated, ast.Call) and last_name(iterated.func) == "enumerate" and isinstance(target, ast.Tuple):
             self._assign_name(target.elts[0], self.specimen.token_id)
@@ -180,10 +215,18 @@ class PieceInterpreter:
             self._assign_name(target.elts[1], self.specimen.token_id)
             return
         if isinstance(iterated, ast.Call) and last_name(iterated.func) == "zip" and isinstance(target, ast.Tuple):
-            for element in target.elts:  # previous and current tokens
-                self._assign_name(element, self.specimen.token_id)
-            if len(target.elts) == 2:
-                self._assign_name(target.elts[0], SUFFIX.token_id)
+            # Previous and current tokens: the current one is that whose piece is asked for.
+            asked = {
+                part.id
+                for call in (ast.walk(loop) if loop is not None else ())
+                if isinstance(call, ast.Call) and last_name(call.func) in PIECE_CALLS | DECODE_CALLS
+                for argument in call.args
+                for part in ast.walk(argument)
+                if isinstance(part, ast.Name)
+            }
+            for element in target.elts:
+                current = isinstance(element, ast.Name) and element.id in asked
+                self._assign_name(element, self.specimen.token_id if current else SUFFIX.token_id)
             return
         pieces = any(last_name(part.func) in PIECE_CALLS for part in ast.walk(iterated) if isinstance(part, ast.Call))
         if isinstance(iterated, ast.Name):
@@ -285,7 +328,11 @@ class PieceInterpreter:
         self.outcome.added[name] = self.outcome.added.get(name, 0.0) + float(value)
 
     def _expression(self, node: ast.expr) -> None:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append" and node.args:
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+            return
+        if node.func.attr == "add":  # to a set of ids
+            self.outcome.writes[last_name(node.func.value)] = True
+        elif node.func.attr == "append":
             value = self._try(node.args[0])
             if value is _UNKNOWN:
                 raise UnknownValueError
@@ -338,10 +385,14 @@ class PieceInterpreter:
             if value is _UNKNOWN:
                 raise UnknownValueError
             return value
-        for definition in self.program.reaching(node):
-            if isinstance(definition.value, ast.Constant) and definition.kind == "assign":
-                return definition.value.value
+        # What a loop remembers from round to round starts with what was assigned before it.
+        before = [d for d in self.program.reaching(node) if not self._is_inside(d.statement)]
+        if len(before) == 1 and isinstance(before[0].value, ast.Constant) and before[0].kind == "assign":
+            return before[0].value.value
         return Evaluator(self.program).value(node, Frame(self.program.scope(node)))
+
+    def _is_inside(self, node: ast.AST) -> bool:
+        return self._node is not None and any(above is self._node for above in self.program.ancestors(node))
 
     def _unary(self, node: ast.UnaryOp) -> object:
         value = self.value(node.operand)
@@ -370,6 +421,11 @@ class PieceInterpreter:
         return True
 
     def _subscript(self, node: ast.Subscript) -> object:
+        name = last_name(node.value)
+        if self._node is not None and name not in self._locals and name in stored_names(self._node):
+            # An entry of a table that this very loop fills: what it has just stored, or what was there before.
+            stored = self.outcome.writes.get(name)
+            return stored if stored is not None else initial_entry(self.program, self.program.scope(self._node), name)
         value = self.value(node.value)
         if not isinstance(value, str | bytes | tuple):
             raise UnknownValueError
@@ -420,6 +476,8 @@ class PieceInterpreter:
 
     def _tokenizer(self, node: ast.Call, name: str) -> object:
         specimen = self.specimen
+        if node.args and self._try(node.args[0]) == SUFFIX.token_id:
+            specimen = SUFFIX  # the token before
         key = name.lower().replace("_", "")
         answers: dict[str, object] = {
             "iscontrol": specimen.is_control, "isunknown": False, "isunused": False, "isbyte": specimen.is_byte,
@@ -428,7 +486,7 @@ class PieceInterpreter:
         if isinstance(node.func, ast.Attribute) and key in answers:
             return answers[key]
         if name in PIECE_CALLS and node.args:
-            return specimen.piece if self._try(node.args[0]) in (specimen.token_id, _UNKNOWN) else SUFFIX.piece
+            return specimen.piece
         if name in DECODE_CALLS and _decodes_one(node):
             # SentencePiece strips the leading space of what it decodes, and a lone byte piece above 0x7F is no UTF-8.
             return "" if specimen.is_control else "\ufffd" if specimen.is_byte else specimen.piece.replace(_MARK, "")
