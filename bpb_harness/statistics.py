@@ -83,6 +83,33 @@ def mc_stderr_nats(draws: Draws) -> float:
     return math.sqrt(float(square.sum()))
 
 
+def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
+    """Standard error, in nats, of a bound whose every window was looked at on every node of a grid, one mask a node.
+
+    Mask rates are not random then; only the masks are. Each node's value is compared with the line through its two
+    neighbours in the same window, so that neither the window nor the slope of f(u) counts as noise; its curvature does,
+    which makes the error a little too large on a coarse grid.
+
+    Args:
+        draws: every node of every window, in the order of the nodes within each window.
+        weight: (R,) share of each draw's value in its window's bound; it sums to 1 within a window.
+
+    Returns:
+        The standard error; NaN for fewer than 3 nodes.
+    """
+    shape = (draws.num_windows, len(draws.window) // draws.num_windows)
+    if shape[1] < 3:
+        return math.nan
+    level = np.reshape(draws.v if draws.level is None else draws.level, shape)[0]
+    value = np.reshape(draws.value_nats, shape)
+    right = (level[1:-1] - level[:-2]) / (level[2:] - level[:-2])
+    noise = value[:, 1:-1] - (1.0 - right) * value[:, :-2] - right * value[:, 2:]
+    variance = noise**2 / (1.0 + (1.0 - right) ** 2 + right**2)
+    # The outermost nodes have a neighbour on one side only and borrow its variance.
+    variance = np.hstack([variance[:, :1], variance, variance[:, -1:]])
+    return math.sqrt(float((np.reshape(weight, shape) ** 2 * variance).sum()))
+
+
 def corpus_stderr(draws: Draws) -> float:
     """Standard error of bits per byte if the windows were a random sample of text; NaN for fewer than 2 windows."""
     count = draws.num_windows

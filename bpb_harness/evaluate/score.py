@@ -22,11 +22,11 @@ from bpb_harness.evaluate.frames import token_frame, window_frame
 from bpb_harness.evaluate.inputs import require_same_vocabulary
 from bpb_harness.evaluate.job import Job
 from bpb_harness.evaluate.settings import describe_device
-from bpb_harness.evaluate.totals import WindowTotals, as_statistics, window_totals
+from bpb_harness.evaluate.totals import WindowTotals, as_statistics, sampling_stderr_nats, window_totals
 from bpb_harness.evaluate.window_scores import WindowNats, score_causal_spans, score_masked_windows
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.result import BpbResult, Comparison, Remark
-from bpb_harness.statistics import Draws, confidence_interval, corpus_stderr, mc_stderr_nats
+from bpb_harness.statistics import Draws, confidence_interval, corpus_stderr
 from bpb_harness.units import CodeLength, nats_to_bits
 
 
@@ -66,7 +66,7 @@ def _score_bound(job: Job) -> BpbResult:
         for bound, table in zip(bounds, tables, strict=True)
     ]
     length = CodeLength(totals[0].nats, int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
-    stderr = nats_to_bits(mc_stderr_nats(draws[0])) / length.num_bytes
+    stderr = nats_to_bits(sampling_stderr_nats(bounds[0], tables[0], draws[0])) / length.num_bytes
     token_nats = tables[0].token_nats
     if token_nats is not None:
         token_nats = token_nats + prior_nats(bounds[0].schedule, 1, clean)

@@ -12,7 +12,7 @@ import torch
 
 from bpb_harness.estimators import Bound, prior_nats
 from bpb_harness.evaluate.draws import DrawTable
-from bpb_harness.statistics import Draws
+from bpb_harness.statistics import Draws, grid_stderr_nats, mc_stderr_nats
 
 
 @final
@@ -76,4 +76,12 @@ def as_statistics(
         difficulty=difficulty.astype(np.float64),
         num_tokens=num_tokens,
         num_bytes=num_bytes,
+        level=table.plan.move_chance,
     )
+
+
+def sampling_stderr_nats(bound: Bound, table: DrawTable, draws: Draws) -> float:
+    """Standard error of the bound's total from the sampling of masks, in nats."""
+    if bound.num_samples == "all":
+        return grid_stderr_nats(draws, table.plan.weight / bound.schedule.max_move_chance)
+    return mc_stderr_nats(draws)
