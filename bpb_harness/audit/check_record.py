@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from bpb_harness.audit import codes
 from bpb_harness.audit.evidence import Evidence, mean_of_seeds
 from bpb_harness.audit.finding import Finding
 from bpb_harness.claim import NoteKind, Printed, ScoreLine
+from bpb_harness.units import nats_to_bits
 
 
 def check_record(evidence: Evidence) -> Iterator[Finding]:
@@ -45,6 +47,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         else:
             message = f"the score is in the log: {label!r} at {places[0]}"
         yield codes.IN_LOG.finding(message, places=[*places], label=label, how=evidence.how)
+        yield from _not_final(evidence, score)
         return
     if evidence.siblings:
         seeds_agree = any(score.agrees_with(mean_of_seeds(scores)) for scores in claim.seed_scores.values())
@@ -67,10 +70,37 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     yield _not_in_logs(evidence, score, printed)
 
 
+def _not_final(evidence: Evidence, score: Printed) -> Iterator[Finding]:
+    """A validation during training, or one before quantisation, that is better than what the log ends with."""
+    if evidence.how != "line":
+        return
+    (line,) = evidence.lines
+    final = next((log.final for log in evidence.claim_logs if log.final is not None), None)
+    early = line.is_training_step or _EARLY.search(line.label)
+    if early and final is not None and not final.is_training_step and final.bpb.value > score.value * 1.0005:
+        message = (
+            f"the score is that of {line.label or line.bpb.name!r} at {_place(line)}; the log ends with {final.bpb} "
+            f"({final.label!r} at {_place(final)})"
+        )
+        yield codes.NOT_FINAL.finding(message, place=_place(line), final=final.bpb.value, claimed=score.value)
+
+
+_EARLY = re.compile(r"pre[-_ ]?quant|pre[-_ ]?ttt|diagnostic", re.IGNORECASE)
+
+
 def _not_in_logs(evidence: Evidence, score: Printed, printed: list[ScoreLine]) -> Finding:
     claim = evidence.claim
     nearest = min(printed, key=lambda line: abs(line.bpb.value - score.value))
     twin = _line_with_same_loss(evidence, printed)
+    full = evidence.full
+    if twin is not None and twin.nats_per_token is not None and full is not None:
+        right = nats_to_bits(twin.nats_per_token.value) / full.bytes_per_token
+        if abs(score.value - right) <= 2 * score.half_unit + 3e-3 * right:
+            message = (
+                f"the log's loss {twin.nats_per_token} at {_place(twin)}, divided by the {full.bytes_per_token:.5f} "
+                f"bytes per token of {full}, is the claimed {score}; the score on that line, {twin.bpb}, is not"
+            )
+            return codes.LOSS_IN_LOG.finding(message, place=_place(twin), logged=twin.bpb.value)
     if twin is not None and len(claim.logs) == 1 and len(claim.seeds) <= 1 and not claim.protocol.slice_text:
         message = (
             f"{score.source} claims {score}, but the log line with the very same loss, {twin.nats_per_token} at "

@@ -263,6 +263,7 @@ def _complete(claim: Claim) -> Claim:
         same_estimator=same,
         tokenizer=tokenizer,
         tokenizer_source=where if tokenizer else None,
+        dataset=claim.dataset or the_one(log.dataset for log in claim.logs if log.dataset),
         protocol=protocol,
         notes=tuple(notes),
     )

@@ -43,6 +43,7 @@ _NUM_STEPS = re.compile(
     r"(?:\bT|\bvar_eval_steps|\bnum_diffusion_steps|\bdiffusion_steps|\beval_steps|\bnum_timesteps)\s?[:=]\s?([0-9]{1,6})\b"
 )
 _SPLIT = re.compile(r"(?:\bval_tokens|\bval_loader\S*.{0,300}?\btokens)\s?[:=]\s?([0-9][0-9,]*)")
+_DATASET = re.compile(r"([A-Za-z0-9]+)_val_[*0-9]")
 _ARTIFACT = re.compile(r"(?:[Tt]otal submission size[^:]{0,60}|\b[Aa]rtifact(?: size)?)\s?:\s?([0-9][0-9,]*)\s?bytes")
 _SEED = re.compile(r"^\s*seed\s?[:=]\s?([0-9]{1,10})\b", re.IGNORECASE)
 _SEED_IN_NAME = re.compile(r"seed[-_]?([0-9]{1,10})", re.IGNORECASE)
@@ -71,7 +72,7 @@ def read_log(text: str, file: str) -> LogRecord:
     split_tokens: list[int] = []
     artifacts: list[Printed] = []
     tokenizers: list[str] = []
-    seed, num_steps, run = None, None, 0
+    seed, num_steps, dataset, run = None, None, None, 0
     for number, line in output:
         low = line.lower()
         if "seed" in low and (found := _SEED.match(line)):
@@ -84,6 +85,8 @@ def read_log(text: str, file: str) -> LogRecord:
                 scores.extend(_scores_of(line, Source(file, number), run))
             if num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
                 num_steps = int(found[1])
+        if dataset is None and "_val_" in low and (found := _DATASET.search(line)):
+            dataset = f"{found[1].lower()}_val"
         if "tokens" in low and (found := _SPLIT.search(line)):
             split_tokens.append(_count(found[1]))
         if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
@@ -101,6 +104,7 @@ def read_log(text: str, file: str) -> LogRecord:
         artifact_bytes=tuple(artifacts),
         tokenizers=tuple(tokenizers),
         num_steps=num_steps,
+        dataset=dataset,
         embedded_code_lines=sum(code),
     )
 

@@ -98,7 +98,7 @@ def parse_number(text: str, source: Source, name: str = "") -> Printed | None:
     return Printed(value, decimals_of(bare), source, name) if math.isfinite(value) else None
 
 
-_LEADING = re.compile(rf"^[\s~=<\u2248\u2264*`]*({NUMBER})(?![0-9.])")
+_LEADING = re.compile(rf"^[\s~=<\u2248\u2264*`]*({NUMBER})(?![0-9]|[.,][0-9])")
 
 
 def parse_leading_number(text: str, source: Source, name: str = "") -> Printed | None:

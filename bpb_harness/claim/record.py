@@ -71,6 +71,7 @@ class LogRecord:
         tokenizers: tokenizer names that its output mentions, such as ``sp1024``.
         num_steps: diffusion steps of its evaluation, where a setting names them.
         embedded_code_lines: lines that are the training script, not output.
+        dataset: the split that its data loader names, such as ``fineweb_val``.
         path: the file itself.
     """
 
@@ -82,6 +83,7 @@ class LogRecord:
     tokenizers: tuple[str, ...] = ()
     num_steps: int | None = None
     embedded_code_lines: int = 0
+    dataset: str | None = None
     path: Path | None = None
 
     @property
@@ -94,7 +96,10 @@ class LogRecord:
         if not candidates:
             return None
         last = candidates[-1]
-        same = [line for line in candidates if line.run == last.run and line.bpb.agrees_with(last.bpb.value)]
+        rounding = last.bpb.half_unit * (1.0 + 1e-9) + 1e-12
+        same = [
+            line for line in candidates if line.run == last.run and abs(line.bpb.value - last.bpb.value) <= rounding
+        ]
         return max(same, key=lambda line: (line.bpb.decimals or 0, line.nats_per_token is not None))
 
 

@@ -80,12 +80,19 @@ def read_submission(value: object, file: str) -> Claim:
             slice_text=next((t for k, t in leaves if isinstance(t, str) and "slice" in k.lower()), None),
             estimator_text=estimator,
         ),
+        dataset=_dataset(_first_text(value, ("dataset", "val_dataset", "eval_dataset"))),
         tokenizer=the_one(tokenizer) or the_one(tokenizers_in(" ".join(texts)[:20_000])),
-        tokenizer_source=source,
+        tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,
         artifact_bytes=tuple(_artifact_bytes(leaves, file)),
         says_unofficial=next((words[0].strip() for text in texts if (words := _UNOFFICIAL.search(text[:2000]))), None),
         notes=tuple(notes),
     )
+
+
+def _dataset(name: str | None) -> str | None:
+    if name is None:
+        return None
+    return "fineweb_val" if "fineweb" in name.lower() else name.strip().lower()[:60]
 
 
 def _leaves(value: object) -> Iterator[tuple[str, Any]]:

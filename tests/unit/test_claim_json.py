@@ -1,0 +1,65 @@
+"""Broken JSON: read where one reading is possible, refused where not."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bpb_harness.claim.tolerant_json import parse_json
+from bpb_harness.errors import ClaimError
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "repair"),
+    [
+        ('{"a": 1}', {"a": 1}, None),
+        ('\ufeff{"a": 1}', {"a": 1}, "byte-order mark"),
+        ('{"a": 1}\n```\n', {"a": 1}, "after the object"),
+        ('```json\n{"a": 1}\n```', {"a": 1}, "fence"),
+        ('{"a": [1, 2,],}', {"a": [1, 2]}, "trailing comma"),
+        ('{"a": 1 // why\n}', {"a": 1}, "comments"),
+        ('{"a": 1 /* why */}', {"a": 1}, "comments"),
+        ('{"a": None, "b": True}', {"a": None, "b": True}, "Python"),
+        ('{"a": NaN}', {"a": None}, "Python"),
+        ('{"url": "http://x/*y*/", "b": "None,}", }', {"url": "http://x/*y*/", "b": "None,}"}, "trailing comma"),
+    ],
+)
+def test_one_reading(text: str, value: object, repair: str | None) -> None:
+    parsed = parse_json(text, "f.json")
+    assert parsed.value == value
+    assert bool(parsed.repairs) == (repair is not None)
+    if repair is not None:
+        assert repair in " ".join(parsed.repairs)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"a": 1}{"a": 2}', '{"a": 1}, "b": 2', '{"a" 1}', '{"a": "x', "[" * 100_000, '{"a":' * 5000]
+)
+def test_no_reading_is_one_line(text: str) -> None:
+    with pytest.raises(ClaimError) as caught:
+        parse_json(text, "f.json")
+    assert "f.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_twice_is_reported_only_if_the_values_differ() -> None:
+    assert parse_json('{"a": 1, "a": 2}', "f").duplicate_keys == ("a",)
+    assert parse_json('{"a": 1, "a": 1}', "f").duplicate_keys == ()
+
+
+@pytest.mark.parametrize("piece", ["/*", '"\\', "//", '{"', ",", "[]", "```", '\\"', "{"])
+def test_hostile_repetition_takes_no_long_time(piece: str) -> None:
+    start = time.process_time()
+    with pytest.raises(ClaimError):
+        parse_json("{" + piece * 100_000, "f.json")
+    assert time.process_time() - start < 5.0
+
+
+def test_too_large() -> None:
+    with pytest.raises(ClaimError, match="too large"):
+        parse_json(" " * (5 << 20), "f.json")
+
+
+def test_huge_integers_are_no_numbers() -> None:
+    assert parse_json('{"a": ' + "9" * 5000 + "}", "f").value["a"] == float("inf")
