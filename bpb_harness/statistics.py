@@ -95,11 +95,13 @@ def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
         weight: (R,) share of each draw's value in its window's bound; it sums to 1 within a window.
 
     Returns:
-        The standard error; NaN for fewer than 3 nodes.
+        The standard error. With fewer than 3 nodes a window has no neighbours to compare, and what difficulty does not
+        explain of the differences between windows counts as noise: too large, never too small.
     """
     shape = (draws.num_windows, len(draws.window) // draws.num_windows)
     if shape[1] < 3:
-        return math.nan
+        residual = _residuals(draws) * np.asarray(draws.num_tokens, dtype=np.float64)[draws.window]
+        return math.sqrt(float((np.asarray(weight) ** 2 * residual**2).sum()))
     level = np.reshape(draws.v if draws.level is None else draws.level, shape)[0]
     value = np.reshape(draws.value_nats, shape)
     right = (level[1:-1] - level[:-2]) / (level[2:] - level[:-2])
