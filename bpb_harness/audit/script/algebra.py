@@ -17,17 +17,30 @@ from bpb_harness.audit.script.program import Definition, Program, Scope, dotted,
 from bpb_harness.audit.script.values import IDENTITY, Evaluator, Frame
 
 _LABEL = re.compile(r"bpb|bits[_ \-/]*(per[_ \-]*)?byte", re.IGNORECASE)
-_ENDS_IN_LABEL = re.compile(r"(bpb|bits[_ \-/]*(?:per[_ \-]*)?byte)[^:=,;|\w]*\w{0,12}[^:=,;|\w]*[:=]?[^:=,;|\w]*$", re.I)
+_ENDS_IN_LABEL = re.compile(
+    r"(bpb|bits[_ \-/]*(?:per[_ \-]*)?byte)[^:=,;|\w]*\w{0,12}[^:=,;|\w]*[:=]?[^:=,;|\w]*$", re.I
+)
 _ELSEWHERE = re.compile(
     r"train|approx|proxy|sanity|debug|rough|target|baseline|best|delta|diff|gap|thresh|improv|limit|uniform|prior|std|err",
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"final|variational|elbo|roundtrip|full|var_bpb|official", re.IGNORECASE)
 _CROSS_ENTROPY = frozenset(
-    "cross_entropy nll_loss CrossEntropyLoss NLLLoss log_softmax softmax logsumexp linear_cross_entropy".split()
+    [
+        "cross_entropy",
+        "nll_loss",
+        "CrossEntropyLoss",
+        "NLLLoss",
+        "log_softmax",
+        "softmax",
+        "logsumexp",
+        "linear_cross_entropy",
+    ]
 )
-_SUMMING = frozenset("sum nansum fsum cumsum all_reduce reduce_sum psum gather_sum trapz trapezoid simps".split())
-_AVERAGING = frozenset("mean nanmean average fmean".split())
+_SUMMING = frozenset(
+    ["sum", "nansum", "fsum", "cumsum", "all_reduce", "reduce_sum", "psum", "gather_sum", "trapz", "trapezoid", "simps"]
+)
+_AVERAGING = frozenset(["mean", "nanmean", "average", "fmean"])
 _MAX_TERMS = 48
 _MAX_STEPS = 6_000
 _MAX_DEPTH = 80
@@ -145,7 +158,11 @@ def _percent(text: str, values: list[ast.expr]) -> Iterator[Sink]:
 
 def _called(node: ast.Call) -> Iterator[Sink]:
     for keyword in node.keywords:
-        if keyword.arg and _LABEL.search(keyword.arg) and last_name(node.func) in ("log", "info", "dict", "write", "print"):
+        if (
+            keyword.arg
+            and _LABEL.search(keyword.arg)
+            and last_name(node.func) in ("log", "info", "dict", "write", "print")
+        ):
             yield _sink(keyword.value, keyword.arg)
     func = node.func
     if isinstance(func, ast.Attribute) and func.attr == "format" and isinstance(func.value, ast.Constant):
@@ -331,7 +348,12 @@ class Algebra:
         name = last_name(value.func)
         if name in ("zeros", "zeros_like", "list", "dict", "defaultdict", "float") and not path:
             return True
-        return name == "tensor" and bool(value.args) and isinstance(value.args[0], ast.Constant) and not value.args[0].value
+        return (
+            name == "tensor"
+            and bool(value.args)
+            and isinstance(value.args[0], ast.Constant)
+            and not value.args[0].value
+        )
 
     def _passed(
         self, definition: Definition, node: ast.Name, frame: Frame, power: int, path: tuple[int | str, ...], depth: int
@@ -387,7 +409,9 @@ class Algebra:
             terms: list[Term] = []
             for value in values:
                 if not self._is_filler(value):
-                    terms.extend(self.expand(value, Frame(self.program.scope(value), depth=frame.depth + 1), power, path, depth))
+                    terms.extend(
+                        self.expand(value, Frame(self.program.scope(value), depth=frame.depth + 1), power, path, depth)
+                    )
             if terms:
                 return terms
         return [Term((Factor(node, power, frame),))]
@@ -538,8 +562,14 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
             if callee is not None and where.depth < 10:
                 bindings = {name: (value, where) for name, value in program.bind(callee, here).items()}
                 inner = Frame(callee, bindings, where.depth + 1)
-                stack.extend((result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False)
-        stack.extend((child, where) for child in ast.iter_child_nodes(here) if isinstance(child, ast.expr | ast.comprehension | ast.keyword))
+                stack.extend(
+                    (result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False
+                )
+        stack.extend(
+            (child, where)
+            for child in ast.iter_child_nodes(here)
+            if isinstance(child, ast.expr | ast.comprehension | ast.keyword)
+        )
 
 
 def _narrowed(definition: Definition) -> ast.expr:

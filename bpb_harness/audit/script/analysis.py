@@ -16,7 +16,6 @@ from bpb_harness.audit.script.algebra import (
     Sink,
     Term,
     find_sinks,
-    is_cross_entropy,
     trace,
 )
 from bpb_harness.audit.script.context import ScriptContext
@@ -55,7 +54,7 @@ class MaskDraw:
         node: the comparison with uniform noise, or the call of bernoulli.
         rate: the expression that the noise is compared with.
         frame: where its names are read.
-        masks_where_true: whether True means masked and true has probability rate; False where the rate is that of visible tokens.
+        masks_where_true: whether `rate` is that of masked tokens; False where it is that of visible ones.
         term: the scored term that it belongs to.
         sink: the reported score that it belongs to.
     """
@@ -258,7 +257,7 @@ class Analysis:
             return False
         for part, where in trace(self.program, node, frame, 200):
             if self._draw(part, where) is not None:
-                return not is_cross_entropy(part)
+                return True
         return False
 
     # -- the tokenizer ----------------------------------------------------------------------------
@@ -277,7 +276,9 @@ class Analysis:
     def _named_tokenizer(self) -> tuple[Denominator, str] | None:
         names = set()
         for script in self.program.scripts:
-            for number in re.findall(r"fineweb10B_sp(\d+)|\bsp(\d{4,5})\b|fineweb_(\d{4,5})_bpe", script.text, re.IGNORECASE):
+            for number in re.findall(
+                r"fineweb10B_sp(\d+)|\bsp(\d{4,5})\b|fineweb_(\d{4,5})_bpe", script.text, re.IGNORECASE
+            ):
                 names.add("sp" + next(part for part in number if part))
         if len(names) == 1:
             row = full_split(names.pop())
@@ -296,7 +297,11 @@ class Analysis:
         for scope in self.program.scopes:
             for name, definitions in scope.definitions.items():
                 for definition in definitions:
-                    if definition.value is not None and definition.kind in ("assign", "parameter") and not definition.index:
+                    if (
+                        definition.value is not None
+                        and definition.kind in ("assign", "parameter")
+                        and not definition.index
+                    ):
                         yield name, definition.value
 
     def vocab_sizes(self) -> set[int]:

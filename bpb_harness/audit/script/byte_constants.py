@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bpb_harness.audit.finding import Severity
+from bpb_harness.audit.finding import Json, Severity
 from bpb_harness.audit.script import codes
 from bpb_harness.audit.script.algebra import Factor, Term
 from bpb_harness.audit.script.analysis import Analysis, Hit
@@ -54,17 +54,21 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
     script = analysis.program.script(factor.node)
     rule = codes.CONSTANT_BYTES
     known = analysis.denominator
-    said = f"The score is divided by tokens times {constant:.6g} bytes per token, a constant: {script.line(factor.node)}"
+    said = (
+        f"The score is divided by tokens times {constant:.6g} bytes per token, a constant: {script.line(factor.node)}"
+    )
     if known is None:
         return Hit(
             rule,
-            f"{said}. Nothing names the tokenizer, so how far off it is cannot be said; give the tokenizer or its ratio.",
+            f"{said}. Nothing names the tokenizer, so how far off it is cannot be said; give its ratio.",
             factor.node, number, severity=Severity.WARNS, evidence={"constant": constant},
         )  # fmt: skip
     ratio, source = known
-    evidence = {"constant": constant, "bytes_per_token": ratio, "bytes_per_token_from": source}
+    evidence: dict[str, Json] = {"constant": constant, "bytes_per_token": ratio, "bytes_per_token_from": source}
     if abs(constant / ratio - 1.0) <= _NEAR:
         message = f"{said}. It is within {_NEAR:.1%} of the {ratio:.6g} of {source}, so the number hardly changes."
-        return Hit(rule, message, factor.node, number, constant / ratio, Severity.WARNS, {**evidence})
-    message = f"{said}. The text has {ratio:.6g} ({source}): the score times {constant / ratio:.5f} is what it should be."
-    return Hit(rule, message, factor.node, number, constant / ratio, None, {**evidence})
+        return Hit(rule, message, factor.node, number, constant / ratio, Severity.WARNS, evidence)
+    message = (
+        f"{said}. The text has {ratio:.6g} ({source}): the score times {constant / ratio:.5f} is what it should be."
+    )
+    return Hit(rule, message, factor.node, number, constant / ratio, None, evidence)

@@ -77,7 +77,14 @@ def _judged(analysis: Analysis, number: int, loop: ByteLoop, counted: dict[str, 
 
 
 def _space_hit(
-    rule: Rule, what: str, bug: str, place: ast.AST, number: int, evidence: dict[str, float | None], *, exact: bool = True
+    rule: Rule,
+    what: str,
+    bug: str,
+    place: ast.AST,
+    number: int,
+    evidence: dict[str, float | None],
+    *,
+    exact: bool = True,
 ) -> Hit:
     known = next((row for row in byte_factors() if row.name == bug), None)
     factor = known.lowest if known is not None and exact else None
@@ -189,8 +196,10 @@ class _Counter:
             if test is None:
                 return None
             branch = node.body if test else node.orelse
-            return float(branch.value) if isinstance(branch, ast.Constant) and isinstance(branch.value, int) else (
-                self._expression(branch, frame, specimen)
+            return (
+                float(branch.value)
+                if isinstance(branch, ast.Constant) and isinstance(branch.value, int)
+                else (self._expression(branch, frame, specimen))
             )
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
             table = self._table(node.comparators[0], frame)

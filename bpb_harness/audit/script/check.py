@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bpb_harness.audit.finding import Finding, Severity
+from bpb_harness.audit.finding import Finding, Json, Severity
 from bpb_harness.audit.script import codes
 from bpb_harness.audit.script.analysis import Analysis, Hit
 from bpb_harness.audit.script.byte_constants import check_byte_constants
@@ -62,9 +62,10 @@ def check_scripts(
     """
     scripts, findings = _read(files)
     if scripts:
-        findings.extend(_checked(scripts, context))
+        checked, on_path = _checked(scripts, context)
+        findings.extend(checked)
         if allow_code and tokenizer is not None:
-            findings.extend(check_table_by_running(scripts, tokenizer))
+            findings.extend(check_table_by_running(scripts, tokenizer, on_path))
     order = list(Severity)
     return sorted(findings, key=lambda found: order.index(found.severity))
 
@@ -72,7 +73,7 @@ def check_scripts(
 def check_source(text: str, context: ScriptContext | None = None, name: str = "<script>") -> list[Finding]:
     """Check one script that is already text; nothing of it is executed."""
     scripts, findings = _parsed(name, SourceText(text))
-    return findings + (_checked(scripts, context or ScriptContext()) if scripts else [])
+    return findings + (_checked(scripts, context or ScriptContext())[0] if scripts else [])
 
 
 def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding]]:
@@ -107,15 +108,16 @@ def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]
     return [Script(name, source.text, tree, source.layers)], findings
 
 
-def _checked(scripts: list[Script], context: ScriptContext) -> list[Finding]:
+def _checked(scripts: list[Script], context: ScriptContext) -> tuple[list[Finding], set[str]]:
+    """The findings, and the names of the functions that the reported scores come from."""
     try:
         analysis = Analysis(Program(scripts), context)
         hits = [hit for check in CHECKS for hit in check(analysis)]
-        informative = analysis.informative
+        findings = _weighed(analysis, hits, analysis.informative)
+        return findings, {frame.scope.name for _, frame in analysis.path}
     except RecursionError:
         names = ", ".join(script.path for script in scripts)
-        return [codes.NOT_READ.finding(f"{names}: nested too deeply to be analysed", file=names)]
-    return _weighed(analysis, hits, informative)
+        return [codes.NOT_READ.finding(f"{names}: nested too deeply to be analysed", file=names)], set()
 
 
 def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list[Finding]:
@@ -134,11 +136,18 @@ def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list
         if severity is Severity.REFUTES and hit.sink is not None and others:
             severity = Severity.WARNS
             label = analysis.sinks[min(others)].label.strip() or "another"
-            message += f" Another reported score ({label}) does without it, and the script does not say which is claimed."
+            message += (
+                f" Another reported score ({label}) does without it, and the script does not say which is claimed."
+            )
         key = (hit.rule.code, script.path, number)
         known = findings.get(key)
         if known is not None and (known.severity is Severity.REFUTES or severity is not Severity.REFUTES):
             continue
-        evidence = {"file": script.path, "line": number, "source": script.line(hit.node), **hit.evidence}
-        findings[key] = hit.rule.finding(message, factor=hit.factor, severity=severity, **evidence)
+        evidence: dict[str, Json] = {
+            "file": script.path,
+            "line": number,
+            "source": script.line(hit.node),
+            **hit.evidence,
+        }
+        findings[key] = hit.rule.finding(message, factor=hit.factor, severity=severity, facts=evidence)
     return list(findings.values())

@@ -30,7 +30,10 @@ DECODED_SINGLY = register(
     "ids are decoded one by one: a leading space is stripped and a byte piece becomes U+FFFD, three bytes",
 )  # fmt: skip
 SPECIAL_COUNTED = register(
-    "BPB156", "script-special-tokens-counted", _WARNS, "control tokens count by their spelling, though they spell nothing"
+    "BPB156",
+    "script-special-tokens-counted",
+    _WARNS,
+    "control tokens count by their spelling, though they spell nothing",
 )
 TABLE_DIFFERS = register(
     "BPB157", "script-byte-table-differs", _REFUTES, "the script's byte table, run alone, is not the official one"
@@ -48,7 +51,10 @@ NARROW_SUM = register(
     "BPB161", "script-bytes-summed-in-16-bits", _REFUTES, "bytes are summed in a 16-bit type, which overflows"
 )
 BYTES_READ = register(
-    "BPB162", "script-bytes-by-the-rule", _INFORMS, "the byte-counting code, read on four specimens, follows the official rule"
+    "BPB162",
+    "script-bytes-by-the-rule",
+    _INFORMS,
+    "the byte-counting code, read on four specimens, follows the official rule",
 )
 
 # bound and estimator: the numerator
@@ -56,7 +62,9 @@ WEIGHT_DSIGMA = register(
     "BPB250", "script-weight-dsigma", _REFUTES,
     "the evaluation weighs by dsigma where dsigma/expm1(sigma) belongs: 1/(1-t) instead of 1/t",
 )  # fmt: skip
-WEIGHT_TWICE = register("BPB251", "script-weight-applied-twice", _REFUTES, "the evaluation applies the weight 1/t twice")
+WEIGHT_TWICE = register(
+    "BPB251", "script-weight-applied-twice", _REFUTES, "the evaluation applies the weight 1/t twice"
+)
 WEIGHT_AND_COUNT = register(
     "BPB252", "script-weight-and-masked-count", _REFUTES,
     "the evaluation divides by the number of masked tokens and weighs by 1/t as well",
@@ -104,7 +112,10 @@ TWO_PASSES = register(
     "two passes each predict the tokens that the other one shows: no decoder can do that",
 )  # fmt: skip
 SETTINGS_DIFFER = register(
-    "BPB266", "script-settings-differ-from-record", _WARNS, "schedule or number of steps differ from what the record says"
+    "BPB266",
+    "script-settings-differ-from-record",
+    _WARNS,
+    "schedule or number of steps differ from what the record says",
 )
 
 # sampling and coverage
@@ -112,14 +123,20 @@ SUBSET = register(
     "BPB350", "script-scores-a-subset", _WARNS, "only the first windows are scored, and the result is called validation"
 )
 SAMPLER_DUPLICATES = register(
-    "BPB351", "script-sampler-scores-duplicates", _WARNS, "a distributed sampler pads the last batch with windows scored before"
+    "BPB351",
+    "script-sampler-scores-duplicates",
+    _WARNS,
+    "a distributed sampler pads the last batch with windows scored before",
 )
 UNSEEDED = register(
     "BPB352", "script-unseeded-noise", _WARNS, "the evaluation draws its masks from an unseeded generator"
 )
 SINE_HASH = register("BPB353", "script-sine-hash-noise", _WARNS, "the noise is a hash of sines, which is not uniform")
 HALF_EVEN = register(
-    "BPB354", "script-counts-rounded-half-even", _WARNS, "numbers of masked tokens are rounded half to even, not uniform"
+    "BPB354",
+    "script-counts-rounded-half-even",
+    _WARNS,
+    "numbers of masked tokens are rounded half to even, not uniform",
 )
 
 # reading

@@ -29,7 +29,9 @@ def _subsets(analysis: Analysis) -> Iterator[Hit]:
     scopes = {id(frame.scope): frame.scope for _, frame in analysis.path}
     loops_on_path = set()
     for node, _ in analysis.path:
-        loops_on_path |= {id(above) for above in analysis.program.ancestors(node) if isinstance(above, ast.For | ast.While)}
+        loops_on_path |= {
+            id(above) for above in analysis.program.ancestors(node) if isinstance(above, ast.For | ast.While)
+        }
     for scope in scopes.values():
         for node in analysis.program.own_nodes(scope):
             limit = None
@@ -119,7 +121,9 @@ def _settings(analysis: Analysis) -> Iterator[Hit]:
     """eps and T of the script against the record's."""
     context = analysis.context
     if context.eps is not None:
-        yield from _setting(analysis, "eps", context.eps, r"(noise_|schedule_|sampling_|diffusion_)?eps(ilon)?|noise_eps")
+        yield from _setting(
+            analysis, "eps", context.eps, r"(noise_|schedule_|sampling_|diffusion_)?eps(ilon)?|noise_eps"
+        )
     if context.num_steps is not None:
         yield from _setting(
             analysis, "number of steps", float(context.num_steps),
@@ -150,4 +154,3 @@ def _setting(analysis: Analysis, what: str, stated: float, pattern: str) -> Iter
         f"The script's {what} is {value:g}; the record says {stated:g}: {line}",
         node, None, evidence={"script": value, "record": stated},
     )  # fmt: skip
-

@@ -77,7 +77,10 @@ def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
         return
     # The grid's own step near each end, so that a schedule that is flat there is not taken for a cut.
     by_rate = sorted((rate, s) for rate, s in zip(known, _indices(length), strict=True))
-    first, last = _step(analysis, draw, leaf, by_rate[0][1], length), _step(analysis, draw, leaf, by_rate[-1][1], length)
+    first, last = (
+        _step(analysis, draw, leaf, by_rate[0][1], length),
+        _step(analysis, draw, leaf, by_rate[-1][1], length),
+    )
     yield from _ends(analysis, draw, leaf, (low, high), (first, last), length)
 
 

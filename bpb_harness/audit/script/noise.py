@@ -11,7 +11,19 @@ from bpb_harness.audit.script.analysis import Analysis, Hit
 from bpb_harness.audit.script.program import dotted, last_name
 from bpb_harness.audit.script.values import Evaluator, Frame, is_random
 
-_SEEDERS = frozenset("manual_seed seed manual_seed_all seed_everything set_seed default_rng PRNGKey RandomState key".split())
+_SEEDERS = frozenset(
+    [
+        "manual_seed",
+        "seed",
+        "manual_seed_all",
+        "seed_everything",
+        "set_seed",
+        "default_rng",
+        "PRNGKey",
+        "RandomState",
+        "key",
+    ]
+)
 
 
 def check_noise(analysis: Analysis) -> Iterator[Hit]:
@@ -68,10 +80,16 @@ def _rounded_counts(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
         if dotted(node.func) == "round" and len(node.args) > 1:
             continue  # round(x, 4) is for a report
         operands = node.args or ([node.func.value] if isinstance(node.func, ast.Attribute) else [])
-        inner = [part for operand in operands for part, _ in trace(analysis.program, operand, _frame(analysis, operand), 80)]
+        inner = [
+            part for operand in operands for part, _ in trace(analysis.program, operand, _frame(analysis, operand), 80)
+        ]
         if any(is_random(part) for part in inner):
             line = analysis.program.script(node).line(node)
-            yield Hit(codes.HALF_EVEN, f"The number of masked tokens is rounded half to even, so it is not uniform: {line}", node)
+            yield Hit(
+                codes.HALF_EVEN,
+                f"The number of masked tokens is rounded half to even, so it is not uniform: {line}",
+                node,
+            )
             return
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from bpb_harness.audit.script.program import Program, Scope, last_name
 from bpb_harness.audit.script.values import IDENTITY, Evaluator, Frame, UnknownValueError
 
-PIECE_CALLS = frozenset("id_to_piece IdToPiece convert_ids_to_tokens id_to_token IdsToPieces".split())
-DECODE_CALLS = frozenset("decode Decode decode_ids DecodeIds DecodeIdsAsPieces".split())
+PIECE_CALLS = frozenset(["id_to_piece", "IdToPiece", "convert_ids_to_tokens", "id_to_token", "IdsToPieces"])
+DECODE_CALLS = frozenset(["decode", "Decode", "decode_ids", "DecodeIds", "DecodeIdsAsPieces"])
 _MARK = "\u2581"
 _MAX_STEPS = 4_000
 
@@ -109,7 +109,9 @@ def stored_names(node: ast.AST) -> set[str]:
     for part in ast.walk(node):
         if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store):
             names.add(last_name(part.value))
-        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in ("append", "add"):
+        elif (
+            isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in ("append", "add")
+        ):
             names.add(last_name(part.func.value))
     return names
 
@@ -375,8 +377,7 @@ class PieceInterpreter:
         if isinstance(node, ast.Tuple | ast.List | ast.Set):
             return tuple(self.value(part) for part in node.elts)
         if isinstance(node, ast.Attribute):
-            found = Evaluator(self.program).value(node, Frame(self.program.scope(node)))
-            return found
+            return Evaluator(self.program).value(node, Frame(self.program.scope(node)))
         raise UnknownValueError
 
     def _name(self, node: ast.Name) -> object:
@@ -409,7 +410,7 @@ class PieceInterpreter:
             if isinstance(op, ast.In | ast.NotIn):
                 if not isinstance(right, str | tuple):
                     raise UnknownValueError
-                holds = (left in right) is isinstance(op, ast.In)  # type: ignore[operator]
+                holds = (left in right) is isinstance(op, ast.In)
             else:
                 function = _COMPARISONS.get(type(op))
                 if function is None:
@@ -430,14 +431,19 @@ class PieceInterpreter:
         if not isinstance(value, str | bytes | tuple):
             raise UnknownValueError
         if isinstance(node.slice, ast.Slice):
-            bounds = [None if part is None else self.value(part) for part in (node.slice.lower, node.slice.upper)]
-            if node.slice.step is not None or not all(part is None or isinstance(part, int) for part in bounds):
+            if node.slice.step is not None:
                 raise UnknownValueError
-            return value[slice(*bounds)]
+            return value[self._bound(node.slice.lower) : self._bound(node.slice.upper)]
         index = self.value(node.slice)
         if not isinstance(index, int):
             raise UnknownValueError
         return value[index]
+
+    def _bound(self, node: ast.expr | None) -> int | None:
+        value = None if node is None else self.value(node)
+        if value is not None and not isinstance(value, int):
+            raise UnknownValueError
+        return value
 
     def _call(self, node: ast.Call) -> object:
         name = last_name(node.func)
@@ -448,7 +454,11 @@ class PieceInterpreter:
             if name in _STRING_METHODS:
                 return self._string_method(node, node.func, name)
             if name in IDENTITY and name not in ("tuple", "list"):
-                return self.value(node.func.value) if not node.args or name in ("to", "astype", "type") else self.value(node.args[0])
+                return (
+                    self.value(node.func.value)
+                    if not node.args or name in ("to", "astype", "type")
+                    else self.value(node.args[0])
+                )
         elif name in _BUILTINS and node.args:
             arguments = [self.value(argument) for argument in node.args]
             return _BUILTINS[name](*arguments)
@@ -508,7 +518,21 @@ class PieceInterpreter:
 
 _UNKNOWN = object()
 _STRING_METHODS = frozenset(
-    "startswith endswith replace lstrip rstrip strip removeprefix removesuffix encode count isspace lower upper".split()
+    [
+        "startswith",
+        "endswith",
+        "replace",
+        "lstrip",
+        "rstrip",
+        "strip",
+        "removeprefix",
+        "removesuffix",
+        "encode",
+        "count",
+        "isspace",
+        "lower",
+        "upper",
+    ]
 )
 
 
@@ -531,8 +555,7 @@ def _largest(*values: object) -> object:
 
 
 _BUILTINS: dict[str, Callable[..., object]] = {
-    "len": _length, "int": _as_int, "bool": bool, "max": _largest, "str": lambda value: value, "ord": lambda c: ord(c),
-    "float": _as_int,
+    "len": _length, "int": _as_int, "bool": bool, "max": _largest, "str": lambda value: value, "float": _as_int,
 }  # fmt: skip
 _COMPARISONS: dict[type, Callable[[object, object], bool]] = {
     ast.Eq: lambda a, b: a == b,

@@ -12,8 +12,8 @@ from bpb_harness.audit.script.analysis import Analysis, Hit
 from bpb_harness.audit.script.program import last_name
 from bpb_harness.audit.script.values import Frame
 
-_NARROW = frozenset("int16 short uint8 int8 uint16".split())
-_HALF = frozenset("bfloat16 half float16".split())
+_NARROW = frozenset(["int16", "short", "uint8", "int8", "uint16"])
+_HALF = frozenset(["bfloat16", "half", "float16"])
 
 
 def check_precision(analysis: Analysis) -> Iterator[Hit]:
@@ -28,22 +28,26 @@ def _narrow_sums(analysis: Analysis) -> Iterator[Hit]:
     for node, _ in analysis.path:
         narrow = False
         if isinstance(node, ast.Call) and last_name(node.func) in ("sum", "cumsum"):
-            narrow = any(
-                keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in node.keywords
-            )
+            narrow = any(keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in node.keywords)
         elif isinstance(node, ast.Name):
             definitions = analysis.program.reaching(node)
             starts = [d for d in definitions if d.kind == "assign" and isinstance(d.value, ast.Call)]
             sums = [d for d in definitions if d.kind == "augment" and isinstance(d.operator, ast.Add)]
-            narrow = bool(sums) and any(_is_narrow_scalar(d.value) for d in starts) and any(
-                isinstance(part, ast.Call) and last_name(part.func) == "sum"
-                for d in sums
-                if d.value is not None
-                for part in ast.walk(d.value)
+            narrow = (
+                bool(sums)
+                and any(_is_narrow_scalar(d.value) for d in starts)
+                and any(
+                    isinstance(part, ast.Call) and last_name(part.func) == "sum"
+                    for d in sums
+                    if d.value is not None
+                    for part in ast.walk(d.value)
+                )
             )
         if narrow:
             line = analysis.program.script(node).line(node)
-            yield Hit(codes.NARROW_SUM, f"Bytes are summed in a 16-bit type, which overflows at 32,767: {line}", node, None)
+            yield Hit(
+                codes.NARROW_SUM, f"Bytes are summed in a 16-bit type, which overflows at 32,767: {line}", node, None
+            )
             return
 
 

@@ -16,13 +16,81 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _MUTATORS = frozenset(
-    "append extend add add_ sub_ mul_ div_ copy_ index_add_ scatter_add_ update write fill_ masked_fill_ insert".split()
+    [
+        "append",
+        "extend",
+        "add",
+        "add_",
+        "sub_",
+        "mul_",
+        "div_",
+        "copy_",
+        "index_add_",
+        "scatter_add_",
+        "update",
+        "write",
+        "fill_",
+        "masked_fill_",
+        "insert",
+    ]
 )
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
 _TENSOR_METHODS = frozenset(
-    "sum mean to float double item cpu cuda view reshape log exp sqrt clamp expand gather eval train append forward "
-    "parameters state_dict get size numel encode decode backward step zero_grad format join write items keys "
-    "values split read max min abs pow add mul div flatten squeeze unsqueeze type detach clone copy update".split()
+    [
+        "sum",
+        "mean",
+        "to",
+        "float",
+        "double",
+        "item",
+        "cpu",
+        "cuda",
+        "view",
+        "reshape",
+        "log",
+        "exp",
+        "sqrt",
+        "clamp",
+        "expand",
+        "gather",
+        "eval",
+        "train",
+        "append",
+        "forward",
+        "parameters",
+        "state_dict",
+        "get",
+        "size",
+        "numel",
+        "encode",
+        "decode",
+        "backward",
+        "step",
+        "zero_grad",
+        "format",
+        "join",
+        "write",
+        "items",
+        "keys",
+        "values",
+        "split",
+        "read",
+        "max",
+        "min",
+        "abs",
+        "pow",
+        "add",
+        "mul",
+        "div",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "type",
+        "detach",
+        "clone",
+        "copy",
+        "update",
+    ]
 )
 
 
@@ -167,9 +235,7 @@ class Program:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 self._target(target, node, node.value, "assign", ())
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            self._target(node.target, node, node.value, "assign", ())
-        elif isinstance(node, ast.NamedExpr):
+        elif (isinstance(node, ast.AnnAssign) and node.value is not None) or isinstance(node, ast.NamedExpr):
             self._target(node.target, node, node.value, "assign", ())
         elif isinstance(node, ast.AugAssign):
             self._augment(node)
@@ -196,8 +262,11 @@ class Program:
         if last == "add_argument" and node.args and isinstance(node.args[0], ast.Constant):
             default = next((keyword.value for keyword in node.keywords if keyword.arg == "default"), None)
             if default is not None:
-                self.options[str(node.args[-1].value if isinstance(node.args[-1], ast.Constant) else node.args[0].value)
-                             .lstrip("-").replace("-", "_")] = default
+                self.options[
+                    str(node.args[-1].value if isinstance(node.args[-1], ast.Constant) else node.args[0].value)
+                    .lstrip("-")
+                    .replace("-", "_")
+                ] = default
 
     def _augment(self, node: ast.AugAssign) -> None:
         target = node.target
@@ -350,7 +419,9 @@ class Program:
         if isinstance(func, ast.Attribute):
             on_self = isinstance(func.value, ast.Name) and func.value.id == "self"
             if func.attr in _TENSOR_METHODS and not on_self:
-                return self._forward(func.value) if func.attr == "forward" and isinstance(func.value, ast.Name) else None
+                return (
+                    self._forward(func.value) if func.attr == "forward" and isinstance(func.value, ast.Name) else None
+                )
             if on_self:
                 owner = self._owner(call)
                 if owner is not None and func.attr in self.classes.get(owner, {}):
@@ -458,7 +529,7 @@ class Program:
         seen: set[int] = set()
         by_name: dict[str, list[Scope]] = {}
         for scope in self.scopes:
-            for name in {scope.name, *( [scope.owner] if scope.owner else [])}:
+            for name in {scope.name, *([scope.owner] if scope.owner else [])}:
                 by_name.setdefault(name, []).append(scope)
         while started:
             scope = started.pop()

@@ -16,7 +16,7 @@ import lzma
 import re
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,7 +127,11 @@ def parse(text: str) -> ast.Module | None:
 
 
 def _text(raw: bytes) -> str:
-    for mark, encoding in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
         if raw.startswith(mark):
             raw = raw[len(mark) :] if encoding == "utf-8" else raw
             return raw.decode(encoding, "replace").replace("\r\n", "\n").replace("\r", "\n")
@@ -174,7 +178,12 @@ def _is_script(tree: ast.Module) -> bool:
 
 def _executed(node: ast.AST) -> ast.expr | None:
     """What a call of exec executes, where the node is one that unfolds a payload."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("exec", "eval") and node.args:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("exec", "eval")
+        and node.args
+    ):
         if any(isinstance(part, ast.Call) for part in ast.walk(node.args[0])):
             return node.args[0]
         if isinstance(node.args[0], ast.Name):
@@ -231,7 +240,9 @@ class _Unfolder:
                 return left + right
         if isinstance(node, ast.Call):
             return self._call(node, depth)
-        raise _UnreadableError(f"exec of {type(node).__name__} in line {getattr(node, 'lineno', '?')} is no literal payload")
+        raise _UnreadableError(
+            f"exec of {type(node).__name__} in line {getattr(node, 'lineno', '?')} is no literal payload"
+        )
 
     def _call(self, node: ast.Call, depth: int) -> bytes | str:
         name = self._name(node.func)
@@ -265,13 +276,13 @@ class _Unfolder:
             return _bounded(raw)
         base = self._name(func.value)
         if last == "decode" and base.split(".")[0] == "codecs" and len(node.args) == 2:
-            raw = self.value(node.args[0], depth + 1)
+            coded = self.value(node.args[0], depth + 1)
             kind = self.value(node.args[1], depth + 1)
-            decoder = {"base64": base64.b64decode, "hex": bytes.fromhex}.get(str(kind).removesuffix("_codec"))
+            decoder = _TEXT_DECODERS.get(str(kind).removesuffix("_codec"))
             if decoder is None:
                 raise _UnreadableError(f"codecs.decode of kind {kind!r} cannot be read as data")
             try:
-                return _bounded(decoder(raw if isinstance(raw, str) else raw.decode("ascii", "replace")))
+                return _bounded(decoder(coded if isinstance(coded, str) else coded.decode("ascii", "replace")))
             except (ValueError, binascii.Error) as error:
                 raise _UnreadableError(f"the payload of codecs.decode is damaged: {error}") from None
         value = self.value(func.value, depth + 1)
@@ -284,7 +295,12 @@ class _Unfolder:
         old, new = (self.value(argument, depth + 1) for argument in node.args[:2])
         if isinstance(value, str) and isinstance(old, str) and isinstance(new, str) and len(new) <= max(1, len(old)):
             return value.replace(old, new)
-        if isinstance(value, bytes) and isinstance(old, bytes) and isinstance(new, bytes) and len(new) <= max(1, len(old)):
+        if (
+            isinstance(value, bytes)
+            and isinstance(old, bytes)
+            and isinstance(new, bytes)
+            and len(new) <= max(1, len(old))
+        ):
             return value.replace(old, new)
         raise _UnreadableError("replace in the payload of exec cannot be read as data")
 
@@ -294,7 +310,12 @@ class _Unfolder:
             return self._modules.get(node.id, node.id)
         if isinstance(node, ast.Attribute):
             return f"{self._name(node.value)}.{node.attr}"
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "__import__" and node.args:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "__import__"
+            and node.args
+        ):
             first = node.args[0]
             return str(first.value) if isinstance(first, ast.Constant) else ""
         return ""
@@ -306,7 +327,7 @@ def _bounded(raw: bytes) -> bytes:
     return raw
 
 
-_DECODERS = {
+_DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "b64decode": base64.b64decode,
     "standard_b64decode": base64.standard_b64decode,
     "urlsafe_b64decode": base64.urlsafe_b64decode,
@@ -321,10 +342,12 @@ _DECODERS = {
     "fromhex": lambda raw: bytes.fromhex(raw.decode("ascii", "replace")),
 }
 
+_TEXT_DECODERS: dict[str, Callable[[str], bytes]] = {"base64": base64.b64decode, "hex": bytes.fromhex}
+
 
 def _decompressed(raw: bytes, name: str, node: ast.Call) -> bytes:
     """Decompress under a bound: by the named module, or by the magic number where none is named."""
-    module = name.split(".")[0]
+    module = name.split(".", maxsplit=1)[0]
     if module not in ("zlib", "gzip", "bz2", "lzma"):
         module = _sniffed(raw)
     try:

@@ -13,7 +13,9 @@ from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw
 from bpb_harness.audit.script.program import Program, last_name
 from bpb_harness.audit.script.values import Evaluator, Frame
 
-_BOUNDARY = re.compile(r"(^|_|\.)(bos|eos|eot|boundary|boundaries|special|is_special|doc|sep|cls)(_|$|\.|\b)", re.IGNORECASE)
+_BOUNDARY = re.compile(
+    r"(^|_|\.)(bos|eos|eot|boundary|boundaries|special|is_special|doc|sep|cls)(_|$|\.|\b)", re.IGNORECASE
+)
 _PADDING = re.compile(r"pad", re.IGNORECASE)
 
 

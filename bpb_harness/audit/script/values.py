@@ -69,11 +69,54 @@ _UNARY_FUNCTIONS: dict[str, Callable[[float], float]] = {
 }  # fmt: skip
 # Calls that hand their first argument (or the object they are called on) through, as far as one element is concerned.
 IDENTITY = frozenset(
-    "to float double half bfloat16 item view reshape expand expand_as unsqueeze squeeze contiguous clone detach type "
-    "type_as cpu cuda flatten repeat astype tensor as_tensor asarray array Tensor int32 int64 long from_numpy numpy "
-    "broadcast_to requires_grad_ float32 float64 tolist list tuple reversed tqdm trange permute transpose".split()
+    [
+        "to",
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "item",
+        "view",
+        "reshape",
+        "expand",
+        "expand_as",
+        "unsqueeze",
+        "squeeze",
+        "contiguous",
+        "clone",
+        "detach",
+        "type",
+        "type_as",
+        "cpu",
+        "cuda",
+        "flatten",
+        "repeat",
+        "astype",
+        "tensor",
+        "as_tensor",
+        "asarray",
+        "array",
+        "Tensor",
+        "int32",
+        "int64",
+        "long",
+        "from_numpy",
+        "numpy",
+        "broadcast_to",
+        "requires_grad_",
+        "float32",
+        "float64",
+        "tolist",
+        "list",
+        "tuple",
+        "reversed",
+        "tqdm",
+        "trange",
+        "permute",
+        "transpose",
+    ]
 )
-_RANDOM = frozenset("rand rand_like random uniform uniform_ random_sample".split())
+_RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
 
 def is_random(node: ast.AST) -> bool:
@@ -233,7 +276,7 @@ class Evaluator:
         return values[0]
 
     def _binop(self, node: ast.BinOp, frame: Frame, depth: int) -> object:
-        if self._is_jitter(node, frame):
+        if self._is_jitter(node):
             return self._uniform(node)
         left, right = self.value(node.left, frame, depth), self.value(node.right, frame, depth)
         if isinstance(node.op, ast.Pow):
@@ -247,11 +290,11 @@ class Evaluator:
             raise UnknownValueError
         return function(left, right)
 
-    def _is_jitter(self, node: ast.BinOp, frame: Frame) -> bool:
+    def _is_jitter(self, node: ast.BinOp) -> bool:
         """A stratified draw, (i + u) / n or (u + i / n) % 1: uniform, whatever n is."""
         parts = [part for part in ast.walk(node.left) if is_random(part)]
         if not parts:
-            parts = [part for part in ast.walk(node.left) if isinstance(part, ast.Name) and self._drawn(part, frame)]
+            parts = [part for part in ast.walk(node.left) if isinstance(part, ast.Name) and self._drawn(part)]
         if not parts:
             return False
         if isinstance(node.op, ast.Mod):
@@ -262,7 +305,7 @@ class Evaluator:
             return len(others) == 1 and not isinstance(others[0], ast.Constant)
         return False
 
-    def _drawn(self, name: ast.Name, _frame: Frame) -> bool:
+    def _drawn(self, name: ast.Name) -> bool:
         definitions = self.program.reaching(name)
         return len(definitions) == 1 and definitions[0].value is not None and is_random(definitions[0].value)
 
@@ -304,7 +347,9 @@ class Evaluator:
         if environment:
             raise UnknownValueError
         parts = index.elts if isinstance(index, ast.Tuple) else [index]
-        if all(isinstance(p, ast.Slice) or (isinstance(p, ast.Constant) and p.value in (None, Ellipsis)) for p in parts):
+        if all(
+            isinstance(p, ast.Slice) or (isinstance(p, ast.Constant) and p.value in (None, Ellipsis)) for p in parts
+        ):
             first = next((p for p in parts if isinstance(p, ast.Slice) and (p.lower or p.upper)), None)
             if first is None:
                 return self.value(node.value, frame, depth)
@@ -379,7 +424,15 @@ class Evaluator:
 
     def _known(self, node: ast.Call, name: str, frame: Frame, depth: int) -> object:
         receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
-        library = receiver is not None and dotted(receiver).split(".")[0] in ("torch", "np", "numpy", "math", "F", "jnp", "jax")
+        library = receiver is not None and dotted(receiver).split(".")[0] in (
+            "torch",
+            "np",
+            "numpy",
+            "math",
+            "F",
+            "jnp",
+            "jax",
+        )
         on_object = receiver is not None and not library
         operands = [receiver, *node.args] if on_object and receiver is not None else list(node.args)
         if name in ("get", "getenv") and dotted(node.func) in ("os.environ.get", "os.getenv", "environ.get", "getenv"):
@@ -437,9 +490,7 @@ class Evaluator:
             raise UnknownValueError
         return start + step * self._index(node, count)
 
-    def _clamped(
-        self, node: ast.Call, name: str, operands: list[ast.expr], frame: Frame, depth: int
-    ) -> object:
+    def _clamped(self, node: ast.Call, name: str, operands: list[ast.expr], frame: Frame, depth: int) -> object:
         bounds = {keyword.arg: keyword.value for keyword in node.keywords}
         if not operands:
             raise UnknownValueError

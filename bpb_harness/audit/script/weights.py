@@ -64,10 +64,14 @@ def _judged(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
         yield Hit(codes.OTHER_SCHEDULE, f"The weight belongs to the schedule {other}, the masks to another: {line}",
                   place, draw.sink)  # fmt: skip
     else:
-        what = "The evaluation's weight is not the one that belongs to its mask rate" if weight.factors else (
-            "The masked cross-entropies are averaged over mask rates without the weight 1/u"
+        what = (
+            "The evaluation's weight is not the one that belongs to its mask rate"
+            if weight.factors
+            else ("The masked cross-entropies are averaged over mask rates without the weight 1/u")
         )
-        evidence = {f"weight over the right one at u = {u:.3g}": value for u, value in zip(u_values, right, strict=True)}
+        evidence = {
+            f"weight over the right one at u = {u:.3g}": value for u, value in zip(u_values, right, strict=True)
+        }
         yield Hit(codes.WEIGHT_UNKNOWN, f"{what}: {line}", place, draw.sink, evidence={**evidence})
 
 
@@ -101,9 +105,7 @@ def _spread(values: Sequence[float]) -> float:
     return max(sizes) / min(sizes) - 1.0
 
 
-def _other_schedule(
-    samples: Sequence[tuple[float, float, float, float]], leaf: Leaf, counted: bool
-) -> str | None:
+def _other_schedule(samples: Sequence[tuple[float, float, float, float]], leaf: Leaf, counted: bool) -> str | None:
     for name, rate in _SCHEDULES.items():
         for offset in (0.0, 1.0):
             values = []
@@ -201,4 +203,3 @@ def _selects_masked(analysis: Analysis, draw: MaskDraw, call: ast.Call) -> bool:
         if any(part is draw.node for part in nodes) and (ignored or any(isinstance(p, ast.Subscript) for p in nodes)):
             return True
     return any(keyword.arg == "ignore_index" for keyword in call.keywords) and last_name(call.func) == "cross_entropy"
-
