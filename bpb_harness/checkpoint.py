@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
-from bpb_harness.torch_file import ForeignObject, TorchFile, is_torch_zip, read_torch_zip
+from bpb_harness.torch_file import ForeignObject, TorchFile, is_torch_zip, read_bare_pickle, read_torch_zip
 
 FORMAT = "bpb-harness"
 FORMAT_VERSION = 1
@@ -36,9 +36,10 @@ FORMAT_VERSION = 1
 EMA_PREFIX = "ema.shadow_params."
 
 _LARGEST_JSON = 16 << 20
-_LARGEST_TOKENIZER = 64 << 20
+LARGEST_TOKENIZER = 64 << 20
+_LARGEST_BARE_PICKLE = 1 << 20
 _DEEPEST = 64
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 200_000
 _MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt", ".py")
 # int8 weights hardly shrink under zlib; a bomb shrinks a thousandfold.
 _INFLATION = 8
@@ -129,6 +130,16 @@ def _read_file(path: Path, file: BinaryIO, digest: str) -> Checkpoint:
     if head[:1] == b"\x78":
         file.seek(0)
         return _from_content(path, read_torch_zip(_inflate(file, path), path), digest)
+    if head[:1] == b"\x80":
+        file.seek(0)
+        # Only to say what it asks for: what torch.save wrote before 1.6 starts with a pickle of a magic number.
+        foreign = read_bare_pickle(file.read(_LARGEST_BARE_PICKLE), path).foreign_globals
+        if foreign:
+            raise _refusal(path, foreign[0])
+        raise CheckpointError(
+            f"{path.name} is a bare pickle, or of torch.save before version 1.6",
+            hint="load it with weights_only=True and save it again as a state dict",
+        )
     raise CheckpointError(
         f"{path.name} is no checkpoint of a known format",
         seen=f"first bytes {head[:8]!r}" if head else "an empty file",
@@ -178,10 +189,7 @@ def _from_content(path: Path, file: TorchFile, digest: str) -> Checkpoint:
     lightning = isinstance(content, dict) and "state_dict" in content and _has_lightning_marks(content)
     for name in file.foreign_globals:
         if not (lightning and _INERT.fullmatch(name)):
-            raise UnsafeCheckpointError(
-                f"{path.name} asks for {name}, which is not on the list of what a checkpoint may name",
-                hint="nothing was run; save the weights alone: torch.save(model.state_dict(), ...) or safetensors",
-            )
+            raise _refusal(path, name)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path.name}", seen=type(content).__name__, expected="a dictionary of tensors")
     if content.get("format") == FORMAT:
@@ -206,6 +214,13 @@ def _from_content(path: Path, file: TorchFile, digest: str) -> Checkpoint:
             expected="a native checkpoint or a state dict",
         )
     return Checkpoint(path, "tensors", digest, tensors)
+
+
+def _refusal(path: Path, name: str) -> UnsafeCheckpointError:
+    return UnsafeCheckpointError(
+        f"{path.name} asks for {name}, which is not on the list of what a checkpoint may name",
+        hint="nothing was run; save the weights alone: torch.save(model.state_dict(), ...) or safetensors",
+    )
 
 
 def _has_lightning_marks(content: dict[Any, Any]) -> bool:
@@ -240,7 +255,7 @@ def _from_native(path: Path, content: Mapping[str, Any], digest: str) -> Checkpo
         )
     tokenizer = content.get("tokenizer")
     if isinstance(tokenizer, Tensor):
-        if tokenizer.dtype != torch.uint8 or tokenizer.numel() > _LARGEST_TOKENIZER:
+        if tokenizer.dtype != torch.uint8 or tokenizer.numel() > LARGEST_TOKENIZER:
             raise CheckpointError(
                 f"{path.name}: tokenizer", seen=f"{tokenizer.numel()} x {tokenizer.dtype}", expected="bytes of a file"
             )
@@ -361,22 +376,37 @@ def _read_folder(path: Path) -> Checkpoint:
         for file in files:
             if file.name.startswith("pytorch_model") and file.suffix == ".bin":
                 tensors |= read_checkpoint(file).tensors
-    return Checkpoint(path, "folder", digest_of(path), tensors, config=read_json(config_path))
+    tokenizer = _tokenizer_of(path)
+    return Checkpoint(path, "folder", digest_of(path), tensors, config=read_json(config_path), tokenizer=tokenizer)
+
+
+def _tokenizer_of(folder: Path) -> bytes | None:
+    """The folder's own tokenizer: tokenizer.json, else a SentencePiece model."""
+    for name in ("tokenizer.json", "tokenizer.model", "spiece.model"):
+        file = folder / name
+        if file.is_file():
+            size = file.stat().st_size
+            if size > LARGEST_TOKENIZER:
+                raise UnsafeCheckpointError(
+                    f"{name} in {folder.name}", seen=f"{size} bytes", expected=f"at most {LARGEST_TOKENIZER}"
+                )
+            return file.read_bytes()
+    return None
 
 
 # Plain values
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, largest: int = _LARGEST_JSON) -> dict[str, Any]:
     """An object from a JSON file of bounded size and depth.
 
     Raises:
         CheckpointError: if it is too large, too deep, not JSON, or not an object.
     """
     size = path.stat().st_size
-    if size > _LARGEST_JSON:
-        raise UnsafeCheckpointError(f"{path.name}", seen=f"{size} bytes", expected=f"at most {_LARGEST_JSON}")
-    content = parse_json(path.read_bytes().decode("utf-8", errors="replace"), what=path.name)
+    if size > largest:
+        raise UnsafeCheckpointError(f"{path.name}", seen=f"{size} bytes", expected=f"at most {largest}")
+    content = parse_json(path.read_bytes().decode("utf-8", errors="replace"), what=path.name, largest=largest)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path.name}", seen=type(content).__name__, expected="a JSON object")
     return content
@@ -397,7 +427,8 @@ def parse_json(text: str, *, what: str, largest: int = _LARGEST_JSON) -> Any:
         raise UnsafeCheckpointError(f"{what} is nested too deeply", expected=f"at most {_DEEPEST} levels") from None
     except ValueError as error:
         raise CheckpointError(f"{what} is not JSON", seen=error) from None
-    return plain_values(content)
+    # JSON cannot share its parts, so its size bounds its values.
+    return _PlainCopy(drop=False, most=len(text)).copy(content, 0)
 
 
 def plain_values(value: Any, *, drop_tensors: bool = False) -> Any:
@@ -409,27 +440,27 @@ def plain_values(value: Any, *, drop_tensors: bool = False) -> Any:
             or items becomes the dictionary of them.
 
     Raises:
-        UnsafeCheckpointError: if it is nested beyond 64 levels, or has more than a million values.
+        UnsafeCheckpointError: if it is nested beyond 64 levels, or has more than 200,000 values.
         CheckpointError: for anything else inside.
     """
-    return _PlainCopy(drop_tensors).copy(value, 0)
+    return _PlainCopy(drop=drop_tensors, most=_MOST_VALUES).copy(value, 0)
 
 
 _DROPPED = object()
 
 
 class _PlainCopy:
-    def __init__(self, drop: bool) -> None:
-        self._drop, self._count = drop, 0
+    def __init__(self, *, drop: bool, most: int) -> None:
+        self._drop, self._most, self._count = drop, most, 0
 
     def copy(self, value: Any, depth: int) -> Any:
         # Counted over the unfolded tree: a few bytes of pickle can share one list 2^40 times.
         self._count += 1
-        if depth > _DEEPEST or self._count > _MOST_VALUES:
+        if depth > _DEEPEST or self._count > self._most:
             raise UnsafeCheckpointError(
                 "values of the checkpoint",
                 seen="nesting or sharing without end",
-                expected=f"at most {_DEEPEST} levels and {_MOST_VALUES} values",
+                expected=f"at most {_DEEPEST} levels and {self._most} values",
             )
         if isinstance(value, str | int | float | bool | None):
             return value

@@ -132,6 +132,26 @@ def read_torch_zip(file: BinaryIO, path: Path) -> TorchFile:
         return _Interpreter(path, memory).run(read_record(archive, pickles[0], path, most=_LARGEST_PICKLE))
 
 
+def read_bare_pickle(data: bytes, path: Path) -> TorchFile:
+    """Read a pickle that stands alone, without storages.
+
+    Raises:
+        CheckpointError: if it is damaged or refers to storages (``torch.save`` before 1.6).
+        UnsafeCheckpointError: if it is larger than 64 MiB.
+    """
+
+    def memory(key: str) -> Tensor:
+        raise CheckpointError(
+            f"{path.name} is a file of torch.save before version 1.6",
+            seen=f"storage {key!r} behind the pickle",
+            hint="load it with weights_only=True and save it again",
+        )
+
+    if len(data) > _LARGEST_PICKLE:
+        raise UnsafeCheckpointError(f"{path.name}: a bare pickle", seen=f"{len(data)} bytes", expected="a .pt archive")
+    return _Interpreter(path, memory).run(data)
+
+
 def open_stored_archive(file: BinaryIO, path: Path) -> zipfile.ZipFile:
     """Open a ZIP archive whose records are stored as they are and do not overlap.
 

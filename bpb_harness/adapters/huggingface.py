@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bpb_harness.adapters._network import autocast, ready
 from bpb_harness.adapters._registry import AdaptedModel
-from bpb_harness.checkpoint import Checkpoint, read_json
+from bpb_harness.checkpoint import LARGEST_TOKENIZER, Checkpoint, read_json
 from bpb_harness.errors import CheckpointError, HarnessError, UsageError
 from bpb_harness.schedule import LogLinear, NoiseLevel
 
@@ -213,7 +213,7 @@ def _mask_token_id(checkpoint: Checkpoint) -> int | None:
 
 def _id_of(checkpoint: Checkpoint, text: str) -> int | None:
     if (checkpoint.path / "tokenizer.json").is_file():
-        tokenizer = read_json(checkpoint.path / "tokenizer.json")
+        tokenizer = read_json(checkpoint.path / "tokenizer.json", largest=LARGEST_TOKENIZER)
         added = tokenizer.get("added_tokens")
         for entry in added if isinstance(added, list) else []:
             if isinstance(entry, Mapping) and entry.get("content") == text and isinstance(entry.get("id"), int):
