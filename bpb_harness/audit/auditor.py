@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -18,7 +18,7 @@ from bpb_harness.audit.check_rescored import Recomputed, check_rescored
 from bpb_harness.audit.check_rules import check_rules
 from bpb_harness.audit.check_sampling import check_sampling
 from bpb_harness.audit.evidence import Evidence, gather
-from bpb_harness.audit.finding import Finding
+from bpb_harness.audit.finding import Finding, Json
 from bpb_harness.audit.report import AuditReport, in_order
 from bpb_harness.audit.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, find_submissions, read_claim
@@ -125,9 +125,20 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         vocab_size=int(found[1]) if found else None,
         claimed=evidence.claim.score.value if evidence.claim.score else None,
     )
-    yield from check_scripts(
-        _scripts_of(evidence), context, tokenizer=Path(tokenizer) if tokenizer else None, allow_code=allow_code
-    )
+    scripts = _scripts_of(evidence)
+    names = {str(script): script.name for script in scripts}
+    for finding in check_scripts(
+        scripts, context, tokenizer=Path(tokenizer) if tokenizer else None, allow_code=allow_code
+    ):
+        # The report speaks of the submission's files, wherever they lie on this machine.
+        message = finding.message
+        for path, name in names.items():
+            message = message.replace(path, name)
+        yield replace(finding, message=message, evidence=_named(finding.evidence, names))
+
+
+def _named(evidence: Mapping[str, Json], names: Mapping[str, str]) -> dict[str, Json]:
+    return {key: names.get(held, held) if isinstance(held, str) else held for key, held in evidence.items()}
 
 
 def _scripts_of(evidence: Evidence) -> list[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from bpb_harness.audit import codes
-from bpb_harness.audit.evidence import Evidence
+from bpb_harness.audit.evidence import Evidence, bits_of_vocabulary
 from bpb_harness.audit.finding import Finding, Json
 from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import DISCRETE, MC, PSEUDO_LIKELIHOOD, TWO_PASS, method_in
@@ -74,12 +74,6 @@ def _stated_estimator(evidence: Evidence) -> Iterator[Finding]:
 
 
 _SQUARED = frozenset({"1/t^2", "1/t**2", "1/t2", "1/u^2", "1/u**2", "t^-2", "(1/t)^2", "(1/t)*(1/t)", "1/t*1/t"})
-
-
-def bits_of_vocabulary(tokenizer: str | None) -> float | None:
-    """log2 V of a tokenizer whose name tells V; None where it does not."""
-    found = re.fullmatch(r"sp([0-9]{3,6})", tokenizer or "")
-    return math.log2(int(found[1])) if found else None
 
 
 def _two_estimators(evidence: Evidence) -> Iterator[Finding]:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.audit import codes
-from bpb_harness.audit.check_bytes import WHOLE_SPLIT
-from bpb_harness.audit.evidence import Evidence
+from bpb_harness.audit.evidence import WHOLE_SPLIT, Evidence
 from bpb_harness.audit.finding import Finding
 from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import DISCRETE, MC

@@ -115,6 +115,18 @@ SIBLING_IN_LOG = register(
     _CONFIRMS,
     "The claim is the mean of its seeds, and another score of one of these runs is in the log.",
 )
+LOSS_IN_LOG = register(
+    "BPB412",
+    "loss-in-log",
+    _CONFIRMS,
+    "The log's loss, divided by the right bytes, is the claimed score; its own score is not.",
+)
+NOT_FINAL = register(
+    "BPB413",
+    "not-the-final-score",
+    _WARNS,
+    "The claimed score is one from before the end; the log ends with a worse one.",
+)
 
 # Artifact and rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than 16,000,000 bytes.")

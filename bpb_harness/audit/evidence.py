@@ -6,12 +6,16 @@ where both numbers come from one estimator.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpb_harness.audit.denominators import Denominator, full_split, tokenizer_of_split
 from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
 from bpb_harness.units import nats_to_bits
+
+WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Evidence:
         ratio: bytes per token behind the claim; None where the record cannot tell.
         tokenizer: its tokenizer, named or implied by the number of tokens of the split.
         tokenizer_is_named: the record names it or its split's size.
+        tokenizer_is_certain: it is named by a path in a log, by its size, or by a key of its own, not by prose alone.
         full: the whole split under that tokenizer; None where it is not known.
         scored_tokens: tokens that the record says were scored.
     """
@@ -58,6 +63,7 @@ class Evidence:
     ratio: Ratio | None
     tokenizer: str | None
     tokenizer_is_named: bool
+    tokenizer_is_certain: bool
     full: Denominator | None
     scored_tokens: int | None
 
@@ -73,12 +79,16 @@ def gather(claim: Claim) -> Evidence:
     lines, how = _lines_of_claim(claim)
     siblings = () if lines else tuple(_siblings(claim))
     logs = [log for log in claim.logs if any(line in log.lines for line in (*lines, *siblings))] or list(claim.logs)
-    tokenizer = claim.tokenizer
     split_sizes = [size for log in logs for size in log.split_tokens]
-    if tokenizer is None and split_sizes:
-        implied = {tokenizer_of_split(size) for size in split_sizes}
-        tokenizer = implied.pop() if len(implied) == 1 else None
+    implied = {tokenizer_of_split(size) for size in split_sizes}
+    of_size = implied.pop() if len(implied) == 1 else None
+    tokenizer = claim.tokenizer or of_size
+    where = claim.tokenizer_source
+    by_name = where is not None and (where.key is not None or where.file in {log.file for log in claim.logs})
+    full = full_split(tokenizer, claim.dataset)
     scored = next((line.scored_tokens for line in lines if line.scored_tokens), None) or claim.protocol.tokens
+    if scored is None and full is not None and split_sizes and max(split_sizes) < WHOLE_SPLIT * full.num_tokens:
+        scored = max(split_sizes)  # only so much of the split was loaded
     return Evidence(
         claim=claim,
         lines=lines,
@@ -87,7 +97,8 @@ def gather(claim: Claim) -> Evidence:
         ratio=_ratio_of_claim(claim, lines, siblings),
         tokenizer=tokenizer,
         tokenizer_is_named=tokenizer is not None,
-        full=full_split(tokenizer, claim.dataset),
+        tokenizer_is_certain=tokenizer is not None and (by_name or of_size == tokenizer),
+        full=full,
         scored_tokens=scored,
     )
 
@@ -186,3 +197,9 @@ def _siblings(claim: Claim) -> Iterator[ScoreLine]:
 def mean_of_seeds(scores: Mapping[str, Printed]) -> float:
     """The mean score over seeds."""
     return sum(score.value for score in scores.values()) / len(scores)
+
+
+def bits_of_vocabulary(tokenizer: str | None) -> float | None:
+    """log2 V of a tokenizer whose name tells V; None where it does not."""
+    found = re.fullmatch(r"sp([0-9]{3,6})", tokenizer or "")
+    return math.log2(int(found[1])) if found else None

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from bpb_harness.audit import codes
 from bpb_harness.audit.check_rescored import Recomputed
+from bpb_harness.audit.denominators import PREFIX, Denominator, denominators
 from bpb_harness.audit.evidence import Evidence
 from bpb_harness.audit.finding import Finding, Severity
 
@@ -53,7 +54,8 @@ class Judgement:
     corrected_from: str | None
 
 
-_NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code})
+_NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
+_SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, "BPB350"})  # BPB350: the script scores a subset
 _BYTES_SUPPORT = frozenset({codes.BYTES_RIGHT.code, codes.TWO_ESTIMATORS.code})
 
 # What a reviewer would say first about a claim that cannot be verified.
@@ -106,7 +108,8 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     refuting = [finding for finding in findings if finding.severity is Severity.REFUTES]
     found = {finding.code for finding in findings}
     if refuting and evidence.claim.score is not None:
-        corrected, derivation = _corrected(evidence, refuting, recomputed)
+        partial = not found.isdisjoint(_SLICES)
+        corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial)
         return Judgement(Verdict.REFUTED, refuting[0].message, (), corrected, derivation)
     if codes.RESCORED_SAME.code in found:
         return Judgement(Verdict.CONFIRMED, "the harness gets the same score from the checkpoint", (), None, None)
@@ -132,7 +135,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
 
 
 def _corrected(
-    evidence: Evidence, refuting: Sequence[Finding], recomputed: Recomputed | None
+    evidence: Evidence, refuting: Sequence[Finding], recomputed: Recomputed | None, *, partial: bool
 ) -> tuple[float | None, str]:
     score = evidence.claim.score
     assert score is not None
@@ -160,11 +163,19 @@ def _corrected(
         assert finding.factor is not None
         value = (value if value is not None else score.value) * finding.factor
         ways.append(f"x {finding.factor:.5f} ({finding.code})")
-    prefix = next((f.evidence["prefix_factor"] for f in byte_faults if f.evidence.get("prefix_factor")), None)
     text = f"{score} {' '.join(ways)}"
-    if isinstance(prefix, float) and len(factors) == 1:
-        text += f", at the ratio of the full split; at that of the prefix that was scored {score.value * prefix:.4f}"
+    prefix = _prefix(evidence)
+    if factor is not None and value is not None and partial and prefix is not None and evidence.full is not None:
+        there = value * evidence.full.bytes_per_token / prefix.bytes_per_token
+        text += (
+            f", at the ratio of the full split; only a part was scored, and at the ratio of the first "
+            f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f}"
+        )
     return value, text
+
+
+def _prefix(evidence: Evidence) -> Denominator | None:
+    return next((row for row in denominators() if row.scope == PREFIX and row.tokenizer == evidence.tokenizer), None)
 
 
 def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:

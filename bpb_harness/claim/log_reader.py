@@ -25,7 +25,7 @@ from bpb_harness.claim.record import LogRecord, ScoreLine
 _LONGEST_LINE = 2000
 _MOST_SCORE_LINES = 200_000
 # A number, and nothing glued to it that would make it something else: 1.2x, 1.2.3, 1.2%.
-_END = r"(?![0-9A-Za-z_%]|\.[0-9])"
+_END = r"(?![0-9A-Za-z_%]|[.,][0-9])"
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PREFIX = re.compile(

@@ -52,6 +52,7 @@ def test_shapes(line: str, label: str, nats: float | None, score: float, step: b
         "val_bpb: -1.2",
         "val_bpb: 12%",
         "val_bpb: 1.2.3",
+        "val_bpb: 1,2030",
         "val_bpb: \u0661.\u0662",
         "delta_bpb: 0.012",
         "baseline_bpb: 1.2244",

@@ -1,0 +1,104 @@
+"""What real submissions published: the verdicts that the facts about them demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.audit import audit, audit_folders
+from fixtures.claims.build import HERE
+
+pytestmark = pytest.mark.lab
+
+EXPECTED = {
+    "naive_baseline": ("confirmed", 1.2243657, None, {"BPB101"}),
+    "pr0144": ("confirmed", 1.35172182, None, {"BPB101", "BPB405"}),
+    "pr0345": ("unverifiable", 1.85221128, None, {"BPB902", "BPB302"}),
+    "pr0549": ("confirmed", 1.1194, None, {"BPB101"}),
+    "pr0820": ("confirmed", 1.6251998, None, {"BPB206"}),
+    "pr0905": ("unverifiable", 1.85873462, None, {"BPB301", "BPB410"}),
+    "pr1106": ("unverifiable", 1.1465, None, {"BPB402"}),
+    "pr1493": ("confirmed", 1.081, None, {"BPB101"}),
+    "pr1632": ("unverifiable", 1.0274, None, {"BPB106"}),
+    "pr1698": ("refuted", 1.00995, 1.1888, {"BPB102", "BPB501"}),
+    "pr1699": ("confirmed", 1.48306, None, {"BPB101", "BPB303"}),
+    "pr1964": ("unverifiable", None, None, {"BPB409", "BPB903"}),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_published(lab: Path, name: str) -> None:
+    verdict, claimed, corrected, codes = EXPECTED[name]
+    report = audit(lab / "claims" / name)
+    assert report.verdict.value == verdict, report.to_text()
+    assert report.claimed_bpb == claimed
+    assert report.corrected_bpb == (None if corrected is None else pytest.approx(corrected, abs=6e-5))
+    assert codes <= {finding.code for finding in report.findings}
+
+
+def test_all_of_them_at_once(lab: Path) -> None:
+    reports = {report.name: report.verdict.value for report in audit_folders(lab / "claims")}
+    assert reports == {name: expected[0] for name, expected in EXPECTED.items()}
+
+
+def test_the_space_counted_twice_is_named_with_its_factor(lab: Path) -> None:
+    (finding,) = audit(lab / "claims/pr1698").with_code("BPB102")
+    assert finding.factor == pytest.approx(1.17704, abs=1e-5)
+    assert finding.evidence["bug"] == "space_twice_pieces_by_spelling"
+    assert "sp8192 is inferred" in finding.message
+
+
+def test_the_faulty_logs_are_named(lab: Path) -> None:
+    (finding,) = audit(lab / "claims/pr0144").with_code("BPB405")
+    assert finding.evidence["files"] == [
+        "mpk_seed_1338.txt", "mpk_seed_1339.txt", "mpk_seed_1340_clean.txt", "mpk_seed_1341_clean.txt", "train.log",
+    ]  # fmt: skip
+
+
+def test_the_old_claim_of_a_log(lab: Path) -> None:
+    report = audit(lab / "claims/pr0144/train.log")
+    assert report.verdict.value == "refuted"
+    assert report.claimed_bpb == 1.01558307
+    assert report.corrected_bpb == pytest.approx(1.3551, abs=5e-5)
+    assert report.with_code("BPB102")[0].evidence["bug"] == "question_mark_for_space"
+
+
+def test_a_constant_stated_beside_the_record(lab: Path) -> None:
+    report = audit([lab / "claims/pr1106/submission.json", HERE / "facts/pr1106.claim.json"])
+    assert report.verdict.value == "refuted"
+    assert report.corrected_bpb == pytest.approx(2.0238, abs=5e-5)
+    assert "2.0475" in str(report.judgement.corrected_from)
+
+
+def test_a_constant_in_a_script_beside_the_record(lab: Path) -> None:
+    script = HERE / "submissions/wrong_script_constant/train_mdlm.py"
+    report = audit([lab / "claims/pr1106/submission.json", script])
+    assert report.verdict.value == "refuted"
+    assert report.corrected_bpb == pytest.approx(2.0238, abs=5e-5)
+    assert "2.0475" in str(report.judgement.corrected_from)
+
+
+def test_a_space_counted_twice_in_a_script_beside_the_record(lab: Path) -> None:
+    script = HERE / "submissions/wrong_script_space_twice/train.py"
+    report = audit([lab / "claims/pr1632", script])
+    assert report.verdict.value == "refuted"
+    assert report.with_code("BPB151")
+
+
+def test_the_two_estimators_are_explained(lab: Path) -> None:
+    (finding,) = audit(lab / "claims/pr0820").with_code("BPB206")
+    assert finding.evidence["implied_ratio"] == pytest.approx(2.357, abs=5e-4)
+    assert "two estimators, not a byte bug" in finding.message
+
+
+def test_the_scored_tokens_are_named(lab: Path) -> None:
+    (finding,) = audit(lab / "claims/pr0905").with_code("BPB301")
+    assert finding.evidence["scored_tokens"] == 32736
+    assert "32,736" in finding.message
+
+
+def test_significance_between_published_claims(lab: Path) -> None:
+    report = audit(lab / "claims/pr1493", baseline=lab / "claims/pr0549")
+    (finding,) = report.with_code("BPB503") or report.with_code("BPB504")
+    assert finding.evidence["gain_nats"] == pytest.approx(1.89002 - 2.79234, abs=1e-3)

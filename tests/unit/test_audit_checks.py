@@ -1,0 +1,269 @@
+"""Single checks of a record, against claims made by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bpb_harness.audit import AuditReport, Recomputed, Verdict, audit
+from bpb_harness.audit.check_rules import welch_p_value
+from bpb_harness.errors import ClaimError
+from fixtures.claims.patterns import SP1024, bpb, claim, log, submission
+
+NATS = 2.0312
+
+
+def audit_of(folder: Path, **files: str | bytes) -> AuditReport:
+    for name, content in files.items():
+        path = folder / name.replace("__", ".")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return audit(folder)
+
+
+def codes(report: AuditReport) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+@pytest.mark.parametrize("factor", [0.9971, 1.0, 1.0029])
+def test_ratios_within_the_scatter_of_public_logs_are_right(tmp_path: Path, factor: float) -> None:
+    report = audit_of(tmp_path, train__log=log(NATS, SP1024 * factor))
+    assert report.verdict is Verdict.CONFIRMED
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 0.86, 0.9, 0.97, 0.98, 1.015, 1.1, 1.14, 1.16, 1.172, 1.185])
+def test_ratios_that_fit_nothing_are_never_refuted_on_a_record_of_one_line(tmp_path: Path, factor: float) -> None:
+    text = log(NATS, SP1024 * factor).splitlines()
+    report = audit_of(tmp_path, train__log="\n".join([*text[:2], text[-1]]))
+    assert report.verdict is Verdict.UNVERIFIABLE
+
+
+@pytest.mark.parametrize("factor", [1.03, 1.05, 1.08, 1.1, 1.12, 1.14])
+def test_a_slice_could_be_this_far_off_even_on_every_line(tmp_path: Path, factor: float) -> None:
+    assert audit_of(tmp_path, train__log=log(NATS, SP1024 * factor)).verdict is Verdict.UNVERIFIABLE
+
+
+@pytest.mark.parametrize("tokens", [62021846 * 2, 62021846 - 10_000, 40_540_803, 123])
+def test_other_split_sizes_prove_nothing(tmp_path: Path, tokens: int) -> None:
+    report = audit_of(tmp_path, train__log=log(NATS, SP1024 * 1.2437, tokens=tokens))
+    assert report.verdict is Verdict.UNVERIFIABLE
+
+
+def test_rounded_scores_cannot_prove_a_bug_to_five_digits(tmp_path: Path) -> None:
+    score = bpb(NATS, SP1024 * 1.16714)
+    report = audit_of(tmp_path, submission__json=submission(val_loss=2.0, val_bpb=round(score, 2), tokenizer="sp1024"))
+    assert report.verdict is Verdict.UNVERIFIABLE
+
+
+def test_a_tokenizer_named_in_prose_alone_must_fit_better(tmp_path: Path) -> None:
+    ratio = SP1024 * 1.16714 * 1.0005
+    text = log(NATS, ratio, tokens=None)
+    record = submission(val_bpb=round(bpb(NATS, ratio), 8), blurb="better than our last SP1024 model")
+    assert audit_of(tmp_path, submission__json=record, train__log=text).verdict is Verdict.UNVERIFIABLE
+
+
+def test_a_stated_constant_that_is_the_right_ratio_changes_nothing_much(tmp_path: Path) -> None:
+    text = claim(claimed_bpb=1.2, tokenizer="sp1024", bytes_per_token=2.4359, bytes_per_token_is_constant=False)
+    assert "BPB109" not in codes(audit_of(tmp_path, x__json=text))
+
+
+def test_a_readme_that_states_another_ratio_raises_a_doubt(tmp_path: Path) -> None:
+    readme = "We divide by 4.3 bytes per token, the average.\n"
+    report = audit_of(tmp_path, README__md=readme, submission__json=submission(val_bpb=1.2, tokenizer="sp1024"))
+    assert "BPB109" in codes(report)
+    assert report.verdict is Verdict.UNVERIFIABLE
+
+
+def test_two_byte_findings_are_one_fault(tmp_path: Path) -> None:
+    text = claim(
+        claimed_bpb=round(bpb(NATS, 4.3), 8), nats_per_token=NATS, tokenizer="sp1024",
+        bytes_per_token=4.3, bytes_per_token_is_constant=True,
+    )  # fmt: skip
+    report = audit_of(tmp_path, x__json=text)
+    assert report.corrected_bpb == pytest.approx(bpb(NATS, SP1024), rel=1e-6)
+
+
+def test_what_voids_a_score_leaves_no_corrected_one(tmp_path: Path) -> None:
+    text = claim(
+        claimed_bpb=0.9901, tokenizer="sp1024", bytes_per_token=4.3, bytes_per_token_is_constant=True,
+        unpaid_tokens="document boundaries",
+    )  # fmt: skip
+    report = audit_of(tmp_path, x__json=text)
+    assert report.corrected_bpb is None
+    assert "1.7478" in str(report.judgement.corrected_from)
+
+
+@pytest.mark.parametrize(
+    ("u_range", "verdict", "code"),
+    [
+        ([0.05, 0.95], "refuted", "BPB202"),
+        ([0.0, 0.9], "refuted", "BPB202"),
+        ([0.5, 0.5], "refuted", "BPB202"),
+        ([0.005, 1.0], "unverifiable", "BPB211"),
+        ([0.001, 1.0], "unverifiable", None),
+        ([0.0, 1.0], "unverifiable", None),
+    ],
+)
+def test_mask_rates(tmp_path: Path, u_range: list[float], verdict: str, code: str | None) -> None:
+    report = audit_of(tmp_path, x__json=claim(claimed_bpb=1.5, tokenizer="sp1024", method="mc", u_range=u_range))
+    assert report.verdict.value == verdict
+    assert ("BPB202" in codes(report), "BPB211" in codes(report)) == (code == "BPB202", code == "BPB211")
+
+
+@pytest.mark.parametrize(("rise", "explained"), [(0.5, True), (7.4, True), (9.9, True), (14.0, False), (-3.0, False)])
+def test_two_estimators_by_the_law_of_t(tmp_path: Path, rise: float, explained: bool) -> None:
+    steps, mc = 32, 2.6553
+    discrete = mc + rise / (2 * steps) * math.log(2.0)
+    text = claim(
+        claimed_bpb=round(bpb(discrete, SP1024), 8), nats_per_token=mc, same_estimator=False, tokenizer="sp1024",
+        method="discrete", num_steps=steps,
+    )  # fmt: skip
+    found = codes(audit_of(tmp_path, x__json=text))
+    assert ("BPB206" in found) == explained
+    assert ("BPB207" in found) != explained
+
+
+def test_a_possible_pair_is_no_contradiction(tmp_path: Path) -> None:
+    text = claim(claimed_bpb=1.63, tokenizer="sp1024", method="discrete", num_steps=32, other_bpb={"mc_bpb": 1.59})
+    assert "BPB210" not in codes(audit_of(tmp_path, x__json=text))
+
+
+@pytest.mark.parametrize(("score", "code"), [(1.10001, "BPB305"), (1.20002, None), (1.05001, "BPB406")])
+def test_scores_of_seeds(tmp_path: Path, score: float, code: str | None) -> None:
+    record = submission(val_bpb=score, seed_results={"1": {"val_bpb": 1.10001}, "2": {"val_bpb": 1.30003}})
+    found = codes(audit_of(tmp_path, submission__json=record))
+    assert ("BPB305" in found, "BPB406" in found) == (code == "BPB305", code == "BPB406")
+
+
+@pytest.mark.parametrize(
+    ("std", "said"), [("0.0100", False), ("0.0058", False), ("0.0082", False), ("0.0300", True), ("0.0005", True)]
+)
+def test_spread_of_seeds(tmp_path: Path, std: str, said: bool) -> None:
+    # Sample 0.01, population 0.0082, standard error 0.0058: three honest names. Written by hand, for the digits.
+    seeds = '{"1": {"val_bpb": 1.19000}, "2": {"val_bpb": 1.20000}, "3": {"val_bpb": 1.21000}}'
+    record = f'{{"val_bpb": 1.20000, "val_bpb_std": {std}, "seed_results": {seeds}}}'
+    assert ("BPB408" in codes(audit_of(tmp_path, submission__json=record))) == said
+
+
+def test_welch_by_hand() -> None:
+    # Welch by hand: means 0.1 apart, required 0.05, equal spreads of 0.01, 3 and 3 seeds: t = 0.05 / (0.01 sqrt(2/3)).
+    from scipy import stats
+
+    mine, theirs = [1.89, 1.90, 1.91], [1.99, 2.0, 2.01]
+    t = 0.05 / (0.01 * math.sqrt(2.0 / 3.0))
+    assert welch_p_value(mine, theirs, 0.05) == pytest.approx(stats.t.sf(t, df=4), rel=1e-6)
+    assert welch_p_value([1.0, 1.0], [2.0, 2.0], 0.5) == 0.0
+    assert welch_p_value([2.0, 2.0], [2.0, 2.0], 0.5) == 1.0
+
+
+@pytest.mark.parametrize(("gain", "code"), [(0.02, "BPB503"), (0.0055, "BPB504"), (-0.01, "BPB504")])
+def test_significance_against_a_baseline(tmp_path: Path, gain: float, code: str) -> None:
+    for folder, shift in (("mine", 0.0), ("theirs", gain)):
+        (tmp_path / folder).mkdir()
+        for seed, nats in {1: 1.9, 2: 1.9004, 3: 1.8996}.items():
+            (tmp_path / folder / f"train_seed{seed}.log").write_text(log(nats + shift, SP1024, seed=seed))
+    report = audit(tmp_path / "mine", baseline=tmp_path / "theirs")
+    assert code in codes(report)
+    # The rule concerns the entry, not the number.
+    assert report.verdict is Verdict.CONFIRMED
+
+
+def test_significance_needs_seeds(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(log(NATS, SP1024))
+    assert "BPB505" in codes(audit(tmp_path, baseline=tmp_path))
+
+
+def _recomputed(score: float, **changes: Any) -> Recomputed:
+    return Recomputed(**({
+        "bits_per_byte": score, "mc_stderr": 0.001, "corpus_stderr": 0.008, "relation": "~<=",
+        "signature": "bpb|method:discrete|T:128", "method": "discrete",
+    } | changes))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("score", "method", "verdict", "code"),
+    [
+        (1.5, "discrete", "confirmed", "BPB601"),
+        (1.502, "discrete", "confirmed", "BPB601"),
+        (1.515, "discrete", "unverifiable", "BPB603"),
+        (1.6, "discrete", "refuted", "BPB602"),
+        (1.4, "discrete", "refuted", "BPB602"),
+        (1.6, "chain", "unverifiable", "BPB603"),
+        (1.55, None, "unverifiable", "BPB603"),
+        (1.45, None, "refuted", "BPB602"),
+        (2.02, None, "refuted", "BPB602"),
+    ],
+)
+def test_rescoring(tmp_path: Path, score: float, method: str | None, verdict: str, code: str) -> None:
+    path = tmp_path / "x.claim.json"
+    path.write_text(
+        claim(claimed_bpb=1.5000, tokenizer="sp1024", **({"method": method} if method else {})).replace(
+            "1.5,", "1.5000,"
+        )
+    )
+    report = audit(path, recomputed=_recomputed(score))
+    assert (report.verdict.value, code in codes(report)) == (verdict, True)
+    assert report.corrected_bpb == (score if verdict == "refuted" else None)
+
+
+def test_a_reproduced_score_outweighs_suspicions(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(log(NATS, SP1024 * 1.16714))
+    report = audit(tmp_path, recomputed=_recomputed(bpb(NATS, SP1024 * 1.16714), method=None))
+    assert report.verdict is Verdict.CONFIRMED
+    assert not [finding for finding in report.findings if finding.severity.value == "error"]
+
+
+def test_a_script_that_did_not_make_the_log_refutes_nothing(tmp_path: Path, repository: Path) -> None:
+    script = repository / "fixtures/claims/submissions/wrong_script_space_twice/train.py"
+    (tmp_path / "train.py").write_text(script.read_text())
+    (tmp_path / "train.log").write_text(log(NATS, SP1024))
+    report = audit(tmp_path)
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert {"BPB101", "BPB151"} <= codes(report)
+
+
+def test_a_claim_file_supplements_a_submission(tmp_path: Path) -> None:
+    (tmp_path / "submission").mkdir()
+    (tmp_path / "submission/submission.json").write_text(json.dumps({"val_bpb": 1.1465, "seeds": [42]}))
+    supplement = tmp_path / "what_i_know.json"
+    supplement.write_text(claim(tokenizer="sp1024", bytes_per_token=4.3, bytes_per_token_is_constant=True))
+    assert audit(tmp_path / "submission").verdict is Verdict.UNVERIFIABLE
+    report = audit([tmp_path / "submission", supplement])
+    assert report.verdict is Verdict.REFUTED
+    assert report.corrected_bpb == pytest.approx(2.0238, abs=5e-5)
+
+
+def test_views(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(log(NATS, SP1024 * 1.16714))
+    report = audit(tmp_path)
+    frame = report.to_frame()
+    assert list(frame["code"]) == [finding.code for finding in report.findings]
+    assert set(json.loads(json.dumps(report.to_dict()))) >= {
+        "verdict", "claimed_bpb", "corrected_bpb", "corrected_from", "findings",
+    }  # fmt: skip
+    assert "REFUTED" in report.to_text()
+    assert "**refuted**" in report.to_markdown()
+
+
+def test_hostile_words_stay_words(tmp_path: Path) -> None:
+    evil = "\x1b[31m`x` | <img src=x> @someone [a](b) \u202e is not an official result"
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": None, "notes": evil}))
+    report = audit(tmp_path)
+    assert "\x1b" not in report.to_text()
+    assert "\u202e" not in report.to_text()
+    markdown = report.to_markdown()
+    assert "<img" not in markdown
+    assert "@someone" not in markdown
+    assert "\\[a\\](b)" in markdown
+
+
+def test_bad_paths(tmp_path: Path) -> None:
+    with pytest.raises(ClaimError):
+        audit(tmp_path / "nonsuch")
+    with pytest.raises(ClaimError):
+        audit(tmp_path)
+    with pytest.raises(ClaimError):
+        audit("\0")

@@ -1,0 +1,100 @@
+"""The registry of codes, and the data beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import bpb_harness.audit
+import bpb_harness.audit.byte_report
+import bpb_harness.audit.script  # noqa: F401
+from bpb_harness.audit.byte_bugs import BYTE_BUGS, PUBLISHED_CONSTANTS
+from bpb_harness.audit.byte_factors import byte_factors
+from bpb_harness.audit.check_bytes import KNOWN_CONSTANTS
+from bpb_harness.audit.denominators import TABLE_VARIABLE, denominators, full_split, tokenizer_of_split
+from bpb_harness.audit.finding import CODES, Severity, register
+from bpb_harness.errors import InputError
+
+
+def test_codes_are_well_formed_and_unique() -> None:
+    assert all(re.fullmatch(r"BPB[1-69][0-9]{2}", code) for code in CODES)
+    assert len({rule.name for rule in CODES.values()}) == len(CODES)
+    assert all(rule.summary and rule.code == code for code, rule in CODES.items())
+
+
+def test_a_code_is_taken_once() -> None:
+    with pytest.raises(AssertionError):
+        register("BPB101", "another-name", Severity.INFORMS, "again")
+
+
+def test_a_finding_is_json() -> None:
+    finding = CODES["BPB102"].finding("words", factor=1.17, facts={"a": [1, None]}, file="x")
+    assert json.loads(json.dumps(finding.to_dict())) == {
+        "code": "BPB102",
+        "severity": "error",
+        "message": "words",
+        "evidence": {"a": [1, None], "file": "x"},
+        "factor": 1.17,
+    }
+
+
+def test_the_factors_are_those_of_the_catalogue_of_byte_bugs() -> None:
+    for row in byte_factors():
+        effect = BYTE_BUGS[row.name].effect
+        published = [float(number) for number in re.findall(r"[0-9]+\.[0-9]+", effect)]
+        assert row.lowest <= published[0] <= published[-1] <= row.highest
+        assert row.is_point == (len(published) == 1 and row.name != "sentinels_as_text")
+    assert KNOWN_CONSTANTS == PUBLISHED_CONSTANTS
+
+
+def test_the_factors_of_spaces_hang_together() -> None:
+    # One count a space is missing, right, one too many, two too many: the same number of spaces each time.
+    factors = {row.name: row.lowest for row in byte_factors()}
+    spaces = factors["space_counted_twice"] - 1.0
+    assert factors["space_never_counted"] == pytest.approx(1.0 - spaces, abs=1e-5)
+    assert factors["question_mark_for_space"] == pytest.approx(1.0 + 2.0 * spaces, abs=1e-5)
+
+
+def test_the_table_of_denominators() -> None:
+    sp1024 = full_split("sp1024")
+    assert sp1024 is not None
+    assert sp1024.bytes_per_token == pytest.approx(2.435930, abs=1e-6)
+    assert {row.num_bytes for row in denominators() if row.scope == "full"} == {151080891}
+    assert tokenizer_of_split(62021632) == "sp1024"
+    assert tokenizer_of_split(63779840) == "sp1024"
+    assert tokenizer_of_split(40540160) == "sp8192"
+    assert tokenizer_of_split(62021632 // 2) is None
+
+
+def test_rows_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "own.csv"
+    header = "dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\n"
+    table.write_text(header + "own_val,sp2048,full,1000,2870,,mine\n")
+    monkeypatch.setenv(TABLE_VARIABLE, str(table))
+    row = full_split("sp2048")
+    assert row is not None
+    assert row.bytes_per_token == 2.87
+    assert full_split("sp1024") is not None
+
+
+@pytest.mark.parametrize(
+    "row", ["d,t,full,x,1,1,", "d,t,full,0,1,1,", "d,t,some,1,1,1,", "d,t,full,10,30,4.0,", "d,t,full,10,,nan,", "d"]
+)
+def test_a_wrong_row_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
+    table = tmp_path / f"{abs(hash(row))}.csv"
+    table.write_text("dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\n" + row + "\n")
+    monkeypatch.setenv(TABLE_VARIABLE, str(table))
+    with pytest.raises(InputError) as caught:
+        denominators()
+    assert table.name in str(caught.value)
+
+
+def test_the_documentation_lists_every_code(repository: Path) -> None:
+    text = (repository / "docs" / "audit.md").read_text("utf-8")
+    for code, rule in CODES.items():
+        assert f"| {code} | {rule.name} | {rule.severity.value} |" in text, (
+            f"{code} is missing; see docs/codes_table.py"
+        )
