@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bpb_harness.audit.denominators import Denominator, full_split
@@ -73,6 +73,21 @@ def _numerator(term: Term) -> frozenset[int]:
     return frozenset(id(factor.node) for factor in term.factors if factor.power > 0)
 
 
+def agreed(judged: list[list[Hit] | None]) -> list[Hit]:
+    """The hits of a group of draws: none where one of them is in order, warnings where one could not be judged.
+
+    Args:
+        judged: for each draw its hits; empty where it is in order, None where it could not be judged.
+    """
+    if any(hits == [] for hits in judged):
+        return []
+    unsure = any(hits is None for hits in judged)
+    found = [hit for hits in judged for hit in hits or []]
+    if unsure or len({tuple(hit.rule.code for hit in hits or []) for hits in judged}) > 1:
+        return [replace(hit, severity=Severity.WARNS) for hit in found]
+    return found
+
+
 class Analysis:
     """A program with its reported scores.
 
@@ -131,6 +146,18 @@ class Analysis:
                             seen.add(key)
                             found.append(draw)
         return found[:32]
+
+    @cached_property
+    def draw_groups(self) -> list[list[MaskDraw]]:
+        """The draws by the cross-entropy that they stand behind.
+
+        Where one cross-entropy goes back to several draws or weights (a loop over pairs, a choice), pairs are formed
+        that the program never forms: a check may refute only what holds for all of a group.
+        """
+        groups: dict[tuple[int, int], list[MaskDraw]] = {}
+        for draw in self.masks:
+            groups.setdefault((draw.sink, id(draw.score.node)), []).append(draw)
+        return list(groups.values())
 
     def _masks_of(self, score: Factor, term: Term, sink: int) -> Iterator[MaskDraw]:
         for node, frame in trace(self.program, score.node, score.frame, 1_500):

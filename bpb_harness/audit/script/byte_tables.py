@@ -162,7 +162,13 @@ class _Counter:
                     name = last_name(above.target)
                     return (id(loop.node), name), outcome.added.get(name, 0.0)
                 if above is loop.node:
-                    return None
+                    # A variable that an addition uses: it belongs to the loop's count, if there is only one.
+                    names = {name for counted in loop.outcomes.values() for name in counted.added}
+                    if len(names) != 1:
+                        return None
+                    self.used = loop
+                    name = names.pop()
+                    return (id(loop.node), name), outcome.added.get(name, 0.0)
         value = outcome.writes.get("<return>")
         if not isinstance(value, bool | int | float):
             return None
@@ -213,6 +219,9 @@ class _Counter:
         bound = frame.bindings.get(node.id)
         if bound is not None:
             return self._expression(bound[0], bound[1], specimen)
+        table = self._written_here(node, frame)
+        if table is not None:
+            return self._entry(table, specimen)
         values = [
             self._expression(definition.value, frame, specimen)
             for definition in self.program.reaching(node)
@@ -277,9 +286,7 @@ class _Counter:
         table = self._table(node.value, frame)
         if table is not None:
             return self._entry(table, specimen)
-        if isinstance(node.slice, ast.Slice | ast.Tuple):
-            return self._expression(node.value, frame, specimen)
-        return None
+        return self._expression(node.value, frame, specimen)  # a sum of tables, or a slice of counts
 
     def _entry(self, table: _Table, specimen: Specimen) -> float | None:
         loop, name = table
@@ -305,6 +312,10 @@ class _Counter:
     def _written_here(self, node: ast.expr, frame: Frame) -> _Table | None:
         name = last_name(node)
         for loop in self.loops:
+            if isinstance(node, ast.ListComp) and isinstance(node.elt, ast.Call):
+                callee = self.program.callee(node.elt)
+                if callee is not None and callee.node is loop.node:
+                    return loop, "<return>"
             written = {name for outcome in loop.outcomes.values() for name in outcome.writes} | stored_names(loop.node)
             if node is loop.node and len(written) == 1:
                 return loop, written.pop()

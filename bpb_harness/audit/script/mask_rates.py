@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bpb_harness.audit.finding import Severity
 from bpb_harness.audit.script import codes
 from bpb_harness.audit.script.algebra import Factor, Term, trace
-from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw
+from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw, agreed
 from bpb_harness.audit.script.program import last_name
 from bpb_harness.audit.script.values import Evaluator, Leaf
 from bpb_harness.audit.script.weights import Weight
@@ -20,14 +20,20 @@ _SMALL_PRIOR = 0.01  # alpha(1) below this costs less than a hundredth of ln V p
 
 def check_mask_rates(analysis: Analysis) -> Iterator[Hit]:
     """Single rates, rates that do not span (0, 1], and steps at the wrong end."""
-    for draw in analysis.masks:
-        leaf = analysis.leaf_of(draw)
-        if leaf is None:
-            yield from _single(analysis, draw)
-        elif leaf.kind == "uniform":
-            yield from _continuous(analysis, draw, leaf)
-        else:
-            yield from _grid(analysis, draw, leaf)
+    for group in analysis.draw_groups:
+        yield from agreed([_judged(analysis, draw) for draw in group])
+
+
+def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
+    """The hits of one draw; None where its rate cannot be evaluated."""
+    if analysis.rate_at(draw, {}) is None:
+        return None
+    leaf = analysis.leaf_of(draw)
+    if leaf is None:
+        return list(_single(analysis, draw))
+    if leaf.kind == "uniform":
+        return list(_continuous(analysis, draw, leaf))
+    return list(_grid(analysis, draw, leaf))
 
 
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:

@@ -7,7 +7,7 @@ strings, comparisons and branches. The tokenizer's answers come from the specime
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from bpb_harness.audit.script.program import Program, Scope, last_name
@@ -15,6 +15,7 @@ from bpb_harness.audit.script.values import IDENTITY, Evaluator, Frame, UnknownV
 
 PIECE_CALLS = frozenset(["id_to_piece", "IdToPiece", "convert_ids_to_tokens", "id_to_token", "IdsToPieces"])
 DECODE_CALLS = frozenset(["decode", "Decode", "decode_ids", "DecodeIds", "DecodeIdsAsPieces"])
+_LIBRARY_CALLS = frozenset(("convert_ids_to_tokens", "id_to_token"))  # of libraries that serve other markers too
 _MARK = "\u2581"
 _MAX_STEPS = 4_000
 
@@ -81,26 +82,42 @@ class ByteLoop:
 
 
 def find_byte_loops(program: Program) -> list[ByteLoop]:
-    """Every loop of the program that looks at pieces and can be interpreted."""
-    loops = []
+    """Every loop of the program that looks at pieces and can be interpreted, and loops over functions that do."""
+    loops: list[ByteLoop] = []
     seen: set[int] = set()
+    waiting = list(_asking(program))
+    while waiting:
+        call = waiting.pop()
+        node = _loop_of(program, call)
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        outcomes: dict[str, Outcome] = {}
+        try:
+            for specimen in SPECIMENS:
+                outcomes[specimen.name] = PieceInterpreter(program, specimen).walk(node)
+        except (UnknownValueError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError):
+            continue
+        singly = call if last_name(call.func) in DECODE_CALLS else None
+        loops.append(ByteLoop(program.scope(node), node, outcomes, singly))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and len(seen) < 64:
+            waiting.extend(program.calls.get(node.name, []))
+    return loops
+
+
+def _asking(program: Program) -> Iterator[ast.Call]:
+    """Calls that ask a SentencePiece model for one token: other tokenizers mark spaces otherwise."""
+    text = "\n".join(script.text for script in program.scripts)
+    sentencepiece = "sentencepiece" in text.lower() or "spm" in text
+    marked = _MARK in text or "\\u2581" in text
+    others = "tiktoken" in text or "transformers" in text
     for name in (*PIECE_CALLS, *DECODE_CALLS):
         for call in program.calls.get(name, []):
-            if name in DECODE_CALLS and not _decodes_one(call):
+            if name in _LIBRARY_CALLS and not marked:
                 continue
-            node = _loop_of(program, call)
-            if node is None or id(node) in seen:
+            if name in DECODE_CALLS and (others or not sentencepiece or not _decodes_one(call)):
                 continue
-            seen.add(id(node))
-            outcomes: dict[str, Outcome] = {}
-            try:
-                for specimen in SPECIMENS:
-                    outcomes[specimen.name] = PieceInterpreter(program, specimen).walk(node)
-            except (UnknownValueError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError):
-                continue
-            singly = call if name in DECODE_CALLS else None
-            loops.append(ByteLoop(program.scope(node), node, outcomes, singly))
-    return loops
+            yield call
 
 
 def stored_names(node: ast.AST) -> set[str]:
@@ -142,7 +159,7 @@ def _decodes_one(call: ast.Call) -> bool:
 def _loop_of(program: Program, call: ast.Call) -> ast.AST | None:
     """The loop around a call; for a helper such as token_bytes(sp, i), the function itself."""
     for above in program.ancestors(call):
-        if isinstance(above, ast.For | ast.ListComp | ast.DictComp | ast.GeneratorExp):
+        if isinstance(above, ast.For | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
             inside = above.iter if isinstance(above, ast.For) else above.generators[0].iter
             if not any(part is call for part in ast.walk(inside)):
                 return above
@@ -173,9 +190,10 @@ class PieceInterpreter:
         if isinstance(node, ast.For):
             self._node = node
             self._walk_loop(node)
-        elif isinstance(node, ast.ListComp | ast.GeneratorExp | ast.DictComp):
+        elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             self._comprehension(node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            self._node = node
             for argument in node.args.args:
                 self._locals[argument.arg] = self.specimen.token_id
             self._body(node.body)
@@ -189,11 +207,14 @@ class PieceInterpreter:
             self._bind(node.target, node.iter, node)
             self._body(node.body)
 
-    def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> None:
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
         generator = node.generators[0]
         self._bind(generator.target, generator.iter)
         name = self._assigned_name(node)
-        if all(bool(self.value(test)) for test in generator.ifs):
+        held = all(bool(self.value(test)) for test in generator.ifs)
+        if isinstance(node, ast.SetComp):
+            self.outcome.writes[name] = held  # whether the token is in the set
+        elif held:
             value = self.value(node.value if isinstance(node, ast.DictComp) else node.elt)
             self.outcome.writes[name] = value
 

@@ -216,8 +216,16 @@ class Evaluator:
         node, index = definition.value, definition.index
         if definition.kind == "loop":
             return self._element(node, index, frame, depth)
+        return self._part(node, index, frame, depth)
+
+    def _part(self, node: ast.expr, index: tuple[int, ...], frame: Frame, depth: int) -> object:
+        """An element of a tuple, of which the other elements need not be known."""
         if index and isinstance(node, ast.Tuple | ast.List) and index[0] < len(node.elts):
-            node, index = node.elts[index[0]], index[1:]
+            return self._part(node.elts[index[0]], index[1:], frame, depth)
+        if index and isinstance(node, ast.Call):
+            callee = self.program.callee(node)
+            if callee is not None and frame.depth < 12:
+                return self._inline(callee, node, frame, depth + 1, index)
         value = self.value(node, frame, depth)
         for position in index:
             if not isinstance(value, tuple) or position >= len(value):
@@ -354,6 +362,9 @@ class Evaluator:
             if first is None:
                 return self.value(node.value, frame, depth)
             return self._sliced(node.value, first, frame, depth)
+        position = Evaluator(self.program, self.point).value(index, frame, depth)
+        if isinstance(position, bool):
+            return self.value(node.value, frame, depth)  # the entries where a mask holds
         position = self.value(index, frame, depth)
         if not isinstance(position, int | float):
             raise UnknownValueError
@@ -515,7 +526,9 @@ class Evaluator:
         value = max(value, low) if low is not None else value
         return min(value, high) if high is not None else value
 
-    def _inline(self, callee: Scope, call: ast.Call, frame: Frame, depth: int) -> object:
+    def _inline(
+        self, callee: Scope, call: ast.Call, frame: Frame, depth: int, index: tuple[int, ...] = ()
+    ) -> object:
         bound = {name: (value, frame) for name, value in self.program.bind(callee, call).items()}
         inner = Frame(callee, bound, frame.depth + 1)
         values: list[object] = []
@@ -523,7 +536,7 @@ class Evaluator:
             taken = self.taken(result, inner, depth)
             if taken is False:
                 continue
-            values.append(self.value(result, inner, depth))
+            values.append(self._part(result, index, inner, depth))
             if taken:
                 break  # later returns are never reached
         if any(value != values[0] for value in values[1:]):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bpb_harness.audit.script import codes
 from bpb_harness.audit.script.algebra import Factor, Term, is_cross_entropy, trace
-from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw
+from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw, agreed
 from bpb_harness.audit.script.program import last_name
 from bpb_harness.audit.script.values import Evaluator, Leaf
 
@@ -32,17 +32,27 @@ _SCHEDULES: dict[str, Callable[[float], float]] = {
 
 def check_weights(analysis: Analysis) -> Iterator[Hit]:
     """The weight law for every draw of masks behind a reported score."""
-    for draw in analysis.masks:
-        leaf = analysis.leaf_of(draw)
-        if leaf is not None:
-            yield from _judged(analysis, draw, leaf)
+    for group in analysis.draw_groups:
+        yield from agreed([_judged(analysis, draw) for draw in group])
 
 
-def _judged(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
+def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
+    """The hits of one draw; None where its rate or its weight cannot be evaluated."""
+    leaf = analysis.leaf_of(draw)
+    if leaf is None:
+        return None
     weight = Weight(analysis, draw, leaf)
     samples = weight.samples(_points(leaf))
-    if len(samples) < 4:
-        return
+    return list(_held(analysis, draw, leaf, weight, samples)) if len(samples) >= 4 else None
+
+
+def _held(
+    analysis: Analysis,
+    draw: MaskDraw,
+    leaf: Leaf,
+    weight: Weight,
+    samples: Sequence[tuple[float, float, float, float]],
+) -> Iterator[Hit]:
     counted = divides_by_count(analysis, draw)
     # On the mean over the masked tokens the weight u' belongs, on their sum u' / u.
     right = [w / slope if counted else w * u / slope for _, w, u, slope in samples]
