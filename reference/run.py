@@ -6,6 +6,7 @@ Everything random in a step is a function of (seed, step), and the state is save
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ class Training:
                 raise UsageError(f"--{name.replace('_', '-')}", seen=value, expected="a positive number")
         if self.export_dtype not in EXPORT_DTYPES:
             raise UsageError("--export-dtype", seen=repr(self.export_dtype), expected=" or ".join(EXPORT_DTYPES))
+        if self.out.suffix not in (".pt", ".safetensors"):
+            raise UsageError("--out", seen=repr(self.out.name), expected="a name that ends in .pt or .safetensors")
         if self.num_windows < 1:
             raise UsageError("--batch-tokens", seen=self.batch_tokens, expected=f"at least --context {self.context}")
 
@@ -104,7 +107,10 @@ class Run:
         )
         causal = training.objective == "ar"
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
-        self.shards = TokenShards(training.data, window_length=training.context + causal, vocab_size=vocab_size)
+        window_length = training.context + causal
+        self.shards = TokenShards(training.data, window_length=window_length, vocab_size=vocab_size)
+        if training.val_data:  # better refused now than at the first save
+            TokenShards(training.val_data, window_length=window_length, vocab_size=vocab_size)
         self.network: ReferenceTransformer = initial_network(self.config, seed=training.seed).to(self.device)
         self.optimizers = make_optimizers(
             self.network, lr=training.lr, muon_lr=training.muon_lr, weight_decay=training.weight_decay
@@ -203,17 +209,21 @@ class Run:
             raise CheckpointError(f"no state to resume from: {path}", hint="leave --resume out to start afresh")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            saved = state["identity"]
-        except Exception as error:
+            self._require_same_run(state["identity"])
+            self.network.load_state_dict(state["network"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.step, self.seconds, self._history = state["step"], state["seconds"], state["history"]
+        except CheckpointError:
+            raise
+        except Exception as error:  # a damaged file may fail in any way
             raise CheckpointError(f"cannot read {path}", seen=type(error).__name__) from None
+
+    def _require_same_run(self, saved: Mapping[str, Any]) -> None:
         for name, value in self.training.identity().items():
             if saved.get(name) != value:
-                seen = f"{value} now, {saved.get(name)} in {path}"
+                seen = f"{value} now, {saved.get(name)} in {self.training.state_path}"
                 raise CheckpointError(f"--resume with another --{name.replace('_', '-')}", seen=seen)
-        self.network.load_state_dict(state["network"])
-        for optimizer, saved_optimizer in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved_optimizer)
-        self.step, self.seconds, self._history = state["step"], state["seconds"], state["history"]
 
     def _data_record(self) -> dict[str, Any] | None:
         """The validation shards, where they lie inside the checkpoint's folder: it may name no others."""

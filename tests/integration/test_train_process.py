@@ -100,6 +100,9 @@ def test_resume_refuses_another_run(tmp_path: Path) -> None:
         train(training(tmp_path / "model.pt", steps=2, width=32), resume=True)
     with pytest.raises(CheckpointError, match="no state to resume from"):
         train(training(tmp_path / "none.pt", steps=1), resume=True)
+    torch.save({"identity": training(tmp_path / "model.pt").identity(), "network": {}}, tmp_path / "model.pt.train")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        train(training(tmp_path / "model.pt", steps=2), resume=True)
     (tmp_path / "model.pt.train").write_bytes(b"not a state")
     with pytest.raises(CheckpointError, match="cannot read"):
         train(training(tmp_path / "model.pt", steps=2), resume=True)
@@ -148,6 +151,8 @@ def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
         ({"--batch-tokens": "8"}, "--batch-tokens: got 8"),
         ({"--export-dtype": "int3"}, "--export-dtype"),
         ({"--device": "tpu"}, "--device"),
+        ({"--out": "model.bin"}, "--out: got 'model.bin'"),
+        ({"--val-data": "nowhere.bin"}, "no such shard"),
         ({"--objective": "ar", "--time-conditioned": None}, "no noise level"),
         ({"--steps": "100000000", "--minutes": "0"}, "--minutes: got 0.0"),
     ],
