@@ -1,5 +1,7 @@
 """The curve f(u) and what follows from it."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ def test_the_gap_is_the_right_end_riemann_sum_minus_the_integral(name, num_steps
     schedule = parse_schedule(name)
     low, high = schedule.min_move_chance, schedule.max_move_chance
     grid = schedule.grid(num_steps).tolist()
-    riemann = sum((b - a) * cubic(b) for a, b in zip(grid[:-1], grid[1:], strict=True))
+    riemann = sum((b - a) * cubic(b) for a, b in itertools.pairwise(grid))
 
     def antiderivative(u):
         return u + 3 * u**2 / 2 + 2 * u**3 / 3 - u**4 / 4
@@ -46,7 +48,7 @@ def test_on_a_uniform_grid_the_gap_is_half_a_step_of_the_rise():
 
 
 def test_standard_errors_are_the_spread_over_repeats():
-    """Spread over 200 repeats within 20 % of the stated error: false alarm below 1e-4 (relative se of a spread: 5 %)."""
+    """Spread over 200 repeats within 20 % of the stated error: false alarm below 1e-4 (a spread's own se is 5 %)."""
     schedule = parse_schedule("loglinear")
     repeats = [fitted(noise=0.5, count=300, seed=seed) for seed in range(200)]
     gaps, gap_errors = np.array([riemann_gap(curve, schedule, 16) for curve in repeats]).T

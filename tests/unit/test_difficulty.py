@@ -1,5 +1,6 @@
 """The free guess of how hard a window is."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -13,7 +14,7 @@ from tests.shards import write_shard
 def plain_difficulty(tokens, windows):
     """The same smoothed bigram model in plain Python, without buckets."""
     scored = tokens[windows.starts[0] : windows.starts[-1] + windows.lengths[-1]]
-    pairs, firsts = Counter(zip(scored[:-1], scored[1:], strict=True)), Counter(scored[:-1])
+    pairs, firsts = Counter(itertools.pairwise(scored)), Counter(scored[:-1])
     vocabulary = max(firsts) + 1
     result = []
     for start, length in zip(windows.starts, windows.lengths, strict=True):

@@ -1,0 +1,321 @@
+"""``bpb-eval`` as a user runs it: its output, its exit code, and bad input in one line."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bpb_harness.checkpoint import read_checkpoint, save_checkpoint
+from bpb_harness.cli.eval import main
+from bpb_harness.result import Signature
+from tests.shards import write_shard
+
+
+@pytest.fixture(scope="module")
+def tiny(repository) -> Path:
+    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+
+
+def in_a_process(*arguments, code=("-m", "bpb_harness", "eval")):
+    """Run the command as its own process."""
+    return subprocess.run(
+        [sys.executable, *code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def bpb_eval(*arguments, cwd: Path | None = None, **environment):
+    """Run the command inside this process, which saves importing torch each time; looks like a finished process."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["bpb-eval", *map(str, arguments)])
+        patch.delenv("BPB_DATA", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        if cwd is not None:
+            patch.chdir(cwd)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    return subprocess.CompletedProcess(arguments, ended.value.code, out.getvalue(), err.getvalue())
+
+
+def refusal(*arguments, **kwargs) -> str:
+    """The one line of a refused command."""
+    done = bpb_eval(*arguments, **kwargs)
+    assert done.returncode == 2, done.stderr + done.stdout
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("bpb-eval: ")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_the_text_line_glues_the_score_to_its_signature(tiny):
+    done = in_a_process(tiny, "--limit", "20")
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    signature = Signature.parse(first)
+    assert (signature.method, signature.num_steps, signature.num_samples) == ("discrete", "128", "2")
+    assert signature.data.endswith("[0:20/361]")
+    assert " ~<= " in first
+    assert any("the source itself" in line for line in rest)
+    assert done.stderr == ""
+
+
+def test_json_of_a_comparison(tiny, tmp_path):
+    path = tmp_path / "out.json"
+    done = bpb_eval(tiny, "--compare", "--samples", "4", "--limit", "60", "--format", "json", "--output", path)
+    assert (done.returncode, done.stdout) == (0, "")
+    plain = json.loads(path.read_text())
+    both = plain["comparison"]
+    assert both["consistent"] is True
+    assert both["discrete"] == pytest.approx(plain["bits_per_byte"])
+    assert both["gap_bits_per_byte"] == pytest.approx(both["discrete"] - both["mc"])
+    assert [row["steps"] for row in both["t_curve"]] == [8, 16, 32, 64, 128, 256, 512, 1024, None]
+    assert all(
+        a["bits_per_byte"] > b["bits_per_byte"] for a, b in zip(both["t_curve"], both["t_curve"][1:], strict=False)
+    )
+    assert sum(plain["terms_nats"].values()) == pytest.approx(plain["nats"], rel=1e-12)
+    low, high = plain["ci95"]
+    assert low < plain["bits_per_byte"] < high
+    assert plain["bits_per_byte"] == pytest.approx(plain["bits_per_token"] / plain["bytes_per_token"])
+    # the T-curve that f(u) implies goes through what was measured
+    at_128 = next(row["bits_per_byte"] for row in both["t_curve"] if row["steps"] == 128)
+    assert at_128 == pytest.approx(both["discrete"], abs=4 * (both["gap_stderr"] + both["predicted_gap_stderr"]))
+
+
+def test_both_methods_alone_are_those_of_the_comparison(tiny):
+    shared = ("--limit", "30", "--format", "json")
+    both = json.loads(bpb_eval(tiny, "--compare", *shared).stdout)["comparison"]
+    for method in ("discrete", "mc"):
+        alone = json.loads(bpb_eval(tiny, "--method", method, *shared).stdout)
+        assert alone["bits_per_byte"] == pytest.approx(both[method], rel=1e-12)
+
+
+def test_tables_add_up_to_the_total(tiny, tmp_path):
+    windows, tokens = tmp_path / "w.parquet", tmp_path / "t.parquet"
+    done = bpb_eval(tiny, "--limit", "12", "--format", "json", "--windows", windows, "--tokens", tokens)
+    plain = json.loads(done.stdout)
+    by_window, by_token = pd.read_parquet(windows), pd.read_parquet(tokens)
+    bits = plain["bits_per_token"] * plain["num_tokens"]
+    assert by_window["bits"].sum() == pytest.approx(bits, rel=1e-12)
+    assert by_token["bits"].sum() == pytest.approx(bits, rel=1e-12)
+    assert by_token.groupby("window")["bits"].sum().to_numpy() == pytest.approx(by_window["bits"].to_numpy(), rel=1e-12)
+    assert by_window["num_bytes"].sum() == plain["num_bytes"] == by_token["last_byte"].max()
+    assert (by_token["first_byte"].to_numpy()[1:] == by_token["last_byte"].to_numpy()[:-1]).all()
+    assert (by_window["num_masked"].map(len) == 2).all()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.parquet", "w.parquet"]
+
+
+@pytest.mark.parametrize(("expect", "code"), [(0.8, 0), (0.7, 1)])
+def test_an_expectation_is_met_or_missed(tiny, expect, code):
+    done = bpb_eval(tiny, "--limit", "60", "--expect", expect, "--within", "0.08")
+    assert done.returncode == code
+    assert done.stderr.startswith("bpb-eval: expected 0.7" if code else "")
+
+
+def test_every_step_on_every_window(tiny):
+    plain = json.loads(
+        bpb_eval(tiny, "--samples", "all", "--steps", "4", "--limit", "5", "--format", "json").stdout
+    )  # fmt: skip
+    assert plain["num_forward_tokens"] == 4 * 5 * 128
+    assert "|K:all|" in plain["signature"]
+
+
+def test_exact_and_chain(tiny):
+    shared = ("--context", "6", "--limit", "3", "--format", "json")
+    exact = json.loads(bpb_eval(tiny, "--method", "exact", *shared).stdout)
+    assert (exact["relation"], exact["mc_stderr"]) == ("<=", 0.0)
+    sampled = json.loads(bpb_eval(tiny, "--method", "mc", "--samples", "400", *shared).stdout)
+    assert sampled["bits_per_byte"] == pytest.approx(exact["bits_per_byte"], abs=4 * sampled["mc_stderr"])
+    chain = json.loads(bpb_eval(tiny, "--method", "chain", *shared).stdout)
+    assert chain["relation"] == "="
+
+
+def test_documents_and_raw_bytes(tiny, repository):
+    docs = repository / "fixtures" / "corpora" / "tiny_val_docs.jsonl"
+    plain = json.loads(bpb_eval(tiny, "--docs", docs, "--limit", "10", "--format", "json").stdout)
+    shard = json.loads(bpb_eval(tiny, "--limit", "10", "--format", "json").stdout)
+    assert plain["nats"] == shard["nats"]
+    assert plain["num_bytes"] == shard["num_bytes"]
+    assert "--bytes raw needs" in refusal(tiny, "--docs", docs, "--bytes", "raw", "--limit", "10")
+    assert "--bytes raw needs" in refusal(tiny, "--bytes", "raw")
+
+
+def test_data_from_the_environment(tiny, tmp_path):
+    tokens = np.fromfile(tiny.parent / "tiny_val_000000.bin", dtype="<u2", offset=1024)[:500]
+    shard = write_shard(tmp_path / "mine_000000.bin", tokens)
+    done = bpb_eval(tiny, BPB_DATA=str(shard))
+    assert "data:mine@" in done.stdout
+    assert "BPB_DATA" in done.stdout
+
+
+def test_data_below_the_current_folder(tiny, tmp_path, repository):
+    checkpoint = read_checkpoint(tiny)
+    bare = tmp_path / "bare.pt"
+    save_checkpoint(
+        bare, tensors=checkpoint.tensors, adapter="reference", config=checkpoint.config, schedule=checkpoint.schedule
+    )
+    assert "nothing to score" in refusal(bare, cwd=tmp_path)
+    shards, tokenizers = tmp_path / "data/datasets/fineweb10B_sp1024", tmp_path / "data/tokenizers"
+    shards.mkdir(parents=True)
+    tokenizers.mkdir(parents=True)
+    tokens = np.fromfile(tiny.parent / "tiny_val_000000.bin", dtype="<u2", offset=1024)[:500]
+    write_shard(shards / "fineweb_val_000000.bin", tokens)
+    model = repository / "fixtures/tokenizers/tiny_512_bpe.model"
+    (tokenizers / "fineweb_1024_bpe.model").write_bytes(model.read_bytes())
+    done = bpb_eval(bare, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "fineweb_val" in done.stdout
+
+
+class Canary:
+    """Its unpickling creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def hostile_pickle(path: Path, canary: Path) -> Path:
+    """A torch zip file whose pickle opens a file when it is loaded."""
+    torch.save({"weight": torch.zeros(1)}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, pickle.dumps(Canary(canary)) if name.endswith("data.pkl") else content)
+    return path
+
+
+class TestBadInput:
+    def test_no_such_checkpoint(self, tmp_path):
+        assert "nowhere.pt" in refusal(tmp_path / "nowhere.pt")
+
+    def test_no_such_shard(self, tiny, tmp_path):
+        assert "nowhere.bin" in refusal(tiny, "--data", tmp_path / "nowhere.bin")
+
+    def test_wrong_magic(self, tiny, tmp_path):
+        line = refusal(tiny, "--data", write_shard(tmp_path / "a.bin", [1, 2, 3], magic=7))
+        assert "7" in line
+        assert "20240520" in line
+
+    def test_odd_size(self, tiny, tmp_path):
+        path = write_shard(tmp_path / "a.bin", [1, 2, 3])
+        path.write_bytes(path.read_bytes() + b"x")
+        assert "a.bin" in refusal(tiny, "--data", path)
+
+    def test_truncated(self, tiny, tmp_path):
+        assert "a.bin" in refusal(tiny, "--data", write_shard(tmp_path / "a.bin", [1, 2, 3], count=30))
+
+    def test_token_beyond_the_vocabulary(self, tiny, tmp_path):
+        line = refusal(tiny, "--data", write_shard(tmp_path / "a.bin", [1, 2, 700]))
+        assert "700" in line
+
+    def test_empty_corpus(self, tiny, tmp_path):
+        assert refusal(tiny, "--data", write_shard(tmp_path / "a.bin", []))
+
+    def test_nothing_left_to_score(self, tiny, tmp_path):
+        line = refusal(tiny, "--data", write_shard(tmp_path / "a.bin", [1, 2, 3]), "--tail", "drop")
+        assert "3 tokens" in line
+
+    def test_tokenizer_of_another_vocabulary(self, tiny, tmp_path):
+        vocabulary = tmp_path / "characters.json"
+        vocabulary.write_text(json.dumps([chr(code) for code in range(97, 123)]))
+        line = refusal(tiny, "--tokenizer", vocabulary, "--data", write_shard(tmp_path / "a.bin", [1, 2, 3]))
+        assert "26" in line
+        assert "512" in line
+
+    def test_not_a_tokenizer(self, tiny, tmp_path):
+        path = tmp_path / "a.model"
+        path.write_bytes(b"nothing of the kind")
+        assert "a.model" in refusal(tiny, "--tokenizer", path)
+
+    def test_checkpoint_of_unknown_format(self, tmp_path):
+        path = tmp_path / "a.pt"
+        path.write_bytes(b"nothing of the kind")
+        assert "a.pt" in refusal(path)
+
+    def test_a_pickle_that_would_run_code_does_not_run(self, tmp_path):
+        canary = tmp_path / "canary"
+        done = in_a_process(hostile_pickle(tmp_path / "a.pt", canary))
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert "open" in done.stderr
+        assert not canary.exists()
+
+    def test_nan_weights(self, tiny, tmp_path):
+        checkpoint = read_checkpoint(tiny)
+        broken = {
+            name: torch.full_like(tensor, torch.nan) if tensor.is_floating_point() else tensor
+            for name, tensor in checkpoint.tensors.items()
+        }
+        path = tmp_path / "nan.pt"
+        save_checkpoint(
+            path, tensors=broken, adapter="reference", config=checkpoint.config, schedule=checkpoint.schedule,
+            tokenizer=checkpoint.tokenizer,
+        )  # fmt: skip
+        done = bpb_eval(path, "--data", write_shard(tmp_path / "a.bin", [1, 2, 3]), "--no-contract")
+        assert done.returncode == 2
+        assert "nan" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        "flags",
+        [
+            ("--steps", "0"),
+            ("--samples", "0"),
+            ("--samples", "some"),
+            ("--method", "magic"),
+            ("--method", "ar"),
+            ("--method", "exact"),
+            ("--method", "mc", "--samples", "all"),
+            ("--method", "chain", "--compare"),
+            ("--context", "100000"),
+            ("--limit", "0"),
+            ("--seed", "-1"),
+            ("--tail", "keep"),
+            ("--bytes", "guess"),
+            ("--schedule", "cosine"),
+            ("--device", "tpu"),
+            ("--dtype", "float8"),
+            ("--format", "xml"),
+            ("--adapter", "nonesuch"),
+            ("--stride", "4"),
+            ("--order", "random"),
+            ("--expect", "1", "--within", "-1"),
+            ("--unknown-flag",),
+            ("--output", "no/such/folder/out.json"),
+        ],
+    )
+    def test_bad_flags(self, tiny, flags):
+        assert refusal(tiny, *flags)
+
+
+def test_help_and_version_do_without_torch():
+    blocked = "import sys; sys.modules['torch'] = None; from bpb_harness.cli.eval import main; main()"
+    for flag, part in (("--help", "CHECKPOINT"), ("--version", "bpb-harness")):
+        done = in_a_process(flag, code=("-c", blocked))
+        assert done.returncode == 0, done.stderr
+        assert part in done.stdout
+
+
+def test_an_unknown_command_is_refused():
+    done = in_a_process("guess", code=("-m", "bpb_harness"))
+    assert done.returncode == 2
+    assert "eval or audit or bytes" in done.stderr
