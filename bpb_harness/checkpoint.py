@@ -39,7 +39,7 @@ _LARGEST_JSON = 16 << 20
 LARGEST_TOKENIZER = 64 << 20
 _LARGEST_BARE_PICKLE = 1 << 20
 _DEEPEST = 64
-_MOST_VALUES = 200_000
+_MOST_VALUES = 2_000_000
 _MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt", ".py")
 # int8 weights hardly shrink under zlib; a bomb shrinks a thousandfold.
 _INFLATION = 8
@@ -148,20 +148,25 @@ def _read_file(path: Path, file: BinaryIO, digest: str) -> Checkpoint:
 
 
 def _inflate(file: BinaryIO, path: Path) -> BinaryIO:
-    """Decompress zlib with a bound on the result."""
+    """Decompress zlib, after counting what it inflates to without keeping it."""
     data = file.read()
     most = max(_INFLATION * len(data), _INFLATION_FLOOR)
-    inflater = zlib.decompressobj()
+    inflater, tail, inflated = zlib.decompressobj(), data, 0
     try:
-        inflated = inflater.decompress(data, most)
+        while not inflater.eof and inflated <= most:
+            piece = inflater.decompress(tail, 1 << 20)
+            inflated, tail = inflated + len(piece), inflater.unconsumed_tail
+            if not piece and not tail and not inflater.eof:
+                raise CheckpointError(f"{path.name} is truncated", hint="copy the file again")
+        if inflated > most:
+            raise UnsafeCheckpointError(
+                f"{path.name} inflates to more than {most} bytes",
+                seen=f"{len(data)} compressed bytes",
+                expected=f"at most {_INFLATION} times as many",
+            )
+        return io.BytesIO(zlib.decompress(data))
     except zlib.error as error:
         raise CheckpointError(f"{path.name} is damaged", seen=error, hint="copy the file again") from None
-    if not inflater.eof:
-        what = f"{path.name} inflates to more than {most} bytes"
-        if not inflater.unconsumed_tail:
-            raise CheckpointError(f"{path.name} is truncated", hint="copy the file again")
-        raise UnsafeCheckpointError(what, seen=f"{len(data)} compressed bytes", expected=f"at most {_INFLATION}-fold")
-    return io.BytesIO(inflated)
 
 
 # Layouts of torch.save
@@ -329,6 +334,8 @@ def _dtype(name: Any, *, rows: torch.dtype) -> torch.dtype:
 def _read_safetensors(path: Path, digest: str) -> Checkpoint:
     tensors, metadata = _load_safetensors(path)
     if FORMAT not in metadata:
+        if not tensors:
+            raise CheckpointError(f"{path.name} holds no tensors")
         return Checkpoint(path, "tensors", digest, tensors)
     content = parse_json(metadata[FORMAT], what=f"metadata of {path.name}")
     if not isinstance(content, dict):
@@ -428,7 +435,7 @@ def parse_json(text: str, *, what: str, largest: int = _LARGEST_JSON) -> Any:
     except ValueError as error:
         raise CheckpointError(f"{what} is not JSON", seen=error) from None
     # JSON cannot share its parts, so its size bounds its values.
-    return _PlainCopy(drop=False, most=len(text)).copy(content, 0)
+    return _PlainCopy(drop=False, most=len(text) + 1).copy(content)[0]
 
 
 def plain_values(value: Any, *, drop_tensors: bool = False) -> Any:
@@ -440,50 +447,70 @@ def plain_values(value: Any, *, drop_tensors: bool = False) -> Any:
             or items becomes the dictionary of them.
 
     Raises:
-        UnsafeCheckpointError: if it is nested beyond 64 levels, or has more than 200,000 values.
+        UnsafeCheckpointError: if it is nested beyond 64 levels, or has more than two million values if unfolded.
         CheckpointError: for anything else inside.
     """
-    return _PlainCopy(drop=drop_tensors, most=_MOST_VALUES).copy(value, 0)
+    return _PlainCopy(drop=drop_tensors, most=_MOST_VALUES).copy(value)[0]
 
 
 _DROPPED = object()
 
 
 class _PlainCopy:
-    def __init__(self, *, drop: bool, most: int) -> None:
-        self._drop, self._most, self._count = drop, most, 0
+    """Copies each container once and counts as if it were unfolded: sixty lists of a pickle can share 2^60 values."""
 
-    def copy(self, value: Any, depth: int) -> Any:
-        # Counted over the unfolded tree: a few bytes of pickle can share one list 2^40 times.
-        self._count += 1
-        if depth > _DEEPEST or self._count > self._most:
+    def __init__(self, *, drop: bool, most: int) -> None:
+        self._drop, self._most = drop, most
+        self._done: dict[int, tuple[Any, int, int]] = {}
+
+    def copy(self, value: Any, depth: int = 0) -> tuple[Any, int, int]:
+        """The copy, the values in it if unfolded, and its levels."""
+        if isinstance(value, str | int | float | bool | None):
+            return value, 1, 0
+        done = self._done.get(id(value))
+        if done is None:
+            self._require(depth <= _DEEPEST)
+            done = self._done[id(value)] = self._container(value, depth)
+        self._require(depth + done[2] <= _DEEPEST and done[1] <= self._most)
+        return done
+
+    def _require(self, holds: bool) -> None:
+        if not holds:
             raise UnsafeCheckpointError(
                 "values of the checkpoint",
                 seen="nesting or sharing without end",
                 expected=f"at most {_DEEPEST} levels and {self._most} values",
             )
-        if isinstance(value, str | int | float | bool | None):
-            return value
-        if isinstance(value, Mapping):
-            copies = {str(key): self.copy(item, depth + 1) for key, item in value.items()}
-            return {key: item for key, item in copies.items() if item is not _DROPPED}
-        if isinstance(value, list | tuple):
-            return [item for item in (self.copy(part, depth + 1) for part in value) if item is not _DROPPED]
-        if self._drop:
-            return self._foreign(value, depth) if isinstance(value, ForeignObject) else _DROPPED
-        raise CheckpointError("a value of the checkpoint", seen=type(value).__name__, expected="a number or text")
 
-    def _foreign(self, value: ForeignObject, depth: int) -> Any:
-        state = value.state
-        if isinstance(state, dict) and value.name.startswith("omegaconf."):
+    def _container(self, value: Any, depth: int) -> tuple[Any, int, int]:
+        if isinstance(value, ForeignObject) and self._drop:
+            inner, size, levels = self.copy(_inside(value), depth + 1)
+            return inner, size, levels + 1
+        if isinstance(value, Mapping):
+            parts = [(str(key), self.copy(item, depth + 1)) for key, item in value.items()]
+            copied: Any = {key: part[0] for key, part in parts if part[0] is not _DROPPED}
+            counts = [part for _, part in parts]
+        elif isinstance(value, list | tuple):
+            counts = [self.copy(item, depth + 1) for item in value]
+            copied = [part[0] for part in counts if part[0] is not _DROPPED]
+        elif self._drop:
+            return _DROPPED, 1, 0
+        else:
+            raise CheckpointError("a value of the checkpoint", seen=type(value).__name__, expected="a number or text")
+        size = 1 + sum(part[1] for part in counts)
+        return copied, size, 1 + max((part[2] for part in counts), default=0)
+
+
+def _inside(value: ForeignObject) -> Any:
+    """What of a foreign object is plain: a configuration's content, else its attributes, else its items."""
+    if isinstance(value.state, dict):
+        if value.name.startswith("omegaconf."):
             # A node keeps its value in _val or its children in _content; _parent would lead round in circles.
-            key = "_val" if "_val" in state else "_content"
-            return self.copy(state.get(key), depth + 1)
-        if isinstance(state, dict):
-            return self.copy(state, depth + 1)
-        if value.items and all(isinstance(item, tuple) and len(item) == 2 for item in value.items):
-            return self.copy({str(key): item for key, item in value.items}, depth + 1)
-        return _DROPPED
+            return value.state["_val"] if "_val" in value.state else value.state.get("_content")
+        return value.state
+    if value.items and all(isinstance(item, tuple) and len(item) == 2 for item in value.items):
+        return {str(key): item for key, item in value.items}
+    return _DROPPED
 
 
 # Writing
