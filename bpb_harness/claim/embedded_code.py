@@ -23,7 +23,7 @@ _LONGEST_DOCSTRING = 300  # lines; more than this is a quote that never closed
 
 
 def is_code(lines: Sequence[str]) -> list[bool]:
-    """Mark every line of a script: a block from its first import to its end, comments, stray statements."""
+    """Mark every line of a script: a block from its first import to its end."""
     marks = [False] * len(lines)
     inside, docstring_since, ends_after = False, -1, -1
     for i, line in enumerate(lines):
@@ -33,7 +33,7 @@ def is_code(lines: Sequence[str]) -> list[bool]:
             inside, ends_after = False, -1
         if not inside and (_OPENS.match(line) or line.startswith('"""')):
             inside, docstring_since, ends_after = True, -1, -1
-        marks[i] = inside or bool(_COMMENT.match(line) or _CODE_LIKE.search(line))
+        marks[i] = inside
         if inside:
             if (line.count('"""') + line.count("'''")) % 2:
                 docstring_since = i if docstring_since < 0 else -1
@@ -42,3 +42,8 @@ def is_code(lines: Sequence[str]) -> list[bool]:
             if _LAST_LINE.match(line):
                 ends_after = i
     return marks
+
+
+def is_statement(line: str) -> bool:
+    """Whether a line outside any block is a comment, or a statement as a traceback prints it."""
+    return bool(_COMMENT.match(line) or _CODE_LIKE.search(line))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bpb_harness.claim.embedded_code import is_code
+from bpb_harness.claim.embedded_code import is_code, is_statement
 from bpb_harness.claim.names import is_score_name, same_estimator, tokenizers_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number
 from bpb_harness.claim.record import LogRecord, ScoreLine
@@ -32,6 +32,7 @@ _PREFIX = re.compile(
     r"^\s*(?:\[?rank[ _]?[0-9]+\]?:?\s+"
     r"|\[?[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]+Z?\]?\s*[-|]?\s*(?:INFO\s*[-|:]?\s*)?)+"
 )
+_PREFIXED = frozenset("[r0123456789 \t")
 _SCORE = re.compile(
     rf"(?P<name>[A-Za-z0-9_]*(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]*)(?P<detail> ?\([^()]{{0,40}}\))?"
     rf"\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
@@ -80,7 +81,7 @@ def read_log(text: str, file: str) -> LogRecord:
             seed = found[1]
         elif scores and scores[-1].run == run and _FIRST_STEP.match(line) and not scores[-1].is_training_step:
             run += 1
-        if "bpb" in low or "per byte" in low or "per_byte" in low:
+        if ("bpb" in low or "per byte" in low or "per_byte" in low) and not is_statement(line):
             if len(scores) < _MOST_SCORE_LINES:
                 scores.extend(_scores_of(line, Source(file, number), run))
             if num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
@@ -110,7 +111,10 @@ def read_log(text: str, file: str) -> LogRecord:
 
 
 def _clean(line: str) -> str:
-    return _PREFIX.sub("", _ESCAPES.sub("", line[:_LONGEST_LINE]))
+    line = line[:_LONGEST_LINE]
+    if "\x1b" in line:
+        line = _ESCAPES.sub("", line)
+    return _PREFIX.sub("", line) if line[:1] in _PREFIXED else line
 
 
 def _count(digits: str) -> int:
