@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
@@ -128,8 +129,7 @@ class SentencePieceTokenizer(Tokenizer):
     kind = "sentencepiece"
 
     def __init__(self, model_bytes: bytes, name: str) -> None:
-        import sentencepiece
-
+        sentencepiece = _import_sentencepiece()
         try:
             processor = sentencepiece.SentencePieceProcessor(model_proto=model_bytes)
             size = int(processor.vocab_size())
@@ -139,13 +139,16 @@ class SentencePieceTokenizer(Tokenizer):
             raise TokenizerError(f"{name}: not a usable vocabulary", seen=f"{size} pieces", expected="at least 1")
         self._processor = processor
         self._set_model(model_bytes, name)
-        pieces = [str(processor.id_to_piece(i)) for i in range(size)]
-        kinds = [_sentencepiece_kind(processor, i) for i in range(size)]
-        self._set_pieces(pieces, kinds, [_sentencepiece_bytes(p, k) for p, k in zip(pieces, kinds, strict=True)])
+        try:
+            pieces = [str(processor.id_to_piece(i)) for i in range(size)]
+            kinds = [_sentencepiece_kind(processor, i) for i in range(size)]
+            spelled = [_sentencepiece_bytes(piece, kind) for piece, kind in zip(pieces, kinds, strict=True)]
+            self.spaces = _space_habit(processor.normalize)
+        except ValueError as error:  # a piece, or a rule of the normaliser, that is not UTF-8
+            raise TokenizerError(f"{name}: a damaged SentencePiece model: {error}") from error
+        self._set_pieces(pieces, kinds, spelled)
         bos = int(processor.bos_id())
         self.bos_id = bos if bos >= 0 else None
-        self._normalize = _sentencepiece_normalizer(processor, model_bytes)
-        self.spaces = _space_habit(self._normalize)
 
     def encode(self, text: str) -> NDArray[np.int64]:
         # add_bos and the rest are off by default, but a caller's processor may have been told otherwise: say so.
@@ -153,7 +156,7 @@ class SentencePieceTokenizer(Tokenizer):
         return np.asarray(ids, dtype=np.int64)
 
     def normalize(self, text: str) -> str:
-        normal = str(self._normalize(text))
+        normal = str(self._processor.normalize(text))
         if self.spaces.escapes:
             normal = normal.replace(SPACE_SYMBOL, " ")
         if self.spaces.dummy_prefix:
@@ -249,6 +252,14 @@ def _not_a_tokenizer(name: str, seen: str | None = None) -> TokenizerError:
 # --- SentencePiece -----------------------------------------------------------------------------------------------
 
 
+def _import_sentencepiece() -> Any:
+    # Version 0.2.1 warns while it sets up its own types, and crashes later where warnings are errors.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import sentencepiece
+    return sentencepiece
+
+
 def _sentencepiece_kind(processor: Any, token: int) -> PieceKind:
     if processor.is_unknown(token):
         return PieceKind.UNKNOWN
@@ -265,16 +276,6 @@ def _sentencepiece_bytes(piece: str, kind: PieceKind) -> bytes:
     if kind is PieceKind.BYTE:
         return bytes([int(piece[3:5], 16)])  # <0x0A>
     return piece.encode("utf-8", errors="surrogatepass")
-
-
-def _sentencepiece_normalizer(processor: Any, model_bytes: bytes) -> Any:
-    # The processor's own normaliser knows the user-defined symbols, which are exempt from it.
-    for method in ("normalize", "Normalize"):
-        if hasattr(processor, method):
-            return getattr(processor, method)
-    import sentencepiece
-
-    return sentencepiece.SentencePieceNormalizer(model_proto=model_bytes).normalize
 
 
 def _space_habit(normalize: Any) -> SpaceHabit:
@@ -310,7 +311,9 @@ def _from_tokenizer_json(document: dict[str, Any], model_bytes: bytes, name: str
 
     try:
         tokenizer = tokenizers.Tokenizer.from_str(model_bytes.decode("utf-8"))
-    except Exception as error:  # the library raises bare Exception
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises bare Exception, and its panics are no Exception
         raise TokenizerError(f"{name}: the tokenizers library refuses it: {error}") from error
     byte_level = [part for part in _parts(document.get("pre_tokenizer")) if part.get("type") == "ByteLevel"]
     decodes_bytes = any(part.get("type") == "ByteLevel" for part in _parts(document.get("decoder")))

@@ -181,6 +181,33 @@ def test_every_assigned_code_point_is_counted_exactly():
     assert wrong == [SYMBOL]
 
 
+def test_only_calls_that_every_version_has_are_made(monkeypatch):
+    """Offset calls and message classes come and go between the library's versions; these are in all since 0.2.0."""
+    everywhere = {"vocab_size", "id_to_piece", "is_byte", "is_control", "is_unknown", "is_unused", "bos_id"}
+    real, used = sentencepiece.SentencePieceProcessor, set()
+
+    class Restricted:
+        def __init__(self, model_proto):
+            self._real = real(model_proto=model_proto)
+
+        def __getattr__(self, name):
+            used.add(name)
+            return getattr(self._real, name)
+
+    expected = ByteCounter(load_tokenizer(folding_model())).total(load_tokenizer(folding_model()).encode("the \ufb01n"))
+    monkeypatch.setattr(sentencepiece, "SentencePieceProcessor", Restricted)
+    tokenizer = load_tokenizer(folding_model())
+    assert ByteCounter(tokenizer).total(tokenizer.encode("the \ufb01n")) == expected
+    assert tokenizer.normalize("\ufb01n") == "fin"
+    assert used == everywhere | {"encode", "normalize"}
+
+
+def test_a_piece_that_is_not_utf8_is_one_line():
+    damaged = identity_model().replace(SYMBOL.encode(), b"\xe2\x96\x20")
+    with pytest.raises(TokenizerError, match="it: a damaged SentencePiece model"):
+        load_tokenizer(damaged, name="it")
+
+
 def test_the_tokenizer_survives_pickling():
     tokenizer = load_tokenizer(identity_model(), name="cat")
     again = pickle.loads(pickle.dumps(tokenizer))
