@@ -156,19 +156,12 @@ def check_elbo(
     special_positions = tuple(range(min(len(special_ids), length)))
     setting = Setting(the_schedule, num_steps, vocab_size, length, special_positions, time_conditioned)
     generator = torch.Generator().manual_seed(seed)
-    probes = make_probes(
-        vocab_size=vocab_size, length=length, batch=BATCH, special_ids=special_ids,
-        time_conditioned=time_conditioned, mask_column=mask_column, generator=generator,
-    )  # fmt: skip
-    calls = max(_MIN_CALLS, num_draws // BATCH)
-    runs: list[_Run] = []
-    for probe in probes:
-        run = _Run(setting, probe)
-        run.draw(estimate_nats, calls, generator)
-        runs.append(run)
+    runs = make_runs(setting, special_ids=special_ids, mask_column=mask_column, generator=generator)
+    for done, run in enumerate(runs):
+        run.draw(estimate_nats, max(_MIN_CALLS, num_draws // BATCH), generator)
         if run.failure is not None:
-            return _report_failure(run.failure, runs[:-1])
-    return _judge(setting, runs, _notes(estimate_nats, probes[-1], seed))
+            return _report_failure(run.failure, runs[:done], run)
+    return _judge(setting, runs, _notes(estimate_nats, runs[-1].probe, seed))
 
 
 def assert_elbo(
@@ -218,8 +211,19 @@ def _require_settings(
         raise UsageError("special_ids", seen=special_ids, expected=f"fewer than L ids within 0 .. {vocab_size - 1}")
 
 
+def make_runs(
+    setting: Setting, *, special_ids: tuple[int, ...], mask_column: bool, generator: torch.Generator
+) -> list[Run]:
+    """The denoisers of one check, with nothing drawn yet."""
+    probes = make_probes(
+        vocab_size=setting.vocab_size, length=setting.length, batch=BATCH, special_ids=special_ids,
+        time_conditioned=setting.time_conditioned, mask_column=mask_column, generator=generator,
+    )  # fmt: skip
+    return [Run(setting, probe) for probe in probes]
+
+
 @final
-class _Run:
+class Run:
     """One denoiser, the estimates made on it, and what they say."""
 
     def __init__(self, setting: Setting, probe: Probe) -> None:
@@ -305,15 +309,14 @@ def _notes(estimate_nats: Estimator, probe: Probe, seed: int) -> tuple[str, ...]
     return ("two calls with equal generators gave different numbers: not all draws come from `generator`",)
 
 
-def _report_failure(failure: str, runs: list[_Run]) -> ElboReport:
-    problem = next((run.denoise.problem for run in runs if run.denoise.problem), None)
+def _report_failure(failure: str, done: list[Run], failed: Run) -> ElboReport:
+    problem = next((run.denoise.problem for run in (*done, failed) if run.denoise.problem), None)
     diagnosis = "contract: " + (problem or failure)
-    message = f"WRONG: {failure}."
-    return ElboReport("wrong", diagnosis, 0.0, tuple(run.result for run in runs), (), message)
+    return ElboReport("wrong", diagnosis, 0.0, tuple(run.result for run in done), (), f"WRONG: {failure}.")
 
 
-def _judge(setting: Setting, runs: list[_Run], notes: tuple[str, ...]) -> ElboReport:
-    p_value = _p_value(runs)
+def _judge(setting: Setting, runs: list[Run], notes: tuple[str, ...]) -> ElboReport:
+    p_value = math.exp(-max(evidence_of_runs(runs), 0.0))
     results = tuple(run.result for run in runs)
     problem = next((run.denoise.problem for run in runs if run.denoise.problem), None)
     verdict: Literal["correct", "looser", "wrong"] = "correct"
@@ -328,21 +331,21 @@ def _judge(setting: Setting, runs: list[_Run], notes: tuple[str, ...]) -> ElboRe
     return ElboReport(verdict, diagnosis, p_value, results, notes, message)
 
 
-def _p_value(runs: list[_Run]) -> float:
-    """1 / e for the average e of all evidence; 0 where an estimate without randomness is wrong."""
+def evidence_of_runs(runs: list[Run]) -> float:
+    """Logarithm of one e-value for all that was drawn: infinite where an estimate without randomness is wrong."""
     if any(run.is_constant_and_wrong for run in runs):
-        return 0.0
+        return math.inf
     random = [run for run in runs if not run.is_constant]
     if not random:
-        return 1.0
+        return 0.0
     groups = [group for run in random for group in (*run.batch_evidence, *run.row_evidence)]
     # Draws on different denoisers are independent: the product of their e-values is one too, and sees a small deviation
     # that all of them share.
     groups += [np.sum([run.batch_evidence[side] for run in random], axis=0) for side in (0, 1)]
-    return math.exp(-max(combine(groups), 0.0))
+    return combine(groups)
 
 
-def _structure(setting: Setting, runs: list[_Run]) -> KnownMistake | None:
+def _structure(setting: Setting, runs: list[Run]) -> KnownMistake | None:
     """Mistakes that the masks themselves give away."""
 
     def found(diagnosis: str) -> KnownMistake:
@@ -372,7 +375,7 @@ def _structure(setting: Setting, runs: list[_Run]) -> KnownMistake | None:
     return None
 
 
-def _best_fit(setting: Setting, runs: list[_Run]) -> KnownMistake | None:
+def _best_fit(setting: Setting, runs: list[Run]) -> KnownMistake | None:
     """The known mistake whose means fit the measured ones best, if any fits and the right means do not."""
     if max(abs(run.result.z) for run in runs) < _WORST_FIT:
         return None
@@ -384,7 +387,7 @@ def _best_fit(setting: Setting, runs: list[_Run]) -> KnownMistake | None:
     return best[1] if best else None
 
 
-def _misfit(mistake: KnownMistake, run: _Run) -> float:
+def _misfit(mistake: KnownMistake, run: Run) -> float:
     result = run.result
     predicted = float(mistake.mean_nats(run.probe).mean())
     if mistake.diverges and predicted > 3.0 * result.exact_nats and result.mean_nats > 1.3 * result.exact_nats:
