@@ -6,6 +6,7 @@ the gap). A published pair of values that differ by more than f allows means tha
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -68,14 +69,13 @@ class MaskedEntropyCurve:
         """Value of f and its standard error at mask rates, in nats per token."""
         basis = _design(self.knots, move_chance)
         variance = np.einsum("ri,ij,rj->r", basis, self.covariance, basis)
-        return basis @ self.coefficients, np.sqrt(np.maximum(variance, 0.0))
+        return basis @ self.coefficients, np.sqrt(np.maximum(np.asarray(variance, dtype=np.float64), 0.0))
 
     def weighted_sum(self, move_chance: npt.NDArray[Any], weight: npt.NDArray[Any]) -> tuple[float, float]:
         """Sum of weight * f(u) and its standard error, in nats per token."""
-        functional = weight @ _design(self.knots, move_chance)
-        return float(functional @ self.coefficients), float(
-            np.sqrt(max(functional @ self.covariance @ functional, 0.0))
-        )
+        functional = np.asarray(weight @ _design(self.knots, move_chance), dtype=np.float64)
+        variance = float(functional @ self.covariance @ functional)
+        return float(functional @ self.coefficients), math.sqrt(max(variance, 0.0))
 
     def integral_nodes(self, low: float, high: float) -> tuple[Floats, Floats]:
         """Mask rates and weights that integrate the spline over (low, high] exactly."""
