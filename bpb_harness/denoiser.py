@@ -104,6 +104,43 @@ def subs_log_probs(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
     return torch.where(visible.unsqueeze(-1), carried, log_probs)
 
 
+def states_of(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
+    """What a network says of each position before any is picked: (B L, D) hidden states, or (B L, W) logits.
+
+    A factored denoiser stops before its head, so that :func:`packed_nll` unembeds the picked positions alone.
+    """
+    trunk = denoiser.hidden if isinstance(denoiser, FactoredDenoiser) else denoiser.logits
+    return trunk(xt, level).flatten(0, 1)
+
+
+def packed_nll(denoiser: Denoiser, states: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
+    """Negative log-likelihood of tokens at some positions of a batch, in nats.
+
+    Args:
+        denoiser: the network.
+        states: of all positions, from :func:`states_of`.
+        positions: rows of ``states``, (n,) int64.
+        targets: the clean token at each of them, (n,) int64.
+
+    Returns:
+        (n,) float32, or float64 for float64 logits.
+    """
+    picked = states.index_select(0, positions)
+    logits = denoiser.head(picked) if isinstance(denoiser, FactoredDenoiser) else picked
+    log_probs = clean_log_probs(logits, vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id)
+    return -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def unpack_nats(nll: Tensor, positions: Tensor, shape: tuple[int, int] | torch.Size) -> Tensor:
+    """Spread packed values over a batch, 0 elsewhere; (B, L) float64.
+
+    Positions are distinct, so this writes each cell at most once: sums over the rows of the result run in a fixed
+    order, which an atomic scatter-add on a GPU does not.
+    """
+    dense = torch.zeros(shape[0] * shape[1], dtype=torch.float64, device=nll.device)
+    return dense.scatter_(0, positions, nll.double()).view(shape[0], shape[1])
+
+
 def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
     """Negative log-likelihood of every masked token, in nats; 0 at visible ones.
 
@@ -116,14 +153,10 @@ def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: Nois
     Returns:
         (B, L) float64. NaN or infinite where the network is: callers check their sums with :func:`require_finite`.
     """
-    xt = torch.where(masked, denoiser.mask_token_id, x0)
-    logits = denoiser.logits(xt, level)
-    log_probs = clean_log_probs(logits[masked], vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id)
-    target_nll = -log_probs.gather(-1, x0[masked].unsqueeze(-1)).squeeze(-1)
-    # Dense, so that sums over a row run in a fixed order: an atomic scatter-add on a GPU does not.
-    nll = torch.zeros(masked.shape, dtype=torch.float64, device=masked.device)
-    nll[masked] = target_nll.double()
-    return nll
+    states = states_of(denoiser, torch.where(masked, denoiser.mask_token_id, x0), level)
+    positions = masked.flatten().nonzero().squeeze(-1)
+    nll = packed_nll(denoiser, states, positions, x0.flatten().index_select(0, positions))
+    return unpack_nats(nll, positions, masked.shape)
 
 
 def masked_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:

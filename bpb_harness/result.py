@@ -180,6 +180,7 @@ class BpbResult:
         num_forward_tokens: tokens that went through the network.
         seconds: wall clock of the scoring, without loading.
         device: where it ran, in words.
+        peak_memory_bytes: the most GPU memory that was allocated at once, on one device; None on a CPU.
         remarks: what a reader should know.
         comparison: with ``compare``, both bounds.
         source: the floor, for text of a known source.
@@ -198,6 +199,7 @@ class BpbResult:
     seconds: float
     device: str
     remarks: tuple[Remark, ...] = ()
+    peak_memory_bytes: int | None = None
     comparison: Comparison | None = None
     source: SourceFloor | None = None
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
@@ -242,6 +244,7 @@ class BpbResult:
             "seconds": self.seconds,
             "forward_tokens_per_second": self.num_forward_tokens / self.seconds if self.seconds > 0 else None,
             "device": self.device,
+            "peak_memory_bytes": self.peak_memory_bytes,
             "findings": [asdict(remark) for remark in self.remarks],
         }
         if self.source is not None:

@@ -149,10 +149,14 @@ def paired_gap(discrete: Draws, mc: Draws) -> tuple[float, float]:
     return math.fsum(difference.window_nats), mc_stderr_nats(difference)
 
 
-def confidence_interval(estimate: float, stderr: float, level: float = 0.95) -> tuple[float, float]:
-    """Central interval of a normal estimate, (low, high)."""
+def confidence_interval(
+    estimate: float, stderr: float, level: float = 0.95, *, degrees_of_freedom: int | None = None
+) -> tuple[float, float]:
+    """Central interval of an estimate, (low, high): normal, or Student's t where the error has few degrees of freedom."""
     assert 0.0 < level < 1.0
-    half = float(stats.norm.ppf(0.5 + level / 2.0)) * stderr
+    upper = 0.5 + level / 2.0
+    quantile = stats.norm.ppf(upper) if degrees_of_freedom is None else stats.t.ppf(upper, degrees_of_freedom)
+    half = float(quantile) * stderr
     return estimate - half, estimate + half
 
 

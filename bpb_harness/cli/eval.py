@@ -16,7 +16,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output, write_parquet
 from bpb_harness.cli._run import run
-from bpb_harness.errors import UsageError
+from bpb_harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from bpb_harness.result import BpbResult
@@ -66,11 +66,18 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="FILE.py:LOADER, your own code; needs --allow-code.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Run code that comes with the checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    tolerance: Annotated[
+        float | None, typer.Option(help="More passes until half of the 95 % interval is at most this (bits per byte).")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Keep finished draws in this file, and go on from those that it holds.")
+    ] = None,
     expect: Annotated[float | None, typer.Option(help="Exit 1 unless the score is this many bits per byte.")] = None,
     within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = 0.005,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     batch_tokens: Annotated[int | None, typer.Option(help="Forward tokens a call; never changes the score.")] = None,
+    no_compile: Annotated[bool, typer.Option("--no-compile", help="Run the network as it is on a GPU too.")] = False,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     windows: Annotated[Path | None, typer.Option(help="Write one row a window to this .parquet file.")] = None,
@@ -91,23 +98,26 @@ def evaluate(
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
     if within < 0:
         raise UsageError("--within", seen=within, expected="0 or more")
-    for path in (output, windows, tokens):
+    for path in (output, windows, tokens, resume):
         require_folder(path)
     settings: dict[str, Any] = {
         "method": method, "num_steps": steps, "num_samples": _samples(samples), "compare": compare, "order": order,
         "tokens_per_step": tokens_per_step, "stride": stride, "per_document": per_document, "byte_rule": byte_rule,
         "context_length": context, "limit": limit, "tail": tail, "seed": seed, "device": device, "dtype": dtype,
-        "batch_tokens": batch_tokens, "check_contract": not no_contract,
+        "batch_tokens": batch_tokens, "tolerance": tolerance, "resume": resume,
+        "compile_network": False if no_compile else None, "check_contract": not no_contract,
         "with_windows": windows is not None, "with_tokens": tokens is not None,
     }  # fmt: skip
     import bpb_harness.evaluate as evaluation
 
     evaluation.Settings(**settings)  # refuses bad flags before any file is opened
-    with _progress_bar() as progress:
+    with _quiet_unless_first(), _progress_bar() as progress:
         result = evaluation.evaluate(
             checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, schedule=schedule, adapter=adapter,
             model=model, allow_code=allow_code, progress=progress, **settings,
         )  # fmt: skip
+    if not _is_first_process():
+        return
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
@@ -159,10 +169,28 @@ def _samples(text: str | None) -> Any:
         raise UsageError("--samples", seen=repr(text), expected="a number, or 'all'") from None
 
 
+def _is_first_process() -> bool:
+    """Whether this process is the one that prints, among those that torchrun may have started."""
+    from bpb_harness.evaluate.processes import is_first_process
+
+    return is_first_process()
+
+
+@contextlib.contextmanager
+def _quiet_unless_first() -> Iterator[None]:
+    """All processes meet the same bad input; one of them says so."""
+    try:
+        yield
+    except HarnessError as error:
+        if _is_first_process():
+            raise
+        raise typer.Exit(error.exit_code) from None
+
+
 @contextlib.contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
     """A bar on stderr while it is a terminal; nothing otherwise."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or not _is_first_process():
         yield None
         return
     from rich.console import Console

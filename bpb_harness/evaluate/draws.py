@@ -1,11 +1,12 @@
-"""Running the draws of a bound: masks, batches, the network; a table of sums comes back.
+"""Running the draws of a bound: a plan goes in, a table of sums comes back.
 
 Nothing here knows which bound it runs, and no sum crosses draws: the table is the same for every batch size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -14,38 +15,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.corpus import Corpus, Windows
-from bpb_harness.denoiser import Denoiser, masked_nll, masked_token_nll
 from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import Bound
-from bpb_harness.masking import RandomStreams, StratifiedDesign, size_biased_masks, stack_mask_noise
-from bpb_harness.schedule import NoiseSchedule
+from bpb_harness.evaluate.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, prepare_ahead
+from bpb_harness.evaluate.processes import Processes
+from bpb_harness.evaluate.runner import MaskedNllRunner
+from bpb_harness.masking import RandomStreams, StratifiedDesign
 
 Advance = Callable[[int], None]
-_CHECK_EVERY_BATCHES = 64
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
-
-@final
-@dataclass(frozen=True)
-class DrawPlan:
-    """Which masks to draw, one row a draw.
-
-    Attributes:
-        window: index of the window among those scored, (R,) int64.
-        sample: which draw of its window, (R,) int64; with the window it addresses the mask's noise.
-        position: v in (0, 1], (R,) float64.
-        move_chance: u, (R,) float64.
-        weight: what L C / |M| is multiplied with in the window's bound, (R,) float64.
-    """
-
-    window: npt.NDArray[np.int64]
-    sample: npt.NDArray[np.int64]
-    position: npt.NDArray[np.float64]
-    move_chance: npt.NDArray[np.float64]
-    weight: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.window)
+_MOST_IN_FLIGHT = 4
+_NUM_THREADS = {"cpu": 1, "cuda": 3}
 
 
 @final
@@ -62,14 +44,24 @@ class DrawTable:
     """
 
     plan: DrawPlan
-    num_masked: npt.NDArray[np.int64]
-    nats: npt.NDArray[np.float64]
-    token_nats: npt.NDArray[np.float64] | None = None
+    num_masked: Ints
+    nats: Floats
+    token_nats: Floats | None = None
 
     @property
-    def nats_per_masked(self) -> npt.NDArray[np.float64]:
+    def nats_per_masked(self) -> Floats:
         """C / |M|; its mean at u is f(u)."""
         return self.nats / self.num_masked
+
+
+@final
+@dataclass(frozen=True)
+class FinishedDraws:
+    """Draws that are done: rows of the plan, their nats and numbers of masked tokens, (n,) each."""
+
+    rows: Ints
+    nats: Floats
+    num_masked: Ints
 
 
 def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) -> DrawPlan:
@@ -99,100 +91,187 @@ def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) 
 
 
 def run_draws(
-    denoiser: Denoiser,
-    corpus: Corpus,
-    windows: Windows,
+    runner: MaskedNllRunner,
+    source: DrawSource,
     plan: DrawPlan,
-    *,
-    schedule: NoiseSchedule,
     streams: RandomStreams,
+    *,
     device: torch.device,
     batch_tokens: int,
-    first_window: int = 0,
+    processes: Processes | None = None,
+    finished: Sequence[FinishedDraws] = (),
+    keep: Callable[[FinishedDraws], None] | None = None,
     keep_tokens: bool = False,
     advance: Advance | None = None,
 ) -> DrawTable:
     """Score every draw of a plan.
 
     Args:
-        denoiser: the network, on ``device``.
-        corpus: the token stream.
-        windows: what of it is scored; the plan's windows index these.
+        runner: runs the network.
+        source: the text.
         plan: which masks to draw.
-        schedule: turns mask rates into noise levels.
         streams: the masks' noise.
         device: where the network runs.
         batch_tokens: forward tokens a call, at least one window.
-        first_window: index in the corpus of ``windows[0]``; it addresses the noise.
+        processes: shares the batches; alone if None.
+        finished: draws that an earlier run has done.
+        keep: called with draws as they finish, to store them.
         keep_tokens: also keep what each token adds.
         advance: called with the number of tokens that went through the network.
 
     Raises:
         NumericsError: where the network gives NaN, or infinitely many bits.
     """
-    nats = np.full(len(plan), np.nan)
-    num_masked = np.zeros(len(plan), dtype=np.int64)
-    pending: list[tuple[npt.NDArray[np.int64], Tensor]] = []
-    token_nats = np.zeros(int(windows.lengths.sum())) if keep_tokens else None
-    token_offset = np.cumsum(windows.lengths) - windows.lengths
-    for rows, length in batches(windows.lengths[plan.window], batch_tokens):
-        x0 = stack_windows(corpus, windows, plan.window[rows])
-        noise, target = stack_mask_noise(streams, plan.window[rows] + first_window, plan.sample[rows], length)
-        level = schedule.level_at(torch.from_numpy(plan.move_chance[rows]))
-        masked = size_biased_masks(noise, target, level)
-        num_masked[rows] = masked.sum(dim=-1).numpy()
-        with torch.inference_mode():
-            batch = (denoiser, x0.to(device), masked.to(device), level.to(device))
-            if token_nats is None:
-                row_nats = masked_nll(*batch)
-            else:
-                nll = masked_token_nll(*batch)
-                row_nats = nll.sum(dim=-1)
-                scale = plan.weight[rows] * length / num_masked[rows]
-                where = token_offset[plan.window[rows], None] + np.arange(length)
-                np.add.at(token_nats, where, nll.cpu().numpy() * scale[:, None])
-        pending.append((rows, row_nats))
-        if len(pending) >= _CHECK_EVERY_BATCHES or device.type == "cpu":
-            _collect(pending, plan, nats)
-        if advance is not None:
-            advance(len(rows) * length)
-    _collect(pending, plan, nats)
-    return DrawTable(plan, num_masked, nats, token_nats)
+    together = processes or Processes()
+    work = _Collection(plan, keep, _TokenNats(source, plan) if keep_tokens else None)
+    for done in finished:
+        work.take(done)
+    lengths = source.windows.lengths[plan.window]
+    dealt = [rows for rows in deal_draws(lengths, plan.move_chance, batch_tokens) if np.isnan(work.nats[rows]).any()]
+    if advance is not None and not together.rank:
+        advance(int(lengths[~np.isnan(work.nats)].sum()))
+
+    def share() -> list[FinishedDraws]:
+        return work.run(runner, source, streams, together.share(dealt), device, advance, together)
+
+    for part in together.together(share):
+        for done in part:
+            work.take(done)
+    token_nats = None
+    if work.tokens is not None:
+        token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
+    return DrawTable(plan, work.num_masked, work.nats, token_nats)
 
 
-def batches(lengths: npt.NDArray[np.int64], batch_tokens: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
-    """Split rows into batches of one length each, in order; yields (rows, length)."""
-    for length in sorted({int(length) for length in lengths}, reverse=True):
-        rows = np.flatnonzero(lengths == length)
-        size = max(batch_tokens // max(length, 1), 1)
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size], length
+@final
+class _Collection:
+    """The table while it fills."""
 
+    def __init__(self, plan: DrawPlan, keep: Callable[[FinishedDraws], None] | None, tokens: _TokenNats | None) -> None:
+        self._plan, self._keep, self.tokens = plan, keep, tokens
+        self.nats = np.full(len(plan), np.nan)
+        self.num_masked = np.zeros(len(plan), dtype=np.int64)
+        self._in_flight: deque[tuple[PreparedBatch, Tensor, torch.cuda.Event | None]] = deque()
 
-def stack_windows(corpus: Corpus, windows: Windows, which: npt.NDArray[np.int64]) -> Tensor:
-    """Tokens of windows of one length, (B, L) int64."""
-    starts, lengths = windows.starts[which], windows.lengths[which]
-    return torch.from_numpy(
-        np.stack([corpus.read(int(start), int(start + length)) for start, length in zip(starts, lengths, strict=True)])
-    )
+    def take(self, done: FinishedDraws) -> None:
+        """Enter draws that are done."""
+        self.nats[done.rows], self.num_masked[done.rows] = done.nats, done.num_masked
 
-
-def _collect(
-    pending: list[tuple[npt.NDArray[np.int64], Tensor]], plan: DrawPlan, nats: npt.NDArray[np.float64]
-) -> None:
-    """Move finished rows to the host, in one transfer, and refuse what is no number."""
-    if not pending:
-        return
-    rows = np.concatenate([rows for rows, _ in pending])
-    values = torch.cat([row_nats for _, row_nats in pending]).cpu().numpy()
-    pending.clear()
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        row = rows[bad[0]]
-        raise NumericsError(
-            f"the network's score of window {plan.window[row]} (mask rate {plan.move_chance[row]:.4f})",
-            seen=f"{values[bad[0]]} nats",
-            expected="a finite number",
-            hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
+    def run(
+        self,
+        runner: MaskedNllRunner,
+        source: DrawSource,
+        streams: RandomStreams,
+        dealt: Sequence[Ints],
+        device: torch.device,
+        advance: Advance | None,
+        processes: Processes,
+    ) -> list[FinishedDraws]:
+        """Run this process's batches; what an interruption leaves in flight is waited for and kept."""
+        threads = _NUM_THREADS[device.type]
+        batches = prepare_ahead(
+            source, self._plan, streams, dealt, pin_memory=device.type == "cuda", num_threads=threads
         )
-    nats[rows] = values
+        results: list[FinishedDraws] = []
+        try:
+            for prepared in batches:
+                if self.tokens is None:
+                    row_nats = runner.row_nats(prepared)
+                else:
+                    nll = runner.token_nats(prepared)
+                    row_nats = nll.sum(dim=-1)
+                    self.tokens.add(prepared, nll.cpu())
+                self._in_flight.append((prepared, *_fetch(row_nats)))
+                while self._in_flight and self._is_ready():
+                    results.append(self._finish())
+                if advance is not None and processes.is_first:
+                    advance(prepared.num_tokens * processes.count)
+        finally:
+            while self._in_flight:
+                results.append(self._finish())
+        return results
+
+    def _is_ready(self) -> bool:
+        event = self._in_flight[0][2]
+        return event is None or len(self._in_flight) > _MOST_IN_FLIGHT or bool(event.query())  # type: ignore[no-untyped-call]
+
+    def _finish(self) -> FinishedDraws:
+        """Wait for the oldest batch in flight, refuse what is no number, and keep it."""
+        prepared, values, event = self._in_flight.popleft()
+        if event is not None:
+            event.synchronize()
+        nats = values.numpy()
+        bad = np.flatnonzero(~np.isfinite(nats))
+        if len(bad):
+            row = prepared.rows[bad[0]]
+            self._in_flight.clear()
+            raise NumericsError(
+                f"the network's score of window {self._plan.window[row]} (mask rate {self._plan.move_chance[row]:.4f})",
+                seen=f"{nats[bad[0]]} nats",
+                expected="a finite number",
+                hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
+            )
+        done = FinishedDraws(prepared.rows, nats, prepared.num_masked)
+        if self._keep is not None:
+            self._keep(done)
+        return done
+
+
+@final
+class _TokenNats:
+    """What each token adds to its window's bound, over all draws."""
+
+    def __init__(self, source: DrawSource, plan: DrawPlan) -> None:
+        self._plan = plan
+        lengths = source.windows.lengths
+        self._offset = np.cumsum(lengths) - lengths
+        self.nats = np.zeros(int(lengths.sum()))
+
+    def add(self, prepared: PreparedBatch, nll: Tensor) -> None:
+        """Add the draws of a batch; nll is (B, L)."""
+        length = nll.shape[1]
+        scale = self._plan.weight[prepared.rows] * length / prepared.num_masked
+        where = self._offset[self._plan.window[prepared.rows], None] + np.arange(length)
+        np.add.at(self.nats, where, nll.numpy() * scale[:, None])
+
+
+def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Start to move values to the host; they are there once the event has passed."""
+    if values.device.type != "cuda":
+        return values, None
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return host, event
+
+
+def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
+    """Passes of one bound as one table, each draw at its share of the weight, in the order of windows and passes.
+
+    The samples of pass p count on from those of pass p - 1.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    per_pass = 1 + max(int(table.plan.sample.max()) for table in tables)
+    window = np.concatenate([table.plan.window for table in tables])
+    sample = np.concatenate([table.plan.sample + index * per_pass for index, table in enumerate(tables)])
+    order = np.lexsort((sample, window))
+
+    def joined(parts: list[npt.NDArray[np.float64]]) -> Floats:
+        return np.concatenate(parts)[order]
+
+    plan = DrawPlan(
+        window[order],
+        sample[order],
+        joined([table.plan.position for table in tables]),
+        joined([table.plan.move_chance for table in tables]),
+        joined([table.plan.weight / len(tables) for table in tables]),
+    )
+    tokens = [table.token_nats for table in tables if table.token_nats is not None]
+    return DrawTable(
+        plan,
+        np.concatenate([table.num_masked for table in tables])[order],
+        joined([table.nats for table in tables]),
+        np.sum(tokens, axis=0) / len(tables) if tokens else None,
+    )

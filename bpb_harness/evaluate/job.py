@@ -14,10 +14,10 @@ import torch
 from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.corpus import Windows, corpus_windows, window_bytes
-from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.estimators import Bound, DiscreteBound
-from bpb_harness.evaluate.inputs import EvaluationText
+from bpb_harness.evaluate.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluate.settings import Settings
 from bpb_harness.result import Signature
 from bpb_harness.schedule import NoiseSchedule
@@ -60,6 +60,26 @@ class Job:
         """The model, where it is a masked denoiser."""
         assert isinstance(self.model, Denoiser)
         return self.model
+
+    def require_scorable(self) -> None:
+        """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
+
+        Raises:
+            UsageError: method or schedule.
+            TokenizerError: tokenizer.
+        """
+        model, method = self.model, self.settings.method
+        if not isinstance(model, Denoiser):
+            if method != "ar":
+                raise UsageError(f"--method {method}", seen="an autoregressive model", expected="--method ar")
+            require_same_vocabulary(self.text.tokenizer, model.vocab_size, model.vocab_size)
+            return
+        if method == "ar":
+            right = "--method discrete, mc, chain or exact"
+            raise UsageError("--method ar", seen="a masked denoiser", expected=right)
+        if self.schedule is None:
+            raise UsageError("the checkpoint names no noise schedule", hint="pass --schedule 'loglinear[0.001]'")
+        require_same_vocabulary(self.text.tokenizer, model.vocab_size, num_clean_tokens(model))
 
     @cached_property
     def device(self) -> torch.device:
@@ -119,7 +139,7 @@ class Job:
         shares[-1] = raw
         return np.asarray(np.diff(shares, prepend=0), dtype=np.int64)
 
-    def signature(self, num_windows: int, total_windows: int) -> Signature:
+    def signature(self, num_windows: int, total_windows: int, num_passes: int = 1) -> Signature:
         """Everything that the score depends on."""
         settings, bounds = self.settings, self.bounds
         steps = bounds[0].num_steps if bounds and isinstance(bounds[0], DiscreteBound) else None
@@ -133,6 +153,7 @@ class Job:
             num_steps=None if steps is None else str(steps),
             schedule=None if self.schedule is None else str(self.schedule),
             num_samples=str(bounds[0].num_samples) if bounds else None,
+            passes=str(num_passes) if num_passes > 1 else None,
             order=settings.order_in_signature(),
             stride=None if settings.stride is None else str(settings.stride),
             byte_rule=settings.byte_rule,
@@ -148,16 +169,19 @@ class Job:
             version=__version__,
         )
 
-    def advance(self, total: int) -> Callable[[int], None] | None:
+    def count_tokens(self, total: int) -> TokenCount:
         """A counter of tokens that reports to ``progress``."""
-        progress = self.progress
-        if progress is None:
-            return None
-        done = 0
+        return TokenCount(self.progress, total)
 
-        def count(tokens: int) -> None:
-            nonlocal done
-            done += tokens
-            progress(done, total)
 
-        return count
+@final
+class TokenCount:
+    """Counts tokens that went through the network; how many there will be may turn out later."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self.total, self._done = progress, total, 0
+
+    def __call__(self, tokens: int) -> None:
+        self._done = min(self._done + tokens, self.total)
+        if self._progress is not None:
+            self._progress(self._done, self.total)

@@ -17,14 +17,14 @@ from bpb_harness.difficulty import bigram_difficulty
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import AutoregressiveCode, Bound, ContinuousBound, DiscreteBound, Spans, prior_nats
 from bpb_harness.evaluate.compare import compare_bounds
-from bpb_harness.evaluate.draws import DrawPlan, DrawTable, plan_draws, run_draws
+from bpb_harness.evaluate.draws import DrawTable
 from bpb_harness.evaluate.frames import token_frame, window_frame
-from bpb_harness.evaluate.inputs import require_same_vocabulary
 from bpb_harness.evaluate.job import Job
+from bpb_harness.evaluate.passes import sample_bounds
+from bpb_harness.evaluate.processes import Processes, open_processes
 from bpb_harness.evaluate.settings import describe_device
-from bpb_harness.evaluate.totals import WindowTotals, as_statistics, sampling_stderr_nats, window_totals
+from bpb_harness.evaluate.totals import WindowTotals, as_statistics, window_totals
 from bpb_harness.evaluate.window_scores import WindowNats, score_causal_spans, score_masked_windows
-from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.result import BpbResult, Comparison, Remark
 from bpb_harness.statistics import Draws, confidence_interval, corpus_stderr
 from bpb_harness.units import CodeLength, nats_to_bits
@@ -36,79 +36,53 @@ def score(job: Job) -> BpbResult:
     Raises:
         HarnessError: for anything that cannot be scored.
     """
-    model, settings = job.model, job.settings
-    masked = isinstance(model, Denoiser)
-    if masked == (settings.method == "ar"):
-        kind, right = (
-            ("a masked denoiser", "discrete, mc, chain or exact") if masked else ("an autoregressive model", "ar")
-        )
-        raise UsageError(f"--method {settings.method}", seen=kind, expected=f"--method {right}")
-    if not isinstance(model, Denoiser):
-        require_same_vocabulary(job.text.tokenizer, model.vocab_size, model.vocab_size)
-        return _score_causal(job, model)
-    if job.schedule is None:
-        raise UsageError("the checkpoint names no noise schedule", hint="pass --schedule 'loglinear[0.001]'")
-    require_same_vocabulary(job.text.tokenizer, model.vocab_size, num_clean_tokens(model))
-    return _score_bound(job) if job.bounds else _score_windows(job)
+    job.require_scorable()
+    with open_processes() as processes:
+        return _score(job, processes)
 
 
-def _score_bound(job: Job) -> BpbResult:
+def _score(job: Job, processes: Processes) -> BpbResult:
+    if not isinstance(job.model, Denoiser):
+        return _score_causal(job, job.model, processes)
+    return _score_bound(job, processes) if job.bounds else _score_windows(job, processes)
+
+
+def _score_bound(job: Job, processes: Processes) -> BpbResult:
     windows, total_windows = job.lay_windows()
     num_bytes = job.count_bytes(windows, total_windows)
     difficulty = bigram_difficulty(job.text.corpus, windows)
     bounds, clean = job.bounds, num_clean_tokens(job.denoiser)
-    begin = time.perf_counter()
-    tables = _run_bounds(job, windows, difficulty)
-    seconds = time.perf_counter() - begin
+    sampled = sample_bounds(job, windows, total_windows, num_bytes, difficulty, processes)
+    tables, error = sampled.tables, sampled.errors[0]
     totals = [window_totals(bound, table, windows.lengths, clean) for bound, table in zip(bounds, tables, strict=True)]
     draws = [
         as_statistics(bound, table, windows.lengths, num_bytes, difficulty, clean)
         for bound, table in zip(bounds, tables, strict=True)
     ]
     length = CodeLength(totals[0].nats, int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
-    stderr = nats_to_bits(sampling_stderr_nats(bounds[0], tables[0], draws[0])) / length.num_bytes
+    stderr = nats_to_bits(error.stderr_nats) / length.num_bytes
     token_nats = tables[0].token_nats
     if token_nats is not None:
         token_nats = token_nats + prior_nats(bounds[0].schedule, 1, clean)
     windows_table, tokens_table = _frames(job, windows, num_bytes, totals[0].window_nats, token_nats, tables[0])
-    return BpbResult(
+    result = BpbResult(
         length=length,
         relation=bounds[0].relation,
         terms_nats=totals[0].terms_nats,
         mc_stderr=stderr,
         corpus_stderr=_finite(corpus_stderr(draws[0])),
-        ci95=confidence_interval(length.bits_per_byte, stderr),
-        signature=job.signature(len(windows), total_windows),
+        ci95=confidence_interval(length.bits_per_byte, stderr, degrees_of_freedom=error.degrees_of_freedom),
+        signature=job.signature(len(windows), total_windows, sampled.num_passes),
         num_forward_tokens=sum(int(windows.lengths[table.plan.window].sum()) for table in tables),
-        seconds=seconds,
-        device=describe_device(job.device),
+        seconds=sampled.seconds,
+        device=describe_device(job.device, processes.count),
+        peak_memory_bytes=sampled.peak_memory_bytes,
         comparison=_comparison(bounds, tables, draws, totals, windows, num_bytes) if job.settings.compare else None,
         source=job.text.source,
         windows=windows_table,
         tokens=tokens_table,
     )
-
-
-def _run_bounds(job: Job, windows: Windows, difficulty: npt.NDArray[np.int64]) -> list[DrawTable]:
-    """The draws of every bound of the job, the headline's first; they share seeds, so they are coupled."""
-    assert job.schedule is not None
-    streams = RandomStreams(job.settings.seed)
-    plans = [_plan(bound, streams, difficulty) for bound in job.bounds]
-    advance = job.advance(sum(int(windows.lengths[plan.window].sum()) for plan in plans))
-    return [
-        run_draws(
-            job.denoiser, job.text.corpus, windows, plan, schedule=job.schedule, streams=streams, device=job.device,
-            batch_tokens=job.settings.tokens_per_batch(job.device), advance=advance,
-            keep_tokens=job.settings.with_tokens and plan is plans[0],
-        )
-        for plan in plans
-    ]  # fmt: skip
-
-
-def _plan(bound: Bound, streams: RandomStreams, difficulty: npt.NDArray[np.int64]) -> DrawPlan:
-    if bound.num_samples == "all":
-        return plan_draws(bound, len(difficulty), None)
-    return plan_draws(bound, len(difficulty), StratifiedDesign(streams, difficulty, bound.num_samples))
+    return with_remarks(result, *sampled.remarks)
 
 
 def _comparison(
@@ -133,7 +107,7 @@ def _comparison(
     )
 
 
-def _score_windows(job: Job) -> BpbResult:
+def _score_windows(job: Job, processes: Processes) -> BpbResult:
     windows, total_windows = job.lay_windows()
     num_bytes = job.count_bytes(windows, total_windows)
     estimator = job.settings.window_estimator(job.schedule)
@@ -141,14 +115,16 @@ def _score_windows(job: Job) -> BpbResult:
     begin = time.perf_counter()
     scored = score_masked_windows(
         estimator, job.denoiser, job.text.corpus, windows, device=job.device,
-        batch_tokens=job.settings.tokens_per_batch(job.device), advance=job.advance(int(windows.lengths.sum())),
+        batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes,
+        advance=job.count_tokens(int(windows.lengths.sum())),
     )  # fmt: skip
     return _exact_result(
-        job, scored, windows, num_bytes, total_windows, relation=estimator.relation, seconds=time.perf_counter() - begin
-    )
+        job, scored, windows, num_bytes, total_windows, relation=estimator.relation,
+        seconds=time.perf_counter() - begin, num_processes=processes.count,
+    )  # fmt: skip
 
 
-def _score_causal(job: Job, model: CausalLM) -> BpbResult:
+def _score_causal(job: Job, model: CausalLM, processes: Processes) -> BpbResult:
     estimator = job.settings.window_estimator(None)
     assert isinstance(estimator, AutoregressiveCode)
     corpus = job.text.corpus
@@ -162,11 +138,13 @@ def _score_causal(job: Job, model: CausalLM) -> BpbResult:
     begin = time.perf_counter()
     scored = score_causal_spans(
         estimator, model, corpus, spans, device=job.device,
-        batch_tokens=job.settings.tokens_per_batch(job.device), advance=job.advance(int(spans.input_lengths.sum())),
+        batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes,
+        advance=job.count_tokens(int(spans.input_lengths.sum())),
     )  # fmt: skip
     return _exact_result(
-        job, scored, windows, num_bytes, total_windows, relation=estimator.relation, seconds=time.perf_counter() - begin
-    )
+        job, scored, windows, num_bytes, total_windows, relation=estimator.relation,
+        seconds=time.perf_counter() - begin, num_processes=processes.count,
+    )  # fmt: skip
 
 
 def _exact_result(
@@ -178,6 +156,7 @@ def _exact_result(
     *,
     relation: str,
     seconds: float,
+    num_processes: int,
 ) -> BpbResult:
     """A result without sampling error."""
     length = CodeLength(math.fsum(scored.nats), int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
@@ -197,7 +176,7 @@ def _exact_result(
         signature=job.signature(len(windows), total_windows),
         num_forward_tokens=scored.num_forward_tokens,
         seconds=seconds,
-        device=describe_device(job.device),
+        device=describe_device(job.device, num_processes),
         source=job.text.source,
         windows=windows_table,
         tokens=tokens_table,

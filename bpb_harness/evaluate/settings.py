@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, final
 
 import torch
@@ -17,6 +19,7 @@ from bpb_harness.estimators import (
     ExactBound,
 )
 from bpb_harness.estimators.chain import Order
+from bpb_harness.evaluate.processes import process_device
 from bpb_harness.masking import RandomStreams
 from bpb_harness.schedule import NoiseSchedule
 
@@ -48,6 +51,9 @@ class Settings:
         device: auto, cpu or cuda.
         dtype: float32 or bfloat16.
         batch_tokens: forward tokens a call of the network; None chooses. It never changes the score.
+        tolerance: sample more passes until half of the 95 % interval is at most this many bits per byte.
+        resume: keep finished draws in this file, and take those that it holds already.
+        compile_network: compile the network of a sampled bound; None means on a GPU.
         check_contract: test the network's behaviour before its score is trusted.
         with_windows: also make a table with one row a window.
         with_tokens: also make a table with one row a token.
@@ -69,6 +75,9 @@ class Settings:
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     batch_tokens: int | None = None
+    tolerance: float | None = None
+    resume: Path | None = None
+    compile_network: bool | None = None
     check_contract: bool = True
     with_windows: bool = False
     with_tokens: bool = False
@@ -89,6 +98,7 @@ class Settings:
             if value is not None and value < 1:
                 raise UsageError(flag, seen=value, expected="1 or more")
         RandomStreams(self.seed)
+        self._check_sampling()
         if self.compare and (self.method not in {"discrete", "mc"} or self.num_samples == "all"):
             raise UsageError(
                 "--compare couples sampled draws of the two bounds",
@@ -104,9 +114,22 @@ class Settings:
             if given and self.method != method:
                 raise UsageError(flag, seen=f"--method {self.method}", expected=f"--method {method}")
 
+    def _check_sampling(self) -> None:
+        """Refuse flags of sampled bounds where nothing is sampled."""
+        if self.tolerance is not None and not 0.0 < self.tolerance < math.inf:
+            raise UsageError("--tolerance", seen=self.tolerance, expected="bits per byte, more than 0")
+        for flag, given in (("--tolerance", self.tolerance), ("--resume", self.resume)):
+            if given is not None and self.method not in {"discrete", "mc"}:
+                raise UsageError(flag, seen=f"--method {self.method}", expected="--method discrete or mc")
+        if self.resume is not None and self.with_tokens:
+            raise UsageError(
+                "--resume keeps sums of windows, not of tokens", seen="--tokens", expected="one of the two"
+            )
+
     def bounds(self, schedule: NoiseSchedule) -> tuple[Bound, ...]:
         """The sampled bounds to run, the headline first; empty for the other methods."""
-        samples = DEFAULT_SAMPLES if self.num_samples is None else self.num_samples
+        default = DEFAULT_SAMPLES if self.tolerance is None else 1
+        samples = default if self.num_samples is None else self.num_samples
         steps = self.num_steps or DEFAULT_STEPS
         wanted = {"discrete": ("discrete", "mc"), "mc": ("mc", "discrete")}.get(self.method, ())
         made: list[Bound] = []
@@ -140,7 +163,11 @@ class Settings:
         available = torch.cuda.is_available()
         if self.device == "cuda" and not available:
             raise UsageError("--device cuda", seen="no CUDA device that torch can use", hint="pass --device cpu")
-        return torch.device("cuda" if available and self.device != "cpu" else "cpu")
+        return process_device(torch.device("cuda" if available and self.device != "cpu" else "cpu"))
+
+    def compiles(self, device: torch.device) -> bool:
+        """Whether the network is compiled."""
+        return device.type == "cuda" if self.compile_network is None else self.compile_network
 
     def torch_dtype(self) -> torch.dtype:
         """The network's arithmetic."""
@@ -156,8 +183,10 @@ def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
         raise UsageError(flag, seen=repr(value), expected=" or ".join(allowed))
 
 
-def describe_device(device: torch.device) -> str:
+def describe_device(device: torch.device, num_processes: int = 1) -> str:
     """The device in words, for the result."""
     if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)}), torch {torch.__version__}"
-    return f"cpu ({torch.get_num_threads()} threads), torch {torch.__version__}"
+        name = f"cuda ({torch.cuda.get_device_name(device)})"
+    else:
+        name = f"cpu ({torch.get_num_threads()} threads)"
+    return (f"{num_processes} x " if num_processes > 1 else "") + f"{name}, torch {torch.__version__}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -12,7 +13,9 @@ import torch
 
 from bpb_harness.estimators import Bound, prior_nats
 from bpb_harness.evaluate.draws import DrawTable
-from bpb_harness.statistics import Draws, grid_stderr_nats, mc_stderr_nats
+from bpb_harness.statistics import Draws, between_pass_stderr, confidence_interval, grid_stderr_nats, mc_stderr_nats
+
+FEWEST_PASSES = 8  # below, the spread between passes is known too poorly: Student's t with 6 degrees is 2.45
 
 
 @final
@@ -80,8 +83,47 @@ def as_statistics(
     )
 
 
-def sampling_stderr_nats(bound: Bound, table: DrawTable, draws: Draws) -> float:
-    """Standard error of the bound's total from the sampling of masks, in nats."""
+@final
+@dataclass(frozen=True)
+class SamplingError:
+    """Standard error of a bound's total from the sampling of masks, in nats.
+
+    Attributes:
+        stderr_nats: the error of the mean over passes.
+        degrees_of_freedom: of a spread between passes, for Student's t; None where the normal law serves.
+    """
+
+    stderr_nats: float
+    degrees_of_freedom: int | None = None
+
+    def half_width_nats(self) -> float:
+        """Half of the 95 % interval."""
+        low, high = confidence_interval(0.0, self.stderr_nats, degrees_of_freedom=self.degrees_of_freedom)
+        return (high - low) / 2.0
+
+
+def sampling_error(
+    bound: Bound, passes: Sequence[DrawTable], draws: Sequence[Draws], pass_nats: Sequence[float]
+) -> SamplingError:
+    """How far the mean over passes is from the bound, had every mask been tried.
+
+    A few passes say little about their own spread: up to ``FEWEST_PASSES`` of them, each one's error is estimated from
+    within. From there on the spread between the totals of the passes, which are independent, is the error.
+
+    Args:
+        bound: which bound it is.
+        passes: the table of each pass.
+        draws: the same as the error estimators take them.
+        pass_nats: the total of each pass.
+    """
+    count = len(passes)
+    if count >= FEWEST_PASSES:
+        return SamplingError(between_pass_stderr(pass_nats), count - 1)
     if bound.num_samples == "all":
-        return grid_stderr_nats(draws, table.plan.weight / bound.schedule.max_move_chance)
-    return mc_stderr_nats(draws)
+        within = [
+            grid_stderr_nats(draw, table.plan.weight / bound.schedule.max_move_chance)
+            for draw, table in zip(draws, passes, strict=True)
+        ]
+    else:
+        within = [mc_stderr_nats(draw) for draw in draws]
+    return SamplingError(math.hypot(*within) / count)

@@ -16,7 +16,12 @@ from bpb_harness.corpus import Corpus, Windows
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound, Spans
-from bpb_harness.evaluate.draws import Advance, batches, stack_windows
+from bpb_harness.evaluate.batches import consecutive, stack_windows
+from bpb_harness.evaluate.draws import Advance
+from bpb_harness.evaluate.processes import Processes
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @final
@@ -43,6 +48,7 @@ def score_masked_windows(
     *,
     device: torch.device,
     batch_tokens: int,
+    processes: Processes,
     advance: Advance | None = None,
 ) -> WindowNats:
     """Enumerate masks, or follow the chain rule, window by window."""
@@ -54,7 +60,7 @@ def score_masked_windows(
         return estimator.token_nats(denoiser, x0, rows).cpu(), len(rows) * length * estimator.passes(length)
 
     columns = np.ones_like(windows.lengths) if isinstance(estimator, ExactBound) else windows.lengths
-    run = _run(row_nats, windows.lengths, columns, batch_tokens, advance)
+    run = _run(row_nats, windows.lengths, columns, batch_tokens, processes, advance)
     return replace(run, token_nats=None) if isinstance(estimator, ExactBound) else run
 
 
@@ -66,6 +72,7 @@ def score_causal_spans(
     *,
     device: torch.device,
     batch_tokens: int,
+    processes: Processes,
     advance: Advance | None = None,
 ) -> WindowNats:
     """Pay for every token of every span."""
@@ -77,37 +84,52 @@ def score_causal_spans(
         nats = estimator.token_nats(model, tokens[:, :-1], tokens[:, 1:])
         return nats.cpu(), len(rows) * length
 
-    return _run(span_nats, spans.input_lengths, spans.lengths, batch_tokens, advance)
+    return _run(span_nats, spans.input_lengths, spans.lengths, batch_tokens, processes, advance)
 
 
 def _run(
-    score: Callable[[npt.NDArray[np.int64], int], tuple[Tensor, int]],
-    input_lengths: npt.NDArray[np.int64],
-    paid_lengths: npt.NDArray[np.int64],
+    score: Callable[[Ints, int], tuple[Tensor, int]],
+    input_lengths: Ints,
+    paid_lengths: Ints,
     batch_tokens: int,
+    processes: Processes,
     advance: Advance | None,
 ) -> WindowNats:
     """Score rows in batches of one input length; only the last ``paid_lengths`` columns of each row are its to pay."""
+    batches = list(consecutive(input_lengths, batch_tokens))
+
+    def share() -> tuple[list[tuple[int, Floats]], int]:
+        paid: list[tuple[int, Floats]] = []
+        forward_tokens = 0
+        for rows, length in processes.share(batches):
+            with torch.inference_mode():
+                values, count = score(rows, length)
+            for row, row_nats in zip(rows, values.numpy(), strict=True):
+                paid.append((int(row), _require_finite(row_nats[len(row_nats) - paid_lengths[row] :], row)))
+            forward_tokens += count
+            if advance is not None and processes.is_first:
+                advance(len(rows) * length * processes.count)
+        return paid, forward_tokens
+
     offset = np.cumsum(paid_lengths) - paid_lengths
     token_nats = np.zeros(int(paid_lengths.sum()))
     nats = np.full(len(input_lengths), np.nan)
     forward_tokens = 0
-    for rows, length in batches(input_lengths, batch_tokens):
-        with torch.inference_mode():
-            values, count = score(rows, length)
-        for row, row_nats in zip(rows, values.numpy(), strict=True):
-            paid = row_nats[len(row_nats) - paid_lengths[row] :]
-            token_nats[offset[row] : offset[row] + len(paid)] = paid
-            nats[row] = math.fsum(paid) if np.isfinite(paid).all() else np.nan
+    for scored, count in processes.together(share):
         forward_tokens += count
-        bad = rows[~np.isfinite(nats[rows])]
-        if len(bad):
-            raise NumericsError(
-                f"the network's score of window {bad[0]}",
-                seen=f"{nats[bad[0]]} nats",
-                expected="a finite number",
-                hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
-            )
-        if advance is not None:
-            advance(len(rows) * length)
+        for row, paid in scored:
+            token_nats[offset[row] : offset[row] + len(paid)] = paid
+            nats[row] = math.fsum(paid)
     return WindowNats(nats, token_nats, forward_tokens)
+
+
+def _require_finite(nats: Floats, row: int) -> Floats:
+    bad = nats[~np.isfinite(nats)]
+    if len(bad):
+        raise NumericsError(
+            f"the network's score of window {row}",
+            seen=f"{bad[0]} nats",
+            expected="a finite number",
+            hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
+        )
+    return nats

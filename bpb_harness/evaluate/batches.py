@@ -1,0 +1,193 @@
+"""Which draws go through the network together, and what of them the host makes ahead of time.
+
+A batch is a pure function of the plan and the batch size. Batches of a stratified plan are dealt so that each holds the
+same mixture of mask rates: all then need the same number of predictions, and the same memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpb_harness.corpus import Corpus, Windows
+from bpb_harness.masking import RandomStreams, size_biased_masks, stack_mask_noise
+from bpb_harness.schedule import NoiseLevel, NoiseSchedule
+
+Ints = npt.NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True)
+class DrawPlan:
+    """Which masks to draw, one row a draw.
+
+    Attributes:
+        window: index of the window among those scored, (R,) int64.
+        sample: which draw of its window, (R,) int64; with the window it addresses the mask's noise.
+        position: v in (0, 1], (R,) float64.
+        move_chance: u, (R,) float64.
+        weight: what L C / |M| is multiplied with in the window's bound, (R,) float64.
+    """
+
+    window: Ints
+    sample: Ints
+    position: npt.NDArray[np.float64]
+    move_chance: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+
+@final
+@dataclass(frozen=True)
+class PreparedBatch:
+    """Draws of windows of one length, as the network takes them.
+
+    Attributes:
+        rows: their rows in the plan, (B,) int64.
+        x0: clean tokens, (B, L) int64.
+        masked: (B, L) bool.
+        level: noise level of each row, (B,).
+        positions: the masked positions of the flattened batch, ascending, (n,) int64.
+        num_masked: |M| of each row, (B,) int64.
+    """
+
+    rows: Ints
+    x0: Tensor
+    masked: Tensor
+    level: NoiseLevel
+    positions: Tensor
+    num_masked: Ints
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that go through the network."""
+        return self.x0.numel()
+
+    def part(self, start: int, stop: int) -> PreparedBatch:
+        """Rows start .. stop - 1 as a batch of their own."""
+        ends = np.cumsum(self.num_masked)
+        first, last = (int(ends[row - 1]) if row else 0 for row in (start, min(stop, len(self))))
+        rows = slice(start, stop)
+        return PreparedBatch(
+            self.rows[rows], self.x0[rows], self.masked[rows], self.level[rows],
+            self.positions[first:last] - start * self.x0.shape[1], self.num_masked[rows],
+        )  # fmt: skip
+
+    def pinned(self) -> PreparedBatch:
+        """A copy in page-locked memory, from which a GPU fetches while it computes."""
+        level = NoiseLevel(*(part.pin_memory() for part in (self.level.t, self.level.alpha_t, self.level.dalpha_t)))
+        return PreparedBatch(
+            self.rows, self.x0.pin_memory(), self.masked.pin_memory(), level, self.positions.pin_memory(),
+            self.num_masked,
+        )  # fmt: skip
+
+
+@final
+@dataclass(frozen=True)
+class DrawSource:
+    """Makes the batches of a pass: tokens from the corpus, masks from the streams.
+
+    Attributes:
+        corpus: the token stream.
+        windows: what of it is scored; the plan's windows index these.
+        schedule: turns mask rates into noise levels.
+        first_window: index in the corpus of ``windows[0]``; it addresses the noise.
+    """
+
+    corpus: Corpus
+    windows: Windows
+    schedule: NoiseSchedule
+    first_window: int = 0
+
+    def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedBatch:
+        """Tokens and masks of some draws, whose windows have one length."""
+        x0 = stack_windows(self.corpus, self.windows, plan.window[rows])
+        noise, target = stack_mask_noise(streams, plan.window[rows] + self.first_window, plan.sample[rows], x0.shape[1])
+        level = self.schedule.level_at(torch.from_numpy(plan.move_chance[rows]))
+        masked = size_biased_masks(noise, target, level)
+        positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
+        return PreparedBatch(rows, x0, masked, level, positions, masked.sum(dim=-1).numpy())
+
+
+def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens: int) -> list[Ints]:
+    """Split draws into batches of one window length, longest first, each with the same mixture of mask rates.
+
+    Draws are ordered by mask rate and dealt to and fro like cards, so that the mean rates of two batches differ by less
+    than one draw's share.
+
+    Args:
+        lengths: of each draw's window, (R,).
+        move_chance: mask rate of each draw, (R,).
+        batch_tokens: tokens a batch, at least one window.
+
+    Returns:
+        Rows of each batch, ascending; every row is in exactly one.
+    """
+    dealt: list[Ints] = []
+    for length in sorted({int(length) for length in lengths}, reverse=True):
+        rows = np.flatnonzero(lengths == length)
+        rows = rows[np.argsort(move_chance[rows], kind="stable")]
+        size = max(batch_tokens // max(length, 1), 1)
+        count = -(-len(rows) // size)
+        turn, place = np.divmod(np.arange(len(rows)), count)
+        batch = np.where(turn % 2 == 0, place, count - 1 - place)
+        dealt += [np.sort(rows[batch == index]) for index in range(count)]
+    return dealt
+
+
+def consecutive(lengths: Ints, batch_tokens: int) -> Iterator[tuple[Ints, int]]:
+    """Split rows into batches of one length each, in order; yields (rows, length)."""
+    for length in sorted({int(length) for length in lengths}, reverse=True):
+        rows = np.flatnonzero(lengths == length)
+        size = max(batch_tokens // max(length, 1), 1)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size], length
+
+
+def prepare_ahead(
+    source: DrawSource,
+    plan: DrawPlan,
+    streams: RandomStreams,
+    batches: Sequence[Ints],
+    *,
+    pin_memory: bool,
+    num_threads: int,
+) -> Iterator[PreparedBatch]:
+    """Prepare batches in threads while the network works on earlier ones; they come in order."""
+
+    def prepare(rows: Ints) -> PreparedBatch:
+        prepared = source.prepare(plan, streams, rows)
+        return prepared.pinned() if pin_memory else prepared
+
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="prepare")
+    waiting: deque[Future[PreparedBatch]] = deque()
+    try:
+        for rows in batches:
+            waiting.append(pool.submit(prepare, rows))
+            if len(waiting) > 2 * num_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def stack_windows(corpus: Corpus, windows: Windows, which: Ints) -> Tensor:
+    """Tokens of windows of one length, (B, L) int64."""
+    starts, lengths = windows.starts[which], windows.lengths[which]
+    return torch.from_numpy(
+        np.stack([corpus.read(int(start), int(start + length)) for start, length in zip(starts, lengths, strict=True)])
+    )

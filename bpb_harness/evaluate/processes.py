@@ -1,0 +1,108 @@
+"""Several processes under torchrun: who does which batch, and how their results come together.
+
+Only sums of draws travel, a few bytes a window, so gloo on the host serves every device. A batch has the same rows
+whatever the number of processes: the total is the same to the last bit on devices of one kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, final
+
+import torch
+import torch.distributed as dist
+
+from bpb_harness.errors import HarnessError
+
+T = TypeVar("T")
+
+
+@final
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that score together.
+
+    Attributes:
+        rank: 0 .. count - 1.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes and prints."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This process's part of a list that all have; each item goes to exactly one process."""
+        return list(items[self.rank :: self.count])
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, by rank, in every process."""
+        if self.count == 1:
+            return [value]
+        gathered: list[T | None] = [None] * self.count
+        dist.all_gather_object(gathered, value)
+        return gathered  # type: ignore[return-value]
+
+    def together(self, work: Callable[[], T]) -> list[T]:
+        """Do something in every process and gather what comes out; an error of one is raised in all.
+
+        Raises:
+            HarnessError: that of the lowest rank that met one.
+        """
+        if self.count == 1:
+            return [work()]
+        outcome: tuple[T | None, HarnessError | None]
+        try:
+            outcome = (work(), None)
+        except HarnessError as error:
+            outcome = (None, error)
+        outcomes = self.gather(outcome)
+        for _, failed in outcomes:
+            if failed is not None:
+                raise failed
+        return [value for value, _ in outcomes]  # type: ignore[misc]
+
+
+def local_rank() -> int | None:
+    """The rank on this host under torchrun with several processes; None otherwise."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if _count() > 1 else None
+
+
+def is_first_process() -> bool:
+    """Whether this process prints, read from the environment alone."""
+    return _count() == 1 or int(os.environ.get("RANK", "0")) == 0
+
+
+@contextlib.contextmanager
+def open_processes() -> Iterator[Processes]:
+    """Join the processes that torchrun started; alone without it."""
+    if _count() == 1 or not dist.is_available():
+        yield Processes()
+        return
+    mine = not dist.is_initialized()
+    if mine:
+        dist.init_process_group("gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        if mine:
+            dist.destroy_process_group()
+
+
+def process_device(device: torch.device) -> torch.device:
+    """The device of this process: each has a GPU of its own, as far as there are enough."""
+    rank = local_rank()
+    if device.type != "cuda" or rank is None:
+        return device
+    return torch.device("cuda", rank % torch.cuda.device_count())
+
+
+def _count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,0 +1,214 @@
+"""The device's side: prepared batches in, nats of each draw out.
+
+One path serves every device. On a GPU the network is compiled once, for any number of rows; a batch that does not fit
+is halved; a network that cannot be compiled, or whose compiled form disagrees with its plain one, runs as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bpb_harness.denoiser import Denoiser, packed_nll, states_of, unpack_nats
+from bpb_harness.errors import HarnessError, NumericsError
+from bpb_harness.evaluate.batches import PreparedBatch
+from bpb_harness.schedule import NoiseLevel
+
+LOG = logging.getLogger("bpb_harness")
+
+# Predictions of one call of the head: its logits are held in float32, and a few times over where nothing is fused.
+_BYTES_PER_LOGIT = 12
+_HEAD_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}
+# Packed positions are padded to a multiple of this: fewer shapes, and whole tiles of a matrix product.
+_PACKING = 1024
+_COMPARED_ROWS = 4
+# A compiled network may differ by rounding, summed over thousands of tokens. More is a fault of the compiler.
+_LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 5e-3}
+_SHARE_OF_FREE_MEMORY = 0.7
+
+
+@final
+class MaskedNllRunner:
+    """Runs a denoiser on prepared batches.
+
+    Args:
+        denoiser: the network, on ``device``.
+        device: where it runs.
+        dtype: its arithmetic, for the comparison of the compiled network with the plain one.
+        compiled: compile it.
+
+    Attributes:
+        remarks: (code, message) of what a reader of the score should know.
+        largest_batch: rows that fit, once a batch did not.
+    """
+
+    def __init__(
+        self, denoiser: Denoiser, device: torch.device, *, dtype: torch.dtype = torch.float32, compiled: bool = False
+    ) -> None:
+        self._denoiser, self._device, self._dtype = denoiser, device, dtype
+        self._states: Callable[[Tensor, NoiseLevel], Tensor] = self._plain_states
+        self._packed: Callable[[Tensor, Tensor, Tensor], Tensor] = self._plain_packed
+        self._is_compiled = False
+        self._wants_compilation = compiled
+        self.largest_batch: int | None = None
+        self.remarks: list[tuple[str, str]] = []
+
+    def row_nats(self, prepared: PreparedBatch) -> Tensor:
+        """C(x, M; t) of each draw, (B,) float64 on the device."""
+        return self._in_parts(prepared, lambda part: self.token_nll(part).sum(dim=-1))
+
+    def token_nats(self, prepared: PreparedBatch) -> Tensor:
+        """Negative log-likelihood of every masked token, 0 at visible ones, (B, L) float64 on the device."""
+        return self._in_parts(prepared, self.token_nll)
+
+    def token_nll(self, prepared: PreparedBatch) -> Tensor:
+        """The same for a batch that is known to fit."""
+        x0 = prepared.x0.to(self._device, non_blocking=True)
+        masked = prepared.masked.to(self._device, non_blocking=True)
+        positions = prepared.positions.to(self._device, non_blocking=True)
+        level = _level_to(prepared.level, self._device)
+        xt = torch.where(masked, self._denoiser.mask_token_id, x0)
+        targets = x0.flatten().index_select(0, positions)
+        if self._is_compiled and x0.shape[1] == self._compiled_length and len(x0) > 1:
+            try:
+                return unpack_nats(self._nll(xt, level, positions, targets), positions, x0.shape)
+            except (HarnessError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # compilers fail in many ways
+                self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
+        states = self._plain_states(xt, level)
+        nll = self._in_pieces(self._plain_packed, states, positions, targets)
+        return unpack_nats(nll, positions, x0.shape)
+
+    def warm_up(self, prepared: PreparedBatch) -> None:
+        """Compile on a first batch, and compare with the plain network on a few of its rows."""
+        if not self._wants_compilation or len(prepared) < 2:
+            return
+        few = prepared.part(0, _COMPARED_ROWS)
+        plain = self.row_nats(few)
+        self._compile(prepared.x0.shape[1])
+        begin = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler, about itself
+            compiled = self.row_nats(prepared)[: len(few)]
+        if not self._is_compiled:
+            return
+        expected, seen = float(plain.sum()), float(compiled.sum())
+        seconds = time.perf_counter() - begin
+        difference = abs(seen - expected) / max(abs(expected), 1e-300)
+        if not difference <= _LARGEST_DIFFERENCE.get(self._dtype, 1e-4):
+            self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
+        else:
+            self.remarks.append(
+                (
+                    "compiled",
+                    f"compiled in {seconds:.1f} s; differs from the plain network by {difference:.1e}, relative",
+                )
+            )
+
+    def rows_that_fit(self, prepared: PreparedBatch, most: int) -> int:
+        """How many rows go into a batch, by the memory that a few of them take in the plain network."""
+        if self._device.type != "cuda":
+            return most
+        few = prepared.part(0, 2)
+        torch.cuda.synchronize(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        self.row_nats(few)
+        torch.cuda.synchronize(self._device)
+        taken = max(torch.cuda.max_memory_allocated(self._device) - before, 1) / len(few)
+        free, _ = torch.cuda.mem_get_info(self._device)
+        free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken)), 1)
+
+    def peak_memory_bytes(self) -> int | None:
+        """The most device memory that was allocated; None on a CPU."""
+        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
+
+    def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
+        """Run a batch, in parts once it turned out not to fit."""
+        size = min(self.largest_batch or len(prepared), len(prepared))
+        while True:
+            try:
+                with torch.inference_mode():
+                    return torch.cat([run(prepared.part(a, a + size)) for a in range(0, len(prepared), size)])
+            except torch.OutOfMemoryError:
+                fits = size > 1
+            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+            if not fits:
+                raise NumericsError(
+                    f"one window of {prepared.x0.shape[1]} tokens does not fit into the memory of {self._device}",
+                    hint="pass a shorter --context, --dtype bfloat16 or --device cpu",
+                )
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            halved = (size + 1) // 2
+            message = f"a batch of {size} windows does not fit into memory: going on with {halved}"
+            LOG.warning("bpb-eval: %s", message)
+            self.remarks.append(("batch-halved", message))
+            self.largest_batch = size = halved
+
+    def _compile(self, length: int) -> None:
+        # Rows of a batch and packed positions are marked dynamic: one program for every batch.
+        self._states = torch.compile(self._plain_states)
+        self._packed = torch.compile(self._plain_packed)
+        self._compiled_length = length
+        self._is_compiled = True
+
+    def _give_up_compiling(self, why: str) -> None:
+        self._is_compiled = False
+        self._wants_compilation = False
+        self.remarks.append(("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
+
+    def _nll(self, xt: Tensor, level: NoiseLevel, positions: Tensor, targets: Tensor) -> Tensor:
+        """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""
+        from torch._dynamo import maybe_mark_dynamic
+
+        for tensor in (xt, level.t, level.alpha_t, level.dalpha_t):
+            maybe_mark_dynamic(tensor, 0)
+        states = self._states(xt, level)
+        padding = -len(positions) % _PACKING
+        padded = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
+        return self._in_pieces(self._packed_dynamic, states, *padded)[: len(positions)]
+
+    def _packed_dynamic(self, states: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
+        from torch._dynamo import maybe_mark_dynamic
+
+        for tensor in (states, positions, targets):
+            maybe_mark_dynamic(tensor, 0)
+        return self._packed(states, positions, targets)
+
+    def _plain_states(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        return states_of(self._denoiser, xt, level)
+
+    def _plain_packed(self, states: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
+        return packed_nll(self._denoiser, states, positions, targets)
+
+    def _in_pieces(
+        self, packed: Callable[[Tensor, Tensor, Tensor], Tensor], states: Tensor, positions: Tensor, targets: Tensor
+    ) -> Tensor:
+        """The head on a bounded number of positions at a time, so that wide vocabularies fit."""
+        most = _HEAD_BYTES[self._device.type] // (_BYTES_PER_LOGIT * self._denoiser.vocab_size)
+        size = max(most // _PACKING, 1) * _PACKING
+        pieces = [
+            packed(states, positions[start : start + size], targets[start : start + size])
+            for start in range(0, len(positions), size)
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _level_to(level: NoiseLevel, device: torch.device) -> NoiseLevel:
+    parts = (level.t, level.alpha_t, level.dalpha_t)
+    return NoiseLevel(*(part.to(device, non_blocking=True) for part in parts))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else "no message"
