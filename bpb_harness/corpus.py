@@ -23,7 +23,7 @@ from bpb_harness.errors import CorpusError, UsageError
 
 SHARD_MAGIC, SHARD_VERSION = 20240520, 1
 HEADER_BYTES = 256 * 4
-LARGEST_LINE_BYTES = 256 * 2**20  # one document
+LARGEST_DOCUMENT_BYTES = 256 * 2**20
 _CHUNK_TOKENS = 1 << 20
 
 
@@ -308,9 +308,9 @@ def _json_lines(path: Path) -> Iterator[str]:
     offset = 0
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(LARGEST_LINE_BYTES + 1), b""), start=1):
-                if len(line) > LARGEST_LINE_BYTES:
-                    raise CorpusError(f"{path}: line {number} is longer than {LARGEST_LINE_BYTES} bytes")
+            for number, line in enumerate(iter(lambda: file.readline(LARGEST_DOCUMENT_BYTES + 1), b""), start=1):
+                if len(line) > LARGEST_DOCUMENT_BYTES:
+                    raise CorpusError(f"{path}: line {number} is longer than {LARGEST_DOCUMENT_BYTES} bytes")
                 decoded = _decode(path, line, offset)
                 offset += len(line)
                 if decoded.strip("\ufeff \t\r\n"):
@@ -337,9 +337,17 @@ def _document(path: Path, number: int, line: str) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(LARGEST_DOCUMENT_BYTES + 1)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(text) > LARGEST_DOCUMENT_BYTES:
+        raise CorpusError(
+            f"{path}: too long for one document",
+            expected=f"at most {LARGEST_DOCUMENT_BYTES} bytes",
+            hint='cut it into documents, one {"text": ...} a line of a .jsonl file',
+        )
+    return text
 
 
 def _decode(path: Path, raw: bytes, offset: int) -> str:

@@ -25,6 +25,7 @@ from bpb_harness.byte_count import (
     encode_again,
     load_tokenizer,
 )
+from bpb_harness.byte_count.tokenizer import _space_habit
 from bpb_harness.errors import CorpusError, TokenizerError
 
 SYMBOL = "\u2581"
@@ -200,6 +201,15 @@ def test_only_calls_that_every_version_has_are_made(monkeypatch):
     assert ByteCounter(tokenizer).total(tokenizer.encode("the \ufb01n")) == expected
     assert tokenizer.normalize("\ufb01n") == "fin"
     assert used == everywhere | {"encode", "normalize"}
+
+
+@pytest.mark.parametrize("dropped", ["a", "am0", "am0\u4e00"])
+def test_the_habit_is_seen_though_the_normaliser_drops_letters(dropped):
+    def normalize(text):
+        kept = "".join(character for character in text if character not in dropped)
+        return (" " + kept).replace(" ", SYMBOL) if kept else ""
+
+    assert _space_habit(normalize) == SpaceHabit(escapes=True, dummy_prefix=True)
 
 
 def test_a_piece_that_is_not_utf8_is_one_line():

@@ -169,6 +169,16 @@ def test_a_plain_file_of_invalid_utf8_names_the_offset(tmp_path, tokenizer):
         load_documents([tmp_path / "a.txt"], tokenizer)
 
 
+def test_a_document_beyond_all_measure_is_refused(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr("bpb_harness.corpus.LARGEST_DOCUMENT_BYTES", 20)
+    (tmp_path / "a.txt").write_text("x" * 21)
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "x" * 21}))
+    with pytest.raises(CorpusError, match="too long for one document"):
+        load_documents([tmp_path / "a.txt"], tokenizer)
+    with pytest.raises(CorpusError, match="line 1 is longer than 20 bytes"):
+        load_documents([tmp_path / "a.jsonl"], tokenizer)
+
+
 def test_documents_start_at_bos_in_shards(tmp_path):
     corpus = load_shards([write_shard(tmp_path / "x.bin", [1, 5, 1, 1, 5])])
     assert corpus.document_starts(1).tolist() == [0, 2, 3]
