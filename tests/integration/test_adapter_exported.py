@@ -1,0 +1,207 @@
+"""Exported programs score what the network scores, and are checked before they are loaded."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from bpb_harness.adapters import load_model
+from bpb_harness.adapters.exported import export_model
+from bpb_harness.denoiser import CausalLM, Denoiser, masked_nll
+from bpb_harness.errors import CheckpointError, UnsafeCheckpointError, UsageError
+from bpb_harness.schedule import LogLinear, NoiseLevel
+from fixtures.adversarial.models.cheats import HonestCausalLM, HonestDenoiser
+
+_CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
+_SCHEDULE = LogLinear(1e-3)
+
+
+class _Trainable(torch.nn.Module):
+    """A trainer's own module that becomes a denoiser with a method and four attributes."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = 20, 20, 24, True
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = torch.nn.Embedding(21, 16)
+        self.mixer = torch.nn.Conv1d(16, 32, 3, padding=1)
+        self.dropout = torch.nn.Dropout(0.5)
+        self.out = torch.nn.Linear(33, 21)
+
+    def logits(self, xt: torch.Tensor, level: NoiseLevel) -> torch.Tensor:
+        h = self.mixer(self.embedding(xt).transpose(1, 2)).transpose(1, 2)
+        sigma = level.sigma.float()[:, None, None].expand(-1, xt.shape[1], 1)
+        return self.out(torch.cat((self.dropout(h), sigma), dim=-1))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.pt2"
+    export_model(HonestDenoiser(), path, schedule="loglinear[0.001]")
+    return path
+
+
+def test_a_denoiser_scores_the_same_for_every_shape(exported: Path) -> None:
+    original = HonestDenoiser()
+    checkpoint, adapted = load_model(exported, **_CPU)
+    assert checkpoint.layout == checkpoint.adapter == adapted.adapter == "exported"
+    assert adapted.schedule == _SCHEDULE
+    model = adapted.model
+    assert isinstance(model, Denoiser)
+    for name in ("vocab_size", "mask_token_id", "context_length", "time_conditioned"):
+        assert getattr(model, name) == getattr(original, name)
+    generator = torch.Generator().manual_seed(0)
+    for B, L in ((1, 1), (1, 128), (2, 3), (3, 1), (5, 64)):
+        x0 = torch.randint(64, (B, L), generator=generator)
+        masked = torch.rand(B, L, generator=generator) < 0.5
+        level = _SCHEDULE.level(torch.rand(B, generator=generator))
+        torch.testing.assert_close(
+            masked_nll(model, x0, masked, level), masked_nll(original, x0, masked, level), atol=1e-4, rtol=1e-5
+        )
+
+
+def test_a_trainers_module_is_exported_in_evaluation_mode_and_left_as_it_was(tmp_path: Path) -> None:
+    original = _Trainable().train()
+    export_model(original, tmp_path / "x.pt2", schedule="cosine-mdlm[0.001]")
+    assert original.training
+    original.eval()
+    model = load_model(tmp_path / "x.pt2", **_CPU)[1].model
+    assert isinstance(model, Denoiser)
+    xt, level = torch.randint(21, (3, 11)), _SCHEDULE.level(torch.tensor([0.1, 0.6, 0.9]))
+    with torch.no_grad():
+        torch.testing.assert_close(model.logits(xt, level), original.logits(xt, level), atol=1e-5, rtol=1e-5)
+
+
+def test_a_causal_model(tmp_path: Path) -> None:
+    original = HonestCausalLM()
+    export_model(original, tmp_path / "x.pt2")
+    _, adapted = load_model(tmp_path / "x.pt2", **_CPU)
+    assert isinstance(adapted.model, CausalLM)
+    assert not isinstance(adapted.model, Denoiser)
+    assert adapted.schedule is None
+    x = torch.randint(64, (4, 30))
+    torch.testing.assert_close(adapted.model.logits(x), original.logits(x), atol=1e-5, rtol=1e-5)
+
+
+def test_the_checked_copy_is_the_program(exported: Path) -> None:
+    checked, unchecked = (load_model(exported, allow_code=code, **_CPU)[1] for code in (False, True))
+    x, level = torch.randint(64, (2, 9)), _SCHEDULE.level(torch.tensor([0.2, 0.8]))
+    assert isinstance(checked.model, Denoiser)
+    assert isinstance(unchecked.model, Denoiser)
+    assert torch.equal(checked.model.logits(x, level), unchecked.model.logits(x, level))
+    assert any("unchecked" in note for note in unchecked.notes)
+
+
+def test_a_network_that_torch_cannot_trace_is_one_line(tmp_path: Path) -> None:
+    class LooksAtValues(HonestDenoiser):
+        def logits(self, xt: torch.Tensor, level: NoiseLevel) -> torch.Tensor:
+            return super().logits(xt, level) * (2.0 if int(xt.sum()) > 10 else 1.0)
+
+    with pytest.raises(CheckpointError, match=r"torch\.export cannot trace LooksAtValues") as caught:
+        export_model(LooksAtValues(), tmp_path / "x.pt2")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_of_the_exporter(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"got '\.pt', expected \.pt2"):
+        export_model(HonestDenoiser(), tmp_path / "x.pt")
+    with pytest.raises(UsageError, match="schedule"):
+        export_model(HonestDenoiser(), tmp_path / "x.pt2", schedule="nonsense")
+
+
+def _tampered(exported: Path, folder: Path, change) -> Path:
+    """A copy whose model.json went through ``change``."""
+    path = folder / "x.pt2"
+    with zipfile.ZipFile(exported) as old, zipfile.ZipFile(path, "w") as new:
+        for record in old.infolist():
+            data = old.read(record)
+            if record.filename.endswith("models/model.json"):
+                graph = json.loads(data)
+                change(graph)
+                data = json.dumps(graph).encode()
+            new.writestr(record.filename, data)
+    description = json.loads(exported.with_suffix(".json").read_text())
+    description["sha256"] = None
+    path.with_suffix(".json").write_text(json.dumps(description))
+    return path
+
+
+def test_untampered_copies_load(exported: Path, tmp_path: Path) -> None:
+    load_model(_tampered(exported, tmp_path, lambda graph: None), **_CPU)
+
+
+def test_code_slipped_into_any_string_of_a_real_program_is_refused_or_dropped(exported: Path, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    code = f"__import__('pathlib').Path({str(canary)!r}).touch()"
+
+    def in_guards(graph) -> None:
+        graph["guards_code"] = [code]
+
+    def in_metadata(graph) -> None:
+        graph["graph_module"]["graph"]["nodes"][0]["metadata"]["stack_trace"] = code
+
+    for harmless in (in_guards, in_metadata):
+        load_model(_tampered(exported, tmp_path, harmless), **_CPU)
+
+    def in_target(graph) -> None:
+        graph["graph_module"]["graph"]["nodes"][0]["target"] = "torch.hub.load"
+
+    def in_input_name(graph) -> None:
+        graph["graph_module"]["graph"]["inputs"][-1]["as_tensor"]["name"] = f"x={code}"
+
+    def in_shape(graph) -> None:
+        graph["graph_module"]["graph"]["sym_int_values"]["s"] = {"as_expr": {"expr_str": code, "hint": None}}
+
+    def in_symbol(graph) -> None:
+        graph["range_constraints"][code] = {"min_val": 1, "max_val": 2}
+
+    def in_spec(graph) -> None:
+        for call in graph["graph_module"]["module_call_graph"]:
+            if call.get("signature"):
+                call["signature"]["in_spec"] = json.dumps([1, {"type": "os.environ", "context": "null"}])
+
+    def in_argument_names(graph) -> None:
+        for call in graph["graph_module"]["module_call_graph"]:
+            if call.get("signature"):
+                call["signature"]["forward_arg_names"] = [f"x={code}"]
+
+    for hostile in (in_target, in_input_name, in_shape, in_symbol, in_spec, in_argument_names):
+        with pytest.raises(UnsafeCheckpointError):
+            load_model(_tampered(exported, tmp_path, hostile), **_CPU)
+    assert not canary.exists()
+
+
+def test_the_json_must_describe_this_file(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt2"
+    path.write_bytes(exported.read_bytes())
+    description = json.loads(exported.with_suffix(".json").read_text())
+    for changes, line in (
+        ({"sha256": "0" * 64}, "describes another file"),
+        ({"vocab_size": "64"}, "vocab_size: got '64', expected int"),
+        ({"kind": "other"}, "kind: got 'other'"),
+        ({"schedule": 5}, "schedule: got 5"),
+    ):
+        path.with_suffix(".json").write_text(json.dumps({**description, **changes}))
+        with pytest.raises(CheckpointError, match=line):
+            load_model(path, **_CPU)
+
+
+@pytest.mark.lab
+def test_a_contest_checkpoint_scores_the_same_bits_exported(lab: Path, tmp_path: Path) -> None:
+    original = load_model(lab / "foreign" / "pr1106_small.pt", adapter="golf-mdlm", **_CPU)[1]
+    assert isinstance(original.model, Denoiser)
+    export_model(original.model, tmp_path / "x.pt2", schedule=str(original.schedule))
+    model = load_model(tmp_path / "x.pt2", **_CPU)[1].model
+    assert isinstance(model, Denoiser)
+    generator = torch.Generator().manual_seed(0)
+    x0 = torch.randint(1024, (2, 512), generator=generator)
+    masked = torch.rand(2, 512, generator=generator) < 0.5
+    level = _SCHEDULE.level(torch.tensor([0.3, 0.7]))
+    nats = [masked_nll(network, x0, masked, level).sum() for network in (original.model, model)]
+    torch.testing.assert_close(nats[1], nats[0], rtol=1e-5, atol=0.0)

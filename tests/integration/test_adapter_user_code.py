@@ -1,0 +1,148 @@
+"""--model FILE.py:LOADER, and adapters that third parties install."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bpb_harness.adapters import load_model
+from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.schedule import LogLinear
+
+_CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
+
+# The worked example of docs/adapters.md is this file's text: see test_documentation below.
+_LOADER = Path(__file__).parents[2] / "docs" / "examples" / "loss_only_model.py"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "mine.pt"
+    state = {"embed.weight": torch.randn(65, 16), "mix.weight": torch.randn(16, 16), "mix.bias": torch.randn(16)}
+    torch.save(state, path)
+    return path
+
+
+def test_the_worked_example_wraps_a_class_that_returns_a_loss(checkpoint: Path) -> None:
+    read, adapted = load_model(checkpoint, model_loader=f"{_LOADER}:load", allow_code=True, **_CPU)
+    assert isinstance(adapted.model, Denoiser)
+    assert adapted.schedule == LogLinear(1e-3)
+    assert read.layout == "user-code"
+    assert "loss_only_model.py:load" in adapted.notes[0]
+    logits = adapted.model.logits(torch.full((2, 5), 64), LogLinear(1e-3).level(torch.tensor([0.5, 0.9])))
+    assert logits.shape == (2, 5, 65)
+    assert not logits.requires_grad
+    state = torch.load(checkpoint, weights_only=True)
+    hidden = torch.tanh(state["embed.weight"][64] @ state["mix.weight"].T + state["mix.bias"])
+    torch.testing.assert_close(logits[0, 0], hidden @ state["embed.weight"].T)
+
+
+def test_without_permission_the_file_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    (tmp_path / "x.py").write_text(f"import pathlib\npathlib.Path({str(canary)!r}).touch()\n")
+    with pytest.raises(UsageError, match=r"runs code of yours; read it, then pass --allow-code"):
+        load_model(checkpoint, model_loader=f"{tmp_path / 'x.py'}:load", **_CPU)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("def load(path, device):\n    return 1 / 0\n", r"x\.py:load failed at line 2: got ZeroDivisionError"),
+        ("def load(path, device:\n", r"x\.py failed at line 1: got SyntaxError"),
+        ("import missing_module_of_theirs\n", r"x\.py failed at line 1: got ModuleNotFoundError"),
+        ("other = 3\n", r"x\.py has no function: got load"),
+        (
+            "def load(path, device):\n    return object()\n",
+            r"returned object: got no logits, vocab_size, context_length",
+        ),
+    ],
+)
+def test_faults_in_the_users_code_are_one_line(checkpoint: Path, tmp_path: Path, source: str, line: str) -> None:
+    (tmp_path / "x.py").write_text(source)
+    with pytest.raises(UsageError, match=line) as caught:
+        load_model(checkpoint, model_loader=f"{tmp_path / 'x.py'}:load", allow_code=True, **_CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_words(checkpoint: Path, tmp_path: Path) -> None:
+    for loader in ("x.py", "x.py:", "x.py:not an identifier", "missing.py:load"):
+        with pytest.raises(UsageError, match=r"FILE\.py:LOADER"):
+            load_model(checkpoint, model_loader=loader, allow_code=True, **_CPU)
+    with pytest.raises(UsageError, match="exclude each other"):
+        load_model(checkpoint, model_loader="x.py:load", adapter="mdlm", allow_code=True, **_CPU)
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_model(tmp_path / "none.pt", model_loader=f"{_LOADER}:load", allow_code=True, **_CPU)
+
+
+def test_a_causal_model_and_its_neighbour_module(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "their_sizes.py").write_text("V = 7\n")
+    (tmp_path / "x.py").write_text(
+        "import torch\nfrom their_sizes import V\n"
+        "class Model(torch.nn.Module):\n"
+        "    vocab_size, context_length = V, 9\n"
+        "    def logits(self, x):\n        return torch.zeros(*x.shape, V) + float(self.training)\n"
+        "def load(path, device):\n    return Model()\n"
+    )
+    model = load_model(checkpoint, model_loader=f"{tmp_path / 'x.py'}:load", allow_code=True, **_CPU)[1].model
+    assert isinstance(model, CausalLM)
+    assert not isinstance(model, Denoiser)
+    assert float(model.logits(torch.zeros(1, 2, dtype=torch.int64)).abs().max()) == 0.0, "in evaluation mode"
+    assert str(tmp_path) not in sys.path
+
+
+def test_an_installed_package_adds_an_adapter(tmp_path: Path, checkpoint: Path) -> None:
+    """As pip would lay it out: a module, and metadata that names an entry point."""
+    site = tmp_path / "site"
+    information = site / "theirs-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[bpb_harness.adapters]\ntheirs = their_adapter:TheirAdapter\n")
+    (site / "their_adapter.py").write_text(
+        "from bpb_harness.adapters import AdaptedModel\n"
+        "from bpb_harness.schedule import LogLinear\n"
+        "class Model:\n"
+        "    vocab_size = mask_token_id = 64\n"
+        "    context_length, time_conditioned = 8, False\n"
+        "    def __init__(self, embedding):\n        self.embedding = embedding\n"
+        "    def logits(self, xt, level):\n        return self.embedding[xt] @ self.embedding.T\n"
+        "class TheirAdapter:\n"
+        "    name = 'theirs'\n"
+        "    def fits(self, checkpoint):\n        return 'embed.weight' in checkpoint.tensors\n"
+        "    def load(self, checkpoint, *, device, dtype):\n"
+        "        model = Model(checkpoint.tensors['embed.weight'].to(device))\n"
+        "        return AdaptedModel(model, self.name, LogLinear(0.001))\n"
+    )
+    program = (
+        "import sys, torch; from pathlib import Path; from bpb_harness.adapters import load_model\n"
+        "how = {'device': torch.device('cpu'), 'dtype': torch.float32}\n"
+        "_, adapted = load_model(Path(sys.argv[1]), adapter='theirs', **how)\n"
+        "print(adapted.adapter, adapted.schedule, adapted.model.vocab_size)\n"
+        "try:\n    load_model(Path(sys.argv[1]), **how)\n"
+        "except Exception as error:\n    print(error)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(checkpoint)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    first, second = done.stdout.splitlines()
+    assert first == "theirs loglinear[0.001] 64"
+    assert second == "mine.pt does not name its adapter; those that fit: theirs; pass --adapter NAME"
+
+
+def test_documentation() -> None:
+    """The worked example in docs/adapters.md is the file that the tests run."""
+    text = (_LOADER.parents[1] / "adapters.md").read_text(encoding="utf-8")
+    assert _LOADER.read_text(encoding="utf-8").strip() in text
