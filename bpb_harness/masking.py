@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bpb_harness.errors import UsageError
 from bpb_harness.schedule import NoiseLevel
+from bpb_harness.strata import random_halving_ranks
 
 
 class _Purpose(IntEnum):
@@ -26,6 +27,7 @@ class _Purpose(IntEnum):
     JITTER = 2
     MASK = 3
     ORDER = 4
+    HALVING = 5
 
 
 @final
@@ -61,6 +63,10 @@ class RandomStreams:
     def design_shift(self, num_windows: int) -> int:
         """The random cyclic shift of a design's ranks, 0 .. num_windows - 1."""
         return int(_unit(self._raw(_Purpose.SHIFT, 0, 0, 1))[0] * num_windows)
+
+    def halving_coins(self, depth: int, num_windows: int) -> npt.NDArray[np.int64]:
+        """Fair coins of one depth of the design's halving, (num_windows,) 0 or 1."""
+        return (self._raw(_Purpose.HALVING, 0, depth, num_windows) >> np.uint64(63)).astype(np.int64)
 
     def jitter(self, window: int) -> float:
         """The position of a window inside its stratum, in (0, 1], never 0."""
@@ -105,23 +111,12 @@ def size_biased_masks(noise: Tensor, target: Tensor, level: NoiseLevel) -> Tenso
     return masked.scatter(1, target.unsqueeze(-1), True)
 
 
-def van_der_corput_ranks(count: int) -> npt.NDArray[np.int64]:
-    """Ranks of the first ``count`` points of the base-2 van der Corput sequence: a permutation of 0 .. count - 1."""
-    index = np.arange(count, dtype=np.uint64)
-    mirrored = np.zeros(count, dtype=np.uint64)
-    for bit in range(max(count - 1, 1).bit_length()):
-        mirrored |= ((index >> np.uint64(bit)) & np.uint64(1)) << np.uint64(63 - bit)
-    ranks = np.empty(count, dtype=np.int64)
-    ranks[np.argsort(mirrored, kind="stable")] = np.arange(count)
-    return ranks
-
-
 @final
 class StratifiedDesign:
     """Where in (0, 1) each draw of each window looks: v[w, j] = (j + (pi(w) + e_w) / N) / K.
 
     A window's K draws are systematic, and all N K draws together are one stratified sample of (0, 1). pi gives the
-    strata out in the order of the windows' difficulty, by the ranks of a van der Corput sequence under one random
+    strata out in the order of the windows' difficulty, by random halving (:mod:`bpb_harness.strata`) under one random
     cyclic shift: windows of like difficulty are spread evenly over the mask rates. The shift makes pi(w) uniform, so
     that each draw is uniform on its K-th of (0, 1): unbiased for every order and every N.
 
@@ -144,7 +139,8 @@ class StratifiedDesign:
         count = len(difficulty)
         self._stratum = np.empty(count, dtype=np.int64)
         if count:
-            ranks = (van_der_corput_ranks(count) + streams.design_shift(count)) % count
+            halved = random_halving_ranks(count, lambda depth: streams.halving_coins(depth, count))
+            ranks = (halved + streams.design_shift(count)) % count
             self._stratum[np.argsort(difficulty, kind="stable")] = ranks
 
     def __len__(self) -> int:

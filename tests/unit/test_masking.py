@@ -1,7 +1,5 @@
 """Masks and the stratified design."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from bpb_harness.masking import (
     StratifiedDesign,
     size_biased_masks,
     stack_mask_noise,
-    van_der_corput_ranks,
 )
 from bpb_harness.schedule import LogLinear
 
@@ -93,16 +90,6 @@ def test_mask_frequencies():
     assert abs(others - trials * rate) < 4.5 * (trials * rate * (1 - rate)) ** 0.5
     counts = torch.bincount(target, minlength=length).double()
     assert float((counts - draws / length).abs().max()) < 4.5 * (draws / length) ** 0.5
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 96, 693])
-def test_van_der_corput_ranks_are_the_ranks_of_mirrored_binary_fractions(count):
-    def mirrored(index):
-        return sum(Fraction(1, 2 << bit) for bit in range(index.bit_length()) if index >> bit & 1)
-
-    values = [mirrored(index) for index in range(count)]
-    expected = [sorted(values).index(value) for value in values]
-    assert van_der_corput_ranks(count).tolist() == expected
 
 
 class TestStratifiedDesign:
