@@ -33,6 +33,7 @@ BATCH = 31
 _MAX_LENGTH = 8
 _MIN_CALLS = 100
 _WORST_FIT = 4.5  # standard errors
+_ROUNDING = 1e-4  # relative, of an estimate computed in float32
 
 
 @final
@@ -61,9 +62,9 @@ class ProbeResult:
     def z(self) -> float:
         """Deviation in standard errors. Heavy tails spoil its law: read it, do not test it."""
         gap = self.mean_nats - self.exact_nats
-        if abs(gap) <= 1e-4 * self.exact_nats and self.stderr_nats <= 1e-6 * self.exact_nats:
-            return 0.0
-        return gap / self.stderr_nats if self.stderr_nats > 0 else math.copysign(math.inf, gap)
+        if self.stderr_nats > 0:
+            return gap / self.stderr_nats
+        return 0.0 if abs(gap) <= _ROUNDING * self.exact_nats else math.copysign(math.inf, gap)
 
 
 @final
@@ -248,7 +249,7 @@ class Run:
     @property
     def result(self) -> ProbeResult:
         per_call = self.estimates.mean(axis=1)
-        stderr = float(per_call.std(ddof=1) / math.sqrt(len(per_call)))
+        stderr = 0.0 if self.is_constant else float(per_call.std(ddof=1) / math.sqrt(len(per_call)))
         return ProbeResult(self.probe.name, float(self.exact.mean()), float(per_call.mean()), stderr)
 
     @cached_property
@@ -259,7 +260,7 @@ class Run:
     @cached_property
     def is_constant_and_wrong(self) -> bool:
         """Then the estimate is the mean, up to the rounding of float32, and one look decides."""
-        return self.is_constant and bool((np.abs(self.estimates[0] - self.exact) > 1e-4 * self.exact).any())
+        return self.is_constant and bool((np.abs(self.estimates[0] - self.exact) > _ROUNDING * self.exact).any())
 
     @cached_property
     def batch_evidence(self) -> tuple[Floats, Floats]:
@@ -392,7 +393,7 @@ def _misfit(mistake: KnownMistake, run: Run) -> float:
     predicted = float(mistake.mean_nats(run.probe).mean())
     if mistake.diverges and predicted > 3.0 * result.exact_nats and result.mean_nats > 1.3 * result.exact_nats:
         return 1.0  # an infinite mean cannot be measured, only seen to be far too high
-    slack = math.hypot(result.stderr_nats, 0.01 * predicted + 1e-3 * result.exact_nats)
+    slack = math.hypot(result.stderr_nats, 0.002 * predicted + _ROUNDING * result.exact_nats)
     return abs(result.mean_nats - predicted) / slack
 
 

@@ -132,8 +132,10 @@ def diffusion(schedule: NoiseSchedule, length: int, num_steps: int | None) -> Fo
     if num_steps is None:
         low, high = schedule.min_move_chance, schedule.max_move_chance
         node, weight = np.polynomial.legendre.leggauss(64)
-        rates = low + (high - low) * (node + 1.0) / 2.0
-        return over_rates(schedule, length, rates, weight * (high - low) / 2.0)
+        r = (node + 1.0) / 2.0
+        # Cosine schedules have t(u) like a square root at an end; in r, u = r^2 (3 - 2 r), that is smooth.
+        rates = low + (high - low) * r**2 * (3.0 - 2.0 * r)
+        return over_rates(schedule, length, rates, weight / 2.0 * (high - low) * 6.0 * r * (1.0 - r))
     grid = schedule.grid(num_steps).numpy()
     return over_rates(schedule, length, grid[1:], np.diff(grid))
 

@@ -126,9 +126,17 @@ def _times() -> Floats:
 
 
 def _right_weight(schedule: NoiseSchedule, times: Floats, form: Form) -> Floats:
-    level = schedule.level(torch.from_numpy(times))
-    weight = level.loss_weight if form == "sum" else -level.dalpha_t
-    return np.asarray(weight.numpy(), dtype=np.float64)
+    slope, rates = _slope_and_rate(schedule, times)
+    return slope / rates if form == "sum" else slope
+
+
+def _slope_and_rate(schedule: NoiseSchedule, times: Floats) -> tuple[Floats, Floats]:
+    """-dalpha and 1 - alpha; the latter never as a difference, which would leave few digits at small t."""
+    t = torch.from_numpy(times)
+    return (
+        np.asarray(schedule.dmove_chance(t).numpy(), dtype=np.float64),
+        np.asarray(schedule.move_chance(t).numpy(), dtype=np.float64),
+    )
 
 
 def _relative_error(seen: Floats, expected: Floats) -> Floats:
@@ -148,8 +156,7 @@ def _diagnose(seen: Floats, times: Floats, schedule: NoiseSchedule, form: Form, 
 
 
 def _candidates(times: Floats, schedule: NoiseSchedule, form: Form) -> dict[str, Floats]:
-    level = schedule.level(torch.from_numpy(times))
-    slope, rates = -level.dalpha_t.numpy(), level.move_chance.numpy()
+    slope, rates = _slope_and_rate(schedule, times)
     right = slope / rates if form == "sum" else slope
     named: dict[str, Floats] = {
         "the sign of dalpha: the weight is negative": -right,
@@ -172,8 +179,7 @@ def _epsilon(
     """A constant in the denominator, read off the smallest time."""
     if form != "sum":
         return None
-    level = schedule.level(torch.from_numpy(times))
-    slope, rates = -level.dalpha_t.numpy(), level.move_chance.numpy()
+    slope, rates = _slope_and_rate(schedule, times)
     epsilon = float(slope[0] / seen[0] - rates[0]) if seen[0] > 0 else math.nan
     if math.isfinite(epsilon) and epsilon > 0 and fits(slope / (rates + epsilon)):
         return f"{epsilon:.2g} added inside the weight: -dalpha / (1 - alpha + epsilon) is too small, a bound no longer"
