@@ -16,6 +16,7 @@ from bpb_harness.audit.script.algebra import (
     Sink,
     Term,
     find_sinks,
+    is_cross_entropy,
     trace,
 )
 from bpb_harness.audit.script.context import ScriptContext
@@ -282,10 +283,15 @@ class Analysis:
         evaluator = Evaluator(self.program)
         if evaluator.number(node, frame) is not None and not evaluator.compared:
             return False
-        for part, where in trace(self.program, node, frame, 200):
-            if self._draw(part, where) is not None:
-                return True
-        return False
+        counting = {"bernoulli", "count_nonzero", "logical_and", "len", "numel"}
+        if not isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp) and not (
+            isinstance(node, ast.Call) and last_name(node.func) in counting
+        ):
+            return False
+        parts = list(trace(self.program, node, frame, 200))
+        if any(isinstance(part, ast.expr) and is_cross_entropy(part) for part, _ in parts):
+            return False  # a number of scores, not of tokens
+        return any(self._draw(part, where) is not None for part, where in parts)
 
     # -- the tokenizer ----------------------------------------------------------------------------
 

@@ -110,14 +110,21 @@ def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]
 
 def _checked(scripts: list[Script], context: ScriptContext) -> tuple[list[Finding], set[str]]:
     """The findings, and the names of the functions that the reported scores come from."""
+    names = ", ".join(script.path for script in scripts)
+    hits: list[Hit] = []
+    stumbled: list[Finding] = []
     try:
         analysis = Analysis(Program(scripts), context)
-        hits = [hit for check in CHECKS for hit in check(analysis)]
-        findings = _weighed(analysis, hits, analysis.informative)
-        return findings, {frame.scope.name for _, frame in analysis.path}
+        informative, on_path = analysis.informative, {frame.scope.name for _, frame in analysis.path}
     except RecursionError:
-        names = ", ".join(script.path for script in scripts)
         return [codes.NOT_READ.finding(f"{names}: nested too deeply to be analysed", file=names)], set()
+    for check in CHECKS:
+        try:
+            hits.extend(check(analysis))
+        except Exception as error:  # a script is hostile input: what one check cannot digest must not stop an audit
+            message = f"{names}: {check.__name__} could not be carried out ({type(error).__name__})"
+            stumbled.append(codes.NOT_READ.finding(message, file=names, check=check.__name__))
+    return _weighed(analysis, hits, informative) + stumbled, on_path
 
 
 def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list[Finding]:

@@ -187,19 +187,17 @@ def divides_by_count(analysis: Analysis, draw: MaskDraw) -> bool:
     term: Term = draw.term
     if any(analysis.is_mask_count(factor) for factor in term.factors):
         return True
-    kinds = [kind for kind, _ in term.reductions]
-    if "mean" not in kinds:
-        return False
-    for number, (kind, node) in enumerate(term.reductions):
-        if kind == "select" and isinstance(node, ast.Subscript) and "mean" in kinds[:number]:
-            scope_frame = draw.score.frame
-            if any(part is draw.node for part, _ in trace(analysis.program, node.slice, scope_frame, 120)):
+    # Outermost first: only a mean right above the selection of the masked tokens is a mean over them. A mean over
+    # repeats or windows of sums is none.
+    nearest: str | None = None
+    for kind, node in term.reductions:
+        if kind != "select":
+            nearest = kind
+        elif nearest == "mean" and isinstance(node, ast.Subscript):
+            if any(part is draw.node for part, _ in trace(analysis.program, node.slice, draw.score.frame, 120)):
                 return True
     call = draw.score.node
-    averaged = any(kind == "mean" and node is call for kind, node in term.reductions)
-    if averaged and isinstance(call, ast.Call):
-        return _selects_masked(analysis, draw, call)
-    return False
+    return nearest == "mean" and isinstance(call, ast.Call) and _selects_masked(analysis, draw, call)
 
 
 def _selects_masked(analysis: Analysis, draw: MaskDraw, call: ast.Call) -> bool:

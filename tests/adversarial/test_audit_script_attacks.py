@@ -1,0 +1,133 @@
+"""Scripts made to exhaust or fool whoever reads them: bounded work, a finding, never an exception."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import lzma
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from bpb_harness.audit.script import check_source, extract_embedded
+from bpb_harness.audit.script.source import MAX_BYTES, MAX_LAYERS, decode_text
+
+MIB = 2**20
+
+
+def _wrapped(raw: bytes, packer: str, pack: Callable[[bytes], bytes]) -> str:
+    return f"import base64, {packer}\nexec({packer}.decompress(base64.b85decode({base64.b85encode(pack(raw))!r})))\n"
+
+
+@pytest.mark.parametrize(("packer", "pack"), [("zlib", zlib.compress), ("gzip", gzip.compress), ("lzma", lzma.compress)])
+def test_decompression_bombs_are_stopped(packer: str, pack: Callable[[bytes], bytes]) -> None:
+    bomb = _wrapped(b"#" * (MAX_BYTES + MIB), packer, pack)
+    tracemalloc.start()
+    source = decode_text(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert source.layers == 0
+    assert "decompression bomb" in source.problems[0]
+    assert peak < 3 * MAX_BYTES
+
+
+def test_a_bomb_inside_a_bomb() -> None:
+    inner = zlib.compress(b"x = 1\n" * (64 * MIB // 6), 9)
+    outer = _wrapped(inner, "zlib", zlib.compress)
+    assert len(outer) < 100_000
+    assert decode_text(outer).layers <= 1
+
+
+def test_endless_layers_end() -> None:
+    text = "print(1)\n"
+    for _ in range(MAX_LAYERS + 3):
+        text = _wrapped(text.encode(), "zlib", zlib.compress)
+    source = decode_text(text)
+    assert source.layers == MAX_LAYERS
+    assert "more than 8" in source.problems[0]
+
+
+def test_a_script_that_unfolds_to_itself() -> None:
+    text = "s = 'exec(s)'\nexec(s)\n"
+    assert decode_text(text).layers <= MAX_LAYERS
+
+
+def test_a_payload_named_by_itself() -> None:
+    assert decode_text("a = b\nb = a\nexec(a)\n").problems
+    assert decode_text("a = a + a\nexec(a)\n").problems
+
+
+def test_a_dictionary_size_from_a_hostile_header() -> None:
+    header = bytes([0x5D]) + (0xFFFFFFFF).to_bytes(4, "little") + b"\xff" * 8 + b"\x00" * 32
+    text = f"import lzma, base64\nexec(lzma.decompress(base64.b64decode({base64.b64encode(header)!r})))\n"
+    assert decode_text(text).problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 5_000 + ")" * 5_000,
+        "-" * 20_000 + "1",
+        "x = " + " + ".join(["1"] * 3_000),
+        "x = " + "[" * 90 + "]" * 90,
+        "print('val_bpb', " + "f(" * 80 + "1" + ")" * 80 + ")",
+        "print('val_bpb', x" + "[0]" * 900 + ")",
+        "print('val_bpb', " + " * ".join(["x"] * 900) + ")",
+        "if 1:\n" + "".join(" " * k + "if 1:\n" for k in range(1, 90)) + " " * 90 + "pass",
+        "\x00" * 100,
+        "print('val_bpb', 9 ** 9 ** 9 ** 9 / 4.3)",
+        "print('val_bpb', x / (10 ** 400))",
+        "print('val_bpb', 'a' * 10 ** 12)",
+        "lambda: (yield)",
+        "\ufeff\ufeff#",
+    ],
+    ids=range(14),
+)
+def test_hostile_syntax_is_bounded(text: str) -> None:
+    started = time.process_time()
+    findings = check_source(text)
+    assert not [found.message for found in findings if "could not be carried out" in found.message]
+    assert time.process_time() - started < 10
+
+
+def test_names_that_go_round_in_circles() -> None:
+    script = """
+def f(x):
+    return g(x) / f(x) + h
+def g(x):
+    return f(g(x))
+h = lambda: h() + f(h)
+a = b
+b = a * f(a)
+class M:
+    def forward(self, x):
+        self.y = self.y + self.forward(self.y)
+        return self.y
+m = M()
+m = m(m)
+while a:
+    a, b = b / a, a + m(b)
+    print(f"val_bpb {a} {f(b)} {m(a)}")
+"""
+    findings = check_source(script)
+    assert not [found.message for found in findings if "could not be carried out" in found.message]
+
+
+def test_work_does_not_explode_with_alternatives() -> None:
+    """Thirty levels of two alternatives each would be a billion products."""
+    lines = ["v0 = one()"]
+    lines += [f"v{k + 1} = (v{k} + v{k} * 2) / (v{k} - w{k})" for k in range(30)]
+    lines += ["print('val_bpb', v30)"]
+    started = time.process_time()
+    check_source("\n".join(lines))
+    assert time.process_time() - started < 20
+
+
+def test_many_scripts_in_one_log_are_bounded() -> None:
+    log = "\n".join(["import broken(", "from x import y z"] * 20_000)
+    started = time.process_time()
+    assert extract_embedded(log) is None
+    assert time.process_time() - started < 10
