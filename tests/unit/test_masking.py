@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 """Masks and the stratified design."""
 
 import numpy as np
@@ -127,13 +129,13 @@ class TestStratifiedDesign:
         assert np.abs(positions.mean(axis=0) - 0.5).max() < 4.5 * (1 / 12 / 2000) ** 0.5
 
     def test_windows_of_like_difficulty_are_spread_over_all_positions(self):
-        """Any 8 neighbours in difficulty leave no gap wider than 2/8 of the (circular) range."""
+        """Any 16 neighbours in difficulty leave no gap wider than half of the (circular) range."""
         difficulty = np.random.default_rng(0).permutation(64)
         design = StratifiedDesign(RandomStreams(3), difficulty, 1)
         ordered = np.argsort(difficulty)
-        for start in range(0, 64 - 7):
-            near = np.sort([design.positions(window)[0] for window in ordered[start : start + 8]])
-            assert np.diff(near, append=near[0] + 1).max() <= 2 / 8 + 1 / 64
+        for start in range(0, 64 - 15):
+            near = np.sort([design.positions(window)[0] for window in ordered[start : start + 16]])
+            assert np.diff(near, append=near[0] + 1).max() <= 1 / 2
 
     def test_no_samples_is_refused(self):
         with pytest.raises(UsageError, match="samples"):
