@@ -24,7 +24,9 @@ from bpb_harness.byte_count import (
     compare_with_text,
     encode_again,
     load_tokenizer,
+    why_rules_differ,
 )
+from bpb_harness.byte_count.ground_truth import _common_prefix
 from bpb_harness.byte_count.tokenizer import _space_habit
 from bpb_harness.errors import CorpusError, TokenizerError
 
@@ -458,3 +460,42 @@ def test_shards_of_another_text_and_of_other_tokens_are_told_apart():
     truth = compare_with_text(tokenizer, stream, stream.starts, ["cat"], from_shards=True)
     assert truth.tokens.first.reason is Reason.OTHER_TOKENS
     assert truth.lossless
+
+
+@pytest.mark.parametrize(
+    ("token", "before", "surplus", "reason"),
+    [
+        (X81, X96, 1, Reason.SPACE_AS_BYTES),
+        (GAP, CAFE, -5, Reason.UNUSED_PIECE),
+        (THREE, CAFE, 4, Reason.INNER_SPACES),
+        (THE, CAFE, 1, Reason.DUMMY_PREFIX),
+        (THE, UNK, -1, Reason.AFTER_BOUNDARY),
+        (THE, GAP, -1, Reason.AFTER_BOUNDARY),
+        (THE, BOS, -1, Reason.LEADING_SPACE),
+        (THE, None, -1, Reason.LEADING_SPACE),
+    ],
+)
+def test_why_the_rules_differ(token, before, surplus, reason):
+    tokenizer = HandMade(VOCABULARY, SpaceHabit(True))
+    assert why_rules_differ(tokenizer, token, before, surplus) is reason
+
+
+def test_a_control_token_starts_a_text_for_decoding_as_for_counting():
+    tokenizer = HandMade(VOCABULARY, SpaceHabit(True, dummy_prefix=True))
+    stream = np.array([BOS, THE, THE, EOS, THE, CAFE, BOS, BARE])
+    assert tokenizer.decode(stream) == "the thethecaf\u00e9".encode()
+    assert ByteCounter(tokenizer).total(stream, "exact") == len(tokenizer.decode(stream))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "position"),
+    [
+        ("caf\u00e9", "caf\u00e8", 3),  # they part in the second byte of the character
+        ("a\U0001f600", "a\U0001f601", 1),
+        ("same", "same", 4),
+        ("same", "same and more", 4),
+        ("", "x", 0),
+    ],
+)
+def test_texts_part_at_a_character(one, other, position):
+    assert _common_prefix(one.encode(), other.encode()) == _common_prefix(other.encode(), one.encode()) == position

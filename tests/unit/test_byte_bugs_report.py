@@ -1,0 +1,131 @@
+"""Findings about the bytes of a corpus, each provoked once."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+
+import numpy as np
+import pytest
+import sentencepiece
+
+from bpb_harness.audit.byte_report import measure_bytes
+from bpb_harness.audit.finding import Severity
+from bpb_harness.byte_count import PieceKind, load_tokenizer
+from bpb_harness.corpus import load_shards
+
+SENTENCES = ["the cat sat on the mat, the rat ate the cat \ue001"] * 10
+
+
+@functools.cache
+def trained(**options):
+    model = io.BytesIO()
+    given = {"vocab_size": 320, "byte_fallback": True, "normalization_rule_name": "identity", **options}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES),
+        model_writer=model,
+        model_type="bpe",
+        hard_vocab_limit=False,
+        num_threads=1,
+        minloglevel=2,
+        **given,
+    )
+    return load_tokenizer(model.getvalue())
+
+
+def shard(folder, tokenizer, texts, extra=()):
+    tokens = [token for text in texts for token in [tokenizer.bos_id, *tokenizer.encode(text).tolist()]]
+    header = np.zeros(256, "<i4")
+    header[:3] = 20240520, 1, len(tokens) + len(extra)
+    path = folder / "x.bin"
+    path.write_bytes(header.tobytes() + np.asarray([*tokens, *extra], "<u2").tobytes())
+    return load_shards([path])
+
+
+def found(report):
+    return {finding.code: finding for finding in report.findings}
+
+
+def test_plain_text_has_no_findings(tmp_path):
+    tokenizer = trained()
+    texts = ["the cat", "the rat ate"]
+    report = measure_bytes(tokenizer, shard(tmp_path, tokenizer, texts), texts)
+    assert report.findings == ()
+    assert report.lossless
+    assert report.num_bytes_raw == report.num_bytes_exact == report.num_bytes_official == 18
+
+
+def test_unknown_tokens(tmp_path):
+    tokenizer = trained(byte_fallback=False, vocab_size=40)
+    report = measure_bytes(tokenizer, shard(tmp_path, tokenizer, ["the cat \u65e5 sat", "the rat", "a mat"]))
+    assert found(report)["BPB171"].evidence["unknown"] == report.num_unknown_tokens == 1
+    assert not report.lossless
+    assert found(report)["BPB173"].evidence["reason"] == "after_boundary"
+
+
+def test_a_literal_space_symbol(tmp_path):
+    tokenizer = trained()
+    texts = ["the cat", "the\u2581rat"]
+    corpus = shard(tmp_path, tokenizer, texts)
+    assert measure_bytes(tokenizer, corpus).lossless, "the tokens alone cannot show it"
+    report = measure_bytes(tokenizer, corpus, texts)
+    assert (found(report)["BPB176"].evidence["document"], found(report)["BPB176"].evidence["position"]) == (1, 3)
+    assert not report.lossless
+    assert report.num_bytes_raw - report.num_bytes_exact == 2
+    assert "BPB174" not in found(report)
+
+
+def test_private_use_characters(tmp_path):
+    tokenizer = trained()
+    report = measure_bytes(tokenizer, shard(tmp_path, tokenizer, ["\ue001the \ue001cat"] * 2))
+    assert found(report)["BPB178"].evidence["bytes"] == 12
+    assert report.lossless
+
+
+def test_unused_pieces(tmp_path):
+    tokenizer = trained()
+    corpus = shard(tmp_path, tokenizer, ["the cat"])
+    kinds = tokenizer.piece_kinds.copy()
+    kinds[corpus.read(1, 2)] = PieceKind.UNUSED
+    fresh = load_tokenizer(tokenizer.model_bytes)
+    fresh.piece_kinds = kinds
+    report = measure_bytes(fresh, corpus)
+    assert found(report)["BPB177"].evidence["ids"] == corpus.read(1, 2).tolist()
+    assert found(report)["BPB173"].evidence["reason"] == "unused_piece"
+    assert report.num_bytes_official < report.num_bytes_exact
+
+
+def test_spaces_as_byte_pieces(tmp_path):
+    """A space before a character that no piece holds: without a bare U+2581 it is three byte pieces."""
+    bare, other = b"\x0a\x03" + "\u2581".encode(), b"\x0a\x03" + "\u4e00".encode()  # as the model file spells a piece
+    assert trained().model_bytes.count(bare) == 1
+    tokenizer = load_tokenizer(trained().model_bytes.replace(bare, other))
+    texts = ["the \u65e5 \u65e5 cat"] * 3
+    report = measure_bytes(tokenizer, shard(tmp_path, tokenizer, texts), texts)
+    finding = found(report)["BPB170"]
+    assert report.num_bytes_exact == report.num_bytes_raw == 3 * len(texts[0].encode())
+    assert finding.factor == report.num_bytes_official / report.num_bytes_exact > 1
+
+
+@pytest.mark.parametrize("texts", [["the cat"], ["the cat", "the rat", "the mat"]])
+def test_another_number_of_documents(tmp_path, texts):
+    tokenizer = trained()
+    report = measure_bytes(tokenizer, shard(tmp_path, tokenizer, ["the cat", "the rat"]), texts)
+    assert found(report)["BPB179"].evidence["texts"] == len(texts)
+    assert found(report)["BPB179"].evidence["documents_in_shards"] == 2
+
+
+def test_another_tokenizer(tmp_path):
+    tokenizer, other = trained(), trained(vocab_size=330, user_defined_symbols=("cat", "rat", "sat"))
+    report = measure_bytes(other, shard(tmp_path, tokenizer, SENTENCES))
+    assert found(report)["BPB172"].severity is Severity.REFUTES
+    assert not report.lossless
+
+
+def test_the_report_is_json(tmp_path):
+    tokenizer, texts = trained(), ["the\ncat  \ufb01"]
+    keys = {"num_tokens", "num_bytes_official", "num_bytes_exact", "num_bytes_raw", "bytes_per_token", "lossless"}
+    report = measure_bytes(tokenizer, shard(tmp_path, tokenizer, texts), texts).to_dict()
+    assert keys | {"findings"} <= set(report)
+    assert json.loads(json.dumps(report)) == report
