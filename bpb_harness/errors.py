@@ -14,7 +14,7 @@
     `-- ContractError                     exit 4   a denoiser that does not behave as a denoiser must
         |-- LogitsShapeError                       not (batch, length, width)
         |-- LogitsWidthError                       fewer columns than clean tokens
-        |-- NonFiniteLogitsError                   NaN or +inf, with the position
+        |-- NonFiniteLogitsError         exit 2    NaN or +inf, with the position; also a NumericsError
         |-- ContextLengthError                     a window it says it takes, and does not
         |-- MaskTokenError                         the mask occurs in the data, or is no id
         |-- MaskMassError                          it mostly predicts the mask
@@ -116,8 +116,10 @@ class LogitsWidthError(ContractError):
     """Logits with fewer columns than there are clean tokens."""
 
 
-class NonFiniteLogitsError(ContractError):
-    """NaN or +inf among the logits."""
+class NonFiniteLogitsError(ContractError, NumericsError):
+    """NaN or +inf among the logits: bad input, wherever it is met."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class ContextLengthError(ContractError):

@@ -7,12 +7,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bpb_harness._callable_module import make_callable
-from bpb_harness.adapters import load_model
+from bpb_harness.adapters import AdaptedModel, load_model
+from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.evaluate.inputs import EvaluationText, find_text
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
 from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
+from bpb_harness.evaluate.trust import Contract
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import parse_schedule
 
@@ -55,15 +59,18 @@ def evaluate(
         HarnessError: for anything that cannot be scored; its text is one line.
     """
     chosen = Settings(**settings)
-    device = chosen.torch_device()
-    loaded, adapted = load_model(
-        Path(checkpoint),
-        adapter=adapter,
-        model_loader=model,
-        allow_code=allow_code,
-        device=device,
-        dtype=chosen.torch_dtype(),
-    )
+
+    def load(dtype: torch.dtype) -> tuple[Checkpoint, AdaptedModel]:
+        return load_model(
+            Path(checkpoint),
+            adapter=adapter,
+            model_loader=model,
+            allow_code=allow_code,
+            device=chosen.torch_device(),
+            dtype=dtype,
+        )
+
+    loaded, adapted = load(chosen.torch_dtype())
     text = find_text(
         loaded,
         data=_paths(data),
@@ -80,7 +87,15 @@ def evaluate(
     )
     remarks = [("data", f"scored {text.corpus.name}, found through {text.origin}")]
     remarks += [("adapter", note) for note in adapted.notes]
-    return with_remarks(score(job), *remarks)
+    if not chosen.check_contract:
+        return with_remarks(score(job), *remarks)
+    job.require_scorable()
+    contract = Contract(job)
+    result = score(job)
+    contract.check_again()
+    remarks += contract.remarks
+    remarks += contract.compare_precision(lambda: load(torch.float32)[1].model, result)
+    return with_remarks(result, *remarks)
 
 
 def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:

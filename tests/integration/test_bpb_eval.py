@@ -204,6 +204,36 @@ def hostile_pickle(path: Path, canary: Path) -> Path:
     return path
 
 
+def test_a_network_that_cheats_is_caught_before_its_score(tiny, tmp_path, repository):
+    loader = tmp_path / "cheat.py"
+    loader.write_text(
+        "from bpb_harness.adapters import load_model\n"
+        "import torch\n"
+        "class Remembers:\n"
+        "    def __init__(self, honest):\n"
+        "        self.honest, self.seen = honest, None\n"
+        "        self.vocab_size, self.mask_token_id = honest.vocab_size, honest.mask_token_id\n"
+        "        self.context_length, self.time_conditioned = honest.context_length, honest.time_conditioned\n"
+        "    def logits(self, xt, level):\n"
+        "        logits = self.honest.logits(xt, level).clone()\n"
+        "        if self.seen is not None and self.seen.shape == xt.shape:\n"
+        "            ids = self.seen.clamp(max=511).unsqueeze(-1)\n"
+        "            logits.scatter_add_(-1, ids, torch.full_like(logits[..., :1], 9.0))\n"
+        "        self.seen = xt\n"
+        "        return logits\n"
+        "def load(path, device):\n"
+        "    return Remembers(load_model(path, device=device, dtype=torch.float32)[1].model)\n"
+    )
+    tokenizer = repository / "fixtures/tokenizers/tiny_512_bpe.model"
+    flags = ("--model", f"{loader}:load", "--schedule", "loglinear[0.001]", "--tokenizer", tokenizer, "--limit", "8")
+    data = ("--data", tiny.parent / "tiny_val_000000.bin")
+    assert "--allow-code" in refusal(tiny, *flags, *data)
+    done = bpb_eval(tiny, *flags, *data, "--allow-code")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    unchecked = bpb_eval(tiny, *flags, *data, "--allow-code", "--no-contract")
+    assert "|contract:off|" in unchecked.stdout
+
+
 class TestBadInput:
     def test_no_such_checkpoint(self, tmp_path):
         assert "nowhere.pt" in refusal(tmp_path / "nowhere.pt")
@@ -270,10 +300,9 @@ class TestBadInput:
             path, tensors=broken, adapter="reference", config=checkpoint.config, schedule=checkpoint.schedule,
             tokenizer=checkpoint.tokenizer,
         )  # fmt: skip
-        done = bpb_eval(path, "--data", write_shard(tmp_path / "a.bin", [1, 2, 3]), "--no-contract")
-        assert done.returncode == 2
-        assert "nan" in done.stderr
-        assert done.stderr.count("\n") == 1
+        shard = write_shard(tmp_path / "a.bin", [1, 2, 3])
+        assert "nan" in refusal(path, "--data", shard).lower()
+        assert "nan" in refusal(path, "--data", shard, "--no-contract")
 
     @pytest.mark.parametrize(
         "flags",
