@@ -126,6 +126,10 @@ def test_known_document_starts_stand_in_for_separators():
     stream = np.array([THE, THE, THE])
     assert counter.per_token(stream, rule="exact").tolist() == [3, 4, 4]
     assert counter.per_token(stream, rule="exact", text_starts=np.array([0, 2])).tolist() == [3, 4, 3]
+    counter = ByteCounter(HandMade(VOCABULARY, SpaceHabit(True, dummy_suffix=True)))
+    stream = np.array([XS, XS, XS])
+    assert counter.per_token(stream, rule="exact").tolist() == [3, 3, 2]
+    assert counter.per_token(stream, rule="exact", text_starts=np.array([0, 2])).tolist() == [3, 2, 2]
 
 
 @pytest.mark.parametrize("bad", [len(VOCABULARY), -1, 60000])
@@ -205,7 +209,7 @@ def test_only_calls_that_every_version_has_are_made(monkeypatch):
     assert used == everywhere | {"encode", "normalize"}
 
 
-@pytest.mark.parametrize("dropped", ["a", "am0", "am0\u4e00"])
+@pytest.mark.parametrize("dropped", ["a", "am0", "am0\u4e00", "\u0436"])
 def test_the_habit_is_seen_though_the_normaliser_drops_letters(dropped):
     def normalize(text):
         kept = "".join(character for character in text if character not in dropped)

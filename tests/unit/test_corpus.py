@@ -33,6 +33,15 @@ def write_shard(path, tokens, *, magic=20240520, version=1, count=None):
 
 @pytest.fixture(scope="module")
 def tokenizer():
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def tokenizer_without_bos():
+    return trained(bos_id=-1)
+
+
+def trained(**options):
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["the cat sat on the mat, the rat ate the cat"] * 10),
@@ -44,6 +53,7 @@ def tokenizer():
         normalization_rule_name="identity",
         num_threads=1,
         minloglevel=2,
+        **options,
     )
     return load_tokenizer(model.getvalue())
 
@@ -132,6 +142,15 @@ def test_documents_become_a_stream_that_knows_its_text(tmp_path, tokenizer):
     exact = document_bytes(corpus, ByteCounter(tokenizer), "exact")
     assert exact.tolist() == [len(tokenizer.normalize(text).encode()) for text in texts]
     assert list(iterate_documents([tmp_path / "docs.jsonl"])) == texts
+
+
+def test_documents_without_separators_keep_their_own_dummy_prefix(tmp_path, tokenizer_without_bos):
+    texts = ["the cat", "the rat", "\u65e5 the"] * 5
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    corpus, counter = load_documents([tmp_path / "d.jsonl"], tokenizer_without_bos), ByteCounter(tokenizer_without_bos)
+    assert tokenizer_without_bos.spaces.dummy_prefix
+    assert document_bytes(corpus, counter, "exact").tolist() == [len(text.encode()) for text in texts]
+    assert counter.total(corpus, "exact") == corpus.num_raw_bytes
 
 
 def test_a_plain_file_is_one_document(tmp_path, tokenizer):
