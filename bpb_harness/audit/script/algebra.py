@@ -209,7 +209,7 @@ class Algebra:
             depth: how deep the recursion is.
         """
         self._steps += 1
-        if depth > _MAX_DEPTH or self._steps > _MAX_STEPS:
+        if depth > _MAX_DEPTH or self._steps > _MAX_STEPS or not self.program.spend():
             return [Term((Factor(node, power, frame),))]
         key = (id(node), id(frame))
         if key in self._open:
@@ -542,7 +542,7 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
     stack: list[tuple[ast.AST, Frame]] = [(node, frame)]
     evaluator = Evaluator(program)
     alive: list[Frame] = []  # `seen` holds ids, which are only unique among living frames
-    while stack and limit > 0:
+    while stack and limit > 0 and program.spend():
         here, where = stack.pop()
         alive.append(where)
         if (id(here), id(where)) in seen:

@@ -124,6 +124,9 @@ def _checked(scripts: list[Script], context: ScriptContext) -> tuple[list[Findin
         except Exception as error:  # a script is hostile input: what one check cannot digest must not stop an audit
             message = f"{names}: {check.__name__} could not be carried out ({type(error).__name__})"
             stumbled.append(codes.NOT_READ.finding(message, file=names, check=check.__name__))
+    if analysis.program.work_left <= 0:
+        message = f"{names}: the analysis stopped at its bound on work; what lies beyond it was not looked at"
+        stumbled.append(codes.NOT_READ.finding(message, file=names))
     return _weighed(analysis, hits, informative) + stumbled, on_path
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 Kind = Literal["assign", "augment", "loop", "parameter", "mutation"]
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+MAX_WORK = 600_000  # the largest public scripts take a tenth of it
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _MUTATORS = frozenset(
@@ -169,6 +170,7 @@ class Program:
         self.options: dict[str, ast.expr] = {}  # add_argument("--x", default=value)
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of the callee's name
         self.scopes: list[Scope] = []
+        self.work_left = MAX_WORK  # expressions that may still be looked at: hostile scripts come to an end
         self._parent: dict[int, ast.AST] = {}
         self._scope: dict[int, Scope] = {}
         self._block: dict[int, tuple[int, str]] = {}
@@ -298,6 +300,11 @@ class Program:
             if isinstance(base, ast.Name):
                 found = Definition(base.id, "mutation", node, value, index, key=target.slice)
                 self._add(self.scope(node), found)
+
+    def spend(self, work: int = 1) -> bool:
+        """Count work against the program's bound; False once it is used up."""
+        self.work_left -= work
+        return self.work_left > 0
 
     # -- questions --------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ that an expression becomes a function of the noise level, whatever its variables
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -163,7 +164,7 @@ class Evaluator:
             UnknownValueError: if the expression holds anything that is not known here.
         """
         self._steps += 1
-        if depth > _MAX_DEPTH or self._steps > _MAX_STEPS:
+        if depth > _MAX_DEPTH or self._steps > _MAX_STEPS or not self.program.spend():
             raise UnknownValueError
         method = getattr(self, "_" + type(node).__name__.lower(), None)
         if method is None:
@@ -300,9 +301,13 @@ class Evaluator:
 
     def _is_jitter(self, node: ast.BinOp) -> bool:
         """A stratified draw, (i + u) / n or (u + i / n) % 1: uniform, whatever n is."""
-        parts = [part for part in ast.walk(node.left) if is_random(part)]
+        if not isinstance(node.op, ast.Mod | ast.Div):
+            return False
+        near = list(itertools.islice(ast.walk(node.left), 60))
+        self.program.spend(len(near) // 8)
+        parts: list[ast.AST] = [part for part in near if is_random(part)]
         if not parts:
-            parts = [part for part in ast.walk(node.left) if isinstance(part, ast.Name) and self._drawn(part)]
+            parts = [part for part in near if isinstance(part, ast.Name) and self._drawn(part)]
         if not parts:
             return False
         if isinstance(node.op, ast.Mod):
