@@ -161,7 +161,8 @@ class _Subject:
         try:
             if isinstance(self.model, Denoiser):
                 assert probe.level is not None
-                logits = self.model.logits(torch.where(probe.counted, self.mask_token_id, probe.x0), probe.level)
+                xt = torch.where(probe.counted, self.mask_token_id, probe.x0)
+                logits = self._denoise(xt, probe.level)
             else:
                 logits = self.model.logits(probe.x0)
         except (HarnessError, KeyboardInterrupt, torch.OutOfMemoryError):
@@ -174,6 +175,19 @@ class _Subject:
             ) from error
         _check_shape(logits, probe.x0, self.model.vocab_size)
         return logits.detach().clone()
+
+    def _denoise(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """The way that scores go: through trunk and head where there are two."""
+        if not isinstance(self.model, FactoredDenoiser):
+            assert isinstance(self.model, Denoiser)
+            return self.model.logits(xt, level)
+        hidden = self.model.hidden(xt, level)
+        if hidden.ndim != 3 or hidden.shape[:2] != xt.shape:
+            expected = (*xt.shape, "D")
+            raise LogitsShapeError("hidden states of the wrong shape", seen=tuple(hidden.shape), expected=expected)
+        B, L = xt.shape
+        logits = self.model.head(hidden.flatten(0, 1))
+        return logits.view(B, L, logits.shape[-1])
 
     def compare(self, first: Tensor, second: Tensor, probe: _Probe) -> _Difference:
         """How far two logits of (B, L, W) lie apart where the probe counts."""
@@ -373,10 +387,9 @@ def _check_factoring(subject: _Subject, probe: _Probe) -> None:
     if not isinstance(model, FactoredDenoiser):
         return
     assert probe.level is not None
-    whole = subject.ask(probe)
-    parts = whole.clone()
-    hidden = model.hidden(torch.where(probe.counted, subject.mask_token_id, probe.x0), probe.level)
-    parts[probe.counted] = model.head(hidden[probe.counted]).to(parts.dtype)
+    parts = subject.ask(probe)
+    whole = model.logits(torch.where(probe.counted, subject.mask_token_id, probe.x0), probe.level)
+    _check_shape(whole, probe.x0, model.vocab_size)
     subject.require_same(
         whole, parts, probe, FactoringError, "head(hidden(xt)) and logits(xt) give different answers", "the same answer"
     )

@@ -115,10 +115,14 @@ def _export(model: Denoiser | CausalLM) -> bytes:
     program = _DenoiserProgram(model) if isinstance(model, Denoiser) else _CausalProgram(model)
     shapes = ({0: batch, 1: length}, *[{0: batch}] * 3) if denoiser else ({0: batch, 1: length},)
     buffer = io.BytesIO()
+    from torch.export.passes import move_to_device_pass  # slow, and needed here alone
+
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             traced = torch.export.export(program, arguments, dynamic_shapes=shapes, strict=False)
+            # Devices are written into a program; on the CPU it loads everywhere.
+            traced = move_to_device_pass(traced, "cpu")
             torch.export.save(traced, buffer)
     except Exception as error:  # tracing fails in as many ways as there are networks
         line = str(error).strip().splitlines()
@@ -205,7 +209,7 @@ class ExportedAdapter:
 def _load(
     checkpoint: Checkpoint, archive: io.BytesIO, *, device: torch.device, dtype: torch.dtype, notes: tuple[str, ...]
 ) -> AdaptedModel:
-    from torch.export.passes import move_to_device_pass
+    from torch.export.passes import move_to_device_pass  # slow, and needed here alone
 
     config = _checked_config(checkpoint)
     try:
