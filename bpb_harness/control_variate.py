@@ -25,9 +25,11 @@ _NUM_BUCKETS = 1 << 20
 _CHUNK_TOKENS = 1 << 22
 _PSEUDO_COUNT = 2.0  # of the unigram, in each bigram
 _LEAST_NATS = 0.02  # two agreeing neighbours multiply to more than a probability
-_FEWEST_DRAWS = 24  # in a half, to fit two coefficients; below that the default serves
-_DEFAULT = (0.4, 0.6)  # beta(u) = 0.4 + 0.6 u
+_FEWEST_DRAWS = 24  # in a half; with fewer the default serves as it is
+_DEFAULT = np.array([0.4, 0.6])  # beta(u) = 0.4 + 0.6 u, the best of a small model on English text
+_PRIOR_SPREAD = 0.25
 _CURVE_DEGREE = 4
+_HALF_WEIGHT_TOKENS = 100.0
 
 
 @final
@@ -89,52 +91,79 @@ def control_of_masks(token_nats: Floats, masked: npt.NDArray[np.bool_], rate: np
     state = np.zeros(masked.shape, dtype=np.int64)
     state[:, 1:] += visible[:, :-1]
     state[:, :-1] += 2 * visible[:, 1:]
-    length = masked.shape[1]
-    drawn = token_nats[state, np.arange(length)]
-    seen = 1.0 - np.asarray(rate, dtype=np.float64)[:, None]
-    # A neighbour beyond the window's end is never visible.
-    left, right = np.broadcast_to(seen, masked.shape).copy(), np.broadcast_to(seen, masked.shape).copy()
-    left[:, 0] = right[:, -1] = 0.0
-    none, only_left, only_right, both = token_nats
-    mean = (
-        (1.0 - left) * (1.0 - right) * none
-        + left * (1.0 - right) * only_left
-        + (1.0 - left) * right * only_right
-        + left * right * both
-    )
-    return np.asarray((drawn * masked).sum(axis=1) / masked.sum(axis=1) - mean.mean(axis=1), dtype=np.float64)
+    drawn = token_nats[state, np.arange(masked.shape[1])]
+    mean = mean_code_length(token_nats, rate)
+    return np.asarray((drawn * masked).sum(axis=1) / masked.sum(axis=1) - mean, dtype=np.float64)
+
+
+def mean_code_length(token_nats: Floats, rate: npt.NDArray[Any]) -> Floats:
+    """Mean over size-biased masks of rate u of the masked tokens' mean code length, for code lengths (4, L); (B,).
+
+    Whichever token is masked, each of its neighbours is visible with probability 1 - u, independently; a neighbour
+    beyond the window's end never is.
+    """
+    seen = 1.0 - np.asarray(rate, dtype=np.float64)
+    none, only_left, only_right, both = token_nats.sum(axis=1)
+    first, last = token_nats[:, 0], token_nats[:, -1]
+    length = token_nats.shape[1]
+    if length == 1:
+        return np.full(len(seen), none)
+    inner = (1.0 - seen) ** 2 * (none - first[0] - last[0])
+    inner += seen * (1.0 - seen) * (only_left - first[1] - last[1] + only_right - first[2] - last[2])
+    inner += seen**2 * (both - first[3] - last[3])
+    ends = (1.0 - seen) * (first[0] + last[0]) + seen * (first[2] + last[1])
+    return np.asarray((inner + ends) / length, dtype=np.float64)
 
 
 def subtract_control(
-    nats_per_masked: npt.NDArray[Any], control: npt.NDArray[Any], rate: npt.NDArray[Any], window: npt.NDArray[Any]
+    nats_per_masked: npt.NDArray[Any],
+    control: npt.NDArray[Any],
+    rate: npt.NDArray[Any],
+    num_masked: npt.NDArray[Any],
+    window: npt.NDArray[Any],
 ) -> Floats:
     """Draws less ``beta(u)`` times their control variate, unbiased as before.
 
-    beta(u) = b_0 + b_1 u is fitted to the draws of the windows of the other parity. Masks of different windows are
-    independent given all rates, so beta is independent of the draws that it is applied to: exactly unbiased. With too
-    few windows to fit, fixed coefficients serve.
+    beta(u) = b_0 + b_1 u is fitted to the draws of the windows of the other parity, and drawn to a default as far as
+    these leave it uncertain. Masks of different windows are independent given all rates, so beta is independent of the
+    control variates that it multiplies: exactly unbiased.
 
     Args:
         nats_per_masked: C / |M| of each draw, (R,).
         control: the control variate of each draw, (R,).
         rate: mask rate u of each draw, (R,).
+        num_masked: |M| of each draw, (R,).
         window: index of each draw's window, (R,).
     """
     value, rate = np.asarray(nats_per_masked, dtype=np.float64), np.asarray(rate, dtype=np.float64)
     columns = np.stack([control, control * rate], axis=1)
+    # Few masked tokens make a noisy draw.
+    weight = np.sqrt(num_masked / (num_masked + _HALF_WEIGHT_TOKENS))
     odd = np.asarray(window) % 2 == 1
     adjusted = np.empty_like(value)
     for half in (odd, ~odd):
-        adjusted[half] = value[half] - columns[half] @ _coefficients(value[~half], columns[~half], rate[~half])
+        beta = _coefficients(value[~half], columns[~half], rate[~half], weight[~half])
+        adjusted[half] = value[half] - columns[half] @ beta
     return adjusted
 
 
-def _coefficients(value: Floats, columns: Floats, rate: Floats) -> Floats:
+def _coefficients(value: Floats, columns: Floats, rate: Floats, weight: Floats) -> Floats:
+    """Posterior mean of (b_0, b_1) under a normal prior around the default."""
     if len(value) < _FEWEST_DRAWS:
-        return np.array(_DEFAULT)
-    curve = np.polynomial.legendre.legvander(2.0 * rate - 1.0, _CURVE_DEGREE)
-    solution = np.linalg.lstsq(np.hstack([columns, curve]), value, rcond=1e-10)[0]
-    return np.asarray(solution[:2], dtype=np.float64)
+        return _DEFAULT
+    curve = np.polynomial.legendre.legvander(2.0 * rate - 1.0, _CURVE_DEGREE) * weight[:, None]
+    projector = np.linalg.qr(curve)[0]
+
+    def free_of_curve(rows: Floats) -> Floats:
+        return np.asarray(rows - projector @ (projector.T @ rows), dtype=np.float64)
+
+    regressors = free_of_curve(columns * weight[:, None])
+    rest = free_of_curve(value * weight) - regressors @ _DEFAULT
+    variance = float(rest @ rest) / (len(value) - curve.shape[1])
+    if variance == 0.0:
+        return _DEFAULT
+    precision = regressors.T @ regressors / variance + np.eye(2) / _PRIOR_SPREAD**2
+    return np.asarray(_DEFAULT + np.linalg.solve(precision, regressors.T @ rest / variance), dtype=np.float64)
 
 
 def _bucket(before: Ints, after: Ints) -> Ints:

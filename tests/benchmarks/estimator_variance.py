@@ -90,9 +90,8 @@ def with_control_variate(positions: Design) -> Design:
     def draw(simulation: LevelSimulation, rng: np.random.Generator, seeds: int) -> Floats:
         u = positions(simulation, rng, seeds) * simulation.u_max
         window = np.arange(len(simulation))
-        value, control = simulation.size_biased(rng, window, u)
-        rows = zip(value, control, u, strict=True)
-        return np.stack([subtract_control(nats, own, rate, window) for nats, own, rate in rows])
+        rows = zip(*simulation.size_biased(rng, window, u), u, strict=True)
+        return np.stack([subtract_control(nats, own, rate, count, window) for nats, own, count, rate in rows])
 
     return draw
 

@@ -120,14 +120,14 @@ class LevelSimulation:
         value = self.curve(window, x) + self.noise[window, level, draw] * scale
         return value, self.control[window, level, draw] * scale
 
-    def size_biased(self, rng: np.random.Generator, window: Ints, rate: Floats) -> tuple[Floats, Floats]:
-        """C / |M| and its control variate over size-biased masks of the given rates, elementwise."""
+    def size_biased(self, rng: np.random.Generator, window: Ints, rate: Floats) -> tuple[Floats, Floats, Ints]:
+        """C / |M|, its control variate and |M| over size-biased masks of the given rates, elementwise."""
         window = np.broadcast_to(window, rate.shape)
         count = 1 + rng.binomial(self.num_tokens[window] - 1, rate)
         value, control = self.draw(rng, window, count)
         seen = (count - 1.0) / np.maximum(self.num_tokens[window] - 1.0, 1.0)
         shift = np.stack([np.zeros_like(rate), seen - rate, seen**2 - rate**2], axis=-1)
-        return value, control + np.einsum("...p,...p->...", shift, self.neighbour_curve[window])
+        return value, control + np.einsum("...p,...p->...", shift, self.neighbour_curve[window]), count
 
     def bernoulli(self, rng: np.random.Generator, window: Ints, rate: Floats) -> Floats:
         """C / (L u), the textbook estimator, over independent masks of the given rates, elementwise."""

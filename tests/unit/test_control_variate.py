@@ -74,31 +74,40 @@ def test_counts_do_not_depend_on_where_chunks_end(shard: Path, monkeypatch: pyte
     assert np.array_equal(NeighbourCode(corpus, windows).token_nats(2), whole)
 
 
-def _draws(num_windows: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _draws(num_windows: int, noise: float, seed: int = 0) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(seed)
     window = np.arange(num_windows)
     rate = rng.random(num_windows)
     control = rng.normal(size=num_windows)
     value = 1.0 + 4.0 * rate + (0.5 + 0.25 * rate) * control + noise * rng.normal(size=num_windows)
-    return value, control, rate, window
+    return value, control, rate, np.ceil(200 * rate), window
 
 
 def test_fitted_coefficients_take_the_shared_noise_away() -> None:
-    value, control, rate, window = _draws(400, noise=0.0)
-    assert np.allclose(subtract_control(value, control, rate, window), 1.0 + 4.0 * rate, atol=1e-9)
+    value, control, rate, count, window = _draws(2000, noise=0.01)
+    rest = subtract_control(value, control, rate, count, window) - 1.0 - 4.0 * rate
+    assert rest.std() < 0.02
+    assert (value - 1.0 - 4.0 * rate).std() > 0.5
+
+
+def test_an_unrelated_control_is_weighed_down() -> None:
+    value, control, rate, count, window = _draws(2000, noise=0.01)
+    unrelated = np.random.default_rng(9).normal(size=len(control))
+    added = subtract_control(value, unrelated, rate, count, window) - value
+    assert added.std() < 0.1
 
 
 def test_a_window_is_adjusted_by_coefficients_of_the_other_parity_alone() -> None:
-    value, control, rate, window = _draws(400, noise=0.1)
-    before = subtract_control(value, control, rate, window)
+    value, control, rate, count, window = _draws(400, noise=0.1)
+    before = subtract_control(value, control, rate, count, window)
     value[7] += 100.0
-    after = subtract_control(value, control, rate, window)
+    after = subtract_control(value, control, rate, count, window)
     changed = np.flatnonzero(before != after)
     assert 7 in changed
     assert set(changed) - {7} == set(window[window % 2 == 0])
 
 
 def test_few_windows_take_fixed_coefficients() -> None:
-    value, control, rate, window = _draws(20, noise=0.1)
+    value, control, rate, count, window = _draws(20, noise=0.1)
     expected = value - (0.4 + 0.6 * rate) * control
-    assert np.allclose(subtract_control(value, control, rate, window), expected, atol=1e-12)
+    assert np.allclose(subtract_control(value, control, rate, count, window), expected, atol=1e-12)

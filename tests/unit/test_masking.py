@@ -1,6 +1,6 @@
-from fractions import Fraction
-
 """Masks and the stratified design."""
+
+from fractions import Fraction
 
 import numpy as np
 import pytest
