@@ -22,7 +22,9 @@ def _wrapped(raw: bytes, packer: str, pack: Callable[[bytes], bytes]) -> str:
     return f"import base64, {packer}\nexec({packer}.decompress(base64.b85decode({base64.b85encode(pack(raw))!r})))\n"
 
 
-@pytest.mark.parametrize(("packer", "pack"), [("zlib", zlib.compress), ("gzip", gzip.compress), ("lzma", lzma.compress)])
+@pytest.mark.parametrize(
+    ("packer", "pack"), [("zlib", zlib.compress), ("gzip", gzip.compress), ("lzma", lzma.compress)]
+)
 def test_decompression_bombs_are_stopped(packer: str, pack: Callable[[bytes], bytes]) -> None:
     bomb = _wrapped(b"#" * (MAX_BYTES + MIB), packer, pack)
     tracemalloc.start()

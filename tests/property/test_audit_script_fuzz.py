@@ -19,7 +19,7 @@ from bpb_harness.audit.script.source import decode_text
 SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
 EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json").read_text("utf-8"))
 TEXTS = {name: (SCRIPTS / name).read_text("utf-8") for name in EXPECTED if "packed" not in name}
-QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+QUIET = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 def _sound(findings: list[Finding]) -> None:
@@ -57,9 +57,13 @@ _STATEMENTS = st.recursive(
         _EXPRESSIONS,
     ),
     lambda inner: st.one_of(
-        st.tuples(st.sampled_from(_WORDS), _EXPRESSIONS, inner).map(lambda p: f"for {p[0]} in {p[1]}:\n    " + p[2].replace("\n", "\n    ")),
+        st.tuples(st.sampled_from(_WORDS), _EXPRESSIONS, inner).map(
+            lambda p: f"for {p[0]} in {p[1]}:\n    " + p[2].replace("\n", "\n    ")
+        ),
         st.tuples(_EXPRESSIONS, inner, inner).map(
-            lambda p: f"if {p[0]}:\n    " + p[1].replace("\n", "\n    ") + "\nelse:\n    " + p[2].replace("\n", "\n    ")
+            lambda p: (
+                f"if {p[0]}:\n    " + p[1].replace("\n", "\n    ") + "\nelse:\n    " + p[2].replace("\n", "\n    ")
+            )
         ),
         st.tuples(st.sampled_from(_WORDS), inner, _EXPRESSIONS).map(
             lambda p: f"def {p[0]}(x, t=1):\n    " + p[1].replace("\n", "\n    ") + f"\n    return {p[2]}"
@@ -124,7 +128,9 @@ class _Renamer(ast.NodeTransformer):
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         own |= {node.name for node in functions if not isinstance(parents[node], ast.ClassDef)}
-        fields = {n.target.id for n in ast.walk(tree) if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+        fields = {
+            n.target.id for n in ast.walk(tree) if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
+        }
         classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
         fields |= {
             target.id

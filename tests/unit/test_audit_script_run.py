@@ -1,5 +1,6 @@
 """The one thing that may run: the byte table, alone, in a limited process; and nothing without the flag."""
 
+# ruff: noqa: E501 - lines of scripts, as they are
 from __future__ import annotations
 
 import sys
@@ -26,7 +27,7 @@ def _run(tmp_path: Path, tokenizer: Path, script: str, *, allow_code: bool = Tru
     return [found for found in findings if found.code in ("BPB157", "BPB158", "BPB159")]
 
 
-TABLE = '''
+TABLE = """
 import numpy as np
 import sentencepiece as spm
 MARK = "\\u2581"
@@ -52,7 +53,7 @@ def main():
     count = base[ids].sum() + (lead[ids] & ~edge[before]).sum()
     print("val_bpb", nats / 0.6931 / count)
 main()
-'''
+"""
 
 
 def test_the_official_table_agrees(tmp_path: Path, tokenizer: Path) -> None:
@@ -83,14 +84,20 @@ def test_wrong_tables_differ_and_the_entries_are_named(
 
 
 def test_a_table_that_no_score_comes_from_only_warns(tmp_path: Path, tokenizer: Path) -> None:
-    (found,) = _run(tmp_path, tokenizer, TABLE.replace('MARK = "\\u2581"', 'MARK = "?"').replace("\nmain()\n", "\ndef go():\n    pass\ngo()\n"))
+    (found,) = _run(
+        tmp_path,
+        tokenizer,
+        TABLE.replace('MARK = "\\u2581"', 'MARK = "?"').replace("\nmain()\n", "\ndef go():\n    pass\ngo()\n"),
+    )
     assert found.severity is Severity.WARNS
 
 
 def test_nothing_runs_without_the_flag(tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A canary in the module, in the function and in a decorator: none is touched, and no process is started."""
     canary = tmp_path / "canary"
-    script = f"open({str(canary)!r}, 'w')\n" + TABLE.replace("    base, lead, edge = np", f"    open({str(canary)!r}, 'w')\n    base, lead, edge = np")
+    script = f"open({str(canary)!r}, 'w')\n" + TABLE.replace(
+        "    base, lead, edge = np", f"    open({str(canary)!r}, 'w')\n    base, lead, edge = np"
+    )
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a process was started")
@@ -139,13 +146,19 @@ def test_a_hostile_function_gets_nowhere(
 
 def test_endless_loops_meet_the_clock(tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_byte_table, "WALL_SECONDS", 2.0)
-    (found,) = _run(tmp_path, tokenizer, TABLE.replace("            continue\n        edge", "            while True: pass\n        edge"))
+    (found,) = _run(
+        tmp_path,
+        tokenizer,
+        TABLE.replace("            continue\n        edge", "            while True: pass\n        edge"),
+    )
     assert found.code == "BPB159"
     assert "limit of time or memory" in found.message
 
 
 def test_greed_meets_the_memory_limit(tmp_path: Path, tokenizer: Path) -> None:
-    (found,) = _run(tmp_path, tokenizer, TABLE.replace("    base, lead", "    hoard = bytearray(1 << 36)\n    base, lead", 1))
+    (found,) = _run(
+        tmp_path, tokenizer, TABLE.replace("    base, lead", "    hoard = bytearray(1 << 36)\n    base, lead", 1)
+    )
     assert found.code == "BPB159"
     assert "MemoryError" in found.message
 

@@ -1,5 +1,6 @@
 """Scripts as text: wrappers undone as data, encodings tolerated, logs searched."""
 
+# ruff: noqa: E501 - lines of scripts, as they are
 from __future__ import annotations
 
 import base64
@@ -68,7 +69,8 @@ def test_spellings_of_the_wrapper() -> None:
 def test_raw_lzma_with_filters() -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
     payload = base64.b85encode(lzma.compress(INNER.encode(), format=lzma.FORMAT_RAW, filters=filters))
-    call = "L.decompress(B.b85decode(%r), format=L.FORMAT_RAW, filters=[{'id': L.FILTER_LZMA2, 'preset': 9}])" % payload
+    options = "format=L.FORMAT_RAW, filters=[{'id': L.FILTER_LZMA2, 'preset': 9}]"
+    call = f"L.decompress(B.b85decode({payload!r}), {options})"
     assert decode_text(f"import lzma as L, base64 as B\nexec({call})").text == INNER
 
 

@@ -224,7 +224,11 @@ class Algebra:
     def _expanded(
         self, node: ast.expr, frame: Frame, power: int, path: tuple[int | str, ...], depth: int
     ) -> list[Term]:
-        if isinstance(node, ast.BinOp | ast.Name | ast.Call | ast.Subscript) and not path and self._is_level(node, frame):
+        if (
+            isinstance(node, ast.BinOp | ast.Name | ast.Call | ast.Subscript)
+            and not path
+            and self._is_level(node, frame)
+        ):
             return [Term((Factor(node, power, frame),))]
         if isinstance(node, ast.BinOp) and not path:
             return self._binary(node, frame, power, depth)
@@ -334,15 +338,14 @@ class Algebra:
             return self._looped(definition.value, frame, power, (*definition.index, *path), depth)
         return self.expand(definition.value, frame, power, (*definition.index, *path), depth)
 
-    def _looped(
-        self, node: ast.expr, frame: Frame, power: int, path: tuple[int | str, ...], depth: int
-    ) -> list[Term]:
+    def _looped(self, node: ast.expr, frame: Frame, power: int, path: tuple[int | str, ...], depth: int) -> list[Term]:
         """The elements of what a loop runs over; a path means a part of an element, not of the whole."""
         if isinstance(node, ast.Tuple | ast.List):
             return [term for element in node.elts for term in self.expand(element, frame, power, path, depth)]
-        if isinstance(node, ast.Call) and last_name(node.func) == "zip" and path and isinstance(path[0], int):
-            if path[0] < len(node.args):
-                return self._looped(node.args[path[0]], frame, power, path[1:], depth)
+        if isinstance(node, ast.Call) and last_name(node.func) == "zip" and path:
+            column = path[0]
+            if isinstance(column, int) and column < len(node.args):
+                return self._looped(node.args[column], frame, power, path[1:], depth)
         if isinstance(node, ast.Call) and last_name(node.func) == "enumerate" and path and node.args:
             return self._looped(node.args[0], frame, power, path[1:], depth) if path[0] == 1 else []
         return self.expand(node, frame, power, path, depth)

@@ -46,34 +46,87 @@ def _judged(analysis: Analysis, number: int, loop: ByteLoop, counted: dict[str, 
     if suffix != SUFFIX.num_bytes or word is None:
         return  # not understood well enough to judge the rest by it
     if (word, byte, control) == (WORD.num_bytes, BYTE.num_bytes, CONTROL.num_bytes):
-        yield Hit(codes.BYTES_READ, "Read on specimens, the script counts bytes by the official rule: 4 for \u2581the after "
-                  "another word, 3 for ing, 1 for a byte piece, 0 for <s>.", place, number, None, None, {**evidence})  # fmt: skip
+        yield Hit(
+            codes.BYTES_READ,
+            "Read on specimens, the script counts bytes by the official rule: 4 for \u2581the after "
+            "another word, 3 for ing, 1 for a byte piece, 0 for <s>.",
+            place,
+            number,
+            None,
+            None,
+            {**evidence},
+        )
     spelt = byte == len(BYTE.piece)
     if word == WORD.num_bytes + 1:
         name = "space_twice_pieces_by_spelling" if spelt else "space_counted_twice"
-        yield _space_hit(codes.SPACE_TWICE, "counts 5 bytes for \u2581the after another word; the text has 4: the space "
-                         "is in the table and is added again", name, place, number, evidence)  # fmt: skip
+        yield _space_hit(
+            codes.SPACE_TWICE,
+            "counts 5 bytes for \u2581the after another word; the text has 4: the space "
+            "is in the table and is added again",
+            name,
+            place,
+            number,
+            evidence,
+        )
     elif word == WORD.num_bytes - 1:
         if loop.decodes_singly is None:
-            yield _space_hit(codes.SPACE_NEVER, "counts 3 bytes for \u2581the after another word; the text has 4: the "
-                             "leading space is never counted", "space_never_counted", place, number, evidence)  # fmt: skip
+            yield _space_hit(
+                codes.SPACE_NEVER,
+                "counts 3 bytes for \u2581the after another word; the text has 4: the leading space is never counted",
+                "space_never_counted",
+                place,
+                number,
+                evidence,
+            )
         else:
-            yield _space_hit(codes.SPACE_NEVER, "decodes ids one by one, which strips the leading space: 3 bytes for "
-                             "\u2581the after another word; the text has 4", "space_never_counted", place, number, evidence)  # fmt: skip
+            yield _space_hit(
+                codes.SPACE_NEVER,
+                "decodes ids one by one, which strips the leading space: 3 bytes for "
+                "\u2581the after another word; the text has 4",
+                "space_never_counted",
+                place,
+                number,
+                evidence,
+            )
     elif word in (WORD.num_bytes + 2, WORD.num_bytes + 3):
-        yield _space_hit(codes.WRONG_MARKER, f"counts {word:g} bytes for \u2581the after another word; the text has 4: "
-                         "U+2581 is not recognised and counts as three bytes", "question_mark_for_space", place, number,
-                         evidence, exact=word == WORD.num_bytes + 2)  # fmt: skip
+        yield _space_hit(
+            codes.WRONG_MARKER,
+            f"counts {word:g} bytes for \u2581the after another word; the text has 4: "
+            "U+2581 is not recognised and counts as three bytes",
+            "question_mark_for_space",
+            place,
+            number,
+            evidence,
+            exact=word == WORD.num_bytes + 2,
+        )
     if loop.decodes_singly is not None:
-        yield Hit(codes.DECODED_SINGLY, "The script decodes ids one by one: a byte piece becomes U+FFFD, three bytes.",
-                  loop.decodes_singly, number)  # fmt: skip
+        yield Hit(
+            codes.DECODED_SINGLY,
+            "The script decodes ids one by one: a byte piece becomes U+FFFD, three bytes.",
+            loop.decodes_singly,
+            number,
+        )
     elif spelt:
         severity = Severity.WARNS if word != WORD.num_bytes else None
-        yield Hit(codes.BYTE_SPELLING, "The script counts 6 bytes for the byte piece <0x41>, its spelling; it is 1.",
-                  place, number, None, severity, {**evidence})  # fmt: skip
+        yield Hit(
+            codes.BYTE_SPELLING,
+            "The script counts 6 bytes for the byte piece <0x41>, its spelling; it is 1.",
+            place,
+            number,
+            None,
+            severity,
+            {**evidence},
+        )
     if control:
-        yield Hit(codes.SPECIAL_COUNTED, f"The script counts {control:g} bytes for <s>, which spells nothing.",
-                  place, number, None, None, {**evidence})  # fmt: skip
+        yield Hit(
+            codes.SPECIAL_COUNTED,
+            f"The script counts {control:g} bytes for <s>, which spells nothing.",
+            place,
+            number,
+            None,
+            None,
+            {**evidence},
+        )
 
 
 def _space_hit(
@@ -273,8 +326,12 @@ class _Counter:
             if any(value is None for value in values):
                 return None
             known = [value for value in values if value is not None]
-            return {"logical_and": float(all(known)), "logical_or": float(any(known)),
-                    "logical_not": float(not known[0]), "add": sum(known)}.get(name)  # fmt: skip
+            return {
+                "logical_and": float(all(known)),
+                "logical_or": float(any(known)),
+                "logical_not": float(not known[0]),
+                "add": sum(known),
+            }.get(name)
         if name in ("index_select", "take", "gather") and len(operands) >= 2:
             table = self._table(operands[0], frame)
             return self._entry(table, specimen) if table else None

@@ -42,8 +42,8 @@ def _subsets(analysis: Analysis) -> Iterator[Hit]:
                 if loop is not None and id(loop) in loops_on_path:
                     limit = _limit_of_test(analysis, node.test)
             elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
-                if id(node) in analysis.path_nodes or _is_count(analysis, node):
-                    limit = _limit_among(analysis, node.args)
+                scored = id(node) in analysis.path_nodes or _is_count(analysis, node)
+                limit = _limit_among(analysis, node.args) if scored else None
             if limit is not None:
                 name, value = limit
                 line = analysis.program.script(node).line(node)

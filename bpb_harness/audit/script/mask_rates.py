@@ -43,8 +43,10 @@ def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
         yield Hit(
             codes.SINGLE_RATE,
             f"The score is a pseudo-log-likelihood at the single mask rate {rate:g}, which is no code length: {line}",
-            draw.node, draw.sink, evidence={"mask_rate": rate},
-        )  # fmt: skip
+            draw.node,
+            draw.sink,
+            evidence={"mask_rate": rate},
+        )
 
 
 def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
@@ -65,8 +67,10 @@ def _cut(analysis: Analysis, draw: MaskDraw, low: float, high: float) -> Hit:
     return Hit(
         codes.RATES_CUT,
         f"The mask rates span [{low:.4g}, {high:.4g}], not (0, 1]: the integral is cut and no bound: {line}",
-        draw.node, draw.sink, evidence={"lowest_rate": low, "highest_rate": high},
-    )  # fmt: skip
+        draw.node,
+        draw.sink,
+        evidence={"lowest_rate": low, "highest_rate": high},
+    )
 
 
 def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
@@ -112,16 +116,30 @@ def _ends(
     holds_low, holds_high = low <= 0.25 * first, missing <= 0.25 * last or missing <= 0.002
     drops_high = not holds_high and 0.75 * last <= missing <= 1.25 * last
     if drops_high and missing < 0.5:
-        rule, what = (codes.CLEANER_END, "each step is scored at its cleaner end") if holds_low else (
-            codes.LAST_STEP_DROPPED, "the steps stop before t = 1"
-        )  # fmt: skip
-        yield Hit(rule, f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps: {what}, so that the dearest "
-                  f"step is not paid and the number is no bound: {line}", draw.node, draw.sink, evidence={**evidence})  # fmt: skip
+        rule, what = (
+            (codes.CLEANER_END, "each step is scored at its cleaner end")
+            if holds_low
+            else (codes.LAST_STEP_DROPPED, "the steps stop before t = 1")
+        )
+        yield Hit(
+            rule,
+            f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps: {what}, so that the dearest "
+            f"step is not paid and the number is no bound: {line}",
+            draw.node,
+            draw.sink,
+            evidence={**evidence},
+        )
     elif low > 1.5 * first + _CUT:
         yield _cut(analysis, draw, low, high)
     elif holds_low and holds_high and length > 2 and not _pays_intervals(analysis, draw, leaf):
-        yield Hit(codes.BOTH_ENDS, f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
-                  f"ends: {length - 1} steps are paid {length} times: {line}", draw.node, draw.sink, evidence={**evidence})  # fmt: skip
+        yield Hit(
+            codes.BOTH_ENDS,
+            f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
+            f"ends: {length - 1} steps are paid {length} times: {line}",
+            draw.node,
+            draw.sink,
+            evidence={**evidence},
+        )
     elif holds_high or missing > 1.5 * last:
         yield from _prior(analysis, draw, high)
 
@@ -148,9 +166,11 @@ def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:
         codes.PRIOR_MISSING,
         f"At t = 1 a share alpha(1) = {visible:.4g} of the tokens is still visible, and no prior term alpha(1) L ln V "
         f"pays for them: {visible:.4g} x log2 V bits per token are missing: {line}",
-        draw.node, draw.sink, severity=Severity.WARNS if visible < _SMALL_PRIOR else None,
+        draw.node,
+        draw.sink,
+        severity=Severity.WARNS if visible < _SMALL_PRIOR else None,
         evidence={"alpha_1": visible},
-    )  # fmt: skip
+    )
 
 
 def _has_prior(analysis: Analysis, terms: list[Term]) -> bool:

@@ -38,10 +38,12 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
             line = analysis.program.script(place).line(place)
             yield Hit(
                 codes.TWO_PASSES,
-                "Two passes over complementary masks are added up: each predicts the tokens that the other one shows, so "
+                "Two passes over complementary masks are added up: each predicts the tokens that the other shows, so "
                 f"that no decoder can follow: {line}",
-                place, number, severity=Severity.WARNS if weighed else None,
-            )  # fmt: skip
+                place,
+                number,
+                severity=Severity.WARNS if weighed else None,
+            )
             break
 
 

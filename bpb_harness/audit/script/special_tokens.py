@@ -10,7 +10,7 @@ from bpb_harness.audit.finding import Severity
 from bpb_harness.audit.script import codes
 from bpb_harness.audit.script.algebra import trace
 from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw
-from bpb_harness.audit.script.program import Program, last_name
+from bpb_harness.audit.script.program import Definition, Program, last_name
 from bpb_harness.audit.script.values import Evaluator, Frame
 
 _BOUNDARY = re.compile(
@@ -54,15 +54,17 @@ def _spared(analysis: Analysis, draw: MaskDraw) -> Iterator[ast.AST]:
                 if any(_names_boundary(program, operand, frame, negated=negated) for operand in operands[1:]):
                     yield node
         elif isinstance(node, ast.Name):
-            for definition in program.reaching(node):
-                if definition.kind == "mutation" and definition.key is not None and _is_false(definition.value):
-                    if _names_boundary(program, definition.key, frame, negated=False) and _holds(
-                        program, node, frame, draw.node
-                    ):
-                        yield definition.statement
-                if definition.kind == "augment" and isinstance(definition.operator, ast.BitAnd) and definition.value:
-                    if _names_boundary(program, definition.value, frame, negated=True):
-                        yield definition.statement
+            spared = (d for d in program.reaching(node) if _spares(program, d, frame))
+            yield from (d.statement for d in spared if d.kind == "augment" or _holds(program, node, frame, draw.node))
+
+
+def _spares(program: Program, definition: Definition, frame: Frame) -> bool:
+    """mask[x0 == BOS] = False, mask &= x0 != BOS."""
+    if definition.kind == "mutation" and definition.key is not None and _is_false(definition.value):
+        return _names_boundary(program, definition.key, frame, negated=False)
+    if definition.kind == "augment" and isinstance(definition.operator, ast.BitAnd) and definition.value is not None:
+        return _names_boundary(program, definition.value, frame, negated=True)
+    return False
 
 
 def _is_false(node: ast.expr | None) -> bool:

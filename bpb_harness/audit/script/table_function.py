@@ -223,5 +223,5 @@ def _asked(node: ast.AST) -> Iterator[str]:
     """Names handed to the tokenizer as an id."""
     for part in ast.walk(node):
         if isinstance(part, ast.Call) and last_name(part.func) in PIECE_CALLS and part.args:
-            if isinstance(part.args[0], ast.Name):
-                yield part.args[0].id
+            first = part.args[0]
+            yield from [first.id] if isinstance(first, ast.Name) else []

@@ -271,7 +271,7 @@ class Evaluator:
             raise UnknownValueError
         return values[0]
 
-    def _attribute(self, node: ast.Attribute, frame: Frame, depth: int) -> object:
+    def _attribute(self, node: ast.Attribute, _frame: Frame, depth: int) -> object:
         if node.attr == "pi":
             return math.pi
         if node.attr == "e" and isinstance(node.value, ast.Name) and node.value.id in ("math", "np", "numpy"):
@@ -531,9 +531,7 @@ class Evaluator:
         value = max(value, low) if low is not None else value
         return min(value, high) if high is not None else value
 
-    def _inline(
-        self, callee: Scope, call: ast.Call, frame: Frame, depth: int, index: tuple[int, ...] = ()
-    ) -> object:
+    def _inline(self, callee: Scope, call: ast.Call, frame: Frame, depth: int, index: tuple[int, ...] = ()) -> object:
         bound = {name: (value, frame) for name, value in self.program.bind(callee, call).items()}
         inner = Frame(callee, bound, frame.depth + 1)
         values: list[object] = []

@@ -63,16 +63,29 @@ def _held(
     line = analysis.program.script(place).line(place)
     u_values = [u for _, _, u, _ in samples]
     if weight.factors and counted and _spread([w * u / slope for _, w, u, slope in samples]) <= _SPREAD:
-        yield Hit(codes.WEIGHT_AND_COUNT, f"The score is a mean over the masked tokens and weighed by 1/t as well: {line}",
-                  place, draw.sink)  # fmt: skip
+        yield Hit(
+            codes.WEIGHT_AND_COUNT,
+            f"The score is a mean over the masked tokens and weighed by 1/t as well: {line}",
+            place,
+            draw.sink,
+        )
     elif weight.factors and _spread([w * (1 - u) / slope for _, w, u, slope in samples]) <= _SPREAD:
-        yield Hit(codes.WEIGHT_DSIGMA, f"The evaluation weighs by dsigma, 1/(1-u) in terms of the mask rate u, where "
-                  f"dsigma/expm1(sigma), 1/u, belongs: {line}", place, draw.sink)  # fmt: skip
+        yield Hit(
+            codes.WEIGHT_DSIGMA,
+            f"The evaluation weighs by dsigma, 1/(1-u) in terms of the mask rate u, where "
+            f"dsigma/expm1(sigma), 1/u, belongs: {line}",
+            place,
+            draw.sink,
+        )
     elif weight.factors and _spread([w * u * u / slope for _, w, u, slope in samples]) <= _SPREAD:
         yield Hit(codes.WEIGHT_TWICE, f"The weight 1/t is applied twice: {line}", place, draw.sink)
     elif weight.factors and (other := _other_schedule(samples, leaf, counted)) is not None:
-        yield Hit(codes.OTHER_SCHEDULE, f"The weight belongs to the schedule {other}, the masks to another: {line}",
-                  place, draw.sink)  # fmt: skip
+        yield Hit(
+            codes.OTHER_SCHEDULE,
+            f"The weight belongs to the schedule {other}, the masks to another: {line}",
+            place,
+            draw.sink,
+        )
     else:
         what = (
             "The evaluation's weight is not the one that belongs to its mask rate"
@@ -95,8 +108,12 @@ def _epsilon(analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, cou
         if u < 1e-3 and abs((w * u / slope) / (w0 * u0 / slope0) - 1.0) > 0.05:
             place = weight.place or draw.node
             line = analysis.program.script(place).line(place)
-            yield Hit(codes.WEIGHT_EPSILON, f"An epsilon or a clamp inside the weight bends it at low mask rates: {line}",
-                      place, draw.sink)  # fmt: skip
+            yield Hit(
+                codes.WEIGHT_EPSILON,
+                f"An epsilon or a clamp inside the weight bends it at low mask rates: {line}",
+                place,
+                draw.sink,
+            )
 
 
 def _points(leaf: Leaf) -> list[float]:
@@ -194,7 +211,8 @@ def divides_by_count(analysis: Analysis, draw: MaskDraw) -> bool:
         if kind != "select":
             nearest = kind
         elif nearest == "mean" and isinstance(node, ast.Subscript):
-            if any(part is draw.node for part, _ in trace(analysis.program, node.slice, draw.score.frame, 120)):
+            chosen = trace(analysis.program, node.slice, draw.score.frame, 120)
+            if any(part is draw.node for part, _ in chosen):
                 return True
     call = draw.score.node
     return nearest == "mean" and isinstance(call, ast.Call) and _selects_masked(analysis, draw, call)
