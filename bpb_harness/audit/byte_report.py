@@ -102,7 +102,8 @@ class ByteReport:
         num_bytes_official: by the official rule.
         num_bytes_exact: by the exact rule.
         num_unknown_tokens: tokens whose text is lost.
-        belonging: whether the tokenizer belongs to shards; None for documents, which it encoded itself.
+        belonging: whether the tokenizer belongs to shards, by encoding again; None where it encoded the tokens itself,
+            and where they spell the documents that were given.
         truth: comparison with the documents; None without them.
         findings: in the order of their codes.
     """
@@ -196,6 +197,8 @@ def measure_bytes(
             from_shards=from_shards,
         )
         num_texts = counted.exhaust()
+        if truth.num_documents and truth.lossless:
+            belonging = None  # the tokens spell the text: it is the better witness
     findings = [
         *_space_findings(tokenizer, corpus, official, exact, truth),
         *_token_findings(tokenizer, corpus, counts),
@@ -368,12 +371,17 @@ def _text_findings(truth: GroundTruth, num_texts: int, num_in_tokens: int) -> li
             )
         )
     if truth.tokens.first is not None or num_texts != num_in_tokens:
-        first = "" if truth.tokens.first is None else f" {_sentence(truth.tokens.first, unit='token')}"
+        same_text = num_texts == num_in_tokens and set(truth.tokens.reasons) == {Reason.OTHER_TOKENS}
+        message = (
+            f"The shards spell these documents, but the tokenizer writes {truth.tokens.num_documents:,} of "
+            f"{truth.num_documents:,} with other tokens, as another version of its library may."
+            if same_text
+            else f"The documents are not those of the shards: {num_texts:,} texts, {num_in_tokens:,} documents in the "
+            f"shards, {truth.tokens.num_documents:,} of the {truth.num_documents:,} compared differ in their tokens."
+        )
         findings.append(
             OTHER_DOCUMENTS.finding(
-                f"The documents are not those of the shards: {num_texts:,} texts, {num_in_tokens:,} documents in the "
-                f"shards, {truth.tokens.num_documents:,} of the {truth.num_documents:,} compared differ in their "
-                f"tokens.{first}",
+                f"{message} {_sentence(truth.tokens.first, unit='token')}".rstrip(),
                 texts=num_texts,
                 documents_in_shards=num_in_tokens,
                 facts=_place(truth.tokens),

@@ -1,1 +1,1 @@
-"""cli"""
+"""The commands: bpb-eval, bpb-audit, bpb-bytes."""

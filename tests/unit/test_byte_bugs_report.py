@@ -116,6 +116,18 @@ def test_another_number_of_documents(tmp_path, texts):
     assert found(report)["BPB179"].evidence["documents_in_shards"] == 2
 
 
+def test_the_same_text_in_other_tokens_is_said_so(tmp_path):
+    tokenizer = trained()
+    single = [tokenizer.bos_id, *(tokenizer.pieces.index(piece) for piece in ("\u2581", "t", "h", "e"))]
+    report = measure_bytes(
+        tokenizer, shard(tmp_path, tokenizer, ["the cat"] * 99, extra=single), ["the cat"] * 99 + ["the"]
+    )
+    finding = found(report)["BPB179"]
+    assert "spell these documents" in finding.message
+    assert (finding.evidence["reason"], finding.evidence["document"]) == ("other_tokens", 99)
+    assert report.lossless
+
+
 def test_another_tokenizer(tmp_path):
     tokenizer, other = trained(), trained(vocab_size=330, user_defined_symbols=("cat", "rat", "sat"))
     report = measure_bytes(other, shard(tmp_path, tokenizer, SENTENCES))
