@@ -207,6 +207,8 @@ def _role(scope: Scope, parameter: str) -> Role:
                 return "path"
         if isinstance(part, ast.keyword) and part.arg == "device" and dotted(part.value) == parameter:
             return "device"
+        if isinstance(part, ast.Call) and last_name(part.func) == "to" and parameter in map(dotted, part.args):
+            return "device"
     asked = set(_asked(node))
     if parameter in asked:
         return "token"
