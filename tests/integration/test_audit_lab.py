@@ -102,3 +102,14 @@ def test_significance_between_published_claims(lab: Path) -> None:
     report = audit(lab / "claims/pr1493", baseline=lab / "claims/pr0549")
     (finding,) = report.with_code("BPB503") or report.with_code("BPB504")
     assert finding.evidence["gain_nats"] == pytest.approx(1.89002 - 2.79234, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "verdict"),
+    [("wrong_script_space_twice", "BPB157", "refuted"), ("honest_with_script", "BPB158", "confirmed")],
+)
+def test_the_byte_table_run_alone(lab: Path, name: str, code: str, verdict: str) -> None:
+    tokenizer = lab / "tokenizers/fineweb_1024_bpe.model"
+    report = audit(HERE / "submissions" / name, allow_code=True, tokenizer=tokenizer)
+    assert report.with_code(code), report.to_text()
+    assert report.verdict.value == verdict

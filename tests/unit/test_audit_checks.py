@@ -267,3 +267,77 @@ def test_bad_paths(tmp_path: Path) -> None:
         audit(tmp_path)
     with pytest.raises(ClaimError):
         audit("\0")
+
+
+def test_an_unnamed_tokenizer_must_fit_better_to_confirm(tmp_path: Path) -> None:
+    assert audit_of(tmp_path, train__log=log(NATS, SP1024 * 1.002, tokens=None)).verdict is Verdict.UNVERIFIABLE
+
+
+@pytest.mark.parametrize("losses", [(2.5, 2.5, 2.5, 2.5), (6.9, 2.5)])
+def test_few_or_equal_losses_do_not_prove_one_estimator(tmp_path: Path, losses: tuple[float, ...]) -> None:
+    head = log(NATS, SP1024).splitlines()[:2]
+    lines = [f"final_{i} val_loss:{loss:.8f} val_bpb:{bpb(loss, SP1024 * 1.2437):.8f}" for i, loss in enumerate(losses)]
+    assert audit_of(tmp_path, train__log="\n".join([*head, *lines])).verdict is Verdict.UNVERIFIABLE
+
+
+@pytest.mark.parametrize(("share", "is_slice"), [(1.0, False), (0.9999, False), (0.97, True), (0.6, True)])
+def test_nearly_all_of_the_split_is_not_all(tmp_path: Path, share: float, is_slice: bool) -> None:
+    text = log(NATS, SP1024, extra=f" scored_tokens:{int(62021846 * share)}")
+    report = audit_of(tmp_path, train__log=text)
+    assert ("BPB301" in codes(report)) == is_slice
+    assert report.verdict is (Verdict.UNVERIFIABLE if is_slice else Verdict.CONFIRMED)
+
+
+def test_a_final_line_comes_before_a_step_with_the_same_score(tmp_path: Path) -> None:
+    score = bpb(NATS, SP1024)
+    text = log(NATS, SP1024) + f"step:7999/8000 val_loss:{NATS:.8f} val_bpb:{score:.8f}\n"
+    report = audit_of(tmp_path, submission__json=submission(val_bpb=round(score, 4)), train__log=text)
+    assert report.with_code("BPB401")[0].evidence["label"] == "final_int8_zlib_roundtrip_exact"
+
+
+def test_support_for_the_number_and_for_the_bytes_are_both_needed(tmp_path: Path) -> None:
+    from bpb_harness.audit import CODES
+    from bpb_harness.audit.evidence import gather
+    from bpb_harness.audit.verdict import judge
+    from bpb_harness.claim import read_claim
+
+    (tmp_path / "train.log").write_text(log(NATS, SP1024))
+    evidence = gather(read_claim(tmp_path))
+    number, right = CODES["BPB401"].finding(""), CODES["BPB101"].finding("")
+    assert judge(evidence, [number, right], None).verdict is Verdict.CONFIRMED
+    assert judge(evidence, [number], None).verdict is Verdict.UNVERIFIABLE
+    assert judge(evidence, [right], None).verdict is Verdict.UNVERIFIABLE
+    assert judge(evidence, [number, right, CODES["BPB902"].finding("")], None).verdict is Verdict.UNVERIFIABLE
+    assert judge(evidence, [number, right, CODES["BPB501"].finding("")], None).verdict is Verdict.CONFIRMED
+
+
+def test_the_compressed_size_in_a_log_is_the_artifact(tmp_path: Path) -> None:
+    sizes = "Total submission size: 67272625 bytes\nTotal submission size int8+zlib: 15863489 bytes\n"
+    assert "BPB501" not in codes(audit_of(tmp_path, train__log=sizes + log(NATS, SP1024)))
+
+
+@pytest.mark.parametrize("score", [0.01, 0.29, 12.5, 500.0])
+def test_scores_that_no_text_has(tmp_path: Path, score: float) -> None:
+    assert "BPB908" in codes(audit_of(tmp_path, submission__json=submission(val_bpb=score)))
+
+
+def test_words_of_a_record_reach_no_terminal_raw(tmp_path: Path) -> None:
+    record = submission(val_bpb=1.2, val_bpb_slice="a \x1b[2J slice\u202e")
+    report = audit_of(tmp_path, submission__json=record)
+    assert any("\x1b" in finding.message for finding in report.findings)
+    assert "\x1b" not in report.to_text() + report.to_markdown()
+
+
+def test_a_null_is_not_replaced_by_the_mean_of_seeds(tmp_path: Path) -> None:
+    record = submission(val_bpb=None, seed_results={"1": {"val_bpb": 1.1}, "2": {"val_bpb": 1.2}})
+    report = audit_of(tmp_path, submission__json=record, train__log=log(NATS, SP1024))
+    assert report.claimed_bpb is None
+    assert report.verdict is Verdict.UNVERIFIABLE
+
+
+def test_logs_that_end_with_different_scores_claim_none(tmp_path: Path) -> None:
+    report = audit_of(
+        tmp_path, a__log=log(NATS, SP1024, label="final_int8"), b__log=log(NATS + 0.1, SP1024, label="sliding_window")
+    )
+    assert report.claimed_bpb is None
+    assert "BPB906" in codes(report)
