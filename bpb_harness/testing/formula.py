@@ -147,12 +147,28 @@ def bound(schedule: NoiseSchedule, length: int, vocab_size: int, num_steps: int 
     )
 
 
-def mean_excess_of_independent_times(probe: Probe, schedule: NoiseSchedule, top: Floats) -> Floats:
-    """E[max(X - top, 0)] of each window for X = loss weight(t) * C, t uniform: how heavy a tail may be, (B,)."""
+def drawn_times(schedule: NoiseSchedule, num_steps: int | None) -> tuple[Floats, Floats, Floats, Floats]:
+    """What the textbook estimator draws: t uniform on (0, 1) or on the T steps, masks of rate u(t).
+
+    Returns:
+        Times, their chances, mask rates, and the weight w of C; (J,) each. The sum of chance * w * E[C] is the
+        diffusion term.
+    """
+    if num_steps is None:
+        times, chance = time_nodes()
+        rates = rate(schedule, times)
+        return times, chance, rates, rate_slope(schedule, times) / rates
+    times = np.arange(1, num_steps + 1) / num_steps
+    grid = schedule.grid(num_steps).numpy()
+    return times, np.full(num_steps, 1.0 / num_steps), grid[1:], num_steps * np.diff(grid) / grid[1:]
+
+
+def mean_excess_of_independent_times(
+    probe: Probe, schedule: NoiseSchedule, num_steps: int | None, top: Floats
+) -> Floats:
+    """How heavy an upper tail may be: E[max(X - top, 0)] of each window, X = w(t) C with independent times, (B,)."""
     length = probe.x0.shape[1]
-    times, node_weight = time_nodes()
-    rates = rate(schedule, times)
-    weight = rate_slope(schedule, times) / rates
-    chance = node_weight[:, None] * bernoulli(rates, length)
+    times, chance, rates, weight = drawn_times(schedule, num_steps)
+    per_mask = chance[:, None] * bernoulli(rates, length)
     excess = np.maximum(weight[:, None, None] * probe.masked_costs(times) - top[None, :, None], 0.0)
-    return np.asarray(np.einsum("jbm,jm->b", np.broadcast_to(excess, (len(times), *excess.shape[1:])), chance))
+    return np.asarray(np.einsum("jbm,jm->b", excess, per_mask))

@@ -7,7 +7,7 @@ denoisers; the one that fits gives the diagnosis.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -21,12 +21,12 @@ from bpb_harness.testing.formula import (
     bound,
     counts_of_masks,
     diffusion,
+    drawn_times,
     over_rates,
     prior,
     rate,
     rate_slope,
     reconstruction,
-    time_nodes,
 )
 from bpb_harness.testing.loss_weight import DSIGMA
 from bpb_harness.testing.probes import Costs, Probe
@@ -86,17 +86,6 @@ def _beside_diffusion(s: Setting) -> Formula:
     return reconstruction(s.schedule, s.length) + prior(s.schedule, s.length, s.vocab_size)
 
 
-def _nodes(s: Setting) -> tuple[Floats, Floats, Floats, Floats]:
-    """Times, their probabilities, mask rates, and the right weights: sum of q w E[C] is the diffusion term."""
-    if s.num_steps is None:
-        times, chance = time_nodes()
-        rates = rate(s.schedule, times)
-        return times, chance, rates, rate_slope(s.schedule, times) / rates
-    times = np.arange(1, s.num_steps + 1) / s.num_steps
-    grid = s.schedule.grid(s.num_steps).numpy()
-    return times, np.full(s.num_steps, 1.0 / s.num_steps), grid[1:], s.num_steps * np.diff(grid) / grid[1:]
-
-
 def _drawn(times: Floats, chance: Floats, rates: Floats, weight: Floats, length: int) -> Formula:
     """Mean of weight * C; ``weight`` is (J,) or (J, 2^L)."""
     per_mask = weight if weight.ndim == 2 else weight[:, None]
@@ -122,7 +111,7 @@ def _units(s: Setting) -> Iterator[KnownMistake]:
 
 
 def _weights(s: Setting) -> Iterator[KnownMistake]:
-    times, chance, rates, weight = _nodes(s)
+    times, chance, rates, weight = drawn_times(s.schedule, s.num_steps)
     counts = np.maximum(counts_of_masks(s.length), 1.0)
     rest = _beside_diffusion(s)
 
@@ -197,13 +186,13 @@ def _ranges(s: Setting) -> Iterator[KnownMistake]:
 
 
 def _schedules(s: Setting) -> Iterator[KnownMistake]:
-    times, chance, rates, weight = _nodes(s)
+    times, chance, rates, weight = drawn_times(s.schedule, s.num_steps)
     rest = _beside_diffusion(s)
     for name in SCHEDULES:
         other = parse_schedule(name)
         if type(other) is type(s.schedule):
             continue
-        other_rates, other_weight = _nodes(replace(s, schedule=other))[2:]
+        other_rates, other_weight = drawn_times(other, s.num_steps)[2:]
         said = "masks and loss weights of different schedules"
         yield _from_formula(
             f"{said}: masks of {name}, weights of {s.schedule}",
@@ -242,7 +231,7 @@ def _masks(s: Setting) -> Iterator[KnownMistake]:
         yield _from_formula("number of masked tokens drawn from 0 .. L - 1", _by_count(s.length, floor))
         zero_to_all = np.full(s.length + 1, 1.0 / (s.length + 1))
         yield _from_formula("number of masked tokens drawn from 0 .. L", _by_count(s.length, zero_to_all))
-    times, chance_of_time, rates, weight = _nodes(s)
+    times, chance_of_time, rates, weight = drawn_times(s.schedule, s.num_steps)
     forced = _drawn(times, chance_of_time, rates, weight, s.length)
     counts = counts_of_masks(s.length)
     extra = np.where(counts == 1, (chance_of_time * weight * (1.0 - rates) ** s.length)[:, None] / s.length, 0.0)
@@ -255,7 +244,7 @@ def _masks(s: Setting) -> Iterator[KnownMistake]:
 
 
 def _unpaid_specials(s: Setting) -> KnownMistake:
-    times, chance, rates, weight = _nodes(s)
+    times, chance, rates, weight = drawn_times(s.schedule, s.num_steps)
     special = sum(1 << position for position in s.special_positions)
     codes = np.arange(1 << s.length)
     others = s.length - len(s.special_positions)
@@ -288,7 +277,7 @@ def _invalid_schemes(s: Setting) -> Iterator[KnownMistake]:
 
 
 def _best_of_several(s: Setting) -> Iterator[KnownMistake]:
-    times, chance, rates, weight = _nodes(s)
+    times, chance, rates, weight = drawn_times(s.schedule, s.num_steps)
     masks = bernoulli(rates, s.length)
     offset = prior(s.schedule, s.length, s.vocab_size).offset_nats
 

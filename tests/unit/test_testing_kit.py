@@ -409,8 +409,11 @@ def test_excess_of_independent_times_is_the_tail_integral() -> None:
     """C = ln V if one token of L is masked, X = C / t: E[max(X - s, 0)] -> L ln(V)^2 / (2 s) for large s."""
     x0 = torch.tensor([[2, 0, 1, 1]])
     probe = CountProbe("", x0, 3, mask_column=False, counts=frozenset([1]))
-    excess = mean_excess_of_independent_times(probe, parse_schedule("loglinear"), np.array([1000.0]))
+    excess = mean_excess_of_independent_times(probe, parse_schedule("loglinear"), None, np.array([1000.0]))
     assert float(excess[0]) == pytest.approx(4 * math.log(3) ** 2 / 2000.0, rel=0.01)
+    assert mean_excess_of_independent_times(probe, parse_schedule("loglinear"), 8, np.array([1000.0])) == [0.0]
+    least = mean_excess_of_independent_times(probe, parse_schedule("loglinear"), 8, np.array([0.0]))
+    assert least == pytest.approx(bound(parse_schedule("loglinear"), 4, 3, 8).mean_nats(probe))
 
 
 # --- evidence ------------------------------------------------------------------------------------------------------
