@@ -12,6 +12,7 @@ import torch
 from bpb_harness._callable_module import make_callable
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.evaluate.byte_remarks import byte_remarks
 from bpb_harness.evaluate.inputs import EvaluationText, find_text
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
 from bpb_harness.evaluate.score import score, with_remarks
@@ -87,6 +88,7 @@ def evaluate(
     )
     remarks = [("data", f"scored {text.corpus.name}, found through {text.origin}")]
     remarks += [("adapter", note) for note in adapted.notes]
+    remarks += byte_remarks(job, from_shards=not docs)
     if not chosen.check_contract:
         return with_remarks(score(job), *remarks)
     job.require_scorable()

@@ -234,6 +234,15 @@ def test_a_network_that_cheats_is_caught_before_its_score(tiny, tmp_path, reposi
     assert "|contract:off|" in unchecked.stdout
 
 
+def test_shards_that_the_tokenizer_did_not_write_are_pointed_out(tiny, tmp_path):
+    tokens = np.random.default_rng(0).integers(300, 500, 4000)
+    tokens[::100] = 1
+    done = bpb_eval(tiny, "--data", write_shard(tmp_path / "random_000000.bin", tokens), "--limit", "4")
+    assert done.returncode == 0
+    assert "does not belong to these shards" in done.stdout
+    assert "does not belong" not in bpb_eval(tiny, "--limit", "4").stdout
+
+
 class TestBadInput:
     def test_no_such_checkpoint(self, tmp_path):
         assert "nowhere.pt" in refusal(tmp_path / "nowhere.pt")
