@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from bpb_harness.adapters import choose_adapter
+from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.contract import check_causal_lm, check_denoiser
+from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.schedule import parse_schedule
 from fixtures.adversarial.models.cheats import HonestCausalLM, HonestDenoiser
+from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm, make_mdlm_parameters, mdlm_state_dict
 
 _SCHEDULES = (
     "loglinear",
@@ -19,7 +25,7 @@ _SCHEDULES = (
 )
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(60))
 def test_an_honest_denoiser_passes(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
 
@@ -34,7 +40,7 @@ def test_an_honest_denoiser_passes(seed: int) -> None:
     assert [finding.code for finding in findings if finding.code != "contract.mask-mass"] == []
 
 
-@pytest.mark.parametrize("seed", range(100, 200))
+@pytest.mark.parametrize("seed", range(60, 120))
 def test_an_honest_causal_model_passes(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
 
@@ -45,3 +51,26 @@ def test_an_honest_causal_model_passes(seed: int) -> None:
     model = HonestCausalLM(vocab_size, context_length, seed=seed)
     windows = torch.randint(vocab_size, (pick(1, 6), pick(1, context_length)), generator=generator)
     assert check_causal_lm(model, windows, seed=seed, batch_rows=pick(1, 12)) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("seed", range(120, 160))
+def test_a_network_of_an_adapter_passes(seed: int, dtype: torch.dtype) -> None:
+    """80 more, of three adapters and both precisions."""
+    kind = ("golf-mdlm", "golf-gpt", "mdlm")[seed % 3]
+    config = {"hyper_parameters": {"config": {"model": {"length": 32}, "time_conditioning": bool(seed % 2)}}}
+    tensors, layout, vocab_size = {
+        "golf-mdlm": (make_golf_mdlm(seed=seed), "tensors", 64),
+        "golf-gpt": (make_golf_gpt(seed=seed), "tensors", 50),
+        "mdlm": (mdlm_state_dict(make_mdlm_parameters(seed=seed)), "lightning", 37),
+    }[kind]
+    checkpoint = Checkpoint(Path("x.pt"), layout, "0" * 64, tensors, config=config)
+    adapted = choose_adapter(checkpoint, kind).load(checkpoint, device=torch.device("cpu"), dtype=dtype)
+    windows = torch.randint(vocab_size, (4, 32), generator=torch.Generator().manual_seed(seed))
+    if isinstance(adapted.model, Denoiser):
+        assert adapted.schedule is not None
+        findings = check_denoiser(adapted.model, windows, schedule=adapted.schedule, seed=seed, dtype=dtype)
+        assert {finding.code for finding in findings} <= {"contract.mask-mass"}
+    else:
+        assert isinstance(adapted.model, CausalLM)
+        assert check_causal_lm(adapted.model, windows, seed=seed, dtype=dtype) == []

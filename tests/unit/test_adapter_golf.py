@@ -15,6 +15,7 @@ from bpb_harness.checkpoint import read_checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import LogLinear
+from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm
 
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
@@ -42,38 +43,6 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
     return scores.softmax(-1) @ v
 
 
-def make_golf_mdlm(
-    *, vocab_size: int = 64, width: int = 24, num_heads: int = 3, num_blocks: int = 2, seed: int = 0
-) -> dict[str, Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    rows, head, conditioning, num_freqs = vocab_size + 64, width // num_heads, 16, 8
-
-    def draw(*shape: int, scale: float = 0.3) -> Tensor:
-        return torch.randn(*shape, generator=g) * scale
-
-    angle = torch.outer(torch.arange(32.0), 10_000.0 ** (-torch.arange(head // 2) / (head // 2)))
-    tensors = {
-        "cos": angle.cos()[None, :, None, :],
-        "sin": angle.sin()[None, :, None, :],
-        "wte.weight": draw(rows, width, scale=1.0),
-        "sigma_map.freqs": torch.exp(-torch.arange(num_freqs) / num_freqs * math.log(100.0)),
-        "sigma_map.mlp.0.weight": draw(40, 2 * num_freqs),
-        "sigma_map.mlp.0.bias": draw(40),
-        "sigma_map.mlp.2.weight": draw(conditioning, 40),
-        "sigma_map.mlp.2.bias": draw(conditioning),
-        "head.weight": draw(rows, width),
-    }
-    for i in range(num_blocks):
-        for name in ("c_q", "c_k", "c_v", "c_proj"):
-            tensors[f"blocks.{i}.attn.{name}.weight"] = draw(width, width)
-        for name in ("adaln_attn", "adaln_mlp"):
-            tensors[f"blocks.{i}.{name}.proj.weight"] = draw(2 * width, conditioning)
-            tensors[f"blocks.{i}.{name}.proj.bias"] = draw(2 * width)
-        tensors[f"blocks.{i}.mlp_fc.weight"] = draw(3 * width, width)
-        tensors[f"blocks.{i}.mlp_proj.weight"] = draw(width, 3 * width)
-    return tensors
-
-
 def golf_mdlm_logits(tensors: dict[str, Tensor], tokens: list[int], sigma: float) -> Tensor:
     """(L, rows) for one row."""
     L, width = len(tokens), tensors["wte.weight"].shape[1]
@@ -98,35 +67,6 @@ def golf_mdlm_logits(tensors: dict[str, Tensor], tokens: list[int], sigma: float
         h = _linear(_rms(x) * (1 + scale) + shift, tensors, f"blocks.{i}.mlp_fc").clamp(min=0) ** 2
         x = x + _linear(h, tensors, f"blocks.{i}.mlp_proj")
     return _linear(_rms(x), tensors, "head")
-
-
-def make_golf_gpt(
-    *, vocab_size: int = 50, width: int = 24, num_heads: int = 4, kv_heads: int = 2, num_blocks: int = 5, seed: int = 0
-) -> dict[str, Tensor]:
-    g = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int, scale: float = 0.3) -> Tensor:
-        return torch.randn(*shape, generator=g) * scale
-
-    num_skips = min(num_blocks // 2, num_blocks - num_blocks // 2)
-    tensors = {
-        "skip_weights": 1 + draw(num_skips, width),
-        "tok_emb.weight": draw(vocab_size, width, scale=1.0),
-    }
-    for i in range(num_blocks):
-        tensors |= {
-            f"blocks.{i}.attn_scale": 1 + draw(width),
-            f"blocks.{i}.mlp_scale": 1 + draw(width),
-            f"blocks.{i}.resid_mix": 0.5 + draw(2, width),
-            f"blocks.{i}.attn.q_gain": 1.5 + draw(num_heads),
-            f"blocks.{i}.attn.c_q.weight": draw(width, width),
-            f"blocks.{i}.attn.c_k.weight": draw(kv_heads * width // num_heads, width),
-            f"blocks.{i}.attn.c_v.weight": draw(kv_heads * width // num_heads, width),
-            f"blocks.{i}.attn.proj.weight": draw(width, width),
-            f"blocks.{i}.mlp.fc.weight": draw(2 * width, width),
-            f"blocks.{i}.mlp.proj.weight": draw(width, 2 * width),
-        }
-    return tensors
 
 
 def golf_gpt_logits(tensors: dict[str, Tensor], tokens: list[int]) -> Tensor:

@@ -18,9 +18,18 @@ from bpb_harness.adapters import load_model
 from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser
 from bpb_harness.errors import CheckpointError
 from bpb_harness.schedule import CosineMdlm, LogLinear
+from tests.tiny_checkpoints import (
+    MDLM_BLOCKS,
+    MDLM_COND,
+    MDLM_HEADS,
+    MDLM_VOCAB_SIZE,
+    MDLM_WIDTH,
+    make_mdlm_parameters,
+    mdlm_state_dict,
+)
 
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
-_V, _WIDTH, _HEADS, _COND, _BLOCKS, _LENGTH = 37, 24, 3, 16, 2, 16
+_V, _WIDTH, _HEADS, _COND, _BLOCKS, _LENGTH = MDLM_VOCAB_SIZE, MDLM_WIDTH, MDLM_HEADS, MDLM_COND, MDLM_BLOCKS, 16
 _HIDDEN_CONFIG: dict[str, Any] = {
     "backbone": "dit",
     "parameterization": "subs",
@@ -32,60 +41,6 @@ _HIDDEN_CONFIG: dict[str, Any] = {
     "training": {"ema": 0.9999, "sampling_eps": 1e-3},
     "eval": {"disable_ema": False},
 }
-
-
-def _parameters(*, causal: bool = False, seed: int = 0) -> dict[str, Tensor]:
-    """In the order in which that code's modules are made."""
-    g = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int, scale: float = 0.2) -> Tensor:
-        return torch.randn(*shape, generator=g) * scale
-
-    rows = _V + 1
-    made = {"vocab_embed.embedding": draw(rows, _WIDTH, scale=1.0)}
-    if not causal:
-        made |= {
-            "sigma_map.mlp.0.weight": draw(_COND, 256),
-            "sigma_map.mlp.0.bias": draw(_COND),
-            "sigma_map.mlp.2.weight": draw(_COND, _COND),
-            "sigma_map.mlp.2.bias": draw(_COND),
-        }
-    for i in range(_BLOCKS):
-        block = {
-            "norm1.weight": 1 + draw(_WIDTH),
-            "attn_qkv.weight": draw(3 * _WIDTH, _WIDTH),
-            "attn_out.weight": draw(_WIDTH, _WIDTH),
-            "norm2.weight": 1 + draw(_WIDTH),
-            "mlp.0.weight": draw(4 * _WIDTH, _WIDTH),
-            "mlp.0.bias": draw(4 * _WIDTH),
-            "mlp.2.weight": draw(_WIDTH, 4 * _WIDTH),
-            "mlp.2.bias": draw(_WIDTH),
-        }
-        if not causal:
-            block |= {"adaLN_modulation.weight": draw(6 * _WIDTH, _COND), "adaLN_modulation.bias": draw(6 * _WIDTH)}
-        made |= {f"blocks.{i}.{name}": value for name, value in block.items()}
-    made |= {
-        "output_layer.norm_final.weight": 1 + draw(_WIDTH),
-        "output_layer.linear.weight": draw(rows, _WIDTH),
-        "output_layer.linear.bias": draw(rows),
-    }
-    if not causal:
-        made |= {
-            "output_layer.adaLN_modulation.weight": draw(2 * _WIDTH, _COND),
-            "output_layer.adaLN_modulation.bias": draw(2 * _WIDTH),
-        }
-    return made
-
-
-def _state_dict(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """With the prefix of the Lightning module, and with the rotary buffer where it stands in that code."""
-    state = {}
-    for name, value in parameters.items():
-        if name == "blocks.0.norm1.weight":
-            head = _WIDTH // _HEADS
-            state["backbone.rotary_emb.inv_freq"] = 10_000.0 ** (-torch.arange(0, head, 2) / head)
-        state[f"backbone.{name}"] = value
-    return state
 
 
 def _norm(x: Tensor, weight: Tensor) -> Tensor:
@@ -179,7 +134,7 @@ def _write(
         "epoch": 3,
         "global_step": 1000,
         "pytorch-lightning_version": "2.2.1",
-        "state_dict": _state_dict(parameters),
+        "state_dict": mdlm_state_dict(parameters),
         "loops": {"fit_loop": {"epoch_progress": {"current": {"completed": 3}}}},
         "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}],
         "hyper_parameters": {"config": _wrap(config, classes), "tokenizer": None},
@@ -193,7 +148,7 @@ def _write(
 
 @pytest.mark.parametrize("time_conditioning", [True, False])
 def test_logits_of_the_moving_average(tmp_path: Path, omegaconf: dict[str, type], time_conditioning: bool) -> None:
-    trained, average = _parameters(seed=0), _parameters(seed=1)
+    trained, average = make_mdlm_parameters(seed=0), make_mdlm_parameters(seed=1)
     changes = {"time_conditioning": time_conditioning}
     _write(tmp_path / "x.ckpt", omegaconf, parameters=trained, average=average, changes=changes)
     checkpoint, adapted = load_model(tmp_path / "x.ckpt", adapter="mdlm", **_CPU)
@@ -218,8 +173,8 @@ def test_logits_of_the_moving_average(tmp_path: Path, omegaconf: dict[str, type]
 def test_trained_weights_where_there_is_no_average_or_it_is_switched_off(
     tmp_path: Path, omegaconf: dict[str, type], averaged: bool
 ) -> None:
-    trained = _parameters(seed=0)
-    average = _parameters(seed=1) if averaged else None
+    trained = make_mdlm_parameters(seed=0)
+    average = make_mdlm_parameters(seed=1) if averaged else None
     changes = {"eval": {"disable_ema": averaged}}
     _write(tmp_path / "x.ckpt", omegaconf, parameters=trained, average=average, changes=changes)
     _, adapted = load_model(tmp_path / "x.ckpt", adapter="mdlm", **_CPU)
@@ -232,7 +187,7 @@ def test_trained_weights_where_there_is_no_average_or_it_is_switched_off(
 
 
 def test_the_autoregressive_baseline(tmp_path: Path, omegaconf: dict[str, type]) -> None:
-    parameters = _parameters(causal=True)
+    parameters = make_mdlm_parameters(causal=True)
     _write(tmp_path / "x.ckpt", omegaconf, parameters=parameters, changes={"parameterization": "ar", "backbone": "ar"})
     model = load_model(tmp_path / "x.ckpt", adapter="mdlm", **_CPU)[1].model
     assert isinstance(model, CausalLM)
@@ -244,7 +199,7 @@ def test_the_autoregressive_baseline(tmp_path: Path, omegaconf: dict[str, type])
 
 def test_cosine_noise_and_a_tokenizer_with_its_own_mask(tmp_path: Path, omegaconf: dict[str, type]) -> None:
     changes = {"noise": {"type": "cosine"}, "data": {"tokenizer_name_or_path": "text8", "length": _LENGTH}, "T": 1000}
-    _write(tmp_path / "x.ckpt", omegaconf, parameters=_parameters(), changes=changes)
+    _write(tmp_path / "x.ckpt", omegaconf, parameters=make_mdlm_parameters(), changes=changes)
     _, adapted = load_model(tmp_path / "x.ckpt", adapter="mdlm", **_CPU)
     assert adapted.schedule == CosineMdlm(1e-3)
     assert isinstance(adapted.model, Denoiser)
@@ -263,15 +218,15 @@ def test_cosine_noise_and_a_tokenizer_with_its_own_mask(tmp_path: Path, omegacon
 def test_hyper_parameters_that_do_not_do(
     tmp_path: Path, omegaconf: dict[str, type], changes: dict[str, Any], line: str
 ) -> None:
-    _write(tmp_path / "x.ckpt", omegaconf, parameters=_parameters(), changes=changes)
+    _write(tmp_path / "x.ckpt", omegaconf, parameters=make_mdlm_parameters(), changes=changes)
     with pytest.raises(CheckpointError, match=line):
         load_model(tmp_path / "x.ckpt", adapter="mdlm", **_CPU)
 
 
 def test_an_average_of_another_network_is_refused(tmp_path: Path, omegaconf: dict[str, type]) -> None:
-    average = _parameters()
+    average = make_mdlm_parameters()
     average.pop("output_layer.linear.bias")
-    _write(tmp_path / "x.ckpt", omegaconf, parameters=_parameters(), average=average)
+    _write(tmp_path / "x.ckpt", omegaconf, parameters=make_mdlm_parameters(), average=average)
     with pytest.raises(CheckpointError, match="moving average: got 29 tensors, expected 30"):
         load_model(tmp_path / "x.ckpt", adapter="mdlm", **_CPU)
 
@@ -279,8 +234,8 @@ def test_an_average_of_another_network_is_refused(tmp_path: Path, omegaconf: dic
 def test_a_published_folder(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    parameters = _parameters()
-    save_file(_state_dict(parameters), tmp_path / "model.safetensors")
+    parameters = make_mdlm_parameters()
+    save_file(mdlm_state_dict(parameters), tmp_path / "model.safetensors")
     config = {"model_type": "mdlm", "model_length": _LENGTH, "time_conditioning": False, "vocab_size": _V + 1}
     (tmp_path / "config.json").write_text(json.dumps(config))
     _, adapted = load_model(tmp_path, adapter="mdlm", **_CPU)
