@@ -1,0 +1,200 @@
+"""How many small faults in the code its tests notice: mutation testing of one module after another, with mutmut.
+
+    python -m tests.benchmarks.mutants [MODULE ...]
+
+Each module is mutated in a folder of its own below build/mutants, where the mutated copy shadows the installed package,
+and only the fast tests that belong to it run. Where a module has more mutants than ``--most``, a sample of them is
+drawn; it depends on the seed and on the mutants' names alone. Functions with decorators (properties among them) and
+module-level constants are not mutated: mutmut leaves them as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("bpb_harness", "tests", "fixtures", "reference", "docs", "README.md", "pyproject.toml")
+NO_MUTANT = "no_mutant_has_this_name"
+SURVIVED = (0, 5, 33)  # mutmut's exit codes of a mutant that its tests let pass, or that has none
+NOT_CHECKED = (None, 2, 34, 35)
+
+
+@dataclass(frozen=True)
+class Module:
+    """Files that are mutated together, and the tests that must notice.
+
+    Attributes:
+        files: globs below bpb_harness.
+        tests: test files below tests.
+        deselected: tests among them that are too slow to run for every mutant.
+    """
+
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+    deselected: tuple[str, ...] = ()
+
+
+MODULES = {
+    "units": Module(("units.py",), ("unit/test_units.py", "unit/test_messages.py")),
+    "schedule": Module(("schedule.py",), ("unit/test_schedule.py", "unit/test_messages.py")),
+    "strata": Module(("strata.py",), ("unit/test_strata.py",)),
+    "masking": Module(
+        ("masking.py",),
+        ("unit/test_masking.py", "unit/test_masking_edges.py", "unit/test_messages.py"),
+        ("unit/test_masking.py::TestStratifiedDesign::test_position_is_uniform_for_each_window",),
+    ),
+    "denoiser": Module(("denoiser.py",), ("unit/test_denoiser.py", "unit/test_messages.py")),
+    "difficulty": Module(("difficulty.py",), ("unit/test_difficulty.py",)),
+    "control_variate": Module(("control_variate.py",), ("unit/test_control_variate.py",)),
+    "curve": Module(("curve.py",), ("unit/test_curve.py",)),
+    "estimators": Module(
+        ("estimators/*.py",),
+        ("unit/test_estimators.py", "unit/test_estimators_edges.py", "unit/test_messages.py"),
+        (
+            "unit/test_estimators.py::TestChainRule::test_its_mean_over_random_orders_is_the_nelbo",
+            "unit/test_estimators.py::test_a_perfect_denoiser_costs_minus_log_p",
+        ),
+    ),
+    "statistics": Module(("statistics.py",), ("unit/test_statistics_edges.py", "unit/test_messages.py")),
+    "byte_count": Module(
+        ("byte_count/*.py",),
+        (
+            "unit/test_byte_count.py",
+            "unit/test_byte_count_edges.py",
+            "unit/test_messages.py",
+            "property/test_byte_count_byte_view.py",
+        ),
+        ("unit/test_byte_count.py::test_every_assigned_code_point_is_counted_exactly",),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a module's mutants: how many there are, and the names of those tried."""
+
+    num_mutants: int
+    killed: tuple[str, ...]
+    survived: tuple[str, ...]
+    not_checked: tuple[str, ...]
+
+    @property
+    def score(self) -> float:
+        """Share of the tried mutants that were killed."""
+        return len(self.killed) / max(len(self.killed) + len(self.survived), 1)
+
+
+def configuration(module: Module) -> str:
+    """The section of pyproject.toml that restricts mutmut to a module and its tests."""
+    tests = [f"tests/{name}" for name in module.tests if (ROOT / "tests" / name).is_file()]
+    arguments = ["-q", "-p", "no:xdist", "-p", "no:benchmark", "--hypothesis-seed=0"]
+    arguments += [f"--deselect=tests/{name}" for name in module.deselected]
+    settings = {
+        "source_paths": ["bpb_harness"],
+        "only_mutate": [f"bpb_harness/{name}" for name in module.files],
+        "also_copy": [name for name in COPIED if name not in ("bpb_harness", "tests", "pyproject.toml")],
+        "pytest_add_cli_args": arguments,
+        "pytest_add_cli_args_test_selection": tests,
+    }
+    # A JSON list of plain strings is a TOML array.
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    return "\n".join(["", "[tool.mutmut]", *lines, "timeout_multiplier = 10.0", "use_git_change_detection = false", ""])
+
+
+def prepare(module: Module, folder: Path) -> None:
+    """Copy the project into ``folder`` and configure mutmut there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    with (folder / "pyproject.toml").open("a") as file:
+        file.write(configuration(module))
+
+
+def run_mutmut(folder: Path, names: list[str], workers: int) -> int:
+    """Run mutmut on the mutants named; what it prints goes to mutmut.log in the folder."""
+    # One thread a worker: a process that forks may not hold a pool of threads.
+    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
+    program = Path(sys.executable).with_name("mutmut")
+    with (folder / "mutmut.log").open("ab") as log:
+        command = [str(program), "run", "--max-children", str(workers), *names]
+        return subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=False).returncode
+
+
+def exit_codes(folder: Path) -> dict[str, int | None]:
+    """Exit code of the tests by name of the mutant; None where it was not tried."""
+    codes: dict[str, int | None] = {}
+    for path in sorted((folder / "mutants" / "bpb_harness").rglob("*.py.meta")):
+        codes |= json.loads(path.read_text())["exit_code_by_key"]
+    return codes
+
+
+def mutate(name: str, folder: Path, most: int, seed: int, workers: int) -> Outcome:
+    """Try a module's mutants, or a sample of them.
+
+    Raises:
+        SystemExit: if mutmut fails, naming its log.
+    """
+    prepare(MODULES[name], folder)
+    run_mutmut(folder, [NO_MUTANT], workers)  # makes the mutants and learns which test runs which function
+    names = sorted(exit_codes(folder))
+    if not names:
+        raise SystemExit(f"{name}: mutmut made no mutants; see {folder / 'mutmut.log'}")
+    drawn = names if len(names) <= most else sorted(random.Random(f"{seed}/{name}").sample(names, most))
+    if run_mutmut(folder, drawn, workers):
+        raise SystemExit(f"{name}: mutmut failed; see {folder / 'mutmut.log'}")
+    codes = exit_codes(folder)
+    survived = tuple(mutant for mutant in drawn if codes[mutant] in SURVIVED)
+    not_checked = tuple(mutant for mutant in drawn if codes[mutant] in NOT_CHECKED)
+    killed = tuple(mutant for mutant in drawn if mutant not in survived and mutant not in not_checked)
+    return Outcome(len(names), killed, survived, not_checked)
+
+
+def difference(folder: Path, mutant: str) -> str:
+    """The changed lines of a mutant."""
+    command = [str(Path(sys.executable).with_name("mutmut")), "show", mutant]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+    return "\n".join(line for line in shown.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+def main(
+    modules: Annotated[list[str] | None, typer.Argument(help="names out of the table; all of them by default")] = None,
+    most: Annotated[int, typer.Option(min=1, help="mutants tried of each module, at most")] = 300,
+    seed: Annotated[int, typer.Option(help="of the sample")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="mutants tried at a time")] = 1,
+    folder: Annotated[Path, typer.Option(help="where the mutated copies go")] = ROOT / "build" / "mutants",
+) -> None:
+    """Print a table of mutants killed by module, and every survivor with its changed lines."""
+    chosen = modules or list(MODULES)
+    if unknown := [name for name in chosen if name not in MODULES]:
+        raise typer.BadParameter(f"got {', '.join(unknown)}, expected some of {', '.join(MODULES)}")
+    table = Table("module", "mutants", "tried", "killed", "survived", "not checked", "score")
+    console = Console()
+    for name in chosen:
+        outcome = mutate(name, folder / name, most, seed, workers)
+        for mutant in outcome.survived:
+            console.print(f"{mutant}\n{difference(folder / name, mutant)}\n", markup=False, highlight=False, soft_wrap=True)
+        tried = len(outcome.killed) + len(outcome.survived) + len(outcome.not_checked)
+        counts = (outcome.num_mutants, tried, len(outcome.killed), len(outcome.survived), len(outcome.not_checked))
+        table.add_row(name, *map(str, counts), f"{100 * outcome.score:.1f} %")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
