@@ -14,6 +14,8 @@ from bpb_harness.claim.methods import method_in
 
 # How many standard errors may lie between two honest numbers: 3 is one false alarm in 370.
 _STANDARD_ERRORS = 3.0
+# An agreement within more than this share of the score is no evidence: public byte bugs begin at a few percent.
+_COARSEST_AGREEMENT = 0.025
 # Arithmetic in another precision or order of summation, in bits per byte.
 _NUMERICS = 5e-4
 _BOUNDS = frozenset({"<=", "~<="})
@@ -92,7 +94,12 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
     )
     method = method_in(evidence.claim.protocol.method) or evidence.claim.protocol.method
     other_method = method is not None and recomputed.method is not None and method != recomputed.method
-    if abs(difference) <= _STANDARD_ERRORS * sampling + rounding:
+    if abs(difference) <= _STANDARD_ERRORS * sampling + rounding and (
+        _STANDARD_ERRORS * sampling + rounding > _COARSEST_AGREEMENT * recomputed.bits_per_byte
+    ):
+        message = f"both agree within the error, but the error is too large to tell: {numbers}"
+        yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of more text or more samples")
+    elif abs(difference) <= _STANDARD_ERRORS * sampling + rounding:
         yield codes.RESCORED_SAME.finding(f"the harness gets {numbers}", facts=facts)
     elif other_method:
         message = f"the claim is by {method}, the harness scored by {recomputed.method}: {numbers}"

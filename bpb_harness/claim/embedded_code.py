@@ -17,7 +17,8 @@ _OUTPUT = re.compile(
 _LAST_LINE = re.compile(r"if __name__ *==")
 _COMMENT = re.compile(r"\s*(?:#|//)")
 _CODE_LIKE = re.compile(
-    r"""[fFrR]["']|\bprint\(|\blog0?\(|\blogger\.|\breturn\b|^\s*(?:if|elif|for|while|with|def) .*:\s*$"""
+    r"""(?<![A-Za-z0-9_])[fFrR]["']|\bprint\(|\blog0?\(|\blogger\.|\breturn\b"""
+    r"""|^\s*(?:if|elif|for|while|with|def) .*:\s*$"""
 )
 _LONGEST_DOCSTRING = 300  # lines; more than this is a quote that never closed
 

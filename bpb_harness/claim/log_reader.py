@@ -35,10 +35,12 @@ _PREFIX = re.compile(
 _PREFIXED = frozenset("[r0123456789 \t")
 _SCORE = re.compile(
     rf"(?P<name>[A-Za-z0-9_]*(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]*)(?P<detail> ?\([^()]{{0,40}}\))?"
-    rf"\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
+    rf"[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
 )
-_LOSS = re.compile(rf"(?P<name>[A-Za-z0-9_]*loss)\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER})(?![0-9A-Za-z_%]|\.[0-9])")
-_STEP = re.compile(r"(?:^|\s)(?:step|iter|iteration|epoch)s?\s?[:= ]\s?[0-9]+|^\s*[0-9]+\s?/\s?[0-9]+\s", re.IGNORECASE)
+_LOSS = re.compile(rf"(?P<name>[A-Za-z0-9_]*loss)[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
+_STEP = re.compile(
+    r"(?:^|[\s\"'{,])(?:step|iter|iteration|epoch)s?[\"']?\s?[:= ]\s?[0-9]+|^\s*[0-9]+\s?/\s?[0-9]+\s", re.IGNORECASE
+)
 _SCORED = re.compile(r"\b(?:scored_tokens|tokens_scored|num_scored_tokens|eval_tokens)\s?[:=]\s?([0-9][0-9,]*)")
 _NUM_STEPS = re.compile(
     r"(?:\bT|\bvar_eval_steps|\bnum_diffusion_steps|\bdiffusion_steps|\beval_steps|\bnum_timesteps)\s?[:=]\s?([0-9]{1,6})\b"
@@ -132,7 +134,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
     first = re.search(r"[A-Za-z0-9_]*(?:loss|bpb|BPB|bits[ _]per)", line)
     for found in _SCORE.finditer(line):
         name = found["name"]
-        label = line[: min(first.start() if first else found.start(), found.start())].strip(" \t:|,-") + (
+        label = line[: min(first.start() if first else found.start(), found.start())].strip(" \t:|,-{\"'") + (
             found["detail"] or ""
         )
         if not is_score_name(f"{label[-40:].rpartition(' ')[2]} {name}"):

@@ -209,6 +209,13 @@ def test_rescoring(tmp_path: Path, score: float, method: str | None, verdict: st
     assert report.corrected_bpb == (score if verdict == "refuted" else None)
 
 
+@pytest.mark.parametrize(("stderr", "verdict"), [(0.01, Verdict.CONFIRMED), (0.02, Verdict.UNVERIFIABLE)])
+def test_an_agreement_within_a_large_error_is_no_evidence(tmp_path: Path, stderr: float, verdict: Verdict) -> None:
+    path = tmp_path / "x.claim.json"
+    path.write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.5000, "method": "discrete"}')
+    assert audit(path, recomputed=_recomputed(1.5, mc_stderr=stderr)).verdict is verdict
+
+
 def test_a_reproduced_score_outweighs_suspicions(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_text(log(NATS, SP1024 * 1.16714))
     report = audit(tmp_path, recomputed=_recomputed(bpb(NATS, SP1024 * 1.16714), method=None))

@@ -30,12 +30,15 @@ from fixtures.claims.patterns import EMBEDDED_SCRIPT
         ("[rank0]: final val_loss:2.1 val_bpb:1.2", "final", 2.1, 1.2, False),
         ("2026-03-20 10:11:12,345 - INFO - final val_loss:2.1 val_bpb:1.2", "final", 2.1, 1.2, False),
         ("\x1b[1mfinal\x1b[0m val_loss:2.1 val_bpb:1.2", "final", 2.1, 1.2, False),
+        ('{"step": 5, "val_loss": 2.1, "val_bpb": 1.2}', 'step": 5', 2.1, 1.2, True),
+        ('{"event": "final", "tokenizer": "sp1024", "val_loss": 2.1, "val_bpb": 1.2}', None, 2.1, 1.2, False),
         ("train_loss:3.0 val_loss:2.1 val_bpb:1.2", "", 2.1, 1.2, False),
     ],
 )
-def test_shapes(line: str, label: str, nats: float | None, score: float, step: bool) -> None:
+def test_shapes(line: str, label: str | None, nats: float | None, score: float, step: bool) -> None:
     (found,) = read_log(line, "f.log").lines
-    assert (found.label, found.bpb.value, found.is_training_step) == (label, score, step)
+    assert (found.bpb.value, found.is_training_step) == (score, step)
+    assert label is None or found.label == label
     assert (found.nats_per_token.value if found.nats_per_token else None) == nats
 
 

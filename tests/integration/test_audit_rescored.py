@@ -1,0 +1,73 @@
+"""A claim about a checkpoint, scored anew by the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+NUM_TOKENS = (
+    257  # two windows of the small model: the chain rule, which has no sampling error, passes 128 times a window
+)
+
+
+@pytest.fixture(scope="module")
+def shard(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first tokens of the small validation text."""
+    whole = repository / "fixtures/corpora/tiny_val_000000.bin"
+    header = np.fromfile(whole, "<i4", 256)
+    header[2] = NUM_TOKENS
+    path = tmp_path_factory.mktemp("shard") / "part_val_000000.bin"
+    path.write_bytes(header.tobytes() + np.fromfile(whole, "<u2", NUM_TOKENS, offset=1024).tobytes())
+    return path
+
+
+def audited(repository: Path, folder: Path, shard: Path, **claim: Any) -> tuple[int, dict[str, Any], str]:
+    path = folder / "x.claim.json"
+    path.write_text(json.dumps({"format": "bpb-claim/1", **claim}))
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "bpb_harness", "audit", path, "--format", "json", "--data", shard,
+            "--checkpoint", repository / "fixtures/checkpoints/mdlm-tiny.pt",
+            "--tokenizer", repository / "fixtures/tokenizers/tiny_512_bpe.model",
+        ],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def test_a_wrong_score_is_refuted_with_the_right_one_and_the_right_one_confirmed(
+    repository: Path, shard: Path, tmp_path: Path
+) -> None:
+    code, report, stderr = audited(repository, tmp_path, shard, claimed_bpb=0.41, method="chain")
+    assert code == 1, stderr
+    corrected = report["corrected_bpb"]
+    assert 0.5 < corrected < 1.5
+    assert "method:chain" in report["corrected_from"]
+    assert [finding["code"] for finding in report["findings"] if finding["severity"] == "error"] == ["BPB602"]
+
+    code, report, stderr = audited(repository, tmp_path, shard, claimed_bpb=round(corrected, 4), method="chain")
+    assert (code, report["verdict"], report["corrected_bpb"]) == (0, "confirmed", None), stderr
+
+
+def test_a_checkpoint_that_is_not_there_is_one_line(repository: Path, shard: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.0}')
+    command = [
+        sys.executable,
+        "-m",
+        "bpb_harness",
+        "audit",
+        tmp_path,
+        "--checkpoint",
+        tmp_path / "no.pt",
+        "--data",
+        shard,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
