@@ -24,9 +24,9 @@ _ROWS_PER_CALL = 4096
 class ExactBound:
     """The bound of a window without sampling: a sum over its 2^L masks.
 
-    Over the mask rate the sum is exact where the network ignores the noise level: the integrand is then a polynomial of
-    degree L - 1 in u, which Gauss-Legendre quadrature with 64 nodes integrates exactly. For a time-conditioned network
-    the quadrature error is that of a smooth function.
+    The integral over the mask rate is Gauss-Legendre quadrature with 64 nodes, over a variable in which every schedule
+    is smooth: to rounding where the network ignores the noise level, and with the error of a smooth function where it
+    is told t or u.
 
     Attributes:
         schedule: the noise schedule.
@@ -47,12 +47,15 @@ class ExactBound:
         """Mask rates and weights whose weighted sum of f is the bound without its prior; (n,) float64 each."""
         if self.num_steps is not None:
             return all_nodes_of_grid(self.schedule.grid(self.num_steps))
-        low, high = self.schedule.min_move_chance, self.schedule.max_move_chance
         node, weight = np.polynomial.legendre.leggauss(_QUADRATURE_NODES)
-        rates = torch.from_numpy(low + (high - low) * (node + 1.0) / 2.0)
-        weights = torch.from_numpy(weight * (high - low) / 2.0)
-        if low > 0:  # the reconstruction term sits at u_0 and weighs u_0
-            at_low = torch.tensor([low], dtype=torch.float64)
+        # Over time, because t(u) of a cosine schedule is as steep as a square root at an end; and over r,
+        # t = r^2 (3 - 2 r), because u(t) of a polynomial schedule of power below 1 is steep at 0.
+        r = torch.from_numpy((node + 1.0) / 2.0)
+        time = r**2 * (3.0 - 2.0 * r)
+        rates = self.schedule.move_chance(time)
+        weights = torch.from_numpy(weight) * 3.0 * r * (1.0 - r) * self.schedule.dmove_chance(time)
+        if self.schedule.min_move_chance > 0:  # the reconstruction term sits at u_0 and weighs u_0
+            at_low = torch.tensor([self.schedule.min_move_chance], dtype=torch.float64)
             rates, weights = torch.cat([at_low, rates]), torch.cat([at_low, weights])
         return rates, weights
 

@@ -130,12 +130,12 @@ def reconstruction(schedule: NoiseSchedule, length: int) -> Formula:
 def diffusion(schedule: NoiseSchedule, length: int, num_steps: int | None) -> Formula:
     """The diffusion term: the integral over the mask rate, or its sum over T steps."""
     if num_steps is None:
-        low, high = schedule.min_move_chance, schedule.max_move_chance
         node, weight = np.polynomial.legendre.leggauss(64)
         r = (node + 1.0) / 2.0
-        # Cosine schedules have t(u) like a square root at an end; in r, u = r^2 (3 - 2 r), that is smooth.
-        rates = low + (high - low) * r**2 * (3.0 - 2.0 * r)
-        return over_rates(schedule, length, rates, weight / 2.0 * (high - low) * 6.0 * r * (1.0 - r))
+        # Smooth for every schedule: t(u) of a cosine is steep at an end, u(t) of a power below 1 at 0.
+        times = r**2 * (3.0 - 2.0 * r)
+        weights = weight * 3.0 * r * (1.0 - r) * rate_slope(schedule, times)
+        return over_rates(schedule, length, rate(schedule, times), weights)
     grid = schedule.grid(num_steps).numpy()
     return over_rates(schedule, length, grid[1:], np.diff(grid))
 

@@ -68,6 +68,25 @@ def test_exact_bounds_equal_the_enumeration(s, time_conditioned) -> None:
         assert exact == pytest.approx(t_step_bound(model, x, s, num_steps).total, rel=1e-12)
 
 
+class _TimeTable(Table):
+    """Conditioned on t where ``Table`` is on u: as steep in u as the inverse of the schedule."""
+
+    def __init__(self, s) -> None:
+        super().__init__(3, seed=5, time_conditioned=True)
+        self._time = s.time
+
+    def logits(self, window, u):
+        return super().logits(window, self._time(u))
+
+
+@pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)
+def test_the_exact_bound_of_a_denoiser_that_is_told_the_time(s) -> None:
+    model, x = _TimeTable(s), (2, 0, 1)
+    denoiser = OracleDenoiser(model)
+    exact = float(ExactBound(parse_schedule(s.name)).window_nats(denoiser, denoiser.encode(x).unsqueeze(0)))
+    assert exact == pytest.approx(continuous_bound(model, x, s).total, rel=1e-9)
+
+
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)
 @pytest.mark.parametrize("time_conditioned", [False, True])
 def test_the_t_step_sampler_is_a_distribution_that_its_bound_bounds(s, time_conditioned) -> None:
