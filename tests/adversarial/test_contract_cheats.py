@@ -35,6 +35,18 @@ def test_a_cheating_causal_model_is_caught_by_its_own_error(kind: type[cheats.Ho
     assert type(caught.value) is kind.error, str(caught.value)
 
 
+def test_a_bias_smaller_than_rounding_is_seen_on_average() -> None:
+    """Each log-probability moves by less than an honest network's may; all of them move the right way."""
+
+    class Whispers(cheats.RemembersItsRow):
+        def logits(self, xt, level):
+            honest = cheats.HonestDenoiser.logits(self, xt, level)
+            return honest + (super().logits(xt, level) - honest) * 5e-5
+
+    with pytest.raises(StatefulError, match=r"mean code length moved by -0\.000"):
+        check_denoiser(Whispers(), _windows(0, length=128), schedule=_SCHEDULE)
+
+
 def test_nan_is_reported_with_its_position() -> None:
     with pytest.raises(ContractError, match=r"row 0, position 97, column 0.*nan"):
         check_denoiser(cheats.NanAtOnePosition(), _windows(0), schedule=_SCHEDULE)

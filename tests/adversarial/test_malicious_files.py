@@ -99,7 +99,8 @@ def test_each_ends_with_one_line_and_exit_2(hostile_files: list[HostileFile], ou
         outcome = outcomes[file.path.name]
         assert outcome.exit_code == 2, (file.path.name, outcome)
         assert outcome.stderr.count("\n") == 1, (file.path.name, outcome)
-        assert file.mentions in outcome.stderr, (file.path.name, outcome)
+        # The file's own name does not count as an explanation.
+        assert file.mentions in outcome.stderr.replace(file.path.name, ""), (file.path.name, outcome)
 
 
 def test_each_takes_less_than_a_second_and_200_megabytes(outcomes: dict[str, Outcome]) -> None:
