@@ -27,6 +27,9 @@ _MOST_SCORE_LINES = 200_000
 # A number, and nothing glued to it that would make it something else: 1.2x, 1.2.3, 1.2%.
 _END = r"(?![0-9A-Za-z_%]|[.,][0-9])"
 
+# From the start of a word only, and bounded: no long line of a hostile log takes quadratic time.
+_WORD = r"(?<![A-Za-z0-9_])[A-Za-z0-9_]{0,60}?"
+_FIRST_METRIC = re.compile(rf"{_WORD}(?:loss|bpb|BPB|bits[ _]per)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PREFIX = re.compile(
     r"^\s*(?:\[?rank[ _]?[0-9]+\]?:?\s+"
@@ -34,10 +37,10 @@ _PREFIX = re.compile(
 )
 _PREFIXED = frozenset("[r0123456789 \t")
 _SCORE = re.compile(
-    rf"(?P<name>[A-Za-z0-9_]*(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]*)(?P<detail> ?\([^()]{{0,40}}\))?"
+    rf"(?P<name>{_WORD}(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]{{0,60}})(?P<detail> ?\([^()]{{0,40}}\))?"
     rf"[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
 )
-_LOSS = re.compile(rf"(?P<name>[A-Za-z0-9_]*loss)[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
+_LOSS = re.compile(rf"(?P<name>{_WORD}loss)[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
 _STEP = re.compile(
     r"(?:^|[\s\"'{,])(?:step|iter|iteration|epoch)s?[\"']?\s?[:= ]\s?[0-9]+|^\s*[0-9]+\s?/\s?[0-9]+\s", re.IGNORECASE
 )
@@ -131,7 +134,7 @@ def _tokenizers_of_output(line: str) -> tuple[str, ...]:
 def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
     losses = [found for found in _LOSS.finditer(line) if "train" not in found["name"].lower()]
     scored, steps = _SCORED.search(line), _NUM_STEPS.search(line)
-    first = re.search(r"[A-Za-z0-9_]*(?:loss|bpb|BPB|bits[ _]per)", line)
+    first = _FIRST_METRIC.search(line)
     for found in _SCORE.finditer(line):
         name = found["name"]
         label = line[: min(first.start() if first else found.start(), found.start())].strip(" \t:|,-{\"'") + (

@@ -9,7 +9,7 @@ from bpb_harness.claim.names import is_score_name, tokenizers_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_leading_number, parse_number
 from bpb_harness.claim.record import Readme, TableRow
 
-_RULE = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{1,}:?\s*)*\|?\s*")
+_RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(?:\|\s*:?-+:?\s*)*\|?")
 _STEPS_COLUMN = re.compile(
     r"T|T \(.{0,30}\)|num_steps|steps \(T\)"
     r"|(?:eval|evaluation|elbo|diffusion|denoising|discretization|sampling)[ _]steps.{0,10}",
@@ -17,7 +17,7 @@ _STEPS_COLUMN = re.compile(
 )
 _STEPS_CELL = re.compile(r"(?:\bT\s?=\s?)([0-9]{1,5})\b")
 _PROSE = re.compile(
-    rf"(?P<name>[A-Za-z_]*(?:bpb|BPB)[A-Za-z_]*)[*`\s]{{0,4}}[:=][*`\s~]{{0,6}}(?P<number>{NUMBER})(?![0-9A-Za-z_%]|\.[0-9])"
+    rf"(?P<name>(?<![A-Za-z_])[A-Za-z_]{{0,60}}?(?:bpb|BPB)[A-Za-z_]{{0,60}})[*`\s]{{0,4}}[:=][*`\s~]{{0,6}}(?P<number>{NUMBER})(?![0-9A-Za-z_%]|\.[0-9])"
 )
 _BYTES_PER_TOKEN = re.compile(
     r"([0-9]{1,2}\.[0-9]{1,8})[*`\s]{1,4}(?:UTF-8 )?bytes?\s?(?:/|per)\s?token"
@@ -54,7 +54,7 @@ def _table_rows(lines: list[str], file: str) -> Iterator[TableRow]:
     for i, line in enumerate(lines):
         if "|" not in line:
             header = None
-        elif _RULE.fullmatch(line) and i > 0 and "|" in lines[i - 1]:
+        elif _RULE.fullmatch(line.strip()) and i > 0 and "|" in lines[i - 1]:
             header = _cells(lines[i - 1])
         elif header is not None:
             yield from _rows_of(header, _cells(line), Source(file, i + 1))

@@ -35,8 +35,7 @@ _SCORED_KEYS = ("scored_tokens", "eval_tokens", "num_scored_tokens", "tokens_sco
 _WINDOW_KEYS = ("eval_windows", "num_eval_windows", "eval_sequences", "num_eval_sequences", "eval_seqs")
 _ESTIMATOR_KEYS = ("val_bpb_estimator", "estimator", "metric_name", "eval_method", "metric")
 _UNOFFICIAL = re.compile(
-    r"[^.]*\b(?:not an? official|not official|unofficial|not (?:an )?exact|approximate[^.]{0,80}(?:bpb|likelihood))"
-    r"[^.]*",
+    r"\b(?:not an? official|not official|unofficial|not (?:an )?exact|approximate[^.]{0,80}(?:bpb|likelihood))",
     re.IGNORECASE,
 )
 _STEPS_IN_KEY = re.compile(r"(?:^|_)T_?([0-9]{1,5})$")
@@ -84,9 +83,19 @@ def read_submission(value: object, file: str) -> Claim:
         tokenizer=the_one(tokenizer) or the_one(tokenizers_in(" ".join(texts)[:20_000])),
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,
         artifact_bytes=tuple(_artifact_bytes(leaves, file)),
-        says_unofficial=next((words[0].strip() for text in texts if (words := _UNOFFICIAL.search(text[:2000]))), None),
+        says_unofficial=next((words for text in texts if (words := _unofficial(text[:2000]))), None),
         notes=tuple(notes),
     )
+
+
+def _unofficial(text: str) -> str | None:
+    """The sentence in which a record says that its score is no official one."""
+    found = _UNOFFICIAL.search(text)
+    if found is None:
+        return None
+    start = text.rfind(".", 0, found.start()) + 1
+    end = text.find(".", found.end())
+    return text[start : end if end >= 0 else len(text)].strip()
 
 
 def _dataset(name: str | None) -> str | None:
