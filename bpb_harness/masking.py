@@ -113,12 +113,14 @@ def size_biased_masks(noise: Tensor, target: Tensor, level: NoiseLevel) -> Tenso
 
 @final
 class StratifiedDesign:
-    """Where in (0, 1) each draw of each window looks: v[w, j] = (j + (pi(w) + e_w) / N) / K.
+    """Where in (0, 1) each draw of each window looks: v[w, j] = (j + (pi(w) + e_w) / N) / K, every second j mirrored.
 
-    A window's K draws are systematic, and all N K draws together are one stratified sample of (0, 1). pi gives the
-    strata out in the order of the windows' difficulty, by random halving (:mod:`bpb_harness.strata`) under one random
-    cyclic shift: windows of like difficulty are spread evenly over the mask rates. The shift makes pi(w) uniform, so
-    that each draw is uniform on its K-th of (0, 1): unbiased for every order and every N.
+    A window's draws lie one in each K-th of (0, 1), in every second one at the mirrored place, so that a window whose
+    curve leans otherwise than the corpus's errs in opposite directions. All N K draws together are one stratified
+    sample of (0, 1). pi gives the strata out in the order of the windows' difficulty, by random halving
+    (:mod:`bpb_harness.strata`) under one random cyclic shift: windows of like difficulty are spread evenly over the
+    mask rates. The shift makes pi(w) uniform, so that each draw is uniform on its K-th of (0, 1): unbiased for every
+    order and every N.
 
     Args:
         streams: source of the shift and the jitter.
@@ -149,7 +151,10 @@ class StratifiedDesign:
     def positions(self, window: int) -> npt.NDArray[np.float64]:
         """Position v of each of a window's draws, (K,) float64 in (0, 1]; ``window`` counts from 0 to N - 1."""
         inside = (self._stratum[window] + self._streams.jitter(self._first + window)) / len(self)
-        return np.asarray((np.arange(self.num_samples) + inside) / self.num_samples, dtype=np.float64)
+        sample = np.arange(self.num_samples)
+        # inside is in (0, 1]; a mirrored draw is never the first, so v stays above 0.
+        mirrored = np.where(sample % 2 == 1, 1.0 - inside, inside)
+        return np.asarray((sample + mirrored) / self.num_samples, dtype=np.float64)
 
 
 def stack_mask_noise(

@@ -23,6 +23,12 @@ Floats = npt.NDArray[np.float64]
 
 _MOST_POLYNOMIALS = 6  # columns in the mask rate: degree 5
 _DRAWS_PER_COLUMN = 6
+_FEWEST_WINDOWS_SHARED = 16
+_MOST_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
+_MOST_LEAN = 0.9
+_SHRINKAGE = 2.5  # standard errors: a lean is believed where it is beyond doubt
+_SCALE_BINS = 16
+_LEAST_SHARE_WITHIN = 1e-2
 
 
 @final
@@ -71,16 +77,93 @@ class Draws:
 
 
 def mc_stderr_nats(draws: Draws) -> float:
-    """Standard error of the sum over windows of the mean over draws, in nats: the corpus is fixed, masks are not."""
-    window, count = draws.window, draws.num_windows
-    num_draws = np.bincount(window, minlength=count)
+    """Standard error of the sum over windows of the mean over draws, in nats: the corpus is fixed, masks are not.
+
+    What mask rate and difficulty explain is taken out by regression, for the stratified design integrates it almost
+    exactly. Of the rest, what is constant within a window is no error either. With several draws a window, it drops
+    out of their differences; with one, the part of it that adjacent windows share is subtracted, and the part that is
+    the window's own stays in: the error is then somewhat too large, never too small. Derivation: docs/errors.md.
+    """
+    fit = _Regression.of(draws)
     tokens = np.asarray(draws.num_tokens, dtype=np.float64)
-    residual = _residuals(draws) * tokens[window]
-    if num_draws.min() < 2:
-        return math.sqrt(float((residual**2 / num_draws[window] ** 2).sum()))
-    mean = np.bincount(window, weights=residual, minlength=count) / num_draws
-    square = (residual - mean[window]) ** 2 / (num_draws * (num_draws - 1.0))[window]
-    return math.sqrt(float(square.sum()))
+    num_draws = np.bincount(draws.window, minlength=draws.num_windows)
+    residual = fit.residual * tokens[draws.window]
+    if num_draws.min() != num_draws.max() or num_draws.min() < 2:
+        return math.sqrt(_single_draw_variance(residual / num_draws[draws.window], draws.window, draws.num_windows))
+    order = np.lexsort((draws.sample, draws.window))
+    shape = (draws.num_windows, int(num_draws[0]))
+    position = 2.0 * np.asarray(draws.v, dtype=np.float64)[order].reshape(shape) - 1.0
+    return math.sqrt(_several_draws_variance(residual[order].reshape(shape), position, tokens))
+
+
+def _single_draw_variance(residual: Floats, window: npt.NDArray[Any], count: int) -> float:
+    """Sum of squares of the windows, less what each shares with the next one in the text.
+
+    Rates of different windows are independent, so the mean product of adjacent residuals estimates the covariance of
+    the windows' constant parts, which by Cauchy-Schwarz is at most their variance.
+    """
+    by_window = np.asarray(np.bincount(window, weights=residual, minlength=count), dtype=np.float64)
+    square = float((by_window**2).sum())
+    if count < _FEWEST_WINDOWS_SHARED:
+        return square
+    shared = count * float((by_window[1:] * by_window[:-1]).mean())
+    return square - float(min(max(shared, 0.0), _MOST_SUBTRACTED * square))
+
+
+def _several_draws_variance(residual: Floats, position: Floats, tokens: Floats) -> float:
+    """Variance of the sum over windows of the mean of several draws.
+
+    Differences within a window are free of its constant part and count its noise right, but a window whose curve
+    leans otherwise than the corpus's also differs between its draws, and there mirrored positions err less than
+    independent ones. The lean is measured by products of different draws, which share no noise, and corrected for.
+
+    Args:
+        residual: (N, K) nats.
+        position: (N, K), 2 v - 1.
+        tokens: (N,), a lean is taken to grow with the window's length.
+    """
+    num_samples = residual.shape[1]
+    within = residual - residual.mean(axis=1, keepdims=True)
+    naive = float((within**2).sum()) / (num_samples * (num_samples - 1.0))
+    centred = position - position.mean(axis=1, keepdims=True)
+    counted = float((tokens**2 * (centred**2).sum(axis=1)).sum()) / (num_samples * (num_samples - 1.0))
+    mean = position.mean(axis=1)
+    true = float((tokens**2 * (mean - mean.mean()) ** 2).sum())
+    excess = _lean_variance(residual / tokens[:, None], position) * max(counted - true, 0.0)
+    return float(naive - min(excess, _MOST_LEAN * naive))
+
+
+def _lean_variance(residual: Floats, position: Floats) -> float:
+    """Variance of the windows' slopes over 2 v - 1, per token squared, drawn to 0 as far as it is uncertain.
+
+    For two draws of a window E[r_j r_l] = a + b (x_j + x_l) + slope variance x_j x_l; least squares over all pairs,
+    within windows where these have several pairs.
+    """
+    first, second = np.triu_indices(residual.shape[1], 1)
+    product = residual[:, first] * residual[:, second]
+    columns = np.stack([position[:, first] + position[:, second], position[:, first] * position[:, second]], axis=-1)
+    # Products are as uncertain as the squares at their positions are large: at low mask rates, very.
+    scale = _mean_square_at(position, residual)
+    weight = 1.0 / (scale[:, first] * scale[:, second])
+    axis = 1 if len(first) > 2 else (0, 1)
+    total = weight.sum(axis=axis, keepdims=True)
+    product = product - (weight * product).sum(axis=axis, keepdims=True) / total
+    columns = columns - (weight[..., None] * columns).sum(axis=axis, keepdims=True) / total[..., None]
+    weighted = columns * weight[..., None]
+    bread = np.linalg.pinv(np.einsum("nkp,nkq->pq", weighted, columns), rcond=1e-9, hermitian=True)
+    solution = bread @ np.einsum("nkp,nk->p", weighted, product)
+    scores = (weighted * (product - columns @ solution)[..., None]).sum(axis=1)
+    slope, stderr = float(solution[1]), math.sqrt(float((bread @ (scores.T @ scores) @ bread)[1, 1]))
+    return slope * max(1.0 - (_SHRINKAGE * stderr / slope) ** 2, 0.0) if slope > 0.0 else 0.0
+
+
+def _mean_square_at(position: Floats, residual: Floats) -> Floats:
+    """Mean square of the residuals near each position, same shape; positive unless all residuals are 0."""
+    bins = np.clip(((position + 1.0) / 2.0 * _SCALE_BINS).astype(np.int64), 0, _SCALE_BINS - 1)
+    count = np.bincount(bins.ravel(), minlength=_SCALE_BINS)
+    total = np.bincount(bins.ravel(), weights=residual.ravel() ** 2, minlength=_SCALE_BINS)
+    overall = float((residual**2).mean()) or 1.0
+    return np.asarray(((total + overall) / (count + 1.0))[bins], dtype=np.float64)
 
 
 def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
@@ -100,7 +183,7 @@ def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
     """
     shape = (draws.num_windows, len(draws.window) // draws.num_windows)
     if shape[1] < 3:
-        residual = _residuals(draws) * np.asarray(draws.num_tokens, dtype=np.float64)[draws.window]
+        residual = _Regression.of(draws).residual * np.asarray(draws.num_tokens, dtype=np.float64)[draws.window]
         return math.sqrt(float((np.asarray(weight) ** 2 * residual**2).sum()))
     level = np.reshape(draws.v if draws.level is None else draws.level, shape)[0]
     value = np.reshape(draws.value_nats, shape)
@@ -113,14 +196,25 @@ def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
 
 
 def corpus_stderr(draws: Draws) -> float:
-    """Standard error of bits per byte if the windows were a random sample of text; NaN for fewer than 2 windows."""
+    """Standard error of bits per byte if the windows were a stretch of a stationary text; NaN for fewer than 2 windows.
+
+    The linearised ratio estimator (Cochran, Sampling Techniques, section 2.11) with autocovariances of adjacent windows
+    under Bartlett weights (Newey and West 1987), since a document may span several windows. Each window is freed of
+    the mask rate it happened to get, and the Monte-Carlo variance of the draws is subtracted.
+    """
     count = draws.num_windows
     if count < 2:
         return math.nan
     num_bytes = np.asarray(draws.num_bytes, dtype=np.float64)
-    nats = draws.window_nats
+    nats, noise = draws.window_nats, 0.0
+    if len(draws.window) > count or np.ptp(draws.v) > 0:
+        nats, noise = _Regression.of(draws).level_free_nats(draws), mc_stderr_nats(draws) ** 2
     deviation = nats - nats.sum() / num_bytes.sum() * num_bytes
-    variance = count / (count - 1.0) * float((deviation**2).sum())
+    variance = float((deviation**2).sum())
+    lags = min(int(4.0 * (count / 100.0) ** (2.0 / 9.0)), count // 4)
+    for lag in range(1, lags + 1):
+        variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float((deviation[lag:] * deviation[:-lag]).sum())
+    variance = max(variance * count / (count - 1.0) - noise, 0.0)
     return nats_to_bits(math.sqrt(variance)) / float(num_bytes.sum())
 
 
@@ -152,7 +246,7 @@ def paired_gap(discrete: Draws, mc: Draws) -> tuple[float, float]:
 def confidence_interval(
     estimate: float, stderr: float, level: float = 0.95, *, degrees_of_freedom: int | None = None
 ) -> tuple[float, float]:
-    """Central interval of an estimate, (low, high): normal, or Student's t where the error has few degrees of freedom."""
+    """Central interval of an estimate, (low, high): normal, or Student's t for few degrees of freedom."""
     assert 0.0 < level < 1.0
     upper = 0.5 + level / 2.0
     quantile = stats.norm.ppf(upper) if degrees_of_freedom is None else stats.t.ppf(upper, degrees_of_freedom)
@@ -167,18 +261,78 @@ def between_pass_stderr(pass_totals: Sequence[float]) -> float:
     return float(np.std(pass_totals, ddof=1)) / math.sqrt(len(pass_totals))
 
 
-def _residuals(draws: Draws) -> Floats:
-    """Nats per token of each draw less a smooth function of mask rate and difficulty, (R,), degrees of freedom paid."""
-    tokens = np.asarray(draws.num_tokens, dtype=np.float64)
-    level = draws.v if draws.level is None else draws.level
-    rate = np.asarray(draws.difficulty, dtype=np.float64) / tokens
-    spread = float(np.std(rate))
-    hardness = (rate - rate.mean()) / spread if spread > 0 else np.zeros_like(rate)
-    columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
-    powers = np.polynomial.legendre.legvander(2.0 * np.asarray(level, dtype=np.float64) - 1.0, columns - 1)
-    basis = np.hstack([powers, powers * hardness[draws.window][:, None]])
-    value = np.asarray(draws.value_nats, dtype=np.float64) / tokens[draws.window]
-    weight = np.sqrt(tokens[draws.window])
-    solution, _, rank, _ = np.linalg.lstsq(basis * weight[:, None], value * weight, rcond=1e-10)
-    freedom = max(len(value) - int(rank), 1)
-    return np.asarray((value - basis @ solution) * math.sqrt(len(value) / freedom), dtype=np.float64)
+@final
+@dataclass(frozen=True)
+class _Regression:
+    """Least squares of nats per token on a polynomial in the mask rate, alone and times the window's difficulty.
+
+    Attributes:
+        residual: (R,) nats per token, degrees of freedom paid.
+        fitted: (R,) nats per token.
+        fitted_mean: (N,) mean of each window's fitted curve over all mask rates of the design.
+    """
+
+    residual: Floats
+    fitted: Floats
+    fitted_mean: Floats
+
+    @classmethod
+    def of(cls, draws: Draws) -> _Regression:
+        tokens = np.asarray(draws.num_tokens, dtype=np.float64)
+        level = np.asarray(draws.v if draws.level is None else draws.level, dtype=np.float64)
+        rate = np.asarray(draws.difficulty, dtype=np.float64) / tokens
+        spread = float(np.std(rate))
+        hardness = (rate - rate.mean()) / spread if spread > 0 else np.zeros_like(rate)
+        columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
+        powers = np.polynomial.legendre.legvander(2.0 * level - 1.0, columns - 1)
+        basis = np.hstack([powers, powers * hardness[draws.window][:, None]])
+        value = np.asarray(draws.value_nats, dtype=np.float64) / tokens[draws.window]
+        solution, rank = _within_then_between(value, basis, draws.window, tokens)
+        fitted = basis @ solution
+        residual = (value - fitted) * math.sqrt(len(value) / max(len(value) - rank, 1))
+        # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
+        average = powers.mean(axis=0)
+        fitted_mean = average @ solution[:columns] + hardness * (average @ solution[columns:])
+        return cls(residual, fitted, fitted_mean)
+
+    def level_free_nats(self, draws: Draws) -> Floats:
+        """Each window's estimate as if its draws had met all mask rates, (N,) nats."""
+        tokens = np.asarray(draws.num_tokens, dtype=np.float64)
+        fitted = np.bincount(draws.window, weights=self.fitted, minlength=draws.num_windows)
+        luck = fitted / np.bincount(draws.window, minlength=draws.num_windows) - self.fitted_mean
+        return np.asarray(draws.window_nats - luck * tokens, dtype=np.float64)
+
+
+def _within_then_between(value: Floats, basis: Floats, window: npt.NDArray[Any], tokens: Floats) -> tuple[Floats, int]:
+    """Weighted least squares; with several draws a window, columns that vary within windows are fitted within them.
+
+    What differs between windows is large, and would put its own chance into the slopes. Columns that do not vary within
+    a window are fitted to what is left.
+
+    Returns:
+        The coefficients, and how many degrees of freedom they cost.
+    """
+    weight = np.sqrt(tokens[window])[:, None]
+    counts = np.bincount(window)
+    solution = np.zeros(basis.shape[1])
+    remaining = np.arange(basis.shape[1])
+    rank = 0
+    if counts.min() > 1:
+
+        def centred(rows: Floats) -> Floats:
+            sums = np.zeros((len(counts), rows.shape[1]))
+            np.add.at(sums, window, rows)
+            return np.asarray(rows - (sums / counts[:, None])[window], dtype=np.float64)
+
+        rows = centred(basis)
+        # Mirrored positions leave nothing of even powers within a window of two draws.
+        varies = np.linalg.norm(rows, axis=0) > _LEAST_SHARE_WITHIN * np.linalg.norm(basis, axis=0)
+        varying, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
+        fit, _, rank_within, _ = np.linalg.lstsq(
+            rows[:, varying] * weight, (centred(value[:, None]) * weight)[:, 0], rcond=1e-10
+        )
+        solution[varying], rank, remaining = fit, int(rank_within), constant
+        value = value - basis[:, varying] @ fit
+    fit, _, rank_between, _ = np.linalg.lstsq(basis[:, remaining] * weight, value * weight[:, 0], rcond=1e-10)
+    solution[remaining] = fit
+    return solution, rank + int(rank_between)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from bpb_harness.strata import random_halving_ranks
 
@@ -30,7 +31,7 @@ class LevelSimulation:
     Attributes:
         coefficients: (N, CORPUS_DEGREE + 1), Legendre series of each window's nats per masked token over x in (0, 1),
             where x = (k - 1) / (L - 1) / u_max.
-        noise: (N, levels, draws), residuals at each level, with the degrees of freedom paid.
+        noise: (N, levels, draws), deviations from the mean of their level, with the degree of freedom paid.
         count: (N, levels, draws), |M| of those residuals.
         neighbour_curve: (N, 3), the known mean of the neighbours' model at rate u is their product with 1, u, u^2.
         control: (N, levels, draws), that model's code length of the same masks less its mean at their count.
@@ -87,8 +88,10 @@ class LevelSimulation:
             weighted = (basis * weight[..., None]).reshape(-1, WINDOW_DEGREE + 1)
             solution = np.linalg.lstsq(weighted, (own * weight).ravel(), rcond=None)[0]
             coefficients[window, : WINDOW_DEGREE + 1] += solution
-            noise[window] = (own - basis @ solution) * np.sqrt(own.size / (own.size - WINDOW_DEGREE - 1))
-        return cls(coefficients, noise, count, neighbour_curve, control, difficulty, num_tokens, u_max)
+            noise[window] = own - basis @ solution
+        return cls(
+            coefficients, _centred(noise), count, neighbour_curve, _centred(control), difficulty, num_tokens, u_max
+        )
 
     def __len__(self) -> int:
         return len(self.num_tokens)
@@ -104,10 +107,16 @@ class LevelSimulation:
 
     def exact_nats(self, nodes: Floats | None = None) -> float:
         """The bound of the whole corpus without the prior: its integral, or the mean over ``nodes`` of (0, 1)."""
-        points, weights = np.polynomial.legendre.leggauss(16)
-        x = (points + 1.0) / 2.0 if nodes is None else nodes
-        share = weights / 2.0 if nodes is None else np.full(len(x), 1.0 / len(x))
-        return float(self.u_max * self.num_tokens @ (self.coefficients @ (_basis(x).T @ share)))
+        points, weights = np.polynomial.legendre.leggauss(64)
+        v = (points + 1.0) / 2.0 if nodes is None else nodes
+        share = weights / 2.0 if nodes is None else np.full(len(v), 1.0 / len(v))
+        total = 0.0
+        for length in np.unique(self.num_tokens):
+            others = np.arange(length)  # masked beside the forced one
+            chance = stats.binom.pmf(others, length - 1, (v * self.u_max)[:, None])
+            mean_basis = share @ chance @ _basis(others / max(length - 1, 1) / self.u_max)
+            total += float(self.u_max * length * (self.coefficients[self.num_tokens == length] @ mean_basis).sum())
+        return total
 
     def draw(self, rng: np.random.Generator, window: Ints, count: Ints) -> tuple[Floats, Floats]:
         """C / |M| and the neighbours' model's deviation from its mean, for given counts |M| >= 1, elementwise."""
@@ -138,6 +147,11 @@ class LevelSimulation:
         return np.where(count > 0, nats * count / (length * rate), 0.0)
 
 
+def _centred(noise: Floats) -> Floats:
+    draws = noise.shape[2]
+    return np.asarray((noise - noise.mean(axis=2, keepdims=True)) * np.sqrt(draws / (draws - 1.0)))
+
+
 def _basis(x: Floats) -> Floats:
     return np.asarray(np.polynomial.legendre.legvander(2.0 * np.asarray(x) - 1.0, CORPUS_DEGREE))
 
@@ -159,4 +173,6 @@ def stratified_positions(
             ranks = random_halving_ranks(count, lambda _: rng.integers(2, size=count))
             row[order] = (ranks + rng.integers(count)) % count
     inside = (stratum + rng.random((num_seeds, count))) / count
-    return (np.arange(num_samples) + inside[..., None]) / num_samples
+    sample = np.arange(num_samples)
+    mirrored = np.where(sample % 2 == 1, 1.0 - inside[..., None], inside[..., None])
+    return (sample + mirrored) / num_samples

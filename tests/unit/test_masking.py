@@ -104,10 +104,12 @@ class TestStratifiedDesign:
         assert sorted(strata) == list(range(windows * samples))
 
     @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 5))
-    def test_each_windows_draws_are_systematic(self, seed, windows, samples):
+    def test_each_windows_draws_are_mirrored_in_turn(self, seed, windows, samples):
         design = StratifiedDesign(RandomStreams(seed), np.arange(windows), samples)
         for window in range(windows):
-            np.testing.assert_allclose(np.diff(design.positions(window)), 1 / samples, atol=1e-12)
+            inside = design.positions(window) * samples - np.arange(samples)
+            np.testing.assert_allclose(inside[::2], inside[0], atol=1e-12)
+            np.testing.assert_allclose(inside[1::2], 1 - inside[0], atol=1e-12)
 
     def test_each_window_meets_every_stratum_over_the_shifts(self):
         windows = 11
