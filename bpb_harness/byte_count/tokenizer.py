@@ -339,6 +339,11 @@ def _from_character_vocabulary(document: Any, model_bytes: bytes, name: str) -> 
         document = {piece: token for token, piece in enumerate(document)} if _all_strings(document) else None
     if not isinstance(document, dict) or not _all_strings(list(document)) or not document:
         raise _not_a_tokenizer(name, seen="JSON of another shape")
+    broken = next((piece for piece in document if any("\ud800" <= character <= "\udfff" for character in piece)), None)
+    if broken is not None:
+        raise TokenizerError(
+            f"{name}: an entry of the vocabulary is no Unicode text", seen=ascii(broken), expected="no half of a pair"
+        )
     if sorted(map(str, document.values())) != sorted(map(str, range(len(document)))):
         raise TokenizerError(f"{name}: the ids of a character vocabulary must be 0..{len(document) - 1}, each once")
     vocabulary = {piece: int(token) for piece, token in document.items()}
@@ -391,7 +396,7 @@ def _library_pieces(tokenizer: Any, kind: str, name: str) -> tuple[list[str], li
         elif kind == "byte_level_bpe" and all(character in alphabet for character in piece):
             kinds[token], spelled[token] = PieceKind.TEXT, bytes(alphabet[character] for character in piece)
         elif kind == "characters" and len(piece) == 1:
-            kinds[token], spelled[token] = PieceKind.TEXT, piece.encode("utf-8", errors="surrogatepass")
+            kinds[token], spelled[token] = PieceKind.TEXT, piece.encode()
         else:
             kinds[token] = PieceKind.CONTROL
         if piece in _UNKNOWN_NAMES:
