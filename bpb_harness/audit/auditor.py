@@ -23,7 +23,7 @@ from bpb_harness.audit.report import AuditReport, in_order
 from bpb_harness.audit.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, find_submissions, read_claim
 from bpb_harness.claim.names import the_one, tokenizers_in
-from bpb_harness.errors import HarnessError
+from bpb_harness.errors import HarnessError, UsageError
 
 _SHORTEST_SCRIPT = 30  # lines of code in a log; less is a stray traceback
 
@@ -49,8 +49,11 @@ def audit(
 
     Raises:
         ClaimError: if there is nothing to read, or a claim file is wrong.
+        UsageError: for ``allow_code`` without a tokenizer.
         TokenizerError: if the tokenizer's file is needed and cannot be read.
     """
+    if allow_code and tokenizer is None:
+        raise UsageError("--allow-code runs the script's byte table on a tokenizer", hint="give --tokenizer FILE too")
     claim = read_claim(*_paths(paths))
     evidence = gather(_with_tokenizer(claim, tokenizer))
     rival = gather(read_claim(*_paths(baseline))) if baseline is not None else None
@@ -72,6 +75,8 @@ def audit_folders(
         name = str(folder.relative_to(top)) if folder != top else folder.name
         try:
             report = audit(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+        except UsageError:
+            raise
         except HarnessError as problem:
             yield unreadable(name, problem)
         else:

@@ -103,6 +103,7 @@ def test_output_to_a_file(tmp_path: Path) -> None:
         ["honest_single_seed", "wrong_constant", "wrong_constant/train.log"],
         ["honest_single_seed/train.log", "--recursive"],
         ["honest_single_seed", "--baseline", "nonsuch"],
+        ["honest_with_script", "--allow-code"],
         ["honest_single_seed", "--output", "no/such/folder/x"],
         ["--no-such-flag"],
     ],
