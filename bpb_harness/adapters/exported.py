@@ -11,7 +11,7 @@ writes ``model.pt2`` and ``model.json`` beside it: vocabulary size, mask id, con
 trace.
 
 A ``.pt2`` file can carry pickles and expressions; it is rewritten without them before it is loaded
-(:mod:`bpb_harness.adapters._exported_check`). --allow-code loads it as it is.
+(:mod:`bpb_harness.adapters._exported_check`). Where that is refused, --allow-code loads it as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bpb_harness.adapters._network import autocast
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint, write_replacing
 from bpb_harness.denoiser import CausalLM, Denoiser
-from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 
 FORMAT = "bpb-harness-exported"
@@ -201,7 +201,11 @@ class ExportedAdapter:
         return _load(checkpoint, archive, device=device, dtype=dtype, notes=())
 
     def load_with_code(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
-        """Like ``load``, of the file as it is."""
+        """Like ``load``; a file that is refused there is loaded as it is."""
+        try:
+            return self.load(checkpoint, device=device, dtype=dtype)
+        except UnsafeCheckpointError:
+            pass
         notes = ("the exported program was loaded unchecked, as permitted",)
         return _load(checkpoint, io.BytesIO(checkpoint.path.read_bytes()), device=device, dtype=dtype, notes=notes)
 

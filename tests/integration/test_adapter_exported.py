@@ -88,13 +88,24 @@ def test_a_causal_model(tmp_path: Path) -> None:
     torch.testing.assert_close(adapted.model.logits(x), original.logits(x), atol=1e-5, rtol=1e-5)
 
 
-def test_the_checked_copy_is_the_program(exported: Path) -> None:
-    checked, unchecked = (load_model(exported, allow_code=code, **_CPU)[1] for code in (False, True))
+def test_what_is_refused_loads_as_it_is_with_permission(exported: Path, tmp_path: Path) -> None:
+    """A compressed copy: the reader of this package refuses it, torch's takes it. It is the same program."""
+    path = tmp_path / "x.pt2"
+    with zipfile.ZipFile(exported) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for record in old.infolist():
+            new.writestr(record.filename, old.read(record))
+    path.with_suffix(".json").write_text(
+        json.dumps(json.loads(exported.with_suffix(".json").read_text()) | {"sha256": None})
+    )
+    with pytest.raises(UnsafeCheckpointError, match="compressed"):
+        load_model(path, **_CPU)
+    checked, unchecked = load_model(exported, allow_code=True, **_CPU)[1], load_model(path, allow_code=True, **_CPU)[1]
+    assert checked.notes == ()
+    assert any("unchecked" in note for note in unchecked.notes)
     x, level = torch.randint(64, (2, 9)), _SCHEDULE.level(torch.tensor([0.2, 0.8]))
     assert isinstance(checked.model, Denoiser)
     assert isinstance(unchecked.model, Denoiser)
     assert torch.equal(checked.model.logits(x, level), unchecked.model.logits(x, level))
-    assert any("unchecked" in note for note in unchecked.notes)
 
 
 def test_a_network_that_torch_cannot_trace_is_one_line(tmp_path: Path) -> None:
