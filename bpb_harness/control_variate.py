@@ -25,7 +25,7 @@ _NUM_BUCKETS = 1 << 20
 _CHUNK_TOKENS = 1 << 22
 _PSEUDO_COUNT = 2.0  # of the unigram, in each bigram
 _LEAST_NATS = 0.02  # two agreeing neighbours multiply to more than a probability
-_FEWEST_DRAWS = 24  # in a half; with fewer the default serves as it is
+_FEWEST_DRAWS = 24  # in a half; with fewer nothing is subtracted: a network with no noise to remove gets none added
 _DEFAULT = np.array([0.4, 0.6])  # beta(u) = 0.4 + 0.6 u, the best of a small model on English text
 _PRIOR_SPREAD = 0.25
 _CURVE_DEGREE = 4
@@ -45,28 +45,30 @@ class NeighbourCode:
         self._corpus, self._windows = corpus, windows
         begin, end = int(windows.starts[0]), int(windows.starts[-1] + windows.lengths[-1])
         self._pairs = np.zeros(_NUM_BUCKETS, dtype=np.float64)
-        self._singles = np.zeros(0, dtype=np.float64)
+        singles = np.zeros(0, dtype=np.float64)
         for start in range(begin, end, _CHUNK_TOKENS):
             chunk = corpus.read(start, min(start + _CHUNK_TOKENS + 1, end))
             self._pairs += np.bincount(_bucket(chunk[:-1], chunk[1:]), minlength=_NUM_BUCKETS)
             own = chunk[:_CHUNK_TOKENS]
-            counts = np.bincount(own, minlength=len(self._singles)).astype(np.float64)
-            counts[: len(self._singles)] += self._singles
-            self._singles = counts
-        self._log_total = float(np.log(self._singles.sum() + len(self._singles)))
+            counts = np.bincount(own, minlength=len(singles)).astype(np.float64)
+            counts[: len(singles)] += singles
+            singles = counts
+        # By token id, so that a window costs look-ups instead of logarithms. Ids that do not occur are never looked up.
+        seen, total = np.maximum(singles, 1.0), singles.sum() + len(singles)
+        self._unigram_nats = np.log(total / seen)
+        self._pseudo_pairs = seen / total * _PSEUDO_COUNT
+        self._context_nats = np.log(seen - 1.0 + _PSEUDO_COUNT)
 
     def token_nats(self, window: int) -> Floats:
         """Code lengths of a window's tokens, (4, L) nats: no neighbour visible, the left, the right, both."""
         start, length = int(self._windows.starts[window]), int(self._windows.lengths[window])
         tokens = self._corpus.read(start, start + length)
-        counts = self._singles[tokens]
         nats = np.empty((4, length))
-        nats[0] = self._log_total - np.log(counts)
-        unigram = np.exp(-nats[0]) * _PSEUDO_COUNT
+        nats[0] = self._unigram_nats[tokens]
+        unigram, context = self._pseudo_pairs[tokens], self._context_nats[tokens]
         pair = np.maximum(self._pairs[_bucket(tokens[:-1], tokens[1:])] - 1.0, 0.0)
-        log_context = np.log(counts - 1.0 + _PSEUDO_COUNT)
-        nats[1, 1:] = log_context[:-1] - np.log(pair + unigram[1:])
-        nats[2, :-1] = log_context[1:] - np.log(pair + unigram[:-1])
+        nats[1, 1:] = context[:-1] - np.log(pair + unigram[1:])
+        nats[2, :-1] = context[1:] - np.log(pair + unigram[:-1])
         nats[1, 0], nats[2, -1] = nats[0, 0], nats[0, -1]
         nats[3] = np.maximum(nats[1] + nats[2] - nats[0], _LEAST_NATS)
         return nats
@@ -91,7 +93,8 @@ def control_of_masks(token_nats: Floats, masked: npt.NDArray[np.bool_], rate: np
     state = np.zeros(masked.shape, dtype=np.int64)
     state[:, 1:] += visible[:, :-1]
     state[:, :-1] += 2 * visible[:, 1:]
-    drawn = token_nats[state, np.arange(masked.shape[1])]
+    length = masked.shape[1]
+    drawn = np.take(token_nats, state * length + np.arange(length))
     mean = mean_code_length(token_nats, rate)
     return np.asarray((drawn * masked).sum(axis=1) / masked.sum(axis=1) - mean, dtype=np.float64)
 
@@ -150,7 +153,7 @@ def subtract_control(
 def _coefficients(value: Floats, columns: Floats, rate: Floats, weight: Floats) -> Floats:
     """Posterior mean of (b_0, b_1) under a normal prior around the default."""
     if len(value) < _FEWEST_DRAWS:
-        return _DEFAULT
+        return np.zeros(2)
     curve = np.polynomial.legendre.legvander(2.0 * rate - 1.0, _CURVE_DEGREE) * weight[:, None]
     projector = np.linalg.qr(curve)[0]
 
@@ -158,13 +161,15 @@ def _coefficients(value: Floats, columns: Floats, rate: Floats, weight: Floats) 
         return np.asarray(rows - projector @ (projector.T @ rows), dtype=np.float64)
 
     regressors = free_of_curve(columns * weight[:, None])
-    rest = free_of_curve(value * weight) - regressors @ _DEFAULT
-    variance = float(rest @ rest) / (len(value) - curve.shape[1])
-    if variance == 0.0:
-        return _DEFAULT
-    precision = regressors.T @ regressors / variance + np.eye(2) / _PRIOR_SPREAD**2
-    return np.asarray(_DEFAULT + np.linalg.solve(precision, regressors.T @ rest / variance), dtype=np.float64)
+    values = free_of_curve(value * weight)
+    least_squares = np.linalg.lstsq(regressors, values, rcond=1e-10)[0]
+    rest = values - regressors @ least_squares
+    variance = float(rest @ rest) / (len(value) - curve.shape[1] - 2)
+    # The posterior, with the variance multiplied out, so that it may be 0.
+    prior = variance / _PRIOR_SPREAD**2 * np.eye(2)
+    precision = regressors.T @ regressors + prior
+    return np.asarray(np.linalg.lstsq(precision, regressors.T @ values + prior @ _DEFAULT, rcond=1e-12)[0])
 
 
 def _bucket(before: Ints, after: Ints) -> Ints:
-    return (before * 1_000_003 + after) % _NUM_BUCKETS
+    return (before * 1_000_003 + after) & (_NUM_BUCKETS - 1)  # a power of two

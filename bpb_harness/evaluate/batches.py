@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.control_variate import NeighbourCode
 from bpb_harness.corpus import Corpus, Windows
 from bpb_harness.masking import RandomStreams, size_biased_masks, stack_mask_noise
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
@@ -59,6 +61,7 @@ class PreparedBatch:
         level: noise level of each row, (B,).
         positions: the masked positions of the flattened batch, ascending, (n,) int64.
         num_masked: |M| of each row, (B,) int64.
+        control: control variate of each row's mask, (B,) nats per masked token, of mean 0.
     """
 
     rows: Ints
@@ -67,6 +70,7 @@ class PreparedBatch:
     level: NoiseLevel
     positions: Tensor
     num_masked: Ints
+    control: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,7 +87,7 @@ class PreparedBatch:
         rows = slice(start, stop)
         return PreparedBatch(
             self.rows[rows], self.x0[rows], self.masked[rows], self.level[rows],
-            self.positions[first:last] - start * self.x0.shape[1], self.num_masked[rows],
+            self.positions[first:last] - start * self.x0.shape[1], self.num_masked[rows], self.control[rows],
         )  # fmt: skip
 
     def pinned(self) -> PreparedBatch:
@@ -91,7 +95,7 @@ class PreparedBatch:
         level = NoiseLevel(*(part.pin_memory() for part in (self.level.t, self.level.alpha_t, self.level.dalpha_t)))
         return PreparedBatch(
             self.rows, self.x0.pin_memory(), self.masked.pin_memory(), level, self.positions.pin_memory(),
-            self.num_masked,
+            self.num_masked, self.control,
         )  # fmt: skip
 
 
@@ -112,6 +116,11 @@ class DrawSource:
     schedule: NoiseSchedule
     first_window: int = 0
 
+    @cached_property
+    def neighbours(self) -> NeighbourCode:
+        """The model behind the control variate."""
+        return NeighbourCode(self.corpus, self.windows)
+
     def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedBatch:
         """Tokens and masks of some draws, whose windows have one length."""
         x0 = stack_windows(self.corpus, self.windows, plan.window[rows])
@@ -119,7 +128,11 @@ class DrawSource:
         level = self.schedule.level_at(torch.from_numpy(plan.move_chance[rows]))
         masked = size_biased_masks(noise, target, level)
         positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
-        return PreparedBatch(rows, x0, masked, level, positions, masked.sum(dim=-1).numpy())
+        control = np.empty(len(rows))
+        for row, window in enumerate(plan.window[rows]):
+            mask, rate = masked[row : row + 1].numpy(), plan.move_chance[rows[row : row + 1]]
+            control[row] = self.neighbours.control(int(window), mask, rate)[0]
+        return PreparedBatch(rows, x0, masked, level, positions, masked.sum(dim=-1).numpy(), control)
 
 
 def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens: int) -> list[Ints]:

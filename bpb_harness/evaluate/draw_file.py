@@ -107,6 +107,7 @@ class DrawFile:
             "rows": done.rows.tolist(),
             "nats": done.nats.tolist(),
             "num_masked": done.num_masked.tolist(),
+            "control": done.control.tolist(),
         }
         self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
         self._file.flush()
@@ -155,9 +156,12 @@ def _finished(path: Path, body: bytes) -> dict[DrawKey, list[FinishedDraws]]:
                 np.array(record["rows"], dtype=np.int64),
                 np.array(record["nats"], dtype=np.float64),
                 np.array(record["num_masked"], dtype=np.int64),
+                np.array(record["control"], dtype=np.float64),
             )
-            if not len(done.rows) == len(done.nats) == len(done.num_masked) or not np.isfinite(done.nats).all():
+            if len({len(column) for column in vars(done).values()}) > 1:
                 raise ValueError("columns of different lengths")
+            if not np.isfinite(done.nats + done.control).all():
+                raise ValueError("no finite number")
             found[int(record["pass"]), str(record["bound"])].append(done)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"--resume {path}: line {number} is damaged", seen=f"{type(error).__name__}") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.control_variate import subtract_control
 from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import Bound
 from bpb_harness.evaluate.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, prepare_ahead
@@ -39,6 +41,7 @@ class DrawTable:
         plan: the draws.
         num_masked: |M|, (R,) int64.
         nats: C(x, M; t), (R,) float64.
+        control: control variate of each mask, (R,) nats per masked token, of mean 0.
         token_nats: what each scored token adds to its window's bound, beside the prior, in the order of the windows;
             None unless asked for.
     """
@@ -46,22 +49,27 @@ class DrawTable:
     plan: DrawPlan
     num_masked: Ints
     nats: Floats
+    control: Floats
     token_nats: Floats | None = None
 
-    @property
+    @cached_property
     def nats_per_masked(self) -> Floats:
-        """C / |M|; its mean at u is f(u)."""
-        return self.nats / self.num_masked
+        """C / |M| less what the control variate explains of it, (R,); its mean at u is f(u)."""
+        plan = self.plan
+        return subtract_control(
+            self.nats / self.num_masked, self.control, plan.move_chance, self.num_masked, plan.window
+        )
 
 
 @final
 @dataclass(frozen=True)
 class FinishedDraws:
-    """Draws that are done: rows of the plan, their nats and numbers of masked tokens, (n,) each."""
+    """Draws that are done: rows of the plan, their nats, numbers of masked tokens and controls, (n,) each."""
 
     rows: Ints
     nats: Floats
     num_masked: Ints
+    control: Floats
 
 
 def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) -> DrawPlan:
@@ -140,7 +148,7 @@ def run_draws(
     token_nats = None
     if work.tokens is not None:
         token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
-    return DrawTable(plan, work.num_masked, work.nats, token_nats)
+    return DrawTable(plan, work.num_masked, work.nats, work.control, token_nats)
 
 
 @final
@@ -151,11 +159,13 @@ class _Collection:
         self._plan, self._keep, self.tokens = plan, keep, tokens
         self.nats = np.full(len(plan), np.nan)
         self.num_masked = np.zeros(len(plan), dtype=np.int64)
+        self.control = np.zeros(len(plan))
         self._in_flight: deque[tuple[PreparedBatch, Tensor, torch.cuda.Event | None]] = deque()
 
     def take(self, done: FinishedDraws) -> None:
         """Enter draws that are done."""
         self.nats[done.rows], self.num_masked[done.rows] = done.nats, done.num_masked
+        self.control[done.rows] = done.control
 
     def run(
         self,
@@ -211,7 +221,7 @@ class _Collection:
                 expected="a finite number",
                 hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
             )
-        done = FinishedDraws(prepared.rows, nats, prepared.num_masked)
+        done = FinishedDraws(prepared.rows, nats, prepared.num_masked, prepared.control)
         if self._keep is not None:
             self._keep(done)
         return done
@@ -273,5 +283,6 @@ def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
         plan,
         np.concatenate([table.num_masked for table in tables])[order],
         joined([table.nats for table in tables]),
+        joined([table.control for table in tables]),
         np.sum(tokens, axis=0) / len(tables) if tokens else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from bpb_harness.corpus import Windows
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.difficulty import bigram_difficulty
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators import AutoregressiveCode, Bound, ContinuousBound, DiscreteBound, Spans, prior_nats
+from bpb_harness.estimators import AutoregressiveCode, Bound, ContinuousBound, DiscreteBound, Spans
 from bpb_harness.evaluate.compare import compare_bounds
 from bpb_harness.evaluate.draws import DrawTable
 from bpb_harness.evaluate.frames import token_frame, window_frame
@@ -49,8 +50,10 @@ def _score(job: Job, processes: Processes) -> BpbResult:
 
 def _score_bound(job: Job, processes: Processes) -> BpbResult:
     windows, total_windows = job.lay_windows()
-    num_bytes = job.count_bytes(windows, total_windows)
-    difficulty = bigram_difficulty(job.text.corpus, windows)
+    with ThreadPoolExecutor(1) as beside:
+        counted = beside.submit(job.count_bytes, windows, total_windows)
+        difficulty = bigram_difficulty(job.text.corpus, windows)
+        num_bytes = counted.result()
     bounds, clean = job.bounds, num_clean_tokens(job.denoiser)
     sampled = sample_bounds(job, windows, total_windows, num_bytes, difficulty, processes)
     tables, error = sampled.tables, sampled.errors[0]
@@ -61,9 +64,7 @@ def _score_bound(job: Job, processes: Processes) -> BpbResult:
     ]
     length = CodeLength(totals[0].nats, int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
     stderr = nats_to_bits(error.stderr_nats) / length.num_bytes
-    token_nats = tables[0].token_nats
-    if token_nats is not None:
-        token_nats = token_nats + prior_nats(bounds[0].schedule, 1, clean)
+    token_nats = _complete(tables[0].token_nats, totals[0], windows)
     windows_table, tokens_table = _frames(job, windows, num_bytes, totals[0].window_nats, token_nats, tables[0])
     result = BpbResult(
         length=length,
@@ -83,6 +84,17 @@ def _score_bound(job: Job, processes: Processes) -> BpbResult:
         tokens=tokens_table,
     )
     return with_remarks(result, *sampled.remarks)
+
+
+def _complete(
+    token_nats: npt.NDArray[np.float64] | None, totals: WindowTotals, windows: Windows
+) -> npt.NDArray[np.float64] | None:
+    """Token nats that add up to their windows: prior and control variate are spread evenly over a window's tokens."""
+    if token_nats is None:
+        return None
+    window = np.repeat(np.arange(len(windows)), windows.lengths)
+    missing = totals.window_nats - np.bincount(window, weights=token_nats, minlength=len(windows))
+    return token_nats + (missing / windows.lengths)[window]
 
 
 def _comparison(

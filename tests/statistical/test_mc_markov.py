@@ -6,13 +6,16 @@ import torch
 
 from bpb_harness.corpus import Windows, load_shards
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
+from bpb_harness.evaluate.batches import DrawSource
 from bpb_harness.evaluate.draws import plan_draws, run_draws
+from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.evaluate.totals import window_totals
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import parse_schedule
 from tests.oracles import Markov, OracleDenoiser, Table, continuous_bound, schedule, t_step_bound
 from tests.shards import write_shard
 
+CPU = torch.device("cpu")
 NUM_PASSES = 64
 NUM_WINDOWS = 50
 LENGTH = 6
@@ -25,14 +28,13 @@ def passes(model, bound, windows_of_tokens, folder):
     corpus = load_shards([write_shard(folder / "x.bin", tokens)])
     count = len(windows_of_tokens)
     windows = Windows(np.arange(count) * LENGTH, np.full(count, LENGTH))
+    runner = MaskedNllRunner(denoiser, CPU, dtype=torch.float32, compiled=False)
+    source = DrawSource(corpus, windows, bound.schedule)
     rows = []
     for index in range(NUM_PASSES):
         streams = RandomStreams(11, pass_index=index)
         plan = plan_draws(bound, count, StratifiedDesign(streams, np.arange(count), bound.num_samples))
-        table = run_draws(
-            denoiser, corpus, windows, plan, schedule=bound.schedule, streams=streams, device=torch.device("cpu"),
-            batch_tokens=4096,
-        )  # fmt: skip
+        table = run_draws(runner, source, plan, streams, device=CPU, batch_tokens=4096)
         rows.append(window_totals(bound, table, windows.lengths, model.vocab_size).window_nats)
     return np.array(rows)
 

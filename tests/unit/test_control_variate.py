@@ -107,7 +107,13 @@ def test_a_window_is_adjusted_by_coefficients_of_the_other_parity_alone() -> Non
     assert set(changed) - {7} == set(window[window % 2 == 0])
 
 
-def test_few_windows_take_fixed_coefficients() -> None:
+def test_few_windows_are_left_alone() -> None:
     value, control, rate, count, window = _draws(20, noise=0.1)
-    expected = value - (0.4 + 0.6 * rate) * control
-    assert np.allclose(subtract_control(value, control, rate, count, window), expected, atol=1e-12)
+    assert np.array_equal(subtract_control(value, control, rate, count, window), value)
+
+
+def test_a_network_without_noise_gets_none_added() -> None:
+    """A context-free network says the same of every mask, and so must every method."""
+    value, control, rate, count, window = _draws(200, noise=0.1)
+    same = np.full_like(value, 3.25)
+    assert np.allclose(subtract_control(same, control, rate, count, window), same, rtol=1e-12, atol=0)
