@@ -67,6 +67,8 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     whole = min((row for row in rows if row.is_whole), key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0))
     if ratio.is_near(whole.bytes_per_token, tolerance) and ratio.uncertainty < 2 * AGREES:
         yield _right(evidence, ratio, whole)
+    elif _prefix_of(ratio, rows) is None and _counts_right_elsewhere(evidence, whole):
+        yield _other_evaluation(ratio, whole)
     elif (bug := _known_bug(evidence, ratio, rows)) is not None and not partial:
         yield _bug_finding(evidence, ratio, *bug)
     elif not partial and (unit := _unit_slip(evidence, ratio)) is not None:
@@ -95,6 +97,23 @@ def _is_part(evidence: Evidence) -> bool:
 def _uneven(evidence: Evidence) -> bool:
     ratios = [found for line in evidence.lines if (found := ratio_of(line)) is not None]
     return any(not found.is_near(ratios[0].value, 2e-3) for found in ratios)
+
+
+def _counts_right_elsewhere(evidence: Evidence, whole: Denominator) -> bool:
+    """Whether the claim's own log divides by the right number on other lines: a byte bug spoils all of them."""
+    others = [line for log in evidence.claim_logs for line in log.lines if line not in evidence.lines]
+    ratios = [found for line in others if line.same_estimator and (found := ratio_of(line)) is not None]
+    return any(found.is_near(whole.bytes_per_token, AGREES) for found in ratios)
+
+
+def _other_evaluation(ratio: Ratio, whole: Denominator) -> Finding:
+    message = (
+        f"the claimed line divides by {ratio.value:.5f} bytes per token, other lines of its log by the "
+        f"{whole.bytes_per_token:.5f} of {whole}: the score is another evaluation's than the loss beside it, or was "
+        "made of it in another way"
+    )
+    facts: dict[str, Json] = {"bytes_per_token": ratio.value, "expected": whole.bytes_per_token}
+    return codes.BYTES_OFF.finding(message, facts=facts, tokenizer=whole.tokenizer, places=list(ratio.places))
 
 
 def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
@@ -284,13 +303,15 @@ def _prefix_ratio(evidence: Evidence) -> Denominator | None:
     )
 
 
+def _prefix_of(ratio: Ratio, rows: list[Denominator]) -> Denominator | None:
+    return next((row for row in rows if row.scope == PREFIX and ratio.is_near(row.bytes_per_token, 5e-4)), None)
+
+
 def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: bool) -> Finding:
     """A ratio that fits nothing: a slice, a bug without a fixed factor, or simply the wrong bytes."""
     whole = evidence.full or whole
     off = ratio.value / whole.bytes_per_token
-    prefix = next(
-        (row for row in _rows(evidence) if row.scope == PREFIX and ratio.is_near(row.bytes_per_token, 5e-4)), None
-    )
+    prefix = _prefix_of(ratio, _rows(evidence))
     facts: dict[str, Json] = {
         "bytes_per_token": ratio.value,
         "expected": whole.bytes_per_token,
