@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bpb_harness.adapters._fused import squared_relu_linear
 from bpb_harness.adapters._network import autocast, rms_norm
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
@@ -141,7 +142,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
-        out: Tensor = self.down(functional.relu(self.up(x)).square())
+        out: Tensor = self.down(squared_relu_linear(x, self.up.weight))
         return out
 
 
@@ -200,8 +201,14 @@ class ReferenceTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.head = nn.Linear(config.width, config.head_width, bias=False)
 
-    def hidden(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D)."""
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Map (B, L) tokens to (B, L, D), the start of the residual stream; under autocast in its type."""
+        x = rms_norm(self.embedding(tokens))
+        kind = x.device.type
+        return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+    def trunk(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """Map (B, L) tokens, and sigma (B,) where conditioned, to the end of the residual stream (B, L, D)."""
         length, head_width = tokens.shape[1], self.config.width // self.config.num_heads
         assert length <= self.config.context_length, "window longer than the context"
         # Positions are computed in float32 on every pass: tables stored in bfloat16 could not tell far ones apart.
@@ -214,10 +221,14 @@ class ReferenceTransformer(nn.Module):
         if self.time_embedding is not None:
             assert sigma is not None, "a time-conditioned network needs sigma"
             condition = self.time_embedding(sigma)
-        x = rms_norm(self.embedding(tokens))
+        x = self.embed(tokens)
         for block in self.blocks:
             x = block(x, cos, sin, condition)
-        return rms_norm(x)
+        return x
+
+    def hidden(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D)."""
+        return rms_norm(self.trunk(tokens, sigma))
 
     def forward(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Map (B, L) tokens to (B, L, W) logits."""
