@@ -48,7 +48,9 @@ class Module:
 
 MODULES = {
     "units": Module(("units.py",), ("unit/test_units.py", "unit/test_messages.py")),
-    "schedule": Module(("schedule.py",), ("unit/test_schedule.py", "unit/test_messages.py")),
+    "schedule": Module(
+        ("schedule.py",), ("unit/test_schedule.py", "unit/test_schedule_edges.py", "unit/test_messages.py")
+    ),
     "strata": Module(("strata.py",), ("unit/test_strata.py",)),
     "masking": Module(
         ("masking.py",),
@@ -189,7 +191,9 @@ def main(
     for name in chosen:
         outcome = mutate(name, folder / name, most, seed, workers)
         for mutant in outcome.survived:
-            console.print(f"{mutant}\n{difference(folder / name, mutant)}\n", markup=False, highlight=False, soft_wrap=True)
+            console.print(
+                f"{mutant}\n{difference(folder / name, mutant)}\n", markup=False, highlight=False, soft_wrap=True
+            )
         tried = len(outcome.killed) + len(outcome.survived) + len(outcome.not_checked)
         counts = (outcome.num_mutants, tried, len(outcome.killed), len(outcome.survived), len(outcome.not_checked))
         table.add_row(name, *map(str, counts), f"{100 * outcome.score:.1f} %")
