@@ -30,6 +30,9 @@ imports: $(VENV)/.test
 tests: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
+mutants: $(VENV)/.mutation
+	$(BIN)/python -m tests.benchmarks.mutants
+
 fixtures: $(VENV)/.test
 	$(BIN)/python -m fixtures.build
 
@@ -42,6 +45,11 @@ $(VENV)/.test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e '.[test]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.mutation: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e '.[test,mutation]'
+	@touch $@ $(VENV)/.demo $(VENV)/.test
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
