@@ -297,7 +297,7 @@ def test_nearly_all_of_the_split_is_not_all(tmp_path: Path, share: float, is_sli
 
 def test_a_final_line_comes_before_a_step_with_the_same_score(tmp_path: Path) -> None:
     score = bpb(NATS, SP1024)
-    text = log(NATS, SP1024) + f"step:7999/8000 val_loss:{NATS:.8f} val_bpb:{score:.8f}\n"
+    text = f"step:7999/8000 val_loss:{NATS:.8f} val_bpb:{score:.8f}\n" + log(NATS, SP1024)
     report = audit_of(tmp_path, submission__json=submission(val_bpb=round(score, 4)), train__log=text)
     assert report.with_code("BPB401")[0].evidence["label"] == "final_int8_zlib_roundtrip_exact"
 
