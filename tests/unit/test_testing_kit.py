@@ -83,7 +83,9 @@ def test_a_score_cannot_change_the_text() -> None:
         x[:] = 0
         return float(bits)
 
-    assert check_code_length(vandal, vocab_size=2, length=3).kraft_sum == pytest.approx(8 * 2.0**-3 * 0.75**3)
+    report = check_code_length(vandal, vocab_size=2, length=3)
+    assert report.ok, report.message
+    assert report.kraft_sum == pytest.approx(8 * 2.0**-3 * 0.75**3)
 
 
 @pytest.mark.parametrize(("vocab_size", "length"), [(0, 3), (3, 0), (1000, 3)])
