@@ -173,5 +173,7 @@ class GolfMdlmAdapter:
         note = (
             f"vocabulary of {model.vocab_size} and mask id {model.mask_token_id}, from {model.wte.num_embeddings} rows"
         )
-        context_note = f"context {model.context_length} is the length of its rotary tables; pass --context if it was trained on less"
+        context_note = (
+            f"context {model.context_length}: its rotary tables' length; pass --context if it was trained on less"
+        )
         return AdaptedModel(model, self.name, LogLinear(1e-3), (note, context_note))
