@@ -28,7 +28,6 @@ _MOST_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
 _MOST_LEAN = 0.9
 _SHRINKAGE = 2.5  # standard errors: a lean is believed where it is beyond doubt
 _SCALE_BINS = 16
-_LEAST_SHARE_WITHIN = 1e-2
 
 
 @final
@@ -287,7 +286,7 @@ class _Regression:
         powers = np.polynomial.legendre.legvander(2.0 * level - 1.0, columns - 1)
         basis = np.hstack([powers, powers * hardness[draws.window][:, None]])
         value = np.asarray(draws.value_nats, dtype=np.float64) / tokens[draws.window]
-        solution, rank = _within_then_between(value, basis, draws.window, tokens)
+        solution, rank = _within_then_between(value, basis, np.tile(np.arange(columns), 2), draws.window, tokens)
         fitted = basis @ solution
         residual = (value - fitted) * math.sqrt(len(value) / max(len(value) - rank, 1))
         # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
@@ -303,11 +302,13 @@ class _Regression:
         return np.asarray(draws.window_nats - luck * tokens, dtype=np.float64)
 
 
-def _within_then_between(value: Floats, basis: Floats, window: npt.NDArray[Any], tokens: Floats) -> tuple[Floats, int]:
+def _within_then_between(
+    value: Floats, basis: Floats, degree: npt.NDArray[Any], window: npt.NDArray[Any], tokens: Floats
+) -> tuple[Floats, int]:
     """Weighted least squares; with several draws a window, columns that vary within windows are fitted within them.
 
     What differs between windows is large, and would put its own chance into the slopes. Columns that do not vary within
-    a window are fitted to what is left.
+    a window are fitted to what is left. ``degree`` is that of the mask rate in each column.
 
     Returns:
         The coefficients, and how many degrees of freedom they cost.
@@ -325,8 +326,8 @@ def _within_then_between(value: Floats, basis: Floats, window: npt.NDArray[Any],
             return np.asarray(rows - (sums / counts[:, None])[window], dtype=np.float64)
 
         rows = centred(basis)
-        # Mirrored positions leave nothing of even powers within a window of two draws.
-        varies = np.linalg.norm(rows, axis=0) > _LEAST_SHARE_WITHIN * np.linalg.norm(basis, axis=0)
+        # Mirrored positions leave next to nothing of even powers within a window of two draws.
+        varies = degree > 0 if counts.max() > 2 else degree % 2 == 1
         varying, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
         fit, _, rank_within, _ = np.linalg.lstsq(
             rows[:, varying] * weight, (centred(value[:, None]) * weight)[:, 0], rcond=1e-10

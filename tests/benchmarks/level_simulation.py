@@ -134,8 +134,11 @@ class LevelSimulation:
         window = np.broadcast_to(window, rate.shape)
         count = 1 + rng.binomial(self.num_tokens[window] - 1, rate)
         value, control = self.draw(rng, window, count)
-        seen = (count - 1.0) / np.maximum(self.num_tokens[window] - 1.0, 1.0)
-        shift = np.stack([np.zeros_like(rate), seen - rate, seen**2 - rate**2], axis=-1)
+        others = self.num_tokens[window] - 1.0
+        seen = (count - 1.0) / np.maximum(others, 1.0)
+        # Two neighbours of a token are both masked with this probability, whose mean is u^2.
+        both = seen * (count - 2.0) / np.maximum(others - 1.0, 1.0)
+        shift = np.stack([np.zeros_like(rate), seen - rate, both - rate**2], axis=-1)
         return value, control + np.einsum("...p,...p->...", shift, self.neighbour_curve[window]), count
 
     def bernoulli(self, rng: np.random.Generator, window: Ints, rate: Floats) -> Floats:
