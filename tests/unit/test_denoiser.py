@@ -160,6 +160,10 @@ class TestPacking:
         assert dense.dtype == torch.float64
         assert dense.tolist() == [[0.0, 2.5, 0.0], [0.0, 0.0, 1.5]]
 
+    def test_they_stay_on_the_networks_device(self):
+        values, positions = torch.zeros(2, device="meta"), torch.zeros(2, dtype=torch.int64, device="meta")
+        assert unpack_nats(values, positions, (2, 3)).device.type == "meta"
+
 
 class TestMaskedNll:
     @pytest.mark.parametrize("kind", [Network, Factored])

@@ -43,7 +43,7 @@ def said(call) -> tuple[type[Exception], str]:
         (lambda: CodeLength(1.0, 0, 1, 1).bits_per_token, "a rate per token: got num_tokens = 0, expected 1 or more"),
         (lambda: CodeLength(1.0, 0, 1, 1).bytes_per_token, "a rate per token: got num_tokens = 0, expected 1 or more"),
         (
-            lambda: clean_log_probs(torch.zeros(2, 3), vocab_size=4, mask_token_id=0),
+            lambda: clean_log_probs(torch.zeros(1, 2, 3), vocab_size=4, mask_token_id=0),
             "logits are too narrow: got 3 columns, expected 4 or more",
         ),
         (

@@ -1,0 +1,248 @@
+"""The standard errors of sampled bounds, in plain Python loops: one window, one draw, one product at a time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+
+@dataclass
+class Sampled:
+    """Draws by window: ``draws[w]`` is a list of (v, level, nats) in the order of the samples.
+
+    Attributes:
+        draws: of each window.
+        difficulty: of each window, in nats.
+        num_tokens: of each window.
+        num_bytes: of each window.
+    """
+
+    draws: list[list[tuple[float, float, float]]]
+    difficulty: list[float]
+    num_tokens: list[int]
+    num_bytes: list[int]
+
+    def rows(self) -> list[tuple[int, float, float, float]]:
+        """(window, v, level, nats) of every draw."""
+        return [(w, *draw) for w, draws in enumerate(self.draws) for draw in draws]
+
+
+def least_squares(rows: list[list[float]], values: list[float], weights: list[float]) -> tuple[list[float], int]:
+    """Coefficients and rank, by Gram and Schmidt; a column that depends on those before it gets 0."""
+    count = len(rows[0]) if rows else 0
+    columns = [[math.sqrt(m) * row[c] for m, row in zip(weights, rows, strict=True)] for c in range(count)]
+    target = [math.sqrt(m) * value for m, value in zip(weights, values, strict=True)]
+    kept: list[int] = []
+    directions: list[list[float]] = []
+    for c, column in enumerate(columns):
+        rest = list(column)
+        for _ in range(2):  # twice is enough
+            for direction in directions:
+                share = dot(direction, rest)
+                rest = [r - share * d for r, d in zip(rest, direction, strict=True)]
+        length = math.sqrt(dot(rest, rest))
+        if length > 1e-9 * math.sqrt(dot(column, column)) and length > 0.0:
+            kept.append(c)
+            directions.append([r / length for r in rest])
+    solution = [0.0] * count
+    for position in reversed(range(len(kept))):
+        direction = directions[position]
+        left = dot(direction, target)
+        left -= math.fsum(dot(direction, columns[c]) * solution[c] for c in kept[position + 1 :])
+        solution[kept[position]] = left / dot(direction, columns[kept[position]])
+    return solution, len(kept)
+
+
+def dot(a: list[float], b: list[float]) -> float:
+    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+def mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def legendre(degree: int, x: float) -> float:
+    """Bonnet's recurrence."""
+    before, at = 0.0, 1.0
+    for n in range(degree):
+        before, at = at, ((2 * n + 1) * x * at - n * before) / (n + 1)
+    return at
+
+
+def regression(sampled: Sampled) -> tuple[list[float], list[float]]:
+    """Residual of each draw, nats per token, degrees of freedom paid; each window's luck with its rates, in nats."""
+    rows = sampled.rows()
+    rates = [d / n for d, n in zip(sampled.difficulty, sampled.num_tokens, strict=True)]
+    spread = math.sqrt(mean([(rate - mean(rates)) ** 2 for rate in rates]))
+    hardness = [(rate - mean(rates)) / spread if spread > 0 else 0.0 for rate in rates]
+    degrees = min(max(len(rows) // 12, 1), 6)  # 6 draws a coefficient, and each degree has two
+    powers = [[legendre(k, 2 * level - 1) for k in range(degrees)] for _, _, level, _ in rows]
+    basis = [p + [value * hardness[w] for value in p] for p, (w, *_) in zip(powers, rows, strict=True)]
+    value = [nats / sampled.num_tokens[w] for w, _, _, nats in rows]
+    weights = [float(sampled.num_tokens[w]) for w, *_ in rows]
+    window = [w for w, *_ in rows]
+    solution = [0.0] * len(basis[0])
+    remaining, rank = list(range(len(solution))), 0
+    if min(map(len, sampled.draws)) > 1:
+        centred_columns = [centred([row[c] for row in basis], window) for c in remaining]
+        varying = [
+            c for c in remaining if norm(centred_columns[c]) > 0.01 * norm([row[c] for row in basis])
+        ]  # fmt: skip
+        inside = [[centred_columns[c][r] for c in varying] for r in range(len(rows))]
+        fit, rank = least_squares(inside, centred(value, window), weights)
+        for c, coefficient in zip(varying, fit, strict=True):
+            solution[c] = coefficient
+        remaining = [c for c in remaining if c not in varying]
+        value_left = [v - math.fsum(row[c] * solution[c] for c in varying) for v, row in zip(value, basis, strict=True)]
+    else:
+        value_left = value
+    fit, rank_between = least_squares([[row[c] for c in remaining] for row in basis], value_left, weights)
+    for c, coefficient in zip(remaining, fit, strict=True):
+        solution[c] = coefficient
+    rank += rank_between
+    fitted = [dot(row, solution) for row in basis]
+    paid = math.sqrt(len(rows) / max(len(rows) - rank, 1))
+    residual = [(v - f) * paid for v, f in zip(value, fitted, strict=True)]
+    average = [mean([p[k] for p in powers]) for k in range(degrees)]
+    luck = []
+    for w, h in enumerate(hardness):
+        own = mean([f for f, at in zip(fitted, window, strict=True) if at == w])
+        all_rates = math.fsum(average[k] * (solution[k] + h * solution[degrees + k]) for k in range(degrees))
+        luck.append((own - all_rates) * sampled.num_tokens[w])
+    return residual, luck
+
+
+def norm(values: list[float]) -> float:
+    return math.sqrt(dot(values, values))
+
+
+def centred(values: list[float], window: list[int]) -> list[float]:
+    means = {w: mean([v for v, at in zip(values, window, strict=True) if at == w]) for w in set(window)}
+    return [v - means[w] for v, w in zip(values, window, strict=True)]
+
+
+def mc_variance(sampled: Sampled) -> float:
+    """Square of the standard error of the sum over windows of the mean over draws, nats squared."""
+    residual, _ = regression(sampled)
+    counts = [len(draws) for draws in sampled.draws]
+    by_window: list[list[float]] = []
+    for w, count in enumerate(counts):
+        first = sum(counts[:w])
+        by_window.append([r * sampled.num_tokens[w] for r in residual[first : first + count]])
+    if len(set(counts)) > 1 or counts[0] == 1:
+        return single_draw_variance([mean(values) for values in by_window])
+    return several_draws_variance(by_window, sampled)
+
+
+def single_draw_variance(values: list[float]) -> float:
+    """Sum of squares, less what adjacent windows share: at most 0.6 of it, nothing for fewer than 16 windows."""
+    square = math.fsum(value**2 for value in values)
+    if len(values) < 16:
+        return square
+    shared = len(values) * mean([a * b for a, b in itertools.pairwise(values)])
+    return square - min(max(shared, 0.0), 0.6 * square)
+
+
+def several_draws_variance(residual: list[list[float]], sampled: Sampled) -> float:
+    """Spread within windows, less what leans put into it; leans explain at most 0.9 of it."""
+    count = len(residual[0])
+    positions = [[2 * v - 1 for v, _, _ in draws] for draws in sampled.draws]
+    naive = counted = 0.0
+    for values, xs, tokens in zip(residual, positions, sampled.num_tokens, strict=True):
+        naive += math.fsum((value - mean(values)) ** 2 for value in values) / (count * (count - 1))
+        counted += math.fsum((tokens * (x - mean(xs))) ** 2 for x in xs) / (count * (count - 1))
+    means = [mean(xs) for xs in positions]
+    true = math.fsum((n * (m - mean(means))) ** 2 for n, m in zip(sampled.num_tokens, means, strict=True))
+    rates = [[value / n for value in values] for values, n in zip(residual, sampled.num_tokens, strict=True)]
+    excess = lean_variance(rates, positions) * max(counted - true, 0.0)
+    return naive - min(excess, 0.9 * naive)
+
+
+def lean_variance(residual: list[list[float]], positions: list[list[float]]) -> float:
+    """Variance of slopes over x = 2 v - 1 from products of two draws of a window: a + b (x + x') + s x x'."""
+    overall = mean([value**2 for values in residual for value in values])
+    overall = overall if overall != 0.0 else 1.0
+    bins: dict[int, list[float]] = {}
+    for values, xs in zip(residual, positions, strict=True):
+        for value, x in zip(values, xs, strict=True):
+            bins.setdefault(sixteenth(x), []).append(value**2)
+
+    def scale(x: float) -> float:
+        squares = bins[sixteenth(x)]
+        return (math.fsum(squares) + overall) / (len(squares) + 1)
+
+    pairs = []  # (window, group that shares a, product, x + x', x x', weight)
+    count = len(residual[0])
+    for w, (values, xs) in enumerate(zip(residual, positions, strict=True)):
+        for i in range(count):
+            for j in range(i + 1, count):
+                weight = 1.0 / (scale(xs[i]) * scale(xs[j]))
+                group = w if count > 2 else 0
+                pairs.append((w, group, values[i] * values[j], xs[i] + xs[j], xs[i] * xs[j], weight))
+    centre: dict[int, tuple[float, ...]] = {}
+    for group in {pair[1] for pair in pairs}:
+        members = [pair for pair in pairs if pair[1] == group]
+        total = math.fsum(pair[5] for pair in members)
+        centre[group] = tuple(math.fsum(pair[5] * pair[k] for pair in members) / total for k in (2, 3, 4))
+    free = [
+        (w, *(value - away for value, away in zip(values, centre[group], strict=True)), weight)
+        for w, group, *values, weight in pairs
+    ]
+    # Two normal equations, solved by their inverse; x + x' is 0 throughout where each window has a mirrored pair.
+    pp, pq, qq = (math.fsum(r[4] * r[i] * r[j] for r in free) for i, j in ((2, 2), (2, 3), (3, 3)))
+    py, qy = (math.fsum(r[4] * r[i] * r[1] for r in free) for i in (2, 3))
+    if qq == 0.0:
+        return 0.0
+    inverse = ((0.0, 0.0), (0.0, 1.0 / qq))
+    if pp > 1e-20 * qq:
+        determinant = pp * qq - pq**2
+        inverse = ((qq / determinant, -pq / determinant), (-pq / determinant, pp / determinant))
+    both = inverse[0][0] * py + inverse[0][1] * qy
+    slope = inverse[1][0] * py + inverse[1][1] * qy
+    if slope <= 0.0:
+        return 0.0
+    variance = 0.0
+    for w in range(len(residual)):
+        scores = [
+            math.fsum(r[4] * r[k] * (r[1] - both * r[2] - slope * r[3]) for r in free if r[0] == w) for k in (2, 3)
+        ]
+        variance += (inverse[1][0] * scores[0] + inverse[1][1] * scores[1]) ** 2
+    return slope * max(1.0 - 2.5**2 * variance / slope**2, 0.0)
+
+
+def sixteenth(x: float) -> int:
+    return min(max(math.floor((x + 1) / 2 * 16), 0), 15)
+
+
+def corpus_stderr(sampled: Sampled) -> float:
+    """Standard error of bits per byte over texts of the same kind."""
+    count, total_bytes = len(sampled.draws), sum(sampled.num_bytes)
+    nats = [mean([value for _, _, value in draws]) for draws in sampled.draws]
+    noise = 0.0
+    if max(map(len, sampled.draws)) > 1 or len({v for _, v, _, _ in sampled.rows()}) > 1:
+        _, luck = regression(sampled)
+        nats = [value - away for value, away in zip(nats, luck, strict=True)]
+        noise = mc_variance(sampled)
+    ratio = math.fsum(nats) / total_bytes
+    deviation = [value - ratio * n for value, n in zip(nats, sampled.num_bytes, strict=True)]
+    variance = dot(deviation, deviation)
+    lags = min(math.floor(4 * (count / 100) ** (2 / 9)), count // 4)
+    for lag in range(1, lags + 1):
+        covariance = math.fsum(deviation[i] * deviation[i + lag] for i in range(count - lag))
+        variance += 2 * (1 - lag / (lags + 1)) * covariance
+    return math.sqrt(max(variance * count / (count - 1) - noise, 0.0)) / math.log(2) / total_bytes
+
+
+def grid_variance(levels: list[float], values: list[list[float]], weights: list[list[float]]) -> float:
+    """Square of the error of a bound that looks at every node: second differences; outer nodes borrow a variance."""
+    total = 0.0
+    for row, shares in zip(values, weights, strict=True):
+        variances = []
+        for i in range(1, len(levels) - 1):
+            far = (levels[i] - levels[i - 1]) / (levels[i + 1] - levels[i - 1])
+            noise = row[i] - ((1 - far) * row[i - 1] + far * row[i + 1])
+            variances.append(noise**2 / (1 + (1 - far) ** 2 + far**2))
+        variances = [variances[0], *variances, variances[-1]]
+        total += math.fsum((share**2) * variance for share, variance in zip(shares, variances, strict=True))
+    return total
