@@ -110,8 +110,8 @@ def evaluate(
     }  # fmt: skip
     import bpb_harness.evaluate as evaluation
 
-    evaluation.Settings(**settings)  # refuses bad flags before any file is opened
     with _quiet_unless_first(), _progress_bar() as progress:
+        evaluation.Settings(**settings)  # refuses bad flags before any file is opened
         result = evaluation.evaluate(
             checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, schedule=schedule, adapter=adapter,
             model=model, allow_code=allow_code, progress=progress, **settings,

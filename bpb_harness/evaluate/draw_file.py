@@ -78,6 +78,7 @@ class DrawFile:
             parts = sorted(path.parent.glob(f"{path.name}.part[0-9]*"))
             for part in parts:
                 body += _read(part, header)[1]
+            finished = _finished(path, body)
             temporary = path.with_name(path.name + ".tmp")
             temporary.write_bytes(kept_header.to_line() + body)
             temporary.replace(path)
@@ -86,7 +87,7 @@ class DrawFile:
             file = path.open("ab")
         except OSError as error:
             raise InputError(f"--resume {path}: {error.strerror or error}") from None
-        return cls(path, kept_header, _finished(path, body), file)
+        return cls(path, kept_header, finished, file)
 
     @classmethod
     def open_part(cls, path: Path, header: DrawFileHeader, rank: int) -> DrawFile:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.control_variate import subtract_control
-from bpb_harness.errors import NumericsError
+from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
 from bpb_harness.evaluate.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, prepare_ahead
 from bpb_harness.evaluate.processes import Processes
@@ -163,7 +163,14 @@ class _Collection:
         self._in_flight: deque[tuple[PreparedBatch, Tensor, torch.cuda.Event | None]] = deque()
 
     def take(self, done: FinishedDraws) -> None:
-        """Enter draws that are done."""
+        """Enter draws that are done.
+
+        Raises:
+            InputError: if the plan has no such draws.
+        """
+        if len(done.rows) and not 0 <= done.rows.min() <= done.rows.max() < len(self._plan):
+            seen = f"row {done.rows.max()}"
+            raise InputError("a file of draws is damaged", seen=seen, expected=f"rows 0 .. {len(self._plan) - 1}")
         self.nats[done.rows], self.num_masked[done.rows] = done.nats, done.num_masked
         self.control[done.rows] = done.control
 

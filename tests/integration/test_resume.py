@@ -1,0 +1,156 @@
+"""``--resume``: an evaluation that stops, for whatever reason, goes on to the same bits; other files are refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import bpb_harness.evaluate as evaluation
+from bpb_harness.errors import HarnessError, InputError, UsageError
+from bpb_harness.evaluate.draw_file import DrawFile
+
+FAST = {"limit": 12, "batch_tokens": 512, "check_contract": False, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def tiny(repository) -> Path:
+    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """A finished evaluation of both bounds, its file and its result."""
+    path = tmp_path_factory.mktemp("resume") / "draws.jsonl"
+    return path, evaluation.evaluate(tiny, compare=True, resume=path, **FAST)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return Path(shutil.copy(finished[0], tmp_path / "draws.jsonl"))
+
+
+def same_score(one, other):
+    assert one.length.nats == other.length.nats  # to the last bit
+    assert str(one) == str(other)
+    assert one.comparison == other.comparison
+
+
+def test_a_file_changes_nothing(tiny, finished):
+    same_score(evaluation.evaluate(tiny, compare=True, **FAST), finished[1])
+
+
+def test_whatever_is_missing_is_done_again_to_the_same_bits(tiny, finished, copy, monkeypatch):
+    lines = copy.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 1 + 2 * 6  # two bounds of 24 draws, 4 windows a batch
+    copy.write_bytes(b"".join([*lines[:4], *lines[9:11]]))
+    appended = []
+    keep = DrawFile.keep
+    monkeypatch.setattr(DrawFile, "keep", lambda self, key, done: (appended.append(key), keep(self, key, done)))
+    same_score(evaluation.evaluate(tiny, compare=True, resume=copy, **FAST), finished[1])
+    assert appended == [(0, "discrete")] * 3 + [(0, "mc")] * 4
+    assert sorted(copy.read_bytes().splitlines()) == sorted(finished[0].read_bytes().splitlines())
+
+
+def test_a_line_cut_short_by_a_crash_is_dropped(tiny, finished, copy):
+    copy.write_bytes(copy.read_bytes()[:-40])
+    same_score(evaluation.evaluate(tiny, compare=True, resume=copy, **FAST), finished[1])
+    assert copy.read_bytes() == finished[0].read_bytes()
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"limit": 13}, {"num_samples": 3}, {"method": "mc"}])
+def test_a_file_of_another_evaluation_is_refused(tiny, copy, changed):
+    before = copy.read_bytes()
+    with pytest.raises(UsageError, match="belongs to another evaluation"):
+        evaluation.evaluate(tiny, **{"compare": True, "resume": copy, **FAST, **changed})
+    assert copy.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a file of draws"),
+        (b"\x00\x01\x02", "not a file of draws"),
+        (b'{"format": "bpb-harness draws", "format_version": 2}\n', "another version"),
+        (b'{"format": "bpb-harness draws", "format_version": 1, "signature": "bpb"}\n', "incomplete"),
+        (b"[" * 100_000, "not a file of draws"),
+    ],
+)
+def test_other_files_are_refused_and_left_alone(tiny, tmp_path, content, message):
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        evaluation.evaluate(tiny, resume=path, **FAST)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b"nonsense", b'{"pass": 0, "bound": "discrete", "rows": [99999], "nats": [1.0], "num_masked": [1]}']
+)
+def test_a_damaged_line_is_named(tiny, copy, line):
+    lines = copy.read_bytes().splitlines()
+    lines[2] = line
+    copy.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(InputError, match="damaged"):
+        evaluation.evaluate(tiny, compare=True, resume=copy, **FAST)
+
+
+def test_a_folder_or_a_missing_folder_is_one_line(tiny, tmp_path):
+    for path in (tmp_path, tmp_path / "no" / "draws"):
+        with pytest.raises(HarnessError):
+            evaluation.evaluate(tiny, resume=path, **FAST)
+
+
+def test_passes_for_a_tolerance_append(tiny, tmp_path):
+    path = tmp_path / "draws.jsonl"
+    coarse = evaluation.evaluate(tiny, tolerance=0.12, resume=path, **FAST)
+    size = path.stat().st_size
+    fine = evaluation.evaluate(tiny, tolerance=0.04, resume=path, **FAST)
+    assert path.stat().st_size > size
+    assert int(fine.signature.passes) > int(coarse.signature.passes or 1)
+    alone = evaluation.evaluate(tiny, tolerance=0.04, **FAST)
+    same_score(fine, alone)
+    assert fine.ci95[1] - fine.bits_per_byte <= 0.04
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "bpb_harness", "eval", *map(str, arguments)]
+    environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def stop_after_some_draws(process, path, how):
+    """Send a signal once a few batches are in the file."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (path.exists() and path.read_bytes().count(b"\n") >= 4):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(how)
+    return process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_command_goes_on_to_the_same_line(tiny, tmp_path, how):
+    path = tmp_path / "draws.jsonl"
+    flags = (tiny, "--no-contract", "--limit", "160", "--batch-tokens", "256", "--format", "json")
+    process = start(*flags, "--resume", path)
+    out, err = stop_after_some_draws(process, path, how)
+    assert out == ""
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert err.splitlines() == [
+            f"bpb-eval: finished draws are kept in {path}; run the same command again to go on",
+            "bpb-eval: interrupted",
+        ]
+    kept = path.read_bytes().count(b"\n") - 1
+    assert 3 <= kept < 160
+    settings = {"check_contract": False, "limit": 160, "batch_tokens": 256, "device": "cpu"}
+    resumed = evaluation.evaluate(tiny, resume=path, **settings)
+    assert resumed.length.nats == evaluation.evaluate(tiny, **settings).length.nats
+    rows = [row for line in path.read_text().splitlines()[1:] for row in json.loads(line)["rows"]]
+    assert sorted(rows) == list(range(320))  # nothing was done twice

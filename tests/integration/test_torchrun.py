@@ -1,0 +1,77 @@
+"""Two processes on the CPU score what one scores, to the last bit."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+import bpb_harness.evaluate as evaluation
+
+pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
+
+
+@pytest.fixture(scope="module")
+def tiny(repository) -> Path:
+    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+
+
+def run_two(*arguments):
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *launch, "-m", "bpb_harness", "eval", *map(str, arguments)],
+        capture_output=True, text=True, timeout=240, env=environment, check=False,
+    )  # fmt: skip
+
+
+def score_with_two(*arguments):
+    done = run_two(*arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # one process alone printed
+
+
+def score_with_one(checkpoint, **settings):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes: sums in another order differ in their last bits
+    try:
+        return evaluation.evaluate(checkpoint, check_contract=False, **settings).to_dict()
+    finally:
+        torch.set_num_threads(threads)
+
+
+SAME = ("nats", "bits_per_byte", "mc_stderr", "ci95", "num_tokens", "num_bytes", "num_forward_tokens", "signature")
+
+
+def test_two_processes_score_what_one_scores_and_share_a_file(tiny, tmp_path):
+    settings = {"limit": 22, "batch_tokens": 512, "compare": True}
+    path = tmp_path / "draws.jsonl"
+    one = score_with_one(tiny, **settings)
+    flags = (tiny, "--no-contract", "--limit", "22", "--batch-tokens", "512", "--compare")
+    two = score_with_two(*flags, "--resume", path)
+    assert {key: one[key] for key in SAME} == {key: two[key] for key in SAME}
+    assert one["comparison"] == two["comparison"]
+    assert two["device"].startswith("2 x cpu")
+    assert [file.name for file in tmp_path.iterdir()] == ["draws.jsonl"]
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:5]) + "\n")  # goes on alone where two have stopped
+    assert score_with_one(tiny, resume=path, **settings)["nats"] == one["nats"]
+    assert sorted(path.read_text().splitlines()[1:]) == sorted(lines[1:])
+
+
+def test_an_exact_method_is_shared_too(tiny):
+    one = score_with_one(tiny, limit=3, context_length=16, method="chain", batch_tokens=16)
+    flags = ("--limit", "3", "--context", "16", "--method", "chain", "--batch-tokens", "16")
+    two = score_with_two(tiny, "--no-contract", *flags)
+    assert {key: one[key] for key in SAME} == {key: two[key] for key in SAME}
+
+
+def test_an_error_is_said_once(tiny):
+    done = run_two(tiny, "--steps", "0")
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert sum(line.startswith("bpb-eval: ") for line in done.stderr.splitlines()) == 1

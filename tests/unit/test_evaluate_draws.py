@@ -1,0 +1,291 @@
+"""Batches of draws, the device's side, and tables that do not depend on how they were computed."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bpb_harness.adapters import _fused
+from bpb_harness.corpus import corpus_windows, load_shards
+from bpb_harness.errors import HarnessError, NumericsError
+from bpb_harness.estimators import ContinuousBound, DiscreteBound
+from bpb_harness.evaluate.batches import DrawSource, deal_draws, prepare_ahead
+from bpb_harness.evaluate.draws import FinishedDraws, merge_passes, plan_draws, run_draws
+from bpb_harness.evaluate.processes import Processes
+from bpb_harness.evaluate.runner import MaskedNllRunner
+from bpb_harness.masking import RandomStreams, StratifiedDesign
+from bpb_harness.schedule import LogLinear
+from tests.shards import write_shard
+
+SCHEDULE = LogLinear(1e-3)
+CPU = torch.device("cpu")
+L, V = 16, 11
+
+
+class Network(nn.Module):
+    """A small bidirectional denoiser, conditioned on the noise, with a wider head than its vocabulary."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = V, V, L, True
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.embedding = nn.Embedding(V + 1, 24)
+        self.mix = nn.Linear(24, 24)
+        self.out = nn.Linear(24, V + 5)
+        self.requires_grad_(False)
+
+    def trunk(self, xt, level):
+        x = self.embedding(xt)
+        return torch.tanh(self.mix(x + x.mean(dim=1, keepdim=True) + level.sigma.float()[:, None, None]))
+
+    def logits(self, xt, level):
+        return self.out(self.trunk(xt, level))
+
+
+class Factored(Network):
+    def hidden(self, xt, level):
+        return self.trunk(xt, level)
+
+    def head(self, hidden):
+        return self.out(hidden)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """37 whole windows and a shorter one."""
+    corpus = load_shards([write_shard(tmp_path / "a.bin", np.random.default_rng(0).integers(0, V, 37 * L + 5))])
+    return DrawSource(corpus, corpus_windows(corpus, L), SCHEDULE)
+
+
+@pytest.fixture
+def plan(source):
+    return plan_of(source, ContinuousBound(SCHEDULE, 2))
+
+
+def plan_of(source, bound, pass_index=0):
+    count = len(source.windows)
+    return plan_draws(bound, count, StratifiedDesign(RandomStreams(5, pass_index), np.arange(count), bound.num_samples))
+
+
+def run(source, plan, denoiser=None, *, batch_rows=8, runner=None, **kwargs):
+    runner = runner or MaskedNllRunner(denoiser or Factored(), CPU)
+    return run_draws(runner, source, plan, RandomStreams(5), device=CPU, batch_tokens=batch_rows * L, **kwargs)
+
+
+def nats_by_hand(network, source, plan, row):
+    """One draw alone, in float64 and plain Python."""
+    window, sample = int(plan.window[row]), int(plan.sample[row])
+    start, length = int(source.windows.starts[window]), int(source.windows.lengths[window])
+    x0 = torch.from_numpy(source.corpus.read(start, start + length))
+    target, noise = RandomStreams(5).mask_noise(window, sample, length)
+    masked = [bool(noise[i] < plan.move_chance[row]) or i == target for i in range(length)]
+    xt = torch.tensor([[V if m else int(t) for m, t in zip(masked, x0, strict=True)]])
+    level = SCHEDULE.level_at(torch.tensor([plan.move_chance[row]]))
+    logits = network.double().trunk(xt, type(level)(level.t, level.alpha_t, level.dalpha_t))
+    logits = network.out(logits)[0, :, :V]
+    return sum(float(torch.logsumexp(logits[i], 0) - logits[i, x0[i]]) for i in range(length) if masked[i]), sum(masked)
+
+
+def test_each_draw_is_what_it_is_by_hand(source, plan):
+    table = run(source, plan)
+    for row in (0, 7, 40, len(plan) - 1):
+        nats, count = nats_by_hand(Network(), source, plan, row)
+        assert table.nats[row] == pytest.approx(nats, rel=1e-6)
+        assert table.num_masked[row] == count
+
+
+@pytest.mark.parametrize("kind", [Network, Factored])
+def test_totals_do_not_depend_on_the_batch_size(source, plan, kind):
+    tables = [run(source, plan, kind(), batch_rows=rows) for rows in (1, 3, 8)]
+    for table in tables[1:]:
+        np.testing.assert_array_equal(table.num_masked, tables[0].num_masked)
+        np.testing.assert_allclose(table.nats, tables[0].nats, rtol=1e-6)
+
+
+def test_packed_positions_give_what_all_positions_give(source, plan):
+    np.testing.assert_allclose(run(source, plan, Factored()).nats, run(source, plan, Network()).nats, rtol=1e-6)
+
+
+def test_batches_hold_every_draw_once_and_the_same_mixture_of_rates(source):
+    rng = np.random.default_rng(1)
+    lengths = np.array([L] * 200 + [5] * 3)
+    rates = rng.random(203)
+    dealt = deal_draws(lengths, rates, 16 * L)
+    assert sorted(np.concatenate(dealt).tolist()) == list(range(203))
+    assert all(len({int(n) for n in lengths[rows]}) == 1 for rows in dealt)
+    whole = [rows for rows in dealt if lengths[rows[0]] == L]
+    assert max(map(len, whole)) <= 16
+    sums = [rates[rows].mean() for rows in whole]
+    assert max(sums) - min(sums) < 1.5 / 16
+    in_order = [rates[start : start + 16].mean() for start in range(0, 200, 16)]
+    assert max(sums) - min(sums) < (max(in_order) - min(in_order)) / 2
+
+
+def test_a_part_of_a_batch_is_the_batch_of_its_rows(source, plan):
+    whole = source.prepare(plan, RandomStreams(5), np.arange(10))
+    part, alone = whole.part(3, 7), source.prepare(plan, RandomStreams(5), np.arange(3, 7))
+    for name in ("x0", "masked", "positions"):
+        assert torch.equal(getattr(part, name), getattr(alone, name)), name
+    assert torch.equal(part.level.alpha_t, alone.level.alpha_t)
+    np.testing.assert_array_equal(part.num_masked, alone.num_masked)
+
+
+def test_batches_prepared_ahead_come_in_order(source, plan):
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 4 * L)
+    ready = prepare_ahead(source, plan, RandomStreams(5), dealt, pin_memory=False, num_threads=3)
+    for rows, prepared in zip(dealt, ready, strict=True):
+        np.testing.assert_array_equal(rows, prepared.rows)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_says_so(source, plan, caplog):
+    class Small(Factored):
+        def hidden(self, xt, level):
+            if len(xt) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().hidden(xt, level)
+
+    runner = MaskedNllRunner(Small(), CPU)
+    with caplog.at_level(logging.WARNING, logger="bpb_harness"):
+        table = run(source, plan, runner=runner)
+    np.testing.assert_allclose(table.nats, run(source, plan).nats, rtol=1e-6)
+    assert [record.getMessage() for record in caplog.records] == [
+        "bpb-eval: a batch of 7 windows does not fit into memory: going on with 4",
+        "bpb-eval: a batch of 4 windows does not fit into memory: going on with 2",
+    ]
+    assert [code for code, _ in runner.remarks] == ["batch-halved"] * 2
+
+
+def test_one_window_that_does_not_fit_is_one_line(source, plan):
+    class Tiny(Factored):
+        def hidden(self, xt, level):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(NumericsError, match="one window of 16 tokens does not fit"):
+        run(source, plan, Tiny())
+
+
+def test_nan_names_its_window(source, plan):
+    class Broken(Factored):
+        def head(self, hidden):
+            return super().head(hidden) * torch.nan
+
+    with pytest.raises(NumericsError, match="score of window"):
+        run(source, plan, Broken())
+
+
+def compiled_runner(source, plan, denoiser=None):
+    runner = MaskedNllRunner(denoiser or Factored(), CPU, compiled=True)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 8 * L)
+    runner.warm_up(source.prepare(plan, RandomStreams(5), dealt[0]))
+    return runner
+
+
+@pytest.fixture
+def fresh_compiler(monkeypatch):
+    monkeypatch.setattr(_fused, "_given_up", False)
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def test_one_program_serves_all_batches(source, plan, monkeypatch, fresh_compiler):
+    from torch._dynamo.testing import CompileCounter
+
+    programs, compile_ = CompileCounter(), torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend=programs))
+    runner = compiled_runner(source, plan)
+    for rows in (8, 5, 3):  # and the last, shorter window, which runs uncompiled
+        table = run(source, plan, runner=runner, batch_rows=rows)
+        np.testing.assert_allclose(table.nats, run(source, plan).nats, rtol=1e-6)
+    assert programs.frame_count == 2  # the trunk and the head
+    assert [code for code, _ in runner.remarks] == ["compiled"]
+
+
+def test_a_network_that_cannot_be_compiled_runs_as_it_is(source, plan, monkeypatch, fresh_compiler):
+    def refuse(function):
+        def run_compiled(*arguments):
+            raise RuntimeError("no compiler\nat all")
+
+        return run_compiled
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    runner = compiled_runner(source, plan)
+    np.testing.assert_array_equal(run(source, plan, runner=runner).nats, run(source, plan).nats)
+    assert [code for code, _ in runner.remarks] == ["not-specialised", "not-compiled"]
+    assert runner.remarks[-1][1].endswith("RuntimeError: no compiler")
+
+
+def test_a_compiled_network_that_says_something_else_is_not_believed(source, plan, monkeypatch, fresh_compiler):
+    monkeypatch.setattr(torch, "compile", lambda function: lambda *arguments: function(*arguments) * 1.01)
+    runner = compiled_runner(source, plan)
+    np.testing.assert_array_equal(run(source, plan, runner=runner).nats, run(source, plan).nats)
+    assert "where the plain network gives" in runner.remarks[-1][1]
+
+
+def test_finished_draws_are_not_run_again(source, plan):
+    kept: list[FinishedDraws] = []
+    whole = run(source, plan, keep=kept.append)
+    tokens = []
+    again = run(source, plan, finished=kept[:3], advance=tokens.append)
+    np.testing.assert_array_equal(again.nats, whole.nats)
+    np.testing.assert_array_equal(again.num_masked, whole.num_masked)
+    done = sum(len(part.rows) for part in kept[:3])
+    assert tokens[0] == done * L
+    assert sum(tokens) == int(source.windows.lengths[plan.window].sum())
+
+
+def test_an_interruption_keeps_what_is_done(source, plan):
+    class Interrupted(Factored):
+        calls = 0
+
+        def hidden(self, xt, level):
+            self.calls += 1
+            if self.calls > 3:
+                raise KeyboardInterrupt
+            return super().hidden(xt, level)
+
+    kept: list[FinishedDraws] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(source, plan, Interrupted(), keep=kept.append)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 8 * L)
+    assert [part.rows.tolist() for part in kept] == [rows.tolist() for rows in dealt[:3]]
+    np.testing.assert_array_equal(run(source, plan, finished=kept).nats, run(source, plan).nats)
+
+
+def test_processes_share_without_duplicates():
+    items = list(range(11))
+    shares = [Processes(rank, 3).share(items) for rank in range(3)]
+    assert sorted(item for share in shares for item in share) == items
+
+
+def test_token_nats_add_up_to_the_window_bounds(source):
+    plan = plan_of(source, DiscreteBound(SCHEDULE, 3, 16))
+    table = run(source, plan, keep_tokens=True)
+    scale = plan.weight * source.windows.lengths[plan.window]
+    window_nats = np.bincount(plan.window, weights=scale * table.nats / table.num_masked)
+    by_window = np.split(table.token_nats, np.cumsum(source.windows.lengths)[:-1])
+    np.testing.assert_allclose([part.sum() for part in by_window], window_nats, rtol=1e-12)
+
+
+def test_merged_passes_weigh_each_pass_alike(source):
+    bound = ContinuousBound(SCHEDULE, 2)
+    tables = [run(source, plan_of(source, bound, index), keep_tokens=True) for index in range(3)]
+    merged = merge_passes(tables)
+    assert (np.diff(merged.plan.window) >= 0).all()
+    assert merged.plan.sample[:6].tolist() == list(range(6))
+    total = [float((t.plan.weight * t.nats / t.num_masked).sum()) for t in (merged, *tables)]
+    assert total[0] == pytest.approx(np.mean(total[1:]), rel=1e-12)
+    np.testing.assert_allclose(merged.token_nats, np.mean([table.token_nats for table in tables], axis=0))
+
+
+def test_an_error_of_the_network_is_not_taken_for_the_compilers(source, plan, monkeypatch, fresh_compiler):
+    class Refusing(Factored):
+        def hidden(self, xt, level):
+            raise HarnessError("the network refuses")
+
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    with pytest.raises(HarnessError, match="the network refuses"):
+        compiled_runner(source, plan, Refusing())
