@@ -22,6 +22,7 @@ from bpb_harness.units import nats_to_bits
 Floats = npt.NDArray[np.float64]
 
 _MOST_POLYNOMIALS = 6  # columns in the mask rate: degree 5
+_CURVED_POLYNOMIALS = 3  # of them, times the square of the difficulty
 _DRAWS_PER_COLUMN = 6
 _FEWEST_WINDOWS_SHARED = 16
 _MOST_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
@@ -263,7 +264,7 @@ def between_pass_stderr(pass_totals: Sequence[float]) -> float:
 @final
 @dataclass(frozen=True)
 class _Regression:
-    """Least squares of nats per token on a polynomial in the mask rate, alone and times the window's difficulty.
+    """Least squares of nats per token on polynomials in the mask rate, alone and times the window's difficulty.
 
     Attributes:
         residual: (R,) nats per token, degrees of freedom paid.
@@ -284,14 +285,20 @@ class _Regression:
         hardness = (rate - rate.mean()) / spread if spread > 0 else np.zeros_like(rate)
         columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
         powers = np.polynomial.legendre.legvander(2.0 * level - 1.0, columns - 1)
-        basis = np.hstack([powers, powers * hardness[draws.window][:, None]])
+        curved = hardness**2 - 1.0
+        few = min(columns, _CURVED_POLYNOMIALS)
+        basis = np.hstack(
+            [powers, powers * hardness[draws.window][:, None], powers[:, :few] * curved[draws.window][:, None]]
+        )
+        degree = np.concatenate([np.arange(columns), np.arange(columns), np.arange(few)])
         value = np.asarray(draws.value_nats, dtype=np.float64) / tokens[draws.window]
-        solution, rank = _within_then_between(value, basis, np.tile(np.arange(columns), 2), draws.window, tokens)
+        solution, rank = _within_then_between(value, basis, degree, draws.window, tokens)
         fitted = basis @ solution
         residual = (value - fitted) * math.sqrt(len(value) / max(len(value) - rank, 1))
         # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
         average = powers.mean(axis=0)
-        fitted_mean = average @ solution[:columns] + hardness * (average @ solution[columns:])
+        alone, with_hardness, with_curved = np.split(solution, [columns, 2 * columns])
+        fitted_mean = average @ alone + hardness * (average @ with_hardness) + curved * (average[:few] @ with_curved)
         return cls(residual, fitted, fitted_mean)
 
     def level_free_nats(self, draws: Draws) -> Floats:
