@@ -69,7 +69,7 @@ MODULES = {
             "unit/test_estimators.py::test_a_perfect_denoiser_costs_minus_log_p",
         ),
     ),
-    "statistics": Module(("statistics.py",), ("unit/test_statistics_edges.py", "unit/test_messages.py")),
+    "statistics": Module(("statistics.py",), ("unit/test_statistics_edges.py", "unit/test_statistics.py")),
     "byte_count": Module(
         ("byte_count/*.py",),
         (

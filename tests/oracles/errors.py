@@ -76,19 +76,21 @@ def regression(sampled: Sampled) -> tuple[list[float], list[float]]:
     rates = [d / n for d, n in zip(sampled.difficulty, sampled.num_tokens, strict=True)]
     spread = math.sqrt(mean([(rate - mean(rates)) ** 2 for rate in rates]))
     hardness = [(rate - mean(rates)) / spread if spread > 0 else 0.0 for rate in rates]
-    degrees = min(max(len(rows) // 12, 1), 6)  # 6 draws a coefficient, and each degree has two
-    powers = [[legendre(k, 2 * level - 1) for k in range(degrees)] for _, _, level, _ in rows]
-    basis = [p + [value * hardness[w] for value in p] for p, (w, *_) in zip(powers, rows, strict=True)]
+    degrees = min(max(len(rows) // 12, 1), 6)
+    # What multiplies a coefficient: a polynomial in the mask rate, and 1, the difficulty or its square.
+    forms = [(k, lambda h: 1.0) for k in range(degrees)]
+    forms += [(k, lambda h: h) for k in range(degrees)]
+    forms += [(k, lambda h: h**2 - 1) for k in range(min(degrees, 3))]
+    basis = [[legendre(k, 2 * level - 1) * of(hardness[w]) for k, of in forms] for w, _, level, _ in rows]
     value = [nats / sampled.num_tokens[w] for w, _, _, nats in rows]
     weights = [float(sampled.num_tokens[w]) for w, *_ in rows]
     window = [w for w, *_ in rows]
     solution = [0.0] * len(basis[0])
     remaining, rank = list(range(len(solution))), 0
     if min(map(len, sampled.draws)) > 1:
-        centred_columns = [centred([row[c] for row in basis], window) for c in remaining]
-        varying = [
-            c for c in remaining if norm(centred_columns[c]) > 0.01 * norm([row[c] for row in basis])
-        ]  # fmt: skip
+        several = max(map(len, sampled.draws)) > 2  # a mirrored pair shows odd degrees alone
+        varying = [c for c in remaining if forms[c][0] > 0 and (several or forms[c][0] % 2 == 1)]
+        centred_columns = {c: centred([row[c] for row in basis], window) for c in varying}
         inside = [[centred_columns[c][r] for c in varying] for r in range(len(rows))]
         fit, rank = least_squares(inside, centred(value, window), weights)
         for c, coefficient in zip(varying, fit, strict=True):
@@ -104,17 +106,15 @@ def regression(sampled: Sampled) -> tuple[list[float], list[float]]:
     fitted = [dot(row, solution) for row in basis]
     paid = math.sqrt(len(rows) / max(len(rows) - rank, 1))
     residual = [(v - f) * paid for v, f in zip(value, fitted, strict=True)]
-    average = [mean([p[k] for p in powers]) for k in range(degrees)]
+    average = [mean([legendre(k, 2 * level - 1) for _, _, level, _ in rows]) for k in range(degrees)]
     luck = []
     for w, h in enumerate(hardness):
         own = mean([f for f, at in zip(fitted, window, strict=True) if at == w])
-        all_rates = math.fsum(average[k] * (solution[k] + h * solution[degrees + k]) for k in range(degrees))
+        all_rates = math.fsum(
+            average[k] * of(h) * coefficient for (k, of), coefficient in zip(forms, solution, strict=True)
+        )
         luck.append((own - all_rates) * sampled.num_tokens[w])
     return residual, luck
-
-
-def norm(values: list[float]) -> float:
-    return math.sqrt(dot(values, values))
 
 
 def centred(values: list[float], window: list[int]) -> list[float]:

@@ -152,11 +152,11 @@ def test_it_belongs_if_nearly_every_excerpt_comes_back(tried, identical, belongs
     assert Belonging(tried, identical, 0).belongs is belongs
 
 
-def again(*documents, encode, num_excerpts=256):
+def again(*documents, encode, **options):
     """encode_again over documents; ``encode`` maps what the tokens of one spell to tokens."""
     starts = np.cumsum([0, *map(len, documents)])[:-1]
     corpus = Corpus(np.concatenate(documents))
-    return encode_again(corpus, starts, Scripted(encode), num_excerpts=num_excerpts), corpus
+    return encode_again(corpus, starts, Scripted(encode), **options), corpus
 
 
 def test_what_cannot_be_tried_is_left_out_and_the_rest_compared():
@@ -178,6 +178,7 @@ def test_the_largest_id_is_that_of_any_excerpt():
     result, _ = again([BOS, THREE, CAT], [BOS, CAT], encode={})
     assert result == Belonging(0, 0, THREE)
     assert result.belongs is None
+    assert again([UNK, UNK], encode={})[0] == Belonging(0, 0, 0)
 
 
 def test_excerpts_lie_evenly_over_the_documents():
@@ -452,12 +453,21 @@ def test_half_of_a_character_vocabulary_must_be_characters():
     assert load_tokenizer(b'["a", "b"]').bos_id is None
 
 
-def test_a_character_that_is_half_of_a_pair_is_refused():
-    with pytest.raises(
-        TokenizerError,
-        match=r"^it: an entry of the vocabulary is no Unicode text: got '\\ud800', expected no half of a pair$",
-    ):
-        load_tokenizer(b'["a", "\\ud800"]', name="it")
+@pytest.mark.parametrize("half", ["d800", "dbff", "dc00", "dfff"])
+def test_a_character_that_is_half_of_a_pair_is_refused(half):
+    text = rf"^it: an entry of the vocabulary is no Unicode text: got '\\u{half}', expected no half of a pair$"
+    with pytest.raises(TokenizerError, match=text):
+        load_tokenizer(b'["a", "b", "\\u%s"]' % half.encode(), name="it")
+    assert load_tokenizer(b'["a", "\\ud7ff", "\\ue000", "\\ud83d\\ude00"]').piece_bytes[3] == "\U0001f600".encode()
+
+
+@pytest.mark.parametrize("vocabulary", [["a", " "], {"a": 0, " ": 1}])
+def test_a_space_before_characters_is_text(vocabulary):
+    tokenizer = load_tokenizer(json.dumps(vocabulary).encode())
+    assert tokenizer.spaces == SpaceHabit(escapes=False)
+    assert tokenizer.decode(tokenizer.encode(" a ")) == b" a "
+    assert ByteCounter(tokenizer).per_token(tokenizer.encode(" a "), rule="exact").tolist() == [1, 1, 1]
+    assert tokenizer.normalize(" a ") == " a "
 
 
 def test_a_file_is_the_same_by_path_and_by_content(tmp_path):

@@ -85,6 +85,7 @@ CASES = {
     "four draws that only lean": sampled(80, 4, seed=10, noise=0.02, lean=2.0),
     "two windows": sampled(2, 2),
     "a grid of 12 steps": sampled(90, 1, seed=8, steps=12),
+    "mirrored pairs on a grid": sampled(70, 2, seed=8, steps=12),
     "three draws on a grid": sampled(50, 3, seed=8, steps=20),
 }
 every_case = pytest.mark.parametrize("plain", CASES.values(), ids=CASES.keys())
