@@ -6,6 +6,9 @@ The native format is a file of ``torch.save`` (``.pt``) that holds one dictionar
     {"format": "bpb-harness", "format_version": 1, "adapter": .., "config": {..}, "schedule": ..,
      "tokenizer": the tokenizer file's bytes as a uint8 tensor, "data": {..}, "tensors": {name: tensor}}
 
+A compressed artifact (``.ptz``) is that dictionary in an xz stream, with most matrices as ``"quantized"``: int8 levels,
+and ``"scales"``: what a level of each row is worth.
+
 Nothing in a checkpoint is ever executed: see :mod:`bpb_harness.torch_file`.
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import os
 import re
 import tempfile
@@ -44,6 +48,8 @@ _MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt", ".py")
 # int8 weights hardly shrink under zlib; a bomb shrinks a thousandfold.
 _INFLATION = 8
 _INFLATION_FLOOR = 16 << 20
+_XZ_MAGIC = b"\xfd7zXZ\x00"
+_XZ_MEMORY = 128 << 20  # a decoder's dictionary; the strongest preset takes half of it
 
 
 @final
@@ -53,8 +59,8 @@ class Checkpoint:
 
     Attributes:
         path: the file or folder.
-        layout: how it is laid out: "native", "tensors" (a bare state dict), "lightning", "golf-int8", "exported",
-            "folder".
+        layout: how it is laid out: "native", "native-int8" (a compressed artifact), "tensors" (a bare state dict),
+            "lightning", "golf-int8", "exported", "folder".
         digest: sha256 of the file, or of the folder's files in order of name, as hex.
         tensors: the state dict.
         adapter: the adapter that a native file names.
@@ -127,6 +133,9 @@ def _read_file(path: Path, file: BinaryIO, digest: str) -> Checkpoint:
         return _read_safetensors(path, digest)
     if is_torch_zip(head):
         return _from_content(path, read_torch_zip(file, path), digest)
+    if head.startswith(_XZ_MAGIC):
+        file.seek(0)
+        return _from_content(path, read_torch_zip(_unpack_xz(file, path), path), digest)
     if head[:1] == b"\x78":
         file.seek(0)
         return _from_content(path, read_torch_zip(_inflate(file, path), path), digest)
@@ -143,7 +152,7 @@ def _read_file(path: Path, file: BinaryIO, digest: str) -> Checkpoint:
     raise CheckpointError(
         f"{path.name} is no checkpoint of a known format",
         seen=f"first bytes {head[:8]!r}" if head else "an empty file",
-        expected="torch.save (.pt), safetensors, torch.export (.pt2), zlib of torch.save (.ptz) or a folder",
+        expected="torch.save (.pt), safetensors, torch.export (.pt2), zlib or xz of torch.save (.ptz) or a folder",
     )
 
 
@@ -167,6 +176,30 @@ def _inflate(file: BinaryIO, path: Path) -> BinaryIO:
         return io.BytesIO(zlib.decompress(data))
     except zlib.error as error:
         raise CheckpointError(f"{path.name} is damaged", seen=error, hint="copy the file again") from None
+
+
+def _unpack_xz(file: BinaryIO, path: Path) -> BinaryIO:
+    """Decompress xz in pieces, in bounded memory."""
+    data = file.read()
+    most = max(_INFLATION * len(data), _INFLATION_FLOOR)
+    decoder, unpacked = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), io.BytesIO()
+    try:
+        piece = decoder.decompress(data, 1 << 20)
+        while piece or not decoder.eof:
+            if not piece and decoder.needs_input:
+                raise CheckpointError(f"{path.name} is truncated", hint="copy the file again")
+            unpacked.write(piece)
+            if unpacked.tell() > most:
+                raise UnsafeCheckpointError(
+                    f"{path.name} unpacks to more than {most} bytes",
+                    seen=f"{len(data)} compressed bytes",
+                    expected=f"at most {_INFLATION} times as many",
+                )
+            piece = b"" if decoder.eof else decoder.decompress(b"", 1 << 20)
+    except (lzma.LZMAError, MemoryError) as error:
+        raise CheckpointError(f"{path.name} is damaged", seen=error, hint="copy the file again") from None
+    unpacked.seek(0)
+    return unpacked
 
 
 # Layouts of torch.save
@@ -275,11 +308,17 @@ def _from_native(path: Path, content: Mapping[str, Any], digest: str) -> Checkpo
         if not isinstance(content.get(key), kind):
             raise CheckpointError(f"{path.name}: {key!r}", seen=type(content.get(key)).__name__, expected=f"{kind}")
     data = content.get("data")
+    tensors, quantized = _tensors(content.get("tensors"), path), content.get("quantized")
+    if quantized is not None:
+        rows = _rows_times_scales(_tensors(quantized, path), _tensors(content.get("scales"), path), path)
+        if rows.keys() & tensors.keys():
+            raise CheckpointError(f"{path.name}: tensor both quantized and not", seen=min(rows.keys() & tensors.keys()))
+        tensors |= rows
     return Checkpoint(
         path,
-        "native",
+        "native" if quantized is None else "native-int8",
         digest,
-        _tensors(content.get("tensors"), path),
+        tensors,
         adapter=content["adapter"],
         config=plain_values(content["config"]),
         schedule=content.get("schedule"),
@@ -308,18 +347,26 @@ def _dequantize(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     scales, dtypes = _tensors(content.get("scales"), path), content.get("dtypes") or {}
     originals = content.get("passthrough_orig_dtypes") or {}
     tensors: dict[str, Tensor] = {}
+    for name, rows in _rows_times_scales(quantized, scales, path).items():
+        tensors[name] = rows.to(_dtype(dtypes.get(name), rows=torch.float32))
+    for name, value in passthrough.items():
+        tensors[name] = value.to(_dtype(originals.get(name), rows=value.dtype))
+    return tensors
+
+
+def _rows_times_scales(quantized: Mapping[str, Tensor], scales: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Float32 tensors from integer levels and the worth of a level in each row, or in all."""
+    tensors: dict[str, Tensor] = {}
     for name, rows in quantized.items():
         scale = scales.get(name)
-        if scale is None or scale.ndim > 1 or (scale.ndim == 1 and scale.shape[0] != rows.shape[0]):
+        if scale is None or scale.ndim > min(1, rows.ndim) or (scale.ndim == 1 and scale.shape[0] != rows.shape[0]):
             raise CheckpointError(
                 f"{path.name}: scales of {name}",
                 seen=None if scale is None else list(scale.shape),
                 expected="one a row",
             )
         factor = scale.float().reshape(-1, *[1] * (rows.ndim - 1)) if scale.ndim else scale.float()
-        tensors[name] = (rows.float() * factor).to(_dtype(dtypes.get(name), rows=torch.float32))
-    for name, value in passthrough.items():
-        tensors[name] = value.to(_dtype(originals.get(name), rows=value.dtype))
+        tensors[name] = rows.float() * factor
     return tensors
 
 

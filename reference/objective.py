@@ -7,14 +7,19 @@ into a bounded one: with u = u_max v, v uniform, one position masked for certain
 
 The plain form has infinite variance: rare, almost clean windows get weights up to 1/u. Here every window weighs the
 same, and its masked tokens share that weight. The times of a batch are stratified: one in each of B equal cells.
+
+About half of all positions are masked. Only these go through the head, packed into a tensor of a fixed number of rows:
+a compiled head then sees one shape, and nothing waits for the device to say how many they are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.adapters.reference import ReferenceTransformer
@@ -22,16 +27,32 @@ from bpb_harness.estimators.bound import Bound, prior_nats
 from bpb_harness.masking import size_biased_masks
 from bpb_harness.schedule import NoiseLevel
 
-Hidden = Callable[[Tensor, Tensor | None], Tensor]
+_SIGMAS = 8  # an overfull pack would lose tokens: once in 1e14 batches
+
+HeadNll = Callable[[nn.Linear, Tensor, Tensor, Tensor, int], Tensor]
 
 
 def draw_masks(
-    shape: Sequence[int], bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
-) -> tuple[Tensor, NoiseLevel]:
+    shape: Sequence[int],
+    bound: Bound,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+    *,
+    power: float = 1.0,
+) -> tuple[Tensor, NoiseLevel, Tensor]:
     """Size-biased masks of a batch at stratified times.
 
+    Args:
+        shape: (B, L).
+        bound: turns v in (0, 1] into a mask rate.
+        generator: of all random numbers.
+        device: where they are drawn.
+        power: v is a uniform number to this power. Above 1 low mask rates, whose few masked tokens make a noisy
+            gradient, are drawn more often and weigh less.
+
     Returns:
-        masked, (B, L) bool, and the noise level of each row, (B,).
+        masked, (B, L) bool; the noise level of each row, (B,); the weight of each row, (B,) float64, of mean 1: one
+        over the density of its v.
     """
     num_windows, length = shape
 
@@ -39,10 +60,80 @@ def draw_masks(
         return torch.rand(*shape, generator=generator, device=device, dtype=torch.float64)
 
     cell = torch.arange(num_windows, device=device, dtype=torch.float64)
-    v = (cell + 1.0 - uniform(num_windows)) / num_windows  # in (0, 1]
-    level = bound.schedule.level_at(bound.move_chance(v))
+    uniform_v = (cell + 1.0 - uniform(num_windows)) / num_windows  # in (0, 1]
+    level = bound.schedule.level_at(bound.move_chance(uniform_v**power))
     target = torch.randint(length, (num_windows,), generator=generator, device=device)
-    return size_biased_masks(uniform(num_windows, length), target, level), level
+    masked = size_biased_masks(uniform(num_windows, length), target, level)
+    return masked, level, power * uniform_v ** (power - 1.0)
+
+
+def pack_capacity(num_windows: int, length: int, bound: Bound, *, power: float = 1.0, num_shares: int = 1) -> int:
+    """Rows that hold the masked positions of a batch whose times are stratified.
+
+    Args:
+        num_windows: B, in this process's share.
+        length: L.
+        bound: its schedule gives u_0 and u_max.
+        power: as in :func:`draw_masks`.
+        num_shares: processes that a batch is dealt to, row by row.
+    """
+    low, high = bound.schedule.min_move_chance, bound.schedule.max_move_chance
+    # A share's cells may all lie above those of the others, by at most one cell of the whole batch each.
+    mean_rate = low + (high - low) * (1.0 / (power + 1.0) + 0.5 * power / num_windows * (num_shares > 1))
+    # Rows' counts given their rates, the rates inside their cells, and the forced position of each row.
+    deviation = math.sqrt(num_windows * length / 4 + (power * length) ** 2 / (12 * num_windows))
+    capacity = num_windows * (length * mean_rate + 1) + _SIGMAS * deviation
+    return min(num_windows * length, 256 * math.ceil(capacity / 256))
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Masked positions of a batch, in their order, padded to n rows.
+
+    Attributes:
+        positions: index into the flattened batch, (n,) int64.
+        targets: the clean token there, (n,) int64.
+        weights: the weight of its row / (|M| B), 0 for padding, (n,) float32.
+    """
+
+    positions: Tensor
+    targets: Tensor
+    weights: Tensor
+
+
+def pack(x0: Tensor, masked: Tensor, row_weights: Tensor, capacity: int) -> Packed:
+    """Pack masked positions without asking the device how many there are.
+
+    Args:
+        x0: clean tokens, (B, L) int64.
+        masked: (B, L) bool, at least one in every row.
+        row_weights: of each row, (B,).
+        capacity: n; masked positions beyond it are lost, see :func:`pack_capacity`.
+    """
+    flat = masked.flatten()
+    slot = (flat.cumsum(0) - 1).clamp(max=capacity)
+    slot = torch.where(flat, slot, capacity)  # visible positions write into a row that is dropped
+    place = torch.arange(len(flat), device=flat.device)
+    positions = torch.zeros(capacity + 1, dtype=torch.int64, device=flat.device).scatter_(0, slot, place)[:capacity]
+    share = (row_weights / (masked.sum(dim=1) * len(masked))).float()
+    filled = torch.arange(capacity, device=flat.device) < flat.sum()
+    weights = share.index_select(0, positions // masked.shape[1]) * filled
+    return Packed(positions, x0.flatten().index_select(0, positions), weights)
+
+
+def head_nll(head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, vocab_size: int) -> Tensor:
+    """Weighted sum of -ln p(target) at positions of the normalised stream, float32 scalar.
+
+    Args:
+        head: unembedding, D to W >= vocab_size.
+        states: end of the residual stream, (n, D).
+        targets: (n,) int64.
+        weights: (n,) float32.
+        vocab_size: V; columns from V on get no mass.
+    """
+    normalised = functional.rms_norm(states, (states.shape[-1],))
+    nll_nats = functional.cross_entropy(head(normalised)[:, :vocab_size].float(), targets, reduction="none")
+    return nll_nats @ weights.to(nll_nats.dtype)
 
 
 def mdlm_objective(
@@ -51,7 +142,10 @@ def mdlm_objective(
     masked: Tensor,
     level: NoiseLevel,
     bound: Bound,
-    hidden: Hidden | None = None,
+    *,
+    row_weights: Tensor | None = None,
+    capacity: int | None = None,
+    head_nll: HeadNll = head_nll,
 ) -> Tensor:
     """One draw of NELBO / L, averaged over the batch, in nats per token.
 
@@ -61,24 +155,26 @@ def mdlm_objective(
         masked: size-biased masks, (B, L) bool; at least one in every row.
         level: noise level of each row, (B,).
         bound: a bound with one sample; gives the weight u_max.
-        hidden: the network's ``hidden`` in compiled form, if there is one.
+        row_weights: of each row, (B,); None: 1.
+        capacity: rows to pack masked positions into; None: enough for any mask.
+        head_nll: that function, or its compiled form.
 
     Returns:
         Scalar float32; its gradient is an unbiased gradient of the bound.
     """
     config = network.config
+    row_weights = torch.ones(len(x0), device=x0.device) if row_weights is None else row_weights
+    packed = pack(x0, masked, row_weights, capacity or masked.numel())
     xt = torch.where(masked, config.mask_token_id, x0)
-    sigma = level.sigma if config.time_conditioned else None
-    states = (hidden or network.hidden)(xt, sigma)
-    logits = network.head(states[masked])[:, : config.vocab_size]
-    nll_nats = functional.cross_entropy(logits.float(), x0[masked], reduction="none")
-    share = masked.float() / masked.sum(dim=1, keepdim=True)  # 1 / |M| of its row at every masked position
-    diffusion = bound.draw_weight * (nll_nats @ share[masked]) / len(x0)
-    return diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
+    stream = network.trunk(xt, level.sigma if config.time_conditioned else None)
+    states = stream.flatten(0, 1).index_select(0, packed.positions)
+    diffusion = head_nll(network.head, states, packed.targets, packed.weights, config.vocab_size)
+    return bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
 
 
-def causal_objective(network: ReferenceTransformer, x: Tensor, hidden: Hidden | None = None) -> Tensor:
+def causal_objective(network: ReferenceTransformer, x: Tensor, *, head_nll: HeadNll = head_nll) -> Tensor:
     """Mean cross-entropy of tokens 1 .. L given those before, in nats per token; x is (B, L + 1)."""
-    states = (hidden or network.hidden)(x[:, :-1], None)
-    logits = network.head(states)[..., : network.config.vocab_size]
-    return functional.cross_entropy(logits.float().flatten(0, 1), x[:, 1:].flatten())
+    targets = x[:, 1:].flatten()
+    weights = torch.full(targets.shape, 1.0 / len(targets), device=x.device)
+    states = network.trunk(x[:, :-1].contiguous()).flatten(0, 1)
+    return head_nll(network.head, states, targets, weights, network.config.vocab_size)

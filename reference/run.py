@@ -6,6 +6,7 @@ Everything random in a step is a function of (seed, step), and the state is save
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,20 +15,32 @@ from typing import Any
 import sentencepiece
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bpb_harness.checkpoint import save_checkpoint
 from bpb_harness.denoiser import require_finite
 from bpb_harness.errors import CheckpointError, TokenizerError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
-from bpb_harness.schedule import parse_schedule
+from bpb_harness.evaluate.processes import process_device
+from bpb_harness.result import BpbResult
+from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.units import nats_to_bits
 from reference.data import TokenShards, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
-from reference.objective import causal_objective, draw_masks, mdlm_objective
-from reference.optimizer import learning_rate_factor, make_optimizers
-from reference.validation import validation_bits_per_token
+from reference.objective import HeadNll, causal_objective, draw_masks, head_nll, mdlm_objective, pack_capacity
+from reference.optimizer import MovingAverage, learning_rate_factor, make_optimizers
+from reference.processes import TrainingProcesses
+from reference.validation import Validation
 
 EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# On a GPU, by speed; the last one takes anything.
+ATTENTION = [
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
+COMPILE_MODE: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,20 +63,28 @@ class Training:
     lr: float = 2e-3
     muon_lr: float = 0.02
     weight_decay: float = 0.01
+    time_power: float = 1.0
+    ema: float = 0.99
+    clip: float = 1.0
     seed: int = 0
     device: str = "auto"
     compile: bool | None = None
     export_dtype: str = "float32"
     val_data: tuple[Path, ...] = ()
+    val_windows: int = 256
     save_minutes: float = 2.0
 
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:
             raise UsageError("no limit", hint="pass --minutes M, or --steps N, or both")
-        for name in ("minutes", "steps", "batch_tokens", "lr", "save_minutes"):
+        for name in ("minutes", "steps", "batch_tokens", "lr", "save_minutes", "val_windows"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')}", seen=value, expected="a positive number")
+        if not 0.0 <= self.ema < 1.0:
+            raise UsageError("--ema", seen=self.ema, expected="from 0, no average, to below 1")
+        if not self.clip >= 0.0:
+            raise UsageError("--clip", seen=self.clip, expected="a gradient norm, or 0 to leave gradients alone")
         if self.export_dtype not in EXPORT_DTYPES:
             raise UsageError("--export-dtype", seen=repr(self.export_dtype), expected=" or ".join(EXPORT_DTYPES))
         if self.out.suffix not in (".pt", ".safetensors"):
@@ -81,17 +102,23 @@ class Training:
         """Where the state of the run is kept."""
         return self.out.with_name(self.out.name + ".train")
 
+    @property
+    def log_path(self) -> Path:
+        """Where the lines of the run are kept."""
+        return self.out.with_name(self.out.name + ".log")
+
     def identity(self) -> dict[str, Any]:
         """What a resumed run must share with the one it continues."""
-        changeable = {"data", "tokenizer", "out", "minutes", "steps", "device", "compile", "export_dtype", "val_data"}
-        return {name: value for name, value in asdict(self).items() if name not in changeable | {"save_minutes"}}
+        changeable = {"data", "tokenizer", "out", "minutes", "steps", "device", "compile", "export_dtype"}
+        changeable |= {"val_data", "val_windows", "save_minutes"}
+        return {name: value for name, value in asdict(self).items() if name not in changeable}
 
 
 class Run:
-    """Network, optimizers and progress of one training run."""
+    """Network, optimizers and progress of one training run, in one process of those that train together."""
 
-    def __init__(self, training: Training) -> None:
-        self.training = training
+    def __init__(self, training: Training, processes: TrainingProcesses = TrainingProcesses()) -> None:  # noqa: B008
+        self.training, self.processes = training, processes
         self.device = pick_device(training.device)
         self.tokenizer = read_tokenizer(training.tokenizer)
         vocab_size = sentencepiece.SentencePieceProcessor(model_proto=self.tokenizer).vocab_size()
@@ -105,20 +132,32 @@ class Run:
             objective=training.objective,
             time_conditioned=training.time_conditioned,
         )
-        causal = training.objective == "ar"
+        if training.num_windows % processes.count:
+            seen = f"{training.num_windows} windows a step, {processes.count} processes"
+            raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
+        share = training.num_windows // processes.count
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
-        window_length = training.context + causal
+        self._capacity = pack_capacity(
+            share, training.context, self.bound, power=training.time_power, num_shares=processes.count
+        )
+        window_length = training.context + (training.objective == "ar")
         self.shards = TokenShards(training.data, window_length=window_length, vocab_size=vocab_size)
-        if training.val_data:  # better refused now than at the first save
-            TokenShards(training.val_data, window_length=window_length, vocab_size=vocab_size)
+        self._validation = None
+        if training.val_data:
+            self._validation = Validation(
+                training.val_data, self.tokenizer, num_windows=training.val_windows, device=self.device.type,
+                seed=training.seed,
+            )  # fmt: skip
         self.network: ReferenceTransformer = initial_network(self.config, seed=training.seed).to(self.device)
         self.optimizers = make_optimizers(
             self.network, lr=training.lr, muon_lr=training.muon_lr, weight_decay=training.weight_decay
         )
-        compiled = training.compile if training.compile is not None else self.device.type == "cuda"
-        self.hidden = torch.compile(self.network.hidden, dynamic=False) if compiled else self.network.hidden
+        self.average = MovingAverage(self.network, training.ema)
+        self._parameters = list(self.network.parameters())
+        self._head_nll: HeadNll = head_nll
         self.step = 0
         self.seconds = 0.0  # spent before this process
+        self.seconds_spent = 0.0  # when the last step was done
         self.interrupted = False
         self._history: list[float] = []
         self._pending: list[Tensor] = []  # objectives that are still on the device
@@ -126,10 +165,13 @@ class Run:
     @property
     def description(self) -> str:
         """What is trained on what, in a line."""
-        num_parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        num_parameters = sum(parameter.numel() for parameter in self._parameters)
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        count = f"{self.processes.count} x " if self.processes.count > 1 else ""
         return (
             f"{self.config.objective}: {num_parameters:,} parameters, {self.shards.num_tokens:,} tokens of data, "
-            f"{self.training.num_windows} windows of {self.training.context} a step, on {self.device}"
+            f"{self.training.num_windows} windows of {self.training.context} a step, on {count}{name}, "
+            f"torch {torch.__version__}"
         )
 
     @property
@@ -150,37 +192,107 @@ class Run:
         recent = self.history[-num_steps:]
         return nats_to_bits(sum(recent) / len(recent)) if recent else float("nan")
 
+    def prepare(self) -> str | None:
+        """Compile the network, and rehearse a step that changes nothing: whatever is slow only once is done then.
+
+        Returns:
+            A line on why the network is not compiled after all, or None.
+
+        Raises:
+            UsageError: if the batch does not fit into the device's memory.
+        """
+        wanted = self.training.compile
+        remark = None
+        try:
+            if wanted or (wanted is None and self.device.type == "cuda"):
+                self._compile()
+                try:
+                    self._rehearse()
+                except torch.OutOfMemoryError:
+                    raise
+                except Exception as error:  # a compiler may fail in any way
+                    self._compile(undo=True)
+                    reason = next(iter(str(error).splitlines()), "")
+                    remark = f"not compiled, and so slower: {type(error).__name__}: {reason:.200}"
+            self._rehearse()
+        except torch.OutOfMemoryError:
+            seen = f"{self.training.batch_tokens}, which does not fit into the device's memory"
+            raise UsageError("--batch-tokens", seen=seen, hint="pass fewer, or train on more devices") from None
+        return remark
+
+    def _compile(self, *, undo: bool = False) -> None:
+        """Compile a block, once for all, and what comes before and after the blocks."""
+        self._head_nll = head_nll if undo else torch.compile(head_nll, dynamic=False, mode=COMPILE_MODE)
+        for block in self.network.blocks:
+            if undo:
+                block._compiled_call_impl = None
+            else:
+                block.compile(dynamic=False, mode=COMPILE_MODE)
+
+    def _rehearse(self) -> None:
+        torch.autograd.backward(self.objective_nats())
+        for parameter in self._parameters:
+            parameter.grad = None
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def objective_nats(self) -> Tensor:
-        """The objective on this step's batch, nats per token."""
-        batch = self.shards.batch(seed=self.training.seed, step=self.step, num_windows=self.training.num_windows)
-        batch = batch.to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+        """The objective on this process's share of the step's batch, nats per token."""
+        training, share = self.training, self.processes.share
+        batch = self.shards.batch(seed=training.seed, step=self.step, num_windows=training.num_windows)
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            batch = batch.pin_memory()  # or the copy would wait for the device
+        x0 = share(batch.to(self.device, non_blocking=True))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), _fast_attention(self.device):
             if self.config.objective == "ar":
-                return causal_objective(self.network, batch, self.hidden)
-            generator = torch.Generator(self.device).manual_seed(step_seed(self.training.seed, self.step))
-            masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
-            return mdlm_objective(self.network, batch, masked, level, self.bound, self.hidden)
+                return causal_objective(self.network, x0, head_nll=self._head_nll)
+            generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
+            drawn = draw_masks(batch.shape, self.bound, generator, self.device, power=training.time_power)
+            masked, level, weights = share(drawn[0]), drawn[1], share(drawn[2])
+            level = NoiseLevel(t=share(level.t), alpha_t=share(level.alpha_t), dalpha_t=share(level.dalpha_t))
+            return mdlm_objective(
+                self.network, x0, masked, level, self.bound, row_weights=weights, capacity=self._capacity,
+                head_nll=self._head_nll,
+            )  # fmt: skip
 
     def take_step(self, progress: float) -> None:
         """One step of every optimizer; ``progress`` in [0, 1] sets the learning rate."""
         nats = self.objective_nats()
         torch.autograd.backward(nats)
+        nats = nats.detach()
+        self.processes.average([nats, *(p.grad for p in self._parameters if p.grad is not None)])
+        if self.training.clip:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.training.clip)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * learning_rate_factor(progress)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self._pending.append(nats.detach())
+        self.average.update(self.step)
+        self._pending.append(nats)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What is scored and shipped: the moving average."""
+        return self.average.state_dict()
 
     def save(self, seconds: float) -> None:
-        """Write the state of the run, then the checkpoint; each in one step."""
+        """Write the state of the run, then the checkpoint; each in one step, and by one process."""
+        history = self.history
+        if self.processes.is_first:
+            self._write(seconds, history)
+        self.processes.wait()
+
+    def _write(self, seconds: float, history: list[float]) -> None:
         state = {
             "identity": self.training.identity(),
             "step": self.step,
             "seconds": seconds,
-            "history": self.history,
+            "history": history,
             "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         partial = self.training.state_path.with_name(self.training.state_path.name + ".partial")
@@ -190,7 +302,7 @@ class Run:
         dtype = EXPORT_DTYPES[self.training.export_dtype]
         save_checkpoint(
             self.training.out,
-            tensors={name: tensor.to("cpu", dtype) for name, tensor in self.network.state_dict().items()},
+            tensors={name: tensor.to("cpu", dtype) for name, tensor in self.weights.items()},
             adapter="reference",
             config=self.config.to_dict(),
             schedule=str(self.bound.schedule) if self.config.objective == "mdlm" else None,
@@ -211,6 +323,7 @@ class Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
             self._require_same_run(state["identity"])
             self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             self.step, self.seconds, self._history = state["step"], state["seconds"], state["history"]
@@ -233,22 +346,34 @@ class Run:
             return None
         return {"paths": [path.relative_to(folder).as_posix() for path in paths], "notes": {}}
 
-    def validation(self) -> str:
-        """What the harness's estimator says of the network now, in a line."""
-        if not self.training.val_data:
-            return f"step {self.step}: training {self.recent_bits():.4f} bits/token"
-        bits = validation_bits_per_token(self.network, self.bound, self.training.val_data, seed=self.training.seed)
+    def validate(self) -> BpbResult | None:
+        """What the harness's estimator says of the averaged weights; None without validation shards."""
+        return self._validation and self._validation.score(self.network, self.weights, self.bound.schedule)
+
+    def report(self) -> str:
+        """Where the run stands, in a line."""
+        line = f"step {self.step}: training {self.recent_bits():.4f} bits/token"
+        result = self.validate()
+        if result is None:
+            return line
         kind = "NLL" if self.config.objective == "ar" else "NELBO"
-        return f"step {self.step}: validation {kind} {bits:.4f} bits/token"
+        return f"{line}, validation {kind} {result.length.bits_per_token:.4f} ({result.length.bits_per_byte:.4f} bpb)"
+
+
+def _fast_attention(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    return sdpa_kernel(ATTENTION, set_priority=True) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def pick_device(name: str) -> torch.device:
     """The device called ``auto``, ``cpu`` or ``cuda``."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+    available = torch.cuda.is_available()
+    if name not in ("auto", "cpu", "cuda") or (name == "cuda" and not available):
         raise UsageError("--device", seen=repr(name), expected="auto, cpu, or cuda where there is one")
-    return torch.device(name)
+    device = process_device(torch.device("cuda" if available and name != "cpu" else "cpu"))
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
+        torch.cuda.set_device(device)
+    return device
 
 
 def read_tokenizer(path: Path) -> bytes:

@@ -1,5 +1,7 @@
 """Train a reference network: ``python -m reference.train --data SHARDS --tokenizer MODEL --minutes M --out ckpt.pt``.
 
+Several GPUs: ``torchrun --nproc-per-node N -m reference.train ...`` with the same options.
+
 The loop and its command line. ``reference/run.py`` holds a run's settings and state, ``reference/objective.py`` what is
 minimised, ``reference/optimizer.py`` how, ``reference/data.py`` on what.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -20,9 +22,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from bpb_harness.cli._run import EXIT_INTERRUPTED
 from bpb_harness.cli._run import run as run_command
+from reference.processes import join_processes
 from reference.run import Run, Training
 
 _REPORT_SECONDS = 2.0
+Speak = Callable[[str], None]
 
 
 class Objective(StrEnum):
@@ -56,7 +60,10 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time of the run, earlier processes included."""
+        """Wall-clock time of the run, earlier ones that it continues included.
+
+        It counts steps, validation and saving; not what comes before the first step: reading data, and compiling.
+        """
         return self._before + time.monotonic() - self._began
 
     @property
@@ -86,39 +93,72 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
         HarnessError: for input that cannot be trained on, or an objective that is not finite any more; what was saved
             before is kept.
     """
-    console = console or Console(stderr=True, soft_wrap=True)
-    run = Run(training)
-    if resume:
-        run.resume()
-    console.print(run.description)
-    clock = Clock(run)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with stop_on_interrupt() as stop, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=1.0)
-        saved = reported = time.monotonic()
-        while (progress := clock.progress) < 1.0 and not stop:
-            run.take_step(progress)
-            if time.monotonic() - reported > _REPORT_SECONDS:  # reading a number off a GPU waits for it
-                words = f"step {run.step}: {run.recent_bits():.3f} bits/token, {clock.tokens_per_second:,.0f} tokens/s"
-                bar.update(task, completed=progress, description=words)
-                reported = time.monotonic()
-            if time.monotonic() - saved > 60.0 * training.save_minutes:
-                run.save(clock.seconds)
-                console.print(run.validation())
-                saved = time.monotonic()
-    run.save(clock.seconds)
-    console.print(run.validation())
-    run.interrupted = bool(stop)
-    what = "interrupted; continue with --resume" if stop else "done"
-    console.print(f"{what}: {run.step} steps in {clock.seconds:.0f} s, saved {training.out}")
+    with join_processes() as processes:
+        run = Run(training, processes)
+        if resume:
+            run.resume()
+        console = console or Console(stderr=True, soft_wrap=True)
+        console.quiet = console.quiet or not processes.is_first
+
+        def log(line: str) -> None:
+            if processes.is_first:
+                with training.log_path.open("a") as file:
+                    file.write(line + "\n")
+
+        def say(line: str) -> None:
+            console.print(line, highlight=False)
+            log(line)
+
+        began = time.monotonic()
+        remark = run.prepare()
+        training.log_path.parent.mkdir(parents=True, exist_ok=True)
+        say(run.description)
+        if remark:
+            say(remark)
+        say(f"ready after {time.monotonic() - began:.1f} s of preparation, which no limit counts")
+        _take_steps(run, Clock(run), console, say, log)
     return run
+
+
+def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak) -> None:
+    """The loop: until the clock or the steps run out, or Ctrl-C."""
+    training = run.training
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    hidden = console.quiet or not console.is_terminal
+    with stop_on_interrupt() as stop, Progress(*columns, console=console, disable=hidden) as bar:
+        task = bar.add_task("training", total=1.0)
+        saved = reported = clock.seconds
+        while True:
+            seconds = clock.seconds
+            reports, saves = seconds - reported > _REPORT_SECONDS, seconds - saved > 60.0 * training.save_minutes
+            progress, reports, saves = run.processes.decide(1.0 if stop else clock.progress, reports, saves)
+            if progress >= 1.0:
+                break
+            if saves:
+                run.save(seconds)
+                say(run.report())
+                saved = clock.seconds
+            elif reports:  # reading a number off a GPU waits for it
+                line = f"step {run.step}: {run.recent_bits():.3f} bits/token, {clock.tokens_per_second:,.0f} tokens/s"
+                bar.update(task, completed=progress, description=line)
+                log(line)
+                reported = seconds
+            run.take_step(progress)
+        run.recent_bits()  # waits for the last steps
+        seconds, speed = clock.seconds, clock.tokens_per_second
+    run.seconds_spent = seconds
+    run.save(seconds)
+    say(run.report())
+    run.interrupted = bool(run.processes.decide(bool(stop))[0])
+    what = "interrupted; continue with --resume" if run.interrupted else "done"
+    say(f"{what}: {run.step} steps in {seconds:.0f} s, {speed:,.0f} tokens/s, saved {training.out}")
 
 
 def command(
     data: Annotated[list[Path], typer.Option(help="Training shards, one or more.")],
     tokenizer: Annotated[Path, typer.Option(help="The SentencePiece model that made the shards.")],
     out: Annotated[Path, typer.Option(help="Checkpoint to write; the run's state goes to OUT.train.")],
-    minutes: Annotated[float | None, typer.Option(help="Limit on wall-clock time.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Limit on wall-clock time, compiling not counted.")] = None,
     steps: Annotated[
         int | None, typer.Option(help="Limit on steps; without --minutes a run is exactly repeatable.")
     ] = None,
@@ -129,12 +169,18 @@ def command(
     width: Annotated[int, typer.Option(help="Width of the residual stream.")] = Training.width,
     heads: Annotated[int, typer.Option(help="Attention heads.")] = Training.heads,
     context: Annotated[int, typer.Option(help="Tokens of a window.")] = Training.context,
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a step.")] = Training.batch_tokens,
+    batch_tokens: Annotated[
+        int, typer.Option(help="Tokens of a step, all processes together.")
+    ] = Training.batch_tokens,
     lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = Training.lr,
     muon_lr: Annotated[
         float, typer.Option(help="Peak learning rate of Muon; 0 leaves all to AdamW.")
     ] = Training.muon_lr,
     weight_decay: Annotated[float, typer.Option(help="Decoupled, of the blocks' matrices.")] = Training.weight_decay,
+    ema: Annotated[
+        float, typer.Option(help="Decay of the moving average that is saved; 0 saves the last weights.")
+    ] = Training.ema,
+    clip: Annotated[float, typer.Option(help="Largest norm of a gradient; 0 clips none.")] = Training.clip,
     seed: Annotated[int, typer.Option(help="Of weights, windows and masks.", min=0)] = Training.seed,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = Training.device,
     compile: Annotated[bool | None, typer.Option(help="Compile the network; by default on a GPU only.")] = None,
@@ -142,7 +188,10 @@ def command(
     val_data: Annotated[
         list[Path] | None, typer.Option(help="Validation shards; named in OUT if in its folder.")
     ] = None,
-    save_minutes: Annotated[float, typer.Option(help="Time between checkpoints.")] = Training.save_minutes,
+    val_windows: Annotated[int, typer.Option(help="Validation windows to score.")] = Training.val_windows,
+    save_minutes: Annotated[
+        float, typer.Option(help="Time between checkpoints, each scored on --val-data.")
+    ] = Training.save_minutes,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT.train.")] = False,
 ) -> int:
     """Train a reference network."""

@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from bpb_harness.adapters.reference import ReferenceDenoiser, ReferenceTransformer
-from bpb_harness.denoiser import masked_token_nll, require_finite
-from bpb_harness.estimators.bound import Bound, prior_nats
-from bpb_harness.masking import RandomStreams, StratifiedDesign, size_biased_masks, stack_mask_noise
-from bpb_harness.units import nats_to_bits
-from reference.data import TokenShards
-from reference.objective import causal_objective
-
-_MAX_WINDOWS, _BATCH = 256, 16
+from bpb_harness.adapters.reference import ReferenceTransformer, adapt
+from bpb_harness.byte_count import load_tokenizer
+from bpb_harness.corpus import load_shards
+from bpb_harness.evaluate import EvaluationText, Job, ModelIdentity, Settings, score
+from bpb_harness.result import BpbResult
+from bpb_harness.schedule import NoiseSchedule
 
 
-@torch.no_grad()
-def validation_bits_per_token(
-    network: ReferenceTransformer, bound: Bound, paths: Sequence[Path], *, seed: int
-) -> float:
-    """NELBO by ``mc`` with one draw a window, or NLL of a causal network, in bits per token.
+class Validation:
+    """Scores weights on the same windows, with the same masks, at every call: differences are the network's.
 
-    The windows are the first ones of the shards, the masks are the same at every call: differences are the network's.
+    Args:
+        paths: validation shards.
+        tokenizer: the tokenizer file's bytes.
+        num_windows: the first so many windows are scored.
+        device: cpu or cuda, in bfloat16 on the latter.
+        seed: of the masks.
+
+    Raises:
+        CorpusError: for a shard that cannot be scored.
     """
-    config = network.config
-    length = config.context_length + (config.objective == "ar")
-    shards = TokenShards(paths, window_length=length, vocab_size=config.vocab_size)
-    windows = shards.first_windows(_MAX_WINDOWS)
-    device = network.head.weight.device
-    if config.objective == "ar":
-        sums = [float(causal_objective(network, rows.to(device))) * len(rows) for rows in torch.split(windows, _BATCH)]
-        return nats_to_bits(sum(sums) / len(windows))
-    denoiser, streams = ReferenceDenoiser(network), RandomStreams(seed)
-    design = StratifiedDesign(streams, np.zeros(len(windows)), 1)
-    total_nats = 0.0
-    for rows in torch.split(torch.arange(len(windows)), _BATCH):
-        index = rows.numpy()
-        noise, target = stack_mask_noise(streams, index, np.zeros_like(index), length)
-        v = torch.tensor([float(design.positions(int(window))[0]) for window in index], dtype=torch.float64)
-        level = bound.schedule.level_at(bound.move_chance(v))
-        masked, x0 = size_biased_masks(noise, target, level).to(device), windows[rows].to(device)
-        nll = masked_token_nll(denoiser, x0, masked, level.to(device)).sum(dim=1)
-        total_nats += float((require_finite(nll, what="validation") / masked.sum(dim=1)).sum())
-    return nats_to_bits(
-        prior_nats(bound.schedule, 1, config.vocab_size) + bound.draw_weight * total_nats / len(windows)
-    )
+
+    def __init__(self, paths: Sequence[Path], tokenizer: bytes, *, num_windows: int, device: str, seed: int) -> None:
+        loaded = load_tokenizer(tokenizer, name="the training tokenizer")
+        self._text = EvaluationText(load_shards(list(paths), vocab_size=loaded.vocab_size), loaded, "--val-data")
+        self._num_windows, self._device, self._seed = num_windows, device, seed
+
+    def score(self, network: ReferenceTransformer, weights: Mapping[str, Tensor], schedule: NoiseSchedule) -> BpbResult:
+        """NELBO by ``mc`` with one stratified draw a window, or the code length of a causal network.
+
+        Args:
+            network: whose form is scored; it stays as it is.
+            weights: what to score in its place, by name.
+            schedule: of the bound.
+
+        Raises:
+            NumericsError: if the network gives NaN.
+        """
+        causal = network.config.objective == "ar"
+        settings = Settings(
+            method="ar" if causal else "mc",
+            num_samples=None if causal else 1,
+            limit=self._num_windows,
+            seed=self._seed,
+            device=self._device,
+            dtype="bfloat16" if self._device == "cuda" else "float32",
+            compile_network=False,
+        )
+        model = adapt(_plain_copy(network, weights), settings.torch_dtype())
+        return score(Job(model, self._text, settings, None if causal else schedule, ModelIdentity("training")))
+
+
+def _plain_copy(network: ReferenceTransformer, weights: Mapping[str, Tensor]) -> ReferenceTransformer:
+    """A network of the same form that is not compiled and takes no gradients."""
+    with torch.device("meta"):
+        copied = ReferenceTransformer(network.config)
+    copied.load_state_dict({name: tensor.detach() for name, tensor in weights.items()}, assign=True)
+    return copied
