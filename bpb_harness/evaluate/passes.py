@@ -6,9 +6,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -23,6 +25,7 @@ from bpb_harness.evaluate.batches import DrawPlan, DrawSource, deal_draws
 from bpb_harness.evaluate.draw_file import DrawFile, DrawFileHeader, DrawKey
 from bpb_harness.evaluate.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluate.job import Job, TokenCount
+from bpb_harness.evaluate.memory import peak_memory_bytes
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.evaluate.settings import describe_device
@@ -64,9 +67,13 @@ def sample_bounds(
     assert job.schedule is not None
     if job.device.type == "cuda" and job.device.index is not None:
         torch.cuda.set_device(job.device)
-    sampler = _Sampler(job, windows, num_bytes, difficulty, processes)
+    with closing(_Sampler(job, windows, num_bytes, difficulty, processes)) as sampler:
+        return _sample(sampler, job, len(windows), total_windows, processes)
+
+
+def _sample(sampler: _Sampler, job: Job, num_windows: int, total_windows: int, processes: Processes) -> SampledBounds:
     batch_tokens = job.settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
-    with _open_draws(job, len(windows), total_windows, batch_tokens, processes) as store:
+    with _open_draws(job, num_windows, total_windows, batch_tokens, processes) as store:
         if job.settings.batch_tokens is None:
             batch_tokens = store.batch_tokens
         sampler.warm_up(batch_tokens)
@@ -75,7 +82,7 @@ def sample_bounds(
         while not sampler.is_precise_enough(passes):
             passes.append(sampler.run_pass(len(passes), batch_tokens, store))
         seconds = time.perf_counter() - begin
-    peaks = [peak for peak in processes.gather(sampler.runner.peak_memory_bytes()) if peak is not None]
+    peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
     by_bound = list(zip(*passes, strict=True))
     return SampledBounds(
         tables=[merge_passes(tables) for tables in by_bound],
@@ -97,6 +104,8 @@ class _Sampler:
         self._num_bytes, self._difficulty = num_bytes, difficulty
         self._source = DrawSource(job.text.corpus, windows, job.schedule)
         self._first_plans = self._plans(0)
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
+        self._next_plans: Future[list[DrawPlan]] | None = None
         self._tokens_per_pass = sum(int(windows.lengths[plan.window].sum()) for plan in self._first_plans)
         self._count: TokenCount = job.count_tokens(self._tokens_per_pass)
         self.runner = MaskedNllRunner(
@@ -119,6 +128,10 @@ class _Sampler:
             plans.append(plan_draws(bound, len(self._difficulty), design))
         return plans
 
+    def close(self) -> None:
+        """Let go of the thread; a plan that no pass needs any more is not waited for."""
+        self._beside.shutdown(wait=False, cancel_futures=True)
+
     def find_batch_tokens(self) -> int:
         """Tokens a batch: as many as the device likes, or as fit."""
         most, longest = self._job.settings.tokens_per_batch(self._job.device), int(self._windows.lengths.max())
@@ -138,7 +151,9 @@ class _Sampler:
     def run_pass(self, index: int, batch_tokens: int, store: _Store) -> list[DrawTable]:
         """One table a bound."""
         self._count.total = max(self._count.total, (index + 1) * self._tokens_per_pass)
-        plans = self._plans(index) if index else self._first_plans
+        plans = self._next_plans.result() if self._next_plans is not None else self._first_plans
+        if self._job.settings.tolerance is not None:  # a pass may follow: have its plan ready
+            self._next_plans = self._beside.submit(self._plans, index + 1)
         tables: list[DrawTable] = []
         for bound, plan in zip(self._job.bounds, plans, strict=True):
             key = (index, bound.method)
@@ -204,10 +219,10 @@ def _open_draws(
     job: Job, num_windows: int, total_windows: int, batch_tokens: int, processes: Processes
 ) -> Iterator[_Store]:
     """The store of a job: the first process reads the file, all know what it holds, each appends to its own part."""
-    path = job.settings.resume
-    if path is None:
+    if job.settings.resume is None:
         yield _Store(batch_tokens, {})
         return
+    path = Path(job.settings.resume)
     header = DrawFileHeader(
         signature=str(job.signature(num_windows, total_windows)),
         model=job.identity.digest,

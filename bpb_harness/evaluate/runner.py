@@ -7,7 +7,6 @@ is halved; a network that cannot be compiled, or whose compiled form disagrees w
 from __future__ import annotations
 
 import inspect
-import logging
 import time
 import warnings
 from collections.abc import Callable
@@ -21,11 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bpb_harness.adapters._fused import give_up_specialising
 from bpb_harness.denoiser import Denoiser, packed_nll, states_of, unpack_nats
-from bpb_harness.errors import HarnessError, NumericsError
+from bpb_harness.errors import HarnessError
 from bpb_harness.evaluate.batches import PreparedBatch
+from bpb_harness.evaluate.memory import FittingBatches
 from bpb_harness.schedule import NoiseLevel
-
-LOG = logging.getLogger("bpb_harness")
 
 # Predictions of one call of the head: its logits are held in float32, and a few times over where nothing is fused.
 _BYTES_PER_LOGIT = 12
@@ -47,10 +45,6 @@ class MaskedNllRunner:
         device: where it runs.
         dtype: its arithmetic, for the comparison of the compiled network with the plain one.
         compiled: compile it.
-
-    Attributes:
-        remarks: (code, message) of what a reader of the score should know.
-        largest_batch: rows that fit, once a batch did not.
     """
 
     def __init__(
@@ -62,8 +56,13 @@ class MaskedNllRunner:
         self._is_compiled = False
         self._compiled_length = 0
         self._wants_compilation = compiled
-        self.largest_batch: int | None = None
-        self.remarks: list[tuple[str, str]] = []
+        self._fitting = FittingBatches(device)
+        self._compiler_remarks: list[tuple[str, str]] = []
+
+    @property
+    def remarks(self) -> list[tuple[str, str]]:
+        """(code, message) of what a reader of the score should know."""
+        return self._compiler_remarks + self._fitting.remarks
 
     def row_nats(self, prepared: PreparedBatch) -> Tensor:
         """C(x, M; t) of each draw, (B,) float64 on the device."""
@@ -112,7 +111,7 @@ class MaskedNllRunner:
             if difference <= _LARGEST_DIFFERENCE.get(self._dtype, 1e-4):
                 seconds = time.perf_counter() - begin
                 message = f"compiled in {seconds:.1f} s; differs from the plain network by {difference:.1e}, relative"
-                self.remarks.append(("compiled", message))
+                self._compiler_remarks.append(("compiled", message))
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
 
@@ -131,32 +130,10 @@ class MaskedNllRunner:
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken)), 1)
 
-    def peak_memory_bytes(self) -> int | None:
-        """The most device memory that was allocated; None on a CPU."""
-        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
-
     def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
         """Run a batch, in parts once it turned out not to fit."""
-        size = min(self.largest_batch or len(prepared), len(prepared))
-        while True:
-            try:
-                with torch.inference_mode(), _fastest_attention(self._device):
-                    return torch.cat([run(prepared.part(a, a + size)) for a in range(0, len(prepared), size)])
-            except torch.OutOfMemoryError:
-                fits = size > 1
-            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
-            if not fits:
-                raise NumericsError(
-                    f"one window of {prepared.x0.shape[1]} tokens does not fit into the memory of {self._device}",
-                    hint="pass a shorter --context, --dtype bfloat16 or --device cpu",
-                )
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-            halved = (size + 1) // 2
-            message = f"a batch of {size} windows does not fit into memory: going on with {halved}"
-            LOG.warning("bpb-eval: %s", message)
-            self.remarks.append(("batch-halved", message))
-            self.largest_batch = size = halved
+        with torch.inference_mode(), _fastest_attention(self._device):
+            return torch.cat(self._fitting.run(len(prepared), lambda rows: run(prepared.part(rows.start, rows.stop))))
 
     def _compile(self, length: int) -> None:
         # Rows of a batch and packed positions are marked dynamic: one program for every batch.
@@ -168,12 +145,12 @@ class MaskedNllRunner:
     def _give_up_compiling(self, why: str) -> None:
         """Compile the network as it is written, without the adapters' faster forms; failing that, do not compile it."""
         if give_up_specialising():
-            self.remarks.append(("not-specialised", f"compiled as it is written, which is slower: {why}"))
+            self._compiler_remarks.append(("not-specialised", f"compiled as it is written, which is slower: {why}"))
             torch._dynamo.reset()
             self._compile(self._compiled_length)
             return
         self._is_compiled = False
-        self.remarks.append(("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
+        self._compiler_remarks.append(("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
 
     def _nll(self, xt: Tensor, level: NoiseLevel, positions: Tensor, targets: Tensor) -> Tensor:
         """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""

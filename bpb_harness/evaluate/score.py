@@ -6,10 +6,10 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.corpus import Windows
@@ -17,9 +17,7 @@ from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.difficulty import bigram_difficulty
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import AutoregressiveCode, Bound, ContinuousBound, DiscreteBound, Spans
-from bpb_harness.evaluate.compare import compare_bounds
 from bpb_harness.evaluate.draws import DrawTable
-from bpb_harness.evaluate.frames import token_frame, window_frame
 from bpb_harness.evaluate.job import Job
 from bpb_harness.evaluate.passes import sample_bounds
 from bpb_harness.evaluate.processes import Processes, open_processes
@@ -29,6 +27,9 @@ from bpb_harness.evaluate.window_scores import WindowNats, score_causal_spans, s
 from bpb_harness.result import BpbResult, Comparison, Remark
 from bpb_harness.statistics import Draws, confidence_interval, corpus_stderr
 from bpb_harness.units import CodeLength, nats_to_bits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def score(job: Job) -> BpbResult:
@@ -105,6 +106,8 @@ def _comparison(
     windows: Windows,
     num_bytes: npt.NDArray[np.int64],
 ) -> Comparison:
+    from bpb_harness.evaluate.compare import compare_bounds  # deferred: scipy.interpolate takes a second to import
+
     first = 0 if isinstance(bounds[0], DiscreteBound) else 1
     discrete, continuous = bounds[first], bounds[1 - first]
     assert isinstance(discrete, DiscreteBound)
@@ -178,7 +181,7 @@ def _exact_result(
         difficulty=scored.nats, num_tokens=windows.lengths, num_bytes=num_bytes,
     )  # fmt: skip
     windows_table, tokens_table = _frames(job, windows, num_bytes, scored.nats, scored.token_nats)
-    return BpbResult(
+    result = BpbResult(
         length=length,
         relation=relation,
         terms_nats={},
@@ -190,9 +193,11 @@ def _exact_result(
         seconds=seconds,
         device=describe_device(job.device, num_processes),
         source=job.text.source,
+        peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,
     )
+    return with_remarks(result, *scored.remarks)
 
 
 def _frames(
@@ -205,6 +210,10 @@ def _frames(
 ) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """The tables that were asked for."""
     settings, text = job.settings, job.text
+    if not settings.with_windows and not settings.with_tokens:
+        return None, None
+    from bpb_harness.evaluate.frames import token_frame, window_frame  # deferred: pandas takes a second to import
+
     by_window = window_frame(text, windows, num_bytes, window_nats, table) if settings.with_windows else None
     if not settings.with_tokens:
         return by_window, None

@@ -18,6 +18,7 @@ from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound, Spans
 from bpb_harness.evaluate.batches import consecutive, stack_windows
 from bpb_harness.evaluate.draws import Advance
+from bpb_harness.evaluate.memory import FittingBatches, peak_memory_bytes
 from bpb_harness.evaluate.processes import Processes
 
 Floats = npt.NDArray[np.float64]
@@ -33,11 +34,15 @@ class WindowNats:
         nats: of each window, (N,) float64.
         token_nats: of each scored token, in the order of the windows; None where a method knows only windows.
         num_forward_tokens: tokens that went through the network.
+        peak_memory_bytes: the most memory allocated on one GPU; None on a CPU.
+        remarks: (code, message) of what a reader of the score should know.
     """
 
     nats: npt.NDArray[np.float64]
     token_nats: npt.NDArray[np.float64] | None
     num_forward_tokens: int
+    peak_memory_bytes: int | None
+    remarks: list[tuple[str, str]]
 
 
 def score_masked_windows(
@@ -60,7 +65,7 @@ def score_masked_windows(
         return estimator.token_nats(denoiser, x0, rows).cpu(), len(rows) * length * estimator.passes(length)
 
     columns = np.ones_like(windows.lengths) if isinstance(estimator, ExactBound) else windows.lengths
-    run = _run(row_nats, windows.lengths, columns, batch_tokens, processes, advance)
+    run = _run(row_nats, windows.lengths, columns, batch_tokens, device, processes, advance)
     return replace(run, token_nats=None) if isinstance(estimator, ExactBound) else run
 
 
@@ -84,7 +89,7 @@ def score_causal_spans(
         nats = estimator.token_nats(model, tokens[:, :-1], tokens[:, 1:])
         return nats.cpu(), len(rows) * length
 
-    return _run(span_nats, spans.input_lengths, spans.lengths, batch_tokens, processes, advance)
+    return _run(span_nats, spans.input_lengths, spans.lengths, batch_tokens, device, processes, advance)
 
 
 def _run(
@@ -92,21 +97,23 @@ def _run(
     input_lengths: Ints,
     paid_lengths: Ints,
     batch_tokens: int,
+    device: torch.device,
     processes: Processes,
     advance: Advance | None,
 ) -> WindowNats:
     """Score rows in batches of one input length; only the last ``paid_lengths`` columns of each row are its to pay."""
-    batches = list(consecutive(input_lengths, batch_tokens))
+    batches, fitting = list(consecutive(input_lengths, batch_tokens)), FittingBatches(device)
 
     def share() -> tuple[list[tuple[int, Floats]], int]:
         paid: list[tuple[int, Floats]] = []
         forward_tokens = 0
         for rows, length in processes.share(batches):
             with torch.inference_mode():
-                values, count = score(rows, length)
-            for row, row_nats in zip(rows, values.numpy(), strict=True):
+                parts = fitting.run(len(rows), lambda part, rows=rows, length=length: score(rows[part], length))  # type: ignore[misc]
+            values = np.concatenate([part.cpu().numpy() for part, _ in parts])
+            for row, row_nats in zip(rows, values, strict=True):
                 paid.append((int(row), _require_finite(row_nats[len(row_nats) - paid_lengths[row] :], row)))
-            forward_tokens += count
+            forward_tokens += sum(count for _, count in parts)
             if advance is not None and processes.is_first:
                 advance(len(rows) * length * processes.count)
         return paid, forward_tokens
@@ -120,7 +127,8 @@ def _run(
         for row, paid in scored:
             token_nats[offset[row] : offset[row] + len(paid)] = paid
             nats[row] = math.fsum(paid)
-    return WindowNats(nats, token_nats, forward_tokens)
+    peaks = [peak for peak in processes.gather(peak_memory_bytes(device)) if peak is not None]
+    return WindowNats(nats, token_nats, forward_tokens, max(peaks, default=None), fitting.remarks)
 
 
 def _require_finite(nats: Floats, row: int) -> Floats:

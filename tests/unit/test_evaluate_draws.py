@@ -10,11 +10,12 @@ from torch import nn
 from bpb_harness.adapters import _fused
 from bpb_harness.corpus import corpus_windows, load_shards
 from bpb_harness.errors import HarnessError, NumericsError
-from bpb_harness.estimators import ContinuousBound, DiscreteBound
+from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
 from bpb_harness.evaluate.batches import DrawSource, deal_draws, prepare_ahead
 from bpb_harness.evaluate.draws import FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
+from bpb_harness.evaluate.window_scores import score_masked_windows
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import LogLinear
 from tests.shards import write_shard
@@ -163,8 +164,27 @@ def test_one_window_that_does_not_fit_is_one_line(source, plan):
         def hidden(self, xt, level):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(NumericsError, match="one window of 16 tokens does not fit"):
+    with pytest.raises(NumericsError, match="one window alone does not fit"):
         run(source, plan, Tiny())
+
+
+def test_an_exact_method_is_halved_too(source):
+    class Small(Network):
+        def logits(self, xt, level):
+            if len(xt) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().logits(xt, level)
+
+    estimator = ChainRule(SCHEDULE, RandomStreams(0), "left-to-right", 8)
+    scored = [
+        score_masked_windows(
+            estimator, network, source.corpus, source.windows, device=CPU, batch_tokens=8 * L, processes=Processes()
+        )
+        for network in (Network(), Small())
+    ]
+    np.testing.assert_allclose(scored[1].nats, scored[0].nats, rtol=1e-6)
+    assert scored[1].num_forward_tokens == scored[0].num_forward_tokens
+    assert [code for code, _ in scored[1].remarks] == ["batch-halved"] * 2
 
 
 def test_nan_names_its_window(source, plan):

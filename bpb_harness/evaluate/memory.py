@@ -1,0 +1,63 @@
+"""Batches that do not fit into memory: halved, and said so, instead of a crash."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar, final
+
+import torch
+
+from bpb_harness.errors import NumericsError
+
+LOG = logging.getLogger("bpb_harness")
+T = TypeVar("T")
+
+
+@final
+class FittingBatches:
+    """Runs batches in parts that fit, and remembers what did.
+
+    Args:
+        device: whose memory it is.
+
+    Attributes:
+        largest: rows that fit, once a batch did not.
+        remarks: (code, message) of every halving.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.largest: int | None = None
+        self.remarks: list[tuple[str, str]] = []
+
+    def run(self, num_rows: int, work: Callable[[slice], T]) -> list[T]:
+        """Do the work of a batch, in as few parts as fit; one result a part.
+
+        Raises:
+            NumericsError: if a single row does not fit.
+        """
+        size = min(self.largest or num_rows, num_rows)
+        while True:
+            try:
+                return [work(slice(start, start + size)) for start in range(0, num_rows, size)]
+            except torch.OutOfMemoryError:
+                fits = size > 1
+            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+            if not fits:
+                raise NumericsError(
+                    f"one window alone does not fit into the memory of {self._device}",
+                    hint="pass a shorter --context, --dtype bfloat16 or --device cpu",
+                )
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            halved = (size + 1) // 2
+            message = f"a batch of {size} windows does not fit into memory: going on with {halved}"
+            LOG.warning("bpb-eval: %s", message)
+            self.remarks.append(("batch-halved", message))
+            self.largest = size = halved
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """The most memory that was allocated on a GPU; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
