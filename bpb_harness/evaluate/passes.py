@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import final
@@ -20,7 +20,7 @@ import torch
 from bpb_harness.corpus import Windows
 from bpb_harness.denoiser import num_clean_tokens
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators import Bound
+from bpb_harness.estimators import Bound, DiscreteBound
 from bpb_harness.evaluate.batches import DrawPlan, DrawSource, deal_draws
 from bpb_harness.evaluate.draw_file import DrawFile, DrawFileHeader, DrawKey
 from bpb_harness.evaluate.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
@@ -31,6 +31,7 @@ from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.evaluate.settings import describe_device
 from bpb_harness.evaluate.totals import SamplingError, as_statistics, sampling_error, window_totals
 from bpb_harness.masking import RandomStreams, StratifiedDesign
+from bpb_harness.result import Signature
 from bpb_harness.units import nats_to_bits
 
 LOG = logging.getLogger("bpb_harness")
@@ -214,6 +215,12 @@ class _Store:
         return None if self.file is None else partial(self.file.keep, key)
 
 
+def _drawn(job: Job, signature: Signature) -> Signature:
+    """What a file of draws is made with: with ``--compare`` the T of the second bound too."""
+    steps = [str(bound.num_steps) for bound in job.bounds if isinstance(bound, DiscreteBound)]
+    return replace(signature, num_steps=steps[0] if steps else None)
+
+
 @contextmanager
 def _open_draws(
     job: Job, num_windows: int, total_windows: int, batch_tokens: int, processes: Processes
@@ -224,7 +231,7 @@ def _open_draws(
         return
     path = Path(job.settings.resume)
     header = DrawFileHeader(
-        signature=str(job.signature(num_windows, total_windows)),
+        signature=str(_drawn(job, job.signature(num_windows, total_windows))),
         model=job.identity.digest,
         data=job.text.corpus.digest,
         batch_tokens=batch_tokens,
