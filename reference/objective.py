@@ -33,26 +33,12 @@ HeadNll = Callable[[nn.Linear, Tensor, Tensor, Tensor, int], Tensor]
 
 
 def draw_masks(
-    shape: Sequence[int],
-    bound: Bound,
-    generator: torch.Generator,
-    device: torch.device | str = "cpu",
-    *,
-    power: float = 1.0,
-) -> tuple[Tensor, NoiseLevel, Tensor]:
+    shape: Sequence[int], bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
+) -> tuple[Tensor, NoiseLevel]:
     """Size-biased masks of a batch at stratified times.
 
-    Args:
-        shape: (B, L).
-        bound: turns v in (0, 1] into a mask rate.
-        generator: of all random numbers.
-        device: where they are drawn.
-        power: v is a uniform number to this power. Above 1 low mask rates, whose few masked tokens make a noisy
-            gradient, are drawn more often and weigh less.
-
     Returns:
-        masked, (B, L) bool; the noise level of each row, (B,); the weight of each row, (B,) float64, of mean 1: one
-        over the density of its v.
+        masked, (B, L) bool, and the noise level of each row, (B,).
     """
     num_windows, length = shape
 
@@ -60,28 +46,26 @@ def draw_masks(
         return torch.rand(*shape, generator=generator, device=device, dtype=torch.float64)
 
     cell = torch.arange(num_windows, device=device, dtype=torch.float64)
-    uniform_v = (cell + 1.0 - uniform(num_windows)) / num_windows  # in (0, 1]
-    level = bound.schedule.level_at(bound.move_chance(uniform_v**power))
+    v = (cell + 1.0 - uniform(num_windows)) / num_windows  # in (0, 1]
+    level = bound.schedule.level_at(bound.move_chance(v))
     target = torch.randint(length, (num_windows,), generator=generator, device=device)
-    masked = size_biased_masks(uniform(num_windows, length), target, level)
-    return masked, level, power * uniform_v ** (power - 1.0)
+    return size_biased_masks(uniform(num_windows, length), target, level), level
 
 
-def pack_capacity(num_windows: int, length: int, bound: Bound, *, power: float = 1.0, num_shares: int = 1) -> int:
+def pack_capacity(num_windows: int, length: int, bound: Bound, num_shares: int = 1) -> int:
     """Rows that hold the masked positions of a batch whose times are stratified.
 
     Args:
         num_windows: B, in this process's share.
         length: L.
         bound: its schedule gives u_0 and u_max.
-        power: as in :func:`draw_masks`.
         num_shares: processes that a batch is dealt to, row by row.
     """
     low, high = bound.schedule.min_move_chance, bound.schedule.max_move_chance
     # A share's cells may all lie above those of the others, by at most one cell of the whole batch each.
-    mean_rate = low + (high - low) * (1.0 / (power + 1.0) + 0.5 * power / num_windows * (num_shares > 1))
+    mean_rate = low + (high - low) * (0.5 + 0.5 / num_windows * (num_shares > 1))
     # Rows' counts given their rates, the rates inside their cells, and the forced position of each row.
-    deviation = math.sqrt(num_windows * length / 4 + (power * length) ** 2 / (12 * num_windows))
+    deviation = math.sqrt(num_windows * length / 4 + length**2 / (12 * num_windows))
     capacity = num_windows * (length * mean_rate + 1) + _SIGMAS * deviation
     return min(num_windows * length, 256 * math.ceil(capacity / 256))
 
@@ -93,7 +77,7 @@ class Packed:
     Attributes:
         positions: index into the flattened batch, (n,) int64.
         targets: the clean token there, (n,) int64.
-        weights: the weight of its row / (|M| B), 0 for padding, (n,) float32.
+        weights: 1 / (|M| B) of its row, 0 for padding, (n,) float32.
     """
 
     positions: Tensor
@@ -101,13 +85,12 @@ class Packed:
     weights: Tensor
 
 
-def pack(x0: Tensor, masked: Tensor, row_weights: Tensor, capacity: int) -> Packed:
+def pack(x0: Tensor, masked: Tensor, capacity: int) -> Packed:
     """Pack masked positions without asking the device how many there are.
 
     Args:
         x0: clean tokens, (B, L) int64.
         masked: (B, L) bool, at least one in every row.
-        row_weights: of each row, (B,).
         capacity: n; masked positions beyond it are lost, see :func:`pack_capacity`.
     """
     flat = masked.flatten()
@@ -115,7 +98,7 @@ def pack(x0: Tensor, masked: Tensor, row_weights: Tensor, capacity: int) -> Pack
     slot = torch.where(flat, slot, capacity)  # visible positions write into a row that is dropped
     place = torch.arange(len(flat), device=flat.device)
     positions = torch.zeros(capacity + 1, dtype=torch.int64, device=flat.device).scatter_(0, slot, place)[:capacity]
-    share = (row_weights / (masked.sum(dim=1) * len(masked))).float()
+    share = 1.0 / (masked.sum(dim=1) * len(masked)).float()
     filled = torch.arange(capacity, device=flat.device) < flat.sum()
     weights = share.index_select(0, positions // masked.shape[1]) * filled
     return Packed(positions, x0.flatten().index_select(0, positions), weights)
@@ -143,7 +126,6 @@ def mdlm_objective(
     level: NoiseLevel,
     bound: Bound,
     *,
-    row_weights: Tensor | None = None,
     capacity: int | None = None,
     head_nll: HeadNll = head_nll,
 ) -> Tensor:
@@ -155,7 +137,6 @@ def mdlm_objective(
         masked: size-biased masks, (B, L) bool; at least one in every row.
         level: noise level of each row, (B,).
         bound: a bound with one sample; gives the weight u_max.
-        row_weights: of each row, (B,); None: 1.
         capacity: rows to pack masked positions into; None: enough for any mask.
         head_nll: that function, or its compiled form.
 
@@ -163,8 +144,7 @@ def mdlm_objective(
         Scalar float32; its gradient is an unbiased gradient of the bound.
     """
     config = network.config
-    row_weights = torch.ones(len(x0), device=x0.device) if row_weights is None else row_weights
-    packed = pack(x0, masked, row_weights, capacity or masked.numel())
+    packed = pack(x0, masked, capacity or masked.numel())
     xt = torch.where(masked, config.mask_token_id, x0)
     stream = network.trunk(xt, level.sigma if config.time_conditioned else None)
     states = stream.flatten(0, 1).index_select(0, packed.positions)

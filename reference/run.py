@@ -6,7 +6,6 @@ Everything random in a step is a function of (seed, step), and the state is save
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 import sentencepiece
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bpb_harness.checkpoint import save_checkpoint
 from bpb_harness.denoiser import require_finite
 from bpb_harness.errors import CheckpointError, TokenizerError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.evaluate.processes import process_device
+from bpb_harness.evaluate.runner import fastest_attention
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.units import nats_to_bits
@@ -33,14 +32,6 @@ from reference.processes import TrainingProcesses
 from reference.validation import Validation
 
 EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# On a GPU, by speed; the last one takes anything.
-ATTENTION = [
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
-COMPILE_MODE: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,6 @@ class Training:
     lr: float = 2e-3
     muon_lr: float = 0.02
     weight_decay: float = 0.01
-    time_power: float = 1.0
     ema: float = 0.99
     clip: float = 1.0
     seed: int = 0
@@ -137,9 +127,7 @@ class Run:
             raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
         share = training.num_windows // processes.count
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
-        self._capacity = pack_capacity(
-            share, training.context, self.bound, power=training.time_power, num_shares=processes.count
-        )
+        self._capacity = pack_capacity(share, training.context, self.bound, processes.count)
         window_length = training.context + (training.objective == "ar")
         self.shards = TokenShards(training.data, window_length=window_length, vocab_size=vocab_size)
         self._validation = None
@@ -222,12 +210,12 @@ class Run:
 
     def _compile(self, *, undo: bool = False) -> None:
         """Compile a block, once for all, and what comes before and after the blocks."""
-        self._head_nll = head_nll if undo else torch.compile(head_nll, dynamic=False, mode=COMPILE_MODE)
+        self._head_nll = head_nll if undo else torch.compile(head_nll, dynamic=False)
         for block in self.network.blocks:
             if undo:
                 block._compiled_call_impl = None
             else:
-                block.compile(dynamic=False, mode=COMPILE_MODE)
+                block.compile(dynamic=False)
 
     def _rehearse(self) -> None:
         torch.autograd.backward(self.objective_nats())
@@ -244,17 +232,15 @@ class Run:
         if on_gpu:
             batch = batch.pin_memory()  # or the copy would wait for the device
         x0 = share(batch.to(self.device, non_blocking=True))
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), _fast_attention(self.device):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), fastest_attention(self.device):
             if self.config.objective == "ar":
                 return causal_objective(self.network, x0, head_nll=self._head_nll)
             generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
-            drawn = draw_masks(batch.shape, self.bound, generator, self.device, power=training.time_power)
-            masked, level, weights = share(drawn[0]), drawn[1], share(drawn[2])
-            level = NoiseLevel(t=share(level.t), alpha_t=share(level.alpha_t), dalpha_t=share(level.dalpha_t))
+            masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
+            level = NoiseLevel(share(level.t), share(level.alpha_t), share(level.dalpha_t))
             return mdlm_objective(
-                self.network, x0, masked, level, self.bound, row_weights=weights, capacity=self._capacity,
-                head_nll=self._head_nll,
-            )  # fmt: skip
+                self.network, x0, share(masked), level, self.bound, capacity=self._capacity, head_nll=self._head_nll
+            )
 
     def take_step(self, progress: float) -> None:
         """One step of every optimizer; ``progress`` in [0, 1] sets the learning rate."""
@@ -358,10 +344,6 @@ class Run:
             return line
         kind = "NLL" if self.config.objective == "ar" else "NELBO"
         return f"{line}, validation {kind} {result.length.bits_per_token:.4f} ({result.length.bits_per_byte:.4f} bpb)"
-
-
-def _fast_attention(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    return sdpa_kernel(ATTENTION, set_priority=True) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def pick_device(name: str) -> torch.device:

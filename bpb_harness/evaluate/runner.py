@@ -132,7 +132,7 @@ class MaskedNllRunner:
 
     def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
         """Run a batch, in parts once it turned out not to fit."""
-        with torch.inference_mode(), _fastest_attention(self._device):
+        with torch.inference_mode(), fastest_attention(self._device):
             return torch.cat(self._fitting.run(len(prepared), lambda rows: run(prepared.part(rows.start, rows.stop))))
 
     def _compile(self, length: int) -> None:
@@ -189,7 +189,7 @@ class MaskedNllRunner:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def _fastest_attention(device: torch.device) -> AbstractContextManager[object]:
+def fastest_attention(device: torch.device) -> AbstractContextManager[object]:
     """Prefer cuDNN's attention, which outruns torch's flash kernel on recent cards; others serve where it cannot."""
     if device.type != "cuda" or "set_priority" not in inspect.signature(sdpa_kernel).parameters:
         return nullcontext()

@@ -25,9 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend
 
-import reference.run
 from bpb_harness.checkpoint import save_checkpoint
 from bpb_harness.evaluate import evaluate
 from bpb_harness.result import BpbResult
@@ -37,6 +35,7 @@ from reference.train import train
 
 CONSOLE = Console(soft_wrap=True, width=140)
 PLAIN_LR, PLAIN_WARM_UP_STEPS, PLAIN_FLOOR = 6e-4, 100, 0.1
+_LONGEST = 14
 SMALL = {"layers": 2, "width": 32, "heads": 2, "context": 64, "batch_tokens": 512}
 
 
@@ -159,7 +158,7 @@ def kernel_shares(training: Training, *, num_steps: int = 3) -> str:
     rows = []
     for event in profile.key_averages():
         micros = getattr(event, "self_device_time_total", 0.0)
-        if micros <= 0 or "CUDA" not in str(event.device_type):
+        if micros <= 0 or "CUDA" not in str(event.device_type) or "#" in event.key:  # a named span, no kernel
             continue
         name = event.key.lower()
         kind = next((kind for kind, words in kinds.items() if any(word in name for word in words)), None)
@@ -170,7 +169,7 @@ def kernel_shares(training: Training, *, num_steps: int = 3) -> str:
     shares = ", ".join(f"{kind} {value / total:.0%}" for kind, value in sorted(sums.items(), key=lambda i: -i[1]))
     longest = "\n".join(
         f"  {m / num_steps / 1000:8.2f} ms a step, {n // num_steps} times: {key[:90]}"
-        for m, n, key in sorted(rows, reverse=True)[:14]
+        for m, n, key in sorted(rows, reverse=True)[:_LONGEST]
     )
     return f"{total / num_steps / 1000:.1f} ms of kernels a step: {shares}\n{longest}"
 
@@ -193,11 +192,6 @@ def throughput_table(training: Training, num_steps: int) -> None:
     if torch.cuda.is_available():
         CONSOLE.print(f"matrix product ceiling: {matrix_ceiling(torch.device('cuda')):.0f} TFLOP/s")
         CONSOLE.print(kernel_shares(training))
-        torch._dynamo.reset()
-        kept, reference.run.ATTENTION = reference.run.ATTENTION, [SDPBackend.FLASH_ATTENTION]
-        speed = measure_throughput(training, num_steps=num_steps)
-        CONSOLE.print(f"throughput, flash attention of torch in place of cuDNN's: {speed:,.0f} tokens/s")
-        reference.run.ATTENTION = kept
 
 
 def print_table(entries: list[Entry], training: Training) -> None:

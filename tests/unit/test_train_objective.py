@@ -113,7 +113,7 @@ def test_expected_objective_is_the_bound(name: str, time_conditioned: bool) -> N
 def test_times_are_stratified_and_masks_size_biased() -> None:
     """20,000 windows. Each of its cells holds one v; counts are within 4 standard errors (false alarm 1e-3 in all)."""
     bound, count, length = ContinuousBound(parse_schedule("loglinear[0.001]"), 1), 20_000, 5
-    masked, level, _ = draw_masks((count, length), bound, torch.Generator().manual_seed(5))
+    masked, level = draw_masks((count, length), bound, torch.Generator().manual_seed(5))
     v = level.move_chance / 0.999
     assert ((v > 0) & (v <= 1)).all()
     assert torch.equal((v * count).ceil().long(), torch.arange(1, count + 1))
@@ -154,7 +154,7 @@ def test_causal_objective_is_the_mean_next_token_nll() -> None:
 
 def test_padding_columns_get_no_gradient() -> None:
     network, bound = random_network(), ContinuousBound(parse_schedule("loglinear"), 1)
-    masked, level, _ = draw_masks((2, L), bound, torch.Generator().manual_seed(0))
+    masked, level = draw_masks((2, L), bound, torch.Generator().manual_seed(0))
     mdlm_objective(network, torch.zeros(2, L, dtype=torch.long), masked, level, bound).backward()  # type: ignore[no-untyped-call]
     assert network.head.weight.grad is not None
     assert bool(network.head.weight.grad[:V].any())
