@@ -15,7 +15,7 @@ from typing import TypeVar, final
 import torch
 import torch.distributed as dist
 
-from bpb_harness.errors import HarnessError
+from bpb_harness.errors import HarnessError, UsageError
 
 T = TypeVar("T")
 
@@ -82,18 +82,27 @@ def is_first_process() -> bool:
 
 @contextlib.contextmanager
 def open_processes() -> Iterator[Processes]:
-    """Join the processes that torchrun started; alone without it."""
-    if _count() == 1 or not dist.is_available():
+    """Join the processes that torchrun started; alone without it.
+
+    A program that has started ``torch.distributed`` itself may call from some of its processes only: each call then
+    scores alone.
+
+    Raises:
+        UsageError: if the processes cannot be joined.
+    """
+    if _count() == 1 or not dist.is_available() or dist.is_initialized():
         yield Processes()
         return
-    mine = not dist.is_initialized()
-    if mine:
+    try:
         dist.init_process_group("gloo")
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            "the processes that torchrun started cannot be joined", seen=str(error), hint="run without torchrun"
+        ) from None
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
-        if mine:
-            dist.destroy_process_group()
+        dist.destroy_process_group()
 
 
 def process_device(device: torch.device) -> torch.device:
@@ -105,4 +114,7 @@ def process_device(device: torch.device) -> torch.device:
 
 
 def _count() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes torchrun started; 1 where its variables are not all there, as under other launchers."""
+    if not all(os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")):
+        return 1
+    return int(os.environ["WORLD_SIZE"])

@@ -31,7 +31,7 @@ from bpb_harness.adapters import _fused, golf_mdlm, load_model
 from bpb_harness.corpus import Windows, load_shards
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.estimators import ContinuousBound
-from bpb_harness.evaluate.batches import DrawSource
+from bpb_harness.evaluate.batches import DrawPlan, DrawSource
 from bpb_harness.evaluate.draws import plan_draws, run_draws
 from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.masking import RandomStreams, StratifiedDesign
@@ -145,65 +145,79 @@ def network_as_written() -> Iterator[None]:
         golf_mdlm.is_specialised = _fused.is_specialised = kept
 
 
+class Bench:
+    """A random network and a random text on a device, and the runs that are timed."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace, device: torch.device) -> None:
+        self.device, self.context, self.rows, self.num_windows = device, options.context, options.rows, options.windows
+        self.shape = {"layers": options.layers, "width": options.width, "hidden": 3 * options.width}
+        self.shape["context"] = options.context
+        path = folder / "random.pt"
+        self.num_parameters = write_checkpoint(path, heads=options.width // 64, **self.shape)
+        _, adapted = load_model(path, adapter="golf-mdlm", device=device, dtype=torch.bfloat16)
+        assert isinstance(adapted.model, Denoiser)
+        self.denoiser = adapted.model
+        values = np.random.default_rng(0).integers(0, VOCAB, self.num_windows * self.context)
+        corpus = load_shards([write_shard(folder / "random.bin", values)])
+        self.tokens = torch.from_numpy(values.reshape(self.num_windows, self.context)).to(device)
+        windows = Windows(np.arange(self.num_windows) * self.context, np.full(self.num_windows, self.context))
+        self.source = DrawSource(corpus, windows, SCHEDULE)
+        self.runner = MaskedNllRunner(self.denoiser, device, dtype=torch.bfloat16, compiled=options.compiled)
+
+    def warm_up(self) -> float:
+        """Compile; returns the seconds that it took."""
+        begin = time.perf_counter()
+        plan = self._plan(self.num_windows)
+        self.runner.warm_up(self.source.prepare(plan, RandomStreams(0), np.arange(min(self.rows, self.num_windows))))
+        return time.perf_counter() - begin
+
+    def product(self, num_windows: int) -> object:
+        """The product's pass over some windows, masks and control variate included."""
+        return run_draws(
+            self.runner, self.source, self._plan(num_windows), RandomStreams(0), device=self.device,
+            batch_tokens=self.rows * self.context,
+        )  # fmt: skip
+
+    def plain(self, rows: int, *, compiled: bool = False) -> Callable[[int], object]:
+        """A plain loop with batches of some rows."""
+        return PlainLoop(self.denoiser, self.tokens, rows, compiled=compiled).run
+
+    def _plan(self, num_windows: int) -> DrawPlan:
+        design = StratifiedDesign(RandomStreams(0), np.arange(num_windows), 1)
+        return plan_draws(ContinuousBound(SCHEDULE, 1), num_windows, design)
+
+
 def bench_throughput(options: argparse.Namespace) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    shape = {"layers": options.layers, "width": options.width, "hidden": 3 * options.width, "context": options.context}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "random.pt"
-        count = write_checkpoint(path, heads=options.width // 64, **shape)
-        _, adapted = load_model(path, adapter="golf-mdlm", device=device, dtype=torch.bfloat16)
-        num_windows = options.windows
-        values = np.random.default_rng(0).integers(0, VOCAB, num_windows * options.context)
-        corpus = load_shards([write_shard(Path(folder) / "random.bin", values)])
-        denoiser = adapted.model
-        assert isinstance(denoiser, Denoiser)
-        starts = np.arange(num_windows) * options.context
-        windows = Windows(starts, np.full(num_windows, options.context))
-        tokens = torch.from_numpy(values.reshape(num_windows, options.context)).to(device)
-
-        def product(runner: MaskedNllRunner) -> Callable[[int], object]:
-            def run(use: int) -> object:
-                design = StratifiedDesign(RandomStreams(0), np.arange(use), 1)
-                plan = plan_draws(ContinuousBound(SCHEDULE, 1), use, design)
-                return run_draws(
-                    runner, DrawSource(corpus, windows, SCHEDULE), plan, RandomStreams(0), device=device,
-                    batch_tokens=options.rows * options.context,
-                )  # fmt: skip
-
-            return run
-
+        bench = Bench(Path(folder), options, device)
         rate = matrix_product_rate(device)
-        limit = rate / operations_per_token(**shape)
-        runner = MaskedNllRunner(denoiser, device, dtype=torch.bfloat16, compiled=options.compiled)
-        plan = plan_draws(ContinuousBound(SCHEDULE, 1), num_windows, StratifiedDesign(RandomStreams(0), starts, 1))
-        source = DrawSource(corpus, windows, SCHEDULE)
-        begin = time.perf_counter()
-        runner.warm_up(source.prepare(plan, RandomStreams(0), np.arange(min(options.rows, num_windows))))
-        compile_seconds = time.perf_counter() - begin
-        few = max(num_windows // 16, 1)
-        table: list[tuple[str, float]] = []
-        speeds: list[tuple[str, Callable[[int], object], int]] = [
-            ("plain loop, batch 1", PlainLoop(denoiser, tokens, 1, compiled=False).run, few),
-            ("plain loop, batched", PlainLoop(denoiser, tokens, options.rows, compiled=False).run, num_windows // 2),
-            ("plain loop, compiled", PlainLoop(denoiser, tokens, options.rows, compiled=True).run, num_windows),
-            ("bpb-harness", product(runner), num_windows),
+        limit = rate / operations_per_token(**bench.shape)
+        compile_seconds = bench.warm_up()
+        many = bench.num_windows
+        runs: list[tuple[str, Callable[[int], object], int]] = [
+            ("plain loop, batch 1", bench.plain(1), max(many // 16, 1)),
+            ("plain loop, batched", bench.plain(bench.rows), many // 2),
         ]
-        for name, run, use in speeds:
-            if name == "plain loop, compiled" and not options.compiled:
-                continue
-            with contextlib.nullcontext() if name == "bpb-harness" else network_as_written():
+        if options.compiled:
+            runs.append(("plain loop, compiled", bench.plain(bench.rows, compiled=True), many))
+        table: list[tuple[str, float]] = []
+        with network_as_written():
+            for name, run, use in runs:
                 seconds = seconds_of(lambda run=run, use=use: run(use), device, 3)  # type: ignore[misc]
-            table.append((name, use * options.context / seconds))
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-        print(f"{name}, torch {torch.__version__}; {count / 1e6:.1f} M parameters, windows of {options.context}")
+                table.append((name, use * bench.context / seconds))
+        table.append(("bpb-harness", many * bench.context / seconds_of(lambda: bench.product(many), device, 3)))
+        card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        print(f"{card}, torch {torch.__version__}; {bench.num_parameters / 1e6:.1f} M parameters")
+        print(f"windows of {bench.context}, {bench.rows} a batch")
         print(f"matrix product {rate / 1e12:.0f} TFLOP/s; limit {limit / 1e6:.2f} M tokens/s")
         print(f"{'':24}{'M tokens/s':>12}{'of limit':>10}{'x batch 1':>11}")
         for row, speed in table:
             print(f"{row:24}{speed / 1e6:12.3f}{speed / limit:10.1%}{speed / table[0][1]:11.1f}")
-        print(f"compiled in {compile_seconds:.1f} s; {runner.remarks}")
+        print(f"compiled in {compile_seconds:.1f} s; " + "; ".join(text for _, text in bench.runner.remarks))
         if device.type == "cuda":
             print(f"peak memory {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB")
-            profile(product(runner), num_windows, options.context)
+            profile(bench.product, many, bench.context)
 
 
 def profile(run: Callable[[int], object], num_windows: int, context: int) -> None:

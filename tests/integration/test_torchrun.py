@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 import bpb_harness.evaluate as evaluation
+from bpb_harness.evaluate.processes import is_first_process
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
 
@@ -75,3 +76,21 @@ def test_an_error_is_said_once(tiny):
     assert done.returncode != 0
     assert done.stdout == ""
     assert sum(line.startswith("bpb-eval: ") for line in done.stderr.splitlines()) == 1
+
+
+def test_variables_of_other_launchers_start_nothing(tiny, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert score_with_one(tiny, limit=1)["device"].startswith("cpu")
+    assert is_first_process()
+
+
+def test_a_program_with_processes_of_its_own_scores_alone(tiny, monkeypatch, tmp_path):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        assert score_with_one(tiny, limit=1)["device"].startswith("cpu")
+    finally:
+        dist.destroy_process_group()

@@ -78,7 +78,7 @@ def test_json_has_the_stable_keys():
         "bits_per_byte", "relation", "method", "mc_stderr", "corpus_stderr", "ci95", "bits_per_token",
         "bytes_per_token",
         "num_tokens", "num_bytes", "num_windows", "nats", "terms_nats", "signature", "num_forward_tokens", "seconds",
-        "forward_tokens_per_second", "device", "findings",
+        "forward_tokens_per_second", "device", "peak_memory_bytes", "findings",
     ]  # fmt: skip
     assert plain["bits_per_byte"] == pytest.approx(2.0)
     assert plain["forward_tokens_per_second"] == 1000.0
