@@ -9,7 +9,7 @@ exact     the bytes of the normalised text that the pieces spell: every U+2581 o
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,7 @@ class ByteCounter:
         Raises:
             CorpusError: an id outside 0..V-1.
         """
+        assert rule in get_args(Rule)
         before, after = _context(previous)[-TOKENS_BEFORE:], _context(following)[:TOKENS_AFTER]
         stream = np.concatenate([before, np.asarray(tokens, np.int64).ravel(), after])
         self._check(stream)

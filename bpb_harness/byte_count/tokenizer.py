@@ -136,7 +136,9 @@ class SentencePieceTokenizer(Tokenizer):
         except (RuntimeError, OSError, ValueError) as error:
             raise _not_a_tokenizer(name) from error
         if not 0 < size <= LARGEST_VOCABULARY:
-            raise TokenizerError(f"{name}: not a usable vocabulary", seen=f"{size} pieces", expected="at least 1")
+            raise TokenizerError(
+                f"{name}: not a usable vocabulary", seen=f"{size} pieces", expected=f"1 to {LARGEST_VOCABULARY}"
+            )
         self._processor = processor
         self._set_model(model_bytes, name)
         try:
@@ -282,7 +284,7 @@ def _space_habit(normalize: Any) -> SpaceHabit:
     # Letters that a normaliser might drop or a user-defined symbol might claim: the first that survives decides.
     for letter in ("a", "m", "0", "\u4e00", "\u0436"):
         once, twice = normalize(letter), normalize(f"{letter} {letter}")
-        if once.strip(SPACE_SYMBOL + " ") != letter or twice.strip(SPACE_SYMBOL + " ").count(letter) != 2:
+        if once.strip(SPACE_SYMBOL + " ") != letter or twice.count(letter) != 2:
             continue
         escapes = SPACE_SYMBOL in twice
         space = SPACE_SYMBOL if escapes else " "
@@ -365,7 +367,7 @@ def _parts(component: Any) -> list[dict[str, Any]]:
     """The component itself, or the members of a Sequence."""
     if not isinstance(component, dict):
         return []
-    for key in ("pretokenizers", "decoders", "normalizers"):
+    for key in ("pretokenizers", "decoders"):
         members = component.get(key)
         if isinstance(members, list):
             return [part for member in members for part in _parts(member)]
@@ -385,7 +387,9 @@ def _library_pieces(tokenizer: Any, kind: str, name: str) -> tuple[list[str], li
     added = {int(i): token for i, token in tokenizer.get_added_tokens_decoder().items()}
     size = max(vocabulary.values(), default=-1) + 1
     if not 0 < size <= LARGEST_VOCABULARY:
-        raise TokenizerError(f"{name}: not a usable vocabulary", seen=f"largest id {size - 1}")
+        raise TokenizerError(
+            f"{name}: not a usable vocabulary", seen=f"largest id {size - 1}", expected=f"0 to {LARGEST_VOCABULARY - 1}"
+        )
     pieces, kinds, spelled = [""] * size, [PieceKind.UNUSED] * size, [b""] * size
     alphabet = _byte_alphabet()
     for piece, token in vocabulary.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 
@@ -24,6 +25,7 @@ from bpb_harness.byte_count import (
     load_tokenizer,
     spread_over_bytes,
 )
+from bpb_harness.byte_count.tokenizer import _space_habit
 from bpb_harness.errors import TokenizerError
 
 SYMBOL = "\u2581"
@@ -125,6 +127,13 @@ def test_tokens_in_the_context_of_others(rule, previous, following, expected):
     )
     assert counted.dtype == np.int64
     assert counted.tolist() == expected
+
+
+def test_there_is_no_third_rule():
+    with pytest.raises(AssertionError):
+        ByteCounter(Scripted()).per_token(np.array([CAT]), rule="Exact")
+    with pytest.raises(AssertionError):
+        ByteCounter(Scripted()).total(np.array([CAT]), "officially")
 
 
 def test_a_space_whose_first_bytes_came_before():
@@ -274,12 +283,13 @@ def test_a_report_of_several_documents_in_full():
         ([CAT, UNK, THE, CAT, CAT, CAT], Reason.AFTER_BOUNDARY, "4 bytes", f"3 for '<unk> {SYMBOL}the cat cat'"),
         ([E2, X96, X81], Reason.SPACE_AS_BYTES, "0 bytes", "1 for '<0xE2> <0x96> <0x81>'"),
         ([CAT, CAT, THREE], Reason.INNER_SPACES, "3 bytes", f"7 for 'cat {SYMBOL * 3}'"),
+        ([THE, CAT, UNK], Reason.LEADING_SPACE, "4 bytes", f"3 for '{SYMBOL}the cat <unk>'"),
     ],
 )
 def test_where_the_rules_part(tokens, reason, expected, seen):
     truth = truth_of([("", tokens)], Scripted({"": tokens}))
     position = ByteCounter(Scripted()).per_token(np.array(tokens), rule="exact")
-    at = {Reason.UNUSED_PIECE: 1, Reason.AFTER_BOUNDARY: 2, Reason.SPACE_AS_BYTES: 0, Reason.INNER_SPACES: 2}[reason]
+    at = {Reason.UNUSED_PIECE: 1, Reason.AFTER_BOUNDARY: 2, Reason.INNER_SPACES: 2}.get(reason, 0)
     assert truth.official.first == Disagreement(0, int(position[:at].sum()), reason, expected, seen)
 
 
@@ -290,6 +300,7 @@ LONG = "\u00e9" * 30
     ("text", "tokens", "own", "belongs", "found"),
     [
         (f"cat{SYMBOL}", [CAT, BARE], [CAT, BARE], None, (3, Reason.LITERAL_SYMBOL, SYMBOL, " ")),
+        (f"cat{SYMBOL}cat{SYMBOL}", [CAT], [CAT], None, (3, Reason.LITERAL_SYMBOL, SYMBOL, " ")),
         ("catty", [CAT, CAT], [CAT, CAT], False, (3, Reason.WRONG_TOKENIZER, "ty", "cat")),
         ("catty", [CAT, CAT], [CAT], None, (3, Reason.OTHER_TEXT, "ty", "cat")),
         ("catty", [CAT, CAT], [CAT], True, (3, Reason.OTHER_TEXT, "ty", "cat")),
@@ -401,6 +412,10 @@ def test_a_byte_level_decoder_is_enough_to_be_one():
     assert loaded(byte_level(pre_tokenizer=False, decoder=True)).kind == "byte_level_bpe"
     with pytest.raises(TokenizerError, match="without a ByteLevel part"):
         loaded(byte_level(pre_tokenizer=False, decoder=False))
+    fused = byte_level(pre_tokenizer=False)
+    fused.decoder = decoders.Fuse()
+    with pytest.raises(TokenizerError, match="without a ByteLevel part"):
+        loaded(fused)
 
 
 def test_nothing_is_added_cut_or_padded_whatever_the_file_asks_for():
@@ -420,7 +435,7 @@ def test_nothing_is_added_cut_or_padded_whatever_the_file_asks_for():
 def test_a_byte_level_vocabulary_of_nothing():
     empty = tokenizers.Tokenizer(models.BPE(vocab={}, merges=[]))
     empty.pre_tokenizer = pre_tokenizers.ByteLevel()
-    with pytest.raises(TokenizerError, match=r"^it: not a usable vocabulary: got largest id -1$"):
+    with pytest.raises(TokenizerError, match=r"^it: not a usable vocabulary: got largest id -1, expected 0 to \d+$"):
         loaded(empty)
 
 
@@ -430,7 +445,7 @@ def test_a_tokenizer_json_of_single_characters():
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.add_special_tokens(["[CLS]", "<long special token>", "[SEP]", "[PAD]", "[MASK]"])
     ours = loaded(tokenizer)
-    assert (ours.kind, ours.bos_id, ours.vocab_size) == ("characters", 4, 9)
+    assert (ours.kind, ours.name, ours.bos_id, ours.vocab_size) == ("characters", "it", 4, 9)
     assert ours.spaces == SpaceHabit(escapes=False)
     assert ours.piece_kinds.tolist() == [U, T, T, T, C, C, C, C, C]
     assert ours.piece_bytes[:5] == (b"", b"a", "\u65e5".encode(), b"b", b"")
@@ -525,3 +540,39 @@ def test_where_the_space_that_is_no_text_stands(suffix):
         assert tokenizer.normalize(text) == text
         assert tokenizer.decode(tokens) == text.encode()
         assert ByteCounter(tokenizer).total(tokens, "exact") == len(text)
+
+
+@pytest.mark.parametrize("letter", ["a", "m", "0", "\u4e00", "\u0436"])
+@pytest.mark.parametrize("space", [SYMBOL, " "])
+@pytest.mark.parametrize(("before", "behind"), [(True, False), (False, True), (False, False)])
+def test_any_of_the_probes_shows_the_habit(letter, space, before, behind):
+    def normalize(text):
+        kept = "".join(character for character in text if character in (letter, " "))
+        return (" " * before + kept.strip(" ") + " " * behind).replace(" ", space) if kept.strip(" ") else ""
+
+    assert _space_habit(normalize) == SpaceHabit(space == SYMBOL, dummy_prefix=before, dummy_suffix=behind)
+
+
+def test_a_normaliser_that_leaves_nothing_shows_no_habit():
+    assert _space_habit(lambda text: "") == SpaceHabit(escapes=True)
+
+
+def test_options_of_the_process_change_no_tokens(monkeypatch):
+    model = trained()
+    expected = load_tokenizer(model).encode("the cat").tolist()
+    told_otherwise = functools.partial(
+        sentencepiece.SentencePieceProcessor, add_bos=True, add_eos=True, reverse=True, out_type=str
+    )
+    monkeypatch.setattr(sentencepiece, "SentencePieceProcessor", told_otherwise)
+    assert load_tokenizer(model).encode("the cat").tolist() == expected
+
+
+def test_a_sentencepiece_vocabulary_has_a_limit(monkeypatch):
+    model = trained()
+    size = load_tokenizer(model).vocab_size
+    monkeypatch.setattr("bpb_harness.byte_count.tokenizer.LARGEST_VOCABULARY", size)
+    assert load_tokenizer(model).vocab_size == size
+    monkeypatch.setattr("bpb_harness.byte_count.tokenizer.LARGEST_VOCABULARY", size - 1)
+    with pytest.raises(TokenizerError) as caught:
+        load_tokenizer(model, name="it")
+    assert str(caught.value) == f"it: not a usable vocabulary: got {size} pieces, expected 1 to {size - 1}"
