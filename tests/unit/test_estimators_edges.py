@@ -208,6 +208,18 @@ def test_each_window_has_its_own_random_order():
         assert hidden == [sorted(order[step:]) for step in range(5)]
 
 
+@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence"])
+def test_a_chain_stays_on_the_device_of_its_tokens(order):
+    class Elsewhere(Recorder):
+        def logits(self, xt, level):
+            assert {xt.device.type, level.t.device.type, level.alpha_t.device.type} == {"meta"}
+            return torch.zeros((*xt.shape, V), dtype=torch.float64, device="meta")
+
+    rule = ChainRule(LogLinear(), RandomStreams(0), order=order, tokens_per_step=2)
+    nats = rule.token_nats(Elsewhere(), X0.to("meta"), np.array([0, 1]))
+    assert (nats.device.type, nats.dtype, nats.shape) == ("meta", torch.float64, X0.shape)
+
+
 def test_ties_of_confidence_are_broken_by_position():
     class Level(Recorder):
         def logits(self, xt, level):
