@@ -193,8 +193,8 @@ class Run:
         remark = None
         try:
             if wanted or (wanted is None and self.device.type == "cuda"):
-                self._compile()
                 try:
+                    self._compile()
                     self._rehearse()
                 except torch.OutOfMemoryError:
                     raise

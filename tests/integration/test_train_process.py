@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ import torch
 from bpb_harness.adapters import load_model
 from bpb_harness.adapters.reference import ReferenceCausalLM, ReferenceDenoiser
 from bpb_harness.checkpoint import read_checkpoint
-from bpb_harness.errors import CheckpointError
+from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.evaluate import evaluate
 from fixtures import build
 from reference.run import Run, Training
 from reference.train import train
@@ -58,6 +60,11 @@ def test_resumed_run_takes_the_same_steps(
     expected, resumed = weights(tmp_path / "whole.pt"), weights(tmp_path / "parts.pt")
     assert expected.keys() == resumed.keys()
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    raw, again = (
+        torch.load(tmp_path / f"{name}.pt.train", weights_only=True)["network"] for name in ("whole", "parts")
+    )
+    assert all(torch.equal(raw[name], again[name]) for name in raw)
+    assert not all(torch.equal(raw[name], expected[name]) for name in raw)  # what is saved is the moving average
 
 
 def test_training_learns_and_the_checkpoint_loads(tmp_path: Path) -> None:
@@ -73,7 +80,44 @@ def test_training_learns_and_the_checkpoint_loads(tmp_path: Path) -> None:
     assert checkpoint.data == {"paths": ["val.bin"], "notes": {}}
     assert str(adapted.schedule) == "loglinear[0.001]"
     assert all(tensor.dtype == torch.bfloat16 for tensor in checkpoint.tensors.values())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "model.pt.train", "val.bin"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "model.pt.log", "model.pt.train", "val.bin"]
+
+
+def test_validation_is_what_the_command_says_of_the_saved_checkpoint(tmp_path: Path) -> None:
+    run = train(training(tmp_path / "model.pt", steps=3, val_data=(build.VALIDATION,), val_windows=40))
+    during = run.validate()
+    after = evaluate(
+        tmp_path / "model.pt", data=build.VALIDATION, method="mc", num_samples=1, limit=40, device="cpu",
+        check_contract=False,
+    )  # fmt: skip
+    assert during is not None
+    assert during.length == after.length
+    assert f"({after.bits_per_byte:.4f} bpb)" in (tmp_path / "model.pt.log").read_text()
+
+
+def test_a_compiler_that_fails_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError("no compiler here\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    run = Run(training(tmp_path / "model.pt", compile=True))
+    assert run.prepare() == "not compiled, and so slower: RuntimeError: no compiler here"
+    plain = Run(training(tmp_path / "model.pt", compile=False))
+    assert plain.prepare() is None
+    for each in (run, plain):
+        each.take_step(0.5)
+    assert run.history == plain.history
+
+
+def test_a_batch_that_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(training(tmp_path / "model.pt"))
+
+    def too_large() -> NoReturn:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
+
+    monkeypatch.setattr(run, "objective_nats", too_large)
+    with pytest.raises(UsageError, match=r"--batch-tokens: got 128, which does not fit"):
+        run.prepare()
 
 
 def test_causal_twin_has_the_same_network(tmp_path: Path) -> None:
@@ -137,7 +181,7 @@ def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
     state = torch.load(tmp_path / "model.pt.train", weights_only=True)
     assert state["step"] == len(state["history"]) > 0
     assert read_checkpoint(out).adapter == "reference"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "model.pt.train"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "model.pt.log", "model.pt.train"]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +194,11 @@ def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
         ({"--heads": "3"}, "multiple of 2 x heads"),
         ({"--batch-tokens": "8"}, "--batch-tokens: got 8"),
         ({"--export-dtype": "int3"}, "--export-dtype"),
+        ({"--ema": "1"}, "--ema: got 1.0"),
+        ({"--clip": "-1"}, "--clip: got -1.0"),
         ({"--device": "tpu"}, "--device"),
         ({"--out": "model.bin"}, "--out: got 'model.bin'"),
-        ({"--val-data": "nowhere.bin"}, "no such shard"),
+        ({"--val-data": "nowhere.bin"}, "no such file"),
         ({"--objective": "ar", "--time-conditioned": None}, "no noise level"),
         ({"--steps": "100000000", "--minutes": "0"}, "--minutes: got 0.0"),
     ],

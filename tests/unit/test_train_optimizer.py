@@ -1,0 +1,110 @@
+"""Muon against torch's own and against a singular value decomposition; the moving average; packing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from bpb_harness.estimators.mc import ContinuousBound
+from bpb_harness.schedule import parse_schedule
+from reference.objective import draw_masks, pack, pack_capacity
+from reference.optimizer import MovingAverage, Muon, orthogonalised
+
+
+def matrices(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (48, 16), (16, 40)])
+def test_orthogonalised_is_u_v_transposed_roughly(shape: tuple[int, int]) -> None:
+    batch = matrices(3, *shape) * torch.tensor([1e-4, 1.0, 1e3]).view(3, 1, 1)
+    done = orthogonalised(batch)
+    for before, after in zip(batch, done, strict=True):
+        u, _, vt = torch.linalg.svd(before.double(), full_matrices=False)
+        inside = u.T @ after.double() @ vt.T
+        assert (torch.diagonal(inside) - 1).abs().max() < 0.35
+        assert (inside - torch.diag(torch.diagonal(inside))).abs().max() < 1e-3
+    assert torch.equal(orthogonalised(torch.zeros(1, *shape)), torch.zeros(1, *shape))
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
+def test_muon_is_that_of_torch() -> None:
+    shapes = [(24, 8), (8, 24), (24, 8), (8, 8)]
+    ours = [nn.Parameter(matrices(*shape, seed=i)) for i, shape in enumerate(shapes)]
+    theirs = [nn.Parameter(parameter.detach().clone()) for parameter in ours]
+    mine = Muon(ours, lr=0.05, weight_decay=0.1)
+    torchs = torch.optim.Muon(theirs, lr=0.05, weight_decay=0.1, momentum=0.95, nesterov=True)
+    for step in range(6):
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            a.grad = matrices(*a.shape, seed=100 + 10 * step + i)
+            b.grad = a.grad.clone()
+        mine.step()
+        torchs.step()
+    for a, b in zip(ours, theirs, strict=True):
+        # Torch's iterates in bfloat16: a percent of an update's size, lr sqrt(max(1, rows / columns)) in norm
+        assert (a - b).norm() < 0.03 * 6 * 0.05 * math.sqrt(8 * max(1.0, a.shape[0] / a.shape[1]))
+
+
+def test_pieces_are_orthogonalised_each_by_itself() -> None:
+    joint = nn.Parameter(matrices(24, 8))
+    parts = [nn.Parameter(part.clone()) for part in joint.detach().chunk(3)]
+    joint.grad = matrices(24, 8, seed=1)
+    for part, gradient in zip(parts, joint.grad.chunk(3), strict=True):
+        part.grad = gradient.clone()
+    Muon([joint], lr=0.1, weight_decay=0.0, pieces=3).step()
+    Muon(parts, lr=0.1, weight_decay=0.0).step()
+    torch.testing.assert_close(joint.detach(), torch.cat([part.detach() for part in parts]))
+
+
+def test_moving_average_forgets_the_start_and_then_decays() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    average = MovingAverage(network, 0.75)
+    expected = float(network.weight.detach())
+    for step in range(1, 60):
+        with torch.no_grad():
+            network.weight.fill_(float(step))
+        average.update(step)
+        decay = min(0.75, step / (step + 10))
+        expected = decay * expected + (1 - decay) * step
+    assert average.state_dict()["weight"].item() == pytest.approx(expected, rel=1e-6)
+    assert expected == pytest.approx(59 - 0.75 / 0.25, abs=0.01)  # a mean age of decay / (1 - decay) steps
+    last = MovingAverage(network, 0.0)
+    with torch.no_grad():
+        network.weight.fill_(7.0)
+    last.update(5)
+    assert last.state_dict()["weight"].item() == 7.0
+    last.load_state_dict(average.state_dict())
+    assert last.state_dict()["weight"].item() == average.state_dict()["weight"].item()
+
+
+@pytest.mark.parametrize("name", ["loglinear[0.001]", "cosine-mdlm[0.05]"])
+@pytest.mark.parametrize(("num_shares", "share"), [(1, 0), (4, 0), (4, 3)])
+def test_packs_hold_every_masked_position(name: str, num_shares: int, share: int) -> None:
+    """200 batches; one that overflows would be an event beyond 8 standard deviations."""
+    bound, windows, length = ContinuousBound(parse_schedule(name), 1), 16, 64
+    capacity = pack_capacity(windows // num_shares, length, bound, num_shares)
+    generator = torch.Generator().manual_seed(1)
+    fullest = 0
+    for _ in range(200):
+        masked, _ = draw_masks((windows, length), bound, generator)
+        mine = masked[share::num_shares]
+        x0 = torch.randint(9, mine.shape, generator=generator)
+        packed = pack(x0, mine, capacity)
+        count = int(mine.sum())
+        fullest = max(fullest, count)
+        assert count <= capacity == len(packed.positions)
+        assert torch.equal(packed.positions[:count], mine.flatten().nonzero().squeeze(-1))
+        assert torch.equal(packed.targets[:count], x0[mine])
+        assert not bool(packed.weights[count:].any())
+        assert float(packed.weights.sum()) == pytest.approx(1.0, rel=1e-5)
+        by_row = torch.zeros(len(mine)).index_add(0, packed.positions // length, packed.weights)
+        torch.testing.assert_close(by_row, torch.full((len(mine),), 1 / len(mine)))
+    assert fullest > 0.4 * mine.numel()
+
+
+def test_the_pack_of_a_large_batch_is_hardly_more_than_half_of_it() -> None:
+    bound = ContinuousBound(parse_schedule("loglinear[0.001]"), 1)
+    assert 32 * 1024 < pack_capacity(32, 2048, bound) < 0.54 * 32 * 2048
