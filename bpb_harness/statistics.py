@@ -196,11 +196,12 @@ def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
 
 
 def corpus_stderr(draws: Draws) -> float:
-    """Standard error of bits per byte if the windows were a stretch of a stationary text; NaN for fewer than 2 windows.
+    """Standard error of bits per byte if the windows were a stretch of a stationary text; NaN where it is not known.
 
     The linearised ratio estimator (Cochran, Sampling Techniques, section 2.11) with autocovariances of adjacent windows
     under Bartlett weights (Newey and West 1987), since a document may span several windows. Each window is freed of
-    the mask rate it happened to get, and the Monte-Carlo variance of the draws is subtracted.
+    the mask rate it happened to get, and the Monte-Carlo variance of the draws is subtracted. It is not known for fewer
+    than 2 windows, nor where the windows differ by no more than the draws do.
     """
     count = draws.num_windows
     if count < 2:
@@ -214,7 +215,9 @@ def corpus_stderr(draws: Draws) -> float:
     lags = min(int(4.0 * (count / 100.0) ** (2.0 / 9.0)), count // 4)
     for lag in range(1, lags + 1):
         variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float((deviation[lag:] * deviation[:-lag]).sum())
-    variance = max(variance * count / (count - 1.0) - noise, 0.0)
+    variance = variance * count / (count - 1.0) - noise
+    if variance <= 0.0 < noise:
+        return math.nan
     return nats_to_bits(math.sqrt(variance)) / float(num_bytes.sum())
 
 
@@ -286,19 +289,32 @@ class _Regression:
         columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
         powers = np.polynomial.legendre.legvander(2.0 * level - 1.0, columns - 1)
         curved = hardness**2 - 1.0
-        few = min(columns, _CURVED_POLYNOMIALS)
+        # Of very few draws nothing is fitted but the mean: a fit through every draw would leave an error of 0.
+        hard = columns if len(draws.window) >= 2 * _DRAWS_PER_COLUMN else 0
+        few = min(columns, _CURVED_POLYNOMIALS) if len(draws.window) >= 3 * _DRAWS_PER_COLUMN else 0
         basis = np.hstack(
-            [powers, powers * hardness[draws.window][:, None], powers[:, :few] * curved[draws.window][:, None]]
+            [
+                powers,
+                powers[:, :hard] * hardness[draws.window][:, None],
+                powers[:, :few] * curved[draws.window][:, None],
+            ]
         )
-        degree = np.concatenate([np.arange(columns), np.arange(columns), np.arange(few)])
+        degree = np.concatenate([np.arange(columns), np.arange(hard), np.arange(few)])
         value = np.asarray(draws.value_nats, dtype=np.float64) / tokens[draws.window]
         solution, rank = _within_then_between(value, basis, degree, draws.window, tokens)
+        if rank >= len(value):
+            raise UsageError(
+                "sampling error of one draw of one window",
+                expected="two draws or more",
+                hint="pass --samples 2 or more text",
+            )
         fitted = basis @ solution
-        residual = (value - fitted) * math.sqrt(len(value) / max(len(value) - rank, 1))
+        residual = (value - fitted) * math.sqrt(len(value) / (len(value) - rank))
         # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
         average = powers.mean(axis=0)
-        alone, with_hardness, with_curved = np.split(solution, [columns, 2 * columns])
-        fitted_mean = average @ alone + hardness * (average @ with_hardness) + curved * (average[:few] @ with_curved)
+        alone, with_hardness, with_curved = np.split(solution, [columns, columns + hard])
+        fitted_mean = average @ alone + hardness * (average[:hard] @ with_hardness)
+        fitted_mean = fitted_mean + curved * (average[:few] @ with_curved)
         return cls(residual, fitted, fitted_mean)
 
     def level_free_nats(self, draws: Draws) -> Floats:

@@ -79,8 +79,8 @@ def regression(sampled: Sampled) -> tuple[list[float], list[float]]:
     degrees = min(max(len(rows) // 12, 1), 6)
     # What multiplies a coefficient: a polynomial in the mask rate, and 1, the difficulty or its square.
     forms = [(k, lambda h: 1.0) for k in range(degrees)]
-    forms += [(k, lambda h: h) for k in range(degrees)]
-    forms += [(k, lambda h: h**2 - 1) for k in range(min(degrees, 3))]
+    forms += [(k, lambda h: h) for k in range(degrees) if len(rows) >= 12]
+    forms += [(k, lambda h: h**2 - 1) for k in range(min(degrees, 3)) if len(rows) >= 18]
     basis = [[legendre(k, 2 * level - 1) * of(hardness[w]) for k, of in forms] for w, _, level, _ in rows]
     value = [nats / sampled.num_tokens[w] for w, _, _, nats in rows]
     weights = [float(sampled.num_tokens[w]) for w, *_ in rows]
@@ -231,7 +231,10 @@ def corpus_stderr(sampled: Sampled) -> float:
     for lag in range(1, lags + 1):
         covariance = math.fsum(deviation[i] * deviation[i + lag] for i in range(count - lag))
         variance += 2 * (1 - lag / (lags + 1)) * covariance
-    return math.sqrt(max(variance * count / (count - 1) - noise, 0.0)) / math.log(2) / total_bytes
+    variance = variance * count / (count - 1) - noise
+    if noise > 0 and variance <= 0:
+        return math.nan
+    return math.sqrt(variance) / math.log(2) / total_bytes
 
 
 def grid_variance(levels: list[float], values: list[list[float]], weights: list[list[float]]) -> float:

@@ -122,8 +122,8 @@ def test_regression_takes_the_level_not_the_position_where_they_differ() -> None
 
 @pytest.mark.parametrize("num_windows", [1, 2, 3, 5])
 def test_few_windows_still_give_a_number(num_windows: int) -> None:
-    for num_samples in (1, 2, 4):
-        assert math.isfinite(mc_stderr_nats(make_draws(num_windows, num_samples, noise=0.1, curve=1.0)))
+    for num_samples in (1, 2, 4) if num_windows > 1 else (2, 4):
+        assert 1e-6 < mc_stderr_nats(make_draws(num_windows, num_samples, noise=0.1, curve=1.0)) < 1e3
 
 
 def test_windows_of_other_lengths_weigh_by_their_tokens() -> None:
