@@ -115,6 +115,16 @@ def test_the_position_serves_where_there_is_no_level():
     assert mc_stderr_nats(replace(draws, level=None)) == mc_stderr_nats(draws)
 
 
+@pytest.mark.parametrize("num_samples", [1, 2, 3])
+def test_arrays_of_narrow_types_are_summed_in_float64(num_samples):
+    draws = product(sampled(60, num_samples, seed=16))
+    names = ("v", "level", "value_nats", "difficulty", "num_tokens", "num_bytes")
+    narrow = replace(draws, **{name: getattr(draws, name).astype(np.float32) for name in names})
+    wide = replace(draws, **{name: getattr(narrow, name).astype(np.float64) for name in names})
+    for error in (mc_stderr_nats, corpus_stderr):
+        assert error(narrow) == pytest.approx(error(wide), rel=1e-13)
+
+
 @pytest.mark.parametrize("count", [2, 3, 7, 8, 100, 101, 250, 275])
 def test_corpus_stderr_of_exact_scores(count):
     rng = random.Random(count)
