@@ -113,7 +113,7 @@ def _normalised_and_rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """
     wide = x.float() if x.dtype != torch.float64 else x
     wide = wide * torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + torch.finfo(torch.float32).eps)
-    halves = wide.unflatten(-1, (2, -1))
+    halves = wide.reshape(*wide.shape[:-1], 2, wide.shape[-1] // 2)
     sines = torch.stack((sin, -sin), dim=-2)[:, None]
     rotated = halves * cos[:, None, None] + halves.flip(-2) * sines
     return rotated.flatten(-2).to(x.dtype)

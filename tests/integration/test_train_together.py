@@ -127,7 +127,7 @@ def test_submission_is_confirmed_by_the_audit(tmp_path: Path, repository: Path, 
 
 def test_a_false_submission_is_refuted(tmp_path: Path, repository: Path) -> None:
     folder, content = submit(tmp_path, "mdlm", "mc")
-    better = f"{content['val_bpb'] - 0.05:.8f}"
+    better = f"{content['val_bpb'] - 0.5:.8f}"
     for name in ("submission.json", "train.log", "README.md"):
         text = (folder / name).read_text()
         assert f"{content['val_bpb']:.8f}".rstrip("0") in text
