@@ -59,3 +59,32 @@ def test_windows_that_are_no_neighbours_are_uncorrelated() -> None:
             assert correlation[a, b] < -0.5
         elif b - a > 8:
             assert abs(correlation[a, b]) < 5.5 / np.sqrt(4000)
+
+
+def _by_recursion(
+    members: list[int], first: int, depth: int, offsets: dict[int, int], tossed: dict, ranks: dict
+) -> None:
+    """The same permutation group by group; the groups of a depth take its coins from left to right."""
+    if len(members) == 1:
+        ranks[members[0]] = first
+        return
+    half = len(members) // 2
+    start = offsets.get(depth, 0)
+    offsets[depth] = start + half
+    low, high = [], []
+    for pair in range(half):
+        two = members[2 * pair : 2 * pair + 2]
+        coin = tossed[depth][start + pair]
+        low.append(two[coin])
+        high.append(two[1 - coin])
+    _by_recursion(low, first, depth + 1, offsets, tossed, ranks)
+    _by_recursion(high + members[2 * half :], first + half, depth + 1, offsets, tossed, ranks)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 13, 32, 100])
+def test_every_group_has_coins_of_its_own(count: int) -> None:
+    rng = np.random.default_rng(count)
+    tossed = {depth: rng.integers(2, size=count) for depth in range(8)}
+    ranks: dict[int, int] = {}
+    _by_recursion(list(range(count)), 0, 0, {}, tossed, ranks)
+    assert random_halving_ranks(count, lambda depth: tossed[depth]).tolist() == [ranks[i] for i in range(count)]
