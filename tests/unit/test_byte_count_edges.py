@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,19 @@ def test_tokens_in_the_context_of_others(rule, previous, following, expected):
     )
     assert counted.dtype == np.int64
     assert counted.tolist() == expected
+
+
+@pytest.mark.parametrize("before", [[], [CAT], [CAT, CAT, CAT], [CAT] * 5])
+def test_a_document_that_starts_behind_the_context(before):
+    counter = ByteCounter(Scripted(dummy_prefix=True))
+    counted = counter.per_token(
+        np.array([THE, THE, THE, THE]),
+        rule="exact",
+        previous=np.array(before) if before else None,
+        text_starts=np.array([-1, 2, 9]),
+    )
+    assert counted.tolist() == [4 if before else 3, 4, 3, 4]
+    assert counter.span(Corpus([THE] * 9, np.array([0, 4, 7])), 3, 8, "exact").tolist() == [4, 3, 4, 4, 3]
 
 
 def test_there_is_no_third_rule():
@@ -492,6 +506,18 @@ def test_a_file_is_the_same_by_path_and_by_content(tmp_path):
     assert by_path.digest == by_text.digest == load_tokenizer(path.read_bytes()).digest
     assert (by_path.name, by_text.name, named.name) == (str(path), str(path), "it")
     assert load_tokenizer(path.read_bytes()).name == "tokenizer"
+
+
+def test_no_more_is_read_than_any_model_needs(monkeypatch):
+    class Endless(io.RawIOBase):
+        def read(self, size=-1):
+            assert 0 <= size < 1000
+            return b"x" * size
+
+    monkeypatch.setattr(Path, "open", lambda path, mode: Endless())
+    monkeypatch.setattr("bpb_harness.byte_count.tokenizer.LARGEST_MODEL_BYTES", 99)
+    with pytest.raises(TokenizerError, match=r"^it: too large for a tokenizer: got 100 bytes, expected at most 99$"):
+        load_tokenizer("endless.model", name="it")
 
 
 def trained(**options) -> bytes:
