@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -503,7 +504,11 @@ def test_a_file_is_the_same_by_path_and_by_content(tmp_path):
     path = tmp_path / "characters.json"
     path.write_bytes(b' \n["a", "b"]')
     by_path, by_text, named = load_tokenizer(path), load_tokenizer(str(path)), load_tokenizer(path, name="it")
-    assert by_path.digest == by_text.digest == load_tokenizer(path.read_bytes()).digest
+    assert by_path.digest == by_text.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert by_path.model_bytes == path.read_bytes()
+    assert ByteCounter(by_path).digest == by_path.digest
+    with pytest.raises(ValueError, match="read-only"):
+        by_path.piece_kinds[0] = C
     assert (by_path.name, by_text.name, named.name) == (str(path), str(path), "it")
     assert load_tokenizer(path.read_bytes()).name == "tokenizer"
 
