@@ -62,14 +62,17 @@ class NeighbourCode:
     def token_nats(self, window: int) -> Floats:
         """Code lengths of a window's tokens, (4, L) nats: no neighbour visible, the left, the right, both."""
         start, length = int(self._windows.starts[window]), int(self._windows.lengths[window])
-        tokens = self._corpus.read(start, start + length)
-        nats = np.empty((4, length))
+        return self._nats_of(self._corpus.read(start, start + length))
+
+    def _nats_of(self, tokens: Ints) -> Floats:
+        """Code lengths of tokens (..., L), (4, ..., L) nats."""
+        nats = np.empty((4, *tokens.shape))
         nats[0] = self._unigram_nats[tokens]
         unigram, context = self._pseudo_pairs[tokens], self._context_nats[tokens]
-        pair = np.maximum(self._pairs[_bucket(tokens[:-1], tokens[1:])] - 1.0, 0.0)
-        nats[1, 1:] = context[:-1] - np.log(pair + unigram[1:])
-        nats[2, :-1] = context[1:] - np.log(pair + unigram[:-1])
-        nats[1, 0], nats[2, -1] = nats[0, 0], nats[0, -1]
+        pair = np.maximum(self._pairs[_bucket(tokens[..., :-1], tokens[..., 1:])] - 1.0, 0.0)
+        nats[1, ..., 1:] = context[..., :-1] - np.log(pair + unigram[..., 1:])
+        nats[2, ..., :-1] = context[..., 1:] - np.log(pair + unigram[..., :-1])
+        nats[1, ..., 0], nats[2, ..., -1] = nats[0, ..., 0], nats[0, ..., -1]
         nats[3] = np.maximum(nats[1] + nats[2] - nats[0], _LEAST_NATS)
         return nats
 
@@ -86,31 +89,39 @@ class NeighbourCode:
         """
         return control_of_masks(self.token_nats(window), masked, rate)
 
+    def control_of_batch(self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
+        """The same for one mask of each of many windows: tokens (B, L), masks (B, L), rates (B,); (B,)."""
+        return control_of_masks(self._nats_of(x0), masked, rate)
+
 
 def control_of_masks(token_nats: Floats, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
-    """The control variate from code lengths (4, L) of one window, for masks (B, L) at rates (B,); (B,)."""
+    """The control variate of masks (B, L) at rates (B,), from code lengths (4, L) of one window or (4, B, L); (B,)."""
     visible = ~masked
-    state = np.zeros(masked.shape, dtype=np.int64)
-    state[:, 1:] += visible[:, :-1]
-    state[:, :-1] += 2 * visible[:, 1:]
-    length = masked.shape[1]
-    drawn = np.take(token_nats, state * length + np.arange(length))
+    drawn = np.where(masked, token_nats[0], 0.0)  # no neighbour visible, until one is
+    left, right = np.zeros_like(masked), np.zeros_like(masked)
+    left[:, 1:], right[:, :-1] = visible[:, :-1], visible[:, 1:]
+    for seen, nats in ((left & ~right, 1), (right & ~left, 2), (left & right, 3)):
+        np.copyto(drawn, token_nats[nats], where=seen & masked)
     mean = mean_code_length(token_nats, rate)
-    return np.asarray((drawn * masked).sum(axis=1) / masked.sum(axis=1) - mean, dtype=np.float64)
+    return np.asarray(drawn.sum(axis=1) / masked.sum(axis=1) - mean, dtype=np.float64)
 
 
 def mean_code_length(token_nats: Floats, rate: npt.NDArray[Any]) -> Floats:
-    """Mean over size-biased masks of rate u of the masked tokens' mean code length, for code lengths (4, L); (B,).
+    """Mean over size-biased masks of rate u of the masked tokens' mean code length; (B,).
 
     Whichever token is masked, each of its neighbours is visible with probability 1 - u, independently; a neighbour
     beyond the window's end never is.
+
+    Args:
+        token_nats: code lengths of one window, (4, L), or of a window for each rate, (4, B, L).
+        rate: u, (B,).
     """
     seen = 1.0 - np.asarray(rate, dtype=np.float64)
-    none, only_left, only_right, both = token_nats.sum(axis=1)
-    first, last = token_nats[:, 0], token_nats[:, -1]
-    length = token_nats.shape[1]
+    none, only_left, only_right, both = token_nats.sum(axis=-1)
+    first, last = token_nats[..., 0], token_nats[..., -1]
+    length = token_nats.shape[-1]
     if length == 1:
-        return np.full(len(seen), none)
+        return np.asarray(np.broadcast_to(none, seen.shape), dtype=np.float64)
     inner = (1.0 - seen) ** 2 * (none - first[0] - last[0])
     inner += seen * (1.0 - seen) * (only_left - first[1] - last[1] + only_right - first[2] - last[2])
     inner += seen**2 * (both - first[3] - last[3])

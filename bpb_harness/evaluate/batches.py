@@ -128,10 +128,7 @@ class DrawSource:
         level = self.schedule.level_at(torch.from_numpy(plan.move_chance[rows]))
         masked = size_biased_masks(noise, target, level)
         positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
-        control = np.empty(len(rows))
-        for row, window in enumerate(plan.window[rows]):
-            mask, rate = masked[row : row + 1].numpy(), plan.move_chance[rows[row : row + 1]]
-            control[row] = self.neighbours.control(int(window), mask, rate)[0]
+        control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.move_chance[rows])
         return PreparedBatch(rows, x0, masked, level, positions, masked.sum(dim=-1).numpy(), control)
 
 
