@@ -58,7 +58,7 @@ MODULES = {
         ("unit/test_masking.py::TestStratifiedDesign::test_position_is_uniform_for_each_window",),
     ),
     "denoiser": Module(("denoiser.py",), ("unit/test_denoiser.py", "unit/test_messages.py")),
-    "difficulty": Module(("difficulty.py",), ("unit/test_difficulty.py",)),
+    "difficulty": Module(("difficulty.py",), ("unit/test_difficulty.py", "unit/test_difficulty_edges.py")),
     "control_variate": Module(("control_variate.py",), ("unit/test_control_variate.py",)),
     "curve": Module(("curve.py",), ("unit/test_curve.py",)),
     "estimators": Module(
