@@ -122,7 +122,19 @@ class Job:
             raise CorpusError("nothing is left to score", seen=seen, hint="pass more text, or --tail score")
 
     def count_bytes(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
-        """Bytes of each window under the chosen rule, (N,)."""
+        """Bytes of each window under the chosen rule, (N,).
+
+        Raises:
+            CorpusError: if there is none in all windows together.
+            UsageError: for raw bytes of a part of the text, or of shards.
+        """
+        num_bytes = self._bytes_of_windows(windows, total_windows)
+        if not num_bytes.any():
+            seen = f"{windows.num_tokens} tokens, 0 bytes"
+            raise CorpusError("what is left to score spells no bytes", seen=seen, hint="pass more text")
+        return num_bytes
+
+    def _bytes_of_windows(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
         rule, counter = self.settings.byte_rule, ByteCounter(self.text.tokenizer)
         if rule != "raw":
             return window_bytes(self.text.corpus, windows, counter, rule)

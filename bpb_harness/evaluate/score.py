@@ -72,7 +72,7 @@ def _score_bound(job: Job, processes: Processes) -> BpbResult:
         relation=bounds[0].relation,
         terms_nats=totals[0].terms_nats,
         mc_stderr=stderr,
-        corpus_stderr=_finite(corpus_stderr(draws[0])),
+        corpus_stderr=_finite(corpus_stderr(_of_corpus(bounds[0], draws[0], totals[0]))),
         ci95=confidence_interval(length.bits_per_byte, stderr, degrees_of_freedom=error.degrees_of_freedom),
         signature=job.signature(len(windows), total_windows, sampled.num_passes),
         num_forward_tokens=sum(int(windows.lengths[table.plan.window].sum()) for table in tables),
@@ -85,6 +85,24 @@ def _score_bound(job: Job, processes: Processes) -> BpbResult:
         tokens=tokens_table,
     )
     return with_remarks(result, *sampled.remarks)
+
+
+def _of_corpus(bound: Bound, draws: Draws, totals: WindowTotals) -> Draws:
+    """What the corpus error is taken from: where every step is looked at, windows whose steps are weighed already."""
+    if bound.num_samples != "all":
+        return draws
+    return _one_draw_a_window(totals.window_nats, draws.num_tokens, draws.num_bytes)
+
+
+def _one_draw_a_window(
+    nats: npt.NDArray[np.float64], num_tokens: npt.NDArray[np.int64], num_bytes: npt.NDArray[np.int64]
+) -> Draws:
+    """Windows whose nats are known, to the corpus error."""
+    index = np.arange(len(nats))
+    return Draws(
+        window=index, sample=np.zeros_like(index), v=np.full(len(index), 0.5), value_nats=nats,
+        difficulty=nats, num_tokens=num_tokens, num_bytes=num_bytes,
+    )  # fmt: skip
 
 
 def _complete(
@@ -175,11 +193,7 @@ def _exact_result(
 ) -> BpbResult:
     """A result without sampling error."""
     length = CodeLength(math.fsum(scored.nats), int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
-    index = np.arange(len(windows))
-    draws = Draws(
-        window=index, sample=np.zeros_like(index), v=np.full(len(index), 0.5), value_nats=scored.nats,
-        difficulty=scored.nats, num_tokens=windows.lengths, num_bytes=num_bytes,
-    )  # fmt: skip
+    draws = _one_draw_a_window(scored.nats, windows.lengths, num_bytes)
     windows_table, tokens_table = _frames(job, windows, num_bytes, scored.nats, scored.token_nats)
     result = BpbResult(
         length=length,
