@@ -112,6 +112,8 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
         began = time.monotonic()
         remark = run.prepare()
         training.log_path.parent.mkdir(parents=True, exist_ok=True)
+        if processes.is_first and not resume:
+            training.log_path.unlink(missing_ok=True)
         say(run.description)
         if remark:
             say(remark)

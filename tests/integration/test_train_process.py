@@ -53,7 +53,9 @@ def test_resumed_run_takes_the_same_steps(
     for step in range(5):
         first.take_step(step / 12)
     first.save(seconds=1.5)
+    parts.log_path.write_text("what the first part said\n")
     second = train(parts, resume=True)
+    assert parts.log_path.read_text().startswith("what the first part said\nmdlm: " if objective == "mdlm" else "what")
     assert second.seconds == 1.5
     assert second.history == whole.history
     assert len(whole.history) == 12
@@ -118,6 +120,12 @@ def test_a_batch_that_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(run, "objective_nats", too_large)
     with pytest.raises(UsageError, match=r"--batch-tokens: got 128, which does not fit"):
         run.prepare()
+
+
+def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
+    for _ in range(2):
+        train(training(tmp_path / "model.pt", steps=1))
+    assert (tmp_path / "model.pt.log").read_text().count("done: 1 steps") == 1
 
 
 def test_causal_twin_has_the_same_network(tmp_path: Path) -> None:
