@@ -60,7 +60,9 @@ def load_user_model(
     adapted = _wrap(model, f"{file.name}:{function_name}", dtype)
     code_digest = hashlib.sha256(file.read_bytes()).hexdigest()
     note = f"the network was built by {file.name}:{function_name} (sha256 {code_digest[:8]}), code that was permitted"
-    return checkpoint, AdaptedModel(adapted, ADAPTER_NAME, _stated_schedule(model), (note,))
+    # The score depends on the code as much as on the weights: the signature names both.
+    name = f"{ADAPTER_NAME}@{code_digest[:8]}/{function_name}"
+    return checkpoint, AdaptedModel(adapted, name, _stated_schedule(model), (note,))
 
 
 def _import_function(file: Path, function_name: str) -> Callable[[Path, torch.device], Any]:

@@ -13,6 +13,7 @@ import torch
 from bpb_harness.adapters import load_model
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.result import Signature
 from bpb_harness.schedule import LogLinear
 
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
@@ -42,6 +43,20 @@ def test_the_worked_example_wraps_a_class_that_returns_a_loss(checkpoint: Path) 
     state = torch.load(checkpoint, weights_only=True)
     hidden = torch.tanh(state["embed.weight"][64] @ state["mix.weight"].T + state["mix.bias"])
     torch.testing.assert_close(logits[0, 0], hidden @ state["embed.weight"].T)
+
+
+def test_the_name_in_the_signature_tells_one_code_from_another(checkpoint: Path, tmp_path: Path) -> None:
+    """The checkpoint alone does not say what network is scored."""
+    text = _LOADER.read_text() + "\n\nagain = load\n"
+    (tmp_path / "one.py").write_text(text)
+    (tmp_path / "two.py").write_text(text + "# changed\n")
+    names = [
+        load_model(checkpoint, model_loader=f"{tmp_path / loader}", allow_code=True, **_CPU)[1].adapter
+        for loader in ("one.py:load", "one.py:load", "one.py:again", "two.py:load")
+    ]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+    assert str(Signature.parse(str(Signature(adapter=names[0])))) == f"bpb|adapter:{names[0]}"
 
 
 def test_without_permission_the_file_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
