@@ -12,6 +12,7 @@ from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
 from reference.objective import draw_masks, pack, pack_capacity
 from reference.optimizer import MovingAverage, Muon, orthogonalised
+from reference.processes import TrainingProcesses
 
 
 def matrices(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -84,13 +85,14 @@ def test_moving_average_forgets_the_start_and_then_decays() -> None:
 @pytest.mark.parametrize(("num_shares", "share"), [(1, 0), (4, 0), (4, 3)])
 def test_packs_hold_every_masked_position(name: str, num_shares: int, share: int) -> None:
     """200 batches; one that overflows would be an event beyond 8 standard deviations."""
-    bound, windows, length = ContinuousBound(parse_schedule(name), 1), 16, 64
+    bound, windows, length = ContinuousBound(parse_schedule(name), 1), 64, 64
     capacity = pack_capacity(windows // num_shares, length, bound, num_shares)
+    assert capacity < 0.8 * windows // num_shares * length
     generator = torch.Generator().manual_seed(1)
     fullest = 0
     for _ in range(200):
         masked, _ = draw_masks((windows, length), bound, generator)
-        mine = masked[share::num_shares]
+        mine = TrainingProcesses(share, num_shares).share(masked)
         x0 = torch.randint(9, mine.shape, generator=generator)
         packed = pack(x0, mine, capacity)
         count = int(mine.sum())
@@ -103,6 +105,13 @@ def test_packs_hold_every_masked_position(name: str, num_shares: int, share: int
         by_row = torch.zeros(len(mine)).index_add(0, packed.positions // length, packed.weights)
         torch.testing.assert_close(by_row, torch.full((len(mine),), 1 / len(mine)))
     assert fullest > 0.4 * mine.numel()
+
+
+def test_shares_are_interleaved_and_make_up_the_batch() -> None:
+    rows = torch.arange(12)
+    shares = [TrainingProcesses(rank, 4).share(rows) for rank in range(4)]
+    assert shares[1].tolist() == [1, 5, 9]
+    assert torch.cat(shares).sort().values.tolist() == rows.tolist()
 
 
 def test_the_pack_of_a_large_batch_is_hardly_more_than_half_of_it() -> None:
