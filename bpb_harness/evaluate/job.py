@@ -145,6 +145,9 @@ class Job:
                 seen="shards alone" if raw is None else f"{len(windows)} of {total_windows} windows",
                 hint="pass --docs FILE.jsonl without --limit and --tail drop",
             )
+        # The first token that an autoregressive model is given is not paid for; a BOS spells nothing anyway.
+        given = Windows(np.zeros(1, dtype=np.int64), windows.starts[:1])
+        raw -= int(window_bytes(self.text.corpus, given, counter, "exact")[0])
         # Raw bytes belong to documents, not tokens: windows share them in proportion to their exact bytes.
         exact = window_bytes(self.text.corpus, windows, counter, "exact")
         shares = np.floor(np.cumsum(exact) * (raw / max(int(exact.sum()), 1)) + 0.5).astype(np.int64)

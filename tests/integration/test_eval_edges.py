@@ -1,5 +1,7 @@
 """Scores at the edges: a grid that is not uniform, text that spells nothing."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -31,3 +33,27 @@ def test_text_without_bytes_is_refused(repository, method):
     tiny = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
     with pytest.raises(CorpusError, match="spells no bytes"):
         evaluation.evaluate(tiny, method=method, context_length=1, limit=1, **FAST)
+
+
+def test_raw_bytes_leave_out_the_token_that_an_autoregressive_model_is_given(tmp_path):
+    """Without a BOS that is the first character of the text: not paid for, so not counted."""
+    (tmp_path / "letters.json").write_text(json.dumps(list("ab\u00e9")))
+    (tmp_path / "text.txt").write_text("\u00e9abba", encoding="utf-8")
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        "class Net:\n"
+        "    vocab_size, context_length = 3, 4\n"
+        "    def logits(self, x):\n"
+        "        return torch.zeros(*x.shape, 3)\n"
+        "def load(path, device):\n"
+        "    return Net()\n"
+    )
+    bits = {}
+    for rule in ("official", "exact", "raw"):
+        result = evaluation.evaluate(
+            tmp_path / "letters.json", model=f"{tmp_path / 'net.py'}:load", allow_code=True, method="ar",
+            docs=tmp_path / "text.txt", tokenizer=tmp_path / "letters.json", byte_rule=rule, **FAST,
+        )  # fmt: skip
+        assert result.length.num_tokens == 4
+        bits[rule] = result.bits_per_byte
+    assert bits == pytest.approx(dict.fromkeys(bits, np.log2(3)))
