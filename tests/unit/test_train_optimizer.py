@@ -87,7 +87,7 @@ def test_packs_hold_every_masked_position(name: str, num_shares: int, share: int
     """200 batches; one that overflows would be an event beyond 8 standard deviations."""
     bound, windows, length = ContinuousBound(parse_schedule(name), 1), 64, 64
     capacity = pack_capacity(windows // num_shares, length, bound, num_shares)
-    assert capacity < 0.8 * windows // num_shares * length
+    assert capacity < 0.8 * (windows // num_shares) * length
     generator = torch.Generator().manual_seed(1)
     fullest = 0
     for _ in range(200):
