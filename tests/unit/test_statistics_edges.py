@@ -84,6 +84,11 @@ CASES = {
     "five draws": sampled(40, 5, seed=7, noise=0.2, lean=0.5),
     "four draws that only lean": sampled(80, 4, seed=10, noise=0.02, lean=2.0),
     "two windows": sampled(2, 2),
+    "11 draws": sampled(11, 1, seed=17),
+    "12 draws, of which difficulty is fitted": sampled(12, 1, seed=18),
+    "17 draws": sampled(17, 1, seed=19),
+    "18 draws, of which its square is fitted": sampled(18, 1, seed=20),
+    "9 pairs": sampled(9, 2, seed=21),
     "a grid of 12 steps": sampled(90, 1, seed=8, steps=12),
     "mirrored pairs on a grid": sampled(70, 2, seed=8, steps=12),
     "three draws on a grid": sampled(50, 3, seed=8, steps=20),
@@ -123,6 +128,16 @@ def test_arrays_of_narrow_types_are_summed_in_float64(num_samples):
     wide = replace(draws, **{name: getattr(narrow, name).astype(np.float64) for name in names})
     for error in (mc_stderr_nats, corpus_stderr):
         assert error(narrow) == pytest.approx(error(wide), rel=1e-13)
+    counts = {name: getattr(draws, name).astype(np.int8) for name in ("num_tokens", "num_bytes")}
+    assert mc_stderr_nats(replace(draws, **counts)) == mc_stderr_nats(draws)
+    assert corpus_stderr(replace(draws, **counts)) == corpus_stderr(draws)
+
+
+def test_one_draw_of_one_window_tells_nothing_of_its_error():
+    with pytest.raises(UsageError) as caught:
+        mc_stderr_nats(product(sampled(1, 1)))
+    expected = "expected two draws or more; pass --samples 2 or more text"
+    assert str(caught.value) == f"sampling error of one draw of one window: {expected}"
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 8, 100, 101, 250, 275])
@@ -134,10 +149,10 @@ def test_corpus_stderr_of_exact_scores(count):
 
 
 @pytest.mark.parametrize("nodes", [3, 4, 9])
+@pytest.mark.parametrize("windows", [1, 6])
 @pytest.mark.parametrize("with_level", [True, False])
-def test_grid_stderr_is_the_plain_one(nodes, with_level):
+def test_grid_stderr_is_the_plain_one(nodes, windows, with_level):
     rng = random.Random(nodes)
-    windows = 6
     levels = sorted(rng.random() for _ in range(nodes))
     values = [[rng.gauss(3.0, 1.0) for _ in levels] for _ in range(windows)]
     weights = [[rng.random() for _ in levels] for _ in range(windows)]
