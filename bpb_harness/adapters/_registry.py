@@ -30,12 +30,15 @@ class AdaptedModel:
         adapter: name of the adapter that built it.
         schedule: the noise schedule that the checkpoint states; None where it states none and ``--schedule`` must.
         notes: findings worth printing beside the score.
+        context_is_guess: the file does not state the length of the training windows, and ``model.context_length`` is
+            only the longest that the network takes; worth a remark where the user did not say ``--context``.
     """
 
     model: Denoiser | CausalLM
     adapter: str
     schedule: NoiseSchedule | None = None
     notes: tuple[str, ...] = ()
+    context_is_guess: bool = False
 
 
 @runtime_checkable

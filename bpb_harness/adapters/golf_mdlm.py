@@ -173,7 +173,5 @@ class GolfMdlmAdapter:
         note = (
             f"vocabulary of {model.vocab_size} and mask id {model.mask_token_id}, from {model.wte.num_embeddings} rows"
         )
-        context_note = (
-            f"context {model.context_length}: its rotary tables' length; pass --context if it was trained on less"
-        )
-        return AdaptedModel(model, self.name, LogLinear(1e-3), (note, context_note))
+        # The length of the rotary tables, which is often twice that of the training windows.
+        return AdaptedModel(model, self.name, LogLinear(1e-3), (note,), context_is_guess=True)

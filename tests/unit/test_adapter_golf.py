@@ -159,6 +159,16 @@ def test_bfloat16_is_close_and_not_equal(tmp_path: Path) -> None:
         assert 0 < difference < 0.2 * exact.abs().max()
 
 
+def test_a_context_that_the_file_does_not_state_is_no_note(tmp_path: Path) -> None:
+    """The length of rotary tables is only the longest window; whoever was told --context has nothing to say about it."""
+    torch.save(make_golf_mdlm(), tmp_path / "mdlm.pt")
+    torch.save(make_golf_gpt(), tmp_path / "gpt.pt")
+    mdlm, gpt = (load_model(tmp_path / f"{n}.pt", adapter=f"golf-{n}", **_CPU)[1] for n in ("mdlm", "gpt"))
+    assert mdlm.context_is_guess
+    assert not any("context" in note for note in mdlm.notes)
+    assert not gpt.context_is_guess
+
+
 def test_no_adapter_is_guessed(tmp_path: Path) -> None:
     torch.save(make_golf_mdlm(), tmp_path / "x.pt")
     with pytest.raises(CheckpointError, match=r"does not name its adapter; those that fit: golf-mdlm; pass --adapter"):
