@@ -29,7 +29,8 @@ class ChainRule:
     """Code length of a window under an order of its positions.
 
     Attributes:
-        schedule: tells a time-conditioned network its noise level: u = u_max m / L with m of L tokens still masked.
+        schedule: tells a time-conditioned network its noise level: u = u_max m / L, at least u_0, with m of L
+            tokens still masked.
         streams: shared randomness of the random order.
         order: left-to-right, random (one order a window), or confidence (next come the positions whose best token is
             likeliest).
@@ -73,7 +74,7 @@ class ChainRule:
         for step in range(self.passes(length)):
             done = step * self.tokens_per_step
             count = min(self.tokens_per_step, length - done)
-            rate = torch.full((batch,), self.schedule.max_move_chance * (length - done) / length, dtype=torch.float64)
+            rate = torch.full((batch,), self._rate(length - done, length), dtype=torch.float64)
             level = self.schedule.level_at(rate).to(x0.device)
             logits = denoiser.logits(torch.where(visible, x0, denoiser.mask_token_id), level)
             if order is not None:
@@ -89,6 +90,10 @@ class ChainRule:
             nats = nats.scatter(1, chosen, -paid.double())
             visible = visible.scatter(1, chosen, True)
         return nats
+
+    def _rate(self, num_masked: int, length: int) -> float:
+        """The mask rate to be told; no time of the schedule masks less than u_0."""
+        return max(self.schedule.max_move_chance * num_masked / length, self.schedule.min_move_chance)
 
     def _fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
         """(B, L) positions in the order of reveal, or None where the network decides."""
