@@ -59,7 +59,9 @@ MODULES = {
     ),
     "denoiser": Module(("denoiser.py",), ("unit/test_denoiser.py", "unit/test_messages.py")),
     "difficulty": Module(("difficulty.py",), ("unit/test_difficulty.py", "unit/test_difficulty_edges.py")),
-    "control_variate": Module(("control_variate.py",), ("unit/test_control_variate.py",)),
+    "control_variate": Module(
+        ("control_variate.py",), ("unit/test_control_variate.py", "unit/test_control_variate_edges.py")
+    ),
     "curve": Module(("curve.py",), ("unit/test_curve.py",)),
     "estimators": Module(
         ("estimators/*.py",),
