@@ -120,13 +120,18 @@ class ByteReport:
 
     @property
     def num_bytes_raw(self) -> int | None:
-        """UTF-8 bytes of the documents; None without them."""
+        """UTF-8 bytes of the documents that were compared; None without documents."""
         return None if self.truth is None else self.truth.num_bytes_raw
 
     @property
     def num_bytes_normalized(self) -> int | None:
-        """UTF-8 bytes of the normalised documents; None without them."""
+        """UTF-8 bytes of the normalised documents that were compared; None without documents."""
         return None if self.truth is None else self.truth.num_bytes_normalized
+
+    @property
+    def compares_all(self) -> bool:
+        """Documents were given, and every document of the corpus was compared with one."""
+        return self.truth is not None and self.truth.num_documents == self.num_documents
 
     @property
     def bytes_per_token(self) -> float:
@@ -161,6 +166,7 @@ class ByteReport:
                 "vocab_size": self.tokenizer.vocab_size,
                 "digest": self.tokenizer.digest,
             },
+            "compared": None if truth is None else _compared(truth),
             "differences": {} if truth is None else _differences(truth),
             "findings": [found.to_dict() for found in self.findings],
         }
@@ -200,7 +206,7 @@ def measure_bytes(
         if truth.num_documents and truth.lossless:
             belonging = None  # the tokens spell the text: it is the better witness
     findings = [
-        *_space_findings(tokenizer, corpus, official, exact, truth),
+        *_space_findings(tokenizer, corpus, official, exact, truth, len(starts)),
         *_token_findings(tokenizer, corpus, counts),
         *_belonging_findings(tokenizer, belonging, counts),
         *([] if truth is None else _text_findings(truth, num_texts, len(starts))),
@@ -249,15 +255,14 @@ def _histogram(corpus: Corpus, vocab_size: int) -> NDArray[np.int64]:
 
 
 def _space_findings(
-    tokenizer: Tokenizer, corpus: Corpus, official: int, exact: int, truth: GroundTruth | None
+    tokenizer: Tokenizer, corpus: Corpus, official: int, exact: int, truth: GroundTruth | None, num_documents: int
 ) -> list[Finding]:
     """Where the two rules part: known for each document, or from the first such token where there are no documents."""
+    where: dict[Reason, dict[str, Json]] = {}
+    if truth is None or truth.num_documents < num_documents:
+        where |= _first_difference(tokenizer, corpus)
     if truth is not None:
-        where: dict[Reason, dict[str, Json]] = {
-            reason: _where(first) for reason, first in truth.official.firsts.items()
-        }
-    else:
-        where = _first_difference(tokenizer, corpus)
+        where |= {reason: _where(first) for reason, first in truth.official.firsts.items()}
     findings = []
     for reason, evidence in where.items():
         if reason is Reason.SPACE_AS_BYTES:
@@ -371,23 +376,40 @@ def _text_findings(truth: GroundTruth, num_texts: int, num_in_tokens: int) -> li
             )
         )
     if truth.tokens.first is not None or num_texts != num_in_tokens:
-        same_text = num_texts == num_in_tokens and set(truth.tokens.reasons) == {Reason.OTHER_TOKENS}
-        message = (
-            f"The shards spell these documents, but the tokenizer writes {truth.tokens.num_documents:,} of "
-            f"{truth.num_documents:,} with other tokens, as another version of its library may."
-            if same_text
-            else f"The documents are not those of the shards: {num_texts:,} texts, {num_in_tokens:,} documents in the "
-            f"shards, {truth.tokens.num_documents:,} of the {truth.num_documents:,} compared differ in their tokens."
-        )
+        message = _documents_message(truth, num_texts, num_in_tokens)
         findings.append(
             OTHER_DOCUMENTS.finding(
                 f"{message} {_sentence(truth.tokens.first, unit='token')}".rstrip(),
+                severity=Severity.WARNS
+                if truth.tokens.first is not None or not truth.num_documents
+                else Severity.INFORMS,
                 texts=num_texts,
                 documents_in_shards=num_in_tokens,
                 facts=_place(truth.tokens),
             )
         )
     return findings
+
+
+def _documents_message(truth: GroundTruth, num_texts: int, num_in_tokens: int) -> str:
+    """How the documents that were given and those of the shards go together."""
+    compared, differing = truth.num_documents, truth.tokens.num_documents
+    if not compared or set(truth.tokens.reasons) - {Reason.OTHER_TOKENS}:
+        return (
+            f"The documents are not those of the shards: {num_texts:,} texts, {num_in_tokens:,} documents in the "
+            f"shards, {differing:,} of the {compared:,} compared differ in their tokens."
+        )
+    part = ""
+    if num_texts < num_in_tokens:
+        part = f"Only the first {num_texts:,} of {num_in_tokens:,} documents in the shards were given. "
+    elif num_texts > num_in_tokens:
+        part = f"The shards hold only the first {num_in_tokens:,} of the {num_texts:,} documents that were given. "
+    if not differing:
+        return f"{part}Those {compared:,} are all equal to the shards; nothing is said of the others."
+    return (
+        f"{part}The shards spell these documents, but the tokenizer writes {differing:,} of {compared:,} with other "
+        "tokens, as another version of its library may."
+    )
 
 
 def _sentence(first: Disagreement | None, unit: str = "byte") -> str:
@@ -414,6 +436,16 @@ def _where(first: Disagreement | None) -> dict[str, Json]:
 def _place(comparison: Comparison) -> dict[str, Json]:
     reasons: dict[str, Json] = {reason.name.lower(): count for reason, count in comparison.reasons.items()}
     return {**_where(comparison.first), "documents": comparison.num_documents, "documents_by_reason": reasons}
+
+
+def _compared(truth: GroundTruth) -> dict[str, Json]:
+    """What the bytes of the documents are to be held against: the tokens of those documents alone."""
+    return {
+        "num_documents": truth.num_documents,
+        "num_tokens": truth.num_tokens,
+        "num_bytes_official": truth.num_bytes_official,
+        "num_bytes_exact": truth.num_bytes_exact,
+    }
 
 
 def _differences(truth: GroundTruth) -> dict[str, Json]:

@@ -94,6 +94,7 @@ class GroundTruth:
 
     Attributes:
         num_documents: compared.
+        num_tokens: of those documents.
         num_bytes_official, num_bytes_exact: of the tokens, by the two rules.
         num_bytes_normalized: UTF-8 bytes of the normalised documents.
         num_bytes_raw: UTF-8 bytes of the documents.
@@ -105,6 +106,7 @@ class GroundTruth:
     """
 
     num_documents: int = 0
+    num_tokens: int = 0
     num_bytes_official: int = 0
     num_bytes_exact: int = 0
     num_bytes_normalized: int = 0
@@ -168,6 +170,7 @@ def _compare_document(
     assert len(spelled) == int(exact.sum())
     normal, raw = tokenizer.normalize(text).encode(), text.encode()
     truth.num_documents += 1
+    truth.num_tokens += len(tokens)
     truth.num_bytes_official += int(official.sum())
     truth.num_bytes_exact += len(spelled)
     truth.num_bytes_normalized += len(normal)

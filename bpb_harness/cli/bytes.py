@@ -19,6 +19,8 @@ from bpb_harness.cli._run import run
 from bpb_harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from bpb_harness.audit.byte_report import ByteReport
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -125,26 +127,40 @@ def _title(report: ByteReport) -> str:
 def _counts(report: ByteReport) -> object:
     from rich.table import Table
 
-    num_tokens = report.corpus.num_tokens
+    truth = report.truth
     table = Table()
     for name, justify in (("bytes", "left"), ("", "right"), ("per token", "right"), ("to official", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    rows = {
-        "official": report.num_bytes_official,
-        "exact": report.num_bytes_exact,
-        "normalised text": report.num_bytes_normalized,
-        "raw text": report.num_bytes_raw,
-    }
-    for name, num_bytes in rows.items():
-        if num_bytes is not None:
-            ratio = f"x {num_bytes / report.num_bytes_official:.5f}" if report.num_bytes_official else ""
-            table.add_row(name, f"{num_bytes:,}", f"{num_bytes / num_tokens:.6f}", ratio)
+    rows = {"official": report.num_bytes_official, "exact": report.num_bytes_exact}
+    if truth is not None and report.compares_all:
+        rows |= {"normalised text": truth.num_bytes_normalized, "raw text": truth.num_bytes_raw}
+    _add_rates(table, rows, report.corpus.num_tokens)
     table.add_section()
-    table.add_row("tokens", f"{num_tokens:,}", "", "")
+    table.add_row("tokens", f"{report.corpus.num_tokens:,}", "", "")
     table.add_row("documents", f"{report.num_documents:,}", "", "")
     table.add_row("unknown tokens", f"{report.num_unknown_tokens:,}", "", "")
     table.add_row("lossless", "yes" if report.lossless else "no", "", "")
+    if truth is not None and truth.num_documents and not report.compares_all:
+        # Bytes of some documents over the tokens of all would mean nothing: these stand for themselves.
+        table.add_section()
+        table.add_row(f"the first {truth.num_documents:,} documents", "", "", "")
+        rows = {
+            "official": truth.num_bytes_official,
+            "exact": truth.num_bytes_exact,
+            "normalised text": truth.num_bytes_normalized,
+            "raw text": truth.num_bytes_raw,
+        }
+        _add_rates(table, rows, truth.num_tokens)
+        table.add_row("tokens", f"{truth.num_tokens:,}", "", "")
     return table
+
+
+def _add_rates(table: Table, rows: dict[str, int], num_tokens: int) -> None:
+    """A row each, per token and as a multiple of the official count, which comes first."""
+    official = rows["official"]
+    for name, num_bytes in rows.items():
+        ratio = f"x {num_bytes / official:.5f}" if official else ""
+        table.add_row(name, f"{num_bytes:,}", f"{num_bytes / num_tokens:.6f}", ratio)
 
 
 def _differences(report: ByteReport) -> object:

@@ -13,6 +13,7 @@ import sentencepiece
 from bpb_harness.audit.byte_report import measure_bytes
 from bpb_harness.audit.finding import Severity
 from bpb_harness.byte_count import PieceKind, load_tokenizer
+from bpb_harness.cli.bytes import describe
 from bpb_harness.corpus import load_shards
 
 SENTENCES = ["the cat sat on the mat, the rat ate the cat \ue001"] * 10
@@ -114,6 +115,52 @@ def test_another_number_of_documents(tmp_path, texts):
     report = measure_bytes(tokenizer, shard(tmp_path, tokenizer, ["the cat", "the rat"]), texts)
     assert found(report)["BPB179"].evidence["texts"] == len(texts)
     assert found(report)["BPB179"].evidence["documents_in_shards"] == 2
+
+
+def test_the_first_documents_alone_are_compared_among_themselves(tmp_path):
+    """Part of the documents says nothing of the rest: rates are over the tokens of those that were given."""
+    tokenizer, texts = trained(), ["the cat", "the\n rat", "a mat"]
+    corpus = shard(tmp_path, tokenizer, texts * 4)
+    report = measure_bytes(tokenizer, corpus, texts)
+    finding = found(report)["BPB179"]
+    assert "the first 3 of 12 documents" in finding.message
+    assert "all equal" in finding.message
+    assert "not those of the shards" not in finding.message
+    assert finding.severity is Severity.INFORMS
+    assert not report.compares_all
+    assert report.to_dict()["compared"] == {
+        "num_documents": 3,
+        "num_tokens": corpus.num_tokens // 4,
+        "num_bytes_official": 20,
+        "num_bytes_exact": 20,
+    }
+    assert report.num_bytes_raw == sum(map(len, texts))
+    table = describe(report)
+    assert f"{20 / (corpus.num_tokens // 4):.6f}" in table
+    assert f"{20 / corpus.num_tokens:.6f}" not in table
+    assert f"{80 / corpus.num_tokens:.6f}" in table
+
+
+def test_more_documents_than_the_shards_hold_are_said_so(tmp_path):
+    tokenizer, texts = trained(), ["the cat", "the rat", "a mat"]
+    message = found(measure_bytes(tokenizer, shard(tmp_path, tokenizer, texts[:2]), texts))["BPB179"].message
+    assert "the first 2 of the 3 documents" in message
+    assert "all equal" in message
+
+
+def test_some_of_the_first_documents_differ(tmp_path):
+    tokenizer = trained()
+    corpus = shard(tmp_path, tokenizer, ["the cat", "the rat", "a mat"])
+    message = found(measure_bytes(tokenizer, corpus, ["the cat", "the mat"]))["BPB179"]
+    assert "not those of the shards" in message.message
+    assert "1 of the 2 compared" in message.message
+    assert message.severity is Severity.WARNS
+
+
+def test_a_rule_that_is_fooled_behind_the_documents_that_were_given_is_found(tmp_path):
+    tokenizer = trained(byte_fallback=False, vocab_size=40)
+    corpus = shard(tmp_path, tokenizer, ["the cat", "the rat", "a \u65e5 mat"])
+    assert found(measure_bytes(tokenizer, corpus, ["the cat"]))["BPB173"].evidence["reason"] == "after_boundary"
 
 
 def test_the_same_text_in_other_tokens_is_said_so(tmp_path):
