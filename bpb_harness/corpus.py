@@ -25,6 +25,7 @@ SHARD_MAGIC, SHARD_VERSION = 20240520, 1
 HEADER_BYTES = 256 * 4
 LARGEST_DOCUMENT_BYTES = 256 * 2**20
 _CHUNK_TOKENS = 1 << 20
+_NO_SHARD_HINT = "a shard is a file that fineweb's tools write; text goes to --docs"
 
 
 @dataclass(frozen=True)
@@ -273,9 +274,19 @@ def _map_shard(path: Path) -> NDArray[np.integer]:
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
     if len(header) < 256:
-        raise CorpusError(f"{path}: not a token shard", seen=f"{size} bytes", expected=f"a header of {HEADER_BYTES}")
+        raise CorpusError(
+            f"{path}: not a token shard",
+            seen=f"{size} bytes",
+            expected=f"a header of {HEADER_BYTES}",
+            hint=_NO_SHARD_HINT if size else "the file is empty: write or fetch it again",
+        )
     if header[0] != SHARD_MAGIC:
-        raise CorpusError(f"{path}: not a token shard: wrong magic number", seen=header[0], expected=SHARD_MAGIC)
+        raise CorpusError(
+            f"{path}: not a token shard: wrong magic number",
+            seen=header[0],
+            expected=SHARD_MAGIC,
+            hint=_NO_SHARD_HINT,
+        )
     if header[1] != SHARD_VERSION:
         raise CorpusError(f"{path}: unknown version of a token shard", seen=header[1], expected=SHARD_VERSION)
     count = int(header[2])
@@ -354,8 +365,12 @@ def _decode(path: Path, raw: bytes, offset: int) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
+        is_shard = offset == 0 and raw.startswith(SHARD_MAGIC.to_bytes(4, "little"))
         raise CorpusError(
-            f"{path}: invalid UTF-8 at byte {offset + error.start}", seen=f"0x{raw[error.start]:02X}"
+            f"{path}: invalid UTF-8 at byte {offset + error.start}",
+            seen=f"0x{raw[error.start]:02X}",
+            expected="text",
+            hint="this is a token shard: pass it with --data" if is_shard else "convert the file to UTF-8",
         ) from error
 
 
@@ -370,13 +385,23 @@ def _files(paths: Sequence[Path | str], suffixes: tuple[str, ...]) -> list[Path]
         else:
             matches = sorted(Path(match) for match in glob.glob(str(given)))  # noqa: PTH207 - patterns may be absolute
         if not matches:
-            raise CorpusError(
-                f"{given}: no such file", hint=f"give a file, a folder of {'/'.join(suffixes)} or a pattern"
-            )
+            wanted = " or ".join(suffixes)
+            if path.is_dir():
+                raise CorpusError(f"{given}: the folder holds no {wanted} file", hint=_look_below(path, suffixes))
+            raise CorpusError(f"{given}: no such file", hint=f"give a file, a folder of {wanted} files or a pattern")
         found += matches
     if not found:
         raise CorpusError("no data given", hint="give a file, a folder or a pattern")
     return found
+
+
+def _look_below(folder: Path, suffixes: tuple[str, ...]) -> str:
+    """The next step where a folder has none of the wanted files itself."""
+    below = sorted(inner for inner in folder.iterdir() if inner.is_dir())
+    for inner in below:
+        if any(entry.suffix in suffixes for entry in inner.iterdir()):
+            return f"there are some in {inner}: give that folder"
+    return "give a file, another folder or a pattern"
 
 
 def _name(files: Sequence[Path]) -> str:

@@ -71,13 +71,15 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
 
     Raises:
         UsageError: for another suffix or an unknown schedule.
-        CheckpointError: if torch cannot trace the network with a variable batch and length.
+        CheckpointError: if the network lacks what a denoiser or a causal model has, or torch cannot trace it with a
+            variable batch and length.
     """
     path = Path(path)
     if path.suffix != ".pt2":
         raise UsageError("suffix of an exported program", seen=repr(path.suffix), expected=".pt2")
     if schedule is not None:
         parse_schedule(schedule)
+    _require_protocol(model, denoiser=schedule is not None)
     training = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):
         model.eval()
@@ -102,6 +104,25 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
     write_replacing(path, lambda file: file.write(packed))
     text = json.dumps(description, indent=2) + "\n"
     write_replacing(path.with_suffix(".json"), lambda file: file.write(text.encode()))
+
+
+_CAUSAL_NAMES = ("vocab_size", "context_length", "logits")
+_DENOISER_NAMES = ("vocab_size", "mask_token_id", "context_length", "time_conditioned", "logits")
+
+
+def _require_protocol(model: object, *, denoiser: bool) -> None:
+    """Refuse a network without the attributes of its kind; a schedule, or a mask, says that it is a denoiser."""
+    is_causal = all(hasattr(model, name) for name in _CAUSAL_NAMES) and not hasattr(model, "mask_token_id")
+    needed = _CAUSAL_NAMES if is_causal and not denoiser else _DENOISER_NAMES
+    missing = [name for name in needed if not hasattr(model, name)]
+    if missing or not callable(getattr(model, "logits", None)):
+        raise CheckpointError(
+            f"{type(model).__name__} is no denoiser",
+            seen=f"no {', '.join(missing) or 'method logits'}",
+            expected=f"{', '.join(_DENOISER_NAMES[:-1])} and the method logits(xt, level); for an autoregressive model "
+            "vocab_size, context_length and logits(x), and no schedule",
+            hint="wrap the network in an nn.Module that has them (docs/adapters.md, exported)",
+        )
 
 
 def _export(model: Denoiser | CausalLM) -> bytes:

@@ -12,6 +12,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from typing import Any, final
 
@@ -80,7 +81,13 @@ def _import_function(file: Path, function_name: str) -> Callable[[Path, torch.de
         sys.path.remove(str(file.resolve().parent))
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise UsageError(f"{file.name} has no function", seen=function_name)
+        own = [name for name, value in vars(module).items() if isfunction(value) and value.__module__ == spec.name]
+        raise UsageError(
+            f"{file.name} has no function",
+            seen=function_name,
+            expected=f"one of its own: {', '.join(own)}" if own else "LOADER(checkpoint_path, device)",
+            hint=f"pass --model {file}:{own[-1]}" if len(own) == 1 else "docs/adapters.md has a worked example",
+        )
     found: Callable[[Path, torch.device], Any] = function
     return found
 

@@ -119,6 +119,35 @@ def test_a_network_that_torch_cannot_trace_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+class _WithoutLogits(torch.nn.Module):
+    vocab_size, mask_token_id, context_length, time_conditioned = 20, 20, 24, True
+
+
+@pytest.mark.parametrize(
+    ("model", "schedule", "words"),
+    [
+        (
+            torch.nn.Linear(2, 2),
+            None,
+            "Linear is no denoiser: got no vocab_size, mask_token_id, context_length, time_co",
+        ),
+        (
+            _WithoutLogits(),
+            "loglinear",
+            "_WithoutLogits is no denoiser: got no logits, expected vocab_size, mask_token_",
+        ),
+        (HonestCausalLM(), "loglinear", "HonestCausalLM is no denoiser: got no mask_token_id, time_conditioned"),
+    ],
+)
+def test_what_a_network_lacks_is_one_line(
+    tmp_path: Path, model: torch.nn.Module, schedule: str | None, words: str
+) -> None:
+    with pytest.raises(CheckpointError) as error:
+        export_model(model, tmp_path / "m.pt2", schedule=schedule)
+    assert words in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_arguments_of_the_exporter(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"got '\.pt', expected \.pt2"):
         export_model(HonestDenoiser(), tmp_path / "x.pt")

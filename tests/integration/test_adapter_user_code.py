@@ -73,7 +73,12 @@ def test_without_permission_the_file_is_not_run(checkpoint: Path, tmp_path: Path
         ("def load(path, device):\n    return 1 / 0\n", r"x\.py:load failed at line 2: got ZeroDivisionError"),
         ("def load(path, device:\n", r"x\.py failed at line 1: got SyntaxError"),
         ("import missing_module_of_theirs\n", r"x\.py failed at line 1: got ModuleNotFoundError"),
-        ("other = 3\n", r"x\.py has no function: got load"),
+        ("other = 3\n", r"x\.py has no function: got load, expected LOADER\(checkpoint_path, device\); docs"),
+        ("def lod(path, device): ...\n", r"got load, expected one of its own: lod; pass --model .*x\.py:lod"),
+        (
+            "from pathlib import Path\nfrom inspect import getfile\ndef a(p, d): ...\ndef b(p, d): ...\n",
+            r"got load, expected one of its own: a, b; docs/adapters\.md has a worked example",
+        ),
         (
             "def load(path, device):\n    return object()\n",
             r"returned object: got no logits, vocab_size, context_length",

@@ -160,7 +160,7 @@ def test_bfloat16_is_close_and_not_equal(tmp_path: Path) -> None:
 
 
 def test_a_context_that_the_file_does_not_state_is_no_note(tmp_path: Path) -> None:
-    """The length of rotary tables is only the longest window; whoever was told --context has nothing to say about it."""
+    """The length of rotary tables is only the longest window; with --context there is nothing to say of it."""
     torch.save(make_golf_mdlm(), tmp_path / "mdlm.pt")
     torch.save(make_golf_gpt(), tmp_path / "gpt.pt")
     mdlm, gpt = (load_model(tmp_path / f"{n}.pt", adapter=f"golf-{n}", **_CPU)[1] for n in ("mdlm", "gpt"))

@@ -123,6 +123,34 @@ def test_a_broken_shard_is_one_line(tmp_path, write, words):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "next_step"),
+    [(b"", "the file is empty: write or fetch it again"), (b"short", "--docs"), (b"text " * 300, "--docs")],
+)
+def test_what_is_no_shard_says_what_to_do(tmp_path, content, next_step):
+    (tmp_path / "x.bin").write_bytes(content)
+    with pytest.raises(CorpusError, match=f"not a token shard.*; .*{next_step}"):
+        load_shards([tmp_path / "x.bin"])
+
+
+def test_a_folder_without_shards_is_not_called_missing(tmp_path):
+    with pytest.raises(CorpusError, match=r"the folder holds no \.bin file; give a file") as error:
+        load_shards([tmp_path])
+    assert "no such file" not in str(error.value)
+    (tmp_path / "inner").mkdir()
+    write_shard(tmp_path / "inner" / "x.bin", [1, 2])
+    with pytest.raises(CorpusError, match=r"there are some in .*inner: give that folder"):
+        load_shards([tmp_path])
+    with pytest.raises(CorpusError, match=r"the folder holds no \.jsonl or \.txt file"):
+        list(iterate_documents([tmp_path]))
+
+
+def test_a_shard_given_as_text_is_recognised(tmp_path):
+    write_shard(tmp_path / "x.bin", [1, 2])
+    with pytest.raises(CorpusError, match="got 0x88, expected text; this is a token shard: pass it with --data"):
+        list(iterate_documents([tmp_path / "x.bin"]))
+
+
 def test_no_paths_and_an_empty_folder_are_errors(tmp_path):
     for given in ([], [tmp_path], [tmp_path / "*.bin"]):
         with pytest.raises(CorpusError):
@@ -184,7 +212,9 @@ def test_broken_documents_name_the_line_or_the_offset(tmp_path, tokenizer, conte
 
 def test_a_plain_file_of_invalid_utf8_names_the_offset(tmp_path, tokenizer):
     (tmp_path / "a.txt").write_bytes(b"abc\xe2\x96")
-    with pytest.raises(CorpusError, match="invalid UTF-8 at byte 3: got 0xE2"):
+    with pytest.raises(
+        CorpusError, match="invalid UTF-8 at byte 3: got 0xE2, expected text; convert the file to UTF-8"
+    ):
         load_documents([tmp_path / "a.txt"], tokenizer)
 
 
