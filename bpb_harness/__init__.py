@@ -21,6 +21,10 @@ __all__ = ["__version__", "audit", "evaluate"]
 _SUBMODULES = {"audit", "evaluate", "testing"}
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES})
+
+
 def __getattr__(name: str) -> Any:
     # Deferred: `bpb-audit` must not import torch, and `bpb-eval --help` should not wait for it.
     if name in _SUBMODULES:

@@ -107,7 +107,7 @@ class Comparison:
         gap_stderr: standard error of the gap, from the coupled draws.
         predicted_gap_bits_per_byte: what the measured f(u) implies: (f(u_max) - f(0)) u_max / (2 T) for a uniform grid.
         predicted_gap_stderr: its standard error.
-        consistent: whether the two gaps agree within ``threshold`` standard errors.
+        consistent: whether the two gaps agree within ``threshold`` standard errors; None with too few draws to judge.
         threshold: how many.
         t_curve: bits per byte of the T-step bound that f implies, by T; the last row is T = infinity.
         f_curve: mean masked cross-entropy in bits per token, by mask rate.
@@ -119,7 +119,7 @@ class Comparison:
     gap_stderr: float
     predicted_gap_bits_per_byte: float
     predicted_gap_stderr: float
-    consistent: bool
+    consistent: bool | None
     threshold: float
     t_curve: tuple[tuple[float, float], ...]
     f_curve: tuple[tuple[float, float, float], ...]
@@ -128,11 +128,11 @@ class Comparison:
         """The verdict in plain words."""
         gap = f"the gap between the bounds is {self.gap_bits_per_byte:+.4f} (se {self.gap_stderr:.4f}) bits per byte"
         law = f"{self.predicted_gap_bits_per_byte:+.4f} (se {self.predicted_gap_stderr:.4f}) follows from f(u)"
-        verdict = (
-            "the two bounds are consistent with each other"
-            if self.consistent
-            else "the two bounds are NOT consistent: one of them, or the network's conditioning, is wrong"
-        )
+        verdict = {
+            True: "the two bounds are consistent with each other",
+            False: "the two bounds are NOT consistent: one of them, or the network's conditioning, is wrong",
+            None: "too few draws to say whether the two bounds are consistent",
+        }[self.consistent]
         return f"{gap}; {law}; {verdict}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class BpbResult:
         peak_memory_bytes: the most GPU memory that was allocated at once, on one device; None on a CPU.
         remarks: what a reader should know.
         comparison: with ``compare``, both bounds.
-        source: the floor, for text of a known source.
+        source: the floor, where the whole of a text of a known source was scored.
         windows: one row a window, where it was asked for.
         tokens: one row a token, where it was asked for.
     """
@@ -217,11 +217,10 @@ class BpbResult:
 
     def __str__(self) -> str:
         errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {self.mc_stderr:.4f}"]
-        errors += [] if self.corpus_stderr is None else [f"corpus se {self.corpus_stderr:.4f}"]
+        errors.append("corpus se n/a" if self.corpus_stderr is None else f"corpus se {self.corpus_stderr:.4f}")
         rate = f"{self.length.bytes_per_token:.3f} bytes/token"
         size = f"{self.length.num_tokens:,} tokens, {self.length.num_bytes:,} bytes"
-        inside = "; ".join([", ".join(errors), rate, size] if errors else [rate, size])
-        return f"{self.signature} {self.relation} {self.bits_per_byte:.4f} ({inside})"
+        return f"{self.signature} {self.relation} {self.bits_per_byte:.4f} ({', '.join(errors)}; {rate}; {size})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values under the keys that ``--format json`` prints."""

@@ -59,6 +59,10 @@ class ExactBound:
             rates, weights = torch.cat([at_low, rates]), torch.cat([at_low, weights])
         return rates, weights
 
+    def passes(self, length: int, *, time_conditioned: bool) -> int:
+        """Windows that go through the network for one of ``length`` tokens: its masks, at every node if it is told."""
+        return ((1 << length) - 1) * (len(self.nodes()[0]) if time_conditioned else 1)
+
     def window_nats(self, denoiser: Denoiser, x0: Tensor) -> Tensor:
         """The bound of each window.
 

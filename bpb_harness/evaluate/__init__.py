@@ -12,9 +12,9 @@ import torch
 from bpb_harness._callable_module import make_callable
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoint import Checkpoint
-from bpb_harness.evaluate.byte_remarks import byte_remarks
 from bpb_harness.evaluate.inputs import EvaluationText, find_text
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
+from bpb_harness.evaluate.remarks import byte_remarks, score_remarks
 from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
 from bpb_harness.evaluate.trust import Contract
@@ -88,16 +88,17 @@ def evaluate(
     )
     remarks = [("data", f"scored {text.corpus.name}, found through {text.origin}")]
     remarks += [("adapter", note) for note in adapted.notes]
+    job.require_scorable()
     remarks += byte_remarks(job, from_shards=not docs)
     if not chosen.check_contract:
-        return with_remarks(score(job), *remarks)
-    job.require_scorable()
+        result = score(job)
+        return with_remarks(result, *remarks, *score_remarks(job, result))
     contract = Contract(job)
     result = score(job)
     contract.check_again()
     remarks += contract.remarks
     remarks += contract.compare_precision(lambda: load(torch.float32)[1].model, result)
-    return with_remarks(result, *remarks)
+    return with_remarks(result, *remarks, *score_remarks(job, result))
 
 
 def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:

@@ -163,6 +163,8 @@ def _finished(path: Path, body: bytes) -> dict[DrawKey, list[FinishedDraws]]:
                 raise ValueError("columns of different lengths")
             if not np.isfinite(done.nats + done.control).all():
                 raise ValueError("no finite number")
+            if (done.nats < 0).any() or (done.num_masked < 1).any():
+                raise ValueError("no draw has less than 0 nats or 1 masked token")
             found[int(record["pass"]), str(record["bound"])].append(done)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"--resume {path}: line {number} is damaged", seen=f"{type(error).__name__}") from None

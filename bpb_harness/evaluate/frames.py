@@ -53,9 +53,9 @@ def token_frame(
 ) -> pd.DataFrame:
     """One row a token, in the order of the text.
 
-    Columns: position, token, document, window, bits, first_byte and last_byte (exclusive; bytes of the scored text
-    counted from 0 under ``rule``). For a sampled bound a token's bits are its share of the estimate, far
-    noisier than the sum.
+    Columns: position, token, document, window, bits, first_byte and end_byte (the byte after its last; bytes of
+    the scored text counted from 0, by the exact rule if that is ``rule``, else by the official one). For
+    a sampled bound a token's bits are its share of the estimate, far noisier than the sum.
     """
     position = np.concatenate([np.arange(a, a + n) for a, n in zip(windows.starts, windows.lengths, strict=True)])
     spelled = np.concatenate(
@@ -75,6 +75,6 @@ def token_frame(
             "window": np.repeat(np.arange(len(windows)), windows.lengths),
             "bits": token_nats / NATS_PER_BIT,
             "first_byte": end - spelled,
-            "last_byte": end,
+            "end_byte": end,
         }
     )

@@ -29,7 +29,7 @@ from bpb_harness.evaluate.memory import peak_memory_bytes
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.evaluate.settings import describe_device
-from bpb_harness.evaluate.totals import SamplingError, as_statistics, sampling_error, window_totals
+from bpb_harness.evaluate.totals import FEWEST_PASSES, SamplingError, as_statistics, sampling_error, window_totals
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.result import Signature
 from bpb_harness.units import nats_to_bits
@@ -188,7 +188,8 @@ class _Sampler:
         if half_width <= tolerance:
             return True
         needed = math.ceil(len(passes) * (half_width / tolerance) ** 2)
-        if needed > MOST_PASSES:
+        # The first passes know their own error poorly: only what is far out of reach is refused on their word.
+        if needed > MOST_PASSES * (1 if len(passes) >= FEWEST_PASSES else 100):
             raise UsageError(
                 "--tolerance is out of reach",
                 seen=f"{tolerance} bits per byte, about {needed:,} passes",

@@ -80,7 +80,7 @@ def _score_bound(job: Job, processes: Processes) -> BpbResult:
         device=describe_device(job.device, processes.count),
         peak_memory_bytes=sampled.peak_memory_bytes,
         comparison=_comparison(bounds, tables, draws, totals, windows, num_bytes) if job.settings.compare else None,
-        source=job.text.source,
+        source=job.text.source if len(windows) == total_windows else None,
         windows=windows_table,
         tokens=tokens_table,
     )
@@ -206,7 +206,7 @@ def _exact_result(
         num_forward_tokens=scored.num_forward_tokens,
         seconds=seconds,
         device=describe_device(job.device, num_processes),
-        source=job.text.source,
+        source=job.text.source if len(windows) == total_windows else None,
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,

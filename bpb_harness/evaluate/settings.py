@@ -113,6 +113,10 @@ class Settings:
         ):
             if given and self.method != method:
                 raise UsageError(flag, seen=f"--method {self.method}", expected=f"--method {method}")
+        if self.num_steps is not None and self.method not in {"discrete", "exact"} and not self.compare:
+            raise UsageError("--steps", seen=f"--method {self.method}", expected="--method discrete or exact")
+        if self.num_samples is not None and self.method not in {"discrete", "mc"}:
+            raise UsageError("--samples", seen=f"--method {self.method}", expected="--method discrete or mc")
 
     def _check_sampling(self) -> None:
         """Refuse flags of sampled bounds where nothing is sampled."""

@@ -61,7 +61,8 @@ def score_masked_windows(
     def row_nats(rows: npt.NDArray[np.int64], length: int) -> tuple[Tensor, int]:
         x0 = stack_windows(corpus, windows, rows).to(device)
         if isinstance(estimator, ExactBound):
-            return estimator.window_nats(denoiser, x0).unsqueeze(-1), len(rows) * length
+            passes = estimator.passes(length, time_conditioned=denoiser.time_conditioned)
+            return estimator.window_nats(denoiser, x0).unsqueeze(-1), len(rows) * length * passes
         return estimator.token_nats(denoiser, x0, rows).cpu(), len(rows) * length * estimator.passes(length)
 
     columns = np.ones_like(windows.lengths) if isinstance(estimator, ExactBound) else windows.lengths

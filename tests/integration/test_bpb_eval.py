@@ -72,7 +72,7 @@ def test_the_text_line_glues_the_score_to_its_signature(tiny):
     assert (signature.method, signature.num_steps, signature.num_samples) == ("discrete", "128", "2")
     assert signature.data.endswith("[0:20/361]")
     assert " ~<= " in first
-    assert any("the source itself" in line for line in rest)
+    assert any("prior" in line for line in rest)
     assert done.stderr == ""
 
 
@@ -115,8 +115,8 @@ def test_tables_add_up_to_the_total(tiny, tmp_path):
     assert by_window["bits"].sum() == pytest.approx(bits, rel=1e-12)
     assert by_token["bits"].sum() == pytest.approx(bits, rel=1e-12)
     assert by_token.groupby("window")["bits"].sum().to_numpy() == pytest.approx(by_window["bits"].to_numpy(), rel=1e-12)
-    assert by_window["num_bytes"].sum() == plain["num_bytes"] == by_token["last_byte"].max()
-    assert (by_token["first_byte"].to_numpy()[1:] == by_token["last_byte"].to_numpy()[:-1]).all()
+    assert by_window["num_bytes"].sum() == plain["num_bytes"] == by_token["end_byte"].max()
+    assert (by_token["first_byte"].to_numpy()[1:] == by_token["end_byte"].to_numpy()[:-1]).all()
     assert (by_window["num_masked"].map(len) == 2).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.parquet", "w.parquet"]
 
@@ -140,6 +140,7 @@ def test_exact_and_chain(tiny):
     shared = ("--context", "6", "--limit", "3", "--format", "json")
     exact = json.loads(bpb_eval(tiny, "--method", "exact", *shared).stdout)
     assert (exact["relation"], exact["mc_stderr"]) == ("<=", 0.0)
+    assert exact["num_forward_tokens"] == 3 * 6 * (2**6 - 1)
     sampled = json.loads(bpb_eval(tiny, "--method", "mc", "--samples", "400", *shared).stdout)
     assert sampled["bits_per_byte"] == pytest.approx(exact["bits_per_byte"], abs=4 * sampled["mc_stderr"])
     chain = json.loads(bpb_eval(tiny, "--method", "chain", *shared).stdout)
@@ -234,13 +235,26 @@ def test_a_network_that_cheats_is_caught_before_its_score(tiny, tmp_path, reposi
     assert "|contract:off|" in unchecked.stdout
 
 
-def test_shards_that_the_tokenizer_did_not_write_are_pointed_out(tiny, tmp_path):
-    tokens = np.random.default_rng(0).integers(300, 500, 4000)
-    tokens[::100] = 1
-    done = bpb_eval(tiny, "--data", write_shard(tmp_path / "random_000000.bin", tokens), "--limit", "4")
-    assert done.returncode == 0
-    assert "does not belong to these shards" in done.stdout
-    assert "does not belong" not in bpb_eval(tiny, "--limit", "4").stdout
+def test_shards_that_the_tokenizer_did_not_write_are_refused(tiny, tmp_path):
+    spelled_in_bytes = [3 + byte for byte in b"no encoder of this vocabulary writes letters one by one"]
+    tokens = np.tile([1, *spelled_in_bytes], 40)
+    shard = write_shard(tmp_path / "random_000000.bin", tokens)
+    assert "does not belong to these shards" in refusal(tiny, "--data", shard)
+    done = bpb_eval(tiny, "--data", shard, "--limit", "4", "--no-contract")
+    assert "|contract:off|" in done.stdout
+    assert "may not belong to these shards" in done.stdout
+
+
+def test_a_score_worse_than_guessing_is_pointed_out(tiny, tmp_path):
+    shard = write_shard(tmp_path / "noise_000000.bin", np.random.default_rng(0).integers(3, 512, 400))
+    assert "guessing blindly" in bpb_eval(tiny, "--data", shard, "--limit", "3", "--no-contract").stdout
+    assert "guessing blindly" not in bpb_eval(tiny, "--limit", "3").stdout
+
+
+def test_the_floor_stands_beside_scores_of_the_whole_text_alone(tiny):
+    whole = bpb_eval(tiny, "--samples", "1")
+    assert "the source itself" in whole.stdout
+    assert "the source itself" not in bpb_eval(tiny, "--limit", "5").stdout
 
 
 class TestBadInput:
@@ -336,6 +350,9 @@ class TestBadInput:
             ("--adapter", "nonesuch"),
             ("--stride", "4"),
             ("--order", "random"),
+            ("--method", "mc", "--steps", "64"),
+            ("--method", "chain", "--samples", "9"),
+            ("--method", "exact", "--context", "4", "--samples", "7"),
             ("--expect", "1", "--within", "-1"),
             ("--unknown-flag",),
             ("--output", "no/such/folder/out.json"),

@@ -68,7 +68,7 @@ def test_the_line_glues_the_score_to_its_settings():
         "bpb|method:discrete ~<= 2.0000 (mc se 0.0100, corpus se 0.0200; 2.000 bytes/token; 1,000 tokens, 2,000 bytes)"
     )
     assert str(result(relation="=", corpus_stderr=None)) == (
-        "bpb|method:discrete = 2.0000 (2.000 bytes/token; 1,000 tokens, 2,000 bytes)"
+        "bpb|method:discrete = 2.0000 (corpus se n/a; 2.000 bytes/token; 1,000 tokens, 2,000 bytes)"
     )
 
 
@@ -100,3 +100,11 @@ def test_a_frame_has_one_row_of_scalars():
     assert len(frame) == 1
     assert frame["bits_per_byte"].item() == pytest.approx(2.0)
     assert frame["ci95_low"].item() == 1.98
+
+
+@pytest.mark.parametrize(
+    ("consistent", "words"), [(True, "are consistent"), (False, "NOT consistent"), (None, "too few draws")]
+)
+def test_a_comparison_says_its_verdict_in_words(consistent, words):
+    both = Comparison(2.0, 1.9, 0.1, 0.01, 0.1, 0.01, consistent, 4.0, (), ())
+    assert words in both.sentence()

@@ -1,0 +1,78 @@
+"""What a reader of a score should know about its bytes, and what the score itself gives away."""
+
+from __future__ import annotations
+
+import math
+
+from bpb_harness.byte_count import ByteCounter, encode_again
+from bpb_harness.denoiser import Denoiser, num_clean_tokens
+from bpb_harness.errors import TokenizerError
+from bpb_harness.evaluate.job import Job
+from bpb_harness.result import BpbResult
+
+_NUM_EXCERPTS = 64
+_FEWEST_EXCERPTS = 8  # to refuse on: one document cut in the middle proves nothing
+
+
+def score_remarks(job: Job, result: BpbResult) -> list[tuple[str, str]]:
+    """What the score itself gives away."""
+    clean = num_clean_tokens(job.model) if isinstance(job.model, Denoiser) else job.model.vocab_size
+    uniform = math.log2(clean)
+    if result.bits_per_token <= uniform:
+        return []
+    return [
+        (
+            "score.worse-than-uniform",
+            f"WARNING: {result.bits_per_token:.2f} bits per token are more than guessing blindly costs "
+            f"({uniform:.2f}): the tokenizer, the adapter or the schedule is probably not this network's",
+        )
+    ]
+
+
+def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
+    """Whether the tokenizer belongs to the shards, and whether the official rule counts what the pieces spell.
+
+    Args:
+        job: the evaluation.
+        from_shards: the tokens were read, not encoded here with this very tokenizer.
+
+    Returns:
+        (code, message) of each remark.
+
+    Raises:
+        TokenizerError: if another tokenizer wrote the shards, as far as encoding again can tell.
+    """
+    corpus, tokenizer = job.text.corpus, job.text.tokenizer
+    remarks = []
+    if from_shards:
+        starts = corpus.document_starts(tokenizer.bos_id)
+        belonging = encode_again(corpus, starts, tokenizer, num_excerpts=_NUM_EXCERPTS)
+        share = f"{belonging.num_identical} of {belonging.num_excerpts} excerpts"
+        hopeless = belonging.num_excerpts >= _FEWEST_EXCERPTS and 2 * belonging.num_identical < belonging.num_excerpts
+        if hopeless and job.settings.check_contract:
+            raise TokenizerError(
+                "the tokenizer does not belong to these shards: what their tokens spell is written with other tokens",
+                seen=f"{share} come back the same when encoded again",
+                expected="all, or nearly all",
+                hint="pass the --tokenizer that wrote the shards; --no-contract scores all the same, and the signature "
+                "says so",
+            )
+        if belonging.belongs is False:
+            remarks.append(
+                (
+                    "bytes.foreign-tokenizer",
+                    f"WARNING: the tokenizer may not belong to these shards: only {share} come back the same when what "
+                    "they spell is encoded again; the number of bytes, and with it the score, would be wrong",
+                )
+            )
+    counter = ByteCounter(tokenizer)
+    official, exact = counter.total(corpus, "official"), counter.total(corpus, "exact")
+    if official != exact:
+        remarks.append(
+            (
+                "bytes.official-not-exact",
+                f"the official rule counts {official:,} bytes where the pieces of the whole text spell {exact:,}; "
+                "--bytes exact divides by those, bpb-bytes explains the difference",
+            )
+        )
+    return remarks
