@@ -29,6 +29,7 @@ _MOST_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
 _MOST_LEAN = 0.9
 _SHRINKAGE = 2.5  # standard errors: a lean is believed where it is beyond doubt
 _SCALE_BINS = 16
+_LEAST_VARIATION = 1e-10  # relative: less of a column is rounding
 
 
 @final
@@ -351,12 +352,16 @@ def _within_then_between(
         rows = centred(basis)
         # Mirrored positions leave next to nothing of even powers within a window of two draws.
         varies = degree > 0 if counts.max() > 2 else degree % 2 == 1
+        # What roundings leave of a column that is constant within windows would be fitted as if it meant something.
+        varies = varies & (np.linalg.norm(rows, axis=0) > _LEAST_VARIATION * np.linalg.norm(basis, axis=0))
         varying, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
         fit, _, rank_within, _ = np.linalg.lstsq(
-            rows[:, varying] * weight, (centred(value[:, None]) * weight)[:, 0], rcond=1e-10
+            rows[:, varying] * weight, (centred(value[:, None]) * weight)[:, 0], rcond=_LEAST_VARIATION
         )
         solution[varying], rank, remaining = fit, int(rank_within), constant
         value = value - basis[:, varying] @ fit
-    fit, _, rank_between, _ = np.linalg.lstsq(basis[:, remaining] * weight, value * weight[:, 0], rcond=1e-10)
+    fit, _, rank_between, _ = np.linalg.lstsq(
+        basis[:, remaining] * weight, value * weight[:, 0], rcond=_LEAST_VARIATION
+    )
     solution[remaining] = fit
     return solution, rank + int(rank_between)

@@ -91,6 +91,10 @@ def regression(sampled: Sampled) -> tuple[list[float], list[float]]:
         several = max(map(len, sampled.draws)) > 2  # a mirrored pair shows odd degrees alone
         varying = [c for c in remaining if forms[c][0] > 0 and (several or forms[c][0] % 2 == 1)]
         centred_columns = {c: centred([row[c] for row in basis], window) for c in varying}
+        whole = {c: [row[c] for row in basis] for c in varying}
+        varying = [  # not what roundings leave of a constant
+            c for c in varying if dot(centred_columns[c], centred_columns[c]) > 1e-20 * dot(whole[c], whole[c])
+        ]
         inside = [[centred_columns[c][r] for c in varying] for r in range(len(rows))]
         fit, rank = least_squares(inside, centred(value, window), weights)
         for c, coefficient in zip(varying, fit, strict=True):
