@@ -87,6 +87,8 @@ def test_counts_are_those_of_the_scored_text_alone(tmp_path):
     nats = NeighbourCode(corpus, Windows(np.array([3]), np.array([5]))).token_nats(0)
     total = 5 + 3  # ids 0, 1 and 2
     assert nats[0].tolist() == pytest.approx([-np.log(n / total) for n in (3, 2, 3, 2, 3)])
-    # 1 then 2 occurs twice, itself left out: (1 + 2 p(2)) / (3 - 1 + 2)
-    assert nats[1, 1] == pytest.approx(-np.log((1 + 2 * 2 / total) / 4))
-    assert nats[2, 0] == pytest.approx(-np.log((1 + 2 * 3 / total) / 3))
+    # Before a 2 stands a 1: the pair occurs twice, itself left out, among three 1s, itself left out.
+    two_after_one, one_after_two = -np.log((1 + 2 * 2 / total) / 4), -np.log((1 + 2 * 3 / total) / 3)
+    assert nats[1, 1:].tolist() == pytest.approx([two_after_one, one_after_two] * 2)
+    one_before_two, two_before_one = -np.log((1 + 2 * 3 / total) / 3), -np.log((1 + 2 * 2 / total) / 4)
+    assert nats[2, :-1].tolist() == pytest.approx([one_before_two, two_before_one] * 2)
