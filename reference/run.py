@@ -332,6 +332,11 @@ class Run:
             return None
         return {"paths": [path.relative_to(folder).as_posix() for path in paths], "notes": {}}
 
+    @property
+    def names_its_data(self) -> bool:
+        """Whether the checkpoint says on which text it may be scored."""
+        return self._data_record() is not None
+
     def validate(self) -> BpbResult | None:
         """What the harness's estimator says of the averaged weights; None without validation shards."""
         return self._validation and self._validation.score(self.network, self.weights, self.bound.schedule)

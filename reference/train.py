@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from bpb_harness.cli._run import EXIT_INTERRUPTED
 from bpb_harness.cli._run import run as run_command
+from bpb_harness.errors import UsageError
 from reference.processes import join_processes
 from reference.run import Run, Training
 
@@ -117,6 +118,8 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
         say(run.description)
         if remark:
             say(remark)
+        if training.val_data and not run.names_its_data:
+            say("validation data lie outside the checkpoint's folder, so it will not name them: give bpb-eval --data")
         say(f"ready after {time.monotonic() - began:.1f} s of preparation, which no limit counts")
         _take_steps(run, Clock(run), console, say, log)
     return run
@@ -195,10 +198,13 @@ def command(
         float, typer.Option(help="Time between checkpoints, each scored on --val-data.")
     ] = Training.save_minutes,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT.train.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> int:
     """Train a reference network."""
     options = dict(locals())
-    del options["resume"]
+    del options["resume"], options["overwrite"]
+    if out.exists() and not (resume or overwrite):
+        raise UsageError(f"{out} exists", hint="pass --resume to go on with it, or --overwrite to replace it")
     options |= {"data": tuple(data), "val_data": tuple(val_data or ()), "objective": objective.value}
     return EXIT_INTERRUPTED if train(Training(**options), resume=resume).interrupted else 0
 

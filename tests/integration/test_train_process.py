@@ -259,3 +259,28 @@ def test_shipped_checkpoint_is_what_the_build_makes(repository: Path) -> None:
         build.CHECKPOINT.with_name(build.VALIDATION.name)
     ]
     assert json.loads(build.SOURCE_RECORD.read_text())["num_bytes"] > 100_000
+
+
+def test_a_checkpoint_is_not_replaced_by_accident(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reference.train import main
+
+    out = tmp_path / "m.pt"
+    arguments = ["--data", str(build.VALIDATION), "--tokenizer", str(build.TOKENIZER), "--out", str(out), *SMALL]
+
+    def run(*more: str) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["train", *arguments, "--steps", "1", *more])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return stopped.value.code, capsys.readouterr().err
+
+    code, said = run("--val-data", str(build.VALIDATION))
+    assert code == 0
+    assert "will not name them" in " ".join(said.split())
+    before = out.read_bytes()
+    code, said = run()
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--overwrite" in said
+    assert out.read_bytes() == before
+    assert run("--overwrite")[0] == 0
