@@ -146,13 +146,13 @@ def _no_fit_hint(checkpoint: Checkpoint) -> str:
 
 
 def load_model(
-    path: Path,
+    path: Path | str,
     *,
     adapter: str | None = None,
     model_loader: str | None = None,
     allow_code: bool = False,
-    device: torch.device,
-    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Checkpoint, AdaptedModel]:
     """Read a checkpoint and build its network.
 
@@ -164,10 +164,14 @@ def load_model(
         device: where the network runs.
         dtype: float32 or bfloat16.
 
+    Returns:
+        The checkpoint as it was read, and the network with what is known of it.
+
     Raises:
         UsageError: flags that do not go together, an unknown adapter, code without permission.
         CheckpointError: the checkpoint cannot be read or does not fit.
     """
+    path, device = Path(path), torch.device(device)
     if model_loader is not None:
         from bpb_harness.adapters.user_code import load_user_model
 

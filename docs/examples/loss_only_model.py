@@ -1,5 +1,6 @@
 """Scoring a model class that returns a loss instead of logits."""
 
+import sys
 from pathlib import Path
 
 import torch
@@ -12,8 +13,9 @@ class TheirModel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Embedding(65, 16)
+        self.embed = nn.Embedding(513, 16)  # 512 tokens and the mask
         self.mix = nn.Linear(16, 16)
+        nn.init.normal_(self.embed.weight, std=0.02)
 
     def forward(self, xt: Tensor, targets: Tensor) -> Tensor:
         hidden = torch.tanh(self.mix(self.embed(xt)))
@@ -24,8 +26,8 @@ class TheirModel(nn.Module):
 class Denoiser:
     """What the harness needs: four facts, and logits. The loss, its weights and its masks stay outside."""
 
-    vocab_size = 64  # clean tokens 0 .. 63
-    mask_token_id = 64
+    vocab_size = 512  # clean tokens 0 .. 511
+    mask_token_id = 512
     context_length = 128
     time_conditioned = False
     schedule = "loglinear[0.001]"
@@ -45,3 +47,7 @@ def load(checkpoint_path: Path, device: torch.device) -> Denoiser:
     model = TheirModel()
     model.load_state_dict(torch.load(checkpoint_path, map_location="cpu", weights_only=True))
     return Denoiser(model.to(device).eval())
+
+
+if __name__ == "__main__":  # the last line of the training script: python loss_only_model.py their_model.pt
+    torch.save(TheirModel().state_dict(), sys.argv[1])

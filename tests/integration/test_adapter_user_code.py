@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from bpb_harness.adapters import load_model
+from bpb_harness.adapters import Adapter, load_model
+from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.result import Signature
@@ -19,14 +22,16 @@ from bpb_harness.schedule import LogLinear
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
 # The worked example of docs/adapters.md is this file's text: see test_documentation below.
-_LOADER = Path(__file__).parents[2] / "docs" / "examples" / "loss_only_model.py"
+_REPOSITORY = Path(__file__).parents[2]
+_PAGE = _REPOSITORY / "docs" / "adapters.md"
+_LOADER = _REPOSITORY / "docs" / "examples" / "loss_only_model.py"
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     path = tmp_path / "mine.pt"
-    state = {"embed.weight": torch.randn(65, 16), "mix.weight": torch.randn(16, 16), "mix.bias": torch.randn(16)}
+    state = {"embed.weight": torch.randn(513, 16), "mix.weight": torch.randn(16, 16), "mix.bias": torch.randn(16)}
     torch.save(state, path)
     return path
 
@@ -37,11 +42,11 @@ def test_the_worked_example_wraps_a_class_that_returns_a_loss(checkpoint: Path) 
     assert adapted.schedule == LogLinear(1e-3)
     assert read.layout == "user-code"
     assert "loss_only_model.py:load" in adapted.notes[0]
-    logits = adapted.model.logits(torch.full((2, 5), 64), LogLinear(1e-3).level(torch.tensor([0.5, 0.9])))
-    assert logits.shape == (2, 5, 65)
+    logits = adapted.model.logits(torch.full((2, 5), 512), LogLinear(1e-3).level(torch.tensor([0.5, 0.9])))
+    assert logits.shape == (2, 5, 513)
     assert not logits.requires_grad
     state = torch.load(checkpoint, weights_only=True)
-    hidden = torch.tanh(state["embed.weight"][64] @ state["mix.weight"].T + state["mix.bias"])
+    hidden = torch.tanh(state["embed.weight"][512] @ state["mix.weight"].T + state["mix.bias"])
     torch.testing.assert_close(logits[0, 0], hidden @ state["embed.weight"].T)
 
 
@@ -162,7 +167,57 @@ def test_an_installed_package_adds_an_adapter(tmp_path: Path, checkpoint: Path) 
     assert second == "mine.pt does not name its adapter; those that fit: theirs; pass --adapter NAME"
 
 
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which the page's relative paths are there, and what its examples write is not the repository's."""
+    for name in ("docs", "fixtures"):
+        (tmp_path / name).symlink_to(_REPOSITORY / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_page_s_python_examples_run(workplace: Path) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```", _PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
+    assert len(examples) == 5
+    names: dict[str, Any] = {"__name__": "page"}
+    for number, example in enumerate(examples, 1):
+        exec(compile(example, f"{_PAGE.name}, example {number}", "exec", dont_inherit=True), names)
+    _, exported = load_model("model.pt2")
+    assert exported.schedule == LogLinear(1e-3)
+    assert names["logits"].shape[:2] == (1, 4)
+    torch.testing.assert_close(exported.model.logits(names["xt"], names["level"]), names["logits"])
+    own = names["MyAdapter"]()
+    assert isinstance(own, Adapter)
+    names["MyDenoiser"] = lambda tensors: torch.nn.Linear(1, len(tensors))
+    checkpoint = Checkpoint(Path("x.pt"), "tensors", "0", {"my_embedding.weight": torch.zeros(2)})
+    assert own.fits(checkpoint)
+    assert not own.fits(names["checkpoint"])
+    assert own.load(checkpoint, device=torch.device("cpu"), dtype=torch.float32).adapter == "mine"
+
+
+def test_the_worked_example_s_commands_run_as_printed(workplace: Path) -> None:
+    text = _PAGE.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = re.findall(r"^    ((?:python|bpb-eval) .*(?:loss_only_model\.py).*)$", text, flags=re.M)
+    assert len(lines) == 2
+    for line in lines:
+        words = line.replace("/tmp/", f"{workplace}/").split()
+        start = {"python": [], "bpb-eval": ["-m", "bpb_harness", "eval"]}[words[0]]
+        done = subprocess.run(
+            [sys.executable, *start, *words[1:]],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "46,095 tokens, 130,160 bytes" in done.stdout
+    bits_per_token = float(re.findall(r"(\d\.\d+) bits/token", done.stdout)[0])
+    assert bits_per_token == pytest.approx(9, abs=0.01)
+    assert f"{9:.2f} bits a token" in text
+
+
 def test_documentation() -> None:
     """The worked example in docs/adapters.md is the file that the tests run."""
-    text = (_LOADER.parents[1] / "adapters.md").read_text(encoding="utf-8")
+    text = _PAGE.read_text(encoding="utf-8")
     assert _LOADER.read_text(encoding="utf-8").strip() in text
