@@ -74,7 +74,11 @@ class Draws:
         """Mean over each window's draws, (N,) float64: the estimate of its bound."""
         counts = np.bincount(self.window, minlength=self.num_windows)
         sums = np.bincount(self.window, weights=self.value_nats, minlength=self.num_windows)
-        return np.asarray(sums / counts, dtype=np.float64)
+        return _float64(sums / counts)
+
+
+def _float64(values: npt.NDArray[Any]) -> Floats:
+    return np.asarray(values, dtype=np.float64)
 
 
 def mc_stderr_nats(draws: Draws) -> float:
@@ -86,14 +90,14 @@ def mc_stderr_nats(draws: Draws) -> float:
     the window's own stays in: the error is then somewhat too large, never too small. Derivation: docs/errors.md.
     """
     fit = _Regression.of(draws)
-    tokens = np.asarray(draws.num_tokens, dtype=np.float64)
+    tokens = _float64(draws.num_tokens)
     num_draws = np.bincount(draws.window, minlength=draws.num_windows)
     residual = fit.residual * tokens[draws.window]
     if num_draws.min() != num_draws.max() or num_draws.min() < 2:
         return math.sqrt(_single_draw_variance(residual / num_draws[draws.window], draws.window, draws.num_windows))
     order = np.lexsort((draws.sample, draws.window))
     shape = (draws.num_windows, int(num_draws[0]))
-    position = 2.0 * np.asarray(draws.v, dtype=np.float64)[order].reshape(shape) - 1.0
+    position = 2.0 * _float64(draws.v)[order].reshape(shape) - 1.0
     return math.sqrt(_several_draws_variance(residual[order].reshape(shape), position, tokens))
 
 
@@ -103,7 +107,7 @@ def _single_draw_variance(residual: Floats, window: npt.NDArray[Any], count: int
     Rates of different windows are independent, so the mean product of adjacent residuals estimates the covariance of
     the windows' constant parts, which by Cauchy-Schwarz is at most their variance.
     """
-    by_window = np.asarray(np.bincount(window, weights=residual, minlength=count), dtype=np.float64)
+    by_window = _float64(np.bincount(window, weights=residual, minlength=count))
     square = float((by_window**2).sum())
     if count < _FEWEST_WINDOWS_SHARED:
         return square
@@ -164,7 +168,7 @@ def _mean_square_at(position: Floats, residual: Floats) -> Floats:
     count = np.bincount(bins.ravel(), minlength=_SCALE_BINS)
     total = np.bincount(bins.ravel(), weights=residual.ravel() ** 2, minlength=_SCALE_BINS)
     overall = float((residual**2).mean()) or 1.0
-    return np.asarray(((total + overall) / (count + 1.0))[bins], dtype=np.float64)
+    return _float64(((total + overall) / (count + 1.0))[bins])
 
 
 def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
@@ -184,7 +188,7 @@ def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
     """
     shape = (draws.num_windows, len(draws.window) // draws.num_windows)
     if shape[1] < 3:
-        residual = _Regression.of(draws).residual * np.asarray(draws.num_tokens, dtype=np.float64)[draws.window]
+        residual = _Regression.of(draws).residual * _float64(draws.num_tokens)[draws.window]
         return math.sqrt(float((np.asarray(weight) ** 2 * residual**2).sum()))
     level = np.reshape(draws.v if draws.level is None else draws.level, shape)[0]
     value = np.reshape(draws.value_nats, shape)
@@ -207,7 +211,7 @@ def corpus_stderr(draws: Draws) -> float:
     count = draws.num_windows
     if count < 2:
         return math.nan
-    num_bytes = np.asarray(draws.num_bytes, dtype=np.float64)
+    num_bytes = _float64(draws.num_bytes)
     nats, noise = draws.window_nats, 0.0
     if len(draws.window) > count or np.ptp(draws.v) > 0:
         nats, noise = _Regression.of(draws).level_free_nats(draws), mc_stderr_nats(draws) ** 2
@@ -282,9 +286,9 @@ class _Regression:
 
     @classmethod
     def of(cls, draws: Draws) -> _Regression:
-        tokens = np.asarray(draws.num_tokens, dtype=np.float64)
-        level = np.asarray(draws.v if draws.level is None else draws.level, dtype=np.float64)
-        rate = np.asarray(draws.difficulty, dtype=np.float64) / tokens
+        tokens = _float64(draws.num_tokens)
+        level = _float64(draws.v if draws.level is None else draws.level)
+        rate = _float64(draws.difficulty) / tokens
         spread = float(np.std(rate))
         hardness = (rate - rate.mean()) / spread if spread > 0 else np.zeros_like(rate)
         columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
@@ -301,7 +305,7 @@ class _Regression:
             ]
         )
         degree = np.concatenate([np.arange(columns), np.arange(hard), np.arange(few)])
-        value = np.asarray(draws.value_nats, dtype=np.float64) / tokens[draws.window]
+        value = _float64(draws.value_nats) / tokens[draws.window]
         solution, rank = _within_then_between(value, basis, degree, draws.window, tokens)
         if rank >= len(value):
             raise UsageError(
@@ -320,10 +324,10 @@ class _Regression:
 
     def level_free_nats(self, draws: Draws) -> Floats:
         """Each window's estimate as if its draws had met all mask rates, (N,) nats."""
-        tokens = np.asarray(draws.num_tokens, dtype=np.float64)
+        tokens = _float64(draws.num_tokens)
         fitted = np.bincount(draws.window, weights=self.fitted, minlength=draws.num_windows)
         luck = fitted / np.bincount(draws.window, minlength=draws.num_windows) - self.fitted_mean
-        return np.asarray(draws.window_nats - luck * tokens, dtype=np.float64)
+        return _float64(draws.window_nats - luck * tokens)
 
 
 def _within_then_between(
@@ -347,13 +351,12 @@ def _within_then_between(
         def centred(rows: Floats) -> Floats:
             sums = np.zeros((len(counts), rows.shape[1]))
             np.add.at(sums, window, rows)
-            return np.asarray(rows - (sums / counts[:, None])[window], dtype=np.float64)
+            return _float64(rows - (sums / counts[:, None])[window])
 
         rows = centred(basis)
-        # Mirrored positions leave next to nothing of even powers within a window of two draws.
-        varies = degree > 0 if counts.max() > 2 else degree % 2 == 1
-        # What roundings leave of a column that is constant within windows would be fitted as if it meant something.
-        varies = varies & (np.linalg.norm(rows, axis=0) > _LEAST_VARIATION * np.linalg.norm(basis, axis=0))
+        varies = np.abs(rows).max(axis=0) > _LEAST_VARIATION  # roundings of a constant are not to be fitted
+        if counts.max() == 2:  # mirrored positions leave next to nothing of even powers
+            varies &= degree % 2 == 1
         varying, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
         fit, _, rank_within, _ = np.linalg.lstsq(
             rows[:, varying] * weight, (centred(value[:, None]) * weight)[:, 0], rcond=_LEAST_VARIATION

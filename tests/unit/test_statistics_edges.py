@@ -151,6 +151,17 @@ def test_arrays_of_narrow_types_are_summed_in_float64(num_samples):
         assert error(replace(draws, **counts)) == pytest.approx(error(draws), rel=1e-13, nan_ok=True)
 
 
+@pytest.mark.parametrize("num_samples", [1, 2, 3])
+@pytest.mark.parametrize("lean", [0.0, 1.0])
+def test_the_unit_of_length_does_not_matter(num_samples, lean):
+    draws = product(sampled(60, num_samples, seed=32, noise=0.2, lean=lean))
+    small = replace(
+        draws, num_tokens=draws.num_tokens / 1e3, value_nats=draws.value_nats / 1e3, difficulty=draws.difficulty / 1e3
+    )
+    for error in (mc_stderr_nats, corpus_stderr):
+        assert error(small) == pytest.approx(error(draws) / 1e3, rel=1e-9, nan_ok=True)
+
+
 def test_one_draw_of_one_window_tells_nothing_of_its_error():
     with pytest.raises(UsageError) as caught:
         mc_stderr_nats(product(sampled(1, 1)))
