@@ -174,6 +174,11 @@ class _Sampler:
         pass_nats = [window_totals(bound, table, lengths, clean).nats for table in tables]
         return sampling_error(bound, tables, draws, pass_nats)
 
+    def _half_width(self, passes: list[list[DrawTable]]) -> float:
+        """Half of the headline's 95 % interval, in bits per byte."""
+        error = self.error(self._job.bounds[0], [tables[0] for tables in passes])
+        return nats_to_bits(error.half_width_nats()) / max(int(self._num_bytes.sum()), 1)
+
     def is_precise_enough(self, passes: list[list[DrawTable]]) -> bool:
         """Whether the headline's interval is as narrow as asked for.
 
@@ -183,10 +188,10 @@ class _Sampler:
         tolerance = self._job.settings.tolerance
         if tolerance is None:
             return True
-        error = self.error(self._job.bounds[0], [tables[0] for tables in passes])
-        half_width = nats_to_bits(error.half_width_nats()) / max(int(self._num_bytes.sum()), 1)
+        half_width = self._half_width(passes)
         if half_width <= tolerance:
-            return True
+            # To stop at the first narrow interval picks passes that look alike by chance: it must be narrow twice.
+            return len(passes) <= FEWEST_PASSES or self._half_width(passes[:-1]) <= tolerance
         needed = math.ceil(len(passes) * (half_width / tolerance) ** 2)
         # The first passes know their own error poorly: only what is far out of reach is refused on their word.
         if needed > MOST_PASSES * (1 if len(passes) >= FEWEST_PASSES else 100):
