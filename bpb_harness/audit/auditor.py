@@ -175,6 +175,7 @@ def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed 
     score = evidence.claim.score
     return AuditReport(
         name=evidence.claim.name,
+        title=evidence.claim.title,
         judgement=judge(evidence, settled, recomputed),
         claimed_bpb=score.value if score else None,
         claimed_in=str(score.source) if score else None,

@@ -8,14 +8,23 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from bpb_harness.audit import codes
+from bpb_harness.audit.denominators import denominators
 from bpb_harness.audit.evidence import Evidence, bits_of_vocabulary
-from bpb_harness.audit.finding import Finding, Json
+from bpb_harness.audit.finding import Finding, Json, Severity
 from bpb_harness.claim import Printed
-from bpb_harness.claim.methods import DISCRETE, MC, PSEUDO_LIKELIHOOD, TWO_PASS, method_in
+from bpb_harness.claim.methods import AR, CHAIN, DISCRETE, MC, PSEUDO_LIKELIHOOD, TWO_PASS, method_in
 
 # What is left out below a mask rate u costs f(0) u: a hundredth of it is within what people round away.
 _RANGE_CUT, _RANGE_SUSPECT = 0.02, 0.002
 _SLACK_BITS_PER_TOKEN = 0.02  # noise of a single draw over a split, in bits per token
+# f(u), the mean cross-entropy of masked tokens at mask rate u, in bits. Near u = 1 nothing is visible and f is about
+# the unigram entropy, 8.5 bits on web text under a byte-pair vocabulary of 1,024, and at most log2 V. Near u = 0 f is
+# below its own mean, which is the bound: below 5.5 bits per token (2.26 bits per byte) for any network worth
+# publishing. So f rises by 3 bits at least and by log2 V at most.
+_SMALLEST_RISE = 3.0
+# Where nothing tells the vocabulary, no published one is larger; and text has at least so many bytes per token.
+_LARGEST_VOCABULARY_BITS, _FEWEST_BYTES_PER_TOKEN = 18.0, 2.0
+_STEEPEST = 1.3  # a table with few steps may fall faster than the law, which leaves out terms in 1/T^2
 
 
 def check_bound(evidence: Evidence) -> Iterator[Finding]:
@@ -61,11 +70,8 @@ def _stated_estimator(evidence: Evidence) -> Iterator[Finding]:
     if method == TWO_PASS:
         message = "two passes predict each other's tokens: a decoder could start with neither, so this is no code"
         yield codes.NOT_DECODABLE.finding(message, facts=where)
-    if protocol.weight is not None and re.sub(r"\s", "", protocol.weight).lower() in _SQUARED:
-        message = (
-            f"the masked cross-entropy is weighted {protocol.weight}: 1/t is applied twice, so this is not the ELBO"
-        )
-        yield codes.WEIGHT_TWICE.finding(message, weight=protocol.weight)
+    if protocol.weight is not None and method not in (AR, CHAIN):
+        yield from _stated_weight(protocol.weight, protocol.schedule, protocol.schedule_eps)
     if protocol.unpaid_tokens is not None:
         message = (
             f"{protocol.unpaid_tokens} are never masked and never paid for: the score leaves out a part of the text"
@@ -74,10 +80,42 @@ def _stated_estimator(evidence: Evidence) -> Iterator[Finding]:
 
 
 _SQUARED = frozenset({"1/t^2", "1/t**2", "1/t2", "1/u^2", "1/u**2", "t^-2", "(1/t)^2", "(1/t)*(1/t)", "1/t*1/t"})
+# dsigma = -dalpha/alpha, where -dalpha/(1 - alpha) = dsigma/expm1(sigma) belongs.
+_DSIGMA = frozenset(
+    {"dsigma", "-dalpha/alpha", "1/(1-u)", "(1-u)^-1", "(1-u)**-1", "1/alpha", "1/alpha_t", "1/alpha(t)"}
+)
+_DSIGMA_IF_LINEAR = frozenset({"1/(1-t)", "(1-t)^-1", "(1-t)**-1", "1.0/(1.0-t)", "1/(1.0-t)", "1/(1-(1-eps)t)"})
+_LINEAR = ("loglinear", "log-linear", "linear")
+
+
+def _stated_weight(stated: str, schedule: str | None, eps: float | None) -> Iterator[Finding]:
+    """A weight in words: t is the time, at which (1 - eps) t of the tokens are masked if the schedule is linear."""
+    weight = re.sub(r"\s", "", stated).lower()
+    if weight in _SQUARED:
+        message = f"the masked cross-entropy is weighted {stated}: 1/t is applied twice, so this is not the ELBO"
+        yield codes.WEIGHT_TWICE.finding(message, weight=stated)
+        return
+    linear = eps is not None if schedule is None else schedule.lower().startswith(_LINEAR)
+    facts: dict[str, Json] = {"weight": stated, "schedule": schedule, "schedule_eps": eps}
+    if weight in _DSIGMA or (weight in _DSIGMA_IF_LINEAR and linear):
+        of = "" if weight in _DSIGMA else f" of a {schedule or 'loglinear'} schedule, whose mask rate is about t"
+        message = (
+            f"the masked cross-entropy is weighted {stated}, which is dsigma where dsigma/expm1(sigma) belongs{of}: "
+            "the weight of the bound is -dalpha/(1 - alpha), 1/t for a linear schedule, so this is not the ELBO"
+        )
+        yield codes.WEIGHT_WRONG.finding(message, facts=facts)
+    elif weight in _DSIGMA_IF_LINEAR:
+        message = (
+            f"the masked cross-entropy is weighted {stated}, where 1/t belongs to a mask rate that rises like t: this "
+            "is not the ELBO, unless time runs from masked to clean, or the schedule is one that nothing here states"
+        )
+        yield codes.WEIGHT_WRONG.finding(
+            message, severity=Severity.WARNS, facts=facts, missing="the schedule, to hold the weight against"
+        )
 
 
 def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
-    """A Monte-Carlo loss beside a T-step score: by DESIGN the second is larger by L (f(1) - f(0)) / (2T)."""
+    """A Monte-Carlo loss beside a T-step score: the second is larger by (f(1) - f(0)) / (2T) bits per token."""
     ratio, score = evidence.ratio, evidence.claim.score
     if ratio is None or score is None or ratio.same_estimator:
         return
@@ -94,22 +132,52 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
     expected = evidence.full.bytes_per_token
     # score x bytes per token, against score x the ratio that would make both equal
     gap = score.value * (expected - ratio.value)
-    implied_range = 2.0 * steps * gap
-    facts |= {"gap_bits_per_token": gap, "implied_f_range_bits": implied_range, "largest_f_range_bits": vocabulary}
-    if 0.0 < gap <= vocabulary / (2.0 * steps) + _SLACK_BITS_PER_TOKEN:
+    hidden = 2.0 * steps * score.value * ratio.value * ratio.uncertainty
+    implied = 2.0 * steps * gap
+    facts |= {
+        "gap_bits_per_token": gap,
+        "implied_f_range_bits": implied,
+        "smallest_f_range_bits": _SMALLEST_RISE,
+        "largest_f_range_bits": vocabulary,
+    }
+    possible = f"{_SMALLEST_RISE:g} to log2 V = {vocabulary:.1f}"
+    if hidden > _SMALLEST_RISE:
+        message = f"{unclear}; the printed digits are too few to compare their gap with what T = {steps} steps cost"
+        yield codes.TWO_ESTIMATORS_UNCLEAR.finding(message, facts=facts, missing="loss and score with more digits")
+    elif _SMALLEST_RISE - hidden <= implied <= vocabulary + hidden:
         message = (
-            f"two estimators, not a byte bug: the loss is a Monte-Carlo bound and {', '.join(names)} the T = {steps} "
-            f"bound. At the {expected:.5f} bytes per token of {evidence.full} the T-step bound is {gap:.3f} bits per "
-            f"token above it, as a cross-entropy that rises by {implied_range:.1f} bits from mask rate 0 to 1 gives "
-            f"(at most log2 V = {vocabulary:.1f})"
+            f"two estimators, not a byte bug: loss / ln 2 / score, {ratio.value:.4f}, is no number of bytes per token, "
+            f"since the loss is a Monte-Carlo bound and {', '.join(names)} the T = {steps} bound. At the "
+            f"{expected:.5f} bytes per token of {evidence.full} the T-step bound is {gap:.3f} bits per token above the "
+            f"loss, which is compatible with a cross-entropy that rises by {implied:.1f} bits from mask rate 0 to 1 "
+            f"({possible} are plausible); other numbers of bytes near by would be compatible as well"
         )
         yield codes.TWO_ESTIMATORS.finding(message, facts=facts)
+        yield from _whole_split(evidence)
     else:
         message = (
             f"{unclear}; at {expected:.5f} bytes per token the T = {steps} bound would differ from the loss by "
-            f"{gap:+.3f} bits per token, where 0 to {vocabulary / (2.0 * steps):.3f} is possible"
+            f"{gap:+.3f} bits per token, a cross-entropy that rises by {implied:.1f} bits from mask rate 0 to 1, where "
+            f"{possible} are plausible"
         )
         yield codes.TWO_ESTIMATORS_UNCLEAR.finding(message, facts=facts)
+
+
+def _whole_split(evidence: Evidence) -> Iterator[Finding]:
+    """The log's own word for the text that was scored: the split of exactly this tokenizer, token for token."""
+    full = evidence.full
+    sizes = {size: log.file for log in evidence.claim_logs for size in log.split_tokens}
+    rows = [row for row in denominators() if row.is_whole and row.tokenizer == evidence.tokenizer and row.num_bytes]
+    exact = next((row for row in rows if row.num_tokens in sizes), None)
+    if full is None or exact is None or len(sizes) != 1 or not evidence.tokenizer_is_certain:
+        return
+    message = (
+        f"{sizes[exact.num_tokens]} loads {exact.num_tokens:,} tokens, which is {exact} to the token: "
+        f"{exact.num_bytes:,} bytes"
+    )
+    yield codes.SPLIT_LOADED.finding(
+        message, file=sizes[exact.num_tokens], num_tokens=exact.num_tokens, num_bytes=exact.num_bytes
+    )
 
 
 def _steps_table(evidence: Evidence) -> Iterator[Finding]:
@@ -120,6 +188,7 @@ def _steps_table(evidence: Evidence) -> Iterator[Finding]:
     vocabulary = bits_of_vocabulary(evidence.tokenizer)
     slope, limit = _fit_inverse(table)
     noise = max(score.half_unit for score in table.values())
+    hidden = 2.0 * noise / (1.0 / min(table) - 1.0 / max(table))  # of the slope, by rounding
     facts: dict[str, Json] = {
         "table": {str(steps): score.value for steps, score in table.items()},
         "slope_bits_per_byte": slope,
@@ -140,7 +209,7 @@ def _steps_table(evidence: Evidence) -> Iterator[Finding]:
     elif vocabulary is not None and bytes_per_token is not None:
         implied = 2.0 * slope * bytes_per_token
         facts |= {"implied_f_range_bits": implied, "largest_f_range_bits": vocabulary}
-        if implied > 1.3 * vocabulary:
+        if 2.0 * (slope - hidden) * bytes_per_token > _STEEPEST * vocabulary:
             message = (
                 f"between T = {min(table)} and T = {max(table)} the score falls as if the cross-entropy rose by "
                 f"{implied:.1f} bits from mask rate 0 to 1, more than log2 V = {vocabulary:.1f}: these are not T-step "
@@ -153,6 +222,17 @@ def _steps_table(evidence: Evidence) -> Iterator[Finding]:
                 f"cross-entropy that rises by {implied:.1f} bits per token"
             )
             yield codes.STEPS_LAW.finding(message, facts=facts)
+    elif 2.0 * (slope - hidden) * _FEWEST_BYTES_PER_TOKEN > _STEEPEST * (vocabulary or _LARGEST_VOCABULARY_BITS):
+        least, most = 2.0 * slope * _FEWEST_BYTES_PER_TOKEN, 2.0 * slope * 5.0
+        limit_bits = vocabulary or _LARGEST_VOCABULARY_BITS
+        whose = "its tokenizer" if vocabulary else "any tokenizer"
+        message = (
+            f"between T = {min(table)} and T = {max(table)} the score falls as if the cross-entropy rose by "
+            f"{least:.0f} to {most:.0f} bits per token from mask rate 0 to 1 (at 2 to 5 bytes per token), more than "
+            f"the log2 V = {limit_bits:.0f} of {whose}: these are not T-step bounds of one model"
+        )
+        facts |= {"implied_f_range_bits": [least, most], "largest_f_range_bits": limit_bits}
+        yield codes.STEPS_SLOPE.finding(message, facts=facts)
     else:
         message = f"the table over T follows a + b/T with a = {limit:.4f} and b = {slope:.3f} bits per byte"
         yield codes.STEPS_LAW.finding(message, facts=facts)
@@ -181,6 +261,7 @@ def _impossible_pair(evidence: Evidence) -> Iterator[Finding]:
         # Where the bytes are not known the allowance is wide: few bytes per token, a large vocabulary.
         bytes_per_token = evidence.full.bytes_per_token if evidence.full else 2.0
         allowed = ((vocabulary or 17.0) / (2.0 * steps) + _SLACK_BITS_PER_TOKEN) / bytes_per_token + 0.02 * score.value
+        allowed += score.half_unit + other.half_unit
         gap = score.value - other.value
         if -0.02 * score.value <= gap <= allowed or abs(gap) <= allowed:
             continue

@@ -6,8 +6,10 @@ split; a part of the split, whose ratio is its own; a tokenizer that the table d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 
 from bpb_harness.audit import codes
 from bpb_harness.audit.byte_factors import ByteFactor, byte_factors
@@ -25,6 +27,10 @@ AGREES_UNNAMED = 5e-4
 BUG_FITS = 2e-4
 BUG_FITS_PROSE = 1e-4  # where only prose names the tokenizer
 BUG_FITS_UNNAMED = 2e-5
+# The smallest known bug, byte pieces by their spelling, makes 1 % more bytes: a print that cannot tell a ratio from it
+# is no evidence for the ratio. Losses and scores of three digits and more are precise enough.
+SMALLEST_BUG = 0.01
+PRECISE = 2 * AGREES
 # Parts of the split of 1,048,576, 32,736 and 2,044 tokens have ratios 1 %, 2 % and 9 % off the whole's.
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
@@ -51,6 +57,9 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
 
 def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     rows = _rows(evidence)
+    if (slip := _bits_per_token(evidence, ratio)) is not None:
+        yield slip
+        return
     if evidence.tokenizer is not None and not rows:
         message = (
             f"the record divides by {ratio.value:.5g} bytes per token, and the table of denominators has no row for "
@@ -65,8 +74,8 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     partial = _is_part(evidence)
     tolerance = AGREES if evidence.tokenizer_is_named else AGREES_UNNAMED
     whole = min((row for row in rows if row.is_whole), key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0))
-    if ratio.is_near(whole.bytes_per_token, tolerance) and ratio.uncertainty < 2 * AGREES:
-        yield _right(evidence, ratio, whole)
+    if ratio.is_near(whole.bytes_per_token, tolerance):
+        yield _right(evidence, ratio, whole) if _is_telling(ratio, whole) else _too_coarse(ratio, whole)
     elif _prefix_of(ratio, rows) is None and _counts_right_elsewhere(evidence, whole):
         yield _other_evaluation(ratio, whole)
     elif (bug := _known_bug(evidence, ratio, rows)) is not None and not partial:
@@ -87,6 +96,31 @@ def _rows(evidence: Evidence) -> list[Denominator]:
     ]
 
 
+def _is_telling(ratio: Ratio, row: Denominator) -> bool:
+    """Whether the printed digits leave no room for a known bug beside the right number."""
+    off = abs(ratio.value / row.bytes_per_token - 1.0)
+    return ratio.uncertainty < PRECISE or off + ratio.uncertainty < SMALLEST_BUG
+
+
+def _too_coarse(ratio: Ratio, row: Denominator) -> Finding:
+    lowest, highest = (ratio.value * (1.0 + sign * ratio.uncertainty) for sign in (-1, 1))
+    message = (
+        f"the record divides by {ratio.value:.5f} bytes per token, somewhere between {lowest:.4f} and {highest:.4f} by "
+        f"the digits that are printed; the {row.bytes_per_token:.5f} of {row} lie between them, and so could other "
+        "numbers"
+    )
+    return codes.BYTES_COARSE.finding(
+        message,
+        bytes_per_token=ratio.value,
+        lowest=lowest,
+        highest=highest,
+        expected=row.bytes_per_token,
+        tokenizer=row.tokenizer,
+        places=list(ratio.places),
+        missing="loss and score with more digits",
+    )
+
+
 def _is_part(evidence: Evidence) -> bool:
     scored, full = evidence.scored_tokens, evidence.full
     if evidence.claim.protocol.slice_text is not None and not evidence.siblings:
@@ -96,7 +130,7 @@ def _is_part(evidence: Evidence) -> bool:
 
 def _uneven(evidence: Evidence) -> bool:
     ratios = [found for line in evidence.lines if (found := ratio_of(line)) is not None]
-    return any(not found.is_near(ratios[0].value, 2e-3) for found in ratios)
+    return any(not one.agrees_with(other, 2e-3) for one, other in combinations(ratios, 2))
 
 
 def _counts_right_elsewhere(evidence: Evidence, whole: Denominator) -> bool:
@@ -118,8 +152,11 @@ def _other_evaluation(ratio: Ratio, whole: Denominator) -> Finding:
 
 def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
     named = "" if evidence.tokenizer_is_named else "; the tokenizer is inferred from this number alone"
+    what = "the log, where it shows that other score," if evidence.siblings else "the record"
+    rounding = f", the printed digits leave {ratio.uncertainty * 100:.2f} % open" if ratio.uncertainty > 1e-3 else ""
     message = (
-        f"the record divides by {ratio.value:.5f} bytes per token, as {row} has ({row.bytes_per_token:.5f}){named}"
+        f"{what} divides by {ratio.value:.5f} bytes per token; {row} has {row.bytes_per_token:.5f} "
+        f"({(ratio.value / row.bytes_per_token - 1.0) * 100:+.3f} %{rounding}){named}"
     )
     return codes.BYTES_RIGHT.finding(
         message,
@@ -216,6 +253,26 @@ def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
     return None
 
 
+def _bits_per_token(evidence: Evidence, ratio: Ratio) -> Finding | None:
+    """A score that is loss / ln 2 to the digit, where nothing tells how many bytes a token has."""
+    of_bytes = re.search("byte|char", evidence.tokenizer or "", re.IGNORECASE)
+    if evidence.full is not None or of_bytes or ratio.uncertainty > BUG_FITS or not ratio.is_near(1.0, BUG_FITS):
+        return None
+    message = (
+        f"the score is the loss / ln 2 (the two agree to {ratio.value:.5f}), which is bits per token: it looks as if "
+        "it was never divided by bytes per token; only where each token is one byte is it bits per byte too, and the "
+        "record does not say so"
+    )
+    return codes.PER_TOKEN_AS_PER_BYTE.finding(
+        message,
+        severity=Severity.WARNS,
+        bytes_per_token=ratio.value,
+        tokenizer=evidence.tokenizer,
+        places=list(ratio.places),
+        missing="the tokenizer, which tells how many bytes a token has",
+    )
+
+
 def _loss_is_in_nats_per_token(evidence: Evidence) -> bool:
     """Whether the log shows it: before training the loss of a token is about ln V nats, whatever the text."""
     vocabulary = bits_of_vocabulary(evidence.tokenizer)
@@ -304,7 +361,8 @@ def _prefix_ratio(evidence: Evidence) -> Denominator | None:
 
 
 def _prefix_of(ratio: Ratio, rows: list[Denominator]) -> Denominator | None:
-    return next((row for row in rows if row.scope == PREFIX and ratio.is_near(row.bytes_per_token, 5e-4)), None)
+    near = [row for row in rows if row.scope == PREFIX and ratio.is_near(row.bytes_per_token, 5e-4)]
+    return min(near, key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0), default=None)
 
 
 def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: bool) -> Finding:

@@ -10,6 +10,7 @@ from bpb_harness.audit import codes
 from bpb_harness.audit.evidence import Evidence, mean_of_seeds
 from bpb_harness.audit.finding import Finding
 from bpb_harness.claim import NoteKind, Printed, ScoreLine
+from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.units import nats_to_bits
 
 
@@ -51,13 +52,8 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         return
     if evidence.siblings:
         seeds_agree = any(score.agrees_with(mean_of_seeds(scores)) for scores in claim.seed_scores.values())
-        places = [_place(line) for line in evidence.siblings]
         if seeds_agree:
-            message = (
-                f"the score is the mean of its {len(claim.seeds)} seeds as submission.json lists them, and another "
-                f"score of these runs is in the log: {evidence.siblings[0].bpb} at {places[0]}"
-            )
-            yield codes.SIBLING_IN_LOG.finding(message, places=[*places])
+            yield _sibling(evidence, score)
             return
     printed = [line for log in claim.logs for line in log.lines]
     if not claim.logs:
@@ -68,6 +64,33 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         yield codes.NO_LOG.finding(message, missing="a log with the final score")
         return
     yield _not_in_logs(evidence, score, printed)
+
+
+def _sibling(evidence: Evidence, score: Printed) -> Finding:
+    """The claim itself is in no log; another score of the same runs is."""
+    line = evidence.siblings[0]
+    name, published = next(
+        (name, printed)
+        for name, scores in evidence.claim.seed_scores.items()
+        for printed in scores.values()
+        if printed.agrees_with(line.bpb.value, line.bpb.half_unit)
+    )
+    logs = {found.bpb.source.file for found in evidence.siblings}
+    whose = "one seed" if len(logs) == 1 else f"{len(logs)} seeds"
+    num_seeds = max(len(scores) for scores in evidence.claim.seed_scores.values())
+    message = (
+        f"the score is the mean of its own {num_seeds} seed results, as {score.source.file} lists them, and in no log; "
+        f"the log of {whose} shows another score of the run, {name} {published}: {line.bpb} at {_place(line)}, "
+        f"{(line.bpb.value / score.value - 1.0) * 100:+.2f} % from the claim"
+    )
+    return codes.SIBLING_IN_LOG.finding(
+        message,
+        places=[_place(found) for found in evidence.siblings],
+        num_seeds=num_seeds,
+        seeds_in_logs=whose,
+        logged=line.bpb.value,
+        full_split=FULL_SPLIT.search(name) is not None,
+    )
 
 
 def _not_final(evidence: Evidence, score: Printed) -> Iterator[Finding]:

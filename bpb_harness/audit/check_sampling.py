@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from bpb_harness.audit import codes
@@ -10,9 +9,8 @@ from bpb_harness.audit.evidence import WHOLE_SPLIT, Evidence
 from bpb_harness.audit.finding import Finding
 from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import DISCRETE, MC
-from bpb_harness.claim.names import SEED_CONTAINERS
+from bpb_harness.claim.names import FULL_SPLIT, SEED_CONTAINERS
 
-_FULL_SPLIT = re.compile(r"full[-_ ]?(?:val|split|set)|whole[-_ ]?(?:val|split)", re.IGNORECASE)
 _SLICE_IS_CLOSE = 0.01  # a slice's score within this of the whole split's is no other claim
 
 
@@ -35,7 +33,7 @@ def _coverage(evidence: Evidence) -> Iterator[Finding]:
         return  # of an unknown tokenizer's split, but no small part of it
     if scored is None and disclosed is None:
         return
-    if disclosed is not None and scored is None and _FULL_SPLIT.search(disclosed):
+    if disclosed is not None and scored is None and FULL_SPLIT.search(disclosed):
         return
     what = f"{scored:,} tokens" if scored is not None else f"a slice ({disclosed})"
     share = (
@@ -65,7 +63,7 @@ def _whole_split_score(evidence: Evidence) -> Printed | None:
     """A score of the whole split, of the same estimator where the record names it, nearest to the claim."""
     score = evidence.claim.score
     assert score is not None
-    named = [other for other in evidence.claim.other_scores if _FULL_SPLIT.search(other.name)]
+    named = [other for other in evidence.claim.other_scores if FULL_SPLIT.search(other.name)]
     named = [other for other in named if not other.name.startswith(SEED_CONTAINERS)] or named
     return min(named, key=lambda other: abs(other.value - score.value), default=None)
 

@@ -39,6 +39,15 @@ PER_TOKEN_AS_PER_BYTE = register(
 BYTES_STATED = register(
     "BPB109", "stated-bytes-per-token", _WARNS, "A stated number of bytes per token is not the tokenizer's."
 )
+SPLIT_LOADED = register(
+    "BPB110", "whole-split-loaded", _CONFIRMS, "The log loads the whole split, whose bytes are known exactly."
+)
+BYTES_COARSE = register(
+    "BPB111",
+    "bytes-too-coarse",
+    _INFORMS,
+    "The right bytes per token are among those that the printed digits allow, which are too few to tell.",
+)
 
 # Bound and estimator: the numerator.
 NOT_A_CODE = register(
@@ -55,8 +64,8 @@ TOKENS_UNPAID = register("BPB205", "tokens-unpaid", _REFUTES, "Some tokens are n
 TWO_ESTIMATORS = register(
     "BPB206",
     "two-estimators",
-    _CONFIRMS,
-    "Loss and score come from two estimators whose gap is the one that T steps cost.",
+    _INFORMS,
+    "Loss and score come from two estimators, and their gap is compatible with the one that T steps cost.",
 )
 TWO_ESTIMATORS_UNCLEAR = register(
     "BPB207",
@@ -72,6 +81,9 @@ PAIR_IMPOSSIBLE = register(
     "BPB210", "impossible-pair", _WARNS, "A Monte-Carlo and a discrete value of one model that cannot both be right."
 )
 APPROXIMATE = register("BPB211", "approximate-estimator", _WARNS, "The record's estimator is no bound by its own name.")
+WEIGHT_WRONG = register(
+    "BPB212", "wrong-weight", _REFUTES, "The stated weight is not the one that belongs to the stated mask rate."
+)
 
 # Sampling, coverage, errors.
 SLICE = register("BPB301", "slice", _WARNS, "Only a part of the split was scored.")

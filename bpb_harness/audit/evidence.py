@@ -38,6 +38,10 @@ class Ratio:
         """Whether it is ``target``, to a relative tolerance or the rounding of the print, whichever is wider."""
         return abs(self.value / target - 1.0) <= max(tolerance, self.uncertainty)
 
+    def agrees_with(self, other: Ratio, tolerance: float) -> bool:
+        """Whether two ratios are one, to a relative tolerance or the rounding of both prints, whichever is wider."""
+        return abs(self.value / other.value - 1.0) <= max(tolerance, self.uncertainty + other.uncertainty)
+
 
 @dataclass(frozen=True)
 class Evidence:

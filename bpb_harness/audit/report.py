@@ -26,6 +26,7 @@ class AuditReport:
 
     Attributes:
         name: the claim's folder or file.
+        title: what the claimant calls it; None where nobody names it.
         judgement: verdict, reason, what is missing, corrected score.
         claimed_bpb: the claimed bits per byte; None where nothing is claimed.
         claimed_in: where the claim stands.
@@ -39,6 +40,7 @@ class AuditReport:
     claimed_in: str | None
     findings: tuple[Finding, ...]
     files: tuple[str, ...] = field(default=())
+    title: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -63,6 +65,7 @@ class AuditReport:
         """The report with the stable keys of the JSON output."""
         return {
             "name": self.name,
+            "title": self.title,
             "verdict": self.verdict.value,
             "claimed_bpb": self.claimed_bpb,
             "claimed_in": self.claimed_in,
@@ -126,11 +129,26 @@ def summary_to_dict(reports: Sequence[AuditReport]) -> dict[str, Json]:
     return {"verdict": overall(reports).value, "counts": counts, "audits": [report.to_dict() for report in reports]}
 
 
-def summary_to_text(reports: Sequence[AuditReport]) -> str:
-    """A table of many verdicts for a terminal."""
+def summary_to_text(reports: Sequence[AuditReport], width: int = 160) -> str:
+    """A table of many verdicts for a terminal.
+
+    Args:
+        reports: one a claim.
+        width: columns; the reason is cut to what the others leave, but for a few words of it.
+    """
+    names = _name_width(reports)
+    codes = max((len(", ".join(_leading_codes(report))) for report in reports), default=0)
+    codes = min(max(codes, len("codes")), _WIDEST_CODES)
+    left = width - names - codes - _WIDTH_OF_NUMBERS
     return (
-        _template("summary.txt.j2").render(reports=reports, counts=_counts(reports), width=_name_width(reports)) + "\n"
+        _template("summary.txt.j2")
+        .render(reports=reports, counts=_counts(reports), width=names, codes_width=codes, left=max(left, _FEWEST_LEFT))
+        .strip("\n")
+        + "\n"
     )
+
+
+_WIDTH_OF_NUMBERS, _WIDEST_CODES, _FEWEST_LEFT = 41, 31, 24
 
 
 def summary_to_markdown(reports: Sequence[AuditReport]) -> str:
@@ -191,6 +209,9 @@ def _template(name: str) -> jinja2.Template:
         "wrapped": _wrapped,
         "markdown": _markdown,
         "bpb": _bpb,
+        "corrected": _corrected,
+        "short": _short,
+        "detail": _detail,
         "codes": lambda report: ", ".join(_leading_codes(report)),
     }
     return environment.get_template(name)
@@ -212,6 +233,26 @@ def _markdown(text: object) -> str:
     return re.sub(r"([\\|*_`\[\]#~])", r"\\\1", _plain(text).replace("&", "&amp;").replace("<", "&lt;")).replace(
         "@", "@<!-- -->"
     )
+
+
+def _short(text: object, width: int) -> str:
+    """The beginning of a text, cut to a width."""
+    plain = _plain(text)
+    return plain if len(plain) <= width else plain[: max(0, width - 3)].rstrip() + "..."
+
+
+def _detail(finding: Finding, reason: str) -> str:
+    """A finding's message; where the headline says it already, only the place."""
+    if finding.message != reason:
+        return finding.message
+    places = finding.evidence.get("places") or finding.evidence.get("place") or finding.evidence.get("file")
+    listed = [str(place) for place in places] if isinstance(places, list) else [str(places)] if places else []
+    return "as said above" + (f" ({', '.join(listed)})" if listed else "")
+
+
+def _corrected(value: float | None) -> str:
+    """A corrected score: four digits, wherever it is shown; the published numbers behind it have no more."""
+    return "-" if value is None else f"{value:.4f}" if value < 1000 else f"{value:.5g}"
 
 
 def _bpb(value: float | None) -> str:

@@ -19,7 +19,7 @@ from bpb_harness.audit import codes
 from bpb_harness.audit.check_rescored import Recomputed
 from bpb_harness.audit.denominators import PREFIX, Denominator, denominators
 from bpb_harness.audit.evidence import Evidence
-from bpb_harness.audit.finding import Finding, Severity
+from bpb_harness.audit.finding import CODES, Finding, Severity
 
 
 class Verdict(StrEnum):
@@ -56,7 +56,11 @@ class Judgement:
 
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
 _SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, "BPB350"})  # BPB350: the script scores a subset
-_BYTES_SUPPORT = frozenset({codes.BYTES_RIGHT.code, codes.TWO_ESTIMATORS.code})
+# Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
+_BYTES_SUPPORT = (
+    frozenset({codes.BYTES_RIGHT.code}),
+    frozenset({codes.TWO_ESTIMATORS.code, codes.SPLIT_LOADED.code}),
+)
 
 # What a reviewer would say first about a claim that cannot be verified.
 _WEIGHTIEST = {
@@ -116,22 +120,47 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     blocking = [
         finding for finding in findings if finding.severity is Severity.WARNS and not finding.code.startswith("BPB5")
     ]
-    has_number, has_bytes = bool(found & _NUMBER_SUPPORT), bool(found & _BYTES_SUPPORT)
+    has_number, has_bytes = bool(found & _NUMBER_SUPPORT), any(support <= found for support in _BYTES_SUPPORT)
     if has_number and has_bytes and not blocking and not refuting:
-        reason = "the record agrees with itself and divides by the right number of bytes"
-        if codes.TWO_ESTIMATORS.code in found:
-            reason = "the record agrees with itself; loss and score are two estimators, and their gap is as it must be"
-        return Judgement(Verdict.CONFIRMED, reason, (), None, None)
+        return Judgement(Verdict.CONFIRMED, _what_confirms(findings), (), None, None)
     missing = [str(finding.evidence["missing"]) for finding in findings if finding.evidence.get("missing")]
     if evidence.claim.score is not None:
         if not has_number:
             missing.append("a log that prints the claimed score")
         if not has_bytes and evidence.ratio is None:
             missing.append("bytes per token: a loss in nats per token beside the score, or the script that counted")
-        missing.append("or the checkpoint, to score it anew (--checkpoint, --data, --tokenizer)")
+        if not has_bytes and codes.TWO_ESTIMATORS.code in found:
+            missing.append("a log that says how many tokens of the split were scored")
+        instead = ", which would do instead" if missing else ""
+        missing.append(f"the checkpoint, to score it anew{instead} (--checkpoint, --data, --tokenizer)")
     blocking.sort(key=lambda finding: _WEIGHTIEST.get(finding.code, len(_WEIGHTIEST)))
     reason = blocking[0].message if blocking else "nothing stands against the number, and not enough for it"
     return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)
+
+
+def _what_confirms(findings: Sequence[Finding]) -> str:
+    """The evidence for the number and for its denominator, in one sentence."""
+    by_code = {finding.code: finding for finding in findings}
+    sibling, loaded = by_code.get(codes.SIBLING_IN_LOG.code), by_code.get(codes.SPLIT_LOADED.code)
+    if codes.IN_LOG.code in by_code:
+        mean = by_code[codes.IN_LOG.code].evidence.get("how") == "mean"
+        number = "the score is the mean of what its logs print" if mean else "the log prints the score"
+    elif sibling is not None:
+        which = "the full-split value" if sibling.evidence["full_split"] else "another score of that run,"
+        number = (
+            f"the score is the mean of its own {sibling.evidence['num_seeds']} seed results, which no log prints; the "
+            f"log of {sibling.evidence['seeds_in_logs']} shows {which} {sibling.evidence['logged']:.5f}"
+        )
+    else:
+        number = "the log's loss, divided by the right number of bytes, is the score"
+    if codes.BYTES_RIGHT.code in by_code or loaded is None:
+        return f"{number}, and the record divides by the right number of bytes"
+    pair = by_code[codes.TWO_ESTIMATORS.code].evidence
+    ratio = pair["implied_ratio"]
+    return (
+        f"{number}, and loads the whole split, whose bytes are exact; loss / ln 2 / score is {ratio:.3f} "
+        f"because these are two estimators, whose gap is compatible with what T = {pair['num_steps']} steps cost"
+    )
 
 
 def _corrected(
@@ -158,7 +187,7 @@ def _corrected(
     without = [finding for finding in voiding if finding.factor is None]
     if without:
         only = f"; the number of bytes alone would make it {value:.4f}" if value is not None else ""
-        return None, f"not recoverable: {without[0].message}{only}"
+        return None, f"not recoverable: {_named(without[0])} voids the number{only}"
     for finding in voiding:
         assert finding.factor is not None
         value = (value if value is not None else score.value) * finding.factor
@@ -190,7 +219,11 @@ def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:
         return chosen.factor, f"x {chosen.factor:.5f} ({_derivation(chosen)})"
     if len(faults) > 1 and all(finding.factor is not None for finding in faults):
         return None, "several faults of the byte count act together: " + ", ".join(f.code for f in faults)
-    return None, faults[0].message
+    return None, f"{_named(faults[0])} gives no factor"
+
+
+def _named(finding: Finding) -> str:
+    return f"{finding.code} ({CODES[finding.code].name})"
 
 
 def _derivation(finding: Finding) -> str:

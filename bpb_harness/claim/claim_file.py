@@ -10,11 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from bpb_harness.claim.methods import METHODS
 from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
 from bpb_harness.claim.record import Claim, Protocol
 from bpb_harness.errors import ClaimError
 
 FORMAT = "bpb-claim/1"
+
+
+def lacks_format(value: object) -> bool:
+    """Whether a parsed JSON value has a claim file's own key for the score, but does not say that it is one."""
+    return isinstance(value, Mapping) and "format" not in value and "claimed_bpb" in value
 
 
 def is_claim_file(value: object) -> bool:
@@ -33,7 +39,9 @@ def read_claim_file(value: Mapping[str, Any], file: str) -> Claim:
         ClaimError: for another format version, an unknown key, or a value of the wrong kind.
     """
     if value.get("format") != FORMAT:
-        raise ClaimError(f"{file}: format of the claim file", seen=repr(value.get("format"))[:60], expected=FORMAT)
+        seen = repr(value["format"])[:60] if "format" in value else "a claim file without it"
+        hint = f'add "format": "{FORMAT}"'
+        raise ClaimError(f"{file}: format of the claim file", seen=seen, expected=FORMAT, hint=hint)
     read: dict[str, Any] = {}
     for key, held in value.items():
         if key in ("format", "note", "source"):
@@ -48,7 +56,8 @@ def read_claim_file(value: Mapping[str, Any], file: str) -> Claim:
     score = read.get("claimed_bpb")
     tokenizer = read.get("tokenizer")
     return Claim(
-        name=read.get("name", file),
+        name=file,
+        title=read.get("name"),
         score=score,
         claimed_in="claim file" if score else None,
         nats_per_token=read.get("nats_per_token"),
@@ -89,6 +98,13 @@ def _text(held: object, source: Source) -> str:
     if not isinstance(held, str) or not held.strip():
         raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="text")
     return held.strip()[:2000]
+
+
+def _method(held: object, source: Source) -> str:
+    method = held.strip().lower() if isinstance(held, str) else None
+    if method not in METHODS:
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected=f"one of {', '.join(METHODS)}")
+    return method
 
 
 def _flag(held: object, source: Source) -> bool:
@@ -158,9 +174,10 @@ _KEYS: dict[str, Callable[[Any, Source], Any]] = {
     "dataset": _text,
     "artifact_bytes": _sizes,
     "says_unofficial": _text,
-    "method": _text,
+    "method": _method,
     "num_steps": _count,
     "num_samples": _count,
+    "schedule": _text,
     "schedule_eps": _fraction,
     "u_range": _range,
     "weight": _text,

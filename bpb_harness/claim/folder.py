@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from bpb_harness.claim.claim_file import is_claim_file, read_claim_file
+from bpb_harness.claim.claim_file import is_claim_file, lacks_format, read_claim_file
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
@@ -39,7 +39,10 @@ def read_claim(*paths: Path) -> Claim:
     files = [file for path in paths for file in _files_of(path)]
     if not files:
         expected = "submission.json, a log, a README, a script or a claim file"
-        raise ClaimError(f"nothing to audit in {', '.join(str(path) for path in paths)}", expected=expected)
+        holds_folders = any(inner.is_dir() for path in paths if path.is_dir() for inner in path.iterdir())
+        hint = "its folders are audited one by one with --recursive" if holds_folders else ""
+        where = ", ".join(str(path) for path in paths)
+        raise ClaimError(f"nothing to audit in {where}", expected=expected, hint=hint)
     name = paths[0].name or paths[0].resolve().name
     return _read_files(name, files, named=frozenset(path for path in paths if not path.is_dir()))
 
@@ -135,18 +138,21 @@ def _read_files(name: str, files: Sequence[Path], named: frozenset[Path]) -> Cla
     has_submission = any(file.name.lower() == "submission.json" for file in files)
     for file, short in zip(files, names, strict=True):
         kind = _kind(file) or "log"  # a file that somebody names is a log unless its name says otherwise
-        if kind == "script":
+        if kind == "script" and not (file in named and _is_empty(file)):
             scripts.append(file)
             read.append(short)
             continue
+        is_submission = file.name.lower() == "submission.json"
         try:
+            if _is_empty(file):
+                raise ClaimError(f"{short} is empty", seen="0 bytes", expected="a record of a score")
             limit = {"json": _LARGEST_JSON, "readme": _LARGEST_README}.get(kind)
             text_file = read_text(file, short, limit) if limit else read_text(file, short)
             if kind == "json":
                 parsed = parse_json(text_file.text, short)
-                if is_claim_file(parsed.value):
+                if is_claim_file(parsed.value) or (lacks_format(parsed.value) and not is_submission):
                     claim_files.append(read_claim_file(parsed.value, short))
-                elif file.name.lower() == "submission.json" or file in named or not has_submission:
+                elif is_submission or file in named or not has_submission:
                     submissions.append(read_submission(parsed.value, short))
                 else:
                     continue  # a configuration or a result of its own: not what was submitted
@@ -158,17 +164,21 @@ def _read_files(name: str, files: Sequence[Path], named: frozenset[Path]) -> Cla
             notes.extend(text_file.notes)
             read.append(short)
         except ClaimError as problem:
-            if kind != "json" or file.name.lower() != "submission.json":
+            if not is_submission:
                 if file in named or "claim" in file.name.lower():
                     raise
-                if kind == "json":
+                if kind == "json" or _is_empty(file):
                     continue  # some other JSON of the folder
             notes.append(Note(NoteKind.UNREADABLE, str(problem), Source(short)))
     if not read:
-        raise ClaimError(f"nothing in {name} can be read", seen=notes[0].message if notes else "no files")
+        raise ClaimError(f"nothing in {name} can be read", seen=notes[0].message if notes else "no file with a record")
     claim = _merged(name, claim_files, submissions, readme, notes)
     claim = replace(claim, logs=tuple(logs), readme=readme, scripts=tuple(scripts), files=tuple(read))
     return _complete(claim)
+
+
+def _is_empty(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size == 0
 
 
 def _short_names(files: Sequence[Path]) -> list[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 PSEUDO_LIKELIHOOD, TWO_PASS, CHAIN, DISCRETE, MC, AR = "pseudo-likelihood", "two-pass", "chain", "discrete", "mc", "ar"
+EXACT = "exact"
+# What a claim file may state.
+METHODS = (DISCRETE, MC, CHAIN, AR, EXACT, PSEUDO_LIKELIHOOD, TWO_PASS)
 
 # The first that matches wins: a "pseudo-log-likelihood by Monte Carlo" is a pseudo-likelihood.
 _METHODS = (

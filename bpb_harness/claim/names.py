@@ -21,6 +21,8 @@ CLAIM_KEYS = (
 # Keys of an object that may hold the claim one level down.
 CLAIM_CONTAINERS = ("results", "result", "metrics", "final", "scores", "evaluation")
 SEED_CONTAINERS = ("seed_results", "seeds_results", "per_seed", "per_seed_results", "val_bpb_seeds", "seed_scores")
+# Names of a score of the whole split.
+FULL_SPLIT = re.compile(r"full[-_ ]?(?:val|split|set)|whole[-_ ]?(?:val|split)", re.IGNORECASE)
 
 # A number beside "bpb" that is no score: a difference, a spread, somebody else's.
 _NO_SCORE = frozenset(

@@ -135,9 +135,11 @@ class Protocol:
     """How a score was made, as far as somebody states it; None where nobody does.
 
     Attributes:
-        method: ``discrete``, ``mc``, ``chain``, ``ar``, ``pseudo-likelihood``, ``two-pass``; free text otherwise.
+        method: ``discrete``, ``mc``, ``chain``, ``ar``, ``exact``, ``pseudo-likelihood``, ``two-pass``; free text
+            where a record, not a claim file, names it.
         num_steps: diffusion steps T.
         num_samples: Monte-Carlo samples a window.
+        schedule: noise schedule, such as ``loglinear`` or ``cosine``.
         schedule_eps: eps of the loglinear schedule.
         u_range: mask rates that an integral or a grid spans, (lowest, highest).
         weight: the weight of the masked cross-entropy, in words: ``1/t``, ``1/t^2``, ``none``.
@@ -154,6 +156,7 @@ class Protocol:
     method: str | None = None
     num_steps: int | None = None
     num_samples: int | None = None
+    schedule: str | None = None
     schedule_eps: float | None = None
     u_range: tuple[float, float] | None = None
     weight: str | None = None
@@ -182,6 +185,7 @@ class Claim:
 
     Attributes:
         name: the folder's or file's name.
+        title: what the claimant calls it; None where nobody names it.
         score: the claimed bits per byte; None where nothing claims one.
         claimed_in: ``submission``, ``claim file``, ``log`` or ``readme``: where the score comes from.
         nats_per_token: the loss published beside the score, in nats per token.
@@ -205,6 +209,7 @@ class Claim:
     """
 
     name: str
+    title: str | None = None
     score: Printed | None = None
     claimed_in: str | None = None
     nats_per_token: Printed | None = None

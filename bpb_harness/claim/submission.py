@@ -62,6 +62,7 @@ def read_submission(value: object, file: str) -> Claim:
     tokenizer = tokenizers_in(_first_text(value, ("tokenizer", "tokenizer_name", "tokenizer_path")) or "")
     return Claim(
         name=file,
+        title=_first_text(value, ("name",)),
         score=score,
         claimed_in="submission" if score else None,
         nats_per_token=loss,

@@ -75,13 +75,13 @@ def test_a_table_of_many() -> None:
     done = run(SUBMISSIONS, "--recursive")
     assert done.returncode == 1
     rows = done.stdout.splitlines()
-    assert rows[0].split() == ["name", "verdict", "claimed", "corrected", "codes"]
+    assert rows[0].split() == ["name", "verdict", "claimed", "corrected", "codes", "reason"]
     assert any(row.startswith("wrong_constant ") and "refuted" in row and "BPB103" in row for row in rows)
 
 
 def test_markdown() -> None:
     done = run(SUBMISSIONS / "wrong_constant", "--format", "markdown")
-    assert done.stdout.startswith("### wrong\\_constant: **refuted**")
+    assert done.stdout.startswith('### wrong\\_constant "a made-up submission": **refuted**')
 
 
 def test_output_to_a_file(tmp_path: Path) -> None:

@@ -92,6 +92,26 @@ def test_the_two_estimators_are_explained(lab: Path) -> None:
     assert "two estimators, not a byte bug" in finding.message
 
 
+@pytest.mark.parametrize("forged", ["1.57520000", "1.64520000"])
+def test_a_forged_gap_of_two_estimators_is_not_confirmed(lab: Path, tmp_path: Path, forged: str) -> None:
+    for name in ("submission.json", "train.log"):
+        text = (lab / "claims/pr0820" / name).read_text()
+        (tmp_path / name).write_text(text.replace("1.62519980", forged).replace("1.6252", forged[:6]))
+    report = audit(tmp_path)
+    assert report.claimed_bpb == float(forged)
+    assert report.verdict.value == "unverifiable"
+    assert report.with_code("BPB207")
+
+
+def test_the_evidence_behind_a_mean_that_no_log_prints(lab: Path) -> None:
+    report = audit(lab / "claims/pr1699")
+    assert report.judgement.reason.startswith("the score is the mean of its own 3 seed results, which no log prints")
+    assert "the log of one seed shows the full-split value 1.47867" in report.judgement.reason
+    (finding,) = report.with_code("BPB101")
+    assert "2.43553" in finding.message
+    assert "2.43593 (-0.016 %)" in finding.message
+
+
 def test_the_scored_tokens_are_named(lab: Path) -> None:
     (finding,) = audit(lab / "claims/pr0905").with_code("BPB301")
     assert finding.evidence["scored_tokens"] == 32736
