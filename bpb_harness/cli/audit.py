@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output
+from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import run
 from bpb_harness.errors import UsageError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+_WIDTH_OF_A_FILE = 160  # columns, where no terminal says how wide it is
 _FORMATS = ("text", "json", "markdown")
 
 
@@ -41,6 +44,16 @@ def audit(
     data: Annotated[list[Path] | None, typer.Option(help="Token shard to rescore on; may be repeated.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file, to rescore or for --allow-code.")] = None,
     method: Annotated[str | None, typer.Option(help="Method to rescore by (the claim's if not given).")] = None,
+    adapter: Annotated[str | None, typer.Option(help="How to read the checkpoint; see bpb-eval.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="NAME[eps], where the checkpoint carries none.")] = None,
+    steps: Annotated[int | None, typer.Option(help="T of the discrete bound (the claim's if not given).")] = None,
+    samples: Annotated[str | None, typer.Option(help="K draws a window (2 if not given), or 'all' steps.")] = None,
+    context: Annotated[int | None, typer.Option(help="Tokens a window (the claim's, or else the network's).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Rescore only the first so many windows.")] = None,
+    tail: Annotated[str | None, typer.Option(help="score (if not given) or drop the last, shorter window.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 (if not given) or bfloat16.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto (if not given), cpu or cuda.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option(help="Forward tokens a call; never changes the score.")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the script's byte-table function alone, in a limited process.")
     ] = False,
@@ -58,11 +71,17 @@ def audit(
         raise UsageError("--format", seen=repr(output_format), expected=", ".join(_FORMATS))
     require_folder(output)
     claims = _claims(paths, recursive=recursive)
-    if checkpoint is None and (data or method):
-        raise UsageError("--data and --method are for rescoring", hint="give --checkpoint too")
+    settings: dict[str, Any] = {
+        "--data": data or None, "--method": method, "--adapter": adapter, "--schedule": schedule, "--steps": steps,
+        "--samples": samples, "--context": context, "--limit": limit, "--tail": tail, "--dtype": dtype,
+        "--device": device, "--batch-tokens": batch_tokens,
+    }  # fmt: skip
+    given = {flag: value for flag, value in settings.items() if value is not None}
+    if checkpoint is None and given:
+        raise UsageError(f"{', '.join(given)}: for rescoring only", hint="give --checkpoint too")
     if checkpoint is not None and (recursive or len(claims) != 1):
         raise UsageError("--checkpoint rescores one claim", seen=f"{len(paths)} paths", expected="one folder")
-    recomputed = _rescore(claims[0], checkpoint, data or [], tokenizer, method) if checkpoint is not None else None
+    recomputed = _rescore(claims[0], checkpoint, tokenizer, given) if checkpoint is not None else None
     if recursive:
         reports = list(_with_progress(_audit_below(paths, baseline, tokenizer, allow_code=allow_code)))
     else:
@@ -88,21 +107,43 @@ def _claims(paths: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
     return [[*folders, *files]] if files else [[folder] for folder in folders]
 
 
-def _rescore(
-    paths: list[Path], checkpoint: Path, data: list[Path], tokenizer: Path | None, method: str | None
-) -> Recomputed:
+def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given: Mapping[str, Any]) -> Recomputed:
+    """Score the checkpoint: as the flags say, else as the claim says that it was scored, else as bpb-eval does."""
     from bpb_harness.audit import Recomputed
     from bpb_harness.claim import read_claim
+    from bpb_harness.cli.eval import parse_samples
     from bpb_harness.evaluate import evaluate
+    from bpb_harness.evaluate.settings import METHODS
 
+    settings = {_SETTINGS[flag]: value for flag, value in given.items()}
+    if "num_samples" in settings:
+        settings["num_samples"] = parse_samples(settings["num_samples"])
     protocol = read_claim(*paths).protocol
-    chosen = method or (protocol.method if protocol.method in _HARNESS_METHODS else "discrete")
-    steps = protocol.num_steps if chosen == "discrete" else None
-    result = evaluate(checkpoint, data=data, tokenizer=tokenizer, method=chosen, num_steps=steps)
-    return Recomputed.of(result)
+    if protocol.method in METHODS:
+        settings.setdefault("method", protocol.method)
+    if settings.get("method", "discrete") == "discrete" and protocol.num_steps is not None:
+        settings.setdefault("num_steps", protocol.num_steps)
+    if protocol.context_length is not None:
+        settings.setdefault("context_length", protocol.context_length)
+    with progress_bar() as progress:
+        return Recomputed.of(evaluate(checkpoint, tokenizer=tokenizer, progress=progress, **settings))
 
 
-_HARNESS_METHODS = frozenset({"discrete", "mc", "chain", "ar"})
+# Names of bpb_harness.evaluate.
+_SETTINGS = {
+    "--data": "data",
+    "--method": "method",
+    "--adapter": "adapter",
+    "--schedule": "schedule",
+    "--steps": "num_steps",
+    "--samples": "num_samples",
+    "--context": "context_length",
+    "--limit": "limit",
+    "--tail": "tail",
+    "--dtype": "dtype",
+    "--device": "device",
+    "--batch-tokens": "batch_tokens",
+}
 
 
 def _audit_each(
@@ -158,7 +199,8 @@ def _shown(reports: Sequence[AuditReport], output_format: str, *, many: bool) ->
         return json.dumps(reporting.summary_to_dict(reports), indent=2)
     if output_format == "markdown":
         return reporting.summary_to_markdown(reports).rstrip("\n")
-    return reporting.summary_to_text(reports).rstrip("\n")
+    columns = shutil.get_terminal_size(fallback=(_WIDTH_OF_A_FILE, 24)).columns
+    return reporting.summary_to_text(reports, columns).rstrip("\n")
 
 
 def main() -> None:

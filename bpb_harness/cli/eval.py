@@ -6,8 +6,7 @@ Nothing here imports torch before the arguments are known to be well-formed: ``-
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ import typer
 
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output, write_parquet
+from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import run
 from bpb_harness.errors import HarnessError, UsageError
 
@@ -101,7 +101,7 @@ def evaluate(
     for path in (output, windows, tokens, resume):
         require_folder(path)
     settings: dict[str, Any] = {
-        "method": method, "num_steps": steps, "num_samples": _samples(samples), "compare": compare, "order": order,
+        "method": method, "num_steps": steps, "num_samples": parse_samples(samples), "compare": compare, "order": order,
         "tokens_per_step": tokens_per_step, "stride": stride, "per_document": per_document, "byte_rule": byte_rule,
         "context_length": context, "limit": limit, "tail": tail, "seed": seed, "device": device, "dtype": dtype,
         "batch_tokens": batch_tokens, "tolerance": tolerance, "resume": resume,
@@ -110,7 +110,7 @@ def evaluate(
     }  # fmt: skip
     import bpb_harness.evaluate as evaluation
 
-    with _quiet_unless_first(), _progress_bar() as progress:
+    with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         evaluation.Settings(**settings)  # refuses bad flags before any file is opened
         result = evaluation.evaluate(
             checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, schedule=schedule, adapter=adapter,
@@ -160,7 +160,12 @@ def describe(result: BpbResult) -> str:
     return "\n".join(lines)
 
 
-def _samples(text: str | None) -> Any:
+def parse_samples(text: str | None) -> Any:
+    """The value of --samples: a number, ``all``, or None.
+
+    Raises:
+        UsageError: for anything else.
+    """
     if text is None or text == "all":
         return text
     try:
@@ -185,21 +190,6 @@ def _quiet_unless_first() -> Iterator[None]:
         if _is_first_process():
             raise
         raise typer.Exit(error.exit_code) from None
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr while it is a terminal; nothing otherwise."""
-    if not sys.stderr.isatty() or not _is_first_process():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("scoring"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def main() -> None:

@@ -55,6 +55,80 @@ def test_a_wrong_score_is_refuted_with_the_right_one_and_the_right_one_confirmed
     assert (code, report["verdict"], report["corrected_bpb"]) == (0, "confirmed", None), stderr
 
 
+FLAGS = tuple(
+    "--method mc --adapter mdlm --schedule loglinear[0.001] --samples 3 --context 64 --limit 2 --tail drop "
+    "--dtype bfloat16 --device cpu --batch-tokens 99".split()
+)
+
+
+@pytest.mark.parametrize(
+    ("flags", "passed"),
+    [
+        ((), {"method": "discrete", "num_steps": 32, "context_length": 512}),
+        (("--steps", "8"), {"method": "discrete", "num_steps": 8, "context_length": 512}),
+        (
+            FLAGS,
+            {"method": "mc", "adapter": "mdlm", "schedule": "loglinear[0.001]", "num_samples": 3, "context_length": 64,
+             "limit": 2, "tail": "drop", "dtype": "bfloat16", "device": "cpu", "batch_tokens": 99},
+        ),
+    ],
+)  # fmt: skip
+def test_flags_come_before_what_the_claim_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], passed: dict[str, Any]
+) -> None:
+    import bpb_harness.evaluate
+    from bpb_harness.cli import audit as command
+    from bpb_harness.errors import HarnessError
+
+    seen: list[dict[str, Any]] = []
+
+    def evaluate(checkpoint: Path, **settings: Any) -> None:
+        seen.append(settings)
+        raise HarnessError("seen enough")
+
+    monkeypatch.setattr(bpb_harness.evaluate, "evaluate", evaluate)
+    claim = tmp_path / "x.claim.json"
+    stated = {"claimed_bpb": 1.5, "method": "discrete", "num_steps": 32, "context_length": 512}
+    claim.write_text(json.dumps({"format": "bpb-claim/1", **stated}))
+    monkeypatch.setattr(sys, "argv", ["bpb-audit", str(claim), "--checkpoint", "x.pt", "--data", "x.bin", *flags])
+    with pytest.raises(SystemExit) as caught:
+        command.main()
+    assert caught.value.code == 2
+    (settings,) = seen
+    assert settings.pop("progress") is None
+    assert settings.pop("tokenizer") is None
+    assert settings.pop("data") == [Path("x.bin")]
+    assert settings == passed
+
+
+def test_flags_of_rescoring_need_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "x.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.0}')
+    command = [sys.executable, "-m", "bpb_harness", "audit", tmp_path, "--adapter", "mdlm", "--steps", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "--adapter, --steps: for rescoring only" in done.stderr
+
+
+def test_a_bar_is_shown_where_stderr_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    from bpb_harness.cli._progress import progress_bar
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress_bar() as progress:
+        assert progress is not None
+        progress(1, 2)
+    with progress_bar(shown=False) as progress:
+        assert progress is None
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress_bar() as progress:
+        assert progress is None
+
+
 def test_a_checkpoint_that_is_not_there_is_one_line(repository: Path, shard: Path, tmp_path: Path) -> None:
     (tmp_path / "x.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.0}')
     command = [

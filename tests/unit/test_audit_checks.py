@@ -209,6 +209,37 @@ def test_rescoring(tmp_path: Path, score: float, method: str | None, verdict: st
     assert report.corrected_bpb == (score if verdict == "refuted" else None)
 
 
+@pytest.mark.parametrize(
+    ("score", "windows", "corpus_stderr", "verdict"),
+    [
+        (1.5, 96, 0.008, "unverifiable"),  # the first windows agree: no word about the whole text
+        (1.52, 96, 0.008, "unverifiable"),
+        (1.57, 96, 0.008, "unverifiable"),  # a part of the text may be 3 % off
+        (1.7, 96, 0.008, "refuted"),
+        (1.7, 4, 0.008, "unverifiable"),
+        (1.7, 96, None, "unverifiable"),
+        (1.5, 500, 0.008, "confirmed"),  # the claim's own part
+        (1.7, 500, 0.008, "refuted"),
+    ],
+)
+def test_rescoring_a_part_of_the_text(
+    tmp_path: Path, score: float, windows: int, corpus_stderr: float | None, verdict: str
+) -> None:
+    path = tmp_path / "x.claim.json"
+    path.write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.5000, "method": "discrete", "num_windows": 500}')
+    recomputed = _recomputed(score, num_windows=windows, corpus_stderr=corpus_stderr)
+    assert audit(path, recomputed=recomputed).verdict.value == verdict
+
+
+@pytest.mark.parametrize("settings", [{"num_steps": 16}, {"context_length": 128}, {"method": "mc"}])
+def test_rescoring_with_other_settings_refutes_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
+    path = tmp_path / "x.claim.json"
+    path.write_text(claim(claimed_bpb=1.5, method="discrete", num_steps=128, context_length=1024))
+    assert audit(path, recomputed=_recomputed(1.7, **settings)).verdict is Verdict.UNVERIFIABLE
+    same = {"num_steps": 128, "context_length": 1024}
+    assert audit(path, recomputed=_recomputed(1.7, **same)).verdict is Verdict.REFUTED
+
+
 @pytest.mark.parametrize(("stderr", "verdict"), [(0.01, Verdict.CONFIRMED), (0.02, Verdict.UNVERIFIABLE)])
 def test_an_agreement_within_a_large_error_is_no_evidence(tmp_path: Path, stderr: float, verdict: Verdict) -> None:
     path = tmp_path / "x.claim.json"
