@@ -328,7 +328,9 @@ def _check_shape(logits: Any, x0: Tensor, vocab_size: int) -> None:
     if not right or not logits.is_floating_point():
         seen = f"{tuple(logits.shape)} of {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
         raise LogitsShapeError(
-            "logits of the wrong shape", seen=seen, expected=f"{(*x0.shape, 'W')} of a floating type, W >= {vocab_size}"
+            "logits of the wrong shape",
+            seen=seen,
+            expected=f"({', '.join(map(str, x0.shape))}, W) of a floating type, W >= {vocab_size}",
         )
     if logits.shape[-1] < vocab_size:
         raise LogitsWidthError(

@@ -47,6 +47,17 @@ def test_a_bias_smaller_than_rounding_is_seen_on_average() -> None:
         check_denoiser(Whispers(), _windows(0, length=128), schedule=_SCHEDULE)
 
 
+def test_the_shape_that_is_expected_is_written_like_a_shape() -> None:
+    class LosesItsWidth(cheats.HonestDenoiser):
+        def logits(self, xt, level):
+            return super().logits(xt, level)[..., 0]
+
+    with pytest.raises(
+        ContractError, match=r"got \(4, 128\) of .*, expected \(4, 128, W\) of a floating type, W >= 64"
+    ):
+        check_denoiser(LosesItsWidth(), _windows(0), schedule=_SCHEDULE)
+
+
 def test_nan_is_reported_with_its_position() -> None:
     with pytest.raises(ContractError, match=r"row 0, position 97, column 0.*nan"):
         check_denoiser(cheats.NanAtOnePosition(), _windows(0), schedule=_SCHEDULE)
