@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bpb_harness.audit import codes
 from bpb_harness.audit.evidence import Evidence, mean_of_seeds
-from bpb_harness.audit.finding import Finding
+from bpb_harness.audit.finding import Finding, Json
 from bpb_harness.claim import NoteKind, Printed, ScoreLine
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.units import nats_to_bits
@@ -24,7 +24,8 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
         others = ", ".join(f"{other.name} {other}" for other in claim.other_scores[:5])
         message = "the record claims no score" + (f" ({null})" if null else "")
         message += f"; what it does give, {others}, it does not call the score" if others else ""
-        yield codes.NO_CLAIM.finding(message, other_scores=[other.value for other in claim.other_scores[:20]])
+        others_given: list[Json] = [other.value for other in claim.other_scores[:20]]
+        yield codes.NO_CLAIM.finding(message, other_scores=others_given, missing="a score that the record claims")
         return
     yield from _against_logs(evidence, claim.score)
     yield from _against_seeds(evidence, claim.score)

@@ -55,9 +55,9 @@ def test_a_wrong_score_is_refuted_with_the_right_one_and_the_right_one_confirmed
     assert (code, report["verdict"], report["corrected_bpb"]) == (0, "confirmed", None), stderr
 
 
-FLAGS = tuple(
-    "--method mc --adapter mdlm --schedule loglinear[0.001] --samples 3 --context 64 --limit 2 --tail drop "
-    "--dtype bfloat16 --device cpu --batch-tokens 99".split()
+FLAGS = (
+    *("--method", "mc", "--adapter", "mdlm", "--schedule", "loglinear[0.001]", "--samples", "3", "--context", "64"),
+    *("--limit", "2", "--tail", "drop", "--dtype", "bfloat16", "--device", "cpu", "--batch-tokens", "99"),
 )
 
 

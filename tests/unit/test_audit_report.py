@@ -1,0 +1,113 @@
+"""What a reader sees: names, each reason once, equal digits everywhere, and lines that tell what to do next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.audit import Verdict, audit, audit_folders
+from bpb_harness.audit.report import summary_to_dict, summary_to_markdown, summary_to_text
+from bpb_harness.claim import read_claim
+from bpb_harness.errors import ClaimError
+from fixtures.claims.build import HERE
+from fixtures.claims.patterns import SP1024, log, submission
+
+SUBMISSIONS = HERE / "submissions"
+
+
+@pytest.mark.parametrize(
+    "name", ["empty.log", "empty.json", "submission.json", "x.claim.json", "README.md", "train.py"]
+)
+def test_a_file_without_a_byte_is_bad_input(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ClaimError, match="empty"):
+        audit(tmp_path / name)
+
+
+def test_an_empty_file_beside_a_good_record_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    for name in ("stderr.txt", "notes.json", "README.md"):
+        (tmp_path / name).touch()
+    report = audit(tmp_path)
+    assert report.verdict is Verdict.CONFIRMED
+    (tmp_path / "submission.json").touch()
+    assert audit(tmp_path).verdict is Verdict.UNVERIFIABLE
+
+
+def test_a_folder_of_empty_files_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "train.log").touch()
+    with pytest.raises(ClaimError, match="can be read"):
+        audit(tmp_path)
+
+
+def test_a_folder_of_folders_is_told_of_recursive(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/submission.json").write_text(submission(val_bpb=1.2))
+    with pytest.raises(ClaimError, match="--recursive"):
+        audit(tmp_path)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ClaimError) as caught:
+        audit(tmp_path / "b")
+    assert "--recursive" not in str(caught.value)
+
+
+def test_a_claim_without_its_format_is_asked_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "what_i_know.json"
+    path.write_text('{"claimed_bpb": 1}')
+    with pytest.raises(ClaimError, match='add "format": "bpb-claim/1"'):
+        audit(path)
+
+
+def test_a_submission_may_have_a_key_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text('{"claimed_bpb": 1.2, "val_bpb": 1.2}')
+    assert read_claim(tmp_path).score is not None
+
+
+def test_the_name_of_a_claim_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "x.claim.json"
+    path.write_text('{"format": "bpb-claim/1", "name": "Run | 7\\u001b[2J", "claimed_bpb": 1.5}')
+    report = audit(path)
+    assert report.to_text().startswith('x.claim.json "Run | 7[2J": UNVERIFIABLE')
+    assert report.to_markdown().startswith('### x.claim.json "Run \\| 7\\[2J": **unverifiable**')
+    assert report.to_dict()["title"] == "Run | 7\x1b[2J"
+
+
+@pytest.mark.parametrize("folder", sorted(path.name for path in SUBMISSIONS.iterdir()))
+def test_what_is_missing_does_not_begin_with_or(folder: str) -> None:
+    report = audit(SUBMISSIONS / folder)
+    assert not any(item.startswith("or ") for item in report.judgement.missing)
+    assert bool(report.judgement.missing) == (report.verdict is Verdict.UNVERIFIABLE)
+
+
+@pytest.mark.parametrize("folder", sorted(path.name for path in SUBMISSIONS.iterdir()))
+def test_a_reason_is_given_once(folder: str) -> None:
+    report = audit(SUBMISSIONS / folder)
+    for text in (report.to_text(), report.to_markdown()):
+        flat = " ".join(text.replace("\\", "").replace("&lt;", "<").split())
+        assert flat.count(" ".join(report.judgement.reason.split())) == 1, text
+
+
+def test_corrected_has_the_same_digits_everywhere() -> None:
+    folder = SUBMISSIONS / "wrong_space_twice"
+    report = audit(folder)
+    assert report.corrected_bpb is not None
+    shown = f"{report.corrected_bpb:.4f}"
+    assert f"corrected  {shown} bits" in report.to_text()
+    assert f"| corrected | {shown} |" in report.to_markdown()
+    assert f"  {shown} " in summary_to_text([report])
+    assert f"| {shown} |" in summary_to_markdown([report])
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_table_gives_reasons_as_wide_as_the_terminal(width: int) -> None:
+    reports = list(audit_folders(SUBMISSIONS))
+    header, *rows = summary_to_text(reports, width).splitlines()
+    assert header.split() == ["name", "verdict", "claimed", "corrected", "codes", "reason"]
+    least = header.index("reason") + 24  # a narrow terminal still gets the beginning of each reason
+    assert max(len(row) for row in rows[: len(reports)]) <= max(width, least)
+    for report, row in zip(reports, rows, strict=False):
+        assert row[header.index("reason") :].removesuffix("...") in report.judgement.reason
+    whole = json.loads(json.dumps(summary_to_dict(reports)))
+    assert [row["reason"] for row in whole["audits"]] == [report.judgement.reason for report in reports]
