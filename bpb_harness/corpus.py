@@ -25,7 +25,7 @@ SHARD_MAGIC, SHARD_VERSION = 20240520, 1
 HEADER_BYTES = 256 * 4
 LARGEST_DOCUMENT_BYTES = 256 * 2**20
 _CHUNK_TOKENS = 1 << 20
-_NO_SHARD_HINT = "a shard is a file that fineweb's tools write; text goes to --docs"
+_NO_SHARD_HINT = "give token shards here, and text as --docs"
 
 
 @dataclass(frozen=True)
