@@ -88,6 +88,9 @@ def evaluate(
     )
     remarks = [("data", f"scored {text.corpus.name}, found through {text.origin}")]
     remarks += [("adapter", note) for note in adapted.notes]
+    if adapted.context_is_guess and chosen.context_length is None:
+        guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"
+        remarks.append(("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
     remarks += byte_remarks(job, from_shards=not docs)
     if not chosen.check_contract:

@@ -11,6 +11,7 @@ from bpb_harness.evaluate.job import Job
 from bpb_harness.result import BpbResult
 
 _NUM_EXCERPTS = 64
+_UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
 _FEWEST_EXCERPTS = 8  # to refuse on: one document cut in the middle proves nothing
 
 
@@ -18,7 +19,7 @@ def score_remarks(job: Job, result: BpbResult) -> list[tuple[str, str]]:
     """What the score itself gives away."""
     clean = num_clean_tokens(job.model) if isinstance(job.model, Denoiser) else job.model.vocab_size
     uniform = math.log2(clean)
-    if result.bits_per_token <= uniform:
+    if result.bits_per_token <= uniform * _UNIFORM_TOLERANCE:
         return []
     return [
         (
