@@ -146,7 +146,8 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
         message = f"the first {recomputed.num_windows} windows are too few to speak for the whole text: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
     elif abs(difference) <= _STANDARD_ERRORS * both + rounding + spread:
-        message = f"the difference is more than sampling explains, but another part of the text could: {numbers}"
+        part = f" (only the first {recomputed.num_windows} windows were scored anew)" if other_text else ""
+        message = f"the difference is more than sampling explains, but another part of the text could{part}: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
     elif difference < 0.0 and method is None and recomputed.relation in _BOUNDS and -difference < 0.1 * score.value:
         message = (

@@ -224,8 +224,9 @@ def _plain(text: object) -> str:
 
 def _wrapped(text: object, indent: int) -> str:
     return textwrap.fill(
-        _plain(text), _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False
-    ).lstrip()
+        _plain(text), _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False,
+        break_on_hyphens=False,
+    ).lstrip()  # fmt: skip
 
 
 def _markdown(text: object) -> str:

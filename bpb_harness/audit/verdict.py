@@ -66,7 +66,15 @@ _BYTES_SUPPORT = (
 _WEIGHTIEST = {
     rule.code: rank
     for rank, rule in enumerate(
-        (codes.NO_CLAIM, codes.SLICE, codes.SLICE_INFERRED, codes.NO_LOG, codes.NOT_IN_LOG, codes.BYTES_OFF)
+        (
+            codes.NO_CLAIM,
+            codes.RESCORED_UNCLEAR,
+            codes.SLICE,
+            codes.SLICE_INFERRED,
+            codes.NO_LOG,
+            codes.NOT_IN_LOG,
+            codes.BYTES_OFF,
+        )
     )
 }
 
@@ -131,8 +139,9 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
             missing.append("bytes per token: a loss in nats per token beside the score, or the script that counted")
         if not has_bytes and codes.TWO_ESTIMATORS.code in found:
             missing.append("a log that says how many tokens of the split were scored")
-        instead = ", which would do instead" if missing else ""
-        missing.append(f"the checkpoint, to score it anew{instead} (--checkpoint, --data, --tokenizer)")
+        if recomputed is None:
+            instead = ", which would do instead" if missing else ""
+            missing.append(f"the checkpoint, to score it anew{instead} (--checkpoint, --data, --tokenizer)")
     blocking.sort(key=lambda finding: _WEIGHTIEST.get(finding.code, len(_WEIGHTIEST)))
     reason = blocking[0].message if blocking else "nothing stands against the number, and not enough for it"
     return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)

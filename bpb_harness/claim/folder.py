@@ -103,14 +103,24 @@ def _listing(folder: Path) -> Iterator[Path]:
             count += 1
         if count >= _MOST_FILES:
             return
-    for inner in below:
-        entries = sorted(inner.iterdir())
-        if any(entry.name.lower() == "submission.json" for entry in entries):
+    inside = {inner: sorted(inner.iterdir()) for inner in below}
+    if count == 0 and sum(any(_is_evidence(entry) for entry in entries) for entries in inside.values()) > 1:
+        return  # a folder of submissions, not one
+    for entries in inside.values():
+        if any(_is_claim(entry) for entry in entries):
             continue
         for entry in entries:
             if count < _MOST_FILES and not entry.name.startswith(".") and entry.is_file() and _kind(entry) is not None:
                 yield entry
                 count += 1
+
+
+def _is_claim(path: Path) -> bool:
+    return path.name.lower() == "submission.json" or path.name.lower().endswith("claim.json")
+
+
+def _is_evidence(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and (_is_claim(path) or _kind(path) == "log")
 
 
 def _kind(path: Path) -> str | None:

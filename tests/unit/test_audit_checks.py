@@ -228,7 +228,11 @@ def test_rescoring_a_part_of_the_text(
     path = tmp_path / "x.claim.json"
     path.write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.5000, "method": "discrete", "num_windows": 500}')
     recomputed = _recomputed(score, num_windows=windows, corpus_stderr=corpus_stderr)
-    assert audit(path, recomputed=recomputed).verdict.value == verdict
+    report = audit(path, recomputed=recomputed)
+    assert report.verdict.value == verdict
+    if verdict == "unverifiable":
+        assert report.judgement.reason == report.with_code("BPB603")[0].message
+        assert not any("--checkpoint" in item for item in report.judgement.missing)
 
 
 @pytest.mark.parametrize("settings", [{"num_steps": 16}, {"context_length": 128}, {"method": "mc"}])

@@ -47,6 +47,21 @@ def test_a_folder_of_folders_is_told_of_recursive(tmp_path: Path) -> None:
     (tmp_path / "a/submission.json").write_text(submission(val_bpb=1.2))
     with pytest.raises(ClaimError, match="--recursive"):
         audit(tmp_path)
+    # Folders of logs alone, or of claim files, are claims of their own as well.
+    for number in (1, 2):
+        (tmp_path / f"c/{number}").mkdir(parents=True)
+        (tmp_path / f"c/{number}/train.log").write_text(log(2.0312, SP1024))
+    (tmp_path / "d/1").mkdir(parents=True)
+    (tmp_path / "d/1/x.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.2}')
+    for folder in ("c", "d"):
+        with pytest.raises(ClaimError, match="--recursive"):
+            audit(tmp_path / folder)
+    # One folder of logs beside one of code is a submission's.
+    (tmp_path / "e/logs").mkdir(parents=True)
+    (tmp_path / "e/logs/train.log").write_text(log(2.0312, SP1024))
+    (tmp_path / "e/src").mkdir()
+    (tmp_path / "e/src/train.py").write_text("print(1)")
+    assert audit(tmp_path / "e").verdict is Verdict.CONFIRMED
     (tmp_path / "b").mkdir()
     with pytest.raises(ClaimError) as caught:
         audit(tmp_path / "b")
