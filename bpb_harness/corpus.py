@@ -124,12 +124,17 @@ def load_shards(paths: Sequence[Path | str], *, vocab_size: int | None = None) -
     Raises:
         CorpusError: nothing found, not a shard, a length that does not fit the header, a token out of range, no tokens.
     """
-    files = _files(paths, (".bin",))
-    parts = [_map_shard(path) for path in files]
-    if vocab_size is not None:
-        for path, tokens in zip(files, parts, strict=True):
-            _check_range(path, tokens, vocab_size)
-    return _corpus(_name(files), parts)
+    files = find_shards(paths)
+    return _corpus(_name(files), [map_shard(path, vocab_size=vocab_size) for path in files])
+
+
+def find_shards(paths: Sequence[Path | str]) -> list[Path]:
+    """The shard files that files, folders (their `*.bin`) and glob patterns stand for, in the order given.
+
+    Raises:
+        CorpusError: if one of them stands for nothing.
+    """
+    return _files(paths, (".bin",))
 
 
 def load_documents(
@@ -264,6 +269,22 @@ def _corpus(
         if array is not None:
             array.setflags(write=False)
     return Corpus(name, digest.hexdigest(), int(offsets[-1]), raw_bytes_per_document, starts, tuple(parts), offsets)
+
+
+def map_shard(path: Path, *, vocab_size: int | None = None) -> NDArray[np.integer]:
+    """The tokens of one shard, memory-mapped, (N,).
+
+    Args:
+        path: the file.
+        vocab_size: V; every token is checked to be below it.
+
+    Raises:
+        CorpusError: not a shard, a length that does not fit the header, a token out of range.
+    """
+    tokens = _map_shard(path)
+    if vocab_size is not None:
+        _check_range(path, tokens, vocab_size)
+    return tokens
 
 
 def _map_shard(path: Path) -> NDArray[np.integer]:

@@ -10,10 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.corpus import find_shards, map_shard
 from bpb_harness.errors import CorpusError
-
-_MAGIC, _VERSION, _HEADER_BYTES = 20240520, 1, 1024
-
 
 _FOR_WINDOWS, _FOR_MASKS = 0, 1  # keeps the two streams of a step apart
 
@@ -32,7 +30,7 @@ class TokenShards:
     """Tokens of several shards, mapped, not read.
 
     Args:
-        paths: shard files: 256 int32 (20240520, 1, number of tokens, zeros), then uint16 tokens.
+        paths: shard files, folders of them, or patterns.
         window_length: tokens of a training window.
         vocab_size: tokens must be below it.
 
@@ -41,12 +39,11 @@ class TokenShards:
     """
 
     def __init__(self, paths: Sequence[Path], *, window_length: int, vocab_size: int) -> None:
-        if not paths:
-            raise CorpusError("no training shard", hint="pass --data SHARD ...")
-        self._shards = [_map_shard(path, vocab_size) for path in paths]
+        files = find_shards(paths)
+        self._shards = [map_shard(path, vocab_size=vocab_size) for path in files]
         self._window_length = window_length
         self._num_places = np.array([len(shard) - window_length + 1 for shard in self._shards])
-        for path, places in zip(paths, self._num_places, strict=True):
+        for path, places in zip(files, self._num_places, strict=True):
             if places < 1:
                 seen, expected = f"{places + window_length - 1} tokens", f"at least one window of {window_length}"
                 raise CorpusError(f"shard {path} is too short", seen=seen, expected=expected)
@@ -75,22 +72,3 @@ class TokenShards:
             whole = min(len(shard) // self._window_length, count - len(rows))
             rows += list(shard[: whole * self._window_length].astype(np.int64).reshape(whole, self._window_length))
         return torch.from_numpy(np.stack(rows))
-
-
-def _map_shard(path: Path, vocab_size: int) -> npt.NDArray[np.uint16]:
-    if not path.is_file():
-        raise CorpusError(f"no such shard: {path}")
-    size = path.stat().st_size
-    if size < _HEADER_BYTES or size % 2:
-        raise CorpusError(f"shard {path}", seen=f"{size} bytes", expected=f"{_HEADER_BYTES} + 2 N bytes")
-    header = np.fromfile(path, dtype="<i4", count=3)
-    if tuple(header[:2]) != (_MAGIC, _VERSION):
-        raise CorpusError(f"shard {path}: header", seen=tuple(map(int, header[:2])), expected=(_MAGIC, _VERSION))
-    if _HEADER_BYTES + 2 * int(header[2]) != size:
-        expected = f"{_HEADER_BYTES + 2 * int(header[2])} for {int(header[2])} tokens"
-        raise CorpusError(f"shard {path}: size in bytes", seen=size, expected=expected)
-    tokens: npt.NDArray[np.uint16] = np.memmap(path, dtype="<u2", mode="r", offset=_HEADER_BYTES)
-    if len(tokens) and int(tokens.max()) >= vocab_size:
-        hint = "pass the tokenizer that made the shards"
-        raise CorpusError(f"shard {path}: token", seen=int(tokens.max()), expected=f"below {vocab_size}", hint=hint)
-    return tokens

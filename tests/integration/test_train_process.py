@@ -195,7 +195,7 @@ def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"--data": "nowhere.bin"}, "no such shard"),
+        ({"--data": "nowhere.bin"}, "nowhere.bin: no such file"),
         ({"--tokenizer": "pyproject.toml"}, "cannot read tokenizer"),
         ({"--steps": "0"}, "--steps: got 0"),
         ({"--schedule": "cosine"}, "names two schedules"),

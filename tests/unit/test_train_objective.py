@@ -188,9 +188,9 @@ def test_bad_shards_are_refused(tmp_path: Path) -> None:
     good = write_shard(tmp_path / "good.bin", [1, 2, 3, 4, 5])
     raw = good.read_bytes()
     for name, content, message in (
-        ("magic", b"\x00" * 1024 + raw[1024:], "header"),
+        ("magic", b"\x00" * 1024 + raw[1024:], "magic"),
         ("odd", raw + b"\x00", "bytes"),
-        ("cut", raw[:-2], "size in bytes"),
+        ("cut", raw[:-2], "length that its header gives"),
         ("empty", b"", "0 bytes"),
     ):
         path = tmp_path / f"{name}.bin"
@@ -198,10 +198,10 @@ def test_bad_shards_are_refused(tmp_path: Path) -> None:
         with pytest.raises(CorpusError, match=message):
             TokenShards([path], window_length=2, vocab_size=10)
     for paths, window, vocab, message in (
-        ([tmp_path / "none.bin"], 2, 10, "no such shard"),
-        ([], 2, 10, "no training shard"),
+        ([tmp_path / "none.bin"], 2, 10, "no such file"),
+        ([], 2, 10, "no data given"),
         ([good], 6, 10, "too short: got 5 tokens"),
-        ([good], 2, 5, "token: got 5, expected below 5"),
+        ([good], 2, 5, "outside the vocabulary: got 5"),
     ):
         with pytest.raises(CorpusError, match=message):
             TokenShards(paths, window_length=window, vocab_size=vocab)
@@ -234,3 +234,9 @@ def test_an_objective_that_is_not_finite_is_an_error() -> None:
     run.step, run._history, run._pending = 3, [1.0], [torch.tensor(float("nan"))]
     with pytest.raises(NumericsError, match="objective before step 3"):
         _ = run.history
+
+
+def test_a_pattern_stands_for_its_shards(tmp_path: Path) -> None:
+    for name in ("a_000000.bin", "a_000001.bin"):
+        write_shard(tmp_path / name, [1, 2, 3, 4, 5])
+    assert TokenShards([tmp_path / "a_*.bin"], window_length=2, vocab_size=10).num_tokens == 10
