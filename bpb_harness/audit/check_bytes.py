@@ -75,7 +75,7 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     tolerance = AGREES if evidence.tokenizer_is_named else AGREES_UNNAMED
     whole = min((row for row in rows if row.is_whole), key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0))
     if ratio.is_near(whole.bytes_per_token, tolerance):
-        yield _right(evidence, ratio, whole) if _is_telling(ratio, whole) else _too_coarse(ratio, whole)
+        yield _right(evidence, ratio, whole) if _is_telling(evidence, ratio, whole) else _too_coarse(ratio, whole)
     elif _prefix_of(ratio, rows) is None and _counts_right_elsewhere(evidence, whole):
         yield _other_evaluation(ratio, whole)
     elif (bug := _known_bug(evidence, ratio, rows)) is not None and not partial:
@@ -96,8 +96,10 @@ def _rows(evidence: Evidence) -> list[Denominator]:
     ]
 
 
-def _is_telling(ratio: Ratio, row: Denominator) -> bool:
-    """Whether the printed digits leave no room for a known bug beside the right number."""
+def _is_telling(evidence: Evidence, ratio: Ratio, row: Denominator) -> bool:
+    """Whether the printed digits leave no room for a known bug, or another tokenizer, beside the right number."""
+    if not evidence.tokenizer_is_named:
+        return ratio.uncertainty < 2 * AGREES_UNNAMED
     off = abs(ratio.value / row.bytes_per_token - 1.0)
     return ratio.uncertainty < PRECISE or off + ratio.uncertainty < SMALLEST_BUG
 
@@ -106,7 +108,7 @@ def _too_coarse(ratio: Ratio, row: Denominator) -> Finding:
     lowest, highest = (ratio.value * (1.0 + sign * ratio.uncertainty) for sign in (-1, 1))
     message = (
         f"the record divides by {ratio.value:.5f} bytes per token, somewhere between {lowest:.4f} and {highest:.4f} by "
-        f"the digits that are printed; the {row.bytes_per_token:.5f} of {row} lie between them, and so could other "
+        f"the digits that are printed; the {row.bytes_per_token:.5f} of {row} lies between them, and so do other "
         "numbers"
     )
     return codes.BYTES_COARSE.finding(

@@ -67,6 +67,16 @@ def test_two_digits_of_the_right_ratio_are_right(tmp_path: Path, score: str, los
     assert report.verdict is Verdict.CONFIRMED
 
 
+@pytest.mark.parametrize(("score", "loss", "code"), [("1.30", "2.20", "BPB111"), ("1.3029", "2.2000", "BPB101")])
+def test_where_nothing_names_the_tokenizer_two_digits_are_too_few(
+    tmp_path: Path, score: str, loss: str, code: str
+) -> None:
+    # With a percent open a ratio meets one of the table's rows by chance.
+    report = submitted(tmp_path, score, loss, tokenizer=None)
+    assert about_bytes(report) == {code}
+    assert report.verdict is (Verdict.CONFIRMED if code == "BPB101" else Verdict.UNVERIFIABLE)
+
+
 @pytest.mark.parametrize("off", [1.01, 1.013, 0.99])
 def test_two_digits_that_a_bug_could_have_made_confirm_nothing(tmp_path: Path, off: float) -> None:
     for loss in (2.20, 2.21, 2.22, 2.23):
