@@ -1,6 +1,7 @@
 """The numbers that the README shows are those that its command prints.
 
-The program that made them is the command itself: ``bpb-eval fixtures/checkpoints/mdlm-tiny.pt --method discrete --compare``.
+The program that made them is the command itself:
+``bpb-eval fixtures/checkpoints/mdlm-tiny.pt --method discrete --compare``.
 """
 
 import re
