@@ -66,15 +66,11 @@ _BYTES_SUPPORT = (
 _WEIGHTIEST = {
     rule.code: rank
     for rank, rule in enumerate(
-        (
-            codes.NO_CLAIM,
-            codes.RESCORED_UNCLEAR,
-            codes.SLICE,
-            codes.SLICE_INFERRED,
-            codes.NO_LOG,
-            codes.NOT_IN_LOG,
-            codes.BYTES_OFF,
-        )
+        [
+            *(codes.NO_CLAIM, codes.RESCORED_UNCLEAR),
+            *(codes.WEIGHT_WRONG, codes.STEPS_SLOPE, codes.PAIR_IMPOSSIBLE, codes.PER_TOKEN_AS_PER_BYTE),
+            *(codes.NATS_AS_BITS, codes.SLICE, codes.SLICE_INFERRED, codes.NO_LOG, codes.NOT_IN_LOG, codes.BYTES_OFF),
+        ]
     )
 }
 

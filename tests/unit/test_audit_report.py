@@ -126,3 +126,21 @@ def test_the_table_gives_reasons_as_wide_as_the_terminal(width: int) -> None:
         assert row[header.index("reason") :].removesuffix("...") in report.judgement.reason
     whole = json.loads(json.dumps(summary_to_dict(reports)))
     assert [row["reason"] for row in whole["audits"]] == [report.judgement.reason for report in reports]
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ({"weight": "1/(1-t)", "method": "mc"}, "BPB212"),
+        ({"steps_table": {"8": 3.0, "16": 1.5, "32": 1.3}}, "BPB208"),
+        ({"nats_per_token": 2.2001, "claimed_bpb": 3.1741, "tokenizer": "sp1024"}, "BPB108"),
+    ],
+)
+def test_what_speaks_against_a_number_comes_before_what_is_missing(
+    tmp_path: Path, keys: dict[str, object], code: str
+) -> None:
+    path = tmp_path / "x.claim.json"
+    path.write_text(json.dumps({"format": "bpb-claim/1", "claimed_bpb": 1.3, **keys}))
+    report = audit(path)
+    assert report.with_code("BPB402")
+    assert report.judgement.reason == report.with_code(code)[0].message
