@@ -116,7 +116,7 @@ def test_passes_for_a_tolerance_append(tiny, tmp_path):
     assert int(fine.signature.passes) > int(coarse.signature.passes or 1)
     alone = evaluation.evaluate(tiny, tolerance=tolerance, **FAST)
     same_score(fine, alone)
-    assert fine.ci95[1] - fine.bits_per_byte <= 0.04
+    assert fine.ci95[1] - fine.bits_per_byte <= tolerance
 
 
 def start(*arguments):
