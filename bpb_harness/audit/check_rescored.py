@@ -51,6 +51,7 @@ class Recomputed:
         method: the harness's method; None where unknown.
         num_steps: T of the harness's discrete bound; None for other methods, or where unknown.
         context_length: tokens a window; None where unknown.
+        data_name: name of the text that the harness scored; None where unknown.
         num_windows: windows scored, where that is only the first part of the text; None for the whole of it.
         signature: the settings, as text.
     """
@@ -64,6 +65,7 @@ class Recomputed:
     num_steps: int | None = None
     context_length: int | None = None
     num_windows: int | None = None
+    data_name: str | None = None
 
     @classmethod
     def of(cls, result: _Result) -> Recomputed:
@@ -77,6 +79,7 @@ class Recomputed:
             method=getattr(result.signature, "method", None),
             num_steps=_count(getattr(result.signature, "num_steps", None)),
             context_length=_count(getattr(result.signature, "context_length", None)),
+            data_name=str(getattr(result.signature, "data", None) or "").partition("@")[0] or None,
             num_windows=int(part[1]) if (part := _PART.search(str(result.signature))) else None,
         )
 
@@ -98,6 +101,14 @@ def _other_settings(evidence: Evidence, recomputed: Recomputed) -> str | None:
         if claimed is not None and scored is not None and claimed != scored:
             return f"the claim is for {name} {claimed}, the harness scored with {name} {scored}"
     return None
+
+
+def _other_dataset(evidence: Evidence, recomputed: Recomputed) -> str | None:
+    """Whether the harness scored another text than the claim names, in words."""
+    claimed, scored = evidence.claim.dataset, recomputed.data_name
+    if claimed is None or scored is None or claimed.lower() == scored.lower():
+        return None
+    return f"the claim is about {claimed}, the harness scored {scored}"
 
 
 def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Finding]:
@@ -130,7 +141,11 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
     )
     method = method_in(evidence.claim.protocol.method) or evidence.claim.protocol.method
     other_settings = _other_settings(evidence, recomputed)
-    if abs(difference) <= _STANDARD_ERRORS * sampling + rounding and (
+    elsewhere = _other_dataset(evidence, recomputed)
+    if elsewhere is not None:
+        missing = "a rescoring of the text that the claim is about"
+        yield codes.RESCORED_UNCLEAR.finding(f"{elsewhere}: {numbers}", facts=facts, missing=missing)
+    elif abs(difference) <= _STANDARD_ERRORS * sampling + rounding and (
         _STANDARD_ERRORS * sampling + rounding > _COARSEST_AGREEMENT * recomputed.bits_per_byte
     ):
         message = f"both agree within the error, but the error is too large to tell: {numbers}"

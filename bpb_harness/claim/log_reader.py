@@ -50,6 +50,9 @@ _NUM_STEPS = re.compile(
 )
 _SPLIT = re.compile(r"(?:\bval_tokens|\bval_loader\S*.{0,300}?\btokens)\s?[:=]\s?([0-9][0-9,]*)")
 _DATASET = re.compile(r"([A-Za-z0-9]+)_val_[*0-9]")
+# Training shards behind a validation loader, and texts that are known by their folder alone.
+_TRAINING_SHARDS = re.compile(r"([A-Za-z0-9]+)_train_[*0-9]")
+_FOLDER_OF_VAL = re.compile(r"([A-Za-z][A-Za-z0-9]*)_[A-Za-z0-9]+/[^/\s]*val[^/\s]*\.bin", re.IGNORECASE)
 _ARTIFACT = re.compile(r"(?:[Tt]otal submission size[^:]{0,60}|\b[Aa]rtifact(?: size)?)\s?:\s?([0-9][0-9,]*)\s?bytes")
 _SEED = re.compile(r"^\s*seed\s?[:=]\s?([0-9]{1,10})\b", re.IGNORECASE)
 _SEED_IN_NAME = re.compile(r"seed[-_]?([0-9]{1,10})", re.IGNORECASE)
@@ -91,8 +94,8 @@ def read_log(text: str, file: str) -> LogRecord:
                 scores.extend(_scores_of(line, Source(file, number), run))
             if num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
                 num_steps = int(found[1])
-        if dataset is None and "_val_" in low and (found := _DATASET.search(line)):
-            dataset = f"{found[1].lower()}_val"
+        if dataset is None and "val" in low and ".bin" in low:
+            dataset = _dataset_of(line)
         if "tokens" in low and (found := _SPLIT.search(line)):
             split_tokens.append(_count(found[1]))
         if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
@@ -129,6 +132,17 @@ def _count(digits: str) -> int:
 def _tokenizers_of_output(line: str) -> tuple[str, ...]:
     # Paths and settings name the tokenizer in use; "byte" alone is too common a word in a log.
     return tuple(name for name in tokenizers_in(line) if name != "byte" or "byte260" in line)
+
+
+def _dataset_of(line: str) -> str | None:
+    """The text that a line about validation shards names, such as ``fineweb_val``."""
+    if found := _DATASET.search(line):
+        return f"{found[1].lower()}_val"
+    if "val_loader" in line.lower() and (found := _TRAINING_SHARDS.search(line)):
+        return f"{found[1].lower()}_train"
+    if (found := _FOLDER_OF_VAL.search(line)) and not found[1].lower().startswith("fineweb"):
+        return f"{found[1].lower()}_val"
+    return None
 
 
 def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:

@@ -79,6 +79,8 @@ def audit(
     given = {flag: value for flag, value in settings.items() if value is not None}
     if checkpoint is None and given:
         raise UsageError(f"{', '.join(given)}: for rescoring only", hint="give --checkpoint too")
+    if checkpoint is not None and data is None:
+        raise UsageError("--checkpoint needs the text that the claim is about", hint="give --data SHARD ...")
     if checkpoint is not None and (recursive or len(claims) != 1):
         raise UsageError("--checkpoint rescores one claim", seen=f"{len(paths)} paths", expected="one folder")
     recomputed = _rescore(claims[0], checkpoint, tokenizer, given) if checkpoint is not None else None
