@@ -125,7 +125,17 @@ def _not_in_logs(evidence: Evidence, score: Printed, printed: list[ScoreLine]) -
                 f"bytes per token of {full}, is the claimed {score}; the score on that line, {twin.bpb}, is not"
             )
             return codes.LOSS_IN_LOG.finding(message, place=_place(twin), logged=twin.bpb.value)
-    if twin is not None and len(claim.logs) == 1 and len(claim.seeds) <= 1 and not claim.protocol.slice_text:
+    # Printed somewhere, if not where scores are looked for: then it is another evaluation's, not a contradiction.
+    printed_after_all = any(
+        abs(number - score.value) <= 2 * score.half_unit for log in claim.logs for number in log.numbers_beside_bpb
+    )
+    if (
+        twin is not None
+        and not printed_after_all
+        and len(claim.logs) == 1
+        and len(claim.seeds) <= 1
+        and not claim.protocol.slice_text
+    ):
         message = (
             f"{score.source} claims {score}, but the log line with the very same loss, {twin.nats_per_token} at "
             f"{_place(twin)}, says {twin.bpb}"

@@ -50,6 +50,8 @@ _NUM_STEPS = re.compile(
 )
 _SPLIT = re.compile(r"(?:\bval_tokens|\bval_loader\S*.{0,300}?\btokens)\s?[:=]\s?([0-9][0-9,]*)")
 _DATASET = re.compile(r"([A-Za-z0-9]+)_val_[*0-9]")
+_NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
+_LONGEST_NUMBER_LINE = 1000
 # Training shards behind a validation loader, and texts that are known by their folder alone.
 _TRAINING_SHARDS = re.compile(r"([A-Za-z0-9]+)_train_[*0-9]")
 _FOLDER_OF_VAL = re.compile(r"([A-Za-z][A-Za-z0-9]*)_[A-Za-z0-9]+/[^/\s]*val[^/\s]*\.bin", re.IGNORECASE)
@@ -81,6 +83,7 @@ def read_log(text: str, file: str) -> LogRecord:
     split_tokens: list[int] = []
     artifacts: list[Printed] = []
     tokenizers: list[str] = []
+    numbers: set[float] = set()
     seed, num_steps, dataset, run = None, None, None, 0
     for number, line in output:
         low = line.lower()
@@ -89,6 +92,8 @@ def read_log(text: str, file: str) -> LogRecord:
             seed = found[1]
         elif scores and scores[-1].run == run and _FIRST_STEP.match(line) and not scores[-1].is_training_step:
             run += 1
+        if "bpb" in low and len(numbers) < _MOST_SCORE_LINES:
+            numbers.update(float(text) for text in _NUMBER.findall(line[:_LONGEST_NUMBER_LINE]))
         if ("bpb" in low or "per byte" in low or "per_byte" in low) and not is_statement(line):
             if len(scores) < _MOST_SCORE_LINES:
                 scores.extend(_scores_of(line, Source(file, number), run))
@@ -114,6 +119,7 @@ def read_log(text: str, file: str) -> LogRecord:
         tokenizers=tuple(tokenizers),
         num_steps=num_steps,
         dataset=dataset,
+        numbers_beside_bpb=frozenset(numbers),
         embedded_code_lines=sum(code),
     )
 

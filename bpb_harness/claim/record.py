@@ -72,6 +72,7 @@ class LogRecord:
         num_steps: diffusion steps of its evaluation, where a setting names them.
         embedded_code_lines: lines that are the training script, not output.
         dataset: the split that its data loader names, such as ``fineweb_val``.
+        numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
         path: the file itself.
     """
 
@@ -84,6 +85,7 @@ class LogRecord:
     num_steps: int | None = None
     embedded_code_lines: int = 0
     dataset: str | None = None
+    numbers_beside_bpb: frozenset[float] = frozenset()
     path: Path | None = None
 
     @property

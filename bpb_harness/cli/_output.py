@@ -38,6 +38,8 @@ def write_parquet(frame: pd.DataFrame | None, path: Path) -> None:
 
 def require_folder(path: Path | None) -> None:
     """Refuse an output path that cannot be written, before the work is done rather than after."""
+    if path is not None and path.is_dir():
+        raise UsageError("output file", seen=f"{path}, a folder", expected="a file")
     if path is not None and not path.parent.is_dir():
         raise UsageError("output file", seen=str(path), expected="a file in a folder that exists")
 

@@ -6,6 +6,7 @@ Nothing here imports torch before the arguments are known to be well-formed: ``-
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,8 +97,13 @@ def evaluate(
     """
     if output_format not in {_TEXT, _JSON}:
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
-    if within < 0:
+    if not 0 <= within < math.inf:
         raise UsageError("--within", seen=within, expected="0 or more")
+    if expect is not None and not math.isfinite(expect):
+        raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
+    written = [path.absolute() for path in (output, windows, tokens) if path is not None]
+    if len(set(written)) < len(written):
+        raise UsageError("--output, --windows and --tokens", seen="the same file twice", expected="files of their own")
     for path in (output, windows, tokens, resume):
         require_folder(path)
     settings: dict[str, Any] = {

@@ -355,6 +355,9 @@ class TestBadInput:
             ("--method", "exact", "--context", "4", "--samples", "7"),
             ("--expect", "1", "--within", "-1"),
             ("--unknown-flag",),
+            ("--expect", "nan"),
+            ("--output", "."),
+            ("--windows", "same.parquet", "--tokens", "same.parquet"),
             ("--output", "no/such/folder/out.json"),
         ],
     )
