@@ -93,14 +93,12 @@ def evaluate(
         remarks.append(("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
     remarks += byte_remarks(job, from_shards=not docs)
-    if not chosen.check_contract:
-        result = score(job)
-        return with_remarks(result, *remarks, *score_remarks(job, result))
-    contract = Contract(job)
+    contract = Contract(job) if chosen.check_contract else None
     result = score(job)
-    contract.check_again()
-    remarks += contract.remarks
-    remarks += contract.compare_precision(lambda: load(torch.float32)[1].model, result)
+    if contract is not None:
+        contract.check_again()
+        remarks += contract.remarks
+        remarks += contract.compare_precision(lambda: load(torch.float32)[1].model, result)
     return with_remarks(result, *remarks, *score_remarks(job, result))
 
 
