@@ -153,7 +153,7 @@ def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: Nois
     Returns:
         (B, L) float64. NaN or infinite where the network is: callers check their sums with :func:`require_finite`.
     """
-    states = states_of(denoiser, torch.where(masked, denoiser.mask_token_id, x0), level)
+    states = states_of(denoiser, x0.masked_fill(masked, denoiser.mask_token_id), level)
     positions = masked.flatten().nonzero().squeeze(-1)
     nll = packed_nll(denoiser, states, positions, x0.flatten().index_select(0, positions))
     return unpack_nats(nll, positions, masked.shape)

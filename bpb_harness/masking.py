@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.errors import UsageError
+from bpb_harness.philox import first_words
 from bpb_harness.schedule import NoiseLevel
 from bpb_harness.strata import random_halving_ranks
 
@@ -54,8 +55,11 @@ class RandomStreams:
             raise UsageError("seed", seen=self.seed, expected="0 .. 2^64 - 1", hint="pass --seed 0")
         assert 0 <= self.pass_index < 1 << 32
 
+    def _key(self, purpose: _Purpose) -> tuple[int, int]:
+        return self.seed, (self.pass_index << 8) | purpose
+
     def _raw(self, purpose: _Purpose, window: int, sample: int, size: int) -> npt.NDArray[np.uint64]:
-        key = np.array([self.seed, (self.pass_index << 8) | purpose], dtype=np.uint64)
+        key = np.array(self._key(purpose), dtype=np.uint64)
         # The lowest word of the counter is the one that Philox increments while it generates.
         counter = np.array([0, window, sample, 0], dtype=np.uint64)
         return np.asarray(np.random.Philox(key=key, counter=counter).random_raw(size), dtype=np.uint64)
@@ -68,9 +72,9 @@ class RandomStreams:
         """Fair coins of one depth of the design's halving, (num_windows,) 0 or 1."""
         return (self._raw(_Purpose.HALVING, 0, depth, num_windows) >> np.uint64(63)).astype(np.int64)
 
-    def jitter(self, window: int) -> float:
-        """The position of a window inside its stratum, in (0, 1], never 0."""
-        return float(_unit(self._raw(_Purpose.JITTER, window, 0, 1))[0]) + 2.0**-54
+    def jitter(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The position of each window inside its stratum, (n,) float64 in (0, 1], never 0."""
+        return _unit(first_words(self._key(_Purpose.JITTER), windows)) + 2.0**-54
 
     def mask_noise(self, window: int, sample: int, length: int) -> tuple[int, npt.NDArray[np.float64]]:
         """Forced target position and per-position noise of one draw.
@@ -128,6 +132,10 @@ class StratifiedDesign:
         num_samples: K, draws a window.
         first_window: index in the corpus of the first of the N windows.
 
+    Attributes:
+        num_samples: K.
+        positions: v of each draw of each window, (N, K) float64 in (0, 1].
+
     Raises:
         UsageError: if K is below 1.
     """
@@ -137,24 +145,21 @@ class StratifiedDesign:
     ) -> None:
         if num_samples < 1:
             raise UsageError("number of samples K", seen=num_samples, expected="1 or more", hint="pass --samples 2")
-        self._streams, self.num_samples, self._first = streams, num_samples, first_window
+        self.num_samples = num_samples
         count = len(difficulty)
-        self._stratum = np.empty(count, dtype=np.int64)
+        stratum = np.empty(count, dtype=np.int64)
         if count:
             halved = random_halving_ranks(count, lambda depth: streams.halving_coins(depth, count))
             ranks = (halved + streams.design_shift(count)) % count
-            self._stratum[np.argsort(difficulty, kind="stable")] = ranks
+            stratum[np.argsort(difficulty, kind="stable")] = ranks
+        inside = (stratum + streams.jitter(np.arange(first_window, first_window + count))) / max(count, 1)
+        sample = np.arange(num_samples)
+        # inside is in (0, 1]; a mirrored draw is never the first, so v stays above 0.
+        mirrored = np.where(sample % 2 == 1, 1.0 - inside[:, None], inside[:, None])
+        self.positions: npt.NDArray[np.float64] = (sample + mirrored) / num_samples
 
     def __len__(self) -> int:
-        return len(self._stratum)
-
-    def positions(self, window: int) -> npt.NDArray[np.float64]:
-        """Position v of each of a window's draws, (K,) float64 in (0, 1]; ``window`` counts from 0 to N - 1."""
-        inside = (self._stratum[window] + self._streams.jitter(self._first + window)) / len(self)
-        sample = np.arange(self.num_samples)
-        # inside is in (0, 1]; a mirrored draw is never the first, so v stays above 0.
-        mirrored = np.where(sample % 2 == 1, 1.0 - inside, inside)
-        return np.asarray((sample + mirrored) / self.num_samples, dtype=np.float64)
+        return len(self.positions)
 
 
 def stack_mask_noise(

@@ -9,11 +9,14 @@ on one random number: the windows' own deviations add up to one fixed realisatio
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Coins = Callable[[int], npt.NDArray[np.int64]]
+Ints = npt.NDArray[np.int64]
+Coins = Callable[[int], Ints]
 
 
 def random_halving_ranks(count: int, coins: Coins) -> npt.NDArray[np.int64]:
@@ -31,20 +34,47 @@ def random_halving_ranks(count: int, coins: Coins) -> npt.NDArray[np.int64]:
         (count,) rank of each window.
     """
     ranks = np.empty(count, dtype=np.int64)
-    groups = [(np.arange(count), 0)] if count else []  # members in order of difficulty, first rank
+    groups = _Groups(np.arange(count), np.array([count]), np.zeros(1, dtype=np.int64))
     depth = 0
-    while groups:
-        tossed, used = coins(depth), 0
-        halves: list[tuple[npt.NDArray[np.int64], int]] = []
-        for members, first in groups:
-            half = len(members) // 2
-            if half == 0:
-                ranks[members] = first
-                continue
-            pairs = members[: 2 * half].reshape(half, 2)
-            coin, index = tossed[used : used + half], np.arange(half)
-            used += half
-            halves.append((pairs[index, coin], first))
-            halves.append((np.append(pairs[index, 1 - coin], members[2 * half :]), first + half))
-        groups, depth = halves, depth + 1
+    while len(groups.members):
+        alone = groups.sizes == 1
+        ranks[groups.members[groups.spread(alone)]] = groups.firsts[alone]
+        groups = groups.without(alone)
+        groups, depth = groups.halved(coins(depth)), depth + 1
     return ranks
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Windows that share a range of ranks: all groups of one depth, one after the other.
+
+    Attributes:
+        members: of all groups, each in order of difficulty.
+        sizes: of each group.
+        firsts: lowest rank of each group.
+    """
+
+    members: Ints
+    sizes: Ints
+    firsts: Ints
+
+    def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Each group's value, once for each of its members."""
+        return np.repeat(values, self.sizes)
+
+    def without(self, gone: npt.NDArray[np.bool_]) -> _Groups:
+        return _Groups(self.members[~self.spread(gone)], self.sizes[~gone], self.firsts[~gone])
+
+    def halved(self, tossed: Ints) -> _Groups:
+        """Toss one coin a pair, in the order of the members; of at least two members each."""
+        halves = self.sizes // 2
+        pair, place = np.divmod(np.arange(len(self.members)) - self.spread(np.cumsum(self.sizes) - self.sizes), 2)
+        is_odd_one = pair == self.spread(halves)
+        coin = self.spread(np.cumsum(halves) - halves) + np.where(is_odd_one, 0, pair)
+        goes_up = is_odd_one | (place != tossed[coin])
+        order = np.argsort(2 * self.spread(np.arange(len(halves))) + goes_up, kind="stable")
+        return _Groups(
+            self.members[order],
+            np.stack([halves, self.sizes - halves], axis=1).ravel(),
+            np.stack([self.firsts, self.firsts + halves], axis=1).ravel(),
+        )

@@ -88,7 +88,7 @@ def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) 
         )
     assert design is not None
     count = bound.num_samples
-    position = torch.from_numpy(np.concatenate([design.positions(window) for window in range(num_windows)]))
+    position = torch.from_numpy(design.positions.ravel())
     return DrawPlan(
         np.repeat(np.arange(num_windows), count),
         np.tile(np.arange(count), num_windows),

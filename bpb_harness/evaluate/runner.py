@@ -78,7 +78,8 @@ class MaskedNllRunner:
         masked = prepared.masked.to(self._device, non_blocking=True)
         positions = prepared.positions.to(self._device, non_blocking=True)
         level = _level_to(prepared.level, self._device)
-        xt = torch.where(masked, self._denoiser.mask_token_id, x0)
+        # Not torch.where, which copies its number to the device and waits for all that runs there.
+        xt = x0.masked_fill(masked, self._denoiser.mask_token_id)
         targets = x0.flatten().index_select(0, positions)
         if self._is_compiled and x0.shape[1] == self._compiled_length and len(x0) > 1:
             try:

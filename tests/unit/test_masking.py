@@ -99,7 +99,7 @@ class TestStratifiedDesign:
     def test_every_stratum_of_the_whole_is_hit_once(self, seed, windows, samples):
         difficulty = np.random.default_rng(seed).integers(0, 5, windows)
         design = StratifiedDesign(RandomStreams(seed), difficulty, samples)
-        positions = np.concatenate([design.positions(window) for window in range(windows)])
+        positions = design.positions.ravel()
         strata = np.ceil(positions * windows * samples).astype(int) - 1
         assert sorted(strata) == list(range(windows * samples))
 
@@ -107,7 +107,7 @@ class TestStratifiedDesign:
     def test_each_windows_draws_are_mirrored_in_turn(self, seed, windows, samples):
         design = StratifiedDesign(RandomStreams(seed), np.arange(windows), samples)
         for window in range(windows):
-            inside = design.positions(window) * samples - np.arange(samples)
+            inside = design.positions[window] * samples - np.arange(samples)
             np.testing.assert_allclose(inside[::2], inside[0], atol=1e-12)
             np.testing.assert_allclose(inside[1::2], 1 - inside[0], atol=1e-12)
 
@@ -117,14 +117,14 @@ class TestStratifiedDesign:
         for seed in range(400):
             design = StratifiedDesign(RandomStreams(seed), np.arange(windows), 1)
             for window in range(windows):
-                met[window, int(np.ceil(design.positions(window)[0] * windows)) - 1] = True
+                met[window, int(np.ceil(design.positions[window][0] * windows)) - 1] = True
         assert met.all()
 
     def test_position_is_uniform_for_each_window(self):
         """Mean over 2,000 seeds within 4.5 standard errors of 1/2 for each of 7 windows: false alarm below 5e-5."""
         positions = np.array(
             [
-                [StratifiedDesign(RandomStreams(seed), np.arange(7), 1).positions(w)[0] for w in range(7)]
+                [StratifiedDesign(RandomStreams(seed), np.arange(7), 1).positions[w][0] for w in range(7)]
                 for seed in range(2000)
             ]
         )
@@ -136,7 +136,7 @@ class TestStratifiedDesign:
         design = StratifiedDesign(RandomStreams(3), difficulty, 1)
         ordered = np.argsort(difficulty)
         for start in range(0, 64 - 15):
-            near = np.sort([design.positions(window)[0] for window in ordered[start : start + 16]])
+            near = np.sort([design.positions[window][0] for window in ordered[start : start + 16]])
             assert np.diff(near, append=near[0] + 1).max() <= 1 / 2
 
     def test_no_samples_is_refused(self):

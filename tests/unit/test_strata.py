@@ -27,6 +27,27 @@ def test_four_windows_by_hand() -> None:
     assert random_halving_ranks(4, lambda depth: np.array(tossed[depth])).tolist() == [3, 0, 1, 2]
 
 
+def _halve(members: list[int], ranks: list[int], tossed: dict[int, list[int]], depth: int = 0) -> dict[int, int]:
+    """The same, written as a recursion that takes the coins of its depth from the front."""
+    if len(members) == 1:
+        return {members[0]: ranks[0]}
+    down, up = [], []
+    for one, other in zip(members[::2], members[1::2], strict=False):
+        low, high = (other, one) if tossed[depth].pop(0) else (one, other)
+        down.append(low)
+        up.append(high)
+    up += members[-1:] if len(members) % 2 else []
+    below = _halve(down, ranks[: len(down)], tossed, depth + 1)
+    return below | _halve(up, ranks[len(down) :], tossed, depth + 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 64, 101])
+def test_it_is_the_recursion(count: int) -> None:
+    tossed = np.random.default_rng(count).integers(2, size=(12, count))
+    ranks = _halve(list(range(count)), list(range(count)), dict(enumerate(tossed.tolist())))
+    assert random_halving_ranks(count, lambda depth: tossed[depth]).tolist() == [ranks[i] for i in range(count)]
+
+
 def test_every_run_of_neighbours_is_spread_over_every_scale() -> None:
     """2^s neighbours, aligned, put one window into each 2^-s of the ranks: a stratified sample of its own."""
     ranks = _random_ranks(256, np.random.default_rng(0))
