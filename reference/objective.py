@@ -8,8 +8,9 @@ into a bounded one: with u = u_max v, v uniform, one position masked for certain
 The plain form has infinite variance: rare, almost clean windows get weights up to 1/u. Here every window weighs the
 same, and its masked tokens share that weight. The times of a batch are stratified: one in each of B equal cells.
 
-About half of all positions are masked. Only these go through the head, packed into a tensor of a fixed number of rows:
-a compiled head then sees one shape, and nothing waits for the device to say how many they are.
+About half of all positions are masked. Only these go through the head, and through what follows the last block's
+attention, packed into a tensor of a fixed number of rows: what is compiled then sees one shape, and nothing waits for
+the device to say how many they are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bpb_harness.adapters.reference import ReferenceTransformer
+from bpb_harness.adapters.reference import PickedPositions, ReferenceTransformer
 from bpb_harness.estimators.bound import Bound, prior_nats
 from bpb_harness.masking import size_biased_masks
 from bpb_harness.schedule import NoiseLevel
@@ -78,11 +79,13 @@ class Packed:
         positions: index into the flattened batch, (n,) int64.
         targets: the clean token there, (n,) int64.
         weights: 1 / (|M| B) of its row, 0 for padding, (n,) float32.
+        slots: the row of every position of the batch, (B L,) int64; n for those that are visible or lost.
     """
 
     positions: Tensor
     targets: Tensor
     weights: Tensor
+    slots: Tensor
 
 
 def pack(x0: Tensor, masked: Tensor, capacity: int) -> Packed:
@@ -101,7 +104,7 @@ def pack(x0: Tensor, masked: Tensor, capacity: int) -> Packed:
     share = 1.0 / (masked.sum(dim=1) * len(masked)).float()
     filled = torch.arange(capacity, device=flat.device) < flat.sum()
     weights = share.index_select(0, positions // masked.shape[1]) * filled
-    return Packed(positions, x0.flatten().index_select(0, positions), weights)
+    return Packed(positions, x0.flatten().index_select(0, positions), weights, slot)
 
 
 def head_nll(head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, vocab_size: int) -> Tensor:
@@ -146,8 +149,8 @@ def mdlm_objective(
     config = network.config
     packed = pack(x0, masked, capacity or masked.numel())
     xt = torch.where(masked, config.mask_token_id, x0)
-    stream = network.trunk(xt, level.sigma if config.time_conditioned else None)
-    states = stream.flatten(0, 1).index_select(0, packed.positions)
+    picked = PickedPositions(packed.positions, packed.slots)
+    states = network.trunk(xt, level.sigma if config.time_conditioned else None, picked)
     diffusion = head_nll(network.head, states, packed.targets, packed.weights, config.vocab_size)
     return bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
 

@@ -15,6 +15,7 @@ import sentencepiece
 import torch
 from torch import Tensor
 
+from bpb_harness.adapters._fused_training import give_up_specialising
 from bpb_harness.checkpoint import save_checkpoint
 from bpb_harness.denoiser import require_finite
 from bpb_harness.errors import CheckpointError, TokenizerError, UsageError
@@ -49,6 +50,7 @@ class Training:
     layers: int = 6
     width: int = 256
     heads: int = 4
+    mlp_width: int | None = None
     context: int = 512
     batch_tokens: int = 16_384
     lr: float = 2e-3
@@ -71,6 +73,8 @@ class Training:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')}", seen=value, expected="a positive number")
+        if self.mlp_width is not None and self.mlp_width < 1:
+            raise UsageError("--mlp-width", seen=self.mlp_width, expected="a positive number, or none for 4 x width")
         if not 0.0 <= self.ema < 1.0:
             raise UsageError("--ema", seen=self.ema, expected="from 0, no average, to below 1")
         if not self.clip >= 0.0:
@@ -88,6 +92,11 @@ class Training:
         return self.batch_tokens // self.context
 
     @property
+    def hidden_width(self) -> int:
+        """Of the feed-forward layers."""
+        return 4 * self.width if self.mlp_width is None else self.mlp_width
+
+    @property
     def state_path(self) -> Path:
         """Where the state of the run is kept."""
         return self.out.with_name(self.out.name + ".train")
@@ -101,7 +110,8 @@ class Training:
         """What a resumed run must share with the one it continues."""
         changeable = {"data", "tokenizer", "out", "minutes", "steps", "device", "compile", "export_dtype"}
         changeable |= {"val_data", "val_windows", "save_minutes"}
-        return {name: value for name, value in asdict(self).items() if name not in changeable}
+        identity = {name: value for name, value in asdict(self).items() if name not in changeable}
+        return identity | {"mlp_width": self.hidden_width}
 
 
 class Run:
@@ -118,7 +128,7 @@ class Run:
             num_layers=training.layers,
             width=training.width,
             num_heads=training.heads,
-            mlp_width=4 * training.width,
+            mlp_width=training.hidden_width,
             objective=training.objective,
             time_conditioned=training.time_conditioned,
         )
@@ -193,20 +203,30 @@ class Run:
         remark = None
         try:
             if wanted or (wanted is None and self.device.type == "cuda"):
-                try:
-                    self._compile()
-                    self._rehearse()
-                except torch.OutOfMemoryError:
-                    raise
-                except Exception as error:  # a compiler may fail in any way
-                    self._compile(undo=True)
-                    reason = next(iter(str(error).splitlines()), "")
-                    remark = f"not compiled, and so slower: {type(error).__name__}: {reason:.200}"
+                remark = self._try_to_compile()
+                if remark and self.device.type == "cuda" and give_up_specialising():
+                    torch._dynamo.reset()
+                    without = self._try_to_compile()
+                    remark = without or remark.replace("not compiled", "compiled without kernels of our own", 1)
             self._rehearse()
         except torch.OutOfMemoryError:
             seen = f"{self.training.batch_tokens}, which does not fit into the device's memory"
             raise UsageError("--batch-tokens", seen=seen, hint="pass fewer, or train on more devices") from None
         return remark
+
+    def _try_to_compile(self) -> str | None:
+        try:
+            self._compile()
+            self._rehearse()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a compiler may fail in any way
+            self._compile(undo=True)
+            for parameter in self._parameters:
+                parameter.grad = None
+            reason = next(iter(str(error).splitlines()), "")
+            return f"not compiled, and so slower: {type(error).__name__}: {reason:.200}"
+        return None
 
     def _compile(self, *, undo: bool = False) -> None:
         """Compile a block, once for all, and what comes before and after the blocks."""
@@ -319,6 +339,8 @@ class Run:
             raise CheckpointError(f"cannot read {path}", seen=type(error).__name__) from None
 
     def _require_same_run(self, saved: Mapping[str, Any]) -> None:
+        if "mlp_width" not in saved and "width" in saved:  # before it could be set
+            saved = {**saved, "mlp_width": 4 * saved["width"]}
         for name, value in self.training.identity().items():
             if saved.get(name) != value:
                 seen = f"{value} now, {saved.get(name)} in {self.training.state_path}"

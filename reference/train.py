@@ -173,6 +173,9 @@ def command(
     layers: Annotated[int, typer.Option(help="Transformer blocks.")] = Training.layers,
     width: Annotated[int, typer.Option(help="Width of the residual stream.")] = Training.width,
     heads: Annotated[int, typer.Option(help="Attention heads.")] = Training.heads,
+    mlp_width: Annotated[
+        int | None, typer.Option(help="Hidden width of the feed-forward layers; by default 4 x width.")
+    ] = None,
     context: Annotated[int, typer.Option(help="Tokens of a window.")] = Training.context,
     batch_tokens: Annotated[
         int, typer.Option(help="Tokens of a step, all processes together.")

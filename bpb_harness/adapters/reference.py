@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bpb_harness.adapters import _fused_training
 from bpb_harness.adapters._fused import squared_relu_linear
 from bpb_harness.adapters._network import autocast, rms_norm
 from bpb_harness.adapters._registry import AdaptedModel
@@ -119,6 +120,23 @@ def _normalised_and_rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return rotated.flatten(-2).to(x.dtype)
 
 
+@dataclass(frozen=True)
+class PickedPositions:
+    """Positions of a batch that alone are asked for, in a tensor of a fixed number of rows.
+
+    Attributes:
+        positions: index into the flattened batch, (n,) int64; padded by any position.
+        slots: the row of every position, (B L,) int64; n where it has none.
+    """
+
+    positions: Tensor
+    slots: Tensor
+
+    def rows_of(self, x: Tensor) -> Tensor:
+        """(B, L, D) to (n, D). Rows of padding give no gradient."""
+        return _fused_training.pick_rows(x.flatten(0, 1), self.positions, self.slots)
+
+
 class Attention(nn.Module):
     """Multi-head attention with rotary positions and normalised queries and keys."""
 
@@ -131,14 +149,23 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Map (B, L, D) to (B, L, D)."""
+        out: Tensor = self.out(self.mix(x, cos, sin))
+        return out
+
+    def mix(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """The heads' results side by side, before the last matrix; (B, L, D) to (B, L, D)."""
+        q, k, v = (each.transpose(1, 2) for each in self._project(x, cos, sin))
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return mixed.transpose(1, 2).reshape(x.shape)
+
+    def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised and rotated queries and keys, and values, each (B, L, H, d)."""
         batch, length, width = x.shape
+        if _fused_training.is_specialised(x, "rotation") and _fused_training.fits_rotation(width, self.num_heads):
+            return _fused_training.rotated_projection(x, self.qkv.weight, cos, sin, self.num_heads)
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.unbind(dim=2)
-        q, k = _normalised_and_rotated(q, cos, sin), _normalised_and_rotated(k, cos, sin)
-        q, k, v = (each.transpose(1, 2) for each in (q, k, v))
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
-        return out
+        return _normalised_and_rotated(q, cos, sin), _normalised_and_rotated(k, cos, sin), v
 
 
 class FeedForward(nn.Module):
@@ -151,7 +178,10 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
-        out: Tensor = self.down(squared_relu_linear(x, self.up.weight))
+        up, down = self.up.weight, self.down.weight
+        if _fused_training.is_specialised(x, "squared_relu") and _fused_training.fits_squared_relu(up, down):
+            return _fused_training.squared_relu_feed_forward(x, up, down)
+        out: Tensor = self.down(squared_relu_linear(x, up))
         return out
 
 
@@ -164,14 +194,24 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
         self.modulation = nn.Linear(config.width, 4 * config.width, bias=False) if config.time_conditioned else None
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor | None) -> Tensor:
-        """Map (B, L, D) to (B, L, D); ``condition`` is (B, 1, D) or None."""
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor | None, picked: PickedPositions | None = None
+    ) -> Tensor:
+        """Map (B, L, D) to (B, L, D), or to (n, D) at picked positions; ``condition`` is (B, 1, D) or None."""
         if self.modulation is None or condition is None:
-            x = x + self.attention(rms_norm(x), cos, sin)
+            mixed = self.attention.mix(rms_norm(x), cos, sin)
+            if picked is not None:  # attention looks everywhere, what follows it is each position's own
+                mixed, x = picked.rows_of(mixed), picked.rows_of(x)
+            x = x + self.attention.out(mixed)
             out: Tensor = x + self.feed_forward(rms_norm(x))
             return out
         scale1, shift1, scale2, shift2 = self.modulation(condition).chunk(4, dim=-1)
-        x = x + self.attention(rms_norm(x) * (1 + scale1) + shift1, cos, sin)
+        mixed = self.attention.mix(rms_norm(x) * (1 + scale1) + shift1, cos, sin)
+        if picked is not None:
+            window = picked.positions // x.shape[1]
+            scale2, shift2 = (each.flatten(0, 1).index_select(0, window) for each in (scale2, shift2))
+            mixed, x = picked.rows_of(mixed), picked.rows_of(x)
+        x = x + self.attention.out(mixed)
         conditioned: Tensor = x + self.feed_forward(rms_norm(x) * (1 + scale2) + shift2)
         return conditioned
 
@@ -212,12 +252,16 @@ class ReferenceTransformer(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Map (B, L) tokens to (B, L, D), the start of the residual stream; under autocast in its type."""
-        x = rms_norm(self.embedding(tokens))
-        kind = x.device.type
-        return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+        table = rms_norm(self.embedding.weight)  # a row a token, not a row a position
+        kind = table.device.type
+        table = table.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else table
+        return functional.embedding(tokens, table)
 
-    def trunk(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """Map (B, L) tokens, and sigma (B,) where conditioned, to the end of the residual stream (B, L, D)."""
+    def trunk(self, tokens: Tensor, sigma: Tensor | None = None, picked: PickedPositions | None = None) -> Tensor:
+        """Map (B, L) tokens, and sigma (B,) where conditioned, to the end of the residual stream (B, L, D).
+
+        With ``picked``, to (n, D): the last block's attention reads every position and answers for these alone.
+        """
         length, head_width = tokens.shape[1], self.config.width // self.config.num_heads
         assert length <= self.config.context_length, "window longer than the context"
         # Positions are computed in float32 on every pass: tables stored in bfloat16 could not tell far ones apart.
@@ -231,9 +275,10 @@ class ReferenceTransformer(nn.Module):
             assert sigma is not None, "a time-conditioned network needs sigma"
             condition = self.time_embedding(sigma)
         x = self.embed(tokens)
-        for block in self.blocks:
+        *first, last = self.blocks
+        for block in first:
             x = block(x, cos, sin, condition)
-        return x
+        return last(x, cos, sin, condition, picked)
 
     def hidden(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D)."""

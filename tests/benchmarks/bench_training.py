@@ -36,7 +36,7 @@ from reference.train import train
 CONSOLE = Console(soft_wrap=True, width=140)
 PLAIN_LR, PLAIN_WARM_UP_STEPS, PLAIN_FLOOR = 6e-4, 100, 0.1
 _LONGEST = 14
-SMALL = {"layers": 2, "width": 32, "heads": 2, "context": 64, "batch_tokens": 512}
+SMALL = {"layers": 2, "width": 32, "heads": 2, "mlp_width": 128, "context": 64, "batch_tokens": 512}
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,8 @@ def main(
     batch_tokens: Annotated[
         int, typer.Option(help="Of the reference trainer; the plain loop takes 32 windows.")
     ] = 65_536,
+    heads: int = 4,
+    mlp_width: Annotated[int, typer.Option(help="1,792 makes 33 million parameters.")] = 1_792,
     lr: float = Training.lr,
     muon_lr: float = Training.muon_lr,
     ema: float = Training.ema,
@@ -236,7 +238,8 @@ def main(
         folder = out or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
         shape: dict[str, Any] = {
-            "layers": 11, "width": 512, "heads": 8, "context": 2048, "batch_tokens": batch_tokens,
+            "layers": 11, "width": 512, "heads": heads, "mlp_width": mlp_width, "context": 2048,
+            "batch_tokens": batch_tokens,
             "lr": lr, "muon_lr": muon_lr, "ema": ema, "weight_decay": weight_decay,
         }  # fmt: skip
         if small:

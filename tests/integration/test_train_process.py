@@ -160,6 +160,24 @@ def test_resume_refuses_another_run(tmp_path: Path) -> None:
         train(training(tmp_path / "model.pt", steps=2), resume=True)
 
 
+def test_the_feed_forward_width_is_part_of_a_run(tmp_path: Path) -> None:
+    first = training(tmp_path / "model.pt", steps=1)
+    train(first)
+    assert read_checkpoint(first.out).config["mlp_width"] == 64
+    with pytest.raises(CheckpointError, match=r"another --mlp-width: got 48 now, 64 in"):
+        train(training(tmp_path / "model.pt", steps=2, mlp_width=48), resume=True)
+    state = torch.load(first.state_path, weights_only=True)
+    del state["identity"]["mlp_width"]  # a state from before it could be set
+    torch.save(state, first.state_path)
+    with pytest.raises(CheckpointError, match="another --mlp-width"):
+        train(training(tmp_path / "model.pt", steps=2, mlp_width=48), resume=True)
+    assert train(training(tmp_path / "model.pt", steps=2, mlp_width=64), resume=True).step == 2  # 4 x width, said aloud
+    narrow = training(tmp_path / "narrow.pt", steps=1, mlp_width=48)
+    train(narrow)
+    assert read_checkpoint(narrow.out).config["mlp_width"] == 48
+    assert weights(narrow.out)["blocks.0.feed_forward.up.weight"].shape == (48, 16)
+
+
 def test_a_state_that_would_run_code_does_not(tmp_path: Path) -> None:
     import pickle
 
@@ -201,6 +219,7 @@ def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
         ({"--schedule": "cosine"}, "names two schedules"),
         ({"--heads": "3"}, "multiple of 2 x heads"),
         ({"--batch-tokens": "8"}, "--batch-tokens: got 8"),
+        ({"--mlp-width": "0"}, "--mlp-width: got 0"),
         ({"--export-dtype": "int3"}, "--export-dtype"),
         ({"--ema": "1"}, "--ema: got 1.0"),
         ({"--clip": "-1"}, "--clip: got -1.0"),
