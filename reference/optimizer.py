@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -45,8 +46,22 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
+@dataclass(frozen=True)
+class _Share:
+    """What parameters of one shape and group contribute to a batch: their momenta, (n, R, C)."""
+
+    group: dict[str, Any]
+    parameters: list[nn.Parameter]
+    ahead: Tensor
+
+    @property
+    def stands(self) -> bool:
+        """Whether the matrices are higher than wide."""
+        return self.ahead.shape[1] > self.ahead.shape[2]
+
+
 class Muon(Optimizer):
-    """Nesterov momentum, orthogonalised, all matrices of a shape in one batch.
+    """Nesterov momentum, orthogonalised, all matrices of a shape in one batch, lying or standing.
 
     Args:
         params: matrices, or groups of them; a group's ``pieces`` says into how many matrices its rows are cut.
@@ -64,17 +79,29 @@ class Muon(Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
         assert closure is None
+        batches: dict[tuple[int, ...], list[_Share]] = {}
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
-            for shape, parameters in by_shape.items():
-                updates = orthogonalised(self._momentum(parameters, group["momentum"], group["pieces"]))
-                rows, columns = updates.shape[1:]
-                lr = group["lr"] * math.sqrt(max(1.0, rows / columns))
-                torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(parameters, list(updates.view(-1, *shape)), alpha=-lr)
+            for parameters in by_shape.values():
+                ahead = self._momentum(parameters, group["momentum"], group["pieces"])
+                lying = tuple(sorted(ahead.shape[1:]))
+                batches.setdefault(lying, []).append(_Share(group, parameters, ahead))
+        for shares in batches.values():
+            self._update(shares)
+
+    def _update(self, shares: list[_Share]) -> None:
+        """Orthogonalise matrices of one shape together, those that stand higher than wide transposed, and apply."""
+        lying = [share.ahead.mT if share.stands else share.ahead for share in shares]
+        done = orthogonalised(torch.cat(lying)) if len(lying) > 1 else orthogonalised(lying[0])
+        for share, batch in zip(shares, done.split([len(each) for each in lying]), strict=True):
+            group, parameters = share.group, share.parameters
+            updates = batch.mT if share.stands else batch
+            lr = group["lr"] * math.sqrt(max(1.0, updates.shape[1] / updates.shape[2]))
+            torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(parameters, list(updates.reshape(-1, *parameters[0].shape)), alpha=-lr)
 
     def _momentum(self, parameters: list[nn.Parameter], momentum: float, pieces: int) -> Tensor:
         gradients = [parameter.grad for parameter in parameters]

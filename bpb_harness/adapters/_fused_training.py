@@ -31,7 +31,7 @@ _EPS = torch.finfo(torch.float32).eps
 ROTATED_ROWS = 8
 
 _given_up: set[str] = set()
-KINDS = frozenset({"squared_relu", "rotation", "packed_rows"})
+KINDS = frozenset({"squared_relu", "rotation"})
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ class _SquaredReluFeedForward(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, up: Tensor, down: Tensor) -> Tensor:
         squares = squared_relu_product(x, up)
         ctx.save_for_backward(x, squares, up, down)
-        return squares @ down.t()
+        out: Tensor = squares @ down.t()
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -278,7 +278,8 @@ class ReferenceTransformer(nn.Module):
         *first, last = self.blocks
         for block in first:
             x = block(x, cos, sin, condition)
-        return last(x, cos, sin, condition, picked)
+        end: Tensor = last(x, cos, sin, condition, picked)
+        return end
 
     def hidden(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D)."""
