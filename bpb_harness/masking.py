@@ -20,6 +20,9 @@ from bpb_harness.philox import first_words
 from bpb_harness.schedule import NoiseLevel
 from bpb_harness.strata import random_halving_ranks
 
+_FEWEST_REPLICATES = 128  # the noise of 361 windows is then known to 9 %, its square root to 5 %
+_REPLICATES_ONE_IN = 64
+
 
 class _Purpose(IntEnum):
     """Keeps streams of different use apart. Part of what a seed means: never renumber."""
@@ -29,6 +32,7 @@ class _Purpose(IntEnum):
     MASK = 3
     ORDER = 4
     HALVING = 5
+    REPLICATE = 6
 
 
 @final
@@ -75,6 +79,10 @@ class RandomStreams:
     def jitter(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """The position of each window inside its stratum, (n,) float64 in (0, 1], never 0."""
         return _unit(first_words(self._key(_Purpose.JITTER), windows)) + 2.0**-54
+
+    def replicate(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Where the second draw of each window looks that is drawn for the error alone, (n,) float64 in (0, 1]."""
+        return _unit(first_words(self._key(_Purpose.REPLICATE), windows)) + 2.0**-54
 
     def mask_noise(self, window: int, sample: int, length: int) -> tuple[int, npt.NDArray[np.float64]]:
         """Forced target position and per-position noise of one draw.
@@ -126,6 +134,9 @@ class StratifiedDesign:
     mask rates. The shift makes pi(w) uniform, so that each draw is uniform on its K-th of (0, 1): unbiased for every
     order and every N.
 
+    With one draw a window, nothing tells a window's mask noise from its own difference to the others. Some windows are
+    therefore drawn a second time, independently, for the error alone: the replicates. They enter no total.
+
     Args:
         streams: source of the shift and the jitter.
         difficulty: (N,) any numbers; windows are ordered by them, ties by index.
@@ -135,6 +146,8 @@ class StratifiedDesign:
     Attributes:
         num_samples: K.
         positions: v of each draw of each window, (N, K) float64 in (0, 1].
+        replicated: windows that are drawn a second time, (n,) int64, ascending; none unless K = 1.
+        replicate_positions: v of these draws, (n,) float64 in (0, 1].
 
     Raises:
         UsageError: if K is below 1.
@@ -157,9 +170,17 @@ class StratifiedDesign:
         # inside is in (0, 1]; a mirrored draw is never the first, so v stays above 0.
         mirrored = np.where(sample % 2 == 1, 1.0 - inside[:, None], inside[:, None])
         self.positions: npt.NDArray[np.float64] = (sample + mirrored) / num_samples
+        self.replicated = replicated_windows(count if num_samples == 1 else 0)
+        self.replicate_positions = streams.replicate(first_window + self.replicated)
 
     def __len__(self) -> int:
         return len(self.positions)
+
+
+def replicated_windows(count: int) -> npt.NDArray[np.int64]:
+    """Which of N windows with one draw each are drawn a second time: 128 or N / 64, evenly over the text."""
+    number = min(count, max(_FEWEST_REPLICATES, count // _REPLICATES_ONE_IN))
+    return np.arange(number) * count // max(number, 1)
 
 
 def stack_mask_noise(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -47,6 +47,8 @@ class Draws:
         num_bytes: (N,) bytes of each window.
         level: (R,) float64, what the value depends on through v: the mask rate, rounded to the grid of a T-step model.
             ``v`` serves where it is None.
+        replicates: second draws of some windows, independent of the first, where every window has one draw.
+            For :func:`mc_stderr_nats` alone.
     """
 
     window: npt.NDArray[Any]
@@ -57,6 +59,7 @@ class Draws:
     num_tokens: npt.NDArray[Any]
     num_bytes: npt.NDArray[Any]
     level: npt.NDArray[Any] | None = None
+    replicates: Draws | None = None
 
     def __post_init__(self) -> None:
         assert len(self.window) == len(self.sample) == len(self.v) == len(self.value_nats)
@@ -68,6 +71,11 @@ class Draws:
     def num_windows(self) -> int:
         """N."""
         return len(self.num_tokens)
+
+    @property
+    def nats_per_token(self) -> Floats:
+        """Each draw's value over the length of its window, (R,) float64."""
+        return _float64(_float64(self.value_nats) / _float64(self.num_tokens)[self.window])
 
     @property
     def window_nats(self) -> Floats:
@@ -86,19 +94,37 @@ def mc_stderr_nats(draws: Draws) -> float:
 
     What mask rate and difficulty explain is taken out by regression, for the stratified design integrates it almost
     exactly. Of the rest, what is constant within a window is no error either. With several draws a window, it drops
-    out of their differences; with one, the part of it that adjacent windows share is subtracted, and the part that is
-    the window's own stays in: the error is then somewhat too large, never too small. Derivation: docs/errors.md.
+    out of their differences; with one, windows that were drawn a second time show how much of it there is. Where none
+    were, only the part that adjacent windows share is subtracted, and the error is somewhat too large, never too small.
+    Derivation: docs/errors.md.
     """
     fit = _Regression.of(draws)
     tokens = _float64(draws.num_tokens)
     num_draws = np.bincount(draws.window, minlength=draws.num_windows)
     residual = fit.residual * tokens[draws.window]
+    if num_draws.max() == 1 and draws.replicates is not None:
+        return math.sqrt(_replicated_variance(draws, draws.replicates, fit))
     if num_draws.min() != num_draws.max() or num_draws.min() < 2:
         return math.sqrt(_single_draw_variance(residual / num_draws[draws.window], draws.window, draws.num_windows))
     order = np.lexsort((draws.sample, draws.window))
     shape = (draws.num_windows, int(num_draws[0]))
     position = 2.0 * _float64(draws.v)[order].reshape(shape) - 1.0
     return math.sqrt(_several_draws_variance(residual[order].reshape(shape), position, tokens))
+
+
+def _replicated_variance(draws: Draws, replicates: Draws, fit: _Regression) -> float:
+    """Sum of squares of the windows, less their constant parts as far as replicates show them.
+
+    Two draws of a window have independent rates and masks: the mean product of their residuals is the variance of the
+    windows' constant parts.
+    """
+    tokens = _float64(draws.num_tokens)
+    first = np.empty(draws.num_windows)
+    first[draws.window] = fit.residual
+    product = first[replicates.window] * fit.deviation(replicates) * tokens[replicates.window] ** 2
+    square = float(((first * tokens) ** 2).sum())
+    shared = float(product.sum() / (tokens[replicates.window] ** 2).sum() * (tokens**2).sum())
+    return square - float(min(max(shared, 0.0), _MOST_SUBTRACTED * square))
 
 
 def _single_draw_variance(residual: Floats, window: npt.NDArray[Any], count: int) -> float:
@@ -244,11 +270,17 @@ def paired_gap(discrete: Draws, mc: Draws) -> tuple[float, float]:
     )
     if not same:
         raise UsageError("the two bounds were not measured with the same draws", hint="pass --compare")
-    difference = Draws(
+    difference = _difference(discrete, mc)
+    if discrete.replicates is not None and mc.replicates is not None:
+        difference = replace(difference, replicates=_difference(discrete.replicates, mc.replicates))
+    return math.fsum(difference.window_nats), mc_stderr_nats(difference)
+
+
+def _difference(discrete: Draws, mc: Draws) -> Draws:
+    return Draws(
         window=mc.window, sample=mc.sample, v=mc.v, value_nats=discrete.value_nats - mc.value_nats,
         difficulty=mc.difficulty, num_tokens=mc.num_tokens, num_bytes=mc.num_bytes,
     )  # fmt: skip
-    return math.fsum(difference.window_nats), mc_stderr_nats(difference)
 
 
 def confidence_interval(
@@ -271,6 +303,56 @@ def between_pass_stderr(pass_totals: Sequence[float]) -> float:
 
 @final
 @dataclass(frozen=True)
+class _Basis:
+    """Polynomials in the mask rate: alone, times the window's difficulty, and times that squared.
+
+    Attributes:
+        columns: polynomials alone.
+        hard: of them, times the difficulty.
+        few: of them, times its square.
+        hardness: (N,) each window's difficulty per token, standardised.
+    """
+
+    columns: int
+    hard: int
+    few: int
+    hardness: Floats
+
+    @classmethod
+    def of(cls, draws: Draws) -> _Basis:
+        rate = _float64(draws.difficulty) / _float64(draws.num_tokens)
+        spread = float(np.std(rate))
+        columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
+        # Of very few draws nothing is fitted but the mean: a fit through every draw would leave an error of 0.
+        return cls(
+            columns,
+            hard=columns if len(draws.window) >= 2 * _DRAWS_PER_COLUMN else 0,
+            few=min(columns, _CURVED_POLYNOMIALS) if len(draws.window) >= 3 * _DRAWS_PER_COLUMN else 0,
+            hardness=(rate - rate.mean()) / spread if spread > 0 else np.zeros_like(rate),
+        )
+
+    @property
+    def degree(self) -> npt.NDArray[Any]:
+        """Of the mask rate, in each column."""
+        return np.concatenate([np.arange(self.columns), np.arange(self.hard), np.arange(self.few)])
+
+    def powers(self, draws: Draws) -> Floats:
+        """The polynomials at the mask rate of each draw, (R, columns)."""
+        level = _float64(draws.v if draws.level is None else draws.level)
+        return _float64(np.polynomial.legendre.legvander(2.0 * level - 1.0, self.columns - 1))
+
+    def joined(self, powers: Floats, hardness: Floats) -> Floats:
+        """All columns, for polynomials (n, columns) at windows of some difficulties (n,)."""
+        hard = powers[:, : self.hard] * hardness[:, None]
+        return np.hstack([powers, hard, powers[:, : self.few] * (hardness**2 - 1.0)[:, None]])
+
+    def at(self, draws: Draws) -> Floats:
+        """The columns at each draw."""
+        return self.joined(self.powers(draws), self.hardness[draws.window])
+
+
+@final
+@dataclass(frozen=True)
 class _Regression:
     """Least squares of nats per token on polynomials in the mask rate, alone and times the window's difficulty.
 
@@ -278,49 +360,38 @@ class _Regression:
         residual: (R,) nats per token, degrees of freedom paid.
         fitted: (R,) nats per token.
         fitted_mean: (N,) mean of each window's fitted curve over all mask rates of the design.
+        basis: what was fitted.
+        solution: its coefficients.
     """
 
     residual: Floats
     fitted: Floats
     fitted_mean: Floats
+    basis: _Basis
+    solution: Floats
 
     @classmethod
     def of(cls, draws: Draws) -> _Regression:
-        tokens = _float64(draws.num_tokens)
-        level = _float64(draws.v if draws.level is None else draws.level)
-        rate = _float64(draws.difficulty) / tokens
-        spread = float(np.std(rate))
-        hardness = (rate - rate.mean()) / spread if spread > 0 else np.zeros_like(rate)
-        columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
-        powers = np.polynomial.legendre.legvander(2.0 * level - 1.0, columns - 1)
-        curved = hardness**2 - 1.0
-        # Of very few draws nothing is fitted but the mean: a fit through every draw would leave an error of 0.
-        hard = columns if len(draws.window) >= 2 * _DRAWS_PER_COLUMN else 0
-        few = min(columns, _CURVED_POLYNOMIALS) if len(draws.window) >= 3 * _DRAWS_PER_COLUMN else 0
-        basis = np.hstack(
-            [
-                powers,
-                powers[:, :hard] * hardness[draws.window][:, None],
-                powers[:, :few] * curved[draws.window][:, None],
-            ]
-        )
-        degree = np.concatenate([np.arange(columns), np.arange(hard), np.arange(few)])
-        value = _float64(draws.value_nats) / tokens[draws.window]
-        solution, rank = _within_then_between(value, basis, degree, draws.window, tokens)
+        tokens, value = _float64(draws.num_tokens), draws.nats_per_token
+        basis = _Basis.of(draws)
+        rows = basis.at(draws)
+        solution, rank = _within_then_between(value, rows, basis.degree, draws.window, tokens)
         if rank >= len(value):
             raise UsageError(
                 "sampling error of one draw of one window",
                 expected="two draws or more",
                 hint="pass --samples 2 or more text",
             )
-        fitted = basis @ solution
+        fitted = rows @ solution
         residual = (value - fitted) * math.sqrt(len(value) / (len(value) - rank))
         # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
-        average = powers.mean(axis=0)
-        alone, with_hardness, with_curved = np.split(solution, [columns, columns + hard])
-        fitted_mean = average @ alone + hardness * (average[:hard] @ with_hardness)
-        fitted_mean = fitted_mean + curved * (average[:few] @ with_curved)
-        return cls(residual, fitted, fitted_mean)
+        average = np.tile(basis.powers(draws).mean(axis=0), (draws.num_windows, 1))
+        fitted_mean = basis.joined(average, basis.hardness) @ solution
+        return cls(residual, fitted, fitted_mean, basis, solution)
+
+    def deviation(self, draws: Draws) -> Floats:
+        """How far other draws of the same windows are from the fit, (R,) nats per token."""
+        return _float64(draws.nats_per_token - self.basis.at(draws) @ self.solution)
 
     def level_free_nats(self, draws: Draws) -> Floats:
         """Each window's estimate as if its draws had met all mask rates, (N,) nats."""

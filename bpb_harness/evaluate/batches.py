@@ -37,6 +37,7 @@ class DrawPlan:
         position: v in (0, 1], (R,) float64.
         move_chance: u, (R,) float64.
         weight: what L C / |M| is multiplied with in the window's bound, (R,) float64.
+        num_replicates: so many rows at the end, of weight 0, are second draws of windows, for the error alone.
     """
 
     window: Ints
@@ -44,9 +45,15 @@ class DrawPlan:
     position: npt.NDArray[np.float64]
     move_chance: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
+    num_replicates: int = 0
 
     def __len__(self) -> int:
         return len(self.window)
+
+    @property
+    def num_weighed(self) -> int:
+        """Rows that enter the bound: those before the replicates, in the order of the windows."""
+        return len(self) - self.num_replicates
 
 
 @final

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,10 +79,15 @@ def riemann_gap(curve: MaskedEntropyCurve, schedule: NoiseSchedule, num_steps: i
 
 
 def _fit(discrete: DrawTable, continuous: DrawTable, num_tokens: npt.NDArray[np.int64]) -> MaskedEntropyCurve:
-    window = np.concatenate([discrete.plan.window, continuous.plan.window])
+    tables = (discrete, continuous)
+
+    def weighed(column: Callable[[DrawTable], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate([column(table)[: table.plan.num_weighed] for table in tables])
+
+    window = weighed(lambda table: table.plan.window)
     return MaskedEntropyCurve.fit(
-        np.concatenate([discrete.plan.move_chance, continuous.plan.move_chance]),
-        np.concatenate([discrete.nats_per_masked, continuous.nats_per_masked]),
+        weighed(lambda table: table.plan.move_chance),
+        weighed(lambda table: table.nats_per_masked),
         num_tokens[window].astype(np.float64),
         window,
     )

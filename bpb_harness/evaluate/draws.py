@@ -87,14 +87,15 @@ def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) 
             np.tile(weights.numpy(), num_windows),
         )
     assert design is not None
-    count = bound.num_samples
-    position = torch.from_numpy(design.positions.ravel())
+    count, replicated = bound.num_samples, design.replicated
+    position = torch.from_numpy(np.append(design.positions.ravel(), design.replicate_positions))
     return DrawPlan(
-        np.repeat(np.arange(num_windows), count),
-        np.tile(np.arange(count), num_windows),
+        np.append(np.repeat(np.arange(num_windows), count), replicated),
+        np.append(np.tile(np.arange(count), num_windows), np.full(len(replicated), count)),
         position.numpy(),
         bound.move_chance(position).numpy(),
-        np.full(num_windows * count, bound.draw_weight),
+        np.append(np.full(num_windows * count, bound.draw_weight), np.zeros(len(replicated))),
+        len(replicated),
     )
 
 
@@ -273,7 +274,8 @@ def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
     per_pass = 1 + max(int(table.plan.sample.max()) for table in tables)
     window = np.concatenate([table.plan.window for table in tables])
     sample = np.concatenate([table.plan.sample + index * per_pass for index, table in enumerate(tables)])
-    order = np.lexsort((sample, window))
+    is_replicate = np.concatenate([np.arange(len(table.plan)) >= table.plan.num_weighed for table in tables])
+    order = np.lexsort((sample, window, is_replicate))
 
     def joined(parts: list[npt.NDArray[np.float64]]) -> Floats:
         return np.concatenate(parts)[order]
@@ -284,6 +286,7 @@ def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
         joined([table.plan.position for table in tables]),
         joined([table.plan.move_chance for table in tables]),
         joined([table.plan.weight / len(tables) for table in tables]),
+        int(is_replicate.sum()),
     )
     tokens = [table.token_nats for table in tables if table.token_nats is not None]
     return DrawTable(

@@ -38,9 +38,10 @@ def window_frame(
         }
     )
     if table is not None:
-        borders = np.searchsorted(table.plan.window, np.arange(1, len(windows)))
-        frame["move_chance"] = [part.tolist() for part in np.split(table.plan.move_chance, borders)]
-        frame["num_masked"] = [part.tolist() for part in np.split(table.num_masked, borders)]
+        weighed = slice(table.plan.num_weighed)
+        borders = np.searchsorted(table.plan.window[weighed], np.arange(1, len(windows)))
+        frame["move_chance"] = [part.tolist() for part in np.split(table.plan.move_chance[weighed], borders)]
+        frame["num_masked"] = [part.tolist() for part in np.split(table.num_masked[weighed], borders)]
     return frame
 
 

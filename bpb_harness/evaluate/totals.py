@@ -69,18 +69,19 @@ def as_statistics(
     num_clean_tokens: int,
 ) -> Draws:
     """The same draws as the error estimators take them: each an unbiased estimate of its window's bound alone."""
-    length = num_tokens[table.plan.window]
+    plan, length = table.plan, num_tokens[table.plan.window]
     alpha_end_nats = prior_nats(bound.schedule, 1, num_clean_tokens) * length
-    return Draws(
-        window=table.plan.window,
-        sample=table.plan.sample,
-        v=table.plan.position,
-        value_nats=alpha_end_nats + bound.schedule.max_move_chance * length * table.nats_per_masked,
-        difficulty=difficulty.astype(np.float64),
-        num_tokens=num_tokens,
-        num_bytes=num_bytes,
-        level=table.plan.move_chance,
-    )
+    value_nats = alpha_end_nats + bound.schedule.max_move_chance * length * table.nats_per_masked
+
+    def draws(rows: slice, replicates: Draws | None) -> Draws:
+        return Draws(
+            window=plan.window[rows], sample=plan.sample[rows], v=plan.position[rows], value_nats=value_nats[rows],
+            difficulty=difficulty.astype(np.float64), num_tokens=num_tokens, num_bytes=num_bytes,
+            level=plan.move_chance[rows], replicates=replicates,
+        )  # fmt: skip
+
+    replicates = draws(slice(plan.num_weighed, None), None) if plan.num_replicates else None
+    return draws(slice(plan.num_weighed), replicates)
 
 
 @final

@@ -8,7 +8,7 @@ package's own error estimator reads the draws, as bpb-eval does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bpb_harness.control_variate import subtract_control
+from bpb_harness.masking import replicated_windows
 from bpb_harness.statistics import Draws, confidence_interval, mc_stderr_nats
 from tests.benchmarks.level_simulation import Floats, LevelSimulation, stratified_positions
 
@@ -52,26 +53,40 @@ def calibrate(
     """Simulate one setting; ``method`` is "mc" or "discrete" (T = 128)."""
     rng = np.random.default_rng([seed, num_samples, method == "mc"])
     count, tokens = len(simulation), simulation.num_tokens
-    window, sample = np.repeat(np.arange(count), num_samples), np.tile(np.arange(num_samples), count)
+    again = replicated_windows(count if num_samples == 1 else 0)
+    window = np.append(np.repeat(np.arange(count), num_samples), again)
+    sample = np.append(np.tile(np.arange(num_samples), count), np.ones(len(again), dtype=np.int64))
     totals, stderr, covered = np.empty(seeds), np.empty(seeds), np.empty(seeds, dtype=bool)
     nodes = np.arange(1, NUM_STEPS + 1) / NUM_STEPS if method == "discrete" else None
     truth = simulation.exact_nats(nodes)
     for index in range(seeds):
-        v = stratified_positions(rng, simulation.difficulty, num_samples, 1)[0].ravel()
+        v = np.append(stratified_positions(rng, simulation.difficulty, num_samples, 1)[0], rng.random(len(again)))
         level = v if nodes is None else np.ceil(v * NUM_STEPS) / NUM_STEPS
         u = level * simulation.u_max
         nats, own, masked = simulation.size_biased(rng, window, u)
         if control:
             nats = subtract_control(nats, own, u, masked, window)
-        draws = Draws(
+        all_draws = Draws(
             window=window, sample=sample, v=v, value_nats=simulation.u_max * tokens[window] * nats, level=level,
             difficulty=simulation.difficulty, num_tokens=tokens, num_bytes=tokens,
         )  # fmt: skip
+        weighed = count * num_samples
+        draws = _rows(all_draws, slice(weighed))
+        if len(again):
+            draws = replace(draws, replicates=_rows(all_draws, slice(weighed, None)))
         totals[index], stderr[index] = draws.window_nats.sum(), mc_stderr_nats(draws)
         low, high = confidence_interval(totals[index], stderr[index])
         covered[index] = low <= truth <= high
     spread = float(totals.std(ddof=1))
     return Calibration(spread, stderr, float(covered.mean()), float((totals.mean() - truth) / spread * np.sqrt(seeds)))
+
+
+def _rows(draws: Draws, rows: slice) -> Draws:
+    assert draws.level is not None
+    return replace(
+        draws, window=draws.window[rows], sample=draws.sample[rows], v=draws.v[rows], level=draws.level[rows],
+        value_nats=draws.value_nats[rows],
+    )  # fmt: skip
 
 
 def main(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -16,12 +16,14 @@ class Sampled:
         difficulty: of each window, in nats.
         num_tokens: of each window.
         num_bytes: of each window.
+        replicates: (window, v, level, nats) of second draws, where every window has one.
     """
 
     draws: list[list[tuple[float, float, float]]]
     difficulty: list[float]
     num_tokens: list[int]
     num_bytes: list[int]
+    replicates: list[tuple[int, float, float, float]] = field(default_factory=list)
 
     def rows(self) -> list[tuple[int, float, float, float]]:
         """(window, v, level, nats) of every draw."""
@@ -70,8 +72,11 @@ def legendre(degree: int, x: float) -> float:
     return at
 
 
-def regression(sampled: Sampled) -> tuple[list[float], list[float]]:
-    """Residual of each draw, nats per token, degrees of freedom paid; each window's luck with its rates, in nats."""
+def regression(sampled: Sampled) -> tuple[list[float], list[float], list[float]]:
+    """Residual of each draw, nats per token, degrees of freedom paid; each window's luck with its rates, in nats.
+
+    Last, how far each replicate is from the fit, nats per token.
+    """
     rows = sampled.rows()
     rates = [d / n for d, n in zip(sampled.difficulty, sampled.num_tokens, strict=True)]
     spread = math.sqrt(mean([(rate - mean(rates)) ** 2 for rate in rates]))
@@ -81,7 +86,11 @@ def regression(sampled: Sampled) -> tuple[list[float], list[float]]:
     forms = [(k, lambda h: 1.0) for k in range(degrees)]
     forms += [(k, lambda h: h) for k in range(degrees) if len(rows) >= 12]
     forms += [(k, lambda h: h**2 - 1) for k in range(min(degrees, 3)) if len(rows) >= 18]
-    basis = [[legendre(k, 2 * level - 1) * of(hardness[w]) for k, of in forms] for w, _, level, _ in rows]
+
+    def columns(w: int, level: float) -> list[float]:
+        return [legendre(k, 2 * level - 1) * of(hardness[w]) for k, of in forms]
+
+    basis = [columns(w, level) for w, _, level, _ in rows]
     value = [nats / sampled.num_tokens[w] for w, _, _, nats in rows]
     weights = [float(sampled.num_tokens[w]) for w, *_ in rows]
     window = [w for w, *_ in rows]
@@ -118,7 +127,8 @@ def regression(sampled: Sampled) -> tuple[list[float], list[float]]:
             average[k] * of(h) * coefficient for (k, of), coefficient in zip(forms, solution, strict=True)
         )
         luck.append((own - all_rates) * sampled.num_tokens[w])
-    return residual, luck
+    away = [nats / sampled.num_tokens[w] - dot(columns(w, level), solution) for w, _, level, nats in sampled.replicates]
+    return residual, luck, away
 
 
 def centred(values: list[float], window: list[int]) -> list[float]:
@@ -128,15 +138,26 @@ def centred(values: list[float], window: list[int]) -> list[float]:
 
 def mc_variance(sampled: Sampled) -> float:
     """Square of the standard error of the sum over windows of the mean over draws, nats squared."""
-    residual, _ = regression(sampled)
+    residual, _, away = regression(sampled)
     counts = [len(draws) for draws in sampled.draws]
     by_window: list[list[float]] = []
     for w, count in enumerate(counts):
         first = sum(counts[:w])
         by_window.append([r * sampled.num_tokens[w] for r in residual[first : first + count]])
+    if set(counts) == {1} and sampled.replicates:
+        return replicated_variance([values[0] for values in by_window], away, sampled)
     if len(set(counts)) > 1 or counts[0] == 1:
         return single_draw_variance([mean(values) for values in by_window])
     return several_draws_variance(by_window, sampled)
+
+
+def replicated_variance(values: list[float], away: list[float], sampled: Sampled) -> float:
+    """Sum of squares, less what two draws of a window share, carried over from the windows that have two."""
+    square = math.fsum(value**2 for value in values)
+    products = [values[w] * d * sampled.num_tokens[w] for (w, *_), d in zip(sampled.replicates, away, strict=True)]
+    known = math.fsum(sampled.num_tokens[w] ** 2 for w, *_ in sampled.replicates)
+    shared = math.fsum(products) * math.fsum(n**2 for n in sampled.num_tokens) / known
+    return square - min(max(shared, 0.0), 0.6 * square)
 
 
 def single_draw_variance(values: list[float]) -> float:
@@ -225,7 +246,7 @@ def corpus_stderr(sampled: Sampled) -> float:
     nats = [mean([value for _, _, value in draws]) for draws in sampled.draws]
     noise = 0.0
     if max(map(len, sampled.draws)) > 1 or len({v for _, v, _, _ in sampled.rows()}) > 1:
-        _, luck = regression(sampled)
+        _, luck, _ = regression(sampled)
         nats = [value - away for value, away in zip(nats, luck, strict=True)]
         noise = mc_variance(sampled)
     ratio = math.fsum(nats) / total_bytes

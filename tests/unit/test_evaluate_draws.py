@@ -1,6 +1,7 @@
 """Batches of draws, the device's side, and tables that do not depend on how they were computed."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from bpb_harness.evaluate.batches import DrawSource, deal_draws, prepare_ahead
 from bpb_harness.evaluate.draws import FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
+from bpb_harness.evaluate.totals import as_statistics, window_totals
 from bpb_harness.evaluate.window_scores import score_masked_windows
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import LogLinear
+from bpb_harness.statistics import mc_stderr_nats
 from tests.shards import write_shard
 
 SCHEDULE = LogLinear(1e-3)
@@ -299,6 +302,42 @@ def test_merged_passes_weigh_each_pass_alike(source):
     total = [float((t.plan.weight * t.nats / t.num_masked).sum()) for t in (merged, *tables)]
     assert total[0] == pytest.approx(np.mean(total[1:]), rel=1e-12)
     np.testing.assert_allclose(merged.token_nats, np.mean([table.token_nats for table in tables], axis=0))
+
+
+def test_replicates_weigh_nothing_and_stay_behind_when_passes_are_merged(source):
+    bound = ContinuousBound(SCHEDULE, 1)
+    tables = [run(source, plan_of(source, bound, index)) for index in range(2)]
+    count = len(source.windows)
+    for table in tables:
+        plan = table.plan
+        assert plan.num_replicates == count
+        assert (plan.weight[:count] > 0).all()
+        assert not plan.weight[count:].any()
+        assert plan.sample.tolist() == [0] * count + [1] * count
+        assert plan.window.tolist() == 2 * list(range(count))
+        assert not np.isclose(plan.position[:count], plan.position[count:]).any()
+        assert table.nats.all()
+    merged = merge_passes(tables).plan
+    assert (merged.num_weighed, merged.num_replicates) == (2 * count, 2 * count)
+    assert merged.window[: 2 * count].tolist() == sorted(2 * list(range(count)))
+    assert merged.sample[: 2 * count].tolist() == [0, 2] * count
+    assert merged.sample[2 * count :].tolist() == [1, 3] * count
+    assert merged.weight[: 2 * count].sum() == pytest.approx(tables[0].plan.weight.sum())
+    assert not merged.weight[2 * count :].any()
+
+
+def test_as_statistics_keeps_replicates_apart(source):
+    bound = ContinuousBound(SCHEDULE, 1)
+    table = run(source, plan_of(source, bound))
+    count, lengths = len(source.windows), source.windows.lengths
+    draws = as_statistics(bound, table, lengths, 2 * lengths, lengths, V)
+    alone = as_statistics(DiscreteBound(SCHEDULE, 16, 2), run(source, plan_of(source, DiscreteBound(SCHEDULE, 16, 2))),
+                          lengths, 2 * lengths, lengths, V)  # fmt: skip
+    assert len(draws.window) == len(draws.replicates.window) == count
+    assert alone.replicates is None
+    totals = window_totals(bound, table, lengths, V)
+    np.testing.assert_allclose(draws.window_nats, totals.window_nats, rtol=1e-12)
+    assert mc_stderr_nats(draws) != mc_stderr_nats(replace(draws, replicates=None))
 
 
 def test_an_error_of_the_network_is_not_taken_for_the_compilers(source, plan, monkeypatch, fresh_compiler):

@@ -33,12 +33,17 @@ def sampled(
     equal: bool = False,
     alike: float = 0.0,
     steps: int | None = None,
+    replicates: int = 0,
 ) -> oracle.Sampled:
-    """Windows of various lengths with a curve, a part of their own, a lean of their own, and noise."""
+    """Windows of various lengths with a curve, a part of their own, a lean of their own, and noise.
+
+    Of the last windows, ``replicates`` are drawn a second time.
+    """
     rng = random.Random(seed)
     order = list(range(num_windows))
     rng.shuffle(order)
     draws, difficulty, tokens, num_bytes = [], [], [], []
+    second: list[tuple[int, float, float, float]] = []
     own = 0.0
     for w in range(num_windows):
         length = 10 if equal else rng.randint(5, 15)
@@ -46,17 +51,19 @@ def sampled(
         hard = rng.gauss(0.0, 1.0)
         own = alike * own + math.sqrt(1 - alike**2) * rng.gauss(0.0, main)
         slope = rng.gauss(0.0, lean)
+        places = [(k + (1 - inside if k % 2 else inside)) / num_samples for k in range(num_samples)]
+        places += [rng.random()] * (w >= num_windows - replicates)
         of_window = []
-        for k in range(num_samples):
-            v = (k + (1 - inside if k % 2 else inside)) / num_samples
+        for v in places:
             level = v if steps is None else math.ceil(v * steps) / steps
             rate = 3 + 2 * level + level**3 + hard * (0.3 + 0.2 * level) + own + slope * (2 * level - 1)
             of_window.append((v, level, length * (rate + rng.gauss(0.0, noise))))
-        draws.append(of_window)
+        second += [(w, *draw) for draw in of_window[num_samples:]]
+        draws.append(of_window[:num_samples])
         difficulty.append(length * (4.0 if equal else 4.0 + hard))
         tokens.append(length)
         num_bytes.append(2 * length + (0 if equal else rng.randint(0, 6)))
-    return oracle.Sampled(draws, difficulty, tokens, num_bytes)
+    return oracle.Sampled(draws, difficulty, tokens, num_bytes, second)
 
 
 def product(plain: oracle.Sampled, *, shuffled: bool = True) -> Draws:
@@ -64,6 +71,14 @@ def product(plain: oracle.Sampled, *, shuffled: bool = True) -> Draws:
     rows = [(w, k, *draw) for w, draws in enumerate(plain.draws) for k, draw in enumerate(draws)]
     if shuffled:
         random.Random(99).shuffle(rows)
+    draws = _draws(plain, rows)
+    if not plain.replicates:
+        return draws
+    second = [(w, len(plain.draws[w]), *draw) for w, *draw in plain.replicates]
+    return replace(draws, replicates=_draws(plain, second[::-1] if shuffled else second))
+
+
+def _draws(plain: oracle.Sampled, rows: list[tuple[float, ...]]) -> Draws:
     window, sample, v, level, nats = map(np.array, zip(*rows, strict=True))
     return Draws(
         window=window, sample=sample, v=v, value_nats=nats, difficulty=np.array(plain.difficulty),
@@ -77,6 +92,12 @@ CASES = {
     "one draw, like neighbours": sampled(80, 1, seed=1, noise=0.3, alike=0.7),
     "one draw, nothing but like neighbours": sampled(120, 1, seed=2, noise=0.01, alike=0.999),
     "one draw, unlike neighbours": sampled(60, 1, seed=9),
+    "one draw, some drawn again": sampled(60, 1, seed=22, replicates=25),
+    "one draw, all drawn again, and alike": sampled(40, 1, seed=23, noise=0.2, replicates=40),
+    "one draw, drawn again with nothing in common": sampled(50, 1, seed=24, main=0.0, replicates=20),
+    "one draw and hardly any noise, drawn again": sampled(40, 1, seed=25, noise=0.01, replicates=30),
+    "12 draws on a grid, some drawn again": sampled(12, 1, seed=26, steps=12, replicates=5),
+    "two draws, of which drawing again says nothing new": sampled(60, 2, replicates=10),
     "two draws": sampled(60, 2),
     "two draws that lean": sampled(150, 2, seed=4, noise=0.1, main=0.1, lean=1.0),
     "two draws, no difficulty": sampled(50, 2, seed=5, equal=True),
@@ -200,7 +221,7 @@ def test_a_grid_of_one_or_two_nodes_counts_what_difficulty_does_not_explain(node
     plain = sampled(30, nodes, seed=13)
     draws = product(plain, shuffled=False)
     weight = np.linspace(0.5, 1.0, 30 * nodes)
-    residual, _ = oracle.regression(plain)
+    residual, _, _ = oracle.regression(plain)
     tokens = [plain.num_tokens[w] for w, *_ in plain.rows()]
     expected = math.sqrt(math.fsum((m * r * n) ** 2 for m, r, n in zip(weight, residual, tokens, strict=True)))
     assert grid_stderr_nats(draws, weight) == pytest.approx(expected, rel=1e-8)
@@ -249,6 +270,19 @@ class TestPairedGap:
         sums = [sum(nats for _, _, nats in draws) / 2 for draws in plain.draws]
         assert gap == pytest.approx(math.fsum(sums), rel=1e-12)
         assert stderr == pytest.approx(math.sqrt(oracle.mc_variance(plain)), rel=1e-8)
+
+    def test_replicates_are_compared_too(self):
+        mc, other = sampled(60, 1, seed=14, replicates=30), sampled(60, 1, seed=15, replicates=30)
+        ours, theirs = product(mc), product(other)
+        assert ours.replicates is not None
+        assert theirs.replicates is not None
+        second = replace(theirs.replicates, v=ours.replicates.v, level=ours.replicates.v)
+        discrete = replace(theirs, v=ours.v, level=ours.v, replicates=second)
+        away = replace(
+            ours, value_nats=discrete.value_nats - ours.value_nats,
+            replicates=replace(ours.replicates, value_nats=second.value_nats - ours.replicates.value_nats),
+        )  # fmt: skip
+        assert paired_gap(discrete, ours)[1] == pytest.approx(mc_stderr_nats(away), rel=1e-12)
 
     @pytest.mark.parametrize("name", ["window", "sample", "v"])
     def test_draws_at_other_places_are_refused(self, name):
