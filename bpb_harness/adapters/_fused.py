@@ -16,7 +16,7 @@ try:
 except ImportError:
     triton = None
 
-_TILE_M, _TILE_N, _TILE_K = 128, 256, 64
+_TILE_M, _TILE_N, _TILE_K, _WARPS, _STAGES = 128, 256, 64, 8, 3
 
 _given_up = False
 
@@ -30,7 +30,7 @@ def squared_relu_linear(x: Tensor, weight: Tensor) -> Tensor:
     grid = (triton.cdiv(rows.shape[0], _TILE_M) * (weight.shape[0] // _TILE_N),)
     _squared_relu_linear[grid](
         rows, weight.to(torch.bfloat16), out, rows.shape[0], weight.shape[0], weight.shape[1],
-        TILE_M=_TILE_M, TILE_N=_TILE_N, TILE_K=_TILE_K, num_warps=8, num_stages=3,
+        TILE_M=_TILE_M, TILE_N=_TILE_N, TILE_K=_TILE_K, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
     return out.view(*x.shape[:-1], weight.shape[0])
 
@@ -50,17 +50,19 @@ def give_up_specialising() -> bool:
     return not given_up
 
 
-def _is_fused(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernel serves."""
+def serves(x: Tensor) -> bool:
+    """Whether kernels that round as autocast does may take the place of plain operations on a tensor."""
     return (
-        triton is not None
-        and is_specialised()
+        is_specialised()
         and x.device.type == "cuda"
         and torch.is_autocast_enabled("cuda")
         and torch.get_autocast_dtype("cuda") == torch.bfloat16
-        and weight.shape[0] % _TILE_N == 0
-        and weight.shape[1] % _TILE_K == 0
     )
+
+
+def _is_fused(x: Tensor, weight: Tensor) -> bool:
+    """Whether the kernel takes these shapes."""
+    return triton is not None and serves(x) and weight.shape[0] % _TILE_N == 0 and weight.shape[1] % _TILE_K == 0
 
 
 if triton is not None:

@@ -6,6 +6,7 @@ before the norms of queries and keys, from tables that the file carries. Sizes a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.adapters._fused import is_specialised, squared_relu_linear
+from bpb_harness.adapters._fused_qkv import rotate, turned_qkv
+from bpb_harness.adapters._fused_residual import add_and_norm, modulated_norm
 from bpb_harness.adapters._network import autocast, count_blocks, fill, ready, rms_norm, shape_of
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
@@ -31,9 +34,7 @@ class _Modulation(nn.Module):
         self.proj = nn.Linear(conditioning, 2 * width)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        scale, shift = self.proj(c).unsqueeze(1).chunk(2, dim=-1)
-        modulated: Tensor = rms_norm(x) * (1 + scale) + shift
-        return modulated
+        return modulated_norm(x, self.proj(c))
 
 
 class _Attention(nn.Module):
@@ -46,23 +47,20 @@ class _Attention(nn.Module):
         self.c_proj = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        projected: Tensor = self.c_proj(self.attend(x, cos, sin))
+        return projected
+
+    def attend(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """What the last projection takes, (B, L, D)."""
         B, L, D = x.shape
         if is_specialised():
             # One wide product instead of three: x is read once. Each output is the same sum.
-            weight = torch.cat((self.c_q.weight, self.c_k.weight, self.c_v.weight))
-            q, k, v = functional.linear(x, weight).view(B, L, 3, self.num_heads, -1).unbind(2)
+            q, k, v = turned_qkv(x, torch.cat((self.c_q.weight, self.c_k.weight, self.c_v.weight)), cos, sin)
         else:
             q, k, v = (proj(x).view(B, L, self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
-        q, k = rms_norm(_rotate(q, cos, sin)), rms_norm(_rotate(k, cos, sin))
+            q, k = rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin))
         y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        projected: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, L, D))
-        return projected
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of the half-split kind, (B, L, H, d) with tables (1, L, 1, d / 2)."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1).to(x.dtype)
+        return y.transpose(1, 2).reshape(B, L, D)
 
 
 class _Block(nn.Module):
@@ -78,6 +76,21 @@ class _Block(nn.Module):
         x = x + self.attn(self.adaln_attn(x, c), cos, sin)
         out: Tensor = x + self.mlp_proj(squared_relu_linear(self.adaln_mlp(x, c), self.mlp_fc.weight))
         return out
+
+
+def _trunk(blocks: Sequence[_Block], x: Tensor, c: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """All blocks and the last norm, each branch's last product together with the norm that opens the next branch."""
+    openings = [modulation.proj(c) for block in blocks for modulation in (block.adaln_attn, block.adaln_mlp)]
+    opened = modulated_norm(x, openings[0])
+    for block, opening, next_opening in zip(blocks, openings[1::2], [*openings[2::2], None], strict=True):
+        x, opened = add_and_norm(block.attn.attend(opened, cos, sin), block.attn.c_proj.weight, x, opening)
+        hidden = squared_relu_linear(opened, block.mlp_fc.weight)
+        if next_opening is None:
+            x = x + block.mlp_proj(hidden)
+        else:
+            x, opened = add_and_norm(hidden, block.mlp_proj.weight, x, next_opening)
+    # Rounded here as the head would round it: half of the bytes.
+    return rms_norm(x).to(c.dtype)
 
 
 class _SigmaMap(nn.Module):
@@ -139,6 +152,8 @@ class GolfMdlm(nn.Module):
             c = functional.silu(self.sigma_map(level.sigma.float()))
             cos, sin = self.cos[:, : xt.shape[1]], self.sin[:, : xt.shape[1]]
             x = self.wte(xt)
+            if is_specialised():
+                return _trunk(self.blocks, x, c, cos, sin)  # type: ignore[arg-type]  # a ModuleList of them
             for block in self.blocks:
                 x = block(x, c, cos, sin)
             return rms_norm(x)

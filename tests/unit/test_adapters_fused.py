@@ -1,11 +1,16 @@
-"""The fused squared ReLU is the plain one: everywhere without a GPU, to bfloat16's rounding on one."""
+"""The fused forms are the plain ones: everywhere without a GPU, to bfloat16's rounding on one."""
 
 import pytest
 import torch
 from torch.nn import functional
 
-from bpb_harness.adapters import _fused
+from bpb_harness.adapters import _fused, _fused_qkv, _fused_residual, golf_mdlm
 from bpb_harness.adapters._fused import squared_relu_linear
+from bpb_harness.adapters._fused_qkv import turned_qkv
+from bpb_harness.adapters._fused_residual import Tiling, add_and_norm
+from bpb_harness.checkpoint import read_checkpoint
+from bpb_harness.schedule import LogLinear
+from tests.tiny_checkpoints import make_golf_mdlm
 
 needs_gpu = pytest.mark.skipif(
     not torch.cuda.is_available() or _fused.triton is None, reason="needs a CUDA device and triton"
@@ -42,3 +47,146 @@ def test_the_kernel_gives_what_autocast_gives(rows):
     assert not _fused._given_up
     error = (seen.double() - expected.double()).norm() / expected.double().norm()
     assert error < 2e-3
+
+
+def rms(x):
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + torch.finfo(torch.float32).eps)
+
+
+def separate_qkv(x, weight, cos, sin):
+    """The turned and normalised queries and keys, and values, product by product; float32 between the roundings."""
+    B, L, _ = x.shape
+    turned = []
+    for part in weight.chunk(3):
+        y = functional.linear(x, part).view(B, L, -1, 2 * cos.shape[-1])
+        turned.append(y)
+    for i in range(2):
+        a, b = turned[i].float().chunk(2, dim=-1)
+        pair = torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1).to(x.dtype)
+        turned[i] = rms(pair.float()).to(x.dtype)
+    return turned
+
+
+def added_and_normed(y, weight, x, modulation):
+    stream = x + functional.linear(y, weight)
+    scale, shift = modulation[:, None].chunk(2, dim=-1)
+    return stream, (rms(stream) * (1 + scale) + shift).to(y.dtype)
+
+
+def qkv_case(rows, length, width, head, device="cpu"):
+    generator = torch.Generator(device).manual_seed(0)
+    x = torch.randn(rows, length, width, device=device, generator=generator)
+    weight = torch.randn(3 * width, width, device=device, generator=generator) / width**0.5
+    angle = torch.randn(1, length, 1, head // 2, device=device, generator=generator)
+    return x, weight, angle.cos(), angle.sin()
+
+
+def residual_case(rows, length, width, inner, device="cpu"):
+    generator = torch.Generator(device).manual_seed(0)
+    y = torch.randn(rows, length, inner, device=device, generator=generator)
+    weight = torch.randn(width, inner, device=device, generator=generator) / inner**0.5
+    x = torch.randn(rows, length, width, device=device, generator=generator)
+    return y, weight, x, torch.randn(rows, 2 * width, device=device, generator=generator)
+
+
+def test_plain_queries_keys_and_values_are_those_of_three_products():
+    case = qkv_case(2, 5, 32, 8)
+    for seen, expected in zip(turned_qkv(*case), separate_qkv(*case), strict=True):
+        assert seen.shape == (2, 5, 4, 8)
+        torch.testing.assert_close(seen, expected)
+
+
+def test_plain_addition_and_norm_are_those_of_separate_steps():
+    case = residual_case(2, 5, 32, 48)
+    for seen, expected in zip(add_and_norm(*case), added_and_normed(*case), strict=True):
+        torch.testing.assert_close(seen, expected)
+
+
+def test_the_specialised_trunk_is_the_network(tmp_path, monkeypatch):
+    torch.save(make_golf_mdlm(), tmp_path / "m.pt")
+    model = golf_mdlm.GolfMdlm(read_checkpoint(tmp_path / "m.pt"), torch.float32)
+    golf_mdlm.ready(model, torch.device("cpu"))
+    xt = torch.randint(0, model.vocab_size + 1, (3, model.context_length), generator=torch.Generator().manual_seed(0))
+    level = LogLinear(1e-3).level(torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64))
+    expected = model.hidden(xt, level)
+    calls = []
+    monkeypatch.setattr(golf_mdlm, "is_specialised", lambda: True)
+    monkeypatch.setattr(golf_mdlm, "turned_qkv", lambda *a: calls.append(1) or turned_qkv(*a))
+    torch.testing.assert_close(model.hidden(xt, level), expected)
+    assert len(calls) == len(model.blocks)
+
+
+@pytest.mark.parametrize(
+    ("change", "serves"),
+    [
+        ({}, True),
+        ({"length": 96}, False),
+        ({"width": 256}, False),
+        ({"inner": 520}, False),
+        ({"inner": 1536}, False),  # no tiling for wide inputs in this test
+        ({"dtype": torch.float64}, False),
+    ],
+)
+def test_the_residual_kernel_takes_only_shapes_that_it_can_cut_up(monkeypatch, change, serves):
+    monkeypatch.setattr(_fused, "serves", lambda x: True)
+    monkeypatch.setattr(_fused_residual, "triton", object())
+    tiling = Tiling(64, 512, 64, 8, 3)
+    monkeypatch.setattr(_fused_residual, "tilings", {0: tiling, 1024: None})
+    shape = {"length": 128, "width": 512, "inner": 512, "dtype": torch.float32} | change
+    y, weight, x, modulation = residual_case(1, shape["length"], shape["width"], shape["inner"])
+    seen = _fused_residual._tiling(y, weight, x.to(shape["dtype"]), modulation.bfloat16())
+    assert seen == (tiling if serves else None)
+
+
+@pytest.mark.parametrize(
+    ("length", "width", "head", "serves"),
+    [(128, 512, 64, True), (100, 512, 64, False), (128, 320, 64, False), (128, 768, 96, False), (128, 256, 64, True)],
+)
+def test_the_qkv_kernel_takes_only_shapes_that_it_can_cut_up(monkeypatch, length, width, head, serves):
+    monkeypatch.setattr(_fused, "serves", lambda x: True)
+    monkeypatch.setattr(_fused_qkv, "triton", object())
+    x, weight, cos, _ = qkv_case(1, length, width, head)
+    assert _fused_qkv._is_fused(x, weight, cos) is serves
+
+
+@pytest.mark.parametrize("module", [_fused_qkv, _fused_residual])
+def test_no_kernel_serves_outside_a_compiled_network(module, monkeypatch):
+    monkeypatch.setattr(module, "triton", object())
+    x, weight, cos, _ = qkv_case(1, 128, 512, 64)
+    assert not _fused.serves(x)
+    assert not _fused_qkv._is_fused(x, weight, cos)
+    assert _fused_residual._tiling(x, weight[:512], x, torch.zeros(1, 1024, dtype=torch.bfloat16)) is None
+
+
+def assert_bfloat16_close(seen, expected):
+    assert seen.shape == expected.shape
+    assert seen.dtype == expected.dtype
+    assert (seen.double() - expected.double()).norm() / expected.double().norm() < 2e-3
+
+
+@needs_gpu
+@pytest.mark.parametrize("rows", [2, 3, 64])
+def test_the_qkv_kernel_gives_what_autocast_gives(rows):
+    x, weight, cos, sin = qkv_case(rows, 256, 512, 64, "cuda")
+    x = x.bfloat16()
+    compiled = torch.compile(turned_qkv, dynamic=True)
+    with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
+        seen, expected = compiled(x, weight, cos, sin), separate_qkv(x, weight, cos, sin)
+    assert not _fused._given_up
+    for got, want in zip(seen, expected, strict=True):
+        assert_bfloat16_close(got, want)
+
+
+@needs_gpu
+@pytest.mark.parametrize("inner", [512, 1536])
+@pytest.mark.parametrize("tiling", [Tiling(64, 512, 64, 8, 3), Tiling(128, 256, 64, 8, 3), Tiling(64, 128, 64, 4, 3)])
+def test_the_residual_kernel_gives_what_autocast_gives(inner, tiling, monkeypatch):
+    monkeypatch.setattr(_fused_residual, "tilings", {0: tiling})
+    y, weight, x, modulation = residual_case(3, 256, 512, inner, "cuda")
+    y, modulation = y.bfloat16(), modulation.bfloat16()
+    with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
+        seen = torch.compile(add_and_norm, dynamic=False)(y, weight, x, modulation)
+        expected = added_and_normed(y, weight, x, modulation)
+    assert not _fused._given_up
+    for got, want in zip(seen, expected, strict=True):
+        assert_bfloat16_close(got, want)
