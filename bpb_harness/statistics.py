@@ -27,6 +27,7 @@ _DRAWS_PER_COLUMN = 6
 _FEWEST_WINDOWS_SHARED = 16
 _MOST_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
 _MOST_LEAN = 0.9
+_MOST_LEVERAGE = 0.9  # a draw that alone decides part of the fit has no residual to go by
 _SHRINKAGE = 2.5  # standard errors: a lean is believed where it is beyond doubt
 _SCALE_BINS = 16
 _LEAST_VARIATION = 1e-10  # relative: less of a column is rounding
@@ -116,11 +117,12 @@ def _replicated_variance(draws: Draws, replicates: Draws, fit: _Regression) -> f
     """Sum of squares of the windows, less their constant parts as far as replicates show them.
 
     Two draws of a window have independent rates and masks: the mean product of their residuals is the variance of the
-    windows' constant parts.
+    windows' constant parts. Draws at low mask rates are the noisiest and pull the fit the most, so each residual is
+    what it would be had the fit not seen it (HC3 of MacKinnon and White 1985), instead of all scaled alike.
     """
     tokens = _float64(draws.num_tokens)
     first = np.empty(draws.num_windows)
-    first[draws.window] = fit.residual
+    first[draws.window] = fit.deviation(draws) / (1.0 - fit.leverage(draws))
     product = first[replicates.window] * fit.deviation(replicates) * tokens[replicates.window] ** 2
     square = float(((first * tokens) ** 2).sum())
     shared = float(product.sum() / (tokens[replicates.window] ** 2).sum() * (tokens**2).sum())
@@ -392,6 +394,13 @@ class _Regression:
     def deviation(self, draws: Draws) -> Floats:
         """How far other draws of the same windows are from the fit, (R,) nats per token."""
         return _float64(draws.nats_per_token - self.basis.at(draws) @ self.solution)
+
+    def leverage(self, draws: Draws) -> Floats:
+        """How much each of the draws that were fitted pulls the fit towards itself, (R,) in 0 .. ``_MOST_LEVERAGE``."""
+        rows = self.basis.at(draws) * np.sqrt(_float64(draws.num_tokens))[draws.window, None]
+        directions, lengths, _ = np.linalg.svd(rows, full_matrices=False)
+        kept = directions[:, lengths > _LEAST_VARIATION * lengths[0]]
+        return _float64(np.minimum((kept**2).sum(axis=1), _MOST_LEVERAGE))
 
     def level_free_nats(self, draws: Draws) -> Floats:
         """Each window's estimate as if its draws had met all mask rates, (N,) nats."""

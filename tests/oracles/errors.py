@@ -56,6 +56,22 @@ def least_squares(rows: list[list[float]], values: list[float], weights: list[fl
     return solution, len(kept)
 
 
+def leverages(rows: list[list[float]], weights: list[float]) -> list[float]:
+    """The diagonal of the projection on the columns, by Gram and Schmidt; at most 0.9."""
+    directions: list[list[float]] = []
+    for c in range(len(rows[0])):
+        column = [math.sqrt(m) * row[c] for m, row in zip(weights, rows, strict=True)]
+        rest = list(column)
+        for _ in range(2):
+            for direction in directions:
+                share = dot(direction, rest)
+                rest = [r - share * d for r, d in zip(rest, direction, strict=True)]
+        length = math.sqrt(dot(rest, rest))
+        if length > 1e-9 * math.sqrt(dot(column, column)) and length > 0.0:
+            directions.append([r / length for r in rest])
+    return [min(math.fsum(direction[r] ** 2 for direction in directions), 0.9) for r in range(len(rows))]
+
+
 def dot(a: list[float], b: list[float]) -> float:
     return math.fsum(x * y for x, y in zip(a, b, strict=True))
 
@@ -72,10 +88,10 @@ def legendre(degree: int, x: float) -> float:
     return at
 
 
-def regression(sampled: Sampled) -> tuple[list[float], list[float], list[float]]:
+def regression(sampled: Sampled) -> tuple[list[float], list[float], list[float], list[float]]:
     """Residual of each draw, nats per token, degrees of freedom paid; each window's luck with its rates, in nats.
 
-    Last, how far each replicate is from the fit, nats per token.
+    Then how far each replicate is from the fit, nats per token, and the residual of each draw had it not been fitted.
     """
     rows = sampled.rows()
     rates = [d / n for d, n in zip(sampled.difficulty, sampled.num_tokens, strict=True)]
@@ -128,7 +144,8 @@ def regression(sampled: Sampled) -> tuple[list[float], list[float], list[float]]
         )
         luck.append((own - all_rates) * sampled.num_tokens[w])
     away = [nats / sampled.num_tokens[w] - dot(columns(w, level), solution) for w, _, level, nats in sampled.replicates]
-    return residual, luck, away
+    unseen = [(v - f) / (1 - h) for v, f, h in zip(value, fitted, leverages(basis, weights), strict=True)]
+    return residual, luck, away, unseen
 
 
 def centred(values: list[float], window: list[int]) -> list[float]:
@@ -138,14 +155,14 @@ def centred(values: list[float], window: list[int]) -> list[float]:
 
 def mc_variance(sampled: Sampled) -> float:
     """Square of the standard error of the sum over windows of the mean over draws, nats squared."""
-    residual, _, away = regression(sampled)
+    residual, _, away, unseen = regression(sampled)
     counts = [len(draws) for draws in sampled.draws]
     by_window: list[list[float]] = []
     for w, count in enumerate(counts):
         first = sum(counts[:w])
         by_window.append([r * sampled.num_tokens[w] for r in residual[first : first + count]])
     if set(counts) == {1} and sampled.replicates:
-        return replicated_variance([values[0] for values in by_window], away, sampled)
+        return replicated_variance([r * n for r, n in zip(unseen, sampled.num_tokens, strict=True)], away, sampled)
     if len(set(counts)) > 1 or counts[0] == 1:
         return single_draw_variance([mean(values) for values in by_window])
     return several_draws_variance(by_window, sampled)
@@ -246,7 +263,7 @@ def corpus_stderr(sampled: Sampled) -> float:
     nats = [mean([value for _, _, value in draws]) for draws in sampled.draws]
     noise = 0.0
     if max(map(len, sampled.draws)) > 1 or len({v for _, v, _, _ in sampled.rows()}) > 1:
-        _, luck, _ = regression(sampled)
+        _, luck, _, _ = regression(sampled)
         nats = [value - away for value, away in zip(nats, luck, strict=True)]
         noise = mc_variance(sampled)
     ratio = math.fsum(nats) / total_bytes

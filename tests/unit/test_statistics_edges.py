@@ -221,7 +221,7 @@ def test_a_grid_of_one_or_two_nodes_counts_what_difficulty_does_not_explain(node
     plain = sampled(30, nodes, seed=13)
     draws = product(plain, shuffled=False)
     weight = np.linspace(0.5, 1.0, 30 * nodes)
-    residual, _, _ = oracle.regression(plain)
+    residual, *_ = oracle.regression(plain)
     tokens = [plain.num_tokens[w] for w, *_ in plain.rows()]
     expected = math.sqrt(math.fsum((m * r * n) ** 2 for m, r, n in zip(weight, residual, tokens, strict=True)))
     assert grid_stderr_nats(draws, weight) == pytest.approx(expected, rel=1e-8)
