@@ -148,7 +148,7 @@ def mdlm_objective(
     """
     config = network.config
     packed = pack(x0, masked, capacity or masked.numel())
-    xt = torch.where(masked, config.mask_token_id, x0)
+    xt = x0.masked_fill(masked, config.mask_token_id)
     picked = PickedPositions(packed.positions, packed.slots)
     states = network.trunk(xt, level.sigma if config.time_conditioned else None, picked)
     diffusion = head_nll(network.head, states, packed.targets, packed.weights, config.vocab_size)
