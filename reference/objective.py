@@ -98,7 +98,8 @@ def pack(x0: Tensor, masked: Tensor, capacity: int) -> Packed:
     """
     flat = masked.flatten()
     slot = (flat.cumsum(0) - 1).clamp(max=capacity)
-    slot = torch.where(flat, slot, capacity)  # visible positions write into a row that is dropped
+    # Visible positions write into a row that is dropped. Not torch.where, which copies its number to the device.
+    slot = slot.masked_fill(~flat, capacity)
     place = torch.arange(len(flat), device=flat.device)
     positions = torch.zeros(capacity + 1, dtype=torch.int64, device=flat.device).scatter_(0, slot, place)[:capacity]
     share = 1.0 / (masked.sum(dim=1) * len(masked)).float()

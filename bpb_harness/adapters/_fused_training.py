@@ -47,8 +47,8 @@ class Tiling:
     num_parts: int = 1
 
 
-FORWARD_TILING = Tiling(128, 128, 64, num_warps=4, num_stages=3, programs=0, num_parts=2)
-BACKWARD_TILING = Tiling(128, 128, 64, num_warps=4, num_stages=2, programs=0, num_parts=2)
+FORWARD_TILING = Tiling(128, 256, 64, num_warps=8, num_stages=4, programs=1, num_parts=2)
+BACKWARD_TILING = Tiling(128, 256, 64, num_warps=8, num_stages=3, programs=1, num_parts=2)
 
 
 def is_specialised(x: Tensor, kind: str) -> bool:
