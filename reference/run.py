@@ -25,6 +25,7 @@ from bpb_harness.evaluate.runner import fastest_attention
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.units import nats_to_bits
+from reference.captured import CapturedGradient, forget_gradients
 from reference.data import TokenShards, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
 from reference.objective import HeadNll, causal_objective, draw_masks, head_nll, mdlm_objective, pack_capacity
@@ -153,6 +154,7 @@ class Run:
         self.average = MovingAverage(self.network, training.ema)
         self._parameters = list(self.network.parameters())
         self._head_nll: HeadNll = head_nll
+        self._captured: CapturedGradient | None = None
         self.step = 0
         self.seconds = 0.0  # spent before this process
         self.seconds_spent = 0.0  # when the last step was done
@@ -191,10 +193,10 @@ class Run:
         return nats_to_bits(sum(recent) / len(recent)) if recent else float("nan")
 
     def prepare(self) -> str | None:
-        """Compile the network, and rehearse a step that changes nothing: whatever is slow only once is done then.
+        """Compile and record the network, and rehearse a step that changes nothing: what is slow once is done then.
 
         Returns:
-            A line on why the network is not compiled after all, or None.
+            A line on why the network is not compiled or recorded after all, or None.
 
         Raises:
             UsageError: if the batch does not fit into the device's memory.
@@ -208,6 +210,8 @@ class Run:
                     torch._dynamo.reset()
                     without = self._try_to_compile()
                     remark = without or remark.replace("not compiled", "compiled without kernels of our own", 1)
+                if self.device.type == "cuda":
+                    remark = remark or self._try_to_capture()
             self._rehearse()
         except torch.OutOfMemoryError:
             seen = f"{self.training.batch_tokens}, which does not fit into the device's memory"
@@ -222,8 +226,7 @@ class Run:
             raise
         except Exception as error:  # a compiler may fail in any way
             self._compile(undo=True)
-            for parameter in self._parameters:
-                parameter.grad = None
+            forget_gradients(self._parameters)
             reason = next(iter(str(error).splitlines()), "")
             return f"not compiled, and so slower: {type(error).__name__}: {reason:.200}"
         return None
@@ -237,36 +240,65 @@ class Run:
             else:
                 block.compile(dynamic=False)
 
+    def _try_to_capture(self) -> str | None:
+        try:
+            self._captured = CapturedGradient(self.objective_nats, self._draw(), self._parameters)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # not every kernel can be recorded
+            forget_gradients(self._parameters)
+            torch.cuda.synchronize(self.device)
+            reason = next(iter(str(error).splitlines()), "")
+            return f"kernels are launched one by one, which is slower: {type(error).__name__}: {reason:.200}"
+        return None
+
     def _rehearse(self) -> None:
-        torch.autograd.backward(self.objective_nats())
-        for parameter in self._parameters:
-            parameter.grad = None
+        self._take_gradient()
+        self._clear_gradient()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def objective_nats(self) -> Tensor:
-        """The objective on this process's share of the step's batch, nats per token."""
+    def _draw(self) -> tuple[Tensor, ...]:
+        """This process's share of the step's batch: windows, and for masked diffusion masks and noise levels."""
         training, share = self.training, self.processes.share
         batch = self.shards.batch(seed=training.seed, step=self.step, num_windows=training.num_windows)
-        on_gpu = self.device.type == "cuda"
-        if on_gpu:
+        if self.device.type == "cuda":
             batch = batch.pin_memory()  # or the copy would wait for the device
         x0 = share(batch.to(self.device, non_blocking=True))
+        if self.config.objective == "ar":
+            return (x0,)
+        generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
+        masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
+        return x0, share(masked), share(level.t), share(level.alpha_t), share(level.dalpha_t)
+
+    def objective_nats(self, x0: Tensor, *noise: Tensor) -> Tensor:
+        """The objective of what :meth:`_draw` gave, nats per token."""
+        on_gpu = self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), fastest_attention(self.device):
-            if self.config.objective == "ar":
+            if not noise:
                 return causal_objective(self.network, x0, head_nll=self._head_nll)
-            generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
-            masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
-            level = NoiseLevel(share(level.t), share(level.alpha_t), share(level.dalpha_t))
+            masked, t, alpha_t, dalpha_t = noise
             return mdlm_objective(
-                self.network, x0, share(masked), level, self.bound, capacity=self._capacity, head_nll=self._head_nll
-            )
+                self.network, x0, masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
+                capacity=self._capacity, head_nll=self._head_nll,
+            )  # fmt: skip
+
+    def _take_gradient(self) -> Tensor:
+        """The objective of the step's batch, with its gradients in the parameters."""
+        inputs = self._draw()
+        if self._captured is not None:
+            return self._captured(inputs)
+        nats = self.objective_nats(*inputs)
+        torch.autograd.backward(nats)
+        return nats.detach()
+
+    def _clear_gradient(self) -> None:
+        if self._captured is None:
+            forget_gradients(self._parameters)
 
     def take_step(self, progress: float) -> None:
         """One step of every optimizer; ``progress`` in [0, 1] sets the learning rate."""
-        nats = self.objective_nats()
-        torch.autograd.backward(nats)
-        nats = nats.detach()
+        nats = self._take_gradient()
         self.processes.average([nats, *(p.grad for p in self._parameters if p.grad is not None)])
         if self.training.clip:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.training.clip)
@@ -274,7 +306,7 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * learning_rate_factor(progress)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self._clear_gradient()
         self.step += 1
         self.average.update(self.step)
         self._pending.append(nats)

@@ -89,6 +89,8 @@ class PreparedBatch:
 
     def part(self, start: int, stop: int) -> PreparedBatch:
         """Rows start .. stop - 1 as a batch of their own."""
+        if start == 0 and stop >= len(self):
+            return self  # as it lies in page-locked memory
         ends = np.cumsum(self.num_masked)
         first, last = (int(ends[row - 1]) if row else 0 for row in (start, min(stop, len(self))))
         rows = slice(start, stop)
