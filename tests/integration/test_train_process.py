@@ -114,7 +114,7 @@ def test_a_compiler_that_fails_is_no_obstacle(tmp_path: Path, monkeypatch: pytes
 def test_a_batch_that_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(training(tmp_path / "model.pt"))
 
-    def too_large() -> NoReturn:
+    def too_large(*_: torch.Tensor) -> NoReturn:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
 
     monkeypatch.setattr(run, "objective_nats", too_large)
