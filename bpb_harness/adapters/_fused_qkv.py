@@ -19,8 +19,7 @@ try:
 except ImportError:
     triton = None
 
-enabled = True
-_TILE_M, _TILE_N, _TILE_K, _WARPS, _STAGES = 128, 256, 64, 8, 3
+_TILE_M, _TILE_N, _TILE_K, _WARPS, _STAGES = 128, 256, 64, 8, 4
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -64,7 +63,6 @@ def _is_fused(x: Tensor, weight: Tensor, cos: Tensor) -> bool:
     head = 2 * cos.shape[-1]
     return (
         triton is not None
-        and enabled
         and _fused.serves(x)
         and cos.dtype == torch.float32
         and head in (32, 64, 128)

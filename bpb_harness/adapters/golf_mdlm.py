@@ -6,7 +6,6 @@ before the norms of queries and keys, from tables that the file carries. Sizes a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -15,7 +14,6 @@ from torch.nn import functional
 
 from bpb_harness.adapters._fused import is_specialised, squared_relu_linear
 from bpb_harness.adapters._fused_qkv import rotate, turned_qkv
-from bpb_harness.adapters._fused_residual import add_and_norm, modulated_norm
 from bpb_harness.adapters._network import autocast, count_blocks, fill, ready, rms_norm, shape_of
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
@@ -34,7 +32,9 @@ class _Modulation(nn.Module):
         self.proj = nn.Linear(conditioning, 2 * width)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        return modulated_norm(x, self.proj(c))
+        scale, shift = self.proj(c).unsqueeze(1).chunk(2, dim=-1)
+        modulated: Tensor = rms_norm(x) * (1 + scale) + shift
+        return modulated
 
 
 class _Attention(nn.Module):
@@ -47,11 +47,6 @@ class _Attention(nn.Module):
         self.c_proj = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        projected: Tensor = self.c_proj(self.attend(x, cos, sin))
-        return projected
-
-    def attend(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """What the last projection takes, (B, L, D)."""
         B, L, D = x.shape
         if is_specialised():
             # One wide product instead of three: x is read once. Each output is the same sum.
@@ -60,7 +55,8 @@ class _Attention(nn.Module):
             q, k, v = (proj(x).view(B, L, self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
             q, k = rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin))
         y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        return y.transpose(1, 2).reshape(B, L, D)
+        projected: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, L, D))
+        return projected
 
 
 class _Block(nn.Module):
@@ -76,21 +72,6 @@ class _Block(nn.Module):
         x = x + self.attn(self.adaln_attn(x, c), cos, sin)
         out: Tensor = x + self.mlp_proj(squared_relu_linear(self.adaln_mlp(x, c), self.mlp_fc.weight))
         return out
-
-
-def _trunk(blocks: Sequence[_Block], x: Tensor, c: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """All blocks and the last norm, each branch's last product together with the norm that opens the next branch."""
-    openings = [modulation.proj(c) for block in blocks for modulation in (block.adaln_attn, block.adaln_mlp)]
-    opened = modulated_norm(x, openings[0])
-    for block, opening, next_opening in zip(blocks, openings[1::2], [*openings[2::2], None], strict=True):
-        x, opened = add_and_norm(block.attn.attend(opened, cos, sin), block.attn.c_proj.weight, x, opening)
-        hidden = squared_relu_linear(opened, block.mlp_fc.weight)
-        if next_opening is None:
-            x = x + block.mlp_proj(hidden)
-        else:
-            x, opened = add_and_norm(hidden, block.mlp_proj.weight, x, next_opening)
-    # Rounded here as the head would round it: half of the bytes.
-    return rms_norm(x).to(c.dtype)
 
 
 class _SigmaMap(nn.Module):
@@ -152,8 +133,6 @@ class GolfMdlm(nn.Module):
             c = functional.silu(self.sigma_map(level.sigma.float()))
             cos, sin = self.cos[:, : xt.shape[1]], self.sin[:, : xt.shape[1]]
             x = self.wte(xt)
-            if is_specialised():
-                return _trunk(self.blocks, x, c, cos, sin)  # type: ignore[arg-type]  # a ModuleList of them
             for block in self.blocks:
                 x = block(x, c, cos, sin)
             return rms_norm(x)

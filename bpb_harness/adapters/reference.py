@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bpb_harness.adapters import _fused_training
+from bpb_harness.adapters import _fused_training, _squared_relu
 from bpb_harness.adapters._fused import squared_relu_linear
 from bpb_harness.adapters._network import autocast, rms_norm
 from bpb_harness.adapters._registry import AdaptedModel
@@ -179,7 +179,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
         up, down = self.up.weight, self.down.weight
-        if _fused_training.is_specialised(x, "squared_relu") and _fused_training.fits_squared_relu(up, down):
+        if _fused_training.is_specialised(x, "squared_relu") and _squared_relu.fits(up):
             return _fused_training.squared_relu_feed_forward(x, up, down)
         out: Tensor = self.down(squared_relu_linear(x, up))
         return out

@@ -196,7 +196,7 @@ def throughput_table(training: Training, num_steps: int) -> None:
 
 def print_table(entries: list[Entry], training: Training) -> None:
     table = Table(title=f"{entries[0].result.device}; {training.layers} layers x {training.width}, "
-                  f"{training.heads} heads, windows of {training.context}")  # fmt: skip
+                  f"{training.heads} heads, feed-forward {training.hidden_width}, windows of {training.context}")  # fmt: skip
     for column in ("", "steps", "seconds", "M tokens/s", "speed ratio", "bits/token", "bpb", "+-", "over plain"):
         table.add_column(column, justify="right" if column else "left")
     base = entries[0]

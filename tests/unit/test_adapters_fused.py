@@ -4,16 +4,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bpb_harness.adapters import _fused, _fused_qkv, _fused_residual, golf_mdlm
+from bpb_harness.adapters import _fused, _fused_qkv, _squared_relu, golf_mdlm
 from bpb_harness.adapters._fused import squared_relu_linear
 from bpb_harness.adapters._fused_qkv import turned_qkv
-from bpb_harness.adapters._fused_residual import Tiling, add_and_norm
 from bpb_harness.checkpoint import read_checkpoint
 from bpb_harness.schedule import LogLinear
 from tests.tiny_checkpoints import make_golf_mdlm
 
 needs_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available() or _fused.triton is None, reason="needs a CUDA device and triton"
+    not torch.cuda.is_available() or _squared_relu.triton is None, reason="needs a CUDA device and triton"
 )
 
 
@@ -67,26 +66,12 @@ def separate_qkv(x, weight, cos, sin):
     return turned
 
 
-def added_and_normed(y, weight, x, modulation):
-    stream = x + functional.linear(y, weight)
-    scale, shift = modulation[:, None].chunk(2, dim=-1)
-    return stream, (rms(stream) * (1 + scale) + shift).to(y.dtype)
-
-
 def qkv_case(rows, length, width, head, device="cpu"):
     generator = torch.Generator(device).manual_seed(0)
     x = torch.randn(rows, length, width, device=device, generator=generator)
     weight = torch.randn(3 * width, width, device=device, generator=generator) / width**0.5
     angle = torch.randn(1, length, 1, head // 2, device=device, generator=generator)
     return x, weight, angle.cos(), angle.sin()
-
-
-def residual_case(rows, length, width, inner, device="cpu"):
-    generator = torch.Generator(device).manual_seed(0)
-    y = torch.randn(rows, length, inner, device=device, generator=generator)
-    weight = torch.randn(width, inner, device=device, generator=generator) / inner**0.5
-    x = torch.randn(rows, length, width, device=device, generator=generator)
-    return y, weight, x, torch.randn(rows, 2 * width, device=device, generator=generator)
 
 
 def test_plain_queries_keys_and_values_are_those_of_three_products():
@@ -96,13 +81,7 @@ def test_plain_queries_keys_and_values_are_those_of_three_products():
         torch.testing.assert_close(seen, expected)
 
 
-def test_plain_addition_and_norm_are_those_of_separate_steps():
-    case = residual_case(2, 5, 32, 48)
-    for seen, expected in zip(add_and_norm(*case), added_and_normed(*case), strict=True):
-        torch.testing.assert_close(seen, expected)
-
-
-def test_the_specialised_trunk_is_the_network(tmp_path, monkeypatch):
+def test_the_specialised_network_is_the_plain_one(tmp_path, monkeypatch):
     torch.save(make_golf_mdlm(), tmp_path / "m.pt")
     model = golf_mdlm.GolfMdlm(read_checkpoint(tmp_path / "m.pt"), torch.float32)
     golf_mdlm.ready(model, torch.device("cpu"))
@@ -117,28 +96,6 @@ def test_the_specialised_trunk_is_the_network(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "serves"),
-    [
-        ({}, True),
-        ({"length": 96}, False),
-        ({"width": 256}, False),
-        ({"inner": 520}, False),
-        ({"inner": 1536}, False),  # no tiling for wide inputs in this test
-        ({"dtype": torch.float64}, False),
-    ],
-)
-def test_the_residual_kernel_takes_only_shapes_that_it_can_cut_up(monkeypatch, change, serves):
-    monkeypatch.setattr(_fused, "serves", lambda x: True)
-    monkeypatch.setattr(_fused_residual, "triton", object())
-    tiling = Tiling(64, 512, 64, 8, 3)
-    monkeypatch.setattr(_fused_residual, "tilings", {0: tiling, 1024: None})
-    shape = {"length": 128, "width": 512, "inner": 512, "dtype": torch.float32} | change
-    y, weight, x, modulation = residual_case(1, shape["length"], shape["width"], shape["inner"])
-    seen = _fused_residual._tiling(y, weight, x.to(shape["dtype"]), modulation.bfloat16())
-    assert seen == (tiling if serves else None)
-
-
-@pytest.mark.parametrize(
     ("length", "width", "head", "serves"),
     [(128, 512, 64, True), (100, 512, 64, False), (128, 320, 64, False), (128, 768, 96, False), (128, 256, 64, True)],
 )
@@ -149,13 +106,11 @@ def test_the_qkv_kernel_takes_only_shapes_that_it_can_cut_up(monkeypatch, length
     assert _fused_qkv._is_fused(x, weight, cos) is serves
 
 
-@pytest.mark.parametrize("module", [_fused_qkv, _fused_residual])
-def test_no_kernel_serves_outside_a_compiled_network(module, monkeypatch):
-    monkeypatch.setattr(module, "triton", object())
+def test_no_kernel_serves_outside_a_compiled_network(monkeypatch):
+    monkeypatch.setattr(_fused_qkv, "triton", object())
     x, weight, cos, _ = qkv_case(1, 128, 512, 64)
     assert not _fused.serves(x)
     assert not _fused_qkv._is_fused(x, weight, cos)
-    assert _fused_residual._tiling(x, weight[:512], x, torch.zeros(1, 1024, dtype=torch.bfloat16)) is None
 
 
 def assert_bfloat16_close(seen, expected):
@@ -172,21 +127,6 @@ def test_the_qkv_kernel_gives_what_autocast_gives(rows):
     compiled = torch.compile(turned_qkv, dynamic=True)
     with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
         seen, expected = compiled(x, weight, cos, sin), separate_qkv(x, weight, cos, sin)
-    assert not _fused._given_up
-    for got, want in zip(seen, expected, strict=True):
-        assert_bfloat16_close(got, want)
-
-
-@needs_gpu
-@pytest.mark.parametrize("inner", [512, 1536])
-@pytest.mark.parametrize("tiling", [Tiling(64, 512, 64, 8, 3), Tiling(128, 256, 64, 8, 3), Tiling(64, 128, 64, 4, 3)])
-def test_the_residual_kernel_gives_what_autocast_gives(inner, tiling, monkeypatch):
-    monkeypatch.setattr(_fused_residual, "tilings", {0: tiling})
-    y, weight, x, modulation = residual_case(3, 256, 512, inner, "cuda")
-    y, modulation = y.bfloat16(), modulation.bfloat16()
-    with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
-        seen = torch.compile(add_and_norm, dynamic=False)(y, weight, x, modulation)
-        expected = added_and_normed(y, weight, x, modulation)
     assert not _fused._given_up
     for got, want in zip(seen, expected, strict=True):
         assert_bfloat16_close(got, want)

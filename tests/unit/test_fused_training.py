@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.adapters import _fused_training as fused
+from bpb_harness.adapters import _squared_relu
 from bpb_harness.adapters.reference import ReferenceConfig, ReferenceTransformer
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
@@ -112,7 +113,7 @@ def test_the_specialised_network_has_the_same_gradients(
         return True
 
     monkeypatch.setattr(fused, "is_specialised", serve)
-    monkeypatch.setattr(fused, "fits_squared_relu", lambda up, down: True)
+    monkeypatch.setattr(_squared_relu, "fits", lambda up: True)
     built = network(**changes)
     monkeypatch.setattr(fused, "fits_rotation", lambda width, num_heads: True)
     if compiled:
@@ -130,9 +131,9 @@ def test_only_networks_that_are_compiled_for_training_in_bfloat16_on_a_gpu_are_s
 
 
 def test_shapes_that_the_kernels_do_not_cut_are_left_to_others() -> None:
-    assert fused.fits_squared_relu(torch.empty(1792, 512), torch.empty(512, 1792))
-    assert not fused.fits_squared_relu(torch.empty(1800, 512), torch.empty(512, 1800))
-    assert not fused.fits_squared_relu(torch.empty(1792, 500), torch.empty(500, 1792))
+    assert _squared_relu.fits(torch.empty(1792, 512))
+    assert not _squared_relu.fits(torch.empty(1800, 512))
+    assert not _squared_relu.fits(torch.empty(1792, 500))
     assert [fused.fits_rotation(512, heads) for heads in (1, 4, 8, 16)] == [True] * 4
     assert not any(fused.fits_rotation(width, heads) for width, heads in ((384, 4), (512, 32), (512, 3)))
 
