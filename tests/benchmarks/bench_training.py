@@ -196,7 +196,7 @@ def throughput_table(training: Training, num_steps: int) -> None:
 
 def print_table(entries: list[Entry], training: Training) -> None:
     table = Table(title=f"{entries[0].result.device}; {training.layers} layers x {training.width}, "
-                  f"{training.heads} heads, feed-forward {training.hidden_width}, windows of {training.context}")  # fmt: skip
+                  f"feed-forward {training.hidden_width}, {training.heads} heads, windows of {training.context}")  # fmt: skip
     for column in ("", "steps", "seconds", "M tokens/s", "speed ratio", "bits/token", "bpb", "+-", "over plain"):
         table.add_column(column, justify="right" if column else "left")
     base = entries[0]
@@ -223,7 +223,7 @@ def main(
         int, typer.Option(help="Of the reference trainer; the plain loop takes 32 windows.")
     ] = 65_536,
     heads: int = 4,
-    mlp_width: Annotated[int, typer.Option(help="1,792 makes 33 million parameters.")] = 1_792,
+    mlp_width: Annotated[int, typer.Option(help="1,536 makes the products of the public model.")] = 1_536,
     lr: float = Training.lr,
     muon_lr: float = Training.muon_lr,
     ema: float = Training.ema,
