@@ -195,8 +195,8 @@ def throughput_table(training: Training, num_steps: int) -> None:
 
 
 def print_table(entries: list[Entry], training: Training) -> None:
-    table = Table(title=f"{entries[0].result.device}; {training.layers} layers x {training.width}, "
-                  f"feed-forward {training.hidden_width}, {training.heads} heads, windows of {training.context}")  # fmt: skip
+    shape = f"{training.layers} layers x {training.width}, feed-forward {training.hidden_width}, {training.heads} heads"
+    table = Table(title=f"{entries[0].result.device}; {shape}, windows of {training.context}")
     for column in ("", "steps", "seconds", "M tokens/s", "speed ratio", "bits/token", "bpb", "+-", "over plain"):
         table.add_column(column, justify="right" if column else "left")
     base = entries[0]
