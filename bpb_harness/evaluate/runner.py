@@ -100,8 +100,8 @@ class MaskedNllRunner:
             return
         few = prepared.part(0, _COMPARED_ROWS)
         expected = float(self.row_nats(few).sum())
-        self._compile(prepared.x0.shape[1])
         begin = time.perf_counter()
+        self._compile(prepared.x0.shape[1])
         while self._is_compiled:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the compiler, about itself
