@@ -5,7 +5,8 @@
 
 The plain loop is what a first honest script does: the correct weight -dalpha/(1 - alpha) on the sum of masked
 cross-entropies, stratified times, AdamW at 6e-4 with warm-up and cosine decay, the head at every position, compiled,
-bfloat16, no kernels but the compiler's. Compilation is in nobody's budget. All three are scored by the harness on the whole validation text.
+bfloat16, no kernels but the compiler's. Compilation is in nobody's budget. All three are scored by the harness on the
+whole validation text.
 """
 
 from __future__ import annotations
