@@ -17,12 +17,13 @@ from bpb_harness.claim.readme_reader import read_readme, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
 from bpb_harness.claim.submission import read_submission
 from bpb_harness.claim.text_file import read_text
-from bpb_harness.claim.tolerant_json import parse_json
+from bpb_harness.claim.tolerant_json import DuplicateKey, parse_json
 from bpb_harness.errors import ClaimError
 
 _MOST_FILES = 300
 _LARGEST_JSON = 4 << 20
 _LARGEST_README = 4 << 20
+_MOST_VALUES_SHOWN = 5
 _NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelists\.txt", re.IGNORECASE)
 _LOG_SUFFIXES = (".log", ".txt", ".out")
 
@@ -197,12 +198,14 @@ def _short_names(files: Sequence[Path]) -> list[str]:
     return [f"{file.parent.name}/{file.name}" if short.count(file.name) > 1 else file.name for file in files]
 
 
-def _json_notes(repairs: Sequence[str], duplicate_keys: Sequence[str], file: str) -> Iterator[Note]:
+def _json_notes(repairs: Sequence[str], duplicate_keys: Sequence[DuplicateKey], file: str) -> Iterator[Note]:
     for repair in repairs:
         kind = NoteKind.ENCODING if "byte-order mark" in repair else NoteKind.REPAIRED
         yield Note(kind, f"{file} is not valid JSON: {repair}; read all the same", Source(file))
-    for key in duplicate_keys:
-        yield Note(NoteKind.AMBIGUOUS, f"{file} holds {key[:60]!r} twice, with different values", Source(file, key=key))
+    for twice in duplicate_keys:
+        values = " and ".join(twice.values[:_MOST_VALUES_SHOWN])
+        message = f"{file} holds {twice.key[:60]!r} more than once, as {values}; the last, {twice.taken}, is audited"
+        yield Note(NoteKind.AMBIGUOUS, message, Source(file, key=twice.key))
 
 
 def _merged(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,27 @@ from bpb_harness.errors import ClaimError
 
 _LARGEST_JSON = 4 << 20
 _DEEPEST_NESTING = 64
+_MOST_DUPLICATES = 20  # more say nothing new
+_LONGEST_SHOWN = 40  # characters of a value in a message
 
 # A string, closed or running to the end of the text. Possessive, and it always matches once a quote
 # has opened, so that no hostile file makes a scan quadratic.
 _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+
+
+@dataclass(frozen=True)
+class DuplicateKey:
+    """A key that one object holds more than once, with different values.
+
+    Attributes:
+        key: the key.
+        values: its different values in the file's order, as they are written there; shortened where they are long.
+        taken: the last of them, which every JSON reader takes.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    taken: str
 
 
 @dataclass(frozen=True)
@@ -29,12 +47,12 @@ class TolerantJson:
     Attributes:
         value: the parsed value; its floats are `PrintedFloat`.
         repairs: what was mended, in words; empty for valid JSON.
-        duplicate_keys: keys that one object holds twice with different values.
+        duplicate_keys: keys that one object holds twice or more with different values.
     """
 
     value: Any
     repairs: tuple[str, ...]
-    duplicate_keys: tuple[str, ...]
+    duplicate_keys: tuple[DuplicateKey, ...]
 
 
 def parse_json(text: str, file: str) -> TolerantJson:
@@ -49,7 +67,7 @@ def parse_json(text: str, file: str) -> TolerantJson:
     """
     if len(text) > _LARGEST_JSON:
         raise ClaimError(f"{file} is too large for a submission record", seen=f"{len(text):,} characters")
-    duplicates: list[str] = []
+    duplicates: list[DuplicateKey] = []
     repairs: list[str] = []
     error: Exception | None = None
     for mend in (None, *_MENDINGS):
@@ -65,17 +83,15 @@ def parse_json(text: str, file: str) -> TolerantJson:
         except (ValueError, RecursionError) as problem:
             error = problem
             continue
-        return TolerantJson(value, tuple(repairs), tuple(dict.fromkeys(duplicates)))
+        return TolerantJson(value, tuple(repairs), tuple(duplicates[:_MOST_DUPLICATES]))
     raise ClaimError(f"{file} is not JSON", seen=str(error)[:120], hint="repair the file and audit it again")
 
 
-def _strict(text: str, duplicates: list[str]) -> Any:
+def _strict(text: str, duplicates: list[DuplicateKey]) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made: dict[str, Any] = {}
-        for key, value in items:
-            if key in made and made[key] != value:
-                duplicates.append(key)
-            made[key] = value
+        made = dict(items)
+        if len(made) < len(items):
+            duplicates.extend(_differing(items))
         return made
 
     _refuse_deep_nesting(text)
@@ -86,6 +102,24 @@ def _strict(text: str, duplicates: list[str]) -> Any:
         parse_constant=_no_constant,
         object_pairs_hook=pairs,
     )
+
+
+def _differing(items: list[tuple[str, Any]]) -> Iterator[DuplicateKey]:
+    by_key: dict[str, list[Any]] = {}
+    for key, value in items:
+        by_key.setdefault(key, []).append(value)
+    for key, values in by_key.items():
+        if any(value != values[0] or isinstance(value, bool) != isinstance(values[0], bool) for value in values):
+            shown = [_as_written(value) for value in values]
+            yield DuplicateKey(key, tuple(dict.fromkeys(shown)), shown[-1])
+
+
+def _as_written(value: Any) -> str:
+    if isinstance(value, PrintedFloat):
+        return value.text[:_LONGEST_SHOWN]
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return json.dumps(value)[:_LONGEST_SHOWN]
 
 
 def _bounded_int(digits: str) -> int | float:

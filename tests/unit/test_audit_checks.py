@@ -383,3 +383,14 @@ def test_logs_that_end_with_different_scores_claim_none(tmp_path: Path) -> None:
     )
     assert report.claimed_bpb is None
     assert "BPB906" in codes(report)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_score_given_twice_is_ambiguous_and_both_values_are_named(tmp_path: Path, first: bool) -> None:
+    score = f"{bpb(NATS, SP1024):.6f}"
+    twice = ["1.100000", score] if first else [score, "1.100000"]
+    record = f'{{"val_bpb": {twice[0]}, "val_bpb": {twice[1]}}}'
+    report = audit_of(tmp_path, submission__json=record, train__log=log(NATS, SP1024))
+    assert report.verdict is not Verdict.CONFIRMED
+    (finding,) = report.with_code("BPB906")
+    assert f"'val_bpb' more than once, as {twice[0]} and {twice[1]}; the last, {twice[1]}, is audited" in finding.message

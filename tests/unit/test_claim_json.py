@@ -44,8 +44,24 @@ def test_no_reading_is_one_line(text: str) -> None:
 
 
 def test_a_key_twice_is_reported_only_if_the_values_differ() -> None:
-    assert parse_json('{"a": 1, "a": 2}', "f").duplicate_keys == ("a",)
+    (twice,) = parse_json('{"a": 1.10, "a": 2}', "f").duplicate_keys
+    assert (twice.key, twice.values, twice.taken) == ("a", ("1.10", "2"), "2")
     assert parse_json('{"a": 1, "a": 1}', "f").duplicate_keys == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "taken"),
+    [
+        ('{"a": 1.1, "a": 1.2, "a": 1.1}', ("1.1", "1.2"), "1.1"),
+        ('{"a": null, "a": 1.2}', ("null", "1.2"), "1.2"),
+        ('{"a": true, "a": 1}', ("true", "1"), "1"),
+        ('{"a": {"b": 1}, "a": "x"}', ("an object", '"x"'), '"x"'),
+        ('{"a": "' + "x" * 5000 + '", "a": [1]}', ('"' + "x" * 39, "a list"), "a list"),
+    ],
+)
+def test_the_values_of_a_key_twice_are_named(text: str, values: tuple[str, ...], taken: str) -> None:
+    (twice,) = parse_json(text, "f").duplicate_keys
+    assert (twice.values, twice.taken) == (values, taken)
 
 
 @pytest.mark.parametrize("piece", ["/*", '"\\', "//", '{"', ",", "[]", "```", '\\"', "{"])
