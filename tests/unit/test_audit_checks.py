@@ -393,4 +393,5 @@ def test_a_score_given_twice_is_ambiguous_and_both_values_are_named(tmp_path: Pa
     report = audit_of(tmp_path, submission__json=record, train__log=log(NATS, SP1024))
     assert report.verdict is not Verdict.CONFIRMED
     (finding,) = report.with_code("BPB906")
-    assert f"'val_bpb' more than once, as {twice[0]} and {twice[1]}; the last, {twice[1]}, is audited" in finding.message
+    said = f"'val_bpb' more than once, as {twice[0]} and {twice[1]}; the last, {twice[1]}, is audited"
+    assert said in finding.message
