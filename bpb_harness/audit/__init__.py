@@ -17,7 +17,7 @@ report.py          text, Markdown, JSON, pandas
 """
 
 from bpb_harness._callable_module import make_callable
-from bpb_harness.audit.auditor import audit, audit_folders
+from bpb_harness.audit.auditor import audit, audit_folders, unread_folders
 from bpb_harness.audit.check_rescored import Recomputed
 from bpb_harness.audit.finding import CODES, Finding, Rule, Severity
 from bpb_harness.audit.report import AuditReport
@@ -33,6 +33,7 @@ __all__ = [
     "Verdict",
     "audit",
     "audit_folders",
+    "unread_folders",
 ]
 
 make_callable(__name__)

@@ -21,7 +21,7 @@ from bpb_harness.audit.evidence import Evidence, gather
 from bpb_harness.audit.finding import Finding, Json
 from bpb_harness.audit.report import AuditReport, in_order
 from bpb_harness.audit.verdict import Judgement, Verdict, judge, reconcile
-from bpb_harness.claim import Claim, Source, find_submissions, read_claim
+from bpb_harness.claim import Claim, Source, find_submissions, find_unread, read_claim
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.errors import HarnessError, UsageError
 
@@ -81,6 +81,16 @@ def audit_folders(
             yield unreadable(name, problem)
         else:
             yield replace(report, name=name)
+
+
+def unread_folders(root: AnyPath) -> list[str]:
+    """Folders that `audit_folders` passes over although they speak of scores, in .jsonl or .csv files alone.
+
+    Raises:
+        ClaimError: if ``root`` is no folder.
+    """
+    top = Path(root)
+    return [str(folder.relative_to(top)) if folder != top else folder.name for folder in find_unread(top)]
 
 
 def unreadable(name: str, problem: HarnessError) -> AuditReport:

@@ -121,20 +121,41 @@ def overall(reports: Sequence[AuditReport]) -> Verdict:
     return Verdict.CONFIRMED
 
 
-def summary_to_dict(reports: Sequence[AuditReport]) -> dict[str, Json]:
-    """Many reports as data, with counts of the verdicts."""
+def summary_to_dict(reports: Sequence[AuditReport], unread: Sequence[str] = ()) -> dict[str, Json]:
+    """Many reports as data, with counts of the verdicts.
+
+    Args:
+        reports: one a claim.
+        unread: folders that were passed over because their only record is of a kind that is not read.
+    """
     counts: dict[str, Json] = {
         verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict
     }
-    return {"verdict": overall(reports).value, "counts": counts, "audits": [report.to_dict() for report in reports]}
+    return {
+        "verdict": overall(reports).value,
+        "counts": counts,
+        "audits": [report.to_dict() for report in reports],
+        "unread": [*unread],
+    }
 
 
-def summary_to_text(reports: Sequence[AuditReport], width: int = 160) -> str:
+def unread_to_text(unread: Sequence[str]) -> str | None:
+    """The folders that were passed over, in one line; None where there are none."""
+    if not unread:
+        return None
+    first = ", ".join(_plain(name) for name in unread[:_FIRST_NAMES])
+    more = f" and {len(unread) - _FIRST_NAMES} more" if len(unread) > _FIRST_NAMES else ""
+    folders = "1 folder" if len(unread) == 1 else f"{len(unread)} folders"
+    return f"{folders} not audited, with scores in .jsonl or .csv files alone, which are not read: {first}{more}"
+
+
+def summary_to_text(reports: Sequence[AuditReport], width: int = 160, unread: Sequence[str] = ()) -> str:
     """A table of many verdicts for a terminal.
 
     Args:
         reports: one a claim.
         width: columns; the reason is cut to what the others leave, but for a few words of it.
+        unread: folders that were passed over because their only record is of a kind that is not read.
     """
     names = _name_width(reports)
     codes = max((len(", ".join(_leading_codes(report))) for report in reports), default=0)
@@ -142,18 +163,27 @@ def summary_to_text(reports: Sequence[AuditReport], width: int = 160) -> str:
     left = width - names - codes - _WIDTH_OF_NUMBERS
     return (
         _template("summary.txt.j2")
-        .render(reports=reports, counts=_counts(reports), width=names, codes_width=codes, left=max(left, _FEWEST_LEFT))
+        .render(
+            reports=reports,
+            counts=_counts(reports),
+            width=names,
+            codes_width=codes,
+            left=max(left, _FEWEST_LEFT),
+            unread=unread_to_text(unread),
+        )
         .strip("\n")
         + "\n"
     )
 
 
+_FIRST_NAMES = 5
 _WIDTH_OF_NUMBERS, _WIDEST_CODES, _FEWEST_LEFT = 41, 31, 24
 
 
-def summary_to_markdown(reports: Sequence[AuditReport]) -> str:
-    """A table of many verdicts for a thread."""
-    return _template("summary.md.j2").render(reports=reports, counts=_counts(reports)).strip() + "\n"
+def summary_to_markdown(reports: Sequence[AuditReport], unread: Sequence[str] = ()) -> str:
+    """A table of many verdicts for a thread, and the folders that were passed over."""
+    summary = _template("summary.md.j2").render(reports=reports, counts=_counts(reports), unread=unread_to_text(unread))
+    return summary.strip() + "\n"
 
 
 def summary_to_frame(reports: Sequence[AuditReport]) -> pd.DataFrame:

@@ -14,7 +14,7 @@
 Nothing here judges, and nothing here runs or imports what it reads.
 """
 
-from bpb_harness.claim.folder import find_submissions, read_claim
+from bpb_harness.claim.folder import find_submissions, find_unread, read_claim
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine, TableRow
 
@@ -30,5 +30,6 @@ __all__ = [
     "Source",
     "TableRow",
     "find_submissions",
+    "find_unread",
     "read_claim",
 ]

@@ -26,6 +26,8 @@ _LARGEST_README = 4 << 20
 _MOST_VALUES_SHOWN = 5
 _NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelists\.txt", re.IGNORECASE)
 _LOG_SUFFIXES = (".log", ".txt", ".out")
+_TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
+_LOOKED_AT = 1 << 16  # bytes at either end of such a file
 
 
 def read_claim(*paths: Path) -> Claim:
@@ -56,9 +58,31 @@ def find_submissions(root: Path) -> list[Path]:
     Raises:
         ClaimError: if ``root`` is no folder.
     """
+    return sorted(folder for folder, _, is_submission in _folders_below(root) if is_submission)
+
+
+def find_unread(root: Path) -> list[Path]:
+    """Folders at or below ``root`` that speak of bits per byte in .jsonl or .csv files alone, which nothing reads.
+
+    Folders with a submission below them, where such a file is a list of others' scores, do not count.
+
+    Raises:
+        ClaimError: if ``root`` is no folder.
+    """
+    unread: list[Path] = []
+    submissions: list[Path] = []
+    for folder, entries, is_submission in _folders_below(root):
+        if is_submission:
+            submissions.append(folder)
+        elif not any(_is_evidence(entry) for entry in entries) and any(_tabulates_scores(entry) for entry in entries):
+            unread.append(folder)
+    return sorted(folder for folder in unread if not any(folder in found.parents for found in submissions))
+
+
+def _folders_below(root: Path) -> Iterator[tuple[Path, list[Path], bool]]:
+    """Every folder with its entries and whether it is a submission; what a submission holds is not walked."""
     if not root.is_dir():
         raise ClaimError(f"{root} is no folder", hint="drop --recursive to audit a file")
-    found: list[Path] = []
     stack = [root]
     while stack:
         folder = stack.pop()
@@ -66,15 +90,31 @@ def find_submissions(root: Path) -> list[Path]:
             entries = sorted(folder.iterdir())
         except OSError:
             continue
-        names = [entry.name.lower() for entry in entries]
-        if "submission.json" in names or any(name.endswith("claim.json") for name in names):
-            found.append(folder)
+        if any(_is_claim(entry) for entry in entries):
+            yield folder, entries, True
             continue
         below = [entry for entry in entries if entry.is_dir() and not entry.is_symlink() and entry.name[0] != "."]
-        if not below and any(name.endswith((".log", ".txt", ".out")) and not _NO_LOG.fullmatch(name) for name in names):
-            found.append(folder)
+        names = [entry.name.lower() for entry in entries]
+        yield (
+            folder,
+            entries,
+            not below and any(name.endswith(_LOG_SUFFIXES) and not _NO_LOG.fullmatch(name) for name in names),
+        )
         stack.extend(below)
-    return sorted(found)
+
+
+def _tabulates_scores(path: Path) -> bool:
+    """Whether a .jsonl or .csv file speaks of bits per byte, at its beginning or its end."""
+    if not path.name.lower().endswith(_TABLE_SUFFIXES) or path.is_symlink() or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            words = file.read(_LOOKED_AT)
+            file.seek(max(0, path.stat().st_size - _LOOKED_AT))
+            words += file.read(_LOOKED_AT)
+    except OSError:
+        return False
+    return re.search(rb"bpb|bits[ _]per[ _]byte", words, re.IGNORECASE) is not None
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -88,11 +88,13 @@ def audit(
         reports = list(_with_progress(_audit_below(paths, baseline, tokenizer, allow_code=allow_code)))
     else:
         reports = list(_with_progress(_audit_each(claims, baseline, tokenizer, recomputed, allow_code=allow_code)))
-    if not reports:
-        raise UsageError("nothing to audit", seen=f"no submission below {paths[0]}", expected="submission.json or logs")
-    write_output(_shown(reports, output_format, many=recursive or len(claims) > 1), output)
-    from bpb_harness.audit.report import overall
+    unread = _unread_below(paths) if recursive else []
+    from bpb_harness.audit.report import overall, unread_to_text
 
+    if not reports:
+        where, hint = f"no submission below {paths[0]}", unread_to_text(unread) or ""
+        raise UsageError("nothing to audit", seen=where, expected="submission.json or logs", hint=hint)
+    write_output(_shown(reports, output_format, unread, many=recursive or len(claims) > 1), output)
     raise typer.Exit(overall(reports).exit_code)
 
 
@@ -173,6 +175,12 @@ def _audit_below(
         yield from audit_folders(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
 
 
+def _unread_below(folders: Sequence[Path]) -> list[str]:
+    from bpb_harness.audit import unread_folders
+
+    return [name for folder in folders for name in unread_folders(folder)]
+
+
 def _with_progress(reports: Iterable[AuditReport]) -> Iterator[AuditReport]:
     """The reports, counted on stderr where that is a terminal."""
     if not sys.stderr.isatty():
@@ -189,7 +197,7 @@ def _with_progress(reports: Iterable[AuditReport]) -> Iterator[AuditReport]:
             yield report
 
 
-def _shown(reports: Sequence[AuditReport], output_format: str, *, many: bool) -> str:
+def _shown(reports: Sequence[AuditReport], output_format: str, unread: Sequence[str], *, many: bool) -> str:
     from bpb_harness.audit import report as reporting
 
     if not many:
@@ -198,11 +206,11 @@ def _shown(reports: Sequence[AuditReport], output_format: str, *, many: bool) ->
             return json.dumps(only.to_dict(), indent=2)
         return (only.to_markdown() if output_format == "markdown" else only.to_text()).rstrip("\n")
     if output_format == "json":
-        return json.dumps(reporting.summary_to_dict(reports), indent=2)
+        return json.dumps(reporting.summary_to_dict(reports, unread), indent=2)
     if output_format == "markdown":
-        return reporting.summary_to_markdown(reports).rstrip("\n")
+        return reporting.summary_to_markdown(reports, unread).rstrip("\n")
     columns = shutil.get_terminal_size(fallback=(_WIDTH_OF_A_FILE, 24)).columns
-    return reporting.summary_to_text(reports, columns).rstrip("\n")
+    return reporting.summary_to_text(reports, columns, unread).rstrip("\n")
 
 
 def main() -> None:

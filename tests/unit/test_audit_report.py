@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from bpb_harness.audit import Verdict, audit, audit_folders
-from bpb_harness.audit.report import summary_to_dict, summary_to_markdown, summary_to_text
+from bpb_harness.audit import Verdict, audit, audit_folders, unread_folders
+from bpb_harness.audit.report import summary_to_dict, summary_to_markdown, summary_to_text, unread_to_text
 from bpb_harness.claim import read_claim
+from bpb_harness.cli.audit import app
 from bpb_harness.errors import ClaimError
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, log, submission
@@ -144,3 +146,45 @@ def test_what_speaks_against_a_number_comes_before_what_is_missing(
     report = audit(path)
     assert report.with_code("BPB402")
     assert report.judgement.reason == report.with_code(code)[0].message
+
+
+@pytest.fixture
+def tabulated(tmp_path: Path) -> Path:
+    """One submission, and folders with scores in tables alone."""
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good/train.log").write_text(log(2.0312, SP1024))
+    (tmp_path / "good/curve.jsonl").write_text('{"val_bpb": 1.2}\n')  # beside a log
+    for name in ("lines", "deep/below"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "metrics.jsonl").write_text('{"loss": 2.0}\n' * 20_000 + '{"val_bpb": 1.2}\n')
+    (tmp_path / "commas").mkdir()
+    (tmp_path / "commas/scores.csv").write_text("step,val_bpb\n1,1.2\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/texts.jsonl").write_text('{"text": "words"}\n')  # no score in it
+    (tmp_path / "leaderboard.csv").write_text("name,bpb\ngood,1.2\n")  # a list of the submissions below
+    return tmp_path
+
+
+def test_folders_with_scores_in_tables_alone_are_named(tabulated: Path) -> None:
+    unread = unread_folders(tabulated)
+    assert unread == ["commas", "deep/below", "lines"]
+    reports = list(audit_folders(tabulated))
+    assert [report.name for report in reports] == ["good"]
+    said = "3 folders not audited, with scores in .jsonl or .csv files alone, which are not read: "
+    said += "commas, deep/below, lines"
+    assert summary_to_text(reports, unread=unread).splitlines()[-1] == said
+    assert summary_to_markdown(reports, unread).splitlines()[-2:] == ["", said]
+    assert summary_to_dict(reports, unread)["unread"] == unread
+    assert "not audited" not in summary_to_text(reports) + summary_to_markdown(reports)
+
+
+def test_the_command_names_folders_with_scores_in_tables_alone(tabulated: Path) -> None:
+    done = CliRunner().invoke(app, [str(tabulated), "--recursive"])
+    assert done.exit_code == 0
+    assert "3 folders not audited" in done.stdout.splitlines()[-1]
+    nothing = CliRunner().invoke(app, [str(tabulated / "lines"), "--recursive"])
+    assert "1 folder not audited" in str(nothing.exception)
+
+
+def test_only_the_first_of_many_unread_folders_are_named() -> None:
+    assert unread_to_text([f"f{i}" for i in range(9)]).endswith(": f0, f1, f2, f3, f4 and 4 more")  # type: ignore[union-attr]
