@@ -7,7 +7,7 @@ split; a part of the split, whose ratio is its own; a tokenizer that the table d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -16,7 +16,7 @@ from bpb_harness.audit.byte_factors import ByteFactor, byte_factors
 from bpb_harness.audit.denominators import PREFIX, Denominator, denominators, full_split
 from bpb_harness.audit.evidence import WHOLE_SPLIT, Evidence, Ratio, bits_of_vocabulary, gather, ratio_of
 from bpb_harness.audit.finding import Finding, Json, Severity
-from bpb_harness.claim import Claim, LogRecord, Printed, Protocol
+from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.units import NATS_PER_BIT, bits_to_nats
 
 # Of 3,527 public logs over the whole split 3,395 agree with the table to this; nearly all the others are bugs.
@@ -34,6 +34,8 @@ PRECISE = 2 * AGREES
 # Parts of the split of 1,048,576, 32,736 and 2,044 tokens have ratios 1 %, 2 % and 9 % off the whole's.
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
+LARGEST_TAIL = 5000  # tokens of a split that whole windows leave over
+_MOST_SOURCES = 4
 # Constants that people have multiplied token counts with.
 KNOWN_CONSTANTS = (4.3, 3.5, 3.67, 2.35, 3.8)
 
@@ -68,16 +70,21 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
         yield codes.BYTES_UNKNOWN.finding(message, bytes_per_token=ratio.value, tokenizer=evidence.tokenizer)
         return
     if _uneven(evidence):
-        message = "the lines behind the claimed score divide by different numbers of bytes per token"
+        message = (
+            "the lines behind the claimed score divide by different numbers of bytes per token: "
+            f"{_by_source(evidence, evidence.lines, rows)}"
+        )
         yield codes.BYTES_OFF.finding(message, bytes_per_token=ratio.value, places=list(ratio.places))
         return
     partial = _is_part(evidence)
     tolerance = AGREES if evidence.tokenizer_is_named else AGREES_UNNAMED
     whole = min((row for row in rows if row.is_whole), key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0))
     if ratio.is_near(whole.bytes_per_token, tolerance):
-        yield _right(evidence, ratio, whole) if _is_telling(evidence, ratio, whole) else _too_coarse(ratio, whole)
-    elif _prefix_of(ratio, rows) is None and _counts_right_elsewhere(evidence, whole):
-        yield _other_evaluation(ratio, whole)
+        files = {log.file for log in evidence.claim_logs}
+        named = _own_row(evidence, ratio, rows, files, tolerance) or whole
+        yield _right(evidence, ratio, named) if _is_telling(evidence, ratio, whole) else _too_coarse(ratio, named)
+    elif _prefix_of(ratio, rows) is None and (others := _right_elsewhere(evidence, whole)):
+        yield _other_evaluation(evidence, ratio, others, rows)
     elif (bug := _known_bug(evidence, ratio, rows)) is not None and not partial:
         yield _bug_finding(evidence, ratio, *bug)
     elif not partial and (unit := _unit_slip(evidence, ratio)) is not None:
@@ -135,21 +142,54 @@ def _uneven(evidence: Evidence) -> bool:
     return any(not one.agrees_with(other, 2e-3) for one, other in combinations(ratios, 2))
 
 
-def _counts_right_elsewhere(evidence: Evidence, whole: Denominator) -> bool:
-    """Whether the claim's own log divides by the right number on other lines: a byte bug spoils all of them."""
+def _right_elsewhere(evidence: Evidence, whole: Denominator) -> list[ScoreLine]:
+    """Other lines of the claim's own log that divide by the right number: a byte bug spoils all of them."""
     others = [line for log in evidence.claim_logs for line in log.lines if line not in evidence.lines]
-    ratios = [found for line in others if line.same_estimator and (found := ratio_of(line)) is not None]
-    return any(found.is_near(whole.bytes_per_token, AGREES) for found in ratios)
+    pairs = [(line, ratio_of(line)) for line in others if line.same_estimator]
+    return [line for line, found in pairs if found is not None and found.is_near(whole.bytes_per_token, AGREES)]
 
 
-def _other_evaluation(ratio: Ratio, whole: Denominator) -> Finding:
+def _own_row(
+    evidence: Evidence, ratio: Ratio, rows: Sequence[Denominator], files: Collection[str], tolerance: float
+) -> Denominator | None:
+    """The text that a ratio belongs to: the one that its own files load, or else the nearest; None if none is near."""
+    near = [row for row in rows if row.is_whole and ratio.is_near(row.bytes_per_token, tolerance)]
+    sizes = [size for log in evidence.claim.logs if log.file in files for size in log.split_tokens]
+    loaded = [row for row in near if any(0 <= row.num_tokens - size < LARGEST_TAIL for size in sizes)]
+    return min(loaded or near, key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0), default=None)
+
+
+def _by_source(evidence: Evidence, lines: Sequence[ScoreLine], rows: Sequence[Denominator]) -> str:
+    """What lines divide by, in words: for each file and text the last of its lines, with its own place and number."""
+    last: dict[tuple[str, Denominator | None], str] = {}
+    for line in lines:
+        ratio = ratio_of(line)
+        if ratio is not None:
+            row = _own_row(evidence, ratio, rows, {line.bpb.source.file}, AGREES)
+            of = f" ({row} has {row.bytes_per_token:.5f})" if row is not None else ""
+            last[line.bpb.source.file, row] = f"{line.bpb.source} by {ratio.value:.5f}{of}"
+    shown = [*last.values()][-_MOST_SOURCES:]
+    return "; ".join(shown) + (f"; and {len(last) - len(shown)} more" if len(last) > len(shown) else "")
+
+
+def _other_evaluation(
+    evidence: Evidence, ratio: Ratio, others: Sequence[ScoreLine], rows: Sequence[Denominator]
+) -> Finding:
+    expected = ratio_of(others[-1])
+    assert expected is not None
+    row = _own_row(evidence, expected, rows, {others[-1].bpb.source.file}, AGREES)
     message = (
-        f"the claimed line divides by {ratio.value:.5f} bytes per token, other lines of its log by the "
-        f"{whole.bytes_per_token:.5f} of {whole}: the score is another evaluation's than the loss beside it, or was "
-        "made of it in another way"
+        f"the claimed score divides by {ratio.value:.5f} bytes per token ({', '.join(ratio.places)}), other lines "
+        f"of its log by the right number: {_by_source(evidence, others, rows)}; the score is another evaluation's "
+        "than the loss beside it, or was made of it in another way"
     )
-    facts: dict[str, Json] = {"bytes_per_token": ratio.value, "expected": whole.bytes_per_token}
-    return codes.BYTES_OFF.finding(message, facts=facts, tokenizer=whole.tokenizer, places=list(ratio.places))
+    facts: dict[str, Json] = {
+        "bytes_per_token": ratio.value,
+        "expected": row.bytes_per_token if row else expected.value,
+        "tokenizer": row.tokenizer if row else None,
+        "scope": row.scope if row else None,
+    }
+    return codes.BYTES_OFF.finding(message, facts=facts, places=list(ratio.places))
 
 
 def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
@@ -429,7 +469,7 @@ def _must_be_whole_split(evidence: Evidence, ratio: Ratio, off: float) -> bool:
     if evidence.full is None or abs(off - 1.0) <= LARGEST_SLICE_SPREAD or not evidence.claim_logs or not evidence.lines:
         return False
     sizes = {size for log in evidence.claim_logs for size in log.split_tokens}
-    if not sizes or any(not 0 <= evidence.full.num_tokens - size < 5000 for size in sizes):
+    if not sizes or any(not 0 <= evidence.full.num_tokens - size < LARGEST_TAIL for size in sizes):
         return False
     run = [line for log in evidence.claim_logs for line in log.lines if line.nats_per_token is not None]
     ratios = [found for line in run if (found := ratio_of(line)) is not None]

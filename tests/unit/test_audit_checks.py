@@ -12,7 +12,7 @@ import pytest
 from bpb_harness.audit import AuditReport, Recomputed, Verdict, audit
 from bpb_harness.audit.check_rules import welch_p_value
 from bpb_harness.errors import ClaimError
-from fixtures.claims.patterns import SP1024, bpb, claim, log, submission
+from fixtures.claims.patterns import OLDER_EXPORT, OLDER_TOKENS, SP1024, bpb, claim, log, submission
 
 NATS = 2.0312
 
@@ -395,3 +395,35 @@ def test_a_score_given_twice_is_ambiguous_and_both_values_are_named(tmp_path: Pa
     (finding,) = report.with_code("BPB906")
     said = f"'val_bpb' more than once, as {twice[0]} and {twice[1]}; the last, {twice[1]}, is audited"
     assert said in finding.message
+
+
+def test_other_lines_are_named_by_their_own_text_and_place(tmp_path: Path) -> None:
+    # A ratio far above both: the older export, 2.4423, is the nearer one, but no line divides by it.
+    text = log(NATS, SP1024) + f"final_mixed_exact val_loss:{NATS:.8f} val_bpb:{bpb(NATS, 2.86719):.8f}\n"
+    record = submission(val_bpb=round(bpb(NATS, 2.86719), 6))
+    report = audit_of(tmp_path, submission__json=record, train__log=text)
+    (finding,) = report.with_code("BPB104")
+    assert "older export" not in finding.message
+    right = len(text.splitlines()) - 1
+    assert f"train.log:{right} by 2.43593 (fineweb_val (full) under sp1024 has 2.43593)" in finding.message
+    assert f"2.86719 bytes per token (train.log:{right + 1})" in finding.message
+    assert finding.evidence["scope"] == "full"
+
+
+def test_coarse_digits_are_those_of_the_text_that_the_log_loads(tmp_path: Path) -> None:
+    # Digits that are nearer to the older export's 2.4423 than to the 2.43593 of the text that the log says it loads.
+    text = "\n".join([*log(NATS, SP1024).splitlines()[:2], "final val_loss:2.031 val_bpb:1.200"])
+    (finding,) = audit_of(tmp_path, train__log=text).with_code("BPB101")
+    assert "fineweb_val (full) under sp1024" in finding.message
+
+
+def test_seeds_that_divide_by_different_texts_are_named_one_by_one(tmp_path: Path) -> None:
+    report = audit_of(
+        tmp_path,
+        seed1__log=log(NATS, SP1024),
+        seed2__log=log(NATS, OLDER_EXPORT, tokens=OLDER_TOKENS),
+    )
+    (finding,) = report.with_code("BPB104")
+    lines = len(log(NATS, SP1024).splitlines())
+    assert f"seed1.log:{lines} by 2.43593 (fineweb_val (full) under sp1024 has 2.43593)" in finding.message
+    assert f"seed2.log:{lines} by 2.44230 (fineweb_val (older export) under sp1024 has 2.44230)" in finding.message
