@@ -13,7 +13,7 @@ from itertools import combinations
 
 from bpb_harness.audit import codes
 from bpb_harness.audit.byte_factors import ByteFactor, byte_factors
-from bpb_harness.audit.denominators import PREFIX, Denominator, denominators, full_split
+from bpb_harness.audit.denominators import PREFIX, TAIL_DROPPED, Denominator, denominators, full_split
 from bpb_harness.audit.evidence import WHOLE_SPLIT, Evidence, Ratio, bits_of_vocabulary, gather, ratio_of
 from bpb_harness.audit.finding import Finding, Json, Severity
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
@@ -156,7 +156,12 @@ def _own_row(
     near = [row for row in rows if row.is_whole and ratio.is_near(row.bytes_per_token, tolerance)]
     sizes = [size for log in evidence.claim.logs if log.file in files for size in log.split_tokens]
     loaded = [row for row in near if any(0 <= row.num_tokens - size < LARGEST_TAIL for size in sizes)]
-    return min(loaded or near, key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0), default=None)
+    # The same split without its tail has the same ratio to seven digits: it takes no name of its own.
+    return min(
+        loaded or near,
+        key=lambda row: (row.scope == TAIL_DROPPED, abs(ratio.value / row.bytes_per_token - 1.0)),
+        default=None,
+    )
 
 
 def _by_source(evidence: Evidence, lines: Sequence[ScoreLine], rows: Sequence[Denominator]) -> str:

@@ -408,6 +408,7 @@ def test_other_lines_are_named_by_their_own_text_and_place(tmp_path: Path) -> No
     assert f"train.log:{right} by 2.43593 (fineweb_val (full) under sp1024 has 2.43593)" in finding.message
     assert f"2.86719 bytes per token (train.log:{right + 1})" in finding.message
     assert finding.evidence["scope"] == "full"
+    assert "tail dropped" not in finding.message  # rounding alone must not tell one text from another
 
 
 def test_coarse_digits_are_those_of_the_text_that_the_log_loads(tmp_path: Path) -> None:
