@@ -8,6 +8,7 @@ Understood, among others::
     4000/20000 val_loss: 2.8741 val_bpb: 1.1127
     VARIATIONAL BPB: 1.1567
     Quantized BPB (no XSA): 1.026927
+    val_loss 2.0720 | val_bpb 1.2243
     val_loader:shards pattern=./data/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632
     Total submission size int8+zlib: 15863489 bytes
 """
@@ -41,6 +42,12 @@ _SCORE = re.compile(
     rf"[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
 )
 _LOSS = re.compile(rf"(?P<name>{_WORD}loss)[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
+# Columns of names and numbers with nothing between the two: "step 100 | val_loss 2.07 | val_bpb 1.22". A column with
+# another word in it is prose ("improved bpb 1.2") and no score.
+_COLUMNS = re.compile(r"[|;\t]|,(?![0-9])")
+_NAME_AND_NUMBER = rf"[A-Za-z_][A-Za-z0-9_]{{0,60}}+ {{1,20}}+{NUMBER}(?![0-9A-Za-z_%.,])"
+_PAIRS = re.compile(rf"\s*+(?:[0-9]+/[0-9]+ ++)?{_NAME_AND_NUMBER}(?: {{1,20}}+{_NAME_AND_NUMBER})*+\s*+")
+_PAIR = re.compile(rf"({_WORD}(?:loss|bpb|BPB|Bpb)) {{1,20}}(?={NUMBER}{_END})")
 _STEP = re.compile(
     r"(?:^|[\s\"'{,])(?:step|iter|iteration|epoch)s?[\"']?\s?[:= ]\s?[0-9]+|^\s*[0-9]+\s?/\s?[0-9]+\s", re.IGNORECASE
 )
@@ -151,10 +158,20 @@ def _dataset_of(line: str) -> str | None:
     return None
 
 
+def _with_colons(line: str) -> str:
+    """The line with ``val_bpb: 1.2`` for the ``val_bpb 1.2`` of a column that holds nothing but names and numbers."""
+    columns = _COLUMNS.split(line)
+    if any("bpb" in column.lower() and _PAIRS.fullmatch(column) for column in columns):
+        return _PAIR.sub(r"\1: ", line)
+    return line
+
+
 def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
+    line = _with_colons(line)
     losses = [found for found in _LOSS.finditer(line) if "train" not in found["name"].lower()]
     scored, steps = _SCORED.search(line), _NUM_STEPS.search(line)
     first = _FIRST_METRIC.search(line)
+    is_step = _STEP.search(line) is not None
     for found in _SCORE.finditer(line):
         name = found["name"]
         label = line[: min(first.start() if first else found.start(), found.start())].strip(" \t:|,-{\"'") + (
@@ -174,7 +191,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
             bpb=bpb,
             nats_per_token=nats,
             same_estimator=loss is not None and same_estimator(loss["name"], name),
-            is_training_step=bool(_STEP.search(line)) and "final" not in label.lower(),
+            is_training_step=is_step and "final" not in label.lower(),
             run=run,
             scored_tokens=_count(scored[1]) if scored else None,
             num_steps=int(steps[1]) if steps else None,

@@ -428,3 +428,19 @@ def test_seeds_that_divide_by_different_texts_are_named_one_by_one(tmp_path: Pat
     lines = len(log(NATS, SP1024).splitlines())
     assert f"seed1.log:{lines} by 2.43593 (fineweb_val (full) under sp1024 has 2.43593)" in finding.message
     assert f"seed2.log:{lines} by 2.44230 (fineweb_val (older export) under sp1024 has 2.44230)" in finding.message
+
+
+# Right bytes, bits per token for bits per byte, a loss in bits, nats for bits, and bytes that fit nothing.
+@pytest.mark.parametrize("score", [1.20299, 2.93041, 0.83385, 0.9])
+def test_a_log_without_colons_claims_what_one_with_colons_claims(tmp_path: Path, score: float) -> None:
+    reports = []
+    for name, line in (
+        ("a", f"val_loss 2.03120 | val_bpb {score:.5f}"),
+        ("b", f"val_loss:2.03120 val_bpb:{score:.5f}"),
+    ):
+        (tmp_path / name).mkdir()
+        reports.append(audit_of(tmp_path / name, train__log=line))
+    bare, colons = reports
+    assert bare.claimed_bpb == score
+    assert (bare.verdict, codes(bare)) == (colons.verdict, codes(colons))
+    assert bare.verdict is (Verdict.CONFIRMED if score == 1.20299 else Verdict.UNVERIFIABLE)

@@ -35,6 +35,13 @@ from fixtures.claims.patterns import EMBEDDED_SCRIPT
         ('{"step": 5, "val_loss": 2.1, "val_bpb": 1.2}', 'step": 5', 2.1, 1.2, True),
         ('{"event": "final", "tokenizer": "sp1024", "val_loss": 2.1, "val_bpb": 1.2}', None, 2.1, 1.2, False),
         ("train_loss:3.0 val_loss:2.1 val_bpb:1.2", "", 2.1, 1.2, False),
+        ("val_loss 2.031 | val_bpb 1.203", "", 2.031, 1.203, False),
+        ("val_loss 2.031, val_bpb 1.203, time 3.1s", "", 2.031, 1.203, False),
+        ("val_loss 2.031 val_bpb   1.203", "", 2.031, 1.203, False),
+        ("val_bpb 1.203", "", None, 1.203, False),
+        ("final val_loss 2.031 | val_bpb 1.203 | done", "final", 2.031, 1.203, False),
+        ("step 100 | train_loss 3.0 | val_loss 2.031 | val_bpb 1.203", "step 100", 2.031, 1.203, True),
+        ("100/2000 val_loss 2.031 val_bpb 1.203", "100/2000", 2.031, 1.203, True),
     ],
 )
 def test_shapes(line: str, label: str | None, nats: float | None, score: float, step: bool) -> None:
@@ -63,6 +70,14 @@ def test_shapes(line: str, label: str | None, nats: float | None, score: float, 
         "baseline_bpb: 1.2244",
         "val_bpb_std: 0.001",
         "target bpb: 1.1",
+        "val_bpb 1,203",
+        "val_bpb 1.2 is what we hope for",
+        "improved val_bpb 1.2",
+        "target_bpb 1.1 | val_loss 2.0",
+        "a val_loss 2.0 and val_bpb 1.2 were seen before",
+        "val_bpb 12%",
+        "val_bpb 1.2.3",
+        "val_bpb nan",
         "val_bpb",
         "",
     ],
@@ -132,6 +147,8 @@ def test_the_ratio_is_that_of_the_line() -> None:
     [
         "a" * 1990 + "bpb", "bpb" * 660, "val_bpb " * 240, "loss:1 bpb:" * 170, " " * 1990 + "|bpb", "|" * 1990 + "bpb",
         "val_loader" + "x" * 1980, "2026-03-20 " * 180 + "bpb", ":" * 1990 + "bpb", "bpb" + " " * 1990, "bpb(" * 480,
+        "bpb 1 " * 330 + "x", "bpb 1|" * 150, "bpb:1|" * 150, "bpb" + " 1" * 990, "a 1e1 " * 330 + "bpb",
+        "bpb 1" + "0" * 1980 + "x",
     ],
 )  # fmt: skip
 def test_hostile_lines_take_no_long_time(line: str) -> None:
