@@ -18,7 +18,14 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, clean_log_probs, masked_token_nll
+from bpb_harness.denoiser import (
+    CausalLM,
+    Denoiser,
+    FactoredDenoiser,
+    PickingDenoiser,
+    clean_log_probs,
+    masked_token_nll,
+)
 from bpb_harness.errors import (
     BatchSizeError,
     CausalityError,
@@ -181,7 +188,15 @@ class _Subject:
         if not isinstance(self.model, FactoredDenoiser):
             assert isinstance(self.model, Denoiser)
             return self.model.logits(xt, level)
-        hidden = self.model.hidden(xt, level)
+        if isinstance(self.model, PickingDenoiser):
+            everywhere = torch.arange(xt.numel(), device=xt.device)
+            hidden = self.model.hidden_at(xt, level, everywhere)
+            if hidden.ndim != 2 or len(hidden) != xt.numel():
+                expected = (xt.numel(), "D")
+                raise LogitsShapeError("hidden states of the wrong shape", seen=tuple(hidden.shape), expected=expected)
+            hidden = hidden.view(*xt.shape, -1)
+        else:
+            hidden = self.model.hidden(xt, level)
         if hidden.ndim != 3 or hidden.shape[:2] != xt.shape:
             expected = (*xt.shape, "D")
             raise LogitsShapeError("hidden states of the wrong shape", seen=tuple(hidden.shape), expected=expected)
@@ -395,6 +410,13 @@ def _check_factoring(subject: _Subject, probe: _Probe) -> None:
     subject.require_same(
         whole, parts, probe, FactoringError, "head(hidden(xt)) and logits(xt) give different answers", "the same answer"
     )
+    if isinstance(model, PickingDenoiser):
+        xt = torch.where(probe.counted, subject.mask_token_id, probe.x0)
+        positions = probe.counted.flatten().nonzero().squeeze(-1)
+        picked = whole.flatten(0, 1).clone()
+        picked[positions] = model.head(model.hidden_at(xt, probe.level, positions))
+        what = "hidden_at(xt) gives other answers at fewer positions"
+        subject.require_same(whole, picked.view_as(whole), probe, FactoringError, what, "the same answer")
 
 
 def _check_mask_mass(subject: _Subject, probe: _Probe) -> list[ContractFinding]:

@@ -51,6 +51,15 @@ class FactoredDenoiser(Denoiser, Protocol):
 
 
 @runtime_checkable
+class PickingDenoiser(FactoredDenoiser, Protocol):
+    """A factored denoiser that leaves out, at positions nobody asks for, what no other position reads."""
+
+    def hidden_at(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+        """``hidden(xt, level).flatten(0, 1)[positions]``, (n, D), for (n,) int64 positions of the flattened batch."""
+        ...
+
+
+@runtime_checkable
 class CausalLM(Protocol):
     """An autoregressive network: position i sees tokens up to i and predicts token i + 1."""
 
@@ -104,29 +113,35 @@ def subs_log_probs(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
     return torch.where(visible.unsqueeze(-1), carried, log_probs)
 
 
-def states_of(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
-    """What a network says of each position before any is picked: (B L, D) hidden states, or (B L, W) logits.
+def states_of(denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+    """What a network says of some positions of a batch: (n, D) hidden states, or (n, W) logits.
 
     A factored denoiser stops before its head, so that :func:`packed_nll` unembeds the picked positions alone.
-    """
-    trunk = denoiser.hidden if isinstance(denoiser, FactoredDenoiser) else denoiser.logits
-    return trunk(xt, level).flatten(0, 1)
-
-
-def packed_nll(denoiser: Denoiser, states: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
-    """Negative log-likelihood of tokens at some positions of a batch, in nats.
 
     Args:
         denoiser: the network.
-        states: of all positions, from :func:`states_of`.
-        positions: rows of ``states``, (n,) int64.
+        xt: partly masked windows, (B, L) int64.
+        level: noise level of each row, (B,).
+        positions: of the flattened batch, (n,) int64.
+    """
+    if isinstance(denoiser, PickingDenoiser):
+        return denoiser.hidden_at(xt, level, positions)
+    trunk = denoiser.hidden if isinstance(denoiser, FactoredDenoiser) else denoiser.logits
+    return trunk(xt, level).flatten(0, 1).index_select(0, positions)
+
+
+def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor) -> Tensor:
+    """Negative log-likelihood of tokens at picked positions, in nats.
+
+    Args:
+        denoiser: the network.
+        states: of these positions, from :func:`states_of`.
         targets: the clean token at each of them, (n,) int64.
 
     Returns:
         (n,) float32, or float64 for float64 logits.
     """
-    picked = states.index_select(0, positions)
-    logits = denoiser.head(picked) if isinstance(denoiser, FactoredDenoiser) else picked
+    logits = denoiser.head(states) if isinstance(denoiser, FactoredDenoiser) else states
     log_probs = clean_log_probs(logits, vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id)
     return -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
@@ -153,9 +168,9 @@ def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: Nois
     Returns:
         (B, L) float64. NaN or infinite where the network is: callers check their sums with :func:`require_finite`.
     """
-    states = states_of(denoiser, x0.masked_fill(masked, denoiser.mask_token_id), level)
     positions = masked.flatten().nonzero().squeeze(-1)
-    nll = packed_nll(denoiser, states, positions, x0.flatten().index_select(0, positions))
+    states = states_of(denoiser, x0.masked_fill(masked, denoiser.mask_token_id), level, positions)
+    nll = packed_nll(denoiser, states, x0.flatten().index_select(0, positions))
     return unpack_nats(nll, positions, masked.shape)
 
 

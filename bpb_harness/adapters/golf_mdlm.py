@@ -31,8 +31,11 @@ class _Modulation(nn.Module):
         super().__init__()
         self.proj = nn.Linear(conditioning, 2 * width)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        scale, shift = self.proj(c).unsqueeze(1).chunk(2, dim=-1)
+    def forward(self, x: Tensor, c: Tensor, windows: Tensor | None = None) -> Tensor:
+        """(B, L, D) with c (B, C); or (n, D) at positions of some windows (n,) of the batch."""
+        modulation = self.proj(c)
+        modulation = modulation.unsqueeze(1) if windows is None else modulation.index_select(0, windows)
+        scale, shift = modulation.chunk(2, dim=-1)
         modulated: Tensor = rms_norm(x) * (1 + scale) + shift
         return modulated
 
@@ -47,6 +50,7 @@ class _Attention(nn.Module):
         self.c_proj = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """What the heads say, side by side, before their last product; (B, L, D)."""
         B, L, D = x.shape
         if is_specialised():
             # One wide product instead of three: x is read once. Each output is the same sum.
@@ -55,8 +59,7 @@ class _Attention(nn.Module):
             q, k, v = (proj(x).view(B, L, self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
             q, k = rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin))
         y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        projected: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, L, D))
-        return projected
+        return y.transpose(1, 2).reshape(B, L, D)
 
 
 class _Block(nn.Module):
@@ -68,9 +71,14 @@ class _Block(nn.Module):
         self.mlp_fc = nn.Linear(width, hidden, bias=False)
         self.mlp_proj = nn.Linear(hidden, width, bias=False)
 
-    def forward(self, x: Tensor, c: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = x + self.attn(self.adaln_attn(x, c), cos, sin)
-        out: Tensor = x + self.mlp_proj(squared_relu_linear(self.adaln_mlp(x, c), self.mlp_fc.weight))
+    def forward(self, x: Tensor, c: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None = None) -> Tensor:
+        """(B, L, D) to the same, or to (n, D) at some positions of the flattened batch."""
+        heads, windows = self.attn(self.adaln_attn(x, c), cos, sin), None
+        if positions is not None:  # attention looks everywhere, what follows it is each position's own
+            windows = positions // x.shape[1]
+            heads, x = (each.flatten(0, 1).index_select(0, positions) for each in (heads, x))
+        x = x + self.attn.c_proj(heads)
+        out: Tensor = x + self.mlp_proj(squared_relu_linear(self.adaln_mlp(x, c, windows), self.mlp_fc.weight))
         return out
 
 
@@ -92,7 +100,7 @@ class _SigmaMap(nn.Module):
 
 @final
 class GolfMdlm(nn.Module):
-    """The network as a :class:`bpb_harness.denoiser.FactoredDenoiser`."""
+    """The network as a :class:`bpb_harness.denoiser.PickingDenoiser`."""
 
     time_conditioned = True
     cos: Tensor
@@ -126,16 +134,24 @@ class GolfMdlm(nn.Module):
         self.register_buffer("sin", torch.empty(1, self.context_length, 1, half_head))
         fill(self, {_OWN_NAMES.get(name, name): value for name, value in checkpoint.tensors.items()}, checkpoint)
 
-    @torch.no_grad()
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Last hidden states, normalised, (B, L, D)."""
+        return self._hidden(xt, level, None)
+
+    def hidden_at(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+        """The same at some positions of the flattened batch, (n, D): the last block answers for these alone."""
+        return self._hidden(xt, level, positions)
+
+    @torch.no_grad()
+    def _hidden(self, xt: Tensor, level: NoiseLevel, positions: Tensor | None) -> Tensor:
         with autocast(xt.device, self._dtype):
             c = functional.silu(self.sigma_map(level.sigma.float()))
             cos, sin = self.cos[:, : xt.shape[1]], self.sin[:, : xt.shape[1]]
             x = self.wte(xt)
-            for block in self.blocks:
+            *first, last = self.blocks
+            for block in first:
                 x = block(x, c, cos, sin)
-            return rms_norm(x)
+            return rms_norm(last(x, c, cos, sin, positions))
 
     @torch.no_grad()
     def head(self, hidden: Tensor) -> Tensor:

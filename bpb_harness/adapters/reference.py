@@ -126,14 +126,16 @@ class PickedPositions:
 
     Attributes:
         positions: index into the flattened batch, (n,) int64; padded by any position.
-        slots: the row of every position, (B L,) int64; n where it has none.
+        slots: the row of every position, (B L,) int64; n where it has none. None where no gradient is wanted.
     """
 
     positions: Tensor
-    slots: Tensor
+    slots: Tensor | None = None
 
     def rows_of(self, x: Tensor) -> Tensor:
         """(B, L, D) to (n, D). Rows of padding give no gradient."""
+        if self.slots is None:
+            return x.flatten(0, 1).index_select(0, self.positions)
         return _fused_training.pick_rows(x.flatten(0, 1), self.positions, self.slots)
 
 
@@ -281,9 +283,9 @@ class ReferenceTransformer(nn.Module):
         end: Tensor = last(x, cos, sin, condition, picked)
         return end
 
-    def hidden(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D)."""
-        return rms_norm(self.trunk(tokens, sigma))
+    def hidden(self, tokens: Tensor, sigma: Tensor | None = None, picked: PickedPositions | None = None) -> Tensor:
+        """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D), or (n, D)."""
+        return rms_norm(self.trunk(tokens, sigma, picked))
 
     def forward(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Map (B, L) tokens to (B, L, W) logits."""
@@ -314,6 +316,11 @@ class ReferenceDenoiser:
         """Map (B, L) tokens at a noise level of (B,) to (B, L, D)."""
         with autocast(xt.device, self._dtype):
             return self.network.hidden(xt, level.sigma if self.time_conditioned else None)
+
+    def hidden_at(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+        """The same at some positions of the flattened batch, (n, D): the last block answers for these alone."""
+        with autocast(xt.device, self._dtype):
+            return self.network.hidden(xt, level.sigma if self.time_conditioned else None, PickedPositions(positions))
 
     def head(self, hidden: Tensor) -> Tensor:
         """Map (..., D) to logits (..., W)."""

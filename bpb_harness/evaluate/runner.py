@@ -51,8 +51,8 @@ class MaskedNllRunner:
         self, denoiser: Denoiser, device: torch.device, *, dtype: torch.dtype = torch.float32, compiled: bool = False
     ) -> None:
         self._denoiser, self._device, self._dtype = denoiser, device, dtype
-        self._states: Callable[[Tensor, NoiseLevel], Tensor] = self._plain_states
-        self._packed: Callable[[Tensor, Tensor, Tensor], Tensor] = self._plain_packed
+        self._states: Callable[[Tensor, NoiseLevel, Tensor], Tensor] = self._plain_states
+        self._packed: Callable[[Tensor, Tensor], Tensor] = self._plain_packed
         self._is_compiled = False
         self._compiled_length = 0
         self._wants_compilation = compiled
@@ -90,8 +90,7 @@ class MaskedNllRunner:
                 self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
                 if self._is_compiled:
                     return self.token_nll(prepared)
-        states = self._plain_states(xt, level)
-        nll = self._in_pieces(self._plain_packed, states, positions, targets)
+        nll = self._in_pieces(self._plain_packed, self._plain_states(xt, level, positions), targets)
         return unpack_nats(nll, positions, x0.shape)
 
     def warm_up(self, prepared: PreparedBatch) -> None:
@@ -157,35 +156,33 @@ class MaskedNllRunner:
         """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""
         from torch._dynamo import maybe_mark_dynamic
 
-        for tensor in (xt, level.t, level.alpha_t, level.dalpha_t):
-            maybe_mark_dynamic(tensor, 0)
-        states = self._states(xt, level)
         padding = -len(positions) % _PACKING
-        padded = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
-        return self._in_pieces(self._packed_dynamic, states, *padded)[: len(positions)]
+        padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
+        for tensor in (xt, level.t, level.alpha_t, level.dalpha_t, padded):
+            maybe_mark_dynamic(tensor, 0)
+        states = self._states(xt, level, padded)
+        return self._in_pieces(self._packed_dynamic, states, padded_targets)[: len(positions)]
 
-    def _packed_dynamic(self, states: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
+    def _packed_dynamic(self, states: Tensor, targets: Tensor) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
 
-        for tensor in (states, positions, targets):
+        for tensor in (states, targets):
             maybe_mark_dynamic(tensor, 0)
-        return self._packed(states, positions, targets)
+        return self._packed(states, targets)
 
-    def _plain_states(self, xt: Tensor, level: NoiseLevel) -> Tensor:
-        return states_of(self._denoiser, xt, level)
+    def _plain_states(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+        return states_of(self._denoiser, xt, level, positions)
 
-    def _plain_packed(self, states: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
-        return packed_nll(self._denoiser, states, positions, targets)
+    def _plain_packed(self, states: Tensor, targets: Tensor) -> Tensor:
+        return packed_nll(self._denoiser, states, targets)
 
-    def _in_pieces(
-        self, packed: Callable[[Tensor, Tensor, Tensor], Tensor], states: Tensor, positions: Tensor, targets: Tensor
-    ) -> Tensor:
+    def _in_pieces(self, packed: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
         """The head on a bounded number of positions at a time, so that wide vocabularies fit."""
         most = _HEAD_BYTES[self._device.type] // (_BYTES_PER_LOGIT * self._denoiser.vocab_size)
         size = max(most // _PACKING, 1) * _PACKING
         pieces = [
-            packed(states, positions[start : start + size], targets[start : start + size])
-            for start in range(0, len(positions), size)
+            packed(states[start : start + size], targets[start : start + size])
+            for start in range(0, len(targets), size)
         ]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 

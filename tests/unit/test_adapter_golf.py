@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bpb_harness.adapters import choose_adapter, load_model
 from bpb_harness.checkpoint import read_checkpoint
-from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser
+from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, PickingDenoiser
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import LogLinear
 from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm
@@ -121,6 +121,9 @@ def test_golf_mdlm_equals_an_independent_forward_pass(
         torch.testing.assert_close(logits[row].double(), expected, atol=1e-4, rtol=1e-4)
     hidden = model.hidden(xt, level)
     torch.testing.assert_close(model.head(hidden[0]), logits[0])
+    assert isinstance(model, PickingDenoiser)
+    for positions in (torch.tensor([50, 3, 17, 3]), torch.arange(51)):
+        torch.testing.assert_close(model.hidden_at(xt, level, positions), hidden.flatten(0, 1)[positions])
 
 
 @pytest.mark.parametrize(("num_heads", "kv_heads", "num_blocks"), [(4, 2, 4), (4, 4, 5), (2, 1, 1)])

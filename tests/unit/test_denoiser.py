@@ -133,14 +133,15 @@ class TestPacking:
     def test_states_are_the_logits_or_the_trunks(self):
         plain, factored = Network(5), Factored(5)
         logits = plain.logits(X0, LEVEL)
-        assert torch.equal(states_of(plain, X0, LEVEL), logits.reshape(6, V + 2))
-        assert torch.equal(states_of(factored, X0, LEVEL), 2.0 * logits.reshape(6, V + 2))
+        picked = torch.tensor([5, 0, 3])
+        assert torch.equal(states_of(plain, X0, LEVEL, picked), logits.reshape(6, V + 2)[picked])
+        assert torch.equal(states_of(factored, X0, LEVEL, picked), 2.0 * logits.reshape(6, V + 2)[picked])
 
     @pytest.mark.parametrize("kind", [Network, Factored])
     def test_nll_of_some_positions(self, kind):
         network = kind(5)
-        states = states_of(network, torch.where(MASKED, 5, X0), LEVEL)
-        nll = packed_nll(network, states, torch.tensor([4, 0, 2]), torch.tensor([2, 4, 0]))
+        states = states_of(network, torch.where(MASKED, 5, X0), LEVEL, torch.tensor([4, 0, 2]))
+        nll = packed_nll(network, states, torch.tensor([2, 4, 0]))
         expected = [plain_nll(network, 1, 1, 2), plain_nll(network, 0, 0, 4), plain_nll(network, 0, 2, 0)]
         assert nll.shape == (3,)
         assert nll.tolist() == pytest.approx(expected, rel=1e-12)
@@ -150,8 +151,8 @@ class TestPacking:
     @pytest.mark.parametrize("mask", [1, 3])
     def test_nll_over_a_vocabulary_with_the_mask_inside(self, mask):
         network = Network(mask)
-        states = states_of(network, torch.where(MASKED, mask, X0), LEVEL)
-        nll = packed_nll(network, states, torch.tensor([0]), torch.tensor([4]))
+        states = states_of(network, torch.where(MASKED, mask, X0), LEVEL, torch.tensor([0]))
+        nll = packed_nll(network, states, torch.tensor([4]))
         assert float(nll[0]) == pytest.approx(plain_nll(network, 0, 0, 4), rel=1e-12)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -20,7 +20,7 @@ from bpb_harness.adapters.reference import (
     build_network,
 )
 from bpb_harness.checkpoint import save_checkpoint
-from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.denoiser import CausalLM, Denoiser, PickingDenoiser
 from bpb_harness.errors import CheckpointError
 from bpb_harness.schedule import LogLinear
 from reference.model import initial_network
@@ -138,6 +138,17 @@ def test_rows_do_not_depend_on_their_batch() -> None:
     whole = model.logits(tokens, level)
     for row in range(5):
         torch.testing.assert_close(model.logits(tokens[row : row + 1], level[row : row + 1])[0], whole[row])
+
+
+@pytest.mark.parametrize("time_conditioned", [False, True])
+def test_picked_positions_are_those_of_the_whole(time_conditioned: bool) -> None:
+    model = adapt(random_network(time_conditioned=time_conditioned))
+    assert isinstance(model, PickingDenoiser)
+    tokens = torch.randint(0, 14, (5, 9), generator=torch.Generator().manual_seed(2))
+    level = LogLinear(1e-3).level(torch.linspace(0.1, 0.9, 5))
+    whole = model.hidden(tokens, level).flatten(0, 1)
+    for positions in (torch.tensor([44, 3, 17, 3]), torch.arange(45)):
+        torch.testing.assert_close(model.hidden_at(tokens, level, positions), whole[positions])
 
 
 def test_initial_network_is_uniform_and_depends_on_the_seed() -> None:
