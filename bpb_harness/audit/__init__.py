@@ -6,6 +6,7 @@ evidence.py        what the record amounts to: the claim's log lines, its bytes 
 denominators.py    known bytes per token and the factors of known byte bugs (data/*.csv)
 check_bytes.py     BPB1xx the denominator
 check_bound.py     BPB2xx the numerator
+check_prose.py     BPB213 what a README says of its own score
 check_sampling.py  BPB3xx coverage, seeds, errors
 check_record.py    BPB4xx the record against itself
 check_rules.py     BPB5xx artifact size, significance

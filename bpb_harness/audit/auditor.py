@@ -12,6 +12,7 @@ from typing import Any
 from bpb_harness.audit import codes
 from bpb_harness.audit.check_bound import check_bound
 from bpb_harness.audit.check_bytes import check_bytes, check_other_logs
+from bpb_harness.audit.check_prose import check_prose
 from bpb_harness.audit.check_reading import check_reading
 from bpb_harness.audit.check_record import check_record
 from bpb_harness.audit.check_rescored import Recomputed, check_rescored
@@ -117,6 +118,7 @@ def _findings(
     yield from check_bytes(evidence)
     yield from check_other_logs(evidence)
     yield from check_bound(evidence)
+    yield from check_prose(evidence)
     yield from check_sampling(evidence)
     yield from check_rules(evidence, baseline)
     if _scripts_of(evidence):

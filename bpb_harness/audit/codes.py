@@ -84,6 +84,12 @@ APPROXIMATE = register("BPB211", "approximate-estimator", _WARNS, "The record's 
 WEIGHT_WRONG = register(
     "BPB212", "wrong-weight", _REFUTES, "The stated weight is not the one that belongs to the stated mask rate."
 )
+PROSE_VOIDS = register(
+    "BPB213",
+    "readme-voids-score",
+    _WARNS,
+    "The README says plainly of the score what would void it, and nothing else in the record tells.",
+)
 
 # Sampling, coverage, errors.
 SLICE = register("BPB301", "slice", _WARNS, "Only a part of the split was scored.")

@@ -1,0 +1,182 @@
+"""Sentences of a README that would void the score if they mean what they say.
+
+A closed list of plain statements. Prose denies, compares, quotes and speaks of training, so a sentence counts only
+where nothing of the kind is near: it is better to overlook one than to hold an honest author's words against him. What
+is found here can raise a doubt, never refute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bpb_harness.claim.printed import Source
+
+_LARGEST_PROSE = 1 << 18  # characters
+_LONGEST_SENTENCE = 500
+_MOST_SENTENCES = 5
+
+
+@dataclass(frozen=True)
+class VoidingSentence:
+    """A sentence that would void the score.
+
+    Attributes:
+        sentence: the author's words.
+        meaning: what they say of the score.
+        source: where they stand.
+    """
+
+    sentence: str
+    meaning: str
+    source: Source
+
+
+_EVALUATED = r"(?:evaluat|scor|measur|comput|estimat|report)\w*"
+_UNITS = r"(?:windows|sequences|batches|chunks|documents|docs|tokens)"
+_FIRST = rf"(?:on |over )?(?:the )?first [0-9][0-9,]* (?:\w+ )?{_UNITS}"
+_CONSTANT = r"(?:constant|fixed|hard-?coded)"
+_UNPAID = r"(?: tokens?)? (?:is|are|was|were) (?:not|never) (?:paid for|charged(?: for)?|priced)\b"
+_OF_WHAT = r"(?:(?:ratio|number|value|average) )?(?:of )?(?:[0-9]+\.[0-9]+ )?(?:UTF-8 )?bytes?[- ](?:per|/)[- ]token\b"
+
+
+@dataclass(frozen=True)
+class _Statement:
+    meaning: str
+    pattern: re.Pattern[str]  # its group ``gap``, if it has one, holds words of the author's
+    unless: re.Pattern[str] | None = None
+
+
+def _closed(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+_STATEMENTS = (
+    _Statement(
+        "a pseudo-log-likelihood at one mask rate, which is no code length",
+        _closed(
+            rf"\b{_EVALUATED} (?P<gap>[^.;]{{0,60}}?)\b(?:at|with|using) (?:a |only )?(?:single|one|one single|fixed) "
+            r"mask(?:ing)?[- ](?:rate|ratio)\b"
+        ),
+    ),
+    _Statement(
+        "only a part of the split was scored",
+        _closed(
+            rf"\bonly {_FIRST} (?:is|are|was|were) {_EVALUATED}|\b{_EVALUATED} {_FIRST} only\b"
+            rf"|\b{_EVALUATED} (?:on |over )?only {_FIRST}\b"
+        ),
+        unless=_closed(r"\b(?:full|whole|entire|all|rest|remaining)\b"),
+    ),
+    _Statement(
+        "tokens that are predicted are not paid for", _closed(rf"\b(?:BOS|(?:document )?boundar(?:y|ies)){_UNPAID}")
+    ),
+    _Statement(
+        "the bits were divided by a constant, not by the bytes of the text",
+        _closed(
+            rf"\b(?:divid\w+ by|us(?:es?|ed|ing)|from) (?:a |the )?{_CONSTANT} {_OF_WHAT}"
+            rf"|\bbytes? (?:is|are|was|were|come|comes|came) (?:taken )?from (?:a |the )?{_CONSTANT}\b"
+        ),
+    ),
+)
+
+
+def _words(*groups: str) -> str:
+    return rf"\b(?:{'|'.join(word for group in groups for word in group.split())})\b"
+
+
+# In front of a statement these deny it; behind it only a verb does ("is not what we do"), for "at a single rate, not
+# over all of them" affirms.
+_NOT = r"n['\u2019]t\b"
+_DENIED_BEFORE = _closed(
+    _words(
+        "not no nor never none nothing nobody neither without instead rather unlike cannot opposed contrary far hardly",
+        r"avoid\w* refus\w* stop\w* ceas\w*",
+    )
+    + f"|{_NOT}"
+)
+_DENIED_BEHIND = _closed(
+    r"\b(?:is|are|was|were|do|does|did|has|have|had|will|can) (?:not|never|no longer)\b|\b(?:cannot|never|avoid\w*)\b|"
+    + _NOT
+)
+# Another time, another model, another purpose, or no statement at all.
+_OF_SOMETHING_ELSE = _closed(
+    _words(
+        r"train\w* pretrain\w* pre calibrat\w* warm\w* debug\w* smoke sanity quick\w* ablat\w* adapt\w* ttt gptq",
+        r"tuned tuning early during while intermediate preliminary initial\w* other others another previous\w* earlier",
+        r"prior former\w* version versions old older original\w* baseline\w* leaderboard people some many they pr prs",
+        r"issue if whether would could should might may must when once unless until wrong\w* invalid\w* void\w* bug\w*",
+        r"mistake\w* error errors fix\w* repair\w* correct\w* myth claim\w* accus\w* alleg\w* example hypothetical\w*",
+        r"compar\w* versus vs also additional\w* separate\w* besides diagnostic\w* proxy appendix illustrat\w*",
+        r"longer todo future plan\w* hessian replac\w*",
+    )
+    + r"|~~|#[0-9]|\?"
+)
+_DENYING_HEADING = _closed(
+    _words(
+        r"not no never avoid\w* without pitfalls? mistakes? wrong bugs? fix\w* invalid myths? related prior previous",
+        r"history changelog baselines? other ablations? training debug\w* faq todo future dont",
+    )
+    + f"|{_NOT}"
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
+_ITEM = re.compile(r"\s{0,12}(?:[-*+]|[0-9]{1,3}[.)])\s+")
+
+
+def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
+    """The sentences of a README that say plainly what would void its score, in order; bounded.
+
+    Args:
+        text: the README.
+        file: its name, for sources.
+    """
+    found: list[VoidingSentence] = []
+    for number, paragraph in _paragraphs(text[:_LARGEST_PROSE]):
+        for sentence in _SENTENCE_END.split(paragraph):
+            meaning = _meaning_of(sentence) if len(sentence) <= _LONGEST_SENTENCE else None
+            if meaning is not None and len(found) < _MOST_SENTENCES:
+                found.append(VoidingSentence(sentence.strip(), meaning, Source(file, number)))
+    return tuple(found)
+
+
+def _meaning_of(sentence: str) -> str | None:
+    for statement in _STATEMENTS:
+        stated = statement.pattern.search(sentence)
+        if stated is None:
+            continue
+        gap = stated.groupdict().get("gap") or ""
+        before, behind = f"{sentence[: stated.start()]} {gap}", sentence[stated.end() :]
+        if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.search(behind):
+            return None
+        if _OF_SOMETHING_ELSE.search(f"{before} {behind}") or (statement.unless and statement.unless.search(sentence)):
+            return None
+        return statement.meaning
+    return None
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """Paragraphs and list items with their first line; no code, quotation, table, or section that denies its text."""
+    paragraph: list[str] = []
+    start, in_code, denied, intro_denies = 1, False, False, False
+    for number, raw in enumerate([*text.split("\n"), ""], 1):
+        line = raw.strip()
+        fence, heading, item = line.startswith(("```", "~~~")), line.startswith("#"), _ITEM.match(raw)
+        if paragraph and (not line or fence or heading or item or in_code):
+            whole = " ".join(paragraph)
+            if not denied and not intro_denies:
+                yield start, whole
+            if whole.endswith(":"):  # it introduces the list that follows
+                intro_denies = intro_denies or _DENYING_HEADING.search(whole) is not None
+            elif not item and not line.startswith(("-", "*", "+")) and line:
+                intro_denies = False
+            paragraph = []
+        if fence:
+            in_code = not in_code
+        elif heading and not in_code:
+            denied, intro_denies = _DENYING_HEADING.search(line) is not None, False
+        elif line and not in_code and not line.startswith((">", "|", "<")):
+            if not paragraph:
+                start = number
+                intro_denies = intro_denies and item is not None
+            words = raw[item.end() :] if item is not None else raw
+            paragraph.append(re.sub(r"[*_`]", "", words.strip()))

@@ -1,0 +1,120 @@
+"""What a README says of its own score: plain statements raise a doubt, and nothing else does; none refutes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.audit import Verdict, audit
+from bpb_harness.claim.readme_prose import voiding_sentences
+from fixtures.claims.patterns import SP1024, bpb, log
+
+NATS = 2.0312
+PLAIN = [
+    "The model is evaluated at a single masking rate of 0.15.",
+    "Scores are computed with a single mask ratio, not the integral over all of them.",
+    "We evaluate the validation set at one masking rate instead of sampling it.",
+    "Only the first 64 windows were scored.",
+    "Evaluated on only the first 1,024 validation windows.",
+    "We score the first 512 sequences only.",
+    "BOS tokens are not paid for.",
+    "BOS is never charged.",
+    "Document boundaries were not paid for.",
+    "Bytes come from a constant.",
+    "Bytes come from a constant 2.44 bytes per token.",
+    "Bits per byte uses a fixed 2.44 bytes per token.",
+    "We divide by a constant 2.44 bytes per token.",
+    "Bits are divided by a constant ratio of 2.44 bytes per token.",
+]
+HARMLESS = [
+    "The model is not evaluated at a single masking rate.",
+    "Unlike a model evaluated at a single masking rate, ours pays for every token.",
+    "We integrate over u instead of having it evaluated at a single masking rate.",
+    "Scores computed with a single mask ratio are not code lengths.",
+    "A bound computed at a single masking rate isn't one.",
+    "The network is trained and evaluated at a single masking rate per batch.",
+    "Training is measured at a single masking rate.",
+    "PR #120 is evaluated at a single masking rate.",
+    "Should it be evaluated at a single masking rate?",
+    "A score computed with a single mask ratio would be void.",
+    "Only the first 64 windows were scored for calibration.",
+    "Only the first 64 windows were scored in the smoke test.",
+    "The smaller number also reports only the first 64 windows.",
+    "We do not score the first 512 sequences only.",
+    "It is never the case that BOS tokens are not paid for.",
+    "No BOS tokens are not paid for.",
+    "BOS tokens are not counted as bytes.",
+    "BOS tokens are paid for.",
+    "Earlier versions had a bug: BOS tokens were not paid for.",
+    "The tokenizer has 2.44 bytes per token on this split.",
+    "At 2.44 bytes per token this is 1.2 bits per byte.",
+    "Bytes do not come from a constant 2.44 bytes per token.",
+    "Bytes are counted, rather than taken from a constant 2.44 bytes per token.",
+    "We don\u2019t divide by a constant 2.44 bytes per token.",
+    "The baseline divides by a constant 2.44 bytes per token.",
+    "Bytes come from the tokenizer's own table.",
+    "The loss uses a fixed seed and bytes per token are counted.",
+    "Scores are reported, but never at a single masking rate.",
+    "Evaluated on only the first 64 windows at first, then on the whole split.",
+    "Evaluated at a single masking rate, the network of PR 5 scores 1.1.",
+    "~~We divide by a constant 2.44 bytes per token.~~",
+    "> Only the first 64 windows were scored.",
+    "```\nOnly the first 64 windows were scored.\n```",
+    "| Only the first 64 windows were scored. |",
+    "## Mistakes avoided\n\nOnly the first 64 windows were scored.",
+    "What we did not do:\n\n- Only the first 64 windows were scored.\n- BOS tokens are not paid for.",
+    "What we avoid:\n- Only the first 64 windows were scored.\n- BOS tokens are not paid for.",
+    "In this project no part\nis evaluated at a single masking rate.",
+]
+
+
+def honest(folder: Path, prose: str) -> Path:
+    """A record that is confirmed, but for what its README may say."""
+    score = round(bpb(NATS, SP1024), 6)
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": score, "val_loss": NATS}))
+    (folder / "train.log").write_text(log(NATS, SP1024))
+    (folder / "README.md").write_text(f"# A model\n\nval_bpb: {score}\n\n{prose}\n\nThe rest is usual.\n")
+    return folder
+
+
+@pytest.mark.parametrize("sentence", PLAIN)
+def test_a_plain_statement_takes_the_confirmation_away_and_is_named(tmp_path: Path, sentence: str) -> None:
+    report = audit(honest(tmp_path, f"It is small. {sentence} It is fast."))
+    assert report.verdict is Verdict.UNVERIFIABLE
+    (finding,) = report.with_code("BPB213")
+    assert f"README.md:5 says {sentence!r}" in finding.message
+    assert finding.severity == "warning"
+    assert finding.message == report.judgement.reason
+
+
+@pytest.mark.parametrize("prose", HARMLESS)
+def test_denials_comparisons_and_other_matters_change_nothing(tmp_path: Path, prose: str) -> None:
+    report = audit(honest(tmp_path, prose))
+    assert report.with_code("BPB213") == []
+    assert report.verdict is Verdict.CONFIRMED
+
+
+def test_a_list_is_read_item_by_item_and_a_denial_ends_with_its_section() -> None:
+    text = "## What we avoid\n\n- BOS is never charged.\n\n## Evaluation\n\n- BOS is never charged.\n- It is not slow."
+    (found,) = voiding_sentences(text, "README.md")
+    assert found.source.line == 7
+    text = "We do not do this:\n\n- BOS is never charged.\n\nHere is what we do.\n\nBOS is never charged."
+    (found,) = voiding_sentences(text, "README.md")
+    assert found.source.line == 7
+
+
+def test_a_sentence_over_several_lines_with_marks_is_one() -> None:
+    (found,) = voiding_sentences("The **model** is evaluated\nat a *single* masking rate of `0.15`. Good.", "README.md")
+    assert found.sentence == "The model is evaluated at a single masking rate of 0.15."
+
+
+@pytest.mark.parametrize(
+    "piece", ["evaluated ", "only the first 1 ", "- a\n", "not ", ". ", "1.1 bytes per token, ", "# "]
+)
+def test_hostile_prose_takes_no_long_time(piece: str) -> None:
+    start = time.process_time()
+    voiding_sentences(piece * (300_000 // len(piece)), "README.md")
+    assert time.process_time() - start < 3.0
