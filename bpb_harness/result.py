@@ -177,7 +177,7 @@ class BpbResult:
         corpus_stderr: standard error, in bits per byte, over the choice of windows; None where it cannot be estimated.
         ci95: 95 % interval of the bound on this corpus (``mc_stderr`` alone).
         signature: the settings.
-        num_forward_tokens: tokens that went through the network.
+        num_forward_tokens: tokens that went through the network in this run; 0 where all draws were kept from another.
         seconds: wall clock of the scoring, without loading.
         device: where it ran, in words.
         peak_memory_bytes: the most GPU memory that was allocated at once, on one device; None on a CPU.
@@ -241,7 +241,7 @@ class BpbResult:
             "signature": str(self.signature),
             "num_forward_tokens": self.num_forward_tokens,
             "seconds": self.seconds,
-            "forward_tokens_per_second": self.num_forward_tokens / self.seconds if self.seconds > 0 else None,
+            "forward_tokens_per_second": (self.num_forward_tokens / self.seconds or None) if self.seconds > 0 else None,
             "device": self.device,
             "peak_memory_bytes": self.peak_memory_bytes,
             "findings": [asdict(remark) for remark in self.remarks],

@@ -162,7 +162,8 @@ def describe(result: BpbResult) -> str:
             + ", ".join(f"{'inf' if steps == float('inf') else int(steps)}: {bpb:.4f}" for steps, bpb in both.t_curve),
         ]
     lines += [f"  note: {remark.message}" for remark in result.remarks]
-    lines.append(f"  {result.num_forward_tokens:,} forward tokens in {result.seconds:.1f} s on {result.device}")
+    forward = f"{result.num_forward_tokens:,}" if result.num_forward_tokens else "no"
+    lines.append(f"  {forward} forward tokens in {result.seconds:.1f} s on {result.device}")
     return "\n".join(lines)
 
 

@@ -44,6 +44,8 @@ class DrawTable:
         control: control variate of each mask, (R,) nats per masked token, of mean 0.
         token_nats: what each scored token adds to its window's bound, beside the prior, in the order of the windows;
             None unless asked for.
+        num_kept: draws that an earlier run has done.
+        num_forward_tokens: tokens that went through the network for the others.
     """
 
     plan: DrawPlan
@@ -51,13 +53,15 @@ class DrawTable:
     nats: Floats
     control: Floats
     token_nats: Floats | None = None
+    num_kept: int = 0
+    num_forward_tokens: int = 0
 
     @cached_property
     def nats_per_masked(self) -> Floats:
         """C / |M| less what the control variate explains of it, (R,); its mean at u is f(u)."""
         plan = self.plan
         return subtract_control(
-            self.nats / self.num_masked, self.control, plan.move_chance, self.num_masked, plan.window
+            self.nats / self.num_masked, self.control, plan.move_chance, self.num_masked, plan.window, plan.num_weighed
         )
 
 
@@ -149,7 +153,10 @@ def run_draws(
     token_nats = None
     if work.tokens is not None:
         token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
-    return DrawTable(plan, work.num_masked, work.nats, work.control, token_nats)
+    return DrawTable(
+        plan, work.num_masked, work.nats, work.control, token_nats,
+        num_kept=len(plan) - sum(map(len, dealt)), num_forward_tokens=sum(int(lengths[rows].sum()) for rows in dealt),
+    )  # fmt: skip
 
 
 @final
@@ -295,4 +302,6 @@ def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
         joined([table.nats for table in tables]),
         joined([table.control for table in tables]),
         np.sum(tokens, axis=0) / len(tables) if tokens else None,
+        num_kept=sum(table.num_kept for table in tables),
+        num_forward_tokens=sum(table.num_forward_tokens for table in tables),
     )

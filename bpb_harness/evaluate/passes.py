@@ -85,14 +85,24 @@ def _sample(sampler: _Sampler, job: Job, num_windows: int, total_windows: int, p
         seconds = time.perf_counter() - begin
     peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
     by_bound = list(zip(*passes, strict=True))
+    merged = [merge_passes(tables) for tables in by_bound]
     return SampledBounds(
-        tables=[merge_passes(tables) for tables in by_bound],
+        tables=merged,
         errors=[sampler.error(bound, list(tables)) for bound, tables in zip(job.bounds, by_bound, strict=True)],
         num_passes=len(passes),
         seconds=seconds,
         peak_memory_bytes=max(peaks, default=None),
-        remarks=sampler.runner.remarks,
+        remarks=sampler.runner.remarks + _kept_remarks(job, merged),
     )
+
+
+def _kept_remarks(job: Job, tables: list[DrawTable]) -> list[tuple[str, str]]:
+    """How much of the score an earlier run has drawn."""
+    kept, total = sum(table.num_kept for table in tables), sum(len(table.plan) for table in tables)
+    if not kept:
+        return []
+    how_many = "all draws" if kept == total else f"{kept:,} of {total:,} draws"
+    return [("draws.kept", f"{how_many} were kept from {job.settings.resume}")]
 
 
 @final
@@ -125,7 +135,10 @@ class _Sampler:
         for bound in self._job.bounds:
             design = None
             if bound.num_samples != "all":
-                design = StratifiedDesign(self._streams(index), self._difficulty, bound.num_samples)
+                # Of later passes, each is a second draw of every window to another.
+                design = StratifiedDesign(
+                    self._streams(index), self._difficulty, bound.num_samples, replicates=index == 0
+                )
             plans.append(plan_draws(bound, len(self._difficulty), design))
         return plans
 

@@ -75,7 +75,7 @@ def _score_bound(job: Job, processes: Processes) -> BpbResult:
         corpus_stderr=_finite(corpus_stderr(_of_corpus(bounds[0], draws[0], totals[0]))),
         ci95=confidence_interval(length.bits_per_byte, stderr, degrees_of_freedom=error.degrees_of_freedom),
         signature=job.signature(len(windows), total_windows, sampled.num_passes),
-        num_forward_tokens=sum(int(windows.lengths[table.plan.window].sum()) for table in tables),
+        num_forward_tokens=sum(table.num_forward_tokens for table in tables),
         seconds=sampled.seconds,
         device=describe_device(job.device, processes.count),
         peak_memory_bytes=sampled.peak_memory_bytes,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import bpb_harness.evaluate as evaluation
+from bpb_harness.cli.eval import describe
 from bpb_harness.errors import HarnessError, InputError, UsageError
 from bpb_harness.evaluate.draw_file import DrawFile
 
@@ -55,6 +56,25 @@ def test_whatever_is_missing_is_done_again_to_the_same_bits(tiny, finished, copy
     same_score(evaluation.evaluate(tiny, compare=True, resume=copy, **FAST), finished[1])
     assert appended == [(0, "discrete")] * 3 + [(0, "mc")] * 4
     assert sorted(copy.read_bytes().splitlines()) == sorted(finished[0].read_bytes().splitlines())
+
+
+def test_a_finished_run_says_that_the_network_did_not_run(tiny, finished, copy):
+    first, again = finished[1], evaluation.evaluate(tiny, compare=True, resume=copy, **FAST)
+    assert first.num_forward_tokens == 2 * 2 * first.length.num_tokens  # two bounds, K = 2
+    assert again.num_forward_tokens == 0
+    assert again.to_dict()["forward_tokens_per_second"] is None
+    text = describe(again)
+    assert f"note: all draws were kept from {copy}" in text
+    assert text.splitlines()[-1].startswith("  no forward tokens in ")
+    assert "kept from" not in describe(first)
+
+
+def test_a_run_that_goes_on_counts_what_it_adds(tiny, finished, copy):
+    lines = copy.read_bytes().splitlines(keepends=True)
+    copy.write_bytes(b"".join(lines[:-2]))  # two batches of 4 windows of 128 tokens are missing
+    result = evaluation.evaluate(tiny, compare=True, resume=copy, **FAST)
+    assert result.num_forward_tokens == 2 * 512
+    assert f"note: 40 of 48 draws were kept from {copy}" in describe(result)
 
 
 def test_a_line_cut_short_by_a_crash_is_dropped(tiny, finished, copy):
