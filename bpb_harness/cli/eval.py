@@ -101,6 +101,9 @@ def evaluate(
         raise UsageError("--within", seen=within, expected="0 or more")
     if expect is not None and not math.isfinite(expect):
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
+    for flag, path in (("--windows", windows), ("--tokens", tokens)):
+        if path is not None and path.suffix.lower() != ".parquet":
+            raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
     written = [path.absolute() for path in (output, windows, tokens) if path is not None]
     if len(set(written)) < len(written):
         raise UsageError("--output, --windows and --tokens", seen="the same file twice", expected="files of their own")

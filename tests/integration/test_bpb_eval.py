@@ -365,6 +365,14 @@ class TestBadInput:
         assert refusal(tiny, *flags)
 
 
+@pytest.mark.parametrize("flag", ["--windows", "--tokens"])
+@pytest.mark.parametrize("name", ["table.csv", "table", "parquet", "table.parquet.gz"])
+def test_a_table_goes_into_a_parquet_file_alone(tiny, tmp_path, flag, name):
+    line = refusal(tiny, flag, tmp_path / name)
+    assert f"{flag}: got '{name}', expected a file name that ends in .parquet" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_and_version_do_without_torch():
     blocked = "import sys; sys.modules['torch'] = None; from bpb_harness.cli.eval import main; main()"
     for flag, part in (("--help", "CHECKPOINT"), ("--version", "bpb-harness")):
