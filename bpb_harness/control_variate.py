@@ -135,6 +135,7 @@ def subtract_control(
     rate: npt.NDArray[Any],
     num_masked: npt.NDArray[Any],
     window: npt.NDArray[Any],
+    num_weighed: int | None = None,
 ) -> Floats:
     """Draws less ``beta(u)`` times their control variate, unbiased as before.
 
@@ -148,15 +149,20 @@ def subtract_control(
         rate: mask rate u of each draw, (R,).
         num_masked: |M| of each draw, (R,).
         window: index of each draw's window, (R,).
+        num_weighed: only so many draws, the first, are fitted; all if None. The others change nothing of these.
     """
     value, rate = np.asarray(nats_per_masked, dtype=np.float64), np.asarray(rate, dtype=np.float64)
     columns = np.stack([control, control * rate], axis=1)
     # Few masked tokens make a noisy draw.
     weight = np.sqrt(num_masked / (num_masked + _HALF_WEIGHT_TOKENS))
-    odd = np.asarray(window) % 2 == 1
+    odd, fitted = (
+        np.asarray(window) % 2 == 1,
+        np.arange(len(value)) < (len(value) if num_weighed is None else num_weighed),
+    )
     adjusted = np.empty_like(value)
     for half in (odd, ~odd):
-        beta = _coefficients(value[~half], columns[~half], rate[~half], weight[~half])
+        others = ~half & fitted
+        beta = _coefficients(value[others], columns[others], rate[others], weight[others])
         adjusted[half] = value[half] - columns[half] @ beta
     return adjusted
 

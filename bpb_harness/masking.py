@@ -21,6 +21,7 @@ from bpb_harness.schedule import NoiseLevel
 from bpb_harness.strata import random_halving_ranks
 
 _FEWEST_REPLICATES = 128  # the noise of 361 windows is then known to 9 %, its square root to 5 %
+FEWEST_WINDOWS_REPLICATED = 256  # below, two draws of every window tell more for the same price
 _REPLICATES_ONE_IN = 64
 
 
@@ -135,18 +136,20 @@ class StratifiedDesign:
     order and every N.
 
     With one draw a window, nothing tells a window's mask noise from its own difference to the others. Some windows are
-    therefore drawn a second time, independently, for the error alone: the replicates. They enter no total.
+    therefore drawn a second time, independently, for the error alone: the replicates. They enter no total, and are left
+    out where the text is short or another pass tells the same.
 
     Args:
         streams: source of the shift and the jitter.
         difficulty: (N,) any numbers; windows are ordered by them, ties by index.
         num_samples: K, draws a window.
         first_window: index in the corpus of the first of the N windows.
+        replicates: whether to draw any.
 
     Attributes:
         num_samples: K.
         positions: v of each draw of each window, (N, K) float64 in (0, 1].
-        replicated: windows that are drawn a second time, (n,) int64, ascending; none unless K = 1.
+        replicated: windows that are drawn a second time, (n,) int64, ascending; none unless K = 1 and N >= 256.
         replicate_positions: v of these draws, (n,) float64 in (0, 1].
 
     Raises:
@@ -154,7 +157,13 @@ class StratifiedDesign:
     """
 
     def __init__(
-        self, streams: RandomStreams, difficulty: npt.NDArray[np.generic], num_samples: int, first_window: int = 0
+        self,
+        streams: RandomStreams,
+        difficulty: npt.NDArray[np.generic],
+        num_samples: int,
+        first_window: int = 0,
+        *,
+        replicates: bool = True,
     ) -> None:
         if num_samples < 1:
             raise UsageError("number of samples K", seen=num_samples, expected="1 or more", hint="pass --samples 2")
@@ -170,7 +179,7 @@ class StratifiedDesign:
         # inside is in (0, 1]; a mirrored draw is never the first, so v stays above 0.
         mirrored = np.where(sample % 2 == 1, 1.0 - inside[:, None], inside[:, None])
         self.positions: npt.NDArray[np.float64] = (sample + mirrored) / num_samples
-        self.replicated = replicated_windows(count if num_samples == 1 else 0)
+        self.replicated = replicated_windows(count if num_samples == 1 and replicates else 0)
         self.replicate_positions = streams.replicate(first_window + self.replicated)
 
     def __len__(self) -> int:
@@ -178,8 +187,8 @@ class StratifiedDesign:
 
 
 def replicated_windows(count: int) -> npt.NDArray[np.int64]:
-    """Which of N windows with one draw each are drawn a second time: 128 or N / 64, evenly over the text."""
-    number = min(count, max(_FEWEST_REPLICATES, count // _REPLICATES_ONE_IN))
+    """Which of N windows with one draw each are drawn a second time: 128 or N / 64, evenly over the text; or none."""
+    number = max(_FEWEST_REPLICATES, count // _REPLICATES_ONE_IN) if count >= FEWEST_WINDOWS_REPLICATED else 0
     return np.arange(number) * count // max(number, 1)
 
 

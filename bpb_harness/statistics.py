@@ -26,6 +26,7 @@ _CURVED_POLYNOMIALS = 3  # of them, times the square of the difficulty
 _DRAWS_PER_COLUMN = 6
 _FEWEST_WINDOWS_SHARED = 16
 _MOST_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
+_STDERRS_KEPT = 2.0
 _MOST_LEAN = 0.9
 _MOST_LEVERAGE = 0.9  # a draw that alone decides part of the fit has no residual to go by
 _SHRINKAGE = 2.5  # standard errors: a lean is believed where it is beyond doubt
@@ -103,7 +104,7 @@ def mc_stderr_nats(draws: Draws) -> float:
     tokens = _float64(draws.num_tokens)
     num_draws = np.bincount(draws.window, minlength=draws.num_windows)
     residual = fit.residual * tokens[draws.window]
-    if num_draws.max() == 1 and draws.replicates is not None:
+    if num_draws.min() == num_draws.max() == 1 and draws.replicates is not None:
         return math.sqrt(_replicated_variance(draws, draws.replicates, fit))
     if num_draws.min() != num_draws.max() or num_draws.min() < 2:
         return math.sqrt(_single_draw_variance(residual / num_draws[draws.window], draws.window, draws.num_windows))
@@ -121,12 +122,15 @@ def _replicated_variance(draws: Draws, replicates: Draws, fit: _Regression) -> f
     what it would be had the fit not seen it (HC3 of MacKinnon and White 1985), instead of all scaled alike.
     """
     tokens = _float64(draws.num_tokens)
-    first = np.empty(draws.num_windows)
+    first = np.zeros(draws.num_windows)
     first[draws.window] = fit.deviation(draws) / (1.0 - fit.leverage(draws))
     product = first[replicates.window] * fit.deviation(replicates) * tokens[replicates.window] ** 2
+    scale = float((tokens**2).sum() / (tokens[replicates.window] ** 2).sum())
     square = float(((first * tokens) ** 2).sum())
-    shared = float(product.sum() / (tokens[replicates.window] ** 2).sum() * (tokens**2).sum())
-    return square - float(min(max(shared, 0.0), _MOST_SUBTRACTED * square))
+    # Chance must not make the error vanish: at least two standard errors of what is subtracted stay.
+    uncertain = _STDERRS_KEPT * scale * math.sqrt(float(product.var()) * len(product))
+    most = max(square - uncertain, _MOST_SUBTRACTED * square)
+    return square - float(min(max(scale * float(product.sum()), 0.0), most))
 
 
 def _single_draw_variance(residual: Floats, window: npt.NDArray[Any], count: int) -> float:
@@ -264,18 +268,20 @@ def paired_gap(discrete: Draws, mc: Draws) -> tuple[float, float]:
     Raises:
         UsageError: if the draws are not coupled.
     """
-    same = (
-        len(discrete.window) == len(mc.window)
-        and np.array_equal(discrete.window, mc.window)
-        and np.array_equal(discrete.sample, mc.sample)
-        and np.array_equal(discrete.v, mc.v)
-    )
-    if not same:
+    coupled = _same_places(discrete, mc) and (discrete.replicates is None) == (mc.replicates is None)
+    if coupled and discrete.replicates is not None and mc.replicates is not None:
+        coupled = _same_places(discrete.replicates, mc.replicates)
+    if not coupled:
         raise UsageError("the two bounds were not measured with the same draws", hint="pass --compare")
     difference = _difference(discrete, mc)
     if discrete.replicates is not None and mc.replicates is not None:
         difference = replace(difference, replicates=_difference(discrete.replicates, mc.replicates))
     return math.fsum(difference.window_nats), mc_stderr_nats(difference)
+
+
+def _same_places(one: Draws, other: Draws) -> bool:
+    pairs = ((one.window, other.window), (one.sample, other.sample), (one.v, other.v))
+    return all(np.array_equal(first, second) for first, second in pairs)
 
 
 def _difference(discrete: Draws, mc: Draws) -> Draws:

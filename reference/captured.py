@@ -43,9 +43,12 @@ class CapturedGradient:
             nats = objective(*self._inputs)
             torch.autograd.backward(nats)
             self._nats = nats.detach()
+        self._parameters = tuple(parameters)
+        self._gradients = tuple(parameter.grad for parameter in parameters)
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
         """The objective of a batch; its gradients are in the parameters once the device is done."""
+        assert all(parameter.grad is grad for parameter, grad in zip(self._parameters, self._gradients, strict=True))
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given, non_blocking=True)
         self._graph.replay()

@@ -201,22 +201,28 @@ class Run:
         Raises:
             UsageError: if the batch does not fit into the device's memory.
         """
-        wanted = self.training.compile
-        remark = None
+        on_gpu, remarks = self.device.type == "cuda", []
+        wanted = on_gpu if self.training.compile is None else self.training.compile
         try:
-            if wanted or (wanted is None and self.device.type == "cuda"):
-                remark = self._try_to_compile()
-                if remark and self.device.type == "cuda" and give_up_specialising():
+            if wanted:
+                failure = self._try_to_compile()
+                if failure and on_gpu and give_up_specialising():
                     torch._dynamo.reset()
-                    without = self._try_to_compile()
-                    remark = without or remark.replace("not compiled", "compiled without kernels of our own", 1)
-                if self.device.type == "cuda":
-                    remark = remark or self._try_to_capture()
+                    remarks.append(failure.replace("not compiled", "compiled without kernels of our own", 1))
+                    failure = self._try_to_compile()
+                    remarks = [failure] if failure else remarks
+                elif failure:
+                    remarks.append(failure)
+                if on_gpu and not failure:
+                    remarks.append(self._try_to_capture())
             self._rehearse()
         except torch.OutOfMemoryError:
-            seen = f"{self.training.batch_tokens}, which does not fit into the device's memory"
-            raise UsageError("--batch-tokens", seen=seen, hint="pass fewer, or train on more devices") from None
-        return remark
+            raise self._too_large() from None
+        return "; ".join(filter(None, remarks)) or None
+
+    def _too_large(self) -> UsageError:
+        seen = f"{self.training.batch_tokens}, which does not fit into the device's memory"
+        return UsageError("--batch-tokens", seen=seen, hint="pass fewer, or train on more devices")
 
     def _try_to_compile(self) -> str | None:
         try:
@@ -243,14 +249,13 @@ class Run:
     def _try_to_capture(self) -> str | None:
         try:
             self._captured = CapturedGradient(self.objective_nats, self._draw(), self._parameters)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # not every kernel can be recorded
-            forget_gradients(self._parameters)
-            torch.cuda.synchronize(self.device)
-            reason = next(iter(str(error).splitlines()), "")
-            return f"kernels are launched one by one, which is slower: {type(error).__name__}: {reason:.200}"
-        return None
+            return None
+        except Exception as error:  # not every kernel can be recorded, and a recording keeps its memory for itself
+            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), ''):.200}"
+        forget_gradients(self._parameters)
+        torch.cuda.synchronize(self.device)
+        torch.cuda.empty_cache()
+        return f"kernels are launched one by one, which may be slower: {reason}"
 
     def _rehearse(self) -> None:
         self._take_gradient()
@@ -297,7 +302,17 @@ class Run:
             forget_gradients(self._parameters)
 
     def take_step(self, progress: float) -> None:
-        """One step of every optimizer; ``progress`` in [0, 1] sets the learning rate."""
+        """One step of every optimizer; ``progress`` in [0, 1] sets the learning rate.
+
+        Raises:
+            UsageError: if it does not fit into the device's memory.
+        """
+        try:
+            self._take_step(progress)
+        except torch.OutOfMemoryError:
+            raise self._too_large() from None
+
+    def _take_step(self, progress: float) -> None:
         nats = self._take_gradient()
         self.processes.average([nats, *(p.grad for p in self._parameters if p.grad is not None)])
         if self.training.clip:

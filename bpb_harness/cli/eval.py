@@ -48,7 +48,9 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
     method: Annotated[str, typer.Option(help="discrete, mc, chain, ar or exact.")] = "discrete",
     steps: Annotated[int | None, typer.Option(help="T of the discrete bound (128 if not given).")] = None,
-    samples: Annotated[str | None, typer.Option(help="K draws a window (2 if not given), or 'all' steps.")] = None,
+    samples: Annotated[
+        str | None, typer.Option(help="K draws a window (2 if not given; 1: some windows twice), or 'all'.")
+    ] = None,
     order: Annotated[str, typer.Option(help="Of --method chain: left-to-right, random, confidence.")] = "left-to-right",
     tokens_per_step: Annotated[int, typer.Option(help="Of --method chain: positions revealed together.")] = 1,
     stride: Annotated[int | None, typer.Option(help="Of --method ar: tokens paid for in each sliding window.")] = None,

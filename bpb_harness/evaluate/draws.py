@@ -61,7 +61,7 @@ class DrawTable:
         """C / |M| less what the control variate explains of it, (R,); its mean at u is f(u)."""
         plan = self.plan
         return subtract_control(
-            self.nats / self.num_masked, self.control, plan.move_chance, self.num_masked, plan.window
+            self.nats / self.num_masked, self.control, plan.move_chance, self.num_masked, plan.window, plan.num_weighed
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 
 from bpb_harness.estimators import Bound, prior_nats
 from bpb_harness.evaluate.draws import DrawTable
+from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED
 from bpb_harness.statistics import Draws, between_pass_stderr, confidence_interval, grid_stderr_nats, mc_stderr_nats
 
 FEWEST_PASSES = 8  # below, the spread between passes is known too poorly: Student's t with 6 degrees is 2.45
@@ -109,7 +110,8 @@ def sampling_error(
     """How far the mean over passes is from the bound, had every mask been tried.
 
     A few passes say little about their own spread: up to ``FEWEST_PASSES`` of them, each one's error is estimated from
-    within. From there on the spread between the totals of the passes, which are independent, is the error.
+    within; where each window has one draw a pass, another pass serves as its replicates. From there on the spread
+    between the totals of the passes, which are independent, is the error.
 
     Args:
         bound: which bound it is.
@@ -125,6 +127,9 @@ def sampling_error(
             grid_stderr_nats(draw, table.plan.weight / bound.schedule.max_move_chance)
             for draw, table in zip(draws, passes, strict=True)
         ]
+    elif count > 1 and bound.num_samples == 1 and draws[0].num_windows >= FEWEST_WINDOWS_REPLICATED:
+        others = [*draws[1:], draws[0]]
+        within = [mc_stderr_nats(replace(draw, replicates=other)) for draw, other in zip(draws, others, strict=True)]
     else:
         within = [mc_stderr_nats(draw) for draw in draws]
     return SamplingError(math.hypot(*within) / count)

@@ -65,7 +65,7 @@ def calibrate(
         u = level * simulation.u_max
         nats, own, masked = simulation.size_biased(rng, window, u)
         if control:
-            nats = subtract_control(nats, own, u, masked, window)
+            nats = subtract_control(nats, own, u, masked, window, count * num_samples)
         all_draws = Draws(
             window=window, sample=sample, v=v, value_nats=simulation.u_max * tokens[window] * nats, level=level,
             difficulty=simulation.difficulty, num_tokens=tokens, num_bytes=tokens,

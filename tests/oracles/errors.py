@@ -173,8 +173,10 @@ def replicated_variance(values: list[float], away: list[float], sampled: Sampled
     square = math.fsum(value**2 for value in values)
     products = [values[w] * d * sampled.num_tokens[w] for (w, *_), d in zip(sampled.replicates, away, strict=True)]
     known = math.fsum(sampled.num_tokens[w] ** 2 for w, *_ in sampled.replicates)
-    shared = math.fsum(products) * math.fsum(n**2 for n in sampled.num_tokens) / known
-    return square - min(max(shared, 0.0), 0.6 * square)
+    whole = math.fsum(n**2 for n in sampled.num_tokens) / known
+    spread = math.sqrt(mean([(product - mean(products)) ** 2 for product in products]) * len(products))
+    most = max(square - 2 * whole * spread, 0.6 * square)  # two standard errors of what is subtracted stay
+    return square - min(max(whole * math.fsum(products), 0.0), most)
 
 
 def single_draw_variance(values: list[float]) -> float:

@@ -6,9 +6,18 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures import build
 from reference.captured import CapturedGradient, forget_gradients
+from reference.run import Run, Training
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records kernels of a GPU")
+
+
+def tiny_training(out, objective):
+    return Training(
+        data=(build.VALIDATION,), tokenizer=build.TOKENIZER, out=out, steps=9, objective=objective,
+        layers=2, width=128, heads=2, context=32, batch_tokens=128,
+    )  # fmt: skip
 
 
 @needs_gpu
@@ -26,9 +35,12 @@ def test_replays_are_the_steps_they_stand_for():
 
     captured = CapturedGradient(objective, batch(), parameters)
     kept = [parameter.grad for parameter in parameters]
+    earlier = captured(batch())
+    first = earlier.clone()
     for _ in range(3):
         inputs = batch()
         value = captured(inputs)
+        assert torch.equal(earlier, first)  # a value of its own, not the next one's
         replayed = [parameter.grad.clone() for parameter in parameters]
         assert all(parameter.grad is grad for parameter, grad in zip(parameters, kept, strict=True))
         forget_gradients(parameters)
@@ -38,6 +50,63 @@ def test_replays_are_the_steps_they_stand_for():
         for parameter, grad, own in zip(parameters, kept, replayed, strict=True):
             torch.testing.assert_close(own, parameter.grad)
             parameter.grad = grad
+
+
+@needs_gpu
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+@pytest.mark.parametrize("objective", ["mdlm", "ar"])
+def test_a_recorded_run_takes_the_steps_of_one_that_is_not(tmp_path, objective):
+    runs = []
+    for name in ("recorded", "launched"):
+        run = Run(tiny_training(tmp_path / f"{name}.pt", objective))
+        assert run.prepare() is None
+        assert run._captured is not None
+        if name == "launched":
+            run._captured = None
+            forget_gradients(run._parameters)
+        for step in range(4):
+            run.take_step(step / 10)
+        runs.append(run)
+    recorded, launched = runs
+    assert recorded.history == pytest.approx(launched.history, rel=1e-4)
+    for name, tensor in recorded.weights.items():
+        torch.testing.assert_close(tensor, launched.weights[name], rtol=1e-2, atol=1e-3)
+
+
+def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch):
+    """What a GPU would do, with its calls replaced: the reason is a line, and the run goes on."""
+    run = Run(tiny_training(tmp_path / "model.pt", "mdlm"))
+
+    def refuse(*_):
+        raise torch.OutOfMemoryError("no room\nfor it")
+
+    monkeypatch.setattr("reference.run.CapturedGradient", refuse)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    remark = run._try_to_capture()
+    assert remark == "kernels are launched one by one, which may be slower: OutOfMemoryError: no room"
+    run.take_step(0.5)
+    assert len(run.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("failures", "captures", "remark"),
+    [
+        ([None], 1, None),
+        (["not compiled, and so slower: X", None], 1, "compiled without kernels of our own, and so slower: X"),
+        (["not compiled, and so slower: X", "not compiled, and so slower: Y"], 0, "not compiled, and so slower: Y"),
+    ],
+)
+def test_whatever_compiles_is_recorded(tmp_path, monkeypatch, failures, captures, remark):
+    run = Run(tiny_training(tmp_path / "model.pt", "mdlm"))
+    left, recorded = list(failures), []
+    run.device = torch.device("cuda")
+    monkeypatch.setattr(run, "_try_to_compile", lambda: left.pop(0))
+    monkeypatch.setattr(run, "_try_to_capture", lambda: recorded.append(1))
+    monkeypatch.setattr(run, "_rehearse", lambda: None)
+    monkeypatch.setattr("reference.run.give_up_specialising", lambda: True)
+    assert run.prepare() == remark
+    assert (len(recorded), left) == (captures, [])
 
 
 def test_gradients_are_forgotten():

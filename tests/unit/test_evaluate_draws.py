@@ -12,8 +12,9 @@ from bpb_harness.adapters import _fused
 from bpb_harness.corpus import corpus_windows, load_shards
 from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
-from bpb_harness.evaluate.batches import DrawSource, deal_draws, prepare_ahead
-from bpb_harness.evaluate.draws import FinishedDraws, merge_passes, plan_draws, run_draws
+from bpb_harness.evaluate import compare
+from bpb_harness.evaluate.batches import DrawPlan, DrawSource, deal_draws, prepare_ahead
+from bpb_harness.evaluate.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.evaluate.totals import as_statistics, window_totals
@@ -304,37 +305,60 @@ def test_merged_passes_weigh_each_pass_alike(source):
     np.testing.assert_allclose(merged.token_nats, np.mean([table.token_nats for table in tables], axis=0))
 
 
-def test_replicates_weigh_nothing_and_stay_behind_when_passes_are_merged(source):
-    bound = ContinuousBound(SCHEDULE, 1)
-    tables = [run(source, plan_of(source, bound, index)) for index in range(2)]
-    count = len(source.windows)
+@pytest.fixture
+def long_source(tmp_path):
+    """300 windows: enough for some to be drawn a second time."""
+    corpus = load_shards([write_shard(tmp_path / "long.bin", np.random.default_rng(1).integers(0, V, 300 * L))])
+    return DrawSource(corpus, corpus_windows(corpus, L), SCHEDULE)
+
+
+def test_replicates_weigh_nothing_and_stay_behind_when_passes_are_merged(long_source):
+    bound, count = ContinuousBound(SCHEDULE, 1), 300
+    tables = [run(long_source, plan_of(long_source, bound, index), batch_rows=64) for index in range(2)]
     for table in tables:
         plan = table.plan
-        assert plan.num_replicates == count
+        assert (plan.num_weighed, plan.num_replicates) == (count, 128)
         assert (plan.weight[:count] > 0).all()
         assert not plan.weight[count:].any()
-        assert plan.sample.tolist() == [0] * count + [1] * count
-        assert plan.window.tolist() == 2 * list(range(count))
-        assert not np.isclose(plan.position[:count], plan.position[count:]).any()
+        assert plan.sample.tolist() == [0] * count + [1] * 128
+        assert plan.window[:count].tolist() == list(range(count))
+        assert not np.isclose(plan.position[plan.window[count:]], plan.position[count:]).any()
         assert table.nats.all()
     merged = merge_passes(tables).plan
-    assert (merged.num_weighed, merged.num_replicates) == (2 * count, 2 * count)
+    assert (merged.num_weighed, merged.num_replicates) == (2 * count, 256)
     assert merged.window[: 2 * count].tolist() == sorted(2 * list(range(count)))
     assert merged.sample[: 2 * count].tolist() == [0, 2] * count
-    assert merged.sample[2 * count :].tolist() == [1, 3] * count
+    assert merged.sample[2 * count :].tolist() == [1, 3] * 128
     assert merged.weight[: 2 * count].sum() == pytest.approx(tables[0].plan.weight.sum())
     assert not merged.weight[2 * count :].any()
 
 
-def test_as_statistics_keeps_replicates_apart(source):
-    bound = ContinuousBound(SCHEDULE, 1)
-    table = run(source, plan_of(source, bound))
-    count, lengths = len(source.windows), source.windows.lengths
+def without_replicates(table):
+    plan, rows = table.plan, slice(table.plan.num_weighed)
+    shorter = DrawPlan(
+        *(column[rows] for column in (plan.window, plan.sample, plan.position, plan.move_chance, plan.weight))
+    )
+    return DrawTable(shorter, table.num_masked[rows], table.nats[rows], table.control[rows])
+
+
+def test_totals_are_the_same_bits_without_replicates(long_source):
+    bound, lengths = ContinuousBound(SCHEDULE, 1), long_source.windows.lengths
+    table = run(long_source, plan_of(long_source, bound), batch_rows=64)
+    tables = table, without_replicates(table)
+    with_them, without = (window_totals(bound, each, lengths, V) for each in tables)
+    assert np.array_equal(with_them.window_nats, without.window_nats)
+    curves = [
+        compare._fit(each, each, lengths).at(np.array([0.2, 0.7]))[0] for each in (table, without_replicates(table))
+    ]
+    assert np.array_equal(*curves)
+
+
+def test_as_statistics_keeps_replicates_apart(long_source):
+    bound, lengths = ContinuousBound(SCHEDULE, 1), long_source.windows.lengths
+    table = run(long_source, plan_of(long_source, bound), batch_rows=64)
     draws = as_statistics(bound, table, lengths, 2 * lengths, lengths, V)
-    alone = as_statistics(DiscreteBound(SCHEDULE, 16, 2), run(source, plan_of(source, DiscreteBound(SCHEDULE, 16, 2))),
-                          lengths, 2 * lengths, lengths, V)  # fmt: skip
-    assert len(draws.window) == len(draws.replicates.window) == count
-    assert alone.replicates is None
+    assert (len(draws.window), len(draws.replicates.window)) == (300, 128)
+    assert as_statistics(bound, without_replicates(table), lengths, 2 * lengths, lengths, V).replicates is None
     totals = window_totals(bound, table, lengths, V)
     np.testing.assert_allclose(draws.window_nats, totals.window_nats, rtol=1e-12)
     assert mc_stderr_nats(draws) != mc_stderr_nats(replace(draws, replicates=None))

@@ -284,6 +284,17 @@ class TestPairedGap:
         )  # fmt: skip
         assert paired_gap(discrete, ours)[1] == pytest.approx(mc_stderr_nats(away), rel=1e-12)
 
+    @pytest.mark.parametrize("change", ["none", "v", "fewer"])
+    def test_replicates_at_other_places_are_refused(self, change):
+        draws = product(sampled(40, 1, replicates=20))
+        second = draws.replicates
+        rows = slice(0, 10) if change == "fewer" else slice(None)
+        columns = {name: getattr(second, name)[rows] for name in ("window", "sample", "v", "value_nats", "level")}
+        columns |= {"v": second.v[::-1]} if change == "v" else {}
+        other = replace(draws, replicates=None if change == "none" else replace(second, **columns))
+        with pytest.raises(UsageError, match="not measured with the same draws"):
+            paired_gap(other, draws)
+
     @pytest.mark.parametrize("name", ["window", "sample", "v"])
     def test_draws_at_other_places_are_refused(self, name):
         draws = product(sampled(20, 2))
