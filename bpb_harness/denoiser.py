@@ -7,6 +7,7 @@ that no adapter can win bits with probabilities that do not sum to one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -179,19 +180,23 @@ def masked_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel
     return masked_token_nll(denoiser, x0, masked, level).sum(dim=-1)
 
 
-def require_finite(nats: Tensor, *, what: str) -> Tensor:
+def require_finite(nats: Tensor, what: Callable[[int], str]) -> Tensor:
     """Pass ``nats`` through unless a value is NaN or infinite.
+
+    Args:
+        nats: what a network gave, (N,).
+        what: names a row in a message.
 
     Raises:
         NumericsError: naming the first offending row.
     """
-    bad = ~torch.isfinite(nats)
-    if bool(bad.any()):
-        row = int(bad.nonzero()[0, 0])
+    bad = (~torch.isfinite(nats)).nonzero()
+    if len(bad):
+        row = int(bad[0, 0])
         raise NumericsError(
-            what,
-            seen=f"{float(nats[row])} nats in row {row} ({int(bad.sum())} of {nats.numel()} rows)",
-            expected="finite numbers",
-            hint="the network's logits hold NaN or infinity, or give a token of the text no mass at all",
+            what(row),
+            seen=f"{float(nats[row])} nats",
+            expected="a finite number",
+            hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
         )
     return nats

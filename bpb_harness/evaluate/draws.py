@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.control_variate import subtract_control
+from bpb_harness.denoiser import require_finite
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
 from bpb_harness.evaluate.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, prepare_ahead
@@ -225,21 +226,18 @@ class _Collection:
         prepared, values, event = self._in_flight.popleft()
         if event is not None:
             event.synchronize()
-        nats = values.numpy()
-        bad = np.flatnonzero(~np.isfinite(nats))
-        if len(bad):
-            row = prepared.rows[bad[0]]
+        try:
+            nats = require_finite(values, lambda row: self._name(prepared.rows[row])).numpy()
+        except NumericsError:
             self._in_flight.clear()
-            raise NumericsError(
-                f"the network's score of window {self._plan.window[row]} (mask rate {self._plan.move_chance[row]:.4f})",
-                seen=f"{nats[bad[0]]} nats",
-                expected="a finite number",
-                hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
-            )
+            raise
         done = FinishedDraws(prepared.rows, nats, prepared.num_masked, prepared.control)
         if self._keep is not None:
             self._keep(done)
         return done
+
+    def _name(self, row: int) -> str:
+        return f"the network's score of window {self._plan.window[row]} (mask rate {self._plan.move_chance[row]:.4f})"
 
 
 @final

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.corpus import Corpus, Windows
-from bpb_harness.denoiser import CausalLM, Denoiser
-from bpb_harness.errors import NumericsError
+from bpb_harness.denoiser import CausalLM, Denoiser, require_finite
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound, Spans
 from bpb_harness.evaluate.batches import consecutive, stack_windows
 from bpb_harness.evaluate.draws import Advance
@@ -113,7 +112,9 @@ def _run(
                 parts = fitting.run(len(rows), lambda part, rows=rows, length=length: score(rows[part], length))  # type: ignore[misc]
             values = np.concatenate([part.cpu().numpy() for part, _ in parts])
             for row, row_nats in zip(rows, values, strict=True):
-                paid.append((int(row), _require_finite(row_nats[len(row_nats) - paid_lengths[row] :], row)))
+                its_own = torch.from_numpy(row_nats[len(row_nats) - paid_lengths[row] :])
+                require_finite(its_own, lambda _, row=row: f"the network's score of window {row}")  # type: ignore[misc]
+                paid.append((int(row), its_own.numpy()))
             forward_tokens += sum(count for _, count in parts)
             if advance is not None and processes.is_first:
                 advance(len(rows) * length * processes.count)
@@ -130,15 +131,3 @@ def _run(
             nats[row] = math.fsum(paid)
     peaks = [peak for peak in processes.gather(peak_memory_bytes(device)) if peak is not None]
     return WindowNats(nats, token_nats, forward_tokens, max(peaks, default=None), fitting.remarks)
-
-
-def _require_finite(nats: Floats, row: int) -> Floats:
-    bad = nats[~np.isfinite(nats)]
-    if len(bad):
-        raise NumericsError(
-            f"the network's score of window {row}",
-            seen=f"{bad[0]} nats",
-            expected="a finite number",
-            hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
-        )
-    return nats

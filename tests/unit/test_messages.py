@@ -47,9 +47,9 @@ def said(call) -> tuple[type[Exception], str]:
             "logits are too narrow: got 3 columns, expected 4 or more",
         ),
         (
-            lambda: require_finite(torch.tensor([1.0, math.nan, math.inf, 2.0]), what="nats of the windows"),
-            "nats of the windows: got nan nats in row 1 (2 of 4 rows), expected finite numbers; the network's logits "
-            "hold NaN or infinity, or give a token of the text no mass at all",
+            lambda: require_finite(torch.tensor([1.0, math.nan, math.inf, 2.0]), lambda row: f"the score of row {row}"),
+            "the score of row 1: got nan nats, expected a finite number; its logits hold NaN or infinity, or "
+            "give a token of the text no mass at all",
         ),
     ],
 )
