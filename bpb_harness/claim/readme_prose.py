@@ -37,8 +37,10 @@ _EVALUATED = r"(?:evaluat|scor|measur|comput|estimat|report)\w*"
 _UNITS = r"(?:windows|sequences|batches|chunks|documents|docs|tokens)"
 _FIRST = rf"(?:on |over )?(?:the )?first [0-9][0-9,]* (?:\w+ )?{_UNITS}"
 _CONSTANT = r"(?:constant|fixed|hard-?coded)"
-_UNPAID = r"(?: tokens?)? (?:is|are|was|were) (?:not|never) (?:paid for|charged(?: for)?|priced)\b"
-_OF_WHAT = r"(?:(?:ratio|number|value|average) )?(?:of )?(?:[0-9]+\.[0-9]+ )?(?:UTF-8 )?bytes?[- ](?:per|/)[- ]token\b"
+_UNPAID = r"(?: tokens?)? (?:is|are|was|were)(?: not| never|n['\u2019]t) (?:paid for|charged(?: for)?|priced)\b"
+_OF_WHAT = (
+    r"(?:(?:ratio|number|value|average) )?(?:of )?(?:[0-9]+\.[0-9]+ )?(?:UTF-8 )?bytes?(?:[- ]per[- ]| ?/ ?)token\b"
+)
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,15 @@ _STATEMENTS = (
         _closed(
             rf"\b{_EVALUATED} (?P<gap>[^.;]{{0,60}}?)\b(?:at|with|using) (?:a |only )?(?:single|one|one single|fixed) "
             r"mask(?:ing)?[- ](?:rate|ratio)\b"
+            r"|\b(?:evaluation|scoring|score|bpb) us(?:es|ed) (?:a |only )?(?:single|one|one single) "
+            r"mask(?:ing)?[- ](?:rate|ratio)\b"
         ),
     ),
     _Statement(
         "only a part of the split was scored",
         _closed(
             rf"\bonly {_FIRST} (?:is|are|was|were) {_EVALUATED}|\b{_EVALUATED} {_FIRST} only\b"
-            rf"|\b{_EVALUATED} (?:on |over )?only {_FIRST}\b"
+            rf"|\b{_EVALUATED} (?:(?:on |over |us(?:es|ed) )?only |(?:is|was) limited to ){_FIRST}\b"
         ),
         unless=_closed(r"\b(?:full|whole|entire|all|rest|remaining)\b"),
     ),
@@ -99,6 +103,7 @@ _DENIED_BEHIND = _closed(
     r"\b(?:is|are|was|were|do|does|did|has|have|had|will|can) (?:not|never|no longer)\b|\b(?:cannot|never|avoid\w*)\b|"
     + _NOT
 )
+_NEXT_CLAUSE = _closed(r"[,;(]|\b(?:which|and|so)\b")  # "..., which is not official" affirms too
 # Another time, another model, another purpose, or no statement at all.
 _OF_SOMETHING_ELSE = _closed(
     _words(
@@ -108,7 +113,7 @@ _OF_SOMETHING_ELSE = _closed(
         r"issue if whether would could should might may must when once unless until wrong\w* invalid\w* void\w* bug\w*",
         r"mistake\w* error errors fix\w* repair\w* correct\w* myth claim\w* accus\w* alleg\w* example hypothetical\w*",
         r"compar\w* versus vs also additional\w* separate\w* besides diagnostic\w* proxy appendix illustrat\w*",
-        r"longer todo future plan\w* hessian replac\w*",
+        r"you your longer todo future plan\w* hessian replac\w*",
     )
     + r"|~~|#[0-9]|\?"
 )
@@ -146,7 +151,7 @@ def _meaning_of(sentence: str) -> str | None:
             continue
         gap = stated.groupdict().get("gap") or ""
         before, behind = f"{sentence[: stated.start()]} {gap}", sentence[stated.end() :]
-        if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.search(behind):
+        if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.search(_NEXT_CLAUSE.split(behind, 1)[0]):
             return None
         if _OF_SOMETHING_ELSE.search(f"{before} {behind}") or (statement.unless and statement.unless.search(sentence)):
             return None

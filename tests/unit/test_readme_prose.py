@@ -27,6 +27,13 @@ PLAIN = [
     "Bytes come from a constant 2.44 bytes per token.",
     "Bits per byte uses a fixed 2.44 bytes per token.",
     "We divide by a constant 2.44 bytes per token.",
+    "Our bpb uses a hard-coded 2.44 bytes/token.",
+    "BOS isn't paid for.",
+    "The evaluation uses a single masking rate of 0.5.",
+    "The score was evaluated at a single masking rate (0.15) and is not a bound.",
+    "We report the score on the first 1024 sequences only, which is not the official protocol.",
+    "Scoring uses only the first 64 windows.",
+    "Evaluation was limited to the first 64 windows.",
     "Bits are divided by a constant ratio of 2.44 bytes per token.",
 ]
 HARMLESS = [
@@ -36,6 +43,9 @@ HARMLESS = [
     "Scores computed with a single mask ratio are not code lengths.",
     "A bound computed at a single masking rate isn't one.",
     "The network is trained and evaluated at a single masking rate per batch.",
+    "Evaluate at a single masking rate and you do not get a code length.",
+    "The evaluation uses neither one masking rate nor two.",
+    "No evaluation uses a single masking rate.",
     "Training is measured at a single masking rate.",
     "PR #120 is evaluated at a single masking rate.",
     "Should it be evaluated at a single masking rate?",
