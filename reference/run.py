@@ -371,7 +371,9 @@ class Run:
         """
         path = self.training.state_path
         if not path.is_file():
-            raise CheckpointError(f"no state to resume from: {path}", hint="leave --resume out to start afresh")
+            raise CheckpointError(
+                f"no state to resume from: {path}", hint="leave --resume out, or pass --overwrite instead"
+            )
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             self._require_same_run(state["identity"])
@@ -383,7 +385,9 @@ class Run:
         except CheckpointError:
             raise
         except Exception as error:  # a damaged file may fail in any way
-            raise CheckpointError(f"cannot read {path}", seen=type(error).__name__) from None
+            seen = f"{type(error).__name__}: {next(iter(str(error).splitlines()), ''):.100}"
+            hint = "it is damaged, or another version wrote it; pass --overwrite to start afresh"
+            raise CheckpointError(f"cannot read {path}", seen=seen, hint=hint) from None
 
     def _require_same_run(self, saved: Mapping[str, Any]) -> None:
         if "mlp_width" not in saved and "width" in saved:  # before it could be set

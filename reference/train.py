@@ -118,6 +118,8 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
         say(run.description)
         if remark:
             say(remark)
+        if resume:
+            say(f"continues after step {run.step}, {run.seconds:.0f} s of training")
         if training.val_data and not run.names_its_data:
             say("validation data lie outside the checkpoint's folder, so it will not name them: give bpb-eval --data")
         say(f"ready after {time.monotonic() - began:.1f} s of preparation, which no limit counts")
@@ -163,7 +165,7 @@ def command(
     data: Annotated[list[Path], typer.Option(help="Training shards, one or more.")],
     tokenizer: Annotated[Path, typer.Option(help="The SentencePiece model that made the shards.")],
     out: Annotated[Path, typer.Option(help="Checkpoint to write; the run's state goes to OUT.train.")],
-    minutes: Annotated[float | None, typer.Option(help="Limit on wall-clock time, compiling not counted.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Limit on wall-clock time from the first step on.")] = None,
     steps: Annotated[
         int | None, typer.Option(help="Limit on steps; without --minutes a run is exactly repeatable.")
     ] = None,

@@ -49,7 +49,7 @@ def evaluate(
     method: Annotated[str, typer.Option(help="discrete, mc, chain, ar or exact.")] = "discrete",
     steps: Annotated[int | None, typer.Option(help="T of the discrete bound (128 if not given).")] = None,
     samples: Annotated[
-        str | None, typer.Option(help="K draws a window (2 if not given; 1: some windows twice), or 'all'.")
+        str | None, typer.Option(help="K draws a window (2, or 1 with --tolerance, if not given), or 'all'.")
     ] = None,
     order: Annotated[str, typer.Option(help="Of --method chain: left-to-right, random, confidence.")] = "left-to-right",
     tokens_per_step: Annotated[int, typer.Option(help="Of --method chain: positions revealed together.")] = 1,

@@ -8,6 +8,7 @@ from bpb_harness.byte_count import ByteCounter, encode_again
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import TokenizerError
 from bpb_harness.evaluate.job import Job
+from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED
 from bpb_harness.result import BpbResult
 
 _NUM_EXCERPTS = 64
@@ -28,6 +29,19 @@ def score_remarks(job: Job, result: BpbResult) -> list[tuple[str, str]]:
             f"({uniform:.2f}): the tokenizer, the adapter or the schedule is probably not this network's",
         )
     ]
+
+
+def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes: int) -> list[tuple[str, str]]:
+    """What one draw a window means for the error and for the number of forward tokens."""
+    if not job.bounds or job.bounds[0].num_samples != 1:
+        return []
+    if num_replicates:
+        twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
+        return [("replicates", twice)]
+    if num_passes == 1 and num_windows < FEWEST_WINDOWS_REPLICATED:
+        few = f"one draw of each of {num_windows} windows tells little of its own error: mc se is too large"
+        return [("few-draws", f"{few}; pass --samples 2 or more")]
+    return []
 
 
 def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from bpb_harness.evaluate.draws import DrawTable
 from bpb_harness.evaluate.job import Job
 from bpb_harness.evaluate.passes import sample_bounds
 from bpb_harness.evaluate.processes import Processes, open_processes
+from bpb_harness.evaluate.remarks import sampling_remarks
 from bpb_harness.evaluate.settings import describe_device
 from bpb_harness.evaluate.totals import WindowTotals, as_statistics, window_totals
 from bpb_harness.evaluate.window_scores import WindowNats, score_causal_spans, score_masked_windows
@@ -84,7 +85,8 @@ def _score_bound(job: Job, processes: Processes) -> BpbResult:
         windows=windows_table,
         tokens=tokens_table,
     )
-    return with_remarks(result, *sampled.remarks)
+    drawn = sampling_remarks(job, len(windows), tables[0].plan.num_replicates, sampled.num_passes)
+    return with_remarks(result, *drawn, *sampled.remarks)
 
 
 def _of_corpus(bound: Bound, draws: Draws, totals: WindowTotals) -> Draws:

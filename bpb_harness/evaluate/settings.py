@@ -37,7 +37,7 @@ class Settings:
     Attributes:
         method: discrete, mc, chain, ar or exact.
         num_steps: T of the discrete bound; with ``exact`` None means the continuous bound.
-        num_samples: K draws a window, or "all" nodes of the grid.
+        num_samples: K draws a window, or "all" nodes of the grid; None is 2, and 1 a pass with ``tolerance``.
         compare: run both bounds on coupled draws.
         order: of the chain rule.
         tokens_per_step: of the chain rule.
@@ -95,8 +95,8 @@ class Settings:
             ("--limit", self.limit),
             ("--batch-tokens", self.batch_tokens),
         ):
-            if value is not None and value < 1:
-                raise UsageError(flag, seen=value, expected="1 or more")
+            if value is not None and not (isinstance(value, int) and value >= 1):
+                raise UsageError(flag, seen=repr(value), expected="a whole number, 1 or more")
         RandomStreams(self.seed)
         self._check_sampling()
         if self.compare and (self.method not in {"discrete", "mc"} or self.num_samples == "all"):
