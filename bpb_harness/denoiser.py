@@ -180,12 +180,12 @@ def masked_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel
     return masked_token_nll(denoiser, x0, masked, level).sum(dim=-1)
 
 
-def require_finite(nats: Tensor, what: Callable[[int], str]) -> Tensor:
+def require_finite(nats: Tensor, what: str | Callable[[int], str]) -> Tensor:
     """Pass ``nats`` through unless a value is NaN or infinite.
 
     Args:
         nats: what a network gave, (N,).
-        what: names a row in a message.
+        what: names them in a message, or names the offending row of them.
 
     Raises:
         NumericsError: naming the first offending row.
@@ -194,9 +194,9 @@ def require_finite(nats: Tensor, what: Callable[[int], str]) -> Tensor:
     if len(bad):
         row = int(bad[0, 0])
         raise NumericsError(
-            what(row),
+            what if isinstance(what, str) else what(row),
             seen=f"{float(nats[row])} nats",
             expected="a finite number",
-            hint="its logits hold NaN or infinity, or give a token of the text no mass at all",
+            hint="the network's logits hold NaN or infinity, or give a token of the text no mass at all",
         )
     return nats

@@ -200,4 +200,4 @@ class TestMaskedNll:
 
 def test_finite_numbers_pass_unchanged():
     nats = torch.tensor([0.0, -3.0, 1e300], dtype=torch.float64)
-    assert require_finite(nats, str) is nats
+    assert require_finite(nats, what="nats") is nats

@@ -48,8 +48,8 @@ def said(call) -> tuple[type[Exception], str]:
         ),
         (
             lambda: require_finite(torch.tensor([1.0, math.nan, math.inf, 2.0]), lambda row: f"the score of row {row}"),
-            "the score of row 1: got nan nats, expected a finite number; its logits hold NaN or infinity, or "
-            "give a token of the text no mass at all",
+            "the score of row 1: got nan nats, expected a finite number; the network's logits hold NaN or "
+            "infinity, or give a token of the text no mass at all",
         ),
     ],
 )

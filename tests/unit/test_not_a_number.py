@@ -20,8 +20,8 @@ from tests.shards import write_shard
 
 SCHEDULE, CPU, L, V = LogLinear(1e-3), torch.device("cpu"), 8, 5
 WORDS = (
-    r"the network's score of window \d+( \(mask rate 0\.\d{4}\))?: got nan nats, expected a finite number; its "
-    "logits hold NaN or infinity, or give a token of the text no mass at all"
+    r"the network's score of window \d+( \(mask rate 0\.\d{4}\))?: got nan nats, expected a finite number; the "
+    "network's logits hold NaN or infinity, or give a token of the text no mass at all"
 )
 
 
