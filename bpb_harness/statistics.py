@@ -111,7 +111,8 @@ def mc_stderr_nats(draws: Draws) -> float:
     order = np.lexsort((draws.sample, draws.window))
     shape = (draws.num_windows, int(num_draws[0]))
     position = 2.0 * _float64(draws.v)[order].reshape(shape) - 1.0
-    return math.sqrt(_several_draws_variance(residual[order].reshape(shape), position, tokens))
+    within = (fit.unseen * tokens[draws.window])[order].reshape(shape)
+    return math.sqrt(_several_draws_variance(residual[order].reshape(shape), within, position, tokens))
 
 
 def _replicated_variance(draws: Draws, replicates: Draws, fit: _Regression) -> float:
@@ -123,7 +124,7 @@ def _replicated_variance(draws: Draws, replicates: Draws, fit: _Regression) -> f
     """
     tokens = _float64(draws.num_tokens)
     first = np.zeros(draws.num_windows)
-    first[draws.window] = fit.deviation(draws) / (1.0 - fit.leverage(draws))
+    first[draws.window] = fit.unseen
     product = first[replicates.window] * fit.deviation(replicates) * tokens[replicates.window] ** 2
     scale = float((tokens**2).sum() / (tokens[replicates.window] ** 2).sum())
     square = float(((first * tokens) ** 2).sum())
@@ -147,7 +148,7 @@ def _single_draw_variance(residual: Floats, window: npt.NDArray[Any], count: int
     return square - float(min(max(shared, 0.0), _MOST_SUBTRACTED * square))
 
 
-def _several_draws_variance(residual: Floats, position: Floats, tokens: Floats) -> float:
+def _several_draws_variance(residual: Floats, within: Floats, position: Floats, tokens: Floats) -> float:
     """Variance of the sum over windows of the mean of several draws.
 
     Differences within a window are free of its constant part and count its noise right, but a window whose curve
@@ -156,11 +157,11 @@ def _several_draws_variance(residual: Floats, position: Floats, tokens: Floats) 
 
     Args:
         residual: (N, K) nats.
+        within: (N, K) nats, differences to the window's mean as a fit would leave them that has not seen them.
         position: (N, K), 2 v - 1.
         tokens: (N,), a lean is taken to grow with the window's length.
     """
     num_samples = residual.shape[1]
-    within = residual - residual.mean(axis=1, keepdims=True)
     naive = float((within**2).sum()) / (num_samples * (num_samples - 1.0))
     centred = position - position.mean(axis=1, keepdims=True)
     counted = float((tokens**2 * (centred**2).sum(axis=1)).sum()) / (num_samples * (num_samples - 1.0))
@@ -366,6 +367,8 @@ class _Regression:
 
     Attributes:
         residual: (R,) nats per token, degrees of freedom paid.
+        unseen: (R,) the same as a fit would leave it that has not seen the draw; with several draws of every window,
+            of its difference to their mean.
         fitted: (R,) nats per token.
         fitted_mean: (N,) mean of each window's fitted curve over all mask rates of the design.
         basis: what was fitted.
@@ -373,6 +376,7 @@ class _Regression:
     """
 
     residual: Floats
+    unseen: Floats
     fitted: Floats
     fitted_mean: Floats
     basis: _Basis
@@ -383,7 +387,7 @@ class _Regression:
         tokens, value = _float64(draws.num_tokens), draws.nats_per_token
         basis = _Basis.of(draws)
         rows = basis.at(draws)
-        solution, rank = _within_then_between(value, rows, basis.degree, draws.window, tokens)
+        solution, rank, leverage = _within_then_between(value, rows, basis.degree, draws.window, tokens)
         if rank >= len(value):
             raise UsageError(
                 "sampling error of one draw of one window",
@@ -392,21 +396,15 @@ class _Regression:
             )
         fitted = rows @ solution
         residual = (value - fitted) * math.sqrt(len(value) / (len(value) - rank))
+        unseen = _centred(value - fitted, draws.window) / (1.0 - leverage)
         # The design is a stratified sample of all rates: its own mean integrates any smooth curve.
         average = np.tile(basis.powers(draws).mean(axis=0), (draws.num_windows, 1))
         fitted_mean = basis.joined(average, basis.hardness) @ solution
-        return cls(residual, fitted, fitted_mean, basis, solution)
+        return cls(residual, unseen, fitted, fitted_mean, basis, solution)
 
     def deviation(self, draws: Draws) -> Floats:
         """How far other draws of the same windows are from the fit, (R,) nats per token."""
         return _float64(draws.nats_per_token - self.basis.at(draws) @ self.solution)
-
-    def leverage(self, draws: Draws) -> Floats:
-        """How much each of the draws that were fitted pulls the fit towards itself, (R,) in 0 .. ``_MOST_LEVERAGE``."""
-        rows = self.basis.at(draws) * np.sqrt(_float64(draws.num_tokens))[draws.window, None]
-        directions, lengths, _ = np.linalg.svd(rows, full_matrices=False)
-        kept = directions[:, lengths > _LEAST_VARIATION * lengths[0]]
-        return _float64(np.minimum((kept**2).sum(axis=1), _MOST_LEVERAGE))
 
     def level_free_nats(self, draws: Draws) -> Floats:
         """Each window's estimate as if its draws had met all mask rates, (N,) nats."""
@@ -416,41 +414,58 @@ class _Regression:
         return _float64(draws.window_nats - luck * tokens)
 
 
+def _centred(rows: Floats, window: npt.NDArray[Any]) -> Floats:
+    """Rows less the mean of their window's; as they are where a window has one alone."""
+    counts = np.bincount(window)
+    if counts.min() < 2:
+        return rows
+    sums = np.zeros((len(counts), *rows.shape[1:]))
+    np.add.at(sums, window, rows)
+    return _float64(rows - (sums / counts.reshape(-1, *[1] * (rows.ndim - 1)))[window])
+
+
+def _leverage(rows: Floats) -> Floats:
+    """How much each row of a regression pulls the fit towards itself, (R,) in 0 .. ``_MOST_LEVERAGE``."""
+    if not rows.shape[1]:
+        return np.zeros(len(rows))
+    directions, lengths, _ = np.linalg.svd(rows, full_matrices=False)
+    kept = directions[:, lengths > _LEAST_VARIATION * lengths[0]]
+    return _float64(np.minimum((kept**2).sum(axis=1), _MOST_LEVERAGE))
+
+
 def _within_then_between(
     value: Floats, basis: Floats, degree: npt.NDArray[Any], window: npt.NDArray[Any], tokens: Floats
-) -> tuple[Floats, int]:
+) -> tuple[Floats, int, Floats]:
     """Weighted least squares; with several draws a window, columns that vary within windows are fitted within them.
 
     What differs between windows is large, and would put its own chance into the slopes. Columns that do not vary within
     a window are fitted to what is left. ``degree`` is that of the mask rate in each column.
 
     Returns:
-        The coefficients, and how many degrees of freedom they cost.
+        The coefficients, how many degrees of freedom they cost, and the leverage of each draw: with several draws a
+        window, of its difference to their mean, which has (K - 1) / K degrees of freedom of its own.
     """
     weight = np.sqrt(tokens[window])[:, None]
     counts = np.bincount(window)
     solution = np.zeros(basis.shape[1])
     remaining = np.arange(basis.shape[1])
     rank = 0
-    if counts.min() > 1:
-
-        def centred(rows: Floats) -> Floats:
-            sums = np.zeros((len(counts), rows.shape[1]))
-            np.add.at(sums, window, rows)
-            return _float64(rows - (sums / counts[:, None])[window])
-
-        rows = centred(basis)
+    if counts.min() < 2:
+        leverage = _leverage(basis * weight)
+    else:
+        rows = _centred(basis, window)
         varies = np.abs(rows).max(axis=0) > _LEAST_VARIATION  # roundings of a constant are not to be fitted
         if counts.max() == 2:  # mirrored positions leave next to nothing of even powers
             varies &= degree % 2 == 1
         varying, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
         fit, _, rank_within, _ = np.linalg.lstsq(
-            rows[:, varying] * weight, (centred(value[:, None]) * weight)[:, 0], rcond=_LEAST_VARIATION
+            rows[:, varying] * weight, (_centred(value[:, None], window) * weight)[:, 0], rcond=_LEAST_VARIATION
         )
+        leverage = _leverage(rows[:, varying] * weight) * (counts / (counts - 1.0))[window]
         solution[varying], rank, remaining = fit, int(rank_within), constant
         value = value - basis[:, varying] @ fit
     fit, _, rank_between, _ = np.linalg.lstsq(
         basis[:, remaining] * weight, value * weight[:, 0], rcond=_LEAST_VARIATION
     )
     solution[remaining] = fit
-    return solution, rank + int(rank_between)
+    return solution, rank + int(rank_between), _float64(np.minimum(leverage, _MOST_LEVERAGE))

@@ -91,7 +91,8 @@ def legendre(degree: int, x: float) -> float:
 def regression(sampled: Sampled) -> tuple[list[float], list[float], list[float], list[float]]:
     """Residual of each draw, nats per token, degrees of freedom paid; each window's luck with its rates, in nats.
 
-    Then how far each replicate is from the fit, nats per token, and the residual of each draw had it not been fitted.
+    Then how far each replicate is from the fit, nats per token, and the residual of each draw had it not been fitted:
+    with several draws of every window, of its difference to their mean.
     """
     rows = sampled.rows()
     rates = [d / n for d, n in zip(sampled.difficulty, sampled.num_tokens, strict=True)]
@@ -144,7 +145,14 @@ def regression(sampled: Sampled) -> tuple[list[float], list[float], list[float],
         )
         luck.append((own - all_rates) * sampled.num_tokens[w])
     away = [nats / sampled.num_tokens[w] - dot(columns(w, level), solution) for w, _, level, nats in sampled.replicates]
-    unseen = [(v - f) / (1 - h) for v, f, h in zip(value, fitted, leverages(basis, weights), strict=True)]
+    left = [v - f for v, f in zip(value, fitted, strict=True)]
+    if min(map(len, sampled.draws)) > 1:
+        left = centred(left, window)
+        share = [len(sampled.draws[w]) / (len(sampled.draws[w]) - 1) for w in window]
+        pulls = [min(h * k, 0.9) for h, k in zip(leverages(inside, weights), share, strict=True)]
+    else:
+        pulls = leverages(basis, weights)
+    unseen = [r / (1 - h) for r, h in zip(left, pulls, strict=True)]
     return residual, luck, away, unseen
 
 
@@ -165,7 +173,11 @@ def mc_variance(sampled: Sampled) -> float:
         return replicated_variance([r * n for r, n in zip(unseen, sampled.num_tokens, strict=True)], away, sampled)
     if len(set(counts)) > 1 or counts[0] == 1:
         return single_draw_variance([mean(values) for values in by_window])
-    return several_draws_variance(by_window, sampled)
+    within, first = [], 0
+    for w, count in enumerate(counts):
+        within.append([r * sampled.num_tokens[w] for r in unseen[first : first + count]])
+        first += count
+    return several_draws_variance(by_window, within, sampled)
 
 
 def replicated_variance(values: list[float], away: list[float], sampled: Sampled) -> float:
@@ -188,13 +200,13 @@ def single_draw_variance(values: list[float]) -> float:
     return square - min(max(shared, 0.0), 0.6 * square)
 
 
-def several_draws_variance(residual: list[list[float]], sampled: Sampled) -> float:
+def several_draws_variance(residual: list[list[float]], within: list[list[float]], sampled: Sampled) -> float:
     """Spread within windows, less what leans put into it; leans explain at most 0.9 of it."""
     count = len(residual[0])
     positions = [[2 * v - 1 for v, _, _ in draws] for draws in sampled.draws]
     naive = counted = 0.0
-    for values, xs, tokens in zip(residual, positions, sampled.num_tokens, strict=True):
-        naive += math.fsum((value - mean(values)) ** 2 for value in values) / (count * (count - 1))
+    for values, xs, tokens in zip(within, positions, sampled.num_tokens, strict=True):
+        naive += math.fsum(value**2 for value in values) / (count * (count - 1))
         counted += math.fsum((tokens * (x - mean(xs))) ** 2 for x in xs) / (count * (count - 1))
     means = [mean(xs) for xs in positions]
     true = math.fsum((n * (m - mean(means))) ** 2 for n, m in zip(sampled.num_tokens, means, strict=True))

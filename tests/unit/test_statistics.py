@@ -104,6 +104,24 @@ def test_leans_over_several_draws(num_samples: int, mean_square: float) -> None:
     assert mc_stderr_nats(draws) == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.parametrize("num_samples", [2, 3])
+def test_few_windows_that_are_noisy_at_low_rates_do_not_hide_it(num_samples: int) -> None:
+    """The noisiest draws pull the fit the most: all scaled alike, errors come out below the known spread.
+
+    Root mean square of 400 errors over that spread, 1.11 and 1.07 with an error of 1 %; scaled alike 0.95 and 0.96.
+    """
+    squares = []
+    for seed in range(400):
+        draws = make_draws(60, num_samples, seed=seed, curve=4.0)
+        scale = 0.5 / np.sqrt(0.02 + draws.v)
+        noise = 10.0 * scale * np.random.default_rng(1000 + seed).normal(size=len(scale))
+        squares.append(mc_stderr_nats(replace(draws, value_nats=draws.value_nats + noise)) ** 2)
+    v = (np.arange(20_000) + 0.5) / 20_000
+    spread = 10.0 * math.sqrt(60 / num_samples * float((0.25 / (0.02 + v)).mean()))
+    ratio = math.sqrt(np.mean(squares)) / spread
+    assert 1.0 < ratio < 1.25
+
+
 def test_order_of_rows_does_not_matter() -> None:
     draws = make_draws(50, 4, noise=0.3, slope=0.3)
     shuffled = np.random.default_rng(1).permutation(len(draws.window))
