@@ -29,7 +29,7 @@ class CapturedGradient:
 
     def __init__(self, objective: Objective, inputs: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> None:
         self._inputs = tuple(each.clone() for each in inputs)
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UP_STEPS):

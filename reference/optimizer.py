@@ -96,15 +96,15 @@ class Muon(Optimizer):
         """Orthogonalise matrices of one shape together, those that stand higher than wide transposed, and apply."""
         lying = [share.ahead.mT if share.stands else share.ahead for share in shares]
         done = orthogonalised(torch.cat(lying)) if len(lying) > 1 else orthogonalised(lying[0])
-        for share, batch in zip(shares, done.split([len(each) for each in lying]), strict=True):
-            group, parameters = share.group, share.parameters
+        for share, batch in zip(shares, torch.split(done, [len(each) for each in lying]), strict=True):
+            group, parameters = share.group, list[Tensor](share.parameters)
             updates = batch.mT if share.stands else batch
             lr = group["lr"] * math.sqrt(max(1.0, updates.shape[1] / updates.shape[2]))
             torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(parameters, list(updates.reshape(-1, *parameters[0].shape)), alpha=-lr)
 
     def _momentum(self, parameters: list[nn.Parameter], momentum: float, pieces: int) -> Tensor:
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         averages = []
         for parameter in parameters:
             state = self.state[parameter]
@@ -162,7 +162,7 @@ class MovingAverage:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
         self._names = [name for name, _ in network.named_parameters()]
-        self._live = list(network.parameters())
+        self._live = list[Tensor](network.parameters())
         self._average = [parameter.detach().clone() for parameter in self._live]
 
     @torch.no_grad()

@@ -201,7 +201,8 @@ class Run:
         Raises:
             UsageError: if the batch does not fit into the device's memory.
         """
-        on_gpu, remarks = self.device.type == "cuda", []
+        on_gpu = self.device.type == "cuda"
+        remarks: list[str | None] = []
         wanted = on_gpu if self.training.compile is None else self.training.compile
         try:
             if wanted:
@@ -412,7 +413,9 @@ class Run:
 
     def validate(self) -> BpbResult | None:
         """What the harness's estimator says of the averaged weights; None without validation shards."""
-        return self._validation and self._validation.score(self.network, self.weights, self.bound.schedule)
+        if self._validation is None:
+            return None
+        return self._validation.score(self.network, self.weights, self.bound.schedule)
 
     def report(self) -> str:
         """Where the run stands, in a line."""

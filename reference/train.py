@@ -137,8 +137,8 @@ def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak
         saved = reported = clock.seconds
         while True:
             seconds = clock.seconds
-            reports, saves = seconds - reported > _REPORT_SECONDS, seconds - saved > 60.0 * training.save_minutes
-            progress, reports, saves = run.processes.decide(1.0 if stop else clock.progress, reports, saves)
+            due = seconds - reported > _REPORT_SECONDS, seconds - saved > 60.0 * training.save_minutes
+            progress, reports, saves = run.processes.decide(1.0 if stop else clock.progress, *due)
             if progress >= 1.0:
                 break
             if saves:
