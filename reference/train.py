@@ -24,7 +24,8 @@ from bpb_harness.cli._run import EXIT_INTERRUPTED
 from bpb_harness.cli._run import run as run_command
 from bpb_harness.errors import UsageError
 from reference.processes import join_processes
-from reference.run import Run, Training
+from reference.run import Run
+from reference.settings import Training
 
 _REPORT_SECONDS = 2.0
 Speak = Callable[[str], None]

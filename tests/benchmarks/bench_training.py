@@ -32,7 +32,8 @@ from bpb_harness.checkpoint import save_checkpoint
 from bpb_harness.evaluate import evaluate
 from bpb_harness.result import BpbResult
 from fixtures import build
-from reference.run import Run, Training
+from reference.run import Run
+from reference.settings import Training
 from reference.train import train
 
 CONSOLE = Console(soft_wrap=True, width=140)

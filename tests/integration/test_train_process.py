@@ -20,7 +20,8 @@ from bpb_harness.checkpoint import read_checkpoint
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.evaluate import evaluate
 from fixtures import build
-from reference.run import Run, Training
+from reference.run import Run
+from reference.settings import Training
 from reference.train import train
 
 SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--context", "32", "--batch-tokens", "64", "--device", "cpu"]

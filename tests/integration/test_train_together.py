@@ -16,7 +16,7 @@ import torch
 from bpb_harness.errors import CheckpointError, UsageError
 from fixtures import build
 from reference.export import export
-from reference.run import Training
+from reference.settings import Training
 from reference.submission import write_submission
 from reference.train import train
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from fixtures import build
 from reference.captured import CapturedGradient, forget_gradients
-from reference.run import Run, Training
+from reference.run import Run
+from reference.settings import Training
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records kernels of a GPU")
 

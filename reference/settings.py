@@ -1,0 +1,92 @@
+"""What a training run is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bpb_harness.errors import UsageError
+
+EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run; every field but the limits, the paths and the device must be the same when it is resumed."""
+
+    data: tuple[Path, ...]
+    tokenizer: Path
+    out: Path
+    minutes: float | None = None
+    steps: int | None = None
+    objective: str = "mdlm"
+    time_conditioned: bool = False
+    schedule: str = "loglinear[0.001]"
+    layers: int = 6
+    width: int = 256
+    heads: int = 4
+    mlp_width: int | None = None
+    context: int = 512
+    batch_tokens: int = 16_384
+    lr: float = 2e-3
+    muon_lr: float = 0.02
+    weight_decay: float = 0.01
+    ema: float = 0.99
+    clip: float = 1.0
+    seed: int = 0
+    device: str = "auto"
+    compile: bool | None = None
+    export_dtype: str = "float32"
+    val_data: tuple[Path, ...] = ()
+    val_windows: int = 256
+    save_minutes: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.minutes is None and self.steps is None:
+            raise UsageError("no limit", hint="pass --minutes M, or --steps N, or both")
+        for name in ("minutes", "steps", "batch_tokens", "lr", "save_minutes", "val_windows"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"--{name.replace('_', '-')}", seen=value, expected="a positive number")
+        if self.mlp_width is not None and self.mlp_width < 1:
+            raise UsageError("--mlp-width", seen=self.mlp_width, expected="a positive number, or none for 4 x width")
+        if not 0.0 <= self.ema < 1.0:
+            raise UsageError("--ema", seen=self.ema, expected="from 0, no average, to below 1")
+        if not self.clip >= 0.0:
+            raise UsageError("--clip", seen=self.clip, expected="a gradient norm, or 0 to leave gradients alone")
+        if self.export_dtype not in EXPORT_DTYPES:
+            raise UsageError("--export-dtype", seen=repr(self.export_dtype), expected=" or ".join(EXPORT_DTYPES))
+        if self.out.suffix not in (".pt", ".safetensors"):
+            raise UsageError("--out", seen=repr(self.out.name), expected="a name that ends in .pt or .safetensors")
+        if self.num_windows < 1:
+            raise UsageError("--batch-tokens", seen=self.batch_tokens, expected=f"at least --context {self.context}")
+
+    @property
+    def num_windows(self) -> int:
+        """Windows in a batch."""
+        return self.batch_tokens // self.context
+
+    @property
+    def hidden_width(self) -> int:
+        """Of the feed-forward layers."""
+        return 4 * self.width if self.mlp_width is None else self.mlp_width
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state of the run is kept."""
+        return self.out.with_name(self.out.name + ".train")
+
+    @property
+    def log_path(self) -> Path:
+        """Where the lines of the run are kept."""
+        return self.out.with_name(self.out.name + ".log")
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must share with the one it continues."""
+        changeable = {"data", "tokenizer", "out", "minutes", "steps", "device", "compile", "export_dtype"}
+        changeable |= {"val_data", "val_windows", "save_minutes"}
+        identity = {name: value for name, value in asdict(self).items() if name not in changeable}
+        return identity | {"mlp_width": self.hidden_width}
