@@ -189,20 +189,16 @@ class _Subject:
             assert isinstance(self.model, Denoiser)
             return self.model.logits(xt, level)
         if isinstance(self.model, PickingDenoiser):
-            everywhere = torch.arange(xt.numel(), device=xt.device)
-            hidden = self.model.hidden_at(xt, level, everywhere)
-            if hidden.ndim != 2 or len(hidden) != xt.numel():
-                expected = (xt.numel(), "D")
-                raise LogitsShapeError("hidden states of the wrong shape", seen=tuple(hidden.shape), expected=expected)
-            hidden = hidden.view(*xt.shape, -1)
+            hidden = self.model.hidden_at(xt, level, torch.arange(xt.numel(), device=xt.device))
+            places: tuple[int, ...] = (xt.numel(),)
         else:
-            hidden = self.model.hidden(xt, level)
-        if hidden.ndim != 3 or hidden.shape[:2] != xt.shape:
-            expected = (*xt.shape, "D")
-            raise LogitsShapeError("hidden states of the wrong shape", seen=tuple(hidden.shape), expected=expected)
-        B, L = xt.shape
-        logits = self.model.head(hidden.flatten(0, 1))
-        return logits.view(B, L, logits.shape[-1])
+            hidden, places = self.model.hidden(xt, level), tuple(xt.shape)
+        if hidden.shape[:-1] != places:
+            raise LogitsShapeError(
+                "hidden states of the wrong shape", seen=tuple(hidden.shape), expected=(*places, "D")
+            )
+        logits = self.model.head(hidden.reshape(xt.numel(), -1))
+        return logits.view(*xt.shape, logits.shape[-1])
 
     def compare(self, first: Tensor, second: Tensor, probe: _Probe) -> _Difference:
         """How far two logits of (B, L, W) lie apart where the probe counts."""
@@ -405,13 +401,13 @@ def _check_factoring(subject: _Subject, probe: _Probe) -> None:
         return
     assert probe.level is not None
     parts = subject.ask(probe)
-    whole = model.logits(torch.where(probe.counted, subject.mask_token_id, probe.x0), probe.level)
+    xt = torch.where(probe.counted, subject.mask_token_id, probe.x0)
+    whole = model.logits(xt, probe.level)
     _check_shape(whole, probe.x0, model.vocab_size)
     subject.require_same(
         whole, parts, probe, FactoringError, "head(hidden(xt)) and logits(xt) give different answers", "the same answer"
     )
     if isinstance(model, PickingDenoiser):
-        xt = torch.where(probe.counted, subject.mask_token_id, probe.x0)
         positions = probe.counted.flatten().nonzero().squeeze(-1)
         picked = whole.flatten(0, 1).clone()
         picked[positions] = model.head(model.hidden_at(xt, probe.level, positions))

@@ -126,13 +126,12 @@ class Run:
         try:
             if wanted:
                 failure = self._try_to_compile()
+                remark = failure
                 if failure and on_gpu and give_up_specialising():
                     torch._dynamo.reset()
-                    remarks.append(failure.replace("not compiled", "compiled without kernels of our own", 1))
+                    remark = failure.replace("not compiled", "compiled without kernels of our own", 1)
                     failure = self._try_to_compile()
-                    remarks = [failure] if failure else remarks
-                elif failure:
-                    remarks.append(failure)
+                remarks.append(failure or remark)
                 if on_gpu and not failure:
                     remarks.append(self._try_to_capture())
             self._rehearse()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bpb_harness.adapters import _squared_relu
+from bpb_harness.adapters._network import runs_in_bfloat16_on_gpu
 
 _given_up = False
 
@@ -40,9 +41,4 @@ def give_up_specialising() -> bool:
 
 def serves(x: Tensor) -> bool:
     """Whether kernels that round as autocast does may take the place of plain operations on a tensor."""
-    return (
-        is_specialised()
-        and x.device.type == "cuda"
-        and torch.is_autocast_enabled("cuda")
-        and torch.get_autocast_dtype("cuda") == torch.bfloat16
-    )
+    return is_specialised() and runs_in_bfloat16_on_gpu(x)

@@ -73,6 +73,7 @@ def _is_fused(x: Tensor, weight: Tensor, cos: Tensor) -> bool:
 
 
 if triton is not None:
+    # Kernels have no types: triton reads annotations itself, and knows its own alone.
 
     @triton.jit  # type: ignore[untyped-decorator]
     def _turned_qkv(  # type: ignore[no-untyped-def]

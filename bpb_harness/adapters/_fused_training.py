@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.adapters import _squared_relu
+from bpb_harness.adapters._network import runs_in_bfloat16_on_gpu
 from bpb_harness.adapters._squared_relu import squared_relu_product, squared_relu_product_backward
 
 try:
@@ -41,9 +42,7 @@ def is_specialised(x: Tensor, kind: str) -> bool:
         and torch.compiler.is_compiling()
         and torch.is_grad_enabled()
         and kind not in _given_up
-        and x.device.type == "cuda"
-        and torch.is_autocast_enabled("cuda")
-        and torch.get_autocast_dtype("cuda") == torch.bfloat16
+        and runs_in_bfloat16_on_gpu(x)
     )
 
 
@@ -208,6 +207,7 @@ def _(grad_q: Tensor, grad_k: Tensor, grad_v: Tensor, q: Tensor, *_: Tensor) -> 
 
 
 if triton is not None:
+    # Kernels have no types: triton reads annotations itself, and knows its own alone.
 
     @triton.jit  # type: ignore[untyped-decorator]
     def _rotate_kernel(  # type: ignore[no-untyped-def]

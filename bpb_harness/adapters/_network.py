@@ -24,6 +24,15 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype=torch.bfloat16) if dtype == torch.bfloat16 else nullcontext()
 
 
+def runs_in_bfloat16_on_gpu(x: Tensor) -> bool:
+    """Whether products of a tensor are autocast to bfloat16 on a GPU, as the kernels of compiled networks round."""
+    return (
+        x.device.type == "cuda"
+        and torch.is_autocast_enabled("cuda")
+        and torch.get_autocast_dtype("cuda") == torch.bfloat16
+    )
+
+
 def count_blocks(tensors: Mapping[str, Tensor], prefix: str) -> int:
     """How many consecutive ``prefix.N.`` there are, from 0."""
     numbers = {name[len(prefix) + 1 :].split(".", 1)[0] for name in tensors if name.startswith(prefix + ".")}

@@ -73,6 +73,7 @@ def _(grad: Tensor, down: Tensor, squares: Tensor) -> Tensor:  # noqa: ARG001
 
 
 if triton is not None:
+    # Kernels have no types: triton reads annotations itself, and knows its own alone.
 
     @triton.jit  # type: ignore[untyped-decorator]
     def _squared_relu_kernel(  # type: ignore[no-untyped-def]
