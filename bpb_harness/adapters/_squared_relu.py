@@ -50,6 +50,11 @@ def fits(up: Tensor) -> bool:
     return all(hidden % tiling.n == 0 and width % tiling.k == 0 for tiling in (FORWARD_TILING, BACKWARD_TILING))
 
 
+def num_multiprocessors(device: torch.device) -> int:
+    """How many of a kernel's programs a GPU runs side by side, if they are large; an interpreter on a CPU some."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 3
+
+
 @torch.library.custom_op("bpb_harness::squared_relu_product", mutates_args=(), device_types="cpu")
 def squared_relu_product(x: Tensor, up: Tensor) -> Tensor:
     """relu(x up^T)^2; (M, K) and (N, K) -> (M, N)."""
@@ -125,7 +130,7 @@ if triton is not None:
         squares_desc = out_desc if squares is None else TensorDescriptor.from_tensor(squares.contiguous(), part)
         weight_tile = [tiling.n, tiling.k] if squares is None else [tiling.k, tiling.n]
         num_tiles = math.ceil(x.shape[0] / tiling.m) * (n // tiling.n)
-        programs = min(num_tiles, tiling.programs * _num_multiprocessors(x.device) or num_tiles)
+        programs = min(num_tiles, tiling.programs * num_multiprocessors(x.device) or num_tiles)
         _squared_relu_kernel[(programs,)](
             TensorDescriptor.from_tensor(x, [tiling.m, tiling.k]), TensorDescriptor.from_tensor(weight, weight_tile),
             squares_desc, out_desc, x.shape[0], programs, n, inner,
@@ -133,9 +138,6 @@ if triton is not None:
             num_warps=tiling.num_warps, num_stages=tiling.num_stages,
         )  # fmt: skip
         return out
-
-    def _num_multiprocessors(device: torch.device) -> int:
-        return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 3
 
     @squared_relu_product.register_kernel("cuda")
     def _launch_forward(x: Tensor, up: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.adapters._fused import is_specialised, squared_relu_linear
-from bpb_harness.adapters._fused_qkv import rotate, turned_qkv
+from bpb_harness.adapters._fused_attention import normalised_attention, rotate
 from bpb_harness.adapters._network import autocast, count_blocks, fill, ready, rms_norm, shape_of
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
@@ -53,11 +53,9 @@ class _Attention(nn.Module):
         """What the heads say, side by side, before their last product; (B, L, D)."""
         B, L, D = x.shape
         if is_specialised():
-            # One wide product instead of three: x is read once. Each output is the same sum.
-            q, k, v = turned_qkv(x, torch.cat((self.c_q.weight, self.c_k.weight, self.c_v.weight)), cos, sin)
-        else:
-            q, k, v = (proj(x).view(B, L, self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
-            q, k = rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin))
+            return normalised_attention(x, self.c_q.weight, self.c_k.weight, self.c_v.weight, cos, sin)
+        q, k, v = (proj(x).view(B, L, self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
+        q, k = rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin))
         y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return y.transpose(1, 2).reshape(B, L, D)
 

@@ -26,7 +26,9 @@ from bpb_harness.schedule import NoiseSchedule
 Method = Literal["discrete", "mc", "chain", "ar", "exact"]
 METHODS: tuple[Method, ...] = ("discrete", "mc", "chain", "ar", "exact")
 DEFAULT_STEPS, DEFAULT_SAMPLES = 128, 2
-_BATCH_TOKENS = {"cpu": 8_192, "cuda": 131_072}
+_CPU_BATCH_TOKENS = 8_192
+# Of a GPU: every multiprocessor gets the same number of tiles of 128 tokens, and none waits for a last few.
+_BATCH_TOKENS_OF_MULTIPROCESSOR = 1_024
 
 
 @final
@@ -179,7 +181,11 @@ class Settings:
 
     def tokens_per_batch(self, device: torch.device) -> int:
         """Forward tokens a call."""
-        return self.batch_tokens or _BATCH_TOKENS[device.type]
+        if self.batch_tokens:
+            return self.batch_tokens
+        if device.type != "cuda":
+            return _CPU_BATCH_TOKENS
+        return _BATCH_TOKENS_OF_MULTIPROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bpb_harness.adapters import _fused, _fused_qkv, _squared_relu, golf_mdlm
+from bpb_harness.adapters import _fused, _fused_attention, _fused_qk, _squared_relu, golf_mdlm
 from bpb_harness.adapters._fused import squared_relu_linear
-from bpb_harness.adapters._fused_qkv import turned_qkv
+from bpb_harness.adapters._fused_attention import attention_of_powers, normalised_attention
+from bpb_harness.adapters._fused_qk import paired_angles, paired_rows, query_factor, turned_qk
 from bpb_harness.checkpoint import read_checkpoint
 from bpb_harness.schedule import LogLinear
 from tests.tiny_checkpoints import make_golf_mdlm
@@ -40,7 +41,8 @@ def test_the_kernel_gives_what_autocast_gives(rows):
     weight = torch.randn(1536, 512, device="cuda", generator=generator) / 512**0.5
     compiled = torch.compile(squared_relu_linear, dynamic=True)
     with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
-        seen, expected = compiled(x, weight), plain(x, weight)
+        # Autocast squares in float32, and rounds for the product that follows.
+        seen, expected = compiled(x, weight), plain(x, weight).bfloat16()
     assert seen.shape == expected.shape
     assert seen.dtype == expected.dtype == torch.bfloat16
     assert not _fused._given_up
@@ -74,11 +76,64 @@ def qkv_case(rows, length, width, head, device="cpu"):
     return x, weight, angle.cos(), angle.sin()
 
 
-def test_plain_queries_keys_and_values_are_those_of_three_products():
+def separate_attention(x, weight, cos, sin):
+    """Softmax spelled out, in float64; (B, L, H d)."""
+    q, k, v = (each.double().transpose(1, 2) for each in separate_qkv(x, weight, cos, sin))
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    return (weights @ v / weights.sum(dim=-1, keepdim=True)).transpose(1, 2).flatten(2)
+
+
+def unpaired(heads, factor):
+    """Queries and keys (B, L, H, d) with the halves of a head one after the other, queries without their factor."""
+    return heads.unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2) / factor
+
+
+def packed_qk(x, weight, cos, sin):
+    B, L, K = x.shape
+    head = 2 * cos.shape[-1]
+    angles = paired_angles(cos.view(L, head // 2), sin.view(L, head // 2))
+    turned = weight[: 2 * len(weight) // 3]
+    return turned_qk(x.reshape(B * L, K), paired_rows(turned, head), angles)
+
+
+def unpacked_qk(packed, case):
+    x, _, cos, _ = case
+    head = 2 * cos.shape[-1]
+    q, k = packed.double().view(*x.shape[:2], 2, -1, head).unbind(2)
+    return unpaired(q, query_factor(head)), unpaired(k, 1.0)
+
+
+def values(x, weight):
+    return (x @ weight[2 * len(weight) // 3 :].t()).flatten(0, 1)
+
+
+def test_packed_queries_and_keys_are_those_of_separate_products():
     case = qkv_case(2, 5, 32, 8)
-    for seen, expected in zip(turned_qkv(*case), separate_qkv(*case), strict=True):
+    for seen, expected in zip(unpacked_qk(packed_qk(*case), case), separate_qkv(*case)[:2], strict=True):
         assert seen.shape == (2, 5, 4, 8)
-        torch.testing.assert_close(seen, expected)
+        torch.testing.assert_close(seen, expected.double(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", [8, 32, 64])
+@pytest.mark.parametrize("fused", [False, True])
+def test_attention_is_softmax_spelled_out(monkeypatch, head, fused):
+    monkeypatch.setattr(_fused_attention, "_is_fused", lambda *_: fused)
+    case = qkv_case(3, 70, 64, head)
+    rounded = [each.bfloat16().float() for each in case[:2]]
+    seen = normalised_attention(rounded[0], *rounded[1].chunk(3), *case[2:])
+    expected = separate_attention(*rounded, *case[2:])
+    assert seen.shape == (3, 70, 64)
+    error = (seen.double() - expected).norm() / expected.norm()
+    assert error < (6e-3 if fused else 1e-6)  # the fused form rounds to bfloat16 on its way
+
+
+def test_attention_of_powers_does_not_look_into_other_windows():
+    case = qkv_case(2, 6, 32, 8)
+    packed, v = packed_qk(*case), values(*case[:2])
+    both = attention_of_powers(packed, v, 6, 8)
+    for window in (slice(0, 6), slice(6, 12)):
+        torch.testing.assert_close(attention_of_powers(packed[window], v[window], 6, 8), both[window])
 
 
 def test_the_specialised_network_is_the_plain_one(tmp_path, monkeypatch):
@@ -90,43 +145,73 @@ def test_the_specialised_network_is_the_plain_one(tmp_path, monkeypatch):
     expected = model.hidden(xt, level)
     calls = []
     monkeypatch.setattr(golf_mdlm, "is_specialised", lambda: True)
-    monkeypatch.setattr(golf_mdlm, "turned_qkv", lambda *a: calls.append(1) or turned_qkv(*a))
+    monkeypatch.setattr(golf_mdlm, "normalised_attention", lambda *a: calls.append(1) or normalised_attention(*a))
     torch.testing.assert_close(model.hidden(xt, level), expected)
     assert len(calls) == len(model.blocks)
 
 
 @pytest.mark.parametrize(
     ("length", "width", "head", "serves"),
-    [(128, 512, 64, True), (100, 512, 64, False), (128, 320, 64, False), (128, 768, 96, False), (128, 256, 64, True)],
-)
-def test_the_qkv_kernel_takes_only_shapes_that_it_can_cut_up(monkeypatch, length, width, head, serves):
-    monkeypatch.setattr(_fused, "serves", lambda x: True)
-    monkeypatch.setattr(_fused_qkv, "triton", object())
+    [
+        (128, 512, 64, True), (128, 512, 32, True), (128, 256, 64, True), (100, 512, 64, False), (128, 320, 64, False),
+        (128, 768, 96, False), (128, 512, 128, False),
+    ],
+)  # fmt: skip
+def test_the_kernels_take_only_shapes_that_they_can_cut_up(monkeypatch, length, width, head, serves):
+    monkeypatch.setattr(_fused, "serves", lambda _: True)
+    monkeypatch.setattr(_fused_qk, "is_available", lambda _: True)
     x, weight, cos, _ = qkv_case(1, length, width, head)
-    assert _fused_qkv._is_fused(x, weight, cos) is serves
+    assert _fused_attention._is_fused(x, weight.chunk(3)[0], cos) is serves
 
 
 def test_no_kernel_serves_outside_a_compiled_network(monkeypatch):
-    monkeypatch.setattr(_fused_qkv, "triton", object())
+    monkeypatch.setattr(_fused_qk, "is_available", lambda _: True)
     x, weight, cos, _ = qkv_case(1, 128, 512, 64)
     assert not _fused.serves(x)
-    assert not _fused_qkv._is_fused(x, weight, cos)
+    assert not _fused_attention._is_fused(x, weight.chunk(3)[0], cos)
 
 
-def assert_bfloat16_close(seen, expected):
+def test_there_are_no_kernels_on_a_cpu():
+    assert not _fused_qk.is_available(torch.device("cpu"))
+
+
+def assert_close(seen, expected, most):
     assert seen.shape == expected.shape
-    assert seen.dtype == expected.dtype
-    assert (seen.double() - expected.double()).norm() / expected.double().norm() < 2e-3
+    assert (seen.double() - expected.double()).norm() / expected.double().norm() < most
 
 
 @needs_gpu
-@pytest.mark.parametrize("rows", [2, 3, 64])
-def test_the_qkv_kernel_gives_what_autocast_gives(rows):
-    x, weight, cos, sin = qkv_case(rows, 256, 512, 64, "cuda")
+@pytest.mark.parametrize(("rows", "head"), [(2, 64), (3, 32), (64, 64)])
+def test_the_kernel_of_queries_and_keys_gives_what_autocast_gives(rows, head):
+    x, weight, cos, sin = case = qkv_case(rows, 256, 512, head, "cuda")
+    x, weight = x.bfloat16(), weight.bfloat16()
+    q, k = unpacked_qk(packed_qk(x, weight, cos, sin), case)
+    expected_q, expected_k, _ = separate_qkv(x, weight, cos, sin)
+    assert_close(q, expected_q, 4e-3)  # rounded with its factor here, without it there
+    assert_close(k, expected_k, 2e-4)  # but for sums in another order, the same bits
+
+
+@needs_gpu
+@pytest.mark.parametrize(("rows", "length", "head"), [(2, 256, 64), (3, 128, 64), (5, 2048, 64), (3, 128, 32)])
+def test_the_attention_kernel_gives_what_softmax_gives(rows, length, head):
+    x, weight, cos, sin = qkv_case(rows, length, 512, head, "cuda")
     x = x.bfloat16()
-    compiled = torch.compile(turned_qkv, dynamic=True)
+    compiled = torch.compile(normalised_attention, dynamic=True)
     with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
-        seen, expected = compiled(x, weight, cos, sin), separate_qkv(x, weight, cos, sin)
+        seen = compiled(x, *weight.chunk(3), cos, sin)
+        expected = separate_attention(x, weight, cos, sin).bfloat16()
     assert not _fused._given_up
-    for got, want in zip(seen, expected, strict=True):
-        assert_bfloat16_close(got, want)
+    assert seen.dtype == torch.bfloat16
+    assert_close(seen, expected, 4e-3)
+
+
+@needs_gpu
+def test_the_attention_kernel_bears_the_largest_scores():
+    """Queries and keys of length sqrt(d) that all agree, and that all disagree with one."""
+    direction = torch.ones(64, device="cuda")
+    q, k = direction.expand(128, 64) * query_factor(64), direction.repeat(128, 1)
+    v = torch.randn(128, 64, device="cuda")
+    k[:64] *= -1
+    seen = attention_of_powers(torch.cat((q, k), dim=1).bfloat16(), v.bfloat16(), 128, 64)
+    expected = v.bfloat16().double()[64:].mean(dim=0).expand(128, 64)
+    assert (seen.double() - expected).abs().max() < 1e-2

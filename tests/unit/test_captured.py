@@ -54,7 +54,7 @@ def test_replays_are_the_steps_they_stand_for():
 
 
 @needs_gpu
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
 @pytest.mark.parametrize("objective", ["mdlm", "ar"])
 def test_a_recorded_run_takes_the_steps_of_one_that_is_not(tmp_path, objective):
     runs = []

@@ -1,0 +1,143 @@
+"""Attention of normalised queries and keys, which needs no running maximum.
+
+Softmax subtracts the largest score lest a power overflow. Queries and keys that are normalised, without gains, have
+scores of at most sqrt(d) in size: exp of that is 3e3 for heads of 64, and sums of such numbers fit float32 for any
+text. Without the maximum no step waits for the one before it. Sums are in float32, the weights of values are rounded to
+bfloat16 before their product, as the kernels that torch comes with round them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bpb_harness.adapters import _fused, _fused_qk
+from bpb_harness.adapters._fused_qk import paired_angles, paired_rows, turned_qk
+from bpb_harness.adapters._network import rms_norm
+
+try:
+    import triton
+    import triton.language as tl
+    from triton.tools.tensor_descriptor import TensorDescriptor
+except ImportError:  # no triton, or one before 3.4
+    triton = None
+
+_HEAD = 64  # of wider heads torch's kernels are as fast
+_TILE_Q, _TILE_K, _WARPS, _STAGES = 128, 64, 8, 3
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding of the half-split kind, (B, L, H, d) with tables (1, L, 1, d / 2)."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1).to(x.dtype)
+
+
+def normalised_attention(x: Tensor, query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Attention of queries and keys that are turned and then normalised; every position sees every other.
+
+    Args:
+        x: (B, L, K) inputs of the three products.
+        query: (H d, K) weight.
+        key: (H d, K) weight.
+        value: (H d, K) weight.
+        cos: (1, L, 1, d / 2) float32 table.
+        sin: likewise.
+
+    Returns:
+        What the heads say, side by side, (B, L, H d).
+    """
+    (B, L, width), head = x.shape, 2 * cos.shape[-1]
+    if not _is_fused(x, query, cos):
+        # One wide product instead of three: x is read once. Each output is the same sum.
+        q, k, v = functional.linear(x, torch.cat((query, key, value))).view(B, L, 3, -1, head).unbind(2)
+        return _torch_attention(rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin)), v)
+    rows = x.to(torch.bfloat16).reshape(B * L, width)
+    angles = paired_angles(cos.view(L, head // 2), sin.view(L, head // 2))
+    qk = turned_qk(rows, paired_rows(torch.cat((query, key)).to(torch.bfloat16), head), angles)
+    v = rows @ value.to(torch.bfloat16).t()
+    if head == _HEAD:
+        heads: Tensor = attention_of_powers(qk, v, L, head)
+        return heads.view(B, L, -1)
+    q, k = qk.view(B, L, 2, -1, head).unbind(2)
+    return _torch_attention(q, k, v.view(B, L, -1, head), scale=math.log(2.0))
+
+
+def _torch_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+    y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale=scale)
+    return y.transpose(1, 2).flatten(2)
+
+
+def _is_fused(x: Tensor, query: Tensor, cos: Tensor) -> bool:
+    return (
+        _fused.serves(x)
+        and _fused_qk.is_available(x.device)
+        and cos.dtype == torch.float32
+        and _fused_qk.fits(x.shape[1], query, 2 * cos.shape[-1])
+    )
+
+
+@torch.library.custom_op("bpb_harness::attention_of_powers", mutates_args=(), device_types="cpu")
+def attention_of_powers(qk: Tensor, v: Tensor, length: int, head: int) -> Tensor:
+    """Values averaged with weights 2^(q.k).
+
+    Args:
+        qk: (M, 2 H d) queries and keys, window after window; |q.k| stays below 100 or so.
+        v: (M, H d) values.
+        length: L, of a window; divides M.
+        head: d.
+
+    Returns:
+        (M, H d).
+    """
+    wide = torch.promote_types(v.dtype, torch.float32)
+    q, k = qk.to(wide).view(-1, length, 2, v.shape[1] // head, head).transpose(1, 3).unbind(2)
+    powers = torch.exp2(q @ k.transpose(-1, -2))
+    y = powers @ v.to(wide).view(-1, length, v.shape[1] // head, head).transpose(1, 2)
+    return (y / powers.sum(dim=-1, keepdim=True)).to(v.dtype).transpose(1, 2).reshape(v.shape)
+
+
+@attention_of_powers.register_fake
+def _(qk: Tensor, v: Tensor, length: int, head: int) -> Tensor:  # noqa: ARG001
+    return torch.empty_like(v)
+
+
+if triton is not None:
+    # Kernels have no types: triton reads annotations itself, and knows its own alone.
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _attention_kernel(  # type: ignore[no-untyped-def]
+        q_desc, k_desc, v_desc, out_desc, LENGTH, HEADS: tl.constexpr, HEAD: tl.constexpr,
+        TILE_Q: tl.constexpr, TILE_K: tl.constexpr,
+    ):  # fmt: skip
+        tiles = LENGTH // TILE_Q
+        window_and_head = tl.program_id(0) // tiles  # neighbouring programs share their keys and values
+        first = (window_and_head // HEADS) * LENGTH
+        row = first + (tl.program_id(0) % tiles) * TILE_Q
+        column = (window_and_head % HEADS) * HEAD
+        width: tl.constexpr = HEADS * HEAD
+        q = q_desc.load([row, column])
+        total = tl.zeros((TILE_Q, HEAD), dtype=tl.float32)
+        mass = tl.zeros((TILE_Q,), dtype=tl.float32)
+        for place in range(0, LENGTH, TILE_K):
+            k = k_desc.load([first + place, width + column])
+            v = v_desc.load([first + place, column])
+            powers = tl.exp2(tl.dot(q, k.T))
+            mass += tl.sum(powers, axis=1)
+            total = tl.dot(powers.to(q.dtype), v, total)
+        out_desc.store([row, column], (total * (1.0 / mass)[:, None]).to(q.dtype))
+
+    @attention_of_powers.register_kernel("cuda")
+    def _launch(qk: Tensor, v: Tensor, length: int, head: int) -> Tensor:
+        qk, v = qk.contiguous(), v.contiguous()
+        num_rows, width = v.shape
+        out = torch.empty_like(v)
+        _attention_kernel[(num_rows // _TILE_Q * (width // head),)](
+            TensorDescriptor.from_tensor(qk, [_TILE_Q, head]), TensorDescriptor.from_tensor(qk, [_TILE_K, head]),
+            TensorDescriptor.from_tensor(v, [_TILE_K, head]), TensorDescriptor.from_tensor(out, [_TILE_Q, head]),
+            length, HEADS=width // head, HEAD=head, TILE_Q=_TILE_Q, TILE_K=_TILE_K,
+            num_warps=_WARPS, num_stages=_STAGES,
+        )  # fmt: skip
+        return out
