@@ -19,7 +19,7 @@ Objective = Callable[..., Tensor]
 class CapturedGradient:
     """Gradients of an objective, recorded once.
 
-    The parameters' ``grad`` are written anew by every call and must stay in place: never set them to None.
+    Every call writes the same tensors anew and makes them the parameters' ``grad``.
 
     Args:
         objective: maps the inputs to a scalar; no shape and no control flow in it depends on their values.
@@ -48,7 +48,8 @@ class CapturedGradient:
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
         """The objective of a batch; its gradients are in the parameters once the device is done."""
-        assert all(parameter.grad is grad for parameter, grad in zip(self._parameters, self._gradients, strict=True))
+        for parameter, grad in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = grad
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given, non_blocking=True)
         self._graph.replay()

@@ -7,6 +7,7 @@ Everything random in a step is a function of (seed, step), and the state is save
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from bpb_harness.units import nats_to_bits
 from reference.captured import CapturedGradient, forget_gradients
 from reference.data import TokenShards, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
-from reference.objective import HeadNll, causal_objective, draw_masks, head_nll, mdlm_objective, pack_capacity
+from reference.objective import HeadNll, causal_objective, draw_masks, head_nll, mdlm_objective
 from reference.optimizer import MovingAverage, learning_rate_factor, make_optimizers
 from reference.processes import TrainingProcesses
 from reference.settings import EXPORT_DTYPES, Training
+from reference.stages import Stage, make_stages, stage_at
 from reference.validation import Validation
 
 
@@ -52,14 +54,8 @@ class Run:
             objective=training.objective,
             time_conditioned=training.time_conditioned,
         )
-        if training.num_windows % processes.count:
-            seen = f"{training.num_windows} windows a step, {processes.count} processes"
-            raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
-        share = training.num_windows // processes.count
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
-        self._capacity = pack_capacity(share, training.context, self.bound, processes.count)
-        window_length = training.context + (training.objective == "ar")
-        self.shards = TokenShards(training.data, window_length=window_length, vocab_size=vocab_size)
+        self._stages = make_stages(training, vocab_size=vocab_size, bound=self.bound, num_processes=processes.count)
         self._validation = None
         if training.val_data:
             self._validation = Validation(
@@ -73,7 +69,6 @@ class Run:
         self.average = MovingAverage(self.network, training.ema)
         self._parameters = list(self.network.parameters())
         self._head_nll: HeadNll = head_nll
-        self._captured: CapturedGradient | None = None
         self.step = 0
         self.seconds = 0.0  # spent before this process
         self.seconds_spent = 0.0  # when the last step was done
@@ -87,11 +82,16 @@ class Run:
         num_parameters = sum(parameter.numel() for parameter in self._parameters)
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         count = f"{self.processes.count} x " if self.processes.count > 1 else ""
+        windows = ", later ".join(f"{stage.num_windows} windows of {stage.context}" for stage in self._stages)
         return (
             f"{self.config.objective}: {num_parameters:,} parameters, {self.shards.num_tokens:,} tokens of data, "
-            f"{self.training.num_windows} windows of {self.training.context} a step, on {count}{name}, "
-            f"torch {torch.__version__}"
+            f"{windows} a step, on {count}{name}, torch {torch.__version__}"
         )
+
+    @property
+    def shards(self) -> TokenShards:
+        """The data, in windows of the full length."""
+        return self._stages[-1].shards
 
     @property
     def history(self) -> list[float]:
@@ -133,7 +133,7 @@ class Run:
                     failure = self._try_to_compile()
                 remarks.append(failure or remark)
                 if on_gpu and not failure:
-                    remarks.append(self._try_to_capture())
+                    remarks.extend(self._try_to_capture(stage) for stage in self._stages)
             self._rehearse()
         except torch.OutOfMemoryError:
             raise self._too_large() from None
@@ -165,9 +165,10 @@ class Run:
             else:
                 block.compile(dynamic=False)
 
-    def _try_to_capture(self) -> str | None:
+    def _try_to_capture(self, stage: Stage) -> str | None:
         try:
-            self._captured = CapturedGradient(self.objective_nats, self._draw(), self._parameters)
+            objective = partial(self.objective_nats, stage)
+            stage.captured = CapturedGradient(objective, self._draw(stage), self._parameters)
             return None
         except Exception as error:  # not every kernel can be recorded, and a recording keeps its memory for itself
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), ''):.200}"
@@ -177,15 +178,16 @@ class Run:
         return f"kernels are launched one by one, which may be slower: {reason}"
 
     def _rehearse(self) -> None:
-        self._take_gradient()
-        self._clear_gradient()
+        for stage in self._stages:
+            self._take_gradient(stage)
+        forget_gradients(self._parameters)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _draw(self) -> tuple[Tensor, ...]:
+    def _draw(self, stage: Stage) -> tuple[Tensor, ...]:
         """This process's share of the step's batch: windows, and for masked diffusion masks and noise levels."""
         training, share = self.training, self.processes.share
-        batch = self.shards.batch(seed=training.seed, step=self.step, num_windows=training.num_windows)
+        batch = stage.shards.batch(seed=training.seed, step=self.step, num_windows=stage.num_windows)
         if self.device.type == "cuda":
             batch = batch.pin_memory()  # or the copy would wait for the device
         x0 = share(batch.to(self.device, non_blocking=True))
@@ -195,7 +197,7 @@ class Run:
         masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
         return x0, share(masked), share(level.t), share(level.alpha_t), share(level.dalpha_t)
 
-    def objective_nats(self, x0: Tensor, *noise: Tensor) -> Tensor:
+    def objective_nats(self, stage: Stage, x0: Tensor, *noise: Tensor) -> Tensor:
         """The objective of what :meth:`_draw` gave, nats per token."""
         on_gpu = self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), fastest_attention(self.device):
@@ -204,21 +206,18 @@ class Run:
             masked, t, alpha_t, dalpha_t = noise
             return mdlm_objective(
                 self.network, x0, masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
-                capacity=self._capacity, head_nll=self._head_nll,
+                capacity=stage.capacity, head_nll=self._head_nll,
             )  # fmt: skip
 
-    def _take_gradient(self) -> Tensor:
+    def _take_gradient(self, stage: Stage) -> Tensor:
         """The objective of the step's batch, with its gradients in the parameters."""
-        inputs = self._draw()
-        if self._captured is not None:
-            return self._captured(inputs)
-        nats = self.objective_nats(*inputs)
+        inputs = self._draw(stage)
+        if stage.captured is not None:
+            return stage.captured(inputs)
+        forget_gradients(self._parameters)
+        nats = self.objective_nats(stage, *inputs)
         torch.autograd.backward(nats)
         return nats.detach()
-
-    def _clear_gradient(self) -> None:
-        if self._captured is None:
-            forget_gradients(self._parameters)
 
     def take_step(self, progress: float) -> None:
         """One step of every optimizer; ``progress`` in [0, 1] sets the learning rate.
@@ -232,7 +231,7 @@ class Run:
             raise self._too_large() from None
 
     def _take_step(self, progress: float) -> None:
-        nats = self._take_gradient()
+        nats = self._take_gradient(stage_at(self._stages, progress))
         self.processes.average([nats, *(p.grad for p in self._parameters if p.grad is not None)])
         if self.training.clip:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.training.clip)
@@ -240,7 +239,7 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * learning_rate_factor(progress)
             optimizer.step()
-        self._clear_gradient()
+        forget_gradients(self._parameters)
         self.step += 1
         self.average.update(self.step)
         self._pending.append(nats)

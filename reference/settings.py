@@ -30,6 +30,7 @@ class Training:
     heads: int = 4
     mlp_width: int | None = None
     context: int = 512
+    short_context: int | None = None
     batch_tokens: int = 16_384
     lr: float = 2e-3
     muon_lr: float = 0.02
@@ -51,6 +52,9 @@ class Training:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')}", seen=value, expected="a positive number")
+        if self.short_context is not None and not 1 <= self.short_context < self.context:
+            expected = f"from 1 to below --context {self.context}, or none for windows of that length throughout"
+            raise UsageError("--short-context", seen=self.short_context, expected=expected)
         if self.mlp_width is not None and self.mlp_width < 1:
             raise UsageError("--mlp-width", seen=self.mlp_width, expected="a positive number, or none for 4 x width")
         if not 0.0 <= self.ema < 1.0:

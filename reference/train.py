@@ -180,6 +180,9 @@ def command(
         int | None, typer.Option(help="Hidden width of the feed-forward layers; by default 4 x width.")
     ] = None,
     context: Annotated[int, typer.Option(help="Tokens of a window.")] = Training.context,
+    short_context: Annotated[
+        int | None, typer.Option(help="Tokens of a window in the first 60 % of the run; as many a step.")
+    ] = None,
     batch_tokens: Annotated[
         int, typer.Option(help="Tokens of a step, all processes together.")
     ] = Training.batch_tokens,

@@ -247,6 +247,9 @@ def main(
     muon_lr: float = Training.muon_lr,
     ema: float = Training.ema,
     weight_decay: float = Training.weight_decay,
+    short_context: Annotated[
+        int | None, typer.Option(help="Windows of the trainer's first 60 %; the plain loop has none.")
+    ] = None,
     throughput_batch_tokens: int = 131_072,
     num_steps: int = 20,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints.")] = None,
@@ -282,6 +285,7 @@ def main(
             torch._dynamo.reset()
             tokens = training.batch_tokens if small else 32 * training.context
             entries.append(train_plain(replace(training, batch_tokens=tokens, out=folder / "plain.pt"), seconds))
+        training = replace(training, short_context=short_context)
         if "mdlm" in chosen:
             torch._dynamo.reset()
             entries.append(train_reference(training, seconds))

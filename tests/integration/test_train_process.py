@@ -70,6 +70,19 @@ def test_resumed_run_takes_the_same_steps(
     assert not all(torch.equal(raw[name], expected[name]) for name in raw)  # what is saved is the moving average
 
 
+def test_a_run_whose_windows_grow_resumes_with_the_same_steps(tmp_path: Path) -> None:
+    settings = {"short_context": 8}
+    whole, parts = (training(tmp_path / f"{name}.pt", **settings) for name in ("whole", "parts"))
+    expected = train(whole)
+    first = Run(parts)
+    for step in range(9):  # the windows of the eighth step and later are long
+        first.take_step(step / 12)
+    first.save(seconds=1.0)
+    assert train(parts, resume=True).history == expected.history
+    assert "16 windows of 8, later 4 windows of 32 a step" in expected.description
+    assert read_checkpoint(whole.out).config["context_length"] == 32
+
+
 def test_training_learns_and_the_checkpoint_loads(tmp_path: Path) -> None:
     out = tmp_path / "model.pt"
     shard = tmp_path / "val.bin"
@@ -221,6 +234,8 @@ def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
         ({"--heads": "3"}, "multiple of 2 x heads"),
         ({"--batch-tokens": "8"}, "--batch-tokens: got 8"),
         ({"--mlp-width": "0"}, "--mlp-width: got 0"),
+        ({"--short-context": "32"}, "--short-context: got 32"),
+        ({"--short-context": "0"}, "--short-context: got 0"),
         ({"--export-dtype": "int3"}, "--export-dtype"),
         ({"--ema": "1"}, "--ema: got 1.0"),
         ({"--clip": "-1"}, "--clip: got -1.0"),

@@ -17,7 +17,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records ke
 def tiny_training(out, objective):
     return Training(
         data=(build.VALIDATION,), tokenizer=build.TOKENIZER, out=out, steps=9, objective=objective,
-        layers=2, width=128, heads=2, context=32, batch_tokens=128,
+        layers=2, width=128, heads=2, context=32, short_context=16, batch_tokens=128,
     )  # fmt: skip
 
 
@@ -61,12 +61,12 @@ def test_a_recorded_run_takes_the_steps_of_one_that_is_not(tmp_path, objective):
     for name in ("recorded", "launched"):
         run = Run(tiny_training(tmp_path / f"{name}.pt", objective))
         assert run.prepare() is None
-        assert run._captured is not None
+        assert all(stage.captured is not None for stage in run._stages)
         if name == "launched":
-            run._captured = None
-            forget_gradients(run._parameters)
-        for step in range(4):
-            run.take_step(step / 10)
+            for stage in run._stages:
+                stage.captured = None
+        for progress in (0.1, 0.2, 0.7, 0.3, 0.8):  # there and back between the stages
+            run.take_step(progress)
         runs.append(run)
     recorded, launched = runs
     assert recorded.history == pytest.approx(launched.history, rel=1e-4)
@@ -84,7 +84,7 @@ def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch):
     monkeypatch.setattr("reference.run.CapturedGradient", refuse)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    remark = run._try_to_capture()
+    remark = run._try_to_capture(run._stages[0])
     assert remark == "kernels are launched one by one, which may be slower: OutOfMemoryError: no room"
     run.take_step(0.5)
     assert len(run.history) == 1
@@ -103,11 +103,11 @@ def test_whatever_compiles_is_recorded(tmp_path, monkeypatch, failures, captures
     left, recorded = list(failures), []
     run.device = torch.device("cuda")
     monkeypatch.setattr(run, "_try_to_compile", lambda: left.pop(0))
-    monkeypatch.setattr(run, "_try_to_capture", lambda: recorded.append(1))
+    monkeypatch.setattr(run, "_try_to_capture", lambda _: recorded.append(1))
     monkeypatch.setattr(run, "_rehearse", lambda: None)
     monkeypatch.setattr("reference.run.give_up_specialising", lambda: True)
     assert run.prepare() == remark
-    assert (len(recorded), left) == (captures, [])
+    assert (len(recorded), left) == (captures * len(run._stages), [])
 
 
 def test_gradients_are_forgotten():

@@ -1,0 +1,68 @@
+"""The stages of a run: windows of one length each, short ones first where that is asked for.
+
+A network that has learnt little needs no long windows. With short ones a step of as many tokens has more of them, each
+with its own noise level, so that its gradient is less noisy, and attention costs less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bpb_harness.errors import UsageError
+from bpb_harness.estimators.bound import Bound
+from reference.captured import CapturedGradient
+from reference.data import TokenShards
+from reference.objective import pack_capacity
+from reference.settings import Training
+
+SHORT_SHARE = 0.6  # of the run, where it has short windows
+
+
+@dataclass
+class Stage:
+    """A part of a run.
+
+    Attributes:
+        context: tokens of a window that are predicted.
+        num_windows: a step, all processes together.
+        capacity: masked positions of a process's share of a step.
+        shards: where windows come from.
+        captured: the gradient of a step as it was recorded on a GPU, or None.
+    """
+
+    context: int
+    num_windows: int
+    capacity: int
+    shards: TokenShards
+    captured: CapturedGradient | None = None
+
+
+def make_stages(training: Training, *, vocab_size: int, bound: Bound, num_processes: int) -> list[Stage]:
+    """The stages of a run, in their order.
+
+    Args:
+        training: says how long windows are.
+        vocab_size: tokens must be below it.
+        bound: whose masks are drawn.
+        num_processes: that share every step.
+
+    Raises:
+        UsageError: if the windows of a step cannot be shared evenly.
+        CorpusError: if the data cannot be read, or are too short.
+    """
+    stages = []
+    for context in filter(None, (training.short_context, training.context)):
+        num_windows = training.batch_tokens // context
+        if num_windows % num_processes:
+            seen = f"{num_windows} windows of {context} a step, {num_processes} processes"
+            raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
+        capacity = pack_capacity(num_windows // num_processes, context, bound, num_processes)
+        window_length = context + (training.objective == "ar")
+        shards = TokenShards(training.data, window_length=window_length, vocab_size=vocab_size)
+        stages.append(Stage(context, num_windows, capacity, shards))
+    return stages
+
+
+def stage_at(stages: list[Stage], progress: float) -> Stage:
+    """The stage of a step that is taken at ``progress`` in [0, 1]."""
+    return stages[0] if progress < SHORT_SHARE else stages[-1]
