@@ -35,7 +35,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1).to(x.dtype)
 
 
-def normalised_attention(x: Tensor, query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def normalised_attention(
+    x: Tensor, query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None = None
+) -> Tensor:
     """Attention of queries and keys that are turned and then normalised; every position sees every other.
 
     Args:
@@ -45,24 +47,29 @@ def normalised_attention(x: Tensor, query: Tensor, key: Tensor, value: Tensor, c
         value: (H d, K) weight.
         cos: (1, L, 1, d / 2) float32 table.
         sin: likewise.
+        positions: of the flattened batch, ascending but for padding at the end, (n,) int64.
 
     Returns:
-        What the heads say, side by side, (B, L, H d).
+        What the heads say, side by side, (B, L, H d); or at the positions alone, (n, H d).
     """
     (B, L, width), head = x.shape, 2 * cos.shape[-1]
     if not _is_fused(x, query, cos):
         # One wide product instead of three: x is read once. Each output is the same sum.
         q, k, v = functional.linear(x, torch.cat((query, key, value))).view(B, L, 3, -1, head).unbind(2)
-        return _torch_attention(rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin)), v)
+        return _at(_torch_attention(rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin)), v), positions)
     rows = x.to(torch.bfloat16).reshape(B * L, width)
     angles = paired_angles(cos.view(L, head // 2), sin.view(L, head // 2))
     qk = turned_qk(rows, paired_rows(torch.cat((query, key)).to(torch.bfloat16), head), angles)
     v = rows @ value.to(torch.bfloat16).t()
     if head == _HEAD:
-        heads: Tensor = attention_of_powers(qk, v, L, head)
-        return heads.view(B, L, -1)
+        heads: Tensor = attention_of_powers(qk, v, L, head, positions)
+        return heads if positions is not None else heads.view(B, L, -1)
     q, k = qk.view(B, L, 2, -1, head).unbind(2)
-    return _torch_attention(q, k, v.view(B, L, -1, head), scale=math.log(2.0))
+    return _at(_torch_attention(q, k, v.view(B, L, -1, head), scale=math.log(2.0)), positions)
+
+
+def _at(heads: Tensor, positions: Tensor | None) -> Tensor:
+    return heads if positions is None else heads.flatten(0, 1).index_select(0, positions)
 
 
 def _torch_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
@@ -80,7 +87,7 @@ def _is_fused(x: Tensor, query: Tensor, cos: Tensor) -> bool:
 
 
 @torch.library.custom_op("bpb_harness::attention_of_powers", mutates_args=(), device_types="cpu")
-def attention_of_powers(qk: Tensor, v: Tensor, length: int, head: int) -> Tensor:
+def attention_of_powers(qk: Tensor, v: Tensor, length: int, head: int, positions: Tensor | None = None) -> Tensor:
     """Values averaged with weights 2^(q.k).
 
     Args:
@@ -88,20 +95,22 @@ def attention_of_powers(qk: Tensor, v: Tensor, length: int, head: int) -> Tensor
         v: (M, H d) values.
         length: L, of a window; divides M.
         head: d.
+        positions: whose queries are asked, (n,) int64, ascending but for padding at the end; all if None.
 
     Returns:
-        (M, H d).
+        (M, H d), or (n, H d). Rows of padding hold any finite numbers.
     """
     wide = torch.promote_types(v.dtype, torch.float32)
     q, k = qk.to(wide).view(-1, length, 2, v.shape[1] // head, head).transpose(1, 3).unbind(2)
     powers = torch.exp2(q @ k.transpose(-1, -2))
     y = powers @ v.to(wide).view(-1, length, v.shape[1] // head, head).transpose(1, 2)
-    return (y / powers.sum(dim=-1, keepdim=True)).to(v.dtype).transpose(1, 2).reshape(v.shape)
+    heads = (y / powers.sum(dim=-1, keepdim=True)).to(v.dtype).transpose(1, 2).reshape(v.shape)
+    return heads if positions is None else heads.index_select(0, positions)
 
 
 @attention_of_powers.register_fake
-def _(qk: Tensor, v: Tensor, length: int, head: int) -> Tensor:  # noqa: ARG001
-    return torch.empty_like(v)
+def _(qk: Tensor, v: Tensor, length: int, head: int, positions: Tensor | None = None) -> Tensor:  # noqa: ARG001
+    return v.new_empty(v.shape if positions is None else (positions.shape[0], v.shape[1]))
 
 
 if triton is not None:
@@ -129,15 +138,57 @@ if triton is not None:
             total = tl.dot(powers.to(q.dtype), v, total)
         out_desc.store([row, column], (total * (1.0 / mass)[:, None]).to(q.dtype))
 
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _picked_attention_kernel(  # type: ignore[no-untyped-def]
+        qk_ptr, positions_ptr, k_desc, v_desc, out_desc, num_positions,
+        LENGTH: tl.constexpr, HEADS: tl.constexpr, HEAD: tl.constexpr, TILE_Q: tl.constexpr, TILE_K: tl.constexpr,
+    ):  # fmt: skip
+        # A tile's queries are of one window, or of several that follow each other: it passes all their keys, and
+        # a query gives those of other windows no weight.
+        tiles = tl.cdiv(num_positions, TILE_Q)
+        row = (tl.program_id(0) % tiles) * TILE_Q
+        column = (tl.program_id(0) // tiles) * HEAD
+        width: tl.constexpr = HEADS * HEAD
+        rows = row + tl.arange(0, TILE_Q)
+        positions = tl.load(positions_ptr + rows, mask=rows < num_positions, other=0)
+        places = positions[:, None] * (2 * width) + column + tl.arange(0, HEAD)[None, :]
+        q = tl.load(qk_ptr + places)
+        windows = (positions // LENGTH).to(tl.int32)
+        # Padding repeats a position, mostly of the first window: it comes last, so the first row's window is real.
+        first = (tl.load(positions_ptr + row) // LENGTH).to(tl.int32)
+        last = tl.max(windows, axis=0)
+        total = tl.zeros((TILE_Q, HEAD), dtype=tl.float32)
+        mass = tl.zeros((TILE_Q,), dtype=tl.float32)
+        for place in range(first * LENGTH, (last + 1) * LENGTH, TILE_K):
+            k = k_desc.load([place, width + column])
+            v = v_desc.load([place, column])
+            powers = tl.where((windows == place // LENGTH)[:, None], tl.exp2(tl.dot(q, k.T)), 0.0)
+            mass += tl.sum(powers, axis=1)
+            total = tl.dot(powers.to(q.dtype), v, total)
+        mass = tl.where(mass > 0.0, mass, 1.0)  # of padding beside queries of later windows
+        out_desc.store([row, column], (total * (1.0 / mass)[:, None]).to(q.dtype))
+
     @attention_of_powers.register_kernel("cuda")
-    def _launch(qk: Tensor, v: Tensor, length: int, head: int) -> Tensor:
+    def _launch(qk: Tensor, v: Tensor, length: int, head: int, positions: Tensor | None = None) -> Tensor:
+        return launch_attention(qk, v, length, head, positions)
+
+    def launch_attention(qk: Tensor, v: Tensor, length: int, head: int, positions: Tensor | None) -> Tensor:
+        """The kernel for every query, or for those of some positions."""
         qk, v = qk.contiguous(), v.contiguous()
-        num_rows, width = v.shape
-        out = torch.empty_like(v)
-        _attention_kernel[(num_rows // _TILE_Q * (width // head),)](
-            TensorDescriptor.from_tensor(qk, [_TILE_Q, head]), TensorDescriptor.from_tensor(qk, [_TILE_K, head]),
-            TensorDescriptor.from_tensor(v, [_TILE_K, head]), TensorDescriptor.from_tensor(out, [_TILE_Q, head]),
-            length, HEADS=width // head, HEAD=head, TILE_Q=_TILE_Q, TILE_K=_TILE_K,
-            num_warps=_WARPS, num_stages=_STAGES,
-        )  # fmt: skip
+        num_queries, width = len(v) if positions is None else len(positions), v.shape[1]
+        out = torch.empty(num_queries, width, dtype=v.dtype, device=v.device)
+        k_desc, v_desc = (TensorDescriptor.from_tensor(each, [_TILE_K, head]) for each in (qk, v))
+        out_desc = TensorDescriptor.from_tensor(out, [_TILE_Q, head])
+        sizes = {"HEADS": width // head, "HEAD": head, "TILE_Q": _TILE_Q, "TILE_K": _TILE_K}
+        grid = (math.ceil(num_queries / _TILE_Q) * (width // head),)
+        if positions is None:
+            q_desc = TensorDescriptor.from_tensor(qk, [_TILE_Q, head])
+            _attention_kernel[grid](
+                q_desc, k_desc, v_desc, out_desc, length, **sizes, num_warps=_WARPS, num_stages=_STAGES
+            )
+        else:
+            _picked_attention_kernel[grid](
+                qk, positions.contiguous(), k_desc, v_desc, out_desc, num_queries,
+                LENGTH=length, **sizes, num_warps=_WARPS, num_stages=_STAGES,
+            )  # fmt: skip
         return out

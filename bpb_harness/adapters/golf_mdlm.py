@@ -49,15 +49,16 @@ class _Attention(nn.Module):
         self.c_v = nn.Linear(width, width, bias=False)
         self.c_proj = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """What the heads say, side by side, before their last product; (B, L, D)."""
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None = None) -> Tensor:
+        """What the heads say, side by side, before their last product; (B, L, D), or (n, D) at some positions."""
         B, L, D = x.shape
         if is_specialised():
-            return normalised_attention(x, self.c_q.weight, self.c_k.weight, self.c_v.weight, cos, sin)
+            return normalised_attention(x, self.c_q.weight, self.c_k.weight, self.c_v.weight, cos, sin, positions)
         q, k, v = (proj(x).view(B, L, self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
         q, k = rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin))
         y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        return y.transpose(1, 2).reshape(B, L, D)
+        heads = y.transpose(1, 2).reshape(B, L, D)
+        return heads if positions is None else heads.flatten(0, 1).index_select(0, positions)
 
 
 class _Block(nn.Module):
@@ -71,10 +72,10 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None = None) -> Tensor:
         """(B, L, D) to the same, or to (n, D) at some positions of the flattened batch."""
-        heads, windows = self.attn(self.adaln_attn(x, c), cos, sin), None
+        heads, windows = self.attn(self.adaln_attn(x, c), cos, sin, positions), None
         if positions is not None:  # attention looks everywhere, what follows it is each position's own
             windows = positions // x.shape[1]
-            heads, x = (each.flatten(0, 1).index_select(0, positions) for each in (heads, x))
+            x = x.flatten(0, 1).index_select(0, positions)
         x = x + self.attn.c_proj(heads)
         out: Tensor = x + self.mlp_proj(squared_relu_linear(self.adaln_mlp(x, c, windows), self.mlp_fc.weight))
         return out

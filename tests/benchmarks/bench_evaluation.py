@@ -102,11 +102,11 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matrix_product_rate(device: torch.device) -> float:
+def matrix_product_rate(device: torch.device, repeats: int = 20) -> float:
     """Operations a second of a large bfloat16 matrix product on random data."""
     size = 8192 if device.type == "cuda" else 1024
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2.0 * size**3 / seconds_of(lambda: a @ b, device, 20)
+    return 2.0 * size**3 / seconds_of(lambda: a @ b, device, repeats)
 
 
 class PlainLoop:
@@ -212,10 +212,13 @@ def bench_throughput(options: argparse.Namespace) -> None:
                 table.append((name, use * bench.context / seconds))
         seconds = seconds_of(lambda: bench.product(many), device, 3)
         table.append(("bpb-harness", bench.forward_tokens(many) / seconds))
+        # A card at the end of its power lowers its clocks: what it does for milliseconds it does not do for seconds.
+        lasting = matrix_product_rate(device, 1_500 if device.type == "cuda" else 20)
         card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         print(f"{card}, torch {torch.__version__}; {bench.num_parameters / 1e6:.1f} M parameters")
         print(f"windows of {bench.context}, {bench.rows} a batch")
         print(f"matrix product {rate / 1e12:.0f} TFLOP/s; limit {limit / 1e6:.2f} M tokens/s")
+        print(f"matrix product for seconds on end, as the rows below run: {lasting / 1e12:.0f} TFLOP/s")
         print(f"{'':24}{'M tokens/s':>12}{'of limit':>10}{'x batch 1':>11}")
         for row, speed in table:
             print(f"{row:24}{speed / 1e6:12.3f}{speed / limit:10.1%}{speed / table[0][1]:11.1f}")

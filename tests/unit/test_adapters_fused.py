@@ -128,6 +128,17 @@ def test_attention_is_softmax_spelled_out(monkeypatch, head, fused):
     assert error < (6e-3 if fused else 1e-6)  # the fused form rounds to bfloat16 on its way
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("head", [32, 64])
+def test_attention_at_positions_is_attention_picked(monkeypatch, head, fused):
+    monkeypatch.setattr(_fused_attention, "_is_fused", lambda *_: fused)
+    x, weight, cos, sin = qkv_case(3, 40, 64, head)
+    positions = torch.tensor([0, 1, 39, 80, 119, 0, 0])  # of two windows of three, and padding
+    everywhere = normalised_attention(x, *weight.chunk(3), cos, sin).flatten(0, 1)
+    seen = normalised_attention(x, *weight.chunk(3), cos, sin, positions)
+    torch.testing.assert_close(seen, everywhere[positions])
+
+
 def test_attention_of_powers_does_not_look_into_other_windows():
     case = qkv_case(2, 6, 32, 8)
     packed, v = packed_qk(*case), values(*case[:2])
@@ -203,6 +214,23 @@ def test_the_attention_kernel_gives_what_softmax_gives(rows, length, head):
     assert not _fused._given_up
     assert seen.dtype == torch.bfloat16
     assert_close(seen, expected, 4e-3)
+
+
+@needs_gpu
+@pytest.mark.parametrize("rate", [0.002, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("length", [128, 1024])
+def test_the_attention_kernel_gives_the_same_at_positions(rate, length):
+    generator = torch.Generator("cuda").manual_seed(0)
+    case = qkv_case(24, length, 256, 64, "cuda")
+    x, weight = (each.bfloat16() for each in case[:2])
+    packed, v = packed_qk(x, weight, *case[2:]), values(x, weight)
+    picked = torch.rand(24 * length, device="cuda", generator=generator) < rate
+    positions = functional.pad(picked.nonzero()[:, 0], (0, 200))
+    everywhere = attention_of_powers(packed, v, length, 64)
+    seen = attention_of_powers(packed, v, length, 64, positions)
+    count = int(picked.sum())
+    assert seen.isfinite().all()
+    assert_close(seen[:count], everywhere[positions[:count]], 1e-5)
 
 
 @needs_gpu
