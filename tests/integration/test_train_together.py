@@ -82,7 +82,7 @@ def test_a_batch_that_cannot_be_dealt_evenly_is_refused(tmp_path: Path, reposito
     ]  # fmt: skip
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [2, 2], errors
-    assert "--batch-tokens: got 3 windows a step, 2 processes" in errors[0]
+    assert "--batch-tokens: got 3 windows of 32 a step, 2 processes" in errors[0]
 
 
 def submit(tmp_path: Path, objective: str, method: str) -> tuple[Path, dict[str, Any]]:
