@@ -56,7 +56,10 @@ class PickingDenoiser(FactoredDenoiser, Protocol):
     """A factored denoiser that leaves out, at positions nobody asks for, what no other position reads."""
 
     def hidden_at(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
-        """``hidden(xt, level).flatten(0, 1)[positions]``, (n, D), for (n,) int64 positions of the flattened batch."""
+        """``hidden(xt, level).flatten(0, 1)[positions]``, (n, D), for (n,) int64 positions of the flattened batch.
+
+        They ascend, but for padding at the end, any position repeated, whose rows may hold any finite numbers.
+        """
         ...
 
 
@@ -123,7 +126,7 @@ def states_of(denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tens
         denoiser: the network.
         xt: partly masked windows, (B, L) int64.
         level: noise level of each row, (B,).
-        positions: of the flattened batch, (n,) int64.
+        positions: of the flattened batch, (n,) int64, ascending but for padding at the end.
     """
     if isinstance(denoiser, PickingDenoiser):
         return denoiser.hidden_at(xt, level, positions)

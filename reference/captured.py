@@ -7,6 +7,7 @@ the device; a CUDA graph is launched at once. The kernels, their order and their
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,17 @@ class CapturedGradient:
         objective: maps the inputs to a scalar; no shape and no control flow in it depends on their values.
         inputs: tensors on the GPU, as every call will get them.
         parameters: whose gradients are taken.
+        beside: another recording of the same run, never replayed at the same time: they share their memory.
     """
 
-    def __init__(self, objective: Objective, inputs: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        inputs: Sequence[Tensor],
+        parameters: Sequence[nn.Parameter],
+        *,
+        beside: CapturedGradient | None = None,
+    ) -> None:
         self._inputs = tuple(each.clone() for each in inputs)
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         side.wait_stream(torch.cuda.current_stream())
@@ -39,7 +48,9 @@ class CapturedGradient:
         forget_gradients(parameters)
         torch.cuda.empty_cache()  # the recording has memory of its own
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # What outlives a replay, gradients and value, is referenced here: no other recording is given its place.
+        pool: Any = None if beside is None else beside._graph.pool()
+        with torch.cuda.graph(self._graph, pool=pool):
             nats = objective(*self._inputs)
             torch.autograd.backward(nats)
             self._nats = nats.detach()

@@ -133,7 +133,7 @@ class Run:
                     failure = self._try_to_compile()
                 remarks.append(failure or remark)
                 if on_gpu and not failure:
-                    remarks.extend(self._try_to_capture(stage) for stage in self._stages)
+                    remarks.append(self._try_to_capture())
             self._rehearse()
         except torch.OutOfMemoryError:
             raise self._too_large() from None
@@ -165,13 +165,19 @@ class Run:
             else:
                 block.compile(dynamic=False)
 
-    def _try_to_capture(self, stage: Stage) -> str | None:
+    def _try_to_capture(self) -> str | None:
+        beside: CapturedGradient | None = None
         try:
-            objective = partial(self.objective_nats, stage)
-            stage.captured = CapturedGradient(objective, self._draw(stage), self._parameters)
+            for stage in self._stages:
+                objective = partial(self.objective_nats, stage)
+                beside = CapturedGradient(objective, self._draw(stage), self._parameters, beside=beside)
+                stage.captured = beside
             return None
         except Exception as error:  # not every kernel can be recorded, and a recording keeps its memory for itself
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), ''):.200}"
+        del beside
+        for stage in self._stages:
+            stage.captured = None
         forget_gradients(self._parameters)
         torch.cuda.synchronize(self.device)
         torch.cuda.empty_cache()

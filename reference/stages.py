@@ -1,7 +1,7 @@
 """The stages of a run: windows of one length each, short ones first where that is asked for.
 
-A network that has learnt little needs no long windows. With short ones a step of as many tokens has more of them, each
-with its own noise level, so that its gradient is less noisy, and attention costs less.
+A network that has learnt little needs no long windows. With short ones a step has more of them for about as many
+tokens, each with its own noise level, so that its gradient is less noisy, and attention costs less.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ def command(
     ] = None,
     context: Annotated[int, typer.Option(help="Tokens of a window.")] = Training.context,
     short_context: Annotated[
-        int | None, typer.Option(help="Tokens of a window in the first 60 % of the run; as many a step.")
+        int | None, typer.Option(help="Tokens of a window in the first 60 % of the run; more windows a step then.")
     ] = None,
     batch_tokens: Annotated[
         int, typer.Option(help="Tokens of a step, all processes together.")

@@ -93,7 +93,7 @@ def attention_of_powers(qk: Tensor, v: Tensor, length: int, head: int, positions
     Args:
         qk: (M, 2 H d) queries and keys, window after window; |q.k| stays below 100 or so.
         v: (M, H d) values.
-        length: L, of a window; divides M.
+        length: L, of a window; divides M. On a GPU a multiple of 128.
         head: d.
         positions: whose queries are asked, (n,) int64, ascending but for padding at the end; all if None.
 
@@ -174,6 +174,8 @@ if triton is not None:
 
     def launch_attention(qk: Tensor, v: Tensor, length: int, head: int, positions: Tensor | None) -> Tensor:
         """The kernel for every query, or for those of some positions."""
+        assert length % _TILE_Q == 0
+        assert length % _TILE_K == 0
         qk, v = qk.contiguous(), v.contiguous()
         num_queries, width = len(v) if positions is None else len(positions), v.shape[1]
         out = torch.empty(num_queries, width, dtype=v.dtype, device=v.device)

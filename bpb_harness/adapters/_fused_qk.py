@@ -1,9 +1,9 @@
 """Queries and keys in one product, with their rotary embedding and norm in its epilogue.
 
 Rounded where the plain form rounds under autocast: the product to bfloat16, the turned pairs to bfloat16, the
-normalised ones to bfloat16. What is saved is a pass over queries and keys, to memory and back. Two things differ that
-attention does not see: the two numbers that a rotation turns lie side by side, for one thread of the device to have
-both, and queries carry the factor that makes the softmax one of powers of two.
+normalised ones to bfloat16. What is saved is a pass over queries and keys, to memory and back. Two things differ: the
+two numbers that a rotation turns lie side by side, for one thread of the device to have both, and queries carry the
+factor that makes the softmax one of powers of two, and are rounded with it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def turned_qk(x: Tensor, weight: Tensor, angles: Tensor) -> Tensor:
     Args:
         x: (M, K) inputs of the product, window after window.
         weight: (2 H d, K) of queries before keys, each as :func:`paired_rows` gives it.
-        angles: (L, d) float32, as :func:`paired_angles` gives it; L divides M.
+        angles: (L, d) float32, as :func:`paired_angles` gives it; L divides M. On a GPU all as :func:`fits` has it.
 
     Returns:
         (M, 2 H d): queries, multiplied by :func:`query_factor`, before keys.
@@ -134,6 +134,7 @@ if triton is not None:
     def _launch(x: Tensor, weight: Tensor, angles: Tensor) -> Tensor:
         x, weight, angles = x.contiguous(), weight.contiguous(), angles.contiguous()
         (num_rows, width), (length, head), columns = x.shape, angles.shape, weight.shape[0]
+        assert fits(length, weight, head)
         out = torch.empty(num_rows, columns, dtype=x.dtype, device=x.device)
         programs = min(math.ceil(num_rows / _TILE_M) * (columns // _TILE_N), num_multiprocessors(x.device))
         _turned_qk_kernel[(programs,)](

@@ -138,7 +138,7 @@ class GolfMdlm(nn.Module):
         return self._hidden(xt, level, None)
 
     def hidden_at(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
-        """The same at some positions of the flattened batch, (n, D): the last block answers for these alone."""
+        """The same at ascending positions of the flattened batch, (n, D): the last block answers for these alone."""
         return self._hidden(xt, level, positions)
 
     @torch.no_grad()

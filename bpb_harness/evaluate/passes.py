@@ -107,7 +107,7 @@ def _kept_remarks(job: Job, tables: list[DrawTable]) -> list[tuple[str, str]]:
 
 
 def larger_for_long_text(batch_tokens: int, tokens_per_pass: int) -> int:
-    """Tokens a batch on a GPU: twice as many where that leaves many batches.
+    """Tokens a batch on a GPU: twice as many where that leaves a process many batches of its share of a pass.
 
     Kernels end raggedly, which weighs half then; but no kernel runs while the first batch is prepared.
     """
@@ -160,7 +160,7 @@ class _Sampler:
         most, longest = self._job.settings.tokens_per_batch(self._job.device), int(self._windows.lengths.max())
         if self._job.settings.batch_tokens is not None or self._job.device.type != "cuda":
             return most
-        most = larger_for_long_text(most, self._tokens_per_pass)
+        most = larger_for_long_text(most, self._tokens_per_pass // self._processes.count)
         plan = self._first_plans[0]
         rows = np.flatnonzero(self._windows.lengths[plan.window] == longest)[:2]
         probe = self._source.prepare(plan, self._streams(0), rows)

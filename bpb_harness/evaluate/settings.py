@@ -27,7 +27,7 @@ Method = Literal["discrete", "mc", "chain", "ar", "exact"]
 METHODS: tuple[Method, ...] = ("discrete", "mc", "chain", "ar", "exact")
 DEFAULT_STEPS, DEFAULT_SAMPLES = 128, 2
 _CPU_BATCH_TOKENS = 8_192
-# Of a GPU: every multiprocessor gets the same number of tiles of 128 tokens, and none waits for a last few.
+# Of a GPU: of a full batch every multiprocessor gets the same number of tiles of 128 tokens; none waits for a last few.
 _BATCH_TOKENS_OF_MULTIPROCESSOR = 1_024
 
 

@@ -248,7 +248,7 @@ def main(
     ema: float = Training.ema,
     weight_decay: float = Training.weight_decay,
     short_context: Annotated[
-        int | None, typer.Option(help="Windows of the trainer's first 60 %; the plain loop has none.")
+        int | None, typer.Option(help="Windows of the first 60 % of the trainer and its twin; the plain loop has none.")
     ] = None,
     throughput_batch_tokens: int = 131_072,
     num_steps: int = 20,

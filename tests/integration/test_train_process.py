@@ -70,12 +70,13 @@ def test_resumed_run_takes_the_same_steps(
     assert not all(torch.equal(raw[name], expected[name]) for name in raw)  # what is saved is the moving average
 
 
-def test_a_run_whose_windows_grow_resumes_with_the_same_steps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [3, 8, 10])  # the first seven or eight steps have short windows
+def test_a_run_whose_windows_grow_resumes_with_the_same_steps(tmp_path: Path, stop: int) -> None:
     settings = {"short_context": 8}
     whole, parts = (training(tmp_path / f"{name}.pt", **settings) for name in ("whole", "parts"))
     expected = train(whole)
     first = Run(parts)
-    for step in range(9):  # the windows of the eighth step and later are long
+    for step in range(stop):
         first.take_step(step / 12)
     first.save(seconds=1.0)
     assert train(parts, resume=True).history == expected.history

@@ -153,12 +153,24 @@ def test_the_specialised_network_is_the_plain_one(tmp_path, monkeypatch):
     golf_mdlm.ready(model, torch.device("cpu"))
     xt = torch.randint(0, model.vocab_size + 1, (3, model.context_length), generator=torch.Generator().manual_seed(0))
     level = LogLinear(1e-3).level(torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64))
-    expected = model.hidden(xt, level)
+    positions = torch.tensor([1, 5, model.context_length + 2, 3 * model.context_length - 1, 0])
+    expected, expected_at = model.hidden(xt, level), model.hidden_at(xt, level, positions)
+    torch.testing.assert_close(expected_at, expected.flatten(0, 1)[positions])
     calls = []
     monkeypatch.setattr(golf_mdlm, "is_specialised", lambda: True)
     monkeypatch.setattr(golf_mdlm, "normalised_attention", lambda *a: calls.append(1) or normalised_attention(*a))
     torch.testing.assert_close(model.hidden(xt, level), expected)
     assert len(calls) == len(model.blocks)
+    torch.testing.assert_close(model.hidden_at(xt, level, positions), expected_at)
+    assert len(calls) == 2 * len(model.blocks)
+
+
+@pytest.mark.parametrize("positions", [None, torch.tensor([0, 3, 9, 0])])
+def test_operations_tell_the_compiler_what_they_do(positions):
+    x, weight, cos, sin = case = qkv_case(2, 5, 32, 8)
+    angles = paired_angles(cos.view(5, 4), sin.view(5, 4))
+    torch.library.opcheck(turned_qk, (x.flatten(0, 1), paired_rows(weight[:64], 8), angles))
+    torch.library.opcheck(attention_of_powers, (packed_qk(*case), values(x, weight), 5, 8, positions))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +216,9 @@ def test_the_kernel_of_queries_and_keys_gives_what_autocast_gives(rows, head):
 
 @needs_gpu
 @pytest.mark.parametrize(("rows", "length", "head"), [(2, 256, 64), (3, 128, 64), (5, 2048, 64), (3, 128, 32)])
-def test_the_attention_kernel_gives_what_softmax_gives(rows, length, head):
+def test_the_attention_kernel_gives_what_softmax_gives(rows, length, head, monkeypatch):
+    launch, launched = _fused_attention.launch_attention, []
+    monkeypatch.setattr(_fused_attention, "launch_attention", lambda *a: launched.append(1) or launch(*a))
     x, weight, cos, sin = qkv_case(rows, length, 512, head, "cuda")
     x = x.bfloat16()
     compiled = torch.compile(normalised_attention, dynamic=True)
@@ -212,6 +226,7 @@ def test_the_attention_kernel_gives_what_softmax_gives(rows, length, head):
         seen = compiled(x, *weight.chunk(3), cos, sin)
         expected = separate_attention(x, weight, cos, sin).bfloat16()
     assert not _fused._given_up
+    assert len(launched) == (head == 64)  # torch's attention serves other heads
     assert seen.dtype == torch.bfloat16
     assert_close(seen, expected, 4e-3)
 
@@ -235,7 +250,7 @@ def test_the_attention_kernel_gives_the_same_at_positions(rate, length):
 
 @needs_gpu
 def test_the_attention_kernel_bears_the_largest_scores():
-    """Queries and keys of length sqrt(d) that all agree, and that all disagree with one."""
+    """Queries and keys of length sqrt(d): every query agrees with half of the keys, and points away from the others."""
     direction = torch.ones(64, device="cuda")
     q, k = direction.expand(128, 64) * query_factor(64), direction.repeat(128, 1)
     v = torch.randn(128, 64, device="cuda")

@@ -74,18 +74,25 @@ def test_a_recorded_run_takes_the_steps_of_one_that_is_not(tmp_path, objective):
         torch.testing.assert_close(tensor, launched.weights[name], rtol=1e-2, atol=1e-3)
 
 
-def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch):
+@pytest.mark.parametrize("recorded", [0, 1])
+def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch, recorded):
     """What a GPU would do, with its calls replaced: the reason is a line, and the run goes on."""
     run = Run(tiny_training(tmp_path / "model.pt", "mdlm"))
 
-    def refuse(*_):
+    left = [object()] * recorded  # of two recordings, so many come off
+
+    def refuse(*_, beside):
+        assert (beside is None) == (len(left) == recorded)
+        if left:
+            return left.pop()
         raise torch.OutOfMemoryError("no room\nfor it")
 
     monkeypatch.setattr("reference.run.CapturedGradient", refuse)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    remark = run._try_to_capture(run._stages[0])
+    remark = run._try_to_capture()
     assert remark == "kernels are launched one by one, which may be slower: OutOfMemoryError: no room"
+    assert [stage.captured for stage in run._stages] == [None, None]
     run.take_step(0.5)
     assert len(run.history) == 1
 
@@ -103,11 +110,11 @@ def test_whatever_compiles_is_recorded(tmp_path, monkeypatch, failures, captures
     left, recorded = list(failures), []
     run.device = torch.device("cuda")
     monkeypatch.setattr(run, "_try_to_compile", lambda: left.pop(0))
-    monkeypatch.setattr(run, "_try_to_capture", lambda _: recorded.append(1))
+    monkeypatch.setattr(run, "_try_to_capture", lambda: recorded.append(1))
     monkeypatch.setattr(run, "_rehearse", lambda: None)
     monkeypatch.setattr("reference.run.give_up_specialising", lambda: True)
     assert run.prepare() == remark
-    assert (len(recorded), left) == (captures * len(run._stages), [])
+    assert (len(recorded), left) == (captures, [])
 
 
 def test_gradients_are_forgotten():

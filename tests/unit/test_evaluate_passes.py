@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 import bpb_harness.evaluate as evaluation
@@ -12,6 +14,7 @@ from bpb_harness.errors import UsageError
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluate.batches import DrawPlan
 from bpb_harness.evaluate.draws import DrawTable
+from bpb_harness.evaluate.passes import larger_for_long_text
 from bpb_harness.evaluate.totals import FEWEST_PASSES, SamplingError, as_statistics, sampling_error
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics import mc_stderr_nats
@@ -110,3 +113,18 @@ def test_more_passes_are_one_more_narrow_score(tiny):
 def test_flags_that_do_not_go_together(settings, message):
     with pytest.raises(UsageError, match=message):
         evaluation.Settings(**settings)
+
+
+@pytest.mark.parametrize(("text", "batch"), [(1_000, 100), (6_399, 100), (6_400, 200), (1_000_000, 200)])
+def test_long_texts_get_larger_batches_if_many_are_left(text, batch):
+    assert larger_for_long_text(100, text) == batch
+
+
+@pytest.mark.parametrize(("multiprocessors", "windows"), [(132, 66), (108, 54)])
+def test_a_batch_comes_out_even_on_a_gpu(monkeypatch, multiprocessors, windows):
+    card = SimpleNamespace(multi_processor_count=multiprocessors)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    settings = evaluation.Settings()
+    assert settings.tokens_per_batch(torch.device("cuda")) == windows * 2048
+    assert settings.tokens_per_batch(torch.device("cpu")) == 8_192
+    assert evaluation.Settings(batch_tokens=77).tokens_per_batch(torch.device("cuda")) == 77
