@@ -111,7 +111,7 @@ def mc_stderr_nats(draws: Draws) -> float:
     order = np.lexsort((draws.sample, draws.window))
     shape = (draws.num_windows, int(num_draws[0]))
     position = 2.0 * _float64(draws.v)[order].reshape(shape) - 1.0
-    within = (fit.unseen * tokens[draws.window])[order].reshape(shape)
+    within = fit.unseen * tokens[draws.window]
     return math.sqrt(_several_draws_variance(residual[order].reshape(shape), within, position, tokens))
 
 
@@ -157,7 +157,7 @@ def _several_draws_variance(residual: Floats, within: Floats, position: Floats, 
 
     Args:
         residual: (N, K) nats.
-        within: (N, K) nats, differences to the window's mean as a fit would leave them that has not seen them.
+        within: (R,) nats, differences to the window's mean as a fit would leave them that has not seen them.
         position: (N, K), 2 v - 1.
         tokens: (N,), a lean is taken to grow with the window's length.
     """
