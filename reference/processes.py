@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from bpb_harness.evaluate.processes import leave_processes
+
 
 @dataclass(frozen=True)
 class TrainingProcesses:
@@ -76,4 +78,4 @@ def join_processes() -> Iterator[TrainingProcesses]:
         yield TrainingProcesses(dist.get_rank(), dist.get_world_size())
     finally:
         if mine:
-            dist.destroy_process_group()
+            leave_processes()

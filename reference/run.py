@@ -88,6 +88,10 @@ class Run:
             f"{windows} a step, on {count}{name}, torch {torch.__version__}"
         )
 
+    def context_at(self, progress: float) -> int:
+        """Tokens of a window in a step that is taken at ``progress`` in [0, 1]."""
+        return stage_at(self._stages, progress).context
+
     @property
     def shards(self) -> TokenShards:
         """The data, in windows of the full length."""

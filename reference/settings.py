@@ -48,7 +48,7 @@ class Training:
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:
             raise UsageError("no limit", hint="pass --minutes M, or --steps N, or both")
-        for name in ("minutes", "steps", "batch_tokens", "lr", "save_minutes", "val_windows"):
+        for name in ("minutes", "steps", "context", "batch_tokens", "lr", "save_minutes", "val_windows"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')}", seen=value, expected="a positive number")

@@ -136,6 +136,7 @@ def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak
     with stop_on_interrupt() as stop, Progress(*columns, console=console, disable=hidden) as bar:
         task = bar.add_task("training", total=1.0)
         saved = reported = clock.seconds
+        context = run.context_at(0.0)
         while True:
             seconds = clock.seconds
             due = seconds - reported > _REPORT_SECONDS, seconds - saved > 60.0 * training.save_minutes
@@ -151,6 +152,8 @@ def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak
                 bar.update(task, completed=progress, description=line)
                 log(line)
                 reported = seconds
+            if context != (context := run.context_at(progress)):
+                say(f"step {run.step}: windows of {context} from here on")
             run.take_step(progress)
         run.recent_bits()  # waits for the last steps
         seconds, speed = clock.seconds, clock.tokens_per_second

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, final
@@ -18,6 +19,7 @@ import torch.distributed as dist
 from bpb_harness.errors import HarnessError, UsageError
 
 T = TypeVar("T")
+_SECONDS_TO_LET_GO = 0.1
 
 
 @final
@@ -102,7 +104,17 @@ def open_processes() -> Iterator[Processes]:
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
-        dist.destroy_process_group()
+        leave_processes()
+
+
+def leave_processes() -> None:
+    """Leave the group of processes, and let its threads end.
+
+    A thread of gloo lets go of the last tensors after their values have arrived, and waits for the interpreter to do
+    so. A program that ends while it waits is aborted, with an exit code of its own, though all is done.
+    """
+    dist.destroy_process_group()
+    time.sleep(_SECONDS_TO_LET_GO)
 
 
 def process_device(device: torch.device) -> torch.device:

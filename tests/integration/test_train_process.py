@@ -81,6 +81,7 @@ def test_a_run_whose_windows_grow_resumes_with_the_same_steps(tmp_path: Path, st
     first.save(seconds=1.0)
     assert train(parts, resume=True).history == expected.history
     assert "16 windows of 8, later 4 windows of 32 a step" in expected.description
+    assert whole.log_path.read_text().count("step 8: windows of 32 from here on\n") == 1
     assert read_checkpoint(whole.out).config["context_length"] == 32
 
 
@@ -235,6 +236,8 @@ def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
         ({"--heads": "3"}, "multiple of 2 x heads"),
         ({"--batch-tokens": "8"}, "--batch-tokens: got 8"),
         ({"--mlp-width": "0"}, "--mlp-width: got 0"),
+        ({"--context": "0"}, "--context: got 0"),
+        ({"--context": "-1"}, "--context: got -1"),
         ({"--short-context": "32"}, "--short-context: got 32"),
         ({"--short-context": "0"}, "--short-context: got 0"),
         ({"--export-dtype": "int3"}, "--export-dtype"),
