@@ -31,7 +31,7 @@ class TokenShards:
 
     Args:
         paths: shard files, folders of them, or patterns.
-        window_length: tokens of a training window.
+        window_length: tokens of the longest training window.
         vocab_size: tokens must be below it.
 
     Raises:
@@ -42,10 +42,9 @@ class TokenShards:
         files = find_shards(paths)
         self._shards = [map_shard(path, vocab_size=vocab_size) for path in files]
         self._window_length = window_length
-        self._num_places = np.array([len(shard) - window_length + 1 for shard in self._shards])
-        for path, places in zip(files, self._num_places, strict=True):
-            if places < 1:
-                seen, expected = f"{places + window_length - 1} tokens", f"at least one window of {window_length}"
+        for path, shard in zip(files, self._shards, strict=True):
+            if len(shard) < window_length:
+                seen, expected = f"{len(shard)} tokens", f"at least one window of {window_length}"
                 raise CorpusError(f"shard {path} is too short", seen=seen, expected=expected)
 
     @property
@@ -53,16 +52,17 @@ class TokenShards:
         """Tokens of all shards."""
         return sum(len(shard) for shard in self._shards)
 
-    def batch(self, *, seed: int, step: int, num_windows: int) -> Tensor:
-        """Windows at uniformly random places, (num_windows, window_length) int64."""
+    def batch(self, *, seed: int, step: int, num_windows: int, window_length: int | None = None) -> Tensor:
+        """Windows, by default of the longest kind, at uniformly random places; (num_windows, window_length) int64."""
+        length = window_length or self._window_length
         raw = _raw(seed, step, _FOR_WINDOWS, num_windows)
-        ends = np.cumsum(self._num_places)
+        ends = np.cumsum([len(shard) - length + 1 for shard in self._shards])
         places = (raw % np.uint64(ends[-1])).astype(np.int64)
         owners = np.searchsorted(ends, places, side="right")
-        windows = np.empty((num_windows, self._window_length), dtype=np.int64)
+        windows = np.empty((num_windows, length), dtype=np.int64)
         for row, (owner, place) in enumerate(zip(owners, places, strict=True)):
             start = place - (ends[owner - 1] if owner else 0)
-            windows[row] = self._shards[owner][start : start + self._window_length]
+            windows[row] = self._shards[owner][start : start + length]
         return torch.from_numpy(windows)
 
     def first_windows(self, count: int) -> Tensor:

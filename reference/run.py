@@ -55,7 +55,9 @@ class Run:
             time_conditioned=training.time_conditioned,
         )
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
-        self._stages = make_stages(training, vocab_size=vocab_size, bound=self.bound, num_processes=processes.count)
+        self._stages = make_stages(training, bound=self.bound, num_processes=processes.count)
+        longest = self._stages[-1].window_length
+        self.shards = TokenShards(training.data, window_length=longest, vocab_size=vocab_size)
         self._validation = None
         if training.val_data:
             self._validation = Validation(
@@ -91,11 +93,6 @@ class Run:
     def context_at(self, progress: float) -> int:
         """Tokens of a window in a step that is taken at ``progress`` in [0, 1]."""
         return stage_at(self._stages, progress).context
-
-    @property
-    def shards(self) -> TokenShards:
-        """The data, in windows of the full length."""
-        return self._stages[-1].shards
 
     @property
     def history(self) -> list[float]:
@@ -197,7 +194,9 @@ class Run:
     def _draw(self, stage: Stage) -> tuple[Tensor, ...]:
         """This process's share of the step's batch: windows, and for masked diffusion masks and noise levels."""
         training, share = self.training, self.processes.share
-        batch = stage.shards.batch(seed=training.seed, step=self.step, num_windows=stage.num_windows)
+        batch = self.shards.batch(
+            seed=training.seed, step=self.step, num_windows=stage.num_windows, window_length=stage.window_length
+        )
         if self.device.type == "cuda":
             batch = batch.pin_memory()  # or the copy would wait for the device
         x0 = share(batch.to(self.device, non_blocking=True))

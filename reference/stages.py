@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import Bound
 from reference.captured import CapturedGradient
-from reference.data import TokenShards
 from reference.objective import pack_capacity
 from reference.settings import Training
 
@@ -24,31 +23,29 @@ class Stage:
 
     Attributes:
         context: tokens of a window that are predicted.
+        window_length: tokens of a window; one more than are predicted for the causal twin.
         num_windows: a step, all processes together.
         capacity: masked positions of a process's share of a step.
-        shards: where windows come from.
         captured: the gradient of a step as it was recorded on a GPU, or None.
     """
 
     context: int
+    window_length: int
     num_windows: int
     capacity: int
-    shards: TokenShards
     captured: CapturedGradient | None = None
 
 
-def make_stages(training: Training, *, vocab_size: int, bound: Bound, num_processes: int) -> list[Stage]:
+def make_stages(training: Training, *, bound: Bound, num_processes: int) -> list[Stage]:
     """The stages of a run, in their order.
 
     Args:
         training: says how long windows are.
-        vocab_size: tokens must be below it.
         bound: whose masks are drawn.
         num_processes: that share every step.
 
     Raises:
         UsageError: if the windows of a step cannot be shared evenly.
-        CorpusError: if the data cannot be read, or are too short.
     """
     stages = []
     for context in filter(None, (training.short_context, training.context)):
@@ -57,9 +54,7 @@ def make_stages(training: Training, *, vocab_size: int, bound: Bound, num_proces
             seen = f"{num_windows} windows of {context} a step, {num_processes} processes"
             raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
         capacity = pack_capacity(num_windows // num_processes, context, bound, num_processes)
-        window_length = context + (training.objective == "ar")
-        shards = TokenShards(training.data, window_length=window_length, vocab_size=vocab_size)
-        stages.append(Stage(context, num_windows, capacity, shards))
+        stages.append(Stage(context, context + (training.objective == "ar"), num_windows, capacity))
     return stages
 
 

@@ -56,7 +56,7 @@ def normalised_attention(
     if not _is_fused(x, query, cos):
         # One wide product instead of three: x is read once. Each output is the same sum.
         q, k, v = functional.linear(x, torch.cat((query, key, value))).view(B, L, 3, -1, head).unbind(2)
-        return _at(_torch_attention(rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin)), v), positions)
+        return at_positions(attend(rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin)), v), positions)
     rows = x.to(torch.bfloat16).reshape(B * L, width)
     angles = paired_angles(cos.view(L, head // 2), sin.view(L, head // 2))
     qk = turned_qk(rows, paired_rows(torch.cat((query, key)).to(torch.bfloat16), head), angles)
@@ -65,14 +65,16 @@ def normalised_attention(
         heads: Tensor = attention_of_powers(qk, v, L, head, positions)
         return heads if positions is not None else heads.view(B, L, -1)
     q, k = qk.view(B, L, 2, -1, head).unbind(2)
-    return _at(_torch_attention(q, k, v.view(B, L, -1, head), scale=math.log(2.0)), positions)
+    return at_positions(attend(q, k, v.view(B, L, -1, head), scale=math.log(2.0)), positions)
 
 
-def _at(heads: Tensor, positions: Tensor | None) -> Tensor:
+def at_positions(heads: Tensor, positions: Tensor | None) -> Tensor:
+    """(B, L, D) to (n, D) at positions of the flattened batch; as it is without any."""
     return heads if positions is None else heads.flatten(0, 1).index_select(0, positions)
 
 
-def _torch_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+    """Torch's attention, three (B, L, H, d) to what the heads say side by side, (B, L, H d)."""
     y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale=scale)
     return y.transpose(1, 2).flatten(2)
 

@@ -1,4 +1,4 @@
-"""What the networks of several adapters share: taking tensors, autocast, norms, rotary embeddings."""
+"""What the networks of several adapters share: taking tensors, autocast, norms."""
 
 from __future__ import annotations
 

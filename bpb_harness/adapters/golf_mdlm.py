@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.adapters._fused import is_specialised, squared_relu_linear
-from bpb_harness.adapters._fused_attention import normalised_attention, rotate
+from bpb_harness.adapters._fused_attention import at_positions, attend, normalised_attention, rotate
 from bpb_harness.adapters._network import autocast, count_blocks, fill, ready, rms_norm, shape_of
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
@@ -51,14 +51,10 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None = None) -> Tensor:
         """What the heads say, side by side, before their last product; (B, L, D), or (n, D) at some positions."""
-        B, L, D = x.shape
         if is_specialised():
             return normalised_attention(x, self.c_q.weight, self.c_k.weight, self.c_v.weight, cos, sin, positions)
-        q, k, v = (proj(x).view(B, L, self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
-        q, k = rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin))
-        y = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        heads = y.transpose(1, 2).reshape(B, L, D)
-        return heads if positions is None else heads.flatten(0, 1).index_select(0, positions)
+        q, k, v = (proj(x).view(*x.shape[:2], self.num_heads, -1) for proj in (self.c_q, self.c_k, self.c_v))
+        return at_positions(attend(rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin)), v), positions)
 
 
 class _Block(nn.Module):
@@ -75,7 +71,7 @@ class _Block(nn.Module):
         heads, windows = self.attn(self.adaln_attn(x, c), cos, sin, positions), None
         if positions is not None:  # attention looks everywhere, what follows it is each position's own
             windows = positions // x.shape[1]
-            x = x.flatten(0, 1).index_select(0, positions)
+            x = at_positions(x, positions)
         x = x + self.attn.c_proj(heads)
         out: Tensor = x + self.mlp_proj(squared_relu_linear(self.adaln_mlp(x, c, windows), self.mlp_fc.weight))
         return out

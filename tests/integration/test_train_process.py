@@ -21,17 +21,10 @@ from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.evaluate import evaluate
 from fixtures import build
 from reference.run import Run
-from reference.settings import Training
 from reference.train import train
+from tests.tiny_training import tiny_training as training
 
 SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--context", "32", "--batch-tokens", "64", "--device", "cpu"]
-SHAPE = {"layers": 1, "width": 16, "heads": 2, "context": 32, "batch_tokens": 128, "device": "cpu"}
-
-
-def training(out: Path, **changes: object) -> Training:
-    """A run of a few tiny steps on the validation shard."""
-    options = {"data": (build.VALIDATION,), "tokenizer": build.TOKENIZER, "out": out, "steps": 12, **SHAPE, **changes}
-    return Training(**options)  # type: ignore[arg-type]
 
 
 def command(*arguments: str) -> list[str]:

@@ -6,19 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures import build
 from reference.captured import CapturedGradient, forget_gradients
 from reference.run import Run
-from reference.settings import Training
+from tests.tiny_training import tiny_training
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records kernels of a GPU")
 
 
-def tiny_training(out, objective):
-    return Training(
-        data=(build.VALIDATION,), tokenizer=build.TOKENIZER, out=out, steps=9, objective=objective,
-        layers=2, width=128, heads=2, context=32, short_context=16, batch_tokens=128,
-    )  # fmt: skip
+def two_stages(out, objective):
+    return tiny_training(out, objective=objective, layers=2, width=128, short_context=16, device="auto")
 
 
 @needs_gpu
@@ -59,7 +55,7 @@ def test_replays_are_the_steps_they_stand_for():
 def test_a_recorded_run_takes_the_steps_of_one_that_is_not(tmp_path, objective):
     runs = []
     for name in ("recorded", "launched"):
-        run = Run(tiny_training(tmp_path / f"{name}.pt", objective))
+        run = Run(two_stages(tmp_path / f"{name}.pt", objective))
         assert run.prepare() is None
         assert all(stage.captured is not None for stage in run._stages)
         if name == "launched":
@@ -77,7 +73,7 @@ def test_a_recorded_run_takes_the_steps_of_one_that_is_not(tmp_path, objective):
 @pytest.mark.parametrize("recorded", [0, 1])
 def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch, recorded):
     """What a GPU would do, with its calls replaced: the reason is a line, and the run goes on."""
-    run = Run(tiny_training(tmp_path / "model.pt", "mdlm"))
+    run = Run(two_stages(tmp_path / "model.pt", "mdlm"))
 
     left = [object()] * recorded  # of two recordings, so many come off
 
@@ -106,7 +102,7 @@ def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch, recor
     ],
 )
 def test_whatever_compiles_is_recorded(tmp_path, monkeypatch, failures, captures, remark):
-    run = Run(tiny_training(tmp_path / "model.pt", "mdlm"))
+    run = Run(two_stages(tmp_path / "model.pt", "mdlm"))
     left, recorded = list(failures), []
     run.device = torch.device("cuda")
     monkeypatch.setattr(run, "_try_to_compile", lambda: left.pop(0))

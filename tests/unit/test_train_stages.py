@@ -11,42 +11,45 @@ from bpb_harness.errors import UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
 from fixtures import build
+from reference.data import TokenShards
 from reference.run import Run
 from reference.settings import Training
 from reference.stages import SHORT_SHARE, make_stages, stage_at
+from tests.tiny_training import tiny_training
 
 BOUND = ContinuousBound(parse_schedule("loglinear[0.001]"), num_samples=1)
 
 
 def training(out: Path, **changes: object) -> Training:
-    options = {
-        "data": (build.VALIDATION,), "tokenizer": build.TOKENIZER, "out": out, "steps": 10, "layers": 1, "width": 16,
-        "heads": 2, "context": 64, "batch_tokens": 512, "device": "cpu", **changes,
-    }  # fmt: skip
-    return Training(**options)  # type: ignore[arg-type]
+    return tiny_training(out, context=64, batch_tokens=512, **changes)
 
 
 def test_every_stage_takes_as_many_tokens(tmp_path: Path) -> None:
-    stages = make_stages(training(tmp_path / "m.pt", short_context=16), vocab_size=512, bound=BOUND, num_processes=2)
+    stages = make_stages(training(tmp_path / "m.pt", short_context=16), bound=BOUND, num_processes=2)
     assert [(stage.context, stage.num_windows) for stage in stages] == [(16, 32), (64, 8)]
-    batches = [stage.shards.batch(seed=0, step=0, num_windows=stage.num_windows) for stage in stages]
+    shards = TokenShards([build.VALIDATION], window_length=64, vocab_size=512)
+    batches = [
+        shards.batch(seed=0, step=0, num_windows=stage.num_windows, window_length=stage.window_length)
+        for stage in stages
+    ]
     assert [batch.shape for batch in batches] == [(32, 16), (8, 64)]
 
 
 def test_the_causal_twin_sees_one_token_more(tmp_path: Path) -> None:
     wanted = training(tmp_path / "m.pt", short_context=16, objective="ar")
-    stages = make_stages(wanted, vocab_size=512, bound=BOUND, num_processes=1)
-    assert [stage.shards.batch(seed=0, step=0, num_windows=1).shape[1] for stage in stages] == [17, 65]
+    stages = make_stages(wanted, bound=BOUND, num_processes=1)
+    run = Run(wanted)
+    assert [run._draw(stage)[0].shape[1] for stage in stages] == [17, 65]
 
 
 def test_long_windows_come_at_the_end(tmp_path: Path) -> None:
-    stages = make_stages(training(tmp_path / "m.pt", short_context=16), vocab_size=512, bound=BOUND, num_processes=1)
+    stages = make_stages(training(tmp_path / "m.pt", short_context=16), bound=BOUND, num_processes=1)
     seen = [stage_at(stages, progress).context for progress in (0.0, SHORT_SHARE - 1e-9, SHORT_SHARE, 1.0)]
     assert seen == [16, 16, 64, 64]
 
 
 def test_without_short_windows_there_is_one_stage(tmp_path: Path) -> None:
-    (stage,) = make_stages(training(tmp_path / "m.pt"), vocab_size=512, bound=BOUND, num_processes=1)
+    (stage,) = make_stages(training(tmp_path / "m.pt"), bound=BOUND, num_processes=1)
     assert stage_at([stage], 0.0) is stage_at([stage], 1.0) is stage
     assert stage.context == 64
 
@@ -54,7 +57,7 @@ def test_without_short_windows_there_is_one_stage(tmp_path: Path) -> None:
 def test_windows_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
     wanted = training(tmp_path / "m.pt", short_context=40)
     with pytest.raises(UsageError, match="12 windows of 40 a step, 5 processes"):
-        make_stages(wanted, vocab_size=512, bound=BOUND, num_processes=5)
+        make_stages(wanted, bound=BOUND, num_processes=5)
 
 
 @pytest.mark.parametrize(("progress", "shape"), [(0.1, (32, 16)), (0.7, (8, 64))])
