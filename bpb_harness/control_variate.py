@@ -23,6 +23,7 @@ Ints = npt.NDArray[np.int64]
 
 _NUM_BUCKETS = 1 << 20
 _CHUNK_TOKENS = 1 << 22
+_TOKENS_AT_ONCE = 1 << 13  # look-ups and sums of so few stay in the cache, in memory that is not asked for anew
 _PSEUDO_COUNT = 2.0  # of the unigram, in each bigram
 _LEAST_NATS = 0.02  # two agreeing neighbours multiply to more than a probability
 _FEWEST_DRAWS = 24  # in a half; with fewer nothing is subtracted: a network with no noise to remove gets none added
@@ -91,7 +92,11 @@ class NeighbourCode:
 
     def control_of_batch(self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
         """The same for one mask of each of many windows: tokens (B, L), masks (B, L), rates (B,); (B,)."""
-        return control_of_masks(self._nats_of(x0), masked, rate)
+        count = max(_TOKENS_AT_ONCE // max(x0.shape[1], 1), 1)
+        parts = [slice(start, start + count) for start in range(0, len(x0), count)]
+        return np.concatenate(
+            [np.zeros(0), *(control_of_masks(self._nats_of(x0[part]), masked[part], rate[part]) for part in parts)]
+        )
 
 
 def control_of_masks(token_nats: Floats, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:

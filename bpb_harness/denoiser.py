@@ -80,6 +80,15 @@ def num_clean_tokens(denoiser: Denoiser) -> int:
     return denoiser.vocab_size - (0 <= denoiser.mask_token_id < denoiser.vocab_size)
 
 
+def is_stateless(denoiser: Denoiser) -> bool:
+    """Whether two batches may be in a network at once, each on a stream of its own.
+
+    Only a network that says so itself, ``is_stateless = True``: many keep a table of angles, or the like, from one call
+    to the next, and a second stream would read it before the first has written it.
+    """
+    return getattr(denoiser, "is_stateless", False) is True
+
+
 def clean_log_probs(logits: Tensor, *, vocab_size: int, mask_token_id: int) -> Tensor:
     """Normalise logits over the clean tokens.
 

@@ -98,6 +98,7 @@ class GolfMdlm(nn.Module):
     """The network as a :class:`bpb_harness.denoiser.PickingDenoiser`."""
 
     time_conditioned = True
+    is_stateless = True
     cos: Tensor
     sin: Tensor
 

@@ -166,6 +166,7 @@ class _Backbone(nn.Module):
 class MdlmDenoiser(_Backbone):
     """The diffusion transformer as a :class:`bpb_harness.denoiser.FactoredDenoiser`."""
 
+    is_stateless = True
     vocab_size: int
     mask_token_id: int
     context_length: int

@@ -304,6 +304,8 @@ class ReferenceDenoiser:
         dtype: bfloat16 runs matrix products in it, by autocast, as in training.
     """
 
+    is_stateless = True
+
     def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.objective == "mdlm"
         self.network, self._dtype = network, dtype

@@ -25,6 +25,8 @@ from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 
 Ints = npt.NDArray[np.int64]
 
+_FIRST_PIECES = 4
+
 
 @final
 @dataclass(frozen=True)
@@ -165,6 +167,13 @@ def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens
         batch = np.where(turn % 2 == 0, place, count - 1 - place)
         dealt += [np.sort(rows[batch == index]) for index in range(count)]
     return dealt
+
+
+def begin_small(batches: Sequence[Ints]) -> list[Ints]:
+    """Cut the first batch into pieces: a device begins with one of them while the host makes the others."""
+    if not batches or len(batches[0]) < 2 * _FIRST_PIECES:  # a network is compiled for two rows or more
+        return list(batches)
+    return [*np.array_split(batches[0], _FIRST_PIECES), *batches[1:]]
 
 
 def consecutive(lengths: Ints, batch_tokens: int) -> Iterator[tuple[Ints, int]]:

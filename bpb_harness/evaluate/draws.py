@@ -6,9 +6,11 @@ Nothing here knows which bound it runs, and no sum crosses draws: the table is t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import cycle, repeat
 from typing import final
 
 import numpy as np
@@ -20,7 +22,7 @@ from bpb_harness.control_variate import subtract_control
 from bpb_harness.denoiser import require_finite
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluate.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, prepare_ahead
+from bpb_harness.evaluate.batches import DrawPlan, DrawSource, PreparedBatch, begin_small, deal_draws, prepare_ahead
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.masking import RandomStreams, StratifiedDesign
@@ -30,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _MOST_IN_FLIGHT = 4
-_NUM_THREADS = {"cpu": 1, "cuda": 3}
+_NUM_THREADS = {"cpu": 1, "cuda": 2}
 
 
 @final
@@ -196,18 +198,20 @@ class _Collection:
         """Run this process's batches; what an interruption leaves in flight is waited for and kept."""
         threads = _NUM_THREADS[device.type]
         batches = prepare_ahead(
-            source, self._plan, streams, dealt, pin_memory=device.type == "cuda", num_threads=threads
+            source, self._plan, streams, begin_small(dealt), pin_memory=device.type == "cuda", num_threads=threads
         )
+        lane = _lanes(device, runner.num_lanes)
         results: list[FinishedDraws] = []
         try:
             for prepared in batches:
-                if self.tokens is None:
-                    row_nats = runner.row_nats(prepared)
-                else:
-                    nll = runner.token_nats(prepared)
-                    row_nats = nll.sum(dim=-1)
-                    self.tokens.add(prepared, nll.cpu())
-                self._in_flight.append((prepared, *_fetch(row_nats)))
+                with next(lane):
+                    if self.tokens is None:
+                        row_nats = runner.row_nats(prepared)
+                    else:
+                        nll = runner.token_nats(prepared)
+                        row_nats = nll.sum(dim=-1)
+                        self.tokens.add(prepared, nll.cpu())
+                    self._in_flight.append((prepared, *_fetch(row_nats)))
                 while self._in_flight and self._is_ready():
                     results.append(self._finish())
                 if advance is not None and processes.is_first:
@@ -256,6 +260,26 @@ class _TokenNats:
         scale = self._plan.weight[prepared.rows] * length / prepared.num_masked
         where = self._offset[self._plan.window[prepared.rows], None] + np.arange(length)
         np.add.at(self.nats, where, nll.numpy() * scale[:, None])
+
+
+def _lanes(device: torch.device, count: int) -> Iterator[AbstractContextManager[object]]:
+    """Contexts for one batch after another: they take turns between streams of a GPU.
+
+    A batch of one stream normalises, which is memory's work, while one of the other multiplies, and fills
+    multiprocessors that the other leaves at the end of a kernel.
+    """
+    if count == 1:
+        return repeat(nullcontext())
+    lanes = _streams(device, count)
+    for lane in lanes:
+        lane.wait_stream(torch.cuda.current_stream(device))
+    return (torch.cuda.stream(lane) for lane in cycle(lanes))
+
+
+@cache
+def _streams(device: torch.device, count: int) -> tuple[torch.cuda.Stream, ...]:
+    """The same ones in every pass: the allocator keeps memory for the stream that freed it."""
+    return tuple(torch.cuda.Stream(device) for _ in range(count))  # type: ignore[no-untyped-call]
 
 
 def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

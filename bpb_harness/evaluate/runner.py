@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bpb_harness.adapters._fused import give_up_specialising
-from bpb_harness.denoiser import Denoiser, packed_nll, states_of, unpack_nats
+from bpb_harness.denoiser import Denoiser, is_stateless, packed_nll, states_of, unpack_nats
 from bpb_harness.errors import HarnessError
 from bpb_harness.evaluate.batches import PreparedBatch
 from bpb_harness.evaluate.memory import FittingBatches
@@ -34,6 +34,7 @@ _COMPARED_ROWS = 4
 # A compiled network may differ by rounding, summed over thousands of tokens. More is a fault of the compiler.
 _LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 5e-3}
 _SHARE_OF_FREE_MEMORY = 0.7
+_NUM_LANES = {"cpu": 1, "cuda": 2}
 
 
 @final
@@ -63,6 +64,11 @@ class MaskedNllRunner:
     def remarks(self) -> list[tuple[str, str]]:
         """(code, message) of what a reader of the score should know."""
         return self._compiler_remarks + self._fitting.remarks
+
+    @property
+    def num_lanes(self) -> int:
+        """How many batches may be in the network at once."""
+        return _NUM_LANES[self._device.type] if is_stateless(self._denoiser) else 1
 
     def row_nats(self, prepared: PreparedBatch) -> Tensor:
         """C(x, M; t) of each draw, (B,) float64 on the device."""
@@ -128,7 +134,7 @@ class MaskedNllRunner:
         taken = max(torch.cuda.max_memory_allocated(self._device) - before, 1) / len(few)
         free, _ = torch.cuda.mem_get_info(self._device)
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken)), 1)
+        return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_lanes)), 1)
 
     def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
         """Run a batch, in parts once it turned out not to fit."""

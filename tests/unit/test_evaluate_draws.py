@@ -110,6 +110,45 @@ def test_totals_do_not_depend_on_the_batch_size(source, plan, kind):
         np.testing.assert_allclose(table.nats, tables[0].nats, rtol=1e-6)
 
 
+class Stateless(Factored):
+    is_stateless = True
+
+
+def test_two_batches_are_in_a_network_at_once_only_if_it_says_that_it_keeps_nothing():
+    gpu = torch.device("cuda")
+    assert MaskedNllRunner(Stateless(), gpu).num_lanes == 2
+    assert MaskedNllRunner(Stateless(), CPU).num_lanes == 1
+    for silent in (Factored(), Network()):
+        assert MaskedNllRunner(silent, gpu).num_lanes == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("keep_tokens", [False, True])
+def test_totals_do_not_depend_on_the_streams_that_batches_take_turns_on(source, plan, keep_tokens):
+    gpu, used, tables = torch.device("cuda"), [], []
+    for kind in (Factored, Stateless):
+        network, streams = kind().to(gpu), []
+
+        def trunk(xt, level, network=network, streams=streams):
+            streams.append(torch.cuda.current_stream().cuda_stream)
+            return Factored.trunk(network, xt, level)
+
+        network.trunk = trunk
+        runner = MaskedNllRunner(network, gpu)
+        tables.append(
+            run_draws(runner, source, plan, RandomStreams(5), device=gpu, batch_tokens=4 * L, keep_tokens=keep_tokens)
+        )
+        used.append(streams)
+    assert len(set(used[0])) == 1
+    assert used[1][0] != used[1][1]
+    assert used[1][::2] == used[1][:1] * len(used[1][::2])
+    np.testing.assert_array_equal(tables[1].nats, tables[0].nats)
+    if keep_tokens:
+        np.testing.assert_array_equal(tables[1].token_nats, tables[0].token_nats)
+    run_draws(runner, source, plan, RandomStreams(6), device=gpu, batch_tokens=4 * L)  # another pass
+    assert set(streams) == set(used[1][:2])
+
+
 def test_packed_positions_give_what_all_positions_give(source, plan):
     np.testing.assert_allclose(run(source, plan, Factored()).nats, run(source, plan, Network()).nats, rtol=1e-6)
 
