@@ -26,6 +26,7 @@ from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 Ints = npt.NDArray[np.int64]
 
 _FIRST_PIECES = 4
+_MOST_AHEAD = 2
 
 
 @final
@@ -192,20 +193,22 @@ def prepare_ahead(
     batches: Sequence[Ints],
     *,
     pin_memory: bool,
-    num_threads: int,
 ) -> Iterator[PreparedBatch]:
-    """Prepare batches in threads while the network works on earlier ones; they come in order."""
+    """Prepare batches in a thread while the network works on earlier ones; they come in order.
+
+    One thread: more of them would wait for the interpreter, and keep it from whoever launches the network.
+    """
 
     def prepare(rows: Ints) -> PreparedBatch:
         prepared = source.prepare(plan, streams, rows)
         return prepared.pinned() if pin_memory else prepared
 
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="prepare")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
     waiting: deque[Future[PreparedBatch]] = deque()
     try:
         for rows in batches:
             waiting.append(pool.submit(prepare, rows))
-            if len(waiting) > 2 * num_threads:
+            if len(waiting) > _MOST_AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

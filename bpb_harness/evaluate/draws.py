@@ -32,7 +32,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _MOST_IN_FLIGHT = 4
-_NUM_THREADS = {"cpu": 1, "cuda": 2}
 
 
 @final
@@ -143,7 +142,8 @@ def run_draws(
     for done in finished:
         work.take(done)
     lengths = source.windows.lengths[plan.window]
-    dealt = [rows for rows in deal_draws(lengths, plan.move_chance, batch_tokens) if np.isnan(work.nats[rows]).any()]
+    batches = begin_small(deal_draws(lengths, plan.move_chance, batch_tokens))
+    dealt = [rows for rows in batches if np.isnan(work.nats[rows]).any()]
     if advance is not None and not together.rank:
         advance(int(lengths[~np.isnan(work.nats)].sum()))
 
@@ -196,10 +196,7 @@ class _Collection:
         processes: Processes,
     ) -> list[FinishedDraws]:
         """Run this process's batches; what an interruption leaves in flight is waited for and kept."""
-        threads = _NUM_THREADS[device.type]
-        batches = prepare_ahead(
-            source, self._plan, streams, begin_small(dealt), pin_memory=device.type == "cuda", num_threads=threads
-        )
+        batches = prepare_ahead(source, self._plan, streams, dealt, pin_memory=device.type == "cuda")
         lane = _lanes(device, runner.num_lanes)
         results: list[FinishedDraws] = []
         try:

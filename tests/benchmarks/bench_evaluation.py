@@ -222,7 +222,7 @@ def bench_throughput(options: argparse.Namespace) -> None:
         print(f"{'':24}{'M tokens/s':>12}{'of limit':>10}{'x batch 1':>11}")
         for row, speed in table:
             print(f"{row:24}{speed / 1e6:12.3f}{speed / limit:10.1%}{speed / table[0][1]:11.1f}")
-        print(f"compiled in {compile_seconds:.1f} s; " + "; ".join(text for _, text in bench.runner.remarks))
+        print(f"first batch after {compile_seconds:.1f} s; " + "; ".join(text for _, text in bench.runner.remarks))
         if device.type == "cuda":
             print(f"peak memory {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB")
             few = min(many, 1024)

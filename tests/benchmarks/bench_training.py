@@ -213,6 +213,14 @@ def throughput_table(training: Training, num_steps: int) -> None:
         CONSOLE.print(kernel_shares(training))
 
 
+def told(entry: Entry) -> Entry:
+    """A line as soon as an entry is there: the next one takes minutes."""
+    bits = entry.result.length.bits_per_token
+    speed = f"{entry.num_steps:,} steps in {entry.seconds:.1f} s, {entry.tokens_per_second / 1e6:.3f} M tokens/s"
+    CONSOLE.print(f"{entry.name}: {speed}, {bits:.4f} bits/token, {entry.result.signature}")
+    return entry
+
+
 def print_table(entries: list[Entry], training: Training) -> None:
     shape = f"{training.layers} layers x {training.width}, feed-forward {training.hidden_width}, {training.heads} heads"
     table = Table(title=f"{entries[0].result.device}; {shape}, windows of {training.context}")
@@ -228,8 +236,6 @@ def print_table(entries: list[Entry], training: Training) -> None:
             f"{bits - base.result.length.bits_per_token:+.4f}",
         )  # fmt: skip
     CONSOLE.print(table)
-    for entry in entries:
-        CONSOLE.print(f"{entry.name}: {entry.result.signature}")
 
 
 def main(
@@ -284,13 +290,13 @@ def main(
         if "plain" in chosen:
             torch._dynamo.reset()
             tokens = training.batch_tokens if small else 32 * training.context
-            entries.append(train_plain(replace(training, batch_tokens=tokens, out=folder / "plain.pt"), seconds))
+            entries.append(told(train_plain(replace(training, batch_tokens=tokens, out=folder / "plain.pt"), seconds)))
         training = replace(training, short_context=short_context)
         if "mdlm" in chosen:
             torch._dynamo.reset()
-            entries.append(train_reference(training, seconds))
+            entries.append(told(train_reference(training, seconds)))
         if "ar" in chosen:
-            entries.append(train_reference(replace(training, objective="ar", out=folder / "ar.pt"), seconds))
+            entries.append(told(train_reference(replace(training, objective="ar", out=folder / "ar.pt"), seconds)))
         if entries:
             print_table(entries, training)
 

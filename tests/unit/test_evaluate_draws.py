@@ -13,7 +13,7 @@ from bpb_harness.corpus import corpus_windows, load_shards
 from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
 from bpb_harness.evaluate import compare
-from bpb_harness.evaluate.batches import DrawPlan, DrawSource, deal_draws, prepare_ahead
+from bpb_harness.evaluate.batches import DrawPlan, DrawSource, begin_small, deal_draws, prepare_ahead
 from bpb_harness.evaluate.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
@@ -177,9 +177,29 @@ def test_a_part_of_a_batch_is_the_batch_of_its_rows(source, plan):
     np.testing.assert_array_equal(part.num_masked, alone.num_masked)
 
 
+def test_the_first_batch_comes_in_pieces_of_two_rows_or_more():
+    batches = [np.arange(3, 14), np.arange(14, 25)]
+    pieces = begin_small(batches)
+    np.testing.assert_array_equal(np.concatenate(pieces[:-1]), batches[0])
+    assert [len(piece) for piece in pieces] == [3, 3, 3, 2, 11]
+    assert [len(piece) for piece in begin_small([np.arange(7)])] == [7]
+    assert begin_small([]) == []
+
+
+def test_draws_go_through_the_network_in_the_batches_that_are_dealt(source, plan):
+    seen = []
+    run(source, plan, keep=lambda done: seen.append(done.rows), batch_rows=16)
+    lengths = source.windows.lengths[plan.window]
+    dealt = deal_draws(lengths, plan.move_chance, 16 * L)
+    expected = begin_small(dealt)
+    assert len(expected) == len(dealt) + 3
+    for rows, batch in zip(seen, expected, strict=True):
+        np.testing.assert_array_equal(rows, batch)
+
+
 def test_batches_prepared_ahead_come_in_order(source, plan):
     dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 4 * L)
-    ready = prepare_ahead(source, plan, RandomStreams(5), dealt, pin_memory=False, num_threads=3)
+    ready = prepare_ahead(source, plan, RandomStreams(5), dealt, pin_memory=False)
     for rows, prepared in zip(dealt, ready, strict=True):
         np.testing.assert_array_equal(rows, prepared.rows)
 
