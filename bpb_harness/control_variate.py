@@ -92,11 +92,11 @@ class NeighbourCode:
 
     def control_of_batch(self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
         """The same for one mask of each of many windows: tokens (B, L), masks (B, L), rates (B,); (B,)."""
-        count = max(_TOKENS_AT_ONCE // max(x0.shape[1], 1), 1)
-        parts = [slice(start, start + count) for start in range(0, len(x0), count)]
-        return np.concatenate(
-            [np.zeros(0), *(control_of_masks(self._nats_of(x0[part]), masked[part], rate[part]) for part in parts)]
-        )
+        control, count = np.empty(len(x0)), max(_TOKENS_AT_ONCE // max(x0.shape[1], 1), 1)
+        for start in range(0, len(x0), count):
+            part = slice(start, start + count)
+            control[part] = control_of_masks(self._nats_of(x0[part]), masked[part], rate[part])
+        return control
 
 
 def control_of_masks(token_nats: Floats, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bpb_harness import control_variate
 from bpb_harness.control_variate import NeighbourCode, control_of_masks, mean_code_length, subtract_control
 from bpb_harness.corpus import Windows, load_shards
 from tests.shards import write_shard
@@ -67,7 +68,9 @@ def test_narrow_types_are_computed_in_float64():
         assert control_of_masks(tokens.astype(np.float32), masked, rate).dtype == np.float64
 
 
-def test_a_batch_is_each_of_its_windows(tmp_path):
+@pytest.mark.parametrize("tokens_at_once", [7, 40, 1 << 13])
+def test_a_batch_is_each_of_its_windows(tmp_path, monkeypatch, tokens_at_once):
+    monkeypatch.setattr(control_variate, "_TOKENS_AT_ONCE", tokens_at_once)
     tokens = np.random.default_rng(2).integers(0, 9, 200)
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
     windows = Windows(np.array([30, 50, 70]), np.array([20, 20, 20]))
@@ -75,6 +78,7 @@ def test_a_batch_is_each_of_its_windows(tmp_path):
     masked = np.random.default_rng(3).random((3, 20)) < 0.6
     rate = np.array([0.5, 0.6, 0.7])
     together = code.control_of_batch(np.stack([tokens[30:50], tokens[50:70], tokens[70:90]]), masked, rate)
+    assert together.shape == (3,)
     for window in range(3):
         alone = code.control(window, masked[window : window + 1], rate[window : window + 1])
         assert together[window] == pytest.approx(alone[0], rel=1e-12)
