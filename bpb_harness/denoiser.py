@@ -83,8 +83,8 @@ def num_clean_tokens(denoiser: Denoiser) -> int:
 def is_stateless(denoiser: Denoiser) -> bool:
     """Whether two batches may be in a network at once, each on a stream of its own.
 
-    Only a network that says so itself, ``is_stateless = True``: many keep a table of angles, or the like, from one call
-    to the next, and a second stream would read it before the first has written it.
+    Only a network that says so itself, ``is_stateless = True``: many keep a table of angles, or the like, that one call
+    makes and later ones read, and a second stream would read it before the first has written it.
     """
     return getattr(denoiser, "is_stateless", False) is True
 

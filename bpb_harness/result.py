@@ -180,7 +180,7 @@ class BpbResult:
         num_forward_tokens: tokens that went through the network in this run; 0 where all draws were kept from another.
         seconds: wall clock of the scoring, without loading.
         device: where it ran, in words.
-        peak_memory_bytes: the most GPU memory that was allocated at once, on one device; None on a CPU.
+        peak_memory_bytes: the most GPU memory that was held at once, on one device; None on a CPU.
         remarks: what a reader should know.
         comparison: with ``compare``, both bounds.
         source: the floor, where the whole of a text of a known source was scored.

@@ -1,7 +1,8 @@
 """Which draws go through the network together, and what of them the host makes ahead of time.
 
 A batch is a pure function of the plan and the batch size. Batches of a stratified plan are dealt so that each holds the
-same mixture of mask rates: all then need the same number of predictions, and the same memory.
+same mixture of mask rates: all then need the same number of predictions, and the same memory. Of the first one, pieces
+go through the network.
 """
 
 from __future__ import annotations
@@ -170,11 +171,14 @@ def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens
     return dealt
 
 
-def begin_small(batches: Sequence[Ints]) -> list[Ints]:
-    """Cut the first batch into pieces: a device begins with one of them while the host makes the others."""
-    if not batches or len(batches[0]) < 2 * _FIRST_PIECES:  # a network is compiled for two rows or more
-        return list(batches)
-    return [*np.array_split(batches[0], _FIRST_PIECES), *batches[1:]]
+def in_pieces(batches: Sequence[Ints]) -> list[list[Ints]]:
+    """Each batch as the pieces in which it goes through the network: one, but for the first batch.
+
+    A device begins with the first piece while the host makes the others.
+    """
+    # A network is compiled for two rows or more.
+    cut = {0} if batches and len(batches[0]) >= 2 * _FIRST_PIECES else set()
+    return [np.array_split(rows, _FIRST_PIECES) if index in cut else [rows] for index, rows in enumerate(batches)]
 
 
 def consecutive(lengths: Ints, batch_tokens: int) -> Iterator[tuple[Ints, int]]:

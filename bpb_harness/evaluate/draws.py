@@ -6,11 +6,10 @@ Nothing here knows which bound it runs, and no sum crosses draws: the table is t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from itertools import cycle, repeat
+from functools import cached_property
+from itertools import chain
 from typing import final
 
 import numpy as np
@@ -22,7 +21,8 @@ from bpb_harness.control_variate import subtract_control
 from bpb_harness.denoiser import require_finite
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluate.batches import DrawPlan, DrawSource, PreparedBatch, begin_small, deal_draws, prepare_ahead
+from bpb_harness.evaluate.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, in_pieces, prepare_ahead
+from bpb_harness.evaluate.lanes import Lanes
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.masking import RandomStreams, StratifiedDesign
@@ -142,13 +142,15 @@ def run_draws(
     for done in finished:
         work.take(done)
     lengths = source.windows.lengths[plan.window]
-    batches = begin_small(deal_draws(lengths, plan.move_chance, batch_tokens))
-    dealt = [rows for rows in batches if np.isnan(work.nats[rows]).any()]
+    batches = in_pieces(deal_draws(lengths, plan.move_chance, batch_tokens))
+    dealt = [[rows for rows in pieces if np.isnan(work.nats[rows]).any()] for pieces in batches]
+    dealt = [pieces for pieces in dealt if pieces]
     if advance is not None and not together.rank:
         advance(int(lengths[~np.isnan(work.nats)].sum()))
 
     def share() -> list[FinishedDraws]:
-        return work.run(runner, source, streams, together.share(dealt), device, advance, together)
+        mine = list(chain.from_iterable(together.share(dealt)))
+        return work.run(runner, source, streams, mine, device, advance, together)
 
     for part in together.together(share):
         for done in part:
@@ -156,9 +158,10 @@ def run_draws(
     token_nats = None
     if work.tokens is not None:
         token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
+    drawn = [rows for pieces in dealt for rows in pieces]
     return DrawTable(
         plan, work.num_masked, work.nats, work.control, token_nats,
-        num_kept=len(plan) - sum(map(len, dealt)), num_forward_tokens=sum(int(lengths[rows].sum()) for rows in dealt),
+        num_kept=len(plan) - sum(map(len, drawn)), num_forward_tokens=sum(int(lengths[rows].sum()) for rows in drawn),
     )  # fmt: skip
 
 
@@ -197,11 +200,12 @@ class _Collection:
     ) -> list[FinishedDraws]:
         """Run this process's batches; what an interruption leaves in flight is waited for and kept."""
         batches = prepare_ahead(source, self._plan, streams, dealt, pin_memory=device.type == "cuda")
-        lane = _lanes(device, runner.num_lanes)
+        # The nats of tokens are waited for at once, so that a second batch would only take its memory.
+        lanes = Lanes(device, runner.num_lanes if self.tokens is None else 1)
         results: list[FinishedDraws] = []
         try:
             for prepared in batches:
-                with next(lane):
+                with lanes.next(runner.num_lanes):
                     if self.tokens is None:
                         row_nats = runner.row_nats(prepared)
                     else:
@@ -257,26 +261,6 @@ class _TokenNats:
         scale = self._plan.weight[prepared.rows] * length / prepared.num_masked
         where = self._offset[self._plan.window[prepared.rows], None] + np.arange(length)
         np.add.at(self.nats, where, nll.numpy() * scale[:, None])
-
-
-def _lanes(device: torch.device, count: int) -> Iterator[AbstractContextManager[object]]:
-    """Contexts for one batch after another: they take turns between streams of a GPU.
-
-    A batch of one stream normalises, which is memory's work, while one of the other multiplies, and fills
-    multiprocessors that the other leaves at the end of a kernel.
-    """
-    if count == 1:
-        return repeat(nullcontext())
-    lanes = _streams(device, count)
-    for lane in lanes:
-        lane.wait_stream(torch.cuda.current_stream(device))
-    return (torch.cuda.stream(lane) for lane in cycle(lanes))
-
-
-@cache
-def _streams(device: torch.device, count: int) -> tuple[torch.cuda.Stream, ...]:
-    """The same ones in every pass: the allocator keeps memory for the stream that freed it."""
-    return tuple(torch.cuda.Stream(device) for _ in range(count))  # type: ignore[no-untyped-call]
 
 
 def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

@@ -28,8 +28,14 @@ class FittingBatches:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._retries_before = _num_retries(device)
         self.largest: int | None = None
         self.remarks: list[tuple[str, str]] = []
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether a batch did not fit, or only after the allocator had given back what it kept."""
+        return self.largest is not None or _num_retries(self._device) > self._retries_before
 
     def run(self, num_rows: int, work: Callable[[slice], T]) -> list[T]:
         """Do the work of a batch, in as few parts as fit; one result a part.
@@ -59,5 +65,12 @@ class FittingBatches:
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:
-    """The most memory that was allocated on a GPU; None on a CPU."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    """The most memory that was held on a GPU, what the allocator kept for later among it; None on a CPU."""
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
+
+
+def _num_retries(device: torch.device) -> int:
+    """How often the allocator of a GPU had to give back what it kept to find room."""
+    if device.type != "cuda":
+        return 0
+    return int(torch.cuda.memory_stats_as_nested_dict(device).get("num_alloc_retries", 0))

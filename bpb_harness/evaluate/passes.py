@@ -50,7 +50,7 @@ class SampledBounds:
         errors: the sampling error of each bound's total.
         num_passes: how many passes there were.
         seconds: wall clock of the passes, without compiling.
-        peak_memory_bytes: the most memory allocated on one GPU; None on a CPU.
+        peak_memory_bytes: the most memory held on one GPU; None on a CPU.
         remarks: (code, message) of what a reader of the score should know.
     """
 
@@ -109,7 +109,7 @@ def _kept_remarks(job: Job, tables: list[DrawTable]) -> list[tuple[str, str]]:
 def larger_for_long_text(batch_tokens: int, tokens_per_pass: int) -> int:
     """Tokens a batch on a GPU: twice as many where that leaves a process many batches of its share of a pass.
 
-    Kernels end raggedly, which weighs half then; but no kernel runs while the first batch is prepared.
+    Kernels end raggedly, and the host launches each, which weighs half then; a batch takes twice the memory.
     """
     return 2 * batch_tokens if tokens_per_pass >= _BATCHES_OF_LONG_TEXT * batch_tokens else batch_tokens
 

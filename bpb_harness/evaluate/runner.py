@@ -67,8 +67,8 @@ class MaskedNllRunner:
 
     @property
     def num_lanes(self) -> int:
-        """How many batches may be in the network at once."""
-        return _NUM_LANES[self._device.type] if is_stateless(self._denoiser) else 1
+        """How many batches may be in the network at once; one from when memory was short."""
+        return _NUM_LANES[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
 
     def row_nats(self, prepared: PreparedBatch) -> Tensor:
         """C(x, M; t) of each draw, (B,) float64 on the device."""
@@ -120,6 +120,8 @@ class MaskedNllRunner:
                 self._compiler_remarks.append(("compiled", message))
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
+        if self.num_lanes > 1:  # batches will not run on this stream, for which its memory is kept
+            torch.cuda.empty_cache()
 
     def rows_that_fit(self, prepared: PreparedBatch, most: int) -> int:
         """How many rows go into a batch, by the memory that a few of them take in the plain network."""

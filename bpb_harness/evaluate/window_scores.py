@@ -33,7 +33,7 @@ class WindowNats:
         nats: of each window, (N,) float64.
         token_nats: of each scored token, in the order of the windows; None where a method knows only windows.
         num_forward_tokens: tokens that went through the network.
-        peak_memory_bytes: the most memory allocated on one GPU; None on a CPU.
+        peak_memory_bytes: the most memory held on one GPU; None on a CPU.
         remarks: (code, message) of what a reader of the score should know.
     """
 

@@ -33,6 +33,7 @@ from bpb_harness.denoiser import Denoiser
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluate.batches import DrawPlan, DrawSource
 from bpb_harness.evaluate.draws import plan_draws, run_draws
+from bpb_harness.evaluate.memory import peak_memory_bytes
 from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import LogLinear, NoiseLevel
@@ -210,7 +211,11 @@ def bench_throughput(options: argparse.Namespace) -> None:
             for name, run, use in runs:
                 seconds = seconds_of(lambda run=run, use=use: run(use), device, 3)  # type: ignore[misc]
                 table.append((name, use * bench.context / seconds))
+        if device.type == "cuda":  # what the loops above held is not the product's
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
         seconds = seconds_of(lambda: bench.product(many), device, 3)
+        peak = peak_memory_bytes(device)
         table.append(("bpb-harness", bench.forward_tokens(many) / seconds))
         # A card at the end of its power lowers its clocks: what it does for milliseconds it does not do for seconds.
         lasting = matrix_product_rate(device, 1_500 if device.type == "cuda" else 20)
@@ -222,9 +227,9 @@ def bench_throughput(options: argparse.Namespace) -> None:
         print(f"{'':24}{'M tokens/s':>12}{'of limit':>10}{'x batch 1':>11}")
         for row, speed in table:
             print(f"{row:24}{speed / 1e6:12.3f}{speed / limit:10.1%}{speed / table[0][1]:11.1f}")
-        print(f"first batch after {compile_seconds:.1f} s; " + "; ".join(text for _, text in bench.runner.remarks))
-        if device.type == "cuda":
-            print(f"peak memory {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB")
+        print("; ".join([f"{compile_seconds:.1f} s before", *(text for _, text in bench.runner.remarks)]))
+        if peak is not None:
+            print(f"peak memory of bpb-harness {peak / 1e9:.2f} GB")
             few = min(many, 1024)
             profile(bench.product, few, bench.forward_tokens(few))
 

@@ -15,6 +15,7 @@ from bpb_harness.checkpoint import read_checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, PickingDenoiser
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import LogLinear
+from tests.stateless import assert_keeps_nothing
 from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm
 
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
@@ -124,6 +125,8 @@ def test_golf_mdlm_equals_an_independent_forward_pass(
     assert isinstance(model, PickingDenoiser)
     for positions in (torch.tensor([50, 3, 17, 3]), torch.arange(51)):
         torch.testing.assert_close(model.hidden_at(xt, level, positions), hidden.flatten(0, 1)[positions])
+    assert isinstance(model, torch.nn.Module)
+    assert_keeps_nothing(model, model)
 
 
 @pytest.mark.parametrize(("num_heads", "kv_heads", "num_blocks"), [(4, 2, 4), (4, 4, 5), (2, 1, 1)])

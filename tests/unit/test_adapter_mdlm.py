@@ -18,6 +18,7 @@ from bpb_harness.adapters import load_model
 from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser
 from bpb_harness.errors import CheckpointError
 from bpb_harness.schedule import CosineMdlm, LogLinear
+from tests.stateless import assert_keeps_nothing
 from tests.tiny_checkpoints import (
     MDLM_BLOCKS,
     MDLM_COND,
@@ -156,6 +157,8 @@ def test_logits_of_the_moving_average(tmp_path: Path, omegaconf: dict[str, type]
     assert "omegaconf" not in sys.modules, "nothing was imported"
     model = adapted.model
     assert isinstance(model, FactoredDenoiser)
+    assert isinstance(model, torch.nn.Module)
+    assert_keeps_nothing(model, model)
     assert (model.vocab_size, model.mask_token_id, model.context_length) == (_V, _V, _LENGTH)
     assert model.time_conditioned is time_conditioning
     assert adapted.schedule == LogLinear(1e-3)

@@ -7,8 +7,12 @@ import math
 import pytest
 import torch
 
+from bpb_harness.adapters.exported import ExportedDenoiser
+from bpb_harness.adapters.huggingface import HuggingFaceDenoiser
+from bpb_harness.adapters.user_code import _UserDenoiser
 from bpb_harness.denoiser import (
     clean_log_probs,
+    is_stateless,
     masked_nll,
     masked_token_nll,
     num_clean_tokens,
@@ -201,3 +205,10 @@ class TestMaskedNll:
 def test_finite_numbers_pass_unchanged():
     nats = torch.tensor([0.0, -3.0, 1e300], dtype=torch.float64)
     assert require_finite(nats, what="nats") is nats
+
+
+@pytest.mark.parametrize("kind", [ExportedDenoiser, HuggingFaceDenoiser, _UserDenoiser])
+def test_networks_of_unknown_code_do_not_promise_to_keep_nothing(kind):
+    assert not is_stateless(kind)
+    kind_that_says_so = type("Stateless", (), {"is_stateless": True})
+    assert is_stateless(kind_that_says_so)

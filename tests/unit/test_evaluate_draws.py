@@ -1,6 +1,7 @@
 """Batches of draws, the device's side, and tables that do not depend on how they were computed."""
 
 import logging
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from bpb_harness.corpus import corpus_windows, load_shards
 from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
 from bpb_harness.evaluate import compare
-from bpb_harness.evaluate.batches import DrawPlan, DrawSource, begin_small, deal_draws, prepare_ahead
+from bpb_harness.evaluate.batches import DrawPlan, DrawSource, deal_draws, in_pieces, prepare_ahead
 from bpb_harness.evaluate.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
@@ -122,6 +123,32 @@ def test_two_batches_are_in_a_network_at_once_only_if_it_says_that_it_keeps_noth
         assert MaskedNllRunner(silent, gpu).num_lanes == 1
 
 
+def test_one_batch_at_a_time_once_memory_was_short(monkeypatch):
+    stats = {"num_alloc_retries": 3}
+    monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", lambda device: stats)
+    retried, halved = (MaskedNllRunner(Stateless(), torch.device("cuda")) for _ in range(2))
+    assert retried.num_lanes == 2
+    halved._fitting.largest = 4
+    assert (halved.num_lanes, retried.num_lanes) == (1, 2)
+    stats["num_alloc_retries"] += 1
+    assert retried.num_lanes == 1
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(Factored, 70), (Stateless, 35)])
+def test_rows_that_fit_leave_room_for_every_batch_that_is_in_the_network(source, plan, monkeypatch, kind, expected):
+    """Two rows take 200 bytes of the 10,000 that are free, 1,000 of them kept by the allocator."""
+    runner = MaskedNllRunner(kind(), torch.device("cuda"))
+    probe = source.prepare(plan, RandomStreams(5), np.arange(2))
+    monkeypatch.setattr(runner, "row_nats", lambda prepared: None)
+    for name, value in {
+        "synchronize": None, "reset_peak_memory_stats": None, "memory_allocated": 500, "max_memory_allocated": 700,
+        "mem_get_info": (9_000, 20_000), "memory_reserved": 1_500, "memory_stats_as_nested_dict": {},
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert runner.rows_that_fit(probe, 1_000) == expected
+    assert runner.rows_that_fit(probe, 8) == 8
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("keep_tokens", [False, True])
 def test_totals_do_not_depend_on_the_streams_that_batches_take_turns_on(source, plan, keep_tokens):
@@ -131,6 +158,8 @@ def test_totals_do_not_depend_on_the_streams_that_batches_take_turns_on(source, 
 
         def trunk(xt, level, network=network, streams=streams):
             streams.append(torch.cuda.current_stream().cuda_stream)
+            if len(streams) % 3:
+                torch.cuda._sleep(5_000_000)  # some milliseconds, in which what does not wait comes too early
             return Factored.trunk(network, xt, level)
 
         network.trunk = trunk
@@ -140,13 +169,15 @@ def test_totals_do_not_depend_on_the_streams_that_batches_take_turns_on(source, 
         )
         used.append(streams)
     assert len(set(used[0])) == 1
-    assert used[1][0] != used[1][1]
+    assert len(set(used[1])) == (1 if keep_tokens else 2)
     assert used[1][::2] == used[1][:1] * len(used[1][::2])
     np.testing.assert_array_equal(tables[1].nats, tables[0].nats)
     if keep_tokens:
         np.testing.assert_array_equal(tables[1].token_nats, tables[0].token_nats)
+        return
+    seen = set(streams)
     run_draws(runner, source, plan, RandomStreams(6), device=gpu, batch_tokens=4 * L)  # another pass
-    assert set(streams) == set(used[1][:2])
+    assert set(streams) == seen
 
 
 def test_packed_positions_give_what_all_positions_give(source, plan):
@@ -179,22 +210,79 @@ def test_a_part_of_a_batch_is_the_batch_of_its_rows(source, plan):
 
 def test_the_first_batch_comes_in_pieces_of_two_rows_or_more():
     batches = [np.arange(3, 14), np.arange(14, 25)]
-    pieces = begin_small(batches)
-    np.testing.assert_array_equal(np.concatenate(pieces[:-1]), batches[0])
-    assert [len(piece) for piece in pieces] == [3, 3, 3, 2, 11]
-    assert [len(piece) for piece in begin_small([np.arange(7)])] == [7]
-    assert begin_small([]) == []
+    pieces, whole = in_pieces(batches)
+    assert [len(piece) for piece in pieces] == [3, 3, 3, 2]
+    np.testing.assert_array_equal(np.concatenate(pieces), batches[0])
+    assert len(whole) == 1
+    np.testing.assert_array_equal(whole[0], batches[1])
+    assert [[len(piece) for piece in batch] for batch in in_pieces([np.arange(7)])] == [[7]]
+    assert in_pieces([]) == []
 
 
-def test_draws_go_through_the_network_in_the_batches_that_are_dealt(source, plan):
+def rows_in_network(source, plan, **kwargs):
+    """The rows of each call of the network, 16 or fewer."""
     seen = []
-    run(source, plan, keep=lambda done: seen.append(done.rows), batch_rows=16)
-    lengths = source.windows.lengths[plan.window]
-    dealt = deal_draws(lengths, plan.move_chance, 16 * L)
-    expected = begin_small(dealt)
-    assert len(expected) == len(dealt) + 3
-    for rows, batch in zip(seen, expected, strict=True):
-        np.testing.assert_array_equal(rows, batch)
+    table = run(source, plan, keep=lambda done: seen.append(done.rows.tolist()), batch_rows=16, **kwargs)
+    return seen, table
+
+
+@pytest.fixture
+def dealt(source, plan):
+    """The pieces of the first batch, and the other batches."""
+    batches = in_pieces(deal_draws(source.windows.lengths[plan.window], plan.move_chance, 16 * L))
+    assert len(batches[0]) == 4
+    return [[rows.tolist() for rows in pieces] for pieces in batches]
+
+
+def test_draws_go_through_the_network_in_the_batches_that_are_dealt(source, plan, dealt):
+    seen, table = rows_in_network(source, plan)
+    assert seen == [rows for pieces in dealt for rows in pieces]
+    assert table.num_forward_tokens == source.windows.lengths[plan.window].sum()
+
+
+def test_a_continued_run_has_the_batches_of_one_that_was_never_stopped(source, plan, dealt):
+    kept = []
+    whole = run(source, plan, keep=kept.append, batch_rows=16)
+    for num_kept in (2, 4, 5):
+        seen, table = rows_in_network(source, plan, finished=kept[:num_kept])
+        assert seen == [rows for pieces in dealt for rows in pieces][num_kept:]
+        np.testing.assert_array_equal(table.nats, whole.nats)
+        assert table.num_kept == sum(len(done.rows) for done in kept[:num_kept])
+
+
+def test_a_batch_stays_with_one_process(source, plan, dealt):
+    class Alone:
+        """One of two processes, which never hears of the other."""
+
+        count = 2
+
+        def __init__(self, rank):
+            self.rank, self.is_first = rank, rank == 0
+            self.share = Processes(rank, 2).share
+
+        def together(self, work):
+            return [work()]
+
+    for rank in range(2):
+        seen, _ = rows_in_network(source, plan, processes=Alone(rank))
+        assert seen == [rows for pieces in dealt[rank::2] for rows in pieces]
+
+
+def test_one_thread_prepares_a_few_batches_ahead(source, plan):
+    batches = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 2 * L)
+    threads, prepare = [], source.prepare
+
+    class Watched:
+        def prepare(self, *args):
+            threads.append(threading.get_ident())
+            return prepare(*args)
+
+    ready = prepare_ahead(Watched(), plan, RandomStreams(5), batches, pin_memory=False)
+    for taken in range(1, 6):
+        next(ready)
+        assert len(threads) <= taken + 3
+    assert sum(1 for _ in ready) == len(batches) - 5
+    assert len(set(threads)) == 1 != threading.get_ident()
 
 
 def test_batches_prepared_ahead_come_in_order(source, plan):

@@ -24,6 +24,7 @@ from bpb_harness.denoiser import CausalLM, Denoiser, PickingDenoiser
 from bpb_harness.errors import CheckpointError
 from bpb_harness.schedule import LogLinear
 from reference.model import initial_network
+from tests.stateless import assert_keeps_nothing
 
 SMALL = {"vocab_size": 13, "context_length": 9, "num_layers": 2, "width": 16, "num_heads": 2, "mlp_width": 24}
 CPU = torch.device("cpu")
@@ -107,6 +108,8 @@ def test_models_are_what_the_harness_scores() -> None:
     assert isinstance(causal, CausalLM)
     assert denoiser.mask_token_id == denoiser.vocab_size == 13
     assert denoiser.network.head.weight.shape == (64, 16)
+    assert isinstance(denoiser, PickingDenoiser)
+    assert_keeps_nothing(denoiser, denoiser.network)
 
 
 def test_causal_network_does_not_look_ahead() -> None:
