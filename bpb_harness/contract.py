@@ -360,6 +360,7 @@ def _check_finite(logits: Tensor, subject: _Subject) -> None:
             f"logits at row {row}, position {position}, column {column}",
             seen=f"{float(clean[row, position, column])} ({int(bad.sum())} of {bad.numel()} such)",
             expected="finite numbers",
+            hint="look for NaN among the weights, and at the adapter",
         )
 
 

@@ -64,11 +64,3 @@ class TokenShards:
             start = place - (ends[owner - 1] if owner else 0)
             windows[row] = self._shards[owner][start : start + length]
         return torch.from_numpy(windows)
-
-    def first_windows(self, count: int) -> Tensor:
-        """The first windows of the shards, back to back, at most ``count``; (n, window_length) int64."""
-        rows: list[npt.NDArray[np.int64]] = []
-        for shard in self._shards:
-            whole = min(len(shard) // self._window_length, count - len(rows))
-            rows += list(shard[: whole * self._window_length].astype(np.int64).reshape(whole, self._window_length))
-        return torch.from_numpy(np.stack(rows))

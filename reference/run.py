@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import sentencepiece
@@ -18,7 +17,7 @@ from torch import Tensor
 from bpb_harness.adapters._fused_training import give_up_specialising
 from bpb_harness.checkpoint import save_checkpoint
 from bpb_harness.denoiser import require_finite
-from bpb_harness.errors import CheckpointError, TokenizerError, UsageError
+from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.evaluate.processes import process_device
 from bpb_harness.evaluate.runner import fastest_attention
@@ -33,6 +32,7 @@ from reference.optimizer import MovingAverage, learning_rate_factor, make_optimi
 from reference.processes import TrainingProcesses
 from reference.settings import EXPORT_DTYPES, Training
 from reference.stages import Stage, make_stages, stage_at
+from reference.tokenizer import read_tokenizer, require_writer
 from reference.validation import Validation
 
 
@@ -58,6 +58,9 @@ class Run:
         self._stages = make_stages(training, bound=self.bound, num_processes=processes.count)
         longest = self._stages[-1].window_length
         self.shards = TokenShards(training.data, window_length=longest, vocab_size=vocab_size)
+        if training.check_tokenizer:
+            for paths in filter(None, (training.data, training.val_data)):
+                require_writer(paths, self.tokenizer)
         self._validation = None
         if training.val_data:
             self._validation = Validation(
@@ -363,13 +366,3 @@ def pick_device(name: str) -> torch.device:
         device = torch.device("cuda", device.index or 0)
         torch.cuda.set_device(device)
     return device
-
-
-def read_tokenizer(path: Path) -> bytes:
-    """The serialized SentencePiece model at ``path``, checked."""
-    try:
-        model = path.read_bytes()
-        sentencepiece.SentencePieceProcessor(model_proto=model)
-    except (OSError, RuntimeError) as error:
-        raise TokenizerError(f"cannot read tokenizer {path}", seen=type(error).__name__) from None
-    return model

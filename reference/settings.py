@@ -44,6 +44,7 @@ class Training:
     val_data: tuple[Path, ...] = ()
     val_windows: int = 256
     save_minutes: float = 2.0
+    check_tokenizer: bool = True
 
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:
@@ -91,6 +92,6 @@ class Training:
     def identity(self) -> dict[str, Any]:
         """What a resumed run must share with the one it continues."""
         changeable = {"data", "tokenizer", "out", "minutes", "steps", "device", "compile", "export_dtype"}
-        changeable |= {"val_data", "val_windows", "save_minutes"}
+        changeable |= {"val_data", "val_windows", "save_minutes", "check_tokenizer"}
         identity = {name: value for name, value in asdict(self).items() if name not in changeable}
         return identity | {"mlp_width": self.hidden_width}

@@ -209,6 +209,9 @@ def command(
     save_minutes: Annotated[
         float, typer.Option(help="Time between checkpoints, each scored on --val-data.")
     ] = Training.save_minutes,
+    check_tokenizer: Annotated[
+        bool, typer.Option(help="Refuse a tokenizer that did not write the shards.")
+    ] = Training.check_tokenizer,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT.train.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> int:

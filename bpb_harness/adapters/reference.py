@@ -386,7 +386,7 @@ def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> Ref
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors:
-            raise CheckpointError("reference network: tensor is missing", seen=repr(name))
+            raise CheckpointError(f"reference network: tensor {name!r} is missing", expected=f"{expected[name]} floats")
         if name not in expected:
             raise CheckpointError("reference network: tensor does not belong", seen=repr(name))
         if tuple(tensors[name].shape) != expected[name] or not tensors[name].is_floating_point():

@@ -181,7 +181,7 @@ def _corrected(
     factors, ways = [], []
     if logged is not None and logged.factor is not None:
         factors.append(logged.factor)
-        ways.append(f"the log's own {score.value * logged.factor:.5f}")
+        ways.append(f"claimed, the log's own {score.value * logged.factor:.5f}")
     factor, way = _byte_factor(byte_faults)
     if factor is not None:
         factors.append(factor)

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from bpb_harness.byte_count.counter import TokenSource
 from bpb_harness.byte_count.tokenizer import PieceKind, Tokenizer
+from bpb_harness.errors import TokenizerError
 
 _EXCERPT_TOKENS = 1024
 _CUT_TOKENS = 16  # at a cut the encoder may join what the document went on with
 # Measured: 1.0 where the tokenizer belongs, 0.0 where it does not; but 0.75 with a vocabulary of whole words that are
 # never merged, which writes any row of its own words the same way again.
 _LEAST_SHARE = 0.95
+_FEWEST_EXCERPTS = 8  # to refuse on: one document cut in the middle proves nothing
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,26 @@ class Belonging:
     def belongs(self) -> bool | None:
         """None where nothing could be tried."""
         return None if not self.num_excerpts else self.num_identical >= _LEAST_SHARE * self.num_excerpts
+
+    def __str__(self) -> str:
+        return f"{self.num_identical} of {self.num_excerpts} excerpts"
+
+    def require_hope(self, *, hint: str) -> None:
+        """Refuse a tokenizer that writes most of the text with other tokens.
+
+        Args:
+            hint: what to do about it.
+
+        Raises:
+            TokenizerError: if more than half of 8 or more excerpts do not come back.
+        """
+        if self.num_excerpts >= _FEWEST_EXCERPTS and 2 * self.num_identical < self.num_excerpts:
+            raise TokenizerError(
+                "the tokenizer does not belong to these shards: what their tokens spell is written with other tokens",
+                seen=f"{self} come back the same when encoded again",
+                expected="all, or nearly all",
+                hint=hint,
+            )
 
 
 def encode_again(

@@ -7,9 +7,12 @@ Exit codes: 0 fine - 1 refuted, or an expectation missed - 2 bad input or usage 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
@@ -91,6 +94,22 @@ def repeat_flags(command: Any, arguments: Sequence[str]) -> list[str]:
     for position, name in reversed(values):
         words.insert(position, name)
     return words
+
+
+@contextmanager
+def interrupted_afterwards() -> Iterator[None]:
+    """Raise Ctrl-C behind the block instead of inside it: an import that is cut short leaves modules half made."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[bool] = []
+    before = signal.signal(signal.SIGINT, lambda *_: noted.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if noted:
+        raise KeyboardInterrupt
 
 
 def _report(name: str, error: BaseException) -> int:

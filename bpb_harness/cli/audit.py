@@ -14,7 +14,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output
 from bpb_harness.cli._progress import progress_bar
-from bpb_harness.cli._run import run
+from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,11 +113,12 @@ def _claims(paths: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
 
 def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given: Mapping[str, Any]) -> Recomputed:
     """Score the checkpoint: as the flags say, else as the claim says that it was scored, else as bpb-eval does."""
-    from bpb_harness.audit import Recomputed
-    from bpb_harness.claim import read_claim
-    from bpb_harness.cli.eval import parse_samples
-    from bpb_harness.evaluate import evaluate
-    from bpb_harness.evaluate.settings import METHODS
+    with interrupted_afterwards():
+        from bpb_harness.audit import Recomputed
+        from bpb_harness.claim import read_claim
+        from bpb_harness.cli.eval import parse_samples
+        from bpb_harness.evaluate import evaluate
+        from bpb_harness.evaluate.settings import METHODS
 
     settings = {_SETTINGS[flag]: value for flag, value in given.items()}
     if "num_samples" in settings:

@@ -16,7 +16,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output, write_parquet
 from bpb_harness.cli._progress import progress_bar
-from bpb_harness.cli._run import run
+from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def evaluate(
         "compile_network": False if no_compile else None, "check_contract": not no_contract,
         "with_windows": windows is not None, "with_tokens": tokens is not None,
     }  # fmt: skip
-    import bpb_harness.evaluate as evaluation
+    with interrupted_afterwards():
+        import bpb_harness.evaluate as evaluation
 
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         evaluation.Settings(**settings)  # refuses bad flags before any file is opened

@@ -12,9 +12,9 @@ import torch
 from bpb_harness._callable_module import make_callable
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoint import Checkpoint
-from bpb_harness.evaluate.inputs import EvaluationText, find_text
+from bpb_harness.evaluate.inputs import EvaluationText, find_text, num_foreign_pieces
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
-from bpb_harness.evaluate.remarks import byte_remarks, score_remarks
+from bpb_harness.evaluate.remarks import byte_remarks, score_remarks, tokenizer_remarks
 from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
 from bpb_harness.evaluate.trust import Contract
@@ -92,6 +92,7 @@ def evaluate(
         guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"
         remarks.append(("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
+    remarks += tokenizer_remarks(job, 0 if tokenizer is None else num_foreign_pieces(loaded, text.tokenizer))
     remarks += byte_remarks(job, from_shards=not docs)
     contract = Contract(job) if chosen.check_contract else None
     result = score(job)

@@ -138,6 +138,18 @@ def require_same_vocabulary(tokenizer: Tokenizer, vocab_size: int, num_clean_tok
         )
 
 
+def num_foreign_pieces(checkpoint: Checkpoint, tokenizer: Tokenizer) -> int:
+    """How many token ids spell something else by the tokenizer inside the checkpoint, if there is a usable one."""
+    if checkpoint.tokenizer is None:
+        return 0
+    try:
+        own = load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
+    except TokenizerError:  # which may be why another one was passed
+        return 0
+    same = sum(ours == theirs for ours, theirs in zip(own.piece_bytes, tokenizer.piece_bytes, strict=False))
+    return max(own.vocab_size, tokenizer.vocab_size) - same
+
+
 def _read_source(paths: Sequence[Path]) -> SourceFloor | None:
     """The side file of a shard whose source is known exactly, if there is one."""
     if len(paths) != 1:

@@ -13,7 +13,6 @@ from bpb_harness.result import BpbResult
 
 _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
-_FEWEST_EXCERPTS = 8  # to refuse on: one document cut in the middle proves nothing
 
 
 def score_remarks(job: Job, result: BpbResult) -> list[tuple[str, str]]:
@@ -44,6 +43,27 @@ def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes
     return []
 
 
+def tokenizer_remarks(job: Job, num_foreign: int) -> list[tuple[str, str]]:
+    """Whether the network's token ids mean what the tokenizer says.
+
+    Args:
+        job: the evaluation.
+        num_foreign: ids that spell something else by the tokenizer inside the checkpoint.
+
+    Raises:
+        TokenizerError: if there are any.
+    """
+    if not num_foreign:
+        return []
+    what, seen = "the tokenizer is not the one inside the checkpoint", f"{num_foreign:,} ids that spell something else"
+    if job.settings.check_contract:
+        raise TokenizerError(
+            what, seen=seen, expected="none",
+            hint="leave out --tokenizer; --no-contract scores all the same, and the signature says so",
+        )  # fmt: skip
+    return [("bytes.not-its-tokenizer", f"WARNING: {what}: {seen}")]
+
+
 def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     """Whether the tokenizer belongs to the shards, and whether the official rule counts what the pieces spell.
 
@@ -62,22 +82,17 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     if from_shards:
         starts = corpus.document_starts(tokenizer.bos_id)
         belonging = encode_again(corpus, starts, tokenizer, num_excerpts=_NUM_EXCERPTS)
-        share = f"{belonging.num_identical} of {belonging.num_excerpts} excerpts"
-        hopeless = belonging.num_excerpts >= _FEWEST_EXCERPTS and 2 * belonging.num_identical < belonging.num_excerpts
-        if hopeless and job.settings.check_contract:
-            raise TokenizerError(
-                "the tokenizer does not belong to these shards: what their tokens spell is written with other tokens",
-                seen=f"{share} come back the same when encoded again",
-                expected="all, or nearly all",
+        if job.settings.check_contract:
+            belonging.require_hope(
                 hint="pass the --tokenizer that wrote the shards; --no-contract scores all the same, and the signature "
-                "says so",
+                "says so"
             )
         if belonging.belongs is False:
             remarks.append(
                 (
                     "bytes.foreign-tokenizer",
-                    f"WARNING: the tokenizer may not belong to these shards: only {share} come back the same when what "
-                    "they spell is encoded again; the number of bytes, and with it the score, would be wrong",
+                    f"WARNING: the tokenizer may not belong to these shards: only {belonging} come back the same when "
+                    "what they spell is encoded again; the number of bytes, and with it the score, would be wrong",
                 )
             )
     counter = ByteCounter(tokenizer)

@@ -245,6 +245,24 @@ def test_shards_that_the_tokenizer_did_not_write_are_refused(tiny, tmp_path):
     assert "may not belong to these shards" in done.stdout
 
 
+def test_another_tokenizer_than_the_checkpoints_own_is_refused_though_it_has_as_many_pieces(tiny, tmp_path, repository):
+    pieces = [chr(code) for code in range(0x4E00, 0x4E00 + 508)]
+    (tmp_path / "other.json").write_text(json.dumps([*"abc ", *pieces]))
+    (tmp_path / "docs.jsonl").write_text(json.dumps({"text": "abc cab " * 40}) + "\n")
+    flags = ("--docs", tmp_path / "docs.jsonl", "--tokenizer", tmp_path / "other.json")
+    line = refusal(tiny, *flags)
+    assert "the tokenizer is not the one inside the checkpoint: got 512 ids" in line
+    done = bpb_eval(tiny, *flags, "--no-contract")
+    assert "|contract:off|" in done.stdout
+    assert "is not the one inside the checkpoint" in done.stdout
+    copied = tmp_path / "copied.model"
+    own = repository / "fixtures/tokenizers/tiny_512_bpe.model"
+    copied.write_bytes(own.read_bytes() + b"\x9a\x01\x00")  # an empty field more: another file, the same pieces
+    done = bpb_eval(tiny, "--tokenizer", copied, "--limit", "3")
+    assert done.returncode == 0
+    assert "inside the checkpoint" not in done.stdout
+
+
 def test_a_score_worse_than_guessing_is_pointed_out(tiny, tmp_path):
     shard = write_shard(tmp_path / "noise_000000.bin", np.random.default_rng(0).integers(3, 512, 400))
     assert "guessing blindly" in bpb_eval(tiny, "--data", shard, "--limit", "3", "--no-contract").stdout

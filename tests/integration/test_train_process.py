@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
+import sentencepiece
 import torch
 
 from bpb_harness.adapters import load_model
 from bpb_harness.adapters.reference import ReferenceCausalLM, ReferenceDenoiser
 from bpb_harness.checkpoint import read_checkpoint
-from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.errors import CheckpointError, TokenizerError, UsageError
 from bpb_harness.evaluate import evaluate
 from fixtures import build
 from reference.run import Run
 from reference.train import train
+from tests.shards import write_shard
 from tests.tiny_training import tiny_training as training
 
 SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--context", "32", "--batch-tokens", "64", "--device", "cpu"]
@@ -267,6 +271,23 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in stderr
     assert stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tokenizer_that_did_not_write_the_shards_is_refused(tmp_path: Path) -> None:
+    words = ["".join(np.random.default_rng(seed).choice(list("bcdfgaeiou"), 5)) for seed in range(600)]
+    with (tmp_path / "other.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter([" ".join(words[i : i + 6]) for i in range(590)]), model_writer=file,
+            model_type="bpe", vocab_size=512, byte_fallback=True, num_threads=1, minloglevel=2,
+        )  # fmt: skip
+    settings = training(tmp_path / "m.pt", tokenizer=tmp_path / "other.model", steps=1)
+    with pytest.raises(TokenizerError, match=r"does not belong to these shards.*--no-check-tokenizer"):
+        train(settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.model"]
+    assert train(replace(settings, check_tokenizer=False)).step == 1
+    other_text = write_shard(tmp_path / "bytes.bin", np.tile([1, *(3 + byte for byte in b"letters one by one")], 40))
+    with pytest.raises(TokenizerError, match="does not belong"):
+        train(training(tmp_path / "n.pt", val_data=(other_text,), steps=1))
 
 
 def test_help_names_every_option(repository: Path) -> None:

@@ -137,6 +137,18 @@ def test_a_false_submission_is_refuted(tmp_path: Path, repository: Path) -> None
     assert "BPB602" in {finding["code"] for finding in report["findings"]}
 
 
+def test_a_score_that_its_own_log_contradicts_is_told_in_whole_words(tmp_path: Path, repository: Path) -> None:
+    folder, content = submit(tmp_path, "mdlm", "mc")
+    written = json.loads((folder / "submission.json").read_text())
+    (folder / "submission.json").write_text(json.dumps(written | {"val_bpb": 0.5}))
+    done = subprocess.run(
+        [sys.executable, "-m", "bpb_harness", "audit", str(folder)],
+        capture_output=True, text=True, cwd=repository, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"0.5 claimed, the log's own {content['val_bpb']:.5f}" in done.stdout
+
+
 def test_what_cannot_be_submitted_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "submission"
     with pytest.raises(UsageError, match="--log"):

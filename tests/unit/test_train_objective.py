@@ -180,7 +180,6 @@ def test_windows_are_runs_of_one_shard_and_all_places_occur(tmp_path: Path) -> N
     assert torch.equal(windows, shards.batch(seed=1, step=2, num_windows=2000))
     assert not torch.equal(windows, shards.batch(seed=1, step=3, num_windows=2000))
     assert not torch.equal(windows, shards.batch(seed=2, step=2, num_windows=2000))
-    assert shards.first_windows(3)[:, 0].tolist() == [0, 4, 50]
     assert len({step_seed(seed, step) for seed in range(30) for step in range(30)}) == 900
 
 
