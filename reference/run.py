@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import sentencepiece
 import torch
 from torch import Tensor
 
 from bpb_harness.adapters._fused_training import give_up_specialising
+from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.checkpoint import save_checkpoint
+from bpb_harness.corpus import find_shards, load_shards
 from bpb_harness.denoiser import require_finite
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
@@ -32,7 +33,7 @@ from reference.optimizer import MovingAverage, learning_rate_factor, make_optimi
 from reference.processes import TrainingProcesses
 from reference.settings import EXPORT_DTYPES, Training
 from reference.stages import Stage, make_stages, stage_at
-from reference.tokenizer import read_tokenizer, require_writer
+from reference.tokenizer import require_writer
 from reference.validation import Validation
 
 
@@ -42,8 +43,8 @@ class Run:
     def __init__(self, training: Training, processes: TrainingProcesses = TrainingProcesses()) -> None:  # noqa: B008
         self.training, self.processes = training, processes
         self.device = pick_device(training.device)
-        self.tokenizer = read_tokenizer(training.tokenizer)
-        vocab_size = sentencepiece.SentencePieceProcessor(model_proto=self.tokenizer).vocab_size()
+        self.tokenizer = load_tokenizer(training.tokenizer)
+        vocab_size = self.tokenizer.vocab_size
         self.config = ReferenceConfig(
             vocab_size=vocab_size,
             context_length=training.context,
@@ -59,14 +60,15 @@ class Run:
         longest = self._stages[-1].window_length
         self.shards = TokenShards(training.data, window_length=longest, vocab_size=vocab_size)
         if training.check_tokenizer:
-            for paths in filter(None, (training.data, training.val_data)):
-                require_writer(paths, self.tokenizer)
+            require_writer(load_shards(find_shards(training.data)[:1], vocab_size=vocab_size), self.tokenizer)
         self._validation = None
         if training.val_data:
             self._validation = Validation(
                 training.val_data, self.tokenizer, num_windows=training.val_windows, device=self.device.type,
                 seed=training.seed,
             )  # fmt: skip
+            if training.check_tokenizer:
+                require_writer(self._validation.corpus, self.tokenizer)
         self.network: ReferenceTransformer = initial_network(self.config, seed=training.seed).to(self.device)
         self.optimizers = make_optimizers(
             self.network, lr=training.lr, muon_lr=training.muon_lr, weight_decay=training.weight_decay
@@ -289,7 +291,7 @@ class Run:
             adapter="reference",
             config=self.config.to_dict(),
             schedule=str(self.bound.schedule) if self.config.objective == "mdlm" else None,
-            tokenizer=self.tokenizer,
+            tokenizer=self.tokenizer.model_bytes,
             data=self._data_record(),
         )
 

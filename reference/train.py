@@ -167,7 +167,9 @@ def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak
 
 def command(
     data: Annotated[list[Path], typer.Option(help="Training shards, one or more.")],
-    tokenizer: Annotated[Path, typer.Option(help="The SentencePiece model that made the shards.")],
+    tokenizer: Annotated[
+        Path, typer.Option(help="The tokenizer that made the shards: SentencePiece, or JSON as bpb-eval reads it.")
+    ],
     out: Annotated[Path, typer.Option(help="Checkpoint to write; the run's state goes to OUT.train.")],
     minutes: Annotated[float | None, typer.Option(help="Limit on wall-clock time from the first step on.")] = None,
     steps: Annotated[

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.adapters.reference import ReferenceTransformer, adapt
-from bpb_harness.byte_count import load_tokenizer
+from bpb_harness.byte_count import Tokenizer
 from bpb_harness.corpus import load_shards
 from bpb_harness.evaluate import EvaluationText, Job, ModelIdentity, Settings, score
 from bpb_harness.result import BpbResult
@@ -21,18 +21,23 @@ class Validation:
 
     Args:
         paths: validation shards.
-        tokenizer: the tokenizer file's bytes.
+        tokenizer: what wrote them.
         num_windows: the first so many windows are scored.
         device: cpu or cuda, in bfloat16 on the latter.
         seed: of the masks.
+
+    Attributes:
+        corpus: all of the validation text.
 
     Raises:
         CorpusError: for a shard that cannot be scored.
     """
 
-    def __init__(self, paths: Sequence[Path], tokenizer: bytes, *, num_windows: int, device: str, seed: int) -> None:
-        loaded = load_tokenizer(tokenizer, name="the training tokenizer")
-        self._text = EvaluationText(load_shards(list(paths), vocab_size=loaded.vocab_size), loaded, "--val-data")
+    def __init__(
+        self, paths: Sequence[Path], tokenizer: Tokenizer, *, num_windows: int, device: str, seed: int
+    ) -> None:
+        self.corpus = load_shards(list(paths), vocab_size=tokenizer.vocab_size)
+        self._text = EvaluationText(self.corpus, tokenizer, "--val-data")
         self._num_windows, self._device, self._seed = num_windows, device, seed
 
     def score(self, network: ReferenceTransformer, weights: Mapping[str, Tensor], schedule: NoiseSchedule) -> BpbResult:

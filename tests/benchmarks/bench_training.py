@@ -130,7 +130,7 @@ def train_plain(training: Training, seconds: float) -> Entry:
     tensors: dict[str, Any] = {name: tensor.detach() for name, tensor in run.network.state_dict().items()}
     save_checkpoint(
         training.out, tensors=tensors, adapter="reference", config=run.config.to_dict(),
-        schedule=str(run.bound.schedule), tokenizer=run.tokenizer,
+        schedule=str(run.bound.schedule), tokenizer=run.tokenizer.model_bytes,
     )  # fmt: skip
     result = score(training.out, training, method="mc")
     return Entry("plain loop, AdamW", steps, steps * training.batch_tokens / spent, spent, result)

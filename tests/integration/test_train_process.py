@@ -227,7 +227,7 @@ def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
     ("changes", "message"),
     [
         ({"--data": "nowhere.bin"}, "nowhere.bin: no such file"),
-        ({"--tokenizer": "pyproject.toml"}, "cannot read tokenizer"),
+        ({"--tokenizer": "pyproject.toml"}, "neither a SentencePiece model nor valid JSON"),
         ({"--steps": "0"}, "--steps: got 0"),
         ({"--schedule": "cosine"}, "names two schedules"),
         ({"--heads": "3"}, "multiple of 2 x heads"),
@@ -288,6 +288,15 @@ def test_a_tokenizer_that_did_not_write_the_shards_is_refused(tmp_path: Path) ->
     other_text = write_shard(tmp_path / "bytes.bin", np.tile([1, *(3 + byte for byte in b"letters one by one")], 40))
     with pytest.raises(TokenizerError, match="does not belong"):
         train(training(tmp_path / "n.pt", val_data=(other_text,), steps=1))
+
+
+def test_a_vocabulary_of_characters_trains_and_scores(tmp_path: Path) -> None:
+    (tmp_path / "abc.json").write_text(json.dumps([*"abc "]))
+    shard = write_shard(tmp_path / "text.bin", np.random.default_rng(0).integers(0, 4, 3_000))
+    run = train(training(tmp_path / "m.pt", data=(shard,), tokenizer=tmp_path / "abc.json", val_data=(shard,)))
+    assert run.step == 12
+    result = evaluate(tmp_path / "m.pt", method="mc")
+    assert (result.length.num_tokens, result.length.num_bytes) == (3_000, 3_000)
 
 
 def test_help_names_every_option(repository: Path) -> None:
