@@ -92,7 +92,7 @@ class NeighbourCode:
 
     def control_of_batch(self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
         """The same for one mask of each of many windows: tokens (B, L), masks (B, L), rates (B,); (B,)."""
-        control, count = np.empty(len(x0)), max(_TOKENS_AT_ONCE // max(x0.shape[1], 1), 1)
+        control, count = np.empty(len(x0)), max(_TOKENS_AT_ONCE // x0.shape[1], 1)
         for start in range(0, len(x0), count):
             part = slice(start, start + count)
             control[part] = control_of_masks(self._nats_of(x0[part]), masked[part], rate[part])

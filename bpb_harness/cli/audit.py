@@ -83,14 +83,15 @@ def audit(
         raise UsageError("--checkpoint needs the text that the claim is about", hint="give --data SHARD ...")
     if checkpoint is not None and (recursive or len(claims) != 1):
         raise UsageError("--checkpoint rescores one claim", seen=f"{len(paths)} paths", expected="one folder")
+    with interrupted_afterwards():
+        from bpb_harness.audit.report import overall, unread_to_text
+
     recomputed = _rescore(claims[0], checkpoint, tokenizer, given) if checkpoint is not None else None
     if recursive:
         reports = list(_with_progress(_audit_below(paths, baseline, tokenizer, allow_code=allow_code)))
     else:
         reports = list(_with_progress(_audit_each(claims, baseline, tokenizer, recomputed, allow_code=allow_code)))
     unread = _unread_below(paths) if recursive else []
-    from bpb_harness.audit.report import overall, unread_to_text
-
     if not reports:
         where, hint = f"no submission below {paths[0]}", unread_to_text(unread) or ""
         raise UsageError("nothing to audit", seen=where, expected="submission.json or logs", hint=hint)

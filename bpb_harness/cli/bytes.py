@@ -15,7 +15,7 @@ import typer
 
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output
-from bpb_harness.cli._run import run
+from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,9 +71,10 @@ _Track = Callable[[Iterable[str], str], Iterable[str]]
 
 
 def _measure(tokenizer_path: Path, data: list[Path], docs: list[Path], track: _Track) -> ByteReport:
-    from bpb_harness.audit.byte_report import measure_bytes
-    from bpb_harness.byte_count import load_tokenizer
-    from bpb_harness.corpus import iterate_documents, load_documents, load_shards
+    with interrupted_afterwards():
+        from bpb_harness.audit.byte_report import measure_bytes
+        from bpb_harness.byte_count import load_tokenizer
+        from bpb_harness.corpus import iterate_documents, load_documents, load_shards
 
     tokenizer = load_tokenizer(tokenizer_path)
     documents = track(iterate_documents(docs), "comparing") if docs else None

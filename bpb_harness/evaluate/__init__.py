@@ -92,7 +92,7 @@ def evaluate(
         guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"
         remarks.append(("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
-    remarks += tokenizer_remarks(job, 0 if tokenizer is None else num_foreign_pieces(loaded, text.tokenizer))
+    remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text.tokenizer))
     remarks += byte_remarks(job, from_shards=not docs)
     contract = Contract(job) if chosen.check_contract else None
     result = score(job)

@@ -176,9 +176,10 @@ def in_pieces(batches: Sequence[Ints]) -> list[list[Ints]]:
 
     A device begins with the first piece while the host makes the others.
     """
-    # A network is compiled for two rows or more.
-    cut = {0} if batches and len(batches[0]) >= 2 * _FIRST_PIECES else set()
-    return [np.array_split(rows, _FIRST_PIECES) if index in cut else [rows] for index, rows in enumerate(batches)]
+    whole = [[rows] for rows in batches]
+    if not batches or len(batches[0]) < 2 * _FIRST_PIECES:  # a network is compiled for two rows or more
+        return whole
+    return [np.array_split(batches[0], _FIRST_PIECES), *whole[1:]]
 
 
 def consecutive(lengths: Ints, batch_tokens: int) -> Iterator[tuple[Ints, int]]:

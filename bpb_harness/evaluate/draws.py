@@ -158,7 +158,7 @@ def run_draws(
     token_nats = None
     if work.tokens is not None:
         token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
-    drawn = [rows for pieces in dealt for rows in pieces]
+    drawn = list(chain.from_iterable(dealt))
     return DrawTable(
         plan, work.num_masked, work.nats, work.control, token_nats,
         num_kept=len(plan) - sum(map(len, drawn)), num_forward_tokens=sum(int(lengths[rows].sum()) for rows in drawn),

@@ -140,7 +140,7 @@ def require_same_vocabulary(tokenizer: Tokenizer, vocab_size: int, num_clean_tok
 
 def num_foreign_pieces(checkpoint: Checkpoint, tokenizer: Tokenizer) -> int:
     """How many token ids spell something else by the tokenizer inside the checkpoint, if there is a usable one."""
-    if checkpoint.tokenizer is None:
+    if checkpoint.tokenizer in (None, tokenizer.model_bytes):
         return 0
     try:
         own = load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")

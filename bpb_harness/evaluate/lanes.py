@@ -42,4 +42,4 @@ class Lanes:
 @cache
 def _streams(index: int, count: int) -> tuple[torch.cuda.Stream, ...]:
     """The same ones in every pass: memory that was allocated on a stream is kept for it."""
-    return tuple(torch.cuda.Stream(index) for _ in range(count))  # type: ignore[no-untyped-call]
+    return tuple(torch.cuda.Stream(index) for _ in range(count))  # type: ignore[no-untyped-call]  # torch does not say

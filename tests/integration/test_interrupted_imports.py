@@ -1,0 +1,44 @@
+"""Ctrl-C while a command imports what it needs: the import ends, then the command does."""
+
+import subprocess
+import sys
+
+import pytest
+
+# The signal comes when the import system looks for a module; at the end the importing package is there, or is not.
+PROGRAM = """
+import atexit, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {trigger!r}:
+            signal.raise_signal(signal.SIGINT)
+
+atexit.register(lambda: print({package!r} in sys.modules))
+sys.meta_path.insert(0, Interrupting())
+from bpb_harness.cli.{command} import main
+sys.argv = {arguments!r}
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "trigger", "package", "arguments"),
+    [
+        ("eval", "bpb_harness.evaluate.trust", "bpb_harness.evaluate", ["no.pt"]),
+        ("audit", "bpb_harness.audit.verdict", "bpb_harness.audit", ["."]),
+        (
+            "bytes",
+            "bpb_harness.byte_count.belonging",
+            "bpb_harness.byte_count",
+            ["--tokenizer=no", "--data=x"],
+        ),
+    ],
+)
+def test_an_import_is_not_cut_short(tmp_path, repository, command, trigger, package, arguments):
+    names = {"command": command, "trigger": trigger, "package": package, "arguments": [f"bpb-{command}", *arguments]}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(**names)],
+        capture_output=True, text=True, cwd=repository, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "True\n", f"bpb-{command}: interrupted\n")
