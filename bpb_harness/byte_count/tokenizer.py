@@ -64,7 +64,8 @@ class Tokenizer(ABC):
         model_bytes: the file.
         digest: sha256 of the file, hexadecimal.
         vocab_size: V.
-        bos_id: the token before each document; None where the tokenizer has none.
+        bos_id: the token before each document; None where the tokenizer has none. It is what the tokenizer's own file
+            says or suggests: `set_off_by` takes what other files say of it.
         piece_kinds: (V,) uint8, values of `PieceKind`.
         pieces: V strings as the vocabulary writes them.
         piece_bytes: V byte strings, what each piece contributes to its document: escaped spaces still as E2 96 81,
@@ -82,6 +83,7 @@ class Tokenizer(ABC):
     pieces: tuple[str, ...]
     piece_bytes: tuple[bytes, ...]
     spaces: SpaceHabit
+    _set_off_by: tuple[int | None] | None = None  # what `set_off_by` was told
 
     @abstractmethod
     def encode(self, text: str) -> NDArray[np.int64]:
@@ -109,8 +111,31 @@ class Tokenizer(ABC):
             spelled = spelled.removesuffix(b" ")
         return spelled
 
+    def set_off_by(self, token: int | None) -> Tokenizer:
+        """The same tokenizer, whose documents `token` sets off: it spells nothing, whatever its own file says of it.
+
+        Args:
+            token: the new `bos_id`; None: nothing stands between documents.
+
+        Raises:
+            TokenizerError: an id outside the vocabulary.
+        """
+        if token is not None and not 0 <= token < self.vocab_size:
+            raise TokenizerError(
+                f"{self.name}: the token between documents", seen=token, expected=f"0..{self.vocab_size - 1}"
+            )
+        other: Tokenizer = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other.bos_id, other._set_off_by = token, (token,)
+        if token is not None and self.piece_kinds[token] != PieceKind.CONTROL:
+            kinds, spelled = self.piece_kinds.copy(), list(self.piece_bytes)
+            kinds[token], spelled[token] = PieceKind.CONTROL, b""
+            kinds.setflags(write=False)
+            other.piece_kinds, other.piece_bytes = kinds, tuple(spelled)
+        return other
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reload, (self.model_bytes, self.name)
+        return _reload, (self.model_bytes, self.name, self._set_off_by)
 
     def _set_model(self, model_bytes: bytes, name: str) -> None:
         self.name, self.model_bytes = name, model_bytes
@@ -229,8 +254,9 @@ def load_tokenizer(source: Path | str | bytes, *, name: str | None = None) -> To
     return SentencePieceTokenizer(model_bytes, name)
 
 
-def _reload(model_bytes: bytes, name: str) -> Tokenizer:
-    return load_tokenizer(model_bytes, name=name)
+def _reload(model_bytes: bytes, name: str, set_off_by: tuple[int | None] | None = None) -> Tokenizer:
+    tokenizer = load_tokenizer(model_bytes, name=name)
+    return tokenizer if set_off_by is None else tokenizer.set_off_by(*set_off_by)
 
 
 def _read_model(path: Path, name: str) -> bytes:
