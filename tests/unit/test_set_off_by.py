@@ -42,5 +42,5 @@ def test_what_sets_documents_off_lies_in_the_vocabulary():
     tokenizer = load_tokenizer(json.dumps(["<s>", "a", "b"]).encode(), name="letters")
     assert tokenizer.set_off_by(2).bos_id == 2
     for outside in (3, -1):
-        with pytest.raises(TokenizerError, match=rf"letters: the token between documents: got {outside}, expected 0..2"):
+        with pytest.raises(TokenizerError, match=rf"the token between documents: got {outside}, expected 0..2"):
             tokenizer.set_off_by(outside)
