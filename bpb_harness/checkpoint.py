@@ -90,7 +90,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     path = Path(path)
     if path.is_dir():
-        return _read_folder(path)
+        from bpb_harness.model_folder import read_folder
+
+        return read_folder(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}", hint="pass the path of a file or folder that exists")
     try:
@@ -375,11 +377,11 @@ def _dtype(name: Any, *, rows: torch.dtype) -> torch.dtype:
     return known.get(str(name).removeprefix("torch."), rows)
 
 
-# safetensors, torch.export and folders
+# safetensors and torch.export
 
 
 def _read_safetensors(path: Path, digest: str) -> Checkpoint:
-    tensors, metadata = _load_safetensors(path)
+    tensors, metadata = load_safetensors(path)
     if FORMAT not in metadata:
         if not tensors:
             raise CheckpointError(f"{path.name} holds no tensors")
@@ -391,7 +393,12 @@ def _read_safetensors(path: Path, digest: str) -> Checkpoint:
     return _from_native(path, {**content, "tensors": tensors}, digest)
 
 
-def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -412,40 +419,6 @@ def _read_exported(path: Path, digest: str) -> Checkpoint:
     if not isinstance(schedule, str | None):
         raise CheckpointError(f"{beside.name}: schedule", seen=repr(schedule), expected="a name or null")
     return Checkpoint(path, "exported", digest, {}, adapter="exported", config=config, schedule=schedule)
-
-
-def _read_folder(path: Path) -> Checkpoint:
-    config_path = path / "config.json"
-    if not config_path.is_file():
-        raise CheckpointError(f"no config.json in the folder {path}", hint="pass a checkpoint's file or model folder")
-    files = sorted(file for file in path.iterdir() if file.is_file())
-    for file in files:
-        if not file.resolve().is_relative_to(path.resolve()):
-            raise UnsafeCheckpointError(f"{file.name} in {path} is a link out of the folder")
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        if file.suffix == ".safetensors":
-            tensors |= _load_safetensors(file)[0]
-    if not tensors:
-        for file in files:
-            if file.name.startswith("pytorch_model") and file.suffix == ".bin":
-                tensors |= read_checkpoint(file).tensors
-    tokenizer = _tokenizer_of(path)
-    return Checkpoint(path, "folder", digest_of(path), tensors, config=read_json(config_path), tokenizer=tokenizer)
-
-
-def _tokenizer_of(folder: Path) -> bytes | None:
-    """The folder's own tokenizer: tokenizer.json, else a SentencePiece model."""
-    for name in ("tokenizer.json", "tokenizer.model", "spiece.model"):
-        file = folder / name
-        if file.is_file():
-            size = file.stat().st_size
-            if size > LARGEST_TOKENIZER:
-                raise UnsafeCheckpointError(
-                    f"{name} in {folder.name}", seen=f"{size} bytes", expected=f"at most {LARGEST_TOKENIZER}"
-                )
-            return file.read_bytes()
-    return None
 
 
 # Plain values
