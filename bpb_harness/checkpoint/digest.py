@@ -1,0 +1,35 @@
+"""A checkpoint's name: sha256 of what it consists of."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from bpb_harness.errors import CheckpointError
+
+_MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt", ".py")
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file, or of a folder's model files with their names, as hex.
+
+    Raises:
+        CheckpointError: if there is no such file or folder, or it cannot be read.
+    """
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint at {path}", hint="pass the path of a file or folder that exists")
+    try:
+        if not path.is_dir():
+            return _file_digest(path).hex()
+        whole = hashlib.sha256()
+        for file in sorted(path.iterdir()):
+            if file.is_file() and file.suffix in _MODEL_SUFFIXES:
+                whole.update(file.name.encode(errors="surrogateescape") + b"\0" + _file_digest(file))
+        return whole.hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}", seen=error.strerror or error) from None
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
