@@ -1,4 +1,4 @@
-"""What a network is to the harness, and the one place where it is called.
+"""What a network is to the harness, and the one place where it is called, by way of :mod:`bpb_harness.network_call`.
 
 A network hands over logits, nothing else. The harness removes the mask column, normalises in float32 or better, carries
 visible tokens over and gathers the targets (the SUBS parameterization of MDLM, arXiv 2406.07524, section 3.2.3), so
@@ -8,12 +8,14 @@ that no adapter can win bits with probabilities that do not sum to one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from bpb_harness.errors import NumericsError
+from bpb_harness.network_call import InputWatch, call_network, require_logits, require_places, require_plain
 from bpb_harness.schedule import NoiseLevel
 
 
@@ -89,6 +91,31 @@ def is_stateless(denoiser: Denoiser) -> bool:
     return getattr(denoiser, "is_stateless", False) is True
 
 
+def denoiser_logits(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
+    """What a denoiser says of every position, (B, L, W); it is handed copies.
+
+    The answer may be a buffer of the network's own: use it up before the next call, or clone it.
+
+    Args:
+        denoiser: the network.
+        xt: partly masked windows, (B, L) int64.
+        level: noise level of each row, (B,).
+
+    Raises:
+        ContractError: if the answer is not what it should be, or an input was overwritten.
+    """
+    logits = call_network(denoiser.logits, xt, level)
+    require_logits(logits, tuple(xt.shape), denoiser.vocab_size)
+    return logits
+
+
+def causal_logits(model: CausalLM, x: Tensor) -> Tensor:
+    """What a causal model says of the token behind each, (B, L, W); otherwise as :func:`denoiser_logits`."""
+    logits = call_network(model.logits, x)
+    require_logits(logits, tuple(x.shape), model.vocab_size)
+    return logits
+
+
 def clean_log_probs(logits: Tensor, *, vocab_size: int, mask_token_id: int) -> Tensor:
     """Normalise logits over the clean tokens.
 
@@ -118,7 +145,7 @@ def subs_log_probs(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
     Visible positions are carried over: log-probability 0 at their token and -inf elsewhere.
     """
     log_probs = clean_log_probs(
-        denoiser.logits(xt, level), vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id
+        denoiser_logits(denoiser, xt, level), vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id
     )
     visible = xt != denoiser.mask_token_id
     carried = torch.full_like(log_probs, -torch.inf)
@@ -126,21 +153,40 @@ def subs_log_probs(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
     return torch.where(visible.unsqueeze(-1), carried, log_probs)
 
 
-def states_of(denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+def states_of(
+    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, *, watch: InputWatch | None = None
+) -> Tensor:
     """What a network says of some positions of a batch: (n, D) hidden states, or (n, W) logits.
 
     A factored denoiser stops before its head, so that :func:`packed_nll` unembeds the picked positions alone.
 
     Args:
-        denoiser: the network.
+        denoiser: the network; it is handed copies.
         xt: partly masked windows, (B, L) int64.
         level: noise level of each row, (B,).
         positions: of the flattened batch, (n,) int64, ascending but for padding at the end.
+        watch: looks later whether the network changed a copy; None looks at once.
+
+    Raises:
+        ContractError: if the answer is not what it should be, or an input was overwritten.
     """
+    return call_network(partial(network_states, denoiser), xt, level, positions, watch=watch)
+
+
+def network_states(denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+    """:func:`states_of` behind its door: what may be compiled; its arguments are the network's to keep."""
+    # Read before the network can resize them.
+    batch, length, count, device = xt.shape[0], xt.shape[1], positions.shape[0], xt.device
     if isinstance(denoiser, PickingDenoiser):
-        return denoiser.hidden_at(xt, level, positions)
+        states = denoiser.hidden_at(xt, level, positions)
+        require_plain(states, device)
+        require_places(states, (count,), "hidden states")
+        return states
     trunk = denoiser.hidden if isinstance(denoiser, FactoredDenoiser) else denoiser.logits
-    return trunk(xt, level).flatten(0, 1).index_select(0, positions)
+    states = trunk(xt, level)
+    require_plain(states, device)
+    require_places(states, (batch, length), "hidden states" if isinstance(denoiser, FactoredDenoiser) else "logits")
+    return states.flatten(0, 1).index_select(0, positions)
 
 
 def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor) -> Tensor:
@@ -152,9 +198,15 @@ def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor) -> Tensor:
         targets: the clean token at each of them, (n,) int64.
 
     Returns:
-        (n,) float32, or float64 for float64 logits.
+        (n,) float32, or float64 for float64 logits; memory of its own.
     """
-    logits = denoiser.head(states) if isinstance(denoiser, FactoredDenoiser) else states
+    logits = states
+    if isinstance(denoiser, FactoredDenoiser):
+        # Not copied: a head sees states that its own trunk made, each piece of them once, and neither tokens nor
+        # targets.
+        logits = denoiser.head(states)
+        require_plain(logits, targets.device)
+        require_places(logits, (targets.shape[0],), "logits")
     log_probs = clean_log_probs(logits, vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id)
     return -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 

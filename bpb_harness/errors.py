@@ -12,6 +12,7 @@
     |   `-- ClaimError                             submissions, logs, claim files
     |-- NumericsError                              NaN or infinity where a number must be
     `-- ContractError                     exit 4   a denoiser that does not behave as a denoiser must
+        |-- AnswerTypeError                        no plain tensor, or one on another device
         |-- LogitsShapeError                       not (batch, length, width)
         |-- LogitsWidthError                       fewer columns than clean tokens
         |-- NonFiniteLogitsError         exit 2    NaN or +inf, with the position; also a NumericsError
@@ -20,6 +21,8 @@
         |-- MaskMassError                          it mostly predicts the mask
         |-- NondeterministicError                  the same input, another output
         |-- DriftError                             the output moves with the number of calls
+        |-- InputMutatedError                      a call overwrites what it was given
+        |-- StateMutatedError                      a call changes the network's own parameters or buffers
         |-- StatefulError                          earlier calls change the output
         |-- RowDependenceError                     other rows of the batch change the output
         |-- BatchSizeError                         the number of rows changes the output
@@ -108,6 +111,10 @@ class ContractError(HarnessError):
     exit_code: ClassVar[int] = 4
 
 
+class AnswerTypeError(ContractError):
+    """An answer that is not a plain ``torch.Tensor`` on the device of its question."""
+
+
 class LogitsShapeError(ContractError):
     """Logits that are not (batch, length, width) floating-point numbers."""
 
@@ -140,6 +147,14 @@ class NondeterministicError(ContractError):
 
 class DriftError(ContractError):
     """The output moves a little with every call."""
+
+
+class InputMutatedError(ContractError):
+    """A call overwrites the tokens, positions or noise levels that it was given."""
+
+
+class StateMutatedError(ContractError):
+    """A call changes the network's own parameters or buffers."""
 
 
 class StatefulError(ContractError):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from bpb_harness.denoiser import CausalLM, clean_log_probs
+from bpb_harness.denoiser import CausalLM, causal_logits, clean_log_probs
 from bpb_harness.errors import UsageError
 
 Ints = npt.NDArray[np.int64]
@@ -92,5 +92,5 @@ class AutoregressiveCode:
             x: input tokens, (B, L) int64.
             targets: the token after each of them, (B, L) int64.
         """
-        log_probs = clean_log_probs(model.logits(x), vocab_size=model.vocab_size, mask_token_id=-1)
+        log_probs = clean_log_probs(causal_logits(model, x), vocab_size=model.vocab_size, mask_token_id=-1)
         return -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1).double()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.denoiser import Denoiser, clean_log_probs
+from bpb_harness.denoiser import Denoiser, clean_log_probs, denoiser_logits
 from bpb_harness.errors import UsageError
 from bpb_harness.masking import RandomStreams
 from bpb_harness.schedule import NoiseSchedule
@@ -76,7 +76,7 @@ class ChainRule:
             count = min(self.tokens_per_step, length - done)
             rate = torch.full((batch,), self._rate(length - done, length), dtype=torch.float64)
             level = self.schedule.level_at(rate).to(x0.device)
-            logits = denoiser.logits(torch.where(visible, x0, denoiser.mask_token_id), level)
+            logits = denoiser_logits(denoiser, torch.where(visible, x0, denoiser.mask_token_id), level)
             if order is not None:
                 chosen = order[:, done : done + count]
                 log_probs = self._normalise(denoiser, _rows(logits, chosen))

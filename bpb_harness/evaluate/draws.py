@@ -220,6 +220,7 @@ class _Collection:
         finally:
             while self._in_flight:
                 results.append(self._finish())
+        runner.require_inputs_kept()
         return results
 
     def _is_ready(self) -> bool:

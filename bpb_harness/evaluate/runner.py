@@ -19,10 +19,11 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bpb_harness.adapters._fused import give_up_specialising
-from bpb_harness.denoiser import Denoiser, is_stateless, packed_nll, states_of, unpack_nats
+from bpb_harness.denoiser import Denoiser, is_stateless, network_states, packed_nll, unpack_nats
 from bpb_harness.errors import HarnessError
 from bpb_harness.evaluate.batches import PreparedBatch
 from bpb_harness.evaluate.memory import FittingBatches
+from bpb_harness.network_call import InputWatch, call_network
 from bpb_harness.schedule import NoiseLevel
 
 # Predictions of one call of the head: its logits are held in float32, and a few times over where nothing is fused.
@@ -58,6 +59,7 @@ class MaskedNllRunner:
         self._compiled_length = 0
         self._wants_compilation = compiled
         self._fitting = FittingBatches(device)
+        self._watch = InputWatch()
         self._compiler_remarks: list[tuple[str, str]] = []
 
     @property
@@ -96,8 +98,18 @@ class MaskedNllRunner:
                 self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
                 if self._is_compiled:
                     return self.token_nll(prepared)
-        nll = self._in_pieces(self._plain_packed, self._plain_states(xt, level, positions), targets)
+        states = call_network(self._plain_states, xt, level, positions, watch=self._watch)
+        nll = self._in_pieces(self._plain_packed, states, targets)
         return unpack_nats(nll, positions, x0.shape)
+
+    def require_inputs_kept(self) -> None:
+        """Look at all calls so far, once what they gave has been waited for.
+
+        Raises:
+            InputMutatedError: if the network overwrote in one of them what it was given; the scores are right all the
+                same, for those were copies.
+        """
+        self._watch.check()
 
     def warm_up(self, prepared: PreparedBatch) -> None:
         """Compile on a first batch, and compare with the plain network on a few of its rows."""
@@ -162,14 +174,18 @@ class MaskedNllRunner:
 
     def _nll(self, xt: Tensor, level: NoiseLevel, positions: Tensor, targets: Tensor) -> Tensor:
         """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""
-        from torch._dynamo import maybe_mark_dynamic
-
         padding = -len(positions) % _PACKING
         padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
+        states = call_network(self._states_dynamic, xt, level, padded, watch=self._watch)
+        return self._in_pieces(self._packed_dynamic, states, padded_targets)[: len(positions)]
+
+    def _states_dynamic(self, xt: Tensor, level: NoiseLevel, padded: Tensor) -> Tensor:
+        from torch._dynamo import maybe_mark_dynamic
+
+        # The copies that the network is handed; a mark does not outlive a clone.
         for tensor in (xt, level.t, level.alpha_t, level.dalpha_t, padded):
             maybe_mark_dynamic(tensor, 0)
-        states = self._states(xt, level, padded)
-        return self._in_pieces(self._packed_dynamic, states, padded_targets)[: len(positions)]
+        return self._states(xt, level, padded)
 
     def _packed_dynamic(self, states: Tensor, targets: Tensor) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
@@ -179,7 +195,7 @@ class MaskedNllRunner:
         return self._packed(states, targets)
 
     def _plain_states(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
-        return states_of(self._denoiser, xt, level, positions)
+        return network_states(self._denoiser, xt, level, positions)
 
     def _plain_packed(self, states: Tensor, targets: Tensor) -> Tensor:
         return packed_nll(self._denoiser, states, targets)
