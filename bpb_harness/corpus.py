@@ -1,15 +1,12 @@
-"""Shards, text and JSON lines -> one stream of tokens -> windows; every token is in exactly one window.
+"""Shards and documents -> one stream of tokens -> windows; every token is in exactly one window.
 
-A shard is 256 little-endian int32 (20240520, 1, number of tokens, zeros), then that many little-endian uint16 tokens.
-Shards are memory-mapped: a corpus costs no memory but the pages that are read.
+The formats of both are read in `bpb_harness.texts`. Shards are memory-mapped: a corpus costs no memory but the pages
+that are read.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +17,29 @@ from numpy.typing import NDArray
 
 from bpb_harness.byte_count import ByteCounter, Rule, Tokenizer
 from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.texts.documents import DocumentFile, find_documents
+from bpb_harness.texts.files import corpus_name, find_files
+from bpb_harness.texts.shards import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, Shard, ShardFormat, map_file
 
-SHARD_MAGIC, SHARD_VERSION = 20240520, 1
-HEADER_BYTES = 256 * 4
+__all__ = [
+    "HEADER_BYTES",
+    "SHARD_MAGIC",
+    "SHARD_VERSION",
+    "Corpus",
+    "Windows",
+    "corpus_windows",
+    "document_bytes",
+    "find_shards",
+    "iterate_documents",
+    "load_documents",
+    "load_shards",
+    "map_shard",
+    "window_bytes",
+    "window_documents",
+]
+
 LARGEST_DOCUMENT_BYTES = 256 * 2**20
 _CHUNK_TOKENS = 1 << 20
-_NO_SHARD_HINT = "give token shards here, and text as --docs"
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,7 @@ class Corpus:
         num_tokens: N.
         raw_bytes_per_document: (documents,) int64, UTF-8 bytes of each original document; None for shards.
         known_document_starts: (documents,) int64 for documents that were read as text; None for shards.
+        form: what was read, in words: "token shards", "gzip-compressed JSON lines".
     """
 
     name: str
@@ -47,6 +62,7 @@ class Corpus:
     known_document_starts: NDArray[np.int64] | None = field(default=None, repr=False)
     _parts: tuple[NDArray[np.integer], ...] = field(default=(), repr=False)
     _offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
+    form: str = ""
 
     def read(self, start: int, stop: int) -> NDArray[np.int64]:
         """Tokens start .. stop - 1 as int64, across the borders of shards.
@@ -111,77 +127,106 @@ class Windows:
         return int(self.lengths.sum())
 
 
-def load_shards(paths: Sequence[Path | str], *, vocab_size: int | None = None) -> Corpus:
+def load_shards(
+    paths: Sequence[Path | str], *, vocab_size: int | None = None, shard_format: ShardFormat = "auto"
+) -> Corpus:
     """Map token shards, in the order of their names.
 
     Args:
-        paths: files, folders (their `*.bin`) or glob patterns.
+        paths: files, folders (their `*.bin`, or `*.npy`) or glob patterns.
         vocab_size: V; every token is checked to be below it.
+        shard_format: how they are laid out; `auto` takes what the first bytes of each prove.
 
     Returns:
         The corpus.
 
     Raises:
-        CorpusError: nothing found, not a shard, a length that does not fit the header, a token out of range, no tokens.
+        CorpusError: nothing found, a file twice, not a shard, a length that does not fit the header, a token out of
+            range, no tokens.
+        UsageError: no such format.
     """
-    files = find_shards(paths)
-    return _corpus(_name(files), [map_shard(path, vocab_size=vocab_size) for path in files])
+    files = find_shards(paths, shard_format=shard_format)
+    shards = [map_file(path, form=shard_format, vocab_size=vocab_size) for path in files]
+    return _corpus(corpus_name(files), [shard.tokens for shard in shards], form=_words(shards))
 
 
-def find_shards(paths: Sequence[Path | str]) -> list[Path]:
-    """The shard files that files, folders (their `*.bin`) and glob patterns stand for, in the order given.
+def find_shards(paths: Sequence[Path | str], *, shard_format: ShardFormat = "auto") -> list[Path]:
+    """The shard files that files, folders (their `*.bin`, or `*.npy`) and glob patterns stand for, in the order given.
 
     Raises:
-        CorpusError: if one of them stands for nothing.
+        CorpusError: if one of them stands for nothing, or for no regular file, or for one that was named before.
     """
-    return _files(paths, (".bin",))
+    if shard_format == "npy":
+        return find_files(paths, (".npy",))
+    folders = [Path(path) for path in paths if Path(path).is_dir()]
+    has_none = bool(folders) and not any(entry.suffix == ".bin" for folder in folders for entry in folder.iterdir())
+    has_arrays = has_none and any(entry.suffix == ".npy" for folder in folders for entry in folder.iterdir())
+    return find_files(paths, (".npy",) if has_arrays and shard_format == "auto" else (".bin",))
 
 
 def load_documents(
-    paths: Sequence[Path | str], tokenizer: Tokenizer, *, track: Callable[[Iterable[str]], Iterable[str]] = iter
+    paths: Sequence[Path | str],
+    tokenizer: Tokenizer,
+    *,
+    text_field: str | None = None,
+    track: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> Corpus:
     """Tokenize text, in the order of the file names; BOS before each document where the tokenizer has one.
 
     Args:
-        paths: `.jsonl` files ({"text": ..} a line), other files (plain UTF-8 text, a document each), folders, patterns.
-        tokenizer: encodes each document on its own.
+        paths: JSON lines ({"text": ..} a line), plain UTF-8 text (a document each), either compressed; Parquet, Arrow;
+            folders, patterns.
+        tokenizer: encodes each document on its own; its `bos_id` stands before each.
+        text_field: the key or column of the text; None: `text`.
         track: wraps the documents as they are read, to show progress.
 
     Returns:
         The corpus; it knows its documents' starts and raw bytes.
 
     Raises:
-        CorpusError: nothing found, a line that is not JSON or has no text, invalid UTF-8, no documents.
+        CorpusError: nothing found, a format that is not read, a line that is not JSON or has no text, invalid UTF-8, a
+            document that is itself written with the token between documents, no documents.
+        UsageError: a key for plain text.
     """
-    files = _files(paths, (".jsonl", ".txt"))
+    files = find_documents(paths, field=text_field, largest=LARGEST_DOCUMENT_BYTES)
     bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
     kind = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    encoded, raw_bytes = [], []
-    for text in track(iterate_documents(files)):
-        encoded.append(np.concatenate([np.array(bos, np.int64), tokenizer.encode(text)]).astype(kind))
+    encoded: list[NDArray[np.integer]] = []
+    raw_bytes: list[int] = []
+    for text in track(text for file in files for text in file.read()):
+        tokens = tokenizer.encode(text)
+        if bos and (tokens == bos[0]).any():
+            raise CorpusError(
+                f"{files[0].path.name}: document {len(encoded)} (from 0) is itself written with the token between "
+                "documents",
+                seen=repr(tokenizer.pieces[bos[0]]),
+                expected="a token that no text is written with",
+                hint="take that out of the text, or name another token with --separator",
+            )
+        encoded.append(np.concatenate([np.array(bos, np.int64), tokens]).astype(kind))
         raw_bytes.append(len(text.encode()))
     if not encoded:
-        raise CorpusError(f"{files[0]}: no documents", expected='lines of {"text": ..} or plain text')
+        raise CorpusError(f"{files[0].path}: no documents", expected='lines of {"text": ..} or plain text')
     lengths = np.array([len(tokens) for tokens in encoded], np.int64)
     return _corpus(
-        _name(files),
+        corpus_name([file.path for file in files]),
         [np.concatenate(encoded)],
         raw_bytes_per_document=np.array(raw_bytes, np.int64),
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)[:-1]]),
+        form=_words(files),
     )
 
 
-def iterate_documents(paths: Sequence[Path | str]) -> Iterator[str]:
-    """The documents of text and JSON-lines files, one after the other.
+def iterate_documents(paths: Sequence[Path | str], *, text_field: str | None = None) -> Iterator[str]:
+    """The documents of files of any format that is read, one after the other.
 
     Raises:
-        CorpusError: a line that is not JSON or has no text (with its number), invalid UTF-8 (with its offset).
+        CorpusError: a format that is not read, a line that is not JSON or has no text (with its number), invalid UTF-8
+            (with its offset).
+        UsageError: a key for plain text.
     """
-    for path in _files(paths, (".jsonl", ".txt")):
-        if path.suffix == ".jsonl":
-            yield from _json_lines(path)
-        else:
-            yield _decode(path, _read(path), offset=0)
+    for file in find_documents(paths, field=text_field, largest=LARGEST_DOCUMENT_BYTES):
+        yield from file.read()
 
 
 def corpus_windows(
@@ -257,6 +302,7 @@ def _corpus(
     parts: list[NDArray[np.integer]],
     raw_bytes_per_document: NDArray[np.int64] | None = None,
     starts: NDArray[np.int64] | None = None,
+    form: str = "",
 ) -> Corpus:
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(tokens) for tokens in parts], dtype=np.int64)])
     if not offsets[-1]:
@@ -268,165 +314,24 @@ def _corpus(
     for array in (offsets, raw_bytes_per_document, starts):
         if array is not None:
             array.setflags(write=False)
-    return Corpus(name, digest.hexdigest(), int(offsets[-1]), raw_bytes_per_document, starts, tuple(parts), offsets)
+    return Corpus(
+        name, digest.hexdigest(), int(offsets[-1]), raw_bytes_per_document, starts, tuple(parts), offsets, form
+    )
 
 
-def map_shard(path: Path, *, vocab_size: int | None = None) -> NDArray[np.integer]:
+def map_shard(path: Path, *, vocab_size: int | None = None, shard_format: ShardFormat = "auto") -> NDArray[np.integer]:
     """The tokens of one shard, memory-mapped, (N,).
 
     Args:
         path: the file.
         vocab_size: V; every token is checked to be below it.
+        shard_format: how it is laid out; see `bpb_harness.texts.shards`.
 
     Raises:
         CorpusError: not a shard, a length that does not fit the header, a token out of range.
     """
-    tokens = _map_shard(path)
-    if vocab_size is not None:
-        _check_range(path, tokens, vocab_size)
-    return tokens
+    return map_file(path, form=shard_format, vocab_size=vocab_size).tokens
 
 
-def _map_shard(path: Path) -> NDArray[np.integer]:
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            header = np.frombuffer(file.read(HEADER_BYTES), dtype="<i4", count=-1 if size >= HEADER_BYTES else 0)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(header) < 256:
-        raise CorpusError(
-            f"{path}: not a token shard",
-            seen=f"{size} bytes",
-            expected=f"a header of {HEADER_BYTES}",
-            hint=_NO_SHARD_HINT if size else "the file is empty: write or fetch it again",
-        )
-    if header[0] != SHARD_MAGIC:
-        raise CorpusError(
-            f"{path}: not a token shard: wrong magic number",
-            seen=header[0],
-            expected=SHARD_MAGIC,
-            hint=_NO_SHARD_HINT,
-        )
-    if header[1] != SHARD_VERSION:
-        raise CorpusError(f"{path}: unknown version of a token shard", seen=header[1], expected=SHARD_VERSION)
-    count = int(header[2])
-    if count < 0 or size != HEADER_BYTES + 2 * count:
-        raise CorpusError(
-            f"{path}: the file does not have the length that its header gives",
-            seen=f"{size} bytes",
-            expected=f"{HEADER_BYTES} + 2 x {count} = {HEADER_BYTES + 2 * count}",
-            hint="it is truncated or damaged: fetch it again",
-        )
-    if count == 0:
-        return np.zeros(0, np.uint16)
-    return np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES, shape=(count,))
-
-
-def _check_range(path: Path, tokens: NDArray[np.integer], vocab_size: int) -> None:
-    for start in range(0, len(tokens), _CHUNK_TOKENS):
-        chunk = tokens[start : start + _CHUNK_TOKENS]
-        if int(chunk.max()) >= vocab_size:
-            position = start + int(np.argmax(chunk >= vocab_size))
-            raise CorpusError(
-                f"{path}: token {position} lies outside the vocabulary",
-                seen=int(tokens[position]),
-                expected=f"0..{vocab_size - 1}",
-                hint="the tokenizer does not belong to this shard",
-            )
-
-
-def _json_lines(path: Path) -> Iterator[str]:
-    offset = 0
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(LARGEST_DOCUMENT_BYTES + 1), b""), start=1):
-                if len(line) > LARGEST_DOCUMENT_BYTES:
-                    raise CorpusError(f"{path}: line {number} is longer than {LARGEST_DOCUMENT_BYTES} bytes")
-                decoded = _decode(path, line, offset)
-                offset += len(line)
-                if decoded.strip("\ufeff \t\r\n"):
-                    yield _document(path, number, decoded)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _document(path: Path, number: int, line: str) -> str:
-    where = f"{path}: line {number}"
-    try:
-        row = json.loads(line.removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:
-        raise CorpusError(f"{where} is not JSON: {error}") from error
-    text = row.get("text") if isinstance(row, dict) else None
-    if not isinstance(text, str):
-        raise CorpusError(f"{where} has no text", seen=type(row).__name__, expected='{"text": "..."}')
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(f"{where}: a lone surrogate at character {error.start} is no text") from error
-    return text
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_DOCUMENT_BYTES + 1)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(text) > LARGEST_DOCUMENT_BYTES:
-        raise CorpusError(
-            f"{path}: too long for one document",
-            expected=f"at most {LARGEST_DOCUMENT_BYTES} bytes",
-            hint='cut it into documents, one {"text": ...} a line of a .jsonl file',
-        )
-    return text
-
-
-def _decode(path: Path, raw: bytes, offset: int) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        is_shard = offset == 0 and raw.startswith(SHARD_MAGIC.to_bytes(4, "little"))
-        raise CorpusError(
-            f"{path}: invalid UTF-8 at byte {offset + error.start}",
-            seen=f"0x{raw[error.start]:02X}",
-            expected="text",
-            hint="this is a token shard: pass it with --data" if is_shard else "convert the file to UTF-8",
-        ) from error
-
-
-def _files(paths: Sequence[Path | str], suffixes: tuple[str, ...]) -> list[Path]:
-    found: list[Path] = []
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            matches = sorted(entry for entry in path.iterdir() if entry.suffix in suffixes)
-        elif path.exists():
-            matches = [path]
-        else:
-            matches = sorted(Path(match) for match in glob.glob(str(given)))  # noqa: PTH207 - patterns may be absolute
-        if not matches:
-            wanted = " or ".join(suffixes)
-            if path.is_dir():
-                raise CorpusError(f"{given}: the folder holds no {wanted} file", hint=_look_below(path, suffixes))
-            raise CorpusError(f"{given}: no such file", hint=f"give a file, a folder of {wanted} files or a pattern")
-        found += matches
-    if not found:
-        raise CorpusError("no data given", hint="give a file, a folder or a pattern")
-    return found
-
-
-def _look_below(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """The next step where a folder has none of the wanted files itself."""
-    below = sorted(inner for inner in folder.iterdir() if inner.is_dir())
-    for inner in below:
-        if any(entry.suffix in suffixes for entry in inner.iterdir()):
-            return f"there are some in {inner}: give that folder"
-    return "give a file, another folder or a pattern"
-
-
-def _name(files: Sequence[Path]) -> str:
-    """`lab_val` from lab_val_000000.bin; characters that a signature uses itself become `_`."""
-    stems = [re.sub(r"_\d{6}$", "", path.name.removesuffix(path.suffix)) for path in files]
-    names = list(dict.fromkeys(re.sub(r"[^A-Za-z0-9._-]+", "_", stem) or "data" for stem in stems))
-    return names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
+def _words(parts: Iterable[Shard | DocumentFile]) -> str:
+    return " and ".join(dict.fromkeys(part.words for part in parts))

@@ -160,7 +160,7 @@ class ByteReport:
             "bytes_per_token": self.bytes_per_token,
             "num_unknown_tokens": self.num_unknown_tokens,
             "lossless": self.lossless,
-            "corpus": {"name": self.corpus.name, "digest": self.corpus.digest},
+            "corpus": {"name": self.corpus.name, "digest": self.corpus.digest, "format": self.corpus.form},
             "tokenizer": {
                 "kind": self.tokenizer.kind,
                 "vocab_size": self.tokenizer.vocab_size,

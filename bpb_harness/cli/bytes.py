@@ -43,8 +43,12 @@ def count(
     data: Annotated[list[Path] | None, typer.Option(help="Token shards: files, folders or patterns.")] = None,
     docs: Annotated[
         list[Path] | None,
-        typer.Option(help='The documents: .jsonl with {"text": ..} a line, or plain text, one document a file.'),
+        typer.Option(help='The documents: {"text": ..} a line, plain text (a document a file), Parquet, Arrow.'),
     ] = None,
+    text_field: Annotated[str | None, typer.Option(help="Of --docs: the text's key or column ('text').")] = None,
+    shard_format: Annotated[
+        str, typer.Option(help="Of --data: auto, v1, v1-uint32, v7, npy, uint16 or uint32 (no header).")
+    ] = "auto",
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     _version: Annotated[
@@ -62,7 +66,7 @@ def count(
         raise UsageError("nothing to count", hint="give --data SHARDS, --docs TEXT, or both")
     require_folder(output)
     with _progress() as track:
-        report = _measure(tokenizer, data or [], docs or [], track)
+        report = _measure(tokenizer, data or [], docs or [], track, text_field=text_field, shard_format=shard_format)
     text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if output_format == _JSON else describe(report)
     write_output(text, output)
 
@@ -70,18 +74,28 @@ def count(
 _Track = Callable[[Iterable[str], str], Iterable[str]]
 
 
-def _measure(tokenizer_path: Path, data: list[Path], docs: list[Path], track: _Track) -> ByteReport:
+def _measure(
+    tokenizer_path: Path,
+    data: list[Path],
+    docs: list[Path],
+    track: _Track,
+    *,
+    text_field: str | None,
+    shard_format: str,
+) -> ByteReport:
     with interrupted_afterwards():
         from bpb_harness.audit.byte_report import measure_bytes
         from bpb_harness.byte_count import load_tokenizer
         from bpb_harness.corpus import iterate_documents, load_documents, load_shards
+        from bpb_harness.texts.flags import require_text_flags
 
+    form = require_text_flags(docs=bool(docs), data=bool(data), text_field=text_field, shard_format=shard_format)
     tokenizer = load_tokenizer(tokenizer_path)
-    documents = track(iterate_documents(docs), "comparing") if docs else None
+    documents = track(iterate_documents(docs, text_field=text_field), "comparing") if docs else None
     if data:
-        corpus = load_shards(data, vocab_size=tokenizer.vocab_size)
+        corpus = load_shards(data, vocab_size=tokenizer.vocab_size, shard_format=form)
     else:
-        corpus = load_documents(docs, tokenizer, track=lambda texts: track(texts, "tokenizing"))
+        corpus = load_documents(docs, tokenizer, text_field=text_field, track=lambda texts: track(texts, "tokenizing"))
     return measure_bytes(tokenizer, corpus, documents, from_shards=bool(data))
 
 
@@ -120,7 +134,7 @@ def describe(report: ByteReport) -> str:
 def _title(report: ByteReport) -> str:
     corpus, tokenizer = report.corpus, report.tokenizer
     return (
-        f"{corpus.name}@{corpus.digest[:8]} with {tokenizer.name} "
+        f"{corpus.name}@{corpus.digest[:8]} ({corpus.form}) with {tokenizer.name} "
         f"({tokenizer.kind}, {tokenizer.vocab_size:,} pieces, {tokenizer.digest[:8]})"
     )
 

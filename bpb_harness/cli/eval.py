@@ -60,8 +60,12 @@ def evaluate(
     tail: Annotated[str, typer.Option(help="score or drop the last, shorter window.")] = "score",
     no_contract: Annotated[bool, typer.Option("--no-contract", help="Skip the checks of the network.")] = False,
     data: Annotated[list[Path] | None, typer.Option(help="Token shard, folder or glob; may be repeated.")] = None,
-    docs: Annotated[list[Path] | None, typer.Option(help="JSONL or text instead of shards; may be repeated.")] = None,
+    docs: Annotated[list[Path] | None, typer.Option(help="Documents instead of shards; may be repeated.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file, where the checkpoint has none.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Of --docs: the text's key or column ('text').")] = None,
+    shard_format: Annotated[
+        str, typer.Option(help="Of --data: auto, v1, v1-uint32, v7, npy, uint16 or uint32 (no header).")
+    ] = "auto",
     byte_rule: Annotated[str, typer.Option("--bytes", help="official, exact or raw.")] = "official",
     context: Annotated[int | None, typer.Option(help="Tokens a window (the network's own if not given).")] = None,
     limit: Annotated[int | None, typer.Option(help="Score only the first so many windows.")] = None,
@@ -125,8 +129,9 @@ def evaluate(
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         evaluation.Settings(**settings)  # refuses bad flags before any file is opened
         result = evaluation.evaluate(
-            checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, schedule=schedule, adapter=adapter,
-            model=model, allow_code=allow_code, progress=progress, **settings,
+            checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, text_field=text_field,
+            shard_format=shard_format, schedule=schedule, adapter=adapter, model=model, allow_code=allow_code,
+            progress=progress, **settings,
         )  # fmt: skip
     if not _is_first_process():
         return

@@ -32,6 +32,8 @@ def evaluate(
     data: AnyPath | Sequence[AnyPath] = (),
     docs: AnyPath | Sequence[AnyPath] = (),
     tokenizer: AnyPath | None = None,
+    text_field: str | None = None,
+    shard_format: str = "auto",
     schedule: str | None = None,
     adapter: str | None = None,
     model: str | None = None,
@@ -44,8 +46,11 @@ def evaluate(
     Args:
         checkpoint: file or folder of the network.
         data: token shards to score; none: see :func:`bpb_harness.evaluate.find_text`.
-        docs: JSON lines or plain text instead of shards; needs a tokenizer that encodes.
+        docs: documents instead of shards: JSON lines, plain text, Parquet, Arrow; docs/texts.md lists what is read.
         tokenizer: the tokenizer's file; none: the one inside the checkpoint.
+        text_field: the key or column of the documents' text; none: ``text``.
+        shard_format: how the shards are laid out: ``auto`` (what their first bytes prove), ``v1``, ``v1-uint32``,
+            ``v7``, ``npy``, ``uint16`` or ``uint32``.
         schedule: noise schedule, where the checkpoint carries none, for example ``loglinear[0.001]``.
         adapter: how to read a checkpoint that is not in the native format.
         model: ``FILE.py:LOADER``, your own code that loads the network; needs ``allow_code``.
@@ -77,6 +82,8 @@ def evaluate(
         data=_paths(data),
         docs=_paths(docs),
         tokenizer=None if tokenizer is None else Path(tokenizer),
+        text_field=text_field,
+        shard_format=shard_format,
     )
     job = Job(
         adapted.model,
@@ -86,7 +93,7 @@ def evaluate(
         identity=ModelIdentity(loaded.digest, adapted.adapter),
         progress=progress,
     )
-    remarks = [("data", f"scored {text.corpus.name}, found through {text.origin}")]
+    remarks = [("data", f"scored {text.corpus.name} ({text.corpus.form}), found through {text.origin}")]
     remarks += [("adapter", note) for note in adapted.notes]
     if adapted.context_is_guess and chosen.context_length is None:
         guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"

@@ -14,6 +14,7 @@ from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.corpus import Corpus, load_documents, load_shards
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.result import SourceFloor
+from bpb_harness.texts.flags import require_text_flags
 from bpb_harness.units import CodeLength, bits_to_nats
 
 DEFAULT_SHARDS = "data/datasets/fineweb10B_sp1024/fineweb_val_*.bin"
@@ -41,15 +42,29 @@ class EvaluationText:
 
 
 def find_text(
-    checkpoint: Checkpoint, *, data: Sequence[Path], docs: Sequence[Path], tokenizer: Path | None
+    checkpoint: Checkpoint,
+    *,
+    data: Sequence[Path],
+    docs: Sequence[Path],
+    tokenizer: Path | None,
+    text_field: str | None = None,
+    shard_format: str = "auto",
 ) -> EvaluationText:
     """Resolve --data, --docs and --tokenizer.
 
     With neither data nor docs, the first of these is taken: the environment variable BPB_DATA (paths separated like
     PATH), the checkpoint's own record of its data, the contest's validation shards below the current folder.
 
+    Args:
+        checkpoint: what is scored; it may carry a tokenizer, and name its data.
+        data: token shards.
+        docs: documents.
+        tokenizer: the tokenizer's file.
+        text_field: the key or column of the documents' text; None: `text`.
+        shard_format: how shards are laid out; see `bpb_harness.texts.shards`.
+
     Raises:
-        UsageError: if there is nothing to score, or no tokenizer.
+        UsageError: if there is nothing to score, or no tokenizer; a flag for what is not given.
         CorpusError: if a file is not what it should be.
         TokenizerError: likewise.
     """
@@ -57,14 +72,15 @@ def find_text(
         raise UsageError(
             "--data and --docs", seen="both", expected="one", hint="--docs alone encodes the documents itself"
         )
+    form = require_text_flags(docs=bool(docs), text_field=text_field, shard_format=shard_format)
     paths, origin, default_tokenizer = list(data), "--data", None
     if docs:
         chosen = _find_tokenizer(checkpoint, tokenizer, None)
-        return EvaluationText(load_documents(list(docs), chosen), chosen, "--docs")
+        return EvaluationText(load_documents(list(docs), chosen, text_field=text_field), chosen, "--docs")
     if not paths:
         paths, origin, default_tokenizer = _default_data(checkpoint)
     chosen = _find_tokenizer(checkpoint, tokenizer, default_tokenizer)
-    corpus = load_shards(paths, vocab_size=chosen.vocab_size)
+    corpus = load_shards(paths, vocab_size=chosen.vocab_size, shard_format=form)
     return EvaluationText(corpus, chosen, origin, _read_source(paths))
 
 

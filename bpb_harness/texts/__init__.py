@@ -1,0 +1,12 @@
+"""Reading texts as people keep them; docs/texts.md lists what is read, and what is refused by name.
+
+files.py        which files paths, folders and patterns stand for; only regular files, each once
+signs.py        what a file is, by its first bytes
+shards.py       token shards of several trainers, memory-mapped
+compressed.py   the bytes inside gzip, bzip2 and zstd, without giving a bomb its memory
+tables.py       documents in Parquet and Arrow
+json_lines.py   documents in JSON lines, and whether a text is JSON
+documents.py    documents of any of these
+flags.py        which flags go together
+separators.py   the token between documents: which one the tokenizer's files name, and which one a stream has
+"""
