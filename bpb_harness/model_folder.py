@@ -1,46 +1,50 @@
-"""Model folders, as ``save_pretrained`` of ``transformers`` writes them: which files hold the weights."""
+"""Model folders, as ``save_pretrained`` of ``transformers`` writes them, read as data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
-from bpb_harness.checkpoint import (
-    LARGEST_TOKENIZER,
-    Checkpoint,
-    digest_of,
-    load_safetensors,
-    read_checkpoint,
-    read_json,
-)
+from bpb_harness.checkpoint import LARGEST_TOKENIZER, Checkpoint, digest_of, read_json
+from bpb_harness.checkpoint.names import tensors_of
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
+from bpb_harness.quantized_folder import plain_weights
+from bpb_harness.weights_files import read_weights
 
 
 def read_folder(path: Path) -> Checkpoint:
     """Read a model folder as data.
 
     Raises:
-        CheckpointError: no config.json, or damaged files.
+        CheckpointError: no config.json, no weights or more than one set of them, an adapter (LoRA) that is not merged,
+            weights quantised in a way that is not undone here, or damaged files.
         UnsafeCheckpointError: links out of the folder, and whatever makes a file unsafe.
     """
-    config_path = path / "config.json"
-    if not config_path.is_file():
-        raise CheckpointError(f"no config.json in the folder {path}", hint="pass a checkpoint's file or model folder")
     files = sorted(file for file in path.iterdir() if file.is_file())
     for file in files:
         if not file.resolve().is_relative_to(path.resolve()):
             raise UnsafeCheckpointError(f"{file.name} in {path} is a link out of the folder")
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        if file.suffix == ".safetensors":
-            tensors |= load_safetensors(file)[0]
-    if not tensors:
-        for file in files:
-            if file.name.startswith("pytorch_model") and file.suffix == ".bin":
-                tensors |= read_checkpoint(file).tensors
-    tokenizer = tokenizer_of(path)
-    return Checkpoint(path, "folder", digest_of(path), tensors, config=read_json(config_path), tokenizer=tokenizer)
+        if file.name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
+            raise CheckpointError(
+                f"{path.name} holds an adapter (LoRA or its kin) that is not merged into its base",
+                seen=file.name,
+                expected="the weights of one network",
+                hint="merge it with merge_and_unload() of peft, save_pretrained() into a new folder, and score that",
+            )
+    config_path = path / "config.json"
+    if not config_path.is_file():
+        raise CheckpointError(f"no config.json in the folder {path}", hint="pass a checkpoint's file or model folder")
+    config = read_json(config_path)
+    stored, notes = read_weights(path, files)
+    tensors, quantization_notes = plain_weights(tensors_of(stored, path), config, path.name)
+    return Checkpoint(
+        path,
+        "folder",
+        digest_of(path),
+        tensors,
+        config=config,
+        tokenizer=tokenizer_of(path),
+        notes=(*notes, *quantization_notes),
+    )
 
 
 def tokenizer_of(folder: Path) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -32,6 +32,7 @@ class AdaptedModel:
         notes: findings worth printing beside the score.
         context_is_guess: the file does not state the length of the training windows, and ``model.context_length`` is
             only the longest that the network takes; worth a remark where the user did not say ``--context``.
+        context_is_open: nothing states how long a window may be, so that the user must say ``--context``.
     """
 
     model: Denoiser | CausalLM
@@ -39,6 +40,7 @@ class AdaptedModel:
     schedule: NoiseSchedule | None = None
     notes: tuple[str, ...] = ()
     context_is_guess: bool = False
+    context_is_open: bool = False
 
 
 @runtime_checkable
@@ -181,5 +183,7 @@ def load_model(
     checkpoint = read_checkpoint(path)
     chosen = choose_adapter(checkpoint, adapter)
     if allow_code and isinstance(chosen, CodeAdapter):
-        return checkpoint, chosen.load_with_code(checkpoint, device=device, dtype=dtype)
-    return checkpoint, chosen.load(checkpoint, device=device, dtype=dtype)
+        adapted = chosen.load_with_code(checkpoint, device=device, dtype=dtype)
+    else:
+        adapted = chosen.load(checkpoint, device=device, dtype=dtype)
+    return checkpoint, replace(adapted, notes=(*checkpoint.notes, *adapted.notes))

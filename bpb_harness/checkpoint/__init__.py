@@ -28,7 +28,7 @@ from bpb_harness.checkpoint.native import save_checkpoint, write_replacing
 from bpb_harness.checkpoint.plain import parse_json, plain_values, read_json
 from bpb_harness.checkpoint.read import read_checkpoint
 from bpb_harness.checkpoint.record import EMA_PREFIX, FORMAT, FORMAT_VERSION, LARGEST_TOKENIZER, Checkpoint
-from bpb_harness.checkpoint.safetensors_file import load_safetensors
+from bpb_harness.checkpoint.safetensors_file import load_safetensors, names_in_safetensors
 
 __all__ = [
     "EMA_PREFIX",
@@ -38,6 +38,7 @@ __all__ = [
     "Checkpoint",
     "digest_of",
     "load_safetensors",
+    "names_in_safetensors",
     "parse_json",
     "plain_values",
     "read_checkpoint",

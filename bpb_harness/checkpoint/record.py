@@ -32,6 +32,7 @@ class Checkpoint:
         schedule: the noise schedule's name, such as "loglinear[0.001]".
         tokenizer: the tokenizer file's bytes, if the checkpoint carries them.
         data: where its validation data lie, relative to the checkpoint's folder, and what is known about them.
+        notes: findings of the reading that are worth printing beside the score.
     """
 
     path: Path
@@ -43,3 +44,4 @@ class Checkpoint:
     schedule: str | None = None
     tokenizer: bytes | None = field(default=None, repr=False)
     data: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()

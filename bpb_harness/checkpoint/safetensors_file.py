@@ -45,6 +45,21 @@ def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path.name} is no sound safetensors file", seen=error, hint="copy it again") from None
 
 
+def names_in_safetensors(path: Path) -> list[str]:
+    """Names of the tensors in a safetensors file, from its header alone.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        raise CheckpointError(f"{path.name} is no sound safetensors file", seen=error, hint="copy it again") from None
+
+
 def read_exported(path: Path, digest: str) -> Checkpoint:
     """Read what stands beside an exported program; the program itself is opened by its adapter.
 

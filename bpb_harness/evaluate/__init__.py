@@ -12,6 +12,7 @@ import torch
 from bpb_harness._callable_module import make_callable
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.errors import UsageError
 from bpb_harness.evaluate.inputs import EvaluationText, find_text, num_foreign_pieces
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
 from bpb_harness.evaluate.remarks import byte_remarks, score_remarks, tokenizer_remarks
@@ -77,6 +78,10 @@ def evaluate(
         )
 
     loaded, adapted = load(chosen.torch_dtype())
+    if adapted.context_is_open and chosen.context_length is None:
+        raise UsageError(
+            f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
+        )
     text = find_text(
         loaded,
         data=_paths(data),
@@ -92,6 +97,7 @@ def evaluate(
         schedule=adapted.schedule if schedule is None else parse_schedule(schedule),
         identity=ModelIdentity(loaded.digest, adapted.adapter),
         progress=progress,
+        tokenizer_is_own=text.tokenizer.model_bytes == loaded.tokenizer,
     )
     remarks = [("data", f"scored {text.corpus.name} ({text.corpus.form}), found through {text.origin}")]
     remarks += [("adapter", note) for note in adapted.notes]

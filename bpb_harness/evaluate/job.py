@@ -46,6 +46,7 @@ class Job:
         schedule: the noise schedule of a denoiser.
         identity: the model's part of the signature.
         progress: called with (tokens done, tokens in all).
+        tokenizer_is_own: whether the text's tokenizer is, byte for byte, the one inside the checkpoint.
     """
 
     model: Denoiser | CausalLM
@@ -54,6 +55,7 @@ class Job:
     schedule: NoiseSchedule | None
     identity: ModelIdentity
     progress: Progress | None = None
+    tokenizer_is_own: bool = False
 
     @property
     def denoiser(self) -> Denoiser:
@@ -72,14 +74,17 @@ class Job:
         if not isinstance(model, Denoiser):
             if method != "ar":
                 raise UsageError(f"--method {method}", seen="an autoregressive model", expected="--method ar")
-            require_same_vocabulary(self.text.tokenizer, model.vocab_size, model.vocab_size)
+            self._require_same_vocabulary(model.vocab_size)
             return
         if method == "ar":
             right = "--method discrete, mc, chain or exact"
             raise UsageError("--method ar", seen="a masked denoiser", expected=right)
         if self.schedule is None:
             raise UsageError("the checkpoint names no noise schedule", hint="pass --schedule 'loglinear[0.001]'")
-        require_same_vocabulary(self.text.tokenizer, model.vocab_size, num_clean_tokens(model))
+        self._require_same_vocabulary(num_clean_tokens(model))
+
+    def _require_same_vocabulary(self, num_clean: int) -> None:
+        require_same_vocabulary(self.text.tokenizer, self.model.vocab_size, num_clean, is_own=self.tokenizer_is_own)
 
     @cached_property
     def device(self) -> torch.device:
