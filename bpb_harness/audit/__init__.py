@@ -18,7 +18,7 @@ report.py          text, Markdown, JSON, pandas
 """
 
 from bpb_harness._callable_module import make_callable
-from bpb_harness.audit.auditor import audit, audit_folders, unread_folders
+from bpb_harness.audit.auditor import audit, audit_folders, audit_one_of_many, unread_folders
 from bpb_harness.audit.check_rescored import Recomputed
 from bpb_harness.audit.finding import CODES, Finding, Rule, Severity
 from bpb_harness.audit.report import AuditReport
@@ -34,6 +34,7 @@ __all__ = [
     "Verdict",
     "audit",
     "audit_folders",
+    "audit_one_of_many",
     "unread_folders",
 ]
 

@@ -24,7 +24,7 @@ from bpb_harness.audit.report import AuditReport, in_order
 from bpb_harness.audit.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, find_submissions, find_unread, read_claim
 from bpb_harness.claim.names import the_one, tokenizers_in
-from bpb_harness.errors import HarnessError, UsageError
+from bpb_harness.errors import ClaimError, HarnessError, UsageError
 
 _SHORTEST_SCRIPT = 30  # lines of code in a log; less is a stray traceback
 
@@ -74,14 +74,40 @@ def audit_folders(
     top = Path(root)
     for folder in find_submissions(top):
         name = str(folder.relative_to(top)) if folder != top else folder.name
-        try:
-            report = audit(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
-        except UsageError:
-            raise
-        except HarnessError as problem:
-            yield unreadable(name, problem)
-        else:
-            yield replace(report, name=name)
+        yield audit_one_of_many(folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+
+
+def audit_one_of_many(
+    folder: AnyPath | Sequence[AnyPath],
+    name: str,
+    *,
+    baseline: AnyPath | None = None,
+    allow_code: bool = False,
+    tokenizer: AnyPath | None = None,
+) -> AuditReport:
+    """`audit`, for one of many claims: whatever is wrong with one, the others get their reports.
+
+    Args:
+        folder: the submission's folder.
+        name: what the report calls it.
+        baseline: see `audit`.
+        allow_code: see `audit`.
+        tokenizer: see `audit`.
+
+    Raises:
+        UsageError: see `audit`; what is wrong with the command is wrong with all of its claims.
+    """
+    try:
+        report = audit(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+    except UsageError:
+        raise
+    except HarnessError as problem:
+        return unreadable(name, str(problem))
+    except Exception as fault:  # of this program; a report on the other folders is worth more than its traceback
+        return unreadable(
+            name, f"{name} could not be audited: a fault of this program, {type(fault).__name__}: {fault}"
+        )
+    return replace(report, name=name)
 
 
 def unread_folders(root: AnyPath) -> list[str]:
@@ -94,10 +120,10 @@ def unread_folders(root: AnyPath) -> list[str]:
     return [str(folder.relative_to(top)) if folder != top else folder.name for folder in find_unread(top)]
 
 
-def unreadable(name: str, problem: HarnessError) -> AuditReport:
+def unreadable(name: str, problem: str) -> AuditReport:
     """The report on a folder of many that could not be read at all."""
-    finding = codes.UNREADABLE.finding(str(problem), missing="a record that can be read")
-    judgement = Judgement(Verdict.UNVERIFIABLE, str(problem), ("a record that can be read",), None, None)
+    finding = codes.UNREADABLE.finding(problem, missing="a record that can be read")
+    judgement = Judgement(Verdict.UNVERIFIABLE, problem, ("a record that can be read",), None, None)
     return AuditReport(name, judgement, None, None, (finding,))
 
 
@@ -176,7 +202,11 @@ def _with_tokenizer(claim: Claim, tokenizer: AnyPath | None) -> Claim:
         from bpb_harness.audit.script import decode_source
 
         for script in claim.scripts:
-            name = the_one(tokenizers_in(decode_source(script).text))
+            try:
+                text = decode_source(script).text
+            except ClaimError:
+                continue  # the checks of scripts say so
+            name = the_one(tokenizers_in(text))
             if name is not None:
                 return replace(claim, tokenizer=name, tokenizer_source=Source(script.name))
     return claim

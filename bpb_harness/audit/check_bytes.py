@@ -62,12 +62,8 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     if (slip := _bits_per_token(evidence, ratio)) is not None:
         yield slip
         return
-    if evidence.tokenizer is not None and not rows:
-        message = (
-            f"the record divides by {ratio.value:.5g} bytes per token, and the table of denominators has no row for "
-            f"{evidence.tokenizer} to hold it against"
-        )
-        yield codes.BYTES_UNKNOWN.finding(message, bytes_per_token=ratio.value, tokenizer=evidence.tokenizer)
+    if not any(row.is_whole for row in rows):
+        yield _no_row(evidence, ratio)
         return
     if _uneven(evidence):
         message = (
@@ -93,6 +89,22 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
         yield _constant_finding(evidence, ratio.value, constant, ratio.places)
     else:
         yield _unexplained(evidence, ratio, whole, partial)
+
+
+def _no_row(evidence: Evidence, ratio: Ratio) -> Finding:
+    """The table knows nothing of this text, or nothing of it under this tokenizer."""
+    named = [name for name in (evidence.claim.dataset, evidence.tokenizer) if name is not None]
+    message = (
+        f"the record divides by {ratio.value:.5g} bytes per token, and the table of denominators has no row for "
+        f"{' under '.join(named)} to hold it against"
+    )
+    return codes.BYTES_UNKNOWN.finding(
+        message,
+        bytes_per_token=ratio.value,
+        tokenizer=evidence.tokenizer,
+        dataset=evidence.claim.dataset,
+        missing=f"the bytes per token of {' under '.join(named)}: a row of one's own in BPB_DENOMINATORS",
+    )
 
 
 def _rows(evidence: Evidence) -> list[Denominator]:

@@ -11,6 +11,7 @@ from bpb_harness.claim import NoteKind
 
 _RULES: dict[NoteKind, Rule] = {
     NoteKind.UNREADABLE: codes.UNREADABLE,
+    NoteKind.SKIPPED: codes.SKIPPED,
     NoteKind.REPAIRED: codes.REPAIRED,
     NoteKind.ENCODING: codes.ENCODING,
     NoteKind.UNDECODABLE: codes.UNDECODABLE,

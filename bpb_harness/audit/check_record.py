@@ -10,6 +10,7 @@ from bpb_harness.audit import codes
 from bpb_harness.audit.evidence import Evidence, mean_of_seeds
 from bpb_harness.audit.finding import Finding, Json
 from bpb_harness.claim import NoteKind, Printed, ScoreLine
+from bpb_harness.claim.listing import DEEPEST_LOG
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.units import nats_to_bits
 
@@ -58,7 +59,11 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             return
     printed = [line for log in claim.logs for line in log.lines]
     if not claim.logs:
-        yield codes.NO_LOG.finding("there is no log, so nothing stands behind the number", missing="a log of the run")
+        message = (
+            "there is no log, so nothing stands behind the number (looked for .log, .txt and .out files in the folder "
+            f"and up to {DEEPEST_LOG} folders below it)"
+        )
+        yield codes.NO_LOG.finding(message, missing="a log of the run")
         return
     if not printed:
         message = "no log prints a score that could be held against the claim"

@@ -186,3 +186,9 @@ AMBIGUOUS = register("BPB906", "ambiguous", _WARNS, "Two values where one belong
 NOT_A_NUMBER = register("BPB907", "score-not-a-number", _WARNS, "A score that is null, text, or no finite number.")
 IMPLAUSIBLE = register("BPB908", "implausible-score", _WARNS, "A score that no model of text has.")
 CHOICE = register("BPB909", "which-score", _INFORMS, "Which of several numbers was taken as the claim.")
+SKIPPED = register(
+    "BPB910",
+    "skipped-file",
+    _INFORMS,
+    "A link out of the folder, a pipe, a device or a socket where a file of the record belongs: never opened.",
+)

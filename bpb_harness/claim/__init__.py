@@ -2,6 +2,7 @@
 
     record.py         the record: Claim and its parts
     folder.py         a folder or loose files -> one Claim
+    listing.py        which files belong to a submission; regular_file.py opens them, and nothing else
     submission.py     submission.json in every shape
     claim_file.py     our own claim file
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
@@ -14,7 +15,8 @@
 Nothing here judges, and nothing here runs or imports what it reads.
 """
 
-from bpb_harness.claim.folder import find_submissions, find_unread, read_claim
+from bpb_harness.claim.folder import read_claim
+from bpb_harness.claim.listing import find_submissions, find_unread
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine, TableRow
 

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from bpb_harness.claim.claim_file import is_claim_file, lacks_format, read_claim_file
+from bpb_harness.claim.listing import holds_folders, is_claim_name, kind_by_name, list_files
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.readme_reader import read_readme, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
+from bpb_harness.claim.regular_file import resolved
 from bpb_harness.claim.submission import read_submission
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.tolerant_json import DuplicateKey, parse_json
 from bpb_harness.errors import ClaimError
 
-_MOST_FILES = 300
 _LARGEST_JSON = 4 << 20
 _LARGEST_README = 4 << 20
 _MOST_VALUES_SHOWN = 5
-_NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelists\.txt", re.IGNORECASE)
-_LOG_SUFFIXES = (".log", ".txt", ".out")
-_TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
-_LOOKED_AT = 1 << 16  # bytes at either end of such a file
 
 
 def read_claim(*paths: Path) -> Claim:
@@ -39,161 +35,50 @@ def read_claim(*paths: Path) -> Claim:
     Raises:
         ClaimError: if a path does not exist, nothing in it can be read, or a claim file is wrong.
     """
-    files = [file for path in paths for file in _files_of(path)]
+    listings = [list_files(path) for path in paths]
+    files = _once(file for listing in listings for file in listing.files)
+    skipped = [(shown, why) for listing in listings for shown, why in listing.skipped]
     if not files:
         expected = "submission.json, a log, a README, a script or a claim file"
-        holds_folders = any(inner.is_dir() for path in paths if path.is_dir() for inner in path.iterdir())
-        hint = "its folders are audited one by one with --recursive" if holds_folders else ""
+        hint = "its folders are audited one by one with --recursive" if any(map(holds_folders, paths)) else ""
         where = ", ".join(str(path) for path in paths)
-        raise ClaimError(f"nothing to audit in {where}", expected=expected, hint=hint)
+        seen = "; ".join(f"{shown} is {why}" for shown, why in skipped[:_MOST_VALUES_SHOWN]) or None
+        raise ClaimError(f"nothing to audit in {where}", seen=seen, expected=expected, hint=hint)
     name = paths[0].name or paths[0].resolve().name
-    return _read_files(name, files, named=frozenset(path for path in paths if not path.is_dir()))
+    named = frozenset(resolved(path) for path in paths if not path.is_dir())
+    return _read_files(name, files, named, [*_skipped_notes(skipped)])
 
 
-def find_submissions(root: Path) -> list[Path]:
-    """Every folder at or below ``root`` that looks like a submission: a submission.json or a claim file, or logs.
-
-    Folders inside a submission are part of it. Links are not followed.
-
-    Raises:
-        ClaimError: if ``root`` is no folder.
-    """
-    return sorted(folder for folder, _, is_submission in _folders_below(root) if is_submission)
+def _once(files: Iterable[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """Each file once: a link in a folder may lead to another file of it."""
+    by_path: dict[Path, Path] = {}
+    for path, shown in files:
+        by_path.setdefault(path, shown)
+    return [*by_path.items()]
 
 
-def find_unread(root: Path) -> list[Path]:
-    """Folders at or below ``root`` that speak of bits per byte in .jsonl or .csv files alone, which nothing reads.
-
-    Folders with a submission below them, where such a file is a list of others' scores, do not count.
-
-    Raises:
-        ClaimError: if ``root`` is no folder.
-    """
-    unread: list[Path] = []
-    submissions: list[Path] = []
-    for folder, entries, is_submission in _folders_below(root):
-        if is_submission:
-            submissions.append(folder)
-        elif not any(_is_evidence(entry) for entry in entries) and any(_tabulates_scores(entry) for entry in entries):
-            unread.append(folder)
-    return sorted(folder for folder in unread if not any(folder in found.parents for found in submissions))
+def _skipped_notes(skipped: Sequence[tuple[Path, str]]) -> Iterator[Note]:
+    for shown, why in skipped:
+        kind = NoteKind.UNREADABLE if is_claim_name(shown) else NoteKind.SKIPPED
+        yield Note(kind, f"{shown} was not read: it is {why}, no regular file of the folder", Source(str(shown)))
 
 
-def _folders_below(root: Path) -> Iterator[tuple[Path, list[Path], bool]]:
-    """Every folder with its entries and whether it is a submission; what a submission holds is not walked."""
-    if not root.is_dir():
-        raise ClaimError(f"{root} is no folder", hint="drop --recursive to audit a file")
-    stack = [root]
-    while stack:
-        folder = stack.pop()
-        try:
-            entries = sorted(folder.iterdir())
-        except OSError:
-            continue
-        if any(_is_claim(entry) for entry in entries):
-            yield folder, entries, True
-            continue
-        below = [entry for entry in entries if entry.is_dir() and not entry.is_symlink() and entry.name[0] != "."]
-        names = [entry.name.lower() for entry in entries]
-        yield (
-            folder,
-            entries,
-            not below and any(name.endswith(_LOG_SUFFIXES) and not _NO_LOG.fullmatch(name) for name in names),
-        )
-        stack.extend(below)
-
-
-def _tabulates_scores(path: Path) -> bool:
-    """Whether a .jsonl or .csv file speaks of bits per byte, at its beginning or its end."""
-    if not path.name.lower().endswith(_TABLE_SUFFIXES) or path.is_symlink() or not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            words = file.read(_LOOKED_AT)
-            file.seek(max(0, path.stat().st_size - _LOOKED_AT))
-            words += file.read(_LOOKED_AT)
-    except OSError:
-        return False
-    return re.search(rb"bpb|bits[ _]per[ _]byte", words, re.IGNORECASE) is not None
-
-
-def _files_of(path: Path) -> list[Path]:
-    try:
-        if path.is_dir():
-            return list(_listing(path))
-        exists = path.exists()
-    except (OSError, ValueError) as problem:
-        raise ClaimError(f"{str(path)[:200]!r} cannot be read", seen=type(problem).__name__) from problem
-    if not exists:
-        raise ClaimError(f"{path} does not exist", hint="name a submission's folder, or its files")
-    return [path]
-
-
-def _listing(folder: Path) -> Iterator[Path]:
-    """Files of a submission: its own and those one folder down (logs/), unless that is a submission of its own."""
-    count = 0
-    below: list[Path] = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if not entry.is_symlink():
-                below.append(entry)
-        elif _kind(entry) is not None:
-            yield entry
-            count += 1
-        if count >= _MOST_FILES:
-            return
-    inside = {inner: sorted(inner.iterdir()) for inner in below}
-    if count == 0 and sum(any(_is_evidence(entry) for entry in entries) for entries in inside.values()) > 1:
-        return  # a folder of submissions, not one
-    for entries in inside.values():
-        if any(_is_claim(entry) for entry in entries):
-            continue
-        for entry in entries:
-            if count < _MOST_FILES and not entry.name.startswith(".") and entry.is_file() and _kind(entry) is not None:
-                yield entry
-                count += 1
-
-
-def _is_claim(path: Path) -> bool:
-    return path.name.lower() == "submission.json" or path.name.lower().endswith("claim.json")
-
-
-def _is_evidence(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and (_is_claim(path) or _kind(path) == "log")
-
-
-def _kind(path: Path) -> str | None:
-    name = path.name.lower()
-    if name.endswith(".json"):
-        return "json"
-    if name.startswith("readme"):
-        return "readme"
-    if name.endswith(".py"):
-        return "script"
-    if name.endswith(_LOG_SUFFIXES) and not _NO_LOG.fullmatch(name):
-        return "log"
-    return None
-
-
-def _read_files(name: str, files: Sequence[Path], named: frozenset[Path]) -> Claim:
-    notes: list[Note] = []
+def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[Path], notes: list[Note]) -> Claim:
     logs: list[LogRecord] = []
     submissions: list[Claim] = []
     claim_files: list[Claim] = []
     readme: Readme | None = None
     scripts: list[Path] = []
     read: list[str] = []
-    names = _short_names(files)
-    has_submission = any(file.name.lower() == "submission.json" for file in files)
-    for file, short in zip(files, names, strict=True):
-        kind = _kind(file) or "log"  # a file that somebody names is a log unless its name says otherwise
+    names = _short_names([shown for _, shown in files])
+    has_submission = any(shown.name.lower() == "submission.json" for _, shown in files)
+    for (file, shown), short in zip(files, names, strict=True):
+        kind = kind_by_name(shown) or "log"  # a file that somebody names is a log unless its name says otherwise
         if kind == "script" and not (file in named and _is_empty(file)):
             scripts.append(file)
             read.append(short)
             continue
-        is_submission = file.name.lower() == "submission.json"
+        is_submission = shown.name.lower() == "submission.json"
         try:
             if _is_empty(file):
                 raise ClaimError(f"{short} is empty", seen="0 bytes", expected="a record of a score")
@@ -216,7 +101,7 @@ def _read_files(name: str, files: Sequence[Path], named: frozenset[Path]) -> Cla
             read.append(short)
         except ClaimError as problem:
             if not is_submission:
-                if file in named or "claim" in file.name.lower():
+                if file in named or "claim" in shown.name.lower():
                     raise
                 if kind == "json" or _is_empty(file):
                     continue  # some other JSON of the folder
@@ -232,10 +117,15 @@ def _is_empty(file: Path) -> bool:
     return file.is_file() and file.stat().st_size == 0
 
 
-def _short_names(files: Sequence[Path]) -> list[str]:
-    """Names without the folder, except where two files would share one."""
-    short = [file.name for file in files]
-    return [f"{file.parent.name}/{file.name}" if short.count(file.name) > 1 else file.name for file in files]
+def _short_names(shown: Sequence[Path]) -> list[str]:
+    """Names without the folder, except where two files would share one: then with the folders that tell them apart."""
+    names = [path.name for path in shown]
+    for depth in range(2, max((len(path.parts) for path in shown), default=0) + 1):
+        names = [
+            "/".join(path.parts[-depth:]) if names.count(name) > 1 else name
+            for path, name in zip(shown, names, strict=True)
+        ]
+    return names
 
 
 def _json_notes(repairs: Sequence[str], duplicate_keys: Sequence[DuplicateKey], file: str) -> Iterator[Note]:

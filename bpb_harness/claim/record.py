@@ -17,6 +17,7 @@ class NoteKind(StrEnum):
     REPAIRED = "repaired"  # broken JSON with one possible reading
     ENCODING = "encoding"  # a byte-order mark, UTF-16
     UNDECODABLE = "undecodable"  # bytes that are no text
+    SKIPPED = "skipped"  # no regular file of the folder: a link out of it, a pipe, a device, a socket
     TRUNCATED = "truncated"  # too large: only a part was read
     AMBIGUOUS = "ambiguous"  # two values where one belongs
     NOT_A_NUMBER = "not-a-number"  # a score that is null, text, NaN or infinite

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from bpb_harness.claim.printed import Source
 from bpb_harness.claim.record import Note, NoteKind
+from bpb_harness.claim.regular_file import open_regular
 from bpb_harness.errors import ClaimError
 
 LARGEST_TEXT = 32 << 20  # bytes; of a larger log the first quarter and the last three are read
@@ -38,12 +40,8 @@ def read_text(path: Path, name: str, limit: int = LARGEST_TEXT) -> TextFile:
         ClaimError: if there is no such regular file or it cannot be read.
     """
     try:
-        if not path.is_file():  # a pipe or a device would never end
-            raise ClaimError(
-                f"{name} is no file that can be read", hint="name a folder, a JSON file, a log or a script"
-            )
-        size = path.stat().st_size
-        with path.open("rb") as stream:
+        with open_regular(path, name) as stream:
+            size = os.fstat(stream.fileno()).st_size
             if size <= limit:
                 raw = stream.read(limit + 1)
             else:

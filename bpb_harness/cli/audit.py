@@ -161,7 +161,13 @@ def _audit_each(
     allow_code: bool,
 ) -> Iterator[AuditReport]:
     from bpb_harness.audit import audit as audit_claim
+    from bpb_harness.audit import audit_one_of_many
 
+    if len(claims) > 1:
+        for paths in claims:
+            name = paths[0].name or paths[0].resolve().name
+            yield audit_one_of_many(paths, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+        return
     for paths in claims:
         yield audit_claim(
             list(paths), baseline=baseline, recomputed=recomputed, allow_code=allow_code, tokenizer=tokenizer

@@ -146,3 +146,56 @@ def test_log_without_a_script() -> None:
     assert extract_embedded(LOG_LINES) is None
     assert extract_embedded("") is None
     assert extract_embedded("import numpy failed\n" + LOG_LINES) is None
+
+
+@pytest.mark.parametrize(
+    "joined",
+    [
+        "''.join({first!r} + {second!r})",
+        "''.join(PARTS)",
+        "''.join(AGAIN)",
+        "''.join(WHOLE)",
+        "b''.join(BYTES).decode()",
+        "str.join('', PARTS)",
+    ],
+)
+def test_a_payload_that_is_joined(joined: str) -> None:
+    payload = base64.b85encode(lzma.compress(INNER.encode())).decode()
+    first, second = payload[:50], payload[50:]
+    script = (
+        "import lzma, base64\n"
+        f"PARTS = ({first!r}, {second!r})\nAGAIN = PARTS\nWHOLE = ({first!r}\n    {second!r})\n"
+        f"BYTES = [{first.encode()!r}, {second.encode()!r}]\n"
+        f"exec(lzma.decompress(base64.b85decode({joined.format(first=first, second=second)})))"
+    )
+    source = decode_text(script)
+    if joined.startswith("str.join"):
+        assert source.layers == 0
+        assert source.problems
+    else:
+        assert (source.text, source.layers) == (INNER, 1)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "''.join('ab', 'cd')",
+        "''.join()",
+        "'x'.replace('y')",
+        "'x'.replace()",
+        "b''.join(('a', 'b'))",
+        "''.join(b'ab')",
+        "','.join(7)",
+        "'ab'.strip('a', 'b')",
+        "zlib.decompress('x', wbits=10**30)",
+        "bytes.fromhex(b'zz')",
+        "codecs.decode('zz', 'hex')",
+        "lzma.decompress(b'x', format=lzma.FORMAT_RAW, filters=[{'id': 'x', 'dict_size': 'y'}])",
+        "f'{x}'.decode()",
+    ],
+)
+def test_no_payload_trips_the_reader(payload: str) -> None:
+    script = f"import zlib, lzma, codecs\nexec({payload})"
+    source = decode_text(script)
+    assert source.text
+    assert source.layers or source.problems

@@ -7,6 +7,7 @@ estimate beside the number that it claims. On the path of some of them it is a w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bpb_harness.audit.finding import Finding, Json, Severity
@@ -87,10 +88,13 @@ def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding]]:
                 if found is None:
                     continue
                 source = found
+            parsed, problems = _parsed(str(file), source)
         except HarnessError as error:
             findings.append(codes.NOT_READ.finding(str(error), file=str(file)))
             continue
-        parsed, problems = _parsed(str(file), source)
+        except Exception as error:
+            findings.append(_not_understood(str(file), "the script could not be read", error))
+            continue
         scripts.extend(parsed)
         findings.extend(problems)
     return scripts, findings
@@ -111,23 +115,37 @@ def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]
 def _checked(scripts: list[Script], context: ScriptContext) -> tuple[list[Finding], set[str]]:
     """The findings, and the names of the functions that the reported scores come from."""
     names = ", ".join(script.path for script in scripts)
-    hits: list[Hit] = []
-    stumbled: list[Finding] = []
     try:
         analysis = Analysis(Program(scripts), context)
         informative, on_path = analysis.informative, {frame.scope.name for _, frame in analysis.path}
-    except RecursionError:
-        return [codes.NOT_READ.finding(f"{names}: nested too deeply to be analysed", file=names)], set()
+    except Exception as error:  # a script is hostile input: what cannot be taken apart is not understood
+        return [_not_understood(names, "the scripts could not be analysed", error)], set()
+    findings: list[Finding] = []
+    stumbled: list[Finding] = []
     for check in CHECKS:
         try:
-            hits.extend(check(analysis))
-        except Exception as error:  # a script is hostile input: what one check cannot digest must not stop an audit
-            message = f"{names}: {check.__name__} could not be carried out ({type(error).__name__})"
-            stumbled.append(codes.NOT_READ.finding(message, file=names, check=check.__name__))
+            # All hits of a check or none: half a check may have missed what speaks for the script.
+            findings.extend(_weighed(analysis, list(check(analysis)), informative))
+        except Exception as error:
+            stumbled.append(_not_understood(names, f"{check.__name__} could not be carried out", error))
     if analysis.program.work_left <= 0:
         message = f"{names}: the analysis stopped at its bound on work; what lies beyond it was not looked at"
         stumbled.append(codes.NOT_READ.finding(message, file=names))
-    return _weighed(analysis, hits, informative) + stumbled, on_path
+        findings = [_doubted(finding) for finding in findings]
+    return findings + stumbled, on_path
+
+
+def _not_understood(names: str, what: str, error: Exception) -> Finding:
+    why = "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
+    return codes.NOT_READ.finding(f"{names}: {what} ({why}): not understood, and not judged", file=names)
+
+
+def _doubted(finding: Finding) -> Finding:
+    """A finding of a program that was not looked at whole: it may hold what takes the finding back."""
+    if finding.severity is not Severity.REFUTES:
+        return finding
+    message = f"{finding.message} (not all of the script was looked at)"
+    return replace(finding, severity=Severity.WARNS, message=message, factor=None)
 
 
 def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list[Finding]:

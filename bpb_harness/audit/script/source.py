@@ -19,7 +19,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from bpb_harness.claim.regular_file import open_regular
 from bpb_harness.errors import ClaimError
 
 MAX_LAYERS = 8
@@ -27,6 +29,7 @@ MAX_BYTES = 32 * 2**20
 _MAX_PARSED = 4 * 2**20  # a longer text is no script; the parser's memory is bounded with it
 _MAX_MEMORY = 128 * 2**20  # of the lzma decoder: a dictionary size is a number in a hostile header
 _MAX_TRIES = 40
+_MOST_NAMES = 20  # that a payload goes by, one after another
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,19 @@ def decode_source(path: Path) -> SourceText:
     """Read a script and undo its self-extracting layers.
 
     Args:
-        path: a Python file; a byte-order mark, CRLF line ends and bad UTF-8 are tolerated.
+        path: a Python file, no part of its path a link; a byte-order mark, CRLF line ends and bad UTF-8 are tolerated.
 
     Returns:
         The innermost source, with the number of layers undone.
 
     Raises:
-        ClaimError: if the file cannot be read or is longer than 32 MiB.
+        ClaimError: if the file cannot be read, is no regular file or is longer than 32 MiB.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ClaimError(f"script {path}", seen=f"{size:,} bytes", expected=f"at most {MAX_BYTES:,}")
-        raw = path.read_bytes()
+        with open_regular(path, f"script {path}") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise ClaimError(f"script {path}", seen=f"more than {MAX_BYTES:,} bytes", expected=f"at most {MAX_BYTES:,}")
     except OSError as error:
         raise ClaimError(f"script {path} cannot be read", seen=error.strerror or error) from error
     return decode_text(_text(raw))
@@ -214,6 +217,11 @@ def _unwrap(text: str) -> str | None:
         value = _Unfolder(names, modules).value(payload, 0)
     except RecursionError:
         raise _UnreadableError("the argument of exec is nested too deeply to be read as data") from None
+    except _UnreadableError:
+        raise
+    except Exception as error:  # a script is hostile input: what this reader cannot digest, it has not understood
+        kind = type(error).__name__
+        raise _UnreadableError(f"the argument of exec is not understood as data ({kind})") from None
     if isinstance(value, str):
         return value if value != text else None
     return _text(value) if isinstance(value, bytes) else None
@@ -268,12 +276,8 @@ class _Unfolder:
             raise _UnreadableError(f"the payload of {name} is damaged: {error}") from None
 
     def _method(self, node: ast.Call, func: ast.Attribute, last: str, depth: int) -> bytes | str:
-        if last == "join" and node.args and isinstance(node.args[0], ast.List | ast.Tuple):
-            parts = [self.value(part, depth + 1) for part in node.args[0].elts]
-            joined = [part if isinstance(part, bytes) else part.encode("utf-8", "replace") for part in parts]
-            glue = self.value(func.value, depth + 1)
-            raw = (glue if isinstance(glue, bytes) else glue.encode()).join(joined)
-            return _bounded(raw)
+        if last == "join":
+            return self._joined(node, func, depth)
         base = self._name(func.value)
         if last == "decode" and base.split(".")[0] == "codecs" and len(node.args) == 2:
             coded = self.value(node.args[0], depth + 1)
@@ -292,6 +296,8 @@ class _Unfolder:
             return value if isinstance(value, bytes) else value.encode("utf-8", "replace")
         if last == "strip":
             return value.strip()
+        if len(node.args) < 2:
+            raise _UnreadableError(f"{last} in the payload of exec cannot be read as data")
         old, new = (self.value(argument, depth + 1) for argument in node.args[:2])
         if isinstance(value, str) and isinstance(old, str) and isinstance(new, str) and len(new) <= max(1, len(old)):
             return value.replace(old, new)
@@ -303,6 +309,32 @@ class _Unfolder:
         ):
             return value.replace(old, new)
         raise _UnreadableError("replace in the payload of exec cannot be read as data")
+
+    def _joined(self, node: ast.Call, func: ast.Attribute, depth: int) -> bytes | str:
+        """glue.join(parts): of a list of literals, under whatever name, or of the characters of one string."""
+        if len(node.args) != 1:
+            raise _UnreadableError("join in the payload of exec cannot be read as data")
+        listed: ast.expr = node.args[0]
+        for _ in range(_MOST_NAMES):
+            if not isinstance(listed, ast.Name) or listed.id not in self._names:
+                break
+            listed = self._names[listed.id]
+        glue = self.value(func.value, depth + 1)
+        if isinstance(listed, ast.List | ast.Tuple):
+            parts = [self.value(part, depth + 1) for part in listed.elts]
+        else:
+            whole = self.value(listed, depth + 1)
+            if isinstance(whole, bytes):
+                raise _UnreadableError("join of bytes in the payload of exec cannot be read as data")
+            parts = [*whole] if glue else [whole]
+        size = sum(len(part) for part in parts) + len(glue) * len(parts)
+        if size > MAX_BYTES:
+            raise _UnreadableError(f"the payload unfolds to more than {MAX_BYTES:,} bytes")
+        if isinstance(glue, str) and all(isinstance(part, str) for part in parts):
+            return glue.join(part for part in parts if isinstance(part, str))
+        if isinstance(glue, bytes) and all(isinstance(part, bytes) for part in parts):
+            return glue.join(part for part in parts if isinstance(part, bytes))
+        raise _UnreadableError("join of text and bytes in the payload of exec cannot be read as data")
 
     def _name(self, node: ast.expr) -> str:
         """A dotted name with the import aliases resolved; __import__("x") is x."""
@@ -352,21 +384,30 @@ def _decompressed(raw: bytes, name: str, node: ast.Call) -> bytes:
         module = _sniffed(raw)
     try:
         if module == "zlib":
-            wbits = _integer(node, "wbits", 1, zlib.MAX_WBITS)
-            return _drained(zlib.decompressobj(wbits).decompress(raw, MAX_BYTES + 1))
+            return _drained(zlib.decompressobj(_integer(node, "wbits", 1, zlib.MAX_WBITS)), raw)
         if module == "gzip":
-            return _drained(zlib.decompressobj(31).decompress(raw, MAX_BYTES + 1))
-        if module == "bz2":
-            return _drained(bz2.BZ2Decompressor().decompress(raw, MAX_BYTES + 1))
-        return _drained(_lzma(node).decompress(raw, MAX_BYTES + 1))
+            return _drained(zlib.decompressobj(31), raw)
+        return _drained(bz2.BZ2Decompressor() if module == "bz2" else _lzma(node), raw)
     except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, MemoryError, TypeError) as error:
         raise _UnreadableError(f"the payload of {name or module} is damaged: {error}") from None
 
 
-def _drained(raw: bytes) -> bytes:
-    if len(raw) > MAX_BYTES:
+class _Decompressor(Protocol):
+    """Of zlib, bz2 and lzma."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _drained(decompressor: _Decompressor, raw: bytes) -> bytes:
+    whole = decompressor.decompress(raw, MAX_BYTES + 1)
+    if len(whole) > MAX_BYTES:
         raise _UnreadableError(f"the payload unfolds to more than {MAX_BYTES:,} bytes: a decompression bomb")
-    return raw
+    if not decompressor.eof:
+        raise ValueError("it ends before its end")
+    return whole
 
 
 def _sniffed(raw: bytes) -> str:

@@ -1,0 +1,243 @@
+"""Which files of a folder belong to a submission, and which folders are submissions. Links out of it are not followed.
+
+Everything that goes through a folder goes through `_entries`: what is neither a folder nor a regular file is told
+apart there, by its name alone, before anything opens it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from bpb_harness.claim.regular_file import kind_of, open_regular, require_regular, resolved
+from bpb_harness.errors import ClaimError
+
+DEEPEST_LOG = 4  # folders below the submission's own in which logs are looked for
+_MOST_FILES = 300
+_MOST_ENTRIES = 20_000  # of one folder
+_MOST_FOLDERS = 2_000  # of one submission
+_MOST_SKIPPED = 20
+_NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelists\.txt", re.IGNORECASE)
+_LOG_SUFFIXES = (".log", ".txt", ".out")
+_TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
+_LOOKED_AT = 1 << 16  # bytes at either end of such a file
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a submission.
+
+    Attributes:
+        files: real paths, no link in them, with the path below the submission's folder that a report shows.
+        skipped: what looks like a file of the record but is none that may be read: its path below the folder and why.
+    """
+
+    files: Sequence[tuple[Path, Path]] = ()
+    skipped: Sequence[tuple[Path, str]] = ()
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Something in a folder: a folder, a regular file (perhaps through a link inside ``root``), or neither."""
+
+    path: Path  # real
+    shown: Path
+    is_folder: bool
+    wrong: str | None  # why it may not be read
+
+
+def kind_by_name(path: Path) -> str | None:
+    """What a file of a submission is by its name: json, readme, script, log; None for anything else."""
+    name = path.name.lower()
+    if name.endswith(".json"):
+        return "json"
+    if name.startswith("readme"):
+        return "readme"
+    if name.endswith(".py"):
+        return "script"
+    return "log" if _is_log_name(name) else None
+
+
+def is_claim_name(path: Path) -> bool:
+    """Whether a file's name says that it holds a claim: submission.json, claim.json, x.claim.json."""
+    return path.name.lower() == "submission.json" or path.name.lower().endswith("claim.json")
+
+
+def list_files(path: Path) -> Listing:
+    """The files behind a path that somebody named: a folder's, or the file itself.
+
+    Raises:
+        ClaimError: if there is no such path, or it is a link to something outside the folder that holds the link.
+    """
+    try:
+        exists = path.exists() or path.is_symlink()
+    except (OSError, ValueError) as problem:
+        raise ClaimError(f"{str(path)[:200]!r} cannot be read", seen=type(problem).__name__) from problem
+    if not exists:
+        raise ClaimError(f"{path} does not exist", hint="name a submission's folder, or its files")
+    real = resolved(path)
+    if real.is_dir():
+        return _of_folder(real)
+    require_regular(real, str(path))
+    return Listing(((real, Path(path.name)),))
+
+
+def holds_folders(path: Path) -> bool:
+    """Whether a folder holds folders."""
+    real = resolved(path)
+    return real.is_dir() and any(entry.is_folder for entry in _entries(real, real))
+
+
+def find_submissions(root: Path) -> list[Path]:
+    """Every folder at or below ``root`` that looks like a submission: a submission.json or a claim file, or logs.
+
+    Folders inside a submission are part of it. Links are not followed.
+
+    Raises:
+        ClaimError: if ``root`` is no folder.
+    """
+    return sorted(folder for folder, _, is_submission in _folders_below(root) if is_submission)
+
+
+def find_unread(root: Path) -> list[Path]:
+    """Folders at or below ``root`` that speak of bits per byte in .jsonl or .csv files alone, which nothing reads.
+
+    Folders with a submission below them, where such a file is a list of others' scores, do not count.
+
+    Raises:
+        ClaimError: if ``root`` is no folder.
+    """
+    unread: list[Path] = []
+    submissions: list[Path] = []
+    for folder, entries, is_submission in _folders_below(root):
+        if is_submission:
+            submissions.append(folder)
+        elif not any(_is_evidence(entry) for entry in entries) and any(_tabulates_scores(entry) for entry in entries):
+            unread.append(folder)
+    return sorted(folder for folder in unread if not any(folder in found.parents for found in submissions))
+
+
+def _entries(folder: Path, root: Path) -> list[_Entry]:
+    """What a folder holds, in order, hidden things left out; bounded, and nothing is opened."""
+    try:
+        with os.scandir(folder) as scan:
+            found = sorted(islice(scan, _MOST_ENTRIES), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    return [_entry(Path(entry.path), root) for entry in found if not entry.name.startswith(".")]
+
+
+def _entry(path: Path, root: Path) -> _Entry:
+    shown = path.relative_to(root)
+    try:
+        if not path.is_symlink():
+            kind = kind_of(path.lstat().st_mode)
+            is_folder = kind == "a folder"
+            return _Entry(path, shown, is_folder, None if is_folder else kind)
+        target = path.resolve(strict=True)
+        if not target.is_relative_to(root):
+            return _Entry(path, shown, False, "a link out of the folder")
+        kind = kind_of(target.lstat().st_mode)
+        # A folder inside the submission is listed where it lies.
+        return _Entry(target, shown, False, f"a link to {kind}" if kind else None)
+    except (OSError, RuntimeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else "a link that leads nowhere"
+        return _Entry(path, shown, False, reason)
+
+
+@dataclass
+class _Collected:
+    files: list[tuple[Path, Path]] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+    def take(self, entry: _Entry, kinds: Sequence[str]) -> None:
+        if entry.wrong is not None:
+            leads_out = entry.wrong == "a link out of the folder"  # of a folder of logs, say
+            if (leads_out or kind_by_name(entry.shown) in kinds) and len(self.skipped) < _MOST_SKIPPED:
+                self.skipped.append((entry.shown, entry.wrong))
+        elif kind_by_name(entry.shown) in kinds and len(self.files) < _MOST_FILES:
+            self.files.append((entry.path, entry.shown))
+
+
+_EVERY_KIND = ("json", "readme", "script", "log")
+
+
+def _of_folder(root: Path) -> Listing:
+    """Files of a submission: its own, those one folder down, and logs further down, but no other submission's."""
+    found = _Collected()
+    below: list[Path] = []
+    for entry in _entries(root, root):
+        if entry.is_folder:
+            below.append(entry.path)
+        else:
+            found.take(entry, _EVERY_KIND)
+    branches = [_branch(folder, root) for folder in below]
+    if not found.files and sum(any(_is_evidence(entry) for _, entry in branch) for branch in branches) > 1:
+        return Listing((), tuple(found.skipped))  # a folder of submissions, not one
+    for branch in branches:
+        for depth, entry in branch:
+            found.take(entry, _EVERY_KIND if depth == 1 else ("log",))
+    return Listing(tuple(found.files), tuple(found.skipped))
+
+
+def _branch(folder: Path, root: Path) -> list[tuple[int, _Entry]]:
+    """What lies in a folder of a submission and below it, with its depth; a submission of its own is left out."""
+    taken: list[tuple[int, _Entry]] = []
+    waiting = deque([(1, folder)])
+    for _ in range(_MOST_FOLDERS):
+        if not waiting:
+            break
+        depth, here = waiting.popleft()
+        entries = _entries(here, root)
+        if any(is_claim_name(entry.path) for entry in entries):
+            continue
+        taken += [(depth, entry) for entry in entries if not entry.is_folder]
+        if depth < DEEPEST_LOG:
+            waiting.extend((depth + 1, entry.path) for entry in entries if entry.is_folder)
+    return taken
+
+
+def _folders_below(root: Path) -> Iterator[tuple[Path, list[_Entry], bool]]:
+    """Every folder with its entries and whether it is a submission; what a submission holds is not walked."""
+    if not root.is_dir():
+        raise ClaimError(f"{root} is no folder", hint="drop --recursive to audit a file")
+    stack = [(root, resolved(root))]
+    while stack:
+        folder, real = stack.pop()
+        entries = _entries(real, real)
+        if any(is_claim_name(entry.shown) for entry in entries):
+            yield folder, entries, True
+            continue
+        below = [entry for entry in entries if entry.is_folder]
+        names = [entry.shown.name.lower() for entry in entries]
+        yield folder, entries, not below and any(_is_log_name(name) for name in names)
+        stack.extend((folder / entry.shown.name, entry.path) for entry in below)
+
+
+def _is_log_name(name: str) -> bool:
+    return name.endswith(_LOG_SUFFIXES) and not _NO_LOG.fullmatch(name)
+
+
+def _is_evidence(entry: _Entry) -> bool:
+    if entry.is_folder or entry.wrong is not None:
+        return False
+    return is_claim_name(entry.shown) or kind_by_name(entry.shown) == "log"
+
+
+def _tabulates_scores(entry: _Entry) -> bool:
+    """Whether a .jsonl or .csv file speaks of bits per byte, at its beginning or its end."""
+    if not entry.shown.name.lower().endswith(_TABLE_SUFFIXES) or entry.wrong or entry.is_folder:
+        return False
+    try:
+        with open_regular(entry.path) as file:
+            words = file.read(_LOOKED_AT)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
+            words += file.read(_LOOKED_AT)
+    except (OSError, ClaimError):
+        return False
+    return re.search(rb"bpb|bits[ _]per[ _]byte", words, re.IGNORECASE) is not None
