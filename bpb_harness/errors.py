@@ -28,7 +28,8 @@
         |-- BatchSizeError                         the number of rows changes the output
         |-- TimeConditioningError                  it depends on the noise level and says it does not
         |-- CausalityError                         a causal model that reads later tokens
-        `-- FactoringError                         trunk and head together are not the network
+        |-- FactoringError                         trunk and head together are not the network
+        `-- SecondLookError                        a fresh process does not give what was summed
 
 An error message is one line: what is wrong, the value seen, the value expected, the next step.
 """
@@ -179,3 +180,7 @@ class CausalityError(ContractError):
 
 class FactoringError(ContractError):
     """A network whose trunk and head together are not the network."""
+
+
+class SecondLookError(ContractError):
+    """A fresh process that has only the checkpoint does not give what was summed."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from bpb_harness.denoiser import Denoiser, clean_log_probs, denoiser_logits
 from bpb_harness.errors import UsageError
 from bpb_harness.masking import RandomStreams
-from bpb_harness.schedule import NoiseSchedule
+from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 
 Order = Literal["left-to-right", "random", "confidence"]
 
@@ -66,16 +66,20 @@ class ChainRule:
         Returns:
             (B, L) float64 nats, on the device of ``x0``.
         """
+        return self.reveal(denoiser, x0, windows)[0]
+
+    def reveal(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """What :meth:`token_nats` gives, and the step in which each token was revealed, from 0 on; (B, L) each."""
         batch, length = x0.shape
         order = self._fixed_order(windows, length)
         order = None if order is None else order.to(x0.device)
         visible = torch.zeros_like(x0, dtype=torch.bool)
         nats = torch.zeros(x0.shape, dtype=torch.float64, device=x0.device)
+        revealed = torch.zeros_like(x0)
         for step in range(self.passes(length)):
             done = step * self.tokens_per_step
             count = min(self.tokens_per_step, length - done)
-            rate = torch.full((batch,), self._rate(length - done, length), dtype=torch.float64)
-            level = self.schedule.level_at(rate).to(x0.device)
+            level = self.level(length - done, length, batch).to(x0.device)
             logits = denoiser_logits(denoiser, torch.where(visible, x0, denoiser.mask_token_id), level)
             if order is not None:
                 chosen = order[:, done : done + count]
@@ -88,12 +92,14 @@ class ChainRule:
                 log_probs = _rows(log_probs, chosen)
             paid = log_probs.gather(-1, x0.gather(1, chosen).unsqueeze(-1)).squeeze(-1)
             nats = nats.scatter(1, chosen, -paid.double())
+            revealed = revealed.scatter(1, chosen, step)
             visible = visible.scatter(1, chosen, True)
-        return nats
+        return nats, revealed
 
-    def _rate(self, num_masked: int, length: int) -> float:
-        """The mask rate to be told; no time of the schedule masks less than u_0."""
-        return max(self.schedule.max_move_chance * num_masked / length, self.schedule.min_move_chance)
+    def level(self, num_masked: int, length: int, batch: int) -> NoiseLevel:
+        """What the network is told of a step, (B,); no time of the schedule masks less than u_0."""
+        rate = max(self.schedule.max_move_chance * num_masked / length, self.schedule.min_move_chance)
+        return self.schedule.level_at(torch.full((batch,), rate, dtype=torch.float64))
 
     def _fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
         """(B, L) positions in the order of reveal, or None where the network decides."""

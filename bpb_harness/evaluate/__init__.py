@@ -7,20 +7,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bpb_harness._callable_module import make_callable
-from bpb_harness.adapters import AdaptedModel, load_model
-from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.adapters import load_model
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluate.inputs import EvaluationText, find_text, num_foreign_pieces
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
 from bpb_harness.evaluate.remarks import byte_remarks, score_remarks, tokenizer_remarks
 from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
-from bpb_harness.evaluate.trust import Contract
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import parse_schedule
+from bpb_harness.second_look import ModelSource
 
 __all__ = ["EvaluationText", "Job", "ModelIdentity", "Settings", "evaluate", "find_text", "score"]
 
@@ -66,18 +63,12 @@ def evaluate(
         HarnessError: for anything that cannot be scored; its text is one line.
     """
     chosen = Settings(**settings)
-
-    def load(dtype: torch.dtype) -> tuple[Checkpoint, AdaptedModel]:
-        return load_model(
-            Path(checkpoint),
-            adapter=adapter,
-            model_loader=model,
-            allow_code=allow_code,
-            device=chosen.torch_device(),
-            dtype=dtype,
-        )
-
-    loaded, adapted = load(chosen.torch_dtype())
+    source = ModelSource(
+        {"path": str(checkpoint), "adapter": adapter, "model_loader": model, "allow_code": allow_code},
+        chosen.torch_device(),
+        chosen.dtype,
+    )
+    loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
     if adapted.context_is_open and chosen.context_length is None:
         raise UsageError(
             f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
@@ -98,6 +89,7 @@ def evaluate(
         identity=ModelIdentity(loaded.digest, adapted.adapter),
         progress=progress,
         tokenizer_is_own=text.tokenizer.model_bytes == loaded.tokenizer,
+        source=source,
     )
     remarks = [("data", f"scored {text.corpus.name} ({text.corpus.form}), found through {text.origin}")]
     remarks += [("adapter", note) for note in adapted.notes]
@@ -107,12 +99,7 @@ def evaluate(
     job.require_scorable()
     remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text.tokenizer))
     remarks += byte_remarks(job, from_shards=not docs)
-    contract = Contract(job) if chosen.check_contract else None
     result = score(job)
-    if contract is not None:
-        contract.check_again()
-        remarks += contract.remarks
-        remarks += contract.compare_precision(lambda: load(torch.float32)[1].model, result)
     return with_remarks(result, *remarks, *score_remarks(job, result))
 
 

@@ -21,6 +21,7 @@ from bpb_harness.evaluate.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluate.settings import Settings
 from bpb_harness.result import Signature
 from bpb_harness.schedule import NoiseSchedule
+from bpb_harness.second_look import ModelSource
 
 Progress = Callable[[int, int], None]
 
@@ -47,6 +48,7 @@ class Job:
         identity: the model's part of the signature.
         progress: called with (tokens done, tokens in all).
         tokenizer_is_own: whether the text's tokenizer is, byte for byte, the one inside the checkpoint.
+        source: how another process builds the network; None for one that exists in this process alone.
     """
 
     model: Denoiser | CausalLM
@@ -56,6 +58,7 @@ class Job:
     identity: ModelIdentity
     progress: Progress | None = None
     tokenizer_is_own: bool = False
+    source: ModelSource | None = None
 
     @property
     def denoiser(self) -> Denoiser:
@@ -183,11 +186,16 @@ class Job:
             tail=settings.tail,
             model=self.identity.digest[:8],
             adapter=self.identity.adapter,
-            contract="checked" if settings.check_contract else "off",
+            contract=self._contract_in_signature(),
             dtype=settings.dtype,
             seed=str(settings.seed),
             version=__version__,
         )
+
+    def _contract_in_signature(self) -> str:
+        if not self.settings.check_contract:
+            return "off"
+        return "own-process" if self.source is None else "checked"
 
     def count_tokens(self, total: int) -> TokenCount:
         """A counter of tokens that reports to ``progress``."""

@@ -28,6 +28,7 @@ from bpb_harness.evaluate.job import Job, TokenCount
 from bpb_harness.evaluate.memory import peak_memory_bytes
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
+from bpb_harness.evaluate.second_answers import AskedDraws
 from bpb_harness.evaluate.settings import describe_device
 from bpb_harness.evaluate.totals import FEWEST_PASSES, SamplingError, as_statistics, sampling_error, window_totals
 from bpb_harness.masking import RandomStreams, StratifiedDesign
@@ -52,6 +53,7 @@ class SampledBounds:
         seconds: wall clock of the passes, without compiling.
         peak_memory_bytes: the most memory held on one GPU; None on a CPU.
         remarks: (code, message) of what a reader of the score should know.
+        asked: the draws, to be asked for again.
     """
 
     tables: list[DrawTable]
@@ -60,6 +62,7 @@ class SampledBounds:
     seconds: float
     peak_memory_bytes: int | None
     remarks: list[tuple[str, str]]
+    asked: AskedDraws
 
 
 def sample_bounds(
@@ -94,6 +97,7 @@ def _sample(sampler: _Sampler, job: Job, num_windows: int, total_windows: int, p
         seconds=seconds,
         peak_memory_bytes=max(peaks, default=None),
         remarks=sampler.runner.remarks + _kept_remarks(job, merged),
+        asked=sampler.asked(passes),
     )
 
 
@@ -189,6 +193,11 @@ class _Sampler:
             )  # fmt: skip
             tables.append(table)
         return tables
+
+    def asked(self, passes: list[list[DrawTable]]) -> AskedDraws:
+        """The draws of all passes, to be asked for again."""
+        drawn = [(table, self._streams(index)) for index, tables in enumerate(passes) for table in tables]
+        return AskedDraws(self._source, self._job.denoiser.mask_token_id, drawn)
 
     def error(self, bound: Bound, tables: list[DrawTable]) -> SamplingError:
         """The sampling error of a bound after some passes."""

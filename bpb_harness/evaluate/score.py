@@ -16,14 +16,24 @@ from bpb_harness.corpus import Windows
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.difficulty import bigram_difficulty
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators import AutoregressiveCode, Bound, ContinuousBound, DiscreteBound, Spans
+from bpb_harness.estimators import AutoregressiveCode, Bound, ContinuousBound, DiscreteBound, ExactBound, Spans
 from bpb_harness.evaluate.draws import DrawTable
 from bpb_harness.evaluate.job import Job
 from bpb_harness.evaluate.passes import sample_bounds
-from bpb_harness.evaluate.processes import Processes, open_processes
+from bpb_harness.evaluate.processes import Processes, is_first_process, open_processes
 from bpb_harness.evaluate.remarks import sampling_remarks
+from bpb_harness.evaluate.second_answers import (
+    Asked,
+    AskedMasks,
+    AskedSpans,
+    AskedSteps,
+    answering_process,
+    look_again,
+    watching,
+)
 from bpb_harness.evaluate.settings import describe_device
 from bpb_harness.evaluate.totals import WindowTotals, as_statistics, window_totals
+from bpb_harness.evaluate.trust import Contract
 from bpb_harness.evaluate.window_scores import WindowNats, score_causal_spans, score_masked_windows
 from bpb_harness.result import BpbResult, Comparison, Remark
 from bpb_harness.statistics import Draws, confidence_interval, corpus_stderr
@@ -33,24 +43,35 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+Scored = tuple[BpbResult, Asked]
+
+
 def score(job: Job) -> BpbResult:
-    """Score a network that is already loaded.
+    """Score a network that is already loaded; its behaviour is checked, before and after, as the settings say.
 
     Raises:
         HarnessError: for anything that cannot be scored.
     """
     job.require_scorable()
-    with open_processes() as processes:
-        return _score(job, processes)
+    contract = Contract(job) if job.settings.check_contract else None
+    with answering_process(job) as process:
+        with open_processes() as processes:
+            result, asked = _score(watching(job, process), processes)
+        if contract is None:
+            return result
+        contract.check_again()
+        if is_first_process():
+            look_again(job, result, asked, process)
+    return with_remarks(result, *contract.remarks, *contract.compare_precision(result))
 
 
-def _score(job: Job, processes: Processes) -> BpbResult:
+def _score(job: Job, processes: Processes) -> Scored:
     if not isinstance(job.model, Denoiser):
         return _score_causal(job, job.model, processes)
     return _score_bound(job, processes) if job.bounds else _score_windows(job, processes)
 
 
-def _score_bound(job: Job, processes: Processes) -> BpbResult:
+def _score_bound(job: Job, processes: Processes) -> Scored:
     windows, total_windows = job.lay_windows()
     with ThreadPoolExecutor(1) as beside:
         counted = beside.submit(job.count_bytes, windows, total_windows)
@@ -86,7 +107,7 @@ def _score_bound(job: Job, processes: Processes) -> BpbResult:
         tokens=tokens_table,
     )
     drawn = sampling_remarks(job, len(windows), tables[0].plan.num_replicates, sampled.num_passes)
-    return with_remarks(result, *drawn, *sampled.remarks)
+    return with_remarks(result, *drawn, *sampled.remarks), sampled.asked
 
 
 def _of_corpus(bound: Bound, draws: Draws, totals: WindowTotals) -> Draws:
@@ -142,7 +163,7 @@ def _comparison(
     )
 
 
-def _score_windows(job: Job, processes: Processes) -> BpbResult:
+def _score_windows(job: Job, processes: Processes) -> Scored:
     windows, total_windows = job.lay_windows()
     num_bytes = job.count_bytes(windows, total_windows)
     estimator = job.settings.window_estimator(job.schedule)
@@ -153,13 +174,20 @@ def _score_windows(job: Job, processes: Processes) -> BpbResult:
         batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes,
         advance=job.count_tokens(int(windows.lengths.sum())),
     )  # fmt: skip
-    return _exact_result(
+    result = _exact_result(
         job, scored, windows, num_bytes, total_windows, relation=estimator.relation,
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
+    if isinstance(estimator, ExactBound):
+        assert job.schedule is not None
+        return result, AskedMasks(job.text.corpus, windows, job.denoiser, job.schedule, job.device)
+    assert scored.token_nats is not None
+    assert scored.steps is not None
+    mask = job.denoiser.mask_token_id
+    return result, AskedSteps(job.text.corpus, windows, estimator, mask, scored.token_nats, scored.steps)
 
 
-def _score_causal(job: Job, model: CausalLM, processes: Processes) -> BpbResult:
+def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
     estimator = job.settings.window_estimator(None)
     assert isinstance(estimator, AutoregressiveCode)
     corpus = job.text.corpus
@@ -176,10 +204,12 @@ def _score_causal(job: Job, model: CausalLM, processes: Processes) -> BpbResult:
         batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes,
         advance=job.count_tokens(int(spans.input_lengths.sum())),
     )  # fmt: skip
-    return _exact_result(
+    result = _exact_result(
         job, scored, windows, num_bytes, total_windows, relation=estimator.relation,
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
+    assert scored.token_nats is not None
+    return result, AskedSpans(corpus, spans, scored.token_nats)
 
 
 def _exact_result(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bpb_harness.adapters import load_model
 from bpb_harness.contract import Witness, check_causal_lm, check_denoiser, precision_finding
 from bpb_harness.corpus import Corpus, Windows
-from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import MaskTokenError
 from bpb_harness.evaluate.batches import stack_windows
 from bpb_harness.evaluate.job import Job
@@ -62,12 +62,12 @@ class Contract:
         with torch.inference_mode():
             self._witness.check()
 
-    def compare_precision(self, load_float32: Callable[[], Denoiser | CausalLM], result: BpbResult) -> Remarks:
+    def compare_precision(self, result: BpbResult) -> Remarks:
         """What low precision does to a sample of the score, where that exceeds the sampling error."""
         job = self._job
-        if job.settings.dtype == "float32" or not isinstance(job.model, Denoiser):
+        if job.settings.dtype == "float32" or not isinstance(job.model, Denoiser) or job.source is None:
             return []
-        in_float32 = load_float32()
+        in_float32 = load_model(**job.source.load, device=job.device)[1].model
         assert isinstance(in_float32, Denoiser)
         assert job.schedule is not None
         stderr = result.mc_stderr * result.length.bytes_per_token

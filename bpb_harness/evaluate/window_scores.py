@@ -35,6 +35,7 @@ class WindowNats:
         num_forward_tokens: tokens that went through the network.
         peak_memory_bytes: the most memory held on one GPU; None on a CPU.
         remarks: (code, message) of what a reader of the score should know.
+        steps: of the chain rule: in which step each token was revealed, in the order of the windows.
     """
 
     nats: npt.NDArray[np.float64]
@@ -42,6 +43,7 @@ class WindowNats:
     num_forward_tokens: int
     peak_memory_bytes: int | None
     remarks: list[tuple[str, str]]
+    steps: npt.NDArray[np.int64] | None = None
 
 
 def score_masked_windows(
@@ -56,17 +58,24 @@ def score_masked_windows(
     advance: Advance | None = None,
 ) -> WindowNats:
     """Enumerate masks, or follow the chain rule, window by window."""
+    steps: dict[int, Ints] = {}
 
     def row_nats(rows: npt.NDArray[np.int64], length: int) -> tuple[Tensor, int]:
         x0 = stack_windows(corpus, windows, rows).to(device)
         if isinstance(estimator, ExactBound):
             passes = estimator.passes(length, time_conditioned=denoiser.time_conditioned)
             return estimator.window_nats(denoiser, x0).unsqueeze(-1), len(rows) * length * passes
-        return estimator.token_nats(denoiser, x0, rows).cpu(), len(rows) * length * estimator.passes(length)
+        nats, revealed = estimator.reveal(denoiser, x0, rows)
+        steps.update(zip(rows.tolist(), revealed.cpu().numpy(), strict=True))
+        return nats.cpu(), len(rows) * length * estimator.passes(length)
 
     columns = np.ones_like(windows.lengths) if isinstance(estimator, ExactBound) else windows.lengths
     run = _run(row_nats, windows.lengths, columns, batch_tokens, device, processes, advance)
-    return replace(run, token_nats=None) if isinstance(estimator, ExactBound) else run
+    if isinstance(estimator, ExactBound):
+        return replace(run, token_nats=None)
+    for others in processes.gather(steps):
+        steps |= others
+    return replace(run, steps=np.concatenate([steps[row] for row in range(len(windows))]))
 
 
 def score_causal_spans(

@@ -1,0 +1,115 @@
+"""The process that has only the checkpoint: ``main`` is what it runs.
+
+It waits until it is told which checkpoint to build, builds it, and answers questions until there are no more. On a CPU
+each checkpoint is built in a fork of a process that has imported torch and has never run a network, so that programs
+that score many pay for the import once. A process that has used CUDA cannot be forked: there it answers itself, and
+ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+FORK, DIRECT = b"F", b"D"
+_FAILED = 1
+_IMPORTED_BEFORE_FORKS = ("bpb_harness.adapters", "bpb_harness.second_look.answering")
+
+
+def main() -> None:
+    """Serve one checkpoint after another until standard input ends."""
+    # What a network prints must not get between the messages.
+    write_to = os.dup(1)
+    os.dup2(2, 1)
+    read_from = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    from bpb_harness.second_look.messages import Channel
+
+    for module in _IMPORTED_BEFORE_FORKS:
+        import_module(module)
+    channel = Channel(read_from, write_to)
+    while wish := os.read(read_from, 1):
+        if wish == DIRECT:
+            serve(channel)
+            return
+        child = os.fork()
+        if not child:
+            status = _FAILED
+            try:
+                serve(channel)
+                status = 0
+            except BaseException as error:  # whatever a network does, its process ends here
+                _report(error)
+            finally:
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            channel.send({"ended": status})
+
+
+def serve(channel: Any) -> None:
+    """Build one network, and answer what is asked of it.
+
+    Raises:
+        EOFError: if the asking process is gone.
+    """
+    from bpb_harness.adapters import load_model
+    from bpb_harness.errors import HarnessError
+    from bpb_harness.second_look.answering import HeldLogits
+
+    wish, _ = channel.receive()
+    with _empty_folder():
+        try:
+            device = _prepare(wish)
+            checkpoint, adapted = load_model(device=device, dtype=_dtype(wish["dtype"]), **wish["load"])
+            channel.send({"digest": checkpoint.digest})
+            while True:
+                asked, arrays = channel.receive()
+                if "end" in asked:
+                    return
+                level = None if asked["level"] is None else tuple(asked["level"])
+                held = HeldLogits(adapted.model, arrays["tokens"], level, arrays["positions"], device)
+                channel.send({"held": True})
+                answer = held.answer(channel.receive()[1]["targets"])
+                channel.send({"held": False}, nats=answer.nats, best=answer.best)
+        except HarnessError as error:
+            channel.send({"error": str(error)})
+        except EOFError:
+            raise
+        except Exception as error:
+            channel.send({"error": f"{type(error).__name__}: {error}"})
+
+
+def _prepare(wish: dict[str, Any]) -> Any:
+    """The numbers that this process must compute as the other one does."""
+    import torch
+
+    torch.set_num_threads(wish["threads"])
+    torch.set_float32_matmul_precision(wish["precision"])
+    return torch.device(wish["device"])
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+@contextlib.contextmanager
+def _empty_folder() -> Any:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, contextlib.chdir(folder):
+        yield
+
+
+def _report(error: BaseException) -> None:
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()
