@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, causal_logits, clean_log_probs, states_of
 from bpb_harness.errors import SecondLookError
-from bpb_harness.network_call import call_network, require_places
+from bpb_harness.network_call import require_places, require_plain
 from bpb_harness.schedule import NoiseLevel
 from bpb_harness.second_look.questions import Answer, Floats, Ints
 
@@ -43,9 +43,15 @@ class HeldLogits:
             parts = (torch.full((1,), part, dtype=torch.float64, device=device) for part in level)
             states = states_of(model, x, NoiseLevel(*parts), where)
             if isinstance(model, FactoredDenoiser):
-                states = torch.cat([call_network(model.head, part) for part in torch.split(states, _ROWS_PER_CALL)])
-                require_places(states, (len(positions),), "logits")
+                states = torch.cat([self._unembed(model, part) for part in torch.split(states, _ROWS_PER_CALL)])
             self._logits = states.clone()
+
+    @staticmethod
+    def _unembed(model: FactoredDenoiser, states: Tensor) -> Tensor:
+        logits = model.head(states)
+        require_plain(logits, states.device)
+        require_places(logits, (states.shape[0],), "logits")
+        return logits.clone()
 
     def answer(self, targets: Ints) -> Answer:
         """Normalise, as the harness does, and look the targets up.
