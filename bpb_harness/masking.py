@@ -34,6 +34,7 @@ class _Purpose(IntEnum):
     ORDER = 4
     HALVING = 5
     REPLICATE = 6
+    LEVEL = 7
 
 
 @final
@@ -94,6 +95,10 @@ class RandomStreams:
         """
         uniform = _unit(self._raw(_Purpose.MASK, window, sample, length + 1))
         return int(uniform[0] * length), uniform[1:]
+
+    def level_noise(self, window: int, sample: int, size: int) -> npt.NDArray[np.float64]:
+        """Uniform numbers on [0, 1) behind the noise levels of a window's enumerated masks, (size,) float64."""
+        return _unit(self._raw(_Purpose.LEVEL, window, sample, size))
 
     def order(self, window: int, sample: int, length: int) -> npt.NDArray[np.int64]:
         """A uniformly random order of 0 .. length - 1."""

@@ -233,19 +233,23 @@ def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
     return math.sqrt(float((np.reshape(weight, shape) ** 2 * variance).sum()))
 
 
-def corpus_stderr(draws: Draws) -> float:
+def corpus_stderr(draws: Draws, known_noise: float = 0.0) -> float:
     """Standard error of bits per byte if the windows were a stretch of a stationary text; NaN where it is not known.
 
     The linearised ratio estimator (Cochran, Sampling Techniques, section 2.11) with autocovariances of adjacent windows
     under Bartlett weights (Newey and West 1987), since a document may span several windows. Each window is freed of
     the mask rate it happened to get, and the Monte-Carlo variance of the draws is subtracted. It is not known for fewer
     than 2 windows, nor where the windows differ by no more than the draws do.
+
+    Args:
+        draws: the windows, each with its draws.
+        known_noise: Monte-Carlo variance of windows given as one draw each, nats squared.
     """
     count = draws.num_windows
     if count < 2:
         return math.nan
     num_bytes = _float64(draws.num_bytes)
-    nats, noise = draws.window_nats, 0.0
+    nats, noise = draws.window_nats, known_noise
     if len(draws.window) > count or np.ptp(draws.v) > 0:
         nats, noise = _Regression.of(draws).level_free_nats(draws), mc_stderr_nats(draws) ** 2
     deviation = nats - nats.sum() / num_bytes.sum() * num_bytes
@@ -293,7 +297,7 @@ def _difference(discrete: Draws, mc: Draws) -> Draws:
 
 
 def confidence_interval(
-    estimate: float, stderr: float, level: float = 0.95, *, degrees_of_freedom: int | None = None
+    estimate: float, stderr: float, level: float = 0.95, *, degrees_of_freedom: float | None = None
 ) -> tuple[float, float]:
     """Central interval of an estimate, (low, high): normal, or Student's t for few degrees of freedom."""
     assert 0.0 < level < 1.0

@@ -49,7 +49,8 @@ def evaluate(
     method: Annotated[str, typer.Option(help="discrete, mc, chain, ar or exact.")] = "discrete",
     steps: Annotated[int | None, typer.Option(help="T of the discrete bound (128 if not given).")] = None,
     samples: Annotated[
-        str | None, typer.Option(help="K draws a window (2, or 1 with --tolerance, if not given), or 'all'.")
+        str | None,
+        typer.Option(help="K draws a window (2, or 1 with --tolerance), or 'all'; of --method exact, levels a mask."),
     ] = None,
     order: Annotated[str, typer.Option(help="Of --method chain: left-to-right, random, confidence.")] = "left-to-right",
     tokens_per_step: Annotated[int, typer.Option(help="Of --method chain: positions revealed together.")] = 1,

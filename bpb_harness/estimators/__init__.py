@@ -9,7 +9,7 @@ from bpb_harness.estimators.ar import AutoregressiveCode, Spans
 from bpb_harness.estimators.bound import Bound, prior_nats
 from bpb_harness.estimators.chain import ChainRule
 from bpb_harness.estimators.discrete import DiscreteBound
-from bpb_harness.estimators.exact import ExactBound
+from bpb_harness.estimators.exact import EnumeratedBound, ExactBound
 from bpb_harness.estimators.mc import ContinuousBound
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ChainRule",
     "ContinuousBound",
     "DiscreteBound",
+    "EnumeratedBound",
     "ExactBound",
     "Spans",
     "prior_nats",

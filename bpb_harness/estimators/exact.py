@@ -3,75 +3,100 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import special
 from torch import Tensor
 
 from bpb_harness.denoiser import Denoiser, masked_nll, num_clean_tokens
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import all_nodes_of_grid, prior_nats
+from bpb_harness.masking import RandomStreams
+from bpb_harness.result import ESTIMATED_BOUND, UPPER_BOUND
 from bpb_harness.schedule import NoiseSchedule
 
 MAX_EXACT_LENGTH = 12
-_QUADRATURE_NODES = 64
 _ROWS_PER_CALL = 4096
+
+Floats = npt.NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True)
+class EnumeratedBound:
+    """The bound of some windows, over all their masks.
+
+    Attributes:
+        nats: (B,) float64; an estimate where noise levels were drawn.
+        variance: (B,) float64, of that estimate, nats squared; 0 where none were drawn.
+        squared_variances: (B,) float64, the sum of the squares of what single masks add to ``variance``.
+    """
+
+    nats: Floats
+    variance: Floats
+    squared_variances: Floats
 
 
 @final
 @dataclass(frozen=True)
 class ExactBound:
-    """The bound of a window without sampling: a sum over its 2^L masks.
+    """The bound of a window over all its 2^L masks.
 
-    The integral over the mask rate is Gauss-Legendre quadrature with 64 nodes, over a variable in which every schedule
-    is smooth: to rounding where the network ignores the noise level, and with the error of a smooth function where it
-    is told t or u.
+    The mask rate of the T-step bound takes T values, and a network that is not told it needs none: both bounds are then
+    a finite sum. The continuous bound of a network that is told the rate is an integral of a function that nobody has
+    seen; each mask is then asked about at K rates drawn from the density that its size has in the bound, a truncated
+    Beta (MATHS.md, equations 23 and 24): unbiased for every network, one that rounds its time included.
 
     Attributes:
         schedule: the noise schedule.
         num_steps: T for the bound of the T-step model; None for the continuous one.
+        num_samples: K, rates drawn for each mask where they are drawn.
+        streams: where they come from.
     """
 
     schedule: NoiseSchedule
     num_steps: int | None = None
+    num_samples: int = 2
+    streams: RandomStreams = RandomStreams(0)  # noqa: RUF009 (frozen)
 
     method: ClassVar[str] = "exact"
-    relation: ClassVar[str] = "<="
 
     def __post_init__(self) -> None:
         if self.num_steps is not None and self.num_steps < 1:
             raise UsageError("--steps", seen=self.num_steps, expected="1 or more", hint="pass --steps 128")
+        if self.num_samples < 2:
+            raise UsageError(
+                "--samples with --method exact", seen=self.num_samples, expected="2 or more",
+                hint="one draw of a mask tells nothing of its own error",
+            )  # fmt: skip
 
-    def nodes(self) -> tuple[Tensor, Tensor]:
-        """Mask rates and weights whose weighted sum of f is the bound without its prior; (n,) float64 each."""
-        if self.num_steps is not None:
-            return all_nodes_of_grid(self.schedule.grid(self.num_steps))
-        node, weight = np.polynomial.legendre.leggauss(_QUADRATURE_NODES)
-        # Over time, because t(u) of a cosine schedule is as steep as a square root at an end; and over r,
-        # t = r^2 (3 - 2 r), because u(t) of a polynomial schedule of power below 1 is steep at 0.
-        r = torch.from_numpy((node + 1.0) / 2.0)
-        time = r**2 * (3.0 - 2.0 * r)
-        rates = self.schedule.move_chance(time)
-        weights = torch.from_numpy(weight) * 3.0 * r * (1.0 - r) * self.schedule.dmove_chance(time)
-        if self.schedule.min_move_chance > 0:  # the reconstruction term sits at u_0 and weighs u_0
-            at_low = torch.tensor([self.schedule.min_move_chance], dtype=torch.float64)
-            rates, weights = torch.cat([at_low, rates]), torch.cat([at_low, weights])
-        return rates, weights
+    def draws_levels(self, *, time_conditioned: bool) -> bool:
+        """Whether noise levels are drawn: of the continuous bound of a network that is told them."""
+        return self.num_steps is None and time_conditioned
+
+    def relation(self, *, time_conditioned: bool) -> str:
+        """``~<=`` where noise levels are drawn, else ``<=``."""
+        return ESTIMATED_BOUND if self.draws_levels(time_conditioned=time_conditioned) else UPPER_BOUND
 
     def passes(self, length: int, *, time_conditioned: bool) -> int:
-        """Windows that go through the network for one of ``length`` tokens: its masks, at every node if it is told."""
-        return ((1 << length) - 1) * (len(self.nodes()[0]) if time_conditioned else 1)
+        """Windows that go through the network for one of ``length`` tokens."""
+        asked = 1
+        if time_conditioned and self.num_steps is not None:
+            asked = len(self.nodes()[0])
+        elif time_conditioned:
+            asked = self.num_samples + (self.schedule.min_move_chance > 0)
+        return ((1 << length) - 1) * asked
 
-    def window_nats(self, denoiser: Denoiser, x0: Tensor) -> Tensor:
+    def window_bounds(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> EnumeratedBound:
         """The bound of each window.
 
         Args:
             denoiser: the network.
             x0: (B, L) int64, L at most 12.
-
-        Returns:
-            (B,) float64 nats.
+            windows: index in the corpus of each row, (B,): it addresses the drawn noise levels.
 
         Raises:
             UsageError: if the window is longer than 12 tokens.
@@ -83,29 +108,90 @@ class ExactBound:
                 hint="pass --context 12 or less, or use --method chain for an exact code length",
             )  # fmt: skip
         prior = prior_nats(self.schedule, length, num_clean_tokens(denoiser))
-        return torch.stack([self._enumerate(denoiser, row) for row in x0]) + prior
+        rows = [self._enumerate(denoiser, row, int(window)) for row, window in zip(x0, windows, strict=True)]
+        nats, variance, squares = np.array(rows, dtype=np.float64).T
+        return EnumeratedBound(nats + prior, variance, squares)
 
-    def _enumerate(self, denoiser: Denoiser, window: Tensor) -> Tensor:
-        """Sum over nodes of weight * sum over M of u^(|M| - 1) (1 - u)^(L - |M|) C(x, M; t(u))."""
+    def window_nats(self, denoiser: Denoiser, x0: Tensor) -> Tensor:
+        """The bound of windows (B, L) that are the first of their corpus, (B,) float64 nats."""
+        return torch.from_numpy(self.window_bounds(denoiser, x0, np.arange(len(x0))).nats)
+
+    def nodes(self) -> tuple[Tensor, Tensor]:
+        """Every mask rate of the T-step bound and its weight, which sum to u_max; (n,) float64 each.
+
+        Raises:
+            UsageError: for the continuous bound, which has no finite set of nodes.
+        """
+        if self.num_steps is None:
+            raise UsageError("the continuous bound has no finite set of nodes", hint="pass --steps T")
+        return all_nodes_of_grid(self.schedule.grid(self.num_steps))
+
+    def _enumerate(self, denoiser: Denoiser, window: Tensor, index: int) -> tuple[float, float, float]:
+        """The bound of one window without its prior, the variance of its estimate, and the squares behind it."""
         masks = all_masks(len(window)).to(window.device)
-        count = masks.sum(dim=-1).double().cpu()
-        rates, weights = self.nodes()
-        total = torch.zeros((), dtype=torch.float64)
-        nats = None
-        for rate, weight in zip(rates, weights, strict=True):
+        count = masks.sum(dim=-1).cpu().numpy()
+        if self.num_steps is not None:
+            return self._on_grid(denoiser, window, masks, count), 0.0, 0.0
+        low = self.schedule.min_move_chance
+        weight = size_weights(count, len(window), low, self.schedule.max_move_chance)
+        at_low = low ** np.maximum(count, 1.0) * (1.0 - low) ** (len(window) - count)
+        if not denoiser.time_conditioned:
+            # Told a rate of its own with each mask: should the network be told wrongly that it ignores it, no single
+            # rate decides the number.
+            nats = self._masked_nll(denoiser, window, masks, self._rates(count, len(window), index, 0))
+            return float(((weight + at_low) * nats).sum()), 0.0, 0.0
+        reconstruction = 0.0
+        if low > 0:
+            reconstruction = float((at_low * self._masked_nll(denoiser, window, masks, np.full(len(masks), low))).sum())
+        drawn = np.stack(
+            [
+                weight * self._masked_nll(denoiser, window, masks, self._rates(count, len(window), index, sample))
+                for sample in range(self.num_samples)
+            ]
+        )
+        # Masks and draws are independent of one another: each mask's own spread, (25).
+        variance = drawn.var(axis=0, ddof=1) / self.num_samples
+        return reconstruction + float(drawn.mean(axis=0).sum()), float(variance.sum()), float((variance**2).sum())
+
+    def _on_grid(self, denoiser: Denoiser, window: Tensor, masks: Tensor, count: npt.NDArray[Any]) -> float:
+        """Sum over steps of weight * sum over M of u^(|M| - 1) (1 - u)^(L - |M|) C(x, M; t(u))."""
+        total, nats = 0.0, None
+        for rate, weight in zip(*(part.tolist() for part in self.nodes()), strict=True):
             if nats is None or denoiser.time_conditioned:
-                nats = self._all_masked_nll(denoiser, window, masks, rate)
-            probability_over_rate = rate ** (count - 1.0) * (1.0 - rate) ** (len(window) - count)
-            total += weight * (probability_over_rate * nats).sum()
+                nats = self._masked_nll(denoiser, window, masks, np.full(len(masks), rate))
+            total += weight * float((rate ** (count - 1.0) * (1.0 - rate) ** (len(window) - count) * nats).sum())
         return total
 
-    def _all_masked_nll(self, denoiser: Denoiser, window: Tensor, masks: Tensor, rate: Tensor) -> Tensor:
-        """C(x, M; t) of every mask, (2^L - 1,) float64 on the CPU."""
+    def _rates(self, count: npt.NDArray[Any], length: int, window: int, sample: int) -> Floats:
+        """A mask rate for each mask, from the density of its size in the bound, (2^L - 1,)."""
+        uniform = self.streams.level_noise(window, sample, len(count))
+        low, high = self.schedule.min_move_chance, self.schedule.max_move_chance
+        return truncated_beta(uniform, count, length, low, high)
+
+    def _masked_nll(self, denoiser: Denoiser, window: Tensor, masks: Tensor, rates: Floats) -> Floats:
+        """C(x, M; t(u)) of every mask at its rate, (2^L - 1,) float64 nats."""
         parts = []
-        for part in torch.split(masks, _ROWS_PER_CALL):
-            level = self.schedule.level_at(rate.expand(len(part))).to(window.device)
-            parts.append(masked_nll(denoiser, window.expand(len(part), -1), part, level).cpu())
-        return torch.cat(parts)
+        for start in range(0, len(masks), _ROWS_PER_CALL):
+            part, rate = masks[start : start + _ROWS_PER_CALL], torch.from_numpy(rates[start : start + _ROWS_PER_CALL])
+            level = self.schedule.level_at(rate).to(window.device)
+            parts.append(masked_nll(denoiser, window.expand(len(part), -1), part, level).cpu().numpy())
+        return np.concatenate(parts)
+
+
+def size_weights(count: npt.NDArray[Any], length: int, low: float, high: float) -> Floats:
+    """What a mask of each size k of L weighs in the bound: the integral of u^(k-1) (1 - u)^(L-k) over (low, high).
+
+    Source: MATHS.md, equation (23).
+    """
+    share = special.betainc(count, length - count + 1.0, high) - special.betainc(count, length - count + 1.0, low)
+    return np.asarray(special.beta(count, length - count + 1.0) * share, dtype=np.float64)
+
+
+def truncated_beta(uniform: Floats, count: npt.NDArray[Any], length: int, low: float, high: float) -> Floats:
+    """Draws of Beta(k, L - k + 1) given that they lie in (low, high), by inversion of uniform numbers; elementwise."""
+    first, second = np.asarray(count, dtype=np.float64), length - count + 1.0
+    below, upto = special.betainc(first, second, low), special.betainc(first, second, high)
+    return np.clip(special.betaincinv(first, second, below + uniform * (upto - below)), low, high)
 
 
 def all_masks(length: int) -> Tensor:

@@ -16,9 +16,9 @@ from bpb_harness.byte_count import ByteCounter
 from bpb_harness.corpus import Windows, corpus_windows, window_bytes
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, UsageError
-from bpb_harness.estimators import Bound, DiscreteBound
+from bpb_harness.estimators import Bound, DiscreteBound, ExactBound
 from bpb_harness.evaluate.inputs import EvaluationText, require_same_vocabulary
-from bpb_harness.evaluate.settings import Settings
+from bpb_harness.evaluate.settings import DEFAULT_SAMPLES, Settings
 from bpb_harness.result import Signature
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look import ModelSource
@@ -84,6 +84,13 @@ class Job:
             raise UsageError("--method ar", seen="a masked denoiser", expected=right)
         if self.schedule is None:
             raise UsageError("the checkpoint names no noise schedule", hint="pass --schedule 'loglinear[0.001]'")
+        if method == "exact" and self.settings.num_samples is not None and not model.time_conditioned:
+            raise UsageError(
+                "--samples with --method exact",
+                seen="a network that is not told the noise level, whose bound needs no draws",
+                expected="a network that is told it",
+                hint="leave out --samples",
+            )
         self._require_same_vocabulary(num_clean_tokens(model))
 
     def _require_same_vocabulary(self, num_clean: int) -> None:
@@ -98,6 +105,15 @@ class Job:
     def bounds(self) -> tuple[Bound, ...]:
         """The sampled bounds to run, the headline first."""
         return () if self.schedule is None else self.settings.bounds(self.schedule)
+
+    @property
+    def draws_levels(self) -> bool:
+        """Whether all masks are enumerated, each at noise levels that are drawn."""
+        if self.settings.method != "exact" or self.schedule is None:
+            return False
+        estimator = self.settings.window_estimator(self.schedule)
+        assert isinstance(estimator, ExactBound)
+        return estimator.draws_levels(time_conditioned=self.denoiser.time_conditioned)
 
     @property
     def context_length(self) -> int:
@@ -168,6 +184,9 @@ class Job:
         steps = bounds[0].num_steps if bounds and isinstance(bounds[0], DiscreteBound) else None
         if settings.method == "exact":
             steps = settings.num_steps
+        samples = str(bounds[0].num_samples) if bounds else None
+        if self.draws_levels:
+            samples = str(settings.num_samples or DEFAULT_SAMPLES)
         data = f"{self.text.corpus.name}@{self.text.corpus.digest[:8]}"
         if num_windows < total_windows:
             data += f"[0:{num_windows}/{total_windows}]"
@@ -175,7 +194,7 @@ class Job:
             method=settings.method,
             num_steps=None if steps is None else str(steps),
             schedule=None if self.schedule is None else str(self.schedule),
-            num_samples=str(bounds[0].num_samples) if bounds else None,
+            num_samples=samples,
             passes=str(num_passes) if num_passes > 1 else None,
             order=settings.order_in_signature(),
             stride=None if settings.stride is None else str(settings.stride),

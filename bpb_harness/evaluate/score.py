@@ -16,7 +16,15 @@ from bpb_harness.corpus import Windows
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.difficulty import bigram_difficulty
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators import AutoregressiveCode, Bound, ContinuousBound, DiscreteBound, ExactBound, Spans
+from bpb_harness.estimators import (
+    AutoregressiveCode,
+    Bound,
+    ChainRule,
+    ContinuousBound,
+    DiscreteBound,
+    ExactBound,
+    Spans,
+)
 from bpb_harness.evaluate.draws import DrawTable
 from bpb_harness.evaluate.job import Job
 from bpb_harness.evaluate.passes import sample_bounds
@@ -32,11 +40,11 @@ from bpb_harness.evaluate.second_answers import (
     watching,
 )
 from bpb_harness.evaluate.settings import describe_device
-from bpb_harness.evaluate.totals import WindowTotals, as_statistics, window_totals
+from bpb_harness.evaluate.totals import SamplingError, WindowTotals, as_statistics, enumeration_error, window_totals
 from bpb_harness.evaluate.trust import Contract
 from bpb_harness.evaluate.window_scores import WindowNats, score_causal_spans, score_masked_windows
 from bpb_harness.result import BpbResult, Comparison, Remark
-from bpb_harness.statistics import Draws, confidence_interval, corpus_stderr
+from bpb_harness.statistics import Draws, corpus_stderr
 from bpb_harness.units import CodeLength, nats_to_bits
 
 if TYPE_CHECKING:
@@ -86,16 +94,15 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         for bound, table in zip(bounds, tables, strict=True)
     ]
     length = CodeLength(totals[0].nats, int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
-    stderr = nats_to_bits(error.stderr_nats) / length.num_bytes
     token_nats = _complete(tables[0].token_nats, totals[0], windows)
     windows_table, tokens_table = _frames(job, windows, num_bytes, totals[0].window_nats, token_nats, tables[0])
     result = BpbResult(
         length=length,
         relation=bounds[0].relation,
         terms_nats=totals[0].terms_nats,
-        mc_stderr=stderr,
+        mc_stderr=nats_to_bits(error.stderr_nats) / length.num_bytes,
         corpus_stderr=_finite(corpus_stderr(_of_corpus(bounds[0], draws[0], totals[0]))),
-        ci95=confidence_interval(length.bits_per_byte, stderr, degrees_of_freedom=error.degrees_of_freedom),
+        ci95=error.interval(length),
         signature=job.signature(len(windows), total_windows, sampled.num_passes),
         num_forward_tokens=sum(table.num_forward_tokens for table in tables),
         seconds=sampled.seconds,
@@ -168,14 +175,18 @@ def _score_windows(job: Job, processes: Processes) -> Scored:
     num_bytes = job.count_bytes(windows, total_windows)
     estimator = job.settings.window_estimator(job.schedule)
     assert not isinstance(estimator, AutoregressiveCode)
+    relation, error = ChainRule.relation, SamplingError(0.0)
     begin = time.perf_counter()
     scored = score_masked_windows(
         estimator, job.denoiser, job.text.corpus, windows, device=job.device,
         batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes,
         advance=job.count_tokens(int(windows.lengths.sum())),
     )  # fmt: skip
+    if isinstance(estimator, ExactBound):
+        relation = estimator.relation(time_conditioned=job.denoiser.time_conditioned)
+        error = enumeration_error(scored.variance, scored.squared_variances, estimator.num_samples)
     result = _exact_result(
-        job, scored, windows, num_bytes, total_windows, relation=estimator.relation,
+        job, scored, windows, num_bytes, total_windows, relation=relation, error=error,
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
     if isinstance(estimator, ExactBound):
@@ -205,7 +216,7 @@ def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
         advance=job.count_tokens(int(spans.input_lengths.sum())),
     )  # fmt: skip
     result = _exact_result(
-        job, scored, windows, num_bytes, total_windows, relation=estimator.relation,
+        job, scored, windows, num_bytes, total_windows, relation=estimator.relation, error=SamplingError(0.0),
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
     assert scored.token_nats is not None
@@ -220,10 +231,11 @@ def _exact_result(
     total_windows: int,
     *,
     relation: str,
+    error: SamplingError,
     seconds: float,
     num_processes: int,
 ) -> BpbResult:
-    """A result without sampling error."""
+    """A result of a method that draws no masks."""
     length = CodeLength(math.fsum(scored.nats), int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
     draws = _one_draw_a_window(scored.nats, windows.lengths, num_bytes)
     windows_table, tokens_table = _frames(job, windows, num_bytes, scored.nats, scored.token_nats)
@@ -231,9 +243,9 @@ def _exact_result(
         length=length,
         relation=relation,
         terms_nats={},
-        mc_stderr=0.0,
-        corpus_stderr=_finite(corpus_stderr(draws)),
-        ci95=(length.bits_per_byte, length.bits_per_byte),
+        mc_stderr=nats_to_bits(error.stderr_nats) / length.num_bytes,
+        corpus_stderr=_finite(corpus_stderr(draws, known_noise=error.stderr_nats**2)),
+        ci95=error.interval(length),
         signature=job.signature(len(windows), total_windows),
         num_forward_tokens=scored.num_forward_tokens,
         seconds=seconds,

@@ -21,7 +21,7 @@ from bpb_harness.estimators import (
 from bpb_harness.estimators.chain import Order
 from bpb_harness.evaluate.processes import process_device
 from bpb_harness.masking import RandomStreams
-from bpb_harness.schedule import NoiseSchedule
+from bpb_harness.schedule import LogLinear, NoiseSchedule
 
 Method = Literal["discrete", "mc", "chain", "ar", "exact"]
 METHODS: tuple[Method, ...] = ("discrete", "mc", "chain", "ar", "exact")
@@ -39,7 +39,8 @@ class Settings:
     Attributes:
         method: discrete, mc, chain, ar or exact.
         num_steps: T of the discrete bound; with ``exact`` None means the continuous bound.
-        num_samples: K draws a window, or "all" nodes of the grid; None is 2, and 1 a pass with ``tolerance``.
+        num_samples: K draws a window, or "all" nodes of the grid; None is 2, and 1 a pass with ``tolerance``. With
+            ``exact``, for the continuous bound of a network that is told the noise level: K levels a mask, 2 or more.
         compare: run both bounds on coupled draws.
         order: of the chain rule.
         tokens_per_step: of the chain rule.
@@ -118,7 +119,18 @@ class Settings:
         if self.num_steps is not None and self.method not in {"discrete", "exact"} and not self.compare:
             raise UsageError("--steps", seen=f"--method {self.method}", expected="--method discrete or exact")
         if self.num_samples is not None and self.method not in {"discrete", "mc"}:
-            raise UsageError("--samples", seen=f"--method {self.method}", expected="--method discrete or mc")
+            self._check_samples_of_enumeration(self.num_samples)
+
+    def _check_samples_of_enumeration(self, num_samples: int | Literal["all"]) -> None:
+        """``exact`` draws noise levels for the continuous bound alone, two a mask or more."""
+        if self.method != "exact" or self.num_steps is not None:
+            seen = f"--method {self.method}" + (" --steps" if self.method == "exact" else "")
+            raise UsageError("--samples", seen=seen, expected="--method discrete or mc, or exact without --steps")
+        if num_samples == "all":
+            raise UsageError(
+                "--samples all with --method exact", expected="a number", hint="the integral has no last node"
+            )
+        ExactBound(LogLinear(), None, num_samples)  # refuses what is too few
 
     def _check_sampling(self) -> None:
         """Refuse flags of sampled bounds where nothing is sampled."""
@@ -152,7 +164,9 @@ class Settings:
         assert schedule is not None
         if self.method == "chain":
             return ChainRule(schedule, RandomStreams(self.seed), self.order, self.tokens_per_step)
-        return ExactBound(schedule, self.num_steps)
+        samples = DEFAULT_SAMPLES if self.num_samples is None else self.num_samples
+        assert samples != "all"
+        return ExactBound(schedule, self.num_steps, samples, RandomStreams(self.seed))
 
     def order_in_signature(self) -> str | None:
         """How tokens are ordered, where the method leaves a choice."""

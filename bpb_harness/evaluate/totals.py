@@ -15,6 +15,9 @@ from bpb_harness.estimators import Bound, prior_nats
 from bpb_harness.evaluate.draws import DrawTable
 from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED
 from bpb_harness.statistics import Draws, between_pass_stderr, confidence_interval, grid_stderr_nats, mc_stderr_nats
+from bpb_harness.units import CodeLength, nats_to_bits
+
+Floats = npt.NDArray[np.float64]
 
 FEWEST_PASSES = 8  # below, the spread between passes is known too poorly: Student's t with 6 degrees is 2.45
 
@@ -96,12 +99,33 @@ class SamplingError:
     """
 
     stderr_nats: float
-    degrees_of_freedom: int | None = None
+    degrees_of_freedom: float | None = None
+
+    def interval(self, length: CodeLength) -> tuple[float, float]:
+        """The 95 % interval of a bound, in bits per byte."""
+        stderr = nats_to_bits(self.stderr_nats) / length.num_bytes
+        return confidence_interval(length.bits_per_byte, stderr, degrees_of_freedom=self.degrees_of_freedom)
 
     def half_width_nats(self) -> float:
         """Half of the 95 % interval."""
         low, high = confidence_interval(0.0, self.stderr_nats, degrees_of_freedom=self.degrees_of_freedom)
         return (high - low) / 2.0
+
+
+def enumeration_error(variance: Floats | None, squared_variances: Floats | None, num_samples: int) -> SamplingError:
+    """The error of an enumeration whose noise levels were drawn, K a mask (MATHS.md, equation 25).
+
+    Args:
+        variance: of each window, (N,) nats squared; None where nothing was drawn.
+        squared_variances: of each window, the sum of the squares of what its masks add to that, (N,).
+        num_samples: K.
+    """
+    if variance is None or squared_variances is None:
+        return SamplingError(0.0)
+    total, squares = math.fsum(variance), math.fsum(squared_variances)
+    if squares == 0.0:
+        return SamplingError(0.0)
+    return SamplingError(math.sqrt(total), (num_samples - 1) * total**2 / squares)
 
 
 def sampling_error(

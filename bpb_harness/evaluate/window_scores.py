@@ -31,6 +31,8 @@ class WindowNats:
 
     Attributes:
         nats: of each window, (N,) float64.
+        variance: of each window's estimate, (N,) float64 nats squared; None where nothing was drawn.
+        squared_variances: sums of the squares behind it, (N,); see :class:`bpb_harness.estimators.EnumeratedBound`.
         token_nats: of each scored token, in the order of the windows; None where a method knows only windows.
         num_forward_tokens: tokens that went through the network.
         peak_memory_bytes: the most memory held on one GPU; None on a CPU.
@@ -44,6 +46,8 @@ class WindowNats:
     peak_memory_bytes: int | None
     remarks: list[tuple[str, str]]
     steps: npt.NDArray[np.int64] | None = None
+    variance: npt.NDArray[np.float64] | None = None
+    squared_variances: npt.NDArray[np.float64] | None = None
 
 
 def score_masked_windows(
@@ -64,15 +68,22 @@ def score_masked_windows(
         x0 = stack_windows(corpus, windows, rows).to(device)
         if isinstance(estimator, ExactBound):
             passes = estimator.passes(length, time_conditioned=denoiser.time_conditioned)
-            return estimator.window_nats(denoiser, x0).unsqueeze(-1), len(rows) * length * passes
+            bound = estimator.window_bounds(denoiser, x0, rows)
+            columns = np.stack([bound.nats, bound.variance, bound.squared_variances], axis=1)
+            return torch.from_numpy(columns), len(rows) * length * passes
         nats, revealed = estimator.reveal(denoiser, x0, rows)
         steps.update(zip(rows.tolist(), revealed.cpu().numpy(), strict=True))
         return nats.cpu(), len(rows) * length * estimator.passes(length)
 
-    columns = np.ones_like(windows.lengths) if isinstance(estimator, ExactBound) else windows.lengths
-    run = _run(row_nats, windows.lengths, columns, batch_tokens, device, processes, advance)
     if isinstance(estimator, ExactBound):
-        return replace(run, token_nats=None)
+        three = np.full_like(windows.lengths, 3)
+        run = _run(row_nats, windows.lengths, three, batch_tokens, device, processes, advance)
+        assert run.token_nats is not None
+        nats, variance, squares = run.token_nats.reshape(-1, 3).T
+        if not estimator.draws_levels(time_conditioned=denoiser.time_conditioned):
+            return replace(run, nats=nats, token_nats=None)
+        return replace(run, nats=nats, token_nats=None, variance=variance, squared_variances=squares)
+    run = _run(row_nats, windows.lengths, windows.lengths, batch_tokens, device, processes, advance)
     for others in processes.gather(steps):
         steps |= others
     return replace(run, steps=np.concatenate([steps[row] for row in range(len(windows))]))

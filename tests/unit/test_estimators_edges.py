@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy import integrate
 
+from bpb_harness.errors import UsageError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound, prior_nats
 from bpb_harness.estimators.bound import all_nodes_of_grid
-from bpb_harness.estimators.exact import all_masks
+from bpb_harness.estimators.exact import all_masks, size_weights, truncated_beta
 from bpb_harness.masking import RandomStreams
-from bpb_harness.schedule import CosineMd4, LogLinear, Polynomial
+from bpb_harness.schedule import CosineMd4, LogLinear
 
 V, MASK = 3, 3
 
@@ -82,18 +85,94 @@ def test_nodes_of_a_grid():
     assert weights.dtype == torch.float64
 
 
-def test_nodes_of_the_integral():
-    """64 of Gauss and Legendre between u_0 and u_max, and u_0 itself where it is above 0."""
-    clean, dirty = ExactBound(Polynomial(2.0)), ExactBound(CosineMd4(0.05))
-    rates, weights = clean.nodes()
-    assert (len(rates), len(weights)) == (64, 64)
-    assert float(weights.sum()) == pytest.approx(1.0, rel=1e-12)
-    assert float((weights * rates**5).sum()) == pytest.approx(1 / 6, rel=1e-12)
-    rates, weights = dirty.nodes()
-    assert len(rates) == 65
-    assert (float(rates[0]), float(weights[0])) == (0.05, 0.05)
-    assert float(weights.sum()) == pytest.approx(0.95, rel=1e-12)
-    assert float((weights * rates)[1:].sum()) == pytest.approx((0.95**2 - 0.05**2) / 2, rel=1e-12)
+def test_the_integral_has_no_nodes():
+    with pytest.raises(UsageError, match="no finite set of nodes; pass --steps"):
+        ExactBound(LogLinear()).nodes()
+
+
+def test_what_masks_weigh_in_the_integral():
+    """Every size has the same share of the whole of (0, 1); of a part, what SciPy integrates."""
+    count = np.array([1, 2, 3])
+    assert size_weights(count, 3, 0.0, 1.0) == pytest.approx([1 / (k * math.comb(3, k)) for k in (1, 2, 3)], rel=1e-13)
+    for k, weight in zip(count, size_weights(count, 3, 0.05, 0.8), strict=True):
+        by_hand, _ = integrate.quad(lambda u, k=k: u ** (k - 1.0) * (1.0 - u) ** (3.0 - k), 0.05, 0.8)
+        assert weight == pytest.approx(by_hand, rel=1e-12)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.05, 0.8), (1e-3, 0.01)])
+def test_rates_follow_the_density_of_their_size(low, high):
+    """Quantiles of the truncated Beta: the density integrated up to each is the uniform number it came from."""
+    uniform, count = np.array([0.0, 0.1, 0.5, 0.9, 1.0 - 2.0**-53]), np.array([1, 2, 3, 4, 5])
+    rates = truncated_beta(uniform, count, 5, low, high)
+    assert ((rates >= low) & (rates <= high)).all()
+    for u, k, share in zip(rates, count, uniform, strict=True):
+        below = size_weights(np.array([k]), 5, low, float(u)) / size_weights(np.array([k]), 5, low, high)
+        assert float(below[0]) == pytest.approx(share, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "conditioned", "passes"),
+    [
+        (LogLinear(), None, False, 7),
+        (LogLinear(), None, True, 7 * 3),
+        (CosineMd4(0.05), None, False, 7),
+        (CosineMd4(0.05), None, True, 7 * 4),  # and once at u_0, for the reconstruction
+        (LogLinear(), 5, False, 7),
+        (LogLinear(), 5, True, 7 * 5),
+        (CosineMd4(0.05), 5, True, 7 * 6),
+    ],
+)
+def test_what_an_enumeration_costs(schedule, steps, conditioned, passes):
+    bound, network = ExactBound(schedule, steps, 3), Recorder(conditioned)
+    found = bound.window_bounds(network, torch.tensor([[0, 1, 2]]), np.array([4]))
+    assert bound.passes(3, time_conditioned=conditioned) == passes == sum(map(len, network.windows))
+    assert (found.variance[0] == 0.0) == (found.squared_variances[0] == 0.0)
+    assert bound.relation(time_conditioned=conditioned) == ("~<=" if conditioned and steps is None else "<=")
+
+
+def test_rates_are_a_windows_own_and_a_masks_own():
+    """Two windows of the corpus, and two runs, are told other rates; the same window the same in any batch."""
+    bound, x0 = ExactBound(LogLinear(), None, 2, RandomStreams(3)), torch.tensor([[0, 1, 2], [0, 1, 2]])
+    network = Recorder(True)
+    bound.window_bounds(network, x0, np.array([4, 5]))
+    first, second, third, fourth = network.rates
+    assert len({*first, *second, *third, *fourth}) == 28
+    alone = Recorder(True)
+    bound.window_bounds(alone, x0[:1], np.array([5]))
+    assert alone.rates == [third, fourth]
+    other = Recorder(True)
+    replace(bound, streams=RandomStreams(2)).window_bounds(other, x0[:1], np.array([5]))
+    assert not set(other.rates[0]) & set(third)
+
+
+def test_the_network_is_asked_at_u_0_for_the_reconstruction():
+    network = Recorder(True)
+    ExactBound(CosineMd4(0.05)).window_bounds(network, torch.tensor([[0, 1, 2]]), np.array([0]))
+    assert network.rates[0] == pytest.approx([0.05] * 7)
+    assert all(0.05 <= rate <= 0.95 for rates in network.rates[1:] for rate in rates)
+
+
+def test_the_variance_is_that_of_independent_masks():
+    """A network whose masked tokens cost the rate: two draws' variance is a quarter of their squared difference."""
+
+    class Told(Recorder):
+        def logits(self, xt, level):
+            self.rates.append(level.move_chance.tolist())
+            # log(1 + exp(-z)) = u at every position: token 0 costs u.
+            z = -torch.log(torch.expm1(level.move_chance)).double()
+            column = torch.zeros(*xt.shape, V, dtype=torch.float64)
+            column[..., 2] = -torch.inf
+            column[..., 0] = z[:, None]
+            return column
+
+    network = Told(True)
+    found = ExactBound(LogLinear()).window_bounds(network, torch.tensor([[0, 0]]), np.array([0]))
+    weight, size = np.array([0.5, 0.5, 0.5]), np.array([1, 1, 2])
+    first, second = (weight * size * np.array(rates) for rates in network.rates)
+    assert found.nats[0] == pytest.approx(float((first + second).sum() / 2), rel=1e-9)
+    by_mask = (first - second) ** 2 / 4
+    assert found.variance[0] == pytest.approx(float(by_mask.sum()), rel=1e-9)
+    assert found.squared_variances[0] == pytest.approx(float((by_mask**2).sum()), rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", [DiscreteBound, ContinuousBound])

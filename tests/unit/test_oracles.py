@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,13 +57,14 @@ def test_both_implementations_of_a_schedule_agree(s) -> None:
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)
 @pytest.mark.parametrize("time_conditioned", [False, True])
 def test_exact_bounds_equal_the_enumeration(s, time_conditioned) -> None:
-    """Quadrature over the rate (product) against adaptive integration over time (oracle), to 1e-9 relative."""
+    """Integrals over the rate (product) against adaptive integration over time (oracle), to 1e-9 relative."""
     model = Table(3, seed=5, time_conditioned=time_conditioned)
     denoiser, product = OracleDenoiser(model), parse_schedule(s.name)
     x = (2, 0, 1)
     tokens = denoiser.encode(x).unsqueeze(0)
-    exact = float(ExactBound(product).window_nats(denoiser, tokens))
-    assert exact == pytest.approx(continuous_bound(model, x, s).total, rel=1e-9)
+    if not time_conditioned:
+        exact = float(ExactBound(product).window_nats(denoiser, tokens))
+        assert exact == pytest.approx(continuous_bound(model, x, s).total, rel=1e-9)
     for num_steps in (1, 2, 5):
         exact = float(ExactBound(product, num_steps).window_nats(denoiser, tokens))
         assert exact == pytest.approx(t_step_bound(model, x, s, num_steps).total, rel=1e-12)
@@ -80,11 +82,15 @@ class _TimeTable(Table):
 
 
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)
-def test_the_exact_bound_of_a_denoiser_that_is_told_the_time(s) -> None:
-    model, x = _TimeTable(s), (2, 0, 1)
+@pytest.mark.parametrize("kind", [_TimeTable, lambda _: Table(3, seed=5, time_conditioned=True)])
+def test_the_bound_of_a_denoiser_that_is_told_the_time(s, kind) -> None:
+    """300 levels a mask: within 5 of the stated errors, false alarm 6e-7 each."""
+    model, x = kind(s), (2, 0, 1)
     denoiser = OracleDenoiser(model)
-    exact = float(ExactBound(parse_schedule(s.name)).window_nats(denoiser, denoiser.encode(x).unsqueeze(0)))
-    assert exact == pytest.approx(continuous_bound(model, x, s).total, rel=1e-9)
+    bound = ExactBound(parse_schedule(s.name), None, 300)
+    found = bound.window_bounds(denoiser, denoiser.encode(x).unsqueeze(0), np.array([0]))
+    truth = continuous_bound(model, x, s).total
+    assert abs(found.nats[0] - truth) < 5.0 * math.sqrt(found.variance[0]) < 0.1 * truth
 
 
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)
