@@ -89,7 +89,9 @@ def _times_scales(tensors: Mapping[str, Tensor], name: str, block: Any, folder: 
         fits = list(scales.shape) == expected
     if not fits or not scales.is_floating_point():
         raise CheckpointError(
-            f"{folder}: {name}{_SCALE}", seen=f"{list(scales.shape)} {scales.dtype}", expected=expected
+            f"{folder}: {name}{_SCALE}",
+            seen=f"{list(scales.shape)} {scales.dtype}",
+            expected=f"{expected or 'one number'}, floating-point",
         )
     factors = scales.float()
     if block is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from bpb_harness.checkpoint import Checkpoint
@@ -54,11 +55,16 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 def for_the_library(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without what says how to compute; parts of composite models likewise."""
-    return {
-        key: for_the_library(value) if isinstance(value, Mapping) else value
-        for key, value in settings.items()
-        if key not in _NOT_PASSED_ON
-    }
+    return {key: _plain(value) for key, value in settings.items() if key not in _NOT_PASSED_ON}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        # How version 5 writes infinity, which JSON has no word for.
+        return float(value["__float__"]) if set(value) == {"__float__"} else for_the_library(value)
+    return value
 
 
 def require_known(checkpoint: Checkpoint, config: Any) -> None:
@@ -71,7 +77,7 @@ def require_known(checkpoint: Checkpoint, config: Any) -> None:
     Raises:
         CheckpointError: naming the first.
     """
-    known = _names_known_to(type(config))
+    known = names_known_to(type(config))
     for key in sorted(_DECIDING & checkpoint.config.keys()):
         value = checkpoint.config[key]
         taken = key in known or (key in _ROPE and _is_taken_as_rope(key, value, config))
@@ -106,12 +112,17 @@ def _version() -> str:
 _ROPE = ("rope_theta", "rope_scaling", "rotary_pct", "rotary_emb_base", "partial_rotary_factor")
 
 
-def _names_known_to(kind: type) -> set[str]:
-    """Names that a class of settings takes: fields in version 5, arguments in version 4, and other names of both."""
+def names_known_to(kind: Any) -> set[str]:
+    """Names that a class of settings takes or sets: those of its own, not what every class inherits."""
     named = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
     for each in kind.__mro__:
+        if each.__name__ in ("PreTrainedConfig", "PretrainedConfig"):
+            break
+        named |= set(vars(each))
         if (initializer := vars(each).get("__init__")) is not None:
             named |= set(inspect.signature(initializer).parameters)
+    with suppress(Exception):  # some settings have no defaults that go together
+        named |= set(vars(kind()))
     other = dict(getattr(kind, "attribute_map", None) or {})
     return named | other.keys() | set(other.values())
 

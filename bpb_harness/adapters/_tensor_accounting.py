@@ -19,6 +19,7 @@ from bpb_harness.weights_files import listed
 
 _OLD_ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))
 _LORA = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "base_layer", "ia3_l")
+_DEQUANTIZE = "dequantize() it with transformers, then save_pretrained() into a new folder"
 _QUANTIZED = ("qweight", "qzeros", "scales", "g_idx", "SCB", "absmax", "quant_map", "weight_scale", "input_scale")
 
 
@@ -107,7 +108,7 @@ def account(
                 f"{folder}: {name} holds integers where the network has weights, as quantised files do",
                 seen=value.dtype,
                 expected="floating-point numbers",
-                hint=_hint([name]),
+                hint=_DEQUANTIZE,
             )
         if not _equal(own[place], value):
             raise CheckpointError(
@@ -136,8 +137,9 @@ def account(
 
 def _require_the_rest(folder: str, given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     """What goes by other names, as experts that the library joins: as many numbers, and the same ones in sum."""
-    numbers = sum(value.numel() for value in given.values()), sum(value.numel() for value in own.values())
-    if numbers[0] == numbers[1] and _same_sums(list(given.values()), list(own.values())):
+    kinds = [[value for value in side.values() if value.is_floating_point()] for side in (given, own)]
+    others = [[value for value in side.values() if not value.is_floating_point()] for side in (given, own)]
+    if _same_numbers(*kinds) and _same_numbers(*others):
         return
     if given:
         raise left_over(folder, list(given), lacking=list(own))
@@ -167,7 +169,7 @@ def _hint(names: list[str]) -> str:
     if parts & set(_LORA):
         return "these belong to LoRA: merge_and_unload() of peft, then save_pretrained() into a new folder"
     if parts & set(_QUANTIZED):
-        return "these belong to quantised weights: dequantize(), then save_pretrained() into a new folder"
+        return f"these belong to quantised weights; {_DEQUANTIZE}"
     return "score the network by its own code: --model FILE.py:LOADER --allow-code"
 
 
@@ -179,21 +181,24 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
-def _same_sums(one: list[Tensor], other: list[Tensor]) -> bool:
-    """Whether two lists hold the same numbers, in any order and shape, by their sums and squares in float64."""
-    if not one and not other:
-        return True
-    (sum_one, square_one), (sum_other, square_other) = _sums(one), _sums(other)
-    spread = max(square_one, square_other) ** 0.5
-    return bool(abs(sum_one - sum_other) <= 1e-6 * spread and abs(square_one - square_other) <= 1e-6 * spread**2)
+def _same_numbers(one: list[Tensor], other: list[Tensor]) -> bool:
+    """Whether two lists hold the same numbers, in any order and shape: how many, their sum and their squares."""
+    (count, total, squares), (other_count, other_total, other_squares) = _sums(one), _sums(other)
+    spread = max(squares, other_squares) ** 0.5
+    return (
+        count == other_count
+        and abs(total - other_total) <= 1e-6 * spread
+        and (abs(squares - other_squares) <= 1e-6 * spread**2)
+    )
 
 
-def _sums(values: list[Tensor]) -> tuple[float, float]:
-    if not all(value.is_floating_point() for value in values):
-        return float("nan"), float("nan")
-    total = sum(float(value.sum(dtype=torch.float64)) for value in values)
-    squares = sum(float(torch.linalg.vector_norm(value.float(), dtype=torch.float64)) ** 2 for value in values)
-    return total, squares
+def _sums(values: list[Tensor]) -> tuple[int, float, float]:
+    count, total, squares = 0, 0.0, 0.0
+    for value in values:
+        count += value.numel()
+        total += float(value.sum(dtype=torch.float64))
+        squares += float(torch.linalg.vector_norm(value.double())) ** 2
+    return count, total, squares
 
 
 def names_in(info: Mapping[str, Any], key: str) -> list[str]:

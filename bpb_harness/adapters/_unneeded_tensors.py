@@ -52,7 +52,7 @@ def is_unneeded(name: str, value: Tensor, network: nn.Module) -> bool:
     buffers = {own: buffer for own, buffer in network.named_buffers() if own == name or own.endswith("." + name)}
     if any(buffer is not value and _equal(buffer, value) for buffer in buffers.values()):
         return True
-    match found.lastgroup:
+    match next(kind for kind, matched in found.groupdict().items() if matched):
         case "causal":
             return value.ndim >= 2 and _equal(value, torch.ones(value.shape[-2:]).tril().expand(value.shape))
         case "lowest":

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bpb_harness.adapters._library_network import build_network, is_known_type
+from bpb_harness.adapters._library_settings import names_known_to
 from bpb_harness.adapters._network import autocast, ready
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import LARGEST_TOKENIZER, Checkpoint, read_json
@@ -136,8 +137,10 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
     denoiser = HuggingFaceDenoiser(
         network, vocab_size=vocab_size, mask_token_id=mask_token_id, context_length=longest, dtype=dtype
     )
-    # A mask in config.json means that the model was trained at all mask rates, linearly in t; a BERT was not.
-    schedule = LogLinear() if _stated_mask(checkpoint) is not None else None
+    # A mask added to config.json means that the model was trained at all mask rates, linearly in t; a BERT was not,
+    # and some classes of settings have a mask id for BERTs.
+    is_diffusion = _stated_mask(checkpoint) is not None and not _is_setting_of_its_class(network, "mask_token_id")
+    schedule = LogLinear() if is_diffusion else None
     notes.append(f"mask id {mask_token_id}; windows are fed as they are, without [CLS] or [SEP]")
     return AdaptedModel(denoiser, "huggingface", schedule, tuple(notes), **known)
 
@@ -194,9 +197,14 @@ def _setting(network: Any, key: str) -> Any:
     return getattr(config, key, None)
 
 
+def _is_setting_of_its_class(network: Any, key: str) -> bool:
+    kind = type(network.config)
+    return kind.__module__.startswith("transformers.models.") and key in names_known_to(kind)
+
+
 def _context_length(checkpoint: Checkpoint, network: nn.Module) -> int | None:
     """The longest window, by the settings that the library took; None where they state none."""
-    key = next((key for key in _CONTEXT_KEYS if _setting(network, key) is not None), None)
+    key = next((key for key in _CONTEXT_KEYS if _setting(network, key) not in (None, -1)), None)
     if key is None:
         return None
     length = _setting(network, key)
