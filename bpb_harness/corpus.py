@@ -92,9 +92,16 @@ class Corpus:
             return self.known_document_starts
         if bos_id is None:
             return np.zeros(1, np.int64)
-        found = [np.flatnonzero(tokens == bos_id) + start for start, tokens in self._chunks()]
-        starts = np.concatenate(found).astype(np.int64)
+        (starts,) = self.positions([bos_id])
         return starts if len(starts) and starts[0] == 0 else np.concatenate([np.zeros(1, np.int64), starts])
+
+    def positions(self, tokens: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+        """Where each of some tokens stands, ascending int64, in one pass over the corpus."""
+        found: list[list[NDArray[np.int64]]] = [[] for _ in tokens]
+        for start, chunk in self._chunks():
+            for token, places in zip(tokens, found, strict=True):
+                places.append(np.flatnonzero(chunk == token).astype(np.int64) + start)
+        return tuple(np.concatenate(places) for places in found)
 
     @property
     def num_raw_bytes(self) -> int | None:

@@ -41,6 +41,7 @@ class Signature:
     byte_rule: str | None = _entry("bytes")
     data: str | None = _entry("data")
     tokenizer: str | None = _entry("tok")
+    separator: str | None = _entry("sep")
     context_length: str | None = _entry("ctx")
     tail: str | None = _entry("tail", "score")
     model: str | None = _entry("model")
@@ -184,6 +185,8 @@ class BpbResult:
         remarks: what a reader should know.
         comparison: with ``compare``, both bounds.
         source: the floor, where the whole of a text of a known source was scored.
+        separator_id: the token that was put before each document, or that sets documents off in the shards; None: none
+            is named or found.
         windows: one row a window, where it was asked for.
         tokens: one row a token, where it was asked for.
     """
@@ -202,6 +205,7 @@ class BpbResult:
     peak_memory_bytes: int | None = None
     comparison: Comparison | None = None
     source: SourceFloor | None = None
+    separator_id: int | None = None
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
 
@@ -246,6 +250,8 @@ class BpbResult:
             "peak_memory_bytes": self.peak_memory_bytes,
             "findings": [asdict(remark) for remark in self.remarks],
         }
+        if self.separator_id is not None:
+            plain["separator_id"] = self.separator_id
         if self.source is not None:
             plain["source"] = asdict(self.source)
         if self.comparison is not None:

@@ -24,6 +24,7 @@ from bpb_harness.evaluate.processes import process_device
 from bpb_harness.evaluate.runner import fastest_attention
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
+from bpb_harness.texts.separators import find_separators, own_folder
 from bpb_harness.units import nats_to_bits
 from reference.captured import CapturedGradient, forget_gradients
 from reference.data import TokenShards, step_seed
@@ -43,7 +44,8 @@ class Run:
     def __init__(self, training: Training, processes: TrainingProcesses = TrainingProcesses()) -> None:  # noqa: B008
         self.training, self.processes = training, processes
         self.device = pick_device(training.device)
-        self.tokenizer = load_tokenizer(training.tokenizer)
+        tokenizer = load_tokenizer(training.tokenizer)
+        self.tokenizer = find_separators(tokenizer, own_folder(training.tokenizer)).apply(tokenizer)
         vocab_size = self.tokenizer.vocab_size
         self.config = ReferenceConfig(
             vocab_size=vocab_size,

@@ -6,27 +6,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bpb_harness.audit.against_documents import (
+    NOT_SET_OFF,
+    OTHER_DOCUMENTS,
+    compare_documents,
+    document_findings,
+    first_facts,
+    place,
+    sentence,
+)
 from bpb_harness.audit.byte_bugs import sentinel_bytes
 from bpb_harness.audit.finding import Finding, Json, Severity, register
 from bpb_harness.byte_count import (
     Belonging,
     ByteCounter,
-    Comparison,
-    Disagreement,
+    Following,
     GroundTruth,
     PieceKind,
     Reason,
     Tokenizer,
-    compare_with_text,
     encode_again,
     why_rules_differ,
 )
 from bpb_harness.corpus import Corpus
+from bpb_harness.texts.separators import Borders, Separators, find_borders, find_separators
+
+__all__ = ["NOT_SET_OFF", "OTHER_DOCUMENTS", "ByteReport", "measure_bytes"]
 
 _CHUNK_TOKENS = 1 << 18
 
@@ -84,12 +94,6 @@ SENTINELS = register(
     Severity.WARNS,
     "The tokens hold private-use characters, as text transforms leave them; they are counted as text.",
 )
-OTHER_DOCUMENTS = register(
-    "BPB179",
-    "documents-differ-from-shards",
-    Severity.WARNS,
-    "The documents, encoded, are not the tokens of the shards.",
-)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ class ByteReport:
         belonging: whether the tokenizer belongs to shards, by encoding again; None where it encoded the tokens itself,
             and where they spell the documents that were given.
         truth: comparison with the documents; None without them.
+        borders: where documents lie, and which token says so.
+        following: how far the documents' own tokens told where each ends, where nothing else did; None otherwise.
         findings: in the order of their codes.
     """
 
@@ -116,6 +122,8 @@ class ByteReport:
     num_unknown_tokens: int
     belonging: Belonging | None
     truth: GroundTruth | None
+    borders: Borders
+    following: Following | None
     findings: tuple[Finding, ...]
 
     @property
@@ -131,6 +139,8 @@ class ByteReport:
     @property
     def compares_all(self) -> bool:
         """Documents were given, and every document of the corpus was compared with one."""
+        if self.following is not None:
+            return self.following.is_whole
         return self.truth is not None and self.truth.num_documents == self.num_documents
 
     @property
@@ -160,6 +170,7 @@ class ByteReport:
             "bytes_per_token": self.bytes_per_token,
             "num_unknown_tokens": self.num_unknown_tokens,
             "lossless": self.lossless,
+            "separator": _separator(self.borders),
             "corpus": {"name": self.corpus.name, "digest": self.corpus.digest, "format": self.corpus.form},
             "tokenizer": {
                 "kind": self.tokenizer.kind,
@@ -173,7 +184,12 @@ class ByteReport:
 
 
 def measure_bytes(
-    tokenizer: Tokenizer, corpus: Corpus, documents: Iterable[str] | None = None, *, from_shards: bool = True
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    documents: Iterable[str] | None = None,
+    *,
+    from_shards: bool = True,
+    separators: Separators | None = None,
 ) -> ByteReport:
     """Count the bytes of a corpus by every rule and say what is wrong with them.
 
@@ -182,68 +198,46 @@ def measure_bytes(
         corpus: shards, or documents that `tokenizer` encoded.
         documents: the texts of the same documents, in the same order.
         from_shards: the corpus is shards; False where `tokenizer` has encoded it just now.
+        separators: the tokens that may set documents off; None: those that the tokenizer's own file names.
 
     Raises:
         CorpusError: a token outside the vocabulary.
     """
     counter = ByteCounter(tokenizer)
-    official, exact = counter.total(corpus, "official"), counter.total(corpus, "exact")
     counts = _histogram(corpus, tokenizer.vocab_size)
-    starts = corpus.document_starts(tokenizer.bos_id)
-    belonging = encode_again(corpus, starts, tokenizer) if from_shards else None
-    truth, num_texts = None, 0
-    if documents is not None:
-        counted = _Counted(documents)
-        truth = compare_with_text(
-            tokenizer,
-            corpus,
-            starts,
-            counted,
-            belongs=belonging.belongs if belonging else None,
-            from_shards=from_shards,
-        )
-        num_texts = counted.exhaust()
-        if truth.num_documents and truth.lossless:
-            belonging = None  # the tokens spell the text: it is the better witness
+    borders = find_borders(corpus, separators or find_separators(tokenizer))
+    belonging = encode_again(corpus, borders.starts, tokenizer) if from_shards else None
+    compared = (
+        None if documents is None else compare_documents(tokenizer, corpus, documents, borders, belonging, from_shards)
+    )
+    truth, following = (None, None) if compared is None else (compared.truth, compared.following)
+    num_documents = len(borders.starts)
+    if following is not None and following.is_whole:
+        # Now it is known where documents start: a space that the tokenizer puts there is no text.
+        corpus, num_documents = replace(corpus, known_document_starts=following.starts), len(following.starts)
+    if truth is not None and truth.num_documents and truth.lossless:
+        belonging = None  # the tokens spell the text: it is the better witness
+    official, exact = counter.total(corpus, "official"), counter.total(corpus, "exact")
     findings = [
-        *_space_findings(tokenizer, corpus, official, exact, truth, len(starts)),
+        *_space_findings(tokenizer, corpus, official, exact, truth, num_documents),
         *_token_findings(tokenizer, corpus, counts),
         *_belonging_findings(tokenizer, belonging, counts),
-        *([] if truth is None else _text_findings(truth, num_texts, len(starts))),
+        *([] if compared is None else _text_findings(compared.truth)),
+        *([] if compared is None else document_findings(tokenizer, corpus, compared, borders)),
     ]
     return ByteReport(
         tokenizer=tokenizer,
         corpus=corpus,
-        num_documents=len(starts),
+        num_documents=num_documents,
         num_bytes_official=official,
         num_bytes_exact=exact,
         num_unknown_tokens=int(counts[tokenizer.piece_kinds == PieceKind.UNKNOWN].sum()),
         belonging=belonging,
         truth=truth,
+        borders=borders,
+        following=following,
         findings=tuple(sorted(findings, key=lambda found: found.code)),
     )
-
-
-class _Counted:
-    """An iterable that knows how many documents it gave."""
-
-    def __init__(self, documents: Iterable[str]) -> None:
-        self._iterator = iter(documents)
-        self.given = 0
-
-    def __iter__(self) -> _Counted:
-        return self
-
-    def __next__(self) -> str:
-        document = next(self._iterator)
-        self.given += 1
-        return document
-
-    def exhaust(self) -> int:
-        """Read what is left; the number of all documents."""
-        for _ in self:
-            pass
-        return self.given
 
 
 def _histogram(corpus: Corpus, vocab_size: int) -> NDArray[np.int64]:
@@ -262,7 +256,7 @@ def _space_findings(
     if truth is None or truth.num_documents < num_documents:
         where |= _first_difference(tokenizer, corpus)
     if truth is not None:
-        where |= {reason: _where(first) for reason, first in truth.official.firsts.items()}
+        where |= {reason: first_facts(first) for reason, first in truth.official.firsts.items()}
     findings = []
     for reason, evidence in where.items():
         if reason is Reason.SPACE_AS_BYTES:
@@ -344,7 +338,7 @@ def _belonging_findings(tokenizer: Tokenizer, belonging: Belonging | None, count
     ]
 
 
-def _text_findings(truth: GroundTruth, num_texts: int, num_in_tokens: int) -> list[Finding]:
+def _text_findings(truth: GroundTruth) -> list[Finding]:
     findings = []
     literal = truth.pieces.reasons[Reason.LITERAL_SYMBOL]
     if literal:
@@ -352,9 +346,9 @@ def _text_findings(truth: GroundTruth, num_texts: int, num_in_tokens: int) -> li
         findings.append(
             LITERAL_SYMBOL.finding(
                 f"{literal:,} documents hold a literal U+2581, which pieces cannot tell from a space: it counts 1 byte "
-                f"instead of 3. {_sentence(where)}",
+                f"instead of 3. {sentence(where)}",
                 documents=literal,
-                facts=_where(where),
+                facts=first_facts(where),
             )
         )
     unspelled = truth.pieces.num_documents - literal - truth.pieces.reasons[Reason.OTHER_TEXT]
@@ -362,8 +356,8 @@ def _text_findings(truth: GroundTruth, num_texts: int, num_in_tokens: int) -> li
         findings.append(
             TEXT_NOT_SPELLED.finding(
                 f"In {unspelled:,} of {truth.num_documents:,} documents the pieces do not spell the normalised text. "
-                f"{_sentence(truth.pieces.first)}",
-                facts=_place(truth.pieces),
+                f"{sentence(truth.pieces.first)}",
+                facts=place(truth.pieces),
             )
         )
     if truth.normaliser.first is not None:
@@ -371,71 +365,19 @@ def _text_findings(truth: GroundTruth, num_texts: int, num_in_tokens: int) -> li
             NORMALISER_CHANGES.finding(
                 f"The normaliser changes {truth.normaliser.num_documents:,} of {truth.num_documents:,} documents: "
                 f"{truth.num_bytes_raw:,} raw bytes, {truth.num_bytes_normalized:,} normalised. "
-                f"{_sentence(truth.normaliser.first)}",
-                facts=_place(truth.normaliser),
-            )
-        )
-    if truth.tokens.first is not None or num_texts != num_in_tokens:
-        message = _documents_message(truth, num_texts, num_in_tokens)
-        findings.append(
-            OTHER_DOCUMENTS.finding(
-                f"{message} {_sentence(truth.tokens.first, unit='token')}".rstrip(),
-                severity=Severity.WARNS
-                if truth.tokens.first is not None or not truth.num_documents
-                else Severity.INFORMS,
-                texts=num_texts,
-                documents_in_shards=num_in_tokens,
-                facts=_place(truth.tokens),
+                f"{sentence(truth.normaliser.first)}",
+                facts=place(truth.normaliser),
             )
         )
     return findings
 
 
-def _documents_message(truth: GroundTruth, num_texts: int, num_in_tokens: int) -> str:
-    """How the documents that were given and those of the shards go together."""
-    compared, differing = truth.num_documents, truth.tokens.num_documents
-    if not compared or set(truth.tokens.reasons) - {Reason.OTHER_TOKENS}:
-        return (
-            f"The documents are not those of the shards: {num_texts:,} texts, {num_in_tokens:,} documents in the "
-            f"shards, {differing:,} of the {compared:,} compared differ in their tokens."
-        )
-    part = ""
-    if num_texts < num_in_tokens:
-        part = f"Only the first {num_texts:,} of {num_in_tokens:,} documents in the shards were given. "
-    elif num_texts > num_in_tokens:
-        part = f"The shards hold only the first {num_in_tokens:,} of the {num_texts:,} documents that were given. "
-    if not differing:
-        return f"{part}Those {compared:,} are all equal to the shards; nothing is said of the others."
-    return (
-        f"{part}The shards spell these documents, but the tokenizer writes {differing:,} of {compared:,} with other "
-        "tokens, as another version of its library may."
-    )
-
-
-def _sentence(first: Disagreement | None, unit: str = "byte") -> str:
-    if first is None:
-        return ""
-    return (
-        f"First in document {first.document} (from 0) at {unit} {first.position:,}: {first.reason} "
-        f"(expected {first.expected!r}, met {first.seen!r})."
-    )
-
-
-def _where(first: Disagreement | None) -> dict[str, Json]:
-    if first is None:
-        return {}
-    return {
-        "document": first.document,
-        "position": first.position,
-        "reason": first.reason.name.lower(),
-        "expected": first.expected,
-        "met": first.seen,
-    }
-
-
-def _place(comparison: Comparison) -> dict[str, Json]:
-    reasons: dict[str, Json] = {reason.name.lower(): count for reason, count in comparison.reasons.items()}
-    return {**_where(comparison.first), "documents": comparison.num_documents, "documents_by_reason": reasons}
+def _separator(borders: Borders) -> dict[str, Json] | None:
+    """The token that sets documents off."""
+    if borders.token is None:
+        return None
+    token = borders.token
+    return {"id": token.token, "piece": token.piece, "place": borders.place, "named_by": token.where}
 
 
 def _compared(truth: GroundTruth) -> dict[str, Json]:
@@ -455,4 +397,4 @@ def _differences(truth: GroundTruth) -> dict[str, Json]:
         "normalized_and_raw": truth.normaliser,
         "tokens_and_text": truth.tokens,
     }
-    return {name: _place(comparison) for name, comparison in named.items() if comparison.num_documents}
+    return {name: place(comparison) for name, comparison in named.items() if comparison.num_documents}

@@ -3,6 +3,7 @@
 tokenizer.py      `Tokenizer`, `load_tokenizer`: SentencePiece, byte-level BPE, characters behind one interface
 counter.py        `ByteCounter`: the bytes of every token in context, by the official and by the exact rule
 ground_truth.py   `compare_with_text`: pieces, normalised text and raw text against each other, and why they part
+following.py      `follow_documents`: the same where no token sets documents off
 belonging.py      `encode_again`: does a tokenizer belong to a stream of tokens?
 byte_view.py      `spread_over_bytes`: a token's bits over its bytes
 """
@@ -10,6 +11,7 @@ byte_view.py      `spread_over_bytes`: a token's bits over its bytes
 from bpb_harness.byte_count.belonging import Belonging, encode_again
 from bpb_harness.byte_count.byte_view import ByteView, byte_spans, spread_over_bytes
 from bpb_harness.byte_count.counter import ByteCounter, Rule, TokenSource
+from bpb_harness.byte_count.following import Following, follow_documents
 from bpb_harness.byte_count.ground_truth import (
     Comparison,
     Disagreement,
@@ -26,6 +28,7 @@ __all__ = [
     "ByteView",
     "Comparison",
     "Disagreement",
+    "Following",
     "GroundTruth",
     "PieceKind",
     "Reason",
@@ -36,6 +39,7 @@ __all__ = [
     "byte_spans",
     "compare_with_text",
     "encode_again",
+    "follow_documents",
     "load_tokenizer",
     "spread_over_bytes",
     "why_rules_differ",

@@ -150,13 +150,13 @@ def compare_with_text(
     stops = np.append(starts[1:], source.num_tokens)
     for index, (text, start, stop) in enumerate(zip(documents, starts.tolist(), stops.tolist(), strict=False)):
         tokens = source.read(start, stop)
-        _compare_document(tokenizer, counter, truth, index, text, tokens, belongs)
+        compare_document(tokenizer, counter, truth, index, text, tokens, belongs)
         if from_shards:
-            truth.tokens.add(_token_disagreement(tokenizer, index, text, tokens))
+            truth.tokens.add(token_disagreement(tokenizer, index, text, tokens))
     return truth
 
 
-def _compare_document(
+def compare_document(
     tokenizer: Tokenizer,
     counter: ByteCounter,
     truth: GroundTruth,
@@ -165,6 +165,7 @@ def _compare_document(
     tokens: NDArray[np.int64],
     belongs: bool | None,
 ) -> None:
+    """Add one document to the sums, whose tokens are known."""
     official, exact = counter.per_token(tokens), counter.per_token(tokens, rule="exact")
     spelled = tokenizer.decode(tokens)
     assert len(spelled) == int(exact.sum())
@@ -248,7 +249,8 @@ def _pieces_disagreement(
     return Disagreement(index, position, reason, _excerpt(normal, position), _excerpt(spelled, position))
 
 
-def _token_disagreement(tokenizer: Tokenizer, index: int, text: str, tokens: NDArray[np.int64]) -> Disagreement | None:
+def token_disagreement(tokenizer: Tokenizer, index: int, text: str, tokens: NDArray[np.int64]) -> Disagreement | None:
+    """Where a document's tokens part from those that the tokenizer makes of its text."""
     met, expected = _without_controls(tokenizer, tokens), tokenizer.encode(text)
     if np.array_equal(met, expected):
         return None

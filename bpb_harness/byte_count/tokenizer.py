@@ -66,6 +66,7 @@ class Tokenizer(ABC):
         vocab_size: V.
         bos_id: the token before each document; None where the tokenizer has none. It is what the tokenizer's own file
             says or suggests: `set_off_by` takes what other files say of it.
+        eos_id: the token behind each document, where the file itself names one.
         piece_kinds: (V,) uint8, values of `PieceKind`.
         pieces: V strings as the vocabulary writes them.
         piece_bytes: V byte strings, what each piece contributes to its document: escaped spaces still as E2 96 81,
@@ -83,7 +84,8 @@ class Tokenizer(ABC):
     pieces: tuple[str, ...]
     piece_bytes: tuple[bytes, ...]
     spaces: SpaceHabit
-    _set_off_by: tuple[int | None] | None = None  # what `set_off_by` was told
+    eos_id: int | None = None
+    _set_off_by: tuple[int | None, *tuple[int, ...]] | None = None  # what `set_off_by` was told
 
     @abstractmethod
     def encode(self, text: str) -> NDArray[np.int64]:
@@ -111,25 +113,29 @@ class Tokenizer(ABC):
             spelled = spelled.removesuffix(b" ")
         return spelled
 
-    def set_off_by(self, token: int | None) -> Tokenizer:
+    def set_off_by(self, token: int | None, *others: int) -> Tokenizer:
         """The same tokenizer, whose documents `token` sets off: it spells nothing, whatever its own file says of it.
 
         Args:
             token: the new `bos_id`; None: nothing stands between documents.
+            others: tokens that spell nothing either, such as the one behind documents.
 
         Raises:
             TokenizerError: an id outside the vocabulary.
         """
-        if token is not None and not 0 <= token < self.vocab_size:
+        named = others if token is None else (token, *others)
+        for outside in (one for one in named if not 0 <= one < self.vocab_size):
             raise TokenizerError(
-                f"{self.name}: the token between documents", seen=token, expected=f"0..{self.vocab_size - 1}"
+                f"{self.name}: the token between documents", seen=outside, expected=f"0..{self.vocab_size - 1}"
             )
         other: Tokenizer = object.__new__(type(self))
         vars(other).update(vars(self))
-        other.bos_id, other._set_off_by = token, (token,)
-        if token is not None and self.piece_kinds[token] != PieceKind.CONTROL:
+        other.bos_id, other._set_off_by = token, (token, *others)
+        changed = [one for one in named if self.piece_kinds[one] != PieceKind.CONTROL]
+        if changed:
             kinds, spelled = self.piece_kinds.copy(), list(self.piece_bytes)
-            kinds[token], spelled[token] = PieceKind.CONTROL, b""
+            for one in changed:
+                kinds[one], spelled[one] = PieceKind.CONTROL, b""
             kinds.setflags(write=False)
             other.piece_kinds, other.piece_bytes = kinds, tuple(spelled)
         return other
@@ -176,6 +182,8 @@ class SentencePieceTokenizer(Tokenizer):
         self._set_pieces(pieces, kinds, spelled)
         bos = int(processor.bos_id())
         self.bos_id = bos if bos >= 0 else None
+        eos = int(processor.eos_id())
+        self.eos_id = eos if eos >= 0 else None
 
     def encode(self, text: str) -> NDArray[np.int64]:
         # add_bos and the rest are off by default, but a caller's processor may have been told otherwise: say so.
@@ -254,7 +262,7 @@ def load_tokenizer(source: Path | str | bytes, *, name: str | None = None) -> To
     return SentencePieceTokenizer(model_bytes, name)
 
 
-def _reload(model_bytes: bytes, name: str, set_off_by: tuple[int | None] | None = None) -> Tokenizer:
+def _reload(model_bytes: bytes, name: str, set_off_by: tuple[int | None, *tuple[int, ...]] | None = None) -> Tokenizer:
     tokenizer = load_tokenizer(model_bytes, name=name)
     return tokenizer if set_off_by is None else tokenizer.set_off_by(*set_off_by)
 

@@ -49,6 +49,9 @@ def count(
     shard_format: Annotated[
         str, typer.Option(help="Of --data: auto, v1, v1-uint32, v7, npy, uint16 or uint32 (no header).")
     ] = "auto",
+    separator: Annotated[
+        str | None, typer.Option(help="Between documents: bos, eos, none, an id or a piece (what files name).")
+    ] = None,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     _version: Annotated[
@@ -66,7 +69,10 @@ def count(
         raise UsageError("nothing to count", hint="give --data SHARDS, --docs TEXT, or both")
     require_folder(output)
     with _progress() as track:
-        report = _measure(tokenizer, data or [], docs or [], track, text_field=text_field, shard_format=shard_format)
+        report = _measure(
+            tokenizer, data or [], docs or [], track, text_field=text_field, shard_format=shard_format,
+            separator=separator,
+        )  # fmt: skip
     text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if output_format == _JSON else describe(report)
     write_output(text, output)
 
@@ -82,21 +88,36 @@ def _measure(
     *,
     text_field: str | None,
     shard_format: str,
+    separator: str | None,
 ) -> ByteReport:
     with interrupted_afterwards():
         from bpb_harness.audit.byte_report import measure_bytes
         from bpb_harness.byte_count import load_tokenizer
         from bpb_harness.corpus import iterate_documents, load_documents, load_shards
         from bpb_harness.texts.flags import require_text_flags
+        from bpb_harness.texts.separators import find_separators, own_folder
 
     form = require_text_flags(docs=bool(docs), data=bool(data), text_field=text_field, shard_format=shard_format)
     tokenizer = load_tokenizer(tokenizer_path)
-    documents = track(iterate_documents(docs, text_field=text_field), "comparing") if docs else None
+    folders = own_folder(tokenizer_path)
+    separators = find_separators(tokenizer, folders, chosen=separator, for_documents=not data)
+    tokenizer = separators.apply(tokenizer)
+    documents = _Again(lambda: track(iterate_documents(docs, text_field=text_field), "comparing")) if docs else None
     if data:
         corpus = load_shards(data, vocab_size=tokenizer.vocab_size, shard_format=form)
     else:
         corpus = load_documents(docs, tokenizer, text_field=text_field, track=lambda texts: track(texts, "tokenizing"))
-    return measure_bytes(tokenizer, corpus, documents, from_shards=bool(data))
+    return measure_bytes(tokenizer, corpus, documents, from_shards=bool(data), separators=separators)
+
+
+class _Again:
+    """Documents that can be read more than once."""
+
+    def __init__(self, read: Callable[[], Iterable[str]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
 
 
 @contextmanager
@@ -119,6 +140,7 @@ def describe(report: ByteReport) -> str:
 
     plain = Console(file=io.StringIO(), width=110, highlight=False, markup=False, emoji=False, color_system=None)
     plain.print(_title(report))
+    plain.print(f"documents: {_borders(report)}", soft_wrap=True)
     plain.print(_counts(report))
     if report.truth is not None:
         plain.print(_differences(report))
@@ -137,6 +159,12 @@ def _title(report: ByteReport) -> str:
         f"{corpus.name}@{corpus.digest[:8]} ({corpus.form}) with {tokenizer.name} "
         f"({tokenizer.kind}, {tokenizer.vocab_size:,} pieces, {tokenizer.digest[:8]})"
     )
+
+
+def _borders(report: ByteReport) -> str:
+    """What sets documents off, and what names it."""
+    named_by = "" if report.borders.token is None else f" ({report.borders.token.where})"
+    return f"{report.borders}{named_by}"
 
 
 def _counts(report: ByteReport) -> object:

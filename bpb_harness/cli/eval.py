@@ -67,6 +67,9 @@ def evaluate(
     shard_format: Annotated[
         str, typer.Option(help="Of --data: auto, v1, v1-uint32, v7, npy, uint16 or uint32 (no header).")
     ] = "auto",
+    separator: Annotated[
+        str | None, typer.Option(help="Between documents: bos, eos, none, an id or a piece (what files name).")
+    ] = None,
     byte_rule: Annotated[str, typer.Option("--bytes", help="official, exact or raw.")] = "official",
     context: Annotated[int | None, typer.Option(help="Tokens a window (the network's own if not given).")] = None,
     limit: Annotated[int | None, typer.Option(help="Score only the first so many windows.")] = None,
@@ -131,8 +134,8 @@ def evaluate(
         evaluation.Settings(**settings)  # refuses bad flags before any file is opened
         result = evaluation.evaluate(
             checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, text_field=text_field,
-            shard_format=shard_format, schedule=schedule, adapter=adapter, model=model, allow_code=allow_code,
-            progress=progress, **settings,
+            shard_format=shard_format, separator=separator, schedule=schedule, adapter=adapter, model=model,
+            allow_code=allow_code, progress=progress, **settings,
         )  # fmt: skip
     if not _is_first_process():
         return

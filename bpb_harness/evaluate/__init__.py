@@ -12,7 +12,7 @@ from bpb_harness.adapters import load_model
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluate.inputs import EvaluationText, find_text, num_foreign_pieces
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
-from bpb_harness.evaluate.remarks import byte_remarks, score_remarks, tokenizer_remarks
+from bpb_harness.evaluate.remarks import byte_remarks, score_remarks, separator_remarks, tokenizer_remarks
 from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
 from bpb_harness.result import BpbResult
@@ -32,6 +32,7 @@ def evaluate(
     tokenizer: AnyPath | None = None,
     text_field: str | None = None,
     shard_format: str = "auto",
+    separator: str | int | None = None,
     schedule: str | None = None,
     adapter: str | None = None,
     model: str | None = None,
@@ -49,6 +50,8 @@ def evaluate(
         text_field: the key or column of the documents' text; none: ``text``.
         shard_format: how the shards are laid out: ``auto`` (what their first bytes prove), ``v1``, ``v1-uint32``,
             ``v7``, ``npy``, ``uint16`` or ``uint32``.
+        separator: the token between documents, where it is not the one that the tokenizer's files name: ``bos``,
+            ``eos``, ``none``, an id or a piece.
         schedule: noise schedule, where the checkpoint carries none, for example ``loglinear[0.001]``.
         adapter: how to read a checkpoint that is not in the native format.
         model: ``FILE.py:LOADER``, your own code that loads the network; needs ``allow_code``.
@@ -80,6 +83,7 @@ def evaluate(
         tokenizer=None if tokenizer is None else Path(tokenizer),
         text_field=text_field,
         shard_format=shard_format,
+        separator=None if separator is None else str(separator),
     )
     job = Job(
         adapted.model,
@@ -92,12 +96,13 @@ def evaluate(
         source=source,
     )
     remarks = [("data", f"scored {text.corpus.name} ({text.corpus.form}), found through {text.origin}")]
+    remarks += separator_remarks(job, from_shards=not docs)
     remarks += [("adapter", note) for note in adapted.notes]
     if adapted.context_is_guess and chosen.context_length is None:
         guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"
         remarks.append(("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
-    remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text.tokenizer))
+    remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
     remarks += byte_remarks(job, from_shards=not docs)
     result = score(job)
     return with_remarks(result, *remarks, *score_remarks(job, result))

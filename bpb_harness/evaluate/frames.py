@@ -25,7 +25,7 @@ def window_frame(
     Columns: window, start (position of its first token), num_tokens, num_bytes, bits, first_document and last_document
     (counted from 0), and for sampled bounds move_chance and num_masked, a list with an entry a draw.
     """
-    starts = text.corpus.document_starts(text.tokenizer.bos_id)
+    starts = text.borders.starts
     frame = pd.DataFrame(
         {
             "window": np.arange(len(windows)),
@@ -66,7 +66,7 @@ def token_frame(
         ]
     )
     end = np.cumsum(spelled)
-    starts = text.corpus.document_starts(text.tokenizer.bos_id)
+    starts = text.borders.starts
     tokens = [text.corpus.read(int(a), int(a + n)) for a, n in zip(windows.starts, windows.lengths, strict=True)]
     return pd.DataFrame(
         {

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
@@ -15,6 +16,7 @@ from bpb_harness.corpus import Corpus, load_documents, load_shards
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.result import SourceFloor
 from bpb_harness.texts.flags import require_text_flags
+from bpb_harness.texts.separators import Borders, Separators, find_borders, find_separators, own_folder
 from bpb_harness.units import CodeLength, bits_to_nats
 
 DEFAULT_SHARDS = "data/datasets/fineweb10B_sp1024/fineweb_val_*.bin"
@@ -36,12 +38,43 @@ class EvaluationText:
         tokenizer: what turns its tokens into bytes.
         origin: how it was found, in words.
         source: the floor of a text of a known source.
+        separators: the tokens between documents that the tokenizer's files name; None: the tokenizer's own `bos_id`.
     """
 
     corpus: Corpus
     tokenizer: Tokenizer
     origin: str
     source: SourceFloor | None = None
+    separators: Separators | None = None
+
+    @cached_property
+    def borders(self) -> Borders:
+        """Where documents lie in the corpus."""
+        if self.separators is not None:
+            return find_borders(self.corpus, self.separators)
+        starts = self.corpus.document_starts(self.tokenizer.bos_id)
+        return Borders(starts, "none" if self.corpus.known_document_starts is None and len(starts) == 1 else "before")
+
+    @property
+    def separator_id(self) -> int | None:
+        """The token that sets documents off in the corpus; None where none is known to."""
+        return None if self.borders.token is None else self.borders.token.token
+
+    def require_borders(self) -> Borders:
+        """Where documents lie, for windows that end there.
+
+        Raises:
+            CorpusError: shards in which nothing sets documents off.
+        """
+        if self.borders.are_known:
+            return self.borders
+        named = [] if self.separators is None else [str(name) for name in self.separators.named]
+        raise CorpusError(
+            f"--per-document: nothing sets documents off in {self.corpus.name}",
+            seen=f"no {' and no '.join(named)}" if named else "no BOS or EOS that a file names",
+            expected="a token before or behind each document",
+            hint="pass --separator ID for the one that does, or the documents with --docs",
+        )
 
 
 def find_text(
@@ -52,6 +85,7 @@ def find_text(
     tokenizer: Path | None,
     text_field: str | None = None,
     shard_format: str = "auto",
+    separator: str | None = None,
 ) -> EvaluationText:
     """Resolve --data, --docs and --tokenizer.
 
@@ -65,6 +99,8 @@ def find_text(
         tokenizer: the tokenizer's file.
         text_field: the key or column of the documents' text; None: `text`.
         shard_format: how shards are laid out; see `bpb_harness.texts.shards`.
+        separator: the token between documents, where it is not the one that the tokenizer's files name; see
+            `bpb_harness.texts.separators.find_separators`.
 
     Raises:
         UsageError: if there is nothing to score, or no tokenizer; a flag for what is not given.
@@ -78,13 +114,14 @@ def find_text(
     form = require_text_flags(docs=bool(docs), text_field=text_field, shard_format=shard_format)
     paths, origin, default_tokenizer = list(data), "--data", None
     if docs:
-        chosen = _find_tokenizer(checkpoint, tokenizer, None)
-        return EvaluationText(load_documents(list(docs), chosen, text_field=text_field), chosen, "--docs")
+        chosen, separators = _find_tokenizer(checkpoint, tokenizer, None, separator, for_documents=True)
+        corpus = load_documents(list(docs), chosen, text_field=text_field)
+        return EvaluationText(corpus, chosen, "--docs", separators=separators)
     if not paths:
         paths, origin, default_tokenizer = _default_data(checkpoint)
-    chosen = _find_tokenizer(checkpoint, tokenizer, default_tokenizer)
+    chosen, separators = _find_tokenizer(checkpoint, tokenizer, default_tokenizer, separator)
     corpus = load_shards(paths, vocab_size=chosen.vocab_size, shard_format=form)
-    return EvaluationText(corpus, chosen, origin, _read_source(paths))
+    return EvaluationText(corpus, chosen, origin, _read_source(paths), separators)
 
 
 def _default_data(checkpoint: Checkpoint) -> tuple[list[Path], str, Path | None]:
@@ -124,18 +161,31 @@ def _recorded_data(checkpoint: Checkpoint) -> list[Path]:
     return found if len(found) == len(names) else []
 
 
-def _find_tokenizer(checkpoint: Checkpoint, explicit: Path | None, default: Path | None) -> Tokenizer:
-    if explicit is not None:
-        return load_tokenizer(explicit)
-    if checkpoint.tokenizer is not None:
-        return load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
-    if default is not None:
-        return load_tokenizer(default)
-    raise UsageError(
-        "no tokenizer: bytes cannot be counted",
-        seen=f"none inside {checkpoint.path.name}",
-        hint="pass --tokenizer MODEL",
-    )
+def _find_tokenizer(
+    checkpoint: Checkpoint,
+    explicit: Path | None,
+    default: Path | None,
+    separator: str | None,
+    *,
+    for_documents: bool = False,
+) -> tuple[Tokenizer, Separators]:
+    """The tokenizer, which takes the tokens between documents for what they are."""
+    path = explicit if explicit is not None or checkpoint.tokenizer is not None else default
+    if path is not None:
+        tokenizer = load_tokenizer(path)
+    elif checkpoint.tokenizer is not None:
+        tokenizer = load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
+    else:
+        raise UsageError(
+            "no tokenizer: bytes cannot be counted",
+            seen=f"none inside {checkpoint.path.name}",
+            hint="pass --tokenizer MODEL",
+        )
+    folders = [] if path is None else own_folder(path)
+    if checkpoint.path.is_dir() and checkpoint.tokenizer in (None, tokenizer.model_bytes):
+        folders.append(checkpoint.path)
+    separators = find_separators(tokenizer, folders, chosen=separator, for_documents=for_documents)
+    return separators.apply(tokenizer), separators
 
 
 def require_same_vocabulary(
@@ -168,14 +218,17 @@ def require_same_vocabulary(
         )
 
 
-def num_foreign_pieces(checkpoint: Checkpoint, tokenizer: Tokenizer) -> int:
+def num_foreign_pieces(checkpoint: Checkpoint, text: EvaluationText) -> int:
     """How many token ids spell something else by the tokenizer inside the checkpoint, if there is a usable one."""
+    tokenizer = text.tokenizer
     if checkpoint.tokenizer in (None, tokenizer.model_bytes):
         return 0
     try:
         own = load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
     except TokenizerError:  # which may be why another one was passed
         return 0
+    named = () if text.separators is None else text.separators.named
+    own = own.set_off_by(None, *(name.token for name in named if name.token < own.vocab_size))
     same = sum(ours == theirs for ours, theirs in zip(own.piece_bytes, tokenizer.piece_bytes, strict=False))
     return max(own.vocab_size, tokenizer.vocab_size) - same
 

@@ -201,6 +201,7 @@ class Job:
             byte_rule=settings.byte_rule,
             data=data,
             tokenizer=self.text.tokenizer.digest[:8],
+            separator=None if self.text.separators is None else self.text.separators.in_signature(),
             context_length=str(self.context_length),
             tail=settings.tail,
             model=self.identity.digest[:8],

@@ -64,6 +64,27 @@ def tokenizer_remarks(job: Job, num_foreign: int) -> list[tuple[str, str]]:
     return [("bytes.not-its-tokenizer", f"WARNING: {what}: {seen}")]
 
 
+def separator_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
+    """Which token sets documents off, where that matters to the score.
+
+    Args:
+        job: the evaluation.
+        from_shards: the tokens were read, not put between documents here.
+    """
+    separators = job.text.separators
+    if separators is None:
+        return []
+    remarks = []
+    if not from_shards:
+        remarks.append(("text.separator", separators.sentence()))
+    elif job.settings.per_document or separators.chosen:
+        remarks.append(("text.separator", str(job.text.borders)))
+    for name in separators.silenced:
+        silent = f"{name} spells no byte, though the tokenizer's own file takes it for text: it sets documents off"
+        remarks.append(("text.separator-is-no-text", f"{silent} ({name.where})"))
+    return remarks
+
+
 def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     """Whether the tokenizer belongs to the shards, and whether the official rule counts what the pieces spell.
 
@@ -80,8 +101,7 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     corpus, tokenizer = job.text.corpus, job.text.tokenizer
     remarks = []
     if from_shards:
-        starts = corpus.document_starts(tokenizer.bos_id)
-        belonging = encode_again(corpus, starts, tokenizer, num_excerpts=_NUM_EXCERPTS)
+        belonging = encode_again(corpus, job.text.borders.starts, tokenizer, num_excerpts=_NUM_EXCERPTS)
         if job.settings.check_contract:
             belonging.require_hope(
                 hint="pass the --tokenizer that wrote the shards; --no-contract scores all the same, and the signature "

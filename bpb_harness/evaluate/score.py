@@ -110,6 +110,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         peak_memory_bytes=sampled.peak_memory_bytes,
         comparison=_comparison(bounds, tables, draws, totals, windows, num_bytes) if job.settings.compare else None,
         source=job.text.source if len(windows) == total_windows else None,
+        separator_id=job.text.separator_id,
         windows=windows_table,
         tokens=tokens_table,
     )
@@ -202,7 +203,7 @@ def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
     estimator = job.settings.window_estimator(None)
     assert isinstance(estimator, AutoregressiveCode)
     corpus = job.text.corpus
-    documents = corpus.document_starts(job.text.tokenizer.bos_id) if job.settings.per_document else None
+    documents = job.text.require_borders().first_given() if job.settings.per_document else None
     spans = estimator.spans(corpus.num_tokens, job.context_length, tail=job.settings.tail, documents=documents)
     total_windows, limit = len(spans), job.settings.limit
     job.require_some(total_windows)
@@ -251,6 +252,7 @@ def _exact_result(
         seconds=seconds,
         device=describe_device(job.device, num_processes),
         source=job.text.source if len(windows) == total_windows else None,
+        separator_id=job.text.separator_id,
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,
