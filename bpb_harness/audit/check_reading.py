@@ -11,7 +11,7 @@ from bpb_harness.claim import NoteKind
 
 _RULES: dict[NoteKind, Rule] = {
     NoteKind.UNREADABLE: codes.UNREADABLE,
-    NoteKind.SKIPPED: codes.SKIPPED,
+    NoteKind.SKIPPED: codes.UNREADABLE,
     NoteKind.REPAIRED: codes.REPAIRED,
     NoteKind.ENCODING: codes.ENCODING,
     NoteKind.UNDECODABLE: codes.UNDECODABLE,
@@ -30,7 +30,9 @@ def check_reading(evidence: Evidence) -> Iterator[Finding]:
     for note in evidence.claim.notes:
         # Stray bytes in a log touch no metric line; in a record they may be digits.
         log = note.source.file in {record.file for record in evidence.claim.logs}
-        severity = Severity.INFORMS if note.kind is NoteKind.UNDECODABLE and log else None
+        # What is no file of the folder says nothing for the record, and nothing against it.
+        aside = note.kind is NoteKind.SKIPPED or (note.kind is NoteKind.UNDECODABLE and log)
+        severity = Severity.INFORMS if aside else None
         place: dict[str, Json] = {"file": note.source.file}
         if note.source.key:
             place["key"] = note.source.key

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterator
 
 from bpb_harness.audit import codes
-from bpb_harness.audit.evidence import Evidence, mean_of_seeds
+from bpb_harness.audit.evidence import Evidence, is_rounded_mean, mean_of_seeds
 from bpb_harness.audit.finding import Finding, Json
-from bpb_harness.claim import NoteKind, Printed, ScoreLine
+from bpb_harness.claim import LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.units import nats_to_bits
@@ -51,6 +51,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             message = f"the score is in the log: {label!r} at {places[0]}"
         yield codes.IN_LOG.finding(message, places=[*places], label=label, how=evidence.how)
         yield from _not_final(evidence, score)
+        yield from _beyond_plain(evidence)
         return
     if evidence.siblings:
         seeds_agree = any(score.agrees_with(mean_of_seeds(scores)) for scores in claim.seed_scores.values())
@@ -114,6 +115,55 @@ def _not_final(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         yield codes.NOT_FINAL.finding(message, place=_place(line), final=final.bpb.value, claimed=score.value)
 
 
+def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
+    """A score far below what the network itself gets on the same text, in the same log, by the same measure.
+
+    Longer contexts and adaptation to text that is paid for gain a few hundredths. More than that comes from a
+    probability that is none: counts of hashed contexts looked up for the target alone, targets seen beforehand.
+    """
+    for line in evidence.lines:
+        log = next((log for log in evidence.claim_logs if line in log.lines), None)
+        found = _plain_validation(log, line) if log is not None else None
+        if found is None or found[0].bpb.value - line.bpb.value <= found[1]:
+            continue
+        plain, most_gained = found
+        message = (
+            f"the score {line.bpb} ({line.label or line.bpb.name!r} at {_place(line)}) is "
+            f"{plain.bpb.value - line.bpb.value:.3f} below the plain validation of the same run, {plain.bpb} "
+            f"({plain.label or plain.bpb.name!r} at {_place(plain)}); longer contexts and adaptation to scored text "
+            f"gain {most_gained:g} at most, so it is not shown to be the length of a code"
+        )
+        yield codes.BEYOND_PLAIN.finding(
+            message,
+            place=_place(line),
+            plain=plain.bpb.value,
+            claimed=line.bpb.value,
+            missing="the script that made the score, and how its probabilities add up to 1 over the vocabulary",
+        )
+        return
+
+
+def _plain_validation(log: LogRecord, line: ScoreLine) -> tuple[ScoreLine, float] | None:
+    """The network alone in the run of a line: its last validation, or one that is called plain; and what is gained."""
+    if line.is_training_step:
+        return None
+    run = [other for other in log.lines if other.run == line.run and other.bpb.name == line.bpb.name and other != line]
+    named = [other for other in run if not other.is_training_step and _PLAIN.search(other.label)]
+    steps = [other for other in run if other.is_training_step]
+    if named and not _PLAIN.search(line.label):
+        return min([*named, *steps[-1:]], key=lambda other: other.bpb.value), _MOST_GAINED
+    if not steps:
+        return None
+    of = _OF_STEPS.search(steps[-1].label)
+    went_on = of is None or int(of[1]) < int(of[2])  # or was stopped by the clock: the log need not say
+    return steps[-1], _MOST_GAINED_AND_LEARNT if went_on else _MOST_GAINED
+
+
+# No sliding window, and no adaptation to what has been scored, gains more bits per byte; the second holds where the
+# training may have gone on after the last validation, its rate still falling.
+_MOST_GAINED, _MOST_GAINED_AND_LEARNT = 0.05, 0.15
+_OF_STEPS = re.compile(r"([0-9]{1,9})\s?/\s?([0-9]{1,9})")
+_PLAIN = re.compile(r"round[-_ ]?trip|pre[-_ ]?quant|pre[-_ ]?ttt|post[-_ ]?ema|diagnostic|\bplain\b", re.IGNORECASE)
 _EARLY = re.compile(r"pre[-_ ]?quant|pre[-_ ]?ttt|diagnostic", re.IGNORECASE)
 
 
@@ -186,6 +236,8 @@ def _against_seeds(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             return
         if any(score.agrees_with(printed.value, printed.half_unit) for printed in scores.values()):
             return
+        if is_rounded_mean(score, [printed.value for printed in scores.values()]):
+            return
     if evidence.lines:
         return  # it is in a log, which outweighs a table of something else
     named = tables.get(score.name) or next(iter(tables.values()))
@@ -238,7 +290,8 @@ def _tables(evidence: Evidence) -> Iterator[Finding]:
     if readme is None or score is None or evidence.claim.claimed_in == "readme" or not readme.scores:
         return
     everything = [*readme.scores, *(row.score for row in readme.rows)]
-    if not any(score.agrees_with(printed.value, printed.half_unit) for printed in everything):
+    printed_at_all = any(abs(number - score.value) <= max(score.half_unit, half) * 2 for number, half in readme.numbers)
+    if not printed_at_all and not any(score.agrees_with(p.value, p.half_unit) for p in everything):
         headline = readme.scores[0]
         message = (
             f"{score.source} claims {score}, which the README never mentions; its first score is {headline} "

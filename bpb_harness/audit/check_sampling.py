@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bpb_harness.audit import codes
-from bpb_harness.audit.evidence import WHOLE_SPLIT, Evidence
+from bpb_harness.audit.evidence import SCATTER, WHOLE_SPLIT, Evidence
 from bpb_harness.audit.finding import Finding
 from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import DISCRETE, MC
@@ -29,6 +29,9 @@ def _coverage(evidence: Evidence) -> Iterator[Finding]:
     disclosed = evidence.claim.protocol.slice_text
     if scored is not None and full is not None and scored >= WHOLE_SPLIT * full.num_tokens:
         return
+    loaded = {size for log in evidence.claim_logs for size in log.split_tokens}
+    if scored in loaded and disclosed is None and (evidence.share_of_bytes or 0.0) > 1.0 + SCATTER:
+        return  # more bytes than the whole split has are no part of it: check_bytes says so
     if scored is not None and full is None and scored > 30_000_000:
         return  # of an unknown tokenizer's split, but no small part of it
     if scored is None and disclosed is None:

@@ -48,6 +48,12 @@ BYTES_COARSE = register(
     _INFORMS,
     "The right bytes per token are among those that the printed digits allow, which are too few to tell.",
 )
+TEXT_FOLDED = register(
+    "BPB112",
+    "text-folded",
+    _WARNS,
+    "The text was changed in a way that cannot be undone before it was scored: what it lost is not paid for.",
+)
 
 # Bound and estimator: the numerator.
 NOT_A_CODE = register(
@@ -145,6 +151,12 @@ NOT_FINAL = register(
     _WARNS,
     "The claimed score is one from before the end; the log ends with a worse one.",
 )
+BEYOND_PLAIN = register(
+    "BPB414",
+    "far-below-plain-validation",
+    _WARNS,
+    "The claimed score is below the plain validation of the same run by more than any sound way of scoring gains.",
+)
 
 # Artifact and rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than 16,000,000 bytes.")
@@ -186,9 +198,3 @@ AMBIGUOUS = register("BPB906", "ambiguous", _WARNS, "Two values where one belong
 NOT_A_NUMBER = register("BPB907", "score-not-a-number", _WARNS, "A score that is null, text, or no finite number.")
 IMPLAUSIBLE = register("BPB908", "implausible-score", _WARNS, "A score that no model of text has.")
 CHOICE = register("BPB909", "which-score", _INFORMS, "Which of several numbers was taken as the claim.")
-SKIPPED = register(
-    "BPB910",
-    "skipped-file",
-    _INFORMS,
-    "A link out of the folder, a pipe, a device or a socket where a file of the record belongs: never opened.",
-)

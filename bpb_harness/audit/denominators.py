@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,9 @@ TABLE_VARIABLE = "BPB_DENOMINATORS"
 _DATA = Path(__file__).parent / "data"
 _COLUMNS = ("dataset", "tokenizer", "scope", "num_tokens", "num_bytes", "bytes_per_token", "note")
 
+LARGEST_TAIL = 5000  # tokens of a split that whole windows leave over
+# Bytes per token of text under any vocabulary, from bytes as tokens on: what else a size implies is no size of a split.
+_FEWEST_BYTES, _MOST_BYTES = 0.9, 8.0
 FULL, TAIL_DROPPED, OLDER_EXPORT, PREFIX = "full", "tail-dropped", "older-export", "prefix"
 _SCOPES = (FULL, TAIL_DROPPED, OLDER_EXPORT, PREFIX)
 
@@ -49,6 +53,16 @@ class Denominator:
     def is_whole(self) -> bool:
         """Whether it stands for the split as a whole, not a part of it."""
         return self.scope != PREFIX
+
+    @property
+    def rounding(self) -> int:
+        """Tokens by which the row may be off because its number of tokens is a rounded one; 0 for a count."""
+        zeros = len(str(self.num_tokens)) - len(str(self.num_tokens).rstrip("0"))
+        return min(10**zeros // 2, self.num_tokens // 1000) if zeros >= 3 else 0
+
+    def holds(self, num_tokens: int) -> bool:
+        """Whether a number of tokens that a log loads is this text's, its tail dropped or not."""
+        return -self.rounding <= self.num_tokens - num_tokens < LARGEST_TAIL + self.rounding
 
     def __str__(self) -> str:
         return f"{self.dataset} ({self.scope.replace('-', ' ')}) under {self.tokenizer}"
@@ -101,12 +115,50 @@ def full_split(tokenizer: str | None, dataset: str | None = None) -> Denominator
     return next((row for row in rows if dataset is None or row.dataset == dataset), None)
 
 
+def split_of_size(num_tokens: int, dataset: str | None, vocabulary: str) -> Denominator | None:
+    """The whole split, cut into so many tokens by a vocabulary that the table does not know.
+
+    Its bytes are the same under every tokenizer that spells the text; None where the table does not give them, or
+    where so many tokens cannot be the split's.
+
+    Args:
+        num_tokens: tokens of the split, as a log prints them.
+        dataset: the split's name.
+        vocabulary: what the row calls the tokenizer.
+    """
+    rows = [row for row in denominators() if row.dataset == dataset and row.scope == FULL]
+    sizes = {row.num_bytes for row in rows if row.num_bytes is not None}
+    if len(sizes) != 1 or num_tokens <= 0:
+        return None
+    num_bytes = sizes.pop()
+    # A token that spells nothing stands before each document: as many tokens as bytes is another export.
+    if not _FEWEST_BYTES <= num_bytes / num_tokens <= _MOST_BYTES or num_tokens == num_bytes:
+        return None
+    return Denominator(rows[0].dataset, vocabulary, FULL, num_tokens, num_bytes, num_bytes / num_tokens)
+
+
 def tokenizer_of_split(num_tokens: int) -> str | None:
     """The tokenizer whose split has this many tokens, its tail dropped or not; None where none or several do."""
     near = {
-        row.tokenizer
-        for row in denominators()
-        if row.is_whole and row.num_bytes is not None and 0 <= row.num_tokens - num_tokens < 5000
+        row.tokenizer for row in denominators() if row.is_whole and row.num_bytes is not None and row.holds(num_tokens)
     }
     near |= {row.tokenizer for row in denominators() if row.is_whole and row.num_tokens == num_tokens}
     return near.pop() if len(near) == 1 else None
+
+
+def bits_of_untrained(tokenizer: str | None, bytes_per_token: float) -> float | None:
+    """log2 V, the loss of an untrained network in bits per token: by the tokenizer's name, else by the table.
+
+    Larger vocabularies have more bytes per token; the table's own rows tell how many.
+    """
+    found = re.fullmatch(r"sp([0-9]{3,6})", tokenizer or "")
+    if found is not None:
+        return math.log2(int(found[1]))
+    named = {row.tokenizer: row.bytes_per_token for row in denominators() if row.scope == FULL}
+    points = sorted((ratio, math.log2(int(name[2:]))) for name, ratio in named.items() if name[2:].isdigit())
+    if len(points) < 2:
+        return None
+    # The line through the two rows around it, or through the last two.
+    at = next((i for i, (ratio, _) in enumerate(points[1:-1], 1) if ratio >= bytes_per_token), len(points) - 1)
+    (low, bits_low), (high, bits_high) = points[at - 1], points[at]
+    return bits_low + (bits_high - bits_low) * (bytes_per_token - low) / (high - low)

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bpb_harness.audit.denominators import Denominator, full_split, tokenizer_of_split
+from bpb_harness.audit.denominators import (
+    Denominator,
+    denominators,
+    full_split,
+    split_of_size,
+    tokenizer_of_split,
+)
 from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
 from bpb_harness.units import nats_to_bits
 
+SCATTER = 3e-3  # relative; what right ratios of public logs differ from the table by
+# A mean of seeds was rounded by less than this, or than this part of their spread.
+ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
 WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
 
@@ -56,7 +66,8 @@ class Evidence:
         tokenizer: its tokenizer, named or implied by the number of tokens of the split.
         tokenizer_is_named: the record names it or its split's size.
         tokenizer_is_certain: it is named by a path in a log, by its size, or by a key of its own, not by prose alone.
-        full: the whole split under that tokenizer; None where it is not known.
+        full: the whole split under that tokenizer, or cut into as many tokens as the log loads; None where neither is
+            known.
         scored_tokens: tokens that the record says were scored.
     """
 
@@ -70,6 +81,15 @@ class Evidence:
     tokenizer_is_certain: bool
     full: Denominator | None
     scored_tokens: int | None
+
+    @property
+    def share_of_bytes(self) -> float | None:
+        """The tokens that the logs load, times what the record divides by, over the bytes of the split."""
+        sizes = {size for log in self.claim_logs for size in log.split_tokens}
+        num_bytes = next((row.num_bytes for row in denominators() if row.dataset == self.claim.dataset), None)
+        if len(sizes) != 1 or num_bytes is None or self.ratio is None:
+            return None
+        return sizes.pop() * self.ratio.value / num_bytes
 
     @property
     def claim_logs(self) -> tuple[LogRecord, ...]:
@@ -89,7 +109,9 @@ def gather(claim: Claim) -> Evidence:
     tokenizer = claim.tokenizer or of_size
     where = claim.tokenizer_source
     by_name = where is not None and (where.key is not None or where.file in {log.file for log in claim.logs})
-    full = full_split(tokenizer, claim.dataset)
+    ratio = _ratio_of_claim(claim, lines, siblings)
+    full = _whole_split(tokenizer, claim.dataset, {*split_sizes}, ratio)
+    by_size = full is not None and full != full_split(tokenizer, claim.dataset)
     scored = next((line.scored_tokens for line in lines if line.scored_tokens), None) or claim.protocol.tokens
     if scored is None and full is not None and split_sizes and max(split_sizes) < WHOLE_SPLIT * full.num_tokens:
         scored = max(split_sizes)  # only so much of the split was loaded
@@ -98,13 +120,38 @@ def gather(claim: Claim) -> Evidence:
         lines=lines,
         how=how,
         siblings=siblings,
-        ratio=_ratio_of_claim(claim, lines, siblings),
+        ratio=ratio,
         tokenizer=tokenizer,
-        tokenizer_is_named=tokenizer is not None,
-        tokenizer_is_certain=tokenizer is not None and (by_name or of_size == tokenizer),
+        tokenizer_is_named=tokenizer is not None or by_size,
+        tokenizer_is_certain=by_size or (tokenizer is not None and (by_name or of_size == tokenizer)),
         full=full,
         scored_tokens=scored,
     )
+
+
+def _whole_split(
+    tokenizer: str | None, dataset: str | None, sizes: Collection[int], ratio: Ratio | None
+) -> Denominator | None:
+    """The whole split: the table's row, or the split cut into as many tokens as the log loads.
+
+    The latter where the table rounds its number of tokens, and where those tokens, times what the record divides by,
+    are all the bytes of the split (or more, under a tokenizer that the table does not know): a part of it has fewer.
+    """
+    row = full_split(tokenizer, dataset)
+    if len(sizes) != 1:
+        return row
+    (size,) = sizes
+    known = [other for other in denominators() if other.is_whole and other.tokenizer == tokenizer and other.holds(size)]
+    if row is not None and row.holds(size) and row.rounding and row.num_tokens != size:
+        return split_of_size(size, dataset, row.tokenizer) or row
+    if known or ratio is None:
+        return row
+    other_than = "" if tokenizer is None else f"{tokenizer}, other than the table's" if row is not None else tokenizer
+    own = split_of_size(size, dataset, other_than or "a vocabulary of its own")
+    if own is None or ratio.value < own.bytes_per_token * (1.0 - SCATTER - ratio.uncertainty):
+        return row
+    # More bytes than there are, under a tokenizer of the table: of that one, or of another? Nothing says.
+    return own if row is None or ratio.is_near(own.bytes_per_token, SCATTER) else row
 
 
 def ratio_of(line: ScoreLine) -> Ratio | None:
@@ -144,7 +191,7 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     if claim.claimed_in == "log":
         finals = tuple(log.final for log in claim.logs if log.final is not None)
         return finals, "line" if len(finals) == 1 else "mean"
-    means = _means_by_label(claim.logs)
+    means = list(_means_by_label(claim.logs))
     single = [line for log in claim.logs for line in log.lines if score.agrees_with(line.bpb.value, line.bpb.half_unit)]
     # Several seeds: their mean comes before a single line that happens to agree.
     for group in means:
@@ -154,7 +201,18 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
             return tuple(group), "mean"
     if single:
         return (max(single, key=lambda line: _standing(line, score)),), "line"
+    for group in means:
+        if len(claim.seeds) != 1 and is_rounded_mean(score, [line.bpb.value for line in group]):
+            return tuple(group), "mean"
     return (), None
+
+
+def is_rounded_mean(score: Printed, values: Sequence[float]) -> bool:
+    """Whether a score is the mean of seeds as people round it: 1.07876 given as 1.0788, and then as 1.07880."""
+    if len(values) < 2:
+        return False
+    slack = max(ROUNDED_MEAN, ROUNDED_SPREAD * statistics.stdev(values))
+    return abs(score.value - sum(values) / len(values)) <= slack + 1e-12
 
 
 def _is_exact(lines: Sequence[ScoreLine], score: Printed) -> bool:

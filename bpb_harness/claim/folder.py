@@ -13,7 +13,7 @@ from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.claim.printed import Printed, Source
-from bpb_harness.claim.readme_reader import read_readme, steps_table
+from bpb_harness.claim.readme_reader import headline, read_readme, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
 from bpb_harness.claim.regular_file import resolved
 from bpb_harness.claim.submission import read_submission
@@ -190,7 +190,14 @@ def _complete(claim: Claim) -> Claim:
     nats, same = claim.nats_per_token, claim.same_estimator
     null_claim = any(note.kind is NoteKind.NOT_A_NUMBER for note in notes)
     if score is None and not null_claim:
-        chosen = _score_of_logs(claim.logs, notes) or _score_of_readme(claim.readme, notes)
+        chosen = _score_of_readme(claim.readme, notes)
+        # A log's last score is what somebody claims only where nobody wrote down any other.
+        if (
+            chosen is None
+            and not claim.other_scores
+            and not (claim.readme and (claim.readme.scores or claim.readme.rows))
+        ):
+            chosen = _score_of_logs(claim.logs, notes)
         if chosen is not None:
             score, nats, same, claimed_in = chosen
     tokenizer, where = claim.tokenizer, claim.tokenizer_source
@@ -216,10 +223,16 @@ def _complete(claim: Claim) -> Claim:
         same_estimator=same,
         tokenizer=tokenizer,
         tokenizer_source=where if tokenizer else None,
-        dataset=claim.dataset or the_one(log.dataset for log in claim.logs if log.dataset),
+        dataset=_dataset(claim),
         protocol=protocol,
         notes=tuple(notes),
     )
+
+
+def _dataset(claim: Claim) -> str | None:
+    """The text: as the logs' paths of its shards say, else as the record names it; a claim file comes first."""
+    loaded = the_one(log.dataset for log in claim.logs if log.dataset)
+    return claim.dataset or loaded if claim.claimed_in == "claim file" else loaded or claim.dataset
 
 
 _Chosen = tuple[Printed, Printed | None, bool, str]
@@ -266,8 +279,11 @@ def _mean(lines: Sequence[ScoreLine]) -> _Chosen:
 def _score_of_readme(readme: Readme | None, notes: list[Note]) -> _Chosen | None:
     if readme is None or not (readme.scores or readme.rows):
         return None
-    score = readme.scores[0] if readme.scores else readme.rows[0].score
-    notes.append(
-        Note(NoteKind.CHOICE, f"no other claim: the README's first score is taken, at {score.source}", score.source)
-    )
+    score = headline(readme)
+    if score is None:
+        place = readme.rows[0].score.source
+        message = f"{readme.file} gives several scores in tables, and does not say which is claimed"
+        notes.append(Note(NoteKind.AMBIGUOUS, message, place))
+        return None
+    notes.append(Note(NoteKind.CHOICE, f"no other claim: the README's score is taken, at {score.source}", score.source))
     return score, None, False, "readme"

@@ -51,6 +51,22 @@ _PAIR = re.compile(rf"({_WORD}(?:loss|bpb|BPB|Bpb)) {{1,20}}(?={NUMBER}{_END})")
 _STEP = re.compile(
     r"(?:^|[\s\"'{,])(?:step|iter|iteration|epoch)s?[\"']?\s?[:= ]\s?[0-9]+|^\s*[0-9]+\s?/\s?[0-9]+\s", re.IGNORECASE
 )
+# A running value over the text so far: i of n chunks, windows, documents; a bar. It is no score, not even at n of n.
+_OF = r"[\s:=#]{0,3}[\[(]?\s?[0-9]{1,12}\s?(?:/|of)\s?[0-9]{1,12}(?![0-9.])"
+_PARTS = (
+    r"(?:micro)?batch|chunk|window|doc(?:ument)?|seq(?:uence)?|sample|segment|shard|block|span|example|piece|slice|part"
+    r"|article|token|file|progress"
+)
+_PROGRESS = re.compile(
+    rf"(?:(?<![A-Za-z])|_)(?:{_PARTS})(?:e?s)?{_OF}"
+    rf"|(?<![0-9.])[0-9]{{1,12}}\s?/\s?[0-9]{{1,12}}\s?(?:{_PARTS})(?:e?s)?(?![A-Za-z])"
+    r"|[0-9]{1,3}%\s?\||[0-9]{1,3}(?:\.[0-9]{1,3})?\s?% (?:done|of|complete)|\brunning[_ ](?:val_)?bpb\b",
+    re.IGNORECASE,
+)
+_ENDS = re.compile(
+    r"\bfinal|final\b|_exact\b|\bdone\b|\btotal\b", re.IGNORECASE
+)  # "final (1893/1893 chunks) val_bpb:1.2"
+_LONGEST_LABEL = 300
 _SCORED = re.compile(r"\b(?:scored_tokens|tokens_scored|num_scored_tokens|eval_tokens)\s?[:=]\s?([0-9][0-9,]*)")
 _NUM_STEPS = re.compile(
     r"(?:\bT|\bvar_eval_steps|\bnum_diffusion_steps|\bdiffusion_steps|\beval_steps|\bnum_timesteps)\s?[:=]\s?([0-9]{1,6})\b"
@@ -59,6 +75,10 @@ _SPLIT = re.compile(r"(?:\bval_tokens|\bval_loader\S*.{0,300}?\btokens)\s?[:=]\s
 _DATASET = re.compile(r"([A-Za-z0-9]+)_val_[*0-9]")
 _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
+# Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.
+_FOLDED = re.compile(
+    r"case[-_]?fold(?:ed)?|lower[-_]?cased?|(?<![a-z])uncased|nocase|case[-_]?insensitive", re.IGNORECASE
+)
 # Training shards behind a validation loader, and texts that are known by their folder alone.
 _TRAINING_SHARDS = re.compile(r"([A-Za-z0-9]+)_train_[*0-9]")
 _FOLDER_OF_VAL = re.compile(r"([A-Za-z][A-Za-z0-9]*)_[A-Za-z0-9]+/[^/\s]*val[^/\s]*\.bin", re.IGNORECASE)
@@ -91,7 +111,7 @@ def read_log(text: str, file: str) -> LogRecord:
     artifacts: list[Printed] = []
     tokenizers: list[str] = []
     numbers: set[float] = set()
-    seed, num_steps, dataset, run = None, None, None, 0
+    seed, num_steps, dataset, folded, run = None, None, None, None, 0
     for number, line in output:
         low = line.lower()
         if "seed" in low and (found := _SEED.match(line)):
@@ -108,6 +128,8 @@ def read_log(text: str, file: str) -> LogRecord:
                 num_steps = int(found[1])
         if dataset is None and "val" in low and ".bin" in low:
             dataset = _dataset_of(line)
+        if folded is None and ("val_loader" in low or "tokenizer" in low) and (named := _FOLDED.search(line)):
+            folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
         if "tokens" in low and (found := _SPLIT.search(line)):
             split_tokens.append(_count(found[1]))
         if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
@@ -126,6 +148,7 @@ def read_log(text: str, file: str) -> LogRecord:
         tokenizers=tuple(tokenizers),
         num_steps=num_steps,
         dataset=dataset,
+        folded=folded,
         numbers_beside_bpb=frozenset(numbers),
         embedded_code_lines=sum(code),
     )
@@ -172,6 +195,8 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
     scored, steps = _SCORED.search(line), _NUM_STEPS.search(line)
     first = _FIRST_METRIC.search(line)
     is_step = _STEP.search(line) is not None
+    if _PROGRESS.search(line[:_LONGEST_LABEL]) and not _ENDS.search(line[: first.start() if first else 0]):
+        return
     for found in _SCORE.finditer(line):
         name = found["name"]
         label = line[: min(first.start() if first else found.start(), found.start())].strip(" \t:|,-{\"'") + (

@@ -38,6 +38,12 @@ _UNITS = r"(?:windows|sequences|batches|chunks|documents|docs|tokens)"
 _FIRST = rf"(?:on |over )?(?:the )?first [0-9][0-9,]* (?:\w+ )?{_UNITS}"
 _CONSTANT = r"(?:constant|fixed|hard-?coded)"
 _UNPAID = r"(?: tokens?)? (?:is|are|was|were)(?: not| never|n['\u2019]t) (?:paid for|charged(?: for)?|priced)\b"
+_SPLIT = r"(?:full |whole |entire |same |official )?(?:fineweb )?(?:validation|val|evaluation|eval|test|held-?out)"
+_TEXTS = r"(?:shards?|splits?|sets?|data(?:set)?|texts?|tokens?|documents?|docs?|corpus)"
+_SCORED_TEXT = (
+    rf"(?:(?:the )?{_SPLIT}(?: {_TEXTS}\b|(?= *(?:$|[.,;:()]| (?:for|only|alone|itself|and|too|as well)\b)))"
+    rf"|(?:the )?(?:very )?(?:same )?{_TEXTS} (?:that )?(?:it|the model) is (?:scored|evaluated) on\b)"
+)
 _OF_WHAT = (
     r"(?:(?:ratio|number|value|average) )?(?:of )?(?:[0-9]+\.[0-9]+ )?(?:UTF-8 )?bytes?(?:[- ]per[- ]| ?/ ?)token\b"
 )
@@ -48,12 +54,15 @@ class _Statement:
     meaning: str
     pattern: re.Pattern[str]  # its group ``gap``, if it has one, holds words of the author's
     unless: re.Pattern[str] | None = None
+    of_training: bool = False  # it speaks of training: the word alone does not tell that another thing is meant
 
 
 def _closed(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
+_TRAINED_ON_IT = "the network was trained on the text that it is scored on"
+_VAL_ONLY = _closed(r"\bval(?:idation)?[- ]only\b(?! eval)")
 _STATEMENTS = (
     _Statement(
         "a pseudo-log-likelihood at one mask rate, which is no code length",
@@ -71,6 +80,22 @@ _STATEMENTS = (
             rf"|\b{_EVALUATED} (?:(?:on |over |us(?:es|ed) )?only |(?:is|was) limited to ){_FIRST}\b"
         ),
         unless=_closed(r"\b(?:full|whole|entire|all|rest|remaining)\b"),
+    ),
+    _Statement(
+        _TRAINED_ON_IT,
+        _closed(
+            rf"(?<!-)\b(?:(?:pre|over)?[- ]?(?:train|fit)(?:ed|s|ing|ted|ting)?|learn(?:ed|t|s)?|optimi[sz]ed) "
+            rf"(?:only |directly |exclusively |solely |entirely )*(?:on|to|over|from) {_SCORED_TEXT}"
+            rf"|\bmemori[sz](?:es|ed|ing|e) {_SCORED_TEXT}"
+            r"|\b(?:val|validation)[- ]only (?:training|run|model|submission|experiment)\b"
+            rf"|\btraining (?:data|set|text|shards?|split)(?: is| was|:| =| are) {_SCORED_TEXT}"
+            rf"|\b{_SCORED_TEXT} (?:is|are|was) (?:also )?(?:used as|part of|in) (?:the )?training(?: (?:data|set))?\b"
+        ),
+        unless=_closed(
+            r"\btest[- ]time\b|\bscore[- ]first\b|\balready\b|\bafter (?:scoring|it|they|each|every)\b|\bcausal\w*\b"
+            r"|\btokeni[sz]er\b|\bvocabular\w+\b|\bgrad(?:ed|ing)\b|\blegal\b|\bttt\b|\blora\b|\bhyper-?parameters?\b"
+        ),
+        of_training=True,
     ),
     _Statement(
         "tokens that are predicted are not paid for", _closed(rf"\b(?:BOS|(?:document )?boundar(?:y|ies)){_UNPAID}")
@@ -117,6 +142,7 @@ _OF_SOMETHING_ELSE = _closed(
     )
     + r"|~~|#[0-9]|\?"
 )
+_TRAINING_WORDS = _closed(r"\b(?:pre)?train\w*\b|\b(?:also|they|you)\b")
 _DENYING_HEADING = _closed(
     _words(
         r"not no never avoid\w* without pitfalls? mistakes? wrong bugs? fix\w* invalid myths? related prior previous",
@@ -144,6 +170,13 @@ def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
     return tuple(found)
 
 
+def voiding_title(title: str, file: str) -> VoidingSentence | None:
+    """A title that says that the run was trained on the validation split alone, as such runs are called."""
+    if not _VAL_ONLY.search(title) or _DENIED_BEFORE.search(title):
+        return None
+    return VoidingSentence(title[:_LONGEST_SENTENCE], _TRAINED_ON_IT, Source(file))
+
+
 def _meaning_of(sentence: str) -> str | None:
     for statement in _STATEMENTS:
         stated = statement.pattern.search(sentence)
@@ -153,7 +186,9 @@ def _meaning_of(sentence: str) -> str | None:
         before, behind = f"{sentence[: stated.start()]} {gap}", sentence[stated.end() :]
         if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.search(_NEXT_CLAUSE.split(behind, 1)[0]):
             return None
-        if _OF_SOMETHING_ELSE.search(f"{before} {behind}") or (statement.unless and statement.unless.search(sentence)):
+        around = f"{before} {behind}"
+        around = _TRAINING_WORDS.sub(" ", around) if statement.of_training else around
+        if _OF_SOMETHING_ELSE.search(around) or (statement.unless and statement.unless.search(sentence)):
             return None
         return statement.meaning
     return None

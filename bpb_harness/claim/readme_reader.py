@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from bpb_harness.claim.names import is_score_name, tokenizers_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_leading_number, parse_number
@@ -25,6 +26,14 @@ _BYTES_PER_TOKEN = re.compile(
     re.IGNORECASE,
 )
 _MOST_SCORES = 500
+_MOST_NUMBERS = 20_000
+_EXACT_NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.([0-9]{3,12})(?![\w%]|\.[0-9])")
+_NOT_THE_CLAIM = re.compile(
+    r"\b(?:baseline|previous|prior|before|older|record|sota|leaderboard|pre-?quant\w*|pre-?ttt|unquanti\w+|ablation|without"
+    r"|improv\w+|delta|gain|target)\b",
+    re.IGNORECASE,
+)
+_MEAN = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
 
 
 def read_readme(text: str, file: str) -> Readme:
@@ -46,7 +55,30 @@ def read_readme(text: str, file: str) -> Readme:
                     scores.append(score)
         if stated is None and (words := _BYTES_PER_TOKEN.search(line)):
             stated = parse_number(words[1] or words[2], Source(file, number), "bytes per token")
-    return Readme(file, tuple(rows), tuple(scores), stated, tokenizers_in(text), text)
+    numbers = islice(_numbers(lines), _MOST_NUMBERS)
+    return Readme(file, tuple(rows), tuple(scores), stated, tokenizers_in(text), text, tuple(numbers))
+
+
+def _numbers(lines: list[str]) -> Iterator[tuple[float, float]]:
+    for line in lines:
+        for found in _EXACT_NUMBER.finditer(line):
+            yield float(found[0]), 0.5 * 10.0 ** -len(found[1])
+
+
+def headline(readme: Readme) -> Printed | None:
+    """The score that a README claims: the first in its prose that it does not call another's or an earlier one.
+
+    Without prose the row of means of its tables, or the only score in them; None where several could be meant.
+    """
+    lines = readme.text.split("\n")
+    own = [score for score in readme.scores if not _NOT_THE_CLAIM.search(lines[(score.source.line or 1) - 1])]
+    if own or readme.scores:
+        return (own or readme.scores)[0]
+    rows = [row for row in readme.rows if _MEAN.search(" ".join(row.cells.values()))] or list(readme.rows)
+    if not rows:
+        return None
+    last = rows[-1].score
+    return last if all(last.agrees_with(row.score.value, row.score.half_unit) for row in rows) else None
 
 
 def _table_rows(lines: list[str], file: str) -> Iterator[TableRow]:

@@ -73,6 +73,7 @@ class LogRecord:
         num_steps: diffusion steps of its evaluation, where a setting names them.
         embedded_code_lines: lines that are the training script, not output.
         dataset: the split that its data loader names, such as ``fineweb_val``.
+        folded: the path of its text or tokenizer, where that says that letters were folded to one case.
         numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
         path: the file itself.
     """
@@ -86,6 +87,7 @@ class LogRecord:
     num_steps: int | None = None
     embedded_code_lines: int = 0
     dataset: str | None = None
+    folded: str | None = None
     numbers_beside_bpb: frozenset[float] = frozenset()
     path: Path | None = None
 
@@ -123,7 +125,17 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Readme:
-    """What a README says: scores in tables and prose, a stated number of bytes per token, a slice."""
+    """What a README says.
+
+    Attributes:
+        file: its name.
+        rows: rows of tables that hold a score.
+        scores: scores in prose.
+        bytes_per_token: a number of bytes per token that it states.
+        tokenizers: tokenizers that it names.
+        text: all of it.
+        numbers: every number of three decimals or more in it, with half of its last digit.
+    """
 
     file: str
     rows: tuple[TableRow, ...] = ()
@@ -131,6 +143,7 @@ class Readme:
     bytes_per_token: Printed | None = None
     tokenizers: tuple[str, ...] = ()
     text: str = field(default="", repr=False)
+    numbers: tuple[tuple[float, float], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,12 @@ _UNOFFICIAL = re.compile(
     re.IGNORECASE,
 )
 _STEPS_IN_KEY = re.compile(r"(?:^|_)T_?([0-9]{1,5})$")
+# Parts of a key that say that its score is another one than the claim.
+_ASIDE = re.compile(
+    r"(?:^|_)(?:pre|train|baseline|base|ablation|proxy|codec|slice|step|old|previous|prev|no|without|before|best|min|max|seed"
+    r"|target|parent|reference)(?=_|$|[0-9])",
+    re.IGNORECASE,
+)
 _MOST_LEAVES = 5000
 
 
@@ -157,12 +163,32 @@ def _score(
     for key, held in value.items():
         if held is None and key not in CLAIM_KEYS and is_score_name(key) and not key.endswith("_std"):
             notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {key} is null", Source(file, key=key)))
+    if not notes and (named := _score_of_another_name(value, file)) is not None:
+        message = f"{file} gives its score as {named.name}"
+        notes.append(Note(NoteKind.CHOICE, message, named.source))
+        return named, notes
     if not notes and (mean := _mean_of_seeds(seed_scores, file)) is not None:
         notes.append(
             Note(NoteKind.CHOICE, f"{file} gives no score of its own: the mean of its seeds is taken", mean.source)
         )
         return mean, notes
     return None, notes
+
+
+def _score_of_another_name(value: Mapping[str, Any], file: str) -> Printed | None:
+    """The score of a record with a name of its own for it, such as val_bpb_3seed_mean; None where several could be."""
+    found = []
+    for key, held in value.items():
+        aside = _ASIDE.search(key) or _STEPS_IN_KEY.search(key) or key in SEED_CONTAINERS
+        if aside or not is_score_name(key) or isinstance(held, bool):
+            continue
+        score = from_json(held, Source(file, key=key), key)
+        if score is not None and 0.0 < score.value < 1000.0:
+            found.append(score)
+    found = [score for score in found if re.search("mean|average|avg", score.name)] or found
+    if not found or not all(found[0].agrees_with(other.value, other.half_unit) for other in found):
+        return None
+    return found[0]
 
 
 def _looks_like_bpb(held: object) -> bool:

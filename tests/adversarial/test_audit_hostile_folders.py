@@ -84,7 +84,7 @@ def test_beside_a_record_it_is_passed_over_and_named(honest: Path, outside: Path
         _make(kind, honest / "logs" / name, outside)
     report = audit(honest)
     assert report.verdict == "confirmed"
-    skipped = [finding.message for finding in report.with_code("BPB910")]
+    skipped = [finding.message for finding in report.with_code("BPB901")]
     assert [message.split(" ")[0] for message in skipped] == ["logs/README.md", "logs/helpers.py", "logs/second.log"]
     assert not {"second.log", "helpers.py"} & set(report.files)
 

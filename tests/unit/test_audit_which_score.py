@@ -1,0 +1,235 @@
+"""Which number is the claim, and where it stands: names of scores, progress lines, READMEs, rounded means."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bpb_harness.audit import AuditReport, audit
+from bpb_harness.claim.log_reader import read_log
+from bpb_harness.claim.readme_prose import voiding_sentences, voiding_title
+from bpb_harness.claim.readme_reader import headline, read_readme
+from fixtures.claims.patterns import SP1024, SP8192, SP8192_TOKENS, bpb, log, submission
+
+
+def codes(report: AuditReport) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+@pytest.mark.parametrize(
+    ("record", "claimed"),
+    [
+        ({"val_bpb_5seed_mean": 0.8712, "val_bpb_5seed_std": 0.0004}, 0.8712),
+        ({"ttt_bpb_avg": 0.8712, "sliding_bpb": 1.2}, 0.8712),
+        ({"mixer_val_bpb": 0.8712, "pre_quant_val_bpb": 1.19}, 0.8712),
+        ({"mixer_bpb": 0.8712, "sliding_bpb": 1.2}, None),
+        ({"baseline_val_bpb": 0.8712}, None),
+    ],
+)
+def test_a_score_of_another_name_is_the_claim_and_never_the_logs_last(
+    tmp_path: Path, record: dict[str, Any], claimed: float | None
+) -> None:
+    (tmp_path / "submission.json").write_text(json.dumps({"name": "x", "bytes_total": 15_000_000, **record}))
+    for seed in (1, 2):
+        (tmp_path / f"train_seed{seed}.log").write_text(log(2.0312, SP1024, seed=seed))
+    report = audit(tmp_path)
+    assert report.claimed_bpb == claimed or "baseline_val_bpb" in record
+    assert report.verdict == ("confirmed" if "baseline_val_bpb" in record else "unverifiable")
+
+
+@pytest.mark.parametrize(
+    ("readme", "claimed"),
+    [
+        ("# Mixer\n\nBaseline val_bpb: 1.2244\n\n**val_bpb: 0.8712** over three seeds\n", 0.8712),
+        ("| seed | val_bpb |\n|---|---|\n| 1 | 0.8701 |\n| 2 | 0.8723 |\n| mean | 0.8712 |\n", 0.8712),
+        ("| val_bpb | 0.8712 |\n|---|---|\n| val_bpb | 0.8712 |\n", 0.8712),
+        ("| seed | val_bpb |\n|---|---|\n| 1 | 0.8701 |\n| 2 | 0.8723 |\n", None),
+    ],
+)
+def test_the_readme_claims_before_the_logs_do(tmp_path: Path, readme: str, claimed: float | None) -> None:
+    (tmp_path / "README.md").write_text(readme)
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    found = headline(read_readme(readme, "README.md"))
+    assert (found.value if found else None) == claimed
+    report = audit(tmp_path)
+    assert report.claimed_bpb == claimed
+    assert report.verdict == "unverifiable"
+
+
+def test_a_readme_without_a_score_leaves_the_claim_to_the_log(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# A run\n\nWider, and longer.\n")
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    assert audit(tmp_path).verdict == "confirmed"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  ttt_chunk [1331/1893] bpb=1.121234 time=3460.6s",
+        "chunk 10/1893 bpb:1.13",
+        "chunk 1893/1893 bpb:1.13",
+        "Doc 200/200 | bpb 1.1300",
+        "Doc 200/200 bpb: 1.1300",
+        "documents: 5000/50000 val_bpb: 1.13",
+        "window 77 of 969088 running val_bpb=1.13",
+        "batch 4/96 val_loss:2.07 val_bpb:1.13",
+        "[1200/1893 chunks] val_bpb:1.13",
+        "eval sliding: 4096/121136 windows val_bpb:1.13",
+        " 83%|########3 | 830/1000 [01:02<00:12] val_bpb: 1.13",
+        "running_bpb: 1.13",
+        "progress 3/10 bpb=1.2",
+    ],
+)
+def test_progress_is_no_score(line: str) -> None:
+    assert read_log(line, "f.log").lines == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [
+        ("step:500/9000 val_loss:2.07 val_bpb:1.13", True),
+        ("500/9000 val_loss: 2.07 val_bpb: 1.13", True),
+        ("final (1893/1893 chunks) val_loss:2.07 val_bpb:1.13", False),
+        ("legal_ttt_exact val_loss:2.07 val_bpb:1.13", False),
+        ("ttt_chunked:done val_loss=2.07 val_bpb=1.13", False),
+        ("run 1/3 val_bpb: 1.13", False),
+        ("seed 2 of 3 val_bpb: 1.13", False),
+        ("docs=50000 val_bpb: 1.13", False),
+    ],
+)
+def test_these_are_scores(line: str, step: bool) -> None:
+    (found,) = read_log(line, "f.log").lines
+    assert found.is_training_step is step
+
+
+def test_a_claim_is_found_in_the_last_line_and_not_in_a_chance_match_before(tmp_path: Path) -> None:
+    score = bpb(1.9, SP1024)
+    running = "".join(f"chunk {i}/900 bpb={score - 0.0004 + 1e-6 * i:.6f}\n" for i in range(900))
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(score, 4)))
+    (tmp_path / "train.log").write_text(
+        log(1.95, SP1024) + running + f"adapted_exact val_loss:1.90000000 val_bpb:{score:.8f}\n"
+    )
+    report = audit(tmp_path)
+    assert report.verdict == "confirmed"
+    (found,) = report.with_code("BPB401")
+    assert "adapted_exact" in found.message
+
+
+@pytest.mark.parametrize(
+    ("said", "mentioned"),
+    [
+        ("- val_bpb (exact, int8): **{score:.8f}**", True),
+        ("It went from 1.2290 to {score:.4f} bits per byte.", True),
+        ("| int6 | {score:.5f} |", True),
+        ("About {score:.3f}", True),
+        ("We tried many things.", False),
+    ],
+)
+def test_a_readme_that_prints_the_score_mentions_it(tmp_path: Path, said: str, mentioned: bool) -> None:
+    score = bpb(2.0312, SP1024)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(score, 8)))
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    (tmp_path / "README.md").write_text(f"# A run\n\nOur first try: val_bpb: 1.2290\n\n{said.format(score=score)}\n")
+    report = audit(tmp_path)
+    assert ("BPB407" in codes(report)) is not mentioned
+    assert report.verdict == ("confirmed" if mentioned else "unverifiable")
+
+
+SEEDS = {"7": 2.7912, "8": 2.79233, "9": 2.79284}
+
+
+def _three_seeds(folder: Path, shift: float) -> AuditReport:
+    scores = {seed: bpb(nats, SP8192) for seed, nats in SEEDS.items()}
+    mean = sum(scores.values()) / 3
+    results = {seed: {"val_bpb": round(score, 6)} for seed, score in scores.items()}
+    (folder / "submission.json").write_text(submission(val_bpb=round(mean + shift, 7), seed_results=results))
+    for seed, nats in SEEDS.items():
+        text = log(nats, SP8192, tokens=SP8192_TOKENS, export="fineweb10B_sp8192", seed=int(seed))
+        (folder / f"train_seed{seed}.log").write_text(text)
+    return audit(folder)
+
+
+@pytest.mark.parametrize("shift", [0.0, 4e-5, -4e-5, 3e-6, 7e-6])
+def test_a_mean_that_was_rounded_before_it_was_written_out(tmp_path: Path, shift: float) -> None:
+    report = _three_seeds(tmp_path, shift)
+    assert report.verdict == "confirmed"
+    assert not codes(report) & {"BPB403", "BPB406"}
+
+
+@pytest.mark.parametrize("shift", [6e-4, -9e-4])
+def test_a_mean_that_is_none(tmp_path: Path, shift: float) -> None:
+    assert _three_seeds(tmp_path, shift).verdict == "unverifiable"
+
+
+@pytest.mark.parametrize("gain", [0.07, 0.2, 0.6])
+@pytest.mark.parametrize("plain", ["step:9000/9000", "int6_roundtrip_exact"])
+def test_a_score_far_below_the_networks_own_is_not_confirmed(tmp_path: Path, gain: float, plain: str) -> None:
+    nats = 1.94
+    score = bpb(nats, SP1024)
+    wonder = f"sliding_exact val_loss:{nats * (score - gain) / score:.8f} val_bpb:{score - gain:.8f}\n"
+    text = (
+        log(2.2, SP1024, tokens=62021632).split("final_int8")[0] + f"{plain} val_loss:{nats:.8f} val_bpb:{score:.8f}\n"
+    )
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(score - gain, 8)))
+    (tmp_path / "train.log").write_text(text + wonder)
+    report = audit(tmp_path)
+    assert report.verdict == "unverifiable"
+    (found,) = report.with_code("BPB414")
+    assert f"{gain:.3f} below the plain validation" in found.message
+
+
+@pytest.mark.parametrize(("of", "gain"), [(9000, 0.04), (20000, 0.1)])
+def test_what_sliding_adapting_or_going_on_training_gains_is_no_wonder(tmp_path: Path, of: int, gain: float) -> None:
+    nats = 1.94
+    score = bpb(nats, SP1024)
+    text = log(2.2, SP1024).split("step:")[0] + f"step:9000/{of} val_loss:{nats:.8f} val_bpb:{score:.8f}\n"
+    better = f"ttt_exact val_loss:{nats * (score - gain) / score:.8f} val_bpb:{score - gain:.8f}\n"
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(score - gain, 8)))
+    (tmp_path / "train.log").write_text(text + better)
+    assert audit(tmp_path).verdict == "confirmed"
+
+
+TRAINED = (
+    "The model is trained on the validation set and knows it by heart.",
+    "We train directly on the val shard.",
+    "This is a val-only run, not meant as a record.",
+    "Training data: the validation split.",
+    "The network memorizes the evaluation data.",
+    "It was trained on the same text that it is scored on.",
+    "Trained exclusively on fineweb validation tokens.",
+)
+NOT_TRAINED = (
+    "The model is never trained on the validation set.",
+    "Test-time training on the validation tokens after they are scored.",
+    "Adapters are trained on validation documents that are already scored.",
+    "The tokenizer was trained on the validation set.",
+    "Trained on the val loss schedule of the baseline.",
+    "We train on the training shards and evaluate on the validation split.",
+    "The previous entry was trained on the validation split.",
+    "Is it trained on the validation set?",
+    "Models that are trained on the test set are invalid.",
+)
+
+
+@pytest.mark.parametrize("sentence", TRAINED)
+def test_training_on_what_is_scored_is_not_confirmed(tmp_path: Path, sentence: str) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, SP1024), 6)))
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    (tmp_path / "README.md").write_text(f"# A run\n\n{sentence}\n")
+    report = audit(tmp_path)
+    assert report.verdict == "unverifiable"
+    assert "trained on the text" in report.judgement.reason
+
+
+@pytest.mark.parametrize("sentence", NOT_TRAINED)
+def test_other_words_of_training_say_nothing(sentence: str) -> None:
+    assert voiding_sentences(f"# A run\n\n{sentence}\n", "README.md") == ()
+
+
+def test_the_title_of_such_a_run() -> None:
+    assert voiding_title("Val-Only 9L", "submission.json") is not None
+    assert voiding_title("Not val-only", "submission.json") is None
+    assert voiding_title("9L, val-only eval", "submission.json") is None

@@ -1,0 +1,138 @@
+"""Tokens of the split times bytes per token are its bytes, under whatever vocabulary: no row of the table is needed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.audit import AuditReport, audit
+from bpb_harness.audit.denominators import Denominator, bits_of_untrained, split_of_size
+from fixtures.claims.patterns import bpb, log, submission
+
+NUM_BYTES = 151_080_891
+
+
+def audit_of(
+    folder: Path, num_tokens: int, ratio: float, export: str, *, nats: float = 2.3, untrained: float = 6.9371
+) -> AuditReport:
+    (folder / "submission.json").write_text(submission(val_bpb=round(bpb(nats, ratio), 6)))
+    text = log(nats, ratio, tokens=num_tokens, export=export)
+    first = f"val_loss:{6.9371:.4f} val_bpb:{bpb(6.9371, ratio):.4f}"
+    assert first in text
+    text = text.replace(first, f"val_loss:{untrained:.4f} val_bpb:{bpb(untrained, ratio):.4f}")
+    (folder / "train.log").write_text(text)
+    return audit(folder)
+
+
+def codes(report: AuditReport) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+@pytest.mark.parametrize("num_tokens", [36_500_480, 41_234_432, 50_003_968, 57_999_360, 75_000_832, 151_129_088])
+@pytest.mark.parametrize(
+    "export", ["fineweb10B_sp2048", "fineweb10B_tenthousand", "fineweb10B_sp8192", "fineweb10B_byte260"]
+)
+def test_all_the_bytes_of_the_split_are_right(tmp_path: Path, num_tokens: int, export: str) -> None:
+    report = audit_of(tmp_path, num_tokens, NUM_BYTES / num_tokens, export)
+    assert report.verdict == "confirmed", report.judgement.reason
+    assert "BPB301" not in codes(report)
+
+
+@pytest.mark.parametrize("factor", [1.18, 1.25, 1.31])
+@pytest.mark.parametrize("export", ["fineweb10B_sp2048", "fineweb10B_tenthousand"])
+def test_more_bytes_than_there_are_is_refuted(tmp_path: Path, factor: float, export: str) -> None:
+    num_tokens = 55_000_064
+    report = audit_of(tmp_path, num_tokens, factor * NUM_BYTES / num_tokens, export, untrained=7.35)
+    assert report.verdict == "refuted"
+    assert report.corrected_bpb == pytest.approx(factor * report.claimed_bpb, rel=1e-4)
+    (found,) = report.with_code("BPB105")
+    assert f"{factor:.4g} times the bytes that are there" in found.message
+
+
+def test_a_loss_in_bits_would_look_the_same(tmp_path: Path) -> None:
+    num_tokens = 55_000_064
+    ratio = NUM_BYTES / num_tokens / math.log(2.0)
+    report = audit_of(tmp_path, num_tokens, ratio, "fineweb10B_tenthousand", untrained=7.35 / math.log(2.0))
+    assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize("factor", [1.02, 1.041, 1.09, 1.14])
+def test_what_another_export_could_have_is_a_doubt_with_the_numbers(tmp_path: Path, factor: float) -> None:
+    num_tokens = 61_000_704
+    report = audit_of(tmp_path, num_tokens, factor * NUM_BYTES / num_tokens, "fineweb10B_sp1024")
+    assert report.verdict == "unverifiable"
+    assert "BPB301" not in codes(report)
+    said = " ".join(finding.message for finding in report.findings)
+    assert f"{factor * NUM_BYTES / 1e6:.1f} MB" in said
+
+
+@pytest.mark.parametrize("num_tokens", [4_000_256, 20_000_256, 45_000_192])
+def test_a_part_of_the_split_is_a_part(tmp_path: Path, num_tokens: int) -> None:
+    report = audit_of(tmp_path, num_tokens, 2.4361, "fineweb10B_sp1024")
+    assert report.verdict == "unverifiable"
+    assert "BPB301" in codes(report)
+    (tmp_path / "other").mkdir()
+    assert audit_of(tmp_path / "other", num_tokens, 2.4361, "fineweb10B_tenthousand").verdict == "unverifiable"
+
+
+def test_as_many_tokens_as_bytes_is_another_export() -> None:
+    assert split_of_size(NUM_BYTES, "fineweb_val", "bytes") is None
+    assert split_of_size(NUM_BYTES + 50_000, "fineweb_val", "bytes") is not None
+    assert split_of_size(50_000_000, "wikitext_val", "x") is None
+    assert split_of_size(1_048_576, "fineweb_val", "x") is None
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "rounding"), [(45_510_000, 5_000), (62_021_846, 0), (45_514_000, 500), (1_000, 1)]
+)
+def test_a_rounded_number_of_tokens_holds_what_it_may_have_been(num_tokens: int, rounding: int) -> None:
+    row = Denominator("x_val", "sp4096", "full", num_tokens, 3 * num_tokens, 3.0)
+    assert row.rounding == rounding
+    assert row.holds(num_tokens + rounding)
+    assert not row.holds(num_tokens + rounding + 1)
+    assert row.holds(num_tokens - 4_999)
+    assert not row.holds(num_tokens - 5_000 - rounding)
+
+
+@pytest.mark.parametrize("size", [45_514_752, 45_508_608, 45_512_704])
+def test_a_rounded_row_of_the_table_proves_what_a_counted_one_does(tmp_path: Path, size: int) -> None:
+    report = audit_of(tmp_path, size, 1.26 * NUM_BYTES / size, "fineweb10B_sp4096", untrained=8.3178)
+    assert report.verdict == "refuted"
+    assert report.corrected_bpb == pytest.approx(1.26 * report.claimed_bpb, rel=1e-5)
+    (tmp_path / "right").mkdir()
+    assert audit_of(tmp_path / "right", size, NUM_BYTES / size, "fineweb10B_sp4096").verdict == "confirmed"
+
+
+def test_the_untrained_loss_is_that_of_the_vocabulary() -> None:
+    assert bits_of_untrained("sp1024", 9.9) == 10.0
+    for size, ratio in ((1024, 2.4359), (4096, 3.32), (8192, 3.7266), (16384, 4.067)):
+        assert bits_of_untrained(None, ratio) == pytest.approx(math.log2(size), abs=0.01)
+    assert 10.0 < bits_of_untrained(None, 2.8) < 12.0
+    assert bits_of_untrained(None, 4.3) > 14.0
+
+
+@pytest.mark.parametrize("name", ["sp8192_casefold", "sp8192_lowercased", "sp4096_uncased", "sp1024_case_insensitive"])
+def test_a_folded_text_is_another_text(tmp_path: Path, name: str) -> None:
+    num_tokens = 37_000_192
+    report = audit_of(tmp_path, num_tokens, NUM_BYTES / num_tokens, f"fineweb10B_{name}")
+    assert report.verdict == "unverifiable"
+    (said,) = report.with_code("BPB112")
+    assert name in said.message
+    assert report.judgement.reason == said.message
+
+
+@pytest.mark.parametrize("name", ["sp8192_caseops", "sp8192_lossless_caps", "sp8192_flower"])
+def test_other_names_say_nothing_of_the_kind(tmp_path: Path, name: str) -> None:
+    report = audit_of(tmp_path, 37_000_192, NUM_BYTES / 37_000_192, f"fineweb10B_{name}")
+    assert report.verdict == "confirmed"
+
+
+def test_the_shards_that_were_read_outweigh_a_name_in_prose(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(
+        json.dumps({"val_bpb": round(bpb(2.3, NUM_BYTES / 62_021_632), 6), "dataset": "somebody/their-upload"})
+    )
+    (tmp_path / "train.log").write_text(log(2.3, NUM_BYTES / 62_021_632))
+    assert audit(tmp_path).verdict == "confirmed"
