@@ -10,6 +10,7 @@
     |   |-- CheckpointError                        checkpoints and exported programs
     |   |   `-- UnsafeCheckpointError              loading it would run code or exhaust memory
     |   `-- ClaimError                             submissions, logs, claim files
+    |-- OutputError                                a file that cannot be written
     |-- NumericsError                              NaN or infinity where a number must be
     `-- ContractError                     exit 4   a denoiser that does not behave as a denoiser must
         |-- AnswerTypeError                        no plain tensor, or one on another device
@@ -100,6 +101,10 @@ class UnsafeCheckpointError(CheckpointError):
 
 class ClaimError(InputError):
     """A submission, log or claim file that cannot be read."""
+
+
+class OutputError(HarnessError):
+    """A file that cannot be written: a full disk, a folder without permission."""
 
 
 class NumericsError(HarnessError):

@@ -19,9 +19,10 @@ import torch
 import typer
 from torch import Tensor
 
-from bpb_harness.checkpoint import FORMAT, FORMAT_VERSION, Checkpoint, read_checkpoint, write_replacing
+from bpb_harness.checkpoint import FORMAT, FORMAT_VERSION, Checkpoint, read_checkpoint
 from bpb_harness.cli._run import run as run_command
 from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.whole_file import write_whole
 
 CAP_BYTES = 16_000_000
 BITS = (8, 6)
@@ -129,7 +130,7 @@ def export(source: Path, out: Path, *, bits: int = 8, cap_bytes: int = CAP_BYTES
         raise CheckpointError("the artifact is too large", seen=seen, expected=f"at most {cap_bytes:,}", hint=hint)
     partial = out.with_name(f".{out.stem}.partial.ptz")
     try:
-        write_replacing(partial, lambda file: file.write(packed))
+        write_whole(partial, lambda file: file.write(packed))
         error = _relative_error(checkpoint.tensors, read_checkpoint(partial).tensors)
         partial.replace(out)
     finally:

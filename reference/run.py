@@ -26,6 +26,7 @@ from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.texts.separators import find_separators, own_folder
 from bpb_harness.units import nats_to_bits
+from bpb_harness.whole_file import write_whole
 from reference.captured import CapturedGradient, forget_gradients
 from reference.data import TokenShards, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
@@ -282,10 +283,8 @@ class Run:
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        partial = self.training.state_path.with_name(self.training.state_path.name + ".partial")
         self.training.out.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, partial)
-        partial.replace(self.training.state_path)
+        write_whole(self.training.state_path, lambda file: torch.save(state, file))
         dtype = EXPORT_DTYPES[self.training.export_dtype]
         save_checkpoint(
             self.training.out,

@@ -32,10 +32,11 @@ from torch import Tensor, nn
 from bpb_harness.adapters._exported_check import harmless_archive
 from bpb_harness.adapters._network import autocast
 from bpb_harness.adapters._registry import AdaptedModel
-from bpb_harness.checkpoint import Checkpoint, write_replacing
+from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from bpb_harness.schedule import NoiseLevel, parse_schedule
+from bpb_harness.whole_file import write_whole
 
 FORMAT = "bpb-harness-exported"
 _LARGEST_BATCH = 1 << 16
@@ -101,9 +102,9 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
         "sha256": hashlib.sha256(packed).hexdigest(),
         "torch_version": torch.__version__,
     }
-    write_replacing(path, lambda file: file.write(packed))
+    write_whole(path, lambda file: file.write(packed))
     text = json.dumps(description, indent=2) + "\n"
-    write_replacing(path.with_suffix(".json"), lambda file: file.write(text.encode()))
+    write_whole(path.with_suffix(".json"), lambda file: file.write(text.encode()))
 
 
 _CAUSAL_NAMES = ("vocab_size", "context_length", "logits")

@@ -24,7 +24,7 @@ digest.py            a checkpoint's name
 """
 
 from bpb_harness.checkpoint.digest import digest_of
-from bpb_harness.checkpoint.native import save_checkpoint, write_replacing
+from bpb_harness.checkpoint.native import save_checkpoint
 from bpb_harness.checkpoint.plain import parse_json, plain_values, read_json
 from bpb_harness.checkpoint.read import read_checkpoint
 from bpb_harness.checkpoint.record import EMA_PREFIX, FORMAT, FORMAT_VERSION, LARGEST_TOKENIZER, Checkpoint
@@ -44,5 +44,4 @@ __all__ = [
     "read_checkpoint",
     "read_json",
     "save_checkpoint",
-    "write_replacing",
 ]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +15,7 @@ from bpb_harness.checkpoint.plain import plain_values
 from bpb_harness.checkpoint.quantized import rows_times_scales
 from bpb_harness.checkpoint.record import FORMAT, FORMAT_VERSION, LARGEST_TOKENIZER, Checkpoint
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
+from bpb_harness.whole_file import write_whole
 
 TOKENIZER_TENSOR = "bpb_harness.tokenizer"
 
@@ -125,38 +123,13 @@ def save_checkpoint(
     token_bytes = None if tokenizer is None else torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8)
     if path.suffix == ".pt":
         content = {**header, "tokenizer": token_bytes, "tensors": owned}
-        write_replacing(path, lambda file: torch.save(content, file))
+        write_whole(path, lambda file: torch.save(content, file))
     elif path.suffix == ".safetensors":
         from safetensors.torch import save
 
         if token_bytes is not None:
             owned[TOKENIZER_TENSOR] = token_bytes
         packed = save(owned, metadata={FORMAT: json.dumps(header, sort_keys=True)})
-        write_replacing(path, lambda file: file.write(packed))
+        write_whole(path, lambda file: file.write(packed))
     else:
         raise CheckpointError("suffix of a checkpoint", seen=repr(path.suffix), expected=".pt or .safetensors")
-
-
-def write_replacing(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file that appears only when it is complete: a temporary one beside it, then a rename."""
-    with _temporary_beside(path) as temporary:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        # mkstemp gives 0600; a checkpoint gets what any new file gets.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from bpb_harness.errors import UsageError
+from bpb_harness.whole_file import write_whole, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,11 +20,15 @@ def write_output(text: str, path: Path | None) -> None:
 
     Raises:
         UsageError: if the folder does not exist.
+        OutputError: if it cannot be written.
     """
     if path is None:
-        typer.echo(text)
+        with written("standard output"):
+            typer.echo(text)
+            sys.stdout.flush()
     else:
-        _write_whole(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+        require_folder(path)
+        write_whole(path, lambda file: file.write(f"{text}\n".encode()))
 
 
 def write_parquet(frame: pd.DataFrame | None, path: Path) -> None:
@@ -31,9 +36,11 @@ def write_parquet(frame: pd.DataFrame | None, path: Path) -> None:
 
     Raises:
         UsageError: if the folder does not exist.
+        OutputError: if it cannot be written.
     """
     assert frame is not None
-    _write_whole(path, lambda partial: frame.to_parquet(partial, index=False))
+    require_folder(path)
+    write_whole(path, lambda file: frame.to_parquet(file, index=False))
 
 
 def require_folder(path: Path | None) -> None:
@@ -42,10 +49,3 @@ def require_folder(path: Path | None) -> None:
         raise UsageError("output file", seen=f"{path}, a folder", expected="a file")
     if path is not None and not path.parent.is_dir():
         raise UsageError("output file", seen=str(path), expected="a file in a folder that exists")
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    require_folder(path)
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    partial.replace(path)

@@ -26,6 +26,9 @@ from bpb_harness.schedule import LogLinear, NoiseSchedule
 Method = Literal["discrete", "mc", "chain", "ar", "exact"]
 METHODS: tuple[Method, ...] = ("discrete", "mc", "chain", "ar", "exact")
 DEFAULT_STEPS, DEFAULT_SAMPLES = 128, 2
+# Far beyond what changes a score: at a million steps the bounds of a real model differ by 1e-6 bits a byte.
+MAX_STEPS, MAX_SAMPLES = 1_000_000, 10_000
+MAX_STEPS_OF_ALL = 10_000  # every one of them is a draw of every window
 _CPU_BATCH_TOKENS = 8_192
 # Of a GPU: of a full batch every multiprocessor gets the same number of tiles of 128 tokens; none waits for a last few.
 _BATCH_TOKENS_OF_MULTIPROCESSOR = 1_024
@@ -100,6 +103,14 @@ class Settings:
         ):
             if value is not None and not (isinstance(value, int) and value >= 1):
                 raise UsageError(flag, seen=repr(value), expected="a whole number, 1 or more")
+        draws_all = self.num_samples == "all"
+        for flag, value, most in (
+            ("--steps", self.num_steps, MAX_STEPS),
+            ("--steps with --samples all", self.num_steps if draws_all else 0, MAX_STEPS_OF_ALL),
+            ("--samples", self.num_samples, MAX_SAMPLES),
+        ):
+            if isinstance(value, int) and value > most:
+                raise UsageError(flag, seen=f"{value:,}", expected=f"at most {most:,}")
         RandomStreams(self.seed)
         self._check_sampling()
         if self.compare and (self.method not in {"discrete", "mc"} or self.num_samples == "all"):

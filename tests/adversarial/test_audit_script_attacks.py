@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import gzip
 import lzma
-import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from bpb_harness.audit.script import check_source, extract_embedded
 from bpb_harness.audit.script.source import MAX_BYTES, MAX_LAYERS, decode_text
+from tests.bounded import count_calls, require_an_end
 
 MIB = 2**20
 
@@ -68,31 +69,31 @@ def test_a_dictionary_size_from_a_hostile_header() -> None:
     assert decode_text(text).problems
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(" * 5_000 + ")" * 5_000,
-        "-" * 20_000 + "1",
-        "x = " + " + ".join(["1"] * 3_000),
-        "x = " + "[" * 90 + "]" * 90,
-        "print('val_bpb', " + "f(" * 80 + "1" + ")" * 80 + ")",
-        "print('val_bpb', x" + "[0]" * 900 + ")",
-        "print('val_bpb', " + " * ".join(["x"] * 900) + ")",
-        "if 1:\n" + "".join(" " * k + "if 1:\n" for k in range(1, 90)) + " " * 90 + "pass",
-        "\x00" * 100,
-        "print('val_bpb', 9 ** 9 ** 9 ** 9 / 4.3)",
-        "print('val_bpb', x / (10 ** 400))",
-        "print('val_bpb', 'a' * 10 ** 12)",
-        "lambda: (yield)",
-        "\ufeff\ufeff#",
-    ],
-    ids=range(14),
-)
-def test_hostile_syntax_is_bounded(text: str) -> None:
-    started = time.process_time()
-    findings = check_source(text)
-    assert not [found.message for found in findings if "could not be carried out" in found.message]
-    assert time.process_time() - started < 10
+HOSTILE_SYNTAX = [
+    "(" * 5_000 + ")" * 5_000,
+    "-" * 20_000 + "1",
+    "x = " + " + ".join(["1"] * 3_000),
+    "x = " + "[" * 90 + "]" * 90,
+    "print('val_bpb', " + "f(" * 80 + "1" + ")" * 80 + ")",
+    "print('val_bpb', x" + "[0]" * 900 + ")",
+    "print('val_bpb', " + " * ".join(["x"] * 900) + ")",
+    "if 1:\n" + "".join(" " * k + "if 1:\n" for k in range(1, 90)) + " " * 90 + "pass",
+    "\x00" * 100,
+    "print('val_bpb', 9 ** 9 ** 9 ** 9 / 4.3)",
+    "print('val_bpb', x / (10 ** 400))",
+    "print('val_bpb', 'a' * 10 ** 12)",
+    "lambda: (yield)",
+    "\ufeff\ufeff#",
+]
+
+
+def test_hostile_syntax_comes_to_an_end() -> None:
+    printed = require_an_end(
+        "from bpb_harness.audit.script import check_source\n"
+        f"for text in {HOSTILE_SYNTAX!r}:\n"
+        "    print([found.message for found in check_source(text) if 'could not be carried out' in found.message])\n"
+    )
+    assert printed.split("\n") == ["[]"] * len(HOSTILE_SYNTAX) + [""]
 
 
 def test_names_that_go_round_in_circles() -> None:
@@ -123,13 +124,11 @@ def test_work_does_not_explode_with_alternatives() -> None:
     lines = ["v0 = one()"]
     lines += [f"v{k + 1} = (v{k} + v{k} * 2) / (v{k} - w{k})" for k in range(30)]
     lines += ["print('val_bpb', v30)"]
-    started = time.process_time()
-    check_source("\n".join(lines))
-    assert time.process_time() - started < 20
+    require_an_end(f"from bpb_harness.audit.script import check_source; check_source({chr(10).join(lines)!r})")
 
 
 def test_many_scripts_in_one_log_are_bounded() -> None:
     log = "\n".join(["import broken(", "from x import y z"] * 20_000)
-    started = time.process_time()
-    assert extract_embedded(log) is None
-    assert time.process_time() - started < 10
+    found: list[Any] = []
+    count_calls(lambda: found.append(extract_embedded(log)), 4_000_000)
+    assert found == [None]

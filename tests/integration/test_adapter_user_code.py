@@ -160,7 +160,7 @@ def test_an_installed_package_adds_an_adapter(tmp_path: Path, checkpoint: Path) 
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=300,
     )
     first, second = done.stdout.splitlines()
     assert first == "theirs loglinear[0.001] 64"
@@ -208,7 +208,7 @@ def test_the_worked_example_s_commands_run_as_printed(workplace: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
     assert "46,095 tokens, 130,160 bytes" in done.stdout

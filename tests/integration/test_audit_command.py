@@ -30,7 +30,7 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
     environment = {key: value for key, value in os.environ.items() if not key.startswith("BPB_")}
     return subprocess.run(
         [sys.executable, "-c", FORBIDDING, *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=cwd, env=environment, timeout=120,
+        capture_output=True, text=True, check=False, cwd=cwd, env=environment, timeout=300,
     )  # fmt: skip
 
 

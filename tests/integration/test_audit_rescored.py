@@ -104,7 +104,7 @@ def test_flags_come_before_what_the_claim_states(
 def test_flags_of_rescoring_need_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.0}')
     command = [sys.executable, "-m", "bpb_harness", "audit", tmp_path, "--adapter", "mdlm", "--steps", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2
     assert "--adapter, --steps: for rescoring only" in done.stderr
 
@@ -142,6 +142,6 @@ def test_a_checkpoint_that_is_not_there_is_one_line(repository: Path, shard: Pat
         "--data",
         shard,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

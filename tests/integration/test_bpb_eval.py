@@ -32,7 +32,7 @@ def in_a_process(*arguments, code=("-m", "bpb_harness", "eval")):
         [sys.executable, *code, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
         env={key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {"OMP_NUM_THREADS": "1"},
         check=False,
     )

@@ -20,7 +20,7 @@ def _bpb_eval(repository: Path, *words: str) -> subprocess.CompletedProcess[str]
         *("--device", "cpu", "--limit", "2", "--steps", "4", "--samples", "1", *words),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("loader", ["load_remembers", "load_drifts"])

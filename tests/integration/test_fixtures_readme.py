@@ -30,7 +30,7 @@ def _run(line: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=300,
     )
 
 

@@ -147,12 +147,12 @@ def start(*arguments):
 
 def stop_after_some_draws(process, path, how):
     """Send a signal once a few batches are in the file."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not (path.exists() and path.read_bytes().count(b"\n") >= 4):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(how)
-    return process.communicate(timeout=60)
+    return process.communicate(timeout=300)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

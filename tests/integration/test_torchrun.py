@@ -26,7 +26,7 @@ def run_two(*arguments):
     environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *launch, "-m", "bpb_harness", "eval", *map(str, arguments)],
-        capture_output=True, text=True, timeout=240, env=environment, check=False,
+        capture_output=True, text=True, timeout=300, env=environment, check=False,
     )  # fmt: skip
 
 

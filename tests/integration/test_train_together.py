@@ -44,7 +44,7 @@ def launch(repository: Path, *arguments: str, count: int) -> subprocess.Complete
         )
         for rank in range(count)
     ]  # fmt: skip
-    outputs = [process.communicate(timeout=120)[1] for process in processes]
+    outputs = [process.communicate(timeout=300)[1] for process in processes]
     assert outputs[1:] == [""] * (count - 1), outputs  # the first one speaks for all
     return subprocess.CompletedProcess(command, max(process.returncode for process in processes), stderr=outputs[0])
 
@@ -80,7 +80,7 @@ def test_a_batch_that_cannot_be_dealt_evenly_is_refused(tmp_path: Path, reposito
         )
         for rank in range(2)
     ]  # fmt: skip
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [2, 2], errors
     assert "--batch-tokens: got 3 windows of 32 a step, 2 processes" in errors[0]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 
 from bpb_harness.claim.log_reader import read_log
-from bpb_harness.claim.readme_reader import read_readme
 from fixtures.claims.patterns import EMBEDDED_SCRIPT
+from tests.bounded import require_an_end
 
 
 @pytest.mark.parametrize(
@@ -142,18 +141,20 @@ def test_the_ratio_is_that_of_the_line() -> None:
     assert math.isclose(line.nats_per_token.value / math.log(2) / line.bpb.value, 2.4423, rel_tol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "a" * 1990 + "bpb", "bpb" * 660, "val_bpb " * 240, "loss:1 bpb:" * 170, " " * 1990 + "|bpb", "|" * 1990 + "bpb",
-        "val_loader" + "x" * 1980, "2026-03-20 " * 180 + "bpb", ":" * 1990 + "bpb", "bpb" + " " * 1990, "bpb(" * 480,
-        "bpb 1 " * 330 + "x", "bpb 1|" * 150, "bpb:1|" * 150, "bpb" + " 1" * 990, "a 1e1 " * 330 + "bpb",
-        "bpb 1" + "0" * 1980 + "x",
-    ],
-)  # fmt: skip
-def test_hostile_lines_take_no_long_time(line: str) -> None:
-    text = "\n".join([line] * 500)
-    start = time.process_time()
-    read_log(text, "f.log")
-    read_readme(text, "README.md")
-    assert time.process_time() - start < 2.0
+HOSTILE_LINES = [
+    "a" * 1990 + "bpb", "bpb" * 660, "val_bpb " * 240, "loss:1 bpb:" * 170, " " * 1990 + "|bpb", "|" * 1990 + "bpb",
+    "val_loader" + "x" * 1980, "2026-03-20 " * 180 + "bpb", ":" * 1990 + "bpb", "bpb" + " " * 1990, "bpb(" * 480,
+    "bpb 1 " * 330 + "x", "bpb 1|" * 150, "bpb:1|" * 150, "bpb" + " 1" * 990, "a 1e1 " * 330 + "bpb",
+    "bpb 1" + "0" * 1980 + "x",
+]  # fmt: skip
+
+
+def test_hostile_lines_come_to_an_end() -> None:
+    require_an_end(
+        "from bpb_harness.claim.log_reader import read_log\n"
+        "from bpb_harness.claim.readme_reader import read_readme\n"
+        f"for line in {HOSTILE_LINES!r}:\n"
+        "    text = '\\n'.join([line] * 100)\n"
+        "    read_log(text, 'f.log')\n"
+        "    read_readme(text, 'README.md')\n"
+    )

@@ -147,10 +147,7 @@ class TestStratifiedDesign:
     def test_position_is_uniform_for_each_window(self):
         """Mean over 2,000 seeds within 4.5 standard errors of 1/2 for each of 7 windows: false alarm below 5e-5."""
         positions = np.array(
-            [
-                [StratifiedDesign(RandomStreams(seed), np.arange(7), 1).positions[w][0] for w in range(7)]
-                for seed in range(2000)
-            ]
+            [StratifiedDesign(RandomStreams(seed), np.arange(7), 1).positions[:, 0] for seed in range(2000)]
         )
         assert np.abs(positions.mean(axis=0) - 0.5).max() < 4.5 * (1 / 12 / 2000) ** 0.5
 

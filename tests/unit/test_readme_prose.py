@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from bpb_harness.audit import Verdict, audit
 from bpb_harness.claim.readme_prose import voiding_sentences
 from fixtures.claims.patterns import SP1024, bpb, log
+from tests.bounded import require_an_end
 
 NATS = 2.0312
 PLAIN = [
@@ -121,10 +121,10 @@ def test_a_sentence_over_several_lines_with_marks_is_one() -> None:
     assert found.sentence == "The model is evaluated at a single masking rate of 0.15."
 
 
-@pytest.mark.parametrize(
-    "piece", ["evaluated ", "only the first 1 ", "- a\n", "not ", ". ", "1.1 bytes per token, ", "# "]
-)
-def test_hostile_prose_takes_no_long_time(piece: str) -> None:
-    start = time.process_time()
-    voiding_sentences(piece * (300_000 // len(piece)), "README.md")
-    assert time.process_time() - start < 3.0
+def test_hostile_prose_comes_to_an_end() -> None:
+    pieces = ["evaluated ", "only the first 1 ", "- a\n", "not ", ". ", "1.1 bytes per token, ", "# "]
+    require_an_end(
+        "from bpb_harness.claim.readme_prose import voiding_sentences\n"
+        f"for piece in {pieces!r}:\n"
+        "    voiding_sentences(piece * (300_000 // len(piece)), 'README.md')\n"
+    )

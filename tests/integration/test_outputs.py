@@ -1,0 +1,110 @@
+"""Results on a disk that is full: one line that names the file, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.errors import OutputError
+from bpb_harness.whole_file import write_whole
+
+MOST_BYTES = 100  # what a file may hold, as on a full disk
+
+
+def run(folder: Path, command: str, *words: object, full: bool = True, **more) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "bpb_harness", command, *map(str, words)],
+        text=True, stderr=subprocess.PIPE, check=False, cwd=folder, env=environment, timeout=300,
+        preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))) if full else None,
+        **{"stdout": subprocess.PIPE, **more},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def words(repository: Path) -> tuple[object, ...]:
+    fixtures = repository / "fixtures"
+    shard, tokenizer = fixtures / "corpora" / "tiny_val_000000.bin", fixtures / "tokenizers" / "tiny_512_bpe.model"
+    return "--data", shard, "--tokenizer", tokenizer
+
+
+def test_a_report_that_does_not_fit_leaves_the_old_one(tmp_path, words):
+    out = tmp_path / "report.json"
+    out.write_text("the old one")
+    done = run(tmp_path, "bytes", *words, "--format", "json", "--output", out)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"{out} cannot be written: got File too large" in done.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.json", "the old one")]
+
+
+@pytest.mark.parametrize("flag", ["--windows", "--output"])
+def test_a_score_that_does_not_fit(tmp_path, repository, flag):
+    out = tmp_path / "result.parquet"
+    checkpoint = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+    done = run(tmp_path, "eval", checkpoint, "--limit", 2, "--no-contract", "--device", "cpu", flag, out)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{out} cannot be written: got File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("flags", [(), ("--output", "/dev/full")], ids=["stdout", "output"])
+def test_a_full_device_is_named_and_stays_a_device(tmp_path, words, flags):
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a stream for the child
+        done = run(tmp_path, "bytes", *words, *flags, full=False, stdout=full)
+    assert done.returncode == 2
+    assert f"{'/dev/full' if flags else 'standard output'} cannot be written: got No space left" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert Path("/dev/full").is_char_device()
+
+
+def test_what_is_no_regular_file_is_written_to_and_stays(tmp_path, words):
+    done = run(tmp_path, "bytes", *words, "--format", "json", "--output", "/dev/stdout", full=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("{")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_behind_a_link_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_whole(link, lambda file: file.write(b"new"))
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path):
+    def fails(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "out", fails)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(OutputError, match="out cannot be written: got No such file or directory"):
+        write_whole(tmp_path / "no" / "out", lambda file: file.write(b"x"))
+
+
+def test_what_torch_says_of_a_full_disk_is_named(tmp_path):
+    program = (
+        "import resource, sys, torch; from pathlib import Path; from bpb_harness.checkpoint import save_checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "save_checkpoint(Path(sys.argv[1]), tensors={'x': torch.zeros(10000)}, adapter='reference', config={})\n"
+    )
+    out = tmp_path / "model.pt"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(out)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert f"OutputError: {out} cannot be written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
