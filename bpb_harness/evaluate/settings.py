@@ -104,13 +104,13 @@ class Settings:
             if value is not None and not (isinstance(value, int) and value >= 1):
                 raise UsageError(flag, seen=repr(value), expected="a whole number, 1 or more")
         draws_all = self.num_samples == "all"
-        for flag, value, most in (
+        for flag, given, most in (
             ("--steps", self.num_steps, MAX_STEPS),
             ("--steps with --samples all", self.num_steps if draws_all else 0, MAX_STEPS_OF_ALL),
             ("--samples", self.num_samples, MAX_SAMPLES),
         ):
-            if isinstance(value, int) and value > most:
-                raise UsageError(flag, seen=f"{value:,}", expected=f"at most {most:,}")
+            if isinstance(given, int) and given > most:
+                raise UsageError(flag, seen=f"{given:,}", expected=f"at most {most:,}")
         RandomStreams(self.seed)
         self._check_sampling()
         if self.compare and (self.method not in {"discrete", "mc"} or self.num_samples == "all"):
