@@ -181,6 +181,10 @@ def _dataset_of(line: str) -> str | None:
     return None
 
 
+def _is_progress(line: str) -> bool:
+    return any(mark in line for mark in ("/", "%", "of", "unning")) and _PROGRESS.search(line) is not None
+
+
 def _with_colons(line: str) -> str:
     """The line with ``val_bpb: 1.2`` for the ``val_bpb 1.2`` of a column that holds nothing but names and numbers."""
     columns = _COLUMNS.split(line)
@@ -195,7 +199,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
     scored, steps = _SCORED.search(line), _NUM_STEPS.search(line)
     first = _FIRST_METRIC.search(line)
     is_step = _STEP.search(line) is not None
-    if _PROGRESS.search(line[:_LONGEST_LABEL]) and not _ENDS.search(line[: first.start() if first else 0]):
+    if _is_progress(line[:_LONGEST_LABEL]) and not _ENDS.search(line[: first.start() if first else 0]):
         return
     for found in _SCORE.finditer(line):
         name = found["name"]

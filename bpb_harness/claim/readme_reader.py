@@ -61,6 +61,8 @@ def read_readme(text: str, file: str) -> Readme:
 
 def _numbers(lines: list[str]) -> Iterator[tuple[float, float]]:
     for line in lines:
+        if "." not in line:
+            continue
         for found in _EXACT_NUMBER.finditer(line):
             yield float(found[0]), 0.5 * 10.0 ** -len(found[1])
 
