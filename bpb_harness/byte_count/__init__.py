@@ -1,6 +1,7 @@
 """Exact bytes behind a score: what every token spells, counted from the tokenizer's own pieces.
 
-tokenizer.py      `Tokenizer`, `load_tokenizer`: SentencePiece, byte-level BPE, characters behind one interface
+tokenizer.py      `Tokenizer`: pieces, what they spell, an encoder, behind one interface
+formats.py        `load_tokenizer`: which file is which tokenizer; one module a format
 counter.py        `ByteCounter`: the bytes of every token in context, by the official and by the exact rule
 ground_truth.py   `compare_with_text`: pieces, normalised text and raw text against each other, and why they part
 following.py      `follow_documents`: the same where no token sets documents off
@@ -12,6 +13,7 @@ from bpb_harness.byte_count.belonging import Belonging, encode_again
 from bpb_harness.byte_count.byte_view import ByteView, byte_spans, spread_over_bytes
 from bpb_harness.byte_count.counter import ByteCounter, Rule, TokenSource
 from bpb_harness.byte_count.following import Following, follow_documents
+from bpb_harness.byte_count.formats import load_tokenizer, tokenizer_bytes_in
 from bpb_harness.byte_count.ground_truth import (
     Comparison,
     Disagreement,
@@ -20,7 +22,7 @@ from bpb_harness.byte_count.ground_truth import (
     compare_with_text,
     why_rules_differ,
 )
-from bpb_harness.byte_count.tokenizer import PieceKind, SpaceHabit, Tokenizer, load_tokenizer
+from bpb_harness.byte_count.tokenizer import PieceKind, SpaceHabit, Tokenizer
 
 __all__ = [
     "Belonging",
@@ -42,5 +44,6 @@ __all__ = [
     "follow_documents",
     "load_tokenizer",
     "spread_over_bytes",
+    "tokenizer_bytes_in",
     "why_rules_differ",
 ]

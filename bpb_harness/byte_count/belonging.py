@@ -75,6 +75,8 @@ def encode_again(
         num_excerpts: how many documents to try.
     """
     tried = identical = largest = 0
+    if tokenizer.unwritable is not None or tokenizer.uncountable is not None:
+        return Belonging(0, 0, 0)
     chosen = np.unique(np.linspace(0, len(starts) - 1, num_excerpts).astype(np.int64))
     for index in chosen.tolist():
         start = int(starts[index])

@@ -50,6 +50,7 @@ class ByteCounter:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        assert tokenizer.uncountable is None, tokenizer.uncountable
         self.vocab_size, self.digest = tokenizer.vocab_size, tokenizer.digest
         kinds, spelled, self._spaces = tokenizer.piece_kinds, tokenizer.piece_bytes, tokenizer.spaces
         symbol = SPACE_SYMBOL.encode()

@@ -27,7 +27,7 @@ from bpb_harness.byte_count import (
     why_rules_differ,
 )
 from bpb_harness.byte_count.ground_truth import _common_prefix
-from bpb_harness.byte_count.tokenizer import _space_habit
+from bpb_harness.byte_count.sentencepiece_model import space_habit
 from bpb_harness.errors import CorpusError, TokenizerError
 
 SYMBOL = "\u2581"
@@ -215,7 +215,7 @@ def test_the_habit_is_seen_though_the_normaliser_drops_letters(dropped):
         kept = "".join(character for character in text if character not in dropped)
         return (" " + kept).replace(" ", SYMBOL) if kept else ""
 
-    assert _space_habit(normalize) == SpaceHabit(escapes=True, dummy_prefix=True)
+    assert space_habit(normalize) == SpaceHabit(escapes=True, dummy_prefix=True)
 
 
 def test_a_piece_that_is_not_utf8_is_one_line():

@@ -27,7 +27,7 @@ from bpb_harness.byte_count import (
     load_tokenizer,
     spread_over_bytes,
 )
-from bpb_harness.byte_count.tokenizer import _space_habit
+from bpb_harness.byte_count.sentencepiece_model import space_habit
 from bpb_harness.errors import TokenizerError
 
 SYMBOL = "\u2581"
@@ -520,7 +520,7 @@ def test_no_more_is_read_than_any_model_needs(monkeypatch):
             return b"x" * size
 
     monkeypatch.setattr(Path, "open", lambda path, mode: Endless())
-    monkeypatch.setattr("bpb_harness.byte_count.tokenizer.LARGEST_MODEL_BYTES", 99)
+    monkeypatch.setattr("bpb_harness.byte_count.formats.LARGEST_MODEL_BYTES", 99)
     with pytest.raises(TokenizerError, match=r"^it: too large for a tokenizer: got 100 bytes, expected at most 99$"):
         load_tokenizer("endless.model", name="it")
 
@@ -581,11 +581,11 @@ def test_any_of_the_probes_shows_the_habit(letter, space, before, behind):
         kept = "".join(character for character in text if character in (letter, " "))
         return (" " * before + kept.strip(" ") + " " * behind).replace(" ", space) if kept.strip(" ") else ""
 
-    assert _space_habit(normalize) == SpaceHabit(space == SYMBOL, dummy_prefix=before, dummy_suffix=behind)
+    assert space_habit(normalize) == SpaceHabit(space == SYMBOL, dummy_prefix=before, dummy_suffix=behind)
 
 
 def test_a_normaliser_that_leaves_nothing_shows_no_habit():
-    assert _space_habit(lambda text: "") == SpaceHabit(escapes=True)
+    assert space_habit(lambda text: "") == SpaceHabit(escapes=True)
 
 
 def test_options_of_the_process_change_no_tokens(monkeypatch):

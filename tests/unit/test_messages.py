@@ -10,8 +10,7 @@ import tokenizers
 import torch
 from tokenizers import models
 
-from bpb_harness.byte_count import ByteCounter, load_tokenizer
-from bpb_harness.byte_count import tokenizer as tokenizer_module
+from bpb_harness.byte_count import ByteCounter, formats, library_tokenizer, load_tokenizer
 from bpb_harness.denoiser import clean_log_probs, require_finite
 from bpb_harness.errors import CorpusError, NumericsError, TokenizerError, UsageError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound
@@ -20,7 +19,11 @@ from bpb_harness.schedule import LogLinear, parse_schedule
 from bpb_harness.units import CodeLength
 
 SCHEDULE, STREAMS = LogLinear(), RandomStreams(0)
-ANY_TOKENIZER = "a SentencePiece model, a byte-level tokenizer.json or a character vocabulary in JSON"
+ANY_TOKENIZER = (
+    "a SentencePiece model, a byte-level tokenizer.json, vocab.json with merges.txt, a tiktoken file or a vocabulary "
+    "of characters"
+)
+NO_TOKENIZER = "it: not a tokenizer that can be counted"
 KNOWN = "loglinear, cosine-mdlm, cosine-md4, polynomial, geometric"
 
 
@@ -150,27 +153,34 @@ def word_level_of_words() -> bytes:
     [
         (b"", f"it: not a tokenizer that can be counted: got an empty file, expected {ANY_TOKENIZER}"),
         (b"not a model", f"it: not a tokenizer that can be counted: expected {ANY_TOKENIZER}"),
-        (b"{}", f"it: not a tokenizer that can be counted: got JSON of another shape, expected {ANY_TOKENIZER}"),
-        (b"[]", f"it: not a tokenizer that can be counted: got JSON of another shape, expected {ANY_TOKENIZER}"),
-        (b'["a", 1]', f"it: not a tokenizer that can be counted: got JSON of another shape, expected {ANY_TOKENIZER}"),
-        (b'["a", ""]', f"it: not a tokenizer that can be counted: got JSON of another shape, expected {ANY_TOKENIZER}"),
+        (b"{}", f"it: not a tokenizer that can be counted: got values of another shape, expected {ANY_TOKENIZER}"),
+        (b"[]", f"it: not a tokenizer that can be counted: got values of another shape, expected {ANY_TOKENIZER}"),
+        (
+            b'["a", 1]',
+            f"it: not a tokenizer that can be counted: got values of another shape, expected {ANY_TOKENIZER}",
+        ),
+        (
+            b'["a", ""]',
+            f"it: not a tokenizer that can be counted: got values of another shape, expected {ANY_TOKENIZER}",
+        ),
         (b'{"a": 0, "b": 5}', "it: the ids of a character vocabulary must be 0..1, each once"),
         (
             b'{"hello": 0, "world": 1}',
             "it: not a character vocabulary: got mostly entries of several characters, expected single characters "
-            "beside a few special tokens; a byte-level BPE vocabulary comes as tokenizer.json",
+            "beside a few special tokens; a byte-level BPE vocabulary comes as tokenizer.json, or as vocab.json "
+            "with merges.txt beside it",
         ),
         (
-            b'{"model": {"vocab": {}, "merges": []}}',
+            b'{"model": {"vocab": {"a": 0}, "merges": []}}',
             "it: a tokenizer.json whose bytes cannot be counted exactly: got model type BPE without a ByteLevel part, "
             "expected byte-level BPE or a vocabulary of single characters; give the SentencePiece .model that it was "
-            "made from",
+            "made from; bpb-eval --bytes none scores in bits per token without bytes",
         ),
         (
             word_level_of_words(),
             "it: a tokenizer.json whose bytes cannot be counted exactly: got model type WordLevel without a ByteLevel "
             "part, expected byte-level BPE or a vocabulary of single characters; give the SentencePiece .model that it "
-            "was made from",
+            "was made from; bpb-eval --bytes none scores in bits per token without bytes",
         ),
     ],
 )
@@ -210,14 +220,14 @@ def test_a_model_without_a_name_is_called_tokenizer():
 
 
 def test_a_model_of_more_bytes_than_any_public_one(monkeypatch):
-    monkeypatch.setattr(tokenizer_module, "LARGEST_MODEL_BYTES", 9)
+    monkeypatch.setattr(formats, "LARGEST_MODEL_BYTES", 9)
     assert load_tokenizer(b'["a","b"]').vocab_size == 2  # 9 bytes are allowed
     text = "it: too large for a tokenizer: got 10 bytes, expected at most 9"
     assert said(lambda: load_tokenizer(b'["a", "b"]', name="it")) == (TokenizerError, text)
 
 
 def test_a_vocabulary_of_more_pieces_than_any_public_one(monkeypatch):
-    monkeypatch.setattr(tokenizer_module, "LARGEST_VOCABULARY", 2)
+    monkeypatch.setattr(library_tokenizer, "LARGEST_VOCABULARY", 2)
     assert load_tokenizer(b'["a", "b"]').vocab_size == 2
     text = "it: not a usable vocabulary: got largest id 2, expected 0 to 1"
     assert said(lambda: load_tokenizer(b'["a", "b", "c"]', name="it")) == (TokenizerError, text)
