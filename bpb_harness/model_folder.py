@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bpb_harness.checkpoint import LARGEST_TOKENIZER, Checkpoint, digest_of, read_json
+from bpb_harness.byte_count import tokenizer_bytes_in
+from bpb_harness.checkpoint import Checkpoint, digest_of, read_json
 from bpb_harness.checkpoint.names import tensors_of
-from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
+from bpb_harness.errors import CheckpointError, TokenizerError, UnsafeCheckpointError
 from bpb_harness.quantized_folder import plain_weights
 from bpb_harness.weights_files import read_weights
 
@@ -48,14 +49,12 @@ def read_folder(path: Path) -> Checkpoint:
 
 
 def tokenizer_of(folder: Path) -> bytes | None:
-    """The folder's own tokenizer: tokenizer.json, else a SentencePiece model."""
-    for name in ("tokenizer.json", "tokenizer.model", "spiece.model"):
-        file = folder / name
-        if file.is_file():
-            size = file.stat().st_size
-            if size > LARGEST_TOKENIZER:
-                raise UnsafeCheckpointError(
-                    f"{name} in {folder.name}", seen=f"{size} bytes", expected=f"at most {LARGEST_TOKENIZER}"
-                )
-            return file.read_bytes()
-    return None
+    """The folder's own tokenizer: of the files that may be one, the first whose bytes can be counted.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    try:
+        return tokenizer_bytes_in(folder)
+    except TokenizerError as error:
+        raise CheckpointError(f"{folder.name}: its tokenizer cannot be read", seen=error) from None

@@ -197,9 +197,12 @@ def read_encoding(content: Named, model_bytes: bytes, name: str) -> Tokenizer:
             hint="give the .tiktoken file, or the same tokenizer as tokenizer.json",
         )
     parts = state if isinstance(state, dict) else {}
-    ranks, special, pattern = parts.get("mergeable_ranks"), parts.get("special_tokens"), parts.get("pat_str")
-    if ranks is None or special is None or not (_is_table(ranks, bytes) and _is_table(special, str) and isinstance(pattern, str)):
+    ranks, special, pattern = (parts.get(key) for key in ("mergeable_ranks", "special_tokens", "pat_str"))
+    shapes = _is_table(ranks, bytes), _is_table(special, str), isinstance(pattern, str)
+    if not all(shapes):
         raise not_a_tokenizer(name, seen="an encoding of tiktoken of another shape")
+    assert ranks is not None
+    assert special is not None
     if len(set(ranks.values())) < len(ranks):
         raise TokenizerError(f"{name}: an encoding with two pieces of one rank")
     return RankTokenizer(model_bytes, name, ranks, special, pattern)

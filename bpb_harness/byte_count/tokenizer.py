@@ -74,6 +74,7 @@ class Tokenizer(ABC):
         uncountable: why the bytes of its pieces cannot be known; None where they can. Then `piece_bytes` are empty.
         loses: what of a text its pieces do not spell, as far as its file says so itself.
         unwritable: why it cannot encode a text; None where it can.
+        num_unnamed: of the last ids, how many may or may not exist: a rank file does not say which are special tokens.
         notes: what a reader of a count should know of how the file was read.
     """
 
@@ -91,6 +92,7 @@ class Tokenizer(ABC):
     uncountable: str | None = None
     loses: str | None = None
     unwritable: str | None = None
+    num_unnamed: int = 0
     notes: tuple[str, ...] = ()
     _set_off_by: tuple[int | None, *tuple[int, ...]] | None = None  # what `set_off_by` was told
 

@@ -98,6 +98,7 @@ def evaluate(
     remarks = [("data", f"scored {text.corpus.name} ({text.corpus.form}), found through {text.origin}")]
     remarks += separator_remarks(job, from_shards=not docs)
     remarks += [("adapter", note) for note in adapted.notes]
+    remarks += [("tokenizer", note) for note in text.tokenizer.notes]
     if adapted.context_is_guess and chosen.context_length is None:
         guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"
         remarks.append(("context", f"{guess} trained on; pass --context to score others"))

@@ -173,6 +173,8 @@ def _find_tokenizer(
     path = explicit if explicit is not None or checkpoint.tokenizer is not None else default
     if path is not None:
         tokenizer = load_tokenizer(path)
+    elif checkpoint.tokenizer is not None and checkpoint.path.is_dir():
+        tokenizer = load_tokenizer(checkpoint.path, name=checkpoint.path.name)  # which says why it takes which file
     elif checkpoint.tokenizer is not None:
         tokenizer = load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
     else:
@@ -206,13 +208,14 @@ def require_same_vocabulary(
     Raises:
         TokenizerError: if the sizes do not fit.
     """
-    fits = tokenizer.vocab_size in {vocab_size, num_clean_tokens}
+    fits = tokenizer.vocab_size - tokenizer.num_unnamed in {vocab_size, num_clean_tokens}
     most = max(_MOST_PADDING, vocab_size // _SHARE_OF_PADDING)
-    padded = tokenizer.vocab_size < vocab_size and (is_own or vocab_size - tokenizer.vocab_size <= most)
+    least = tokenizer.vocab_size - tokenizer.num_unnamed
+    padded = least < vocab_size and (is_own or vocab_size - tokenizer.vocab_size <= most)
     if not fits and not padded:
         raise TokenizerError(
             "the tokenizer does not belong to this checkpoint",
-            seen=f"a tokenizer of {tokenizer.vocab_size} pieces",
+            seen=f"a tokenizer of {least} pieces",
             expected=f"{vocab_size}, the network's vocabulary",
             hint="pass the --tokenizer that it was trained with",
         )
