@@ -214,6 +214,8 @@ class _Sources:
             return False
         if tokenizer.piece_kinds[token] != PieceKind.TEXT or token in self._added:
             return True
+        if tokenizer.unwritable is not None or tokenizer.uncountable is not None:  # which cannot be asked
+            return False
         try:
             text = tokenizer.piece_bytes[token].decode()
         except UnicodeDecodeError:

@@ -190,7 +190,7 @@ def test_every_assigned_code_point_is_counted_exactly():
 
 def test_only_calls_that_every_version_has_are_made(monkeypatch):
     """Offset calls and message classes come and go between the library's versions; these are in all since 0.2.0."""
-    everywhere = {"vocab_size", "id_to_piece", "is_byte", "is_control", "is_unknown", "is_unused", "bos_id"}
+    everywhere = {"vocab_size", "id_to_piece", "is_byte", "is_control", "is_unknown", "is_unused", "bos_id", "eos_id"}
     real, used = sentencepiece.SentencePieceProcessor, set()
 
     class Restricted:
