@@ -1,217 +1,311 @@
-"""Making a ``torch.export`` archive harmless before the library loads it.
+"""From the graph of an exported program to a module that computes it, or a refusal that names what is not understood.
 
-``torch.export.load`` unpickles (sample inputs, some weights), evaluates expressions (shapes, guards) and looks names
-up. This module reads the archive as data and writes a new one that holds only what a network needs: operators of
-``torch.ops.aten``, integer arithmetic on shapes, and raw weights whose sizes are really there. Everything else
-(metadata, guards, sample inputs) is left out; what is unknown is refused by name, and the user may then pass
---allow-code.
+The graph is read node by node: its target is looked up in a closed list
+(:mod:`bpb_harness.adapters._exported_operators`), its arguments are converted to the types of that operator's schema,
+and names of the file become edges between nodes. None of the file's text is evaluated or ends up in code. A graph that
+holds another graph (control flow, regions) is refused, so what was checked once is all that is ever run.
+
+A program is a function of its inputs: what writes into an input, a parameter or a buffer is refused, be it by its
+signature or by an operator in place.
 """
 
 from __future__ import annotations
 
-import io
-import json
+import operator
 import re
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import fx, nn
 
-from bpb_harness.checkpoint import parse_json
-from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
-from bpb_harness.torch_file import open_stored_archive, read_record
-
-_LARGEST_GRAPH = 64 << 20
-_HINT = "export it again with bpb_harness.adapters.exported.export_model, or pass --allow-code if you trust the file"
-_TARGET = re.compile(
-    r"torch\.ops\.aten\.\w+\.\w+"
-    r"|_operator\.(add|sub|mul|floordiv|mod|neg|eq|ne|lt|le|gt|ge|getitem|and_|or_|not_)"
-    r"|math\.(ceil|floor|sqrt)|torch\.sym_(int|float|max|min|not|ite)"
+from bpb_harness.adapters._exported_archive import ExportedArchive, refusal
+from bpb_harness.adapters._exported_functions import SIZE_FUNCTIONS, exactly, guarded
+from bpb_harness.adapters._exported_operators import (
+    find_operator,
+    is_listed,
+    makes_tensors,
+    may_return_an_argument,
+    name_of,
+    type_of,
+    why_not,
 )
-# Shapes as torch prints them, parsed with an evaluator, hence the lists. Powers only of a size, by one digit: a tower
-# of powers takes forever to evaluate.
-_SYMBOL = r"Symbol\('[su]\d+'(, \w+=True)*\)"
-_POWER = re.compile(rf"Pow\({_SYMBOL}, Integer\(-?\d\)\)")
-_WORD = re.compile(
-    r"[su]\d{1,6}|Symbol|Integer|Add|Mul|Max|Min|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv|Eq|Equality|Ne|Unequality|Lt|Le|Gt|Ge"
-    r"|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|And|Or|Not|positive|negative|nonnegative|nonzero|integer"
-    r"|True|False|true|false"
+from bpb_harness.adapters._exported_shapes import ShapeRules, read_shape_rules
+from bpb_harness.adapters._exported_values import ValueReader, only_entry
+from bpb_harness.errors import CheckpointError
+
+_SCHEMA_MAJOR = 8
+_ATEN = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
+_PROGRAM_KEYS = frozenset(
+    [
+        "graph_module",
+        "opset_version",
+        "range_constraints",
+        "schema_version",
+        "verifiers",
+        "torch_version",
+        "guards_code",
+    ]
 )
-_NAME = re.compile(r"[\w.:+\- ]{0,400}")
-_SPEC_TYPES = frozenset(["builtins.tuple", "builtins.list", "builtins.dict", None])
+_MODULE_KEYS = frozenset(["graph", "signature", "module_call_graph", "metadata", "treespec_namedtuple_fields"])
+_GRAPH_KEYS = frozenset(
+    [
+        "inputs",
+        "outputs",
+        "nodes",
+        "tensor_values",
+        "sym_int_values",
+        "sym_bool_values",
+        "is_single_tensor_return",
+        "custom_obj_values",
+        "sym_float_values",
+    ]
+)
+_NODE_KEYS = frozenset(["target", "inputs", "outputs", "metadata", "is_hop_single_tensor_return", "name"])
+_SIGNATURE_KEYS = frozenset(["input_specs", "output_specs"])
+_ARGUMENT_KEYS = frozenset(["name", "arg", "kind"])
+_STATE_KEYS = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_constant": "tensor_constant_name"}
 
 
-def harmless_archive(path: Path, example_inputs: tuple[Tensor, ...]) -> io.BytesIO:
-    """A copy of the archive in memory that is safe to hand to ``torch.export.load``.
+@final
+@dataclass(frozen=True)
+class ExportedProgram:
+    """A program that was understood.
+
+    Attributes:
+        module: takes the inputs, gives the logits; its weights are buffers.
+        rules: what sizes of inputs it was made for.
+    """
+
+    module: fx.GraphModule
+    rules: ShapeRules
+
+
+def check_program(archive: ExportedArchive, *, num_inputs: int, device: torch.device) -> ExportedProgram:
+    """The program of an archive, its weights on the device.
 
     Args:
-        path: the ``.pt2`` file.
-        example_inputs: take the place of the pickled ones.
+        archive: as it was read.
+        num_inputs: how many tensors it must take; it must give one.
+        device: where it is to run, whatever the file says.
 
     Raises:
-        CheckpointError: if it is damaged or of another layout.
-        UnsafeCheckpointError: if it asks for anything but tensor operators, or its sizes contradict each other.
+        UnsafeCheckpointError: naming the operator, argument, signature or key that is not on the lists.
+        CheckpointError: if the graph contradicts itself, or names operators that this version of torch lacks.
     """
-    with path.open("rb") as file, open_stored_archive(file, path) as archive:
-        records = {record.filename.split("/", 1)[-1]: record for record in archive.infolist()}
-        for name in ("models/model.json", "data/weights/model_weights_config.json", "archive_version"):
-            if name not in records:
-                raise UnsafeCheckpointError(
-                    f"{path.name} is not laid out as this version of torch.export does",
-                    seen=f"no {name}",
-                    hint=_HINT,
-                )
-        kept: dict[str, bytes] = {
-            name: read_record(archive, records[name], path)
-            for name in (".data/version", "version", "archive_version", "archive_format", "byteorder")
-            if name in records
-        }
-        graph = _json(read_record(archive, records["models/model.json"], path, most=_LARGEST_GRAPH), path)
-        kept["models/model.json"] = json.dumps(_clean_graph(graph, path)).encode()
-        for kind, config_name in (("weights", "model_weights_config"), ("constants", "model_constants_config")):
-            config_record = records.get(f"data/{kind}/{config_name}.json")
-            config = {"config": {}} if config_record is None else _json(read_record(archive, config_record, path), path)
-            kept[f"data/{kind}/{config_name}.json"] = json.dumps(config).encode()
-            for payload in _raw_payloads(config, path):
-                record = records.get(f"data/{kind}/{payload}")
-                if record is None:
-                    raise CheckpointError(f"{path.name} lacks the record", seen=f"data/{kind}/{payload}")
-                kept[f"data/{kind}/{payload}"] = read_record(archive, record, path)
-            _check_sizes(config, kept, kind, path)
-    example = io.BytesIO()
-    torch.save((example_inputs, {}), example)
-    kept["data/sample_inputs/model.pt"] = example.getvalue()
-    return _pack(kept)
+    return _Builder(archive, device).build(num_inputs)
 
 
-def _json(data: bytes, path: Path) -> dict[str, Any]:
-    content = parse_json(data.decode("utf-8", errors="replace"), what=path.name, largest=_LARGEST_GRAPH)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path.name}: a table of the archive", seen=type(content).__name__, expected="an object")
-    return content
+@final
+class _Builder:
+    """Builds the module; ``self._values`` holds what each name of the file stands for."""
 
+    def __init__(self, archive: ExportedArchive, device: torch.device) -> None:
+        self._archive, self._device, self._file = archive, device, archive.name
+        self._graph, self._root = fx.Graph(), nn.Module()
+        self._values: dict[str, fx.Node] = {}
+        self._reader = ValueReader(archive.name, self._values, device)
+        # Which inputs and weights a value may share its memory with, in words.
+        self._owners: dict[fx.Node, frozenset[str]] = {}
 
-def _refuse(path: Path, what: str, seen: object) -> UnsafeCheckpointError:
-    return UnsafeCheckpointError(f"{path.name}: {what}", seen=repr(seen)[:120], hint=_HINT)
+    def build(self, num_inputs: int) -> ExportedProgram:
+        program = _object(self._archive.graph, _PROGRAM_KEYS, self._file, "the program")
+        version = program.get("schema_version")
+        if not isinstance(version, dict) or version.get("major") != _SCHEMA_MAJOR:
+            raise refusal(self._file, "version of the program's schema", version, f"{_SCHEMA_MAJOR}.x")
+        module = _object(program.get("graph_module"), _MODULE_KEYS, self._file, "graph_module")
+        graph = _object(module.get("graph"), _GRAPH_KEYS, self._file, "graph")
+        for key in ("custom_obj_values", "is_single_tensor_return"):
+            if graph.get(key):
+                raise refusal(self._file, f"{key} of the graph", graph[key], "none")
+        signature = _object(
+            module.get("signature"), frozenset(["input_specs", "output_specs"]), self._file, "signature"
+        )
+        inputs = self._add_inputs(signature, graph, num_inputs)
+        for number, node in enumerate(_list(graph.get("nodes"), self._file, "nodes")):
+            self._add_node(_object(node, _NODE_KEYS, self._file, f"node {number}"), f"node {number}")
+        self._add_output(signature, graph)
+        built = fx.GraphModule(self._root, self._graph).eval()
+        return ExportedProgram(built, read_shape_rules(program, graph, inputs, self._file))
 
+    # Inputs and outputs
 
-def _clean_graph(graph: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Drop what is not needed, then hold every remaining string against a list: names end up in generated code."""
-    cleaned = {**graph, "guards_code": []}
-    for node in _objects(cleaned, "metadata"):
-        node["metadata"] = {}
-    for node in _objects(cleaned, "target"):
-        target = node["target"]
-        # A parameter's "target" is its name; only a node with inputs calls something.
-        if "inputs" in node and not (isinstance(target, str) and _TARGET.fullmatch(target)):
-            raise _refuse(path, "an operation that is not a tensor operator", target)
-    for key in ("as_custom_obj", "as_graph", "as_operator", "custom_obj"):
-        for node in _objects(cleaned, key):
-            raise _refuse(path, f"an argument of kind {key}", node[key])
-    _check_strings(cleaned, path)
-    return cleaned
-
-
-def _check_strings(value: Any, path: Path, key: str = "") -> None:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            if not (_NAME.fullmatch(name) or _is_arithmetic(name)):
-                raise _refuse(path, "a name with more than letters in it", name)
-            _check_strings(item, path, name)
-    elif isinstance(value, list):
-        for item in value:
-            _check_strings(item, path, key)
-    elif isinstance(value, str):
-        if key in ("in_spec", "out_spec"):
-            _check_spec(value, path)
-        elif not (_is_arithmetic(value) if key == "expr_str" else _NAME.fullmatch(value)):
-            what = "a shape that is not arithmetic" if key == "expr_str" else f"a {key or 'text'} that is no plain name"
-            raise _refuse(path, what, value)
-
-
-def _is_arithmetic(text: str) -> bool:
-    if len(text) > 2000:
-        return False
-    text = _POWER.sub("Integer(1)", text)
-    plain = re.sub(r"'([su]\d{1,6})'", r"\1", text)
-    return (
-        re.fullmatch(r"[\w\s()*/+\-,<>=]*", plain) is not None
-        and "**" not in plain
-        and all(_WORD.fullmatch(word) for word in re.findall(r"[A-Za-z_]\w*", plain))
-        and all(len(digits) < 20 for digits in re.findall(r"\d+", plain))
-    )
-
-
-def _check_spec(text: str, path: Path) -> None:
-    """How arguments are packed: tuples, lists and dictionaries only; other types would be looked up by name."""
-    spec = parse_json(text, what=f"{path.name}: packing of arguments") if text else []
-    for node in _objects(spec, "type"):
-        if node["type"] not in _SPEC_TYPES:
-            raise _refuse(path, "arguments packed in a type of their own", node["type"])
-        context = node.get("context")
-        names = parse_json(context, what=f"{path.name}: names of arguments") if isinstance(context, str) else None
-        if names is not None and not (isinstance(names, list) and all(_is_name(name) for name in names)):
-            raise _refuse(path, "arguments with names that are none", context)
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
-
-
-def _objects(value: Any, key: str) -> Iterator[dict[str, Any]]:
-    """Every object with the key, depth first; parse_json bounded the depth."""
-    if isinstance(value, dict):
-        if key in value:
-            yield value
-        for item in value.values():
-            yield from _objects(item, key)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _objects(item, key)
-
-
-def _raw_payloads(config: dict[str, Any], path: Path) -> list[str]:
-    entries = config.get("config")
-    payloads: dict[str, None] = {}
-    for name, entry in (entries if isinstance(entries, dict) else {}).items():
-        if not isinstance(entry, dict) or entry.get("use_pickle") or not isinstance(entry.get("tensor_meta"), dict):
-            raise _refuse(path, f"{name} is stored as a pickle", entry)
-        payload = entry.get("path_name")
-        if not isinstance(payload, str) or not re.fullmatch(r"(weight|tensor)_\d+", payload):
-            raise _refuse(path, f"{name} lies in a record of another kind", payload)
-        payloads[payload] = None
-    return list(payloads)
-
-
-def _check_sizes(config: dict[str, Any], kept: dict[str, bytes], kind: str, path: Path) -> None:
-    """No tensor may reach beyond its record: element counts times one byte at least."""
-    for name, entry in config.get("config", {}).items():
-        meta, available = entry["tensor_meta"], len(kept[f"data/{kind}/{entry['path_name']}"])
-        sizes = [size.get("as_int") for size in meta.get("sizes", [])]
-        strides = [stride.get("as_int") for stride in meta.get("strides", [])]
-        offset = (meta.get("storage_offset") or {}).get("as_int")
-        counts = [*sizes, *strides, offset]
-        if len(sizes) != len(strides) or not all(type(n) is int and 0 <= n < 1 << 62 for n in counts):
-            raise _refuse(path, f"{name}: shape", meta.get("sizes"))
-        numel = 1
-        for size in sizes:
-            numel *= size
-        last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True)) + 1 if numel else 0
-        if max(numel, last) > available:
-            raise UnsafeCheckpointError(
-                f"{path.name}: {name} of shape {sizes}",
-                seen=f"{available} bytes",
-                expected=f"{max(numel, last)} elements",
+    def _add_inputs(self, signature: Mapping[str, Any], graph: Mapping[str, Any], num_inputs: int) -> list[str]:
+        """Placeholders and weights; the names of the user's inputs."""
+        stated = [_name_of(value) for value in _list(graph.get("inputs"), self._file, "inputs")]
+        users: list[str] = []
+        names: list[str | None] = []
+        for spec in _list(signature.get("input_specs"), self._file, "input_specs"):
+            kind, content = only_entry(spec, self._file, "an input of the signature")
+            if kind != "user_input" and kind not in _STATE_KEYS:
+                raise refusal(self._file, "an input of the signature", kind, f"user_input, {', '.join(_STATE_KEYS)}")
+            argument = _part(content, "arg")
+            name = _name_of(argument) if kind == "user_input" else _name_of({"as_tensor": argument})
+            if name is None or name in self._values:
+                raise refusal(self._file, f"{kind} of the signature", argument, "a tensor with a name of its own")
+            names.append(name)
+            if kind == "user_input":
+                users.append(name)
+                self._enter(name, self._graph.placeholder(f"input_{len(users)}"), frozenset([f"its input {name!r}"]))
+            else:
+                key = _part(content, _STATE_KEYS[kind])
+                owner = f"its {kind.replace('_', ' ')} {key!r}"
+                self._enter(name, self._add_weight(kind, key), frozenset([owner]))
+        if names != stated:
+            raise refusal(self._file, "inputs of the graph", stated[:4], "those of its signature")
+        if len(users) != num_inputs:
+            raise CheckpointError(
+                f"{self._file}: inputs of the program", seen=len(users), expected=num_inputs, hint="export it again"
             )
+        return users
+
+    def _add_weight(self, kind: str, key: object) -> fx.Node:
+        for table in (self._archive.weights, self._archive.constants):
+            if isinstance(key, str) and key in table:
+                label = f"weight_{len(self._values)}"
+                self._root.register_buffer(label, table[key].to(self._device))
+                return self._graph.get_attr(label)
+        raise CheckpointError(f"{self._file} lacks the {kind.replace('_', ' ')}", seen=repr(key)[:80])
+
+    def _add_output(self, signature: Mapping[str, Any], graph: Mapping[str, Any]) -> None:
+        specs = _list(signature.get("output_specs"), self._file, "output_specs")
+        entries = [only_entry(spec, self._file, "an output of the signature") for spec in specs]
+        for kind, content in entries:
+            if kind != "user_output":
+                changed = next((value for key, value in _items(content) if key.endswith("_name")), "")
+                label = f"its signature has an output of kind {kind} {changed}".rstrip()
+                raise refusal(self._file, label, expected="logits alone, and nothing changed")
+        outputs = _list(graph.get("outputs"), self._file, "outputs")
+        if len(entries) != 1 or len(outputs) != 1 or _part(entries[0][1], "arg") != outputs[0]:
+            raise refusal(self._file, "outputs of the program", len(outputs), "one tensor, the logits")
+        self._graph.output(self._reader.read(outputs[0], "Tensor", False, "output of the program"))
+
+    # Nodes
+
+    def _add_node(self, node: Mapping[str, Any], what: str) -> None:
+        target = node.get("target")
+        inputs = [
+            _object(given, _ARGUMENT_KEYS, self._file, f"an argument of {what}")
+            for given in _list(node.get("inputs"), self._file, f"inputs of {what}")
+        ]
+        if isinstance(target, str) and target in SIZE_FUNCTIONS:
+            numbers = [self._reader.read(given.get("arg"), "number", False, f"{what}: {target}") for given in inputs]
+            self._name_outputs(node, self._graph.call_function(SIZE_FUNCTIONS[target], tuple(numbers)), ["number"])
+            return
+        found = _ATEN.fullmatch(target) if isinstance(target, str) else None
+        operator = find_operator(found[1], found[2]) if found is not None else None
+        if found is None or (operator is None and not is_listed(found[1], found[2])):
+            raise refusal(self._file, f"{what} calls what is not on the list of tensor operators", target)
+        if operator is None:
+            raise CheckpointError(
+                f"{self._file}: {what} calls an operator that torch {torch.__version__} does not have",
+                seen=target,
+                expected=f"those of torch {self._archive.graph.get('torch_version')}, which wrote it",
+                hint="export it again with this version of torch",
+            )
+        arguments, named, owners = self._arguments(operator, inputs, what)
+        runs = guarded(operator)
+        made = None if runs is None else self._graph.call_function(runs, arguments, named)
+        self._name_outputs(node, made, [type_of(value)[0] for value in operator._schema.returns], owners)
+
+    def _arguments(
+        self, operator: torch._ops.OpOverload, inputs: Sequence[Mapping[str, Any]], what: str
+    ) -> tuple[tuple[Any, ...], dict[str, Any], frozenset[str]]:
+        """Arguments by position and by name, and whose memory the results may share."""
+        schema, name = operator._schema, name_of(operator)
+        given = {entry.get("name"): entry.get("arg") for entry in inputs}
+        known = [argument.name for argument in schema.arguments]
+        if len(given) != len(inputs) or not given.keys() <= set(known):
+            raise refusal(self._file, f"{what}: arguments of aten.{name}", list(given), f"some of {', '.join(known)}")
+        values: dict[str, Any] = {}
+        shared: frozenset[str] = frozenset()
+        for argument in schema.arguments:
+            label = f"{what}: argument {argument.name} of aten.{name}"
+            if argument.name in given:
+                values[argument.name] = self._reader.read(given[argument.name], *type_of(argument), label)
+            elif type_of(argument)[0] == "Device" and makes_tensors(operator):
+                values[argument.name] = self._device  # as no program says, where it was made on one device alone
+            elif not argument.has_default_value():
+                raise refusal(self._file, f"{label} is missing")
+            else:
+                continue
+            if (right := why_not(operator, argument.name, values[argument.name])) is not None:
+                raise refusal(self._file, label, values[argument.name], right)
+            owners = self._owners_of(values[argument.name])
+            if argument.alias_info is not None and argument.alias_info.is_write and owners:
+                changed = f"{what}: aten.{name} changes {min(owners)}"
+                raise refusal(self._file, changed, expected="a program that changes none of its inputs and weights")
+            if argument.alias_info is not None or may_return_an_argument(operator):
+                shared |= owners
+        last = max((place for place, argument in enumerate(known) if argument in values), default=-1)
+        positional = [
+            values.get(argument.name, argument.default_value)
+            for argument in schema.arguments[: last + 1]
+            if not argument.kwarg_only
+        ]
+        by_name = {a.name: values[a.name] for a in schema.arguments if a.kwarg_only and a.name in values}
+        is_view = any(value.alias_info is not None for value in schema.returns) or may_return_an_argument(operator)
+        return tuple(positional), by_name, shared if is_view else frozenset()
+
+    def _owners_of(self, value: object) -> frozenset[str]:
+        parts = value if isinstance(value, list) else [value]
+        return frozenset().union(*(self._owners.get(part, frozenset()) for part in parts if isinstance(part, fx.Node)))
+
+    def _name_outputs(
+        self, node: Mapping[str, Any], made: fx.Node | None, returns: list[str], owners: frozenset[str] = frozenset()
+    ) -> None:
+        """Enter the names that the file gives to what a node makes."""
+        outputs = _list(node.get("outputs"), self._file, "outputs of a node")
+        if returns == ["List[Tensor]"] and len(outputs) == 1 and made is not None:
+            parts = _list(_part(outputs[0], "as_tensors"), self._file, "outputs of a node")
+            names = [_name_of({"as_tensor": part}) for part in parts]
+            made = self._graph.call_function(exactly, (made, len(names)))
+        elif len(outputs) == len(returns):
+            names = [_name_of(output) for output in outputs]
+        else:
+            raise refusal(self._file, f"outputs of {node.get('target')}", len(outputs), len(returns))
+        if made is None:
+            return
+        for place, name in enumerate(names):
+            is_whole = len(returns) == 1 and returns != ["List[Tensor]"]
+            self._enter(name, made if is_whole else self._graph.call_function(operator.getitem, (made, place)), owners)
+
+    def _enter(self, name: str | None, value: fx.Node, owners: frozenset[str]) -> None:
+        if name is None:  # a result that is nothing
+            return
+        if name in self._values:
+            raise refusal(self._file, "a name that is given twice", name)
+        self._values[name], self._owners[value] = value, owners
 
 
-def _pack(records: dict[str, bytes]) -> io.BytesIO:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in records.items():
-            archive.writestr(zipfile.ZipInfo(f"model/{name}"), data)
-    buffer.seek(0)
-    return buffer
+def _object(value: object, keys: frozenset[str], file: str, what: str) -> dict[str, Any]:
+    """An object none of whose keys is unknown."""
+    if not isinstance(value, dict):
+        raise refusal(file, what, value, "an object")
+    unknown = sorted(value.keys() - keys)
+    if unknown:
+        raise refusal(file, f"{what} has a key that is not known", unknown[0], ", ".join(sorted(keys)))
+    return value
+
+
+def _list(value: object, file: str, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise refusal(file, what, value, "a list")
+    return value
+
+
+def _part(value: object, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _items(value: object) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _name_of(output: object) -> str | None:
+    """The name that a tensor or a size goes by; None for nothing."""
+    for form, content in _items(output)[:1]:
+        name = _part(content, "as_name" if form.startswith("as_sym_") else "name")
+        return name if isinstance(name, str) and form != "as_none" else None
+    return None

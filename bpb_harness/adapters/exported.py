@@ -10,8 +10,9 @@ writes ``model.pt2`` and ``model.json`` beside it: vocabulary size, mask id, con
 ``model`` is any :class:`~bpb_harness.denoiser.Denoiser` or :class:`~bpb_harness.denoiser.CausalLM` that torch can
 trace.
 
-A ``.pt2`` file can carry pickles and expressions; it is rewritten without them before it is loaded
-(:mod:`bpb_harness.adapters._exported_check`). Where that is refused, --allow-code loads it as it is.
+A ``.pt2`` file can carry pickles, expressions and operators that open files. It is not loaded by torch: its graph is
+read as data, operator by operator of a closed list, and built anew (:mod:`bpb_harness.adapters._exported_check`). Where
+that is refused, --allow-code loads it as it is.
 """
 
 from __future__ import annotations
@@ -21,24 +22,33 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from bpb_harness.adapters._exported_check import harmless_archive
+from bpb_harness.adapters._exported_archive import read_archive
+from bpb_harness.adapters._exported_check import ExportedProgram, check_program
+from bpb_harness.adapters._exported_description import Description, describe, read_description
+from bpb_harness.adapters._exported_memory import bytes_beyond, memory_of
 from bpb_harness.adapters._network import autocast
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser
-from bpb_harness.errors import CheckpointError, UnsafeCheckpointError, UsageError
+from bpb_harness.errors import (
+    CheckpointError,
+    ContextLengthError,
+    HarnessError,
+    StatefulError,
+    UnsafeCheckpointError,
+    UsageError,
+)
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.whole_file import write_whole
 
-FORMAT = "bpb-harness-exported"
 _LARGEST_BATCH = 1 << 16
 
 
@@ -90,9 +100,7 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
         if isinstance(model, nn.Module):
             model.train(training)
     denoiser = isinstance(model, Denoiser)
-    description = {
-        "format": FORMAT,
-        "format_version": 1,
+    values = {
         "kind": "denoiser" if denoiser else "causal",
         "vocab_size": model.vocab_size,
         "mask_token_id": model.mask_token_id if isinstance(model, Denoiser) else None,
@@ -103,7 +111,7 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
         "torch_version": torch.__version__,
     }
     write_whole(path, lambda file: file.write(packed))
-    text = json.dumps(description, indent=2) + "\n"
+    text = json.dumps(describe(values), indent=2) + "\n"
     write_whole(path.with_suffix(".json"), lambda file: file.write(text.encode()))
 
 
@@ -163,19 +171,83 @@ def _example_inputs(denoiser: bool, context_length: int) -> tuple[Tensor, ...]:
 
 
 @final
+class CheckedProgram:
+    """A program that was built from its graph, with what is looked at in every call."""
+
+    def __init__(self, name: str, program: ExportedProgram, device: torch.device) -> None:
+        self._name, self._rules, self._module, self._device = name, program.rules, program.module, device
+        self._weights = list(program.module.buffers())
+        self._versions = [weight._version for weight in self._weights]
+        self._fitting: set[tuple[int, ...]] = set()
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        # Of their own memory: a view of a longer text would let a program look beyond its window.
+        fed = [value.to(dtype, copy=True) for value, dtype in zip(inputs, self._rules.dtypes, strict=True)]
+        if not torch.compiler.is_compiling():
+            self._check_sizes(fed)
+        logits = self._module(*fed)
+        if not torch.compiler.is_compiling() and self._versions != [weight._version for weight in self._weights]:
+            raise StatefulError(f"{self._name} changes its own weights", hint="export it in evaluation mode")
+        if not isinstance(logits, Tensor):
+            raise TypeError(f"{self._name} gives {type(logits).__name__}, not a tensor")
+        return logits
+
+    def _check_sizes(self, inputs: Sequence[Tensor]) -> None:
+        """Refuse windows that the program was not made for, and tensors that no memory holds, before it runs."""
+        shape = tuple(inputs[0].shape)
+        if shape in self._fitting:
+            return
+        if (wanted := self._rules.why_not(inputs)) is not None:
+            raise ContextLengthError(
+                f"{self._name} was not made for {shape[0]} windows of {shape[1]} tokens",
+                expected=wanted,
+                hint="export it with a variable batch and length, as bpb_harness.adapters.exported.export_model does",
+            )
+        self.require_memory(inputs)
+        self._fitting.add(shape)
+
+    def require_memory(self, inputs: Sequence[Tensor]) -> None:
+        """Refuse what needs more memory for such inputs than there is.
+
+        Raises:
+            UnsafeCheckpointError: with the bytes that it needs.
+        """
+        shape, most = inputs[0].shape, memory_of(self._device)
+        if (needed := bytes_beyond(self._module, inputs, most)) is not None:
+            raise UnsafeCheckpointError(
+                f"{self._name} asks for more memory than there is, for {shape[0]} windows of {shape[1]} tokens",
+                seen=f"{needed:,} bytes",
+                expected=f"at most {most:,}",
+                hint="pass a shorter --context, or export it again",
+            )
+
+
+@final
 class _Exported:
     """A loaded program with the attributes that both kinds share."""
 
-    def __init__(self, program: nn.Module, config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> None:
-        self.program, self.config, self._device, self._dtype = program, config, device, dtype
+    def __init__(
+        self, program: Callable[..., Tensor], description: Description, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.program, self.description, self._device, self._dtype = program, description, device, dtype
 
     @torch.no_grad()
     def run(self, *arguments: Tensor) -> Tensor:
         # A batch of one is what torch treats as a constant: it is fed twice.
         single = len(arguments[0]) == 1
         fed = tuple(torch.cat((value, value)) for value in arguments) if single else arguments
-        with autocast(self._device, self._dtype):
-            logits: Tensor = self.program(*fed)
+        try:
+            with autocast(self._device, self._dtype):
+                logits = self.program(*fed)
+        except (HarnessError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # an operator fails in as many ways as there are operators
+            shape = tuple(arguments[0].shape)
+            raise ContextLengthError(
+                f"the network fails on {shape[0]} windows of {shape[1]} tokens",
+                seen=f"{type(error).__name__}: {error}",
+                expected=f"logits, as for any length up to its context of {self.description.context_length}",
+            ) from error
         return logits[:1] if single else logits
 
 
@@ -184,11 +256,11 @@ class ExportedDenoiser:
     """A denoiser whose network is a program."""
 
     def __init__(self, exported: _Exported) -> None:
-        config, self._exported = exported.config, exported
-        self.vocab_size: int = config["vocab_size"]
-        self.mask_token_id: int = config["mask_token_id"]
-        self.context_length: int = config["context_length"]
-        self.time_conditioned: bool = config["time_conditioned"]
+        description, self._exported = exported.description, exported
+        self.vocab_size = description.vocab_size
+        self.mask_token_id = description.mask_token_id
+        self.context_length = description.context_length
+        self.time_conditioned = description.time_conditioned
 
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         return self._exported.run(xt, level.t, level.alpha_t, level.dalpha_t)
@@ -199,9 +271,9 @@ class ExportedCausalLM:
     """A causal model whose network is a program."""
 
     def __init__(self, exported: _Exported) -> None:
-        config, self._exported = exported.config, exported
-        self.vocab_size: int = config["vocab_size"]
-        self.context_length: int = config["context_length"]
+        description, self._exported = exported.description, exported
+        self.vocab_size = description.vocab_size
+        self.context_length = description.context_length
 
     def logits(self, x: Tensor) -> Tensor:
         return self._exported.run(x)
@@ -217,10 +289,12 @@ class ExportedAdapter:
         return checkpoint.layout == "exported"
 
     def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
-        config = _checked_config(checkpoint)
-        example = _example_inputs(config["kind"] == "denoiser", config["context_length"])
-        archive = harmless_archive(checkpoint.path, example)
-        return _load(checkpoint, archive, device=device, dtype=dtype, notes=())
+        description = read_description(checkpoint)
+        example = _example_inputs(description.is_denoiser, description.context_length)
+        checked = check_program(read_archive(checkpoint.path), num_inputs=len(example), device=device)
+        program = CheckedProgram(checkpoint.path.name, checked, device)
+        program.require_memory(example)
+        return _adapted(checkpoint, _Exported(program, description, device, dtype), notes=())
 
     def load_with_code(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         """Like ``load``; a file that is refused there is loaded as it is."""
@@ -228,34 +302,34 @@ class ExportedAdapter:
             return self.load(checkpoint, device=device, dtype=dtype)
         except UnsafeCheckpointError:
             pass
+        description = read_description(checkpoint)
+        program = _load_unchecked(checkpoint, description, device)
         notes = ("the exported program was loaded unchecked, as permitted",)
-        return _load(checkpoint, io.BytesIO(checkpoint.path.read_bytes()), device=device, dtype=dtype, notes=notes)
+        return _adapted(checkpoint, _Exported(program, description, device, dtype), notes=notes)
 
 
-def _load(
-    checkpoint: Checkpoint, archive: io.BytesIO, *, device: torch.device, dtype: torch.dtype, notes: tuple[str, ...]
-) -> AdaptedModel:
+def _adapted(checkpoint: Checkpoint, exported: _Exported, *, notes: tuple[str, ...]) -> AdaptedModel:
+    if not exported.description.is_denoiser:
+        return AdaptedModel(ExportedCausalLM(exported), "exported", None, notes)
+    schedule = None if checkpoint.schedule is None else parse_schedule(checkpoint.schedule)
+    return AdaptedModel(ExportedDenoiser(exported), "exported", schedule, notes)
+
+
+def _load_unchecked(checkpoint: Checkpoint, description: Description, device: torch.device) -> nn.Module:
     from torch.export.passes import move_to_device_pass  # slow, and needed here alone
 
-    config = _checked_config(checkpoint)
     try:
         with warnings.catch_warnings(), _quiet_logger("torch.export"):
             warnings.simplefilter("ignore")
-            program = torch.export.load(archive)
-            program = move_to_device_pass(program, device)
-            module = program.module()
+            program = torch.export.load(io.BytesIO(checkpoint.path.read_bytes()))
+            return move_to_device_pass(program, device).module()
     except Exception as error:  # a damaged graph fails anywhere in the library
         line = str(error).strip().splitlines()
         raise CheckpointError(
             f"{checkpoint.path.name}: torch.export cannot load it",
             seen=f"{type(error).__name__}: {line[0] if line else ''}",
-            hint=f"written by torch {config.get('torch_version', 'of unknown version')}, this is {torch.__version__}",
+            hint=f"written by torch {description.torch_version}, this is {torch.__version__}",
         ) from error
-    exported = _Exported(module, config, device, dtype)
-    schedule = None if checkpoint.schedule is None else parse_schedule(checkpoint.schedule)
-    if config["kind"] == "causal":
-        return AdaptedModel(ExportedCausalLM(exported), "exported", None, notes)
-    return AdaptedModel(ExportedDenoiser(exported), "exported", schedule, notes)
 
 
 @contextmanager
@@ -268,29 +342,3 @@ def _quiet_logger(name: str) -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _checked_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    config = dict(checkpoint.config)
-    denoiser = config.get("kind") == "denoiser"
-    wanted: dict[str, tuple[type, ...]] = {"vocab_size": (int,), "context_length": (int,), "kind": (str,)}
-    if denoiser:
-        wanted |= {"mask_token_id": (int,), "time_conditioned": (bool,)}
-    for key, kinds in wanted.items():
-        if type(config.get(key)) not in kinds:
-            raise CheckpointError(
-                f"{checkpoint.path.with_suffix('.json').name}: {key}",
-                seen=repr(config.get(key)),
-                expected=kinds[0].__name__,
-            )
-    if config["kind"] not in ("denoiser", "causal"):
-        raise CheckpointError(f"{checkpoint.path.name}: kind", seen=repr(config["kind"]), expected="denoiser or causal")
-    stated = config.get("sha256")
-    if stated is not None and stated != checkpoint.digest:
-        raise CheckpointError(
-            f"{checkpoint.path.with_suffix('.json').name} describes another file",
-            seen=f"sha256 {checkpoint.digest[:8]}",
-            expected=str(stated)[:8],
-            hint="export again",
-        )
-    return config

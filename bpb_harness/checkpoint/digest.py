@@ -11,7 +11,7 @@ _MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt", ".py")
 
 
 def digest_of(path: Path) -> str:
-    """sha256 of a file, or of a folder's model files with their names, as hex.
+    """sha256 of a file, of an exported program and its description, or of a folder's model files with their names; hex.
 
     Raises:
         CheckpointError: if there is no such file or folder, or it cannot be read.
@@ -19,6 +19,9 @@ def digest_of(path: Path) -> str:
     if not path.exists():
         raise CheckpointError(f"no checkpoint at {path}", hint="pass the path of a file or folder that exists")
     try:
+        beside = path.with_suffix(".json")
+        if path.suffix == ".pt2" and path.is_file() and beside.is_file():
+            return hashlib.sha256(_file_digest(path) + _file_digest(beside)).hexdigest()
         if not path.is_dir():
             return _file_digest(path).hex()
         whole = hashlib.sha256()

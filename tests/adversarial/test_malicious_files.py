@@ -23,6 +23,7 @@ import bpb_harness.evaluate, bpb_harness.adapters
 from bpb_harness.cli import eval as command
 
 bpb_harness.adapters.available_adapters()
+torch.ones(1, device="meta") + 1  # torch imports what knows the sizes of results
 for index, words in enumerate(json.load(open(sys.argv[1]))):
     sys.stdout.flush()
     child = os.fork()

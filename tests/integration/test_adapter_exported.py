@@ -186,9 +186,6 @@ def test_code_slipped_into_any_string_of_a_real_program_is_refused_or_dropped(ex
     def in_metadata(graph) -> None:
         graph["graph_module"]["graph"]["nodes"][0]["metadata"]["stack_trace"] = code
 
-    for harmless in (in_guards, in_metadata):
-        load_model(_tampered(exported, tmp_path, harmless), **_CPU)
-
     def in_target(graph) -> None:
         graph["graph_module"]["graph"]["nodes"][0]["target"] = "torch.hub.load"
 
@@ -197,6 +194,9 @@ def test_code_slipped_into_any_string_of_a_real_program_is_refused_or_dropped(ex
 
     def in_shape(graph) -> None:
         graph["graph_module"]["graph"]["sym_int_values"]["s"] = {"as_expr": {"expr_str": code, "hint": None}}
+
+    def in_size_of_an_input(graph) -> None:
+        graph["graph_module"]["graph"]["tensor_values"]["xt"]["sizes"][0] = {"as_expr": {"expr_str": code}}
 
     def in_symbol(graph) -> None:
         graph["range_constraints"][code] = {"min_val": 1, "max_val": 2}
@@ -211,7 +211,14 @@ def test_code_slipped_into_any_string_of_a_real_program_is_refused_or_dropped(ex
             if call.get("signature"):
                 call["signature"]["forward_arg_names"] = [f"x={code}"]
 
-    for hostile in (in_target, in_input_name, in_shape, in_symbol, in_spec, in_argument_names):
+    def in_an_argument(graph) -> None:
+        node = next(n for n in graph["graph_module"]["graph"]["nodes"] if n["target"].endswith("gelu.default"))
+        node["inputs"].append({"name": "approximate", "arg": {"as_string": code}, "kind": 2})
+
+    # What no part of the function depends on is never looked at; all that is read must be understood.
+    for harmless in (in_metadata, in_shape, in_spec, in_argument_names):
+        load_model(_tampered(exported, tmp_path, harmless), **_CPU)
+    for hostile in (in_guards, in_target, in_input_name, in_size_of_an_input, in_symbol, in_an_argument):
         with pytest.raises(UnsafeCheckpointError):
             load_model(_tampered(exported, tmp_path, hostile), **_CPU)
     assert not canary.exists()
@@ -223,13 +230,44 @@ def test_the_json_must_describe_this_file(exported: Path, tmp_path: Path) -> Non
     description = json.loads(exported.with_suffix(".json").read_text())
     for changes, line in (
         ({"sha256": "0" * 64}, "describes another file"),
-        ({"vocab_size": "64"}, "vocab_size: got '64', expected int"),
+        ({"vocab_size": "64"}, "vocab_size: got '64', expected an int"),
+        ({"vocab_size": True}, "vocab_size: got True"),
+        ({"context_length": 0}, "context_length: got 0"),
+        ({"mask_token_id": -1}, "mask_token_id: got -1"),
+        ({"time_conditioned": 1}, "time_conditioned: got 1, expected true or false"),
+        ({"format": "other"}, "format: got 'other', expected 'bpb-harness-exported'"),
+        ({"format_version": 2}, "format_version: got 2, expected 1"),
+        ({"format_version": True}, "format_version: got True, expected 1"),
+        ({"torch_version": 2}, "torch_version: got int, expected str"),
+        ({"sha256": "abc"}, "sha256: got 'abc', expected 64 hexadecimal digits"),
+        ({"kind": "causal"}, "mask_token_id of a causal model"),
+        ({"mask_id": 3}, "has a key that is not known: got mask_id"),
         ({"kind": "other"}, "kind: got 'other'"),
         ({"schedule": 5}, "schedule: got 5"),
     ):
         path.with_suffix(".json").write_text(json.dumps({**description, **changes}))
         with pytest.raises(CheckpointError, match=line):
             load_model(path, **_CPU)
+
+
+def test_a_key_that_stands_twice_beside_a_program_is_refused(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt2"
+    path.write_bytes(exported.read_bytes())
+    text = exported.with_suffix(".json").read_text().replace("{", '{"mask_token_id": 0,', 1)
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(CheckpointError, match="a key that is there twice: got 'mask_token_id'"):
+        load_model(path, **_CPU)
+
+
+def test_the_digest_of_a_model_is_of_the_program_and_what_stands_beside_it(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt2"
+    path.write_bytes(exported.read_bytes())
+    description = json.loads(exported.with_suffix(".json").read_text())
+    digests = set()
+    for changes in ({}, {"mask_token_id": 63}, {"schedule": "loglinear[0.01]"}, {"context_length": 64}):
+        path.with_suffix(".json").write_text(json.dumps({**description, **changes}))
+        digests.add(load_model(path, **_CPU)[0].digest)
+    assert len(digests) == 4
 
 
 @pytest.mark.lab
