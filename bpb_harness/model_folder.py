@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bpb_harness.byte_count import tokenizer_bytes_in
 from bpb_harness.checkpoint import Checkpoint, digest_of, read_json
-from bpb_harness.checkpoint.names import tensors_of
+from bpb_harness.checkpoint.names import without_wrappers
 from bpb_harness.errors import CheckpointError, TokenizerError, UnsafeCheckpointError
 from bpb_harness.quantized_folder import plain_weights
 from bpb_harness.weights_files import read_weights
@@ -36,7 +36,7 @@ def read_folder(path: Path) -> Checkpoint:
         raise CheckpointError(f"no config.json in the folder {path}", hint="pass a checkpoint's file or model folder")
     config = read_json(config_path)
     stored, notes = read_weights(path, files)
-    tensors, quantization_notes = plain_weights(tensors_of(stored, path), config, path.name)
+    tensors, quantization_notes = plain_weights(without_wrappers(stored, path), config, path.name)
     return Checkpoint(
         path,
         "folder",

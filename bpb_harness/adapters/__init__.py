@@ -6,6 +6,7 @@ checkpoint does not name its adapter, the user does, and the error lists those t
 
 from __future__ import annotations
 
+from bpb_harness.adapters._account import Account, AccountedAdapter
 from bpb_harness.adapters._registry import (
     AdaptedModel,
     Adapter,
@@ -15,4 +16,13 @@ from bpb_harness.adapters._registry import (
     load_model,
 )
 
-__all__ = ["AdaptedModel", "Adapter", "available_adapters", "choose_adapter", "fitting_adapters", "load_model"]
+__all__ = [
+    "Account",
+    "AccountedAdapter",
+    "AdaptedModel",
+    "Adapter",
+    "available_adapters",
+    "choose_adapter",
+    "fitting_adapters",
+    "load_model",
+]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bpb_harness.adapters._network import autocast, count_blocks, fill, ready, rms_norm, shape_of
+from bpb_harness.adapters._account import Account, AccountedAdapter
+from bpb_harness.adapters._network import autocast, count_blocks, ready, rms_norm
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.errors import CheckpointError
@@ -85,22 +86,23 @@ class _Block(nn.Module):
 class GolfGpt(nn.Module):
     """The network as a :class:`bpb_harness.denoiser.CausalLM`."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+    def __init__(self, account: Account, dtype: torch.dtype) -> None:
         super().__init__()
-        self.vocab_size, width = shape_of(checkpoint, "tok_emb.weight", 2)
-        self.context_length = CONTEXT_LENGTH
-        (num_heads,) = shape_of(checkpoint, "blocks.0.attn.q_gain", 1)
-        kv_width, _ = shape_of(checkpoint, "blocks.0.attn.c_k.weight", 2)
-        hidden, _ = shape_of(checkpoint, "blocks.0.mlp.fc.weight", 2)
+        checkpoint = account.checkpoint
+        self.vocab_size, width = account.shape("tok_emb.weight", 2)
+        self.context_length = _context_length(account)
+        (num_heads,) = account.shape("blocks.0.attn.q_gain", 1)
+        kv_width, _ = account.shape("blocks.0.attn.c_k.weight", 2)
+        hidden, _ = account.shape("blocks.0.mlp.fc.weight", 2)
         num_blocks = count_blocks(checkpoint.tensors, "blocks")
-        (num_skips, _) = shape_of(checkpoint, "skip_weights", 2)
+        num_skips, _ = account.shape("skip_weights", 2, may_be_empty=True)
         head_width = width // max(num_heads, 1)
         sizes_fit = (
             num_heads * head_width == width
             and head_width % 2 == 0
             and kv_width % head_width == 0
             and num_heads % max(kv_width // head_width, 1) == 0
-            and num_skips <= num_blocks - num_blocks // 2
+            and num_skips == num_blocks // 2
         )
         if not sizes_fit:
             raise CheckpointError(
@@ -113,7 +115,23 @@ class GolfGpt(nn.Module):
         self.skip_weights = nn.Parameter(torch.empty(num_skips, width))
         self.blocks = nn.ModuleList(_Block(width, num_heads, kv_width, hidden) for _ in range(num_blocks))
         self.lm_head = nn.Linear(width, self.vocab_size, bias=False) if _UNTIED in checkpoint.tensors else None
-        fill(self, checkpoint.tensors, checkpoint)
+        account.fill(self)
+        account.compare(
+            {
+                "vocab_size": self.vocab_size,
+                "num_blocks": num_blocks,
+                "width": width,
+                "num_heads": num_heads,
+                "num_kv_heads": kv_width // head_width,
+                "mlp_ratio": hidden / width,
+                "mlp_width": hidden,
+                "tied": self.lm_head is None,
+                "rotary_base": ROTARY_BASE,
+                "logit_cap": LOGIT_CAP,
+                "causal": True,
+                "bias": False,
+            }
+        )
 
     def _tables(self, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
         exponent = torch.arange(0, self._head_width, 2, dtype=torch.float32, device=device) / self._head_width
@@ -143,8 +161,20 @@ class GolfGpt(nn.Module):
 _UNTIED = "lm_head.weight"
 
 
+def _context_length(account: Account) -> int:
+    """The stated length of training windows, else the contest's."""
+    stated = account.stated("context_length")
+    if stated is None:
+        return CONTEXT_LENGTH
+    if not isinstance(stated, int) or isinstance(stated, bool) or not 0 < stated < 1 << 24:
+        raise CheckpointError(
+            f"{account.checkpoint.path.name}: context length", seen=repr(stated), expected="a positive integer"
+        )
+    return stated
+
+
 @final
-class GolfGptAdapter:
+class GolfGptAdapter(AccountedAdapter):
     """State dicts and int8 files of the contest's baseline."""
 
     name = "golf-gpt"
@@ -160,10 +190,10 @@ class GolfGptAdapter:
         known_layout = checkpoint.layout in ("tensors", "golf-int8", "native")
         return known_layout and all(name in checkpoint.tensors for name in needed)
 
-    def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
-        model = GolfGpt(checkpoint, dtype)
+    def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        model = GolfGpt(account, dtype)
         ready(model, device)
-        notes = (
-            f"context {CONTEXT_LENGTH}, rotary base {ROTARY_BASE:g} and logit cap {LOGIT_CAP:g} are the contest's",
-        )
-        return AdaptedModel(model, self.name, None, notes)
+        stated = account.stated("context_length") is not None
+        context = f"context {model.context_length}" + (" is stated;" if stated else ",")
+        note = f"{context} rotary base {ROTARY_BASE:g} and logit cap {LOGIT_CAP:g} are the contest's"
+        return AdaptedModel(model, self.name, None, (note,))

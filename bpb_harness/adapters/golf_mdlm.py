@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bpb_harness.adapters._account import Account, AccountedAdapter
 from bpb_harness.adapters._fused import is_specialised, squared_relu_linear
 from bpb_harness.adapters._fused_attention import at_positions, attend, normalised_attention, rotate
-from bpb_harness.adapters._network import autocast, count_blocks, fill, ready, rms_norm, shape_of
+from bpb_harness.adapters._network import autocast, count_blocks, ready, rms_norm
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.errors import CheckpointError
@@ -22,6 +23,8 @@ from bpb_harness.schedule import LogLinear, NoiseLevel
 
 # The contest pads the vocabulary with its mask to a multiple of this; its tokenizers' sizes are multiples themselves.
 _PADDING = 64
+# Stands in no file: the contest entry's.
+SCHEDULE = LogLinear(1e-3)
 
 
 class _Modulation(nn.Module):
@@ -102,14 +105,15 @@ class GolfMdlm(nn.Module):
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+    def __init__(self, account: Account, dtype: torch.dtype) -> None:
         super().__init__()
-        rows, width = shape_of(checkpoint, "wte.weight", 2)
-        _, self.context_length, _, half_head = shape_of(checkpoint, "cos", 4)
-        sigma_hidden, _ = shape_of(checkpoint, "sigma_map.mlp.0.weight", 2)
-        conditioning, _ = shape_of(checkpoint, "sigma_map.mlp.2.weight", 2)
-        (num_freqs,) = shape_of(checkpoint, "sigma_map.freqs", 1)
-        hidden, _ = shape_of(checkpoint, "blocks.0.mlp_fc.weight", 2)
+        checkpoint = account.checkpoint
+        rows, width = account.shape("wte.weight", 2)
+        _, self.context_length, _, half_head = account.shape("cos", 4)
+        sigma_hidden, _ = account.shape("sigma_map.mlp.0.weight", 2)
+        conditioning, _ = account.shape("sigma_map.mlp.2.weight", 2)
+        (num_freqs,) = account.shape("sigma_map.freqs", 1)
+        hidden, _ = account.shape("blocks.0.mlp_fc.weight", 2)
         if rows <= _PADDING or half_head < 1 or width % (2 * half_head):
             raise CheckpointError(
                 f"{checkpoint.path.name}: sizes",
@@ -128,7 +132,24 @@ class GolfMdlm(nn.Module):
         self.unembed = nn.Linear(width, rows, bias=False)
         self.register_buffer("cos", torch.empty(1, self.context_length, 1, half_head))
         self.register_buffer("sin", torch.empty(1, self.context_length, 1, half_head))
-        fill(self, {_OWN_NAMES.get(name, name): value for name, value in checkpoint.tensors.items()}, checkpoint)
+        account.fill(self, _THEIR_NAMES)
+        account.compare(
+            {
+                "vocab_size": self.vocab_size,
+                "mask_token_id": self.mask_token_id,
+                "num_blocks": len(self.blocks),
+                "width": width,
+                "num_heads": width // (2 * half_head),
+                "num_kv_heads": width // (2 * half_head),
+                "mlp_ratio": hidden / width,
+                "mlp_width": hidden,
+                "time_conditioned": True,
+                "schedule": SCHEDULE.name,
+                "noise_eps": SCHEDULE.eps,
+                "tied": False,
+                "causal": False,
+            }
+        )
 
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Last hidden states, normalised, (B, L, D)."""
@@ -160,11 +181,11 @@ class GolfMdlm(nn.Module):
         return self.head(self.hidden(xt, level))
 
 
-_OWN_NAMES = {"head.weight": "unembed.weight"}
+_THEIR_NAMES = {"unembed.weight": "head.weight"}
 
 
 @final
-class GolfMdlmAdapter:
+class GolfMdlmAdapter(AccountedAdapter):
     """State dicts of the contest's masked-diffusion entry."""
 
     name = "golf-mdlm"
@@ -173,11 +194,19 @@ class GolfMdlmAdapter:
         needed = ("wte.weight", "head.weight", "cos", "sin", "sigma_map.freqs", "blocks.0.adaln_attn.proj.weight")
         return checkpoint.layout in ("tensors", "native") and all(name in checkpoint.tensors for name in needed)
 
-    def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
-        model = GolfMdlm(checkpoint, dtype)
+    def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        model = GolfMdlm(account, dtype)
+        stated = account.stated("context_length")
+        if stated is not None and not (isinstance(stated, int) and 0 < stated <= model.context_length):
+            raise CheckpointError(
+                f"{account.checkpoint.path.name}: context length",
+                seen=repr(stated),
+                expected=f"at most {model.context_length}, the length of the rotary tables",
+            )
+        model.context_length = model.context_length if stated is None else stated
         ready(model, device)
         note = (
             f"vocabulary of {model.vocab_size} and mask id {model.mask_token_id}, from {model.wte.num_embeddings} rows"
         )
-        # The length of the rotary tables, which is often twice that of the training windows.
-        return AdaptedModel(model, self.name, LogLinear(1e-3), (note,), context_is_guess=True)
+        # The length of the rotary tables is often twice that of the training windows.
+        return AdaptedModel(model, self.name, SCHEDULE, (note,), context_is_guess=stated is None)

@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bpb_harness.adapters._network import autocast, count_blocks, fill, ready, shape_of
+from bpb_harness.adapters._account import Account, AccountedAdapter
+from bpb_harness.adapters._mdlm_settings import MdlmSettings
+from bpb_harness.adapters._network import autocast, count_blocks, ready
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import EMA_PREFIX, Checkpoint
 from bpb_harness.errors import CheckpointError
-from bpb_harness.schedule import CosineMdlm, Geometric, LogLinear, NoiseLevel, NoiseSchedule
+from bpb_harness.schedule import NoiseLevel
 
 _BACKBONE = "backbone."
-_BUFFERS = ("rotary_emb.inv_freq",)
-_NOISE_EPS = 1e-3  # that code's constant for loglinear and cosine noise
+_ROTARY = _BACKBONE + "rotary_emb.inv_freq"
+# Beside the backbone: what metrics count, BD3-LM's range of mask rates to train on.
+_ASIDE = r"(train_metrics|valid_metrics|test_metrics|metrics|gen_ppl_metric)\..*|sampling_eps_(min|max)"
 # Tokenizers with a mask of their own; for the others that code appends one id, the last.
 _MASK_IDS = {"bert-base-uncased": 103, "bert-base-cased": 103, "text8": 4}
 
@@ -114,11 +116,12 @@ class _OutputLayer(nn.Module):
 class _Backbone(nn.Module):
     """What the denoiser and the causal model share; submodules in the order that moving averages follow."""
 
-    def __init__(self, checkpoint: Checkpoint, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    def __init__(self, account: Account, dtype: torch.dtype) -> None:
         super().__init__()
-        rows, width = shape_of(checkpoint, _BACKBONE + "vocab_embed.embedding", 2)
-        (half_head,) = shape_of(checkpoint, _BACKBONE + "rotary_emb.inv_freq", 1)
-        hidden, _ = shape_of(checkpoint, _BACKBONE + "blocks.0.mlp.0.weight", 2)
+        checkpoint = account.checkpoint
+        rows, width = account.shape(_BACKBONE + "vocab_embed.embedding", 2)
+        (half_head,) = account.shape(_ROTARY, 1)
+        hidden, _ = account.shape(_BACKBONE + "blocks.0.mlp.0.weight", 2)
         if half_head < 1 or width % (2 * half_head):
             raise CheckpointError(
                 f"{checkpoint.path.name}: sizes",
@@ -128,20 +131,25 @@ class _Backbone(nn.Module):
         conditioning: int | None = None
         self.vocab_embed = _Embedding(rows, width)
         if _BACKBONE + "sigma_map.mlp.0.weight" in checkpoint.tensors:
-            conditioning, num_features = shape_of(checkpoint, _BACKBONE + "sigma_map.mlp.0.weight", 2)
+            conditioning, num_features = account.shape(_BACKBONE + "sigma_map.mlp.0.weight", 2)
             self.sigma_map = _SigmaMap(num_features, conditioning)
         num_blocks = count_blocks(checkpoint.tensors, _BACKBONE + "blocks")
         num_heads = width // (2 * half_head)
         self.blocks = nn.ModuleList(_Block(width, num_heads, hidden, conditioning) for _ in range(num_blocks))
         self.output_layer = _OutputLayer(width, rows, conditioning)
         self._dtype, self._half_head = dtype, half_head
-        fill(self, tensors, checkpoint)
+        self.sizes = {"hidden_size": width, "n_blocks": num_blocks, "n_heads": num_heads, "vocab_size": rows}
+        if conditioning is not None:
+            self.sizes["cond_dim"] = conditioning
+        account.take_equal(_ROTARY, self._frequencies(torch.device("cpu")))
+
+    def _frequencies(self, device: torch.device) -> Tensor:
+        steps = torch.arange(self._half_head, dtype=torch.float32, device=device)
+        return 10_000.0 ** (-steps / self._half_head)
 
     def _trunk(self, x: Tensor, c: Tensor | None) -> Tensor:
-        steps = torch.arange(self._half_head, dtype=torch.float32, device=x.device)
-        angle = torch.outer(
-            torch.arange(x.shape[1], dtype=torch.float32, device=x.device), 10_000.0 ** (-steps / self._half_head)
-        )
+        positions = torch.arange(x.shape[1], dtype=torch.float32, device=x.device)
+        angle = torch.outer(positions, self._frequencies(x.device))
         cos, sin = angle.cos(), angle.sin()
         with autocast(x.device, self._dtype):
             h = self.vocab_embed.embedding[x]
@@ -171,12 +179,14 @@ class MdlmDenoiser(_Backbone):
     mask_token_id: int
     context_length: int
     time_conditioned: bool
+    largest_sigma: float
 
     @torch.no_grad()
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Last hidden states, normalised and modulated, (B, L, D)."""
         # Without time conditioning that code feeds sigma = 0: the embedding is there, and constant.
-        sigma = level.sigma.float() if self.time_conditioned else torch.zeros_like(level.alpha_t, dtype=torch.float32)
+        told = level.sigma.clamp(max=self.largest_sigma).float()
+        sigma = told if self.time_conditioned else torch.zeros_like(told)
         return self._trunk(xt, functional.silu(self.sigma_map(sigma)))
 
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
@@ -196,8 +206,8 @@ class MdlmCausalLM(_Backbone):
 
 
 @final
-class MdlmAdapter:
-    """Lightning checkpoints of the MDLM code, and folders with ``model_type: mdlm``."""
+class MdlmAdapter(AccountedAdapter):
+    """Lightning checkpoints of the MDLM code and its successors, and folders with ``model_type: mdlm``."""
 
     name = "mdlm"
 
@@ -208,76 +218,40 @@ class MdlmAdapter:
             "blocks.0.attn_qkv.weight",
             "output_layer.linear.weight",
         )
-        known_layout = checkpoint.layout in ("lightning", "folder")
-        return known_layout and all(_BACKBONE + name in checkpoint.tensors for name in needed)
+        of_this_code = checkpoint.layout == "lightning" or (
+            checkpoint.layout == "folder" and checkpoint.config.get("model_type") == self.name
+        )
+        return of_this_code and all(_BACKBONE + name in checkpoint.tensors for name in needed)
 
-    def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
-        settings = _Settings(checkpoint)
-        rows, _ = shape_of(checkpoint, _BACKBONE + "vocab_embed.embedding", 2)
+    def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        settings = MdlmSettings(account)
+        is_causal = _BACKBONE + "sigma_map.mlp.0.weight" not in account.checkpoint.tensors
+        settings.require_implemented(is_causal=is_causal)
+        rows, _ = account.shape(_BACKBONE + "vocab_embed.embedding", 2)
         mask_token_id = _mask_token_id(settings, rows)
-        tensors, weights_note = _weights(checkpoint, settings)
-        causal = _BACKBONE + "sigma_map.mlp.0.weight" not in checkpoint.tensors
-        model = (MdlmCausalLM if causal else MdlmDenoiser)(checkpoint, tensors, dtype)
-        model.context_length = settings.integer("model.length")
+        model = (MdlmCausalLM if is_causal else MdlmDenoiser)(account, dtype)
+        settings.compare_sizes(**model.sizes)
+        weights_note = _fill(model, account, settings)
+        model.context_length = settings.length
         # An appended mask is the last row, beyond the clean ids; one of the tokenizer's own lies among them.
         model.vocab_size = rows - 1 if mask_token_id == rows - 1 else rows
         ready(model, device)
         if isinstance(model, MdlmCausalLM):
             if mask_token_id != rows - 1:
-                raise CheckpointError(f"{checkpoint.path.name}: an autoregressive model with a mask among its tokens")
+                raise CheckpointError(
+                    f"{account.checkpoint.path.name}: an autoregressive model with a mask among its tokens"
+                )
+            account.set_settings_aside(
+                r"hyper_parameters\.config\.(noise\..*|(algo\.)?(time_conditioning|mdlm_loss_scale))"
+            )
             return AdaptedModel(model, self.name, None, (weights_note,))
-        model.mask_token_id = mask_token_id
-        model.time_conditioned = bool(settings.get("time_conditioning"))
-        notes = [weights_note, f"mask id {mask_token_id} of {rows} rows: {_mask_reason(settings)}"]
-        parameterization = settings.get("parameterization") or "subs"
-        if parameterization not in ("subs", "d3pm"):
-            raise CheckpointError(
-                f"{checkpoint.path.name}: parameterization",
-                seen=repr(parameterization),
-                expected="subs or d3pm: networks that predict the clean token",
-            )
-        if settings.get("T"):
-            notes.append(f"trained for T = {settings.get('T')} steps: --steps {settings.get('T')} is its own bound")
-        if settings.get("training.sampling_eps"):
-            notes.append(f"its own evaluator draws t from [{settings.get('training.sampling_eps')}, 1] only")
-        return AdaptedModel(model, self.name, _schedule(settings), tuple(notes))
+        model.mask_token_id, model.largest_sigma = mask_token_id, settings.largest_sigma
+        model.time_conditioned = settings.time_conditioned
+        notes = (weights_note, f"mask id {mask_token_id} of {rows} rows: {_mask_reason(settings)}", *settings.notes())
+        return AdaptedModel(model, self.name, settings.schedule(), notes)
 
 
-class _Settings:
-    """Dotted look-up in the hyper-parameters; ``${a.b}`` refers to another entry."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._name, self._folder = checkpoint.path.name, checkpoint.layout == "folder"
-        hyper_parameters = checkpoint.config.get("hyper_parameters")
-        config = hyper_parameters.get("config") if isinstance(hyper_parameters, Mapping) else None
-        if self._folder:
-            config = {**checkpoint.config, "model": {"length": checkpoint.config.get("model_length")}}
-        if not isinstance(config, Mapping):
-            raise CheckpointError(
-                f"{self._name} has no hyper-parameters", expected="hyper_parameters.config, as the MDLM code saves it"
-            )
-        self._config = config
-
-    def get(self, dotted: str, depth: int = 0) -> Any:
-        value: Any = self._config
-        for part in dotted.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        reference = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
-        return self.get(reference[1], depth + 1) if reference and depth < 8 else value
-
-    def integer(self, dotted: str) -> int:
-        value = self.get(dotted)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 24:
-            raise CheckpointError(f"{self._name}: {dotted}", seen=repr(value), expected="a positive integer")
-        return value
-
-    @property
-    def tokenizer_name(self) -> str:
-        """Empty for the published folders, which all use GPT-2's."""
-        return "" if self._folder else str(self.get("data.tokenizer_name_or_path") or "")
-
-
-def _mask_token_id(settings: _Settings, rows: int) -> int:
+def _mask_token_id(settings: MdlmSettings, rows: int) -> int:
     mask_token_id = _MASK_IDS.get(settings.tokenizer_name.rsplit("/", 1)[-1], rows - 1)
     if mask_token_id >= rows:
         raise CheckpointError(
@@ -286,7 +260,7 @@ def _mask_token_id(settings: _Settings, rows: int) -> int:
     return mask_token_id
 
 
-def _mask_reason(settings: _Settings) -> str:
+def _mask_reason(settings: MdlmSettings) -> str:
     name = settings.tokenizer_name or "gpt2"
     if name.rsplit("/", 1)[-1] in _MASK_IDS:
         return f"the mask of {name}"
@@ -294,37 +268,41 @@ def _mask_reason(settings: _Settings) -> str:
     return f"appended, since the tokenizer {name} {known}"
 
 
-def _schedule(settings: _Settings) -> NoiseSchedule | None:
-    match settings.get("noise.type") or "loglinear":
-        case "loglinear":
-            return LogLinear(_NOISE_EPS)
-        case "cosine":
-            return CosineMdlm(_NOISE_EPS)
-        case "geometric":
-            return Geometric(float(settings.get("noise.sigma_min")), float(settings.get("noise.sigma_max")))
-    return None
+def _fill(model: _Backbone, account: Account, settings: MdlmSettings) -> str:
+    """Fill the network with the weights that its own evaluator takes, or that the user chose; says which they are.
 
-
-def _weights(checkpoint: Checkpoint, settings: _Settings) -> tuple[dict[str, Tensor], str]:
-    """The backbone's tensors: the moving average where there is one, as that code's evaluator copies it."""
-    tensors = {
-        name.removeprefix(_BACKBONE): value
-        for name, value in checkpoint.tensors.items()
-        if name.startswith(_BACKBONE) and name.removeprefix(_BACKBONE) not in _BUFFERS
-    }
-    shadow = [value for name, value in checkpoint.tensors.items() if name.startswith(EMA_PREFIX)]
-    if not shadow or settings.get("eval.disable_ema"):
-        return tensors, "weights as trained (no moving average)"
+    That code copies the moving average over the parameters before it evaluates, unless ``eval.disable_ema`` is set or
+    none was kept (``training.ema`` is 0).
+    """
+    tensors = account.checkpoint.tensors
+    account.set_aside(_ASIDE)
+    shadow = [name for name in tensors if name.startswith(EMA_PREFIX)]
     # In the order of parameters, which is the order of the state dict.
-    if len(shadow) != len(tensors):
+    trained = [name for name in tensors if name.startswith(_BACKBONE) and name != _ROTARY]
+    chosen = account.checkpoint.weights if account.checkpoint.weights_chosen else None
+    switched_off = settings.get("eval.disable_ema") is True or settings.get("training.ema") == 0
+    if not shadow or (switched_off and chosen != "ema"):
+        account.fill(model, {name.removeprefix(_BACKBONE): name for name in trained})
+        account.set_aside(re.escape(EMA_PREFIX) + r"\d+")
+        if chosen == "state_dict":
+            return "weights as trained (no moving average), as chosen by --weights state_dict"
+        return "weights as trained (no moving average)"
+    if len(shadow) != len(trained):
         raise CheckpointError(
-            f"{checkpoint.path.name}: moving average", seen=f"{len(shadow)} tensors", expected=f"{len(tensors)}"
+            f"{account.checkpoint.path.name}: moving average",
+            seen=f"{len(shadow)} tensors",
+            expected=f"{len(trained)}",
         )
-    for (name, trained), average in zip(tensors.items(), shadow, strict=True):
-        if trained.shape != average.shape:
+    for name, average in zip(trained, shadow, strict=True):
+        if tensors[name].shape != tensors[average].shape:
             raise CheckpointError(
-                f"{checkpoint.path.name}: moving average of {name}",
-                seen=list(average.shape),
-                expected=list(trained.shape),
+                f"{account.checkpoint.path.name}: moving average of {name.removeprefix(_BACKBONE)}",
+                seen=list(tensors[average].shape),
+                expected=list(tensors[name].shape),
             )
-    return dict(zip(tensors, shadow, strict=True)), "weights: the moving average (EMA), as its own evaluator uses"
+    averages = dict(zip(trained, shadow, strict=True))
+    account.fill(model, {name: averages.get(_BACKBONE + name, _BACKBONE + name) for name in model.state_dict()})
+    own = {_BACKBONE + name for name in model.state_dict()}
+    account.set_aside("|".join(re.escape(name) for name in trained if name in own))
+    how = "as chosen by --weights ema" if chosen == "ema" else "as its own evaluator uses"
+    return f"weights: the moving average (EMA), {how}"

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.adapters import _fused_training, _squared_relu
+from bpb_harness.adapters._account import Account, AccountedAdapter, require_weights
 from bpb_harness.adapters._fused import squared_relu_linear
 from bpb_harness.adapters._network import autocast, rms_norm
 from bpb_harness.adapters._registry import AdaptedModel
@@ -379,7 +380,7 @@ def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> Ref
     Nothing is allocated before names and shapes were compared, so a config cannot ask for memory that the file lacks.
 
     Raises:
-        CheckpointError: if a tensor is missing, left over or of another shape.
+        CheckpointError: if a tensor is missing, left over, of another shape, or no finite floats.
     """
     with torch.device("meta"):
         network = ReferenceTransformer(config)
@@ -392,6 +393,7 @@ def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> Ref
         if tuple(tensors[name].shape) != expected[name] or not tensors[name].is_floating_point():
             seen = f"{tuple(tensors[name].shape)} of {tensors[name].dtype}"
             raise CheckpointError(f"reference network: tensor {name!r}", seen=seen, expected=f"{expected[name]} floats")
+        require_weights(tensors[name], f"reference network: tensor {name!r}")
     # Copies are aligned in memory, tensors of a mapped file need not be: the same weights give the same bits.
     floats = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
     network.load_state_dict(floats, strict=True, assign=True)
@@ -399,7 +401,7 @@ def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> Ref
 
 
 @final
-class ReferenceAdapter:
+class ReferenceAdapter(AccountedAdapter):
     """Checkpoints that ``reference.train`` wrote."""
 
     name = "reference"
@@ -408,14 +410,17 @@ class ReferenceAdapter:
         """Whether the checkpoint says that it is one."""
         return checkpoint.adapter == self.name
 
-    def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+    def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         """Build the network.
 
         Raises:
             CheckpointError: if config and tensors do not belong together.
             UsageError: if the schedule's name is unknown.
         """
+        checkpoint = account.checkpoint
         config = ReferenceConfig.from_mapping(checkpoint.config)
+        account.set_settings_aside(".*")  # an unknown one was refused
         network = build_network(config, checkpoint.tensors).to(device)
+        account.set_aside(".*")  # so was a tensor that does not belong
         schedule = parse_schedule(checkpoint.schedule) if checkpoint.schedule else None
         return AdaptedModel(model=adapt(network, dtype), adapter=self.name, schedule=schedule)

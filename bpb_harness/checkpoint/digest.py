@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 
 from bpb_harness.errors import CheckpointError
 
 _MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt", ".py")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; False where the system refuses to say."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is not there, and pipes, devices and sockets: opening one may wait, or never end.
+
+    Raises:
+        CheckpointError: if the path is no regular file, and no link to one.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        raise CheckpointError(
+            f"no checkpoint at {path}",
+            seen=None if missing else getattr(error, "strerror", None) or error,
+            hint="pass the path of a file or folder that exists",
+        ) from None
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "neither a file nor a folder")
+        raise CheckpointError(f"{path}", seen=kind, expected="a regular file or a folder")
+
+
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISDIR, "a folder"),
+)
 
 
 def digest_of(path: Path) -> str:
@@ -16,8 +54,8 @@ def digest_of(path: Path) -> str:
     Raises:
         CheckpointError: if there is no such file or folder, or it cannot be read.
     """
-    if not path.exists():
-        raise CheckpointError(f"no checkpoint at {path}", hint="pass the path of a file or folder that exists")
+    if not is_folder(path):
+        require_file(path)
     try:
         beside = path.with_suffix(".json")
         if path.suffix == ".pt2" and path.is_file() and beside.is_file():

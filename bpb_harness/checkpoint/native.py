@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpb_harness.checkpoint.names import tensors_of
+from bpb_harness.checkpoint.names import tensors_of, without_wrappers
 from bpb_harness.checkpoint.plain import plain_values
 from bpb_harness.checkpoint.quantized import rows_times_scales
 from bpb_harness.checkpoint.record import FORMAT, FORMAT_VERSION, LARGEST_TOKENIZER, Checkpoint
@@ -18,6 +18,8 @@ from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 from bpb_harness.whole_file import write_whole
 
 TOKENIZER_TENSOR = "bpb_harness.tokenizer"
+_KEYS = {"format", "format_version", "adapter", "config", "schedule", "tokenizer", "data", "tensors"}
+_KEYS |= {"quantized", "scales"}
 
 
 def from_native(path: Path, content: Mapping[str, Any], digest: str) -> Checkpoint:
@@ -51,10 +53,20 @@ def from_native(path: Path, content: Mapping[str, Any], digest: str) -> Checkpoi
     for key, kind in kinds.items():
         if not isinstance(content.get(key), kind):
             raise CheckpointError(f"{path.name}: {key!r}", seen=type(content.get(key)).__name__, expected=f"{kind}")
-    data = content.get("data")
-    tensors, quantized = tensors_of(content.get("tensors"), path), content.get("quantized")
+    if unknown := sorted(map(str, content.keys() - _KEYS)):
+        raise CheckpointError(
+            f"{path.name}: unknown entries", seen=", ".join(unknown[:6]), hint="update bpb-harness, or leave them out"
+        )
+    data, quantized = content.get("data"), content.get("quantized")
+    tensors = without_wrappers(tensors_of(content.get("tensors"), f"{path.name}: tensors"), path)
+    if quantized is None and content.get("scales") is not None:
+        raise CheckpointError(f"{path.name}: scales", seen="nothing quantized that they belong to")
     if quantized is not None:
-        rows = rows_times_scales(tensors_of(quantized, path), tensors_of(content.get("scales"), path), path)
+        rows = rows_times_scales(
+            without_wrappers(tensors_of(quantized, f"{path.name}: quantized"), path),
+            without_wrappers(tensors_of(content.get("scales"), f"{path.name}: scales"), path),
+            path,
+        )
         if rows.keys() & tensors.keys():
             raise CheckpointError(f"{path.name}: tensor both quantized and not", seen=min(rows.keys() & tensors.keys()))
         tensors |= rows

@@ -33,6 +33,8 @@ class Checkpoint:
         tokenizer: the tokenizer file's bytes, if the checkpoint carries them.
         data: where its validation data lie, relative to the checkpoint's folder, and what is known about them.
         notes: findings of the reading that are worth printing beside the score.
+        weights: the key under which the tensors stand in the file, with dots; empty where they are the whole of it.
+        weights_chosen: whether that key was the user's choice.
     """
 
     path: Path
@@ -45,3 +47,5 @@ class Checkpoint:
     tokenizer: bytes | None = field(default=None, repr=False)
     data: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    weights: str = ""
+    weights_chosen: bool = False

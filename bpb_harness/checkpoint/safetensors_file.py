@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from bpb_harness.checkpoint.names import without_wrappers
 from bpb_harness.checkpoint.native import TOKENIZER_TENSOR, from_native
 from bpb_harness.checkpoint.plain import parse_json, read_json
 from bpb_harness.checkpoint.record import FORMAT, Checkpoint
@@ -22,7 +23,8 @@ def read_safetensors(path: Path, digest: str) -> Checkpoint:
     if FORMAT not in metadata:
         if not tensors:
             raise CheckpointError(f"{path.name} holds no tensors")
-        return Checkpoint(path, "tensors", digest, tensors)
+        settings = {key: value for key, value in metadata.items() if key != "format"}
+        return Checkpoint(path, "tensors", digest, without_wrappers(tensors, path), config=settings)
     content = parse_json(metadata[FORMAT], what=f"metadata of {path.name}")
     if not isinstance(content, dict):
         raise CheckpointError(f"metadata of {path.name}", seen=type(content).__name__, expected="an object")

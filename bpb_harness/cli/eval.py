@@ -74,6 +74,9 @@ def evaluate(
     context: Annotated[int | None, typer.Option(help="Tokens a window (the network's own if not given).")] = None,
     limit: Annotated[int | None, typer.Option(help="Score only the first so many windows.")] = None,
     adapter: Annotated[str | None, typer.Option(help="How to read the checkpoint; see --list-adapters.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Key of the weights to score, where the file holds several sets: model, ema.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="FILE.py:LOADER, your own code; needs --allow-code.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Run code that comes with the checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
@@ -135,7 +138,7 @@ def evaluate(
         result = evaluation.evaluate(
             checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, text_field=text_field,
             shard_format=shard_format, separator=separator, schedule=schedule, adapter=adapter, model=model,
-            allow_code=allow_code, progress=progress, **settings,
+            allow_code=allow_code, weights=weights, progress=progress, **settings,
         )  # fmt: skip
     if not _is_first_process():
         return

@@ -37,6 +37,7 @@ def evaluate(
     adapter: str | None = None,
     model: str | None = None,
     allow_code: bool = False,
+    weights: str | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> BpbResult:
@@ -56,6 +57,7 @@ def evaluate(
         adapter: how to read a checkpoint that is not in the native format.
         model: ``FILE.py:LOADER``, your own code that loads the network; needs ``allow_code``.
         allow_code: run code that comes with the checkpoint.
+        weights: key of the set of weights to score, where the file holds several, such as ``model`` or ``ema``.
         progress: called with (tokens done, tokens in all).
         **settings: fields of :class:`Settings`: method, num_steps, num_samples, compare, seed, ...
 
@@ -67,7 +69,13 @@ def evaluate(
     """
     chosen = Settings(**settings)
     source = ModelSource(
-        {"path": str(checkpoint), "adapter": adapter, "model_loader": model, "allow_code": allow_code},
+        {
+            "path": str(checkpoint),
+            "adapter": adapter,
+            "model_loader": model,
+            "allow_code": allow_code,
+            "weights": weights,
+        },
         chosen.torch_device(),
         chosen.dtype,
     )

@@ -58,7 +58,8 @@ def test_an_honest_causal_model_passes(seed: int) -> None:
 def test_a_network_of_an_adapter_passes(seed: int, dtype: torch.dtype) -> None:
     """80 more, of three adapters and both precisions."""
     kind = ("golf-mdlm", "golf-gpt", "mdlm")[seed % 3]
-    config = {"hyper_parameters": {"config": {"model": {"length": 32}, "time_conditioning": bool(seed % 2)}}}
+    stated = {"model": {"length": 32}, "parameterization": "subs", "time_conditioning": bool(seed % 2)}
+    config = {"hyper_parameters": {"config": {**stated, "noise": {"type": "loglinear"}}}} if kind == "mdlm" else {}
     tensors, layout, vocab_size = {
         "golf-mdlm": (make_golf_mdlm(seed=seed), "tensors", 64),
         "golf-gpt": (make_golf_gpt(seed=seed), "tensors", 50),

@@ -1,0 +1,56 @@
+"""What trainers call their settings, and which of them never decide what a trained network computes."""
+
+from __future__ import annotations
+
+import re
+
+# Sections in which trainers keep their arguments.
+_SECTIONS = """
+    args config cfg conf hparams hyper_parameters hyperparameters model model_args model_config network net module
+    metadata params train_config training trainer optim state_dict
+"""
+SECTIONS = frozenset(_SECTIONS.split())
+
+_SPELLINGS = {
+    "vocab_size": "vocab_size n_vocab num_vocab",
+    "num_blocks": "num_blocks n_blocks num_layers n_layers n_layer depth num_hidden_layers",
+    "width": "width model_dim dim d_model n_embd hidden_size embed_dim",
+    "num_heads": "num_heads n_heads n_head heads num_attention_heads",
+    "num_kv_heads": "num_kv_heads n_kv_heads n_kv_head kv_heads num_key_value_heads",
+    "mlp_ratio": "mlp_mult mlp_ratio ff_mult",
+    "mlp_width": "mlp_width mlp_dim intermediate_size ffn_dim d_ff",
+    "tied": "tie_embeddings tied_embeddings tie_word_embeddings tie_weights weight_tying",
+    "rotary_base": "rope_base rotary_base rope_theta rotary_theta",
+    "logit_cap": "logit_softcap logit_cap softcap final_logit_softcapping",
+    "context_length": "context_length train_seq_len seq_len sequence_length max_seq_len block_size ctx_len length",
+    "mask_token_id": "mask_token_id mask_id mask_index mask_token",
+    "time_conditioned": "time_conditioned time_conditioning",
+    "schedule": "schedule noise_schedule noise_type",
+    "noise_eps": "noise_eps",
+    "causal": "causal is_causal causal_attention",
+    "bias": "bias use_bias",
+}
+# A setting's meaning by every name that it goes by.
+CANONICAL = {spelling: fact for fact, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+
+# Settings that belong to training, to its log or to its machine. Whole names, in lower case.
+ASIDE = re.compile(
+    r"""(\w+_)?(steps?|iters?|iterations?|iter_num|epochs?|num_updates|tokens_seen|samples)
+    | (max|num|total|warmup|warmdown|cooldown|train)_tokens | (\w+_)?(warmup|warmdown|cooldown)(_\w+)?
+    | (\w+_)?(loss|losses|acc|accuracy|metrics?|score|bpb|bpd|bpc|bpt|ppl|perplexity|nll|elbo|best)(_\w+)?
+    | metrics?\..* | (\w+_)?(history|logs?|logger)(\..*)? | (log|best)_\w+
+    | (\w+_)?(lr|learning_rate|weight_decay|wd|momentum|betas?|beta1|beta2|grad_clip\w*|gradient_clip\w*|clip_grad\w*)
+    | (\w+_)?(optimizers?|optim|adam|adamw|muon|sgd|schedulers?)(_\w+)?(\..*)?
+    | (\w+_)?(batch_size|batch_tokens|micro_batch\w*|grad_accum\w*|gradient_accumulation\w*)
+    | (\w+_)?(dropout|drop|drop_rate|dropout_p) | (\w+_)?init(_\w+)? | initializer_range | ema(_decay|_rate|_beta)?
+    | (\w+_)?(seed|seeds|rng\w*) | (\w+_)?(time|seconds|hours|minutes|date|timestamp|elapsed)(_ms|_s)?
+    | max_wallclock\w* | (\w+_)?(path|paths|dir|file|files|filename|dataset|datasets|data)
+    | (run|exp|experiment|model|dataset|project|wandb)?_?(id|name|project|tags|notes|group)
+    | (\w+_)?(git\w*|commit|hash|host|hostname|username|user|version|code|script|argv|cmd|command|wandb\w*|url|author)
+    | (\w+_)?(world_size|rank|local_rank|num_gpus|n_gpus|gpus|devices?|num_workers|workers|compile|compiled|amp)
+    | (\w+_)?(dtype|precision|mixed_precision|use_amp|use_compile)
+    | (\w+_)?(val|eval|train|save|log|checkpoint)_(every|interval|freq|batch\w*|loss_every|log_every|files|split)
+    | total_size | modelspec\..* | ds_(config|version)(\..*)? | buffer_names | param_shapes(\..*)?
+    | frozen_param\w*(\..*)? | shared_params(\..*)? | (sparse_tensor|csr_tensor)_module_names | _metadata(\..*)?""",
+    re.VERBOSE,
+)
