@@ -31,7 +31,9 @@ class Places:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self.shapes = {name: value.shape for name, value in network.state_dict().items()}
+        own = network.state_dict()
+        self.shapes = {name: value.shape for name, value in own.items()}
+        self.holds_weights = {name: value.is_floating_point() for name, value in own.items()}
         self._prefix = str(getattr(network, "base_model_prefix", "") or "") + "."
 
     def of(self, name: str) -> str | None:
@@ -58,7 +60,16 @@ def require_shapes(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], places
     """
     for name, value in tensors.items():
         place = places.of(name)
-        if place is not None and value.shape != places.shapes[place]:
+        if place is None:
+            continue
+        if places.holds_weights[place] and not value.is_floating_point():
+            raise CheckpointError(
+                f"{checkpoint.path.name}: {name} holds integers where the network has weights, as quantised files do",
+                seen=value.dtype,
+                expected="floating-point numbers",
+                hint=_DEQUANTIZE,
+            )
+        if value.shape != places.shapes[place]:
             raise CheckpointError(
                 f"{checkpoint.path.name}: {name}",
                 seen=list(value.shape),
@@ -97,19 +108,14 @@ def account(
         CheckpointError: naming tensors that are left over, that are missing, or that are not what the file holds.
     """
     folder, own, places = checkpoint.path.name, network.state_dict(), Places(network)
+    if unfilled := [name for name, value in own.items() if value.is_meta]:
+        raise missing(folder, unfilled)
     rest, filled = [], set()
     for name, value in tensors.items():
         place = places.of(name)
         if place is None:
             rest.append(name)
             continue
-        if own[place].is_floating_point() and not value.is_floating_point():
-            raise CheckpointError(
-                f"{folder}: {name} holds integers where the network has weights, as quantised files do",
-                seen=value.dtype,
-                expected="floating-point numbers",
-                hint=_DEQUANTIZE,
-            )
         if not _equal(own[place], value):
             raise CheckpointError(
                 f"{folder}: transformers does not keep {name} as the file has it",

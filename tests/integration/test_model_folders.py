@@ -252,10 +252,8 @@ def test_the_mask_is_one_of_the_network(tmp_path: Path) -> None:
 def test_one_tensor_under_two_names(tmp_path: Path) -> None:
     save(tmp_path, network("gpt2"))
     name = "transformer.h.0.mlp.c_fc.weight"
-    change_tensors(tmp_path, lambda t: t | {name.removeprefix("transformer."): t[name].clone()})
-    adapted(tmp_path)
     change_tensors(tmp_path, lambda t: t | {name.removeprefix("transformer."): t[name] + 1})
-    with pytest.raises(CheckpointError, match=r"does not keep (transformer\.)?h\.0\.mlp\.c_fc\.weight"):
+    with pytest.raises(CheckpointError, match=r"does not (keep|use).* (transformer\.)?h\.0\.mlp\.c_fc\.weight"):
         adapted(tmp_path)
 
 
