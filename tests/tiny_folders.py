@@ -39,7 +39,7 @@ CAUSAL: Mapping[str, tuple[str, dict[str, Any]]] = {
     "gpt-neox": ("GPTNeoX", {}),
     "mixtral": ("Mixtral", {"num_local_experts": 4, **_EXPERTS}),
     "qwen2-moe": ("Qwen2Moe", {**_EXPERTS, **_QWEN_EXPERTS}),
-    "qwen3-moe": ("Qwen3Moe", {"head_dim": 8, **_EXPERTS, **_QWEN_EXPERTS}),
+    "qwen3-moe": ("Qwen3Moe", {"head_dim": 4, **_EXPERTS, **_QWEN_EXPERTS}),
     "mamba": ("Mamba", {"state_size": 4}),
     "opt": ("OPT", {"word_embed_proj_dim": 16, "ffn_dim": 24}),
     "gemma2": ("Gemma2", {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 8}),
@@ -63,7 +63,9 @@ def network(kind: str, **changes: object) -> Any:
     config_class = getattr(transformers, stem + "Config")
     settings = {**({} if stem == "GPT2" else _SIZES), **own, **changes}
     known = {*vars(config_class()), *config_class.attribute_map}
-    config = config_class(**{key: value for key, value in settings.items() if key in known or key in changes})
+    config = config_class(
+        **{key: value for key, value in settings.items() if key in known or key in own or key in changes}
+    )
     head = "ForMaskedLM" if kind in MASKED else "LMHeadModel" if stem == "GPT2" else "ForCausalLM"
     torch.manual_seed(0)
     built = getattr(transformers, stem + head)(config).eval()

@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,14 +59,13 @@ def build_network(checkpoint: Checkpoint, kind: str, *, allow_code: bool) -> tup
     """
     with _quiet_and_offline(), _refusals_by_name(checkpoint, allow_code=allow_code):
         config = _config_with_code(checkpoint) if allow_code else _config(checkpoint)
-        if not allow_code:
-            require_known(checkpoint, config)
         if allow_code:
             network = _auto(kind).from_config(config, trust_remote_code=True, dtype=torch.float32)
         else:
             with torch.device("meta"):
                 network = _auto(kind).from_config(config, dtype=torch.float32)
             _require_architecture(checkpoint, network)
+            require_known(checkpoint, config, network)
         masked, places = kind == "masked", Places(network)
         tensors, unneeded = split_unneeded(checkpoint, places, masked=masked)
         require_shapes(checkpoint, tensors, places)
@@ -214,7 +214,9 @@ def _quiet_and_offline() -> Iterator[None]:
     reports.disable_progress_bar()
     constants.HF_HUB_OFFLINE = True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         constants.HF_HUB_OFFLINE = offline
         reports.set_verbosity(verbosity)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -67,21 +69,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def require_known(checkpoint: Checkpoint, config: Any) -> None:
-    """Refuse settings that decide the output and that the library's class does not know.
+def require_known(checkpoint: Checkpoint, config: Any, network: Any) -> None:
+    """Refuse settings that decide the output and that the library does not know for the model.
 
     Args:
         checkpoint: its ``config`` is config.json.
         config: what the library made of it.
+        network: what the library built of that.
 
     Raises:
         CheckpointError: naming the first.
     """
-    known = names_known_to(type(config))
+    known, code = names_known_to(type(config)), _source_of(config) + _source_of(network)
     for key in sorted(_DECIDING & checkpoint.config.keys()):
         value = checkpoint.config[key]
         taken = key in known or (key in _ROPE and _is_taken_as_rope(key, value, config))
-        if taken or _is_neutral(key, value, checkpoint.config):
+        # Some are read though no class states them: getattr(config, "head_dim", ...).
+        if taken or _is_neutral(key, value, checkpoint.config) or re.search(rf"\b{key}\b", code):
             continue
         raise CheckpointError(
             f"{checkpoint.path.name}: transformers {_version()} does not know the setting {key} "
@@ -91,6 +95,14 @@ def require_known(checkpoint: Checkpoint, config: Any) -> None:
             hint=f"install the version that wrote the folder ({written_by(checkpoint)}), "
             "or score the network by its own code: --model FILE.py:LOADER --allow-code",
         )
+
+
+def _source_of(thing: Any) -> str:
+    """The text of the module that a class of the library stands in."""
+    try:
+        return inspect.getsource(sys.modules[type(thing).__module__])
+    except (OSError, KeyError, TypeError):
+        return ""
 
 
 def written_by(checkpoint: Checkpoint) -> str:

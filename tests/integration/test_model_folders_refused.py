@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from bpb_harness.adapters import load_model
 from bpb_harness.errors import CheckpointError
-from tests.tiny_folders import CONTEXT, adapted, change_config, change_tensors, network, save
+from tests.tiny_folders import CONTEXT, CPU, adapted, change_config, change_tensors, network, require_same_score, save
 
 transformers = pytest.importorskip("transformers")
 Q = "model.layers.0.self_attn.q_proj."
@@ -188,19 +191,48 @@ def test_settings_that_change_nothing_are_no_reason(folders, tmp_path, changes) 
     adapted(folder)
 
 
-def test_failing_code_in_the_folder_names_both_versions(folders, tmp_path) -> None:
-    folder = shutil.copytree(folders("llama"), tmp_path / "model")
-    change_config(
-        folder,
-        model_type="homemade",
-        transformers_version="4.38.2",
-        auto_map={"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"},
-    )
-    (folder / "own.py").write_text("raise ImportError('cannot import name gone')\n")
-    from bpb_harness.adapters import load_model
+@pytest.fixture
+def own_code(folders, tmp_path, monkeypatch) -> Path:
+    """A folder whose classes stand in own.py, and a place of the test's own for the library's copies of it."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "copies"))
+    monkeypatch.setattr("sys.path", [*sys.path])
+    folder = shutil.copytree(folders("bert"), tmp_path / f"model{next(_NUMBERS)}")
+    auto_map = {"AutoConfig": "own.C", "AutoModelForMaskedLM": "own.M"}
+    change_config(folder, model_type="homemade", transformers_version="4.38.2", auto_map=auto_map)
+    return folder
 
+
+_NUMBERS = itertools.count()
+_OWN = """from transformers import BertConfig, BertForMaskedLM
+class C(BertConfig):
+    model_type = "homemade"
+class M(BertForMaskedLM):
+    config_class = C
+"""
+
+
+def with_code(folder: Path):
+    return load_model(folder, adapter="huggingface", allow_code=True, **CPU)[1]
+
+
+def test_permitted_code_in_the_folder_scores_and_is_accounted_for(folders, own_code) -> None:
+    (own_code / "own.py").write_text(_OWN)
+    found = with_code(own_code)
+    require_same_score(transformers.BertForMaskedLM.from_pretrained(folders("bert")), found.model)
+    assert "code from the checkpoint's folder was run, as permitted" in found.notes
+    change_tensors(own_code, lambda tensors: tensors | {"more.weight": torch.ones(2)})
+    with pytest.raises(CheckpointError, match=r"does not use: got more\.weight"):
+        with_code(own_code)
+    name = "bert.encoder.layer.0.output.dense.weight"
+    change_tensors(own_code, lambda tensors: {n: v for n, v in tensors.items() if n not in ("more.weight", name)})
+    with pytest.raises(CheckpointError, match=rf"lacks the tensor {name}"):
+        with_code(own_code)
+
+
+def test_failing_code_in_the_folder_names_both_versions(own_code) -> None:
+    (own_code / "own.py").write_text("raise ImportError('cannot import name gone')\n")
     with pytest.raises(CheckpointError, match=r"code in the folder fails: .*by transformers 4\.38\.2, installed is \d"):
-        load_model(folder, adapter="huggingface", allow_code=True, device="cpu", dtype=torch.float32)
+        with_code(own_code)
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
