@@ -8,6 +8,7 @@ SentencePiece model, config.json, generation_config.json. The name of a piece al
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpb_harness.byte_count import PieceKind, Tokenizer
+from bpb_harness.byte_count.tokenizer import SPACE_SYMBOL
 from bpb_harness.errors import TokenizerError, UsageError
 from bpb_harness.texts.files import require_regular
 
@@ -28,6 +30,8 @@ _NAMING_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 _NUMBERING_FILES = ("config.json", "generation_config.json")
 # The files of a tokenizer that has a folder of its own: beside another file a config.json may be anything's.
 _FOLDER_NAMES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json")
+
+_BRACKETED = re.compile(r"<.{2,}>|\[.{2,}\]|\|.{2,}\|", re.DOTALL)
 
 
 @final
@@ -116,7 +120,7 @@ def find_separators(
     """
     sources = _Sources(tokenizer, folders, strict=for_documents and chosen is None)
     bos, eos = sources.find("bos"), sources.find("eos")
-    found = _by_files(bos, eos, sources) if chosen is None else _choose(tokenizer, bos, eos, chosen)
+    found = _by_files(bos, eos, sources) if chosen is None else _choose(tokenizer, bos, eos, chosen, sources)
     silenced = (name for name in found.named if tokenizer.piece_kinds[name.token] != PieceKind.CONTROL)
     return replace(found, silenced=tuple(silenced))
 
@@ -134,7 +138,7 @@ def _by_files(bos: Named | None, eos: Named | None, sources: _Sources) -> Separa
     return Separators(None, None, None, "no file names a BOS or EOS, --separator does")
 
 
-def _choose(tokenizer: Tokenizer, bos: Named | None, eos: Named | None, chosen: str) -> Separators:
+def _choose(tokenizer: Tokenizer, bos: Named | None, eos: Named | None, chosen: str, sources: _Sources) -> Separators:
     why = f"--separator {chosen}"
     if chosen == "none":
         return Separators(bos, eos, None, why, chosen=True)
@@ -148,6 +152,9 @@ def _choose(tokenizer: Tokenizer, bos: Named | None, eos: Named | None, chosen: 
         raise UsageError(
             "--separator", seen=repr(chosen), expected=f"bos, eos, none, an id below {tokenizer.vocab_size} or a piece"
         )
+    if not sources.may_separate(token):
+        seen = f"{tokenizer.pieces[token]!r}, which text is written with"
+        raise UsageError(why, seen=seen, expected="a token that no text is written with")
     return Separators(bos, eos, Named(token, tokenizer.pieces[token], why), why, chosen=True)
 
 
@@ -172,7 +179,7 @@ class _Sources:
     def guess(self) -> Named | None:
         """The piece that the name of a BOS suggests, where no text is written with it."""
         token = self._tokenizer.bos_id
-        if token is None or not self._may_separate(token):
+        if token is None or not self.may_separate(token):
             return None
         return Named(token, self._tokenizer.pieces[token], "by its name alone")
 
@@ -183,12 +190,9 @@ class _Sources:
             piece = value.get("content") if isinstance(value, Mapping) else value
             if isinstance(piece, str) and piece:
                 token = _id_of(tokenizer, piece)
-                if token is None and self._strict and role == "bos":
-                    raise TokenizerError(
-                        f"{name}: {key} is not in the vocabulary of {tokenizer.name}", seen=repr(piece),
-                        expected="one of its pieces", hint="pass --separator ID, or the tokenizer that goes with it",
-                    )  # fmt: skip
-                if token is None:
+                if token is None or not self.may_separate(token):
+                    if self._strict and role == "bos":
+                        raise self._unusable(f"{name}: {key}", piece, token)
                     continue
                 yield Named(token, piece, f"{key} in {name}")
         around = _template(tokenizer, role)
@@ -200,28 +204,36 @@ class _Sources:
         for name, content in self._numbering:
             value = content.get(f"{key}_id")
             number = value[0] if isinstance(value, list) and value else value
-            if isinstance(number, int) and not isinstance(number, bool) and self._may_separate(number):
+            if isinstance(number, int) and not isinstance(number, bool) and self.may_separate(number):
                 yield Named(number, tokenizer.pieces[number], f"{key}_id in {name}")
 
-    def _may_separate(self, token: int) -> bool:
-        """Whether an id in a network's configuration can be meant.
+    def may_separate(self, token: int) -> bool:
+        """Whether a token can stand between documents: not where the encoder writes text with it.
 
-        transformers writes its defaults (1, 2 or 50256) there, whatever the tokenizer: a piece that the encoder writes
-        text with is none.
+        So an id in a network's configuration is not believed where transformers wrote its defaults (1, 2 or 50256),
+        whatever the tokenizer. Text is written with a user-defined symbol too, but not often with one like <this>.
         """
         tokenizer = self._tokenizer
         if not 0 <= token < tokenizer.vocab_size or tokenizer.piece_kinds[token] == PieceKind.BYTE:
             return False
-        if tokenizer.piece_kinds[token] != PieceKind.TEXT or token in self._added:
+        is_text = tokenizer.piece_kinds[token] == PieceKind.TEXT
+        if not is_text or token in self._added or _BRACKETED.fullmatch(tokenizer.pieces[token]):
             return True
         if tokenizer.unwritable is not None or tokenizer.uncountable is not None:  # which cannot be asked
             return False
         try:
-            text = tokenizer.piece_bytes[token].decode()
+            text = tokenizer.piece_bytes[token].decode().replace(SPACE_SYMBOL, " ")
         except UnicodeDecodeError:
             return False
-        written: list[int] = tokenizer.encode(text).tolist()
-        return written != [token]
+        return token not in tokenizer.encode(text)
+
+    def _unusable(self, what: str, piece: str, token: int | None) -> TokenizerError:
+        name = self._tokenizer.name
+        why = f"is not in the vocabulary of {name}" if token is None else "is a piece that text is written with"
+        return TokenizerError(
+            f"{what} {why}", seen=repr(piece), expected="a token that sets documents off",
+            hint="pass --separator ID, or the tokenizer that goes with it",
+        )  # fmt: skip
 
     @cached_property
     def _added(self) -> frozenset[int]:

@@ -198,10 +198,26 @@ def test_the_signature_says_it_where_the_file_alone_would_not(tmp_path):
 
 def test_a_bos_that_the_vocabulary_lacks(tmp_path):
     files = {"tokenizer_config": {"bos_token": "<s>", "eos_token": "<|a|>"}}
-    with pytest.raises(TokenizerError, match=r"json: bos_token is not in the vocabulary of it: got '<s>'"):
+    with pytest.raises(TokenizerError, match=r"json: bos_token is not in the vocabulary of it: got '<s>', exp"):
         found(tmp_path, **files)
     assert ids(found(tmp_path, for_documents=False, **files)) == [None, 0, 0]
     assert ids(found(tmp_path, chosen="1", **files)) == [None, 0, 1]
+
+
+def test_a_piece_that_text_is_written_with_sets_nothing_off(tmp_path):
+    files = {"tokenizer_config": {"bos_token": "!", "eos_token": "#"}}
+    with pytest.raises(
+        TokenizerError, match=r"json: bos_token is a piece that text is written with: got '!'"
+    ):
+        found(tmp_path, **files)
+    assert ids(found(tmp_path, for_documents=False, **files)) == [None, None, None]
+    for chosen in ("!", str(3 + sorted(pre_tokenizers.ByteLevel.alphabet()).index("!"))):
+        with pytest.raises(UsageError, match=rf"--separator {chosen}: got '!', which text is written with"):
+            found(tmp_path, chosen=chosen)
+    symbols = sentencepiece_model(user_defined_symbols=["<|bos|>"])
+    assert ids(found(tmp_path, symbols, chosen="<|bos|>")) == [1, 2, 3]
+    with pytest.raises(UsageError, match="which text is written with"):
+        found(tmp_path, symbols, chosen="\u2581the")
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "", '"x"', "[" * 100_000])
