@@ -206,9 +206,7 @@ def test_a_bos_that_the_vocabulary_lacks(tmp_path):
 
 def test_a_piece_that_text_is_written_with_sets_nothing_off(tmp_path):
     files = {"tokenizer_config": {"bos_token": "!", "eos_token": "#"}}
-    with pytest.raises(
-        TokenizerError, match=r"json: bos_token is a piece that text is written with: got '!'"
-    ):
+    with pytest.raises(TokenizerError, match=r"json: bos_token is a piece that text is written with: got '!'"):
         found(tmp_path, **files)
     assert ids(found(tmp_path, for_documents=False, **files)) == [None, None, None]
     for chosen in ("!", str(3 + sorted(pre_tokenizers.ByteLevel.alphabet()).index("!"))):
