@@ -1,0 +1,149 @@
+"""The order of the checks, and how much of each a run can afford."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from bpb_harness.contract.batch import check_alone, check_rows
+from bpb_harness.contract.causality import check_causality
+from bpb_harness.contract.difference import Answer
+from bpb_harness.contract.finding import ContractFinding
+from bpb_harness.contract.memory import check_memory, check_repeats
+from bpb_harness.contract.own_state import OwnState
+from bpb_harness.contract.probe import Probe, causal_probe, denoiser_probe, replaced, revealed
+from bpb_harness.contract.promises import check_factoring, check_time_conditioning
+from bpb_harness.contract.subject import Subject
+from bpb_harness.contract.tokens import check_context, check_mask_id, check_mask_mass, check_shortest
+from bpb_harness.contract.witness import Witness
+from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.schedule import NoiseSchedule
+
+# Rows of the small questions: a run that has few itself is asked fewer.
+_FEW_ROWS, _FEWEST_ROWS, _SMALL_RUN = 4, 2, 64
+# A causal model's cuts may take this share of a run's rows, and the question afterwards that one.
+_CUTS_SHARE = {"cpu": 0.35, "cuda": 0.03}
+_AGAIN_SHARE = 0.125
+
+
+@final
+@dataclass(frozen=True)
+class Examination:
+    """What the checks before a score found, and who checks after it.
+
+    Attributes:
+        findings: what does not stop the evaluation.
+        witness: asks again once the corpus is scored.
+    """
+
+    findings: list[ContractFinding]
+    witness: Witness
+
+
+def check_denoiser(
+    model: Denoiser,
+    windows: Tensor,
+    *,
+    schedule: NoiseSchedule,
+    seed: int = 0,
+    batch_rows: int = 8,
+    dtype: torch.dtype = torch.float32,
+) -> list[ContractFinding]:
+    """Check that a denoiser behaves as one.
+
+    Args:
+        model: the network, on the device of ``windows``.
+        windows: clean tokens of the corpus, (N, L) int64, N of 2 or more; a handful is enough.
+        schedule: what its noise levels come from.
+        seed: of the masks and replaced tokens used here.
+        batch_rows: how many windows the evaluation puts into a batch.
+        dtype: what the network computes in; sets the tolerances.
+
+    Returns:
+        Findings that do not stop the evaluation.
+
+    Raises:
+        ContractError: the first failure, as the subclass that names it.
+    """
+    return examine(model, windows, schedule=schedule, seed=seed, batch_rows=batch_rows, dtype=dtype).findings
+
+
+def check_causal_lm(
+    model: CausalLM,
+    windows: Tensor,
+    *,
+    seed: int = 0,
+    batch_rows: int = 8,
+    dtype: torch.dtype = torch.float32,
+) -> list[ContractFinding]:
+    """Check that a causal model behaves as one; arguments and errors as of :func:`check_denoiser`."""
+    return examine(model, windows, seed=seed, batch_rows=batch_rows, dtype=dtype).findings
+
+
+def examine(
+    model: Denoiser | CausalLM,
+    windows: Tensor,
+    *,
+    schedule: NoiseSchedule | None = None,
+    seed: int = 0,
+    batch_rows: int = 8,
+    num_rows: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Examination:
+    """Check a network before it is scored, and leave a witness for afterwards.
+
+    Args:
+        model: the network, on the device of ``windows``.
+        windows: clean tokens of the corpus, as long as those that will be scored, (N, L) int64.
+        schedule: of a denoiser's noise levels; None for a causal model.
+        seed: of masks, cuts and replaced tokens.
+        batch_rows: rows of the largest batch that the evaluation puts into the network.
+        num_rows: rows of the whole evaluation, which the checks take their size from; None sets no bound.
+        dtype: what the network computes in.
+
+    Raises:
+        ContractError: the first failure, as the subclass that names it.
+    """
+    subject = Subject(model, dtype, windows.device)
+    generator = torch.Generator().manual_seed(seed)
+    state = OwnState(model)
+    check_context(model.context_length, windows)
+    is_small = num_rows is not None and num_rows < _SMALL_RUN
+    few_rows = min(_FEWEST_ROWS if is_small else _FEW_ROWS, max(batch_rows, _FEWEST_ROWS))
+    again_rows = batch_rows if num_rows is None else max(int(_AGAIN_SHARE * num_rows), _FEWEST_ROWS)
+    if isinstance(model, Denoiser):
+        assert schedule is not None
+        check_mask_id(model, windows)
+        few = denoiser_probe(windows[:few_rows], schedule, generator)
+        others = denoiser_probe(replaced(few.x0, model, generator), schedule, generator)
+        findings, first = _ask_first(subject, state, few, [others, revealed(few, generator)])
+        check_factoring(subject, few, first)
+        batch, answer = check_rows(subject, few, first, windows, batch_rows, schedule, generator)
+        findings += check_time_conditioning(subject, few, first, schedule)
+        findings += check_mask_mass(subject, first)
+    else:
+        few = causal_probe(windows[:few_rows])
+        findings, first = _ask_first(subject, state, few, [causal_probe(replaced(few.x0, model, generator))])
+        check_alone(subject, few, first)
+        most = windows.shape[1] if num_rows is None else int(_CUTS_SHARE.get(windows.device.type, 0.03) * num_rows)
+        batch, answer = check_causality(
+            subject, few, first, size=batch_rows, most_rows=most, generator=generator
+        )  # fmt: skip
+    check_shortest(subject, few)
+    state.require_unchanged()
+    return Examination(findings, Witness.of(subject, state, batch, answer, min(again_rows, len(batch))))
+
+
+def _ask_first(
+    subject: Subject, state: OwnState, few: Probe, between: list[Probe]
+) -> tuple[list[ContractFinding], Answer]:
+    # The order matters: a network that remembers must not have seen these windows in any other way before the check
+    # for memory, and one that drifts would fail every later check under another name.
+    first = subject.ask(few)
+    state.require_unchanged()
+    findings = check_repeats(subject, few, first)
+    check_memory(subject, few, between, first)
+    return findings, first
