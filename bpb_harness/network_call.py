@@ -21,19 +21,18 @@ from bpb_harness.errors import AnswerTypeError, InputMutatedError, LogitsShapeEr
 from bpb_harness.schedule import NoiseLevel
 
 _BITS_OF = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_EXPECTED_INPUT = "its arguments left as they were"
 
 
 @final
 class InputWatch:
     """Notes whether networks changed what they were given.
 
-    On a CPU a change is refused at once. A GPU is not waited for: each call leaves one truth value there, and
-    :meth:`check` looks at all of them.
+    On a CPU a change is refused at once. A GPU is not waited for: each call leaves one number there, how many values it
+    changed, and :meth:`check` looks at all of them.
     """
 
     def __init__(self) -> None:
-        self._changed: list[Tensor] = []
+        self._num_changed: list[Tensor] = []
 
     def note(self, before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> None:
         """Compare what was given with what is left of it.
@@ -41,12 +40,11 @@ class InputWatch:
         Raises:
             InputMutatedError: on a CPU, or for a change of shape or type, if they differ.
         """
-        differs = [_differs(*pair) for pair in zip(before, after, strict=True)]
-        changed = torch.stack(differs).any()
-        if changed.device.type == "cpu":
-            _refuse_if(bool(changed))
-        elif changed.device.type != "meta":  # a meta tensor has a shape and no values
-            self._changed.append(changed)
+        num_changed = torch.stack([_num_changed(*pair) for pair in zip(before, after, strict=True)]).sum()
+        if num_changed.device.type == "cpu":
+            _refuse(int(num_changed))
+        elif num_changed.device.type != "meta":  # a meta tensor has a shape and no values
+            self._num_changed.append(num_changed)
 
     def check(self) -> None:
         """Wait for all calls so far.
@@ -54,9 +52,9 @@ class InputWatch:
         Raises:
             InputMutatedError: if one of them changed its input.
         """
-        noted, self._changed = self._changed, []
+        noted, self._num_changed = self._num_changed, []
         if noted:
-            _refuse_if(bool(torch.stack(noted).any()))
+            _refuse(int(torch.stack(noted).sum()))
 
 
 def call_network(
@@ -162,18 +160,19 @@ def _tensors(inputs: tuple[Tensor | NoiseLevel, ...]) -> tuple[Tensor, ...]:
     return tuple(tensors)
 
 
-def _differs(before: Tensor, after: Tensor) -> Tensor:
-    """Whether two tensors differ in a bit; one truth value on their device."""
-    _refuse_if(after.shape != before.shape or after.dtype != before.dtype or after.device != before.device)
+def _num_changed(before: Tensor, after: Tensor) -> Tensor:
+    """How many values of two tensors differ in a bit; one number on their device."""
+    if after.shape != before.shape or after.dtype != before.dtype or after.device != before.device:
+        _refuse(before.numel())
     kind = _BITS_OF[before.element_size()]
-    return (before.contiguous().view(kind) != after.detach().contiguous().view(kind)).any()
+    return (before.contiguous().view(kind) != after.detach().contiguous().view(kind)).sum()
 
 
-def _refuse_if(changed: bool) -> None:
-    if changed:
+def _refuse(num_changed: int) -> None:
+    if num_changed:
         raise InputMutatedError(
             "the network overwrites its input",
-            seen="other tokens, positions or noise levels after a call than before it",
-            expected=_EXPECTED_INPUT,
+            seen=f"{num_changed} tokens, positions or noise levels that a call changed",
+            expected="none",
             hint="let it work on a copy, x.clone(), and export it again if it is a program",
         )

@@ -41,17 +41,17 @@ class OwnState:
         """Look again.
 
         Raises:
-            StateMutatedError: naming the first tensor that is another, or gone.
+            StateMutatedError: naming the first tensor that is another, or is gone.
         """
         now = _sums_of(self._network)
-        for name, before in self._sums.items():
-            if now.get(name) != before:
-                raise StateMutatedError(
-                    f"a call changes the network's own {name}",
-                    seen="gone" if name not in now else "other values than before",
-                    expected="parameters and buffers that stay as they were loaded",
-                    hint="is it in evaluation mode, and nothing in it learns or counts?",
-                )
+        changed = [name for name, before in self._sums.items() if now.get(name) != before]
+        if changed:
+            raise StateMutatedError(
+                f"a call changes the network's own {changed[0]}",
+                seen=f"{len(changed)} of {len(self._sums)} tensors that are others than before",
+                expected="parameters and buffers that stay as they were loaded",
+                hint="is it in evaluation mode, and nothing in it learns or counts?",
+            )
 
 
 def _sums_of(network: object) -> dict[str, Sums]:

@@ -176,7 +176,7 @@ def _head(model: FactoredDenoiser, states: Tensor) -> Tensor:
 
 def _pieces(values: Tensor, vocab_size: int) -> Iterator[Tensor]:
     """Along the first dimension, so many that their logits stay small."""
-    return iter(values.split(max(_LOGITS_AT_ONCE // vocab_size, 1)))
+    return iter(torch.split(values, max(_LOGITS_AT_ONCE // vocab_size, 1)))
 
 
 def _spread_over(count: int, device: torch.device) -> Tensor:

@@ -19,7 +19,7 @@ from bpb_harness.result import ESTIMATED_BOUND, UPPER_BOUND
 from bpb_harness.schedule import NoiseSchedule
 
 MAX_EXACT_LENGTH = 12
-_ROWS_PER_CALL = 4096
+ROWS_PER_CALL = 4096
 
 Floats = npt.NDArray[np.float64]
 
@@ -171,8 +171,8 @@ class ExactBound:
     def _masked_nll(self, denoiser: Denoiser, window: Tensor, masks: Tensor, rates: Floats) -> Floats:
         """C(x, M; t(u)) of every mask at its rate, (2^L - 1,) float64 nats."""
         parts = []
-        for start in range(0, len(masks), _ROWS_PER_CALL):
-            part, rate = masks[start : start + _ROWS_PER_CALL], torch.from_numpy(rates[start : start + _ROWS_PER_CALL])
+        for start in range(0, len(masks), ROWS_PER_CALL):
+            part, rate = masks[start : start + ROWS_PER_CALL], torch.from_numpy(rates[start : start + ROWS_PER_CALL])
             level = self.schedule.level_at(rate).to(window.device)
             parts.append(masked_nll(denoiser, window.expand(len(part), -1), part, level).cpu().numpy())
         return np.concatenate(parts)

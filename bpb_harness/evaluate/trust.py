@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from bpb_harness.adapters import load_model
-from bpb_harness.contract import Witness, check_causal_lm, check_denoiser, precision_finding
+from bpb_harness.contract import examine, precision_finding
 from bpb_harness.corpus import Corpus, Windows
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import MaskTokenError
 from bpb_harness.evaluate.batches import stack_windows
 from bpb_harness.evaluate.job import Job
+from bpb_harness.evaluate.run_size import RunSize
 from bpb_harness.result import BpbResult
 
-_SAMPLE_WINDOWS = 4
-_LARGEST_BATCH_ROWS = 16
+_SAMPLE_WINDOWS = 16
+_WINDOWS_IN_BOTH_PRECISIONS = 4
 _CHUNK_TOKENS = 1 << 22
 
 Remarks = list[tuple[str, str]]
@@ -38,20 +39,19 @@ class Contract:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._windows = sample_windows(job).to(job.device)
-        rows = max(1, min(job.settings.tokens_per_batch(job.device) // job.context_length, _LARGEST_BATCH_ROWS))
-        dtype, seed = job.settings.torch_dtype(), job.settings.seed
-        self.remarks: Remarks = []
+        size = RunSize.of(job)
+        if isinstance(job.model, Denoiser):
+            _require_mask_free(job.model, job.text.corpus)
         with torch.inference_mode():
-            if isinstance(job.model, Denoiser):
-                assert job.schedule is not None
-                _require_mask_free(job.model, job.text.corpus)
-                findings = check_denoiser(
-                    job.model, self._windows, schedule=job.schedule, seed=seed, batch_rows=rows, dtype=dtype
-                )
-            else:
-                findings = check_causal_lm(job.model, self._windows, seed=seed, batch_rows=rows, dtype=dtype)
-            self._witness = Witness(job.model, self._windows, schedule=job.schedule, seed=seed, dtype=dtype)
-        self.remarks += [(finding.code, finding.message) for finding in findings]
+            examination = examine(
+                job.model, self._windows, schedule=job.schedule, seed=job.settings.seed, batch_rows=size.batch_rows,
+                num_rows=size.num_rows, dtype=job.settings.torch_dtype(),
+            )  # fmt: skip
+        self._witness = examination.witness
+        self.remarks: Remarks = [(finding.code, finding.message) for finding in examination.findings]
+        if job.device.type == "cuda":  # what is reported, and found free, is the scoring's
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(job.device)
 
     def check_again(self) -> None:
         """Ask the network once more.
@@ -73,10 +73,14 @@ class Contract:
         stderr = result.mc_stderr * result.length.bytes_per_token
         with torch.inference_mode():
             finding = precision_finding(
-                job.model, in_float32, self._windows, schedule=job.schedule, stderr_bits_per_token=stderr,
+                job.model, in_float32, self._some_windows(), schedule=job.schedule, stderr_bits_per_token=stderr,
                 seed=job.settings.seed,
             )  # fmt: skip
         return [] if finding is None else [(finding.code, finding.message)]
+
+    def _some_windows(self) -> Tensor:
+        every = -(-len(self._windows) // _WINDOWS_IN_BOTH_PRECISIONS)
+        return self._windows[::every]
 
 
 def sample_windows(job: Job) -> Tensor:

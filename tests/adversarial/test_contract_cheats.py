@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bpb_harness.contract import Witness, check_causal_lm, check_denoiser
-from bpb_harness.errors import ContractError, StatefulError
+from bpb_harness.contract import Witness, check_causal_lm, check_denoiser, examine
+from bpb_harness.errors import ContractError, StatefulError, StateMutatedError
 from bpb_harness.schedule import LogLinear
 from fixtures.adversarial.models import cheats
 
@@ -24,7 +24,8 @@ def test_a_cheating_denoiser_is_caught_by_its_own_error(kind: type[cheats.Honest
         check_denoiser(kind(), _windows(seed), schedule=_SCHEDULE, seed=seed)
     assert type(caught.value) is kind.error, str(caught.value)
     assert "\n" not in str(caught.value)
-    assert any(character.isdigit() for character in str(caught.value)), "the evidence has numbers"
+    has_numbers = any(character.isdigit() for character in str(caught.value))
+    assert has_numbers or kind is cheats.DecidesWhatItsLogitsMean, "the evidence has numbers"
 
 
 @pytest.mark.parametrize("kind", cheats.CHEATING_CAUSAL_LMS, ids=lambda kind: kind.__name__)
@@ -33,6 +34,39 @@ def test_a_cheating_causal_model_is_caught_by_its_own_error(kind: type[cheats.Ho
     with pytest.raises(ContractError) as caught:
         check_causal_lm(kind(), _windows(seed), seed=seed)
     assert type(caught.value) is kind.error, str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "rows", "length"), cheats.CHEATS_IN_LARGE_RUNS)
+def test_what_a_run_really_asks_is_what_is_tested(kind: type, rows: int, length: int) -> None:
+    """Batches of as many rows as the run's, and whole windows."""
+    windows = _windows(0, rows=8, length=length)
+    schedule = _SCHEDULE if issubclass(kind, cheats.HonestDenoiser) else None
+    with pytest.raises(ContractError) as caught:
+        examine(kind(64, 512), windows, schedule=schedule, batch_rows=rows, num_rows=150)
+    assert type(caught.value) is kind.error, str(caught.value)
+    fewer = windows[:, :256] if length > 256 else windows
+    examine(kind(64, 512), fewer, schedule=schedule, batch_rows=min(rows, 32), num_rows=150)  # where it is honest
+
+
+def test_the_witness_asks_as_many_rows_as_the_run_does() -> None:
+    """A network that is honest for some calls, and later whenever two rows or fewer are asked."""
+    model, windows = cheats.RemembersFromItsTwentiethCallOn(), _windows(0)
+    examination = examine(model, windows, schedule=_SCHEDULE, batch_rows=8)
+    assert model.calls < 20
+    model.calls = 0
+    examination.witness.check()
+    model.calls = 20
+    with pytest.raises(StatefulError, match="scoring the corpus changed"):
+        examination.witness.check()
+
+
+def test_the_witness_sees_weights_that_changed_meanwhile() -> None:
+    model = cheats.HonestDenoiser()
+    examination = examine(model, _windows(0), schedule=_SCHEDULE)
+    examination.witness.check()
+    model.network.out.bias[3] += 1e-7  # no answer moves beyond rounding
+    with pytest.raises(StateMutatedError, match=r"the network's own network\.out\.bias: got 1 of \d+ tensors"):
+        examination.witness.check()
 
 
 def test_a_bias_smaller_than_rounding_is_seen_on_average() -> None:
