@@ -12,12 +12,13 @@ from bpb_harness.adapters import load_model
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluate.inputs import EvaluationText, find_text, num_foreign_pieces
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
+from bpb_harness.evaluate.processes import is_first_process
 from bpb_harness.evaluate.remarks import byte_remarks, score_remarks, separator_remarks, tokenizer_remarks
 from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import parse_schedule
-from bpb_harness.second_look import ModelSource
+from bpb_harness.second_look import ModelSource, start_ahead
 
 __all__ = ["EvaluationText", "Job", "ModelIdentity", "Settings", "evaluate", "find_text", "score"]
 
@@ -68,6 +69,8 @@ def evaluate(
         HarnessError: for anything that cannot be scored; its text is one line.
     """
     chosen = Settings(**settings)
+    if chosen.check_contract and is_first_process():
+        start_ahead()
     source = ModelSource(
         {
             "path": str(checkpoint),

@@ -12,7 +12,7 @@ holds what the network says before it learns what was to be predicted; and what 
 
 from __future__ import annotations
 
-from bpb_harness.second_look.asking import AnsweringProcess, ModelSource, ask_here
+from bpb_harness.second_look.asking import AnsweringProcess, ModelSource, ask_here, start_ahead
 from bpb_harness.second_look.questions import Answer, Question, require_same_answers
 
-__all__ = ["Answer", "AnsweringProcess", "ModelSource", "Question", "ask_here", "require_same_answers"]
+__all__ = ["Answer", "AnsweringProcess", "ModelSource", "Question", "ask_here", "require_same_answers", "start_ahead"]

@@ -105,13 +105,23 @@ _idle: list[_Server] = []
 
 
 def _stop_idle() -> None:
-    while _idle:
-        server = _idle.pop()
-        if server.owner == os.getpid():
-            server.stop()
+    for server in _mine():
+        _idle.remove(server)
+        server.stop()
 
 
 atexit.register(_stop_idle)
+
+
+def start_ahead() -> None:
+    """Start a process that is not needed yet: what it imports takes seconds. It waits if nobody needs it after all."""
+    if not _mine():
+        _idle.append(_Server.start())
+
+
+def _mine() -> list[_Server]:
+    """The servers that wait, but for those of a process that this one was forked from."""
+    return [server for server in _idle if server.owner == os.getpid()]
 
 
 @final
@@ -124,9 +134,9 @@ class AnsweringProcess:
 
     def __init__(self, source: ModelSource) -> None:
         forks = source.device.type == "cpu" and hasattr(os, "fork")
-        mine = [server for server in _idle if server.owner == os.getpid()] if forks else []
-        self._server = mine[0] if mine else _Server.start()
-        if mine:
+        waiting = _mine()
+        self._server = waiting[0] if waiting else _Server.start()
+        if waiting:
             _idle.remove(self._server)
         self._forks, self._is_done = forks, False
         self._digest: str | None = None

@@ -73,9 +73,10 @@ class _Tolerance:
     drift_nats: float
 
 
-# In float32 the tokens of the transformers tested here move by up to 2e-5 nats. In bfloat16, where the compiled network
-# rounds elsewhere than the plain one, by a few hundredths (standard deviation), their mean by less than 1e-3.
-_TOLERANCES = {"float32": _Tolerance(1e-4, 1e-4, 1e-5), "bfloat16": _Tolerance(5e-3, 0.15, 1e-3)}
+# Measured on an H200 with networks of 4 layers: in float32 a question's tokens move by at most 5e-6 nats each; in
+# bfloat16, where the compiled network rounds elsewhere than the plain one, by 0.015 (standard deviation), and by 2e-4
+# on average over 32 questions. Deep networks lose a digit.
+_TOLERANCES = {"float32": _Tolerance(1e-4, 1e-4, 1e-5), "bfloat16": _Tolerance(2e-3, 0.08, 1e-3)}
 _MOST_OWN_ERRORS = 6.0
 _HINT = "the network depends on something besides its input: look for state, files and the text in its code"
 

@@ -53,7 +53,7 @@ class TestRequireSameAnswers:
 
     def test_bfloat16_has_a_limit_too(self):
         with pytest.raises(SecondLookError):
-            require_same_answers([asked(30.0)], [said(34.0)], dtype="bfloat16", where="it")
+            require_same_answers([asked(30.0)], [said(31.6)], dtype="bfloat16", where="it")
 
     @pytest.mark.parametrize("wrong", [np.nan, np.inf])
     def test_what_is_no_number_is_no_agreement(self, wrong):
@@ -156,6 +156,16 @@ class TestAnsweringProcess:
         process = AnsweringProcess(source(tmp_path, body=body))
         with pytest.raises(SecondLookError, match=r"cannot score a mask: got OSError: \(\[\], \[\], \[\]\)"):
             process.ask([QUESTION])
+        process.close()
+
+    def test_a_process_that_was_started_ahead_is_taken(self, tmp_path):
+        asking._stop_idle()
+        asking.start_ahead()
+        asking.start_ahead()
+        (ahead,) = asking._idle
+        process = AnsweringProcess(source(tmp_path))
+        assert process._server is ahead
+        process.ask([QUESTION])
         process.close()
 
     def test_a_network_that_cannot_be_built_without_its_folder_is_an_error_at_once(self, tmp_path):
