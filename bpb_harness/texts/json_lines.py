@@ -17,6 +17,7 @@ BLANK = "\ufeff \t\r\n"
 # Above this a text is not parsed whole to learn whether it is JSON: its values would take many times its size.
 _LARGEST_PARSED = 16 * 2**20
 _BEGINS_LIKE_JSON = re.compile(r'\[\s*[{"\[]|\{\s*"(?:[^"\\\n]|\\.){0,200}"\s*:')
+_MAY_BE_ROWS = re.compile(r'(?:^|\n)[\ufeff \t]*[{["]')
 _NO_BLANK = re.compile(f"[^{BLANK}]|\\Z")
 _DECODER = json.JSONDecoder()
 _KEYS_SHOWN = 8
@@ -82,22 +83,39 @@ def json_in(text: str, field: str) -> str | None:
     """What JSON a text is that is not called JSON lines, in words; None: plain text, whatever it begins with.
 
     It is JSON if all of it is one object or one array of objects, texts or arrays; if half of its lines or more are
-    objects; or if it begins as an object whose first key is `field` and which does not end.
+    objects, or all of several are objects, texts or arrays of them; or if it begins as an object whose first key is
+    `field` and which does not end.
     """
     start = text.lstrip(BLANK)
     whole = _array(start) if start.startswith("[") else _objects(start)
     if whole is not None:
         return whole
-    objects = lines = 0
-    for line in text.split("\n") if "{" in text else ():
-        if line.strip(BLANK):
-            lines += 1
-            objects += is_object(line)
-    if objects and 2 * objects >= lines:
-        return "JSON lines" if objects == lines else f"JSON lines, but for {lines - objects} of {lines} lines"
+    kinds = [_kind(line) for line in text.split("\n") if line.strip(BLANK)] if _MAY_BE_ROWS.search(text) else []
+    objects, others = kinds.count("object"), kinds.count("nothing")
+    if kinds and not others and len(kinds) > 1:
+        return "JSON lines"
+    if objects and 2 * objects >= len(kinds):
+        return f"JSON lines, but for {len(kinds) - objects} of {len(kinds)} lines" if others else "JSON lines"
     if re.match(r'\{\s*"' + re.escape(field) + r'"\s*:', start) and not _begins_with_a_whole_object(start):
         return f"the beginning of a JSON object with the key {field!r}"
     return None
+
+
+def _kind(line: str) -> str:
+    """Whether a line is a JSON object, a JSON text or an array that holds some, or nothing of the kind."""
+    stripped = line.strip(BLANK)
+    if not stripped.startswith(("{", "[", '"')):
+        return "nothing"
+    try:
+        value = json.loads(stripped)
+    except (ValueError, RecursionError):
+        return "nothing"
+    if isinstance(value, dict) and value:
+        return "object"
+    holds_text = isinstance(value, str) or (
+        isinstance(value, list) and any(isinstance(one, str | dict) for one in value)
+    )
+    return "text" if holds_text else "nothing"
 
 
 def _array(text: str) -> str | None:

@@ -182,7 +182,7 @@ def _map_headerless(
 ) -> Shard:
     width = 2 if form == "uint16" else 4
     sign = sign_of(head)
-    if proven is not None or sign is not None:
+    if proven is not None or (sign is not None and not sign.startswith("text")):  # two bytes of a mark may be a token
         raise CorpusError(
             f"{path}: not {_WORDS[form]}",
             seen=sign or "a header",
@@ -258,6 +258,8 @@ def _no_shard(path: Path, head: bytes, size: int, vocab_size: int | None) -> Cor
     """What a file is that no magic number proves to be a shard, and the flag for it."""
     what, magic = f"{path}: not a token shard: wrong magic number", _header(head)[0]
     seen: object = magic if len(head) >= HEADER_BYTES else f"{size} bytes"
+    if len(head) >= HEADER_BYTES and _is_text(head):
+        return CorpusError(what, seen="text", expected=SHARD_MAGIC, hint=_NO_SHARD_HINT)
     sign = sign_of(head)
     if sign == "a token shard":
         return CorpusError(
@@ -336,6 +338,6 @@ def _check_range(path: Path, shard: Shard, vocab_size: int | None) -> None:
                 seen=int(tokens[position]),
                 expected=f"0..{size - 1}",
                 hint="the tokenizer does not belong to this shard"
-                if shard.form in ("v1", "v7")
+                if shard.form in ("v1", "v7", "npy")
                 else f"the tokenizer does not belong to it, or it does not hold {shard.words}",
             )

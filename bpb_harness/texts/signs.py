@@ -7,7 +7,7 @@ import struct
 LONGEST_SIGN = 512  # bytes from a file's start that `sign_of` looks at
 
 _SIGNS: tuple[tuple[bytes, str], ...] = (
-    (b"\x1f\x8b", "gzip"),
+    (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x04\x22\x4d\x18", "lz4"),
@@ -23,6 +23,8 @@ _SIGNS: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", "HDF5"),
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"%PDF-", "PDF"),
+    (b"\x80\x04\x95", "a pickle"),
+    (b"\x80\x05\x95", "a pickle"),
     (b"MMIDIDX\x00\x00", "the index of a Megatron-LM data set"),
     (b"\xff\xfe\x00\x00", "text in UTF-32"),
     (b"\x00\x00\xfe\xff", "text in UTF-32"),

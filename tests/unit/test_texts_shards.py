@@ -199,7 +199,10 @@ def test_ids_outside_the_vocabulary_are_refused_in_every_layout(tmp_path, worst)
         (b"\x1f\x8b\x08" + bytes(2000), "compressed with gzip: unpack it"),
         (b"PK\x03\x04" + bytes(2000), "this is a zip archive"),
         (b"PAR1\x15" + bytes(2001), "this is Parquet"),
-        (b"the cat " * 200, "give token shards here, and text as --docs"),
+        (
+            b"the cat " * 200,
+            "wrong magic number: got text, expected 20240520; give token shards here, and text as --docs",
+        ),
         ("caf\u00e9 ".encode() * 200, "give token shards here, and text as --docs"),
     ],
 )
