@@ -64,7 +64,9 @@ class Separators:
         taken: what is put before each document that is read as text; None: nothing is.
         why: why that one, in words.
         chosen: it was chosen by --separator.
-        silenced: those that the tokenizer's own file takes for text.
+        silent: those that spell nothing in this text: in shards all of them, in documents that are encoded here the
+            one that is put between them (the others are there only where a text spells them).
+        silenced: those of them that the tokenizer's own file takes for text.
     """
 
     bos: Named | None
@@ -72,12 +74,13 @@ class Separators:
     taken: Named | None
     why: str
     chosen: bool = False
+    silent: tuple[Named, ...] = ()
     silenced: tuple[Named, ...] = ()
 
     def apply(self, tokenizer: Tokenizer) -> Tokenizer:
         """The tokenizer whose documents they set off: they spell no byte."""
-        taken = None if self.taken is None else self.taken.token
-        return tokenizer.set_off_by(taken, *(name.token for name in self.named if name.token != taken))
+        taken = _id(self.taken)
+        return tokenizer.set_off_by(taken, *(name.token for name in self.silent if name.token != taken))
 
     @property
     def named(self) -> tuple[Named, ...]:
@@ -100,6 +103,8 @@ class Separators:
 
 def own_folder(tokenizer: Path) -> list[Path]:
     """The folder of a tokenizer's file, where the files beside it speak of it."""
+    if tokenizer.is_dir():
+        return [tokenizer]
     return [tokenizer.parent] if tokenizer.name in _FOLDER_NAMES else []
 
 
@@ -121,8 +126,9 @@ def find_separators(
     sources = _Sources(tokenizer, folders, strict=for_documents and chosen is None)
     bos, eos = sources.find("bos"), sources.find("eos")
     found = _by_files(bos, eos, sources) if chosen is None else _choose(tokenizer, bos, eos, chosen, sources)
-    silenced = (name for name in found.named if tokenizer.piece_kinds[name.token] != PieceKind.CONTROL)
-    return replace(found, silenced=tuple(silenced))
+    silent = tuple(name for name in found.named if not for_documents or name.token == _id(found.taken))
+    silenced = tuple(name for name in silent if tokenizer.piece_kinds[name.token] != PieceKind.CONTROL)
+    return replace(found, silent=silent, silenced=silenced)
 
 
 def _by_files(bos: Named | None, eos: Named | None, sources: _Sources) -> Separators:
@@ -136,6 +142,10 @@ def _by_files(bos: Named | None, eos: Named | None, sources: _Sources) -> Separa
     if guess is not None:
         return Separators(guess, None, guess, f"{guess.where}; no file names a BOS or EOS, --separator does")
     return Separators(None, None, None, "no file names a BOS or EOS, --separator does")
+
+
+def _id(name: Named | None) -> int | None:
+    return None if name is None else name.token
 
 
 def _choose(tokenizer: Tokenizer, bos: Named | None, eos: Named | None, chosen: str, sources: _Sources) -> Separators:

@@ -11,7 +11,7 @@ import pytest
 import sentencepiece
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from bpb_harness.byte_count import load_tokenizer
+from bpb_harness.byte_count import ByteCounter, load_tokenizer
 from bpb_harness.corpus import load_documents, load_shards
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.texts.separators import find_borders, find_separators, own_folder
@@ -105,7 +105,9 @@ def test_the_first_file_that_names_it_is_believed(tmp_path, files, expected, whe
     separators = found(tmp_path, **files)
     assert ids(separators) == expected
     assert where in separators.sentence()
-    assert {name.token for name in separators.silenced} == {token for token in expected if token is not None}
+    assert [name.token for name in separators.silenced] == [token for token in expected[2:] if token is not None]
+    in_shards = found(tmp_path, for_documents=False)
+    assert {name.token for name in in_shards.silenced} == {token for token in expected if token is not None}
 
 
 def test_ids_that_transformers_writes_by_default_are_no_separators(tmp_path):
@@ -191,7 +193,9 @@ def test_a_choice_overrules_the_files(tmp_path):
 
 
 def test_the_signature_says_it_where_the_file_alone_would_not(tmp_path):
-    assert found(tmp_path, tokenizer_config={"bos_token": "<|a|>", "eos_token": "<|b|>"}).in_signature() == "1+0"
+    files = {"tokenizer_config": {"bos_token": "<|a|>", "eos_token": "<|b|>"}}
+    assert found(tmp_path, **files).in_signature() == "0"
+    assert found(tmp_path, for_documents=False, **files).in_signature() == "1+0"
     (tmp_path / "m" / "tokenizer_config.json").unlink()
     assert found(tmp_path, sentencepiece_model()).in_signature() is None
 
@@ -236,6 +240,18 @@ def test_only_a_tokenizer_of_the_usual_name_has_a_folder(tmp_path):
     assert own_folder(tmp_path / "tokenizer.json") == [tmp_path]
     assert own_folder(tmp_path / "tokenizer.model") == [tmp_path]
     assert own_folder(tmp_path / "sp.model") == []
+
+
+def test_an_end_that_a_document_spells_is_text(tmp_path):
+    model = byte_level(added=("<|end|>",))
+    files = {"tokenizer_config": {"bos_token": "<|a|>", "eos_token": "<|end|>"}}
+    (tmp_path / "d.jsonl").write_text('{"text": "say <|end|> here"}\n')
+    tokenizer = found(tmp_path, model, **files).apply(load_tokenizer(model))
+    corpus = load_documents([tmp_path / "d.jsonl"], tokenizer)
+    assert 259 in corpus.read(0, corpus.num_tokens)
+    assert ByteCounter(tokenizer).total(corpus) == len("say <|end|> here")
+    in_shards = found(tmp_path, model, for_documents=False, **files).apply(load_tokenizer(model))
+    assert ByteCounter(in_shards).total(corpus) == len("say  here")
 
 
 A, B, C = 0, 1, 2
