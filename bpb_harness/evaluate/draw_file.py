@@ -1,15 +1,23 @@
 """``--resume FILE``: finished draws, kept as they come, so that an interrupted evaluation goes on where it stopped.
 
 A file of JSON lines. The first says what is scored, and a file of another evaluation is refused; each further line
-holds the draws of one batch. Numbers are written so that they read back as the same float64. A line that a crash cut
-short is dropped. Under torchrun every process writes its own part beside FILE; the first process joins them.
+holds the draws of one batch. Numbers are written so that they read back as the same float64. A line that a crash or a
+full disk cut short is dropped. Under torchrun every process writes its own part beside FILE; the first process joins
+them.
+
+Every line ends with a checksum of itself and of the first line, so that damage is found. Whoever changes a number can
+write its checksum too: what can be made again is (:mod:`bpb_harness.evaluate.kept_draws`), and is not read from here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import os
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, final
@@ -18,10 +26,17 @@ import numpy as np
 
 from bpb_harness.errors import InputError, UsageError
 from bpb_harness.evaluate.draws import FinishedDraws
+from bpb_harness.whole_file import write_whole, written
 
-FORMAT, FORMAT_VERSION = "bpb-harness draws", 1
+FORMAT, FORMAT_VERSION = "bpb-harness draws", 2
 
 DrawKey = tuple[int, str]  # (pass, name of the bound)
+
+_LINE = re.compile(rb'(.*), "check": "([0-9a-f]{32})"\}', re.DOTALL)
+_HINT = "name a new file, or the copy of this one that bpb-eval wrote"
+_BOUNDS = ("discrete", "mc")
+_LARGEST = 1 << 62
+_COLUMNS = ("rows", "nats", "num_masked", "control")
 
 
 @final
@@ -45,8 +60,25 @@ class DrawFileHeader:
 
     def to_line(self) -> bytes:
         """The first line of the file."""
-        record = {"format": FORMAT, "format_version": FORMAT_VERSION} | vars(self)
-        return json.dumps(record).encode() + b"\n"
+        return _signed(b"", {"format": FORMAT, "format_version": FORMAT_VERSION} | vars(self))
+
+
+@final
+@dataclass(frozen=True)
+class KeptDraws:
+    """Draws that a line of a file holds.
+
+    Attributes:
+        draws: as the line says.
+        where: names the line in a message.
+    """
+
+    draws: FinishedDraws
+    where: str
+
+    def refused(self, what: str, seen: object, expected: object) -> InputError:
+        """What is said of a line that is not what was drawn."""
+        return InputError(f"{self.where}: {what}", seen=seen, expected=expected, hint=_HINT)
 
 
 @final
@@ -58,11 +90,13 @@ class DrawFile:
         path: where it lies.
         header: its first line.
         finished: what it held when it was opened, by pass and bound.
+        digest: of what it held, as hex.
     """
 
     path: Path
     header: DrawFileHeader
-    finished: Mapping[DrawKey, list[FinishedDraws]] = field(default_factory=dict)
+    finished: Mapping[DrawKey, list[KeptDraws]] = field(default_factory=dict)
+    digest: str = ""
     _file: BinaryIO | None = field(default=None, repr=False)
 
     @classmethod
@@ -71,36 +105,40 @@ class DrawFile:
 
         Raises:
             UsageError: if the file belongs to another evaluation.
-            InputError: if it is no such file, or cannot be read or written.
+            InputError: if it is no such file, cannot be read, or holds a line that was changed.
+            OutputError: if it cannot be written.
         """
-        try:
-            kept_header, body = _read(path, header)
-            parts = sorted(path.parent.glob(f"{path.name}.part[0-9]*"))
-            for part in parts:
-                body += _read(part, header)[1]
-            finished = _finished(path, body)
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_bytes(kept_header.to_line() + body)
-            temporary.replace(path)
+        parts = sorted(path.parent.glob(f"{path.name}.part[0-9]*"))
+        kept_header = header
+        bodies: dict[bytes, str] = {}  # a part that was joined, and not yet removed when a run ended, says things twice
+        for number, source in enumerate([path, *parts]):
+            read_header, lines = _read(source, header)
+            kept_header = read_header if number == 0 else kept_header
+            bodies |= {body: where for where, body in lines if body not in bodies}
+        first = kept_header.to_line()
+        finished = _by_key(bodies)
+        write_whole(path, lambda file: file.writelines([first, *(_line(first, body) for body in bodies)]))
+        with written(path):
             for part in parts:
                 part.unlink()
-            file = path.open("ab")
-        except OSError as error:
-            raise InputError(f"--resume {path}: {error.strerror or error}") from None
-        return cls(path, kept_header, finished, file)
+            file = path.open("ab", buffering=0)
+        digest = hashlib.sha256(first + b"".join(sorted(bodies))).hexdigest()
+        return cls(path, kept_header, finished, digest, file)
 
     @classmethod
     def open_part(cls, path: Path, header: DrawFileHeader, rank: int) -> DrawFile:
         """Start the part of another process than the first."""
         part = path.with_name(f"{path.name}.part{rank}")
-        try:
+        with written(part):
             part.write_bytes(header.to_line())
-            return cls(part, header, {}, part.open("ab"))
-        except OSError as error:
-            raise InputError(f"--resume {part}: {error.strerror or error}") from None
+            return cls(part, header, _file=part.open("ab", buffering=0))
 
     def keep(self, key: DrawKey, done: FinishedDraws) -> None:
-        """Append the draws of a batch; they are with the operating system when this returns."""
+        """Append the draws of a batch; they are with the operating system when this returns.
+
+        Raises:
+            OutputError: if there is no room; the file is left with the draws that it had.
+        """
         assert self._file is not None
         record = {
             "pass": key[0],
@@ -110,8 +148,15 @@ class DrawFile:
             "num_masked": done.num_masked.tolist(),
             "control": done.control.tolist(),
         }
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        line = memoryview(_signed(self.header.to_line(), record))
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            with written(self.path):
+                while line:
+                    line = line[self._file.write(line) :]
+        except BaseException:
+            os.ftruncate(self._file.fileno(), end)
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -120,21 +165,31 @@ class DrawFile:
             self._file = None
 
 
-def _read(path: Path, expected: DrawFileHeader) -> tuple[DrawFileHeader, bytes]:
-    """The header and the whole lines below it; those of a file to come if there is none."""
+def _line(first: bytes, body: bytes) -> bytes:
+    """A line from what stands before its checksum, which binds it to the first line."""
+    check = hashlib.sha256(first + body).hexdigest()[:32].encode()
+    return body + b', "check": "' + check + b'"}\n'
+
+
+def _signed(first: bytes, record: Mapping[str, Any]) -> bytes:
+    return _line(first, json.dumps(record, allow_nan=False).encode()[:-1])
+
+
+def _checked(first: bytes, line: bytes) -> bytes | None:
+    """What stands before the checksum of a line, if that is right."""
+    found = _LINE.fullmatch(line)
+    return found[1] if found is not None and _line(first, found[1]) == line + b"\n" else None
+
+
+def _read(path: Path, expected: DrawFileHeader) -> tuple[DrawFileHeader, list[tuple[str, bytes]]]:
+    """The header, and for each line below it where it stands and what; the expected one if there is no file."""
     try:
         first, _, body = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
-        return expected, b""
-    record = _json(first)
-    if record is None or record.pop("format", None) != FORMAT:
-        raise InputError(f"--resume {path}: not a file of draws", hint="name a file that bpb-eval wrote, or a new one")
-    if record.pop("format_version", None) != FORMAT_VERSION:
-        raise InputError(f"--resume {path}: a file of draws of another version", expected=FORMAT_VERSION)
-    try:
-        header = DrawFileHeader(**record)
-    except TypeError:
-        raise InputError(f"--resume {path}: its first line is incomplete") from None
+        return expected, []
+    except OSError as error:
+        raise InputError(f"--resume {path}: cannot be read", seen=error.strerror or error) from None
+    header = _header(path, first)
     for name in ("signature", "model", "data"):
         if getattr(header, name) != getattr(expected, name):
             raise UsageError(
@@ -143,37 +198,95 @@ def _read(path: Path, expected: DrawFileHeader) -> tuple[DrawFileHeader, bytes]:
                 expected=getattr(expected, name),
                 hint="name another file, or repeat that evaluation's flags",
             )
-    return header, body[: body.rfind(b"\n") + 1]
+    lines = []
+    for number, line in enumerate(body[: body.rfind(b"\n") + 1].split(b"\n")[:-1], start=2):
+        where = f"--resume {path}: line {number}"
+        content = _checked(first + b"\n", line)
+        if content is None:
+            raise InputError(f"{where} is damaged or was changed", seen="another checksum", hint=_HINT)
+        lines.append((where, content))
+    return header, lines
 
 
-def _finished(path: Path, body: bytes) -> dict[DrawKey, list[FinishedDraws]]:
-    found: dict[DrawKey, list[FinishedDraws]] = defaultdict(list)
-    for number, line in enumerate(body.splitlines(), start=2):
-        record = _json(line)
-        try:
-            if record is None:
-                raise ValueError("not JSON")
-            done = FinishedDraws(
-                np.array(record["rows"], dtype=np.int64),
-                np.array(record["nats"], dtype=np.float64),
-                np.array(record["num_masked"], dtype=np.int64),
-                np.array(record["control"], dtype=np.float64),
-            )
-            if len({len(column) for column in vars(done).values()}) > 1:
-                raise ValueError("columns of different lengths")
-            if not np.isfinite(done.nats + done.control).all():
-                raise ValueError("no finite number")
-            if (done.nats < 0).any() or (done.num_masked < 1).any():
-                raise ValueError("no draw has less than 0 nats or 1 masked token")
-            found[int(record["pass"]), str(record["bound"])].append(done)
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"--resume {path}: line {number} is damaged", seen=f"{type(error).__name__}") from None
+def _header(path: Path, first: bytes) -> DrawFileHeader:
+    record = _json(first)
+    if record is None or record.pop("format", None) != FORMAT:
+        raise InputError(f"--resume {path}: not a file of draws", hint="name a file that bpb-eval wrote, or a new one")
+    version = record.pop("format_version", None)
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise InputError(
+            f"--resume {path}: a file of draws of another version",
+            seen=repr(version)[:80],
+            expected=FORMAT_VERSION,
+            hint="name a new file: those draws are done again",
+        )
+    record.pop("check", None)
+    kinds = {"signature": str, "model": str, "data": str, "batch_tokens": int, "device": str}
+    if record.keys() != kinds.keys() or any(type(record[name]) is not kind for name, kind in kinds.items()):
+        raise InputError(f"--resume {path}: its first line is incomplete", seen=", ".join(record)[:200], hint=_HINT)
+    if _checked(b"", first) is None or not 1 <= record["batch_tokens"] < _LARGEST:
+        raise InputError(f"--resume {path}: line 1 is damaged or was changed", seen="another checksum", hint=_HINT)
+    return DrawFileHeader(**record)
+
+
+def _by_key(bodies: Mapping[bytes, str]) -> dict[DrawKey, list[KeptDraws]]:
+    """The draws of each pass and bound; every draw once.
+
+    Raises:
+        InputError: naming the line that holds something else.
+    """
+    found: dict[DrawKey, list[KeptDraws]] = defaultdict(list)
+    seen: dict[tuple[DrawKey, int], str] = {}
+    for body, where in bodies.items():
+        record = _json(body + b"}")
+        fault = "not JSON" if record is None else _fault(record)
+        if record is None or fault is not None:
+            raise InputError(f"{where} holds no draws", seen=fault, hint=_HINT)
+        columns = [np.array(record[name], dtype=kind) for name, kind in zip(_COLUMNS, _TYPES, strict=True)]
+        key = (record["pass"], record["bound"])
+        for row in record["rows"]:
+            if (key, row) in seen:
+                raise InputError(f"{where} repeats draw {row}", seen=f"also in {seen[key, row]}", hint=_HINT)
+            seen[key, row] = where
+        found[key].append(KeptDraws(FinishedDraws(*columns), where))
     return dict(found)
 
 
+_TYPES = (np.int64, np.float64, np.int64, np.float64)
+
+
+def _fault(record: Mapping[str, Any]) -> str | None:
+    """What keeps a line from being draws; None if nothing."""
+    if record.keys() != {"pass", "bound", *_COLUMNS}:
+        return f"keys {', '.join(record)}"[:200]
+    if type(record["pass"]) is not int or not 0 <= record["pass"] < 1 << 32:
+        return f"pass {record['pass']!r}"[:80]
+    if record["bound"] not in _BOUNDS:
+        return f"bound {record['bound']!r}"[:80]
+    columns = [record[name] for name in _COLUMNS]
+    if not all(isinstance(column, list) for column in columns) or len({len(column) for column in columns}) > 1:
+        return "columns of different lengths"
+    return next(_faults(*columns), None)
+
+
+def _faults(rows: list[Any], nats: list[Any], num_masked: list[Any], control: list[Any]) -> Iterator[str]:
+    for name, column, least in (("row", rows, 0), ("number of masked tokens", num_masked, 1)):
+        yield from (f"{name} {x!r}"[:80] for x in column if type(x) is not int or not least <= x < _LARGEST)
+    yield from (f"nats {x!r}"[:80] for x in nats if type(x) is not float or not 0.0 <= x < math.inf)
+    yield from (f"control {x!r}"[:80] for x in control if type(x) is not float or not math.isfinite(x))
+
+
 def _json(line: bytes) -> dict[str, Any] | None:
+    """An object in which no key stands twice; None for anything else."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        if len(record) != len(pairs):
+            raise ValueError("a key that is there twice")
+        return record
+
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=once)
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import final
 
@@ -22,9 +23,10 @@ from bpb_harness.denoiser import num_clean_tokens
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import Bound, DiscreteBound
 from bpb_harness.evaluate.batches import DrawPlan, DrawSource, deal_draws
-from bpb_harness.evaluate.draw_file import DrawFile, DrawFileHeader, DrawKey
+from bpb_harness.evaluate.draw_file import DrawFile, DrawFileHeader, DrawKey, KeptDraws
 from bpb_harness.evaluate.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluate.job import Job, TokenCount
+from bpb_harness.evaluate.kept_draws import KeptDrawsCheck
 from bpb_harness.evaluate.memory import peak_memory_bytes
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
@@ -96,18 +98,18 @@ def _sample(sampler: _Sampler, job: Job, num_windows: int, total_windows: int, p
         num_passes=len(passes),
         seconds=seconds,
         peak_memory_bytes=max(peaks, default=None),
-        remarks=sampler.runner.remarks + _kept_remarks(job, merged),
+        remarks=sampler.runner.remarks + _kept_remarks(job, merged, sampler.num_scored_again),
         asked=sampler.asked(passes),
     )
 
 
-def _kept_remarks(job: Job, tables: list[DrawTable]) -> list[tuple[str, str]]:
+def _kept_remarks(job: Job, tables: list[DrawTable], num_again: int) -> list[tuple[str, str]]:
     """How much of the score an earlier run has drawn."""
     kept, total = sum(table.num_kept for table in tables), sum(len(table.plan) for table in tables)
     if not kept:
         return []
     how_many = "all draws" if kept == total else f"{kept:,} of {total:,} draws"
-    return [("draws.kept", f"{how_many} were kept from {job.settings.resume}")]
+    return [("draws.kept", f"{how_many} were kept from {job.settings.resume}; {num_again:,} of them were scored again")]
 
 
 def larger_for_long_text(batch_tokens: int, tokens_per_pass: int) -> int:
@@ -132,6 +134,7 @@ class _Sampler:
         self._next_plans: Future[list[DrawPlan]] | None = None
         self._tokens_per_pass = sum(int(windows.lengths[plan.window].sum()) for plan in self._first_plans)
         self._count: TokenCount = job.count_tokens(self._tokens_per_pass)
+        self.num_scored_again = 0
         self.runner = MaskedNllRunner(
             job.denoiser,
             job.device,
@@ -185,14 +188,31 @@ class _Sampler:
         tables: list[DrawTable] = []
         for bound, plan in zip(self._job.bounds, plans, strict=True):
             key = (index, bound.method)
+            kept = self._kept(key, plan, batch_tokens, store)
             table = run_draws(
                 self.runner, self._source, plan, self._streams(index), device=self._job.device,
-                batch_tokens=batch_tokens, processes=self._processes, finished=store.finished(key),
+                batch_tokens=batch_tokens, processes=self._processes, finished=kept,
                 keep=store.keeper(key), keep_tokens=self._job.settings.with_tokens and not tables,
                 advance=self._count,
             )  # fmt: skip
             tables.append(table)
         return tables
+
+    def _kept(self, key: DrawKey, plan: DrawPlan, batch_tokens: int, store: _Store) -> list[FinishedDraws]:
+        """What an earlier run has drawn, made sure of; each process makes the masks of its share again."""
+        kept = store.finished(key)
+        if not kept:
+            return []
+        check = KeptDrawsCheck(
+            plan, self._source, self._streams(key[0]), self.runner,
+            dtype=self._job.settings.dtype, batch_tokens=batch_tokens,
+        )  # fmt: skip
+        parts = self._processes.together(lambda: check.require_drawn(self._processes.share(kept)))
+        again = self._processes.together(
+            lambda: check.require_scored(kept, store.digest) if self._processes.is_first else 0
+        )
+        self.num_scored_again += sum(again)
+        return list(chain.from_iterable(parts))
 
     def asked(self, passes: list[list[DrawTable]]) -> AskedDraws:
         """The draws of all passes, to be asked for again."""
@@ -243,10 +263,11 @@ class _Store:
     """Where finished draws come from and go to; nowhere without ``--resume``."""
 
     batch_tokens: int
-    known: dict[DrawKey, list[FinishedDraws]]
+    known: dict[DrawKey, list[KeptDraws]]
+    digest: str = ""
     file: DrawFile | None = None
 
-    def finished(self, key: DrawKey) -> list[FinishedDraws]:
+    def finished(self, key: DrawKey) -> list[KeptDraws]:
         return self.known.get(key, [])
 
     def keeper(self, key: DrawKey) -> Callable[[FinishedDraws], None] | None:
@@ -277,12 +298,12 @@ def _open_draws(
     )
     file: DrawFile | None = None
 
-    def open_first() -> tuple[int, dict[DrawKey, list[FinishedDraws]]] | None:
+    def open_first() -> tuple[int, dict[DrawKey, list[KeptDraws]], str] | None:
         nonlocal file
         if not processes.is_first:
             return None
         file = DrawFile.open(path, header)
-        return file.header.batch_tokens, dict(file.finished)
+        return file.header.batch_tokens, dict(file.finished), file.digest
 
     def open_others() -> None:
         nonlocal file

@@ -14,6 +14,7 @@ import pytest
 import bpb_harness.evaluate as evaluation
 from bpb_harness.cli.eval import describe
 from bpb_harness.errors import HarnessError, InputError, UsageError
+from bpb_harness.evaluate import draw_file
 from bpb_harness.evaluate.draw_file import DrawFile
 
 FAST = {"limit": 12, "batch_tokens": 512, "check_contract": False, "device": "cpu"}
@@ -66,6 +67,7 @@ def test_a_finished_run_says_that_the_network_did_not_run(tiny, finished, copy):
     text = describe(again)
     assert f"note: all draws were kept from {copy}" in text
     assert text.splitlines()[-1].startswith("  no forward tokens in ")
+    assert f"kept from {copy}; 16 of them were scored again" in text  # 8 of each bound
     assert "kept from" not in describe(first)
 
 
@@ -96,8 +98,8 @@ def test_a_file_of_another_evaluation_is_refused(tiny, copy, changed):
     [
         (b"", "not a file of draws"),
         (b"\x00\x01\x02", "not a file of draws"),
-        (b'{"format": "bpb-harness draws", "format_version": 2}\n', "another version"),
-        (b'{"format": "bpb-harness draws", "format_version": 1, "signature": "bpb"}\n', "incomplete"),
+        (b'{"format": "bpb-harness draws", "format_version": 1}\n', "another version"),
+        (b'{"format": "bpb-harness draws", "format_version": 2, "signature": "bpb"}\n', "incomplete"),
         (b"[" * 100_000, "not a file of draws"),
     ],
 )
@@ -118,6 +120,37 @@ def test_a_damaged_line_is_named(tiny, copy, line):
     copy.write_bytes(b"\n".join(lines) + b"\n")
     with pytest.raises(InputError, match="damaged"):
         evaluation.evaluate(tiny, compare=True, resume=copy, **FAST)
+
+
+def forged(path, change):
+    """The file with every line changed and signed again."""
+    first, *lines = path.read_bytes().splitlines(keepends=True)
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        del record["check"]
+        change(record)
+    path.write_bytes(first + b"".join(draw_file._signed(first, record) for record in records))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda record: record.update(nats=[x / 2 for x in record["nats"]]),
+            "was scored again, and costs something else",
+        ),
+        (lambda record: record.update(num_masked=[3 * x for x in record["num_masked"]]), "has another mask"),
+        (lambda record: record.update(control=[0.0 for _ in record["control"]]), "has another control value"),
+        (lambda record: record.update(rows=[x + 1 for x in record["rows"]]), "has another mask|that the plan does not"),
+        (lambda record: record.update(rows=[10**20] * len(record["rows"])), "holds no draws"),
+    ],
+)
+def test_a_forgery_with_right_checksums_is_refused_by_line(tiny, copy, change, words):
+    forged(copy, change)
+    before = copy.read_bytes()
+    with pytest.raises(InputError, match=rf"{copy}: line \d+.*({words})"):
+        evaluation.evaluate(tiny, compare=True, resume=copy, **FAST)
+    assert copy.read_bytes() == before
 
 
 def test_a_folder_or_a_missing_folder_is_one_line(tiny, tmp_path):
