@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bpb_harness.adapters._library_settings import for_the_library, require_known, versions
+from bpb_harness.adapters._library_settings import for_the_library, require_buildable, require_known, versions
 from bpb_harness.adapters._tensor_accounting import (
     Places,
     account,
@@ -26,6 +26,7 @@ from bpb_harness.adapters._tensor_accounting import (
     left_over,
     missing,
     names_in,
+    require_counts,
     require_shapes,
     split_unneeded,
 )
@@ -35,11 +36,15 @@ from bpb_harness.errors import CheckpointError, HarnessError
 
 
 def is_known_type(model_type: str) -> bool:
-    """Whether the library brings the model type itself; found without importing it, which takes seconds."""
+    """Whether the library brings the model type itself; mostly found without importing it, which takes seconds."""
     spec = importlib.util.find_spec("transformers")
     places = spec.submodule_search_locations if spec is not None else None
     folder = re.sub(r"\W", "_", model_type)
-    return any((Path(place) / "models" / folder).is_dir() for place in places or ())
+    if any((Path(place) / "models" / folder).is_dir() for place in places or ()):
+        return True
+    from transformers import CONFIG_MAPPING
+
+    return model_type in CONFIG_MAPPING
 
 
 def build_network(checkpoint: Checkpoint, kind: str, *, allow_code: bool) -> tuple[nn.Module, list[str]]:
@@ -58,6 +63,7 @@ def build_network(checkpoint: Checkpoint, kind: str, *, allow_code: bool) -> tup
             missing or not what the file holds.
     """
     with _quiet_and_offline(), _refusals_by_name(checkpoint, allow_code=allow_code):
+        require_buildable(checkpoint)
         config = _config_with_code(checkpoint) if allow_code else _config(checkpoint)
         if allow_code:
             network = _auto(kind).from_config(config, trust_remote_code=True, dtype=torch.float32)
@@ -69,6 +75,8 @@ def build_network(checkpoint: Checkpoint, kind: str, *, allow_code: bool) -> tup
         masked, places = kind == "masked", Places(network)
         tensors, unneeded = split_unneeded(checkpoint, places, masked=masked)
         require_shapes(checkpoint, tensors, places)
+        if not allow_code:
+            require_counts(checkpoint, tensors, network, places, masked=masked)
         ties = conflicting_ties(tensors, network, places)
         if allow_code:
             _fill_by_name(network, tensors, places)

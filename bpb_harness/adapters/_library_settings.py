@@ -55,6 +55,26 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 }
 
 
+_LISTS = (
+    "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_experts", "num_local_experts", "n_routed_experts",
+)  # fmt: skip
+_LONGEST_LIST = 10_000
+
+
+def require_buildable(checkpoint: Checkpoint) -> None:
+    """Refuse numbers of layers and experts that would keep the library building for hours.
+
+    Raises:
+        CheckpointError: above 10,000.
+    """
+    for key in _LISTS:
+        value = checkpoint.config.get(key)
+        if isinstance(value, int | float) and value > _LONGEST_LIST:
+            raise CheckpointError(
+                f"{checkpoint.path.name}: {key} in config.json", seen=value, expected=f"at most {_LONGEST_LIST}"
+            )
+
+
 def for_the_library(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without what says how to compute; parts of composite models likewise."""
     return {key: _plain(value) for key, value in settings.items() if key not in _NOT_PASSED_ON}

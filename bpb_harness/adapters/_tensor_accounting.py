@@ -78,6 +78,35 @@ def require_shapes(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], places
             )
 
 
+def require_counts(
+    checkpoint: Checkpoint, tensors: Mapping[str, Tensor], network: nn.Module, places: Places, *, masked: bool
+) -> None:
+    """Before anything is filled: refuse more numbers, or fewer, than the network has room for.
+
+    Args:
+        checkpoint: the folder, for messages.
+        tensors: what the network is to take.
+        network: built without storage, so that sizes that only config.json states cost no memory.
+        places: of the network.
+        masked: whether it is a masked language model.
+
+    Raises:
+        CheckpointError: naming tensors that are left over or missing.
+    """
+    own = network.state_dict(keep_vars=True)
+    filled = {id(own[place]) for name in tensors if (place := places.of(name)) is not None}
+    rest = [name for name in tensors if places.of(name) is None]
+    lacking = [
+        name for name, value in own.items() if id(value) not in filled and not may_be_unneeded(name, masked=masked)
+    ]
+    if sum(tensors[name].numel() for name in rest) != sum(own[name].numel() for name in lacking):
+        raise _mismatch(checkpoint.path.name, rest, lacking)
+
+
+def _mismatch(folder: str, given: list[str], own: list[str]) -> CheckpointError:
+    return left_over(folder, given, lacking=own) if given else missing(folder, own)
+
+
 def conflicting_ties(tensors: Mapping[str, Tensor], network: nn.Module, places: Places) -> list[tuple[str, str]]:
     """Pairs of tensors that the network ties to each other while the file holds two that differ."""
     groups: dict[int, list[str]] = {}
@@ -147,9 +176,7 @@ def _require_the_rest(folder: str, given: Mapping[str, Tensor], own: Mapping[str
     others = [[value for value in side.values() if not value.is_floating_point()] for side in (given, own)]
     if _same_numbers(*kinds) and _same_numbers(*others):
         return
-    if given:
-        raise left_over(folder, list(given), lacking=list(own))
-    raise missing(folder, list(own))
+    raise _mismatch(folder, list(given), list(own))
 
 
 def left_over(folder: str, names: list[str], *, lacking: list[str]) -> CheckpointError:

@@ -122,11 +122,24 @@ def test_gpt_neox_as_the_hub_has_it(tmp_path: Path) -> None:
     require_same_score(built, adapted(tmp_path).model)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
-def test_names_with_what_wrappers_put_before_them(prefix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "prefix"),
+    [
+        ("", "module."),
+        ("", "_orig_mod."),
+        ("", "_orig_mod.module."),
+        ("", "module._orig_mod."),
+        ("layers.0.", "_orig_mod."),
+    ],
+)
+def test_names_with_what_wrappers_put_into_them(where: str, prefix: str, tmp_path: Path) -> None:
     built = network("llama")
     save(tmp_path, built)
-    change_tensors(tmp_path, lambda tensors: {prefix + name: value for name, value in tensors.items()})
+
+    def wrap(name: str) -> str:
+        return name.replace(where, where + prefix) if where else prefix + name
+
+    change_tensors(tmp_path, lambda tensors: {wrap(name): value for name, value in tensors.items()})
     require_same_score(built, adapted(tmp_path).model)
 
 

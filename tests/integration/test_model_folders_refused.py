@@ -166,6 +166,11 @@ FP8 = {"quant_method": "fp8", "weight_block_size": [128, 128]}
             r"does not know the setting position_embedding_type|lacks",
         ),
         ("llama", {"num_hidden_layers": 3}, r"lacks the tensor model\.layers\.2\."),
+        (
+            "llama",
+            {"num_hidden_layers": 10**9},
+            r"num_hidden_layers in config\.json: got 1000000000, expected at most 10000",
+        ),
         ("llama", {"num_hidden_layers": 1}, r"does not use: got model\.layers\.1\."),
     ],
 )
