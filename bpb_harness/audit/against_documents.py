@@ -136,7 +136,9 @@ def _following_findings(
     """The same where the documents' own tokens told where each ends."""
     truth, num_found = compared.truth, len(following.starts)
     met = " and ".join(f"{tokenizer.pieces[token]!r} (id {token})" for token in following.between[:4])
-    between = f" Between them stands {met}, which is not named as a BOS or EOS." if met else ""
+    spells = any(tokenizer.piece_bytes[token] for token in following.between)
+    as_text = "; its bytes are counted as text: pass it as --separator" if spells else ""
+    between = f" Between them stands {met}, which is not named as a BOS or EOS{as_text}." if met else ""
     lead = "No BOS or EOS that is named sets documents off in the shards."
     if borders.are_known:
         lead, between = f"{borders} does not set off these documents.", f" Between them stands {met}." if met else ""

@@ -12,8 +12,6 @@ from bpb_harness.byte_count.counter import ByteCounter, TokenSource
 from bpb_harness.byte_count.ground_truth import Disagreement, GroundTruth, Reason, compare_document, token_disagreement
 from bpb_harness.byte_count.tokenizer import PieceKind, Tokenizer
 
-_SHOWN_TOKENS = 64
-
 
 @dataclass(frozen=True)
 class Following:
@@ -22,7 +20,7 @@ class Following:
     Attributes:
         starts: (documents,) where each that was found starts.
         num_tokens: tokens from the start that are theirs, with what stands between them.
-        between: the control tokens that stand between them, each once.
+        between: the tokens that stand between them, each once.
         is_whole: they are the whole stream, and there is no document more.
     """
 
@@ -35,7 +33,10 @@ class Following:
 def follow_documents(
     tokenizer: Tokenizer, source: TokenSource, documents: Iterable[str]
 ) -> tuple[GroundTruth, Following]:
-    """Walk along a stream with the tokens of one document after the other; control tokens between them are passed over.
+    """Walk along a stream with the tokens of one document after the other.
+
+    Control tokens between documents are passed over, and so is one other token: where a vocabulary does not say which
+    of its entries are special, that is what sets documents off.
 
     Args:
         tokenizer: the one that the tokens are said to come from.
@@ -51,31 +52,48 @@ def follow_documents(
     end, parted = 0, False
     for index, text in enumerate(documents):
         expected = tokenizer.encode(text)
-        start = _pass_controls(tokenizer, source, end, between)
-        tokens = source.read(start, min(start + len(expected), source.num_tokens))
-        if not np.array_equal(tokens, expected):
+        start = _find(tokenizer, source, end, expected, between)
+        if start is None:
             parted = True
-            if start < source.num_tokens:
-                _add_parting(tokenizer, truth, index, text, tokens)
+            if end < source.num_tokens:
+                _add_parting(
+                    tokenizer, truth, index, text, source.read(end, min(end + len(expected), source.num_tokens))
+                )
             break
-        compare_document(tokenizer, counter, truth, index, text, tokens, belongs=None)
+        compare_document(tokenizer, counter, truth, index, text, expected, belongs=None)
         starts.append(start)
         end = start + len(expected)
-    end = _pass_controls(tokenizer, source, end, between)
+    while end < source.num_tokens and _may_pass(tokenizer, int(source.read(end, end + 1)[0]), between):
+        end += 1
     is_whole = not parted and end == source.num_tokens
     return truth, Following(np.array(starts, np.int64), end, tuple(between), is_whole)
 
 
-def _pass_controls(tokenizer: Tokenizer, source: TokenSource, start: int, passed: dict[int, None]) -> int:
-    while start < source.num_tokens:
-        tokens = source.read(start, min(start + _SHOWN_TOKENS, source.num_tokens))
-        texts = np.flatnonzero(tokenizer.piece_kinds[tokens] != PieceKind.CONTROL)
-        count = int(texts[0]) if len(texts) else len(tokens)
-        passed.update(dict.fromkeys(tokens[:count].tolist()))
-        start += count
-        if count < len(tokens):
-            break
-    return start
+def _find(
+    tokenizer: Tokenizer, source: TokenSource, start: int, expected: NDArray[np.int64], between: dict[int, None]
+) -> int | None:
+    """Where the tokens of a document start, at `start` or behind tokens that may stand between documents."""
+    passed: list[int] = []
+    while start + len(expected) <= source.num_tokens:
+        tokens = source.read(start, min(start + len(expected) + 1, source.num_tokens))
+        if np.array_equal(tokens[: len(expected)], expected):
+            between.update(dict.fromkeys(passed))
+            return start
+        one = int(tokens[0])
+        is_first_of_its_kind = all(_is_control(tokenizer, token) for token in (*between, *passed))
+        if not _may_pass(tokenizer, one, between) and not is_first_of_its_kind:
+            return None
+        passed.append(one)
+        start += 1
+    return None
+
+
+def _may_pass(tokenizer: Tokenizer, token: int, between: dict[int, None]) -> bool:
+    return token in between or _is_control(tokenizer, token)
+
+
+def _is_control(tokenizer: Tokenizer, token: int) -> bool:
+    return bool(tokenizer.piece_kinds[token] == PieceKind.CONTROL)
 
 
 def _add_parting(tokenizer: Tokenizer, truth: GroundTruth, index: int, text: str, tokens: NDArray[np.int64]) -> None:

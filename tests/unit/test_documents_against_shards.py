@@ -144,3 +144,16 @@ def test_documents_that_can_be_read_but_once_are_compared_once(tmp_path, tokeniz
     found = measure_bytes(tokenizer, corpus, iter(["other", *TEXTS[1:]]))
     assert codes(found) == ["BPB179"]
     np.testing.assert_array_equal(found.borders.starts, np.unique(found.borders.starts))
+
+
+def test_an_entry_of_the_vocabulary_that_nothing_names_may_set_documents_off(tmp_path, tokenizer):
+    token = tokenizer.pieces.index("<0x07>")  # which no text here is written with
+    for around in ({"before": [token]}, {"behind": [token]}):
+        found = report(tmp_path, tokenizer, stream(tokenizer, TEXTS, **around))
+        assert codes(found) == ["BPB180"]
+        assert (found.num_documents, found.compares_all, found.truth.num_bytes_raw) == (10, True, NUM_BYTES)
+        assert (
+            "'<0x07>' (id 11), which is not named as a BOS or EOS; its bytes are counted" in found.findings[0].message
+        )
+    two = stream(tokenizer, TEXTS[:5], behind=[token]) + stream(tokenizer, TEXTS[5:], behind=[token + 1])
+    assert "BPB179" in codes(report(tmp_path, tokenizer, two))
