@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self, final
 
 from bpb_harness.errors import UsageError
-from bpb_harness.units import CodeLength
+from bpb_harness.units import CodeLength, nats_to_bits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,6 +149,11 @@ class Comparison:
         return plain
 
 
+BELOW_SOURCE = "score.below-source"
+# The first token of a text is given to an autoregressive model, which costs the source some of these.
+_BITS_OF_LUCK, _ROUNDING = 20.0, 1e-6
+
+
 @final
 @dataclass(frozen=True)
 class SourceFloor:
@@ -158,11 +163,28 @@ class SourceFloor:
         description: which source.
         entropy_bits_per_byte: its entropy rate.
         code_length_bits_per_byte: its own code length of the whole text that is scored from.
+        code_length_bits: the same in bits.
+        num_bytes: of that text, by the official rule.
     """
 
     description: str
     entropy_bits_per_byte: float
     code_length_bits_per_byte: float
+    code_length_bits: float
+    num_bytes: int
+
+    def bits_below(self, bits: float, stderr_bits: float) -> float:
+        """How far a score of the whole text lies below what chance, rounding and luck explain; 0 if it does not.
+
+        Nobody who does not know the text can send it in 20 bits less than the source does, but with probability 2^-20;
+        four standard errors are the sampling's, and a millionth of the bits is the rounding of logarithms in float32.
+
+        Args:
+            bits: the score.
+            stderr_bits: its standard error; 0 for an exact code length.
+        """
+        slack = 4.0 * stderr_bits + _BITS_OF_LUCK + _ROUNDING * self.code_length_bits
+        return max(self.code_length_bits - slack - bits, 0.0)
 
 
 @final
@@ -213,6 +235,24 @@ class BpbResult:
     def bits_per_byte(self) -> float:
         """Total bits over total bytes."""
         return self.length.bits_per_byte
+
+    @property
+    def is_below_source(self) -> bool:
+        """Whether the score lies below what the text costs under its own source, by more than error and luck."""
+        if self.source is None:
+            return False
+        stderr_bits = self.mc_stderr * self.length.num_bytes
+        return self.source.bits_below(nats_to_bits(self.length.nats), stderr_bits) > 0.0
+
+    def below_source(self) -> str:
+        """What such a score means, in one line."""
+        assert self.source is not None
+        bits = nats_to_bits(self.length.nats)
+        return (
+            f"the score of {bits:,.0f} bits is below what the text costs under its own source, "
+            f"{self.source.code_length_bits:,.0f} bits, by more than 4 standard errors and 20 bits: the network has "
+            "learnt this text by heart, or the score is wrong"
+        )
 
     @property
     def bits_per_token(self) -> float:

@@ -1,7 +1,7 @@
 """How every command ends: one line on stderr and an exit code, never a traceback by surprise.
 
 Exit codes: 0 fine - 1 refuted, or an expectation missed - 2 bad input or usage - 3 unverifiable -
-4 a denoiser broke its contract - 70 a fault of this program - 130 interrupted.
+4 a denoiser broke its contract, or a score is too good - 70 a fault of this program - 130 interrupted.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output, write_parquet
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import interrupted_afterwards, run
-from bpb_harness.errors import HarnessError, UsageError
+from bpb_harness.errors import ContractError, HarnessError, UsageError
 
 if TYPE_CHECKING:
     from bpb_harness.result import BpbResult
@@ -146,12 +146,18 @@ def evaluate(
         if path is not None:
             write_parquet(frame, path)
     write_output(result.to_json() if output_format == _JSON else describe(result), output)
+    missed = False
     if expect is not None and not abs(result.bits_per_byte - expect) <= within:
+        missed = True
         typer.echo(
             f"bpb-eval: expected {expect} +- {within} bits per byte, got {result.bits_per_byte:.4f} "
             f"({result.bits_per_byte - expect:+.4f})",
             err=True,
         )
+    if result.is_below_source:
+        typer.echo(f"bpb-eval: WARNING: {result.below_source()}", err=True)
+        raise typer.Exit(ContractError.exit_code)
+    if missed:
         raise typer.Exit(EXIT_EXPECTATION_MISSED)
 
 

@@ -245,7 +245,11 @@ def _read_source(paths: Sequence[Path]) -> SourceFloor | None:
         return None
     try:
         record = json.loads(side_file.read_text(encoding="utf-8"))
-        length = CodeLength(bits_to_nats(float(record["code_length_bits"])), 0, int(record["num_bytes"]), 0)
-        return SourceFloor(str(record["description"]), float(record["entropy_bits_per_byte"]), length.bits_per_byte)
+        bits = float(record["code_length_bits"])
+        length = CodeLength(bits_to_nats(bits), 0, int(record["num_bytes"]), 0)
+        return SourceFloor(
+            str(record["description"]), float(record["entropy_bits_per_byte"]), length.bits_per_byte, bits,
+            length.num_bytes,
+        )  # fmt: skip
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorpusError(f"{side_file.name}: record of the source", seen=f"{type(error).__name__}: {error}") from None

@@ -9,7 +9,7 @@ from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import TokenizerError
 from bpb_harness.evaluate.job import Job
 from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED
-from bpb_harness.result import BpbResult
+from bpb_harness.result import BELOW_SOURCE, BpbResult
 
 _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
@@ -18,16 +18,18 @@ _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
 def score_remarks(job: Job, result: BpbResult) -> list[tuple[str, str]]:
     """What the score itself gives away."""
     clean = num_clean_tokens(job.model) if isinstance(job.model, Denoiser) else job.model.vocab_size
-    uniform = math.log2(clean)
-    if result.bits_per_token <= uniform * _UNIFORM_TOLERANCE:
-        return []
-    return [
-        (
-            "score.worse-than-uniform",
-            f"WARNING: {result.bits_per_token:.2f} bits per token are more than guessing blindly costs "
-            f"({uniform:.2f}): the tokenizer, the adapter or the schedule is probably not this network's",
+    uniform, remarks = math.log2(clean), []
+    if result.bits_per_token > uniform * _UNIFORM_TOLERANCE:
+        remarks.append(
+            (
+                "score.worse-than-uniform",
+                f"WARNING: {result.bits_per_token:.2f} bits per token are more than guessing blindly costs "
+                f"({uniform:.2f}): the tokenizer, the adapter or the schedule is probably not this network's",
+            )
         )
-    ]
+    if result.is_below_source:
+        remarks.append((BELOW_SOURCE, f"WARNING: {result.below_source()}"))
+    return remarks
 
 
 def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes: int) -> list[tuple[str, str]]:

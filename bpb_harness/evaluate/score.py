@@ -43,7 +43,7 @@ from bpb_harness.evaluate.settings import describe_device
 from bpb_harness.evaluate.totals import SamplingError, WindowTotals, as_statistics, enumeration_error, window_totals
 from bpb_harness.evaluate.trust import Contract
 from bpb_harness.evaluate.window_scores import WindowNats, score_causal_spans, score_masked_windows
-from bpb_harness.result import BpbResult, Comparison, Remark
+from bpb_harness.result import BpbResult, Comparison, Remark, SourceFloor
 from bpb_harness.statistics import Draws, corpus_stderr
 from bpb_harness.units import CodeLength, nats_to_bits
 
@@ -109,7 +109,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         device=describe_device(job.device, processes.count),
         peak_memory_bytes=sampled.peak_memory_bytes,
         comparison=_comparison(bounds, tables, draws, totals, windows, num_bytes) if job.settings.compare else None,
-        source=job.text.source if len(windows) == total_windows else None,
+        source=_source_of(job, windows),
         separator_id=job.text.separator_id,
         windows=windows_table,
         tokens=tokens_table,
@@ -251,7 +251,7 @@ def _exact_result(
         num_forward_tokens=scored.num_forward_tokens,
         seconds=seconds,
         device=describe_device(job.device, num_processes),
-        source=job.text.source if len(windows) == total_windows else None,
+        source=_source_of(job, windows),
         separator_id=job.text.separator_id,
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
@@ -280,6 +280,14 @@ def _frames(
     if token_nats is None:
         raise UsageError(f"--tokens with --method {settings.method}", expected="discrete, mc, chain or ar")
     return by_window, token_frame(text, windows, ByteCounter(text.tokenizer), settings.byte_rule, token_nats)
+
+
+def _source_of(job: Job, windows: Windows) -> SourceFloor | None:
+    """The source of a text, if it is known of exactly what was scored: the whole of it, but for a first token given."""
+    source, corpus = job.text.source, job.text.corpus
+    if source is None or windows.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
+        return None
+    return source if ByteCounter(job.text.tokenizer).total(corpus, "official") == source.num_bytes else None
 
 
 def _finite(value: float) -> float | None:
