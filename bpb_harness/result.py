@@ -190,13 +190,14 @@ class SourceFloor:
 @final
 @dataclass(frozen=True)
 class BpbResult:
-    """A bits-per-byte score.
+    """A score in bits per byte, or in bits per token where no bytes are counted (`--bytes none`).
 
     Attributes:
         length: total nats, tokens, bytes and windows.
         relation: ``=`` an exact code length, ``<=`` a bound, ``~<=`` an unbiased estimate of a bound.
         terms_nats: prior, diffusion and reconstruction; for code lengths that have no terms, empty.
-        mc_stderr: standard error of the bound from the sampling of masks, in bits per byte; 0 where none is drawn.
+        mc_stderr: standard error of the bound from the sampling of masks, in bits per byte (as all errors here: per
+            `unit`); 0 where none is drawn.
         corpus_stderr: standard error, in bits per byte, over the choice of windows; None where it cannot be estimated.
         ci95: 95 % interval of the bound on this corpus (``mc_stderr`` alone).
         signature: the settings.
@@ -209,6 +210,7 @@ class BpbResult:
         source: the floor, where the whole of a text of a known source was scored.
         separator_id: the token that was put before each document, or that sets documents off in the shards; None: none
             is named or found.
+        num_documents: documents of the text; None where a part of it was scored, or nothing says where they end.
         windows: one row a window, where it was asked for.
         tokens: one row a token, where it was asked for.
     """
@@ -228,13 +230,24 @@ class BpbResult:
     comparison: Comparison | None = None
     source: SourceFloor | None = None
     separator_id: int | None = None
+    num_documents: int | None = None
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
 
     @property
-    def bits_per_byte(self) -> float:
-        """Total bits over total bytes."""
-        return self.length.bits_per_byte
+    def bits_per_byte(self) -> float | None:
+        """Total bits over total bytes; None where no bytes are counted."""
+        return self.length.bits_per_byte if self.length.num_bytes else None
+
+    @property
+    def bits_per_document(self) -> float | None:
+        """Total bits over the documents; None where their number is not known."""
+        return self.length.bits / self.num_documents if self.num_documents else None
+
+    @property
+    def unit(self) -> str:
+        """What errors and intervals are per: "byte", or "token" where no bytes are counted."""
+        return "byte" if self.length.num_bytes else "token"
 
     @property
     def is_below_source(self) -> bool:
@@ -262,6 +275,10 @@ class BpbResult:
     def __str__(self) -> str:
         errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {self.mc_stderr:.4f}"]
         errors.append("corpus se n/a" if self.corpus_stderr is None else f"corpus se {self.corpus_stderr:.4f}")
+        if self.bits_per_byte is None:
+            per_token = f"{self.bits_per_token:.4f} bits/token"
+            size = f"{self.length.num_tokens:,} tokens, bytes not counted"
+            return f"{self.signature} {self.relation} {per_token} ({', '.join(errors)}; {size})"
         rate = f"{self.length.bytes_per_token:.3f} bytes/token"
         size = f"{self.length.num_tokens:,} tokens, {self.length.num_bytes:,} bytes"
         return f"{self.signature} {self.relation} {self.bits_per_byte:.4f} ({', '.join(errors)}; {rate}; {size})"
@@ -276,9 +293,9 @@ class BpbResult:
             "corpus_stderr": self.corpus_stderr,
             "ci95": list(self.ci95),
             "bits_per_token": self.bits_per_token,
-            "bytes_per_token": self.length.bytes_per_token,
+            "bytes_per_token": self.length.bytes_per_token if self.length.num_bytes else None,
             "num_tokens": self.length.num_tokens,
-            "num_bytes": self.length.num_bytes,
+            "num_bytes": self.length.num_bytes or None,
             "num_windows": self.length.num_windows,
             "nats": self.length.nats,
             "terms_nats": dict(self.terms_nats),
@@ -292,6 +309,8 @@ class BpbResult:
         }
         if self.separator_id is not None:
             plain["separator_id"] = self.separator_id
+        if self.bits_per_byte is None:
+            plain |= {"bits_per_document": self.bits_per_document, "num_documents": self.num_documents}
         if self.source is not None:
             plain["source"] = asdict(self.source)
         if self.comparison is not None:

@@ -72,6 +72,16 @@ class CodeLength:
         return self.bits / self._positive("num_bytes")
 
     @property
+    def num_units(self) -> int:
+        """What errors and intervals are over: bytes, or tokens where no bytes are known."""
+        return self.num_bytes or self.num_tokens
+
+    @property
+    def bits_per_unit(self) -> float:
+        """Total bits over :attr:`num_units`."""
+        return self.bits_per_byte if self.num_bytes else self.bits_per_token
+
+    @property
     def bits_per_token(self) -> float:
         """Total bits over total tokens."""
         return self.bits / self._positive("num_tokens")

@@ -42,7 +42,7 @@ def record(result: BpbResult, *, name: str, author: str, model_bytes: int, seed:
         "author": author,
         "name": name,
         "val_loss": round(length.nats / length.num_tokens, 8),
-        "val_bpb": round(result.bits_per_byte, 8),
+        "val_bpb": round(length.bits_per_byte, 8),
         "val_bpb_estimator": _ESTIMATORS[str(signature.method)],
         "bytes_total": model_bytes + code_bytes(),
         "bytes_model": model_bytes,

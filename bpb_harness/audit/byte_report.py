@@ -31,6 +31,7 @@ from bpb_harness.byte_count import (
     Reason,
     Tokenizer,
     encode_again,
+    lost_by_tokenizer,
     why_rules_differ,
 )
 from bpb_harness.corpus import Corpus
@@ -76,6 +77,12 @@ NORMALISER_CHANGES = register(
     Severity.INFORMS,
     "The normaliser changes the text before it is cut into pieces: raw and normalised bytes differ.",
 )
+LETTERS_LOST = register(
+    "BPB181",
+    "letters-lost",
+    Severity.REFUTES,
+    "The tokenizer changes letters or drops text: what its tokens spell is another text.",
+)
 LITERAL_SYMBOL = register(
     "BPB176",
     "literal-space-symbol",
@@ -109,6 +116,7 @@ class ByteReport:
         belonging: whether the tokenizer belongs to shards, by encoding again; None where it encoded the tokens itself,
             and where they spell the documents that were given.
         truth: comparison with the documents; None without them.
+        lost: what the tokenizer loses of any text, where there are no documents to see it in; None: nothing is known.
         borders: where documents lie, and which token says so.
         following: how far the documents' own tokens told where each ends, where nothing else did; None otherwise.
         findings: in the order of their codes.
@@ -122,6 +130,7 @@ class ByteReport:
     num_unknown_tokens: int
     belonging: Belonging | None
     truth: GroundTruth | None
+    lost: str | None
     borders: Borders
     following: Following | None
     findings: tuple[Finding, ...]
@@ -155,7 +164,8 @@ class ByteReport:
         Without documents it is what the tokens alone can show.
         """
         belongs = self.belonging is None or self.belonging.belongs is not False
-        return self.num_unknown_tokens == 0 and belongs and (self.truth is None or self.truth.lossless)
+        spelled = self.lost is None if self.truth is None else self.truth.lossless
+        return self.num_unknown_tokens == 0 and belongs and spelled
 
     def to_dict(self) -> dict[str, Json]:
         """The report with the stable keys of the JSON output."""
@@ -225,6 +235,9 @@ def measure_bytes(
         *([] if compared is None else _text_findings(compared.truth)),
         *([] if compared is None else document_findings(tokenizer, corpus, compared, borders)),
     ]
+    lost = lost_by_tokenizer(tokenizer) if truth is None else None
+    if lost is not None:
+        findings.append(LETTERS_LOST.finding(f"The tokenizer does not give any text back: {lost}."))
     return ByteReport(
         tokenizer=tokenizer,
         corpus=corpus,
@@ -234,6 +247,7 @@ def measure_bytes(
         num_unknown_tokens=int(counts[tokenizer.piece_kinds == PieceKind.UNKNOWN].sum()),
         belonging=belonging,
         truth=truth,
+        lost=lost,
         borders=borders,
         following=following,
         findings=tuple(sorted(findings, key=lambda found: found.code)),
@@ -369,6 +383,14 @@ def _text_findings(truth: GroundTruth) -> list[Finding]:
                 facts=place(truth.normaliser),
             )
         )
+    if truth.letters.first is not None:
+        findings.append(
+            LETTERS_LOST.finding(
+                f"The normaliser makes another text of {truth.letters.num_documents:,} of {truth.num_documents:,} "
+                f"documents. {sentence(truth.letters.first)}",
+                facts=place(truth.letters),
+            )
+        )
     return findings
 
 
@@ -395,6 +417,7 @@ def _differences(truth: GroundTruth) -> dict[str, Json]:
         "official_and_exact": truth.official,
         "exact_and_normalized": truth.pieces,
         "normalized_and_raw": truth.normaliser,
+        "letters_and_raw": truth.letters,
         "tokens_and_text": truth.tokens,
     }
     return {name: place(comparison) for name, comparison in named.items() if comparison.num_documents}

@@ -28,7 +28,7 @@ _BOUNDS = frozenset({"<=", "~<="})
 
 class _Result(StructuralType):
     @property
-    def bits_per_byte(self) -> float: ...
+    def bits_per_byte(self) -> float | None: ...
     @property
     def mc_stderr(self) -> float: ...
     @property
@@ -69,7 +69,8 @@ class Recomputed:
 
     @classmethod
     def of(cls, result: _Result) -> Recomputed:
-        """From a ``BpbResult``."""
+        """From a ``BpbResult`` in bits per byte."""
+        assert result.bits_per_byte is not None
         return cls(
             bits_per_byte=result.bits_per_byte,
             mc_stderr=result.mc_stderr,

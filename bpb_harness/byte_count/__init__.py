@@ -4,6 +4,7 @@ tokenizer.py      `Tokenizer`: pieces, what they spell, an encoder, behind one i
 formats.py        `load_tokenizer`: which file is which tokenizer; one module a format
 counter.py        `ByteCounter`: the bytes of every token in context, by the official and by the exact rule
 ground_truth.py   `compare_with_text`: pieces, normalised text and raw text against each other, and why they part
+losses.py         `lost_in_documents`: what of a text its tokens do not give back
 following.py      `follow_documents`: the same where no token sets documents off
 belonging.py      `encode_again`: does a tokenizer belong to a stream of tokens?
 byte_view.py      `spread_over_bytes`: a token's bits over its bytes
@@ -22,6 +23,7 @@ from bpb_harness.byte_count.ground_truth import (
     compare_with_text,
     why_rules_differ,
 )
+from bpb_harness.byte_count.losses import lost_by_tokenizer, lost_in_documents, lost_in_tokens
 from bpb_harness.byte_count.tokenizer import PieceKind, SpaceHabit, Tokenizer
 
 __all__ = [
@@ -43,6 +45,9 @@ __all__ = [
     "encode_again",
     "follow_documents",
     "load_tokenizer",
+    "lost_by_tokenizer",
+    "lost_in_documents",
+    "lost_in_tokens",
     "spread_over_bytes",
     "tokenizer_bytes_in",
     "why_rules_differ",

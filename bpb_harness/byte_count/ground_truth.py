@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpb_harness.byte_count.counter import ByteCounter, TokenSource
+from bpb_harness.byte_count.losses import essence
 from bpb_harness.byte_count.tokenizer import SPACE_SYMBOL, PieceKind, Tokenizer
 
 _EXCERPT = 24  # characters of text in a report
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     DROPPED_NEWLINE = "the normaliser dropped a newline or made a space of it"
     COLLAPSED_SPACES = "the normaliser dropped or joined spaces"
     FOLDED_CHARACTER = "the normaliser folded or dropped a character"
+    LOST_LETTERS = "the normaliser changed letters or dropped them: the text cannot be given back"
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class GroundTruth:
         official: official rule against exact rule.
         pieces: what the pieces spell against the normalised text.
         normaliser: normalised text against raw text.
+        letters: the same without white space, control characters and compatibility forms; positions are in what is
+            left.
         tokens: the shards' tokens against those that the tokenizer makes of the text; positions are in tokens. Empty
             unless the tokens came from shards.
     """
@@ -114,12 +118,13 @@ class GroundTruth:
     official: Comparison = field(default_factory=Comparison)
     pieces: Comparison = field(default_factory=Comparison)
     normaliser: Comparison = field(default_factory=Comparison)
+    letters: Comparison = field(default_factory=Comparison)
     tokens: Comparison = field(default_factory=Comparison)
 
     @property
     def lossless(self) -> bool:
-        """The pieces spell every normalised document, byte for byte."""
-        return self.pieces.num_documents == 0
+        """The pieces spell every normalised document, byte for byte, and none was normalised into another text."""
+        return self.pieces.num_documents == 0 and self.letters.num_documents == 0
 
 
 def compare_with_text(
@@ -179,6 +184,7 @@ def compare_document(
     truth.official.add(_rule_disagreement(tokenizer, index, tokens, official, exact))
     truth.pieces.add(_pieces_disagreement(tokenizer, index, text, tokens, spelled, normal, belongs))
     truth.normaliser.add(_normaliser_disagreement(index, normal, raw))
+    truth.letters.add(_letter_disagreement(index, normal, raw))
 
 
 def why_rules_differ(tokenizer: Tokenizer, token: int, before: int | None, surplus: int) -> Reason:
@@ -281,6 +287,16 @@ def _normaliser_disagreement(index: int, normal: bytes, raw: bytes) -> Disagreem
     else:
         reason = Reason.FOLDED_CHARACTER
     return Disagreement(index, position, reason, lost, kept)
+
+
+def _letter_disagreement(index: int, normal: bytes, raw: bytes) -> Disagreement | None:
+    if normal == raw:
+        return None
+    kept, had = essence(normal.decode()).encode(), essence(raw.decode()).encode()
+    if kept == had:
+        return None
+    position = _common_prefix(kept, had)
+    return Disagreement(index, position, Reason.LOST_LETTERS, _excerpt(had, position), _excerpt(kept, position))
 
 
 def _common_prefix(one: bytes, other: bytes) -> int:

@@ -38,7 +38,7 @@ def _print_version(value: bool) -> None:
 def count(
     tokenizer: Annotated[
         Path,
-        typer.Option(help="SentencePiece .model, byte-level tokenizer.json, or a character vocabulary in JSON."),
+        typer.Option(help="The tokenizer's file, or the folder that holds it; docs/bytes.md lists the formats."),
     ],
     data: Annotated[list[Path] | None, typer.Option(help="Token shards: files, folders or patterns.")] = None,
     docs: Annotated[
@@ -144,6 +144,8 @@ def describe(report: ByteReport) -> str:
     plain.print(_counts(report))
     if report.truth is not None:
         plain.print(_differences(report))
+    for note in report.tokenizer.notes:
+        plain.print(f"note: {note}", soft_wrap=True)
     for found in report.findings:
         plain.print(f"{found.code} {found.severity.value}: {found.message}", soft_wrap=True)
     if not report.findings:
@@ -218,13 +220,14 @@ def _differences(report: ByteReport) -> object:
         ("official - exact", truth.official),
         ("exact - normalised", truth.pieces),
         ("normalised - raw", truth.normaliser),
+        ("letters", truth.letters),
         ("shards - documents", truth.tokens),
     ):
         unit = "token" if comparison is truth.tokens else "byte"
         for reason, first in comparison.firsts.items():
             place = f"document {first.document}, {unit} {first.position:,}"
             table.add_row(name, f"{comparison.reasons[reason]:,}", place, reason.value)
-        if not comparison.firsts and comparison is not truth.tokens:
+        if not comparison.firsts and comparison not in (truth.tokens, truth.letters):
             table.add_row(name, "0", "", "")
     return table
 

@@ -70,7 +70,7 @@ def evaluate(
     separator: Annotated[
         str | None, typer.Option(help="Between documents: bos, eos, none, an id or a piece (what files name).")
     ] = None,
-    byte_rule: Annotated[str, typer.Option("--bytes", help="official, exact or raw.")] = "official",
+    byte_rule: Annotated[str, typer.Option("--bytes", help="official, exact, raw, or none.")] = "official",
     context: Annotated[int | None, typer.Option(help="Tokens a window (the network's own if not given).")] = None,
     limit: Annotated[int | None, typer.Option(help="Score only the first so many windows.")] = None,
     adapter: Annotated[str | None, typer.Option(help="How to read the checkpoint; see --list-adapters.")] = None,
@@ -114,6 +114,8 @@ def evaluate(
         raise UsageError("--within", seen=within, expected="0 or more")
     if expect is not None and not math.isfinite(expect):
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
+    if expect is not None and byte_rule == "none":
+        raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
     for flag, path in (("--windows", windows), ("--tokens", tokens)):
         if path is not None and path.suffix.lower() != ".parquet":
             raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
@@ -147,7 +149,7 @@ def evaluate(
             write_parquet(frame, path)
     write_output(result.to_json() if output_format == _JSON else describe(result), output)
     missed = False
-    if expect is not None and not abs(result.bits_per_byte - expect) <= within:
+    if expect is not None and result.bits_per_byte is not None and not abs(result.bits_per_byte - expect) <= within:
         missed = True
         typer.echo(
             f"bpb-eval: expected {expect} +- {within} bits per byte, got {result.bits_per_byte:.4f} "
@@ -164,12 +166,13 @@ def evaluate(
 def describe(result: BpbResult) -> str:
     """The result as text: the line that glues the score to its settings, then what a reader should know."""
     low, high = result.ci95
-    lines = [
-        str(result),
-        f"  {result.bits_per_token:.4f} bits/token; 95 % interval {low:.4f} .. {high:.4f} bits per byte"
-        if result.mc_stderr
-        else f"  {result.bits_per_token:.4f} bits/token",
-    ]
+    rates = [f"{result.bits_per_token:.4f} bits/token"]
+    if result.bits_per_byte is None:
+        number = result.bits_per_document
+        rates = ["bits/document not known" if number is None else f"{number:,.2f} bits/document"]
+    if result.mc_stderr:
+        rates.append(f"95 % interval {low:.4f} .. {high:.4f} bits per {result.unit}")
+    lines = [str(result), "  " + "; ".join(rates)]
     if result.terms_nats:
         total = result.length.nats
         lines.append("  " + ", ".join(f"{name} {100 * nats / total:.2f} %" for name, nats in result.terms_nats.items()))

@@ -9,11 +9,12 @@ from typing import Any
 
 from bpb_harness._callable_module import make_callable
 from bpb_harness.adapters import load_model
+from bpb_harness.corpus import iterate_documents
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluate.inputs import EvaluationText, find_text, num_foreign_pieces
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
 from bpb_harness.evaluate.processes import is_first_process
-from bpb_harness.evaluate.remarks import byte_remarks, score_remarks, separator_remarks, tokenizer_remarks
+from bpb_harness.evaluate.remarks import byte_remarks, loss_remarks, score_remarks, separator_remarks, tokenizer_remarks
 from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
 from bpb_harness.result import BpbResult
@@ -95,6 +96,7 @@ def evaluate(
         text_field=text_field,
         shard_format=shard_format,
         separator=None if separator is None else str(separator),
+        needs_bytes=chosen.byte_rule != "none",
     )
     job = Job(
         adapted.model,
@@ -115,6 +117,8 @@ def evaluate(
         remarks.append(("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
     remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
+    documents = iterate_documents(_paths(docs), text_field=text_field) if docs else None
+    remarks += loss_remarks(job, documents)
     remarks += byte_remarks(job, from_shards=not docs)
     result = score(job)
     return with_remarks(result, *remarks, *score_remarks(job, result))

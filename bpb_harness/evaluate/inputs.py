@@ -86,6 +86,7 @@ def find_text(
     text_field: str | None = None,
     shard_format: str = "auto",
     separator: str | None = None,
+    needs_bytes: bool = True,
 ) -> EvaluationText:
     """Resolve --data, --docs and --tokenizer.
 
@@ -101,6 +102,7 @@ def find_text(
         shard_format: how shards are laid out; see `bpb_harness.texts.shards`.
         separator: the token between documents, where it is not the one that the tokenizer's files name; see
             `bpb_harness.texts.separators.find_separators`.
+        needs_bytes: refuse a tokenizer whose pieces do not say what they spell.
 
     Raises:
         UsageError: if there is nothing to score, or no tokenizer; a flag for what is not given.
@@ -114,12 +116,14 @@ def find_text(
     form = require_text_flags(docs=bool(docs), text_field=text_field, shard_format=shard_format)
     paths, origin, default_tokenizer = list(data), "--data", None
     if docs:
-        chosen, separators = _find_tokenizer(checkpoint, tokenizer, None, separator, for_documents=True)
+        chosen, separators = _find_tokenizer(
+            checkpoint, tokenizer, None, separator, for_documents=True, needs_bytes=needs_bytes
+        )
         corpus = load_documents(list(docs), chosen, text_field=text_field)
         return EvaluationText(corpus, chosen, "--docs", separators=separators)
     if not paths:
         paths, origin, default_tokenizer = _default_data(checkpoint)
-    chosen, separators = _find_tokenizer(checkpoint, tokenizer, default_tokenizer, separator)
+    chosen, separators = _find_tokenizer(checkpoint, tokenizer, default_tokenizer, separator, needs_bytes=needs_bytes)
     corpus = load_shards(paths, vocab_size=chosen.vocab_size, shard_format=form)
     return EvaluationText(corpus, chosen, origin, _read_source(paths), separators)
 
@@ -168,15 +172,18 @@ def _find_tokenizer(
     separator: str | None,
     *,
     for_documents: bool = False,
+    needs_bytes: bool = True,
 ) -> tuple[Tokenizer, Separators]:
     """The tokenizer, which takes the tokens between documents for what they are."""
     path = explicit if explicit is not None or checkpoint.tokenizer is not None else default
     if path is not None:
-        tokenizer = load_tokenizer(path)
+        tokenizer = load_tokenizer(path, needs_bytes=needs_bytes)
     elif checkpoint.tokenizer is not None and checkpoint.path.is_dir():
-        tokenizer = load_tokenizer(checkpoint.path, name=checkpoint.path.name)  # which says why it takes which file
+        # Of a folder, so that it is said why which file was taken.
+        tokenizer = load_tokenizer(checkpoint.path, name=checkpoint.path.name, needs_bytes=needs_bytes)
     elif checkpoint.tokenizer is not None:
-        tokenizer = load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
+        name = f"the tokenizer inside {checkpoint.path.name}"
+        tokenizer = load_tokenizer(checkpoint.tokenizer, name=name, needs_bytes=needs_bytes)
     else:
         raise UsageError(
             "no tokenizer: bytes cannot be counted",

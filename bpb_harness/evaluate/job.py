@@ -22,6 +22,7 @@ from bpb_harness.evaluate.settings import DEFAULT_SAMPLES, Settings
 from bpb_harness.result import Signature
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look import ModelSource
+from bpb_harness.units import CodeLength
 
 Progress = Callable[[int, int], None]
 
@@ -145,21 +146,34 @@ class Job:
             seen = f"{self.text.corpus.num_tokens} tokens, windows of {self.context_length}, tail {self.settings.tail}"
             raise CorpusError("nothing is left to score", seen=seen, hint="pass more text, or --tail score")
 
-    def count_bytes(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
-        """Bytes of each window under the chosen rule, (N,).
+    def count_units(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
+        """What rates are over, of each window: bytes under the chosen rule, or tokens under "none"; (N,).
 
         Raises:
             CorpusError: if there is none in all windows together.
             UsageError: for raw bytes of a part of the text, or of shards.
         """
+        if self.settings.byte_rule == "none":
+            return windows.lengths
         num_bytes = self._bytes_of_windows(windows, total_windows)
         if not num_bytes.any():
             seen = f"{windows.num_tokens} tokens, 0 bytes"
             raise CorpusError("what is left to score spells no bytes", seen=seen, hint="pass more text")
         return num_bytes
 
+    def code_length(self, nats: float, windows: Windows, num_units: npt.NDArray[np.int64]) -> CodeLength:
+        """The sums of a score; no bytes under the rule "none"."""
+        num_bytes = 0 if self.settings.byte_rule == "none" else int(num_units.sum())
+        return CodeLength(nats, int(windows.lengths.sum()), num_bytes, len(windows))
+
+    def num_documents(self, is_whole: bool) -> int | None:
+        """Documents of the text, where the whole of it is scored and something says where they end."""
+        whole = is_whole and self.settings.tail == "score" and self.text.borders.are_known
+        return len(self.text.borders.starts) if whole else None
+
     def _bytes_of_windows(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
         rule, counter = self.settings.byte_rule, ByteCounter(self.text.tokenizer)
+        assert rule != "none"
         if rule != "raw":
             return window_bytes(self.text.corpus, windows, counter, rule)
         raw = self.text.corpus.num_raw_bytes

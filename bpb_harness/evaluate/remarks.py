@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from bpb_harness.byte_count import ByteCounter, encode_again
+from bpb_harness.byte_count import (
+    ByteCounter,
+    encode_again,
+    lost_by_tokenizer,
+    lost_in_documents,
+    lost_in_tokens,
+)
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import TokenizerError
 from bpb_harness.evaluate.job import Job
@@ -87,6 +94,37 @@ def separator_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     return remarks
 
 
+def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[tuple[str, str]]:
+    """Whether the tokens give the text back: a code that loses text has no length per byte of it.
+
+    Args:
+        job: the evaluation.
+        documents: the texts that were encoded; None: shards were read.
+
+    Returns:
+        With `--bytes none`, why there are no bits per byte.
+
+    Raises:
+        TokenizerError: if bits per byte are asked for, and text is lost.
+    """
+    corpus, tokenizer, limit = job.text.corpus, job.text.tokenizer, job.settings.limit
+    stop = corpus.num_tokens if limit is None else min(limit * job.context_length + 1, corpus.num_tokens)
+    if documents is not None:
+        why = lost_in_documents(tokenizer, corpus, job.text.borders.starts, documents, stop)
+    else:
+        why = lost_by_tokenizer(tokenizer) or lost_in_tokens(tokenizer, corpus, stop)
+    if job.settings.byte_rule == "none":
+        return [("bytes.none", f"no bits per byte are given: {why or '--bytes none counts no bytes'}")]
+    if why is not None:
+        raise TokenizerError(
+            f"{tokenizer.name}: the tokens do not give the text back, so the score has no bits per byte",
+            seen=why,
+            expected="every letter of it",
+            hint="pass --bytes none for bits per token and per document",
+        )
+    return []
+
+
 def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     """Whether the tokenizer belongs to the shards, and whether the official rule counts what the pieces spell.
 
@@ -102,7 +140,8 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     """
     corpus, tokenizer = job.text.corpus, job.text.tokenizer
     remarks = []
-    if from_shards:
+    counts_bytes = job.settings.byte_rule != "none"
+    if from_shards and (counts_bytes or lost_by_tokenizer(tokenizer) is None):
         belonging = encode_again(corpus, job.text.borders.starts, tokenizer, num_excerpts=_NUM_EXCERPTS)
         if job.settings.check_contract:
             belonging.require_hope(
@@ -117,6 +156,8 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
                     "what they spell is encoded again; the number of bytes, and with it the score, would be wrong",
                 )
             )
+    if not counts_bytes:
+        return remarks
     counter = ByteCounter(tokenizer)
     official, exact = counter.total(corpus, "official"), counter.total(corpus, "exact")
     if official != exact:

@@ -45,7 +45,7 @@ from bpb_harness.evaluate.trust import Contract
 from bpb_harness.evaluate.window_scores import WindowNats, score_causal_spans, score_masked_windows
 from bpb_harness.result import BpbResult, Comparison, Remark, SourceFloor
 from bpb_harness.statistics import Draws, corpus_stderr
-from bpb_harness.units import CodeLength, nats_to_bits
+from bpb_harness.units import nats_to_bits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,25 +82,25 @@ def _score(job: Job, processes: Processes) -> Scored:
 def _score_bound(job: Job, processes: Processes) -> Scored:
     windows, total_windows = job.lay_windows()
     with ThreadPoolExecutor(1) as beside:
-        counted = beside.submit(job.count_bytes, windows, total_windows)
+        counted = beside.submit(job.count_units, windows, total_windows)
         difficulty = bigram_difficulty(job.text.corpus, windows)
-        num_bytes = counted.result()
+        num_units = counted.result()
     bounds, clean = job.bounds, num_clean_tokens(job.denoiser)
-    sampled = sample_bounds(job, windows, total_windows, num_bytes, difficulty, processes)
+    sampled = sample_bounds(job, windows, total_windows, num_units, difficulty, processes)
     tables, error = sampled.tables, sampled.errors[0]
     totals = [window_totals(bound, table, windows.lengths, clean) for bound, table in zip(bounds, tables, strict=True)]
     draws = [
-        as_statistics(bound, table, windows.lengths, num_bytes, difficulty, clean)
+        as_statistics(bound, table, windows.lengths, num_units, difficulty, clean)
         for bound, table in zip(bounds, tables, strict=True)
     ]
-    length = CodeLength(totals[0].nats, int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
+    length = job.code_length(totals[0].nats, windows, num_units)
     token_nats = _complete(tables[0].token_nats, totals[0], windows)
-    windows_table, tokens_table = _frames(job, windows, num_bytes, totals[0].window_nats, token_nats, tables[0])
+    windows_table, tokens_table = _frames(job, windows, num_units, totals[0].window_nats, token_nats, tables[0])
     result = BpbResult(
         length=length,
         relation=bounds[0].relation,
         terms_nats=totals[0].terms_nats,
-        mc_stderr=nats_to_bits(error.stderr_nats) / length.num_bytes,
+        mc_stderr=nats_to_bits(error.stderr_nats) / length.num_units,
         corpus_stderr=_finite(corpus_stderr(_of_corpus(bounds[0], draws[0], totals[0]))),
         ci95=error.interval(length),
         signature=job.signature(len(windows), total_windows, sampled.num_passes),
@@ -108,8 +108,9 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         seconds=sampled.seconds,
         device=describe_device(job.device, processes.count),
         peak_memory_bytes=sampled.peak_memory_bytes,
-        comparison=_comparison(bounds, tables, draws, totals, windows, num_bytes) if job.settings.compare else None,
+        comparison=_comparison(bounds, tables, draws, totals, windows, num_units) if job.settings.compare else None,
         source=_source_of(job, windows),
+        num_documents=job.num_documents(len(windows) == total_windows),
         separator_id=job.text.separator_id,
         windows=windows_table,
         tokens=tokens_table,
@@ -126,13 +127,13 @@ def _of_corpus(bound: Bound, draws: Draws, totals: WindowTotals) -> Draws:
 
 
 def _one_draw_a_window(
-    nats: npt.NDArray[np.float64], num_tokens: npt.NDArray[np.int64], num_bytes: npt.NDArray[np.int64]
+    nats: npt.NDArray[np.float64], num_tokens: npt.NDArray[np.int64], num_units: npt.NDArray[np.int64]
 ) -> Draws:
     """Windows whose nats are known, to the corpus error."""
     index = np.arange(len(nats))
     return Draws(
         window=index, sample=np.zeros_like(index), v=np.full(len(index), 0.5), value_nats=nats,
-        difficulty=nats, num_tokens=num_tokens, num_bytes=num_bytes,
+        difficulty=nats, num_tokens=num_tokens, num_bytes=num_units,
     )  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def _comparison(
     draws: list[Draws],
     totals: list[WindowTotals],
     windows: Windows,
-    num_bytes: npt.NDArray[np.int64],
+    num_units: npt.NDArray[np.int64],
 ) -> Comparison:
     from bpb_harness.evaluate.compare import compare_bounds  # deferred: scipy.interpolate takes a second to import
 
@@ -167,13 +168,13 @@ def _comparison(
         discrete_nats=totals[first].nats,
         continuous_nats=totals[1 - first].nats,
         num_tokens=windows.lengths,
-        num_bytes=int(num_bytes.sum()),
+        num_bytes=int(num_units.sum()),
     )
 
 
 def _score_windows(job: Job, processes: Processes) -> Scored:
     windows, total_windows = job.lay_windows()
-    num_bytes = job.count_bytes(windows, total_windows)
+    num_units = job.count_units(windows, total_windows)
     estimator = job.settings.window_estimator(job.schedule)
     assert not isinstance(estimator, AutoregressiveCode)
     relation, error = ChainRule.relation, SamplingError(0.0)
@@ -187,7 +188,7 @@ def _score_windows(job: Job, processes: Processes) -> Scored:
         relation = estimator.relation(time_conditioned=job.denoiser.time_conditioned)
         error = enumeration_error(scored.variance, scored.squared_variances, estimator.num_samples)
     result = _exact_result(
-        job, scored, windows, num_bytes, total_windows, relation=relation, error=error,
+        job, scored, windows, num_units, total_windows, relation=relation, error=error,
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
     if isinstance(estimator, ExactBound):
@@ -209,7 +210,7 @@ def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
     job.require_some(total_windows)
     spans = Spans(spans.context_starts[:limit], spans.starts[:limit], spans.lengths[:limit])
     windows = Windows(spans.starts, spans.lengths)
-    num_bytes = job.count_bytes(windows, total_windows)
+    num_units = job.count_units(windows, total_windows)
     begin = time.perf_counter()
     scored = score_causal_spans(
         estimator, model, corpus, spans, device=job.device,
@@ -217,7 +218,7 @@ def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
         advance=job.count_tokens(int(spans.input_lengths.sum())),
     )  # fmt: skip
     result = _exact_result(
-        job, scored, windows, num_bytes, total_windows, relation=estimator.relation, error=SamplingError(0.0),
+        job, scored, windows, num_units, total_windows, relation=estimator.relation, error=SamplingError(0.0),
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
     assert scored.token_nats is not None
@@ -228,7 +229,7 @@ def _exact_result(
     job: Job,
     scored: WindowNats,
     windows: Windows,
-    num_bytes: npt.NDArray[np.int64],
+    num_units: npt.NDArray[np.int64],
     total_windows: int,
     *,
     relation: str,
@@ -237,14 +238,14 @@ def _exact_result(
     num_processes: int,
 ) -> BpbResult:
     """A result of a method that draws no masks."""
-    length = CodeLength(math.fsum(scored.nats), int(windows.lengths.sum()), int(num_bytes.sum()), len(windows))
-    draws = _one_draw_a_window(scored.nats, windows.lengths, num_bytes)
-    windows_table, tokens_table = _frames(job, windows, num_bytes, scored.nats, scored.token_nats)
+    length = job.code_length(math.fsum(scored.nats), windows, num_units)
+    draws = _one_draw_a_window(scored.nats, windows.lengths, num_units)
+    windows_table, tokens_table = _frames(job, windows, num_units, scored.nats, scored.token_nats)
     result = BpbResult(
         length=length,
         relation=relation,
         terms_nats={},
-        mc_stderr=nats_to_bits(error.stderr_nats) / length.num_bytes,
+        mc_stderr=nats_to_bits(error.stderr_nats) / length.num_units,
         corpus_stderr=_finite(corpus_stderr(draws, known_noise=error.stderr_nats**2)),
         ci95=error.interval(length),
         signature=job.signature(len(windows), total_windows),
@@ -252,6 +253,7 @@ def _exact_result(
         seconds=seconds,
         device=describe_device(job.device, num_processes),
         source=_source_of(job, windows),
+        num_documents=job.num_documents(len(windows) == total_windows),
         separator_id=job.text.separator_id,
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
@@ -263,7 +265,7 @@ def _exact_result(
 def _frames(
     job: Job,
     windows: Windows,
-    num_bytes: npt.NDArray[np.int64],
+    num_units: npt.NDArray[np.int64],
     window_nats: npt.NDArray[np.float64],
     token_nats: npt.NDArray[np.float64] | None,
     table: DrawTable | None = None,
@@ -274,17 +276,20 @@ def _frames(
         return None, None
     from bpb_harness.evaluate.frames import token_frame, window_frame  # deferred: pandas takes a second to import
 
+    num_bytes = None if settings.byte_rule == "none" else num_units
     by_window = window_frame(text, windows, num_bytes, window_nats, table) if settings.with_windows else None
     if not settings.with_tokens:
         return by_window, None
     if token_nats is None:
         raise UsageError(f"--tokens with --method {settings.method}", expected="discrete, mc, chain or ar")
-    return by_window, token_frame(text, windows, ByteCounter(text.tokenizer), settings.byte_rule, token_nats)
+    return by_window, token_frame(text, windows, settings.byte_rule, token_nats)
 
 
 def _source_of(job: Job, windows: Windows) -> SourceFloor | None:
     """The source of a text, if it is known of exactly what was scored: the whole of it, but for a first token given."""
     source, corpus = job.text.source, job.text.corpus
+    if job.settings.byte_rule == "none":
+        return None
     if source is None or windows.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
         return None
     return source if ByteCounter(job.text.tokenizer).total(corpus, "official") == source.num_bytes else None

@@ -49,7 +49,7 @@ class Settings:
         tokens_per_step: of the chain rule.
         stride: of sliding autoregressive windows.
         per_document: autoregressive windows end at document borders.
-        byte_rule: official, exact or raw.
+        byte_rule: official, exact or raw; none counts no bytes and scores in bits per token.
         context_length: tokens a window; None is the network's own.
         limit: score only the first so many windows.
         tail: score or drop the last, shorter window.
@@ -73,7 +73,7 @@ class Settings:
     tokens_per_step: int = 1
     stride: int | None = None
     per_document: bool = False
-    byte_rule: Literal["official", "exact", "raw"] = "official"
+    byte_rule: Literal["official", "exact", "raw", "none"] = "official"
     context_length: int | None = None
     limit: int | None = None
     tail: Literal["score", "drop"] = "score"
@@ -90,7 +90,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         _one_of("--method", self.method, METHODS)
-        _one_of("--bytes", self.byte_rule, ("official", "exact", "raw"))
+        _one_of("--bytes", self.byte_rule, ("official", "exact", "raw", "none"))
         _one_of("--tail", self.tail, ("score", "drop"))
         _one_of("--device", self.device, ("auto", "cpu", "cuda"))
         _one_of("--dtype", self.dtype, ("float32", "bfloat16"))
@@ -113,6 +113,7 @@ class Settings:
                 raise UsageError(flag, seen=f"{given:,}", expected=f"at most {most:,}")
         RandomStreams(self.seed)
         self._check_sampling()
+        self._check_bytes()
         if self.compare and (self.method not in {"discrete", "mc"} or self.num_samples == "all"):
             raise UsageError(
                 "--compare couples sampled draws of the two bounds",
@@ -142,6 +143,15 @@ class Settings:
                 "--samples all with --method exact", expected="a number", hint="the integral has no last node"
             )
         ExactBound(LogLinear(), None, num_samples)  # refuses what is too few
+
+    def _check_bytes(self) -> None:
+        """Refuse flags whose numbers are bits per byte where no bytes are counted."""
+        for flag, given in (("--tolerance", self.tolerance is not None), ("--compare", self.compare)):
+            if given and self.byte_rule == "none":
+                raise UsageError(
+                    f"{flag} is in bits per byte", seen="--bytes none", expected="a rule that counts bytes",
+                    hint=f"leave out {flag}",
+                )  # fmt: skip
 
     def _check_sampling(self) -> None:
         """Refuse flags of sampled bounds where nothing is sampled."""

@@ -102,9 +102,9 @@ class SamplingError:
     degrees_of_freedom: float | None = None
 
     def interval(self, length: CodeLength) -> tuple[float, float]:
-        """The 95 % interval of a bound, in bits per byte."""
-        stderr = nats_to_bits(self.stderr_nats) / length.num_bytes
-        return confidence_interval(length.bits_per_byte, stderr, degrees_of_freedom=self.degrees_of_freedom)
+        """The 95 % interval of a bound, in bits per byte, or per token where no bytes are known."""
+        stderr = nats_to_bits(self.stderr_nats) / length.num_units
+        return confidence_interval(length.bits_per_unit, stderr, degrees_of_freedom=self.degrees_of_freedom)
 
     def half_width_nats(self) -> float:
         """Half of the 95 % interval."""
