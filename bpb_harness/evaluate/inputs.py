@@ -237,8 +237,8 @@ def num_foreign_pieces(checkpoint: Checkpoint, text: EvaluationText) -> int:
         own = load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
     except TokenizerError:  # which may be why another one was passed
         return 0
-    named = () if text.separators is None else text.separators.named
-    own = own.set_off_by(None, *(name.token for name in named if name.token < own.vocab_size))
+    silent = () if text.separators is None else text.separators.silent
+    own = own.set_off_by(None, *(name.token for name in silent if name.token < own.vocab_size))
     same = sum(ours == theirs for ours, theirs in zip(own.piece_bytes, tokenizer.piece_bytes, strict=False))
     return max(own.vocab_size, tokenizer.vocab_size) - same
 

@@ -205,7 +205,7 @@ class _Sources:
                         raise self._unusable(f"{name}: {key}", piece, token)
                     continue
                 yield Named(token, piece, f"{key} in {name}")
-        around = _template(tokenizer, role)
+        around = _template(self._own_json, tokenizer.vocab_size, role)
         if around is not None:
             yield Named(around, tokenizer.pieces[around], "the post-processor of tokenizer.json puts it there")
         own = tokenizer.bos_id if role == "bos" else tokenizer.eos_id
@@ -246,9 +246,20 @@ class _Sources:
         )  # fmt: skip
 
     @cached_property
+    def _own_json(self) -> Mapping[str, Any]:
+        """The tokenizer.json that the tokenizer was made from; empty for any other."""
+        if self._tokenizer.kind == "sentencepiece":
+            return {}
+        try:
+            content = json.loads(self._tokenizer.model_bytes)
+        except (ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @cached_property
     def _added(self) -> frozenset[int]:
         """Ids of the added tokens of a tokenizer.json: never merged from others."""
-        entries = _own_json(self._tokenizer).get("added_tokens")
+        entries = self._own_json.get("added_tokens")
         ids = [entry.get("id") for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
         return frozenset(token for token in ids if isinstance(token, int))
 
@@ -257,24 +268,13 @@ def _id_of(tokenizer: Tokenizer, piece: str) -> int | None:
     return tokenizer.pieces.index(piece) if piece in tokenizer.pieces else None
 
 
-def _own_json(tokenizer: Tokenizer) -> Mapping[str, Any]:
-    """The tokenizer.json that a tokenizer was made from; empty for any other."""
-    if tokenizer.kind == "sentencepiece":
-        return {}
-    try:
-        content = json.loads(tokenizer.model_bytes)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _template(tokenizer: Tokenizer, role: Role) -> int | None:
+def _template(content: Mapping[str, Any], vocab_size: int, role: Role) -> int | None:
     """The token that the post-processor of a tokenizer.json puts before or behind a text."""
-    processor = _own_json(tokenizer).get("post_processor")
+    processor = content.get("post_processor")
     several = processor.get("processors") if isinstance(processor, Mapping) else None
     for part in several if isinstance(several, list) else [processor]:
         token = _around(part, role) if isinstance(part, Mapping) else None
-        if token is not None and 0 <= token < tokenizer.vocab_size:
+        if token is not None and 0 <= token < vocab_size:
             return token
     return None
 
