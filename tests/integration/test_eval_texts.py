@@ -6,6 +6,8 @@ import gzip
 import itertools
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -61,7 +63,7 @@ def stream(*, before=None, behind=None):
 def score(folder, **given):
     return evaluation.evaluate(
         folder / "letters.json", model=f"{folder / 'net.py'}:load", allow_code=True, method="ar", device="cpu",
-        check_contract=False, tokenizer=folder / "letters.json", **given,
+        check_contract=False, **{"tokenizer": folder / "letters.json", **given},
     )  # fmt: skip
 
 
@@ -160,6 +162,25 @@ def test_what_stands_between_documents_is_in_the_result(folder, tmp_path):
         first = 0 if token is not None else 1
         assert result.bits_per_byte == pytest.approx(bits_of(paid) / (NUM_BYTES - first), rel=1e-6)
         assert ("|sep:" in str(result.signature)) is (separator is not None)
+
+
+def test_the_folder_of_a_tokenizer_names_it(folder, tmp_path):
+    (tmp_path / "d.jsonl").write_text(as_lines("body"))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(PIECES))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<pad>", "eos_token": "</s>"}))
+    result = score(folder, docs=tmp_path / "d.jsonl", text_field="body", tokenizer=tmp_path / "tokenizer.json")
+    assert remark(result) == ["'<pad>' (id 2) stands before each document: bos_token in tokenizer_config.json"]
+    tokens = stream(before=PAD)
+    assert result.bits_per_byte == pytest.approx(bits_of(itertools.pairwise(tokens)) / NUM_BYTES, rel=1e-6)
+    command = [sys.executable, "-c", "from bpb_harness.cli.bytes import main; main()", "--format", "json"]
+    command += ["--tokenizer", tmp_path / "tokenizer.json", "--docs", tmp_path / "d.jsonl", "--text-field", "body"]
+    for more, expected in [
+        ([], {"id": PAD, "piece": "<pad>", "place": "before", "named_by": "bos_token in tokenizer_config.json"}),
+        (["--separator", "1"], {"id": EOS, "piece": "</s>", "place": "before", "named_by": "--separator 1"}),
+    ]:
+        done = subprocess.run([*map(str, command), *more], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["separator"] == expected
+        assert json.loads(done.stdout)["num_bytes_raw"] == NUM_BYTES
 
 
 @pytest.mark.parametrize(
