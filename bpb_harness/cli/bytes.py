@@ -157,8 +157,9 @@ def describe(report: ByteReport) -> str:
 
 def _title(report: ByteReport) -> str:
     corpus, tokenizer = report.corpus, report.tokenizer
+    form = "" if corpus.form in ("token shards", "") else f" ({corpus.form})"
     return (
-        f"{corpus.name}@{corpus.digest[:8]} ({corpus.form}) with {tokenizer.name} "
+        f"{corpus.name}@{corpus.digest[:8]}{form} with {tokenizer.name} "
         f"({tokenizer.kind}, {tokenizer.vocab_size:,} pieces, {tokenizer.digest[:8]})"
     )
 

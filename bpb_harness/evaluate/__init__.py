@@ -20,6 +20,7 @@ from bpb_harness.evaluate.settings import Settings
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look import ModelSource, start_ahead
+from bpb_harness.texts.shards import DEFAULT_FORM
 
 __all__ = ["EvaluationText", "Job", "ModelIdentity", "Settings", "evaluate", "find_text", "score"]
 
@@ -108,7 +109,8 @@ def evaluate(
         tokenizer_is_own=text.tokenizer.model_bytes == loaded.tokenizer,
         source=source,
     )
-    remarks = [("data", f"scored {text.corpus.name} ({text.corpus.form}), found through {text.origin}")]
+    form = "" if text.corpus.form == DEFAULT_FORM else f" ({text.corpus.form})"
+    remarks = [("data", f"scored {text.corpus.name}{form}, found through {text.origin}")]
     remarks += separator_remarks(job, from_shards=not docs)
     remarks += [("adapter", note) for note in adapted.notes]
     remarks += [("tokenizer", note) for note in text.tokenizer.notes]

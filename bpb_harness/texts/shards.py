@@ -36,8 +36,9 @@ _LARGEST_NPY_HEADER = 4096
 _LARGEST_ID = 2**31 - 1
 _NO_SHARD_HINT = "give token shards here, and text as --docs"
 _FORMATS: tuple[ShardFormat, ...] = get_args(ShardFormat)
+DEFAULT_FORM = "token shards"
 _WORDS: dict[str, str] = {
-    "v1": "token shards",
+    "v1": DEFAULT_FORM,
     "v1-uint32": "token shards with a version-1 header and uint32 tokens",
     "v7": "token shards of version 7 (uint32 tokens)",
     "npy": "NumPy arrays",

@@ -91,8 +91,9 @@ def _texts(path: Path, field: str, batches: Callable[[], Iterator[Any]], largest
 
 
 def _decoded(column: Any) -> Iterator[str | None]:
-    values = column.dictionary.to_pylist()
-    return (None if index is None else values[index] for index in column.indices.to_pylist())
+    # The dictionary may be that of all rows: only the entries of these are made Python's.
+    values = column.dictionary
+    return (None if index is None else values[index].as_py() for index in column.indices.to_pylist())
 
 
 def _text(path: Path, field: str, row: int, text: object, largest: int) -> str:
@@ -203,8 +204,9 @@ def _files_of_state(folder: Path, state: Path) -> list[Path]:
             f"{folder}: its rows stand in another order than in its files", seen="an index of rows",
             hint="write it again with flatten_indices() and save_to_disk()",
         )  # fmt: skip
-    if not names or not all(isinstance(name, str) and name == Path(name).name and name for name in names):
-        raise CorpusError(what, seen=repr(names)[:80], expected="names of files in the folder")
+    sound = all(isinstance(name, str) and name == Path(name).name and name for name in names)
+    if not names or not sound or len(set(names)) < len(names):
+        raise CorpusError(what, seen=repr(names)[:80], expected="names of files in the folder, each once")
     files = [folder / name for name in names]
     missing = next((path for path in files if not path.is_file()), None)
     if missing is not None:

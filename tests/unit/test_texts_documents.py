@@ -353,7 +353,7 @@ def test_folders_of_the_datasets_library(tmp_path):
     assert "a part of the data set is missing: got no data-00001-of-00002.arrow, expected 2 files" in refusal(folder)
     shuffled = save_to_disk(tmp_path / "s", files, _indices_data_files=[{"filename": "indices.arrow"}])
     assert "in another order than in its files" in refusal(shuffled)
-    for n, names in enumerate([[{"filename": "../val/a.arrow"}], [{"filename": 3}], [], "x"]):
+    for n, names in enumerate([[{"filename": "../val/a.arrow"}], [{"filename": 3}], [], "x", 2 * [{"filename": "a"}]]):
         assert "not written by the datasets library" in refusal(
             save_to_disk(tmp_path / f"b{n}", files, _data_files=names)
         )
