@@ -205,8 +205,7 @@ class Account:
             raise CheckpointError(
                 f"{self._name} has settings that the adapter {self.adapter!r} does not know",
                 seen=_named(f"{name} = {str(value)[:40]}" for name, value in unknown.items()),
-                hint="if they do not change what the network computes, save the weights alone, as a state dict; else "
-                + _OWN_LOADER,
+                hint=(_WITHOUT_SETTINGS if self.checkpoint.layout == "tensors" else "") + _OWN_LOADER,
             )
 
     @property
@@ -218,6 +217,7 @@ class Account:
 
 
 _OWN_LOADER = "score it through a loader of your own (--model FILE.py:LOADER --allow-code)"
+_WITHOUT_SETTINGS = "if they do not change what the network computes, save the weights alone, as a state dict; else "
 
 # What is left over, and what to do about it: one line each, the first that matches.
 _LEFT_OVER = (

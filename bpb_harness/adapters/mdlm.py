@@ -241,9 +241,9 @@ class MdlmAdapter(AccountedAdapter):
                 raise CheckpointError(
                     f"{account.checkpoint.path.name}: an autoregressive model with a mask among its tokens"
                 )
-            account.set_settings_aside(
-                r"hyper_parameters\.config\.(noise\..*|(algo\.)?(time_conditioning|mdlm_loss_scale))"
-            )
+            # A causal network is told no noise.
+            told = r"noise\..*|(algo\.)?(time_conditioning|mdlm_loss_scale)|model\.cond_dim"
+            account.set_settings_aside(rf"(hyper_parameters\.config\.)?({told})")
             return AdaptedModel(model, self.name, None, (weights_note,))
         model.mask_token_id, model.largest_sigma = mask_token_id, settings.largest_sigma
         model.time_conditioned = settings.time_conditioned

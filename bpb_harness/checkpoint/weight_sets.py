@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from bpb_harness.checkpoint.names import split_tensors
@@ -199,6 +200,14 @@ def _unnamed(path: Path, key: str, value: Any) -> CheckpointError:
             seen=f"a {kind}",
             expected="a state dict: tensors by name",
             hint=f"save the weights alone, by name: torch.save(network.state_dict(), {path.stem + '_weights.pt'!r})",
+        )
+    tensors = split_tensors(value, key)[0]
+    levels = [name for name, tensor in tensors.items() if tensor.dtype in (torch.int8, torch.uint8)]
+    if levels:
+        return CheckpointError(
+            f"{path.name} holds quantised weights under {key!r}",
+            seen=f"{len(levels)} tensors of 8-bit levels ({levels[0]}), whose scales its own program alone applies",
+            hint="multiply them out with that program and save the network's state dict",
         )
     taken = f"torch.load({path.name!r})" + "".join(f"[{part!r}]" for part in key.split("."))
     alone = f"torch.save({taken}, {path.stem + '_weights.pt'!r})"

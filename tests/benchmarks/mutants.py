@@ -82,6 +82,27 @@ MODULES = {
         ),
         ("unit/test_byte_count.py::test_every_assigned_code_point_is_counted_exactly",),
     ),
+    "torch_file": Module(("torch_file.py",), ("unit/test_torch_file.py",)),
+    "checkpoint": Module(
+        ("checkpoint/*.py",),
+        ("unit/test_checkpoint.py", "unit/test_weight_sets.py", "unit/test_accounts.py", "unit/test_mdlm_settings.py"),
+        (
+            "unit/test_checkpoint.py::test_a_flipped_byte_is_an_error_or_other_content",
+            "unit/test_checkpoint.py::test_truncated_anywhere_is_an_error",
+            "unit/test_accounts.py::TestTensors::test_none_can_be_left_out_of_the_network",
+            "unit/test_accounts.py::TestTensors::test_one_missing_is_named",
+        ),
+    ),
+    "adapters": Module(
+        ("adapters/_account.py", "adapters/_mdlm_settings.py", "adapters/_registry.py", "adapters/mdlm.py"),
+        (
+            "unit/test_accounts.py",
+            "unit/test_adapter_golf.py",
+            "unit/test_adapter_mdlm.py",
+            "unit/test_mdlm_settings.py",
+            "unit/test_weight_sets.py",
+        ),
+    ),
 }
 
 

@@ -195,6 +195,16 @@ class TestDictionariesAroundTheWeights:
         assert "pass --weights model.inner, or save them alone: torch.save(torch.load('x.pt')['model']['inner']" in said
         assert torch.equal(logits_of(path, weights="model.inner"), right)
 
+    def test_levels_under_such_a_key(self, tmp_path: Path) -> None:
+        levels = {
+            "a.q": torch.ones(2, dtype=torch.int8),
+            "a.scale": torch.ones(2),
+            "b.q": torch.ones(1, dtype=torch.uint8),
+        }
+        said = refusal(write(tmp_path / "x.pt", {"w": levels, "m": {"a": "int6"}}))
+        assert "holds quantised weights under 'w'" in said
+        assert "got 2 tensors of 8-bit levels (a.q), whose scales its own program alone applies; multiply" in said
+
     @pytest.mark.parametrize("value", [[torch.ones(2)], (torch.ones(2), torch.ones(3)), [{"w": torch.ones(2)}]])
     def test_a_list_of_tensors_is_no_state_dict(self, tmp_path: Path, value: Any) -> None:
         said = refusal(write(tmp_path / "x.pt", {"model": value}))
