@@ -49,24 +49,30 @@ class _WeightsSet:
         if self.places is not None:
             return set(self.places)
         if not self.is_safe:
-            return set(self.tensors())
+            return set(self.read()[0])
         return {name for file in self.files for name in names_in_safetensors(file)}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors.
+    def read(self) -> tuple[dict[str, Tensor], list[str]]:
+        """All tensors, and what the reading of a file is worth saying.
 
         Raises:
             CheckpointError: damaged files, a name in two files, or tensors that are not those of the index.
         """
         whole: dict[str, Tensor] = {}
+        notes: list[str] = []
         for file in self.files:
-            part = load_safetensors(file)[0] if self.is_safe else dict(read_checkpoint(file).tensors)
+            if self.is_safe:
+                part = load_safetensors(file)[0]
+            else:
+                content = read_checkpoint(file)
+                part = dict(content.tensors)
+                notes += content.notes
             twice = whole.keys() & part.keys()
             if twice:
                 raise CheckpointError(f"{min(twice)} is in two of the files of {self.name}", hint=_ONE_MEANT)
             self._require_indexed(file, part)
             whole |= part
-        return whole
+        return whole, notes
 
     def _require_indexed(self, file: Path, part: Mapping[str, Tensor]) -> None:
         if self.places is None:
@@ -109,9 +115,8 @@ def read_weights(folder: Path, files: Sequence[Path]) -> tuple[dict[str, Tensor]
             f"{folder.name}: more than one file of weights", seen=listed(one.name for one in sets), hint=_ONE_MEANT
         )
     chosen = ranked[0] if ranked else sets[0]
-    tensors = chosen.tensors()
-    notes = [_passed_over(chosen, tensors, other) for other in sets if other is not chosen]
-    return tensors, notes
+    tensors, notes = chosen.read()
+    return tensors, [*notes, *(_passed_over(chosen, tensors, other) for other in sets if other is not chosen)]
 
 
 def _find_sets(files: Sequence[Path]) -> list[_WeightsSet]:
@@ -165,7 +170,7 @@ def _passed_over(chosen: _WeightsSet, tensors: Mapping[str, Tensor], other: _Wei
     try:
         names = other.names()
         shared = sorted(names & tensors.keys())
-        beside = other.tensors() if shared else {}
+        beside = other.read()[0] if shared else {}
     except CheckpointError:
         return f"{taken} cannot be read as data and was not compared"
     different = next((name for name in shared if not _same(tensors[name], beside[name])), None)

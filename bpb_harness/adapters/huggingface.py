@@ -49,8 +49,10 @@ class HuggingFaceDenoiser:
     ) -> None:
         self.vocab_size, self.mask_token_id, self.context_length = vocab_size, mask_token_id, context_length
         self._network, self._dtype = network, dtype
-        # Windows hold no padding. Some networks guess it from ids where they are not told.
-        self._is_told = "attention_mask" in inspect.signature(network.forward).parameters
+        # Windows hold no padding. Some networks of the library guess it from ids where they are not told; code from
+        # elsewhere may want other masks.
+        is_of_library = type(network).__module__.startswith("transformers.models.")
+        self._is_told = is_of_library and "attention_mask" in inspect.signature(network.forward).parameters
 
     @torch.no_grad()
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
@@ -166,7 +168,8 @@ def _kind(checkpoint: Checkpoint) -> str:
         f"{folder}: architecture",
         seen=name or "none",
         expected="one ...ForMaskedLM or ...ForCausalLM",
-        hint="a network with another head has no likelihood of text; score the language model that it was made from",
+        hint="a head that scores or classifies gives no likelihood of text; score a language model's folder, or this "
+        "one by a loader of your own: --model FILE.py:LOADER --allow-code",
     )
 
 
