@@ -37,6 +37,8 @@ class LibraryTokenizer(Tokenizer):
         kind: `byte_level_bpe`, `characters`, or another model's type with `uncountable`.
         add_prefix_space: a space that is no text is put before each document.
         merged: pieces that merges make, which are text whatever they are called.
+        unknown: the piece that the model writes for what it lacks, where its file names one.
+        normalizes_to_letters: the normaliser writes bytes as their letters, and `normalize` must undo it.
         uncountable: why its pieces do not say what they spell.
     """
 
@@ -49,16 +51,19 @@ class LibraryTokenizer(Tokenizer):
         *,
         add_prefix_space: bool = False,
         merged: Collection[str] = frozenset(),
+        unknown: str | None = None,
+        normalizes_to_letters: bool = False,
         uncountable: str | None = None,
     ) -> None:
         self.kind, self.uncountable = kind, uncountable
+        self._letters = byte_alphabet() if normalizes_to_letters else None
         self._tokenizer = tokenizer
         tokenizer.no_truncation()
         tokenizer.no_padding()
         # A special token's name in a document is text like any other.
         tokenizer.encode_special_tokens = True
         self._set_model(model_bytes, name)
-        self._set_pieces(*_pieces(tokenizer, kind, name, merged))
+        self._set_pieces(*_pieces(tokenizer, kind, name, merged, unknown))
         found = (tokenizer.token_to_id(mark) for mark in BOS_NAMES if mark not in merged)
         self.bos_id = next((token for token in found if token is not None), None)
         self.spaces = SpaceHabit(escapes=False, dummy_prefix=add_prefix_space)
@@ -77,7 +82,10 @@ class LibraryTokenizer(Tokenizer):
         normalizer = self._tokenizer.normalizer
         if normalizer is None:
             return text
-        return str(guarded(f"{self.name}: the text cannot be normalised", lambda: normalizer.normalize_str(text)))
+        normal = str(guarded(f"{self.name}: the text cannot be normalised", lambda: normalizer.normalize_str(text)))
+        if self._letters is None:
+            return normal
+        return bytes(self._letters[letter] for letter in normal if letter in self._letters).decode(errors="replace")
 
     def set_off_by(self, token: int | None, *others: int) -> Tokenizer:
         other = super().set_off_by(token, *others)
@@ -105,7 +113,7 @@ def _with_special(tokenizer: Any, contents: Collection[str]) -> Any:
 
 
 def _pieces(
-    tokenizer: Any, kind: str, name: str, merged: Collection[str]
+    tokenizer: Any, kind: str, name: str, merged: Collection[str], unknown: str | None
 ) -> tuple[list[str], list[PieceKind], list[bytes]]:
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     added = {int(i): token for i, token in tokenizer.get_added_tokens_decoder().items()}
@@ -116,6 +124,9 @@ def _pieces(
         )
     pieces, kinds, spelled = [""] * size, [PieceKind.UNUSED] * size, [b""] * size
     alphabet = byte_alphabet()
+    # A mark that is named as unknown too (GPT-2's) never is, as its bytes are complete; nor is a letter of a text.
+    names = {*UNKNOWN_NAMES, *([unknown] if unknown and (len(unknown) > 1 or unknown == "\ufffd") else [])}
+    names -= {*_MARKS, *merged}
     for piece, token in vocabulary.items():
         pieces[token] = piece
         if token in added:
@@ -130,7 +141,7 @@ def _pieces(
             kinds[token] = PieceKind.CONTROL
         else:
             kinds[token] = PieceKind.TEXT
-        if piece in UNKNOWN_NAMES and piece not in merged:
+        if piece in names:
             kinds[token], spelled[token] = PieceKind.UNKNOWN, b""
     if kind not in ("byte_level_bpe", "characters"):
         spelled = [b""] * size

@@ -28,26 +28,33 @@ def read_tokenizer_json(document: dict[str, Any], model_bytes: bytes, name: str)
     """
     import tokenizers
 
-    tokenizer = guarded(
-        f"{name}: the tokenizers library refuses it",
-        lambda: tokenizers.Tokenizer.from_str(model_bytes.decode("utf-8")),
+    model = document["model"]
+    written = model_bytes.decode("utf-8", errors="replace")
+    if model.get("dropout"):  # which leaves merges out at random, for training
+        written = json.dumps({**document, "model": {**model, "dropout": None}})
+    tokenizer = guarded(f"{name}: the tokenizers library refuses it", lambda: tokenizers.Tokenizer.from_str(written))
+    before, normalizers = _parts(document.get("pre_tokenizer")), _parts(document.get("normalizer"))
+    prefix = any(part.get("type") == "ByteLevel" and part.get("add_prefix_space", False) for part in before)
+    in_letters = any(part.get("type") == "ByteLevel" for part in normalizers)
+    is_byte_level = in_letters or any(
+        part.get("type") == "ByteLevel" for part in [*before, *_parts(document.get("decoder"))]
     )
-    before, model = _parts(document.get("pre_tokenizer")), document["model"]
-    byte_level = [part for part in before if part.get("type") == "ByteLevel"]
-    decodes_bytes = any(part.get("type") == "ByteLevel" for part in _parts(document.get("decoder")))
-    model_type = str(model.get("type", "BPE"))
+    model_type, unknown = str(model.get("type", "BPE")), model.get("unk_token")
     merged = frozenset(_merged(model.get("merges")))
-    if byte_level or decodes_bytes:
-        prefix = any(part.get("add_prefix_space", False) for part in byte_level)
-        found = LibraryTokenizer(model_bytes, name, tokenizer, "byte_level_bpe", add_prefix_space=prefix, merged=merged)
+    unknown = unknown if isinstance(unknown, str) else None
+    if is_byte_level:
+        found = LibraryTokenizer(
+            model_bytes, name, tokenizer, "byte_level_bpe", add_prefix_space=prefix, merged=merged, unknown=unknown,
+            normalizes_to_letters=in_letters,
+        )  # fmt: skip
         dropping = next((part["type"] for part in before if part.get("type") in _DROPPING_PARTS), None)
         if dropping is not None:
             found.loses = f"its pre-tokenizer {dropping} drops what it cuts a text at"
         return found
     if model_type == "WordLevel" and is_characters(list(tokenizer.get_vocab(with_added_tokens=False))):
-        return LibraryTokenizer(model_bytes, name, tokenizer, "characters")
+        return LibraryTokenizer(model_bytes, name, tokenizer, "characters", unknown=unknown)
     why = f"model type {model_type} without a ByteLevel part"
-    return LibraryTokenizer(model_bytes, name, tokenizer, model_type, merged=merged, uncountable=why)
+    return LibraryTokenizer(model_bytes, name, tokenizer, model_type, merged=merged, unknown=unknown, uncountable=why)
 
 
 def read_vocabulary_and_merges(vocabulary: bytes, merges: bytes, name: str) -> Tokenizer:
@@ -101,7 +108,7 @@ def _parts(component: Any) -> list[dict[str, Any]]:
     """The component itself, or the members of a Sequence."""
     if not isinstance(component, dict):
         return []
-    for key in ("pretokenizers", "decoders"):
+    for key in ("pretokenizers", "decoders", "normalizers"):
         members = component.get(key)
         if isinstance(members, list):
             return [part for member in members for part in _parts(member)]

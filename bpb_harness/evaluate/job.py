@@ -15,7 +15,7 @@ from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.corpus import Windows, corpus_windows, window_bytes
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
-from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, DiscreteBound, ExactBound
 from bpb_harness.evaluate.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluate.settings import DEFAULT_SAMPLES, Settings
@@ -23,6 +23,8 @@ from bpb_harness.result import Signature
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look import ModelSource
 from bpb_harness.units import CodeLength
+
+_CHUNK_TOKENS = 1 << 20
 
 Progress = Callable[[int, int], None]
 
@@ -95,7 +97,19 @@ class Job:
         self._require_same_vocabulary(num_clean_tokens(model))
 
     def _require_same_vocabulary(self, num_clean: int) -> None:
-        require_same_vocabulary(self.text.tokenizer, self.model.vocab_size, num_clean, is_own=self.tokenizer_is_own)
+        tokenizer, corpus = self.text.tokenizer, self.text.corpus
+        require_same_vocabulary(tokenizer, self.model.vocab_size, num_clean, is_own=self.tokenizer_is_own)
+        if tokenizer.vocab_size > self.model.vocab_size:  # a rank file leaves open how many special tokens there are
+            starts = range(0, corpus.num_tokens, _CHUNK_TOKENS)
+            stops = [min(start + _CHUNK_TOKENS, corpus.num_tokens) for start in starts]
+            largest = max(int(corpus.read(start, stop).max()) for start, stop in zip(starts, stops, strict=True))
+            if largest >= self.model.vocab_size:
+                raise TokenizerError(
+                    "the text holds a token that the network does not have",
+                    seen=largest,
+                    expected=f"0..{self.model.vocab_size - 1}",
+                    hint="pass the --tokenizer and --data that it was trained with",
+                )
 
     @cached_property
     def device(self) -> torch.device:

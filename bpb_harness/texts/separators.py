@@ -29,7 +29,14 @@ _LARGEST_JSON = 64 * 2**20
 _NAMING_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 _NUMBERING_FILES = ("config.json", "generation_config.json")
 # The files of a tokenizer that has a folder of its own: beside another file a config.json may be anything's.
-_FOLDER_NAMES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json")
+_FOLDER_NAMES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "merges.txt",
+)
 
 _BRACKETED = re.compile(r"<.{2,}>|\[.{2,}\]|\|.{2,}\|", re.DOTALL)
 
@@ -103,6 +110,8 @@ class Separators:
 
 def own_folder(tokenizer: Path) -> list[Path]:
     """The folder of a tokenizer's file, where the files beside it speak of it."""
+    if tokenizer.is_dir():
+        return [tokenizer]
     if tokenizer.is_dir():
         return [tokenizer]
     return [tokenizer.parent] if tokenizer.name in _FOLDER_NAMES else []

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import re
+import tempfile
 import unicodedata
 
 import numpy as np
@@ -12,13 +15,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from bpb_harness.byte_count import ByteCounter, PieceKind, load_tokenizer
+from bpb_harness.byte_count import ByteCounter, PieceKind, load_tokenizer, lost_by_tokenizer
+from bpb_harness.byte_count.ranks import RankTokenizer
 
 SPECIAL, ADDED = "<|endoftext|>", "<tool>"
 PARTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.sampled_from([SPECIAL, ADDED, "  ", "the"])
 )
 TEXTS = st.lists(PARTS, max_size=8).map("".join)
+
+
+@functools.cache
+def trained(**options):
+    """A byte-level BPE of the library, cut by GPT-2's pattern."""
+    tokenizer = Tokenizer(models.BPE(**options))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(["the cat sat on the mat, the rat ate"] * 20, trainer)
+    return tokenizer
 
 
 @functools.cache
@@ -66,3 +82,59 @@ def test_characters_spell_the_text_and_unknown_ones_are_a_lower_bound(characters
     assert len(tokens) == len(text)
     assert ByteCounter(tokenizer).total(tokens, "exact") == len("".join(known).encode())
     assert int((tokenizer.piece_kinds[tokens] == PieceKind.UNKNOWN).sum()) == len(text) - len(known)
+
+
+@functools.cache
+def other_layouts():
+    """The same vocabulary in other files: a pair, bytes made letters by the normaliser, merges left out at random."""
+    pair = trained()
+    with tempfile.TemporaryDirectory() as folder:
+        pair.model.save(folder)
+        from_pair = load_tokenizer(folder)
+    document = json.loads(pair.to_str())
+    by_normaliser = {**document, "normalizer": {"type": "ByteLevel"}, "pre_tokenizer": None}
+    at_random = {**document, "model": {**document["model"], "dropout": 0.5}}
+    both = (load_tokenizer(json.dumps(content).encode()) for content in (by_normaliser, at_random))
+    return pair, from_pair, *both
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(text=TEXTS)
+def test_other_layouts_of_byte_level_bpe_spell_the_text(text):
+    library, from_pair, by_normaliser, at_random = other_layouts()
+    for ours in (from_pair, by_normaliser, at_random):
+        tokens = ours.encode(text)
+        assert ours.decode(tokens) == text.encode() == ours.normalize(text).encode()
+        assert ByteCounter(ours).total(tokens, "exact") == ByteCounter(ours).total(tokens) == len(text.encode())
+    for ours in (from_pair, at_random):
+        assert ours.encode(text).tolist() == library.encode(text).ids
+    assert lost_by_tokenizer(by_normaliser) is None
+
+
+def one_after_the_other(part: bytes, ranks: dict[bytes, int]) -> list[int]:
+    """Merging by ranks as it is defined: the neighbours of the lowest rank, the leftmost first."""
+    pieces = [bytes([byte]) for byte in part]
+    while True:
+        found = [(ranks[a + b], at) for at, (a, b) in enumerate(itertools.pairwise(pieces)) if a + b in ranks]
+        if not found:
+            return [ranks[piece] for piece in pieces]
+        _, at = min(found)
+        pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    joined=st.lists(st.text("ab", min_size=2, max_size=6), unique=True, max_size=25),
+    text=st.text("ab \n", max_size=40),
+    text_of_all=TEXTS,
+)
+def test_ranks_merge_as_they_are_defined(joined, text, text_of_all):
+    table = {bytes([byte]): byte for byte in range(256)} | {piece.encode(): 256 + i for i, piece in enumerate(joined)}
+    ours = RankTokenizer(b"", "it", table, {"<|bos|>": 256 + len(joined)}, r" ?[a-z]+|\s+|[^\sa-z]+")
+    parts = re.findall(r" ?[a-z]+|[ \n]+", text)
+    assert ours.encode(text).tolist() == [
+        token for part in parts for token in one_after_the_other(part.encode(), table)
+    ]
+    tokens = ours.encode(text_of_all)
+    assert ours.decode(tokens) == text_of_all.encode()
+    assert ByteCounter(ours).total(tokens) == len(text_of_all.encode())

@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from bpb_harness.byte_count import ByteCounter, PieceKind, encode_again, load_tokenizer, tokenizer_bytes_in
 from bpb_harness.byte_count.tokenizer_json import read_vocabulary_and_merges
 from bpb_harness.errors import TokenizerError
+from bpb_harness.texts.separators import own_folder
 
 TEXT = "the cat sat on the mat, the caf\u00e9 \U0001f600  <|endoftext|>\n"
 MARK = "<|endoftext|>"
@@ -255,6 +256,10 @@ def test_of_a_folder_the_file_is_taken_that_can_be_counted(tmp_path):
         load_tokenizer(tmp_path)
 
 
+def test_the_files_beside_a_tokenizer_speak_of_it_also_where_the_folder_is_given(tmp_path):
+    assert own_folder(tmp_path) == own_folder(tmp_path / "merges.txt") == [tmp_path]
+
+
 def test_a_folder_without_a_tokenizer(tmp_path):
     (tmp_path / "vocab.json").write_text("{}")
     with pytest.raises(TokenizerError, match=r"no tokenizer in the folder: expected tokenizer.json"):
@@ -374,3 +379,12 @@ def test_the_error_stream_may_be_closed():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@pytest.mark.parametrize(("unknown", "kind"), [("<|none|>", 3), ("\ufffd", 3), ("?", 0), ("<|endoftext|>", 2)])
+def test_the_piece_that_a_file_calls_unknown_is_that(unknown, kind):
+    """A letter of the text may be meant as itself; a mark sets texts off."""
+    pieces = {piece: token for token, piece in enumerate(["a", "b", "c", "\u00e9", unknown])}
+    tokenizer = Tokenizer(models.WordLevel(pieces, unk_token=unknown))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    assert load_tokenizer(tokenizer.to_str().encode()).piece_kinds[4] == kind
