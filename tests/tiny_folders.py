@@ -52,6 +52,7 @@ MASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "modernbert": ("ModernBert", {"local_attention": 8, "global_attn_every_n_layers": 2}),
     "distilbert": ("DistilBert", {"dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2}),
     "electra": ("Electra", {"embedding_size": 8}),
+    "esm": ("Esm", {"mask_token_id": MASK}),
 }
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bpb_harness.errors import CheckpointError
+from bpb_harness.schedule import LogLinear
 from tests.tiny_folders import (
     CAUSAL,
     CONTEXT,
@@ -38,7 +39,7 @@ def test_a_folder_scores_what_its_network_gives(kind: str, tmp_path: Path, capfd
     require_same_score(built, found.model)
     if kind in MASKED:
         assert found.model.mask_token_id == MASK
-        assert found.model.context_length == CONTEXT - (2 if kind == "roberta" else 0)
+        assert found.model.context_length == CONTEXT - (2 if kind in ("roberta", "esm") else 0)
     assert found.context_is_open == (kind == "mamba")
     assert not found.context_is_guess
 
@@ -250,6 +251,13 @@ def test_float8_with_scales(tmp_path: Path) -> None:
     found = adapted(tmp_path)
     require_same_score(built, found.model)
     assert any("float8" in note for note in found.notes)
+
+
+def test_a_mask_that_every_model_of_a_class_has_states_no_schedule(tmp_path: Path) -> None:
+    assert adapted(save(tmp_path / "esm", network("esm"))).schedule is None
+    folder = save(tmp_path / "bert", network("bert"))
+    change_config(folder, mask_token_id=MASK)
+    assert adapted(folder).schedule == LogLinear()
 
 
 def test_the_mask_is_one_of_the_network(tmp_path: Path) -> None:
