@@ -57,7 +57,11 @@ MODULES = {
         ("unit/test_masking.py", "unit/test_masking_edges.py", "unit/test_messages.py"),
         ("unit/test_masking.py::TestStratifiedDesign::test_position_is_uniform_for_each_window",),
     ),
-    "denoiser": Module(("denoiser.py",), ("unit/test_denoiser.py", "unit/test_messages.py")),
+    "denoiser": Module(
+        ("denoiser.py",), ("unit/test_denoiser.py", "unit/test_messages.py", "unit/test_network_call.py")
+    ),
+    "network_call": Module(("network_call.py",), ("unit/test_network_call.py",)),
+    "contract": Module(("contract/*.py",), ("unit/test_contract.py",)),
     "difficulty": Module(("difficulty.py",), ("unit/test_difficulty.py", "unit/test_difficulty_edges.py")),
     "control_variate": Module(
         ("control_variate.py",), ("unit/test_control_variate.py", "unit/test_control_variate_edges.py")
