@@ -254,7 +254,7 @@ class BpbResult:
         """Whether the score lies below what the text costs under its own source, by more than error and luck."""
         if self.source is None:
             return False
-        stderr_bits = self.mc_stderr * self.length.num_bytes
+        stderr_bits = self.mc_stderr * self.length.num_units
         return self.source.bits_below(nats_to_bits(self.length.nats), stderr_bits) > 0.0
 
     def below_source(self) -> str:

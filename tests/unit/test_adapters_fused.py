@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from bpb_harness.adapters import _fused, _fused_attention, _fused_qk, _squared_relu, golf_mdlm
+from bpb_harness.adapters._account import Account
 from bpb_harness.adapters._fused import squared_relu_linear
 from bpb_harness.adapters._fused_attention import attention_of_powers, normalised_attention
 from bpb_harness.adapters._fused_qk import paired_angles, paired_rows, query_factor, turned_qk
@@ -149,7 +150,7 @@ def test_attention_of_powers_does_not_look_into_other_windows():
 
 def test_the_specialised_network_is_the_plain_one(tmp_path, monkeypatch):
     torch.save(make_golf_mdlm(), tmp_path / "m.pt")
-    model = golf_mdlm.GolfMdlm(read_checkpoint(tmp_path / "m.pt"), torch.float32)
+    model = golf_mdlm.GolfMdlm(Account(read_checkpoint(tmp_path / "m.pt"), "golf-mdlm"), torch.float32)
     golf_mdlm.ready(model, torch.device("cpu"))
     xt = torch.randint(0, model.vocab_size + 1, (3, model.context_length), generator=torch.Generator().manual_seed(0))
     level = LogLinear(1e-3).level(torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64))
