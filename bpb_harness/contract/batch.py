@@ -111,7 +111,7 @@ def largest_that_fits(size: int, ask: Callable[[int], _T]) -> _T:
 
 def _around(few: Probe, others: Probe, size: int) -> tuple[Probe, list[int]]:
     """A batch of ``size`` rows, the few spread over it; and where each of them stands."""
-    count = min(len(few), max(size - 1, 1))
+    count = min(len(few), size - 1)
     # Turned round: the first place, which networks favour, is another row's than in the few.
     places = [round(place) for place in torch.linspace(size - 1, 0, count).tolist()]
     rows = concatenated([few[slice(count)], others.repeated(size - count)])

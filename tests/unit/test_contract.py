@@ -305,6 +305,15 @@ def test_the_level_is_looked_at_from_both_ends():
     model = Net()
     model.time_conditioned = False
     assert "contract.time-conditioning-unused" not in {finding.code for finding in examined(model).findings}
+    seen = []
+    low, high = 0.2, 0.9
+    schedule = SimpleNamespace(min_move_chance=low, max_move_chance=high, level_at=SCHEDULE.level_at)
+    told = network(Net, lambda s, y, x, t: seen.append(t.move_chance) or y)
+    examine(told, WINDOWS, schedule=schedule, dtype=torch.float64)
+    few, elsewhere = seen[0], seen[-2]
+    is_high = few > (low + high) / 2
+    assert is_high.tolist() == [False, False, True, True]
+    assert elsewhere.tolist() == pytest.approx([low + 0.7 * (0.05 if far else 0.95) for far in is_high.tolist()])
     for threshold in (0.2, 0.8):  # of the rows' own levels, none lies so low, none so high
         steps = network(Net, lambda s, y, x, t, at=threshold: y * (1.0 + 0.1 * (t.move_chance > at))[:, None, None])
         steps.time_conditioned = False
@@ -560,6 +569,7 @@ def test_questions_are_put_together_and_repeated():
     causal = causal_probe(WINDOWS)
     assert concatenated([causal, causal]).level is None
     assert causal.counted.all()
+    assert causal.counted.dtype == torch.bool
     assert causal.targets[:, :-1].equal(WINDOWS[:, 1:])
     assert causal.targets[:, -1].equal(WINDOWS[:, 0])
 
@@ -609,6 +619,21 @@ def test_an_answer_is_put_together_from_pieces(monkeypatch):
 
 
 # Own state
+
+
+@pytest.mark.parametrize("kind", [Net, Causal])
+def test_a_network_that_counts_among_its_buffers_is_refused(kind):
+    def counting(self, plain, x, level):
+        self.module.calls += 1
+        return plain
+
+    model = network(kind, counting)
+    model.module = nn.Module()
+    model.module.register_buffer("calls", torch.tensor(0))
+    seen, line = refused(model)
+    assert seen is errors.StateMutatedError
+    assert line.startswith("a call changes the network's own module.calls: got 1 of 1 tensors")
+    assert len(model.asked) == 1  # under its own name, before memory is looked for
 
 
 def tensors(module: nn.Module) -> OwnState:
