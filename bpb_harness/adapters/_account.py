@@ -20,6 +20,7 @@ from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.adapters._settings import ASIDE, CANONICAL, SECTIONS
 from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.errors import CheckpointError
+from bpb_harness.schedule import NoiseSchedule, parse_schedule
 
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _MOST_NAMED = 6
@@ -69,6 +70,7 @@ class Account:
         self._tensors_left = dict.fromkeys(checkpoint.tensors)
         self.settings = dict(_leaves(checkpoint.config))
         self._settings_left = dict.fromkeys(self.settings)
+        self._schedule_left = checkpoint.schedule
 
     # Tensors
 
@@ -183,6 +185,15 @@ class Account:
                     hint="the network is a variant that this adapter does not know; " + _OWN_LOADER,
                 )
 
+    def schedule(self) -> NoiseSchedule | None:
+        """The noise schedule that a native file names; None where it names none.
+
+        Raises:
+            UsageError: for an unknown name.
+        """
+        stated, self._schedule_left = self.checkpoint.schedule, None
+        return parse_schedule(stated) if stated else None
+
     def set_settings_aside(self, pattern: str) -> None:
         """Name settings that do not decide what the network computes, by a regular expression for whole names."""
         for name in [name for name in self._settings_left if re.fullmatch(pattern, name)]:
@@ -194,6 +205,13 @@ class Account:
         Raises:
             CheckpointError: naming tensors, then settings, that were neither taken nor set aside.
         """
+        self.compare({"num_parts": 1})
+        if self._schedule_left:
+            raise CheckpointError(
+                f"{self._name} names a noise schedule, and the adapter {self.adapter!r} has no use for one",
+                seen=self._schedule_left,
+                hint="name another adapter, or save the checkpoint again without a schedule",
+            )
         if self._tensors_left:
             raise CheckpointError(
                 f"{self._name} has tensors that the adapter {self.adapter!r} does not use",

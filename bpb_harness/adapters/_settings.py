@@ -29,6 +29,7 @@ _SPELLINGS = {
     "noise_eps": "noise_eps",
     "causal": "causal is_causal causal_attention",
     "bias": "bias use_bias",
+    "num_parts": "mp_world_size tensor_parallel_size model_parallel_size tp_size",
 }
 # A setting's meaning by every name that it goes by.
 CANONICAL = {spelling: fact for fact, spellings in _SPELLINGS.items() for spelling in spellings.split()}
@@ -37,20 +38,23 @@ CANONICAL = {spelling: fact for fact, spellings in _SPELLINGS.items() for spelli
 ASIDE = re.compile(
     r"""(\w+_)?(steps?|iters?|iterations?|iter_num|epochs?|num_updates|tokens_seen|samples)
     | (max|num|total|warmup|warmdown|cooldown|train)_tokens | (\w+_)?(warmup|warmdown|cooldown)(_\w+)?
-    | (\w+_)?(loss|losses|acc|accuracy|metrics?|score|bpb|bpd|bpc|bpt|ppl|perplexity|nll|elbo|best)(_\w+)?
+    | (\w+_)?(loss|losses|acc|accuracy|metrics?|bpb|bpd|bpc|bpt|ppl|perplexity|nll|elbo|best)(_\w+)? | (\w+_)?score
     | metrics?\..* | (\w+_)?(history|logs?|logger)(\..*)? | (log|best)_\w+
-    | (\w+_)?(lr|learning_rate|weight_decay|wd|momentum|betas?|beta1|beta2|grad_clip\w*|gradient_clip\w*|clip_grad\w*)
+    | (\w+_)?(lr|learning_rate|weight_decay|wd|momentum|grad_clip\w*|gradient_clip\w*|clip_grad\w*)
+    | (adam_|muon_|optim_)?(betas?|beta1|beta2)
     | (\w+_)?(optimizers?|optim|adam|adamw|muon|sgd|schedulers?)(_\w+)?(\..*)?
     | (\w+_)?(batch_size|batch_tokens|micro_batch\w*|grad_accum\w*|gradient_accumulation\w*)
     | (\w+_)?(dropout|drop|drop_rate|dropout_p) | (\w+_)?init(_\w+)? | initializer_range | ema(_decay|_rate|_beta)?
-    | (\w+_)?(seed|seeds|rng\w*) | (\w+_)?(time|seconds|hours|minutes|date|timestamp|elapsed)(_ms|_s)?
+    | (\w+_)?(seed|seeds|rng\w*) | (\w+_)?(seconds|hours|minutes|date|timestamp|elapsed)(_ms|_s)?
+    | ((wall|train|training|elapsed|start|end|total|step|val|eval|save)_?)?time(_ms|_s)?
     | max_wallclock\w* | (\w+_)?(path|paths|dir|file|files|filename|dataset|datasets|data)
     | (run|exp|experiment|model|dataset|project|wandb)?_?(id|name|project|tags|notes|group)
-    | (\w+_)?(git\w*|commit|hash|host|hostname|username|user|version|code|script|argv|cmd|command|wandb\w*|url|author)
+    | (\w+_)?(git\w*|commit|hash|host|hostname|username|user|code|script|argv|cmd|command|wandb\w*|url|author)
     | (\w+_)?(world_size|rank|local_rank|num_gpus|n_gpus|gpus|devices?|num_workers|workers|compile|compiled|amp)
     | (\w+_)?(dtype|precision|mixed_precision|use_amp|use_compile)
     | (\w+_)?(val|eval|train|save|log|checkpoint)_(every|interval|freq|batch\w*|loss_every|log_every|files|split)
-    | total_size | modelspec\..* | ds_(config|version)(\..*)? | buffer_names | param_shapes(\..*)?
+    | (torch_|python_|cuda_|library_|format_|code_|transformers_)?version | (total|num|n)_(size|params|parameters)
+    | modelspec\..* | ds_(config|version)(\..*)? | buffer_names | param_shapes(\..*)?
     | frozen_param\w*(\..*)? | shared_params(\..*)? | (sparse_tensor|csr_tensor)_module_names | _metadata(\..*)?""",
     re.VERBOSE,
 )

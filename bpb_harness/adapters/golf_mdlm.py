@@ -209,4 +209,5 @@ class GolfMdlmAdapter(AccountedAdapter):
             f"vocabulary of {model.vocab_size} and mask id {model.mask_token_id}, from {model.wte.num_embeddings} rows"
         )
         # The length of the rotary tables is often twice that of the training windows.
-        return AdaptedModel(model, self.name, SCHEDULE, (note,), context_is_guess=stated is None)
+        schedule = account.schedule() or SCHEDULE
+        return AdaptedModel(model, self.name, schedule, (note,), context_is_guess=stated is None)

@@ -27,7 +27,7 @@ from bpb_harness.adapters._network import autocast, rms_norm
 from bpb_harness.adapters._registry import AdaptedModel
 from bpb_harness.checkpoint import Checkpoint
 from bpb_harness.errors import CheckpointError
-from bpb_harness.schedule import NoiseLevel, parse_schedule
+from bpb_harness.schedule import NoiseLevel
 
 OBJECTIVES = ("mdlm", "ar")
 _NUM_TIME_FEATURES = 64
@@ -422,5 +422,4 @@ class ReferenceAdapter(AccountedAdapter):
         account.set_settings_aside(".*")  # an unknown one was refused
         network = build_network(config, checkpoint.tensors).to(device)
         account.set_aside(".*")  # so was a tensor that does not belong
-        schedule = parse_schedule(checkpoint.schedule) if checkpoint.schedule else None
-        return AdaptedModel(model=adapt(network, dtype), adapter=self.name, schedule=schedule)
+        return AdaptedModel(model=adapt(network, dtype), adapter=self.name, schedule=account.schedule())

@@ -17,7 +17,7 @@ from bpb_harness.adapters._account import require_weights
 from bpb_harness.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError
-from bpb_harness.schedule import LogLinear
+from bpb_harness.schedule import CosineMd4, LogLinear
 from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm
 
 _CPU: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}
@@ -191,6 +191,10 @@ class TestSettings:
             ({"config": {"activation": "gelu", "n_layer": 2}}, "config.activation = gelu"),
             ({"config": {"window": [1, 2]}}, "config.window = [1, 2]"),
             ({"quantization": "int4", "step": 3}, "quantization = int4"),
+            ({"score_mode": "causal"}, "score_mode = causal"),
+            ({"attention_version": 2}, "attention_version = 2"),
+            ({"noise_beta": 0.5}, "noise_beta = 0.5"),
+            ({"diffusion_time": 0.5}, "diffusion_time = 0.5"),
             ({"config": {"model": {"xsa_layers": 2}}}, "config.model.xsa_layers = 2"),
         ],
     )
@@ -245,6 +249,22 @@ class TestSettings:
         assert line in refusal(tmp_path, {"model": _MDLM, **stated}, "golf-mdlm")
         agreeing = {"mask_id": 64, "time_conditioned": True, "noise_eps": 0.001, "schedule": "loglinear", "n_heads": 3}
         load(tmp_path, {"model": _MDLM, **agreeing}, "golf-mdlm")
+
+    def test_a_schedule_that_a_native_file_names(self, tmp_path: Path) -> None:
+        path = tmp_path / "y.pt"
+        save_checkpoint(path, tensors=_MDLM, adapter="golf-mdlm", config={}, schedule="cosine-md4")
+        assert load_model(path, **_CPU)[1].schedule == CosineMd4()
+        save_checkpoint(path, tensors=_MDLM, adapter="golf-mdlm", config={})
+        assert load_model(path, **_CPU)[1].schedule == LogLinear(1e-3)
+        save_checkpoint(path, tensors=_GPT, adapter="golf-gpt", config={}, schedule="cosine-md4")
+        with pytest.raises(CheckpointError, match="the adapter 'golf-gpt' has no use for one: got cosine-md4; name"):
+            load_model(path, **_CPU)
+
+    @pytest.mark.parametrize("adapter", _MAKE)
+    def test_a_part_of_the_weights_says_so(self, tmp_path: Path, adapter: str) -> None:
+        load(tmp_path, {"module": _MAKE[adapter], "mp_world_size": 1, "dp_world_size": 8}, adapter)
+        said = refusal(tmp_path, {"module": _MAKE[adapter], "mp_world_size": 2}, adapter)
+        assert "mp_world_size: got 2, expected 1" in said
 
     def test_of_native_files(self, tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "y.pt", tensors=_GPT, adapter="golf-gpt", config={"logit_softcap": 20})
