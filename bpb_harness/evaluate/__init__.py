@@ -71,8 +71,6 @@ def evaluate(
         HarnessError: for anything that cannot be scored; its text is one line.
     """
     chosen = Settings(**settings)
-    if chosen.check_contract and is_first_process():
-        start_ahead()
     source = ModelSource(
         {
             "path": str(checkpoint),
@@ -99,6 +97,8 @@ def evaluate(
         separator=None if separator is None else str(separator),
         needs_bytes=chosen.byte_rule != "none",
     )
+    if chosen.check_contract and is_first_process():  # what can be refused before, is
+        start_ahead()
     job = Job(
         adapted.model,
         text,
