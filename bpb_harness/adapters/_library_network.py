@@ -36,15 +36,15 @@ from bpb_harness.errors import CheckpointError, HarnessError
 
 
 def is_known_type(model_type: str) -> bool:
-    """Whether the library brings the model type itself; mostly found without importing it, which takes seconds."""
+    """Whether the library brings the model type itself; found without importing it, which takes seconds."""
     spec = importlib.util.find_spec("transformers")
     places = spec.submodule_search_locations if spec is not None else None
-    folder = re.sub(r"\W", "_", model_type)
-    if any((Path(place) / "models" / folder).is_dir() for place in places or ()):
+    models = [Path(place) / "models" for place in places or ()]
+    if any((each / re.sub(r"\W", "_", model_type)).is_dir() for each in models):
         return True
-    from transformers import CONFIG_MAPPING
-
-    return model_type in CONFIG_MAPPING
+    # Parts of composite models stand in another model's folder.
+    lists = [each / "auto" / name for each in models for name in ("configuration_auto.py", "auto_mappings.py")]
+    return any(f'("{model_type}"' in file.read_text(encoding="utf-8") for file in lists if file.is_file())
 
 
 def build_network(checkpoint: Checkpoint, kind: str, *, allow_code: bool) -> tuple[nn.Module, list[str]]:
