@@ -117,8 +117,8 @@ def test_ids_that_transformers_writes_by_default_are_no_separators(tmp_path):
     assert ids(separators) == [0, None, 0]
     assert "by its name alone" in separators.sentence()
     assert load_tokenizer(alphabet).pieces[1:3] == ("!", '"')
-    many = found(tmp_path, byte_level(added=("<|d|>",)), config={"bos_token_id": 259})
-    assert ids(many) == [259, None, 259]  # an added token is never merged from others
+    added = found(tmp_path, byte_level(added=("END",)), config={"bos_token_id": 259})
+    assert ids(added) == [259, None, 259]  # an added token is never merged from others
 
 
 def test_a_name_alone_is_a_guess_and_no_text_is_taken_for_it(tmp_path):
