@@ -242,17 +242,22 @@ def _by_key(bodies: Mapping[bytes, str]) -> dict[DrawKey, list[KeptDraws]]:
         fault = "not JSON" if record is None else _fault(record)
         if record is None or fault is not None:
             raise InputError(f"{where} holds no draws", seen=fault, hint=_HINT)
-        columns = [np.array(record[name], dtype=kind) for name, kind in zip(_COLUMNS, _TYPES, strict=True)]
         key = (record["pass"], record["bound"])
         for row in record["rows"]:
             if (key, row) in seen:
                 raise InputError(f"{where} repeats draw {row}", seen=f"also in {seen[key, row]}", hint=_HINT)
             seen[key, row] = where
-        found[key].append(KeptDraws(FinishedDraws(*columns), where))
+        found[key].append(KeptDraws(_draws(record), where))
     return dict(found)
 
 
-_TYPES = (np.int64, np.float64, np.int64, np.float64)
+def _draws(record: Mapping[str, Any]) -> FinishedDraws:
+    return FinishedDraws(
+        np.array(record["rows"], dtype=np.int64),
+        np.array(record["nats"], dtype=np.float64),
+        np.array(record["num_masked"], dtype=np.int64),
+        np.array(record["control"], dtype=np.float64),
+    )
 
 
 def _fault(record: Mapping[str, Any]) -> str | None:

@@ -76,6 +76,18 @@ MODULES = {
         ),
     ),
     "statistics": Module(("statistics.py",), ("unit/test_statistics_edges.py", "unit/test_statistics.py")),
+    "exported": Module(
+        ("adapters/exported.py", "adapters/_exported_*.py"),
+        (
+            "adversarial/test_exported_programs.py",
+            "integration/test_adapter_exported.py",
+            "unit/test_messages.py",
+        ),
+        ("adversarial/test_exported_programs.py::test_programs_changed_at_random_end_in_an_answer_or_one_line",),
+    ),
+    "draw_file": Module(
+        ("evaluate/draw_file.py", "evaluate/kept_draws.py"), ("unit/test_draw_file.py", "unit/test_messages.py")
+    ),
     "byte_count": Module(
         ("byte_count/*.py",),
         (
