@@ -84,9 +84,9 @@ def tokenizer_bytes_in(folder: Path) -> bytes | None:
         TokenizerError: the first file cannot be read.
     """
     files = tokenizer_files(folder)
-    if len(files) > 1:
+    if len(files) > 1 or VOCABULARY in (path.name for path in files):  # which is half a tokenizer
         try:
-            return _from_folder(folder, folder.name, needs_bytes=True).model_bytes
+            return _from_folder(folder, folder.name, needs_bytes=False).model_bytes
         except TokenizerError:
             pass
     return _bytes_of(files[0], f"{folder.name}/{files[0].name}") if files else None

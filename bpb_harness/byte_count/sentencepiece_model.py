@@ -36,7 +36,8 @@ class SentencePieceTokenizer(Tokenizer):
             processor = sentencepiece.SentencePieceProcessor(model_proto=model_bytes)
             size = int(processor.vocab_size())
         except (RuntimeError, OSError, ValueError) as error:
-            raise not_a_tokenizer(name) from error
+            seen = f"a file that starts with {model_bytes[:8]!r}"
+            raise not_a_tokenizer(name, seen=seen, hint="save it as tokenizer.json") from error
         require_vocabulary(name, size)
         self._processor = processor
         self._set_model(model_bytes, name)

@@ -152,7 +152,10 @@ def word_level_of_words() -> bytes:
     ("model", "text"),
     [
         (b"", f"it: not a tokenizer that can be counted: got an empty file, expected {ANY_TOKENIZER}"),
-        (b"not a model", f"it: not a tokenizer that can be counted: expected {ANY_TOKENIZER}"),
+        (
+            b"not a model",
+            f"{NO_TOKENIZER}: got a file that starts with b'not a mo', expected {ANY_TOKENIZER}; save it as tokenizer.json",
+        ),
         (b"{}", f"it: not a tokenizer that can be counted: got values of another shape, expected {ANY_TOKENIZER}"),
         (b"[]", f"it: not a tokenizer that can be counted: got values of another shape, expected {ANY_TOKENIZER}"),
         (

@@ -95,6 +95,7 @@ def test_vocabulary_and_merges_are_one_tokenizer_whichever_is_given(tmp_path, gi
     assert ours.decode(tokens) == TEXT.encode()
     assert pickle.loads(pickle.dumps(ours)).digest == ours.digest == load_tokenizer(ours.model_bytes).digest
     assert "GPT-2" in ours.notes[0]
+    assert tokenizer_bytes_in(tmp_path) == ours.model_bytes
 
 
 def test_half_of_a_pair_is_said_to_be_that(tmp_path):
