@@ -154,7 +154,8 @@ def word_level_of_words() -> bytes:
         (b"", f"it: not a tokenizer that can be counted: got an empty file, expected {ANY_TOKENIZER}"),
         (
             b"not a model",
-            f"{NO_TOKENIZER}: got a file that starts with b'not a mo', expected {ANY_TOKENIZER}; save it as tokenizer.json",
+            f"{NO_TOKENIZER}: got a file that starts with b'not a mo', expected {ANY_TOKENIZER}; "
+            "save it as tokenizer.json",
         ),
         (b"{}", f"it: not a tokenizer that can be counted: got values of another shape, expected {ANY_TOKENIZER}"),
         (b"[]", f"it: not a tokenizer that can be counted: got values of another shape, expected {ANY_TOKENIZER}"),
