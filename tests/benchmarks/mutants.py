@@ -101,7 +101,13 @@ MODULES = {
     "torch_file": Module(("torch_file.py",), ("unit/test_torch_file.py",)),
     "checkpoint": Module(
         ("checkpoint/*.py",),
-        ("unit/test_checkpoint.py", "unit/test_weight_sets.py", "unit/test_accounts.py", "unit/test_mdlm_settings.py"),
+        (
+            "unit/test_checkpoint.py",
+            "unit/test_checkpoint_messages.py",
+            "unit/test_weight_sets.py",
+            "unit/test_accounts.py",
+            "unit/test_mdlm_settings.py",
+        ),
         (
             "unit/test_checkpoint.py::test_a_flipped_byte_is_an_error_or_other_content",
             "unit/test_checkpoint.py::test_truncated_anywhere_is_an_error",

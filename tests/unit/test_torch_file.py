@@ -69,6 +69,12 @@ def test_plain_values_of_every_protocol(value: Any, protocol: int) -> None:
     assert type(read.content) is type(value)
 
 
+def test_more_shared_parts_than_a_byte_can_number() -> None:
+    many = [[number] for number in range(300)]
+    for protocol in range(6):
+        assert built(pickle.dumps([many, many[::-1]], protocol)) == [many, many[::-1]]
+
+
 def test_shared_parts_are_shared() -> None:
     part: list[Any] = [1]
     for protocol in range(6):
@@ -286,6 +292,18 @@ def test_tensors_that_are_larger_than_their_storage(place: dict[str, Any], line:
     assert message.startswith(line)
     if "elements" in line:
         assert message.endswith("; the file is damaged or hostile; copy it again")
+
+
+def test_an_empty_storage_holds_nothing() -> None:
+    message = refused({"x/data.pkl": tensor_pickle(kind=b"Byte", shape=(1,)), "x/data/0": b""}, UnsafeCheckpointError)
+    assert message.startswith("x.pt: a tensor of shape [1]: got a storage of 0 elements, expected 1 elements")
+
+
+def test_a_damaged_storage_is_named() -> None:
+    whole = bytearray(archive({"x/data.pkl": tensor_pickle(), "x/data/0": _BYTES}).getvalue())
+    whole[whole.index(_BYTES)] ^= 1
+    with pytest.raises(CheckpointError, match=r"x\.pt is a damaged archive: got Bad CRC-32"):
+        read_torch_zip(io.BytesIO(bytes(whole)), _PATH)
 
 
 def test_types_that_are_none() -> None:
