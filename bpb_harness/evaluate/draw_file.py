@@ -183,6 +183,12 @@ def _checked(first: bytes, line: bytes) -> bytes | None:
 
 def _read(path: Path, expected: DrawFileHeader) -> tuple[DrawFileHeader, list[tuple[str, bytes]]]:
     """The header, and for each line below it where it stands and what; the expected one if there is no file."""
+    if path.exists() and not path.is_file():
+        raise InputError(
+            f"--resume {path}: not a file of draws",
+            seen="a folder" if path.is_dir() else "a pipe or a device",
+            hint="name a file that bpb-eval wrote, or a new one",
+        )
     try:
         first, _, body = path.read_bytes().partition(b"\n")
     except FileNotFoundError:

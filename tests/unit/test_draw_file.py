@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +177,52 @@ def test_first_lines_that_are_refused(tmp_path, first, words):
     path = tmp_path / "x.draws"
     path.write_bytes(first)
     assert words in refusal(path)
+
+
+_COPY = "; name a new file, or the copy of this one that bpb-eval wrote"
+
+
+@pytest.mark.parametrize(
+    ("first", "line"),
+    [
+        (b"", "not a file of draws; name a file that bpb-eval wrote, or a new one"),
+        (
+            b'{"format": "bpb-harness draws", "format_version": 1}\n',
+            "a file of draws of another version: got 1, expected 2; name a new file: those draws are done again",
+        ),
+        (
+            b'{"format": "bpb-harness draws", "format_version": 2, "%s": 1}\n' % (b"x" * 300),
+            f"its first line is incomplete: got {'x' * 200}{_COPY}",
+        ),
+        (
+            HEADER.to_line().replace(b"512", b"513"),
+            f"line 1 is damaged or was changed: got another checksum{_COPY}",
+        ),
+        (HEADER.to_line() + b"x\n", f"line 2 is damaged or was changed: got another checksum{_COPY}"),
+        (HEADER.to_line() + draw_file._line(HEADER.to_line(), b"x"), f"line 2 holds no draws: got not JSON{_COPY}"),
+    ],
+)
+def test_messages_are_whole(tmp_path, first, line):
+    path = tmp_path / "x.draws"
+    path.write_bytes(first)
+    assert refusal(path) == f"--resume {path}: {line}"
+
+
+def test_a_file_that_cannot_be_read_is_named(path, monkeypatch):
+    def fails(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    with pytest.raises(InputError) as caught:
+        DrawFile.open(path, HEADER)
+    assert str(caught.value) == f"--resume {path}: cannot be read: got Input/output error"
+
+
+def test_what_is_no_file_is_neither_read_nor_written(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, words in ((tmp_path, "a folder"), (tmp_path / "pipe", "a pipe or a device"), ("/dev/zero", "a pipe")):
+        with pytest.raises(InputError, match=f"{path}: not a file of draws: got {words}"):
+            DrawFile.open(Path(path), HEADER)
 
 
 def test_an_old_file_is_refused_with_the_next_step(tmp_path):
