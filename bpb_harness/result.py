@@ -18,6 +18,9 @@ EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="
 RELATIONS = {EXACT: "an exact code length", UPPER_BOUND: "a bound", ESTIMATED_BOUND: "an unbiased estimate of a bound"}
 
 
+UNTRUSTED_ERROR = "error.not-to-be-trusted"  # the code of a remark
+
+
 def _entry(key: str, default: str | None = None) -> Any:
     """A field of the signature: its key in the text, and the value that goes without saying."""
     return field(default=default, metadata={"key": key})
@@ -273,7 +276,8 @@ class BpbResult:
         return self.length.bits_per_token
 
     def __str__(self) -> str:
-        errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {self.mc_stderr:.4f}"]
+        doubt = ", not to be trusted" if any(remark.code == UNTRUSTED_ERROR for remark in self.remarks) else ""
+        errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {self.mc_stderr:.4f}{doubt}"]
         errors.append("corpus se n/a" if self.corpus_stderr is None else f"corpus se {self.corpus_stderr:.4f}")
         if self.bits_per_byte is None:
             per_token = f"{self.bits_per_token:.4f} bits/token"

@@ -307,11 +307,19 @@ def confidence_interval(
     return estimate - half, estimate + half
 
 
-def between_pass_stderr(pass_totals: Sequence[float]) -> float:
+def between_pass_stderr(pass_totals: Sequence[float] | Floats) -> float:
     """Standard error of the mean of independent passes, from their spread; NaN for fewer than 2."""
     if len(pass_totals) < 2:
         return math.nan
     return float(np.std(pass_totals, ddof=1)) / math.sqrt(len(pass_totals))
+
+
+def deviations_within_windows(draws: Draws) -> Floats:
+    """Differences, in nats, of draws of independent passes to their window's mean, (R,).
+
+    What mask rate and difficulty explain is taken out, as a fit would that has not seen the draw.
+    """
+    return _float64(_Regression.of(draws, mirrored=False).unseen * _float64(draws.num_tokens)[draws.window])
 
 
 @final
@@ -387,11 +395,12 @@ class _Regression:
     solution: Floats
 
     @classmethod
-    def of(cls, draws: Draws) -> _Regression:
+    def of(cls, draws: Draws, *, mirrored: bool = True) -> _Regression:
+        """Fit; two draws of a window are ``mirrored`` unless they come from independent passes."""
         tokens, value = _float64(draws.num_tokens), draws.nats_per_token
         basis = _Basis.of(draws)
         rows = basis.at(draws)
-        solution, rank, leverage = _within_then_between(value, rows, basis.degree, draws.window, tokens)
+        solution, rank, leverage = _within_then_between(value, rows, basis.degree, draws.window, tokens, mirrored)
         if rank >= len(value):
             raise UsageError(
                 "sampling error of one draw of one window",
@@ -438,7 +447,7 @@ def _leverage(rows: Floats) -> Floats:
 
 
 def _within_then_between(
-    value: Floats, basis: Floats, degree: npt.NDArray[Any], window: npt.NDArray[Any], tokens: Floats
+    value: Floats, basis: Floats, degree: npt.NDArray[Any], window: npt.NDArray[Any], tokens: Floats, mirrored: bool
 ) -> tuple[Floats, int, Floats]:
     """Weighted least squares; with several draws a window, columns that vary within windows are fitted within them.
 
@@ -459,7 +468,7 @@ def _within_then_between(
     else:
         rows = _centred(basis, window)
         varies = np.abs(rows).max(axis=0) > _LEAST_VARIATION  # roundings of a constant are not to be fitted
-        if counts.max() == 2:  # mirrored positions leave next to nothing of even powers
+        if counts.max() == 2 and mirrored:  # mirrored positions leave next to nothing of even powers
             varies &= degree % 2 == 1
         varying, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
         fit, _, rank_within, _ = np.linalg.lstsq(

@@ -28,14 +28,16 @@ from bpb_harness.evaluate.draws import DrawTable, FinishedDraws, merge_passes, p
 from bpb_harness.evaluate.job import Job, TokenCount
 from bpb_harness.evaluate.kept_draws import KeptDrawsCheck
 from bpb_harness.evaluate.memory import peak_memory_bytes
+from bpb_harness.evaluate.pilot import Pilot, PilotPass, PilotPlan, drawn_costs
 from bpb_harness.evaluate.processes import Processes
 from bpb_harness.evaluate.runner import MaskedNllRunner
 from bpb_harness.evaluate.second_answers import AskedDraws
 from bpb_harness.evaluate.settings import describe_device
-from bpb_harness.evaluate.totals import FEWEST_PASSES, SamplingError, as_statistics, sampling_error, window_totals
+from bpb_harness.evaluate.totals import SamplingError, as_statistics, sampling_error
 from bpb_harness.masking import RandomStreams, StratifiedDesign
-from bpb_harness.result import Signature
-from bpb_harness.units import nats_to_bits
+from bpb_harness.rare_costs import reason_to_doubt
+from bpb_harness.result import UNTRUSTED_ERROR, Signature
+from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
 LOG = logging.getLogger("bpb_harness")
 MOST_PASSES = 10_000
@@ -52,6 +54,7 @@ class SampledBounds:
         tables: the draws of each bound, all passes together, the headline's first.
         errors: the sampling error of each bound's total.
         num_passes: how many passes there were.
+        num_pilot_tokens: tokens of the draws that fixed their number, as far as they went through the network now.
         seconds: wall clock of the passes, without compiling.
         peak_memory_bytes: the most memory held on one GPU; None on a CPU.
         remarks: (code, message) of what a reader of the score should know.
@@ -61,6 +64,7 @@ class SampledBounds:
     tables: list[DrawTable]
     errors: list[SamplingError]
     num_passes: int
+    num_pilot_tokens: int
     seconds: float
     peak_memory_bytes: int | None
     remarks: list[tuple[str, str]]
@@ -70,7 +74,7 @@ class SampledBounds:
 def sample_bounds(
     job: Job, windows: Windows, total_windows: int, num_bytes: Ints, difficulty: Ints, processes: Processes
 ) -> SampledBounds:
-    """Run passes until the tolerance is met; one, if there is none."""
+    """Run as many passes as pilot draws say that the tolerance takes; one, if there is none."""
     assert job.schedule is not None
     if job.device.type == "cuda" and job.device.index is not None:
         torch.cuda.set_device(job.device)
@@ -85,20 +89,27 @@ def _sample(sampler: _Sampler, job: Job, num_windows: int, total_windows: int, p
             batch_tokens = store.batch_tokens
         sampler.warm_up(batch_tokens)
         begin = time.perf_counter()
-        passes = [sampler.run_pass(0, batch_tokens, store)]
-        while not sampler.is_precise_enough(passes):
-            passes.append(sampler.run_pass(len(passes), batch_tokens, store))
+        pilot, num_passes = None, 1
+        if job.settings.tolerance is not None:
+            pilot = sampler.run_pilot(batch_tokens, store)
+            num_passes = sampler.passes_for(pilot, job.settings.tolerance)
+        passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
         seconds = time.perf_counter() - begin
     peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
-    by_bound = list(zip(*passes, strict=True))
-    merged = [merge_passes(tables) for tables in by_bound]
+    merged = [merge_passes(tables) for tables in zip(*passes, strict=True)]
+    errors = [sampler.error(bound, table, num_passes) for bound, table in zip(job.bounds, merged, strict=True)]
     return SampledBounds(
         tables=merged,
-        errors=[sampler.error(bound, list(tables)) for bound, tables in zip(job.bounds, by_bound, strict=True)],
-        num_passes=len(passes),
+        errors=errors,
+        num_passes=num_passes,
+        num_pilot_tokens=0 if pilot is None else pilot.num_forward_tokens,
         seconds=seconds,
         peak_memory_bytes=max(peaks, default=None),
-        remarks=sampler.runner.remarks + _kept_remarks(job, merged, sampler.num_scored_again),
+        remarks=[
+            *sampler.runner.remarks,
+            *_kept_remarks(job, merged, sampler.num_scored_again),
+            *sampler.error_remarks(merged[0], errors[0], pilot),
+        ],
         asked=sampler.asked(passes),
     )
 
@@ -179,24 +190,57 @@ class _Sampler:
         rows = deal_draws(self._windows.lengths[plan.window], plan.move_chance, batch_tokens)[0]
         self.runner.warm_up(self._source.prepare(plan, self._streams(0), rows))
 
-    def run_pass(self, index: int, batch_tokens: int, store: _Store) -> list[DrawTable]:
+    def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
+        """The draws that fix the number of passes, of the headline's bound."""
+        bound = self._job.bounds[0]
+        plan = PilotPlan.of(bound, self._job.settings.seed, self._difficulty, self._windows.lengths)
+        self._count.total += plan.num_tokens(self._windows.lengths)
+
+        def run(part: PilotPass) -> DrawTable:
+            return self._run(part.index, bound, part.plan, batch_tokens, store)
+
+        return Pilot(plan, tuple(map(run, plan.passes)), tuple(map(run, plan.ends)))
+
+    def passes_for(self, pilot: Pilot, tolerance: float) -> int:
+        """How many passes make half of the headline's interval at most ``tolerance`` bits per byte.
+
+        Raises:
+            UsageError: if that takes too many.
+        """
+        clean, lengths = num_clean_tokens(self._job.denoiser), self._windows.lengths
+        spread = pilot.spread(lengths, self._num_bytes, self._difficulty, clean)
+        variance = pilot.variance_of_a_pass(spread, lengths, clean)
+        total_bytes = max(int(self._num_bytes.sum()), 1)
+        needed = pilot.num_passes(tolerance * NATS_PER_BIT * total_bytes, spread, variance, len(lengths))
+        if needed > MOST_PASSES:
+            raise UsageError(
+                "--tolerance is out of reach",
+                seen=f"{tolerance} bits per byte, about {needed:,} passes",
+                expected=f"at most {MOST_PASSES:,} passes",
+                hint=f"one pass gives +- {nats_to_bits(1.96 * math.sqrt(variance)) / total_bytes:.4f}",
+            )
+        self._count.total += (needed - 1) * self._tokens_per_pass
+        return needed
+
+    def run_pass(self, index: int, num_passes: int, batch_tokens: int, store: _Store) -> list[DrawTable]:
         """One table a bound."""
-        self._count.total = max(self._count.total, (index + 1) * self._tokens_per_pass)
         plans = self._next_plans.result() if self._next_plans is not None else self._first_plans
-        if self._job.settings.tolerance is not None:  # a pass may follow: have its plan ready
-            self._next_plans = self._beside.submit(self._plans, index + 1)
-        tables: list[DrawTable] = []
-        for bound, plan in zip(self._job.bounds, plans, strict=True):
-            key = (index, bound.method)
-            kept = self._kept(key, plan, batch_tokens, store)
-            table = run_draws(
-                self.runner, self._source, plan, self._streams(index), device=self._job.device,
-                batch_tokens=batch_tokens, processes=self._processes, finished=kept,
-                keep=store.keeper(key), keep_tokens=self._job.settings.with_tokens and not tables,
-                advance=self._count,
-            )  # fmt: skip
-            tables.append(table)
-        return tables
+        self._next_plans = self._beside.submit(self._plans, index + 1) if index + 1 < num_passes else None
+        return [
+            self._run(index, bound, plan, batch_tokens, store, keep_tokens=self._job.settings.with_tokens and not which)
+            for which, (bound, plan) in enumerate(zip(self._job.bounds, plans, strict=True))
+        ]
+
+    def _run(
+        self, index: int, bound: Bound, plan: DrawPlan, batch_tokens: int, store: _Store, *, keep_tokens: bool = False
+    ) -> DrawTable:
+        key = (index, bound.method)
+        kept = self._kept(key, plan, batch_tokens, store)
+        return run_draws(
+            self.runner, self._source, plan, self._streams(index), device=self._job.device,
+            batch_tokens=batch_tokens, processes=self._processes, finished=kept,
+            keep=store.keeper(key), keep_tokens=keep_tokens, advance=self._count,
+        )  # fmt: skip
 
     def _kept(self, key: DrawKey, plan: DrawPlan, batch_tokens: int, store: _Store) -> list[FinishedDraws]:
         """What an earlier run has drawn, made sure of; each process makes the masks of its share again."""
@@ -219,42 +263,36 @@ class _Sampler:
         drawn = [(table, self._streams(index)) for index, tables in enumerate(passes) for table in tables]
         return AskedDraws(self._source, self._job.denoiser.mask_token_id, drawn)
 
-    def error(self, bound: Bound, tables: list[DrawTable]) -> SamplingError:
-        """The sampling error of a bound after some passes."""
+    def error(self, bound: Bound, table: DrawTable, num_passes: int) -> SamplingError:
+        """The sampling error of a bound, from all its passes."""
         clean, lengths = num_clean_tokens(self._job.denoiser), self._windows.lengths
-        draws = [as_statistics(bound, table, lengths, self._num_bytes, self._difficulty, clean) for table in tables]
-        pass_nats = [window_totals(bound, table, lengths, clean).nats for table in tables]
-        return sampling_error(bound, tables, draws, pass_nats)
+        draws = as_statistics(bound, table, lengths, self._num_bytes, self._difficulty, clean)
+        return sampling_error(bound, table, draws, num_passes)
 
-    def _half_width(self, passes: list[list[DrawTable]]) -> float:
-        """Half of the headline's 95 % interval, in bits per byte."""
-        error = self.error(self._job.bounds[0], [tables[0] for tables in passes])
-        return nats_to_bits(error.half_width_nats()) / max(int(self._num_bytes.sum()), 1)
-
-    def is_precise_enough(self, passes: list[list[DrawTable]]) -> bool:
-        """Whether the headline's interval is as narrow as asked for.
-
-        Raises:
-            UsageError: if it never would be, within reason.
-        """
-        tolerance = self._job.settings.tolerance
-        if tolerance is None:
-            return True
-        half_width = self._half_width(passes)
-        if half_width <= tolerance:
-            # To stop at the first narrow interval picks passes that look alike by chance: it must be narrow twice.
-            return len(passes) <= FEWEST_PASSES or self._half_width(passes[:-1]) <= tolerance
-        needed = math.ceil(len(passes) * (half_width / tolerance) ** 2)
-        # The first passes know their own error poorly: only what is far out of reach is refused on their word.
-        if needed > MOST_PASSES * (1 if len(passes) >= FEWEST_PASSES else 100):
-            raise UsageError(
-                "--tolerance is out of reach",
-                seen=f"{tolerance} bits per byte, about {needed:,} passes",
-                expected=f"at most {MOST_PASSES:,} passes",
-                hint=f"one pass gives +- {half_width * math.sqrt(len(passes)):.4f}",
+    def error_remarks(self, table: DrawTable, error: SamplingError, pilot: Pilot | None) -> list[tuple[str, str]]:
+        """What a reader should know of the headline's error: how the passes came about, and whether to trust it."""
+        lengths, settings = self._windows.lengths, self._job.settings
+        remarks = []
+        if pilot is not None:
+            drawn = f"{pilot.num_draws:,} pilot draws, which enter no total, fixed the number of passes"
+            remarks.append(("pilot", drawn))
+        half_width = nats_to_bits(error.half_width_nats()) / max(int(self._num_bytes.sum()), 1)
+        if settings.tolerance is not None and half_width > settings.tolerance:
+            wider = (
+                f"half of the 95 % interval came out at {half_width:.3g}, wider than --tolerance {settings.tolerance}"
             )
-        self._count.total = max(self._count.total, needed * self._tokens_per_pass)
-        return False
+            remarks.append(("tolerance.missed", f"{wider}: the passes differ more than the pilot's draws did"))
+        doubt = reason_to_doubt(
+            drawn_costs(table),
+            lengths=lengths,
+            half_width=error.half_width_nats() / int(lengths.sum()),
+            blind_nats=math.log(max(num_clean_tokens(self._job.denoiser), 2)),
+            pilot=None if pilot is None else pilot.costs,
+            ends=() if pilot is None else pilot.ends,
+        )
+        if doubt is not None:
+            remarks.append((UNTRUSTED_ERROR, f"WARNING: the error is not to be trusted: {doubt}"))
+        return remarks
 
 
 @final

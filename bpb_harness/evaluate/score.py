@@ -104,7 +104,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         corpus_stderr=_finite(corpus_stderr(_of_corpus(bounds[0], draws[0], totals[0]))),
         ci95=error.interval(length),
         signature=job.signature(len(windows), total_windows, sampled.num_passes),
-        num_forward_tokens=sum(table.num_forward_tokens for table in tables),
+        num_forward_tokens=sum(table.num_forward_tokens for table in tables) + sampled.num_pilot_tokens,
         seconds=sampled.seconds,
         device=describe_device(job.device, processes.count),
         peak_memory_bytes=sampled.peak_memory_bytes,

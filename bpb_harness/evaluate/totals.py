@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -13,13 +12,11 @@ import torch
 
 from bpb_harness.estimators import Bound, prior_nats
 from bpb_harness.evaluate.draws import DrawTable
-from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED
-from bpb_harness.statistics import Draws, between_pass_stderr, confidence_interval, grid_stderr_nats, mc_stderr_nats
+from bpb_harness.repeats import spread_of_passes
+from bpb_harness.statistics import Draws, confidence_interval, grid_stderr_nats, mc_stderr_nats
 from bpb_harness.units import CodeLength, nats_to_bits
 
 Floats = npt.NDArray[np.float64]
-
-FEWEST_PASSES = 8  # below, the spread between passes is known too poorly: Student's t with 6 degrees is 2.45
 
 
 @final
@@ -128,32 +125,27 @@ def enumeration_error(variance: Floats | None, squared_variances: Floats | None,
     return SamplingError(math.sqrt(total), (num_samples - 1) * total**2 / squares)
 
 
-def sampling_error(
-    bound: Bound, passes: Sequence[DrawTable], draws: Sequence[Draws], pass_nats: Sequence[float]
-) -> SamplingError:
+def grid_shares(bound: Bound, table: DrawTable, num_passes: int) -> Floats | None:
+    """Each draw's share of its window's bound within its pass, where every node of a grid is looked at; else None."""
+    if bound.num_samples != "all":
+        return None
+    return np.asarray(table.plan.weight * (num_passes / bound.schedule.max_move_chance))
+
+
+def sampling_error(bound: Bound, table: DrawTable, draws: Draws, num_passes: int) -> SamplingError:
     """How far the mean over passes is from the bound, had every mask been tried.
 
-    A few passes say little about their own spread: up to ``FEWEST_PASSES`` of them, each one's error is estimated from
-    within; where each window has one draw a pass, another pass serves as its replicates. From there on the spread
-    between the totals of the passes, which are independent, is the error.
+    Passes are independent, so several show their error themselves; of a single one it is estimated from within.
 
     Args:
         bound: which bound it is.
-        passes: the table of each pass.
+        table: the draws of all passes.
         draws: the same as the error estimators take them.
-        pass_nats: the total of each pass.
+        num_passes: how many; fixed without looking at these draws.
     """
-    count = len(passes)
-    if count >= FEWEST_PASSES:
-        return SamplingError(between_pass_stderr(pass_nats), count - 1)
-    if bound.num_samples == "all":
-        within = [
-            grid_stderr_nats(draw, table.plan.weight / bound.schedule.max_move_chance)
-            for draw, table in zip(draws, passes, strict=True)
-        ]
-    elif count > 1 and bound.num_samples == 1 and draws[0].num_windows >= FEWEST_WINDOWS_REPLICATED:
-        others = [*draws[1:], draws[0]]
-        within = [mc_stderr_nats(replace(draw, replicates=other)) for draw, other in zip(draws, others, strict=True)]
-    else:
-        within = [mc_stderr_nats(draw) for draw in draws]
-    return SamplingError(math.hypot(*within) / count)
+    shares = grid_shares(bound, table, num_passes)
+    if num_passes > 1:
+        spread = spread_of_passes(draws, num_passes, shares)
+        degrees = None if math.isinf(spread.degrees_of_freedom) else spread.degrees_of_freedom
+        return SamplingError(math.sqrt(spread.variance), degrees)
+    return SamplingError(mc_stderr_nats(draws) if shares is None else grid_stderr_nats(draws, shares))

@@ -1,7 +1,6 @@
 """Passes until a tolerance is met, and the error of their mean."""
 
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +9,14 @@ import torch
 from scipy import stats
 
 import bpb_harness.evaluate as evaluation
+from bpb_harness.cli.eval import describe
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators import ContinuousBound
+from bpb_harness.estimators import ContinuousBound, DiscreteBound
 from bpb_harness.evaluate.batches import DrawPlan
-from bpb_harness.evaluate.draws import DrawTable
+from bpb_harness.evaluate.draws import DrawTable, merge_passes
 from bpb_harness.evaluate.passes import larger_for_long_text
-from bpb_harness.evaluate.totals import FEWEST_PASSES, SamplingError, as_statistics, sampling_error
+from bpb_harness.evaluate.pilot import Pilot, PilotPlan
+from bpb_harness.evaluate.totals import SamplingError, as_statistics, sampling_error
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics import mc_stderr_nats
 
@@ -36,39 +37,36 @@ def made_up_pass(seed, n=N):
 
 def error_of(count, n=N):
     tables = [made_up_pass(seed, n) for seed in range(count)]
-    lengths, num_bytes = np.full(n, L), np.full(n, 3 * L)
-    draws = [as_statistics(BOUND, table, lengths, num_bytes, np.arange(n), 1024) for table in tables]
+    merged = merge_passes(tables)
+    draws = as_statistics(BOUND, merged, np.full(n, L), np.full(n, 3 * L), np.arange(n), 1024)
     totals = [float((0.999 * L * table.nats / table.num_masked).sum()) for table in tables]
-    return sampling_error(BOUND, tables, draws, totals), draws, totals
+    return sampling_error(BOUND, merged, draws, count), draws, totals
 
 
-def test_few_passes_take_their_errors_from_within():
-    error, draws, _ = error_of(3)
-    assert error.degrees_of_freedom is None
-    assert error.stderr_nats == pytest.approx(math.sqrt(sum(mc_stderr_nats(draw) ** 2 for draw in draws)) / 3)
+def test_one_pass_takes_its_error_from_within():
+    error, draws, _ = error_of(1)
+    assert error == SamplingError(mc_stderr_nats(draws))
 
 
-def test_passes_over_many_windows_are_each_others_replicates():
-    """What is the window's own, half of the residuals' variance here, is no error: 0.71 of the error without."""
-    error, draws, _ = error_of(3, n=400)
-    paired = [replace(draw, replicates=draws[(index + 1) % 3]) for index, draw in enumerate(draws)]
-    assert error.stderr_nats == pytest.approx(math.sqrt(sum(mc_stderr_nats(draw) ** 2 for draw in paired)) / 3)
-    alone = math.sqrt(sum(mc_stderr_nats(draw) ** 2 for draw in draws)) / 3
-    assert 0.6 < error.stderr_nats / alone < 0.82
+def test_several_passes_show_their_error_themselves():
+    """The noise of one draw is 0.3 nats a token: 40 windows of 32 tokens, and their own heights are no error."""
+    error, _, _ = error_of(6)
+    assert error.stderr_nats == pytest.approx(0.3 * L * math.sqrt(N / 6), rel=0.15)
+    assert 20 < error.degrees_of_freedom <= N * 5
+    tall, _, _ = error_of(6, n=400)
+    assert tall.stderr_nats == pytest.approx(0.3 * L * math.sqrt(400 / 6), rel=0.06)
 
 
-def test_many_passes_take_it_from_between():
-    error, _, totals = error_of(FEWEST_PASSES)
-    assert error.stderr_nats == pytest.approx(np.std(totals, ddof=1) / math.sqrt(FEWEST_PASSES))
-    assert error.half_width_nats() == pytest.approx(stats.t.ppf(0.975, FEWEST_PASSES - 1) * error.stderr_nats)
-    assert replace(error, degrees_of_freedom=None).half_width_nats() < error.half_width_nats()
+def test_of_few_windows_the_passes_differ_by_the_curve_too():
+    error, _, totals = error_of(9, n=5)
+    assert error.stderr_nats == pytest.approx(np.std(totals, ddof=1) / 3)
+    assert 1.0 <= error.degrees_of_freedom <= 8
+    assert error.half_width_nats() == pytest.approx(stats.t.ppf(0.975, error.degrees_of_freedom) * error.stderr_nats)
 
 
-def test_both_errors_tell_of_the_same_spread():
-    within, _, _ = error_of(FEWEST_PASSES - 1)
-    between, _, _ = error_of(60)
-    ratio = within.stderr_nats * math.sqrt(FEWEST_PASSES - 1) / (between.stderr_nats * math.sqrt(60))
-    assert 0.7 < ratio < 1.4
+def test_the_error_falls_with_the_root_of_the_passes():
+    few, many = (error_of(count)[0].stderr_nats for count in (4, 64))
+    assert 3.2 < few / many < 4.8
 
 
 def test_no_error_needs_no_interval():
@@ -85,18 +83,60 @@ def test_a_tolerance_out_of_reach_says_what_a_pass_gives(tiny):
         evaluation.evaluate(tiny, limit=8, tolerance=1e-7, check_contract=False, device="cpu")
 
 
-def test_more_passes_are_one_more_narrow_score(tiny):
+def test_pilot_draws_fix_the_number_of_passes_and_enter_no_total(tiny, monkeypatch):
     settings = {"limit": 8, "check_contract": False, "device": "cpu"}
     one = evaluation.evaluate(tiny, num_samples=1, **settings)
-    many = evaluation.evaluate(tiny, tolerance=one.mc_stderr * 0.8, with_windows=True, with_tokens=True, **settings)
-    passes = int(many.signature.passes)
+    tolerance = one.mc_stderr * 0.5
+    many = evaluation.evaluate(tiny, tolerance=tolerance, with_windows=True, with_tokens=True, **settings)
+    passes, pilot = int(many.signature.passes), 32 * 8 + 2 * 32
     assert passes > 1
-    assert many.num_forward_tokens == passes * one.num_forward_tokens
+    assert many.num_forward_tokens == passes * one.num_forward_tokens + pilot * 128
+    assert "320 pilot draws, which enter no total" in describe(many)
     low, high = many.ci95
-    assert (high - low) / 2 <= one.mc_stderr * 0.8
+    assert (high - low) / 2 <= tolerance
     assert many.windows["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
     assert many.tokens["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
     assert len(many.windows["move_chance"][0]) == passes
+    # The same number of passes by another pilot gives the same score, to the last bit: nothing of it enters.
+    monkeypatch.setattr(Pilot, "variance_of_a_pass", lambda *_: 1.0)
+    monkeypatch.setattr(Pilot, "num_passes", lambda *_: passes)
+    again = evaluation.evaluate(tiny, tolerance=5 * tolerance, **settings)
+    assert again.length.nats == many.length.nats
+    assert again.mc_stderr == many.mc_stderr
+
+
+def test_an_interval_that_came_out_wider_is_named(tiny, monkeypatch):
+    monkeypatch.setattr(Pilot, "num_passes", lambda *_: 2)
+    result = evaluation.evaluate(tiny, tolerance=0.001, limit=4, check_contract=False, device="cpu")
+    assert result.signature.passes == "2"
+    assert "note: half of the 95 % interval came out at " in describe(result)
+    assert "wider than --tolerance 0.001" in describe(result)
+
+
+@pytest.mark.parametrize("samples", [1, 2, "all"])
+def test_the_pilot_is_no_larger_than_it_need_be(samples):
+    lengths = np.append(np.full(30_000, 64), 20)
+    bound = DiscreteBound(LogLinear(), samples, 8)
+    plan = PilotPlan.of(bound, 0, np.arange(30_001), lengths)
+    assert len(plan.passes) == 2
+    assert len(plan.windows) == (32 if samples == "all" else 468)
+    assert all(part.index >= 1 << 31 for part in plan.passes + plan.ends)
+    assert len({part.index for part in plan.passes + plan.ends}) == len(plan.passes + plan.ends)
+    assert plan.num_tokens(lengths) < 0.08 * lengths.sum()
+    if samples == "all":
+        assert plan.ends == ()
+        return
+    low, high = plan.ends
+    assert plan.end_probability == 4 / 64
+    assert (low.plan.position <= 4 / 64).all()
+    assert ((high.plan.position >= 1 - 4 / 64) & (high.plan.position <= 1)).all()
+    assert len(np.unique(low.plan.window)) == 32
+
+
+def test_short_windows_have_no_ends():
+    plan = PilotPlan.of(BOUND, 0, np.arange(3), np.full(3, 15))
+    assert plan.ends == ()
+    assert len(plan.passes) == 32
 
 
 @pytest.mark.parametrize(
