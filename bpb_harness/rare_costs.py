@@ -86,7 +86,8 @@ class TypicalCosts:
     def of(cls, costs: DrawnCosts, blind_nats: float) -> TypicalCosts:
         """From the draws of a sample, and what guessing a token blindly costs."""
         degree = int(np.searchsorted(_DRAWS_FOR_DEGREE, len(costs), side="right"))
-        columns = np.polynomial.legendre.legvander(2.0 * np.asarray(costs.move_chance) - 1.0, degree)
+        rates = np.asarray(costs.move_chance, dtype=np.float64)
+        columns = np.asarray(np.polynomial.legendre.legvander(2.0 * rates - 1.0, degree), dtype=np.float64)
         curve = _least_absolute(columns, np.asarray(costs.cost, dtype=np.float64))
         fitted = columns @ curve
         away = np.abs(_free_of_windows(costs.cost - fitted, costs.window))
@@ -118,10 +119,10 @@ def _least_absolute(columns: Floats, values: Floats) -> Floats:
     """Coefficients with the least sum of absolute deviations, nearly: least squares, weighted anew by their inverse."""
     least = _ROUNDING * float(np.abs(values).max()) + np.finfo(np.float64).tiny
     weight = np.ones_like(values)
-    curve = np.zeros(columns.shape[1])
+    curve: Floats = np.zeros(columns.shape[1])
     for _ in range(_REWEIGHTINGS):
         root = np.sqrt(weight)
-        curve = np.linalg.lstsq(columns * root[:, None], values * root, rcond=None)[0]
+        curve = np.asarray(np.linalg.lstsq(columns * root[:, None], values * root, rcond=None)[0], dtype=np.float64)
         weight = 1.0 / np.maximum(np.abs(values - columns @ curve), least)
         weight /= weight.max()
     return curve

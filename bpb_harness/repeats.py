@@ -7,7 +7,7 @@ Derivation: MATHS.md, section 7. No torch here.
 
 from __future__ import annotations
 
-import itertools
+import bisect
 import math
 from dataclasses import dataclass
 from typing import Any, final
@@ -93,12 +93,18 @@ def passes_for(
         fewest: never fewer; 2 where one pass does not know its own error.
     """
     free = num_windows if num_windows * per_pass >= FEWEST_STRATA else 1
-    for count in itertools.count(max(fewest, math.floor((1.959 / half_width) ** 2 * variance))):
+
+    def suffices(count: int) -> bool:
         independent = free * max(count - 1, 1)
         later = pilot.relative_error * math.sqrt(pilot.independent / independent)
         at_most = variance * (1.0 + _ONE_SIDED_95 * math.hypot(pilot.relative_error, later))
         degrees = max(_SHARE_OF_DEGREES * independent, 1.0) if count > 1 else None
         low, high = confidence_interval(0.0, math.sqrt(at_most / count), degrees_of_freedom=degrees)
-        if high - low <= 2.0 * half_width:
-            return count
-    raise AssertionError
+        return high - low <= 2.0 * half_width
+
+    enough = fewest
+    while not suffices(enough):
+        enough *= 2
+    # More passes are never less precise: the least that suffices lies in the last doubling.
+    least = max(enough // 2, fewest)
+    return least + bisect.bisect_left(range(least, enough), True, key=suffices)

@@ -81,7 +81,10 @@ def evaluate(
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Run code that comes with the checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
     tolerance: Annotated[
-        float | None, typer.Option(help="More passes until half of the 95 % interval is at most this (bits per byte).")
+        float | None,
+        typer.Option(
+            help="As many passes as pilot draws say that half a 95 % interval of this many bits per byte takes."
+        ),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Keep finished draws in this file, and go on from those that it holds.")

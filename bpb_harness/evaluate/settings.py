@@ -57,7 +57,7 @@ class Settings:
         device: auto, cpu or cuda.
         dtype: float32 or bfloat16.
         batch_tokens: forward tokens a call of the network; None chooses. It never changes the score.
-        tolerance: sample more passes until half of the 95 % interval is at most this many bits per byte.
+        tolerance: as many passes as pilot draws say that half a 95 % interval of this many bits per byte takes.
         resume: keep finished draws in this file, and take those that it holds already.
         compile_network: compile the network of a sampled bound; None means on a GPU.
         check_contract: test the network's behaviour before its score is trusted.

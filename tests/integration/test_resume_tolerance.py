@@ -1,0 +1,36 @@
+"""``--resume`` with ``--tolerance``: pilots are kept too, and whatever was interrupted goes on to the same bits."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import bpb_harness.evaluate as evaluation
+from bpb_harness.evaluate.pilot import FIRST_PILOT_PASS
+
+FAST = {"limit": 12, "batch_tokens": 2048, "check_contract": False, "device": "cpu", "tolerance": 0.08, "compare": True}
+
+
+@pytest.fixture(scope="module")
+def tiny(repository) -> Path:
+    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, tmp_path):
+    path = tmp_path / "draws"
+    whole = evaluation.evaluate(tiny, resume=path, **FAST)
+    assert int(whole.signature.passes) > 1
+    lines = path.read_bytes().splitlines(keepends=True)
+    pilots = [line for line in lines[1:] if json.loads(line)["pass"] >= FIRST_PILOT_PASS]
+    assert pilots
+    for kept in (5, len(lines) - 3):  # a part of the pilot, all but the end
+        path.write_bytes(b"".join(lines[:kept]))
+        again = evaluation.evaluate(tiny, resume=path, **FAST)
+        assert again.length.nats == whole.length.nats
+        assert (again.mc_stderr, again.signature, again.comparison) == (
+            whole.mc_stderr, whole.signature, whole.comparison,
+        )  # fmt: skip
+        assert 0 < again.num_forward_tokens <= whole.num_forward_tokens
+    finished = evaluation.evaluate(tiny, resume=path, **FAST)
+    assert finished.num_forward_tokens == 0
+    assert finished.length.nats == whole.length.nats
