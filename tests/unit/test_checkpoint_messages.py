@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 import torch
 
-from bpb_harness.checkpoint import FORMAT, load_safetensors, parse_json, plain_values, read_checkpoint, read_json
+from bpb_harness.checkpoint import (
+    FORMAT,
+    load_safetensors,
+    names_in_safetensors,
+    parse_json,
+    plain_values,
+    read_checkpoint,
+    read_json,
+)
 from bpb_harness.checkpoint.names import readings
 from bpb_harness.checkpoint.quantized import rows_times_scales
 from bpb_harness.errors import CheckpointError
@@ -170,3 +178,57 @@ def test_readings_leave_out_one_word_after_another() -> None:
     assert names("model.a", "b.model.c") == [["model.a", "b.model.c"], ["a", "b.c"]]
     assert names("encoder.a.w") == [["encoder.a.w"]]
     assert names("net") == [["net"]]
+
+
+def test_native_artifacts_of_levels_and_scales(tmp_path: Path) -> None:
+    levels = torch.tensor([[1, -2], [3, 4]], dtype=torch.int8)
+    content = {
+        **_NATIVE,
+        "config": {"a": 1},
+        "schedule": "loglinear",
+        "data": {"paths": ["b.bin"], "more": 2},
+        "tokenizer": torch.tensor([104, 105], dtype=torch.uint8),
+        "tensors": {"module.v": torch.ones(1)},
+        "quantized": {"_orig_mod.w": levels},
+        "scales": {"_orig_mod.w": torch.tensor([2.0, 0.5])},
+    }
+    (tmp_path / "x.ptz").write_bytes(lzma.compress(saved(content)))
+    found = read_checkpoint(tmp_path / "x.ptz")
+    assert (found.layout, found.adapter, found.schedule) == ("native-int8", "a", "loglinear")
+    assert (found.config, found.data, found.tokenizer) == ({"a": 1}, {"paths": ["b.bin"], "more": 2}, b"hi")
+    assert {name: value.tolist() for name, value in found.tensors.items()} == {
+        "v": [1.0],
+        "w": [[2.0, -4.0], [1.5, 2.0]],
+    }
+    twice = {"_orig_mod.w": levels, "w": levels}
+    for changes, line in (
+        ({"quantized": [1]}, "x.ptz: quantized: got list, expected a state dict, tensors by name"),
+        ({"scales": None}, "x.ptz: scales: got NoneType, expected a state dict, tensors by name"),
+        ({"scales": {"w": 3}}, "x.ptz: scales: w: got int, expected a tensor"),
+        ({"tensors": {"w": levels}}, "x.ptz: tensor both quantized and not: got w"),
+        (
+            {"quantized": twice},
+            "x.ptz holds two tensors that are both w but for the words that wrappers add: got "
+            "_orig_mod.w and w; save one set of weights alone: torch.save(network.state_dict(), ...)",
+        ),
+        ({"quantized": None}, "x.ptz: scales: got nothing quantized that they belong to"),
+        ({"b": 1, "a": 2}, "x.ptz: unknown entries: got a, b; update bpb-harness, or leave them out"),
+        ({"format_version": 2}, "x.ptz: version of the native format: got 2, expected 1; update bpb-harness"),
+    ):
+        (tmp_path / "x.ptz").write_bytes(lzma.compress(saved({**content, **changes})))
+        assert said(lambda: read_checkpoint(tmp_path / "x.ptz")) == line
+
+
+def test_names_in_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"nothing")
+    message = said(lambda: names_in_safetensors(tmp_path / "x.safetensors"))
+    assert message.startswith("x.safetensors is no sound safetensors file: got ")
+    assert message.endswith("; copy it again")
+
+
+def test_both_spellings_of_rows(tmp_path: Path) -> None:
+    for scheme in ({"scheme": "per_row", "axis": 0}, {"scheme": "per_row"}):
+        rows = torch.ones(2, 2, dtype=torch.int8)
+        content = {"quantized": {"w": rows}, "scales": {"w": torch.ones(2)}, "passthrough": {}, "qmeta": {"w": scheme}}
+        (tmp_path / "x.pt").write_bytes(saved(content))
+        assert read_checkpoint(tmp_path / "x.pt").tensors["w"].dtype == torch.float32
