@@ -292,6 +292,7 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
         tokenizer=row.tokenizer,
         scope=row.scope,
         inferred=not evidence.tokenizer_is_named,
+        uncertainty=ratio.uncertainty,
         places=list(ratio.places),
     )
 

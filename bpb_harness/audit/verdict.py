@@ -55,19 +55,23 @@ class Judgement:
 
 
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
-_SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, "BPB350"})  # BPB350: the script scores a subset
+_SUBSET = "BPB350"  # the script scores a subset
+_SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, _SUBSET})
+_FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
 # Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
 _BYTES_SUPPORT = (
     frozenset({codes.BYTES_RIGHT.code}),
     frozenset({codes.TWO_ESTIMATORS.code, codes.SPLIT_LOADED.code}),
 )
 
+# A fault of the estimator that a script shows, or the author admits, says more than a log that is missing.
+_ESTIMATOR_RULES = [codes.BEYOND_PLAIN, codes.PROSE_VOIDS]
 # What a reviewer would say first about a claim that cannot be verified.
 _WEIGHTIEST = {
     rule.code: rank
     for rank, rule in enumerate(
         [
-            *(codes.NO_CLAIM, codes.RESCORED_UNCLEAR),
+            *(codes.NO_CLAIM, codes.RESCORED_UNCLEAR, *_ESTIMATOR_RULES),
             *(codes.WEIGHT_WRONG, codes.STEPS_SLOPE, codes.PAIR_IMPOSSIBLE, codes.PER_TOKEN_AS_PER_BYTE),
             *(codes.NATS_AS_BITS, codes.SLICE, codes.SLICE_INFERRED, codes.NO_LOG, codes.NOT_IN_LOG, codes.BYTES_OFF),
         ]
@@ -85,6 +89,10 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
     settled = []
     for finding in findings:
         demoted = None
+        if finding.code == _SUBSET and _to_five_digits(findings):
+            message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
+            settled.append(replace(finding, severity=Severity.INFORMS, message=message))
+            continue
         if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found:
             demoted = "the harness gets the claimed score all the same"
         elif _is_script_bytes(finding) and codes.BYTES_RIGHT.code in found:
@@ -95,6 +103,24 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
         else:
             settled.append(finding)
     return settled
+
+
+def _to_five_digits(findings: Sequence[Finding]) -> bool:
+    """Whether the record divides by the whole split's bytes per token so exactly that no part of it was scored."""
+    for finding in findings:
+        divided, expected = finding.evidence.get("bytes_per_token"), finding.evidence.get("expected")
+        if finding.code != codes.BYTES_RIGHT.code or finding.evidence.get("scope") == PREFIX:
+            continue
+        if (
+            isinstance(divided, float)
+            and isinstance(expected, float)
+            and finding.evidence.get("uncertainty") is not None
+        ):
+            uncertainty = finding.evidence["uncertainty"]
+            assert isinstance(uncertainty, float)
+            if abs(divided / expected - 1.0) + uncertainty <= _FIVE_DIGITS:
+                return True
+    return False
 
 
 def _is_script_bytes(finding: Finding) -> bool:
@@ -138,9 +164,23 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
         if recomputed is None:
             instead = ", which would do instead" if missing else ""
             missing.append(f"the checkpoint, to score it anew{instead} (--checkpoint, --data, --tokenizer)")
-    blocking.sort(key=lambda finding: _WEIGHTIEST.get(finding.code, len(_WEIGHTIEST)))
+    blocking.sort(key=_weight)
     reason = blocking[0].message if blocking else "nothing stands against the number, and not enough for it"
     return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)
+
+
+def _weight(finding: Finding) -> int:
+    if _is_estimator_of_script(finding):
+        return _WEIGHTIEST[codes.BEYOND_PLAIN.code]
+    return _WEIGHTIEST.get(finding.code, len(_WEIGHTIEST))
+
+
+def _is_estimator_of_script(finding: Finding) -> bool:
+    return finding.code.startswith("BPB2") and not _is_record(finding) and finding.code not in _LIGHT
+
+
+# Number formats, an id, a setting: they bend a number rather than void it.
+_LIGHT = frozenset({"BPB253", "BPB258", "BPB262", "BPB263", "BPB266"})
 
 
 def _what_confirms(findings: Sequence[Finding]) -> str:

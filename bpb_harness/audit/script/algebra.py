@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from bpb_harness.audit.script.cancel import Whole, left_after_cancelling, weighted_mean
 from bpb_harness.audit.script.program import Definition, Program, Scope, dotted, last_name
 from bpb_harness.audit.script.values import IDENTITY, Evaluator, Frame
 
@@ -249,7 +250,7 @@ class Algebra:
             return [term for branch in branches for term in self.expand(branch, frame, power, path, depth)]
         if isinstance(node, ast.ListComp | ast.GeneratorExp):
             return self.expand(node.elt, frame, power, path, depth)
-        if isinstance(node, ast.NamedExpr):
+        if isinstance(node, ast.NamedExpr | ast.Await):
             return self.expand(node.value, frame, power, path, depth)
         if isinstance(node, ast.Attribute):
             return self._attribute(node, frame, power, path, depth)
@@ -258,6 +259,9 @@ class Algebra:
     # -- arithmetic -------------------------------------------------------------------------------
 
     def _binary(self, node: ast.BinOp, frame: Frame, power: int, depth: int) -> list[Term]:
+        left = left_after_cancelling(self.program, node, frame) if isinstance(node.op, ast.Mult | ast.Div) else None
+        if left is not None:
+            return self._wholes(left, power, depth)
         if isinstance(node.op, ast.Mult | ast.Div | ast.FloorDiv | ast.MatMult):
             right = -power if isinstance(node.op, ast.Div | ast.FloorDiv) else power
             return _product(
@@ -272,6 +276,13 @@ class Algebra:
             sides = [side for side in (node.left, node.right) if not self._is_tiny(side, frame)]
             return [term for side in sides for term in self.expand(side, frame, power, (), depth)]
         return [Term((Factor(node, power, frame),))]
+
+    def _wholes(self, factors: list[Whole], power: int, depth: int) -> list[Term]:
+        """A product of factors that were kept whole, each unfolded."""
+        terms = [Term()]
+        for factor in factors:
+            terms = _product(terms, self.expand(factor.node, factor.frame, power * factor.power, (), depth))
+        return terms
 
     def _is_level(self, node: ast.expr, frame: Frame) -> bool:
         """Whether the expression is a function of the noise level alone: a weight, to be kept whole."""
@@ -472,6 +483,15 @@ class Algebra:
         if name == "get" and len(operands) > 1 and isinstance(operands[1], ast.Constant):
             key = operands[1].value
             return self.expand(operands[0], frame, power, (key, *path), depth) if isinstance(key, str) else None
+        if name in ("get", "result", "wait") and not node.args and operands:
+            return self.expand(operands[0], frame, power, path, depth)  # of a call that runs elsewhere
+        if name == "get" and len(node.args) == 1 and self._is_module(node.func) and isinstance(node.args[0], ast.Call):
+            return self.expand(node.args[0], frame, power, path, depth)  # ray.get(f.remote(..))
+        weights = next((keyword.value for keyword in node.keywords if keyword.arg == "weights"), None)
+        if name in _AVERAGING and operands and weights is not None:
+            weighted = weighted_mean(self.program, operands[0], weights, frame)
+            if weighted is not None:
+                return [_reduced(term, "sum", node) for term in self._wholes([*weighted[0], weighted[1]], power, depth)]
         if name in _SUMMING | _AVERAGING and operands:
             kind = "mean" if name in _AVERAGING else "sum"
             found = self.expand(operands[0], frame, power, (), depth)
@@ -491,6 +511,11 @@ class Algebra:
                 self.expand(operands[0], frame, power, (), depth), self.expand(operands[1], frame, sign, (), depth)
             )
         return None
+
+    def _is_module(self, func: ast.expr) -> bool:
+        """Whether a function is called on a name that the program gives no value: a module's."""
+        base = func.value if isinstance(func, ast.Attribute) else None
+        return isinstance(base, ast.Name) and not self.program.reaching(base)
 
     def _is_zero(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Constant):
@@ -525,7 +550,13 @@ def _product(left: list[Term], right: list[Term]) -> list[Term]:
     if not left or not right:
         return left or right
     pairs = itertools.islice(itertools.product(left, right), _MAX_TERMS)
-    return [Term(a.factors + b.factors, a.reductions + b.reductions) for a, b in pairs]
+    return [Term(a.factors + b.factors, _reductions_of(a, b)) for a, b in pairs]
+
+
+def _reductions_of(left: Term, right: Term) -> tuple[tuple[str, ast.AST], ...]:
+    """The sums and means on the way to the scores: a sum of bytes that they are divided by is none of them."""
+    sides = [side for side in (left, right) if any(is_cross_entropy(factor.node) for factor in side.factors)]
+    return sides[0].reductions if len(sides) == 1 else left.reductions + right.reductions
 
 
 def _reduced(term: Term, kind: str, node: ast.AST) -> Term:

@@ -17,6 +17,7 @@ from bpb_harness.audit.script.byte_constants import check_byte_constants
 from bpb_harness.audit.script.byte_tables import check_byte_tables
 from bpb_harness.audit.script.context import ScriptContext
 from bpb_harness.audit.script.coverage import check_coverage
+from bpb_harness.audit.script.hashed_counts import check_hashed_counts
 from bpb_harness.audit.script.mask_rates import check_mask_rates
 from bpb_harness.audit.script.noise import check_noise
 from bpb_harness.audit.script.precision import check_precision
@@ -35,6 +36,7 @@ CHECKS: tuple[Callable[[Analysis], Iterator[Hit]], ...] = (
     check_mask_rates,
     check_special_tokens,
     check_two_passes,
+    check_hashed_counts,
     check_noise,
     check_precision,
     check_coverage,

@@ -117,6 +117,10 @@ SETTINGS_DIFFER = register(
     _WARNS,
     "schedule or number of steps differ from what the record says",
 )
+HASHED_COUNTS = register(
+    "BPB267", "script-hashed-counts", _WARNS,
+    "counts of hashed contexts, looked up for the target alone, stand for a probability: they do not add up to 1",
+)  # fmt: skip
 
 # sampling and coverage
 SUBSET = register(

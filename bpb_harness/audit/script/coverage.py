@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.audit.script import codes
+from bpb_harness.audit.script.algebra import is_cross_entropy, trace
 from bpb_harness.audit.script.analysis import Analysis, Hit
 from bpb_harness.audit.script.program import dotted, last_name
 from bpb_harness.audit.script.values import Evaluator, Frame
@@ -27,11 +28,9 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
 def _subsets(analysis: Analysis) -> Iterator[Hit]:
     """for i in range(min(n, MAX_WINDOWS)), windows[:500], if i >= 500: break: in the functions that yield the score."""
     scopes = {id(frame.scope): frame.scope for _, frame in analysis.path}
-    loops_on_path = set()
-    for node, _ in analysis.path:
-        loops_on_path |= {
-            id(above) for above in analysis.program.ancestors(node) if isinstance(above, ast.For | ast.While)
-        }
+    loops_on_path = _scoring_loops(analysis)
+    # A limit that is worked out outside of a loop counts in the functions that score, and in those that call them.
+    scoring_scopes = _scoring_scopes(analysis, loops_on_path)
     for scope in scopes.values():
         for node in analysis.program.own_nodes(scope):
             limit = None
@@ -42,7 +41,7 @@ def _subsets(analysis: Analysis) -> Iterator[Hit]:
                 if loop is not None and id(loop) in loops_on_path:
                     limit = _limit_of_test(analysis, node.test)
             elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
-                scored = id(node) in analysis.path_nodes or _is_count(analysis, node)
+                scored = (id(node) in analysis.path_nodes or _is_count(analysis, node)) and id(scope) in scoring_scopes
                 limit = _limit_among(analysis, node.args) if scored else None
             if limit is not None:
                 name, value = limit
@@ -55,6 +54,61 @@ def _subsets(analysis: Analysis) -> Iterator[Hit]:
                     node, None, evidence={"limit": value, "name": name},
                 )  # fmt: skip
                 return
+
+
+def _scoring_loops(analysis: Analysis) -> set[int]:
+    """Loops that add something that comes from a cross-entropy to the score; calibration adds no such thing."""
+    found: set[int] = set()
+    known: dict[int, bool] = {}
+    for node, frame in analysis.path:
+        loops = [above for above in _within(analysis, node) if isinstance(above, ast.For | ast.While)]
+        if not loops or all(id(loop) in found for loop in loops):
+            continue
+        if not isinstance(node, ast.expr) or not _is_added(analysis, node):
+            continue
+        if id(node) not in known:
+            known[id(node)] = any(
+                isinstance(part, ast.expr) and is_cross_entropy(part)
+                for part, _ in trace(analysis.program, node, frame, 1_500)
+            )
+        if known[id(node)]:
+            found |= {id(loop) for loop in loops}
+    return found
+
+
+def _within(analysis: Analysis, node: ast.AST) -> Iterator[ast.AST]:
+    """What holds a node, as far as its function."""
+    for above in analysis.program.ancestors(node):
+        if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return
+        yield above
+
+
+def _is_added(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether a value is added to a total, appended to a list, or stored from round to round."""
+    above = analysis.program.parent(node)
+    if isinstance(above, ast.AugAssign):
+        return above.value is node
+    if isinstance(above, ast.Assign):
+        return True
+    return isinstance(above, ast.Call) and last_name(above.func) in ("append", "extend", "add_", "update")
+
+
+def _scoring_scopes(analysis: Analysis, loops: set[int]) -> set[int]:
+    """The functions that hold such a loop, or call one that does."""
+    nodes = {id(node): node for scope in analysis.program.scopes for node in analysis.program.own_nodes(scope)}
+    scoring = {id(analysis.program.scope(nodes[loop])) for loop in loops if loop in nodes}
+    if not loops:  # the score is added up in one expression, or by something that is not followed
+        return {id(frame.scope) for _, frame in analysis.path}
+    scopes = {id(frame.scope): frame.scope for _, frame in analysis.path}
+    for _ in range(4):
+        for key, scope in scopes.items():
+            if key not in scoring and any(
+                isinstance(node, ast.Call) and (callee := analysis.program.callee(node)) and id(callee) in scoring
+                for node in analysis.program.own_nodes(scope)
+            ):
+                scoring.add(key)
+    return scoring
 
 
 def _is_count(analysis: Analysis, node: ast.Call) -> bool:

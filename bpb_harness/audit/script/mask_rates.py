@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import math
+import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bpb_harness.audit.finding import Severity
 from bpb_harness.audit.script import codes
@@ -12,8 +14,10 @@ from bpb_harness.audit.script.algebra import Factor, Term, trace
 from bpb_harness.audit.script.analysis import Analysis, Hit, MaskDraw, agreed
 from bpb_harness.audit.script.program import last_name
 from bpb_harness.audit.script.values import Evaluator, Leaf
-from bpb_harness.audit.script.weights import Weight
+from bpb_harness.audit.script.weights import Weight, divides_by_count
 
+_LONGEST_GRID = 2_000
+_UNEVEN = 0.1  # of quadrature weights against their intervals
 _CUT = 0.02  # public code clips to [0.001, 0.999] and means it; what [0.05, 0.95] leaves out is dear
 _SMALL_PRIOR = 0.01  # alpha(1) below this costs less than a hundredth of ln V per token
 
@@ -91,7 +95,64 @@ def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
         _step(analysis, draw, leaf, by_rate[0][1], length),
         _step(analysis, draw, leaf, by_rate[-1][1], length),
     )
-    yield from _ends(analysis, draw, leaf, (low, high), (first, last), length)
+    found = list(_ends(analysis, draw, leaf, (low, high), (first, last), length))
+    cut = _unpaid_ends(analysis, draw, leaf, (low, high), length) if not found else None
+    yield from [cut] if cut is not None else found
+
+
+def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[float, float], length: int) -> Hit | None:
+    """A quadrature that leaves out what lies before its first rate or behind its last one."""
+    low, high = ends
+    names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
+    total = high - low if names & _QUADRATURES else _total_weight(analysis, draw, leaf, length)
+    if total is not None and total < 1.0 - 2.0 * _CUT:
+        line = analysis.program.script(draw.rate).line(draw.rate)
+        return Hit(
+            codes.RATES_CUT,
+            f"The weights of the {length} mask rates from {low:.4g} to {high:.4g} add up to {total:.3g}, not 1: what "
+            f"lies outside of them is not paid, and the number is no bound: {line}",
+            draw.node,
+            draw.sink,
+            evidence={"lowest_rate": low, "highest_rate": high, "total_weight": total},
+        )
+    if low > _CUT and high < 1.0 - _CUT and not _is_jittered(analysis, draw):
+        return replace(_cut(analysis, draw, low, high), severity=Severity.WARNS)
+    return None
+
+
+def _is_jittered(analysis: Analysis, draw: MaskDraw) -> bool:
+    """Whether a rate moves within its step: a grid with a random shift goes through all rates."""
+    evaluator = Evaluator(analysis.program)
+    evaluator.number(draw.rate, draw.frame)
+    return any(leaf.kind == "uniform" for leaf in evaluator.leaves.values())
+
+
+_QUADRATURES = frozenset(["trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid"])
+
+
+def _total_weight(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -> float | None:
+    """What the weights of a grid add up to, where each rate between two others is paid for its share of (0, 1].
+
+    The scale is not known (bits or nats, tokens, bytes): it is what makes the weights between the ends fit the
+    distances of their neighbours. None where no scale does.
+    """
+    weight = Weight(analysis, draw, leaf)
+    counted = divides_by_count(analysis, draw)
+    if not 3 <= length <= _LONGEST_GRID or not (weight.factors or counted):
+        return None
+    paid: list[tuple[float, float]] = []
+    for i in range(length):
+        rate, w = analysis.rate_at(draw, {id(leaf.node): float(i)}), weight.at(float(i))
+        if rate is None or w is None:
+            return None
+        paid.append((rate, w if counted else w * rate))
+    paid.sort()
+    for before, behind in ((1, 1), (1, 0)):  # half of both neighbouring intervals; the whole of the one before
+        shares = [(paid[i + behind][0] - paid[i - before][0]) / (before + behind) for i in range(1, length - 1)]
+        scales = [paid[i][1] / share for i, share in enumerate(shares, 1) if share > 0.0]
+        if len(scales) == length - 2 and min(scales) > 0.0 and max(scales) / min(scales) <= 1.0 + _UNEVEN:
+            return sum(q for _, q in paid) / statistics.median(scales)
+    return None
 
 
 def _indices(length: int) -> list[int]:
@@ -147,7 +208,7 @@ def _ends(
 def _pays_intervals(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> bool:
     """Whether a trapezoid rule or weights of its own stand in the score: then both ends belong."""
     names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
-    if names & {"trapz", "trapezoid", "simpson", "simps", "diff", "cumulative_trapezoid"}:
+    if names & {*_QUADRATURES, "diff"}:
         return True
     weight = Weight(analysis, draw, leaf)
     length = leaf.length or 2

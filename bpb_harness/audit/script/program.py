@@ -35,6 +35,23 @@ _MUTATORS = frozenset(
         "insert",
     ]
 )
+# What frameworks that run functions elsewhere hang onto a function: f.remote(x) calls f(x).
+_ELSEWHERE = frozenset(
+    [
+        "remote",
+        "remote_gen",
+        "spawn",
+        "local",
+        "map",
+        "starmap",
+        "for_each",
+        "delay",
+        "apply_async",
+        "submit",
+        "run",
+        "fn",
+    ]
+)
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
 _TENSOR_METHODS = frozenset(
     [
@@ -260,6 +277,8 @@ class Program:
         last = last_name(node.func)
         self.calls.setdefault(last, []).append(node)
         func = node.func
+        if isinstance(func, ast.Attribute) and last in _ELSEWHERE:
+            self.calls.setdefault(last_name(func.value), []).append(node)
         if isinstance(func, ast.Attribute) and last in _MUTATORS and isinstance(func.value, ast.Name) and node.args:
             value = node.args[-1]
             self._add(self.scope(node), Definition(func.value.id, "mutation", node, value))
@@ -378,6 +397,22 @@ class Program:
             scope, local = scope.parent, False
         return []
 
+    def carried(self, use: ast.Name, definitions: Sequence[Definition]) -> tuple[ast.For, Definition] | None:
+        """The loop and the assignment that hand a name's value on from one round to the next; None where none does.
+
+        The assignment stands in the loop's own body, after the use, so that every round makes it once.
+        """
+        loops = self._loops(use)
+        for definition in definitions:
+            statement = definition.statement
+            if definition.kind != "assign" or not isinstance(statement, ast.stmt):
+                continue
+            loop = self.parent(statement)
+            later = _position(statement) >= (use.lineno, use.col_offset) or statement is self._statement(use)
+            if isinstance(loop, ast.For) and id(loop) in loops and later and statement in loop.body:
+                return loop, definition
+        return None
+
     def _nearest(self, use: ast.Name, definitions: list[Definition]) -> list[Definition]:
         statement = self._statement(use)
         blocks = set(self._blocks(use))
@@ -427,6 +462,9 @@ class Program:
             return self._forward(func)
         if isinstance(func, ast.Attribute):
             on_self = isinstance(func.value, ast.Name) and func.value.id == "self"
+            elsewhere = self._called_elsewhere(func)
+            if elsewhere is not None:
+                return elsewhere
             if func.attr in _TENSOR_METHODS and not on_self:
                 return (
                     self._forward(func.value) if func.attr == "forward" and isinstance(func.value, ast.Name) else None
@@ -444,6 +482,18 @@ class Program:
                     return plain[0]
                 return self._called_attribute(func.attr)
         return None
+
+    def _called_elsewhere(self, func: ast.Attribute) -> Scope | None:
+        """The function f of f.remote(..), Class().method.remote(..); None where the name is no function's."""
+        if func.attr not in _ELSEWHERE:
+            return None
+        name = last_name(func.value)
+        if isinstance(func.value, ast.Name) and self.reaching(func.value):
+            return None  # a variable of that name
+        found = self.functions.get(self._aliases.get(name, name), [])
+        if isinstance(func.value, ast.Attribute) and not found:
+            found = [methods[name] for methods in self.classes.values() if name in methods]
+        return found[-1] if found else None
 
     def values_of(self, node: ast.Attribute) -> list[ast.expr]:
         """What an attribute is set to: by its own class for self.x, by the command line for args.x, else anywhere."""
@@ -483,7 +533,11 @@ class Program:
         for definition in self.reaching(func):
             if definition.kind == "parameter":
                 for argument in self.arguments(self.scope(definition.statement), func.id):
-                    found = self._forward(argument, depth + 1) if isinstance(argument, ast.Name) else None
+                    found = (
+                        self._forward(argument, depth + 1)
+                        if isinstance(argument, ast.Name)
+                        else self._class_in(argument)
+                    )
                     if found is not None:
                         return found
             if definition.value is None or definition.kind != "assign":

@@ -117,6 +117,7 @@ IDENTITY = frozenset(
         "transpose",
     ]
 )
+_REVERSING = frozenset(["reversed", "flip"])
 _RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
 
@@ -193,9 +194,54 @@ class Evaluator:
         definitions = self.program.reaching(node)
         if bound is not None and all(d.kind == "parameter" for d in definitions):
             return self.value(bound[0], bound[1], depth)
+        carried = self.program.carried(node, definitions)
+        if carried is not None:
+            return self._carried(*carried, definitions, frame, depth)
+        return self._agreed(node, definitions, frame, depth)
+
+    def _carried(
+        self, loop: ast.For, definition: Definition, definitions: list[Definition], frame: Frame, depth: int
+    ) -> object:
+        """What the round before left in a name; in the first round what stood before the loop.
+
+        The rounds are those of the loop's own grid: the round before has the index before, or the one behind it where
+        the loop runs backwards.
+        """
+        probe = Evaluator(self.program, self.point)
+        probe.value_of_round(loop.iter, frame, depth)
+        grids = [leaf for leaf in probe.leaves.values() if leaf.kind == "index"]
+        if len(grids) != 1:
+            raise UnknownValueError
+        self.leaves |= {id(grids[0].node): grids[0]}
+        backwards = sum(isinstance(p, ast.Call) and last_name(p.func) in _REVERSING for p in ast.walk(loop.iter)) % 2
+        if backwards and grids[0].length is None:
+            raise UnknownValueError
+        here = self.point.get(id(grids[0].node), 0.0)
+        before = here + 1.0 if backwards else here - 1.0
+        if before < 0.0 or (backwards and before > (grids[0].length or 0) - 1.0):
+            earlier = [d for d in definitions if d is not definition]
+            return self._agreed(None, earlier, frame, depth)
+        point = {**self.point, id(grids[0].node): before}
+        return Evaluator(self.program, point)._defined(definition, frame, depth)
+
+    def value_of_round(self, iterated: ast.expr, frame: Frame, depth: int) -> None:
+        """Look at what a loop runs over, for its leaves; the value of an element may be unknown."""
+        for index in ((), (0,), (1,), (1, 0), (1, 1)):
+            try:
+                self._element(iterated, index, frame, depth)
+            except (UnknownValueError, ArithmeticError, ValueError, TypeError, IndexError):
+                continue
+            if self.leaves:
+                return
+        raise UnknownValueError
+
+    def _agreed(self, node: ast.Name | None, definitions: list[Definition], frame: Frame, depth: int) -> object:
+        """The one value that all definitions of a name give."""
         values: list[object] = []
         for definition in definitions:
             if definition.kind == "parameter":
+                if node is None:
+                    raise UnknownValueError
                 values.append(self._parameter(definition, node.id, frame, depth))
             elif definition.kind in ("assign", "loop") and definition.value is not None:
                 taken = self.taken(definition.statement, frame, depth)
@@ -248,10 +294,46 @@ class Evaluator:
                 new = [key for key in self.leaves if key not in before] or list(self.leaves)
                 return self.point.get(new[-1], 0.0) if new else self._raise()
             if name == "zip" and index and index[0] < len(node.args):
-                return self._element(node.args[index[0]], index[1:], frame, depth)
+                return self._zipped(node, index, frame, depth)
+        if isinstance(node, ast.List | ast.Tuple) and node.elts:
+            chosen = node.elts[self._index(node, len(node.elts)) % len(node.elts)]
+            return self._part(chosen, index, frame, depth)
+        if isinstance(node, ast.Name) and node.id not in frame.bindings and (index or self._is_literal(node)):
+            definitions = self.program.reaching(node)
+            definition = definitions[0] if len(definitions) == 1 else None
+            if definition is None or definition.kind != "assign" or definition.value is None or definition.index:
+                raise UnknownValueError
+            return self._element(definition.value, index, frame, depth + 1)
         if index:
             raise UnknownValueError
         return self.value(node, frame, depth)
+
+    def _is_literal(self, node: ast.Name) -> bool:
+        """Whether a name stands for one tuple written out, which is a grid where a loop runs over it."""
+        definitions = self.program.reaching(node)
+        return len(definitions) == 1 and definitions[0].kind == "assign" and isinstance(definitions[0].value, ast.Tuple)
+
+    def _zipped(self, node: ast.Call, index: tuple[int, ...], frame: Frame, depth: int) -> object:
+        """An element of one column of a zip: all columns are at the same place, which is a leaf of the zip's own."""
+        column = node.args[index[0]]
+        probe = Evaluator(self.program, self.point)
+        value = probe._element(column, index[1:], frame, depth)
+        grids = [leaf for leaf in probe.leaves.values() if leaf.kind == "index"]
+        if not grids:
+            self.leaves |= probe.leaves
+            return value
+        if len(grids) > 1 or any(leaf.low for leaf in grids):
+            raise UnknownValueError
+        (grid,) = grids
+        length = grid.high if grid.high is not None else grid.length
+        known = self.leaves.setdefault(id(node), Leaf(node, "index", length))
+        if length is not None:
+            known.length = min(known.length, length) if known.length is not None else length
+        at = {**self.point, id(grid.node): self.point.get(id(node), 0.0)}
+        inner = Evaluator(self.program, at)
+        value = inner._element(column, index[1:], frame, depth)
+        self.leaves |= {key: leaf for key, leaf in inner.leaves.items() if leaf.kind != "index"}
+        return value
 
     @staticmethod
     def _raise() -> object:
@@ -455,6 +537,8 @@ class Evaluator:
             return self.value(node.args[1], frame, depth) if len(node.args) > 1 else self._raise()
         if name in ("range", "arange", "linspace"):
             return self._grid(node, name, frame, depth)
+        if name == "len" and isinstance(node.func, ast.Name) and len(node.args) == 1:
+            return self._length(node.args[0], frame, depth)
         if name in ("int", "float", "bool", "str") and isinstance(node.func, ast.Name) and len(node.args) == 1:
             value = self.value(node.args[0], frame, depth)
             kinds: dict[str, Callable[[object], object]] = {"int": int, "float": float, "bool": bool, "str": str}  # type: ignore[dict-item]
@@ -470,6 +554,18 @@ class Evaluator:
         if name in ("clamp", "clip", "clamp_min", "clamp_max", "clamp_", "maximum", "minimum", "max", "min", "pow"):
             return self._clamped(node, name, operands, frame, depth)
         return None
+
+    def _length(self, node: ast.expr, frame: Frame, depth: int) -> object:
+        """How many points a grid has."""
+        probe = Evaluator(self.program, self.point)
+        value = probe.value(node, frame, depth)
+        grids = [leaf for leaf in probe.leaves.values() if leaf.kind == "index"]
+        if isinstance(value, tuple | str):
+            return len(value)
+        length = (grids[0].high or grids[0].length) if len(grids) == 1 else None
+        if length is None:
+            raise UnknownValueError
+        return length
 
     def _unary(self, name: str, operand: ast.expr, frame: Frame, depth: int) -> object:
         value = self.value(operand, frame, depth)

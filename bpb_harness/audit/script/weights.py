@@ -19,6 +19,8 @@ from bpb_harness.audit.script.program import last_name
 from bpb_harness.audit.script.values import Evaluator, Leaf
 
 _SPREAD = 0.15  # a right weight is constant to rounding; a discrete step of a curved schedule bends it by a few percent
+_FEWEST_POINTS = 3
+_EXACT = 0.01  # what holds at every rate to this was written so
 _FRACTIONS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 _SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear (alpha = 1 - t)": lambda t: t,
@@ -42,8 +44,11 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
     if leaf is None:
         return None
     weight = Weight(analysis, draw, leaf)
-    samples = weight.samples(_points(leaf))
-    return list(_held(analysis, draw, leaf, weight, samples)) if len(samples) >= 4 else None
+    points = _points(leaf)
+    samples = weight.samples(points)
+    if len(samples) < _FEWEST_POINTS or len(samples) < min(4, len(points)):
+        return None
+    return list(_held(analysis, draw, leaf, weight, samples))
 
 
 def _held(
@@ -62,7 +67,8 @@ def _held(
         return
     line = analysis.program.script(place).line(place)
     u_values = [u for _, _, u, _ in samples]
-    if weight.factors and counted and _spread([w * u / slope for _, w, u, slope in samples]) <= _SPREAD:
+    over_rate = min(_spread([w * u / slope for _, w, u, slope in samples]), _exact([w * u for _, w, u, _ in samples]))
+    if weight.factors and counted and over_rate <= _SPREAD:
         yield Hit(
             codes.WEIGHT_AND_COUNT,
             f"The score is a mean over the masked tokens and weighed by 1/t as well: {line}",
@@ -120,8 +126,10 @@ def _points(leaf: Leaf) -> list[float]:
     if leaf.kind == "uniform":
         return list(_FRACTIONS)
     length = leaf.high if leaf.high is not None else leaf.length
-    if length is None or length < 6:
+    if length is None or length < _FEWEST_POINTS + 2:
         return []
+    if length < 2 * len(_FRACTIONS):  # a few rates written out: all but the ends, which lack a neighbour
+        return [float(s) for s in range(1, length - 1)]
     return sorted({float(round(fraction * (length - 1))) for fraction in _FRACTIONS})
 
 
@@ -130,6 +138,12 @@ def _spread(values: Sequence[float]) -> float:
         return math.inf
     sizes = [abs(value) for value in values]
     return max(sizes) / min(sizes) - 1.0
+
+
+def _exact(values: Sequence[float]) -> float:
+    """The spread, where it is that of rounding alone: equal weights, whatever the distances of the rates."""
+    spread = _spread(values)
+    return spread if spread <= _EXACT else math.inf
 
 
 def _other_schedule(samples: Sequence[tuple[float, float, float, float]], leaf: Leaf, counted: bool) -> str | None:

@@ -1,0 +1,129 @@
+"""Scores behind calls that run elsewhere, and loops that are not the evaluation's."""
+# ruff: noqa: E501 - lines of scripts, as they are
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.audit import audit
+from bpb_harness.audit.finding import Severity
+from bpb_harness.audit.script import check_source
+from fixtures.claims.patterns import SP1024, log, submission
+
+ELSEWHERE = """
+import math
+import torch
+import torch.nn.functional as F
+
+{library}
+
+
+{decorator}
+def score(seed=1):
+    net, data = torch.load("net.pt"), torch.load("fineweb10B_sp1024.pt")
+    total = 0.0
+    for x, y in data:
+        total += F.cross_entropy(net(x).view(-1, 1024), y.view(-1)).item()
+    mean = total / len(data)
+    return {{"val_bpb": mean / math.log(2) / 3.51}}
+
+
+{main}
+"""
+CALLS = {
+    "modal": ("import modal\napp = modal.App('x')", "@app.function(gpu='H100')",
+              "@app.local_entrypoint()\ndef main():\n    out = score.remote(seed=3)\n    print(f\"final val_bpb: {out['val_bpb']:.4f}\")"),
+    "spawned": ("import modal\napp = modal.App('x')", "@app.function()",
+                "@app.local_entrypoint()\ndef main():\n    job = score.spawn(3)\n    out = job.get()\n    print(f\"final val_bpb: {out['val_bpb']:.4f}\")"),
+    "mapped": ("import modal\napp = modal.App('x')", "@app.function()",
+               "@app.local_entrypoint()\ndef main():\n    for out in score.map([1, 2]):\n        print(f\"final val_bpb: {out['val_bpb']:.4f}\")"),
+    "ray": ("import ray", "@ray.remote(num_gpus=1)",
+            "out = ray.get(score.remote(3))\nprint(f\"final val_bpb: {out['val_bpb']:.4f}\")"),
+    "local": ("import modal\napp = modal.App('x')", "@app.function()",
+              "if __name__ == '__main__':\n    out = score.local()\n    print(f\"final val_bpb: {out['val_bpb']:.4f}\")"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_that_runs_elsewhere_is_a_call(name: str) -> None:
+    library, decorator, main = CALLS[name]
+    found = check_source(ELSEWHERE.format(library=library, decorator=decorator, main=main))
+    refuting = [finding for finding in found if finding.severity is Severity.REFUTES]
+    assert [finding.code for finding in refuting] == ["BPB150"]
+    assert refuting[0].factor == pytest.approx(3.51 / SP1024, rel=1e-5)
+
+
+def test_a_variable_of_that_name_is_none() -> None:
+    library, decorator, _ = CALLS["modal"]
+    main = "def main(score):\n    print(f\"final val_bpb: {score.map(len)['val_bpb']:.4f}\")\n\n\nmain({})"
+    found = check_source(ELSEWHERE.format(library=library, decorator=decorator, main=main))
+    assert all(finding.severity is not Severity.REFUTES for finding in found)
+
+
+SCORED = """
+import math
+import torch
+import torch.nn.functional as F
+
+
+def hessians(net, loader, num_batches=48):
+    found = {{}}
+    for _ in range(num_batches):
+        x = loader.next()
+        h = net.features(x)
+        found["out"] = found.get("out", 0.0) + h.T @ h
+    return {{name: h / num_batches for name, h in found.items()}}
+
+
+def quantise(net, stats, num_iters=20):
+    state = {{}}
+    for name, weight in net.state_dict().items():
+        scale = weight.abs().amax()
+        for i in range(num_iters):
+            scale = scale * (1.0 + 0.01 * stats.get(name, torch.ones(1)).mean())
+        state[name] = (weight / scale).round() * scale
+    net.load_state_dict(state)
+    return net
+
+
+def evaluate(net, tokens, sizes, max_windows=100000):
+    nats, size = 0.0, 0.0
+    for start in range(0, {stop}, 512):
+        chunk = tokens[start : start + 513]
+        x, y = chunk[:-1][None], chunk[1:][None]
+        nats += F.cross_entropy(net(x).float().flatten(0, 1), y.flatten(), reduction="sum").double()
+        size += sizes[y].sum().double()
+    return float(nats / math.log(2.0) / size)
+
+
+def main(net, loader, tokens, sizes):
+    net = quantise(net, hessians(net, loader, num_batches=48))
+    val_bpb = evaluate(net, tokens, sizes)
+    print(f"final_exact val_bpb:{{val_bpb:.8f}}")
+
+
+main(torch.load("n.pt"), torch.load("l.pt"), torch.load("t.pt"), torch.load("s.pt"))
+"""
+WHOLE, SUBSET = "tokens.numel() - 512", "max_windows"
+
+
+def test_calibration_is_no_subset_of_what_is_scored() -> None:
+    assert "BPB350" not in {finding.code for finding in check_source(SCORED.format(stop=WHOLE))}
+    (found,) = [finding for finding in check_source(SCORED.format(stop=SUBSET)) if finding.code == "BPB350"]
+    assert "max_windows" in found.message
+
+
+@pytest.mark.parametrize(("off", "verdict"), [(1.0, "confirmed"), (1.0015, "unverifiable")])
+def test_a_log_of_the_whole_split_outweighs_a_limit_in_the_script(tmp_path: Path, off: float, verdict: str) -> None:
+    nats = 2.0312
+    (tmp_path / "train.log").write_text(log(nats, SP1024 * off))
+    score = float(json.loads(submission(val_bpb=round(1.202991 / off, 6)))["val_bpb"])
+    (tmp_path / "submission.json").write_text(submission(val_bpb=score))
+    (tmp_path / "train_gpt.py").write_text(SCORED.format(stop=SUBSET))
+    report = audit(tmp_path)
+    assert report.verdict == verdict
+    (found,) = report.with_code("BPB350")
+    assert found.severity is (Severity.INFORMS if verdict == "confirmed" else Severity.WARNS)

@@ -1,0 +1,176 @@
+"""Evaluations over a grid of mask rates: values carried round a loop, weights written out, ends that go unpaid."""
+# ruff: noqa: E501 - lines of scripts, as they are
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from bpb_harness.audit.finding import Severity
+from bpb_harness.audit.script import check_source
+
+HEAD = """import math
+import numpy as np
+import torch
+import torch.nn.functional as F
+MASK = 512
+torch.manual_seed(3)
+"""
+CARRIED = (
+    HEAD
+    + """
+def evaluate(model, batches, size_of):
+    bits, size = 0.0, 0.0
+    for x0 in batches:
+        {before}
+        for {target} in {iterated}:
+            {here}
+            hidden = torch.rand(x0.shape) < {rate}
+            xt = torch.where(hidden, MASK, x0)
+            ce = F.cross_entropy(model(xt).float().transpose(1, 2), x0, reduction="none")
+            bits = bits + ({weight} * (ce * hidden).sum()) / math.log(2.0)
+            {behind}
+        size = size + size_of[x0].sum()
+    val_bpb = bits / size
+    print(f"val_bpb:{{val_bpb:.6f}}")
+"""
+)
+# Names of what a loop hands on, in the words of several authors; each weighs by (u - u of the step before) / u.
+HANDED_ON = {
+    "index": {"before": "u_old = 0.0", "target": "i", "iterated": "range(24)", "here": "u = (i + 1) / 24", "rate": "u",
+                  "weight": "(u - u_old) / u", "behind": "u_old = u"},
+    "alphas": {"before": "a_s = torch.tensor(1.0)", "target": "a_t", "iterated": "torch.linspace(1 - 1 / 40, 0.0, 40)",
+                   "here": "pass", "rate": "1 - a_t", "weight": "(a_s - a_t) / (1 - a_t)", "behind": "a_s = a_t"},
+    "enumerated": {"before": "last = 0.0", "target": "n, t", "iterated": "enumerate(np.arange(1, 33) / 32)", "here": "pass",
+                       "rate": "t", "weight": "(t - last) / t", "behind": "last = t"},
+    "listed": {"before": "last = 0.0", "target": "t", "iterated": "[0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0]",
+                   "here": "pass", "rate": "t", "weight": "(t - last) / t", "behind": "last = t"},
+    "backwards": {"before": "above = 1.05", "target": "i", "iterated": "reversed(range(20))", "here": "u = (i + 1) / 20",
+                      "rate": "u", "weight": "(u - (above - 0.1)) / u", "behind": "above = u"},
+}  # fmt: skip
+
+
+def _codes(text: str, *severities: Severity) -> set[str]:
+    wanted = severities or (Severity.REFUTES, Severity.WARNS)
+    return {finding.code for finding in check_source(text) if finding.severity in wanted} - {"BPB352", "BPB262"}
+
+
+@pytest.mark.parametrize("name", HANDED_ON)
+def test_what_the_round_before_left_is_read_as_such(name: str) -> None:
+    assert _codes(CARRIED.format(**HANDED_ON[name])) == set()
+
+
+@pytest.mark.parametrize(
+    ("weight", "code"),
+    [("(u - u_old) / u ** 2", "BPB251"), ("(u - u_old)", "BPB254"), ("(u - u_old) / (1.02 - u)", "BPB254")],
+)
+def test_a_wrong_weight_of_a_handed_on_value_is_found(weight: str, code: str) -> None:
+    assert code in _codes(CARRIED.format(**{**HANDED_ON["index"], "weight": weight}))
+
+
+QUADRATURE = (
+    HEAD
+    + """
+RATES = {rates}
+WEIGHTS = {weights}
+
+
+def evaluate(model, batches, size_of):
+    nats, size = 0.0, 0
+    for x0 in batches:
+        for {target} in {iterated}:
+            {here}
+            hidden = torch.rand(x0.shape) < t
+            xt = x0.clone()
+            xt[hidden] = MASK
+            ce = F.cross_entropy(model(xt).float().transpose(1, 2), x0, reduction="none") * hidden
+            nats += w / t * ce.sum()
+        size += int(size_of[x0].sum())
+    val_bpb = float(nats) / math.log(2.0) / size
+    print(f"val_bpb:{{val_bpb:.8f}}")
+"""
+)
+LOOPS = {
+    "zip": {"target": "t, w", "iterated": "zip(RATES, WEIGHTS)", "here": "pass"},
+    "tensors": {"target": "t, w", "iterated": "zip(torch.tensor(RATES), torch.tensor(WEIGHTS))", "here": "pass"},
+    "numbered": {"target": "i, (t, w)", "iterated": "enumerate(zip(RATES, WEIGHTS))", "here": "pass"},
+    "indexed": {"target": "i", "iterated": "range(len(RATES))", "here": "t, w = RATES[i], WEIGHTS[i]"},
+}  # fmt: skip
+
+
+def _trapezoid(rates: Sequence[float]) -> list[float]:
+    last = len(rates) - 1
+    return [(rates[min(i + 1, last)] - rates[max(i - 1, 0)]) / 2 for i in range(len(rates))]
+
+
+def _right(rates: Sequence[float]) -> list[float]:
+    return [rate - before for before, rate in zip([0.0, *rates], rates, strict=False)]
+
+
+INNER = [0.06, 0.12, 0.25, 0.4, 0.55, 0.7, 0.82, 0.94]
+WHOLE = [0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_integral_without_its_ends_is_cut(loop: str) -> None:
+    text = QUADRATURE.format(rates=INNER, weights=_trapezoid(INNER), **LOOPS[loop])
+    assert _codes(text, Severity.REFUTES) == {"BPB257"}
+    (found,) = [finding for finding in check_source(text) if finding.code == "BPB257"]
+    assert "add up to 0.88" in found.message
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_steps_that_pay_for_all_of_it_are_not(loop: str) -> None:
+    assert _codes(QUADRATURE.format(rates=WHOLE, weights=_right(WHOLE), **LOOPS[loop]), Severity.REFUTES) == set()
+
+
+MEANS = (
+    HEAD
+    + """
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Linear(8, 512)
+
+    def forward(self, noised, clean):
+        target = torch.where(noised == MASK, clean, -100)
+        return F.cross_entropy(self.body(noised).view(-1, 512).float(), target.view(-1))
+
+
+def evaluate(net, batches, size_of):
+    total, tokens, size = 0.0, 0, 0
+    for clean in batches:
+        nats = 0.0
+        for rate in {rates}:
+            noised = clean.clone()
+            hidden = torch.rand(clean.shape) < rate
+            noised[hidden] = MASK
+            nats += net(noised, clean).item() {weight}
+        total += nats / {count} * clean.numel()
+        tokens += clean.numel()
+        size += size_of[clean].sum().item()
+    val_loss = total / tokens
+    val_bpb = val_loss / math.log(2) * tokens / size
+    print(f"val_loss:{{val_loss:.6f}} val_bpb:{{val_bpb:.6f}}")
+
+
+evaluate(Net(), torch.load("a.pt"), torch.load("b.pt"))
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "rates", ["[0.1, 0.3, 0.5, 0.7, 0.9]", "[0.15, 0.3, 0.45, 0.6, 0.75, 0.9]", "(0.2, 0.4, 0.6, 0.8, 1.0)"]
+)
+def test_a_mean_over_masked_tokens_is_weighed_by_nothing_more(rates: str) -> None:
+    twice = MEANS.format(rates=rates, weight="/ rate", count=5)
+    assert "BPB252" in _codes(twice, Severity.REFUTES)
+    once = MEANS.format(rates=rates, weight="", count=5)
+    assert "BPB252" not in _codes(once)
+
+
+def test_rates_that_are_written_out_without_ends_are_a_doubt() -> None:
+    once = MEANS.format(rates="[0.1, 0.3, 0.5, 0.7, 0.9]", weight="", count=5)
+    assert _codes(once, Severity.WARNS) == {"BPB257"}
+    assert _codes(once, Severity.REFUTES) == set()

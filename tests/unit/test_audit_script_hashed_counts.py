@@ -1,0 +1,67 @@
+"""Counts of hashed contexts as probabilities, in the idioms of published caches; counts that are none."""
+
+# ruff: noqa: E501 - lines of scripts, as they are
+from __future__ import annotations
+
+import pytest
+
+from bpb_harness.audit.finding import Severity
+from bpb_harness.audit.script import check_source
+
+SCRIPT = """
+import math
+import numpy as np
+MASK = (1 << 22) - 1
+
+
+def score(p_net, tokens, num_bytes):
+    {tables}
+    nats = 0.0
+    for i in range(2, len(tokens)):
+        prev, here = int(tokens[i - 1]), int(tokens[i])
+        {lookup}
+        nats -= math.log(0.7 * p_net[i] + 0.3 * q)
+        {update}
+    return nats
+
+
+def main(p_net, tokens, num_bytes):
+    val_bpb = score(p_net, tokens, num_bytes) / math.log(2.0) / num_bytes
+    print(f"val_bpb: {{val_bpb:.5f}}")
+
+
+main(np.load("p.npy"), np.load("t.npy"), 10)
+"""
+HASHED = {
+    "mask": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+             "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        q = full[b] / max(ctx[a], 1)",
+             "ctx[a] += 1\n        full[b] += 1"),
+    "at": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+           "a = (prev * 36313) % 1000003\n        b = (a * 31 + here) % 1000003\n        q = np.minimum(full[b], ctx[a]) / np.maximum(ctx[a], 1)",
+           "np.add.at(ctx, a, 1)\n        np.add.at(full, b, 1)"),
+    "hash()": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = hash((prev,)) % MASK\n        b = hash((prev, here)) % MASK\n        q = np.divide(full[b], ctx[a] + 1)",
+               "ctx[a] += 1\n        full[b] += 1"),
+}  # fmt: skip
+EXACT = {
+    "pairs": ("ctx, full = np.zeros(1024), np.zeros((1024, 1024))",
+              "q = (full[prev][here] + 1) / (ctx[prev] + 1024)",
+              "ctx[prev] += 1\n        full[prev][here] += 1"),
+    "none": ("pass", "q = 1 / 1024", "pass"),
+}  # fmt: skip
+
+
+def _codes(name: str, idioms: dict[str, tuple[str, str, str]]) -> dict[str, Severity]:
+    tables, lookup, update = idioms[name]
+    text = SCRIPT.format(tables=tables, lookup=lookup, update=update)
+    return {finding.code: finding.severity for finding in check_source(text)}
+
+
+@pytest.mark.parametrize("name", HASHED)
+def test_hashed_counts_are_a_doubt(name: str) -> None:
+    assert _codes(name, HASHED).get("BPB267") is Severity.WARNS
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_counts_of_every_pair_are_none(name: str) -> None:
+    assert "BPB267" not in _codes(name, EXACT)
