@@ -83,7 +83,7 @@ def test_networks_without_a_longest_window_need_context(tmp_path: Path) -> None:
     ],
 )
 def test_how_many_rows_are_padding(pieces: int, rows: int, clean: int, is_own: bool, fits: bool) -> None:
-    tokenizer = SimpleNamespace(vocab_size=pieces)
+    tokenizer = SimpleNamespace(vocab_size=pieces, num_unnamed=0)
     if fits:
         require_same_vocabulary(tokenizer, rows, clean, is_own=is_own)
         return

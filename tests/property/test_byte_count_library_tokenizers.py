@@ -112,7 +112,10 @@ def test_other_layouts_of_byte_level_bpe_spell_the_text(text):
 
 
 def one_after_the_other(part: bytes, ranks: dict[bytes, int]) -> list[int]:
-    """Merging by ranks as it is defined: the neighbours of the lowest rank, the leftmost first."""
+    """Merging by ranks as it is defined: a part that has a rank is one token; else the neighbours of the lowest rank
+    are joined, the leftmost first."""
+    if part in ranks:
+        return [ranks[part]]
     pieces = [bytes([byte]) for byte in part]
     while True:
         found = [(ranks[a + b], at) for at, (a, b) in enumerate(itertools.pairwise(pieces)) if a + b in ranks]
