@@ -188,11 +188,17 @@ def test_the_page_s_python_examples_run(workplace: Path) -> None:
     torch.testing.assert_close(exported.model.logits(names["xt"], names["level"]), names["logits"])
     own = names["MyAdapter"]()
     assert isinstance(own, Adapter)
-    names["MyDenoiser"] = lambda tensors: torch.nn.Linear(1, len(tensors))
-    checkpoint = Checkpoint(Path("x.pt"), "tensors", "0", {"my_embedding.weight": torch.zeros(2)})
+    names["MyDenoiser"] = lambda rows, width: torch.nn.ModuleDict({"my_embedding": torch.nn.Embedding(rows, width)})
+    tensors = {"my_embedding.weight": torch.ones(3, 2), "my_cache.angles": torch.zeros(4)}
+    checkpoint = Checkpoint(Path("x.pt"), "tensors", "0", tensors)
     assert own.fits(checkpoint)
     assert not own.fits(names["checkpoint"])
-    assert own.load(checkpoint, device=torch.device("cpu"), dtype=torch.float32).adapter == "mine"
+    loaded = own.load(checkpoint, device=torch.device("cpu"), dtype=torch.float32)
+    assert loaded.adapter == "mine"
+    assert torch.equal(loaded.model["my_embedding"].weight, torch.ones(3, 2))
+    more = Checkpoint(Path("x.pt"), "tensors", "0", {**tensors, "my_head.weight": torch.zeros(3, 2)})
+    with pytest.raises(CheckpointError, match=r"my_head\.weight"):
+        own.load(more, device=torch.device("cpu"), dtype=torch.float32)
 
 
 def test_the_worked_example_s_commands_run_as_printed(workplace: Path) -> None:
