@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bpb_harness.adapters import load_model
-from bpb_harness.adapters._exported_operators import find_operator
+from bpb_harness.adapters._exported_operators import find_operator, is_listed
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import HarnessError
 from bpb_harness.schedule import LogLinear
@@ -420,6 +420,13 @@ def test_every_listed_name_is_an_operator_that_computes(repository: Path) -> Non
 )
 def test_nodes_that_are_refused(tmp_path: Path, extra: dict[str, Any], words: str) -> None:
     assert words in refused(tmp_path, with_node(extra))
+
+
+def test_operators_that_write_into_an_argument_are_on_no_list() -> None:
+    assert is_listed("add", "Tensor")
+    assert not is_listed("add", "out")
+    assert not is_listed("sum", "IntList_out")
+    assert not is_listed("from_file", "default")
 
 
 def test_views_and_results_in_place_are_told_from_weights(tmp_path: Path) -> None:
