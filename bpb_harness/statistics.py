@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from bpb_harness.errors import NumericsError, UsageError
+from bpb_harness.grid_error import FEWEST_NODES, grid_noise_variance
 from bpb_harness.units import nats_to_bits
 
 Floats = npt.NDArray[np.float64]
@@ -207,30 +208,30 @@ def _mean_square_at(position: Floats, residual: Floats) -> Floats:
 def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
     """Standard error, in nats, of a bound whose every window was looked at on every node of a grid, one mask a node.
 
-    Mask rates are not random then; only the masks are. Each node's value is compared with the line through its two
-    neighbours in the same window, so that neither the window nor the slope of f(u) counts as noise; its curvature does,
-    which makes the error a little too large on a coarse grid.
+    Mask rates are not random then; only the masks are. What the windows have in common at a node and a smooth curve of
+    each window's own are no noise; the rest is (grid_error.py).
 
     Args:
         draws: every node of every window, in the order of the nodes within each window.
         weight: (R,) share of each draw's value in its window's bound; it sums to 1 within a window.
 
     Returns:
-        The standard error. With fewer than 3 nodes a window has no neighbours to compare, and what difficulty does not
+        The standard error. With fewer than 3 nodes a window has no curve, and what difficulty does not
         explain of the differences between windows counts as noise: too large, never too small.
     """
     shape = (draws.num_windows, len(draws.window) // draws.num_windows)
-    if shape[1] < 3:
+    if shape[1] < FEWEST_NODES:
         residual = _Regression.of(draws).residual * _float64(draws.num_tokens)[draws.window]
         return math.sqrt(float((np.asarray(weight) ** 2 * residual**2).sum()))
-    level = np.reshape(draws.v if draws.level is None else draws.level, shape)[0]
-    value = np.reshape(draws.value_nats, shape)
-    right = (level[1:-1] - level[:-2]) / (level[2:] - level[:-2])
-    noise = value[:, 1:-1] - (1.0 - right) * value[:, :-2] - right * value[:, 2:]
-    variance = noise**2 / (1.0 + (1.0 - right) ** 2 + right**2)
-    # The outermost nodes have a neighbour on one side only and borrow its variance.
-    variance = np.hstack([variance[:, :1], variance, variance[:, -1:]])
-    return math.sqrt(float((np.reshape(weight, shape) ** 2 * variance).sum()))
+    value, share = np.reshape(_float64(draws.value_nats), shape), np.reshape(_float64(weight), shape)
+    return math.sqrt(grid_noise_variance(value, share, draws.num_tokens, _hardness(draws)))
+
+
+def _hardness(draws: Draws) -> Floats:
+    """Each window's difficulty per token, standardised, (N,); 0 where all are alike."""
+    rate = _float64(draws.difficulty) / _float64(draws.num_tokens)
+    spread = float(np.std(rate))
+    return _float64((rate - rate.mean()) / spread if spread > 0 else np.zeros_like(rate))
 
 
 def corpus_stderr(draws: Draws, known_noise: float = 0.0) -> float:
@@ -341,15 +342,13 @@ class _Basis:
 
     @classmethod
     def of(cls, draws: Draws) -> _Basis:
-        rate = _float64(draws.difficulty) / _float64(draws.num_tokens)
-        spread = float(np.std(rate))
         columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
         # Of very few draws nothing is fitted but the mean: a fit through every draw would leave an error of 0.
         return cls(
             columns,
             hard=columns if len(draws.window) >= 2 * _DRAWS_PER_COLUMN else 0,
             few=min(columns, _CURVED_POLYNOMIALS) if len(draws.window) >= 3 * _DRAWS_PER_COLUMN else 0,
-            hardness=(rate - rate.mean()) / spread if spread > 0 else np.zeros_like(rate),
+            hardness=_hardness(draws),
         )
 
     @property

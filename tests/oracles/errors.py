@@ -293,15 +293,28 @@ def corpus_stderr(sampled: Sampled) -> float:
     return math.sqrt(variance) / math.log(2) / total_bytes
 
 
-def grid_variance(levels: list[float], values: list[list[float]], weights: list[list[float]]) -> float:
-    """Square of the error of a bound that looks at every node: second differences; outer nodes borrow a variance."""
-    total = 0.0
+def grid_variance(values: list[list[float]], weights: list[list[float]]) -> float:
+    """Square of the error of a bound that looks at every node, for fewer than 12 windows of equal length.
+
+    Less the mean of each node and a polynomial in the node's number; a node's variance from all squares of its window.
+    """
+    count, nodes = len(values), len(values[0])
+    degree = sum(nodes >= fewest for fewest in (5, 8, 16))
+    rows = [[legendre(d, (2 * i + 1) / nodes - 1) for d in range(degree + 1)] for i in range(nodes)]
+    ones = [1.0] * nodes
+
+    def left(row: list[float]) -> list[float]:
+        solution, _ = least_squares(rows, row, ones)
+        return [value - dot(solution, columns) for value, columns in zip(row, rows, strict=True)]
+
+    maker = [left([float(i == j) for i in range(nodes)]) for j in range(nodes)]
+    squares = [[entry**2 for entry in row] for row in maker]
+    means = [mean([row[i] for row in values]) if count > 1 else 0.0 for i in range(nodes)]
+    total = least = 0.0
     for row, shares in zip(values, weights, strict=True):
-        variances = []
-        for i in range(1, len(levels) - 1):
-            far = (levels[i] - levels[i - 1]) / (levels[i + 1] - levels[i - 1])
-            noise = row[i] - ((1 - far) * row[i - 1] + far * row[i + 1])
-            variances.append(noise**2 / (1 + (1 - far) ** 2 + far**2))
-        variances = [variances[0], *variances, variances[-1]]
-        total += math.fsum((share**2) * variance for share, variance in zip(shares, variances, strict=True))
-    return total
+        away = left([value - m for value, m in zip(row, means, strict=True)])
+        factors, _ = least_squares(squares, [share**2 for share in shares], ones)
+        seen = 1.0 - 1.0 / count if count > 1 else 1.0
+        total += math.fsum(f * r**2 / seen for f, r in zip(factors, away, strict=True))
+        least += math.fsum(share**2 * r**2 / seen for share, r in zip(shares, away, strict=True))
+    return max(total, least)
