@@ -32,9 +32,9 @@ _NAMES = (
 )  # fmt: skip
 _PATTERNS = ("*.tiktoken", "*.model")
 _NEXT = "save it as tokenizer.json, or give the SentencePiece .model that it was made from"
-_NO_BYTES_HINT = (
-    "give the SentencePiece .model that it was made from; bpb-eval --bytes none scores in bits per token without bytes"
-)
+_NO_BYTES_HINT = "bpb-eval --bytes none scores in bits per token without bytes"
+_FROM_SENTENCEPIECE = "give the SentencePiece .model that it was made from"
+_NEVER_SENTENCEPIECE = ("WordPiece", "WordLevel")
 
 
 def load_tokenizer(source: Path | str | bytes, *, name: str | None = None, needs_bytes: bool = True) -> Tokenizer:
@@ -120,11 +120,12 @@ def _from_folder(folder: Path, name: str, needs_bytes: bool) -> Tokenizer:
 
 def _countable(tokenizer: Tokenizer, needs_bytes: bool) -> Tokenizer:
     if needs_bytes and tokenizer.uncountable is not None:
+        made_elsewhere = tokenizer.kind in _NEVER_SENTENCEPIECE
         raise TokenizerError(
             f"{tokenizer.name}: a tokenizer.json whose bytes cannot be counted exactly",
             seen=tokenizer.uncountable,
             expected="byte-level BPE or a vocabulary of single characters",
-            hint=_NO_BYTES_HINT,
+            hint=_NO_BYTES_HINT if made_elsewhere else f"{_FROM_SENTENCEPIECE}; {_NO_BYTES_HINT}",
         )
     return tokenizer
 
@@ -192,7 +193,7 @@ def _foreign_format(model_bytes: bytes) -> tuple[str, str] | None:
     if model_bytes.startswith(b"GGUF"):
         return "a GGUF file", _NEXT
     if model_bytes.startswith((b"[PAD]", b"[UNK]", b"[unused")):
-        return "a list of WordPiece pieces (vocab.txt)", _NEXT
+        return "a list of WordPiece pieces (vocab.txt)", f"save it as tokenizer.json; {_NO_BYTES_HINT}"
     return None
 
 

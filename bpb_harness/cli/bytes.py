@@ -143,7 +143,8 @@ def describe(report: ByteReport) -> str:
     plain.print(f"documents: {_borders(report)}", soft_wrap=True)
     plain.print(_counts(report))
     if report.truth is not None:
-        plain.print(_differences(report))
+        table = _differences(report)
+        plain.print(table if table.row_count else "nothing differs")
     for note in report.tokenizer.notes:
         plain.print(f"note: {note}", soft_wrap=True)
     for found in report.findings:
@@ -209,7 +210,7 @@ def _add_rates(table: Table, rows: dict[str, int], num_tokens: int) -> None:
         table.add_row(name, f"{num_bytes:,}", f"{num_bytes / num_tokens:.6f}", ratio)
 
 
-def _differences(report: ByteReport) -> object:
+def _differences(report: ByteReport) -> Table:
     from rich.table import Table
 
     truth = report.truth

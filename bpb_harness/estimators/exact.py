@@ -19,6 +19,19 @@ from bpb_harness.result import ESTIMATED_BOUND, UPPER_BOUND
 from bpb_harness.schedule import NoiseSchedule
 
 MAX_EXACT_LENGTH = 12
+
+
+def require_enumerable(length: int) -> None:
+    """Refuse windows of which there are too many masks.
+
+    Raises:
+        UsageError: if they are longer than 12 tokens.
+    """
+    if length > MAX_EXACT_LENGTH:
+        raise UsageError(
+            "--method exact", seen=f"windows of {length} tokens", expected=f"at most {MAX_EXACT_LENGTH}",
+            hint="pass --context 12 or less, or use --method chain for an exact code length",
+        )  # fmt: skip
 ROWS_PER_CALL = 4096
 
 Floats = npt.NDArray[np.float64]
@@ -102,11 +115,7 @@ class ExactBound:
             UsageError: if the window is longer than 12 tokens.
         """
         length = x0.shape[1]
-        if length > MAX_EXACT_LENGTH:
-            raise UsageError(
-                "--method exact", seen=f"windows of {length} tokens", expected=f"at most {MAX_EXACT_LENGTH}",
-                hint="pass --context 12 or less, or use --method chain for an exact code length",
-            )  # fmt: skip
+        require_enumerable(length)
         prior = prior_nats(self.schedule, length, num_clean_tokens(denoiser))
         rows = [self._enumerate(denoiser, row, int(window)) for row, window in zip(x0, windows, strict=True)]
         nats, variance, squares = np.array(rows, dtype=np.float64).T

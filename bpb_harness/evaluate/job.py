@@ -17,6 +17,7 @@ from bpb_harness.corpus import Windows, corpus_windows, window_bytes
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, DiscreteBound, ExactBound
+from bpb_harness.estimators.exact import require_enumerable
 from bpb_harness.evaluate.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluate.settings import DEFAULT_SAMPLES, Settings
 from bpb_harness.result import Signature
@@ -73,8 +74,9 @@ class Job:
         """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
 
         Raises:
-            UsageError: method or schedule.
+            UsageError: method, schedule, or windows too long for the method.
             TokenizerError: tokenizer.
+            CorpusError: ``--method exact`` and no window to score.
         """
         model, method = self.model, self.settings.method
         if not isinstance(model, Denoiser):
@@ -95,6 +97,8 @@ class Job:
                 hint="leave out --samples",
             )
         self._require_same_vocabulary(num_clean_tokens(model))
+        if method == "exact":  # before the contract, which asks batches as large as the run's: all masks of a window
+            require_enumerable(int(self.lay_windows()[0].lengths.max()))
 
     def _require_same_vocabulary(self, num_clean: int) -> None:
         tokenizer, corpus = self.text.tokenizer, self.text.corpus

@@ -93,6 +93,14 @@ def test_documents_that_are_not_those_of_the_shards(folder, tmp_path):
     assert report["lossless"] is False
 
 
+def test_no_empty_table_where_nothing_differs(repository):
+    corpora = repository / "fixtures" / "corpora"
+    tokenizer = repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
+    text = bpb_bytes("--tokenizer", tokenizer, "--docs", corpora / "tiny_val_docs.jsonl").stdout
+    assert "\nnothing differs\n" in text
+    assert "where they differ" not in text
+
+
 def test_the_table(folder):
     text = bpb_bytes(
         "--tokenizer", folder / "t.model", "--data", folder / "val_000000.bin", "--docs", folder / "docs.jsonl"

@@ -15,8 +15,10 @@ import pandas as pd
 import pytest
 import torch
 
+import bpb_harness
 from bpb_harness.checkpoint import read_checkpoint, save_checkpoint
 from bpb_harness.cli.eval import main
+from bpb_harness.errors import UsageError
 from bpb_harness.result import Signature
 from tests.shards import write_shard
 
@@ -145,6 +147,17 @@ def test_exact_and_chain(tiny):
     assert sampled["bits_per_byte"] == pytest.approx(exact["bits_per_byte"], abs=4 * sampled["mc_stderr"])
     chain = json.loads(bpb_eval(tiny, "--method", "chain", *shared).stdout)
     assert chain["relation"] == "="
+
+
+def test_long_windows_are_not_enumerated_and_nothing_is_asked_before(tiny, monkeypatch):
+    def never(*_):
+        raise AssertionError("the contract was asked")
+
+    monkeypatch.setattr("bpb_harness.evaluate.score.Contract", never)
+    with pytest.raises(UsageError, match=r"--method exact: got windows of 13 tokens, expected at most 12"):
+        bpb_harness.evaluate(tiny, method="exact", context_length=13, limit=2, device="cpu")
+    with pytest.raises(AssertionError, match="was asked"):
+        bpb_harness.evaluate(tiny, method="exact", context_length=12, limit=2, device="cpu")
 
 
 def test_documents_and_raw_bytes(tiny, repository):

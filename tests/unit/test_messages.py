@@ -181,10 +181,15 @@ def word_level_of_words() -> bytes:
             "made from; bpb-eval --bytes none scores in bits per token without bytes",
         ),
         (
+            b"[PAD]\n[UNK]\nthe\n",
+            "it: not a tokenizer that is read: got a list of WordPiece pieces (vocab.txt); save it as tokenizer.json; "
+            "bpb-eval --bytes none scores in bits per token without bytes",
+        ),
+        (
             word_level_of_words(),
             "it: a tokenizer.json whose bytes cannot be counted exactly: got model type WordLevel without a ByteLevel "
-            "part, expected byte-level BPE or a vocabulary of single characters; give the SentencePiece .model that it "
-            "was made from; bpb-eval --bytes none scores in bits per token without bytes",
+            "part, expected byte-level BPE or a vocabulary of single characters; bpb-eval --bytes none scores in bits "
+            "per token without bytes",
         ),
     ],
 )
