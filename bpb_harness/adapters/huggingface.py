@@ -143,7 +143,9 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
     # and some classes of settings have a mask id for BERTs.
     is_diffusion = _stated_mask(checkpoint) is not None and not _is_setting_of_its_class(network, "mask_token_id")
     schedule = LogLinear() if is_diffusion else None
-    notes.append(f"mask id {mask_token_id}; the network gets the windows as they are: no [CLS] or [SEP] is put round them")
+    notes.append(
+        f"mask id {mask_token_id}; the network gets the windows as they are: no [CLS] or [SEP] is put round them"
+    )
     return AdaptedModel(denoiser, "huggingface", schedule, tuple(notes), **known)
 
 

@@ -157,8 +157,6 @@ def _from_bytes(model_bytes: bytes, name: str) -> Tokenizer:
         )
     if not model_bytes:
         raise not_a_tokenizer(name, seen="an empty file")
-    if model_bytes.lstrip()[:1] in (b"{", b"["):
-        return _from_json(model_bytes, name)
     if model_bytes[:1] == b"\x80":
         content = read_plain_pickle(model_bytes, name)
         read = read_encoding if isinstance(content, Named) else read_characters
@@ -169,6 +167,8 @@ def _from_bytes(model_bytes: bytes, name: str) -> Tokenizer:
     if foreign is not None:
         seen, hint = foreign
         raise not_a_tokenizer(name, seen=seen, hint=hint)
+    if model_bytes.lstrip()[:1] in (b"{", b"["):
+        return _from_json(model_bytes, name)
     return SentencePieceTokenizer(model_bytes, name)
 
 

@@ -32,6 +32,8 @@ def require_enumerable(length: int) -> None:
             "--method exact", seen=f"windows of {length} tokens", expected=f"at most {MAX_EXACT_LENGTH}",
             hint="pass --context 12 or less, or use --method chain for an exact code length",
         )  # fmt: skip
+
+
 ROWS_PER_CALL = 4096
 
 Floats = npt.NDArray[np.float64]

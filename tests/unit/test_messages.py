@@ -182,8 +182,10 @@ def word_level_of_words() -> bytes:
         ),
         (
             b"[PAD]\n[UNK]\nthe\n",
-            "it: not a tokenizer that is read: got a list of WordPiece pieces (vocab.txt); save it as tokenizer.json; "
-            "bpb-eval --bytes none scores in bits per token without bytes",
+            "it: not a tokenizer that can be counted: got a list of WordPiece pieces (vocab.txt), expected a "
+            "SentencePiece model, a byte-level tokenizer.json, vocab.json with merges.txt, a tiktoken file or a "
+            "vocabulary of characters; save it as tokenizer.json; bpb-eval --bytes none scores in bits per token "
+            "without bytes",
         ),
         (
             word_level_of_words(),
