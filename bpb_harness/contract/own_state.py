@@ -8,6 +8,7 @@ keeps elsewhere shows in its behaviour alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, final
 
 import torch
@@ -18,11 +19,12 @@ from bpb_harness.errors import StateMutatedError
 
 _DEEPEST = 4
 _MOST_OBJECTS = 1000
-_WORDS_AT_ONCE = 1 << 24
-_WEIGHT_PERIOD = 65_521  # a prime: a sum that its terms' order changes
-_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_WORD_BYTES, _HALF_WORD_BITS = 8, 32
+# Words that are summed together: on a CPU few enough to stay in its cache.
+_WORDS_AT_ONCE = {"cpu": 1 << 16}
+_WORDS_AT_ONCE_ELSEWHERE = 1 << 22
 
-Sums = tuple[tuple[int, ...], str, int, int]
+Sums = tuple[tuple[int, ...], str, tuple[int, ...]]
 
 
 @final
@@ -54,13 +56,21 @@ class OwnState:
             )
 
 
+@torch.no_grad()
 def _sums_of(network: object) -> dict[str, Sums]:
-    sums = {}
+    tensors = {}
     for path, module in _modules(network, "", _DEEPEST, set()):
         for name, value in module.state_dict().items():
-            if isinstance(value, Tensor) and not is_lazy(value) and value.layout == torch.strided:
-                sums[path + name] = _sums(value.detach())
-    return sums
+            if isinstance(value, Tensor) and not is_lazy(value) and value.layout == torch.strided and not value.is_meta:
+                tensors[path + name] = value.detach()
+    fetched: dict[str, tuple[int, ...]] = {}
+    for device in {value.device for value in tensors.values()}:
+        names = [name for name, value in tensors.items() if value.device == device]
+        # Together: a GPU is waited for once, not for every tensor.
+        sums = [_sums(tensors[name]) for name in names]
+        numbers = iter(torch.cat(sums).tolist())
+        fetched |= {name: tuple(islice(numbers, len(each))) for name, each in zip(names, sums, strict=True)}
+    return {name: (tuple(value.shape), str(value.dtype), fetched[name]) for name, value in tensors.items()}
 
 
 def _modules(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
@@ -79,17 +89,34 @@ def _modules(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tupl
             yield from _modules(part, f"{path}{key}.", depth - 1, seen)
 
 
-@torch.no_grad()
-def _sums(tensor: Tensor) -> Sums:
-    """Shape, type and two sums over the bits, one of which knows where each word stands."""
-    kind = _WORDS.get(tensor.element_size())
-    words = tensor.contiguous().flatten()
-    words = torch.view_as_real(words).flatten() if words.is_complex() else words
-    words = words.view(kind or torch.uint8)
-    plain = weighted = 0
-    for start in range(0, len(words), _WORDS_AT_ONCE):
-        part = words[start : start + _WORDS_AT_ONCE].to(torch.int64)
-        weight = torch.arange(len(part), device=part.device) % _WEIGHT_PERIOD + 1
-        plain += int(part.sum())
-        weighted += int((part * weight).sum())
-    return tuple(tensor.shape), str(tensor.dtype), plain, weighted
+def _sums(tensor: Tensor) -> Tensor:
+    """Sums over the bits, on their device: (3,) int64, of a complex tensor (6,), its real and imaginary parts."""
+    if tensor.is_complex():
+        parts = torch.view_as_real(tensor.resolve_conj())
+        return torch.cat((_sums(parts[..., 0]), _sums(parts[..., 1])))
+    numbers = tensor.resolve_neg().contiguous().flatten()
+    if numbers.stride(0) != 1:  # a single number counts as contiguous whatever its stride
+        numbers = numbers.clone(memory_format=torch.contiguous_format)
+    octets = numbers.view(torch.uint8)
+    whole = len(octets) // _WORD_BYTES * _WORD_BYTES
+    aligned = octets[:whole]
+    if aligned.storage_offset() % _WORD_BYTES:
+        aligned = aligned.clone()
+    words = aligned.view(torch.int64)
+    # What is left over makes a word of each byte.
+    return _sums_of_words(words, 0) + _sums_of_words(octets[whole:].to(torch.int64), len(words))
+
+
+def _sums_of_words(words: Tensor, before: int) -> Tensor:
+    """The sum of all words, of all times their places, and of all upper halves times their places; modulo 2^64.
+
+    One bit changes the first sum. So do two elements that change places, unless they stand alike in their words; then
+    a half of each word changes by less than 2^32 and that times the way between them, less than 2^31, is not 0 modulo
+    2^64: the second sum tells of the lower halves and the third of the upper ones.
+    """
+    sums = torch.zeros(3, dtype=torch.int64, device=words.device)
+    for part in torch.split(words, _WORDS_AT_ONCE.get(words.device.type, _WORDS_AT_ONCE_ELSEWHERE)):
+        place = torch.arange(before + 1, before + 1 + len(part), device=part.device)
+        sums += torch.stack((part.sum(), (part * place).sum(), ((part >> _HALF_WORD_BITS) * place).sum()))
+        before += len(part)
+    return sums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from types import SimpleNamespace
@@ -17,11 +18,13 @@ from bpb_harness.contract import (
     check_causal_lm,
     check_denoiser,
     examine,
+    own_state,
     precision_finding,
     subject,
 )
 from bpb_harness.contract import batch as batches
 from bpb_harness.contract.difference import Answer, Difference, Tolerance
+from bpb_harness.contract.memory import check_repeats
 from bpb_harness.contract.own_state import OwnState
 from bpb_harness.contract.probe import Probe, causal_probe, concatenated, denoiser_probe, replaced, revealed
 from bpb_harness.contract.subject import Subject
@@ -694,6 +697,87 @@ def test_what_has_no_values_yet_or_none_of_its_own_is_passed_over():
     loop.buffer += 1  # an answer handed out, say
     assert changed(state) is None
     assert changed(OwnState(object())) is None
+
+
+def of(value: torch.Tensor) -> tuple[int, ...]:
+    return tuple(own_state._sums(value).tolist())
+
+
+DTYPES = [
+    torch.bool, torch.int8, torch.uint8, torch.float8_e4m3fn, torch.int16, torch.bfloat16, torch.float16, torch.int32,
+    torch.float32, torch.int64, torch.float64, torch.complex64, torch.complex128,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_one_bit_or_two_elements_of_any_type_that_change_places_are_noticed(dtype, monkeypatch):
+    monkeypatch.setitem(own_state._WORDS_AT_ONCE, "cpu", 3)
+    size = torch.empty((), dtype=dtype).element_size()
+    for count in (1, 2, 7, 40):
+        octets = torch.randint(2, (count * size + 3 * size,), generator=torch.Generator().manual_seed(count))
+        octets = (octets if dtype == torch.bool else octets * 37).to(torch.uint8)
+        value = octets.view(dtype)[3:]  # its memory begins within a word
+        before, bits = of(value), octets[3 * size :]
+        assert of(value.clone()) == before
+        if dtype != torch.bool:
+            for place in range(0, 8 * len(bits), 5):
+                changed_bits = bits.clone()
+                changed_bits[place // 8] ^= 1 << place % 8
+                assert of(changed_bits.view(dtype)) != before, place
+        rows = bits.view(count, size)
+        for first, second in itertools.product(range(0, count, 5), range(count)):
+            order = torch.arange(count)
+            order[first], order[second] = second, first
+            swapped = rows[order]
+            assert (of(swapped.flatten().view(dtype)) == before) is torch.equal(swapped, rows), (first, second)
+
+
+def test_a_swap_is_noticed_however_the_numbers_and_the_places_divide():
+    """Powers of two apart, where products of 64 bits would wrap to nothing."""
+    values = torch.ones(1 << 18)
+    values[0], before = 2.0, None
+    for place in [0, *(1 << power for power in range(18))]:
+        swapped = torch.ones(1 << 18)
+        swapped[place] = 2.0
+        assert before is None or of(swapped) != before
+        before = of(values)
+    one, other = torch.tensor([1 + 2j, 0, 2 + 1j, 0]), torch.tensor([2 + 1j, 0, 1 + 2j, 0])
+    assert of(one) != of(other)
+    assert of(one.to(torch.complex128)) != of(other.to(torch.complex128))
+
+
+def test_views_without_memory_in_a_row_and_single_numbers_are_summed_up_too():
+    square = torch.arange(15.0).view(3, 5)
+    assert of(square.T) == of(square.T.clone())
+    assert of(square.T) != of(square)
+    assert of(square[:, 1]) == of(square[:, 1].clone())
+    assert of(torch.tensor(2.0).expand(3)) == of(torch.full((3,), 2.0))
+    assert of(torch.tensor(2.0)) == of(torch.tensor([2.0])) != of(torch.tensor(-2.0))
+    assert of(torch.zeros(0)) == (0, 0, 0)
+    assert of(square[:1, 1]) == of(torch.tensor([1.0]))  # one number, a stride of 5
+    phase = torch.tensor([1 + 2j])
+    assert of(phase.conj()) == of(torch.tensor([1 - 2j]))
+    assert of(phase.conj().imag) == of(torch.tensor([-2.0]))
+
+
+def test_what_has_a_shape_and_no_values_is_passed_over():
+    assert changed(OwnState(nn.Linear(2, 2, device="meta"))) is None
+
+
+def test_a_second_answer_that_neither_the_first_nor_the_later_ones_give_is_no_memory():
+    def restless(self, plain, x, level):
+        self.calls = getattr(self, "calls", 0) + 1
+        return plain * {1: 1.0, 2: 1.5}.get(self.calls, 2.0)
+
+    subject, probe = Subject(network(Causal, restless), torch.float64, CPU), causal_probe(WINDOWS)
+    with pytest.raises(errors.NondeterministicError):
+        check_repeats(subject, probe, subject.ask(probe))
+
+
+def test_replaced_tokens_follow_the_seed():
+    first, again, other = (replaced(WINDOWS, Net(), torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_low_precision_is_compared_on_the_same_masks():

@@ -200,6 +200,20 @@ def test_a_watch_on_a_cpu_refuses_at_once_and_a_later_look_finds_nothing():
     watch.check()
 
 
+def test_what_was_noted_before_is_summed_up_and_refused_once():
+    watch = InputWatch()
+    watch._num_changed = [torch.tensor(1), torch.tensor(0), torch.tensor(2)]
+    with pytest.raises(InputMutatedError, match="got 3 tokens"):
+        watch.check()
+    watch.check()
+
+
+def test_a_shape_without_values_is_not_looked_at():
+    watch, shape = InputWatch(), torch.zeros(2, device="meta")
+    watch.note((shape,), (shape.clone(),))
+    watch.check()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is looked at later")
 def test_a_watch_on_a_gpu_looks_later_and_once():
     watch, x = InputWatch(), X0.cuda()
