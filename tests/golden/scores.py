@@ -1,0 +1,114 @@
+"""Scores of the bundled checkpoint by every method: what a change of structure must leave as it is, to the last bit.
+
+    python -m tests.golden.scores > tests/golden/scores.json
+
+wrote the outputs that lie beside this file, at the commit that they name: the last one before the package was
+rearranged. Only the public interface is used, so that the same program runs before a change and after it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import bpb_harness
+from tests.tiny_checkpoints import make_golf_gpt
+
+ROOT = Path(__file__).resolve().parents[2]
+STORED = Path(__file__).with_suffix(".json")
+CHECKPOINT = ROOT / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+SHARD = ROOT / "fixtures" / "corpora" / "tiny_val_000000.bin"
+TOKENIZER = ROOT / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
+DOCUMENTS = ROOT / "fixtures" / "corpora" / "tiny_val_docs.jsonl"
+
+CASES: dict[str, dict[str, Any]] = {
+    "discrete": {"limit": 16},
+    "discrete.few-steps": {"limit": 8, "num_steps": 4, "num_samples": 3, "seed": 5},
+    "discrete.all": {"limit": 4, "num_steps": 6, "num_samples": "all"},
+    "discrete.compare": {"limit": 12, "num_steps": 8, "compare": True},
+    "discrete.tolerance": {"limit": 24, "tolerance": 0.05},
+    "mc": {"limit": 6, "method": "mc", "with_windows": True, "with_tokens": True},
+    "mc.one-sample": {"limit": 40, "method": "mc", "num_samples": 1, "seed": 2**40},
+    "mc.compare": {"limit": 12, "method": "mc", "compare": True, "context_length": 24},
+    "mc.cosine": {"limit": 8, "method": "mc", "schedule": "cosine-md4[0.01]"},
+    "mc.tail": {"limit": 8, "method": "mc", "tail": "drop", "byte_rule": "exact"},
+    "mc.documents": {"docs": DOCUMENTS, "method": "mc", "byte_rule": "raw", "num_samples": 1},
+    "mc.no-bytes": {"limit": 8, "method": "mc", "byte_rule": "none"},
+    "mc.contract": {"limit": 8, "method": "mc", "check_contract": True},
+    "mc.tolerance.compare": {"limit": 24, "method": "mc", "tolerance": 0.1, "compare": True},
+    "exact": {"limit": 3, "method": "exact", "context_length": 6},
+    "exact.steps": {"limit": 3, "method": "exact", "context_length": 5, "num_steps": 4},
+    "chain": {"limit": 3, "method": "chain"},
+    "chain.random": {"limit": 3, "method": "chain", "order": "random", "seed": 3},
+    "chain.confidence": {"limit": 3, "method": "chain", "order": "confidence", "tokens_per_step": 4},
+    "ar": {"limit": 3, "method": "ar"},
+    "ar.stride": {"limit": 20, "method": "ar", "context_length": 64, "stride": 16, "with_windows": True},
+    "ar.documents": {"limit": 30, "method": "ar", "context_length": 128, "per_document": True},
+}
+WITH_DRAWS = {"discrete", "discrete.few-steps", "discrete.all", "discrete.tolerance", "mc.one-sample", "mc.compare"}
+VARIES = {"seconds", "forward_tokens_per_second", "device", "peak_memory_bytes", "findings"}
+
+
+def outcome(case: str, folder: Path) -> dict[str, Any]:
+    """Everything that a score says but how long it took, with the draws that ``--resume`` keeps."""
+    settings: dict[str, Any] = {"device": "cpu", "check_contract": False} | CASES[case]
+    sampled = case in WITH_DRAWS
+    draws, checkpoint = folder / f"{case}.draws", CHECKPOINT
+    if sampled:
+        settings["resume"] = draws
+    if settings.get("method") == "ar":
+        checkpoint = folder / "causal.pt"
+        torch.save(make_golf_gpt(vocab_size=512), checkpoint)
+        settings |= {"adapter": "golf-gpt", "data": SHARD, "tokenizer": TOKENIZER}
+    result = bpb_harness.evaluate(checkpoint, **settings)
+    said: dict[str, Any] = {key: value for key, value in result.to_dict().items() if key not in VARIES}
+    said["codes"] = [remark.code for remark in result.remarks]
+    for name, table in (("windows", result.windows), ("tokens", result.tokens)):
+        if table is not None:
+            said[name] = table.to_dict("list")
+    if sampled:
+        said["draws"] = [json.loads(line) for line in draws.read_text().splitlines()]
+    plain: dict[str, Any] = json.loads(json.dumps(said).replace(f"|version:{bpb_harness.__version__}", ""))
+    return plain
+
+
+def processor() -> str:
+    """What the last digits of sums depend on."""
+    torch_version, kind = torch.__version__.split("+")[0], torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch_version}, {kind}, {torch.get_num_threads()} thread(s)"
+
+
+def numbers(found: object, at: str = "") -> Iterator[tuple[str, object]]:
+    """Every leaf with its place."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            yield from numbers(value, f"{at}/{key}")
+    elif isinstance(found, list):
+        yield f"{at}/length", len(found)
+        for index, value in enumerate(found):
+            yield from numbers(value, f"{at}/{index}")
+    else:
+        yield at, found
+
+
+def main() -> None:
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = {case: outcome(case, Path(folder)) for case in CASES}
+    made_by = {"commit": commit, "version": bpb_harness.__version__, "processor": processor()}
+    json.dump(made_by | {"outcomes": outcomes}, sys.stdout, separators=(",", ":"))
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
