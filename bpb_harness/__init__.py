@@ -1,32 +1,70 @@
 """Evaluation and verification of bits-per-byte scores of masked diffusion language models.
 
-``bpb_harness.evaluate(...)`` scores a checkpoint, ``bpb_harness.audit(...)`` checks a published claim,
-``bpb_harness.testing`` holds what other projects import into their own tests. Importing the package imports none of
-them.
+:func:`evaluate` scores a checkpoint, :func:`audit` checks a published claim, ``bpb_harness.testing`` holds what other
+projects import into their own tests. Importing the package imports none of what they need.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from bpb_harness._version import __version__
 
 if TYPE_CHECKING:
-    from bpb_harness.audit import audit as audit
-    from bpb_harness.evaluate import evaluate as evaluate
+    from bpb_harness.auditing import AuditReport
+    from bpb_harness.result import BpbResult
 
-__all__ = ["__version__", "audit", "evaluate"]
+__all__ = ["__version__", "audit", "evaluation/api.py"]
 
-_SUBMODULES = {"audit", "evaluate", "testing"}
+AnyPath = str | PathLike[str]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), "testing"})
 
 
 def __getattr__(name: str) -> Any:
-    # Deferred: `bpb-audit` must not import torch, and `bpb-eval --help` should not wait for it.
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+    if name == "testing":
+        return importlib.import_module(f"{__name__}.testing")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
+    """Score a checkpoint in bits per byte; see :func:`bpb_harness.evaluation.api.evaluate` for the options.
+
+    Raises:
+        HarnessError: for anything that cannot be scored; its text is one line.
+    """
+    from bpb_harness.evaluation import api  # deferred: imports torch
+
+    return api.evaluate(checkpoint, **options)
+
+
+def audit(
+    paths: AnyPath | Sequence[AnyPath],
+    *,
+    baseline: AnyPath | Sequence[AnyPath] | None = None,
+    recomputed: Any | None = None,
+    allow_code: bool = False,
+    tokenizer: AnyPath | None = None,
+) -> AuditReport:
+    """Audit one claimed score from its record.
+
+    Args:
+        paths: a submission's folder, or files that belong to one claim.
+        baseline: the claim that this one says it beats: folders or files.
+        recomputed: a `BpbResult` of the claim's checkpoint, or a `Recomputed`.
+        allow_code: run the script's byte-table function, alone, in a limited process; nothing else is ever run.
+        tokenizer: the tokenizer's file, for the byte table; its name tells the tokenizer where the record does not.
+
+    Raises:
+        ClaimError: if there is nothing to read, or a claim file is wrong.
+        UsageError: for ``allow_code`` without a tokenizer.
+        TokenizerError: if the tokenizer's file is needed and cannot be read.
+    """
+    from bpb_harness.auditing import auditor
+
+    return auditor.audit(paths, baseline=baseline, recomputed=recomputed, allow_code=allow_code, tokenizer=tokenizer)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import bpb_harness.audit
-import bpb_harness.audit.byte_report
-import bpb_harness.audit.script  # noqa: F401
-from bpb_harness.audit.finding import CODES
+from bpb_harness.findings import CODES
 
 PAGE = Path(__file__).with_name("audit.md")
 START, END = "<!-- codes: start -->\n", "<!-- codes: end -->"

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bpb_harness.evaluate.processes import leave_processes
+from bpb_harness.distributed import leave_processes
 
 
 @dataclass(frozen=True)

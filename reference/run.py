@@ -18,10 +18,10 @@ from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.checkpoint import save_checkpoint
 from bpb_harness.corpus import find_shards, load_shards
 from bpb_harness.denoiser import require_finite
+from bpb_harness.distributed import process_device
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
-from bpb_harness.evaluate.processes import process_device
-from bpb_harness.evaluate.runner import fastest_attention
+from bpb_harness.evaluation.runner import fastest_attention
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.texts.separators import find_separators, own_folder

@@ -18,7 +18,7 @@ import reference
 from bpb_harness.adapters import reference as network
 from bpb_harness.cli._run import run as run_command
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluate import evaluate
+from bpb_harness.evaluation.api import evaluate
 from bpb_harness.result import BpbResult
 from reference.export import CAP_BYTES
 
@@ -116,7 +116,7 @@ def write_submission(
         name: of the submission.
         author: of the submission.
         seed: of the training run.
-        **settings: fields of :class:`bpb_harness.evaluate.Settings`.
+        **settings: fields of :class:`bpb_harness.evaluation.api.Settings`.
 
     Returns:
         The content of ``submission.json``.

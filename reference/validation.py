@@ -11,7 +11,10 @@ from torch import Tensor
 from bpb_harness.adapters.reference import ReferenceTransformer, adapt
 from bpb_harness.byte_count import Tokenizer
 from bpb_harness.corpus import load_shards
-from bpb_harness.evaluate import EvaluationText, Job, ModelIdentity, Settings, score
+from bpb_harness.evaluation.inputs import EvaluationText
+from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.score import score
+from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseSchedule
 

@@ -18,7 +18,7 @@ from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from bpb_harness.audit import AuditReport, Recomputed
+    from bpb_harness.auditing import AuditReport, Recomputed
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -84,7 +84,7 @@ def audit(
     if checkpoint is not None and (recursive or len(claims) != 1):
         raise UsageError("--checkpoint rescores one claim", seen=f"{len(paths)} paths", expected="one folder")
     with interrupted_afterwards():
-        from bpb_harness.audit.report import overall, unread_to_text
+        from bpb_harness.auditing.report import overall, unread_to_text
 
     recomputed = _rescore(claims[0], checkpoint, tokenizer, given) if checkpoint is not None else None
     if recursive:
@@ -115,11 +115,11 @@ def _claims(paths: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
 def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given: Mapping[str, Any]) -> Recomputed:
     """Score the checkpoint: as the flags say, else as the claim says that it was scored, else as bpb-eval does."""
     with interrupted_afterwards():
-        from bpb_harness.audit import Recomputed
+        from bpb_harness.auditing import Recomputed
         from bpb_harness.claim import read_claim
         from bpb_harness.cli.eval import parse_samples
-        from bpb_harness.evaluate import evaluate
-        from bpb_harness.evaluate.settings import METHODS
+        from bpb_harness.evaluation.api import evaluate
+        from bpb_harness.evaluation.settings import METHODS
 
     settings = {_SETTINGS[flag]: value for flag, value in given.items()}
     if "num_samples" in settings:
@@ -135,7 +135,7 @@ def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given:
         return Recomputed.of(evaluate(checkpoint, tokenizer=tokenizer, progress=progress, **settings))
 
 
-# Names of bpb_harness.evaluate.
+# Names of bpb_harness.evaluation.api.
 _SETTINGS = {
     "--data": "data",
     "--method": "method",
@@ -160,8 +160,8 @@ def _audit_each(
     *,
     allow_code: bool,
 ) -> Iterator[AuditReport]:
-    from bpb_harness.audit import audit as audit_claim
-    from bpb_harness.audit import audit_one_of_many
+    from bpb_harness.auditing import audit as audit_claim
+    from bpb_harness.auditing import audit_one_of_many
 
     if len(claims) > 1:
         for paths in claims:
@@ -177,14 +177,14 @@ def _audit_each(
 def _audit_below(
     folders: Sequence[Path], baseline: Path | None, tokenizer: Path | None, *, allow_code: bool
 ) -> Iterator[AuditReport]:
-    from bpb_harness.audit import audit_folders
+    from bpb_harness.auditing import audit_folders
 
     for folder in folders:
         yield from audit_folders(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
 
 
 def _unread_below(folders: Sequence[Path]) -> list[str]:
-    from bpb_harness.audit import unread_folders
+    from bpb_harness.auditing import unread_folders
 
     return [name for folder in folders for name in unread_folders(folder)]
 
@@ -206,7 +206,7 @@ def _with_progress(reports: Iterable[AuditReport]) -> Iterator[AuditReport]:
 
 
 def _shown(reports: Sequence[AuditReport], output_format: str, unread: Sequence[str], *, many: bool) -> str:
-    from bpb_harness.audit import report as reporting
+    from bpb_harness.auditing import report as reporting
 
     if not many:
         (only,) = reports

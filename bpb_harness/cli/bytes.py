@@ -21,7 +21,7 @@ from bpb_harness.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bpb_harness.audit.byte_report import ByteReport
+    from bpb_harness.byte_report.report import ByteReport
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -91,8 +91,8 @@ def _measure(
     separator: str | None,
 ) -> ByteReport:
     with interrupted_afterwards():
-        from bpb_harness.audit.byte_report import measure_bytes
         from bpb_harness.byte_count import load_tokenizer
+        from bpb_harness.byte_report.report import measure_bytes
         from bpb_harness.corpus import iterate_documents, load_documents, load_shards
         from bpb_harness.texts.flags import require_text_flags
         from bpb_harness.texts.separators import find_separators, own_folder

@@ -136,7 +136,7 @@ def evaluate(
         "with_windows": windows is not None, "with_tokens": tokens is not None,
     }  # fmt: skip
     with interrupted_afterwards():
-        import bpb_harness.evaluate as evaluation
+        from bpb_harness.evaluation import api as evaluation
 
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         evaluation.Settings(**settings)  # refuses bad flags before any file is opened
@@ -213,7 +213,7 @@ def parse_samples(text: str | None) -> Any:
 
 def _is_first_process() -> bool:
     """Whether this process is the one that prints, among those that torchrun may have started."""
-    from bpb_harness.evaluate.processes import is_first_process
+    from bpb_harness.distributed import is_first_process
 
     return is_first_process()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit import audit, audit_folders, audit_one_of_many
+from bpb_harness.auditing import audit, audit_folders, audit_one_of_many
 from bpb_harness.claim import Claim, read_claim
 from bpb_harness.claim.regular_file import open_regular
 from bpb_harness.errors import ClaimError
@@ -174,7 +174,7 @@ def test_many_folders_get_their_reports_whatever_one_holds(
     assert reports["honest"].verdict == "confirmed"
     assert reports["pipe"].verdict == reports["link"].verdict == "unverifiable"
 
-    from bpb_harness.audit import auditor
+    from bpb_harness.auditing import auditor
 
     def trips(_: object) -> None:
         raise ValueError("not enough values to unpack")

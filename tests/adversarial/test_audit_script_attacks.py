@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.audit.script import check_source, extract_embedded
-from bpb_harness.audit.script.source import MAX_BYTES, MAX_LAYERS, decode_text
+from bpb_harness.auditing.script import check_source, extract_embedded
+from bpb_harness.auditing.script.source import MAX_BYTES, MAX_LAYERS, decode_text
 from tests.bounded import count_calls, require_an_end
 
 MIB = 2**20
@@ -89,7 +89,7 @@ HOSTILE_SYNTAX = [
 
 def test_hostile_syntax_comes_to_an_end() -> None:
     printed = require_an_end(
-        "from bpb_harness.audit.script import check_source\n"
+        "from bpb_harness.auditing.script import check_source\n"
         f"for text in {HOSTILE_SYNTAX!r}:\n"
         "    print([found.message for found in check_source(text) if 'could not be carried out' in found.message])\n"
     )
@@ -124,7 +124,7 @@ def test_work_does_not_explode_with_alternatives() -> None:
     lines = ["v0 = one()"]
     lines += [f"v{k + 1} = (v{k} + v{k} * 2) / (v{k} - w{k})" for k in range(30)]
     lines += ["print('val_bpb', v30)"]
-    require_an_end(f"from bpb_harness.audit.script import check_source; check_source({chr(10).join(lines)!r})")
+    require_an_end(f"from bpb_harness.auditing.script import check_source; check_source({chr(10).join(lines)!r})")
 
 
 def test_many_scripts_in_one_log_are_bounded() -> None:

@@ -19,7 +19,7 @@ _RUNNER = """
 import json, os, resource, sys
 os.environ["OMP_NUM_THREADS"] = "1"
 import torch
-import bpb_harness.evaluate, bpb_harness.adapters
+import bpb_harness.evaluation.api, bpb_harness.adapters
 from bpb_harness.cli import eval as command
 
 bpb_harness.adapters.available_adapters()

@@ -31,10 +31,10 @@ from bpb_harness.adapters import _fused, golf_mdlm, load_model
 from bpb_harness.corpus import Windows, load_shards
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.estimators import ContinuousBound
-from bpb_harness.evaluate.batches import DrawPlan, DrawSource
-from bpb_harness.evaluate.draws import plan_draws, run_draws
-from bpb_harness.evaluate.memory import peak_memory_bytes
-from bpb_harness.evaluate.runner import MaskedNllRunner
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource
+from bpb_harness.evaluation.draws import plan_draws, run_draws
+from bpb_harness.evaluation.memory import peak_memory_bytes
+from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import LogLinear, NoiseLevel
 

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from bpb_harness.adapters import _fused_training
 from bpb_harness.checkpoint import save_checkpoint
-from bpb_harness.evaluate import evaluate
+from bpb_harness.evaluation.api import evaluate
 from bpb_harness.result import BpbResult
 from fixtures import build
 from reference.run import Run

@@ -86,7 +86,7 @@ MODULES = {
         ("adversarial/test_exported_programs.py::test_programs_changed_at_random_end_in_an_answer_or_one_line",),
     ),
     "draw_file": Module(
-        ("evaluate/draw_file.py", "evaluate/kept_draws.py"), ("unit/test_draw_file.py", "unit/test_messages.py")
+        ("evaluation/draw_file.py", "evaluation/kept_draws.py"), ("unit/test_draw_file.py", "unit/test_messages.py")
     ),
     "byte_count": Module(
         ("byte_count/*.py",),

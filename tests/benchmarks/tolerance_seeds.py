@@ -22,7 +22,10 @@ from torch import Tensor
 
 from bpb_harness.adapters import load_model
 from bpb_harness.denoiser import Denoiser
-from bpb_harness.evaluate import Job, ModelIdentity, Settings, find_text, score
+from bpb_harness.evaluation.inputs import find_text
+from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.score import score
+from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import UNTRUSTED_ERROR, BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 

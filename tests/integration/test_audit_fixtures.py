@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.audit import Verdict, audit, audit_folders
-from bpb_harness.audit.verdict import Verdict as SameVerdict
+from bpb_harness.auditing import Verdict, audit, audit_folders
+from bpb_harness.auditing.verdict import Verdict as SameVerdict
 from fixtures.claims.build import HERE, build
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads((HERE / "expected.json").read_text())
@@ -41,7 +41,7 @@ def test_names_tell_the_verdict() -> None:
 
 def test_every_record_code_has_a_submission() -> None:
     seen = {code for name in EXPECTED for code in {finding.code for finding in audit(HERE / name).findings}}
-    from bpb_harness.audit import codes
+    from bpb_harness.auditing import codes
 
     record = {rule.code for rule in vars(codes).values() if hasattr(rule, "code")}
     # Tested elsewhere: they need a baseline, a rescored checkpoint, or a file too large or too broken to keep.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit import audit, audit_folders
+from bpb_harness.auditing import audit, audit_folders
 from fixtures.claims.build import HERE
 
 pytestmark = pytest.mark.lab

@@ -76,7 +76,7 @@ FLAGS = (
 def test_flags_come_before_what_the_claim_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], passed: dict[str, Any]
 ) -> None:
-    import bpb_harness.evaluate
+    import bpb_harness.evaluation.api
     from bpb_harness.cli import audit as command
     from bpb_harness.errors import HarnessError
 
@@ -86,7 +86,7 @@ def test_flags_come_before_what_the_claim_states(
         seen.append(settings)
         raise HarnessError("seen enough")
 
-    monkeypatch.setattr(bpb_harness.evaluate, "evaluate", evaluate)
+    monkeypatch.setattr(bpb_harness.evaluation.api, "evaluate", evaluate)
     claim = tmp_path / "x.claim.json"
     stated = {"claimed_bpb": 1.5, "method": "discrete", "num_steps": 32, "context_length": 512}
     claim.write_text(json.dumps({"format": "bpb-claim/1", **stated}))

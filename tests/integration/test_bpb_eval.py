@@ -154,7 +154,7 @@ def test_long_windows_are_not_enumerated_and_nothing_is_asked_before(tiny, monke
     def never(*_):
         raise AssertionError("the contract was asked")
 
-    monkeypatch.setattr(importlib.import_module("bpb_harness.evaluate.score"), "Contract", never)
+    monkeypatch.setattr(importlib.import_module("bpb_harness.evaluation.score"), "Contract", never)
     with pytest.raises(UsageError, match=r"--method exact: got windows of 13 tokens, expected at most 12"):
         bpb_harness.evaluate(tiny, method="exact", context_length=13, limit=2, device="cpu")
     with pytest.raises(AssertionError, match="was asked"):

@@ -13,10 +13,10 @@ import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from typer.testing import CliRunner
 
-import bpb_harness.evaluate as evaluation
 from bpb_harness.byte_count import load_tokenizer, lost_by_tokenizer
 from bpb_harness.cli.eval import app
 from bpb_harness.errors import TokenizerError, UsageError
+from bpb_harness.evaluation import api as evaluation
 from tests.shards import write_shard
 
 LOW = ["the cat sat on the mat", "a rat ate the cat, and 12 mats"]

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-import bpb_harness.evaluate as evaluation
 from bpb_harness.errors import CorpusError
+from bpb_harness.evaluation import api as evaluation
 from bpb_harness.statistics import Draws, corpus_stderr
 from bpb_harness.units import NATS_PER_BIT
 

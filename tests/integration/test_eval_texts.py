@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import bpb_harness.evaluate as evaluation
 from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.evaluation import api as evaluation
 from tests.shards import write_shard
 
 PIECES = ["<s>", "</s>", "<pad>", *"abcd \u00e9"]

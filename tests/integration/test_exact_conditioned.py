@@ -9,8 +9,11 @@ import torch
 
 from bpb_harness.cli.eval import describe
 from bpb_harness.errors import TimeConditioningError, UsageError
-from bpb_harness.evaluate import Job, ModelIdentity, Settings, find_text, score
-from bpb_harness.evaluate.trust import Contract
+from bpb_harness.evaluation.inputs import find_text
+from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.score import score
+from bpb_harness.evaluation.settings import Settings
+from bpb_harness.evaluation.trust import Contract
 from bpb_harness.schedule import parse_schedule
 
 SHORT = {"method": "exact", "context_length": 5, "limit": 6, "device": "cpu", "check_contract": False}

@@ -25,8 +25,8 @@ main()
 @pytest.mark.parametrize(
     ("command", "trigger", "package", "arguments"),
     [
-        ("eval", "bpb_harness.evaluate.trust", "bpb_harness.evaluate", ["no.pt"]),
-        ("audit", "bpb_harness.audit.verdict", "bpb_harness.audit", ["."]),
+        ("eval", "bpb_harness.evaluation.trust", "bpb_harness.evaluation.api", ["no.pt"]),
+        ("audit", "bpb_harness.auditing.verdict", "bpb_harness.auditing", ["."]),
         (
             "bytes",
             "bpb_harness.byte_count.belonging",

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import bpb_harness
 from bpb_harness.errors import TokenizerError, UsageError
-from bpb_harness.evaluate.inputs import require_same_vocabulary
+from bpb_harness.evaluation.inputs import require_same_vocabulary
 from tests.tiny_folders import network, save
 
 pytest.importorskip("transformers")

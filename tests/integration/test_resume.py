@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import bpb_harness.evaluate as evaluation
 from bpb_harness.cli.eval import describe
 from bpb_harness.errors import HarnessError, InputError, UsageError
-from bpb_harness.evaluate import draw_file
-from bpb_harness.evaluate.draw_file import DrawFile
+from bpb_harness.evaluation import api as evaluation
+from bpb_harness.evaluation import draw_file
+from bpb_harness.evaluation.draw_file import DrawFile
 
 FAST = {"limit": 12, "batch_tokens": 512, "check_contract": False, "device": "cpu"}
 

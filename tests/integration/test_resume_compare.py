@@ -2,8 +2,8 @@
 
 import pytest
 
-import bpb_harness.evaluate as evaluation
 from bpb_harness.errors import UsageError
+from bpb_harness.evaluation import api as evaluation
 
 FAST = {"limit": 4, "batch_tokens": 512, "check_contract": False, "device": "cpu", "method": "mc"}
 

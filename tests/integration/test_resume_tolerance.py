@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import bpb_harness.evaluate as evaluation
-from bpb_harness.evaluate.pilot import FIRST_PILOT_PASS
+from bpb_harness.evaluation import api as evaluation
+from bpb_harness.evaluation.pilot import FIRST_PILOT_PASS
 
 FAST = {"limit": 12, "batch_tokens": 2048, "check_contract": False, "device": "cpu", "tolerance": 0.08, "compare": True}
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-import bpb_harness.evaluate as evaluation
-from bpb_harness.evaluate.processes import is_first_process
+from bpb_harness.distributed import is_first_process
+from bpb_harness.evaluation import api as evaluation
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
 

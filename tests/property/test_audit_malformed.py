@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bpb_harness.audit import AuditReport, Verdict, audit
+from bpb_harness.auditing import AuditReport, Verdict, audit
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.readme_reader import read_readme
 from bpb_harness.claim.tolerant_json import parse_json

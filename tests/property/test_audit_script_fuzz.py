@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bpb_harness.audit.finding import Finding, Severity
-from bpb_harness.audit.script import check_source, extract_embedded
-from bpb_harness.audit.script.source import decode_text
+from bpb_harness.auditing.script import check_source, extract_embedded
+from bpb_harness.auditing.script.source import decode_text
+from bpb_harness.findings import Finding, Severity
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
 EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json").read_text("utf-8"))

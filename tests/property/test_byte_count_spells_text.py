@@ -18,8 +18,8 @@ import sentencepiece
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bpb_harness.audit.byte_report import measure_bytes
 from bpb_harness.byte_count import ByteCounter, PieceKind, load_tokenizer
+from bpb_harness.byte_report.report import measure_bytes
 from bpb_harness.corpus import Corpus
 
 SYMBOL = "\u2581"

@@ -8,11 +8,11 @@ import torch
 
 from bpb_harness.corpus import Corpus, Windows
 from bpb_harness.estimators import DiscreteBound
-from bpb_harness.evaluate.batches import DrawSource
-from bpb_harness.evaluate.draws import plan_draws, run_draws
-from bpb_harness.evaluate.runner import MaskedNllRunner
-from bpb_harness.evaluate.settings import Settings
-from bpb_harness.evaluate.totals import window_totals
+from bpb_harness.evaluation.batches import DrawSource
+from bpb_harness.evaluation.draws import plan_draws, run_draws
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.evaluation.settings import Settings
+from bpb_harness.evaluation.totals import window_totals
 from bpb_harness.grid_error import grid_noise_variance
 from bpb_harness.masking import RandomStreams
 from bpb_harness.schedule import parse_schedule

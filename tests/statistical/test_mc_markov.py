@@ -6,10 +6,10 @@ import torch
 
 from bpb_harness.corpus import Windows, load_shards
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
-from bpb_harness.evaluate.batches import DrawSource
-from bpb_harness.evaluate.draws import plan_draws, run_draws
-from bpb_harness.evaluate.runner import MaskedNllRunner
-from bpb_harness.evaluate.totals import window_totals
+from bpb_harness.evaluation.batches import DrawSource
+from bpb_harness.evaluation.draws import plan_draws, run_draws
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.evaluation.totals import window_totals
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import parse_schedule
 from tests.oracles import Markov, OracleDenoiser, Table, continuous_bound, schedule, t_step_bound

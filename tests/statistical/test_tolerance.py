@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bpb_harness.estimators import ContinuousBound
-from bpb_harness.evaluate.draws import DrawTable, merge_passes, plan_draws
-from bpb_harness.evaluate.pilot import Pilot, PilotPlan, drawn_costs
-from bpb_harness.evaluate.totals import as_statistics, sampling_error
+from bpb_harness.evaluation.draws import DrawTable, merge_passes, plan_draws
+from bpb_harness.evaluation.pilot import Pilot, PilotPlan, drawn_costs
+from bpb_harness.evaluation.totals import as_statistics, sampling_error
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.rare_costs import reason_to_doubt
 from bpb_harness.schedule import LogLinear

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.audit import AuditReport, Recomputed, Verdict, audit
-from bpb_harness.audit.check_rules import welch_p_value
+from bpb_harness.auditing import AuditReport, Recomputed, Verdict, audit
+from bpb_harness.auditing.checks.rules import welch_p_value
 from bpb_harness.errors import ClaimError
 from fixtures.claims.patterns import OLDER_EXPORT, OLDER_TOKENS, SP1024, bpb, claim, log, submission
 
@@ -338,9 +338,9 @@ def test_a_final_line_comes_before_a_step_with_the_same_score(tmp_path: Path) ->
 
 
 def test_support_for_the_number_and_for_the_bytes_are_both_needed(tmp_path: Path) -> None:
-    from bpb_harness.audit import CODES
-    from bpb_harness.audit.evidence import gather
-    from bpb_harness.audit.verdict import judge
+    from bpb_harness.auditing import CODES
+    from bpb_harness.auditing.evidence import gather
+    from bpb_harness.auditing.verdict import judge
     from bpb_harness.claim import read_claim
 
     (tmp_path / "train.log").write_text(log(NATS, SP1024))

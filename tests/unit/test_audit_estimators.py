@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.audit import AuditReport, Verdict, audit
+from bpb_harness.auditing import AuditReport, Verdict, audit
 from bpb_harness.errors import ClaimError
 from fixtures.claims.patterns import SP1024, SP1024_TOKENS, bpb
 

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 
-import bpb_harness.audit
-import bpb_harness.audit.byte_report
-import bpb_harness.audit.script  # noqa: F401
-from bpb_harness.audit.byte_bugs import BYTE_BUGS, PUBLISHED_CONSTANTS
-from bpb_harness.audit.byte_factors import byte_factors
-from bpb_harness.audit.check_bytes import KNOWN_CONSTANTS
-from bpb_harness.audit.denominators import TABLE_VARIABLE, denominators, full_split, tokenizer_of_split
-from bpb_harness.audit.finding import CODES, Severity, register
+from bpb_harness.auditing.byte_factors import byte_factors
+from bpb_harness.auditing.checks.bytes import KNOWN_CONSTANTS
+from bpb_harness.auditing.denominators import TABLE_VARIABLE, denominators, full_split, tokenizer_of_split
+from bpb_harness.byte_report.byte_bugs import BYTE_BUGS, PUBLISHED_CONSTANTS
 from bpb_harness.errors import InputError
+from bpb_harness.findings import CODES, Severity, register
 
 
 def test_codes_are_well_formed_and_unique() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit import Recomputed, audit
+from bpb_harness.auditing import Recomputed, audit
 from bpb_harness.claim.methods import TWO_PASS, method_in
 
 LOADER = "val_loader:shards pattern=./data/datasets/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bpb_harness.audit import Verdict, audit, audit_folders, unread_folders
-from bpb_harness.audit.report import summary_to_dict, summary_to_markdown, summary_to_text, unread_to_text
+from bpb_harness.auditing import Verdict, audit, audit_folders, unread_folders
+from bpb_harness.auditing.report import summary_to_dict, summary_to_markdown, summary_to_text, unread_to_text
 from bpb_harness.claim import read_claim
 from bpb_harness.cli.audit import app
 from bpb_harness.errors import ClaimError

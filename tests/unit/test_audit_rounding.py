@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.audit import AuditReport, Verdict, audit
+from bpb_harness.auditing import AuditReport, Verdict, audit
 from fixtures.claims.patterns import PREFIX, SP1024, bpb, log
 
 

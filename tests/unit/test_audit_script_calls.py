@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit import audit
-from bpb_harness.audit.finding import Severity
-from bpb_harness.audit.script import check_source
+from bpb_harness.auditing import audit
+from bpb_harness.auditing.script import check_source
+from bpb_harness.findings import Severity
 from fixtures.claims.patterns import SP1024, log, submission
 
 ELSEWHERE = """

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from bpb_harness.audit.finding import Severity
-from bpb_harness.audit.script import check_source
+from bpb_harness.auditing.script import check_source
+from bpb_harness.findings import Severity
 
 HEAD = """import math
 import numpy as np

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from bpb_harness.audit.finding import Severity
-from bpb_harness.audit.script import check_source
+from bpb_harness.auditing.script import check_source
+from bpb_harness.findings import Severity
 
 SCRIPT = """
 import math

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit.finding import Finding, Severity
-from bpb_harness.audit.script import ScriptContext, check_scripts, run_byte_table
+from bpb_harness.auditing.script import ScriptContext, check_scripts, run_byte_table
+from bpb_harness.findings import Finding, Severity
 
 REPORT = "\nprint('val_bpb', nats / 0.6931 / float(bytes_of(table)))\n"
 
@@ -200,7 +200,7 @@ def test_torch_is_not_imported_by_the_checks(repository: Path) -> None:
 
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path\nfrom bpb_harness.audit.script import ScriptContext, check_scripts\n"
+        "from pathlib import Path\nfrom bpb_harness.auditing.script import ScriptContext, check_scripts\n"
         "print(len(check_scripts([Path('fixtures/scripts/wrong_elbo_script.py')], ScriptContext())))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)

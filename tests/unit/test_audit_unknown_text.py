@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit import audit
+from bpb_harness.auditing import audit
 
 
 @pytest.mark.parametrize("dataset", ["wikitext103", "enwik8", "The Pile, test", "c4_val"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.audit import AuditReport, audit
+from bpb_harness.auditing import AuditReport, audit
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.readme_prose import voiding_sentences, voiding_title
 from bpb_harness.claim.readme_reader import headline, read_readme

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit import AuditReport, audit
-from bpb_harness.audit.denominators import Denominator, bits_of_untrained, split_of_size
+from bpb_harness.auditing import AuditReport, audit
+from bpb_harness.auditing.denominators import Denominator, bits_of_untrained, split_of_size
 from fixtures.claims.patterns import bpb, log, submission
 
 NUM_BYTES = 151_080_891

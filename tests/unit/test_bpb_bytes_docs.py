@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from bpb_harness.audit import byte_report
-from bpb_harness.audit.byte_bugs import BYTE_BUGS
-from bpb_harness.audit.finding import Rule
 from bpb_harness.byte_count.belonging import _LEAST_SHARE
+from bpb_harness.byte_report import report as byte_report
+from bpb_harness.byte_report.byte_bugs import BYTE_BUGS
+from bpb_harness.findings import Rule
 
 
 def test_the_table_of_findings_is_the_registry(repository):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from bpb_harness.audit import byte_bugs
-from bpb_harness.audit.byte_bugs import BYTE_BUGS, count_bugs, explain
 from bpb_harness.byte_count import ByteCounter, load_tokenizer
+from bpb_harness.byte_report import byte_bugs
+from bpb_harness.byte_report.byte_bugs import BYTE_BUGS, count_bugs, explain
 
 SYMBOL = "\u2581"
 TEXTS = [

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from bpb_harness.audit.byte_report import measure_bytes
-from bpb_harness.audit.finding import Severity
 from bpb_harness.byte_count import PieceKind, load_tokenizer
+from bpb_harness.byte_report.report import measure_bytes
 from bpb_harness.cli.bytes import describe
 from bpb_harness.corpus import load_shards
+from bpb_harness.findings import Severity
 
 SENTENCES = ["the cat sat on the mat, the rat ate the cat \ue001"] * 10
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit import audit
+from bpb_harness.auditing import audit
 from bpb_harness.claim import find_submissions, read_claim
 from bpb_harness.errors import ClaimError
 from fixtures.claims.patterns import SP1024, log, submission

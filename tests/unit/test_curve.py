@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bpb_harness.curve import MaskedEntropyCurve
-from bpb_harness.evaluate.compare import riemann_gap
+from bpb_harness.evaluation.compare import riemann_gap
 from bpb_harness.schedule import parse_schedule
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from bpb_harness.audit.byte_report import measure_bytes
 from bpb_harness.byte_count import load_tokenizer
+from bpb_harness.byte_report.report import measure_bytes
 from bpb_harness.corpus import load_shards
 from bpb_harness.texts.separators import find_separators
 from tests.shards import write_shard

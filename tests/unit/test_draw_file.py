@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from bpb_harness.corpus import corpus_windows, load_shards
 from bpb_harness.errors import InputError, OutputError, UsageError
 from bpb_harness.estimators import ContinuousBound
-from bpb_harness.evaluate import draw_file
-from bpb_harness.evaluate.batches import DrawSource
-from bpb_harness.evaluate.draw_file import DrawFile, DrawFileHeader, KeptDraws
-from bpb_harness.evaluate.draws import FinishedDraws, plan_draws, run_draws
-from bpb_harness.evaluate.kept_draws import NUM_SCORED_AGAIN, KeptDrawsCheck
-from bpb_harness.evaluate.runner import MaskedNllRunner
+from bpb_harness.evaluation import draw_file
+from bpb_harness.evaluation.batches import DrawSource
+from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, KeptDraws
+from bpb_harness.evaluation.draws import FinishedDraws, plan_draws, run_draws
+from bpb_harness.evaluation.kept_draws import NUM_SCORED_AGAIN, KeptDrawsCheck
+from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import LogLinear
 from tests.shards import write_shard

@@ -11,15 +11,15 @@ from torch import nn
 
 from bpb_harness.adapters import _fused
 from bpb_harness.corpus import corpus_windows, load_shards
+from bpb_harness.distributed import Processes
 from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
-from bpb_harness.evaluate import compare
-from bpb_harness.evaluate.batches import DrawPlan, DrawSource, deal_draws, in_pieces, prepare_ahead
-from bpb_harness.evaluate.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
-from bpb_harness.evaluate.processes import Processes
-from bpb_harness.evaluate.runner import MaskedNllRunner
-from bpb_harness.evaluate.totals import as_statistics, window_totals
-from bpb_harness.evaluate.window_scores import score_masked_windows
+from bpb_harness.evaluation import compare
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_pieces, prepare_ahead
+from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.evaluation.totals import as_statistics, window_totals
+from bpb_harness.evaluation.window_scores import score_masked_windows
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics import mc_stderr_nats

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from bpb_harness.evaluate import lanes
-from bpb_harness.evaluate.lanes import Lanes
+from bpb_harness.evaluation import lanes
+from bpb_harness.evaluation.lanes import Lanes
 
 
 class Stream:

@@ -8,15 +8,15 @@ import pytest
 import torch
 from scipy import stats
 
-import bpb_harness.evaluate as evaluation
 from bpb_harness.cli.eval import describe
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
-from bpb_harness.evaluate.batches import DrawPlan
-from bpb_harness.evaluate.draws import DrawTable, merge_passes
-from bpb_harness.evaluate.passes import larger_for_long_text
-from bpb_harness.evaluate.pilot import Pilot, PilotPlan
-from bpb_harness.evaluate.totals import SamplingError, as_statistics, sampling_error
+from bpb_harness.evaluation import api as evaluation
+from bpb_harness.evaluation.batches import DrawPlan
+from bpb_harness.evaluation.draws import DrawTable, merge_passes
+from bpb_harness.evaluation.passes import larger_for_long_text
+from bpb_harness.evaluation.pilot import Pilot, PilotPlan
+from bpb_harness.evaluation.totals import SamplingError, as_statistics, sampling_error
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics import mc_stderr_nats
 

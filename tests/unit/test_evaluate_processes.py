@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch.distributed as dist
 
-from bpb_harness.evaluate.processes import leave_processes
+from bpb_harness.distributed import leave_processes
 
 
 def test_threads_that_wait_for_the_interpreter_get_it_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

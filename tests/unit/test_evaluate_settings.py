@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluate import Settings
+from bpb_harness.evaluation.settings import Settings
 
 
 @pytest.mark.parametrize(

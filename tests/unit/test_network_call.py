@@ -11,8 +11,8 @@ from torch import nn
 from bpb_harness.denoiser import causal_logits, denoiser_logits, masked_token_nll, network_states, packed_nll, states_of
 from bpb_harness.errors import AnswerTypeError, InputMutatedError, LogitsShapeError, LogitsWidthError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound
-from bpb_harness.evaluate.batches import PreparedBatch
-from bpb_harness.evaluate.runner import MaskedNllRunner
+from bpb_harness.evaluation.batches import PreparedBatch
+from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.masking import RandomStreams
 from bpb_harness.network_call import InputWatch, call_network, require_logits, require_plain
 from bpb_harness.schedule import LogLinear, NoiseLevel

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from bpb_harness.corpus import corpus_windows, load_shards
+from bpb_harness.distributed import Processes
 from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound
-from bpb_harness.evaluate.batches import DrawSource
-from bpb_harness.evaluate.draws import plan_draws, run_draws
-from bpb_harness.evaluate.processes import Processes
-from bpb_harness.evaluate.runner import MaskedNllRunner
-from bpb_harness.evaluate.window_scores import score_causal_spans, score_masked_windows
+from bpb_harness.evaluation.batches import DrawSource
+from bpb_harness.evaluation.draws import plan_draws, run_draws
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.evaluation.window_scores import score_causal_spans, score_masked_windows
 from bpb_harness.masking import RandomStreams, StratifiedDesign
 from bpb_harness.schedule import LogLinear
 from tests.shards import write_shard

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.audit import Verdict, audit
+from bpb_harness.auditing import Verdict, audit
 from bpb_harness.claim.readme_prose import voiding_sentences
 from fixtures.claims.patterns import SP1024, bpb, log
 from tests.bounded import require_an_end

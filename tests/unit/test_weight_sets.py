@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bpb_harness import evaluate
 from bpb_harness.adapters import choose_adapter, load_model
 from bpb_harness.checkpoint import digest_of, read_checkpoint
 from bpb_harness.denoiser import CausalLM
 from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.evaluation import api as evaluate
 from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm, make_mdlm_parameters, mdlm_state_dict
 
 _CPU: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}

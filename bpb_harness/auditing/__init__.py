@@ -1,0 +1,40 @@
+"""Checks of a published bits-per-byte score, from records and bytes alone: no network is ever run here.
+
+auditor.py         a claim through every check
+evidence.py        what the record amounts to: the claim's log lines, its bytes per token
+denominators.py    known bytes per token of data sets (data/*.csv)
+byte_factors.py    by what known byte bugs multiply the number of bytes
+codes.py           the codes of record checks
+checks/            one file a family of codes:
+    bytes.py       BPB1xx the denominator
+    bound.py       BPB2xx the numerator
+    prose.py       BPB213 what a README says of its own score
+    sampling.py    BPB3xx coverage, seeds, errors
+    record.py      BPB4xx the record against itself
+    rules.py       BPB5xx artifact size, significance
+    rescored.py    BPB6xx against the harness's own score
+    reading.py     BPB9xx broken files
+script/            static checks of scripts
+verdict.py         from findings to a verdict and a corrected score
+report.py          text, Markdown, JSON, pandas
+"""
+
+from bpb_harness.auditing.auditor import audit, audit_folders, audit_one_of_many, unread_folders
+from bpb_harness.auditing.checks.rescored import Recomputed
+from bpb_harness.auditing.report import AuditReport
+from bpb_harness.auditing.verdict import Verdict
+from bpb_harness.findings import CODES, Finding, Rule, Severity
+
+__all__ = [
+    "CODES",
+    "AuditReport",
+    "Finding",
+    "Recomputed",
+    "Rule",
+    "Severity",
+    "Verdict",
+    "audit",
+    "audit_folders",
+    "audit_one_of_many",
+    "unread_folders",
+]

@@ -1,0 +1,226 @@
+"""One claim through every check: `audit`; many folders at once: `audit_folders`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.bound import check_bound
+from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
+from bpb_harness.auditing.checks.prose import check_prose
+from bpb_harness.auditing.checks.reading import check_reading
+from bpb_harness.auditing.checks.record import check_record
+from bpb_harness.auditing.checks.rescored import Recomputed, check_rescored
+from bpb_harness.auditing.checks.rules import check_rules
+from bpb_harness.auditing.checks.sampling import check_sampling
+from bpb_harness.auditing.evidence import Evidence, gather
+from bpb_harness.auditing.report import AuditReport, in_order
+from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
+from bpb_harness.claim import Claim, Source, find_submissions, find_unread, read_claim
+from bpb_harness.claim.names import the_one, tokenizers_in
+from bpb_harness.errors import ClaimError, HarnessError, UsageError
+from bpb_harness.findings import Finding, Json
+
+_SHORTEST_SCRIPT = 30  # lines of code in a log; less is a stray traceback
+
+AnyPath = str | PathLike[str]
+
+
+def audit(
+    paths: AnyPath | Sequence[AnyPath],
+    *,
+    baseline: AnyPath | Sequence[AnyPath] | None = None,
+    recomputed: Any | None = None,
+    allow_code: bool = False,
+    tokenizer: AnyPath | None = None,
+) -> AuditReport:
+    """Audit one claimed score from its record.
+
+    Args:
+        paths: a submission's folder, or files that belong to one claim.
+        baseline: the claim that this one says it beats: folders or files.
+        recomputed: a `BpbResult` of the claim's checkpoint, or a `Recomputed`.
+        allow_code: run the script's byte-table function, alone, in a limited process; nothing else is ever run.
+        tokenizer: the tokenizer's file, for the byte table; its name tells the tokenizer where the record does not.
+
+    Raises:
+        ClaimError: if there is nothing to read, or a claim file is wrong.
+        UsageError: for ``allow_code`` without a tokenizer.
+        TokenizerError: if the tokenizer's file is needed and cannot be read.
+    """
+    if allow_code and tokenizer is None:
+        raise UsageError("--allow-code runs the script's byte table on a tokenizer", hint="give --tokenizer FILE too")
+    claim = read_claim(*_paths(paths))
+    evidence = gather(_with_tokenizer(claim, tokenizer))
+    rival = gather(read_claim(*_paths(baseline))) if baseline is not None else None
+    rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
+    findings = list(_findings(evidence, rival, rescored, allow_code=allow_code, tokenizer=tokenizer))
+    return _report(evidence, findings, rescored)
+
+
+def audit_folders(
+    root: AnyPath, *, baseline: AnyPath | None = None, allow_code: bool = False, tokenizer: AnyPath | None = None
+) -> Iterator[AuditReport]:
+    """Audit every submission below a folder; one that cannot be read is unverifiable, and the rest goes on.
+
+    Raises:
+        ClaimError: if ``root`` is no folder.
+    """
+    top = Path(root)
+    for folder in find_submissions(top):
+        name = str(folder.relative_to(top)) if folder != top else folder.name
+        yield audit_one_of_many(folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+
+
+def audit_one_of_many(
+    folder: AnyPath | Sequence[AnyPath],
+    name: str,
+    *,
+    baseline: AnyPath | None = None,
+    allow_code: bool = False,
+    tokenizer: AnyPath | None = None,
+) -> AuditReport:
+    """`audit`, for one of many claims: whatever is wrong with one, the others get their reports.
+
+    Args:
+        folder: the submission's folder.
+        name: what the report calls it.
+        baseline: see `audit`.
+        allow_code: see `audit`.
+        tokenizer: see `audit`.
+
+    Raises:
+        UsageError: see `audit`; what is wrong with the command is wrong with all of its claims.
+    """
+    try:
+        report = audit(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+    except UsageError:
+        raise
+    except HarnessError as problem:
+        return unreadable(name, str(problem))
+    except Exception as fault:  # of this program; a report on the other folders is worth more than its traceback
+        return unreadable(
+            name, f"{name} could not be audited: a fault of this program, {type(fault).__name__}: {fault}"
+        )
+    return replace(report, name=name)
+
+
+def unread_folders(root: AnyPath) -> list[str]:
+    """Folders that `audit_folders` passes over although they speak of scores, in .jsonl or .csv files alone.
+
+    Raises:
+        ClaimError: if ``root`` is no folder.
+    """
+    top = Path(root)
+    return [str(folder.relative_to(top)) if folder != top else folder.name for folder in find_unread(top)]
+
+
+def unreadable(name: str, problem: str) -> AuditReport:
+    """The report on a folder of many that could not be read at all."""
+    finding = codes.UNREADABLE.finding(problem, missing="a record that can be read")
+    judgement = Judgement(Verdict.UNVERIFIABLE, problem, ("a record that can be read",), None, None)
+    return AuditReport(name, judgement, None, None, (finding,))
+
+
+def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, str | PathLike) else [Path(path) for path in paths]
+
+
+def _findings(
+    evidence: Evidence,
+    baseline: Evidence | None,
+    recomputed: Recomputed | None,
+    *,
+    allow_code: bool,
+    tokenizer: AnyPath | None,
+) -> Iterator[Finding]:
+    yield from check_reading(evidence)
+    yield from check_record(evidence)
+    yield from check_bytes(evidence)
+    yield from check_other_logs(evidence)
+    yield from check_bound(evidence)
+    yield from check_prose(evidence)
+    yield from check_sampling(evidence)
+    yield from check_rules(evidence, baseline)
+    if _scripts_of(evidence):
+        yield from _script_findings(evidence, allow_code=allow_code, tokenizer=tokenizer)
+    if recomputed is not None:
+        yield from check_rescored(evidence, recomputed)
+
+
+def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath | None) -> Iterator[Finding]:
+    # Deferred: most records come without a script.
+    from bpb_harness.auditing.script import ScriptContext, check_scripts
+
+    protocol = evidence.claim.protocol
+    found = re.fullmatch(r"sp([0-9]{3,6})", evidence.tokenizer or "")
+    context = ScriptContext(
+        eps=protocol.schedule_eps,
+        num_steps=protocol.num_steps,
+        num_windows=protocol.num_windows,
+        num_tokens=evidence.scored_tokens,
+        bytes_per_token=evidence.full.bytes_per_token if evidence.full else None,
+        vocab_size=int(found[1]) if found else None,
+        claimed=evidence.claim.score.value if evidence.claim.score else None,
+    )
+    scripts = _scripts_of(evidence)
+    names = {str(script): script.name for script in scripts}
+    for finding in check_scripts(
+        scripts, context, tokenizer=Path(tokenizer) if tokenizer else None, allow_code=allow_code
+    ):
+        # The report speaks of the submission's files, wherever they lie on this machine.
+        message = finding.message
+        for path, name in names.items():
+            message = message.replace(path, name)
+        yield replace(finding, message=message, evidence=_named(finding.evidence, names))
+
+
+def _named(evidence: Mapping[str, Json], names: Mapping[str, str]) -> dict[str, Json]:
+    return {key: names.get(held, held) if isinstance(held, str) else held for key, held in evidence.items()}
+
+
+def _scripts_of(evidence: Evidence) -> list[Path]:
+    """The scripts of the folder, or else those that the claim's own logs hold."""
+    if evidence.claim.scripts:
+        return list(evidence.claim.scripts)
+    logs = evidence.claim_logs or evidence.claim.logs
+    return [log.path for log in logs if log.path is not None and log.embedded_code_lines >= _SHORTEST_SCRIPT][:1]
+
+
+def _with_tokenizer(claim: Claim, tokenizer: AnyPath | None) -> Claim:
+    """The claim, with the tokenizer that only its file's name or the scripts name."""
+    if claim.tokenizer is not None:
+        return claim
+    if tokenizer is not None and (name := the_one(tokenizers_in(Path(tokenizer).name))) is not None:
+        return replace(claim, tokenizer=name, tokenizer_source=Source(str(tokenizer)))
+    if claim.scripts:
+        from bpb_harness.auditing.script import decode_source
+
+        for script in claim.scripts:
+            try:
+                text = decode_source(script).text
+            except ClaimError:
+                continue  # the checks of scripts say so
+            name = the_one(tokenizers_in(text))
+            if name is not None:
+                return replace(claim, tokenizer=name, tokenizer_source=Source(script.name))
+    return claim
+
+
+def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:
+    settled = in_order(reconcile(findings))
+    score = evidence.claim.score
+    return AuditReport(
+        name=evidence.claim.name,
+        title=evidence.claim.title,
+        judgement=judge(evidence, settled, recomputed),
+        claimed_bpb=score.value if score else None,
+        claimed_in=str(score.source) if score else None,
+        findings=settled,
+        files=evidence.claim.files,
+    )

@@ -1,0 +1,625 @@
+"""BPB1xx: what did the record divide by, and is it what its text has?
+
+The known exceptions are honest and must stay so: two estimators behind loss and score; an older export of the
+split; a part of the split, whose ratio is its own; a tokenizer that the table does not know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.byte_factors import ByteFactor, byte_factors
+from bpb_harness.auditing.denominators import (
+    PREFIX,
+    TAIL_DROPPED,
+    Denominator,
+    bits_of_untrained,
+    denominators,
+    full_split,
+)
+from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
+from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
+from bpb_harness.findings import Finding, Json, Severity
+from bpb_harness.units import NATS_PER_BIT, bits_to_nats
+
+# Of 3,527 public logs over the whole split 3,395 agree with the table to this; nearly all the others are bugs.
+AGREES = SCATTER
+# Where nothing names the tokenizer, a ratio can fit one of several rows by chance: then it has to fit better.
+AGREES_UNNAMED = 5e-4
+# A known bug multiplies the bytes of the whole split by a number that is known to five digits.
+BUG_FITS = 2e-4
+BUG_FITS_PROSE = 1e-4  # where only prose names the tokenizer
+BUG_FITS_UNNAMED = 2e-5
+# The smallest known bug, byte pieces by their spelling, makes 1 % more bytes: a print that cannot tell a ratio from it
+# is no evidence for the ratio. Losses and scores of three digits and more are precise enough.
+SMALLEST_BUG = 0.01
+PRECISE = 2 * AGREES
+# Parts of the split of 1,048,576, 32,736 and 2,044 tokens have ratios 1 %, 2 % and 9 % off the whole's.
+SLICE_SPREAD = 0.03
+LARGEST_SLICE_SPREAD = 0.15
+_MOST_SOURCES = 4
+# Of an untrained loss, where the vocabulary's size is inferred from bytes per token: bits for nats would be 44 % off.
+_UNTRAINED_SLACK = 0.15
+# Constants that people have multiplied token counts with.
+KNOWN_CONSTANTS = (4.3, 3.5, 3.67, 2.35, 3.8)
+
+
+def check_bytes(evidence: Evidence) -> Iterator[Finding]:
+    """Hold the record's bytes per token against the table of denominators and the known bugs."""
+    yield from _stated_constant(evidence)
+    ratio = evidence.ratio
+    if evidence.claim.score is None:
+        return
+    yield from _folded(evidence)
+    if ratio is None:
+        message = (
+            "no loss in nats stands beside the score, so the number of bytes that it was divided by cannot be read off"
+        )
+        yield codes.BYTES_UNKNOWN.finding(message, missing="val_loss in the log or in submission.json")
+        return
+    if not ratio.same_estimator:
+        return  # check_bound explains two estimators
+    yield from _judge(evidence, ratio)
+
+
+def _folded(evidence: Evidence) -> Iterator[Finding]:
+    """A text whose letters were folded to one case is another text: its case is never paid for."""
+    log = next((log for log in evidence.claim_logs or evidence.claim.logs if log.folded is not None), None)
+    if log is not None:
+        message = (
+            f"{log.file} names {log.folded}: letters were folded to one case before the text was scored, which cannot "
+            "be undone; the score does not pay for the case of the text"
+        )
+        yield codes.TEXT_FOLDED.finding(
+            message,
+            place=log.file,
+            named=log.folded,
+            missing="a score of the text as it is, or of a reversible transform",
+        )
+
+
+def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
+    rows = _rows(evidence)
+    if (slip := _bits_per_token(evidence, ratio)) is not None:
+        yield slip
+        return
+    if not any(row.is_whole for row in rows):
+        yield _no_row(evidence, ratio)
+        return
+    if _uneven(evidence):
+        message = (
+            "the lines behind the claimed score divide by different numbers of bytes per token: "
+            f"{_by_source(evidence, evidence.lines, rows)}"
+        )
+        yield codes.BYTES_OFF.finding(message, bytes_per_token=ratio.value, places=list(ratio.places))
+        return
+    partial = _is_part(evidence)
+    tolerance = AGREES if evidence.tokenizer_is_named else AGREES_UNNAMED
+    whole = min((row for row in rows if row.is_whole), key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0))
+    if ratio.is_near(whole.bytes_per_token, tolerance) and _loads_another_size(evidence, ratio, rows, tolerance):
+        yield _unexplained(evidence, ratio, whole, partial)
+    elif ratio.is_near(whole.bytes_per_token, tolerance):
+        files = {log.file for log in evidence.claim_logs}
+        named = _own_row(evidence, ratio, rows, files, tolerance) or whole
+        yield _right(evidence, ratio, named) if _is_telling(evidence, ratio, whole) else _too_coarse(ratio, named)
+    elif _prefix_of(ratio, rows) is None and (others := _right_elsewhere(evidence, whole)):
+        yield _other_evaluation(evidence, ratio, others, rows)
+    elif not _is_held_against_a_text(evidence):
+        yield _unexplained(evidence, ratio, whole, partial)
+    elif (bug := _known_bug(evidence, ratio, rows)) is not None and not partial:
+        yield _bug_finding(evidence, ratio, *bug)
+    elif not partial and (unit := _unit_slip(evidence, ratio)) is not None:
+        yield unit
+    elif (constant := _constant(ratio)) is not None:
+        yield _constant_finding(evidence, ratio.value, constant, ratio.places)
+    else:
+        yield _unexplained(evidence, ratio, whole, partial)
+
+
+def _no_row(evidence: Evidence, ratio: Ratio) -> Finding:
+    """The table knows nothing of this text, or nothing of it under this tokenizer."""
+    named = [name for name in (evidence.claim.dataset, evidence.tokenizer) if name is not None]
+    message = (
+        f"the record divides by {ratio.value:.5g} bytes per token, and the table of denominators has no row for "
+        f"{' under '.join(named)} to hold it against{_of_the_split(evidence)}"
+    )
+    return codes.BYTES_UNKNOWN.finding(
+        message,
+        bytes_per_token=ratio.value,
+        tokenizer=evidence.tokenizer,
+        dataset=evidence.claim.dataset,
+        missing=f"the bytes per token of {' under '.join(named)}: a row of one's own in BPB_DENOMINATORS",
+    )
+
+
+def _of_the_split(evidence: Evidence) -> str:
+    """What the loaded tokens times the ratio are of the split's bytes, in words; nothing where that is not known."""
+    times, score = evidence.share_of_bytes, evidence.claim.score
+    if times is None or score is None:
+        return ""
+    size = max(size for log in evidence.claim_logs for size in log.split_tokens)
+    num_bytes = next(row.num_bytes for row in denominators() if row.dataset == evidence.claim.dataset) or 0
+    said = (
+        f"; {size:,} tokens x bytes per token = {times * num_bytes / 1e6:.1f} MB, the split has "
+        f"{num_bytes / 1e6:.2f} MB: {times:.4g} times the bytes that are there"
+    )
+    if times > 1.0 + AGREES:
+        said += f", score x {times:.4g} = {score.value * times:.4f} if the whole split was scored"
+    elif times < 1.0 - AGREES:
+        said += ", unless only a part was loaded"
+    return said
+
+
+def _rows(evidence: Evidence) -> list[Denominator]:
+    rows = [
+        row
+        for row in denominators()
+        if evidence.tokenizer in (None, row.tokenizer) and evidence.claim.dataset in (None, row.dataset)
+    ]
+    own = evidence.full  # of the size that the log loads, where the table has no such row
+    return rows if own is None or own in rows else [own] if evidence.tokenizer is None else [own, *rows]
+
+
+def _is_held_against_a_text(evidence: Evidence) -> bool:
+    """Whether the right number is known well enough to refute another.
+
+    Where the table does not know the tokenizer, a loss in bits would look like too many bytes: the log must show that
+    the loss is in nats per token.
+    """
+    by_size = evidence.full is not None and full_split(evidence.tokenizer, evidence.claim.dataset) is None
+    return not by_size or _loss_is_in_nats_per_token(evidence)
+
+
+def _loads_another_size(evidence: Evidence, ratio: Ratio, rows: Sequence[Denominator], tolerance: float) -> bool:
+    """Whether nothing but the ratio names the tokenizer, and the log loads another number of tokens than it implies."""
+    sizes = {size for log in evidence.claim_logs for size in log.split_tokens}
+    if evidence.tokenizer_is_named or not sizes:
+        return False
+    near = [row for row in rows if row.is_whole and ratio.is_near(row.bytes_per_token, tolerance)]
+    return not any(row.holds(size) for row in near for size in sizes)
+
+
+def _is_telling(evidence: Evidence, ratio: Ratio, row: Denominator) -> bool:
+    """Whether the printed digits leave no room for a known bug, or another tokenizer, beside the right number."""
+    if not evidence.tokenizer_is_named:
+        return ratio.uncertainty < 2 * AGREES_UNNAMED
+    off = abs(ratio.value / row.bytes_per_token - 1.0)
+    return ratio.uncertainty < PRECISE or off + ratio.uncertainty < SMALLEST_BUG
+
+
+def _too_coarse(ratio: Ratio, row: Denominator) -> Finding:
+    lowest, highest = (ratio.value * (1.0 + sign * ratio.uncertainty) for sign in (-1, 1))
+    message = (
+        f"the record divides by {ratio.value:.5f} bytes per token, somewhere between {lowest:.4f} and {highest:.4f} by "
+        f"the digits that are printed; the {row.bytes_per_token:.5f} of {row} lies between them, and so do other "
+        "numbers"
+    )
+    return codes.BYTES_COARSE.finding(
+        message,
+        bytes_per_token=ratio.value,
+        lowest=lowest,
+        highest=highest,
+        expected=row.bytes_per_token,
+        tokenizer=row.tokenizer,
+        places=list(ratio.places),
+        missing="loss and score with more digits",
+    )
+
+
+def _is_part(evidence: Evidence) -> bool:
+    scored, full = evidence.scored_tokens, evidence.full
+    if evidence.claim.protocol.slice_text is not None and not evidence.siblings:
+        return True
+    return scored is not None and (full is None or scored < WHOLE_SPLIT * full.num_tokens)
+
+
+def _uneven(evidence: Evidence) -> bool:
+    ratios = [found for line in evidence.lines if (found := ratio_of(line)) is not None]
+    return any(not one.agrees_with(other, 2e-3) for one, other in combinations(ratios, 2))
+
+
+def _right_elsewhere(evidence: Evidence, whole: Denominator) -> list[ScoreLine]:
+    """Other lines of the claim's own log that divide by the right number: a byte bug spoils all of them."""
+    others = [line for log in evidence.claim_logs for line in log.lines if line not in evidence.lines]
+    pairs = [(line, ratio_of(line)) for line in others if line.same_estimator]
+    return [line for line, found in pairs if found is not None and found.is_near(whole.bytes_per_token, AGREES)]
+
+
+def _own_row(
+    evidence: Evidence, ratio: Ratio, rows: Sequence[Denominator], files: Collection[str], tolerance: float
+) -> Denominator | None:
+    """The text that a ratio belongs to: the one that its own files load, or else the nearest; None if none is near."""
+    near = [row for row in rows if row.is_whole and ratio.is_near(row.bytes_per_token, tolerance)]
+    sizes = [size for log in evidence.claim.logs if log.file in files for size in log.split_tokens]
+    loaded = [row for row in near if any(row.holds(size) for size in sizes)]
+    # The same split without its tail has the same ratio to seven digits: it takes no name of its own.
+    return min(
+        loaded or near,
+        key=lambda row: (row.scope == TAIL_DROPPED, abs(ratio.value / row.bytes_per_token - 1.0)),
+        default=None,
+    )
+
+
+def _by_source(evidence: Evidence, lines: Sequence[ScoreLine], rows: Sequence[Denominator]) -> str:
+    """What lines divide by, in words: for each file and text the last of its lines, with its own place and number."""
+    last: dict[tuple[str, Denominator | None], str] = {}
+    for line in lines:
+        ratio = ratio_of(line)
+        if ratio is not None:
+            row = _own_row(evidence, ratio, rows, {line.bpb.source.file}, AGREES)
+            of = f" ({row} has {row.bytes_per_token:.5f})" if row is not None else ""
+            last[line.bpb.source.file, row] = f"{line.bpb.source} by {ratio.value:.5f}{of}"
+    shown = [*last.values()][-_MOST_SOURCES:]
+    return "; ".join(shown) + (f"; and {len(last) - len(shown)} more" if len(last) > len(shown) else "")
+
+
+def _other_evaluation(
+    evidence: Evidence, ratio: Ratio, others: Sequence[ScoreLine], rows: Sequence[Denominator]
+) -> Finding:
+    expected = ratio_of(others[-1])
+    assert expected is not None
+    row = _own_row(evidence, expected, rows, {others[-1].bpb.source.file}, AGREES)
+    message = (
+        f"the claimed score divides by {ratio.value:.5f} bytes per token ({', '.join(ratio.places)}), other lines "
+        f"of its log by the right number: {_by_source(evidence, others, rows)}; the score is another evaluation's "
+        "than the loss beside it, or was made of it in another way"
+    )
+    facts: dict[str, Json] = {
+        "bytes_per_token": ratio.value,
+        "expected": row.bytes_per_token if row else expected.value,
+        "tokenizer": row.tokenizer if row else None,
+        "scope": row.scope if row else None,
+    }
+    return codes.BYTES_OFF.finding(message, facts=facts, places=list(ratio.places))
+
+
+def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
+    named = "" if evidence.tokenizer_is_named else "; the tokenizer is inferred from this number alone"
+    what = "the log, where it shows that other score," if evidence.siblings else "the record"
+    rounding = f", the printed digits leave {ratio.uncertainty * 100:.2f} % open" if ratio.uncertainty > 1e-3 else ""
+    message = (
+        f"{what} divides by {ratio.value:.5f} bytes per token; {row} has {row.bytes_per_token:.5f} "
+        f"({(ratio.value / row.bytes_per_token - 1.0) * 100:+.3f} %{rounding}){named}"
+    )
+    return codes.BYTES_RIGHT.finding(
+        message,
+        bytes_per_token=ratio.value,
+        expected=row.bytes_per_token,
+        tokenizer=row.tokenizer,
+        scope=row.scope,
+        inferred=not evidence.tokenizer_is_named,
+        uncertainty=ratio.uncertainty,
+        places=list(ratio.places),
+    )
+
+
+def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tuple[ByteFactor, Denominator] | None:
+    """The bug whose factor explains the ratio, if it is the only explanation."""
+    named = evidence.tokenizer_is_named
+    certain = evidence.tokenizer_is_certain
+    tolerance = BUG_FITS if certain else BUG_FITS_PROSE if named else BUG_FITS_UNNAMED
+    if ratio.uncertainty > tolerance:
+        return None
+    fits = [
+        (abs(ratio.value / (row.bytes_per_token * bug.lowest) - 1.0), bug, row)
+        for row in rows
+        # An approximate row cannot carry an inference to five digits.
+        if row.is_whole and (named or row.num_bytes is not None)
+        for bug in byte_factors()
+        if bug.is_point and ratio.is_near(row.bytes_per_token * bug.lowest, tolerance)
+    ]
+    if not fits:
+        return None
+    _, bug, row = min(fits, key=lambda fit: fit[0])
+    return bug, row
+
+
+def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denominator) -> Finding:
+    whole = full_split(row.tokenizer, row.dataset) or row
+    expected = row.bytes_per_token
+    inferred = (
+        ""
+        if evidence.tokenizer_is_named
+        else f"; nothing names the tokenizer: {row.tokenizer} is inferred from the ratio, which fits to five digits"
+    )
+    message = (
+        f"the record divides by {ratio.value:.6f} bytes per token; {row} has {expected:.5f}: "
+        f"{ratio.value / expected:.5f} times too many bytes, which is what happens when {bug.story}{inferred}"
+        if ratio.value > expected
+        else f"the record divides by {ratio.value:.6f} bytes per token; {row} has {expected:.5f}: only "
+        f"{ratio.value / expected:.5f} of the bytes, which is what happens when {bug.story}{inferred}"
+    )
+    return codes.BYTES_BUG.finding(
+        message,
+        factor=ratio.value / expected,
+        bug=bug.name,
+        bug_factor=bug.lowest,
+        bytes_per_token=ratio.value,
+        expected=expected,
+        tokenizer=row.tokenizer,
+        inferred=not evidence.tokenizer_is_named,
+        num_bytes_claimed=round(whole.num_tokens * ratio.value),
+        num_bytes=whole.num_bytes,
+        places=list(ratio.places),
+    )
+
+
+def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
+    """Nats for bits and tokens for bytes: only where the tokenizer is known, because bytes can be tokens."""
+    full = evidence.full
+    # A loss field that merely repeats the score is careless, not a unit slip of the score.
+    if full is None or ratio.uncertainty > BUG_FITS:
+        return None
+    expected = full.bytes_per_token
+    for target, rule, what in (
+        (
+            expected / NATS_PER_BIT,
+            codes.NATS_AS_BITS,
+            "the score is in nats per byte: the loss was not divided by ln 2",
+        ),
+        (expected * NATS_PER_BIT, codes.NATS_AS_BITS, "the loss was divided by ln 2 twice"),
+        (1.0, codes.PER_TOKEN_AS_PER_BYTE, "the score is in bits per token: it was not divided by bytes per token"),
+    ):
+        if ratio.is_near(target, BUG_FITS):
+            message = f"{what} (loss / ln 2 / score is {ratio.value:.5f}, where {full} has {expected:.5f})"
+            proven = _loss_is_in_nats_per_token(evidence)
+            if not proven:
+                message += "; unless it is the loss that is in another unit, which nothing in the record excludes"
+            return rule.finding(
+                message,
+                factor=ratio.value / expected if proven else None,
+                severity=None if proven else Severity.WARNS,
+                bytes_per_token=ratio.value,
+                expected=expected,
+                tokenizer=full.tokenizer,
+                places=list(ratio.places),
+            )
+    return None
+
+
+def _bits_per_token(evidence: Evidence, ratio: Ratio) -> Finding | None:
+    """A score that is loss / ln 2 to the digit, where nothing tells how many bytes a token has."""
+    of_bytes = re.search("byte|char", evidence.tokenizer or "", re.IGNORECASE)
+    if evidence.full is not None or of_bytes or ratio.uncertainty > BUG_FITS or not ratio.is_near(1.0, BUG_FITS):
+        return None
+    message = (
+        f"the score is the loss / ln 2 (the two agree to {ratio.value:.5f}), which is bits per token: it looks as if "
+        "it was never divided by bytes per token; only where each token is one byte is it bits per byte too, and the "
+        "record does not say so"
+    )
+    return codes.PER_TOKEN_AS_PER_BYTE.finding(
+        message,
+        severity=Severity.WARNS,
+        bytes_per_token=ratio.value,
+        tokenizer=evidence.tokenizer,
+        places=list(ratio.places),
+        missing="the tokenizer, which tells how many bytes a token has",
+    )
+
+
+def _loss_is_in_nats_per_token(evidence: Evidence) -> bool:
+    """Whether the log shows it: before training the loss of a token is about ln V nats, whatever the text."""
+    if evidence.full is None:
+        return False
+    vocabulary = bits_of_untrained(evidence.tokenizer, evidence.full.bytes_per_token)
+    if vocabulary is None:
+        return False
+    untrained = bits_to_nats(vocabulary)
+    slack = 0.05 if evidence.tokenizer else _UNTRAINED_SLACK
+    first = [line for log in evidence.claim_logs for line in log.lines[:1] if line.is_training_step]
+    return any(
+        line.nats_per_token is not None
+        and line.same_estimator
+        and abs(line.nats_per_token.value / untrained - 1.0) < slack
+        for line in first
+    )
+
+
+def _constant(ratio: Ratio) -> float | None:
+    if ratio.uncertainty > 5e-6:
+        return None
+    return next((constant for constant in KNOWN_CONSTANTS if ratio.is_near(constant, 5e-6)), None)
+
+
+def _stated_constant(evidence: Evidence) -> Iterator[Finding]:
+    """A constant that a claim file, or a README, states."""
+    protocol, readme = evidence.claim.protocol, evidence.claim.readme
+    stated = protocol.bytes_per_token
+    if stated is not None and protocol.bytes_per_token_is_constant:
+        yield _constant_finding(evidence, stated.value, stated.value, (str(stated.source),))
+        return
+    stated = stated or (readme.bytes_per_token if readme else None)
+    if stated is None or evidence.full is None or (evidence.ratio is not None and evidence.ratio.same_estimator):
+        return  # what the numbers themselves say outweighs what is said about them
+    if not _states_right(stated, evidence):
+        message = (
+            f"{stated.source} states {stated} bytes per token, where {evidence.full} has "
+            f"{evidence.full.bytes_per_token:.4f}: was a constant divided by?"
+        )
+        yield codes.BYTES_STATED.finding(message, stated=stated.value, expected=evidence.full.bytes_per_token)
+
+
+def _states_right(stated: Printed, evidence: Evidence) -> bool:
+    return any(
+        stated.agrees_with(row.bytes_per_token) or abs(stated.value / row.bytes_per_token - 1.0) < SLICE_SPREAD
+        for row in _rows(evidence)
+    )
+
+
+def _constant_finding(evidence: Evidence, value: float, constant: float, places: tuple[str, ...]) -> Finding:
+    full = evidence.full
+    if full is None:
+        message = (
+            f"the bits were divided by a constant {constant:g} bytes per token instead of the bytes of the text; "
+            "nothing names the tokenizer, so the right number is not known"
+        )
+        return codes.BYTES_CONSTANT.finding(message, constant=constant, places=list(places))
+    message = (
+        f"the bits were divided by a constant {constant:g} bytes per token; {full} has {full.bytes_per_token:.5f}: "
+        f"the score is {value / full.bytes_per_token:.4f} times too low"
+        if value > full.bytes_per_token
+        else f"the bits were divided by a constant {constant:g} bytes per token; {full} has {full.bytes_per_token:.5f}"
+    )
+    prefix = _prefix_ratio(evidence)
+    if prefix is not None:
+        message += (
+            f"; only {evidence.scored_tokens:,} tokens were scored, and a prefix of that size has "
+            f"{prefix.bytes_per_token:.5f}"
+        )
+    return codes.BYTES_CONSTANT.finding(
+        message,
+        factor=value / full.bytes_per_token,
+        constant=constant,
+        expected=full.bytes_per_token,
+        tokenizer=full.tokenizer,
+        prefix_bytes_per_token=prefix.bytes_per_token if prefix else None,
+        places=list(places),
+    )
+
+
+def _prefix_ratio(evidence: Evidence) -> Denominator | None:
+    """The table's row for a prefix of about the size that was scored."""
+    scored = evidence.scored_tokens
+    if scored is None:
+        return None
+    return next(
+        (row for row in _rows(evidence) if row.scope == PREFIX and abs(row.num_tokens / scored - 1.0) < 0.05), None
+    )
+
+
+def _prefix_of(ratio: Ratio, rows: list[Denominator]) -> Denominator | None:
+    near = [row for row in rows if row.scope == PREFIX and ratio.is_near(row.bytes_per_token, 5e-4)]
+    return min(near, key=lambda row: abs(ratio.value / row.bytes_per_token - 1.0), default=None)
+
+
+def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: bool) -> Finding:
+    """A ratio that fits nothing: a slice, a bug without a fixed factor, or simply the wrong bytes."""
+    whole = evidence.full or whole
+    off = ratio.value / whole.bytes_per_token
+    prefix = _prefix_of(ratio, _rows(evidence))
+    facts: dict[str, Json] = {
+        "bytes_per_token": ratio.value,
+        "expected": whole.bytes_per_token,
+        "tokenizer": whole.tokenizer,
+    }
+    if prefix is not None and not partial:
+        message = (
+            f"the record divides by {ratio.value:.5f} bytes per token, which is not the whole split's "
+            f"{whole.bytes_per_token:.5f} but that of a prefix of about {prefix.num_tokens:,} tokens "
+            f"({prefix.bytes_per_token:.5f}): a part of the split was scored, and the record does not say so"
+        )
+        return codes.SLICE_INFERRED.finding(
+            message, facts=facts, prefix_tokens=prefix.num_tokens, places=list(ratio.places)
+        )
+    if not partial and _must_be_whole_split(evidence, ratio, off):
+        message = (
+            f"every score line divides by {ratio.value:.5f} bytes per token, while the log loads the whole split, "
+            f"which has {whole.bytes_per_token:.5f} under {whole.tokenizer}: {off:.4f} times the bytes that are there"
+            f"{_of_the_split(evidence)}{_candidates(off)}"
+        )
+        return codes.BYTES_WRONG.finding(message, factor=off, facts=facts, places=list(ratio.places))
+    other = next((row for row in denominators() if row.is_whole and ratio.is_near(row.bytes_per_token, 1e-3)), None)
+    unnamed = "" if evidence.tokenizer_is_named else " nearest row of the table,"
+    message = (
+        f"the record divides by {ratio.value:.5f} bytes per token;{unnamed} {whole} has {whole.bytes_per_token:.5f} "
+        f"({(off - 1.0) * 100:+.2f} %)"
+    )
+    if other is not None and other.tokenizer != whole.tokenizer:
+        message += f"; it is the ratio of {other}: does the record name another tokenizer than it used?"
+    elif partial and (evidence.share_of_bytes or 0.0) > 1.0 + AGREES:
+        message += _of_the_split(evidence)
+    elif partial:
+        what = f"{evidence.scored_tokens:,} tokens were" if evidence.scored_tokens else "only a slice was"
+        message += f"; {what} scored, and a part of the split has a ratio of its own"
+    elif abs(off - 1.0) <= SLICE_SPREAD:
+        message += "; a part of the split, or a mean of ratios, would explain it, and the record says neither"
+    elif evidence.tokenizer_is_named:
+        message += _candidates(off) or "; no known bug has this factor"
+    if not partial and prefix is None:
+        message += _of_the_split(evidence)
+    return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(off)])
+
+
+def _bugs_near(off: float) -> list[ByteFactor]:
+    return [bug for bug in byte_factors() if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
+
+
+def _candidates(off: float) -> str:
+    bugs = _bugs_near(off)
+    return f"; it could be that {' or that '.join(bug.story for bug in bugs)}" if bugs else ""
+
+
+def _must_be_whole_split(evidence: Evidence, ratio: Ratio, off: float) -> bool:
+    """Whether no honest reading is left: the tokenizer is certain, and no part of the split is this far off.
+
+    The log must load a split of exactly this tokenizer's size, and keep one ratio while the loss itself changes a
+    lot: two estimators would not.
+    """
+    if evidence.full is None or abs(off - 1.0) <= LARGEST_SLICE_SPREAD:
+        return False
+    if not _is_held_against_a_text(evidence):
+        return False
+    if not evidence.claim_logs or not evidence.lines:
+        return False
+    sizes = {size for log in evidence.claim_logs for size in log.split_tokens}
+    if not sizes or any(not evidence.full.holds(size) for size in sizes):
+        return False
+    run = [line for log in evidence.claim_logs for line in log.lines if line.nats_per_token is not None]
+    ratios = [found for line in run if (found := ratio_of(line)) is not None]
+    losses = [line.nats_per_token.value for line in run if line.nats_per_token is not None]
+    return (
+        len(ratios) >= 3
+        and max(losses) > 1.2 * min(losses)
+        and all(found.same_estimator and found.is_near(ratio.value, 2e-3) for found in ratios)
+    )
+
+
+def check_other_logs(evidence: Evidence) -> Iterator[Finding]:
+    """Logs that are not the claim's own but lie beside it, with a byte bug in them: named, not held against it."""
+    if not evidence.lines or evidence.claim.claimed_in == "log":
+        return
+    faulty: dict[str, list[LogRecord]] = {}
+    ratios: dict[str, float] = {}
+    for log in evidence.claim.logs:
+        final = log.final
+        if log in evidence.claim_logs or final is None:
+            continue
+        alone = gather(_log_alone(evidence, log))
+        ratio = alone.ratio
+        if ratio is None or not ratio.same_estimator:
+            continue
+        bug = _known_bug(alone, ratio, _rows(alone))
+        if bug is not None and not _is_part(alone):
+            faulty.setdefault(bug[0].name, []).append(log)
+            ratios[bug[0].name] = ratio.value
+    for name, logs in faulty.items():
+        bug_of = next(bug for bug in byte_factors() if bug.name == name)
+        files = [log.file for log in logs]
+        message = (
+            f"{', '.join(files)}: not behind the claim, but faulty: "
+            f"{'it divides' if len(files) == 1 else 'they divide'} by {ratios[name]:.5f} bytes per token, "
+            f"{bug_of.lowest} times the right number; {bug_of.story}"
+        )
+        yield codes.OTHER_LOGS_FAULTY.finding(
+            message, files=[*files], bug=name, bug_factor=bug_of.lowest, bytes_per_token=ratios[name]
+        )
+
+
+def _log_alone(evidence: Evidence, log: LogRecord) -> Claim:
+    """What the log alone would claim."""
+    final = log.final
+    assert final is not None
+    return replace(
+        evidence.claim,
+        score=final.bpb,
+        claimed_in="log",
+        nats_per_token=final.nats_per_token,
+        same_estimator=final.same_estimator,
+        logs=(log,),
+        protocol=Protocol(),
+        seed_scores={},
+    )

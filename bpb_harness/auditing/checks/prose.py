@@ -1,0 +1,24 @@
+"""BPB213: what the README, or the title, says of the score. Prose can hold a confirmation back; it never refutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.claim.readme_prose import voiding_sentences, voiding_title
+from bpb_harness.findings import Finding
+
+
+def check_prose(evidence: Evidence) -> Iterator[Finding]:
+    """Name each sentence that would void the score."""
+    claim = evidence.claim
+    if claim.score is None:
+        return
+    sentences = [*voiding_sentences(claim.readme.text, claim.readme.file)] if claim.readme is not None else []
+    title = voiding_title(claim.title, claim.score.source.file) if claim.title is not None else None
+    for found in [*sentences, *([title] if title is not None else [])]:
+        message = f"{found.source} says {found.sentence[:300]!r}: if it is so, {found.meaning}"
+        yield codes.PROSE_VOIDS.finding(
+            message, place=str(found.source), missing="the script that made the score, for what the record says of it"
+        )

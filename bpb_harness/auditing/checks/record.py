@@ -1,0 +1,302 @@
+"""BPB4xx: does the record agree with itself? The score against logs, seeds, spread and tables."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterator
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds
+from bpb_harness.claim import LogRecord, NoteKind, Printed, ScoreLine
+from bpb_harness.claim.listing import DEEPEST_LOG
+from bpb_harness.claim.names import FULL_SPLIT
+from bpb_harness.findings import Finding, Json
+from bpb_harness.units import nats_to_bits
+
+
+def check_record(evidence: Evidence) -> Iterator[Finding]:
+    """Hold the claimed score against everything else that the record prints."""
+    claim = evidence.claim
+    if claim.says_unofficial is not None:
+        yield codes.UNOFFICIAL.finding(f"the record says of itself: {claim.says_unofficial[:300]!r}")
+    if claim.score is None:
+        null = next((note.message for note in claim.notes if note.kind is NoteKind.NOT_A_NUMBER), None)
+        others = ", ".join(f"{other.name} {other}" for other in claim.other_scores[:5])
+        message = "the record claims no score" + (f" ({null})" if null else "")
+        message += f"; what it does give, {others}, it does not call the score" if others else ""
+        others_given: list[Json] = [other.value for other in claim.other_scores[:20]]
+        yield codes.NO_CLAIM.finding(message, other_scores=others_given, missing="a score that the record claims")
+        return
+    yield from _against_logs(evidence, claim.score)
+    yield from _against_seeds(evidence, claim.score)
+    yield from _spread(evidence)
+    yield from _tables(evidence)
+
+
+def _place(line: ScoreLine) -> str:
+    return f"{line.bpb.source.file}:{line.bpb.source.line}"
+
+
+def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
+    claim = evidence.claim
+    if evidence.lines:
+        places = [_place(line) for line in evidence.lines]
+        label = evidence.lines[0].label or evidence.lines[0].bpb.name
+        if evidence.how == "mean":
+            values = [line.bpb.value for line in evidence.lines]
+            spread = f", spread {statistics.stdev(values):.5f}" if len(values) > 1 else ""
+            message = f"the score is the mean of {label!r} over {len(values)} logs ({', '.join(places)}){spread}"
+        else:
+            message = f"the score is in the log: {label!r} at {places[0]}"
+        yield codes.IN_LOG.finding(message, places=[*places], label=label, how=evidence.how)
+        yield from _not_final(evidence, score)
+        yield from _beyond_plain(evidence)
+        return
+    if evidence.siblings:
+        seeds_agree = any(score.agrees_with(mean_of_seeds(scores)) for scores in claim.seed_scores.values())
+        if seeds_agree:
+            yield _sibling(evidence, score)
+            return
+    printed = [line for log in claim.logs for line in log.lines]
+    if not claim.logs:
+        message = (
+            "there is no log, so nothing stands behind the number (looked for .log, .txt and .out files in the folder "
+            f"and up to {DEEPEST_LOG} folders below it)"
+        )
+        yield codes.NO_LOG.finding(message, missing="a log of the run")
+        return
+    if not printed:
+        message = "no log prints a score that could be held against the claim"
+        yield codes.NO_LOG.finding(message, missing="a log with the final score")
+        return
+    yield _not_in_logs(evidence, score, printed)
+
+
+def _sibling(evidence: Evidence, score: Printed) -> Finding:
+    """The claim itself is in no log; another score of the same runs is."""
+    line = evidence.siblings[0]
+    name, published = next(
+        (name, printed)
+        for name, scores in evidence.claim.seed_scores.items()
+        for printed in scores.values()
+        if printed.agrees_with(line.bpb.value, line.bpb.half_unit)
+    )
+    logs = {found.bpb.source.file for found in evidence.siblings}
+    whose = "one seed" if len(logs) == 1 else f"{len(logs)} seeds"
+    num_seeds = max(len(scores) for scores in evidence.claim.seed_scores.values())
+    message = (
+        f"the score is the mean of its own {num_seeds} seed results, as {score.source.file} lists them, and in no log; "
+        f"the log of {whose} shows another score of the run, {name} {published}: {line.bpb} at {_place(line)}, "
+        f"{(line.bpb.value / score.value - 1.0) * 100:+.2f} % from the claim"
+    )
+    return codes.SIBLING_IN_LOG.finding(
+        message,
+        places=[_place(found) for found in evidence.siblings],
+        num_seeds=num_seeds,
+        seeds_in_logs=whose,
+        logged=line.bpb.value,
+        full_split=FULL_SPLIT.search(name) is not None,
+    )
+
+
+def _not_final(evidence: Evidence, score: Printed) -> Iterator[Finding]:
+    """A validation during training, or one before quantisation, that is better than what the log ends with."""
+    if evidence.how != "line":
+        return
+    (line,) = evidence.lines
+    final = next((log.final for log in evidence.claim_logs if log.final is not None), None)
+    early = line.is_training_step or _EARLY.search(line.label)
+    if early and final is not None and not final.is_training_step and final.bpb.value > score.value * 1.0005:
+        message = (
+            f"the score is that of {line.label or line.bpb.name!r} at {_place(line)}; the log ends with {final.bpb} "
+            f"({final.label!r} at {_place(final)})"
+        )
+        yield codes.NOT_FINAL.finding(message, place=_place(line), final=final.bpb.value, claimed=score.value)
+
+
+def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
+    """A score far below what the network itself gets on the same text, in the same log, by the same measure.
+
+    Longer contexts and adaptation to text that is paid for gain a few hundredths. More than that comes from a
+    probability that is none: counts of hashed contexts looked up for the target alone, targets seen beforehand.
+    """
+    for line in evidence.lines:
+        log = next((log for log in evidence.claim_logs if line in log.lines), None)
+        found = _plain_validation(log, line) if log is not None else None
+        if found is None or found[0].bpb.value - line.bpb.value <= found[1]:
+            continue
+        plain, most_gained = found
+        message = (
+            f"the score {line.bpb} ({line.label or line.bpb.name!r} at {_place(line)}) is "
+            f"{plain.bpb.value - line.bpb.value:.3f} below the plain validation of the same run, {plain.bpb} "
+            f"({plain.label or plain.bpb.name!r} at {_place(plain)}); longer contexts and adaptation to scored text "
+            f"gain {most_gained:g} at most, so it is not shown to be the length of a code"
+        )
+        yield codes.BEYOND_PLAIN.finding(
+            message,
+            place=_place(line),
+            plain=plain.bpb.value,
+            claimed=line.bpb.value,
+            missing="the script that made the score, and how its probabilities add up to 1 over the vocabulary",
+        )
+        return
+
+
+def _plain_validation(log: LogRecord, line: ScoreLine) -> tuple[ScoreLine, float] | None:
+    """The network alone in the run of a line: its last validation, or one that is called plain; and what is gained."""
+    if line.is_training_step:
+        return None
+    run = [other for other in log.lines if other.run == line.run and other.bpb.name == line.bpb.name and other != line]
+    named = [other for other in run if not other.is_training_step and _PLAIN.search(other.label)]
+    steps = [other for other in run if other.is_training_step]
+    if named and not _PLAIN.search(line.label):
+        return min([*named, *steps[-1:]], key=lambda other: other.bpb.value), _MOST_GAINED
+    if not steps:
+        return None
+    of = _OF_STEPS.search(steps[-1].label)
+    went_on = of is None or int(of[1]) < int(of[2])  # or was stopped by the clock: the log need not say
+    return steps[-1], _MOST_GAINED_AND_LEARNT if went_on else _MOST_GAINED
+
+
+# No sliding window, and no adaptation to what has been scored, gains more bits per byte; the second holds where the
+# training may have gone on after the last validation, its rate still falling.
+_MOST_GAINED, _MOST_GAINED_AND_LEARNT = 0.05, 0.15
+_OF_STEPS = re.compile(r"([0-9]{1,9})\s?/\s?([0-9]{1,9})")
+_PLAIN = re.compile(r"round[-_ ]?trip|pre[-_ ]?quant|pre[-_ ]?ttt|post[-_ ]?ema|diagnostic|\bplain\b", re.IGNORECASE)
+_EARLY = re.compile(r"pre[-_ ]?quant|pre[-_ ]?ttt|diagnostic", re.IGNORECASE)
+
+
+def _not_in_logs(evidence: Evidence, score: Printed, printed: list[ScoreLine]) -> Finding:
+    claim = evidence.claim
+    nearest = min(printed, key=lambda line: abs(line.bpb.value - score.value))
+    twin = _line_with_same_loss(evidence, printed)
+    full = evidence.full
+    if twin is not None and twin.nats_per_token is not None and full is not None:
+        right = nats_to_bits(twin.nats_per_token.value) / full.bytes_per_token
+        if abs(score.value - right) <= 2 * score.half_unit + 3e-3 * right:
+            message = (
+                f"the log's loss {twin.nats_per_token} at {_place(twin)}, divided by the {full.bytes_per_token:.5f} "
+                f"bytes per token of {full}, is the claimed {score}; the score on that line, {twin.bpb}, is not"
+            )
+            return codes.LOSS_IN_LOG.finding(message, place=_place(twin), logged=twin.bpb.value)
+    # Printed somewhere, if not where scores are looked for: then it is another evaluation's, not a contradiction.
+    printed_after_all = any(
+        abs(number - score.value) <= 2 * score.half_unit for log in claim.logs for number in log.numbers_beside_bpb
+    )
+    if (
+        twin is not None
+        and not printed_after_all
+        and len(claim.logs) == 1
+        and len(claim.seeds) <= 1
+        and not claim.protocol.slice_text
+    ):
+        message = (
+            f"{score.source} claims {score}, but the log line with the very same loss, {twin.nats_per_token} at "
+            f"{_place(twin)}, says {twin.bpb}"
+        )
+        return codes.LOG_CONTRADICTS.finding(
+            message, factor=twin.bpb.value / score.value, place=_place(twin), logged=twin.bpb.value, claimed=score.value
+        )
+    lowest = min(line.bpb.value for line in printed)
+    below = "; it is below every score in them" if score.value < lowest - 2 * score.half_unit else ""
+    message = (
+        f"{score} is in none of the logs; the nearest is {nearest.bpb} ({nearest.label!r} at {_place(nearest)}){below}"
+    )
+    return codes.NOT_IN_LOG.finding(
+        message, claimed=score.value, nearest=nearest.bpb.value, place=_place(nearest), lowest=lowest
+    )
+
+
+def _line_with_same_loss(evidence: Evidence, printed: list[ScoreLine]) -> ScoreLine | None:
+    """The one final line whose loss is, digit for digit, the loss that the record publishes beside its score."""
+    loss = evidence.claim.nats_per_token
+    if loss is None or not evidence.claim.same_estimator or (loss.decimals or 0) < 4:
+        return None
+    matching = [
+        line
+        for line in printed
+        if line.nats_per_token is not None
+        and not line.is_training_step
+        and line.same_estimator
+        and (line.nats_per_token.decimals or 0) >= 4
+        and abs(line.nats_per_token.value - loss.value) <= max(line.nats_per_token.half_unit, loss.half_unit) + 1e-12
+    ]
+    scores = {round(line.bpb.value, 3) for line in matching}
+    return max(matching, key=lambda line: line.bpb.decimals or 0) if len(scores) == 1 else None
+
+
+def _against_seeds(evidence: Evidence, score: Printed) -> Iterator[Finding]:
+    tables = {name: scores for name, scores in evidence.claim.seed_scores.items() if len(scores) >= 2}
+    if not tables:
+        return
+    for scores in tables.values():
+        half = max(printed.half_unit for printed in scores.values())
+        if score.agrees_with(mean_of_seeds(scores), half):
+            return
+        if any(score.agrees_with(printed.value, printed.half_unit) for printed in scores.values()):
+            return
+        if is_rounded_mean(score, [printed.value for printed in scores.values()]):
+            return
+    if evidence.lines:
+        return  # it is in a log, which outweighs a table of something else
+    named = tables.get(score.name) or next(iter(tables.values()))
+    mean = mean_of_seeds(named)
+    message = (
+        f"the score {score} is neither the mean ({mean:.5f}) nor any one of the {len(named)} seeds that the record "
+        "lists"
+    )
+    yield codes.SEEDS_CONTRADICT.finding(
+        message, claimed=score.value, mean=mean, seeds={seed: printed.value for seed, printed in named.items()}
+    )
+
+
+def _spread(evidence: Evidence) -> Iterator[Finding]:
+    """The published spread against that of the seeds; population, sample and standard error are all honest names."""
+    std, score = evidence.claim.std, evidence.claim.score
+    if std is None or score is None or std.value <= 0.0:
+        return
+    for scores in evidence.claim.seed_scores.values():
+        values = [printed.value for printed in scores.values()]
+        if len(values) < 2 or not score.agrees_with(mean_of_seeds(scores)):
+            continue
+        sample = statistics.stdev(values)
+        smallest = sample / len(values) ** 0.5
+        slack = 2.0 * max(std.half_unit, *(printed.half_unit for printed in scores.values()))
+        if not 0.8 * smallest - slack <= std.value <= 1.2 * sample + slack:
+            message = f"the published spread is {std}, that of the seeds {sample:.5f} (standard error {smallest:.5f})"
+            yield codes.SPREAD_CONTRADICTS.finding(message, published=std.value, stdev=sample, stderr=smallest)
+        return
+
+
+def _tables(evidence: Evidence) -> Iterator[Finding]:
+    """A table over T against log lines and settings that name their T."""
+    table = evidence.claim.steps_table
+    for log in evidence.claim.logs:
+        for line in log.lines:
+            steps = line.num_steps or (log.num_steps if not line.is_training_step else None)
+            claimed = table.get(steps) if steps else None
+            if claimed is None or claimed.agrees_with(line.bpb.value, line.bpb.half_unit):
+                continue
+            if any(claimed.agrees_with(other.bpb.value) for other in log.lines):
+                continue
+            message = f"{claimed.source} says {claimed} for T = {steps}, the log says {line.bpb} at {_place(line)}"
+            yield codes.TABLE_CONTRADICTS.finding(
+                message, num_steps=steps, table=claimed.value, logged=line.bpb.value, place=_place(line)
+            )
+            return
+    readme = evidence.claim.readme
+    score = evidence.claim.score
+    if readme is None or score is None or evidence.claim.claimed_in == "readme" or not readme.scores:
+        return
+    everything = [*readme.scores, *(row.score for row in readme.rows)]
+    printed_at_all = any(abs(number - score.value) <= max(score.half_unit, half) * 2 for number, half in readme.numbers)
+    if not printed_at_all and not any(score.agrees_with(p.value, p.half_unit) for p in everything):
+        headline = readme.scores[0]
+        message = (
+            f"{score.source} claims {score}, which the README never mentions; its first score is {headline} "
+            f"({headline.source})"
+        )
+        yield codes.TABLE_CONTRADICTS.finding(
+            message, claimed=score.value, readme=headline.value, place=str(headline.source)
+        )

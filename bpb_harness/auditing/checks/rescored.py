@@ -1,0 +1,177 @@
+"""BPB6xx: the claimed score against one that the harness computed from the checkpoint."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol as StructuralType
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.claim.methods import method_in
+from bpb_harness.findings import Finding, Json
+
+# How many standard errors may lie between two honest numbers: 3 is one false alarm in 370.
+_STANDARD_ERRORS = 3.0
+# An agreement within more than this share of the score is no evidence: public byte bugs begin at a few percent.
+_COARSEST_AGREEMENT = 0.025
+# Arithmetic in another precision or order of summation, in bits per byte.
+_NUMERICS = 5e-4
+# Shares of the split with ratios and scores of their own: parts of a thousand windows are 3 % off the whole.
+_PART_SPREAD = 0.03
+_FEWEST_WINDOWS = 30  # fewer do not tell how much windows differ
+_PART = re.compile(r"\[0:([0-9]+)/[0-9]+\]")
+_BOUNDS = frozenset({"<=", "~<="})
+
+
+class _Result(StructuralType):
+    @property
+    def bits_per_byte(self) -> float | None: ...
+    @property
+    def mc_stderr(self) -> float: ...
+    @property
+    def corpus_stderr(self) -> float | None: ...
+    @property
+    def relation(self) -> str: ...
+    @property
+    def signature(self) -> object: ...
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """A score of the claim's checkpoint by the harness.
+
+    Attributes:
+        bits_per_byte: the score.
+        mc_stderr: standard error from the sampling of masks, in bits per byte.
+        corpus_stderr: standard error over the choice of windows; None where unknown.
+        relation: ``=``, ``<=`` or ``~<=``.
+        method: the harness's method; None where unknown.
+        num_steps: T of the harness's discrete bound; None for other methods, or where unknown.
+        context_length: tokens a window; None where unknown.
+        data_name: name of the text that the harness scored; None where unknown.
+        num_windows: windows scored, where that is only the first part of the text; None for the whole of it.
+        signature: the settings, as text.
+    """
+
+    bits_per_byte: float
+    mc_stderr: float
+    corpus_stderr: float | None
+    relation: str
+    signature: str
+    method: str | None = None
+    num_steps: int | None = None
+    context_length: int | None = None
+    num_windows: int | None = None
+    data_name: str | None = None
+
+    @classmethod
+    def of(cls, result: _Result) -> Recomputed:
+        """From a ``BpbResult`` in bits per byte."""
+        assert result.bits_per_byte is not None
+        return cls(
+            bits_per_byte=result.bits_per_byte,
+            mc_stderr=result.mc_stderr,
+            corpus_stderr=result.corpus_stderr,
+            relation=result.relation,
+            signature=str(result.signature),
+            method=getattr(result.signature, "method", None),
+            num_steps=_count(getattr(result.signature, "num_steps", None)),
+            context_length=_count(getattr(result.signature, "context_length", None)),
+            data_name=str(getattr(result.signature, "data", None) or "").partition("@")[0] or None,
+            num_windows=int(part[1]) if (part := _PART.search(str(result.signature))) else None,
+        )
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _other_settings(evidence: Evidence, recomputed: Recomputed) -> str | None:
+    """What the claim states about its evaluation and the harness did otherwise, in words; None where nothing."""
+    protocol = evidence.claim.protocol
+    method = method_in(protocol.method) or protocol.method
+    if method is not None and recomputed.method is not None and method != recomputed.method:
+        return f"the claim is by {method}, the harness scored by {recomputed.method}"
+    for name, claimed, scored in (
+        ("T =", protocol.num_steps, recomputed.num_steps),
+        ("windows of", protocol.context_length, recomputed.context_length),
+    ):
+        if claimed is not None and scored is not None and claimed != scored:
+            return f"the claim is for {name} {claimed}, the harness scored with {name} {scored}"
+    return None
+
+
+def _other_dataset(evidence: Evidence, recomputed: Recomputed) -> str | None:
+    """Whether the harness scored another text than the claim names, in words."""
+    claimed, scored = evidence.claim.dataset, recomputed.data_name
+    if claimed is None or scored is None or claimed.lower() == scored.lower():
+        return None
+    return f"the claim is about {claimed}, the harness scored {scored}"
+
+
+def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Finding]:
+    """Judge the difference by both errors: the sampling of masks, and the choice of text."""
+    score = evidence.claim.score
+    if score is None:
+        message = f"the harness gets {recomputed.bits_per_byte:.5f}, and nothing is claimed to hold it against"
+        yield codes.RESCORED_UNCLEAR.finding(message, recomputed=recomputed.bits_per_byte)
+        return
+    difference = score.value - recomputed.bits_per_byte
+    # A spread over seeds is no error of the evaluation, but the checkpoint is one of those seeds.
+    claimed = evidence.claim.std.value if evidence.claim.std else 0.0
+    sampling = math.hypot(recomputed.mc_stderr, claimed)
+    both = math.hypot(sampling, recomputed.corpus_stderr or 0.0)
+    rounding = score.half_unit + _NUMERICS
+    # A part of the text that is not the claim's own can neither confirm nor, if it is near, refute.
+    other_text = recomputed.num_windows is not None and recomputed.num_windows != evidence.claim.protocol.num_windows
+    spread = _PART_SPREAD * recomputed.bits_per_byte if other_text else 0.0
+    facts: dict[str, Json] = {
+        "claimed": score.value,
+        "recomputed": recomputed.bits_per_byte,
+        "difference": difference,
+        "sampling_stderr": sampling,
+        "stderr_with_corpus": both,
+        "signature": recomputed.signature,
+    }
+    numbers = (
+        f"{recomputed.relation} {recomputed.bits_per_byte:.5f} ({recomputed.signature}); the claim is "
+        f"{difference:+.5f} from it, the error of the sampling {sampling:.5f}, with the choice of text {both:.5f}"
+    )
+    method = method_in(evidence.claim.protocol.method) or evidence.claim.protocol.method
+    other_settings = _other_settings(evidence, recomputed)
+    elsewhere = _other_dataset(evidence, recomputed)
+    if elsewhere is not None:
+        missing = "a rescoring of the text that the claim is about"
+        yield codes.RESCORED_UNCLEAR.finding(f"{elsewhere}: {numbers}", facts=facts, missing=missing)
+    elif abs(difference) <= _STANDARD_ERRORS * sampling + rounding and (
+        _STANDARD_ERRORS * sampling + rounding > _COARSEST_AGREEMENT * recomputed.bits_per_byte
+    ):
+        message = f"both agree within the error, but the error is too large to tell: {numbers}"
+        yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of more text or more samples")
+    elif abs(difference) <= _STANDARD_ERRORS * sampling + rounding and other_text:
+        message = f"only the first {recomputed.num_windows} windows were scored anew: the harness gets {numbers}"
+        yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of the whole text, no --limit")
+    elif abs(difference) <= _STANDARD_ERRORS * sampling + rounding:
+        yield codes.RESCORED_SAME.finding(f"the harness gets {numbers}", facts=facts)
+    elif other_settings is not None:
+        yield codes.RESCORED_UNCLEAR.finding(f"{other_settings}: {numbers}", facts=facts)
+    elif other_text and (recomputed.corpus_stderr is None or (recomputed.num_windows or 0) < _FEWEST_WINDOWS):
+        message = f"the first {recomputed.num_windows} windows are too few to speak for the whole text: {numbers}"
+        yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
+    elif abs(difference) <= _STANDARD_ERRORS * both + rounding + spread:
+        part = f" (only the first {recomputed.num_windows} windows were scored anew)" if other_text else ""
+        message = f"the difference is more than sampling explains, but another part of the text could{part}: {numbers}"
+        yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
+    elif difference < 0.0 and method is None and recomputed.relation in _BOUNDS and -difference < 0.1 * score.value:
+        message = (
+            "the harness's number is a bound, and the claim, whose method nothing names, may be a tighter one: "
+            + numbers
+        )
+        yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
+    else:
+        yield codes.RESCORED_DIFFERENT.finding(
+            f"the harness gets {numbers}", factor=recomputed.bits_per_byte / score.value, facts=facts
+        )

@@ -1,0 +1,97 @@
+"""BPB3xx: how much of the split was scored, with how many seeds, and how sure is the number?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence
+from bpb_harness.claim import Printed
+from bpb_harness.claim.methods import DISCRETE, MC
+from bpb_harness.claim.names import FULL_SPLIT, SEED_CONTAINERS
+from bpb_harness.findings import Finding
+
+_SLICE_IS_CLOSE = 0.01  # a slice's score within this of the whole split's is no other claim
+
+
+def check_sampling(evidence: Evidence) -> Iterator[Finding]:
+    """Coverage, seeds and standard errors."""
+    if evidence.claim.score is None:
+        return
+    yield from _coverage(evidence)
+    yield from _best_seed(evidence)
+    yield from _no_error(evidence)
+
+
+def _coverage(evidence: Evidence) -> Iterator[Finding]:
+    score, scored, full = evidence.claim.score, evidence.scored_tokens, evidence.full
+    assert score is not None
+    disclosed = evidence.claim.protocol.slice_text
+    if scored is not None and full is not None and scored >= WHOLE_SPLIT * full.num_tokens:
+        return
+    loaded = {size for log in evidence.claim_logs for size in log.split_tokens}
+    if scored in loaded and disclosed is None and (evidence.share_of_bytes or 0.0) > 1.0 + SCATTER:
+        return  # more bytes than the whole split has are no part of it: check_bytes says so
+    if scored is not None and full is None and scored > 30_000_000:
+        return  # of an unknown tokenizer's split, but no small part of it
+    if scored is None and disclosed is None:
+        return
+    if disclosed is not None and scored is None and FULL_SPLIT.search(disclosed):
+        return
+    what = f"{scored:,} tokens" if scored is not None else f"a slice ({disclosed})"
+    share = (
+        f", {100.0 * scored / full.num_tokens:.2g} % of the split" if scored is not None and full is not None else ""
+    )
+    whole = _whole_split_score(evidence)
+    if whole is not None and abs(whole.value / score.value - 1.0) <= _SLICE_IS_CLOSE:
+        message = (
+            f"the score is that of {what}{share}, and says so; the whole split's is published beside it: "
+            f"{whole} ({whole.source})"
+        )
+        yield codes.SLICE_WITH_FULL.finding(message, scored_tokens=scored, full_split_bpb=whole.value, slice=disclosed)
+        return
+    message = f"only {what}{share} were scored, so this is no score of the whole split"
+    if scored is None:
+        message = f"the score is that of {what}, and no score of the whole split stands beside it"
+    yield codes.SLICE.finding(
+        message,
+        scored_tokens=scored,
+        split_tokens=full.num_tokens if full else None,
+        slice=disclosed,
+        missing="a score of the whole split",
+    )
+
+
+def _whole_split_score(evidence: Evidence) -> Printed | None:
+    """A score of the whole split, of the same estimator where the record names it, nearest to the claim."""
+    score = evidence.claim.score
+    assert score is not None
+    named = [other for other in evidence.claim.other_scores if FULL_SPLIT.search(other.name)]
+    named = [other for other in named if not other.name.startswith(SEED_CONTAINERS)] or named
+    return min(named, key=lambda other: abs(other.value - score.value), default=None)
+
+
+def _best_seed(evidence: Evidence) -> Iterator[Finding]:
+    score = evidence.claim.score
+    assert score is not None
+    for name, scores in evidence.claim.seed_scores.items():
+        values = {seed: printed.value for seed, printed in scores.items()}
+        if name != score.name or len(values) < 2:
+            continue
+        best = min(values, key=lambda seed: values[seed])
+        mean = sum(values.values()) / len(values)
+        if score.agrees_with(values[best]) and not score.agrees_with(mean):
+            message = f"the score is that of the best of {len(values)} seeds ({best}); their mean is {mean:.5f}"
+            yield codes.BEST_SEED.finding(message, seed=best, mean=mean, num_seeds=len(values))
+
+
+def _no_error(evidence: Evidence) -> Iterator[Finding]:
+    claim = evidence.claim
+    seeds = max(len(claim.seeds), len(evidence.lines), *(len(scores) for scores in claim.seed_scores.values()), 0)
+    if claim.std is not None or seeds >= 2:
+        return
+    sampled = claim.protocol.method in (MC, DISCRETE)
+    message = "one seed, and no standard error is given" + (
+        "; the score is an estimate of a bound and has a sampling error of its own" if sampled else ""
+    )
+    yield codes.NO_ERROR.finding(message, num_seeds=seeds or None, method=claim.protocol.method)

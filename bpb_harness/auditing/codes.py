@@ -1,0 +1,200 @@
+"""The codes of the checks that read records; the checks of scripts register theirs beside themselves.
+
+docs/audit.md prints this table, and a test holds the two together.
+"""
+
+from bpb_harness.findings import Severity, register
+
+_REFUTES, _WARNS, _INFORMS, _CONFIRMS = Severity.REFUTES, Severity.WARNS, Severity.INFORMS, Severity.CONFIRMS
+
+# Bytes: the denominator.
+BYTES_RIGHT = register(
+    "BPB101", "bytes-right", _CONFIRMS, "The record divides by the bytes per token that its tokenizer has on the split."
+)
+BYTES_BUG = register(
+    "BPB102", "known-byte-bug", _REFUTES, "The record divides by a number of bytes that a known counting bug produces."
+)
+BYTES_CONSTANT = register(
+    "BPB103", "constant-bytes-per-token", _REFUTES, "The bits were divided by a constant number of bytes per token."
+)
+BYTES_OFF = register(
+    "BPB104",
+    "bytes-off",
+    _WARNS,
+    "The bytes per token fit neither the split nor a known bug; a slice may explain them.",
+)
+BYTES_WRONG = register(
+    "BPB105", "bytes-wrong", _REFUTES, "The bytes per token cannot be those of the split that the record names."
+)
+BYTES_UNKNOWN = register(
+    "BPB106",
+    "bytes-uncheckable",
+    _WARNS,
+    "Nothing in the record gives the bytes per token, or no table entry to hold it against.",
+)
+NATS_AS_BITS = register("BPB107", "nats-as-bits", _REFUTES, "Nats were given as bits, or divided by ln 2 twice.")
+PER_TOKEN_AS_PER_BYTE = register(
+    "BPB108", "per-token-as-per-byte", _REFUTES, "Bits per token were given as bits per byte."
+)
+BYTES_STATED = register(
+    "BPB109", "stated-bytes-per-token", _WARNS, "A stated number of bytes per token is not the tokenizer's."
+)
+SPLIT_LOADED = register(
+    "BPB110", "whole-split-loaded", _CONFIRMS, "The log loads the whole split, whose bytes are known exactly."
+)
+BYTES_COARSE = register(
+    "BPB111",
+    "bytes-too-coarse",
+    _INFORMS,
+    "The right bytes per token are among those that the printed digits allow, which are too few to tell.",
+)
+TEXT_FOLDED = register(
+    "BPB112",
+    "text-folded",
+    _WARNS,
+    "The text was changed in a way that cannot be undone before it was scored: what it lost is not paid for.",
+)
+
+# Bound and estimator: the numerator.
+NOT_A_CODE = register(
+    "BPB201", "pseudo-likelihood", _REFUTES, "A pseudo-log-likelihood at one mask rate is not the length of any code."
+)
+RANGE_CUT = register(
+    "BPB202", "mask-rates-cut", _REFUTES, "The mask rates do not span (0, 1]: a part of the bound is missing."
+)
+NOT_DECODABLE = register(
+    "BPB203", "two-pass", _REFUTES, "Two passes condition on each other: nothing could decode such a code."
+)
+WEIGHT_TWICE = register("BPB204", "weight-twice", _REFUTES, "The weight 1/t was applied twice: not the ELBO.")
+TOKENS_UNPAID = register("BPB205", "tokens-unpaid", _REFUTES, "Some tokens are never masked and never paid for.")
+TWO_ESTIMATORS = register(
+    "BPB206",
+    "two-estimators",
+    _INFORMS,
+    "Loss and score come from two estimators, and their gap is compatible with the one that T steps cost.",
+)
+TWO_ESTIMATORS_UNCLEAR = register(
+    "BPB207",
+    "two-estimators-unclear",
+    _WARNS,
+    "Loss and score come from two estimators; the byte count cannot be read off them.",
+)
+STEPS_SLOPE = register(
+    "BPB208", "steps-table-slope", _WARNS, "A table over T changes faster than log2 V / (2 T) allows."
+)
+STEPS_LAW = register("BPB209", "steps-table-law", _INFORMS, "A table over T, held against the 1/T law.")
+PAIR_IMPOSSIBLE = register(
+    "BPB210", "impossible-pair", _WARNS, "A Monte-Carlo and a discrete value of one model that cannot both be right."
+)
+APPROXIMATE = register("BPB211", "approximate-estimator", _WARNS, "The record's estimator is no bound by its own name.")
+WEIGHT_WRONG = register(
+    "BPB212", "wrong-weight", _REFUTES, "The stated weight is not the one that belongs to the stated mask rate."
+)
+PROSE_VOIDS = register(
+    "BPB213",
+    "readme-voids-score",
+    _WARNS,
+    "The README says plainly of the score what would void it, and nothing else in the record tells.",
+)
+
+# Sampling, coverage, errors.
+SLICE = register("BPB301", "slice", _WARNS, "Only a part of the split was scored.")
+SLICE_INFERRED = register(
+    "BPB302",
+    "slice-inferred",
+    _WARNS,
+    "The bytes per token are those of a part of the split, which the record does not say.",
+)
+SLICE_WITH_FULL = register(
+    "BPB303",
+    "slice-beside-full",
+    _INFORMS,
+    "The score is a slice's, and the full split's score is published beside it.",
+)
+NO_ERROR = register("BPB304", "no-standard-error", _INFORMS, "One seed or one draw, and no standard error.")
+BEST_SEED = register("BPB305", "best-seed", _INFORMS, "The score is the best of several seeds, not their mean.")
+
+# The record against itself.
+IN_LOG = register("BPB401", "found-in-log", _CONFIRMS, "The claimed score is in the logs.")
+NO_LOG = register("BPB402", "no-log", _WARNS, "There is no log, so nothing stands behind the number.")
+NOT_IN_LOG = register("BPB403", "not-in-log", _WARNS, "The claimed score is in none of the logs.")
+LOG_CONTRADICTS = register(
+    "BPB404", "log-contradicts", _REFUTES, "The log line with the very same loss prints another score."
+)
+OTHER_LOGS_FAULTY = register(
+    "BPB405", "faulty-logs-beside", _INFORMS, "Logs in the folder, not the claim's own, show a byte-count bug."
+)
+SEEDS_CONTRADICT = register(
+    "BPB406", "seeds-contradict", _WARNS, "The claimed score is no mean of the seeds that the record lists."
+)
+TABLE_CONTRADICTS = register("BPB407", "table-contradicts-log", _WARNS, "A table of the record and its log disagree.")
+SPREAD_CONTRADICTS = register(
+    "BPB408", "spread-contradicts", _INFORMS, "The published spread is not that of the seeds."
+)
+NO_CLAIM = register("BPB409", "no-claim", _WARNS, "The record claims no score.")
+UNOFFICIAL = register("BPB410", "says-unofficial", _WARNS, "The record says itself that this is no official score.")
+SIBLING_IN_LOG = register(
+    "BPB411",
+    "sibling-in-log",
+    _CONFIRMS,
+    "The claim is the mean of its seeds, and another score of one of these runs is in the log.",
+)
+LOSS_IN_LOG = register(
+    "BPB412",
+    "loss-in-log",
+    _CONFIRMS,
+    "The log's loss, divided by the right bytes, is the claimed score; its own score is not.",
+)
+NOT_FINAL = register(
+    "BPB413",
+    "not-the-final-score",
+    _WARNS,
+    "The claimed score is one from before the end; the log ends with a worse one.",
+)
+BEYOND_PLAIN = register(
+    "BPB414",
+    "far-below-plain-validation",
+    _WARNS,
+    "The claimed score is below the plain validation of the same run by more than any sound way of scoring gains.",
+)
+
+# Artifact and rules of the contest: they concern the entry, not the number.
+OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than 16,000,000 bytes.")
+NO_SIZE = register("BPB502", "no-artifact-size", _INFORMS, "The record states no artifact size.")
+SIGNIFICANT = register(
+    "BPB503", "significant", _INFORMS, "The score beats the baseline by 0.005 nats per token at p < 0.01 (Welch)."
+)
+NOT_SIGNIFICANT = register(
+    "BPB504",
+    "not-significant",
+    _WARNS,
+    "The score does not beat the baseline by 0.005 nats per token at p < 0.01 (Welch).",
+)
+SIGNIFICANCE_UNTESTABLE = register(
+    "BPB505",
+    "significance-untestable",
+    _WARNS,
+    "The rule of significance cannot be applied: seeds or losses are missing.",
+)
+
+# Rescoring by the harness.
+RESCORED_SAME = register("BPB601", "rescored-same", _CONFIRMS, "The harness gets the same score, within the errors.")
+RESCORED_DIFFERENT = register(
+    "BPB602", "rescored-different", _REFUTES, "The harness gets another score, far beyond the errors."
+)
+RESCORED_UNCLEAR = register(
+    "BPB603", "rescored-unclear", _WARNS, "The harness gets another score, but the two may not be comparable."
+)
+
+# Reading.
+UNREADABLE = register("BPB901", "unreadable-file", _WARNS, "A file of the record cannot be read.")
+REPAIRED = register(
+    "BPB902", "repaired-json", _WARNS, "Invalid JSON, read all the same because only one reading is possible."
+)
+ENCODING = register("BPB903", "encoding", _INFORMS, "A byte-order mark, or text that is not UTF-8.")
+UNDECODABLE = register("BPB904", "undecodable-bytes", _WARNS, "Bytes that are no text.")
+TRUNCATED = register("BPB905", "large-file", _INFORMS, "A file too large to be read whole.")
+AMBIGUOUS = register("BPB906", "ambiguous", _WARNS, "Two values where one belongs.")
+NOT_A_NUMBER = register("BPB907", "score-not-a-number", _WARNS, "A score that is null, text, or no finite number.")
+IMPLAUSIBLE = register("BPB908", "implausible-score", _WARNS, "A score that no model of text has.")
+CHOICE = register("BPB909", "which-score", _INFORMS, "Which of several numbers was taken as the claim.")

@@ -1,0 +1,267 @@
+"""What a claim's record amounts to, worked out once for every check: its log lines, its tokenizer, its ratio.
+
+The log-only invariant: loss in nats / ln 2 / score = bytes per token that the record really divided by. It holds
+where both numbers come from one estimator.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bpb_harness.auditing.denominators import (
+    Denominator,
+    denominators,
+    full_split,
+    split_of_size,
+    tokenizer_of_split,
+)
+from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
+from bpb_harness.units import nats_to_bits
+
+SCATTER = 3e-3  # relative; what right ratios of public logs differ from the table by
+# A mean of seeds was rounded by less than this, or than this part of their spread.
+ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
+WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Bytes per token that a record divided by.
+
+    Attributes:
+        value: bytes per token.
+        uncertainty: relative; what the rounding of the printed numbers can hide.
+        same_estimator: the names say that loss and score come from one estimator.
+        places: where the numbers stand.
+    """
+
+    value: float
+    uncertainty: float
+    same_estimator: bool
+    places: tuple[str, ...]
+
+    def is_near(self, target: float, tolerance: float) -> bool:
+        """Whether it is ``target``, to a relative tolerance or the rounding of the print, whichever is wider."""
+        return abs(self.value / target - 1.0) <= max(tolerance, self.uncertainty)
+
+    def agrees_with(self, other: Ratio, tolerance: float) -> bool:
+        """Whether two ratios are one, to a relative tolerance or the rounding of both prints, whichever is wider."""
+        return abs(self.value / other.value - 1.0) <= max(tolerance, self.uncertainty + other.uncertainty)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A claim and what follows from its record.
+
+    Attributes:
+        claim: the claim.
+        lines: the log lines that carry the claimed score: one, or one a seed whose mean it is.
+        how: how ``lines`` give the score: ``line``, ``mean``; None where no line does.
+        siblings: log lines that carry another score that the record gives for one of its seeds.
+        ratio: bytes per token behind the claim; None where the record cannot tell.
+        tokenizer: its tokenizer, named or implied by the number of tokens of the split.
+        tokenizer_is_named: the record names it or its split's size.
+        tokenizer_is_certain: it is named by a path in a log, by its size, or by a key of its own, not by prose alone.
+        full: the whole split under that tokenizer, or cut into as many tokens as the log loads; None where neither is
+            known.
+        scored_tokens: tokens that the record says were scored.
+    """
+
+    claim: Claim
+    lines: tuple[ScoreLine, ...]
+    how: str | None
+    siblings: tuple[ScoreLine, ...]
+    ratio: Ratio | None
+    tokenizer: str | None
+    tokenizer_is_named: bool
+    tokenizer_is_certain: bool
+    full: Denominator | None
+    scored_tokens: int | None
+
+    @property
+    def share_of_bytes(self) -> float | None:
+        """The tokens that the logs load, times what the record divides by, over the bytes of the split."""
+        sizes = {size for log in self.claim_logs for size in log.split_tokens}
+        num_bytes = next((row.num_bytes for row in denominators() if row.dataset == self.claim.dataset), None)
+        if len(sizes) != 1 or num_bytes is None or self.ratio is None:
+            return None
+        return sizes.pop() * self.ratio.value / num_bytes
+
+    @property
+    def claim_logs(self) -> tuple[LogRecord, ...]:
+        """The logs that carry the claim."""
+        files = {line.bpb.source.file for line in (*self.lines, *self.siblings)}
+        return tuple(log for log in self.claim.logs if log.file in files)
+
+
+def gather(claim: Claim) -> Evidence:
+    """Work out the evidence of a claim."""
+    lines, how = _lines_of_claim(claim)
+    siblings = () if lines else tuple(_siblings(claim))
+    logs = [log for log in claim.logs if any(line in log.lines for line in (*lines, *siblings))] or list(claim.logs)
+    split_sizes = [size for log in logs for size in log.split_tokens]
+    implied = {tokenizer_of_split(size) for size in split_sizes}
+    of_size = implied.pop() if len(implied) == 1 else None
+    tokenizer = claim.tokenizer or of_size
+    where = claim.tokenizer_source
+    by_name = where is not None and (where.key is not None or where.file in {log.file for log in claim.logs})
+    ratio = _ratio_of_claim(claim, lines, siblings)
+    full = _whole_split(tokenizer, claim.dataset, {*split_sizes}, ratio)
+    by_size = full is not None and full != full_split(tokenizer, claim.dataset)
+    scored = next((line.scored_tokens for line in lines if line.scored_tokens), None) or claim.protocol.tokens
+    if scored is None and full is not None and split_sizes and max(split_sizes) < WHOLE_SPLIT * full.num_tokens:
+        scored = max(split_sizes)  # only so much of the split was loaded
+    return Evidence(
+        claim=claim,
+        lines=lines,
+        how=how,
+        siblings=siblings,
+        ratio=ratio,
+        tokenizer=tokenizer,
+        tokenizer_is_named=tokenizer is not None or by_size,
+        tokenizer_is_certain=by_size or (tokenizer is not None and (by_name or of_size == tokenizer)),
+        full=full,
+        scored_tokens=scored,
+    )
+
+
+def _whole_split(
+    tokenizer: str | None, dataset: str | None, sizes: Collection[int], ratio: Ratio | None
+) -> Denominator | None:
+    """The whole split: the table's row, or the split cut into as many tokens as the log loads.
+
+    The latter where the table rounds its number of tokens, and where those tokens, times what the record divides by,
+    are all the bytes of the split (or more, under a tokenizer that the table does not know): a part of it has fewer.
+    """
+    row = full_split(tokenizer, dataset)
+    if len(sizes) != 1:
+        return row
+    (size,) = sizes
+    known = [other for other in denominators() if other.is_whole and other.tokenizer == tokenizer and other.holds(size)]
+    if row is not None and row.holds(size) and row.rounding and row.num_tokens != size:
+        return split_of_size(size, dataset, row.tokenizer) or row
+    if known or ratio is None:
+        return row
+    other_than = "" if tokenizer is None else f"{tokenizer}, other than the table's" if row is not None else tokenizer
+    own = split_of_size(size, dataset, other_than or "a vocabulary of its own")
+    if own is None or ratio.value < own.bytes_per_token * (1.0 - SCATTER - ratio.uncertainty):
+        return row
+    # More bytes than there are, under a tokenizer of the table: of that one, or of another? Nothing says.
+    return own if row is None or ratio.is_near(own.bytes_per_token, SCATTER) else row
+
+
+def ratio_of(line: ScoreLine) -> Ratio | None:
+    """Bytes per token that one line divided by; None where it prints no loss."""
+    return None if line.nats_per_token is None else ratio_of_pair(line.nats_per_token, line.bpb, line.same_estimator)
+
+
+def ratio_of_pair(nats_per_token: Printed, bpb: Printed, same_estimator: bool) -> Ratio | None:
+    """Bytes per token behind a loss and a score that were published side by side."""
+    if nats_per_token.value <= 0.0 or bpb.value <= 0.0:
+        return None
+    uncertainty = nats_per_token.half_unit / nats_per_token.value + bpb.half_unit / bpb.value
+    value = nats_to_bits(nats_per_token.value) / bpb.value
+    return Ratio(value, uncertainty, same_estimator, tuple({str(nats_per_token.source): 0, str(bpb.source): 0}))
+
+
+def _ratio_of_claim(claim: Claim, lines: Sequence[ScoreLine], siblings: Sequence[ScoreLine]) -> Ratio | None:
+    ratios = [ratio for line in (lines or siblings) if (ratio := ratio_of(line)) is not None]
+    if ratios:
+        value = sum(ratio.value for ratio in ratios) / len(ratios)
+        places = tuple(place for ratio in ratios for place in ratio.places)
+        return Ratio(
+            value,
+            max(r.uncertainty for r in ratios),
+            all(r.same_estimator for r in ratios),
+            tuple(dict.fromkeys(places)),
+        )
+    if claim.nats_per_token is not None and claim.score is not None:
+        return ratio_of_pair(claim.nats_per_token, claim.score, claim.same_estimator)
+    return None
+
+
+def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
+    score = claim.score
+    if score is None:
+        return (), None
+    if claim.claimed_in == "log":
+        finals = tuple(log.final for log in claim.logs if log.final is not None)
+        return finals, "line" if len(finals) == 1 else "mean"
+    means = list(_means_by_label(claim.logs))
+    single = [line for log in claim.logs for line in log.lines if score.agrees_with(line.bpb.value, line.bpb.half_unit)]
+    # Several seeds: their mean comes before a single line that happens to agree.
+    for group in means:
+        mean = sum(line.bpb.value for line in group) / len(group)
+        half = max(line.bpb.half_unit for line in group)
+        if len(claim.seeds) != 1 and score.agrees_with(mean, half) and not _is_exact(single, score):
+            return tuple(group), "mean"
+    if single:
+        return (max(single, key=lambda line: _standing(line, score)),), "line"
+    for group in means:
+        if len(claim.seeds) != 1 and is_rounded_mean(score, [line.bpb.value for line in group]):
+            return tuple(group), "mean"
+    return (), None
+
+
+def is_rounded_mean(score: Printed, values: Sequence[float]) -> bool:
+    """Whether a score is the mean of seeds as people round it: 1.07876 given as 1.0788, and then as 1.07880."""
+    if len(values) < 2:
+        return False
+    slack = max(ROUNDED_MEAN, ROUNDED_SPREAD * statistics.stdev(values))
+    return abs(score.value - sum(values) / len(values)) <= slack + 1e-12
+
+
+def _is_exact(lines: Sequence[ScoreLine], score: Printed) -> bool:
+    """Whether a line prints the very digits of a score that has enough of them to be no coincidence."""
+    return (score.decimals or 0) >= 6 and any(abs(line.bpb.value - score.value) < 1e-9 for line in lines)
+
+
+def _standing(line: ScoreLine, score: Printed) -> tuple[bool, bool, bool, float]:
+    return (
+        not line.is_training_step,
+        line.nats_per_token is not None,
+        (line.bpb.decimals or 0) > 5,
+        -abs(line.bpb.value - score.value),
+    )
+
+
+def _means_by_label(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
+    """Groups of equally labelled final lines, the last of each log, where two or more logs have one."""
+    by_label: dict[str, dict[str, ScoreLine]] = {}
+    for log in logs:
+        for line in log.lines:
+            if not line.is_training_step:
+                by_label.setdefault(line.label, {})[log.file] = line
+    groups = [list(group.values()) for group in by_label.values() if len(group) >= 2]
+    # More digits and a loss beside the score first: the same mean is often printed twice.
+    yield from sorted(groups, key=lambda g: (g[0].nats_per_token is None, -(g[0].bpb.decimals or 0)))
+
+
+def _siblings(claim: Claim) -> Iterator[ScoreLine]:
+    """Lines that print another score which the record gives for the same seed."""
+    for scores in claim.seed_scores.values():
+        for seed, score in scores.items():
+            for log in claim.logs:
+                if log.seed == seed and (score.decimals or 0) >= 4:
+                    matching = [
+                        line
+                        for line in log.lines
+                        if not line.is_training_step and score.agrees_with(line.bpb.value, line.bpb.half_unit)
+                    ]
+                    if matching:
+                        yield max(matching, key=lambda line: _standing(line, score))
+
+
+def mean_of_seeds(scores: Mapping[str, Printed]) -> float:
+    """The mean score over seeds."""
+    return sum(score.value for score in scores.values()) / len(scores)
+
+
+def bits_of_vocabulary(tokenizer: str | None) -> float | None:
+    """log2 V of a tokenizer whose name tells V; None where it does not."""
+    found = re.fullmatch(r"sp([0-9]{3,6})", tokenizer or "")
+    return math.log2(int(found[1])) if found else None

@@ -1,0 +1,290 @@
+"""The report of an audit: as data, as text for a terminal, as Markdown for a thread, as a pandas row."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from bpb_harness.auditing.verdict import Judgement, Verdict
+from bpb_harness.findings import CODES, Finding, Json, Severity
+
+if TYPE_CHECKING:
+    import jinja2
+    import pandas as pd
+
+_ORDER = {Severity.REFUTES: 0, Severity.WARNS: 1, Severity.CONFIRMS: 2, Severity.INFORMS: 3}
+_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit of one claim found.
+
+    Attributes:
+        name: the claim's folder or file.
+        title: what the claimant calls it; None where nobody names it.
+        judgement: verdict, reason, what is missing, corrected score.
+        claimed_bpb: the claimed bits per byte; None where nothing is claimed.
+        claimed_in: where the claim stands.
+        findings: refuting ones first, then doubts, evidence for, remarks.
+        files: files that were read.
+    """
+
+    name: str
+    judgement: Judgement
+    claimed_bpb: float | None
+    claimed_in: str | None
+    findings: tuple[Finding, ...]
+    files: tuple[str, ...] = field(default=())
+    title: str | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """confirmed, refuted or unverifiable."""
+        return self.judgement.verdict
+
+    @property
+    def corrected_bpb(self) -> float | None:
+        """What the score should have been; None where that is not recoverable."""
+        return self.judgement.corrected_bpb
+
+    @property
+    def exit_code(self) -> int:
+        """0 confirmed, 1 refuted, 3 unverifiable."""
+        return self.verdict.exit_code
+
+    def with_code(self, code: str) -> list[Finding]:
+        """The findings under one code."""
+        return [finding for finding in self.findings if finding.code == code]
+
+    def to_dict(self) -> dict[str, Json]:
+        """The report with the stable keys of the JSON output."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "verdict": self.verdict.value,
+            "claimed_bpb": self.claimed_bpb,
+            "claimed_in": self.claimed_in,
+            "corrected_bpb": self.corrected_bpb,
+            "corrected_from": self.judgement.corrected_from,
+            "reason": self.judgement.reason,
+            "missing": list(self.judgement.missing),
+            "findings": [finding.to_dict() for finding in self.findings],
+            "files": list(self.files),
+        }
+
+    def to_text(self) -> str:
+        """The report as a terminal shows it."""
+        return _template("report.txt.j2").render(report=self, rules=CODES).strip() + "\n"
+
+    def to_markdown(self) -> str:
+        """The report as a reviewer pastes it into a thread."""
+        return _template("report.md.j2").render(report=self, rules=CODES).strip() + "\n"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a finding, with the verdict repeated; needs pandas."""
+        import pandas as pd
+
+        rows = [
+            {
+                "name": self.name,
+                "verdict": self.verdict.value,
+                "claimed_bpb": self.claimed_bpb,
+                "corrected_bpb": self.corrected_bpb,
+                "code": finding.code,
+                "severity": finding.severity.value,
+                "message": finding.message,
+                "factor": finding.factor,
+            }
+            for finding in self.findings
+        ]
+        columns = ["name", "verdict", "claimed_bpb", "corrected_bpb", "code", "severity", "message", "factor"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Findings by weight, then by code; the same finding twice is said once."""
+    unique = {(finding.code, finding.message): finding for finding in findings}
+    return tuple(sorted(unique.values(), key=lambda finding: (_ORDER[finding.severity], finding.code)))
+
+
+def overall(reports: Sequence[AuditReport]) -> Verdict:
+    """The verdict on many claims: refuted if any is, else unverifiable if any is."""
+    verdicts = {report.verdict for report in reports}
+    for verdict in (Verdict.REFUTED, Verdict.UNVERIFIABLE):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.CONFIRMED
+
+
+def summary_to_dict(reports: Sequence[AuditReport], unread: Sequence[str] = ()) -> dict[str, Json]:
+    """Many reports as data, with counts of the verdicts.
+
+    Args:
+        reports: one a claim.
+        unread: folders that were passed over because their only record is of a kind that is not read.
+    """
+    counts: dict[str, Json] = {
+        verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict
+    }
+    return {
+        "verdict": overall(reports).value,
+        "counts": counts,
+        "audits": [report.to_dict() for report in reports],
+        "unread": [*unread],
+    }
+
+
+def unread_to_text(unread: Sequence[str]) -> str | None:
+    """The folders that were passed over, in one line; None where there are none."""
+    if not unread:
+        return None
+    first = ", ".join(_plain(name) for name in unread[:_FIRST_NAMES])
+    more = f" and {len(unread) - _FIRST_NAMES} more" if len(unread) > _FIRST_NAMES else ""
+    folders = "1 folder" if len(unread) == 1 else f"{len(unread)} folders"
+    return f"{folders} not audited, with scores in .jsonl or .csv files alone, which are not read: {first}{more}"
+
+
+def summary_to_text(reports: Sequence[AuditReport], width: int = 160, unread: Sequence[str] = ()) -> str:
+    """A table of many verdicts for a terminal.
+
+    Args:
+        reports: one a claim.
+        width: columns; the reason is cut to what the others leave, but for a few words of it.
+        unread: folders that were passed over because their only record is of a kind that is not read.
+    """
+    names = _name_width(reports)
+    codes = max((len(", ".join(_leading_codes(report))) for report in reports), default=0)
+    codes = min(max(codes, len("codes")), _WIDEST_CODES)
+    left = width - names - codes - _WIDTH_OF_NUMBERS
+    return (
+        _template("summary.txt.j2")
+        .render(
+            reports=reports,
+            counts=_counts(reports),
+            width=names,
+            codes_width=codes,
+            left=max(left, _FEWEST_LEFT),
+            unread=unread_to_text(unread),
+        )
+        .strip("\n")
+        + "\n"
+    )
+
+
+_FIRST_NAMES = 5
+_WIDTH_OF_NUMBERS, _WIDEST_CODES, _FEWEST_LEFT = 41, 31, 24
+
+
+def summary_to_markdown(reports: Sequence[AuditReport], unread: Sequence[str] = ()) -> str:
+    """A table of many verdicts for a thread, and the folders that were passed over."""
+    summary = _template("summary.md.j2").render(reports=reports, counts=_counts(reports), unread=unread_to_text(unread))
+    return summary.strip() + "\n"
+
+
+def summary_to_frame(reports: Sequence[AuditReport]) -> pd.DataFrame:
+    """One row a claim; needs pandas."""
+    import pandas as pd
+
+    rows = [
+        {
+            "name": report.name,
+            "verdict": report.verdict.value,
+            "claimed_bpb": report.claimed_bpb,
+            "corrected_bpb": report.corrected_bpb,
+            "codes": " ".join(_leading_codes(report)),
+            "reason": report.judgement.reason,
+        }
+        for report in reports
+    ]
+    return pd.DataFrame(rows, columns=["name", "verdict", "claimed_bpb", "corrected_bpb", "codes", "reason"])
+
+
+def _counts(reports: Sequence[AuditReport]) -> Mapping[str, int]:
+    return {verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict}
+
+
+def _name_width(reports: Sequence[AuditReport]) -> int:
+    return min(60, max((len(report.name) for report in reports), default=4))
+
+
+def _leading_codes(report: AuditReport) -> list[str]:
+    """The codes that the verdict rests on."""
+    wanted = {
+        Verdict.REFUTED: (Severity.REFUTES,),
+        Verdict.UNVERIFIABLE: (Severity.WARNS,),
+        Verdict.CONFIRMED: (Severity.CONFIRMS,),
+    }[report.verdict]
+    return list(dict.fromkeys(finding.code for finding in report.findings if finding.severity in wanted))
+
+
+@cache
+def _template(name: str) -> jinja2.Template:
+    import jinja2
+
+    # Text and Markdown, not HTML: what a hostile record holds is made harmless by the filters below.
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bpb_harness.auditing", "templates"),
+        autoescape=False,  # noqa: S701
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "plain": _plain,
+        "wrapped": _wrapped,
+        "markdown": _markdown,
+        "bpb": _bpb,
+        "corrected": _corrected,
+        "short": _short,
+        "detail": _detail,
+        "codes": lambda report: ", ".join(_leading_codes(report)),
+    }
+    return environment.get_template(name)
+
+
+def _plain(text: object) -> str:
+    """Text of a record on one line, without anything that a terminal would obey."""
+    return "".join(character for character in " ".join(str(text).split()) if character.isprintable())
+
+
+def _wrapped(text: object, indent: int) -> str:
+    return textwrap.fill(
+        _plain(text), _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False,
+        break_on_hyphens=False,
+    ).lstrip()  # fmt: skip
+
+
+def _markdown(text: object) -> str:
+    """Text of a record that stays text in Markdown: no tables, tags, links, images or mentions."""
+    return re.sub(r"([\\|*_`\[\]#~])", r"\\\1", _plain(text).replace("&", "&amp;").replace("<", "&lt;")).replace(
+        "@", "@<!-- -->"
+    )
+
+
+def _short(text: object, width: int) -> str:
+    """The beginning of a text, cut to a width."""
+    plain = _plain(text)
+    return plain if len(plain) <= width else plain[: max(0, width - 3)].rstrip() + "..."
+
+
+def _detail(finding: Finding, reason: str) -> str:
+    """A finding's message; where the headline says it already, only the place."""
+    if finding.message != reason:
+        return finding.message
+    places = finding.evidence.get("places") or finding.evidence.get("place") or finding.evidence.get("file")
+    listed = [str(place) for place in places] if isinstance(places, list) else [str(places)] if places else []
+    return "as said above" + (f" ({', '.join(listed)})" if listed else "")
+
+
+def _corrected(value: float | None) -> str:
+    """A corrected score: four digits, wherever it is shown; the published numbers behind it have no more."""
+    return "-" if value is None else f"{value:.4f}" if value < 1000 else f"{value:.5g}"
+
+
+def _bpb(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5f}".rstrip("0").rstrip(".") if value < 1000 else f"{value:.5g}"

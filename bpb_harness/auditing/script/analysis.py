@@ -1,0 +1,348 @@
+"""What the checks share: the program, the reported scores unfolded into terms, and the masks of the evaluation."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from bpb_harness.auditing.denominators import Denominator, full_split
+from bpb_harness.auditing.script.algebra import (
+    Algebra,
+    Factor,
+    Sink,
+    Term,
+    find_sinks,
+    is_cross_entropy,
+    trace,
+)
+from bpb_harness.auditing.script.context import ScriptContext
+from bpb_harness.auditing.script.program import Program, Scope, dotted, last_name
+from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame, Leaf, is_random
+from bpb_harness.findings import Json, Rule, Severity
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What a check met, before it is weighed against the other reported scores.
+
+    Attributes:
+        rule: the code.
+        message: one sentence or two.
+        node: the place.
+        sink: which reported score it lies on the path of; None where that does not matter.
+        factor: multiply the score by this to correct it.
+        severity: where this case weighs more or less than the rule.
+        evidence: numbers.
+    """
+
+    rule: Rule
+    message: str
+    node: ast.AST
+    sink: int | None = None
+    factor: float | None = None
+    severity: Severity | None = None
+    evidence: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskDraw:
+    """A draw of masks that the evaluated cross-entropies come from.
+
+    Attributes:
+        node: the comparison with uniform noise, or the call of bernoulli.
+        rate: the expression that the noise is compared with.
+        frame: where its names are read.
+        masks_where_true: whether `rate` is that of masked tokens; False where it is that of visible ones.
+        term: the scored term that it belongs to.
+        sink: the reported score that it belongs to.
+    """
+
+    node: ast.expr
+    rate: ast.expr
+    frame: Frame
+    masks_where_true: bool
+    term: Term
+    sink: int
+    score: Factor
+
+
+def _numerator(term: Term) -> frozenset[int]:
+    """What tells two terms apart but for the denominator's summands."""
+    return frozenset(id(factor.node) for factor in term.factors if factor.power > 0)
+
+
+def agreed(judged: list[list[Hit] | None]) -> list[Hit]:
+    """The hits of a group of draws: none where one of them is in order, warnings where one could not be judged.
+
+    Args:
+        judged: for each draw its hits; empty where it is in order, None where it could not be judged.
+    """
+    if any(hits == [] for hits in judged):
+        return []
+    unsure = any(hits is None for hits in judged)
+    found = [hit for hits in judged for hit in hits or []]
+    if unsure or len({tuple(hit.rule.code for hit in hits or []) for hits in judged}) > 1:
+        return [replace(hit, severity=Severity.WARNS) for hit in found]
+    return found
+
+
+class Analysis:
+    """A program with its reported scores.
+
+    Args:
+        program: the scripts.
+        context: what the record says.
+    """
+
+    def __init__(self, program: Program, context: ScriptContext) -> None:
+        self.program, self.context = program, context
+        self.algebra = Algebra(program)
+
+    @cached_property
+    def sinks(self) -> list[Sink]:
+        """The places that report the score."""
+        return find_sinks(self.program)[:24]
+
+    @cached_property
+    def terms(self) -> list[list[Term]]:
+        """For each sink, the score as a list of products."""
+        return [self.algebra.terms(sink) for sink in self.sinks]
+
+    @cached_property
+    def informative(self) -> set[int]:
+        """The sinks whose score could be unfolded as far as a quotient."""
+        return {
+            number
+            for number, terms in enumerate(self.terms)
+            if any(factor.power < 0 for term in terms for factor in term.factors)
+        }
+
+    @cached_property
+    def path_nodes(self) -> set[int]:
+        """The ids of all expressions that some reported score is computed from."""
+        return {id(node) for node, _ in self.path}
+
+    @cached_property
+    def path(self) -> list[tuple[ast.AST, Frame]]:
+        """All expressions that some reported score is computed from, with their frames."""
+        found: list[tuple[ast.AST, Frame]] = []
+        for sink in self.sinks[:8]:
+            found.extend(trace(self.program, sink.node, Frame(self.program.scope(sink.node))))
+        return found
+
+    @cached_property
+    def masks(self) -> list[MaskDraw]:
+        """The draws of masks that stand behind the scored cross-entropies."""
+        found: list[MaskDraw] = []
+        seen: set[tuple[int, int, frozenset[int]]] = set()
+        for number, terms in enumerate(self.terms):
+            for term in terms:
+                for score in term.cross_entropies():
+                    for draw in self._masks_of(score, term, number):
+                        key = (id(draw.node), number, _numerator(term))
+                        if key not in seen:
+                            seen.add(key)
+                            found.append(draw)
+        return found[:32]
+
+    @cached_property
+    def draw_groups(self) -> list[list[MaskDraw]]:
+        """The draws by the cross-entropy that they stand behind.
+
+        Where one cross-entropy goes back to several draws or weights (a loop over pairs, a choice), pairs are formed
+        that the program never forms: a check may refute only what holds for all of a group.
+        """
+        groups: dict[tuple[int, int], list[MaskDraw]] = {}
+        for draw in self.masks:
+            groups.setdefault((draw.sink, id(draw.score.node)), []).append(draw)
+        return list(groups.values())
+
+    def _masks_of(self, score: Factor, term: Term, sink: int) -> Iterator[MaskDraw]:
+        for node, frame in trace(self.program, score.node, score.frame, 1_500):
+            draw = self._draw(node, frame)
+            if draw is not None:
+                rate, positive = draw
+                yield MaskDraw(node, rate, frame, positive, term, sink, score)  # type: ignore[arg-type]
+
+    def _draw(self, node: ast.AST, frame: Frame) -> tuple[ast.expr, bool] | None:
+        """The rate of a draw and whether it is the rate of masked tokens; None where a node is no draw."""
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            left, right = node.left, node.comparators[0]
+            op = node.ops[0]
+            if not isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+                return None
+            noise_left = self._noise_rank(left, frame)
+            noise_right = self._noise_rank(right, frame)
+            if max(noise_left, noise_right) < 1:
+                return None
+            below = isinstance(op, ast.Lt | ast.LtE)
+            if noise_left >= noise_right:
+                rate, true_below = right, below
+            else:
+                rate, true_below = left, not below
+            return rate, true_below is self.masks_where_true(node)
+        if isinstance(node, ast.Call) and last_name(node.func) == "bernoulli" and node.args:
+            return node.args[0], self.masks_where_true(node)
+        return None
+
+    def _noise_rank(self, node: ast.expr, _frame: Frame, depth: int = 0) -> int:
+        """How much an expression looks like noise of one draw per token: 0 not at all, 2 for a matrix of draws."""
+        if depth > 4:
+            return 0
+        if is_random(node) and isinstance(node, ast.Call):
+            if last_name(node.func) == "rand_like":
+                return 2
+            shape = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
+            if len(node.args) != len(shape):
+                return 2
+            if len(shape) >= 2 or any(isinstance(a, ast.Attribute | ast.Tuple) for a in shape):
+                return 2
+            return 1
+        if isinstance(node, ast.Call) and last_name(node.func) in IDENTITY:
+            inner = node.func.value if isinstance(node.func, ast.Attribute) else None
+            if inner is not None and dotted(inner) in ("torch", "np", "numpy", "jnp"):
+                inner = node.args[0] if node.args else None
+            return self._noise_rank(inner, _frame, depth + 1) if inner is not None else 0
+        if isinstance(node, ast.Name):
+            ranks = [
+                self._noise_rank(definition.value, _frame, depth + 1)
+                for definition in self.program.reaching(node)
+                if definition.value is not None and definition.kind == "assign" and not definition.index
+            ]
+            return max(ranks, default=0)
+        return 0
+
+    def masks_where_true(self, node: ast.expr) -> bool:
+        """Whether a boolean draw marks the tokens that are hidden, from how it is used in building the input."""
+        for above in self.program.ancestors(node):
+            if isinstance(above, ast.UnaryOp) and isinstance(above.op, ast.Invert | ast.Not):
+                return not self.masks_where_true(above)
+            verdict = self._where_verdict(above, node)
+            if verdict is not None:
+                return verdict
+            if isinstance(above, ast.Assign) and isinstance(above.targets[0], ast.Name):
+                return self._used_as_mask(above.targets[0].id, self.program.scope(node))
+            if isinstance(above, ast.stmt):
+                break
+        return True
+
+    def _used_as_mask(self, name: str, scope: Scope) -> bool:
+        for call in self.program.calls.get("where", []):
+            if self.program.scope(call) is scope and len(call.args) == 3:
+                test, negated = call.args[0], False
+                if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Invert):
+                    test, negated = test.operand, True
+                if isinstance(test, ast.Name) and test.id == name:
+                    return self._where_masks(call) is not negated
+        return not re.search(r"keep|visible|unmask|observed|clean", name, re.IGNORECASE)
+
+    def _where_verdict(self, above: ast.AST, _node: ast.expr) -> bool | None:
+        if isinstance(above, ast.Call) and last_name(above.func) == "where" and len(above.args) == 3:
+            return self._where_masks(above)
+        return None
+
+    def _where_masks(self, call: ast.Call) -> bool:
+        """Whether where(m, a, b) puts the mask token where m holds."""
+        evaluator = Evaluator(self.program)
+        frame = Frame(self.program.scope(call))
+        first = evaluator.number(call.args[1], frame) is not None
+        second = evaluator.number(call.args[2], frame) is not None
+        if first is not second:
+            return first
+        said = [bool(re.search("mask", ast.unparse(argument), re.IGNORECASE)) for argument in call.args[1:3]]
+        return said[0] or not said[1]
+
+    # -- the noise level --------------------------------------------------------------------------
+
+    def rate_at(self, draw: MaskDraw, point: dict[int, float]) -> float | None:
+        """The mask rate of a draw at a point of its leaves."""
+        value = Evaluator(self.program, point).number(draw.rate, draw.frame)
+        if value is None:
+            return None
+        return value if draw.masks_where_true else 1.0 - value
+
+    def leaf_of(self, draw: MaskDraw) -> Leaf | None:
+        """The free quantity that a mask rate depends on: a grid where there is one, else a uniform draw."""
+        evaluator = Evaluator(self.program)
+        if evaluator.number(draw.rate, draw.frame) is None:
+            return None
+        leaves = list(evaluator.leaves.values())
+        grids = [leaf for leaf in leaves if leaf.kind == "index"]
+        if len(grids) > 1 or (not grids and len(leaves) > 1):
+            return None
+        return grids[0] if grids else leaves[0] if leaves else None
+
+    def is_mask_count(self, factor: Factor) -> bool:
+        """Whether a factor is a number of masked tokens: a sum over the very draw that made the masks."""
+        if factor.power > 0:
+            return False
+        node, frame = factor.node, factor.frame
+        evaluator = Evaluator(self.program)
+        if evaluator.number(node, frame) is not None and not evaluator.compared:
+            return False
+        counting = {"bernoulli", "count_nonzero", "logical_and", "len", "numel"}
+        if not isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp) and not (
+            isinstance(node, ast.Call) and last_name(node.func) in counting
+        ):
+            return False
+        parts = list(trace(self.program, node, frame, 200))
+        if any(isinstance(part, ast.expr) and is_cross_entropy(part) for part, _ in parts):
+            return False  # a number of scores, not of tokens
+        return any(self._draw(part, where) is not None for part, where in parts)
+
+    # -- the tokenizer ----------------------------------------------------------------------------
+
+    @cached_property
+    def denominator(self) -> tuple[float, str] | None:
+        """The right number of bytes per token and where it is known from; None where it is not."""
+        if self.context.bytes_per_token:
+            return self.context.bytes_per_token, "the record"
+        named = self._named_tokenizer()
+        if named is None:
+            return None
+        row, how = named
+        return row.bytes_per_token, f"{row}, {how}"
+
+    def _named_tokenizer(self) -> tuple[Denominator, str] | None:
+        names = set()
+        for script in self.program.scripts:
+            for number in re.findall(
+                r"fineweb10B_sp(\d+)|\bsp(\d{4,5})\b|fineweb_(\d{4,5})_bpe", script.text, re.IGNORECASE
+            ):
+                names.add("sp" + next(part for part in number if part))
+        if len(names) == 1:
+            row = full_split(names.pop())
+            return (row, "which the script names") if row is not None else None
+        if names:
+            return None
+        sizes = {self.context.vocab_size} if self.context.vocab_size else self.vocab_sizes()
+        rows = [row for size in sizes if (row := full_split(f"sp{size}")) is not None]
+        return (rows[0], "inferred from the vocabulary alone") if len(rows) == 1 else None
+
+    def named_values(self) -> Iterator[tuple[str, ast.expr]]:
+        """Every plain assignment of the program, attributes and command-line defaults included."""
+        for name, values in self.program.attributes.items():
+            yield from ((name, value) for value in values)
+        yield from self.program.options.items()
+        for scope in self.program.scopes:
+            for name, definitions in scope.definitions.items():
+                for definition in definitions:
+                    if (
+                        definition.value is not None
+                        and definition.kind in ("assign", "parameter")
+                        and not definition.index
+                    ):
+                        yield name, definition.value
+
+    def vocab_sizes(self) -> set[int]:
+        """Values of names such as vocab_size."""
+        sizes = set()
+        for name, value in self.named_values():
+            if re.fullmatch(r"(n_?)?vocab(_?size)?", name, re.IGNORECASE):
+                number = Evaluator(self.program).number(value, Frame(self.program.scope(value)))
+                if number is not None:
+                    sizes.add(int(number))
+        return sizes

@@ -1,0 +1,74 @@
+"""A score that is divided by tokens times a constant, in whatever arrangement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.algebra import Factor, Term
+from bpb_harness.auditing.script.analysis import Analysis, Hit
+from bpb_harness.auditing.script.values import Evaluator
+from bpb_harness.findings import Json, Severity
+
+_NEAR = 0.005  # a constant within half a percent of the truth changes no verdict
+
+
+def check_byte_constants(analysis: Analysis) -> Iterator[Hit]:
+    """Constants between 1.5 and 8 bytes per token that are factors of the reported score."""
+    for number, terms in enumerate(analysis.terms):
+        seen: set[int] = set()
+        for term in terms:
+            for factor, constant in _constants(analysis, term):
+                if id(factor.node) not in seen:
+                    seen.add(id(factor.node))
+                    yield _hit(analysis, number, factor, constant)
+
+
+def _constants(analysis: Analysis, term: Term) -> Iterator[tuple[Factor, float]]:
+    """Bytes per token that a term divides by: 4.3 below the line, 1 / 4.3 above it, or a quotient of two totals."""
+    if len([f for f in term.factors if f.power < 0]) == 0:
+        return
+    totals: list[tuple[Factor, float]] = []
+    for factor in term.factors:
+        evaluator = Evaluator(analysis.program)
+        value = evaluator.number(factor.node, factor.frame)
+        if value is None or value <= 0 or evaluator.leaves:
+            continue
+        if value > 1e5:
+            totals.append((factor, value))
+        elif factor.power < 0 and 1.5 < value < 8 and not _is_round(value):
+            yield factor, value
+        elif factor.power > 0 and 0.125 < value < 0.667 and not _is_round(8 * value):
+            yield factor, 1.0 / value
+    if len(totals) == 2 and {factor.power for factor, _ in totals} == {1, -1}:
+        (_, low), (above, high) = sorted(totals, key=lambda pair: pair[0].power)
+        if 1.5 < low / high < 8:
+            yield above, low / high
+
+
+def _is_round(value: float) -> bool:
+    return abs(value - round(value)) < 1e-9
+
+
+def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hit:
+    script = analysis.program.script(factor.node)
+    rule = codes.CONSTANT_BYTES
+    known = analysis.denominator
+    said = (
+        f"The score is divided by tokens times {constant:.6g} bytes per token, a constant: {script.line(factor.node)}"
+    )
+    if known is None:
+        return Hit(
+            rule,
+            f"{said}. Nothing names the tokenizer, so how far off it is cannot be said; give its ratio.",
+            factor.node, number, severity=Severity.WARNS, evidence={"constant": constant},
+        )  # fmt: skip
+    ratio, source = known
+    evidence: dict[str, Json] = {"constant": constant, "bytes_per_token": ratio, "bytes_per_token_from": source}
+    if abs(constant / ratio - 1.0) <= _NEAR:
+        message = f"{said}. It is within {_NEAR:.1%} of the {ratio:.6g} of {source}, so the number hardly changes."
+        return Hit(rule, message, factor.node, number, constant / ratio, Severity.WARNS, evidence)
+    message = (
+        f"{said}. The text has {ratio:.6g} ({source}): the score times {constant / ratio:.5f} is what it should be."
+    )
+    return Hit(rule, message, factor.node, number, constant / ratio, None, evidence)

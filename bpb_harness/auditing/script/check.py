@@ -1,0 +1,183 @@
+"""All script checks, and how a hit becomes a finding.
+
+A pattern refutes only where it lies on the path of *every* score that the program reports: a script may print an
+estimate beside the number that it claims. On the path of some of them it is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.analysis import Analysis, Hit
+from bpb_harness.auditing.script.byte_constants import check_byte_constants
+from bpb_harness.auditing.script.byte_tables import check_byte_tables
+from bpb_harness.auditing.script.context import ScriptContext
+from bpb_harness.auditing.script.coverage import check_coverage
+from bpb_harness.auditing.script.hashed_counts import check_hashed_counts
+from bpb_harness.auditing.script.mask_rates import check_mask_rates
+from bpb_harness.auditing.script.noise import check_noise
+from bpb_harness.auditing.script.precision import check_precision
+from bpb_harness.auditing.script.procedure import check_two_passes
+from bpb_harness.auditing.script.program import Program, Script
+from bpb_harness.auditing.script.run_byte_table import check_table_by_running
+from bpb_harness.auditing.script.source import SourceText, decode_source, extract_embedded, parse
+from bpb_harness.auditing.script.special_tokens import check_special_tokens
+from bpb_harness.auditing.script.weights import check_weights
+from bpb_harness.errors import HarnessError
+from bpb_harness.findings import Finding, Json, Severity
+
+CHECKS: tuple[Callable[[Analysis], Iterator[Hit]], ...] = (
+    check_byte_constants,
+    check_byte_tables,
+    check_weights,
+    check_mask_rates,
+    check_special_tokens,
+    check_two_passes,
+    check_hashed_counts,
+    check_noise,
+    check_precision,
+    check_coverage,
+)
+_LOG_SUFFIXES = frozenset({".log", ".txt", ".out"})
+
+
+def check_scripts(
+    files: Sequence[Path],
+    context: ScriptContext,
+    *,
+    tokenizer: Path | None = None,
+    allow_code: bool = False,
+) -> list[Finding]:
+    """Check the scripts of one submission.
+
+    Args:
+        files: Python files of the submission, read as one program; logs are searched for an embedded script.
+        context: what the record says.
+        tokenizer: a SentencePiece model, for `allow_code`.
+        allow_code: run the byte-table function, alone and in a limited process, on the tokenizer. Without it
+            nothing of the scripts is executed.
+
+    Returns:
+        Findings, the refuting ones first. Files that cannot be read or parsed are findings, never exceptions.
+    """
+    scripts, findings = _read(files)
+    if scripts:
+        checked, on_path = _checked(scripts, context)
+        findings.extend(checked)
+        if allow_code and tokenizer is not None:
+            findings.extend(check_table_by_running(scripts, tokenizer, on_path))
+    order = list(Severity)
+    return sorted(findings, key=lambda found: order.index(found.severity))
+
+
+def check_source(text: str, context: ScriptContext | None = None, name: str = "<script>") -> list[Finding]:
+    """Check one script that is already text; nothing of it is executed."""
+    scripts, findings = _parsed(name, SourceText(text))
+    return findings + (_checked(scripts, context or ScriptContext())[0] if scripts else [])
+
+
+def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding]]:
+    scripts: list[Script] = []
+    findings: list[Finding] = []
+    for file in files:
+        try:
+            source = decode_source(file)
+            if file.suffix.lower() in _LOG_SUFFIXES:
+                found = extract_embedded(source.text)
+                if found is None:
+                    continue
+                source = found
+            parsed, problems = _parsed(str(file), source)
+        except HarnessError as error:
+            findings.append(codes.NOT_READ.finding(str(error), file=str(file)))
+            continue
+        except Exception as error:
+            findings.append(_not_understood(str(file), "the script could not be read", error))
+            continue
+        scripts.extend(parsed)
+        findings.extend(problems)
+    return scripts, findings
+
+
+def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]:
+    findings = [codes.NOT_READ.finding(f"{name}: {problem}", file=name) for problem in source.problems]
+    if source.layers:
+        message = f"{name} unpacks itself; {source.layers} layers were decoded as data"
+        findings.append(codes.UNWRAPPED.finding(message, file=name, layers=source.layers))
+    tree = parse(source.text)
+    if tree is None:
+        findings.append(codes.NOT_READ.finding(f"{name} is no Python that can be parsed", file=name))
+        return [], findings
+    return [Script(name, source.text, tree, source.layers)], findings
+
+
+def _checked(scripts: list[Script], context: ScriptContext) -> tuple[list[Finding], set[str]]:
+    """The findings, and the names of the functions that the reported scores come from."""
+    names = ", ".join(script.path for script in scripts)
+    try:
+        analysis = Analysis(Program(scripts), context)
+        informative, on_path = analysis.informative, {frame.scope.name for _, frame in analysis.path}
+    except Exception as error:  # a script is hostile input: what cannot be taken apart is not understood
+        return [_not_understood(names, "the scripts could not be analysed", error)], set()
+    findings: list[Finding] = []
+    stumbled: list[Finding] = []
+    for check in CHECKS:
+        try:
+            # All hits of a check or none: half a check may have missed what speaks for the script.
+            findings.extend(_weighed(analysis, list(check(analysis)), informative))
+        except Exception as error:
+            stumbled.append(_not_understood(names, f"{check.__name__} could not be carried out", error))
+    if analysis.program.work_left <= 0:
+        message = f"{names}: the analysis stopped at its bound on work; what lies beyond it was not looked at"
+        stumbled.append(codes.NOT_READ.finding(message, file=names))
+        findings = [_doubted(finding) for finding in findings]
+    return findings + stumbled, on_path
+
+
+def _not_understood(names: str, what: str, error: Exception) -> Finding:
+    why = "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
+    return codes.NOT_READ.finding(f"{names}: {what} ({why}): not understood, and not judged", file=names)
+
+
+def _doubted(finding: Finding) -> Finding:
+    """A finding of a program that was not looked at whole: it may hold what takes the finding back."""
+    if finding.severity is not Severity.REFUTES:
+        return finding
+    message = f"{finding.message} (not all of the script was looked at)"
+    return replace(finding, severity=Severity.WARNS, message=message, factor=None)
+
+
+def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list[Finding]:
+    """One finding per code and line; refuting only where every reported score shows the code."""
+    sinks: dict[str, set[int]] = {}
+    for hit in hits:
+        if hit.sink is not None:
+            sinks.setdefault(hit.rule.code, set()).add(hit.sink)
+    findings: dict[tuple[str, str, int], Finding] = {}
+    for hit in hits:
+        script = analysis.program.script(hit.node)
+        number = int(getattr(hit.node, "lineno", 0))
+        severity = hit.severity or hit.rule.severity
+        message = hit.message
+        others = informative - sinks.get(hit.rule.code, set())
+        if severity is Severity.REFUTES and hit.sink is not None and others:
+            severity = Severity.WARNS
+            label = analysis.sinks[min(others)].label.strip() or "another"
+            message += (
+                f" Another reported score ({label}) does without it, and the script does not say which is claimed."
+            )
+        key = (hit.rule.code, script.path, number)
+        known = findings.get(key)
+        if known is not None and (known.severity is Severity.REFUTES or severity is not Severity.REFUTES):
+            continue
+        evidence: dict[str, Json] = {
+            "file": script.path,
+            "line": number,
+            "source": script.line(hit.node),
+            **hit.evidence,
+        }
+        findings[key] = hit.rule.finding(message, factor=hit.factor, severity=severity, facts=evidence)
+    return list(findings.values())

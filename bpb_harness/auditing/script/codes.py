@@ -1,0 +1,148 @@
+"""The codes of script checks: the upper half of each block, so that they never meet those of record checks."""
+
+from __future__ import annotations
+
+from bpb_harness.findings import Severity, register
+
+_REFUTES, _WARNS, _INFORMS = Severity.REFUTES, Severity.WARNS, Severity.INFORMS
+
+# bytes: the denominator
+CONSTANT_BYTES = register(
+    "BPB150", "script-constant-bytes-per-token", _REFUTES,
+    "the script divides by tokens times a constant, not by the bytes of the text",
+)  # fmt: skip
+SPACE_TWICE = register(
+    "BPB151", "script-space-counted-twice", _REFUTES,
+    "the byte table holds a piece's leading space and the loop adds it again",
+)  # fmt: skip
+WRONG_MARKER = register(
+    "BPB152", "script-wrong-space-marker", _REFUTES,
+    "the byte table looks for another character than U+2581, so that the marker itself is counted as three bytes",
+)  # fmt: skip
+SPACE_NEVER = register(
+    "BPB153", "script-space-never-counted", _REFUTES, "the space that a piece starts with is never counted"
+)
+BYTE_SPELLING = register(
+    "BPB154", "script-byte-pieces-by-spelling", _REFUTES, "byte pieces count by their spelling <0xXX>, not as one byte"
+)
+DECODED_SINGLY = register(
+    "BPB155", "script-bytes-by-decoding-single-ids", _WARNS,
+    "ids are decoded one by one: a leading space is stripped and a byte piece becomes U+FFFD, three bytes",
+)  # fmt: skip
+SPECIAL_COUNTED = register(
+    "BPB156",
+    "script-special-tokens-counted",
+    _WARNS,
+    "control tokens count by their spelling, though they spell nothing",
+)
+TABLE_DIFFERS = register(
+    "BPB157", "script-byte-table-differs", _REFUTES, "the script's byte table, run alone, is not the official one"
+)
+TABLE_AGREES = register(
+    "BPB158", "script-byte-table-agrees", Severity.CONFIRMS, "the script's byte table, run alone, is the official one"
+)
+TABLE_NOT_RUN = register(
+    "BPB159", "script-byte-table-not-run", _INFORMS, "the script's byte table could not be extracted or run alone"
+)
+MEAN_OF_RATIOS = register(
+    "BPB160", "script-mean-of-ratios", _REFUTES, "the score is a mean of ratios per window, not a ratio of sums"
+)
+NARROW_SUM = register(
+    "BPB161", "script-bytes-summed-in-16-bits", _REFUTES, "bytes are summed in a 16-bit type, which overflows"
+)
+BYTES_READ = register(
+    "BPB162",
+    "script-bytes-by-the-rule",
+    _INFORMS,
+    "the byte-counting code, read on four specimens, follows the official rule",
+)
+
+# bound and estimator: the numerator
+WEIGHT_DSIGMA = register(
+    "BPB250", "script-weight-dsigma", _REFUTES,
+    "the evaluation weighs by dsigma where dsigma/expm1(sigma) belongs: 1/(1-t) instead of 1/t",
+)  # fmt: skip
+WEIGHT_TWICE = register(
+    "BPB251", "script-weight-applied-twice", _REFUTES, "the evaluation applies the weight 1/t twice"
+)
+WEIGHT_AND_COUNT = register(
+    "BPB252", "script-weight-and-masked-count", _REFUTES,
+    "the evaluation divides by the number of masked tokens and weighs by 1/t as well",
+)  # fmt: skip
+WEIGHT_EPSILON = register(
+    "BPB253", "script-epsilon-in-weight", _WARNS, "an epsilon or a clamp inside the weight bends it at low mask rates"
+)
+WEIGHT_UNKNOWN = register(
+    "BPB254", "script-weight-does-not-fit-masks", _WARNS,
+    "the evaluation's weight is not the one that belongs to its mask rate",
+)  # fmt: skip
+BOUNDARY_FREE = register(
+    "BPB255", "script-special-tokens-never-masked", _REFUTES,
+    "document boundaries are never masked and so never paid for",
+)  # fmt: skip
+PRIOR_MISSING = register(
+    "BPB256", "script-prior-missing", _REFUTES, "alpha(1) > 0 and no prior term: tokens still visible at t = 1 are free"
+)
+RATES_CUT = register(
+    "BPB257", "script-mask-rates-cut", _REFUTES, "the mask rates do not span (0, 1]: part of the integral is left out"
+)
+BOTH_ENDS = register(
+    "BPB258", "script-equal-weights-both-ends", _WARNS, "equal weights on a grid that holds both of its end points"
+)
+LAST_STEP_DROPPED = register(
+    "BPB259", "script-last-step-dropped", _REFUTES, "the steps stop before t = 1: the dearest step is left out"
+)
+CLEANER_END = register(
+    "BPB260", "script-cleaner-end-of-step", _REFUTES, "each step is scored at its cleaner end, which gives no bound"
+)
+OTHER_SCHEDULE = register(
+    "BPB261", "script-weight-of-another-schedule", _REFUTES, "the weight belongs to another schedule than the masks"
+)
+MASK_IS_TOKEN = register(
+    "BPB262", "script-mask-id-in-vocabulary", _WARNS, "the mask id is an ordinary entry of the vocabulary"
+)
+HALF_PRECISION = register(
+    "BPB263", "script-bfloat16-log-softmax", _WARNS, "log-probabilities are taken in bfloat16 or float16"
+)
+SINGLE_RATE = register(
+    "BPB264", "script-single-mask-rate", _REFUTES, "a pseudo-log-likelihood at a single mask rate is no code length"
+)
+TWO_PASSES = register(
+    "BPB265", "script-two-passes-condition-on-each-other", _REFUTES,
+    "two passes each predict the tokens that the other one shows: no decoder can do that",
+)  # fmt: skip
+SETTINGS_DIFFER = register(
+    "BPB266",
+    "script-settings-differ-from-record",
+    _WARNS,
+    "schedule or number of steps differ from what the record says",
+)
+HASHED_COUNTS = register(
+    "BPB267", "script-hashed-counts", _WARNS,
+    "counts of hashed contexts, looked up for the target alone, stand for a probability: they do not add up to 1",
+)  # fmt: skip
+
+# sampling and coverage
+SUBSET = register(
+    "BPB350", "script-scores-a-subset", _WARNS, "only the first windows are scored, and the result is called validation"
+)
+SAMPLER_DUPLICATES = register(
+    "BPB351",
+    "script-sampler-scores-duplicates",
+    _WARNS,
+    "a distributed sampler pads the last batch with windows scored before",
+)
+UNSEEDED = register(
+    "BPB352", "script-unseeded-noise", _WARNS, "the evaluation draws its masks from an unseeded generator"
+)
+SINE_HASH = register("BPB353", "script-sine-hash-noise", _WARNS, "the noise is a hash of sines, which is not uniform")
+HALF_EVEN = register(
+    "BPB354",
+    "script-counts-rounded-half-even",
+    _WARNS,
+    "numbers of masked tokens are rounded half to even, not uniform",
+)
+
+# reading
+NOT_READ = register("BPB950", "script-not-read", _INFORMS, "a script could not be read or parsed")
+UNWRAPPED = register("BPB951", "script-self-extracting", _INFORMS, "a self-extracting script was decoded as data")

@@ -1,0 +1,210 @@
+"""How much is scored, and with which settings, against what the record says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.algebra import is_cross_entropy, trace
+from bpb_harness.auditing.script.analysis import Analysis, Hit
+from bpb_harness.auditing.script.program import dotted, last_name
+from bpb_harness.auditing.script.values import Evaluator, Frame
+
+_LIMIT = re.compile(
+    r"(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
+    re.IGNORECASE,
+)
+
+
+def check_coverage(analysis: Analysis) -> Iterator[Hit]:
+    """Subsets, padded samplers, and settings that differ from the record's."""
+    yield from _subsets(analysis)
+    yield from _samplers(analysis)
+    yield from _settings(analysis)
+
+
+def _subsets(analysis: Analysis) -> Iterator[Hit]:
+    """for i in range(min(n, MAX_WINDOWS)), windows[:500], if i >= 500: break: in the functions that yield the score."""
+    scopes = {id(frame.scope): frame.scope for _, frame in analysis.path}
+    loops_on_path = _scoring_loops(analysis)
+    # A limit that is worked out outside of a loop counts in the functions that score, and in those that call them.
+    scoring_scopes = _scoring_scopes(analysis, loops_on_path)
+    for scope in scopes.values():
+        for node in analysis.program.own_nodes(scope):
+            limit = None
+            if isinstance(node, ast.For) and id(node) in loops_on_path:
+                limit = _limited_loop(analysis, node)
+            elif isinstance(node, ast.If) and any(isinstance(part, ast.Break) for part in node.body):
+                loop = next((a for a in analysis.program.ancestors(node) if isinstance(a, ast.For | ast.While)), None)
+                if loop is not None and id(loop) in loops_on_path:
+                    limit = _limit_of_test(analysis, node.test)
+            elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
+                scored = (id(node) in analysis.path_nodes or _is_count(analysis, node)) and id(scope) in scoring_scopes
+                limit = _limit_among(analysis, node.args) if scored else None
+            if limit is not None:
+                name, value = limit
+                line = analysis.program.script(node).line(node)
+                stated = analysis.context.num_windows
+                beside = f"; the record says {stated:,} windows" if stated is not None and stated != value else ""
+                yield Hit(
+                    codes.SUBSET,
+                    f"At most {value:,} ({name}) are scored, not the whole split{beside}: {line}",
+                    node, None, evidence={"limit": value, "name": name},
+                )  # fmt: skip
+                return
+
+
+def _scoring_loops(analysis: Analysis) -> set[int]:
+    """Loops that add something that comes from a cross-entropy to the score; calibration adds no such thing."""
+    found: set[int] = set()
+    known: dict[int, bool] = {}
+    for node, frame in analysis.path:
+        loops = [above for above in _within(analysis, node) if isinstance(above, ast.For | ast.While)]
+        if not loops or all(id(loop) in found for loop in loops):
+            continue
+        if not isinstance(node, ast.expr) or not _is_added(analysis, node):
+            continue
+        if id(node) not in known:
+            known[id(node)] = any(
+                isinstance(part, ast.expr) and is_cross_entropy(part)
+                for part, _ in trace(analysis.program, node, frame, 1_500)
+            )
+        if known[id(node)]:
+            found |= {id(loop) for loop in loops}
+    return found
+
+
+def _within(analysis: Analysis, node: ast.AST) -> Iterator[ast.AST]:
+    """What holds a node, as far as its function."""
+    for above in analysis.program.ancestors(node):
+        if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return
+        yield above
+
+
+def _is_added(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether a value is added to a total, appended to a list, or stored from round to round."""
+    above = analysis.program.parent(node)
+    if isinstance(above, ast.AugAssign):
+        return above.value is node
+    if isinstance(above, ast.Assign):
+        return True
+    return isinstance(above, ast.Call) and last_name(above.func) in ("append", "extend", "add_", "update")
+
+
+def _scoring_scopes(analysis: Analysis, loops: set[int]) -> set[int]:
+    """The functions that hold such a loop, or call one that does."""
+    nodes = {id(node): node for scope in analysis.program.scopes for node in analysis.program.own_nodes(scope)}
+    scoring = {id(analysis.program.scope(nodes[loop])) for loop in loops if loop in nodes}
+    if not loops:  # the score is added up in one expression, or by something that is not followed
+        return {id(frame.scope) for _, frame in analysis.path}
+    scopes = {id(frame.scope): frame.scope for _, frame in analysis.path}
+    for _ in range(4):
+        for key, scope in scopes.items():
+            if key not in scoring and any(
+                isinstance(node, ast.Call) and (callee := analysis.program.callee(node)) and id(callee) in scoring
+                for node in analysis.program.own_nodes(scope)
+            ):
+                scoring.add(key)
+    return scoring
+
+
+def _is_count(analysis: Analysis, node: ast.Call) -> bool:
+    above = analysis.program.parent(node)
+    return isinstance(above, ast.Assign) and isinstance(above.targets[0], ast.Name)
+
+
+def _limited_loop(analysis: Analysis, node: ast.For) -> tuple[str, int] | None:
+    for part in ast.walk(node.iter):
+        if isinstance(part, ast.Call) and last_name(part.func) in ("range", "islice") and part.args:
+            position = part.args[-1] if last_name(part.func) == "islice" else part.args[min(1, len(part.args) - 1)]
+            found = _limit_among(analysis, [position])
+            if found is not None:
+                return found
+            if isinstance(position, ast.Call) and last_name(position.func) == "min":
+                return _limit_among(analysis, position.args)
+        if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice) and part.slice.upper is not None:
+            found = _limit_among(analysis, [part.slice.upper])
+            if found is not None:
+                return found
+    return None
+
+
+def _limit_of_test(analysis: Analysis, test: ast.expr) -> tuple[str, int] | None:
+    if isinstance(test, ast.BoolOp):
+        return next((found for part in test.values if (found := _limit_of_test(analysis, part)) is not None), None)
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.GtE | ast.Gt | ast.Eq):
+        return _limit_among(analysis, [test.comparators[0]])
+    return None
+
+
+def _limit_among(analysis: Analysis, candidates: list[ast.expr]) -> tuple[str, int] | None:
+    """A candidate that is named like a limit and is a whole number; an unnamed number only through such a name."""
+    for candidate in candidates:
+        name = candidate.attr if isinstance(candidate, ast.Attribute) else dotted(candidate)
+        if not name or not _LIMIT.search(name):
+            continue
+        value = Evaluator(analysis.program).number(candidate, Frame(analysis.program.scope(candidate)))
+        if value is not None and 1 <= value < 1e8 and value == int(value):
+            return name, int(value)
+    return None
+
+
+def _samplers(analysis: Analysis) -> Iterator[Hit]:
+    """DistributedSampler pads to a multiple of the world size unless drop_last=True."""
+    scored = {frame.scope.file for _, frame in analysis.path}
+    for call in analysis.program.calls.get("DistributedSampler", []):
+        if analysis.program.scope(call).file not in scored:
+            continue
+        text = ast.unparse(call.args[0]) if call.args else ""
+        above = analysis.program.parent(call)
+        target = ast.unparse(above.targets[0]) if isinstance(above, ast.Assign) else ""
+        drops = any(k.arg == "drop_last" and isinstance(k.value, ast.Constant) and k.value.value for k in call.keywords)
+        if not drops and re.search(r"val|eval|test", f"{text} {target}", re.IGNORECASE):
+            line = analysis.program.script(call).line(call)
+            yield Hit(
+                codes.SAMPLER_DUPLICATES,
+                f"The sampler pads the last round with windows that were scored before: {line}", call,
+            )  # fmt: skip
+            return
+
+
+def _settings(analysis: Analysis) -> Iterator[Hit]:
+    """eps and T of the script against the record's."""
+    context = analysis.context
+    if context.eps is not None:
+        yield from _setting(
+            analysis, "eps", context.eps, r"(noise_|schedule_|sampling_|diffusion_)?eps(ilon)?|noise_eps"
+        )
+    if context.num_steps is not None:
+        yield from _setting(
+            analysis, "number of steps", float(context.num_steps),
+            r"(eval|val|elbo|diffusion|num|n|var)_?(eval|elbo|diffusion)?_?(steps|timesteps|t)|num_steps|T",
+        )  # fmt: skip
+
+
+def _setting(analysis: Analysis, what: str, stated: float, pattern: str) -> Iterator[Hit]:
+    """Names on the path to the score that match and have another value; silent where any of them agrees."""
+    found: list[tuple[ast.AST, float]] = []
+    for node, frame in analysis.path:
+        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
+        if name is None or not re.fullmatch(pattern, name, re.IGNORECASE) or not isinstance(node, ast.expr):
+            continue
+        value = Evaluator(analysis.program).number(node, frame)
+        if value is not None and value > 0:
+            found.append((node, value))
+    if not found or any(abs(value - stated) <= 1e-9 * max(1.0, stated) for _, value in found):
+        return
+    if what == "eps":
+        found = [(node, value) for node, value in found if 1e-5 <= value <= 0.5]  # smaller ones guard a division
+        if not found:
+            return
+    node, value = found[0]
+    line = analysis.program.script(node).line(node)
+    yield Hit(
+        codes.SETTINGS_DIFFER,
+        f"The script's {what} is {value:g}; the record says {stated:g}: {line}",
+        node, None, evidence={"script": value, "record": stated},
+    )  # fmt: skip

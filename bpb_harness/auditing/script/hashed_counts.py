@@ -1,0 +1,97 @@
+"""Counts in hashed tables, looked up for the target alone: a quotient that is no distribution over the vocabulary."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.algebra import trace
+from bpb_harness.auditing.script.analysis import Analysis, Hit
+from bpb_harness.auditing.script.program import Program, last_name
+from bpb_harness.auditing.script.values import Frame
+
+_MOST_TRACED = 400
+_HASHING = (ast.Mod, ast.BitAnd, ast.BitXor)
+_HASHES = frozenset(
+    ["hash", "crc32", "adler32", "murmurhash", "xxh32", "xxh64", "remainder", "fmod", "bitwise_xor", "bitwise_and"]
+)
+
+
+def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
+    """counts[hash(context, target)] / counts[hash(context)] on the path to a score.
+
+    Targets that collide share a count, so that the quotients over the vocabulary add up to more than 1; nothing that
+    is priced by them is the length of a code.
+    """
+    for node, frame in analysis.path:
+        quotient = _quotient(node)
+        if quotient is None:
+            continue
+        above, below = (_hashed_tables(analysis.program, side, frame) for side in quotient)
+        if above and below:
+            line = analysis.program.script(node).line(node)
+            yield Hit(
+                codes.HASHED_COUNTS,
+                "A count of a hashed context with its target is divided by the count of the context, for the target "
+                f"alone: targets that collide add up to more than 1, so this is no probability: {line}",
+                node,
+                evidence={"tables": ", ".join(sorted(above | below))},
+            )
+            return
+
+
+def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return node.left, node.right
+    if isinstance(node, ast.Call) and last_name(node.func) in ("divide", "true_divide", "div") and len(node.args) == 2:
+        return node.args[0], node.args[1]
+    return None
+
+
+def _hashed_tables(program: Program, node: ast.expr, frame: Frame) -> set[str]:
+    """Names of tables of counts that a value is looked up in at a hashed place."""
+    found = set()
+    for part, where in trace(program, node, frame, _MOST_TRACED):
+        if not isinstance(part, ast.Subscript) or isinstance(part.slice, ast.Slice | ast.Constant):
+            continue
+        name = last_name(part.value) or (last_name(part.value.value) if isinstance(part.value, ast.Subscript) else "")
+        if name and _is_counted_up(program, name) and _is_hashed(program, part.slice, where):
+            found.add(name)
+    return found
+
+
+def _is_counted_up(program: Program, name: str) -> bool:
+    """Whether the program adds ones to entries of a table of that name: table[k] += 1, np.add.at(table, k, 1)."""
+    for scope in program.scopes:
+        for node in program.own_nodes(scope):
+            if (
+                isinstance(node, ast.AugAssign)
+                and isinstance(node.op, ast.Add)
+                and isinstance(node.target, ast.Subscript)
+            ):
+                if name in _bases(node.target):
+                    return True
+            elif isinstance(node, ast.Call) and last_name(node.func) in ("at", "index_add_", "scatter_add_", "put_"):
+                tables = [*node.args[:1], *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
+                if any(name in _bases(table) for table in tables):
+                    return True
+    return False
+
+
+def _bases(node: ast.expr) -> set[str]:
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return {last_name(node)}
+
+
+def _is_hashed(program: Program, index: ast.expr, frame: Frame) -> bool:
+    """Whether a place in a table is worked out by multiplying and folding, not taken as an id."""
+    parts = [part for part, _ in trace(program, index, frame, _MOST_TRACED)]
+    if any(isinstance(part, ast.Call) and last_name(part.func) in _HASHES for part in parts):
+        return True
+    folded = any(isinstance(part, ast.BinOp) and isinstance(part.op, _HASHING) for part in parts)
+    mixed = any(
+        isinstance(part, ast.BinOp) and isinstance(part.op, ast.Mult | ast.BitXor | ast.LShift) for part in parts
+    )
+    return folded and mixed

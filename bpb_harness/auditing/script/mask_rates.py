@@ -1,0 +1,258 @@
+"""The mask rates that an evaluation goes through: all of (0, 1], or a part of it; and what is left at t = 1."""
+
+from __future__ import annotations
+
+import ast
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.algebra import Factor, Term, trace
+from bpb_harness.auditing.script.analysis import Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.program import last_name
+from bpb_harness.auditing.script.values import Evaluator, Leaf
+from bpb_harness.auditing.script.weights import Weight, divides_by_count
+from bpb_harness.findings import Severity
+
+_LONGEST_GRID = 2_000
+_UNEVEN = 0.1  # of quadrature weights against their intervals
+_CUT = 0.02  # public code clips to [0.001, 0.999] and means it; what [0.05, 0.95] leaves out is dear
+_SMALL_PRIOR = 0.01  # alpha(1) below this costs less than a hundredth of ln V per token
+
+
+def check_mask_rates(analysis: Analysis) -> Iterator[Hit]:
+    """Single rates, rates that do not span (0, 1], and steps at the wrong end."""
+    for group in analysis.draw_groups:
+        yield from agreed([_judged(analysis, draw) for draw in group])
+
+
+def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
+    """The hits of one draw; None where its rate cannot be evaluated."""
+    if analysis.rate_at(draw, {}) is None:
+        return None
+    leaf = analysis.leaf_of(draw)
+    if leaf is None:
+        return list(_single(analysis, draw))
+    if leaf.kind == "uniform":
+        return list(_continuous(analysis, draw, leaf))
+    return list(_grid(analysis, draw, leaf))
+
+
+def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
+    rate = analysis.rate_at(draw, {})
+    if rate is not None and 0.02 < rate < 0.98:
+        line = analysis.program.script(draw.node).line(draw.node)
+        yield Hit(
+            codes.SINGLE_RATE,
+            f"The score is a pseudo-log-likelihood at the single mask rate {rate:g}, which is no code length: {line}",
+            draw.node,
+            draw.sink,
+            evidence={"mask_rate": rate},
+        )
+
+
+def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
+    ends = [analysis.rate_at(draw, {id(leaf.node): s}) for s in (0.0, 1.0)]
+    if ends[0] is None or ends[1] is None:
+        return
+    low, high = sorted(end for end in ends if end is not None)
+    if low < -1e-9 or high > 1 + 1e-9 or high - low < 1e-6:
+        return
+    if low > _CUT:
+        yield _cut(analysis, draw, low, high)
+    else:
+        yield from _prior(analysis, draw, high)
+
+
+def _cut(analysis: Analysis, draw: MaskDraw, low: float, high: float) -> Hit:
+    line = analysis.program.script(draw.rate).line(draw.rate)
+    return Hit(
+        codes.RATES_CUT,
+        f"The mask rates span [{low:.4g}, {high:.4g}], not (0, 1]: the integral is cut and no bound: {line}",
+        draw.node,
+        draw.sink,
+        evidence={"lowest_rate": low, "highest_rate": high},
+    )
+
+
+def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
+    length = leaf.high if leaf.high is not None else leaf.length
+    if length is None or length < 2:
+        yield from _single(analysis, draw) if length == 1 else ()
+        return
+    rates = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in _indices(length)]
+    known = [rate for rate in rates if rate is not None]
+    if len(known) < len(rates):
+        return
+    low, high = min(known), max(known)
+    if low < -1e-9 or high > 1 + 1e-9 or high - low < 1e-6:
+        return
+    # The grid's own step near each end, so that a schedule that is flat there is not taken for a cut.
+    by_rate = sorted((rate, s) for rate, s in zip(known, _indices(length), strict=True))
+    first, last = (
+        _step(analysis, draw, leaf, by_rate[0][1], length),
+        _step(analysis, draw, leaf, by_rate[-1][1], length),
+    )
+    found = list(_ends(analysis, draw, leaf, (low, high), (first, last), length))
+    cut = _unpaid_ends(analysis, draw, leaf, (low, high), length) if not found else None
+    yield from [cut] if cut is not None else found
+
+
+def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[float, float], length: int) -> Hit | None:
+    """A quadrature that leaves out what lies before its first rate or behind its last one."""
+    low, high = ends
+    names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
+    total = high - low if names & _QUADRATURES else _total_weight(analysis, draw, leaf, length)
+    if total is not None and total < 1.0 - 2.0 * _CUT:
+        line = analysis.program.script(draw.rate).line(draw.rate)
+        return Hit(
+            codes.RATES_CUT,
+            f"The weights of the {length} mask rates from {low:.4g} to {high:.4g} add up to {total:.3g}, not 1: what "
+            f"lies outside of them is not paid, and the number is no bound: {line}",
+            draw.node,
+            draw.sink,
+            evidence={"lowest_rate": low, "highest_rate": high, "total_weight": total},
+        )
+    if low > _CUT and high < 1.0 - _CUT and not _is_jittered(analysis, draw):
+        return replace(_cut(analysis, draw, low, high), severity=Severity.WARNS)
+    return None
+
+
+def _is_jittered(analysis: Analysis, draw: MaskDraw) -> bool:
+    """Whether a rate moves within its step: a grid with a random shift goes through all rates."""
+    evaluator = Evaluator(analysis.program)
+    evaluator.number(draw.rate, draw.frame)
+    return any(leaf.kind == "uniform" for leaf in evaluator.leaves.values())
+
+
+_QUADRATURES = frozenset(["trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid"])
+
+
+def _total_weight(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -> float | None:
+    """What the weights of a grid add up to, where each rate between two others is paid for its share of (0, 1].
+
+    The scale is not known (bits or nats, tokens, bytes): it is what makes the weights between the ends fit the
+    distances of their neighbours. None where no scale does.
+    """
+    weight = Weight(analysis, draw, leaf)
+    counted = divides_by_count(analysis, draw)
+    if not 3 <= length <= _LONGEST_GRID or not (weight.factors or counted):
+        return None
+    paid: list[tuple[float, float]] = []
+    for i in range(length):
+        rate, w = analysis.rate_at(draw, {id(leaf.node): float(i)}), weight.at(float(i))
+        if rate is None or w is None:
+            return None
+        paid.append((rate, w if counted else w * rate))
+    paid.sort()
+    for before, behind in ((1, 1), (1, 0)):  # half of both neighbouring intervals; the whole of the one before
+        shares = [(paid[i + behind][0] - paid[i - before][0]) / (before + behind) for i in range(1, length - 1)]
+        scales = [paid[i][1] / share for i, share in enumerate(shares, 1) if share > 0.0]
+        if len(scales) == length - 2 and min(scales) > 0.0 and max(scales) / min(scales) <= 1.0 + _UNEVEN:
+            return sum(q for _, q in paid) / statistics.median(scales)
+    return None
+
+
+def _indices(length: int) -> list[int]:
+    return sorted({0, 1, length // 2, length - 2, length - 1} & set(range(length)))
+
+
+def _step(analysis: Analysis, draw: MaskDraw, leaf: Leaf, s: int, length: int) -> float:
+    """The distance of a grid point to its neighbour."""
+    other = s + 1 if s == 0 else s - 1
+    here, there = (analysis.rate_at(draw, {id(leaf.node): float(i)}) for i in (s, other))
+    del length
+    return abs(here - there) if here is not None and there is not None else math.inf
+
+
+def _ends(
+    analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[float, float], steps: tuple[float, float], length: int
+) -> Iterator[Hit]:
+    (low, high), (first, last) = ends, steps
+    missing = 1.0 - high
+    line = analysis.program.script(draw.rate).line(draw.rate)
+    evidence = {"lowest_rate": low, "highest_rate": high, "grid_points": length}
+    holds_low, holds_high = low <= 0.25 * first, missing <= 0.25 * last or missing <= 0.002
+    drops_high = not holds_high and 0.75 * last <= missing <= 1.25 * last
+    if drops_high and missing < 0.5:
+        rule, what = (
+            (codes.CLEANER_END, "each step is scored at its cleaner end")
+            if holds_low
+            else (codes.LAST_STEP_DROPPED, "the steps stop before t = 1")
+        )
+        yield Hit(
+            rule,
+            f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps: {what}, so that the dearest "
+            f"step is not paid and the number is no bound: {line}",
+            draw.node,
+            draw.sink,
+            evidence={**evidence},
+        )
+    elif low > 1.5 * first + _CUT:
+        yield _cut(analysis, draw, low, high)
+    elif holds_low and holds_high and length > 2 and not _pays_intervals(analysis, draw, leaf):
+        yield Hit(
+            codes.BOTH_ENDS,
+            f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
+            f"ends: {length - 1} steps are paid {length} times: {line}",
+            draw.node,
+            draw.sink,
+            evidence={**evidence},
+        )
+    elif holds_high or missing > 1.5 * last:
+        yield from _prior(analysis, draw, high)
+
+
+def _pays_intervals(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> bool:
+    """Whether a trapezoid rule or weights of its own stand in the score: then both ends belong."""
+    names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
+    if names & {*_QUADRATURES, "diff"}:
+        return True
+    weight = Weight(analysis, draw, leaf)
+    length = leaf.length or 2
+    first, second = weight.at(1.0), weight.at(float(length - 1))
+    middle = weight.at(float(length // 2))
+    return first is None or second is None or middle is None
+
+
+def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:
+    """Whether tokens that are still visible at t = 1 are paid for."""
+    visible = 1.0 - high
+    if visible < 1e-6 or _has_prior(analysis, analysis.terms[draw.sink]):
+        return
+    line = analysis.program.script(draw.rate).line(draw.rate)
+    yield Hit(
+        codes.PRIOR_MISSING,
+        f"At t = 1 a share alpha(1) = {visible:.4g} of the tokens is still visible, and no prior term alpha(1) L ln V "
+        f"pays for them: {visible:.4g} x log2 V bits per token are missing: {line}",
+        draw.node,
+        draw.sink,
+        severity=Severity.WARNS if visible < _SMALL_PRIOR else None,
+        evidence={"alpha_1": visible},
+    )
+
+
+def _has_prior(analysis: Analysis, terms: list[Term]) -> bool:
+    """Whether some summand of the score is no cross-entropy: a constant, or a logarithm of the vocabulary."""
+    for term in terms:
+        if term.cross_entropies() or any(_varies(analysis, factor) for factor in term.factors):
+            continue
+        for factor in term.factors:
+            if factor.power < 0:
+                continue
+            value = Evaluator(analysis.program).number(factor.node, factor.frame)
+            if value is not None and value not in (0.0, 1.0):
+                return True
+            nodes = [part for part, _ in trace(analysis.program, factor.node, factor.frame, 300)]
+            if any(isinstance(part, ast.Call) and last_name(part.func) in ("log", "log2") for part in nodes):
+                return True
+    return False
+
+
+def _varies(analysis: Analysis, factor: Factor) -> bool:
+    """Whether a factor depends on the noise level or is a mask itself: the prior does not."""
+    evaluator = Evaluator(analysis.program)
+    evaluator.number(factor.node, factor.frame)
+    return bool(evaluator.leaves) or any(draw.node is factor.node for draw in analysis.masks)

@@ -1,0 +1,148 @@
+"""Number formats and orders of division on the path to the score."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.algebra import trace
+from bpb_harness.auditing.script.analysis import Analysis, Hit
+from bpb_harness.auditing.script.program import last_name
+from bpb_harness.auditing.script.values import Frame
+
+_NARROW = frozenset(["int16", "short", "uint8", "int8", "uint16"])
+_HALF = frozenset(["bfloat16", "half", "float16"])
+
+
+def check_precision(analysis: Analysis) -> Iterator[Hit]:
+    """16-bit sums, half-precision log-probabilities, means of ratios."""
+    yield from _narrow_sums(analysis)
+    yield from _half_precision(analysis)
+    yield from _means_of_ratios(analysis)
+
+
+def _narrow_sums(analysis: Analysis) -> Iterator[Hit]:
+    """sum(dtype=int16), or a running total kept in int16; both overflow at 32,767 bytes."""
+    for node, _ in analysis.path:
+        narrow = False
+        if isinstance(node, ast.Call) and last_name(node.func) in ("sum", "cumsum"):
+            narrow = any(keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in node.keywords)
+        elif isinstance(node, ast.Name):
+            definitions = analysis.program.reaching(node)
+            starts = [d for d in definitions if d.kind == "assign" and isinstance(d.value, ast.Call)]
+            sums = [d for d in definitions if d.kind == "augment" and isinstance(d.operator, ast.Add)]
+            narrow = (
+                bool(sums)
+                and any(_is_narrow_scalar(d.value) for d in starts)
+                and any(
+                    isinstance(part, ast.Call) and last_name(part.func) == "sum"
+                    for d in sums
+                    if d.value is not None
+                    for part in ast.walk(d.value)
+                )
+            )
+        if narrow:
+            line = analysis.program.script(node).line(node)
+            yield Hit(
+                codes.NARROW_SUM, f"Bytes are summed in a 16-bit type, which overflows at 32,767: {line}", node, None
+            )
+            return
+
+
+def _is_narrow_scalar(node: ast.expr | None) -> bool:
+    """torch.zeros((), dtype=torch.int16), np.int16(0)."""
+    if not isinstance(node, ast.Call):
+        return False
+    if last_name(node.func) in _NARROW:
+        return True
+    return last_name(node.func) in ("zeros", "tensor", "full") and any(
+        keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in node.keywords
+    )
+
+
+def _half_precision(analysis: Analysis) -> Iterator[Hit]:
+    """log_softmax(logits.bfloat16()), log_softmax(.., dtype=torch.bfloat16)."""
+    for terms in analysis.terms:
+        for term in terms:
+            for score in term.cross_entropies():
+                for node, _ in trace(analysis.program, score.node, score.frame, 400):
+                    if not isinstance(node, ast.Call) or last_name(node.func) not in ("log_softmax", "cross_entropy"):
+                        continue
+                    if _is_half(node):
+                        line = analysis.program.script(node).line(node)
+                        yield Hit(codes.HALF_PRECISION, f"Log-probabilities are taken in half precision: {line}", node)
+                        return
+
+
+def _is_half(node: ast.Call) -> bool:
+    if any(keyword.arg == "dtype" and last_name(keyword.value) in _HALF for keyword in node.keywords):
+        return True
+    operands = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+    for operand in [*operands, *node.args[:1]]:
+        if isinstance(operand, ast.Call):
+            if last_name(operand.func) in _HALF:
+                return True
+            if last_name(operand.func) == "to" and any(last_name(argument) in _HALF for argument in operand.args):
+                return True
+    return False
+
+
+def _means_of_ratios(analysis: Analysis) -> Iterator[Hit]:
+    """mean([nats / bytes for each window]): windows of few bytes weigh as much as those of many."""
+    for number, terms in enumerate(analysis.terms):
+        for term in terms:
+            if not term.cross_entropies():
+                continue
+            mean = next((node for kind, node in term.reductions if kind == "mean"), None)
+            if mean is None or not isinstance(mean, ast.Call):
+                continue
+            ratio = _ratio_inside(analysis, mean)
+            if ratio is not None:
+                line = analysis.program.script(ratio).line(ratio)
+                yield Hit(
+                    codes.MEAN_OF_RATIOS,
+                    f"The score is a mean of bits per byte over windows, not total bits over total bytes: {line}",
+                    ratio, number,
+                )  # fmt: skip
+                break
+
+
+def _ratio_inside(analysis: Analysis, mean: ast.Call) -> ast.AST | None:
+    """The quotient of one window that is appended to what is averaged; None where the loop runs over seeds."""
+    operand = mean.args[0] if mean.args else None
+    if not isinstance(operand, ast.Name):
+        return None
+    program = analysis.program
+    for definition in program.reaching(operand):
+        if definition.kind != "mutation" or definition.value is None:
+            continue
+        loops = [above for above in program.ancestors(definition.statement) if isinstance(above, ast.For | ast.While)]
+        if not loops or any(_is_over_runs(loop) for loop in loops):
+            continue
+        value = definition.value
+        if isinstance(value, ast.Name):
+            values = [d.value for d in program.reaching(value) if d.kind == "assign" and d.value is not None]
+            value = values[0] if len(values) == 1 else value
+        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div) and _counts_bytes(analysis, value.right):
+            return definition.statement
+    return None
+
+
+def _is_over_runs(loop: ast.For | ast.While) -> bool:
+    text = ast.unparse(loop.target) + " " + ast.unparse(loop.iter) if isinstance(loop, ast.For) else ""
+    return bool(re.search(r"seed|run|trial|fold", text, re.IGNORECASE))
+
+
+def _counts_bytes(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether a divisor is a number of bytes of this window: encoded text, or a sum over a byte table."""
+    frame = Frame(analysis.program.scope(node))
+    for part, _ in trace(analysis.program, node, frame, 150):
+        if isinstance(part, ast.Call) and last_name(part.func) == "encode":
+            return True
+        if isinstance(part, ast.Subscript) and re.search("byte", ast.unparse(part.value), re.IGNORECASE):
+            return True
+        if isinstance(part, ast.Call) and last_name(part.func) in ("id_to_piece", "IdToPiece"):
+            return True
+    return False

@@ -1,0 +1,85 @@
+"""Scoring procedures that no decoder could follow: two passes that condition on each other."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.algebra import trace
+from bpb_harness.auditing.script.analysis import Analysis, Hit
+from bpb_harness.auditing.script.program import last_name
+from bpb_harness.auditing.script.values import Evaluator, Frame
+from bpb_harness.auditing.script.weights import Weight
+from bpb_harness.findings import Severity
+
+
+def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
+    """A mask and its complement, each scored with the other half shown, added up."""
+    for number, terms in enumerate(analysis.terms):
+        inputs: dict[str, list[ast.AST]] = {}
+        for term in terms:
+            for score in term.cross_entropies():
+                for node, frame in trace(analysis.program, score.node, score.frame, 1_500):
+                    for name, negated in _conditions(analysis, node, frame):
+                        inputs.setdefault(name, []).append(negated)
+        for pair in inputs.values():
+            plain = [node for node in pair if not _is_inverted(node)]
+            inverted = [node for node in pair if _is_inverted(node)]
+            if not plain or not inverted:
+                continue
+            weighed = any(
+                leaf is not None and Weight(analysis, draw, leaf).factors
+                for draw in analysis.masks
+                if draw.sink == number
+                for leaf in (analysis.leaf_of(draw),)
+            )
+            place = inverted[0]
+            line = analysis.program.script(place).line(place)
+            yield Hit(
+                codes.TWO_PASSES,
+                "Two passes over complementary masks are added up: each predicts the tokens that the other shows, so "
+                f"that no decoder can follow: {line}",
+                place,
+                number,
+                severity=Severity.WARNS if weighed else None,
+            )
+            break
+
+
+def _conditions(analysis: Analysis, node: ast.AST, frame: Frame) -> Iterator[tuple[str, ast.AST]]:
+    """The condition under which an input hides its tokens: of where(m, MASK, x0), masked_fill(x0, m, MASK)."""
+    if not isinstance(node, ast.Call):
+        return
+    name = last_name(node.func)
+    if name == "where" and len(node.args) == 3:
+        test: ast.expr = node.args[0]
+    elif name in ("masked_fill", "masked_fill_") and node.args:
+        test = node.args[0] if isinstance(node.func, ast.Attribute) else node.args[min(1, len(node.args) - 1)]
+    else:
+        return
+    if not _is_input(analysis, node, frame):
+        return
+    if isinstance(test, ast.Name) and test.id in frame.bindings:
+        test = frame.bindings[test.id][0]
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Invert):
+        yield ast.dump(test.operand), test
+        return
+    if isinstance(test, ast.Name):
+        definitions = [d for d in analysis.program.reaching(test) if d.kind == "assign" and d.value is not None]
+        values = [d.value for d in definitions]
+        if len(values) == 1 and isinstance(values[0], ast.UnaryOp) and isinstance(values[0].op, ast.Invert):
+            yield ast.dump(values[0].operand), values[0]
+            return
+    yield ast.dump(test), test
+
+
+def _is_input(analysis: Analysis, node: ast.Call, frame: Frame) -> bool:
+    """Whether a selection builds a network's input: one branch is a single number, the mask id."""
+    last = node.args[1:] if last_name(node.func) == "where" else node.args[-1:]
+    values = [Evaluator(analysis.program).number(argument, frame) for argument in last]
+    return any(value is not None and value != 0.0 for value in values)
+
+
+def _is_inverted(node: ast.AST) -> bool:
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert)

@@ -1,0 +1,281 @@
+"""From findings to a verdict, and to what the score should have been.
+
+- *refuted*: a finding changes the number or voids it;
+- *confirmed*: positive evidence for the number (a log that prints it) and for its denominator, and nothing that
+  stands against either; or the harness rescored the checkpoint and got the same;
+- *unverifiable*: everything else, with what is missing.
+
+A rule of the contest (BPB5xx) that is broken voids the entry, not the number: it never changes the verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.rescored import Recomputed
+from bpb_harness.auditing.denominators import PREFIX, Denominator, denominators
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.findings import CODES, Finding, Severity
+
+
+class Verdict(StrEnum):
+    """What an audit concludes."""
+
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    UNVERIFIABLE = "unverifiable"
+
+    @property
+    def exit_code(self) -> int:
+        """0 confirmed, 1 refuted, 3 unverifiable."""
+        return {Verdict.CONFIRMED: 0, Verdict.REFUTED: 1, Verdict.UNVERIFIABLE: 3}[self]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and what it rests on.
+
+    Attributes:
+        verdict: the verdict.
+        reason: one sentence.
+        missing: what would be needed to say more; empty unless the verdict is unverifiable.
+        corrected_bpb: what the score should have been; None where that is not recoverable.
+        corrected_from: how it was derived, or why it cannot be.
+    """
+
+    verdict: Verdict
+    reason: str
+    missing: tuple[str, ...]
+    corrected_bpb: float | None
+    corrected_from: str | None
+
+
+_NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
+_SUBSET = "BPB350"  # the script scores a subset
+_SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, _SUBSET})
+_FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
+# Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
+_BYTES_SUPPORT = (
+    frozenset({codes.BYTES_RIGHT.code}),
+    frozenset({codes.TWO_ESTIMATORS.code, codes.SPLIT_LOADED.code}),
+)
+
+# A fault of the estimator that a script shows, or the author admits, says more than a log that is missing.
+_ESTIMATOR_RULES = [codes.BEYOND_PLAIN, codes.PROSE_VOIDS]
+# What a reviewer would say first about a claim that cannot be verified.
+_WEIGHTIEST = {
+    rule.code: rank
+    for rank, rule in enumerate(
+        [
+            *(codes.NO_CLAIM, codes.RESCORED_UNCLEAR, *_ESTIMATOR_RULES),
+            *(codes.WEIGHT_WRONG, codes.STEPS_SLOPE, codes.PAIR_IMPOSSIBLE, codes.PER_TOKEN_AS_PER_BYTE),
+            *(codes.NATS_AS_BITS, codes.SLICE, codes.SLICE_INFERRED, codes.NO_LOG, codes.NOT_IN_LOG, codes.BYTES_OFF),
+        ]
+    )
+}
+
+
+def reconcile(findings: Sequence[Finding]) -> list[Finding]:
+    """Settle findings that contradict each other, by the stronger evidence.
+
+    A log's own bytes per token outweigh what a script lying beside it would have counted: the script need not be
+    the one that ran. A score that the harness reproduces outweighs every suspicion.
+    """
+    found = {finding.code for finding in findings}
+    settled = []
+    for finding in findings:
+        demoted = None
+        if finding.code == _SUBSET and _to_five_digits(findings):
+            message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
+            settled.append(replace(finding, severity=Severity.INFORMS, message=message))
+            continue
+        if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found:
+            demoted = "the harness gets the claimed score all the same"
+        elif _is_script_bytes(finding) and codes.BYTES_RIGHT.code in found:
+            demoted = "the log divides by the right number all the same, so this script is not what made it"
+        if demoted and finding.severity is Severity.REFUTES:
+            message = f"{finding.message} ({demoted})"
+            settled.append(replace(finding, severity=Severity.WARNS, message=message, factor=None))
+        else:
+            settled.append(finding)
+    return settled
+
+
+def _to_five_digits(findings: Sequence[Finding]) -> bool:
+    """Whether the record divides by the whole split's bytes per token so exactly that no part of it was scored."""
+    for finding in findings:
+        divided, expected = finding.evidence.get("bytes_per_token"), finding.evidence.get("expected")
+        if finding.code != codes.BYTES_RIGHT.code or finding.evidence.get("scope") == PREFIX:
+            continue
+        if (
+            isinstance(divided, float)
+            and isinstance(expected, float)
+            and finding.evidence.get("uncertainty") is not None
+        ):
+            uncertainty = finding.evidence["uncertainty"]
+            assert isinstance(uncertainty, float)
+            if abs(divided / expected - 1.0) + uncertainty <= _FIVE_DIGITS:
+                return True
+    return False
+
+
+def _is_script_bytes(finding: Finding) -> bool:
+    return finding.code.startswith("BPB1") and not _is_record(finding)
+
+
+def _is_record(finding: Finding) -> bool:
+    return int(finding.code[-2:]) < 30
+
+
+def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recomputed | None) -> Judgement:
+    """The verdict on a claim.
+
+    Args:
+        evidence: the claim and its record.
+        findings: reconciled findings.
+        recomputed: the harness's own score, where there is one.
+    """
+    refuting = [finding for finding in findings if finding.severity is Severity.REFUTES]
+    found = {finding.code for finding in findings}
+    if refuting and evidence.claim.score is not None:
+        partial = not found.isdisjoint(_SLICES)
+        corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial)
+        return Judgement(Verdict.REFUTED, refuting[0].message, (), corrected, derivation)
+    if codes.RESCORED_SAME.code in found:
+        return Judgement(Verdict.CONFIRMED, "the harness gets the same score from the checkpoint", (), None, None)
+    blocking = [
+        finding for finding in findings if finding.severity is Severity.WARNS and not finding.code.startswith("BPB5")
+    ]
+    has_number, has_bytes = bool(found & _NUMBER_SUPPORT), any(support <= found for support in _BYTES_SUPPORT)
+    if has_number and has_bytes and not blocking and not refuting:
+        return Judgement(Verdict.CONFIRMED, _what_confirms(findings), (), None, None)
+    missing = [str(finding.evidence["missing"]) for finding in findings if finding.evidence.get("missing")]
+    if evidence.claim.score is not None:
+        if not has_number:
+            missing.append("a log that prints the claimed score")
+        if not has_bytes and evidence.ratio is None:
+            missing.append("bytes per token: a loss in nats per token beside the score, or the script that counted")
+        if not has_bytes and codes.TWO_ESTIMATORS.code in found:
+            missing.append("a log that says how many tokens of the split were scored")
+        if recomputed is None:
+            instead = ", which would do instead" if missing else ""
+            missing.append(f"the checkpoint, to score it anew{instead} (--checkpoint, --data, --tokenizer)")
+    blocking.sort(key=_weight)
+    reason = blocking[0].message if blocking else "nothing stands against the number, and not enough for it"
+    return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)
+
+
+def _weight(finding: Finding) -> int:
+    if _is_estimator_of_script(finding):
+        return _WEIGHTIEST[codes.BEYOND_PLAIN.code]
+    return _WEIGHTIEST.get(finding.code, len(_WEIGHTIEST))
+
+
+def _is_estimator_of_script(finding: Finding) -> bool:
+    return finding.code.startswith("BPB2") and not _is_record(finding) and finding.code not in _LIGHT
+
+
+# Number formats, an id, a setting: they bend a number rather than void it.
+_LIGHT = frozenset({"BPB253", "BPB258", "BPB262", "BPB263", "BPB266"})
+
+
+def _what_confirms(findings: Sequence[Finding]) -> str:
+    """The evidence for the number and for its denominator, in one sentence."""
+    by_code = {finding.code: finding for finding in findings}
+    sibling, loaded = by_code.get(codes.SIBLING_IN_LOG.code), by_code.get(codes.SPLIT_LOADED.code)
+    if codes.IN_LOG.code in by_code:
+        mean = by_code[codes.IN_LOG.code].evidence.get("how") == "mean"
+        number = "the score is the mean of what its logs print" if mean else "the log prints the score"
+    elif sibling is not None:
+        which = "the full-split value" if sibling.evidence["full_split"] else "another score of that run,"
+        number = (
+            f"the score is the mean of its own {sibling.evidence['num_seeds']} seed results, which no log prints; the "
+            f"log of {sibling.evidence['seeds_in_logs']} shows {which} {sibling.evidence['logged']:.5f}"
+        )
+    else:
+        number = "the log's loss, divided by the right number of bytes, is the score"
+    if codes.BYTES_RIGHT.code in by_code or loaded is None:
+        return f"{number}, and the record divides by the right number of bytes"
+    pair = by_code[codes.TWO_ESTIMATORS.code].evidence
+    ratio = pair["implied_ratio"]
+    return (
+        f"{number}, and loads the whole split, whose bytes are exact; loss / ln 2 / score is {ratio:.3f} "
+        f"because these are two estimators, whose gap is compatible with what T = {pair['num_steps']} steps cost"
+    )
+
+
+def _corrected(
+    evidence: Evidence, refuting: Sequence[Finding], recomputed: Recomputed | None, *, partial: bool
+) -> tuple[float | None, str]:
+    score = evidence.claim.score
+    assert score is not None
+    if recomputed is not None and any(finding.code == codes.RESCORED_DIFFERENT.code for finding in refuting):
+        return recomputed.bits_per_byte, f"rescored by the harness: {recomputed.signature}"
+    logged = next((finding for finding in refuting if finding.code == codes.LOG_CONTRADICTS.code), None)
+    byte_faults = [finding for finding in refuting if finding.code.startswith("BPB1")]
+    voiding = [finding for finding in refuting if finding not in byte_faults and finding is not logged]
+    factors, ways = [], []
+    if logged is not None and logged.factor is not None:
+        factors.append(logged.factor)
+        ways.append(f"claimed, the log's own {score.value * logged.factor:.5f}")
+    factor, way = _byte_factor(byte_faults)
+    if factor is not None:
+        factors.append(factor)
+        ways.append(way)
+    value = score.value * math.prod(factors) if factors else None
+    if byte_faults and factor is None:
+        return None, f"not recoverable: {way}"
+    without = [finding for finding in voiding if finding.factor is None]
+    if without:
+        only = f"; the number of bytes alone would make it {value:.4f}" if value is not None else ""
+        return None, f"not recoverable: {_named(without[0])} voids the number{only}"
+    for finding in voiding:
+        assert finding.factor is not None
+        value = (value if value is not None else score.value) * finding.factor
+        ways.append(f"x {finding.factor:.5f} ({finding.code})")
+    text = f"{score} {' '.join(ways)}"
+    prefix = _prefix(evidence)
+    if factor is not None and value is not None and partial and prefix is not None and evidence.full is not None:
+        there = value * evidence.full.bytes_per_token / prefix.bytes_per_token
+        text += (
+            f", at the ratio of the full split; only a part was scored, and at the ratio of the first "
+            f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f}"
+        )
+    return value, text
+
+
+def _prefix(evidence: Evidence) -> Denominator | None:
+    return next((row for row in denominators() if row.scope == PREFIX and row.tokenizer == evidence.tokenizer), None)
+
+
+def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:
+    """One factor for the denominator: two findings about it describe one fault, they do not multiply."""
+    if not faults:
+        return None, ""
+    measured = [finding for finding in faults if _is_record(finding)]
+    chosen = next((finding for finding in measured if finding.factor is not None), None)
+    if chosen is None and len({finding.code for finding in faults}) == 1:
+        chosen = next((finding for finding in faults if finding.factor is not None), None)
+    if chosen is not None and chosen.factor is not None:
+        return chosen.factor, f"x {chosen.factor:.5f} ({_derivation(chosen)})"
+    if len(faults) > 1 and all(finding.factor is not None for finding in faults):
+        return None, "several faults of the byte count act together: " + ", ".join(f.code for f in faults)
+    return None, f"{_named(faults[0])} gives no factor"
+
+
+def _named(finding: Finding) -> str:
+    return f"{finding.code} ({CODES[finding.code].name})"
+
+
+def _derivation(finding: Finding) -> str:
+    expected, tokenizer = finding.evidence.get("expected"), finding.evidence.get("tokenizer")
+    counted = finding.evidence.get("bytes_per_token") or finding.evidence.get("constant")
+    bug = finding.evidence.get("bug")
+    if isinstance(expected, float) and isinstance(counted, int | float):
+        named = f", {bug}" if bug else ""
+        return f"{counted:.6g} / {expected:.6g} bytes per token, {tokenizer}{named}"
+    return finding.code

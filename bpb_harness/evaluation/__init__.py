@@ -1,0 +1,1 @@
+"""Corpus x denoiser x estimator -> result; :func:`bpb_harness.evaluation.api.evaluate` is the way in."""

@@ -1,0 +1,311 @@
+"""Running the draws of a bound: a plan goes in, a table of sums comes back.
+
+Nothing here knows which bound it runs, and no sum crosses draws: the table is the same for every batch size.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpb_harness.control_variate import subtract_control
+from bpb_harness.denoiser import require_finite
+from bpb_harness.distributed import Processes
+from bpb_harness.errors import InputError, NumericsError
+from bpb_harness.estimators import Bound
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, in_pieces, prepare_ahead
+from bpb_harness.evaluation.lanes import Lanes
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.masking import RandomStreams, StratifiedDesign
+
+Advance = Callable[[int], None]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_MOST_IN_FLIGHT = 4
+
+
+@final
+@dataclass(frozen=True)
+class DrawTable:
+    """A plan with what the network said.
+
+    Attributes:
+        plan: the draws.
+        num_masked: |M|, (R,) int64.
+        nats: C(x, M; t), (R,) float64.
+        control: control variate of each mask, (R,) nats per masked token, of mean 0.
+        token_nats: what each scored token adds to its window's bound, beside the prior, in the order of the windows;
+            None unless asked for.
+        num_kept: draws that an earlier run has done.
+        num_forward_tokens: tokens that went through the network for the others.
+    """
+
+    plan: DrawPlan
+    num_masked: Ints
+    nats: Floats
+    control: Floats
+    token_nats: Floats | None = None
+    num_kept: int = 0
+    num_forward_tokens: int = 0
+
+    @cached_property
+    def nats_per_masked(self) -> Floats:
+        """C / |M| less what the control variate explains of it, (R,); its mean at u is f(u)."""
+        plan = self.plan
+        return subtract_control(
+            self.nats / self.num_masked, self.control, plan.move_chance, self.num_masked, plan.window, plan.num_weighed
+        )
+
+
+@final
+@dataclass(frozen=True)
+class FinishedDraws:
+    """Draws that are done: rows of the plan, their nats, numbers of masked tokens and controls, (n,) each."""
+
+    rows: Ints
+    nats: Floats
+    num_masked: Ints
+    control: Floats
+
+
+def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) -> DrawPlan:
+    """Lay out the draws of a bound: K positions of the design in each window, or every node of its grid."""
+    if bound.num_samples == "all":
+        rates, weights = bound.nodes()
+        upper = torch.cumsum(weights, 0)
+        position = (upper - weights / 2.0) / bound.schedule.max_move_chance
+        count = len(rates)
+        return DrawPlan(
+            np.repeat(np.arange(num_windows), count),
+            np.tile(np.arange(count), num_windows),
+            np.tile(position.numpy(), num_windows),
+            np.tile(rates.numpy(), num_windows),
+            np.tile(weights.numpy(), num_windows),
+        )
+    assert design is not None
+    count, replicated = bound.num_samples, design.replicated
+    position = torch.from_numpy(np.append(design.positions.ravel(), design.replicate_positions))
+    return DrawPlan(
+        np.append(np.repeat(np.arange(num_windows), count), replicated),
+        np.append(np.tile(np.arange(count), num_windows), np.full(len(replicated), count)),
+        position.numpy(),
+        bound.move_chance(position).numpy(),
+        np.append(np.full(num_windows * count, bound.draw_weight), np.zeros(len(replicated))),
+        len(replicated),
+    )
+
+
+def run_draws(
+    runner: MaskedNllRunner,
+    source: DrawSource,
+    plan: DrawPlan,
+    streams: RandomStreams,
+    *,
+    device: torch.device,
+    batch_tokens: int,
+    processes: Processes | None = None,
+    finished: Sequence[FinishedDraws] = (),
+    keep: Callable[[FinishedDraws], None] | None = None,
+    keep_tokens: bool = False,
+    advance: Advance | None = None,
+) -> DrawTable:
+    """Score every draw of a plan.
+
+    Args:
+        runner: runs the network.
+        source: the text.
+        plan: which masks to draw.
+        streams: the masks' noise.
+        device: where the network runs.
+        batch_tokens: forward tokens a call, at least one window.
+        processes: shares the batches; alone if None.
+        finished: draws that an earlier run has done.
+        keep: called with draws as they finish, to store them.
+        keep_tokens: also keep what each token adds.
+        advance: called with the number of tokens that went through the network.
+
+    Raises:
+        NumericsError: where the network gives NaN, or infinitely many bits.
+    """
+    together = processes or Processes()
+    work = _Collection(plan, keep, _TokenNats(source, plan) if keep_tokens else None)
+    for done in finished:
+        work.take(done)
+    lengths = source.windows.lengths[plan.window]
+    batches = in_pieces(deal_draws(lengths, plan.move_chance, batch_tokens))
+    dealt = [[rows for rows in pieces if np.isnan(work.nats[rows]).any()] for pieces in batches]
+    dealt = [pieces for pieces in dealt if pieces]
+    if advance is not None and not together.rank:
+        advance(int(lengths[~np.isnan(work.nats)].sum()))
+
+    def share() -> list[FinishedDraws]:
+        mine = list(chain.from_iterable(together.share(dealt)))
+        return work.run(runner, source, streams, mine, device, advance, together)
+
+    for part in together.together(share):
+        for done in part:
+            work.take(done)
+    token_nats = None
+    if work.tokens is not None:
+        token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
+    drawn = list(chain.from_iterable(dealt))
+    return DrawTable(
+        plan, work.num_masked, work.nats, work.control, token_nats,
+        num_kept=len(plan) - sum(map(len, drawn)), num_forward_tokens=sum(int(lengths[rows].sum()) for rows in drawn),
+    )  # fmt: skip
+
+
+@final
+class _Collection:
+    """The table while it fills."""
+
+    def __init__(self, plan: DrawPlan, keep: Callable[[FinishedDraws], None] | None, tokens: _TokenNats | None) -> None:
+        self._plan, self._keep, self.tokens = plan, keep, tokens
+        self.nats = np.full(len(plan), np.nan)
+        self.num_masked = np.zeros(len(plan), dtype=np.int64)
+        self.control = np.zeros(len(plan))
+        self._in_flight: deque[tuple[PreparedBatch, Tensor, torch.cuda.Event | None]] = deque()
+
+    def take(self, done: FinishedDraws) -> None:
+        """Enter draws that are done.
+
+        Raises:
+            InputError: if the plan has no such draws.
+        """
+        if len(done.rows) and not 0 <= done.rows.min() <= done.rows.max() < len(self._plan):
+            seen = f"row {done.rows.max()}"
+            raise InputError("a file of draws is damaged", seen=seen, expected=f"rows 0 .. {len(self._plan) - 1}")
+        self.nats[done.rows], self.num_masked[done.rows] = done.nats, done.num_masked
+        self.control[done.rows] = done.control
+
+    def run(
+        self,
+        runner: MaskedNllRunner,
+        source: DrawSource,
+        streams: RandomStreams,
+        dealt: Sequence[Ints],
+        device: torch.device,
+        advance: Advance | None,
+        processes: Processes,
+    ) -> list[FinishedDraws]:
+        """Run this process's batches; what an interruption leaves in flight is waited for and kept."""
+        batches = prepare_ahead(source, self._plan, streams, dealt, pin_memory=device.type == "cuda")
+        # The nats of tokens are waited for at once, so that a second batch would only take its memory.
+        lanes = Lanes(device, runner.num_lanes if self.tokens is None else 1)
+        results: list[FinishedDraws] = []
+        try:
+            for prepared in batches:
+                with lanes.next(runner.num_lanes):
+                    if self.tokens is None:
+                        row_nats = runner.row_nats(prepared)
+                    else:
+                        nll = runner.token_nats(prepared)
+                        row_nats = nll.sum(dim=-1)
+                        self.tokens.add(prepared, nll.cpu())
+                    self._in_flight.append((prepared, *_fetch(row_nats)))
+                while self._in_flight and self._is_ready():
+                    results.append(self._finish())
+                if advance is not None and processes.is_first:
+                    advance(prepared.num_tokens * processes.count)
+        finally:
+            while self._in_flight:
+                results.append(self._finish())
+        runner.require_inputs_kept()
+        return results
+
+    def _is_ready(self) -> bool:
+        event = self._in_flight[0][2]
+        return event is None or len(self._in_flight) > _MOST_IN_FLIGHT or bool(event.query())  # type: ignore[no-untyped-call]
+
+    def _finish(self) -> FinishedDraws:
+        """Wait for the oldest batch in flight, refuse what is no number, and keep it."""
+        prepared, values, event = self._in_flight.popleft()
+        if event is not None:
+            event.synchronize()
+        try:
+            nats = require_finite(values, lambda row: self._name(prepared.rows[row])).numpy()
+        except NumericsError:
+            self._in_flight.clear()
+            raise
+        done = FinishedDraws(prepared.rows, nats, prepared.num_masked, prepared.control)
+        if self._keep is not None:
+            self._keep(done)
+        return done
+
+    def _name(self, row: int) -> str:
+        return f"the network's score of window {self._plan.window[row]} (mask rate {self._plan.move_chance[row]:.4f})"
+
+
+@final
+class _TokenNats:
+    """What each token adds to its window's bound, over all draws."""
+
+    def __init__(self, source: DrawSource, plan: DrawPlan) -> None:
+        self._plan = plan
+        lengths = source.windows.lengths
+        self._offset = np.cumsum(lengths) - lengths
+        self.nats = np.zeros(int(lengths.sum()))
+
+    def add(self, prepared: PreparedBatch, nll: Tensor) -> None:
+        """Add the draws of a batch; nll is (B, L)."""
+        length = nll.shape[1]
+        scale = self._plan.weight[prepared.rows] * length / prepared.num_masked
+        where = self._offset[self._plan.window[prepared.rows], None] + np.arange(length)
+        np.add.at(self.nats, where, nll.numpy() * scale[:, None])
+
+
+def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Start to move values to the host; they are there once the event has passed."""
+    if values.device.type != "cuda":
+        return values, None
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return host, event
+
+
+def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
+    """Passes of one bound as one table, each draw at its share of the weight, in the order of windows and passes.
+
+    The samples of pass p count on from those of pass p - 1.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    per_pass = 1 + max(int(table.plan.sample.max()) for table in tables)
+    window = np.concatenate([table.plan.window for table in tables])
+    sample = np.concatenate([table.plan.sample + index * per_pass for index, table in enumerate(tables)])
+    is_replicate = np.concatenate([np.arange(len(table.plan)) >= table.plan.num_weighed for table in tables])
+    order = np.lexsort((sample, window, is_replicate))
+
+    def joined(parts: list[npt.NDArray[np.float64]]) -> Floats:
+        return np.concatenate(parts)[order]
+
+    plan = DrawPlan(
+        window[order],
+        sample[order],
+        joined([table.plan.position for table in tables]),
+        joined([table.plan.move_chance for table in tables]),
+        joined([table.plan.weight / len(tables) for table in tables]),
+        int(is_replicate.sum()),
+    )
+    tokens = [table.token_nats for table in tables if table.token_nats is not None]
+    return DrawTable(
+        plan,
+        np.concatenate([table.num_masked for table in tables])[order],
+        joined([table.nats for table in tables]),
+        joined([table.control for table in tables]),
+        np.sum(tokens, axis=0) / len(tables) if tokens else None,
+        num_kept=sum(table.num_kept for table in tables),
+        num_forward_tokens=sum(table.num_forward_tokens for table in tables),
+    )

@@ -1,0 +1,267 @@
+"""One evaluation: a network, a text and settings, and what follows from them before any number is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bpb_harness._version import __version__
+from bpb_harness.byte_count import ByteCounter
+from bpb_harness.corpus import Windows, corpus_windows, window_bytes
+from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
+from bpb_harness.errors import CorpusError, TokenizerError, UsageError
+from bpb_harness.estimators import Bound, DiscreteBound, ExactBound
+from bpb_harness.estimators.exact import require_enumerable
+from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
+from bpb_harness.evaluation.settings import DEFAULT_SAMPLES, Settings
+from bpb_harness.result import Signature
+from bpb_harness.schedule import NoiseSchedule
+from bpb_harness.second_look import ModelSource
+from bpb_harness.units import CodeLength
+
+_CHUNK_TOKENS = 1 << 20
+
+Progress = Callable[[int, int], None]
+
+
+@final
+@dataclass(frozen=True)
+class ModelIdentity:
+    """How the signature names a model: its digest, and its adapter where that is not the native one."""
+
+    digest: str
+    adapter: str | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """What is scored, and how.
+
+    Attributes:
+        model: a denoiser, or a causal model for ``method="ar"``; on the settings' device.
+        text: what is scored.
+        settings: how.
+        schedule: the noise schedule of a denoiser.
+        identity: the model's part of the signature.
+        progress: called with (tokens done, tokens in all).
+        tokenizer_is_own: whether the text's tokenizer is, byte for byte, the one inside the checkpoint.
+        source: how another process builds the network; None for one that exists in this process alone.
+    """
+
+    model: Denoiser | CausalLM
+    text: EvaluationText
+    settings: Settings
+    schedule: NoiseSchedule | None
+    identity: ModelIdentity
+    progress: Progress | None = None
+    tokenizer_is_own: bool = False
+    source: ModelSource | None = None
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The model, where it is a masked denoiser."""
+        assert isinstance(self.model, Denoiser)
+        return self.model
+
+    def require_scorable(self) -> None:
+        """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
+
+        Raises:
+            UsageError: method, schedule, or windows too long for the method.
+            TokenizerError: tokenizer.
+            CorpusError: ``--method exact`` and no window to score.
+        """
+        model, method = self.model, self.settings.method
+        if not isinstance(model, Denoiser):
+            if method != "ar":
+                raise UsageError(f"--method {method}", seen="an autoregressive model", expected="--method ar")
+            self._require_same_vocabulary(model.vocab_size)
+            return
+        if method == "ar":
+            right = "--method discrete, mc, chain or exact"
+            raise UsageError("--method ar", seen="a masked denoiser", expected=right)
+        if self.schedule is None:
+            raise UsageError("the checkpoint names no noise schedule", hint="pass --schedule 'loglinear[0.001]'")
+        if method == "exact" and self.settings.num_samples is not None and not model.time_conditioned:
+            raise UsageError(
+                "--samples with --method exact",
+                seen="a network that is not told the noise level, whose bound needs no draws",
+                expected="a network that is told it",
+                hint="leave out --samples",
+            )
+        self._require_same_vocabulary(num_clean_tokens(model))
+        if method == "exact":  # before the contract, which asks batches as large as the run's: all masks of a window
+            require_enumerable(int(self.lay_windows()[0].lengths.max()))
+
+    def _require_same_vocabulary(self, num_clean: int) -> None:
+        tokenizer, corpus = self.text.tokenizer, self.text.corpus
+        require_same_vocabulary(tokenizer, self.model.vocab_size, num_clean, is_own=self.tokenizer_is_own)
+        if tokenizer.vocab_size > self.model.vocab_size:  # a rank file leaves open how many special tokens there are
+            starts = range(0, corpus.num_tokens, _CHUNK_TOKENS)
+            stops = [min(start + _CHUNK_TOKENS, corpus.num_tokens) for start in starts]
+            largest = max(int(corpus.read(start, stop).max()) for start, stop in zip(starts, stops, strict=True))
+            if largest >= self.model.vocab_size:
+                raise TokenizerError(
+                    "the text holds a token that the network does not have",
+                    seen=largest,
+                    expected=f"0..{self.model.vocab_size - 1}",
+                    hint="pass the --tokenizer and --data that it was trained with",
+                )
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.settings.torch_device()
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The sampled bounds to run, the headline first."""
+        return () if self.schedule is None else self.settings.bounds(self.schedule)
+
+    @property
+    def draws_levels(self) -> bool:
+        """Whether all masks are enumerated, each at noise levels that are drawn."""
+        if self.settings.method != "exact" or self.schedule is None:
+            return False
+        estimator = self.settings.window_estimator(self.schedule)
+        assert isinstance(estimator, ExactBound)
+        return estimator.draws_levels(time_conditioned=self.denoiser.time_conditioned)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens a window.
+
+        Raises:
+            UsageError: if more are asked for than the network takes.
+        """
+        longest = self.model.context_length
+        context = self.settings.context_length or longest
+        if context > longest:
+            raise UsageError("--context", seen=context, expected=f"at most {longest}, the network's context length")
+        return context
+
+    def lay_windows(self) -> tuple[Windows, int]:
+        """The windows to score, and how many the corpus has.
+
+        Raises:
+            CorpusError: if there is none.
+        """
+        windows = corpus_windows(self.text.corpus, self.context_length, tail=self.settings.tail)
+        self.require_some(len(windows))
+        limit = self.settings.limit
+        return Windows(windows.starts[:limit], windows.lengths[:limit]), len(windows)
+
+    def require_some(self, num_windows: int) -> None:
+        """Refuse an evaluation of nothing."""
+        if num_windows == 0:
+            seen = f"{self.text.corpus.num_tokens} tokens, windows of {self.context_length}, tail {self.settings.tail}"
+            raise CorpusError("nothing is left to score", seen=seen, hint="pass more text, or --tail score")
+
+    def count_units(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
+        """What rates are over, of each window: bytes under the chosen rule, or tokens under "none"; (N,).
+
+        Raises:
+            CorpusError: if there is none in all windows together.
+            UsageError: for raw bytes of a part of the text, or of shards.
+        """
+        if self.settings.byte_rule == "none":
+            return windows.lengths
+        num_bytes = self._bytes_of_windows(windows, total_windows)
+        if not num_bytes.any():
+            seen = f"{windows.num_tokens} tokens, 0 bytes"
+            raise CorpusError("what is left to score spells no bytes", seen=seen, hint="pass more text")
+        return num_bytes
+
+    def code_length(self, nats: float, windows: Windows, num_units: npt.NDArray[np.int64]) -> CodeLength:
+        """The sums of a score; no bytes under the rule "none"."""
+        num_bytes = 0 if self.settings.byte_rule == "none" else int(num_units.sum())
+        return CodeLength(nats, int(windows.lengths.sum()), num_bytes, len(windows))
+
+    def num_documents(self, is_whole: bool) -> int | None:
+        """Documents of the text, where the whole of it is scored and something says where they end."""
+        whole = is_whole and self.settings.tail == "score" and self.text.borders.are_known
+        return len(self.text.borders.starts) if whole else None
+
+    def _bytes_of_windows(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
+        rule, counter = self.settings.byte_rule, ByteCounter(self.text.tokenizer)
+        assert rule != "none"
+        if rule != "raw":
+            return window_bytes(self.text.corpus, windows, counter, rule)
+        raw = self.text.corpus.num_raw_bytes
+        if raw is None or len(windows) < total_windows or self.settings.tail == "drop":
+            raise UsageError(
+                "--bytes raw needs the original documents, whole",
+                seen="shards alone" if raw is None else f"{len(windows)} of {total_windows} windows",
+                hint="pass --docs FILE.jsonl without --limit and --tail drop",
+            )
+        # The first token that an autoregressive model is given is not paid for; a BOS spells nothing anyway.
+        given = Windows(np.zeros(1, dtype=np.int64), windows.starts[:1])
+        raw -= int(window_bytes(self.text.corpus, given, counter, "exact")[0])
+        # Raw bytes belong to documents, not tokens: windows share them in proportion to their exact bytes.
+        exact = window_bytes(self.text.corpus, windows, counter, "exact")
+        shares = np.floor(np.cumsum(exact) * (raw / max(int(exact.sum()), 1)) + 0.5).astype(np.int64)
+        shares[-1] = raw
+        return np.asarray(np.diff(shares, prepend=0), dtype=np.int64)
+
+    def signature(self, num_windows: int, total_windows: int, num_passes: int = 1) -> Signature:
+        """Everything that the score depends on."""
+        settings, bounds = self.settings, self.bounds
+        steps = bounds[0].num_steps if bounds and isinstance(bounds[0], DiscreteBound) else None
+        if settings.method == "exact":
+            steps = settings.num_steps
+        samples = str(bounds[0].num_samples) if bounds else None
+        if self.draws_levels:
+            samples = str(settings.num_samples or DEFAULT_SAMPLES)
+        data = f"{self.text.corpus.name}@{self.text.corpus.digest[:8]}"
+        if num_windows < total_windows:
+            data += f"[0:{num_windows}/{total_windows}]"
+        return Signature(
+            method=settings.method,
+            num_steps=None if steps is None else str(steps),
+            schedule=None if self.schedule is None else str(self.schedule),
+            num_samples=samples,
+            passes=str(num_passes) if num_passes > 1 else None,
+            order=settings.order_in_signature(),
+            stride=None if settings.stride is None else str(settings.stride),
+            byte_rule=settings.byte_rule,
+            data=data,
+            tokenizer=self.text.tokenizer.digest[:8],
+            separator=None if self.text.separators is None else self.text.separators.in_signature(),
+            context_length=str(self.context_length),
+            tail=settings.tail,
+            model=self.identity.digest[:8],
+            adapter=self.identity.adapter,
+            contract=self._contract_in_signature(),
+            dtype=settings.dtype,
+            seed=str(settings.seed),
+            version=__version__,
+        )
+
+    def _contract_in_signature(self) -> str:
+        if not self.settings.check_contract:
+            return "off"
+        return "own-process" if self.source is None else "checked"
+
+    def count_tokens(self, total: int) -> TokenCount:
+        """A counter of tokens that reports to ``progress``."""
+        return TokenCount(self.progress, total)
+
+
+@final
+class TokenCount:
+    """Counts tokens that went through the network; how many there will be may turn out later."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self.total, self._done = progress, total, 0
+
+    def __call__(self, tokens: int) -> None:
+        self._done = min(self._done + tokens, self.total)
+        if self._progress is not None:
+            self._progress(self._done, self.total)

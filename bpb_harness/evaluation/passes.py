@@ -1,0 +1,365 @@
+"""Sampling the bounds of a job: one pass over the text, or as many as a tolerance needs; resumable, on many devices."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bpb_harness.corpus import Windows
+from bpb_harness.denoiser import num_clean_tokens
+from bpb_harness.distributed import Processes
+from bpb_harness.errors import UsageError
+from bpb_harness.estimators import Bound, DiscreteBound
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws
+from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey, KeptDraws
+from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
+from bpb_harness.evaluation.job import Job, TokenCount
+from bpb_harness.evaluation.kept_draws import KeptDrawsCheck
+from bpb_harness.evaluation.memory import peak_memory_bytes
+from bpb_harness.evaluation.pilot import Pilot, PilotPass, PilotPlan, drawn_costs
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.evaluation.second_answers import AskedDraws
+from bpb_harness.evaluation.settings import describe_device
+from bpb_harness.evaluation.totals import SamplingError, as_statistics, sampling_error
+from bpb_harness.masking import RandomStreams, StratifiedDesign
+from bpb_harness.rare_costs import reason_to_doubt
+from bpb_harness.result import UNTRUSTED_ERROR, Signature
+from bpb_harness.units import NATS_PER_BIT, nats_to_bits
+
+LOG = logging.getLogger("bpb_harness")
+MOST_PASSES = 10_000
+_BATCHES_OF_LONG_TEXT = 64
+Ints = npt.NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True)
+class SampledBounds:
+    """What sampling the bounds of a job gave.
+
+    Attributes:
+        tables: the draws of each bound, all passes together, the headline's first.
+        errors: the sampling error of each bound's total.
+        num_passes: how many passes there were.
+        num_pilot_tokens: tokens of the draws that fixed their number, as far as they went through the network now.
+        seconds: wall clock of the passes, without compiling.
+        peak_memory_bytes: the most memory held on one GPU; None on a CPU.
+        remarks: (code, message) of what a reader of the score should know.
+        asked: the draws, to be asked for again.
+    """
+
+    tables: list[DrawTable]
+    errors: list[SamplingError]
+    num_passes: int
+    num_pilot_tokens: int
+    seconds: float
+    peak_memory_bytes: int | None
+    remarks: list[tuple[str, str]]
+    asked: AskedDraws
+
+
+def sample_bounds(
+    job: Job, windows: Windows, total_windows: int, num_bytes: Ints, difficulty: Ints, processes: Processes
+) -> SampledBounds:
+    """Run as many passes as pilot draws say that the tolerance takes; one, if there is none."""
+    assert job.schedule is not None
+    if job.device.type == "cuda" and job.device.index is not None:
+        torch.cuda.set_device(job.device)
+    with closing(_Sampler(job, windows, num_bytes, difficulty, processes)) as sampler:
+        return _sample(sampler, job, len(windows), total_windows, processes)
+
+
+def _sample(sampler: _Sampler, job: Job, num_windows: int, total_windows: int, processes: Processes) -> SampledBounds:
+    batch_tokens = job.settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
+    with _open_draws(job, num_windows, total_windows, batch_tokens, processes) as store:
+        if job.settings.batch_tokens is None:
+            batch_tokens = store.batch_tokens
+        sampler.warm_up(batch_tokens)
+        begin = time.perf_counter()
+        pilot, num_passes = None, 1
+        if job.settings.tolerance is not None:
+            pilot = sampler.run_pilot(batch_tokens, store)
+            num_passes = sampler.passes_for(pilot, job.settings.tolerance)
+        passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
+        seconds = time.perf_counter() - begin
+    peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
+    merged = [merge_passes(tables) for tables in zip(*passes, strict=True)]
+    errors = [sampler.error(bound, table, num_passes) for bound, table in zip(job.bounds, merged, strict=True)]
+    return SampledBounds(
+        tables=merged,
+        errors=errors,
+        num_passes=num_passes,
+        num_pilot_tokens=0 if pilot is None else pilot.num_forward_tokens,
+        seconds=seconds,
+        peak_memory_bytes=max(peaks, default=None),
+        remarks=[
+            *sampler.runner.remarks,
+            *_kept_remarks(job, merged, sampler.num_scored_again),
+            *sampler.error_remarks(merged[0], errors[0], pilot),
+        ],
+        asked=sampler.asked(passes),
+    )
+
+
+def _kept_remarks(job: Job, tables: list[DrawTable], num_again: int) -> list[tuple[str, str]]:
+    """How much of the score an earlier run has drawn."""
+    kept, total = sum(table.num_kept for table in tables), sum(len(table.plan) for table in tables)
+    if not kept:
+        return []
+    how_many = "all draws" if kept == total else f"{kept:,} of {total:,} draws"
+    return [("draws.kept", f"{how_many} were kept from {job.settings.resume}; {num_again:,} of them were scored again")]
+
+
+def larger_for_long_text(batch_tokens: int, tokens_per_pass: int) -> int:
+    """Tokens a batch on a GPU: twice as many where that leaves a process many batches of its share of a pass.
+
+    Kernels end raggedly, and the host launches each, which weighs half then; a batch takes twice the memory.
+    """
+    return 2 * batch_tokens if tokens_per_pass >= _BATCHES_OF_LONG_TEXT * batch_tokens else batch_tokens
+
+
+@final
+class _Sampler:
+    """The passes of one job."""
+
+    def __init__(self, job: Job, windows: Windows, num_bytes: Ints, difficulty: Ints, processes: Processes) -> None:
+        assert job.schedule is not None
+        self._job, self._windows, self._processes = job, windows, processes
+        self._num_bytes, self._difficulty = num_bytes, difficulty
+        self._source = DrawSource(job.text.corpus, windows, job.schedule)
+        self._first_plans = self._plans(0)
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
+        self._next_plans: Future[list[DrawPlan]] | None = None
+        self._tokens_per_pass = sum(int(windows.lengths[plan.window].sum()) for plan in self._first_plans)
+        self._count: TokenCount = job.count_tokens(self._tokens_per_pass)
+        self.num_scored_again = 0
+        self.runner = MaskedNllRunner(
+            job.denoiser,
+            job.device,
+            dtype=job.settings.torch_dtype(),
+            compiled=job.settings.compiles(job.device),
+        )
+
+    def _streams(self, index: int) -> RandomStreams:
+        return RandomStreams(self._job.settings.seed, pass_index=index)
+
+    def _plans(self, index: int) -> list[DrawPlan]:
+        """The draws of every bound in a pass, the headline's first; they share seeds, so they are coupled."""
+        plans = []
+        for bound in self._job.bounds:
+            design = None
+            if bound.num_samples != "all":
+                # Of later passes, each is a second draw of every window to another.
+                design = StratifiedDesign(
+                    self._streams(index), self._difficulty, bound.num_samples, replicates=index == 0
+                )
+            plans.append(plan_draws(bound, len(self._difficulty), design))
+        return plans
+
+    def close(self) -> None:
+        """Let go of the thread; a plan that no pass needs any more is not waited for."""
+        self._beside.shutdown(wait=False, cancel_futures=True)
+
+    def find_batch_tokens(self) -> int:
+        """Tokens a batch: as many as the device likes, or as fit."""
+        most, longest = self._job.settings.tokens_per_batch(self._job.device), int(self._windows.lengths.max())
+        if self._job.settings.batch_tokens is not None or self._job.device.type != "cuda":
+            return most
+        most = larger_for_long_text(most, self._tokens_per_pass // self._processes.count)
+        plan = self._first_plans[0]
+        rows = np.flatnonzero(self._windows.lengths[plan.window] == longest)[:2]
+        probe = self._source.prepare(plan, self._streams(0), rows)
+        return self.runner.rows_that_fit(probe, max(most // longest, 1)) * longest
+
+    def warm_up(self, batch_tokens: int) -> None:
+        """Compile before the clock runs."""
+        plan = self._first_plans[0]
+        rows = deal_draws(self._windows.lengths[plan.window], plan.move_chance, batch_tokens)[0]
+        self.runner.warm_up(self._source.prepare(plan, self._streams(0), rows))
+
+    def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
+        """The draws that fix the number of passes, of the headline's bound."""
+        bound = self._job.bounds[0]
+        plan = PilotPlan.of(bound, self._job.settings.seed, self._difficulty, self._windows.lengths)
+        self._count.total += plan.num_tokens(self._windows.lengths)
+
+        def run(part: PilotPass) -> DrawTable:
+            return self._run(part.index, bound, part.plan, batch_tokens, store)
+
+        return Pilot(plan, tuple(map(run, plan.passes)), tuple(map(run, plan.ends)))
+
+    def passes_for(self, pilot: Pilot, tolerance: float) -> int:
+        """How many passes make half of the headline's interval at most ``tolerance`` bits per byte.
+
+        Raises:
+            UsageError: if that takes too many.
+        """
+        clean, lengths = num_clean_tokens(self._job.denoiser), self._windows.lengths
+        spread = pilot.spread(lengths, self._num_bytes, self._difficulty, clean)
+        variance = pilot.variance_of_a_pass(spread, lengths, clean)
+        total_bytes = max(int(self._num_bytes.sum()), 1)
+        needed = pilot.num_passes(tolerance * NATS_PER_BIT * total_bytes, spread, variance, len(lengths))
+        if needed > MOST_PASSES:
+            raise UsageError(
+                "--tolerance is out of reach",
+                seen=f"{tolerance} bits per byte, about {needed:,} passes",
+                expected=f"at most {MOST_PASSES:,} passes",
+                hint=f"one pass gives +- {nats_to_bits(1.96 * math.sqrt(variance)) / total_bytes:.4f}",
+            )
+        self._count.total += (needed - 1) * self._tokens_per_pass
+        return needed
+
+    def run_pass(self, index: int, num_passes: int, batch_tokens: int, store: _Store) -> list[DrawTable]:
+        """One table a bound."""
+        plans = self._next_plans.result() if self._next_plans is not None else self._first_plans
+        self._next_plans = self._beside.submit(self._plans, index + 1) if index + 1 < num_passes else None
+        return [
+            self._run(index, bound, plan, batch_tokens, store, keep_tokens=self._job.settings.with_tokens and not which)
+            for which, (bound, plan) in enumerate(zip(self._job.bounds, plans, strict=True))
+        ]
+
+    def _run(
+        self, index: int, bound: Bound, plan: DrawPlan, batch_tokens: int, store: _Store, *, keep_tokens: bool = False
+    ) -> DrawTable:
+        key = (index, bound.method)
+        kept = self._kept(key, plan, batch_tokens, store)
+        return run_draws(
+            self.runner, self._source, plan, self._streams(index), device=self._job.device,
+            batch_tokens=batch_tokens, processes=self._processes, finished=kept,
+            keep=store.keeper(key), keep_tokens=keep_tokens, advance=self._count,
+        )  # fmt: skip
+
+    def _kept(self, key: DrawKey, plan: DrawPlan, batch_tokens: int, store: _Store) -> list[FinishedDraws]:
+        """What an earlier run has drawn, made sure of; each process makes the masks of its share again."""
+        kept = store.finished(key)
+        if not kept:
+            return []
+        check = KeptDrawsCheck(
+            plan, self._source, self._streams(key[0]), self.runner,
+            dtype=self._job.settings.dtype, batch_tokens=batch_tokens,
+        )  # fmt: skip
+        parts = self._processes.together(lambda: check.require_drawn(self._processes.share(kept)))
+        again = self._processes.together(
+            lambda: check.require_scored(kept, store.digest) if self._processes.is_first else 0
+        )
+        self.num_scored_again += sum(again)
+        return list(chain.from_iterable(parts))
+
+    def asked(self, passes: list[list[DrawTable]]) -> AskedDraws:
+        """The draws of all passes, to be asked for again."""
+        drawn = [(table, self._streams(index)) for index, tables in enumerate(passes) for table in tables]
+        return AskedDraws(self._source, self._job.denoiser.mask_token_id, drawn)
+
+    def error(self, bound: Bound, table: DrawTable, num_passes: int) -> SamplingError:
+        """The sampling error of a bound, from all its passes."""
+        clean, lengths = num_clean_tokens(self._job.denoiser), self._windows.lengths
+        draws = as_statistics(bound, table, lengths, self._num_bytes, self._difficulty, clean)
+        return sampling_error(bound, table, draws, num_passes)
+
+    def error_remarks(self, table: DrawTable, error: SamplingError, pilot: Pilot | None) -> list[tuple[str, str]]:
+        """What a reader should know of the headline's error: how the passes came about, and whether to trust it."""
+        lengths, settings = self._windows.lengths, self._job.settings
+        remarks = []
+        if pilot is not None:
+            drawn = f"{pilot.num_draws:,} pilot draws, which enter no total, fixed the number of passes"
+            remarks.append(("pilot", drawn))
+        half_width = nats_to_bits(error.half_width_nats()) / max(int(self._num_bytes.sum()), 1)
+        if settings.tolerance is not None and half_width > settings.tolerance:
+            wider = (
+                f"half of the 95 % interval came out at {half_width:.3g}, wider than --tolerance {settings.tolerance}"
+            )
+            remarks.append(("tolerance.missed", f"{wider}: the passes differ more than the pilot's draws did"))
+        doubt = reason_to_doubt(
+            drawn_costs(table),
+            lengths=lengths,
+            half_width=error.half_width_nats() / int(lengths.sum()),
+            blind_nats=math.log(max(num_clean_tokens(self._job.denoiser), 2)),
+            pilot=None if pilot is None else pilot.costs,
+            ends=() if pilot is None else pilot.ends,
+        )
+        if doubt is not None:
+            remarks.append((UNTRUSTED_ERROR, f"WARNING: the error is not to be trusted: {doubt}"))
+        return remarks
+
+
+@final
+@dataclass(frozen=True)
+class _Store:
+    """Where finished draws come from and go to; nowhere without ``--resume``."""
+
+    batch_tokens: int
+    known: dict[DrawKey, list[KeptDraws]]
+    digest: str = ""
+    file: DrawFile | None = None
+
+    def finished(self, key: DrawKey) -> list[KeptDraws]:
+        return self.known.get(key, [])
+
+    def keeper(self, key: DrawKey) -> Callable[[FinishedDraws], None] | None:
+        return None if self.file is None else partial(self.file.keep, key)
+
+
+def _drawn(job: Job, signature: Signature) -> Signature:
+    """What a file of draws is made with: with ``--compare`` the T of the second bound too."""
+    steps = [str(bound.num_steps) for bound in job.bounds if isinstance(bound, DiscreteBound)]
+    return replace(signature, num_steps=steps[0] if steps else None)
+
+
+@contextmanager
+def _open_draws(
+    job: Job, num_windows: int, total_windows: int, batch_tokens: int, processes: Processes
+) -> Iterator[_Store]:
+    """The store of a job: the first process reads the file, all know what it holds, each appends to its own part."""
+    if job.settings.resume is None:
+        yield _Store(batch_tokens, {})
+        return
+    path = Path(job.settings.resume)
+    header = DrawFileHeader(
+        signature=str(_drawn(job, job.signature(num_windows, total_windows))),
+        model=job.identity.digest,
+        data=job.text.corpus.digest,
+        batch_tokens=batch_tokens,
+        device=describe_device(job.device),
+    )
+    file: DrawFile | None = None
+
+    def open_first() -> tuple[int, dict[DrawKey, list[KeptDraws]], str] | None:
+        nonlocal file
+        if not processes.is_first:
+            return None
+        file = DrawFile.open(path, header)
+        return file.header.batch_tokens, dict(file.finished), file.digest
+
+    def open_others() -> None:
+        nonlocal file
+        if not processes.is_first:
+            file = DrawFile.open_part(path, header, processes.rank)
+
+    opened = processes.together(open_first)[0]
+    assert opened is not None
+    processes.together(open_others)
+    assert file is not None
+    try:
+        yield _Store(*opened, file)
+        if processes.count > 1:
+            processes.together(file.close)
+            if processes.is_first:  # the parts of the others, now complete, become part of the file
+                DrawFile.open(path, header).close()
+    except KeyboardInterrupt:
+        LOG.warning("bpb-eval: finished draws are kept in %s; run the same command again to go on", path)
+        raise
+    finally:
+        file.close()

@@ -1,0 +1,191 @@
+"""``--tolerance``: pilot draws, which enter no total, fix the number of passes before any draw that does is made.
+
+They are passes of the very design over some windows of the text, in a range of pass numbers of their own, and draws
+from both ends of the mask rates, where costs are most unlike others and hardly ever drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bpb_harness.estimators import Bound
+from bpb_harness.evaluation.batches import DrawPlan
+from bpb_harness.evaluation.draws import DrawTable, merge_passes, plan_draws
+from bpb_harness.evaluation.totals import as_statistics, grid_shares
+from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED, RandomStreams, StratifiedDesign
+from bpb_harness.rare_costs import DrawnCosts, EndCosts, TypicalCosts
+from bpb_harness.repeats import FEWEST_STRATA, PassSpread, passes_for, spread_of_passes
+
+Ints = npt.NDArray[np.int64]
+
+FIRST_PILOT_PASS = 1 << 31  # pass numbers of pilots, in streams and in files of draws
+FEWEST_WINDOWS = 128
+_WINDOWS_ONE_IN = 64
+_DRAWS_ALOFT = 256
+_MOST_PASSES = 32
+_DRAWS_AT_AN_END = 32
+_TOKENS_AT_AN_END = 4  # the mask rates below this over L: some 98 % of all masks of one token
+_SHORTEST_WITH_ENDS = 16
+
+
+@final
+@dataclass(frozen=True)
+class PilotPass:
+    """One pass of the pilot: where its noise comes from, its number, and its draws."""
+
+    index: int
+    plan: DrawPlan
+
+
+@final
+@dataclass(frozen=True)
+class PilotPlan:
+    """What the pilot draws.
+
+    Attributes:
+        bound: the headline's.
+        windows: which it looks at, ascending.
+        passes: of the design over these windows; two at least.
+        ends: draws from the lowest and from the highest mask rates; none of short windows, or of every node of a grid.
+        end_probability: how much of all draws lies at each end.
+    """
+
+    bound: Bound
+    windows: Ints
+    passes: tuple[PilotPass, ...]
+    ends: tuple[PilotPass, ...]
+    end_probability: float
+
+    @classmethod
+    def of(cls, bound: Bound, seed: int, difficulty: Ints, lengths: Ints) -> PilotPlan:
+        """Lay out the pilot of a bound over a text of some windows."""
+        count = min(len(lengths), max(FEWEST_WINDOWS, len(lengths) // _WINDOWS_ONE_IN))
+        per_window = len(bound.nodes()[0]) if bound.num_samples == "all" else bound.num_samples
+        if bound.num_samples == "all":  # many draws of each window tell as much
+            count = min(count, max(_DRAWS_ALOFT // per_window, 16))
+        windows = np.arange(count) * len(lengths) // count
+        number = int(np.clip(-(-_DRAWS_ALOFT // (count * per_window)), 2, _MOST_PASSES))
+        passes = tuple(
+            _pilot_pass(bound, seed, FIRST_PILOT_PASS + index, windows, difficulty) for index in range(number)
+        )
+        longest = int(lengths.max())
+        if longest < _SHORTEST_WITH_ENDS or bound.num_samples == "all":
+            return cls(bound, windows, passes, (), 0.0)
+        probability = _TOKENS_AT_AN_END / longest
+        among = np.flatnonzero(lengths == longest)
+        ends = tuple(
+            _end_pass(bound, seed, FIRST_PILOT_PASS + number + is_high, among, probability, is_high=bool(is_high))
+            for is_high in (0, 1)
+        )
+        return cls(bound, windows, passes, ends, probability)
+
+    def num_tokens(self, lengths: Ints) -> int:
+        """Tokens that go through the network."""
+        return sum(int(lengths[part.plan.window].sum()) for part in self.passes + self.ends)
+
+
+def _pilot_pass(bound: Bound, seed: int, index: int, windows: Ints, difficulty: Ints) -> PilotPass:
+    design = None
+    if bound.num_samples != "all":
+        streams = RandomStreams(seed, pass_index=index)
+        design = StratifiedDesign(streams, difficulty[windows], bound.num_samples, replicates=False)
+    plan = plan_draws(bound, len(windows), design)
+    return PilotPass(index, replace(plan, window=windows[plan.window]))
+
+
+def _end_pass(bound: Bound, seed: int, index: int, among: Ints, probability: float, *, is_high: bool) -> PilotPass:
+    """Draws of windows evenly over the text, stratified over the outermost mask rates."""
+    place = np.arange(_DRAWS_AT_AN_END)
+    inside = (place + RandomStreams(seed, pass_index=index).jitter(place)) / _DRAWS_AT_AN_END * probability
+    position = 1.0 - inside + np.finfo(np.float64).tiny if is_high else inside
+    rate = bound.move_chance(torch.from_numpy(position)).numpy()
+    window = among[place * len(among) // _DRAWS_AT_AN_END]
+    return PilotPass(index, DrawPlan(window, place, position, rate, np.full(len(place), 1.0 / len(place))))
+
+
+@final
+@dataclass(frozen=True)
+class Pilot:
+    """What the pilot found.
+
+    Attributes:
+        plan: what was drawn.
+        tables: the draws of its passes.
+        end_tables: the draws of its ends.
+    """
+
+    plan: PilotPlan
+    tables: tuple[DrawTable, ...]
+    end_tables: tuple[DrawTable, ...]
+
+    @property
+    def num_draws(self) -> int:
+        """Of all kinds."""
+        return sum(len(table.plan) for table in self.tables + self.end_tables)
+
+    @property
+    def num_forward_tokens(self) -> int:
+        """Tokens that went through the network in this run."""
+        return sum(table.num_forward_tokens for table in self.tables + self.end_tables)
+
+    @property
+    def costs(self) -> DrawnCosts:
+        """Of the masks of its passes."""
+        return drawn_costs(self._merged())
+
+    @property
+    def ends(self) -> tuple[EndCosts, ...]:
+        """Of the masks at the ends."""
+        return tuple(EndCosts(drawn_costs(table), self.plan.end_probability) for table in self.end_tables)
+
+    def _merged(self) -> DrawTable:
+        """Its passes as one table, windows counted among its own."""
+        table = merge_passes(self.tables)
+        return replace(table, plan=replace(table.plan, window=np.searchsorted(self.plan.windows, table.plan.window)))
+
+    def spread(self, lengths: Ints, num_bytes: Ints, difficulty: Ints, num_clean_tokens: int) -> PassSpread:
+        """How far its passes differ."""
+        own, bound, table = self.plan.windows, self.plan.bound, self._merged()
+        draws = as_statistics(bound, table, lengths[own], num_bytes[own], difficulty[own], num_clean_tokens)
+        return spread_of_passes(draws, len(self.tables), grid_shares(bound, table, len(self.tables)))
+
+    def variance_of_a_pass(self, spread: PassSpread, lengths: Ints, num_clean_tokens: int) -> float:
+        """Of one pass's total over the whole text, nats squared."""
+        bound, squares = self.plan.bound, float((lengths.astype(np.float64) ** 2).sum())
+        own = float((lengths[self.plan.windows].astype(np.float64) ** 2).sum())
+        variance = spread.variance * spread.num_passes * squares / own
+        if not self.end_tables:
+            return variance
+        assert bound.num_samples != "all"
+        typical = TypicalCosts.of(self.costs, math.log(max(num_clean_tokens, 2)))
+        at_ends = sum(end.probability * float((typical.excess(end.costs) ** 2).mean()) for end in self.ends)
+        least = at_ends * squares * bound.schedule.max_move_chance**2 / bound.num_samples
+        # What the ends alone add up to is met by few of the passes' draws, if by any.
+        return variance + least if least > variance else variance
+
+    def num_passes(self, half_width_nats: float, spread: PassSpread, variance: float, num_windows: int) -> int:
+        """How many passes make half of the interval as narrow as that."""
+        bound = self.plan.bound
+        per_window = len(self.tables[0].plan) // len(self.plan.windows)
+        knows_itself = num_windows * per_window >= FEWEST_STRATA and per_window >= 2
+        if bound.num_samples == "all":
+            knows_itself = per_window >= 3
+        if bound.num_samples == 1:
+            knows_itself = num_windows >= FEWEST_WINDOWS_REPLICATED
+        fewest = 1 if knows_itself else 2
+        return passes_for(half_width_nats, spread, variance, num_windows, per_window, fewest=fewest)
+
+
+def drawn_costs(table: DrawTable) -> DrawnCosts:
+    """What the masks that enter a total cost."""
+    rows = slice(table.plan.num_weighed)
+    plan = table.plan
+    return DrawnCosts(
+        plan.window[rows], table.nats[rows] / table.num_masked[rows], plan.move_chance[rows], table.num_masked[rows]
+    )

@@ -1,0 +1,171 @@
+"""What a reader of a score should know about its bytes, and what the score itself gives away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from bpb_harness.byte_count import (
+    ByteCounter,
+    encode_again,
+    lost_by_tokenizer,
+    lost_in_documents,
+    lost_in_tokens,
+)
+from bpb_harness.denoiser import Denoiser, num_clean_tokens
+from bpb_harness.errors import TokenizerError
+from bpb_harness.evaluation.job import Job
+from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED
+from bpb_harness.result import BELOW_SOURCE, BpbResult
+
+_NUM_EXCERPTS = 64
+_UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
+
+
+def score_remarks(job: Job, result: BpbResult) -> list[tuple[str, str]]:
+    """What the score itself gives away."""
+    clean = num_clean_tokens(job.model) if isinstance(job.model, Denoiser) else job.model.vocab_size
+    uniform, remarks = math.log2(clean), []
+    if result.bits_per_token > uniform * _UNIFORM_TOLERANCE:
+        remarks.append(
+            (
+                "score.worse-than-uniform",
+                f"WARNING: {result.bits_per_token:.2f} bits per token are more than guessing blindly costs "
+                f"({uniform:.2f}): the tokenizer, the adapter or the schedule is probably not this network's",
+            )
+        )
+    if result.is_below_source:
+        remarks.append((BELOW_SOURCE, f"WARNING: {result.below_source()}"))
+    return remarks
+
+
+def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes: int) -> list[tuple[str, str]]:
+    """What one draw a window means for the error and for the number of forward tokens."""
+    if not job.bounds or job.bounds[0].num_samples != 1:
+        return []
+    if num_replicates:
+        twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
+        return [("replicates", twice)]
+    if num_passes == 1 and num_windows < FEWEST_WINDOWS_REPLICATED:
+        few = f"one draw of each of {num_windows} windows tells little of its own error: mc se is too large"
+        return [("few-draws", f"{few}; pass --samples 2 or more")]
+    return []
+
+
+def tokenizer_remarks(job: Job, num_foreign: int) -> list[tuple[str, str]]:
+    """Whether the network's token ids mean what the tokenizer says.
+
+    Args:
+        job: the evaluation.
+        num_foreign: ids that spell something else by the tokenizer inside the checkpoint.
+
+    Raises:
+        TokenizerError: if there are any.
+    """
+    if not num_foreign:
+        return []
+    what, seen = "the tokenizer is not the one inside the checkpoint", f"{num_foreign:,} ids that spell something else"
+    if job.settings.check_contract:
+        raise TokenizerError(
+            what, seen=seen, expected="none",
+            hint="leave out --tokenizer; --no-contract scores all the same, and the signature says so",
+        )  # fmt: skip
+    return [("bytes.not-its-tokenizer", f"WARNING: {what}: {seen}")]
+
+
+def separator_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
+    """Which token sets documents off, where that matters to the score.
+
+    Args:
+        job: the evaluation.
+        from_shards: the tokens were read, not put between documents here.
+    """
+    separators = job.text.separators
+    if separators is None:
+        return []
+    remarks = []
+    if not from_shards:
+        remarks.append(("text.separator", separators.sentence()))
+    elif job.settings.per_document or separators.chosen:
+        remarks.append(("text.separator", str(job.text.borders)))
+    for name in separators.silenced:
+        silent = f"{name} spells no byte, though the tokenizer's own file takes it for text: it sets documents off"
+        remarks.append(("text.separator-is-no-text", f"{silent} ({name.where})"))
+    return remarks
+
+
+def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[tuple[str, str]]:
+    """Whether the tokens give the text back: a code that loses text has no length per byte of it.
+
+    Args:
+        job: the evaluation.
+        documents: the texts that were encoded; None: shards were read.
+
+    Returns:
+        With `--bytes none`, why there are no bits per byte.
+
+    Raises:
+        TokenizerError: if bits per byte are asked for, and text is lost.
+    """
+    corpus, tokenizer, limit = job.text.corpus, job.text.tokenizer, job.settings.limit
+    stop = corpus.num_tokens if limit is None else min(limit * job.context_length + 1, corpus.num_tokens)
+    if documents is not None:
+        why = lost_in_documents(tokenizer, corpus, job.text.borders.starts, documents, stop)
+    else:
+        why = lost_by_tokenizer(tokenizer) or lost_in_tokens(tokenizer, corpus, stop)
+    if job.settings.byte_rule == "none":
+        return [("bytes.none", f"no bits per byte are given: {why or '--bytes none counts no bytes'}")]
+    if why is not None:
+        raise TokenizerError(
+            f"{tokenizer.name}: the tokens do not give the text back, so the score has no bits per byte",
+            seen=why,
+            expected="every letter of it",
+            hint="pass --bytes none for bits per token and per document",
+        )
+    return []
+
+
+def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
+    """Whether the tokenizer belongs to the shards, and whether the official rule counts what the pieces spell.
+
+    Args:
+        job: the evaluation.
+        from_shards: the tokens were read, not encoded here with this very tokenizer.
+
+    Returns:
+        (code, message) of each remark.
+
+    Raises:
+        TokenizerError: if another tokenizer wrote the shards, as far as encoding again can tell.
+    """
+    corpus, tokenizer = job.text.corpus, job.text.tokenizer
+    remarks = []
+    counts_bytes = job.settings.byte_rule != "none"
+    if from_shards and (counts_bytes or lost_by_tokenizer(tokenizer) is None):
+        belonging = encode_again(corpus, job.text.borders.starts, tokenizer, num_excerpts=_NUM_EXCERPTS)
+        if job.settings.check_contract:
+            belonging.require_hope(
+                hint="pass the --tokenizer that wrote the shards; --no-contract scores all the same, and the signature "
+                "says so"
+            )
+        if belonging.belongs is False:
+            remarks.append(
+                (
+                    "bytes.foreign-tokenizer",
+                    f"WARNING: the tokenizer may not belong to these shards: only {belonging} come back the same when "
+                    "what they spell is encoded again; the number of bytes, and with it the score, would be wrong",
+                )
+            )
+    if not counts_bytes:
+        return remarks
+    counter = ByteCounter(tokenizer)
+    official, exact = counter.total(corpus, "official"), counter.total(corpus, "exact")
+    if official != exact:
+        remarks.append(
+            (
+                "bytes.official-not-exact",
+                f"the official rule counts {official:,} bytes where the pieces of the whole text spell {exact:,}; "
+                "--bytes exact divides by those, bpb-bytes explains the difference",
+            )
+        )
+    return remarks

@@ -1,0 +1,67 @@
+"""How much goes through the network in a run, and how much of it at once: before any of it does."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import final
+
+from bpb_harness.denoiser import Denoiser
+from bpb_harness.estimators import AutoregressiveCode, ChainRule
+from bpb_harness.estimators.exact import ROWS_PER_CALL
+from bpb_harness.evaluation.job import Job
+from bpb_harness.evaluation.passes import larger_for_long_text
+
+
+@final
+@dataclass(frozen=True)
+class RunSize:
+    """Rows of a run, of this process's share where several score together.
+
+    Attributes:
+        batch_rows: rows of its largest batch.
+        num_rows: of all its batches together.
+    """
+
+    batch_rows: int
+    num_rows: int
+
+    @staticmethod
+    def of(job: Job) -> RunSize:
+        """The size of a job; of one with a tolerance, that of its first pass."""
+        settings, length = job.settings, job.context_length
+        batch_tokens = settings.tokens_per_batch(job.device)
+        num_windows, times, at_once = _num_windows(job), 1, None
+        if job.bounds:
+            samples = job.bounds[0].num_samples
+            times = len(job.bounds[0].nodes()[0]) if samples == "all" else samples
+        elif isinstance(job.model, Denoiser):
+            estimator = settings.window_estimator(job.schedule)
+            assert not isinstance(estimator, AutoregressiveCode)
+            length = min(length, job.text.corpus.num_tokens)
+            if isinstance(estimator, ChainRule):
+                times, at_once = estimator.passes(length), num_windows
+            else:
+                times = estimator.passes(length, time_conditioned=job.model.time_conditioned)
+                at_once = min((1 << length) - 1, ROWS_PER_CALL)
+        num_rows = -(-num_windows * times // _num_processes())
+        if at_once is None:
+            at_once = num_rows
+            if job.bounds and job.device.type == "cuda" and settings.batch_tokens is None:
+                batch_tokens = larger_for_long_text(batch_tokens, num_rows * length)
+        by_tokens = batch_tokens // length if job.settings.method != "exact" else at_once
+        return RunSize(max(min(by_tokens, at_once), 1), num_rows * max(len(job.bounds), 1))
+
+
+def _num_windows(job: Job) -> int:
+    if isinstance(job.model, Denoiser):
+        return len(job.lay_windows()[0])
+    length, stride = job.context_length, job.settings.stride or job.context_length
+    spans = 1 + max(job.text.corpus.num_tokens - 1 - length, 0) // stride
+    return spans if job.settings.limit is None else min(spans, job.settings.limit)
+
+
+def _num_processes() -> int:
+    """How many torchrun started; they have not met yet."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    return max(int(count), 1) if count.isdigit() else 1

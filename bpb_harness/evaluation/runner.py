@@ -1,0 +1,234 @@
+"""The device's side: prepared batches in, nats of each draw out.
+
+One path serves every device. On a GPU the network is compiled once, for any number of rows; a batch that does not fit
+is halved; a network that cannot be compiled, or whose compiled form disagrees with its plain one, runs as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from bpb_harness.adapters._fused import give_up_specialising
+from bpb_harness.denoiser import Denoiser, is_stateless, network_states, packed_nll, unpack_nats
+from bpb_harness.errors import HarnessError
+from bpb_harness.evaluation.batches import PreparedBatch
+from bpb_harness.evaluation.memory import FittingBatches
+from bpb_harness.network_call import InputWatch, call_network
+from bpb_harness.schedule import NoiseLevel
+
+# Predictions of one call of the head: its logits are held in float32, and a few times over where nothing is fused.
+_BYTES_PER_LOGIT = 12
+_HEAD_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}
+# Packed positions are padded to a multiple of this: fewer shapes, and whole tiles of a matrix product.
+_PACKING = 1024
+_COMPARED_ROWS = 4
+# A compiled network may differ by rounding, summed over thousands of tokens. More is a fault of the compiler.
+_LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 5e-3}
+_SHARE_OF_FREE_MEMORY = 0.7
+_NUM_LANES = {"cpu": 1, "cuda": 2}
+
+
+@final
+class MaskedNllRunner:
+    """Runs a denoiser on prepared batches.
+
+    Args:
+        denoiser: the network, on ``device``.
+        device: where it runs.
+        dtype: its arithmetic, for the comparison of the compiled network with the plain one.
+        compiled: compile it.
+    """
+
+    def __init__(
+        self, denoiser: Denoiser, device: torch.device, *, dtype: torch.dtype = torch.float32, compiled: bool = False
+    ) -> None:
+        self._denoiser, self._device, self._dtype = denoiser, device, dtype
+        self._states: Callable[[Tensor, NoiseLevel, Tensor], Tensor] = self._plain_states
+        self._packed: Callable[[Tensor, Tensor], Tensor] = self._plain_packed
+        self._is_compiled = False
+        self._compiled_length = 0
+        self._wants_compilation = compiled
+        self._fitting = FittingBatches(device)
+        self._watch = InputWatch()
+        self._compiler_remarks: list[tuple[str, str]] = []
+
+    @property
+    def remarks(self) -> list[tuple[str, str]]:
+        """(code, message) of what a reader of the score should know."""
+        return self._compiler_remarks + self._fitting.remarks
+
+    @property
+    def num_lanes(self) -> int:
+        """How many batches may be in the network at once; one from when memory was short."""
+        return _NUM_LANES[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
+
+    def row_nats(self, prepared: PreparedBatch) -> Tensor:
+        """C(x, M; t) of each draw, (B,) float64 on the device."""
+        return self._in_parts(prepared, lambda part: self.token_nll(part).sum(dim=-1))
+
+    def token_nats(self, prepared: PreparedBatch) -> Tensor:
+        """Negative log-likelihood of every masked token, 0 at visible ones, (B, L) float64 on the device."""
+        return self._in_parts(prepared, self.token_nll)
+
+    def token_nll(self, prepared: PreparedBatch) -> Tensor:
+        """The same for a batch that is known to fit."""
+        x0 = prepared.x0.to(self._device, non_blocking=True)
+        masked = prepared.masked.to(self._device, non_blocking=True)
+        positions = prepared.positions.to(self._device, non_blocking=True)
+        level = _level_to(prepared.level, self._device)
+        # Not torch.where, which copies its number to the device and waits for all that runs there.
+        xt = x0.masked_fill(masked, self._denoiser.mask_token_id)
+        targets = x0.flatten().index_select(0, positions)
+        if self._is_compiled and x0.shape[1] == self._compiled_length and len(x0) > 1:
+            try:
+                return unpack_nats(self._nll(xt, level, positions, targets), positions, x0.shape)
+            except (HarnessError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # compilers fail in many ways
+                self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
+                if self._is_compiled:
+                    return self.token_nll(prepared)
+        states = call_network(self._plain_states, xt, level, positions, watch=self._watch)
+        nll = self._in_pieces(self._plain_packed, states, targets)
+        return unpack_nats(nll, positions, x0.shape)
+
+    def require_inputs_kept(self) -> None:
+        """Look at all calls so far, once what they gave has been waited for.
+
+        Raises:
+            InputMutatedError: if the network overwrote in one of them what it was given; the scores are right all the
+                same, for those were copies.
+        """
+        self._watch.check()
+
+    def warm_up(self, prepared: PreparedBatch) -> None:
+        """Compile on a first batch, and compare with the plain network on a few of its rows."""
+        if not self._wants_compilation or len(prepared) < 2:
+            return
+        few = prepared.part(0, _COMPARED_ROWS)
+        expected = float(self.row_nats(few).sum())
+        begin = time.perf_counter()
+        self._compile(prepared.x0.shape[1])
+        while self._is_compiled:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the compiler, about itself
+                seen = float(self.row_nats(prepared)[: len(few)].sum())
+            if not self._is_compiled:
+                break
+            difference = abs(seen - expected) / max(abs(expected), 1e-300)
+            if difference <= _LARGEST_DIFFERENCE.get(self._dtype, 1e-4):
+                seconds = time.perf_counter() - begin
+                message = f"compiled in {seconds:.1f} s; differs from the plain network by {difference:.1e}, relative"
+                self._compiler_remarks.append(("compiled", message))
+                break
+            self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
+        if self.num_lanes > 1:  # batches will not run on this stream, for which its memory is kept
+            torch.cuda.empty_cache()
+
+    def rows_that_fit(self, prepared: PreparedBatch, most: int) -> int:
+        """How many rows go into a batch, by the memory that a few of them take in the plain network."""
+        if self._device.type != "cuda":
+            return most
+        few = prepared.part(0, 2)
+        torch.cuda.synchronize(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        self.row_nats(few)
+        torch.cuda.synchronize(self._device)
+        taken = max(torch.cuda.max_memory_allocated(self._device) - before, 1) / len(few)
+        free, _ = torch.cuda.mem_get_info(self._device)
+        free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_lanes)), 1)
+
+    def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
+        """Run a batch, in parts once it turned out not to fit."""
+        with torch.inference_mode(), fastest_attention(self._device):
+            return torch.cat(self._fitting.run(len(prepared), lambda rows: run(prepared.part(rows.start, rows.stop))))
+
+    def _compile(self, length: int) -> None:
+        # Rows of a batch and packed positions are marked dynamic: one program for every batch.
+        self._states = torch.compile(self._plain_states)
+        self._packed = torch.compile(self._plain_packed)
+        self._compiled_length = length
+        self._is_compiled = True
+
+    def _give_up_compiling(self, why: str) -> None:
+        """Compile the network as it is written, without the adapters' faster forms; failing that, do not compile it."""
+        if give_up_specialising():
+            self._compiler_remarks.append(("not-specialised", f"compiled as it is written, which is slower: {why}"))
+            torch._dynamo.reset()
+            self._compile(self._compiled_length)
+            return
+        self._is_compiled = False
+        self._compiler_remarks.append(("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
+
+    def _nll(self, xt: Tensor, level: NoiseLevel, positions: Tensor, targets: Tensor) -> Tensor:
+        """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""
+        padding = -len(positions) % _PACKING
+        padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
+        states = call_network(self._states_dynamic, xt, level, padded, watch=self._watch)
+        return self._in_pieces(self._packed_dynamic, states, padded_targets)[: len(positions)]
+
+    def _states_dynamic(self, xt: Tensor, level: NoiseLevel, padded: Tensor) -> Tensor:
+        from torch._dynamo import maybe_mark_dynamic
+
+        # The copies that the network is handed; a mark does not outlive a clone.
+        for tensor in (xt, level.t, level.alpha_t, level.dalpha_t, padded):
+            maybe_mark_dynamic(tensor, 0)
+        return self._states(xt, level, padded)
+
+    def _packed_dynamic(self, states: Tensor, targets: Tensor) -> Tensor:
+        from torch._dynamo import maybe_mark_dynamic
+
+        for tensor in (states, targets):
+            maybe_mark_dynamic(tensor, 0)
+        return self._packed(states, targets)
+
+    def _plain_states(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+        return network_states(self._denoiser, xt, level, positions)
+
+    def _plain_packed(self, states: Tensor, targets: Tensor) -> Tensor:
+        return packed_nll(self._denoiser, states, targets)
+
+    def _in_pieces(self, packed: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
+        """The head on a bounded number of positions at a time, so that wide vocabularies fit."""
+        most = _HEAD_BYTES[self._device.type] // (_BYTES_PER_LOGIT * self._denoiser.vocab_size)
+        size = max(most // _PACKING, 1) * _PACKING
+        pieces = [
+            packed(states[start : start + size], targets[start : start + size])
+            for start in range(0, len(targets), size)
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def fastest_attention(device: torch.device) -> AbstractContextManager[object]:
+    """Prefer cuDNN's attention, which outruns torch's flash kernel on recent cards; others serve where it cannot."""
+    if device.type != "cuda" or "set_priority" not in inspect.signature(sdpa_kernel).parameters:
+        return nullcontext()
+    order = (
+        SDPBackend.CUDNN_ATTENTION,
+        SDPBackend.FLASH_ATTENTION,
+        SDPBackend.EFFICIENT_ATTENTION,
+        SDPBackend.MATH,
+    )
+    return sdpa_kernel(list(order), set_priority=True)
+
+
+def _level_to(level: NoiseLevel, device: torch.device) -> NoiseLevel:
+    parts = (level.t, level.alpha_t, level.dalpha_t)
+    return NoiseLevel(*(part.to(device, non_blocking=True) for part in parts))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else "no message"

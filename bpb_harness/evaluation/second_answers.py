@@ -1,0 +1,255 @@
+"""What of a score is asked a second time: a hash of the result chooses among the draws, or windows, that it sums."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bpb_harness.corpus import Corpus, Windows
+from bpb_harness.denoiser import Denoiser, masked_nll
+from bpb_harness.distributed import is_first_process
+from bpb_harness.errors import SecondLookError
+from bpb_harness.estimators import ChainRule, Spans
+from bpb_harness.evaluation.batches import DrawSource, stack_windows
+from bpb_harness.evaluation.draws import DrawTable
+from bpb_harness.evaluation.job import Job
+from bpb_harness.masking import RandomStreams
+from bpb_harness.result import BpbResult
+from bpb_harness.schedule import NoiseLevel, NoiseSchedule
+from bpb_harness.second_look import AnsweringProcess, Question, ask_here, require_same_answers
+
+NUM_QUESTIONS = 32
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+class Asked(ABC):
+    """What went into a score, as questions that can be put to a network again."""
+
+    @property
+    @abstractmethod
+    def window(self) -> Ints:
+        """The window of each thing that can be asked again, (R,)."""
+
+    @abstractmethod
+    def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
+        """Ask for thing ``index`` again."""
+
+    def choose(self, result: BpbResult, model: str, data: str) -> list[Question]:
+        """The questions that the result's hash chooses: each of another window, as far as there are enough."""
+        text = f"{model}/{data}/{result.signature}/{result.length.nats!r}"
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest(), "little")
+        generator = np.random.Generator(np.random.PCG64(seed))
+        shuffled = generator.permutation(len(self.window))
+        _, first = np.unique(self.window[shuffled], return_index=True)
+        is_new = np.zeros(len(shuffled), dtype=bool)
+        is_new[first] = True
+        chosen = np.concatenate([shuffled[is_new], shuffled[~is_new]])[:NUM_QUESTIONS]
+        return [question for index in chosen for question in self.questions(int(index), generator)]
+
+
+@final
+@dataclass(frozen=True)
+class AskedDraws(Asked):
+    """Draws of sampled bounds.
+
+    Attributes:
+        source: makes their masks again.
+        mask_token_id: what stands at masked positions.
+        drawn: tables of draws, each with the streams that its masks came from.
+    """
+
+    source: DrawSource
+    mask_token_id: int
+    drawn: Sequence[tuple[DrawTable, RandomStreams]]
+
+    @property
+    def window(self) -> Ints:
+        return np.concatenate([table.plan.window for table, _ in self.drawn])
+
+    def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
+        del generator  # a draw is asked for whole
+        for table, streams in self.drawn:
+            if index < len(table.plan):
+                return [self._question(table, streams, index)]
+            index -= len(table.plan)
+        raise AssertionError(index)
+
+    def _question(self, table: DrawTable, streams: RandomStreams, row: int) -> Question:
+        prepared = self.source.prepare(table.plan, streams, np.array([row]))
+        positions = prepared.positions
+        return Question(
+            f"window {table.plan.window[row]} at mask rate {table.plan.move_chance[row]:.4f}",
+            prepared.x0.masked_fill(prepared.masked, self.mask_token_id)[0].numpy(),
+            _plain(prepared.level),
+            positions.numpy(),
+            prepared.x0[0][positions].numpy(),
+            np.ones(len(positions), dtype=bool),
+            float(table.nats[row]),
+        )
+
+
+@final
+@dataclass(frozen=True)
+class AskedSpans(Asked):
+    """Spans of a causal model: each whole, and again cut behind one of its tokens, which then has no later ones."""
+
+    corpus: Corpus
+    spans: Spans
+    token_nats: Floats
+
+    @property
+    def window(self) -> Ints:
+        return np.arange(len(self.spans))
+
+    def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
+        spans, count = self.spans, int(self.spans.lengths[index])
+        begin, start = int(spans.context_starts[index]), int(spans.starts[index])
+        tokens = self.corpus.read(begin, start + count)
+        offset = int(spans.lengths[:index].sum())
+        nats = self.token_nats[offset : offset + count]
+        positions = np.arange(start - 1, start - 1 + count) - begin
+        whole = Question(
+            f"span {index}", tokens[:-1], None, positions, tokens[positions + 1], np.ones(count, dtype=bool),
+            float(nats.sum()),
+        )  # fmt: skip
+        cut = int(generator.integers(count))
+        last = positions[cut : cut + 1]
+        alone = Question(
+            f"token {cut} of span {index} without the text behind it", tokens[: last[0] + 1], None, last,
+            tokens[last + 1], np.ones(1, dtype=bool), float(nats[cut]),
+        )  # fmt: skip
+        return [whole, alone]
+
+
+@final
+@dataclass(frozen=True)
+class AskedSteps(Asked):
+    """Steps of the chain rule: what one of them reveals, given all that was revealed before it.
+
+    Attributes:
+        corpus, windows: the text.
+        estimator: the chain rule.
+        mask_token_id: what stands at masked positions.
+        token_nats: of each token, in the order of the windows.
+        steps: in which step of its window each token was revealed, likewise.
+    """
+
+    corpus: Corpus
+    windows: Windows
+    estimator: ChainRule
+    mask_token_id: int
+    token_nats: Floats
+    steps: Ints
+
+    @property
+    def window(self) -> Ints:
+        return np.arange(len(self.windows))
+
+    def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
+        length = int(self.windows.lengths[index])
+        offset = int(self.windows.lengths[:index].sum())
+        steps, nats = self.steps[offset : offset + length], self.token_nats[offset : offset + length]
+        x0 = stack_windows(self.corpus, self.windows, np.array([index]))[0].numpy()
+        step = int(generator.integers(steps.max() + 1))
+        positions = np.flatnonzero(steps >= step)
+        paid = steps[positions] == step
+        return [
+            Question(
+                f"step {step} of window {index}", np.where(steps < step, x0, self.mask_token_id),
+                _plain(self.estimator.level(len(positions), length, 1)), positions, x0[positions], paid,
+                float(nats[positions][paid].sum()), is_best=self.estimator.order == "confidence",
+            )
+        ]  # fmt: skip
+
+
+@final
+@dataclass(frozen=True)
+class AskedMasks(Asked):
+    """Masks out of an enumeration: single ones have no sum of their own, so this process asks its network first."""
+
+    corpus: Corpus
+    windows: Windows
+    denoiser: Denoiser
+    schedule: NoiseSchedule
+    device: torch.device
+
+    @property
+    def window(self) -> Ints:
+        return np.resize(np.arange(len(self.windows)), max(len(self.windows), NUM_QUESTIONS))
+
+    def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
+        window = int(self.window[index])
+        x0 = stack_windows(self.corpus, self.windows, np.array([window]))
+        masked = torch.from_numpy(generator.random(x0.shape) < 0.5)
+        masked[0, int(generator.integers(x0.shape[1]))] = True
+        low, high = self.schedule.min_move_chance, self.schedule.max_move_chance
+        level = self.schedule.level_at(torch.tensor([high - (high - low) * generator.random()], dtype=torch.float64))
+        with torch.inference_mode():
+            # Two rows, as no question has them.
+            rows = [part.expand(2, *part.shape[1:]).to(self.device) for part in (x0, masked)]
+            both = NoiseLevel(*(part.expand(2).to(self.device) for part in (level.t, level.alpha_t, level.dalpha_t)))
+            nats = float(masked_nll(self.denoiser, rows[0], rows[1], both)[0])
+        positions = masked[0].nonzero()[:, 0].numpy()
+        return [
+            Question(
+                f"a mask of window {window}", x0.masked_fill(masked, self.denoiser.mask_token_id)[0].numpy(),
+                _plain(level), positions, x0[0].numpy()[positions], np.ones(len(positions), dtype=bool), nats,
+            )
+        ]  # fmt: skip
+
+
+def _plain(level: NoiseLevel) -> tuple[float, float, float]:
+    return float(level.t[0]), float(level.alpha_t[0]), float(level.dalpha_t[0])
+
+
+@contextmanager
+def answering_process(job: Job) -> Iterator[AnsweringProcess | None]:
+    """The process that answers, beside scoring; None where the network cannot be built a second time."""
+    if job.source is None or not job.settings.check_contract or not is_first_process():
+        yield None
+        return
+    process = AnsweringProcess(job.source)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def watching(job: Job, process: AnsweringProcess | None) -> Job:
+    """The job, whose progress also tells at once if the other process cannot build the network."""
+    if process is None:
+        return job
+
+    def progress(done: int, total: int) -> None:
+        process.require_no_failure()
+        if job.progress is not None:
+            job.progress(done, total)
+
+    return replace(job, progress=progress)
+
+
+def look_again(job: Job, result: BpbResult, asked: Asked, process: AnsweringProcess | None) -> None:
+    """Put the questions, to the fresh process or else to the network that was scored, and compare.
+
+    Raises:
+        SecondLookError: if the answers are not what was summed.
+    """
+    questions = asked.choose(result, job.identity.digest, job.text.corpus.digest)
+    if process is None:
+        answers, where = ask_here(job.model, job.device, questions), "the network, asked again window by window,"
+    else:
+        if job.device.type == "cuda":
+            torch.cuda.empty_cache()  # the other process needs some
+        if process.wait_until_built() != job.identity.digest:
+            raise SecondLookError("the checkpoint is another one than when scoring began", hint="score it again")
+        answers, where = process.ask(questions), "a fresh process that has only the checkpoint"
+    require_same_answers(questions, answers, dtype=job.settings.dtype, where=where)
