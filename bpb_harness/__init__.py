@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bpb_harness.auditing import AuditReport
     from bpb_harness.result import BpbResult
 
-__all__ = ["__version__", "audit", "evaluation/api.py"]
+__all__ = ["__version__", "audit", "evaluate"]
 
 AnyPath = str | PathLike[str]
 

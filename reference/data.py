@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.corpus import find_shards, map_shard
 from bpb_harness.errors import CorpusError
+from bpb_harness.text.corpus import find_shards, map_shard
 
 _FOR_WINDOWS, _FOR_MASKS = 0, 1  # keeps the two streams of a step apart
 

@@ -19,7 +19,7 @@ import torch
 import typer
 from torch import Tensor
 
-from bpb_harness.checkpoint import FORMAT, FORMAT_VERSION, Checkpoint, read_checkpoint
+from bpb_harness.checkpoints import FORMAT, FORMAT_VERSION, Checkpoint, read_checkpoint
 from bpb_harness.cli._run import run as run_command
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.whole_file import write_whole

@@ -1,6 +1,6 @@
 """What only training needs of the network: its initial weights.
 
-The network itself is :class:`bpb_harness.adapters.reference.ReferenceTransformer`.
+The network itself is :class:`bpb_harness.networks.reference.ReferenceTransformer`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bpb_harness.adapters.reference import (
+from bpb_harness.networks.reference import (
     Attention,
     Block,
     FeedForward,

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bpb_harness.adapters.reference import PickedPositions, ReferenceTransformer
 from bpb_harness.estimators.bound import Bound, prior_nats
-from bpb_harness.masking import size_biased_masks
+from bpb_harness.networks.reference import PickedPositions, ReferenceTransformer
+from bpb_harness.sampling.masks import size_biased_masks
 from bpb_harness.schedule import NoiseLevel
 
 _SIGMAS = 8  # an overfull pack would lose tokens: once in 1e14 batches

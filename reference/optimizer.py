@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from bpb_harness.adapters.reference import Attention, ReferenceTransformer
+from bpb_harness.networks.reference import Attention, ReferenceTransformer
 
 WARM_UP = 0.02  # of the run, rising linearly
 DECAY = 0.6  # of the run, falling linearly to zero

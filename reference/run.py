@@ -13,18 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpb_harness.adapters._fused_training import give_up_specialising
 from bpb_harness.byte_count import load_tokenizer
-from bpb_harness.checkpoint import save_checkpoint
-from bpb_harness.corpus import find_shards, load_shards
+from bpb_harness.checkpoints import save_checkpoint
 from bpb_harness.denoiser import require_finite
 from bpb_harness.distributed import process_device
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.evaluation.runner import fastest_attention
+from bpb_harness.kernels.training import give_up_specialising
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
-from bpb_harness.texts.separators import find_separators, own_folder
+from bpb_harness.text.corpus import find_shards, load_shards
+from bpb_harness.text.separators import find_separators, own_folder
 from bpb_harness.units import nats_to_bits
 from bpb_harness.whole_file import write_whole
 from reference.captured import CapturedGradient, forget_gradients

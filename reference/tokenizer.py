@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpb_harness.byte_count import Tokenizer, encode_again
-from bpb_harness.corpus import Corpus
+from bpb_harness.text.corpus import Corpus
 
 _NUM_EXCERPTS = 64
 

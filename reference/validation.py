@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bpb_harness.adapters.reference import ReferenceTransformer, adapt
 from bpb_harness.byte_count import Tokenizer
-from bpb_harness.corpus import load_shards
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
+from bpb_harness.networks.reference import ReferenceTransformer, adapt
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseSchedule
+from bpb_harness.text.corpus import load_shards
 
 
 class Validation:

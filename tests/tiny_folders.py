@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bpb_harness.adapters import load_model
-from bpb_harness.adapters._registry import AdaptedModel
+from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.schedule import LogLinear
 
 CPU = {"device": torch.device("cpu"), "dtype": torch.float32}

@@ -6,10 +6,9 @@ checkpoint does not name its adapter, the user does, and the error lists those t
 
 from __future__ import annotations
 
-from bpb_harness.adapters._account import Account, AccountedAdapter
-from bpb_harness.adapters._registry import (
-    AdaptedModel,
-    Adapter,
+from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
+from bpb_harness.adapters.adapter import AdaptedModel, Adapter
+from bpb_harness.adapters.registry import (
     available_adapters,
     choose_adapter,
     fitting_adapters,

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bpb_harness.adapters._account import Account, AccountedAdapter
-from bpb_harness.adapters._network import autocast, count_blocks, ready, rms_norm
-from bpb_harness.adapters._registry import AdaptedModel
-from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
+from bpb_harness.adapters.adapter import AdaptedModel
+from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
+from bpb_harness.networks.layers import autocast, count_blocks, ready, rms_norm
 
 # Neither stands in the file: the contest's settings.
 CONTEXT_LENGTH = 1024

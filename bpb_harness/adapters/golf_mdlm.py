@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bpb_harness.adapters._account import Account, AccountedAdapter
-from bpb_harness.adapters._fused import is_specialised, squared_relu_linear
-from bpb_harness.adapters._fused_attention import at_positions, attend, normalised_attention, rotate
-from bpb_harness.adapters._network import autocast, count_blocks, ready, rms_norm
-from bpb_harness.adapters._registry import AdaptedModel
-from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
+from bpb_harness.adapters.adapter import AdaptedModel
+from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
+from bpb_harness.kernels.attention import at_positions, attend, normalised_attention, rotate
+from bpb_harness.kernels.specialising import is_specialised, squared_relu_linear
+from bpb_harness.networks.layers import autocast, count_blocks, ready, rms_norm
 from bpb_harness.schedule import LogLinear, NoiseLevel
 
 # The contest pads the vocabulary with its mask to a multiple of this; its tokenizers' sizes are multiples themselves.

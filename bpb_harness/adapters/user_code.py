@@ -19,11 +19,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bpb_harness.adapters._network import autocast
-from bpb_harness.adapters._registry import AdaptedModel
-from bpb_harness.checkpoint import Checkpoint, digest_of
+from bpb_harness.adapters.adapter import AdaptedModel
+from bpb_harness.checkpoints import Checkpoint, digest_of
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import UsageError
+from bpb_harness.networks.layers import autocast
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule
 
 ADAPTER_NAME = "user-code"

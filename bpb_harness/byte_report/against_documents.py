@@ -16,9 +16,9 @@ from bpb_harness.byte_count import (
     compare_with_text,
     follow_documents,
 )
-from bpb_harness.corpus import Corpus
 from bpb_harness.findings import Finding, Json, Severity, register
-from bpb_harness.texts.separators import Borders
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.separators import Borders
 
 OTHER_DOCUMENTS = register(
     "BPB179",

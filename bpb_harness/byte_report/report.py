@@ -33,9 +33,9 @@ from bpb_harness.byte_report.against_documents import (
     sentence,
 )
 from bpb_harness.byte_report.byte_bugs import sentinel_bytes
-from bpb_harness.corpus import Corpus
 from bpb_harness.findings import Finding, Json, Severity, register
-from bpb_harness.texts.separators import Borders, Separators, find_borders, find_separators
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.separators import Borders, Separators, find_borders, find_separators
 
 __all__ = ["NOT_SET_OFF", "OTHER_DOCUMENTS", "ByteReport", "measure_bytes"]
 

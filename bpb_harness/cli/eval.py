@@ -136,11 +136,12 @@ def evaluate(
         "with_windows": windows is not None, "with_tokens": tokens is not None,
     }  # fmt: skip
     with interrupted_afterwards():
-        from bpb_harness.evaluation import api as evaluation
+        from bpb_harness.evaluation.api import evaluate as score
+        from bpb_harness.evaluation.settings import Settings
 
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
-        evaluation.Settings(**settings)  # refuses bad flags before any file is opened
-        result = evaluation.evaluate(
+        Settings(**settings)  # refuses bad flags before any file is opened
+        result = score(
             checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, text_field=text_field,
             shard_format=shard_format, separator=separator, schedule=schedule, adapter=adapter, model=model,
             allow_code=allow_code, weights=weights, progress=progress, **settings,

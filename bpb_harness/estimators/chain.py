@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bpb_harness.denoiser import Denoiser, clean_log_probs, denoiser_logits
 from bpb_harness.errors import UsageError
-from bpb_harness.masking import RandomStreams
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 
 Order = Literal["left-to-right", "random", "confidence"]

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.adapters import load_model
-from bpb_harness.corpus import iterate_documents
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.inputs import EvaluationText, find_text, num_foreign_pieces
+from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces
 from bpb_harness.evaluation.job import Job, ModelIdentity, Progress
 from bpb_harness.evaluation.remarks import (
     byte_remarks,
@@ -25,8 +24,8 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look import ModelSource, start_ahead
-from bpb_harness.texts.shards import DEFAULT_FORM
-
+from bpb_harness.text.corpus import iterate_documents
+from bpb_harness.text.shards import DEFAULT_FORM
 
 AnyPath = str | PathLike[str]
 

@@ -19,10 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.control_variate import NeighbourCode
-from bpb_harness.corpus import Corpus, Windows
-from bpb_harness.masking import RandomStreams, size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.control_variate import NeighbourCode
+from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
+from bpb_harness.text.corpus import Corpus, Windows
 
 Ints = npt.NDArray[np.int64]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.curve import MaskedEntropyCurve
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
+from bpb_harness.estimators.curve import MaskedEntropyCurve
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.result import Comparison
 from bpb_harness.schedule import NoiseSchedule
-from bpb_harness.statistics import Draws, paired_gap
+from bpb_harness.statistics.standard_errors import Draws, paired_gap
 from bpb_harness.units import nats_to_bits
 
 CONSISTENT_WITHIN_STDERRS = 4.0  # false alarm of a normal error: 6e-5

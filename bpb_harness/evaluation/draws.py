@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.control_variate import subtract_control
 from bpb_harness.denoiser import require_finite
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import InputError, NumericsError
@@ -25,7 +24,9 @@ from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, in_pieces, prepare_ahead
 from bpb_harness.evaluation.lanes import Lanes
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.masking import RandomStreams, StratifiedDesign
+from bpb_harness.sampling.control_variate import subtract_control
+from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
 
 Advance = Callable[[int], None]
 Floats = npt.NDArray[np.float64]

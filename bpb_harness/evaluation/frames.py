@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.corpus import Windows
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
+from bpb_harness.text.corpus import Windows
 from bpb_harness.units import NATS_PER_BIT
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import final
 
 from bpb_harness.byte_count import Tokenizer, load_tokenizer
-from bpb_harness.checkpoint import Checkpoint
-from bpb_harness.corpus import Corpus, load_documents, load_shards
+from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.result import SourceFloor
-from bpb_harness.texts.flags import require_text_flags
-from bpb_harness.texts.separators import Borders, Separators, find_borders, find_separators, own_folder
+from bpb_harness.text.corpus import Corpus, load_documents, load_shards
+from bpb_harness.text.flags import require_text_flags
+from bpb_harness.text.separators import Borders, Separators, find_borders, find_separators, own_folder
 from bpb_harness.units import CodeLength, bits_to_nats
 
 DEFAULT_SHARDS = "data/datasets/fineweb10B_sp1024/fineweb_val_*.bin"
@@ -99,9 +99,9 @@ def find_text(
         docs: documents.
         tokenizer: the tokenizer's file.
         text_field: the key or column of the documents' text; None: `text`.
-        shard_format: how shards are laid out; see `bpb_harness.texts.shards`.
+        shard_format: how shards are laid out; see `bpb_harness.text.shards`.
         separator: the token between documents, where it is not the one that the tokenizer's files name; see
-            `bpb_harness.texts.separators.find_separators`.
+            `bpb_harness.text.separators.find_separators`.
         needs_bytes: refuse a tokenizer whose pieces do not say what they spell.
 
     Raises:

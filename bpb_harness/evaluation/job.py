@@ -13,7 +13,6 @@ import torch
 
 from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.corpus import Windows, corpus_windows, window_bytes
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, DiscreteBound, ExactBound
@@ -23,6 +22,7 @@ from bpb_harness.evaluation.settings import DEFAULT_SAMPLES, Settings
 from bpb_harness.result import Signature
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look import ModelSource
+from bpb_harness.text.corpus import Windows, corpus_windows, window_bytes
 from bpb_harness.units import CodeLength
 
 _CHUNK_TOKENS = 1 << 20

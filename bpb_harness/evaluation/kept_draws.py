@@ -22,7 +22,7 @@ from bpb_harness.evaluation.batches import DrawPlan, DrawSource, consecutive
 from bpb_harness.evaluation.draw_file import KeptDraws
 from bpb_harness.evaluation.draws import FinishedDraws
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.masking import RandomStreams
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.units import nats_to_bits
 
 NUM_SCORED_AGAIN = 8

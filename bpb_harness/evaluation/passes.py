@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bpb_harness.corpus import Windows
 from bpb_harness.denoiser import num_clean_tokens
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import UsageError
@@ -34,9 +33,11 @@ from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.second_answers import AskedDraws
 from bpb_harness.evaluation.settings import describe_device
 from bpb_harness.evaluation.totals import SamplingError, as_statistics, sampling_error
-from bpb_harness.masking import RandomStreams, StratifiedDesign
-from bpb_harness.rare_costs import reason_to_doubt
 from bpb_harness.result import UNTRUSTED_ERROR, Signature
+from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.statistics.rare_costs import reason_to_doubt
+from bpb_harness.text.corpus import Windows
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
 LOG = logging.getLogger("bpb_harness")

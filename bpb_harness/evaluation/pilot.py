@@ -18,9 +18,10 @@ from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.draws import DrawTable, merge_passes, plan_draws
 from bpb_harness.evaluation.totals import as_statistics, grid_shares
-from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED, RandomStreams, StratifiedDesign
-from bpb_harness.rare_costs import DrawnCosts, EndCosts, TypicalCosts
-from bpb_harness.repeats import FEWEST_STRATA, PassSpread, passes_for, spread_of_passes
+from bpb_harness.sampling.design import FEWEST_WINDOWS_REPLICATED, StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.statistics.rare_costs import DrawnCosts, EndCosts, TypicalCosts
+from bpb_harness.statistics.repeats import FEWEST_STRATA, PassSpread, passes_for, spread_of_passes
 
 Ints = npt.NDArray[np.int64]
 

@@ -15,8 +15,8 @@ from bpb_harness.byte_count import (
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import TokenizerError
 from bpb_harness.evaluation.job import Job
-from bpb_harness.masking import FEWEST_WINDOWS_REPLICATED
 from bpb_harness.result import BELOW_SOURCE, BpbResult
+from bpb_harness.sampling.design import FEWEST_WINDOWS_REPLICATED
 
 _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bpb_harness.adapters._fused import give_up_specialising
 from bpb_harness.denoiser import Denoiser, is_stateless, network_states, packed_nll, unpack_nats
 from bpb_harness.errors import HarnessError
 from bpb_harness.evaluation.batches import PreparedBatch
 from bpb_harness.evaluation.memory import FittingBatches
+from bpb_harness.kernels.specialising import give_up_specialising
 from bpb_harness.network_call import InputWatch, call_network
 from bpb_harness.schedule import NoiseLevel
 

@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.corpus import Windows
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
-from bpb_harness.difficulty import bigram_difficulty
 from bpb_harness.distributed import Processes, is_first_process, open_processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import (
@@ -50,7 +48,9 @@ from bpb_harness.evaluation.totals import (
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.evaluation.window_scores import WindowNats, score_causal_spans, score_masked_windows
 from bpb_harness.result import BpbResult, Comparison, Remark, SourceFloor
-from bpb_harness.statistics import Draws, corpus_stderr
+from bpb_harness.sampling.difficulty import bigram_difficulty
+from bpb_harness.statistics.standard_errors import Draws, corpus_stderr
+from bpb_harness.text.corpus import Windows
 from bpb_harness.units import nats_to_bits
 
 if TYPE_CHECKING:

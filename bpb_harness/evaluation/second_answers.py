@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bpb_harness.corpus import Corpus, Windows
 from bpb_harness.denoiser import Denoiser, masked_nll
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import SecondLookError
@@ -21,10 +20,11 @@ from bpb_harness.estimators import ChainRule, Spans
 from bpb_harness.evaluation.batches import DrawSource, stack_windows
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
-from bpb_harness.masking import RandomStreams
 from bpb_harness.result import BpbResult
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 from bpb_harness.second_look import AnsweringProcess, Question, ask_here, require_same_answers
+from bpb_harness.text.corpus import Corpus, Windows
 
 NUM_QUESTIONS = 32
 Floats = npt.NDArray[np.float64]

@@ -20,7 +20,7 @@ from bpb_harness.estimators import (
     ExactBound,
 )
 from bpb_harness.estimators.chain import Order
-from bpb_harness.masking import RandomStreams
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, NoiseSchedule
 
 Method = Literal["discrete", "mc", "chain", "ar", "exact"]

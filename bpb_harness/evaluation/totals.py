@@ -12,8 +12,8 @@ import torch
 
 from bpb_harness.estimators import Bound, prior_nats
 from bpb_harness.evaluation.draws import DrawTable
-from bpb_harness.repeats import spread_of_passes
-from bpb_harness.statistics import Draws, confidence_interval, grid_stderr_nats, mc_stderr_nats
+from bpb_harness.statistics.repeats import spread_of_passes
+from bpb_harness.statistics.standard_errors import Draws, confidence_interval, grid_stderr_nats, mc_stderr_nats
 from bpb_harness.units import CodeLength, nats_to_bits
 
 Floats = npt.NDArray[np.float64]

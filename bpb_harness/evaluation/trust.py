@@ -10,13 +10,13 @@ from torch import Tensor
 
 from bpb_harness.adapters import load_model
 from bpb_harness.contract import examine, precision_finding
-from bpb_harness.corpus import Corpus, Windows
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import MaskTokenError
 from bpb_harness.evaluation.batches import stack_windows
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.run_size import RunSize
 from bpb_harness.result import BpbResult
+from bpb_harness.text.corpus import Corpus, Windows
 
 _SAMPLE_WINDOWS = 16
 _WINDOWS_IN_BOTH_PRECISIONS = 4

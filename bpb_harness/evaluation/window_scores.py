@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.corpus import Corpus, Windows
 from bpb_harness.denoiser import CausalLM, Denoiser, require_finite
 from bpb_harness.distributed import Processes
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound, Spans
 from bpb_harness.evaluation.batches import consecutive, stack_windows
 from bpb_harness.evaluation.draws import Advance
 from bpb_harness.evaluation.memory import FittingBatches, peak_memory_bytes
+from bpb_harness.text.corpus import Corpus, Windows
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

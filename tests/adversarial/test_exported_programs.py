@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bpb_harness.adapters import load_model
-from bpb_harness.adapters._exported_operators import find_operator, is_listed
+from bpb_harness.adapters.exported.operators import find_operator, is_listed
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import HarnessError
 from bpb_harness.schedule import LogLinear
@@ -368,7 +368,7 @@ def test_a_program_of_many_operators_is_run(tmp_path: Path) -> None:
 
 
 def test_every_listed_name_is_an_operator_that_computes(repository: Path) -> None:
-    from bpb_harness.adapters._exported_operators import _NAMES
+    from bpb_harness.adapters.exported.operators import _NAMES
 
     names = [name for name in _NAMES if hasattr(torch.ops.aten, name)]
     assert len(names) > 400

@@ -13,7 +13,6 @@ import torch
 
 import bpb_harness
 from bpb_harness.byte_count import load_tokenizer
-from bpb_harness.corpus import load_shards
 from bpb_harness.errors import ContractError, SecondLookError
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
@@ -22,6 +21,7 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
 from bpb_harness.schedule import LogLinear
 from bpb_harness.second_look import AnsweringProcess
+from bpb_harness.text.corpus import load_shards
 
 COMMON = """
 import os, sys

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bpb_harness.byte_count import ByteCounter, PieceKind, Tokenizer, load_tokenizer
-from bpb_harness.corpus import load_shards
+from bpb_harness.text.corpus import load_shards
 
 
 def plain_formula(tokenizer: Tokenizer, *, two_gathers: bool) -> Callable[[np.ndarray], int]:

@@ -27,16 +27,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bpb_harness.adapters import _fused, golf_mdlm, load_model
-from bpb_harness.corpus import Windows, load_shards
+from bpb_harness.adapters import golf_mdlm, load_model
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
 from bpb_harness.evaluation.memory import peak_memory_bytes
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.masking import RandomStreams, StratifiedDesign
+from bpb_harness.kernels import specialising
+from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, NoiseLevel
+from bpb_harness.text.corpus import Windows, load_shards
 
 SCHEDULE = LogLinear(1e-3)
 VOCAB = 1024
@@ -138,12 +140,12 @@ class PlainLoop:
 @contextlib.contextmanager
 def network_as_written() -> Iterator[None]:
     """Without the faster forms that the adapter has for compiled scoring."""
-    kept = _fused.is_specialised
-    golf_mdlm.is_specialised = _fused.is_specialised = lambda: False
+    kept = specialising.is_specialised
+    golf_mdlm.is_specialised = specialising.is_specialised = lambda: False
     try:
         yield
     finally:
-        golf_mdlm.is_specialised = _fused.is_specialised = kept
+        golf_mdlm.is_specialised = specialising.is_specialised = kept
 
 
 class Bench:

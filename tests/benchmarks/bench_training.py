@@ -27,9 +27,9 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional
 
-from bpb_harness.adapters import _fused_training
-from bpb_harness.checkpoint import save_checkpoint
+from bpb_harness.checkpoints import save_checkpoint
 from bpb_harness.evaluation.api import evaluate
+from bpb_harness.kernels import training as training_kernels
 from bpb_harness.result import BpbResult
 from fixtures import build
 from reference.run import Run
@@ -72,12 +72,12 @@ def synchronize(device: torch.device) -> None:
 @contextmanager
 def network_as_written() -> Iterator[None]:
     """Without the kernels that the network has for training: no first script has them."""
-    kept = set(_fused_training._given_up)
-    _fused_training.give_up_specialising()
+    kept = set(training_kernels._given_up)
+    training_kernels.give_up_specialising()
     try:
         yield
     finally:
-        _fused_training._given_up.intersection_update(kept)
+        training_kernels._given_up.intersection_update(kept)
 
 
 def plain_loop(training: Training, seconds: float) -> tuple[Run, int, float]:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 import typer
 
-from bpb_harness.control_variate import NeighbourCode, control_of_masks, mean_code_length
-from bpb_harness.corpus import Windows, load_shards
-from bpb_harness.masking import RandomStreams, stack_mask_noise
+from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, mean_code_length
+from bpb_harness.sampling.masks import stack_mask_noise
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.text.corpus import Windows, load_shards
 from tests.benchmarks.level_table import masks_of_count
 
 

@@ -17,9 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bpb_harness.control_variate import subtract_control
-from bpb_harness.masking import replicated_windows
-from bpb_harness.statistics import Draws, confidence_interval, mc_stderr_nats
+from bpb_harness.sampling.control_variate import subtract_control
+from bpb_harness.sampling.design import replicated_windows
+from bpb_harness.statistics.standard_errors import Draws, confidence_interval, mc_stderr_nats
 from tests.benchmarks.level_simulation import Floats, LevelSimulation, stratified_positions
 
 NUM_STEPS = 128

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bpb_harness.control_variate import subtract_control
+from bpb_harness.sampling.control_variate import subtract_control
 from tests.benchmarks.level_simulation import Floats, LevelSimulation, stratified_positions
 
 TRAINER_BATCH = 64
@@ -85,7 +85,7 @@ def with_fixed_counts(positions: Design) -> Design:
 
 
 def with_control_variate(positions: Design) -> Design:
-    """C / |M| over size-biased masks less the cross-fitted control variate (bpb_harness.control_variate)."""
+    """C / |M| over size-biased masks less the cross-fitted control variate (bpb_harness.sampling.control_variate)."""
 
     def draw(simulation: LevelSimulation, rng: np.random.Generator, seeds: int) -> Floats:
         u = positions(simulation, rng, seeds) * simulation.u_max

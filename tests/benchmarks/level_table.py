@@ -21,10 +21,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bpb_harness.adapters import load_model
-from bpb_harness.corpus import corpus_windows, load_shards
 from bpb_harness.denoiser import masked_token_nll
-from bpb_harness.difficulty import bigram_difficulty
-from bpb_harness.masking import RandomStreams, size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.difficulty import bigram_difficulty
+from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.text.corpus import corpus_windows, load_shards
 
 
 def masks_of_count(noise: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

@@ -51,33 +51,38 @@ MODULES = {
     "schedule": Module(
         ("schedule.py",), ("unit/test_schedule.py", "unit/test_schedule_edges.py", "unit/test_messages.py")
     ),
-    "strata": Module(("strata.py",), ("unit/test_strata.py",)),
+    "strata": Module(("sampling/strata.py",), ("unit/sampling/test_strata.py",)),
     "masking": Module(
-        ("masking.py",),
-        ("unit/test_masking.py", "unit/test_masking_edges.py", "unit/test_messages.py"),
-        ("unit/test_masking.py::TestStratifiedDesign::test_position_is_uniform_for_each_window",),
+        ("sampling/streams.py", "sampling/masks.py", "sampling/design.py"),
+        ("unit/sampling/test_masking.py", "unit/sampling/test_masking_edges.py", "unit/test_messages.py"),
+        ("unit/sampling/test_masking.py::TestStratifiedDesign::test_position_is_uniform_for_each_window",),
     ),
     "denoiser": Module(
         ("denoiser.py",), ("unit/test_denoiser.py", "unit/test_messages.py", "unit/test_network_call.py")
     ),
     "network_call": Module(("network_call.py",), ("unit/test_network_call.py",)),
-    "contract": Module(("contract/*.py",), ("unit/test_contract.py",)),
-    "difficulty": Module(("difficulty.py",), ("unit/test_difficulty.py", "unit/test_difficulty_edges.py")),
-    "control_variate": Module(
-        ("control_variate.py",), ("unit/test_control_variate.py", "unit/test_control_variate_edges.py")
+    "contract": Module(("contract/*.py",), ("unit/contract/test_contract.py",)),
+    "difficulty": Module(
+        ("sampling/difficulty.py",), ("unit/sampling/test_difficulty.py", "unit/sampling/test_difficulty_edges.py")
     ),
-    "curve": Module(("curve.py",), ("unit/test_curve.py",)),
+    "control_variate": Module(
+        ("sampling/control_variate.py",),
+        ("unit/sampling/test_control_variate.py", "unit/sampling/test_control_variate_edges.py"),
+    ),
+    "curve": Module(("estimators/curve.py",), ("unit/estimators/test_curve.py",)),
     "estimators": Module(
         ("estimators/*.py",),
-        ("unit/test_estimators.py", "unit/test_estimators_edges.py", "unit/test_messages.py"),
+        ("unit/estimators/test_estimators.py", "unit/estimators/test_estimators_edges.py", "unit/test_messages.py"),
         (
-            "unit/test_estimators.py::TestChainRule::test_its_mean_over_random_orders_is_the_nelbo",
-            "unit/test_estimators.py::test_a_perfect_denoiser_costs_minus_log_p",
+            "unit/estimators/test_estimators.py::TestChainRule::test_its_mean_over_random_orders_is_the_nelbo",
+            "unit/estimators/test_estimators.py::test_a_perfect_denoiser_costs_minus_log_p",
         ),
     ),
-    "statistics": Module(("statistics.py",), ("unit/test_statistics_edges.py", "unit/test_statistics.py")),
+    "statistics": Module(
+        ("statistics/standard_errors.py",), ("unit/statistics/test_edges.py", "unit/statistics/test_standard_errors.py")
+    ),
     "exported": Module(
-        ("adapters/exported.py", "adapters/_exported_*.py"),
+        ("adapters/exported/*.py",),
         (
             "adversarial/test_exported_programs.py",
             "integration/test_adapter_exported.py",
@@ -86,43 +91,44 @@ MODULES = {
         ("adversarial/test_exported_programs.py::test_programs_changed_at_random_end_in_an_answer_or_one_line",),
     ),
     "draw_file": Module(
-        ("evaluation/draw_file.py", "evaluation/kept_draws.py"), ("unit/test_draw_file.py", "unit/test_messages.py")
+        ("evaluation/draw_file.py", "evaluation/kept_draws.py"),
+        ("unit/evaluation/test_draw_file.py", "unit/test_messages.py"),
     ),
     "byte_count": Module(
         ("byte_count/*.py",),
         (
-            "unit/test_byte_count.py",
-            "unit/test_byte_count_edges.py",
+            "unit/byte_count/test_counter.py",
+            "unit/byte_count/test_edges.py",
             "unit/test_messages.py",
             "property/test_byte_count_byte_view.py",
         ),
-        ("unit/test_byte_count.py::test_every_assigned_code_point_is_counted_exactly",),
+        ("unit/byte_count/test_counter.py::test_every_assigned_code_point_is_counted_exactly",),
     ),
-    "torch_file": Module(("torch_file.py",), ("unit/test_torch_file.py",)),
-    "checkpoint": Module(
-        ("checkpoint/*.py",),
+    "torch_pickle": Module(("checkpoints/torch_pickle.py",), ("unit/checkpoints/test_torch_pickle.py",)),
+    "checkpoints": Module(
+        ("checkpoints/*.py",),
         (
-            "unit/test_checkpoint.py",
-            "unit/test_checkpoint_messages.py",
-            "unit/test_weight_sets.py",
-            "unit/test_accounts.py",
-            "unit/test_mdlm_settings.py",
+            "unit/checkpoints/test_read.py",
+            "unit/checkpoints/test_messages.py",
+            "unit/checkpoints/test_weight_sets.py",
+            "unit/adapters/test_accounting.py",
+            "unit/adapters/test_mdlm_settings.py",
         ),
         (
-            "unit/test_checkpoint.py::test_a_flipped_byte_is_an_error_or_other_content",
-            "unit/test_checkpoint.py::test_truncated_anywhere_is_an_error",
-            "unit/test_accounts.py::TestTensors::test_none_can_be_left_out_of_the_network",
-            "unit/test_accounts.py::TestTensors::test_one_missing_is_named",
+            "unit/checkpoints/test_read.py::test_a_flipped_byte_is_an_error_or_other_content",
+            "unit/checkpoints/test_read.py::test_truncated_anywhere_is_an_error",
+            "unit/adapters/test_accounting.py::TestTensors::test_none_can_be_left_out_of_the_network",
+            "unit/adapters/test_accounting.py::TestTensors::test_one_missing_is_named",
         ),
     ),
     "adapters": Module(
-        ("adapters/_account.py", "adapters/_mdlm_settings.py", "adapters/_registry.py", "adapters/mdlm.py"),
+        ("adapters/accounting/account.py", "adapters/registry.py", "adapters/mdlm/*.py"),
         (
-            "unit/test_accounts.py",
-            "unit/test_adapter_golf.py",
-            "unit/test_adapter_mdlm.py",
-            "unit/test_mdlm_settings.py",
-            "unit/test_weight_sets.py",
+            "unit/adapters/test_accounting.py",
+            "unit/adapters/test_golf.py",
+            "unit/adapters/test_mdlm.py",
+            "unit/adapters/test_mdlm_settings.py",
+            "unit/checkpoints/test_weight_sets.py",
         ),
     ),
 }

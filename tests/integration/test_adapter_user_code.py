@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bpb_harness.adapters import Adapter, load_model
-from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.result import Signature

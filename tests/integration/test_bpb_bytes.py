@@ -237,7 +237,7 @@ def test_shards_read_with_a_foreign_tokenizer_are_found_out(lab):
 @pytest.mark.lab
 def test_the_bytes_of_the_first_windows(lab):
     from bpb_harness.byte_count import ByteCounter, load_tokenizer
-    from bpb_harness.corpus import corpus_windows, load_shards, window_bytes
+    from bpb_harness.text.corpus import corpus_windows, load_shards, window_bytes
 
     corpus = load_shards([lab / "text" / "lab_val_000000.bin"])
     windows = corpus_windows(corpus, 2048, limit=96)

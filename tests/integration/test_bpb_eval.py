@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import bpb_harness
-from bpb_harness.checkpoint import read_checkpoint, save_checkpoint
+from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
 from bpb_harness.cli.eval import main
 from bpb_harness.errors import UsageError
 from bpb_harness.result import Signature

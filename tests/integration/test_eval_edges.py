@@ -7,7 +7,7 @@ import pytest
 
 from bpb_harness.errors import CorpusError
 from bpb_harness.evaluation import api as evaluation
-from bpb_harness.statistics import Draws, corpus_stderr
+from bpb_harness.statistics.standard_errors import Draws, corpus_stderr
 from bpb_harness.units import NATS_PER_BIT
 
 FAST = {"device": "cpu", "check_contract": False}

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from bpb_harness.byte_count import load_tokenizer
-from bpb_harness.corpus import load_documents, load_shards
+from bpb_harness.text.corpus import load_documents, load_shards
 from fixtures import build
 
 _REPOSITORY = Path(__file__).parents[2]

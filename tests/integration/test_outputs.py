@@ -98,7 +98,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_what_torch_says_of_a_full_disk_is_named(tmp_path):
     program = (
-        "import resource, sys, torch; from pathlib import Path; from bpb_harness.checkpoint import save_checkpoint\n"
+        "import resource, sys, torch; from pathlib import Path; from bpb_harness.checkpoints import save_checkpoint\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "save_checkpoint(Path(sys.argv[1]), tensors={'x': torch.zeros(10000)}, adapter='reference', config={})\n"
     )

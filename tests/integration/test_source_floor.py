@@ -13,8 +13,8 @@ import pytest
 import bpb_harness
 from bpb_harness.byte_count import ByteCounter, load_tokenizer
 from bpb_harness.cli.eval import main
-from bpb_harness.corpus import load_shards
 from bpb_harness.result import SourceFloor
+from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
 
 V, L, N = 512, 16, 100

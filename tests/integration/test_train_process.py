@@ -18,10 +18,10 @@ import sentencepiece
 import torch
 
 from bpb_harness.adapters import load_model
-from bpb_harness.adapters.reference import ReferenceCausalLM, ReferenceDenoiser
-from bpb_harness.checkpoint import read_checkpoint
+from bpb_harness.checkpoints import read_checkpoint
 from bpb_harness.errors import CheckpointError, TokenizerError, UsageError
 from bpb_harness.evaluation.api import evaluate
+from bpb_harness.networks.reference import ReferenceCausalLM, ReferenceDenoiser
 from fixtures import build
 from reference.run import Run
 from reference.train import train

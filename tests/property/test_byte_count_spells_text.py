@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from bpb_harness.byte_count import ByteCounter, PieceKind, load_tokenizer
 from bpb_harness.byte_report.report import measure_bytes
-from bpb_harness.corpus import Corpus
+from bpb_harness.text.corpus import Corpus
 
 SYMBOL = "\u2581"
 USER_SYMBOLS = ["<sep>", "\ue001", "a b", "\u65e5\u672c"]

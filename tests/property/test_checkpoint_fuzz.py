@@ -14,9 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpb_harness.checkpoint import parse_json, plain_values, read_checkpoint, save_checkpoint
+from bpb_harness.checkpoints import parse_json, plain_values, read_checkpoint, save_checkpoint
+from bpb_harness.checkpoints.torch_pickle import read_bare_pickle
 from bpb_harness.errors import CheckpointError
-from bpb_harness.torch_file import read_bare_pickle
 from fixtures.adversarial.hostile_files import torch_archive
 
 _PATH = Path("x.pt")

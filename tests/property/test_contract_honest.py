@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bpb_harness.adapters import choose_adapter
-from bpb_harness.checkpoint import Checkpoint
+from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.contract import check_causal_lm, check_denoiser
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.schedule import parse_schedule

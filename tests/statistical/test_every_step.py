@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from bpb_harness.corpus import Corpus, Windows
 from bpb_harness.estimators import DiscreteBound
 from bpb_harness.evaluation.batches import DrawSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.evaluation.totals import window_totals
-from bpb_harness.grid_error import grid_noise_variance
-from bpb_harness.masking import RandomStreams
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
+from bpb_harness.statistics.grid_error import grid_noise_variance
+from bpb_harness.text.corpus import Corpus, Windows
 from tests.oracles import OracleDenoiser, Table, schedule, t_step_bound
 
 V, SEEDS = 3, 200

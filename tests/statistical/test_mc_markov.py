@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from bpb_harness.corpus import Windows, load_shards
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
 from bpb_harness.evaluation.batches import DrawSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.totals import window_totals
-from bpb_harness.masking import RandomStreams, StratifiedDesign
+from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
+from bpb_harness.text.corpus import Windows, load_shards
 from tests.oracles import Markov, OracleDenoiser, Table, continuous_bound, schedule, t_step_bound
 from tests.shards import write_shard
 

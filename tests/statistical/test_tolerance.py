@@ -12,9 +12,10 @@ from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluation.draws import DrawTable, merge_passes, plan_draws
 from bpb_harness.evaluation.pilot import Pilot, PilotPlan, drawn_costs
 from bpb_harness.evaluation.totals import as_statistics, sampling_error
-from bpb_harness.masking import RandomStreams, StratifiedDesign
-from bpb_harness.rare_costs import reason_to_doubt
+from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
+from bpb_harness.statistics.rare_costs import reason_to_doubt
 
 N, L, CLEAN = 10, 64, 512
 LENGTHS, BYTES, DIFFICULTY = np.full(N, L), np.full(N, 3 * L), np.arange(N)

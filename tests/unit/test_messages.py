@@ -14,7 +14,8 @@ from bpb_harness.byte_count import ByteCounter, formats, library_tokenizer, load
 from bpb_harness.denoiser import clean_log_probs, require_finite
 from bpb_harness.errors import CorpusError, NumericsError, TokenizerError, UsageError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound
-from bpb_harness.masking import RandomStreams, StratifiedDesign
+from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, parse_schedule
 from bpb_harness.units import CodeLength
 

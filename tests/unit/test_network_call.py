@@ -13,8 +13,8 @@ from bpb_harness.errors import AnswerTypeError, InputMutatedError, LogitsShapeEr
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound
 from bpb_harness.evaluation.batches import PreparedBatch
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.masking import RandomStreams
 from bpb_harness.network_call import InputWatch, call_network, require_logits, require_plain
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, NoiseLevel
 
 V, L = 5, 4

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from bpb_harness.corpus import corpus_windows, load_shards
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound
@@ -14,8 +13,10 @@ from bpb_harness.evaluation.batches import DrawSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.window_scores import score_causal_spans, score_masked_windows
-from bpb_harness.masking import RandomStreams, StratifiedDesign
+from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
+from bpb_harness.text.corpus import corpus_windows, load_shards
 from tests.shards import write_shard
 
 SCHEDULE, CPU, L, V = LogLinear(1e-3), torch.device("cpu"), 8, 5

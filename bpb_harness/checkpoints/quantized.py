@@ -1,0 +1,94 @@
+"""Weights stored as integer levels and the worth of a level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bpb_harness.checkpoints.names import tensors_of, without_wrappers
+from bpb_harness.errors import CheckpointError
+
+
+def dequantize(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights of the contest's int8 files: int8 rows times their scales, the rest passed through; and other entries.
+
+    Raises:
+        CheckpointError: if a part is missing, is of another type, or says something that this format does not.
+    """
+    parts = {key: without_wrappers(tensors_of(content.get(key, {}), f"{path.name}: {key}"), path) for key in _TENSORS}
+    levels, passed = parts["quantized"], parts["passthrough"]
+    if name := min(levels.keys() & passed.keys(), default=None):
+        raise CheckpointError(f"{path.name}: tensor both quantized and passed through", seen=name)
+    if content.get("__quant_format__") not in (None, "int8_clean_per_row_v1"):
+        raise CheckpointError(
+            f"{path.name}: __quant_format__", seen=repr(content["__quant_format__"]), expected="int8_clean_per_row_v1"
+        )
+    _require_plain_rows(_strings(content, "qmeta", path), path)
+    dtypes, originals = _strings(content, "dtypes", path), _strings(content, "passthrough_orig_dtypes", path)
+    tensors = {
+        name: rows.to(_dtype(path, name, dtypes.get(name, "float32")))
+        for name, rows in rows_times_scales(levels, parts["scales"], path).items()
+    }
+    for name, value in passed.items():
+        tensors[name] = value.to(_dtype(path, name, originals[name])) if name in originals else value
+    return tensors, {key: value for key, value in content.items() if key not in _PARTS}
+
+
+_TENSORS = ("quantized", "scales", "passthrough")
+_PARTS = (*_TENSORS, "dtypes", "passthrough_orig_dtypes", "qmeta", "__quant_format__")
+
+
+def _strings(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
+    value = content.get(key) or {}
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path.name}: {key}", seen=type(value).__name__, expected="a dictionary")
+    return {str(name): item for name, item in value.items()}
+
+
+def _require_plain_rows(schemes: Mapping[str, Any], path: Path) -> None:
+    """Refuse a scheme of rounding other than a scale a row."""
+    for name, scheme in schemes.items():
+        if scheme not in ({"scheme": "per_row", "axis": 0}, {"scheme": "per_row"}):
+            raise CheckpointError(f"{path.name}: qmeta of {name}", seen=scheme, expected="per_row along axis 0")
+
+
+def rows_times_scales(quantized: Mapping[str, Tensor], scales: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Float32 tensors from integer levels and the worth of a level in each row, or in all.
+
+    Raises:
+        CheckpointError: if levels are no integers, or scales are missing, left over, of another shape or no numbers.
+    """
+    if name := min(scales.keys() - quantized.keys(), default=None):
+        raise CheckpointError(f"{path.name}: scales of {name}, which has no levels")
+    tensors: dict[str, Tensor] = {}
+    for name, rows in quantized.items():
+        if rows.dtype != torch.int8:
+            raise CheckpointError(f"{path.name}: levels of {name}", seen=rows.dtype, expected="torch.int8")
+        scale = scales.get(name)
+        if scale is None or scale.ndim > min(1, rows.ndim) or (scale.ndim == 1 and scale.shape[0] != rows.shape[0]):
+            raise CheckpointError(
+                f"{path.name}: scales of {name}",
+                seen=None if scale is None else list(scale.shape),
+                expected="one a row",
+            )
+        if scale.dtype not in _FLOATS.values():
+            raise CheckpointError(f"{path.name}: scales of {name}", seen=scale.dtype, expected="floats")
+        factor = scale.float().reshape(-1, *[1] * (rows.ndim - 1)) if scale.ndim else scale.float()
+        tensors[name] = rows.float() * factor
+    return tensors
+
+
+_FLOATS = {str(d).removeprefix("torch."): d for d in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
+
+
+def _dtype(path: Path, name: str, stated: Any) -> torch.dtype:
+    found = _FLOATS.get(str(stated).removeprefix("torch."))
+    if found is None:
+        raise CheckpointError(
+            f"{path.name}: type of {name}", seen=repr(stated), expected=f"one of {', '.join(_FLOATS)}"
+        )
+    return found

@@ -1,0 +1,52 @@
+"""When a network may take a faster form of its own arithmetic: while it is compiled for scoring, on a GPU, in bfloat16.
+
+The plain network stays as it is written: it runs everywhere else, and a compiled one is compared with it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bpb_harness.kernels import squared_relu
+
+_given_up = False
+
+
+def squared_relu_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """relu(x W^T)^2 as an autocast linear layer and a squared ReLU give it; (..., K) and (N, K) -> (..., N)."""
+    if not (squared_relu.is_available() and serves(x) and squared_relu.fits(weight)):
+        return functional.relu(functional.linear(x, weight)).square()
+    rows = x.to(torch.bfloat16).reshape(-1, x.shape[-1])
+    squares: Tensor = squared_relu.squared_relu_product(rows, weight.to(torch.bfloat16))
+    return squares.view(*x.shape[:-1], weight.shape[0])
+
+
+def is_specialised() -> bool:
+    """Whether a network may take a faster form of the same arithmetic: while it is compiled for scoring.
+
+    The plain network stays as it is written, and is what a compiled one is compared with.
+    """
+    return torch.compiler.is_compiling() and not torch.is_grad_enabled() and not _given_up
+
+
+def give_up_specialising() -> bool:
+    """Compile networks as they are written from now on; False if that is so already."""
+    global _given_up
+    given_up, _given_up = _given_up, True
+    return not given_up
+
+
+def serves(x: Tensor) -> bool:
+    """Whether kernels that round as autocast does may take the place of plain operations on a tensor."""
+    return is_specialised() and runs_in_bfloat16_on_gpu(x)
+
+
+def runs_in_bfloat16_on_gpu(x: Tensor) -> bool:
+    """Whether products of a tensor are autocast to bfloat16 on a GPU, as the kernels of compiled networks round."""
+    return (
+        x.device.type == "cuda"
+        and torch.is_autocast_enabled("cuda")
+        and torch.get_autocast_dtype("cuda") == torch.bfloat16
+    )

@@ -1,0 +1,1 @@
+"""Networks that are the project's own to run."""

@@ -1,0 +1,344 @@
+"""Shards and documents -> one stream of tokens -> windows; every token is in exactly one window.
+
+The formats of both are read in `bpb_harness.text`. Shards are memory-mapped: a corpus costs no memory but the pages
+that are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpb_harness.byte_count import ByteCounter, Rule, Tokenizer
+from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.text.documents import DocumentFile, find_documents
+from bpb_harness.text.files import corpus_name, find_files
+from bpb_harness.text.shards import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, Shard, ShardFormat, map_file
+
+__all__ = [
+    "HEADER_BYTES",
+    "SHARD_MAGIC",
+    "SHARD_VERSION",
+    "Corpus",
+    "Windows",
+    "corpus_windows",
+    "document_bytes",
+    "find_shards",
+    "iterate_documents",
+    "load_documents",
+    "load_shards",
+    "map_shard",
+    "window_bytes",
+    "window_documents",
+]
+
+LARGEST_DOCUMENT_BYTES = 256 * 2**20
+_CHUNK_TOKENS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A stream of tokens, and what is known of the text behind it.
+
+    Attributes:
+        name: short, for the signature.
+        digest: sha256 (hex) over the token values as little-endian uint32; independent of how they are cut into shards.
+        num_tokens: N.
+        raw_bytes_per_document: (documents,) int64, UTF-8 bytes of each original document; None for shards.
+        known_document_starts: (documents,) int64 for documents that were read as text; None for shards.
+        form: what was read, in words: "token shards", "gzip-compressed JSON lines".
+    """
+
+    name: str
+    digest: str
+    num_tokens: int
+    raw_bytes_per_document: NDArray[np.int64] | None = None
+    known_document_starts: NDArray[np.int64] | None = field(default=None, repr=False)
+    _parts: tuple[NDArray[np.integer], ...] = field(default=(), repr=False)
+    _offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
+    form: str = ""
+
+    def read(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Tokens start .. stop - 1 as int64, across the borders of shards.
+
+        Raises:
+            IndexError: the range does not lie within the corpus.
+        """
+        if not 0 <= start <= stop <= self.num_tokens:
+            raise IndexError(f"tokens {start}..{stop} of a corpus of {self.num_tokens}")
+        tokens = np.empty(stop - start, np.int64)
+        part = int(np.searchsorted(self._offsets, start, side="right")) - 1
+        done = start
+        while done < stop:
+            offset, end = int(self._offsets[part]), int(self._offsets[part + 1])
+            upto = min(stop, end)
+            tokens[done - start : upto - start] = self._parts[part][done - offset : upto - offset]
+            done, part = upto, part + 1
+        return tokens
+
+    def document_starts(self, bos_id: int | None = None) -> NDArray[np.int64]:
+        """Position of the first token of each document (its BOS, where there is one), ascending, int64.
+
+        Documents that were read as text know their starts. In shards each token `bos_id` starts one; tokens before the
+        first belong to a document of their own. Without a `bos_id` a shard is one document.
+        """
+        if self.known_document_starts is not None:
+            return self.known_document_starts
+        if bos_id is None:
+            return np.zeros(1, np.int64)
+        (starts,) = self.positions([bos_id])
+        return starts if len(starts) and starts[0] == 0 else np.concatenate([np.zeros(1, np.int64), starts])
+
+    def positions(self, tokens: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+        """Where each of some tokens stands, ascending int64, in one pass over the corpus."""
+        found: list[list[NDArray[np.int64]]] = [[] for _ in tokens]
+        for start, chunk in self._chunks():
+            for token, places in zip(tokens, found, strict=True):
+                places.append(np.flatnonzero(chunk == token).astype(np.int64) + start)
+        return tuple(np.concatenate(places) for places in found)
+
+    @property
+    def num_raw_bytes(self) -> int | None:
+        """UTF-8 bytes of the original documents; None for shards."""
+        return None if self.raw_bytes_per_document is None else int(self.raw_bytes_per_document.sum())
+
+    def _chunks(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        for start in range(0, self.num_tokens, _CHUNK_TOKENS):
+            yield start, self.read(start, min(start + _CHUNK_TOKENS, self.num_tokens))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of a corpus lie.
+
+    Attributes:
+        starts: (N,) int64, position of each window's first token.
+        lengths: (N,) int64, its number of tokens.
+    """
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in all windows."""
+        return int(self.lengths.sum())
+
+
+def load_shards(
+    paths: Sequence[Path | str], *, vocab_size: int | None = None, shard_format: ShardFormat = "auto"
+) -> Corpus:
+    """Map token shards, in the order of their names.
+
+    Args:
+        paths: files, folders (their `*.bin`, or `*.npy`) or glob patterns.
+        vocab_size: V; every token is checked to be below it.
+        shard_format: how they are laid out; `auto` takes what the first bytes of each prove.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        CorpusError: nothing found, a file twice, not a shard, a length that does not fit the header, a token out of
+            range, no tokens.
+        UsageError: no such format.
+    """
+    files = find_shards(paths, shard_format=shard_format)
+    shards = [map_file(path, form=shard_format, vocab_size=vocab_size) for path in files]
+    return _corpus(corpus_name(files), [shard.tokens for shard in shards], form=_words(shards))
+
+
+def find_shards(paths: Sequence[Path | str], *, shard_format: ShardFormat = "auto") -> list[Path]:
+    """The shard files that files, folders (their `*.bin`, or `*.npy`) and glob patterns stand for, in the order given.
+
+    Raises:
+        CorpusError: if one of them stands for nothing, or for no regular file, or for one that was named before.
+    """
+    if shard_format == "npy":
+        return find_files(paths, (".npy",))
+    folders = [Path(path) for path in paths if Path(path).is_dir()]
+    has_none = bool(folders) and not any(entry.suffix == ".bin" for folder in folders for entry in folder.iterdir())
+    has_arrays = has_none and any(entry.suffix == ".npy" for folder in folders for entry in folder.iterdir())
+    return find_files(paths, (".npy",) if has_arrays and shard_format == "auto" else (".bin",))
+
+
+def load_documents(
+    paths: Sequence[Path | str],
+    tokenizer: Tokenizer,
+    *,
+    text_field: str | None = None,
+    track: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> Corpus:
+    """Tokenize text, in the order of the file names; BOS before each document where the tokenizer has one.
+
+    Args:
+        paths: JSON lines ({"text": ..} a line), plain UTF-8 text (a document each), either compressed; Parquet, Arrow;
+            folders, patterns.
+        tokenizer: encodes each document on its own; its `bos_id` stands before each.
+        text_field: the key or column of the text; None: `text`.
+        track: wraps the documents as they are read, to show progress.
+
+    Returns:
+        The corpus; it knows its documents' starts and raw bytes.
+
+    Raises:
+        CorpusError: nothing found, a format that is not read, a line that is not JSON or has no text, invalid UTF-8, a
+            document that is itself written with the token between documents, no documents.
+        UsageError: a key for plain text.
+    """
+    files = find_documents(paths, field=text_field, largest=LARGEST_DOCUMENT_BYTES)
+    bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+    kind = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    encoded: list[NDArray[np.integer]] = []
+    raw_bytes: list[int] = []
+    for text in track(text for file in files for text in file.read()):
+        tokens = tokenizer.encode(text)
+        if bos and (tokens == bos[0]).any():
+            raise CorpusError(
+                f"{files[0].path.name}: document {len(encoded)} (from 0) is itself written with the token between "
+                "documents",
+                seen=repr(tokenizer.pieces[bos[0]]),
+                expected="a token that no text is written with",
+                hint="take that out of the text, or name another token with --separator",
+            )
+        encoded.append(np.concatenate([np.array(bos, np.int64), tokens]).astype(kind))
+        raw_bytes.append(len(text.encode()))
+    if not encoded:
+        raise CorpusError(f"{files[0].path}: no documents", expected='lines of {"text": ..} or plain text')
+    lengths = np.array([len(tokens) for tokens in encoded], np.int64)
+    return _corpus(
+        corpus_name([file.path for file in files]),
+        [np.concatenate(encoded)],
+        raw_bytes_per_document=np.array(raw_bytes, np.int64),
+        starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)[:-1]]),
+        form=_words(files),
+    )
+
+
+def iterate_documents(paths: Sequence[Path | str], *, text_field: str | None = None) -> Iterator[str]:
+    """The documents of files of any format that is read, one after the other.
+
+    Raises:
+        CorpusError: a format that is not read, a line that is not JSON or has no text (with its number), invalid UTF-8
+            (with its offset).
+        UsageError: a key for plain text.
+    """
+    for file in find_documents(paths, field=text_field, largest=LARGEST_DOCUMENT_BYTES):
+        yield from file.read()
+
+
+def corpus_windows(
+    corpus: Corpus, context_length: int, *, tail: Literal["score", "drop"] = "score", limit: int | None = None
+) -> Windows:
+    """Cut a corpus into windows, each token in exactly one.
+
+    Args:
+        corpus: N tokens.
+        context_length: L, the length of every window but perhaps the last.
+        tail: `score` keeps the last, shorter window; `drop` leaves it out, as the official evaluator does.
+        limit: at most this many windows, from the start.
+
+    Raises:
+        UsageError: a length or limit below 1.
+        CorpusError: no window remains.
+    """
+    if context_length < 1:
+        raise UsageError("--context must be at least 1", seen=context_length)
+    if limit is not None and limit < 1:
+        raise UsageError("--limit must be at least 1", seen=limit)
+    starts = np.arange(0, corpus.num_tokens, context_length, dtype=np.int64)
+    lengths = np.minimum(corpus.num_tokens - starts, context_length)
+    if tail == "drop":
+        starts, lengths = starts[lengths == context_length], lengths[lengths == context_length]
+    if not len(starts):
+        raise CorpusError(
+            f"{corpus.name}: no whole window", seen=f"{corpus.num_tokens} tokens", expected=f"at least {context_length}"
+        )
+    return Windows(starts[:limit], lengths[:limit])
+
+
+def window_bytes(corpus: Corpus, windows: Windows, counter: ByteCounter, rule: Rule = "official") -> NDArray[np.int64]:
+    """Bytes of the tokens in each window, every token in the context of the whole stream; (N,) int64."""
+    sums = np.empty(len(windows), np.int64)
+    for first, last in _batches(windows):
+        start = int(windows.starts[first])
+        stop = int(windows.starts[last - 1] + windows.lengths[last - 1])
+        counted = np.concatenate([[0], np.cumsum(counter.span(corpus, start, stop, rule))])
+        begins = windows.starts[first:last] - start
+        sums[first:last] = counted[begins + windows.lengths[first:last]] - counted[begins]
+    return sums
+
+
+def window_documents(corpus: Corpus, windows: Windows, bos_id: int | None = None) -> NDArray[np.int64]:
+    """The first and the last document that each window touches; (N, 2) int64, documents counted from 0."""
+    starts = corpus.document_starts(bos_id)
+    first = np.searchsorted(starts, windows.starts, side="right") - 1
+    last = np.searchsorted(starts, windows.starts + windows.lengths - 1, side="right") - 1
+    return np.stack([first, last], axis=1).astype(np.int64)
+
+
+def document_bytes(
+    corpus: Corpus, counter: ByteCounter, rule: Rule = "official", bos_id: int | None = None
+) -> NDArray[np.int64]:
+    """Bytes of the tokens of each document; (documents,) int64."""
+    starts = corpus.document_starts(bos_id)
+    stops = np.append(starts[1:], corpus.num_tokens)
+    return window_bytes(corpus, Windows(starts, stops - starts), counter, rule)
+
+
+def _batches(windows: Windows) -> Iterator[tuple[int, int]]:
+    """Runs of windows that lie one after the other and are worth one read."""
+    first = 0
+    for index in range(1, len(windows) + 1):
+        if index == len(windows) or int(windows.starts[index] - windows.starts[first]) >= _CHUNK_TOKENS:
+            yield first, index
+            first = index
+
+
+def _corpus(
+    name: str,
+    parts: list[NDArray[np.integer]],
+    raw_bytes_per_document: NDArray[np.int64] | None = None,
+    starts: NDArray[np.int64] | None = None,
+    form: str = "",
+) -> Corpus:
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(tokens) for tokens in parts], dtype=np.int64)])
+    if not offsets[-1]:
+        raise CorpusError(f"{name}: an empty corpus", seen="0 tokens", expected="at least 1")
+    digest = hashlib.sha256()
+    for tokens in parts:
+        for start in range(0, len(tokens), _CHUNK_TOKENS):
+            digest.update(np.ascontiguousarray(tokens[start : start + _CHUNK_TOKENS], dtype="<u4").data)
+    for array in (offsets, raw_bytes_per_document, starts):
+        if array is not None:
+            array.setflags(write=False)
+    return Corpus(
+        name, digest.hexdigest(), int(offsets[-1]), raw_bytes_per_document, starts, tuple(parts), offsets, form
+    )
+
+
+def map_shard(path: Path, *, vocab_size: int | None = None, shard_format: ShardFormat = "auto") -> NDArray[np.integer]:
+    """The tokens of one shard, memory-mapped, (N,).
+
+    Args:
+        path: the file.
+        vocab_size: V; every token is checked to be below it.
+        shard_format: how it is laid out; see `bpb_harness.text.shards`.
+
+    Raises:
+        CorpusError: not a shard, a length that does not fit the header, a token out of range.
+    """
+    return map_file(path, form=shard_format, vocab_size=vocab_size).tokens
+
+
+def _words(parts: Iterable[Shard | DocumentFile]) -> str:
+    return " and ".join(dict.fromkeys(part.words for part in parts))

@@ -1,0 +1,172 @@
+"""Documents in whatever people keep them: each file is recognised by its content, and its name is held against that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.text.compressed import READABLE, TextBytes, compression_of, read_head
+from bpb_harness.text.files import find_files, plain_suffix
+from bpb_harness.text.json_lines import BLANK, LINES_SUFFIXES, decode, is_object, json_in, json_lines
+from bpb_harness.text.signs import LONGEST_SIGN, sign_of
+from bpb_harness.text.tables import arrow_documents, arrow_files, is_dataset_folder, parquet_documents
+
+DEFAULT_FIELD = "text"
+# What a folder is asked for. A bare .json is as likely a record about the texts as one of them.
+_FOLDER_SUFFIXES = (".jsonl", ".txt", ".ndjson", ".jsonlines", ".parquet", ".arrow", ".json.gz", ".json.zst")
+_TABLE_SUFFIXES = {".parquet": "Parquet", ".arrow": "Arrow", ".feather": "Feather"}
+_READ = "JSON lines, plain text, Parquet or Arrow"
+_AS_LINES = 'write {"text": ...} a line to a .jsonl file'
+
+
+@dataclass(frozen=True)
+class DocumentFile:
+    """A file, or a folder of the datasets library, whose format is known.
+
+    Attributes:
+        path: of the file or folder.
+        words: the format.
+        read: gives the documents, one after the other.
+    """
+
+    path: Path
+    words: str
+    read: Callable[[], Iterator[str]]
+
+
+def find_documents(paths: Sequence[Path | str], *, field: str | None = None, largest: int) -> list[DocumentFile]:
+    """What files, folders and patterns hold, each recognised before anything is read as a document.
+
+    Args:
+        paths: files, folders or patterns, in the order of the text.
+        field: the key or column of the text; None: `text`.
+        largest: bytes of the longest document.
+
+    Raises:
+        UsageError: a key for plain text.
+        CorpusError: nothing found, or a format that is not read; it names the format and the next step.
+    """
+    files = find_files(paths, _FOLDER_SUFFIXES, whole_folder=is_dataset_folder)
+    _require_not_packed_twice(files)
+    return [_recognise(path, field, largest) for path in files]
+
+
+def _recognise(path: Path, field: str | None, largest: int) -> DocumentFile:
+    name = field or DEFAULT_FIELD
+    if path.is_dir():
+        parts = arrow_files(path)
+        for part in parts:
+            _require_arrow(part)
+        return DocumentFile(
+            path,
+            "a folder of the datasets library",
+            lambda: (text for part in parts for text in arrow_documents(part, name, largest=largest)),
+        )
+    compression = compression_of(path)
+    packed = f"{compression}-compressed " if compression else ""
+    with TextBytes(path) as file:
+        sign = sign_of(file.read(LONGEST_SIGN))
+    if not compression and sign == "Parquet":
+        return DocumentFile(path, "Parquet", lambda: parquet_documents(path, name, largest=largest))
+    if not compression and sign in ("an Arrow file", "an Arrow stream"):
+        return DocumentFile(path, sign, lambda: arrow_documents(path, name, largest=largest))
+    if sign is not None and sign != "a token shard":
+        raise _not_read(path, packed + sign, sign)
+    suffix = plain_suffix(path)
+    if suffix in _TABLE_SUFFIXES:
+        raise CorpusError(f"{path}: its content is not what its name says", expected=_TABLE_SUFFIXES[suffix])
+    if suffix in (".csv", ".tsv"):
+        raise _table_of_text(path, suffix[1:].upper())
+    if suffix in LINES_SUFFIXES or (suffix != ".txt" and _first_line_is_object(path, largest)):
+        return DocumentFile(path, packed + "JSON lines", lambda: json_lines(path, name, largest=largest))
+    return DocumentFile(path, packed + "plain text", lambda: iter([_plain_text(path, field, largest)]))
+
+
+def _require_arrow(path: Path) -> None:
+    sign = sign_of(read_head(path))
+    if sign not in ("an Arrow file", "an Arrow stream"):
+        raise CorpusError(f"{path}: not Arrow", seen=sign or "another beginning", hint="fetch it again")
+
+
+def _require_not_packed_twice(files: Sequence[Path]) -> None:
+    """Refuse val.jsonl beside val.jsonl.gz: the same documents twice."""
+    names: dict[Path, Path] = {}
+    for path in files:
+        plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".bz2", ".zst", ".zstd") else path
+        before = names.setdefault(plain, path)
+        if before is not path:
+            raise CorpusError(
+                f"{path}: the same file, compressed and not", seen=f"{before} and {path}", expected="one of them",
+                hint="give the one file instead of the folder or pattern",
+            )  # fmt: skip
+
+
+def _not_read(path: Path, seen: str, sign: str) -> CorpusError:
+    if sign == "a NumPy array":
+        hint = "if it holds token ids, pass it with --data"
+    elif sign.startswith("text in UTF-"):
+        hint = f"convert it: iconv -f {sign.removeprefix('text in ')} -t UTF-8 {path.name} > FILE"
+    elif sign in READABLE or sign.endswith("archive"):
+        hint = "unpack it and give the files inside"
+    else:
+        hint = _AS_LINES
+    return CorpusError(f"{path}: not read as documents", seen=seen, expected=_READ, hint=hint)
+
+
+def _table_of_text(path: Path, kind: str) -> CorpusError:
+    return CorpusError(
+        f"{path}: not read as documents", seen=f"a {kind} table", expected=_READ,
+        hint="write it with pandas: read_csv(FILE).to_json('docs.jsonl', orient='records', lines=True)",
+    )  # fmt: skip
+
+
+def _first_line_is_object(path: Path, largest: int) -> bool:
+    with TextBytes(path) as file:
+        for line in iter(lambda: file.readline(largest + 1), b""):
+            text = line.decode("utf-8", errors="replace")
+            if text.strip(BLANK):
+                return is_object(text)
+    return False
+
+
+def _plain_text(path: Path, field: str | None, largest: int) -> str:
+    with TextBytes(path) as file:
+        raw = file.read(largest + 1)
+    if len(raw) > largest:
+        raise CorpusError(
+            f"{path}: too long for one document",
+            expected=f"at most {largest} bytes",
+            hint='cut it into documents, one {"text": ...} a line of a .jsonl file',
+        )
+    text = decode(path, raw)
+    if "\x00" in text:
+        raise CorpusError(
+            f"{path}: binary data", seen=f"a NUL at byte {raw.index(0)}", expected=_READ,
+            hint="pass token ids with --data and --shard-format, and text in UTF-8",
+        )  # fmt: skip
+    found = json_in(text, field or DEFAULT_FIELD)
+    if found is not None:
+        raise CorpusError(
+            f"{path}: JSON under the name of plain text", seen=found, expected="text, or JSON lines called .jsonl",
+            hint="name it .jsonl with an object a line, or wrap it as one document: {\"text\": ...}",
+        )  # fmt: skip
+    _require_no_table(path, text)
+    if field is not None:
+        raise UsageError(
+            f"--text-field {field}", seen=f"{path}, which is plain text", expected="JSON lines, Parquet or Arrow"
+        )
+    return text
+
+
+def _require_no_table(path: Path, text: str) -> None:
+    """Refuse the table that a first line of column names shows, `text` among them, over rows of as many fields."""
+    lines = text.lstrip(BLANK).split("\n", 2)
+    for separator, kind in ((",", "CSV"), ("\t", "TSV")):
+        names = lines[0].strip().split(separator)
+        is_header = len(names) > 1 and all(re.fullmatch(r'"?\w{1,40}"?', name) for name in names)
+        named = DEFAULT_FIELD in [name.strip('"') for name in names]
+        if is_header and named and len(lines) > 1 and lines[1].count(separator) >= len(names) - 1:
+            raise _table_of_text(path, kind)

@@ -1,0 +1,230 @@
+"""The contest's two architectures against forward passes written a second time: float64, explicit attention."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bpb_harness.adapters import choose_adapter, load_model
+from bpb_harness.checkpoints import read_checkpoint
+from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, PickingDenoiser
+from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.schedule import LogLinear
+from tests.stateless import assert_keeps_nothing
+from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm
+
+_CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
+
+
+def _rms(x: Tensor) -> Tensor:
+    return x / (x.pow(2).mean(-1, keepdim=True) + torch.finfo(torch.float32).eps).sqrt()
+
+
+def _linear(x: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
+    y = x @ tensors[f"{name}.weight"].double().T
+    return y + tensors[f"{name}.bias"].double() if f"{name}.bias" in tensors else y
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate pairs (j, j + d/2) of (L, d) by tables (L, d/2), clockwise."""
+    half = x.shape[-1] // 2
+    pairs = torch.complex(x[:, :half], x[:, half:]) * torch.complex(cos, -sin)
+    return torch.cat([pairs.real, pairs.imag], dim=-1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
+    scores = q @ k.T / math.sqrt(q.shape[-1])
+    if causal:
+        scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -math.inf)
+    return scores.softmax(-1) @ v
+
+
+def golf_mdlm_logits(tensors: dict[str, Tensor], tokens: list[int], sigma: float) -> Tensor:
+    """(L, rows) for one row."""
+    L, width = len(tokens), tensors["wte.weight"].shape[1]
+    cos, sin = (tensors[name][0, :L, 0].double() for name in ("cos", "sin"))
+    head = 2 * cos.shape[-1]
+    angle = sigma * tensors["sigma_map.freqs"].double()
+    c = _linear(torch.cat([angle.sin(), angle.cos()]), tensors, "sigma_map.mlp.0")
+    c = _linear(c * c.sigmoid(), tensors, "sigma_map.mlp.2")
+    c = c * c.sigmoid()
+    x = tensors["wte.weight"].double()[tokens]
+    for i in range(sum(name.endswith("mlp_fc.weight") for name in tensors)):
+        scale, shift = _linear(c, tensors, f"blocks.{i}.adaln_attn.proj").split(width)
+        h = _rms(x) * (1 + scale) + shift
+        q, k, v = (_linear(h, tensors, f"blocks.{i}.attn.{name}") for name in ("c_q", "c_k", "c_v"))
+        out = []
+        for start in range(0, width, head):
+            part = slice(start, start + head)
+            turned = (_rms(_turn(t[:, part], cos, sin)) for t in (q, k))
+            out.append(_attend(*turned, v[:, part], causal=False))
+        x = x + _linear(torch.cat(out, -1), tensors, f"blocks.{i}.attn.c_proj")
+        scale, shift = _linear(c, tensors, f"blocks.{i}.adaln_mlp.proj").split(width)
+        h = _linear(_rms(x) * (1 + scale) + shift, tensors, f"blocks.{i}.mlp_fc").clamp(min=0) ** 2
+        x = x + _linear(h, tensors, f"blocks.{i}.mlp_proj")
+    return _linear(_rms(x), tensors, "head")
+
+
+def golf_gpt_logits(tensors: dict[str, Tensor], tokens: list[int]) -> Tensor:
+    """(L, V) for one row."""
+    t = {name: value.double() for name, value in tensors.items()}
+    width = t["tok_emb.weight"].shape[1]
+    num_heads = len(t["blocks.0.attn.q_gain"])
+    head, num_blocks = width // num_heads, sum(name.endswith("q_gain") for name in t)
+    groups = num_heads // (t["blocks.0.attn.c_k.weight"].shape[0] // head)
+    angle = torch.outer(torch.arange(len(tokens)).double(), 10_000.0 ** (-torch.arange(0, head, 2).double() / head))
+    x = x0 = _rms(t["tok_emb.weight"][tokens])
+    stack: list[Tensor] = []
+    for i in range(num_blocks):
+        later = i - num_blocks // 2
+        if later >= 0 and stack:
+            x = x + t["skip_weights"][later] * stack.pop()
+        x = t[f"blocks.{i}.resid_mix"][0] * x + t[f"blocks.{i}.resid_mix"][1] * x0
+        q, k, v = (_linear(_rms(x), t, f"blocks.{i}.attn.{name}") for name in ("c_q", "c_k", "c_v"))
+        out = []
+        for h in range(num_heads):
+            mine, shared = slice(h * head, (h + 1) * head), slice(h // groups * head, (h // groups + 1) * head)
+            query = _turn(_rms(q[:, mine]), angle.cos(), angle.sin()) * t[f"blocks.{i}.attn.q_gain"][h]
+            key = _turn(_rms(k[:, shared]), angle.cos(), angle.sin())
+            out.append(_attend(query, key, v[:, shared], causal=True))
+        x = x + t[f"blocks.{i}.attn_scale"] * _linear(torch.cat(out, -1), t, f"blocks.{i}.attn.proj")
+        hidden = _linear(_rms(x), t, f"blocks.{i}.mlp.fc").clamp(min=0) ** 2
+        x = x + t[f"blocks.{i}.mlp_scale"] * _linear(hidden, t, f"blocks.{i}.mlp.proj")
+        if later < 0:
+            stack.append(x)
+    return 30 * torch.tanh(_rms(x) @ t["tok_emb.weight"].T / 30)
+
+
+@pytest.mark.parametrize(
+    ("width", "num_heads", "num_blocks", "vocab_size"), [(24, 3, 2, 64), (16, 1, 1, 128), (32, 4, 3, 192)]
+)
+def test_golf_mdlm_equals_an_independent_forward_pass(
+    tmp_path: Path, width: int, num_heads: int, num_blocks: int, vocab_size: int
+) -> None:
+    tensors = make_golf_mdlm(vocab_size=vocab_size, width=width, num_heads=num_heads, num_blocks=num_blocks)
+    torch.save(tensors, tmp_path / "x.pt")
+    _, adapted = load_model(tmp_path / "x.pt", adapter="golf-mdlm", **_CPU)
+    model = adapted.model
+    assert isinstance(model, FactoredDenoiser)
+    assert (model.vocab_size, model.mask_token_id, model.context_length) == (vocab_size, vocab_size, 32)
+    assert model.time_conditioned
+    assert adapted.schedule == LogLinear(1e-3)
+    xt = torch.randint(vocab_size + 1, (3, 17), generator=torch.Generator().manual_seed(1))
+    level = LogLinear(1e-3).level(torch.tensor([0.1, 0.5, 0.97]))
+    logits = model.logits(xt, level)
+    for row in range(3):
+        expected = golf_mdlm_logits(tensors, xt[row].tolist(), float(level.sigma[row]))
+        torch.testing.assert_close(logits[row].double(), expected, atol=1e-4, rtol=1e-4)
+    hidden = model.hidden(xt, level)
+    torch.testing.assert_close(model.head(hidden[0]), logits[0])
+    assert isinstance(model, PickingDenoiser)
+    for positions in (torch.tensor([50, 3, 17, 3]), torch.arange(51)):
+        torch.testing.assert_close(model.hidden_at(xt, level, positions), hidden.flatten(0, 1)[positions])
+    assert isinstance(model, torch.nn.Module)
+    assert_keeps_nothing(model, model)
+
+
+@pytest.mark.parametrize(("num_heads", "kv_heads", "num_blocks"), [(4, 2, 4), (4, 4, 5), (2, 1, 1)])
+def test_golf_gpt_equals_an_independent_forward_pass(
+    tmp_path: Path, num_heads: int, kv_heads: int, num_blocks: int
+) -> None:
+    tensors = make_golf_gpt(num_heads=num_heads, kv_heads=kv_heads, num_blocks=num_blocks)
+    torch.save(tensors, tmp_path / "x.pt")
+    _, adapted = load_model(tmp_path / "x.pt", adapter="golf-gpt", **_CPU)
+    model = adapted.model
+    assert isinstance(model, CausalLM)
+    assert not isinstance(model, Denoiser)
+    assert (model.vocab_size, model.context_length) == (50, 1024)
+    assert adapted.schedule is None
+    x = torch.randint(50, (2, 19), generator=torch.Generator().manual_seed(1))
+    logits = model.logits(x)
+    for row in range(2):
+        torch.testing.assert_close(
+            logits[row].double(), golf_gpt_logits(tensors, x[row].tolist()), atol=1e-4, rtol=1e-4
+        )
+
+
+def test_bfloat16_is_close_and_not_equal(tmp_path: Path) -> None:
+    torch.save(make_golf_gpt(), tmp_path / "gpt.pt")
+    torch.save(make_golf_mdlm(), tmp_path / "mdlm.pt")
+    x = torch.randint(50, (2, 19), generator=torch.Generator().manual_seed(1))
+    level = LogLinear(1e-3).level(torch.tensor([0.1, 0.5]))
+    for name, adapter, arguments in (("gpt", "golf-gpt", (x,)), ("mdlm", "golf-mdlm", (x, level))):
+        exact, rough = (
+            load_model(tmp_path / f"{name}.pt", adapter=adapter, device=torch.device("cpu"), dtype=dtype)[
+                1
+            ].model.logits(*arguments)
+            for dtype in (torch.float32, torch.bfloat16)
+        )
+        difference = (exact - rough).abs().max()
+        assert 0 < difference < 0.2 * exact.abs().max()
+
+
+def test_a_context_that_the_file_does_not_state_is_no_note(tmp_path: Path) -> None:
+    """The length of rotary tables is only the longest window; with --context there is nothing to say of it."""
+    torch.save(make_golf_mdlm(), tmp_path / "mdlm.pt")
+    torch.save(make_golf_gpt(), tmp_path / "gpt.pt")
+    mdlm, gpt = (load_model(tmp_path / f"{n}.pt", adapter=f"golf-{n}", **_CPU)[1] for n in ("mdlm", "gpt"))
+    assert mdlm.context_is_guess
+    assert not any("context" in note for note in mdlm.notes)
+    assert not gpt.context_is_guess
+
+
+def test_no_adapter_is_guessed(tmp_path: Path) -> None:
+    torch.save(make_golf_mdlm(), tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"does not name its adapter; those that fit: golf-mdlm; pass --adapter"):
+        load_model(tmp_path / "x.pt", **_CPU)
+    with pytest.raises(CheckpointError, match=r"does not fit the adapter 'golf-gpt'; those that fit: golf-mdlm"):
+        load_model(tmp_path / "x.pt", adapter="golf-gpt", **_CPU)
+    with pytest.raises(UsageError, match=r"adapter: got 'nope', expected one of reference, golf-mdlm"):
+        load_model(tmp_path / "x.pt", adapter="nope", **_CPU)
+    torch.save({"w": torch.ones(2)}, tmp_path / "y.pt")
+    with pytest.raises(CheckpointError, match=r"no adapter fits its layout 'tensors' \(first tensors: w\); export it"):
+        load_model(tmp_path / "y.pt", **_CPU)
+
+
+@pytest.mark.parametrize("make", [make_golf_mdlm, make_golf_gpt], ids=["golf-mdlm", "golf-gpt"])
+def test_every_tensor_is_needed_in_its_shape_and_no_other(tmp_path: Path, make) -> None:
+    tensors = make()
+    adapter = "golf-mdlm" if make is make_golf_mdlm else "golf-gpt"
+    for name, value in tensors.items():
+        without = {other: kept for other, kept in tensors.items() if other != name}
+        torch.save(without, tmp_path / "x.pt")
+        with pytest.raises(CheckpointError):
+            load_model(tmp_path / "x.pt", adapter=adapter, **_CPU)
+        torch.save({**tensors, name: torch.cat((value, value), dim=-1)}, tmp_path / "x.pt")
+        with pytest.raises(CheckpointError):
+            load_model(tmp_path / "x.pt", adapter=adapter, **_CPU)
+    torch.save({**tensors, "surplus": torch.ones(2)}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="surplus"):
+        load_model(tmp_path / "x.pt", adapter=adapter, **_CPU)
+
+
+@pytest.mark.lab
+def test_golf_mdlm_parity_with_the_original_code(lab: Path) -> None:
+    _, adapted = load_model(lab / "foreign" / "pr1106_small.pt", adapter="golf-mdlm", **_CPU)
+    with np.load(lab / "foreign" / "pr1106_small_parity.npz") as parity:
+        xt, sigma, expected = (torch.from_numpy(parity[name]) for name in ("xt", "sigma", "logits"))
+    level = LogLinear(1e-3).level_at(-torch.expm1(-sigma.double()))
+    assert isinstance(adapted.model, Denoiser)
+    logits = adapted.model.logits(xt, level)[..., :1025]
+    assert float((logits - expected).abs().max()) < 2e-3
+
+
+@pytest.mark.lab
+def test_golf_gpt_int8_is_the_same_model_roughly(lab: Path) -> None:
+    x = torch.from_numpy(
+        np.fromfile(lab / "text" / "lab_val_000000.bin", dtype="<u2", offset=1024, count=257).astype(np.int64)
+    )
+    nats = {}
+    for name in ("base_gpt.pt", "base_gpt.int8.ptz"):
+        checkpoint = read_checkpoint(lab / "foreign" / name)
+        model = choose_adapter(checkpoint, "golf-gpt").load(checkpoint, **_CPU).model
+        assert isinstance(model, CausalLM)
+        nats[name] = float(torch.nn.functional.cross_entropy(model.logits(x[None, :-1])[0], x[1:]))
+    assert 0 < abs(nats["base_gpt.pt"] - nats["base_gpt.int8.ptz"]) < 0.05

@@ -1,0 +1,56 @@
+"""A fault inside the analysis of a script: the script is not understood, and there is no verdict from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import audit
+from bpb_harness.auditing.script import ScriptContext, check, check_source
+from bpb_harness.auditing.script.analysis import Analysis, Hit
+from bpb_harness.findings import Severity
+from fixtures.claims.patterns import SP1024, log, submission
+
+SCRIPTS = Path(__file__).parents[4] / "fixtures" / "scripts"
+WRONG = (SCRIPTS / "wrong_constant_named.py").read_text("utf-8")
+
+
+def _trips(*_: object) -> None:
+    raise ZeroDivisionError("by a hostile script")
+
+
+@pytest.mark.parametrize("where", ["Program", "Analysis", "_weighed", "decode_source"])
+def test_a_fault_is_said_and_gives_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_loss=2.0312, val_bpb=1.202991))
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    (tmp_path / "train_gpt.py").write_text(WRONG)
+    assert "BPB150" in {finding.code for finding in audit(tmp_path).findings}
+    monkeypatch.setattr(check, where, _trips)
+    report = audit(tmp_path)
+    assert report.verdict == "confirmed"  # the log and the record alone
+    said = report.with_code("BPB950")
+    assert said
+    assert all("ZeroDivisionError" in finding.message for finding in said)
+    assert not {finding.code for finding in report.findings} & {"BPB150"}
+
+
+def test_half_a_check_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(analysis: Analysis) -> Iterator[Hit]:
+        yield from check.check_byte_constants(analysis)
+        _trips()
+
+    assert any(finding.severity is Severity.REFUTES for finding in check_source(WRONG))
+    monkeypatch.setattr(check, "CHECKS", (half,))
+    assert [finding.code for finding in check_source(WRONG)] == ["BPB950"]
+
+
+def test_what_was_not_looked_at_whole_refutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bpb_harness.auditing.script import program
+
+    whole = check_source(WRONG, ScriptContext())
+    assert any(finding.severity is Severity.REFUTES for finding in whole)
+    for bound in (20, 60, 150, 400):
+        monkeypatch.setattr(program, "MAX_WORK", bound)
+        assert all(finding.severity is not Severity.REFUTES for finding in check_source(WRONG, ScriptContext()))

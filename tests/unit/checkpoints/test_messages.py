@@ -1,0 +1,234 @@
+"""What is said of files that are no checkpoints, word for word, and the parts of reading that have words alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bpb_harness.checkpoints import (
+    FORMAT,
+    load_safetensors,
+    names_in_safetensors,
+    parse_json,
+    plain_values,
+    read_checkpoint,
+    read_json,
+)
+from bpb_harness.checkpoints.names import readings
+from bpb_harness.checkpoints.quantized import rows_times_scales
+from bpb_harness.checkpoints.torch_pickle import ForeignObject
+from bpb_harness.errors import CheckpointError
+
+_NATIVE = {"format": FORMAT, "format_version": 1, "adapter": "a", "config": {}, "schedule": None, "data": None}
+
+
+def saved(content: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def said(call: Callable[[], object]) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        call()
+    return str(caught.value)
+
+
+_SMALL = saved({"w": torch.ones(3)})
+_ZEROS = bytes(20 << 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "line"),
+    [
+        ("x.pt2", b"PK", "no x.json beside x.pt2; export with bpb_harness.adapters.exported.export_model"),
+        ("x.pt", saved([1]), "x.pt: got list, expected a dictionary of tensors"),
+        ("x.ptz", zlib.compress(_SMALL)[:-9], "x.ptz is truncated; copy the file again"),
+        ("x.ptz", lzma.compress(_SMALL)[:-9], "x.ptz is truncated; copy the file again"),
+        ("x.pt", b"\x80\x02N.", "x.pt is a bare pickle, or of torch.save before version 1.6; load it with "
+         "weights_only=True and save it again as a state dict"),
+        ("x.pt", b"\x80\x02cos\nsystem\n.", "x.pt asks for os.system, which is not on the list of what a checkpoint "
+         "may name; nothing was run; save the weights alone: torch.save(model.state_dict(), ...) or safetensors"),
+        ("x.pt", b"", "x.pt is no checkpoint of a known format: got an empty file, expected torch.save (.pt), "
+         "safetensors, torch.export (.pt2), zlib or xz of torch.save (.ptz) or a folder"),
+        ("x.ptz", zlib.compress(_ZEROS), "x.ptz inflates to more than 16777216 bytes: got "
+         f"{len(zlib.compress(_ZEROS))} compressed bytes, expected at most 8 times as many"),
+        ("x.ptz", lzma.compress(_ZEROS), "x.ptz unpacks to more than 16777216 bytes: got "
+         f"{len(lzma.compress(_ZEROS))} compressed bytes, expected at most 8 times as many"),
+        ("x.pt", saved({**_NATIVE, "adapter": 3}), "x.pt: 'adapter': got int, expected <class 'str'>"),
+        ("x.pt", saved({**_NATIVE, "tokenizer": torch.ones(3)}), "x.pt: tokenizer: got 3 x torch.float32, expected "
+         "bytes of a file"),
+        ("x.pt", saved({**_NATIVE, "data": {"paths": "a"}, "tensors": {}}), "x.pt: paths of its data: got a, expected "
+         "a list of relative paths"),
+        ("x.pt", saved({**_NATIVE, "tensors": [1]}), "x.pt: tensors: got list, expected a state dict, tensors by name"),
+    ],
+)  # fmt: skip
+def test_files(tmp_path: Path, name: str, data: bytes, line: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert said(lambda: read_checkpoint(tmp_path / name)) == line
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, lzma.compress])
+def test_compressed_files_are_read_in_pieces(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    whole = torch.randint(255, (700_000,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).double()
+    (tmp_path / "x.ptz").write_bytes(pack(saved({"w": whole})))
+    assert torch.equal(read_checkpoint(tmp_path / "x.ptz").tensors["w"], whole)
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, lzma.compress])
+def test_damaged_streams(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    data = bytearray(pack(_SMALL))
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "x.ptz").write_bytes(data)
+    message = said(lambda: read_checkpoint(tmp_path / "x.ptz"))
+    assert message.startswith("x.ptz is damaged: got ")
+    assert message.endswith("; copy the file again")
+
+
+def test_exported_programs_by_what_stands_beside(tmp_path: Path) -> None:
+    (tmp_path / "x.pt2").write_bytes(b"PK")
+    (tmp_path / "x.json").write_text(json.dumps({"schedule": 3}))
+    assert said(lambda: read_checkpoint(tmp_path / "x.pt2")) == "x.json: schedule: got 3, expected a name or null"
+    (tmp_path / "x.json").write_text(json.dumps({"schedule": "loglinear", "a": 1}))
+    found = read_checkpoint(tmp_path / "x.pt2")
+    assert (found.path, found.layout, found.adapter) == (tmp_path / "x.pt2", "exported", "exported")
+    assert (found.schedule, found.config["a"], dict(found.tensors)) == ("loglinear", 1, {})
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"nothing")
+    message = said(lambda: load_safetensors(tmp_path / "x.safetensors"))
+    assert message.startswith("x.safetensors is no sound safetensors file: got ")
+    assert message.endswith("; copy it again")
+
+
+def test_json(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[1]")
+    assert said(lambda: read_json(tmp_path / "x.json")) == "x.json: got list, expected a JSON object"
+    (tmp_path / "x.json").write_text("{" + " " * 50)
+    assert said(lambda: read_json(tmp_path / "x.json", largest=50)) == "x.json: got 51 bytes, expected at most 50"
+    assert said(lambda: read_json(tmp_path / "x.json", largest=51)).startswith("x.json is not JSON: got Expecting")
+    (tmp_path / "x.json").write_bytes(b'{"a": "\xff"}')
+    assert read_json(tmp_path / "x.json") == {"a": "\ufffd"}
+    assert said(lambda: parse_json("[1]", what="it", largest=2)) == "it: got 3 characters, expected at most 2"
+    deep = "[" * 100_000
+    assert said(lambda: parse_json(deep, what="it")) == "it is nested too deeply: expected at most 64 levels"
+    assert parse_json('{"a": [1, {"b": null}]}', what="it") == {"a": [1, {"b": None}]}
+
+
+def test_what_of_foreign_objects_is_plain() -> None:
+    node = ForeignObject("omegaconf.nodes.AnyNode", state={"_val": 3, "_parent": None})
+    tree = ForeignObject("omegaconf.dictconfig.DictConfig", state={"_content": {"a": node}, "_metadata": 1})
+    assert plain_values(tree, drop_tensors=True) == {"a": 3}
+    other = ForeignObject("argparse.Namespace", state={"a": [1, torch.ones(1)]})
+    assert plain_values({"x": other, "t": torch.ones(1)}, drop_tensors=True) == {"x": {"a": [1]}}
+    pairs = ForeignObject("collections.defaultdict", items=[("a", 1), (2, "b")])
+    assert plain_values(pairs, drop_tensors=True) == {"a": 1, "2": "b"}
+    assert plain_values({"x": ForeignObject("a.b", items=[1])}, drop_tensors=True) == {}
+    assert plain_values({"x": ForeignObject("a.b", items=[("a", 1, 2)])}, drop_tensors=True) == {}
+    assert said(lambda: plain_values({"x": tree})).startswith("a value of the checkpoint: got ForeignObject, expected")
+
+
+def test_rows_times_scales() -> None:
+    rows = torch.tensor([[1, -2], [3, 4]], dtype=torch.int8)
+    path = Path("x.ptz")
+    for levels, scale, right in (
+        (rows, torch.tensor([2.0, 0.5]), [[2.0, -4.0], [1.5, 2.0]]),
+        (rows, torch.tensor(2.0), [[2.0, -4.0], [6.0, 8.0]]),
+        (rows[0], torch.tensor([2.0, 0.5]), [2.0, -1.0]),
+        (rows[None], torch.tensor([2.0]), [[[2.0, -4.0], [6.0, 8.0]]]),
+        (rows[0, 0], torch.tensor(3.0), 3.0),
+    ):
+        assert rows_times_scales({"w": levels}, {"w": scale}, path)["w"].tolist() == right
+    for scales, line in (
+        ({}, "x.ptz: scales of w: expected one a row"),
+        ({"w": torch.ones(3)}, "x.ptz: scales of w: got [3], expected one a row"),
+        ({"w": torch.ones(2, 1)}, "x.ptz: scales of w: got [2, 1], expected one a row"),
+        ({"w": torch.ones(2), "v": torch.ones(2)}, "x.ptz: scales of v, which has no levels"),
+        ({"w": torch.ones(2).long()}, "x.ptz: scales of w: got torch.int64, expected floats"),
+    ):
+        assert said(lambda scales=scales: rows_times_scales({"w": rows}, scales, path)) == line  # type: ignore[misc]
+
+
+def test_readings_leave_out_one_word_after_another() -> None:
+    one = torch.ones(1)
+
+    def names(*given: str) -> list[list[str]]:
+        return [[short for short, _ in pairs] for pairs in readings(dict.fromkeys(given, one))]
+
+    assert names("a.w", "b.w") == [["a.w", "b.w"]]
+    assert names("net.model.a.w", "net.model.b.w") == [
+        ["net.model.a.w", "net.model.b.w"],
+        ["model.a.w", "model.b.w"],
+        ["a.w", "b.w"],
+        ["a.w", "b.w"],
+    ]
+    # What stands deeper than some of the names reach stays until all such words are left out.
+    assert names("model.model.a", "model.b") == [["model.model.a", "model.b"], ["model.a", "b"], ["a", "b"]]
+    assert names("model.net.a.net.w") == [["model.net.a.net.w"], ["net.a.net.w"], ["a.net.w"], ["a.w"]]
+    assert names("model.a", "ema.shadow_params.0")[1] == ["a", "ema.shadow_params.0"]
+    assert names("model.a", "b.model.c") == [["model.a", "b.model.c"], ["a", "b.c"]]
+    assert names("encoder.a.w") == [["encoder.a.w"]]
+    assert names("net") == [["net"]]
+
+
+def test_native_artifacts_of_levels_and_scales(tmp_path: Path) -> None:
+    levels = torch.tensor([[1, -2], [3, 4]], dtype=torch.int8)
+    content = {
+        **_NATIVE,
+        "config": {"a": 1},
+        "schedule": "loglinear",
+        "data": {"paths": ["b.bin"], "more": 2},
+        "tokenizer": torch.tensor([104, 105], dtype=torch.uint8),
+        "tensors": {"module.v": torch.ones(1)},
+        "quantized": {"_orig_mod.w": levels},
+        "scales": {"_orig_mod.w": torch.tensor([2.0, 0.5])},
+    }
+    (tmp_path / "x.ptz").write_bytes(lzma.compress(saved(content)))
+    found = read_checkpoint(tmp_path / "x.ptz")
+    assert (found.layout, found.adapter, found.schedule) == ("native-int8", "a", "loglinear")
+    assert (found.config, found.data, found.tokenizer) == ({"a": 1}, {"paths": ["b.bin"], "more": 2}, b"hi")
+    assert {name: value.tolist() for name, value in found.tensors.items()} == {
+        "v": [1.0],
+        "w": [[2.0, -4.0], [1.5, 2.0]],
+    }
+    twice = {"_orig_mod.w": levels, "w": levels}
+    for changes, line in (
+        ({"quantized": [1]}, "x.ptz: quantized: got list, expected a state dict, tensors by name"),
+        ({"scales": None}, "x.ptz: scales: got NoneType, expected a state dict, tensors by name"),
+        ({"scales": {"w": 3}}, "x.ptz: scales: w: got int, expected a tensor"),
+        ({"tensors": {"w": levels}}, "x.ptz: tensor both quantized and not: got w"),
+        (
+            {"quantized": twice},
+            "x.ptz holds two tensors that are both w but for the words that wrappers add: got "
+            "_orig_mod.w and w; save one set of weights alone: torch.save(network.state_dict(), ...)",
+        ),
+        ({"quantized": None}, "x.ptz: scales: got nothing quantized that they belong to"),
+        ({"b": 1, "a": 2}, "x.ptz: unknown entries: got a, b; update bpb-harness, or leave them out"),
+        ({"format_version": 2}, "x.ptz: version of the native format: got 2, expected 1; update bpb-harness"),
+    ):
+        (tmp_path / "x.ptz").write_bytes(lzma.compress(saved({**content, **changes})))
+        assert said(lambda: read_checkpoint(tmp_path / "x.ptz")) == line
+
+
+def test_names_in_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"nothing")
+    message = said(lambda: names_in_safetensors(tmp_path / "x.safetensors"))
+    assert message.startswith("x.safetensors is no sound safetensors file: got ")
+    assert message.endswith("; copy it again")
+
+
+def test_both_spellings_of_rows(tmp_path: Path) -> None:
+    for scheme in ({"scheme": "per_row", "axis": 0}, {"scheme": "per_row"}):
+        rows = torch.ones(2, 2, dtype=torch.int8)
+        content = {"quantized": {"w": rows}, "scales": {"w": torch.ones(2)}, "passthrough": {}, "qmeta": {"w": scheme}}
+        (tmp_path / "x.pt").write_bytes(saved(content))
+        assert read_checkpoint(tmp_path / "x.pt").tensors["w"].dtype == torch.float32

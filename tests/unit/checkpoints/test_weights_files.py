@@ -1,0 +1,185 @@
+"""Which files of a folder hold the weights, and when nobody can say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bpb_harness.checkpoints import read_checkpoint
+from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
+
+A, B = torch.arange(6.0).reshape(2, 3), torch.tensor([0.1, -2.7])
+
+
+def folder(path: Path, **files: object) -> Path:
+    """Files by name (``__`` is a dot): dictionaries of tensors, or JSON."""
+    (path / "config.json").write_text("{}")
+    for key, content in files.items():
+        file = path / key.replace("__", ".").replace("_of_", "-of-")
+        tensors = isinstance(content, dict) and all(isinstance(value, torch.Tensor) for value in content.values())
+        if not tensors:
+            file.write_text(json.dumps(content))
+        elif file.suffix == ".bin":
+            torch.save(content, file)
+        else:
+            save_file(content, file)
+    return path
+
+
+def names(path: Path) -> tuple[set[str], tuple[str, ...]]:
+    read = read_checkpoint(path)
+    return set(read.tensors), read.notes
+
+
+def index(**places: str) -> dict[str, object]:
+    return {"metadata": {"total_size": 1}, "weight_map": places}
+
+
+ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+SHARDS = {"model-00001_of_00002__safetensors": {"a": A}, "model-00002_of_00002__safetensors": {"b": B}}
+INDEX = "model__safetensors__index__json"
+
+
+def test_one_file_of_any_name(tmp_path):
+    assert names(folder(tmp_path, weights__safetensors={"a": A})) == ({"a"}, ())
+
+
+def test_an_index_and_its_files(tmp_path):
+    assert names(folder(tmp_path, **SHARDS, **{INDEX: index(a=ONE, b=TWO)})) == ({"a", "b"}, ())
+
+
+def test_numbered_files_without_an_index(tmp_path):
+    assert names(folder(tmp_path, **SHARDS)) == ({"a", "b"}, ())
+
+
+def test_a_pickle_index(tmp_path):
+    one, two = "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"
+    files = {one.replace(".", "__"): {"a": A}, two.replace(".", "__"): {"b": B}}
+    files["pytorch_model__bin__index__json"] = index(a=one, b=two)
+    assert names(folder(tmp_path, **files)) == ({"a", "b"}, ())
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            {**SHARDS, INDEX: index(a=ONE, b=ONE)},
+            r"model-00002-of-00002\.safetensors is not among the files that model",
+        ),
+        (
+            {**SHARDS, INDEX: index(a=ONE, b=TWO, c=TWO)},
+            r"00002\.safetensors lacks a tensor that .*says it holds: got c",
+        ),
+        ({**SHARDS, INDEX: index(a=ONE)}, r"is not among the files"),
+        (
+            {"model-00001_of_00002__safetensors": {"a": A, "x": B}, **{INDEX: index(a=ONE)}},
+            r"00001-of-00002\.safetensors holds a tensor that .* does not name: got x",
+        ),
+        (
+            {"model-00001_of_00002__safetensors": {"a": A}, INDEX: index(a=ONE, b=TWO)},
+            r"index\.json names model-00002-of-00002\.safetensors, which is no file of weights in the folder",
+        ),
+        ({**SHARDS, INDEX: index(a=ONE, b="../other.safetensors")}, r"names \.\./other\.safetensors, which is no file"),
+        ({"m__safetensors": {"a": A}, INDEX: {"weight_map": ["a"]}}, r"weight_map: got list"),
+        (
+            {"model-00002_of_00002__safetensors": {"b": B}},
+            r"model-00001-of-00002\.safetensors is missing beside model-",
+        ),
+        (
+            {"m-1_of_2__safetensors": {"a": A}, "m-2_of_2__safetensors": {"a": B}},
+            r"a is in two of the files of m-1-of-2\.safetensors",
+        ),
+        (
+            {"one__safetensors": {"a": A}, "two__safetensors": {"a": A}},
+            r"more than one file of weights: got one\.saf.*two",
+        ),
+        (
+            {"model__safetensors": {"a": A}, "z__safetensors": {"a": A + 1}},
+            r"model\.safetensors and z\.safetensors hold different weights: got a; leave only the one that is meant",
+        ),
+        (
+            {"model__safetensors": {"a": A}, "consolidated__safetensors": {"a": A + 1}},
+            r"model\.safetensors and consolidated\.safetensors hold different weights",
+        ),
+        (
+            {
+                "model__safetensors": {"a": A},
+                "pytorch_model__bin": {"a": A, "b": B, "c": B},
+                "z__safetensors": {"q": A},
+            },
+            r"z\.safetensors holds tensors that model\.safetensors does not: got q",
+        ),
+        (
+            {"model__safetensors": {"a": A}, "ema__safetensors": {"a": A, "b": B}},
+            r"ema\.safetensors holds tensors that",
+        ),
+        (
+            {"model__safetensors": {"a": A}, "pytorch_model__bin": {"a": A * 1.5}},
+            r"model\.safetensors and pytorch_model\.bin hold different weights: got a",
+        ),
+        (
+            {"model__safetensors": {"a": A, "b": B}, "model__fp16__safetensors": {"a": A.half(), "b": B.half() + 1}},
+            r"hold different weights: got b",
+        ),
+        (
+            {"model__fp16__safetensors": {"a": A.half()}, "model__bf16__safetensors": {"a": A.bfloat16()}},
+            r"more than one file of weights",
+        ),
+        ({"model__safetensors": {"a": A}, **SHARDS, INDEX: index(a=ONE, b=TWO)}, None),
+        ({"model__safetensors": {"a": A + 1}, **SHARDS, INDEX: index(a=ONE, b=TWO)}, r"hold different weights: got a"),
+        ({"other__bin": {"a": A}}, r"no weights in the folder .*got other\.bin"),
+        ({}, r"no weights in the folder .*got no such file"),
+    ],
+)
+def test_refused_by_name(tmp_path, files, says):
+    path = folder(tmp_path, **files)
+    with pytest.raises(CheckpointError, match=says or r"holds tensors that model\.safetensors does not|different"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "note"),
+    [
+        ({"pytorch_model__bin": {"a": A, "b": B}}, r"pytorch_model.bin beside it holds the same"),
+        (
+            {"model__fp16__safetensors": {"a": A.half(), "b": B.half()}},
+            r"model.fp16.safetensors beside it holds the same",
+        ),
+        (
+            {"consolidated__safetensors": {"layers.0.wq": A}},
+            r"consolidated.safetensors beside it was not read: its tensors have other names",
+        ),
+    ],
+)
+def test_copies_are_passed_over_and_named(tmp_path, files, note):
+    found, notes = names(folder(tmp_path, model__safetensors={"a": A, "b": B}, **files))
+    assert found == {"a", "b"}
+    assert len(notes) == 1
+    assert note in notes[0]
+
+
+def test_a_pickle_that_cannot_be_compared_is_named(tmp_path):
+    path = folder(tmp_path, model__safetensors={"a": A})
+    (path / "pytorch_model.bin").write_bytes(b"\x80\x02}q\x00.")
+    found, notes = names(path)
+    assert (found, len(notes)) == ({"a"}, 1)
+    assert "pytorch_model.bin beside it cannot be read as data" in notes[0]
+
+
+def test_what_trainers_leave_is_not_weights(tmp_path):
+    files = {"optimizer__safetensors": {"a": B}, "training_args__bin": {"a": B}}
+    assert names(folder(tmp_path, model__safetensors={"a": A}, **files)) == ({"a"}, ())
+
+
+def test_links_out_of_the_folder(tmp_path):
+    path = tmp_path / "model"
+    path.mkdir()
+    folder(path)
+    save_file({"a": A}, tmp_path / "elsewhere.safetensors")
+    (path / "model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(UnsafeCheckpointError, match="link out of the folder"):
+        read_checkpoint(path)

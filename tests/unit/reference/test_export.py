@@ -1,0 +1,138 @@
+"""Compressed artifacts: rounding, the round trip, the cap, and files that somebody made by hand."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bpb_harness.adapters import load_model
+from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
+from bpb_harness.errors import CheckpointError, UnsafeCheckpointError, UsageError
+from bpb_harness.networks.reference import ReferenceConfig, ReferenceDenoiser
+from reference.export import export, quantize_rows
+from reference.model import initial_network
+
+CONFIG = ReferenceConfig(vocab_size=60, context_length=16, num_layers=2, width=32, num_heads=2, mlp_width=64)
+
+
+def write_checkpoint(path: Path, config: ReferenceConfig = CONFIG) -> Path:
+    network = initial_network(config, seed=3)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    save_checkpoint(
+        path, tensors=network.state_dict(), adapter="reference", config=config.to_dict(), schedule="loglinear[0.001]",
+        tokenizer=b"tokenizer bytes",
+    )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(("bits", "most"), [(8, 127), (6, 31)])
+def test_levels_are_within_range_and_rounding_is_fine(bits: int, most: int) -> None:
+    weights = torch.randn(64, 300, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 1, 64)[:, None]
+    weights[5] = 0.0
+    weights[6] = 1e-12  # below what a float16 step can say
+    levels, steps = quantize_rows(weights, bits)
+    assert levels.dtype == torch.int8
+    assert steps.dtype == torch.float16
+    assert int(levels.abs().max()) == most
+    error = levels.float() * steps.float()[:, None] - weights
+    assert not bool(error[5].any())
+    assert error[6].abs().max() <= 1e-12
+    relative = error[7:].square().mean(dim=1).sqrt() / weights[7:].square().mean(dim=1).sqrt()
+    assert float(relative.max()) < 4.5 / most / 12**0.5  # a uniform error over steps of 4.5 deviations / most
+    whole = (weights[7:].abs().amax(dim=1, keepdim=True) / most).half().float()
+    plain = ((weights[7:] / whole).round().clamp(-most, most) * whole - weights[7:]).square().sum(dim=1)
+    assert bool((error[7:].square().sum(dim=1) <= plain * (1 + 1e-6)).all())  # never worse than the plain step
+
+
+@pytest.mark.parametrize("bits", [8, 6])
+def test_artifact_loads_as_the_rounded_network(tmp_path: Path, bits: int) -> None:
+    source, out = write_checkpoint(tmp_path / "model.pt"), tmp_path / "model.ptz"
+    done = export(source, out, bits=bits)
+    assert done.num_bytes == out.stat().st_size < source.stat().st_size / 2
+    before, after = read_checkpoint(source), read_checkpoint(out)
+    assert after.layout == "native-int8"
+    for name in ("adapter", "config", "schedule", "tokenizer", "data"):
+        assert getattr(after, name) == getattr(before, name)
+    assert before.tensors.keys() == after.tensors.keys()
+    for name, weights in before.tensors.items():
+        levels, steps = quantize_rows(weights, bits)
+        assert torch.equal(after.tensors[name], levels.float() * steps.float()[:, None])
+    _, adapted = load_model(out, device=torch.device("cpu"), dtype=torch.float32)
+    assert isinstance(adapted.model, ReferenceDenoiser)
+    assert export(source, tmp_path / "again.ptz", bits=bits) == done
+    assert (tmp_path / "again.ptz").read_bytes() == out.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.ptz", "model.pt", "model.ptz"]
+
+
+def test_six_bits_of_bell_shaped_weights_cost_less_than_six_bits(tmp_path: Path) -> None:
+    wide = ReferenceConfig(vocab_size=60, context_length=16, num_layers=2, width=256, num_heads=2, mlp_width=1024)
+    done = export(write_checkpoint(tmp_path / "model.pt", wide), tmp_path / "model.ptz", bits=6)
+    assert 8 * done.num_bytes / done.num_parameters < 5.7  # 21 million parameters: 15.0 million bytes
+
+
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "model.pt")
+    out = tmp_path / "model.ptz"
+    with pytest.raises(CheckpointError, match=r"too large: got .* in 8 bits, expected at most 1,000; pass --bits 6"):
+        export(source, out, bits=8, cap_bytes=1000)
+    with pytest.raises(CheckpointError, match="train a smaller network"):
+        export(source, out, bits=6, cap_bytes=1000)
+    with pytest.raises(UsageError, match=r"ends in \.ptz"):
+        export(source, tmp_path / "model.zip")
+    with pytest.raises(UsageError, match="--bits: got 4"):
+        export(source, out, bits=4)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        export(tmp_path / "none.pt", out)
+    export(source, out)
+    with pytest.raises(CheckpointError, match="layout native-int8"):
+        export(out, tmp_path / "twice.ptz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "model.ptz"]
+
+
+def rewritten(source: Path, path: Path, **changes: Any) -> Path:
+    """An artifact with some of its entries changed."""
+    content = torch.load(io.BytesIO(lzma.decompress(source.read_bytes())), weights_only=True)
+    buffer = io.BytesIO()
+    torch.save({**content, **changes}, buffer)
+    path.write_bytes(lzma.compress(buffer.getvalue()))
+    return path
+
+
+def test_damaged_and_hostile_artifacts_are_one_line(tmp_path: Path) -> None:
+    out = tmp_path / "model.ptz"
+    export(write_checkpoint(tmp_path / "model.pt"), out)
+    good = out.read_bytes()
+    bad = tmp_path / "bad.ptz"
+    bomb = lzma.compress(bytes(200 << 20), preset=0)
+    huge_dictionary = lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}])
+    for content, error, message in (
+        (good[: len(good) // 2], CheckpointError, "truncated|damaged"),
+        (good[:6], CheckpointError, "truncated"),
+        (good[:100] + bytes([good[100] ^ 255]) + good[101:], CheckpointError, "damaged"),
+        (bomb, UnsafeCheckpointError, "unpacks to more than"),
+        (huge_dictionary, CheckpointError, "damaged"),
+        (lzma.compress(b"not a checkpoint"), CheckpointError, "bad.ptz"),
+    ):
+        bad.write_bytes(content)
+        with pytest.raises(error, match=message) as caught:
+            read_checkpoint(bad)
+        assert "\n" not in str(caught.value)
+    levels = torch.ones(4, 5, dtype=torch.int8)
+    for changes, message in (
+        ({"quantized": {"a": levels}, "scales": {}}, "scales of a"),
+        ({"quantized": {"a": levels}, "scales": {"a": torch.ones(3)}}, "scales of a: got [3]"),
+        ({"quantized": {"a": levels[0, 0]}, "scales": {"a": torch.ones(3)}}, "scales of a"),
+        ({"quantized": [levels]}, "state dict"),
+        ({"tensors": {"head.weight": torch.ones(2)}}, "both quantized and not"),
+    ):
+        with pytest.raises(CheckpointError, match=re.escape(message)):
+            read_checkpoint(rewritten(out, bad, **changes))

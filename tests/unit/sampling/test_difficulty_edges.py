@@ -1,0 +1,39 @@
+"""The guess of difficulty over several runs of windows, away from the start of the corpus, beyond the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bpb_harness.sampling.difficulty import bigram_difficulty
+from bpb_harness.text.corpus import Windows, load_shards
+from tests.shards import write_shard
+from tests.unit.sampling.test_difficulty import plain_difficulty
+
+
+@pytest.fixture
+def tokens():
+    drawn = np.random.default_rng(3).integers(0, 40, 300)
+    drawn[250] = 77  # the last token scored, which comes before no other
+    return drawn
+
+
+def windows_of(first: int, *lengths: int) -> Windows:
+    return Windows(first + np.cumsum([0, *lengths[:-1]]), np.array(lengths))
+
+
+@pytest.mark.parametrize("chunk", [1, 10, 64, 100, 10**6])
+def test_runs_of_windows_change_nothing(tmp_path, monkeypatch, tokens, chunk):
+    corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
+    windows = windows_of(11, 40, 1, 60, 39, 50, 2, 48)
+    assert windows.starts[-1] + windows.lengths[-1] == 251
+    monkeypatch.setattr("bpb_harness.sampling.difficulty._CHUNK_TOKENS", chunk)
+    difficulty = bigram_difficulty(corpus, windows)
+    assert difficulty.dtype == np.int64
+    assert difficulty.tolist() == plain_difficulty(tokens.tolist(), windows)
+
+
+def test_windows_lie_end_to_end(tmp_path, tokens):
+    corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
+    with pytest.raises(AssertionError, match=r"^windows lie end to end"):
+        bigram_difficulty(corpus, Windows(np.array([0, 10, 21]), np.array([10, 10, 10])))

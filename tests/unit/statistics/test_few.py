@@ -1,0 +1,48 @@
+"""Errors from next to nothing are estimated with what is left, or refused; they are never 0 by lack of freedom."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bpb_harness.errors import UsageError
+from bpb_harness.statistics.standard_errors import Draws, corpus_stderr, mc_stderr_nats
+
+
+def draws_of(values, *, num_samples=1, difficulty=None):
+    values = np.asarray(values, dtype=np.float64)
+    count = len(values) // num_samples
+    window = np.repeat(np.arange(count), num_samples)
+    v = (np.arange(len(values)) * 0.618 + 0.1) % 1.0
+    return Draws(
+        window=window, sample=np.tile(np.arange(num_samples), count), v=v, value_nats=values,
+        difficulty=np.arange(count) ** 2.0 if difficulty is None else difficulty,
+        num_tokens=np.full(count, 10), num_bytes=np.full(count, 20),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 11])
+def test_few_windows_with_one_draw_each_have_an_error(count):
+    """Nothing is fitted to so few draws but their mean: the spread around it is all there is."""
+    values = 30.0 + 5.0 * np.random.default_rng(count).standard_normal(count)
+    spread = math.sqrt(count) * float(np.std(values, ddof=1))
+    assert mc_stderr_nats(draws_of(values)) == pytest.approx(spread, rel=1e-9)
+
+
+def test_one_draw_alone_has_no_error():
+    with pytest.raises(UsageError) as caught:
+        mc_stderr_nats(draws_of([30.0]))
+    assert str(caught.value).startswith("sampling error of one draw of one window")
+    assert "--samples 2" in str(caught.value)
+
+
+def test_equal_draws_have_no_spread():
+    assert mc_stderr_nats(draws_of([30.0] * 5)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_an_error_that_the_masks_drown_is_not_0_but_unknown():
+    """Windows that differ by less than their own masks' noise."""
+    assert math.isnan(corpus_stderr(draws_of([25.0, 35.0] * 4, num_samples=2)))
+    alike = draws_of([30.0] * 5)  # and without any noise
+    assert corpus_stderr(replace(alike, v=np.full(5, 0.5))) == 0.0
