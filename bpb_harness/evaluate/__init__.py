@@ -14,7 +14,14 @@ from bpb_harness.errors import UsageError
 from bpb_harness.evaluate.inputs import EvaluationText, find_text, num_foreign_pieces
 from bpb_harness.evaluate.job import Job, ModelIdentity, Progress
 from bpb_harness.evaluate.processes import is_first_process
-from bpb_harness.evaluate.remarks import byte_remarks, loss_remarks, score_remarks, separator_remarks, tokenizer_remarks
+from bpb_harness.evaluate.remarks import (
+    byte_remarks,
+    loss_remarks,
+    padding_remarks,
+    score_remarks,
+    separator_remarks,
+    tokenizer_remarks,
+)
 from bpb_harness.evaluate.score import score, with_remarks
 from bpb_harness.evaluate.settings import Settings
 from bpb_harness.result import BpbResult
@@ -119,6 +126,7 @@ def evaluate(
         remarks.append(("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
     remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
+    remarks += padding_remarks(job, from_shards=not docs)
     documents = iterate_documents(_paths(docs), text_field=text_field) if docs else None
     remarks += loss_remarks(job, documents)
     remarks += byte_remarks(job, from_shards=not docs)
