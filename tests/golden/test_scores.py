@@ -17,7 +17,7 @@ def stored():
 def test_every_number_is_what_it_was(case, stored, tmp_path):
     before, now = dict(numbers(stored["outcomes"][case])), dict(numbers(outcome(case, tmp_path)))
     assert now.keys() == before.keys()
-    # Another processor rounds sums of float32 otherwise. The checksum of a line covers them, the device and the version.
+    # Another processor rounds sums of float32 otherwise. A line has their checksum, the device and the version.
     same_bits = processor() == stored["processor"]
     same_lines = same_bits and bpb_harness.__version__ == stored["version"]
     for place, value in now.items():
