@@ -39,7 +39,7 @@ CAUSAL: Mapping[str, tuple[str, dict[str, Any]]] = {
     "gpt-neox": ("GPTNeoX", {}),
     "mixtral": ("Mixtral", {"num_local_experts": 4, **_EXPERTS}),
     "qwen2-moe": ("Qwen2Moe", {**_EXPERTS, **_QWEN_EXPERTS}),
-    "qwen3-moe": ("Qwen3Moe", {"head_dim": 4, **_EXPERTS, **_QWEN_EXPERTS}),
+    "qwen3-moe": ("Qwen3Moe", {"head_dim": 4, **_EXPERTS, "num_experts": 4, "moe_intermediate_size": 12}),
     "mamba": ("Mamba", {"state_size": 4}),
     "opt": ("OPT", {"word_embed_proj_dim": 16, "ffn_dim": 24}),
     "gemma2": ("Gemma2", {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 8}),

@@ -10,7 +10,6 @@ anything else                 sentencepiece_model.py
 
 from __future__ import annotations
 
-import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from bpb_harness.byte_count.sentencepiece_model import SentencePieceTokenizer
 from bpb_harness.byte_count.tokenizer import Tokenizer, not_a_tokenizer
 from bpb_harness.byte_count.tokenizer_json import read_tokenizer_json, read_vocabulary_and_merges
 from bpb_harness.errors import TokenizerError
+from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
 
 LARGEST_MODEL_BYTES = 64 * 2**20  # the largest public vocabularies (256k pieces) take about 35 MiB
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
@@ -174,7 +174,9 @@ def _from_bytes(model_bytes: bytes, name: str) -> Tokenizer:
 
 def _from_json(model_bytes: bytes, name: str) -> Tokenizer:
     try:
-        document: Any = json.loads(model_bytes)
+        document: Any = load_once(model_bytes)
+    except KeyGivenTwiceError as error:
+        raise TokenizerError(f"{name}: {error}", expected="each key once", hint="fetch or write it again") from error
     except (ValueError, RecursionError) as error:
         raise TokenizerError(f"{name}: neither a SentencePiece model nor valid JSON: {error}") from error
     if isinstance(document, dict) and isinstance(document.get("model"), dict):

@@ -10,6 +10,7 @@ from bpb_harness.byte_count.guarded import guarded
 from bpb_harness.byte_count.library_tokenizer import UNKNOWN_NAMES, LibraryTokenizer
 from bpb_harness.byte_count.tokenizer import Tokenizer
 from bpb_harness.errors import TokenizerError
+from bpb_harness.repeated_keys import load_once
 
 # Parts that cut a text at white space, or at a character, and keep neither.
 _DROPPING_PARTS = ("Whitespace", "WhitespaceSplit", "BertPreTokenizer", "CharDelimiterSplit")
@@ -66,7 +67,7 @@ def read_vocabulary_and_merges(vocabulary: bytes, merges: bytes, name: str) -> T
         TokenizerError: if the files are not what they should be, or their pieces are not written in GPT-2's letters.
     """
     try:
-        pieces = json.loads(vocabulary)
+        pieces = load_once(vocabulary)
         lines = merges.decode("utf-8").splitlines()
     except (ValueError, RecursionError) as error:
         raise TokenizerError(f"{name}: neither vocab.json nor merges.txt may hold anything else: {error}") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bpb_harness.checkpoints.torch_pickle import ForeignObject
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
+from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
 
 _LARGEST_JSON = 16 << 20
 _DEEPEST = 64
@@ -35,14 +35,16 @@ def parse_json(text: str, *, what: str, largest: int = _LARGEST_JSON) -> Any:
 
     Raises:
         UnsafeCheckpointError: above ``largest`` characters or nested beyond 64 levels.
-        CheckpointError: if it is not JSON.
+        CheckpointError: if it is not JSON, or a key has two values.
     """
     if len(text) > largest:
         raise UnsafeCheckpointError(what, seen=f"{len(text)} characters", expected=f"at most {largest}")
     try:
-        content = json.loads(text)
+        content = load_once(text)
     except RecursionError:
         raise UnsafeCheckpointError(f"{what} is nested too deeply", expected=f"at most {_DEEPEST} levels") from None
+    except KeyGivenTwiceError as error:
+        raise CheckpointError(f"{what}: {error}", expected="each key once", hint="leave one of them out") from None
     except ValueError as error:
         raise CheckpointError(f"{what} is not JSON", seen=error) from None
     # JSON cannot share its parts, so its size bounds its values.

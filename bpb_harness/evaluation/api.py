@@ -15,6 +15,7 @@ from bpb_harness.evaluation.job import Job, ModelIdentity, Progress
 from bpb_harness.evaluation.remarks import (
     byte_remarks,
     loss_remarks,
+    padding_remarks,
     score_remarks,
     separator_remarks,
     tokenizer_remarks,
@@ -122,6 +123,7 @@ def evaluate(
         remarks.append(("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
     remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
+    remarks += padding_remarks(job, from_shards=not docs)
     documents = iterate_documents(_paths(docs), text_field=text_field) if docs else None
     remarks += loss_remarks(job, documents)
     remarks += byte_remarks(job, from_shards=not docs)

@@ -7,16 +7,18 @@ from collections.abc import Iterable
 
 from bpb_harness.byte_count import (
     ByteCounter,
+    PieceKind,
     encode_again,
     lost_by_tokenizer,
     lost_in_documents,
     lost_in_tokens,
 )
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
-from bpb_harness.errors import TokenizerError
+from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation.job import Job
 from bpb_harness.result import BELOW_SOURCE, BpbResult
 from bpb_harness.sampling.design import FEWEST_WINDOWS_REPLICATED
+from bpb_harness.text.padding import LONGEST_RUN, silent_runs
 
 _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
@@ -94,6 +96,43 @@ def separator_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     return remarks
 
 
+def padding_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
+    """Tokens that are paid for and spell nothing, beyond the one between documents.
+
+    Args:
+        job: the evaluation.
+        from_shards: the tokens were read, not put between documents here.
+
+    Raises:
+        CorpusError: shards that are padded.
+    """
+    corpus, tokenizer = job.text.corpus, job.text.tokenizer
+    if not from_shards:
+        empty = 0 if corpus.raw_bytes_per_document is None else int((corpus.raw_bytes_per_document == 0).sum())
+        said = f"{empty:,} of {len(corpus.document_starts()):,} documents are empty: what stands before each is paid"
+        return [("text.empty-documents", said)] if empty else []
+    found = silent_runs(corpus, tokenizer.piece_kinds == PieceKind.CONTROL, _num_scored(job))
+    if not found.longest:
+        return []
+    piece = f"{tokenizer.pieces[found.token]!r} (id {found.token})"
+    run = f"{found.longest:,} times {piece} in a row from token {found.start}"
+    if found.is_padding and job.settings.check_contract:
+        raise CorpusError(
+            f"{corpus.name} is padded: tokens that are paid for and have no byte",
+            seen=run,
+            expected=f"at most {LONGEST_RUN} in a row",
+            hint="write the shards without padding; --no-contract scores all the same, and the signature says so",
+        )
+    kind = "padding" if found.is_padding else "padding or empty documents"
+    said = f"{found.repeated:,} tokens that are paid for and have no byte follow one of their own id ({kind}): {run}"
+    return [("text.padding", f"WARNING: {said}" if found.is_padding else said)]
+
+
+def _num_scored(job: Job) -> int:
+    corpus, limit = job.text.corpus, job.settings.limit
+    return corpus.num_tokens if limit is None else min(limit * job.context_length + 1, corpus.num_tokens)
+
+
 def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[tuple[str, str]]:
     """Whether the tokens give the text back: a code that loses text has no length per byte of it.
 
@@ -107,8 +146,7 @@ def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[tuple[str, s
     Raises:
         TokenizerError: if bits per byte are asked for, and text is lost.
     """
-    corpus, tokenizer, limit = job.text.corpus, job.text.tokenizer, job.settings.limit
-    stop = corpus.num_tokens if limit is None else min(limit * job.context_length + 1, corpus.num_tokens)
+    corpus, tokenizer, stop = job.text.corpus, job.text.tokenizer, _num_scored(job)
     if documents is not None:
         why = lost_in_documents(tokenizer, corpus, job.text.borders.starts, documents, stop)
     else:

@@ -19,6 +19,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from bpb_harness.checkpoints.weights import require_weights
 from bpb_harness.errors import CheckpointError
@@ -373,6 +374,18 @@ def adapt(network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> 
     return kind(network, dtype)
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Modules are made without first values: weights without memory need none, and asking imports torch's compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> ReferenceTransformer:
     """A network with a checkpoint's weights, in float32.
 
@@ -381,7 +394,7 @@ def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> Ref
     Raises:
         CheckpointError: if a tensor is missing, left over, of another shape, or no finite floats.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         network = ReferenceTransformer(config)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):

@@ -14,7 +14,7 @@ from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special  # scipy.stats has the same two quantiles, and is slow to import
 
 from bpb_harness.errors import NumericsError, UsageError
 from bpb_harness.statistics.grid_error import FEWEST_NODES, grid_noise_variance
@@ -303,7 +303,7 @@ def confidence_interval(
     """Central interval of an estimate, (low, high): normal, or Student's t for few degrees of freedom."""
     assert 0.0 < level < 1.0
     upper = 0.5 + level / 2.0
-    quantile = stats.norm.ppf(upper) if degrees_of_freedom is None else stats.t.ppf(upper, degrees_of_freedom)
+    quantile = special.ndtri(upper) if degrees_of_freedom is None else special.stdtrit(degrees_of_freedom, upper)
     half = float(quantile) * stderr
     return estimate - half, estimate + half
 

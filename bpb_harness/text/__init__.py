@@ -8,5 +8,6 @@ tables.py       documents in Parquet and Arrow
 json_lines.py   documents in JSON lines, and whether a text is JSON
 documents.py    documents of any of these
 flags.py        which flags go together
+padding.py      runs of a token that spells nothing
 separators.py   the token between documents: which one the tokenizer's files name, and which one a stream has
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +28,13 @@ class DocumentFile:
 
     Attributes:
         path: of the file or folder.
-        words: the format.
+        kind: the format: "JSON lines", "plain text", "Parquet" or "Arrow".
+        words: the same with its compression, as a result tells it.
         read: gives the documents, one after the other.
     """
 
     path: Path
+    kind: str
     words: str
     read: Callable[[], Iterator[str]]
 
@@ -47,11 +49,33 @@ def find_documents(paths: Sequence[Path | str], *, field: str | None = None, lar
 
     Raises:
         UsageError: a key for plain text.
-        CorpusError: nothing found, or a format that is not read; it names the format and the next step.
+        CorpusError: nothing found, a format that is not read, or several formats in one folder or pattern; it names
+            them and the next step.
     """
     files = find_files(paths, _FOLDER_SUFFIXES, whole_folder=is_dataset_folder)
     _require_not_packed_twice(files)
-    return [_recognise(path, field, largest) for path in files]
+    found = [_recognise(path, field, largest) for path in files]
+    kinds = {file.path: file.kind for file in found}
+    for given in paths:
+        members = find_files([given], _FOLDER_SUFFIXES, whole_folder=is_dataset_folder)
+        _require_one_kind(given, {path: kinds[path] for path in members})
+    return found
+
+
+def _require_one_kind(given: Path | str, kinds: Mapping[Path, str]) -> None:
+    """Refuse README.txt beside val.jsonl: what a folder or pattern stands for is then for the user to say."""
+    first: dict[str, Path] = {}
+    for path, kind in kinds.items():
+        first.setdefault(kind, path)
+    if len(first) > 1:
+        example = max(first, key=list(kinds.values()).count)
+        pattern = first[example].parent / f"*{''.join(first[example].suffixes[-2:]) or first[example].name}"
+        raise CorpusError(
+            f"{given}: documents of several kinds",
+            seen=", ".join(f"{kind} ({path.name})" for kind, path in first.items()),
+            expected="one kind in a folder or pattern",
+            hint=f"say which are meant: --docs '{pattern}', or each file by its name",
+        )
 
 
 def _recognise(path: Path, field: str | None, largest: int) -> DocumentFile:
@@ -62,6 +86,7 @@ def _recognise(path: Path, field: str | None, largest: int) -> DocumentFile:
             _require_arrow(part)
         return DocumentFile(
             path,
+            "Arrow",
             "a folder of the datasets library",
             lambda: (text for part in parts for text in arrow_documents(part, name, largest=largest)),
         )
@@ -70,9 +95,9 @@ def _recognise(path: Path, field: str | None, largest: int) -> DocumentFile:
     with TextBytes(path) as file:
         sign = sign_of(file.read(LONGEST_SIGN))
     if not compression and sign == "Parquet":
-        return DocumentFile(path, "Parquet", lambda: parquet_documents(path, name, largest=largest))
+        return DocumentFile(path, "Parquet", "Parquet", lambda: parquet_documents(path, name, largest=largest))
     if not compression and sign in ("an Arrow file", "an Arrow stream"):
-        return DocumentFile(path, sign, lambda: arrow_documents(path, name, largest=largest))
+        return DocumentFile(path, "Arrow", sign, lambda: arrow_documents(path, name, largest=largest))
     if sign is not None and sign != "a token shard":
         raise _not_read(path, packed + sign, sign)
     suffix = plain_suffix(path)
@@ -81,8 +106,8 @@ def _recognise(path: Path, field: str | None, largest: int) -> DocumentFile:
     if suffix in (".csv", ".tsv"):
         raise _table_of_text(path, suffix[1:].upper())
     if suffix in LINES_SUFFIXES or (suffix != ".txt" and _first_line_is_object(path, largest)):
-        return DocumentFile(path, packed + "JSON lines", lambda: json_lines(path, name, largest=largest))
-    return DocumentFile(path, packed + "plain text", lambda: iter([_plain_text(path, field, largest)]))
+        return DocumentFile(path, "JSON lines", packed + "JSON lines", lambda: json_lines(path, name, largest=largest))
+    return DocumentFile(path, "plain text", packed + "plain text", lambda: iter([_plain_text(path, field, largest)]))
 
 
 def _require_arrow(path: Path) -> None:

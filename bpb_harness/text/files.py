@@ -119,7 +119,8 @@ def _require_once(files: Iterable[Path], whole_folder: Callable[[Path], bool] | 
 
 
 def _nothing(path: Path, given: Path | str, suffixes: Sequence[str]) -> CorpusError:
-    wanted = " or ".join(suffixes[:2])
+    *others, last = suffixes
+    wanted = f"{', '.join(others)} or {last}" if others else last
     if path.is_dir():
         return CorpusError(f"{given}: the folder holds no {wanted} file", hint=_look_below(path, suffixes))
     return CorpusError(f"{given}: no such file", hint=f"give a file, a folder of {wanted} files or a pattern")

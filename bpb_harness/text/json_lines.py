@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.errors import CorpusError
+from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
 from bpb_harness.text.compressed import TextBytes
 from bpb_harness.text.files import plain_suffix
 
@@ -32,7 +33,8 @@ def json_lines(path: Path, field: str, *, largest: int) -> Iterator[str]:
         largest: bytes of the longest line.
 
     Raises:
-        CorpusError: a line that is no JSON object, has no such key, or whose text is no text; it names the line.
+        CorpusError: a line that is no JSON object, gives a key two values, has no such key, or whose text is no text;
+            it names the line.
     """
     offset = 0
     with TextBytes(path) as file:
@@ -171,7 +173,9 @@ def keys_of(row: dict[str, Any]) -> str:
 def _document(path: Path, number: int, line: str, field: str) -> str:
     where = f"{path}: line {number}"
     try:
-        row = json.loads(line.strip(BLANK))
+        row = load_once(line.strip(BLANK))
+    except KeyGivenTwiceError as error:
+        raise CorpusError(f"{where}: {error}", expected="each key once", hint="leave one of them out") from error
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"{where} is not JSON: {error}", hint=_next_step(path, line)) from error
     if not isinstance(row, dict):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bpb_harness.byte_count import PieceKind, Tokenizer
 from bpb_harness.byte_count.tokenizer import SPACE_SYMBOL
 from bpb_harness.errors import TokenizerError, UsageError
+from bpb_harness.repeated_keys import load_once
 from bpb_harness.text.files import require_regular
 
 Role = Literal["bos", "eos"]
@@ -314,7 +315,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     if require_regular(path) > _LARGEST_JSON:
         raise TokenizerError(what, seen=f"{path.stat().st_size} bytes", expected=f"at most {_LARGEST_JSON}")
     try:
-        content = json.loads(path.read_bytes())
+        content = load_once(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(what, seen=f"{type(error).__name__}: {error}", expected="a JSON object") from error
     if not isinstance(content, dict):

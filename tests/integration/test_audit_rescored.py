@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-NUM_TOKENS = (
-    257  # two windows of the small model: the chain rule, which has no sampling error, passes 128 times a window
-)
+from bpb_harness.cli.audit import main
+from tests.commands import run_here
+
+NUM_TOKENS = 161  # two windows, the second shorter: the chain rule, which has no sampling error, has a pass a token
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +30,10 @@ def shard(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def audited(repository: Path, folder: Path, shard: Path, **claim: Any) -> tuple[int, dict[str, Any], str]:
     path = folder / "x.claim.json"
     path.write_text(json.dumps({"format": "bpb-claim/1", **claim}))
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "bpb_harness", "audit", path, "--format", "json", "--data", shard,
-            "--checkpoint", repository / "fixtures/checkpoints/mdlm-tiny.pt",
-            "--tokenizer", repository / "fixtures/tokenizers/tiny_512_bpe.model",
-        ],
-        capture_output=True, text=True, check=False, timeout=300,
+    done = run_here(
+        main, path, "--format", "json", "--data", shard,
+        "--checkpoint", repository / "fixtures/checkpoints/mdlm-tiny.pt",
+        "--tokenizer", repository / "fixtures/tokenizers/tiny_512_bpe.model",
     )  # fmt: skip
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
@@ -103,8 +100,7 @@ def test_flags_come_before_what_the_claim_states(
 
 def test_flags_of_rescoring_need_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.0}')
-    command = [sys.executable, "-m", "bpb_harness", "audit", tmp_path, "--adapter", "mdlm", "--steps", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = run_here(main, tmp_path, "--adapter", "mdlm", "--steps", "3")
     assert done.returncode == 2
     assert "--adapter, --steps: for rescoring only" in done.stderr
 
@@ -131,17 +127,6 @@ def test_a_bar_is_shown_where_stderr_is_a_terminal(monkeypatch: pytest.MonkeyPat
 
 def test_a_checkpoint_that_is_not_there_is_one_line(repository: Path, shard: Path, tmp_path: Path) -> None:
     (tmp_path / "x.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.0}')
-    command = [
-        sys.executable,
-        "-m",
-        "bpb_harness",
-        "audit",
-        tmp_path,
-        "--checkpoint",
-        tmp_path / "no.pt",
-        "--data",
-        shard,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = run_here(main, tmp_path, "--checkpoint", tmp_path / "no.pt", "--data", shard)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

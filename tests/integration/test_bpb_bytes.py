@@ -1,4 +1,4 @@
-"""`bpb-bytes` as a process: the numbers of known tokenizers, its output, its errors."""
+"""`bpb-bytes` as a user runs it: the numbers of known tokenizers, its output, its errors."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import numpy as np
 import pytest
 import sentencepiece
 
+from bpb_harness.cli.bytes import main
+from tests.commands import run_here
+
 
 def bpb_bytes(*arguments, check=True):
-    done = subprocess.run(
-        [sys.executable, "-c", "from bpb_harness.cli.bytes import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = run_here(main, *arguments)
     if check:
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
@@ -126,6 +123,16 @@ def test_output_goes_to_a_file_whole(folder, tmp_path):
     )
     assert done.stdout == ""
     assert json.loads(out.read_text(encoding="utf-8"))["num_bytes_official"] == 510
+
+
+def test_a_process_ends_like_the_command_does_here(folder, tmp_path):
+    for tokenizer, code in ((folder / "t.model", 0), (tmp_path / "none.model", 2)):
+        words = ["--tokenizer", str(tokenizer), "--data", str(folder / "val_000000.bin")]
+        program = [sys.executable, "-c", "from bpb_harness.cli.bytes import main; main()", *words]
+        done = subprocess.run(program, capture_output=True, text=True, encoding="utf-8", check=False)
+        here = bpb_bytes(*words, check=False)
+        assert done.returncode == here.returncode == code
+        assert (done.stdout, done.stderr) == (here.stdout, here.stderr)
 
 
 def test_help_does_not_import_torch(folder):

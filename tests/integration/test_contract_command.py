@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from bpb_harness.cli.eval import main
+from tests.commands import run_here
+
 
 def _bpb_eval(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
     fixtures = repository / "fixtures"
-    command = [
-        *(sys.executable, "-c", "from bpb_harness.cli.eval import main; main()"),
-        str(fixtures / "checkpoints" / "mdlm-tiny.pt"),
-        *("--data", str(fixtures / "corpora" / "tiny_val_000000.bin")),
-        *("--tokenizer", str(fixtures / "tokenizers" / "tiny_512_bpe.model")),
-        *("--device", "cpu", "--limit", "2", "--steps", "4", "--samples", "1", *words),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    return run_here(
+        main, fixtures / "checkpoints" / "mdlm-tiny.pt",
+        "--data", fixtures / "corpora" / "tiny_val_000000.bin",
+        "--tokenizer", fixtures / "tokenizers" / "tiny_512_bpe.model",
+        "--device", "cpu", "--limit", "2", "--steps", "4", "--samples", "1", *words,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("loader", ["load_remembers", "load_drifts"])

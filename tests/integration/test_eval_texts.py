@@ -61,10 +61,15 @@ def stream(*, before=None, behind=None):
 
 
 def score(folder, **given):
+    usual = {"check_contract": False, "tokenizer": folder / "letters.json"}
     return evaluation.evaluate(
-        folder / "letters.json", model=f"{folder / 'net.py'}:load", allow_code=True, method="ar", device="cpu",
-        check_contract=False, **{"tokenizer": folder / "letters.json", **given},
-    )  # fmt: skip
+        folder / "letters.json",
+        model=f"{folder / 'net.py'}:load",
+        allow_code=True,
+        method="ar",
+        device="cpu",
+        **{**usual, **given},
+    )
 
 
 def remark(result, code="text.separator"):
@@ -198,3 +203,30 @@ def test_flags_that_do_not_go_together(folder, tmp_path, monkeypatch, given, wor
     (tmp_path / "d.jsonl").write_text(as_lines())
     with pytest.raises(UsageError, match=words):
         score(folder, **given)
+
+
+def test_padding_is_no_text(folder, tmp_path):
+    tokens = stream(before=BOS)
+    for pad in (BOS, EOS, PAD):
+        write_shard(tmp_path / "padded.bin", [*tokens, *[pad] * 200])
+        asked = {"data": tmp_path / "padded.bin", "check_contract": True}
+        with pytest.raises(CorpusError, match=rf"padded is padded.*got 200 times .*id {pad}\) in a row.*--no-contract"):
+            score(folder, **asked)
+        (said,) = remark(score(folder, data=tmp_path / "padded.bin"), "text.padding")
+        assert said.startswith(
+            "WARNING: 199 tokens that are paid for and have no byte follow one of their own id (padd"
+        )
+        assert not remark(score(folder, **asked, limit=len(tokens) // 4 - 1), "text.padding"), "of what is scored alone"
+    write_shard(tmp_path / "twice.bin", [BOS, *tokens])
+    (said,) = remark(score(folder, data=tmp_path / "twice.bin", check_contract=True), "text.padding")
+    assert said.startswith("1 tokens that are paid for and have no byte follow one of their own id (padding or empty")
+    write_shard(tmp_path / "plain.bin", [*tokens, *[PIECES.index("a")] * 200])
+    assert not remark(score(folder, data=tmp_path / "plain.bin", check_contract=True), "text.padding"), "text"
+
+
+def test_empty_documents_are_told(folder, tmp_path):
+    (tmp_path / "a.jsonl").write_text(as_lines() + json.dumps({"text": ""}) + "\n")
+    (said,) = remark(score(folder, docs=tmp_path / "a.jsonl"), "text.empty-documents")
+    assert said.startswith("1 of 5 documents are empty")
+    (tmp_path / "a.jsonl").write_text(as_lines())
+    assert not remark(score(folder, docs=tmp_path / "a.jsonl"), "text.empty-documents")

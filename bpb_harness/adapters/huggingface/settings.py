@@ -6,10 +6,12 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from bpb_harness.adapters.huggingface.rotary_settings import is_taken, require_agreeing
+from bpb_harness.adapters.huggingface.unneeded_settings import is_unneeded
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
 
@@ -24,37 +26,6 @@ _NOT_PASSED_ON = frozenset(
         "output_hidden_states", "return_dict", "use_return_dict", "torchscript", "use_cache",
     }
 )  # fmt: skip
-# Settings that change what a network computes wherever a class knows them. Met by a class that does not, they mean that
-# the folder belongs to another version of the library, or to code of its own.
-_DECIDING = frozenset(
-    {
-        "final_logit_softcapping", "attn_logit_softcapping", "logit_softcapping", "logits_soft_cap", "logit_cap",
-        "logit_scale", "logits_scaling", "output_multiplier_scale", "lm_head_multiplier", "mup_width_scale",
-        "embedding_multiplier", "embedding_multiplier_scale", "scale_emb", "scale_embedding", "scale_depth",
-        "residual_multiplier", "residual_scale", "attention_multiplier", "attention_out_multiplier",
-        "key_multiplier", "query_pre_attn_scalar", "qkv_clip", "clip_qkv",
-        "sliding_window", "sliding_window_pattern", "layer_types", "attention_window", "attn_config", "no_rope_layers",
-        "use_qk_norm", "qk_norm", "qk_layernorm", "use_parallel_residual", "parallel_attn", "alibi",
-        "position_embedding_type", "rope_theta", "rope_scaling", "rotary_pct", "rotary_dim", "rotary_emb_base",
-        "partial_rotary_factor", "pruned_heads", "embedding_size", "num_experts", "num_local_experts",
-        "num_key_value_heads", "head_dim", "vision_config", "audio_config",
-    }
-)  # fmt: skip
-_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "position_embedding_type": ("absolute",),
-    "logit_scale": (1,),
-    "logits_scaling": (1,),
-    "embedding_multiplier": (1,),
-    "residual_multiplier": (1,),
-    "rotary_pct": (1,),
-    "partial_rotary_factor": (1,),
-    "scale_emb": (1,),
-    "lm_head_multiplier": (1,),
-    "key_multiplier": (1,),
-    "attention_out_multiplier": (1,),
-}
-
-
 _LISTS = (
     "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_experts", "num_local_experts", "n_routed_experts",
 )  # fmt: skip
@@ -90,7 +61,10 @@ def _plain(value: Any) -> Any:
 
 
 def require_known(checkpoint: Checkpoint, config: Any, network: Any) -> None:
-    """Refuse settings that decide the output and that the library does not know for the model.
+    """Refuse settings that the library does not know for the model, and those that contradict each other.
+
+    A setting is a field of the model's class of settings, or read by the model's code, or one of a closed list that
+    cannot change an answer; whatever else stands there may decide the output.
 
     Args:
         checkpoint: its ``config`` is config.json.
@@ -100,21 +74,53 @@ def require_known(checkpoint: Checkpoint, config: Any, network: Any) -> None:
     Raises:
         CheckpointError: naming the first.
     """
-    known, code = names_known_to(type(config)), _source_of(config) + _source_of(network)
-    for key in sorted(_DECIDING & checkpoint.config.keys()):
-        value = checkpoint.config[key]
-        taken = key in known or (key in _ROPE and _is_taken_as_rope(key, value, config))
-        # Some are read though no class states them: getattr(config, "head_dim", ...).
-        if taken or _is_neutral(key, value, checkpoint.config) or re.search(rf"\b{key}\b", code):
-            continue
-        raise CheckpointError(
-            f"{checkpoint.path.name}: transformers {_version()} does not know the setting {key} "
-            f"for {config.model_type!r}, and it may decide the output",
-            seen=repr(value),
-            expected="a setting of that class",
-            hint=f"install the version that wrote the folder ({written_by(checkpoint)}), "
-            "or score the network by its own code: --model FILE.py:LOADER --allow-code",
-        )
+    code = _source_of(config) + _source_of(network)
+    for place, settings, taken in _parts_of("", checkpoint.config, config):
+        require_agreeing(checkpoint.path.name, settings, taken)
+        _require_one_value(checkpoint.path.name, settings, taken)
+        known = names_known_to(type(taken))
+        for key in sorted(settings.keys() - known):
+            value = settings[key]
+            is_said = is_taken(key, value, taken) or is_unneeded(key, value, settings, taken, known)
+            if is_said or _is_read_by(code, key):
+                continue
+            raise CheckpointError(
+                f"{checkpoint.path.name}: transformers {_version()} does not know the setting {place}{key} "
+                f"for {taken.model_type!r}, and it may decide the output",
+                seen=repr(value)[:80],
+                expected="a setting of that class",
+                hint=f"install the version that wrote the folder ({written_by(checkpoint)}), "
+                "or score the network by its own code: --model FILE.py:LOADER --allow-code",
+            )
+
+
+def _parts_of(place: str, settings: Mapping[str, Any], taken: Any) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """The settings, and those of each part of a composite model."""
+    yield place, settings, taken
+    for key in getattr(type(taken), "sub_configs", None) or {}:
+        inner, made = settings.get(key), getattr(taken, key, None)
+        if isinstance(inner, Mapping) and hasattr(made, "model_type"):
+            yield from _parts_of(f"{place}{key}.", inner, made)
+
+
+def _require_one_value(folder: str, settings: Mapping[str, Any], taken: Any) -> None:
+    """Refuse n_embd beside another hidden_size, where the class takes both for one."""
+    for one, other in (getattr(taken, "attribute_map", None) or {}).items():
+        if one in settings and other in settings and settings[one] != settings[other]:
+            raise CheckpointError(
+                f"{folder}: config.json gives one setting two values",
+                seen=f"{one} {settings[one]!r} and {other} {settings[other]!r}",
+                expected="one value",
+                hint="take the one out that the weights do not have",
+            )
+
+
+def _is_read_by(code: str, key: str) -> bool:
+    """Whether a model's module reads a setting that no class states: getattr(config, "head_dim", None)."""
+    name = re.escape(key)
+    reads = rf"""\bconfig\.{name}\b | (?:getattr|hasattr)\(\s*\w*\.?config\s*,\s*["']{name}["']
+        | kwargs\.(?:get|pop)\(\s*["']{name}["'] | kwargs\[["']{name}["']\] | ["']{name}["']\ in\ kwargs"""
+    return bool(re.search(reads, code, re.VERBOSE))
 
 
 def _source_of(thing: Any) -> str:
@@ -141,9 +147,6 @@ def _version() -> str:
     return str(transformers.__version__)
 
 
-_ROPE = ("rope_theta", "rope_scaling", "rotary_pct", "rotary_emb_base", "partial_rotary_factor")
-
-
 def names_known_to(kind: Any) -> set[str]:
     """Names that a class of settings takes or sets: those of its own, not what every class inherits."""
     named = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
@@ -157,30 +160,3 @@ def names_known_to(kind: Any) -> set[str]:
         named |= set(vars(kind()))
     other = dict(getattr(kind, "attribute_map", None) or {})
     return named | other.keys() | set(other.values())
-
-
-def _is_taken_as_rope(key: str, value: Any, config: Any) -> bool:
-    """Whether version 5 has moved an old name of rotary settings into ``rope_parameters``."""
-    parameters = getattr(config, "rope_parameters", None)
-    if not isinstance(parameters, Mapping):
-        return False
-    if key == "rope_scaling":
-        return isinstance(value, Mapping)
-    held = [each for each in (parameters, *parameters.values()) if isinstance(each, Mapping)]
-    new = {"rotary_emb_base": "rope_theta", "rotary_pct": "partial_rotary_factor"}.get(key, key)
-    return any(each.get(new) == value for each in held)
-
-
-def _is_neutral(key: str, value: Any, settings: Mapping[str, Any]) -> bool:
-    if not value or value in _NEUTRAL.get(key, ()):
-        return True
-    if key == "layer_types":
-        return isinstance(value, list) and set(value) == {"full_attention"}
-    if key == "num_key_value_heads":
-        return bool(value == settings.get("num_attention_heads"))
-    if key == "head_dim":
-        heads, width = settings.get("num_attention_heads"), settings.get("hidden_size")
-        return isinstance(heads, int) and isinstance(width, int) and heads > 0 and value * heads == width
-    if key == "embedding_size":
-        return bool(value == settings.get("hidden_size"))
-    return bool(key == "sliding_window" and settings.get("use_sliding_window") is False)

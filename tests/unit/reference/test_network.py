@@ -233,3 +233,20 @@ def test_a_config_cannot_ask_for_memory_that_the_file_lacks() -> None:
     config = ReferenceConfig(1 << 24, 9, 64, 1 << 20, 4, 1 << 24)  # petabytes, if it were allocated
     with pytest.raises(CheckpointError, match="missing"):
         build_network(config, {})
+
+
+def test_a_network_for_a_checkpoint_draws_no_first_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be thrown away, and torch imports its compiler to draw values without memory."""
+    original = random_network(time_conditioned=True)
+    config, tensors = original.config, original.state_dict()
+
+    def drawn(*_: object, **__: object) -> None:
+        raise AssertionError("a value was drawn")
+
+    for name in ("_no_grad_normal_", "_no_grad_uniform_"):
+        monkeypatch.setattr(torch.nn.init, name, drawn)
+    monkeypatch.setattr(torch.Tensor, "uniform_", drawn)
+    with pytest.raises(AssertionError, match="was drawn"):
+        torch.nn.Linear(2, 2)
+    network = build_network(config, tensors)
+    assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())

@@ -141,7 +141,7 @@ def test_a_folder_without_shards_is_not_called_missing(tmp_path):
     write_shard(tmp_path / "inner" / "x.bin", [1, 2])
     with pytest.raises(CorpusError, match=r"there are some in .*inner: give that folder"):
         load_shards([tmp_path])
-    with pytest.raises(CorpusError, match=r"the folder holds no \.jsonl or \.txt file"):
+    with pytest.raises(CorpusError, match=r"the folder holds no \.jsonl, \.txt, .*\.parquet, \.arrow, .* file"):
         list(iterate_documents([tmp_path]))
 
 

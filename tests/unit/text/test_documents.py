@@ -397,16 +397,45 @@ def test_a_cache_of_the_datasets_library(tmp_path):
 def test_a_folder_gives_all_that_it_holds_and_nothing_twice(tmp_path):
     write(tmp_path / "a.JSONL", '{"text": "1"}\n')
     write(tmp_path / "b.json.gz", gzip.compress(b'{"text": "2"}\n'))
-    as_parquet(tmp_path / "c.parquet", pa.table({"text": ["3"]}))
-    write(tmp_path / "d.txt", "4")
     write(tmp_path / "e.ndjson.zst", zstd(b'{"text": "5"}\n'))
     write(tmp_path / "README.md", "no document")
     write(tmp_path / "info.json", "{}")
-    assert read(tmp_path) == ["1", "2", "3", "4", "5"]
-    write(tmp_path / "d.txt.gz", gzip.compress(b"4"))
+    assert read(tmp_path) == ["1", "2", "5"]
+    write(tmp_path / "a.JSONL.gz", gzip.compress(b'{"text": "1"}\n'))
     assert "the same file, compressed and not" in refusal(tmp_path)
+    write(tmp_path / "d.txt", "4")
     with pytest.raises(CorpusError, match="the same file is given twice"):
         list(iterate_documents([tmp_path / "d.txt", tmp_path / "*.txt"]))
+
+
+@pytest.mark.parametrize(
+    ("files", "seen", "pattern"),
+    [
+        (["README.txt", "a.jsonl", "b.jsonl"], "plain text (README.txt), JSON lines (a.jsonl)", "*.jsonl"),
+        (["a.jsonl.gz", "LICENSE.txt"], "plain text (LICENSE.txt), JSON lines (a.jsonl.gz)", "*.txt"),
+        (["a.parquet", "a.jsonl"], "JSON lines (a.jsonl), Parquet (a.parquet)", "*.jsonl"),
+        (["a.parquet", "b.parquet", "c.arrow"], "Parquet (a.parquet), Arrow (c.arrow)", "*.parquet"),
+        (["a.txt", "b.arrow"], "plain text (a.txt), Arrow (b.arrow)", "*.txt"),
+    ],
+)
+def test_a_folder_or_pattern_of_several_kinds(tmp_path, files, seen, pattern):
+    for name in files:
+        kind = name.partition(".")[2]
+        if kind == "parquet":
+            as_parquet(tmp_path / name)
+        elif kind == "arrow":
+            as_arrow(tmp_path / name)
+        else:
+            write(
+                tmp_path / name, gzip.compress(LINES.encode()) if kind == "jsonl.gz" else LINES if "j" in kind else "w"
+            )
+    for given in (tmp_path, f"{tmp_path}/*"):
+        said = refusal(given)
+        assert f"{given}: documents of several kinds: got {seen}, expected one kind" in said
+        assert f"say which are meant: --docs '{tmp_path}/{pattern}'" in said
+    one = sorted(tmp_path.glob(pattern))
+    assert read(f"{tmp_path}/{pattern}") == list(iterate_documents(one)), "of one kind, it is read"
+    assert len(list(iterate_documents([tmp_path / name for name in files]))) > len(read(one[0])), "said one by one"
 
 
 def test_only_regular_files(tmp_path):

@@ -1,0 +1,68 @@
+"""A command run inside the tests' own process: what it prints and its exit code, without importing everything again.
+
+What a process alone can show (what is imported, signals, limits, what is said at its end) needs one of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+
+@contextmanager
+def _captured(descriptor: int) -> Iterator[tuple[IO[str], IO[bytes]]]:
+    """A text stream over a descriptor that leads to a file for a while, so that lines of C code are seen as well."""
+    before = os.dup(descriptor)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), descriptor)
+            with io.TextIOWrapper(io.FileIO(descriptor, "w", closefd=False), encoding="utf-8", write_through=True) as s:
+                yield s, file
+    finally:
+        os.dup2(before, descriptor)
+        os.close(before)
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8")
+
+
+def run_here(
+    main: Callable[[], object],
+    *arguments: object,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run the main function of a command; looks like a finished process.
+
+    Args:
+        main: ``main`` of a module of ``bpb_harness.cli``, which must leave by SystemExit.
+        arguments: the words behind the command's name.
+        cwd: the folder in which it runs.
+        environment: variables to set; those of the harness (``BPB_...``) are unset otherwise.
+    """
+    words = [str(word) for word in arguments]
+    name = f"bpb-{main.__module__.rsplit('.', 1)[-1]}"
+    with pytest.MonkeyPatch.context() as patch, _captured(1) as (out, out_file), _captured(2) as (err, err_file):
+        for variable in [key for key in os.environ if key.startswith("BPB_") and key != "BPB_LAB"]:
+            patch.delenv(variable)
+        for variable, value in (environment or {}).items():
+            patch.setenv(variable, value)
+        if cwd is not None:
+            patch.chdir(cwd)
+        for attribute, value in (("argv", [name, *words]), ("stdout", out), ("stderr", err)):
+            patch.setattr(sys, attribute, value)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code: Any = ended.value.code
+        return subprocess.CompletedProcess([name, *words], code or 0, _read(out_file), _read(err_file))
