@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # One thread a worker: on a small machine threads of several workers only get into each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types imports tests fixtures bench mutants clean
+.PHONY: demo test quick lint types imports tests fixtures bench mutants clean
 
 demo: $(VENV)/.demo
 	$(BIN)/bpb-eval $(CHECKPOINT) --method discrete
@@ -29,6 +29,9 @@ imports: $(VENV)/.test
 
 tests: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q tests/unit
 
 mutants: $(VENV)/.mutation
 	$(BIN)/python -m tests.benchmarks.mutants

@@ -1,4 +1,4 @@
-"""The command bpb-audit, in a process of its own: exit codes, formats, and no torch."""
+"""The command bpb-audit: exit codes, formats, and no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bpb_harness.cli.audit import main
 from fixtures.claims.build import HERE
+from tests.commands import run_here
 
 SUBMISSIONS = HERE / "submissions"
 # torch and sentencepiece raise when imported: an audit of records needs neither.
@@ -59,14 +61,14 @@ def test_help_and_version_import_no_torch() -> None:
 
 
 def test_json_of_one() -> None:
-    report = json.loads(run(SUBMISSIONS / "wrong_constant", "--format", "json").stdout)
+    report = json.loads(run_here(main, SUBMISSIONS / "wrong_constant", "--format", "json").stdout)
     assert set(report) >= {"verdict", "claimed_bpb", "corrected_bpb", "corrected_from", "findings"}
     assert report["verdict"] == "refuted"
     assert {"code", "severity", "message", "evidence"} <= set(report["findings"][0])
 
 
 def test_json_of_many() -> None:
-    report = json.loads(run(HERE, "--recursive", "--format", "json").stdout)
+    report = json.loads(run_here(main, HERE, "--recursive", "--format", "json").stdout)
     assert report["verdict"] == "refuted"
     assert sum(report["counts"].values()) == len(report["audits"]) > 60
 
@@ -80,7 +82,7 @@ def test_a_table_of_many() -> None:
 
 
 def test_markdown() -> None:
-    done = run(SUBMISSIONS / "wrong_constant", "--format", "markdown")
+    done = run_here(main, SUBMISSIONS / "wrong_constant", "--format", "markdown")
     assert done.stdout.startswith('### wrong\\_constant "a made-up submission": **refuted**')
 
 
@@ -111,8 +113,9 @@ def test_output_to_a_file(tmp_path: Path) -> None:
         ["--no-such-flag"],
     ],
 )
-def test_bad_usage_is_one_line(arguments: list[str]) -> None:
-    done = run(*arguments, cwd=SUBMISSIONS)
+def test_bad_usage_is_one_line(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
+    done = run_here(main, *arguments, cwd=SUBMISSIONS)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr

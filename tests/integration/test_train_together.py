@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+from bpb_harness.cli.audit import main
 from bpb_harness.errors import CheckpointError, UsageError
 from fixtures import build
 from reference.export import export
 from reference.settings import Training
 from reference.submission import write_submission
 from reference.train import train
+from tests.commands import run_here
 
 OPTIONS = [
     "--data", str(build.VALIDATION), "--tokenizer", str(build.TOKENIZER), "--val-data", str(build.VALIDATION),
@@ -103,11 +105,10 @@ def submit(tmp_path: Path, objective: str, method: str) -> tuple[Path, dict[str,
 
 def audit(folder: Path, repository: Path) -> tuple[int, dict[str, Any]]:
     """Exit code and report of the audit that scores the folder's own artifact anew."""
-    command = [
-        sys.executable, "-m", "bpb_harness", "audit", str(folder), "--checkpoint", str(folder / "model.ptz"),
-        "--data", str(build.VALIDATION), "--tokenizer", str(build.TOKENIZER), "--format", "json",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    done = run_here(
+        main, folder, "--checkpoint", folder / "model.ptz", "--data", build.VALIDATION, "--tokenizer", build.TOKENIZER,
+        "--format", "json", cwd=repository,
+    )  # fmt: skip
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -141,10 +142,7 @@ def test_a_score_that_its_own_log_contradicts_is_told_in_whole_words(tmp_path: P
     folder, content = submit(tmp_path, "mdlm", "mc")
     written = json.loads((folder / "submission.json").read_text())
     (folder / "submission.json").write_text(json.dumps(written | {"val_bpb": 0.5}))
-    done = subprocess.run(
-        [sys.executable, "-m", "bpb_harness", "audit", str(folder)],
-        capture_output=True, text=True, cwd=repository, check=False,
-    )  # fmt: skip
+    done = run_here(main, folder, cwd=repository)
     assert done.returncode == 1
     assert f"0.5 claimed, the log's own {content['val_bpb']:.5f}" in done.stdout
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from bpb_harness.denoiser import causal_logits, denoiser_logits, masked_token_nll, network_states, packed_nll, states_of
-from bpb_harness.errors import AnswerTypeError, InputMutatedError, LogitsShapeError, LogitsWidthError
+from bpb_harness.errors import AnswerTypeError, HarnessError, InputMutatedError, LogitsShapeError, LogitsWidthError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound
 from bpb_harness.evaluation.batches import PreparedBatch
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.network_call import InputWatch, call_network, require_logits, require_plain
+from bpb_harness.network_call import InputWatch, call_network, require_logits, require_places, require_plain
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, NoiseLevel
 
@@ -354,3 +354,83 @@ def test_what_is_compiled_is_looked_at_too():
     compiled = torch.compile(network_states, backend="eager")
     with pytest.raises(AnswerTypeError):
         compiled(Dressed(), X0, LEVEL, torch.tensor([0, 1]))
+
+
+def integers():
+    return require_plain(torch.zeros(2, 3, dtype=torch.int64), torch.device("cpu"))
+
+
+# What is refused, and the whole line.
+LINES = {
+    "subclass": (
+        lambda: require_plain(nn.Parameter(torch.zeros(1)), torch.device("cpu")),
+        "the network's answer is no plain tensor: got torch.nn.parameter.Parameter, expected torch.Tensor itself, not "
+        "a subclass of it; return x.detach() of a parameter, x.as_subclass(torch.Tensor) of another subclass",
+    ),
+    "no tensor": (
+        lambda: require_plain([1.0], torch.device("cpu")),
+        "the network's answer is no plain tensor: got builtins.list, expected torch.Tensor itself, not a subclass of "
+        "it; return x.detach() of a parameter, x.as_subclass(torch.Tensor) of another subclass",
+    ),
+    "device": (
+        lambda: require_plain(torch.zeros(1, device="meta"), torch.device("cpu")),
+        "the network's answer is on another device: got meta, expected cpu",
+    ),
+    "integers": (
+        integers,
+        "logits of the wrong shape: got (2, 3) of torch.int64, expected logits of a floating type",
+    ),
+    "places": (
+        lambda: require_places(torch.zeros(2, 3, 7), (2, 4), "states"),
+        "states of the wrong shape: got (2, 3, 7), expected (2, 4, width)",
+    ),
+    "fewer axes": (
+        lambda: require_logits(torch.zeros(2, 3), (2, 3), 5),
+        "logits of the wrong shape: got (2, 3) of torch.float32, expected (2, 3, W) of a floating type, W >= 5",
+    ),
+    "narrow": (
+        lambda: require_logits(torch.zeros(2, 3, 4), (2, 3), 5),
+        "logits are too narrow: got 4 columns, expected 5, the clean tokens, or more",
+    ),
+    "overwritten": (
+        lambda: InputWatch().note((torch.zeros(5),), (torch.tensor([0.0, 1.0, 0.0, -0.0, 2.0]),)),
+        "the network overwrites its input: got 3 tokens, positions or noise levels that a call changed, expected none; "
+        "let it work on a copy, x.clone(), and export it again if it is a program",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_refusal_says_all_of_it(name):
+    refuse, line = LINES[name]
+    with pytest.raises(HarnessError) as caught:
+        refuse()
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    "after", [torch.zeros(2, 3), torch.zeros(6, dtype=torch.float64), torch.zeros(6, device="meta"), torch.zeros(1)]
+)
+def test_another_shape_type_or_device_alone_is_a_change_of_all_values(after):
+    with pytest.raises(InputMutatedError, match="got 6 tokens"):
+        InputWatch().note((torch.zeros(6),), (after,))
+
+
+def test_with_a_watch_nothing_is_looked_at_that_waits():
+    """The caller decides when its watch waits for a GPU."""
+    watch = InputWatch()
+    watch._num_changed.append(torch.tensor(2))
+    call_network(lambda x: x.float(), X0, watch=watch)
+    with pytest.raises(InputMutatedError, match="got 2 tokens"):
+        watch.check()
+
+
+def test_rows_of_an_expanded_batch_become_memory_of_their_own():
+    row = torch.arange(4)[None].expand(3, 4)
+
+    def network(x):
+        assert x.is_contiguous()
+        assert len({part.data_ptr() for part in x}) == 3
+        return x.float()
+
+    assert call_network(network, row).tolist() == row.tolist()

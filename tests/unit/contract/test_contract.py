@@ -639,6 +639,82 @@ def test_a_network_that_counts_among_its_buffers_is_refused(kind):
     assert len(model.asked) == 1  # under its own name, before memory is looked for
 
 
+def with_state(change, kind):
+    """A network that answers alike always, and does something to what it keeps."""
+
+    def changing(self, plain, x, level):
+        change(self)
+        return plain
+
+    model = network(kind, changing)
+    model.module = nn.Module()
+    model.module.register_buffer("seen", torch.arange(6.0))
+    model.module.register_buffer("late", torch.zeros(2), persistent=False)
+    model.module.weight = nn.Parameter(torch.ones(2, 2))
+    model.module.other = nn.Parameter(torch.zeros(2, 2))
+    model.kept = torch.zeros(2)
+    return model
+
+
+def swaps(self):
+    self.module.weight, self.module.other = self.module.other, self.module.weight
+
+
+def swaps_values(self):
+    self.module.seen.copy_(self.module.seen.flip(0))
+
+
+@torch.no_grad()
+def learns(self):
+    self.module.weight[1, 1] += 1e-7
+
+
+CHANGES = {
+    "buffer": (lambda self: self.module.seen[5:].add_(1.0), "seen: got 1 of 3"),
+    "parameter": (learns, "weight: got 1 of 3"),
+    "parameter through data": (lambda self: self.module.weight.data.neg_(), "weight: got 1 of 3"),
+    "places": (swaps_values, "seen: got 1 of 3"),
+    "two tensors swapped": (swaps, "(weight|other): got 2 of 3"),
+    "a buffer let go": (lambda self: self.module.__delattr__("seen"), "seen: got 1 of 3"),
+}
+
+
+@pytest.mark.parametrize("kind", [Net, Causal])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_network_that_changes_what_it_was_loaded_with_is_refused(kind, name):
+    change, words = CHANGES[name]
+    seen, line = refused(with_state(change, kind))
+    assert seen is errors.StateMutatedError
+    assert re.match(rf"a call changes the network's own module\.{words} tensors that are others than before", line)
+
+
+@pytest.mark.parametrize("kind", [Net, Causal])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda self: None,
+        lambda self: self.kept.add_(1.0),  # its own attribute: what it is used for shows in answers alone
+        lambda self: self.module.late.add_(1.0),
+        lambda self: self.module.seen.mul_(1.0),
+        lambda self: self.module.register_buffer("seen", self.module.seen.clone()),
+    ],
+    ids=["nothing", "attribute", "not kept in files", "the same values", "the same in other memory"],
+)
+def test_a_network_that_leaves_alone_what_it_was_loaded_with_passes(kind, change):
+    assert examined(with_state(change, kind)).findings == examined(kind()).findings
+
+
+@pytest.mark.parametrize("kind", [Net, Causal])
+def test_a_tensor_among_plain_attributes_that_moves_answers_is_refused_by_the_answers(kind):
+    def drifting(self, plain, x, level):
+        self.kept = getattr(self, "kept", torch.zeros(())) + 1.0
+        return plain * (1.0 + self.kept)
+
+    seen, _ = refused(network(kind, drifting))
+    assert seen is not errors.StateMutatedError
+    assert issubclass(seen, errors.ContractError)
+
+
 def tensors(module: nn.Module) -> OwnState:
     return OwnState(SimpleNamespace(inner=SimpleNamespace(networks=[{"a": module}])))
 

@@ -1,6 +1,7 @@
 """Passes until a tolerance is met, and the error of their mean."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,17 +9,21 @@ import pytest
 import torch
 from scipy import stats
 
+from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.cli.eval import describe
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import api as evaluation
+from bpb_harness.evaluation import passes
 from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.draws import DrawTable, merge_passes
 from bpb_harness.evaluation.passes import larger_for_long_text
 from bpb_harness.evaluation.pilot import Pilot, PilotPlan
-from bpb_harness.evaluation.totals import SamplingError, as_statistics, sampling_error
+from bpb_harness.evaluation.sampled_bound import SamplingError, as_statistics, sampling_error
+from bpb_harness.result import UNTRUSTED_ERROR
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
+from bpb_harness.text.corpus import load_shards
 
 BOUND = ContinuousBound(LogLinear(1e-3), 1)
 N, L = 40, 32
@@ -88,21 +93,154 @@ def test_pilot_draws_fix_the_number_of_passes_and_enter_no_total(tiny, monkeypat
     one = evaluation.evaluate(tiny, num_samples=1, **settings)
     tolerance = one.mc_stderr * 0.5
     many = evaluation.evaluate(tiny, tolerance=tolerance, with_windows=True, with_tokens=True, **settings)
-    passes, pilot = int(many.signature.passes), 32 * 8 + 2 * 32
-    assert passes > 1
-    assert many.num_forward_tokens == passes * one.num_forward_tokens + pilot * 128
+    number, pilot = int(many.signature.passes), 32 * 8 + 2 * 32
+    assert number > 1
+    assert many.num_forward_tokens == number * one.num_forward_tokens + pilot * 128
     assert "320 pilot draws, which enter no total" in describe(many)
     low, high = many.ci95
     assert (high - low) / 2 <= tolerance
     assert many.windows["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
     assert many.tokens["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
-    assert len(many.windows["move_chance"][0]) == passes
+    assert len(many.windows["move_chance"][0]) == number
     # The same number of passes by another pilot gives the same score, to the last bit: nothing of it enters.
     monkeypatch.setattr(Pilot, "variance_of_a_pass", lambda *_: 1.0)
-    monkeypatch.setattr(Pilot, "num_passes", lambda *_: passes)
+    monkeypatch.setattr(Pilot, "num_passes", lambda *_: number)
     again = evaluation.evaluate(tiny, tolerance=5 * tolerance, **settings)
     assert again.length.nats == many.length.nats
     assert again.mc_stderr == many.mc_stderr
+
+
+class Small:
+    """Logits of a position alone, on windows of 16 tokens."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = 512, 512, 16, False
+
+    def __init__(self, scale):
+        self.table = scale * torch.cos(torch.arange(16.0)[:, None] + torch.arange(512.0))
+
+    def logits(self, xt, level):
+        return self.table[: xt.shape[1]].expand(*xt.shape, -1)
+
+
+@pytest.fixture(scope="module")
+def small(repository):
+    """Scores a network in memory under some settings."""
+    tokenizer = load_tokenizer(repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model")
+    corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
+    text = evaluation.EvaluationText(corpus, tokenizer, "--data")
+
+    def score(*, scale=2.0, **settings):
+        chosen = evaluation.Settings(device="cpu", method="mc", check_contract=False, **settings)
+        return evaluation.score(
+            evaluation.Job(Small(scale), text, chosen, LogLinear(), evaluation.ModelIdentity("0" * 64))
+        )
+
+    return score
+
+
+def test_nothing_that_the_pilot_drew_enters_the_score(small, monkeypatch):
+    """Its costs are replaced: the score of as many passes stays the same, to the last bit."""
+    settings = {"limit": 6, "tolerance": 1.0, "with_windows": True}
+    monkeypatch.setattr(Pilot, "num_passes", lambda *_: 3)
+    plain = small(**settings)
+    run_pilot = passes._Sampler.run_pilot
+
+    def other_costs(*arguments):
+        pilot = run_pilot(*arguments)
+        tables, ends = (
+            tuple(replace(table, nats=table.nats * 1.5 + 1.0) for table in drawn)
+            for drawn in (pilot.tables, pilot.end_tables)
+        )
+        return replace(pilot, tables=tables, end_tables=ends)
+
+    monkeypatch.setattr(passes._Sampler, "run_pilot", other_costs)
+    other = small(**settings)
+    assert (other.length.nats, other.mc_stderr, other.signature) == (
+        plain.length.nats, plain.mc_stderr, plain.signature,
+    )  # fmt: skip
+    assert plain.signature.passes == "3"
+    assert {len(rates) for rates in plain.windows["move_chance"]} == {3}
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_as_many_passes_are_drawn_as_the_pilot_says_whatever_comes_out(small, monkeypatch, number):
+    """Not fewer where the interval is narrow before, not more where it is still too wide."""
+    drawn = []
+    run_pass = passes._Sampler.run_pass
+    monkeypatch.setattr(Pilot, "num_passes", lambda *_: number)
+    monkeypatch.setattr(
+        passes._Sampler, "run_pass", lambda self, index, *others: drawn.append(index) or run_pass(self, index, *others)
+    )
+    for tolerance in (1e-9, 1e9):
+        small(tolerance=tolerance, limit=3)
+    assert drawn == [*range(number), *range(number)]
+
+
+def test_the_pilot_is_asked_for_half_an_interval_in_nats(small, monkeypatch):
+    heard = []
+    monkeypatch.setattr(Pilot, "num_passes", lambda self, *asked: heard.append(asked) or 1)
+    result = small(tolerance=0.25, limit=4)
+    ((half_width, spread, variance, num_windows),) = heard
+    assert half_width == pytest.approx(0.25 * math.log(2) * result.length.num_bytes)
+    assert num_windows == 4
+    assert spread.num_passes >= 2
+    assert variance > 0.0
+
+
+def test_the_most_passes_are_ten_thousand(small, monkeypatch):
+    settings = {"limit": 1, "tolerance": 0.5}
+    assert passes.MOST_PASSES == 10_000
+    monkeypatch.setattr(passes, "MOST_PASSES", 2)
+    monkeypatch.setattr(Pilot, "num_passes", lambda *_: 2)
+    assert small(**settings).signature.passes == "2"
+    monkeypatch.setattr(Pilot, "num_passes", lambda *_: 3)
+    with pytest.raises(UsageError, match=r"out of reach: got 0.5 bits per byte, about 3 passes, expected at most 2 "):
+        small(**settings)
+
+
+DOUBT = "1 of 4 masks cost 30 times what others do, and so few decide it"
+
+
+@pytest.mark.parametrize("tolerance", [None, 0.5])
+def test_a_doubt_is_said_wherever_the_error_is(small, monkeypatch, tolerance):
+    heard = []
+
+    def doubts(sample, **others):
+        heard.append((sample, others))
+        return DOUBT
+
+    monkeypatch.setattr(passes, "reason_to_doubt", doubts)
+    settings = {"limit": 4, "num_samples": 1, "tolerance": tolerance}
+    result = small(**settings)
+    ((sample, others),) = heard
+    assert [remark.message for remark in result.remarks if remark.code == UNTRUSTED_ERROR] == [
+        f"WARNING: the error is not to be trusted: {DOUBT}"
+    ]
+    assert ", not to be trusted" in str(result)
+    assert f"the error is not to be trusted: {DOUBT}" in describe(result)
+    assert len(sample) == 4 * int(result.signature.passes or 1)
+    low, high = result.ci95
+    assert others["half_width"] == pytest.approx(
+        (high - low) / 2 * math.log(2) * result.length.num_bytes / result.length.num_tokens
+    )
+    assert others["blind_nats"] == pytest.approx(math.log(512))
+    assert others["lengths"].tolist() == [16] * 4
+    assert (others["pilot"] is None, len(others["ends"])) == ((True, 0) if tolerance is None else (False, 2))
+    monkeypatch.setattr(passes, "reason_to_doubt", lambda *_, **__: None)
+    trusted = small(**settings)
+    assert "not to be trusted" not in str(trusted) + describe(trusted)
+
+
+def test_a_network_that_guesses_blindly_gives_an_error_that_is_doubted(small):
+    """All masks cost the same: which of them cost more, so few draws cannot tell."""
+    for limit, is_doubted in ((3, True), (200, False)):
+        result = small(limit=limit, num_samples=1, scale=0.0)
+        said = [remark.message for remark in result.remarks if remark.code == UNTRUSTED_ERROR]
+        assert bool(said) is is_doubted
+        assert ("not to be trusted" in str(result)) is is_doubted
+        assert not said or said[0].startswith(
+            "WARNING: the error is not to be trusted: all 3 masks cost the same, which says nothing of the others"
+        )
 
 
 def test_an_interval_that_came_out_wider_is_named(tiny, monkeypatch):

@@ -17,6 +17,7 @@ from bpb_harness.second_look import (
     AnsweringProcess,
     ModelSource,
     Question,
+    answering,
     ask_here,
     asking,
     require_same_answers,
@@ -81,6 +82,43 @@ class TestRequireSameAnswers:
             require_same_answers([question], [surer], dtype="float32", where="it")
         free = dataclasses.replace(question, is_best=False)
         require_same_answers([free], [surer], dtype="float32", where="it")
+
+
+LIMITS = [
+    # count, nats that may be between two sums: mean + 6 own deviations
+    ("float32", 10, 1e-4 * 10 + 6e-4 * 10**0.5), ("float32", 40_000, 1e-4 * 40_000 + 6e-4 * 200),
+    ("bfloat16", 10, 2e-3 * 10 + 0.48 * 10**0.5), ("bfloat16", 40_000, 2e-3 * 40_000 + 0.48 * 200),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "count", "limit"), LIMITS)
+def test_how_far_one_question_may_move(dtype, count, limit):
+    require_same_answers([asked(30.0, count)], [said(30.0 + 0.98 * limit, count)], dtype=dtype, where="it")
+    with pytest.raises(SecondLookError, match="1 of 1 such"):
+        require_same_answers([asked(30.0, count)], [said(30.0 - 1.02 * limit, count)], dtype=dtype, where="it")
+
+
+@pytest.mark.parametrize(("dtype", "drift"), [("float32", 1e-5), ("bfloat16", 1e-3)])
+def test_how_far_all_questions_may_move_together(dtype, drift):
+    """400 questions that move alike scatter by a twentieth of their sum."""
+    limit = drift * 1000 / (1.0 - 6.0 / 20.0)
+    questions = [asked(3000.0, 1000)] * 400
+    require_same_answers(questions, [said(3000.0 + 0.98 * limit, 1000)] * 400, dtype=dtype, where="it")
+    with pytest.raises(SecondLookError, match="bits a token over 400 questions"):
+        require_same_answers(questions, [said(3000.0 - 1.02 * limit, 1000)] * 400, dtype=dtype, where="it")
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 6e-4), ("bfloat16", 0.48)])
+def test_how_much_surer_the_network_may_be_elsewhere(dtype, limit):
+    question = asked(0.1, 3, paid=slice(0, 1), is_best=True)
+
+    def look(passed_over: float) -> None:
+        answer = Answer(np.array([0.1, 9.0, 9.0]), np.array([-2.0, -3.0, passed_over]))
+        require_same_answers([question], [answer], dtype=dtype, where="it")
+
+    look(-2.0 + 0.98 * limit)
+    with pytest.raises(SecondLookError, match="surest elsewhere"):
+        look(-2.0 + 1.02 * limit)
 
 
 def test_messages_carry_arrays_and_end_with_their_sender():
@@ -207,6 +245,21 @@ class TestAnsweringProcess:
         assert asking._idle == []
         assert process._server.process.returncode is not None
 
+    def test_one_that_still_owes_an_answer_is_ended(self, tmp_path, monkeypatch):
+        asking._stop_idle()
+        process = AnsweringProcess(source(tmp_path))
+        process.wait_until_built()
+
+        def interrupted(_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Channel, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            process.ask([QUESTION])
+        process.close()
+        assert asking._idle == []
+        assert process._server.process.returncode is not None
+
     def test_one_that_is_not_waited_for_is_ended(self, tmp_path):
         asking._stop_idle()
         process = AnsweringProcess(source(tmp_path, loading="import time; time.sleep(600)"))
@@ -261,6 +314,62 @@ def test_arithmetic_that_somebody_replaced_is_seen(monkeypatch):
     monkeypatch.setattr(torch, "log_softmax", lambda x, dim: plain(x, dim=dim) * 0.5)
     with pytest.raises(SecondLookError, match="normalised logits are not what they must be"):
         ask_here(Fixed(torch.arange(4.0)), torch.device("cpu"), [QUESTION])
+
+
+@pytest.mark.parametrize("row", [0, -1])
+@pytest.mark.parametrize(("shift", "is_seen"), [(9e-4, False), (1.1e-3, True), (-1.1e-3, True)])
+def test_a_thousandth_of_a_nat_in_the_first_or_last_row_is_seen(monkeypatch, row, shift, is_seen):
+    plain = torch.log_softmax
+
+    def shifted(x, dim):
+        log_probs = plain(x, dim=dim).double()
+        log_probs[row] += shift
+        return log_probs
+
+    monkeypatch.setattr(torch, "log_softmax", shifted)
+    where = np.arange(7)
+    question = dataclasses.replace(QUESTION, tokens=np.full(7, 1), positions=where, targets=np.full(7, 3))
+    model = Fixed(torch.tensor([0.0, 50.0, 1.0, 2.0]))
+    if not is_seen:
+        ask_here(model, torch.device("cpu"), [question])
+        return
+    with pytest.raises(SecondLookError) as caught:
+        ask_here(model, torch.device("cpu"), [question])
+    right = np.log(1.0 + np.e + np.e**2) - 2.0
+    assert str(caught.value) == (
+        f"normalised logits are not what they must be: got {right - shift:.6g} nats, expected {right:.6g}; the "
+        "network's code replaces functions of torch: take that out"
+    )
+
+
+class OfPositions:
+    """Logits that differ from place to place, and with the tokens."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = 5, 5, 16, False
+
+    def logits(self, xt, level):
+        place = torch.arange(xt.shape[1])[:, None]
+        return (torch.sin(place * torch.arange(1.0, 6.0)) * 3.0).expand(*xt.shape, -1) + xt[..., None] * 0.0
+
+
+class WithAHead(OfPositions):
+    def hidden(self, xt, level):
+        return torch.arange(xt.shape[1], dtype=torch.float32)[:, None].expand(*xt.shape, 1).clone()
+
+    def head(self, hidden):
+        return torch.sin(hidden * torch.arange(1.0, 6.0)) * 3.0
+
+
+@pytest.mark.parametrize("model", [OfPositions(), WithAHead()], ids=["whole", "with-a-head"])
+@pytest.mark.parametrize("rows", [3, 1024])
+def test_targets_are_looked_up_at_their_own_positions_in_pieces_or_at_once(monkeypatch, model, rows):
+    monkeypatch.setattr(answering, "_ROWS_PER_CALL", rows)
+    positions, targets = np.array([0, 2, 3, 5, 6, 9, 10, 11]), np.array([4, 0, 1, 2, 3, 4, 0, 2])
+    question = dataclasses.replace(QUESTION, tokens=np.full(12, 5), positions=positions, targets=targets)
+    (answer,) = ask_here(model, torch.device("cpu"), [question])
+    log_probs = torch.log_softmax(model.logits(torch.full((1, 12), 5), None)[0], -1).numpy()
+    assert answer.nats == pytest.approx(-log_probs[positions, targets], abs=1e-5)
+    assert answer.best == pytest.approx(log_probs[positions].max(axis=1), abs=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30, 1e300])

@@ -1,0 +1,248 @@
+"""Which parts of a score are asked again, what is asked of each, and what comes of another checkpoint or a failure."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from bpb_harness.errors import SecondLookError
+from bpb_harness.estimators import ChainRule, Spans
+from bpb_harness.evaluation import second_answers
+from bpb_harness.evaluation.job import Job
+from bpb_harness.evaluation.second_answers import Asked, AskedSpans, AskedSteps, answering_process, look_again, watching
+from bpb_harness.evaluation.settings import Settings
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.schedule import LogLinear
+from bpb_harness.second_look import Answer, Question
+
+
+class Numbered(Asked):
+    """Things that can be asked again, each of a window; the question's name is the thing's number."""
+
+    def __init__(self, window) -> None:
+        self._window = np.asarray(window)
+
+    @property
+    def window(self):
+        return self._window
+
+    def questions(self, index, generator):
+        at = np.arange(2)
+        return [Question(str(index), at, None, at, at, np.ones(2, dtype=bool), 1.0)]
+
+
+def result(signature="bpb|method:mc", nats=100.0) -> Any:
+    return SimpleNamespace(signature=signature, length=SimpleNamespace(nats=nats))
+
+
+def chosen(window, of=None, model="m", data="d") -> list[int]:
+    return [int(question.what) for question in Numbered(window).choose(of or result(), model, data)]
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_each_question_is_of_another_window_as_far_as_there_are_enough(draws):
+    window = np.repeat(np.arange(200), draws)
+    which = chosen(window)
+    assert len(set(window[which])) == len(which) == 32
+    few = np.tile(np.arange(10), 10)
+    which = chosen(few)
+    assert len(set(which)) == len(which) == 32
+    assert sorted(few[which[:10]]) == list(range(10))
+    assert sorted(chosen([0, 0, 1])) == [0, 1, 2]
+
+
+def test_everything_is_chosen_as_often_and_only_by_the_result():
+    """64 results, 32 of 64 things: each is chosen 32 times, standard deviation 4."""
+    counts = np.bincount([which for nats in range(64) for which in chosen(range(64), result(nats=float(nats)))])
+    assert len(counts) == 64
+    assert counts.min() > 12
+    assert counts.max() < 52
+
+
+def test_the_whole_result_chooses():
+    before = chosen(range(1000))
+    assert chosen(range(1000)) == before
+    others = [
+        chosen(range(1000), result(nats=np.nextafter(100.0, 101.0))), chosen(range(1000), result("bpb|method:exact")),
+        chosen(range(1000), model="n"), chosen(range(1000), data="e"),
+    ]  # fmt: skip
+    assert all(len(set(other) & set(before)) < 12 for other in others)
+
+
+TOKENS = np.array([5, 3, 8, 1, 7, 2, 9, 4, 6, 0])
+
+
+class Text:
+    """As much of a corpus as is read."""
+
+    def read(self, start, stop):
+        return TOKENS[start:stop].copy()
+
+
+def test_a_span_is_asked_for_whole_and_cut_behind_one_token():
+    spans = Spans(np.array([0, 1]), np.array([1, 5]), np.array([4, 3]))
+    asked = AskedSpans(Text(), spans, np.arange(7) + 0.5)
+    assert asked.window.tolist() == [0, 1]
+    cuts = set()
+    for seed in range(20):
+        whole, alone = asked.questions(1, np.random.default_rng(seed))
+        assert whole.tokens.tolist() == TOKENS[1:7].tolist()
+        assert whole.positions.tolist() == [3, 4, 5]
+        assert whole.targets.tolist() == TOKENS[5:8].tolist()
+        assert whole.paid.all()
+        assert (whole.nats, whole.level, whole.what) == (4.5 + 5.5 + 6.5, None, "span 1")
+        cut = int(alone.nats - 4.5)
+        cuts.add(cut)
+        assert alone.what == f"token {cut} of span 1 without the text behind it"
+        assert alone.tokens.tolist() == TOKENS[1 : 5 + cut].tolist()
+        assert alone.positions.tolist() == [3 + cut]
+        assert alone.targets.tolist() == [TOKENS[5 + cut]]
+        assert alone.paid.tolist() == [True]
+    assert cuts == {0, 1, 2}
+
+
+@pytest.mark.parametrize("order", ["random", "confidence"])
+def test_a_step_is_asked_for_with_what_was_revealed_before_it(order):
+    windows = SimpleNamespace(starts=np.array([0, 4]), lengths=np.array([4, 6]))
+    windows = type("Laid", (SimpleNamespace,), {"__len__": lambda self: 2})(**vars(windows))
+    steps, nats = np.array([0, 0, 1, 1, 2, 0, 1, 0, 2, 1]), 0.5 + np.arange(10)
+    rule = ChainRule(LogLinear(), RandomStreams(0), order, 2)
+    asked = AskedSteps(Text(), windows, rule, 99, nats, steps)
+    assert asked.window.tolist() == [0, 1]
+    seen = set()
+    for seed in range(30):
+        (question,) = asked.questions(1, np.random.default_rng(seed))
+        step = int(question.what.split()[1])
+        seen.add(step)
+        own, x0 = steps[4:], TOKENS[4:]
+        assert question.what == f"step {step} of window 1"
+        assert question.tokens.tolist() == [99 if at >= step else token for at, token in zip(own, x0, strict=True)]
+        assert question.positions.tolist() == [place for place in range(6) if own[place] >= step]
+        assert question.targets.tolist() == x0[question.positions].tolist()
+        assert question.paid.tolist() == [own[place] == step for place in question.positions]
+        assert question.nats == nats[4:][own == step].sum()
+        assert question.is_best is (order == "confidence")
+        assert question.level[1] == pytest.approx(1.0 - rule.schedule.max_move_chance * len(question.positions) / 6)
+    assert seen == {0, 1, 2}
+
+
+class Process:
+    """The other end, in small."""
+
+    def __init__(self, digest="m", nats=1.0) -> None:
+        self.digest, self.nats, self.asked, self.is_closed = digest, nats, 0, False
+
+    def wait_until_built(self):
+        return self.digest
+
+    def ask(self, questions):
+        self.asked += len(questions)
+        return [Answer(np.full(2, self.nats / 2), np.zeros(2)) for _ in questions]
+
+    def require_no_failure(self):
+        if self.digest is None:
+            raise SecondLookError("it cannot build the network")
+
+    def close(self):
+        self.is_closed = True
+
+
+@dataclass
+class Task:
+    """As much of a job as is looked at."""
+
+    progress: Any = None
+    source: Any = "there"
+    check: bool = True
+    model: Any = None
+
+    device: ClassVar = torch.device("cpu")
+    identity: ClassVar = SimpleNamespace(digest="m")
+    text: ClassVar = SimpleNamespace(corpus=SimpleNamespace(digest="d"))
+
+    @property
+    def settings(self):
+        return Settings(device="cpu", check_contract=self.check)
+
+
+def test_the_fresh_process_is_asked_and_compared():
+    process = Process()
+    look_again(Task(), result(), Numbered(range(50)), process)
+    assert process.asked == 32
+    with pytest.raises(
+        SecondLookError, match=r"^a fresh process that has only the checkpoint does not give .* 32 of 32"
+    ):
+        look_again(Task(), result(), Numbered(range(50)), Process(nats=1.1))
+
+
+def test_another_checkpoint_is_not_asked():
+    process = Process(digest="m2")
+    with pytest.raises(
+        SecondLookError, match=r"^the checkpoint is another one than when scoring began; score it again$"
+    ):
+        look_again(Task(), result(), Numbered(range(50)), process)
+    assert process.asked == 0
+
+
+def test_without_a_process_the_network_itself_is_asked_and_compared(monkeypatch):
+    heard = []
+    monkeypatch.setattr(
+        second_answers,
+        "ask_here",
+        lambda model, device, questions: heard.append(model) or Process(nats=1.1).ask(questions),
+    )
+    with pytest.raises(SecondLookError, match=r"^the network, asked again window by window, does not give"):
+        look_again(Task(model="it"), result(), Numbered(range(5)), None)
+    assert heard == ["it"]
+
+
+def test_progress_tells_at_once_what_has_failed_in_the_other_process():
+    told = []
+    task = Task(progress=lambda done, total: told.append((done, total)))
+    assert watching(task, None) is task
+    process = Process()
+    watched = watching(task, process)
+    watched.progress(1, 5)
+    assert told == [(1, 5)]
+    process.digest = None
+    with pytest.raises(SecondLookError, match="cannot build"):
+        watched.progress(2, 5)
+    with pytest.raises(SecondLookError, match="cannot build"):
+        watching(Task(), process).progress(2, 5)
+    watching(Task(), Process()).progress(2, 5)
+
+
+@pytest.mark.parametrize(
+    ("task", "is_first", "starts"),
+    [
+        (Task(), True, True),
+        (Task(), False, False),
+        (Task(source=None), True, False),
+        (Task(check=False), True, False),
+    ],
+)
+def test_a_process_is_started_where_there_is_a_file_to_look_at_and_always_ended(monkeypatch, task, is_first, starts):
+    begun = []
+    monkeypatch.setattr(second_answers, "is_first_process", lambda: is_first)
+    monkeypatch.setattr(second_answers, "AnsweringProcess", lambda source: begun.append(Process()) or begun[-1])
+    for wrong in (None, ValueError):
+        with nullcontext() if wrong is None else pytest.raises(wrong), answering_process(task) as process:
+            assert (process is not None) is starts
+            if wrong is not None:
+                raise wrong
+    assert [each.is_closed for each in begun] == [True, True] * starts
+
+
+@pytest.mark.parametrize(
+    ("source", "check", "word"),
+    [("a file", True, "checked"), (None, True, "own-process"), ("a file", False, "off"), (None, False, "off")],
+)
+def test_the_signature_says_who_looked(source, check, word):
+    task = Task(source=source, check=check)
+    assert Job._contract_in_signature(task) == word
