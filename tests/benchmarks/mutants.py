@@ -80,6 +80,7 @@ MODULES = {
         ("adapters/exported.py", "adapters/_exported_*.py"),
         (
             "adversarial/test_exported_programs.py",
+            "adversarial/test_exported_refusals.py",
             "integration/test_adapter_exported.py",
             "unit/test_messages.py",
         ),
