@@ -12,11 +12,9 @@ from pathlib import Path
 
 import torch
 
-from bpb_harness.adapters.adapter import AdaptedModel, Adapter, CodeAdapter
-from bpb_harness.adapters.user_code import load_user_model
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint
 from bpb_harness.checkpoints.names import readings, require_distinct
-from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.errors import CheckpointError, HarnessError, UsageError
 
 ENTRY_POINT_GROUP = "bpb_harness.adapters"
 
@@ -98,13 +96,34 @@ def choose_reading(checkpoint: Checkpoint, name: str | None) -> tuple[Adapter, C
     if wanted is not None and reading is not None:
         return adapters[wanted], reading
     fitting = fitting_adapters(checkpoint)
-    hint = f"those that fit: {', '.join(fitting)}; pass --adapter NAME" if fitting else _no_fit_hint(checkpoint)
+    hint = _fitting_hint(checkpoint, fitting) if fitting else _no_fit_hint(checkpoint)
     if wanted is None:
         raise CheckpointError(f"{checkpoint.path.name} does not name its adapter", hint=hint)
     if wanted not in adapters:
         kind = UsageError if name else CheckpointError
         raise kind("adapter", seen=repr(wanted), expected=f"one of {', '.join(adapters)}", hint=hint)
     raise CheckpointError(f"{checkpoint.path.name} does not fit the adapter {wanted!r}", hint=hint)
+
+
+def _fitting_hint(checkpoint: Checkpoint, fitting: list[str]) -> str:
+    """The adapters that take the checkpoint whole; where none does, why the first refuses it."""
+    refusals = {name: _refusal_of(available_adapters()[name], checkpoint) for name in fitting}
+    whole = [name for name, refusal in refusals.items() if refusal is None]
+    if whole:
+        return f"those that fit: {', '.join(whole)}; pass --adapter NAME"
+    return f"{fitting[0]} comes closest and refuses it: {refusals[fitting[0]]}"
+
+
+def _refusal_of(adapter: Adapter, checkpoint: Checkpoint) -> str | None:
+    """Why an adapter that accounts for every tensor refuses a checkpoint; None if it does not, or cannot be asked."""
+    reading = reading_for(adapter, checkpoint)
+    if reading is None or not hasattr(adapter, "build"):  # an `AccountedAdapter`, whose module imports this one
+        return None
+    try:
+        adapter.load(reading, device=torch.device("cpu"), dtype=torch.float32)
+    except HarnessError as error:
+        return str(error)
+    return None
 
 
 def _no_fit_hint(checkpoint: Checkpoint) -> str:

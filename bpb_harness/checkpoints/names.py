@@ -18,7 +18,10 @@ from bpb_harness.checkpoints.record import EMA_PREFIX
 from bpb_harness.errors import CheckpointError
 
 # Words that no network uses for a part of itself.
-_ALWAYS_LEFT_OUT = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"})
+_ALWAYS_LEFT_OUT = frozenset(
+    {"_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module", "_forward_module"}
+)
+_PEFT = "base_model.model."
 # Words of wrappers that networks use for their parts too.
 _MAYBE_LEFT_OUT = frozenset({"module", "model", "net"})
 
@@ -59,9 +62,16 @@ def without_wrappers(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Ten
     """The tensors under their names without the words that only wrappers use, and without DDP's before every name.
 
     Raises:
-        CheckpointError: if two tensors end under one name.
+        CheckpointError: if two tensors end under one name, or all belong to a model of peft.
     """
     pairs = [(_without(_ALWAYS_LEFT_OUT, name), name) for name in tensors]
+    if pairs and all(short.removeprefix("module.").startswith(_PEFT) for short, _ in pairs):
+        raise CheckpointError(
+            f"{path.name} holds a network inside a model of peft, whose adapters must be merged into it",
+            seen=pairs[0][1],
+            expected=f"names without {_PEFT}",
+            hint="save merge_and_unload() of that model, and score what it gives",
+        )
     while pairs and all(short.startswith("module.") for short, _ in pairs):
         pairs = [(short.removeprefix("module."), name) for short, name in pairs]
     require_distinct(pairs, path)

@@ -6,6 +6,7 @@ Exit codes: 0 fine - 1 refuted, or an expectation missed - 2 bad input or usage 
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from bpb_harness.errors import HarnessError
 EXIT_INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130
 TRACEBACK_VARIABLE = "BPB_TRACEBACK"
+_CLOSE = 0.75
 
 
 def run(app: typer.Typer, prog_name: str | None = None) -> NoReturn:
@@ -128,6 +130,7 @@ def _report(name: str, error: BaseException) -> int:
     # typer moved from click's exceptions to its own copy of them; both say these two things about a usage error.
     format_message = getattr(error, "format_message", None)
     if callable(format_message) and hasattr(error, "exit_code"):
+        _keep_close_names(error)
         _say(name, f"{str(format_message()).rstrip('.')}; see {_command_path(error, name)} --help")
         return 2
     if isinstance(error, OSError):
@@ -140,6 +143,18 @@ def _report(name: str, error: BaseException) -> int:
         f"with the traceback that {TRACEBACK_VARIABLE}=1 shows",
     )
     return EXIT_INTERNAL_ERROR
+
+
+def _keep_close_names(error: Any) -> None:
+    """Of the options that click suggests for an unknown one, those that it may be a slip for."""
+    unknown, suggested = getattr(error, "option_name", None), getattr(error, "possibilities", None)
+    if isinstance(unknown, str) and suggested:
+        name = unknown.lstrip("-")
+        error.possibilities = [each for each in suggested if _is_close(name, each.lstrip("-"))]
+
+
+def _is_close(one: str, other: str) -> bool:
+    return other.startswith(one) or difflib.SequenceMatcher(None, one, other).ratio() > _CLOSE
 
 
 def _command_path(error: BaseException, name: str) -> str:

@@ -136,6 +136,7 @@ def find_separators(
     sources = _Sources(tokenizer, folders, strict=for_documents and chosen is None)
     bos, eos = sources.find("bos"), sources.find("eos")
     found = _by_files(bos, eos, sources) if chosen is None else _choose(tokenizer, bos, eos, chosen, sources)
+    found = replace(found, why="; ".join([found.why, *sources.outside]))
     silent = tuple(name for name in found.named if not for_documents or name.token == _id(found.taken))
     silenced = tuple(name for name in silent if tokenizer.piece_kinds[name.token] != PieceKind.CONTROL)
     return replace(found, silent=silent, silenced=silenced)
@@ -183,6 +184,7 @@ class _Sources:
 
     def __init__(self, tokenizer: Tokenizer, folders: Sequence[Path], *, strict: bool) -> None:
         self._tokenizer, self._strict = tokenizer, strict
+        self.outside: list[str] = []  # ids that the vocabulary does not have
         self._naming = list(_read_all(folders, _NAMING_FILES))
         self._numbering = list(_read_all(folders, _NUMBERING_FILES))
 
@@ -224,7 +226,12 @@ class _Sources:
         for name, content in self._numbering:
             value = content.get(f"{key}_id")
             number = value[0] if isinstance(value, list) and value else value
-            if isinstance(number, int) and not isinstance(number, bool) and self.may_separate(number):
+            if not isinstance(number, int) or isinstance(number, bool):
+                continue
+            if not 0 <= number < tokenizer.vocab_size:
+                said = f"{key}_id {number} in {name} is passed over: the tokenizer has ids below {tokenizer.vocab_size}"
+                self.outside += [said] if said not in self.outside else []
+            if self.may_separate(number):
                 yield Named(number, tokenizer.pieces[number], f"{key}_id in {name}")
 
     def may_separate(self, token: int) -> bool:

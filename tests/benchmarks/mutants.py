@@ -85,6 +85,7 @@ MODULES = {
         ("adapters/exported/*.py",),
         (
             "adversarial/test_exported_programs.py",
+            "adversarial/test_exported_refusals.py",
             "integration/test_adapter_exported.py",
             "unit/test_messages.py",
         ),

@@ -176,6 +176,8 @@ def test_folders_with_scores_in_tables_alone_are_named(tabulated: Path) -> None:
     assert summary_to_markdown(reports, unread).splitlines()[-2:] == ["", said]
     assert summary_to_dict(reports, unread)["unread"] == unread
     assert "not audited" not in summary_to_text(reports) + summary_to_markdown(reports)
+    assert all("2 claims:" in show([*reports[:1], *reports[:1]]) for show in (summary_to_text, summary_to_markdown))
+    assert all("1 claim:" in show(reports[:1]) for show in (summary_to_text, summary_to_markdown))
 
 
 def test_the_command_names_folders_with_scores_in_tables_alone(tabulated: Path) -> None:

@@ -90,3 +90,16 @@ def test_a_repeatable_option_takes_several_words(words, expected):
     app = typer.Typer(add_completion=False)
     app.command()(command)
     assert repeat_flags(typer.main.get_command(app), words.split()) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("given", "suggested"),
+    [("--bogus", ""), ("--tokenzier", "--tokenizer"), ("--toke", "--tokenizer"), ("--doc", "--docs")],
+)
+def test_only_flags_that_it_may_be_a_slip_for_are_suggested(monkeypatch, capsys, given, suggested):
+    def command(docs: str = "", tokenizer: str = "") -> None:
+        pass
+
+    _, stderr = _end(monkeypatch, capsys, command, given, "x")
+    assert given in stderr
+    assert [flag for flag in ("--docs", "--tokenizer") if flag in stderr] == ([suggested] if suggested else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import lzma
@@ -22,9 +23,9 @@ from bpb_harness.checkpoints import (
     read_checkpoint,
     read_json,
 )
+from bpb_harness.checkpoints.digest import digest_of
 from bpb_harness.checkpoints.names import readings
 from bpb_harness.checkpoints.quantized import rows_times_scales
-from bpb_harness.checkpoints.torch_pickle import ForeignObject
 from bpb_harness.errors import CheckpointError
 
 _NATIVE = {"format": FORMAT, "format_version": 1, "adapter": "a", "config": {}, "schedule": None, "data": None}
@@ -232,3 +233,51 @@ def test_both_spellings_of_rows(tmp_path: Path) -> None:
         content = {"quantized": {"w": rows}, "scales": {"w": torch.ones(2)}, "passthrough": {}, "qmeta": {"w": scheme}}
         (tmp_path / "x.pt").write_bytes(saved(content))
         assert read_checkpoint(tmp_path / "x.pt").tensors["w"].dtype == torch.float32
+
+
+def test_a_set_is_chosen_in_files_compressed_either_way(tmp_path: Path) -> None:
+    sets = saved({"model": {"w": torch.zeros(3)}, "ema": {"w": torch.ones(3)}})
+    for packed in (sets, zlib.compress(sets), lzma.compress(sets)):
+        path = tmp_path / "x.pt"
+        path.write_bytes(packed)
+        assert torch.equal(read_checkpoint(path, "ema").tensors["w"], torch.ones(3))
+
+
+def test_a_set_without_tensors_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(saved({"model": {"w": torch.ones(3)}, "ema": {"a": 1}}))
+    with pytest.raises(CheckpointError, match="ema"):
+        read_checkpoint(path, "ema")
+
+
+def test_tensors_beside_the_parts_of_an_int8_file_are_no_settings(tmp_path: Path) -> None:
+    path = tmp_path / "x.ptz"
+    levels = torch.ones(2, 3, dtype=torch.int8)
+    content = {"quantized": {"w": levels}, "scales": {"w": torch.ones(2)}, "passthrough": {}, "steps": 3}
+    path.write_bytes(zlib.compress(saved({**content, "moments": torch.ones(2)})))
+    assert read_checkpoint(path).config == {"steps": 3}
+
+
+def test_the_digest_of_a_program_changes_with_what_stands_beside_it(tmp_path: Path) -> None:
+    program = tmp_path / "x.pt2"
+    program.write_bytes(b"program")
+    alone = digest_of(program)
+    program.with_suffix(".json").write_bytes(b"{}")
+    assert alone == hashlib.sha256(b"program").hexdigest()
+    parts = hashlib.sha256(b"program").digest() + hashlib.sha256(b"{}").digest()
+    assert digest_of(program) == hashlib.sha256(parts).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(PermissionError(13, "Permission denied"), "Permission denied"), (OSError("odd"), "odd")]
+)
+def test_a_file_that_cannot_be_read_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, words: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    path = tmp_path / "x.pt"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(hashlib, "file_digest", fail)
+    assert said(lambda: digest_of(path)) == f"cannot read {path}: got {words}"

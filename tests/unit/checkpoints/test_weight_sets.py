@@ -53,6 +53,7 @@ class TestWordsOfWrappers:
         [
             "module.", "_orig_mod.", "net.", "model.", "module._orig_mod.", "_orig_mod.module.", "module.module.",
             "model.net.", "net.model.module._orig_mod.", "model._orig_mod.module.net.", "_fsdp_wrapped_module.model.",
+            "_forward_module.", "_forward_module.module.",
         ],
     )  # fmt: skip
     @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -306,3 +307,19 @@ def test_an_adapter_is_offered_for_the_names_behind_the_wrappers(tmp_path: Path)
     path = write(tmp_path / "x.pt", {f"model.{name}": value for name, value in _WEIGHTS.items()})
     with pytest.raises(CheckpointError, match="those that fit: golf-gpt; pass --adapter NAME"):
         choose_adapter(read_checkpoint(path), None)
+
+
+@pytest.mark.parametrize("prefix", ["base_model.model.", "module.base_model.model.", "_orig_mod.base_model.model."])
+def test_a_network_inside_a_model_of_peft(tmp_path: Path, prefix: str) -> None:
+    said = refusal(write(tmp_path / "x.pt", {prefix + name: value for name, value in _WEIGHTS.items()}))
+    assert "holds a network inside a model of peft" in said
+    assert "save merge_and_unload() of that model" in said
+
+
+def test_an_adapter_that_refuses_is_not_said_to_fit(tmp_path: Path) -> None:
+    for content, says in (
+        (dict(_WEIGHTS), "those that fit: golf-gpt; pass --adapter NAME"),
+        ({**_WEIGHTS, "role_emb.weight": torch.ones(2, 4)}, "golf-gpt comes closest and refuses it: .*role_emb"),
+    ):
+        with pytest.raises(CheckpointError, match=says):
+            load_model(write(tmp_path / "x.pt", content), **_CPU)

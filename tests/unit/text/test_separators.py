@@ -315,3 +315,12 @@ def test_documents_are_encoded_with_what_is_named(tmp_path):
         borders = find_borders(corpus, separators)
         assert borders.starts.tolist() == np.cumsum([0, 2 + len(before), len(before)]).tolist()
         assert borders.are_known
+
+
+def test_an_id_that_the_vocabulary_lacks_is_told(tmp_path):
+    tokenizer = load_tokenizer(json.dumps(["<s>", "</s>", *"abcdef"]).encode())
+    (tmp_path / "generation_config.json").write_text(json.dumps({"bos_token_id": 50256, "eos_token_id": 1}))
+    said = find_separators(tokenizer, [tmp_path], for_documents=True).sentence()
+    assert said.endswith("; bos_token_id 50256 in generation_config.json is passed over: the tokenizer has ids below 8")
+    (tmp_path / "generation_config.json").write_text(json.dumps({"bos_token_id": 0, "eos_token_id": 1}))
+    assert "passed over" not in find_separators(tokenizer, [tmp_path], for_documents=True).sentence()
