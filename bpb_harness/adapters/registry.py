@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from bpb_harness.adapters.adapter import AdaptedModel, Adapter, CodeAdapter
+from bpb_harness.adapters.user_code import load_user_model
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint
 from bpb_harness.checkpoints.names import readings, require_distinct
 from bpb_harness.errors import CheckpointError, HarnessError, UsageError

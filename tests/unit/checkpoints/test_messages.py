@@ -26,6 +26,7 @@ from bpb_harness.checkpoints import (
 from bpb_harness.checkpoints.digest import digest_of
 from bpb_harness.checkpoints.names import readings
 from bpb_harness.checkpoints.quantized import rows_times_scales
+from bpb_harness.checkpoints.torch_pickle import ForeignObject
 from bpb_harness.errors import CheckpointError
 
 _NATIVE = {"format": FORMAT, "format_version": 1, "adapter": "a", "config": {}, "schedule": None, "data": None}
