@@ -19,6 +19,9 @@ DEFAULT_FIELD = "text"
 _FOLDER_SUFFIXES = (".jsonl", ".txt", ".ndjson", ".jsonlines", ".parquet", ".arrow", ".json.gz", ".json.zst")
 _TABLE_SUFFIXES = {".parquet": "Parquet", ".arrow": "Arrow", ".feather": "Feather"}
 _READ = "JSON lines, plain text, Parquet or Arrow"
+# Cyrillic in UTF-16 has one every second character; logs with colours have one in ten or fewer.
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CHARACTERS_A_CONTROL = 5
 _AS_LINES = 'write {"text": ...} a line to a .jsonl file'
 
 
@@ -171,6 +174,12 @@ def _plain_text(path: Path, field: str | None, largest: int) -> str:
         raise CorpusError(
             f"{path}: binary data", seen=f"a NUL at byte {raw.index(0)}", expected=_READ,
             hint="pass token ids with --data and --shard-format, and text in UTF-8",
+        )  # fmt: skip
+    controls = len(_CONTROLS.findall(text))
+    if controls * _CHARACTERS_A_CONTROL > len(text):
+        raise CorpusError(
+            f"{path}: no text in UTF-8", seen=f"{controls} control characters of {len(text)} characters",
+            expected="text", hint="UTF-16 without its mark looks like that: iconv -f UTF-16LE -t UTF-8",
         )  # fmt: skip
     found = json_in(text, field or DEFAULT_FIELD)
     if found is not None:

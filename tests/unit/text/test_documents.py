@@ -452,3 +452,12 @@ def test_a_document_written_with_the_token_between_documents(tmp_path):
     tokenizer = load_tokenizer(b'["a", "b", "c"]').set_off_by(2)
     with pytest.raises(CorpusError, match=r"document 1 \(from 0\) is itself written with .*: got 'c'"):
         load_documents([write(tmp_path / "a.jsonl", '{"text": "ab"}\n{"text": "abc"}\n')], tokenizer)
+
+
+def test_text_in_utf_16_without_its_mark(tmp_path):
+    for words in ("\u043f\u0440\u0438\u0432\u0435\u0442", "\u03b1\u03b2\u03b3"):
+        for encoding in ("utf-16-le", "utf-16-be"):
+            said = refusal(write(tmp_path / "a.txt", words.encode(encoding)))
+            assert "no text in UTF-8" in said or "invalid UTF-8" in said
+    for text in ("\t\r\n" * 9, "\x1b[31mred\x1b[0m" * 5, "page\x0c" * 5, "bell\x07 and more"):
+        assert read(write(tmp_path / "a.txt", text)) == [text]
