@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.estimators import ContinuousBound, DiscreteBound
+from bpb_harness.estimators import DiscreteBound
 from bpb_harness.estimators.curve import MaskedEntropyCurve
 from bpb_harness.evaluation.draws import DrawTable
+from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.result import Comparison
 from bpb_harness.schedule import NoiseSchedule
-from bpb_harness.statistics.standard_errors import Draws, paired_gap
+from bpb_harness.statistics.standard_errors import paired_gap
 from bpb_harness.units import nats_to_bits
 
 CONSISTENT_WITHIN_STDERRS = 4.0  # false alarm of a normal error: 6e-5
@@ -23,51 +24,39 @@ T_CURVE_STEPS = (8, 16, 32, 64, 128, 256, 512, 1024)
 _F_CURVE_RATES = (0.001, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999)
 
 
-def compare_bounds(
-    discrete: tuple[DiscreteBound, DrawTable, Draws],
-    continuous: tuple[ContinuousBound, DrawTable, Draws],
-    *,
-    discrete_nats: float,
-    continuous_nats: float,
-    num_tokens: npt.NDArray[np.int64],
-    num_bytes: int,
-) -> Comparison:
+def compare_bounds(discrete: SampledBound, continuous: SampledBound) -> Comparison:
     """Compare the two bounds of one model on the same windows.
 
     Args:
-        discrete: the T-step bound with its draws.
-        continuous: the continuous bound with its draws, row for row coupled to the discrete ones.
-        discrete_nats: total of the T-step bound.
-        continuous_nats: total of the continuous bound.
-        num_tokens: L of each window, (N,).
-        num_bytes: bytes of all windows.
+        discrete: the T-step bound.
+        continuous: the continuous bound, its draws row for row coupled to the discrete ones.
     """
-    bound, discrete_table, discrete_draws = discrete
-    _, continuous_table, continuous_draws = continuous
-    curve = _fit(discrete_table, continuous_table, num_tokens)
-    total_tokens = int(num_tokens.sum())
+    bound, layout = discrete.bound, discrete.layout
+    assert isinstance(bound, DiscreteBound)
+    curve = _fit(discrete, continuous)
+    total_tokens = layout.windows.num_tokens
 
     def per_byte(nats: float) -> float:
-        return nats_to_bits(nats) / num_bytes
+        return nats_to_bits(nats) / layout.total_units
 
     def t_curve_row(num_steps: int) -> tuple[float, float]:
         gap, _ = riemann_gap(curve, bound.schedule, num_steps)
-        return float(num_steps), per_byte(continuous_nats + total_tokens * gap)
+        return float(num_steps), per_byte(continuous.nats + total_tokens * gap)
 
-    gap_nats, gap_stderr_nats = paired_gap(discrete_draws, continuous_draws)
+    gap_nats, gap_stderr_nats = paired_gap(discrete.draws, continuous.draws)
     predicted, predicted_stderr = riemann_gap(curve, bound.schedule, bound.num_steps)
     combined = math.hypot(gap_stderr_nats, predicted_stderr * total_tokens)
     agree = abs(gap_nats - predicted * total_tokens) <= CONSISTENT_WITHIN_STDERRS * combined
     return Comparison(
-        discrete=per_byte(discrete_nats),
-        mc=per_byte(continuous_nats),
+        discrete=per_byte(discrete.nats),
+        mc=per_byte(continuous.nats),
         gap_bits_per_byte=per_byte(gap_nats),
         gap_stderr=per_byte(gap_stderr_nats),
         predicted_gap_bits_per_byte=per_byte(predicted * total_tokens),
         predicted_gap_stderr=per_byte(predicted_stderr * total_tokens),
-        consistent=None if len(discrete_draws.window) < FEWEST_DRAWS else agree,
+        consistent=None if len(discrete.draws.window) < FEWEST_DRAWS else agree,
         threshold=CONSISTENT_WITHIN_STDERRS,
-        t_curve=(*map(t_curve_row, T_CURVE_STEPS), (math.inf, per_byte(continuous_nats))),
+        t_curve=(*map(t_curve_row, T_CURVE_STEPS), (math.inf, per_byte(continuous.nats))),
         f_curve=_f_table(curve, bound.schedule),
     )
 
@@ -78,8 +67,8 @@ def riemann_gap(curve: MaskedEntropyCurve, schedule: NoiseSchedule, num_steps: i
     return curve.riemann_gap(grid[1:], np.diff(grid), schedule.min_move_chance, schedule.max_move_chance)
 
 
-def _fit(discrete: DrawTable, continuous: DrawTable, num_tokens: npt.NDArray[np.int64]) -> MaskedEntropyCurve:
-    tables = (discrete, continuous)
+def _fit(discrete: SampledBound, continuous: SampledBound) -> MaskedEntropyCurve:
+    tables = (discrete.table, continuous.table)
 
     def weighed(column: Callable[[DrawTable], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         return np.concatenate([column(table)[: table.plan.num_weighed] for table in tables])
@@ -88,7 +77,7 @@ def _fit(discrete: DrawTable, continuous: DrawTable, num_tokens: npt.NDArray[np.
     return MaskedEntropyCurve.fit(
         weighed(lambda table: table.plan.move_chance),
         weighed(lambda table: table.nats_per_masked),
-        num_tokens[window].astype(np.float64),
+        discrete.layout.lengths[window].astype(np.float64),
         window,
     )
 

@@ -9,16 +9,13 @@ import pandas as pd
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.text.corpus import Windows
 from bpb_harness.units import NATS_PER_BIT
 
 
 def window_frame(
-    text: EvaluationText,
-    windows: Windows,
-    num_bytes: npt.NDArray[np.int64] | None,
-    window_nats: npt.NDArray[np.float64],
-    table: DrawTable | None = None,
+    text: EvaluationText, layout: Layout, window_nats: npt.NDArray[np.float64], table: DrawTable | None = None
 ) -> pd.DataFrame:
     """One row a window.
 
@@ -26,19 +23,19 @@ def window_frame(
     first_document and last_document (counted from 0), and for sampled bounds move_chance and num_masked, a list with an
     entry a draw.
     """
-    starts = text.borders.starts
+    starts, windows = text.borders.starts, layout.windows
     frame = pd.DataFrame(
         {
             "window": np.arange(len(windows)),
             "start": windows.starts,
             "num_tokens": windows.lengths,
-            "num_bytes": num_bytes,
+            "num_bytes": layout.num_bytes,
             "bits": window_nats / NATS_PER_BIT,
             "first_document": np.searchsorted(starts, windows.starts, side="right") - 1,
             "last_document": np.searchsorted(starts, windows.starts + windows.lengths - 1, side="right") - 1,
         }
     )
-    if num_bytes is None:
+    if not layout.counts_bytes:
         del frame["num_bytes"]
     if table is not None:
         weighed = slice(table.plan.num_weighed)

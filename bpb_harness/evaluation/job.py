@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -15,19 +16,21 @@ from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
-from bpb_harness.estimators import Bound, DiscreteBound, ExactBound
+from bpb_harness.estimators import AutoregressiveCode, Bound, DiscreteBound, ExactBound, Spans
 from bpb_harness.estimators.exact import require_enumerable
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.settings import DEFAULT_SAMPLES, Settings
 from bpb_harness.result import Signature
+from bpb_harness.sampling.difficulty import bigram_difficulty
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look import ModelSource
 from bpb_harness.text.corpus import Windows, corpus_windows, window_bytes
-from bpb_harness.units import CodeLength
 
 _CHUNK_TOKENS = 1 << 20
 
 Progress = Callable[[int, int], None]
+Ints = npt.NDArray[np.int64]
 
 
 @final
@@ -98,7 +101,7 @@ class Job:
             )
         self._require_same_vocabulary(num_clean_tokens(model))
         if method == "exact":  # before the contract, which asks batches as large as the run's: all masks of a window
-            require_enumerable(int(self.lay_windows()[0].lengths.max()))
+            require_enumerable(int(self.windows.lengths.max()))
 
     def _require_same_vocabulary(self, num_clean: int) -> None:
         tokenizer, corpus = self.text.tokenizer, self.text.corpus
@@ -147,58 +150,86 @@ class Job:
             raise UsageError("--context", seen=context, expected=f"at most {longest}, the network's context length")
         return context
 
-    def lay_windows(self) -> tuple[Windows, int]:
-        """The windows to score, and how many the corpus has.
+    @cached_property
+    def _windows_of_corpus(self) -> Windows:
+        windows = corpus_windows(self.text.corpus, self.context_length, tail=self.settings.tail)
+        self._require_some(len(windows))
+        return windows
+
+    @property
+    def windows(self) -> Windows:
+        """The windows of a masked network to score.
 
         Raises:
             CorpusError: if there is none.
         """
-        windows = corpus_windows(self.text.corpus, self.context_length, tail=self.settings.tail)
-        self.require_some(len(windows))
-        limit = self.settings.limit
-        return Windows(windows.starts[:limit], windows.lengths[:limit]), len(windows)
+        windows, limit = self._windows_of_corpus, self.settings.limit
+        return Windows(windows.starts[:limit], windows.lengths[:limit])
 
-    def require_some(self, num_windows: int) -> None:
+    def lay_out(self) -> Layout:
+        """The windows of a masked network with their bytes and their difficulty.
+
+        Raises:
+            CorpusError: if there is nothing to score.
+            UsageError: for raw bytes of a part of the text, or of shards.
+        """
+        windows, num_in_corpus = self.windows, len(self._windows_of_corpus)
+        with ThreadPoolExecutor(1) as beside:
+            counted = beside.submit(self._count_units, windows, num_in_corpus)
+            corpus = self.text.corpus
+            difficulty = bigram_difficulty(corpus, windows) if self.bounds else np.zeros(len(windows), dtype=np.int64)
+            return self._layout(windows, num_in_corpus, counted.result(), difficulty)
+
+    def lay_out_spans(self, estimator: AutoregressiveCode) -> tuple[Spans, Layout]:
+        """The spans of a causal network, and what they pay for.
+
+        Raises:
+            CorpusError: if there is nothing to score, or nothing says where documents end.
+            UsageError: for raw bytes of a part of the text, or of shards.
+        """
+        documents = self.text.require_borders().first_given() if self.settings.per_document else None
+        num_tokens, limit = self.text.corpus.num_tokens, self.settings.limit
+        every = estimator.spans(num_tokens, self.context_length, tail=self.settings.tail, documents=documents)
+        self._require_some(len(every))
+        spans = Spans(every.context_starts[:limit], every.starts[:limit], every.lengths[:limit])
+        windows = Windows(spans.starts, spans.lengths)
+        num_units = self._count_units(windows, len(every))
+        return spans, self._layout(windows, len(every), num_units, np.zeros(len(windows), dtype=np.int64))
+
+    def _layout(self, windows: Windows, num_in_corpus: int, num_units: Ints, difficulty: Ints) -> Layout:
+        return Layout(windows, num_in_corpus, num_units, self.settings.byte_rule != "none", difficulty)
+
+    def _require_some(self, num_windows: int) -> None:
         """Refuse an evaluation of nothing."""
         if num_windows == 0:
             seen = f"{self.text.corpus.num_tokens} tokens, windows of {self.context_length}, tail {self.settings.tail}"
             raise CorpusError("nothing is left to score", seen=seen, hint="pass more text, or --tail score")
 
-    def count_units(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
-        """What rates are over, of each window: bytes under the chosen rule, or tokens under "none"; (N,).
-
-        Raises:
-            CorpusError: if there is none in all windows together.
-            UsageError: for raw bytes of a part of the text, or of shards.
-        """
+    def _count_units(self, windows: Windows, num_in_corpus: int) -> Ints:
+        """What rates are over, of each window: bytes under the chosen rule, or tokens under "none"; (N,)."""
         if self.settings.byte_rule == "none":
             return windows.lengths
-        num_bytes = self._bytes_of_windows(windows, total_windows)
+        num_bytes = self._bytes_of_windows(windows, num_in_corpus)
         if not num_bytes.any():
             seen = f"{windows.num_tokens} tokens, 0 bytes"
             raise CorpusError("what is left to score spells no bytes", seen=seen, hint="pass more text")
         return num_bytes
 
-    def code_length(self, nats: float, windows: Windows, num_units: npt.NDArray[np.int64]) -> CodeLength:
-        """The sums of a score; no bytes under the rule "none"."""
-        num_bytes = 0 if self.settings.byte_rule == "none" else int(num_units.sum())
-        return CodeLength(nats, int(windows.lengths.sum()), num_bytes, len(windows))
-
-    def num_documents(self, is_whole: bool) -> int | None:
+    def num_documents(self, layout: Layout) -> int | None:
         """Documents of the text, where the whole of it is scored and something says where they end."""
-        whole = is_whole and self.settings.tail == "score" and self.text.borders.are_known
+        whole = layout.is_whole and self.settings.tail == "score" and self.text.borders.are_known
         return len(self.text.borders.starts) if whole else None
 
-    def _bytes_of_windows(self, windows: Windows, total_windows: int) -> npt.NDArray[np.int64]:
+    def _bytes_of_windows(self, windows: Windows, num_in_corpus: int) -> Ints:
         rule, counter = self.settings.byte_rule, ByteCounter(self.text.tokenizer)
         assert rule != "none"
         if rule != "raw":
             return window_bytes(self.text.corpus, windows, counter, rule)
         raw = self.text.corpus.num_raw_bytes
-        if raw is None or len(windows) < total_windows or self.settings.tail == "drop":
+        if raw is None or len(windows) < num_in_corpus or self.settings.tail == "drop":
             raise UsageError(
                 "--bytes raw needs the original documents, whole",
-                seen="shards alone" if raw is None else f"{len(windows)} of {total_windows} windows",
+                seen="shards alone" if raw is None else f"{len(windows)} of {num_in_corpus} windows",
                 hint="pass --docs FILE.jsonl without --limit and --tail drop",
             )
         # The first token that an autoregressive model is given is not paid for; a BOS spells nothing anyway.
@@ -210,7 +241,7 @@ class Job:
         shares[-1] = raw
         return np.asarray(np.diff(shares, prepend=0), dtype=np.int64)
 
-    def signature(self, num_windows: int, total_windows: int, num_passes: int = 1) -> Signature:
+    def signature(self, layout: Layout, num_passes: int = 1) -> Signature:
         """Everything that the score depends on."""
         settings, bounds = self.settings, self.bounds
         steps = bounds[0].num_steps if bounds and isinstance(bounds[0], DiscreteBound) else None
@@ -220,8 +251,8 @@ class Job:
         if self.draws_levels:
             samples = str(settings.num_samples or DEFAULT_SAMPLES)
         data = f"{self.text.corpus.name}@{self.text.corpus.digest[:8]}"
-        if num_windows < total_windows:
-            data += f"[0:{num_windows}/{total_windows}]"
+        if not layout.is_whole:
+            data += f"[0:{len(layout)}/{layout.num_in_corpus}]"
         return Signature(
             method=settings.method,
             num_steps=None if steps is None else str(steps),

@@ -24,20 +24,20 @@ from bpb_harness.errors import UsageError
 from bpb_harness.estimators import Bound, DiscreteBound
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws
 from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey, KeptDraws
-from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
+from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, run_draws
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.kept_draws import KeptDrawsCheck
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.memory import peak_memory_bytes
 from bpb_harness.evaluation.pilot import Pilot, PilotPass, PilotPlan, drawn_costs
 from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.second_answers import AskedDraws
 from bpb_harness.evaluation.settings import describe_device
-from bpb_harness.evaluation.totals import SamplingError, as_statistics, sampling_error
 from bpb_harness.result import UNTRUSTED_ERROR, Signature
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import reason_to_doubt
-from bpb_harness.text.corpus import Windows
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
 LOG = logging.getLogger("bpb_harness")
@@ -52,9 +52,7 @@ class SampledBounds:
     """What sampling the bounds of a job gave.
 
     Attributes:
-        tables: the draws of each bound, all passes together, the headline's first.
-        errors: the sampling error of each bound's total.
-        num_passes: how many passes there were.
+        bounds: each with its draws, the headline's first.
         num_pilot_tokens: tokens of the draws that fixed their number, as far as they went through the network now.
         seconds: wall clock of the passes, without compiling.
         peak_memory_bytes: the most memory held on one GPU; None on a CPU.
@@ -62,9 +60,7 @@ class SampledBounds:
         asked: the draws, to be asked for again.
     """
 
-    tables: list[DrawTable]
-    errors: list[SamplingError]
-    num_passes: int
+    bounds: list[SampledBound]
     num_pilot_tokens: int
     seconds: float
     peak_memory_bytes: int | None
@@ -72,20 +68,18 @@ class SampledBounds:
     asked: AskedDraws
 
 
-def sample_bounds(
-    job: Job, windows: Windows, total_windows: int, num_bytes: Ints, difficulty: Ints, processes: Processes
-) -> SampledBounds:
+def sample_bounds(job: Job, layout: Layout, processes: Processes) -> SampledBounds:
     """Run as many passes as pilot draws say that the tolerance takes; one, if there is none."""
     assert job.schedule is not None
     if job.device.type == "cuda" and job.device.index is not None:
         torch.cuda.set_device(job.device)
-    with closing(_Sampler(job, windows, num_bytes, difficulty, processes)) as sampler:
-        return _sample(sampler, job, len(windows), total_windows, processes)
+    with closing(_Sampler(job, layout, processes)) as sampler:
+        return _sample(sampler, job, layout, processes)
 
 
-def _sample(sampler: _Sampler, job: Job, num_windows: int, total_windows: int, processes: Processes) -> SampledBounds:
+def _sample(sampler: _Sampler, job: Job, layout: Layout, processes: Processes) -> SampledBounds:
     batch_tokens = job.settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
-    with _open_draws(job, num_windows, total_windows, batch_tokens, processes) as store:
+    with _open_draws(job, layout, batch_tokens, processes) as store:
         if job.settings.batch_tokens is None:
             batch_tokens = store.batch_tokens
         sampler.warm_up(batch_tokens)
@@ -97,19 +91,20 @@ def _sample(sampler: _Sampler, job: Job, num_windows: int, total_windows: int, p
         passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
         seconds = time.perf_counter() - begin
     peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
-    merged = [merge_passes(tables) for tables in zip(*passes, strict=True)]
-    errors = [sampler.error(bound, table, num_passes) for bound, table in zip(job.bounds, merged, strict=True)]
+    clean = num_clean_tokens(job.denoiser)
+    bounds = [
+        SampledBound(bound, layout, clean, tables)
+        for bound, tables in zip(job.bounds, zip(*passes, strict=True), strict=True)
+    ]
     return SampledBounds(
-        tables=merged,
-        errors=errors,
-        num_passes=num_passes,
+        bounds=bounds,
         num_pilot_tokens=0 if pilot is None else pilot.num_forward_tokens,
         seconds=seconds,
         peak_memory_bytes=max(peaks, default=None),
         remarks=[
             *sampler.runner.remarks,
-            *_kept_remarks(job, merged, sampler.num_scored_again),
-            *sampler.error_remarks(merged[0], errors[0], pilot),
+            *_kept_remarks(job, [bound.table for bound in bounds], sampler.num_scored_again),
+            *sampler.error_remarks(bounds[0], pilot),
         ],
         asked=sampler.asked(passes),
     )
@@ -136,15 +131,14 @@ def larger_for_long_text(batch_tokens: int, tokens_per_pass: int) -> int:
 class _Sampler:
     """The passes of one job."""
 
-    def __init__(self, job: Job, windows: Windows, num_bytes: Ints, difficulty: Ints, processes: Processes) -> None:
+    def __init__(self, job: Job, layout: Layout, processes: Processes) -> None:
         assert job.schedule is not None
-        self._job, self._windows, self._processes = job, windows, processes
-        self._num_bytes, self._difficulty = num_bytes, difficulty
-        self._source = DrawSource(job.text.corpus, windows, job.schedule)
+        self._job, self._layout, self._processes = job, layout, processes
+        self._source = DrawSource(job.text.corpus, layout.windows, job.schedule)
         self._first_plans = self._plans(0)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None
-        self._tokens_per_pass = sum(int(windows.lengths[plan.window].sum()) for plan in self._first_plans)
+        self._tokens_per_pass = sum(int(layout.lengths[plan.window].sum()) for plan in self._first_plans)
         self._count: TokenCount = job.count_tokens(self._tokens_per_pass)
         self.num_scored_again = 0
         self.runner = MaskedNllRunner(
@@ -164,10 +158,9 @@ class _Sampler:
             design = None
             if bound.num_samples != "all":
                 # Of later passes, each is a second draw of every window to another.
-                design = StratifiedDesign(
-                    self._streams(index), self._difficulty, bound.num_samples, replicates=index == 0
-                )
-            plans.append(plan_draws(bound, len(self._difficulty), design))
+                difficulty = self._layout.difficulty
+                design = StratifiedDesign(self._streams(index), difficulty, bound.num_samples, replicates=index == 0)
+            plans.append(plan_draws(bound, len(self._layout), design))
         return plans
 
     def close(self) -> None:
@@ -176,31 +169,31 @@ class _Sampler:
 
     def find_batch_tokens(self) -> int:
         """Tokens a batch: as many as the device likes, or as fit."""
-        most, longest = self._job.settings.tokens_per_batch(self._job.device), int(self._windows.lengths.max())
+        most, longest = self._job.settings.tokens_per_batch(self._job.device), int(self._layout.lengths.max())
         if self._job.settings.batch_tokens is not None or self._job.device.type != "cuda":
             return most
         most = larger_for_long_text(most, self._tokens_per_pass // self._processes.count)
         plan = self._first_plans[0]
-        rows = np.flatnonzero(self._windows.lengths[plan.window] == longest)[:2]
+        rows = np.flatnonzero(self._layout.lengths[plan.window] == longest)[:2]
         probe = self._source.prepare(plan, self._streams(0), rows)
         return self.runner.rows_that_fit(probe, max(most // longest, 1)) * longest
 
     def warm_up(self, batch_tokens: int) -> None:
         """Compile before the clock runs."""
         plan = self._first_plans[0]
-        rows = deal_draws(self._windows.lengths[plan.window], plan.move_chance, batch_tokens)[0]
+        rows = deal_draws(self._layout.lengths[plan.window], plan.move_chance, batch_tokens)[0]
         self.runner.warm_up(self._source.prepare(plan, self._streams(0), rows))
 
     def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
         """The draws that fix the number of passes, of the headline's bound."""
         bound = self._job.bounds[0]
-        plan = PilotPlan.of(bound, self._job.settings.seed, self._difficulty, self._windows.lengths)
-        self._count.total += plan.num_tokens(self._windows.lengths)
+        plan = PilotPlan.of(bound, self._job.settings.seed, self._layout)
+        self._count.total += plan.num_tokens(self._layout.lengths)
 
         def run(part: PilotPass) -> DrawTable:
             return self._run(part.index, bound, part.plan, batch_tokens, store)
 
-        return Pilot(plan, tuple(map(run, plan.passes)), tuple(map(run, plan.ends)))
+        return Pilot.drawn(plan, self._layout, num_clean_tokens(self._job.denoiser), run)
 
     def passes_for(self, pilot: Pilot, tolerance: float) -> int:
         """How many passes make half of the headline's interval at most ``tolerance`` bits per byte.
@@ -208,17 +201,15 @@ class _Sampler:
         Raises:
             UsageError: if that takes too many.
         """
-        clean, lengths = num_clean_tokens(self._job.denoiser), self._windows.lengths
-        spread = pilot.spread(lengths, self._num_bytes, self._difficulty, clean)
-        variance = pilot.variance_of_a_pass(spread, lengths, clean)
-        total_bytes = max(int(self._num_bytes.sum()), 1)
-        needed = pilot.num_passes(tolerance * NATS_PER_BIT * total_bytes, spread, variance, len(lengths))
+        variance = pilot.variance_of_a_pass(self._layout.lengths)
+        total_units = max(self._layout.total_units, 1)
+        needed = pilot.num_passes(tolerance * NATS_PER_BIT * total_units, variance, len(self._layout))
         if needed > MOST_PASSES:
             raise UsageError(
                 "--tolerance is out of reach",
                 seen=f"{tolerance} bits per byte, about {needed:,} passes",
                 expected=f"at most {MOST_PASSES:,} passes",
-                hint=f"one pass gives +- {nats_to_bits(1.96 * math.sqrt(variance)) / total_bytes:.4f}",
+                hint=f"one pass gives +- {nats_to_bits(1.96 * math.sqrt(variance)) / total_units:.4f}",
             )
         self._count.total += (needed - 1) * self._tokens_per_pass
         return needed
@@ -264,29 +255,23 @@ class _Sampler:
         drawn = [(table, self._streams(index)) for index, tables in enumerate(passes) for table in tables]
         return AskedDraws(self._source, self._job.denoiser.mask_token_id, drawn)
 
-    def error(self, bound: Bound, table: DrawTable, num_passes: int) -> SamplingError:
-        """The sampling error of a bound, from all its passes."""
-        clean, lengths = num_clean_tokens(self._job.denoiser), self._windows.lengths
-        draws = as_statistics(bound, table, lengths, self._num_bytes, self._difficulty, clean)
-        return sampling_error(bound, table, draws, num_passes)
-
-    def error_remarks(self, table: DrawTable, error: SamplingError, pilot: Pilot | None) -> list[tuple[str, str]]:
+    def error_remarks(self, sampled: SampledBound, pilot: Pilot | None) -> list[tuple[str, str]]:
         """What a reader should know of the headline's error: how the passes came about, and whether to trust it."""
-        lengths, settings = self._windows.lengths, self._job.settings
+        settings, half_width_nats = self._job.settings, sampled.error.half_width_nats()
         remarks = []
         if pilot is not None:
             drawn = f"{pilot.num_draws:,} pilot draws, which enter no total, fixed the number of passes"
             remarks.append(("pilot", drawn))
-        half_width = nats_to_bits(error.half_width_nats()) / max(int(self._num_bytes.sum()), 1)
+        half_width = nats_to_bits(half_width_nats) / max(self._layout.total_units, 1)
         if settings.tolerance is not None and half_width > settings.tolerance:
             wider = (
                 f"half of the 95 % interval came out at {half_width:.3g}, wider than --tolerance {settings.tolerance}"
             )
             remarks.append(("tolerance.missed", f"{wider}: the passes differ more than the pilot's draws did"))
         doubt = reason_to_doubt(
-            drawn_costs(table),
-            lengths=lengths,
-            half_width=error.half_width_nats() / int(lengths.sum()),
+            drawn_costs(sampled.table),
+            lengths=self._layout.lengths,
+            half_width=half_width_nats / self._layout.windows.num_tokens,
             blind_nats=math.log(max(num_clean_tokens(self._job.denoiser), 2)),
             pilot=None if pilot is None else pilot.costs,
             ends=() if pilot is None else pilot.ends,
@@ -320,16 +305,14 @@ def _drawn(job: Job, signature: Signature) -> Signature:
 
 
 @contextmanager
-def _open_draws(
-    job: Job, num_windows: int, total_windows: int, batch_tokens: int, processes: Processes
-) -> Iterator[_Store]:
+def _open_draws(job: Job, layout: Layout, batch_tokens: int, processes: Processes) -> Iterator[_Store]:
     """The store of a job: the first process reads the file, all know what it holds, each appends to its own part."""
     if job.settings.resume is None:
         yield _Store(batch_tokens, {})
         return
     path = Path(job.settings.resume)
     header = DrawFileHeader(
-        signature=str(_drawn(job, job.signature(num_windows, total_windows))),
+        signature=str(_drawn(job, job.signature(layout))),
         model=job.identity.digest,
         data=job.text.corpus.digest,
         batch_tokens=batch_tokens,

@@ -7,6 +7,7 @@ from both ends of the mask rates, where costs are most unlike others and hardly 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -16,12 +17,13 @@ import torch
 
 from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.batches import DrawPlan
-from bpb_harness.evaluation.draws import DrawTable, merge_passes, plan_draws
-from bpb_harness.evaluation.totals import as_statistics, grid_shares
+from bpb_harness.evaluation.draws import DrawTable, plan_draws
+from bpb_harness.evaluation.layout import Layout
+from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import FEWEST_WINDOWS_REPLICATED, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import DrawnCosts, EndCosts, TypicalCosts
-from bpb_harness.statistics.repeats import FEWEST_STRATA, PassSpread, passes_for, spread_of_passes
+from bpb_harness.statistics.repeats import FEWEST_STRATA, passes_for
 
 Ints = npt.NDArray[np.int64]
 
@@ -64,8 +66,9 @@ class PilotPlan:
     end_probability: float
 
     @classmethod
-    def of(cls, bound: Bound, seed: int, difficulty: Ints, lengths: Ints) -> PilotPlan:
+    def of(cls, bound: Bound, seed: int, layout: Layout) -> PilotPlan:
         """Lay out the pilot of a bound over a text of some windows."""
+        lengths, difficulty = layout.lengths, layout.difficulty
         count = min(len(lengths), max(FEWEST_WINDOWS, len(lengths) // _WINDOWS_ONE_IN))
         per_window = len(bound.nodes()[0]) if bound.num_samples == "all" else bound.num_samples
         if bound.num_samples == "all":  # many draws of each window tell as much
@@ -117,70 +120,76 @@ class Pilot:
 
     Attributes:
         plan: what was drawn.
-        tables: the draws of its passes.
+        sampled: the bound over its own windows, as its passes say.
         end_tables: the draws of its ends.
     """
 
     plan: PilotPlan
-    tables: tuple[DrawTable, ...]
+    sampled: SampledBound
     end_tables: tuple[DrawTable, ...]
+
+    @classmethod
+    def drawn(
+        cls, plan: PilotPlan, layout: Layout, num_clean_tokens: int, run: Callable[[PilotPass], DrawTable]
+    ) -> Pilot:
+        """Run what was planned; windows of its passes are counted among its own from here on."""
+
+        def among_its_own(table: DrawTable) -> DrawTable:
+            return replace(table, plan=replace(table.plan, window=np.searchsorted(plan.windows, table.plan.window)))
+
+        passes = [among_its_own(run(part)) for part in plan.passes]
+        sampled = SampledBound(plan.bound, layout.take(plan.windows), num_clean_tokens, passes)
+        return cls(plan, sampled, tuple(map(run, plan.ends)))
+
+    @property
+    def _tables(self) -> list[DrawTable]:
+        return [*self.sampled.passes, *self.end_tables]
 
     @property
     def num_draws(self) -> int:
         """Of all kinds."""
-        return sum(len(table.plan) for table in self.tables + self.end_tables)
+        return sum(len(table.plan) for table in self._tables)
 
     @property
     def num_forward_tokens(self) -> int:
         """Tokens that went through the network in this run."""
-        return sum(table.num_forward_tokens for table in self.tables + self.end_tables)
+        return sum(table.num_forward_tokens for table in self._tables)
 
     @property
     def costs(self) -> DrawnCosts:
         """Of the masks of its passes."""
-        return drawn_costs(self._merged())
+        return drawn_costs(self.sampled.table)
 
     @property
     def ends(self) -> tuple[EndCosts, ...]:
         """Of the masks at the ends."""
         return tuple(EndCosts(drawn_costs(table), self.plan.end_probability) for table in self.end_tables)
 
-    def _merged(self) -> DrawTable:
-        """Its passes as one table, windows counted among its own."""
-        table = merge_passes(self.tables)
-        return replace(table, plan=replace(table.plan, window=np.searchsorted(self.plan.windows, table.plan.window)))
-
-    def spread(self, lengths: Ints, num_bytes: Ints, difficulty: Ints, num_clean_tokens: int) -> PassSpread:
-        """How far its passes differ."""
-        own, bound, table = self.plan.windows, self.plan.bound, self._merged()
-        draws = as_statistics(bound, table, lengths[own], num_bytes[own], difficulty[own], num_clean_tokens)
-        return spread_of_passes(draws, len(self.tables), grid_shares(bound, table, len(self.tables)))
-
-    def variance_of_a_pass(self, spread: PassSpread, lengths: Ints, num_clean_tokens: int) -> float:
-        """Of one pass's total over the whole text, nats squared."""
-        bound, squares = self.plan.bound, float((lengths.astype(np.float64) ** 2).sum())
-        own = float((lengths[self.plan.windows].astype(np.float64) ** 2).sum())
+    def variance_of_a_pass(self, lengths: Ints) -> float:
+        """Of one pass's total over the whole text, whose windows are that long, nats squared."""
+        bound, squares, spread = self.plan.bound, float((lengths.astype(np.float64) ** 2).sum()), self.sampled.spread
+        own = float((self.sampled.layout.lengths.astype(np.float64) ** 2).sum())
         variance = spread.variance * spread.num_passes * squares / own
         if not self.end_tables:
             return variance
         assert bound.num_samples != "all"
-        typical = TypicalCosts.of(self.costs, math.log(max(num_clean_tokens, 2)))
+        typical = TypicalCosts.of(self.costs, math.log(max(self.sampled.num_clean_tokens, 2)))
         at_ends = sum(end.probability * float((typical.excess(end.costs) ** 2).mean()) for end in self.ends)
         least = at_ends * squares * bound.schedule.max_move_chance**2 / bound.num_samples
         # What the ends alone add up to is met by few of the passes' draws, if by any.
         return variance + least if least > variance else variance
 
-    def num_passes(self, half_width_nats: float, spread: PassSpread, variance: float, num_windows: int) -> int:
+    def num_passes(self, half_width_nats: float, variance: float, num_windows: int) -> int:
         """How many passes make half of the interval as narrow as that."""
         bound = self.plan.bound
-        per_window = len(self.tables[0].plan) // len(self.plan.windows)
+        per_window = len(self.sampled.passes[0].plan) // len(self.plan.windows)
         knows_itself = num_windows * per_window >= FEWEST_STRATA and per_window >= 2
         if bound.num_samples == "all":
             knows_itself = per_window >= 3
         if bound.num_samples == 1:
             knows_itself = num_windows >= FEWEST_WINDOWS_REPLICATED
         fewest = 1 if knows_itself else 2
-        return passes_for(half_width_nats, spread, variance, num_windows, per_window, fewest=fewest)
+        return passes_for(half_width_nats, self.sampled.spread, variance, num_windows, per_window, fewest=fewest)
 
 
 def drawn_costs(table: DrawTable) -> DrawnCosts:

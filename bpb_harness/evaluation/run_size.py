@@ -55,7 +55,7 @@ class RunSize:
 
 def _num_windows(job: Job) -> int:
     if isinstance(job.model, Denoiser):
-        return len(job.lay_windows()[0])
+        return len(job.windows)
     length, stride = job.context_length, job.settings.stride or job.context_length
     spans = 1 + max(job.text.corpus.num_tokens - 1 - length, 0) // stride
     return spans if job.settings.limit is None else min(spans, job.settings.limit)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,22 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
+from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.distributed import Processes, is_first_process, open_processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import (
     AutoregressiveCode,
-    Bound,
     ChainRule,
-    ContinuousBound,
     DiscreteBound,
     ExactBound,
-    Spans,
 )
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.passes import sample_bounds
 from bpb_harness.evaluation.remarks import sampling_remarks
+from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
 from bpb_harness.evaluation.second_answers import (
     Asked,
     AskedMasks,
@@ -38,18 +36,10 @@ from bpb_harness.evaluation.second_answers import (
     watching,
 )
 from bpb_harness.evaluation.settings import describe_device
-from bpb_harness.evaluation.totals import (
-    SamplingError,
-    WindowTotals,
-    as_statistics,
-    enumeration_error,
-    window_totals,
-)
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.evaluation.window_scores import WindowNats, score_causal_spans, score_masked_windows
 from bpb_harness.result import BpbResult, Comparison, Remark, SourceFloor
-from bpb_harness.sampling.difficulty import bigram_difficulty
-from bpb_harness.statistics.standard_errors import Draws, corpus_stderr
+from bpb_harness.statistics.standard_errors import corpus_stderr
 from bpb_harness.text.corpus import Windows
 from bpb_harness.units import nats_to_bits
 
@@ -86,103 +76,44 @@ def _score(job: Job, processes: Processes) -> Scored:
 
 
 def _score_bound(job: Job, processes: Processes) -> Scored:
-    windows, total_windows = job.lay_windows()
-    with ThreadPoolExecutor(1) as beside:
-        counted = beside.submit(job.count_units, windows, total_windows)
-        difficulty = bigram_difficulty(job.text.corpus, windows)
-        num_units = counted.result()
-    bounds, clean = job.bounds, num_clean_tokens(job.denoiser)
-    sampled = sample_bounds(job, windows, total_windows, num_units, difficulty, processes)
-    tables, error = sampled.tables, sampled.errors[0]
-    totals = [window_totals(bound, table, windows.lengths, clean) for bound, table in zip(bounds, tables, strict=True)]
-    draws = [
-        as_statistics(bound, table, windows.lengths, num_units, difficulty, clean)
-        for bound, table in zip(bounds, tables, strict=True)
-    ]
-    length = job.code_length(totals[0].nats, windows, num_units)
-    token_nats = _complete(tables[0].token_nats, totals[0], windows)
-    windows_table, tokens_table = _frames(job, windows, num_units, totals[0].window_nats, token_nats, tables[0])
+    layout = job.lay_out()
+    sampled = sample_bounds(job, layout, processes)
+    bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
+    length = layout.code_length(bound.nats)
+    windows_table, tokens_table = _frames(job, layout, bound.window_nats, bound.token_nats, bound.table)
     result = BpbResult(
         length=length,
-        relation=bounds[0].relation,
-        terms_nats=totals[0].terms_nats,
-        mc_stderr=nats_to_bits(error.stderr_nats) / length.num_units,
-        corpus_stderr=_finite(corpus_stderr(_of_corpus(bounds[0], draws[0], totals[0]))),
-        ci95=error.interval(length),
-        signature=job.signature(len(windows), total_windows, sampled.num_passes),
+        relation=bound.bound.relation,
+        terms_nats=bound.terms_nats,
+        mc_stderr=nats_to_bits(bound.error.stderr_nats) / length.num_units,
+        corpus_stderr=_finite(bound.corpus_stderr),
+        ci95=bound.error.interval(length),
+        signature=job.signature(layout, len(bound.passes)),
         num_forward_tokens=sum(table.num_forward_tokens for table in tables) + sampled.num_pilot_tokens,
         seconds=sampled.seconds,
         device=describe_device(job.device, processes.count),
         peak_memory_bytes=sampled.peak_memory_bytes,
-        comparison=_comparison(bounds, tables, draws, totals, windows, num_units) if job.settings.compare else None,
-        source=_source_of(job, windows),
-        num_documents=job.num_documents(len(windows) == total_windows),
+        comparison=_comparison(sampled.bounds) if job.settings.compare else None,
+        source=_source_of(job, layout.windows),
+        num_documents=job.num_documents(layout),
         separator_id=job.text.separator_id,
         windows=windows_table,
         tokens=tokens_table,
     )
-    drawn = sampling_remarks(job, len(windows), tables[0].plan.num_replicates, sampled.num_passes)
+    drawn = sampling_remarks(job, len(layout), bound.table.plan.num_replicates, len(bound.passes))
     return with_remarks(result, *drawn, *sampled.remarks), sampled.asked
 
 
-def _of_corpus(bound: Bound, draws: Draws, totals: WindowTotals) -> Draws:
-    """What the corpus error is taken from: where every step is looked at, windows whose steps are weighed already."""
-    if bound.num_samples != "all":
-        return draws
-    return _one_draw_a_window(totals.window_nats, draws.num_tokens, draws.num_bytes)
+def _comparison(bounds: list[SampledBound]) -> Comparison:
+    from bpb_harness.evaluation.compare import compare_bounds  # deferred: scipy.interpolate takes a second to import
 
-
-def _one_draw_a_window(
-    nats: npt.NDArray[np.float64], num_tokens: npt.NDArray[np.int64], num_units: npt.NDArray[np.int64]
-) -> Draws:
-    """Windows whose nats are known, to the corpus error."""
-    index = np.arange(len(nats))
-    return Draws(
-        window=index, sample=np.zeros_like(index), v=np.full(len(index), 0.5), value_nats=nats,
-        difficulty=nats, num_tokens=num_tokens, num_bytes=num_units,
-    )  # fmt: skip
-
-
-def _complete(
-    token_nats: npt.NDArray[np.float64] | None, totals: WindowTotals, windows: Windows
-) -> npt.NDArray[np.float64] | None:
-    """Token nats that add up to their windows: prior and control variate are spread evenly over a window's tokens."""
-    if token_nats is None:
-        return None
-    window = np.repeat(np.arange(len(windows)), windows.lengths)
-    missing = totals.window_nats - np.bincount(window, weights=token_nats, minlength=len(windows))
-    return token_nats + (missing / windows.lengths)[window]
-
-
-def _comparison(
-    bounds: tuple[Bound, ...],
-    tables: list[DrawTable],
-    draws: list[Draws],
-    totals: list[WindowTotals],
-    windows: Windows,
-    num_units: npt.NDArray[np.int64],
-) -> Comparison:
-    from bpb_harness.evaluation.compare import (
-        compare_bounds,  # deferred: scipy.interpolate takes a second to import
-    )
-
-    first = 0 if isinstance(bounds[0], DiscreteBound) else 1
-    discrete, continuous = bounds[first], bounds[1 - first]
-    assert isinstance(discrete, DiscreteBound)
-    assert isinstance(continuous, ContinuousBound)
-    return compare_bounds(
-        (discrete, tables[first], draws[first]),
-        (continuous, tables[1 - first], draws[1 - first]),
-        discrete_nats=totals[first].nats,
-        continuous_nats=totals[1 - first].nats,
-        num_tokens=windows.lengths,
-        num_bytes=int(num_units.sum()),
-    )
+    one, other = bounds
+    return compare_bounds(one, other) if isinstance(one.bound, DiscreteBound) else compare_bounds(other, one)
 
 
 def _score_windows(job: Job, processes: Processes) -> Scored:
-    windows, total_windows = job.lay_windows()
-    num_units = job.count_units(windows, total_windows)
+    layout = job.lay_out()
+    windows = layout.windows
     estimator = job.settings.window_estimator(job.schedule)
     assert not isinstance(estimator, AutoregressiveCode)
     relation, error = ChainRule.relation, SamplingError(0.0)
@@ -196,7 +127,7 @@ def _score_windows(job: Job, processes: Processes) -> Scored:
         relation = estimator.relation(time_conditioned=job.denoiser.time_conditioned)
         error = enumeration_error(scored.variance, scored.squared_variances, estimator.num_samples)
     result = _exact_result(
-        job, scored, windows, num_units, total_windows, relation=relation, error=error,
+        job, scored, layout, relation=relation, error=error,
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
     if isinstance(estimator, ExactBound):
@@ -211,14 +142,7 @@ def _score_windows(job: Job, processes: Processes) -> Scored:
 def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
     estimator = job.settings.window_estimator(None)
     assert isinstance(estimator, AutoregressiveCode)
-    corpus = job.text.corpus
-    documents = job.text.require_borders().first_given() if job.settings.per_document else None
-    spans = estimator.spans(corpus.num_tokens, job.context_length, tail=job.settings.tail, documents=documents)
-    total_windows, limit = len(spans), job.settings.limit
-    job.require_some(total_windows)
-    spans = Spans(spans.context_starts[:limit], spans.starts[:limit], spans.lengths[:limit])
-    windows = Windows(spans.starts, spans.lengths)
-    num_units = job.count_units(windows, total_windows)
+    corpus, (spans, layout) = job.text.corpus, job.lay_out_spans(estimator)
     begin = time.perf_counter()
     scored = score_causal_spans(
         estimator, model, corpus, spans, device=job.device,
@@ -226,7 +150,7 @@ def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
         advance=job.count_tokens(int(spans.input_lengths.sum())),
     )  # fmt: skip
     result = _exact_result(
-        job, scored, windows, num_units, total_windows, relation=estimator.relation, error=SamplingError(0.0),
+        job, scored, layout, relation=estimator.relation, error=SamplingError(0.0),
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
     assert scored.token_nats is not None
@@ -236,9 +160,7 @@ def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
 def _exact_result(
     job: Job,
     scored: WindowNats,
-    windows: Windows,
-    num_units: npt.NDArray[np.int64],
-    total_windows: int,
+    layout: Layout,
     *,
     relation: str,
     error: SamplingError,
@@ -246,9 +168,8 @@ def _exact_result(
     num_processes: int,
 ) -> BpbResult:
     """A result of a method that draws no masks."""
-    length = job.code_length(math.fsum(scored.nats), windows, num_units)
-    draws = _one_draw_a_window(scored.nats, windows.lengths, num_units)
-    windows_table, tokens_table = _frames(job, windows, num_units, scored.nats, scored.token_nats)
+    length, draws = layout.code_length(math.fsum(scored.nats)), known_nats(layout, scored.nats)
+    windows_table, tokens_table = _frames(job, layout, scored.nats, scored.token_nats)
     result = BpbResult(
         length=length,
         relation=relation,
@@ -256,12 +177,12 @@ def _exact_result(
         mc_stderr=nats_to_bits(error.stderr_nats) / length.num_units,
         corpus_stderr=_finite(corpus_stderr(draws, known_noise=error.stderr_nats**2)),
         ci95=error.interval(length),
-        signature=job.signature(len(windows), total_windows),
+        signature=job.signature(layout),
         num_forward_tokens=scored.num_forward_tokens,
         seconds=seconds,
         device=describe_device(job.device, num_processes),
-        source=_source_of(job, windows),
-        num_documents=job.num_documents(len(windows) == total_windows),
+        source=_source_of(job, layout.windows),
+        num_documents=job.num_documents(layout),
         separator_id=job.text.separator_id,
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
@@ -272,8 +193,7 @@ def _exact_result(
 
 def _frames(
     job: Job,
-    windows: Windows,
-    num_units: npt.NDArray[np.int64],
+    layout: Layout,
     window_nats: npt.NDArray[np.float64],
     token_nats: npt.NDArray[np.float64] | None,
     table: DrawTable | None = None,
@@ -284,13 +204,12 @@ def _frames(
         return None, None
     from bpb_harness.evaluation.frames import token_frame, window_frame  # deferred: pandas takes a second to import
 
-    num_bytes = None if settings.byte_rule == "none" else num_units
-    by_window = window_frame(text, windows, num_bytes, window_nats, table) if settings.with_windows else None
+    by_window = window_frame(text, layout, window_nats, table) if settings.with_windows else None
     if not settings.with_tokens:
         return by_window, None
     if token_nats is None:
         raise UsageError(f"--tokens with --method {settings.method}", expected="discrete, mc, chain or ar")
-    return by_window, token_frame(text, windows, settings.byte_rule, token_nats)
+    return by_window, token_frame(text, layout.windows, settings.byte_rule, token_nats)
 
 
 def _source_of(job: Job, windows: Windows) -> SourceFloor | None:

@@ -86,7 +86,7 @@ class Contract:
 def sample_windows(job: Job) -> Tensor:
     """A few windows of equal length, spread over what is scored; at least two rows, (n, L) int64."""
     if isinstance(job.model, Denoiser):
-        windows, _ = job.lay_windows()
+        windows = job.windows
     else:
         length = min(job.context_length, job.text.corpus.num_tokens)
         starts = np.arange(0, job.text.corpus.num_tokens - length + 1, length)[: job.settings.limit]

@@ -9,9 +9,10 @@ import torch
 from bpb_harness.estimators import DiscreteBound
 from bpb_harness.evaluation.batches import DrawSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.settings import Settings
-from bpb_harness.evaluation.totals import window_totals
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.statistics.grid_error import grid_noise_variance
@@ -39,10 +40,11 @@ def test_every_step_on_every_window_is_the_exact_bound_in_the_mean():
         the_schedule,
     )
     plan = plan_draws(bound, len(TEXTS), None)
+    layout = Layout(windows, len(lengths), lengths, counts_bytes=False, difficulty=lengths)
     totals = []
     for seed in range(SEEDS):
         table = run_draws(runner, source, plan, RandomStreams(seed), device=device, batch_tokens=1024)
-        totals.append(window_totals(bound, table, lengths, V).nats)
+        totals.append(SampledBound(bound, layout, V, [table]).nats)
     error = np.std(totals, ddof=1) / math.sqrt(SEEDS)
     assert error < 0.02 * expected
     assert abs(np.mean(totals) - expected) < 4.5 * error

@@ -7,8 +7,9 @@ import torch
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
 from bpb_harness.evaluation.batches import DrawSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.evaluation.totals import window_totals
+from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
@@ -31,12 +32,13 @@ def passes(model, bound, windows_of_tokens, folder):
     windows = Windows(np.arange(count) * LENGTH, np.full(count, LENGTH))
     runner = MaskedNllRunner(denoiser, CPU, dtype=torch.float32, compiled=False)
     source = DrawSource(corpus, windows, bound.schedule)
+    layout = Layout(windows, count, windows.lengths, counts_bytes=False, difficulty=np.arange(count))
     rows = []
     for index in range(NUM_PASSES):
         streams = RandomStreams(11, pass_index=index)
         plan = plan_draws(bound, count, StratifiedDesign(streams, np.arange(count), bound.num_samples))
         table = run_draws(runner, source, plan, streams, device=CPU, batch_tokens=4096)
-        rows.append(window_totals(bound, table, windows.lengths, model.vocab_size).window_nats)
+        rows.append(SampledBound(bound, layout, model.vocab_size, [table]).window_nats)
     return np.array(rows)
 
 

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 
 from bpb_harness.estimators import ContinuousBound
-from bpb_harness.evaluation.draws import DrawTable, merge_passes, plan_draws
+from bpb_harness.evaluation.draws import DrawTable, plan_draws
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.pilot import Pilot, PilotPlan, drawn_costs
-from bpb_harness.evaluation.totals import as_statistics, sampling_error
+from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.rare_costs import reason_to_doubt
+from bpb_harness.text.corpus import Windows
 
 N, L, CLEAN = 10, 64, 512
-LENGTHS, BYTES, DIFFICULTY = np.full(N, L), np.full(N, 3 * L), np.arange(N)
+LENGTHS = np.full(N, L)
+LAYOUT = Layout(Windows(np.arange(N) * L, LENGTHS), N, 3 * LENGTHS, counts_bytes=True, difficulty=np.arange(N))
 BOUND = ContinuousBound(LogLinear(), 1)
 SEEDS = 40
 
@@ -43,23 +46,17 @@ def truth(rare):
 def score(seed, half_width, rare):
     """(total, half of its interval, passes, whether the error is doubted), nats."""
     rng = np.random.default_rng([seed, rare])
-    plan = PilotPlan.of(BOUND, seed, DIFFICULTY, LENGTHS)
-    pilot = Pilot(
-        plan,
-        tuple(table(part.plan, rng, rare) for part in plan.passes),
-        tuple(table(part.plan, rng, rare) for part in plan.ends),
-    )
-    spread = pilot.spread(LENGTHS, BYTES, DIFFICULTY, CLEAN)
-    passes = pilot.num_passes(half_width, spread, pilot.variance_of_a_pass(spread, LENGTHS, CLEAN), N)
-    designs = (StratifiedDesign(RandomStreams(seed, index), DIFFICULTY, 1) for index in range(passes))
-    merged = merge_passes([table(plan_draws(BOUND, N, design), rng, rare) for design in designs])
-    draws = as_statistics(BOUND, merged, LENGTHS, BYTES, DIFFICULTY, CLEAN)
-    half = sampling_error(BOUND, merged, draws, passes).half_width_nats()
+    plan = PilotPlan.of(BOUND, seed, LAYOUT)
+    pilot = Pilot.drawn(plan, LAYOUT, CLEAN, lambda part: table(part.plan, rng, rare))
+    passes = pilot.num_passes(half_width, pilot.variance_of_a_pass(LENGTHS), N)
+    designs = (StratifiedDesign(RandomStreams(seed, index), LAYOUT.difficulty, 1) for index in range(passes))
+    sampled = SampledBound(BOUND, LAYOUT, CLEAN, [table(plan_draws(BOUND, N, each), rng, rare) for each in designs])
+    half = sampled.error.half_width_nats()
     doubt = reason_to_doubt(
-        drawn_costs(merged), lengths=LENGTHS, half_width=half / (N * L), blind_nats=math.log(CLEAN),
+        drawn_costs(sampled.table), lengths=LENGTHS, half_width=half / (N * L), blind_nats=math.log(CLEAN),
         pilot=pilot.costs, ends=pilot.ends,
     )  # fmt: skip
-    return math.fsum(draws.window_nats), half, passes, doubt is not None
+    return sampled.nats, half, passes, doubt is not None
 
 
 @pytest.mark.parametrize(("rare", "half_width"), [(False, 40.0), (True, 600.0)])

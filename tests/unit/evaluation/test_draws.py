@@ -15,8 +15,9 @@ from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import compare
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_pieces, prepare_ahead
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.evaluation.totals import as_statistics, window_totals
+from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.window_scores import score_masked_windows
 from bpb_harness.kernels import specialising
 from bpb_harness.sampling.design import StratifiedDesign
@@ -489,26 +490,29 @@ def without_replicates(table):
     return DrawTable(shorter, table.num_masked[rows], table.nats[rows], table.control[rows])
 
 
+def sampled(source, bound, table):
+    lengths = source.windows.lengths
+    return SampledBound(bound, Layout(source.windows, len(lengths), 2 * lengths, True, lengths), V, [table])
+
+
 def test_totals_are_the_same_bits_without_replicates(long_source):
-    bound, lengths = ContinuousBound(SCHEDULE, 1), long_source.windows.lengths
+    bound = ContinuousBound(SCHEDULE, 1)
     table = run(long_source, plan_of(long_source, bound), batch_rows=64)
     tables = table, without_replicates(table)
-    with_them, without = (window_totals(bound, each, lengths, V) for each in tables)
+    with_them, without = (sampled(long_source, bound, each) for each in tables)
     assert np.array_equal(with_them.window_nats, without.window_nats)
-    curves = [
-        compare._fit(each, each, lengths).at(np.array([0.2, 0.7]))[0] for each in (table, without_replicates(table))
-    ]
+    curves = [compare._fit(each, each).at(np.array([0.2, 0.7]))[0] for each in (with_them, without)]
     assert np.array_equal(*curves)
 
 
-def test_as_statistics_keeps_replicates_apart(long_source):
-    bound, lengths = ContinuousBound(SCHEDULE, 1), long_source.windows.lengths
+def test_statistics_keep_replicates_apart(long_source):
+    bound = ContinuousBound(SCHEDULE, 1)
     table = run(long_source, plan_of(long_source, bound), batch_rows=64)
-    draws = as_statistics(bound, table, lengths, 2 * lengths, lengths, V)
+    with_them = sampled(long_source, bound, table)
+    draws = with_them.draws
     assert (len(draws.window), len(draws.replicates.window)) == (300, 128)
-    assert as_statistics(bound, without_replicates(table), lengths, 2 * lengths, lengths, V).replicates is None
-    totals = window_totals(bound, table, lengths, V)
-    np.testing.assert_allclose(draws.window_nats, totals.window_nats, rtol=1e-12)
+    assert sampled(long_source, bound, without_replicates(table)).draws.replicates is None
+    np.testing.assert_allclose(draws.window_nats, with_them.window_nats, rtol=1e-12)
     assert mc_stderr_nats(draws) != mc_stderr_nats(replace(draws, replicates=None))
 
 

@@ -16,14 +16,19 @@ from bpb_harness.estimators import ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import api as evaluation
 from bpb_harness.evaluation import passes
 from bpb_harness.evaluation.batches import DrawPlan
-from bpb_harness.evaluation.draws import DrawTable, merge_passes
+from bpb_harness.evaluation.draws import DrawTable
+from bpb_harness.evaluation.inputs import EvaluationText
+from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.passes import larger_for_long_text
 from bpb_harness.evaluation.pilot import Pilot, PilotPlan
-from bpb_harness.evaluation.sampled_bound import SamplingError, as_statistics, sampling_error
+from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError
+from bpb_harness.evaluation.score import score
+from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import UNTRUSTED_ERROR
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
-from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.corpus import Windows, load_shards
 
 BOUND = ContinuousBound(LogLinear(1e-3), 1)
 N, L = 40, 32
@@ -40,12 +45,16 @@ def made_up_pass(seed, n=N):
     return DrawTable(plan, num_masked, nats, np.zeros(n))
 
 
+def layout_of(lengths):
+    windows = Windows(np.cumsum(lengths) - lengths, lengths)
+    return Layout(windows, len(lengths), 3 * lengths, counts_bytes=True, difficulty=np.arange(len(lengths)))
+
+
 def error_of(count, n=N):
     tables = [made_up_pass(seed, n) for seed in range(count)]
-    merged = merge_passes(tables)
-    draws = as_statistics(BOUND, merged, np.full(n, L), np.full(n, 3 * L), np.arange(n), 1024)
+    sampled = SampledBound(BOUND, layout_of(np.full(n, L)), 1024, tables)
     totals = [float((0.999 * L * table.nats / table.num_masked).sum()) for table in tables]
-    return sampling_error(BOUND, merged, draws, count), draws, totals
+    return sampled.error, sampled.draws, totals
 
 
 def test_one_pass_takes_its_error_from_within():
@@ -127,15 +136,13 @@ def small(repository):
     """Scores a network in memory under some settings."""
     tokenizer = load_tokenizer(repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model")
     corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
-    text = evaluation.EvaluationText(corpus, tokenizer, "--data")
+    text = EvaluationText(corpus, tokenizer, "--data")
 
-    def score(*, scale=2.0, **settings):
-        chosen = evaluation.Settings(device="cpu", method="mc", check_contract=False, **settings)
-        return evaluation.score(
-            evaluation.Job(Small(scale), text, chosen, LogLinear(), evaluation.ModelIdentity("0" * 64))
-        )
+    def scored(*, scale=2.0, **settings):
+        chosen = Settings(device="cpu", method="mc", check_contract=False, **settings)
+        return score(Job(Small(scale), text, chosen, LogLinear(), ModelIdentity("0" * 64)))
 
-    return score
+    return scored
 
 
 def test_nothing_that_the_pilot_drew_enters_the_score(small, monkeypatch):
@@ -149,9 +156,9 @@ def test_nothing_that_the_pilot_drew_enters_the_score(small, monkeypatch):
         pilot = run_pilot(*arguments)
         tables, ends = (
             tuple(replace(table, nats=table.nats * 1.5 + 1.0) for table in drawn)
-            for drawn in (pilot.tables, pilot.end_tables)
+            for drawn in (pilot.sampled.passes, pilot.end_tables)
         )
-        return replace(pilot, tables=tables, end_tables=ends)
+        return replace(pilot, sampled=replace(pilot.sampled, passes=tables), end_tables=ends)
 
     monkeypatch.setattr(passes._Sampler, "run_pilot", other_costs)
     other = small(**settings)
@@ -180,10 +187,9 @@ def test_the_pilot_is_asked_for_half_an_interval_in_nats(small, monkeypatch):
     heard = []
     monkeypatch.setattr(Pilot, "num_passes", lambda self, *asked: heard.append(asked) or 1)
     result = small(tolerance=0.25, limit=4)
-    ((half_width, spread, variance, num_windows),) = heard
+    ((half_width, variance, num_windows),) = heard
     assert half_width == pytest.approx(0.25 * math.log(2) * result.length.num_bytes)
     assert num_windows == 4
-    assert spread.num_passes >= 2
     assert variance > 0.0
 
 
@@ -255,7 +261,7 @@ def test_an_interval_that_came_out_wider_is_named(tiny, monkeypatch):
 def test_the_pilot_is_no_larger_than_it_need_be(samples):
     lengths = np.append(np.full(30_000, 64), 20)
     bound = DiscreteBound(LogLinear(), samples, 8)
-    plan = PilotPlan.of(bound, 0, np.arange(30_001), lengths)
+    plan = PilotPlan.of(bound, 0, layout_of(lengths))
     assert len(plan.passes) == 2
     assert len(plan.windows) == (32 if samples == "all" else 468)
     assert all(part.index >= 1 << 31 for part in plan.passes + plan.ends)
@@ -272,7 +278,7 @@ def test_the_pilot_is_no_larger_than_it_need_be(samples):
 
 
 def test_short_windows_have_no_ends():
-    plan = PilotPlan.of(BOUND, 0, np.arange(3), np.full(3, 15))
+    plan = PilotPlan.of(BOUND, 0, layout_of(np.full(3, 15)))
     assert plan.ends == ()
     assert len(plan.passes) == 32
 
@@ -290,7 +296,7 @@ def test_short_windows_have_no_ends():
 )
 def test_flags_that_do_not_go_together(settings, message):
     with pytest.raises(UsageError, match=message):
-        evaluation.Settings(**settings)
+        Settings(**settings)
 
 
 @pytest.mark.parametrize(("text", "batch"), [(1_000, 100), (6_399, 100), (6_400, 200), (1_000_000, 200)])
@@ -302,7 +308,7 @@ def test_long_texts_get_larger_batches_if_many_are_left(text, batch):
 def test_a_batch_comes_out_even_on_a_gpu(monkeypatch, multiprocessors, windows):
     card = SimpleNamespace(multi_processor_count=multiprocessors)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
-    settings = evaluation.Settings()
+    settings = Settings()
     assert settings.tokens_per_batch(torch.device("cuda")) == windows * 2048
     assert settings.tokens_per_batch(torch.device("cpu")) == 8_192
-    assert evaluation.Settings(batch_tokens=77).tokens_per_batch(torch.device("cuda")) == 77
+    assert Settings(batch_tokens=77).tokens_per_batch(torch.device("cuda")) == 77

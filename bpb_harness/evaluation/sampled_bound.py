@@ -1,0 +1,190 @@
+"""A bound from its draws: what it is on each window, its terms, its total and its error; float64, in a fixed order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bpb_harness.estimators import Bound, prior_nats
+from bpb_harness.evaluation.draws import DrawTable, merge_passes
+from bpb_harness.evaluation.layout import Layout
+from bpb_harness.statistics.repeats import PassSpread, spread_of_passes
+from bpb_harness.statistics.standard_errors import (
+    Draws,
+    confidence_interval,
+    corpus_stderr,
+    grid_stderr_nats,
+    mc_stderr_nats,
+)
+from bpb_harness.units import CodeLength, nats_to_bits
+
+Floats = npt.NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True)
+class SamplingError:
+    """Standard error of a bound's total from the sampling of masks, in nats.
+
+    Attributes:
+        stderr_nats: the error of the mean over passes.
+        degrees_of_freedom: of a spread between passes, for Student's t; None where the normal law serves.
+    """
+
+    stderr_nats: float
+    degrees_of_freedom: float | None = None
+
+    def interval(self, length: CodeLength) -> tuple[float, float]:
+        """The 95 % interval of a bound, in bits per byte, or per token where no bytes are known."""
+        stderr = nats_to_bits(self.stderr_nats) / length.num_units
+        return confidence_interval(length.bits_per_unit, stderr, degrees_of_freedom=self.degrees_of_freedom)
+
+    def half_width_nats(self) -> float:
+        """Half of the 95 % interval."""
+        low, high = confidence_interval(0.0, self.stderr_nats, degrees_of_freedom=self.degrees_of_freedom)
+        return (high - low) / 2.0
+
+
+@final
+@dataclass(frozen=True)
+class SampledBound:
+    """What the draws of a bound say of it.
+
+    Attributes:
+        bound: which one.
+        layout: the windows.
+        num_clean_tokens: ids that a clean token may have, for the prior.
+        passes: the draws, a table a pass; how many was fixed without looking at them.
+    """
+
+    bound: Bound
+    layout: Layout
+    num_clean_tokens: int
+    passes: Sequence[DrawTable]
+
+    @cached_property
+    def table(self) -> DrawTable:
+        """All draws together."""
+        return merge_passes(self.passes)
+
+    @cached_property
+    def window_nats(self) -> Floats:
+        """The bound of each window, prior included, (N,)."""
+        drawn = np.bincount(self.table.plan.window, weights=self._draw_nats, minlength=len(self.layout))
+        return np.asarray(drawn + self._prior_nats)
+
+    @cached_property
+    def nats(self) -> float:
+        """Total of all windows, rounded once."""
+        return math.fsum(self.window_nats)
+
+    @cached_property
+    def terms_nats(self) -> dict[str, float]:
+        """Totals of prior, diffusion and reconstruction."""
+        is_reconstruction = self.bound.is_reconstruction(torch.from_numpy(self.table.plan.move_chance)).numpy()
+        return {
+            "prior": math.fsum(self._prior_nats),
+            "diffusion": math.fsum(self._draw_nats[~is_reconstruction]),
+            "reconstruction": math.fsum(self._draw_nats[is_reconstruction]),
+        }
+
+    @cached_property
+    def token_nats(self) -> Floats | None:
+        """Of each token, adding up to their windows: prior and control variate are spread evenly over a window."""
+        if self.table.token_nats is None:
+            return None
+        lengths = self.layout.lengths
+        window = np.repeat(np.arange(len(lengths)), lengths)
+        missing = self.window_nats - np.bincount(window, weights=self.table.token_nats, minlength=len(lengths))
+        return np.asarray(self.table.token_nats + (missing / lengths)[window])
+
+    @cached_property
+    def draws(self) -> Draws:
+        """The draws as the error estimators take them: each an unbiased estimate of its window's bound alone."""
+        plan, lengths = self.table.plan, self.layout.lengths
+        length = lengths[plan.window]
+        alpha_end_nats = prior_nats(self.bound.schedule, 1, self.num_clean_tokens) * length
+        value_nats = alpha_end_nats + self.bound.schedule.max_move_chance * length * self.table.nats_per_masked
+
+        def draws(rows: slice, replicates: Draws | None) -> Draws:
+            return Draws(
+                window=plan.window[rows], sample=plan.sample[rows], v=plan.position[rows], value_nats=value_nats[rows],
+                difficulty=self.layout.difficulty.astype(np.float64), num_tokens=lengths,
+                num_bytes=self.layout.num_units, level=plan.move_chance[rows], replicates=replicates,
+            )  # fmt: skip
+
+        replicates = draws(slice(plan.num_weighed, None), None) if plan.num_replicates else None
+        return draws(slice(plan.num_weighed), replicates)
+
+    @cached_property
+    def spread(self) -> PassSpread:
+        """How far its passes differ."""
+        return spread_of_passes(self.draws, len(self.passes), self._grid_shares)
+
+    @cached_property
+    def error(self) -> SamplingError:
+        """How far the mean over passes is from the bound, had every mask been tried.
+
+        Passes are independent, so several show their error themselves; of a single one it is estimated from within.
+        """
+        if len(self.passes) > 1:
+            degrees = self.spread.degrees_of_freedom
+            return SamplingError(math.sqrt(self.spread.variance), None if math.isinf(degrees) else degrees)
+        shares = self._grid_shares
+        return SamplingError(mc_stderr_nats(self.draws) if shares is None else grid_stderr_nats(self.draws, shares))
+
+    @property
+    def corpus_stderr(self) -> float:
+        """Standard error over the choice of windows, in bits per unit."""
+        if self.bound.num_samples == "all":  # every step is looked at, so that none varies from draw to draw
+            return corpus_stderr(known_nats(self.layout, self.window_nats))
+        return corpus_stderr(self.draws)
+
+    @cached_property
+    def _draw_nats(self) -> Floats:
+        plan = self.table.plan
+        return np.asarray(plan.weight * self.layout.lengths[plan.window] * self.table.nats_per_masked)
+
+    @cached_property
+    def _prior_nats(self) -> Floats:
+        each, which = np.unique(self.layout.lengths, return_inverse=True)
+        return np.array([prior_nats(self.bound.schedule, int(length), self.num_clean_tokens) for length in each])[which]
+
+    @property
+    def _grid_shares(self) -> Floats | None:
+        """Each draw's share of its window's bound within its pass, where every node of a grid is looked at."""
+        if self.bound.num_samples != "all":
+            return None
+        return np.asarray(self.table.plan.weight * (len(self.passes) / self.bound.schedule.max_move_chance))
+
+
+def known_nats(layout: Layout, window_nats: Floats) -> Draws:
+    """Windows whose nats are known, to the error over their choice."""
+    index = np.arange(len(layout))
+    return Draws(
+        window=index, sample=np.zeros_like(index), v=np.full(len(index), 0.5), value_nats=window_nats,
+        difficulty=window_nats, num_tokens=layout.lengths, num_bytes=layout.num_units,
+    )  # fmt: skip
+
+
+def enumeration_error(variance: Floats | None, squared_variances: Floats | None, num_samples: int) -> SamplingError:
+    """The error of an enumeration whose noise levels were drawn, K a mask (MATHS.md, equation 25).
+
+    Args:
+        variance: of each window, (N,) nats squared; None where nothing was drawn.
+        squared_variances: of each window, the sum of the squares of what its masks add to that, (N,).
+        num_samples: K.
+    """
+    if variance is None or squared_variances is None:
+        return SamplingError(0.0)
+    total, squares = math.fsum(variance), math.fsum(squared_variances)
+    if squares == 0.0:
+        return SamplingError(0.0)
+    return SamplingError(math.sqrt(total), (num_samples - 1) * total**2 / squares)
