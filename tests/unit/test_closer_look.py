@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from bpb_harness.schedule import LogLinear, parse_schedule
-from bpb_harness.testing import check_elbo
+from bpb_harness.testing import FALSE_ALARM_RATE, check_elbo
 from bpb_harness.testing.closer_look import evidence_one_by_one, nonlinear_probes, rows_share_their_draws
 from bpb_harness.testing.elbo import evidence_of_both
+from bpb_harness.testing.evidence import combine
 from bpb_harness.testing.known_mistakes import Setting
 from bpb_harness.testing.long_windows import LongWindows
 from bpb_harness.testing.probes import OutlyingRowProbe
@@ -129,9 +130,11 @@ def test_unusual_and_right_estimators_pass(estimate) -> None:
 
 
 def test_rows_that_go_higher_than_independent_times_are_honoured() -> None:
-    """t = v^3 pays 12 times the bound for a whole window, where independent times pay 5: the cut follows the draws."""
-    report = check_elbo(_weighted(lambda v: 3 / v, warp=lambda v: v**3), seed=1)
-    assert report.verdict == "correct", report.message
+    """A right estimator that pays 13 times the bound in one draw of 13, as t = v^3 does for a whole window."""
+    run = _runs(fixed_count)[1][3]
+    paid = np.random.default_rng(0).random((4000, len(run.exact))) < 1.0 / 13.0
+    run.estimates = 13.0 * run.exact * paid
+    assert combine([run.row_evidence[1]]) < math.log(1.0 / FALSE_ALARM_RATE)
 
 
 # --- suspicions ----------------------------------------------------------------------------------------------------
