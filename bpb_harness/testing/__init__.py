@@ -11,8 +11,9 @@ here needs pytest. docs/testing-kit.md shows them at work; MATHS.md, section 8, 
 """
 
 from bpb_harness.testing.code_length import CodeLengthReport, assert_code_length, check_code_length
-from bpb_harness.testing.elbo import FALSE_ALARM_RATE, ElboReport, ProbeResult, assert_elbo, check_elbo
+from bpb_harness.testing.elbo import FALSE_ALARM_RATE, ElboReport, assert_elbo, check_elbo
 from bpb_harness.testing.loss_weight import WeightReport, assert_loss_weight, check_loss_weight
+from bpb_harness.testing.runs import ProbeResult
 
 __all__ = [
     "FALSE_ALARM_RATE",

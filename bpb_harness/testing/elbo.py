@@ -3,68 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, final
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from bpb_harness.errors import UsageError
 from bpb_harness.schedule import LogLinear, NoiseSchedule, parse_schedule
-from bpb_harness.testing.evidence import combine, evidence_too_high, evidence_too_low
-from bpb_harness.testing.formula import bound, mean_excess_of_independent_times
+from bpb_harness.testing.closer_look import CloserLook, look_closer
 from bpb_harness.testing.known_mistakes import KnownMistake, Setting, known_mistakes
-from bpb_harness.testing.probes import Probe, make_probes
+from bpb_harness.testing.probes import Probe
+from bpb_harness.testing.runs import BATCH, ROUNDING, Estimator, ProbeResult, Run, evidence_of_runs, make_runs
+from bpb_harness.testing.suspicions import find_suspicions
 from bpb_harness.testing.watch import WatchedDenoiser
-
-Floats = npt.NDArray[np.float64]
-Estimator = Callable[[Callable[..., Tensor], Tensor, torch.Generator], Tensor]
 
 FALSE_ALARM_RATE = 5e-5
 """A correct estimator fails one call of :func:`check_elbo` in 20,000 at most; MATHS.md, equation 22."""
 
-BATCH = 31
-"""Windows in a batch: a prime, so that an estimator that pads batches for its workers has to show it."""
-
 _MAX_LENGTH = 8
 _MIN_CALLS = 100
 _WORST_FIT = 4.5  # standard errors
-_ROUNDING = 1e-4  # relative, of an estimate computed in float32
-
-
-@final
-@dataclass(frozen=True)
-class ProbeResult:
-    """What was measured on one denoiser.
-
-    Attributes:
-        denoiser: what it charges for.
-        exact_nats: the bound, by enumeration of all masks, mean over the windows.
-        mean_nats: mean of the estimates.
-        stderr_nats: its standard error, from the spread of the means of independent calls.
-    """
-
-    denoiser: str
-    exact_nats: float
-    mean_nats: float
-    stderr_nats: float
-
-    @property
-    def ratio(self) -> float:
-        """Mean of the estimates over the exact bound."""
-        return self.mean_nats / self.exact_nats
-
-    @property
-    def z(self) -> float:
-        """Deviation in standard errors. Heavy tails spoil its law: read it, do not test it."""
-        gap = self.mean_nats - self.exact_nats
-        if self.stderr_nats > 0:
-            return gap / self.stderr_nats
-        return 0.0 if abs(gap) <= _ROUNDING * self.exact_nats else math.copysign(math.inf, gap)
+_CLOSER_SHARE = 0.1  # of the evidence: the closer look needs ten times as much, and the first draws lose a tenth
 
 
 @final
@@ -162,7 +122,15 @@ def check_elbo(
         run.draw(estimate_nats, max(_MIN_CALLS, num_draws // BATCH), generator)
         if run.failure is not None:
             return _report_failure(run.failure, runs[:done], run)
-    return _judge(setting, runs, _notes(estimate_nats, runs[-1].probe, seed))
+    look = CloserLook()
+    if not any(run.denoise.problem for run in runs) and not _is_enough(evidence_of_both(evidence_of_runs(runs), 0.0)):
+        suspicions = find_suspicions(estimate_nats, setting, runs, seed)
+        look = look_closer(
+            estimate_nats, suspicions, setting, runs, special_ids=special_ids,
+            calls=len(runs[0].estimates), generator=generator,
+        )  # fmt: skip
+    notes = (*_notes(estimate_nats, runs[-1].probe, seed), *look.notes)
+    return _judge(setting, runs, look, notes)
 
 
 def assert_elbo(
@@ -212,95 +180,6 @@ def _require_settings(
         raise UsageError("special_ids", seen=special_ids, expected=f"fewer than L ids within 0 .. {vocab_size - 1}")
 
 
-def make_runs(
-    setting: Setting, *, special_ids: tuple[int, ...], mask_column: bool, generator: torch.Generator
-) -> list[Run]:
-    """The denoisers of one check, with nothing drawn yet."""
-    probes = make_probes(
-        vocab_size=setting.vocab_size, length=setting.length, batch=BATCH, special_ids=special_ids,
-        time_conditioned=setting.time_conditioned, mask_column=mask_column, generator=generator,
-    )  # fmt: skip
-    return [Run(setting, probe) for probe in probes]
-
-
-@final
-class Run:
-    """One denoiser, the estimates made on it, and what they say."""
-
-    def __init__(self, setting: Setting, probe: Probe) -> None:
-        self.setting, self.probe = setting, probe
-        self.denoise = WatchedDenoiser(probe)
-        self.exact = bound(setting.schedule, setting.length, setting.vocab_size, setting.num_steps).mean_nats(probe)
-        self.estimates: Floats = np.zeros((0, len(probe.x0)))
-        self.failure: str | None = None
-
-    def draw(self, estimate_nats: Estimator, calls: int, generator: torch.Generator) -> None:
-        """Call the estimator; stop at the first answer that is no answer."""
-        rows: list[Floats] = []
-        for _ in range(calls):
-            self.denoise.begin_estimate()
-            answer = estimate_nats(self.denoise, self.probe.x0.clone(), generator)
-            self.failure = _unusable(answer, len(self.probe.x0))
-            if self.failure is not None:
-                return
-            rows.append(answer.detach().double().cpu().numpy())
-        self.estimates = np.stack(rows)
-
-    @property
-    def result(self) -> ProbeResult:
-        per_call = self.estimates.mean(axis=1)
-        stderr = 0.0 if self.is_constant else float(per_call.std(ddof=1) / math.sqrt(len(per_call)))
-        return ProbeResult(self.probe.name, float(self.exact.mean()), float(per_call.mean()), stderr)
-
-    @cached_property
-    def is_constant(self) -> bool:
-        """Whether there is no randomness in the estimates."""
-        return bool(np.ptp(self.estimates, axis=0).max() <= 1e-6 * self.exact.max())
-
-    @cached_property
-    def is_constant_and_wrong(self) -> bool:
-        """Then the estimate is the mean, up to the rounding of float32, and one look decides."""
-        return self.is_constant and bool((np.abs(self.estimates[0] - self.exact) > _ROUNDING * self.exact).any())
-
-    @cached_property
-    def batch_evidence(self) -> tuple[Floats, Floats]:
-        """Logarithms of e-values for the mean of the batch, too high and too low, (bets, 1) each."""
-        batch_mean, exact_mean = self.estimates.mean(axis=1, keepdims=True), self.exact.mean(keepdims=True)
-        # The first quarter of the calls tells how high a call goes; the bets are placed on the rest.
-        first, rest = np.split(batch_mean, [len(batch_mean) // 4])
-        top = np.clip(1.5 * first.max(axis=0), 1.5 * exact_mean, (self.setting.length + 2.0) * exact_mean)
-        # A mean of B rows exceeds its top when one row alone does, by B times as much: one big jump.
-        jump = len(self.exact) * (top - exact_mean)
-        lost = self._lost(np.broadcast_to(jump, self.exact.shape)).mean(keepdims=True)
-        return evidence_too_high(batch_mean, exact_mean), evidence_too_low(rest, exact_mean, top, lost)
-
-    @cached_property
-    def row_evidence(self) -> tuple[Floats, Floats]:
-        """Logarithms of e-values for every row by itself, too high and too low, (bets, B) each."""
-        top = (self.setting.length + 4.0) * self.exact
-        high = evidence_too_high(self.estimates, self.exact)
-        return high, evidence_too_low(self.estimates, self.exact, top, self._lost(top))
-
-    def _lost(self, top: Floats) -> Floats:
-        setting = self.setting
-        excess = mean_excess_of_independent_times(self.probe, setting.schedule, setting.num_steps, top)
-        return 2.0 * excess + 0.002 * self.exact
-
-
-def _unusable(answer: object, batch: int) -> str | None:
-    if not isinstance(answer, Tensor):
-        return f"the estimator returned {type(answer).__name__}, not a tensor of shape ({batch},)"
-    if tuple(answer.shape) != (batch,):
-        hint = ""
-        if answer.dim() == 1 and len(answer) > batch:
-            hint = ": more numbers than windows, as where a distributed sampler pads its batches and scores duplicates"
-        return f"the estimator returned shape {tuple(answer.shape)} for {batch} windows, not ({batch},){hint}"
-    if not bool(torch.isfinite(answer).all()):
-        bad = float(answer[~torch.isfinite(answer)][0])
-        return f"the estimator returned {bad}: a weight at t = 0 or t = 1, or the logarithm of a zero"
-    return None
-
-
 def _notes(estimate_nats: Estimator, probe: Probe, seed: int) -> tuple[str, ...]:
     """Reproducibility: the same generator must give the same numbers."""
     answers = []
@@ -312,40 +191,45 @@ def _notes(estimate_nats: Estimator, probe: Probe, seed: int) -> tuple[str, ...]
     return ("two calls with equal generators gave different numbers: not all draws come from `generator`",)
 
 
+def evidence_of_both(first: float, closer: float) -> float:
+    """Logarithm of one e-value from those of the first draws and of the closer look, 0 where there was none.
+
+    Whatever the first draws are, the mean of the second e-value given them is at most 1: so is that of the average.
+    """
+    return float(np.logaddexp(math.log1p(-_CLOSER_SHARE) + first, math.log(_CLOSER_SHARE) + closer))
+
+
+def _is_enough(evidence: float) -> bool:
+    return math.exp(-max(evidence, 0.0)) <= FALSE_ALARM_RATE
+
+
 def _report_failure(failure: str, done: list[Run], failed: Run) -> ElboReport:
     problem = next((run.denoise.problem for run in (*done, failed) if run.denoise.problem), None)
     diagnosis = "contract: " + (problem or failure)
     return ElboReport("wrong", diagnosis, 0.0, tuple(run.result for run in done), (), f"WRONG: {failure}.")
 
 
-def _judge(setting: Setting, runs: list[Run], notes: tuple[str, ...]) -> ElboReport:
-    p_value = math.exp(-max(evidence_of_runs(runs), 0.0))
-    results = tuple(run.result for run in runs)
+def _judge(setting: Setting, runs: list[Run], look: CloserLook, notes: tuple[str, ...]) -> ElboReport:
+    first_evidence = evidence_of_runs(runs)
+    p_value = math.exp(-max(evidence_of_both(first_evidence, look.evidence), 0.0))
+    *first, last = (run.result for run in runs)
+    closer = [run.result for run in look.runs] + ([look.long] if look.long else [])
+    results = (*first, *closer, last)
     problem = next((run.denoise.problem for run in runs if run.denoise.problem), None)
     verdict: Literal["correct", "looser", "wrong"] = "correct"
     diagnosis = None
     if problem is not None:
         verdict, diagnosis = "wrong", f"contract: {problem}"
     elif p_value <= FALSE_ALARM_RATE:
-        mistake = _structure(setting, runs) or _best_fit(setting, runs)
-        diagnosis = mistake.diagnosis if mistake else None
+        mistake = None
+        if _is_enough(evidence_of_both(first_evidence, 0.0)):
+            mistake = _structure(setting, runs) or _best_fit(setting, runs)
+        elif look.runs:
+            mistake = _best_fit(setting, [*runs, *look.runs])
+        diagnosis = mistake.diagnosis if mistake else look.diagnosis
         verdict = "looser" if mistake and mistake.looser else "wrong"
     message = _message(verdict, diagnosis, p_value, results, notes)
     return ElboReport(verdict, diagnosis, p_value, results, notes, message)
-
-
-def evidence_of_runs(runs: list[Run]) -> float:
-    """Logarithm of one e-value for all that was drawn: infinite where an estimate without randomness is wrong."""
-    if any(run.is_constant_and_wrong for run in runs):
-        return math.inf
-    random = [run for run in runs if not run.is_constant]
-    if not random:
-        return 0.0
-    groups = [group for run in random for group in (*run.batch_evidence, *run.row_evidence)]
-    # Draws on different denoisers are independent: the product of their e-values is one too, and sees a small deviation
-    # that all of them share.
-    groups += [np.sum([run.batch_evidence[side] for run in random], axis=0) for side in (0, 1)]
-    return combine(groups)
 
 
 def _structure(setting: Setting, runs: list[Run]) -> KnownMistake | None:
@@ -392,10 +276,10 @@ def _best_fit(setting: Setting, runs: list[Run]) -> KnownMistake | None:
 
 def _misfit(mistake: KnownMistake, run: Run) -> float:
     result = run.result
-    predicted = float(mistake.mean_nats(run.probe).mean())
+    predicted = float(mistake.mean_nats(run.probe)[: len(run.exact)].mean())
     if mistake.diverges and predicted > 3.0 * result.exact_nats and result.mean_nats > 1.3 * result.exact_nats:
         return 1.0  # an infinite mean cannot be measured, only seen to be far too high
-    slack = math.hypot(result.stderr_nats, 0.002 * predicted + _ROUNDING * result.exact_nats)
+    slack = math.hypot(result.stderr_nats, 0.002 * predicted + ROUNDING * result.exact_nats)
     return abs(result.mean_nats - predicted) / slack
 
 

@@ -70,6 +70,11 @@ def bernoulli(rates: Floats, length: int) -> Floats:
     return np.asarray(rates[:, None] ** counts * (1.0 - rates[:, None]) ** (length - counts), dtype=np.float64)
 
 
+def rate_of_single_masks(rates: Floats, length: int) -> Floats:
+    """Chance that exactly one of L tokens is masked, each with chance ``rates[j]``, (J,)."""
+    return np.asarray(length * rates * (1.0 - rates) ** (length - 1), dtype=np.float64)
+
+
 def rate(schedule: NoiseSchedule, times: Floats) -> Floats:
     """Mask rates u(t)."""
     return np.asarray(schedule.move_chance(torch.from_numpy(times)).numpy(), dtype=np.float64)
@@ -166,9 +171,13 @@ def drawn_times(schedule: NoiseSchedule, num_steps: int | None) -> tuple[Floats,
 def mean_excess_of_independent_times(
     probe: Probe, schedule: NoiseSchedule, num_steps: int | None, top: Floats
 ) -> Floats:
-    """How heavy an upper tail may be: E[max(X - top, 0)] of each window, X = w(t) C with independent times, (B,)."""
+    """How heavy an upper tail may be: E[max(X - top, 0)] of each window, X = w(t) C with independent times.
+
+    ``top`` is (n,), of the first n windows; so is the answer.
+    """
     length = probe.x0.shape[1]
     times, chance, rates, weight = drawn_times(schedule, num_steps)
     per_mask = chance[:, None] * bernoulli(rates, length)
-    excess = np.maximum(weight[:, None, None] * probe.masked_costs(times) - top[None, :, None], 0.0)
+    costs = probe.masked_costs(times)[:, : len(top)]
+    excess = np.maximum(weight[:, None, None] * costs - top[None, :, None], 0.0)
     return np.asarray(np.einsum("jbm,jm->b", excess, per_mask))

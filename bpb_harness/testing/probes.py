@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 Costs = Literal["exact", "bfloat16", "mask column"]
 
 # A logit so far above the others that its token costs nothing: log1p((V - 1) exp(-40)) is 0 in float32.
-_CERTAIN = 40.0
+CERTAIN = 40.0
 # A softmax does not see these logits' common offset, but bfloat16, whose steps are 2 there, sees 300.9 as 300 and 301.1
 # as 302: a token that costs log(1 + (V - 1) e^0.2) is charged log(1 + (V - 1) e^2).
 _OFFSET, _TILT = 301.1, 0.2
@@ -56,6 +56,16 @@ class Probe(ABC):
     @property
     def time_conditioned(self) -> bool:
         """Whether the logits depend on t."""
+        return False
+
+    @property
+    def num_judged(self) -> int:
+        """How many rows, from the first, are compared with their bound."""
+        return len(self.x0)
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether few masks cost anything, so that many draws in a row may rightly be 0."""
         return False
 
     def logits(self, xt: Tensor, t: Tensor) -> Tensor:
@@ -117,24 +127,62 @@ class CountProbe(Probe):
         counts: numbers of masked tokens that it charges for.
         offset: added to all logits; a softmax does not see it.
         tilt: how far the true token's logit lies below the others, where it charges.
+        most_masks: of the masks with such a number, charge for the first so many alone; None for all.
     """
 
     counts: frozenset[int]
     offset: float = 0.0
     tilt: float = 0.0
+    most_masks: int | None = None
+
+    @property
+    def is_rare(self) -> bool:
+        return self.most_masks is not None
 
     def clean_logits(self, xt: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002 (it ignores the time)
-        return self._logits_of_mask[((xt == self.vocab_size) * _powers_of_two(xt.shape[1])).sum(dim=-1)]
+        return self._logits_of_mask[codes_of_masks(xt == self.vocab_size)]
 
     @cached_property
     def _logits_of_mask(self) -> Tensor:
         """(2^L, L, V): only one text is ever seen, so that the mask says all."""
         text = self.x0[0]
         masks = all_masks(len(text))
-        charged = torch.isin(masks.sum(dim=-1), torch.tensor(sorted(self.counts))).unsqueeze(-1) & masks
+        of_count = torch.isin(masks.sum(dim=-1), torch.tensor(sorted(self.counts)))
+        if self.most_masks is not None:
+            of_count &= of_count.cumsum(dim=0) <= self.most_masks
+        charged = of_count.unsqueeze(-1) & masks
         answer = torch.where(masks, text, (text + 1) % self.vocab_size)  # wrong where it is not asked
         target = torch.nn.functional.one_hot(answer, self.vocab_size).double()
-        return torch.where(charged.unsqueeze(-1), -self.tilt * target, _CERTAIN * target) + self.offset
+        return torch.where(charged.unsqueeze(-1), -self.tilt * target, CERTAIN * target) + self.offset
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class OutlyingRowProbe(Probe):
+    """Expects one text, whatever the mask. The first row has another one, and pays 40 nats where the others pay none.
+
+    Attributes:
+        expected: (L,) the text.
+    """
+
+    expected: Tensor
+
+    @classmethod
+    def beside(cls, like: Probe, num_special: int) -> OutlyingRowProbe:
+        """The text of ``like`` in the first row, the next id at every position that is not special in all others."""
+        others = like.x0[0].clone()
+        others[num_special:] = (others[num_special:] + 1) % like.vocab_size
+        x0 = others.repeat(len(like.x0), 1)
+        x0[0] = like.x0[0]
+        return cls("one row of the batch, at 40 nats a token", x0, like.vocab_size, like.mask_column, expected=others)
+
+    @property
+    def num_judged(self) -> int:
+        return 1
+
+    def clean_logits(self, xt: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002 (it ignores the time)
+        wrong = torch.where(xt == self.vocab_size, self.expected, (xt + 1) % self.vocab_size)
+        return torch.nn.functional.one_hot(wrong, self.vocab_size).double() * CERTAIN
 
 
 @final
@@ -192,8 +240,9 @@ def all_masks(length: int) -> Tensor:
     return (torch.arange(1 << length).unsqueeze(-1) >> torch.arange(length)) & 1 == 1
 
 
-def _powers_of_two(length: int) -> Tensor:
-    return 1 << torch.arange(length)
+def codes_of_masks(masked: Tensor) -> Tensor:
+    """The place of each mask in :func:`all_masks`, (B, L) bool -> (B,)."""
+    return (masked * (1 << torch.arange(masked.shape[1]))).sum(dim=-1)
 
 
 def make_probes(

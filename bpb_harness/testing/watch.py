@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.testing.probes import Probe
+from bpb_harness.testing.probes import Probe, codes_of_masks
 
 
 @final
@@ -34,7 +34,8 @@ class WatchedDenoiser:
         self.num_rows = 0
         self._first_of_estimate = True
         self._codes: list[Tensor] = []
-        self._powers_of_two = 1 << torch.arange(probe.x0.shape[1])
+        self._has_codes = probe.x0.shape[1] < 63
+        self._texts = torch.unique(probe.x0, dim=0)
 
     def begin_estimate(self) -> None:
         """Say that the next call belongs to a new call of the estimator."""
@@ -47,14 +48,17 @@ class WatchedDenoiser:
         masked = xt == self._probe.vocab_size
         self.ever_masked |= masked.any(dim=0)
         self._check_visible(xt, masked)
-        if self._first_of_estimate and len(xt) == len(self._probe.x0):
-            self._codes.append((masked * self._powers_of_two).sum(dim=-1))
+        if self._first_of_estimate and self._has_codes and len(xt) == len(self._probe.x0):
+            self._codes.append(codes_of_masks(masked))
         self._first_of_estimate = False
         return self._probe.logits(xt, self._times(t, len(xt)))
 
     @property
     def codes(self) -> npt.NDArray[np.int64]:
-        """Mask of every row in the first call of every estimate, as bits of a number, (calls, B); empty if unknown."""
+        """Mask of every row in the first call of every estimate, as bits of a number, (calls, B).
+
+        Empty if unknown, or where windows are too long for it.
+        """
         if not self._codes:
             return np.zeros((0, len(self._probe.x0)), dtype=np.int64)
         return torch.stack(self._codes).numpy()
@@ -79,7 +83,7 @@ class WatchedDenoiser:
         if len(xt) == len(x0):
             agrees = (masked | (xt == x0)).all(dim=-1)
         else:  # several draws of each window, or a part of the batch: in whichever order
-            agrees = (masked.unsqueeze(1) | (xt.unsqueeze(1) == x0)).all(dim=-1).any(dim=-1)
+            agrees = (masked.unsqueeze(1) | (xt.unsqueeze(1) == self._texts)).all(dim=-1).any(dim=-1)
         if not bool(agrees.all()):
             self._complain(
                 f"positions were replaced by a clean token instead of the mask id {self._probe.vocab_size}: "

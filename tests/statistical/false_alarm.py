@@ -2,9 +2,9 @@
 
     python -m tests.statistical.false_alarm [--checks 1000]
 
-A check is repeated with many seeds on simulated draws: each shape of estimator is called once with all rows of a check,
-which for shapes whose calls are independent is the same as many small calls, and far quicker. For a correct estimator
-the mean of the e-values must be at most 1; an alarm is an e-value of 20,000.
+A check, every closer look included, is repeated with many seeds on simulated draws: each shape of estimator is called
+once with all rows of a check, which for shapes whose calls are independent is the same as many small calls, and far
+quicker. For a correct estimator the mean of the e-values must be at most 1; an alarm is an e-value of 20,000.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from torch import Tensor
 
 from bpb_harness.schedule import LogLinear, NoiseSchedule, Polynomial
 from bpb_harness.testing import FALSE_ALARM_RATE
-from bpb_harness.testing.elbo import BATCH, evidence_of_runs, make_runs
+from bpb_harness.testing.closer_look import evidence_one_by_one, nonlinear_probes, small_batch_probes
+from bpb_harness.testing.elbo import evidence_of_both
+from bpb_harness.testing.evidence import combine
 from bpb_harness.testing.known_mistakes import Setting
-from bpb_harness.testing.probes import Probe
+from bpb_harness.testing.long_windows import CALLS, LongWindows
+from bpb_harness.testing.probes import OutlyingRowProbe, Probe
+from bpb_harness.testing.runs import BATCH, Run, evidence_of_runs, make_runs
 
 V, L = 3, 4
 Shape = Callable[[Probe, int, torch.Generator], Tensor]
@@ -55,13 +59,14 @@ def square_root_schedule(probe: Probe, calls: int, generator: torch.Generator) -
 
 
 def one_time_for_the_batch(probe: Probe, calls: int, generator: torch.Generator) -> Tensor:
-    t = _uniform(calls, generator=generator).repeat_interleave(BATCH)
+    t = _uniform(calls, generator=generator).repeat_interleave(len(probe.x0))
     return _with_times(probe, probe.x0.repeat(calls, 1), t, LogLinear(), generator)
 
 
 def stratified_times(probe: Probe, calls: int, generator: torch.Generator) -> Tensor:
-    strata = torch.rand(calls, BATCH, generator=generator).argsort(dim=-1)
-    t = (strata + _uniform(calls, BATCH, generator=generator)).reshape(-1) / BATCH
+    batch = len(probe.x0)
+    strata = torch.rand(calls, batch, generator=generator).argsort(dim=-1)
+    t = (strata + _uniform(calls, batch, generator=generator)).reshape(-1) / batch
     return _with_times(probe, probe.x0.repeat(calls, 1), t, LogLinear(), generator)
 
 
@@ -74,7 +79,7 @@ def fixed_count(probe: Probe, calls: int, generator: torch.Generator) -> Tensor:
 
 def one_count_for_the_batch(probe: Probe, calls: int, generator: torch.Generator) -> Tensor:
     x0 = probe.x0.repeat(calls, 1)
-    count = torch.randint(1, L + 1, (calls,), generator=generator).repeat_interleave(BATCH).unsqueeze(-1)
+    count = torch.randint(1, L + 1, (calls,), generator=generator).repeat_interleave(len(probe.x0)).unsqueeze(-1)
     masked = torch.rand(x0.shape, generator=generator).argsort(dim=-1).argsort(dim=-1) < count
     return L / count.squeeze(-1) * _costs(probe, x0, masked, count.squeeze(-1) / L)
 
@@ -89,18 +94,43 @@ SHAPES: dict[str, tuple[Shape, NoiseSchedule]] = {
 }
 
 
+ONE_DRAW_A_ROW = ("independent times, weight 1/t", "independent times, alpha = 1 - sqrt(t)")
+"""Shapes that are drawn on long windows as well."""
+
+
 def e_values(name: str, checks: int, *, num_draws: int = 20_000, first_seed: int = 0) -> np.ndarray:
     """e-values of ``checks`` independent checks of one shape."""
+    return np.array([_one_check(name, num_draws, seed) for seed in range(first_seed, first_seed + checks)])
+
+
+def _one_check(name: str, num_draws: int, seed: int) -> float:
     shape, schedule = SHAPES[name]
-    found = []
-    for seed in range(first_seed, first_seed + checks):
-        generator = torch.Generator().manual_seed(seed)
-        runs = make_runs(Setting(schedule, None, V, L), special_ids=(), mask_column=False, generator=generator)
-        calls = num_draws // BATCH
-        for run in runs:
-            run.estimates = shape(run.probe, calls, generator).reshape(calls, BATCH).numpy()
-        found.append(math.exp(min(evidence_of_runs(runs), 700.0)))
-    return np.array(found)
+    setting, calls = Setting(schedule, None, V, L), num_draws // BATCH
+    generator = torch.Generator().manual_seed(seed)
+    first = make_runs(setting, special_ids=(), mask_column=False, generator=generator)
+    like = first[0].probe
+    rare = [(Run(setting, probe), calls) for probe in nonlinear_probes(like)]
+    small = [(OutlyingRowProbe.beside(like, 0), calls), *small_batch_probes(like, calls)]
+    fitted = [(Run(setting, probe), most) for probe, most in small]
+    for run, most in (*((run, calls) for run in first), *rare, *fitted):
+        estimates = shape(run.probe, most, generator).reshape(most, len(run.probe.x0))
+        run.estimates = estimates[:, : len(run.exact)].double().numpy()
+    closer = [evidence_one_by_one([run for run, _ in group]) for group in (rare, fitted)]
+    if name in ONE_DRAW_A_ROW:
+        closer.append(_long_windows(setting, generator))
+    evidence = evidence_of_both(evidence_of_runs(first), combine([np.array([[one]]) for one in closer]))
+    return math.exp(min(evidence, 700.0))
+
+
+def _long_windows(setting: Setting, generator: torch.Generator) -> float:
+    """Independent times on windows of some hundred tokens, by the chance that a single one is masked."""
+    long = LongWindows(setting, (), mask_column=False)
+    batch, length = long.probe.x0.shape
+    level = setting.schedule.level(_uniform(CALLS * batch, generator=generator))
+    rate = level.move_chance
+    pays = _uniform(CALLS * batch, generator=generator) <= length * rate * (1.0 - rate) ** (length - 1)
+    nats = torch.where(pays, level.loss_weight * math.log(V), 0.0)
+    return combine(long.evidence(nats.reshape(CALLS, batch).numpy()))
 
 
 def main() -> None:

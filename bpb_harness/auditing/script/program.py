@@ -195,6 +195,7 @@ class Program:
         self._aliases: dict[str, str] = {}
         for number, script in enumerate(self.scripts):
             self._index(number, script)
+        self._reached: dict[ast.Name, list[Definition]] = {}  # the same names are asked for again and again
 
     # -- construction ---------------------------------------------------------------------------
 
@@ -378,6 +379,11 @@ class Program:
 
     def reaching(self, use: ast.Name) -> list[Definition]:
         """The definitions that a use of a name may refer to, the nearest first."""
+        if use not in self._reached:
+            self._reached[use] = self._find_reaching(use)
+        return list(self._reached[use])
+
+    def _find_reaching(self, use: ast.Name) -> list[Definition]:
         for above in self.ancestors(use):
             if isinstance(above, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
                 for generator in above.generators:

@@ -14,12 +14,23 @@ import torch
 from bpb_harness.errors import SecondLookError
 from bpb_harness.estimators import ChainRule, Spans
 from bpb_harness.evaluation import second_answers
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource
+from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
-from bpb_harness.evaluation.second_answers import Asked, AskedSpans, AskedSteps, answering_process, look_again, watching
+from bpb_harness.evaluation.second_answers import (
+    Asked,
+    AskedDraws,
+    AskedSpans,
+    AskedSteps,
+    answering_process,
+    look_again,
+    watching,
+)
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from bpb_harness.second_look import Answer, Question
+from bpb_harness.text.corpus import Windows, load_shards
 
 
 class Numbered(Asked):
@@ -73,6 +84,30 @@ def test_the_whole_result_chooses():
         chosen(range(1000), model="n"), chosen(range(1000), data="e"),
     ]  # fmt: skip
     assert all(len(set(other) & set(before)) < 12 for other in others)
+
+
+def test_a_draw_is_asked_for_without_the_tokens_behind_its_masks(repository):
+    corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
+    windows = Windows(np.arange(6) * 16 + 1, np.full(6, 16))
+    source = DrawSource(corpus, windows, LogLinear())
+    rates, nats = np.array([0.3, 0.9, 0.5, 0.7]), np.arange(4) + 10.0
+    at = np.array([5, 0, 3, 5])
+    plan = DrawPlan(at, np.arange(4), rates, rates, np.ones(4))
+    tables = [(DrawTable(plan, np.ones(4), nats + 10 * index, nats), RandomStreams(index)) for index in (0, 1)]
+    asked = AskedDraws(source, 512, tables)
+    assert asked.window.tolist() == [5, 0, 3, 5, 5, 0, 3, 5]
+    for index in range(8):
+        (question,) = asked.questions(index, np.random.default_rng(0))
+        which = index % 4
+        x0 = corpus.read(*(windows.starts[at[which]] + np.array([0, 16])))
+        masked = source.prepare(plan, tables[index // 4][1], np.array([which])).masked[0].numpy()
+        assert question.tokens.tolist() == np.where(masked, 512, x0).tolist()
+        assert question.positions.tolist() == np.flatnonzero(masked).tolist()
+        assert question.targets.tolist() == x0[masked].tolist()
+        assert question.paid.all()
+        assert question.level[1] == pytest.approx(1.0 - rates[which])
+        assert question.nats == 10.0 + which + 10 * (index // 4)
+        assert question.what == f"window {at[which]} at mask rate {rates[which]:.4f}"
 
 
 TOKENS = np.array([5, 3, 8, 1, 7, 2, 9, 4, 6, 0])

@@ -1,0 +1,183 @@
+"""Where an estimator is worth a closer look: properties of single draws, found without statistics.
+
+None of them is a verdict. A correct estimator may be nonlinear in the costs (importance weights fitted on other
+draws), may let rows depend on each other (a control variate fitted on the other rows) and may have bounded weights
+(times drawn by a warped law). They only choose the denoisers on which the mean is measured again, with draws of their
+own, so the false-alarm rate knows nothing of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpb_harness.testing.formula import drawn_times, prior, rate_of_single_masks
+from bpb_harness.testing.known_mistakes import Setting
+from bpb_harness.testing.probes import CountProbe, OutlyingRowProbe, Probe, all_masks, codes_of_masks
+from bpb_harness.testing.runs import Estimator, Run, unusable
+from bpb_harness.testing.watch import WatchedDenoiser
+
+Floats = npt.NDArray[np.float64]
+
+NONLINEAR = (
+    "nonlinear in the costs: large and rare ones are not paid in proportion (the median or the best of several draws, "
+    "losses that are capped or smoothed)"
+)
+FITTED = "fitted to the batch's own draws: the mean of a row depends on the other rows and on their number"
+
+_CALLS = 25
+_SAME = 1e-3  # relative: float32 sums in another order, not another estimate
+_WEIGHT_ROWS, _WEIGHT_CALLS = 3000, 20
+_EXPECTED_ABOVE = 8.0  # none seen where so many are expected: a chance of 3e-4 with independent times
+_FEW_VALUES = 50
+
+
+@final
+@dataclass(frozen=True)
+class BoundedWeight:
+    """Weights that vary from draw to draw and stay below what independent times reach.
+
+    Attributes:
+        largest: the largest weight seen.
+        reached: what several of as many independent times would have exceeded.
+    """
+
+    largest: float
+    reached: float
+
+    @property
+    def in_words(self) -> str:
+        """The diagnosis, where the mean turns out wrong."""
+        return f"clipped weight: none above {self.largest:.4g}, and what is cut off is a part of the bound"
+
+
+@final
+@dataclass(frozen=True)
+class Suspicions:
+    """What is unusual about an estimator.
+
+    Attributes:
+        nonlinear: the estimates for costs C1 + C2 are not the sum of those for C1 and for C2, draw for draw.
+        dependent: the estimate of a row changes with the texts of other rows.
+        bounded: the largest weight, where weights are bounded, or None.
+    """
+
+    nonlinear: bool = False
+    dependent: bool = False
+    bounded: BoundedWeight | None = None
+
+
+def find_suspicions(estimate_nats: Estimator, setting: Setting, runs: list[Run], seed: int) -> Suspicions:
+    """Look at single draws of an estimator that has been run on all denoisers of a check."""
+    return Suspicions(
+        nonlinear=is_nonlinear(estimate_nats, runs[0].probe, seed),
+        dependent=rows_depend(estimate_nats, runs[-1].probe, len(setting.special_positions), seed),
+        bounded=bounded_weight(estimate_nats, setting, runs[0], seed),
+    )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CostTableProbe(Probe):
+    """Charges what a table says, mask by mask.
+
+    Attributes:
+        costs: (2^L,) nats of every masked token under that mask.
+    """
+
+    costs: Tensor
+
+    def clean_logits(self, xt: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002 (it ignores the time)
+        return self._logits_of_mask[codes_of_masks(xt == self.vocab_size)]
+
+    @cached_property
+    def _logits_of_mask(self) -> Tensor:
+        """(2^L, L, V): log(1 + (V - 1) e^-x) nats for a token whose logit is x above the others."""
+        text, masks = self.x0[0], all_masks(self.x0.shape[1])
+        above = -torch.log(torch.expm1(self.costs.clamp(min=1e-17)) / (self.vocab_size - 1))
+        answer = torch.where(masks, text, (text + 1) % self.vocab_size)
+        return above[:, None, None] * torch.nn.functional.one_hot(answer, self.vocab_size).double()
+
+
+def is_nonlinear(estimate_nats: Estimator, like: Probe, seed: int) -> bool:
+    """Whether Y(C1 + C2) - Y(C1) - Y(C2) + Y(0) differs from 0 in any of a few draws from equal generators.
+
+    C1 and C2 charge for different masks as well as for the same ones, so that an order statistic cannot be additive;
+    C1 stays below 3 nats a token and C2 above 25, so that neither can a function that bends between them.
+    """
+    table = torch.Generator().manual_seed(seed)
+    masks = 1 << like.x0.shape[1]
+    low = torch.rand(masks, generator=table, dtype=torch.float64) * 2.5 + 0.5
+    high = torch.rand(masks, generator=table, dtype=torch.float64) * 15.0 + 25.0
+    low[torch.rand(masks, generator=table) < 0.3] = 0.0
+    high[torch.rand(masks, generator=table) < 0.5] = 0.0
+    probes = [
+        CostTableProbe("", like.x0, like.vocab_size, like.mask_column, costs=costs)
+        for costs in (low + high, low, high, torch.zeros_like(low))
+    ]
+    both, first, second, none = (_draws(estimate_nats, probe, seed) for probe in probes)
+    size = np.abs(both) + np.abs(first) + np.abs(second) + np.abs(none)
+    return bool((np.abs(both - first - second + none) > _SAME * size + 1e-6 * size.max()).any())
+
+
+def rows_depend(estimate_nats: Estimator, probe: Probe, num_special: int, seed: int) -> bool:
+    """Whether an estimate changes where the texts of other rows do, in any of a few draws from equal generators.
+
+    Two thirds of the rows change; then all but one, from texts that cost nothing to one that costs 40 nats a token.
+    """
+    others = torch.arange(len(probe.x0)) % 3 != 0
+    texts = probe.x0.clone()
+    texts[others, num_special:] = (texts[others, num_special:] + 1) % probe.vocab_size
+    outlying = OutlyingRowProbe.beside(probe, num_special)
+    alike = replace(outlying, x0=outlying.x0[:1].repeat(len(outlying.x0), 1))
+    for one, other, kept in (
+        (probe, replace(probe, x0=texts), ~others.numpy()),
+        (outlying, alike, np.arange(len(others)) == 0),
+    ):
+        before, after = (_draws(estimate_nats, each, seed)[:, kept] for each in (one, other))
+        if bool((np.abs(after - before) > _SAME * np.abs(before) + 1e-6 * before.max()).any()):
+            return True
+    return False
+
+
+def bounded_weight(estimate_nats: Estimator, setting: Setting, single: Run, seed: int) -> BoundedWeight | None:
+    """The largest weight of a mask of one token, if weights vary and none is as large as several should be.
+
+    ``single`` has been run on the denoiser that charges for such masks alone.
+    """
+    rows_per_estimate = max(single.denoise.num_rows / max(single.estimates.size, 1), 1.0)
+    batch = max(int(_WEIGHT_ROWS / rows_per_estimate), len(single.probe.x0))
+    probe = replace(single.probe, x0=single.probe.x0[:1].expand(batch, -1).contiguous())
+    assert isinstance(probe, CountProbe)
+    nats = _draws(estimate_nats, probe, seed, _WEIGHT_CALLS)
+    offset = prior(setting.schedule, setting.length, setting.vocab_size).offset_nats
+    # An estimate that is a mean over several draws holds each weight divided by their number.
+    weights = (nats - offset) / np.log(setting.vocab_size) * rows_per_estimate
+    if len(np.unique(np.round(weights, 6))) < _FEW_VALUES:
+        return None
+    _, chance, rates, weight = drawn_times(setting.schedule, setting.num_steps)
+    order = np.argsort(-weight)
+    per_draw = np.cumsum((chance * rate_of_single_masks(rates, setting.length))[order])
+    enough = np.flatnonzero(per_draw * nats.size * rows_per_estimate >= _EXPECTED_ABOVE)
+    if not len(enough):
+        return None
+    largest, reached = float(weights.max()), float(weight[order][enough[0]])
+    return BoundedWeight(largest, reached) if largest < reached * (1.0 - _SAME) else None
+
+
+def _draws(estimate_nats: Estimator, probe: Probe, seed: int, calls: int = _CALLS) -> Floats:
+    """Estimates from a generator that is the same for every probe, (calls, B); NaN where the answer is none."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for _ in range(calls):
+        answer = estimate_nats(WatchedDenoiser(probe), probe.x0.clone(), generator)
+        if unusable(answer, len(probe.x0)) is not None:
+            return np.full((calls, len(probe.x0)), np.nan)
+        rows.append(answer.detach().double().cpu().numpy())
+    return np.stack(rows)
