@@ -23,8 +23,8 @@ def check_time_conditioning(
     """
     assert isinstance(subject.model, Denoiser)
     assert probe.level is not None
-    low, high = schedule.min_move_chance, schedule.max_move_chance
-    is_high = probe.level.move_chance > (low + high) / 2
+    low, high = schedule.min_mask_rate, schedule.max_mask_rate
+    is_high = probe.level.mask_rate > (low + high) / 2
     rates = torch.where(is_high, 0.05, 0.95).to(torch.float64)
     level = schedule.level_at(low + (high - low) * rates.cpu()).to(probe.x0.device)
     elsewhere = subject.ask(Probe(probe.x0, probe.counted, probe.targets, level))

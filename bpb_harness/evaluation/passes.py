@@ -181,7 +181,7 @@ class _Sampler:
     def warm_up(self, batch_tokens: int) -> None:
         """Compile before the clock runs."""
         plan = self._first_plans[0]
-        rows = deal_draws(self._layout.lengths[plan.window], plan.move_chance, batch_tokens)[0]
+        rows = deal_draws(self._layout.lengths[plan.window], plan.mask_rate, batch_tokens)[0]
         self.runner.warm_up(self._source.prepare(plan, self._streams(0), rows))
 
     def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:

@@ -132,7 +132,7 @@ class PlainLoop:
                 x0 = self._tokens[start : start + self._rows]
                 t = torch.rand(len(x0), dtype=torch.float64, device=x0.device)
                 level = SCHEDULE.level(t)
-                masked = torch.rand(x0.shape, device=x0.device) < level.move_chance.unsqueeze(-1)
+                masked = torch.rand(x0.shape, device=x0.device) < level.mask_rate.unsqueeze(-1)
                 total += float(self._step(x0, masked, level.t, level.alpha_t, level.dalpha_t).sum())
         return total
 

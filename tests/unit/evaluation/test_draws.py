@@ -89,9 +89,9 @@ def nats_by_hand(network, source, plan, row):
     start, length = int(source.windows.starts[window]), int(source.windows.lengths[window])
     x0 = torch.from_numpy(source.corpus.read(start, start + length))
     target, noise = RandomStreams(5).mask_noise(window, sample, length)
-    masked = [bool(noise[i] < plan.move_chance[row]) or i == target for i in range(length)]
+    masked = [bool(noise[i] < plan.mask_rate[row]) or i == target for i in range(length)]
     xt = torch.tensor([[V if m else int(t) for m, t in zip(masked, x0, strict=True)]])
-    level = SCHEDULE.level_at(torch.tensor([plan.move_chance[row]]))
+    level = SCHEDULE.level_at(torch.tensor([plan.mask_rate[row]]))
     logits = network.double().trunk(xt, type(level)(level.t, level.alpha_t, level.dalpha_t))
     logits = network.out(logits)[0, :, :V]
     return sum(float(torch.logsumexp(logits[i], 0) - logits[i, x0[i]]) for i in range(length) if masked[i]), sum(masked)
@@ -231,7 +231,7 @@ def rows_in_network(source, plan, **kwargs):
 @pytest.fixture
 def dealt(source, plan):
     """The pieces of the first batch, and the other batches."""
-    batches = in_pieces(deal_draws(source.windows.lengths[plan.window], plan.move_chance, 16 * L))
+    batches = in_pieces(deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 16 * L))
     assert len(batches[0]) == 4
     return [[rows.tolist() for rows in pieces] for pieces in batches]
 
@@ -271,7 +271,7 @@ def test_a_batch_stays_with_one_process(source, plan, dealt):
 
 
 def test_one_thread_prepares_a_few_batches_ahead(source, plan):
-    batches = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 2 * L)
+    batches = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 2 * L)
     threads, prepare = [], source.prepare
 
     class Watched:
@@ -288,7 +288,7 @@ def test_one_thread_prepares_a_few_batches_ahead(source, plan):
 
 
 def test_batches_prepared_ahead_come_in_order(source, plan):
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 4 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 4 * L)
     ready = prepare_ahead(source, plan, RandomStreams(5), dealt, pin_memory=False)
     for rows, prepared in zip(dealt, ready, strict=True):
         np.testing.assert_array_equal(rows, prepared.rows)
@@ -351,7 +351,7 @@ def test_nan_names_its_window(source, plan):
 
 def compiled_runner(source, plan, denoiser=None):
     runner = MaskedNllRunner(denoiser or Factored(), CPU, compiled=True)
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 8 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 8 * L)
     runner.warm_up(source.prepare(plan, RandomStreams(5), dealt[0]))
     return runner
 
@@ -423,7 +423,7 @@ def test_an_interruption_keeps_what_is_done(source, plan):
     kept: list[FinishedDraws] = []
     with pytest.raises(KeyboardInterrupt):
         run(source, plan, Interrupted(), keep=kept.append)
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 8 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 8 * L)
     assert [part.rows.tolist() for part in kept] == [rows.tolist() for rows in dealt[:3]]
     np.testing.assert_array_equal(run(source, plan, finished=kept).nats, run(source, plan).nats)
 
@@ -485,7 +485,7 @@ def test_replicates_weigh_nothing_and_stay_behind_when_passes_are_merged(long_so
 def without_replicates(table):
     plan, rows = table.plan, slice(table.plan.num_weighed)
     shorter = DrawPlan(
-        *(column[rows] for column in (plan.window, plan.sample, plan.position, plan.move_chance, plan.weight))
+        *(column[rows] for column in (plan.window, plan.sample, plan.position, plan.mask_rate, plan.weight))
     )
     return DrawTable(shorter, table.num_masked[rows], table.nats[rows], table.control[rows])
 
