@@ -309,7 +309,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_says_so(source, plan, caplog):
         "bpb-eval: a batch of 7 windows does not fit into memory: going on with 4",
         "bpb-eval: a batch of 4 windows does not fit into memory: going on with 2",
     ]
-    assert [code for code, _ in runner.remarks] == ["batch-halved"] * 2
+    assert [remark.code for remark in runner.remarks] == ["batch-halved"] * 2
 
 
 def test_one_window_that_does_not_fit_is_one_line(source, plan):
@@ -337,7 +337,7 @@ def test_an_exact_method_is_halved_too(source):
     ]
     np.testing.assert_allclose(scored[1].nats, scored[0].nats, rtol=1e-6)
     assert scored[1].num_forward_tokens == scored[0].num_forward_tokens
-    assert [code for code, _ in scored[1].remarks] == ["batch-halved"] * 2
+    assert [remark.code for remark in scored[1].remarks] == ["batch-halved"] * 2
 
 
 def test_nan_names_its_window(source, plan):
@@ -374,7 +374,7 @@ def test_one_program_serves_all_batches(source, plan, monkeypatch, fresh_compile
         table = run(source, plan, runner=runner, batch_rows=rows)
         np.testing.assert_allclose(table.nats, run(source, plan).nats, rtol=1e-6)
     assert programs.frame_count == 2  # the trunk and the head
-    assert [code for code, _ in runner.remarks] == ["compiled"]
+    assert [remark.code for remark in runner.remarks] == ["compiled"]
 
 
 def test_a_network_that_cannot_be_compiled_runs_as_it_is(source, plan, monkeypatch, fresh_compiler):
@@ -387,15 +387,15 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is(source, plan, monkeypat
     monkeypatch.setattr(torch, "compile", refuse)
     runner = compiled_runner(source, plan)
     np.testing.assert_array_equal(run(source, plan, runner=runner).nats, run(source, plan).nats)
-    assert [code for code, _ in runner.remarks] == ["not-specialised", "not-compiled"]
-    assert runner.remarks[-1][1].endswith("RuntimeError: no compiler")
+    assert [remark.code for remark in runner.remarks] == ["not-specialised", "not-compiled"]
+    assert runner.remarks[-1].message.endswith("RuntimeError: no compiler")
 
 
 def test_a_compiled_network_that_says_something_else_is_not_believed(source, plan, monkeypatch, fresh_compiler):
     monkeypatch.setattr(torch, "compile", lambda function: lambda *arguments: function(*arguments) * 1.01)
     runner = compiled_runner(source, plan)
     np.testing.assert_array_equal(run(source, plan, runner=runner).nats, run(source, plan).nats)
-    assert "where the plain network gives" in runner.remarks[-1][1]
+    assert "where the plain network gives" in runner.remarks[-1].message
 
 
 def test_finished_draws_are_not_run_again(source, plan):
