@@ -13,6 +13,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
 # One thread a worker: on a small machine threads of several workers only get into each other's way.
 export OMP_NUM_THREADS ?= 1
+# Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint types imports tests quick mutants fixtures codes clean
 
