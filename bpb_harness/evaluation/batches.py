@@ -40,7 +40,7 @@ class DrawPlan:
         window: index of the window among those scored, (R,) int64.
         sample: which draw of its window, (R,) int64; with the window it addresses the mask's noise.
         position: v in (0, 1], (R,) float64.
-        move_chance: u, (R,) float64.
+        mask_rate: u, (R,) float64.
         weight: what L C / |M| is multiplied with in the window's bound, (R,) float64.
         num_replicates: so many rows at the end, of weight 0, are second draws of windows, for the error alone.
     """
@@ -48,7 +48,7 @@ class DrawPlan:
     window: Ints
     sample: Ints
     position: npt.NDArray[np.float64]
-    move_chance: npt.NDArray[np.float64]
+    mask_rate: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     num_replicates: int = 0
 
@@ -139,14 +139,14 @@ class DrawSource:
         """Tokens and masks of some draws, whose windows have one length."""
         x0 = stack_windows(self.corpus, self.windows, plan.window[rows])
         noise, target = stack_mask_noise(streams, plan.window[rows] + self.first_window, plan.sample[rows], x0.shape[1])
-        level = self.schedule.level_at(torch.from_numpy(plan.move_chance[rows]))
+        level = self.schedule.level_at(torch.from_numpy(plan.mask_rate[rows]))
         masked = size_biased_masks(noise, target, level)
         positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
-        control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.move_chance[rows])
+        control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.mask_rate[rows])
         return PreparedBatch(rows, x0, masked, level, positions, masked.sum(dim=-1).numpy(), control)
 
 
-def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens: int) -> list[Ints]:
+def deal_draws(lengths: Ints, mask_rate: npt.NDArray[np.float64], batch_tokens: int) -> list[Ints]:
     """Split draws into batches of one window length, longest first, each with the same mixture of mask rates.
 
     Draws are ordered by mask rate and dealt to and fro like cards, so that the mean rates of two batches differ by less
@@ -154,7 +154,7 @@ def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens
 
     Args:
         lengths: of each draw's window, (R,).
-        move_chance: mask rate of each draw, (R,).
+        mask_rate: mask rate of each draw, (R,).
         batch_tokens: tokens a batch, at least one window.
 
     Returns:
@@ -163,7 +163,7 @@ def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens
     dealt: list[Ints] = []
     for length in sorted({int(length) for length in lengths}, reverse=True):
         rows = np.flatnonzero(lengths == length)
-        rows = rows[np.argsort(move_chance[rows], kind="stable")]
+        rows = rows[np.argsort(mask_rate[rows], kind="stable")]
         size = max(batch_tokens // max(length, 1), 1)
         count = -(-len(rows) // size)
         turn, place = np.divmod(np.arange(len(rows)), count)

@@ -64,7 +64,7 @@ class DrawTable:
         """C / |M| less what the control variate explains of it, (R,); its mean at u is f(u)."""
         plan = self.plan
         return subtract_control(
-            self.nats / self.num_masked, self.control, plan.move_chance, self.num_masked, plan.window, plan.num_weighed
+            self.nats / self.num_masked, self.control, plan.mask_rate, self.num_masked, plan.window, plan.num_weighed
         )
 
 
@@ -84,7 +84,7 @@ def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) 
     if bound.num_samples == "all":
         rates, weights = bound.nodes()
         upper = torch.cumsum(weights, 0)
-        position = (upper - weights / 2.0) / bound.schedule.max_move_chance
+        position = (upper - weights / 2.0) / bound.schedule.max_mask_rate
         count = len(rates)
         return DrawPlan(
             np.repeat(np.arange(num_windows), count),
@@ -100,7 +100,7 @@ def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) 
         np.append(np.repeat(np.arange(num_windows), count), replicated),
         np.append(np.tile(np.arange(count), num_windows), np.full(len(replicated), count)),
         position.numpy(),
-        bound.move_chance(position).numpy(),
+        bound.mask_rate(position).numpy(),
         np.append(np.full(num_windows * count, bound.draw_weight), np.zeros(len(replicated))),
         len(replicated),
     )
@@ -143,7 +143,7 @@ def run_draws(
     for done in finished:
         work.take(done)
     lengths = source.windows.lengths[plan.window]
-    batches = in_pieces(deal_draws(lengths, plan.move_chance, batch_tokens))
+    batches = in_pieces(deal_draws(lengths, plan.mask_rate, batch_tokens))
     dealt = [[rows for rows in pieces if np.isnan(work.nats[rows]).any()] for pieces in batches]
     dealt = [pieces for pieces in dealt if pieces]
     if advance is not None and not together.rank:
@@ -244,7 +244,7 @@ class _Collection:
         return done
 
     def _name(self, row: int) -> str:
-        return f"the network's score of window {self._plan.window[row]} (mask rate {self._plan.move_chance[row]:.4f})"
+        return f"the network's score of window {self._plan.window[row]} (mask rate {self._plan.mask_rate[row]:.4f})"
 
 
 @final
@@ -296,7 +296,7 @@ def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
         window[order],
         sample[order],
         joined([table.plan.position for table in tables]),
-        joined([table.plan.move_chance for table in tables]),
+        joined([table.plan.mask_rate for table in tables]),
         joined([table.plan.weight / len(tables) for table in tables]),
         int(is_replicate.sum()),
     )

@@ -24,6 +24,7 @@ from bpb_harness.evaluation.batches import PreparedBatch
 from bpb_harness.evaluation.memory import FittingBatches
 from bpb_harness.kernels.specialising import give_up_specialising
 from bpb_harness.network_call import InputWatch, call_network
+from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseLevel
 
 # Predictions of one call of the head: its logits are held in float32, and a few times over where nothing is fused.
@@ -60,11 +61,11 @@ class MaskedNllRunner:
         self._wants_compilation = compiled
         self._fitting = FittingBatches(device)
         self._watch = InputWatch()
-        self._compiler_remarks: list[tuple[str, str]] = []
+        self._compiler_remarks: list[Remark] = []
 
     @property
-    def remarks(self) -> list[tuple[str, str]]:
-        """(code, message) of what a reader of the score should know."""
+    def remarks(self) -> list[Remark]:
+        """What a reader of the score should know."""
         return self._compiler_remarks + self._fitting.remarks
 
     @property
@@ -129,7 +130,7 @@ class MaskedNllRunner:
             if difference <= _LARGEST_DIFFERENCE.get(self._dtype, 1e-4):
                 seconds = time.perf_counter() - begin
                 message = f"compiled in {seconds:.1f} s; differs from the plain network by {difference:.1e}, relative"
-                self._compiler_remarks.append(("compiled", message))
+                self._compiler_remarks.append(Remark("compiled", message))
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
         if self.num_lanes > 1:  # batches will not run on this stream, for which its memory is kept
@@ -165,12 +166,14 @@ class MaskedNllRunner:
     def _give_up_compiling(self, why: str) -> None:
         """Compile the network as it is written, without the adapters' faster forms; failing that, do not compile it."""
         if give_up_specialising():
-            self._compiler_remarks.append(("not-specialised", f"compiled as it is written, which is slower: {why}"))
+            self._compiler_remarks.append(
+                Remark("not-specialised", f"compiled as it is written, which is slower: {why}")
+            )
             torch._dynamo.reset()
             self._compile(self._compiled_length)
             return
         self._is_compiled = False
-        self._compiler_remarks.append(("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
+        self._compiler_remarks.append(Remark("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
 
     def _nll(self, xt: Tensor, level: NoiseLevel, positions: Tensor, targets: Tensor) -> Tensor:
         """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""

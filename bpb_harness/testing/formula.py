@@ -77,12 +77,12 @@ def rate_of_single_masks(rates: Floats, length: int) -> Floats:
 
 def rate(schedule: NoiseSchedule, times: Floats) -> Floats:
     """Mask rates u(t)."""
-    return np.asarray(schedule.move_chance(torch.from_numpy(times)).numpy(), dtype=np.float64)
+    return np.asarray(schedule.mask_rate(torch.from_numpy(times)).numpy(), dtype=np.float64)
 
 
 def rate_slope(schedule: NoiseSchedule, times: Floats) -> Floats:
     """du/dt = -dalpha/dt."""
-    return np.asarray(schedule.dmove_chance(torch.from_numpy(times)).numpy(), dtype=np.float64)
+    return np.asarray(schedule.dmask_rate(torch.from_numpy(times)).numpy(), dtype=np.float64)
 
 
 def time_nodes() -> tuple[Floats, Floats]:
@@ -123,12 +123,12 @@ def over_rates(schedule: NoiseSchedule, length: int, rates: Floats, weights: Flo
 def prior(schedule: NoiseSchedule, length: int, vocab_size: int) -> Formula:
     """alpha(1) L ln V: MATHS.md, equation 6."""
     empty = np.zeros((1, 1 << length))
-    return Formula(np.zeros(1), empty, (1.0 - schedule.max_move_chance) * length * math.log(vocab_size))
+    return Formula(np.zeros(1), empty, (1.0 - schedule.max_mask_rate) * length * math.log(vocab_size))
 
 
 def reconstruction(schedule: NoiseSchedule, length: int) -> Formula:
     """E[C] at t = 0, which is nothing where alpha(0) = 1."""
-    lowest = np.array([schedule.min_move_chance])
+    lowest = np.array([schedule.min_mask_rate])
     return Formula(np.zeros(1), bernoulli(lowest, length))
 
 

@@ -60,7 +60,7 @@ def main(
     difficulty = bigram_difficulty(corpus, windows)
     num_windows = len(windows)
     v = (np.arange(levels) + 0.5) / levels
-    u = v * schedule.max_move_chance
+    u = v * schedule.max_mask_rate
     shape = (num_windows, levels, draws + fixed_draws)
     nats = np.zeros(shape, dtype=np.float32)  # C / |M|
     square = np.zeros(shape, dtype=np.float32)  # mean squared negative log-likelihood of the masked tokens
@@ -97,7 +97,7 @@ def main(
     assert np.isfinite(nats).all()
     partial = out.with_suffix(".partial.npz")
     np.savez_compressed(
-        partial, v=v, u=u, u_max=schedule.max_move_chance, nats=nats, square=square, count=count, num_size_biased=draws,
+        partial, v=v, u=u, u_max=schedule.max_mask_rate, nats=nats, square=square, count=count, num_size_biased=draws,
         difficulty=difficulty, starts=windows.starts, num_tokens=windows.lengths, seed=seed,
         checkpoint=checkpoint.name, device=device, dtype=dtype,
     )  # fmt: skip

@@ -44,7 +44,7 @@ class Network:
     def logits(self, xt, level):
         self.asked = xt
         rows = torch.where(xt == self.mask_token_id, V, xt)
-        logits = self.table[rows, torch.arange(xt.shape[1])] * (1.0 + level.move_chance[:, None, None])
+        logits = self.table[rows, torch.arange(xt.shape[1])] * (1.0 + level.mask_rate[:, None, None])
         return logits.to(self.dtype)
 
 
@@ -63,7 +63,7 @@ def plain_nll(network: Network, row: int, position: int, token: int) -> float:
     """-log softmax over the clean tokens, one position at a time."""
     xt = [network.mask_token_id if hidden else value for hidden, value in zip(MASKED[row], X0[row], strict=True)]
     shown = V if xt[position] == network.mask_token_id else int(xt[position])
-    rate = 1.0 + float(LEVEL.move_chance[row])
+    rate = 1.0 + float(LEVEL.mask_rate[row])
     logits = {
         v: float(network.table[shown, position, v]) * rate for v in range(V) if v != network.mask_token_id
     }  # columns from V on are padding
@@ -125,7 +125,7 @@ def test_subs_carries_visible_tokens_over(mask):
             probabilities = log_probs[row, position].exp()
             token = int(xt[row, position])
             if token == mask:
-                expected = network.table[V, position, clean] * (1.0 + LEVEL.move_chance[row])
+                expected = network.table[V, position, clean] * (1.0 + LEVEL.mask_rate[row])
                 torch.testing.assert_close(log_probs[row, position, clean], torch.log_softmax(expected, dim=0))
                 assert mask >= V or float(probabilities[mask]) == 0.0
             else:

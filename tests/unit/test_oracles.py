@@ -51,7 +51,7 @@ def test_both_implementations_of_a_schedule_agree(s) -> None:
         at = torch.tensor(v, dtype=torch.float64)
         assert float(product.alpha(at)) == pytest.approx(s.alpha(v), abs=1e-14)
         assert float(product.dalpha(at)) == pytest.approx(s.dalpha(v), rel=1e-12, abs=1e-14)
-        assert float(product.time(product.move_chance(at))) == pytest.approx(v, abs=1e-9)
+        assert float(product.time(product.mask_rate(at))) == pytest.approx(v, abs=1e-9)
 
 
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)

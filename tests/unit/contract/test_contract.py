@@ -50,7 +50,7 @@ class Net:
 
     def plain(self, xt, level):
         self.asked.append(tuple(xt.shape))
-        told = level.move_chance[:, None, None] if self.time_conditioned else 0.5
+        told = level.mask_rate[:, None, None] if self.time_conditioned else 0.5
         return self.own[xt] + self.others[xt].mean(dim=1, keepdim=True) * (1.0 + told)
 
     def logits(self, xt, level):
@@ -310,15 +310,15 @@ def test_the_level_is_looked_at_from_both_ends():
     assert "contract.time-conditioning-unused" not in {finding.code for finding in examined(model).findings}
     seen = []
     low, high = 0.2, 0.9
-    schedule = SimpleNamespace(min_move_chance=low, max_move_chance=high, level_at=SCHEDULE.level_at)
-    told = network(Net, lambda s, y, x, t: seen.append(t.move_chance) or y)
+    schedule = SimpleNamespace(min_mask_rate=low, max_mask_rate=high, level_at=SCHEDULE.level_at)
+    told = network(Net, lambda s, y, x, t: seen.append(t.mask_rate) or y)
     examine(told, WINDOWS, schedule=schedule, dtype=torch.float64)
     few, elsewhere = seen[0], seen[-2]
     is_high = few > (low + high) / 2
     assert is_high.tolist() == [False, False, True, True]
     assert elsewhere.tolist() == pytest.approx([low + 0.7 * (0.05 if far else 0.95) for far in is_high.tolist()])
     for threshold in (0.2, 0.8):  # of the rows' own levels, none lies so low, none so high
-        steps = network(Net, lambda s, y, x, t, at=threshold: y * (1.0 + 0.1 * (t.move_chance > at))[:, None, None])
+        steps = network(Net, lambda s, y, x, t, at=threshold: y * (1.0 + 0.1 * (t.mask_rate > at))[:, None, None])
         steps.time_conditioned = False
         seen, line = refused(steps)
         assert seen is errors.TimeConditioningError
@@ -548,7 +548,7 @@ def test_masks_of_a_question_leave_something_to_see_and_to_guess():
     probe = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(0))
     assert probe.counted.any(dim=1).all()
     assert (~probe.counted).any(dim=1).all()
-    rates = (probe.level.move_chance - 1e-3) / (1.0 - 2e-3)
+    rates = (probe.level.mask_rate - 1e-3) / (1.0 - 2e-3)
     expected = 0.1 + 0.8 * torch.arange(5) / 5
     assert ((rates > expected - 0.01) & (rates < expected + 0.17)).all()
     assert denoiser_probe(WINDOWS[:, :1], SCHEDULE, torch.Generator()).counted.all()

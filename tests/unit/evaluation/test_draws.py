@@ -89,9 +89,9 @@ def nats_by_hand(network, source, plan, row):
     start, length = int(source.windows.starts[window]), int(source.windows.lengths[window])
     x0 = torch.from_numpy(source.corpus.read(start, start + length))
     target, noise = RandomStreams(5).mask_noise(window, sample, length)
-    masked = [bool(noise[i] < plan.move_chance[row]) or i == target for i in range(length)]
+    masked = [bool(noise[i] < plan.mask_rate[row]) or i == target for i in range(length)]
     xt = torch.tensor([[V if m else int(t) for m, t in zip(masked, x0, strict=True)]])
-    level = SCHEDULE.level_at(torch.tensor([plan.move_chance[row]]))
+    level = SCHEDULE.level_at(torch.tensor([plan.mask_rate[row]]))
     logits = network.double().trunk(xt, type(level)(level.t, level.alpha_t, level.dalpha_t))
     logits = network.out(logits)[0, :, :V]
     return sum(float(torch.logsumexp(logits[i], 0) - logits[i, x0[i]]) for i in range(length) if masked[i]), sum(masked)
@@ -231,7 +231,7 @@ def rows_in_network(source, plan, **kwargs):
 @pytest.fixture
 def dealt(source, plan):
     """The pieces of the first batch, and the other batches."""
-    batches = in_pieces(deal_draws(source.windows.lengths[plan.window], plan.move_chance, 16 * L))
+    batches = in_pieces(deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 16 * L))
     assert len(batches[0]) == 4
     return [[rows.tolist() for rows in pieces] for pieces in batches]
 
@@ -271,7 +271,7 @@ def test_a_batch_stays_with_one_process(source, plan, dealt):
 
 
 def test_one_thread_prepares_a_few_batches_ahead(source, plan):
-    batches = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 2 * L)
+    batches = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 2 * L)
     threads, prepare = [], source.prepare
 
     class Watched:
@@ -288,7 +288,7 @@ def test_one_thread_prepares_a_few_batches_ahead(source, plan):
 
 
 def test_batches_prepared_ahead_come_in_order(source, plan):
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 4 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 4 * L)
     ready = prepare_ahead(source, plan, RandomStreams(5), dealt, pin_memory=False)
     for rows, prepared in zip(dealt, ready, strict=True):
         np.testing.assert_array_equal(rows, prepared.rows)
@@ -309,7 +309,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_says_so(source, plan, caplog):
         "bpb-eval: a batch of 7 windows does not fit into memory: going on with 4",
         "bpb-eval: a batch of 4 windows does not fit into memory: going on with 2",
     ]
-    assert [code for code, _ in runner.remarks] == ["batch-halved"] * 2
+    assert [remark.code for remark in runner.remarks] == ["batch-halved"] * 2
 
 
 def test_one_window_that_does_not_fit_is_one_line(source, plan):
@@ -337,7 +337,7 @@ def test_an_exact_method_is_halved_too(source):
     ]
     np.testing.assert_allclose(scored[1].nats, scored[0].nats, rtol=1e-6)
     assert scored[1].num_forward_tokens == scored[0].num_forward_tokens
-    assert [code for code, _ in scored[1].remarks] == ["batch-halved"] * 2
+    assert [remark.code for remark in scored[1].remarks] == ["batch-halved"] * 2
 
 
 def test_nan_names_its_window(source, plan):
@@ -351,7 +351,7 @@ def test_nan_names_its_window(source, plan):
 
 def compiled_runner(source, plan, denoiser=None):
     runner = MaskedNllRunner(denoiser or Factored(), CPU, compiled=True)
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 8 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 8 * L)
     runner.warm_up(source.prepare(plan, RandomStreams(5), dealt[0]))
     return runner
 
@@ -374,7 +374,7 @@ def test_one_program_serves_all_batches(source, plan, monkeypatch, fresh_compile
         table = run(source, plan, runner=runner, batch_rows=rows)
         np.testing.assert_allclose(table.nats, run(source, plan).nats, rtol=1e-6)
     assert programs.frame_count == 2  # the trunk and the head
-    assert [code for code, _ in runner.remarks] == ["compiled"]
+    assert [remark.code for remark in runner.remarks] == ["compiled"]
 
 
 def test_a_network_that_cannot_be_compiled_runs_as_it_is(source, plan, monkeypatch, fresh_compiler):
@@ -387,15 +387,15 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is(source, plan, monkeypat
     monkeypatch.setattr(torch, "compile", refuse)
     runner = compiled_runner(source, plan)
     np.testing.assert_array_equal(run(source, plan, runner=runner).nats, run(source, plan).nats)
-    assert [code for code, _ in runner.remarks] == ["not-specialised", "not-compiled"]
-    assert runner.remarks[-1][1].endswith("RuntimeError: no compiler")
+    assert [remark.code for remark in runner.remarks] == ["not-specialised", "not-compiled"]
+    assert runner.remarks[-1].message.endswith("RuntimeError: no compiler")
 
 
 def test_a_compiled_network_that_says_something_else_is_not_believed(source, plan, monkeypatch, fresh_compiler):
     monkeypatch.setattr(torch, "compile", lambda function: lambda *arguments: function(*arguments) * 1.01)
     runner = compiled_runner(source, plan)
     np.testing.assert_array_equal(run(source, plan, runner=runner).nats, run(source, plan).nats)
-    assert "where the plain network gives" in runner.remarks[-1][1]
+    assert "where the plain network gives" in runner.remarks[-1].message
 
 
 def test_finished_draws_are_not_run_again(source, plan):
@@ -423,7 +423,7 @@ def test_an_interruption_keeps_what_is_done(source, plan):
     kept: list[FinishedDraws] = []
     with pytest.raises(KeyboardInterrupt):
         run(source, plan, Interrupted(), keep=kept.append)
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 8 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 8 * L)
     assert [part.rows.tolist() for part in kept] == [rows.tolist() for rows in dealt[:3]]
     np.testing.assert_array_equal(run(source, plan, finished=kept).nats, run(source, plan).nats)
 
@@ -485,7 +485,7 @@ def test_replicates_weigh_nothing_and_stay_behind_when_passes_are_merged(long_so
 def without_replicates(table):
     plan, rows = table.plan, slice(table.plan.num_weighed)
     shorter = DrawPlan(
-        *(column[rows] for column in (plan.window, plan.sample, plan.position, plan.move_chance, plan.weight))
+        *(column[rows] for column in (plan.window, plan.sample, plan.position, plan.mask_rate, plan.weight))
     )
     return DrawTable(shorter, table.num_masked[rows], table.nats[rows], table.control[rows])
 

@@ -115,7 +115,7 @@ def test_right_weights_pass_by_formula(name: str) -> None:
     report = assert_loss_weight(WEIGHTS[name], name)
     assert report.max_relative_error < 1e-9
     assert report.diagnosis is None
-    assert assert_loss_weight(parse_schedule(name).dmove_chance, name, form="mean").ok
+    assert assert_loss_weight(parse_schedule(name).dmask_rate, name, form="mean").ok
 
 
 @pytest.mark.parametrize(
