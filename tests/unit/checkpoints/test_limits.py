@@ -95,7 +95,7 @@ def test_tensors_are_looked_for_as_deep_as_values_are_read() -> None:
 def test_json_has_as_many_values_as_letters_at_most() -> None:
     for text in ("1", "[]", "{}", "[1]", "[[]]", "[1,2]", '[""]'):
         parse_json(text, what="it")
-    with pytest.raises(UnsafeCheckpointError, match="it is nested too deeply|64 levels"):
+    with pytest.raises(UnsafeCheckpointError, match=r"at most 64 levels"):
         parse_json("[" * 65 + "]" * 65, what="it")
     with pytest.raises(CheckpointError) as caught:
         parse_json('{"a": 1, "a": 2}', what="it")
