@@ -65,6 +65,13 @@ def test_a_denoiser_scores_the_same_for_every_shape(exported: Path) -> None:
         )
 
 
+def test_an_exported_program_takes_batches_up_to_65536_and_windows_up_to_its_context(exported: Path) -> None:
+    with zipfile.ZipFile(exported) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("models/model.json")]
+        ranges = json.loads(archive.read(name))["range_constraints"]
+    assert sorted((limits["min_val"], limits["max_val"]) for limits in ranges.values()) == [(1, 128), (1, 1 << 16)]
+
+
 def test_a_trainers_module_is_exported_in_evaluation_mode_and_left_as_it_was(tmp_path: Path) -> None:
     original = _Trainable().train()
     export_model(original, tmp_path / "x.pt2", schedule="cosine-mdlm[0.001]")
