@@ -80,7 +80,7 @@ MODULES = {
     "network_call": Module(("network_call.py",), ("unit/test_network_call.py",)),
     "contract": Module(("contract/*.py",), ("unit/contract/test_contract.py",)),
     "difficulty": Module(
-        ("sampling/difficulty.py",), ("unit/sampling/test_difficulty.py", "unit/sampling/test_difficulty_edges.py")
+        ("sampling/bigram.py",), ("unit/sampling/test_bigram.py", "unit/sampling/test_bigram_edges.py")
     ),
     "control_variate": Module(
         ("sampling/control_variate.py",),
