@@ -251,6 +251,38 @@ def test_a_set_without_tensors_is_named(tmp_path: Path) -> None:
         read_checkpoint(path, "ema")
 
 
+def test_words_of_int8_files(tmp_path: Path) -> None:
+    levels, right = {"w": torch.ones(2, 3, dtype=torch.int8)}, {"w": torch.ones(2)}
+    content = {"quantized": levels, "scales": right, "passthrough": {}}
+    floats = "expected one of float64, float32, float16, bfloat16"
+    for changes, line in (
+        ({"scales": None}, "scales: got NoneType, expected a state dict, tensors by name"),
+        ({"quantized": {"w": 1}}, "quantized: w: got int, expected a tensor"),
+        ({"passthrough": {"w": torch.ones(1)}}, "tensor both quantized and passed through: got w"),
+        ({"__quant_format__": "int6"}, "__quant_format__: got 'int6', expected int8_clean_per_row_v1"),
+        ({"qmeta": [1]}, "qmeta: got list, expected a dictionary"),
+        ({"dtypes": [1]}, "dtypes: got list, expected a dictionary"),
+        ({"passthrough_orig_dtypes": "a"}, "passthrough_orig_dtypes: got str, expected a dictionary"),
+        ({"qmeta": {"w": {"scheme": "per_row", "axis": 1}}},
+         "qmeta of w: got {'scheme': 'per_row', 'axis': 1}, expected per_row along axis 0"),
+        ({"dtypes": {"w": "int8"}}, f"type of w: got 'int8', {floats}"),
+        ({"passthrough": {"v": torch.ones(1)}, "passthrough_orig_dtypes": {"v": 3}}, f"type of v: got 3, {floats}"),
+        ({"quantized": {"w": levels["w"].int()}}, "levels of w: got torch.int32, expected torch.int8"),
+    ):  # fmt: skip
+        (tmp_path / "x.pt").write_bytes(saved({**content, **changes}))
+        assert said(lambda: read_checkpoint(tmp_path / "x.pt")) == f"x.pt: {line}"
+    named = {"module.w": torch.ones(1), "v": torch.ones(1).half()}
+    content = {"quantized": {}, "passthrough": named, "passthrough_orig_dtypes": {"v": "torch.float64"}}
+    (tmp_path / "x.pt").write_bytes(saved({**content, "__quant_format__": "int8_clean_per_row_v1", "a": 1}))
+    found = read_checkpoint(tmp_path / "x.pt")
+    assert {name: value.dtype for name, value in found.tensors.items()} == {
+        "module.w": torch.float32,
+        "v": torch.float64,
+    }
+    assert (found.path, found.layout, found.config) == (tmp_path / "x.pt", "golf-int8", {"a": 1})
+    assert found.digest == hashlib.sha256((tmp_path / "x.pt").read_bytes()).hexdigest()
+
+
 def test_tensors_beside_the_parts_of_an_int8_file_are_no_settings(tmp_path: Path) -> None:
     path = tmp_path / "x.ptz"
     levels = torch.ones(2, 3, dtype=torch.int8)

@@ -750,8 +750,12 @@ def test_every_bit_of_the_own_state_counts():
 
 
 @pytest.mark.parametrize(
-    "change", [lambda x: x.flip(0), lambda x: x.clone(), lambda x: x.view(2, 2), lambda x: x.double(), lambda x: None]
-)
+    "change",
+    [
+        lambda x: x.flip(0), lambda x: x.clone(), lambda x: x.view(2, 2), lambda x: x.double(), lambda x: None,
+        lambda x: x.view(torch.int32),  # the same bits
+    ],
+)  # fmt: skip
 def test_order_shape_and_type_of_the_own_state_count_too(change):
     module = nn.Module()
     module.register_buffer("a", torch.tensor([1.0, 2.0, 3.0, 4.0]))
