@@ -49,6 +49,10 @@ def test_foreign_objects_are_levels_too() -> None:
         plain_values([value], drop_tensors=True)
 
 
+def test_what_is_left_out_is_no_level() -> None:
+    assert plain_values(nested(64, torch.ones(1)), drop_tensors=True) == nested(63, [])
+
+
 @pytest.mark.parametrize("kind", ["list", "dictionary", "object"])
 def test_what_holds_itself_is_refused(kind: str) -> None:
     content: dict[str, Any] = {}
@@ -140,6 +144,9 @@ _ALONE = "expected a native checkpoint or a state dict; save the weights alone: 
         ({"a": 1, "b": 2}, None, f"x.pt holds no tensors: got keys a, b, {_ALONE}"),
         ({}, None, f"x.pt holds no tensors: got keys none, {_ALONE}"),
         (dict.fromkeys("abcdefghij"), None, f"x.pt holds no tensors: got keys a, b, c, d, e, f, g, h, {_ALONE}"),
+        ({"model": {3: torch.ones(1)}}, None, "x.pt: model: a tensor under the key 3: expected a name"),
+        ({3: torch.ones(1)}, None, "x.pt: a tensor under the key 3: expected a name"),
+        ({"m": {3: torch.ones(1)}}, "m", "x.pt: m: a tensor under the key 3: expected a name"),
         ({"m": {"a": 1}}, "m", f"x.pt holds no tensors under 'm': got keys a, {_ALONE}"),
         ({"m": {"optimizer": torch.ones(1)}}, "m", f"x.pt holds no tensors under 'm': got keys optimizer, {_ALONE}"),
         (
