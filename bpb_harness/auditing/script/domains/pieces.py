@@ -10,8 +10,8 @@ import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bpb_harness.auditing.script.program import Program, Scope, last_name
-from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame, UnknownValueError
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame, UnknownValueError
+from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
 
 PIECE_CALLS = frozenset(["id_to_piece", "IdToPiece", "convert_ids_to_tokens", "id_to_token", "IdsToPieces"])
 DECODE_CALLS = frozenset(["decode", "Decode", "decode_ids", "DecodeIds", "DecodeIdsAsPieces"])

@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import Factor, Term, is_cross_entropy, trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit, MaskDraw, agreed
-from bpb_harness.auditing.script.program import last_name
-from bpb_harness.auditing.script.values import Evaluator, Leaf
+from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_entropy, trace
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
+from bpb_harness.auditing.script.frontend.program import last_name
 
 _SPREAD = 0.15  # a right weight is constant to rounding; a discrete step of a curved schedule bends it by a few percent
 _FEWEST_POINTS = 3

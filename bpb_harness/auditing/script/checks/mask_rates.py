@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import Factor, Term, trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit, MaskDraw, agreed
-from bpb_harness.auditing.script.program import last_name
-from bpb_harness.auditing.script.values import Evaluator, Leaf
-from bpb_harness.auditing.script.weights import Weight, divides_by_count
+from bpb_harness.auditing.script.checks.weights import Weight, divides_by_count
+from bpb_harness.auditing.script.domains.algebra import Factor, Term, trace
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
+from bpb_harness.auditing.script.frontend.program import last_name
 from bpb_harness.findings import Severity
 
 _LONGEST_GRID = 2_000

@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bpb_harness.auditing.script.program import Definition, Program, Scope, dotted, last_name
+from bpb_harness.auditing.script.frontend.program import Definition, Program, Scope, dotted, last_name
 
 _MAX_DEPTH = 70
 _MAX_STEPS = 20_000

@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.program import last_name
-from bpb_harness.auditing.script.values import Evaluator, Frame
-from bpb_harness.auditing.script.weights import Weight
+from bpb_harness.auditing.script.checks.weights import Weight
+from bpb_harness.auditing.script.domains.algebra import trace
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.values import Evaluator, Frame
+from bpb_harness.auditing.script.frontend.program import last_name
 from bpb_harness.findings import Severity
 
 

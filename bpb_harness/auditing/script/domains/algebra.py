@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bpb_harness.auditing.script.cancel import Whole, left_after_cancelling, weighted_mean
-from bpb_harness.auditing.script.program import Definition, Program, Scope, dotted, last_name
-from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.domains.cancel import Whole, left_after_cancelling, weighted_mean
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.frontend.program import Definition, Program, Scope, dotted, last_name
 
 _LABEL = re.compile(r"bpb|bits[_ \-/]*(per[_ \-]*)?byte", re.IGNORECASE)
 _ENDS_IN_LABEL = re.compile(

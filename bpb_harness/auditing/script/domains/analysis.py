@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bpb_harness.auditing.denominators import Denominator, full_split
-from bpb_harness.auditing.script.algebra import (
+from bpb_harness.auditing.script.context import ScriptContext
+from bpb_harness.auditing.script.domains.algebra import (
     Algebra,
     Factor,
     Sink,
@@ -18,9 +19,8 @@ from bpb_harness.auditing.script.algebra import (
     is_cross_entropy,
     trace,
 )
-from bpb_harness.auditing.script.context import ScriptContext
-from bpb_harness.auditing.script.program import Program, Scope, dotted, last_name
-from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame, Leaf, is_random
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame, Leaf, is_random
+from bpb_harness.auditing.script.frontend.program import Program, Scope, dotted, last_name
 from bpb_harness.findings import Json, Rule, Severity
 
 

@@ -11,8 +11,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bpb_harness.auditing.script.program import Definition, Program, dotted, last_name
-from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.frontend.program import Definition, Program, dotted, last_name
 
 _MOST_FACTORS = 40
 _DEEPEST = 16

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.program import dotted, last_name
-from bpb_harness.auditing.script.values import Evaluator, Frame, is_random
+from bpb_harness.auditing.script.domains.algebra import trace
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.values import Evaluator, Frame, is_random
+from bpb_harness.auditing.script.frontend.program import dotted, last_name
 
 _SEEDERS = frozenset(
     [

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.byte_factors import byte_factors
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import Factor, Term
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.pieces import (
+from bpb_harness.auditing.script.domains.algebra import Factor, Term
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.pieces import (
     BYTE,
     CONTROL,
     PIECE_CALLS,
@@ -21,8 +21,8 @@ from bpb_harness.auditing.script.pieces import (
     initial_entry,
     stored_names,
 )
-from bpb_harness.auditing.script.program import Program, dotted, last_name
-from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.frontend.program import Program, dotted, last_name
 from bpb_harness.findings import Rule, Severity
 
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit, MaskDraw
-from bpb_harness.auditing.script.program import Definition, Program, last_name
-from bpb_harness.auditing.script.values import Evaluator, Frame
+from bpb_harness.auditing.script.domains.algebra import trace
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
+from bpb_harness.auditing.script.domains.values import Evaluator, Frame
+from bpb_harness.auditing.script.frontend.program import Definition, Program, last_name
 from bpb_harness.findings import Severity
 
 _BOUNDARY = re.compile(
