@@ -11,19 +11,10 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.values import Evaluator, Frame, is_random
 from bpb_harness.auditing.script.frontend.program import dotted, last_name
 
-_SEEDERS = frozenset(
-    [
-        "manual_seed",
-        "seed",
-        "manual_seed_all",
-        "seed_everything",
-        "set_seed",
-        "default_rng",
-        "PRNGKey",
-        "RandomState",
-        "key",
-    ]
-)
+_SEEDERS = frozenset([
+    "manual_seed", "seed", "manual_seed_all", "seed_everything", "set_seed", "default_rng", "PRNGKey", "RandomState",
+    "key",
+])  # fmt: skip
 
 
 def check_noise(analysis: Analysis) -> Iterator[Hit]:

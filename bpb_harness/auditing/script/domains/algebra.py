@@ -26,18 +26,10 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"final|variational|elbo|roundtrip|full|var_bpb|official", re.IGNORECASE)
-_CROSS_ENTROPY = frozenset(
-    [
-        "cross_entropy",
-        "nll_loss",
-        "CrossEntropyLoss",
-        "NLLLoss",
-        "log_softmax",
-        "softmax",
-        "logsumexp",
-        "linear_cross_entropy",
-    ]
-)
+_CROSS_ENTROPY = frozenset([
+    "cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss", "log_softmax", "softmax", "logsumexp",
+    "linear_cross_entropy",
+])  # fmt: skip
 _SUMMING = frozenset(
     ["sum", "nansum", "fsum", "cumsum", "all_reduce", "reduce_sum", "psum", "gather_sum", "trapz", "trapezoid", "simps"]
 )

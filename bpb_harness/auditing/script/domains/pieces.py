@@ -538,23 +538,10 @@ class PieceInterpreter:
 
 
 _UNKNOWN = object()
-_STRING_METHODS = frozenset(
-    [
-        "startswith",
-        "endswith",
-        "replace",
-        "lstrip",
-        "rstrip",
-        "strip",
-        "removeprefix",
-        "removesuffix",
-        "encode",
-        "count",
-        "isspace",
-        "lower",
-        "upper",
-    ]
-)
+_STRING_METHODS = frozenset([
+    "startswith", "endswith", "replace", "lstrip", "rstrip", "strip", "removeprefix", "removesuffix", "encode", "count",
+    "isspace", "lower", "upper",
+])  # fmt: skip
 
 
 def _length(value: object) -> int:

@@ -69,54 +69,13 @@ _UNARY_FUNCTIONS: dict[str, Callable[[float], float]] = {
     "square": lambda x: x * x, "floor": math.floor, "ceil": math.ceil, "round": round,
 }  # fmt: skip
 # Calls that hand their first argument (or the object they are called on) through, as far as one element is concerned.
-IDENTITY = frozenset(
-    [
-        "to",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "item",
-        "view",
-        "reshape",
-        "expand",
-        "expand_as",
-        "unsqueeze",
-        "squeeze",
-        "contiguous",
-        "clone",
-        "detach",
-        "type",
-        "type_as",
-        "cpu",
-        "cuda",
-        "flatten",
-        "repeat",
-        "astype",
-        "tensor",
-        "as_tensor",
-        "asarray",
-        "array",
-        "Tensor",
-        "int32",
-        "int64",
-        "long",
-        "from_numpy",
-        "numpy",
-        "broadcast_to",
-        "requires_grad_",
-        "float32",
-        "float64",
-        "tolist",
-        "list",
-        "tuple",
-        "reversed",
-        "tqdm",
-        "trange",
-        "permute",
-        "transpose",
-    ]
-)
+IDENTITY = frozenset([
+    "to", "float", "double", "half", "bfloat16", "item", "view", "reshape", "expand", "expand_as", "unsqueeze",
+    "squeeze", "contiguous", "clone", "detach", "type", "type_as", "cpu", "cuda", "flatten", "repeat", "astype",
+    "tensor", "as_tensor", "asarray", "array", "Tensor", "int32", "int64", "long", "from_numpy", "numpy",
+    "broadcast_to", "requires_grad_", "float32", "float64", "tolist", "list", "tuple", "reversed", "tqdm", "trange",
+    "permute", "transpose",
+])  # fmt: skip
 _REVERSING = frozenset(["reversed", "flip"])
 _RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
