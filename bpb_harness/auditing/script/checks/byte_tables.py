@@ -21,8 +21,9 @@ from bpb_harness.auditing.script.domains.pieces import (
     initial_entry,
     stored_names,
 )
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program, dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Rule, Severity
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy, trace
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.values import Evaluator, Frame
+from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _LIMIT = re.compile(
     r"(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",

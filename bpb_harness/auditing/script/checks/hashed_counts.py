@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import trace
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.values import Frame
 from bpb_harness.auditing.script.frontend.program import Program, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _MOST_TRACED = 400
 _HASHING = (ast.Mod, ast.BitAnd, ast.BitXor)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import trace
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.values import Evaluator, Frame, is_random
+from bpb_harness.auditing.script.domains.values import Evaluator, is_random
 from bpb_harness.auditing.script.frontend.program import dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _SEEDERS = frozenset([
     "manual_seed", "seed", "manual_seed_all", "seed_everything", "set_seed", "default_rng", "PRNGKey", "RandomState",

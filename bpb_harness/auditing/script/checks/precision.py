@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import trace
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.values import Frame
 from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _NARROW = frozenset(["int16", "short", "uint8", "int8", "uint16"])
 _HALF = frozenset(["bfloat16", "half", "float16"])

@@ -9,8 +9,9 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.checks.weights import Weight
 from bpb_harness.auditing.script.domains.algebra import trace
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.values import Evaluator, Frame
+from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
 
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from bpb_harness.auditing.script.domains.cancel import Whole, left_after_cancelling, weighted_mean
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Definition, Program, Scope, dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _LABEL = re.compile(r"bpb|bits[_ \-/]*(per[_ \-]*)?byte", re.IGNORECASE)
 _ENDS_IN_LABEL = re.compile(

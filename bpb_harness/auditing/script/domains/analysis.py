@@ -19,8 +19,9 @@ from bpb_harness.auditing.script.domains.algebra import (
     is_cross_entropy,
     trace,
 )
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame, Leaf, is_random
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, is_random
 from bpb_harness.auditing.script.frontend.program import Program, Scope, dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Json, Rule, Severity
 
 

@@ -11,8 +11,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Definition, Program, dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _MOST_FACTORS = 40
 _DEEPEST = 16
