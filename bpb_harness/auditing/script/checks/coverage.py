@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import is_cross_entropy, trace
+from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import trace
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
+from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Definition, Program, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame

@@ -13,8 +13,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_entropy, trace
+from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
 from bpb_harness.auditing.script.frontend.program import last_name
 

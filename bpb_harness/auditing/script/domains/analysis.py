@@ -10,15 +10,9 @@ from functools import cached_property
 
 from bpb_harness.auditing.denominators import Denominator, full_split
 from bpb_harness.auditing.script.context import ScriptContext
-from bpb_harness.auditing.script.domains.algebra import (
-    Algebra,
-    Factor,
-    Sink,
-    Term,
-    find_sinks,
-    is_cross_entropy,
-    trace,
-)
+from bpb_harness.auditing.script.domains.algebra import Algebra, Factor, Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
+from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, is_random
 from bpb_harness.auditing.script.frontend.program import Program, Scope, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame

@@ -14,8 +14,10 @@ from typing import ClassVar, Generic, TypeVar
 from bpb_harness.auditing.script.frontend.program import Definition, Program, Scope, dotted
 
 LIBRARIES = frozenset(["torch", "np", "numpy", "math", "F", "jnp", "jax", "dist", "statistics", "st"])
-_DEEPEST_CALL = 8  # of frames that are opened to look at what callers hand over
-_MOST_VALUES = 6  # that an attribute may be set to
+DEEPEST_CALL = 8  # of frames that are opened to look at what callers hand over
+DEEPEST_INLINED = 10  # of frames of functions that are called
+MOST_CALLERS = 4  # that are looked at
+MOST_VALUES = 6  # that an attribute may be set to
 
 At = TypeVar("At")
 Value = TypeVar("Value")
@@ -42,15 +44,16 @@ class Frame:
 
     def handed(self, program: Program, definition: Definition) -> list[Source]:
         """What the calls of the program hand over for a parameter, whoever calls."""
-        if self.depth >= _DEEPEST_CALL:
+        if self.depth >= DEEPEST_CALL:
             return []
-        return self._elsewhere(program, program.arguments(program.scope(definition.statement), definition.name))
+        return self.elsewhere(program, program.arguments(program.scope(definition.statement), definition.name))
 
     def stored(self, program: Program, node: ast.Attribute) -> list[Source]:
         """What an attribute is set to."""
-        return self._elsewhere(program, program.values_of(node)[:_MOST_VALUES])
+        return self.elsewhere(program, program.values_of(node)[:MOST_VALUES])
 
-    def _elsewhere(self, program: Program, values: list[ast.expr]) -> list[Source]:
+    def elsewhere(self, program: Program, values: list[ast.expr]) -> list[Source]:
+        """Expressions of the program, each to be read in the frame of its own scope."""
         return [(value, Frame(program.scope(value), depth=self.depth + 1)) for value in values]
 
 
@@ -84,14 +87,18 @@ class Walker(Generic[At, Value]):
     def visit(self, node: ast.expr, at: At) -> Value:
         """What an expression stands for, read at a place."""
         self.steps += 1
-        method = getattr(self, "_" + type(node).__name__.lower(), None)
-        if self.depth > self.deepest or self.steps > self.most_steps or not self.program.spend() or method is None:
+        if self.depth > self.deepest or self.steps > self.most_steps or not self.program.spend():
             return self.unknown(node, at)
         self.depth += 1
         try:
-            found: Value = method(node, at)
+            return self.look(node, at)
         finally:
             self.depth -= 1
+
+    def look(self, node: ast.expr, at: At) -> Value:
+        """The method for a kind of node, within the bounds."""
+        method = getattr(self, "_" + type(node).__name__.lower(), None)
+        found: Value = self.unknown(node, at) if method is None else method(node, at)
         return found
 
     def unknown(self, node: ast.expr, at: At, /) -> Value:
