@@ -88,7 +88,7 @@ class Walker(Generic[At, Value]):
         """What an expression stands for, read at a place."""
         self.steps += 1
         if self.depth > self.deepest or self.steps > self.most_steps or not self.program.spend():
-            return self.unknown(node, at)
+            return self.stopped(node, at)
         self.depth += 1
         try:
             return self.look(node, at)
@@ -102,5 +102,9 @@ class Walker(Generic[At, Value]):
         return found
 
     def unknown(self, node: ast.expr, at: At, /) -> Value:
-        """What stands for an expression that this domain does not know, or is out of its bounds."""
+        """What stands for an expression that this domain does not know."""
         raise NotImplementedError
+
+    def stopped(self, node: ast.expr, at: At, /) -> Value:
+        """What stands for an expression that lies beyond the bounds."""
+        return self.unknown(node, at)
