@@ -44,10 +44,9 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
     if rate is not None and 0.02 < rate < 0.98:
-        line = analysis.program.script(draw.node).line(draw.node)
-        yield Hit(
+        yield analysis.hit(
             codes.SINGLE_RATE,
-            f"The score is a pseudo-log-likelihood at the single mask rate {rate:g}, which is no code length: {line}",
+            f"The score is a pseudo-log-likelihood at the single mask rate {rate:g}, which is no code length",
             draw.node,
             draw.sink,
             evidence={"mask_rate": rate},
@@ -68,12 +67,12 @@ def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]
 
 
 def _cut(analysis: Analysis, draw: MaskDraw, low: float, high: float) -> Hit:
-    line = analysis.program.script(draw.rate).line(draw.rate)
-    return Hit(
+    return analysis.hit(
         codes.RATES_CUT,
-        f"The mask rates span [{low:.4g}, {high:.4g}], not (0, 1]: the integral is cut and no bound: {line}",
+        f"The mask rates span [{low:.4g}, {high:.4g}], not (0, 1]: the integral is cut and no bound",
         draw.node,
         draw.sink,
+        shown=draw.rate,
         evidence={"lowest_rate": low, "highest_rate": high},
     )
 
@@ -107,13 +106,13 @@ def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[flo
     names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
     total = high - low if names & _QUADRATURES else _total_weight(analysis, draw, leaf, length)
     if total is not None and total < 1.0 - 2.0 * _CUT:
-        line = analysis.program.script(draw.rate).line(draw.rate)
-        return Hit(
+        return analysis.hit(
             codes.RATES_CUT,
             f"The weights of the {length} mask rates from {low:.4g} to {high:.4g} add up to {total:.3g}, not 1: what "
-            f"lies outside of them is not paid, and the number is no bound: {line}",
+            f"lies outside of them is not paid, and the number is no bound",
             draw.node,
             draw.sink,
+            shown=draw.rate,
             evidence={"lowest_rate": low, "highest_rate": high, "total_weight": total},
         )
     if low > _CUT and high < 1.0 - _CUT and not _is_jittered(analysis, draw):
@@ -173,7 +172,6 @@ def _ends(
 ) -> Iterator[Hit]:
     (low, high), (first, last) = ends, steps
     missing = 1.0 - high
-    line = analysis.program.script(draw.rate).line(draw.rate)
     evidence = {"lowest_rate": low, "highest_rate": high, "grid_points": length}
     holds_low, holds_high = low <= 0.25 * first, missing <= 0.25 * last or missing <= 0.002
     drops_high = not holds_high and 0.75 * last <= missing <= 1.25 * last
@@ -183,24 +181,26 @@ def _ends(
             if holds_low
             else (codes.LAST_STEP_DROPPED, "the steps stop before t = 1")
         )
-        yield Hit(
+        yield analysis.hit(
             rule,
             f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps: {what}, so that the dearest "
-            f"step is not paid and the number is no bound: {line}",
+            f"step is not paid and the number is no bound",
             draw.node,
             draw.sink,
-            evidence={**evidence},
+            shown=draw.rate,
+            evidence=evidence,
         )
     elif low > 1.5 * first + _CUT:
         yield _cut(analysis, draw, low, high)
     elif holds_low and holds_high and length > 2 and not _pays_intervals(analysis, draw, leaf):
-        yield Hit(
+        yield analysis.hit(
             codes.BOTH_ENDS,
             f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
-            f"ends: {length - 1} steps are paid {length} times: {line}",
+            f"ends: {length - 1} steps are paid {length} times",
             draw.node,
             draw.sink,
-            evidence={**evidence},
+            shown=draw.rate,
+            evidence=evidence,
         )
     elif holds_high or missing > 1.5 * last:
         yield from _prior(analysis, draw, high)
@@ -223,13 +223,13 @@ def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:
     visible = 1.0 - high
     if visible < 1e-6 or _has_prior(analysis, analysis.terms[draw.sink]):
         return
-    line = analysis.program.script(draw.rate).line(draw.rate)
-    yield Hit(
+    yield analysis.hit(
         codes.PRIOR_MISSING,
         f"At t = 1 a share alpha(1) = {visible:.4g} of the tokens is still visible, and no prior term alpha(1) L ln V "
-        f"pays for them: {visible:.4g} x log2 V bits per token are missing: {line}",
+        f"pays for them: {visible:.4g} x log2 V bits per token are missing",
         draw.node,
         draw.sink,
+        shown=draw.rate,
         severity=Severity.WARNS if visible < _SMALL_PRIOR else None,
         evidence={"alpha_1": visible},
     )

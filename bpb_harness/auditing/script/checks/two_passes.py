@@ -36,11 +36,10 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
                 for leaf in (analysis.leaf_of(draw),)
             )
             place = inverted[0]
-            line = analysis.program.script(place).line(place)
-            yield Hit(
+            yield analysis.hit(
                 codes.TWO_PASSES,
                 "Two passes over complementary masks are added up: each predicts the tokens that the other shows, so "
-                f"that no decoder can follow: {line}",
+                "that no decoder can follow",
                 place,
                 number,
                 severity=Severity.WARNS if weighed else None,

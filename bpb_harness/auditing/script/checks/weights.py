@@ -53,11 +53,7 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 
 
 def _held(
-    analysis: Analysis,
-    draw: MaskDraw,
-    leaf: Leaf,
-    weight: Weight,
-    samples: Sequence[tuple[float, float, float, float]],
+    analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, samples: Sequence[tuple[float, float, float, float]]
 ) -> Iterator[Hit]:
     counted = divides_by_count(analysis, draw)
     # On the mean over the masked tokens the weight u' belongs, on their sum u' / u.
@@ -66,32 +62,28 @@ def _held(
     if _spread(right) <= _SPREAD:
         yield from _epsilon(analysis, draw, leaf, weight, counted)
         return
-    line = analysis.program.script(place).line(place)
     u_values = [u for _, _, u, _ in samples]
     over_rate = min(_spread([w * u / slope for _, w, u, slope in samples]), _exact([w * u for _, w, u, _ in samples]))
     if weight.factors and counted and over_rate <= _SPREAD:
-        yield Hit(
+        yield analysis.hit(
             codes.WEIGHT_AND_COUNT,
-            f"The score is a mean over the masked tokens and weighed by 1/t as well: {line}",
+            "The score is a mean over the masked tokens and weighed by 1/t as well",
             place,
             draw.sink,
         )
     elif weight.factors and _spread([w * (1 - u) / slope for _, w, u, slope in samples]) <= _SPREAD:
-        yield Hit(
+        yield analysis.hit(
             codes.WEIGHT_DSIGMA,
-            f"The evaluation weighs by dsigma, 1/(1-u) in terms of the mask rate u, where "
-            f"dsigma/expm1(sigma), 1/u, belongs: {line}",
+            "The evaluation weighs by dsigma, 1/(1-u) in terms of the mask rate u, where "
+            "dsigma/expm1(sigma), 1/u, belongs",
             place,
             draw.sink,
         )
     elif weight.factors and _spread([w * u * u / slope for _, w, u, slope in samples]) <= _SPREAD:
-        yield Hit(codes.WEIGHT_TWICE, f"The weight 1/t is applied twice: {line}", place, draw.sink)
+        yield analysis.hit(codes.WEIGHT_TWICE, "The weight 1/t is applied twice", place, draw.sink)
     elif weight.factors and (other := _other_schedule(samples, leaf, counted)) is not None:
-        yield Hit(
-            codes.OTHER_SCHEDULE,
-            f"The weight belongs to the schedule {other}, the masks to another: {line}",
-            place,
-            draw.sink,
+        yield analysis.hit(
+            codes.OTHER_SCHEDULE, f"The weight belongs to the schedule {other}, the masks to another", place, draw.sink
         )
     else:
         what = (
@@ -102,7 +94,7 @@ def _held(
         evidence = {
             f"weight over the right one at u = {u:.3g}": value for u, value in zip(u_values, right, strict=True)
         }
-        yield Hit(codes.WEIGHT_UNKNOWN, f"{what}: {line}", place, draw.sink, evidence={**evidence})
+        yield analysis.hit(codes.WEIGHT_UNKNOWN, f"{what}", place, draw.sink, evidence=evidence)
 
 
 def _epsilon(analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, counted: bool) -> Iterator[Hit]:
@@ -114,10 +106,9 @@ def _epsilon(analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, cou
         _, w0, u0, slope0 = middle[0]
         if u < 1e-3 and abs((w * u / slope) / (w0 * u0 / slope0) - 1.0) > 0.05:
             place = weight.place or draw.node
-            line = analysis.program.script(place).line(place)
-            yield Hit(
+            yield analysis.hit(
                 codes.WEIGHT_EPSILON,
-                f"An epsilon or a clamp inside the weight bends it at low mask rates: {line}",
+                "An epsilon or a clamp inside the weight bends it at low mask rates",
                 place,
                 draw.sink,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -249,6 +249,15 @@ class Analysis:
             return first
         said = [bool(re.search("mask", ast.unparse(argument), re.IGNORECASE)) for argument in call.args[1:3]]
         return said[0] or not said[1]
+
+    def hit(
+        self, rule: Rule, said: str, node: ast.AST, sink: int | None = None, *, shown: ast.AST | None = None,
+        severity: Severity | None = None, evidence: Mapping[str, Json] | None = None,
+    ) -> Hit:  # fmt: skip
+        """A hit whose message ends with the line that it is met in, or with that of another node."""
+        place = node if shown is None else shown
+        message = f"{said}: {self.program.script(place).line(place)}"
+        return Hit(rule, message, node, sink, None, severity, dict(evidence or {}))
 
     # -- the noise level --------------------------------------------------------------------------
 
