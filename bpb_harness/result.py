@@ -14,8 +14,7 @@ from bpb_harness.units import CodeLength, nats_to_bits
 if TYPE_CHECKING:
     import pandas as pd
 
-EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="
-RELATIONS = {EXACT: "an exact code length", UPPER_BOUND: "a bound", ESTIMATED_BOUND: "an unbiased estimate of a bound"}
+EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate of a bound, the last
 
 
 UNTRUSTED_ERROR = "error.not-to-be-trusted"  # the code of a remark
@@ -93,10 +92,17 @@ class Signature:
 @final
 @dataclass(frozen=True)
 class Remark:
-    """Something that a reader of the score should know; ``code`` is stable."""
+    """Something that a reader of the score should know, and that does not make it meaningless.
+
+    Attributes:
+        code: stable name, such as "contract.mask-mass".
+        message: one line.
+        evidence: numbers and positions.
+    """
 
     code: str
     message: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -309,7 +315,7 @@ class BpbResult:
             "forward_tokens_per_second": (self.num_forward_tokens / self.seconds or None) if self.seconds > 0 else None,
             "device": self.device,
             "peak_memory_bytes": self.peak_memory_bytes,
-            "findings": [asdict(remark) for remark in self.remarks],
+            "findings": [{"code": remark.code, "message": remark.message} for remark in self.remarks],
         }
         if self.separator_id is not None:
             plain["separator_id"] = self.separator_id

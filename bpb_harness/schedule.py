@@ -37,7 +37,7 @@ class NoiseLevel:
     dalpha_t: Tensor
 
     @property
-    def move_chance(self) -> Tensor:
+    def mask_rate(self) -> Tensor:
         """Mask rate u = 1 - alpha_t, (B,) float64."""
         return 1.0 - self.alpha_t
 
@@ -52,7 +52,7 @@ class NoiseLevel:
 
         Source: MDLM (Sahoo et al. 2024, arXiv 2406.07524), equation 10; MATHS.md equation (3).
         """
-        return -self.dalpha_t / self.move_chance
+        return -self.dalpha_t / self.mask_rate
 
     def to(self, device: torch.device | str) -> NoiseLevel:
         """The same level on another device."""
@@ -74,43 +74,43 @@ class NoiseSchedule(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def move_chance(self, t: Tensor) -> Tensor:
+    def mask_rate(self, t: Tensor) -> Tensor:
         """u(t) = 1 - alpha(t), elementwise, in float64."""
 
     @abstractmethod
-    def dmove_chance(self, t: Tensor) -> Tensor:
+    def dmask_rate(self, t: Tensor) -> Tensor:
         """Derivative of u with respect to t, elementwise, in float64."""
 
     @abstractmethod
-    def time(self, move_chance: Tensor) -> Tensor:
-        """Inverse of :meth:`move_chance`, elementwise, in float64."""
+    def time(self, mask_rate: Tensor) -> Tensor:
+        """Inverse of :meth:`mask_rate`, elementwise, in float64; rates outside by rounding have the time of an end."""
 
     def alpha(self, t: Tensor) -> Tensor:
         """Probability that a token is still visible at time t."""
-        return 1.0 - self.move_chance(t)
+        return 1.0 - self.mask_rate(t)
 
     def dalpha(self, t: Tensor) -> Tensor:
         """Derivative of alpha with respect to t; negative."""
-        return -self.dmove_chance(t)
+        return -self.dmask_rate(t)
 
     @property
-    def min_move_chance(self) -> float:
+    def min_mask_rate(self) -> float:
         """u_0 = 1 - alpha(0). Where it is above 0 the bound has a reconstruction term."""
-        return float(self.move_chance(torch.zeros((), dtype=torch.float64)))
+        return float(self.mask_rate(torch.zeros((), dtype=torch.float64)))
 
     @property
-    def max_move_chance(self) -> float:
+    def max_mask_rate(self) -> float:
         """u_max = 1 - alpha(1). Where it is below 1 the bound has a prior term."""
-        return float(self.move_chance(torch.ones((), dtype=torch.float64)))
+        return float(self.mask_rate(torch.ones((), dtype=torch.float64)))
 
     def level(self, t: Tensor) -> NoiseLevel:
         """The noise level at times t, (B,)."""
         t = t.to(torch.float64)
         return NoiseLevel(t, self.alpha(t), self.dalpha(t))
 
-    def level_at(self, move_chance: Tensor) -> NoiseLevel:
+    def level_at(self, mask_rate: Tensor) -> NoiseLevel:
         """The noise level at mask rates u, (B,); 1 - alpha_t is u to rounding."""
-        u = move_chance.to(torch.float64)
+        u = mask_rate.to(torch.float64)
         t = self.time(u)
         return NoiseLevel(t, 1.0 - u, self.dalpha(t))
 
@@ -122,7 +122,7 @@ class NoiseSchedule(ABC):
         """
         if num_steps < 1:
             raise UsageError("number of steps T", seen=num_steps, expected="1 or more", hint="pass --steps 128")
-        return self.move_chance(torch.arange(num_steps + 1, dtype=torch.float64) / num_steps)
+        return self.mask_rate(torch.arange(num_steps + 1, dtype=torch.float64) / num_steps)
 
     def __str__(self) -> str:
         values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
@@ -144,14 +144,14 @@ class LogLinear(NoiseSchedule):
     def __post_init__(self) -> None:
         _require("eps", self.eps, 0.0 <= self.eps < 1.0, "0 <= eps < 1")
 
-    def move_chance(self, t: Tensor) -> Tensor:
+    def mask_rate(self, t: Tensor) -> Tensor:
         return (1.0 - self.eps) * t.double()
 
-    def dmove_chance(self, t: Tensor) -> Tensor:
+    def dmask_rate(self, t: Tensor) -> Tensor:
         return torch.full_like(t, 1.0 - self.eps, dtype=torch.float64)
 
-    def time(self, move_chance: Tensor) -> Tensor:
-        return move_chance.double() / (1.0 - self.eps)
+    def time(self, mask_rate: Tensor) -> Tensor:
+        return mask_rate.double() / (1.0 - self.eps)
 
 
 @final
@@ -165,15 +165,15 @@ class CosineMdlm(NoiseSchedule):
     def __post_init__(self) -> None:
         _require("eps", self.eps, 0.0 <= self.eps < 1.0, "0 <= eps < 1")
 
-    def move_chance(self, t: Tensor) -> Tensor:
+    def mask_rate(self, t: Tensor) -> Tensor:
         # 1 - cos(x) = 2 sin^2(x / 2) keeps full precision near t = 0.
         return (1.0 - self.eps) * 2.0 * torch.sin(math.pi / 4.0 * t.double()) ** 2
 
-    def dmove_chance(self, t: Tensor) -> Tensor:
+    def dmask_rate(self, t: Tensor) -> Tensor:
         return (1.0 - self.eps) * (math.pi / 2.0) * torch.sin(math.pi / 2.0 * t.double())
 
-    def time(self, move_chance: Tensor) -> Tensor:
-        half_square = move_chance.double() / (2.0 * (1.0 - self.eps))
+    def time(self, mask_rate: Tensor) -> Tensor:
+        half_square = mask_rate.double() / (2.0 * (1.0 - self.eps))
         return torch.asin(torch.sqrt(half_square.clamp(0.0, 0.5))) * (4.0 / math.pi)
 
 
@@ -192,14 +192,14 @@ class CosineMd4(NoiseSchedule):
     def __post_init__(self) -> None:
         _require("eps", self.eps, 0.0 <= self.eps < 0.5, "0 <= eps < 0.5")
 
-    def move_chance(self, t: Tensor) -> Tensor:
+    def mask_rate(self, t: Tensor) -> Tensor:
         return self.eps + (1.0 - 2.0 * self.eps) * torch.sin(math.pi / 2.0 * t.double())
 
-    def dmove_chance(self, t: Tensor) -> Tensor:
+    def dmask_rate(self, t: Tensor) -> Tensor:
         return (1.0 - 2.0 * self.eps) * (math.pi / 2.0) * torch.cos(math.pi / 2.0 * t.double())
 
-    def time(self, move_chance: Tensor) -> Tensor:
-        sine = (move_chance.double() - self.eps) / (1.0 - 2.0 * self.eps)
+    def time(self, mask_rate: Tensor) -> Tensor:
+        sine = (mask_rate.double() - self.eps) / (1.0 - 2.0 * self.eps)
         return torch.asin(sine.clamp(0.0, 1.0)) * (2.0 / math.pi)
 
 
@@ -216,14 +216,14 @@ class Polynomial(NoiseSchedule):
         _require("power", self.power, 0.0 < self.power < 100.0, "0 < power < 100")
         _require("eps", self.eps, 0.0 <= self.eps < 0.5, "0 <= eps < 0.5")
 
-    def move_chance(self, t: Tensor) -> Tensor:
+    def mask_rate(self, t: Tensor) -> Tensor:
         return self.eps + (1.0 - 2.0 * self.eps) * t.double() ** self.power
 
-    def dmove_chance(self, t: Tensor) -> Tensor:
+    def dmask_rate(self, t: Tensor) -> Tensor:
         return (1.0 - 2.0 * self.eps) * self.power * t.double() ** (self.power - 1.0)
 
-    def time(self, move_chance: Tensor) -> Tensor:
-        power_of_t = (move_chance.double() - self.eps) / (1.0 - 2.0 * self.eps)
+    def time(self, mask_rate: Tensor) -> Tensor:
+        power_of_t = (mask_rate.double() - self.eps) / (1.0 - 2.0 * self.eps)
         return power_of_t.clamp(0.0, 1.0) ** (1.0 / self.power)
 
 
@@ -243,15 +243,15 @@ class Geometric(NoiseSchedule):
     def _sigma(self, t: Tensor) -> Tensor:
         return self.sigma_min * torch.exp(t.double() * math.log(self.sigma_max / self.sigma_min))
 
-    def move_chance(self, t: Tensor) -> Tensor:
+    def mask_rate(self, t: Tensor) -> Tensor:
         return -torch.expm1(-self._sigma(t))
 
-    def dmove_chance(self, t: Tensor) -> Tensor:
+    def dmask_rate(self, t: Tensor) -> Tensor:
         sigma = self._sigma(t)
         return torch.exp(-sigma) * sigma * math.log(self.sigma_max / self.sigma_min)
 
-    def time(self, move_chance: Tensor) -> Tensor:
-        sigma = -torch.log1p(-move_chance.double())
+    def time(self, mask_rate: Tensor) -> Tensor:
+        sigma = -torch.log1p(-mask_rate.double())
         return (torch.log(sigma / self.sigma_min) / math.log(self.sigma_max / self.sigma_min)).clamp(0.0, 1.0)
 
 

@@ -48,7 +48,7 @@ def draw_masks(
 
     cell = torch.arange(num_windows, device=device, dtype=torch.float64)
     v = (cell + 1.0 - uniform(num_windows)) / num_windows  # in (0, 1]
-    level = bound.schedule.level_at(bound.move_chance(v))
+    level = bound.schedule.level_at(bound.mask_rate(v))
     target = torch.randint(length, (num_windows,), generator=generator, device=device)
     return size_biased_masks(uniform(num_windows, length), target, level), level
 
@@ -62,7 +62,7 @@ def pack_capacity(num_windows: int, length: int, bound: Bound, num_shares: int =
         bound: its schedule gives u_0 and u_max.
         num_shares: processes that a batch is dealt to, row by row.
     """
-    low, high = bound.schedule.min_move_chance, bound.schedule.max_move_chance
+    low, high = bound.schedule.min_mask_rate, bound.schedule.max_mask_rate
     # A share's cells may all lie above those of the others, by at most one cell of the whole batch each.
     mean_rate = low + (high - low) * (0.5 + 0.5 / num_windows * (num_shares > 1))
     # Rows' counts given their rates, the rates inside their cells, and the forced position of each row.

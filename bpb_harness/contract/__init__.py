@@ -10,12 +10,10 @@ caught then.
 """
 
 from bpb_harness.contract.examine import Examination, check_causal_lm, check_denoiser, examine
-from bpb_harness.contract.finding import ContractFinding
 from bpb_harness.contract.precision import precision_finding
 from bpb_harness.contract.witness import Witness
 
 __all__ = [
-    "ContractFinding",
     "Examination",
     "Witness",
     "check_causal_lm",

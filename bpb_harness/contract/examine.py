@@ -11,7 +11,6 @@ from torch import Tensor
 from bpb_harness.contract.batch import check_alone, check_rows
 from bpb_harness.contract.causality import check_causality
 from bpb_harness.contract.difference import Answer
-from bpb_harness.contract.finding import ContractFinding
 from bpb_harness.contract.memory import check_memory, check_repeats
 from bpb_harness.contract.own_state import OwnState
 from bpb_harness.contract.probe import Probe, causal_probe, denoiser_probe, replaced, revealed
@@ -20,6 +19,7 @@ from bpb_harness.contract.subject import Subject
 from bpb_harness.contract.tokens import check_context, check_mask_id, check_mask_mass, check_shortest
 from bpb_harness.contract.witness import Witness
 from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseSchedule
 
 # Rows of the small questions: a run that has few itself is asked fewer.
@@ -39,7 +39,7 @@ class Examination:
         witness: asks again once the corpus is scored.
     """
 
-    findings: list[ContractFinding]
+    findings: list[Remark]
     witness: Witness
 
 
@@ -51,7 +51,7 @@ def check_denoiser(
     seed: int = 0,
     batch_rows: int = 8,
     dtype: torch.dtype = torch.float32,
-) -> list[ContractFinding]:
+) -> list[Remark]:
     """Check that a denoiser behaves as one.
 
     Args:
@@ -78,7 +78,7 @@ def check_causal_lm(
     seed: int = 0,
     batch_rows: int = 8,
     dtype: torch.dtype = torch.float32,
-) -> list[ContractFinding]:
+) -> list[Remark]:
     """Check that a causal model behaves as one; arguments and errors as of :func:`check_denoiser`."""
     return examine(model, windows, seed=seed, batch_rows=batch_rows, dtype=dtype).findings
 
@@ -137,9 +137,7 @@ def examine(
     return Examination(findings, Witness.of(subject, state, batch, answer, min(again_rows, len(batch))))
 
 
-def _ask_first(
-    subject: Subject, state: OwnState, few: Probe, between: list[Probe]
-) -> tuple[list[ContractFinding], Answer]:
+def _ask_first(subject: Subject, state: OwnState, few: Probe, between: list[Probe]) -> tuple[list[Remark], Answer]:
     # The order matters: a network that remembers must not have seen these windows in any other way before the check
     # for memory, and one that drifts would fail every later check under another name.
     first = subject.ask(few)

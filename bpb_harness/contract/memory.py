@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 
 from bpb_harness.contract.difference import Answer, Difference
-from bpb_harness.contract.finding import ContractFinding
 from bpb_harness.contract.probe import Probe
 from bpb_harness.contract.subject import Subject
 from bpb_harness.errors import DriftError, NondeterministicError, StatefulError
+from bpb_harness.result import Remark
 
 _REPEATS = 8
 
 
-def check_repeats(subject: Subject, probe: Probe, first: Answer) -> list[ContractFinding]:
+def check_repeats(subject: Subject, probe: Probe, first: Answer) -> list[Remark]:
     """The same question again: alike to the last bit, or at least not farther away with every call.
 
     Args:
@@ -50,7 +50,7 @@ def check_repeats(subject: Subject, probe: Probe, first: Answer) -> list[Contrac
         )
         raise failure(what, seen=biased, expected="the same answer", hint="is the network in evaluation mode?")
     message = f"answers to the same input differ in the last digits: {worst}"
-    return [ContractFinding("contract.not-bit-identical", message, {"largest": worst.largest})]
+    return [Remark("contract.not-bit-identical", message, {"largest": worst.largest})]
 
 
 def check_memory(subject: Subject, probe: Probe, between: list[Probe], first: Answer) -> None:

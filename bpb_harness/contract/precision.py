@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from bpb_harness.contract.difference import BITS_PER_NAT
-from bpb_harness.contract.finding import ContractFinding
 from bpb_harness.contract.probe import denoiser_probe
 from bpb_harness.denoiser import Denoiser, masked_token_nll
+from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseSchedule
 
 
@@ -20,7 +20,7 @@ def precision_finding(
     schedule: NoiseSchedule,
     stderr_bits_per_token: float,
     seed: int = 0,
-) -> ContractFinding | None:
+) -> Remark | None:
     """Compare a network in low precision with the same one in float32, on the same masks.
 
     Args:
@@ -45,4 +45,4 @@ def precision_finding(
         f"low precision moves the masked cross-entropy by {difference:+.4g} bits/token on a sample, more than the "
         f"sampling error of {stderr_bits_per_token:.2g}; pass --dtype float32"
     )
-    return ContractFinding("contract.precision", message, {"bits_per_token": difference})
+    return Remark("contract.precision", message, {"bits_per_token": difference})

@@ -65,7 +65,7 @@ def denoiser_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generat
     forced = torch.randint(L, (B,), generator=generator)
     masked[torch.arange(B), (forced + 1) % L] = False
     masked[torch.arange(B), forced] = True
-    u = schedule.min_move_chance + (schedule.max_move_chance - schedule.min_move_chance) * rates
+    u = schedule.min_mask_rate + (schedule.max_mask_rate - schedule.min_mask_rate) * rates
     return Probe(x0, masked.to(x0.device), x0, schedule.level_at(u).to(x0.device))
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import torch
 
 from bpb_harness.contract.difference import Answer, Difference
-from bpb_harness.contract.finding import ContractFinding
 from bpb_harness.contract.probe import Probe
 from bpb_harness.contract.subject import Subject
 from bpb_harness.denoiser import Denoiser, FactoredDenoiser, PickingDenoiser
 from bpb_harness.errors import FactoringError, TimeConditioningError
+from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseSchedule
 
 
-def check_time_conditioning(
-    subject: Subject, probe: Probe, first: Answer, schedule: NoiseSchedule
-) -> list[ContractFinding]:
+def check_time_conditioning(subject: Subject, probe: Probe, first: Answer, schedule: NoiseSchedule) -> list[Remark]:
     """The same masks at a noise level far away: u = 0.95 of the range where it was low, 0.05 where it was high.
 
     Raises:
@@ -23,8 +21,8 @@ def check_time_conditioning(
     """
     assert isinstance(subject.model, Denoiser)
     assert probe.level is not None
-    low, high = schedule.min_move_chance, schedule.max_move_chance
-    is_high = probe.level.move_chance > (low + high) / 2
+    low, high = schedule.min_mask_rate, schedule.max_mask_rate
+    is_high = probe.level.mask_rate > (low + high) / 2
     rates = torch.where(is_high, 0.05, 0.95).to(torch.float64)
     level = schedule.level_at(low + (high - low) * rates.cpu()).to(probe.x0.device)
     elsewhere = subject.ask(Probe(probe.x0, probe.counted, probe.targets, level))
@@ -38,7 +36,7 @@ def check_time_conditioning(
         )
     elif Difference.between(first, elsewhere).identical:
         message = "the network says that it depends on the noise level, and its answer is the same at u = 0.05 and 0.95"
-        return [ContractFinding("contract.time-conditioning-unused", message)]
+        return [Remark("contract.time-conditioning-unused", message)]
     return []
 
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from bpb_harness.contract.difference import Answer
-from bpb_harness.contract.finding import ContractFinding
 from bpb_harness.contract.probe import Probe
 from bpb_harness.contract.subject import Subject
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import ContextLengthError, MaskMassError, MaskTokenError
+from bpb_harness.result import Remark
 
 _MOST_MASS, _WORTH_SAYING = 0.5, 1e-3
 
@@ -57,7 +57,7 @@ def check_shortest(subject: Subject, probe: Probe) -> None:
     subject.ask(Probe(probe.x0[:, :1], torch.ones_like(probe.counted[:, :1]), probe.targets[:, :1], probe.level))
 
 
-def check_mask_mass(subject: Subject, first: Answer) -> list[ContractFinding]:
+def check_mask_mass(subject: Subject, first: Answer) -> list[Remark]:
     """How much of the mass the network gives to the mask, which the harness removes.
 
     Raises:
@@ -78,5 +78,5 @@ def check_mask_mass(subject: Subject, first: Answer) -> list[ContractFinding]:
         )
     if mean > _WORTH_SAYING:
         message = f"the network gives the mask {seen}; the harness removed it, which lowers the score"
-        return [ContractFinding("contract.mask-mass", message, {"mean": mean, "largest": float(mass[worst])})]
+        return [Remark("contract.mask-mass", message, {"mean": mean, "largest": float(mass[worst])})]
     return []

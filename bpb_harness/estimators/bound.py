@@ -47,7 +47,7 @@ class Bound(ABC):
             )
 
     @abstractmethod
-    def round_up(self, move_chance: Tensor) -> Tensor:
+    def round_up(self, mask_rate: Tensor) -> Tensor:
         """The mask rate at which the model is evaluated for a point of (0, u_max]; elementwise, float64."""
 
     @abstractmethod
@@ -58,19 +58,19 @@ class Bound(ABC):
             UsageError: if the bound has no finite set of nodes.
         """
 
-    def move_chance(self, position: Tensor) -> Tensor:
+    def mask_rate(self, position: Tensor) -> Tensor:
         """Mask rate of a draw at v in (0, 1]; elementwise, float64."""
-        return self.round_up(position.double() * self.schedule.max_move_chance)
+        return self.round_up(position.double() * self.schedule.max_mask_rate)
 
     @property
     def draw_weight(self) -> float:
         """What C / |M| of one of K sampled draws is multiplied with, beside L: u_max / K."""
         assert self.num_samples != "all"
-        return self.schedule.max_move_chance / self.num_samples
+        return self.schedule.max_mask_rate / self.num_samples
 
-    def is_reconstruction(self, move_chance: Tensor) -> Tensor:
+    def is_reconstruction(self, mask_rate: Tensor) -> Tensor:
         """Which draws belong to the reconstruction term; elementwise, bool."""
-        return move_chance <= self.schedule.min_move_chance
+        return mask_rate <= self.schedule.min_mask_rate
 
 
 def prior_nats(schedule: NoiseSchedule, num_tokens: int, num_clean_tokens: int) -> float:
@@ -78,7 +78,7 @@ def prior_nats(schedule: NoiseSchedule, num_tokens: int, num_clean_tokens: int) 
 
     Without it a schedule with alpha(1) > 0 has an infinite KL term: the bound would be of no model.
     """
-    return (1.0 - schedule.max_move_chance) * num_tokens * math.log(num_clean_tokens)
+    return (1.0 - schedule.max_mask_rate) * num_tokens * math.log(num_clean_tokens)
 
 
 def all_nodes_of_grid(grid: Tensor) -> tuple[Tensor, Tensor]:

@@ -98,7 +98,7 @@ class ChainRule:
 
     def level(self, num_masked: int, length: int, batch: int) -> NoiseLevel:
         """What the network is told of a step, (B,); no time of the schedule masks less than u_0."""
-        rate = max(self.schedule.max_move_chance * num_masked / length, self.schedule.min_move_chance)
+        rate = max(self.schedule.max_mask_rate * num_masked / length, self.schedule.min_mask_rate)
         return self.schedule.level_at(torch.full((batch,), rate, dtype=torch.float64))
 
     def _fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:

@@ -40,7 +40,7 @@ class MaskedEntropyCurve:
     @classmethod
     def fit(
         cls,
-        move_chance: npt.NDArray[Any],
+        mask_rate: npt.NDArray[Any],
         nats_per_token: npt.NDArray[Any],
         num_tokens: npt.NDArray[Any],
         window: npt.NDArray[Any],
@@ -48,13 +48,13 @@ class MaskedEntropyCurve:
         """Fit f to draws.
 
         Args:
-            move_chance: u of each draw, (R,).
+            mask_rate: u of each draw, (R,).
             nats_per_token: C / |M| of each draw over size-biased masks, (R,); its mean at u is f(u).
             num_tokens: L of each draw's window, (R,): draws are weighed by it.
             window: which window each draw belongs to, (R,).
         """
-        knots = _knots(move_chance)
-        basis = _design(knots, move_chance)
+        knots = _knots(mask_rate)
+        basis = _design(knots, mask_rate)
         weighted = basis * num_tokens[:, None]
         # A pseudo-inverse: where few draws leave a basis function unseen, it gets the smallest coefficient.
         bread = np.linalg.pinv(weighted.T @ basis, hermitian=True)
@@ -65,15 +65,15 @@ class MaskedEntropyCurve:
         np.add.at(by_window, cluster, scores)
         return cls(knots, coefficients, bread @ (by_window.T @ by_window) @ bread)
 
-    def at(self, move_chance: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    def at(self, mask_rate: npt.NDArray[Any]) -> tuple[Floats, Floats]:
         """Value of f and its standard error at mask rates, in nats per token."""
-        basis = _design(self.knots, move_chance)
+        basis = _design(self.knots, mask_rate)
         variance = np.einsum("ri,ij,rj->r", basis, self.covariance, basis)
         return basis @ self.coefficients, np.sqrt(np.maximum(np.asarray(variance, dtype=np.float64), 0.0))
 
-    def weighted_sum(self, move_chance: npt.NDArray[Any], weight: npt.NDArray[Any]) -> tuple[float, float]:
+    def weighted_sum(self, mask_rate: npt.NDArray[Any], weight: npt.NDArray[Any]) -> tuple[float, float]:
         """Sum of weight * f(u) and its standard error, in nats per token."""
-        functional = np.asarray(weight @ _design(self.knots, move_chance), dtype=np.float64)
+        functional = np.asarray(weight @ _design(self.knots, mask_rate), dtype=np.float64)
         variance = float(functional @ self.covariance @ functional)
         return float(functional @ self.coefficients), math.sqrt(max(variance, 0.0))
 
@@ -105,14 +105,14 @@ class MaskedEntropyCurve:
         return self.weighted_sum(rates, np.concatenate([grid_weights, -weights]))
 
 
-def _knots(move_chance: npt.NDArray[Any]) -> Floats:
+def _knots(mask_rate: npt.NDArray[Any]) -> Floats:
     """Clamped knots on [0, 1], the inner ones at quantiles of the draws."""
-    segments = int(np.clip(len(move_chance) // _DRAWS_PER_SEGMENT, 1, _MOST_SEGMENTS))
-    inner = np.asarray(np.quantile(move_chance, np.arange(1, segments) / segments), dtype=np.float64)
+    segments = int(np.clip(len(mask_rate) // _DRAWS_PER_SEGMENT, 1, _MOST_SEGMENTS))
+    inner = np.asarray(np.quantile(mask_rate, np.arange(1, segments) / segments), dtype=np.float64)
     inner = np.unique(inner[(inner > 1e-6) & (inner < 1 - 1e-6)])
     return np.concatenate([np.zeros(_DEGREE + 1), inner, np.ones(_DEGREE + 1)])
 
 
-def _design(knots: Floats, move_chance: npt.NDArray[Any]) -> Floats:
-    inside = np.clip(np.asarray(move_chance, dtype=np.float64), 0.0, 1.0)
+def _design(knots: Floats, mask_rate: npt.NDArray[Any]) -> Floats:
+    inside = np.clip(np.asarray(mask_rate, dtype=np.float64), 0.0, 1.0)
     return np.asarray(BSpline.design_matrix(inside, knots, _DEGREE).toarray(), dtype=np.float64)

@@ -39,10 +39,10 @@ class DiscreteBound(Bound):
         """u_0 < ... < u_T, (T + 1,) float64."""
         return self.schedule.grid(self.num_steps)
 
-    def round_up(self, move_chance: Tensor) -> Tensor:
-        step = torch.searchsorted(self.grid, move_chance).clamp(max=self.num_steps)
+    def round_up(self, mask_rate: Tensor) -> Tensor:
+        step = torch.searchsorted(self.grid, mask_rate).clamp(max=self.num_steps)
         # A rate of 0 masks nothing: only a schedule with u_0 > 0 has anything to reconstruct at t = 0.
-        first = 0 if self.schedule.min_move_chance > 0 else 1
+        first = 0 if self.schedule.min_mask_rate > 0 else 1
         return self.grid[step.clamp(min=first)]
 
     def nodes(self) -> tuple[Tensor, Tensor]:

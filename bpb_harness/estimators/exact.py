@@ -102,7 +102,7 @@ class ExactBound:
         if time_conditioned and self.num_steps is not None:
             asked = len(self.nodes()[0])
         elif time_conditioned:
-            asked = self.num_samples + (self.schedule.min_move_chance > 0)
+            asked = self.num_samples + (self.schedule.min_mask_rate > 0)
         return ((1 << length) - 1) * asked
 
     def window_bounds(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> EnumeratedBound:
@@ -143,8 +143,8 @@ class ExactBound:
         count = masks.sum(dim=-1).cpu().numpy()
         if self.num_steps is not None:
             return self._on_grid(denoiser, window, masks, count), 0.0, 0.0
-        low = self.schedule.min_move_chance
-        weight = size_weights(count, len(window), low, self.schedule.max_move_chance)
+        low = self.schedule.min_mask_rate
+        weight = size_weights(count, len(window), low, self.schedule.max_mask_rate)
         at_low = low ** np.maximum(count, 1.0) * (1.0 - low) ** (len(window) - count)
         if not denoiser.time_conditioned:
             # Told a rate of its own with each mask: should the network be told wrongly that it ignores it, no single
@@ -176,7 +176,7 @@ class ExactBound:
     def _rates(self, count: npt.NDArray[Any], length: int, window: int, sample: int) -> Floats:
         """A mask rate for each mask, from the density of its size in the bound, (2^L - 1,)."""
         uniform = self.streams.level_noise(window, sample, len(count))
-        low, high = self.schedule.min_move_chance, self.schedule.max_move_chance
+        low, high = self.schedule.min_mask_rate, self.schedule.max_mask_rate
         return truncated_beta(uniform, count, length, low, high)
 
     def _masked_nll(self, denoiser: Denoiser, window: Tensor, masks: Tensor, rates: Floats) -> Floats:

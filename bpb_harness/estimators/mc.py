@@ -29,8 +29,8 @@ class ContinuousBound(Bound):
                 "--samples all with --method mc", expected="a number", hint="the integral has no last node"
             )
 
-    def round_up(self, move_chance: Tensor) -> Tensor:
-        return move_chance.clamp(min=self.schedule.min_move_chance)
+    def round_up(self, mask_rate: Tensor) -> Tensor:
+        return mask_rate.clamp(min=self.schedule.min_mask_rate)
 
     def nodes(self) -> tuple[Tensor, Tensor]:
         raise UsageError("the continuous bound has no finite set of nodes", hint="use --method discrete --samples all")

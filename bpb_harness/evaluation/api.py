@@ -22,7 +22,7 @@ from bpb_harness.evaluation.remarks import (
 )
 from bpb_harness.evaluation.score import score, with_remarks
 from bpb_harness.evaluation.settings import Settings
-from bpb_harness.result import BpbResult
+from bpb_harness.result import BpbResult, Remark
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look import ModelSource, start_ahead
 from bpb_harness.text.corpus import iterate_documents
@@ -114,13 +114,13 @@ def evaluate(
         source=source,
     )
     form = "" if text.corpus.form == DEFAULT_FORM else f" ({text.corpus.form})"
-    remarks = [("data", f"scored {text.corpus.name}{form}, found through {text.origin}")]
+    remarks = [Remark("data", f"scored {text.corpus.name}{form}, found through {text.origin}")]
     remarks += separator_remarks(job, from_shards=not docs)
-    remarks += [("adapter", note) for note in adapted.notes]
-    remarks += [("tokenizer", note) for note in text.tokenizer.notes]
+    remarks += [Remark("adapter", note) for note in adapted.notes]
+    remarks += [Remark("tokenizer", note) for note in text.tokenizer.notes]
     if adapted.context_is_guess and chosen.context_length is None:
         guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"
-        remarks.append(("context", f"{guess} trained on; pass --context to score others"))
+        remarks.append(Remark("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
     remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
     remarks += padding_remarks(job, from_shards=not docs)

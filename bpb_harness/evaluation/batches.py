@@ -1,8 +1,8 @@
 """Which draws go through the network together, and what of them the host makes ahead of time.
 
 A batch is a pure function of the plan and the batch size. Batches of a stratified plan are dealt so that each holds the
-same mixture of mask rates: all then need the same number of predictions, and the same memory. Of the first one, pieces
-go through the network.
+same mixture of mask rates: all then need the same number of predictions, and the same memory. The first one goes
+through the network in micro-batches.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.sampling.bigram import BigramCounts, count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode
 from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
@@ -27,7 +28,7 @@ from bpb_harness.text.corpus import Corpus, Windows
 
 Ints = npt.NDArray[np.int64]
 
-_FIRST_PIECES = 4
+_FIRST_MICRO_BATCHES = 4
 _MOST_AHEAD = 2
 
 
@@ -40,7 +41,7 @@ class DrawPlan:
         window: index of the window among those scored, (R,) int64.
         sample: which draw of its window, (R,) int64; with the window it addresses the mask's noise.
         position: v in (0, 1], (R,) float64.
-        move_chance: u, (R,) float64.
+        mask_rate: u, (R,) float64.
         weight: what L C / |M| is multiplied with in the window's bound, (R,) float64.
         num_replicates: so many rows at the end, of weight 0, are second draws of windows, for the error alone.
     """
@@ -48,7 +49,7 @@ class DrawPlan:
     window: Ints
     sample: Ints
     position: npt.NDArray[np.float64]
-    move_chance: npt.NDArray[np.float64]
+    mask_rate: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     num_replicates: int = 0
 
@@ -123,30 +124,33 @@ class DrawSource:
         windows: what of it is scored; the plan's windows index these.
         schedule: turns mask rates into noise levels.
         first_window: index in the corpus of ``windows[0]``; it addresses the noise.
+        bigrams: counts of the windows, if they are there already.
     """
 
     corpus: Corpus
     windows: Windows
     schedule: NoiseSchedule
     first_window: int = 0
+    bigrams: BigramCounts | None = None
 
     @cached_property
     def neighbours(self) -> NeighbourCode:
         """The model behind the control variate."""
-        return NeighbourCode(self.corpus, self.windows)
+        counts = count_bigrams(self.corpus, self.windows) if self.bigrams is None else self.bigrams
+        return NeighbourCode(self.corpus, self.windows, counts)
 
     def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedBatch:
         """Tokens and masks of some draws, whose windows have one length."""
         x0 = stack_windows(self.corpus, self.windows, plan.window[rows])
         noise, target = stack_mask_noise(streams, plan.window[rows] + self.first_window, plan.sample[rows], x0.shape[1])
-        level = self.schedule.level_at(torch.from_numpy(plan.move_chance[rows]))
+        level = self.schedule.level_at(torch.from_numpy(plan.mask_rate[rows]))
         masked = size_biased_masks(noise, target, level)
         positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
-        control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.move_chance[rows])
+        control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.mask_rate[rows])
         return PreparedBatch(rows, x0, masked, level, positions, masked.sum(dim=-1).numpy(), control)
 
 
-def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens: int) -> list[Ints]:
+def deal_draws(lengths: Ints, mask_rate: npt.NDArray[np.float64], batch_tokens: int) -> list[Ints]:
     """Split draws into batches of one window length, longest first, each with the same mixture of mask rates.
 
     Draws are ordered by mask rate and dealt to and fro like cards, so that the mean rates of two batches differ by less
@@ -154,7 +158,7 @@ def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens
 
     Args:
         lengths: of each draw's window, (R,).
-        move_chance: mask rate of each draw, (R,).
+        mask_rate: mask rate of each draw, (R,).
         batch_tokens: tokens a batch, at least one window.
 
     Returns:
@@ -163,7 +167,7 @@ def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens
     dealt: list[Ints] = []
     for length in sorted({int(length) for length in lengths}, reverse=True):
         rows = np.flatnonzero(lengths == length)
-        rows = rows[np.argsort(move_chance[rows], kind="stable")]
+        rows = rows[np.argsort(mask_rate[rows], kind="stable")]
         size = max(batch_tokens // max(length, 1), 1)
         count = -(-len(rows) // size)
         turn, place = np.divmod(np.arange(len(rows)), count)
@@ -172,15 +176,15 @@ def deal_draws(lengths: Ints, move_chance: npt.NDArray[np.float64], batch_tokens
     return dealt
 
 
-def in_pieces(batches: Sequence[Ints]) -> list[list[Ints]]:
-    """Each batch as the pieces in which it goes through the network: one, but for the first batch.
+def in_micro_batches(batches: Sequence[Ints]) -> list[list[Ints]]:
+    """Each batch as the micro-batches in which it goes through the network: one, but for the first batch.
 
-    A device begins with the first piece while the host makes the others.
+    A device begins with the first micro-batch while the host makes the others.
     """
     whole = [[rows] for rows in batches]
-    if not batches or len(batches[0]) < 2 * _FIRST_PIECES:  # a network is compiled for two rows or more
+    if not batches or len(batches[0]) < 2 * _FIRST_MICRO_BATCHES:  # a network is compiled for two rows or more
         return whole
-    return [np.array_split(batches[0], _FIRST_PIECES), *whole[1:]]
+    return [np.array_split(batches[0], _FIRST_MICRO_BATCHES), *whole[1:]]
 
 
 def consecutive(lengths: Ints, batch_tokens: int) -> Iterator[tuple[Ints, int]]:

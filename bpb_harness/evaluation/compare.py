@@ -64,7 +64,7 @@ def compare_bounds(discrete: SampledBound, continuous: SampledBound) -> Comparis
 def riemann_gap(curve: MaskedEntropyCurve, schedule: NoiseSchedule, num_steps: int) -> tuple[float, float]:
     """T-step minus continuous bound, and its standard error, in nats per token (MATHS.md, equation 12)."""
     grid = schedule.grid(num_steps).numpy()
-    return curve.riemann_gap(grid[1:], np.diff(grid), schedule.min_move_chance, schedule.max_move_chance)
+    return curve.riemann_gap(grid[1:], np.diff(grid), schedule.min_mask_rate, schedule.max_mask_rate)
 
 
 def _fit(discrete: SampledBound, continuous: SampledBound) -> MaskedEntropyCurve:
@@ -75,7 +75,7 @@ def _fit(discrete: SampledBound, continuous: SampledBound) -> MaskedEntropyCurve
 
     window = weighed(lambda table: table.plan.window)
     return MaskedEntropyCurve.fit(
-        weighed(lambda table: table.plan.move_chance),
+        weighed(lambda table: table.plan.mask_rate),
         weighed(lambda table: table.nats_per_masked),
         discrete.layout.lengths[window].astype(np.float64),
         window,
@@ -83,7 +83,7 @@ def _fit(discrete: SampledBound, continuous: SampledBound) -> MaskedEntropyCurve
 
 
 def _f_table(curve: MaskedEntropyCurve, schedule: NoiseSchedule) -> tuple[tuple[float, float, float], ...]:
-    rates = np.array([rate for rate in _F_CURVE_RATES if rate <= schedule.max_move_chance])
+    rates = np.array([rate for rate in _F_CURVE_RATES if rate <= schedule.max_mask_rate])
     values, errors = curve.at(rates)
     return tuple(
         (float(rate), nats_to_bits(float(value)), nats_to_bits(float(error)))

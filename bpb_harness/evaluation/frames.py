@@ -40,7 +40,7 @@ def window_frame(
     if table is not None:
         weighed = slice(table.plan.num_weighed)
         borders = np.searchsorted(table.plan.window[weighed], np.arange(1, len(windows)))
-        frame["move_chance"] = [part.tolist() for part in np.split(table.plan.move_chance[weighed], borders)]
+        frame["move_chance"] = [part.tolist() for part in np.split(table.plan.mask_rate[weighed], borders)]
         frame["num_masked"] = [part.tolist() for part in np.split(table.num_masked[weighed], borders)]
     return frame
 

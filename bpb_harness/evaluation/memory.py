@@ -9,6 +9,7 @@ from typing import TypeVar, final
 import torch
 
 from bpb_harness.errors import NumericsError
+from bpb_harness.result import Remark
 
 LOG = logging.getLogger("bpb_harness")
 T = TypeVar("T")
@@ -23,14 +24,14 @@ class FittingBatches:
 
     Attributes:
         largest: rows that fit, once a batch did not.
-        remarks: (code, message) of every halving.
+        remarks: every halving.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._retries_before = _num_retries(device)
         self.largest: int | None = None
-        self.remarks: list[tuple[str, str]] = []
+        self.remarks: list[Remark] = []
 
     @property
     def is_tight(self) -> bool:
@@ -60,7 +61,7 @@ class FittingBatches:
             halved = (size + 1) // 2
             message = f"a batch of {size} windows does not fit into memory: going on with {halved}"
             LOG.warning("bpb-eval: %s", message)
-            self.remarks.append(("batch-halved", message))
+            self.remarks.append(Remark("batch-halved", message))
             self.largest = size = halved
 
 

@@ -34,7 +34,7 @@ from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.second_answers import AskedDraws
 from bpb_harness.evaluation.settings import describe_device
-from bpb_harness.result import UNTRUSTED_ERROR, Signature
+from bpb_harness.result import UNTRUSTED_ERROR, Remark, Signature
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import reason_to_doubt
@@ -56,7 +56,7 @@ class SampledBounds:
         num_pilot_tokens: tokens of the draws that fixed their number, as far as they went through the network now.
         seconds: wall clock of the passes, without compiling.
         peak_memory_bytes: the most memory held on one GPU; None on a CPU.
-        remarks: (code, message) of what a reader of the score should know.
+        remarks: what a reader of the score should know.
         asked: the draws, to be asked for again.
     """
 
@@ -64,7 +64,7 @@ class SampledBounds:
     num_pilot_tokens: int
     seconds: float
     peak_memory_bytes: int | None
-    remarks: list[tuple[str, str]]
+    remarks: list[Remark]
     asked: AskedDraws
 
 
@@ -110,13 +110,14 @@ def _sample(sampler: _Sampler, job: Job, layout: Layout, processes: Processes) -
     )
 
 
-def _kept_remarks(job: Job, tables: list[DrawTable], num_again: int) -> list[tuple[str, str]]:
+def _kept_remarks(job: Job, tables: list[DrawTable], num_again: int) -> list[Remark]:
     """How much of the score an earlier run has drawn."""
     kept, total = sum(table.num_kept for table in tables), sum(len(table.plan) for table in tables)
     if not kept:
         return []
     how_many = "all draws" if kept == total else f"{kept:,} of {total:,} draws"
-    return [("draws.kept", f"{how_many} were kept from {job.settings.resume}; {num_again:,} of them were scored again")]
+    said = f"{how_many} were kept from {job.settings.resume}; {num_again:,} of them were scored again"
+    return [Remark("draws.kept", said)]
 
 
 def larger_for_long_text(batch_tokens: int, tokens_per_pass: int) -> int:
@@ -134,7 +135,7 @@ class _Sampler:
     def __init__(self, job: Job, layout: Layout, processes: Processes) -> None:
         assert job.schedule is not None
         self._job, self._layout, self._processes = job, layout, processes
-        self._source = DrawSource(job.text.corpus, layout.windows, job.schedule)
+        self._source = DrawSource(job.text.corpus, layout.windows, job.schedule, bigrams=layout.bigrams)
         self._first_plans = self._plans(0)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None
@@ -181,7 +182,7 @@ class _Sampler:
     def warm_up(self, batch_tokens: int) -> None:
         """Compile before the clock runs."""
         plan = self._first_plans[0]
-        rows = deal_draws(self._layout.lengths[plan.window], plan.move_chance, batch_tokens)[0]
+        rows = deal_draws(self._layout.lengths[plan.window], plan.mask_rate, batch_tokens)[0]
         self.runner.warm_up(self._source.prepare(plan, self._streams(0), rows))
 
     def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
@@ -255,19 +256,19 @@ class _Sampler:
         drawn = [(table, self._streams(index)) for index, tables in enumerate(passes) for table in tables]
         return AskedDraws(self._source, self._job.denoiser.mask_token_id, drawn)
 
-    def error_remarks(self, sampled: SampledBound, pilot: Pilot | None) -> list[tuple[str, str]]:
+    def error_remarks(self, sampled: SampledBound, pilot: Pilot | None) -> list[Remark]:
         """What a reader should know of the headline's error: how the passes came about, and whether to trust it."""
         settings, half_width_nats = self._job.settings, sampled.error.half_width_nats()
         remarks = []
         if pilot is not None:
             drawn = f"{pilot.num_draws:,} pilot draws, which enter no total, fixed the number of passes"
-            remarks.append(("pilot", drawn))
+            remarks.append(Remark("pilot", drawn))
         half_width = nats_to_bits(half_width_nats) / max(self._layout.total_units, 1)
         if settings.tolerance is not None and half_width > settings.tolerance:
             wider = (
                 f"half of the 95 % interval came out at {half_width:.3g}, wider than --tolerance {settings.tolerance}"
             )
-            remarks.append(("tolerance.missed", f"{wider}: the passes differ more than the pilot's draws did"))
+            remarks.append(Remark("tolerance.missed", f"{wider}: the passes differ more than the pilot's draws did"))
         doubt = reason_to_doubt(
             drawn_costs(sampled.table),
             lengths=self._layout.lengths,
@@ -277,7 +278,7 @@ class _Sampler:
             ends=() if pilot is None else pilot.ends,
         )
         if doubt is not None:
-            remarks.append((UNTRUSTED_ERROR, f"WARNING: the error is not to be trusted: {doubt}"))
+            remarks.append(Remark(UNTRUSTED_ERROR, f"WARNING: the error is not to be trusted: {doubt}"))
         return remarks
 
 

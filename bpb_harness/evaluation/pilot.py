@@ -108,7 +108,7 @@ def _end_pass(bound: Bound, seed: int, index: int, among: Ints, probability: flo
     place = np.arange(_DRAWS_AT_AN_END)
     inside = (place + RandomStreams(seed, pass_index=index).jitter(place)) / _DRAWS_AT_AN_END * probability
     position = 1.0 - inside + np.finfo(np.float64).tiny if is_high else inside
-    rate = bound.move_chance(torch.from_numpy(position)).numpy()
+    rate = bound.mask_rate(torch.from_numpy(position)).numpy()
     window = among[place * len(among) // _DRAWS_AT_AN_END]
     return PilotPass(index, DrawPlan(window, place, position, rate, np.full(len(place), 1.0 / len(place))))
 
@@ -175,7 +175,7 @@ class Pilot:
         assert bound.num_samples != "all"
         typical = TypicalCosts.of(self.costs, math.log(max(self.sampled.num_clean_tokens, 2)))
         at_ends = sum(end.probability * float((typical.excess(end.costs) ** 2).mean()) for end in self.ends)
-        least = at_ends * squares * bound.schedule.max_move_chance**2 / bound.num_samples
+        least = at_ends * squares * bound.schedule.max_mask_rate**2 / bound.num_samples
         # What the ends alone add up to is met by few of the passes' draws, if by any.
         return variance + least if least > variance else variance
 
@@ -197,5 +197,5 @@ def drawn_costs(table: DrawTable) -> DrawnCosts:
     rows = slice(table.plan.num_weighed)
     plan = table.plan
     return DrawnCosts(
-        plan.window[rows], table.nats[rows] / table.num_masked[rows], plan.move_chance[rows], table.num_masked[rows]
+        plan.window[rows], table.nats[rows] / table.num_masked[rows], plan.mask_rate[rows], table.num_masked[rows]
     )

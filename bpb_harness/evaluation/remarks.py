@@ -16,7 +16,7 @@ from bpb_harness.byte_count import (
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation.job import Job
-from bpb_harness.result import BELOW_SOURCE, BpbResult
+from bpb_harness.result import BELOW_SOURCE, BpbResult, Remark
 from bpb_harness.sampling.design import FEWEST_WINDOWS_REPLICATED
 from bpb_harness.text.padding import LONGEST_RUN, silent_runs
 
@@ -24,37 +24,38 @@ _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
 
 
-def score_remarks(job: Job, result: BpbResult) -> list[tuple[str, str]]:
+def score_remarks(job: Job, result: BpbResult) -> list[Remark]:
     """What the score itself gives away."""
     clean = num_clean_tokens(job.model) if isinstance(job.model, Denoiser) else job.model.vocab_size
-    uniform, remarks = math.log2(clean), []
+    uniform = math.log2(clean)
+    remarks: list[Remark] = []
     if result.bits_per_token > uniform * _UNIFORM_TOLERANCE:
         remarks.append(
-            (
+            Remark(
                 "score.worse-than-uniform",
                 f"WARNING: {result.bits_per_token:.2f} bits per token are more than guessing blindly costs "
                 f"({uniform:.2f}): the tokenizer, the adapter or the schedule is probably not this network's",
             )
         )
     if result.is_below_source:
-        remarks.append((BELOW_SOURCE, f"WARNING: {result.below_source()}"))
+        remarks.append(Remark(BELOW_SOURCE, f"WARNING: {result.below_source()}"))
     return remarks
 
 
-def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes: int) -> list[tuple[str, str]]:
+def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes: int) -> list[Remark]:
     """What one draw a window means for the error and for the number of forward tokens."""
     if not job.bounds or job.bounds[0].num_samples != 1:
         return []
     if num_replicates:
         twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
-        return [("replicates", twice)]
+        return [Remark("replicates", twice)]
     if num_passes == 1 and num_windows < FEWEST_WINDOWS_REPLICATED:
         few = f"one draw of each of {num_windows} windows tells little of its own error: mc se is too large"
-        return [("few-draws", f"{few}; pass --samples 2 or more")]
+        return [Remark("few-draws", f"{few}; pass --samples 2 or more")]
     return []
 
 
-def tokenizer_remarks(job: Job, num_foreign: int) -> list[tuple[str, str]]:
+def tokenizer_remarks(job: Job, num_foreign: int) -> list[Remark]:
     """Whether the network's token ids mean what the tokenizer says.
 
     Args:
@@ -72,10 +73,10 @@ def tokenizer_remarks(job: Job, num_foreign: int) -> list[tuple[str, str]]:
             what, seen=seen, expected="none",
             hint="leave out --tokenizer; --no-contract scores all the same, and the signature says so",
         )  # fmt: skip
-    return [("bytes.not-its-tokenizer", f"WARNING: {what}: {seen}")]
+    return [Remark("bytes.not-its-tokenizer", f"WARNING: {what}: {seen}")]
 
 
-def separator_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
+def separator_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
     """Which token sets documents off, where that matters to the score.
 
     Args:
@@ -87,16 +88,16 @@ def separator_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
         return []
     remarks = []
     if not from_shards:
-        remarks.append(("text.separator", separators.sentence()))
+        remarks.append(Remark("text.separator", separators.sentence()))
     elif job.settings.per_document or separators.chosen:
-        remarks.append(("text.separator", str(job.text.borders)))
+        remarks.append(Remark("text.separator", str(job.text.borders)))
     for name in separators.silenced:
         silent = f"{name} spells no byte, though the tokenizer's own file takes it for text: it sets documents off"
-        remarks.append(("text.separator-is-no-text", f"{silent} ({name.where})"))
+        remarks.append(Remark("text.separator-is-no-text", f"{silent} ({name.where})"))
     return remarks
 
 
-def padding_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
+def padding_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
     """Tokens that are paid for and spell nothing, beyond the one between documents.
 
     Args:
@@ -110,7 +111,7 @@ def padding_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     if not from_shards:
         empty = 0 if corpus.raw_bytes_per_document is None else int((corpus.raw_bytes_per_document == 0).sum())
         said = f"{empty:,} of {len(corpus.document_starts()):,} documents are empty: what stands before each is paid"
-        return [("text.empty-documents", said)] if empty else []
+        return [Remark("text.empty-documents", said)] if empty else []
     found = silent_runs(corpus, tokenizer.piece_kinds == PieceKind.CONTROL, _num_scored(job))
     if not found.longest:
         return []
@@ -125,7 +126,7 @@ def padding_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
         )
     kind = "padding" if found.is_padding else "padding or empty documents"
     said = f"{found.repeated:,} tokens that are paid for and have no byte follow one of their own id ({kind}): {run}"
-    return [("text.padding", f"WARNING: {said}" if found.is_padding else said)]
+    return [Remark("text.padding", f"WARNING: {said}" if found.is_padding else said)]
 
 
 def _num_scored(job: Job) -> int:
@@ -133,7 +134,7 @@ def _num_scored(job: Job) -> int:
     return corpus.num_tokens if limit is None else min(limit * job.context_length + 1, corpus.num_tokens)
 
 
-def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[tuple[str, str]]:
+def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[Remark]:
     """Whether the tokens give the text back: a code that loses text has no length per byte of it.
 
     Args:
@@ -152,7 +153,7 @@ def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[tuple[str, s
     else:
         why = lost_by_tokenizer(tokenizer) or lost_in_tokens(tokenizer, corpus, stop)
     if job.settings.byte_rule == "none":
-        return [("bytes.none", f"no bits per byte are given: {why or '--bytes none counts no bytes'}")]
+        return [Remark("bytes.none", f"no bits per byte are given: {why or '--bytes none counts no bytes'}")]
     if why is not None:
         raise TokenizerError(
             f"{tokenizer.name}: the tokens do not give the text back, so the score has no bits per byte",
@@ -163,7 +164,7 @@ def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[tuple[str, s
     return []
 
 
-def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
+def byte_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
     """Whether the tokenizer belongs to the shards, and whether the official rule counts what the pieces spell.
 
     Args:
@@ -171,7 +172,7 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
         from_shards: the tokens were read, not encoded here with this very tokenizer.
 
     Returns:
-        (code, message) of each remark.
+        What a reader should know.
 
     Raises:
         TokenizerError: if another tokenizer wrote the shards, as far as encoding again can tell.
@@ -188,10 +189,10 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
             )
         if belonging.belongs is False:
             remarks.append(
-                (
+                Remark(
                     "bytes.foreign-tokenizer",
-                    f"WARNING: the tokenizer may not belong to these shards: only {belonging} come back the same when "
-                    "what they spell is encoded again; the number of bytes, and with it the score, would be wrong",
+                    f"WARNING: the tokenizer may not belong to these shards: only {belonging}; the number of bytes, "
+                    "and with it the score, would be wrong",
                 )
             )
     if not counts_bytes:
@@ -200,7 +201,7 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[tuple[str, str]]:
     official, exact = counter.total(corpus, "official"), counter.total(corpus, "exact")
     if official != exact:
         remarks.append(
-            (
+            Remark(
                 "bytes.official-not-exact",
                 f"the official rule counts {official:,} bytes where the pieces of the whole text spell {exact:,}; "
                 "--bytes exact divides by those, bpb-bytes explains the difference",

@@ -24,6 +24,7 @@ from bpb_harness.evaluation.batches import PreparedBatch
 from bpb_harness.evaluation.memory import FittingBatches
 from bpb_harness.kernels.specialising import give_up_specialising
 from bpb_harness.network_call import InputWatch, call_network
+from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseLevel
 
 # Predictions of one call of the head: its logits are held in float32, and a few times over where nothing is fused.
@@ -35,7 +36,7 @@ _COMPARED_ROWS = 4
 # A compiled network may differ by rounding, summed over thousands of tokens. More is a fault of the compiler.
 _LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 5e-3}
 _SHARE_OF_FREE_MEMORY = 0.7
-_NUM_LANES = {"cpu": 1, "cuda": 2}
+_NUM_STREAMS = {"cpu": 1, "cuda": 2}
 
 
 @final
@@ -60,17 +61,17 @@ class MaskedNllRunner:
         self._wants_compilation = compiled
         self._fitting = FittingBatches(device)
         self._watch = InputWatch()
-        self._compiler_remarks: list[tuple[str, str]] = []
+        self._compiler_remarks: list[Remark] = []
 
     @property
-    def remarks(self) -> list[tuple[str, str]]:
-        """(code, message) of what a reader of the score should know."""
+    def remarks(self) -> list[Remark]:
+        """What a reader of the score should know."""
         return self._compiler_remarks + self._fitting.remarks
 
     @property
-    def num_lanes(self) -> int:
+    def num_streams(self) -> int:
         """How many batches may be in the network at once; one from when memory was short."""
-        return _NUM_LANES[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
+        return _NUM_STREAMS[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
 
     def row_nats(self, prepared: PreparedBatch) -> Tensor:
         """C(x, M; t) of each draw, (B,) float64 on the device."""
@@ -99,7 +100,7 @@ class MaskedNllRunner:
                 if self._is_compiled:
                     return self.token_nll(prepared)
         states = call_network(self._plain_states, xt, level, positions, watch=self._watch)
-        nll = self._in_pieces(self._plain_packed, states, targets)
+        nll = self._in_chunks(self._plain_packed, states, targets)
         return unpack_nats(nll, positions, x0.shape)
 
     def require_inputs_kept(self) -> None:
@@ -129,10 +130,10 @@ class MaskedNllRunner:
             if difference <= _LARGEST_DIFFERENCE.get(self._dtype, 1e-4):
                 seconds = time.perf_counter() - begin
                 message = f"compiled in {seconds:.1f} s; differs from the plain network by {difference:.1e}, relative"
-                self._compiler_remarks.append(("compiled", message))
+                self._compiler_remarks.append(Remark("compiled", message))
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
-        if self.num_lanes > 1:  # batches will not run on this stream, for which its memory is kept
+        if self.num_streams > 1:  # batches will not run on this stream, for which its memory is kept
             torch.cuda.empty_cache()
 
     def rows_that_fit(self, prepared: PreparedBatch, most: int) -> int:
@@ -148,7 +149,7 @@ class MaskedNllRunner:
         taken = max(torch.cuda.max_memory_allocated(self._device) - before, 1) / len(few)
         free, _ = torch.cuda.mem_get_info(self._device)
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_lanes)), 1)
+        return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_streams)), 1)
 
     def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
         """Run a batch, in parts once it turned out not to fit."""
@@ -165,19 +166,21 @@ class MaskedNllRunner:
     def _give_up_compiling(self, why: str) -> None:
         """Compile the network as it is written, without the adapters' faster forms; failing that, do not compile it."""
         if give_up_specialising():
-            self._compiler_remarks.append(("not-specialised", f"compiled as it is written, which is slower: {why}"))
+            self._compiler_remarks.append(
+                Remark("not-specialised", f"compiled as it is written, which is slower: {why}")
+            )
             torch._dynamo.reset()
             self._compile(self._compiled_length)
             return
         self._is_compiled = False
-        self._compiler_remarks.append(("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
+        self._compiler_remarks.append(Remark("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
 
     def _nll(self, xt: Tensor, level: NoiseLevel, positions: Tensor, targets: Tensor) -> Tensor:
         """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""
         padding = -len(positions) % _PACKING
         padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
         states = call_network(self._states_dynamic, xt, level, padded, watch=self._watch)
-        return self._in_pieces(self._packed_dynamic, states, padded_targets)[: len(positions)]
+        return self._in_chunks(self._packed_dynamic, states, padded_targets)[: len(positions)]
 
     def _states_dynamic(self, xt: Tensor, level: NoiseLevel, padded: Tensor) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
@@ -200,15 +203,15 @@ class MaskedNllRunner:
     def _plain_packed(self, states: Tensor, targets: Tensor) -> Tensor:
         return packed_nll(self._denoiser, states, targets)
 
-    def _in_pieces(self, packed: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
+    def _in_chunks(self, packed: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
         """The head on a bounded number of positions at a time, so that wide vocabularies fit."""
         most = _HEAD_BYTES[self._device.type] // (_BYTES_PER_LOGIT * self._denoiser.vocab_size)
         size = max(most // _PACKING, 1) * _PACKING
-        pieces = [
+        chunks = [
             packed(states[start : start + size], targets[start : start + size])
             for start in range(0, len(targets), size)
         ]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
 
 def fastest_attention(device: torch.device) -> AbstractContextManager[object]:

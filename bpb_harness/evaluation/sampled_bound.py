@@ -88,7 +88,7 @@ class SampledBound:
     @cached_property
     def terms_nats(self) -> dict[str, float]:
         """Totals of prior, diffusion and reconstruction."""
-        is_reconstruction = self.bound.is_reconstruction(torch.from_numpy(self.table.plan.move_chance)).numpy()
+        is_reconstruction = self.bound.is_reconstruction(torch.from_numpy(self.table.plan.mask_rate)).numpy()
         return {
             "prior": math.fsum(self._prior_nats),
             "diffusion": math.fsum(self._draw_nats[~is_reconstruction]),
@@ -111,13 +111,13 @@ class SampledBound:
         plan, lengths = self.table.plan, self.layout.lengths
         length = lengths[plan.window]
         alpha_end_nats = prior_nats(self.bound.schedule, 1, self.num_clean_tokens) * length
-        value_nats = alpha_end_nats + self.bound.schedule.max_move_chance * length * self.table.nats_per_masked
+        value_nats = alpha_end_nats + self.bound.schedule.max_mask_rate * length * self.table.nats_per_masked
 
         def draws(rows: slice, replicates: Draws | None) -> Draws:
             return Draws(
                 window=plan.window[rows], sample=plan.sample[rows], v=plan.position[rows], value_nats=value_nats[rows],
                 difficulty=self.layout.difficulty.astype(np.float64), num_tokens=lengths,
-                num_bytes=self.layout.num_units, level=plan.move_chance[rows], replicates=replicates,
+                num_bytes=self.layout.num_units, level=plan.mask_rate[rows], replicates=replicates,
             )  # fmt: skip
 
         replicates = draws(slice(plan.num_weighed, None), None) if plan.num_replicates else None
@@ -162,7 +162,7 @@ class SampledBound:
         """Each draw's share of its window's bound within its pass, where every node of a grid is looked at."""
         if self.bound.num_samples != "all":
             return None
-        return np.asarray(self.table.plan.weight * (len(self.passes) / self.bound.schedule.max_move_chance))
+        return np.asarray(self.table.plan.weight * (len(self.passes) / self.bound.schedule.max_mask_rate))
 
 
 def known_nats(layout: Layout, window_nats: Floats) -> Draws:

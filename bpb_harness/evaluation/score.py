@@ -226,6 +226,6 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def with_remarks(result: BpbResult, *remarks: tuple[str, str]) -> BpbResult:
-    """The result with more remarks, given as (code, message)."""
-    return replace(result, remarks=result.remarks + tuple(Remark(*remark) for remark in remarks))
+def with_remarks(result: BpbResult, *remarks: Remark) -> BpbResult:
+    """The result with more remarks."""
+    return replace(result, remarks=result.remarks + remarks)

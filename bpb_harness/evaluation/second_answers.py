@@ -87,7 +87,7 @@ class AskedDraws(Asked):
         prepared = self.source.prepare(table.plan, streams, np.array([row]))
         positions = prepared.positions
         return Question(
-            f"window {table.plan.window[row]} at mask rate {table.plan.move_chance[row]:.4f}",
+            f"window {table.plan.window[row]} at mask rate {table.plan.mask_rate[row]:.4f}",
             prepared.x0.masked_fill(prepared.masked, self.mask_token_id)[0].numpy(),
             _plain(prepared.level),
             positions.numpy(),
@@ -191,7 +191,7 @@ class AskedMasks(Asked):
         x0 = stack_windows(self.corpus, self.windows, np.array([window]))
         masked = torch.from_numpy(generator.random(x0.shape) < 0.5)
         masked[0, int(generator.integers(x0.shape[1]))] = True
-        low, high = self.schedule.min_move_chance, self.schedule.max_move_chance
+        low, high = self.schedule.min_mask_rate, self.schedule.max_mask_rate
         level = self.schedule.level_at(torch.tensor([high - (high - low) * generator.random()], dtype=torch.float64))
         with torch.inference_mode():
             # Two rows, as no question has them.

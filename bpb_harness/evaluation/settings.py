@@ -9,7 +9,7 @@ from typing import Literal, final
 
 import torch
 
-from bpb_harness.distributed import process_device
+from bpb_harness.distributed import DEVICES, pick_device
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import (
     AutoregressiveCode,
@@ -92,7 +92,7 @@ class Settings:
         _one_of("--method", self.method, METHODS)
         _one_of("--bytes", self.byte_rule, ("official", "exact", "raw", "none"))
         _one_of("--tail", self.tail, ("score", "drop"))
-        _one_of("--device", self.device, ("auto", "cpu", "cuda"))
+        _one_of("--device", self.device, DEVICES)
         _one_of("--dtype", self.dtype, ("float32", "bfloat16"))
         for flag, value in (
             ("--steps", self.num_steps),
@@ -201,10 +201,7 @@ class Settings:
         Raises:
             UsageError: if cuda is asked for and there is none.
         """
-        available = torch.cuda.is_available()
-        if self.device == "cuda" and not available:
-            raise UsageError("--device cuda", seen="no CUDA device that torch can use", hint="pass --device cpu")
-        return process_device(torch.device("cuda" if available and self.device != "cpu" else "cpu"))
+        return pick_device(self.device)
 
     def compiles(self, device: torch.device) -> bool:
         """Whether the network is compiled."""

@@ -15,14 +15,12 @@ from bpb_harness.errors import MaskTokenError
 from bpb_harness.evaluation.batches import stack_windows
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.run_size import RunSize
-from bpb_harness.result import BpbResult
+from bpb_harness.result import BpbResult, Remark
 from bpb_harness.text.corpus import Corpus, Windows
 
 _SAMPLE_WINDOWS = 16
 _WINDOWS_IN_BOTH_PRECISIONS = 4
 _CHUNK_TOKENS = 1 << 22
-
-Remarks = list[tuple[str, str]]
 
 
 @final
@@ -48,7 +46,7 @@ class Contract:
                 num_rows=size.num_rows, dtype=job.settings.torch_dtype(),
             )  # fmt: skip
         self._witness = examination.witness
-        self.remarks: Remarks = [(finding.code, finding.message) for finding in examination.findings]
+        self.remarks = examination.findings
         if job.device.type == "cuda":  # what is reported, and found free, is the scoring's
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(job.device)
@@ -62,7 +60,7 @@ class Contract:
         with torch.inference_mode():
             self._witness.check()
 
-    def compare_precision(self, result: BpbResult) -> Remarks:
+    def compare_precision(self, result: BpbResult) -> list[Remark]:
         """What low precision does to a sample of the score, where that exceeds the sampling error."""
         job = self._job
         if job.settings.dtype == "float32" or not isinstance(job.model, Denoiser) or job.source is None:
@@ -76,7 +74,7 @@ class Contract:
                 job.model, in_float32, self._some_windows(), schedule=job.schedule, stderr_bits_per_token=stderr,
                 seed=job.settings.seed,
             )  # fmt: skip
-        return [] if finding is None else [(finding.code, finding.message)]
+        return [] if finding is None else [finding]
 
     def _some_windows(self) -> Tensor:
         every = -(-len(self._windows) // _WINDOWS_IN_BOTH_PRECISIONS)

@@ -18,6 +18,7 @@ from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound, Sp
 from bpb_harness.evaluation.batches import consecutive, stack_windows
 from bpb_harness.evaluation.draws import Advance
 from bpb_harness.evaluation.memory import FittingBatches, peak_memory_bytes
+from bpb_harness.result import Remark
 from bpb_harness.text.corpus import Corpus, Windows
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +37,7 @@ class WindowNats:
         token_nats: of each scored token, in the order of the windows; None where a method knows only windows.
         num_forward_tokens: tokens that went through the network.
         peak_memory_bytes: the most memory held on one GPU; None on a CPU.
-        remarks: (code, message) of what a reader of the score should know.
+        remarks: what a reader of the score should know.
         steps: of the chain rule: in which step each token was revealed, in the order of the windows.
     """
 
@@ -44,7 +45,7 @@ class WindowNats:
     token_nats: npt.NDArray[np.float64] | None
     num_forward_tokens: int
     peak_memory_bytes: int | None
-    remarks: list[tuple[str, str]]
+    remarks: list[Remark]
     steps: npt.NDArray[np.int64] | None = None
     variance: npt.NDArray[np.float64] | None = None
     squared_variances: npt.NDArray[np.float64] | None = None

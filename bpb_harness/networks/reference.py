@@ -25,7 +25,7 @@ from bpb_harness.checkpoints.weights import require_weights
 from bpb_harness.errors import CheckpointError
 from bpb_harness.kernels import squared_relu
 from bpb_harness.kernels import training as training_kernels
-from bpb_harness.kernels.specialising import squared_relu_linear
+from bpb_harness.kernels.squared_relu import squared_relu_linear
 from bpb_harness.networks.layers import autocast, rms_norm
 from bpb_harness.schedule import NoiseLevel
 
@@ -164,7 +164,7 @@ class Attention(nn.Module):
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised and rotated queries and keys, and values, each (B, L, H, d)."""
         batch, length, width = x.shape
-        if training_kernels.is_specialised(x, "rotation") and training_kernels.fits_rotation(width, self.num_heads):
+        if training_kernels.is_specialised(x, "rotary") and training_kernels.fits_rotary(width, self.num_heads):
             return training_kernels.rotated_projection(x, self.qkv.weight, cos, sin, self.num_heads)
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.unbind(dim=2)

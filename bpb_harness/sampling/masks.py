@@ -20,12 +20,12 @@ def size_biased_masks(noise: Tensor, target: Tensor, level: NoiseLevel) -> Tenso
     Args:
         noise: uniform on [0, 1), (B, L) float64.
         target: the forced position of each row, (B,) int64.
-        level: noise level of each row, (B,); its ``move_chance`` is u.
+        level: noise level of each row, (B,); its ``mask_rate`` is u.
 
     Returns:
         (B, L) bool.
     """
-    masked = noise < level.move_chance.unsqueeze(-1)
+    masked = noise < level.mask_rate.unsqueeze(-1)
     return masked.scatter(1, target.unsqueeze(-1), True)
 
 

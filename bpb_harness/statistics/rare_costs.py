@@ -37,13 +37,13 @@ class DrawnCosts:
     Attributes:
         window: (n,) which window each belongs to.
         cost: C / |M|, (n,) nats per masked token.
-        move_chance: mask rate, (n,).
+        mask_rate: mask rate, (n,).
         num_masked: |M|, (n,).
     """
 
     window: npt.NDArray[Any]
     cost: npt.NDArray[Any]
-    move_chance: npt.NDArray[Any]
+    mask_rate: npt.NDArray[Any]
     num_masked: npt.NDArray[Any]
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class TypicalCosts:
     def of(cls, costs: DrawnCosts, blind_nats: float) -> TypicalCosts:
         """From the draws of a sample, and what guessing a token blindly costs."""
         degree = int(np.searchsorted(_DRAWS_FOR_DEGREE, len(costs), side="right"))
-        rates = np.asarray(costs.move_chance, dtype=np.float64)
+        rates = np.asarray(costs.mask_rate, dtype=np.float64)
         columns = np.asarray(np.polynomial.legendre.legvander(2.0 * rates - 1.0, degree), dtype=np.float64)
         curve = _least_absolute(columns, np.asarray(costs.cost, dtype=np.float64))
         fitted = columns @ curve
@@ -101,7 +101,7 @@ class TypicalCosts:
 
     def excess(self, costs: DrawnCosts) -> Floats:
         """How much more than typical at its rate each draw costs, (n,) nats per masked token."""
-        typical = np.polynomial.legendre.legval(2.0 * np.asarray(costs.move_chance) - 1.0, self.curve)
+        typical = np.polynomial.legendre.legval(2.0 * np.asarray(costs.mask_rate) - 1.0, self.curve)
         return np.asarray(costs.cost - typical, dtype=np.float64)
 
     def are_far(self, costs: DrawnCosts, excess: Floats) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,6 @@ kit knows is another.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -77,12 +76,12 @@ def rate_of_single_masks(rates: Floats, length: int) -> Floats:
 
 def rate(schedule: NoiseSchedule, times: Floats) -> Floats:
     """Mask rates u(t)."""
-    return np.asarray(schedule.move_chance(torch.from_numpy(times)).numpy(), dtype=np.float64)
+    return np.asarray(schedule.mask_rate(torch.from_numpy(times)).numpy(), dtype=np.float64)
 
 
 def rate_slope(schedule: NoiseSchedule, times: Floats) -> Floats:
     """du/dt = -dalpha/dt."""
-    return np.asarray(schedule.dmove_chance(torch.from_numpy(times)).numpy(), dtype=np.float64)
+    return np.asarray(schedule.dmask_rate(torch.from_numpy(times)).numpy(), dtype=np.float64)
 
 
 def time_nodes() -> tuple[Floats, Floats]:
@@ -93,22 +92,6 @@ def time_nodes() -> tuple[Floats, Floats]:
     left = (low + (high - low) * (node + 1.0) / 2.0).ravel()
     weights = ((high - low) * weight / 2.0).ravel()
     return np.concatenate([left, 1.0 - left]), np.concatenate([weights, weights])
-
-
-def over_time(
-    length: int,
-    weight: Callable[[Floats], Floats],
-    mask_rate: Callable[[Floats], Floats],
-    *,
-    told: Callable[[Floats], Floats] = lambda t: t,
-    low: float = 0.0,
-    high: float = 1.0,
-) -> Formula:
-    """The integral over t in (low, high) of weight(t) E[C] with masks of rate ``mask_rate(t)``."""
-    node, node_weight = time_nodes()
-    times = low + (high - low) * node
-    coefficients = ((high - low) * node_weight * weight(times))[:, None] * bernoulli(mask_rate(times), length)
-    return Formula(told(times), coefficients)
 
 
 def over_rates(schedule: NoiseSchedule, length: int, rates: Floats, weights: Floats) -> Formula:
@@ -123,12 +106,12 @@ def over_rates(schedule: NoiseSchedule, length: int, rates: Floats, weights: Flo
 def prior(schedule: NoiseSchedule, length: int, vocab_size: int) -> Formula:
     """alpha(1) L ln V: MATHS.md, equation 6."""
     empty = np.zeros((1, 1 << length))
-    return Formula(np.zeros(1), empty, (1.0 - schedule.max_move_chance) * length * math.log(vocab_size))
+    return Formula(np.zeros(1), empty, (1.0 - schedule.max_mask_rate) * length * math.log(vocab_size))
 
 
 def reconstruction(schedule: NoiseSchedule, length: int) -> Formula:
     """E[C] at t = 0, which is nothing where alpha(0) = 1."""
-    lowest = np.array([schedule.min_move_chance])
+    lowest = np.array([schedule.min_mask_rate])
     return Formula(np.zeros(1), bernoulli(lowest, length))
 
 

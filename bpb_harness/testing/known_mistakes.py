@@ -94,13 +94,13 @@ def _drawn(times: Floats, chance: Floats, rates: Floats, weight: Floats, length:
 
 def _terms(s: Setting) -> Iterator[KnownMistake]:
     inner = diffusion(s.schedule, s.length, s.num_steps)
-    if s.schedule.max_move_chance < 1.0 - 1e-9:
+    if s.schedule.max_mask_rate < 1.0 - 1e-9:
         rest = reconstruction(s.schedule, s.length)
         yield _from_formula("prior term alpha(1) L ln V left out although alpha(1) > 0", inner + rest)
-    if s.schedule.min_move_chance > 1e-9:
+    if s.schedule.min_mask_rate > 1e-9:
         rest = prior(s.schedule, s.length, s.vocab_size)
         yield _from_formula("reconstruction term left out although alpha(0) < 1", inner + rest)
-        if s.schedule.max_move_chance < 1.0 - 1e-9:
+        if s.schedule.max_mask_rate < 1.0 - 1e-9:
             yield _from_formula("prior and reconstruction terms left out", inner)
 
 
@@ -139,7 +139,7 @@ def _weights(s: Setting) -> Iterator[KnownMistake]:
 def _grids(s: Setting) -> Iterator[KnownMistake]:
     rest = _beside_diffusion(s)
     if s.num_steps is None:
-        if s.schedule.max_move_chance > 0.5:
+        if s.schedule.max_mask_rate > 0.5:
             for num_steps in (4, 8, 16, 32):
                 name = f"the T-step bound (T = {num_steps}) returned where the continuous bound is asked for"
                 yield _from_formula(name, diffusion(s.schedule, s.length, num_steps) + rest)

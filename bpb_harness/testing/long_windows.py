@@ -73,8 +73,8 @@ class LongWindows:
         self._length, self._cost = length, cost
         _, chance, rates, self._weight = drawn_times(schedule, setting.num_steps)
         self._chance = chance * rate_of_single_masks(rates, length)
-        lowest = np.array([schedule.min_move_chance])
-        self._offset = (1.0 - schedule.max_move_chance) * length * cost
+        lowest = np.array([schedule.min_mask_rate])
+        self._offset = (1.0 - schedule.max_mask_rate) * length * cost
         diffusion = float(self._chance @ self._weight) * cost
         self.exact_nats = diffusion + float(rate_of_single_masks(lowest, length)[0]) * cost + self._offset
 

@@ -134,8 +134,8 @@ def _slope_and_rate(schedule: NoiseSchedule, times: Floats) -> tuple[Floats, Flo
     """-dalpha and 1 - alpha; the latter never as a difference, which would leave few digits at small t."""
     t = torch.from_numpy(times)
     return (
-        np.asarray(schedule.dmove_chance(t).numpy(), dtype=np.float64),
-        np.asarray(schedule.move_chance(t).numpy(), dtype=np.float64),
+        np.asarray(schedule.dmask_rate(t).numpy(), dtype=np.float64),
+        np.asarray(schedule.mask_rate(t).numpy(), dtype=np.float64),
     )
 
 

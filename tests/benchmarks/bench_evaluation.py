@@ -132,7 +132,7 @@ class PlainLoop:
                 x0 = self._tokens[start : start + self._rows]
                 t = torch.rand(len(x0), dtype=torch.float64, device=x0.device)
                 level = SCHEDULE.level(t)
-                masked = torch.rand(x0.shape, device=x0.device) < level.move_chance.unsqueeze(-1)
+                masked = torch.rand(x0.shape, device=x0.device) < level.mask_rate.unsqueeze(-1)
                 total += float(self._step(x0, masked, level.t, level.alpha_t, level.dalpha_t).sum())
         return total
 
@@ -229,7 +229,7 @@ def bench_throughput(options: argparse.Namespace) -> None:
         print(f"{'':24}{'M tokens/s':>12}{'of limit':>10}{'x batch 1':>11}")
         for row, speed in table:
             print(f"{row:24}{speed / 1e6:12.3f}{speed / limit:10.1%}{speed / table[0][1]:11.1f}")
-        print("; ".join([f"{compile_seconds:.1f} s before", *(text for _, text in bench.runner.remarks)]))
+        print("; ".join([f"{compile_seconds:.1f} s before", *(remark.message for remark in bench.runner.remarks)]))
         if peak is not None:
             print(f"peak memory of bpb-harness {peak / 1e9:.2f} GB")
             few = min(many, 1024)

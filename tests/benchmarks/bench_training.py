@@ -95,7 +95,7 @@ def plain_loop(training: Training, seconds: float) -> tuple[Run, int, float]:
         x0 = run.shards.batch(seed=training.seed, step=step, num_windows=batch).to(device)
         t = (torch.arange(batch, device=device) + torch.rand(batch, device=device)) / batch
         level = run.bound.schedule.level(t.double().clamp(min=1e-5))
-        masked = torch.rand(batch, length, device=device) < level.move_chance.unsqueeze(1)
+        masked = torch.rand(batch, length, device=device) < level.mask_rate.unsqueeze(1)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
             logits = compiled(torch.where(masked, run.config.mask_token_id, x0))[..., :vocab_size]
             nll = functional.cross_entropy(logits.float().flatten(0, 1), x0.flatten(), reduction="none").view_as(x0)

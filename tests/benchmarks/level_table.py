@@ -22,7 +22,7 @@ from rich.progress import Progress
 
 from bpb_harness.adapters import load_model
 from bpb_harness.denoiser import masked_token_nll
-from bpb_harness.sampling.difficulty import bigram_difficulty
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
 from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.text.corpus import corpus_windows, load_shards
@@ -57,10 +57,10 @@ def main(
     assert schedule is not None
     corpus = load_shards([data])
     windows = corpus_windows(corpus, context or denoiser.context_length, limit=limit)
-    difficulty = bigram_difficulty(corpus, windows)
+    difficulty = bigram_difficulty(corpus, windows, count_bigrams(corpus, windows))
     num_windows = len(windows)
     v = (np.arange(levels) + 0.5) / levels
-    u = v * schedule.max_move_chance
+    u = v * schedule.max_mask_rate
     shape = (num_windows, levels, draws + fixed_draws)
     nats = np.zeros(shape, dtype=np.float32)  # C / |M|
     square = np.zeros(shape, dtype=np.float32)  # mean squared negative log-likelihood of the masked tokens
@@ -97,7 +97,7 @@ def main(
     assert np.isfinite(nats).all()
     partial = out.with_suffix(".partial.npz")
     np.savez_compressed(
-        partial, v=v, u=u, u_max=schedule.max_move_chance, nats=nats, square=square, count=count, num_size_biased=draws,
+        partial, v=v, u=u, u_max=schedule.max_mask_rate, nats=nats, square=square, count=count, num_size_biased=draws,
         difficulty=difficulty, starts=windows.starts, num_tokens=windows.lengths, seed=seed,
         checkpoint=checkpoint.name, device=device, dtype=dtype,
     )  # fmt: skip

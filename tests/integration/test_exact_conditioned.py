@@ -29,7 +29,7 @@ class Network:
         self.table = torch.randn(129, 512, generator=torch.Generator().manual_seed(1))
 
     def logits(self, xt, level):
-        heat = level.move_chance.float()
+        heat = level.mask_rate.float()
         if self.steps is not None:
             heat = torch.round(heat * self.steps) / self.steps
         rows = self.table[(xt != 512).sum(dim=-1)]

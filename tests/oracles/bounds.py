@@ -60,7 +60,7 @@ def continuous_bound(model: Conditionals, x: Tokens, schedule: Schedule) -> Term
     """NELBO(x): the integral over t in (0, 1) of -dalpha / (1 - alpha) E[C], beside prior and reconstruction."""
 
     def over_time(t: float) -> float:
-        u = schedule.move_chance(t)
+        u = schedule.mask_rate(t)
         return -schedule.dalpha(t) / u * expected_nats(model, x, u)
 
     def over_rate(u: float) -> float:
@@ -77,7 +77,7 @@ def continuous_bound(model: Conditionals, x: Tokens, schedule: Schedule) -> Term
 
 def t_step_bound(model: Conditionals, x: Tokens, schedule: Schedule, num_steps: int) -> Terms:
     """NELBO_T(x): each step reveals a masked token with chance (u_i - u_{i-1}) / u_i and sees masks of rate u_i."""
-    u = [schedule.move_chance(i / num_steps) for i in range(num_steps + 1)]
+    u = [schedule.mask_rate(i / num_steps) for i in range(num_steps + 1)]
     diffusion = math.fsum((u[i] - u[i - 1]) / u[i] * expected_nats(model, x, u[i]) for i in range(1, num_steps + 1))
     return Terms(_prior(model, x, schedule), _reconstruction(model, x, schedule), diffusion)
 

@@ -17,7 +17,7 @@ def t_step_nll(model: Conditionals, x: tuple[int, ...], schedule: Schedule, num_
     the positions revealed in the same step. Where u_0 > 0, what is still masked at the end is drawn at once.
     """
     length = len(x)
-    u = [schedule.move_chance(i / num_steps) for i in range(num_steps + 1)]
+    u = [schedule.mask_rate(i / num_steps) for i in range(num_steps + 1)]
     sets = [frozenset(c) for n in range(length + 1) for c in itertools.combinations(range(length), n)]
     chance = {m: u[-1] ** len(m) * ((1 - u[-1]) / model.vocab_size) ** (length - len(m)) for m in sets}
     for i in range(num_steps, 0, -1):

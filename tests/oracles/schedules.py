@@ -21,7 +21,7 @@ class Schedule:
     alpha: Callable[[float], float]
     dalpha: Callable[[float], float]
 
-    def move_chance(self, t: float) -> float:
+    def mask_rate(self, t: float) -> float:
         return 1.0 - self.alpha(t)
 
     @property
@@ -37,7 +37,7 @@ class Schedule:
         low, high = 0.0, 1.0
         for _ in range(200):
             middle = (low + high) / 2
-            low, high = (middle, high) if self.move_chance(middle) < u else (low, middle)
+            low, high = (middle, high) if self.mask_rate(middle) < u else (low, middle)
         return (low + high) / 2
 
 

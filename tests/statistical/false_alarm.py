@@ -44,7 +44,7 @@ def _uniform(*shape: int, generator: torch.Generator) -> Tensor:
 
 def _with_times(probe: Probe, x0: Tensor, t: Tensor, schedule: NoiseSchedule, generator: torch.Generator) -> Tensor:
     level = schedule.level(t)
-    masked = _uniform(*x0.shape, generator=generator) <= level.move_chance.unsqueeze(-1)
+    masked = _uniform(*x0.shape, generator=generator) <= level.mask_rate.unsqueeze(-1)
     return level.loss_weight * _costs(probe, x0, masked, t)
 
 
@@ -127,7 +127,7 @@ def _long_windows(setting: Setting, generator: torch.Generator) -> float:
     long = LongWindows(setting, (), mask_column=False)
     batch, length = long.probe.x0.shape
     level = setting.schedule.level(_uniform(CALLS * batch, generator=generator))
-    rate = level.move_chance
+    rate = level.mask_rate
     pays = _uniform(CALLS * batch, generator=generator) <= length * rate * (1.0 - rate) ** (length - 1)
     nats = torch.where(pays, level.loss_weight * math.log(V), 0.0)
     return combine(long.evidence(nats.reshape(CALLS, batch).numpy()))

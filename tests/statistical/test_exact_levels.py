@@ -15,7 +15,7 @@ import torch
 from scipy import integrate
 
 from bpb_harness.estimators import ExactBound
-from bpb_harness.evaluation.totals import SamplingError, enumeration_error
+from bpb_harness.evaluation.sampled_bound import SamplingError, enumeration_error
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.units import CodeLength
@@ -43,7 +43,7 @@ class Rounding:
 
     def logits(self, xt, level):
         code = ((xt == self.mask_token_id) * 2 ** torch.arange(L)).sum(dim=-1)
-        return self.logits_of(code, level.move_chance)
+        return self.logits_of(code, level.mask_rate)
 
 
 def cost(network, code, rate):
@@ -55,7 +55,7 @@ def cost(network, code, rate):
 
 
 def truth(network, schedule):
-    low, high = schedule.min_move_chance, schedule.max_move_chance
+    low, high = schedule.min_mask_rate, schedule.max_mask_rate
     borders = sorted({low, high, *(step / STEPS for step in range(STEPS + 1) if low < step / STEPS < high)})
     total = (1.0 - high) * L * math.log(V)
     for code in range(1, 1 << L):

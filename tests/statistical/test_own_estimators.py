@@ -39,7 +39,7 @@ def _sampled(bound: Bound):
     def estimate_nats(denoise, x0, generator):
         batch, length = x0.shape
         position = 1.0 - torch.rand(batch, generator=generator, dtype=torch.float64)
-        level = bound.schedule.level_at(bound.move_chance(position))
+        level = bound.schedule.level_at(bound.mask_rate(position))
         target = torch.randint(length, (batch,), generator=generator)
         noise = torch.rand(batch, length, generator=generator, dtype=torch.float64)
         masked = size_biased_masks(noise, target, level)

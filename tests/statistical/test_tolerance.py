@@ -28,11 +28,11 @@ SEEDS = 40
 
 def table(plan, rng, rare):
     """Costs of a plan: a curve and noise, or a blind guess everywhere but at single masks, which cost 40 nats."""
-    num_masked = 1 + rng.binomial(L - 1, plan.move_chance)
+    num_masked = 1 + rng.binomial(L - 1, plan.mask_rate)
     if rare:
         cost = np.where(num_masked == 1, 40.0, math.log(CLEAN))
     else:
-        cost = 1.0 + 3.0 * plan.move_chance + 0.1 * plan.window + rng.gamma(num_masked, 1.0) / num_masked - 1.0
+        cost = 1.0 + 3.0 * plan.mask_rate + 0.1 * plan.window + rng.gamma(num_masked, 1.0) / num_masked - 1.0
     return DrawTable(plan, num_masked, num_masked * cost, np.zeros(len(plan)))
 
 

@@ -12,6 +12,7 @@ import torch
 
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.estimators import ExactBound
+from bpb_harness.schedule import SCHEDULES as KINDS
 from bpb_harness.schedule import parse_schedule
 from tests.oracles import (
     ContextFree,
@@ -43,6 +44,10 @@ SCHEDULES = [
 FULL = [s for s in SCHEDULES if s.u_max == pytest.approx(1.0, abs=1e-12) and s.u_min == 0.0]
 
 
+def test_every_schedule_of_the_product_has_a_second_implementation() -> None:
+    assert {parse_schedule(s.name).name for s in SCHEDULES} == set(KINDS)
+
+
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)
 def test_both_implementations_of_a_schedule_agree(s) -> None:
     product = parse_schedule(s.name)
@@ -51,7 +56,7 @@ def test_both_implementations_of_a_schedule_agree(s) -> None:
         at = torch.tensor(v, dtype=torch.float64)
         assert float(product.alpha(at)) == pytest.approx(s.alpha(v), abs=1e-14)
         assert float(product.dalpha(at)) == pytest.approx(s.dalpha(v), rel=1e-12, abs=1e-14)
-        assert float(product.time(product.move_chance(at))) == pytest.approx(v, abs=1e-9)
+        assert float(product.time(product.mask_rate(at))) == pytest.approx(v, abs=1e-9)
 
 
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)

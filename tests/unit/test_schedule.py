@@ -53,6 +53,11 @@ def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def test_no_kind_is_left_out():
+    assert {type(schedule) for schedule in EVERY_KIND} == set(SCHEDULES.values())
+    assert {"loglinear", "cosine-mdlm", "cosine-md4", "polynomial", "geometric"} <= set(SCHEDULES)
+
+
 @pytest.mark.parametrize("schedule", EVERY_KIND, ids=str)
 class TestEverySchedule:
     def test_alpha_is_the_textbook_formula(self, schedule):
@@ -70,22 +75,22 @@ class TestEverySchedule:
         (slope,) = torch.autograd.grad(schedule.alpha(t).sum(), t)
         torch.testing.assert_close(schedule.dalpha(t.detach()), slope, rtol=1e-12, atol=1e-12)
 
-    def test_time_is_the_inverse_of_move_chance(self, schedule):
+    def test_time_is_the_inverse_of_mask_rate(self, schedule):
         t = torch.linspace(0.0, 1.0, 101, dtype=torch.float64)
-        torch.testing.assert_close(schedule.time(schedule.move_chance(t)), t, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(schedule.time(schedule.mask_rate(t)), t, rtol=1e-9, atol=1e-9)
 
     def test_a_level_made_from_its_mask_rate_is_the_level_at_that_time(self, schedule):
         t = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
-        by_time, by_rate = schedule.level(t), schedule.level_at(schedule.move_chance(t))
-        for field in ("t", "alpha_t", "dalpha_t", "move_chance", "sigma", "loss_weight"):
+        by_time, by_rate = schedule.level(t), schedule.level_at(schedule.mask_rate(t))
+        for field in ("t", "alpha_t", "dalpha_t", "mask_rate", "sigma", "loss_weight"):
             torch.testing.assert_close(getattr(by_rate, field), getattr(by_time, field), rtol=1e-7, atol=1e-9)
 
     def test_the_grid_grows_from_u_0_to_u_max(self, schedule):
         grid = schedule.grid(17)
         assert len(grid) == 18
         assert bool((torch.diff(grid) > 0).all())
-        assert float(grid[0]) == pytest.approx(schedule.min_move_chance)
-        assert float(grid[-1]) == schedule.max_move_chance
+        assert float(grid[0]) == pytest.approx(schedule.min_mask_rate)
+        assert float(grid[-1]) == schedule.max_mask_rate
 
     def test_the_name_reads_back_as_the_same_schedule(self, schedule):
         assert parse_schedule(str(schedule)) == schedule

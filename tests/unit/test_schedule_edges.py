@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bpb_harness.schedule import CosineMd4, CosineMdlm, Geometric, LogLinear, Polynomial, parse_schedule
+from bpb_harness.schedule import SCHEDULES, CosineMd4, CosineMdlm, Geometric, LogLinear, Polynomial, parse_schedule
 
 EVERY_KIND = [LogLinear(0.001), CosineMdlm(0.001), CosineMd4(1e-4), Polynomial(3.0, 1e-4), Geometric(1e-3, 10.0)]
 every_kind = pytest.mark.parametrize("schedule", EVERY_KIND, ids=str)
@@ -15,9 +15,13 @@ def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def test_no_kind_is_left_out():
+    assert {type(schedule) for schedule in EVERY_KIND} == set(SCHEDULES.values())
+
+
 @pytest.mark.parametrize("schedule", EVERY_KIND[1:], ids=str)
 def test_rates_that_rounding_put_outside_have_the_time_of_the_end(schedule):
-    low, high = schedule.min_move_chance, schedule.max_move_chance
+    low, high = schedule.min_mask_rate, schedule.max_mask_rate
     time = schedule.time(tensor(low - 1e-9, low, high, high + 1e-9))
     assert time[:2].tolist() == pytest.approx([0.0, 0.0], abs=1e-9)
     assert time[2:].tolist() == pytest.approx([1.0, 1.0], abs=1e-6)
@@ -32,12 +36,12 @@ def test_a_rate_above_one_by_rounding_is_the_end_too(schedule):
 @every_kind
 def test_everything_is_float64_whatever_comes_in(schedule):
     t = torch.tensor([0.1, 0.7])  # float32
-    for values in (schedule.move_chance(t), schedule.dmove_chance(t), schedule.alpha(t), schedule.dalpha(t)):
+    for values in (schedule.mask_rate(t), schedule.dmask_rate(t), schedule.alpha(t), schedule.dalpha(t)):
         assert values.dtype == torch.float64
     assert schedule.time(torch.tensor([0.3])).dtype == torch.float64
     for level in (schedule.level(t), schedule.level_at(t)):
         assert {level.t.dtype, level.alpha_t.dtype, level.dalpha_t.dtype} == {torch.float64}
-        assert {level.move_chance.dtype, level.sigma.dtype, level.loss_weight.dtype} == {torch.float64}
+        assert {level.mask_rate.dtype, level.sigma.dtype, level.loss_weight.dtype} == {torch.float64}
     torch.testing.assert_close(schedule.level(t).alpha_t, schedule.alpha(t.double()), rtol=0.0, atol=0.0)
     torch.testing.assert_close(schedule.level_at(t).alpha_t, 1.0 - t.double(), rtol=0.0, atol=0.0)
     assert schedule.level(torch.tensor([1])).t.tolist() == [1.0]
@@ -47,7 +51,7 @@ def test_everything_is_float64_whatever_comes_in(schedule):
 def test_a_grid_of_one_step_is_both_ends(schedule):
     grid = schedule.grid(1)
     assert grid.dtype == torch.float64
-    assert grid.tolist() == [schedule.min_move_chance, schedule.max_move_chance]
+    assert grid.tolist() == [schedule.min_mask_rate, schedule.max_mask_rate]
 
 
 def test_grid_points_are_exact_fractions():

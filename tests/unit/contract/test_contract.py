@@ -50,7 +50,7 @@ class Net:
 
     def plain(self, xt, level):
         self.asked.append(tuple(xt.shape))
-        told = level.move_chance[:, None, None] if self.time_conditioned else 0.5
+        told = level.mask_rate[:, None, None] if self.time_conditioned else 0.5
         return self.own[xt] + self.others[xt].mean(dim=1, keepdim=True) * (1.0 + told)
 
     def logits(self, xt, level):
@@ -310,15 +310,15 @@ def test_the_level_is_looked_at_from_both_ends():
     assert "contract.time-conditioning-unused" not in {finding.code for finding in examined(model).findings}
     seen = []
     low, high = 0.2, 0.9
-    schedule = SimpleNamespace(min_move_chance=low, max_move_chance=high, level_at=SCHEDULE.level_at)
-    told = network(Net, lambda s, y, x, t: seen.append(t.move_chance) or y)
+    schedule = SimpleNamespace(min_mask_rate=low, max_mask_rate=high, level_at=SCHEDULE.level_at)
+    told = network(Net, lambda s, y, x, t: seen.append(t.mask_rate) or y)
     examine(told, WINDOWS, schedule=schedule, dtype=torch.float64)
     few, elsewhere = seen[0], seen[-2]
     is_high = few > (low + high) / 2
     assert is_high.tolist() == [False, False, True, True]
     assert elsewhere.tolist() == pytest.approx([low + 0.7 * (0.05 if far else 0.95) for far in is_high.tolist()])
     for threshold in (0.2, 0.8):  # of the rows' own levels, none lies so low, none so high
-        steps = network(Net, lambda s, y, x, t, at=threshold: y * (1.0 + 0.1 * (t.move_chance > at))[:, None, None])
+        steps = network(Net, lambda s, y, x, t, at=threshold: y * (1.0 + 0.1 * (t.mask_rate > at))[:, None, None])
         steps.time_conditioned = False
         seen, line = refused(steps)
         assert seen is errors.TimeConditioningError
@@ -548,7 +548,7 @@ def test_masks_of_a_question_leave_something_to_see_and_to_guess():
     probe = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(0))
     assert probe.counted.any(dim=1).all()
     assert (~probe.counted).any(dim=1).all()
-    rates = (probe.level.move_chance - 1e-3) / (1.0 - 2e-3)
+    rates = (probe.level.mask_rate - 1e-3) / (1.0 - 2e-3)
     expected = 0.1 + 0.8 * torch.arange(5) / 5
     assert ((rates > expected - 0.01) & (rates < expected + 0.17)).all()
     assert denoiser_probe(WINDOWS[:, :1], SCHEDULE, torch.Generator()).counted.all()
@@ -750,8 +750,12 @@ def test_every_bit_of_the_own_state_counts():
 
 
 @pytest.mark.parametrize(
-    "change", [lambda x: x.flip(0), lambda x: x.clone(), lambda x: x.view(2, 2), lambda x: x.double(), lambda x: None]
-)
+    "change",
+    [
+        lambda x: x.flip(0), lambda x: x.clone(), lambda x: x.view(2, 2), lambda x: x.double(), lambda x: None,
+        lambda x: x.view(torch.int32),  # the same bits
+    ],
+)  # fmt: skip
 def test_order_shape_and_type_of_the_own_state_count_too(change):
     module = nn.Module()
     module.register_buffer("a", torch.tensor([1.0, 2.0, 3.0, 4.0]))
@@ -809,17 +813,25 @@ def test_one_bit_or_two_elements_of_any_type_that_change_places_are_noticed(dtyp
 
 
 def test_a_swap_is_noticed_however_the_numbers_and_the_places_divide():
-    """Powers of two apart, where products of 64 bits would wrap to nothing."""
-    values = torch.ones(1 << 18)
-    values[0], before = 2.0, None
-    for place in [0, *(1 << power for power in range(18))]:
-        swapped = torch.ones(1 << 18)
-        swapped[place] = 2.0
-        assert before is None or of(swapped) != before
-        before = of(values)
+    """Powers of two apart, where products of 64 bits would wrap to nothing; in lower and in upper halves of words."""
+    for half in (0, 1):
+        seen = set()
+        for place in [0, *(1 << power for power in range(1, 18))]:
+            swapped = torch.ones(1 << 18)
+            swapped[half + place] = 2.0
+            seen.add(of(swapped))
+        assert len(seen) == 18
     one, other = torch.tensor([1 + 2j, 0, 2 + 1j, 0]), torch.tensor([2 + 1j, 0, 1 + 2j, 0])
     assert of(one) != of(other)
     assert of(one.to(torch.complex128)) != of(other.to(torch.complex128))
+
+
+def test_bytes_behind_the_last_whole_word_have_places_of_their_own():
+    values = torch.arange(26, dtype=torch.int8)  # three words and two bytes
+    for first, second in ((0, 24), (8, 25), (0, 25), (24, 25)):
+        order = torch.arange(26)
+        order[first], order[second] = second, first
+        assert of(values[order]) != of(values)
 
 
 def test_views_without_memory_in_a_row_and_single_numbers_are_summed_up_too():
@@ -834,6 +846,7 @@ def test_views_without_memory_in_a_row_and_single_numbers_are_summed_up_too():
     phase = torch.tensor([1 + 2j])
     assert of(phase.conj()) == of(torch.tensor([1 - 2j]))
     assert of(phase.conj().imag) == of(torch.tensor([-2.0]))
+    assert of(torch._neg_view(torch.tensor([1.0, 2.0]))) == of(torch.tensor([-1.0, -2.0]))
 
 
 def test_what_has_a_shape_and_no_values_is_passed_over():

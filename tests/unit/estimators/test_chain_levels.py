@@ -27,6 +27,6 @@ def test_time_and_rate_agree_down_to_the_last_token(schedule):
     ChainRule(schedule, RandomStreams(0)).token_nats(listener, torch.zeros(1, 40, dtype=torch.int64), np.array([0]))
     assert len(listener.levels) == 40
     for masked, level in zip(range(40, 0, -1), listener.levels, strict=True):
-        rate = max(schedule.max_move_chance * masked / 40, schedule.min_move_chance)
-        assert float(level.move_chance) == pytest.approx(rate, rel=1e-12)
-        assert float(schedule.move_chance(level.t)) == pytest.approx(rate, rel=1e-9)
+        rate = max(schedule.max_mask_rate * masked / 40, schedule.min_mask_rate)
+        assert float(level.mask_rate) == pytest.approx(rate, rel=1e-12)
+        assert float(schedule.mask_rate(level.t)) == pytest.approx(rate, rel=1e-9)

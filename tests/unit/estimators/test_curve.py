@@ -31,7 +31,7 @@ def test_a_cubic_is_recovered_exactly():
 @pytest.mark.parametrize("num_steps", [1, 8, 128])
 def test_the_gap_is_the_right_end_riemann_sum_minus_the_integral(name, num_steps):
     schedule = parse_schedule(name)
-    low, high = schedule.min_move_chance, schedule.max_move_chance
+    low, high = schedule.min_mask_rate, schedule.max_mask_rate
     grid = schedule.grid(num_steps).tolist()
     riemann = sum((b - a) * cubic(b) for a, b in itertools.pairwise(grid))
 

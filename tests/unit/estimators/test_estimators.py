@@ -107,7 +107,7 @@ def test_discrete_nodes_add_up_to_the_bound(parts, num_steps):
     )
     truth = t_step_bound(model, WINDOW, schedule, num_steps)
     assert total == pytest.approx(truth.total - truth.prior, rel=1e-9)
-    assert float(weights.sum()) == pytest.approx(bound.schedule.max_move_chance)
+    assert float(weights.sum()) == pytest.approx(bound.schedule.max_mask_rate)
 
 
 @every_schedule
@@ -121,7 +121,7 @@ def test_the_mean_over_positions_is_the_bound(parts, kind):
         t_step_bound(model, WINDOW, schedule, 4) if kind == "discrete" else continuous_bound(model, WINDOW, schedule)
     )
     count = 4000
-    rates = bound.move_chance((torch.arange(count, dtype=torch.float64) + 0.5) / count)
+    rates = bound.mask_rate((torch.arange(count, dtype=torch.float64) + 0.5) / count)
     distinct, times = torch.unique(rates, return_counts=True)
     mean = sum(
         float(times[i]) * mean_masked_nll(model, WINDOW, float(distinct[i])) / count for i in range(len(distinct))
@@ -137,7 +137,7 @@ def _trapezoid(model, rates):
 
 def test_rounding_up_hits_the_grid_and_never_the_cleaner_end():
     bound = DiscreteBound(parse_schedule("loglinear"), 1, 4)
-    rates = bound.move_chance(torch.tensor([1e-9, 0.25, 0.2500001, 0.74, 0.75, 0.76, 1.0], dtype=torch.float64))
+    rates = bound.mask_rate(torch.tensor([1e-9, 0.25, 0.2500001, 0.74, 0.75, 0.76, 1.0], dtype=torch.float64))
     assert rates.tolist() == [0.25, 0.25, 0.5, 0.75, 0.75, 1.0, 1.0]
 
 
@@ -145,8 +145,8 @@ def test_only_a_schedule_that_starts_dirty_has_a_reconstruction_term():
     clean, dirty = parse_schedule("cosine-md4"), parse_schedule("cosine-md4[0.05]")
     position = torch.tensor([1e-6, 0.5], dtype=torch.float64)
     for kind in (DiscreteBound, ContinuousBound):
-        assert not kind(clean, 1).is_reconstruction(kind(clean, 1).move_chance(position)).any()
-        assert kind(dirty, 1).is_reconstruction(kind(dirty, 1).move_chance(position)).tolist() == [True, False]
+        assert not kind(clean, 1).is_reconstruction(kind(clean, 1).mask_rate(position)).any()
+        assert kind(dirty, 1).is_reconstruction(kind(dirty, 1).mask_rate(position)).tolist() == [True, False]
 
 
 def test_the_prior_is_the_price_of_the_tokens_left_visible():

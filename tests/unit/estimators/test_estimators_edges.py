@@ -33,7 +33,7 @@ class Recorder:
 
     def logits(self, xt, level):
         self.windows.append(xt.tolist())
-        self.rates.append(level.move_chance.tolist())
+        self.rates.append(level.mask_rate.tolist())
         self.times.append(level.t.tolist())
         assert len(level) == len(xt)
         position = torch.arange(xt.shape[1], dtype=torch.float64)[None, :, None]
@@ -157,9 +157,9 @@ def test_the_variance_is_that_of_independent_masks():
 
     class Told(Recorder):
         def logits(self, xt, level):
-            self.rates.append(level.move_chance.tolist())
+            self.rates.append(level.mask_rate.tolist())
             # log(1 + exp(-z)) = u at every position: token 0 costs u.
-            z = -torch.log(torch.expm1(level.move_chance)).double()
+            z = -torch.log(torch.expm1(level.mask_rate)).double()
             column = torch.zeros(*xt.shape, V, dtype=torch.float64)
             column[..., 2] = -torch.inf
             column[..., 0] = z[:, None]
@@ -177,7 +177,7 @@ def test_the_variance_is_that_of_independent_masks():
 
 @pytest.mark.parametrize("kind", [DiscreteBound, ContinuousBound])
 def test_rates_of_positions_are_float64(kind):
-    rates = kind(LogLinear(0.2), 1).move_chance(torch.tensor([0.5, 1.0]))
+    rates = kind(LogLinear(0.2), 1).mask_rate(torch.tensor([0.5, 1.0]))
     assert rates.dtype == torch.float64
     assert float(rates[1]) == pytest.approx(0.8)
 

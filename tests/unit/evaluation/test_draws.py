@@ -13,7 +13,7 @@ from bpb_harness.distributed import Processes
 from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import compare
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_pieces, prepare_ahead
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches, prepare_ahead
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.runner import MaskedNllRunner
@@ -89,9 +89,9 @@ def nats_by_hand(network, source, plan, row):
     start, length = int(source.windows.starts[window]), int(source.windows.lengths[window])
     x0 = torch.from_numpy(source.corpus.read(start, start + length))
     target, noise = RandomStreams(5).mask_noise(window, sample, length)
-    masked = [bool(noise[i] < plan.move_chance[row]) or i == target for i in range(length)]
+    masked = [bool(noise[i] < plan.mask_rate[row]) or i == target for i in range(length)]
     xt = torch.tensor([[V if m else int(t) for m, t in zip(masked, x0, strict=True)]])
-    level = SCHEDULE.level_at(torch.tensor([plan.move_chance[row]]))
+    level = SCHEDULE.level_at(torch.tensor([plan.mask_rate[row]]))
     logits = network.double().trunk(xt, type(level)(level.t, level.alpha_t, level.dalpha_t))
     logits = network.out(logits)[0, :, :V]
     return sum(float(torch.logsumexp(logits[i], 0) - logits[i, x0[i]]) for i in range(length) if masked[i]), sum(masked)
@@ -119,21 +119,21 @@ class Stateless(Factored):
 
 def test_two_batches_are_in_a_network_at_once_only_if_it_says_that_it_keeps_nothing():
     gpu = torch.device("cuda")
-    assert MaskedNllRunner(Stateless(), gpu).num_lanes == 2
-    assert MaskedNllRunner(Stateless(), CPU).num_lanes == 1
+    assert MaskedNllRunner(Stateless(), gpu).num_streams == 2
+    assert MaskedNllRunner(Stateless(), CPU).num_streams == 1
     for silent in (Factored(), Network()):
-        assert MaskedNllRunner(silent, gpu).num_lanes == 1
+        assert MaskedNllRunner(silent, gpu).num_streams == 1
 
 
 def test_one_batch_at_a_time_once_memory_was_short(monkeypatch):
     stats = {"num_alloc_retries": 3}
     monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", lambda device: stats)
     retried, halved = (MaskedNllRunner(Stateless(), torch.device("cuda")) for _ in range(2))
-    assert retried.num_lanes == 2
+    assert retried.num_streams == 2
     halved._fitting.largest = 4
-    assert (halved.num_lanes, retried.num_lanes) == (1, 2)
+    assert (halved.num_streams, retried.num_streams) == (1, 2)
     stats["num_alloc_retries"] += 1
-    assert retried.num_lanes == 1
+    assert retried.num_streams == 1
 
 
 @pytest.mark.parametrize(("kind", "expected"), [(Factored, 70), (Stateless, 35)])
@@ -212,13 +212,13 @@ def test_a_part_of_a_batch_is_the_batch_of_its_rows(source, plan):
 
 def test_the_first_batch_comes_in_pieces_of_two_rows_or_more():
     batches = [np.arange(3, 14), np.arange(14, 25)]
-    pieces, whole = in_pieces(batches)
-    assert [len(piece) for piece in pieces] == [3, 3, 3, 2]
-    np.testing.assert_array_equal(np.concatenate(pieces), batches[0])
+    micro_batches, whole = in_micro_batches(batches)
+    assert [len(micro_batch) for micro_batch in micro_batches] == [3, 3, 3, 2]
+    np.testing.assert_array_equal(np.concatenate(micro_batches), batches[0])
     assert len(whole) == 1
     np.testing.assert_array_equal(whole[0], batches[1])
-    assert [[len(piece) for piece in batch] for batch in in_pieces([np.arange(7)])] == [[7]]
-    assert in_pieces([]) == []
+    assert [[len(micro_batch) for micro_batch in batch] for batch in in_micro_batches([np.arange(7)])] == [[7]]
+    assert in_micro_batches([]) == []
 
 
 def rows_in_network(source, plan, **kwargs):
@@ -230,15 +230,15 @@ def rows_in_network(source, plan, **kwargs):
 
 @pytest.fixture
 def dealt(source, plan):
-    """The pieces of the first batch, and the other batches."""
-    batches = in_pieces(deal_draws(source.windows.lengths[plan.window], plan.move_chance, 16 * L))
+    """The micro_batches of the first batch, and the other batches."""
+    batches = in_micro_batches(deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 16 * L))
     assert len(batches[0]) == 4
-    return [[rows.tolist() for rows in pieces] for pieces in batches]
+    return [[rows.tolist() for rows in micro_batches] for micro_batches in batches]
 
 
 def test_draws_go_through_the_network_in_the_batches_that_are_dealt(source, plan, dealt):
     seen, table = rows_in_network(source, plan)
-    assert seen == [rows for pieces in dealt for rows in pieces]
+    assert seen == [rows for micro_batches in dealt for rows in micro_batches]
     assert table.num_forward_tokens == source.windows.lengths[plan.window].sum()
 
 
@@ -247,7 +247,7 @@ def test_a_continued_run_has_the_batches_of_one_that_was_never_stopped(source, p
     whole = run(source, plan, keep=kept.append, batch_rows=16)
     for num_kept in (2, 4, 5):
         seen, table = rows_in_network(source, plan, finished=kept[:num_kept])
-        assert seen == [rows for pieces in dealt for rows in pieces][num_kept:]
+        assert seen == [rows for micro_batches in dealt for rows in micro_batches][num_kept:]
         np.testing.assert_array_equal(table.nats, whole.nats)
         assert table.num_kept == sum(len(done.rows) for done in kept[:num_kept])
 
@@ -267,11 +267,11 @@ def test_a_batch_stays_with_one_process(source, plan, dealt):
 
     for rank in range(2):
         seen, _ = rows_in_network(source, plan, processes=Alone(rank))
-        assert seen == [rows for pieces in dealt[rank::2] for rows in pieces]
+        assert seen == [rows for micro_batches in dealt[rank::2] for rows in micro_batches]
 
 
 def test_one_thread_prepares_a_few_batches_ahead(source, plan):
-    batches = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 2 * L)
+    batches = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 2 * L)
     threads, prepare = [], source.prepare
 
     class Watched:
@@ -288,7 +288,7 @@ def test_one_thread_prepares_a_few_batches_ahead(source, plan):
 
 
 def test_batches_prepared_ahead_come_in_order(source, plan):
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 4 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 4 * L)
     ready = prepare_ahead(source, plan, RandomStreams(5), dealt, pin_memory=False)
     for rows, prepared in zip(dealt, ready, strict=True):
         np.testing.assert_array_equal(rows, prepared.rows)
@@ -309,7 +309,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_says_so(source, plan, caplog):
         "bpb-eval: a batch of 7 windows does not fit into memory: going on with 4",
         "bpb-eval: a batch of 4 windows does not fit into memory: going on with 2",
     ]
-    assert [code for code, _ in runner.remarks] == ["batch-halved"] * 2
+    assert [remark.code for remark in runner.remarks] == ["batch-halved"] * 2
 
 
 def test_one_window_that_does_not_fit_is_one_line(source, plan):
@@ -337,7 +337,7 @@ def test_an_exact_method_is_halved_too(source):
     ]
     np.testing.assert_allclose(scored[1].nats, scored[0].nats, rtol=1e-6)
     assert scored[1].num_forward_tokens == scored[0].num_forward_tokens
-    assert [code for code, _ in scored[1].remarks] == ["batch-halved"] * 2
+    assert [remark.code for remark in scored[1].remarks] == ["batch-halved"] * 2
 
 
 def test_nan_names_its_window(source, plan):
@@ -351,7 +351,7 @@ def test_nan_names_its_window(source, plan):
 
 def compiled_runner(source, plan, denoiser=None):
     runner = MaskedNllRunner(denoiser or Factored(), CPU, compiled=True)
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 8 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 8 * L)
     runner.warm_up(source.prepare(plan, RandomStreams(5), dealt[0]))
     return runner
 
@@ -374,7 +374,7 @@ def test_one_program_serves_all_batches(source, plan, monkeypatch, fresh_compile
         table = run(source, plan, runner=runner, batch_rows=rows)
         np.testing.assert_allclose(table.nats, run(source, plan).nats, rtol=1e-6)
     assert programs.frame_count == 2  # the trunk and the head
-    assert [code for code, _ in runner.remarks] == ["compiled"]
+    assert [remark.code for remark in runner.remarks] == ["compiled"]
 
 
 def test_a_network_that_cannot_be_compiled_runs_as_it_is(source, plan, monkeypatch, fresh_compiler):
@@ -387,15 +387,15 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is(source, plan, monkeypat
     monkeypatch.setattr(torch, "compile", refuse)
     runner = compiled_runner(source, plan)
     np.testing.assert_array_equal(run(source, plan, runner=runner).nats, run(source, plan).nats)
-    assert [code for code, _ in runner.remarks] == ["not-specialised", "not-compiled"]
-    assert runner.remarks[-1][1].endswith("RuntimeError: no compiler")
+    assert [remark.code for remark in runner.remarks] == ["not-specialised", "not-compiled"]
+    assert runner.remarks[-1].message.endswith("RuntimeError: no compiler")
 
 
 def test_a_compiled_network_that_says_something_else_is_not_believed(source, plan, monkeypatch, fresh_compiler):
     monkeypatch.setattr(torch, "compile", lambda function: lambda *arguments: function(*arguments) * 1.01)
     runner = compiled_runner(source, plan)
     np.testing.assert_array_equal(run(source, plan, runner=runner).nats, run(source, plan).nats)
-    assert "where the plain network gives" in runner.remarks[-1][1]
+    assert "where the plain network gives" in runner.remarks[-1].message
 
 
 def test_finished_draws_are_not_run_again(source, plan):
@@ -423,7 +423,7 @@ def test_an_interruption_keeps_what_is_done(source, plan):
     kept: list[FinishedDraws] = []
     with pytest.raises(KeyboardInterrupt):
         run(source, plan, Interrupted(), keep=kept.append)
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.move_chance, 8 * L)
+    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 8 * L)
     assert [part.rows.tolist() for part in kept] == [rows.tolist() for rows in dealt[:3]]
     np.testing.assert_array_equal(run(source, plan, finished=kept).nats, run(source, plan).nats)
 
@@ -485,7 +485,7 @@ def test_replicates_weigh_nothing_and_stay_behind_when_passes_are_merged(long_so
 def without_replicates(table):
     plan, rows = table.plan, slice(table.plan.num_weighed)
     shorter = DrawPlan(
-        *(column[rows] for column in (plan.window, plan.sample, plan.position, plan.move_chance, plan.weight))
+        *(column[rows] for column in (plan.window, plan.sample, plan.position, plan.mask_rate, plan.weight))
     )
     return DrawTable(shorter, table.num_masked[rows], table.nats[rows], table.control[rows])
 

@@ -163,7 +163,7 @@ def test_a_step_is_asked_for_with_what_was_revealed_before_it(order):
         assert question.paid.tolist() == [own[place] == step for place in question.positions]
         assert question.nats == nats[4:][own == step].sum()
         assert question.is_best is (order == "confidence")
-        assert question.level[1] == pytest.approx(1.0 - rule.schedule.max_move_chance * len(question.positions) / 6)
+        assert question.level[1] == pytest.approx(1.0 - rule.schedule.max_mask_rate * len(question.positions) / 6)
     assert seen == {0, 1, 2}
 
 

@@ -55,17 +55,17 @@ def nelbo_by_quadrature(network: ReferenceTransformer, x0: Tensor, schedule: Noi
     for point, weight in zip(points, weights, strict=True):
         t = torch.full((len(masks),), (point + 1) / 2, dtype=torch.float64)
         level = schedule.level(t)
-        u = float(level.move_chance[0])
+        u = float(level.mask_rate[0])
         num_masked = masks.sum(dim=1)
         chance = u**num_masked * (1 - u) ** (L - num_masked)
         expected = float((chance * masked_nats(network, x0, masks, level)).sum())
         total += weight / 2 * float(-level.dalpha_t[0]) / u * expected
-    u_0 = schedule.min_move_chance
+    u_0 = schedule.min_mask_rate
     if u_0 > 0.0:
         level = schedule.level(torch.zeros(len(masks), dtype=torch.float64))
         chance = u_0 ** masks.sum(dim=1) * (1 - u_0) ** (~masks).sum(dim=1)
         total += float((chance * masked_nats(network, x0, masks, level)).sum())
-    return total + (1 - schedule.max_move_chance) * L * math.log(V)
+    return total + (1 - schedule.max_mask_rate) * L * math.log(V)
 
 
 def expected_objective(network: ReferenceTransformer, x0: Tensor, bound: ContinuousBound, nodes: int = 24) -> float:
@@ -74,14 +74,14 @@ def expected_objective(network: ReferenceTransformer, x0: Tensor, bound: Continu
     P(M) = (|M| / L) u^(|M| - 1) (1 - u)^(L - |M|): the forced position is any of M with chance 1 / L each.
     """
     masks = [mask.unsqueeze(0) for mask in all_masks() if bool(mask.any())]
-    cut = bound.schedule.min_move_chance / bound.schedule.max_move_chance  # the objective has a kink there
+    cut = bound.schedule.min_mask_rate / bound.schedule.max_mask_rate  # the objective has a kink there
     total = 0.0
     points, weights = np.polynomial.legendre.leggauss(nodes)
     for low, high in ((0.0, cut), (cut, 1.0)):
         for point, weight in zip(points, weights, strict=True):
             v = torch.tensor([low + (high - low) * (point + 1) / 2], dtype=torch.float64)
-            level = bound.schedule.level_at(bound.move_chance(v))
-            u = float(level.move_chance)
+            level = bound.schedule.level_at(bound.mask_rate(v))
+            u = float(level.mask_rate)
             for mask in masks:
                 k = int(mask.sum())
                 chance = k / L * u ** (k - 1) * (1 - u) ** (L - k)
@@ -114,13 +114,13 @@ def test_times_are_stratified_and_masks_size_biased() -> None:
     """20,000 windows. Each of its cells holds one v; counts are within 4 standard errors (false alarm 1e-3 in all)."""
     bound, count, length = ContinuousBound(parse_schedule("loglinear[0.001]"), 1), 20_000, 5
     masked, level = draw_masks((count, length), bound, torch.Generator().manual_seed(5))
-    v = level.move_chance / 0.999
+    v = level.mask_rate / 0.999
     assert ((v > 0) & (v <= 1)).all()
     assert torch.equal((v * count).ceil().long(), torch.arange(1, count + 1))
     assert bool(masked.any(dim=1).all())
     # P(|M| = k) at rate u is C(L-1, k-1) u^(k-1) (1-u)^(L-k); over u uniform on (0, 0.999), nearly 1/L each.
     num_masked = masked.sum(dim=1)
-    u = level.move_chance
+    u = level.mask_rate
     for k in range(1, length + 1):
         chance = math.comb(length - 1, k - 1) * u ** (k - 1) * (1 - u) ** (length - k)
         error = float((chance * (1 - chance)).sum().sqrt())

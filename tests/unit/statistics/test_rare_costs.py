@@ -24,7 +24,7 @@ def honest(windows, num_samples, seed=0):
 def with_rare(costs, which, cost=60.0):
     changed = costs.cost.copy()
     changed[which] = cost
-    return DrawnCosts(costs.window, changed, costs.move_chance, costs.num_masked)
+    return DrawnCosts(costs.window, changed, costs.mask_rate, costs.num_masked)
 
 
 def doubt(costs, **others):
@@ -56,7 +56,7 @@ def test_twelve_of_them_show_their_own_spread():
 def test_few_that_decide_little_are_no_reason():
     """Costs above a blind guess that vanish among others of that size."""
     sample = honest(361, 2)
-    loud = DrawnCosts(sample.window, sample.cost * 40.0, sample.move_chance, sample.num_masked)
+    loud = DrawnCosts(sample.window, sample.cost * 40.0, sample.mask_rate, sample.num_masked)
     assert doubt(with_rare(loud, [5], 60.0)) is None
 
 
