@@ -11,7 +11,6 @@ import pytest
 from bpb_harness.testing import check_code_length, check_elbo, check_loss_weight
 from fixtures.adversarial.estimators import CORRECT, GALLERY, WrongEstimator
 
-
 # Fewer than the default of 20,000: all but one mistake are so large that these draws find them, and a right estimator
 # passes at any number. The smallest allowed, 100 calls of 31 rows.
 _DRAWS = 3_100
