@@ -36,11 +36,13 @@ def run(folder: Path, command: str, *words: object, full: bool = True, **more) -
 def full_disk() -> Iterator[None]:
     """While open, no file of this process may grow beyond ``MOST_BYTES``."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)  # modules imported meanwhile would leave half of theirs
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
