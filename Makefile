@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 # Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types imports tests quick mutants fixtures codes clean
+.PHONY: help demo test lint types imports tests quick mutants fixtures tables clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
@@ -51,8 +51,8 @@ mutants: $(VENV)/.mutation ## faults put into the code one at a time: do the tes
 fixtures: $(VENV)/.test ## make the files of fixtures/ again
 	$(BIN)/python -m fixtures.build
 
-codes: $(VENV)/.demo ## write the tables of finding codes in docs/ again
-	$(BIN)/python docs/codes_table.py
+tables: $(VENV)/.demo ## write the tables of docs/ again: finding codes
+	$(BIN)/python -m docs.codes_table
 
 $(VENV)/.demo: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""Write the tables of finding codes into the pages of docs/: ``make codes``."""
+"""Write the tables of finding codes into the pages of docs/: ``make tables``."""
 
 from __future__ import annotations
 

@@ -73,8 +73,14 @@ def test_the_workflow_runs_every_python_from_the_first_that_is_promised() -> Non
     pythons = re.findall(r'"3\.(\d+)"', versions)
     assert len(pythons) == 3
     assert f">=3.{pythons[0]}" == project["requires-python"]
-    assert "run: .ci/run " in workflow
-    assert (_ROOT / ".ci" / "run").read_text("utf-8").rstrip().endswith('exec make test "$@"')
+    assert "'lint imports tests' || 'test' }} PYTHON=python CONSTRAINTS=versions.txt" in workflow
+    assert (_ROOT / ".ci" / "run").read_text("utf-8").rstrip().endswith("exec make test")
+
+
+def test_the_version_is_stated_once_and_cited() -> None:
+    version = re.findall(r'__version__ = "(.*)"', (_ROOT / "bpb_harness" / "_version.py").read_text("utf-8"))
+    assert re.findall(r"^version: (.*)$", (_ROOT / "CITATION.cff").read_text("utf-8"), flags=re.MULTILINE) == version
+    assert f"## {version[0]} - " in (_ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_the_workflow_finds_the_torch_that_it_pins() -> None:

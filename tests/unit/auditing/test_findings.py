@@ -98,4 +98,4 @@ def test_the_pages_list_every_code_as_the_program_that_writes_them_does(reposito
     for page, rules in listed.items():
         text = page.read_text("utf-8")
         assert all(f"| {rule.code} | {rule.name} | {rule.severity.value} |" in text for rule in rules), page.name
-        assert names["written"](text, rules) == text, f"make codes writes {page.name} again"
+        assert names["written"](text, rules) == text, f"make tables writes {page.name} again"
