@@ -240,7 +240,7 @@ class Belonging:
         self.asked.append(hint)
 
     def __str__(self) -> str:
-        return "3 of 64 excerpts"
+        return "3 of 64 excerpts come back"
 
 
 @pytest.mark.parametrize("belongs", [True, None, False])
@@ -252,8 +252,8 @@ def test_shards_of_another_tokenizer_are_named(monkeypatch, belongs):
     expected = [] if belongs is not False else [
         (
             "bytes.foreign-tokenizer",
-            "WARNING: the tokenizer may not belong to these shards: only 3 of 64 excerpts come back the same when what "
-            "they spell is encoded again; the number of bytes, and with it the score, would be wrong",
+            "WARNING: the tokenizer may not belong to these shards: only 3 of 64 excerpts come back; the number "
+            "of bytes, and with it the score, would be wrong",
         )
     ]  # fmt: skip
     assert said(byte_remarks(job(), from_shards=True)) == expected
