@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bpb_harness.auditing.script import check_source, extract_embedded
-from bpb_harness.auditing.script.source import MAX_BYTES, MAX_LAYERS, decode_text
+from bpb_harness.auditing.script.frontend.source import MAX_BYTES, MAX_LAYERS, decode_text
 from tests.bounded import count_calls, require_an_end
 
 MIB = 2**20
