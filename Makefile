@@ -8,6 +8,8 @@ CHECKPOINT := fixtures/checkpoints/mdlm-tiny.pt
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # One thread a worker: on a small machine threads of several workers only get into each other's way.
 export OMP_NUM_THREADS ?= 1
+# Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test quick lint types imports tests fixtures bench mutants clean
 

@@ -17,7 +17,8 @@ from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
 from bpb_harness.kernels.attention import at_positions, attend, normalised_attention, rotate
-from bpb_harness.kernels.specialising import is_specialised, squared_relu_linear
+from bpb_harness.kernels.specialising import is_specialised
+from bpb_harness.kernels.squared_relu import squared_relu_linear
 from bpb_harness.networks.layers import autocast, count_blocks, ready, rms_norm
 from bpb_harness.schedule import LogLinear, NoiseLevel
 

@@ -32,16 +32,25 @@ _BUILT_IN: Mapping[str, str] = {
 
 
 @cache
+def _built_in(name: str) -> Adapter:
+    module, _, kind = _BUILT_IN[name].partition(":")
+    adapter: Adapter = getattr(import_module(f"bpb_harness.adapters.{module}"), kind)()
+    return adapter
+
+
+def _adapter_named(name: str) -> Adapter | None:
+    """An adapter by name; of this package's, only the one that is asked for is imported."""
+    return _built_in(name) if name in _BUILT_IN else available_adapters().get(name)
+
+
+@cache
 def available_adapters() -> dict[str, Adapter]:
     """Every adapter by name: those of this package, then those of entry points ``bpb_harness.adapters``.
 
     Raises:
         UsageError: if an entry point cannot be imported, is no adapter, or takes a name that is taken.
     """
-    adapters: dict[str, Adapter] = {}
-    for name, place in _BUILT_IN.items():
-        module, _, kind = place.partition(":")
-        adapters[name] = getattr(import_module(f"bpb_harness.adapters.{module}"), kind)()
+    adapters = {name: _built_in(name) for name in _BUILT_IN}
     for point in entry_points(group=ENTRY_POINT_GROUP):
         source = f"the adapter {point.name!r} of {point.dist.name if point.dist else point.value}"
         if point.name in adapters:
@@ -91,18 +100,17 @@ def choose_adapter(checkpoint: Checkpoint, name: str | None) -> Adapter:
 
 def choose_reading(checkpoint: Checkpoint, name: str | None) -> tuple[Adapter, Checkpoint]:
     """The adapter as :func:`choose_adapter` gives it, and the checkpoint under the names that it knows."""
-    adapters = available_adapters()
     wanted = name or checkpoint.adapter
-    reading = reading_for(adapters[wanted], checkpoint) if wanted in adapters else None
-    if wanted is not None and reading is not None:
-        return adapters[wanted], reading
+    adapter = None if wanted is None else _adapter_named(wanted)
+    if adapter is not None and (reading := reading_for(adapter, checkpoint)) is not None:
+        return adapter, reading
     fitting = fitting_adapters(checkpoint)
     hint = _fitting_hint(checkpoint, fitting) if fitting else _no_fit_hint(checkpoint)
     if wanted is None:
         raise CheckpointError(f"{checkpoint.path.name} does not name its adapter", hint=hint)
-    if wanted not in adapters:
+    if adapter is None:
         kind = UsageError if name else CheckpointError
-        raise kind("adapter", seen=repr(wanted), expected=f"one of {', '.join(adapters)}", hint=hint)
+        raise kind("adapter", seen=repr(wanted), expected=f"one of {', '.join(available_adapters())}", hint=hint)
     raise CheckpointError(f"{checkpoint.path.name} does not fit the adapter {wanted!r}", hint=hint)
 
 

@@ -62,7 +62,7 @@ class Subject:
         assert isinstance(self.model, Denoiser)
         assert probe.level is not None
         logits = denoiser_logits(self.model, self.noised(probe), probe.level)
-        return self._answer(probe, _pieces(logits.flatten(0, 1), self.model.vocab_size))
+        return self._answer(probe, _chunks(logits.flatten(0, 1), self.model.vocab_size))
 
     @torch.no_grad()
     def price(self, probe: Probe, spread: float) -> Answer:
@@ -104,29 +104,29 @@ class Subject:
             ) from error
 
     def _all_logits(self, probe: Probe) -> Iterator[Tensor]:
-        """Logits of all positions, in pieces of a bounded size, by way of trunk and head where there are two."""
+        """Logits of all positions, in chunks of a bounded size, by way of trunk and head where there are two."""
         model = self.model
         if not isinstance(model, Denoiser):
-            return _pieces(causal_logits(model, probe.x0).flatten(0, 1), model.vocab_size)
+            return _chunks(causal_logits(model, probe.x0).flatten(0, 1), model.vocab_size)
         assert probe.level is not None
         xt = self.noised(probe)
         if not isinstance(model, FactoredDenoiser):
-            return _pieces(denoiser_logits(model, xt, probe.level).flatten(0, 1), model.vocab_size)
+            return _chunks(denoiser_logits(model, xt, probe.level).flatten(0, 1), model.vocab_size)
         states = states_of(model, xt, probe.level, torch.arange(xt.numel(), device=xt.device))
-        return (_head(model, piece) for piece in _pieces(states, model.vocab_size))
+        return (_head(model, chunk) for chunk in _chunks(states, model.vocab_size))
 
     def _answer(self, probe: Probe, logits: Iterator[Tensor]) -> Answer:
         counted = probe.counted.flatten().nonzero().squeeze(-1)
         few = _spread_over(len(counted), counted.device)
         sampled, targets = counted[few], probe.targets.flatten()
         nats, mass, kept, spread, start = [], [], [], 0.0, 0
-        for piece in logits:
-            stop = start + len(piece)
-            self._check_finite(piece, start, probe.x0.shape[1])
-            log_probs = clean_log_probs(piece, vocab_size=self.model.vocab_size, mask_token_id=self.mask_token_id)
+        for chunk in logits:
+            stop = start + len(chunk)
+            self._check_finite(chunk, start, probe.x0.shape[1])
+            log_probs = clean_log_probs(chunk, vocab_size=self.model.vocab_size, mask_token_id=self.mask_token_id)
             nats.append(-log_probs.gather(-1, targets[start:stop].unsqueeze(-1)).squeeze(-1).double())
-            if 0 <= self.mask_token_id < piece.shape[-1]:
-                mass.append(torch.softmax(piece.float(), dim=-1)[:, self.mask_token_id])
+            if 0 <= self.mask_token_id < chunk.shape[-1]:
+                mass.append(torch.softmax(chunk.float(), dim=-1)[:, self.mask_token_id])
             here = sampled[(sampled >= start) & (sampled < stop)] - start
             # Picked, and so memory of its own: a network may hand out the same buffer again.
             kept.append(log_probs[here])
@@ -144,12 +144,12 @@ class Subject:
         if isinstance(model, Denoiser):
             assert probe.level is not None
             states = states_of(model, self.noised(probe), probe.level, counted)
-            pieces = zip(_pieces(states, model.vocab_size), _pieces(targets, model.vocab_size), strict=True)
-            return torch.cat([packed_nll(model, piece, target).double() for piece, target in pieces])
+            chunks = zip(_chunks(states, model.vocab_size), _chunks(targets, model.vocab_size), strict=True)
+            return torch.cat([packed_nll(model, chunk, target).double() for chunk, target in chunks])
         logits = causal_logits(model, probe.x0).flatten(0, 1).index_select(0, counted)
         nats = []
-        for piece, target in zip(_pieces(logits, model.vocab_size), _pieces(targets, model.vocab_size), strict=True):
-            log_probs = clean_log_probs(piece, vocab_size=model.vocab_size, mask_token_id=-1)
+        for chunk, target in zip(_chunks(logits, model.vocab_size), _chunks(targets, model.vocab_size), strict=True):
+            log_probs = clean_log_probs(chunk, vocab_size=model.vocab_size, mask_token_id=-1)
             nats.append(-log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1).double())
         return torch.cat(nats)
 
@@ -174,7 +174,7 @@ def _head(model: FactoredDenoiser, states: Tensor) -> Tensor:
     return logits
 
 
-def _pieces(values: Tensor, vocab_size: int) -> Iterator[Tensor]:
+def _chunks(values: Tensor, vocab_size: int) -> Iterator[Tensor]:
     """Along the first dimension, so many that their logits stay small."""
     return iter(torch.split(values, max(_LOGITS_AT_ONCE // vocab_size, 1)))
 

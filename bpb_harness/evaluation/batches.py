@@ -1,8 +1,8 @@
 """Which draws go through the network together, and what of them the host makes ahead of time.
 
 A batch is a pure function of the plan and the batch size. Batches of a stratified plan are dealt so that each holds the
-same mixture of mask rates: all then need the same number of predictions, and the same memory. Of the first one, pieces
-go through the network.
+same mixture of mask rates: all then need the same number of predictions, and the same memory. The first one goes
+through the network in micro-batches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bpb_harness.text.corpus import Corpus, Windows
 
 Ints = npt.NDArray[np.int64]
 
-_FIRST_PIECES = 4
+_FIRST_MICRO_BATCHES = 4
 _MOST_AHEAD = 2
 
 
@@ -172,15 +172,15 @@ def deal_draws(lengths: Ints, mask_rate: npt.NDArray[np.float64], batch_tokens: 
     return dealt
 
 
-def in_pieces(batches: Sequence[Ints]) -> list[list[Ints]]:
-    """Each batch as the pieces in which it goes through the network: one, but for the first batch.
+def in_micro_batches(batches: Sequence[Ints]) -> list[list[Ints]]:
+    """Each batch as the micro-batches in which it goes through the network: one, but for the first batch.
 
-    A device begins with the first piece while the host makes the others.
+    A device begins with the first micro-batch while the host makes the others.
     """
     whole = [[rows] for rows in batches]
-    if not batches or len(batches[0]) < 2 * _FIRST_PIECES:  # a network is compiled for two rows or more
+    if not batches or len(batches[0]) < 2 * _FIRST_MICRO_BATCHES:  # a network is compiled for two rows or more
         return whole
-    return [np.array_split(batches[0], _FIRST_PIECES), *whole[1:]]
+    return [np.array_split(batches[0], _FIRST_MICRO_BATCHES), *whole[1:]]
 
 
 def consecutive(lengths: Ints, batch_tokens: int) -> Iterator[tuple[Ints, int]]:

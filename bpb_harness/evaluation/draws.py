@@ -21,8 +21,15 @@ from bpb_harness.denoiser import require_finite
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, PreparedBatch, deal_draws, in_pieces, prepare_ahead
-from bpb_harness.evaluation.lanes import Lanes
+from bpb_harness.evaluation.batches import (
+    DrawPlan,
+    DrawSource,
+    PreparedBatch,
+    deal_draws,
+    in_micro_batches,
+    prepare_ahead,
+)
+from bpb_harness.evaluation.cuda_streams import CudaStreams
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import StratifiedDesign
@@ -143,9 +150,9 @@ def run_draws(
     for done in finished:
         work.take(done)
     lengths = source.windows.lengths[plan.window]
-    batches = in_pieces(deal_draws(lengths, plan.mask_rate, batch_tokens))
-    dealt = [[rows for rows in pieces if np.isnan(work.nats[rows]).any()] for pieces in batches]
-    dealt = [pieces for pieces in dealt if pieces]
+    batches = in_micro_batches(deal_draws(lengths, plan.mask_rate, batch_tokens))
+    dealt = [[rows for rows in micro_batches if np.isnan(work.nats[rows]).any()] for micro_batches in batches]
+    dealt = [micro_batches for micro_batches in dealt if micro_batches]
     if advance is not None and not together.rank:
         advance(int(lengths[~np.isnan(work.nats)].sum()))
 
@@ -202,11 +209,11 @@ class _Collection:
         """Run this process's batches; what an interruption leaves in flight is waited for and kept."""
         batches = prepare_ahead(source, self._plan, streams, dealt, pin_memory=device.type == "cuda")
         # The nats of tokens are waited for at once, so that a second batch would only take its memory.
-        lanes = Lanes(device, runner.num_lanes if self.tokens is None else 1)
+        streams_in_turn = CudaStreams(device, runner.num_streams if self.tokens is None else 1)
         results: list[FinishedDraws] = []
         try:
             for prepared in batches:
-                with lanes.next(runner.num_lanes):
+                with streams_in_turn.next(runner.num_streams):
                     if self.tokens is None:
                         row_nats = runner.row_nats(prepared)
                     else:

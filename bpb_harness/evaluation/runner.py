@@ -36,7 +36,7 @@ _COMPARED_ROWS = 4
 # A compiled network may differ by rounding, summed over thousands of tokens. More is a fault of the compiler.
 _LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 5e-3}
 _SHARE_OF_FREE_MEMORY = 0.7
-_NUM_LANES = {"cpu": 1, "cuda": 2}
+_NUM_STREAMS = {"cpu": 1, "cuda": 2}
 
 
 @final
@@ -69,9 +69,9 @@ class MaskedNllRunner:
         return self._compiler_remarks + self._fitting.remarks
 
     @property
-    def num_lanes(self) -> int:
+    def num_streams(self) -> int:
         """How many batches may be in the network at once; one from when memory was short."""
-        return _NUM_LANES[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
+        return _NUM_STREAMS[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
 
     def row_nats(self, prepared: PreparedBatch) -> Tensor:
         """C(x, M; t) of each draw, (B,) float64 on the device."""
@@ -100,7 +100,7 @@ class MaskedNllRunner:
                 if self._is_compiled:
                     return self.token_nll(prepared)
         states = call_network(self._plain_states, xt, level, positions, watch=self._watch)
-        nll = self._in_pieces(self._plain_packed, states, targets)
+        nll = self._in_chunks(self._plain_packed, states, targets)
         return unpack_nats(nll, positions, x0.shape)
 
     def require_inputs_kept(self) -> None:
@@ -133,7 +133,7 @@ class MaskedNllRunner:
                 self._compiler_remarks.append(Remark("compiled", message))
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
-        if self.num_lanes > 1:  # batches will not run on this stream, for which its memory is kept
+        if self.num_streams > 1:  # batches will not run on this stream, for which its memory is kept
             torch.cuda.empty_cache()
 
     def rows_that_fit(self, prepared: PreparedBatch, most: int) -> int:
@@ -149,7 +149,7 @@ class MaskedNllRunner:
         taken = max(torch.cuda.max_memory_allocated(self._device) - before, 1) / len(few)
         free, _ = torch.cuda.mem_get_info(self._device)
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_lanes)), 1)
+        return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_streams)), 1)
 
     def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
         """Run a batch, in parts once it turned out not to fit."""
@@ -180,7 +180,7 @@ class MaskedNllRunner:
         padding = -len(positions) % _PACKING
         padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
         states = call_network(self._states_dynamic, xt, level, padded, watch=self._watch)
-        return self._in_pieces(self._packed_dynamic, states, padded_targets)[: len(positions)]
+        return self._in_chunks(self._packed_dynamic, states, padded_targets)[: len(positions)]
 
     def _states_dynamic(self, xt: Tensor, level: NoiseLevel, padded: Tensor) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
@@ -203,15 +203,15 @@ class MaskedNllRunner:
     def _plain_packed(self, states: Tensor, targets: Tensor) -> Tensor:
         return packed_nll(self._denoiser, states, targets)
 
-    def _in_pieces(self, packed: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
+    def _in_chunks(self, packed: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
         """The head on a bounded number of positions at a time, so that wide vocabularies fit."""
         most = _HEAD_BYTES[self._device.type] // (_BYTES_PER_LOGIT * self._denoiser.vocab_size)
         size = max(most // _PACKING, 1) * _PACKING
-        pieces = [
+        chunks = [
             packed(states[start : start + size], targets[start : start + size])
             for start in range(0, len(targets), size)
         ]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
 
 def fastest_attention(device: torch.device) -> AbstractContextManager[object]:

@@ -7,20 +7,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-
-from bpb_harness.kernels import squared_relu
 
 _given_up = False
-
-
-def squared_relu_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """relu(x W^T)^2 as an autocast linear layer and a squared ReLU give it; (..., K) and (N, K) -> (..., N)."""
-    if not (squared_relu.is_available() and serves(x) and squared_relu.fits(weight)):
-        return functional.relu(functional.linear(x, weight)).square()
-    rows = x.to(torch.bfloat16).reshape(-1, x.shape[-1])
-    squares: Tensor = squared_relu.squared_relu_product(rows, weight.to(torch.bfloat16))
-    return squares.view(*x.shape[:-1], weight.shape[0])
 
 
 def is_specialised() -> bool:

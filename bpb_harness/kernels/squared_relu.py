@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bpb_harness.kernels.specialising import serves
+
 try:
     import triton
     import triton.language as tl
@@ -146,3 +148,12 @@ if triton is not None:
     @squared_relu_product_backward.register_kernel("cuda")
     def _launch_backward(grad: Tensor, down: Tensor, squares: Tensor) -> Tensor:
         return launch_squared_relu(grad, down, squares, BACKWARD_TILING)
+
+
+def squared_relu_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """relu(x W^T)^2 as an autocast linear layer and a squared ReLU give it; (..., K) and (N, K) -> (..., N)."""
+    if not (is_available() and serves(x) and fits(weight)):
+        return functional.relu(functional.linear(x, weight)).square()
+    rows = x.to(torch.bfloat16).reshape(-1, x.shape[-1])
+    squares: Tensor = squared_relu_product(rows, weight.to(torch.bfloat16))
+    return squares.view(*x.shape[:-1], weight.shape[0])

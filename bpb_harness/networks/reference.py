@@ -25,7 +25,7 @@ from bpb_harness.checkpoints.weights import require_weights
 from bpb_harness.errors import CheckpointError
 from bpb_harness.kernels import squared_relu
 from bpb_harness.kernels import training as training_kernels
-from bpb_harness.kernels.specialising import squared_relu_linear
+from bpb_harness.kernels.squared_relu import squared_relu_linear
 from bpb_harness.networks.layers import autocast, rms_norm
 from bpb_harness.schedule import NoiseLevel
 

@@ -1,4 +1,4 @@
-"""The bytes inside gzip, bzip2 and zstd, read in pieces; a file that swells beyond measure is refused."""
+"""The bytes inside gzip, bzip2 and zstd, read in chunks; a file that swells beyond measure is refused."""
 
 from __future__ import annotations
 

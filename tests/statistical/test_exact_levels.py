@@ -15,7 +15,7 @@ import torch
 from scipy import integrate
 
 from bpb_harness.estimators import ExactBound
-from bpb_harness.evaluation.totals import SamplingError, enumeration_error
+from bpb_harness.evaluation.sampled_bound import SamplingError, enumeration_error
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.units import CodeLength

@@ -13,7 +13,7 @@ from bpb_harness.distributed import Processes
 from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import compare
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_pieces, prepare_ahead
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches, prepare_ahead
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.runner import MaskedNllRunner
@@ -119,21 +119,21 @@ class Stateless(Factored):
 
 def test_two_batches_are_in_a_network_at_once_only_if_it_says_that_it_keeps_nothing():
     gpu = torch.device("cuda")
-    assert MaskedNllRunner(Stateless(), gpu).num_lanes == 2
-    assert MaskedNllRunner(Stateless(), CPU).num_lanes == 1
+    assert MaskedNllRunner(Stateless(), gpu).num_streams == 2
+    assert MaskedNllRunner(Stateless(), CPU).num_streams == 1
     for silent in (Factored(), Network()):
-        assert MaskedNllRunner(silent, gpu).num_lanes == 1
+        assert MaskedNllRunner(silent, gpu).num_streams == 1
 
 
 def test_one_batch_at_a_time_once_memory_was_short(monkeypatch):
     stats = {"num_alloc_retries": 3}
     monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", lambda device: stats)
     retried, halved = (MaskedNllRunner(Stateless(), torch.device("cuda")) for _ in range(2))
-    assert retried.num_lanes == 2
+    assert retried.num_streams == 2
     halved._fitting.largest = 4
-    assert (halved.num_lanes, retried.num_lanes) == (1, 2)
+    assert (halved.num_streams, retried.num_streams) == (1, 2)
     stats["num_alloc_retries"] += 1
-    assert retried.num_lanes == 1
+    assert retried.num_streams == 1
 
 
 @pytest.mark.parametrize(("kind", "expected"), [(Factored, 70), (Stateless, 35)])
@@ -212,13 +212,13 @@ def test_a_part_of_a_batch_is_the_batch_of_its_rows(source, plan):
 
 def test_the_first_batch_comes_in_pieces_of_two_rows_or_more():
     batches = [np.arange(3, 14), np.arange(14, 25)]
-    pieces, whole = in_pieces(batches)
-    assert [len(piece) for piece in pieces] == [3, 3, 3, 2]
-    np.testing.assert_array_equal(np.concatenate(pieces), batches[0])
+    micro_batches, whole = in_micro_batches(batches)
+    assert [len(micro_batch) for micro_batch in micro_batches] == [3, 3, 3, 2]
+    np.testing.assert_array_equal(np.concatenate(micro_batches), batches[0])
     assert len(whole) == 1
     np.testing.assert_array_equal(whole[0], batches[1])
-    assert [[len(piece) for piece in batch] for batch in in_pieces([np.arange(7)])] == [[7]]
-    assert in_pieces([]) == []
+    assert [[len(micro_batch) for micro_batch in batch] for batch in in_micro_batches([np.arange(7)])] == [[7]]
+    assert in_micro_batches([]) == []
 
 
 def rows_in_network(source, plan, **kwargs):
@@ -230,15 +230,15 @@ def rows_in_network(source, plan, **kwargs):
 
 @pytest.fixture
 def dealt(source, plan):
-    """The pieces of the first batch, and the other batches."""
-    batches = in_pieces(deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 16 * L))
+    """The micro_batches of the first batch, and the other batches."""
+    batches = in_micro_batches(deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 16 * L))
     assert len(batches[0]) == 4
-    return [[rows.tolist() for rows in pieces] for pieces in batches]
+    return [[rows.tolist() for rows in micro_batches] for micro_batches in batches]
 
 
 def test_draws_go_through_the_network_in_the_batches_that_are_dealt(source, plan, dealt):
     seen, table = rows_in_network(source, plan)
-    assert seen == [rows for pieces in dealt for rows in pieces]
+    assert seen == [rows for micro_batches in dealt for rows in micro_batches]
     assert table.num_forward_tokens == source.windows.lengths[plan.window].sum()
 
 
@@ -247,7 +247,7 @@ def test_a_continued_run_has_the_batches_of_one_that_was_never_stopped(source, p
     whole = run(source, plan, keep=kept.append, batch_rows=16)
     for num_kept in (2, 4, 5):
         seen, table = rows_in_network(source, plan, finished=kept[:num_kept])
-        assert seen == [rows for pieces in dealt for rows in pieces][num_kept:]
+        assert seen == [rows for micro_batches in dealt for rows in micro_batches][num_kept:]
         np.testing.assert_array_equal(table.nats, whole.nats)
         assert table.num_kept == sum(len(done.rows) for done in kept[:num_kept])
 
@@ -267,7 +267,7 @@ def test_a_batch_stays_with_one_process(source, plan, dealt):
 
     for rank in range(2):
         seen, _ = rows_in_network(source, plan, processes=Alone(rank))
-        assert seen == [rows for pieces in dealt[rank::2] for rows in pieces]
+        assert seen == [rows for micro_batches in dealt[rank::2] for rows in micro_batches]
 
 
 def test_one_thread_prepares_a_few_batches_ahead(source, plan):

@@ -10,7 +10,7 @@ from bpb_harness.checkpoints import read_checkpoint
 from bpb_harness.kernels import attention, query_key, specialising, squared_relu
 from bpb_harness.kernels.attention import attention_of_powers, normalised_attention
 from bpb_harness.kernels.query_key import paired_angles, paired_rows, query_factor, turned_qk
-from bpb_harness.kernels.specialising import squared_relu_linear
+from bpb_harness.kernels.squared_relu import squared_relu_linear
 from bpb_harness.schedule import LogLinear
 from tests.tiny_checkpoints import make_golf_mdlm
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from bpb_harness.evaluation import lanes
-from bpb_harness.evaluation.lanes import Lanes
+from bpb_harness.evaluation import cuda_streams
+from bpb_harness.evaluation.cuda_streams import CudaStreams
 
 
 class Stream:
@@ -34,19 +34,19 @@ def entered(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda index: f"current of {index}")
-    lanes._streams.cache_clear()
+    cuda_streams._streams.cache_clear()
     yield entered
-    lanes._streams.cache_clear()
+    cuda_streams._streams.cache_clear()
 
 
-def run(lanes, counts):
+def run(in_turn, counts):
     for count in counts:
-        with lanes.next(count):
+        with in_turn.next(count):
             pass
 
 
 def test_batches_take_turns_on_streams_that_wait_for_what_came_before(entered):
-    run(Lanes(torch.device("cuda:1"), 2), [2] * 5)
+    run(CudaStreams(torch.device("cuda:1"), 2), [2] * 5)
     assert len(set(entered)) == 2
     assert entered[0] is entered[2] is entered[4]
     assert entered[1] is entered[3]
@@ -56,13 +56,13 @@ def test_batches_take_turns_on_streams_that_wait_for_what_came_before(entered):
 
 def test_another_pass_has_the_same_streams_and_waits_again(entered):
     for _ in range(2):
-        run(Lanes(torch.device("cuda:0"), 2), [2] * 2)
+        run(CudaStreams(torch.device("cuda:0"), 2), [2] * 2)
     assert len(set(entered)) == 2
     assert all(stream.waited == ["current of 0"] * 2 for stream in entered)
 
 
 def test_one_batch_at_a_time_stays_on_one_stream(entered):
-    run(Lanes(torch.device("cuda:0"), 2), [2, 2, 2, 1, 1, 1])
+    run(CudaStreams(torch.device("cuda:0"), 2), [2, 2, 2, 1, 1, 1])
     assert len(set(entered[:3])) == 2
     assert len(set(entered[3:])) == 1
 
@@ -70,11 +70,11 @@ def test_one_batch_at_a_time_stays_on_one_stream(entered):
 def test_a_device_without_an_index_is_the_one_that_is_current(entered, monkeypatch):
     for current in (0, 3):
         monkeypatch.setattr(torch.cuda, "current_device", lambda current=current: current)
-        run(Lanes(torch.device("cuda"), 2), [2])
+        run(CudaStreams(torch.device("cuda"), 2), [2])
     assert [stream.index for stream in entered] == [0, 3]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_without_turns_there_are_no_streams(entered, device):
-    run(Lanes(torch.device(device), 1), [1, 1])
+    run(CudaStreams(torch.device(device), 1), [1, 1])
     assert entered == []

@@ -14,7 +14,7 @@ import torch
 
 
 @final
-class Lanes:
+class CudaStreams:
     """Streams that batches take turns on; without any, batches follow each other on the stream that is current.
 
     Args:
