@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Paths = AnyPath | Sequence[AnyPath]
 ByteRule = Literal["official", "exact", "raw", "none"]
 Tail = Literal["score", "drop"]
-Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
 Order = Literal["left-to-right", "random", "confidence"]
 DEFAULT_SAMPLES = 2
@@ -139,7 +138,7 @@ class Settings:
     resume: AnyPath | None = flagged(
         None, "Keep finished draws in this file, and go on from those that it holds.", of=_SAMPLES, kind=Path | None
     )
-    device: Device = flagged("auto", "auto, cpu or cuda.", one_of=get_args(Device))
+    device: str = flagged("auto", "auto, cpu or cuda.", one_of=("auto", "cpu", "cuda"))
     dtype: Dtype = flagged("float32", "float32 or bfloat16.", key="dtype", one_of=get_args(Dtype))
     batch_tokens: int | None = flagged(None, "Forward tokens a call; never changes the score.", least=1)
     compile_network: bool | None = flagged(
