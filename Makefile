@@ -1,60 +1,74 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Two commands do everything on a fresh machine: `make demo` and `make test`. `make help` lists the others.
 # PYTHON picks the interpreter (3.11 or newer); .venv is made once and refreshed when the requirements change.
 
 PYTHON ?= python3
+# Versions of what is installed; what each stands for is in pyproject.toml.
+CONSTRAINTS ?= constraints.txt
+# Set to anything, it makes `tests` count the lines of the product that were run, and print their share.
+COVERAGE ?=
 VENV := .venv
 BIN := $(VENV)/bin
 CHECKPOINT := fixtures/checkpoints/mdlm-tiny.pt
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
 # One thread a worker: on a small machine threads of several workers only get into each other's way.
 export OMP_NUM_THREADS ?= 1
 # Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick lint types imports tests fixtures bench mutants clean
+.PHONY: help demo test lint types imports tests quick mutants fixtures tables clean
 
-demo: $(VENV)/.demo
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
+		do printf 'make %-9s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.demo ## score a small checkpoint by both bounds
 	$(BIN)/bpb-eval $(CHECKPOINT) --method discrete
 	$(BIN)/bpb-eval $(CHECKPOINT) --method discrete --compare
 
-test: lint types imports tests
+test: lint types imports tests ## everything below up to tests: what CI runs
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test ## ruff: rules and layout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.test
+types: $(VENV)/.test ## mypy --strict of bpb_harness and reference
 	$(BIN)/mypy
 
-imports: $(VENV)/.test
+imports: $(VENV)/.test ## import-linter: imports point one way
 	$(BIN)/lint-imports
 
-tests: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+tests: $(VENV)/.test ## every test, on two workers; COVERAGE=1 prints the share of lines that they run
+	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=)
+	$(if $(COVERAGE),@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines")
 
-quick: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q tests/unit
+quick: $(VENV)/.test ## the tests of single modules, in half a minute
+	$(PYTEST) tests/unit
 
-mutants: $(VENV)/.mutation
+mutants: $(VENV)/.mutation ## faults put into the code one at a time: do the tests notice? (hours)
 	$(BIN)/python -m tests.benchmarks.mutants
 
-fixtures: $(VENV)/.test
+fixtures: $(VENV)/.test ## make the files of fixtures/ again
 	$(BIN)/python -m fixtures.build
 
-$(VENV)/.demo: pyproject.toml constraints.txt
+tables: $(VENV)/.demo ## write the tables of docs/ again: finding codes
+	$(BIN)/python -m docs.codes_table
+
+$(VENV)/.demo: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt
+$(VENV)/.test: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e '.[test]'
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.mutation: pyproject.toml constraints.txt
+$(VENV)/.mutation: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e '.[test,mutation]'
 	@touch $@ $(VENV)/.demo $(VENV)/.test
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+clean: ## remove .venv, builds and caches
+	rm -rf $(VENV) build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
+		.import_linter_cache

@@ -139,20 +139,6 @@ def clean_log_probs(logits: Tensor, *, vocab_size: int, mask_token_id: int) -> T
     return torch.log_softmax(wide, dim=-1)
 
 
-def subs_log_probs(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
-    """Log-probabilities of the clean window given a partly masked one, (B, L, V).
-
-    Visible positions are carried over: log-probability 0 at their token and -inf elsewhere.
-    """
-    log_probs = clean_log_probs(
-        denoiser_logits(denoiser, xt, level), vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id
-    )
-    visible = xt != denoiser.mask_token_id
-    carried = torch.full_like(log_probs, -torch.inf)
-    carried.scatter_(-1, xt.clamp(max=denoiser.vocab_size - 1).unsqueeze(-1), 0.0)
-    return torch.where(visible.unsqueeze(-1), carried, log_probs)
-
-
 def states_of(
     denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, *, watch: InputWatch | None = None
 ) -> Tensor:

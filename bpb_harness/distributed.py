@@ -1,7 +1,10 @@
-"""Several processes under torchrun: who does which batch, and how their results come together.
+"""Several processes under torchrun: the device of each, its share of the work, and how results come together.
 
-Only sums of draws travel, a few bytes a window, so gloo on the host serves every device. A batch has the same rows
-whatever the number of processes: the total is the same to the last bit on devices of one kind.
+Scoring shares batches. Only sums of draws travel, a few bytes a window, so gloo on the host serves every device. A
+batch has the same rows whatever the number of processes: the total is the same to the last bit on devices of one kind.
+
+Training shares the rows of each batch. Every process draws the whole of it, a few megabytes, and gradients travel as
+one flat tensor after the backward pass: the steps are those of one process, up to the order of sums.
 """
 
 from __future__ import annotations
@@ -15,17 +18,19 @@ from typing import TypeVar, final
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from bpb_harness.errors import HarnessError, UsageError
 
 T = TypeVar("T")
+DEVICES = ("auto", "cpu", "cuda")
 _SECONDS_TO_LET_GO = 0.1
 
 
 @final
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that score together.
+    """This process among those that score or train together.
 
     Attributes:
         rank: 0 .. count - 1.
@@ -43,6 +48,32 @@ class Processes:
     def share(self, items: Sequence[T]) -> list[T]:
         """This process's part of a list that all have; each item goes to exactly one process."""
         return list(items[self.rank :: self.count])
+
+    def share_rows(self, rows: Tensor) -> Tensor:
+        """This process's rows of a batch, every ``count``-th: each share spans all mask rates."""
+        return rows[self.rank :: self.count]
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their means over all processes."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.count
+        means = torch.split(flat, [tensor.numel() for tensor in tensors])
+        torch._foreach_copy_(list(tensors), [m.view_as(t) for m, t in zip(means, tensors, strict=True)])
+
+    def decide(self, *values: float) -> tuple[float, ...]:
+        """The first process's numbers, in every process; they travel between hosts, no device is waited for."""
+        if self.count == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.broadcast(tensor, src=0)
+        return tuple(tensor.tolist())
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.decide(0.0)
 
     def gather(self, value: T) -> list[T]:
         """The values of all processes, by rank, in every process."""
@@ -83,20 +114,27 @@ def is_first_process() -> bool:
 
 
 @contextlib.contextmanager
-def open_processes() -> Iterator[Processes]:
+def open_processes(*, trains: bool = False) -> Iterator[Processes]:
     """Join the processes that torchrun started; alone without it.
 
-    A program that has started ``torch.distributed`` itself may call from some of its processes only: each call then
-    scores alone.
+    A program that has started ``torch.distributed`` itself may score in some of its processes only: each call then
+    scores alone. It trains in all of them, or every one would write the same files.
+
+    Args:
+        trains: whether gradients are averaged, on a GPU through NCCL; numbers that decide go through gloo on the host.
 
     Raises:
         UsageError: if the processes cannot be joined.
     """
-    if _count() == 1 or not dist.is_available() or dist.is_initialized():
+    if _count() == 1 or not dist.is_available():
         yield Processes()
         return
+    if dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size()) if trains else Processes()
+        return
+    averages_on_gpu = trains and torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        dist.init_process_group("gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if averages_on_gpu else "gloo")
     except (RuntimeError, ValueError) as error:
         raise UsageError(
             "the processes that torchrun started cannot be joined", seen=str(error), hint="run without torchrun"
@@ -117,12 +155,21 @@ def leave_processes() -> None:
     time.sleep(_SECONDS_TO_LET_GO)
 
 
-def process_device(device: torch.device) -> torch.device:
-    """The device of this process: each has a GPU of its own, as far as there are enough."""
+def pick_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu`` or ``cuda``; each process has a GPU of its own, as far as there are enough.
+
+    Raises:
+        UsageError: for another name, or if cuda is asked for and there is none.
+    """
+    if name not in DEVICES:
+        raise UsageError("--device", seen=repr(name), expected=" or ".join(DEVICES))
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("--device cuda", seen="no CUDA device that torch can use", hint="pass --device cpu")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
     rank = local_rank()
-    if device.type != "cuda" or rank is None:
-        return device
-    return torch.device("cuda", rank % torch.cuda.device_count())
+    return torch.device("cuda") if rank is None else torch.device("cuda", rank % torch.cuda.device_count())
 
 
 def _count() -> int:

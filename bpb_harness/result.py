@@ -14,8 +14,7 @@ from bpb_harness.units import CodeLength, nats_to_bits
 if TYPE_CHECKING:
     import pandas as pd
 
-EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="
-RELATIONS = {EXACT: "an exact code length", UPPER_BOUND: "a bound", ESTIMATED_BOUND: "an unbiased estimate of a bound"}
+EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate of a bound, the last
 
 
 UNTRUSTED_ERROR = "error.not-to-be-trusted"  # the code of a remark

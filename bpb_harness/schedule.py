@@ -83,7 +83,7 @@ class NoiseSchedule(ABC):
 
     @abstractmethod
     def time(self, mask_rate: Tensor) -> Tensor:
-        """Inverse of :meth:`mask_rate`, elementwise, in float64."""
+        """Inverse of :meth:`mask_rate`, elementwise, in float64; rates outside by rounding have the time of an end."""
 
     def alpha(self, t: Tensor) -> Tensor:
         """Probability that a token is still visible at time t."""

@@ -12,7 +12,9 @@ from typing import BinaryIO
 from bpb_harness.errors import OutputError
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_whole(
+    path: Path, write: Callable[[BinaryIO], object], *, check: Callable[[Path], object] | None = None
+) -> None:
     """Write a file that appears only when it is complete: a temporary one beside it, then a rename.
 
     What is no regular file (``/dev/stdout``, a pipe) is written to as it is, for a rename would put a file in its
@@ -21,13 +23,15 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Args:
         path: replaced if it exists; the file behind a link is.
         write: gets the open file.
+        check: gets the path of the complete file before it is put in place, by a rename whatever is there; what it
+            raises leaves the old one.
 
     Raises:
         OutputError: if it cannot be written, on a full disk for example; nothing is left behind then.
     """
     path = Path(path)
     with written(path):
-        if path.exists() and not path.is_file():
+        if check is None and path.exists() and not path.is_file():
             with path.open("wb") as file:
                 write(file)
             return
@@ -36,6 +40,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
+            if check is not None:
+                check(temporary)
             temporary.replace(path.resolve())
 
 

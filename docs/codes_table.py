@@ -1,25 +1,38 @@
-"""Write the table of finding codes into docs/audit.md: ``python docs/codes_table.py``."""
+"""Write the tables of finding codes into the pages of docs/: ``make tables``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bpb_harness.findings import CODES
+import bpb_harness.auditing.script  # registers the codes of scripts, and those of records
+import bpb_harness.byte_report.report  # those of bpb-bytes
+from bpb_harness.findings import CODES, Rule
 
-PAGE = Path(__file__).with_name("audit.md")
 START, END = "<!-- codes: start -->\n", "<!-- codes: end -->"
 
 
-def table() -> str:
-    """The registry as a Markdown table, by code."""
+def pages() -> dict[Path, list[Rule]]:
+    """Which codes each page lists."""
+    of_bytes = {rule.code for rule in vars(bpb_harness.byte_report.report).values() if isinstance(rule, Rule)}
+    of_scripts = {code for code, rule in CODES.items() if rule.name.startswith("script-")}
+    listed = {"audit.md": set(CODES), "script-checks.md": of_scripts, "bytes.md": of_bytes}
+    folder = Path(__file__).parent
+    return {folder / name: [CODES[code] for code in sorted(codes)] for name, codes in listed.items()}
+
+
+def written(page: str, rules: list[Rule]) -> str:
+    """A page with its table made anew, by code."""
     rows = ["| code | name | severity | meaning |", "|---|---|---|---|"]
-    for code, rule in sorted(CODES.items()):
+    for rule in rules:
         summary = rule.summary.rstrip(".").replace("|", "\\|")
-        summary = summary[0].upper() + summary[1:]
-        rows.append(f"| {code} | {rule.name} | {rule.severity.value} | {summary}. |")
-    return "\n".join(rows) + "\n"
+        rows.append(f"| {rule.code} | {rule.name} | {rule.severity.value} | {summary[0].upper() + summary[1:]}. |")
+    before, start, rest = page.partition(START)
+    _, end, after = rest.partition(END)
+    assert start, "the page has no place for the table"
+    assert end, "the page has no end of the table"
+    return before + start + "\n".join(rows) + "\n" + end + after
 
 
 if __name__ == "__main__":
-    before, _, rest = PAGE.read_text("utf-8").partition(START)
-    PAGE.write_text(before + START + table() + END + rest.partition(END)[2], "utf-8")
+    for path, rules in pages().items():
+        path.write_text(written(path.read_text("utf-8"), rules), "utf-8")

@@ -1,4 +1,7 @@
-"""Training windows: random places in token shards, chosen by (seed, step) alone so that a resumed run sees the same."""
+"""Training windows: random places in token shards, chosen by (seed, step) alone so that a resumed run sees the same.
+
+And whether the tokenizer of a run wrote its shards: otherwise the network would be told wrong bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.byte_count import Tokenizer, encode_again
 from bpb_harness.errors import CorpusError
-from bpb_harness.text.corpus import find_shards, map_shard
+from bpb_harness.text.corpus import Corpus, find_shards, map_shard
 
 _FOR_WINDOWS, _FOR_MASKS = 0, 1  # keeps the two streams of a step apart
+_NUM_EXCERPTS = 64
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -64,3 +69,15 @@ class TokenShards:
             start = place - (ends[owner - 1] if owner else 0)
             windows[row] = self._shards[owner][start : start + length]
         return torch.from_numpy(windows)
+
+
+def require_writer(corpus: Corpus, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer that did not write a text.
+
+    Raises:
+        TokenizerError: if what its tokens spell is written with other tokens.
+    """
+    starts = corpus.document_starts(tokenizer.bos_id)
+    encode_again(corpus, starts, tokenizer, num_excerpts=_NUM_EXCERPTS).require_hope(
+        hint="pass the --tokenizer that wrote the shards; --no-check-tokenizer trains all the same"
+    )

@@ -128,14 +128,13 @@ def export(source: Path, out: Path, *, bits: int = 8, cap_bytes: int = CAP_BYTES
         hint = "pass --bits 6" if bits > min(BITS) else "train a smaller network"
         seen = f"{len(packed):,} bytes for {num_parameters:,} parameters in {bits} bits"
         raise CheckpointError("the artifact is too large", seen=seen, expected=f"at most {cap_bytes:,}", hint=hint)
-    partial = out.with_name(f".{out.stem}.partial.ptz")
-    try:
-        write_whole(partial, lambda file: file.write(packed))
-        error = _relative_error(checkpoint.tensors, read_checkpoint(partial).tensors)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return Export(len(packed), num_parameters, error)
+    errors: list[float] = []
+
+    def read_back(artifact: Path) -> None:
+        errors.append(_relative_error(checkpoint.tensors, read_checkpoint(artifact).tensors))
+
+    write_whole(out, lambda file: file.write(packed), check=read_back)
+    return Export(len(packed), num_parameters, errors[0])
 
 
 def _relative_error(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:

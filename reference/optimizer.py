@@ -64,16 +64,24 @@ class Muon(Optimizer):
     """Nesterov momentum, orthogonalised, all matrices of a shape in one batch, lying or standing.
 
     Args:
-        params: matrices, or groups of them; a group's ``pieces`` says into how many matrices its rows are cut.
+        params: matrices, or groups of them; a group's ``num_matrices`` says how many lie stacked in each.
         lr: times sqrt(max(1, rows / columns)), the spectral norm of an update.
         weight_decay: decoupled.
         momentum: of the gradient's moving average.
     """
 
     def __init__(
-        self, params: Iterable[Any], *, lr: float, weight_decay: float, momentum: float = 0.95, pieces: int = 1
+        self, params: Iterable[Any], *, lr: float, weight_decay: float, momentum: float = 0.95, num_matrices: int = 1
     ) -> None:
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "pieces": pieces})
+        super().__init__(
+            params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "num_matrices": num_matrices}
+        )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            if "pieces" in group:  # what a saved run of before calls it
+                group["num_matrices"] = group.pop("pieces")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -86,7 +94,7 @@ class Muon(Optimizer):
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for parameters in by_shape.values():
-                ahead = self._momentum(parameters, group["momentum"], group["pieces"])
+                ahead = self._momentum(parameters, group["momentum"], group["num_matrices"])
                 lying = tuple(sorted(ahead.shape[1:]))
                 batches.setdefault(lying, []).append(_Share(group, parameters, ahead))
         for shares in batches.values():
@@ -103,7 +111,7 @@ class Muon(Optimizer):
             torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(parameters, list(updates.reshape(-1, *parameters[0].shape)), alpha=-lr)
 
-    def _momentum(self, parameters: list[nn.Parameter], momentum: float, pieces: int) -> Tensor:
+    def _momentum(self, parameters: list[nn.Parameter], momentum: float, num_matrices: int) -> Tensor:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         averages = []
         for parameter in parameters:
@@ -113,7 +121,7 @@ class Muon(Optimizer):
             averages.append(state["momentum_buffer"])
         torch._foreach_lerp_(averages, gradients, 1.0 - momentum)
         ahead = torch.stack(torch._foreach_lerp(gradients, averages, momentum))
-        return ahead.view(len(parameters) * pieces, -1, ahead.shape[-1])
+        return ahead.view(len(parameters) * num_matrices, -1, ahead.shape[-1])
 
 
 def make_optimizers(
@@ -139,7 +147,7 @@ def make_optimizers(
         joint = [module.qkv.weight for module in network.modules() if isinstance(module, Attention)]
         threefold = {id(parameter) for parameter in joint}
         single = [parameter for parameter in inside if id(parameter) not in threefold]
-        split = [{"params": joint, "pieces": 3}, {"params": single, "pieces": 1}]
+        split = [{"params": joint, "num_matrices": 3}, {"params": single, "num_matrices": 1}]
         optimizers.append(Muon(split, lr=muon_lr, weight_decay=weight_decay))
     else:
         groups.append({"params": inside, "weight_decay": weight_decay})

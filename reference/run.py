@@ -16,7 +16,7 @@ from torch import Tensor
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.checkpoints import save_checkpoint
 from bpb_harness.denoiser import require_finite
-from bpb_harness.distributed import process_device
+from bpb_harness.distributed import Processes, pick_device
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.evaluation.runner import fastest_attention
@@ -27,24 +27,25 @@ from bpb_harness.text.corpus import find_shards, load_shards
 from bpb_harness.text.separators import find_separators, own_folder
 from bpb_harness.units import nats_to_bits
 from bpb_harness.whole_file import write_whole
-from reference.captured import CapturedGradient, forget_gradients
-from reference.data import TokenShards, step_seed
+from reference.cuda_graph import CapturedGradient, forget_gradients
+from reference.curriculum import Stage, make_stages, stage_at
+from reference.data import TokenShards, require_writer, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
 from reference.objective import HeadNll, causal_objective, draw_masks, head_nll, mdlm_objective
 from reference.optimizer import MovingAverage, learning_rate_factor, make_optimizers
-from reference.processes import TrainingProcesses
 from reference.settings import EXPORT_DTYPES, Training
-from reference.stages import Stage, make_stages, stage_at
-from reference.tokenizer import require_writer
 from reference.validation import Validation
 
 
 class Run:
     """Network, optimizers and progress of one training run, in one process of those that train together."""
 
-    def __init__(self, training: Training, processes: TrainingProcesses = TrainingProcesses()) -> None:  # noqa: B008
+    def __init__(self, training: Training, processes: Processes = Processes()) -> None:  # noqa: B008
         self.training, self.processes = training, processes
         self.device = pick_device(training.device)
+        if self.device.type == "cuda":
+            self.device = torch.device("cuda", self.device.index or 0)
+            torch.cuda.set_device(self.device)  # graphs are captured, and gradients averaged, on the current device
         tokenizer = load_tokenizer(training.tokenizer)
         self.tokenizer = find_separators(tokenizer, own_folder(training.tokenizer)).apply(tokenizer)
         vocab_size = self.tokenizer.vocab_size
@@ -121,10 +122,12 @@ class Run:
         return nats_to_bits(sum(recent) / len(recent)) if recent else float("nan")
 
     def prepare(self) -> str | None:
-        """Compile and record the network, and rehearse a step that changes nothing: what is slow once is done then.
+        """Compile the network, capture its CUDA graphs, and rehearse a step that changes nothing.
+
+        What is slow once is done then.
 
         Returns:
-            A line on why the network is not compiled or recorded after all, or None.
+            A line on why the network is not compiled or captured after all, or None.
 
         Raises:
             UsageError: if the batch does not fit into the device's memory.
@@ -175,18 +178,18 @@ class Run:
                 block.compile(dynamic=False)
 
     def _try_to_capture(self) -> str | None:
-        beside: CapturedGradient | None = None
+        last: CapturedGradient | None = None
         try:
             for stage in self._stages:
                 objective = partial(self.objective_nats, stage)
-                beside = CapturedGradient(objective, self._draw(stage), self._parameters, beside=beside)
-                stage.captured = beside
+                last = CapturedGradient(objective, self._draw(stage), self._parameters, pool_of=last)
+                stage.graph = last
             return None
-        except Exception as error:  # not every kernel can be recorded, and a recording keeps its memory for itself
+        except Exception as error:  # not every kernel can be captured, and a graph keeps its memory for itself
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), ''):.200}"
-        del beside
+        del last
         for stage in self._stages:
-            stage.captured = None
+            stage.graph = None
         forget_gradients(self._parameters)
         torch.cuda.synchronize(self.device)
         torch.cuda.empty_cache()
@@ -201,7 +204,7 @@ class Run:
 
     def _draw(self, stage: Stage) -> tuple[Tensor, ...]:
         """This process's share of the step's batch: windows, and for masked diffusion masks and noise levels."""
-        training, share = self.training, self.processes.share
+        training, share = self.training, self.processes.share_rows
         batch = self.shards.batch(
             seed=training.seed, step=self.step, num_windows=stage.num_windows, window_length=stage.window_length
         )
@@ -229,8 +232,8 @@ class Run:
     def _take_gradient(self, stage: Stage) -> Tensor:
         """The objective of the step's batch, with its gradients in the parameters."""
         inputs = self._draw(stage)
-        if stage.captured is not None:
-            return stage.captured(inputs)
+        if stage.graph is not None:
+            return stage.graph(inputs)
         forget_gradients(self._parameters)
         nats = self.objective_nats(stage, *inputs)
         torch.autograd.backward(nats)
@@ -357,15 +360,3 @@ class Run:
             return line
         kind = "NLL" if self.config.objective == "ar" else "NELBO"
         return f"{line}, validation {kind} {result.length.bits_per_token:.4f} ({result.length.bits_per_byte:.4f} bpb)"
-
-
-def pick_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu`` or ``cuda``."""
-    available = torch.cuda.is_available()
-    if name not in ("auto", "cpu", "cuda") or (name == "cuda" and not available):
-        raise UsageError("--device", seen=repr(name), expected="auto, cpu, or cuda where there is one")
-    device = process_device(torch.device("cuda" if available and name != "cpu" else "cpu"))
-    if device.type == "cuda":
-        device = torch.device("cuda", device.index or 0)
-        torch.cuda.set_device(device)
-    return device

@@ -22,8 +22,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from bpb_harness.cli._run import EXIT_INTERRUPTED
 from bpb_harness.cli._run import run as run_command
+from bpb_harness.distributed import open_processes
 from bpb_harness.errors import UsageError
-from reference.processes import join_processes
 from reference.run import Run
 from reference.settings import Training
 
@@ -95,7 +95,7 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
         HarnessError: for input that cannot be trained on, or an objective that is not finite any more; what was saved
             before is kept.
     """
-    with join_processes() as processes:
+    with open_processes(trains=True) as processes:
         run = Run(training, processes)
         if resume:
             run.resume()

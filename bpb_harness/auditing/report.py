@@ -186,24 +186,6 @@ def summary_to_markdown(reports: Sequence[AuditReport], unread: Sequence[str] = 
     return summary.strip() + "\n"
 
 
-def summary_to_frame(reports: Sequence[AuditReport]) -> pd.DataFrame:
-    """One row a claim; needs pandas."""
-    import pandas as pd
-
-    rows = [
-        {
-            "name": report.name,
-            "verdict": report.verdict.value,
-            "claimed_bpb": report.claimed_bpb,
-            "corrected_bpb": report.corrected_bpb,
-            "codes": " ".join(_leading_codes(report)),
-            "reason": report.judgement.reason,
-        }
-        for report in reports
-    ]
-    return pd.DataFrame(rows, columns=["name", "verdict", "claimed_bpb", "corrected_bpb", "codes", "reason"])
-
-
 def _counts(reports: Sequence[AuditReport]) -> Mapping[str, int]:
     return {verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict}
 

@@ -30,12 +30,10 @@ class Belonging:
     Attributes:
         num_excerpts: documents (their first tokens) that could be tried: at least 4 tokens and none unknown.
         num_identical: those whose tokens came back.
-        largest_id: the largest token id of the excerpts.
     """
 
     num_excerpts: int
     num_identical: int
-    largest_id: int
 
     @property
     def belongs(self) -> bool | None:
@@ -43,7 +41,7 @@ class Belonging:
         return None if not self.num_excerpts else self.num_identical >= _LEAST_SHARE * self.num_excerpts
 
     def __str__(self) -> str:
-        return f"{self.num_identical} of {self.num_excerpts} excerpts"
+        return f"{self.num_identical} of {self.num_excerpts} excerpts come back the same when encoded again"
 
     def require_hope(self, *, hint: str) -> None:
         """Refuse a tokenizer that writes most of the text with other tokens.
@@ -57,7 +55,7 @@ class Belonging:
         if self.num_excerpts >= _FEWEST_EXCERPTS and 2 * self.num_identical < self.num_excerpts:
             raise TokenizerError(
                 "the tokenizer does not belong to these shards: what their tokens spell is written with other tokens",
-                seen=f"{self} come back the same when encoded again",
+                seen=self,
                 expected="all, or nearly all",
                 hint=hint,
             )
@@ -74,21 +72,20 @@ def encode_again(
         tokenizer: the one in question.
         num_excerpts: how many documents to try.
     """
-    tried = identical = largest = 0
+    tried = identical = 0
     if tokenizer.unwritable is not None or tokenizer.uncountable is not None:
-        return Belonging(0, 0, 0)
+        return Belonging(0, 0)
     chosen = np.unique(np.linspace(0, len(starts) - 1, num_excerpts).astype(np.int64))
     for index in chosen.tolist():
         start = int(starts[index])
         end = int(starts[index + 1]) if index + 1 < len(starts) else source.num_tokens
         tokens = source.read(start, min(end, start + _EXCERPT_TOKENS))
         tokens = tokens[tokenizer.piece_kinds[tokens] != PieceKind.CONTROL]
-        largest = max(largest, int(tokens.max(initial=0)))
         if len(tokens) < 4 or (tokenizer.piece_kinds[tokens] == PieceKind.UNKNOWN).any():
             continue
         tried += 1
         identical += _comes_back(tokens, tokenizer, whole=end - start <= _EXCERPT_TOKENS)
-    return Belonging(tried, identical, largest)
+    return Belonging(tried, identical)
 
 
 def _comes_back(tokens: NDArray[np.int64], tokenizer: Tokenizer, *, whole: bool) -> bool:

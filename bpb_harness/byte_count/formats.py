@@ -10,7 +10,6 @@ anything else                 sentencepiece_model.py
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from bpb_harness.byte_count.sentencepiece_model import SentencePieceTokenizer
 from bpb_harness.byte_count.tokenizer import Tokenizer, not_a_tokenizer
 from bpb_harness.byte_count.tokenizer_json import read_tokenizer_json, read_vocabulary_and_merges
 from bpb_harness.errors import TokenizerError
+from bpb_harness.regular_file import kind_of
 from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
 
 LARGEST_MODEL_BYTES = 64 * 2**20  # the largest public vocabularies (256k pieces) take about 35 MiB
@@ -201,7 +201,7 @@ def _foreign_format(model_bytes: bytes) -> tuple[str, str] | None:
 
 def _bytes_of(path: Path, name: str) -> bytes:
     try:
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        if path.exists() and kind_of(path.stat().st_mode) is not None:
             raise TokenizerError(f"{name}: not a regular file", hint="give --tokenizer a model file")
         with path.open("rb") as file:
             return file.read(LARGEST_MODEL_BYTES + 1)

@@ -341,8 +341,7 @@ def _belonging_findings(tokenizer: Tokenizer, belonging: Belonging | None, count
     used = np.flatnonzero(counts)
     return [
         FOREIGN_TOKENIZER.finding(
-            f"The tokenizer does not belong to these tokens: of {belonging.num_excerpts} documents, decoded and "
-            f"encoded again, {belonging.num_identical} gave the same tokens. The tokens use {len(used):,} ids up to "
+            f"The tokenizer does not belong to these tokens: {belonging}. The tokens use {len(used):,} ids up to "
             f"{int(used[-1]):,} of {tokenizer.vocab_size:,}.",
             excerpts=belonging.num_excerpts,
             identical=belonging.num_identical,

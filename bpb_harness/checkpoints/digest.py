@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from pathlib import Path
 
 from bpb_harness.errors import CheckpointError
+from bpb_harness.regular_file import kind_of
 
 _MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt", ".py")
 
@@ -34,18 +34,9 @@ def require_file(path: Path) -> None:
             seen=None if missing else getattr(error, "strerror", None) or error,
             hint="pass the path of a file or folder that exists",
         ) from None
-    if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "neither a file nor a folder")
+    kind = kind_of(mode)
+    if kind is not None:
         raise CheckpointError(f"{path}", seen=kind, expected="a regular file or a folder")
-
-
-_KINDS = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISDIR, "a folder"),
-)
 
 
 def digest_of(path: Path) -> str:

@@ -2,7 +2,7 @@
 
     record.py         the record: Claim and its parts
     folder.py         a folder or loose files -> one Claim
-    listing.py        which files belong to a submission; regular_file.py opens them, and nothing else
+    listing.py        which files belong to a submission; untrusted_file.py opens them, and nothing else
     submission.py     submission.json in every shape
     claim_file.py     our own claim file
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log

@@ -15,10 +15,10 @@ from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.readme_reader import headline, read_readme, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
-from bpb_harness.claim.regular_file import resolved
 from bpb_harness.claim.submission import read_submission
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.tolerant_json import DuplicateKey, parse_json
+from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.errors import ClaimError
 
 _LARGEST_JSON = 4 << 20

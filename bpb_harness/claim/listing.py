@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from bpb_harness.claim.regular_file import kind_of, open_regular, require_regular, resolved
+from bpb_harness.claim.untrusted_file import kind_in_folder, open_regular, require_regular, resolved
 from bpb_harness.errors import ClaimError
 
 DEEPEST_LOG = 4  # folders below the submission's own in which logs are looked for
@@ -136,13 +136,13 @@ def _entry(path: Path, root: Path) -> _Entry:
     shown = path.relative_to(root)
     try:
         if not path.is_symlink():
-            kind = kind_of(path.lstat().st_mode)
+            kind = kind_in_folder(path.lstat().st_mode)
             is_folder = kind == "a folder"
             return _Entry(path, shown, is_folder, None if is_folder else kind)
         target = path.resolve(strict=True)
         if not target.is_relative_to(root):
             return _Entry(path, shown, False, "a link out of the folder")
-        kind = kind_of(target.lstat().st_mode)
+        kind = kind_in_folder(target.lstat().st_mode)
         # A folder inside the submission is listed where it lies.
         return _Entry(target, shown, False, f"a link to {kind}" if kind else None)
     except (OSError, RuntimeError) as problem:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bpb_harness.claim.printed import Source
 from bpb_harness.claim.record import Note, NoteKind
-from bpb_harness.claim.regular_file import open_regular
+from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
 
 LARGEST_TEXT = 32 << 20  # bytes; of a larger log the first quarter and the last three are read

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.sampling.bigram import BigramCounts, count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode
 from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
@@ -123,17 +124,20 @@ class DrawSource:
         windows: what of it is scored; the plan's windows index these.
         schedule: turns mask rates into noise levels.
         first_window: index in the corpus of ``windows[0]``; it addresses the noise.
+        bigrams: counts of the windows, if they are there already.
     """
 
     corpus: Corpus
     windows: Windows
     schedule: NoiseSchedule
     first_window: int = 0
+    bigrams: BigramCounts | None = None
 
     @cached_property
     def neighbours(self) -> NeighbourCode:
         """The model behind the control variate."""
-        return NeighbourCode(self.corpus, self.windows)
+        counts = count_bigrams(self.corpus, self.windows) if self.bigrams is None else self.bigrams
+        return NeighbourCode(self.corpus, self.windows, counts)
 
     def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedBatch:
         """Tokens and masks of some draws, whose windows have one length."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -23,7 +23,7 @@ from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, names
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
-from bpb_harness.sampling.difficulty import bigram_difficulty
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look import ModelSource
 from bpb_harness.text.corpus import Windows, corpus_windows, window_bytes
@@ -187,8 +187,12 @@ class Job:
         with ThreadPoolExecutor(1) as beside:
             counted = beside.submit(self._count_units, windows, num_in_corpus)
             corpus = self.text.corpus
-            difficulty = bigram_difficulty(corpus, windows) if self.bounds else np.zeros(len(windows), dtype=np.int64)
-            return self._layout(windows, num_in_corpus, counted.result(), difficulty)
+            if not self.bounds:
+                return self._layout(windows, num_in_corpus, counted.result())
+            bigrams = count_bigrams(corpus, windows)
+            difficulty = bigram_difficulty(corpus, windows, bigrams)
+            layout = self._layout(windows, num_in_corpus, counted.result())
+            return replace(layout, difficulty=difficulty, bigrams=bigrams)
 
     def lay_out_spans(self, estimator: AutoregressiveCode) -> tuple[Spans, Layout]:
         """The spans of a causal network, and what they pay for.
@@ -204,10 +208,12 @@ class Job:
         spans = Spans(every.context_starts[:limit], every.starts[:limit], every.lengths[:limit])
         windows = Windows(spans.starts, spans.lengths)
         num_units = self._count_units(windows, len(every))
-        return spans, self._layout(windows, len(every), num_units, np.zeros(len(windows), dtype=np.int64))
+        return spans, self._layout(windows, len(every), num_units)
 
-    def _layout(self, windows: Windows, num_in_corpus: int, num_units: Ints, difficulty: Ints) -> Layout:
-        return Layout(windows, num_in_corpus, num_units, self.settings.byte_rule != "none", difficulty)
+    def _layout(self, windows: Windows, num_in_corpus: int, num_units: Ints) -> Layout:
+        """With windows that all look alike."""
+        alike = np.zeros(len(windows), dtype=np.int64)
+        return Layout(windows, num_in_corpus, num_units, self.settings.byte_rule != "none", alike)
 
     def _require_some(self, num_windows: int) -> None:
         """Refuse an evaluation of nothing."""

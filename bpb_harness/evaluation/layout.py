@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.sampling.bigram import BigramCounts
 from bpb_harness.text.corpus import Windows
 from bpb_harness.units import CodeLength
 
@@ -26,6 +27,7 @@ class Layout:
         num_units: what rates are over, of each window: bytes, or tokens where none are counted, (N,) int64.
         counts_bytes: which of the two.
         difficulty: of each window, (N,) int64; all alike where no masks are drawn at random.
+        bigrams: counts of the windows; None where no masks are drawn at random.
     """
 
     windows: Windows
@@ -33,6 +35,7 @@ class Layout:
     num_units: Ints
     counts_bytes: bool
     difficulty: Ints
+    bigrams: BigramCounts | None = None
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -62,6 +65,6 @@ class Layout:
         return CodeLength(nats, self.windows.num_tokens, self.total_units if self.counts_bytes else 0, len(self))
 
     def take(self, which: Ints) -> Layout:
-        """Some of the windows."""
+        """Some of the windows; the counts stay those of all."""
         windows = Windows(self.windows.starts[which], self.lengths[which])
         return replace(self, windows=windows, num_units=self.num_units[which], difficulty=self.difficulty[which])

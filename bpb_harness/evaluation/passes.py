@@ -135,7 +135,7 @@ class _Sampler:
     def __init__(self, job: Job, layout: Layout, processes: Processes) -> None:
         assert job.schedule is not None
         self._job, self._layout, self._processes = job, layout, processes
-        self._source = DrawSource(job.text.corpus, layout.windows, job.schedule)
+        self._source = DrawSource(job.text.corpus, layout.windows, job.schedule, bigrams=layout.bigrams)
         self._first_plans = self._plans(0)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None

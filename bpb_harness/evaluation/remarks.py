@@ -191,8 +191,8 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
             remarks.append(
                 Remark(
                     "bytes.foreign-tokenizer",
-                    f"WARNING: the tokenizer may not belong to these shards: only {belonging} come back the same when "
-                    "what they spell is encoded again; the number of bytes, and with it the score, would be wrong",
+                    f"WARNING: the tokenizer may not belong to these shards: only {belonging}; the number of bytes, "
+                    "and with it the score, would be wrong",
                 )
             )
     if not counts_bytes:

@@ -256,14 +256,9 @@ class Settings:
         Raises:
             UsageError: if cuda is asked for and there is none.
         """
-        import torch
+        from bpb_harness.distributed import pick_device  # deferred: imports torch
 
-        from bpb_harness.distributed import process_device
-
-        available = torch.cuda.is_available()
-        if self.device == "cuda" and not available:
-            raise UsageError("--device cuda", seen="no CUDA device that torch can use", hint="pass --device cpu")
-        return process_device(torch.device("cuda" if available and self.device != "cpu" else "cpu"))
+        return pick_device(self.device)
 
     def compiles(self, device: torch.device) -> bool:
         """Whether the network is compiled."""

@@ -2,8 +2,8 @@
 
 Rounded where the plain form rounds under autocast: the product to bfloat16, the turned pairs to bfloat16, the
 normalised ones to bfloat16. What is saved is a pass over queries and keys, to memory and back. Two things differ: the
-two numbers that a rotation turns lie side by side, for one thread of the device to have both, and queries carry the
-factor that makes the softmax one of powers of two, and are rounded with it.
+two numbers of a rotary pair lie side by side, for one thread of the device to have both, and queries carry the factor
+that makes the softmax one of powers of two, and are rounded with it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def query_factor(head: int) -> float:
 
 
 def paired_rows(weight: Tensor, head: int) -> Tensor:
-    """(N, K) weight of queries or keys, with the rows of a rotation's pair, d / 2 apart, side by side."""
+    """(N, K) weight of queries or keys, with the rows of a rotary pair, d / 2 apart, side by side."""
     return weight.view(-1, 2, head // 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
 
 

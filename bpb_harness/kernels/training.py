@@ -31,7 +31,7 @@ _EPS = torch.finfo(torch.float32).eps
 ROTATED_ROWS = 8
 
 _given_up: set[str] = set()
-KINDS = frozenset({"squared_relu", "rotation"})
+KINDS = frozenset({"squared_relu", "rotary"})
 
 
 def is_specialised(x: Tensor, kind: str) -> bool:
@@ -53,7 +53,7 @@ def give_up_specialising(kinds: frozenset[str] = KINDS) -> bool:
     return new
 
 
-def fits_rotation(width: int, num_heads: int) -> bool:
+def fits_rotary(width: int, num_heads: int) -> bool:
     """Whether half a head is a power of two."""
     half = width // num_heads // 2
     return half * 2 * num_heads == width and half >= 16 and half & (half - 1) == 0
@@ -185,7 +185,7 @@ def rotate_backward(
     grad_q: Tensor, grad_k: Tensor, grad_v: Tensor, q: Tensor, k: Tensor, scale: Tensor, cos: Tensor, sin: Tensor
 ) -> Tensor:
     """Gradient (B, L, 3, H, d) from those of queries, keys and values, and from what :func:`rotate` gave."""
-    # A norm's gradient from its result y: scale (g - y mean(g y)); a rotation does not change that mean.
+    # A norm's gradient from its result y: scale (g - y mean(g y)); rotary positions do not change that mean.
     y, grad = (torch.stack(pair, dim=2).to(_wide_dtype(q)) for pair in ((q, k), (grad_q, grad_k)))
     first, second = (scale[..., None] * (grad - y * (grad * y).mean(dim=-1, keepdim=True))).chunk(2, dim=-1)
     c, s = cos[:, None, None], sin[:, None, None]

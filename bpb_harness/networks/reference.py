@@ -164,7 +164,7 @@ class Attention(nn.Module):
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised and rotated queries and keys, and values, each (B, L, H, d)."""
         batch, length, width = x.shape
-        if training_kernels.is_specialised(x, "rotation") and training_kernels.fits_rotation(width, self.num_heads):
+        if training_kernels.is_specialised(x, "rotary") and training_kernels.fits_rotary(width, self.num_heads):
             return training_kernels.rotated_projection(x, self.qkv.weight, cos, sin, self.num_heads)
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.unbind(dim=2)

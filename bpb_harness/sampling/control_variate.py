@@ -16,13 +16,12 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.sampling.bigram import BigramCounts, bucket_of
 from bpb_harness.text.corpus import Corpus, Windows
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_NUM_BUCKETS = 1 << 20
-_CHUNK_TOKENS = 1 << 22
 _TOKENS_AT_ONCE = 1 << 13  # look-ups and sums of so few stay in the cache, in memory that is not asked for anew
 _PSEUDO_COUNT = 2.0  # of the unigram, in each bigram
 _LEAST_NATS = 0.02  # two agreeing neighbours multiply to more than a probability
@@ -40,20 +39,12 @@ class NeighbourCode:
     Args:
         corpus: the token stream.
         windows: what of it is scored.
+        counts: of these very windows.
     """
 
-    def __init__(self, corpus: Corpus, windows: Windows) -> None:
+    def __init__(self, corpus: Corpus, windows: Windows, counts: BigramCounts) -> None:
         self._corpus, self._windows = corpus, windows
-        begin, end = int(windows.starts[0]), int(windows.starts[-1] + windows.lengths[-1])
-        self._pairs = np.zeros(_NUM_BUCKETS, dtype=np.float64)
-        singles = np.zeros(0, dtype=np.float64)
-        for start in range(begin, end, _CHUNK_TOKENS):
-            chunk = corpus.read(start, min(start + _CHUNK_TOKENS + 1, end))
-            self._pairs += np.bincount(_bucket(chunk[:-1], chunk[1:]), minlength=_NUM_BUCKETS)
-            own = chunk[:_CHUNK_TOKENS]
-            counts = np.bincount(own, minlength=len(singles)).astype(np.float64)
-            counts[: len(singles)] += singles
-            singles = counts
+        self._pairs, singles = counts.pairs, counts.tokens
         # By token id, so that a window costs look-ups instead of logarithms. Ids that do not occur are never looked up.
         seen, total = np.maximum(singles, 1.0), singles.sum() + len(singles)
         self._unigram_nats = np.log(total / seen)
@@ -70,7 +61,7 @@ class NeighbourCode:
         nats = np.empty((4, *tokens.shape))
         nats[0] = self._unigram_nats[tokens]
         unigram, context = self._pseudo_pairs[tokens], self._context_nats[tokens]
-        pair = np.maximum(self._pairs[_bucket(tokens[..., :-1], tokens[..., 1:])] - 1.0, 0.0)
+        pair = np.maximum(self._pairs[bucket_of(tokens[..., :-1], tokens[..., 1:])] - 1.0, 0.0)
         nats[1, ..., 1:] = context[..., :-1] - np.log(pair + unigram[..., 1:])
         nats[2, ..., :-1] = context[..., 1:] - np.log(pair + unigram[..., :-1])
         nats[1, ..., 0], nats[2, ..., -1] = nats[0, ..., 0], nats[0, ..., -1]
@@ -191,7 +182,3 @@ def _coefficients(value: Floats, columns: Floats, rate: Floats, weight: Floats) 
     prior = variance / _PRIOR_SPREAD**2 * np.eye(2)
     precision = regressors.T @ regressors + prior
     return np.asarray(np.linalg.lstsq(precision, regressors.T @ values + prior @ _DEFAULT, rcond=1e-12)[0])
-
-
-def _bucket(before: Ints, after: Ints) -> Ints:
-    return (before * 1_000_003 + after) & (_NUM_BUCKETS - 1)  # a power of two

@@ -11,7 +11,6 @@ kit knows is another.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -93,22 +92,6 @@ def time_nodes() -> tuple[Floats, Floats]:
     left = (low + (high - low) * (node + 1.0) / 2.0).ravel()
     weights = ((high - low) * weight / 2.0).ravel()
     return np.concatenate([left, 1.0 - left]), np.concatenate([weights, weights])
-
-
-def over_time(
-    length: int,
-    weight: Callable[[Floats], Floats],
-    mask_rate: Callable[[Floats], Floats],
-    *,
-    told: Callable[[Floats], Floats] = lambda t: t,
-    low: float = 0.0,
-    high: float = 1.0,
-) -> Formula:
-    """The integral over t in (low, high) of weight(t) E[C] with masks of rate ``mask_rate(t)``."""
-    node, node_weight = time_nodes()
-    times = low + (high - low) * node
-    coefficients = ((high - low) * node_weight * weight(times))[:, None] * bernoulli(mask_rate(times), length)
-    return Formula(told(times), coefficients)
 
 
 def over_rates(schedule: NoiseSchedule, length: int, rates: Floats, weights: Floats) -> Formula:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import glob
 import re
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bpb_harness.errors import CorpusError
+from bpb_harness.regular_file import kind_of
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd", ".zstd": "zstd"}
-_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISDIR, "a folder"),
-)
 
 
 def require_regular(path: Path) -> int:
@@ -30,8 +23,8 @@ def require_regular(path: Path) -> int:
         status = path.stat()
     except OSError as error:
         raise cannot_be_read(path, error) from error
-    if not stat.S_ISREG(status.st_mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "no regular file")
+    kind = kind_of(status.st_mode)
+    if kind is not None:
         raise CorpusError(f"{path}: cannot be read", seen=kind, expected="a file", hint="write it to a file first")
     return status.st_size
 

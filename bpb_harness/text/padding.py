@@ -7,7 +7,7 @@ scored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -55,24 +55,23 @@ def silent_runs(source: TokenSource, is_silent: NDArray[np.bool_], stop: int) ->
         is_silent: (V,) whether a token spells nothing wherever it stands.
         stop: how many tokens to look at.
     """
-    found = SilentRuns()
-    token, length = -1, 0  # the run that reaches the end of the chunk before
+    repeated, longest = 0, SilentRuns()
+    last, token, start = -2, -1, 0  # of the run that may go on in the next chunk
     for begin in range(0, stop, _CHUNK_TOKENS):
         chunk = source.read(begin, min(begin + _CHUNK_TOKENS, stop))
-        cuts = np.flatnonzero(np.diff(chunk)) + 1
-        starts, ends = np.concatenate([[0], cuts]), np.concatenate([cuts, [len(chunk)]])
-        lengths = ends - starts
-        if int(chunk[0]) == token:
-            lengths[0] += length
-        token, length = int(chunk[-1]), int(lengths[-1])
-        repeats = is_silent[chunk[1:]] & (chunk[1:] == chunk[:-1])
-        joined = bool(is_silent[chunk[0]]) and int(lengths[0]) > int(ends[0])
-        repeated = found.repeated + int(np.count_nonzero(repeats)) + int(joined)
-        lengths = np.where(is_silent[chunk[starts]] & (lengths > 1), lengths, 0)
+        at = np.flatnonzero(is_silent[chunk])  # few: the rest of the text is not looked at any more
+        if not len(at):
+            continue
+        ids, at = chunk[at], at + begin
+        follows = (np.diff(at, prepend=last) == 1) & (np.diff(ids, prepend=token) == 0)
+        first = np.flatnonzero(np.append(True, ~follows[1:]))  # of each run, as far as this chunk has it
+        starts, ends = at[first], at[np.append(first[1:], len(at)) - 1]
+        if follows[0]:
+            starts[0] = start
+        lengths = ends - starts + 1
         best = int(np.argmax(lengths))
-        if lengths[best] > found.longest:
-            first = begin + int(ends[best] - lengths[best])
-            found = SilentRuns(repeated, int(lengths[best]), int(chunk[starts[best]]), first)
-        else:
-            found = SilentRuns(repeated, found.longest, found.token, found.start)
-    return found
+        if lengths[best] > max(longest.longest, 1):
+            longest = SilentRuns(0, int(lengths[best]), int(ids[first[best]]), int(starts[best]))
+        repeated += int(np.count_nonzero(follows))
+        last, token, start = int(at[-1]), int(ids[-1]), int(starts[-1])
+    return replace(longest, repeated=repeated)

@@ -11,7 +11,7 @@ import pytest
 
 from bpb_harness.auditing import audit, audit_folders, audit_one_of_many
 from bpb_harness.claim import Claim, read_claim
-from bpb_harness.claim.regular_file import open_regular
+from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
 from fixtures.claims.patterns import SP1024, log, submission
 

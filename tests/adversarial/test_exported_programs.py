@@ -461,7 +461,7 @@ def test_unknown_keys_are_refused_wherever_they_stand(tmp_path: Path) -> None:
         place(program)["extra"] = 1
         assert "has a key that is not known: got 'extra'" in refused(tmp_path, program)
     twice = json.dumps(small_program()).replace('"nodes":', '"nodes": [], "nodes":')
-    assert "a key that is there twice: got 'nodes'" in refused(tmp_path, twice)
+    assert "the key 'nodes' is there twice, with two values" in refused(tmp_path, twice)
 
 
 def test_empty_tensors_hold_zeros_and_not_what_lay_there(tmp_path: Path) -> None:

@@ -163,6 +163,44 @@ PROGRAMS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda p: p["graph_module"]["signature"].update(output_specs=[{"buffer_mutation": {"buffer_name": "b"}}]),
         "its signature has an output of kind buffer_mutation b: expected logits alone, and nothing changed",
     ),
+    "name that is none": (
+        lambda p: p["graph_module"]["signature"].update(input_specs=[{"parameter": {"arg": {"name": 5}}}]),
+        "parameter of the signature: got {'name': 5}, expected a tensor with a name of its own",
+    ),
+    "nothing by name": (
+        lambda p: p["graph_module"]["signature"].update(
+            input_specs=[{"user_input": {"arg": {"as_none": {"name": "xt"}}}}]
+        ),
+        "user_input of the signature: got {'as_none': {'name': 'xt'}}, expected a tensor with a name of its own",
+    ),
+    "key of an argument": (
+        lambda p: _graph(p)["nodes"].insert(
+            2, node("tanh.default", "q", self=tensor("h")) | {"inputs": [{"name": "self", "of": 1}]}
+        ),
+        "an argument of node 2 has a key that is not known: got 'of', expected arg, kind, name",
+    ),
+    "list of arguments": (
+        lambda p: _graph(p)["nodes"].insert(2, node("tanh.default", "q") | {"inputs": 5}),
+        "inputs of node 2: got 5, expected a list",
+    ),
+    "form of an argument": (
+        lambda p: _graph(p)["nodes"].insert(2, node("tanh.default", "q") | {"inputs": [5]}),
+        "an argument of node 2: got 5, expected an object",
+    ),
+    "list of results": (
+        lambda p: _graph(p)["nodes"].insert(2, node("tanh.default", None, self=tensor("h")) | {"outputs": 5}),
+        "outputs of a node: got 5, expected a list",
+    ),
+    "key of a node": (
+        lambda p: _graph(p)["nodes"].insert(2, {"code": 1}),
+        "node 2 has a key that is not known: got 'code', expected inputs, is_hop_single_tensor_return, metadata, name, "
+        "outputs, target",
+    ),
+    "memory format": (
+        _add(node("contiguous.default", "q", self=tensor("h"), memory_format={"as_memory_format": 99})),
+        "node 2: argument memory_format of aten.contiguous: as_memory_format: got 99, expected a value of type "
+        "MemoryFormat",
+    ),
     "two outputs": (
         lambda p: _graph(p)["outputs"].append(tensor("h")),
         "outputs of the program: got 2, expected one tensor, the logits",
@@ -226,6 +264,17 @@ def test_what_is_said_of_a_weight(tmp_path: Path, kind: str) -> None:
     weights = small_weights()
     change(weights["model.table"])
     assert refusal_of(tmp_path, weights=weights) == f"x.pt2: {line}"
+
+
+def test_a_weight_has_no_element_in_an_empty_record(tmp_path: Path) -> None:
+    weights = small_weights()
+    one = [{"as_int": 1}]
+    weights["model.table"]["tensor_meta"] |= {"dtype": 1, "sizes": one, "strides": one}
+    weights["model.table"]["path_name"] = "weight_7"
+    assert refusal_of(tmp_path, weights=weights, records={"data/weights/weight_7": b""}) == (
+        "x.pt2: 'model.table' of shape [1]: got 0 bytes, expected 1 elements of 1 bytes; the file is damaged or "
+        "hostile; copy it again"
+    )
 
 
 def test_a_weight_that_is_a_pickle_and_one_without_its_record(tmp_path: Path) -> None:

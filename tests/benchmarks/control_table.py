@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import typer
 
+from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, mean_code_length
 from bpb_harness.sampling.masks import stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
@@ -25,7 +26,7 @@ def main(table: Path, data: Annotated[Path, typer.Option(help="The token shard t
         arrays = {name: stored[name] for name in stored.files}
     corpus = load_shards([data])
     windows = Windows(arrays["starts"], arrays["num_tokens"])
-    code = NeighbourCode(corpus, windows)
+    code = NeighbourCode(corpus, windows, count_bigrams(corpus, windows))
     streams = RandomStreams(int(arrays["seed"]))
     count, u = arrays["count"].astype(np.int64), arrays["u"]
     _, levels, draws = count.shape

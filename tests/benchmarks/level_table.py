@@ -22,7 +22,7 @@ from rich.progress import Progress
 
 from bpb_harness.adapters import load_model
 from bpb_harness.denoiser import masked_token_nll
-from bpb_harness.sampling.difficulty import bigram_difficulty
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
 from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.text.corpus import corpus_windows, load_shards
@@ -57,7 +57,7 @@ def main(
     assert schedule is not None
     corpus = load_shards([data])
     windows = corpus_windows(corpus, context or denoiser.context_length, limit=limit)
-    difficulty = bigram_difficulty(corpus, windows)
+    difficulty = bigram_difficulty(corpus, windows, count_bigrams(corpus, windows))
     num_windows = len(windows)
     v = (np.arange(levels) + 0.5) / levels
     u = v * schedule.max_mask_rate

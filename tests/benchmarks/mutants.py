@@ -6,10 +6,14 @@ Each module is mutated in a folder of its own below build/mutants, where the mut
 and only the fast tests that belong to it run. Where a module has more mutants than ``--most``, a sample of them is
 drawn; it depends on the seed and on the mutants' names alone. Functions with decorators (properties among them) and
 module-level constants are not mutated: mutmut leaves them as they are.
+
+A run that was interrupted goes on where it was, and one whose tests have changed since tries again what survived, as
+long as the module's own files are the same; what was killed counts as killed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -36,14 +40,27 @@ class Module:
     """Files that are mutated together, and the tests that must notice.
 
     Attributes:
-        files: globs below bpb_harness.
-        tests: test files below tests.
+        files: globs below the package.
+        tests: globs of test files below tests.
         deselected: tests among them that are too slow to run for every mutant.
+        package: the folder of the mutated package.
     """
 
     files: tuple[str, ...]
     tests: tuple[str, ...]
     deselected: tuple[str, ...] = ()
+    package: str = "bpb_harness"
+
+    def test_files(self) -> list[str]:
+        """The test files, below the project's folder, each once."""
+        found = [path.relative_to(ROOT) for name in self.tests for path in sorted((ROOT / "tests").glob(name))]
+        return list(dict.fromkeys(map(str, found)))
+
+    def digest(self) -> str:
+        """sha256 of the files that are mutated, with their names; hex."""
+        paths = sorted({path for name in self.files for path in (ROOT / self.package).glob(name)})
+        parts = [f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 MODULES = {
@@ -63,7 +80,7 @@ MODULES = {
     "network_call": Module(("network_call.py",), ("unit/test_network_call.py",)),
     "contract": Module(("contract/*.py",), ("unit/contract/test_contract.py",)),
     "difficulty": Module(
-        ("sampling/difficulty.py",), ("unit/sampling/test_difficulty.py", "unit/sampling/test_difficulty_edges.py")
+        ("sampling/bigram.py",), ("unit/sampling/test_bigram.py", "unit/sampling/test_bigram_edges.py")
     ),
     "control_variate": Module(
         ("sampling/control_variate.py",),
@@ -87,9 +104,13 @@ MODULES = {
             "adversarial/test_exported_programs.py",
             "adversarial/test_exported_refusals.py",
             "integration/test_adapter_exported.py",
+            "unit/adapters/exported/*.py",
             "unit/test_messages.py",
         ),
-        ("adversarial/test_exported_programs.py::test_programs_changed_at_random_end_in_an_answer_or_one_line",),
+        (
+            "adversarial/test_exported_programs.py::test_programs_changed_at_random_end_in_an_answer_or_one_line",
+            "integration/test_adapter_exported.py::test_a_contest_checkpoint_scores_the_same_bits_exported",
+        ),
     ),
     "draw_file": Module(
         ("evaluation/draw_file.py", "evaluation/kept_draws.py"),
@@ -109,9 +130,7 @@ MODULES = {
     "checkpoints": Module(
         ("checkpoints/*.py",),
         (
-            "unit/checkpoints/test_read.py",
-            "unit/checkpoints/test_messages.py",
-            "unit/checkpoints/test_weight_sets.py",
+            "unit/checkpoints/*.py",
             "unit/adapters/test_accounting.py",
             "unit/adapters/test_mdlm_settings.py",
         ),
@@ -123,15 +142,21 @@ MODULES = {
         ),
     ),
     "adapters": Module(
-        ("adapters/accounting/account.py", "adapters/registry.py", "adapters/mdlm/*.py"),
+        ("adapters/*.py", "adapters/accounting/*.py", "adapters/huggingface/*.py", "adapters/mdlm/*.py"),
+        ("unit/adapters/*.py", "unit/checkpoints/test_weight_sets.py", "integration/test_model_folders*.py"),
         (
-            "unit/adapters/test_accounting.py",
-            "unit/adapters/test_golf.py",
-            "unit/adapters/test_mdlm.py",
-            "unit/adapters/test_mdlm_settings.py",
-            "unit/checkpoints/test_weight_sets.py",
+            "unit/adapters/test_accounting.py::TestTensors::test_none_can_be_left_out_of_the_network",
+            "unit/adapters/test_accounting.py::TestTensors::test_one_missing_is_named",
         ),
     ),
+    "evaluation": Module(
+        ("evaluation/*.py",),
+        ("unit/evaluation/*.py", "unit/statistics/test_few.py", "unit/test_result.py", "integration/test_resume.py"),
+    ),
+    "text": Module(("text/*.py",), ("unit/text/*.py", "unit/test_messages.py")),
+    "claim": Module(("claim/*.py",), ("unit/claim/*.py",)),
+    "auditing": Module(("auditing/*.py", "auditing/checks/*.py"), ("unit/auditing/*.py",)),
+    "reference": Module(("*.py",), ("unit/reference/*.py",), package="reference"),
 }
 
 
@@ -152,15 +177,14 @@ class Outcome:
 
 def configuration(module: Module) -> str:
     """The section of pyproject.toml that restricts mutmut to a module and its tests."""
-    tests = [f"tests/{name}" for name in module.tests if (ROOT / "tests" / name).is_file()]
     arguments = ["-q", "-p", "no:xdist", "-p", "no:benchmark", "--hypothesis-seed=0"]
     arguments += [f"--deselect=tests/{name}" for name in module.deselected]
     settings = {
-        "source_paths": ["bpb_harness"],
-        "only_mutate": [f"bpb_harness/{name}" for name in module.files],
-        "also_copy": [name for name in COPIED if name not in ("bpb_harness", "tests", "pyproject.toml")],
+        "source_paths": [module.package],
+        "only_mutate": [f"{module.package}/{name}" for name in module.files],
+        "also_copy": [name for name in COPIED if name not in (module.package, "tests", "pyproject.toml")],
         "pytest_add_cli_args": arguments,
-        "pytest_add_cli_args_test_selection": tests,
+        "pytest_add_cli_args_test_selection": module.test_files(),
     }
     # A JSON list of plain strings is a TOML array.
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
@@ -168,17 +192,25 @@ def configuration(module: Module) -> str:
 
 
 def prepare(module: Module, folder: Path) -> None:
-    """Copy the project into ``folder`` and configure mutmut there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Copy the project into ``folder`` and configure mutmut there; mutants of the same files stay, with what is known.
+
+    Which test runs which function is learnt anew: tests may have changed.
+    """
+    made_of = folder / "made_of"
+    if not (made_of.is_file() and made_of.read_text() == module.digest()):
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, folder / name)
+            shutil.copy2(source, folder / name)
     with (folder / "pyproject.toml").open("a") as file:
         file.write(configuration(module))
+    made_of.write_text(module.digest())
 
 
 def run_mutmut(folder: Path, names: list[str], workers: int) -> int:
@@ -191,10 +223,10 @@ def run_mutmut(folder: Path, names: list[str], workers: int) -> int:
         return subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=False).returncode
 
 
-def exit_codes(folder: Path) -> dict[str, int | None]:
+def exit_codes(folder: Path, package: str = "bpb_harness") -> dict[str, int | None]:
     """Exit code of the tests by name of the mutant; None where it was not tried."""
     codes: dict[str, int | None] = {}
-    for path in sorted((folder / "mutants" / "bpb_harness").rglob("*.py.meta")):
+    for path in sorted((folder / "mutants" / package).rglob("*.py.meta")):
         codes |= json.loads(path.read_text())["exit_code_by_key"]
     return codes
 
@@ -205,15 +237,19 @@ def mutate(name: str, folder: Path, most: int, seed: int, workers: int) -> Outco
     Raises:
         SystemExit: if mutmut fails, naming its log.
     """
-    prepare(MODULES[name], folder)
-    run_mutmut(folder, [NO_MUTANT], workers)  # makes the mutants and learns which test runs which function
-    names = sorted(exit_codes(folder))
+    module = MODULES[name]
+    prepare(module, folder)
+    if not exit_codes(folder, module.package):
+        run_mutmut(folder, [NO_MUTANT], workers)  # makes the mutants
+    codes = exit_codes(folder, module.package)
+    names = sorted(codes)
     if not names:
         raise SystemExit(f"{name}: mutmut made no mutants; see {folder / 'mutmut.log'}")
     drawn = names if len(names) <= most else sorted(random.Random(f"{seed}/{name}").sample(names, most))
-    if run_mutmut(folder, drawn, workers):
+    left = [mutant for mutant in drawn if codes[mutant] in (*SURVIVED, *NOT_CHECKED)]
+    if left and run_mutmut(folder, left, workers):
         raise SystemExit(f"{name}: mutmut failed; see {folder / 'mutmut.log'}")
-    codes = exit_codes(folder)
+    codes = exit_codes(folder, module.package)
     survived = tuple(mutant for mutant in drawn if codes[mutant] in SURVIVED)
     not_checked = tuple(mutant for mutant in drawn if codes[mutant] in NOT_CHECKED)
     killed = tuple(mutant for mutant in drawn if mutant not in survived and mutant not in not_checked)

@@ -65,6 +65,13 @@ def test_a_denoiser_scores_the_same_for_every_shape(exported: Path) -> None:
         )
 
 
+def test_an_exported_program_takes_batches_up_to_65536_and_windows_up_to_its_context(exported: Path) -> None:
+    with zipfile.ZipFile(exported) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("models/model.json")]
+        ranges = json.loads(archive.read(name))["range_constraints"]
+    assert sorted((limits["min_val"], limits["max_val"]) for limits in ranges.values()) == [(1, 128), (1, 1 << 16)]
+
+
 def test_a_trainers_module_is_exported_in_evaluation_mode_and_left_as_it_was(tmp_path: Path) -> None:
     original = _Trainable().train()
     export_model(original, tmp_path / "x.pt2", schedule="cosine-mdlm[0.001]")
@@ -255,7 +262,7 @@ def test_a_key_that_stands_twice_beside_a_program_is_refused(exported: Path, tmp
     path.write_bytes(exported.read_bytes())
     text = exported.with_suffix(".json").read_text().replace("{", '{"mask_token_id": 0,', 1)
     path.with_suffix(".json").write_text(text)
-    with pytest.raises(CheckpointError, match="a key that is there twice: got 'mask_token_id'"):
+    with pytest.raises(CheckpointError, match="the key 'mask_token_id' is there twice, with two values"):
         load_model(path, **_CPU)
 
 

@@ -19,7 +19,6 @@ from bpb_harness.denoiser import (
     packed_nll,
     require_finite,
     states_of,
-    subs_log_probs,
     unpack_nats,
 )
 from bpb_harness.schedule import LogLinear
@@ -111,26 +110,6 @@ class TestCleanLogProbs:
         log_probs = clean_log_probs(logits, vocab_size=V, mask_token_id=-1)
         assert log_probs.dtype == wide
         assert float(log_probs.double().exp().sum()) == pytest.approx(1.0, abs=1e-6)
-
-
-@pytest.mark.parametrize("mask", [0, 3, 4, 5, 9])
-def test_subs_carries_visible_tokens_over(mask):
-    network = Network(mask)
-    clean = [v for v in range(V) if v != mask]
-    xt = torch.tensor([[mask, clean[0], clean[-1]], [clean[1], mask, mask]])
-    log_probs = subs_log_probs(network, xt, LEVEL)
-    assert log_probs.shape == (2, 3, V)
-    for row in range(2):
-        for position in range(3):
-            probabilities = log_probs[row, position].exp()
-            token = int(xt[row, position])
-            if token == mask:
-                expected = network.table[V, position, clean] * (1.0 + LEVEL.mask_rate[row])
-                torch.testing.assert_close(log_probs[row, position, clean], torch.log_softmax(expected, dim=0))
-                assert mask >= V or float(probabilities[mask]) == 0.0
-            else:
-                assert probabilities.tolist() == [float(v == token) for v in range(V)]
-                assert float(log_probs[row, position, token]) == 0.0
 
 
 class TestPacking:

@@ -10,7 +10,8 @@ import pytest
 _ROOT = Path(__file__).parents[2]
 _PAGES = sorted(
     {
-        *(_ROOT / name for name in ("README.md", "bpb_harness/MATHS.md", "fixtures/README.md", "tests/README.md")),
+        *(_ROOT / name for name in ("bpb_harness/MATHS.md", "fixtures/README.md", "tests/README.md")),
+        *_ROOT.glob("*.md"),
         *_ROOT.glob("docs/*.md"),
         *_ROOT.glob("reference/*.md"),
     }

@@ -16,7 +16,7 @@ from bpb_harness.errors import CorpusError, NumericsError, TokenizerError, Usage
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
-from bpb_harness.schedule import LogLinear, parse_schedule
+from bpb_harness.schedule import SCHEDULES, LogLinear, parse_schedule
 from bpb_harness.units import CodeLength
 
 SCHEDULE, STREAMS = LogLinear(), RandomStreams(0)
@@ -25,7 +25,7 @@ ANY_TOKENIZER = (
     "of characters"
 )
 NO_TOKENIZER = "it: not a tokenizer that can be counted"
-KNOWN = "loglinear, cosine-mdlm, cosine-md4, polynomial, geometric"
+KNOWN = ", ".join(SCHEDULES)
 
 
 def said(call) -> tuple[type[Exception], str]:

@@ -7,19 +7,20 @@ import tomllib
 
 import pytest
 
-from tests.benchmarks.mutants import MODULES, Outcome, configuration, exit_codes
+from tests.benchmarks import mutants
+from tests.benchmarks.mutants import MODULES, Module, Outcome, configuration, exit_codes, prepare
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_what_the_table_names_is_there(name, repository):
     module = MODULES[name]
     for pattern in module.files:
-        assert list((repository / "bpb_harness").glob(pattern)), pattern
-    for test in module.tests:
-        assert (repository / "tests" / test).is_file()
+        assert list((repository / module.package).glob(pattern)), pattern
+    for pattern in module.tests:
+        assert list((repository / "tests").glob(pattern)), pattern
     for deselected in module.deselected:
         file, _, test = deselected.partition("::")
-        assert file in module.tests
+        assert f"tests/{file}" in module.test_files()
         assert f"def {test.split('::')[-1]}(" in (repository / "tests" / file).read_text()
 
 
@@ -42,3 +43,34 @@ def test_results_are_read_from_every_file(tmp_path):
 def test_the_score_is_a_share_of_the_mutants_tried():
     assert Outcome(500, ("a", "b", "c"), ("d",), ("e",)).score == 0.75
     assert Outcome(0, (), (), ()).score == 0.0
+
+
+def test_mutants_stay_as_long_as_the_files_they_are_made_of(tmp_path, monkeypatch):
+    """And what is known of them; the tests are those of now."""
+    root, folder = tmp_path / "project", tmp_path / "made"
+    for name in ("package/one.py", "package/two.py", "tests/test_one.py", "pyproject.toml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    monkeypatch.setattr(mutants, "ROOT", root)
+    monkeypatch.setattr(mutants, "COPIED", ("package", "tests", "pyproject.toml"))
+    module = Module(("one.py",), ("test_*.py",), package="package")
+    prepare(module, folder)
+    known, learnt = folder / "mutants" / "package" / "one.py.meta", folder / "mutants" / "mutmut-stats.json"
+
+    def learn():
+        known.parent.mkdir(parents=True)
+        known.write_text(json.dumps({"exit_code_by_key": {"a": 1}}))
+        learnt.write_text("{}")
+
+    learn()
+    (root / "tests" / "test_two.py").write_text("now")
+    (root / "package" / "two.py").write_text("no mutants of this")
+    prepare(module, folder)
+    assert exit_codes(folder, "package") == {"a": 1}
+    assert not learnt.exists()
+    assert (folder / "tests" / "test_two.py").read_text() == "now"
+    settings = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["mutmut"]
+    assert settings["pytest_add_cli_args_test_selection"] == ["tests/test_one.py", "tests/test_two.py"]
+    (root / "package" / "one.py").write_text("changed")
+    prepare(module, folder)
+    assert exit_codes(folder, "package") == {}

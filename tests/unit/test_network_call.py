@@ -425,12 +425,11 @@ def test_with_a_watch_nothing_is_looked_at_that_waits():
         watch.check()
 
 
-def test_rows_of_an_expanded_batch_become_memory_of_their_own():
-    row = torch.arange(4)[None].expand(3, 4)
-
+@pytest.mark.parametrize("batch", [torch.arange(4)[None].expand(3, 4), torch.arange(12).view(4, 3).T])
+def test_a_batch_however_it_lies_in_memory_becomes_rows_of_their_own(batch):
     def network(x):
         assert x.is_contiguous()
         assert len({part.data_ptr() for part in x}) == 3
         return x.float()
 
-    assert call_network(network, row).tolist() == row.tolist()
+    assert call_network(network, batch).tolist() == batch.tolist()

@@ -12,6 +12,7 @@ import torch
 
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.estimators import ExactBound
+from bpb_harness.schedule import SCHEDULES as KINDS
 from bpb_harness.schedule import parse_schedule
 from tests.oracles import (
     ContextFree,
@@ -41,6 +42,10 @@ SCHEDULES = [
     schedule("geometric", 0.001, 10.0),
 ]
 FULL = [s for s in SCHEDULES if s.u_max == pytest.approx(1.0, abs=1e-12) and s.u_min == 0.0]
+
+
+def test_every_schedule_of_the_product_has_a_second_implementation() -> None:
+    assert {parse_schedule(s.name).name for s in SCHEDULES} == set(KINDS)
 
 
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)

@@ -53,6 +53,11 @@ def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def test_no_kind_is_left_out():
+    assert {type(schedule) for schedule in EVERY_KIND} == set(SCHEDULES.values())
+    assert {"loglinear", "cosine-mdlm", "cosine-md4", "polynomial", "geometric"} <= set(SCHEDULES)
+
+
 @pytest.mark.parametrize("schedule", EVERY_KIND, ids=str)
 class TestEverySchedule:
     def test_alpha_is_the_textbook_formula(self, schedule):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bpb_harness.schedule import CosineMd4, CosineMdlm, Geometric, LogLinear, Polynomial, parse_schedule
+from bpb_harness.schedule import SCHEDULES, CosineMd4, CosineMdlm, Geometric, LogLinear, Polynomial, parse_schedule
 
 EVERY_KIND = [LogLinear(0.001), CosineMdlm(0.001), CosineMd4(1e-4), Polynomial(3.0, 1e-4), Geometric(1e-3, 10.0)]
 every_kind = pytest.mark.parametrize("schedule", EVERY_KIND, ids=str)
@@ -13,6 +13,10 @@ every_kind = pytest.mark.parametrize("schedule", EVERY_KIND, ids=str)
 
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def test_no_kind_is_left_out():
+    assert {type(schedule) for schedule in EVERY_KIND} == set(SCHEDULES.values())
 
 
 @pytest.mark.parametrize("schedule", EVERY_KIND[1:], ids=str)

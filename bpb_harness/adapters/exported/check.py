@@ -63,7 +63,6 @@ _GRAPH_KEYS = frozenset(
     ]
 )
 _NODE_KEYS = frozenset(["target", "inputs", "outputs", "metadata", "is_hop_single_tensor_return", "name"])
-_SIGNATURE_KEYS = frozenset(["input_specs", "output_specs"])
 _ARGUMENT_KEYS = frozenset(["name", "arg", "kind"])
 _STATE_KEYS = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_constant": "tensor_constant_name"}
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bpb_harness.claim.regular_file import open_regular
+from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
 
 MAX_LAYERS = 8

@@ -251,6 +251,38 @@ def test_a_set_without_tensors_is_named(tmp_path: Path) -> None:
         read_checkpoint(path, "ema")
 
 
+def test_words_of_int8_files(tmp_path: Path) -> None:
+    levels, right = {"w": torch.ones(2, 3, dtype=torch.int8)}, {"w": torch.ones(2)}
+    content = {"quantized": levels, "scales": right, "passthrough": {}}
+    floats = "expected one of float64, float32, float16, bfloat16"
+    for changes, line in (
+        ({"scales": None}, "scales: got NoneType, expected a state dict, tensors by name"),
+        ({"quantized": {"w": 1}}, "quantized: w: got int, expected a tensor"),
+        ({"passthrough": {"w": torch.ones(1)}}, "tensor both quantized and passed through: got w"),
+        ({"__quant_format__": "int6"}, "__quant_format__: got 'int6', expected int8_clean_per_row_v1"),
+        ({"qmeta": [1]}, "qmeta: got list, expected a dictionary"),
+        ({"dtypes": [1]}, "dtypes: got list, expected a dictionary"),
+        ({"passthrough_orig_dtypes": "a"}, "passthrough_orig_dtypes: got str, expected a dictionary"),
+        ({"qmeta": {"w": {"scheme": "per_row", "axis": 1}}},
+         "qmeta of w: got {'scheme': 'per_row', 'axis': 1}, expected per_row along axis 0"),
+        ({"dtypes": {"w": "int8"}}, f"type of w: got 'int8', {floats}"),
+        ({"passthrough": {"v": torch.ones(1)}, "passthrough_orig_dtypes": {"v": 3}}, f"type of v: got 3, {floats}"),
+        ({"quantized": {"w": levels["w"].int()}}, "levels of w: got torch.int32, expected torch.int8"),
+    ):  # fmt: skip
+        (tmp_path / "x.pt").write_bytes(saved({**content, **changes}))
+        assert said(lambda: read_checkpoint(tmp_path / "x.pt")) == f"x.pt: {line}"
+    named = {"module.w": torch.ones(1), "v": torch.ones(1).half()}
+    content = {"quantized": {}, "passthrough": named, "passthrough_orig_dtypes": {"v": "torch.float64"}}
+    (tmp_path / "x.pt").write_bytes(saved({**content, "__quant_format__": "int8_clean_per_row_v1", "a": 1}))
+    found = read_checkpoint(tmp_path / "x.pt")
+    assert {name: value.dtype for name, value in found.tensors.items()} == {
+        "module.w": torch.float32,
+        "v": torch.float64,
+    }
+    assert (found.path, found.layout, found.config) == (tmp_path / "x.pt", "golf-int8", {"a": 1})
+    assert found.digest == hashlib.sha256((tmp_path / "x.pt").read_bytes()).hexdigest()
+
+
 def test_tensors_beside_the_parts_of_an_int8_file_are_no_settings(tmp_path: Path) -> None:
     path = tmp_path / "x.ptz"
     levels = torch.ones(2, 3, dtype=torch.int8)
@@ -282,3 +314,48 @@ def test_a_file_that_cannot_be_read_says_why(
     path.write_bytes(b"x")
     monkeypatch.setattr(hashlib, "file_digest", fail)
     assert said(lambda: digest_of(path)) == f"cannot read {path}: got {words}"
+
+
+@pytest.mark.parametrize("mark", ["pytorch-lightning_version", "hyper_parameters", "loops"])
+def test_each_mark_of_lightning_makes_its_layout(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "x.ckpt"
+    content = {"state_dict": {"w": torch.ones(2)}, mark: {"a": 1}, "epoch": 3}
+    path.write_bytes(saved(content))
+    found = read_checkpoint(path)
+    assert (found.path, found.layout, found.digest) == (
+        path, "lightning", hashlib.sha256(path.read_bytes()).hexdigest()
+    )  # fmt: skip
+    config = {"epoch": 3} | ({} if mark == "loops" else {mark: {"a": 1}})
+    assert {key: value for key, value in found.config.items() if key != "loops"} == config
+    assert (found.weights, found.weights_chosen, list(found.tensors)) == ("", False, ["w"])
+    chosen = read_checkpoint(path, "state_dict")
+    assert (chosen.weights, chosen.weights_chosen, chosen.layout) == ("state_dict", True, "lightning")
+    path.write_bytes(saved({**content, "ema": {"shadow_params": [torch.zeros(2)]}}))
+    averaged = read_checkpoint(path)
+    assert {name: value.tolist() for name, value in averaged.tensors.items()} == {
+        "w": [1.0, 1.0], "ema.shadow_params.0": [0.0, 0.0]
+    }  # fmt: skip
+    assert list(read_checkpoint(path, "state_dict").tensors) == ["w"]
+    for changes, line in (
+        ({"other": [torch.ones(2)], "more": {"w": torch.ones(2)}},
+         "x.ckpt holds tensors beside its state dict, and which ones the score is of is for you to say: got other, "
+         "more; pass --weights state_dict, or --weights other where those are a state dict"),
+        ({"state_dict": {"w": torch.ones(2), "deep": {"v": torch.ones(2)}}},
+         "x.ckpt: state_dict: got more than tensors under deep"),
+        ({"state_dict": [1]}, "x.ckpt: state_dict: got list, expected a state dict, tensors by name"),
+        ({"ema": {"shadow_params": [torch.ones(2), 3]}},
+         "x.ckpt: ema.shadow_params[1]: got int, expected a tensor of the average"),
+    ):  # fmt: skip
+        path.write_bytes(saved({**content, **changes}))
+        assert said(lambda: read_checkpoint(path)) == line
+
+
+def test_a_model_of_peft_is_told_what_to_do(tmp_path: Path) -> None:
+    for prefix in ("base_model.model.", "module.base_model.model.", "_orig_mod.base_model.model."):
+        (tmp_path / "x.pt").write_bytes(saved({f"{prefix}w": torch.ones(2), f"{prefix}v": torch.ones(2)}))
+        message = said(lambda: read_checkpoint(tmp_path / "x.pt"))
+        assert message == (
+            "x.pt holds a network inside a model of peft, whose adapters must be merged into it: got "
+            f"{prefix}w, expected names without base_model.model.; save merge_and_unload() of that model, and score "
+            "what it gives"
+        )

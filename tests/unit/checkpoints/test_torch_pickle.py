@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from bpb_harness.checkpoints import torch_pickle
 from bpb_harness.checkpoints.torch_pickle import (
     ForeignObject,
     TorchFile,
@@ -341,6 +342,15 @@ def test_compressed_records() -> None:
     assert str(caught.value).endswith(
         "bytes that promise 1000, expected records as torch.save stores them; save the checkpoint again with torch.save"
     )
+
+
+def test_as_many_records_as_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = pickle.dumps({"a": 1}, 2)
+    records = {"x/data.pkl": content, "x/version": b"3\n", "x/byteorder": b"little"}
+    monkeypatch.setattr(torch_pickle, "_MOST_RECORDS", 3)
+    assert read(records) == {"a": 1}
+    monkeypatch.setattr(torch_pickle, "_MOST_RECORDS", 2)
+    assert refused(records, UnsafeCheckpointError) == "x.pt: records: got 3, expected at most 2"
 
 
 def test_records_that_overlap() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bpb_harness.checkpoints import read_checkpoint
-from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
+from bpb_harness.checkpoints import digest_of, model_folder, read_checkpoint
+from bpb_harness.errors import CheckpointError, TokenizerError, UnsafeCheckpointError
 
 A, B = torch.arange(6.0).reshape(2, 3), torch.tensor([0.1, -2.7])
 
@@ -183,3 +183,130 @@ def test_links_out_of_the_folder(tmp_path):
     (path / "model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
     with pytest.raises(UnsafeCheckpointError, match="link out of the folder"):
         read_checkpoint(path)
+
+
+MEANT, WHOLE = "; leave only the one that is meant in the folder", "; copy the folder again, whole"
+THIRD = {"model-00001_of_00003__safetensors": {"a": A}, "model-00003_of_00003__safetensors": {"b": B}}
+FIVE = {f"t{i}": B.clone() for i in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ({"b__npz": {}, "a__pt": {}, "d__ckpt": {}, "c__h5": {}, "e__gguf": {}, "f__txt": {}},
+         "no weights in the folder m: got a.pt, b.npz, c.h5, d.ckpt, expected model.safetensors or pytorch_model.bin, "
+         "or their index and its files"),
+        ({"f__txt": {}}, "no weights in the folder m: got no such file, expected model.safetensors or "
+         "pytorch_model.bin, or their index and its files"),
+        ({f"{name}__safetensors": {"a": A} for name in "edcba"},
+         f"m: more than one file of weights: got a.safetensors, b.safetensors, c.safetensors, d.safetensors and 1 more"
+         f"{MEANT}"),
+        ({"b__safetensors": {"a": A}, "a__safetensors": {"a": A}},
+         f"m: more than one file of weights: got a.safetensors, b.safetensors{MEANT}"),
+        ({"m-1_of_2__safetensors": {"b": B, "a": A}, "m-2_of_2__safetensors": {"a": A, "b": B}},
+         f"a is in two of the files of m-1-of-2.safetensors{MEANT}"),
+        ({**SHARDS, INDEX: index(a=ONE, b=TWO, d=TWO, c=TWO)},
+         f"{TWO} lacks a tensor that model.safetensors.index.json says it holds: got c{WHOLE}"),
+        ({"model-00001_of_00002__safetensors": {"a": A, "y": A + 1, "x": B}, **{INDEX: index(a=ONE)}},
+         f"{ONE} holds a tensor that model.safetensors.index.json does not name: got x{WHOLE}"),
+        ({**SHARDS, INDEX: index(a=ONE)}, f"{TWO} is not among the files that model.safetensors.index.json names"
+         f"{MEANT}"),
+        (THIRD, f"model-00002-of-00003.safetensors is missing beside {ONE.replace('2.', '3.')}{WHOLE}"),
+        ({"model-00001_of_00002__safetensors": {"a": A}}, f"{TWO} is missing beside {ONE}{WHOLE}"),
+        ({"m__safetensors": {"a": A}, INDEX: {"weight_map": ["a"]}}, "model.safetensors.index.json: weight_map: got "
+         "list, expected names of tensors and of their files"),
+        ({"m__safetensors": {"a": A}, INDEX: {"weight_map": {}}}, "model.safetensors.index.json: weight_map: got "
+         "dict, expected names of tensors and of their files"),
+        ({"m__safetensors": {"a": A}, INDEX: {"weight_map": {"a": "m.safetensors", "b": 1}}},
+         "model.safetensors.index.json: weight_map: got dict, expected names of tensors and of their files"),
+        ({"m__safetensors": {"a": A}, INDEX: index(a="m.safetensors", b="z", c="y")},
+         f"model.safetensors.index.json names y, which is no file of weights in the folder{WHOLE}"),
+        ({"model__safetensors": {"a": A, "b": B}, "z__safetensors": {"b": B + 1, "a": A + 1}},
+         f"model.safetensors and z.safetensors hold different weights: got a{MEANT}"),
+        ({"model__safetensors": {"a": A}, "z__safetensors": {"a": A.reshape(3, 2)}},
+         f"model.safetensors and z.safetensors hold different weights: got a{MEANT}"),
+        ({"model__safetensors": {"a": A}, "z__safetensors": FIVE},
+         f"z.safetensors holds tensors that model.safetensors does not: got t0, t1, t2, t3 and 1 more{MEANT}"),
+        ({"model__safetensors": {"a": A}, "consolidated__safetensors": {"a": A, "q": B}},
+         f"consolidated.safetensors holds tensors that model.safetensors does not: got q{MEANT}"),
+        ({"model__safetensors": {"a": A}, "my_consolidated__safetensors": {"q": B}},
+         f"my_consolidated.safetensors holds tensors that model.safetensors does not: got q{MEANT}"),
+    ],
+)  # fmt: skip
+def test_refusals_word_for_word(tmp_path, files, line):
+    path = tmp_path / "m"
+    path.mkdir()
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(folder(path, **files))
+    assert str(caught.value) == line
+
+
+def test_the_library_s_order_decides_among_copies(tmp_path):
+    both = {"a": A, "b": B}
+    whole = {
+        **{"pytorch_model__bin": both, "model__safetensors": both, "z__safetensors": both},
+        **SHARDS,
+        INDEX: index(a=ONE, b=TWO),
+    }
+    beside = ("model.safetensors.index.json", "pytorch_model.bin", "z.safetensors")
+    for taken in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"):
+        path = tmp_path / taken
+        path.mkdir()
+        folder(path, **whole)
+        for gone in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"):
+            if gone == taken:
+                break
+            (path / gone).unlink()
+            for part in (ONE, TWO) if "index" in gone else ():
+                (path / part).unlink()
+        found, notes = names(path)
+        assert found == {"a", "b"}
+        expected = [name for name in beside if (path / name).exists() and name != taken]
+        assert sorted(notes) == [f"weights of {taken}; {name} beside it holds the same" for name in expected]
+
+
+def test_rounded_copies_are_the_same_either_way(tmp_path):
+    half = {"a": A.half(), "b": B.half()}
+    path = folder(tmp_path, model__safetensors=half, z__safetensors={"a": A, "b": B})
+    assert names(path)[1] == ("weights of model.safetensors; z.safetensors beside it holds the same",)
+
+
+def test_a_folder_is_read_as_it_stands(tmp_path, monkeypatch):
+    path = folder(tmp_path, model__safetensors={"module.a": A})
+    read = read_checkpoint(path)
+    assert (read.path, read.layout, read.config, read.tokenizer) == (path, "folder", {}, None)
+    assert (read.digest, list(read.tensors)) == (digest_of(path), ["a"])
+
+    def fail(folder: Path) -> None:
+        raise TokenizerError("odd letters")
+
+    monkeypatch.setattr(model_folder, "tokenizer_bytes_in", fail)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value) == f"{path.name}: its tokenizer cannot be read: got odd letters"
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapter_that_is_not_merged(tmp_path, name):
+    path = folder(tmp_path, model__safetensors={"a": A})
+    (path / name).write_text("{}")
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value) == (
+        f"{path.name} holds an adapter (LoRA or its kin) that is not merged into its base: got {name}, expected the "
+        "weights of one network; merge it with merge_and_unload() of peft, save_pretrained() into a new folder, and "
+        "score that"
+    )
+
+
+def test_no_configuration_and_a_link_out(tmp_path):
+    path = tmp_path / "m"
+    path.mkdir()
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value) == f"no config.json in the folder {path}; pass a checkpoint's file or model folder"
+    (tmp_path / "config.json").write_text("{}")
+    (path / "config.json").symlink_to(tmp_path / "config.json")
+    with pytest.raises(UnsafeCheckpointError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value) == f"config.json in {path} is a link out of the folder"

@@ -750,8 +750,12 @@ def test_every_bit_of_the_own_state_counts():
 
 
 @pytest.mark.parametrize(
-    "change", [lambda x: x.flip(0), lambda x: x.clone(), lambda x: x.view(2, 2), lambda x: x.double(), lambda x: None]
-)
+    "change",
+    [
+        lambda x: x.flip(0), lambda x: x.clone(), lambda x: x.view(2, 2), lambda x: x.double(), lambda x: None,
+        lambda x: x.view(torch.int32),  # the same bits
+    ],
+)  # fmt: skip
 def test_order_shape_and_type_of_the_own_state_count_too(change):
     module = nn.Module()
     module.register_buffer("a", torch.tensor([1.0, 2.0, 3.0, 4.0]))
@@ -809,17 +813,25 @@ def test_one_bit_or_two_elements_of_any_type_that_change_places_are_noticed(dtyp
 
 
 def test_a_swap_is_noticed_however_the_numbers_and_the_places_divide():
-    """Powers of two apart, where products of 64 bits would wrap to nothing."""
-    values = torch.ones(1 << 18)
-    values[0], before = 2.0, None
-    for place in [0, *(1 << power for power in range(18))]:
-        swapped = torch.ones(1 << 18)
-        swapped[place] = 2.0
-        assert before is None or of(swapped) != before
-        before = of(values)
+    """Powers of two apart, where products of 64 bits would wrap to nothing; in lower and in upper halves of words."""
+    for half in (0, 1):
+        seen = set()
+        for place in [0, *(1 << power for power in range(1, 18))]:
+            swapped = torch.ones(1 << 18)
+            swapped[half + place] = 2.0
+            seen.add(of(swapped))
+        assert len(seen) == 18
     one, other = torch.tensor([1 + 2j, 0, 2 + 1j, 0]), torch.tensor([2 + 1j, 0, 1 + 2j, 0])
     assert of(one) != of(other)
     assert of(one.to(torch.complex128)) != of(other.to(torch.complex128))
+
+
+def test_bytes_behind_the_last_whole_word_have_places_of_their_own():
+    values = torch.arange(26, dtype=torch.int8)  # three words and two bytes
+    for first, second in ((0, 24), (8, 25), (0, 25), (24, 25)):
+        order = torch.arange(26)
+        order[first], order[second] = second, first
+        assert of(values[order]) != of(values)
 
 
 def test_views_without_memory_in_a_row_and_single_numbers_are_summed_up_too():
@@ -834,6 +846,7 @@ def test_views_without_memory_in_a_row_and_single_numbers_are_summed_up_too():
     phase = torch.tensor([1 + 2j])
     assert of(phase.conj()) == of(torch.tensor([1 - 2j]))
     assert of(phase.conj().imag) == of(torch.tensor([-2.0]))
+    assert of(torch._neg_view(torch.tensor([1.0, 2.0]))) == of(torch.tensor([-1.0, -2.0]))
 
 
 def test_what_has_a_shape_and_no_values_is_passed_over():

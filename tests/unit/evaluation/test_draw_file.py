@@ -441,6 +441,14 @@ def test_another_control_value_is_refused_and_rounding_is_not_read(drawn):
         check.require_drawn(changed(lines, 2, 0, control=lambda c: c + 1e-6))
     made = check.require_drawn(changed(lines, 2, 0, control=lambda c: c + 1e-12))
     assert made[2].control[0] == lines[2].draws.control[0]
+    place = int(np.abs(lines[2].draws.control).argmax())
+    most = 1e-9 * (1.0 + abs(lines[2].draws.control[place]))
+    assert most > 1.05e-9
+    for by in (0.99 * most, -0.99 * most):
+        check.require_drawn(changed(lines, 2, place, control=lambda c, by=by: c + by))
+    for by in (1.01 * most, -1.01 * most):
+        with pytest.raises(InputError):
+            check.require_drawn(changed(lines, 2, place, control=lambda c, by=by: c + by))
 
 
 def test_a_row_beyond_the_plan_is_refused_and_the_last_one_is_not(drawn):

@@ -115,13 +115,13 @@ def test_the_specialised_network_has_the_same_gradients(
     monkeypatch.setattr(fused, "is_specialised", serve)
     monkeypatch.setattr(squared_relu, "fits", lambda up: True)
     built = network(**changes)
-    monkeypatch.setattr(fused, "fits_rotation", lambda width, num_heads: True)
+    monkeypatch.setattr(fused, "fits_rotary", lambda width, num_heads: True)
     if compiled:
         torch._dynamo.reset()
         for block in built.blocks:
             block.compile(dynamic=False, backend="aot_eager")
     agree(objective_and_gradients(built), plain, 1e-4)
-    assert compiled or asked == {"squared_relu", "rotation"}
+    assert compiled or asked == {"squared_relu", "rotary"}
 
 
 def test_only_networks_that_are_compiled_for_training_in_bfloat16_on_a_gpu_are_specialised() -> None:
@@ -134,8 +134,8 @@ def test_shapes_that_the_kernels_do_not_cut_are_left_to_others() -> None:
     assert squared_relu.fits(torch.empty(1792, 512))
     assert not squared_relu.fits(torch.empty(1800, 512))
     assert not squared_relu.fits(torch.empty(1792, 500))
-    assert [fused.fits_rotation(512, heads) for heads in (1, 4, 8, 16)] == [True] * 4
-    assert not any(fused.fits_rotation(width, heads) for width, heads in ((384, 4), (512, 32), (512, 3)))
+    assert [fused.fits_rotary(512, heads) for heads in (1, 4, 8, 16)] == [True] * 4
+    assert not any(fused.fits_rotary(width, heads) for width, heads in ((384, 4), (512, 32), (512, 3)))
 
 
 @needs_kernels
@@ -155,7 +155,7 @@ def test_kernels_of_the_products_are_their_plain_form(rows: int) -> None:
 
 @needs_kernels
 @pytest.mark.parametrize(("num_heads", "size"), [(4, 128), (8, 64), (3, 32)])
-def test_kernels_of_the_rotation_are_their_plain_form(num_heads: int, size: int) -> None:
+def test_kernels_of_rotary_positions_are_their_plain_form(num_heads: int, size: int) -> None:
     cos, sin = angles(37, size // 2)
     qkv = random(3, 37, 3, num_heads, size).detach().bfloat16()
     ours, plain = fused.rotate(qkv.cuda(), cos.cuda(), sin.cuda()), fused.rotate(qkv, cos, sin)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from bpb_harness.distributed import Processes
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
 from reference.objective import draw_masks, pack, pack_capacity
 from reference.optimizer import MovingAverage, Muon, orthogonalised
-from reference.processes import TrainingProcesses
 
 
 def matrices(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -49,13 +49,13 @@ def test_muon_is_that_of_torch() -> None:
         assert (a - b).norm() < 0.03 * 6 * 0.05 * math.sqrt(8 * max(1.0, a.shape[0] / a.shape[1]))
 
 
-def test_pieces_are_orthogonalised_each_by_itself() -> None:
+def test_stacked_matrices_are_orthogonalised_each_by_itself() -> None:
     joint = nn.Parameter(matrices(24, 8))
     parts = [nn.Parameter(part.clone()) for part in joint.detach().chunk(3)]
     joint.grad = matrices(24, 8, seed=1)
     for part, gradient in zip(parts, joint.grad.chunk(3), strict=True):
         part.grad = gradient.clone()
-    Muon([joint], lr=0.1, weight_decay=0.0, pieces=3).step()
+    Muon([joint], lr=0.1, weight_decay=0.0, num_matrices=3).step()
     Muon(parts, lr=0.1, weight_decay=0.0).step()
     torch.testing.assert_close(joint.detach(), torch.cat([part.detach() for part in parts]))
 
@@ -92,7 +92,7 @@ def test_packs_hold_every_masked_position(name: str, num_shares: int, share: int
     fullest = 0
     for _ in range(200):
         masked, _ = draw_masks((windows, length), bound, generator)
-        mine = TrainingProcesses(share, num_shares).share(masked)
+        mine = Processes(share, num_shares).share_rows(masked)
         x0 = torch.randint(9, mine.shape, generator=generator)
         packed = pack(x0, mine, capacity)
         count = int(mine.sum())
@@ -109,7 +109,7 @@ def test_packs_hold_every_masked_position(name: str, num_shares: int, share: int
 
 def test_shares_are_interleaved_and_make_up_the_batch() -> None:
     rows = torch.arange(12)
-    shares = [TrainingProcesses(rank, 4).share(rows) for rank in range(4)]
+    shares = [Processes(rank, 4).share_rows(rows) for rank in range(4)]
     assert shares[1].tolist() == [1, 5, 9]
     assert torch.cat(shares).sort().values.tolist() == rows.tolist()
 

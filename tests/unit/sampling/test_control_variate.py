@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, subtract_control
-from bpb_harness.text.corpus import corpus_windows, load_shards
+from bpb_harness.text.corpus import Corpus, Windows, corpus_windows, load_shards
 
 
 def _size_biased_masks(length: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -50,9 +51,13 @@ def shard(tmp_path: Path) -> Path:
     return path
 
 
+def neighbour_code(corpus: Corpus, windows: Windows) -> NeighbourCode:
+    return NeighbourCode(corpus, windows, count_bigrams(corpus, windows))
+
+
 def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
     corpus = load_shards([shard])
-    nats = NeighbourCode(corpus, corpus_windows(corpus, 70)).token_nats(0)
+    nats = neighbour_code(corpus, corpus_windows(corpus, 70)).token_nats(0)
     total, distinct = 140, 10
     unigram = {5: 60, 3: 40, 7: 20, 9: 20}
     for position, token in enumerate([5, 3, 5, 7]):
@@ -69,9 +74,9 @@ def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
 def test_counts_do_not_depend_on_where_chunks_end(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = load_shards([shard])
     windows = corpus_windows(corpus, 50)
-    whole = NeighbourCode(corpus, windows).token_nats(2)
-    monkeypatch.setattr("bpb_harness.sampling.control_variate._CHUNK_TOKENS", 13)
-    assert np.array_equal(NeighbourCode(corpus, windows).token_nats(2), whole)
+    whole = neighbour_code(corpus, windows).token_nats(2)
+    monkeypatch.setattr("bpb_harness.sampling.bigram._CHUNK_TOKENS", 13)
+    assert np.array_equal(neighbour_code(corpus, windows).token_nats(2), whole)
 
 
 def _draws(num_windows: int, noise: float, seed: int = 0) -> tuple[np.ndarray, ...]:

@@ -47,6 +47,9 @@ def test_what_is_not_known_makes_passes_more():
     assert few > passes_for(0.5, KNOWN, 1.0, 400, 1, fewest=2)
     narrow = passes_for(0.25, KNOWN, 1.0, 5, 1, fewest=2)
     assert narrow > few
+    # One pass would do by the normal law; two show their own error, by Student's t with one degree of freedom.
+    assert passes_for(3.0, KNOWN, 1.0, 5, 1, fewest=1) == 1
+    assert passes_for(3.0, KNOWN, 1.0, 5, 1, fewest=2) == 4
 
 
 def test_windows_own_heights_are_no_error_of_passes():

@@ -23,7 +23,7 @@ from bpb_harness.testing import (
     check_loss_weight,
 )
 from bpb_harness.testing.evidence import combine, evidence_too_high, evidence_too_low
-from bpb_harness.testing.formula import bound, mean_excess_of_independent_times, over_time, time_nodes
+from bpb_harness.testing.formula import bound, mean_excess_of_independent_times, time_nodes
 from bpb_harness.testing.probes import ArbitraryProbe, CountProbe, count_groups, make_probes
 from fixtures.adversarial.estimators.correct import any_order, fixed_count, independent_times
 from tests.oracles import Conditionals, Markov, continuous_bound, schedule, t_step_bound
@@ -411,8 +411,6 @@ def test_time_nodes_integrate_singular_weights() -> None:
     assert weights.sum() == pytest.approx(1.0, abs=1e-12)
     assert (weights / np.sqrt(times)).sum() == pytest.approx(2.0, rel=1e-5)
     assert (weights / np.sqrt(1 - times)).sum() == pytest.approx(2.0, rel=1e-5)
-    plain = over_time(2, np.ones_like, lambda t: t)
-    assert plain.coefficients.sum() == pytest.approx(1.0)
 
 
 def test_excess_of_independent_times_is_the_tail_integral() -> None:

@@ -11,10 +11,10 @@ from bpb_harness.errors import UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
 from fixtures import build
+from reference.curriculum import SHORT_SHARE, make_stages, stage_at
 from reference.data import TokenShards
 from reference.run import Run
 from reference.settings import Training
-from reference.stages import SHORT_SHARE, make_stages, stage_at
 from tests.tiny_training import tiny_training
 
 BOUND = ContinuousBound(parse_schedule("loglinear[0.001]"), num_samples=1)

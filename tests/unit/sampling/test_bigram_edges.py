@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bpb_harness.sampling.difficulty import bigram_difficulty
+from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.text.corpus import Windows, load_shards
 from tests.shards import write_shard
-from tests.unit.sampling.test_difficulty import plain_difficulty
+from tests.unit.sampling.test_bigram import difficulty_of, plain_difficulty
 
 
 @pytest.fixture
@@ -27,8 +27,11 @@ def test_runs_of_windows_change_nothing(tmp_path, monkeypatch, tokens, chunk):
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
     windows = windows_of(11, 40, 1, 60, 39, 50, 2, 48)
     assert windows.starts[-1] + windows.lengths[-1] == 251
-    monkeypatch.setattr("bpb_harness.sampling.difficulty._CHUNK_TOKENS", chunk)
-    difficulty = bigram_difficulty(corpus, windows)
+    monkeypatch.setattr("bpb_harness.sampling.bigram._CHUNK_TOKENS", chunk)
+    counts = count_bigrams(corpus, windows)
+    assert counts.tokens.tolist() == np.bincount(tokens[11:251]).tolist()
+    assert (counts.pairs.sum(), counts.last) == (239, tokens[250])
+    difficulty = difficulty_of(corpus, windows)
     assert difficulty.dtype == np.int64
     assert difficulty.tolist() == plain_difficulty(tokens.tolist(), windows)
 
@@ -36,4 +39,4 @@ def test_runs_of_windows_change_nothing(tmp_path, monkeypatch, tokens, chunk):
 def test_windows_lie_end_to_end(tmp_path, tokens):
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
     with pytest.raises(AssertionError, match=r"^windows lie end to end"):
-        bigram_difficulty(corpus, Windows(np.array([0, 10, 21]), np.array([10, 10, 10])))
+        count_bigrams(corpus, Windows(np.array([0, 10, 21]), np.array([10, 10, 10])))

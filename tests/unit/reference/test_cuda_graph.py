@@ -1,4 +1,4 @@
-"""A recorded step gives the gradients of a step that is launched kernel by kernel, for batches it has not seen."""
+"""A captured step gives the gradients of a step that is launched kernel by kernel, for batches it has not seen."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from reference.captured import CapturedGradient, forget_gradients
+from reference.cuda_graph import CapturedGradient, forget_gradients
 from reference.run import Run
 from tests.tiny_training import tiny_training
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records kernels of a GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="captures kernels of a GPU")
 
 
 def two_stages(out, objective):
@@ -52,33 +52,33 @@ def test_replays_are_the_steps_they_stand_for():
 @needs_gpu
 @pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
 @pytest.mark.parametrize("objective", ["mdlm", "ar"])
-def test_a_recorded_run_takes_the_steps_of_one_that_is_not(tmp_path, objective):
+def test_a_captured_run_takes_the_steps_of_one_that_is_not(tmp_path, objective):
     runs = []
-    for name in ("recorded", "launched"):
+    for name in ("captured", "launched"):
         run = Run(two_stages(tmp_path / f"{name}.pt", objective))
         assert run.prepare() is None
-        assert all(stage.captured is not None for stage in run._stages)
+        assert all(stage.graph is not None for stage in run._stages)
         if name == "launched":
             for stage in run._stages:
-                stage.captured = None
+                stage.graph = None
         for progress in (0.1, 0.2, 0.7, 0.3, 0.8):  # there and back between the stages
             run.take_step(progress)
         runs.append(run)
-    recorded, launched = runs
-    assert recorded.history == pytest.approx(launched.history, rel=1e-4)
-    for name, tensor in recorded.weights.items():
+    captured, launched = runs
+    assert captured.history == pytest.approx(launched.history, rel=1e-4)
+    for name, tensor in captured.weights.items():
         torch.testing.assert_close(tensor, launched.weights[name], rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize("recorded", [0, 1])
-def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch, recorded):
+@pytest.mark.parametrize("captured", [0, 1])
+def test_a_step_that_cannot_be_captured_is_launched(tmp_path, monkeypatch, captured):
     """What a GPU would do, with its calls replaced: the reason is a line, and the run goes on."""
     run = Run(two_stages(tmp_path / "model.pt", "mdlm"))
 
-    left = [object()] * recorded  # of two recordings, so many come off
+    left = [object()] * captured  # of two graphs, so many come off
 
-    def refuse(*_, beside):
-        assert (beside is None) == (len(left) == recorded)
+    def refuse(*_, pool_of):
+        assert (pool_of is None) == (len(left) == captured)
         if left:
             return left.pop()
         raise torch.OutOfMemoryError("no room\nfor it")
@@ -88,7 +88,7 @@ def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch, recor
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     remark = run._try_to_capture()
     assert remark == "kernels are launched one by one, which may be slower: OutOfMemoryError: no room"
-    assert [stage.captured for stage in run._stages] == [None, None]
+    assert [stage.graph for stage in run._stages] == [None, None]
     run.take_step(0.5)
     assert len(run.history) == 1
 
@@ -101,16 +101,16 @@ def test_a_step_that_cannot_be_recorded_is_launched(tmp_path, monkeypatch, recor
         (["not compiled, and so slower: X", "not compiled, and so slower: Y"], 0, "not compiled, and so slower: Y"),
     ],
 )
-def test_whatever_compiles_is_recorded(tmp_path, monkeypatch, failures, captures, remark):
+def test_whatever_compiles_is_captured(tmp_path, monkeypatch, failures, captures, remark):
     run = Run(two_stages(tmp_path / "model.pt", "mdlm"))
-    left, recorded = list(failures), []
+    left, captured = list(failures), []
     run.device = torch.device("cuda")
     monkeypatch.setattr(run, "_try_to_compile", lambda: left.pop(0))
-    monkeypatch.setattr(run, "_try_to_capture", lambda: recorded.append(1))
+    monkeypatch.setattr(run, "_try_to_capture", lambda: captured.append(1))
     monkeypatch.setattr(run, "_rehearse", lambda: None)
     monkeypatch.setattr("reference.run.give_up_specialising", lambda: True)
     assert run.prepare() == remark
-    assert (len(recorded), left) == (captures, [])
+    assert (len(captured), left) == (captures, [])
 
 
 def test_gradients_are_forgotten():

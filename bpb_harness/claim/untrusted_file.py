@@ -13,23 +13,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bpb_harness.errors import ClaimError
+from bpb_harness.regular_file import kind_of
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISLNK, "a link"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 _HINT = "name a folder, a JSON file, a log or a script"
 
 
-def kind_of(mode: int) -> str | None:
-    """What a file is, in words; None for a regular file."""
-    return next((words for test, words in _KINDS if test(mode)), None)
+def kind_in_folder(mode: int) -> str | None:
+    """What is no regular file, in words; a pipe in a folder is a named one."""
+    return "a named pipe" if stat.S_ISFIFO(mode) else kind_of(mode)
 
 
 def open_regular(path: Path, name: str | None = None) -> BinaryIO:
@@ -81,7 +74,7 @@ def require_regular(path: Path, name: str) -> None:
 
 
 def _require_regular(mode: int, shown: str) -> None:
-    kind = kind_of(mode)
+    kind = kind_in_folder(mode)
     if kind is not None:
         raise ClaimError(f"{shown} is no file that can be read", seen=kind, expected="a regular file", hint=_HINT)
 

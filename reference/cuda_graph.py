@@ -1,7 +1,7 @@
-"""A step's objective and gradients as one recorded sequence of kernels, replayed for every batch.
+"""A step's objective and gradients as a CUDA graph, captured once and replayed for every batch.
 
 A step of a small network is a thousand short kernels. Launched one by one they cost the host more time than they take
-the device; a CUDA graph is launched at once. The kernels, their order and their numbers are the same.
+the device; a graph is launched at once. The kernels, their order and their numbers are the same.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_WARM_UP_STEPS = 2  # allocations and libraries that are set up on first use cannot be recorded
+_WARM_UP_STEPS = 2  # allocations and libraries that are set up on first use cannot be captured
 
 Objective = Callable[..., Tensor]
 
 
 class CapturedGradient:
-    """Gradients of an objective, recorded once.
+    """Gradients of an objective, captured once.
 
     Every call writes the same tensors anew and makes them the parameters' ``grad``.
 
@@ -26,7 +26,7 @@ class CapturedGradient:
         objective: maps the inputs to a scalar; no shape and no control flow in it depends on their values.
         inputs: tensors on the GPU, as every call will get them.
         parameters: whose gradients are taken.
-        beside: another recording of the same run, never replayed at the same time: they share their memory.
+        pool_of: another graph of the same run, never replayed at the same time: they share its memory pool.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class CapturedGradient:
         inputs: Sequence[Tensor],
         parameters: Sequence[nn.Parameter],
         *,
-        beside: CapturedGradient | None = None,
+        pool_of: CapturedGradient | None = None,
     ) -> None:
         self._inputs = tuple(each.clone() for each in inputs)
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -46,10 +46,10 @@ class CapturedGradient:
                 torch.autograd.backward(objective(*self._inputs))
         torch.cuda.current_stream().wait_stream(side)
         forget_gradients(parameters)
-        torch.cuda.empty_cache()  # the recording has memory of its own
+        torch.cuda.empty_cache()  # the graph has a memory pool of its own
         self._graph = torch.cuda.CUDAGraph()
-        # What outlives a replay, gradients and value, is referenced here: no other recording is given its place.
-        pool: Any = None if beside is None else beside._graph.pool()
+        # What outlives a replay, gradients and value, is referenced here: no other graph is given its place.
+        pool: Any = None if pool_of is None else pool_of._graph.pool()
         with torch.cuda.graph(self._graph, pool=pool):
             nats = objective(*self._inputs)
             torch.autograd.backward(nats)

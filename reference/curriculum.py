@@ -1,4 +1,4 @@
-"""The stages of a run: windows of one length each, short ones first where that is asked for.
+"""The curriculum of window lengths: short windows in the first stage of a run, where that is asked for.
 
 A network that has learnt little needs no long windows. With short ones a step has more of them for about as many
 tokens, each with its own noise level, so that its gradient is less noisy, and attention costs less.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import Bound
-from reference.captured import CapturedGradient
+from reference.cuda_graph import CapturedGradient
 from reference.objective import pack_capacity
 from reference.settings import Training
 
@@ -26,14 +26,14 @@ class Stage:
         window_length: tokens of a window; one more than are predicted for the causal twin.
         num_windows: a step, all processes together.
         capacity: masked positions of a process's share of a step.
-        captured: the gradient of a step as it was recorded on a GPU, or None.
+        graph: the gradient of a step as a CUDA graph, or None where kernels are launched one by one.
     """
 
     context: int
     window_length: int
     num_windows: int
     capacity: int
-    captured: CapturedGradient | None = None
+    graph: CapturedGradient | None = None
 
 
 def make_stages(training: Training, *, bound: Bound, num_processes: int) -> list[Stage]:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from bpb_harness.sampling.difficulty import bigram_difficulty
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
 from bpb_harness.text.corpus import corpus_windows, load_shards
 from tests.shards import write_shard
 
@@ -26,11 +26,15 @@ def plain_difficulty(tokens, windows):
     return result
 
 
+def difficulty_of(corpus, windows):
+    return bigram_difficulty(corpus, windows, count_bigrams(corpus, windows))
+
+
 def test_it_is_the_smoothed_bigram_code_length(tmp_path):
     tokens = np.random.default_rng(0).integers(0, 50, 1000)
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
     windows = corpus_windows(corpus, 64)
-    assert bigram_difficulty(corpus, windows).tolist() == plain_difficulty(tokens.tolist(), windows)
+    assert difficulty_of(corpus, windows).tolist() == plain_difficulty(tokens.tolist(), windows)
 
 
 def test_repetition_is_easy_and_noise_is_hard(tmp_path):
@@ -38,10 +42,10 @@ def test_repetition_is_easy_and_noise_is_hard(tmp_path):
     easy = np.tile([1, 2, 3, 4], 256)
     hard = rng.integers(0, 60_000, 1024)
     corpus = load_shards([write_shard(tmp_path / "a.bin", np.concatenate([easy, hard]))])
-    difficulty = bigram_difficulty(corpus, corpus_windows(corpus, 256))
+    difficulty = difficulty_of(corpus, corpus_windows(corpus, 256))
     assert difficulty[:4].max() < difficulty[4:].min()
 
 
 def test_windows_of_one_token_cost_nothing(tmp_path):
     corpus = load_shards([write_shard(tmp_path / "a.bin", [1, 2, 3])])
-    assert bigram_difficulty(corpus, corpus_windows(corpus, 1)).tolist() == [0, 0, 0]
+    assert difficulty_of(corpus, corpus_windows(corpus, 1)).tolist() == [0, 0, 0]

@@ -1,0 +1,99 @@
+"""A compiled network is compared with the plain one before it scores, and is not used where it says something else."""
+
+from __future__ import annotations
+
+import math
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from bpb_harness.evaluation import runner
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.schedule import LogLinear
+from bpb_harness.text.corpus import Windows, load_shards
+
+
+class Small:
+    """Logits of a position alone, on windows of 16 tokens."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = 512, 512, 16, False
+
+    def __init__(self):
+        self.table = torch.cos(torch.arange(16.0)[:, None] + torch.arange(512.0))
+
+    def logits(self, xt, level):
+        return self.table[: xt.shape[1]].expand(*xt.shape, -1)
+
+
+@pytest.fixture(scope="module")
+def prepared(repository):
+    corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
+    source = DrawSource(corpus, Windows(np.arange(6) * 16, np.full(6, 16)), LogLinear())
+    rates = np.linspace(0.2, 0.9, 6)
+    plan = DrawPlan(np.arange(6), np.zeros(6, np.int64), rates, rates, np.ones(6))
+    return source.prepare(plan, RandomStreams(0), np.arange(6))
+
+
+def compiled(monkeypatch, prepared, times, dtype=torch.float32, error=None):
+    """What a runner says and gives whose compiler makes a head that costs that many times as much."""
+    made = []
+
+    def compile_(function):
+        made.append(function)
+        if function.__name__ != "_plain_packed":
+            return function
+
+        def other(states, targets):
+            if error is not None:
+                raise error
+            return function(states, targets) * times
+
+        return other
+
+    # The real module takes seconds to import, and nothing here is traced.
+    monkeypatch.setitem(sys.modules, "torch._dynamo", SimpleNamespace(maybe_mark_dynamic=lambda *_: None))
+    monkeypatch.setattr(torch, "compile", compile_)
+    monkeypatch.setattr(runner, "give_up_specialising", lambda: False)
+    one = MaskedNllRunner(Small(), torch.device("cpu"), dtype=dtype, compiled=True)
+    one.warm_up(prepared)
+    assert len(made) == 2
+    return [(remark.code, remark.message) for remark in one.remarks], one.row_nats(prepared)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-3)])
+def test_a_compiled_network_may_differ_by_rounding_in_either_direction(monkeypatch, prepared, dtype, most, sign):
+    plain = MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared)
+    ((code, message),), nats = compiled(monkeypatch, prepared, 1.0 + sign * 0.9 * most, dtype)
+    assert code == "compiled"
+    assert message.endswith(f"differs from the plain network by {0.9 * most:.1e}, relative")
+    assert torch.allclose(nats, plain * (1.0 + sign * 0.9 * most), rtol=1e-6)
+    for far in (1.1 * most, 0.5):
+        ((code, message),), nats = compiled(monkeypatch, prepared, 1.0 + sign * far, dtype)
+        assert code == "not-compiled"
+        total = float(plain[:4].sum())
+        assert message == (
+            "the network runs uncompiled, which is slower: "
+            f"it gave {total * (1.0 + sign * far):.6g} nats where the plain network gives {total:.6g}"
+        )
+        assert torch.equal(nats, plain)
+
+
+@pytest.mark.parametrize("times", [math.nan, math.inf, 0.0, -1.0])
+def test_what_is_no_cost_is_not_compiled(monkeypatch, prepared, times):
+    said, nats = compiled(monkeypatch, prepared, times)
+    assert [code for code, _ in said] == ["not-compiled"]
+    assert torch.equal(nats, MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared))
+
+
+def test_a_compiler_that_fails_is_named_and_left(monkeypatch, prepared):
+    said, nats = compiled(monkeypatch, prepared, 1.0, error=RuntimeError("no such kernel\nand more"))
+    assert said == [
+        ("not-compiled", "the network runs uncompiled, which is slower: RuntimeError: no such kernel"),
+    ]
+    assert torch.equal(nats, MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared))

@@ -1,0 +1,123 @@
+"""What is checked around a score: causal models too, and every token of the text for the mask."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bpb_harness.byte_count import load_tokenizer
+from bpb_harness.errors import CausalityError, DriftError, MaskTokenError, StatefulError
+from bpb_harness.evaluation import trust
+from bpb_harness.evaluation.inputs import EvaluationText
+from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.score import score
+from bpb_harness.evaluation.settings import Settings
+from bpb_harness.evaluation.trust import Contract, sample_windows
+from bpb_harness.schedule import LogLinear
+from bpb_harness.text.corpus import load_shards
+
+
+class Causal:
+    """Logits of each token alone, or of a later one as well."""
+
+    vocab_size, context_length = 512, 16
+
+    def __init__(self, ahead: int = 0):
+        self.ahead = ahead
+        self.table = torch.cos(torch.arange(512.0)[:, None] * 0.37 + torch.arange(512.0))
+
+    def logits(self, x):
+        logits = self.table[x]
+        if self.ahead:
+            later = torch.cat((x[:, self.ahead :], x[:, : self.ahead] * 0), dim=1)
+            logits = logits + 5.0 * torch.nn.functional.one_hot(later, 512)
+        return logits
+
+
+class Denoising:
+    """Logits of a position alone; with ``learns`` they move a little with every call after ``quiet`` of them."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = 512, 512, 16, False
+
+    def __init__(self, quiet: int | None = None):
+        self.quiet, self.calls = quiet, 0
+        self.table = torch.cos(torch.arange(16.0)[:, None] + torch.arange(512.0))
+
+    def logits(self, xt, level):
+        self.calls += 1
+        late = self.quiet is not None and self.calls > self.quiet
+        return self.table[: xt.shape[1]].expand(*xt.shape, -1) * (1.5 if late else 1.0)
+
+
+@pytest.fixture(scope="module")
+def text(repository):
+    tokenizer = load_tokenizer(repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model")
+    corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
+    return EvaluationText(corpus, tokenizer, "--data")
+
+
+def job(model: Any, text: EvaluationText, **settings: Any) -> Job:
+    schedule = None if isinstance(model, Causal) else LogLinear()
+    chosen = Settings(device="cpu", method="mc" if schedule else "ar", limit=6, **settings)
+    return Job(model, text, chosen, schedule, ModelIdentity("0" * 64))
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5])
+def test_a_causal_model_is_checked_before_it_is_scored(text, ahead):
+    """Its score would be far below that of a model that sees no later token."""
+    with pytest.raises(CausalityError):
+        score(job(Causal(ahead), text))
+    untested = score(job(Causal(ahead), text, check_contract=False))
+    assert score(job(Causal(), text)).length.nats > untested.length.nats * (1.0 if ahead == 1 else 0.5)
+
+
+def test_a_network_is_asked_again_after_its_score(text):
+    counted = Denoising()
+    Contract(job(counted, text))
+    before = counted.calls
+    with pytest.raises((DriftError, StatefulError)):
+        score(job(Denoising(before), text))
+    score(job(Denoising(), text))
+
+
+@pytest.mark.parametrize("position", [0, 63, 64, 130, 199])
+def test_the_mask_is_looked_for_in_all_of_the_text(monkeypatch, position):
+    monkeypatch.setattr(trust, "_CHUNK_TOKENS", 64)
+    tokens = np.full(200, 3)
+    tokens[[position, 199]] = 7
+    read = []
+
+    def part(start, stop):
+        read.append((start, stop))
+        return tokens[start:stop]
+
+    corpus: Any = SimpleNamespace(num_tokens=200, read=part)
+    for mask, vocab_size in ((8, 9), (7, 7), (-1, 9)):  # no id of the text, or outside the vocabulary
+        trust._require_mask_free(SimpleNamespace(mask_token_id=mask, vocab_size=vocab_size), corpus)  # type: ignore[arg-type]
+    assert read == [(0, 64), (64, 128), (128, 192), (192, 200)]
+    with pytest.raises(MaskTokenError) as caught:
+        trust._require_mask_free(SimpleNamespace(mask_token_id=7, vocab_size=9), corpus)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f"the mask token occurs in the data: got id 7 at position {position}, expected a mask id that no text uses; "
+        "the tokenizer, the shards and the checkpoint do not belong together"
+    )
+
+
+def test_the_mask_is_looked_for_before_a_score(text):
+    model: Any = Denoising()
+    model.mask_token_id = int(text.corpus.read(5, 6)[0])
+    with pytest.raises(MaskTokenError, match="occurs in the data"):
+        Contract(job(model, text))
+
+
+def test_windows_that_are_looked_at_are_spread_over_the_text(text):
+    chosen = sample_windows(job(Denoising(), text))
+    assert chosen.shape == (6, 16)
+    assert (
+        chosen.tolist() == [text.corpus.read(16 * i, 16 * i + 16).tolist() for i in range(6)]
+        or len({tuple(row) for row in chosen.tolist()}) == 6
+    )

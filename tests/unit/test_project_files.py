@@ -1,0 +1,89 @@
+"""Makefile, workflow, hooks and pages agree with pyproject.toml and with each other."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_WIDTH = 120
+_PAGES = sorted(
+    path
+    for path in (*_ROOT.glob("*.md"), *_ROOT.glob("[!.]*/**/*.md"), *_ROOT.glob(".github/*.md"))
+    if "fixtures/claims/" not in path.as_posix() and "mutants" not in path.relative_to(_ROOT).parts
+)
+
+
+def too_long(text: str) -> list[int]:
+    """Numbers of the lines above 120 columns, but for rows of tables and lines without a place to break."""
+    return [
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if len(line) > _WIDTH and not line.lstrip().startswith("|") and " " in line.strip().removeprefix("- ")
+    ]
+
+
+def _targets() -> dict[str, str]:
+    """The Makefile's targets that are no files, and the line that `make help` has of each ('' without one)."""
+    text = (_ROOT / "Makefile").read_text("utf-8")
+    names = re.findall(r"^\.PHONY: (.*)$", text, flags=re.MULTILINE)[0].split()
+    helps = dict(re.findall(r"^([a-z]+):.*## (.+)$", text, flags=re.MULTILINE))
+    return {name: helps.get(name, "") for name in names}
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
+def test_pages_are_wrapped(page: Path) -> None:
+    assert too_long(page.read_text("utf-8")) == []
+
+
+def test_long_lines_are_found() -> None:
+    long = "word " * 24 + "w"
+    assert too_long(f"short\n{long}\n| {long} |\n- {'x' * 130}\n  {long}\n") == [2, 5]
+    assert too_long("w" * 60 + " " + "w" * 59) == []
+    assert _ROOT / "README.md" in _PAGES
+    assert _ROOT / "bpb_harness" / "MATHS.md" in _PAGES
+
+
+def test_make_help_has_a_line_for_every_target() -> None:
+    targets = _targets()
+    assert {"help", "demo", "test", "quick", "clean"} <= set(targets)
+    assert [name for name, text in targets.items() if not text] == []
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    printed = subprocess.run(["make", "help"], cwd=_ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[:2] for line in printed.splitlines()] == [["make", name] for name in targets]
+    assert all(text in printed for text in targets.values())
+
+
+def test_the_hooks_are_targets_of_the_makefile() -> None:
+    entries = re.findall(r"entry: make (\w+)", (_ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    assert entries == ["lint", "types"]
+    assert set(entries) <= set(_targets())
+
+
+def test_the_workflow_runs_every_python_from_the_first_that_is_promised() -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    workflow = (_ROOT / ".github" / "workflows" / "tests.yml").read_text("utf-8")
+    (versions,) = re.findall(r"python: \[(.*)\]", workflow)
+    pythons = re.findall(r'"3\.(\d+)"', versions)
+    assert len(pythons) == 3
+    assert f">=3.{pythons[0]}" == project["requires-python"]
+    assert "'lint imports tests' || 'test' }} PYTHON=python CONSTRAINTS=versions.txt" in workflow
+    assert (_ROOT / ".ci" / "run").read_text("utf-8").rstrip().endswith("exec make test")
+
+
+def test_the_version_is_stated_once_and_cited() -> None:
+    version = re.findall(r'__version__ = "(.*)"', (_ROOT / "bpb_harness" / "_version.py").read_text("utf-8"))
+    assert re.findall(r"^version: (.*)$", (_ROOT / "CITATION.cff").read_text("utf-8"), flags=re.MULTILINE) == version
+    assert f"## {version[0]} - " in (_ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_workflow_finds_the_torch_that_it_pins() -> None:
+    """It takes the oldest out of pyproject.toml, and replaces the one line of constraints.txt."""
+    assert len(re.findall(r"torch>=[0-9.]+", (_ROOT / "pyproject.toml").read_text("utf-8"))) == 1
+    assert len(re.findall(r"^torch==", (_ROOT / "constraints.txt").read_text("utf-8"), flags=re.MULTILINE)) == 1
