@@ -5,11 +5,14 @@ What a process alone can show (what is imported, signals, limits, what is said a
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +38,30 @@ def _captured(descriptor: int) -> Iterator[tuple[IO[str], IO[bytes]]]:
 def _read(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode("utf-8")
+
+
+def run_line_here(line: str, *, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line that a page prints: ``bpb-eval ...``, ``python -m MODULE ...`` or ``python FILE ...``."""
+    command, *words = line.split()
+    if command.startswith("bpb-"):
+        return run_here(
+            importlib.import_module(f"bpb_harness.cli.{command.removeprefix('bpb-')}").main, *words, cwd=cwd
+        )
+    assert command == "python", line
+    module = words.pop(0) == "-m" and words.pop(0)
+    program = module or line.split()[1]
+
+    def main() -> None:
+        if module:
+            # The module may be there by its own name: this is another one, called __main__, as in a process.
+            warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(program, run_name="__main__")
+        raise SystemExit(0)
+
+    with warnings.catch_warnings():
+        return run_here(main, *words, cwd=cwd)
 
 
 def run_here(

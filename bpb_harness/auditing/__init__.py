@@ -14,7 +14,7 @@ checks/            one file a family of codes:
     rules.py       BPB5xx artifact size, significance
     rescored.py    BPB6xx against the harness's own score
     reading.py     BPB9xx broken files
-script/            static checks of scripts
+script/            static checks of scripts: frontend/ reads, domains/ says what expressions stand for, checks/ judge
 verdict.py         from findings to a verdict and a corrected score
 report.py          text, Markdown, JSON, pandas
 """

@@ -173,8 +173,7 @@ class Job:
         Raises:
             CorpusError: if there is none.
         """
-        windows, limit = self._windows_of_corpus, self.settings.limit
-        return Windows(windows.starts[:limit], windows.lengths[:limit])
+        return self._windows_of_corpus.take(slice(self.settings.limit))
 
     def lay_out(self) -> Layout:
         """The windows of a masked network with their bytes and their difficulty.
@@ -205,10 +204,8 @@ class Job:
         num_tokens, limit = self.text.corpus.num_tokens, self.settings.limit
         every = estimator.spans(num_tokens, self.context_length, tail=self.settings.tail, documents=documents)
         self._require_some(len(every))
-        spans = Spans(every.context_starts[:limit], every.starts[:limit], every.lengths[:limit])
-        windows = Windows(spans.starts, spans.lengths)
-        num_units = self._count_units(windows, len(every))
-        return spans, self._layout(windows, len(every), num_units)
+        spans = every.take(slice(limit))
+        return spans, self._layout(spans, len(every), self._count_units(spans, len(every)))
 
     def _layout(self, windows: Windows, num_in_corpus: int, num_units: Ints) -> Layout:
         """With windows that all look alike."""

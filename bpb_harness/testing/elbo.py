@@ -268,10 +268,21 @@ def _best_fit(setting: Setting, runs: list[Run]) -> KnownMistake | None:
         return None
     best: tuple[float, KnownMistake] | None = None
     for mistake in known_mistakes(setting):
-        misfit = [_misfit(mistake, run) for run in runs]
-        if max(misfit) < _WORST_FIT and (best is None or sum(m * m for m in misfit) < best[0] - 1e-9):
-            best = (sum(m * m for m in misfit), mistake)
+        misfit = _total_misfit(mistake, runs)
+        if misfit is not None and (best is None or misfit < best[0] - 1e-9):
+            best = (misfit, mistake)
     return best[1] if best else None
+
+
+def _total_misfit(mistake: KnownMistake, runs: list[Run]) -> float | None:
+    """Sum of squares over the denoisers; None, without the rest of them, where one does not fit."""
+    total = 0.0
+    for run in runs:
+        misfit = _misfit(mistake, run)
+        if not misfit < _WORST_FIT:
+            return None
+        total += misfit * misfit
+    return total
 
 
 def _misfit(mistake: KnownMistake, run: Run) -> float:

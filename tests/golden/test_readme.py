@@ -20,8 +20,9 @@ def number(pattern: str, text: str) -> float:
 def test_the_demo_prints_what_the_readme_shows(repository):
     shown = (repository / "README.md").read_text(encoding="utf-8")
     result = bpb_harness.evaluate(
-        repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt", method="discrete", compare=True, device="cpu"
-    )
+        repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt", method="discrete", compare=True, device="cpu",
+        check_contract=False,
+    )  # fmt: skip
     both = result.comparison
     # Rounding differs between processors and versions of torch, in the fifth digit at most.
     for pattern, value in (

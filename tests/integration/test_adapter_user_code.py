@@ -18,6 +18,7 @@ from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.result import Signature
 from bpb_harness.schedule import LogLinear
+from tests.commands import run_line_here
 
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
@@ -206,16 +207,7 @@ def test_the_worked_example_s_commands_run_as_printed(workplace: Path) -> None:
     lines = re.findall(r"^    ((?:python|bpb-eval) .*(?:loss_only_model\.py).*)$", text, flags=re.M)
     assert len(lines) == 2
     for line in lines:
-        words = line.replace("/tmp/", f"{workplace}/").split()
-        start = {"python": [], "bpb-eval": ["-m", "bpb_harness", "eval"]}[words[0]]
-        done = subprocess.run(
-            [sys.executable, *start, *words[1:]],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_REPOSITORY)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        done = run_line_here(line.replace("/tmp/", f"{workplace}/"), cwd=workplace)
         assert done.returncode == 0, done.stderr
     assert "46,095 tokens, 130,160 bytes" in done.stdout
     bits_per_token = float(re.findall(r"(\d\.\d+) bits/token", done.stdout)[0])

@@ -6,34 +6,65 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from bpb_harness.cli.audit import main
 from fixtures.claims.build import HERE
-from tests.commands import run_here
 
 SUBMISSIONS = HERE / "submissions"
-# torch and sentencepiece raise when imported: an audit of records needs neither.
-FORBIDDING = (
-    "import sys\n"
-    "class Forbid:\n"
-    "    def find_spec(self, name, path=None, target=None):\n"
-    "        if name.split('.')[0] in ('torch', 'sentencepiece', 'tokenizers'):\n"
-    "            raise ImportError(f'{name} is not to be imported here')\n"
-    "sys.meta_path.insert(0, Forbid())\n"
-    "from bpb_harness.cli.audit import main\n"
-    "main()\n"
-)
+# One process for all: it never has torch, sentencepiece or tokenizers, which an audit of records does not need, so a
+# command that imports one of them, or a module of ours that does, ends with code 70 whatever ran before.
+SERVER = """
+import json, sys
+from pathlib import Path
+
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "sentencepiece", "tokenizers"):
+            raise RuntimeError(f"{name} is not to be imported here")
+
+sys.meta_path.insert(0, Forbid())
+from bpb_harness.cli.audit import main
+from tests.commands import run_here
+
+for line in sys.stdin:
+    words, cwd = json.loads(line)
+    done = run_here(main, *words, cwd=Path(cwd))
+    print(json.dumps([done.returncode, done.stdout, done.stderr]), flush=True)
+"""
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def run(repository: Path) -> Iterator[Run]:
+    """Runs the command in the process without torch; looks like a finished process."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("BPB_")}
-    return subprocess.run(
-        [sys.executable, "-c", FORBIDDING, *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=cwd, env=environment, timeout=300,
-    )  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=environment | {"PYTHONPATH": str(repository)},
+    ) as process:  # fmt: skip
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None
+        assert answers is not None
+
+        def ask(*arguments: object, cwd: Path = SUBMISSIONS) -> subprocess.CompletedProcess[str]:
+            words = [str(argument) for argument in arguments]
+            requests.write(json.dumps([words, str(cwd)]) + "\n")
+            requests.flush()
+            return subprocess.CompletedProcess(words, *json.loads(answers.readline()))
+
+        yield ask
+        requests.close()
+        assert process.wait(timeout=60) == 0
+
+
+def test_what_is_forbidden_is_noticed(run: Run) -> None:
+    """Scoring anew needs torch: the process without it cannot."""
+    done = run("honest_single_seed", "--checkpoint", "x.pt", "--data", "x.bin")
+    assert done.returncode == 70
+    assert "is not to be imported here" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -48,32 +79,32 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
         (["wrong_script_space_twice"], 1),
     ],
 )
-def test_exit_codes(arguments: list[str], code: int) -> None:
+def test_exit_codes(run: Run, arguments: list[str], code: int) -> None:
     done = run(*arguments, cwd=SUBMISSIONS)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert (code == 2) == (done.stdout == "")
 
 
-def test_help_and_version_import_no_torch() -> None:
+def test_help_and_version_import_no_torch(run: Run) -> None:
     assert run("--help").returncode == 0
     assert run("--version").stdout.startswith("bpb-harness ")
 
 
-def test_json_of_one() -> None:
-    report = json.loads(run_here(main, SUBMISSIONS / "wrong_constant", "--format", "json").stdout)
+def test_json_of_one(run: Run) -> None:
+    report = json.loads(run(SUBMISSIONS / "wrong_constant", "--format", "json").stdout)
     assert set(report) >= {"verdict", "claimed_bpb", "corrected_bpb", "corrected_from", "findings"}
     assert report["verdict"] == "refuted"
     assert {"code", "severity", "message", "evidence"} <= set(report["findings"][0])
 
 
-def test_json_of_many() -> None:
-    report = json.loads(run_here(main, HERE, "--recursive", "--format", "json").stdout)
+def test_json_of_many(run: Run) -> None:
+    report = json.loads(run(HERE, "--recursive", "--format", "json").stdout)
     assert report["verdict"] == "refuted"
     assert sum(report["counts"].values()) == len(report["audits"]) > 60
 
 
-def test_a_table_of_many() -> None:
+def test_a_table_of_many(run: Run) -> None:
     done = run(SUBMISSIONS, "--recursive")
     assert done.returncode == 1
     rows = done.stdout.splitlines()
@@ -81,12 +112,12 @@ def test_a_table_of_many() -> None:
     assert any(row.startswith("wrong_constant ") and "refuted" in row and "BPB103" in row for row in rows)
 
 
-def test_markdown() -> None:
-    done = run_here(main, SUBMISSIONS / "wrong_constant", "--format", "markdown")
+def test_markdown(run: Run) -> None:
+    done = run(SUBMISSIONS / "wrong_constant", "--format", "markdown")
     assert done.stdout.startswith('### wrong\\_constant "a made-up submission": **refuted**')
 
 
-def test_output_to_a_file(tmp_path: Path) -> None:
+def test_output_to_a_file(run: Run, tmp_path: Path) -> None:
     target = tmp_path / "report.json"
     done = run(SUBMISSIONS / "open_no_log", "--format", "json", "--output", target)
     assert done.returncode == 3
@@ -113,15 +144,14 @@ def test_output_to_a_file(tmp_path: Path) -> None:
         ["--no-such-flag"],
     ],
 )
-def test_bad_usage_is_one_line(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
-    done = run_here(main, *arguments, cwd=SUBMISSIONS)
+def test_bad_usage_is_one_line(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments, cwd=SUBMISSIONS)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_nothing_of_a_submission_is_executed(tmp_path: Path) -> None:
+def test_nothing_of_a_submission_is_executed(run: Run, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     (tmp_path / "submission.json").write_text('{"val_bpb": 1.2}')
     for name in ("train.py", "conftest.py", "sitecustomize.py", "json.py"):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,22 +13,9 @@ from typer.testing import CliRunner
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.text.corpus import load_documents, load_shards
 from fixtures import build
+from tests.commands import run_line_here
 
 _REPOSITORY = Path(__file__).parents[2]
-_COMMANDS = {"python": [], "bpb-eval": ["-m", "bpb_harness", "eval"]}
-
-
-def _run(line: str) -> subprocess.CompletedProcess[str]:
-    start, *words = line.split()
-    return subprocess.run(
-        [sys.executable, *_COMMANDS[start], *words],
-        cwd=_REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +36,7 @@ def test_the_commands_lead_to_a_score(lines: list[str]) -> None:
         short = line.replace("tiny_train_*.bin", "tiny_train_000000.bin")
         short = short.replace("--documents 10000", "--documents 60").replace("--minutes 1 ", "--steps 4 ")
         short += " --limit 8" if line is lines[-1] else ""
-        done = _run(short)
+        done = run_line_here(short, cwd=_REPOSITORY)
         assert done.returncode == 0, f"{short}\n{done.stderr}"
     assert "; 1,024 tokens, " in done.stdout
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from bpb_harness.checkpoints import save_checkpoint
+from bpb_harness.cli.eval import main as eval_main
 from bpb_harness.errors import OutputError
 from bpb_harness.whole_file import write_whole
 
@@ -24,6 +30,19 @@ def run(folder: Path, command: str, *words: object, full: bool = True, **more) -
         preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))) if full else None,
         **{"stdout": subprocess.PIPE, **more},
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """While open, no file of this process may grow beyond ``MOST_BYTES``."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)  # modules imported meanwhile would leave half of theirs
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -44,12 +63,20 @@ def test_a_report_that_does_not_fit_leaves_the_old_one(tmp_path, words):
 
 
 @pytest.mark.parametrize("flag", ["--windows", "--output"])
-def test_a_score_that_does_not_fit(tmp_path, repository, flag):
+def test_a_score_that_does_not_fit(tmp_path, repository, monkeypatch, flag):
     out = tmp_path / "result.parquet"
     checkpoint = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
-    done = run(tmp_path, "eval", checkpoint, "--limit", 2, "--no-contract", "--device", "cpu", flag, out)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"{out} cannot be written: got File too large" in done.stderr
+    flags = ("--limit", "2", "--no-contract", "--device", "cpu", flag, str(out))
+    monkeypatch.setattr(sys, "argv", ["bpb-eval", str(checkpoint), *flags])
+    stdout, stderr = io.StringIO(), io.StringIO()  # not files, which would be full as well
+    with (
+        contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), full_disk(),
+        pytest.raises(SystemExit) as ended,
+    ):  # fmt: skip
+        eval_main()
+    assert (ended.value.code, stdout.getvalue()) == (2, "")
+    assert f"{out} cannot be written: got File too large" in stderr.getvalue()
+    assert stderr.getvalue().count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,14 +124,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_what_torch_says_of_a_full_disk_is_named(tmp_path):
-    program = (
-        "import resource, sys, torch; from pathlib import Path; from bpb_harness.checkpoints import save_checkpoint\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
-        "save_checkpoint(Path(sys.argv[1]), tensors={'x': torch.zeros(10000)}, adapter='reference', config={})\n"
-    )
     out = tmp_path / "model.pt"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(out)], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert f"OutputError: {out} cannot be written" in done.stderr
+    with full_disk(), pytest.raises(OutputError, match=f"{out} cannot be written"):
+        save_checkpoint(out, tensors={"x": torch.zeros(10_000)}, adapter="reference", config={})
     assert list(tmp_path.iterdir()) == []

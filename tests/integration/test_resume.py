@@ -188,8 +188,17 @@ def stop_after_some_draws(process, path, how):
     return process.communicate(timeout=300)
 
 
+LONG = {"check_contract": False, "limit": 160, "batch_tokens": 256, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tiny):
+    """Nats of the evaluation that the commands are stopped in."""
+    return evaluation.evaluate(tiny, **LONG).length.nats
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_command_goes_on_to_the_same_line(tiny, tmp_path, how):
+def test_a_stopped_command_goes_on_to_the_same_line(tiny, never_stopped, tmp_path, how):
     path = tmp_path / "draws.jsonl"
     flags = (tiny, "--no-contract", "--limit", "160", "--batch-tokens", "256", "--format", "json")
     process = start(*flags, "--resume", path)
@@ -203,8 +212,6 @@ def test_a_stopped_command_goes_on_to_the_same_line(tiny, tmp_path, how):
         ]
     kept = path.read_bytes().count(b"\n") - 1
     assert 3 <= kept < 160
-    settings = {"check_contract": False, "limit": 160, "batch_tokens": 256, "device": "cpu"}
-    resumed = evaluation.evaluate(tiny, resume=path, **settings)
-    assert resumed.length.nats == evaluation.evaluate(tiny, **settings).length.nats
+    assert evaluation.evaluate(tiny, resume=path, **LONG).length.nats == never_stopped
     rows = [row for line in path.read_text().splitlines()[1:] for row in json.loads(line)["rows"]]
     assert sorted(rows) == list(range(320))  # nothing was done twice

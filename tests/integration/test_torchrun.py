@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from bpb_harness.distributed import is_first_process
 from bpb_harness.evaluation import api as evaluation
+from tests.two_processes import run_in_two
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
 
@@ -64,18 +65,21 @@ def test_two_processes_score_what_one_scores_and_share_a_file(tiny, tmp_path):
     assert sorted(path.read_text().splitlines()[1:]) == sorted(lines[1:])
 
 
-def test_an_exact_method_is_shared_too(tiny):
-    one = score_with_one(tiny, limit=3, context_length=16, method="chain", batch_tokens=16)
+def test_an_exact_method_is_shared_and_an_error_is_said_once(tiny, repository):
     flags = ("--limit", "3", "--context", "16", "--method", "chain", "--batch-tokens", "16")
-    two = score_with_two(tiny, "--no-contract", *flags)
+    wrong, done = run_in_two(
+        "bpb_harness.cli.eval",
+        [(tiny, "--steps", "0"), (tiny, "--no-contract", *flags, "--format", "json")],
+        cwd=repository,
+    )
+    assert (wrong.codes, wrong.stdout, wrong.stderr[1]) == ([2, 2], ["", ""], "")
+    assert wrong.stderr[0].startswith("bpb-eval: ")
+    assert wrong.stderr[0].count("\n") == 1
+    assert (done.codes, done.stdout[1]) == ([0, 0], "")
+    one = score_with_one(tiny, limit=3, context_length=16, method="chain", batch_tokens=16)
+    two = json.loads(done.stdout[0])
+    assert two["device"].startswith("2 x cpu")
     assert {key: one[key] for key in SAME} == {key: two[key] for key in SAME}
-
-
-def test_an_error_is_said_once(tiny):
-    done = run_two(tiny, "--steps", "0")
-    assert done.returncode != 0
-    assert done.stdout == ""
-    assert sum(line.startswith("bpb-eval: ") for line in done.stderr.splitlines()) == 1
 
 
 def test_variables_of_other_launchers_start_nothing(tiny, monkeypatch):

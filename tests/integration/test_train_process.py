@@ -25,6 +25,7 @@ from bpb_harness.networks.reference import ReferenceCausalLM, ReferenceDenoiser
 from fixtures import build
 from reference.run import Run
 from reference.train import train
+from tests.commands import run_here
 from tests.shards import write_shard
 from tests.tiny_training import tiny_training as training
 
@@ -299,9 +300,10 @@ def test_a_vocabulary_of_characters_trains_and_scores(tmp_path: Path) -> None:
     assert (result.length.num_tokens, result.length.num_bytes) == (3_000, 3_000)
 
 
-def test_help_names_every_option(repository: Path) -> None:
-    wide = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command("--help"), cwd=repository, env=wide, capture_output=True, text=True, check=False)
+def test_help_names_every_option() -> None:
+    from reference.train import main
+
+    done = run_here(main, "--help", environment={"COLUMNS": "200"})
     assert done.returncode == 0
     for option in ("--data", "--objective", "--time-conditioned", "--schedule", "--minutes", "--resume", "--val-data"):
         assert option in done.stdout

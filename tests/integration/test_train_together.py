@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,10 @@ from fixtures import build
 from reference.export import export
 from reference.settings import Training
 from reference.submission import write_submission
+from reference.train import main as train_main
 from reference.train import train
 from tests.commands import run_here
+from tests.two_processes import run_in_two
 
 OPTIONS = [
     "--data", str(build.VALIDATION), "--tokenizer", str(build.TOKENIZER), "--val-data", str(build.VALIDATION),
@@ -29,37 +28,24 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def launch(repository: Path, *arguments: str, count: int) -> subprocess.CompletedProcess[str]:
-    """What torchrun does on one host, without its rendezvous: a process a rank, one of them watched."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    command = [sys.executable, "-m", "reference.train", *arguments]
-    processes = [
-        subprocess.Popen(
-            command, cwd=repository, stderr=subprocess.PIPE, text=True,
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)},
-        )
-        for rank in range(count)
-    ]  # fmt: skip
-    outputs = [process.communicate(timeout=300)[1] for process in processes]
-    assert outputs[1:] == [""] * (count - 1), outputs  # the first one speaks for all
-    return subprocess.CompletedProcess(command, max(process.returncode for process in processes), stderr=outputs[0])
-
-
 def state(path: Path) -> dict[str, Any]:
     return dict(torch.load(path, weights_only=True))
 
 
-def test_two_processes_take_the_steps_of_one(tmp_path: Path, repository: Path) -> None:
-    one = launch(repository, *OPTIONS, "--steps", "8", "--out", str(tmp_path / "one.pt"), count=1)
-    two = launch(repository, *OPTIONS, "--steps", "8", "--out", str(tmp_path / "two.pt"), count=2)
-    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
-    assert "on 2 x cpu" in two.stderr
+def test_two_processes_take_the_steps_of_one_and_refuse_a_batch_that_cannot_be_dealt(
+    tmp_path: Path, repository: Path
+) -> None:
+    uneven = [*OPTIONS, "--steps", "1", "--out", tmp_path / "m.pt", "--batch-tokens", "96"]
+    refused, two = run_in_two(
+        "reference.train", [uneven, [*OPTIONS, "--steps", "8", "--out", tmp_path / "two.pt"]], cwd=repository
+    )
+    assert refused.codes == [2, 2]
+    assert "--batch-tokens: got 3 windows of 32 a step, 2 processes" in refused.stderr[0]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("m.")) == []
+    one = run_here(train_main, *OPTIONS, "--steps", "8", "--out", tmp_path / "one.pt", cwd=repository)
+    assert (one.returncode, two.codes) == (0, [0, 0]), (one.stderr, two.stderr)
+    assert "on 2 x cpu" in two.stderr[0]
+    assert (two.stdout, two.stderr[1]) == (["", ""], "")  # the first one speaks for both
     alone, both = state(tmp_path / "one.pt.train"), state(tmp_path / "two.pt.train")
     assert both["history"][0] == pytest.approx(alone["history"][0], rel=1e-6)
     assert both["history"] == pytest.approx(alone["history"], rel=1e-4)
@@ -67,40 +53,31 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, repository: Path) -
     for name, weights in averages[0].items():
         torch.testing.assert_close(weights, averages[1][name], rtol=1e-2, atol=2e-4)
     # The harness shares the validation windows among the processes too.
-    said = [next(line for line in done.stderr.splitlines() if "NELBO " in line) for done in (one, two)]
+    said = [next(line for line in text.splitlines() if "NELBO " in line) for text in (one.stderr, two.stderr[0])]
     bits = [float(line.split("NELBO ")[1].split()[0]) for line in said]
     assert bits[0] == pytest.approx(bits[1], abs=2e-3)
 
 
-def test_a_batch_that_cannot_be_dealt_evenly_is_refused(tmp_path: Path, repository: Path) -> None:
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    arguments = [*OPTIONS, "--steps", "1", "--out", str(tmp_path / "m.pt"), "--batch-tokens", "96"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "reference.train", *arguments], cwd=repository, stderr=subprocess.PIPE, text=True,
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [2, 2], errors
-    assert "--batch-tokens: got 3 windows of 32 a step, 2 processes" in errors[0]
-
-
-def submit(tmp_path: Path, objective: str, method: str) -> tuple[Path, dict[str, Any]]:
+def submit(place: Path, objective: str, method: str) -> tuple[Path, dict[str, Any]]:
     """Train a few steps, compress, and write the folder of a submission."""
     training = Training(
-        data=(build.VALIDATION,), tokenizer=build.TOKENIZER, out=tmp_path / "m.pt", steps=20, objective=objective,
+        data=(build.VALIDATION,), tokenizer=build.TOKENIZER, out=place / "m.pt", steps=20, objective=objective,
         layers=1, width=16, heads=2, context=64, batch_tokens=512, device="cpu",
     )  # fmt: skip
     train(training)
-    artifact, folder = tmp_path / "model.ptz", tmp_path / "submission"
+    artifact, folder = place / "model.ptz", place / "submission"
     export(training.out, artifact, bits=6)
     content = write_submission(
         artifact, folder, data=[build.VALIDATION], log=training.log_path, seed=0, method=method, device="cpu"
     )
     assert content["bytes_total"] > artifact.stat().st_size > 0
     return folder, content
+
+
+@pytest.fixture(scope="module")
+def submitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """An honest submission that was scored with ``mc``, to be copied before it is changed."""
+    return submit(tmp_path_factory.mktemp("submitted"), "mdlm", "mc")
 
 
 def audit(folder: Path, repository: Path) -> tuple[int, dict[str, Any]]:
@@ -126,8 +103,11 @@ def test_submission_is_confirmed_by_the_audit(tmp_path: Path, repository: Path, 
     assert "error" not in severities.values()
 
 
-def test_a_false_submission_is_refuted(tmp_path: Path, repository: Path) -> None:
-    folder, content = submit(tmp_path, "mdlm", "mc")
+def test_a_false_submission_is_refuted(
+    submitted: tuple[Path, dict[str, Any]], tmp_path: Path, repository: Path
+) -> None:
+    honest, content = submitted
+    folder = Path(shutil.copytree(honest, tmp_path / "submission"))
     better = f"{content['val_bpb'] - 0.5:.8f}"
     for name in ("submission.json", "train.log", "README.md"):
         text = (folder / name).read_text()
@@ -138,8 +118,11 @@ def test_a_false_submission_is_refuted(tmp_path: Path, repository: Path) -> None
     assert "BPB602" in {finding["code"] for finding in report["findings"]}
 
 
-def test_a_score_that_its_own_log_contradicts_is_told_in_whole_words(tmp_path: Path, repository: Path) -> None:
-    folder, content = submit(tmp_path, "mdlm", "mc")
+def test_a_score_that_its_own_log_contradicts_is_told_in_whole_words(
+    submitted: tuple[Path, dict[str, Any]], tmp_path: Path, repository: Path
+) -> None:
+    honest, content = submitted
+    folder = Path(shutil.copytree(honest, tmp_path / "submission"))
     written = json.loads((folder / "submission.json").read_text())
     (folder / "submission.json").write_text(json.dumps(written | {"val_bpb": 0.5}))
     done = run_here(main, folder, cwd=repository)

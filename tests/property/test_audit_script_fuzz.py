@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bpb_harness.auditing.script import check_source, extract_embedded
-from bpb_harness.auditing.script.source import decode_text
+from bpb_harness.auditing.script.frontend.source import decode_text
 from bpb_harness.findings import Finding, Severity
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"

@@ -1,26 +1,32 @@
 """Checks of the scripts behind a score: read as data, analysed by their syntax tree, never executed.
 
-source            text out of files, logs and self-extracting wrappers
-program           scopes, definitions, which function a call means
-values            numbers that expressions stand for
-algebra           the reported score as products of factors
-analysis          the scores, and the masks behind them
-pieces            what byte-counting code makes of single tokens
-byte_constants    tokens times a constant
-byte_tables       tables and the loops that use them
-weights           the weight against the mask rate
-mask_rates        single rates, cut ranges, dropped ends, the prior
-special_tokens    boundaries that are never masked
-procedure         passes that condition on each other
-noise             seeds and hashes
-precision         16-bit sums, half precision, means of ratios
-coverage          subsets, samplers, settings against the record
-run_byte_table    the one thing that may run, if the user says so
-check             all of them; findings
+frontend/               reading: imports nothing of the rooms below
+    source              text out of files, logs and self-extracting wrappers
+    program             scopes, definitions, which function a call means
+domains/                what expressions stand for
+    values              numbers
+    algebra             the reported score as products of factors
+    cancel              what is the same above and below the line
+    pieces              what byte-counting code makes of single tokens
+    analysis            the scores, and the masks behind them
+checks/                 one file a check
+    byte_constants      tokens times a constant
+    byte_tables         tables and the loops that use them
+    weights             the weight against the mask rate
+    mask_rates          single rates, cut ranges, dropped ends, the prior
+    special_tokens      boundaries that are never masked
+    two_passes          passes that condition on each other
+    hashed_counts       counts of hashed contexts
+    noise               seeds and hashes
+    precision           16-bit sums, half precision, means of ratios
+    coverage            subsets, samplers, settings against the record
+running/                the one thing that may run, if the user says so
+check                   all checks; findings
+codes, context          their codes; what the record says
 """
 
 from bpb_harness.auditing.script.check import check_scripts, check_source
 from bpb_harness.auditing.script.context import ScriptContext
-from bpb_harness.auditing.script.source import SourceText, decode_source, extract_embedded
+from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded
 
 __all__ = ["ScriptContext", "SourceText", "check_scripts", "check_source", "decode_source", "extract_embedded"]

@@ -11,21 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.byte_constants import check_byte_constants
-from bpb_harness.auditing.script.byte_tables import check_byte_tables
+from bpb_harness.auditing.script.checks.byte_constants import check_byte_constants
+from bpb_harness.auditing.script.checks.byte_tables import check_byte_tables
+from bpb_harness.auditing.script.checks.coverage import check_coverage
+from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
+from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
+from bpb_harness.auditing.script.checks.noise import check_noise
+from bpb_harness.auditing.script.checks.precision import check_precision
+from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
+from bpb_harness.auditing.script.checks.two_passes import check_two_passes
+from bpb_harness.auditing.script.checks.weights import check_weights
 from bpb_harness.auditing.script.context import ScriptContext
-from bpb_harness.auditing.script.coverage import check_coverage
-from bpb_harness.auditing.script.hashed_counts import check_hashed_counts
-from bpb_harness.auditing.script.mask_rates import check_mask_rates
-from bpb_harness.auditing.script.noise import check_noise
-from bpb_harness.auditing.script.precision import check_precision
-from bpb_harness.auditing.script.procedure import check_two_passes
-from bpb_harness.auditing.script.program import Program, Script
-from bpb_harness.auditing.script.run_byte_table import check_table_by_running
-from bpb_harness.auditing.script.source import SourceText, decode_source, extract_embedded, parse
-from bpb_harness.auditing.script.special_tokens import check_special_tokens
-from bpb_harness.auditing.script.weights import check_weights
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.frontend.program import Program, Script
+from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded, parse
+from bpb_harness.auditing.script.running.run_byte_table import check_table_by_running
 from bpb_harness.errors import HarnessError
 from bpb_harness.findings import Finding, Json, Severity
 

@@ -48,6 +48,14 @@ _SMALL = saved({"w": torch.ones(3)})
 _ZEROS = bytes(20 << 20)
 
 
+def xz(data: bytes) -> bytes:
+    """The fastest of its kind."""
+    return lzma.compress(data, preset=0)
+
+
+_XZ_ZEROS = xz(_ZEROS)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "line"),
     [
@@ -63,8 +71,8 @@ _ZEROS = bytes(20 << 20)
          "safetensors, torch.export (.pt2), zlib or xz of torch.save (.ptz) or a folder"),
         ("x.ptz", zlib.compress(_ZEROS), "x.ptz inflates to more than 16777216 bytes: got "
          f"{len(zlib.compress(_ZEROS))} compressed bytes, expected at most 8 times as many"),
-        ("x.ptz", lzma.compress(_ZEROS), "x.ptz unpacks to more than 16777216 bytes: got "
-         f"{len(lzma.compress(_ZEROS))} compressed bytes, expected at most 8 times as many"),
+        ("x.ptz", _XZ_ZEROS, "x.ptz unpacks to more than 16777216 bytes: got "
+         f"{len(_XZ_ZEROS)} compressed bytes, expected at most 8 times as many"),
         ("x.pt", saved({**_NATIVE, "adapter": 3}), "x.pt: 'adapter': got int, expected <class 'str'>"),
         ("x.pt", saved({**_NATIVE, "tokenizer": torch.ones(3)}), "x.pt: tokenizer: got 3 x torch.float32, expected "
          "bytes of a file"),
@@ -78,14 +86,14 @@ def test_files(tmp_path: Path, name: str, data: bytes, line: str) -> None:
     assert said(lambda: read_checkpoint(tmp_path / name)) == line
 
 
-@pytest.mark.parametrize("pack", [zlib.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [zlib.compress, xz])
 def test_compressed_files_are_read_in_pieces(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     whole = torch.randint(255, (700_000,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).double()
     (tmp_path / "x.ptz").write_bytes(pack(saved({"w": whole})))
     assert torch.equal(read_checkpoint(tmp_path / "x.ptz").tensors["w"], whole)
 
 
-@pytest.mark.parametrize("pack", [zlib.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [zlib.compress, xz])
 def test_damaged_streams(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     data = bytearray(pack(_SMALL))
     data[len(data) // 2] ^= 0xFF

@@ -154,7 +154,7 @@ def test_hostile_lines_come_to_an_end() -> None:
         "from bpb_harness.claim.log_reader import read_log\n"
         "from bpb_harness.claim.readme_reader import read_readme\n"
         f"for line in {HOSTILE_LINES!r}:\n"
-        "    text = '\\n'.join([line] * 100)\n"
+        "    text = '\\n'.join([line] * 20)\n"
         "    read_log(text, 'f.log')\n"
         "    read_readme(text, 'README.md')\n"
     )

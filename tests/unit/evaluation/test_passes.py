@@ -94,17 +94,17 @@ def tiny(repository):
 
 def test_a_tolerance_out_of_reach_says_what_a_pass_gives(tiny):
     with pytest.raises(UsageError, match=r"out of reach.*about [\d,]+ passes.*one pass gives \+- 0\.\d+"):
-        evaluation.evaluate(tiny, limit=8, tolerance=1e-7, check_contract=False, device="cpu")
+        evaluation.evaluate(tiny, limit=8, context_length=16, tolerance=1e-7, check_contract=False, device="cpu")
 
 
 def test_pilot_draws_fix_the_number_of_passes_and_enter_no_total(tiny, monkeypatch):
-    settings = {"limit": 8, "check_contract": False, "device": "cpu"}
+    settings = {"limit": 8, "context_length": 32, "check_contract": False, "device": "cpu"}
     one = evaluation.evaluate(tiny, num_samples=1, **settings)
     tolerance = one.mc_stderr * 0.5
     many = evaluation.evaluate(tiny, tolerance=tolerance, with_windows=True, with_tokens=True, **settings)
     number, pilot = int(many.signature.passes), 32 * 8 + 2 * 32
     assert number > 1
-    assert many.num_forward_tokens == number * one.num_forward_tokens + pilot * 128
+    assert many.num_forward_tokens == number * one.num_forward_tokens + pilot * 32
     assert "320 pilot draws, which enter no total" in describe(many)
     low, high = many.ci95
     assert (high - low) / 2 <= tolerance
@@ -251,7 +251,7 @@ def test_a_network_that_guesses_blindly_gives_an_error_that_is_doubted(small):
 
 def test_an_interval_that_came_out_wider_is_named(tiny, monkeypatch):
     monkeypatch.setattr(Pilot, "num_passes", lambda *_: 2)
-    result = evaluation.evaluate(tiny, tolerance=0.001, limit=4, check_contract=False, device="cpu")
+    result = evaluation.evaluate(tiny, tolerance=0.001, limit=4, context_length=16, check_contract=False, device="cpu")
     assert result.signature.passes == "2"
     assert "note: half of the 95 % interval came out at " in describe(result)
     assert "wider than --tolerance 0.001" in describe(result)

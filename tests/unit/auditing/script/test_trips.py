@@ -9,7 +9,7 @@ import pytest
 
 from bpb_harness.auditing import audit
 from bpb_harness.auditing.script import ScriptContext, check, check_source
-from bpb_harness.auditing.script.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.findings import Severity
 from fixtures.claims.patterns import SP1024, log, submission
 
@@ -47,7 +47,7 @@ def test_half_a_check_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_not_looked_at_whole_refutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bpb_harness.auditing.script import program
+    from bpb_harness.auditing.script.frontend import program
 
     whole = check_source(WRONG, ScriptContext())
     assert any(finding.severity is Severity.REFUTES for finding in whole)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bpb_harness.auditing.denominators import Denominator, full_split
-from bpb_harness.auditing.script.algebra import (
-    Algebra,
-    Factor,
-    Sink,
-    Term,
-    find_sinks,
-    is_cross_entropy,
-    trace,
-)
 from bpb_harness.auditing.script.context import ScriptContext
-from bpb_harness.auditing.script.program import Program, Scope, dotted, last_name
-from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame, Leaf, is_random
+from bpb_harness.auditing.script.domains.algebra import Algebra, Factor, Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, is_random
+from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, operands
 from bpb_harness.findings import Json, Rule, Severity
 
 
@@ -162,20 +157,19 @@ class Analysis:
 
     def _masks_of(self, score: Factor, term: Term, sink: int) -> Iterator[MaskDraw]:
         for node, frame in trace(self.program, score.node, score.frame, 1_500):
-            draw = self._draw(node, frame)
+            draw = self._draw(node)
             if draw is not None:
                 rate, positive = draw
                 yield MaskDraw(node, rate, frame, positive, term, sink, score)  # type: ignore[arg-type]
 
-    def _draw(self, node: ast.AST, frame: Frame) -> tuple[ast.expr, bool] | None:
+    def _draw(self, node: ast.AST) -> tuple[ast.expr, bool] | None:
         """The rate of a draw and whether it is the rate of masked tokens; None where a node is no draw."""
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
             left, right = node.left, node.comparators[0]
             op = node.ops[0]
             if not isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
                 return None
-            noise_left = self._noise_rank(left, frame)
-            noise_right = self._noise_rank(right, frame)
+            noise_left, noise_right = self._noise_rank(left), self._noise_rank(right)
             if max(noise_left, noise_right) < 1:
                 return None
             below = isinstance(op, ast.Lt | ast.LtE)
@@ -188,31 +182,18 @@ class Analysis:
             return node.args[0], self.masks_where_true(node)
         return None
 
-    def _noise_rank(self, node: ast.expr, _frame: Frame, depth: int = 0) -> int:
+    def _noise_rank(self, node: ast.expr, depth: int = 0) -> int:
         """How much an expression looks like noise of one draw per token: 0 not at all, 2 for a matrix of draws."""
         if depth > 4:
             return 0
         if is_random(node) and isinstance(node, ast.Call):
-            if last_name(node.func) == "rand_like":
-                return 2
-            shape = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
-            if len(node.args) != len(shape):
-                return 2
-            if len(shape) >= 2 or any(isinstance(a, ast.Attribute | ast.Tuple) for a in shape):
-                return 2
-            return 1
+            many = len(node.args) >= 2 or any(isinstance(a, ast.Attribute | ast.Tuple | ast.Starred) for a in node.args)
+            return 2 if many or last_name(node.func) == "rand_like" else 1
         if isinstance(node, ast.Call) and last_name(node.func) in IDENTITY:
-            inner = node.func.value if isinstance(node.func, ast.Attribute) else None
-            if inner is not None and dotted(inner) in ("torch", "np", "numpy", "jnp"):
-                inner = node.args[0] if node.args else None
-            return self._noise_rank(inner, _frame, depth + 1) if inner is not None else 0
+            return max((self._noise_rank(inner, depth + 1) for inner in operands(node)[:1]), default=0)
         if isinstance(node, ast.Name):
-            ranks = [
-                self._noise_rank(definition.value, _frame, depth + 1)
-                for definition in self.program.reaching(node)
-                if definition.value is not None and definition.kind == "assign" and not definition.index
-            ]
-            return max(ranks, default=0)
+            values = (d.value for d in self.program.reaching(node) if d.kind == "assign" and not d.index)
+            return max((self._noise_rank(value, depth + 1) for value in values if value is not None), default=0)
         return 0
 
     def masks_where_true(self, node: ast.expr) -> bool:
@@ -220,9 +201,8 @@ class Analysis:
         for above in self.program.ancestors(node):
             if isinstance(above, ast.UnaryOp) and isinstance(above.op, ast.Invert | ast.Not):
                 return not self.masks_where_true(above)
-            verdict = self._where_verdict(above, node)
-            if verdict is not None:
-                return verdict
+            if isinstance(above, ast.Call) and last_name(above.func) == "where" and len(above.args) == 3:
+                return self._where_masks(above)
             if isinstance(above, ast.Assign) and isinstance(above.targets[0], ast.Name):
                 return self._used_as_mask(above.targets[0].id, self.program.scope(node))
             if isinstance(above, ast.stmt):
@@ -239,11 +219,6 @@ class Analysis:
                     return self._where_masks(call) is not negated
         return not re.search(r"keep|visible|unmask|observed|clean", name, re.IGNORECASE)
 
-    def _where_verdict(self, above: ast.AST, _node: ast.expr) -> bool | None:
-        if isinstance(above, ast.Call) and last_name(above.func) == "where" and len(above.args) == 3:
-            return self._where_masks(above)
-        return None
-
     def _where_masks(self, call: ast.Call) -> bool:
         """Whether where(m, a, b) puts the mask token where m holds."""
         evaluator = Evaluator(self.program)
@@ -254,6 +229,15 @@ class Analysis:
             return first
         said = [bool(re.search("mask", ast.unparse(argument), re.IGNORECASE)) for argument in call.args[1:3]]
         return said[0] or not said[1]
+
+    def hit(
+        self, rule: Rule, said: str, node: ast.AST, sink: int | None = None, *, shown: ast.AST | None = None,
+        severity: Severity | None = None, evidence: Mapping[str, Json] | None = None,
+    ) -> Hit:  # fmt: skip
+        """A hit whose message ends with the line that it is met in, or with that of another node."""
+        place = node if shown is None else shown
+        message = f"{said}: {self.program.script(place).line(place)}"
+        return Hit(rule, message, node, sink, None, severity, dict(evidence or {}))
 
     # -- the noise level --------------------------------------------------------------------------
 
@@ -269,8 +253,7 @@ class Analysis:
         evaluator = Evaluator(self.program)
         if evaluator.number(draw.rate, draw.frame) is None:
             return None
-        leaves = list(evaluator.leaves.values())
-        grids = [leaf for leaf in leaves if leaf.kind == "index"]
+        leaves, grids = list(evaluator.leaves.values()), evaluator.grids
         if len(grids) > 1 or (not grids and len(leaves) > 1):
             return None
         return grids[0] if grids else leaves[0] if leaves else None
@@ -291,7 +274,7 @@ class Analysis:
         parts = list(trace(self.program, node, frame, 200))
         if any(isinstance(part, ast.expr) and is_cross_entropy(part) for part, _ in parts):
             return False  # a number of scores, not of tokens
-        return any(self._draw(part, where) is not None for part, where in parts)
+        return any(self._draw(part) is not None for part, _ in parts)
 
     # -- the tokenizer ----------------------------------------------------------------------------
 

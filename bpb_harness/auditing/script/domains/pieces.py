@@ -9,15 +9,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from bpb_harness.auditing.script.program import Program, Scope, last_name
-from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame, UnknownValueError
+from bpb_harness.auditing.script.domains.values import BINARY, COMPARISONS, IDENTITY, Evaluator, UnknownValueError, real
+from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 PIECE_CALLS = frozenset(["id_to_piece", "IdToPiece", "convert_ids_to_tokens", "id_to_token", "IdsToPieces"])
 DECODE_CALLS = frozenset(["decode", "Decode", "decode_ids", "DecodeIds", "DecodeIdsAsPieces"])
 _LIBRARY_CALLS = frozenset(("convert_ids_to_tokens", "id_to_token"))  # of libraries that serve other markers too
 _MARK = "\u2581"
-_MAX_STEPS = 4_000
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _loop_of(program: Program, call: ast.Call) -> ast.AST | None:
     return None
 
 
-class PieceInterpreter:
+class PieceInterpreter(Evaluator):
     """Walks through statements with a specimen in the place of the token.
 
     Args:
@@ -178,12 +179,14 @@ class PieceInterpreter:
         specimen: the token.
     """
 
+    most_steps: ClassVar[int] = 4_000
+
     def __init__(self, program: Program, specimen: Specimen) -> None:
-        self.program, self.specimen = program, specimen
+        super().__init__(program)
+        self.specimen = specimen
         self.outcome = Outcome()
         self._locals: dict[str, object] = {}
         self._node: ast.AST | None = None
-        self._steps = 0
 
     def walk(self, node: ast.AST) -> Outcome:
         """Go through a loop's body, a comprehension's element or a function once."""
@@ -277,8 +280,8 @@ class PieceInterpreter:
             self._statement(statement)
 
     def _statement(self, node: ast.stmt) -> None:
-        self._steps += 1
-        if self._steps > _MAX_STEPS:
+        self.steps += 1
+        if self.steps > self.most_steps:
             raise UnknownValueError
         if isinstance(node, ast.Continue | ast.Break):
             raise _SkipError
@@ -340,11 +343,11 @@ class PieceInterpreter:
         if isinstance(target, ast.Subscript):
             name = last_name(target.value)
             before = self.outcome.writes.get(name, 0)
-            self.outcome.writes[name] = _binary(type(node.op), before, value)
+            self.outcome.writes[name] = _combined(type(node.op), before, value)
             return
         name = last_name(target)
         if isinstance(target, ast.Name) and name in self._locals and self._locals[name] is not _UNKNOWN:
-            self._locals[name] = _binary(type(node.op), self._locals[name], value)
+            self._locals[name] = _combined(type(node.op), self._locals[name], value)
             return
         if not isinstance(node.op, ast.Add) or not isinstance(value, bool | int | float):
             raise UnknownValueError
@@ -369,39 +372,23 @@ class PieceInterpreter:
         Raises:
             UnknownValueError: where it holds anything that is not known here.
         """
-        self._steps += 1
-        if self._steps > _MAX_STEPS:
-            raise UnknownValueError
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.Name):
-            return self._name(node)
-        if isinstance(node, ast.BoolOp):
-            result: object = None
-            for part in node.values:
-                result = self.value(part)
-                if bool(result) is isinstance(node.op, ast.Or):
-                    return result
-            return result
-        if isinstance(node, ast.UnaryOp):
-            return self._unary(node)
-        if isinstance(node, ast.IfExp):
-            return self.value(node.body if bool(self.value(node.test)) else node.orelse)
-        if isinstance(node, ast.BinOp):
-            return _binary(type(node.op), self.value(node.left), self.value(node.right))
-        if isinstance(node, ast.Compare):
-            return self._compare(node)
-        if isinstance(node, ast.Subscript):
-            return self._subscript(node)
-        if isinstance(node, ast.Call):
-            return self._call(node)
-        if isinstance(node, ast.Tuple | ast.List | ast.Set):
-            return tuple(self.value(part) for part in node.elts)
-        if isinstance(node, ast.Attribute):
-            return Evaluator(self.program).value(node, Frame(self.program.scope(node)))
-        raise UnknownValueError
+        return self.visit(node, Frame(self.program.scope(node)))
 
-    def _name(self, node: ast.Name) -> object:
+    def _list(self, node: ast.List | ast.Set, frame: Frame) -> object:
+        return tuple(self.visit(part, frame) for part in node.elts)
+
+    _set = _list
+
+    def _ifexp(self, node: ast.IfExp, frame: Frame) -> object:
+        return self.visit(node.body if bool(self.visit(node.test, frame)) else node.orelse, frame)
+
+    def _binop(self, node: ast.BinOp, frame: Frame) -> object:
+        return _combined(type(node.op), self.visit(node.left, frame), self.visit(node.right, frame))
+
+    def _attribute(self, node: ast.Attribute, frame: Frame) -> object:
+        return Evaluator(self.program).visit(node, frame)
+
+    def _name(self, node: ast.Name, frame: Frame) -> object:
         if node.id in self._locals:
             value = self._locals[node.id]
             if value is _UNKNOWN:
@@ -411,62 +398,53 @@ class PieceInterpreter:
         before = [d for d in self.program.reaching(node) if not self._is_inside(d.statement)]
         if len(before) == 1 and isinstance(before[0].value, ast.Constant) and before[0].kind == "assign":
             return before[0].value.value
-        return Evaluator(self.program).value(node, Frame(self.program.scope(node)))
+        return Evaluator(self.program).visit(node, frame)
 
     def _is_inside(self, node: ast.AST) -> bool:
         return self._node is not None and any(above is self._node for above in self.program.ancestors(node))
 
-    def _unary(self, node: ast.UnaryOp) -> object:
-        value = self.value(node.operand)
-        if isinstance(node.op, ast.Not) or (isinstance(node.op, ast.Invert) and isinstance(value, bool)):
-            return not value
-        if isinstance(node.op, ast.USub) and isinstance(value, int | float):
-            return -value
-        raise UnknownValueError
-
-    def _compare(self, node: ast.Compare) -> object:
-        left = self.value(node.left)
+    def _compare(self, node: ast.Compare, frame: Frame) -> object:
+        left = self.visit(node.left, frame)
         for op, comparator in zip(node.ops, node.comparators, strict=True):
-            right = self.value(comparator)
+            right = self.visit(comparator, frame)
             if isinstance(op, ast.In | ast.NotIn):
                 if not isinstance(right, str | tuple):
                     raise UnknownValueError
                 holds = (left in right) is isinstance(op, ast.In)
+            elif isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
+                holds = COMPARISONS[type(op)](left, right)
             else:
-                function = _COMPARISONS.get(type(op))
-                if function is None:
-                    raise UnknownValueError
-                holds = function(left, right)
+                holds = COMPARISONS[type(op)](real(left), real(right))
             if not holds:
                 return False
             left = right
         return True
 
-    def _subscript(self, node: ast.Subscript) -> object:
+    def _subscript(self, node: ast.Subscript, frame: Frame) -> object:
         name = last_name(node.value)
         if self._node is not None and name not in self._locals and name in stored_names(self._node):
             # An entry of a table that this very loop fills: what it has just stored, or what was there before.
             stored = self.outcome.writes.get(name)
             return stored if stored is not None else initial_entry(self.program, self.program.scope(self._node), name)
-        value = self.value(node.value)
+        value = self.visit(node.value, frame)
         if not isinstance(value, str | bytes | tuple):
             raise UnknownValueError
         if isinstance(node.slice, ast.Slice):
             if node.slice.step is not None:
                 raise UnknownValueError
-            return value[self._bound(node.slice.lower) : self._bound(node.slice.upper)]
-        index = self.value(node.slice)
+            return value[self._bound(node.slice.lower, frame) : self._bound(node.slice.upper, frame)]
+        index = self.visit(node.slice, frame)
         if not isinstance(index, int):
             raise UnknownValueError
         return value[index]
 
-    def _bound(self, node: ast.expr | None) -> int | None:
-        value = None if node is None else self.value(node)
+    def _bound(self, node: ast.expr | None, frame: Frame) -> int | None:
+        value = None if node is None else self.visit(node, frame)
         if value is not None and not isinstance(value, int):
             raise UnknownValueError
         return value
 
-    def _call(self, node: ast.Call) -> object:
+    def _call(self, node: ast.Call, frame: Frame) -> object:
         name = last_name(node.func)
         answer = self._tokenizer(node, name)
         if answer is not None:
@@ -475,14 +453,10 @@ class PieceInterpreter:
             if name in _STRING_METHODS:
                 return self._string_method(node, node.func, name)
             if name in IDENTITY and name not in ("tuple", "list"):
-                return (
-                    self.value(node.func.value)
-                    if not node.args or name in ("to", "astype", "type")
-                    else self.value(node.args[0])
-                )
+                on_object = not node.args or name in ("to", "astype", "type")
+                return self.visit(node.func.value if on_object else node.args[0], frame)
         elif name in _BUILTINS and node.args:
-            arguments = [self.value(argument) for argument in node.args]
-            return _BUILTINS[name](*arguments)
+            return _BUILTINS[name](*[self.visit(argument, frame) for argument in node.args])
         return self._own_function(node)
 
     def _own_function(self, node: ast.Call) -> object:
@@ -491,7 +465,7 @@ class PieceInterpreter:
         if callee is None or not isinstance(callee.node, ast.FunctionDef | ast.Lambda):
             raise UnknownValueError
         inner = PieceInterpreter(self.program, self.specimen)
-        inner._steps = self._steps + 50  # helpers that call themselves come to an end
+        inner.steps = self.steps + 50  # helpers that call themselves come to an end
         for name, definition in callee.definitions.items():
             default = next((d.value for d in definition if d.kind == "parameter"), None)
             if isinstance(default, ast.Constant):
@@ -538,23 +512,10 @@ class PieceInterpreter:
 
 
 _UNKNOWN = object()
-_STRING_METHODS = frozenset(
-    [
-        "startswith",
-        "endswith",
-        "replace",
-        "lstrip",
-        "rstrip",
-        "strip",
-        "removeprefix",
-        "removesuffix",
-        "encode",
-        "count",
-        "isspace",
-        "lower",
-        "upper",
-    ]
-)
+_STRING_METHODS = frozenset([
+    "startswith", "endswith", "replace", "lstrip", "rstrip", "strip", "removeprefix", "removesuffix", "encode", "count",
+    "isspace", "lower", "upper",
+])  # fmt: skip
 
 
 def _length(value: object) -> int:
@@ -563,51 +524,24 @@ def _length(value: object) -> int:
     raise UnknownValueError
 
 
-def _as_int(value: object, *_more: object) -> int:
-    if isinstance(value, bool | int | float):
-        return int(value)
-    raise UnknownValueError
-
-
-def _largest(*values: object) -> object:
-    if not all(isinstance(value, int | float) for value in values):
-        raise UnknownValueError
-    return max(values)  # type: ignore[type-var]
+def _whole(value: object, *_more: object) -> object:
+    return int(real(value))
 
 
 _BUILTINS: dict[str, Callable[..., object]] = {
-    "len": _length, "int": _as_int, "bool": bool, "max": _largest, "str": lambda value: value, "float": _as_int,
+    "len": _length, "int": _whole, "float": _whole, "bool": bool, "str": lambda value: value,
+    "max": lambda *values: max(real(value) for value in values),
 }  # fmt: skip
-_COMPARISONS: dict[type, Callable[[object, object], bool]] = {
-    ast.Eq: lambda a, b: a == b,
-    ast.NotEq: lambda a, b: a != b,
-    ast.Lt: lambda a, b: _number(a) < _number(b),
-    ast.LtE: lambda a, b: _number(a) <= _number(b),
-    ast.Gt: lambda a, b: _number(a) > _number(b),
-    ast.GtE: lambda a, b: _number(a) >= _number(b),
-    ast.Is: lambda a, b: a is b or a == b,
-    ast.IsNot: lambda a, b: a is not b and a != b,
-}
 
 
-def _number(value: object) -> float:
-    if isinstance(value, bool | int | float):
-        return float(value)
-    raise UnknownValueError
-
-
-def _binary(kind: type, left: object, right: object) -> object:
+def _combined(kind: type, left: object, right: object) -> object:
     if isinstance(left, str | bytes) and isinstance(right, type(left)) and kind is ast.Add:
         if len(left) + len(right) > 1_000:
             raise UnknownValueError
         return left + right  # type: ignore[operator]
-    if isinstance(left, bool | int | float) and isinstance(right, bool | int | float):
-        if kind in (ast.BitAnd, ast.BitOr):
-            return (bool(left) and bool(right)) if kind is ast.BitAnd else (bool(left) or bool(right))
-        if kind is ast.Add:
-            return left + right
-        if kind is ast.Sub:
-            return left - right
-        if kind is ast.Mult:
-            return left * right
-    raise UnknownValueError
+    first, second = real(left), real(right)
+    if kind in (ast.BitAnd, ast.BitOr):
+        return all((first, second)) if kind is ast.BitAnd else any((first, second))
+    if kind not in (ast.Add, ast.Sub, ast.Mult):
+        raise UnknownValueError
+    return BINARY[kind](first, second)

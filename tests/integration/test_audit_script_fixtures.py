@@ -12,7 +12,7 @@ import pytest
 from bpb_harness.auditing.script import ScriptContext, check_scripts
 from bpb_harness.findings import CODES, Finding, Severity
 
-SCRIPTS = Path(__file__).resolve().parents[4] / "fixtures" / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
 EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json").read_text("utf-8"))
 
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.program import last_name
-from bpb_harness.auditing.script.values import Frame
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _NARROW = frozenset(["int16", "short", "uint8", "int8", "uint16"])
 _HALF = frozenset(["bfloat16", "half", "float16"])
@@ -44,9 +44,8 @@ def _narrow_sums(analysis: Analysis) -> Iterator[Hit]:
                 )
             )
         if narrow:
-            line = analysis.program.script(node).line(node)
-            yield Hit(
-                codes.NARROW_SUM, f"Bytes are summed in a 16-bit type, which overflows at 32,767: {line}", node, None
+            yield analysis.hit(
+                codes.NARROW_SUM, "Bytes are summed in a 16-bit type, which overflows at 32,767", node, None
             )
             return
 
@@ -71,8 +70,7 @@ def _half_precision(analysis: Analysis) -> Iterator[Hit]:
                     if not isinstance(node, ast.Call) or last_name(node.func) not in ("log_softmax", "cross_entropy"):
                         continue
                     if _is_half(node):
-                        line = analysis.program.script(node).line(node)
-                        yield Hit(codes.HALF_PRECISION, f"Log-probabilities are taken in half precision: {line}", node)
+                        yield analysis.hit(codes.HALF_PRECISION, "Log-probabilities are taken in half precision", node)
                         return
 
 
@@ -100,11 +98,10 @@ def _means_of_ratios(analysis: Analysis) -> Iterator[Hit]:
                 continue
             ratio = _ratio_inside(analysis, mean)
             if ratio is not None:
-                line = analysis.program.script(ratio).line(ratio)
-                yield Hit(
+                yield analysis.hit(
                     codes.MEAN_OF_RATIOS,
-                    f"The score is a mean of bits per byte over windows, not total bits over total bytes: {line}",
-                    ratio, number,
+                    "The score is a mean of bits per byte over windows, not total bits over total bytes",
+                    ratio, number
                 )  # fmt: skip
                 break
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing.script import decode_source, extract_embedded
-from bpb_harness.auditing.script.source import decode_text
+from bpb_harness.auditing.script.frontend.source import decode_text
 from bpb_harness.errors import ClaimError
 
 INNER = "import math\n\ndef f(x):\n    return math.log(x)  # caf\u00e9\n\nprint(f(2))\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.auditing.script import ScriptContext, check_scripts, run_byte_table
+from bpb_harness.auditing.script import ScriptContext, check_scripts
+from bpb_harness.auditing.script.running import run_byte_table
 from bpb_harness.findings import Finding, Severity
 
 REPORT = "\nprint('val_bpb', nats / 0.6931 / float(bytes_of(table)))\n"
@@ -17,7 +18,7 @@ REPORT = "\nprint('val_bpb', nats / 0.6931 / float(bytes_of(table)))\n"
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Path:
-    return Path(__file__).resolve().parents[4] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
+    return Path(__file__).resolve().parents[5] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
 
 
 def _run(tmp_path: Path, tokenizer: Path, script: str, *, allow_code: bool = True) -> list[Finding]:

@@ -13,10 +13,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import Factor, Term, is_cross_entropy, trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit, MaskDraw, agreed
-from bpb_harness.auditing.script.program import last_name
-from bpb_harness.auditing.script.values import Evaluator, Leaf
+from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
+from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.findings import Json
 
 _SPREAD = 0.15  # a right weight is constant to rounding; a discrete step of a curved schedule bends it by a few percent
 _FEWEST_POINTS = 3
@@ -52,11 +54,7 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 
 
 def _held(
-    analysis: Analysis,
-    draw: MaskDraw,
-    leaf: Leaf,
-    weight: Weight,
-    samples: Sequence[tuple[float, float, float, float]],
+    analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, samples: Sequence[tuple[float, float, float, float]]
 ) -> Iterator[Hit]:
     counted = divides_by_count(analysis, draw)
     # On the mean over the masked tokens the weight u' belongs, on their sum u' / u.
@@ -65,43 +63,26 @@ def _held(
     if _spread(right) <= _SPREAD:
         yield from _epsilon(analysis, draw, leaf, weight, counted)
         return
-    line = analysis.program.script(place).line(place)
-    u_values = [u for _, _, u, _ in samples]
-    over_rate = min(_spread([w * u / slope for _, w, u, slope in samples]), _exact([w * u for _, w, u, _ in samples]))
+    products = [w * u / slope for _, w, u, slope in samples]
+    over_rate = min(_spread(products), _exact([w * u for _, w, u, _ in samples]))
+    other = _other_schedule(samples, leaf, counted) if weight.factors else None
+    evidence: dict[str, Json] = {}
     if weight.factors and counted and over_rate <= _SPREAD:
-        yield Hit(
-            codes.WEIGHT_AND_COUNT,
-            f"The score is a mean over the masked tokens and weighed by 1/t as well: {line}",
-            place,
-            draw.sink,
-        )
+        rule, said = codes.WEIGHT_AND_COUNT, "The score is a mean over the masked tokens and weighed by 1/t as well"
     elif weight.factors and _spread([w * (1 - u) / slope for _, w, u, slope in samples]) <= _SPREAD:
-        yield Hit(
-            codes.WEIGHT_DSIGMA,
-            f"The evaluation weighs by dsigma, 1/(1-u) in terms of the mask rate u, where "
-            f"dsigma/expm1(sigma), 1/u, belongs: {line}",
-            place,
-            draw.sink,
-        )
+        rule, what = codes.WEIGHT_DSIGMA, "1/(1-u) in terms of the mask rate u, where dsigma/expm1(sigma), 1/u, belongs"
+        said = f"The evaluation weighs by dsigma, {what}"
     elif weight.factors and _spread([w * u * u / slope for _, w, u, slope in samples]) <= _SPREAD:
-        yield Hit(codes.WEIGHT_TWICE, f"The weight 1/t is applied twice: {line}", place, draw.sink)
-    elif weight.factors and (other := _other_schedule(samples, leaf, counted)) is not None:
-        yield Hit(
-            codes.OTHER_SCHEDULE,
-            f"The weight belongs to the schedule {other}, the masks to another: {line}",
-            place,
-            draw.sink,
-        )
+        rule, said = codes.WEIGHT_TWICE, "The weight 1/t is applied twice"
+    elif other is not None:
+        rule, said = codes.OTHER_SCHEDULE, f"The weight belongs to the schedule {other}, the masks to another"
     else:
-        what = (
-            "The evaluation's weight is not the one that belongs to its mask rate"
-            if weight.factors
-            else ("The masked cross-entropies are averaged over mask rates without the weight 1/u")
-        )
-        evidence = {
-            f"weight over the right one at u = {u:.3g}": value for u, value in zip(u_values, right, strict=True)
-        }
-        yield Hit(codes.WEIGHT_UNKNOWN, f"{what}: {line}", place, draw.sink, evidence={**evidence})
+        rule, said = codes.WEIGHT_UNKNOWN, "The evaluation's weight is not the one that belongs to its mask rate"
+        if not weight.factors:
+            said = "The masked cross-entropies are averaged over mask rates without the weight 1/u"
+        for (_, _, u, _), value in zip(samples, right, strict=True):
+            evidence[f"weight over the right one at u = {u:.3g}"] = value
+    yield analysis.hit(rule, said, place, draw.sink, evidence=evidence)
 
 
 def _epsilon(analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, counted: bool) -> Iterator[Hit]:
@@ -112,14 +93,8 @@ def _epsilon(analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, cou
         _, w, u, slope = tiny
         _, w0, u0, slope0 = middle[0]
         if u < 1e-3 and abs((w * u / slope) / (w0 * u0 / slope0) - 1.0) > 0.05:
-            place = weight.place or draw.node
-            line = analysis.program.script(place).line(place)
-            yield Hit(
-                codes.WEIGHT_EPSILON,
-                f"An epsilon or a clamp inside the weight bends it at low mask rates: {line}",
-                place,
-                draw.sink,
-            )
+            said = "An epsilon or a clamp inside the weight bends it at low mask rates"
+            yield analysis.hit(codes.WEIGHT_EPSILON, said, weight.place or draw.node, draw.sink)
 
 
 def _points(leaf: Leaf) -> list[float]:

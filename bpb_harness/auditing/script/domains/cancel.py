@@ -11,13 +11,13 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bpb_harness.auditing.script.program import Definition, Program, dotted, last_name
-from bpb_harness.auditing.script.values import IDENTITY, Evaluator, Frame
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
+from bpb_harness.auditing.script.frontend.program import Definition, Program, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
 
 _MOST_FACTORS = 40
 _DEEPEST = 16
 _CASTS = IDENTITY | {"int", "float", "round"}
-_LIBRARIES = frozenset(["torch", "np", "numpy", "math", "F", "jnp", "jax"])
 # Calls that give the same number when they are written twice.
 _REPEATABLE = _CASTS | {"sum", "len", "numel", "encode", "size", "where", "logical_and", "logical_not"}
 
@@ -94,7 +94,7 @@ def _factors(program: Program, node: ast.expr, frame: Frame, power: int, depth: 
         yield from _factors(program, inner[0], inner[1], power, depth + 1)
 
 
-def _behind(program: Program, node: ast.expr, frame: Frame) -> tuple[ast.expr, Frame] | None:
+def _behind(program: Program, node: ast.expr, frame: Frame) -> Source | None:
     """The one expression that another has its value from; None where there is none, or more."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd):
         return node.operand, frame
@@ -108,23 +108,21 @@ def _behind(program: Program, node: ast.expr, frame: Frame) -> tuple[ast.expr, F
     return None
 
 
-def _behind_call(program: Program, node: ast.Call, frame: Frame) -> tuple[ast.expr, Frame] | None:
+def _behind_call(program: Program, node: ast.Call, frame: Frame) -> Source | None:
     if last_name(node.func) in _CASTS:
-        receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
-        library = receiver is not None and dotted(receiver).split(".")[0] in _LIBRARIES
-        operand = receiver if receiver is not None and not library else node.args[0] if node.args else None
-        return None if operand is None else (operand, frame)
+        worked_on = operands(node)
+        return (worked_on[0], frame) if worked_on else None
     callee = program.callee(node)
     if callee is None or len(callee.returns) != 1 or frame.depth > _DEEPEST:
         return None
-    bound = {name: (value, frame) for name, value in program.bind(callee, node).items()}
-    return callee.returns[0], Frame(callee, bound, frame.depth + 1)
+    return callee.returns[0], frame.inside(program, callee, node)
 
 
-def _behind_name(program: Program, node: ast.Name, frame: Frame) -> tuple[ast.expr, Frame] | None:
+def _behind_name(program: Program, node: ast.Name, frame: Frame) -> Source | None:
+    given = frame.given(program, node)
+    if given is not None:
+        return given
     definitions = program.reaching(node)
-    if node.id in frame.bindings and all(definition.kind == "parameter" for definition in definitions):
-        return frame.bindings[node.id]
     if len(definitions) == 1:
         (only,) = definitions
         if only.value is None:

@@ -16,100 +16,23 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 MAX_WORK = 400_000  # ten times what the scripts of fixtures/scripts take at most
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
-_MUTATORS = frozenset(
-    [
-        "append",
-        "extend",
-        "add",
-        "add_",
-        "sub_",
-        "mul_",
-        "div_",
-        "copy_",
-        "index_add_",
-        "scatter_add_",
-        "update",
-        "write",
-        "fill_",
-        "masked_fill_",
-        "insert",
-    ]
-)
+_MUTATORS = frozenset([
+    "append", "extend", "add", "add_", "sub_", "mul_", "div_", "copy_", "index_add_", "scatter_add_", "update", "write",
+    "fill_", "masked_fill_", "insert",
+])  # fmt: skip
 # What frameworks that run functions elsewhere hang onto a function: f.remote(x) calls f(x).
-_ELSEWHERE = frozenset(
-    [
-        "remote",
-        "remote_gen",
-        "spawn",
-        "local",
-        "map",
-        "starmap",
-        "for_each",
-        "delay",
-        "apply_async",
-        "submit",
-        "run",
-        "fn",
-    ]
-)
+_ELSEWHERE = frozenset([
+    "remote", "remote_gen", "spawn", "local", "map", "starmap", "for_each", "delay", "apply_async", "submit", "run",
+    "fn",
+])  # fmt: skip
 # Names that tensors and modules have themselves; only `self.sum()` can mean a method of the script.
-_TENSOR_METHODS = frozenset(
-    [
-        "sum",
-        "mean",
-        "to",
-        "float",
-        "double",
-        "item",
-        "cpu",
-        "cuda",
-        "view",
-        "reshape",
-        "log",
-        "exp",
-        "sqrt",
-        "clamp",
-        "expand",
-        "gather",
-        "eval",
-        "train",
-        "append",
-        "forward",
-        "parameters",
-        "state_dict",
-        "get",
-        "size",
-        "numel",
-        "encode",
-        "decode",
-        "backward",
-        "step",
-        "zero_grad",
-        "format",
-        "join",
-        "write",
-        "items",
-        "keys",
-        "values",
-        "split",
-        "read",
-        "max",
-        "min",
-        "abs",
-        "pow",
-        "add",
-        "mul",
-        "div",
-        "flatten",
-        "squeeze",
-        "unsqueeze",
-        "type",
-        "detach",
-        "clone",
-        "copy",
-        "update",
-    ]
-)
+_TENSOR_METHODS = frozenset([
+    "sum", "mean", "to", "float", "double", "item", "cpu", "cuda", "view", "reshape", "log", "exp", "sqrt", "clamp",
+    "expand", "gather", "eval", "train", "append", "forward", "parameters", "state_dict", "get", "size", "numel",
+    "encode", "decode", "backward", "step", "zero_grad", "format", "join", "write", "items", "keys", "values", "split",
+    "read", "max", "min", "abs", "pow", "add", "mul", "div", "flatten", "squeeze", "unsqueeze", "type", "detach",
+    "clone", "copy", "update",
+])  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

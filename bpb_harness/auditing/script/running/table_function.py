@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from bpb_harness.auditing.script.pieces import PIECE_CALLS
-from bpb_harness.auditing.script.program import Program, Scope, Script, dotted, last_name
+from bpb_harness.auditing.script.domains.pieces import PIECE_CALLS
+from bpb_harness.auditing.script.frontend.program import Program, Scope, Script, dotted, last_name
 
 Role = Literal["processor", "path", "size", "device", "token", "previous", "default"]
 _MODULES = frozenset(["numpy", "torch", "sentencepiece", "math", "typing", "functools", "collections", "__future__"])

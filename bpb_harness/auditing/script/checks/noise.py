@@ -6,24 +6,16 @@ import ast
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.program import dotted, last_name
-from bpb_harness.auditing.script.values import Evaluator, Frame, is_random
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator, is_random
+from bpb_harness.auditing.script.frontend.program import dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
-_SEEDERS = frozenset(
-    [
-        "manual_seed",
-        "seed",
-        "manual_seed_all",
-        "seed_everything",
-        "set_seed",
-        "default_rng",
-        "PRNGKey",
-        "RandomState",
-        "key",
-    ]
-)
+_SEEDERS = frozenset([
+    "manual_seed", "seed", "manual_seed_all", "seed_everything", "set_seed", "default_rng", "PRNGKey", "RandomState",
+    "key",
+])  # fmt: skip
 
 
 def check_noise(analysis: Analysis) -> Iterator[Hit]:
@@ -38,8 +30,7 @@ def check_noise(analysis: Analysis) -> Iterator[Hit]:
         scored[id(draw.node)] = draw.node
     draws = [node for node in scored.values() if is_random(node) or _is_bernoulli(node)]
     if draws and not _is_seeded(analysis):
-        line = analysis.program.script(draws[0]).line(draws[0])
-        yield Hit(codes.UNSEEDED, f"Nothing seeds the generator that the evaluation draws from: {line}", draws[0])
+        yield analysis.hit(codes.UNSEEDED, "Nothing seeds the generator that the evaluation draws from", draws[0])
     yield from _sine_hash(analysis, list(scored.values()))
     yield from _rounded_counts(analysis, list(scored.values()))
 
@@ -67,8 +58,7 @@ def _sine_hash(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
                 continue
             value = Evaluator(analysis.program).number(scale, _frame(analysis, scale))
             if value is not None and abs(value) > 1_000:
-                line = analysis.program.script(node).line(node)
-                yield Hit(codes.SINE_HASH, f"The masks come from a hash of sines, which is not uniform: {line}", node)
+                yield analysis.hit(codes.SINE_HASH, "The masks come from a hash of sines, which is not uniform", node)
                 return
 
 
@@ -84,11 +74,8 @@ def _rounded_counts(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
             part for operand in operands for part, _ in trace(analysis.program, operand, _frame(analysis, operand), 80)
         ]
         if any(is_random(part) for part in inner):
-            line = analysis.program.script(node).line(node)
-            yield Hit(
-                codes.HALF_EVEN,
-                f"The number of masked tokens is rounded half to even, so it is not uniform: {line}",
-                node,
+            yield analysis.hit(
+                codes.HALF_EVEN, "The number of masked tokens is rounded half to even, so it is not uniform", node
             )
             return
 

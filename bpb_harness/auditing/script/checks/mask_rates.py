@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import Factor, Term, trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit, MaskDraw, agreed
-from bpb_harness.auditing.script.program import last_name
-from bpb_harness.auditing.script.values import Evaluator, Leaf
-from bpb_harness.auditing.script.weights import Weight, divides_by_count
-from bpb_harness.findings import Severity
+from bpb_harness.auditing.script.checks.weights import Weight, divides_by_count
+from bpb_harness.auditing.script.domains.algebra import Factor, Term
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
+from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.findings import Rule, Severity
 
 _LONGEST_GRID = 2_000
 _UNEVEN = 0.1  # of quadrature weights against their intervals
@@ -43,14 +44,8 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
     if rate is not None and 0.02 < rate < 0.98:
-        line = analysis.program.script(draw.node).line(draw.node)
-        yield Hit(
-            codes.SINGLE_RATE,
-            f"The score is a pseudo-log-likelihood at the single mask rate {rate:g}, which is no code length: {line}",
-            draw.node,
-            draw.sink,
-            evidence={"mask_rate": rate},
-        )
+        said = f"The score is a pseudo-log-likelihood at the single mask rate {rate:g}, which is no code length"
+        yield analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
 
 
 def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
@@ -67,14 +62,12 @@ def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]
 
 
 def _cut(analysis: Analysis, draw: MaskDraw, low: float, high: float) -> Hit:
-    line = analysis.program.script(draw.rate).line(draw.rate)
-    return Hit(
-        codes.RATES_CUT,
-        f"The mask rates span [{low:.4g}, {high:.4g}], not (0, 1]: the integral is cut and no bound: {line}",
-        draw.node,
-        draw.sink,
-        evidence={"lowest_rate": low, "highest_rate": high},
-    )
+    said = f"The mask rates span [{low:.4g}, {high:.4g}], not (0, 1]: the integral is cut and no bound"
+    return _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high)
+
+
+def _hit(analysis: Analysis, draw: MaskDraw, rule: Rule, said: str, **evidence: float) -> Hit:
+    return analysis.hit(rule, said, draw.node, draw.sink, shown=draw.rate, evidence=evidence)
 
 
 def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
@@ -106,15 +99,11 @@ def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[flo
     names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
     total = high - low if names & _QUADRATURES else _total_weight(analysis, draw, leaf, length)
     if total is not None and total < 1.0 - 2.0 * _CUT:
-        line = analysis.program.script(draw.rate).line(draw.rate)
-        return Hit(
-            codes.RATES_CUT,
+        said = (
             f"The weights of the {length} mask rates from {low:.4g} to {high:.4g} add up to {total:.3g}, not 1: what "
-            f"lies outside of them is not paid, and the number is no bound: {line}",
-            draw.node,
-            draw.sink,
-            evidence={"lowest_rate": low, "highest_rate": high, "total_weight": total},
+            "lies outside of them is not paid, and the number is no bound"
         )
+        return _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high, total_weight=total)
     if low > _CUT and high < 1.0 - _CUT and not _is_jittered(analysis, draw):
         return replace(_cut(analysis, draw, low, high), severity=Severity.WARNS)
     return None
@@ -172,35 +161,24 @@ def _ends(
 ) -> Iterator[Hit]:
     (low, high), (first, last) = ends, steps
     missing = 1.0 - high
-    line = analysis.program.script(draw.rate).line(draw.rate)
+    run = f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps"
+    dear = "so that the dearest step is not paid and the number is no bound"
     evidence = {"lowest_rate": low, "highest_rate": high, "grid_points": length}
     holds_low, holds_high = low <= 0.25 * first, missing <= 0.25 * last or missing <= 0.002
     drops_high = not holds_high and 0.75 * last <= missing <= 1.25 * last
-    if drops_high and missing < 0.5:
-        rule, what = (
-            (codes.CLEANER_END, "each step is scored at its cleaner end")
-            if holds_low
-            else (codes.LAST_STEP_DROPPED, "the steps stop before t = 1")
-        )
-        yield Hit(
-            rule,
-            f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps: {what}, so that the dearest "
-            f"step is not paid and the number is no bound: {line}",
-            draw.node,
-            draw.sink,
-            evidence={**evidence},
-        )
+    if drops_high and missing < 0.5 and holds_low:
+        said = f"{run}: each step is scored at its cleaner end, {dear}"
+        yield _hit(analysis, draw, codes.CLEANER_END, said, **evidence)
+    elif drops_high and missing < 0.5:
+        yield _hit(analysis, draw, codes.LAST_STEP_DROPPED, f"{run}: the steps stop before t = 1, {dear}", **evidence)
     elif low > 1.5 * first + _CUT:
         yield _cut(analysis, draw, low, high)
     elif holds_low and holds_high and length > 2 and not _pays_intervals(analysis, draw, leaf):
-        yield Hit(
-            codes.BOTH_ENDS,
+        said = (
             f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
-            f"ends: {length - 1} steps are paid {length} times: {line}",
-            draw.node,
-            draw.sink,
-            evidence={**evidence},
+            f"ends: {length - 1} steps are paid {length} times"
         )
+        yield _hit(analysis, draw, codes.BOTH_ENDS, said, **evidence)
     elif holds_high or missing > 1.5 * last:
         yield from _prior(analysis, draw, high)
 
@@ -222,16 +200,12 @@ def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:
     visible = 1.0 - high
     if visible < 1e-6 or _has_prior(analysis, analysis.terms[draw.sink]):
         return
-    line = analysis.program.script(draw.rate).line(draw.rate)
-    yield Hit(
-        codes.PRIOR_MISSING,
+    said = (
         f"At t = 1 a share alpha(1) = {visible:.4g} of the tokens is still visible, and no prior term alpha(1) L ln V "
-        f"pays for them: {visible:.4g} x log2 V bits per token are missing: {line}",
-        draw.node,
-        draw.sink,
-        severity=Severity.WARNS if visible < _SMALL_PRIOR else None,
-        evidence={"alpha_1": visible},
+        f"pays for them: {visible:.4g} x log2 V bits per token are missing"
     )
+    hit = _hit(analysis, draw, codes.PRIOR_MISSING, said, alpha_1=visible)
+    yield replace(hit, severity=Severity.WARNS) if visible < _SMALL_PRIOR else hit
 
 
 def _has_prior(analysis: Analysis, terms: list[Term]) -> bool:

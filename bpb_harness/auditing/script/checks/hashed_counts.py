@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.program import Program, last_name
-from bpb_harness.auditing.script.values import Frame
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.frontend.program import Program, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _MOST_TRACED = 400
 _HASHING = (ast.Mod, ast.BitAnd, ast.BitXor)
@@ -30,11 +30,10 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
             continue
         above, below = (_hashed_tables(analysis.program, side, frame) for side in quotient)
         if above and below:
-            line = analysis.program.script(node).line(node)
-            yield Hit(
+            yield analysis.hit(
                 codes.HASHED_COUNTS,
                 "A count of a hashed context with its target is divided by the count of the context, for the target "
-                f"alone: targets that collide add up to more than 1, so this is no probability: {line}",
+                "alone: targets that collide add up to more than 1, so this is no probability",
                 node,
                 evidence={"tables": ", ".join(sorted(above | below))},
             )

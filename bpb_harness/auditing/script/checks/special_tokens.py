@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit, MaskDraw
-from bpb_harness.auditing.script.program import Definition, Program, last_name
-from bpb_harness.auditing.script.values import Evaluator, Frame
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.program import Definition, Program, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
 
 _BOUNDARY = re.compile(
@@ -27,12 +28,11 @@ def check_special_tokens(analysis: Analysis) -> Iterator[Hit]:
             if (id(node), draw.sink) in done:
                 continue
             done.add((id(node), draw.sink))
-            line = analysis.program.script(node).line(node)
-            yield Hit(
+            yield analysis.hit(
                 codes.BOUNDARY_FREE,
-                f"Boundary tokens are never masked, so that the model is told where documents end and nothing is paid "
-                f"for it: {line}",
-                node, draw.sink,
+                "Boundary tokens are never masked, so that the model is told where documents end and nothing is paid "
+                "for it",
+                node, draw.sink
             )  # fmt: skip
     yield from _mask_ids(analysis)
 
@@ -131,11 +131,10 @@ def _mask_ids(analysis: Analysis) -> Iterator[Hit]:
         number = Evaluator(analysis.program).number(value, Frame(analysis.program.scope(value)))
         if number is None or not 0 <= number < size or number != int(number):
             continue
-        line = analysis.program.script(value).line(value)
-        yield Hit(
+        yield analysis.hit(
             codes.MASK_IS_TOKEN,
             f"The mask id {int(number)} lies inside the vocabulary of {size:,}: unless that entry never occurs, "
-            f"text is taken for masks: {line}",
-            value, None, severity=Severity.WARNS, evidence={"mask_id": int(number), "vocab_size": size},
+            f"text is taken for masks",
+            value, None, severity=Severity.WARNS, evidence={"mask_id": int(number), "vocab_size": size}
         )  # fmt: skip
         return

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import is_cross_entropy, trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.program import dotted, last_name
-from bpb_harness.auditing.script.values import Evaluator, Frame
+from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.program import dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 
 _LIMIT = re.compile(
     r"(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
@@ -45,13 +47,12 @@ def _subsets(analysis: Analysis) -> Iterator[Hit]:
                 limit = _limit_among(analysis, node.args) if scored else None
             if limit is not None:
                 name, value = limit
-                line = analysis.program.script(node).line(node)
                 stated = analysis.context.num_windows
                 beside = f"; the record says {stated:,} windows" if stated is not None and stated != value else ""
-                yield Hit(
+                yield analysis.hit(
                     codes.SUBSET,
-                    f"At most {value:,} ({name}) are scored, not the whole split{beside}: {line}",
-                    node, None, evidence={"limit": value, "name": name},
+                    f"At most {value:,} ({name}) are scored, not the whole split{beside}",
+                    node, None, evidence={"limit": value, "name": name}
                 )  # fmt: skip
                 return
 
@@ -163,10 +164,9 @@ def _samplers(analysis: Analysis) -> Iterator[Hit]:
         target = ast.unparse(above.targets[0]) if isinstance(above, ast.Assign) else ""
         drops = any(k.arg == "drop_last" and isinstance(k.value, ast.Constant) and k.value.value for k in call.keywords)
         if not drops and re.search(r"val|eval|test", f"{text} {target}", re.IGNORECASE):
-            line = analysis.program.script(call).line(call)
-            yield Hit(
+            yield analysis.hit(
                 codes.SAMPLER_DUPLICATES,
-                f"The sampler pads the last round with windows that were scored before: {line}", call,
+                "The sampler pads the last round with windows that were scored before", call
             )  # fmt: skip
             return
 
@@ -181,7 +181,7 @@ def _settings(analysis: Analysis) -> Iterator[Hit]:
     if context.num_steps is not None:
         yield from _setting(
             analysis, "number of steps", float(context.num_steps),
-            r"(eval|val|elbo|diffusion|num|n|var)_?(eval|elbo|diffusion)?_?(steps|timesteps|t)|num_steps|T",
+            r"(eval|val|elbo|diffusion|num|n|var)_?(eval|elbo|diffusion)?_?(steps|timesteps|t)|num_steps|T"
         )  # fmt: skip
 
 
@@ -202,9 +202,8 @@ def _setting(analysis: Analysis, what: str, stated: float, pattern: str) -> Iter
         if not found:
             return
     node, value = found[0]
-    line = analysis.program.script(node).line(node)
-    yield Hit(
+    yield analysis.hit(
         codes.SETTINGS_DIFFER,
-        f"The script's {what} is {value:g}; the record says {stated:g}: {line}",
-        node, None, evidence={"script": value, "record": stated},
+        f"The script's {what} is {value:g}; the record says {stated:g}",
+        node, None, evidence={"script": value, "record": stated}
     )  # fmt: skip

@@ -6,11 +6,12 @@ import ast
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import trace
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.program import last_name
-from bpb_harness.auditing.script.values import Evaluator, Frame
-from bpb_harness.auditing.script.weights import Weight
+from bpb_harness.auditing.script.checks.weights import Weight
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
 
 
@@ -35,11 +36,10 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
                 for leaf in (analysis.leaf_of(draw),)
             )
             place = inverted[0]
-            line = analysis.program.script(place).line(place)
-            yield Hit(
+            yield analysis.hit(
                 codes.TWO_PASSES,
                 "Two passes over complementary masks are added up: each predicts the tokens that the other shows, so "
-                f"that no decoder can follow: {line}",
+                "that no decoder can follow",
                 place,
                 number,
                 severity=Severity.WARNS if weighed else None,

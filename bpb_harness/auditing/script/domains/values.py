@@ -12,25 +12,17 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
-from bpb_harness.auditing.script.program import Definition, Program, Scope, dotted, last_name
+from bpb_harness.auditing.script.frontend.program import Definition, Program, Scope, dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, Walker, operands
 
-_MAX_DEPTH = 70
-_MAX_STEPS = 20_000
+UNKNOWN_ERRORS = (ArithmeticError, ValueError, TypeError, RecursionError)  # of arithmetic on what is read
 
 
-class UnknownValueError(Exception):
+class UnknownValueError(ValueError):
     """The expression is not made of things that this interpreter knows."""
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """A scope together with what its parameters were given, each to be read in the caller's frame."""
-
-    scope: Scope
-    bindings: Mapping[str, tuple[ast.expr, Frame]] = field(default_factory=dict)
-    depth: int = 0
 
 
 @dataclass
@@ -44,15 +36,22 @@ class Leaf:
     high: int | None = None
 
 
-_BINARY: dict[type, Callable[[float, float], float]] = {
+def _power(base: float, exponent: float) -> float:
+    if abs(exponent) > 64:
+        raise UnknownValueError
+    return math.pow(base, exponent)
+
+
+BINARY: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
+    ast.Pow: _power,
 }
-_COMPARE: dict[type, Callable[[object, object], bool]] = {
+COMPARISONS: dict[type, Callable[[object, object], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,  # type: ignore[dict-item]
@@ -69,54 +68,13 @@ _UNARY_FUNCTIONS: dict[str, Callable[[float], float]] = {
     "square": lambda x: x * x, "floor": math.floor, "ceil": math.ceil, "round": round,
 }  # fmt: skip
 # Calls that hand their first argument (or the object they are called on) through, as far as one element is concerned.
-IDENTITY = frozenset(
-    [
-        "to",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "item",
-        "view",
-        "reshape",
-        "expand",
-        "expand_as",
-        "unsqueeze",
-        "squeeze",
-        "contiguous",
-        "clone",
-        "detach",
-        "type",
-        "type_as",
-        "cpu",
-        "cuda",
-        "flatten",
-        "repeat",
-        "astype",
-        "tensor",
-        "as_tensor",
-        "asarray",
-        "array",
-        "Tensor",
-        "int32",
-        "int64",
-        "long",
-        "from_numpy",
-        "numpy",
-        "broadcast_to",
-        "requires_grad_",
-        "float32",
-        "float64",
-        "tolist",
-        "list",
-        "tuple",
-        "reversed",
-        "tqdm",
-        "trange",
-        "permute",
-        "transpose",
-    ]
-)
+IDENTITY = frozenset([
+    "to", "float", "double", "half", "bfloat16", "item", "view", "reshape", "expand", "expand_as", "unsqueeze",
+    "squeeze", "contiguous", "clone", "detach", "type", "type_as", "cpu", "cuda", "flatten", "repeat", "astype",
+    "tensor", "as_tensor", "asarray", "array", "Tensor", "int32", "int64", "long", "from_numpy", "numpy",
+    "broadcast_to", "requires_grad_", "float32", "float64", "tolist", "list", "tuple", "reversed", "tqdm", "trange",
+    "permute", "transpose",
+])  # fmt: skip
 _REVERSING = frozenset(["reversed", "flip"])
 _RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
@@ -128,197 +86,192 @@ def is_random(node: ast.AST) -> bool:
     return last_name(node.func) != "uniform" or len(node.args) <= 3
 
 
-class Evaluator:
+class Evaluator(Walker[Frame, object]):
     """Evaluates expressions at one point of their leaves.
 
     Args:
         program: where names and functions are looked up.
         point: values of leaves by the id of their node: u of a uniform, i of an index. Missing ones take a default,
             and every leaf met is kept in `leaves`.
+        depth: how deep the evaluation is that this one is part of.
     """
 
-    def __init__(self, program: Program, point: Mapping[int, float] | None = None) -> None:
-        self.program = program
+    deepest: ClassVar[int] = 70
+    most_steps: ClassVar[int] = 20_000
+
+    def __init__(self, program: Program, point: Mapping[int, float] | None = None, depth: int = 0) -> None:
+        super().__init__(program, depth)
         self.point = dict(point or {})
         self.leaves: dict[int, Leaf] = {}
         self.compared = False  # whether a comparison was evaluated: then the value may be a draw of masks
-        self._steps = 0
+
+    @property
+    def grids(self) -> list[Leaf]:
+        """The leaves met that are positions in a grid."""
+        return [leaf for leaf in self.leaves.values() if leaf.kind == "index"]
 
     def number(self, node: ast.expr, frame: Frame) -> float | None:
         """The value as a finite float, or None."""
         try:
-            value = self.value(node, frame)
-        except (UnknownValueError, ArithmeticError, ValueError, TypeError, RecursionError):
+            value = self.visit(node, frame)
+            result = float(value) if isinstance(value, bool | int | float) else math.nan
+        except UNKNOWN_ERRORS:
             return None
-        if isinstance(value, bool | int | float):
-            try:
-                result = float(value)
-            except OverflowError:
-                return None
-            return result if math.isfinite(result) else None
-        return None
+        return result if math.isfinite(result) else None
 
-    def value(self, node: ast.expr, frame: Frame, depth: int = 0) -> object:
-        """The value.
+    def unknown(self, _node: ast.expr, _at: Frame, /) -> object:
+        """Raise `UnknownValueError`."""
+        raise UnknownValueError
 
-        Raises:
-            UnknownValueError: if the expression holds anything that is not known here.
-        """
-        self._steps += 1
-        if depth > _MAX_DEPTH or self._steps > _MAX_STEPS or not self.program.spend():
+    def _elsewhere(self, moved: Mapping[int, float] | None = None) -> Evaluator:
+        """An evaluator at the same point, but for the leaves that are moved; it meets leaves of its own."""
+        return Evaluator(self.program, {**self.point, **(moved or {})}, self.depth)
+
+    def _only_grid(self) -> Leaf:
+        grids = self.grids
+        if len(grids) != 1:
             raise UnknownValueError
-        method = getattr(self, "_" + type(node).__name__.lower(), None)
-        if method is None:
-            raise UnknownValueError
-        return method(node, frame, depth + 1)
+        return grids[0]
 
     # -- nodes ------------------------------------------------------------------------------------
 
-    def _constant(self, node: ast.Constant, _frame: Frame, _depth: int) -> object:
+    def _constant(self, node: ast.Constant, _frame: Frame) -> object:
         if isinstance(node.value, int) and abs(node.value) > 2**80:
             raise UnknownValueError
         return node.value
 
-    def _tuple(self, node: ast.Tuple, frame: Frame, depth: int) -> object:
-        return tuple(self.value(part, frame, depth) for part in node.elts)
+    def _tuple(self, node: ast.Tuple, frame: Frame) -> object:
+        return tuple(self.visit(part, frame) for part in node.elts)
 
-    def _list(self, node: ast.List, frame: Frame, depth: int) -> object:
+    def _list(self, node: ast.List, frame: Frame) -> object:
         """A literal list in a place where one element is wanted: a grid."""
         if not node.elts or any(isinstance(part, ast.Starred) for part in node.elts):
             raise UnknownValueError
         index = self._index(node, len(node.elts))
-        return self.value(node.elts[index % len(node.elts)], frame, depth)
+        return self.visit(node.elts[index % len(node.elts)], frame)
 
-    def _name(self, node: ast.Name, frame: Frame, depth: int) -> object:
-        bound = frame.bindings.get(node.id)
+    def _name(self, node: ast.Name, frame: Frame) -> object:
+        given = frame.given(self.program, node)
+        if given is not None:
+            return self.visit(*given)
         definitions = self.program.reaching(node)
-        if bound is not None and all(d.kind == "parameter" for d in definitions):
-            return self.value(bound[0], bound[1], depth)
         carried = self.program.carried(node, definitions)
         if carried is not None:
-            return self._carried(*carried, definitions, frame, depth)
-        return self._agreed(node, definitions, frame, depth)
+            return self._carried(*carried, definitions, frame)
+        return self._agreed(node, definitions, frame)
 
-    def _carried(
-        self, loop: ast.For, definition: Definition, definitions: list[Definition], frame: Frame, depth: int
-    ) -> object:
+    def _carried(self, loop: ast.For, definition: Definition, definitions: list[Definition], frame: Frame) -> object:
         """What the round before left in a name; in the first round what stood before the loop.
 
         The rounds are those of the loop's own grid: the round before has the index before, or the one behind it where
         the loop runs backwards.
         """
-        probe = Evaluator(self.program, self.point)
-        probe.value_of_round(loop.iter, frame, depth)
-        grids = [leaf for leaf in probe.leaves.values() if leaf.kind == "index"]
-        if len(grids) != 1:
-            raise UnknownValueError
-        self.leaves |= {id(grids[0].node): grids[0]}
+        probe = self._elsewhere()
+        probe.value_of_round(loop.iter, frame)
+        grid = probe._only_grid()
+        key = id(grid.node)
+        self.leaves[key] = grid
         backwards = sum(isinstance(p, ast.Call) and last_name(p.func) in _REVERSING for p in ast.walk(loop.iter)) % 2
-        if backwards and grids[0].length is None:
+        if backwards and grid.length is None:
             raise UnknownValueError
-        here = self.point.get(id(grids[0].node), 0.0)
-        before = here + 1.0 if backwards else here - 1.0
-        if before < 0.0 or (backwards and before > (grids[0].length or 0) - 1.0):
-            earlier = [d for d in definitions if d is not definition]
-            return self._agreed(None, earlier, frame, depth)
-        point = {**self.point, id(grids[0].node): before}
-        return Evaluator(self.program, point)._defined(definition, frame, depth)
+        before = self.point.get(key, 0.0) + (1.0 if backwards else -1.0)
+        if before < 0.0 or (backwards and before > (grid.length or 0) - 1.0):
+            return self._agreed(None, [d for d in definitions if d is not definition], frame)
+        return self._elsewhere({key: before})._defined(definition, frame)
 
-    def value_of_round(self, iterated: ast.expr, frame: Frame, depth: int) -> None:
+    def value_of_round(self, iterated: ast.expr, frame: Frame) -> None:
         """Look at what a loop runs over, for its leaves; the value of an element may be unknown."""
         for index in ((), (0,), (1,), (1, 0), (1, 1)):
             try:
-                self._element(iterated, index, frame, depth)
-            except (UnknownValueError, ArithmeticError, ValueError, TypeError, IndexError):
+                self._element(iterated, index, frame)
+            except (ArithmeticError, ValueError, TypeError, IndexError):
                 continue
             if self.leaves:
                 return
         raise UnknownValueError
 
-    def _agreed(self, node: ast.Name | None, definitions: list[Definition], frame: Frame, depth: int) -> object:
+    def _agreed(self, node: ast.Name | None, definitions: list[Definition], frame: Frame) -> object:
         """The one value that all definitions of a name give."""
         values: list[object] = []
         for definition in definitions:
             if definition.kind == "parameter":
                 if node is None:
                     raise UnknownValueError
-                values.append(self._parameter(definition, node.id, frame, depth))
+                values.append(self._parameter(definition, frame))
             elif definition.kind in ("assign", "loop") and definition.value is not None:
-                taken = self.taken(definition.statement, frame, depth)
+                taken = self.taken(definition.statement, frame)
                 if taken is False:
                     continue
-                values.append(self._defined(definition, frame, depth))
+                values.append(self._defined(definition, frame))
                 if taken and isinstance(definition.statement, ast.Assign | ast.AnnAssign) and not values[:-1]:
                     break
             elif definition.kind == "mutation":
                 continue
             else:
                 raise UnknownValueError
-        if not values or any(value != values[0] for value in values[1:]):
-            raise UnknownValueError
-        return values[0]
+        return _agreeing(values)
 
-    def _defined(self, definition: Definition, frame: Frame, depth: int) -> object:
+    def _defined(self, definition: Definition, frame: Frame) -> object:
         assert definition.value is not None
         node, index = definition.value, definition.index
         if definition.kind == "loop":
-            return self._element(node, index, frame, depth)
-        return self._part(node, index, frame, depth)
+            return self._element(node, index, frame)
+        return self._part(node, index, frame)
 
-    def _part(self, node: ast.expr, index: tuple[int, ...], frame: Frame, depth: int) -> object:
+    def _part(self, node: ast.expr, index: tuple[int, ...], frame: Frame) -> object:
         """An element of a tuple, of which the other elements need not be known."""
         if index and isinstance(node, ast.Tuple | ast.List) and index[0] < len(node.elts):
-            return self._part(node.elts[index[0]], index[1:], frame, depth)
+            return self._part(node.elts[index[0]], index[1:], frame)
         if index and isinstance(node, ast.Call):
             callee = self.program.callee(node)
             if callee is not None and frame.depth < 12:
-                return self._inline(callee, node, frame, depth + 1, index)
-        value = self.value(node, frame, depth)
+                return self._inline(callee, node, frame, index)
+        value = self.visit(node, frame)
         for position in index:
             if not isinstance(value, tuple) or position >= len(value):
                 raise UnknownValueError
             value = value[position]
         return value
 
-    def _element(self, node: ast.expr, index: tuple[int, ...], frame: Frame, depth: int) -> object:
+    def _element(self, node: ast.expr, index: tuple[int, ...], frame: Frame) -> object:
         """One element of what a loop runs over; the leaf says which."""
         if isinstance(node, ast.Call):
             name = last_name(node.func)
             if name in ("tqdm", "reversed", "list", "tuple", "track") and node.args:
-                return self._element(node.args[0], index, frame, depth)
+                return self._element(node.args[0], index, frame)
             if name == "enumerate" and node.args and index:
                 before = set(self.leaves)
-                value = self._element(node.args[0], index[1:], frame, depth)
+                value = self._element(node.args[0], index[1:], frame)
                 if index[0] == 1:
                     return value
                 new = [key for key in self.leaves if key not in before] or list(self.leaves)
-                return self.point.get(new[-1], 0.0) if new else self._raise()
+                return self.point.get(new[-1], 0.0) if new else self.unknown(node, frame)
             if name == "zip" and index and index[0] < len(node.args):
-                return self._zipped(node, index, frame, depth)
+                return self._zipped(node, index, frame)
         if isinstance(node, ast.List | ast.Tuple) and node.elts:
             chosen = node.elts[self._index(node, len(node.elts)) % len(node.elts)]
-            return self._part(chosen, index, frame, depth)
+            return self._part(chosen, index, frame)
         if isinstance(node, ast.Name) and node.id not in frame.bindings and (index or self._is_literal(node)):
             definitions = self.program.reaching(node)
             definition = definitions[0] if len(definitions) == 1 else None
             if definition is None or definition.kind != "assign" or definition.value is None or definition.index:
                 raise UnknownValueError
-            return self._element(definition.value, index, frame, depth + 1)
+            return self._element(definition.value, index, frame)
         if index:
             raise UnknownValueError
-        return self.value(node, frame, depth)
+        return self.visit(node, frame)
 
     def _is_literal(self, node: ast.Name) -> bool:
         """Whether a name stands for one tuple written out, which is a grid where a loop runs over it."""
         definitions = self.program.reaching(node)
         return len(definitions) == 1 and definitions[0].kind == "assign" and isinstance(definitions[0].value, ast.Tuple)
 
-    def _zipped(self, node: ast.Call, index: tuple[int, ...], frame: Frame, depth: int) -> object:
+    def _zipped(self, node: ast.Call, index: tuple[int, ...], frame: Frame) -> object:
         """An element of one column of a zip: all columns are at the same place, which is a leaf of the zip's own."""
         column = node.args[index[0]]
-        probe = Evaluator(self.program, self.point)
-        value = probe._element(column, index[1:], frame, depth)
-        grids = [leaf for leaf in probe.leaves.values() if leaf.kind == "index"]
+        probe = self._elsewhere()
+        value = probe._element(column, index[1:], frame)
+        grids = probe.grids
         if not grids:
             self.leaves |= probe.leaves
             return value
@@ -329,57 +282,33 @@ class Evaluator:
         known = self.leaves.setdefault(id(node), Leaf(node, "index", length))
         if length is not None:
             known.length = min(known.length, length) if known.length is not None else length
-        at = {**self.point, id(grid.node): self.point.get(id(node), 0.0)}
-        inner = Evaluator(self.program, at)
-        value = inner._element(column, index[1:], frame, depth)
+        inner = self._elsewhere({id(grid.node): self.point.get(id(node), 0.0)})
+        value = inner._element(column, index[1:], frame)
         self.leaves |= {key: leaf for key, leaf in inner.leaves.items() if leaf.kind != "index"}
         return value
 
-    @staticmethod
-    def _raise() -> object:
-        raise UnknownValueError
-
-    def _parameter(self, definition: Definition, name: str, frame: Frame, depth: int) -> object:
-        scope = self.program.scope(definition.statement)
-        values = []
-        for argument in self.program.arguments(scope, name):
-            if frame.depth > 8:
-                break
-            caller = Frame(self.program.scope(argument), depth=frame.depth + 1)
-            values.append(self.value(argument, caller, depth))
+    def _parameter(self, definition: Definition, frame: Frame) -> object:
+        values = [self.visit(*handed) for handed in frame.handed(self.program, definition)]
         if not values and definition.value is not None:
-            values.append(self.value(definition.value, Frame(scope), depth))
-        if not values or any(value != values[0] for value in values[1:]):
-            raise UnknownValueError
-        return values[0]
+            values.append(self.visit(definition.value, Frame(self.program.scope(definition.statement))))
+        return _agreeing(values)
 
-    def _attribute(self, node: ast.Attribute, _frame: Frame, depth: int) -> object:
+    def _attribute(self, node: ast.Attribute, frame: Frame) -> object:
         if node.attr == "pi":
             return math.pi
         if node.attr == "e" and isinstance(node.value, ast.Name) and node.value.id in ("math", "np", "numpy"):
             return math.e
-        candidates = self.program.values_of(node)
-        values = []
-        for value in candidates[:6]:
-            values.append(self.value(value, Frame(self.program.scope(value)), depth))
-        if not values or any(value != values[0] for value in values[1:]):
-            raise UnknownValueError
-        return values[0]
+        return _agreeing([self.visit(*stored) for stored in frame.stored(self.program, node)])
 
-    def _binop(self, node: ast.BinOp, frame: Frame, depth: int) -> object:
+    def _binop(self, node: ast.BinOp, frame: Frame) -> object:
         if self._is_jitter(node):
             return self._uniform(node)
-        left, right = self.value(node.left, frame, depth), self.value(node.right, frame, depth)
-        if isinstance(node.op, ast.Pow):
-            if not isinstance(left, int | float) or not isinstance(right, int | float) or abs(right) > 64:
-                raise UnknownValueError
-            return float(left) ** float(right)
+        left, right = self.visit(node.left, frame), self.visit(node.right, frame)
         if isinstance(left, bool) and isinstance(right, bool) and isinstance(node.op, ast.BitAnd | ast.BitOr):
             return left and right if isinstance(node.op, ast.BitAnd) else left or right
-        function = _BINARY.get(type(node.op))
-        if function is None or not isinstance(left, int | float) or not isinstance(right, int | float):
+        if type(node.op) not in BINARY:
             raise UnknownValueError
-        return function(left, right)
+        return BINARY[type(node.op)](real(left), real(right))
 
     def _is_jitter(self, node: ast.BinOp) -> bool:
         """A stratified draw, (i + u) / n or (u + i / n) % 1: uniform, whatever n is."""
@@ -404,39 +333,40 @@ class Evaluator:
         definitions = self.program.reaching(name)
         return len(definitions) == 1 and definitions[0].value is not None and is_random(definitions[0].value)
 
-    def _unaryop(self, node: ast.UnaryOp, frame: Frame, depth: int) -> object:
-        value = self.value(node.operand, frame, depth)
+    def _unaryop(self, node: ast.UnaryOp, frame: Frame) -> object:
+        value = self.visit(node.operand, frame)
         if isinstance(node.op, ast.Not):
             return not value
-        if not isinstance(value, int | float):
-            raise UnknownValueError
+        number = real(value)
         if isinstance(node.op, ast.Invert):
-            return not value if isinstance(value, bool) else ~value if isinstance(value, int) else self._raise()
-        return -value if isinstance(node.op, ast.USub) else value
+            if not isinstance(number, int):
+                raise UnknownValueError
+            return not number if isinstance(number, bool) else ~number
+        return -number if isinstance(node.op, ast.USub) else number
 
-    def _compare(self, node: ast.Compare, frame: Frame, depth: int) -> object:
-        if len(node.ops) != 1 or type(node.ops[0]) not in _COMPARE:
+    def _compare(self, node: ast.Compare, frame: Frame) -> object:
+        if len(node.ops) != 1 or type(node.ops[0]) not in COMPARISONS:
             raise UnknownValueError
-        left, right = self.value(node.left, frame, depth), self.value(node.comparators[0], frame, depth)
+        left, right = self.visit(node.left, frame), self.visit(node.comparators[0], frame)
         self.compared = True
-        return _COMPARE[type(node.ops[0])](left, right)
+        return COMPARISONS[type(node.ops[0])](left, right)
 
-    def _boolop(self, node: ast.BoolOp, frame: Frame, depth: int) -> object:
+    def _boolop(self, node: ast.BoolOp, frame: Frame) -> object:
         result: object = None
         for part in node.values:
-            result = self.value(part, frame, depth)
+            result = self.visit(part, frame)
             if bool(result) is isinstance(node.op, ast.Or):
                 break
         return result
 
-    def _ifexp(self, node: ast.IfExp, frame: Frame, depth: int) -> object:
+    def _ifexp(self, node: ast.IfExp, frame: Frame) -> object:
         try:
-            chosen = bool(self.value(node.test, frame, depth))
+            chosen = bool(self.visit(node.test, frame))
         except UnknownValueError:
-            return self.value(node.body, frame, depth)
-        return self.value(node.body if chosen else node.orelse, frame, depth)
+            return self.visit(node.body, frame)
+        return self.visit(node.body if chosen else node.orelse, frame)
 
-    def _subscript(self, node: ast.Subscript, frame: Frame, depth: int) -> object:
+    def _subscript(self, node: ast.Subscript, frame: Frame) -> object:
         index = node.slice
         environment = dotted(node.value).endswith("environ")
         if environment:
@@ -447,69 +377,61 @@ class Evaluator:
         ):
             first = next((p for p in parts if isinstance(p, ast.Slice) and (p.lower or p.upper)), None)
             if first is None:
-                return self.value(node.value, frame, depth)
-            return self._sliced(node.value, first, frame, depth)
-        position = Evaluator(self.program, self.point).value(index, frame, depth)
+                return self.visit(node.value, frame)
+            return self._sliced(node.value, first, frame)
+        position = self._elsewhere().visit(index, frame)
         if isinstance(position, bool):
-            return self.value(node.value, frame, depth)  # the entries where a mask holds
-        position = self.value(index, frame, depth)
-        if not isinstance(position, int | float):
-            raise UnknownValueError
-        probe = Evaluator(self.program, self.point)
-        value = probe.value(node.value, frame, depth)
+            return self.visit(node.value, frame)  # the entries where a mask holds
+        place = real(self.visit(index, frame))
+        probe = self._elsewhere()
+        value = probe.visit(node.value, frame)
         if isinstance(value, tuple):
-            return value[int(position)]
-        grids = [leaf for leaf in probe.leaves.values() if leaf.kind == "index"]
-        if len(grids) != 1:
+            return value[int(place)]
+        grid = probe._only_grid()
+        if place < 0 and grid.length is None:
             raise UnknownValueError
-        if position < 0 and grids[0].length is None:
-            raise UnknownValueError
-        position = position + (grids[0].length or 0) if position < 0 else position
-        chosen = Evaluator(self.program, {**self.point, id(grids[0].node): position})
-        return chosen.value(node.value, frame, depth)
+        place += (grid.length or 0) if place < 0 else 0
+        return self._elsewhere({id(grid.node): place}).visit(node.value, frame)
 
-    def _sliced(self, base: ast.expr, part: ast.Slice, frame: Frame, depth: int) -> object:
+    def _sliced(self, base: ast.expr, part: ast.Slice, frame: Frame) -> object:
         """grid[1:] or grid[:-1]: the same grid, looked at one place further on, or one place shorter."""
         low = int(self.number(part.lower, frame) or 0) if part.lower is not None else 0
         high = self.number(part.upper, frame) if part.upper is not None else None
         if part.step is not None or low < 0 or (part.lower is None and high is None):
             raise UnknownValueError
-        probe = Evaluator(self.program, self.point)
-        probe.value(base, frame, depth)
-        grids = [leaf for leaf in probe.leaves.values() if leaf.kind == "index"]
-        if len(grids) != 1 or grids[0].length is None:
+        probe = self._elsewhere()
+        probe.visit(base, frame)
+        grid = probe._only_grid()
+        length = grid.length
+        if length is None:
             raise UnknownValueError
-        length = grids[0].length
         end = length if high is None else int(high) + (length if high < 0 else 0)
         if end - low < 1:
             raise UnknownValueError
-        key = id(grids[0].node)
-        known = self.leaves.setdefault(key, Leaf(grids[0].node, "index", length))
+        key = id(grid.node)
+        known = self.leaves.setdefault(key, Leaf(grid.node, "index", length))
         known.high = min(known.high if known.high is not None else length, end - low)
-        point = self.point.get(key, 0.0) + low
-        return Evaluator(self.program, {**self.point, key: point}).value(base, frame, depth)
+        return self._elsewhere({key: self.point.get(key, 0.0) + low}).visit(base, frame)
 
-    def _call(self, node: ast.Call, frame: Frame, depth: int) -> object:
+    def _call(self, node: ast.Call, frame: Frame) -> object:
         name = last_name(node.func)
         if is_random(node):
-            return self._uniform_call(node, name, frame, depth)
-        own = self._known(node, name, frame, depth)
+            return self._uniform_call(node, name, frame)
+        own = self._known(node, name, frame)
         if own is not None:
             return own
         callee = self.program.callee(node)
         if callee is not None and frame.depth < 12:
-            return self._inline(callee, node, frame, depth)
+            return self._inline(callee, node, frame)
         raise UnknownValueError
 
     # -- calls ------------------------------------------------------------------------------------
 
-    def _uniform_call(self, node: ast.Call, name: str, frame: Frame, depth: int) -> object:
+    def _uniform_call(self, node: ast.Call, name: str, frame: Frame) -> object:
         draw = self._uniform(node)
         if name in ("uniform", "uniform_") and len(node.args) >= 2:
-            low, high = self.value(node.args[0], frame, depth), self.value(node.args[1], frame, depth)
-            if isinstance(low, int | float) and isinstance(high, int | float):
-                return low + (high - low) * draw
-            raise UnknownValueError
+            low, high = (real(self.visit(argument, frame)) for argument in node.args[:2])
+            return low + (high - low) * draw
         return draw
 
     def _uniform(self, node: ast.AST) -> float:
@@ -520,66 +442,41 @@ class Evaluator:
         self.leaves.setdefault(id(node), Leaf(node, "index", length))
         return int(self.point.get(id(node), 0))
 
-    def _known(self, node: ast.Call, name: str, frame: Frame, depth: int) -> object:
-        receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
-        library = receiver is not None and dotted(receiver).split(".")[0] in (
-            "torch",
-            "np",
-            "numpy",
-            "math",
-            "F",
-            "jnp",
-            "jax",
-        )
-        on_object = receiver is not None and not library
-        operands = [receiver, *node.args] if on_object and receiver is not None else list(node.args)
+    def _known(self, node: ast.Call, name: str, frame: Frame) -> object:
+        worked_on = operands(node)
         if name in ("get", "getenv") and dotted(node.func) in ("os.environ.get", "os.getenv", "environ.get", "getenv"):
-            return self.value(node.args[1], frame, depth) if len(node.args) > 1 else self._raise()
+            return self.visit(node.args[1], frame) if len(node.args) > 1 else self.unknown(node, frame)
         if name in ("range", "arange", "linspace"):
-            return self._grid(node, name, frame, depth)
+            return self._grid(node, name, frame)
         if name == "len" and isinstance(node.func, ast.Name) and len(node.args) == 1:
-            return self._length(node.args[0], frame, depth)
+            return self._length(node.args[0], frame)
         if name in ("int", "float", "bool", "str") and isinstance(node.func, ast.Name) and len(node.args) == 1:
-            value = self.value(node.args[0], frame, depth)
+            value = self.visit(node.args[0], frame)
             kinds: dict[str, Callable[[object], object]] = {"int": int, "float": float, "bool": bool, "str": str}  # type: ignore[dict-item]
             return kinds[name](value)
-        if name in _UNARY_FUNCTIONS and len(operands) == 1:
-            return self._unary(name, operands[0], frame, depth)
-        if name in IDENTITY and operands:
-            return self.value(operands[0], frame, depth)
+        if name in _UNARY_FUNCTIONS and len(worked_on) == 1:
+            return _UNARY_FUNCTIONS[name](real(self.visit(worked_on[0], frame)))
+        if name in IDENTITY and worked_on:
+            return self.visit(worked_on[0], frame)
         if name in ("ones_like", "ones", "zeros_like", "zeros"):
             return 1.0 if name.startswith("ones") else 0.0
         if name in ("full_like", "full") and len(node.args) > 1:
-            return self.value(node.args[1], frame, depth)
+            return self.visit(node.args[1], frame)
         if name in ("clamp", "clip", "clamp_min", "clamp_max", "clamp_", "maximum", "minimum", "max", "min", "pow"):
-            return self._clamped(node, name, operands, frame, depth)
+            return self._clamped(node, name, worked_on, frame)
         return None
 
-    def _length(self, node: ast.expr, frame: Frame, depth: int) -> object:
+    def _length(self, node: ast.expr, frame: Frame) -> object:
         """How many points a grid has."""
-        probe = Evaluator(self.program, self.point)
-        value = probe.value(node, frame, depth)
-        grids = [leaf for leaf in probe.leaves.values() if leaf.kind == "index"]
+        probe = self._elsewhere()
+        value = probe.visit(node, frame)
         if isinstance(value, tuple | str):
             return len(value)
-        length = (grids[0].high or grids[0].length) if len(grids) == 1 else None
-        if length is None:
-            raise UnknownValueError
-        return length
+        grid = probe._only_grid()
+        return grid.high or grid.length or self.unknown(node, frame)
 
-    def _unary(self, name: str, operand: ast.expr, frame: Frame, depth: int) -> object:
-        value = self.value(operand, frame, depth)
-        if not isinstance(value, int | float):
-            raise UnknownValueError
-        return _UNARY_FUNCTIONS[name](value)
-
-    def _grid(self, node: ast.Call, name: str, frame: Frame, depth: int) -> object:
-        numbers: list[float] = []
-        for argument in node.args[:3]:
-            value = self.value(argument, frame, depth)
-            if not isinstance(value, int | float):
-                raise UnknownValueError
-            numbers.append(value)
+    def _grid(self, node: ast.Call, name: str, frame: Frame) -> object:
+        numbers = [real(self.visit(argument, frame)) for argument in node.args[:3]]
         keywords = {keyword.arg: keyword.value for keyword in node.keywords}
         if name == "linspace":
             for extra in ("steps", "num"):
@@ -602,49 +499,38 @@ class Evaluator:
             raise UnknownValueError
         return start + step * self._index(node, count)
 
-    def _clamped(self, node: ast.Call, name: str, operands: list[ast.expr], frame: Frame, depth: int) -> object:
+    def _clamped(self, node: ast.Call, name: str, worked_on: list[ast.expr], frame: Frame) -> object:
         bounds = {keyword.arg: keyword.value for keyword in node.keywords}
-        if not operands:
-            raise UnknownValueError
-        value = self.value(operands[0], frame, depth)
-        others = [self.value(operand, frame, depth) for operand in operands[1:]]
-        if not isinstance(value, int | float) or not all(isinstance(other, int | float) for other in others):
-            raise UnknownValueError
+        value, *others = (real(self.visit(operand, frame)) for operand in worked_on)
         if name == "pow":
-            exponent = others[0] if others else self._raise()
-            return float(value) ** float(exponent)  # type: ignore[arg-type]
-        low = self.number(bounds["min"], frame) if "min" in bounds else None
-        high = self.number(bounds["max"], frame) if "max" in bounds else None
+            (exponent, *_) = others
+            return float(value) ** float(exponent)
+        low, high = (self.number(bounds[end], frame) if end in bounds else None for end in ("min", "max"))
         if name in ("maximum", "max", "clamp_min") and others:
-            low = float(others[0])  # type: ignore[arg-type]
+            low = float(others[0])
         elif name in ("minimum", "min", "clamp_max") and others:
-            high = float(others[0])  # type: ignore[arg-type]
+            high = float(others[0])
         else:
-            low = float(others[0]) if others else low  # type: ignore[arg-type]
-            high = float(others[1]) if len(others) > 1 else high  # type: ignore[arg-type]
+            low = float(others[0]) if others else low
+            high = float(others[1]) if len(others) > 1 else high
         if low is None and high is None:
             raise UnknownValueError
         value = max(value, low) if low is not None else value
         return min(value, high) if high is not None else value
 
-    def _inline(self, callee: Scope, call: ast.Call, frame: Frame, depth: int, index: tuple[int, ...] = ()) -> object:
-        bound = {name: (value, frame) for name, value in self.program.bind(callee, call).items()}
-        inner = Frame(callee, bound, frame.depth + 1)
+    def _inline(self, callee: Scope, call: ast.Call, frame: Frame, index: tuple[int, ...] = ()) -> object:
+        inner = frame.inside(self.program, callee, call)
         values: list[object] = []
         for result in callee.returns:
-            taken = self.taken(result, inner, depth)
+            taken = self.taken(result, inner)
             if taken is False:
                 continue
-            values.append(self._part(result, index, inner, depth))
+            values.append(self._part(result, index, inner))
             if taken:
                 break  # later returns are never reached
-        if any(value != values[0] for value in values[1:]):
-            raise UnknownValueError
-        if not values:
-            raise UnknownValueError
-        return values[0]
+        return _agreeing(values)
 
-    def taken(self, node: ast.AST, frame: Frame, depth: int = 0) -> bool | None:
+    def taken(self, node: ast.AST, frame: Frame) -> bool | None:
         """Whether the branch in which a node stands is taken; None where its tests cannot be evaluated."""
         child: ast.AST = node
         sure = True
@@ -653,14 +539,32 @@ class Evaluator:
                 break
             if isinstance(above, ast.If) and child is not above.test:
                 try:
-                    test = bool(Evaluator(self.program, self.point).value(above.test, frame, depth))
-                except (UnknownValueError, ArithmeticError, ValueError, TypeError, RecursionError):
+                    test = bool(self._elsewhere().visit(above.test, frame))
+                except UNKNOWN_ERRORS:
                     sure = False
                 else:
                     if test is not any(child is statement for statement in above.body):
                         return False
             child = above
         return True if sure else None
+
+
+def real(value: object) -> float:
+    """A number, as it is.
+
+    Raises:
+        UnknownValueError: if it is none.
+    """
+    if not isinstance(value, int | float):
+        raise UnknownValueError
+    return value
+
+
+def _agreeing(values: list[object]) -> object:
+    """The one value that all have."""
+    if not values or any(value != values[0] for value in values[1:]):
+        raise UnknownValueError
+    return values[0]
 
 
 def _is_false(node: ast.expr | None) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.algebra import Factor, Term
-from bpb_harness.auditing.script.analysis import Analysis, Hit
-from bpb_harness.auditing.script.values import Evaluator
+from bpb_harness.auditing.script.domains.algebra import Factor, Term
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.findings import Json, Severity
 
 _NEAR = 0.005  # a constant within half a percent of the truth changes no verdict

@@ -1,0 +1,1 @@
+"""One file a check: each reads an `Analysis` and gives hits."""

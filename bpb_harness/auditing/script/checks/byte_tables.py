@@ -1,0 +1,96 @@
+"""Byte tables and the loops that use them: what they count for a few specimens, against what the text has."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bpb_harness.auditing.byte_factors import byte_factors
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.byte_counts import Counter
+from bpb_harness.auditing.script.domains.pieces import (
+    BYTE,
+    CONTROL,
+    PIECE_CALLS,
+    SUFFIX,
+    WORD,
+    ByteLoop,
+    find_byte_loops,
+)  # fmt: skip
+from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.findings import Json, Rule, Severity
+
+
+def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
+    """What the script counts for a word, a word part, a byte piece and a control token."""
+    loops = find_byte_loops(analysis.program)
+    if not loops:
+        return
+    for number, terms in enumerate(analysis.terms):
+        counter = Counter(analysis.program, loops)
+        counted = {specimen.name: counter.count(terms, specimen) for specimen in (WORD, SUFFIX, BYTE, CONTROL)}
+        if counted[WORD.name] is None or counter.used is None:
+            continue
+        yield from _judged(number, counter.used, counted)
+
+
+def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None]) -> Iterator[Hit]:
+    word, suffix, byte, control = (counted[s.name] for s in (WORD, SUFFIX, BYTE, CONTROL))
+    if suffix != SUFFIX.num_bytes or word is None:
+        return  # not understood well enough to judge the rest by it
+    place = _place(loop)
+    evidence: dict[str, Json] = {f"counted for {name}": value for name, value in counted.items()}
+    if (word, byte, control) == (WORD.num_bytes, BYTE.num_bytes, CONTROL.num_bytes):
+        said = (
+            "Read on specimens, the script counts bytes by the official rule: 4 for \u2581the after another word, "
+            "3 for ing, 1 for a byte piece, 0 for <s>."
+        )
+        yield Hit(codes.BYTES_READ, said, place, number, evidence=evidence)
+    spelt = byte == len(BYTE.piece)
+    space = _space(word, loop, spelt)
+    if space is not None:
+        rule, what, bug = space
+        factor = next((row.lowest for row in byte_factors() if row.name == bug), None)
+        times = f"; on English text the score times {factor:.5f} is what it should be" if factor else ""
+        yield Hit(rule, f"The script {what}{times}.", place, number, factor, evidence=evidence)
+    if loop.decodes_singly is not None:
+        said = "The script decodes ids one by one: a byte piece becomes U+FFFD, three bytes."
+        yield Hit(codes.DECODED_SINGLY, said, loop.decodes_singly, number)
+    elif spelt:
+        severity = Severity.WARNS if word != WORD.num_bytes else None
+        said = "The script counts 6 bytes for the byte piece <0x41>, its spelling; it is 1."
+        yield Hit(codes.BYTE_SPELLING, said, place, number, None, severity, evidence)
+    if control:
+        said = f"The script counts {control:g} bytes for <s>, which spells nothing."
+        yield Hit(codes.SPECIAL_COUNTED, said, place, number, evidence=evidence)
+
+
+def _space(word: float, loop: ByteLoop, spelt: bool) -> tuple[Rule, str, str | None] | None:
+    """What is wrong with a word's leading space, and the name of the byte bug where its factor is known."""
+    the = "\u2581the after another word; the text has 4"
+    if word == WORD.num_bytes + 1:
+        what = f"counts 5 bytes for {the}: the space is in the table and is added again"
+        return codes.SPACE_TWICE, what, "space_twice_pieces_by_spelling" if spelt else "space_counted_twice"
+    if word == WORD.num_bytes - 1 and loop.decodes_singly is None:
+        return codes.SPACE_NEVER, f"counts 3 bytes for {the}: the leading space is never counted", "space_never_counted"
+    if word == WORD.num_bytes - 1:
+        what = f"decodes ids one by one, which strips the leading space: 3 bytes for {the}"
+        return codes.SPACE_NEVER, what, "space_never_counted"
+    if word in (WORD.num_bytes + 2, WORD.num_bytes + 3):
+        what = f"counts {word:g} bytes for {the}: U+2581 is not recognised and counts as three bytes"
+        return codes.WRONG_MARKER, what, "question_mark_for_space" if word == WORD.num_bytes + 2 else None
+    return None
+
+
+def _place(loop: ByteLoop) -> ast.AST:
+    """The line that stores or adds the bytes, for the report."""
+    for node in ast.walk(loop.node):
+        if isinstance(node, ast.Call) and last_name(node.func) in PIECE_CALLS:
+            for part in ast.walk(loop.node):
+                if isinstance(part, ast.Assign | ast.AugAssign) and any(
+                    isinstance(piece, ast.Call) and last_name(piece.func) == "len" for piece in ast.walk(part)
+                ):
+                    return part
+            return node
+    return loop.node

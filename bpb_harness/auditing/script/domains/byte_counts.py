@@ -1,0 +1,275 @@
+"""The bytes that a score's denominator holds for one specimen after an ordinary token."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+from bpb_harness.auditing.script.domains.algebra import Factor, Term
+from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry, stored_names
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
+from bpb_harness.auditing.script.frontend.program import Program, last_name
+from bpb_harness.auditing.script.frontend.walker import MOST_CALLERS, Frame, Walker, operands
+
+_Table = tuple[ByteLoop, str]
+_Part = tuple[ast.expr, Frame, tuple[object, ...]]  # an element of a value, where it is read
+_Fold = Callable[[Sequence[float]], float]
+_FOLDS: dict[type, _Fold] = {
+    ast.BitAnd: all, ast.And: all, ast.BitOr: any, ast.Or: any, ast.Add: sum, ast.Mult: math.prod,
+    ast.Sub: lambda values: values[0] - values[1],
+}  # fmt: skip
+_NAMED_FOLDS: dict[str, _Fold] = {
+    "logical_and": all, "logical_or": any, "logical_not": lambda values: not values[0], "add": sum,
+}  # fmt: skip
+
+
+class Counter(Walker[Frame, float | None]):
+    """Works out what the tables in an expression count; None where it holds none or is not understood.
+
+    Args:
+        program: the program.
+        loops: the loops that fill tables, with their outcomes.
+    """
+
+    deepest: ClassVar[int] = 200
+    most_steps: ClassVar[int] = 100_000
+
+    def __init__(self, program: Program, loops: list[ByteLoop]) -> None:
+        super().__init__(program)
+        self.loops = loops
+        self.specimen: Specimen = WORD
+        self.used: ByteLoop | None = None
+
+    def count(self, terms: list[Term], specimen: Specimen) -> float | None:
+        """Bytes for a specimen: the sum over the denominator's summands; None where it has no table."""
+        self.specimen = specimen
+        total, found = 0.0, False
+        seen: set[object] = set()
+        for term in terms:
+            tabled: dict[object, float] = {}
+            for factor in term.factors:
+                value = self._value(factor) if factor.power < 0 else None
+                if value is not None:
+                    tabled[value[0]] = value[1]
+            if not tabled:
+                if term.cross_entropies():
+                    return None  # a summand of the denominator that is not understood
+                continue
+            key = frozenset(tabled)
+            if key in seen:
+                continue
+            seen.add(key)
+            product = 1.0
+            for number in tabled.values():
+                product *= number
+            total += product
+            found = True
+        return total if found else None
+
+    def _value(self, factor: Factor) -> tuple[object, float] | None:
+        """What a factor counts, under a key: factors of one running count or one function share it."""
+        node = factor.node
+        for loop in self.loops:
+            if any(above is loop.node for above in self.program.ancestors(node)):
+                return self._inside(loop, node)
+        value = self.visit(node, factor.frame)
+        if value is None and isinstance(node, ast.Constant):
+            value = self._conditional(node, factor.frame)
+        return None if value is None else (id(node), value)
+
+    def _inside(self, loop: ByteLoop, node: ast.AST) -> tuple[object, float] | None:
+        """A count inside the loop or function that looks at the pieces."""
+        outcome = loop.outcomes[self.specimen.name]
+        name: str | None = None
+        for above in self.program.ancestors(node) if isinstance(loop.node, ast.For) else ():
+            if isinstance(above, ast.AugAssign):
+                name = last_name(above.target)
+                break
+            if above is loop.node:
+                # A variable that an addition uses: it belongs to the loop's count, if there is only one.
+                names = {name for counted in loop.outcomes.values() for name in counted.added}
+                if len(names) != 1:
+                    return None
+                name = names.pop()
+                break
+        value = outcome.writes.get("<return>") if name is None else outcome.added.get(name, 0.0)
+        if not isinstance(value, bool | int | float):
+            return None
+        self.used = loop
+        return id(loop.node) if name is None else (id(loop.node), name), float(value)
+
+    def _conditional(self, node: ast.Constant, frame: Frame) -> float | None:
+        """if has_space[tok] and not boundary[prev]: count += 1."""
+        above = self.program.parent(node)
+        branch = self.program.parent(above) if isinstance(above, ast.AugAssign) else None
+        if not isinstance(branch, ast.If) or not isinstance(node.value, int | float):
+            return None
+        test = self.visit(branch.test, frame)
+        return None if test is None else float(node.value) * float(bool(test))
+
+    def unknown(self, _node: ast.expr, _at: Frame, /) -> float | None:
+        """None: the expression holds no table, or is not understood."""
+        return None
+
+    def stopped(self, _node: ast.expr, _at: Frame, /) -> float | None:
+        """Raise where it is nested too deeply: a count must not be taken for one without tables."""
+        if self.depth > self.deepest:
+            raise RecursionError
+        return None
+
+    def _subscript(self, node: ast.Subscript, frame: Frame) -> float | None:
+        table = self._table(node.value, frame)
+        # Else a sum of tables, or a slice of counts.
+        return self._entry(table) if table is not None else self.visit(node.value, frame)
+
+    def _unaryop(self, node: ast.UnaryOp, frame: Frame) -> float | None:
+        value = self.visit(node.operand, frame) if isinstance(node.op, ast.Invert | ast.Not) else None
+        return None if value is None else float(not value)
+
+    def _ifexp(self, node: ast.IfExp, frame: Frame) -> float | None:
+        test = self.visit(node.test, frame)
+        if test is None:
+            return None
+        branch = node.body if test else node.orelse
+        if isinstance(branch, ast.Constant) and isinstance(branch.value, int):
+            return float(branch.value)
+        return self.visit(branch, frame)
+
+    def _compare(self, node: ast.Compare, frame: Frame) -> float | None:
+        op = node.ops[0]
+        if isinstance(op, ast.In | ast.NotIn):
+            table = self._table(node.comparators[0], frame)
+            held = self._entry(table) if table is not None else None
+            return None if held is None else float(bool(held) is isinstance(op, ast.In))
+        # prev == bos: an ordinary token is none.
+        return float(isinstance(op, ast.NotEq)) if isinstance(op, ast.Eq | ast.NotEq) else None
+
+    def _name(self, node: ast.Name, frame: Frame) -> float | None:
+        if node.id in frame.bindings:
+            return self.visit(*frame.bindings[node.id])
+        table = self._written_here(node, frame)
+        if table is not None:
+            return self._entry(table)
+        values = [
+            self.visit(definition.value, frame)
+            for definition in self.program.reaching(node)
+            if definition.value is not None and definition.kind in ("assign", "augment") and not definition.index
+        ]
+        known = [value for value in values if value is not None]
+        return sum(known) if known and len(known) == len(values) else None
+
+    def _binop(self, node: ast.BinOp | ast.BoolOp, frame: Frame) -> float | None:
+        sides = node.values if isinstance(node, ast.BoolOp) else [node.left, node.right]
+        values = [self.visit(side, frame) for side in sides]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            constants = [Evaluator(self.program).number(side, frame) for side in sides]
+            filled = [v if v is not None else c for v, c in zip(values, constants, strict=True)]
+            if not known or any(value is None for value in filled):
+                # A condition on the document (not the first token) holds for an ordinary token.
+                is_and = isinstance(node, ast.BoolOp) or isinstance(node.op, ast.BitAnd)
+                return float(all(known)) if known and is_and else None
+            known = [value for value in filled if value is not None]
+        fold = _FOLDS.get(type(node.op))
+        return None if fold is None else float(fold(known))
+
+    _boolop = _binop
+
+    def _call(self, node: ast.Call, frame: Frame) -> float | None:
+        name, worked_on = last_name(node.func), operands(node)
+        if name in IDENTITY | {"sum", "int", "float", "bool", "byte", "short"} and worked_on:
+            return self.visit(worked_on[0], frame)
+        if name in ("index_select", "take", "gather") and len(worked_on) >= 2:
+            table = self._table(worked_on[0], frame)
+            return self._entry(table) if table else None
+        if name not in ("where", *_NAMED_FOLDS):
+            return None
+        values = [self.visit(operand, frame) for operand in worked_on]
+        if name == "where" and len(worked_on) == 3:
+            test, first, second = values
+            if test is None:
+                return None
+            chosen, other = (worked_on[1], first) if test else (worked_on[2], second)
+            return other if other is not None else Evaluator(self.program).number(chosen, frame)
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or name == "where":
+            return None
+        return float(_NAMED_FOLDS[name](known))
+
+    # -- tables -----------------------------------------------------------------------------------
+
+    def _entry(self, table: _Table) -> float | None:
+        loop, name = table
+        self.used = loop if self.used is None or WORD.name in loop.outcomes else self.used
+        value = loop.outcomes[self.specimen.name].writes.get(name)
+        if value is None:
+            value = initial_entry(self.program, loop.scope, name)
+        return float(value) if isinstance(value, bool | int | float) else None
+
+    def _table(self, node: ast.expr, frame: Frame, path: tuple[object, ...] = (), depth: int = 0) -> _Table | None:
+        """The loop and array that a table expression goes back to, through calls, tuples and attributes."""
+        if depth > 14:
+            return None
+        found = self._written_here(node, frame) if not path else None
+        if found is not None:
+            return found
+        for value, where, inner in self._sources(node, frame, path):
+            found = self._table(value, where, inner, depth + 1)
+            if found is not None:
+                return found
+        return None
+
+    def _written_here(self, node: ast.expr, frame: Frame) -> _Table | None:
+        name = last_name(node)
+        for loop in self.loops:
+            if isinstance(node, ast.ListComp) and isinstance(node.elt, ast.Call):
+                callee = self.program.callee(node.elt)
+                if callee is not None and callee.node is loop.node:
+                    return loop, "<return>"
+            written = {name for outcome in loop.outcomes.values() for name in outcome.writes} | stored_names(loop.node)
+            if node is loop.node and len(written) == 1:
+                return loop, written.pop()
+            if isinstance(node, ast.Name) and frame.scope is loop.scope and name in written:
+                return loop, name
+            if isinstance(node, ast.Attribute) and name in written:
+                return loop, name
+        return None
+
+    def _sources(self, node: ast.expr, frame: Frame, path: tuple[object, ...]) -> Iterator[_Part]:
+        """Where a value comes from: what a name was assigned, what a call returns, the element of a tuple."""
+        if isinstance(node, ast.Name):
+            yield from self._sources_of_name(node, frame, path)
+        elif isinstance(node, ast.Tuple | ast.List):
+            if path and isinstance(path[0], int) and path[0] < len(node.elts):
+                yield node.elts[path[0]], frame, path[1:]
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if path and isinstance(key, ast.Constant) and key.value == path[0]:
+                    yield value, frame, path[1:]
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            yield node.value, frame, (node.slice.value, *path)
+        elif isinstance(node, ast.Attribute):
+            yield from ((value, where, path) for value, where in frame.stored(self.program, node))
+        elif isinstance(node, ast.Call):
+            callee = self.program.callee(node)
+            if callee is not None:
+                inner = frame.inside(self.program, callee, node)
+                yield from ((result, inner, path) for result in callee.returns)
+            elif last_name(node.func) in IDENTITY | {"bool", "short", "pin_memory", "copy"}:
+                worked_on = operands(node)
+                before = len(worked_on) - len(node.args)  # the object that it is a method of
+                yield from ((operand, frame, path) for operand in worked_on[: before + 1])
+
+    def _sources_of_name(self, node: ast.Name, frame: Frame, path: tuple[object, ...]) -> Iterator[_Part]:
+        if node.id in frame.bindings:
+            value, where = frame.bindings[node.id]
+            yield value, where, path
+            return
+        for definition in self.program.reaching(node):
+            if definition.kind == "parameter":
+                handed = frame.handed(self.program, definition)[:MOST_CALLERS]
+                yield from ((value, where, path) for value, where in handed)
+            elif definition.kind == "assign" and definition.value is not None:
+                yield definition.value, frame, (*definition.index, *path)

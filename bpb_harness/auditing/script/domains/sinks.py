@@ -1,0 +1,124 @@
+"""The places where a program reports its score: what is printed, logged or stored as bits per byte."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
+
+_LABEL = re.compile(r"bpb|bits[_ \-/]*(per[_ \-]*)?byte", re.IGNORECASE)
+_ENDS_IN_LABEL = re.compile(
+    r"(bpb|bits[_ \-/]*(?:per[_ \-]*)?byte)[^:=,;|\w]*\w{0,12}[^:=,;|\w]*[:=]?[^:=,;|\w]*$", re.I
+)
+_ELSEWHERE = re.compile(
+    r"train|approx|proxy|sanity|debug|rough|target|baseline|best|delta|diff|gap|thresh|improv|limit|uniform|prior|std|err",
+    re.IGNORECASE,
+)
+_FINAL = re.compile(r"final|variational|elbo|roundtrip|full|var_bpb|official", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Sink:
+    """A place where the program reports bits per byte.
+
+    Attributes:
+        node: the expression whose value is reported.
+        label: the text or key that names it.
+        final: whether the label says that this is the score, not progress.
+    """
+
+    node: ast.expr
+    label: str
+    final: bool
+
+
+def find_sinks(program: Program) -> list[Sink]:
+    """The places that report the score; final ones alone where there are any."""
+    reachable = program.reachable()
+    sinks: list[Sink] = []
+    for scope in program.scopes:
+        if id(scope) in reachable:
+            sinks.extend(_sinks_of(program, scope))
+    unique = {id(sink.node): sink for sink in sinks}
+    kept = [sink for sink in unique.values() if not _ELSEWHERE.search(sink.label)]
+    final = [sink for sink in kept if sink.final]
+    return final or kept
+
+
+def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:
+    for node in program.own_nodes(scope):
+        if isinstance(node, ast.JoinedStr):
+            yield from _formatted(node)
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and isinstance(key.value, str) and _LABEL.search(key.value):
+                    yield _sink(value, key.value)
+        elif isinstance(node, ast.Assign):
+            target = node.targets[0]
+            if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+                key_text = str(target.slice.value)
+                if _LABEL.search(key_text):
+                    yield _sink(node.value, key_text)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
+            values = node.right.elts if isinstance(node.right, ast.Tuple) else [node.right]
+            yield from _percent(str(node.left.value), values)
+        elif isinstance(node, ast.Call):
+            yield from _called(node)
+
+
+def _sink(node: ast.expr, label: str) -> Sink:
+    names = " ".join(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+    return Sink(node, label, bool(_FINAL.search(label) or _FINAL.search(names)))
+
+
+def _formatted(node: ast.JoinedStr) -> Iterator[Sink]:
+    text = ""
+    for part in node.values:
+        if isinstance(part, ast.Constant):
+            text += str(part.value)
+        elif isinstance(part, ast.FormattedValue):
+            label = text[-60:]
+            if _ENDS_IN_LABEL.search(label) or (isinstance(part.value, ast.Name) and _LABEL.search(part.value.id)):
+                name = part.value.id if isinstance(part.value, ast.Name) else ""
+                yield _sink(part.value, text if _FINAL.search(text) else f"{_tail(label)} {name}")
+            text += " # "
+
+
+def _tail(label: str) -> str:
+    return re.split(r"[,;|#]|\s{2,}", label)[-1].strip()[-30:] or label
+
+
+def _percent(text: str, values: list[ast.expr]) -> Iterator[Sink]:
+    pieces = re.split(r"%[-+ #0]*\d*(?:\.\d+)?[sdifgeEGr]", text)
+    for label, value in zip(pieces, values, strict=False):
+        if _ENDS_IN_LABEL.search(label):
+            yield _sink(value, label)
+
+
+def _called(node: ast.Call) -> Iterator[Sink]:
+    for keyword in node.keywords:
+        if (
+            keyword.arg
+            and _LABEL.search(keyword.arg)
+            and last_name(node.func) in ("log", "info", "dict", "write", "print")
+        ):
+            yield _sink(keyword.value, keyword.arg)
+    func = node.func
+    if isinstance(func, ast.Attribute) and func.attr == "format" and isinstance(func.value, ast.Constant):
+        pieces = re.split(r"\{[^{}]*\}", str(func.value.value))
+        for label, value in zip(pieces, node.args, strict=False):
+            if _ENDS_IN_LABEL.search(label):
+                yield _sink(value, label)
+    for label_node, value in itertools.pairwise(node.args):
+        if isinstance(label_node, ast.Constant) and isinstance(label_node.value, str):
+            if isinstance(value, ast.Constant | ast.JoinedStr):
+                continue
+            if "%" not in label_node.value and _ENDS_IN_LABEL.search(label_node.value):
+                yield _sink(value, label_node.value)
+            elif "%" in label_node.value:
+                values = node.args[node.args.index(label_node) + 1 :]
+                yield from _percent(label_node.value, values)

@@ -1,0 +1,78 @@
+"""What a value is computed from."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.program import Definition, Program
+from bpb_harness.auditing.script.frontend.walker import DEEPEST_CALL, DEEPEST_INLINED, MOST_CALLERS, Frame
+
+
+def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) -> Iterator[tuple[ast.AST, Frame]]:
+    """Every expression that a value is computed from, with the frame to read it in.
+
+    Args:
+        program: where names and functions are looked up.
+        node: the expression to start at.
+        frame: where its names are read.
+        limit: the most expressions that are visited.
+    """
+    seen: set[tuple[int, int]] = set()
+    stack: list[tuple[ast.AST, Frame]] = [(node, frame)]
+    evaluator = Evaluator(program)
+    alive: list[Frame] = []  # `seen` holds ids, which are only unique among living frames
+    while stack and limit > 0 and program.spend():
+        here, where = stack.pop()
+        alive.append(where)
+        if (id(here), id(where)) in seen:
+            continue
+        seen.add((id(here), id(where)))
+        limit -= 1
+        yield here, where
+        if isinstance(here, ast.Lambda):
+            continue
+        if isinstance(here, ast.Name):
+            given = where.given(program, here)
+            if given is not None:
+                stack.append(given)
+                continue
+            for definition in program.reaching(here):
+                if definition.kind == "parameter":
+                    stack.extend(where.handed(program, definition)[:MOST_CALLERS])
+                elif evaluator.taken(definition.statement, where) is not False:
+                    if definition.value is not None:
+                        stack.append((_narrowed(definition), where))
+                    if definition.key is not None:
+                        stack.append((definition.key, where))
+            continue
+        if isinstance(here, ast.Attribute) and where.depth < DEEPEST_CALL:
+            computed = [result for scope in program.properties.get(here.attr, []) for result in scope.returns]
+            stack.extend(where.stored(program, here) + where.elsewhere(program, computed))
+        if isinstance(here, ast.Call):
+            callee = program.callee(here)
+            if callee is not None and where.depth < DEEPEST_INLINED:
+                inner = where.inside(program, callee, here)
+                stack.extend(
+                    (result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False
+                )
+        stack.extend(
+            (child, where)
+            for child in ast.iter_child_nodes(here)
+            if isinstance(child, ast.expr | ast.comprehension | ast.keyword)
+        )
+
+
+def _narrowed(definition: Definition) -> ast.expr:
+    """The element of a literal tuple that an unpacking assigns, or the whole value."""
+    value = definition.value
+    assert value is not None
+    if definition.kind == "loop":
+        return value
+    for position in definition.index:
+        if isinstance(value, ast.Tuple | ast.List) and position < len(value.elts):
+            value = value.elts[position]
+        else:
+            break
+    return value
