@@ -1,4 +1,4 @@
-"""Write the table of settings into docs/settings.md: ``python docs/settings_table.py``."""
+"""Write the table of settings into docs/settings.md: ``make tables``."""
 
 from __future__ import annotations
 
