@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ def build_network(checkpoint: Checkpoint, kind: str, *, allow_code: bool) -> tup
         if allow_code:
             network = _auto(kind).from_config(config, trust_remote_code=True, dtype=torch.float32)
         else:
+            with suppress(KeyError):  # its module first: torch 2.6 cannot import a compiler under meta
+                _auto(kind)._model_mapping[type(config)]
             with torch.device("meta"):
                 network = _auto(kind).from_config(config, dtype=torch.float32)
             _require_architecture(checkpoint, network)

@@ -40,6 +40,7 @@ def ask(model_type: str, **settings: object) -> None:
     config = {"model_type": model_type, **_SIZES.get(model_type, _LLAMA), **settings}
     taken = transformers.CONFIG_MAPPING[model_type].from_dict(for_the_library(config))
     kind = "masked" if model_type.endswith("bert") or model_type == "roberta" else "causal"
+    _auto(kind)._model_mapping[type(taken)]  # imported first, as the adapter does
     with torch.device("meta"):
         network = _auto(kind).from_config(taken)
     require_known(SimpleNamespace(path=Path("folder"), config=config), taken, network)  # type: ignore[arg-type]
