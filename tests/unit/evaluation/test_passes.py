@@ -22,7 +22,7 @@ from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.passes import larger_for_long_text
 from bpb_harness.evaluation.pilot import Pilot, PilotPlan
-from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError
+from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import UNTRUSTED_ERROR, Signature
@@ -81,6 +81,13 @@ def test_of_few_windows_the_passes_differ_by_the_curve_too():
 def test_the_error_falls_with_the_root_of_the_passes():
     few, many = (error_of(count)[0].stderr_nats for count in (4, 64))
     assert 3.2 < few / many < 4.8
+
+
+def test_the_error_of_an_enumeration_at_drawn_levels():
+    assert enumeration_error(None, None, 3) == SamplingError(0.0)
+    assert enumeration_error(np.zeros(2), np.zeros(2), 3) == SamplingError(0.0)
+    error = enumeration_error(np.array([9.0, 16.0]), np.array([40.0, 60.0]), 3)
+    assert error == SamplingError(5.0, 2 * 25.0**2 / 100.0)
 
 
 def test_no_error_needs_no_interval():
