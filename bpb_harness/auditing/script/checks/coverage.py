@@ -10,9 +10,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import dotted, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame
 
 _LIMIT = re.compile(
     r"(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
@@ -147,7 +145,7 @@ def _limit_among(analysis: Analysis, candidates: list[ast.expr]) -> tuple[str, i
         name = candidate.attr if isinstance(candidate, ast.Attribute) else dotted(candidate)
         if not name or not _LIMIT.search(name):
             continue
-        value = Evaluator(analysis.program).number(candidate, Frame(analysis.program.scope(candidate)))
+        value = analysis.number(candidate)
         if value is not None and 1 <= value < 1e8 and value == int(value):
             return name, int(value)
     return None
@@ -192,7 +190,7 @@ def _setting(analysis: Analysis, what: str, stated: float, pattern: str) -> Iter
         name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
         if name is None or not re.fullmatch(pattern, name, re.IGNORECASE) or not isinstance(node, ast.expr):
             continue
-        value = Evaluator(analysis.program).number(node, frame)
+        value = analysis.number(node, frame)
         if value is not None and value > 0:
             found.append((node, value))
     if not found or any(abs(value - stated) <= 1e-9 * max(1.0, stated) for _, value in found):

@@ -216,7 +216,7 @@ def _has_prior(analysis: Analysis, terms: list[Term]) -> bool:
         for factor in term.factors:
             if factor.power < 0:
                 continue
-            value = Evaluator(analysis.program).number(factor.node, factor.frame)
+            value = analysis.number(factor.node, factor.frame)
             if value is not None and value not in (0.0, 1.0):
                 return True
             nodes = [part for part, _ in trace(analysis.program, factor.node, factor.frame, 300)]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.domains.weight import Weight
 from bpb_harness.auditing.script.frontend.program import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -75,7 +74,7 @@ def _conditions(analysis: Analysis, node: ast.AST, frame: Frame) -> Iterator[tup
 def _is_input(analysis: Analysis, node: ast.Call, frame: Frame) -> bool:
     """Whether a selection builds a network's input: one branch is a single number, the mask id."""
     last = node.args[1:] if last_name(node.func) == "where" else node.args[-1:]
-    values = [Evaluator(analysis.program).number(argument, frame) for argument in last]
+    values = [analysis.number(argument, frame) for argument in last]
     return any(value is not None and value != 0.0 for value in values)
 
 

@@ -150,11 +150,9 @@ def stored_names(node: ast.AST) -> set[str]:
 def initial_entry(program: Program, scope: Scope, name: str) -> float:
     """What an entry holds that the loop never wrote: np.zeros, np.ones, [0] * n."""
     for definition in scope.definitions.get(name, []):
-        value = definition.value
+        value = definition.part
         if definition.kind != "assign" or value is None:
             continue
-        if isinstance(value, ast.Tuple) and definition.index and definition.index[0] < len(value.elts):
-            value = value.elts[definition.index[0]]
         if isinstance(value, ast.BinOp) and isinstance(value.left, ast.List) and value.left.elts:
             value = value.left.elts[0]
         number = Evaluator(program).number(value, Frame(scope))
