@@ -47,11 +47,8 @@ def _subsets(analysis: Analysis) -> Iterator[Hit]:
                 name, value = limit
                 stated = analysis.context.num_windows
                 beside = f"; the record says {stated:,} windows" if stated is not None and stated != value else ""
-                yield analysis.hit(
-                    codes.SUBSET,
-                    f"At most {value:,} ({name}) are scored, not the whole split{beside}",
-                    node, None, evidence={"limit": value, "name": name}
-                )  # fmt: skip
+                said = f"At most {value:,} ({name}) are scored, not the whole split{beside}"
+                yield analysis.hit(codes.SUBSET, said, node, evidence={"limit": value, "name": name})
                 return
 
 
@@ -162,10 +159,8 @@ def _samplers(analysis: Analysis) -> Iterator[Hit]:
         target = ast.unparse(above.targets[0]) if isinstance(above, ast.Assign) else ""
         drops = any(k.arg == "drop_last" and isinstance(k.value, ast.Constant) and k.value.value for k in call.keywords)
         if not drops and re.search(r"val|eval|test", f"{text} {target}", re.IGNORECASE):
-            yield analysis.hit(
-                codes.SAMPLER_DUPLICATES,
-                "The sampler pads the last round with windows that were scored before", call
-            )  # fmt: skip
+            said = "The sampler pads the last round with windows that were scored before"
+            yield analysis.hit(codes.SAMPLER_DUPLICATES, said, call)
             return
 
 
@@ -200,8 +195,5 @@ def _setting(analysis: Analysis, what: str, stated: float, pattern: str) -> Iter
         if not found:
             return
     node, value = found[0]
-    yield analysis.hit(
-        codes.SETTINGS_DIFFER,
-        f"The script's {what} is {value:g}; the record says {stated:g}",
-        node, None, evidence={"script": value, "record": stated}
-    )  # fmt: skip
+    said = f"The script's {what} is {value:g}; the record says {stated:g}"
+    yield analysis.hit(codes.SETTINGS_DIFFER, said, node, evidence={"script": value, "record": stated})

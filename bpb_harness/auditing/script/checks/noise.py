@@ -71,9 +71,8 @@ def _rounded_counts(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
             part for operand in operands for part, _ in trace(analysis.program, operand, _frame(analysis, operand), 80)
         ]
         if any(is_random(part) for part in inner):
-            yield analysis.hit(
-                codes.HALF_EVEN, "The number of masked tokens is rounded half to even, so it is not uniform", node
-            )
+            said = "The number of masked tokens is rounded half to even, so it is not uniform"
+            yield analysis.hit(codes.HALF_EVEN, said, node)
             return
 
 

@@ -44,9 +44,7 @@ def _narrow_sums(analysis: Analysis) -> Iterator[Hit]:
                 )
             )
         if narrow:
-            yield analysis.hit(
-                codes.NARROW_SUM, "Bytes are summed in a 16-bit type, which overflows at 32,767", node, None
-            )
+            yield analysis.hit(codes.NARROW_SUM, "Bytes are summed in a 16-bit type, which overflows at 32,767", node)
             return
 
 
@@ -95,11 +93,8 @@ def _means_of_ratios(analysis: Analysis) -> Iterator[Hit]:
                 continue
             ratio = _ratio_inside(analysis, mean)
             if ratio is not None:
-                yield analysis.hit(
-                    codes.MEAN_OF_RATIOS,
-                    "The score is a mean of bits per byte over windows, not total bits over total bytes",
-                    ratio, number
-                )  # fmt: skip
+                said = "The score is a mean of bits per byte over windows, not total bits over total bytes"
+                yield analysis.hit(codes.MEAN_OF_RATIOS, said, ratio, number)
                 break
 
 

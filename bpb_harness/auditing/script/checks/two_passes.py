@@ -35,14 +35,11 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
                 for leaf in (analysis.leaf_of(draw),)
             )
             place = inverted[0]
-            yield analysis.hit(
-                codes.TWO_PASSES,
+            said = (
                 "Two passes over complementary masks are added up: each predicts the tokens that the other shows, so "
-                "that no decoder can follow",
-                place,
-                number,
-                severity=Severity.WARNS if weighed else None,
+                "that no decoder can follow"
             )
+            yield analysis.hit(codes.TWO_PASSES, said, place, number, severity=Severity.WARNS if weighed else None)
             break
 
 
