@@ -51,8 +51,9 @@ mutants: $(VENV)/.mutation ## faults put into the code one at a time: do the tes
 fixtures: $(VENV)/.test ## make the files of fixtures/ again
 	$(BIN)/python -m fixtures.build
 
-tables: $(VENV)/.demo ## write the tables of docs/ again: finding codes
+tables: $(VENV)/.demo ## write the tables of docs/ again: finding codes, settings
 	$(BIN)/python -m docs.codes_table
+	$(BIN)/python -m docs.settings_table
 
 $(VENV)/.demo: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from bpb_harness._version import __version__
+from bpb_harness.evaluation.flags import AnyPath, shows
+from bpb_harness.evaluation.settings import Settings
 
 if TYPE_CHECKING:
     from bpb_harness.auditing import AuditReport
     from bpb_harness.result import BpbResult
 
 __all__ = ["__version__", "audit", "evaluate"]
-
-AnyPath = str | PathLike[str]
 
 
 def __dir__() -> list[str]:
@@ -32,15 +31,17 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
-    """Score a checkpoint in bits per byte; see :func:`bpb_harness.evaluation.api.evaluate` for the options.
+@shows(Settings)
+def evaluate(checkpoint: AnyPath, **settings: Any) -> BpbResult:
+    """Score a checkpoint, a file or a folder, in bits per byte.
 
     Raises:
         HarnessError: for anything that cannot be scored; its text is one line.
+        TypeError: for a setting that there is not.
     """
     from bpb_harness.evaluation import api  # deferred: imports torch
 
-    return api.evaluate(checkpoint, **options)
+    return api.evaluate(checkpoint, **settings)
 
 
 def audit(

@@ -1,6 +1,6 @@
 """Noise schedules: how much of a window is masked at time t, and what a network is told about it.
 
-A schedule is a strictly increasing move chance u(t) = 1 - alpha_t on [0, 1]; a token is masked at time t with
+A schedule is a strictly increasing mask rate u(t) = 1 - alpha_t on [0, 1]; a token is masked at time t with
 probability u(t), independently of the others. Everything that depends on the noise (masks, loss weights, the network's
 conditioning) reads one :class:`NoiseLevel`: the commonest public bug is two of them disagreeing.
 
@@ -66,7 +66,7 @@ class NoiseLevel:
 
 
 class NoiseSchedule(ABC):
-    """A strictly increasing move chance u(t) on [0, 1].
+    """A strictly increasing mask rate u(t) on [0, 1].
 
     Subclasses are frozen dataclasses of floats; their fields are the bracketed parameters of the name.
     """

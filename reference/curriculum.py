@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import Bound
 from reference.cuda_graph import CapturedGradient
-from reference.objective import pack_capacity
+from reference.objective import gather_capacity
 from reference.settings import Training
 
 SHORT_SHARE = 0.6  # of the run, where it has short windows
@@ -53,7 +53,7 @@ def make_stages(training: Training, *, bound: Bound, num_processes: int) -> list
         if num_windows % num_processes:
             seen = f"{num_windows} windows of {context} a step, {num_processes} processes"
             raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
-        capacity = pack_capacity(num_windows // num_processes, context, bound, num_processes)
+        capacity = gather_capacity(num_windows // num_processes, context, bound, num_processes)
         stages.append(Stage(context, context + (training.objective == "ar"), num_windows, capacity))
     return stages
 

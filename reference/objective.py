@@ -9,7 +9,7 @@ The plain form has infinite variance: rare, almost clean windows get weights up 
 same, and its masked tokens share that weight. The times of a batch are stratified: one in each of B equal cells.
 
 About half of all positions are masked. Only these go through the head, and through what follows the last block's
-attention, packed into a tensor of a fixed number of rows: what is compiled then sees one shape, and nothing waits for
+attention, gathered into a tensor of a fixed number of rows: what is compiled then sees one shape, and nothing waits for
 the device to say how many they are.
 """
 
@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.estimators.bound import Bound, prior_nats
-from bpb_harness.networks.reference import PickedPositions, ReferenceTransformer
+from bpb_harness.networks.reference import GatheredPositions, ReferenceTransformer
 from bpb_harness.sampling.masks import size_biased_masks
 from bpb_harness.schedule import NoiseLevel
 
-_SIGMAS = 8  # an overfull pack would lose tokens: once in 1e14 batches
+_SIGMAS = 8  # positions beyond the capacity would be lost: once in 1e14 batches
 
 HeadNll = Callable[[nn.Linear, Tensor, Tensor, Tensor, int], Tensor]
 
@@ -53,7 +53,7 @@ def draw_masks(
     return size_biased_masks(uniform(num_windows, length), target, level), level
 
 
-def pack_capacity(num_windows: int, length: int, bound: Bound, num_shares: int = 1) -> int:
+def gather_capacity(num_windows: int, length: int, bound: Bound, num_shares: int = 1) -> int:
     """Rows that hold the masked positions of a batch whose times are stratified.
 
     Args:
@@ -72,7 +72,7 @@ def pack_capacity(num_windows: int, length: int, bound: Bound, num_shares: int =
 
 
 @dataclass(frozen=True)
-class Packed:
+class Gathered:
     """Masked positions of a batch, in their order, padded to n rows.
 
     Attributes:
@@ -88,13 +88,13 @@ class Packed:
     slots: Tensor
 
 
-def pack(x0: Tensor, masked: Tensor, capacity: int) -> Packed:
-    """Pack masked positions without asking the device how many there are.
+def gather_masked(x0: Tensor, masked: Tensor, capacity: int) -> Gathered:
+    """Gather masked positions without asking the device how many there are.
 
     Args:
         x0: clean tokens, (B, L) int64.
         masked: (B, L) bool, at least one in every row.
-        capacity: n; masked positions beyond it are lost, see :func:`pack_capacity`.
+        capacity: n; masked positions beyond it are lost, see :func:`gather_capacity`.
     """
     flat = masked.flatten()
     slot = (flat.cumsum(0) - 1).clamp(max=capacity)
@@ -105,7 +105,7 @@ def pack(x0: Tensor, masked: Tensor, capacity: int) -> Packed:
     share = 1.0 / (masked.sum(dim=1) * len(masked)).float()
     filled = torch.arange(capacity, device=flat.device) < flat.sum()
     weights = share.index_select(0, positions // masked.shape[1]) * filled
-    return Packed(positions, x0.flatten().index_select(0, positions), weights, slot)
+    return Gathered(positions, x0.flatten().index_select(0, positions), weights, slot)
 
 
 def head_nll(head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, vocab_size: int) -> Tensor:
@@ -141,18 +141,18 @@ def mdlm_objective(
         masked: size-biased masks, (B, L) bool; at least one in every row.
         level: noise level of each row, (B,).
         bound: a bound with one sample; gives the weight u_max.
-        capacity: rows to pack masked positions into; None: enough for any mask.
+        capacity: rows to gather masked positions into; None: enough for any mask.
         head_nll: that function, or its compiled form.
 
     Returns:
         Scalar float32; its gradient is an unbiased gradient of the bound.
     """
     config = network.config
-    packed = pack(x0, masked, capacity or masked.numel())
+    gathered = gather_masked(x0, masked, capacity or masked.numel())
     xt = x0.masked_fill(masked, config.mask_token_id)
-    picked = PickedPositions(packed.positions, packed.slots)
-    states = network.trunk(xt, level.sigma if config.time_conditioned else None, picked)
-    diffusion = head_nll(network.head, states, packed.targets, packed.weights, config.vocab_size)
+    at_masked = GatheredPositions(gathered.positions, gathered.slots)
+    states = network.trunk(xt, level.sigma if config.time_conditioned else None, at_masked)
+    diffusion = head_nll(network.head, states, gathered.targets, gathered.weights, config.vocab_size)
     return bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
 
 

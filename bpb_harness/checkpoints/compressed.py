@@ -40,7 +40,7 @@ def inflate(file: BinaryIO, path: Path) -> BinaryIO:
 
 
 def unpack_xz(file: BinaryIO, path: Path) -> BinaryIO:
-    """Decompress xz in pieces, in bounded memory."""
+    """Decompress xz in chunks, in bounded memory."""
     data = file.read()
     most = max(_INFLATION * len(data), _INFLATION_FLOOR)
     decoder, unpacked = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), io.BytesIO()

@@ -15,7 +15,10 @@ from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import interrupted_afterwards, run
+from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.methods import METHODS
+from bpb_harness.evaluation.settings import FLAGS
 
 if TYPE_CHECKING:
     from bpb_harness.auditing import AuditReport, Recomputed
@@ -32,7 +35,26 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
+_RESCORING = (
+    "data", "tokenizer", "method", "adapter", "schedule", "num_steps", "num_samples", "context_length", "limit", "tail",
+    "dtype", "device", "batch_tokens",
+)  # fmt: skip
+
+
 @app.command()
+@takes(
+    *_RESCORING,
+    before={"recursive": "data", "baseline": "data", "checkpoint": "data"},
+    defaults=False,
+    data="Token shard to rescore on; may be repeated.",
+    tokenizer="Tokenizer file, to rescore or for --allow-code.",
+    method="Method to rescore by (the claim's if not given).",
+    adapter="How to read the checkpoint; see bpb-eval.",
+    num_steps="T of the discrete bound (the claim's if not given).",
+    num_samples="K draws a window (2 if not given), or 'all' steps.",
+    context_length="Tokens a window (the claim's, or else the network's).",
+    limit="Rescore only the first so many windows.",
+)
 def audit(
     paths: Annotated[
         list[Path],
@@ -41,19 +63,6 @@ def audit(
     recursive: Annotated[bool, typer.Option("--recursive", help="Audit every submission below the folders.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="The claim to be beaten: folder or file.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Rescore this checkpoint; needs --data.")] = None,
-    data: Annotated[list[Path] | None, typer.Option(help="Token shard to rescore on; may be repeated.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file, to rescore or for --allow-code.")] = None,
-    method: Annotated[str | None, typer.Option(help="Method to rescore by (the claim's if not given).")] = None,
-    adapter: Annotated[str | None, typer.Option(help="How to read the checkpoint; see bpb-eval.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="NAME[eps], where the checkpoint carries none.")] = None,
-    steps: Annotated[int | None, typer.Option(help="T of the discrete bound (the claim's if not given).")] = None,
-    samples: Annotated[str | None, typer.Option(help="K draws a window (2 if not given), or 'all' steps.")] = None,
-    context: Annotated[int | None, typer.Option(help="Tokens a window (the claim's, or else the network's).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Rescore only the first so many windows.")] = None,
-    tail: Annotated[str | None, typer.Option(help="score (if not given) or drop the last, shorter window.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 (if not given) or bfloat16.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto (if not given), cpu or cuda.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option(help="Forward tokens a call; never changes the score.")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the script's byte-table function alone, in a limited process.")
     ] = False,
@@ -62,6 +71,7 @@ def audit(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    **options: Any,
 ) -> None:
     """Audit published scores: confirmed (exit 0), refuted (1) or unverifiable (3), with reasons.
 
@@ -71,15 +81,13 @@ def audit(
         raise UsageError("--format", seen=repr(output_format), expected=", ".join(_FORMATS))
     require_folder(output)
     claims = _claims(paths, recursive=recursive)
-    settings: dict[str, Any] = {
-        "--data": data or None, "--method": method, "--adapter": adapter, "--schedule": schedule, "--steps": steps,
-        "--samples": samples, "--context": context, "--limit": limit, "--tail": tail, "--dtype": dtype,
-        "--device": device, "--batch-tokens": batch_tokens,
-    }  # fmt: skip
-    given = {flag: value for flag, value in settings.items() if value is not None}
+    tokenizer = options.pop("tokenizer")
+    given = {name: value for name, value in options.items() if value is not None and value != []}
     if checkpoint is None and given:
-        raise UsageError(f"{', '.join(given)}: for rescoring only", hint="give --checkpoint too")
-    if checkpoint is not None and data is None:
+        raise UsageError(
+            f"{', '.join(FLAGS[name].name for name in given)}: for rescoring only", hint="give --checkpoint too"
+        )
+    if checkpoint is not None and "data" not in given:
         raise UsageError("--checkpoint needs the text that the claim is about", hint="give --data SHARD ...")
     if checkpoint is not None and (recursive or len(claims) != 1):
         raise UsageError("--checkpoint rescores one claim", seen=f"{len(paths)} paths", expected="one folder")
@@ -117,13 +125,9 @@ def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given:
     with interrupted_afterwards():
         from bpb_harness.auditing import Recomputed
         from bpb_harness.claim import read_claim
-        from bpb_harness.cli.eval import parse_samples
         from bpb_harness.evaluation.api import evaluate
-        from bpb_harness.evaluation.settings import METHODS
 
-    settings = {_SETTINGS[flag]: value for flag, value in given.items()}
-    if "num_samples" in settings:
-        settings["num_samples"] = parse_samples(settings["num_samples"])
+    settings = as_settings(given)
     protocol = read_claim(*paths).protocol
     if protocol.method in METHODS:
         settings.setdefault("method", protocol.method)
@@ -133,23 +137,6 @@ def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given:
         settings.setdefault("context_length", protocol.context_length)
     with progress_bar() as progress:
         return Recomputed.of(evaluate(checkpoint, tokenizer=tokenizer, progress=progress, **settings))
-
-
-# Names of bpb_harness.evaluation.api.
-_SETTINGS = {
-    "--data": "data",
-    "--method": "method",
-    "--adapter": "adapter",
-    "--schedule": "schedule",
-    "--steps": "num_steps",
-    "--samples": "num_samples",
-    "--context": "context_length",
-    "--limit": "limit",
-    "--tail": "tail",
-    "--dtype": "dtype",
-    "--device": "device",
-    "--batch-tokens": "batch_tokens",
-}
 
 
 def _audit_each(

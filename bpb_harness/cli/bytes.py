@@ -9,13 +9,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output
 from bpb_harness.cli._run import interrupted_afterwards, run
+from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,28 +36,20 @@ def _print_version(value: bool) -> None:
 
 
 @app.command()
+@takes(
+    "tokenizer", "data", "docs", "text_field", "shard_format", "separator",
+    required=["tokenizer"],
+    tokenizer="The tokenizer's file, or the folder that holds it; docs/bytes.md lists the formats.",
+    data="Token shards: files, folders or patterns.",
+    docs='The documents: {"text": ..} a line, plain text (a document a file), Parquet, Arrow.',
+)  # fmt: skip
 def count(
-    tokenizer: Annotated[
-        Path,
-        typer.Option(help="The tokenizer's file, or the folder that holds it; docs/bytes.md lists the formats."),
-    ],
-    data: Annotated[list[Path] | None, typer.Option(help="Token shards: files, folders or patterns.")] = None,
-    docs: Annotated[
-        list[Path] | None,
-        typer.Option(help='The documents: {"text": ..} a line, plain text (a document a file), Parquet, Arrow.'),
-    ] = None,
-    text_field: Annotated[str | None, typer.Option(help="Of --docs: the text's key or column ('text').")] = None,
-    shard_format: Annotated[
-        str, typer.Option(help="Of --data: auto, v1, v1-uint32, v7, npy, uint16 or uint32 (no header).")
-    ] = "auto",
-    separator: Annotated[
-        str | None, typer.Option(help="Between documents: bos, eos, none, an id or a piece (what files name).")
-    ] = None,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    **given: Any,
 ) -> None:
     """Count the bytes behind a score: official, exact and raw, what differs and why.
 
@@ -65,14 +58,11 @@ def count(
     """
     if output_format not in {_TEXT, _JSON}:
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
-    if not data and not docs:
+    if not given["data"] and not given["docs"]:
         raise UsageError("nothing to count", hint="give --data SHARDS, --docs TEXT, or both")
     require_folder(output)
     with _progress() as track:
-        report = _measure(
-            tokenizer, data or [], docs or [], track, text_field=text_field, shard_format=shard_format,
-            separator=separator,
-        )  # fmt: skip
+        report = _measure(track, **as_settings(given))
     text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if output_format == _JSON else describe(report)
     write_output(text, output)
 
@@ -81,11 +71,11 @@ _Track = Callable[[Iterable[str], str], Iterable[str]]
 
 
 def _measure(
-    tokenizer_path: Path,
-    data: list[Path],
-    docs: list[Path],
     track: _Track,
     *,
+    tokenizer: Path,
+    data: list[Path],
+    docs: list[Path],
     text_field: str | None,
     shard_format: str,
     separator: str | None,
@@ -98,16 +88,15 @@ def _measure(
         from bpb_harness.text.separators import find_separators, own_folder
 
     form = require_text_flags(docs=bool(docs), data=bool(data), text_field=text_field, shard_format=shard_format)
-    tokenizer = load_tokenizer(tokenizer_path)
-    folders = own_folder(tokenizer_path)
-    separators = find_separators(tokenizer, folders, chosen=separator, for_documents=not data)
-    tokenizer = separators.apply(tokenizer)
+    loaded = load_tokenizer(tokenizer)
+    separators = find_separators(loaded, own_folder(tokenizer), chosen=separator, for_documents=not data)
+    counted = separators.apply(loaded)
     documents = _Again(lambda: track(iterate_documents(docs, text_field=text_field), "comparing")) if docs else None
     if data:
-        corpus = load_shards(data, vocab_size=tokenizer.vocab_size, shard_format=form)
+        corpus = load_shards(data, vocab_size=counted.vocab_size, shard_format=form)
     else:
-        corpus = load_documents(docs, tokenizer, text_field=text_field, track=lambda texts: track(texts, "tokenizing"))
-    return measure_bytes(tokenizer, corpus, documents, from_shards=bool(data), separators=separators)
+        corpus = load_documents(docs, counted, text_field=text_field, track=lambda texts: track(texts, "tokenizing"))
+    return measure_bytes(counted, corpus, documents, from_shards=bool(data), separators=separators)
 
 
 class _Again:

@@ -17,7 +17,9 @@ from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output, write_parquet
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import interrupted_afterwards, run
+from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
+from bpb_harness.evaluation.settings import FLAGS, Settings
 
 if TYPE_CHECKING:
     from bpb_harness.result import BpbResult
@@ -43,68 +45,24 @@ def _print_adapters(value: bool) -> None:
         raise typer.Exit
 
 
+_BEFORE = {"expect": "device", "within": "device", "output_format": "with_windows", "output": "with_windows"}
+
+
 @app.command()
+@takes(*FLAGS, before=_BEFORE)
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
-    method: Annotated[str, typer.Option(help="discrete, mc, chain, ar or exact.")] = "discrete",
-    steps: Annotated[int | None, typer.Option(help="T of the discrete bound (128 if not given).")] = None,
-    samples: Annotated[
-        str | None,
-        typer.Option(help="K draws a window (2, or 1 with --tolerance), or 'all'; of --method exact, levels a mask."),
-    ] = None,
-    order: Annotated[str, typer.Option(help="Of --method chain: left-to-right, random, confidence.")] = "left-to-right",
-    tokens_per_step: Annotated[int, typer.Option(help="Of --method chain: positions revealed together.")] = 1,
-    stride: Annotated[int | None, typer.Option(help="Of --method ar: tokens paid for in each sliding window.")] = None,
-    per_document: Annotated[bool, typer.Option(help="Of --method ar: windows end at document borders.")] = False,
-    compare: Annotated[bool, typer.Option("--compare", help="Both bounds on the same draws, and their gap.")] = False,
-    schedule: Annotated[str | None, typer.Option(help="NAME[eps], where the checkpoint carries none.")] = None,
-    tail: Annotated[str, typer.Option(help="score or drop the last, shorter window.")] = "score",
-    no_contract: Annotated[bool, typer.Option("--no-contract", help="Skip the checks of the network.")] = False,
-    data: Annotated[list[Path] | None, typer.Option(help="Token shard, folder or glob; may be repeated.")] = None,
-    docs: Annotated[list[Path] | None, typer.Option(help="Documents instead of shards; may be repeated.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file, where the checkpoint has none.")] = None,
-    text_field: Annotated[str | None, typer.Option(help="Of --docs: the text's key or column ('text').")] = None,
-    shard_format: Annotated[
-        str, typer.Option(help="Of --data: auto, v1, v1-uint32, v7, npy, uint16 or uint32 (no header).")
-    ] = "auto",
-    separator: Annotated[
-        str | None, typer.Option(help="Between documents: bos, eos, none, an id or a piece (what files name).")
-    ] = None,
-    byte_rule: Annotated[str, typer.Option("--bytes", help="official, exact, raw, or none.")] = "official",
-    context: Annotated[int | None, typer.Option(help="Tokens a window (the network's own if not given).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Score only the first so many windows.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="How to read the checkpoint; see --list-adapters.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Key of the weights to score, where the file holds several sets: model, ema.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="FILE.py:LOADER, your own code; needs --allow-code.")] = None,
-    allow_code: Annotated[bool, typer.Option("--allow-code", help="Run code that comes with the checkpoint.")] = False,
-    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            help="As many passes as pilot draws say that half a 95 % interval of this many bits per byte takes."
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Keep finished draws in this file, and go on from those that it holds.")
-    ] = None,
     expect: Annotated[float | None, typer.Option(help="Exit 1 unless the score is this many bits per byte.")] = None,
     within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = 0.005,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    batch_tokens: Annotated[int | None, typer.Option(help="Forward tokens a call; never changes the score.")] = None,
-    no_compile: Annotated[bool, typer.Option("--no-compile", help="Run the network as it is on a GPU too.")] = False,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
-    windows: Annotated[Path | None, typer.Option(help="Write one row a window to this .parquet file.")] = None,
-    tokens: Annotated[Path | None, typer.Option(help="Write one row a token to this .parquet file.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     _list_adapters: Annotated[
         bool, typer.Option("--list-adapters", callback=_print_adapters, is_eager=True, help="Print the adapters.")
     ] = False,
+    **given: Any,
 ) -> None:
     """Score a checkpoint in bits per byte, with the error of the score and everything it depends on.
 
@@ -117,35 +75,24 @@ def evaluate(
         raise UsageError("--within", seen=within, expected="0 or more")
     if expect is not None and not math.isfinite(expect):
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
-    if expect is not None and byte_rule == "none":
+    if expect is not None and given["byte_rule"] == "none":
         raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
+    windows, tokens = given["with_windows"], given["with_tokens"]
     for flag, path in (("--windows", windows), ("--tokens", tokens)):
         if path is not None and path.suffix.lower() != ".parquet":
             raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
     written = [path.absolute() for path in (output, windows, tokens) if path is not None]
     if len(set(written)) < len(written):
         raise UsageError("--output, --windows and --tokens", seen="the same file twice", expected="files of their own")
-    for path in (output, windows, tokens, resume):
+    for path in (output, windows, tokens, given["resume"]):
         require_folder(path)
-    settings: dict[str, Any] = {
-        "method": method, "num_steps": steps, "num_samples": parse_samples(samples), "compare": compare, "order": order,
-        "tokens_per_step": tokens_per_step, "stride": stride, "per_document": per_document, "byte_rule": byte_rule,
-        "context_length": context, "limit": limit, "tail": tail, "seed": seed, "device": device, "dtype": dtype,
-        "batch_tokens": batch_tokens, "tolerance": tolerance, "resume": resume,
-        "compile_network": False if no_compile else None, "check_contract": not no_contract,
-        "with_windows": windows is not None, "with_tokens": tokens is not None,
-    }  # fmt: skip
+    settings = as_settings(given)
     with interrupted_afterwards():
         from bpb_harness.evaluation.api import evaluate as score
-        from bpb_harness.evaluation.settings import Settings
 
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         Settings(**settings)  # refuses bad flags before any file is opened
-        result = score(
-            checkpoint, data=data or [], docs=docs or [], tokenizer=tokenizer, text_field=text_field,
-            shard_format=shard_format, separator=separator, schedule=schedule, adapter=adapter, model=model,
-            allow_code=allow_code, weights=weights, progress=progress, **settings,
-        )  # fmt: skip
+        result = score(checkpoint, progress=progress, **settings)
     if not _is_first_process():
         return
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
@@ -196,20 +143,6 @@ def describe(result: BpbResult) -> str:
     forward = f"{result.num_forward_tokens:,}" if result.num_forward_tokens else "no"
     lines.append(f"  {forward} forward tokens in {result.seconds:.1f} s on {result.device}")
     return "\n".join(lines)
-
-
-def parse_samples(text: str | None) -> Any:
-    """The value of --samples: a number, ``all``, or None.
-
-    Raises:
-        UsageError: for anything else.
-    """
-    if text is None or text == "all":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError("--samples", seen=repr(text), expected="a number, or 'all'") from None
 
 
 def _is_first_process() -> bool:

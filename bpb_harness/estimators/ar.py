@@ -12,25 +12,21 @@ from torch import Tensor
 
 from bpb_harness.denoiser import CausalLM, causal_logits, clean_log_probs
 from bpb_harness.errors import UsageError
+from bpb_harness.text.corpus import Windows, cut
 
 Ints = npt.NDArray[np.int64]
 
 
 @final
 @dataclass(frozen=True)
-class Spans:
-    """Which tokens are paid for, and from where on the model sees text before them.
+class Spans(Windows):
+    """Windows of tokens that are paid for, and from where on the model sees text before them.
 
     Span i pays for tokens ``starts[i] .. starts[i] + lengths[i] - 1`` and feeds the model all tokens from
     ``context_starts[i]`` to the one before the last of them.
     """
 
     context_starts: Ints
-    starts: Ints
-    lengths: Ints
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
     @property
     def input_lengths(self) -> Ints:
@@ -71,18 +67,13 @@ class AutoregressiveCode:
         if not 1 <= stride <= context_length:
             raise UsageError("--stride", seen=self.stride, expected=f"1 .. {context_length}, the context length")
         borders = [0, num_tokens - 1] if documents is None else [*np.unique([0, *documents[1:], num_tokens - 1])]
-        rows: list[tuple[int, int, int]] = []
-        for begin, end in itertools.pairwise(borders):
-            paid = int(begin)  # the last token already paid for, or given
-            while paid < end:
-                reach = context_length if paid == begin else stride
-                stop = min(paid + reach, int(end))
-                if stop - paid < reach and tail == "drop":
-                    break
-                rows.append((max(int(begin), stop - context_length), paid + 1, stop - paid))
-                paid = stop
-        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-        return Spans(table[:, 0], table[:, 1], table[:, 2])
+        parts: list[Ints] = [np.empty((3, 0), dtype=np.int64)]
+        for begin, end in itertools.pairwise(map(int, borders)):
+            # The first token is given; the first window has no text before it, and so pays for all that the model sees.
+            paid = cut(begin + 1, end + 1, context_length, later=stride, tail=tail)
+            last_read = paid.starts + paid.lengths - 2
+            parts.append(np.stack([paid.starts, paid.lengths, np.maximum(begin, last_read + 1 - context_length)]))
+        return Spans(*np.concatenate(parts, axis=1))
 
     def token_nats(self, model: CausalLM, x: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihood of each target, (B, L) float64 nats.

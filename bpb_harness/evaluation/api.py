@@ -10,8 +10,9 @@ from typing import Any
 from bpb_harness.adapters import load_model
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.flags import AnyPath
 from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces
-from bpb_harness.evaluation.job import Job, ModelIdentity, Progress
+from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.remarks import (
     byte_remarks,
     loss_remarks,
@@ -28,60 +29,30 @@ from bpb_harness.second_look import ModelSource, start_ahead
 from bpb_harness.text.corpus import iterate_documents
 from bpb_harness.text.shards import DEFAULT_FORM
 
-AnyPath = str | PathLike[str]
 
-
-def evaluate(
-    checkpoint: AnyPath,
-    *,
-    data: AnyPath | Sequence[AnyPath] = (),
-    docs: AnyPath | Sequence[AnyPath] = (),
-    tokenizer: AnyPath | None = None,
-    text_field: str | None = None,
-    shard_format: str = "auto",
-    separator: str | int | None = None,
-    schedule: str | None = None,
-    adapter: str | None = None,
-    model: str | None = None,
-    allow_code: bool = False,
-    weights: str | None = None,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> BpbResult:
+def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
     """Score a checkpoint in bits per byte.
 
     Args:
         checkpoint: file or folder of the network.
-        data: token shards to score; none: see :func:`bpb_harness.evaluation.api.find_text`.
-        docs: documents instead of shards: JSON lines, plain text, Parquet, Arrow; docs/texts.md lists what is read.
-        tokenizer: the tokenizer's file; none: the one inside the checkpoint.
-        text_field: the key or column of the documents' text; none: ``text``.
-        shard_format: how the shards are laid out: ``auto`` (what their first bytes prove), ``v1``, ``v1-uint32``,
-            ``v7``, ``npy``, ``uint16`` or ``uint32``.
-        separator: the token between documents, where it is not the one that the tokenizer's files name: ``bos``,
-            ``eos``, ``none``, an id or a piece.
-        schedule: noise schedule, where the checkpoint carries none, for example ``loglinear[0.001]``.
-        adapter: how to read a checkpoint that is not in the native format.
-        model: ``FILE.py:LOADER``, your own code that loads the network; needs ``allow_code``.
-        allow_code: run code that comes with the checkpoint.
-        weights: key of the set of weights to score, where the file holds several, such as ``model`` or ``ema``.
-        progress: called with (tokens done, tokens in all).
-        **settings: fields of :class:`Settings`: method, num_steps, num_samples, compare, seed, ...
+        **options: fields of :class:`bpb_harness.evaluation.settings.Settings`; docs/settings.md lists them.
 
     Returns:
         The score with its errors and its signature.
 
     Raises:
         HarnessError: for anything that cannot be scored; its text is one line.
+        TypeError: for an option that there is not.
     """
-    chosen = Settings(**settings)
+    chosen = Settings.of(options)
+    data, docs = _paths(chosen.data), _paths(chosen.docs)
     source = ModelSource(
         {
             "path": str(checkpoint),
-            "adapter": adapter,
-            "model_loader": model,
-            "allow_code": allow_code,
-            "weights": weights,
+            "adapter": chosen.adapter,
+            "model_loader": chosen.model,
+            "allow_code": chosen.allow_code,
+            "weights": chosen.weights,
         },
         chosen.torch_device(),
         chosen.dtype,
@@ -93,12 +64,12 @@ def evaluate(
         )
     text = find_text(
         loaded,
-        data=_paths(data),
-        docs=_paths(docs),
-        tokenizer=None if tokenizer is None else Path(tokenizer),
-        text_field=text_field,
-        shard_format=shard_format,
-        separator=None if separator is None else str(separator),
+        data=data,
+        docs=docs,
+        tokenizer=None if chosen.tokenizer is None else Path(chosen.tokenizer),
+        text_field=chosen.text_field,
+        shard_format=chosen.shard_format,
+        separator=None if chosen.separator is None else str(chosen.separator),
         needs_bytes=chosen.byte_rule != "none",
     )
     if chosen.check_contract and is_first_process():  # what can be refused before, is
@@ -107,9 +78,9 @@ def evaluate(
         adapted.model,
         text,
         chosen,
-        schedule=adapted.schedule if schedule is None else parse_schedule(schedule),
+        schedule=adapted.schedule if chosen.schedule is None else parse_schedule(chosen.schedule),
         identity=ModelIdentity(loaded.digest, adapted.adapter),
-        progress=progress,
+        progress=chosen.progress,
         tokenizer_is_own=text.tokenizer.model_bytes == loaded.tokenizer,
         source=source,
     )
@@ -124,7 +95,7 @@ def evaluate(
     job.require_scorable()
     remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
     remarks += padding_remarks(job, from_shards=not docs)
-    documents = iterate_documents(_paths(docs), text_field=text_field) if docs else None
+    documents = iterate_documents(docs, text_field=chosen.text_field) if docs else None
     remarks += loss_remarks(job, documents)
     remarks += byte_remarks(job, from_shards=not docs)
     result = score(job)

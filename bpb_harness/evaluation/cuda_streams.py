@@ -1,4 +1,4 @@
-"""Batches of a GPU take turns on streams of their own: one begins where a kernel of the other ends raggedly.
+"""Batches of a GPU take turns on CUDA streams of their own: one begins where a kernel of the other ends raggedly.
 
 Each kernel of a large batch fills the card, so hardly two run at a time; but the last tiles of one no longer leave most
 multiprocessors idle, and a batch is launched while the one before it runs.

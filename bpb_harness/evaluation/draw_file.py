@@ -26,6 +26,7 @@ import numpy as np
 
 from bpb_harness.errors import InputError, UsageError
 from bpb_harness.evaluation.draws import FinishedDraws
+from bpb_harness.evaluation.methods import names
 from bpb_harness.whole_file import write_whole, written
 
 FORMAT, FORMAT_VERSION = "bpb-harness draws", 2
@@ -34,7 +35,6 @@ DrawKey = tuple[int, str]  # (pass, name of the bound)
 
 _LINE = re.compile(rb'(.*), "check": "([0-9a-f]{32})"\}', re.DOTALL)
 _HINT = "name a new file, or the copy of this one that bpb-eval wrote"
-_BOUNDS = ("discrete", "mc")
 _LARGEST = 1 << 62
 _COLUMNS = ("rows", "nats", "num_masked", "control")
 
@@ -272,7 +272,7 @@ def _fault(record: Mapping[str, Any]) -> str | None:
         return f"keys {', '.join(record)}"[:200]
     if type(record["pass"]) is not int or not 0 <= record["pass"] < 1 << 32:
         return f"pass {record['pass']!r}"[:80]
-    if record["bound"] not in _BOUNDS:
+    if record["bound"] not in names(lambda row: row.samples):
         return f"bound {record['bound']!r}"[:80]
     columns = [record[name] for name in _COLUMNS]
     if not all(isinstance(column, list) for column in columns) or len({len(column) for column in columns}) > 1:

@@ -16,11 +16,12 @@ from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
-from bpb_harness.estimators import AutoregressiveCode, Bound, DiscreteBound, ExactBound, Spans
+from bpb_harness.estimators import AutoregressiveCode, Bound, ExactBound, Spans
 from bpb_harness.estimators.exact import require_enumerable
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.settings import DEFAULT_SAMPLES, Settings
+from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, names
+from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
 from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
 from bpb_harness.schedule import NoiseSchedule
@@ -68,6 +69,11 @@ class Job:
     source: ModelSource | None = None
 
     @property
+    def method(self) -> Method:
+        """What is known of the method."""
+        return METHODS[self.settings.method]
+
+    @property
     def denoiser(self) -> Denoiser:
         """The model, where it is a masked denoiser."""
         assert isinstance(self.model, Denoiser)
@@ -81,26 +87,26 @@ class Job:
             TokenizerError: tokenizer.
             CorpusError: ``--method exact`` and no window to score.
         """
-        model, method = self.model, self.settings.method
+        model, method = self.model, self.method
+        is_causal = not isinstance(model, Denoiser)
+        if method.is_causal != is_causal:
+            seen = "an autoregressive model" if is_causal else "a masked denoiser"
+            right = f"--method {either(names(lambda row: row.is_causal == is_causal))}"
+            raise UsageError(f"--method {method.name}", seen=seen, expected=right)
         if not isinstance(model, Denoiser):
-            if method != "ar":
-                raise UsageError(f"--method {method}", seen="an autoregressive model", expected="--method ar")
             self._require_same_vocabulary(model.vocab_size)
             return
-        if method == "ar":
-            right = "--method discrete, mc, chain or exact"
-            raise UsageError("--method ar", seen="a masked denoiser", expected=right)
         if self.schedule is None:
             raise UsageError("the checkpoint names no noise schedule", hint="pass --schedule 'loglinear[0.001]'")
-        if method == "exact" and self.settings.num_samples is not None and not model.time_conditioned:
+        if method.enumerates and self.settings.num_samples is not None and not model.time_conditioned:
             raise UsageError(
-                "--samples with --method exact",
+                f"--samples with --method {method.name}",
                 seen="a network that is not told the noise level, whose bound needs no draws",
                 expected="a network that is told it",
                 hint="leave out --samples",
             )
         self._require_same_vocabulary(num_clean_tokens(model))
-        if method == "exact":  # before the contract, which asks batches as large as the run's: all masks of a window
+        if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
             require_enumerable(int(self.windows.lengths.max()))
 
     def _require_same_vocabulary(self, num_clean: int) -> None:
@@ -123,18 +129,22 @@ class Job:
         """Where the network runs."""
         return self.settings.torch_device()
 
+    @cached_property
+    def estimators(self) -> tuple[Estimator, ...]:
+        """The method's estimator, then the one that it is compared with, if any."""
+        return self.settings.estimators(self.schedule)
+
     @property
     def bounds(self) -> tuple[Bound, ...]:
-        """The sampled bounds to run, the headline first."""
-        return () if self.schedule is None else self.settings.bounds(self.schedule)
+        """The sampled bounds to run, the headline first; none of a method that draws no masks."""
+        return tuple(each for each in self.estimators if isinstance(each, Bound))
 
     @property
     def draws_levels(self) -> bool:
         """Whether all masks are enumerated, each at noise levels that are drawn."""
-        if self.settings.method != "exact" or self.schedule is None:
+        estimator = self.estimators[0]
+        if not isinstance(estimator, ExactBound):
             return False
-        estimator = self.settings.window_estimator(self.schedule)
-        assert isinstance(estimator, ExactBound)
         return estimator.draws_levels(time_conditioned=self.denoiser.time_conditioned)
 
     @property
@@ -163,8 +173,7 @@ class Job:
         Raises:
             CorpusError: if there is none.
         """
-        windows, limit = self._windows_of_corpus, self.settings.limit
-        return Windows(windows.starts[:limit], windows.lengths[:limit])
+        return self._windows_of_corpus.take(slice(self.settings.limit))
 
     def lay_out(self) -> Layout:
         """The windows of a masked network with their bytes and their difficulty.
@@ -195,10 +204,8 @@ class Job:
         num_tokens, limit = self.text.corpus.num_tokens, self.settings.limit
         every = estimator.spans(num_tokens, self.context_length, tail=self.settings.tail, documents=documents)
         self._require_some(len(every))
-        spans = Spans(every.context_starts[:limit], every.starts[:limit], every.lengths[:limit])
-        windows = Windows(spans.starts, spans.lengths)
-        num_units = self._count_units(windows, len(every))
-        return spans, self._layout(windows, len(every), num_units)
+        spans = every.take(slice(limit))
+        return spans, self._layout(spans, len(every), self._count_units(spans, len(every)))
 
     def _layout(self, windows: Windows, num_in_corpus: int, num_units: Ints) -> Layout:
         """With windows that all look alike."""
@@ -249,37 +256,24 @@ class Job:
 
     def signature(self, layout: Layout, num_passes: int = 1) -> Signature:
         """Everything that the score depends on."""
-        settings, bounds = self.settings, self.bounds
-        steps = bounds[0].num_steps if bounds and isinstance(bounds[0], DiscreteBound) else None
-        if settings.method == "exact":
-            steps = settings.num_steps
-        samples = str(bounds[0].num_samples) if bounds else None
-        if self.draws_levels:
-            samples = str(settings.num_samples or DEFAULT_SAMPLES)
         data = f"{self.text.corpus.name}@{self.text.corpus.digest[:8]}"
         if not layout.is_whole:
             data += f"[0:{len(layout)}/{layout.num_in_corpus}]"
-        return Signature(
-            method=settings.method,
-            num_steps=None if steps is None else str(steps),
-            schedule=None if self.schedule is None else str(self.schedule),
-            num_samples=samples,
-            passes=str(num_passes) if num_passes > 1 else None,
-            order=settings.order_in_signature(),
-            stride=None if settings.stride is None else str(settings.stride),
-            byte_rule=settings.byte_rule,
-            data=data,
-            tokenizer=self.text.tokenizer.digest[:8],
-            separator=None if self.text.separators is None else self.text.separators.in_signature(),
-            context_length=str(self.context_length),
-            tail=settings.tail,
-            model=self.identity.digest[:8],
-            adapter=self.identity.adapter,
-            contract=self._contract_in_signature(),
-            dtype=settings.dtype,
-            seed=str(settings.seed),
-            version=__version__,
-        )
+        found_out = {
+            "num_steps": _stated(self.estimators[0], "num_steps"),
+            "num_samples": _stated(self.estimators[0], "num_samples") if self.bounds or self.draws_levels else None,
+            "schedule": None if self.schedule is None else str(self.schedule),
+            "passes": str(num_passes) if num_passes > 1 else None,
+            "data": data,
+            "tokenizer": self.text.tokenizer.digest[:8],
+            "separator": None if self.text.separators is None else self.text.separators.in_signature(),
+            "context_length": str(self.context_length),
+            "model": self.identity.digest[:8],
+            "adapter": self.identity.adapter,
+            "contract": self._contract_in_signature(),
+            "version": __version__,
+        }
+        return Signature(**self.settings.in_signature() | found_out)
 
     def _contract_in_signature(self) -> str:
         if not self.settings.check_contract:
@@ -289,6 +283,12 @@ class Job:
     def count_tokens(self, total: int) -> TokenCount:
         """A counter of tokens that reports to ``progress``."""
         return TokenCount(self.progress, total)
+
+
+def _stated(estimator: Estimator, name: str) -> str | None:
+    """A number of an estimator that has it."""
+    value = getattr(estimator, name, None)
+    return None if value is None else str(value)
 
 
 @final

@@ -66,5 +66,5 @@ class Layout:
 
     def take(self, which: Ints) -> Layout:
         """Some of the windows; the counts stay those of all."""
-        windows = Windows(self.windows.starts[which], self.lengths[which])
+        windows = self.windows.take(which)
         return replace(self, windows=windows, num_units=self.num_units[which], difficulty=self.difficulty[which])

@@ -21,7 +21,7 @@ import torch
 from bpb_harness.denoiser import num_clean_tokens
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators import Bound, DiscreteBound
+from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws
 from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey, KeptDraws
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, run_draws
@@ -301,7 +301,7 @@ class _Store:
 
 def _drawn(job: Job, signature: Signature) -> Signature:
     """What a file of draws is made with: with ``--compare`` the T of the second bound too."""
-    steps = [str(bound.num_steps) for bound in job.bounds if isinstance(bound, DiscreteBound)]
+    steps = [str(steps) for bound in job.bounds if (steps := getattr(bound, "num_steps", None)) is not None]
     return replace(signature, num_steps=steps[0] if steps else None)
 
 

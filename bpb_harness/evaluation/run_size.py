@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from bpb_harness.denoiser import Denoiser
-from bpb_harness.estimators import AutoregressiveCode, ChainRule
+from bpb_harness.estimators import ChainRule, ExactBound
 from bpb_harness.estimators.exact import ROWS_PER_CALL
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.passes import larger_for_long_text
@@ -36,8 +36,8 @@ class RunSize:
             samples = job.bounds[0].num_samples
             times = len(job.bounds[0].nodes()[0]) if samples == "all" else samples
         elif isinstance(job.model, Denoiser):
-            estimator = settings.window_estimator(job.schedule)
-            assert not isinstance(estimator, AutoregressiveCode)
+            estimator = job.estimators[0]
+            assert isinstance(estimator, ChainRule | ExactBound)
             length = min(length, job.text.corpus.num_tokens)
             if isinstance(estimator, ChainRule):
                 times, at_once = estimator.passes(length), num_windows
@@ -49,7 +49,7 @@ class RunSize:
             at_once = num_rows
             if job.bounds and job.device.type == "cuda" and settings.batch_tokens is None:
                 batch_tokens = larger_for_long_text(batch_tokens, num_rows * length)
-        by_tokens = batch_tokens // length if job.settings.method != "exact" else at_once
+        by_tokens = at_once if job.method.enumerates else batch_tokens // length
         return RunSize(max(min(by_tokens, at_once), 1), num_rows * max(len(job.bounds), 1))
 
 

@@ -23,6 +23,7 @@ from bpb_harness.estimators import (
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
+from bpb_harness.evaluation.methods import either, names
 from bpb_harness.evaluation.passes import sample_bounds
 from bpb_harness.evaluation.remarks import sampling_remarks
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
@@ -114,8 +115,8 @@ def _comparison(bounds: list[SampledBound]) -> Comparison:
 def _score_windows(job: Job, processes: Processes) -> Scored:
     layout = job.lay_out()
     windows = layout.windows
-    estimator = job.settings.window_estimator(job.schedule)
-    assert not isinstance(estimator, AutoregressiveCode)
+    estimator = job.estimators[0]
+    assert isinstance(estimator, ChainRule | ExactBound)
     relation, error = ChainRule.relation, SamplingError(0.0)
     begin = time.perf_counter()
     scored = score_masked_windows(
@@ -140,7 +141,7 @@ def _score_windows(job: Job, processes: Processes) -> Scored:
 
 
 def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
-    estimator = job.settings.window_estimator(None)
+    estimator = job.estimators[0]
     assert isinstance(estimator, AutoregressiveCode)
     corpus, (spans, layout) = job.text.corpus, job.lay_out_spans(estimator)
     begin = time.perf_counter()
@@ -208,7 +209,8 @@ def _frames(
     if not settings.with_tokens:
         return by_window, None
     if token_nats is None:
-        raise UsageError(f"--tokens with --method {settings.method}", expected="discrete, mc, chain or ar")
+        expected = either(names(lambda row: not row.enumerates))
+        raise UsageError(f"--tokens with --method {settings.method}", expected=expected)
     return by_window, token_frame(text, layout.windows, settings.byte_rule, token_nats)
 
 

@@ -1,31 +1,35 @@
-"""The settings of an evaluation, checked as far as they can be before anything is loaded."""
+"""The settings of an evaluation, checked as far as they can be before anything is loaded.
+
+Each is known in one place, its field here: :mod:`bpb_harness.evaluation.flags` says what is made of it. Nothing here
+imports torch before it is needed.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal, final
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, final, get_args
 
-import torch
-
-from bpb_harness.distributed import DEVICES, pick_device
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators import (
-    AutoregressiveCode,
-    Bound,
-    ChainRule,
-    ContinuousBound,
-    DiscreteBound,
-    ExactBound,
-)
-from bpb_harness.estimators.chain import Order
-from bpb_harness.sampling.streams import RandomStreams
-from bpb_harness.schedule import LogLinear, NoiseSchedule
+from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known
+from bpb_harness.evaluation.methods import METHODS, Method, either, names
+from bpb_harness.result import Signature
 
-Method = Literal["discrete", "mc", "chain", "ar", "exact"]
-METHODS: tuple[Method, ...] = ("discrete", "mc", "chain", "ar", "exact")
-DEFAULT_STEPS, DEFAULT_SAMPLES = 128, 2
+if TYPE_CHECKING:
+    import torch
+
+    from bpb_harness.evaluation.methods import Estimator
+    from bpb_harness.schedule import NoiseSchedule
+
+Paths = AnyPath | Sequence[AnyPath]
+ByteRule = Literal["official", "exact", "raw", "none"]
+Tail = Literal["score", "drop"]
+Dtype = Literal["float32", "bfloat16"]
+Order = Literal["left-to-right", "random", "confidence"]
+DEFAULT_SAMPLES = 2
 # Far beyond what changes a score: at a million steps the bounds of a real model differ by 1e-6 bits a byte.
 MAX_STEPS, MAX_SAMPLES = 1_000_000, 10_000
 MAX_STEPS_OF_ALL = 10_000  # every one of them is a draw of every window
@@ -34,115 +38,183 @@ _CPU_BATCH_TOKENS = 8_192
 _BATCH_TOKENS_OF_MULTIPROCESSOR = 1_024
 
 
-@final
-@dataclass(frozen=True)
-class Settings:
-    """What of, and how, a checkpoint is scored; every default is what the command takes.
+def parse_samples(text: str | None) -> int | str | None:
+    """The value of --samples: a number, ``all``, or None.
 
-    Attributes:
-        method: discrete, mc, chain, ar or exact.
-        num_steps: T of the discrete bound; with ``exact`` None means the continuous bound.
-        num_samples: K draws a window, or "all" nodes of the grid; None is 2, and 1 a pass with ``tolerance``. With
-            ``exact``, for the continuous bound of a network that is told the noise level: K levels a mask, 2 or more.
-        compare: run both bounds on coupled draws.
-        order: of the chain rule.
-        tokens_per_step: of the chain rule.
-        stride: of sliding autoregressive windows.
-        per_document: autoregressive windows end at document borders.
-        byte_rule: official, exact or raw; none counts no bytes and scores in bits per token.
-        context_length: tokens a window; None is the network's own.
-        limit: score only the first so many windows.
-        tail: score or drop the last, shorter window.
-        seed: of all randomness.
-        device: auto, cpu or cuda.
-        dtype: float32 or bfloat16.
-        batch_tokens: forward tokens a call of the network; None chooses. It never changes the score.
-        tolerance: as many passes as pilot draws say that half a 95 % interval of this many bits per byte takes.
-        resume: keep finished draws in this file, and take those that it holds already.
-        compile_network: compile the network of a sampled bound; None means on a GPU.
-        check_contract: test the network's behaviour before its score is trusted.
-        with_windows: also make a table with one row a window.
-        with_tokens: also make a table with one row a token.
+    Raises:
+        UsageError: for anything else.
+    """
+    if text is None or text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError("--samples", seen=repr(text), expected="a number, or 'all'") from None
+
+
+def as_list(paths: list[Path] | None) -> list[Path]:
+    """The values of an option that may be repeated."""
+    return paths or []
+
+
+def _is_given(path: Path | None) -> bool:
+    return path is not None
+
+
+_SAMPLES, _CHAIN, _CAUSAL = attrgetter("samples"), attrgetter("goes_in_order"), attrgetter("is_causal")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is scored, and how; every default is what the command takes.
+
+    Raises:
+        UsageError: for a value that a setting does not take, or settings that do not go together.
     """
 
-    method: Method = "discrete"
-    num_steps: int | None = None
-    num_samples: int | Literal["all"] | None = None
-    compare: bool = False
-    order: Order = "left-to-right"
-    tokens_per_step: int = 1
-    stride: int | None = None
-    per_document: bool = False
-    byte_rule: Literal["official", "exact", "raw", "none"] = "official"
-    context_length: int | None = None
-    limit: int | None = None
-    tail: Literal["score", "drop"] = "score"
-    seed: int = 0
-    device: str = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    batch_tokens: int | None = None
-    tolerance: float | None = None
-    resume: Path | None = None
-    compile_network: bool | None = None
-    check_contract: bool = True
-    with_windows: bool = False
-    with_tokens: bool = False
+    method: str = flagged("discrete", f"{either([*METHODS])}.", key="method", one_of=(*METHODS,))
+    num_steps: int | None = flagged(
+        None, "T of the discrete bound (128 if not given).", option="--steps", key="T", least=1, most=MAX_STEPS,
+        of=attrgetter("takes_steps"), note="Of the exact method: the bound of T steps, not the continuous one.",
+    )  # fmt: skip
+    num_samples: int | Literal["all"] | None = flagged(
+        None, "K draws a window (2, or 1 with --tolerance), or 'all'; of --method exact, levels a mask.",
+        option="--samples", key="K", one_of=("all",), least=1, most=MAX_SAMPLES,
+        of=lambda method: method.samples or method.enumerates, kind=str | None, read=parse_samples,
+        note="'all' draws every node of the grid; levels are drawn for a network that is told them, 2 or more.",
+    )  # fmt: skip
+    order: Order = flagged(
+        "left-to-right", "Of --method chain: left-to-right, random, confidence.", key="order", of=_CHAIN
+    )
+    tokens_per_step: int = flagged(1, "Of --method chain: positions revealed together.", key="order", of=_CHAIN)
+    stride: int | None = flagged(
+        None, "Of --method ar: tokens paid for in each sliding window.", key="stride", of=_CAUSAL
+    )
+    per_document: bool = flagged(
+        False, "Of --method ar: windows end at document borders.", key="order", of=_CAUSAL,
+        option="--per-document/--no-per-document",
+    )  # fmt: skip
+    compare: bool = flagged(False, "Both bounds on the same draws, and their gap.", of=attrgetter("other"))
+    schedule: str | None = flagged(None, "NAME[eps], where the checkpoint carries none.", key="sched")
+    tail: Tail = flagged("score", "score or drop the last, shorter window.", key="tail", one_of=get_args(Tail))
+    check_contract: bool = flagged(
+        True, "Skip the checks of the network.", option="--no-contract", key="contract", kind=bool,
+        read=lambda skipped: not skipped, note="As an argument: make them.",
+    )  # fmt: skip
+    data: Paths = flagged(
+        (), "Token shard, folder or glob; may be repeated.", key="data", kind=list[Path] | None, read=as_list,
+        note="Neither this nor docs: BPB_DATA, the checkpoint's own record, the contest's shards below this folder.",
+    )  # fmt: skip
+    docs: Paths = flagged(
+        (), "Documents instead of shards; may be repeated.", key="data", kind=list[Path] | None, read=as_list,
+        note="docs/texts.md lists what is read.",
+    )  # fmt: skip
+    tokenizer: AnyPath | None = flagged(
+        None, "Tokenizer file, where the checkpoint has none.", key="tok", kind=Path | None
+    )
+    text_field: str | None = flagged(None, "Of --docs: the text's key or column ('text').")
+    shard_format: str = flagged("auto", "Of --data: auto, v1, v1-uint32, v7, npy, uint16 or uint32 (no header).")
+    separator: str | int | None = flagged(
+        None, "Between documents: bos, eos, none, an id or a piece (what files name).", key="sep", kind=str | None
+    )
+    byte_rule: ByteRule = flagged(
+        "official", "official, exact, raw, or none.", option="--bytes", key="bytes", one_of=get_args(ByteRule),
+        note="none counts no bytes and scores in bits per token.",
+    )  # fmt: skip
+    context_length: int | None = flagged(
+        None, "Tokens a window (the network's own if not given).", option="--context", key="ctx", least=1
+    )
+    limit: int | None = flagged(None, "Score only the first so many windows.", key="data", least=1)
+    adapter: str | None = flagged(None, "How to read the checkpoint; see --list-adapters.", key="adapter")
+    weights: str | None = flagged(None, "Key of the weights to score, where the file holds several sets: model, ema.")
+    model: str | None = flagged(None, "FILE.py:LOADER, your own code; needs --allow-code.")
+    allow_code: bool = flagged(False, "Run code that comes with the checkpoint.")
+    seed: int = flagged(0, "Of all randomness.", key="seed")
+    tolerance: float | None = flagged(
+        None, "As many passes as pilot draws say that half a 95 % interval of this many bits per byte takes.",
+        key="passes", of=_SAMPLES,
+    )  # fmt: skip
+    resume: AnyPath | None = flagged(
+        None, "Keep finished draws in this file, and go on from those that it holds.", of=_SAMPLES, kind=Path | None
+    )
+    device: str = flagged("auto", "auto, cpu or cuda.", one_of=("auto", "cpu", "cuda"))
+    dtype: Dtype = flagged("float32", "float32 or bfloat16.", key="dtype", one_of=get_args(Dtype))
+    batch_tokens: int | None = flagged(None, "Forward tokens a call; never changes the score.", least=1)
+    compile_network: bool | None = flagged(
+        None, "Run the network as it is on a GPU too.", option="--no-compile", kind=bool,
+        read=lambda as_it_is: False if as_it_is else None,
+        note="As an argument: compile the network of a sampled bound; None: on a GPU.",
+    )  # fmt: skip
+    with_windows: bool = flagged(
+        False, "Write one row a window to this .parquet file.", option="--windows", kind=Path | None, read=_is_given,
+        note="As an argument: put the table into the result.",
+    )  # fmt: skip
+    with_tokens: bool = flagged(
+        False, "Write one row a token to this .parquet file.", option="--tokens", kind=Path | None, read=_is_given,
+        note="As an argument: put the table into the result.",
+    )  # fmt: skip
+    progress: Callable[[int, int], None] | None = None  # called with (tokens done, tokens in all)
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Self:
+        """Settings of keywords.
+
+        Raises:
+            TypeError: for a keyword that there is not, with the nearest that there is.
+        """
+        require_known(given, cls)
+        return cls(**given)
 
     def __post_init__(self) -> None:
-        _one_of("--method", self.method, METHODS)
-        _one_of("--bytes", self.byte_rule, ("official", "exact", "raw", "none"))
-        _one_of("--tail", self.tail, ("score", "drop"))
-        _one_of("--device", self.device, DEVICES)
-        _one_of("--dtype", self.dtype, ("float32", "bfloat16"))
-        for flag, value in (
-            ("--steps", self.num_steps),
-            ("--samples", None if self.num_samples == "all" else self.num_samples),
-            ("--context", self.context_length),
-            ("--limit", self.limit),
-            ("--batch-tokens", self.batch_tokens),
-        ):
-            if value is not None and not (isinstance(value, int) and value >= 1):
-                raise UsageError(flag, seen=repr(value), expected="a whole number, 1 or more")
-        draws_all = self.num_samples == "all"
-        for flag, given, most in (
-            ("--steps", self.num_steps, MAX_STEPS),
-            ("--steps with --samples all", self.num_steps if draws_all else 0, MAX_STEPS_OF_ALL),
-            ("--samples", self.num_samples, MAX_SAMPLES),
-        ):
-            if isinstance(given, int) and given > most:
-                raise UsageError(flag, seen=f"{given:,}", expected=f"at most {most:,}")
+        from bpb_harness.sampling.streams import RandomStreams  # deferred: imports numpy
+
+        for name, flag in FLAGS.items():
+            flag.require(getattr(self, name))
+        if self.num_samples == "all":
+            steps = replace(FLAGS["num_steps"], option="--steps with --samples all", most=MAX_STEPS_OF_ALL)
+            steps.require(self.num_steps)
         RandomStreams(self.seed)
-        self._check_sampling()
+        if self.tolerance is not None and not 0.0 < self.tolerance < math.inf:
+            raise UsageError("--tolerance", seen=self.tolerance, expected="bits per byte, more than 0")
+        for name, flag in FLAGS.items():
+            by_itself = name in {"num_samples", "compare"} or (name == "num_steps" and self.compare)
+            if not by_itself and getattr(self, name) != DEFAULTS[name]:
+                flag.require_method(self.method)
+        if self.resume is not None and self.with_tokens:
+            raise UsageError(
+                "--resume keeps sums of windows, not of tokens", seen="--tokens", expected="one of the two"
+            )
         self._check_bytes()
-        if self.compare and (self.method not in {"discrete", "mc"} or self.num_samples == "all"):
+        self._check_compared()
+        if self.num_samples is not None and not METHODS[self.method].samples:
+            self._check_samples_of_enumeration(METHODS[self.method])
+
+    def _check_compared(self) -> None:
+        """Refuse to compare what has no other bound, or no draws."""
+        if self.compare and (METHODS[self.method].other is None or self.num_samples == "all"):
             raise UsageError(
                 "--compare couples sampled draws of the two bounds",
                 seen=f"--method {self.method}" + (" --samples all" if self.num_samples == "all" else ""),
-                expected="--method discrete or mc, and a number of samples",
+                expected=f"--method {either(names(attrgetter('other')))}, and a number of samples",
             )
-        for flag, given, method in (
-            ("--stride", self.stride is not None, "ar"),
-            ("--per-document", self.per_document, "ar"),
-            ("--order", self.order != "left-to-right", "chain"),
-            ("--tokens-per-step", self.tokens_per_step != 1, "chain"),
-        ):
-            if given and self.method != method:
-                raise UsageError(flag, seen=f"--method {self.method}", expected=f"--method {method}")
-        if self.num_steps is not None and self.method not in {"discrete", "exact"} and not self.compare:
-            raise UsageError("--steps", seen=f"--method {self.method}", expected="--method discrete or exact")
-        if self.num_samples is not None and self.method not in {"discrete", "mc"}:
-            self._check_samples_of_enumeration(self.num_samples)
 
-    def _check_samples_of_enumeration(self, num_samples: int | Literal["all"]) -> None:
-        """``exact`` draws noise levels for the continuous bound alone, two a mask or more."""
-        if self.method != "exact" or self.num_steps is not None:
-            seen = f"--method {self.method}" + (" --steps" if self.method == "exact" else "")
-            raise UsageError("--samples", seen=seen, expected="--method discrete or mc, or exact without --steps")
-        if num_samples == "all":
+    def _check_samples_of_enumeration(self, row: Method) -> None:
+        """An enumeration draws noise levels for the continuous bound alone, two a mask or more."""
+        if not row.enumerates or self.num_steps is not None:
+            sampled, enumerated = names(_SAMPLES), names(attrgetter("enumerates"))
             raise UsageError(
-                "--samples all with --method exact", expected="a number", hint="the integral has no last node"
+                "--samples",
+                seen=f"--method {self.method}" + (" --steps" if row.enumerates else ""),
+                expected=f"--method {either(sampled)}, or {either(enumerated)} without --steps",
             )
-        ExactBound(LogLinear(), None, num_samples)  # refuses what is too few
+        if self.num_samples == "all":
+            raise UsageError(
+                f"--samples all with --method {row.name}", expected="a number", hint="the integral has no last node"
+            )
+        from bpb_harness.schedule import LogLinear
+
+        row.make(self, LogLinear())  # refuses what is too few
 
     def _check_bytes(self) -> None:
         """Refuse flags whose numbers are bits per byte where no bytes are counted."""
@@ -153,45 +225,28 @@ class Settings:
                     hint=f"leave out {flag}",
                 )  # fmt: skip
 
-    def _check_sampling(self) -> None:
-        """Refuse flags of sampled bounds where nothing is sampled."""
-        if self.tolerance is not None and not 0.0 < self.tolerance < math.inf:
-            raise UsageError("--tolerance", seen=self.tolerance, expected="bits per byte, more than 0")
-        for flag, given in (("--tolerance", self.tolerance), ("--resume", self.resume)):
-            if given is not None and self.method not in {"discrete", "mc"}:
-                raise UsageError(flag, seen=f"--method {self.method}", expected="--method discrete or mc")
-        if self.resume is not None and self.with_tokens:
-            raise UsageError(
-                "--resume keeps sums of windows, not of tokens", seen="--tokens", expected="one of the two"
-            )
-
-    def bounds(self, schedule: NoiseSchedule) -> tuple[Bound, ...]:
-        """The sampled bounds to run, the headline first; empty for the other methods."""
+    @property
+    def samples(self) -> int | Literal["all"]:
+        """K: as said, or the default."""
         default = DEFAULT_SAMPLES if self.tolerance is None else 1
-        samples = default if self.num_samples is None else self.num_samples
-        steps = self.num_steps or DEFAULT_STEPS
-        wanted = {"discrete": ("discrete", "mc"), "mc": ("mc", "discrete")}.get(self.method, ())
-        made: list[Bound] = []
-        for method in wanted if self.compare else wanted[:1]:
-            made.append(
-                DiscreteBound(schedule, samples, steps) if method == "discrete" else ContinuousBound(schedule, samples)
-            )
-        return tuple(made)
+        return default if self.num_samples is None else self.num_samples
 
-    def window_estimator(self, schedule: NoiseSchedule | None) -> ExactBound | ChainRule | AutoregressiveCode:
-        """The estimator of a method that does not sample masks."""
-        if self.method == "ar":
-            return AutoregressiveCode(self.stride)
-        assert schedule is not None
-        if self.method == "chain":
-            return ChainRule(schedule, RandomStreams(self.seed), self.order, self.tokens_per_step)
-        samples = DEFAULT_SAMPLES if self.num_samples is None else self.num_samples
-        assert samples != "all"
-        return ExactBound(schedule, self.num_steps, samples, RandomStreams(self.seed))
+    def estimators(self, schedule: NoiseSchedule | None) -> tuple[Estimator, ...]:
+        """The estimator of the method, then the one that it is compared with, if any."""
+        row = METHODS[self.method]
+        rows = (row, METHODS[row.other]) if self.compare and row.other is not None else (row,)
+        return tuple(each.make(self, cast("NoiseSchedule", schedule)) for each in rows)
 
-    def order_in_signature(self) -> str | None:
+    def in_signature(self) -> dict[str, str | None]:
+        """The entries of a signature that are settings, by field; what a job finds out goes before them."""
+        named = {entry.metadata["key"]: entry.name for entry in fields(Signature)}
+        values = {name: getattr(self, name) for name, flag in FLAGS.items() if named.get(flag.key) == name}
+        stated = {name: None if value is None else str(value) for name, value in values.items()}
+        return stated | {"order": self._order_in_signature()}
+
+    def _order_in_signature(self) -> str | None:
         """How tokens are ordered, where the method leaves a choice."""
-        if self.method == "chain":
+        if METHODS[self.method].goes_in_order:
             return self.order + (f"/{self.tokens_per_step}" if self.tokens_per_step > 1 else "")
         return "per-document" if self.per_document else None
 
@@ -201,6 +256,8 @@ class Settings:
         Raises:
             UsageError: if cuda is asked for and there is none.
         """
+        from bpb_harness.distributed import pick_device  # deferred: imports torch
+
         return pick_device(self.device)
 
     def compiles(self, device: torch.device) -> bool:
@@ -209,6 +266,8 @@ class Settings:
 
     def torch_dtype(self) -> torch.dtype:
         """The network's arithmetic."""
+        import torch
+
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.dtype]
 
     def tokens_per_batch(self, device: torch.device) -> int:
@@ -217,18 +276,21 @@ class Settings:
             return self.batch_tokens
         if device.type != "cuda":
             return _CPU_BATCH_TOKENS
+        import torch
+
         return _BATCH_TOKENS_OF_MULTIPROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
-
-
-def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError(flag, seen=repr(value), expected=" or ".join(allowed))
 
 
 def describe_device(device: torch.device, num_processes: int = 1) -> str:
     """The device in words, for the result."""
+    import torch
+
     if device.type == "cuda":
         name = f"cuda ({torch.cuda.get_device_name(device)})"
     else:
         name = f"cpu ({torch.get_num_threads()} threads)"
     return (f"{num_processes} x " if num_processes > 1 else "") + f"{name}, torch {torch.__version__}"
+
+
+FLAGS = flags_of(Settings)
+DEFAULTS = {field.name: field.default for field in fields(Settings)}

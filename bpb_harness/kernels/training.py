@@ -3,7 +3,7 @@
 Three passes over memory are saved. The squared ReLU lies in the product before it, and its derivative in the product
 before that one's gradient; only r^2 is kept, for 2 r is 2 sqrt(r^2). Queries and keys are normalised and rotated in one
 pass, and the gradients of queries, keys and values are written side by side, as the projection's gradient wants them.
-Rows are picked by their index, and their gradients put back by the inverse of it, so that nothing is added atomically.
+Rows are gathered by index, and their gradients put back by the inverse of it, so that nothing is added atomically.
 
 Forward, the arithmetic is that of the plain form, rounding for rounding; backward, gradients inside a kernel are not
 rounded to bfloat16 as they are between two. On a CPU the same operations are plain tensor code: tests hold them
@@ -140,11 +140,11 @@ class _PickedRows(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (slots,) = ctx.saved_tensors
         (grad,) = gradients
-        picked = grad.index_select(0, slots.clamp(max=ctx.num_slots - 1))
-        return torch.where((slots < ctx.num_slots)[:, None], picked, 0.0), None, None
+        gathered = grad.index_select(0, slots.clamp(max=ctx.num_slots - 1))
+        return torch.where((slots < ctx.num_slots)[:, None], gathered, 0.0), None, None
 
 
-def pick_rows(rows: Tensor, positions: Tensor, slots: Tensor) -> Tensor:
+def gather_rows(rows: Tensor, positions: Tensor, slots: Tensor) -> Tensor:
     """``rows[positions]``, whose gradient is a selection too.
 
     Args:

@@ -122,7 +122,7 @@ def _normalised_and_rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class PickedPositions:
+class GatheredPositions:
     """Positions of a batch that alone are asked for, in a tensor of a fixed number of rows.
 
     Attributes:
@@ -137,7 +137,7 @@ class PickedPositions:
         """(B, L, D) to (n, D). Rows of padding give no gradient."""
         if self.slots is None:
             return x.flatten(0, 1).index_select(0, self.positions)
-        return training_kernels.pick_rows(x.flatten(0, 1), self.positions, self.slots)
+        return training_kernels.gather_rows(x.flatten(0, 1), self.positions, self.slots)
 
 
 class Attention(nn.Module):
@@ -198,22 +198,22 @@ class Block(nn.Module):
         self.modulation = nn.Linear(config.width, 4 * config.width, bias=False) if config.time_conditioned else None
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor | None, picked: PickedPositions | None = None
+        self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor | None, gathered: GatheredPositions | None = None
     ) -> Tensor:
-        """Map (B, L, D) to (B, L, D), or to (n, D) at picked positions; ``condition`` is (B, 1, D) or None."""
+        """Map (B, L, D) to (B, L, D), or to (n, D) at gathered positions; ``condition`` is (B, 1, D) or None."""
         if self.modulation is None or condition is None:
             mixed = self.attention.mix(rms_norm(x), cos, sin)
-            if picked is not None:  # attention looks everywhere, what follows it is each position's own
-                mixed, x = picked.rows_of(mixed), picked.rows_of(x)
+            if gathered is not None:  # attention looks everywhere, what follows it is each position's own
+                mixed, x = gathered.rows_of(mixed), gathered.rows_of(x)
             x = x + self.attention.out(mixed)
             out: Tensor = x + self.feed_forward(rms_norm(x))
             return out
         scale1, shift1, scale2, shift2 = self.modulation(condition).chunk(4, dim=-1)
         mixed = self.attention.mix(rms_norm(x) * (1 + scale1) + shift1, cos, sin)
-        if picked is not None:
-            window = picked.positions // x.shape[1]
+        if gathered is not None:
+            window = gathered.positions // x.shape[1]
             scale2, shift2 = (each.flatten(0, 1).index_select(0, window) for each in (scale2, shift2))
-            mixed, x = picked.rows_of(mixed), picked.rows_of(x)
+            mixed, x = gathered.rows_of(mixed), gathered.rows_of(x)
         x = x + self.attention.out(mixed)
         conditioned: Tensor = x + self.feed_forward(rms_norm(x) * (1 + scale2) + shift2)
         return conditioned
@@ -260,10 +260,10 @@ class ReferenceTransformer(nn.Module):
         table = table.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else table
         return functional.embedding(tokens, table)
 
-    def trunk(self, tokens: Tensor, sigma: Tensor | None = None, picked: PickedPositions | None = None) -> Tensor:
+    def trunk(self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None) -> Tensor:
         """Map (B, L) tokens, and sigma (B,) where conditioned, to the end of the residual stream (B, L, D).
 
-        With ``picked``, to (n, D): the last block's attention reads every position and answers for these alone.
+        With ``gathered``, to (n, D): the last block's attention reads every position and answers for these alone.
         """
         length, head_width = tokens.shape[1], self.config.width // self.config.num_heads
         assert length <= self.config.context_length, "window longer than the context"
@@ -281,12 +281,12 @@ class ReferenceTransformer(nn.Module):
         *first, last = self.blocks
         for block in first:
             x = block(x, cos, sin, condition)
-        end: Tensor = last(x, cos, sin, condition, picked)
+        end: Tensor = last(x, cos, sin, condition, gathered)
         return end
 
-    def hidden(self, tokens: Tensor, sigma: Tensor | None = None, picked: PickedPositions | None = None) -> Tensor:
+    def hidden(self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None) -> Tensor:
         """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D), or (n, D)."""
-        return rms_norm(self.trunk(tokens, sigma, picked))
+        return rms_norm(self.trunk(tokens, sigma, gathered))
 
     def forward(self, tokens: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Map (B, L) tokens to (B, L, W) logits."""
@@ -323,7 +323,7 @@ class ReferenceDenoiser:
     def hidden_at(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
         """The same at some positions of the flattened batch, (n, D): the last block answers for these alone."""
         with autocast(xt.device, self._dtype):
-            return self.network.hidden(xt, level.sigma if self.time_conditioned else None, PickedPositions(positions))
+            return self.network.hidden(xt, level.sigma if self.time_conditioned else None, GatheredPositions(positions))
 
     def head(self, hidden: Tensor) -> Tensor:
         """Map (..., D) to logits (..., W)."""

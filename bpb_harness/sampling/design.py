@@ -18,7 +18,7 @@ _REPLICATES_ONE_IN = 64
 
 @final
 class StratifiedDesign:
-    """Where in (0, 1) each draw of each window looks: v[w, j] = (j + (pi(w) + e_w) / N) / K, every second j mirrored.
+    """Where in (0, 1) each draw of each window looks: v[w, j] = (j + (pi(w) + e_w) / N) / K, every second j antithetic.
 
     A window's draws lie one in each K-th of (0, 1), in every second one at the mirrored place, so that a window whose
     curve leans otherwise than the corpus's errs in opposite directions. All N K draws together are one stratified

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ __all__ = [
     "Corpus",
     "Windows",
     "corpus_windows",
+    "cut",
     "document_bytes",
     "find_shards",
     "iterate_documents",
@@ -132,6 +133,10 @@ class Windows:
     def num_tokens(self) -> int:
         """Tokens in all windows."""
         return int(self.lengths.sum())
+
+    def take(self, which: slice | NDArray[np.int64]) -> Self:
+        """Some of the windows."""
+        return replace(self, **{each.name: getattr(self, each.name)[which] for each in fields(self)})
 
 
 def load_shards(
@@ -255,15 +260,33 @@ def corpus_windows(
         raise UsageError("--context must be at least 1", seen=context_length)
     if limit is not None and limit < 1:
         raise UsageError("--limit must be at least 1", seen=limit)
-    starts = np.arange(0, corpus.num_tokens, context_length, dtype=np.int64)
-    lengths = np.minimum(corpus.num_tokens - starts, context_length)
-    if tail == "drop":
-        starts, lengths = starts[lengths == context_length], lengths[lengths == context_length]
-    if not len(starts):
+    windows = cut(0, corpus.num_tokens, context_length, tail=tail)
+    if not len(windows):
         raise CorpusError(
             f"{corpus.name}: no whole window", seen=f"{corpus.num_tokens} tokens", expected=f"at least {context_length}"
         )
-    return Windows(starts[:limit], lengths[:limit])
+    return windows.take(slice(limit))
+
+
+def cut(
+    begin: int, end: int, length: int, *, later: int | None = None, tail: Literal["score", "drop"] = "score"
+) -> Windows:
+    """Windows that lie end to end, from token begin to end - 1.
+
+    Args:
+        begin: position of the first token.
+        end: position behind the last one.
+        length: tokens of the first window.
+        later: tokens of each later one; the same if None.
+        tail: `score` keeps a last window that is shorter than it should be; `drop` leaves it out.
+    """
+    step = length if later is None else later
+    first = np.arange(begin, min(begin + 1, end), dtype=np.int64)
+    starts = np.concatenate([first, np.arange(begin + length, end, step, dtype=np.int64)])
+    lengths = np.diff(starts, append=end)
+    if tail == "drop" and len(starts) and lengths[-1] < (step if len(starts) > 1 else length):
+        starts, lengths = starts[:-1], lengths[:-1]
+    return Windows(starts, lengths)
 
 
 def window_bytes(corpus: Corpus, windows: Windows, counter: ByteCounter, rule: Rule = "official") -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """No change of structure changes a score: the stored outputs were made before it, by :mod:`tests.golden.scores`."""
 
 import json
+import re
 
 import pytest
 
@@ -13,6 +14,10 @@ def stored():
     return json.loads(STORED.read_text(encoding="utf-8"))
 
 
+def _without_model(signature):
+    return re.sub(r"model:[0-9a-f]+", "model:", signature)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_number_is_what_it_was(case, stored, tmp_path):
     before, now = dict(numbers(stored["outcomes"][case])), dict(numbers(outcome(case, tmp_path)))
@@ -23,5 +28,7 @@ def test_every_number_is_what_it_was(case, stored, tmp_path):
     for place, value in now.items():
         if isinstance(value, float) and not same_bits:
             assert value == pytest.approx(before[place], rel=1e-4, abs=1e-6), place
+        elif place == "/signature" and not same_bits:  # another torch saves the causal network in other bytes
+            assert _without_model(value) == _without_model(before[place])
         elif same_lines or not place.endswith(("/check", "/device")):
             assert value == before[place], place

@@ -81,7 +81,7 @@ def test_the_text_line_glues_the_score_to_its_signature(tiny):
 
 def test_json_of_a_comparison(tiny, tmp_path):
     path = tmp_path / "out.json"
-    done = bpb_eval(tiny, "--compare", "--samples", "4", "--limit", "60", "--format", "json", "--output", path)
+    done = bpb_eval(tiny, "--compare", "--samples", "4", "--limit", "24", "--format", "json", "--output", path)
     assert (done.returncode, done.stdout) == (0, "")
     plain = json.loads(path.read_text())
     both = plain["comparison"]
@@ -102,7 +102,7 @@ def test_json_of_a_comparison(tiny, tmp_path):
 
 
 def test_both_methods_alone_are_those_of_the_comparison(tiny):
-    shared = ("--limit", "30", "--format", "json")
+    shared = ("--limit", "12", "--format", "json", "--no-contract")
     both = json.loads(bpb_eval(tiny, "--compare", *shared).stdout)["comparison"]
     for method in ("discrete", "mc"):
         alone = json.loads(bpb_eval(tiny, "--method", method, *shared).stdout)

@@ -22,3 +22,9 @@ def test_help_imports_nothing_slow(command):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].strip() == "imported:"
+
+
+def test_importing_the_package_imports_nothing_slow():
+    program = PROGRAM.split("from bpb_harness")[0] + "import bpb_harness; bpb_harness.evaluate.__signature__"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "imported:"), done.stderr

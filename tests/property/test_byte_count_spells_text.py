@@ -108,7 +108,7 @@ TEXTS = st.lists(st.one_of(ODD, st.text(CHARACTERS, max_size=6), ODD.map(lambda 
 
 
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(text=TEXTS)
 def test_exact_bytes_are_the_normalised_text_or_the_tokenizer_is_not_lossless(training, text):
     tokenizer, counter, processor = trained(training)

@@ -346,6 +346,7 @@ def test_a_buffer_that_the_next_call_overwrites_moves_nothing():
     assert not torch.allclose(first, second)
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="its compiler fails at subclasses made inside")
 def test_what_is_compiled_is_looked_at_too():
     class Dressed(Uniform):
         def logits(self, xt, level):

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from bpb_harness.adapters.adapter import AdaptedModel
-from bpb_harness.adapters.exported.archive import read_archive
+from bpb_harness.adapters.exported.archive import read_archive, require_known_layout
 from bpb_harness.adapters.exported.check import ExportedProgram, check_program
 from bpb_harness.adapters.exported.description import Description, describe, read_description
 from bpb_harness.adapters.exported.memory import bytes_beyond, memory_of
@@ -83,7 +83,7 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
     Raises:
         UsageError: for another suffix or an unknown schedule.
         CheckpointError: if the network lacks what a denoiser or a causal model has, or torch cannot trace it with a
-            variable batch and length.
+            variable batch and length, or this torch writes a layout that is not read.
     """
     path = Path(path)
     if path.suffix != ".pt2":
@@ -99,6 +99,7 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
     finally:
         if isinstance(model, nn.Module):
             model.train(training)
+    require_known_layout(packed)
     denoiser = isinstance(model, Denoiser)
     values = {
         "kind": "denoiser" if denoiser else "causal",

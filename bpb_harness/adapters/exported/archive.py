@@ -6,6 +6,7 @@ the archive (sample inputs) are left where they are; a weight that is one is ref
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import zipfile
@@ -23,7 +24,7 @@ from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 
 LARGEST_GRAPH = 64 << 20
 _HINT = "export it again with bpb_harness.adapters.exported.export_model, or pass --allow-code if you trust the file"
-_MODEL = "models/model.json"
+MODEL = "models/model.json"
 _PAYLOAD = re.compile(r"(weight|tensor)_\d{1,9}")
 STRIDED = 7
 DTYPES = {
@@ -78,9 +79,25 @@ def read_archive(path: Path) -> ExportedArchive:
         order = records.get("byteorder")
         if order is not None and read_record(archive, order, path).strip() != b"little":
             raise refusal(path.name, "order of bytes", read_record(archive, order, path)[:20], "little")
-        graph = parse_object(read_record(archive, records[_MODEL], path, most=LARGEST_GRAPH), path.name)
+        graph = parse_object(read_record(archive, records[MODEL], path, most=LARGEST_GRAPH), path.name)
         tensors = [_tensors(archive, records, kind, path) for kind in ("weights", "constants")]
     return ExportedArchive(path.name, graph, tensors[0], tensors[1])
+
+
+def require_known_layout(packed: bytes) -> None:
+    """Refuse to write what cannot be read again: versions of torch lay their programs out in different ways.
+
+    Raises:
+        CheckpointError: if this torch has another way than the one that is read.
+    """
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        names = [name.split("/", 1)[-1] for name in archive.namelist()]
+    if MODEL not in names:
+        raise CheckpointError(
+            f"torch {torch.__version__} lays out exported programs in a way that is not read",
+            seen=f"no {MODEL}",
+            hint="export with a newer torch; this one can score what that writes",
+        )
 
 
 def _by_name(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -91,12 +108,12 @@ def _by_name(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         if name in records:
             raise refusal(path.name, "a record that is there twice", name)
         records[name] = record
-    for name in (_MODEL, "data/weights/model_weights_config.json", "archive_version"):
+    for name in (MODEL, "data/weights/model_weights_config.json", "archive_version"):
         if name not in records:
             raise UnsafeCheckpointError(
                 f"{path.name} is not laid out as this version of torch.export does", seen=f"no {name}", hint=_HINT
             )
-    models = [name for name in records if name.startswith("models/") and name != _MODEL]
+    models = [name for name in records if name.startswith("models/") and name != MODEL]
     if models:
         raise refusal(path.name, "a second program", models[0], "one")
     return records

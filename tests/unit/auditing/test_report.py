@@ -9,7 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from bpb_harness.auditing import Verdict, audit, audit_folders, unread_folders
-from bpb_harness.auditing.report import summary_to_dict, summary_to_markdown, summary_to_text, unread_to_text
+from bpb_harness.auditing.report import (
+    AuditReport,
+    summary_to_dict,
+    summary_to_markdown,
+    summary_to_text,
+    unread_to_text,
+)
 from bpb_harness.claim import read_claim
 from bpb_harness.cli.audit import app
 from bpb_harness.errors import ClaimError
@@ -117,9 +123,14 @@ def test_corrected_has_the_same_digits_everywhere() -> None:
     assert f"| {shown} |" in summary_to_markdown([report])
 
 
+@pytest.fixture(scope="module")
+def reports() -> list[AuditReport]:
+    """Of all submissions."""
+    return list(audit_folders(SUBMISSIONS))
+
+
 @pytest.mark.parametrize("width", [80, 120, 200])
-def test_the_table_gives_reasons_as_wide_as_the_terminal(width: int) -> None:
-    reports = list(audit_folders(SUBMISSIONS))
+def test_the_table_gives_reasons_as_wide_as_the_terminal(reports: list[AuditReport], width: int) -> None:
     header, *rows = summary_to_text(reports, width).splitlines()
     assert header.split() == ["name", "verdict", "claimed", "corrected", "codes", "reason"]
     least = header.index("reason") + 24  # a narrow terminal still gets the beginning of each reason

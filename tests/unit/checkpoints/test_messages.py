@@ -367,3 +367,19 @@ def test_a_model_of_peft_is_told_what_to_do(tmp_path: Path) -> None:
             f"{prefix}w, expected names without base_model.model.; save merge_and_unload() of that model, and score "
             "what it gives"
         )
+
+
+def test_the_digest_of_a_folder_is_of_its_model_files_and_their_names(tmp_path: Path) -> None:
+    files = {"config.json": b"{}", "model.safetensors": b"a", "spiece.model": b"b", "code.py": b"c", "vocab.txt": b"d"}
+    for name, data in {**files, "pytorch_model.bin": b"e"}.items():
+        (tmp_path / name).write_bytes(data)
+    before = digest_of(tmp_path)
+    (tmp_path / "events.log").write_bytes(b"no model")
+    (tmp_path / "old.bin").mkdir()
+    assert digest_of(tmp_path) == before
+    seen = {before}
+    for name in files:
+        (tmp_path / name).write_bytes(b"other")
+        seen.add(digest_of(tmp_path))
+    (tmp_path / "code.py").rename(tmp_path / "other.py")
+    assert len(seen | {digest_of(tmp_path)}) == 2 + len(files)

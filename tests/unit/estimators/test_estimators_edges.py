@@ -11,7 +11,15 @@ import torch
 from scipy import integrate
 
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound, prior_nats
+from bpb_harness.estimators import (
+    AutoregressiveCode,
+    ChainRule,
+    ContinuousBound,
+    DiscreteBound,
+    ExactBound,
+    Spans,
+    prior_nats,
+)  # fmt: skip
 from bpb_harness.estimators.bound import all_nodes_of_grid
 from bpb_harness.estimators.exact import all_masks, size_weights, truncated_beta
 from bpb_harness.sampling.streams import RandomStreams
@@ -359,3 +367,12 @@ def test_nats_of_a_narrow_network_are_float64():
     assert nats.dtype == torch.float64
     assert nats.shape == (1, 3)
     assert nats[0].tolist() == pytest.approx([total - 1.0, total, total - 1.0], rel=1e-6)
+
+
+def test_some_windows_are_of_the_same_kind():
+    spans = Spans(np.array([1, 5, 9]), np.array([4, 4, 2]), np.array([0, 4, 6]))
+    for which, expected in ((slice(2), [1, 5]), (slice(None), [1, 5, 9]), (np.array([2, 0]), [9, 1])):
+        some = spans.take(which)
+        assert isinstance(some, Spans)
+        assert some.starts.tolist() == expected
+        assert len(some.lengths) == len(some.context_starts) == len(some) == len(expected)

@@ -25,7 +25,7 @@ from bpb_harness.evaluation.pilot import Pilot, PilotPlan
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
-from bpb_harness.result import UNTRUSTED_ERROR
+from bpb_harness.result import UNTRUSTED_ERROR, Signature
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
 from bpb_harness.text.corpus import Windows, load_shards
@@ -312,3 +312,16 @@ def test_a_batch_comes_out_even_on_a_gpu(monkeypatch, multiprocessors, windows):
     assert settings.tokens_per_batch(torch.device("cuda")) == windows * 2048
     assert settings.tokens_per_batch(torch.device("cpu")) == 8_192
     assert Settings(batch_tokens=77).tokens_per_batch(torch.device("cuda")) == 77
+
+
+@pytest.mark.parametrize(
+    ("bounds", "steps"),
+    [
+        ((BOUND,), None),
+        ((DiscreteBound(LogLinear(), 1, 9),), "9"),
+        ((BOUND, DiscreteBound(LogLinear(), 1, 9)), "9"),
+        ((SimpleNamespace(num_steps=7),), "7"),  # a method to come
+    ],
+)
+def test_draws_are_kept_under_the_steps_of_whatever_bound_has_steps(bounds, steps):
+    assert passes._drawn(SimpleNamespace(bounds=bounds), Signature(method="x", num_steps="1")).num_steps == steps

@@ -121,7 +121,7 @@ class Text:
 
 
 def test_a_span_is_asked_for_whole_and_cut_behind_one_token():
-    spans = Spans(np.array([0, 1]), np.array([1, 5]), np.array([4, 3]))
+    spans = Spans(np.array([1, 5]), np.array([4, 3]), np.array([0, 1]))
     asked = AskedSpans(Text(), spans, np.arange(7) + 0.5)
     assert asked.window.tolist() == [0, 1]
     cuts = set()

@@ -1,11 +1,26 @@
-"""Settings that would never come to an end are refused before anything is loaded."""
+"""Settings that would never come to an end are refused before anything is loaded; each is known in one place."""
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
+import importlib.util
+import inspect
+from operator import attrgetter
 
+import pytest
+import typer.main
+
+import bpb_harness
+from bpb_harness.cli import audit, bytes, eval
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.settings import Settings
+from bpb_harness.evaluation.methods import METHODS, either, names
+from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
+from bpb_harness.result import Signature
+
+# A method to come stands in every message that lists those that take an option.
+SAMPLING = either(names(attrgetter("samples")))
+SAMPLED = f"--method {SAMPLING}"
+STEPPED = either(names(attrgetter("takes_steps")))
 
 
 @pytest.mark.parametrize(
@@ -17,9 +32,49 @@ from bpb_harness.evaluation.settings import Settings
             {"num_steps": 10_001, "num_samples": "all"},
             "--steps with --samples all: got 10,001, expected at most 10,000",
         ),
+        ({"num_samples": 0}, "--samples: got 0, expected a whole number, 1 or more"),
+        ({"num_samples": "every"}, "--samples: got 'every', expected a whole number, 1 or more"),
+        ({"limit": 2.5}, "--limit: got 2.5, expected a whole number, 1 or more"),
+        ({"method": "nelbo"}, f"--method: got 'nelbo', expected {' or '.join(METHODS)}"),
+        ({"byte_rule": None}, "--bytes: got None, expected official or exact or raw or none"),
+        ({"dtype": "fp8"}, "--dtype: got 'fp8', expected float32 or bfloat16"),
+        ({"tolerance": 0.0}, "--tolerance: got 0.0, expected bits per byte, more than 0"),
+        ({"tolerance": 0.1, "method": "chain"}, f"--tolerance: got --method chain, expected {SAMPLED}"),
+        ({"resume": "f", "method": "exact"}, f"--resume: got --method exact, expected {SAMPLED}"),
+        ({"order": "random"}, "--order: got --method discrete, expected --method chain"),
+        ({"tokens_per_step": 2, "method": "ar"}, "--tokens-per-step: got --method ar, expected --method chain"),
+        ({"stride": 4, "method": "mc"}, "--stride: got --method mc, expected --method ar"),
+        ({"per_document": True}, "--per-document: got --method discrete, expected --method ar"),
+        ({"num_steps": 4, "method": "mc"}, f"--steps: got --method mc, expected --method {STEPPED}"),
+        (
+            {"num_samples": 2, "method": "chain"},
+            f"--samples: got --method chain, expected {SAMPLED}, or exact without --steps",
+        ),
+        (
+            {"num_samples": 2, "num_steps": 4, "method": "exact"},
+            f"--samples: got --method exact --steps, expected {SAMPLED}, or exact without --steps",
+        ),
+        (
+            {"num_samples": "all", "method": "exact"},
+            "--samples all with --method exact: expected a number; the integral has no last node",
+        ),
+        (
+            {"num_samples": 1, "method": "exact"},
+            "--samples with --method exact: got 1, expected 2 or more; "
+            "one draw of a mask tells nothing of its own error",
+        ),
+        (
+            {"compare": True, "method": "chain"},
+            "--compare couples sampled draws of the two bounds: got --method chain, "
+            "expected --method discrete or mc, and a number of samples",
+        ),
+        (
+            {"compare": True, "byte_rule": "none"},
+            "--compare is in bits per byte: got --bytes none, expected a rule that counts bytes; leave out --compare",
+        ),
     ],
 )
-def test_more_than_the_most_is_refused(settings, text):
+def test_what_does_not_go_is_refused(settings, text):
     with pytest.raises(UsageError) as caught:
         Settings(**settings)
     assert str(caught.value) == text
@@ -28,3 +83,109 @@ def test_more_than_the_most_is_refused(settings, text):
 def test_the_most_is_taken():
     assert Settings(num_steps=1_000_000, num_samples=10_000).num_steps == 1_000_000
     assert Settings(num_steps=10_000, num_samples="all").num_samples == "all"
+    assert Settings(method="mc", compare=True, num_steps=4).num_steps == 4  # T of the other bound
+
+
+@pytest.mark.parametrize(("tolerance", "samples"), [(None, 2), (0.1, 1)])
+def test_draws_of_a_window_by_default(tolerance, samples):
+    assert Settings(tolerance=tolerance).samples == samples
+    assert Settings(tolerance=tolerance, num_samples=7).samples == 7
+
+
+def options(app) -> list:
+    return [param for param in typer.main.get_command(app).params if param.param_type_name == "option"]
+
+
+def test_every_setting_is_an_option_of_the_command_and_an_argument_of_the_function():
+    shown = {param.opts[0]: param for param in options(eval.app)}
+    parameters = inspect.signature(bpb_harness.evaluate).parameters
+    assert [*parameters] == ["checkpoint", *FLAGS, "progress"]
+    for name, flag in FLAGS.items():
+        assert shown[flag.name].help == flag.help, name
+        assert parameters[name].default == DEFAULTS[name], name
+        assert parameters[name].annotation is not inspect.Parameter.empty, name
+        assert f"    {name}: {flag.help}" in bpb_harness.evaluate.__doc__
+    in_order = [param.opts[0] for param in options(eval.app)]
+    names = [flag.name for flag in FLAGS.values()]
+    assert [each for each in in_order if each in names] == names
+    assert in_order[in_order.index("--device") - 2 : in_order.index("--device")] == ["--expect", "--within"]
+
+
+def test_commands_that_share_options_tell_their_own_defaults():
+    rescoring = {param.opts[0]: param for param in options(audit.app)}
+    assert rescoring["--device"].help == "auto (if not given), cpu or cuda."
+    assert rescoring["--batch-tokens"].help == FLAGS["batch_tokens"].help
+    assert [rescoring[name].default for name in ("--device", "--tail", "--method", "--steps")] == [None] * 4
+    counting = {param.opts[0]: param for param in options(bytes.app)}
+    assert counting["--tokenizer"].required
+    assert not rescoring["--tokenizer"].required
+    assert (counting["--shard-format"].default, counting["--separator"].help) == ("auto", FLAGS["separator"].help)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        ("2", "num_samples", 2),
+        ("all", "num_samples", "all"),
+        (True, "check_contract", False),
+        (False, "check_contract", True),
+        (True, "compile_network", False),
+        (False, "compile_network", None),
+        (None, "with_windows", False),
+        ("w.parquet", "with_tokens", True),
+        (None, "data", []),
+    ],
+)
+def test_what_an_option_says_is_read_as_a_setting(given, field, value):
+    from bpb_harness.cli._settings import as_settings
+
+    assert as_settings({field: given}) == {field: value}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "nearest"),
+    [("sampels", "num_samples"), ("steps", "num_steps"), ("bytes", "byte_rule"), ("sede", "seed"), ("qqq", None)],
+)
+def test_an_unknown_argument_is_named_with_the_nearest(keyword, nearest):
+    with pytest.raises(TypeError) as caught:
+        bpb_harness.evaluate("x.pt", **{keyword: 1})
+    hint = f"; did you mean {nearest!r}?" if nearest else ""
+    assert str(caught.value) == f"evaluate() got an unexpected keyword argument {keyword!r}{hint}"
+
+
+def test_keys_are_those_of_the_signature():
+    entries = {entry.metadata["key"]: entry.name for entry in dataclasses.fields(Signature)}
+    assert {flag.key for flag in FLAGS.values()} - {""} <= entries.keys()
+    stated = Settings(method="ar", stride=8, per_document=True, seed=3, dtype="bfloat16").in_signature()
+    assert {"method": "ar", "stride": "8", "order": "per-document", "seed": "3", "dtype": "bfloat16"}.items() <= (
+        stated.items()
+    )
+    assert Settings(method="chain", order="random", tokens_per_step=2).in_signature()["order"] == "random/2"
+    assert Settings().in_signature()["order"] is None
+
+
+def test_the_documentation_has_the_table_as_it_is(repository):
+    spec = importlib.util.spec_from_file_location("settings_table", repository / "docs" / "settings_table.py")
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    text = writer.PAGE.read_text("utf-8")
+    assert writer.page(text) == text, "run python docs/settings_table.py"
+    assert "| `--stride` | `stride` | `None` |  | ar | `stride` |" in text
+
+
+def test_rows_of_the_registry_make_what_they_say():
+    from bpb_harness.estimators import Bound
+    from bpb_harness.schedule import LogLinear
+
+    for name, row in METHODS.items():
+        (estimator,) = Settings(method=name).estimators(LogLinear())
+        assert (row.name, estimator.method, isinstance(estimator, Bound)) == (name, name, row.samples)
+        if row.other is not None:
+            assert METHODS[row.other].other == name
+            both = Settings(method=name, compare=True).estimators(LogLinear())
+            assert [each.method for each in both] == [name, row.other]
+
+
+@pytest.mark.parametrize(("words", "text"), [(["a"], "a"), (["a", "b"], "a or b"), (["a", "b", "c"], "a, b or c")])
+def test_words_to_choose_from(words, text):
+    assert either(words) == text

@@ -14,7 +14,7 @@ from bpb_harness.kernels import squared_relu
 from bpb_harness.kernels import training as fused
 from bpb_harness.networks.reference import ReferenceConfig, ReferenceTransformer
 from bpb_harness.schedule import parse_schedule
-from reference.objective import draw_masks, mdlm_objective, pack_capacity
+from reference.objective import draw_masks, gather_capacity, mdlm_objective
 
 needs_kernels = pytest.mark.skipif(
     not torch.cuda.is_available() or fused.triton is None, reason="needs a CUDA device and triton"
@@ -44,13 +44,13 @@ def test_gradients_are_those_of_finite_differences(seed: int) -> None:
     assert torch.autograd.gradcheck(project, (x, weight))
     rows, positions = random(6, 3, seed=seed), torch.tensor([4, 1, 5])
     slots = torch.tensor([3, 1, 3, 3, 0, 2])
-    assert torch.autograd.gradcheck(lambda rows: fused.pick_rows(rows, positions, slots), (rows,))
-    assert torch.equal(fused.pick_rows(rows, positions, slots), rows[positions])
+    assert torch.autograd.gradcheck(lambda rows: fused.gather_rows(rows, positions, slots), (rows,))
+    assert torch.equal(fused.gather_rows(rows, positions, slots), rows[positions])
 
 
 def test_padding_gives_no_gradient() -> None:
     rows = random(4, 2)
-    fused.pick_rows(rows, torch.tensor([2, 0, 0]), torch.tensor([3, 3, 0, 3])).sum().backward()  # type: ignore[no-untyped-call]
+    fused.gather_rows(rows, torch.tensor([2, 0, 0]), torch.tensor([3, 3, 0, 3])).sum().backward()  # type: ignore[no-untyped-call]
     assert rows.grad is not None
     assert rows.grad.tolist() == [[0, 0], [0, 0], [1, 1], [0, 0]]
 
@@ -69,7 +69,7 @@ def objective_and_gradients(built: ReferenceTransformer, capacity: int | None = 
     bound, generator = ContinuousBound(parse_schedule("loglinear[0.001]"), 1), torch.Generator().manual_seed(3)
     masked, level = draw_masks((6, 24), bound, generator)
     x0 = torch.randint(40, masked.shape, generator=generator)
-    nats = mdlm_objective(built, x0, masked, level, bound, capacity=capacity or pack_capacity(6, 24, bound))
+    nats = mdlm_objective(built, x0, masked, level, bound, capacity=capacity or gather_capacity(6, 24, bound))
     return nats.detach(), list(torch.autograd.grad(nats, list(built.parameters())))
 
 

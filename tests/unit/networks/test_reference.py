@@ -144,7 +144,7 @@ def test_rows_do_not_depend_on_their_batch() -> None:
 
 
 @pytest.mark.parametrize("time_conditioned", [False, True])
-def test_picked_positions_are_those_of_the_whole(time_conditioned: bool) -> None:
+def test_gathered_positions_are_those_of_the_whole(time_conditioned: bool) -> None:
     model = adapt(random_network(time_conditioned=time_conditioned))
     assert isinstance(model, PickingDenoiser)
     tokens = torch.randint(0, 14, (5, 9), generator=torch.Generator().manual_seed(2))

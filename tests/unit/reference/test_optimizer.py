@@ -1,4 +1,4 @@
-"""Muon against torch's own and against a singular value decomposition; the moving average; packing."""
+"""Muon against torch's own and against a singular value decomposition; the moving average; gathering."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from bpb_harness.distributed import Processes
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
-from reference.objective import draw_masks, pack, pack_capacity
+from reference.objective import draw_masks, gather_capacity, gather_masked
 from reference.optimizer import MovingAverage, Muon, orthogonalised
 
 
@@ -83,10 +83,10 @@ def test_moving_average_forgets_the_start_and_then_decays() -> None:
 
 @pytest.mark.parametrize("name", ["loglinear[0.001]", "cosine-mdlm[0.05]"])
 @pytest.mark.parametrize(("num_shares", "share"), [(1, 0), (4, 0), (4, 3)])
-def test_packs_hold_every_masked_position(name: str, num_shares: int, share: int) -> None:
+def test_every_masked_position_is_gathered(name: str, num_shares: int, share: int) -> None:
     """200 batches; one that overflows would be an event beyond 8 standard deviations."""
     bound, windows, length = ContinuousBound(parse_schedule(name), 1), 64, 64
-    capacity = pack_capacity(windows // num_shares, length, bound, num_shares)
+    capacity = gather_capacity(windows // num_shares, length, bound, num_shares)
     assert capacity < 0.8 * (windows // num_shares) * length
     generator = torch.Generator().manual_seed(1)
     fullest = 0
@@ -94,15 +94,15 @@ def test_packs_hold_every_masked_position(name: str, num_shares: int, share: int
         masked, _ = draw_masks((windows, length), bound, generator)
         mine = Processes(share, num_shares).share_rows(masked)
         x0 = torch.randint(9, mine.shape, generator=generator)
-        packed = pack(x0, mine, capacity)
+        gathered = gather_masked(x0, mine, capacity)
         count = int(mine.sum())
         fullest = max(fullest, count)
-        assert count <= capacity == len(packed.positions)
-        assert torch.equal(packed.positions[:count], mine.flatten().nonzero().squeeze(-1))
-        assert torch.equal(packed.targets[:count], x0[mine])
-        assert not bool(packed.weights[count:].any())
-        assert float(packed.weights.sum()) == pytest.approx(1.0, rel=1e-5)
-        by_row = torch.zeros(len(mine)).index_add(0, packed.positions // length, packed.weights)
+        assert count <= capacity == len(gathered.positions)
+        assert torch.equal(gathered.positions[:count], mine.flatten().nonzero().squeeze(-1))
+        assert torch.equal(gathered.targets[:count], x0[mine])
+        assert not bool(gathered.weights[count:].any())
+        assert float(gathered.weights.sum()) == pytest.approx(1.0, rel=1e-5)
+        by_row = torch.zeros(len(mine)).index_add(0, gathered.positions // length, gathered.weights)
         torch.testing.assert_close(by_row, torch.full((len(mine),), 1 / len(mine)))
     assert fullest > 0.4 * mine.numel()
 
@@ -114,6 +114,6 @@ def test_shares_are_interleaved_and_make_up_the_batch() -> None:
     assert torch.cat(shares).sort().values.tolist() == rows.tolist()
 
 
-def test_the_pack_of_a_large_batch_is_hardly_more_than_half_of_it() -> None:
+def test_what_a_large_batch_gathers_is_hardly_more_than_half_of_it() -> None:
     bound = ContinuousBound(parse_schedule("loglinear[0.001]"), 1)
-    assert 32 * 1024 < pack_capacity(32, 2048, bound) < 0.54 * 32 * 2048
+    assert 32 * 1024 < gather_capacity(32, 2048, bound) < 0.54 * 32 * 2048

@@ -15,6 +15,7 @@ from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.text.corpus import (
     Windows,
     corpus_windows,
+    cut,
     document_bytes,
     iterate_documents,
     load_documents,
@@ -277,3 +278,23 @@ def test_windows_know_their_documents(tmp_path):
     corpus = load_shards([write_shard(tmp_path / "x.bin", [1, 5, 5, 1, 5, 1, 5, 5, 5, 5])])
     assert window_documents(corpus, corpus_windows(corpus, 4), 1).tolist() == [[0, 1], [1, 2], [2, 2]]
     assert window_documents(corpus, Windows(np.array([5]), np.array([1])), 1).tolist() == [[2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "length", "later", "tail", "expected"),
+    [
+        (3, 3, 4, None, "score", []),
+        (3, 5, 4, None, "score", [(3, 2)]),
+        (3, 5, 4, 1, "score", [(3, 2)]),
+        (3, 5, 4, None, "drop", []),
+        (3, 11, 4, None, "drop", [(3, 4), (7, 4)]),
+        (3, 10, 4, None, "drop", [(3, 4)]),
+        (3, 12, 4, 2, "score", [(3, 4), (7, 2), (9, 2), (11, 1)]),
+        (3, 12, 4, 2, "drop", [(3, 4), (7, 2), (9, 2)]),
+        (0, 7, 4, 3, "drop", [(0, 4), (4, 3)]),
+    ],
+)
+def test_a_cut_leaves_no_gap(begin, end, length, later, tail, expected):
+    windows = cut(begin, end, length, later=later, tail=tail)
+    assert list(zip(windows.starts.tolist(), windows.lengths.tolist(), strict=True)) == expected
+    assert windows.starts.dtype == windows.lengths.dtype == np.int64

@@ -1,0 +1,138 @@
+"""What is known of a setting beside its type and its default, said once, at its field.
+
+The command's option, the refusal of a wrong value, the text of ``help(bpb_harness.evaluate)`` and the row of
+docs/settings.md are made of it. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from inspect import Parameter, cleandoc, signature
+from os import PathLike
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast, final, get_type_hints
+
+from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.methods import METHODS, Method, either
+
+AnyPath = str | PathLike[str]
+P = ParamSpec("P")
+R = TypeVar("R")
+_KEY = "flag"
+
+
+@final
+@dataclass(frozen=True)
+class Flag:
+    """What a setting is called, takes and means.
+
+    Attributes:
+        help: its line in ``--help``.
+        option: as a command declares it; empty: the field's name.
+        note: what the line leaves out.
+        key: of the entry in the signature that it settles or is part of; empty: none.
+        one_of: words that it takes.
+        least: the least number that it takes.
+        most: the largest number that it takes.
+        of: the methods that it belongs to; None: all.
+        kind: type of the command's value, where it is not the field's.
+        read: makes the field's value of the command's, where that is another one.
+    """
+
+    help: str
+    option: str = ""
+    note: str = ""
+    key: str = ""
+    one_of: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    of: Callable[[Method], object] | None = None
+    kind: Any = None
+    read: Callable[[Any], Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it: ``--steps``."""
+        return self.option.partition("/")[0]
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it belongs to; none where it belongs to all."""
+        return () if self.of is None else tuple(row.name for row in METHODS.values() if self.of(row))
+
+    def require(self, value: object) -> None:
+        """Refuse what is none of its words, and a number too small, or so large that a run would never end."""
+        if self.least is None:
+            if self.one_of and value not in self.one_of:
+                raise UsageError(self.name, seen=repr(value), expected=" or ".join(self.one_of))
+        elif value is not None and value not in self.one_of:
+            if not (isinstance(value, int) and value >= self.least):
+                raise UsageError(self.name, seen=repr(value), expected=f"a whole number, {self.least} or more")
+            if self.most is not None and value > self.most:
+                raise UsageError(self.name, seen=f"{value:,}", expected=f"at most {self.most:,}")
+
+    def require_method(self, method: str) -> None:
+        """Refuse a method that it does not belong to."""
+        if self.of is not None and method not in self.methods:
+            raise UsageError(self.name, seen=f"--method {method}", expected=f"--method {either(self.methods)}")
+
+
+def flagged(default: Any, help: str, **more: Any) -> Any:
+    """A field of settings that carries its flag."""
+    return dataclasses.field(default=default, metadata={_KEY: Flag(help, **more)})
+
+
+@cache
+def flags_of(settings: type) -> Mapping[str, Flag]:
+    """The flag of each field that has one, in the order of ``--help``."""
+    return {
+        field.name: dataclasses.replace(flag, option=flag.option or f"--{field.name.replace('_', '-')}")
+        for field in dataclasses.fields(settings)
+        if (flag := field.metadata.get(_KEY)) is not None
+    }
+
+
+def require_known(given: Iterable[str], settings: type) -> None:
+    """Refuse keywords that no field has, with the nearest that there is.
+
+    Raises:
+        TypeError: as a call with a keyword that its function does not take.
+    """
+    by_flag = {flag.name.lstrip("-").replace("-", "_"): name for name, flag in flags_of(settings).items()}
+    names = [field.name for field in dataclasses.fields(settings)]
+    for unknown in given:
+        if unknown in names:
+            continue
+        close = difflib.get_close_matches(unknown, [*by_flag, *names], 1)
+        nearest = f"; did you mean {by_flag.get(close[0], close[0])!r}?" if close else ""
+        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}{nearest}")
+
+
+def shows(settings: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[Concatenate[AnyPath, P], R]]:
+    """Show the fields of settings as the keywords of a function that passes them on: to readers, ``help`` and editors.
+
+    Args:
+        settings: the class of the settings.
+
+    Returns:
+        What takes the function, of a path and any keywords, and gives it back.
+    """
+    kind = cast(type, settings)
+    hints, flags = get_type_hints(kind), flags_of(kind)
+    keywords = [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
+        for field in dataclasses.fields(kind)
+    ]
+    lines = [f"    {name}: {flag.help}{f' {flag.note}' if flag.note else ''}" for name, flag in flags.items()]
+
+    def show(function: Callable[..., R]) -> Callable[Concatenate[AnyPath, P], R]:
+        taken: Any = function
+        own = signature(function)
+        taken.__signature__ = own.replace(parameters=[*list(own.parameters.values())[:1], *keywords])
+        taken.__doc__ = "\n".join([cleandoc(function.__doc__ or ""), "", "Settings:", *lines])
+        return cast("Callable[Concatenate[AnyPath, P], R]", taken)
+
+    return show

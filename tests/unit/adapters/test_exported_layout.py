@@ -1,0 +1,36 @@
+"""What another torch lays out in a way that is not read is not written either."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from bpb_harness.adapters import exported
+from bpb_harness.adapters.exported.archive import MODEL, require_known_layout
+from bpb_harness.errors import CheckpointError
+from tests.oracles import OracleDenoiser, Uniform
+
+
+def packed(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "{}")
+    return buffer.getvalue()
+
+
+def test_a_program_below_the_folder_of_the_archive_is_known():
+    require_known_layout(packed(f"x/{MODEL}", "x/archive_version"))
+
+
+def test_an_older_layout_is_refused_before_anything_is_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(exported, "_export", lambda model: packed("serialized_exported_program.json", "version"))
+    with pytest.raises(CheckpointError) as caught:
+        exported.export_model(OracleDenoiser(Uniform(3)), tmp_path / "x.pt2", schedule="loglinear")
+    assert str(caught.value).endswith(
+        "lays out exported programs in a way that is not read: got no models/model.json; "
+        "export with a newer torch; this one can score what that writes"
+    )
+    assert list(tmp_path.iterdir()) == []

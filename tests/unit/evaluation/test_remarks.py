@@ -1,0 +1,274 @@
+"""What is said beside a score, and what stops it: decisions about bytes, padding and tokenizers, word for word."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bpb_harness.byte_count import PieceKind
+from bpb_harness.errors import CorpusError, TokenizerError
+from bpb_harness.evaluation import remarks
+from bpb_harness.evaluation.remarks import (
+    byte_remarks,
+    loss_remarks,
+    padding_remarks,
+    sampling_remarks,
+    score_remarks,
+    separator_remarks,
+    tokenizer_remarks,
+)
+from bpb_harness.result import BELOW_SOURCE
+from bpb_harness.text.padding import LONGEST_RUN
+
+AT_ALL_THE_SAME = "--no-contract scores all the same, and the signature says so"
+
+
+class Model:
+    """A network of 64 ids, or a masked one of 63 and the mask."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = 64, 63, 16, False
+
+    def logits(self, xt, level):
+        raise AssertionError
+
+
+def job(**settings: Any) -> Any:
+    given = {"check_contract": True, "byte_rule": "official", "limit": None, "per_document": False} | settings
+    corpus = SimpleNamespace(
+        name="x.bin", num_tokens=1000, raw_bytes_per_document=None, document_starts=lambda: np.arange(1234)
+    )
+    tokenizer = SimpleNamespace(
+        name="t.model", pieces=["<pad>", "a"], piece_kinds=np.array([PieceKind.CONTROL, PieceKind.TEXT])
+    )
+    borders = SimpleNamespace(starts=np.array([0, 5]))
+    text = SimpleNamespace(corpus=corpus, tokenizer=tokenizer, borders=borders, separators=None)
+    return SimpleNamespace(
+        model=Model(), text=text, settings=SimpleNamespace(**given), context_length=16, bounds=()
+    )  # fmt: skip
+
+
+def said(found: list[Any]) -> list[tuple[str, str]]:
+    return [(remark.code, remark.message) for remark in found]
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_a_score_worse_than_a_blind_guess_is_named(is_masked):
+    of = job()
+    if not is_masked:
+        of.model = SimpleNamespace(vocab_size=64)
+    blind = math.log2(63 if is_masked else 64)
+    result: Any = SimpleNamespace(bits_per_token=blind * 1.0099, is_below_source=False)
+    assert score_remarks(of, result) == []
+    result.bits_per_token = blind * 1.0101
+    assert said(score_remarks(of, result)) == [
+        (
+            "score.worse-than-uniform",
+            f"WARNING: {blind * 1.0101:.2f} bits per token are more than guessing blindly costs ({blind:.2f}): the "
+            "tokenizer, the adapter or the schedule is probably not this network's",
+        )
+    ]
+
+
+def test_a_score_below_what_its_source_allows_is_named():
+    result: Any = SimpleNamespace(bits_per_token=1.0, is_below_source=True, below_source=lambda: "too low")
+    assert said(score_remarks(job(), result)) == [(BELOW_SOURCE, "WARNING: too low")]
+
+
+def test_what_one_draw_a_window_means():
+    of = job()
+    assert sampling_remarks(of, 10, 0, 1) == []
+    of.bounds = (SimpleNamespace(num_samples=2),)
+    assert sampling_remarks(of, 10, 0, 1) == []
+    of.bounds = (SimpleNamespace(num_samples=1), SimpleNamespace(num_samples=2))
+    few = "one draw of each of 63 windows tells little of its own error: mc se is too large; pass --samples 2 or more"
+    assert said(sampling_remarks(of, 63, 0, 1)) == [("few-draws", few)]
+    assert sampling_remarks(of, remarks.FEWEST_WINDOWS_REPLICATED, 0, 1) == []
+    assert len(sampling_remarks(of, remarks.FEWEST_WINDOWS_REPLICATED - 1, 0, 1)) == 1
+    assert sampling_remarks(of, 10, 0, 2) == []
+    twice = "1,234 of 5,678 windows were drawn twice, for the error alone"
+    assert said(sampling_remarks(of, 5678, 1234, 1)) == [("replicates", twice)]
+
+
+def test_another_tokenizer_than_the_checkpoints_is_refused():
+    assert tokenizer_remarks(job(), 0) == []
+    with pytest.raises(TokenizerError) as caught:
+        tokenizer_remarks(job(), 1234)
+    assert str(caught.value) == (
+        "the tokenizer is not the one inside the checkpoint: got 1,234 ids that spell something else, expected none; "
+        f"leave out --tokenizer; {AT_ALL_THE_SAME}"
+    )
+    assert said(tokenizer_remarks(job(check_contract=False), 1)) == [
+        (
+            "bytes.not-its-tokenizer",
+            "WARNING: the tokenizer is not the one inside the checkpoint: 1 ids that spell something else",
+        )
+    ]
+
+
+class Separated:
+    """Stands for separators that silenced one piece."""
+
+    def __init__(self, chosen: bool = False):
+        self.chosen = chosen
+        self.silenced: list[Any] = []
+
+    def sentence(self) -> str:
+        return "said of them"
+
+
+def test_which_token_sets_documents_off():
+    of = job()
+    assert separator_remarks(of, from_shards=True) == []
+    of.text.borders = "the borders"
+    of.text.separators = Separated()
+    assert said(separator_remarks(of, from_shards=False)) == [("text.separator", "said of them")]
+    assert separator_remarks(of, from_shards=True) == []
+    of.settings.per_document = True
+    assert said(separator_remarks(of, from_shards=True)) == [("text.separator", "the borders")]
+    of.settings.per_document, of.text.separators.chosen = False, True
+    assert said(separator_remarks(of, from_shards=True)) == [("text.separator", "the borders")]
+
+    class Name:
+        where = "a file"
+
+        def __str__(self) -> str:
+            return "'</s>'"
+
+    of.text.separators = Separated()
+    of.text.separators.silenced = [Name()]
+    assert said(separator_remarks(of, from_shards=True)) == [
+        (
+            "text.separator-is-no-text",
+            "'</s>' spells no byte, though the tokenizer's own file takes it for text: it sets documents off (a file)",
+        )
+    ]
+
+
+def runs(monkeypatch, longest: int, *, is_padding: bool = True) -> list[Any]:
+    heard = []
+    found = SimpleNamespace(longest=longest, token=0, start=7, repeated=4321, is_padding=is_padding)
+
+    def silent_runs(corpus, silent, stop):
+        heard.append((silent.tolist(), stop))
+        return found
+
+    monkeypatch.setattr(remarks, "silent_runs", silent_runs)
+    return heard
+
+
+def test_padded_shards_are_refused(monkeypatch):
+    heard = runs(monkeypatch, 1500)
+    run = "1,500 times '<pad>' (id 0) in a row from token 7"
+    with pytest.raises(CorpusError) as caught:
+        padding_remarks(job(), from_shards=True)
+    assert str(caught.value) == (
+        f"x.bin is padded: tokens that are paid for and have no byte: got {run}, expected at most {LONGEST_RUN} in a "
+        f"row; write the shards without padding; {AT_ALL_THE_SAME}"
+    )
+    words = "4,321 tokens that are paid for and have no byte follow one of their own id"
+    assert said(padding_remarks(job(check_contract=False), from_shards=True)) == [
+        ("text.padding", f"WARNING: {words} (padding): {run}")
+    ]
+    assert heard == [([True, False], 1000)] * 2
+    runs(monkeypatch, 1500, is_padding=False)
+    assert said(padding_remarks(job(), from_shards=True)) == [
+        ("text.padding", f"{words} (padding or empty documents): {run}")
+    ]
+    runs(monkeypatch, 0)
+    assert padding_remarks(job(), from_shards=True) == []
+
+
+@pytest.mark.parametrize(("limit", "stop"), [(1, 17), (3, 49), (62, 993), (63, 1000), (10**6, 1000)])
+def test_what_is_not_scored_is_not_looked_at(monkeypatch, limit, stop):
+    """One token beyond the last window: its prediction is paid."""
+    heard = runs(monkeypatch, 0)
+    padding_remarks(job(limit=limit), from_shards=True)
+    assert heard == [([True, False], stop)]
+
+
+def test_empty_documents_are_counted():
+    of = job()
+    assert padding_remarks(of, from_shards=False) == []
+    of.text.corpus.raw_bytes_per_document = np.array([0, 3, 0])
+    assert said(padding_remarks(of, from_shards=False)) == [
+        ("text.empty-documents", "2 of 1,234 documents are empty: what stands before each is paid")
+    ]
+    of.text.corpus.raw_bytes_per_document = np.array([1, 3])
+    assert padding_remarks(of, from_shards=False) == []
+
+
+@pytest.mark.parametrize("documents", [None, ["a"]])
+def test_a_tokenizer_that_loses_text_gives_no_bits_per_byte(monkeypatch, documents):
+    why: str | None = None
+    monkeypatch.setattr(remarks, "lost_in_documents", lambda *_: why)
+    monkeypatch.setattr(remarks, "lost_by_tokenizer", lambda *_: None)
+    monkeypatch.setattr(remarks, "lost_in_tokens", lambda *_: why)
+    assert loss_remarks(job(), documents) == []
+    none = "no bits per byte are given: "
+    assert said(loss_remarks(job(byte_rule="none"), documents)) == [
+        ("bytes.none", none + "--bytes none counts no bytes")
+    ]
+    why = "capitals"
+    assert said(loss_remarks(job(byte_rule="none"), documents)) == [("bytes.none", none + "capitals")]
+    for rule in ("official", "exact"):
+        with pytest.raises(TokenizerError) as caught:
+            loss_remarks(job(byte_rule=rule), documents)
+        assert str(caught.value) == (
+            "t.model: the tokens do not give the text back, so the score has no bits per byte: got capitals, expected "
+            "every letter of it; pass --bytes none for bits per token and per document"
+        )
+
+
+def test_what_a_tokenizer_always_loses_is_said_without_looking(monkeypatch):
+    monkeypatch.setattr(remarks, "lost_by_tokenizer", lambda *_: "it lowers")
+    monkeypatch.setattr(remarks, "lost_in_tokens", lambda *_: pytest.fail("looked"))
+    with pytest.raises(TokenizerError, match="it lowers"):
+        loss_remarks(job(), None)
+
+
+class Belonging:
+    """What encoding again found."""
+
+    def __init__(self, belongs: bool | None):
+        self.belongs, self.asked = belongs, list[str]()
+
+    def require_hope(self, *, hint: str) -> None:
+        self.asked.append(hint)
+
+    def __str__(self) -> str:
+        return "3 of 64 excerpts come back"
+
+
+@pytest.mark.parametrize("belongs", [True, None, False])
+def test_shards_of_another_tokenizer_are_named(monkeypatch, belongs):
+    found, counted = Belonging(belongs), {"official": 1000, "exact": 1000}
+    monkeypatch.setattr(remarks, "encode_again", lambda *_, num_excerpts: found)
+    monkeypatch.setattr(remarks, "lost_by_tokenizer", lambda *_: None)
+    monkeypatch.setattr(remarks, "ByteCounter", lambda _: SimpleNamespace(total=lambda corpus, rule: counted[rule]))
+    expected = [] if belongs is not False else [
+        (
+            "bytes.foreign-tokenizer",
+            "WARNING: the tokenizer may not belong to these shards: only 3 of 64 excerpts come back; the number "
+            "of bytes, and with it the score, would be wrong",
+        )
+    ]  # fmt: skip
+    assert said(byte_remarks(job(), from_shards=True)) == expected
+    assert found.asked == [f"pass the --tokenizer that wrote the shards; {AT_ALL_THE_SAME}"]
+    assert said(byte_remarks(job(check_contract=False), from_shards=True)) == expected
+    assert said(byte_remarks(job(byte_rule="none"), from_shards=True)) == expected
+    assert len(found.asked) == 2
+    monkeypatch.setattr(remarks, "lost_by_tokenizer", lambda *_: "it lowers")
+    assert byte_remarks(job(byte_rule="none"), from_shards=True) == []
+    assert byte_remarks(job(), from_shards=False) == []
+    counted["official"] = 1001
+    assert said(byte_remarks(job(), from_shards=False)) == [
+        (
+            "bytes.official-not-exact",
+            "the official rule counts 1,001 bytes where the pieces of the whole text spell 1,000; --bytes exact "
+            "divides by those, bpb-bytes explains the difference",
+        )
+    ]
