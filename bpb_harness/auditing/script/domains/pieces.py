@@ -421,7 +421,7 @@ class PieceInterpreter(Evaluator):
                     raise UnknownValueError
                 holds = (left in right) is isinstance(op, ast.In)
             elif isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
-                holds = COMPARISONS[type(op)](left, right)
+                holds = (left == right) is isinstance(op, ast.Eq | ast.Is)  # one character is one object
             else:
                 holds = COMPARISONS[type(op)](real(left), real(right))
             if not holds:
