@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from tests.shards import write_shard
 HEADER = DrawFileHeader("bpb|method:mc", "a" * 64, "b" * 64, 512, "cpu")
 FIRST = FinishedDraws(np.array([0, 3]), np.array([1.5, 0.1 + 0.2]), np.array([4, 1]), np.array([-0.25, 1e-300]))
 SECOND = FinishedDraws(np.array([1]), np.array([0.0]), np.array([2]), np.array([0.0]))
+
+_NEXT = "name a new file, or the copy of this one that bpb-eval wrote"
 
 
 @pytest.fixture
@@ -143,8 +146,12 @@ def test_lines_of_another_evaluation_do_not_pass_for_ones_of_this(path, tmp_path
 @pytest.mark.parametrize("name", ["signature", "model", "data"])
 def test_a_file_of_another_evaluation_is_refused(path, name):
     before = path.read_bytes()
-    with pytest.raises(UsageError, match=f"belongs to another evaluation: got {name} .*, expected other"):
+    with pytest.raises(UsageError) as caught:
         DrawFile.open(path, replace(HEADER, **{name: "other"}))
+    assert str(caught.value) == (
+        f"--resume {path} belongs to another evaluation: got {name} {getattr(HEADER, name)}, expected other; name "
+        "another file, or repeat that evaluation's flags"
+    )
     assert path.read_bytes() == before
 
 
@@ -221,9 +228,13 @@ def test_a_file_that_cannot_be_read_is_named(path, monkeypatch):
 
 def test_what_is_no_file_is_neither_read_nor_written(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path, words in ((tmp_path, "a folder"), (tmp_path / "pipe", "a pipe or a device"), ("/dev/zero", "a pipe")):
-        with pytest.raises(InputError, match=f"{path}: not a file of draws: got {words}"):
+    pipe = "a pipe or a device"
+    for path, words in ((tmp_path, "a folder"), (tmp_path / "pipe", pipe), ("/dev/zero", pipe)):
+        with pytest.raises(InputError) as caught:
             DrawFile.open(Path(path), HEADER)
+        assert str(caught.value) == (
+            f"--resume {path}: not a file of draws: got {words}; name a file that bpb-eval wrote, or a new one"
+        )
 
 
 def test_an_old_file_is_refused_with_the_next_step(tmp_path):
@@ -280,6 +291,14 @@ def test_a_draw_is_held_once(path):
     assert "line 2 repeats draw 3" in refusal(path)
     signed(path, record(), record(bound="discrete"), record(**{"pass": 1}))
     assert len(read(path).finished) == 3
+
+
+def test_a_part_says_where_it_lies(path):
+    part = DrawFile.open_part(path, HEADER, 3)
+    part.close()
+    assert part.path == path.with_name(f"{path.name}.part3")
+    assert part.header == HEADER
+    assert part.path.read_bytes() == HEADER.to_line()
 
 
 def test_parts_of_other_processes_are_joined_and_signed_anew(path):
@@ -437,8 +456,13 @@ def test_another_number_of_masked_tokens_is_refused_by_line_and_draw(drawn):
 def test_another_control_value_is_refused_and_rounding_is_not_read(drawn):
     check, _, lines = drawn
     row = lines[2].draws.rows[0]
-    with pytest.raises(InputError, match=rf"x: line 4: draw {row} has another control value: got"):
+    said = lines[2].draws.control[0]
+    with pytest.raises(InputError) as caught:
         check.require_drawn(changed(lines, 2, 0, control=lambda c: c + 1e-6))
+    assert str(caught.value) == (
+        f"x: line 4: draw {row} has another control value: got {said + 1e-6:.12g}, expected {said:.12g}, by its seed; "
+        f"{_NEXT}"
+    )
     made = check.require_drawn(changed(lines, 2, 0, control=lambda c: c + 1e-12))
     assert made[2].control[0] == lines[2].draws.control[0]
     place = int(np.abs(lines[2].draws.control).argmax())
@@ -482,6 +506,25 @@ def test_a_hash_of_the_file_chooses_and_every_draw_may_be_chosen(drawn):
                     found += 1
             assert 2 <= found <= 20  # 8 of 22, about 11 of 30 times
     assert all(check.require_scored(lines, f"{digest}") == 8 for digest in range(3))
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 9e-4 + 6 * 1e-4 * 3), ("bfloat16", 0.045 + 6 * 0.15 * 3)])
+def test_how_far_a_draw_of_nine_tokens_may_move(drawn, dtype, limit):
+    """A part that grows with the tokens, and six deviations of their own, which grows with their root."""
+    check, _, lines = drawn
+    check._dtype = dtype
+    said = float(lines[0].draws.nats[2])
+    for sign in (-1.0, 1.0):
+        check._require_same(lines[0], 2, said + sign * 0.999 * limit, 9)
+        again = said + sign * 1.001 * limit
+        with pytest.raises(InputError) as caught:
+            check._require_same(lines[0], 2, again, 9)
+        assert str(caught.value) == (
+            f"x: line 2: draw {lines[0].draws.rows[2]} was scored again, and costs something else: got "
+            f"{said / math.log(2):.6g} bits, expected {again / math.log(2):.6g} bits; {_NEXT}"
+        )
+    with pytest.raises(InputError):
+        check._require_same(lines[0], 2, math.nan, 9)
 
 
 def test_bfloat16_may_differ_by_more(drawn):

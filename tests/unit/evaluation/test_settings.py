@@ -6,12 +6,14 @@ import dataclasses
 import importlib.util
 import inspect
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 import typer.main
 
 import bpb_harness
 from bpb_harness.cli import audit, bytes, eval
+from bpb_harness.cli._settings import as_settings
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS, either, names
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
@@ -111,6 +113,13 @@ def test_every_setting_is_an_option_of_the_command_and_an_argument_of_the_functi
     assert in_order[in_order.index("--device") - 2 : in_order.index("--device")] == ["--expect", "--within"]
 
 
+def test_what_is_not_given_at_the_command_leaves_the_default():
+    given = {param.name: param.default for param in options(eval.app) if param.name in FLAGS}
+    assert given.keys() == FLAGS.keys()
+    read = {name: tuple(value) if name in {"data", "docs"} else value for name, value in as_settings(given).items()}
+    assert Settings(**read) == Settings()
+
+
 def test_commands_that_share_options_tell_their_own_defaults():
     rescoring = {param.opts[0]: param for param in options(audit.app)}
     assert rescoring["--device"].help == "auto (if not given), cpu or cuda."
@@ -134,11 +143,10 @@ def test_commands_that_share_options_tell_their_own_defaults():
         (None, "with_windows", False),
         ("w.parquet", "with_tokens", True),
         (None, "data", []),
+        ([Path("a"), Path("b")], "docs", [Path("a"), Path("b")]),
     ],
 )
 def test_what_an_option_says_is_read_as_a_setting(given, field, value):
-    from bpb_harness.cli._settings import as_settings
-
     assert as_settings({field: given}) == {field: value}
 
 
