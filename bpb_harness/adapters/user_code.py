@@ -12,8 +12,10 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from inspect import isfunction
 from pathlib import Path
+from types import CodeType
 from typing import Any, final
 
 import torch
@@ -66,10 +68,19 @@ def load_user_model(
     return checkpoint, AdaptedModel(adapted, name, _stated_schedule(model), (note,))
 
 
+class _AsWritten(SourceFileLoader):
+    """Runs the text of the file, of which the signature says the digest, and never bytecode kept of an earlier one."""
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002  # as the base class has it
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _import_function(file: Path, function_name: str) -> Callable[[Path, torch.device], Any]:
     spec = importlib.util.spec_from_file_location("bpb_user_model", file.resolve())
     if spec is None or spec.loader is None:
         raise UsageError("--model", seen=str(file), expected="a Python file, FILE.py")
+    if isinstance(spec.loader, SourceFileLoader):
+        spec.loader = _AsWritten(spec.name, str(file.resolve()))
     module = importlib.util.module_from_spec(spec)
     # Registered, because dataclasses look their own module up; its folder, because it may import its neighbours.
     sys.modules[spec.name] = module

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from bpb_harness.adapters import load_model
@@ -22,7 +19,7 @@ from bpb_harness.evaluation.remarks import (
     tokenizer_remarks,
 )
 from bpb_harness.evaluation.score import score, with_remarks
-from bpb_harness.evaluation.settings import Settings
+from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import BpbResult, Remark
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look import ModelSource, start_ahead
@@ -45,7 +42,7 @@ def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
         TypeError: for an option that there is not.
     """
     chosen = Settings.of(options)
-    data, docs = _paths(chosen.data), _paths(chosen.docs)
+    docs = as_paths(chosen.docs)
     source = ModelSource(
         {
             "path": str(checkpoint),
@@ -62,16 +59,7 @@ def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
         raise UsageError(
             f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
         )
-    text = find_text(
-        loaded,
-        data=data,
-        docs=docs,
-        tokenizer=None if chosen.tokenizer is None else Path(chosen.tokenizer),
-        text_field=chosen.text_field,
-        shard_format=chosen.shard_format,
-        separator=None if chosen.separator is None else str(chosen.separator),
-        needs_bytes=chosen.byte_rule != "none",
-    )
+    text = find_text(loaded, chosen)
     if chosen.check_contract and is_first_process():  # what can be refused before, is
         start_ahead()
     job = Job(
@@ -100,8 +88,3 @@ def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
     remarks += byte_remarks(job, from_shards=not docs)
     result = score(job)
     return with_remarks(result, *remarks, *score_remarks(job, result))
-
-
-def _paths(given: AnyPath | Sequence[AnyPath]) -> list[Path]:
-    many = [given] if isinstance(given, str | PathLike) else given
-    return [Path(path) for path in many]

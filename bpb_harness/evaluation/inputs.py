@@ -13,6 +13,7 @@ from typing import final
 from bpb_harness.byte_count import Tokenizer, load_tokenizer
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
+from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import SourceFloor
 from bpb_harness.text.corpus import Corpus, load_documents, load_shards
 from bpb_harness.text.flags import require_text_flags
@@ -77,17 +78,7 @@ class EvaluationText:
         )
 
 
-def find_text(
-    checkpoint: Checkpoint,
-    *,
-    data: Sequence[Path],
-    docs: Sequence[Path],
-    tokenizer: Path | None,
-    text_field: str | None = None,
-    shard_format: str = "auto",
-    separator: str | None = None,
-    needs_bytes: bool = True,
-) -> EvaluationText:
+def find_text(checkpoint: Checkpoint, settings: Settings) -> EvaluationText:
     """Resolve --data, --docs and --tokenizer.
 
     With neither data nor docs, the first of these is taken: the environment variable BPB_DATA (paths separated like
@@ -95,31 +86,28 @@ def find_text(
 
     Args:
         checkpoint: what is scored; it may carry a tokenizer, and name its data.
-        data: token shards.
-        docs: documents.
-        tokenizer: the tokenizer's file.
-        text_field: the key or column of the documents' text; None: `text`.
-        shard_format: how shards are laid out; see `bpb_harness.text.shards`.
-        separator: the token between documents, where it is not the one that the tokenizer's files name; see
-            `bpb_harness.text.separators.find_separators`.
-        needs_bytes: refuse a tokenizer whose pieces do not say what they spell.
+        settings: name the text and how to read it; bytes that nobody counts need no tokenizer that spells them.
 
     Raises:
         UsageError: if there is nothing to score, or no tokenizer; a flag for what is not given.
         CorpusError: if a file is not what it should be.
         TokenizerError: likewise.
     """
+    data, docs = as_paths(settings.data), as_paths(settings.docs)
+    tokenizer = None if settings.tokenizer is None else Path(settings.tokenizer)
+    separator = None if settings.separator is None else str(settings.separator)
+    needs_bytes, text_field = settings.byte_rule != "none", settings.text_field
     if data and docs:
         raise UsageError(
             "--data and --docs", seen="both", expected="one", hint="--docs alone encodes the documents itself"
         )
-    form = require_text_flags(docs=bool(docs), text_field=text_field, shard_format=shard_format)
-    paths, origin, default_tokenizer = list(data), "--data", None
+    form = require_text_flags(docs=bool(docs), text_field=text_field, shard_format=settings.shard_format)
+    paths, origin, default_tokenizer = data, "--data", None
     if docs:
         chosen, separators = _find_tokenizer(
             checkpoint, tokenizer, None, separator, for_documents=True, needs_bytes=needs_bytes
         )
-        corpus = load_documents(list(docs), chosen, text_field=text_field)
+        corpus = load_documents(docs, chosen, text_field=text_field)
         return EvaluationText(corpus, chosen, "--docs", separators=separators)
     if not paths:
         paths, origin, default_tokenizer = _default_data(checkpoint)

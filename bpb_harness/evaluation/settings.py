@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, final, get_args
 
@@ -52,9 +53,9 @@ def parse_samples(text: str | None) -> int | str | None:
         raise UsageError("--samples", seen=repr(text), expected="a number, or 'all'") from None
 
 
-def as_list(paths: list[Path] | None) -> list[Path]:
-    """The values of an option that may be repeated."""
-    return paths or []
+def as_paths(given: Paths | None) -> list[Path]:
+    """One path or several."""
+    return [Path(path) for path in ([given] if isinstance(given, str | PathLike) else given or ())]
 
 
 def _is_given(path: Path | None) -> bool:
@@ -103,11 +104,11 @@ class Settings:
         read=lambda skipped: not skipped, note="As an argument: make them.",
     )  # fmt: skip
     data: Paths = flagged(
-        (), "Token shard, folder or glob; may be repeated.", key="data", kind=list[Path] | None, read=as_list,
+        (), "Token shard, folder or glob; may be repeated.", key="data", kind=list[Path] | None, read=as_paths,
         note="Neither this nor docs: BPB_DATA, the checkpoint's own record, the contest's shards below this folder.",
     )  # fmt: skip
     docs: Paths = flagged(
-        (), "Documents instead of shards; may be repeated.", key="data", kind=list[Path] | None, read=as_list,
+        (), "Documents instead of shards; may be repeated.", key="data", kind=list[Path] | None, read=as_paths,
         note="docs/texts.md lists what is read.",
     )  # fmt: skip
     tokenizer: AnyPath | None = flagged(

@@ -129,7 +129,7 @@ def rotated_projection(
     return out
 
 
-class _PickedRows(torch.autograd.Function):
+class _GatheredRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, positions: Tensor, slots: Tensor) -> Tensor:
         ctx.save_for_backward(slots)
@@ -152,7 +152,7 @@ def gather_rows(rows: Tensor, positions: Tensor, slots: Tensor) -> Tensor:
         positions: (n,) int64. Rows of the result that are not in ``slots`` are padding: their gradient is dropped.
         slots: (N,) int64: where each row went, n or more if nowhere.
     """
-    out: Tensor = _PickedRows.apply(rows, positions, slots)  # type: ignore[no-untyped-call]
+    out: Tensor = _GatheredRows.apply(rows, positions, slots)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -79,7 +79,7 @@ def main(
     loaded, adapted = load_model(FIXTURES / "checkpoints" / "mdlm-tiny.pt")
     tiny = adapted.model
     assert isinstance(tiny, Denoiser)
-    text = find_text(loaded, data=[FIXTURES / "corpora" / "tiny_val_000000.bin"], docs=[], tokenizer=None)
+    text = find_text(loaded, Settings(data=FIXTURES / "corpora" / "tiny_val_000000.bin"))
 
     def run(model: Denoiser, **settings: Any) -> BpbResult:
         chosen = Settings(method="mc", device="cpu", check_contract=False, **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import re
 import subprocess
 import sys
@@ -63,6 +64,21 @@ def test_the_name_in_the_signature_tells_one_code_from_another(checkpoint: Path,
     assert names[0] == names[1]
     assert len(set(names)) == 3
     assert str(Signature.parse(str(Signature(adapter=names[0])))) == f"bpb|adapter:{names[0]}"
+
+
+def test_the_file_s_own_text_runs_and_no_bytecode_of_an_earlier_one(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python takes bytecode for that of a file as long, written in the same second."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "x.py"
+    for number in ("3", "5"):
+        path.write_text(_LOADER.read_text() + f"\n\nV = {number}\ndef sized(path, device):\n"
+                        "    model = load(path, device)\n    model.vocab_size = V\n    return model\n")  # fmt: skip
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        py_compile.compile(str(path)) if number == "3" else None
+        model = load_model(checkpoint, model_loader=f"{path}:sized", allow_code=True, **_CPU)[1].model
+        assert model.vocab_size == int(number)
 
 
 def test_without_permission_the_file_is_not_run(checkpoint: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def text(repository):
 
     loaded, _ = load_model(Path(repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"))
     shard = repository / "fixtures" / "corpora" / "tiny_val_000000.bin"
-    return find_text(loaded, data=[shard], docs=[], tokenizer=None)
+    return find_text(loaded, Settings(data=shard))
 
 
 def job(text, network, schedule="loglinear", **settings):

@@ -49,6 +49,15 @@ def test_long_lines_are_found() -> None:
     assert _ROOT / "bpb_harness" / "MATHS.md" in _PAGES
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "RELEASE.md"])
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """Whole paths, or as they are below the package; a name in capitals is the reader's to choose."""
+    named = set(re.findall(r"`([\w./]+/[\w.]*)`", (_ROOT / page).read_text("utf-8")))
+    named = {name for name in named if not re.search(r"/[A-Z]+\.py$|/test_[A-Z]+\.py$", name)}
+    assert len(named) >= 3
+    assert [name for name in sorted(named) if not any((_ROOT / at / name).exists() for at in ("", "bpb_harness"))] == []
+
+
 def test_make_help_has_a_line_for_every_target() -> None:
     targets = _targets()
     assert {"help", "demo", "test", "quick", "clean"} <= set(targets)

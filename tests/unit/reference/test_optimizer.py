@@ -60,6 +60,17 @@ def test_stacked_matrices_are_orthogonalised_each_by_itself() -> None:
     torch.testing.assert_close(joint.detach(), torch.cat([part.detach() for part in parts]))
 
 
+def test_a_saved_run_of_before_goes_on_with_its_stacked_matrices() -> None:
+    joint = nn.Parameter(torch.ones(6, 4))
+    saved = Muon([joint], lr=0.1, weight_decay=0.0, num_matrices=3).state_dict()
+    saved["param_groups"][0]["pieces"] = saved["param_groups"][0].pop("num_matrices")
+    resumed = Muon([joint], lr=0.1, weight_decay=0.0)
+    resumed.load_state_dict(saved)
+    (group,) = resumed.param_groups
+    assert group["num_matrices"] == 3
+    assert "pieces" not in group
+
+
 def test_moving_average_forgets_the_start_and_then_decays() -> None:
     network = nn.Linear(1, 1, bias=False)
     average = MovingAverage(network, 0.75)

@@ -287,6 +287,7 @@ def test_windows_know_their_documents(tmp_path):
         (3, 5, 4, None, "score", [(3, 2)]),
         (3, 5, 4, 1, "score", [(3, 2)]),
         (3, 5, 4, None, "drop", []),
+        (3, 5, 4, 2, "drop", []),
         (3, 11, 4, None, "drop", [(3, 4), (7, 4)]),
         (3, 10, 4, None, "drop", [(3, 4)]),
         (3, 12, 4, 2, "score", [(3, 4), (7, 2), (9, 2), (11, 1)]),
