@@ -3,12 +3,17 @@
 frontend/               reading: imports nothing of the rooms below
     source              text out of files, logs and self-extracting wrappers
     program             scopes, definitions, which function a call means
-domains/                what expressions stand for
+    walker              one way through expressions, under bounds on depth and steps
+domains/                what expressions stand for: a walker each
     values              numbers
     algebra             the reported score as products of factors
     cancel              what is the same above and below the line
     pieces              what byte-counting code makes of single tokens
+    byte_counts         the bytes that a denominator holds for one token
+    trace               what a value is computed from
+    sinks               where the score is reported
     analysis            the scores, and the masks behind them
+    weight              the weight of a scored term at each mask rate
 checks/                 one file a check
     byte_constants      tokens times a constant
     byte_tables         tables and the loops that use them

@@ -48,7 +48,11 @@ def compared(
         assert (one, other) == (discrete.draws, continuous.draws)
         return gap, stderr
 
-    monkeypatch.setattr(compare, "_fit", lambda *_: Curve())
+    def fit(one, other):
+        assert (one, other) == (discrete, continuous)
+        return Curve()
+
+    monkeypatch.setattr(compare, "_fit", fit)
     monkeypatch.setattr(compare, "paired_gap", paired)
     return compare.compare_bounds(discrete, continuous)
 

@@ -13,7 +13,6 @@ from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.cli.eval import describe
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
-from bpb_harness.evaluation import api as evaluation
 from bpb_harness.evaluation import passes
 from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.draws import DrawTable
@@ -22,7 +21,7 @@ from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.passes import larger_for_long_text
 from bpb_harness.evaluation.pilot import Pilot, PilotPlan
-from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError
+from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import UNTRUSTED_ERROR, Signature
@@ -83,40 +82,15 @@ def test_the_error_falls_with_the_root_of_the_passes():
     assert 3.2 < few / many < 4.8
 
 
+def test_the_error_of_an_enumeration_at_drawn_levels():
+    assert enumeration_error(None, None, 3) == SamplingError(0.0)
+    assert enumeration_error(np.zeros(2), np.zeros(2), 3) == SamplingError(0.0)
+    error = enumeration_error(np.array([9.0, 16.0]), np.array([40.0, 60.0]), 3)
+    assert error == SamplingError(5.0, 2 * 25.0**2 / 100.0)
+
+
 def test_no_error_needs_no_interval():
     assert SamplingError(0.0).half_width_nats() == 0.0
-
-
-@pytest.fixture(scope="module")
-def tiny(repository):
-    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
-
-
-def test_a_tolerance_out_of_reach_says_what_a_pass_gives(tiny):
-    with pytest.raises(UsageError, match=r"out of reach.*about [\d,]+ passes.*one pass gives \+- 0\.\d+"):
-        evaluation.evaluate(tiny, limit=8, context_length=16, tolerance=1e-7, check_contract=False, device="cpu")
-
-
-def test_pilot_draws_fix_the_number_of_passes_and_enter_no_total(tiny, monkeypatch):
-    settings = {"limit": 8, "context_length": 32, "check_contract": False, "device": "cpu"}
-    one = evaluation.evaluate(tiny, num_samples=1, **settings)
-    tolerance = one.mc_stderr * 0.5
-    many = evaluation.evaluate(tiny, tolerance=tolerance, with_windows=True, with_tokens=True, **settings)
-    number, pilot = int(many.signature.passes), 32 * 8 + 2 * 32
-    assert number > 1
-    assert many.num_forward_tokens == number * one.num_forward_tokens + pilot * 32
-    assert "320 pilot draws, which enter no total" in describe(many)
-    low, high = many.ci95
-    assert (high - low) / 2 <= tolerance
-    assert many.windows["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
-    assert many.tokens["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
-    assert len(many.windows["move_chance"][0]) == number
-    # The same number of passes by another pilot gives the same score, to the last bit: nothing of it enters.
-    monkeypatch.setattr(Pilot, "variance_of_a_pass", lambda *_: 1.0)
-    monkeypatch.setattr(Pilot, "num_passes", lambda *_: number)
-    again = evaluation.evaluate(tiny, tolerance=5 * tolerance, **settings)
-    assert again.length.nats == many.length.nats
-    assert again.mc_stderr == many.mc_stderr
 
 
 class Small:
@@ -247,14 +221,6 @@ def test_a_network_that_guesses_blindly_gives_an_error_that_is_doubted(small):
         assert not said or said[0].startswith(
             "WARNING: the error is not to be trusted: all 3 masks cost the same, which says nothing of the others"
         )
-
-
-def test_an_interval_that_came_out_wider_is_named(tiny, monkeypatch):
-    monkeypatch.setattr(Pilot, "num_passes", lambda *_: 2)
-    result = evaluation.evaluate(tiny, tolerance=0.001, limit=4, context_length=16, check_contract=False, device="cpu")
-    assert result.signature.passes == "2"
-    assert "note: half of the 95 % interval came out at " in describe(result)
-    assert "wider than --tolerance 0.001" in describe(result)
 
 
 @pytest.mark.parametrize("samples", [1, 2, "all"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from bpb_harness.denoiser import masked_nll
 from bpb_harness.errors import SecondLookError
 from bpb_harness.estimators import ChainRule, Spans
 from bpb_harness.evaluation import second_answers
@@ -20,6 +21,7 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.second_answers import (
     Asked,
     AskedDraws,
+    AskedMasks,
     AskedSpans,
     AskedSteps,
     answering_process,
@@ -28,7 +30,7 @@ from bpb_harness.evaluation.second_answers import (
 )
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.sampling.streams import RandomStreams
-from bpb_harness.schedule import LogLinear
+from bpb_harness.schedule import LogLinear, NoiseLevel
 from bpb_harness.second_look import Answer, Question
 from bpb_harness.text.corpus import Windows, load_shards
 
@@ -165,6 +167,44 @@ def test_a_step_is_asked_for_with_what_was_revealed_before_it(order):
         assert question.is_best is (order == "confidence")
         assert question.level[1] == pytest.approx(1.0 - rule.schedule.max_mask_rate * len(question.positions) / 6)
     assert seen == {0, 1, 2}
+
+
+class Levelled:
+    """Costs that tell the rate they were asked at, and how many tokens were visible."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = 512, 512, 16, True
+
+    def logits(self, xt, level):
+        assert xt.shape == (2, 8)
+        assert torch.equal(xt[0], xt[1])
+        seen = (xt[:, :, None] == torch.arange(512)).float()
+        return seen.sum(1, keepdim=True).expand(-1, 8, -1) * level.t.float()[:, None, None]
+
+
+def test_masks_of_an_enumeration_are_asked_here_in_two_rows_first(repository):
+    corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
+    windows, schedule = Windows(np.arange(3) * 8, np.full(3, 8)), LogLinear(0.2)
+    asked = AskedMasks(corpus, windows, Levelled(), schedule, torch.device("cpu"))
+    assert asked.window.tolist() == [i % 3 for i in range(32)]
+    generator, rates = np.random.default_rng(0), []
+    for index in range(32):
+        (question,) = asked.questions(index, generator)
+        x0 = corpus.read(8 * (index % 3), 8 * (index % 3) + 8)
+        masked = question.tokens == 512
+        assert masked.any()
+        assert question.what == f"a mask of window {index % 3}"
+        assert question.tokens.tolist() == np.where(masked, 512, x0).tolist()
+        assert question.positions.tolist() == np.flatnonzero(masked).tolist()
+        assert question.targets.tolist() == x0[masked].tolist()
+        assert question.paid.all()
+        rates.append(1.0 - question.level[1])
+        assert schedule.min_mask_rate <= rates[-1] <= schedule.max_mask_rate
+        again = schedule.level_at(torch.tensor([rates[-1]], dtype=torch.float64))
+        rows = [torch.from_numpy(np.stack([part] * 2)) for part in (x0.astype(np.int64), masked)]
+        both = NoiseLevel(*(part.expand(2) for part in (again.t, again.alpha_t, again.dalpha_t)))
+        assert question.nats == pytest.approx(float(masked_nll(Levelled(), rows[0], rows[1], both)[0]), rel=1e-6)
+    assert min(rates) < 0.2
+    assert max(rates) > 0.6
 
 
 class Process:

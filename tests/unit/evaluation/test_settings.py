@@ -18,6 +18,7 @@ from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS, either, names
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.result import Signature
+from bpb_harness.sampling.streams import RandomStreams
 
 # A method to come stands in every message that lists those that take an option.
 SAMPLING = either(names(attrgetter("samples")))
@@ -43,6 +44,11 @@ STEPPED = either(names(attrgetter("takes_steps")))
         ({"tolerance": 0.0}, "--tolerance: got 0.0, expected bits per byte, more than 0"),
         ({"tolerance": 0.1, "method": "chain"}, f"--tolerance: got --method chain, expected {SAMPLED}"),
         ({"resume": "f", "method": "exact"}, f"--resume: got --method exact, expected {SAMPLED}"),
+        (
+            {"resume": "f", "with_tokens": True},
+            "--resume keeps sums of windows, not of tokens: got --tokens, expected one of the two",
+        ),
+        ({"seed": -1}, "seed: got -1, expected 0 .. 2^64 - 1; pass --seed 0"),
         ({"order": "random"}, "--order: got --method discrete, expected --method chain"),
         ({"tokens_per_step": 2, "method": "ar"}, "--tokens-per-step: got --method ar, expected --method chain"),
         ({"stride": 4, "method": "mc"}, "--stride: got --method mc, expected --method ar"),
@@ -168,6 +174,7 @@ def test_keys_are_those_of_the_signature():
     assert {"method": "ar", "stride": "8", "order": "per-document", "seed": "3", "dtype": "bfloat16"}.items() <= (
         stated.items()
     )
+    assert Signature(**Settings(limit=3, tolerance=0.1, docs="d").in_signature()).method == "discrete"
     assert Settings(method="chain", order="random", tokens_per_step=2).in_signature()["order"] == "random/2"
     assert Settings().in_signature()["order"] is None
 
@@ -192,6 +199,26 @@ def test_rows_of_the_registry_make_what_they_say():
             assert METHODS[row.other].other == name
             both = Settings(method=name, compare=True).estimators(LogLinear())
             assert [each.method for each in both] == [name, row.other]
+
+
+@pytest.mark.parametrize(
+    ("settings", "made"),
+    [
+        ({"method": "discrete", "num_steps": 9, "num_samples": 3}, {"num_steps": 9, "num_samples": 3}),
+        ({"method": "discrete"}, {"num_steps": 128, "num_samples": 2}),
+        ({"method": "mc", "num_samples": 5}, {"num_samples": 5}),
+        ({"method": "chain", "order": "random", "tokens_per_step": 3}, {"order": "random", "tokens_per_step": 3}),
+        ({"method": "ar", "stride": 7}, {"stride": 7}),
+        ({"method": "exact", "num_steps": 6}, {"num_steps": 6}),
+        ({"method": "exact", "num_samples": 4}, {"num_steps": None, "num_samples": 4}),
+    ],
+)
+def test_an_estimator_is_made_from_the_settings(settings, made):
+    from bpb_harness.schedule import LogLinear
+
+    estimator = Settings(seed=8, **settings).estimators(LogLinear())[0]
+    assert {name: getattr(estimator, name) for name in made} == made
+    assert getattr(estimator, "streams", RandomStreams(8)) == RandomStreams(8)
 
 
 @pytest.mark.parametrize(("words", "text"), [(["a"], "a"), (["a", "b"], "a or b"), (["a", "b", "c"], "a, b or c")])

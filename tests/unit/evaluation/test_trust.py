@@ -114,6 +114,15 @@ def test_the_mask_is_looked_for_before_a_score(text):
         Contract(job(model, text))
 
 
+@pytest.mark.parametrize(
+    ("count", "which"), [(1, [0]), (2, [0, 1]), (4, [0, 1, 2, 3]), (5, [0, 2, 4]), (16, [0, 4, 8, 12])]
+)
+def test_four_windows_at_most_are_compared_in_both_precisions(count, which):
+    contract = Contract.__new__(Contract)
+    contract._windows = torch.arange(count)[:, None]
+    assert contract._some_windows()[:, 0].tolist() == which
+
+
 def test_windows_that_are_looked_at_are_spread_over_the_text(text):
     chosen = sample_windows(job(Denoising(), text))
     assert chosen.shape == (6, 16)

@@ -85,12 +85,11 @@ def _space(word: float, loop: ByteLoop, spelt: bool) -> tuple[Rule, str, str | N
 
 def _place(loop: ByteLoop) -> ast.AST:
     """The line that stores or adds the bytes, for the report."""
-    for node in ast.walk(loop.node):
-        if isinstance(node, ast.Call) and last_name(node.func) in PIECE_CALLS:
-            for part in ast.walk(loop.node):
-                if isinstance(part, ast.Assign | ast.AugAssign) and any(
-                    isinstance(piece, ast.Call) and last_name(piece.func) == "len" for piece in ast.walk(part)
-                ):
-                    return part
-            return node
-    return loop.node
+    parts = list(ast.walk(loop.node))
+    asking = next((part for part in parts if isinstance(part, ast.Call) and last_name(part.func) in PIECE_CALLS), None)
+    for part in parts if asking is not None else ():
+        if isinstance(part, ast.Assign | ast.AugAssign) and any(
+            isinstance(piece, ast.Call) and last_name(piece.func) == "len" for piece in ast.walk(part)
+        ):
+            return part
+    return asking or loop.node

@@ -10,9 +10,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import dotted, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame
 
 _LIMIT = re.compile(
     r"(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
@@ -49,11 +47,8 @@ def _subsets(analysis: Analysis) -> Iterator[Hit]:
                 name, value = limit
                 stated = analysis.context.num_windows
                 beside = f"; the record says {stated:,} windows" if stated is not None and stated != value else ""
-                yield analysis.hit(
-                    codes.SUBSET,
-                    f"At most {value:,} ({name}) are scored, not the whole split{beside}",
-                    node, None, evidence={"limit": value, "name": name}
-                )  # fmt: skip
+                said = f"At most {value:,} ({name}) are scored, not the whole split{beside}"
+                yield analysis.hit(codes.SUBSET, said, node, evidence={"limit": value, "name": name})
                 return
 
 
@@ -147,7 +142,7 @@ def _limit_among(analysis: Analysis, candidates: list[ast.expr]) -> tuple[str, i
         name = candidate.attr if isinstance(candidate, ast.Attribute) else dotted(candidate)
         if not name or not _LIMIT.search(name):
             continue
-        value = Evaluator(analysis.program).number(candidate, Frame(analysis.program.scope(candidate)))
+        value = analysis.number(candidate)
         if value is not None and 1 <= value < 1e8 and value == int(value):
             return name, int(value)
     return None
@@ -164,10 +159,8 @@ def _samplers(analysis: Analysis) -> Iterator[Hit]:
         target = ast.unparse(above.targets[0]) if isinstance(above, ast.Assign) else ""
         drops = any(k.arg == "drop_last" and isinstance(k.value, ast.Constant) and k.value.value for k in call.keywords)
         if not drops and re.search(r"val|eval|test", f"{text} {target}", re.IGNORECASE):
-            yield analysis.hit(
-                codes.SAMPLER_DUPLICATES,
-                "The sampler pads the last round with windows that were scored before", call
-            )  # fmt: skip
+            said = "The sampler pads the last round with windows that were scored before"
+            yield analysis.hit(codes.SAMPLER_DUPLICATES, said, call)
             return
 
 
@@ -192,7 +185,7 @@ def _setting(analysis: Analysis, what: str, stated: float, pattern: str) -> Iter
         name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
         if name is None or not re.fullmatch(pattern, name, re.IGNORECASE) or not isinstance(node, ast.expr):
             continue
-        value = Evaluator(analysis.program).number(node, frame)
+        value = analysis.number(node, frame)
         if value is not None and value > 0:
             found.append((node, value))
     if not found or any(abs(value - stated) <= 1e-9 * max(1.0, stated) for _, value in found):
@@ -202,8 +195,5 @@ def _setting(analysis: Analysis, what: str, stated: float, pattern: str) -> Iter
         if not found:
             return
     node, value = found[0]
-    yield analysis.hit(
-        codes.SETTINGS_DIFFER,
-        f"The script's {what} is {value:g}; the record says {stated:g}",
-        node, None, evidence={"script": value, "record": stated}
-    )  # fmt: skip
+    said = f"The script's {what} is {value:g}; the record says {stated:g}"
+    yield analysis.hit(codes.SETTINGS_DIFFER, said, node, evidence={"script": value, "record": stated})

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.checks.weights import Weight, divides_by_count
 from bpb_harness.auditing.script.domains.algebra import Factor, Term
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
+from bpb_harness.auditing.script.domains.weight import Weight, divides_by_count
 from bpb_harness.auditing.script.frontend.program import last_name
 from bpb_harness.findings import Rule, Severity
 
@@ -216,7 +216,7 @@ def _has_prior(analysis: Analysis, terms: list[Term]) -> bool:
         for factor in term.factors:
             if factor.power < 0:
                 continue
-            value = Evaluator(analysis.program).number(factor.node, factor.frame)
+            value = analysis.number(factor.node, factor.frame)
             if value is not None and value not in (0.0, 1.0):
                 return True
             nodes = [part for part, _ in trace(analysis.program, factor.node, factor.frame, 300)]

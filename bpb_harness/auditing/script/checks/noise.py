@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import Evaluator, is_random
+from bpb_harness.auditing.script.domains.values import is_random
 from bpb_harness.auditing.script.frontend.program import dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
@@ -21,11 +21,8 @@ _SEEDERS = frozenset([
 def check_noise(analysis: Analysis) -> Iterator[Hit]:
     """Unseeded draws, hashes of sines, counts rounded half to even: on the path to the score."""
     scored: dict[int, ast.AST] = {}
-    for terms in analysis.terms:
-        for term in terms:
-            for score in term.cross_entropies():
-                for node, _ in trace(analysis.program, score.node, score.frame, 1_500):
-                    scored[id(node)] = node
+    for _, _, score in analysis.scores():
+        scored.update({id(node): node for node, _ in trace(analysis.program, score.node, score.frame, 1_500)})
     for draw in analysis.masks:
         scored[id(draw.node)] = draw.node
     draws = [node for node in scored.values() if is_random(node) or _is_bernoulli(node)]
@@ -56,7 +53,7 @@ def _sine_hash(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
         for sine, scale in ((node.left, node.right), (node.right, node.left)):
             if not isinstance(sine, ast.Call) or last_name(sine.func) != "sin":
                 continue
-            value = Evaluator(analysis.program).number(scale, _frame(analysis, scale))
+            value = analysis.number(scale)
             if value is not None and abs(value) > 1_000:
                 yield analysis.hit(codes.SINE_HASH, "The masks come from a hash of sines, which is not uniform", node)
                 return
@@ -74,9 +71,8 @@ def _rounded_counts(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
             part for operand in operands for part, _ in trace(analysis.program, operand, _frame(analysis, operand), 80)
         ]
         if any(is_random(part) for part in inner):
-            yield analysis.hit(
-                codes.HALF_EVEN, "The number of masked tokens is rounded half to even, so it is not uniform", node
-            )
+            said = "The number of masked tokens is rounded half to even, so it is not uniform"
+            yield analysis.hit(codes.HALF_EVEN, said, node)
             return
 
 

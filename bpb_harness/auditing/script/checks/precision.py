@@ -44,9 +44,7 @@ def _narrow_sums(analysis: Analysis) -> Iterator[Hit]:
                 )
             )
         if narrow:
-            yield analysis.hit(
-                codes.NARROW_SUM, "Bytes are summed in a 16-bit type, which overflows at 32,767", node, None
-            )
+            yield analysis.hit(codes.NARROW_SUM, "Bytes are summed in a 16-bit type, which overflows at 32,767", node)
             return
 
 
@@ -63,15 +61,12 @@ def _is_narrow_scalar(node: ast.expr | None) -> bool:
 
 def _half_precision(analysis: Analysis) -> Iterator[Hit]:
     """log_softmax(logits.bfloat16()), log_softmax(.., dtype=torch.bfloat16)."""
-    for terms in analysis.terms:
-        for term in terms:
-            for score in term.cross_entropies():
-                for node, _ in trace(analysis.program, score.node, score.frame, 400):
-                    if not isinstance(node, ast.Call) or last_name(node.func) not in ("log_softmax", "cross_entropy"):
-                        continue
-                    if _is_half(node):
-                        yield analysis.hit(codes.HALF_PRECISION, "Log-probabilities are taken in half precision", node)
-                        return
+    for _, _, score in analysis.scores():
+        for node, _ in trace(analysis.program, score.node, score.frame, 400):
+            called = last_name(node.func) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and called in ("log_softmax", "cross_entropy") and _is_half(node):
+                yield analysis.hit(codes.HALF_PRECISION, "Log-probabilities are taken in half precision", node)
+                return
 
 
 def _is_half(node: ast.Call) -> bool:
@@ -98,11 +93,8 @@ def _means_of_ratios(analysis: Analysis) -> Iterator[Hit]:
                 continue
             ratio = _ratio_inside(analysis, mean)
             if ratio is not None:
-                yield analysis.hit(
-                    codes.MEAN_OF_RATIOS,
-                    "The score is a mean of bits per byte over windows, not total bits over total bytes",
-                    ratio, number
-                )  # fmt: skip
+                said = "The score is a mean of bits per byte over windows, not total bits over total bytes"
+                yield analysis.hit(codes.MEAN_OF_RATIOS, said, ratio, number)
                 break
 
 

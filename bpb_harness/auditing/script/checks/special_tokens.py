@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Definition, Program, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
@@ -128,7 +127,7 @@ def _mask_ids(analysis: Analysis) -> Iterator[Hit]:
     for name, value in analysis.named_values():
         if not re.fullmatch(r"mask(_token)?_(id|idx|index|token)|mask_?id", name, re.IGNORECASE):
             continue
-        number = Evaluator(analysis.program).number(value, Frame(analysis.program.scope(value)))
+        number = analysis.number(value)
         if number is None or not 0 <= number < size or number != int(number):
             continue
         yield analysis.hit(

@@ -6,10 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.checks.weights import Weight
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.domains.weight import Weight
 from bpb_harness.auditing.script.frontend.program import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
@@ -36,14 +35,11 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
                 for leaf in (analysis.leaf_of(draw),)
             )
             place = inverted[0]
-            yield analysis.hit(
-                codes.TWO_PASSES,
+            said = (
                 "Two passes over complementary masks are added up: each predicts the tokens that the other shows, so "
-                "that no decoder can follow",
-                place,
-                number,
-                severity=Severity.WARNS if weighed else None,
+                "that no decoder can follow"
             )
+            yield analysis.hit(codes.TWO_PASSES, said, place, number, severity=Severity.WARNS if weighed else None)
             break
 
 
@@ -62,22 +58,20 @@ def _conditions(analysis: Analysis, node: ast.AST, frame: Frame) -> Iterator[tup
         return
     if isinstance(test, ast.Name) and test.id in frame.bindings:
         test = frame.bindings[test.id][0]
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Invert):
-        yield ast.dump(test.operand), test
-        return
+    values = [test]
     if isinstance(test, ast.Name):
-        definitions = [d for d in analysis.program.reaching(test) if d.kind == "assign" and d.value is not None]
-        values = [d.value for d in definitions]
-        if len(values) == 1 and isinstance(values[0], ast.UnaryOp) and isinstance(values[0].op, ast.Invert):
-            yield ast.dump(values[0].operand), values[0]
-            return
-    yield ast.dump(test), test
+        values = [d.value for d in analysis.program.reaching(test) if d.kind == "assign" and d.value is not None]
+    inverted = values[0] if len(values) == 1 else test
+    if isinstance(inverted, ast.UnaryOp) and isinstance(inverted.op, ast.Invert):
+        yield ast.dump(inverted.operand), inverted
+    else:
+        yield ast.dump(test), test
 
 
 def _is_input(analysis: Analysis, node: ast.Call, frame: Frame) -> bool:
     """Whether a selection builds a network's input: one branch is a single number, the mask id."""
     last = node.args[1:] if last_name(node.func) == "where" else node.args[-1:]
-    values = [Evaluator(analysis.program).number(argument, frame) for argument in last]
+    values = [analysis.number(argument, frame) for argument in last]
     return any(value is not None and value != 0.0 for value in values)
 
 

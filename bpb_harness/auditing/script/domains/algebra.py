@@ -368,9 +368,7 @@ def _is_start(definition: Definition, count: int, path: tuple[int | str, ...]) -
     """x = 0.0, x = torch.zeros(..), xs = []: the start of a sum whose summands follow."""
     if definition.kind != "assign" or count < 2:
         return False
-    value = definition.value
-    if isinstance(value, ast.Tuple) and definition.index and definition.index[0] < len(value.elts):
-        value = value.elts[definition.index[0]]
+    value = definition.part
     if isinstance(value, ast.Constant):
         return not value.value
     if isinstance(value, ast.List | ast.Dict):

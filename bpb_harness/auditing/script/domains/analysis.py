@@ -133,14 +133,12 @@ class Analysis:
         """The draws of masks that stand behind the scored cross-entropies."""
         found: list[MaskDraw] = []
         seen: set[tuple[int, int, frozenset[int]]] = set()
-        for number, terms in enumerate(self.terms):
-            for term in terms:
-                for score in term.cross_entropies():
-                    for draw in self._masks_of(score, term, number):
-                        key = (id(draw.node), number, _numerator(term))
-                        if key not in seen:
-                            seen.add(key)
-                            found.append(draw)
+        for number, term, score in self.scores():
+            for draw in self._masks_of(score, term, number):
+                key = (id(draw.node), number, _numerator(term))
+                if key not in seen:
+                    seen.add(key)
+                    found.append(draw)
         return found[:32]
 
     @cached_property
@@ -221,14 +219,21 @@ class Analysis:
 
     def _where_masks(self, call: ast.Call) -> bool:
         """Whether where(m, a, b) puts the mask token where m holds."""
-        evaluator = Evaluator(self.program)
-        frame = Frame(self.program.scope(call))
-        first = evaluator.number(call.args[1], frame) is not None
-        second = evaluator.number(call.args[2], frame) is not None
+        first, second = (self.number(argument) is not None for argument in call.args[1:])
         if first is not second:
             return first
         said = [bool(re.search("mask", ast.unparse(argument), re.IGNORECASE)) for argument in call.args[1:3]]
         return said[0] or not said[1]
+
+    def number(self, node: ast.expr, frame: Frame | None = None) -> float | None:
+        """The value of an expression, in a frame or where it stands; None where it is not known."""
+        return Evaluator(self.program).number(node, frame or Frame(self.program.scope(node)))
+
+    def scores(self) -> Iterator[tuple[int, Term, Factor]]:
+        """The cross-entropies that are scored, each with its term and the number of its sink."""
+        for number, terms in enumerate(self.terms):
+            for term in terms:
+                yield from ((number, term, score) for score in term.cross_entropies())
 
     def hit(
         self, rule: Rule, said: str, node: ast.AST, sink: int | None = None, *, shown: ast.AST | None = None,
@@ -325,7 +330,7 @@ class Analysis:
         sizes = set()
         for name, value in self.named_values():
             if re.fullmatch(r"(n_?)?vocab(_?size)?", name, re.IGNORECASE):
-                number = Evaluator(self.program).number(value, Frame(self.program.scope(value)))
+                number = self.number(value)
                 if number is not None:
                     sizes.add(int(number))
         return sizes

@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bpb_harness.auditing.script.domains.values import BINARY, COMPARISONS, IDENTITY, Evaluator, UnknownValueError, real
+from bpb_harness.auditing.script.domains.values import (
+    BINARY,
+    COMPARISONS,
+    IDENTITY,
+    UNKNOWN_ERRORS,
+    Evaluator,
+    UnknownValueError,
+    real,
+)
 from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
@@ -97,7 +105,7 @@ def find_byte_loops(program: Program) -> list[ByteLoop]:
         try:
             for specimen in SPECIMENS:
                 outcomes[specimen.name] = PieceInterpreter(program, specimen).walk(node)
-        except (UnknownValueError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError):
+        except (*UNKNOWN_ERRORS, LookupError):
             continue
         singly = call if last_name(call.func) in DECODE_CALLS else None
         loops.append(ByteLoop(program.scope(node), node, outcomes, singly))
@@ -121,6 +129,11 @@ def _asking(program: Program) -> Iterator[ast.Call]:
             yield call
 
 
+def _calls(node: ast.AST, names: frozenset[str]) -> list[ast.Call]:
+    """The calls of functions of some name inside a node."""
+    return [part for part in ast.walk(node) if isinstance(part, ast.Call) and last_name(part.func) in names]
+
+
 def stored_names(node: ast.AST) -> set[str]:
     """The arrays, lists, dictionaries and sets that a loop stores into."""
     names = set()
@@ -137,11 +150,9 @@ def stored_names(node: ast.AST) -> set[str]:
 def initial_entry(program: Program, scope: Scope, name: str) -> float:
     """What an entry holds that the loop never wrote: np.zeros, np.ones, [0] * n."""
     for definition in scope.definitions.get(name, []):
-        value = definition.value
+        value = definition.part
         if definition.kind != "assign" or value is None:
             continue
-        if isinstance(value, ast.Tuple) and definition.index and definition.index[0] < len(value.elts):
-            value = value.elts[definition.index[0]]
         if isinstance(value, ast.BinOp) and isinstance(value.left, ast.List) and value.left.elts:
             value = value.left.elts[0]
         number = Evaluator(program).number(value, Frame(scope))
@@ -242,10 +253,10 @@ class PieceInterpreter(Evaluator):
             return
         if isinstance(iterated, ast.Call) and last_name(iterated.func) == "zip" and isinstance(target, ast.Tuple):
             # Previous and current tokens: the current one is that whose piece is asked for.
+            calls = _calls(loop, PIECE_CALLS | DECODE_CALLS) if loop is not None else []
             asked = {
                 part.id
-                for call in (ast.walk(loop) if loop is not None else ())
-                if isinstance(call, ast.Call) and last_name(call.func) in PIECE_CALLS | DECODE_CALLS
+                for call in calls
                 for argument in call.args
                 for part in ast.walk(argument)
                 if isinstance(part, ast.Name)
@@ -254,12 +265,10 @@ class PieceInterpreter(Evaluator):
                 current = isinstance(element, ast.Name) and element.id in asked
                 self._assign_name(element, self.specimen.token_id if current else SUFFIX.token_id)
             return
-        pieces = any(last_name(part.func) in PIECE_CALLS for part in ast.walk(iterated) if isinstance(part, ast.Call))
+        sources = [iterated]
         if isinstance(iterated, ast.Name):
-            for definition in self.program.reaching(iterated):
-                if definition.value is not None:
-                    calls = [part for part in ast.walk(definition.value) if isinstance(part, ast.Call)]
-                    pieces = pieces or any(last_name(part.func) in PIECE_CALLS for part in calls)
+            sources += [d.value for d in self.program.reaching(iterated) if d.value is not None]
+        pieces = any(_calls(source, PIECE_CALLS) for source in sources)
         self._assign_name(target, self.specimen.piece if pieces else self.specimen.token_id)
 
     def _assign_name(self, target: ast.expr, value: object) -> None:
@@ -306,7 +315,7 @@ class PieceInterpreter(Evaluator):
         elif isinstance(node, ast.Expr):
             self._expression(node.value)
         elif isinstance(node, ast.For):
-            if any(isinstance(p, ast.Call) and last_name(p.func) in PIECE_CALLS | DECODE_CALLS for p in ast.walk(node)):
+            if _calls(node, PIECE_CALLS | DECODE_CALLS):
                 self._bind(node.target, node.iter)
                 self._body(node.body)
         elif isinstance(node, ast.Try):
@@ -320,7 +329,7 @@ class PieceInterpreter(Evaluator):
         """A value, or a mark that it is not known; only its use is an error."""
         try:
             return self.value(node)
-        except (UnknownValueError, TypeError, ValueError, LookupError, ArithmeticError):
+        except (TypeError, ValueError, LookupError, ArithmeticError):
             return _UNKNOWN
 
     def _store(self, target: ast.expr, value: object) -> None:
@@ -412,7 +421,7 @@ class PieceInterpreter(Evaluator):
                     raise UnknownValueError
                 holds = (left in right) is isinstance(op, ast.In)
             elif isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
-                holds = COMPARISONS[type(op)](left, right)
+                holds = (left == right) is isinstance(op, ast.Eq | ast.Is)  # one character is one object
             else:
                 holds = COMPARISONS[type(op)](real(left), real(right))
             if not holds:

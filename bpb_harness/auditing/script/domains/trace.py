@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script.domains.values import Evaluator
-from bpb_harness.auditing.script.frontend.program import Definition, Program
+from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.walker import DEEPEST_CALL, DEEPEST_INLINED, MOST_CALLERS, Frame
 
 
@@ -42,10 +42,8 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
                 if definition.kind == "parameter":
                     stack.extend(where.handed(program, definition)[:MOST_CALLERS])
                 elif evaluator.taken(definition.statement, where) is not False:
-                    if definition.value is not None:
-                        stack.append((_narrowed(definition), where))
-                    if definition.key is not None:
-                        stack.append((definition.key, where))
+                    part = definition.value if definition.kind == "loop" else definition.part
+                    stack.extend((value, where) for value in (part, definition.key) if value is not None)
             continue
         if isinstance(here, ast.Attribute) and where.depth < DEEPEST_CALL:
             computed = [result for scope in program.properties.get(here.attr, []) for result in scope.returns]
@@ -62,17 +60,3 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
             for child in ast.iter_child_nodes(here)
             if isinstance(child, ast.expr | ast.comprehension | ast.keyword)
         )
-
-
-def _narrowed(definition: Definition) -> ast.expr:
-    """The element of a literal tuple that an unpacking assigns, or the whole value."""
-    value = definition.value
-    assert value is not None
-    if definition.kind == "loop":
-        return value
-    for position in definition.index:
-        if isinstance(value, ast.Tuple | ast.List) and position < len(value.elts):
-            value = value.elts[position]
-        else:
-            break
-    return value

@@ -58,6 +58,16 @@ class Definition:
     operator: ast.operator | None = None
     key: ast.expr | None = None
 
+    @property
+    def part(self) -> ast.expr | None:
+        """The element of a literal tuple that an unpacking assigns; the whole value where it is none."""
+        value = self.value
+        for position in self.index:
+            if not isinstance(value, ast.Tuple | ast.List) or position >= len(value.elts):
+                break
+            value = value.elts[position]
+        return value
+
 
 @dataclass(eq=False)
 class Scope:

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
@@ -122,11 +122,15 @@ def parse(text: str) -> ast.Module | None:
     if len(text) > _MAX_PARSED:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(text)
+        return _tree(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def _tree(text: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
 
 
 def _text(raw: bytes) -> str:
@@ -154,9 +158,7 @@ def _longest_module(lines: list[str], head: int) -> tuple[str | None, int]:
         if len(text) > _MAX_PARSED:
             return None, bound
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(text)
+            tree = _tree(text)
         except SyntaxError as error:
             broken = head + max(0, (error.lineno or 1) - 1)
             end = min(broken, end - 1)
@@ -270,10 +272,7 @@ class _Unfolder:
         decoder = _DECODERS.get(last)
         if decoder is None:
             raise _UnreadableError(f"exec through {name or 'an unnamed function'} cannot be read as data")
-        try:
-            return _bounded(decoder(raw))
-        except (ValueError, binascii.Error) as error:
-            raise _UnreadableError(f"the payload of {name} is damaged: {error}") from None
+        return _decoded(decoder, raw, name)
 
     def _method(self, node: ast.Call, func: ast.Attribute, last: str, depth: int) -> bytes | str:
         if last == "join":
@@ -285,10 +284,8 @@ class _Unfolder:
             decoder = _TEXT_DECODERS.get(str(kind).removesuffix("_codec"))
             if decoder is None:
                 raise _UnreadableError(f"codecs.decode of kind {kind!r} cannot be read as data")
-            try:
-                return _bounded(decoder(coded if isinstance(coded, str) else coded.decode("ascii", "replace")))
-            except (ValueError, binascii.Error) as error:
-                raise _UnreadableError(f"the payload of codecs.decode is damaged: {error}") from None
+            text = coded if isinstance(coded, str) else coded.decode("ascii", "replace")
+            return _decoded(decoder, text, "codecs.decode")
         value = self.value(func.value, depth + 1)
         if last == "decode":
             return value if isinstance(value, str) else value.decode("utf-8", "replace")
@@ -299,15 +296,8 @@ class _Unfolder:
         if len(node.args) < 2:
             raise _UnreadableError(f"{last} in the payload of exec cannot be read as data")
         old, new = (self.value(argument, depth + 1) for argument in node.args[:2])
-        if isinstance(value, str) and isinstance(old, str) and isinstance(new, str) and len(new) <= max(1, len(old)):
-            return value.replace(old, new)
-        if (
-            isinstance(value, bytes)
-            and isinstance(old, bytes)
-            and isinstance(new, bytes)
-            and len(new) <= max(1, len(old))
-        ):
-            return value.replace(old, new)
+        if type(value) is type(old) is type(new) and len(new) <= max(1, len(old)):
+            return value.replace(old, new)  # type: ignore[arg-type]
         raise _UnreadableError("replace in the payload of exec cannot be read as data")
 
     def _joined(self, node: ast.Call, func: ast.Attribute, depth: int) -> bytes | str:
@@ -330,10 +320,8 @@ class _Unfolder:
         size = sum(len(part) for part in parts) + len(glue) * len(parts)
         if size > MAX_BYTES:
             raise _UnreadableError(f"the payload unfolds to more than {MAX_BYTES:,} bytes")
-        if isinstance(glue, str) and all(isinstance(part, str) for part in parts):
-            return glue.join(part for part in parts if isinstance(part, str))
-        if isinstance(glue, bytes) and all(isinstance(part, bytes) for part in parts):
-            return glue.join(part for part in parts if isinstance(part, bytes))
+        if {type(glue)} >= {type(part) for part in parts}:
+            return glue.join(parts)  # type: ignore[arg-type]
         raise _UnreadableError("join of text and bytes in the payload of exec cannot be read as data")
 
     def _name(self, node: ast.expr) -> str:
@@ -357,6 +345,16 @@ def _bounded(raw: bytes) -> bytes:
     if len(raw) > MAX_BYTES:
         raise _UnreadableError(f"the payload unfolds to more than {MAX_BYTES:,} bytes")
     return raw
+
+
+_Encoded = TypeVar("_Encoded", str, bytes)
+
+
+def _decoded(decoder: Callable[[_Encoded], bytes], coded: _Encoded, name: str) -> bytes:
+    try:
+        return _bounded(decoder(coded))
+    except (ValueError, binascii.Error) as error:
+        raise _UnreadableError(f"the payload of {name} is damaged: {error}") from None
 
 
 _DECODERS: dict[str, Callable[[bytes], bytes]] = {
