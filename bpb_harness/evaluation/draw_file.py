@@ -63,22 +63,9 @@ class DrawFileHeader:
         return _signed(b"", {"format": FORMAT, "format_version": FORMAT_VERSION} | vars(self))
 
 
-@final
-@dataclass(frozen=True)
-class KeptDraws:
-    """Draws that a line of a file holds.
-
-    Attributes:
-        draws: as the line says.
-        where: names the line in a message.
-    """
-
-    draws: FinishedDraws
-    where: str
-
-    def refused(self, what: str, seen: object, expected: object) -> InputError:
-        """What is said of a line that is not what was drawn."""
-        return InputError(f"{self.where}: {what}", seen=seen, expected=expected, hint=_HINT)
+def refused(draws: FinishedDraws, what: str, seen: object, expected: object) -> InputError:
+    """What is said of a line that is not what was drawn."""
+    return InputError(f"{draws.where}: {what}", seen=seen, expected=expected, hint=_HINT)
 
 
 @final
@@ -95,7 +82,7 @@ class DrawFile:
 
     path: Path
     header: DrawFileHeader
-    finished: Mapping[DrawKey, list[KeptDraws]] = field(default_factory=dict)
+    finished: Mapping[DrawKey, list[FinishedDraws]] = field(default_factory=dict)
     digest: str = ""
     _file: BinaryIO | None = field(default=None, repr=False)
 
@@ -235,13 +222,13 @@ def _header(path: Path, first: bytes) -> DrawFileHeader:
     return DrawFileHeader(**record)
 
 
-def _by_key(bodies: Mapping[bytes, str]) -> dict[DrawKey, list[KeptDraws]]:
+def _by_key(bodies: Mapping[bytes, str]) -> dict[DrawKey, list[FinishedDraws]]:
     """The draws of each pass and bound; every draw once.
 
     Raises:
         InputError: naming the line that holds something else.
     """
-    found: dict[DrawKey, list[KeptDraws]] = defaultdict(list)
+    found: dict[DrawKey, list[FinishedDraws]] = defaultdict(list)
     seen: dict[tuple[DrawKey, int], str] = {}
     for body, where in bodies.items():
         record = _json(body + b"}")
@@ -253,16 +240,17 @@ def _by_key(bodies: Mapping[bytes, str]) -> dict[DrawKey, list[KeptDraws]]:
             if (key, row) in seen:
                 raise InputError(f"{where} repeats draw {row}", seen=f"also in {seen[key, row]}", hint=_HINT)
             seen[key, row] = where
-        found[key].append(KeptDraws(_draws(record), where))
+        found[key].append(_draws(record, where))
     return dict(found)
 
 
-def _draws(record: Mapping[str, Any]) -> FinishedDraws:
+def _draws(record: Mapping[str, Any], where: str) -> FinishedDraws:
     return FinishedDraws(
         np.array(record["rows"], dtype=np.int64),
         np.array(record["nats"], dtype=np.float64),
         np.array(record["num_masked"], dtype=np.int64),
         np.array(record["control"], dtype=np.float64),
+        where,
     )
 
 

@@ -78,12 +78,21 @@ class DrawTable:
 @final
 @dataclass(frozen=True)
 class FinishedDraws:
-    """Draws that are done: rows of the plan, their nats, numbers of masked tokens and controls, (n,) each."""
+    """Draws that are done.
+
+    Attributes:
+        rows: of the plan, (n,).
+        nats: C(x, M; t), (n,).
+        num_masked: |M|, (n,).
+        control: control variate of each mask, (n,).
+        where: the line of a file that they were read from, for messages.
+    """
 
     rows: Ints
     nats: Floats
     num_masked: Ints
     control: Floats
+    where: str = ""
 
 
 def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) -> DrawPlan:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, consecutive
-from bpb_harness.evaluation.draw_file import KeptDraws
+from bpb_harness.evaluation.draw_file import refused
 from bpb_harness.evaluation.draws import FinishedDraws
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.streams import RandomStreams
@@ -59,7 +60,7 @@ class KeptDrawsCheck:
         self._plan, self._source, self._streams, self._runner = plan, source, streams, runner
         self._dtype, self._batch_tokens = dtype, batch_tokens
 
-    def require_drawn(self, kept: Sequence[KeptDraws]) -> list[FinishedDraws]:
+    def require_drawn(self, kept: Sequence[FinishedDraws]) -> list[FinishedDraws]:
         """The draws, with what the streams give in the place of what the file says.
 
         Raises:
@@ -67,11 +68,10 @@ class KeptDrawsCheck:
         """
         return [self._made_again(line) for line in kept]
 
-    def _made_again(self, line: KeptDraws) -> FinishedDraws:
-        draws = line.draws
+    def _made_again(self, draws: FinishedDraws) -> FinishedDraws:
         if len(draws.rows) and draws.rows.max() >= len(self._plan):
             last = len(self._plan) - 1
-            raise line.refused("a draw that the plan does not have", f"row {draws.rows.max()}", f"rows 0 .. {last}")
+            raise refused(draws, "a draw that the plan does not have", f"row {draws.rows.max()}", f"rows 0 .. {last}")
         num_masked, control = np.empty_like(draws.num_masked), np.empty_like(draws.control)
         lengths = self._source.windows.lengths[self._plan.window[draws.rows]]
         for places, _ in consecutive(lengths, self._batch_tokens):
@@ -79,14 +79,14 @@ class KeptDrawsCheck:
             num_masked[places], control[places] = prepared.num_masked, prepared.control
         for row, said, made in zip(draws.rows, draws.num_masked, num_masked, strict=True):
             if said != made:
-                raise line.refused(f"draw {row} has another mask", f"{said} masked tokens", f"{made}, by its seed")
+                raise refused(draws, f"draw {row} has another mask", f"{said} masked tokens", f"{made}, by its seed")
         differs = np.abs(draws.control - control) > _CONTROL_ROUNDING * (1.0 + np.abs(control))
         for place in np.flatnonzero(differs):
             what = f"draw {draws.rows[place]} has another control value"
-            raise line.refused(what, f"{draws.control[place]:.12g}", f"{control[place]:.12g}, by its seed")
-        return FinishedDraws(draws.rows, draws.nats, num_masked, control)
+            raise refused(draws, what, f"{draws.control[place]:.12g}", f"{control[place]:.12g}, by its seed")
+        return replace(draws, num_masked=num_masked, control=control)
 
-    def require_scored(self, kept: Sequence[KeptDraws], digest: str) -> int:
+    def require_scored(self, kept: Sequence[FinishedDraws], digest: str) -> int:
         """Score some of the draws again, and count them.
 
         Args:
@@ -96,8 +96,8 @@ class KeptDrawsCheck:
         Raises:
             InputError: naming the line whose nats the network does not give.
         """
-        places = [(line, place) for line in kept for place in range(len(line.draws.rows))]
-        rows = np.array([line.draws.rows[place] for line, place in places], dtype=np.int64)
+        places = [(line, place) for line in kept for place in range(len(line.rows))]
+        rows = np.array([line.rows[place] for line, place in places], dtype=np.int64)
         seed = hashlib.sha256(f"{digest}/{self._streams.pass_index}/{len(rows)}".encode()).digest()
         generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
         chosen = np.sort(generator.permutation(len(rows))[:NUM_SCORED_AGAIN])
@@ -110,11 +110,11 @@ class KeptDrawsCheck:
                 self._require_same(line, place, float(nats), int(count))
         return len(chosen)
 
-    def _require_same(self, line: KeptDraws, place: int, again: float, count: int) -> None:
-        said = float(line.draws.nats[place])
+    def _require_same(self, line: FinishedDraws, place: int, again: float, count: int) -> None:
+        said = float(line.nats[place])
         alike, own = _ROUNDING[self._dtype]
         # Not "exceeds": a difference that is no number is no agreement either.
         if not abs(said - again) <= alike * count + _MOST_OWN_ERRORS * own * count**0.5:
-            what = f"draw {line.draws.rows[place]} was scored again, and costs something else"
+            what = f"draw {line.rows[place]} was scored again, and costs something else"
             bits = [f"{nats_to_bits(nats):.6g} bits" for nats in (said, again)]
-            raise line.refused(what, bits[0], bits[1])
+            raise refused(line, what, bits[0], bits[1])

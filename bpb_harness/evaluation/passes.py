@@ -23,7 +23,7 @@ from bpb_harness.distributed import Processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws
-from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey, KeptDraws
+from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, run_draws
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.kept_draws import KeptDrawsCheck
@@ -288,11 +288,11 @@ class _Store:
     """Where finished draws come from and go to; nowhere without ``--resume``."""
 
     batch_tokens: int
-    known: dict[DrawKey, list[KeptDraws]]
+    known: dict[DrawKey, list[FinishedDraws]]
     digest: str = ""
     file: DrawFile | None = None
 
-    def finished(self, key: DrawKey) -> list[KeptDraws]:
+    def finished(self, key: DrawKey) -> list[FinishedDraws]:
         return self.known.get(key, [])
 
     def keeper(self, key: DrawKey) -> Callable[[FinishedDraws], None] | None:
@@ -321,7 +321,7 @@ def _open_draws(job: Job, layout: Layout, batch_tokens: int, processes: Processe
     )
     file: DrawFile | None = None
 
-    def open_first() -> tuple[int, dict[DrawKey, list[KeptDraws]], str] | None:
+    def open_first() -> tuple[int, dict[DrawKey, list[FinishedDraws]], str] | None:
         nonlocal file
         if not processes.is_first:
             return None

@@ -17,7 +17,7 @@ from bpb_harness.errors import InputError, OutputError, UsageError
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluation import draw_file
 from bpb_harness.evaluation.batches import DrawSource
-from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, KeptDraws
+from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader
 from bpb_harness.evaluation.draws import FinishedDraws, plan_draws, run_draws
 from bpb_harness.evaluation.kept_draws import NUM_SCORED_AGAIN, KeptDrawsCheck
 from bpb_harness.evaluation.runner import MaskedNllRunner
@@ -86,8 +86,8 @@ def test_draws_come_back_to_the_bit_with_the_lines_that_held_them(path):
     file = DrawFile.open(path, HEADER)
     assert file.header == HEADER
     assert file.finished.keys() == {(0, "mc"), (3, "discrete")}
-    same(file.finished[0, "mc"][0].draws, FIRST)
-    same(file.finished[3, "discrete"][0].draws, SECOND)
+    same(file.finished[0, "mc"][0], FIRST)
+    same(file.finished[3, "discrete"][0], SECOND)
     assert file.finished[3, "discrete"][0].where == f"--resume {path}: line 3"
     file.close()
 
@@ -100,7 +100,7 @@ def test_a_new_file_has_its_first_line_and_takes_more(tmp_path):
     file.keep((0, "mc"), FIRST)
     assert path.read_bytes().count(b"\n") == 2  # before it is closed
     file.close()
-    same(read(path).finished[0, "mc"][0].draws, FIRST)
+    same(read(path).finished[0, "mc"][0], FIRST)
 
 
 def test_the_digest_is_of_what_the_file_holds_whatever_the_order(path, tmp_path):
@@ -310,7 +310,7 @@ def test_parts_of_other_processes_are_joined_and_signed_anew(path):
     content = name.read_bytes()
     file = DrawFile.open(path, HEADER)
     assert not name.exists()
-    same(file.finished[0, "mc"][1].draws, third)
+    same(file.finished[0, "mc"][1], third)
     assert file.header == HEADER
     file.close()
     # A run that ended between joining and removing the part: what is said twice counts once.
@@ -368,7 +368,7 @@ def test_writes_in_pieces_make_whole_lines(path):
     file._file = Slow(file._file, 0)
     file.keep((1, "mc"), FIRST)
     file.close()
-    same(read(path).finished[1, "mc"][0].draws, FIRST)
+    same(read(path).finished[1, "mc"][0], FIRST)
 
 
 def test_no_number_is_written_that_is_none(path):
@@ -411,9 +411,7 @@ def drawn(tmp_path):
     table = run_draws(runner, source, plan, streams, device=torch.device("cpu"), batch_tokens=4 * L)
     check = KeptDrawsCheck(plan, source, streams, runner, dtype="float32", batch_tokens=4 * L)
     lines = [
-        KeptDraws(
-            FinishedDraws(rows, table.nats[rows], table.num_masked[rows], table.control[rows]), f"x: line {number}"
-        )
+        FinishedDraws(rows, table.nats[rows], table.num_masked[rows], table.control[rows], f"x: line {number}")
         for number, rows in enumerate(np.array_split(np.random.default_rng(1).permutation(len(plan)), 3), start=2)
     ]
     network.rows = 0
@@ -422,31 +420,32 @@ def drawn(tmp_path):
 
 def changed(lines, number, place, **columns):
     """The lines with one value changed."""
-    draws = lines[number].draws
+    draws = lines[number]
     new = {}
     for name, change in columns.items():
         new[name] = getattr(draws, name).copy()
         new[name][place] = change(new[name][place])
-    return [*lines[:number], replace(lines[number], draws=replace(draws, **new)), *lines[number + 1 :]]
+    return [*lines[:number], replace(draws, **new), *lines[number + 1 :]]
 
 
 def test_sound_draws_come_back_and_the_network_runs_for_eight(drawn):
     check, network, lines = drawn
     for line, made in zip(lines, check.require_drawn(lines), strict=True):
-        same(made, line.draws)
+        same(made, line)
     assert network.rows == 0
     assert check.require_scored(lines, "digest") == NUM_SCORED_AGAIN == network.rows == 8
 
 
 def test_fewer_draws_are_all_scored_again(drawn):
     check, network, lines = drawn
-    few = [replace(lines[0], draws=FinishedDraws(*(c[:3] for c in vars(lines[0].draws).values())))]
+    line = lines[0]
+    few = [FinishedDraws(line.rows[:3], line.nats[:3], line.num_masked[:3], line.control[:3])]
     assert check.require_scored(few, "digest") == network.rows == 3
 
 
 def test_another_number_of_masked_tokens_is_refused_by_line_and_draw(drawn):
     check, _, lines = drawn
-    row = lines[1].draws.rows[4]
+    row = lines[1].rows[4]
     with pytest.raises(
         InputError, match=rf"x: line 3: draw {row} has another mask: got \d+ masked tokens, expected \d"
     ):
@@ -455,8 +454,8 @@ def test_another_number_of_masked_tokens_is_refused_by_line_and_draw(drawn):
 
 def test_another_control_value_is_refused_and_rounding_is_not_read(drawn):
     check, _, lines = drawn
-    row = lines[2].draws.rows[0]
-    said = lines[2].draws.control[0]
+    row = lines[2].rows[0]
+    said = lines[2].control[0]
     with pytest.raises(InputError) as caught:
         check.require_drawn(changed(lines, 2, 0, control=lambda c: c + 1e-6))
     assert str(caught.value) == (
@@ -464,9 +463,9 @@ def test_another_control_value_is_refused_and_rounding_is_not_read(drawn):
         f"{_NEXT}"
     )
     made = check.require_drawn(changed(lines, 2, 0, control=lambda c: c + 1e-12))
-    assert made[2].control[0] == lines[2].draws.control[0]
-    place = int(np.abs(lines[2].draws.control).argmax())
-    most = 1e-9 * (1.0 + abs(lines[2].draws.control[place]))
+    assert made[2].control[0] == lines[2].control[0]
+    place = int(np.abs(lines[2].control).argmax())
+    most = 1e-9 * (1.0 + abs(lines[2].control[place]))
     assert most > 1.05e-9
     for by in (0.99 * most, -0.99 * most):
         check.require_drawn(changed(lines, 2, place, control=lambda c, by=by: c + by))
@@ -484,12 +483,12 @@ def test_a_row_beyond_the_plan_is_refused_and_the_last_one_is_not(drawn):
 
 def test_halved_nats_are_found_and_rounding_is_not(drawn):
     check, _, lines = drawn
-    halved = [replace(line, draws=replace(line.draws, nats=line.draws.nats / 2)) for line in lines]
+    halved = [replace(line, nats=line.nats / 2) for line in lines]
     with pytest.raises(
         InputError, match=r"x: line \d: draw \d+ was scored again, and costs something else: got .* bits"
     ):
         check.require_scored(halved, "digest")
-    rounded = [replace(line, draws=replace(line.draws, nats=line.draws.nats * (1 + 1e-6))) for line in lines]
+    rounded = [replace(line, nats=line.nats * (1 + 1e-6)) for line in lines]
     check.require_scored(rounded, "digest")
 
 
@@ -518,14 +517,14 @@ def test_how_far_a_draw_of_nine_tokens_may_move(drawn, dtype, limit):
     """A part that grows with the tokens, and six deviations of their own, which grows with their root."""
     check, _, lines = drawn
     check._dtype = dtype
-    said = float(lines[0].draws.nats[2])
+    said = float(lines[0].nats[2])
     for sign in (-1.0, 1.0):
         check._require_same(lines[0], 2, said + sign * 0.999 * limit, 9)
         again = said + sign * 1.001 * limit
         with pytest.raises(InputError) as caught:
             check._require_same(lines[0], 2, again, 9)
         assert str(caught.value) == (
-            f"x: line 2: draw {lines[0].draws.rows[2]} was scored again, and costs something else: got "
+            f"x: line 2: draw {lines[0].rows[2]} was scored again, and costs something else: got "
             f"{said / math.log(2):.6g} bits, expected {again / math.log(2):.6g} bits; {_NEXT}"
         )
     with pytest.raises(InputError):
@@ -534,7 +533,7 @@ def test_how_far_a_draw_of_nine_tokens_may_move(drawn, dtype, limit):
 
 def test_bfloat16_may_differ_by_more(drawn):
     check, _, lines = drawn
-    moved = [replace(line, draws=replace(line.draws, nats=line.draws.nats + 0.01)) for line in lines]
+    moved = [replace(line, nats=line.nats + 0.01) for line in lines]
     with pytest.raises(InputError):
         check.require_scored(moved, "digest")
     check._dtype = "bfloat16"

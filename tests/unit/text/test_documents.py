@@ -253,7 +253,7 @@ def packed_in(kind) -> bytes:
         (packed_in("tar"), "got a tar archive"),
         (packed_in("tar.gz"), "got gzip-compressed a tar archive"),
         (lzma.compress(LINES.encode()), "compressed with xz: expected plain, or gzip, bzip2, zstd; unpack it: xz -dc"),
-        (gzip.compress(gzip.compress(LINES.encode())), "got gzip-compressed gzip"),
+        (gzip.compress(gzip.compress(LINES.encode(), mtime=0), mtime=0), "got gzip-compressed gzip"),
         (LINES.encode("utf-16"), "got text in UTF-16"),
         (LINES.encode("utf-32"), "got text in UTF-32"),
         (b"\xff\xfe" + LINES.encode("utf-16-be"), "iconv -f UTF-16 -t UTF-8"),
@@ -279,7 +279,7 @@ def test_binary_data_is_no_text(tmp_path):
     [
         ("a.csv", "text\nthe cat\n"),
         ("a.TSV", "text\nthe cat\n"),
-        ("a.csv.gz", gzip.compress(b"text\nthe cat\n")),
+        ("a.csv.gz", gzip.compress(b"text\nthe cat\n", mtime=0)),
         ("a.txt", "id,text\n1,the cat\n"),
         ("a", '"text"\t"label"\nthe cat\t1\n'),
     ],
