@@ -168,7 +168,7 @@ def summary_to_text(reports: Sequence[AuditReport], width: int = 160, unread: Se
             counts=_counts(reports),
             width=names,
             codes_width=codes,
-            left=max(left, _FEWEST_LEFT),
+            left=max(left, _MIN_LEFT),
             unread=unread_to_text(unread),
         )
         .strip("\n")
@@ -177,7 +177,7 @@ def summary_to_text(reports: Sequence[AuditReport], width: int = 160, unread: Se
 
 
 _FIRST_NAMES = 5
-_WIDTH_OF_NUMBERS, _WIDEST_CODES, _FEWEST_LEFT = 41, 31, 24
+_WIDTH_OF_NUMBERS, _WIDEST_CODES, _MIN_LEFT = 41, 31, 24
 
 
 def summary_to_markdown(reports: Sequence[AuditReport], unread: Sequence[str] = ()) -> str:

@@ -20,7 +20,7 @@ _CUT_TOKENS = 16  # at a cut the encoder may join what the document went on with
 # Measured: 1.0 where the tokenizer belongs, 0.0 where it does not; but 0.75 with a vocabulary of whole words that are
 # never merged, which writes any row of its own words the same way again.
 _LEAST_SHARE = 0.95
-_FEWEST_EXCERPTS = 8  # to refuse on: one document cut in the middle proves nothing
+_MIN_EXCERPTS = 8  # to refuse on: one document cut in the middle proves nothing
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Belonging:
         Raises:
             TokenizerError: if more than half of 8 or more excerpts do not come back.
         """
-        if self.num_excerpts >= _FEWEST_EXCERPTS and 2 * self.num_identical < self.num_excerpts:
+        if self.num_excerpts >= _MIN_EXCERPTS and 2 * self.num_identical < self.num_excerpts:
             raise TokenizerError(
                 "the tokenizer does not belong to these shards: what their tokens spell is written with other tokens",
                 seen=self,

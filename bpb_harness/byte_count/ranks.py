@@ -30,8 +30,8 @@ from bpb_harness.errors import TokenizerError
 
 _RANK_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} [0-9]{1,9}\r?\n?")
 _ENCODINGS = ("tiktoken.core.Encoding", "tiktoken.Encoding")
-MOST_UNNAMED = 256  # special tokens that a rank file has room for: LLaMA 3 has as many
-_MOST_CACHED = 1 << 18  # parts of a text whose tokens are remembered
+MAX_UNNAMED = 256  # special tokens that a rank file has room for: LLaMA 3 has as many
+_MAX_CACHED = 1 << 18  # parts of a text whose tokens are remembered
 
 
 class RankTokenizer(Tokenizer):
@@ -59,7 +59,7 @@ class RankTokenizer(Tokenizer):
         self._ranks, self._cache = dict(ranks), dict[str, list[int]]()
         self._set_model(model_bytes, name)
         top = max([*ranks.values(), *(special or {}).values()], default=-1) + 1
-        self.num_unnamed = MOST_UNNAMED if special is None else 0
+        self.num_unnamed = MAX_UNNAMED if special is None else 0
         size = top + self.num_unnamed
         if not 0 < top <= LARGEST_VOCABULARY or min(ranks.values(), default=-1) < 0:
             raise TokenizerError(
@@ -108,7 +108,7 @@ class RankTokenizer(Tokenizer):
         known = self._cache.get(part)
         if known is None:
             known = merge_by_rank(part.encode(), self._ranks)
-            if len(self._cache) < _MOST_CACHED:
+            if len(self._cache) < _MAX_CACHED:
                 self._cache[part] = known
         return known
 

@@ -12,7 +12,7 @@ from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
 
 _LARGEST_JSON = 16 << 20
 _DEEPEST = 64
-_MOST_VALUES = 2_000_000
+_MAX_VALUES = 2_000_000
 
 
 def read_json(path: Path, *, largest: int = _LARGEST_JSON) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def plain_values(value: Any, *, drop_tensors: bool = False) -> Any:
         UnsafeCheckpointError: if it is nested beyond 64 levels, or has more than two million values if unfolded.
         CheckpointError: for anything else inside.
     """
-    return _PlainCopy(drop=drop_tensors, most=_MOST_VALUES).copy(value)[0]
+    return _PlainCopy(drop=drop_tensors, most=_MAX_VALUES).copy(value)[0]
 
 
 _DROPPED = object()

@@ -27,9 +27,9 @@ from torch import Tensor
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 
 _LARGEST_PICKLE = 64 << 20
-_MOST_RECORDS = 200_000
+_MAX_RECORDS = 200_000
 _LARGEST_COUNT = 1 << 62
-_MOST_SHARING = 16
+_MAX_SHARING = 16
 
 _STORAGE_DTYPES: dict[str, torch.dtype] = {
     "DoubleStorage": torch.float64,
@@ -169,8 +169,8 @@ def open_stored_archive(file: BinaryIO, path: Path) -> zipfile.ZipFile:
 
 
 def _check_records(records: list[zipfile.ZipInfo], size: int, path: Path) -> None:
-    if len(records) > _MOST_RECORDS:
-        raise UnsafeCheckpointError(f"{path.name}: records", seen=len(records), expected=f"at most {_MOST_RECORDS}")
+    if len(records) > _MAX_RECORDS:
+        raise UnsafeCheckpointError(f"{path.name}: records", seen=len(records), expected=f"at most {_MAX_RECORDS}")
     for record in records:
         if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
             raise UnsafeCheckpointError(
@@ -238,11 +238,11 @@ class _Interpreter:
 
     def _check_sharing(self) -> None:
         stored = sum(self._storage_bytes.values())
-        if self._tensor_bytes > _MOST_SHARING * stored + 1024:
+        if self._tensor_bytes > _MAX_SHARING * stored + 1024:
             raise UnsafeCheckpointError(
                 f"{self._path.name}: tensors share their storage",
                 seen=f"{self._tensor_bytes} bytes of tensors in {stored} bytes of storage",
-                expected=f"at most {_MOST_SHARING} times as many",
+                expected=f"at most {_MAX_SHARING} times as many",
             )
 
     def _damaged(self, why: str) -> CheckpointError:

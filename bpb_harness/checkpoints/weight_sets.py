@@ -35,7 +35,7 @@ _NO_WEIGHTS = re.compile(
     | optimizer_states | lr_schedulers | loops | MixedPrecisionPlugin | NativeMixedPrecisionPlugin""",
     re.VERBOSE | re.IGNORECASE,
 )
-_MOST_WRAPPERS = 8
+_MAX_WRAPPERS = 8
 _DEEPEST = 64
 
 
@@ -71,7 +71,7 @@ def find_weights(content: dict[Any, Any], path: Path, chosen: str | None = None)
         return _chosen(content, path, chosen)
     key = ""
     rest: dict[Any, Any] = {}
-    for _ in range(_MOST_WRAPPERS):
+    for _ in range(_MAX_WRAPPERS):
         loose, others = split_tensors(content, _what(path, key))
         holders = [name for name, value in others.items() if holds_weights(name, value)]
         if not holders:
@@ -87,7 +87,7 @@ def find_weights(content: dict[Any, Any], path: Path, chosen: str | None = None)
         key, content = inner, content[holder]
     else:
         hint = "save the weights alone: torch.save(network.state_dict(), ...)"
-        seen = f"more than {_MOST_WRAPPERS} dictionaries around them"
+        seen = f"more than {_MAX_WRAPPERS} dictionaries around them"
         raise CheckpointError(f"{path.name}: its weights", seen=seen, hint=hint)
     return _whole(content, path, key, rest)
 

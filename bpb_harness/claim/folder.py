@@ -23,7 +23,7 @@ from bpb_harness.errors import ClaimError
 
 _LARGEST_JSON = 4 << 20
 _LARGEST_README = 4 << 20
-_MOST_VALUES_SHOWN = 5
+_MAX_VALUES_SHOWN = 5
 
 
 def read_claim(*paths: Path) -> Claim:
@@ -42,7 +42,7 @@ def read_claim(*paths: Path) -> Claim:
         expected = "submission.json, a log, a README, a script or a claim file"
         hint = "its folders are audited one by one with --recursive" if any(map(holds_folders, paths)) else ""
         where = ", ".join(str(path) for path in paths)
-        seen = "; ".join(f"{shown} is {why}" for shown, why in skipped[:_MOST_VALUES_SHOWN]) or None
+        seen = "; ".join(f"{shown} is {why}" for shown, why in skipped[:_MAX_VALUES_SHOWN]) or None
         raise ClaimError(f"nothing to audit in {where}", seen=seen, expected=expected, hint=hint)
     name = paths[0].name or paths[0].resolve().name
     named = frozenset(resolved(path) for path in paths if not path.is_dir())
@@ -133,7 +133,7 @@ def _json_notes(repairs: Sequence[str], duplicate_keys: Sequence[DuplicateKey], 
         kind = NoteKind.ENCODING if "byte-order mark" in repair else NoteKind.REPAIRED
         yield Note(kind, f"{file} is not valid JSON: {repair}; read all the same", Source(file))
     for twice in duplicate_keys:
-        values = " and ".join(twice.values[:_MOST_VALUES_SHOWN])
+        values = " and ".join(twice.values[:_MAX_VALUES_SHOWN])
         message = f"{file} holds {twice.key[:60]!r} more than once, as {values}; the last, {twice.taken}, is audited"
         yield Note(NoteKind.AMBIGUOUS, message, Source(file, key=twice.key))
 

@@ -18,10 +18,10 @@ from bpb_harness.claim.untrusted_file import kind_in_folder, open_regular, requi
 from bpb_harness.errors import ClaimError
 
 DEEPEST_LOG = 4  # folders below the submission's own in which logs are looked for
-_MOST_FILES = 300
-_MOST_ENTRIES = 20_000  # of one folder
-_MOST_FOLDERS = 2_000  # of one submission
-_MOST_SKIPPED = 20
+_MAX_FILES = 300
+_MAX_ENTRIES = 20_000  # of one folder
+_MAX_FOLDERS = 2_000  # of one submission
+_MAX_SKIPPED = 20
 _NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelists\.txt", re.IGNORECASE)
 _LOG_SUFFIXES = (".log", ".txt", ".out")
 _TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
@@ -126,7 +126,7 @@ def _entries(folder: Path, root: Path) -> list[_Entry]:
     """What a folder holds, in order, hidden things left out; bounded, and nothing is opened."""
     try:
         with os.scandir(folder) as scan:
-            found = sorted(islice(scan, _MOST_ENTRIES), key=lambda entry: entry.name)
+            found = sorted(islice(scan, _MAX_ENTRIES), key=lambda entry: entry.name)
     except OSError:
         return []
     return [_entry(Path(entry.path), root) for entry in found if not entry.name.startswith(".")]
@@ -158,9 +158,9 @@ class _Collected:
     def take(self, entry: _Entry, kinds: Sequence[str]) -> None:
         if entry.wrong is not None:
             leads_out = entry.wrong == "a link out of the folder"  # of a folder of logs, say
-            if (leads_out or kind_by_name(entry.shown) in kinds) and len(self.skipped) < _MOST_SKIPPED:
+            if (leads_out or kind_by_name(entry.shown) in kinds) and len(self.skipped) < _MAX_SKIPPED:
                 self.skipped.append((entry.shown, entry.wrong))
-        elif kind_by_name(entry.shown) in kinds and len(self.files) < _MOST_FILES:
+        elif kind_by_name(entry.shown) in kinds and len(self.files) < _MAX_FILES:
             self.files.append((entry.path, entry.shown))
 
 
@@ -189,7 +189,7 @@ def _branch(folder: Path, root: Path) -> list[tuple[int, _Entry]]:
     """What lies in a folder of a submission and below it, with its depth; a submission of its own is left out."""
     taken: list[tuple[int, _Entry]] = []
     waiting = deque([(1, folder)])
-    for _ in range(_MOST_FOLDERS):
+    for _ in range(_MAX_FOLDERS):
         if not waiting:
             break
         depth, here = waiting.popleft()

@@ -24,7 +24,7 @@ from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number
 from bpb_harness.claim.record import LogRecord, ScoreLine
 
 _LONGEST_LINE = 2000
-_MOST_SCORE_LINES = 200_000
+_MAX_SCORE_LINES = 200_000
 # A number, and nothing glued to it that would make it something else: 1.2x, 1.2.3, 1.2%.
 _END = r"(?![0-9A-Za-z_%]|[.,][0-9])"
 
@@ -119,10 +119,10 @@ def read_log(text: str, file: str) -> LogRecord:
             seed = found[1]
         elif scores and scores[-1].run == run and _FIRST_STEP.match(line) and not scores[-1].is_training_step:
             run += 1
-        if "bpb" in low and len(numbers) < _MOST_SCORE_LINES:
+        if "bpb" in low and len(numbers) < _MAX_SCORE_LINES:
             numbers.update(float(text) for text in _NUMBER.findall(line[:_LONGEST_NUMBER_LINE]))
         if ("bpb" in low or "per byte" in low or "per_byte" in low) and not is_statement(line):
-            if len(scores) < _MOST_SCORE_LINES:
+            if len(scores) < _MAX_SCORE_LINES:
                 scores.extend(_scores_of(line, Source(file, number), run))
             if num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
                 num_steps = int(found[1])

@@ -19,7 +19,7 @@ _METHODS = (
     (AR, r"\bar\b|autoregressive|causal"),
 )
 
-_MOST_WORDS_OF_A_NAME = 6
+_MAX_WORDS_OF_A_NAME = 6
 
 
 def method_in(text: str | None) -> str | None:
@@ -28,6 +28,6 @@ def method_in(text: str | None) -> str | None:
         return None
     low = text.lower().replace("_", " ") + " " + text.lower()
     # Methods that void a score are taken from a name alone: prose may deny them, or speak of something else.
-    is_name = len(re.findall(r"[a-z0-9]+", text.lower().replace("_", " "))) <= _MOST_WORDS_OF_A_NAME
+    is_name = len(re.findall(r"[a-z0-9]+", text.lower().replace("_", " "))) <= _MAX_WORDS_OF_A_NAME
     void = () if is_name and not re.search(r"\b(?:not?|never|without|no)\b", low) else (PSEUDO_LIKELIHOOD, TWO_PASS)
     return next((method for method, pattern in _METHODS if method not in void and re.search(pattern, low)), None)

@@ -15,7 +15,7 @@ from bpb_harness.claim.printed import Source
 
 _LARGEST_PROSE = 1 << 18  # characters
 _LONGEST_SENTENCE = 500
-_MOST_SENTENCES = 5
+_MAX_SENTENCES = 5
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
     for number, paragraph in _paragraphs(text[:_LARGEST_PROSE]):
         for sentence in _SENTENCE_END.split(paragraph):
             meaning = _meaning_of(sentence) if len(sentence) <= _LONGEST_SENTENCE else None
-            if meaning is not None and len(found) < _MOST_SENTENCES:
+            if meaning is not None and len(found) < _MAX_SENTENCES:
                 found.append(VoidingSentence(sentence.strip(), meaning, Source(file, number)))
     return tuple(found)
 

@@ -25,8 +25,8 @@ _BYTES_PER_TOKEN = re.compile(
     r"|bytes?[ _](?:/|per)[ _]token[^0-9\n]{1,12}([0-9]{1,2}\.[0-9]{1,8})",
     re.IGNORECASE,
 )
-_MOST_SCORES = 500
-_MOST_NUMBERS = 20_000
+_MAX_SCORES = 500
+_MAX_NUMBERS = 20_000
 _EXACT_NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.([0-9]{3,12})(?![\w%]|\.[0-9])")
 _NOT_THE_CLAIM = re.compile(
     r"\b(?:baseline|previous|prior|before|older|record|sota|leaderboard|pre-?quant\w*|pre-?ttt|unquanti\w+|ablation|without"
@@ -48,14 +48,14 @@ def read_readme(text: str, file: str) -> Readme:
     scores: list[Printed] = []
     stated: Printed | None = None
     for number, line in enumerate(lines, 1):
-        if len(scores) < _MOST_SCORES and "bpb" in line.lower():
+        if len(scores) < _MAX_SCORES and "bpb" in line.lower():
             for found in _PROSE.finditer(line):
                 score = parse_number(found["number"], Source(file, number), found["name"])
                 if score is not None and is_score_name(found["name"]) and 0.0 < score.value < 100.0:
                     scores.append(score)
         if stated is None and (words := _BYTES_PER_TOKEN.search(line)):
             stated = parse_number(words[1] or words[2], Source(file, number), "bytes per token")
-    numbers = islice(_numbers(lines), _MOST_NUMBERS)
+    numbers = islice(_numbers(lines), _MAX_NUMBERS)
     return Readme(file, tuple(rows), tuple(scores), stated, tokenizers_in(text), text, tuple(numbers))
 
 

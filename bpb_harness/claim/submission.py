@@ -45,7 +45,7 @@ _ASIDE = re.compile(
     r"|target|parent|reference)(?=_|$|[0-9])",
     re.IGNORECASE,
 )
-_MOST_LEAVES = 5000
+_MAX_LEAVES = 5000
 
 
 def read_submission(value: object, file: str) -> Claim:
@@ -114,7 +114,7 @@ def _dataset(name: str | None) -> str | None:
 def _leaves(value: object) -> Iterator[tuple[str, Any]]:
     """Every value that is no container, with its dotted key; bounded."""
     stack: list[tuple[str, Any]] = [("", value)]
-    for _ in range(_MOST_LEAVES):
+    for _ in range(_MAX_LEAVES):
         if not stack:
             return
         key, item = stack.pop()

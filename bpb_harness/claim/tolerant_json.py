@@ -17,7 +17,7 @@ from bpb_harness.errors import ClaimError
 
 _LARGEST_JSON = 4 << 20
 _DEEPEST_NESTING = 64
-_MOST_DUPLICATES = 20  # more say nothing new
+_MAX_DUPLICATES = 20  # more say nothing new
 _LONGEST_SHOWN = 40  # characters of a value in a message
 
 # A string, closed or running to the end of the text. Possessive, and it always matches once a quote
@@ -83,7 +83,7 @@ def parse_json(text: str, file: str) -> TolerantJson:
         except (ValueError, RecursionError) as problem:
             error = problem
             continue
-        return TolerantJson(value, tuple(repairs), tuple(duplicates[:_MOST_DUPLICATES]))
+        return TolerantJson(value, tuple(repairs), tuple(duplicates[:_MAX_DUPLICATES]))
     raise ClaimError(f"{file} is not JSON", seen=str(error)[:120], hint="repair the file and audit it again")
 
 

@@ -13,7 +13,7 @@ from bpb_harness.contract.subject import Subject
 from bpb_harness.errors import BatchSizeError, ContractError, RowDependenceError
 from bpb_harness.schedule import NoiseSchedule
 
-_FEWEST_ROWS = 3
+_MIN_ROWS = 3
 _T = TypeVar("_T")
 
 
@@ -50,7 +50,7 @@ def check_rows(
         batch, places = _around(few, others, rows)
         return batch, places, subject.price(batch, first.spread)
 
-    batch, places, answer = largest_that_fits(max(size, _FEWEST_ROWS), ask)
+    batch, places, answer = largest_that_fits(max(size, _MIN_ROWS), ask)
     for index, place in enumerate(places):
         there = answer.of_rows([place])
         if subject.differ(first.of_rows([index]), there):
@@ -102,11 +102,11 @@ def largest_that_fits(size: int, ask: Callable[[int], _T]) -> _T:
         try:
             return ask(size)
         except torch.OutOfMemoryError:
-            if size <= _FEWEST_ROWS:
+            if size <= _MIN_ROWS:
                 raise
         # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
         torch.cuda.empty_cache()
-        size = max((size + 1) // 2, _FEWEST_ROWS)
+        size = max((size + 1) // 2, _MIN_ROWS)
 
 
 def _around(few: Probe, others: Probe, size: int) -> tuple[Probe, list[int]]:

@@ -23,7 +23,7 @@ from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseSchedule
 
 # Rows of the small questions: a run that has few itself is asked fewer.
-_FEW_ROWS, _FEWEST_ROWS, _SMALL_RUN = 4, 2, 64
+_FEW_ROWS, _MIN_ROWS, _SMALL_RUN = 4, 2, 64
 # A causal model's cuts may take this share of a run's rows, and the question afterwards that one.
 _CUTS_SHARE = {"cpu": 0.35, "cuda": 0.03}
 _AGAIN_SHARE = 0.125
@@ -112,8 +112,8 @@ def examine(
     state = OwnState(model)
     check_context(model.context_length, windows)
     is_small = num_rows is not None and num_rows < _SMALL_RUN
-    few_rows = min(_FEWEST_ROWS if is_small else _FEW_ROWS, max(batch_rows, _FEWEST_ROWS))
-    again_rows = batch_rows if num_rows is None else max(int(_AGAIN_SHARE * num_rows), _FEWEST_ROWS)
+    few_rows = min(_MIN_ROWS if is_small else _FEW_ROWS, max(batch_rows, _MIN_ROWS))
+    again_rows = batch_rows if num_rows is None else max(int(_AGAIN_SHARE * num_rows), _MIN_ROWS)
     if isinstance(model, Denoiser):
         assert schedule is not None
         check_mask_id(model, windows)

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from bpb_harness.errors import StateMutatedError
 
 _DEEPEST = 4
-_MOST_OBJECTS = 1000
+_MAX_OBJECTS = 1000
 _WORD_BYTES, _HALF_WORD_BITS = 8, 32
 # Words that are summed together: on a CPU few enough to stay in its cache.
 _WORDS_AT_ONCE = {"cpu": 1 << 16}
@@ -75,7 +75,7 @@ def _sums_of(network: object) -> dict[str, Sums]:
 
 def _modules(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
     """Modules among the attributes of an object, not those within other modules."""
-    if id(value) in seen or len(seen) > _MOST_OBJECTS:
+    if id(value) in seen or len(seen) > _MAX_OBJECTS:
         return
     seen.add(id(value))
     if isinstance(value, nn.Module):

@@ -12,7 +12,7 @@ from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import ContextLengthError, MaskMassError, MaskTokenError
 from bpb_harness.result import Remark
 
-_MOST_MASS, _WORTH_SAYING = 0.5, 1e-3
+_MAX_MASS, _WORTH_SAYING = 0.5, 1e-3
 
 
 def check_mask_id(model: Denoiser, windows: Tensor) -> None:
@@ -69,7 +69,7 @@ def check_mask_mass(subject: Subject, first: Answer) -> list[Remark]:
     mean, worst = float(mass.mean()), int(mass.argmax())
     row, position = first.places[worst].tolist()
     seen = f"{mean:.3g} of the mass on average, {float(mass[worst]):.3g} at row {row}, position {position}"
-    if mean > _MOST_MASS:
+    if mean > _MAX_MASS:
         raise MaskMassError(
             f"the network predicts the mask, id {subject.mask_token_id}",
             seen=seen,

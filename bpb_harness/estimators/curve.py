@@ -17,7 +17,7 @@ from scipy.interpolate import BSpline
 Floats = npt.NDArray[np.float64]
 
 _DEGREE = 3
-_MOST_SEGMENTS = 10
+_MAX_SEGMENTS = 10
 _DRAWS_PER_SEGMENT = 12
 _GAUSS_NODES = 4  # exact for the cubic pieces
 
@@ -107,7 +107,7 @@ class MaskedEntropyCurve:
 
 def _knots(mask_rate: npt.NDArray[Any]) -> Floats:
     """Clamped knots on [0, 1], the inner ones at quantiles of the draws."""
-    segments = int(np.clip(len(mask_rate) // _DRAWS_PER_SEGMENT, 1, _MOST_SEGMENTS))
+    segments = int(np.clip(len(mask_rate) // _DRAWS_PER_SEGMENT, 1, _MAX_SEGMENTS))
     inner = np.asarray(np.quantile(mask_rate, np.arange(1, segments) / segments), dtype=np.float64)
     inner = np.unique(inner[(inner > 1e-6) & (inner < 1 - 1e-6)])
     return np.concatenate([np.zeros(_DEGREE + 1), inner, np.ones(_DEGREE + 1)])

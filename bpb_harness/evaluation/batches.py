@@ -29,7 +29,7 @@ from bpb_harness.text.corpus import Corpus, Windows
 Ints = npt.NDArray[np.int64]
 
 _FIRST_MICRO_BATCHES = 4
-_MOST_AHEAD = 2
+_MAX_AHEAD = 2
 
 
 @final
@@ -218,7 +218,7 @@ def prepare_ahead(
     try:
         for rows in batches:
             waiting.append(pool.submit(prepare, rows))
-            if len(waiting) > _MOST_AHEAD:
+            if len(waiting) > _MAX_AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -39,7 +39,7 @@ Advance = Callable[[int], None]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_MOST_IN_FLIGHT = 4
+_MAX_IN_FLIGHT = 4
 
 
 @final
@@ -242,7 +242,7 @@ class _Collection:
 
     def _is_ready(self) -> bool:
         event = self._in_flight[0][2]
-        return event is None or len(self._in_flight) > _MOST_IN_FLIGHT or bool(event.query())  # type: ignore[no-untyped-call]
+        return event is None or len(self._in_flight) > _MAX_IN_FLIGHT or bool(event.query())  # type: ignore[no-untyped-call]
 
     def _finish(self) -> FinishedDraws:
         """Wait for the oldest batch in flight, refuse what is no number, and keep it."""

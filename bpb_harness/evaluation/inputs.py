@@ -25,7 +25,7 @@ DEFAULT_TOKENIZER = "data/tokenizers/fineweb_1024_bpe.model"
 # Rows that a network's vocabulary may have beyond the tokenizer's: sizes are rounded up for speed and room is left for
 # special tokens (Qwen 267 to 399, DeepSeek 465, Phi-2 905 of 51,200, gpt-oss 1,069 of 201,088). No token of a text
 # reaches them. More than that is another tokenizer, unless it is the checkpoint's own.
-_MOST_PADDING = 511
+_MAX_PADDING = 511
 _SHARE_OF_PADDING = 32  # or one row in so many of the network's, if that is more
 
 
@@ -204,7 +204,7 @@ def require_same_vocabulary(
         TokenizerError: if the sizes do not fit.
     """
     fits = tokenizer.vocab_size - tokenizer.num_unnamed in {vocab_size, num_clean_tokens}
-    most = max(_MOST_PADDING, vocab_size // _SHARE_OF_PADDING)
+    most = max(_MAX_PADDING, vocab_size // _SHARE_OF_PADDING)
     least = tokenizer.vocab_size - tokenizer.num_unnamed
     padded = least < vocab_size and (is_own or vocab_size - tokenizer.vocab_size <= most)
     if not fits and not padded:

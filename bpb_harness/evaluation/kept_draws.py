@@ -30,7 +30,7 @@ NUM_SCORED_AGAIN = 8
 _CONTROL_ROUNDING = 1e-9
 # A draw's mean token may move by rounding, which differs with the number of rows in a batch: (alike, each its own way).
 _ROUNDING = {"float32": (1e-4, 1e-4), "bfloat16": (5e-3, 0.15)}
-_MOST_OWN_ERRORS = 6.0
+_MAX_OWN_ERRORS = 6.0
 Ints = npt.NDArray[np.int64]
 
 
@@ -114,7 +114,7 @@ class KeptDrawsCheck:
         said = float(line.nats[place])
         alike, own = _ROUNDING[self._dtype]
         # Not "exceeds": a difference that is no number is no agreement either.
-        if not abs(said - again) <= alike * count + _MOST_OWN_ERRORS * own * count**0.5:
+        if not abs(said - again) <= alike * count + _MAX_OWN_ERRORS * own * count**0.5:
             what = f"draw {line.rows[place]} was scored again, and costs something else"
             bits = [f"{nats_to_bits(nats):.6g} bits" for nats in (said, again)]
             raise refused(line, what, bits[0], bits[1])

@@ -41,7 +41,7 @@ from bpb_harness.statistics.rare_costs import reason_to_doubt
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
 LOG = logging.getLogger("bpb_harness")
-MOST_PASSES = 10_000
+MAX_PASSES = 10_000
 _BATCHES_OF_LONG_TEXT = 64
 Ints = npt.NDArray[np.int64]
 
@@ -205,11 +205,11 @@ class _Sampler:
         variance = pilot.variance_of_a_pass(self._layout.lengths)
         total_units = max(self._layout.total_units, 1)
         needed = pilot.num_passes(tolerance * NATS_PER_BIT * total_units, variance, len(self._layout))
-        if needed > MOST_PASSES:
+        if needed > MAX_PASSES:
             raise UsageError(
                 "--tolerance is out of reach",
                 seen=f"{tolerance} bits per byte, about {needed:,} passes",
-                expected=f"at most {MOST_PASSES:,} passes",
+                expected=f"at most {MAX_PASSES:,} passes",
                 hint=f"one pass gives +- {nats_to_bits(1.96 * math.sqrt(variance)) / total_units:.4f}",
             )
         self._count.total += (needed - 1) * self._tokens_per_pass

@@ -20,18 +20,18 @@ from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.draws import DrawTable, plan_draws
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.sampled_bound import SampledBound
-from bpb_harness.sampling.design import FEWEST_WINDOWS_REPLICATED, StratifiedDesign
+from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import DrawnCosts, EndCosts, TypicalCosts
-from bpb_harness.statistics.repeats import FEWEST_STRATA, passes_for
+from bpb_harness.statistics.repeats import MIN_STRATA, passes_for
 
 Ints = npt.NDArray[np.int64]
 
 FIRST_PILOT_PASS = 1 << 31  # pass numbers of pilots, in streams and in files of draws
-FEWEST_WINDOWS = 128
+MIN_WINDOWS = 128
 _WINDOWS_ONE_IN = 64
 _DRAWS_ALOFT = 256
-_MOST_PASSES = 32
+_MAX_PASSES = 32
 _DRAWS_AT_AN_END = 32
 _TOKENS_AT_AN_END = 4  # the mask rates below this over L: some 98 % of all masks of one token
 _SHORTEST_WITH_ENDS = 16
@@ -69,12 +69,12 @@ class PilotPlan:
     def of(cls, bound: Bound, seed: int, layout: Layout) -> PilotPlan:
         """Lay out the pilot of a bound over a text of some windows."""
         lengths, difficulty = layout.lengths, layout.difficulty
-        count = min(len(lengths), max(FEWEST_WINDOWS, len(lengths) // _WINDOWS_ONE_IN))
+        count = min(len(lengths), max(MIN_WINDOWS, len(lengths) // _WINDOWS_ONE_IN))
         per_window = len(bound.nodes()[0]) if bound.num_samples == "all" else bound.num_samples
         if bound.num_samples == "all":  # many draws of each window tell as much
             count = min(count, max(_DRAWS_ALOFT // per_window, 16))
         windows = np.arange(count) * len(lengths) // count
-        number = int(np.clip(-(-_DRAWS_ALOFT // (count * per_window)), 2, _MOST_PASSES))
+        number = int(np.clip(-(-_DRAWS_ALOFT // (count * per_window)), 2, _MAX_PASSES))
         passes = tuple(
             _pilot_pass(bound, seed, FIRST_PILOT_PASS + index, windows, difficulty) for index in range(number)
         )
@@ -183,11 +183,11 @@ class Pilot:
         """How many passes make half of the interval as narrow as that."""
         bound = self.plan.bound
         per_window = len(self.sampled.passes[0].plan) // len(self.plan.windows)
-        knows_itself = num_windows * per_window >= FEWEST_STRATA and per_window >= 2
+        knows_itself = num_windows * per_window >= MIN_STRATA and per_window >= 2
         if bound.num_samples == "all":
             knows_itself = per_window >= 3
         if bound.num_samples == 1:
-            knows_itself = num_windows >= FEWEST_WINDOWS_REPLICATED
+            knows_itself = num_windows >= MIN_WINDOWS_REPLICATED
         fewest = 1 if knows_itself else 2
         return passes_for(half_width_nats, self.sampled.spread, variance, num_windows, per_window, fewest=fewest)
 

@@ -17,7 +17,7 @@ from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation.job import Job
 from bpb_harness.result import BELOW_SOURCE, BpbResult, Remark
-from bpb_harness.sampling.design import FEWEST_WINDOWS_REPLICATED
+from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
 from bpb_harness.text.padding import LONGEST_RUN, silent_runs
 
 _NUM_EXCERPTS = 64
@@ -49,7 +49,7 @@ def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes
     if num_replicates:
         twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
         return [Remark("replicates", twice)]
-    if num_passes == 1 and num_windows < FEWEST_WINDOWS_REPLICATED:
+    if num_passes == 1 and num_windows < MIN_WINDOWS_REPLICATED:
         few = f"one draw of each of {num_windows} windows tells little of its own error: mc se is too large"
         return [Remark("few-draws", f"{few}; pass --samples 2 or more")]
     return []

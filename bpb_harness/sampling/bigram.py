@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 _NUM_BUCKETS = 1 << 20
 _UNITS_PER_BIT = 1 << 16
 _CHUNK_TOKENS = 1 << 20
-_MOST_THREADS = 8
+_MAX_THREADS = 8
 
 T = TypeVar("T")
 
@@ -142,5 +142,5 @@ def _chunks(windows: Windows) -> list[slice]:
 
 def _in_threads(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:
     """Results in the order of the chunks; NumPy lets other threads run while it computes."""
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
         return list(pool.map(work, chunks))

@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 _TOKENS_AT_ONCE = 1 << 13  # look-ups and sums of so few stay in the cache, in memory that is not asked for anew
 _PSEUDO_COUNT = 2.0  # of the unigram, in each bigram
 _LEAST_NATS = 0.02  # two agreeing neighbours multiply to more than a probability
-_FEWEST_DRAWS = 24  # in a half; with fewer nothing is subtracted: a network with no noise to remove gets none added
+_MIN_DRAWS = 24  # in a half; with fewer nothing is subtracted: a network with no noise to remove gets none added
 _DEFAULT = np.array([0.4, 0.6])  # beta(u) = 0.4 + 0.6 u, the best of a small model on English text
 _PRIOR_SPREAD = 0.25
 _CURVE_DEGREE = 4
@@ -165,7 +165,7 @@ def subtract_control(
 
 def _coefficients(value: Floats, columns: Floats, rate: Floats, weight: Floats) -> Floats:
     """Posterior mean of (b_0, b_1) under a normal prior around the default."""
-    if len(value) < _FEWEST_DRAWS:
+    if len(value) < _MIN_DRAWS:
         return np.zeros(2)
     curve = np.polynomial.legendre.legvander(2.0 * rate - 1.0, _CURVE_DEGREE) * weight[:, None]
     projector = np.linalg.qr(curve)[0]

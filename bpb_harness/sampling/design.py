@@ -11,8 +11,8 @@ from bpb_harness.errors import UsageError
 from bpb_harness.sampling.strata import random_halving_ranks
 from bpb_harness.sampling.streams import RandomStreams
 
-_FEWEST_REPLICATES = 128  # the noise of 361 windows is then known to 9 %, its square root to 5 %
-FEWEST_WINDOWS_REPLICATED = 256  # below, two draws of every window tell more for the same price
+_MIN_REPLICATES = 128  # the noise of 361 windows is then known to 9 %, its square root to 5 %
+MIN_WINDOWS_REPLICATED = 256  # below, two draws of every window tell more for the same price
 _REPLICATES_ONE_IN = 64
 
 
@@ -80,5 +80,5 @@ class StratifiedDesign:
 
 def replicated_windows(count: int) -> npt.NDArray[np.int64]:
     """Which of N windows with one draw each are drawn a second time: 128 or N / 64, evenly over the text; or none."""
-    number = max(_FEWEST_REPLICATES, count // _REPLICATES_ONE_IN) if count >= FEWEST_WINDOWS_REPLICATED else 0
+    number = max(_MIN_REPLICATES, count // _REPLICATES_ONE_IN) if count >= MIN_WINDOWS_REPLICATED else 0
     return np.arange(number) * count // max(number, 1)

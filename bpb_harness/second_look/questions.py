@@ -77,7 +77,7 @@ class _Tolerance:
 # bfloat16, where the compiled network rounds elsewhere than the plain one, by 0.015 (standard deviation), and by 2e-4
 # on average over 32 questions. Deep networks lose a digit.
 _TOLERANCES = {"float32": _Tolerance(1e-4, 1e-4, 1e-5), "bfloat16": _Tolerance(2e-3, 0.08, 1e-3)}
-_MOST_OWN_ERRORS = 6.0
+_MAX_OWN_ERRORS = 6.0
 _HINT = "the network depends on something besides its input: look for state, files and the text in its code"
 
 
@@ -97,7 +97,7 @@ def require_same_answers(questions: Sequence[Question], answers: Sequence[Answer
     counts = np.array([int(question.paid.sum()) for question in questions], dtype=np.float64)
     again = [math.fsum(answer.nats[question.paid]) for question, answer in zip(questions, answers, strict=True)]
     moved = np.array([nats - question.nats for nats, question in zip(again, questions, strict=True)])
-    own = _MOST_OWN_ERRORS * tolerance.token_nats
+    own = _MAX_OWN_ERRORS * tolerance.token_nats
     # Not "exceeds": a difference that is no number is no agreement either.
     agrees = np.abs(moved) <= tolerance.mean_nats * counts + own * np.sqrt(counts)
     if not agrees.all():
@@ -112,7 +112,7 @@ def require_same_answers(questions: Sequence[Question], answers: Sequence[Answer
         )
     together, total = math.fsum(moved), float(counts.sum())
     scatter = math.sqrt(math.fsum(moved**2))
-    if not abs(together) <= tolerance.drift_nats * total + _MOST_OWN_ERRORS * scatter:
+    if not abs(together) <= tolerance.drift_nats * total + _MAX_OWN_ERRORS * scatter:
         raise SecondLookError(
             f"{where} does not give what was summed",
             seen=f"{nats_to_bits(together / total):+.3g} bits a token over {len(questions)} questions",

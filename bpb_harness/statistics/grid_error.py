@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST_NODES = 3
+MIN_NODES = 3
 _NODES_FOR_DEGREE = (5, 8, 16)  # of a window's own curve: 0 with fewer nodes than the first
-_FEWEST_WINDOWS_BY_DIFFICULTY = 12
+_MIN_WINDOWS_BY_DIFFICULTY = 12
 _MOST_OF_THE_MEAN = 0.5  # a window that makes up more of the common curve hides its noise in it
 _MOST_OF_THE_SLOPE = 0.9
 
@@ -30,7 +30,7 @@ def grid_noise_variance(value: Floats, share: Floats, num_tokens: npt.NDArray[An
         num_tokens: (N,), L: the windows' curves are alike per token.
         difficulty: (N,), per token, standardised.
     """
-    assert value.shape[1] >= FEWEST_NODES
+    assert value.shape[1] >= MIN_NODES
     common = _common_columns(np.asarray(num_tokens, dtype=np.float64), difficulty)
     own = _orthonormal(_powers_of_index(value.shape[1]))
     left = value - common @ (common.T @ value)
@@ -54,7 +54,7 @@ def _common_columns(tokens: Floats, difficulty: Floats) -> Floats:
     mean = _orthonormal(tokens[:, None])
     if (mean**2).max() > _MOST_OF_THE_MEAN + 1e-9:  # two equal windows are just good enough
         return mean[:, :0]
-    if len(tokens) < _FEWEST_WINDOWS_BY_DIFFICULTY or not difficulty.any():
+    if len(tokens) < _MIN_WINDOWS_BY_DIFFICULTY or not difficulty.any():
         return mean
     both = _orthonormal(np.stack([tokens, tokens * difficulty], axis=1))
     return mean if (both**2).sum(axis=1).max() > _MOST_OF_THE_SLOPE else both

@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 _FAR = 10.0  # typical deviations
 _FAR_ABOVE = 1.5  # times the largest typical cost at any rate
-_FEWEST_FAR = 12  # of so many the spread of a sample is known well enough
-_MOST_SHARE = 0.25  # of all squared deviations
+_MIN_FAR = 12  # of so many the spread of a sample is known well enough
+_MAX_SHARE = 0.25  # of all squared deviations
 _DRAWS_FOR_DEGREE = (8, 16, 32)  # of the curve: 0 for fewer than the first
 _REWEIGHTINGS = 25
 _BULK, _NORMAL_BULK = 0.8, 1.2816  # a quantile, and that of the absolute value of a standard normal
@@ -173,10 +173,10 @@ def reason_to_doubt(
 def _decided_by_few(sample: DrawnCosts, excess: Floats, far: npt.NDArray[np.bool_]) -> str | None:
     """A few draws that cost far more than the others hold a good part of all squared deviations."""
     count = int(far.sum())
-    if not 0 < count < _FEWEST_FAR:
+    if not 0 < count < _MIN_FAR:
         return None
     squares = _free_of_windows(excess, sample.window) ** 2
-    if float(squares[far].sum()) <= _MOST_SHARE * float(squares.sum()):
+    if float(squares[far].sum()) <= _MAX_SHARE * float(squares.sum()):
         return None
     times = float((sample.cost[far] / (sample.cost[far] - excess[far])).mean())
     return f"{count} of {len(sample):,} masks cost {times:.0f} times what others do, and so few decide it"
@@ -191,7 +191,7 @@ def _met_elsewhere(
     ends: tuple[EndCosts, ...],
 ) -> str | None:
     """Other draws met costs that the sample hardly did, and that would move it by a quarter of its interval or more."""
-    if int(far.sum()) >= _FEWEST_FAR:
+    if int(far.sum()) >= _MIN_FAR:
         return None
     looked = [(end.costs, end.probability, "at the ends of the mask rates") for end in ends]
     if pilot is not None:

@@ -24,7 +24,7 @@ from bpb_harness.statistics.standard_errors import (
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST_STRATA = 24  # of a pass: fewer do not integrate the curve over the mask rates, which is part of the error then
+MIN_STRATA = 24  # of a pass: fewer do not integrate the curve over the mask rates, which is part of the error then
 _ONE_SIDED_95 = 1.645
 _DEGREES_PER_EQUAL_SQUARE = 2.0
 _SHARE_OF_DEGREES = 0.6  # that the squares of normal deviations leave of them
@@ -65,7 +65,7 @@ def spread_of_passes(draws: Draws, num_passes: int, weight: npt.NDArray[Any] | N
         # No mask rate is random then: windows are independent, and each window's passes alike.
         totals = (np.asarray(draws.value_nats) * weight).reshape(shape).sum(axis=2)
         away = totals - totals.mean(axis=1, keepdims=True)
-    elif count * per_pass >= FEWEST_STRATA:
+    elif count * per_pass >= MIN_STRATA:
         away = deviations_within_windows(draws).reshape(shape).mean(axis=2)
     else:
         totals = np.asarray(draws.value_nats).reshape(shape).mean(axis=2).sum(axis=0, keepdims=True)
@@ -97,7 +97,7 @@ def passes_for(
         per_pass: draws of each window in a pass.
         fewest: never fewer; 2 where one pass does not know its own error.
     """
-    free = num_windows if num_windows * per_pass >= FEWEST_STRATA else 1
+    free = num_windows if num_windows * per_pass >= MIN_STRATA else 1
 
     def suffices(count: int) -> bool:
         independent = free * max(count - 1, 1)

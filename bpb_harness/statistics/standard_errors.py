@@ -17,19 +17,19 @@ import numpy.typing as npt
 from scipy import special  # scipy.stats has the same two quantiles, and is slow to import
 
 from bpb_harness.errors import NumericsError, UsageError
-from bpb_harness.statistics.grid_error import FEWEST_NODES, grid_noise_variance
+from bpb_harness.statistics.grid_error import MIN_NODES, grid_noise_variance
 from bpb_harness.units import nats_to_bits
 
 Floats = npt.NDArray[np.float64]
 
-_MOST_POLYNOMIALS = 6  # columns in the mask rate: degree 5
+_MAX_POLYNOMIALS = 6  # columns in the mask rate: degree 5
 _CURVED_POLYNOMIALS = 3  # of them, times the square of the difficulty
 _DRAWS_PER_COLUMN = 6
-_FEWEST_WINDOWS_SHARED = 16
-_MOST_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
+_MIN_WINDOWS_SHARED = 16
+_MAX_SUBTRACTED = 0.6  # of a variance: a guard against chance on few windows
 _STDERRS_KEPT = 2.0
-_MOST_LEAN = 0.9
-_MOST_LEVERAGE = 0.9  # a draw that alone decides part of the fit has no residual to go by
+_MAX_LEAN = 0.9
+_MAX_LEVERAGE = 0.9  # a draw that alone decides part of the fit has no residual to go by
 _SHRINKAGE = 2.5  # standard errors: a lean is believed where it is beyond doubt
 _SCALE_BINS = 16
 _LEAST_VARIATION = 1e-10  # relative: less of a column is rounding
@@ -131,7 +131,7 @@ def _replicated_variance(draws: Draws, replicates: Draws, fit: _Regression) -> f
     square = float(((first * tokens) ** 2).sum())
     # Chance must not make the error vanish: at least two standard errors of what is subtracted stay.
     uncertain = _STDERRS_KEPT * scale * math.sqrt(float(product.var()) * len(product))
-    most = max(square - uncertain, _MOST_SUBTRACTED * square)
+    most = max(square - uncertain, _MAX_SUBTRACTED * square)
     return square - float(min(max(scale * float(product.sum()), 0.0), most))
 
 
@@ -143,10 +143,10 @@ def _single_draw_variance(residual: Floats, window: npt.NDArray[Any], count: int
     """
     by_window = _float64(np.bincount(window, weights=residual, minlength=count))
     square = float((by_window**2).sum())
-    if count < _FEWEST_WINDOWS_SHARED:
+    if count < _MIN_WINDOWS_SHARED:
         return square
     shared = count * float((by_window[1:] * by_window[:-1]).mean())
-    return square - float(min(max(shared, 0.0), _MOST_SUBTRACTED * square))
+    return square - float(min(max(shared, 0.0), _MAX_SUBTRACTED * square))
 
 
 def _several_draws_variance(residual: Floats, within: Floats, position: Floats, tokens: Floats) -> float:
@@ -169,7 +169,7 @@ def _several_draws_variance(residual: Floats, within: Floats, position: Floats, 
     mean = position.mean(axis=1)
     true = float((tokens**2 * (mean - mean.mean()) ** 2).sum())
     excess = _lean_variance(residual / tokens[:, None], position) * max(counted - true, 0.0)
-    return float(naive - min(excess, _MOST_LEAN * naive))
+    return float(naive - min(excess, _MAX_LEAN * naive))
 
 
 def _lean_variance(residual: Floats, position: Floats) -> float:
@@ -220,7 +220,7 @@ def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
         explain of the differences between windows counts as noise: too large, never too small.
     """
     shape = (draws.num_windows, len(draws.window) // draws.num_windows)
-    if shape[1] < FEWEST_NODES:
+    if shape[1] < MIN_NODES:
         residual = _Regression.of(draws).residual * _float64(draws.num_tokens)[draws.window]
         return math.sqrt(float((np.asarray(weight) ** 2 * residual**2).sum()))
     value, share = np.reshape(_float64(draws.value_nats), shape), np.reshape(_float64(weight), shape)
@@ -342,7 +342,7 @@ class _Basis:
 
     @classmethod
     def of(cls, draws: Draws) -> _Basis:
-        columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MOST_POLYNOMIALS))
+        columns = int(np.clip(len(draws.window) // (2 * _DRAWS_PER_COLUMN), 1, _MAX_POLYNOMIALS))
         # Of very few draws nothing is fitted but the mean: a fit through every draw would leave an error of 0.
         return cls(
             columns,
@@ -437,12 +437,12 @@ def _centred(rows: Floats, window: npt.NDArray[Any]) -> Floats:
 
 
 def _leverage(rows: Floats) -> Floats:
-    """How much each row of a regression pulls the fit towards itself, (R,) in 0 .. ``_MOST_LEVERAGE``."""
+    """How much each row of a regression pulls the fit towards itself, (R,) in 0 .. ``_MAX_LEVERAGE``."""
     if not rows.shape[1]:
         return np.zeros(len(rows))
     directions, lengths, _ = np.linalg.svd(rows, full_matrices=False)
     kept = directions[:, lengths > _LEAST_VARIATION * lengths[0]]
-    return _float64(np.minimum((kept**2).sum(axis=1), _MOST_LEVERAGE))
+    return _float64(np.minimum((kept**2).sum(axis=1), _MAX_LEVERAGE))
 
 
 def _within_then_between(
@@ -480,4 +480,4 @@ def _within_then_between(
         basis[:, remaining] * weight, value * weight[:, 0], rcond=_LEAST_VARIATION
     )
     solution[remaining] = fit
-    return solution, rank + int(rank_between), _float64(np.minimum(leverage, _MOST_LEVERAGE))
+    return solution, rank + int(rank_between), _float64(np.minimum(leverage, _MAX_LEVERAGE))

@@ -20,7 +20,7 @@ UNREAD = {
     "lz4": "lz4 -dc FILE > FILE.jsonl",
 }
 # gzip cannot swell a file more than 1,032 times, text swells 3 to 10 times; the smallest bombs need not be met at all.
-MOST_SWELLING, SWELLING_FROM = 500, 2**30
+MAX_SWELLING, SWELLING_FROM = 500, 2**30
 _BUFFER_BYTES = 1 << 20
 _BROKEN = (OSError, EOFError, zlib.error, ValueError)
 
@@ -94,11 +94,11 @@ class TextBytes:
         except _BROKEN as error:
             raise self._broken(error) from error
         self._given += len(taken)
-        if self.compression and self._given > max(SWELLING_FROM, MOST_SWELLING * self._size):
+        if self.compression and self._given > max(SWELLING_FROM, MAX_SWELLING * self._size):
             raise CorpusError(
                 f"{self._path}: swells beyond measure when it is unpacked",
                 seen=f"more than {self._given} bytes from {self._size}",
-                expected=f"at most {MOST_SWELLING} times as many",
+                expected=f"at most {MAX_SWELLING} times as many",
                 hint="unpack it yourself if it is sound, and give the file inside",
             )
         return taken

@@ -36,7 +36,7 @@ _TAR_SIGN, _TAR_AT = b"ustar", 257
 _ARROW_STREAM = b"\xff\xff\xff\xff"  # then the length of the schema's message
 _SHARD_SIGNS = {20240520: "a token shard", 20240801: "a token shard", 20240522: "an evaluation file of llm.c"}
 _HEADER_INTS = struct.Struct("<2i")
-_MOST_VERSIONS = 256
+_MAX_VERSIONS = 256
 
 
 def sign_of(head: bytes) -> str | None:
@@ -47,7 +47,7 @@ def sign_of(head: bytes) -> str | None:
         return "an Arrow stream"
     if len(head) >= _HEADER_INTS.size:
         magic, version = _HEADER_INTS.unpack_from(head)
-        if magic in _SHARD_SIGNS and 0 <= version < _MOST_VERSIONS:
+        if magic in _SHARD_SIGNS and 0 <= version < _MAX_VERSIONS:
             return _SHARD_SIGNS[magic]
     if head.startswith(b"BZh") and head[4:10] in _BZIP2_BLOCKS:
         return "bzip2"

@@ -19,7 +19,7 @@ from bpb_harness.cli.eval import main as eval_main
 from bpb_harness.errors import OutputError
 from bpb_harness.whole_file import write_whole
 
-MOST_BYTES = 100  # what a file may hold, as on a full disk
+MAX_BYTES = 100  # what a file may hold, as on a full disk
 
 
 def run(folder: Path, command: str, *words: object, full: bool = True, **more) -> subprocess.CompletedProcess[str]:
@@ -27,18 +27,18 @@ def run(folder: Path, command: str, *words: object, full: bool = True, **more) -
     return subprocess.run(
         [sys.executable, "-m", "bpb_harness", command, *map(str, words)],
         text=True, stderr=subprocess.PIPE, check=False, cwd=folder, env=environment, timeout=300,
-        preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))) if full else None,
+        preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES, MAX_BYTES))) if full else None,
         **{"stdout": subprocess.PIPE, **more},
     )  # fmt: skip
 
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """While open, no file of this process may grow beyond ``MOST_BYTES``."""
+    """While open, no file of this process may grow beyond ``MAX_BYTES``."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "dont_write_bytecode", True)  # modules imported meanwhile would leave half of theirs
-        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES, before[1]))
         try:
             yield
         finally:

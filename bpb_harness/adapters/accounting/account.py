@@ -23,7 +23,7 @@ from bpb_harness.checkpoints.weights import require_weights
 from bpb_harness.errors import CheckpointError
 from bpb_harness.schedule import NoiseSchedule, parse_schedule
 
-_MOST_NAMED = 6
+_MAX_NAMED = 6
 
 
 class AccountedAdapter(ABC):
@@ -287,5 +287,5 @@ def _same(one: Any, other: Any) -> bool:
 
 def _named(names: Iterable[str]) -> str:
     every = list(names)
-    more = f" and {len(every) - _MOST_NAMED} more" if len(every) > _MOST_NAMED else ""
-    return ", ".join(every[:_MOST_NAMED]) + more
+    more = f" and {len(every) - _MAX_NAMED} more" if len(every) > _MAX_NAMED else ""
+    return ", ".join(every[:_MAX_NAMED]) + more

@@ -23,7 +23,7 @@ _SLACK_BITS_PER_TOKEN = 0.02  # noise of a single draw over a split, in bits per
 # publishing. So f rises by 3 bits at least and by log2 V at most.
 _SMALLEST_RISE = 3.0
 # Where nothing tells the vocabulary, no published one is larger; and text has at least so many bytes per token.
-_LARGEST_VOCABULARY_BITS, _FEWEST_BYTES_PER_TOKEN = 18.0, 2.0
+_LARGEST_VOCABULARY_BITS, _MIN_BYTES_PER_TOKEN = 18.0, 2.0
 _STEEPEST = 1.3  # a table with few steps may fall faster than the law, which leaves out terms in 1/T^2
 
 
@@ -222,8 +222,8 @@ def _steps_table(evidence: Evidence) -> Iterator[Finding]:
                 f"cross-entropy that rises by {implied:.1f} bits per token"
             )
             yield codes.STEPS_LAW.finding(message, facts=facts)
-    elif 2.0 * (slope - hidden) * _FEWEST_BYTES_PER_TOKEN > _STEEPEST * (vocabulary or _LARGEST_VOCABULARY_BITS):
-        least, most = 2.0 * slope * _FEWEST_BYTES_PER_TOKEN, 2.0 * slope * 5.0
+    elif 2.0 * (slope - hidden) * _MIN_BYTES_PER_TOKEN > _STEEPEST * (vocabulary or _LARGEST_VOCABULARY_BITS):
+        least, most = 2.0 * slope * _MIN_BYTES_PER_TOKEN, 2.0 * slope * 5.0
         limit_bits = vocabulary or _LARGEST_VOCABULARY_BITS
         whose = "its tokenizer" if vocabulary else "any tokenizer"
         message = (

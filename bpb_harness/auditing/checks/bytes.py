@@ -41,7 +41,7 @@ PRECISE = 2 * AGREES
 # Parts of the split of 1,048,576, 32,736 and 2,044 tokens have ratios 1 %, 2 % and 9 % off the whole's.
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
-_MOST_SOURCES = 4
+_MAX_SOURCES = 4
 # Of an untrained loss, where the vocabulary's size is inferred from bytes per token: bits for nats would be 44 % off.
 _UNTRAINED_SLACK = 0.15
 # Constants that people have multiplied token counts with.
@@ -253,7 +253,7 @@ def _by_source(evidence: Evidence, lines: Sequence[ScoreLine], rows: Sequence[De
             row = _own_row(evidence, ratio, rows, {line.bpb.source.file}, AGREES)
             of = f" ({row} has {row.bytes_per_token:.5f})" if row is not None else ""
             last[line.bpb.source.file, row] = f"{line.bpb.source} by {ratio.value:.5f}{of}"
-    shown = [*last.values()][-_MOST_SOURCES:]
+    shown = [*last.values()][-_MAX_SOURCES:]
     return "; ".join(shown) + (f"; and {len(last) - len(shown)} more" if len(last) > len(shown) else "")
 
 

@@ -151,17 +151,17 @@ def _plain_validation(log: LogRecord, line: ScoreLine) -> tuple[ScoreLine, float
     named = [other for other in run if not other.is_training_step and _PLAIN.search(other.label)]
     steps = [other for other in run if other.is_training_step]
     if named and not _PLAIN.search(line.label):
-        return min([*named, *steps[-1:]], key=lambda other: other.bpb.value), _MOST_GAINED
+        return min([*named, *steps[-1:]], key=lambda other: other.bpb.value), _MAX_GAINED
     if not steps:
         return None
     of = _OF_STEPS.search(steps[-1].label)
     went_on = of is None or int(of[1]) < int(of[2])  # or was stopped by the clock: the log need not say
-    return steps[-1], _MOST_GAINED_AND_LEARNT if went_on else _MOST_GAINED
+    return steps[-1], _MAX_GAINED_AND_LEARNT if went_on else _MAX_GAINED
 
 
 # No sliding window, and no adaptation to what has been scored, gains more bits per byte; the second holds where the
 # training may have gone on after the last validation, its rate still falling.
-_MOST_GAINED, _MOST_GAINED_AND_LEARNT = 0.05, 0.15
+_MAX_GAINED, _MAX_GAINED_AND_LEARNT = 0.05, 0.15
 _OF_STEPS = re.compile(r"([0-9]{1,9})\s?/\s?([0-9]{1,9})")
 _PLAIN = re.compile(r"round[-_ ]?trip|pre[-_ ]?quant|pre[-_ ]?ttt|post[-_ ]?ema|diagnostic|\bplain\b", re.IGNORECASE)
 _EARLY = re.compile(r"pre[-_ ]?quant|pre[-_ ]?ttt|diagnostic", re.IGNORECASE)

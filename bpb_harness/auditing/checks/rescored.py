@@ -21,7 +21,7 @@ _COARSEST_AGREEMENT = 0.025
 _NUMERICS = 5e-4
 # Shares of the split with ratios and scores of their own: parts of a thousand windows are 3 % off the whole.
 _PART_SPREAD = 0.03
-_FEWEST_WINDOWS = 30  # fewer do not tell how much windows differ
+_MIN_WINDOWS = 30  # fewer do not tell how much windows differ
 _PART = re.compile(r"\[0:([0-9]+)/[0-9]+\]")
 _BOUNDS = frozenset({"<=", "~<="})
 
@@ -158,7 +158,7 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
         yield codes.RESCORED_SAME.finding(f"the harness gets {numbers}", facts=facts)
     elif other_settings is not None:
         yield codes.RESCORED_UNCLEAR.finding(f"{other_settings}: {numbers}", facts=facts)
-    elif other_text and (recomputed.corpus_stderr is None or (recomputed.num_windows or 0) < _FEWEST_WINDOWS):
+    elif other_text and (recomputed.corpus_stderr is None or (recomputed.num_windows or 0) < _MIN_WINDOWS):
         message = f"the first {recomputed.num_windows} windows are too few to speak for the whole text: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
     elif abs(difference) <= _STANDARD_ERRORS * both + rounding + spread:

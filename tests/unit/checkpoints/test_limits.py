@@ -66,7 +66,7 @@ def test_what_holds_itself_is_refused(kind: str) -> None:
 
 
 def test_values_are_counted_as_if_nothing_were_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "_MOST_VALUES", 7)
+    monkeypatch.setattr(plain, "_MAX_VALUES", 7)
     pair = [1, 2]
     assert plain_values([pair, pair]) == [[1, 2], [1, 2]]
     assert plain_values({"a": pair, "b": {"c": 1}}) == {"a": [1, 2], "b": {"c": 1}}

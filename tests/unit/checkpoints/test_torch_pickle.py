@@ -347,9 +347,9 @@ def test_compressed_records() -> None:
 def test_as_many_records_as_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     content = pickle.dumps({"a": 1}, 2)
     records = {"x/data.pkl": content, "x/version": b"3\n", "x/byteorder": b"little"}
-    monkeypatch.setattr(torch_pickle, "_MOST_RECORDS", 3)
+    monkeypatch.setattr(torch_pickle, "_MAX_RECORDS", 3)
     assert read(records) == {"a": 1}
-    monkeypatch.setattr(torch_pickle, "_MOST_RECORDS", 2)
+    monkeypatch.setattr(torch_pickle, "_MAX_RECORDS", 2)
     assert refused(records, UnsafeCheckpointError) == "x.pt: records: got 3, expected at most 2"
 
 

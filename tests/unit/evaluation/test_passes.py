@@ -169,8 +169,8 @@ def test_the_pilot_is_asked_for_half_an_interval_in_nats(small, monkeypatch):
 
 def test_the_most_passes_are_ten_thousand(small, monkeypatch):
     settings = {"limit": 1, "tolerance": 0.5}
-    assert passes.MOST_PASSES == 10_000
-    monkeypatch.setattr(passes, "MOST_PASSES", 2)
+    assert passes.MAX_PASSES == 10_000
+    monkeypatch.setattr(passes, "MAX_PASSES", 2)
     monkeypatch.setattr(Pilot, "num_passes", lambda *_: 2)
     assert small(**settings).signature.passes == "2"
     monkeypatch.setattr(Pilot, "num_passes", lambda *_: 3)

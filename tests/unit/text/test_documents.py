@@ -332,7 +332,7 @@ def test_offsets_that_point_elsewhere(tmp_path, offsets):
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(compressed, "SWELLING_FROM", 2**20)
-    monkeypatch.setattr(compressed, "MOST_SWELLING", 200)
+    monkeypatch.setattr(compressed, "MAX_SWELLING", 200)
     monkeypatch.setattr("bpb_harness.text.corpus.LARGEST_DOCUMENT_BYTES", 2**19)
     for pack in (gzip.compress, bz2.compress, zstd):
         lines = pack((b" " * 1000 + b"\n") * 4000)

@@ -11,7 +11,7 @@ from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.frontend.program import Program, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
-_MOST_TRACED = 400
+_MAX_TRACED = 400
 _HASHING = (ast.Mod, ast.BitAnd, ast.BitXor)
 _HASHES = frozenset(
     ["hash", "crc32", "adler32", "murmurhash", "xxh32", "xxh64", "remainder", "fmod", "bitwise_xor", "bitwise_and"]
@@ -51,7 +51,7 @@ def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
 def _hashed_tables(program: Program, node: ast.expr, frame: Frame) -> set[str]:
     """Names of tables of counts that a value is looked up in at a hashed place."""
     found = set()
-    for part, where in trace(program, node, frame, _MOST_TRACED):
+    for part, where in trace(program, node, frame, _MAX_TRACED):
         if not isinstance(part, ast.Subscript) or isinstance(part.slice, ast.Slice | ast.Constant):
             continue
         name = last_name(part.value) or (last_name(part.value.value) if isinstance(part.value, ast.Subscript) else "")
@@ -86,7 +86,7 @@ def _bases(node: ast.expr) -> set[str]:
 
 def _is_hashed(program: Program, index: ast.expr, frame: Frame) -> bool:
     """Whether a place in a table is worked out by multiplying and folding, not taken as an id."""
-    parts = [part for part, _ in trace(program, index, frame, _MOST_TRACED)]
+    parts = [part for part, _ in trace(program, index, frame, _MAX_TRACED)]
     if any(isinstance(part, ast.Call) and last_name(part.func) in _HASHES for part in parts):
         return True
     folded = any(isinstance(part, ast.BinOp) and isinstance(part.op, _HASHING) for part in parts)

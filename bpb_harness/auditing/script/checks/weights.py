@@ -19,7 +19,7 @@ from bpb_harness.auditing.script.domains.weight import Weight, divides_by_count
 from bpb_harness.findings import Json
 
 _SPREAD = 0.15  # a right weight is constant to rounding; a discrete step of a curved schedule bends it by a few percent
-_FEWEST_POINTS = 3
+_MIN_POINTS = 3
 _EXACT = 0.01  # what holds at every rate to this was written so
 _FRACTIONS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 _SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -46,7 +46,7 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
     weight = Weight(analysis, draw, leaf)
     points = _points(leaf)
     samples = weight.samples(points)
-    if len(samples) < _FEWEST_POINTS or len(samples) < min(4, len(points)):
+    if len(samples) < _MIN_POINTS or len(samples) < min(4, len(points)):
         return None
     return list(_held(analysis, draw, leaf, weight, samples))
 
@@ -99,7 +99,7 @@ def _points(leaf: Leaf) -> list[float]:
     if leaf.kind == "uniform":
         return list(_FRACTIONS)
     length = leaf.high if leaf.high is not None else leaf.length
-    if length is None or length < _FEWEST_POINTS + 2:
+    if length is None or length < _MIN_POINTS + 2:
         return []
     if length < 2 * len(_FRACTIONS):  # a few rates written out: all but the ends, which lack a neighbour
         return [float(s) for s in range(1, length - 1)]

@@ -20,8 +20,8 @@ from bpb_harness.auditing.script.frontend.program import Definition, Program, Sc
 from bpb_harness.auditing.script.frontend.walker import (
     DEEPEST_CALL,
     DEEPEST_INLINED,
-    MOST_CALLERS,
-    MOST_VALUES,
+    MAX_CALLERS,
+    MAX_VALUES,
     Frame,
     Walker,
     operands,
@@ -234,7 +234,7 @@ class Algebra(Walker[Spot, list[Term]]):
 
     def _passed(self, definition: Definition, at: Spot) -> list[Term]:
         """A parameter of the function that a sink stands in: what the calls of the program hand over."""
-        handed = at.frame.handed(self.program, definition)[:MOST_CALLERS]
+        handed = at.frame.handed(self.program, definition)[:MAX_CALLERS]
         terms = [term for value, frame in handed for term in self.visit(value, replace(at, frame=frame))]
         if not terms and definition.value is not None:
             scope = self.program.scope(definition.statement)
@@ -286,7 +286,7 @@ class Algebra(Walker[Spot, list[Term]]):
         if len(computed) == 1:
             return self._all(computed[0].returns, replace(at, frame=Frame(computed[0])))
         terms: list[Term] = []
-        if at.frame.depth < DEEPEST_CALL and len(self.program.values_of(node)) <= MOST_VALUES:
+        if at.frame.depth < DEEPEST_CALL and len(self.program.values_of(node)) <= MAX_VALUES:
             for value, frame in at.frame.stored(self.program, node):
                 terms.extend(self.visit(value, replace(at, frame=frame)) if not _is_filler(value) else [])
         return terms or self.unknown(node, at)

@@ -11,7 +11,7 @@ from bpb_harness.auditing.script.domains.algebra import Factor, Term
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry, stored_names
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program, last_name
-from bpb_harness.auditing.script.frontend.walker import MOST_CALLERS, Frame, Walker, operands
+from bpb_harness.auditing.script.frontend.walker import MAX_CALLERS, Frame, Walker, operands
 
 _Table = tuple[ByteLoop, str]
 _Part = tuple[ast.expr, Frame, tuple[object, ...]]  # an element of a value, where it is read
@@ -269,7 +269,7 @@ class Counter(Walker[Frame, float | None]):
             return
         for definition in self.program.reaching(node):
             if definition.kind == "parameter":
-                handed = frame.handed(self.program, definition)[:MOST_CALLERS]
+                handed = frame.handed(self.program, definition)[:MAX_CALLERS]
                 yield from ((value, where, path) for value, where in handed)
             elif definition.kind == "assign" and definition.value is not None:
                 yield definition.value, frame, (*definition.index, *path)

@@ -15,7 +15,7 @@ from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Definition, Program, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
 
-_MOST_FACTORS = 40
+_MAX_FACTORS = 40
 _DEEPEST = 16
 _CASTS = IDENTITY | {"int", "float", "round"}
 # Calls that give the same number when they are written twice.
@@ -53,7 +53,7 @@ def weighted_mean(
 
 
 def _cancelled(program: Program, factors: list[Whole]) -> list[Whole] | None:
-    if len(factors) > _MOST_FACTORS:
+    if len(factors) > _MAX_FACTORS:
         return None
     left: list[tuple[object, Whole]] = []
     for factor in factors:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.walker import DEEPEST_CALL, DEEPEST_INLINED, MOST_CALLERS, Frame
+from bpb_harness.auditing.script.frontend.walker import DEEPEST_CALL, DEEPEST_INLINED, MAX_CALLERS, Frame
 
 
 def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) -> Iterator[tuple[ast.AST, Frame]]:
@@ -40,7 +40,7 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
                 continue
             for definition in program.reaching(here):
                 if definition.kind == "parameter":
-                    stack.extend(where.handed(program, definition)[:MOST_CALLERS])
+                    stack.extend(where.handed(program, definition)[:MAX_CALLERS])
                 elif evaluator.taken(definition.statement, where) is not False:
                     part = definition.value if definition.kind == "loop" else definition.part
                     stack.extend((value, where) for value in (part, definition.key) if value is not None)

@@ -29,7 +29,7 @@ MAX_BYTES = 32 * 2**20
 _MAX_PARSED = 4 * 2**20  # a longer text is no script; the parser's memory is bounded with it
 _MAX_MEMORY = 128 * 2**20  # of the lzma decoder: a dictionary size is a number in a hostile header
 _MAX_TRIES = 40
-_MOST_NAMES = 20  # that a payload goes by, one after another
+_MAX_NAMES = 20  # that a payload goes by, one after another
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ class _Unfolder:
         if len(node.args) != 1:
             raise _UnreadableError("join in the payload of exec cannot be read as data")
         listed: ast.expr = node.args[0]
-        for _ in range(_MOST_NAMES):
+        for _ in range(_MAX_NAMES):
             if not isinstance(listed, ast.Name) or listed.id not in self._names:
                 break
             listed = self._names[listed.id]

@@ -16,8 +16,8 @@ from bpb_harness.auditing.script.frontend.program import Definition, Program, Sc
 LIBRARIES = frozenset(["torch", "np", "numpy", "math", "F", "jnp", "jax", "dist", "statistics", "st"])
 DEEPEST_CALL = 8  # of frames that are opened to look at what callers hand over
 DEEPEST_INLINED = 10  # of frames of functions that are called
-MOST_CALLERS = 4  # that are looked at
-MOST_VALUES = 6  # that an attribute may be set to
+MAX_CALLERS = 4  # that are looked at
+MAX_VALUES = 6  # that an attribute may be set to
 
 At = TypeVar("At")
 Value = TypeVar("Value")
@@ -50,7 +50,7 @@ class Frame:
 
     def stored(self, program: Program, node: ast.Attribute) -> list[Source]:
         """What an attribute is set to."""
-        return self.elsewhere(program, program.values_of(node)[:MOST_VALUES])
+        return self.elsewhere(program, program.values_of(node)[:MAX_VALUES])
 
     def elsewhere(self, program: Program, values: list[ast.expr]) -> list[Source]:
         """Expressions of the program, each to be read in the frame of its own scope."""
