@@ -39,20 +39,7 @@ def audit(
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
 ) -> AuditReport:
-    """Audit one claimed score from its record.
-
-    Args:
-        paths: a submission's folder, or files that belong to one claim.
-        baseline: the claim that this one says it beats: folders or files.
-        recomputed: a `BpbResult` of the claim's checkpoint, or a `Recomputed`.
-        allow_code: run the script's byte-table function, alone, in a limited process; nothing else is ever run.
-        tokenizer: the tokenizer's file, for the byte table; its name tells the tokenizer where the record does not.
-
-    Raises:
-        ClaimError: if there is nothing to read, or a claim file is wrong.
-        UsageError: for ``allow_code`` without a tokenizer.
-        TokenizerError: if the tokenizer's file is needed and cannot be read.
-    """
+    """Audit one claimed score from its record: what :func:`bpb_harness.audit` runs, and says."""
     if allow_code and tokenizer is None:
         raise UsageError("--allow-code runs the script's byte table on a tokenizer", hint="give --tokenizer FILE too")
     claim = read_claim(*_paths(paths))
