@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from bpb_harness.adapters.accounting.account import AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel, Adapter, CodeAdapter
 from bpb_harness.adapters.user_code import load_user_model
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint
@@ -126,7 +127,7 @@ def _fitting_hint(checkpoint: Checkpoint, fitting: list[str]) -> str:
 def _refusal_of(adapter: Adapter, checkpoint: Checkpoint) -> str | None:
     """Why an adapter that accounts for every tensor refuses a checkpoint; None if it does not, or cannot be asked."""
     reading = reading_for(adapter, checkpoint)
-    if reading is None or not hasattr(adapter, "build"):  # an `AccountedAdapter`, whose module imports this one
+    if reading is None or not isinstance(adapter, AccountedAdapter):
         return None
     try:
         adapter.load(reading, device=torch.device("cpu"), dtype=torch.float32)
