@@ -55,25 +55,30 @@ class ChainRule:
         """Calls of the network for a window of ``length`` tokens."""
         return -(-length // self.tokens_per_step)
 
-    def token_nats(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> Tensor:
+    def token_nats(
+        self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64], *, context_length: int = 0
+    ) -> Tensor:
         """Code length of each token, given those revealed before it.
 
         Args:
             denoiser: the network.
-            x0: (B, L) int64 on the network's device.
+            x0: context and targets, (B, C + L) int64 on the network's device.
             windows: index in the corpus of each row, (B,): it addresses the random order.
+            context_length: C, tokens that are visible from the start and not paid for.
 
         Returns:
             (B, L) float64 nats, on the device of ``x0``.
         """
-        return self.reveal(denoiser, x0, windows)[0]
+        return self.reveal(denoiser, x0, windows, context_length=context_length)[0]
 
-    def reveal(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def reveal(
+        self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64], *, context_length: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """What :meth:`token_nats` gives, and the step in which each token was revealed, from 0 on; (B, L) each."""
-        batch, length = x0.shape
+        batch, length = len(x0), x0.shape[1] - context_length
         order = self._fixed_order(windows, length)
-        order = None if order is None else order.to(x0.device)
-        visible = torch.zeros_like(x0, dtype=torch.bool)
+        order = None if order is None else order.to(x0.device) + context_length
+        visible = (torch.arange(x0.shape[1], device=x0.device) < context_length).expand(x0.shape)
         nats = torch.zeros(x0.shape, dtype=torch.float64, device=x0.device)
         revealed = torch.zeros_like(x0)
         for step in range(self.passes(length)):
@@ -94,7 +99,7 @@ class ChainRule:
             nats = nats.scatter(1, chosen, -paid.double())
             revealed = revealed.scatter(1, chosen, step)
             visible = visible.scatter(1, chosen, True)
-        return nats, revealed
+        return nats[:, context_length:], revealed[:, context_length:]
 
     def level(self, num_masked: int, length: int, batch: int) -> NoiseLevel:
         """What the network is told of a step, (B,); no time of the schedule masks less than u_0."""

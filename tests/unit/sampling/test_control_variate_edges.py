@@ -7,8 +7,9 @@ import pytest
 
 from bpb_harness.sampling import control_variate
 from bpb_harness.sampling.control_variate import control_of_masks, mean_code_length, subtract_control
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
+from tests.spans import end_to_end
 from tests.unit.sampling.test_control_variate import neighbour_code
 
 
@@ -74,7 +75,7 @@ def test_a_batch_is_each_of_its_windows(tmp_path, monkeypatch, tokens_at_once):
     monkeypatch.setattr(control_variate, "_TOKENS_AT_ONCE", tokens_at_once)
     tokens = np.random.default_rng(2).integers(0, 9, 200)
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    windows = Windows(np.array([30, 50, 70]), np.array([20, 20, 20]))
+    windows = end_to_end([20, 20, 20], begin=30)
     code = neighbour_code(corpus, windows)
     masked = np.random.default_rng(3).random((3, 20)) < 0.6
     rate = np.array([0.5, 0.6, 0.7])
@@ -89,7 +90,7 @@ def test_a_batch_is_each_of_its_windows(tmp_path, monkeypatch, tokens_at_once):
 def test_counts_are_those_of_the_scored_text_alone(tmp_path):
     tokens = np.array([7, 7, 7, 1, 2, 1, 2, 1, 7, 7])
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    nats = neighbour_code(corpus, Windows(np.array([3]), np.array([5]))).token_nats(0)
+    nats = neighbour_code(corpus, end_to_end([5], begin=3)).token_nats(0)
     total = 5 + 3  # ids 0, 1 and 2
     assert nats[0].tolist() == pytest.approx([-np.log(n / total) for n in (3, 2, 3, 2, 3)])
     # Before a 2 stands a 1: the pair occurs twice, itself left out, among three 1s, itself left out.
