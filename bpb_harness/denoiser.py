@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -66,6 +66,24 @@ class PickingDenoiser(FactoredDenoiser, Protocol):
 
 
 @runtime_checkable
+class ContextDenoiser(Denoiser, Protocol):
+    """A denoiser that must be told where the context of a row ends, for it reads context and targets differently.
+
+    Wherever it is scored it is asked by ``logits_given``, of whole windows with a context of 0, and by nothing else: a
+    trunk and head that it may have besides do not know of contexts.
+    """
+
+    def logits_given(self, xt: Tensor, level: NoiseLevel, context_lengths: Tensor) -> Tensor:
+        """Map (B, L) int64 tokens at a noise level of (B,) to (B, L, W) logits, W >= V.
+
+        The first ``context_lengths[row]`` tokens of a row, (B,) int64 on the device of ``xt``, are its context: all
+        visible, none of them asked for. The level is that of the targets behind them. ``logits(xt, level)`` is the
+        same with contexts of 0.
+        """
+        ...
+
+
+@runtime_checkable
 class CausalLM(Protocol):
     """An autoregressive network: position i sees tokens up to i and predicts token i + 1."""
 
@@ -91,7 +109,14 @@ def is_stateless(denoiser: Denoiser) -> bool:
     return getattr(denoiser, "is_stateless", False) is True
 
 
-def denoiser_logits(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
+def splits(denoiser: Denoiser) -> TypeGuard[FactoredDenoiser]:
+    """Whether a denoiser is asked by its trunk and head; one that is told of contexts is asked whole."""
+    return isinstance(denoiser, FactoredDenoiser) and not isinstance(denoiser, ContextDenoiser)
+
+
+def denoiser_logits(
+    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, *, context_lengths: Tensor | None = None
+) -> Tensor:
     """What a denoiser says of every position, (B, L, W); it is handed copies.
 
     The answer may be a buffer of the network's own: use it up before the next call, or clone it.
@@ -100,11 +125,16 @@ def denoiser_logits(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor
         denoiser: the network.
         xt: partly masked windows, (B, L) int64.
         level: noise level of each row, (B,).
+        context_lengths: how many tokens of each row are context, (B,) int64 on the device of ``xt``, for networks that
+            are told so (:class:`ContextDenoiser`; None tells them 0); others do not get it.
 
     Raises:
         ContractError: if the answer is not what it should be, or an input was overwritten.
     """
-    logits = call_network(denoiser.logits, xt, level)
+    if isinstance(denoiser, ContextDenoiser):
+        logits = call_network(denoiser.logits_given, xt, level, _or_no_contexts(context_lengths, xt))
+    else:
+        logits = call_network(denoiser.logits, xt, level)
     require_logits(logits, tuple(xt.shape), denoiser.vocab_size)
     return logits
 
@@ -140,8 +170,9 @@ def clean_log_probs(logits: Tensor, *, vocab_size: int, mask_token_id: int) -> T
 
 
 def states_of(
-    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, *, watch: InputWatch | None = None
-) -> Tensor:
+    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, *, context_lengths: Tensor | None = None,
+    watch: InputWatch | None = None,
+) -> Tensor:  # fmt: skip
     """What a network says of some positions of a batch: (n, D) hidden states, or (n, W) logits.
 
     A factored denoiser stops before its head, so that :func:`packed_nll` unembeds the picked positions alone.
@@ -151,28 +182,46 @@ def states_of(
         xt: partly masked windows, (B, L) int64.
         level: noise level of each row, (B,).
         positions: of the flattened batch, (n,) int64, ascending but for padding at the end.
+        context_lengths: how many tokens of each row are context, (B,) int64 on the device of ``xt``, for networks that
+            are told so (:class:`ContextDenoiser`; None tells them 0); others do not get it.
         watch: looks later whether the network changed a copy; None looks at once.
 
     Raises:
         ContractError: if the answer is not what it should be, or an input was overwritten.
     """
-    return call_network(partial(network_states, denoiser), xt, level, positions, watch=watch)
+    inputs: tuple[Tensor | NoiseLevel, ...] = (xt, level, positions)
+    if isinstance(denoiser, ContextDenoiser):
+        inputs = (*inputs, _or_no_contexts(context_lengths, xt))
+    return call_network(partial(network_states, denoiser), *inputs, watch=watch)
 
 
-def network_states(denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+def network_states(
+    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, context_lengths: Tensor | None = None
+) -> Tensor:
     """:func:`states_of` behind its door: what may be compiled; its arguments are the network's to keep."""
     # Read before the network can resize them.
     batch, length, count, device = xt.shape[0], xt.shape[1], positions.shape[0], xt.device
-    if isinstance(denoiser, PickingDenoiser):
+    if isinstance(denoiser, ContextDenoiser):
+        states, what = denoiser.logits_given(xt, level, _or_no_contexts(context_lengths, xt)), "logits"
+    elif isinstance(denoiser, PickingDenoiser):
         states = denoiser.hidden_at(xt, level, positions)
         require_plain(states, device)
         require_places(states, (count,), "hidden states")
         return states
-    trunk = denoiser.hidden if isinstance(denoiser, FactoredDenoiser) else denoiser.logits
-    states = trunk(xt, level)
+    elif isinstance(denoiser, FactoredDenoiser):
+        states, what = denoiser.hidden(xt, level), "hidden states"
+    else:
+        states, what = denoiser.logits(xt, level), "logits"
     require_plain(states, device)
-    require_places(states, (batch, length), "hidden states" if isinstance(denoiser, FactoredDenoiser) else "logits")
+    require_places(states, (batch, length), what)
     return states.flatten(0, 1).index_select(0, positions)
+
+
+def _or_no_contexts(context_lengths: Tensor | None, xt: Tensor) -> Tensor:
+    """The lengths of contexts, or 0 for each row where none are given."""
+    if context_lengths is not None:
+        return context_lengths
+    return torch.zeros(xt.shape[0], dtype=torch.int64, device=xt.device)
 
 
 def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor) -> Tensor:
@@ -187,7 +236,7 @@ def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor) -> Tensor:
         (n,) float32, or float64 for float64 logits; memory of its own.
     """
     logits = states
-    if isinstance(denoiser, FactoredDenoiser):
+    if splits(denoiser):
         # Not copied: a head sees states that its own trunk made, each piece of them once, and neither tokens nor
         # targets.
         logits = denoiser.head(states)
@@ -207,7 +256,9 @@ def unpack_nats(nll: Tensor, positions: Tensor, shape: tuple[int, int] | torch.S
     return dense.scatter_(0, positions, nll.double()).view(shape[0], shape[1])
 
 
-def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
+def masked_token_nll(
+    denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel, *, context_lengths: Tensor | None = None
+) -> Tensor:
     """Negative log-likelihood of every masked token, in nats; 0 at visible ones.
 
     Args:
@@ -215,19 +266,24 @@ def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: Nois
         x0: clean tokens, (B, L) int64.
         masked: which positions the network does not see, (B, L) bool.
         level: noise level of each row, (B,).
+        context_lengths: how many tokens of each row are context, (B,) int64 on the device of ``xt``, for networks that
+            are told so (:class:`ContextDenoiser`; None tells them 0); others do not get it.
 
     Returns:
         (B, L) float64. NaN or infinite where the network is: callers check their sums with :func:`require_finite`.
     """
     positions = masked.flatten().nonzero().squeeze(-1)
-    states = states_of(denoiser, x0.masked_fill(masked, denoiser.mask_token_id), level, positions)
+    xt = x0.masked_fill(masked, denoiser.mask_token_id)
+    states = states_of(denoiser, xt, level, positions, context_lengths=context_lengths)
     nll = packed_nll(denoiser, states, x0.flatten().index_select(0, positions))
     return unpack_nats(nll, positions, masked.shape)
 
 
-def masked_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
+def masked_nll(
+    denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel, *, context_lengths: Tensor | None = None
+) -> Tensor:
     """C(x, M; t), the sum over masked positions of -log p(x_i | visible tokens; t), in nats, (B,) float64."""
-    return masked_token_nll(denoiser, x0, masked, level).sum(dim=-1)
+    return masked_token_nll(denoiser, x0, masked, level, context_lengths=context_lengths).sum(dim=-1)
 
 
 def require_finite(nats: Tensor, what: str | Callable[[int], str]) -> Tensor:

@@ -132,7 +132,7 @@ def _wrap(model: Any, what: str, dtype: torch.dtype) -> Denoiser | CausalLM:
         raise UsageError(
             f"{what} returned {type(model).__name__}", seen="no time_conditioned", expected="True or False"
         )
-    return _UserDenoiser(model, dtype)
+    return (_UserContextDenoiser if callable(getattr(model, "logits_given", None)) else _UserDenoiser)(model, dtype)
 
 
 def _stated_schedule(model: Any) -> NoiseSchedule | None:
@@ -141,7 +141,6 @@ def _stated_schedule(model: Any) -> NoiseSchedule | None:
     return parse_schedule(stated) if isinstance(stated, str) else stated if isinstance(stated, NoiseSchedule) else None
 
 
-@final
 class _UserDenoiser:
     def __init__(self, model: Any, dtype: torch.dtype) -> None:
         self.vocab_size, self.context_length = int(model.vocab_size), int(model.context_length)
@@ -152,6 +151,15 @@ class _UserDenoiser:
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         with autocast(xt.device, self._dtype):
             logits: Tensor = self._model.logits(xt, level)
+            return logits
+
+
+@final
+class _UserContextDenoiser(_UserDenoiser):
+    @torch.no_grad()
+    def logits_given(self, xt: Tensor, level: NoiseLevel, context_lengths: Tensor) -> Tensor:
+        with autocast(xt.device, self._dtype):
+            logits: Tensor = self._model.logits_given(xt, level, context_lengths)
             return logits
 
 

@@ -31,6 +31,7 @@ class Question:
         paid: which of them the expected nats are of, (n,) bool.
         nats: what the paid ones cost together when the text was scored.
         is_best: the paid ones were chosen as those where the network is surest.
+        context_length: how many tokens of it are context, for networks that are told so.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Question:
     paid: npt.NDArray[np.bool_]
     nats: float
     is_best: bool = False
+    context_length: int = 0
 
 
 @final

@@ -7,6 +7,8 @@ compressed.py   the bytes inside gzip, bzip2 and zstd, without giving a bomb its
 tables.py       documents in Parquet and Arrow
 json_lines.py   documents in JSON lines, and whether a text is JSON
 documents.py    documents of any of these
+fields.py       the keys or columns whose texts are read
+answers.py      prompts and answers: where in the tokens each answer lies
 flags.py        which flags go together
 padding.py      runs of a token that spells nothing
 separators.py   the token between documents: which one the tokenizer's files name, and which one a stream has

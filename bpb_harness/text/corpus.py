@@ -187,10 +187,27 @@ def load_documents(
         raw_bytes.append(len(text.encode()))
     if not encoded:
         raise CorpusError(f"{files[0].path}: no documents", expected='lines of {"text": ..} or plain text')
+    return corpus_of_documents(files, encoded, raw_bytes, vocab_size=tokenizer.vocab_size)
+
+
+def corpus_of_documents(
+    files: Sequence[DocumentFile], encoded: Sequence[NDArray[np.integer]], raw_bytes: Sequence[int], *, vocab_size: int
+) -> Corpus:
+    """The corpus of documents that were encoded one by one.
+
+    Args:
+        files: what they were read from.
+        encoded: tokens of each, at least one.
+        raw_bytes: UTF-8 bytes of each.
+        vocab_size: V; tokens are kept in as few bytes as it takes.
+
+    Raises:
+        CorpusError: no tokens.
+    """
     lengths = np.array([len(tokens) for tokens in encoded], np.int64)
     return _corpus(
         corpus_name([file.path for file in files]),
-        [np.concatenate(encoded)],
+        [np.concatenate(encoded).astype(np.uint16 if vocab_size <= 2**16 else np.uint32, copy=False)],
         raw_bytes_per_document=np.array(raw_bytes, np.int64),
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)[:-1]]),
         form=_words(files),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.text.compressed import READABLE, TextBytes, compression_of, read_head
+from bpb_harness.text.fields import Record, TextField
 from bpb_harness.text.files import find_files, plain_suffix
 from bpb_harness.text.json_lines import BLANK, LINES_SUFFIXES, decode, is_object, json_in, json_lines
 from bpb_harness.text.signs import LONGEST_SIGN, sign_of
@@ -33,13 +34,17 @@ class DocumentFile:
         path: of the file or folder.
         kind: the format: "JSON lines", "plain text", "Parquet" or "Arrow".
         words: the same with its compression, as a result tells it.
-        read: gives the documents, one after the other.
+        records: gives the documents with all fields that were asked for, one after the other.
     """
 
     path: Path
     kind: str
     words: str
-    read: Callable[[], Iterator[str]]
+    records: Callable[[], Iterator[Record]]
+
+    def read(self) -> Iterator[str]:
+        """The first field of each document, one after the other."""
+        return (record.texts[0] for record in self.records())
 
 
 def find_documents(paths: Sequence[Path | str], *, field: str | None = None, largest: int) -> list[DocumentFile]:
@@ -55,9 +60,30 @@ def find_documents(paths: Sequence[Path | str], *, field: str | None = None, lar
         CorpusError: nothing found, a format that is not read, or several formats in one folder or pattern; it names
             them and the next step.
     """
+    return _find(paths, [TextField(field or DEFAULT_FIELD)], largest, are_named=field is not None)
+
+
+def find_records(paths: Sequence[Path | str], fields: Sequence[TextField], *, largest: int) -> list[DocumentFile]:
+    """Likewise, of documents of several texts each.
+
+    Args:
+        paths: files, folders or patterns, in the order of the text.
+        fields: the keys or columns of the texts.
+        largest: bytes of the longest.
+
+    Raises:
+        UsageError: plain text, which has no fields.
+        CorpusError: as `find_documents`.
+    """
+    return _find(paths, fields, largest, are_named=True)
+
+
+def _find(
+    paths: Sequence[Path | str], fields: Sequence[TextField], largest: int, *, are_named: bool
+) -> list[DocumentFile]:
     files = find_files(paths, _FOLDER_SUFFIXES, whole_folder=is_dataset_folder)
     _require_not_packed_twice(files)
-    found = [_recognise(path, field, largest) for path in files]
+    found = [_recognise(path, fields, largest, are_named=are_named) for path in files]
     kinds = {file.path: file.kind for file in found}
     for given in paths:
         members = find_files([given], _FOLDER_SUFFIXES, whole_folder=is_dataset_folder)
@@ -81,8 +107,7 @@ def _require_one_kind(given: Path | str, kinds: Mapping[Path, str]) -> None:
         )
 
 
-def _recognise(path: Path, field: str | None, largest: int) -> DocumentFile:
-    name = field or DEFAULT_FIELD
+def _recognise(path: Path, fields: Sequence[TextField], largest: int, *, are_named: bool) -> DocumentFile:
     if path.is_dir():
         parts = arrow_files(path)
         for part in parts:
@@ -91,16 +116,16 @@ def _recognise(path: Path, field: str | None, largest: int) -> DocumentFile:
             path,
             "Arrow",
             "a folder of the datasets library",
-            lambda: (text for part in parts for text in arrow_documents(part, name, largest=largest)),
+            lambda: (record for part in parts for record in arrow_documents(part, fields, largest=largest)),
         )
     compression = compression_of(path)
     packed = f"{compression}-compressed " if compression else ""
     with TextBytes(path) as file:
         sign = sign_of(file.read(LONGEST_SIGN))
     if not compression and sign == "Parquet":
-        return DocumentFile(path, "Parquet", "Parquet", lambda: parquet_documents(path, name, largest=largest))
+        return DocumentFile(path, "Parquet", "Parquet", lambda: parquet_documents(path, fields, largest=largest))
     if not compression and sign in ("an Arrow file", "an Arrow stream"):
-        return DocumentFile(path, "Arrow", sign, lambda: arrow_documents(path, name, largest=largest))
+        return DocumentFile(path, "Arrow", sign, lambda: arrow_documents(path, fields, largest=largest))
     if sign is not None and sign != "a token shard":
         raise _not_read(path, packed + sign, sign)
     suffix = plain_suffix(path)
@@ -109,8 +134,10 @@ def _recognise(path: Path, field: str | None, largest: int) -> DocumentFile:
     if suffix in (".csv", ".tsv"):
         raise _table_of_text(path, suffix[1:].upper())
     if suffix in LINES_SUFFIXES or (suffix != ".txt" and _first_line_is_object(path, largest)):
-        return DocumentFile(path, "JSON lines", packed + "JSON lines", lambda: json_lines(path, name, largest=largest))
-    return DocumentFile(path, "plain text", packed + "plain text", lambda: iter([_plain_text(path, field, largest)]))
+        lines = packed + "JSON lines"
+        return DocumentFile(path, "JSON lines", lines, lambda: json_lines(path, fields, largest=largest))
+    plain = packed + "plain text"
+    return DocumentFile(path, "plain text", plain, lambda: _plain_text(path, fields[0], largest, is_named=are_named))
 
 
 def _require_arrow(path: Path) -> None:
@@ -160,7 +187,7 @@ def _first_line_is_object(path: Path, largest: int) -> bool:
     return False
 
 
-def _plain_text(path: Path, field: str | None, largest: int) -> str:
+def _plain_text(path: Path, field: TextField, largest: int, *, is_named: bool) -> Iterator[Record]:
     with TextBytes(path) as file:
         raw = file.read(largest + 1)
     if len(raw) > largest:
@@ -181,18 +208,18 @@ def _plain_text(path: Path, field: str | None, largest: int) -> str:
             f"{path}: no text in UTF-8", seen=f"{controls} control characters of {len(text)} characters",
             expected="text", hint="UTF-16 without its mark looks like that: iconv -f UTF-16LE -t UTF-8",
         )  # fmt: skip
-    found = json_in(text, field or DEFAULT_FIELD)
+    found = json_in(text, field.name)
     if found is not None:
         raise CorpusError(
             f"{path}: JSON under the name of plain text", seen=found, expected="text, or JSON lines called .jsonl",
             hint="name it .jsonl with an object a line, or wrap it as one document: {\"text\": ...}",
         )  # fmt: skip
     _require_no_table(path, text)
-    if field is not None:
+    if is_named:
         raise UsageError(
-            f"--text-field {field}", seen=f"{path}, which is plain text", expected="JSON lines, Parquet or Arrow"
+            f"{field.flag} {field.name}", seen=f"{path}, which is plain text", expected="JSON lines, Parquet or Arrow"
         )
-    return text
+    yield Record(str(path), (text,))
 
 
 def _require_no_table(path: Path, text: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bpb_harness.errors import CorpusError
 from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
 from bpb_harness.text.compressed import TextBytes
+from bpb_harness.text.fields import Record, TextField, pass_flag, require_text
 from bpb_harness.text.files import plain_suffix
 
 LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines", ".json")
@@ -24,17 +25,17 @@ _DECODER = json.JSONDecoder()
 _KEYS_SHOWN = 8
 
 
-def json_lines(path: Path, field: str, *, largest: int) -> Iterator[str]:
+def json_lines(path: Path, fields: Sequence[TextField], *, largest: int) -> Iterator[Record]:
     """The documents of a file of JSON objects, one a line; blank lines are passed over.
 
     Args:
         path: the file, compressed or not.
-        field: the key of the text.
+        fields: the keys of the texts.
         largest: bytes of the longest line.
 
     Raises:
-        CorpusError: a line that is no JSON object, gives a key two values, has no such key, or whose text is no text;
-            it names the line.
+        CorpusError: a line that is no JSON object, gives a key two values, lacks a key, or one of whose texts is no
+            text, or is empty where it must not be; it names the line.
     """
     offset = 0
     with TextBytes(path) as file:
@@ -44,7 +45,7 @@ def json_lines(path: Path, field: str, *, largest: int) -> Iterator[str]:
             decoded = decode(path, line, offset)
             offset += len(line)
             if decoded.strip(BLANK):
-                yield _document(path, number, decoded, field)
+                yield _record(path, number, decoded, fields)
 
 
 def decode(path: Path, raw: bytes, offset: int = 0) -> str:
@@ -170,7 +171,7 @@ def keys_of(row: dict[str, Any]) -> str:
     return f"the key{'' if len(row) == 1 else 's'} {', '.join(names)}{more}" if row else "no keys"
 
 
-def _document(path: Path, number: int, line: str, field: str) -> str:
+def _record(path: Path, number: int, line: str, fields: Sequence[TextField]) -> Record:
     where = f"{path}: line {number}"
     try:
         row = load_once(line.strip(BLANK))
@@ -180,32 +181,39 @@ def _document(path: Path, number: int, line: str, field: str) -> str:
         raise CorpusError(f"{where} is not JSON: {error}", hint=_next_step(path, line)) from error
     if not isinstance(row, dict):
         hint = f"write one object a line: jq -c '.[]' {path.name} > docs.jsonl" if isinstance(row, list) else None
-        raise CorpusError(f"{where} has no text", seen=_type(row), expected=f'{{"{field}": "..."}}', hint=hint)
-    if field not in row:
-        raise CorpusError(f"{where} has no text", seen=keys_of(row), expected=repr(field), hint=_other_key(path, row))
-    text = row[field]
+        raise CorpusError(f"{where} has no {fields[0].noun}", seen=_type(row), expected=_example(fields), hint=hint)
+    return Record(where, tuple(_text(path, where, row, field, fields) for field in fields))
+
+
+def _text(path: Path, where: str, row: dict[str, Any], field: TextField, fields: Sequence[TextField]) -> str:
+    what, name = f"{where} has no {field.noun}", field.name
+    if name not in row:
+        raise CorpusError(what, seen=keys_of(row), expected=repr(name), hint=_other_key(path, row, field, fields))
+    text = row[name]
     if not isinstance(text, str):
-        raise CorpusError(
-            f"{where} has no text", seen=f"{_type(text)} under {field!r}", expected=f'{{"{field}": "..."}}'
-        )
+        raise CorpusError(what, seen=f"{_type(text)} under {name!r}", expected=_example(fields))
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise CorpusError(f"{where}: a lone surrogate at character {error.start} is no text") from error
+    require_text(where, field, text)
     return text
+
+
+def _example(fields: Sequence[TextField]) -> str:
+    return "{" + ", ".join(f'"{field.name}": "..."' for field in fields) + "}"
 
 
 def _type(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
-def _other_key(path: Path, row: dict[str, Any]) -> str:
+def _other_key(path: Path, row: dict[str, Any], field: TextField, fields: Sequence[TextField]) -> str:
     """The next step where a row lacks the key."""
     for key, value in row.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             return f"write one object a line: jq -c '.[{json.dumps(key)}][]' {path.name} > docs.jsonl"
-    texts = [key for key, value in row.items() if isinstance(value, str)]
-    return f"pass --text-field {texts[0] if len(texts) == 1 else 'NAME'}"
+    return pass_flag(field, [key for key, value in row.items() if isinstance(value, str)], fields)
 
 
 def _next_step(path: Path, line: str) -> str | None:

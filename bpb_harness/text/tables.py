@@ -1,14 +1,15 @@
-"""Documents in Parquet and Arrow: one column of texts, in the order of its rows, a batch at a time."""
+"""Documents in Parquet and Arrow: columns of texts, in the order of their rows, a batch at a time."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bpb_harness.errors import CorpusError, HarnessError
+from bpb_harness.text.fields import Record, TextField, pass_flag, require_text
 from bpb_harness.text.files import require_regular
 
 _BATCH_ROWS = 256
@@ -19,35 +20,37 @@ _COLUMNS_SHOWN = 8
 _PART_OF = re.compile(r"-(\d{5})-of-(\d{5})$")
 
 
-def parquet_documents(path: Path, field: str, *, largest: int) -> Iterator[str]:
+def parquet_documents(path: Path, fields: Sequence[TextField], *, largest: int) -> Iterator[Record]:
     """The texts of a Parquet file, in the order of its rows.
 
     Args:
         path: the file.
-        field: the column.
+        fields: the columns.
         largest: UTF-8 bytes of the longest text.
 
     Raises:
-        CorpusError: no such column, another type, a row without text (with its number), a damaged file.
+        CorpusError: no such column, another type, a row without text (with its number) or with an empty one where it
+            must not be, a damaged file.
     """
 
     def batches() -> Iterator[Any]:
         from pyarrow import parquet
 
         with parquet.ParquetFile(path) as file:
-            _require_column(path, file.schema_arrow, field)
-            _require_moderate(path, file.metadata, field)
+            for field in fields:
+                _require_column(path, file.schema_arrow, field, fields)
+                _require_moderate(path, file.metadata, field)
+        names = [field.name for field in fields]
         # A repeated text stays one entry of a dictionary: otherwise a batch could take any number of its copies.
         with parquet.ParquetFile(
-            path, read_dictionary=[field], pre_buffer=False, buffer_size=_BUFFER_BYTES, memory_map=False
+            path, read_dictionary=names, pre_buffer=False, buffer_size=_BUFFER_BYTES, memory_map=False
         ) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[field]):
-                yield batch.column(0)
+            yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
 
-    yield from _texts(path, field, batches, largest)
+    yield from _records(path, fields, batches, largest)
 
 
-def arrow_documents(path: Path, field: str, *, largest: int) -> Iterator[str]:
+def arrow_documents(path: Path, fields: Sequence[TextField], *, largest: int) -> Iterator[Record]:
     """The texts of an Arrow stream or file, likewise."""
 
     def batches() -> Iterator[Any]:
@@ -58,28 +61,30 @@ def arrow_documents(path: Path, field: str, *, largest: int) -> Iterator[str]:
             is_file = source.read(6) == b"ARROW1"
             source.seek(0)
             with (ipc.open_file if is_file else ipc.open_stream)(source) as reader:
-                _require_column(path, reader.schema, field)
-                index = reader.schema.get_field_index(field)
+                for field in fields:
+                    _require_column(path, reader.schema, field, fields)
                 if is_file:
                     for number in range(reader.num_record_batches):
-                        yield reader.get_batch(number).column(index)
+                        yield reader.get_batch(number)
                 else:
-                    for batch in reader:
-                        yield batch.column(index)
+                    yield from reader
 
-    yield from _texts(path, field, batches, largest)
+    yield from _records(path, fields, batches, largest)
 
 
-def _texts(path: Path, field: str, batches: Callable[[], Iterator[Any]], largest: int) -> Iterator[str]:
+def _records(
+    path: Path, fields: Sequence[TextField], batches: Callable[[], Iterator[Any]], largest: int
+) -> Iterator[Record]:
     import pyarrow
 
     row = 0
     try:
-        for column in batches():
-            column.validate(full=True)  # offsets of a damaged file may point anywhere
-            values = column.to_pylist() if not pyarrow.types.is_dictionary(column.type) else _decoded(column)
-            for text in values:
-                yield _text(path, field, row, text, largest)
+        for batch in batches():
+            columns = [_values(batch.column(batch.schema.get_field_index(field.name))) for field in fields]
+            for texts in zip(*columns, strict=True):
+                where = f"{path}: row {row} (from 0)"
+                read = (_text(where, field, text, largest) for field, text in zip(fields, texts, strict=True))
+                yield Record(where, tuple(read))
                 row += 1
     except HarnessError:
         raise
@@ -90,42 +95,49 @@ def _texts(path: Path, field: str, batches: Callable[[], Iterator[Any]], largest
         ) from error
 
 
+def _values(column: Any) -> Iterator[str | None]:
+    import pyarrow
+
+    column.validate(full=True)  # offsets of a damaged file may point anywhere
+    return _decoded(column) if pyarrow.types.is_dictionary(column.type) else iter(column.to_pylist())
+
+
 def _decoded(column: Any) -> Iterator[str | None]:
     # The dictionary may be that of all rows: only the entries of these are made Python's.
     values = column.dictionary
     return (None if index is None else values[index].as_py() for index in column.indices.to_pylist())
 
 
-def _text(path: Path, field: str, row: int, text: object, largest: int) -> str:
-    where = f"{path}: row {row} (from 0)"
+def _text(where: str, field: TextField, text: object, largest: int) -> str:
     if text is None:
-        raise CorpusError(f"{where} has no text", seen=f"null under {field!r}", expected="a text")
+        raise CorpusError(f"{where} has no {field.noun}", seen=f"null under {field.name!r}", expected="a text")
     assert isinstance(text, str)
     if len(text) > largest or len(text.encode()) > largest:
         raise CorpusError(f"{where} is longer than {largest} bytes")
+    require_text(where, field, text)
     return text
 
 
-def _require_column(path: Path, schema: Any, field: str) -> None:
+def _require_column(path: Path, schema: Any, field: TextField, fields: Sequence[TextField]) -> None:
     import pyarrow
 
-    found = schema.get_all_field_indices(field)
+    found = schema.get_all_field_indices(field.name)
     if len(found) != 1:
         names = [repr(name) for name in schema.names[:_COLUMNS_SHOWN]]
         more = f" and {len(schema.names) - _COLUMNS_SHOWN} more" if len(schema.names) > _COLUMNS_SHOWN else ""
         raise CorpusError(
-            f"{path}: no text column" if not found else f"{path}: {len(found)} columns of that name",
+            f"{path}: no {field.noun} column" if not found else f"{path}: {len(found)} columns of that name",
             seen=f"the columns {', '.join(names)}{more}",
-            expected=repr(field),
-            hint=f"pass --text-field {_one_of_texts(schema)}",
+            expected=repr(field.name),
+            hint=_other_column(schema, field, fields),
         )
     kind = schema.field(found[0]).type
     if pyarrow.types.is_dictionary(kind):
         kind = kind.value_type
     if not _is_text(kind):
         raise CorpusError(
-            f"{path}: the column {field!r} holds no text", seen=kind, expected="string",
-            hint=f"pass --text-field {_one_of_texts(schema)}",
+            f"{path}: the column {field.name!r} holds no text", seen=kind, expected="string",
+            hint=_other_column(schema, field, fields),
         )  # fmt: skip
 
 
@@ -136,18 +148,17 @@ def _is_text(kind: Any) -> bool:
     return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or is_view(kind))
 
 
-def _one_of_texts(schema: Any) -> str:
-    texts = [column.name for column in schema if _is_text(column.type)]
-    return texts[0] if len(texts) == 1 else "NAME"
+def _other_column(schema: Any, field: TextField, fields: Sequence[TextField]) -> str:
+    return pass_flag(field, [column.name for column in schema if _is_text(column.type)], fields)
 
 
-def _require_moderate(path: Path, metadata: Any, field: str) -> None:
+def _require_moderate(path: Path, metadata: Any, field: TextField) -> None:
     """Refuse a row group that says it is larger unpacked than any that a writer makes."""
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
         for index in range(row_group.num_columns):
             column = row_group.column(index)
-            if column.path_in_schema == field and column.total_uncompressed_size > _LARGEST_CHUNK:
+            if column.path_in_schema == field.name and column.total_uncompressed_size > _LARGEST_CHUNK:
                 raise CorpusError(
                     f"{path}: row group {group} swells beyond measure",
                     seen=f"{column.total_uncompressed_size} bytes",
