@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.denoiser import Denoiser, clean_log_probs, denoiser_logits
+from bpb_harness.denoiser import ContextDenoiser, Denoiser, clean_log_probs, denoiser_logits
 from bpb_harness.errors import UsageError
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
@@ -84,8 +84,9 @@ class ChainRule:
         for step in range(self.passes(length)):
             done = step * self.tokens_per_step
             count = min(self.tokens_per_step, length - done)
-            level = self.level(length - done, length, batch).to(x0.device)
-            logits = denoiser_logits(denoiser, torch.where(visible, x0, denoiser.mask_token_id), level)
+            context, level = self.told(denoiser, length - done, length, context_length, batch)
+            xt = torch.where(visible, x0, denoiser.mask_token_id)
+            logits = denoiser_logits(denoiser, xt, level.to(x0.device), context_lengths=context.to(x0.device))
             if order is not None:
                 chosen = order[:, done : done + count]
                 log_probs = self._normalise(denoiser, _rows(logits, chosen))
@@ -101,10 +102,32 @@ class ChainRule:
             visible = visible.scatter(1, chosen, True)
         return nats[:, context_length:], revealed[:, context_length:]
 
-    def level(self, num_masked: int, length: int, batch: int) -> NoiseLevel:
-        """What the network is told of a step, (B,); no time of the schedule masks less than u_0."""
+    def told(
+        self, denoiser: Denoiser, num_masked: int, length: int, context_length: int, batch: int
+    ) -> tuple[Tensor, NoiseLevel]:
+        """What the network is told of a step: lengths of contexts and noise levels, (B,) each.
+
+        No time of the schedule masks less than u_0.
+
+        Args:
+            denoiser: the network.
+            num_masked: m, targets that are not yet revealed.
+            length: L, targets of the span.
+            context_length: tokens before them.
+            batch: B.
+        """
+        if self.grows_context(denoiser):
+            context_length, length = context_length + length - num_masked, num_masked
         rate = max(self.schedule.max_mask_rate * num_masked / length, self.schedule.min_mask_rate)
-        return self.schedule.level_at(torch.full((batch,), rate, dtype=torch.float64))
+        level = self.schedule.level_at(torch.full((batch,), rate, dtype=torch.float64))
+        return torch.full((batch,), context_length), level
+
+    def grows_context(self, denoiser: Denoiser) -> bool:
+        """Whether tokens become context once they are paid for: left to right, if the network is told of contexts.
+
+        All that is left is then masked, so that the rate told is u_max at every step.
+        """
+        return self.order == "left-to-right" and isinstance(denoiser, ContextDenoiser)
 
     def _fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
         """(B, L) positions in the order of reveal, or None where the network decides."""

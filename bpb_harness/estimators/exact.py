@@ -191,11 +191,13 @@ class ExactBound:
 
     def _masked_nll(self, denoiser: Denoiser, tokens: Tensor, masks: Tensor, rates: Floats) -> Floats:
         """C(x, M; t(u)) of every mask at its rate, (2^L - 1,) float64 nats."""
-        parts = []
+        parts, length = [], int(masks[-1].sum())
         for start in range(0, len(masks), ROWS_PER_CALL):
             part, rate = masks[start : start + ROWS_PER_CALL], torch.from_numpy(rates[start : start + ROWS_PER_CALL])
             level = self.schedule.level_at(rate).to(tokens.device)
-            parts.append(masked_nll(denoiser, tokens.expand(len(part), -1), part, level).cpu().numpy())
+            contexts = torch.full((len(part),), len(tokens) - length, device=tokens.device)
+            rows = tokens.expand(len(part), -1)
+            parts.append(masked_nll(denoiser, rows, part, level, context_lengths=contexts).cpu().numpy())
         return np.concatenate(parts)
 
 

@@ -16,7 +16,7 @@ from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
-from bpb_harness.estimators import Bound, ExactBound
+from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import require_enumerable
 from bpb_harness.evaluation.choose_layout import lay_spans, limited
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
@@ -272,8 +272,12 @@ class Job:
 
     def _told_in_signature(self, spans: Spans) -> str | None:
         """What a network is told of a span's noise, where a context leaves a choice: the rate among its targets."""
-        told = isinstance(self.model, Denoiser) and self.model.time_conditioned and spans.have_context
-        return "target-rate" if told else None
+        if not isinstance(self.model, Denoiser):
+            return None
+        estimator = self.estimators[0]
+        if isinstance(estimator, ChainRule) and estimator.grows_context(self.model):
+            return "revealed-as-context"
+        return "target-rate" if self.model.time_conditioned and spans.have_context else None
 
     def _contract_in_signature(self) -> str:
         if not self.settings.check_contract:

@@ -141,7 +141,7 @@ def _asked(job: Job, spans: Spans, scored: SpanNats) -> Asked:
     if not isinstance(estimator, ChainRule):
         return AskedSpans(corpus, spans, scored.token_nats)
     assert scored.steps is not None
-    return AskedSteps(corpus, spans, estimator, job.denoiser.mask_token_id, scored.token_nats, scored.steps)
+    return AskedSteps(corpus, spans, estimator, job.denoiser, scored.token_nats, scored.steps)
 
 
 def _exact_result(

@@ -95,6 +95,7 @@ class AskedDraws(Asked):
             prepared.x0[0][positions].numpy(),
             np.ones(len(positions), dtype=bool),
             float(table.nats[row]),
+            context_length=int(prepared.context_lengths[0]),
         )
 
 
@@ -139,7 +140,7 @@ class AskedSteps(Asked):
     Attributes:
         corpus, spans: the text.
         estimator: the chain rule.
-        mask_token_id: what stands at masked positions.
+        denoiser: the network.
         token_nats: of each target, in the order of the spans.
         steps: in which step of its span each target was revealed, likewise.
     """
@@ -147,7 +148,7 @@ class AskedSteps(Asked):
     corpus: Corpus
     spans: Spans
     estimator: ChainRule
-    mask_token_id: int
+    denoiser: Denoiser
     token_nats: Floats
     steps: Ints
 
@@ -165,11 +166,12 @@ class AskedSteps(Asked):
         step = int(generator.integers(steps.max() + 1))
         positions = np.flatnonzero(steps >= step)
         paid = steps[positions] == step
+        seen, level = self.estimator.told(self.denoiser, len(positions), length, context, 1)
         return [
             Question(
-                f"step {step} of window {index}", np.where(steps < step, x0, self.mask_token_id),
-                _plain(self.estimator.level(len(positions), length, 1)), positions, x0[positions], paid,
-                float(nats[positions][paid].sum()), is_best=self.estimator.order == "confidence",
+                f"step {step} of window {index}", np.where(steps < step, x0, self.denoiser.mask_token_id),
+                _plain(level), positions, x0[positions], paid, float(nats[positions][paid].sum()),
+                is_best=self.estimator.order == "confidence", context_length=int(seen[0]),
             )
         ]  # fmt: skip
 
@@ -192,7 +194,7 @@ class AskedMasks(Asked):
     def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
         window = int(self.window[index])
         x0 = stack_spans(self.corpus, self.spans, np.array([window]))
-        length = int(self.spans.lengths[window])
+        length, context = int(self.spans.lengths[window]), int(self.spans.context_lengths[window])
         masked = torch.zeros(x0.shape, dtype=torch.bool)
         masked[0, -length:] = torch.from_numpy(generator.random(length) < 0.5)
         masked[0, -1 - int(generator.integers(length))] = True
@@ -201,13 +203,15 @@ class AskedMasks(Asked):
         with torch.inference_mode():
             # Two rows, as no question has them.
             rows = [part.expand(2, *part.shape[1:]).to(self.device) for part in (x0, masked)]
+            contexts = torch.full((2,), context, device=self.device)
             both = NoiseLevel(*(part.expand(2).to(self.device) for part in (level.t, level.alpha_t, level.dalpha_t)))
-            nats = float(masked_nll(self.denoiser, rows[0], rows[1], both)[0])
+            nats = float(masked_nll(self.denoiser, rows[0], rows[1], both, context_lengths=contexts)[0])
         positions = masked[0].nonzero()[:, 0].numpy()
         return [
             Question(
                 f"a mask of window {window}", x0.masked_fill(masked, self.denoiser.mask_token_id)[0].numpy(),
                 _plain(level), positions, x0[0].numpy()[positions], np.ones(len(positions), dtype=bool), nats,
+                context_length=context,
             )
         ]  # fmt: skip
 

@@ -152,7 +152,7 @@ def test_a_step_is_asked_for_with_what_was_revealed_before_it(order, context):
     spans = Spans(np.array([0, 4 - context]), np.array([0, 4]), np.array([4, 10]))
     steps, nats = np.array([0, 0, 1, 1, 2, 0, 1, 0, 2, 1]), 0.5 + np.arange(10)
     rule = ChainRule(LogLinear(), RandomStreams(0), order, 2)
-    asked = AskedSteps(Text(), spans, rule, 99, nats, steps)
+    asked = AskedSteps(Text(), spans, rule, SimpleNamespace(mask_token_id=99), nats, steps)
     assert asked.window.tolist() == [0, 1]
     seen = set()
     for seed in range(30):

@@ -232,7 +232,6 @@ def test_rows_of_the_registry_make_what_they_say():
         ({"method": "discrete"}, {"num_steps": 128, "num_samples": 2}),
         ({"method": "mc", "num_samples": 5}, {"num_samples": 5}),
         ({"method": "chain", "order": "random", "tokens_per_step": 3}, {"order": "random", "tokens_per_step": 3}),
-        ({"method": "ar", "stride": 7}, {"stride": 7}),
         ({"method": "exact", "num_steps": 6}, {"num_steps": 6}),
         ({"method": "exact", "num_samples": 4}, {"num_steps": None, "num_samples": 4}),
     ],
