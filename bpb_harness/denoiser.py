@@ -84,6 +84,41 @@ class ContextDenoiser(Denoiser, Protocol):
 
 
 @runtime_checkable
+class BlockDenoiser(Denoiser, Protocol):
+    """A denoiser of blocks one after another, which takes all blocks of a window in one call.
+
+    ``logits`` of a row that ends in block k, with the blocks before k clean, is in block k what ``block_logits`` is.
+    Source: block diffusion, BD3-LM (Arriola et al. 2025, arXiv 2503.09573).
+
+    Attributes:
+        block_size: tokens of a block; the first begins where a row does, the last of a row may be shorter.
+    """
+
+    block_size: int
+
+    def block_logits(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:
+        """Map noised windows, (B, L) int64, and the same windows clean to (B, L, W) logits, W >= V.
+
+        In block k they may depend on tokens of ``x0`` in the blocks before k, on tokens of ``xt`` in block k, and on
+        the level of block k alone. There is one level a block, row by row: (B * ceil(L / block_size),).
+        """
+        ...
+
+
+@runtime_checkable
+class FactoredBlockDenoiser(BlockDenoiser, Protocol):
+    """A denoiser of blocks that splits: ``block_logits = head(block_hidden)``."""
+
+    def block_hidden(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:
+        """Map what ``block_logits`` takes to (B, L, D) hidden states."""
+        ...
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Map (n, D) hidden states to (n, W) logits, W >= V."""
+        ...
+
+
+@runtime_checkable
 class CausalLM(Protocol):
     """An autoregressive network: position i sees tokens up to i and predicts token i + 1."""
 
@@ -224,26 +259,34 @@ def _or_no_contexts(context_lengths: Tensor | None, xt: Tensor) -> Tensor:
     return torch.zeros(xt.shape[0], dtype=torch.int64, device=xt.device)
 
 
-def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor) -> Tensor:
+def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor, *, by_blocks: bool = False) -> Tensor:
     """Negative log-likelihood of tokens at picked positions, in nats.
 
     Args:
         denoiser: the network.
         states: of these positions, from :func:`states_of`.
         targets: the clean token at each of them, (n,) int64.
+        by_blocks: the states are those of :func:`block_states_of`.
 
     Returns:
         (n,) float32, or float64 for float64 logits; memory of its own.
     """
     logits = states
-    if splits(denoiser):
+    if head := _head_of(denoiser, by_blocks=by_blocks):
         # Not copied: a head sees states that its own trunk made, each piece of them once, and neither tokens nor
         # targets.
-        logits = denoiser.head(states)
+        logits = head(states)
         require_plain(logits, targets.device)
         require_places(logits, (targets.shape[0],), "logits")
     log_probs = clean_log_probs(logits, vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id)
     return -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def _head_of(denoiser: Denoiser, *, by_blocks: bool) -> Callable[[Tensor], Tensor] | None:
+    """What is still to be done to states of a trunk; None where they are logits."""
+    if by_blocks:
+        return denoiser.head if isinstance(denoiser, FactoredBlockDenoiser) else None
+    return denoiser.head if splits(denoiser) else None
 
 
 def unpack_nats(nll: Tensor, positions: Tensor, shape: tuple[int, int] | torch.Size) -> Tensor:
@@ -284,6 +327,64 @@ def masked_nll(
 ) -> Tensor:
     """C(x, M; t), the sum over masked positions of -log p(x_i | visible tokens; t), in nats, (B,) float64."""
     return masked_token_nll(denoiser, x0, masked, level, context_lengths=context_lengths).sum(dim=-1)
+
+
+def num_blocks(length: int, block_size: int) -> int:
+    """Blocks of a window, the last of which may be shorter."""
+    return -(-length // block_size)
+
+
+def block_states_of(
+    denoiser: BlockDenoiser, xt: Tensor, x0: Tensor, level: NoiseLevel, positions: Tensor, *,
+    watch: InputWatch | None = None,
+) -> Tensor:  # fmt: skip
+    """What a network of blocks says of some positions, all blocks in one call: (n, D) hidden states, or (n, W) logits.
+
+    Args:
+        denoiser: the network; it is handed copies.
+        xt: partly masked windows, (B, L) int64.
+        x0: the same windows clean, (B, L) int64.
+        level: noise level of each block, row by row, (B * num_blocks(L, block_size),).
+        positions: of the flattened batch, (n,) int64, ascending but for padding at the end.
+        watch: looks later whether the network changed a copy; None looks at once.
+
+    Raises:
+        ContractError: if the answer is not what it should be, or an input was overwritten.
+    """
+    assert len(level) == xt.shape[0] * num_blocks(xt.shape[1], denoiser.block_size)
+    return call_network(partial(network_block_states, denoiser), xt, x0, level, positions, watch=watch)
+
+
+def network_block_states(
+    denoiser: BlockDenoiser, xt: Tensor, x0: Tensor, level: NoiseLevel, positions: Tensor
+) -> Tensor:
+    """:func:`block_states_of` behind its door: what may be compiled; its arguments are the network's to keep."""
+    batch, length, device = xt.shape[0], xt.shape[1], xt.device
+    if isinstance(denoiser, FactoredBlockDenoiser):
+        states, what = denoiser.block_hidden(xt, x0, level), "hidden states"
+    else:
+        states, what = denoiser.block_logits(xt, x0, level), "logits"
+    require_plain(states, device)
+    require_places(states, (batch, length), what)
+    return states.flatten(0, 1).index_select(0, positions)
+
+
+def block_token_nll(denoiser: BlockDenoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
+    """Negative log-likelihood of every masked token given its own block's visible ones and all earlier blocks, in nats.
+
+    Args:
+        denoiser: the network.
+        x0: clean tokens, (B, L) int64.
+        masked: which positions are masked in the noised copy, (B, L) bool.
+        level: noise level of each block, row by row, (B * num_blocks(L, block_size),).
+
+    Returns:
+        (B, L) float64; 0 at visible ones. NaN or infinite where the network is, as of :func:`masked_token_nll`.
+    """
+    positions = masked.flatten().nonzero().squeeze(-1)
+    states = block_states_of(denoiser, x0.masked_fill(masked, denoiser.mask_token_id), x0, level, positions)
+    nll = packed_nll(denoiser, states, x0.flatten().index_select(0, positions), by_blocks=True)
+    return unpack_nats(nll, positions, masked.shape)
 
 
 def require_finite(nats: Tensor, what: str | Callable[[int], str]) -> Tensor:
