@@ -18,6 +18,7 @@ from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import require_enumerable
+from bpb_harness.evaluation.block_networks import require_whole_blocks
 from bpb_harness.evaluation.choose_layout import lay_spans, limited
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.layout import Layout
@@ -85,7 +86,7 @@ class Job:
         """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
 
         Raises:
-            UsageError: method, schedule, or windows too long for the method.
+            UsageError: method, schedule, windows too long for the method, or a layout that is not the network's.
             TokenizerError: tokenizer.
             CorpusError: ``--method exact`` and no window to score.
         """
@@ -108,6 +109,7 @@ class Job:
                 hint="leave out --samples",
             )
         self._require_same_vocabulary(num_clean_tokens(model))
+        require_whole_blocks(model, self.spans)
         if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
             require_enumerable(int(self.spans.lengths.max()))
 

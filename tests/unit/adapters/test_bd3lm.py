@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bpb_harness import evaluate
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.adapters.bd3lm.network import Bd3lmDenoiser
 from bpb_harness.denoiser import (
@@ -22,7 +24,7 @@ from bpb_harness.denoiser import (
     masked_token_nll,
     num_blocks,
 )
-from bpb_harness.errors import CheckpointError
+from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import LogLinear
 from tests.oracles import block_diffusion as oracle
 from tests.tiny_checkpoints import (
@@ -222,6 +224,40 @@ class TestTheNoiseItIsTold:
         model = blocks_of(lightning(tmp_path, {"algo.time_conditioning": True, "block_size": LENGTH}))
         level = level_of(3)
         torch.testing.assert_close(model.block_logits(XT, X0, level), model.logits(XT, level), rtol=0, atol=1e-5)
+
+
+class TestAScore:
+    """As a user gets it: the command's own way from a file to a number."""
+
+    def score(self, folder: Path, repository: Path, **settings: Any) -> Any:
+        weights = make_mdlm_parameters(vocab_size=512)
+        lightning(folder, weights=weights)
+        given = {
+            "adapter": "bd3lm", "data": [repository / "fixtures" / "corpora" / "tiny_val_000000.bin"],
+            "tokenizer": repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model", "device": "cpu", "limit": 2,
+        }  # fmt: skip
+        return weights, evaluate(folder / "x.ckpt", **given | settings)
+
+    def test_the_chain_rule_within_blocks(self, tmp_path: Path, repository: Path) -> None:
+        weights, result = self.score(tmp_path, repository, method="chain", block_size=SIZE)
+        tokens = np.fromfile(repository / "fixtures" / "corpora" / "tiny_val_000000.bin", dtype="<u2")[512:][:24]
+        nats = 0.0
+        for i, token in enumerate(tokens.tolist()):
+            start, row = i // LENGTH * LENGTH, i % LENGTH
+            seen = [*tokens[start:i].tolist(), *[512] * (SIZE - row % SIZE)]
+            nodes = oracle.nodes_of_row(seen, SIZE)
+            scores = oracle.logits(weights, nodes, num_heads=MDLM_HEADS, num_layers=MDLM_BLOCKS)[row, :512]
+            nats += float(np.log(np.exp(scores).sum()) - scores[token])
+        assert result.relation == "="
+        assert result.length.num_tokens == 24
+        assert result.length.nats == pytest.approx(nats, rel=1e-5)
+        assert "|block:4|" in str(result)
+
+    def test_windows_are_refused_and_the_flag_is_named(self, tmp_path: Path, repository: Path) -> None:
+        with pytest.raises(
+            UsageError, match=r"blocks of 4 tokens.*: got 12 targets in several .*; pass --block-size 4$"
+        ):
+            self.score(tmp_path, repository, method="mc")
 
 
 class TestWhatIsRead:
