@@ -17,6 +17,7 @@ from bpb_harness.denoiser import Denoiser, masked_nll
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import SecondLookError
 from bpb_harness.estimators import ChainRule, Spans
+from bpb_harness.estimators.orders import SCORES
 from bpb_harness.evaluation.batches import DrawSource, stack_windows
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
@@ -159,14 +160,14 @@ class AskedSteps(Asked):
         offset = int(self.windows.lengths[:index].sum())
         steps, nats = self.steps[offset : offset + length], self.token_nats[offset : offset + length]
         x0 = stack_windows(self.corpus, self.windows, np.array([index]))[0].numpy()
-        step = int(generator.integers(steps.max() + 1))
+        step, order = int(generator.integers(steps.max() + 1)), self.estimator.order
         positions = np.flatnonzero(steps >= step)
         paid = steps[positions] == step
         return [
             Question(
                 f"step {step} of window {index}", np.where(steps < step, x0, self.mask_token_id),
                 _plain(self.estimator.level(len(positions), length, 1)), positions, x0[positions], paid,
-                float(nats[positions][paid].sum()), is_best=self.estimator.order == "confidence",
+                float(nats[positions][paid].sum()), order=order if order in SCORES else None,
             )
         ]  # fmt: skip
 

@@ -75,8 +75,9 @@ def serve(channel: Any) -> None:
                 level = None if asked["level"] is None else tuple(asked["level"])
                 held = HeldLogits(adapted.model, arrays["tokens"], level, arrays["positions"], device)
                 channel.send({"held": True})
-                answer = held.answer(channel.receive()[1]["targets"])
-                channel.send({"held": False}, nats=answer.nats, best=answer.best)
+                asked, arrays = channel.receive()
+                answer = held.answer(arrays["targets"], asked["order"])
+                channel.send({"held": False}, nats=answer.nats, score=answer.score)
         except HarnessError as error:
             channel.send({"error": str(error)})
         except EOFError:

@@ -144,7 +144,7 @@ def test_a_span_is_asked_for_whole_and_cut_behind_one_token():
     assert cuts == {0, 1, 2}
 
 
-@pytest.mark.parametrize("order", ["random", "confidence"])
+@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence", "entropy", "margin"])
 def test_a_step_is_asked_for_with_what_was_revealed_before_it(order):
     windows = SimpleNamespace(starts=np.array([0, 4]), lengths=np.array([4, 6]))
     windows = type("Laid", (SimpleNamespace,), {"__len__": lambda self: 2})(**vars(windows))
@@ -164,7 +164,7 @@ def test_a_step_is_asked_for_with_what_was_revealed_before_it(order):
         assert question.targets.tolist() == x0[question.positions].tolist()
         assert question.paid.tolist() == [own[place] == step for place in question.positions]
         assert question.nats == nats[4:][own == step].sum()
-        assert question.is_best is (order == "confidence")
+        assert question.order == (order if order in {"confidence", "entropy", "margin"} else None)
         assert question.level[1] == pytest.approx(1.0 - rule.schedule.max_mask_rate * len(question.positions) / 6)
     assert seen == {0, 1, 2}
 
