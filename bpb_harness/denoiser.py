@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -66,6 +66,59 @@ class PickingDenoiser(FactoredDenoiser, Protocol):
 
 
 @runtime_checkable
+class ContextDenoiser(Denoiser, Protocol):
+    """A denoiser that must be told where the context of a row ends, for it reads context and targets differently.
+
+    Wherever it is scored it is asked by ``logits_given``, of whole windows with a context of 0, and by nothing else: a
+    trunk and head that it may have besides do not know of contexts.
+    """
+
+    def logits_given(self, xt: Tensor, level: NoiseLevel, context_lengths: Tensor) -> Tensor:
+        """Map (B, L) int64 tokens at a noise level of (B,) to (B, L, W) logits, W >= V.
+
+        The first ``context_lengths[row]`` tokens of a row, (B,) int64 on the device of ``xt``, are its context: all
+        visible, none of them asked for. The level is that of the targets behind them. ``logits(xt, level)`` is the
+        same with contexts of 0.
+        """
+        ...
+
+
+@runtime_checkable
+class BlockDenoiser(Denoiser, Protocol):
+    """A denoiser of blocks one after another, which takes all blocks of a window in one call.
+
+    ``logits`` of a row that ends in block k, with the blocks before k clean, is in block k what ``block_logits`` is.
+    Source: block diffusion, BD3-LM (Arriola et al. 2025, arXiv 2503.09573).
+
+    Attributes:
+        block_size: tokens of a block; the first begins where a row does, the last of a row may be shorter.
+    """
+
+    block_size: int
+
+    def block_logits(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:
+        """Map noised windows, (B, L) int64, and the same windows clean to (B, L, W) logits, W >= V.
+
+        In block k they may depend on tokens of ``x0`` in the blocks before k, on tokens of ``xt`` in block k, and on
+        the level of block k alone. There is one level a block, row by row: (B * ceil(L / block_size),).
+        """
+        ...
+
+
+@runtime_checkable
+class FactoredBlockDenoiser(BlockDenoiser, Protocol):
+    """A denoiser of blocks that splits: ``block_logits = head(block_hidden)``."""
+
+    def block_hidden(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:
+        """Map what ``block_logits`` takes to (B, L, D) hidden states."""
+        ...
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Map (n, D) hidden states to (n, W) logits, W >= V."""
+        ...
+
+
+@runtime_checkable
 class CausalLM(Protocol):
     """An autoregressive network: position i sees tokens up to i and predicts token i + 1."""
 
@@ -91,7 +144,14 @@ def is_stateless(denoiser: Denoiser) -> bool:
     return getattr(denoiser, "is_stateless", False) is True
 
 
-def denoiser_logits(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor:
+def splits(denoiser: Denoiser) -> TypeGuard[FactoredDenoiser]:
+    """Whether a denoiser is asked by its trunk and head; one that is told of contexts is asked whole."""
+    return isinstance(denoiser, FactoredDenoiser) and not isinstance(denoiser, ContextDenoiser)
+
+
+def denoiser_logits(
+    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, *, context_lengths: Tensor | None = None
+) -> Tensor:
     """What a denoiser says of every position, (B, L, W); it is handed copies.
 
     The answer may be a buffer of the network's own: use it up before the next call, or clone it.
@@ -100,11 +160,16 @@ def denoiser_logits(denoiser: Denoiser, xt: Tensor, level: NoiseLevel) -> Tensor
         denoiser: the network.
         xt: partly masked windows, (B, L) int64.
         level: noise level of each row, (B,).
+        context_lengths: how many tokens of each row are context, (B,) int64 on the device of ``xt``, for networks that
+            are told so (:class:`ContextDenoiser`; None tells them 0); others do not get it.
 
     Raises:
         ContractError: if the answer is not what it should be, or an input was overwritten.
     """
-    logits = call_network(denoiser.logits, xt, level)
+    if isinstance(denoiser, ContextDenoiser):
+        logits = call_network(denoiser.logits_given, xt, level, _or_no_contexts(context_lengths, xt))
+    else:
+        logits = call_network(denoiser.logits, xt, level)
     require_logits(logits, tuple(xt.shape), denoiser.vocab_size)
     return logits
 
@@ -140,8 +205,9 @@ def clean_log_probs(logits: Tensor, *, vocab_size: int, mask_token_id: int) -> T
 
 
 def states_of(
-    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, *, watch: InputWatch | None = None
-) -> Tensor:
+    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, *, context_lengths: Tensor | None = None,
+    watch: InputWatch | None = None,
+) -> Tensor:  # fmt: skip
     """What a network says of some positions of a batch: (n, D) hidden states, or (n, W) logits.
 
     A factored denoiser stops before its head, so that :func:`packed_nll` unembeds the picked positions alone.
@@ -151,50 +217,76 @@ def states_of(
         xt: partly masked windows, (B, L) int64.
         level: noise level of each row, (B,).
         positions: of the flattened batch, (n,) int64, ascending but for padding at the end.
+        context_lengths: how many tokens of each row are context, (B,) int64 on the device of ``xt``, for networks that
+            are told so (:class:`ContextDenoiser`; None tells them 0); others do not get it.
         watch: looks later whether the network changed a copy; None looks at once.
 
     Raises:
         ContractError: if the answer is not what it should be, or an input was overwritten.
     """
-    return call_network(partial(network_states, denoiser), xt, level, positions, watch=watch)
+    inputs: tuple[Tensor | NoiseLevel, ...] = (xt, level, positions)
+    if isinstance(denoiser, ContextDenoiser):
+        inputs = (*inputs, _or_no_contexts(context_lengths, xt))
+    return call_network(partial(network_states, denoiser), *inputs, watch=watch)
 
 
-def network_states(denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+def network_states(
+    denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, context_lengths: Tensor | None = None
+) -> Tensor:
     """:func:`states_of` behind its door: what may be compiled; its arguments are the network's to keep."""
     # Read before the network can resize them.
     batch, length, count, device = xt.shape[0], xt.shape[1], positions.shape[0], xt.device
-    if isinstance(denoiser, PickingDenoiser):
+    if isinstance(denoiser, ContextDenoiser):
+        states, what = denoiser.logits_given(xt, level, _or_no_contexts(context_lengths, xt)), "logits"
+    elif isinstance(denoiser, PickingDenoiser):
         states = denoiser.hidden_at(xt, level, positions)
         require_plain(states, device)
         require_places(states, (count,), "hidden states")
         return states
-    trunk = denoiser.hidden if isinstance(denoiser, FactoredDenoiser) else denoiser.logits
-    states = trunk(xt, level)
+    elif isinstance(denoiser, FactoredDenoiser):
+        states, what = denoiser.hidden(xt, level), "hidden states"
+    else:
+        states, what = denoiser.logits(xt, level), "logits"
     require_plain(states, device)
-    require_places(states, (batch, length), "hidden states" if isinstance(denoiser, FactoredDenoiser) else "logits")
+    require_places(states, (batch, length), what)
     return states.flatten(0, 1).index_select(0, positions)
 
 
-def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor) -> Tensor:
+def _or_no_contexts(context_lengths: Tensor | None, xt: Tensor) -> Tensor:
+    """The lengths of contexts, or 0 for each row where none are given."""
+    if context_lengths is not None:
+        return context_lengths
+    return torch.zeros(xt.shape[0], dtype=torch.int64, device=xt.device)
+
+
+def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor, *, by_blocks: bool = False) -> Tensor:
     """Negative log-likelihood of tokens at picked positions, in nats.
 
     Args:
         denoiser: the network.
         states: of these positions, from :func:`states_of`.
         targets: the clean token at each of them, (n,) int64.
+        by_blocks: the states are those of :func:`block_states_of`.
 
     Returns:
         (n,) float32, or float64 for float64 logits; memory of its own.
     """
     logits = states
-    if isinstance(denoiser, FactoredDenoiser):
+    if head := _head_of(denoiser, by_blocks=by_blocks):
         # Not copied: a head sees states that its own trunk made, each piece of them once, and neither tokens nor
         # targets.
-        logits = denoiser.head(states)
+        logits = head(states)
         require_plain(logits, targets.device)
         require_places(logits, (targets.shape[0],), "logits")
     log_probs = clean_log_probs(logits, vocab_size=denoiser.vocab_size, mask_token_id=denoiser.mask_token_id)
     return -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def _head_of(denoiser: Denoiser, *, by_blocks: bool) -> Callable[[Tensor], Tensor] | None:
+    """What is still to be done to states of a trunk; None where they are logits."""
+    if by_blocks:
+        return denoiser.head if isinstance(denoiser, FactoredBlockDenoiser) else None
+    return denoiser.head if splits(denoiser) else None
 
 
 def unpack_nats(nll: Tensor, positions: Tensor, shape: tuple[int, int] | torch.Size) -> Tensor:
@@ -207,7 +299,9 @@ def unpack_nats(nll: Tensor, positions: Tensor, shape: tuple[int, int] | torch.S
     return dense.scatter_(0, positions, nll.double()).view(shape[0], shape[1])
 
 
-def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
+def masked_token_nll(
+    denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel, *, context_lengths: Tensor | None = None
+) -> Tensor:
     """Negative log-likelihood of every masked token, in nats; 0 at visible ones.
 
     Args:
@@ -215,19 +309,82 @@ def masked_token_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: Nois
         x0: clean tokens, (B, L) int64.
         masked: which positions the network does not see, (B, L) bool.
         level: noise level of each row, (B,).
+        context_lengths: how many tokens of each row are context, (B,) int64 on the device of ``xt``, for networks that
+            are told so (:class:`ContextDenoiser`; None tells them 0); others do not get it.
 
     Returns:
         (B, L) float64. NaN or infinite where the network is: callers check their sums with :func:`require_finite`.
     """
     positions = masked.flatten().nonzero().squeeze(-1)
-    states = states_of(denoiser, x0.masked_fill(masked, denoiser.mask_token_id), level, positions)
+    xt = x0.masked_fill(masked, denoiser.mask_token_id)
+    states = states_of(denoiser, xt, level, positions, context_lengths=context_lengths)
     nll = packed_nll(denoiser, states, x0.flatten().index_select(0, positions))
     return unpack_nats(nll, positions, masked.shape)
 
 
-def masked_nll(denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
+def masked_nll(
+    denoiser: Denoiser, x0: Tensor, masked: Tensor, level: NoiseLevel, *, context_lengths: Tensor | None = None
+) -> Tensor:
     """C(x, M; t), the sum over masked positions of -log p(x_i | visible tokens; t), in nats, (B,) float64."""
-    return masked_token_nll(denoiser, x0, masked, level).sum(dim=-1)
+    return masked_token_nll(denoiser, x0, masked, level, context_lengths=context_lengths).sum(dim=-1)
+
+
+def num_blocks(length: int, block_size: int) -> int:
+    """Blocks of a window, the last of which may be shorter."""
+    return -(-length // block_size)
+
+
+def block_states_of(
+    denoiser: BlockDenoiser, xt: Tensor, x0: Tensor, level: NoiseLevel, positions: Tensor, *,
+    watch: InputWatch | None = None,
+) -> Tensor:  # fmt: skip
+    """What a network of blocks says of some positions, all blocks in one call: (n, D) hidden states, or (n, W) logits.
+
+    Args:
+        denoiser: the network; it is handed copies.
+        xt: partly masked windows, (B, L) int64.
+        x0: the same windows clean, (B, L) int64.
+        level: noise level of each block, row by row, (B * num_blocks(L, block_size),).
+        positions: of the flattened batch, (n,) int64, ascending but for padding at the end.
+        watch: looks later whether the network changed a copy; None looks at once.
+
+    Raises:
+        ContractError: if the answer is not what it should be, or an input was overwritten.
+    """
+    assert len(level) == xt.shape[0] * num_blocks(xt.shape[1], denoiser.block_size)
+    return call_network(partial(network_block_states, denoiser), xt, x0, level, positions, watch=watch)
+
+
+def network_block_states(
+    denoiser: BlockDenoiser, xt: Tensor, x0: Tensor, level: NoiseLevel, positions: Tensor
+) -> Tensor:
+    """:func:`block_states_of` behind its door: what may be compiled; its arguments are the network's to keep."""
+    batch, length, device = xt.shape[0], xt.shape[1], xt.device
+    if isinstance(denoiser, FactoredBlockDenoiser):
+        states, what = denoiser.block_hidden(xt, x0, level), "hidden states"
+    else:
+        states, what = denoiser.block_logits(xt, x0, level), "logits"
+    require_plain(states, device)
+    require_places(states, (batch, length), what)
+    return states.flatten(0, 1).index_select(0, positions)
+
+
+def block_token_nll(denoiser: BlockDenoiser, x0: Tensor, masked: Tensor, level: NoiseLevel) -> Tensor:
+    """Negative log-likelihood of every masked token given its own block's visible ones and all earlier blocks, in nats.
+
+    Args:
+        denoiser: the network.
+        x0: clean tokens, (B, L) int64.
+        masked: which positions are masked in the noised copy, (B, L) bool.
+        level: noise level of each block, row by row, (B * num_blocks(L, block_size),).
+
+    Returns:
+        (B, L) float64; 0 at visible ones. NaN or infinite where the network is, as of :func:`masked_token_nll`.
+    """
+    positions = masked.flatten().nonzero().squeeze(-1)
+    states = block_states_of(denoiser, x0.masked_fill(masked, denoiser.mask_token_id), x0, level, positions)
+    nll = packed_nll(denoiser, states, x0.flatten().index_select(0, positions), by_blocks=True)
+    return unpack_nats(nll, positions, masked.shape)
 
 
 def require_finite(nats: Tensor, what: str | Callable[[int], str]) -> Tensor:

@@ -30,6 +30,8 @@
         |-- TimeConditioningError                  it depends on the noise level and says it does not
         |-- CausalityError                         a causal model that reads later tokens
         |-- FactoringError                         trunk and head together are not the network
+        |-- ContextDependenceError                 the context lengths of other rows change the output
+        |-- EmptyContextError                      told of empty contexts, it answers otherwise than untold
         `-- SecondLookError                        a fresh process does not give what was summed
 
 An error message is one line: what is wrong, the value seen, the value expected, the next step.
@@ -156,7 +158,7 @@ class DriftError(ContractError):
 
 
 class InputMutatedError(ContractError):
-    """A call overwrites the tokens, positions or noise levels that it was given."""
+    """A call overwrites the tokens, positions, noise levels or context lengths that it was given."""
 
 
 class StateMutatedError(ContractError):
@@ -185,6 +187,14 @@ class CausalityError(ContractError):
 
 class FactoringError(ContractError):
     """A network whose trunk and head together are not the network."""
+
+
+class ContextDependenceError(ContractError):
+    """Where the contexts of other rows end changes the output."""
+
+
+class EmptyContextError(ContractError):
+    """``logits`` and ``logits_given`` of empty contexts are two networks."""
 
 
 class SecondLookError(ContractError):

@@ -172,7 +172,7 @@ def _refuse(num_changed: int) -> None:
     if num_changed:
         raise InputMutatedError(
             "the network overwrites its input",
-            seen=f"{num_changed} tokens, positions or noise levels that a call changed",
+            seen=f"{num_changed} tokens, positions, noise levels or context lengths that a call changed",
             expected="none",
             hint="let it work on a copy, x.clone(), and export it again if it is a program",
         )

@@ -132,7 +132,21 @@ def _wrap(model: Any, what: str, dtype: torch.dtype) -> Denoiser | CausalLM:
         raise UsageError(
             f"{what} returned {type(model).__name__}", seen="no time_conditioned", expected="True or False"
         )
-    return _UserDenoiser(model, dtype)
+    is_told, has_blocks = (callable(getattr(model, name, None)) for name in ("logits_given", "block_logits"))
+    if has_blocks:
+        _require_block_size(model, what)
+        return (_UserContextBlockDenoiser if is_told else _UserBlockDenoiser)(model, dtype)
+    return (_UserContextDenoiser if is_told else _UserDenoiser)(model, dtype)
+
+
+def _require_block_size(model: Any, what: str) -> None:
+    size = getattr(model, "block_size", None)
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= int(model.context_length):
+        raise UsageError(
+            f"{what} returned {type(model).__name__}, which has block_logits: block_size",
+            seen="none" if size is None else repr(size),
+            expected=f"a number of tokens from 1 to its context of {model.context_length}",
+        )
 
 
 def _stated_schedule(model: Any) -> NoiseSchedule | None:
@@ -141,7 +155,6 @@ def _stated_schedule(model: Any) -> NoiseSchedule | None:
     return parse_schedule(stated) if isinstance(stated, str) else stated if isinstance(stated, NoiseSchedule) else None
 
 
-@final
 class _UserDenoiser:
     def __init__(self, model: Any, dtype: torch.dtype) -> None:
         self.vocab_size, self.context_length = int(model.vocab_size), int(model.context_length)
@@ -153,6 +166,31 @@ class _UserDenoiser:
         with autocast(xt.device, self._dtype):
             logits: Tensor = self._model.logits(xt, level)
             return logits
+
+
+class _UserContextDenoiser(_UserDenoiser):
+    @torch.no_grad()
+    def logits_given(self, xt: Tensor, level: NoiseLevel, context_lengths: Tensor) -> Tensor:
+        with autocast(xt.device, self._dtype):
+            logits: Tensor = self._model.logits_given(xt, level, context_lengths)
+            return logits
+
+
+class _UserBlockDenoiser(_UserDenoiser):
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+        super().__init__(model, dtype)
+        self.block_size = int(model.block_size)
+
+    @torch.no_grad()
+    def block_logits(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:
+        with autocast(xt.device, self._dtype):
+            logits: Tensor = self._model.block_logits(xt, x0, level)
+            return logits
+
+
+@final
+class _UserContextBlockDenoiser(_UserContextDenoiser, _UserBlockDenoiser):
+    """Told of contexts, and of blocks in one call."""
 
 
 @final

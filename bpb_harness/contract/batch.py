@@ -10,6 +10,7 @@ import torch
 from bpb_harness.contract.difference import Answer, Difference
 from bpb_harness.contract.probe import Probe, concatenated, denoiser_probe, revealed
 from bpb_harness.contract.subject import Subject
+from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import BatchSizeError, ContractError, RowDependenceError
 from bpb_harness.schedule import NoiseSchedule
 
@@ -43,7 +44,9 @@ def check_rows(
         RowDependenceError: if the other rows do.
     """
     check_alone(subject, few, first)
-    drawn = denoiser_probe(windows[torch.arange(size, device=windows.device) % len(windows)], schedule, generator)
+    assert isinstance(subject.model, Denoiser)
+    wanted = windows[torch.arange(size, device=windows.device) % len(windows)]
+    drawn = denoiser_probe(wanted, schedule, generator, subject.model)
     others = concatenated([revealed(few, generator), drawn])
 
     def ask(rows: int) -> tuple[Probe, list[int], Answer]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bpb_harness.contract.batch import check_alone, check_rows
 from bpb_harness.contract.causality import check_causality
+from bpb_harness.contract.contexts import check_contexts
 from bpb_harness.contract.difference import Answer
 from bpb_harness.contract.memory import check_memory, check_repeats
 from bpb_harness.contract.own_state import OwnState
@@ -117,10 +118,11 @@ def examine(
     if isinstance(model, Denoiser):
         assert schedule is not None
         check_mask_id(model, windows)
-        few = denoiser_probe(windows[:few_rows], schedule, generator)
-        others = denoiser_probe(replaced(few.x0, model, generator), schedule, generator)
+        few = denoiser_probe(windows[:few_rows], schedule, generator, model)
+        others = denoiser_probe(replaced(few.x0, model, generator), schedule, generator, model)
         findings, first = _ask_first(subject, state, few, [others, revealed(few, generator)])
         check_factoring(subject, few, first)
+        check_contexts(subject, few, first)
         batch, answer = check_rows(subject, few, first, windows, batch_rows, schedule, generator)
         findings += check_time_conditioning(subject, few, first, schedule)
         findings += check_mask_mass(subject, first)

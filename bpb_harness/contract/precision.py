@@ -34,9 +34,12 @@ def precision_finding(
     Returns:
         A finding if their mean masked cross-entropies differ by more than the sampling error, else None.
     """
-    probe = denoiser_probe(windows, schedule, torch.Generator().manual_seed(seed))
+    probe = denoiser_probe(windows, schedule, torch.Generator().manual_seed(seed), model)
     assert probe.level is not None
-    nll = [masked_token_nll(network, probe.x0, probe.counted, probe.level) for network in (model, in_float32)]
+    nll = [
+        masked_token_nll(network, probe.x0, probe.counted, probe.level, context_lengths=probe.context_lengths)
+        for network in (model, in_float32)
+    ]
     per_token = [float(values.sum() / probe.counted.sum()) * BITS_PER_NAT for values in nll]
     difference = per_token[0] - per_token[1]
     if abs(difference) <= stderr_bits_per_token:

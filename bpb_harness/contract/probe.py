@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
-from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.denoiser import CausalLM, ContextDenoiser, Denoiser
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 
 
@@ -23,16 +23,20 @@ class Probe:
         counted: positions whose distribution is compared, (B, L) bool; those that a denoiser does not see.
         targets: the token to be predicted at each position, (B, L).
         level: noise level of each row; None for a causal model.
+        context_lengths: how many tokens of each row are context, (B,) int64, none of them counted; None where the
+            network is not told.
     """
 
     x0: Tensor
     counted: Tensor
     targets: Tensor
     level: NoiseLevel | None
+    context_lengths: Tensor | None = None
 
     def __getitem__(self, rows: slice | Tensor) -> Probe:
         level = None if self.level is None else self.level[rows]
-        return Probe(self.x0[rows], self.counted[rows], self.targets[rows], level)
+        contexts = None if self.context_lengths is None else self.context_lengths[rows]
+        return Probe(self.x0[rows], self.counted[rows], self.targets[rows], level, contexts)
 
     def __len__(self) -> int:
         return len(self.x0)
@@ -52,12 +56,19 @@ def concatenated(probes: Sequence[Probe]) -> Probe:
             torch.cat([each.alpha_t for each in levels]),
             torch.cat([each.dalpha_t for each in levels]),
         )
+    contexts = [probe.context_lengths for probe in probes if probe.context_lengths is not None]
     x0, counted, targets = ([getattr(probe, name) for probe in probes] for name in ("x0", "counted", "targets"))
-    return Probe(torch.cat(x0), torch.cat(counted), torch.cat(targets), level)
+    return Probe(
+        torch.cat(x0), torch.cat(counted), torch.cat(targets), level, torch.cat(contexts) if contexts else None
+    )  # fmt: skip
 
 
-def denoiser_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generator) -> Probe:
-    """Masks at rates spread over the rows, one position masked at least and one visible where there are two."""
+def denoiser_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generator, model: Denoiser) -> Probe:
+    """Masks at rates spread over the rows, one position masked at least and one visible where there are two.
+
+    Where the network is told of contexts, they are of 0 tokens in the first row and ever more in the others, and all
+    masks lie behind them.
+    """
     B, L = x0.shape
     rates = (torch.arange(B, dtype=torch.float64) + torch.rand(B, generator=generator, dtype=torch.float64)) / B
     rates = 0.1 + 0.8 * rates
@@ -66,13 +77,41 @@ def denoiser_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generat
     masked[torch.arange(B), (forced + 1) % L] = False
     masked[torch.arange(B), forced] = True
     u = schedule.min_mask_rate + (schedule.max_mask_rate - schedule.min_mask_rate) * rates
-    return Probe(x0, masked.to(x0.device), x0, schedule.level_at(u).to(x0.device))
+    probe = Probe(x0, masked.to(x0.device), x0, schedule.level_at(u).to(x0.device))
+    if not isinstance(model, ContextDenoiser):
+        return probe
+    ends = (torch.arange(B) + torch.rand(B, generator=generator, dtype=torch.float64)) * L / B
+    ends[0] = 0.0
+    return _behind(probe, ends.to(torch.int64).to(x0.device))
+
+
+def _behind(probe: Probe, context_lengths: Tensor) -> Probe:
+    """The question with contexts: nothing in them is masked, and the last token where nothing else would be.
+
+    Nor is the first token of a row masked, so that each could have a longer or a shorter context.
+    """
+    counted = probe.counted & _is_target(probe.x0, context_lengths)
+    counted[:, 0] = False
+    counted[:, -1] |= ~counted.any(dim=1)
+    return replace(probe, counted=counted, context_lengths=context_lengths)
+
+
+def _is_target(x0: Tensor, context_lengths: Tensor) -> Tensor:
+    return torch.arange(x0.shape[1], device=x0.device) >= context_lengths.unsqueeze(1)
 
 
 def revealed(probe: Probe, generator: torch.Generator) -> Probe:
-    """The same windows with all shown that was masked, and a tenth of the rest masked: a draw of a low rate."""
+    """The same windows with all shown that was masked, and a tenth of the rest masked: a draw of a low rate.
+
+    Where there are contexts, every other row shows as context what was masked, up to its last token, which is masked.
+    """
     tenth = torch.rand(probe.counted.shape, generator=generator, dtype=torch.float64) < 0.1
-    return Probe(probe.x0, tenth.to(probe.x0.device) & ~probe.counted, probe.targets, probe.level)
+    shown = replace(probe, counted=tenth.to(probe.x0.device) & ~probe.counted)
+    if probe.context_lengths is None:
+        return shown
+    contexts = probe.context_lengths.clone()
+    contexts[1::2] = probe.x0.shape[1] - 1
+    return replace(shown, counted=shown.counted & _is_target(probe.x0, contexts), context_lengths=contexts)
 
 
 def causal_probe(x: Tensor) -> Probe:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from bpb_harness.contract.difference import Answer, Difference
 from bpb_harness.contract.probe import Probe
 from bpb_harness.contract.subject import Subject
-from bpb_harness.denoiser import Denoiser, FactoredDenoiser, PickingDenoiser
+from bpb_harness.denoiser import Denoiser, PickingDenoiser, splits
 from bpb_harness.errors import FactoringError, TimeConditioningError
 from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseSchedule
@@ -25,7 +27,7 @@ def check_time_conditioning(subject: Subject, probe: Probe, first: Answer, sched
     is_high = probe.level.mask_rate > (low + high) / 2
     rates = torch.where(is_high, 0.05, 0.95).to(torch.float64)
     level = schedule.level_at(low + (high - low) * rates.cpu()).to(probe.x0.device)
-    elsewhere = subject.ask(Probe(probe.x0, probe.counted, probe.targets, level))
+    elsewhere = subject.ask(replace(probe, level=level))
     if not subject.model.time_conditioned:
         subject.require_same(
             first,
@@ -47,7 +49,7 @@ def check_factoring(subject: Subject, probe: Probe, first: Answer) -> None:
         FactoringError: if they are not, or at some positions alone.
     """
     model = subject.model
-    if not isinstance(model, FactoredDenoiser):
+    if not isinstance(model, Denoiser) or not splits(model):
         return
     what = "head(hidden(xt)) and logits(xt) give different answers"
     subject.require_same(subject.ask_whole(probe), first, FactoringError, what, "the same answer")

@@ -18,6 +18,7 @@ from bpb_harness.denoiser import (
     clean_log_probs,
     denoiser_logits,
     packed_nll,
+    splits,
     states_of,
 )
 from bpb_harness.errors import ContextLengthError, ContractError, HarnessError, NonFiniteLogitsError
@@ -58,11 +59,18 @@ class Subject:
 
     @torch.no_grad()
     def ask_whole(self, probe: Probe) -> Answer:
-        """The same through ``logits``, where a network splits into trunk and head."""
-        assert isinstance(self.model, Denoiser)
+        """The same through ``logits``, where a network has another way as well: trunk and head, ``logits_given``."""
+        model = self.model
+        assert isinstance(model, Denoiser)
         assert probe.level is not None
-        logits = denoiser_logits(self.model, self.noised(probe), probe.level)
-        return self._answer(probe, _chunks(logits.flatten(0, 1), self.model.vocab_size))
+        level = probe.level
+
+        def ask() -> Answer:
+            logits = call_network(model.logits, self.noised(probe), level)
+            require_logits(logits, tuple(probe.x0.shape), model.vocab_size)
+            return self._answer(probe, _chunks(logits.flatten(0, 1), model.vocab_size))
+
+        return self._guarded(probe, ask)
 
     @torch.no_grad()
     def price(self, probe: Probe, spread: float) -> Answer:
@@ -110,8 +118,9 @@ class Subject:
             return _chunks(causal_logits(model, probe.x0).flatten(0, 1), model.vocab_size)
         assert probe.level is not None
         xt = self.noised(probe)
-        if not isinstance(model, FactoredDenoiser):
-            return _chunks(denoiser_logits(model, xt, probe.level).flatten(0, 1), model.vocab_size)
+        if not splits(model):
+            logits = denoiser_logits(model, xt, probe.level, context_lengths=probe.context_lengths)
+            return _chunks(logits.flatten(0, 1), model.vocab_size)
         states = states_of(model, xt, probe.level, torch.arange(xt.numel(), device=xt.device))
         return (_head(model, chunk) for chunk in _chunks(states, model.vocab_size))
 
@@ -143,7 +152,7 @@ class Subject:
         targets = probe.targets.flatten().index_select(0, counted)
         if isinstance(model, Denoiser):
             assert probe.level is not None
-            states = states_of(model, self.noised(probe), probe.level, counted)
+            states = states_of(model, self.noised(probe), probe.level, counted, context_lengths=probe.context_lengths)
             chunks = zip(_chunks(states, model.vocab_size), _chunks(targets, model.vocab_size), strict=True)
             return torch.cat([packed_nll(model, chunk, target).double() for chunk, target in chunks])
         logits = causal_logits(model, probe.x0).flatten(0, 1).index_select(0, counted)

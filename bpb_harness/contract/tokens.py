@@ -54,7 +54,9 @@ def check_shortest(subject: Subject, probe: Probe) -> None:
     Raises:
         ContractError: if the network does not take them.
     """
-    subject.ask(Probe(probe.x0[:, :1], torch.ones_like(probe.counted[:, :1]), probe.targets[:, :1], probe.level))
+    contexts = None if probe.context_lengths is None else torch.zeros_like(probe.context_lengths)
+    everywhere = torch.ones_like(probe.counted[:, :1])
+    subject.ask(Probe(probe.x0[:, :1], everywhere, probe.targets[:, :1], probe.level, contexts))
 
 
 def check_mask_mass(subject: Subject, first: Answer) -> list[Remark]:

@@ -45,7 +45,7 @@ class Witness:
         subject = Subject(model, dtype, windows.device)
         if isinstance(model, Denoiser):
             assert schedule is not None
-            probe = denoiser_probe(windows, schedule, torch.Generator().manual_seed(seed))
+            probe = denoiser_probe(windows, schedule, torch.Generator().manual_seed(seed), model)
         else:
             probe = causal_probe(windows)
         state = OwnState(model)

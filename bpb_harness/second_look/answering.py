@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, causal_logits, clean_log_probs, states_of
+from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, causal_logits, clean_log_probs, splits, states_of
 from bpb_harness.errors import SecondLookError
 from bpb_harness.network_call import require_places, require_plain
 from bpb_harness.schedule import NoiseLevel
@@ -31,6 +31,7 @@ class HeldLogits:
         level: tuple[float, float, float] | None,
         positions: Ints,
         device: torch.device,
+        context_length: int = 0,
     ) -> None:
         self._vocab_size = model.vocab_size
         self._mask_token_id = model.mask_token_id if isinstance(model, Denoiser) else -1
@@ -42,8 +43,9 @@ class HeldLogits:
                 return
             assert isinstance(model, Denoiser)
             parts = (torch.full((1,), part, dtype=torch.float64, device=device) for part in level)
-            states = states_of(model, x, NoiseLevel(*parts), where)
-            if isinstance(model, FactoredDenoiser):
+            context = torch.full((1,), context_length, dtype=torch.int64, device=device)
+            states = states_of(model, x, NoiseLevel(*parts), where, context_lengths=context)
+            if splits(model):
                 states = torch.cat([self._unembed(model, part) for part in torch.split(states, _ROWS_PER_CALL)])
             self._logits = states.clone()
 

@@ -185,7 +185,10 @@ class AnsweringProcess:
         failed = f"a fresh process that has only the checkpoint cannot score {question.what}"
         self._owes_answer = True
         try:
-            asked = {"level": None if question.level is None else list(question.level)}
+            asked = {
+                "level": None if question.level is None else list(question.level),
+                "context_length": question.context_length,
+            }
             self._server.channel.send(asked, tokens=question.tokens, positions=question.positions)
             self._receive(failed)
             self._server.channel.send({"order": question.order}, targets=question.targets)
@@ -226,7 +229,7 @@ class AnsweringProcess:
 def ask_here(model: Denoiser | CausalLM, device: torch.device, questions: Sequence[Question]) -> list[Answer]:
     """Put the questions to a network of this process, one at a time."""
     return [
-        HeldLogits(model, question.tokens, question.level, question.positions, device).answer(
+        HeldLogits(model, question.tokens, question.level, question.positions, device, question.context_length).answer(
             question.targets, question.order
         )
         for question in questions

@@ -73,7 +73,8 @@ def serve(channel: Any) -> None:
                 if "end" in asked:
                     return
                 level = None if asked["level"] is None else tuple(asked["level"])
-                held = HeldLogits(adapted.model, arrays["tokens"], level, arrays["positions"], device)
+                tokens, positions, context_length = arrays["tokens"], arrays["positions"], asked["context_length"]
+                held = HeldLogits(adapted.model, tokens, level, positions, device, context_length)
                 channel.send({"held": True})
                 asked, arrays = channel.receive()
                 answer = held.answer(arrays["targets"], asked["order"])

@@ -31,6 +31,7 @@ class Question:
         paid: which of them the expected nats are of, (n,) bool.
         nats: what the paid ones cost together when the text was scored.
         order: the paid ones were chosen as those with the highest score of this order of the chain rule; None: not so.
+        context_length: how many tokens of it are context, for networks that are told so.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Question:
     paid: npt.NDArray[np.bool_]
     nats: float
     order: str | None = None
+    context_length: int = 0
 
 
 @final

@@ -15,7 +15,7 @@ from bpb_harness.adapters.exported import export_model
 from bpb_harness.denoiser import CausalLM, Denoiser, masked_nll
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from bpb_harness.schedule import LogLinear, NoiseLevel
-from fixtures.adversarial.models.cheats import HonestCausalLM, HonestDenoiser
+from fixtures.adversarial.models.cheats import HonestCausalLM, HonestContextDenoiser, HonestDenoiser
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torch.export.pt2_archive") is None, reason="this torch writes another layout"
@@ -137,6 +137,12 @@ class _WithoutLogits(torch.nn.Module):
     vocab_size, mask_token_id, context_length, time_conditioned = 20, 20, 24, True
 
 
+class _OfBlocks(HonestDenoiser):
+    block_size = 4
+
+    def block_logits(self, xt, x0, level): ...
+
+
 @pytest.mark.parametrize(
     ("model", "schedule", "words"),
     [
@@ -151,6 +157,8 @@ class _WithoutLogits(torch.nn.Module):
             "_WithoutLogits is no denoiser: got no logits, expected vocab_size, mask_token_",
         ),
         (HonestCausalLM(), "loglinear", "HonestCausalLM is no denoiser: got no mask_token_id, time_conditioned"),
+        (HonestContextDenoiser(), "loglinear", "HonestContextDenoiser reads contexts or blocks, which an exported"),
+        (_OfBlocks(), "loglinear", "which an exported program does not: got the method block_logits, expected a den"),
     ],
 )
 def test_what_a_network_lacks_is_one_line(

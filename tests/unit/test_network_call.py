@@ -124,7 +124,8 @@ def test_a_denoiser_that_spoils_its_input_is_refused_and_the_input_is_whole(kind
     positions = torch.arange(X0.numel())
     with pytest.raises(
         InputMutatedError,
-        match=r"overwrites its input: got \d+ tokens, positions or noise levels that a call changed, expected none",
+        match=r"overwrites its input: got \d+ tokens, positions, noise levels or context lengths that a call changed, "
+        "expected none",
     ) as caught:
         states_of(spoiling(kind, spoil, which), x0, level, positions)
     assert unchanged()
@@ -395,7 +396,8 @@ LINES = {
     ),
     "overwritten": (
         lambda: InputWatch().note((torch.zeros(5),), (torch.tensor([0.0, 1.0, 0.0, -0.0, 2.0]),)),
-        "the network overwrites its input: got 3 tokens, positions or noise levels that a call changed, expected none; "
+        "the network overwrites its input: got 3 tokens, positions, noise levels or context lengths that a call "
+        "changed, expected none; "
         "let it work on a copy, x.clone(), and export it again if it is a program",
     ),
 }

@@ -82,8 +82,8 @@ def export_model(model: Denoiser | CausalLM, path: str | Path, *, schedule: str 
 
     Raises:
         UsageError: for another suffix or an unknown schedule.
-        CheckpointError: if the network lacks what a denoiser or a causal model has, or torch cannot trace it with a
-            variable batch and length, or this torch writes a layout that is not read.
+        CheckpointError: if the network lacks what a denoiser or a causal model has, or has more (contexts, blocks), or
+            torch cannot trace it with a variable batch and length, or this torch writes a layout that is not read.
     """
     path = Path(path)
     if path.suffix != ".pt2":
@@ -132,6 +132,13 @@ def _require_protocol(model: object, *, denoiser: bool) -> None:
             expected=f"{', '.join(_DENOISER_NAMES[:-1])} and the method logits(xt, level); for an autoregressive model "
             "vocab_size, context_length and logits(x), and no schedule",
             hint="wrap the network in an nn.Module that has them (docs/adapters.md, exported)",
+        )
+    if told := [name for name in ("logits_given", "block_logits") if callable(getattr(model, name, None))]:
+        raise CheckpointError(
+            f"{type(model).__name__} reads contexts or blocks, which an exported program does not",
+            seen=f"the method {told[0]}",
+            expected="a denoiser that has logits alone",
+            hint="score it through a loader of your own (--model FILE.py:LOADER --allow-code)",
         )
 
 

@@ -421,8 +421,8 @@ def test_a_batch_that_does_not_fit_is_halved():
 
 
 def test_the_rows_that_are_compared_stand_among_what_they_hide():
-    few = denoiser_probe(WINDOWS[:3], SCHEDULE, torch.Generator().manual_seed(0))
-    others = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(1))
+    few = denoiser_probe(WINDOWS[:3], SCHEDULE, torch.Generator().manual_seed(0), Net())
+    others = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(1), Net())
     around, places = batches._around(few, others, 7)
     assert places == [6, 3, 0]
     for index, place in enumerate(places):
@@ -545,14 +545,14 @@ def test_rows_of_an_answer_are_renumbered():
 
 
 def test_masks_of_a_question_leave_something_to_see_and_to_guess():
-    probe = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(0))
+    probe = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(0), Net())
     assert probe.counted.any(dim=1).all()
     assert (~probe.counted).any(dim=1).all()
     rates = (probe.level.mask_rate - 1e-3) / (1.0 - 2e-3)
     expected = 0.1 + 0.8 * torch.arange(5) / 5
     assert ((rates > expected - 0.01) & (rates < expected + 0.17)).all()
-    assert denoiser_probe(WINDOWS[:, :1], SCHEDULE, torch.Generator()).counted.all()
-    many = denoiser_probe(torch.zeros(400, 50, dtype=torch.int64), SCHEDULE, torch.Generator().manual_seed(0))
+    assert denoiser_probe(WINDOWS[:, :1], SCHEDULE, torch.Generator(), Net()).counted.all()
+    many = denoiser_probe(torch.zeros(400, 50, dtype=torch.int64), SCHEDULE, torch.Generator().manual_seed(0), Net())
     assert 0.1 < many.counted[:100].double().mean() < 0.3
     assert 0.7 < many.counted[-100:].double().mean() < 0.9
     shown = revealed(many, torch.Generator().manual_seed(1))
@@ -562,7 +562,7 @@ def test_masks_of_a_question_leave_something_to_see_and_to_guess():
 
 
 def test_questions_are_put_together_and_repeated():
-    probe = denoiser_probe(WINDOWS[:2], SCHEDULE, torch.Generator().manual_seed(0))
+    probe = denoiser_probe(WINDOWS[:2], SCHEDULE, torch.Generator().manual_seed(0), Net())
     both = concatenated([probe, probe[1:]])
     assert both.x0.tolist() == [*WINDOWS[:2].tolist(), WINDOWS[1].tolist()]
     assert both.level.t.tolist() == [*probe.level.t.tolist(), float(probe.level.t[1])]
@@ -592,7 +592,7 @@ def test_other_tokens_stand_everywhere_and_never_the_mask():
 
 
 def test_an_answer_is_put_together_from_pieces(monkeypatch):
-    probe = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(0))
+    probe = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(0), Net())
     model = Net()
     whole = Subject(model, torch.float64, CPU).ask(probe)
     monkeypatch.setattr(subject, "_LOGITS_AT_ONCE", 7 * V)
@@ -875,7 +875,7 @@ def test_low_precision_is_compared_on_the_same_masks():
     found = precision_finding(off, model, WINDOWS, schedule=SCHEDULE, stderr_bits_per_token=1e-3)
     assert found.code == "contract.precision"
     assert "bits/token on a sample, more than the sampling error of 0.001; pass --dtype float32" in found.message
-    probe = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(0))
+    probe = denoiser_probe(WINDOWS, SCHEDULE, torch.Generator().manual_seed(0), Net())
     nats = [Subject(each, torch.float64, CPU).price(probe, 1.0).nats.mean() for each in (off, model)]
     assert found.evidence["bits_per_token"] == pytest.approx(float(nats[0] - nats[1]) / math.log(2))
     assert f"by {found.evidence['bits_per_token']:+.4g} bits" in found.message

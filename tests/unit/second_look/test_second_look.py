@@ -288,7 +288,8 @@ def test_targets_are_sent_when_the_logits_are_held(tmp_path):
         "load": wish.from_anywhere(), "device": "cpu", "dtype": "float32", "threads": torch.get_num_threads(),
         "precision": "highest",
     })  # fmt: skip
-    mine.send({"level": list(QUESTION.level)}, tokens=QUESTION.tokens, positions=QUESTION.positions)
+    asked = {"level": list(QUESTION.level), "context_length": 0}
+    mine.send(asked, tokens=QUESTION.tokens, positions=QUESTION.positions)
     thread = threading.Thread(target=serve, args=(its,))
     thread.start()
     assert len(mine.receive()[0]["digest"]) >= 8
