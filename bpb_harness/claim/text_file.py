@@ -64,6 +64,7 @@ def read_text(path: Path, name: str, limit: int = LARGEST_TEXT) -> TextFile:
         text = raw.decode(encoding)
     except UnicodeDecodeError as problem:
         text = raw.decode(encoding, errors="replace")
-        message = f"{name} is not valid {encoding.removesuffix('-sig')}: byte {problem.start} cannot be decoded"
+        where = len(raw) - len(problem.object) + problem.start  # some codecs drop the mark before they count
+        message = f"{name} is not valid {encoding.removesuffix('-sig')}: byte {where} cannot be decoded"
         notes.append(Note(NoteKind.UNDECODABLE, message, Source(name)))
     return TextFile(text, tuple(notes))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.denoiser import Denoiser, clean_log_probs, denoiser_logits
+from bpb_harness.denoiser import ContextDenoiser, Denoiser, clean_log_probs, denoiser_logits
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.orders import SCORES, Order, next_positions
 from bpb_harness.sampling.streams import RandomStreams
@@ -55,32 +55,38 @@ class ChainRule:
         """Calls of the network for a window of ``length`` tokens."""
         return -(-length // self.tokens_per_step)
 
-    def token_nats(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> Tensor:
+    def token_nats(
+        self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64], *, context_length: int = 0
+    ) -> Tensor:
         """Code length of each token, given those revealed before it.
 
         Args:
             denoiser: the network.
-            x0: (B, L) int64 on the network's device.
+            x0: context and targets, (B, C + L) int64 on the network's device.
             windows: index in the corpus of each row, (B,): it addresses the random order.
+            context_length: C, tokens that are visible from the start and not paid for.
 
         Returns:
             (B, L) float64 nats, on the device of ``x0``.
         """
-        return self.reveal(denoiser, x0, windows)[0]
+        return self.reveal(denoiser, x0, windows, context_length=context_length)[0]
 
-    def reveal(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def reveal(
+        self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64], *, context_length: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """What :meth:`token_nats` gives, and the step in which each token was revealed, from 0 on; (B, L) each."""
-        batch, length = x0.shape
+        batch, length = len(x0), x0.shape[1] - context_length
         order = self._fixed_order(windows, length)
-        order = None if order is None else order.to(x0.device)
-        visible = torch.zeros_like(x0, dtype=torch.bool)
+        order = None if order is None else order.to(x0.device) + context_length
+        visible = (torch.arange(x0.shape[1], device=x0.device) < context_length).expand(x0.shape)
         nats = torch.zeros(x0.shape, dtype=torch.float64, device=x0.device)
         revealed = torch.zeros_like(x0)
         for step in range(self.passes(length)):
             done = step * self.tokens_per_step
             count = min(self.tokens_per_step, length - done)
-            level = self.level(length - done, length, batch).to(x0.device)
-            logits = denoiser_logits(denoiser, torch.where(visible, x0, denoiser.mask_token_id), level)
+            context, level = self.told(denoiser, length - done, length, context_length, batch)
+            xt = torch.where(visible, x0, denoiser.mask_token_id)
+            logits = denoiser_logits(denoiser, xt, level.to(x0.device), context_lengths=context.to(x0.device))
             if order is not None:
                 chosen = order[:, done : done + count]
                 log_probs = self._normalise(denoiser, _rows(logits, chosen))
@@ -92,12 +98,34 @@ class ChainRule:
             nats = nats.scatter(1, chosen, -paid.double())
             revealed = revealed.scatter(1, chosen, step)
             visible = visible.scatter(1, chosen, True)
-        return nats, revealed
+        return nats[:, context_length:], revealed[:, context_length:]
 
-    def level(self, num_masked: int, length: int, batch: int) -> NoiseLevel:
-        """What the network is told of a step, (B,); no time of the schedule masks less than u_0."""
+    def told(
+        self, denoiser: Denoiser, num_masked: int, length: int, context_length: int, batch: int
+    ) -> tuple[Tensor, NoiseLevel]:
+        """What the network is told of a step: lengths of contexts and noise levels, (B,) each.
+
+        No time of the schedule masks less than u_0.
+
+        Args:
+            denoiser: the network.
+            num_masked: m, targets that are not yet revealed.
+            length: L, targets of the span.
+            context_length: tokens before them.
+            batch: B.
+        """
+        if self.grows_context(denoiser):
+            context_length, length = context_length + length - num_masked, num_masked
         rate = max(self.schedule.max_mask_rate * num_masked / length, self.schedule.min_mask_rate)
-        return self.schedule.level_at(torch.full((batch,), rate, dtype=torch.float64))
+        level = self.schedule.level_at(torch.full((batch,), rate, dtype=torch.float64))
+        return torch.full((batch,), context_length), level
+
+    def grows_context(self, denoiser: Denoiser) -> bool:
+        """Whether tokens become context once they are paid for: left to right, if the network is told of contexts.
+
+        All that is left is then masked, so that the rate told is u_max at every step.
+        """
+        return self.order == "left-to-right" and isinstance(denoiser, ContextDenoiser)
 
     def _fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
         """(B, L) positions in the order of reveal, or None where the network decides."""

@@ -56,9 +56,13 @@ class Module:
         found = [path.relative_to(ROOT) for name in self.tests for path in sorted((ROOT / "tests").glob(name))]
         return list(dict.fromkeys(map(str, found)))
 
+    def mutated(self) -> list[Path]:
+        """The files that are mutated."""
+        return sorted({path for name in self.files for path in (ROOT / self.package).glob(name)})
+
     def digest(self) -> str:
         """sha256 of the files that are mutated, with their names; hex."""
-        paths = sorted({path for name in self.files for path in (ROOT / self.package).glob(name)})
+        paths = self.mutated()
         parts = [f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -154,9 +158,11 @@ MODULES = {
         ("unit/evaluation/*.py", "unit/statistics/test_few.py", "unit/test_result.py"),
         ("unit/evaluation/test_draws.py::test_one_program_serves_all_batches",),  # mutmut's calls are traced too
     ),
-    "text": Module(("text/*.py",), ("unit/text/*.py", "unit/test_messages.py")),
+    "text": Module(("text/**/*.py",), ("unit/text/*.py", "unit/test_messages.py")),
     "claim": Module(("claim/*.py",), ("unit/claim/*.py",)),
-    "auditing": Module(("auditing/*.py", "auditing/checks/*.py"), ("unit/auditing/*.py",)),
+    "auditing": Module(
+        ("auditing/*.py", "auditing/checks/*.py"), ("unit/auditing/*.py", "integration/test_audit_fixtures.py")
+    ),
     "reference": Module(("*.py",), ("unit/reference/*.py",), package="reference"),
 }
 
@@ -182,7 +188,8 @@ def configuration(module: Module) -> str:
     arguments += [f"--deselect=tests/{name}" for name in module.deselected]
     settings = {
         "source_paths": [module.package],
-        "only_mutate": [f"{module.package}/{name}" for name in module.files],
+        # Each file by its name: a star of mutmut's goes into folders as well.
+        "only_mutate": [path.relative_to(ROOT).as_posix() for path in module.mutated()],
         "also_copy": [name for name in COPIED if name not in (module.package, "tests", "pyproject.toml")],
         "pytest_add_cli_args": arguments,
         "pytest_add_cli_args_test_selection": module.test_files(),

@@ -27,9 +27,16 @@ def test_what_the_table_names_is_there(name, repository):
 def test_the_configuration_is_toml_that_restricts_mutmut():
     settings = tomllib.loads(configuration(MODULES["masking"]))["tool"]["mutmut"]
     assert settings["source_paths"] == ["bpb_harness"]
-    assert settings["only_mutate"] == [f"bpb_harness/sampling/{name}.py" for name in ("streams", "masks", "design")]
+    assert settings["only_mutate"] == [f"bpb_harness/sampling/{name}.py" for name in ("design", "masks", "streams")]
     assert "tests/unit/sampling/test_masking.py" in settings["pytest_add_cli_args_test_selection"]
     assert any(argument.startswith("--deselect=tests/unit/") for argument in settings["pytest_add_cli_args"])
+
+
+def test_a_star_does_not_go_into_folders():
+    """Not even mutmut's own, which would: scripts would be most of what is drawn for the checks of records."""
+    named = tomllib.loads(configuration(MODULES["auditing"]))["tool"]["mutmut"]["only_mutate"]
+    assert "bpb_harness/auditing/verdict.py" in named
+    assert not any("script" in path or "*" in path for path in named)
 
 
 def test_results_are_read_from_every_file(tmp_path):

@@ -84,3 +84,59 @@ def test_too_large() -> None:
 
 def test_huge_integers_are_no_numbers() -> None:
     assert parse_json('{"a": ' + "9" * 5000 + "}", "f").value["a"] == float("inf")
+
+
+@pytest.mark.parametrize(("digits", "kept"), [("9" * 20, int("9" * 20)), ("9" * 21, float("inf"))])
+def test_the_longest_integer(digits: str, kept: float) -> None:
+    assert parse_json(digits, "f").value == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "repairs"),
+    [
+        ('{"a": 1} ```', {"a": 1}, ("text after the object: '```'",)),
+        ('{"a": 1} ' + "x" * 50, {"a": 1}, ("text after the object: '" + "x" * 20 + "'",)),
+        ('\ufeff{"a": 1,}', {"a": 1}, ("a byte-order mark at the start", "a trailing comma")),
+        ("```\n[1, None]\n```", [1, None], ("a code fence around the object", "Python literals (None, True, NaN)")),
+        ('{"a": 1, // b\n"c": False,\n}', {"a": 1, "c": False},
+         ("comments", "a trailing comma", "Python literals (None, True, NaN)")),
+        ('{"a": 1 /*' + "x" * 500 + '*/}', {"a": 1}, ("comments",)),
+        ('{"a": [1, /* b */ 2]}', {"a": [1, 2]}, ("comments",)),
+        ('{"a": True,} x', {"a": True},
+         ("a trailing comma", "Python literals (None, True, NaN)", "text after the object: 'x'")),
+    ],
+)  # fmt: skip
+def test_every_repair_is_said(text: str, value: object, repairs: tuple[str, ...]) -> None:
+    parsed = parse_json(text, "f")
+    assert (parsed.value, parsed.repairs) == (value, repairs)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1 /*' + "x" * 501 + "*/}", '{"a": 1} [2]', '{"a": 1} "b"', '{"a": Nones}'])
+def test_what_no_repair_mends(text: str) -> None:
+    with pytest.raises(ClaimError) as caught:
+        parse_json(text, "f.json")
+    assert str(caught.value).startswith("f.json is not JSON: got ")
+    assert str(caught.value).endswith("; repair the file and audit it again")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_how_deep_it_may_be_nested(opening: str) -> None:
+    closing = "]" if opening == "[" else "}"
+    parse_json(opening * 64 + ("1" if closing == "}" else "") + closing * 64, "f")
+    with pytest.raises(ClaimError, match="nested 65 deep, more than 64"):
+        parse_json(opening * 65 + ("1" if closing == "}" else "") + closing * 65, "f")
+    parse_json(f"[{', '.join([opening + ('1' if closing == '}' else '') + closing] * 80)}]", "f")
+    parse_json('["' + opening.replace('"', "") * 80 + '"]', "f")
+
+
+def test_floats_keep_their_digits_and_few_of_many_keys_that_stand_twice_are_named() -> None:
+    assert parse_json("[1.10]", "f").value[0].text == "1.10"
+    many = "{" + ", ".join(f'"k{i}": 1, "k{i}": 2' for i in range(50)) + "}"
+    assert [twice.key for twice in parse_json(many, "f").duplicate_keys] == [f"k{i}" for i in range(20)]
+    inner = parse_json('{"a": {"b": 1, "b": 2, "b": 2}, "c": 1, "c": 1}', "f").duplicate_keys
+    assert [(twice.key, twice.values) for twice in inner] == [("b", ("1", "2"))]
+
+
+def test_a_repair_forgets_what_stood_twice_before_it() -> None:
+    assert len(parse_json('{"a": 1, "a": 2,}', "f").duplicate_keys) == 1
+    assert len(parse_json('[{"a": 1, "a": 2},]', "f").duplicate_keys) == 1

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import audit
-from bpb_harness.claim import find_submissions, read_claim
+from bpb_harness.claim import find_submissions, find_unread, read_claim
+from bpb_harness.claim.listing import Listing, holds_folders, is_claim_name, kind_by_name, list_files
 from bpb_harness.errors import ClaimError
 from fixtures.claims.patterns import SP1024, log, submission
 
@@ -56,3 +57,133 @@ def test_folders_of_logs_without_a_record_are_not_one_claim(tmp_path: Path) -> N
         (tmp_path / run / "train.log").write_text(log(2.0312, SP1024))
     with pytest.raises(ClaimError, match="--recursive"):
         read_claim(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "claims"),
+    [
+        *(("submission.json", "json", True), ("SUBMISSION.JSON", "json", True), ("x.claim.json", "json", True)),
+        *(("Claim.json", "json", True), ("config.json", "json", False), ("claim.txt", "log", False)),
+        *(("README.md", "readme", False), ("readme", "readme", False), ("train.py", "script", False)),
+        *(("TRAIN.LOG", "log", False), ("a.txt", "log", False), ("a.out", "log", False), ("model.pt", None, False)),
+        *(("requirements-dev.txt", None, False), ("LICENSE.txt", None, False), ("licence.txt", None, False)),
+        *(("the_vocab_1024.txt", None, False), ("CMakeLists.txt", None, False), ("log", None, False)),
+    ],
+)
+def test_what_a_file_is_by_its_name(name: str, kind: str | None, claims: bool) -> None:
+    path = Path("folder.log") / name
+    assert kind_by_name(path) == kind
+    assert is_claim_name(path) is claims
+
+
+def _touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    return folder
+
+
+def _shown(listing: Listing) -> list[str]:
+    return [str(shown) for _, shown in listing.files]
+
+
+def test_what_belongs_to_a_submission_in_order(tmp_path: Path) -> None:
+    names = ["submission.json", "train.log", "b/config.json", "b/train.py", "b/c/run.log", "b/c/more.json", "model.pt"]
+    _touch(tmp_path, *names, ".hidden/x.log", "b/.log", "d/submission.json", "d/e/x.log")
+    listing = list_files(tmp_path)
+    assert _shown(listing) == ["submission.json", "train.log", "b/config.json", "b/train.py", "b/c/run.log"]
+    assert [path for path, _ in listing.files] == [tmp_path.resolve() / name for name in _shown(listing)]
+    assert listing.skipped == ()
+    assert list_files(tmp_path / "train.log") == Listing(((tmp_path.resolve() / "train.log", Path("train.log")),))
+
+
+def test_one_folder_of_logs_is_a_submission_and_two_are_not(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/x.log", "b/notes.py")
+    assert _shown(list_files(tmp_path)) == ["a/x.log", "b/notes.py"]
+    _touch(tmp_path, "b/y.log")
+    assert _shown(list_files(tmp_path)) == []
+    _touch(tmp_path, "README.md")
+    assert _shown(list_files(tmp_path)) == ["README.md", "a/x.log", "b/notes.py", "b/y.log"]
+
+
+def test_links_and_what_they_lead_to(tmp_path: Path) -> None:
+    folder = _touch(tmp_path / "f", "real/x.log", "a.py")
+    _touch(tmp_path, "outside.log")
+    links = {
+        "in.log": "real/x.log",
+        "out": "../outside.log",
+        "gone.log": "nonsuch",
+        "gone": "nonsuch",
+        "dir.log": "real",
+    }
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    listing = list_files(folder)
+    assert _shown(listing) == ["a.py", "in.log", "real/x.log"]
+    assert listing.files[1][0] == folder.resolve() / "real/x.log"
+    assert [(str(shown), why) for shown, why in listing.skipped] == [
+        ("dir.log", "a link to a folder"),
+        ("gone.log", "No such file or directory"),
+        ("out", "a link out of the folder"),
+    ]
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ClaimError) as caught:
+        list_files(tmp_path / "nonsuch")
+    assert str(caught.value) == f"{tmp_path / 'nonsuch'} does not exist; name a submission's folder, or its files"
+    with pytest.raises(ClaimError, match=r"cannot be read"):
+        list_files(tmp_path / ("n" * 300))
+    (tmp_path / "gone").symlink_to("nonsuch")
+    with pytest.raises(ClaimError, match="gone cannot be read: got No such file"):
+        list_files(tmp_path / "gone")
+
+
+def test_which_folders_hold_folders(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/x.log")
+    assert [holds_folders(tmp_path / name) for name in (".", "a", "a/x.log")] == [True, False, False]
+
+
+def test_folders_that_look_like_submissions(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/submission.json", "a/b/x.log", "c/x.claim.json", "d/e/x.LOG", "d/x.log", "g/requirements.txt")
+    _touch(tmp_path, "h/scores.csv")
+    assert [str(path.relative_to(tmp_path)) for path in find_submissions(tmp_path)] == ["a", "c", "d/e"]
+    with pytest.raises(ClaimError, match=r"x.log is no folder; drop --recursive to audit a file$"):
+        find_submissions(tmp_path / "d/x.log")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "unread"),
+    [
+        *(("a/scores.csv", "seed,val_bpb\n", True), ("a/scores.JSONL", '{"bits per byte": 1}', True)),
+        *(("a/scores.csv", "BITS_PER_BYTE", True), ("a/scores.csv", "x" * (1 << 16) + "bpb", True)),
+        *(("a/scores.csv", "bpb" + "x" * (1 << 17), True), ("a/scores.csv", "seed,loss\n", False)),
+        *(("a/scores.csv", "x" * (1 << 17) + "bpb" + "x" * (1 << 17), False), ("a/scores.tsv", "bpb", False)),
+    ],
+)
+def test_folders_with_scores_in_tables_alone(tmp_path: Path, name: str, text: str, unread: bool) -> None:
+    _touch(tmp_path, name)
+    (tmp_path / name).write_text(text)
+    assert find_unread(tmp_path) == ([tmp_path / "a"] if unread else [])
+    _touch(tmp_path, "a/below/train.log")
+    assert find_unread(tmp_path) == []
+
+
+def test_a_table_beside_a_log_or_behind_a_link_is_not_unread(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/scores.csv", "outside", "a/b/other.py")
+    (tmp_path / "outside").write_text("bpb")
+    (tmp_path / "a/scores.csv").unlink()
+    (tmp_path / "a/scores.csv").symlink_to("../outside")
+    assert find_unread(tmp_path) == []
+    (tmp_path / "a/more.csv").write_text("bpb")
+    assert find_unread(tmp_path) == [tmp_path / "a"]
+    _touch(tmp_path, "a/train.log")
+    assert find_unread(tmp_path) == []
+
+
+def test_what_is_listed_is_bounded(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"{i}.log" for i in range(310)))
+    for i in range(25):
+        (tmp_path / f"gone{i}.log").symlink_to("nonsuch")
+    listing = list_files(tmp_path)
+    assert (len(listing.files), len(listing.skipped)) == (300, 20)

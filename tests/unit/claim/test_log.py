@@ -7,6 +7,8 @@ import math
 import pytest
 
 from bpb_harness.claim.log_reader import read_log
+from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.record import LogRecord, ScoreLine
 from fixtures.claims.patterns import EMBEDDED_SCRIPT
 from tests.bounded import require_an_end
 
@@ -158,3 +160,152 @@ def test_hostile_lines_come_to_an_end() -> None:
         "    read_log(text, 'f.log')\n"
         "    read_readme(text, 'README.md')\n"
     )
+
+
+WHOLE_LOG = """\
+val_loader:shards pattern=./data/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632
+train_loader:shards pattern=./data/wikitext_sp8192/wikitext_train_*.bin tokens:9
+tokenizer: ./lower-cased/sp.model
+seed: 7
+final val_loss:2.10 val_bpb:1.30 T=64
+val_loader:shards tokens:62021632
+Total submission size int8+zlib: 15,863,489 bytes
+artifact size: 5 bytes
+step:0/9 val_loss:6.93 val_bpb:4.1234
+final_exact val_loss:2.00 val_var_bpb:1.2345 scored_tokens:1,024 bpb_of_others 1.777
+seed: 8
+ema bpb: 1.5
+bpb is computed with T=32
+loss without the other word 1.999
+"""
+
+
+def test_a_whole_log() -> None:
+    def at(line: int) -> Source:
+        return Source("f.log", line)
+
+    assert read_log(WHOLE_LOG, "f.log") == LogRecord(
+        file="f.log",
+        lines=(
+            ScoreLine(
+                "final", Printed(1.3, 2, at(5), "val_bpb"), Printed(2.1, 2, at(5), "val_loss"), True, num_steps=64
+            ),
+            ScoreLine(
+                "step:0/9", Printed(4.1234, 4, at(9), "val_bpb"), Printed(6.93, 2, at(9), "val_loss"), True, True, run=1
+            ),
+            ScoreLine(
+                "final_exact", Printed(1.2345, 4, at(10), "val_var_bpb"), Printed(2.0, 2, at(10), "val_loss"), False,
+                run=1, scored_tokens=1024,
+            ),
+            ScoreLine("ema", Printed(1.5, 1, at(12), "bpb"), run=2),
+        ),
+        seed="8",
+        split_tokens=(62021632,),
+        artifact_bytes=(
+            Printed(15863489.0, 0, at(7), "artifact bytes"), Printed(5.0, 0, at(8), "artifact bytes")
+        ),
+        tokenizers=("sp1024", "sp8192"),
+        num_steps=64,
+        dataset="fineweb_val",
+        folded="./lower-cased/sp.model",
+        numbers_beside_bpb=frozenset({4.1234, 1.2345, 1.777}),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "nats", "same"),
+    [
+        ("val_loss:2.1 var_loss:2.2 var_bpb:1.2", ("var_loss", 2.2), True),
+        ("var_loss:2.2 val_loss:2.1 val_bpb:1.2", ("val_loss", 2.1), True),
+        ("val_loss:2.1 ema_loss:2.2 var_bpb:1.2", ("val_loss", 2.1), False),
+        ("val_loss:0 val_bpb:1.2", None, True),
+        ("val_loss:-2.1 val_bpb:1.2", None, True),
+        ("val_loss:1e999 val_bpb:1.2", None, True),
+        ("train_loss:2.1 TRAIN_loss:2.2 val_bpb:1.2", None, False),
+    ],
+)
+def test_which_loss_belongs_to_a_score(line: str, nats: tuple[str, float] | None, same: bool) -> None:
+    (found,) = read_log(line, "f").lines
+    loss = found.nats_per_token
+    assert ((loss.name, loss.value) if loss is not None else loss) == nats
+    assert found.same_estimator is same
+
+
+@pytest.mark.parametrize(
+    ("line", "dataset"),
+    [
+        ("val_loader:shards pattern=./d/Wikitext_val_*.bin tokens:9", "wikitext_val"),
+        ("val files: fineweb_val_000001.bin", "fineweb_val"),
+        ("val_loader:shards pattern=./d/fineweb_train_*.bin", "fineweb_train"),
+        ("val: ./d/fineweb_train_*.bin", None),
+        ("val_loader: ./d/wikitext_sp1024/validation.bin", "wikitext_val"),
+        ("val_loader: ./d/fineweb_sp1024/validation.bin", None),
+        ("val_loader: ./d/FineWeb10B_sp1024/val.bin", None),
+        ("val_loader: ./d/wikitext_val_*.npy", None),
+        ("train: ./d/wikitext_sp1024/train.bin, wikitext_v", None),
+        ("a wikitext_val_0 of no kind", None),
+    ],
+)
+def test_the_text_that_a_log_names(line: str, dataset: str | None) -> None:
+    assert read_log(line, "f").dataset == dataset
+
+
+def test_the_first_text_that_is_named_stays() -> None:
+    text = "val: ./d/a_val_0.bin\nval: ./d/b_val_0.bin\n"
+    assert read_log(text, "f").dataset == "a_val"
+
+
+@pytest.mark.parametrize(
+    ("line", "folded"),
+    [
+        ("tokenizer_path=./d/case-folded/sp.model", "tokenizer_path=./d/case-folded/sp.model"),
+        ("val_loader: pattern=./UNCASED/*.bin tokens:9", "pattern=./UNCASED/*.bin"),
+        ("val_loader: pattern=./" + "x" * 300 + "-uncased/*.bin", "pattern=./" + "x" * 190),
+        ("tokenizer: ./lowercase/sp.model", "./lowercase/sp.model"),
+        ("train_loader: ./uncased/*.bin", None),
+        ("tokenizer: ./ununcased/sp.model", None),
+    ],
+)
+def test_letters_that_were_folded(line: str, folded: str | None) -> None:
+    assert read_log(line, "f").folded == folded
+
+
+@pytest.mark.parametrize(
+    ("line", "steps"),
+    [
+        *(("var_eval_steps=32 bpb", 32), ("bpb: T: 512", 512), ("num_timesteps:64 val_bpb:1.2", 64)),
+        *(("step:5/10 val_bpb:1.2 T=64", None), ("# bpb T=64", None), ("T=64", None), ("bpb AT=64 BT:5", None)),
+    ],
+)
+def test_diffusion_steps_of_an_evaluation(line: str, steps: int | None) -> None:
+    assert read_log(line, "f").num_steps == steps
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        (["seed:1", "final bpb:1.1", "seed:1", "seed:2", "final bpb:1.2"], [0, 1]),
+        (["step:0/9 bpb:4.1", "step:9/9 bpb:1.2", "step:0/9 bpb:4.1", "step:9/9 bpb:1.1"], [0, 0, 0, 0]),
+        (["final bpb:1.1", "0/9 val_bpb:4.1", "step:9/9 bpb:1.1", "final bpb:1.0"], [0, 1, 1, 1]),
+        (["final bpb:1.1", "step:10/90 val_bpb:1.4"], [0, 0]),
+    ],
+)
+def test_where_a_run_ends(text: list[str], runs: list[int]) -> None:
+    assert [line.run for line in read_log("\n".join(text), "f").lines] == runs
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "seed"),
+    [
+        *(("run_seed42.log", "", "42"), ("Seed-7.log", "", "7"), ("seed42.log", "seed=8", "8"), ("a.log", "", None)),
+        *(("a.log", "the seed: 8", None), ("a.log", "  SEED: 8", "8")),
+    ],
+)
+def test_the_seed(file: str, text: str, seed: str | None) -> None:
+    assert read_log(text, file).seed == seed
+
+
+def test_byte_is_a_tokenizer_in_a_path_alone() -> None:
+    assert read_log("byte-level bpb of sp1024", "f").tokenizers == ("sp1024",)
+    assert read_log("tokenizer: byte260", "f").tokenizers == ("byte",)
+    assert read_log("fineweb_1024_bpe.model\nsp1024 fineweb_2048_bpe.model", "f").tokenizers == ("sp1024", "sp2048")

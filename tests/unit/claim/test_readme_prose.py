@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import Verdict, audit
-from bpb_harness.claim.readme_prose import voiding_sentences
+from bpb_harness.claim.printed import Source
+from bpb_harness.claim.readme_prose import VoidingSentence, voiding_sentences, voiding_title
 from fixtures.claims.patterns import SP1024, bpb, log
 from tests.bounded import require_an_end
 
@@ -128,3 +129,86 @@ def test_hostile_prose_comes_to_an_end() -> None:
         f"for piece in {pieces!r}:\n"
         "    voiding_sentences(piece * (300_000 // len(piece)), 'README.md')\n"
     )
+
+
+BOS = "BOS is never charged."
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (BOS, [1]),
+        (f"\n\n{BOS} And then {BOS}", [3, 3]),
+        (f"- {BOS}\n- {BOS}\n\n1. {BOS}\n2) {BOS}\n+ {BOS}", [1, 2, 4, 5, 6]),
+        (f"It is small.\n{BOS}\nIt is fast.", [1]),
+        (f"# Head\n{BOS}\n## Pitfalls\n{BOS}\n# Head\n{BOS}", [2, 6]),
+        (f"```\n{BOS}\n```\n{BOS}", [4]),
+        (f"~~~\n# Pitfalls\n~~~\n{BOS}", [4]),
+        (f"> {BOS}\n| {BOS} |\n<b>{BOS}\n{BOS}", [4]),
+        (f"What we avoid:\n- {BOS}\n\n{BOS}", [4]),
+        (f"What we avoid:\n\n- {BOS}\n- {BOS}\n\nIn all.\n- {BOS}", [7]),
+        (f"What we avoid:\n- {BOS}\n\n- {BOS}", []),
+        (f"What we do:\n- {BOS}\n", [2]),
+        (f"What we avoid:\n- {BOS}\n## Then\n- {BOS}", [4]),
+        (BOS + "\n\n" + (BOS + " ") * 9, [1, 3, 3, 3, 3]),
+        ("x" * 600 + f"; {BOS} Good. {BOS}", [1]),
+    ],
+)
+def test_where_a_sentence_counts(text: str, lines: list[int]) -> None:
+    assert [found.source for found in voiding_sentences(text, "f.md")] == [Source("f.md", line) for line in lines]
+
+
+def test_prose_is_read_to_a_bound() -> None:
+    assert voiding_sentences("\n" * ((1 << 18) - len(BOS)) + BOS, "f") != ()
+    assert voiding_sentences("\n" * (1 << 18) + BOS, "f") == ()
+
+
+@pytest.mark.parametrize(
+    ("title", "voids"),
+    [
+        *(("Val-only training, 8xH100", True), ("VALIDATION ONLY run", True), ("a val only", True)),
+        *(("not val-only", False), ("without val-only training", False), ("val-only eval", False), ("val", False)),
+    ],
+)
+def test_titles_of_runs_on_the_validation_text(title: str, voids: bool) -> None:
+    meaning = "the network was trained on the text that it is scored on"
+    assert voiding_title(title, "f.json") == (VoidingSentence(title, meaning, Source("f.json")) if voids else None)
+
+
+def test_a_long_title_is_cut() -> None:
+    found = voiding_title("val-only " + "x" * 900, "f")
+    assert found is not None
+    assert len(found.sentence) == 500
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The network is trained on the validation set.",
+        "We fit directly on the full validation shards.",
+        "It memorizes the val tokens.",
+        "Val-only training.",
+        "The training data is the fineweb validation split.",
+        "The held-out set is part of the training data.",
+        "The model learns from the same text that it is scored on.",
+    ],
+)
+def test_training_on_the_scored_text_is_told(sentence: str) -> None:
+    (found,) = voiding_sentences(sentence, "f")
+    assert (found.sentence, found.meaning) == (sentence, "the network was trained on the text that it is scored on")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The network is not trained on the validation set.",
+        "At test time it is trained on validation tokens that it has already paid for.",
+        "The tokenizer is trained on the validation set.",
+        "It is trained on the train set and evaluated on the validation set.",
+        "The baseline is trained on the validation set.",
+        "Is it trained on the validation set?",
+        "LoRA weights are fit to the val documents after scoring.",
+    ],
+)
+def test_training_that_is_allowed_or_anothers(sentence: str) -> None:
+    assert voiding_sentences(sentence, "f") == ()

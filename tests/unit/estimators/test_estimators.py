@@ -226,43 +226,12 @@ class TestChainRule:
 
 
 class TestAutoregressive:
-    @pytest.mark.parametrize("stride", [None, 1, 3, 8])
-    @pytest.mark.parametrize("length", [1, 2, 8, 9, 17, 30])
-    def test_every_token_but_the_first_is_paid_for_once(self, stride, length):
-        spans = AutoregressiveCode(stride).spans(length, 8, tail="score")
-        paid = [i for start, n in zip(spans.starts, spans.lengths, strict=True) for i in range(start, start + n)]
-        assert paid == list(range(1, length))
-        assert (spans.input_lengths <= 8).all()
-
-    def test_without_stride_windows_are_the_official_evaluators(self):
-        spans = AutoregressiveCode().spans(30, 8, tail="drop")
-        assert spans.context_starts.tolist() == [0, 8, 16]
-        assert spans.starts.tolist() == [1, 9, 17]
-        assert spans.lengths.tolist() == [8, 8, 8]
-
-    def test_a_stride_gives_later_windows_context(self):
-        spans = AutoregressiveCode(2).spans(13, 8, tail="score")
-        assert spans.context_starts.tolist() == [0, 2, 4]
-        assert spans.lengths.tolist() == [8, 2, 2]
-        assert spans.input_lengths.tolist() == [8, 8, 8]
-
-    def test_documents_are_not_looked_across(self):
-        spans = AutoregressiveCode().spans(20, 8, tail="score", documents=np.array([0, 5, 11]))
-        for context, start in zip(spans.context_starts, spans.starts, strict=True):
-            assert not any(context < border < start for border in (5, 11))
-        assert int(spans.lengths.sum()) == 19
-
     def test_token_nats_are_the_chains(self):
         model = MODELS["markov"]
         x = torch.tensor([[0, 2, 1, 1, 0]])
         nats = AutoregressiveCode().token_nats(MarkovCausalLM(model), x[:, :-1], x[:, 1:])
         truth = model.nats(tuple(x[0].tolist())) + math.log(model.initial[0])
         assert float(nats.sum()) == pytest.approx(truth, rel=1e-9)
-
-    @pytest.mark.parametrize("stride", [0, 9])
-    def test_bad_strides(self, stride):
-        with pytest.raises(UsageError, match="--stride"):
-            AutoregressiveCode(stride).spans(30, 8, tail="score")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,140 @@
+"""READMEs: what stands in their tables and prose, and which of it is the claim."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.readme_reader import headline, read_readme, steps_table
+from bpb_harness.claim.record import Readme, TableRow
+
+FILE = "README.md"
+
+
+def _score(value: float, decimals: int, line: int, name: str = "val_bpb") -> Printed:
+    return Printed(value, decimals, Source(FILE, line), name)
+
+
+def test_prose_is_read_with_its_place() -> None:
+    text = (
+        "# Diffusion with sp1024\n\nIt reaches **val_bpb**: 1.2345, and final_bpb = ~`1.250`.\n"
+        "2.44 bytes per token; before: 2.5 bytes/token.\ndelta_bpb: 0.012, target bpb: 1.1x, loss: 2.031\n"
+    )
+    assert read_readme(text, FILE) == Readme(
+        FILE,
+        rows=(),
+        scores=(_score(1.2345, 4, 3), _score(1.25, 3, 3, "final_bpb")),
+        bytes_per_token=Printed(2.44, 2, Source(FILE, 4), "bytes per token"),
+        tokenizers=("sp1024",),
+        text=text,
+        numbers=((1.2345, 0.00005), (1.25, 0.0005), (0.012, 0.0005), (2.031, 0.0005)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("prose", "values"),
+    [
+        *(("val_bpb: 99.9", [99.9]), ("val_bpb: 100", []), ("val_bpb: 0", []), ("val_bpb: -1.2", [])),
+        *(("val_bpb: 12%", []), ("val_bpb: 1.2.3", []), ("val_bpb: 1.2x", []), ("val_bpb 1.2", []), ("loss: 1.2", [])),
+        *(
+            ("BPB=1.2", [1.2]),
+            ("a bpb_exact: 1.2 b", [1.2]),
+            ("baseline_bpb: 1.2", []),
+            ("bpb: 1.2 bpb: 1.3", [1.2, 1.3]),
+        ),
+    ],
+)
+def test_which_prose_holds_a_score(prose: str, values: list[float]) -> None:
+    assert [score.value for score in read_readme(prose, FILE).scores] == values
+
+
+@pytest.mark.parametrize(
+    ("prose", "stated"),
+    [
+        *(("2.44 bytes per token", 2.44), ("**2.44** UTF-8 bytes/token", 2.44), ("bytes per token: 2.44", 2.44)),
+        *(
+            ("bytes_per_token = 2.44", 2.44),
+            ("Bytes / token is 2.44", 2.44),
+            ("2 bytes per token", None),
+            ("2.44", None),
+        ),
+    ],
+)
+def test_bytes_per_token(prose: str, stated: float | None) -> None:
+    found = read_readme(prose, FILE).bytes_per_token
+    assert (found.value if found else None) == stated
+
+
+def test_columns_of_scores() -> None:
+    head = "| run | T | val_bpb |\n|:---|---|--:|\n"
+    text = head + "| a | 64 | **1.25** |\n| b | x | ~1.30 (3 seeds) |\n| c | 5 | n/a |\n\n| d | 7 | 1.4 |\n"
+    assert read_readme(text, FILE).rows == (
+        TableRow({"run": "a", "T": "64", "val_bpb": "1.25"}, _score(1.25, 2, 3), 64),
+        TableRow({"run": "b", "T": "x", "val_bpb": "~1.30 (3 seeds)"}, _score(1.3, 2, 4), None),
+    )
+
+
+def test_tables_of_keys_and_values() -> None:
+    text = "| metric | value |\n|---|---|\n| val_bpb | 1.25 |\n| val_loss | 2.03 |\n| bpb (T=128) | 1.31 |\n| bpb | |\n"
+    assert read_readme(text, FILE).rows == (
+        TableRow({"metric": "val_bpb", "value": "1.25"}, _score(1.25, 2, 3), None),
+        TableRow({"metric": "bpb (T=128)", "value": "1.31"}, _score(1.31, 2, 5, "bpb (T=128)"), 128),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|---|---|\n| val_bpb | 1.25 |\n",  # a rule with nothing above it
+        "val_bpb\n|---|\n| 1.25 |\n",  # what is above it is no row
+        "| a | val_bpb |\n| b | 1.25 |\n",  # no rule
+        "| val_bpb |\n|---|\nprose\n| 1.25 |\n",  # the table has ended
+        "| val_bpb |\n|---|\n| 100 |\n| 0 |\n| -1 |\n| v1.2 |\n",
+        "| a | b | c |\n|---|---|---|\n| val_bpb |\n",
+    ],
+)
+def test_what_is_no_row_of_a_score(text: str) -> None:
+    assert read_readme(text, FILE).rows == ()
+
+
+@pytest.mark.parametrize("column", ["T", "t", "num_steps", "eval steps", "diffusion_steps", "steps (T)", "T (steps)"])
+def test_columns_of_steps(column: str) -> None:
+    text = f"| {column} | val_bpb |\n|---|---|\n| 64 | 1.25 |\n"
+    assert steps_table(read_readme(text, FILE)) == {64: _score(1.25, 2, 3)}
+    assert steps_table(read_readme(text.replace("64", "1234567"), FILE)) == {}
+
+
+@pytest.mark.parametrize("column", ["steps", "training steps", "lr", "Top"])
+def test_columns_of_other_things(column: str) -> None:
+    assert steps_table(read_readme(f"| {column} | val_bpb |\n|---|---|\n| 64 | 1.25 |\n", FILE)) == {}
+
+
+def test_a_number_of_steps_with_two_scores_is_left_out() -> None:
+    text = "| T | val_bpb |\n|---|---|\n| 512 | 1.21 |\n| 64 | 1.25 |\n| 512 | 1.22 |\n| 32 | 1.3 |\n| 0 | 1.9 |\n"
+    table = steps_table(read_readme(text, FILE))
+    assert list(table.items()) == [(32, _score(1.3, 1, 6)), (64, _score(1.25, 2, 4))]
+
+
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [
+        ("val_bpb: 1.2\nval_bpb: 1.3\n", 1.2),
+        ("Baseline val_bpb: 1.2\nval_bpb: 1.3\n", 1.3),
+        ("Previous val_bpb: 1.2\n", 1.2),
+        ("| val_bpb |\n|---|\n| 1.1 |\n\nbpb: 1.3\n", 1.3),
+        ("| val_bpb |\n|---|\n| 1.1 |\n", 1.1),
+        ("| val_bpb |\n|---|\n| 1.10 |\n| 1.35 |\n", None),
+        ("| val_bpb |\n|---|\n| 1.2345 |\n| 1.23 |\n", 1.23),
+        ("| run | val_bpb |\n|---|---|\n| mean | 1.10 |\n| 2 | 1.35 |\n", 1.1),
+        ("| run | val_bpb |\n|---|---|\n| mean | 1.10 |\n| avg | 1.35 |\n", None),
+        ("nothing\n", None),
+    ],
+)
+def test_the_headline(text: str, claimed: float | None) -> None:
+    found = headline(read_readme(text, FILE))
+    assert (found.value if found else None) == claimed
+
+
+def test_what_is_read_is_bounded() -> None:
+    readme = read_readme("\n".join(["bpb: 1.2345 1.2345"] * 11_000) + "\n" + " " * 2000 + "bytes per token: 2.44", FILE)
+    assert (len(readme.scores), len(readme.numbers), readme.bytes_per_token) == (500, 20_000, None)
