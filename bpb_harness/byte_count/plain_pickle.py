@@ -6,12 +6,12 @@ of tiktoken. Of an object its name and what would have been its attributes are r
 
 from __future__ import annotations
 
-import pickletools
 import re
 from dataclasses import dataclass
 from typing import Any, final
 
 from bpb_harness.errors import TokenizerError
+from bpb_harness.pickle_opcodes import opcodes
 
 _MARK = object()
 _LITERALS = re.compile("(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?BINUNICODE8?|UNICODE|(SHORT_)?BINBYTES8?")
@@ -43,11 +43,11 @@ def read_plain_pickle(data: bytes, name: str) -> Any:
     """
     machine = _Machine(name)
     try:
-        for opcode, argument, _ in pickletools.genops(data):
-            if opcode.name == "STOP":
+        for opcode, argument in opcodes(data):
+            if opcode == "STOP":
                 (content,) = machine.stack
                 return content
-            machine.step(opcode.name, argument)
+            machine.step(opcode, argument)
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise TokenizerError(f"{name}: a damaged pickle: {error}") from error
     raise TokenizerError(f"{name}: a damaged pickle", seen="no end")

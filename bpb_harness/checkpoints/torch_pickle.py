@@ -1,6 +1,6 @@
 """Reading files of ``torch.save`` as data: no unpickler, no import, nothing called that a file names.
 
-A pickle is a program. This module interprets its opcodes over :func:`pickletools.genops` with containers, numbers, text
+A pickle is a program. This module interprets its opcodes over :mod:`pickletools` with containers, numbers, text
 and a short list of recipes (a tensor from a storage, an ordered dictionary); any other global becomes an inert
 :class:`ForeignObject`, which remembers a name and its arguments. The caller decides which names to refuse. Sizes are
 checked against the bytes that are really there before anything is allocated.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import math
-import pickletools
 import re
 import zipfile
 from collections.abc import Callable, Iterable
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
+from bpb_harness.pickle_opcodes import opcodes
 
 _LARGEST_PICKLE = 64 << 20
 _MAX_RECORDS = 200_000
@@ -225,13 +225,13 @@ class _Interpreter:
 
     def run(self, data: bytes) -> TorchFile:
         try:
-            for opcode, arg, _ in pickletools.genops(data):
-                if opcode.name == "STOP":
+            for name, arg in opcodes(data):
+                if name == "STOP":
                     if len(self._stack) != 1:
                         raise self._damaged("values are left on the stack")
                     self._check_sharing()
                     return TorchFile(self._stack[0], tuple(self._foreign))
-                self._step(opcode.name, arg)
+                self._step(name, arg)
         except (ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeError, RecursionError) as error:
             raise self._damaged(str(error) or type(error).__name__) from None
         raise self._damaged("no end")

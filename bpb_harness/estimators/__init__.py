@@ -5,7 +5,7 @@ draws the masks and calls the network. A *window score* (``exact``, ``chain``, `
 windows itself, without sampling error.
 """
 
-from bpb_harness.estimators.ar import AutoregressiveCode, Spans
+from bpb_harness.estimators.ar import AutoregressiveCode
 from bpb_harness.estimators.bound import Bound, prior_nats
 from bpb_harness.estimators.chain import ChainRule
 from bpb_harness.estimators.discrete import DiscreteBound
@@ -20,6 +20,5 @@ __all__ = [
     "DiscreteBound",
     "EnumeratedBound",
     "ExactBound",
-    "Spans",
     "prior_nats",
 ]

@@ -1,4 +1,4 @@
-"""``--method exact``: both bounds by enumeration of all masks, for windows of at most 12 tokens."""
+"""``--method exact``: both bounds by enumeration of all masks, for spans of at most 12 targets."""
 
 from __future__ import annotations
 
@@ -105,27 +105,33 @@ class ExactBound:
             asked = self.num_samples + (self.schedule.min_mask_rate > 0)
         return ((1 << length) - 1) * asked
 
-    def window_bounds(self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64]) -> EnumeratedBound:
-        """The bound of each window.
+    def span_bounds(
+        self, denoiser: Denoiser, x0: Tensor, windows: npt.NDArray[np.int64], *, context_length: int = 0
+    ) -> EnumeratedBound:
+        """The bound of each span.
 
         Args:
             denoiser: the network.
-            x0: (B, L) int64, L at most 12.
+            x0: context and targets, (B, C + L) int64, L at most 12.
             windows: index in the corpus of each row, (B,): it addresses the drawn noise levels.
+            context_length: C, tokens that are never masked and not paid for.
 
         Raises:
-            UsageError: if the window is longer than 12 tokens.
+            UsageError: if there are more than 12 targets.
         """
-        length = x0.shape[1]
+        length = x0.shape[1] - context_length
         require_enumerable(length)
         prior = prior_nats(self.schedule, length, num_clean_tokens(denoiser))
-        rows = [self._enumerate(denoiser, row, int(window)) for row, window in zip(x0, windows, strict=True)]
+        rows = [
+            self._enumerate(denoiser, row, int(window), all_masks(length, context_length).to(x0.device))
+            for row, window in zip(x0, windows, strict=True)
+        ]
         nats, variance, squares = np.array(rows, dtype=np.float64).T
         return EnumeratedBound(nats + prior, variance, squares)
 
     def window_nats(self, denoiser: Denoiser, x0: Tensor) -> Tensor:
         """The bound of windows (B, L) that are the first of their corpus, (B,) float64 nats."""
-        return torch.from_numpy(self.window_bounds(denoiser, x0, np.arange(len(x0))).nats)
+        return torch.from_numpy(self.span_bounds(denoiser, x0, np.arange(len(x0))).nats)
 
     def nodes(self) -> tuple[Tensor, Tensor]:
         """Every mask rate of the T-step bound and its weight, which sum to u_max; (n,) float64 each.
@@ -137,26 +143,30 @@ class ExactBound:
             raise UsageError("the continuous bound has no finite set of nodes", hint="pass --steps T")
         return all_nodes_of_grid(self.schedule.grid(self.num_steps))
 
-    def _enumerate(self, denoiser: Denoiser, window: Tensor, index: int) -> tuple[float, float, float]:
-        """The bound of one window without its prior, the variance of its estimate, and the squares behind it."""
-        masks = all_masks(len(window)).to(window.device)
+    def _enumerate(self, denoiser: Denoiser, tokens: Tensor, index: int, masks: Tensor) -> tuple[float, float, float]:
+        """The bound of one span without its prior, the variance of its estimate, and the squares behind it."""
+        # 1. How many of the L targets each of the 2^L - 1 masks hides; the last mask hides all of them.
         count = masks.sum(dim=-1).cpu().numpy()
+        length = int(count[-1])
+        # 2. The T-step bound is a finite sum.
         if self.num_steps is not None:
-            return self._on_grid(denoiser, window, masks, count), 0.0, 0.0
+            return self._on_grid(denoiser, tokens, masks, count), 0.0, 0.0
+        # 3. The continuous one integrates each mask's probability, for a network that is not told the rate.
         low = self.schedule.min_mask_rate
-        weight = size_weights(count, len(window), low, self.schedule.max_mask_rate)
-        at_low = low ** np.maximum(count, 1.0) * (1.0 - low) ** (len(window) - count)
+        weight = size_weights(count, length, low, self.schedule.max_mask_rate)
+        at_low = low ** np.maximum(count, 1.0) * (1.0 - low) ** (length - count)
         if not denoiser.time_conditioned:
             # Told a rate of its own with each mask: should the network be told wrongly that it ignores it, no single
             # rate decides the number.
-            nats = self._masked_nll(denoiser, window, masks, self._rates(count, len(window), index, 0))
+            nats = self._masked_nll(denoiser, tokens, masks, self._rates(count, length, index, 0))
             return float(((weight + at_low) * nats).sum()), 0.0, 0.0
+        # 4. For one that is told, rates are drawn for each mask; u_0 itself is a single rate.
         reconstruction = 0.0
         if low > 0:
-            reconstruction = float((at_low * self._masked_nll(denoiser, window, masks, np.full(len(masks), low))).sum())
+            reconstruction = float((at_low * self._masked_nll(denoiser, tokens, masks, np.full(len(masks), low))).sum())
         drawn = np.stack(
             [
-                weight * self._masked_nll(denoiser, window, masks, self._rates(count, len(window), index, sample))
+                weight * self._masked_nll(denoiser, tokens, masks, self._rates(count, length, index, sample))
                 for sample in range(self.num_samples)
             ]
         )
@@ -164,13 +174,13 @@ class ExactBound:
         variance = drawn.var(axis=0, ddof=1) / self.num_samples
         return reconstruction + float(drawn.mean(axis=0).sum()), float(variance.sum()), float((variance**2).sum())
 
-    def _on_grid(self, denoiser: Denoiser, window: Tensor, masks: Tensor, count: npt.NDArray[Any]) -> float:
+    def _on_grid(self, denoiser: Denoiser, tokens: Tensor, masks: Tensor, count: npt.NDArray[Any]) -> float:
         """Sum over steps of weight * sum over M of u^(|M| - 1) (1 - u)^(L - |M|) C(x, M; t(u))."""
         total, nats = 0.0, None
         for rate, weight in zip(*(part.tolist() for part in self.nodes()), strict=True):
             if nats is None or denoiser.time_conditioned:
-                nats = self._masked_nll(denoiser, window, masks, np.full(len(masks), rate))
-            total += weight * float((rate ** (count - 1.0) * (1.0 - rate) ** (len(window) - count) * nats).sum())
+                nats = self._masked_nll(denoiser, tokens, masks, np.full(len(masks), rate))
+            total += weight * float((rate ** (count - 1.0) * (1.0 - rate) ** (count[-1] - count) * nats).sum())
         return total
 
     def _rates(self, count: npt.NDArray[Any], length: int, window: int, sample: int) -> Floats:
@@ -179,13 +189,15 @@ class ExactBound:
         low, high = self.schedule.min_mask_rate, self.schedule.max_mask_rate
         return truncated_beta(uniform, count, length, low, high)
 
-    def _masked_nll(self, denoiser: Denoiser, window: Tensor, masks: Tensor, rates: Floats) -> Floats:
+    def _masked_nll(self, denoiser: Denoiser, tokens: Tensor, masks: Tensor, rates: Floats) -> Floats:
         """C(x, M; t(u)) of every mask at its rate, (2^L - 1,) float64 nats."""
-        parts = []
+        parts, length = [], int(masks[-1].sum())
         for start in range(0, len(masks), ROWS_PER_CALL):
             part, rate = masks[start : start + ROWS_PER_CALL], torch.from_numpy(rates[start : start + ROWS_PER_CALL])
-            level = self.schedule.level_at(rate).to(window.device)
-            parts.append(masked_nll(denoiser, window.expand(len(part), -1), part, level).cpu().numpy())
+            level = self.schedule.level_at(rate).to(tokens.device)
+            contexts = torch.full((len(part),), len(tokens) - length, device=tokens.device)
+            rows = tokens.expand(len(part), -1)
+            parts.append(masked_nll(denoiser, rows, part, level, context_lengths=contexts).cpu().numpy())
         return np.concatenate(parts)
 
 
@@ -205,7 +217,8 @@ def truncated_beta(uniform: Floats, count: npt.NDArray[Any], length: int, low: f
     return np.clip(special.betaincinv(first, second, below + uniform * (upto - below)), low, high)
 
 
-def all_masks(length: int) -> Tensor:
-    """Every non-empty mask of a window, (2^L - 1, L) bool."""
+def all_masks(length: int, context_length: int = 0) -> Tensor:
+    """Every non-empty mask of the L targets behind a context of C tokens, (2^L - 1, C + L) bool; the last hides all."""
     codes = torch.arange(1, 1 << length)
-    return (codes.unsqueeze(-1) >> torch.arange(length)) & 1 == 1
+    masks = (codes.unsqueeze(-1) >> torch.arange(length)) & 1 == 1
+    return torch.nn.functional.pad(masks, (context_length, 0))

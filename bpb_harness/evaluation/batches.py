@@ -24,7 +24,8 @@ from bpb_harness.sampling.control_variate import NeighbourCode
 from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
-from bpb_harness.text.corpus import Corpus, Windows
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
 
@@ -38,12 +39,12 @@ class DrawPlan:
     """Which masks to draw, one row a draw.
 
     Attributes:
-        window: index of the window among those scored, (R,) int64.
-        sample: which draw of its window, (R,) int64; with the window it addresses the mask's noise.
+        window: index of the span among those scored, (R,) int64.
+        sample: which draw of its span, (R,) int64; with the span it addresses the mask's noise.
         position: v in (0, 1], (R,) float64.
         mask_rate: u, (R,) float64.
-        weight: what L C / |M| is multiplied with in the window's bound, (R,) float64.
-        num_replicates: so many rows at the end, of weight 0, are second draws of windows, for the error alone.
+        weight: what L C / |M| is multiplied with in the span's bound, (R,) float64.
+        num_replicates: so many rows at the end, of weight 0, are second draws of spans, for the error alone.
     """
 
     window: Ints
@@ -58,20 +59,21 @@ class DrawPlan:
 
     @property
     def num_weighed(self) -> int:
-        """Rows that enter the bound: those before the replicates, in the order of the windows."""
+        """Rows that enter the bound: those before the replicates, in the order of the spans."""
         return len(self) - self.num_replicates
 
 
 @final
 @dataclass(frozen=True)
 class PreparedBatch:
-    """Draws of windows of one length, as the network takes them.
+    """Draws of spans of one input length, as the network takes them: context first, then the targets.
 
     Attributes:
         rows: their rows in the plan, (B,) int64.
-        x0: clean tokens, (B, L) int64.
-        masked: (B, L) bool.
-        level: noise level of each row, (B,).
+        x0: clean tokens, (B, N) int64.
+        context_lengths: how many of each row, the first, are visible and not paid for, (B,) int64.
+        masked: (B, N) bool, none of them in a context.
+        level: noise level of each row among its targets, (B,).
         positions: the masked positions of the flattened batch, ascending, (n,) int64.
         num_masked: |M| of each row, (B,) int64.
         control: control variate of each row's mask, (B,) nats per masked token, of mean 0.
@@ -79,6 +81,7 @@ class PreparedBatch:
 
     rows: Ints
     x0: Tensor
+    context_lengths: Tensor
     masked: Tensor
     level: NoiseLevel
     positions: Tensor
@@ -101,7 +104,7 @@ class PreparedBatch:
         first, last = (int(ends[row - 1]) if row else 0 for row in (start, min(stop, len(self))))
         rows = slice(start, stop)
         return PreparedBatch(
-            self.rows[rows], self.x0[rows], self.masked[rows], self.level[rows],
+            self.rows[rows], self.x0[rows], self.context_lengths[rows], self.masked[rows], self.level[rows],
             self.positions[first:last] - start * self.x0.shape[1], self.num_masked[rows], self.control[rows],
         )  # fmt: skip
 
@@ -109,8 +112,8 @@ class PreparedBatch:
         """A copy in page-locked memory, from which a GPU fetches while it computes."""
         level = NoiseLevel(*(part.pin_memory() for part in (self.level.t, self.level.alpha_t, self.level.dalpha_t)))
         return PreparedBatch(
-            self.rows, self.x0.pin_memory(), self.masked.pin_memory(), level, self.positions.pin_memory(),
-            self.num_masked, self.control,
+            self.rows, self.x0.pin_memory(), self.context_lengths.pin_memory(), self.masked.pin_memory(), level,
+            self.positions.pin_memory(), self.num_masked, self.control,
         )  # fmt: skip
 
 
@@ -121,14 +124,14 @@ class DrawSource:
 
     Attributes:
         corpus: the token stream.
-        windows: what of it is scored; the plan's windows index these.
+        spans: what of it is scored; the plan's rows index these.
         schedule: turns mask rates into noise levels.
-        first_window: index in the corpus of ``windows[0]``; it addresses the noise.
-        bigrams: counts of the windows, if they are there already.
+        first_window: index in the corpus of ``spans[0]``; it addresses the noise.
+        bigrams: counts of the spans, if they are there already.
     """
 
     corpus: Corpus
-    windows: Windows
+    spans: Spans
     schedule: NoiseSchedule
     first_window: int = 0
     bigrams: BigramCounts | None = None
@@ -136,30 +139,35 @@ class DrawSource:
     @cached_property
     def neighbours(self) -> NeighbourCode:
         """The model behind the control variate."""
-        counts = count_bigrams(self.corpus, self.windows) if self.bigrams is None else self.bigrams
-        return NeighbourCode(self.corpus, self.windows, counts)
+        counts = count_bigrams(self.corpus, self.spans) if self.bigrams is None else self.bigrams
+        return NeighbourCode(self.corpus, self.spans, counts)
 
     def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedBatch:
-        """Tokens and masks of some draws, whose windows have one length."""
-        x0 = stack_windows(self.corpus, self.windows, plan.window[rows])
-        noise, target = stack_mask_noise(streams, plan.window[rows] + self.first_window, plan.sample[rows], x0.shape[1])
+        """Tokens and masks of some draws, whose spans have one input length."""
+        which = plan.window[rows]
+        x0, lengths = stack_spans(self.corpus, self.spans, which), self.spans.lengths[which]
+        noise, target = stack_mask_noise(
+            streams, which + self.first_window, plan.sample[rows], lengths, input_length=x0.shape[1]
+        )
         level = self.schedule.level_at(torch.from_numpy(plan.mask_rate[rows]))
         masked = size_biased_masks(noise, target, level)
         positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
-        control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.mask_rate[rows])
-        return PreparedBatch(rows, x0, masked, level, positions, masked.sum(dim=-1).numpy(), control)
+        context_lengths = x0.shape[1] - lengths
+        control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.mask_rate[rows], context_lengths)
+        num_masked = masked.sum(dim=-1).numpy()
+        return PreparedBatch(rows, x0, torch.from_numpy(context_lengths), masked, level, positions, num_masked, control)
 
 
 def deal_draws(lengths: Ints, mask_rate: npt.NDArray[np.float64], batch_tokens: int) -> list[Ints]:
-    """Split draws into batches of one window length, longest first, each with the same mixture of mask rates.
+    """Split draws into batches of one input length, longest first, each with the same mixture of mask rates.
 
     Draws are ordered by mask rate and dealt to and fro like cards, so that the mean rates of two batches differ by less
     than one draw's share.
 
     Args:
-        lengths: of each draw's window, (R,).
+        lengths: tokens that go through the network for each draw, (R,).
         mask_rate: mask rate of each draw, (R,).
-        batch_tokens: tokens a batch, at least one window.
+        batch_tokens: tokens a batch, at least one row.
 
     Returns:
         Rows of each batch, ascending; every row is in exactly one.
@@ -187,10 +195,11 @@ def in_micro_batches(batches: Sequence[Ints]) -> list[list[Ints]]:
     return [np.array_split(batches[0], _FIRST_MICRO_BATCHES), *whole[1:]]
 
 
-def consecutive(lengths: Ints, batch_tokens: int) -> Iterator[tuple[Ints, int]]:
-    """Split rows into batches of one length each, in order; yields (rows, length)."""
-    for length in sorted({int(length) for length in lengths}, reverse=True):
-        rows = np.flatnonzero(lengths == length)
+def consecutive(lengths: Ints, batch_tokens: int, context_lengths: Ints | None = None) -> Iterator[tuple[Ints, int]]:
+    """Split rows into batches of one length each, and one context length, in order; yields (rows, length)."""
+    contexts = np.zeros_like(lengths) if context_lengths is None else context_lengths
+    for length, context in sorted(set(zip(lengths.tolist(), contexts.tolist(), strict=True)), reverse=True):
+        rows = np.flatnonzero((lengths == length) & (contexts == context))
         size = max(batch_tokens // max(length, 1), 1)
         for start in range(0, len(rows), size):
             yield rows[start : start + size], length
@@ -226,9 +235,9 @@ def prepare_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def stack_windows(corpus: Corpus, windows: Windows, which: Ints) -> Tensor:
-    """Tokens of windows of one length, (B, L) int64."""
-    starts, lengths = windows.starts[which], windows.lengths[which]
+def stack_spans(corpus: Corpus, spans: Spans, which: Ints) -> Tensor:
+    """Tokens of spans of one input length, context and targets, (B, N) int64."""
+    starts, ends = spans.context_starts[which], spans.ends[which]
     return torch.from_numpy(
-        np.stack([corpus.read(int(start), int(start + length)) for start, length in zip(starts, lengths, strict=True)])
+        np.stack([corpus.read(int(start), int(end)) for start, end in zip(starts, ends, strict=True)])
     )

@@ -34,7 +34,7 @@ def compare_bounds(discrete: SampledBound, continuous: SampledBound) -> Comparis
     bound, layout = discrete.bound, discrete.layout
     assert isinstance(bound, DiscreteBound)
     curve = _fit(discrete, continuous)
-    total_tokens = layout.windows.num_tokens
+    total_tokens = layout.spans.num_tokens
 
     def per_byte(nats: float) -> float:
         return nats_to_bits(nats) / layout.total_units

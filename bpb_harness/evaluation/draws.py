@@ -52,7 +52,7 @@ class DrawTable:
         num_masked: |M|, (R,) int64.
         nats: C(x, M; t), (R,) float64.
         control: control variate of each mask, (R,) nats per masked token, of mean 0.
-        token_nats: what each scored token adds to its window's bound, beside the prior, in the order of the windows;
+        token_nats: what each scored token adds to its span's bound, beside the prior, in the order of the spans;
             None unless asked for.
         num_kept: draws that an earlier run has done.
         num_forward_tokens: tokens that went through the network for the others.
@@ -144,7 +144,7 @@ def run_draws(
         plan: which masks to draw.
         streams: the masks' noise.
         device: where the network runs.
-        batch_tokens: forward tokens a call, at least one window.
+        batch_tokens: forward tokens a call, at least one row.
         processes: shares the batches; alone if None.
         finished: draws that an earlier run has done.
         keep: called with draws as they finish, to store them.
@@ -158,7 +158,7 @@ def run_draws(
     work = _Collection(plan, keep, _TokenNats(source, plan) if keep_tokens else None)
     for done in finished:
         work.take(done)
-    lengths = source.windows.lengths[plan.window]
+    lengths = source.spans.input_lengths[plan.window]
     batches = in_micro_batches(deal_draws(lengths, plan.mask_rate, batch_tokens))
     dealt = [[rows for rows in micro_batches if np.isnan(work.nats[rows]).any()] for micro_batches in batches]
     dealt = [micro_batches for micro_batches in dealt if micro_batches]
@@ -269,16 +269,19 @@ class _TokenNats:
 
     def __init__(self, source: DrawSource, plan: DrawPlan) -> None:
         self._plan = plan
-        lengths = source.windows.lengths
+        lengths = source.spans.lengths
+        self._lengths = lengths
         self._offset = np.cumsum(lengths) - lengths
         self.nats = np.zeros(int(lengths.sum()))
 
     def add(self, prepared: PreparedBatch, nll: Tensor) -> None:
-        """Add the draws of a batch; nll is (B, L)."""
-        length = nll.shape[1]
-        scale = self._plan.weight[prepared.rows] * length / prepared.num_masked
-        where = self._offset[self._plan.window[prepared.rows], None] + np.arange(length)
-        np.add.at(self.nats, where, nll.numpy() * scale[:, None])
+        """Add the draws of a batch; nll is (B, N), of which the targets stand last."""
+        which = self._plan.window[prepared.rows]
+        scale = self._plan.weight[prepared.rows] * self._lengths[which] / prepared.num_masked
+        place = np.arange(nll.shape[1]) - prepared.context_lengths.numpy()[:, None]
+        is_target = place >= 0
+        where = (self._offset[which, None] + place)[is_target]
+        np.add.at(self.nats, where, (nll.numpy() * scale[:, None])[is_target])
 
 
 def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

@@ -10,36 +10,42 @@ from bpb_harness.byte_count import ByteCounter
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.text.corpus import Windows
+from bpb_harness.text.span_bytes import span_documents
+from bpb_harness.text.spans import Spans
 from bpb_harness.units import NATS_PER_BIT
 
 
 def window_frame(
     text: EvaluationText, layout: Layout, window_nats: npt.NDArray[np.float64], table: DrawTable | None = None
 ) -> pd.DataFrame:
-    """One row a window.
+    """One row a window, or whatever other span is scored by itself.
 
-    Columns: window, start (position of its first token), num_tokens, num_bytes (none where no bytes are counted), bits,
+    Columns: window, start (position of its first target), num_context (tokens visible before it; left out where nobody
+    has any), num_tokens, num_bytes (none where no bytes are counted), bits,
     first_document and last_document (counted from 0), and for sampled bounds move_chance and num_masked, a list with an
     entry a draw.
     """
-    starts, windows = text.borders.starts, layout.windows
+    spans = layout.spans
+    documents = span_documents(text.borders.starts, spans)
     frame = pd.DataFrame(
         {
-            "window": np.arange(len(windows)),
-            "start": windows.starts,
-            "num_tokens": windows.lengths,
+            "window": np.arange(len(spans)),
+            "start": spans.starts,
+            "num_context": spans.context_lengths,
+            "num_tokens": spans.lengths,
             "num_bytes": layout.num_bytes,
             "bits": window_nats / NATS_PER_BIT,
-            "first_document": np.searchsorted(starts, windows.starts, side="right") - 1,
-            "last_document": np.searchsorted(starts, windows.starts + windows.lengths - 1, side="right") - 1,
+            "first_document": documents[:, 0],
+            "last_document": documents[:, 1],
         }
     )
     if not layout.counts_bytes:
         del frame["num_bytes"]
+    if not spans.have_context:
+        del frame["num_context"]
     if table is not None:
         weighed = slice(table.plan.num_weighed)
-        borders = np.searchsorted(table.plan.window[weighed], np.arange(1, len(windows)))
+        borders = np.searchsorted(table.plan.window[weighed], np.arange(1, len(spans)))
         frame["move_chance"] = [part.tolist() for part in np.split(table.plan.mask_rate[weighed], borders)]
         frame["num_masked"] = [part.tolist() for part in np.split(table.num_masked[weighed], borders)]
     return frame
@@ -47,7 +53,7 @@ def window_frame(
 
 def token_frame(
     text: EvaluationText,
-    windows: Windows,
+    spans: Spans,
     rule: str,
     token_nats: npt.NDArray[np.float64],
 ) -> pd.DataFrame:
@@ -57,15 +63,15 @@ def token_frame(
     after its last; bytes of the scored text counted from 0, by the exact rule if that is ``rule``, else by the official
     one). For a sampled bound a token's bits are its share of the estimate, far noisier than the sum.
     """
-    position = np.concatenate([np.arange(a, a + n) for a, n in zip(windows.starts, windows.lengths, strict=True)])
+    position = np.concatenate([np.arange(a, b) for a, b in zip(spans.starts, spans.ends, strict=True)])
     starts = text.borders.starts
-    tokens = [text.corpus.read(int(a), int(a + n)) for a, n in zip(windows.starts, windows.lengths, strict=True)]
+    tokens = [text.corpus.read(int(a), int(b)) for a, b in zip(spans.starts, spans.ends, strict=True)]
     frame = pd.DataFrame(
         {
             "position": position,
             "token": np.concatenate(tokens),
             "document": np.searchsorted(starts, position, side="right") - 1,
-            "window": np.repeat(np.arange(len(windows)), windows.lengths),
+            "window": np.repeat(np.arange(len(spans)), spans.lengths),
             "bits": token_nats / NATS_PER_BIT,
         }
     )
@@ -73,8 +79,8 @@ def token_frame(
         counter = ByteCounter(text.tokenizer)
         spelled = np.concatenate(
             [
-                counter.span(text.corpus, int(a), int(a + n), "exact" if rule == "exact" else "official")
-                for a, n in zip(windows.starts, windows.lengths, strict=True)
+                counter.span(text.corpus, int(a), int(b), "exact" if rule == "exact" else "official")
+                for a, b in zip(spans.starts, spans.ends, strict=True)
             ]
         )
         frame["first_byte"], frame["end_byte"] = np.cumsum(spelled) - spelled, np.cumsum(spelled)

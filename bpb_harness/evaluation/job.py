@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
@@ -16,17 +16,20 @@ from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
-from bpb_harness.estimators import AutoregressiveCode, Bound, ExactBound, Spans
+from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import require_enumerable
+from bpb_harness.evaluation.block_networks import require_whole_blocks
+from bpb_harness.evaluation.choose_layout import lay_spans, limited
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, names
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
-from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
+from bpb_harness.sampling.bigram import BigramCounts, bigram_difficulty, count_bigrams
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look import ModelSource
-from bpb_harness.text.corpus import Windows, corpus_windows, window_bytes
+from bpb_harness.text.span_bytes import span_bytes
+from bpb_harness.text.spans import Spans
 
 _CHUNK_TOKENS = 1 << 20
 
@@ -83,7 +86,7 @@ class Job:
         """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
 
         Raises:
-            UsageError: method, schedule, or windows too long for the method.
+            UsageError: method, schedule, windows too long for the method, or a layout that is not the network's.
             TokenizerError: tokenizer.
             CorpusError: ``--method exact`` and no window to score.
         """
@@ -106,8 +109,9 @@ class Job:
                 hint="leave out --samples",
             )
         self._require_same_vocabulary(num_clean_tokens(model))
+        require_whole_blocks(model, self.spans)
         if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
-            require_enumerable(int(self.windows.lengths.max()))
+            require_enumerable(int(self.spans.lengths.max()))
 
     def _require_same_vocabulary(self, num_clean: int) -> None:
         tokenizer, corpus = self.text.tokenizer, self.text.corpus
@@ -161,95 +165,81 @@ class Job:
         return context
 
     @cached_property
-    def _windows_of_corpus(self) -> Windows:
-        windows = corpus_windows(self.text.corpus, self.context_length, tail=self.settings.tail)
-        self._require_some(len(windows))
-        return windows
+    def _spans_of_corpus(self) -> Spans:
+        documents = None
+        if self.settings.per_document:
+            borders = self.text.require_borders()
+            documents = borders.first_given() if self.method.is_causal else borders.starts
+        return lay_spans(self.settings, self.text.corpus.num_tokens, self.context_length, documents)
 
-    @property
-    def windows(self) -> Windows:
-        """The windows of a masked network to score.
+    @cached_property
+    def spans(self) -> Spans:
+        """What is scored.
 
         Raises:
-            CorpusError: if there is none.
+            CorpusError: if there is nothing to score, or nothing says where documents end.
+            UsageError: if the layout does not fit the context length.
         """
-        return self._windows_of_corpus.take(slice(self.settings.limit))
+        return limited(self.settings, self._spans_of_corpus)
 
     def lay_out(self) -> Layout:
-        """The windows of a masked network with their bytes and their difficulty.
-
-        Raises:
-            CorpusError: if there is nothing to score.
-            UsageError: for raw bytes of a part of the text, or of shards.
-        """
-        windows, num_in_corpus = self.windows, len(self._windows_of_corpus)
-        with ThreadPoolExecutor(1) as beside:
-            counted = beside.submit(self._count_units, windows, num_in_corpus)
-            corpus = self.text.corpus
-            if not self.bounds:
-                return self._layout(windows, num_in_corpus, counted.result())
-            bigrams = count_bigrams(corpus, windows)
-            difficulty = bigram_difficulty(corpus, windows, bigrams)
-            layout = self._layout(windows, num_in_corpus, counted.result())
-            return replace(layout, difficulty=difficulty, bigrams=bigrams)
-
-    def lay_out_spans(self, estimator: AutoregressiveCode) -> tuple[Spans, Layout]:
-        """The spans of a causal network, and what they pay for.
+        """The spans with their bytes and, where masks are drawn, their difficulty.
 
         Raises:
             CorpusError: if there is nothing to score, or nothing says where documents end.
             UsageError: for raw bytes of a part of the text, or of shards.
         """
-        documents = self.text.require_borders().first_given() if self.settings.per_document else None
-        num_tokens, limit = self.text.corpus.num_tokens, self.settings.limit
-        every = estimator.spans(num_tokens, self.context_length, tail=self.settings.tail, documents=documents)
-        self._require_some(len(every))
-        spans = every.take(slice(limit))
-        return spans, self._layout(spans, len(every), self._count_units(spans, len(every)))
+        spans, num_in_corpus = self.spans, len(self._spans_of_corpus)
+        with ThreadPoolExecutor(1) as beside:
+            counted = beside.submit(self._count_units, spans, num_in_corpus)
+            if not self.bounds:
+                alike = np.zeros(len(spans), dtype=np.int64)
+                return self._layout(spans, num_in_corpus, counted.result(), alike, None)
+            bigrams = count_bigrams(self.text.corpus, spans)
+            difficulty = bigram_difficulty(self.text.corpus, spans, bigrams)
+            return self._layout(spans, num_in_corpus, counted.result(), difficulty, bigrams)
 
-    def _layout(self, windows: Windows, num_in_corpus: int, num_units: Ints) -> Layout:
-        """With windows that all look alike."""
-        alike = np.zeros(len(windows), dtype=np.int64)
-        return Layout(windows, num_in_corpus, num_units, self.settings.byte_rule != "none", alike)
+    def _layout(
+        self, spans: Spans, num_in_corpus: int, num_units: Ints, difficulty: Ints, bigrams: BigramCounts | None
+    ) -> Layout:
+        counts_bytes = self.settings.byte_rule != "none"
+        return Layout(spans, num_in_corpus, num_units, counts_bytes, difficulty, bigrams)
 
-    def _require_some(self, num_windows: int) -> None:
-        """Refuse an evaluation of nothing."""
-        if num_windows == 0:
-            seen = f"{self.text.corpus.num_tokens} tokens, windows of {self.context_length}, tail {self.settings.tail}"
-            raise CorpusError("nothing is left to score", seen=seen, hint="pass more text, or --tail score")
-
-    def _count_units(self, windows: Windows, num_in_corpus: int) -> Ints:
-        """What rates are over, of each window: bytes under the chosen rule, or tokens under "none"; (N,)."""
+    def _count_units(self, spans: Spans, num_in_corpus: int) -> Ints:
+        """What rates are over, of each span: bytes under the chosen rule, or tokens under "none"; (N,)."""
         if self.settings.byte_rule == "none":
-            return windows.lengths
-        num_bytes = self._bytes_of_windows(windows, num_in_corpus)
+            return spans.lengths
+        num_bytes = self._bytes_of_spans(spans, num_in_corpus)
         if not num_bytes.any():
-            seen = f"{windows.num_tokens} tokens, 0 bytes"
+            seen = f"{spans.num_tokens} tokens, 0 bytes"
             raise CorpusError("what is left to score spells no bytes", seen=seen, hint="pass more text")
         return num_bytes
 
     def num_documents(self, layout: Layout) -> int | None:
         """Documents of the text, where the whole of it is scored and something says where they end."""
-        whole = layout.is_whole and self.settings.tail == "score" and self.text.borders.are_known
+        settings = self.settings
+        whole = layout.is_whole and settings.tail == "score" and not settings.unpaid_prefix
+        whole = whole and self.text.borders.are_known
         return len(self.text.borders.starts) if whole else None
 
-    def _bytes_of_windows(self, windows: Windows, num_in_corpus: int) -> Ints:
+    def _bytes_of_spans(self, spans: Spans, num_in_corpus: int) -> Ints:
         rule, counter = self.settings.byte_rule, ByteCounter(self.text.tokenizer)
         assert rule != "none"
         if rule != "raw":
-            return window_bytes(self.text.corpus, windows, counter, rule)
+            return span_bytes(self.text.corpus, spans, counter, rule)
         raw = self.text.corpus.num_raw_bytes
-        if raw is None or len(windows) < num_in_corpus or self.settings.tail == "drop":
+        if raw is None or len(spans) < num_in_corpus or self.settings.tail == "drop":
             raise UsageError(
                 "--bytes raw needs the original documents, whole",
-                seen="shards alone" if raw is None else f"{len(windows)} of {num_in_corpus} windows",
+                seen="shards alone" if raw is None else f"{len(spans)} of {num_in_corpus} windows",
                 hint="pass --docs FILE.jsonl without --limit and --tail drop",
             )
-        # The first token that an autoregressive model is given is not paid for; a BOS spells nothing anyway.
-        given = Windows(np.zeros(1, dtype=np.int64), windows.starts[:1])
-        raw -= int(window_bytes(self.text.corpus, given, counter, "exact")[0])
-        # Raw bytes belong to documents, not tokens: windows share them in proportion to their exact bytes.
-        exact = window_bytes(self.text.corpus, windows, counter, "exact")
+        # Tokens that are given, and so not paid for: the first of an autoregressive model, the prefixes of windows.
+        ends_before = np.concatenate([[0], spans.ends[:-1]])
+        given = Spans.without_context(ends_before, spans.starts).take(np.flatnonzero(ends_before < spans.starts))
+        raw -= int(span_bytes(self.text.corpus, given, counter, "exact").sum())
+        # Raw bytes belong to documents, not tokens: spans share them in proportion to their exact bytes.
+        exact = span_bytes(self.text.corpus, spans, counter, "exact")
         shares = np.floor(np.cumsum(exact) * (raw / max(int(exact.sum()), 1)) + 0.5).astype(np.int64)
         shares[-1] = raw
         return np.asarray(np.diff(shares, prepend=0), dtype=np.int64)
@@ -270,10 +260,26 @@ class Job:
             "context_length": str(self.context_length),
             "model": self.identity.digest[:8],
             "adapter": self.identity.adapter,
+            "given": "lengths" if self.is_given_lengths else None,
+            "told": self._told_in_signature(layout.spans),
             "contract": self._contract_in_signature(),
             "version": __version__,
         }
         return Signature(**self.settings.in_signature() | found_out)
+
+    @property
+    def is_given_lengths(self) -> bool:
+        """Whether spans end where documents do, and nothing that is paid for says so: a bound given their lengths."""
+        return self.settings.per_document and not self.method.is_causal
+
+    def _told_in_signature(self, spans: Spans) -> str | None:
+        """What a network is told of a span's noise, where a context leaves a choice: the rate among its targets."""
+        if not isinstance(self.model, Denoiser):
+            return None
+        estimator = self.estimators[0]
+        if isinstance(estimator, ChainRule) and estimator.grows_context(self.model):
+            return "revealed-as-context"
+        return "target-rate" if self.model.time_conditioned and spans.have_context else None
 
     def _contract_in_signature(self) -> str:
         if not self.settings.check_contract:

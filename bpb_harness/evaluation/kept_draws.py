@@ -73,7 +73,7 @@ class KeptDrawsCheck:
             last = len(self._plan) - 1
             raise refused(draws, "a draw that the plan does not have", f"row {draws.rows.max()}", f"rows 0 .. {last}")
         num_masked, control = np.empty_like(draws.num_masked), np.empty_like(draws.control)
-        lengths = self._source.windows.lengths[self._plan.window[draws.rows]]
+        lengths = self._source.spans.input_lengths[self._plan.window[draws.rows]]
         for places, _ in consecutive(lengths, self._batch_tokens):
             prepared = self._source.prepare(self._plan, self._streams, draws.rows[places])
             num_masked[places], control[places] = prepared.num_masked, prepared.control
@@ -101,7 +101,7 @@ class KeptDrawsCheck:
         seed = hashlib.sha256(f"{digest}/{self._streams.pass_index}/{len(rows)}".encode()).digest()
         generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
         chosen = np.sort(generator.permutation(len(rows))[:NUM_SCORED_AGAIN])
-        lengths = self._source.windows.lengths[self._plan.window[rows[chosen]]]
+        lengths = self._source.spans.input_lengths[self._plan.window[rows[chosen]]]
         for batch, _ in consecutive(lengths, self._batch_tokens):
             prepared = self._source.prepare(self._plan, self._streams, rows[chosen[batch]])
             again = self._runner.row_nats(prepared).cpu().numpy()

@@ -65,10 +65,10 @@ def _chain(settings: Settings, schedule: NoiseSchedule) -> ChainRule:
     return ChainRule(schedule, RandomStreams(settings.seed), settings.order, settings.tokens_per_step)
 
 
-def _ar(settings: Settings, _schedule: NoiseSchedule) -> AutoregressiveCode:
+def _ar(_settings: Settings, _schedule: NoiseSchedule) -> AutoregressiveCode:
     from bpb_harness.estimators import AutoregressiveCode
 
-    return AutoregressiveCode(settings.stride)
+    return AutoregressiveCode()
 
 
 def _exact(settings: Settings, schedule: NoiseSchedule) -> ExactBound:

@@ -135,11 +135,11 @@ class _Sampler:
     def __init__(self, job: Job, layout: Layout, processes: Processes) -> None:
         assert job.schedule is not None
         self._job, self._layout, self._processes = job, layout, processes
-        self._source = DrawSource(job.text.corpus, layout.windows, job.schedule, bigrams=layout.bigrams)
+        self._source = DrawSource(job.text.corpus, layout.spans, job.schedule, bigrams=layout.bigrams)
         self._first_plans = self._plans(0)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None
-        self._tokens_per_pass = sum(int(layout.lengths[plan.window].sum()) for plan in self._first_plans)
+        self._tokens_per_pass = sum(int(layout.input_lengths[plan.window].sum()) for plan in self._first_plans)
         self._count: TokenCount = job.count_tokens(self._tokens_per_pass)
         self.num_scored_again = 0
         self.runner = MaskedNllRunner(
@@ -170,26 +170,26 @@ class _Sampler:
 
     def find_batch_tokens(self) -> int:
         """Tokens a batch: as many as the device likes, or as fit."""
-        most, longest = self._job.settings.tokens_per_batch(self._job.device), int(self._layout.lengths.max())
+        most, longest = self._job.settings.tokens_per_batch(self._job.device), int(self._layout.input_lengths.max())
         if self._job.settings.batch_tokens is not None or self._job.device.type != "cuda":
             return most
         most = larger_for_long_text(most, self._tokens_per_pass // self._processes.count)
         plan = self._first_plans[0]
-        rows = np.flatnonzero(self._layout.lengths[plan.window] == longest)[:2]
+        rows = np.flatnonzero(self._layout.input_lengths[plan.window] == longest)[:2]
         probe = self._source.prepare(plan, self._streams(0), rows)
         return self.runner.rows_that_fit(probe, max(most // longest, 1)) * longest
 
     def warm_up(self, batch_tokens: int) -> None:
         """Compile before the clock runs."""
         plan = self._first_plans[0]
-        rows = deal_draws(self._layout.lengths[plan.window], plan.mask_rate, batch_tokens)[0]
+        rows = deal_draws(self._layout.input_lengths[plan.window], plan.mask_rate, batch_tokens)[0]
         self.runner.warm_up(self._source.prepare(plan, self._streams(0), rows))
 
     def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
         """The draws that fix the number of passes, of the headline's bound."""
         bound = self._job.bounds[0]
         plan = PilotPlan.of(bound, self._job.settings.seed, self._layout)
-        self._count.total += plan.num_tokens(self._layout.lengths)
+        self._count.total += plan.num_tokens(self._layout.input_lengths)
 
         def run(part: PilotPass) -> DrawTable:
             return self._run(part.index, bound, part.plan, batch_tokens, store)
@@ -272,7 +272,7 @@ class _Sampler:
         doubt = reason_to_doubt(
             drawn_costs(sampled.table),
             lengths=self._layout.lengths,
-            half_width=half_width_nats / self._layout.windows.num_tokens,
+            half_width=half_width_nats / self._layout.spans.num_tokens,
             blind_nats=math.log(max(num_clean_tokens(self._job.denoiser), 2)),
             pilot=None if pilot is None else pilot.costs,
             ends=() if pilot is None else pilot.ends,

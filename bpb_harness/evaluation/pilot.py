@@ -89,9 +89,9 @@ class PilotPlan:
         )
         return cls(bound, windows, passes, ends, probability)
 
-    def num_tokens(self, lengths: Ints) -> int:
-        """Tokens that go through the network."""
-        return sum(int(lengths[part.plan.window].sum()) for part in self.passes + self.ends)
+    def num_tokens(self, input_lengths: Ints) -> int:
+        """Tokens that go through the network, for spans of that many tokens each."""
+        return sum(int(input_lengths[part.plan.window].sum()) for part in self.passes + self.ends)
 
 
 def _pilot_pass(bound: Bound, seed: int, index: int, windows: Ints, difficulty: Ints) -> PilotPass:

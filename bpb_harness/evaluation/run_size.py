@@ -38,12 +38,12 @@ class RunSize:
         elif isinstance(job.model, Denoiser):
             estimator = job.estimators[0]
             assert isinstance(estimator, ChainRule | ExactBound)
-            length = min(length, job.text.corpus.num_tokens)
+            length, targets = int(job.spans.input_lengths.max()), int(job.spans.lengths.max())
             if isinstance(estimator, ChainRule):
-                times, at_once = estimator.passes(length), num_windows
+                times, at_once = estimator.passes(targets), num_windows
             else:
-                times = estimator.passes(length, time_conditioned=job.model.time_conditioned)
-                at_once = min((1 << length) - 1, ROWS_PER_CALL)
+                times = estimator.passes(targets, time_conditioned=job.model.time_conditioned)
+                at_once = min((1 << targets) - 1, ROWS_PER_CALL)
         num_rows = -(-num_windows * times // _num_processes())
         if at_once is None:
             at_once = num_rows
@@ -54,11 +54,7 @@ class RunSize:
 
 
 def _num_windows(job: Job) -> int:
-    if isinstance(job.model, Denoiser):
-        return len(job.windows)
-    length, stride = job.context_length, job.settings.stride or job.context_length
-    spans = 1 + max(job.text.corpus.num_tokens - 1 - length, 0) // stride
-    return spans if job.settings.limit is None else min(spans, job.settings.limit)
+    return len(job.spans)
 
 
 def _num_processes() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import final
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bpb_harness.denoiser import Denoiser, is_stateless, network_states, packed_nll, unpack_nats
+from bpb_harness.denoiser import ContextDenoiser, Denoiser, is_stateless, network_states, packed_nll, unpack_nats
 from bpb_harness.errors import HarnessError
 from bpb_harness.evaluation.batches import PreparedBatch
 from bpb_harness.evaluation.memory import FittingBatches
@@ -54,7 +54,7 @@ class MaskedNllRunner:
         self, denoiser: Denoiser, device: torch.device, *, dtype: torch.dtype = torch.float32, compiled: bool = False
     ) -> None:
         self._denoiser, self._device, self._dtype = denoiser, device, dtype
-        self._states: Callable[[Tensor, NoiseLevel, Tensor], Tensor] = self._plain_states
+        self._states: Callable[..., Tensor] = self._plain_states
         self._packed: Callable[[Tensor, Tensor], Tensor] = self._plain_packed
         self._is_compiled = False
         self._compiled_length = 0
@@ -90,16 +90,19 @@ class MaskedNllRunner:
         # Not torch.where, which copies its number to the device and waits for all that runs there.
         xt = x0.masked_fill(masked, self._denoiser.mask_token_id)
         targets = x0.flatten().index_select(0, positions)
+        inputs: list[Tensor | NoiseLevel] = [xt, level, positions]
+        if isinstance(self._denoiser, ContextDenoiser):
+            inputs.append(prepared.context_lengths.to(self._device, non_blocking=True))
         if self._is_compiled and x0.shape[1] == self._compiled_length and len(x0) > 1:
             try:
-                return unpack_nats(self._nll(xt, level, positions, targets), positions, x0.shape)
+                return unpack_nats(self._nll(inputs, targets), positions, x0.shape)
             except (HarnessError, torch.OutOfMemoryError):
                 raise
             except Exception as error:  # compilers fail in many ways
                 self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
                 if self._is_compiled:
                     return self.token_nll(prepared)
-        states = call_network(self._plain_states, xt, level, positions, watch=self._watch)
+        states = call_network(self._plain_states, *inputs, watch=self._watch)
         nll = self._in_chunks(self._plain_packed, states, targets)
         return unpack_nats(nll, positions, x0.shape)
 
@@ -175,20 +178,22 @@ class MaskedNllRunner:
         self._is_compiled = False
         self._compiler_remarks.append(Remark("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
 
-    def _nll(self, xt: Tensor, level: NoiseLevel, positions: Tensor, targets: Tensor) -> Tensor:
+    def _nll(self, inputs: Sequence[Tensor | NoiseLevel], targets: Tensor) -> Tensor:
         """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""
+        xt, level, positions, *contexts = inputs
+        assert isinstance(positions, Tensor)
         padding = -len(positions) % _PACKING
         padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
-        states = call_network(self._states_dynamic, xt, level, padded, watch=self._watch)
+        states = call_network(self._states_dynamic, xt, level, padded, *contexts, watch=self._watch)
         return self._in_chunks(self._packed_dynamic, states, padded_targets)[: len(positions)]
 
-    def _states_dynamic(self, xt: Tensor, level: NoiseLevel, padded: Tensor) -> Tensor:
+    def _states_dynamic(self, xt: Tensor, level: NoiseLevel, padded: Tensor, *contexts: Tensor) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
 
         # The copies that the network is handed; a mark does not outlive a clone.
-        for tensor in (xt, level.t, level.alpha_t, level.dalpha_t, padded):
+        for tensor in (xt, level.t, level.alpha_t, level.dalpha_t, padded, *contexts):
             maybe_mark_dynamic(tensor, 0)
-        return self._states(xt, level, padded)
+        return self._states(xt, level, padded, *contexts)
 
     def _packed_dynamic(self, states: Tensor, targets: Tensor) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
@@ -197,8 +202,8 @@ class MaskedNllRunner:
             maybe_mark_dynamic(tensor, 0)
         return self._packed(states, targets)
 
-    def _plain_states(self, xt: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
-        return network_states(self._denoiser, xt, level, positions)
+    def _plain_states(self, xt: Tensor, level: NoiseLevel, positions: Tensor, *contexts: Tensor) -> Tensor:
+        return network_states(self._denoiser, xt, level, positions, *contexts)
 
     def _plain_packed(self, states: Tensor, targets: Tensor) -> Tensor:
         return packed_nll(self._denoiser, states, targets)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.denoiser import Denoiser
 from bpb_harness.distributed import Processes, is_first_process, open_processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import (
@@ -37,11 +37,11 @@ from bpb_harness.evaluation.second_answers import (
     watching,
 )
 from bpb_harness.evaluation.settings import describe_device
+from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.trust import Contract
-from bpb_harness.evaluation.window_scores import WindowNats, score_causal_spans, score_masked_windows
 from bpb_harness.result import BpbResult, Comparison, Remark, SourceFloor
 from bpb_harness.statistics.standard_errors import corpus_stderr
-from bpb_harness.text.corpus import Windows
+from bpb_harness.text.spans import Spans
 from bpb_harness.units import nats_to_bits
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def score(job: Job) -> BpbResult:
 
 
 def _score(job: Job, processes: Processes) -> Scored:
-    if not isinstance(job.model, Denoiser):
-        return _score_causal(job, job.model, processes)
-    return _score_bound(job, processes) if job.bounds else _score_windows(job, processes)
+    return _score_bound(job, processes) if job.bounds else _score_without_masks(job, processes)
 
 
 def _score_bound(job: Job, processes: Processes) -> Scored:
@@ -95,7 +93,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         device=describe_device(job.device, processes.count),
         peak_memory_bytes=sampled.peak_memory_bytes,
         comparison=_comparison(sampled.bounds) if job.settings.compare else None,
-        source=_source_of(job, layout.windows),
+        source=_source_of(job, layout.spans),
         num_documents=job.num_documents(layout),
         separator_id=job.text.separator_id,
         windows=windows_table,
@@ -112,55 +110,43 @@ def _comparison(bounds: list[SampledBound]) -> Comparison:
     return compare_bounds(one, other) if isinstance(one.bound, DiscreteBound) else compare_bounds(other, one)
 
 
-def _score_windows(job: Job, processes: Processes) -> Scored:
-    layout = job.lay_out()
-    windows = layout.windows
-    estimator = job.estimators[0]
-    assert isinstance(estimator, ChainRule | ExactBound)
-    relation, error = ChainRule.relation, SamplingError(0.0)
+def _score_without_masks(job: Job, processes: Processes) -> Scored:
+    layout, estimator = job.lay_out(), job.estimators[0]
+    assert isinstance(estimator, ChainRule | ExactBound | AutoregressiveCode)
     begin = time.perf_counter()
-    scored = score_masked_windows(
-        estimator, job.denoiser, job.text.corpus, windows, device=job.device,
+    scored = score_spans(
+        estimator, job.model, job.text.corpus, layout.spans, device=job.device,
         batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes,
-        advance=job.count_tokens(int(windows.lengths.sum())),
+        advance=job.count_tokens(int(layout.input_lengths.sum()) - len(layout) * job.method.is_causal),
     )  # fmt: skip
     if isinstance(estimator, ExactBound):
         relation = estimator.relation(time_conditioned=job.denoiser.time_conditioned)
         error = enumeration_error(scored.variance, scored.squared_variances, estimator.num_samples)
+    else:
+        relation, error = estimator.relation, SamplingError(0.0)
     result = _exact_result(
         job, scored, layout, relation=relation, error=error,
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
+    return result, _asked(job, layout.spans, scored)
+
+
+def _asked(job: Job, spans: Spans, scored: SpanNats) -> Asked:
+    """What can be asked again."""
+    corpus, estimator = job.text.corpus, job.estimators[0]
     if isinstance(estimator, ExactBound):
         assert job.schedule is not None
-        return result, AskedMasks(job.text.corpus, windows, job.denoiser, job.schedule, job.device)
+        return AskedMasks(corpus, spans, job.denoiser, job.schedule, job.device)
     assert scored.token_nats is not None
+    if not isinstance(estimator, ChainRule):
+        return AskedSpans(corpus, spans, scored.token_nats)
     assert scored.steps is not None
-    mask = job.denoiser.mask_token_id
-    return result, AskedSteps(job.text.corpus, windows, estimator, mask, scored.token_nats, scored.steps)
-
-
-def _score_causal(job: Job, model: CausalLM, processes: Processes) -> Scored:
-    estimator = job.estimators[0]
-    assert isinstance(estimator, AutoregressiveCode)
-    corpus, (spans, layout) = job.text.corpus, job.lay_out_spans(estimator)
-    begin = time.perf_counter()
-    scored = score_causal_spans(
-        estimator, model, corpus, spans, device=job.device,
-        batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes,
-        advance=job.count_tokens(int(spans.input_lengths.sum())),
-    )  # fmt: skip
-    result = _exact_result(
-        job, scored, layout, relation=estimator.relation, error=SamplingError(0.0),
-        seconds=time.perf_counter() - begin, num_processes=processes.count,
-    )  # fmt: skip
-    assert scored.token_nats is not None
-    return result, AskedSpans(corpus, spans, scored.token_nats)
+    return AskedSteps(corpus, spans, estimator, job.denoiser, scored.token_nats, scored.steps)
 
 
 def _exact_result(
     job: Job,
-    scored: WindowNats,
+    scored: SpanNats,
     layout: Layout,
     *,
     relation: str,
@@ -182,7 +168,7 @@ def _exact_result(
         num_forward_tokens=scored.num_forward_tokens,
         seconds=seconds,
         device=describe_device(job.device, num_processes),
-        source=_source_of(job, layout.windows),
+        source=_source_of(job, layout.spans),
         num_documents=job.num_documents(layout),
         separator_id=job.text.separator_id,
         peak_memory_bytes=scored.peak_memory_bytes,
@@ -211,15 +197,15 @@ def _frames(
     if token_nats is None:
         expected = either(names(lambda row: not row.enumerates))
         raise UsageError(f"--tokens with --method {settings.method}", expected=expected)
-    return by_window, token_frame(text, layout.windows, settings.byte_rule, token_nats)
+    return by_window, token_frame(text, layout.spans, settings.byte_rule, token_nats)
 
 
-def _source_of(job: Job, windows: Windows) -> SourceFloor | None:
+def _source_of(job: Job, spans: Spans) -> SourceFloor | None:
     """The source of a text, if it is known of exactly what was scored: the whole of it, but for a first token given."""
     source, corpus = job.text.source, job.text.corpus
     if job.settings.byte_rule == "none":
         return None
-    if source is None or windows.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
+    if source is None or spans.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
         return None
     return source if ByteCounter(job.text.tokenizer).total(corpus, "official") == source.num_bytes else None
 

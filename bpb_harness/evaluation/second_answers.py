@@ -16,15 +16,17 @@ import torch
 from bpb_harness.denoiser import Denoiser, masked_nll
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import SecondLookError
-from bpb_harness.estimators import ChainRule, Spans
-from bpb_harness.evaluation.batches import DrawSource, stack_windows
+from bpb_harness.estimators import ChainRule
+from bpb_harness.estimators.orders import SCORES
+from bpb_harness.evaluation.batches import DrawSource, stack_spans
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
 from bpb_harness.result import BpbResult
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 from bpb_harness.second_look import AnsweringProcess, Question, ask_here, require_same_answers
-from bpb_harness.text.corpus import Corpus, Windows
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.spans import Spans
 
 NUM_QUESTIONS = 32
 Floats = npt.NDArray[np.float64]
@@ -94,6 +96,7 @@ class AskedDraws(Asked):
             prepared.x0[0][positions].numpy(),
             np.ones(len(positions), dtype=bool),
             float(table.nats[row]),
+            context_length=int(prepared.context_lengths[0]),
         )
 
 
@@ -113,7 +116,7 @@ class AskedSpans(Asked):
     def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
         spans, count = self.spans, int(self.spans.lengths[index])
         begin, start = int(spans.context_starts[index]), int(spans.starts[index])
-        tokens = self.corpus.read(begin, start + count)
+        tokens = self.corpus.read(begin, int(spans.ends[index]))
         offset = int(spans.lengths[:index].sum())
         nats = self.token_nats[offset : offset + count]
         positions = np.arange(start - 1, start - 1 + count) - begin
@@ -136,37 +139,40 @@ class AskedSteps(Asked):
     """Steps of the chain rule: what one of them reveals, given all that was revealed before it.
 
     Attributes:
-        corpus, windows: the text.
+        corpus, spans: the text.
         estimator: the chain rule.
-        mask_token_id: what stands at masked positions.
-        token_nats: of each token, in the order of the windows.
-        steps: in which step of its window each token was revealed, likewise.
+        denoiser: the network.
+        token_nats: of each target, in the order of the spans.
+        steps: in which step of its span each target was revealed, likewise.
     """
 
     corpus: Corpus
-    windows: Windows
+    spans: Spans
     estimator: ChainRule
-    mask_token_id: int
+    denoiser: Denoiser
     token_nats: Floats
     steps: Ints
 
     @property
     def window(self) -> Ints:
-        return np.arange(len(self.windows))
+        return np.arange(len(self.spans))
 
     def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
-        length = int(self.windows.lengths[index])
-        offset = int(self.windows.lengths[:index].sum())
-        steps, nats = self.steps[offset : offset + length], self.token_nats[offset : offset + length]
-        x0 = stack_windows(self.corpus, self.windows, np.array([index]))[0].numpy()
-        step = int(generator.integers(steps.max() + 1))
+        length, context = int(self.spans.lengths[index]), int(self.spans.context_lengths[index])
+        offset = int(self.spans.lengths[:index].sum())
+        # What is in the context was revealed before all steps, at no price.
+        steps = np.concatenate([np.full(context, -1), self.steps[offset : offset + length]])
+        nats = np.concatenate([np.zeros(context), self.token_nats[offset : offset + length]])
+        x0 = stack_spans(self.corpus, self.spans, np.array([index]))[0].numpy()
+        step, order = int(generator.integers(steps.max() + 1)), self.estimator.order
         positions = np.flatnonzero(steps >= step)
         paid = steps[positions] == step
+        seen, level = self.estimator.told(self.denoiser, len(positions), length, context, 1)
         return [
             Question(
-                f"step {step} of window {index}", np.where(steps < step, x0, self.mask_token_id),
-                _plain(self.estimator.level(len(positions), length, 1)), positions, x0[positions], paid,
-                float(nats[positions][paid].sum()), is_best=self.estimator.order == "confidence",
+                f"step {step} of window {index}", np.where(steps < step, x0, self.denoiser.mask_token_id),
+                _plain(level), positions, x0[positions], paid, float(nats[positions][paid].sum()),
+                order=order if order in SCORES else None, context_length=int(seen[0]),
             )
         ]  # fmt: skip
 
@@ -177,32 +183,36 @@ class AskedMasks(Asked):
     """Masks out of an enumeration: single ones have no sum of their own, so this process asks its network first."""
 
     corpus: Corpus
-    windows: Windows
+    spans: Spans
     denoiser: Denoiser
     schedule: NoiseSchedule
     device: torch.device
 
     @property
     def window(self) -> Ints:
-        return np.resize(np.arange(len(self.windows)), max(len(self.windows), NUM_QUESTIONS))
+        return np.resize(np.arange(len(self.spans)), max(len(self.spans), NUM_QUESTIONS))
 
     def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
         window = int(self.window[index])
-        x0 = stack_windows(self.corpus, self.windows, np.array([window]))
-        masked = torch.from_numpy(generator.random(x0.shape) < 0.5)
-        masked[0, int(generator.integers(x0.shape[1]))] = True
+        x0 = stack_spans(self.corpus, self.spans, np.array([window]))
+        length, context = int(self.spans.lengths[window]), int(self.spans.context_lengths[window])
+        masked = torch.zeros(x0.shape, dtype=torch.bool)
+        masked[0, -length:] = torch.from_numpy(generator.random(length) < 0.5)
+        masked[0, -1 - int(generator.integers(length))] = True
         low, high = self.schedule.min_mask_rate, self.schedule.max_mask_rate
         level = self.schedule.level_at(torch.tensor([high - (high - low) * generator.random()], dtype=torch.float64))
         with torch.inference_mode():
             # Two rows, as no question has them.
             rows = [part.expand(2, *part.shape[1:]).to(self.device) for part in (x0, masked)]
+            contexts = torch.full((2,), context, device=self.device)
             both = NoiseLevel(*(part.expand(2).to(self.device) for part in (level.t, level.alpha_t, level.dalpha_t)))
-            nats = float(masked_nll(self.denoiser, rows[0], rows[1], both)[0])
+            nats = float(masked_nll(self.denoiser, rows[0], rows[1], both, context_lengths=contexts)[0])
         positions = masked[0].nonzero()[:, 0].numpy()
         return [
             Question(
                 f"a mask of window {window}", x0.masked_fill(masked, self.denoiser.mask_token_id)[0].numpy(),
                 _plain(level), positions, x0[0].numpy()[positions], np.ones(len(positions), dtype=bool), nats,
+                context_length=context,
             )
         ]  # fmt: skip
 

@@ -29,7 +29,7 @@ Paths = AnyPath | Sequence[AnyPath]
 ByteRule = Literal["official", "exact", "raw", "none"]
 Tail = Literal["score", "drop"]
 Dtype = Literal["float32", "bfloat16"]
-Order = Literal["left-to-right", "random", "confidence"]
+Order = Literal["left-to-right", "random", "confidence", "entropy", "margin"]
 DEFAULT_SAMPLES = 2
 # Far beyond what changes a score: at a million steps the bounds of a real model differ by 1e-6 bits a byte.
 MAX_STEPS, MAX_SAMPLES = 1_000_000, 10_000
@@ -62,7 +62,11 @@ def _is_given(path: Path | None) -> bool:
     return path is not None
 
 
-_SAMPLES, _CHAIN, _CAUSAL = attrgetter("samples"), attrgetter("goes_in_order"), attrgetter("is_causal")
+_SAMPLES, _CHAIN = attrgetter("samples"), attrgetter("goes_in_order")
+
+
+def _MASKED(method: Method) -> bool:  # noqa: N802 (beside the two above)
+    return not method.is_causal
 
 
 @final
@@ -86,15 +90,24 @@ class Settings:
         note="'all' draws every node of the grid; levels are drawn for a network that is told them, 2 or more.",
     )  # fmt: skip
     order: Order = flagged(
-        "left-to-right", "Of --method chain: left-to-right, random, confidence.", key="order", of=_CHAIN
-    )
+        "left-to-right", "Of --method chain: left-to-right, random, confidence, entropy, margin.", key="order",
+        one_of=get_args(Order), of=_CHAIN, note="docs/orders.md says which sampler each is exact for.",
+    )  # fmt: skip
     tokens_per_step: int = flagged(1, "Of --method chain: positions revealed together.", key="order", of=_CHAIN)
     stride: int | None = flagged(
-        None, "Of --method ar: tokens paid for in each sliding window.", key="stride", of=_CAUSAL
-    )
+        None, "Tokens paid for in each sliding window; those before them in it are context.", key="stride", least=1,
+        note="The first window is paid for whole.",
+    )  # fmt: skip
+    block_size: int | None = flagged(
+        None, "Tokens of a block; within a window, each block sees all blocks before it.", key="block", least=1,
+        of=_MASKED, note="The bound of block diffusion.",
+    )  # fmt: skip
     per_document: bool = flagged(
-        False, "Of --method ar: windows end at document borders.", key="order", of=_CAUSAL,
-        option="--per-document/--no-per-document",
+        False, "Windows end at document borders.", key="order", option="--per-document/--no-per-document",
+        note="A masked network is then scored given the lengths of the documents.",
+    )  # fmt: skip
+    unpaid_prefix: int = flagged(
+        0, "First tokens of each window that are visible and not paid for.", key="prefix", least=0, of=_MASKED,
     )  # fmt: skip
     compare: bool = flagged(False, "Both bounds on the same draws, and their gap.", of=attrgetter("other"))
     schedule: str | None = flagged(None, "NAME[eps], where the checkpoint carries none.", key="sched")
@@ -188,6 +201,7 @@ class Settings:
             )
         self._check_bytes()
         self._check_compared()
+        self._check_layout()
         if self.num_samples is not None and not METHODS[self.method].samples:
             self._check_samples_of_enumeration(METHODS[self.method])
 
@@ -199,6 +213,20 @@ class Settings:
                 seen=f"--method {self.method}" + (" --samples all" if self.num_samples == "all" else ""),
                 expected=f"--method {either(names(attrgetter('other')))}, and a number of samples",
             )
+
+    def _check_layout(self) -> None:
+        """Refuse two layouts at once."""
+        if self.stride is not None and self.block_size is not None:
+            raise UsageError(
+                "--stride and --block-size", seen="both", expected="one of the two",
+                hint="--block-size gives each block the blocks before it as context",
+            )  # fmt: skip
+        other = "--stride" if self.stride is not None else "--block-size" if self.block_size is not None else None
+        if self.unpaid_prefix and other is not None:
+            raise UsageError(
+                "--unpaid-prefix is of windows by themselves", seen=other, expected="one of the two",
+                hint=f"leave out --unpaid-prefix: with {other} every token but the first window's has a context",
+            )  # fmt: skip
 
     def _check_samples_of_enumeration(self, row: Method) -> None:
         """An enumeration draws noise levels for the continuous bound alone, two a mask or more."""
@@ -247,9 +275,10 @@ class Settings:
 
     def _order_in_signature(self) -> str | None:
         """How tokens are ordered, where the method leaves a choice."""
+        parts = ["per-document"] if self.per_document else []
         if METHODS[self.method].goes_in_order:
-            return self.order + (f"/{self.tokens_per_step}" if self.tokens_per_step > 1 else "")
-        return "per-document" if self.per_document else None
+            parts.append(self.order + (f"/{self.tokens_per_step}" if self.tokens_per_step > 1 else ""))
+        return ",".join(parts) or None
 
     def torch_device(self) -> torch.device:
         """The device to run on.

@@ -12,11 +12,12 @@ from bpb_harness.adapters import load_model
 from bpb_harness.contract import examine, precision_finding
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import MaskTokenError
-from bpb_harness.evaluation.batches import stack_windows
+from bpb_harness.evaluation.batches import stack_spans
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.run_size import RunSize
 from bpb_harness.result import BpbResult, Remark
-from bpb_harness.text.corpus import Corpus, Windows
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.spans import Spans
 
 _SAMPLE_WINDOWS = 16
 _WINDOWS_IN_BOTH_PRECISIONS = 4
@@ -82,16 +83,16 @@ class Contract:
 
 
 def sample_windows(job: Job) -> Tensor:
-    """A few windows of equal length, spread over what is scored; at least two rows, (n, L) int64."""
+    """A few inputs of equal length, spread over what is scored; at least two rows, (n, L) int64."""
     if isinstance(job.model, Denoiser):
-        windows = job.windows
+        spans = job.spans
     else:
         length = min(job.context_length, job.text.corpus.num_tokens)
         starts = np.arange(0, job.text.corpus.num_tokens - length + 1, length)[: job.settings.limit]
-        windows = Windows(starts, np.full(len(starts), length))
-    longest = np.flatnonzero(windows.lengths == windows.lengths.max())
+        spans = Spans.without_context(starts, starts + length)
+    longest = np.flatnonzero(spans.input_lengths == spans.input_lengths.max())
     chosen = longest[np.linspace(0, len(longest) - 1, min(_SAMPLE_WINDOWS, len(longest))).astype(np.int64)]
-    return stack_windows(job.text.corpus, windows, np.resize(chosen, max(len(chosen), 2)))
+    return stack_spans(job.text.corpus, spans, np.resize(chosen, max(len(chosen), 2)))
 
 
 def _require_mask_free(denoiser: Denoiser, corpus: Corpus) -> None:

@@ -1,6 +1,6 @@
 """A small model of neighbouring tokens, counted in the scored text itself, before any network has seen it.
 
-It serves twice. How hard each window looks decides which windows share neighbouring mask rates (see
+It serves twice. How hard each span looks decides which spans share neighbouring mask rates (see
 :mod:`bpb_harness.sampling.design`); what it says of a mask is subtracted from the network's answer (see
 :mod:`bpb_harness.sampling.control_variate`). A poor model costs precision, never correctness: both leave every
 expectation as it is, whatever the counts.
@@ -18,7 +18,8 @@ from typing import TypeVar, final
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.text.corpus import Corpus, Windows
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
 
@@ -56,14 +57,16 @@ class BigramCounts:
         return counts
 
 
-def count_bigrams(corpus: Corpus, windows: Windows) -> BigramCounts:
-    """Count the tokens of windows that lie end to end, and their pairs, also those across two windows.
+def count_bigrams(corpus: Corpus, spans: Spans) -> BigramCounts:
+    """Count tokens and pairs from the first that a span sees to the last that is paid for, each once.
 
     Args:
         corpus: the token stream.
-        windows: what of it is scored, at least one.
+        spans: what of it is scored, at least one.
     """
-    counted = _in_threads(lambda chunk: _count(corpus, windows, chunk), _chunks(windows))
+    begin, end = int(spans.context_starts.min()), int(spans.ends.max())
+    chunks = [slice(start, min(start + _CHUNK_TOKENS, end)) for start in range(begin, end, _CHUNK_TOKENS)]
+    counted = _in_threads(lambda chunk: _count(corpus, chunk, end), chunks)
     pairs = np.zeros(_NUM_BUCKETS, dtype=np.int64)
     firsts = np.zeros(0, dtype=np.int64)
     for pair_counts, counts in counted:
@@ -71,25 +74,24 @@ def count_bigrams(corpus: Corpus, windows: Windows) -> BigramCounts:
         longer, shorter = (firsts, counts) if len(firsts) >= len(counts) else (counts, firsts)
         longer[: len(shorter)] += shorter
         firsts = longer
-    end = int(windows.starts[-1] + windows.lengths[-1])
     return BigramCounts(pairs, firsts, int(corpus.read(end - 1, end)[0]))
 
 
-def bigram_difficulty(corpus: Corpus, windows: Windows, counts: BigramCounts) -> Ints:
-    """Code length of each window under the smoothed bigram model of the windows themselves.
+def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Ints:
+    """Code length of each span's targets, given its context, under the smoothed bigram model of the text itself.
 
-    Code lengths are summed as integers: the order of the windows must not hang on the last bit of a processor's
+    Code lengths are summed as integers: the order of the spans must not hang on the last bit of a processor's
     logarithm.
 
     Args:
         corpus: the token stream.
-        windows: what of it is scored.
-        counts: of these very windows.
+        spans: what of it is scored, in the order of their targets.
+        counts: of these very spans.
 
     Returns:
         (N,) int64, in units of 2^-16 bits.
     """
-    return np.concatenate(_in_threads(lambda chunk: _code_lengths(corpus, windows, chunk, counts), _chunks(windows)))
+    return np.concatenate(_in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), _chunks(spans)))
 
 
 def bucket_of(before: Ints, after: Ints) -> Ints:
@@ -97,20 +99,23 @@ def bucket_of(before: Ints, after: Ints) -> Ints:
     return (before * 1_000_003 + after) & (_NUM_BUCKETS - 1)  # a power of two
 
 
-def _count(corpus: Corpus, windows: Windows, chunk: slice) -> tuple[Ints, Ints]:
-    """How often each pair's bucket, and each token before another one, occurs in a run of windows."""
-    tokens = _read(corpus, windows, chunk, beyond=chunk.stop < len(windows))
-    # The pair that spans two runs belongs to the first of them.
+def _count(corpus: Corpus, chunk: slice, end: int) -> tuple[Ints, Ints]:
+    """How often each pair's bucket, and each token before another one, occurs in a chunk of the text."""
+    # The pair that spans two chunks belongs to the first of them.
+    tokens = corpus.read(chunk.start, min(chunk.stop + 1, end))
     return np.bincount(bucket_of(tokens[:-1], tokens[1:]), minlength=_NUM_BUCKETS), np.bincount(tokens[:-1])
 
 
-def _code_lengths(corpus: Corpus, windows: Windows, chunk: slice, counts: BigramCounts) -> Ints:
-    """Code lengths of a run of windows."""
-    firsts = counts.firsts
-    tokens = _read(corpus, windows, chunk)
+def _code_lengths(corpus: Corpus, spans: Spans, chunk: slice, counts: BigramCounts) -> Ints:
+    """Code lengths of a run of spans."""
+    spans, firsts = spans.take(chunk), counts.firsts
+    # The token before the first target is seen, where there is a context.
+    seen_from = np.maximum(spans.starts - 1, spans.context_starts)
+    begin = int(seen_from[0])
+    tokens = corpus.read(begin, int(spans.ends[-1]))
     before, after = tokens[:-1], tokens[1:]
     total, vocab_size = max(int(firsts.sum()), 1), len(firsts)
-    # Interpolation with one pseudo-count of the unigram; the window's own pair is left out of its count.
+    # Interpolation with one pseudo-count of the unigram; the pair itself is left out of its count.
     unigram = (firsts + 1.0) / (total + vocab_size + 1.0)
     unigram = np.append(unigram, 1.0 / (total + vocab_size + 1.0))
     pair = np.maximum(counts.pairs[bucket_of(before, after)] - 1, 0)
@@ -120,23 +125,16 @@ def _code_lengths(corpus: Corpus, windows: Windows, chunk: slice, counts: Bigram
     ]
     units = np.rint(-np.log2(probability) * _UNITS_PER_BIT).astype(np.int64)
     summed = np.concatenate([[0], np.cumsum(units)])
-    begins = windows.starts[chunk] - windows.starts[chunk.start]
-    return np.asarray(summed[begins + windows.lengths[chunk] - 1] - summed[begins], dtype=np.int64)
+    return np.asarray(summed[spans.ends - 1 - begin] - summed[seen_from - begin], dtype=np.int64)
 
 
-def _read(corpus: Corpus, windows: Windows, chunk: slice, *, beyond: bool = False) -> Ints:
-    """The tokens of a run of windows, and the one after it."""
-    last = chunk.stop - 1
-    return corpus.read(int(windows.starts[chunk.start]), int(windows.starts[last] + windows.lengths[last]) + beyond)
-
-
-def _chunks(windows: Windows) -> list[slice]:
-    """Runs of windows of about a million tokens."""
-    if not len(windows):
+def _chunks(spans: Spans) -> list[slice]:
+    """Runs of spans of about a million tokens."""
+    if not len(spans):
         return []
-    assert (windows.starts[1:] == windows.starts[:-1] + windows.lengths[:-1]).all(), "windows lie end to end"
-    run = (windows.starts - windows.starts[0]) // _CHUNK_TOKENS
-    borders = [*np.flatnonzero(np.diff(run, prepend=-1)), len(windows)]
+    assert (np.diff(spans.starts) > 0).all(), "spans are in the order of their targets"
+    run = (spans.starts - spans.starts[0]) // _CHUNK_TOKENS
+    borders = [*np.flatnonzero(np.diff(run, prepend=-1)), len(spans)]
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(borders)]
 
 

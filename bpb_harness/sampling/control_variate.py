@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.sampling.bigram import BigramCounts, bucket_of
-from bpb_harness.text.corpus import Corpus, Windows
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.spans import Spans
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -38,12 +39,12 @@ class NeighbourCode:
 
     Args:
         corpus: the token stream.
-        windows: what of it is scored.
-        counts: of these very windows.
+        spans: what of it is scored.
+        counts: of these very spans.
     """
 
-    def __init__(self, corpus: Corpus, windows: Windows, counts: BigramCounts) -> None:
-        self._corpus, self._windows = corpus, windows
+    def __init__(self, corpus: Corpus, spans: Spans, counts: BigramCounts) -> None:
+        self._corpus, self._spans = corpus, spans
         self._pairs, singles = counts.pairs, counts.tokens
         # By token id, so that a window costs look-ups instead of logarithms. Ids that do not occur are never looked up.
         seen, total = np.maximum(singles, 1.0), singles.sum() + len(singles)
@@ -52,9 +53,10 @@ class NeighbourCode:
         self._context_nats = np.log(seen - 1.0 + _PSEUDO_COUNT)
 
     def token_nats(self, window: int) -> Floats:
-        """Code lengths of a window's tokens, (4, L) nats: no neighbour visible, the left, the right, both."""
-        start, length = int(self._windows.starts[window]), int(self._windows.lengths[window])
-        return self._nats_of(self._corpus.read(start, start + length))
+        """Code lengths of a span's targets, (4, L) nats: no neighbour visible, the left, the right, both."""
+        start, end = int(self._spans.starts[window]), int(self._spans.ends[window])
+        seen_from = max(start - 1, int(self._spans.context_starts[window]))
+        return self._nats_of(self._corpus.read(seen_from, end))[:, start - seen_from :]
 
     def _nats_of(self, tokens: Ints) -> Floats:
         """Code lengths of tokens (..., L), (4, ..., L) nats."""
@@ -69,59 +71,90 @@ class NeighbourCode:
         return nats
 
     def control(self, window: int, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
-        """Mean code length of the masked tokens of each mask, less its mean over size-biased masks of that rate.
+        """Mean code length of the masked targets of each mask, less its mean over size-biased masks of that rate.
 
         Args:
-            window: index among the windows.
-            masked: masks of this window, (B, L) bool, at least one token each.
+            window: index among the spans.
+            masked: masks of the targets of this span, (B, L) bool, at least one token each.
             rate: mask rate u of each, (B,).
 
         Returns:
             (B,) float64 nats per masked token, with expectation 0.
         """
-        return control_of_masks(self.token_nats(window), masked, rate)
+        has_context = bool(self._spans.context_starts[window] < self._spans.starts[window])
+        return control_of_masks(self.token_nats(window), masked, rate, has_context=has_context)
 
-    def control_of_batch(self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
-        """The same for one mask of each of many windows: tokens (B, L), masks (B, L), rates (B,); (B,)."""
-        control, count = np.empty(len(x0)), max(_TOKENS_AT_ONCE // x0.shape[1], 1)
-        for start in range(0, len(x0), count):
-            part = slice(start, start + count)
-            control[part] = control_of_masks(self._nats_of(x0[part]), masked[part], rate[part])
+    def control_of_batch(
+        self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], context_lengths: Ints
+    ) -> Floats:
+        """The same for one mask of each of many spans of one input length N, whose targets stand last.
+
+        Args:
+            x0: tokens, (B, N).
+            masked: (B, N) bool.
+            rate: (B,).
+            context_lengths: of each row, (B,).
+
+        Returns:
+            (B,) float64.
+        """
+        control = np.empty(len(x0))
+        for context in np.unique(context_lengths):
+            rows = np.flatnonzero(context_lengths == context)
+            count = max(_TOKENS_AT_ONCE // (x0.shape[1] - int(context)), 1)
+            for start in range(0, len(rows), count):
+                part = rows[start : start + count]
+                control[part] = self._control_of_rows(x0[part], masked[part], rate[part], int(context))
         return control
 
+    def _control_of_rows(self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], context: int) -> Floats:
+        """Rows whose contexts are equally long; of each, its last token alone is a neighbour of a target."""
+        seen_from = max(context - 1, 0)
+        nats = self._nats_of(x0[:, seen_from:])[..., context - seen_from :]
+        return control_of_masks(nats, masked[:, context:], rate, has_context=context > 0)
 
-def control_of_masks(token_nats: Floats, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
-    """The control variate of masks (B, L) at rates (B,), from code lengths (4, L) of one window or (4, B, L); (B,)."""
+
+def control_of_masks(
+    token_nats: Floats, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], *, has_context: bool = False
+) -> Floats:
+    """The control variate of masks (B, L) at rates (B,), from code lengths (4, L) of one span or (4, B, L); (B,).
+
+    With a context the first target's left neighbour is visible always.
+    """
     visible = ~masked
     drawn = np.where(masked, token_nats[0], 0.0)  # no neighbour visible, until one is
     left, right = np.zeros_like(masked), np.zeros_like(masked)
     left[:, 1:], right[:, :-1] = visible[:, :-1], visible[:, 1:]
+    left[:, 0] = has_context
     for seen, nats in ((left & ~right, 1), (right & ~left, 2), (left & right, 3)):
         np.copyto(drawn, token_nats[nats], where=seen & masked)
-    mean = mean_code_length(token_nats, rate)
+    mean = mean_code_length(token_nats, rate, has_context=has_context)
     return np.asarray(drawn.sum(axis=1) / masked.sum(axis=1) - mean, dtype=np.float64)
 
 
-def mean_code_length(token_nats: Floats, rate: npt.NDArray[Any]) -> Floats:
+def mean_code_length(token_nats: Floats, rate: npt.NDArray[Any], *, has_context: bool = False) -> Floats:
     """Mean over size-biased masks of rate u of the masked tokens' mean code length; (B,).
 
     Whichever token is masked, each of its neighbours is visible with probability 1 - u, independently; a neighbour
-    beyond the window's end never is.
+    beyond the span's end never is, one in its context always.
 
     Args:
-        token_nats: code lengths of one window, (4, L), or of a window for each rate, (4, B, L).
+        token_nats: code lengths of one span's targets, (4, L), or of a span for each rate, (4, B, L).
         rate: u, (B,).
+        has_context: whether something visible stands before the first of them.
     """
     seen = 1.0 - np.asarray(rate, dtype=np.float64)
     none, only_left, only_right, both = token_nats.sum(axis=-1)
     first, last = token_nats[..., 0], token_nats[..., -1]
     length = token_nats.shape[-1]
+    # 0 and 1: no left neighbour of the first target is ever visible, or it always is.
+    beside_no_right, beside_right = first[int(has_context)], first[3 if has_context else 2]
     if length == 1:
-        return np.asarray(np.broadcast_to(none, seen.shape), dtype=np.float64)
+        return np.asarray(np.broadcast_to(beside_no_right, seen.shape), dtype=np.float64)
     inner = (1.0 - seen) ** 2 * (none - first[0] - last[0])
     inner += seen * (1.0 - seen) * (only_left - first[1] - last[1] + only_right - first[2] - last[2])
     inner += seen**2 * (both - first[3] - last[3])
-    ends = (1.0 - seen) * (first[0] + last[0]) + seen * (first[2] + last[1])
+    ends = (1.0 - seen) * (beside_no_right + last[0]) + seen * (beside_right + last[1])
     return np.asarray((inner + ends) / length, dtype=np.float64)
 
 

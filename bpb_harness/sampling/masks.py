@@ -10,6 +10,10 @@ from torch import Tensor
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel
 
+Ints = npt.NDArray[np.int64]
+
+_NEVER_MASKED = 2.0
+
 
 def size_biased_masks(noise: Tensor, target: Tensor, level: NoiseLevel) -> Tensor:
     """Masks in which one uniformly drawn position is masked and every other one with probability u.
@@ -18,7 +22,7 @@ def size_biased_masks(noise: Tensor, target: Tensor, level: NoiseLevel) -> Tenso
     C / u is not.
 
     Args:
-        noise: uniform on [0, 1), (B, L) float64.
+        noise: uniform on [0, 1), above 1 where a token is never masked, (B, L) float64.
         target: the forced position of each row, (B,) int64.
         level: noise level of each row, (B,); its ``mask_rate`` is u.
 
@@ -30,11 +34,28 @@ def size_biased_masks(noise: Tensor, target: Tensor, level: NoiseLevel) -> Tenso
 
 
 def stack_mask_noise(
-    streams: RandomStreams, windows: npt.NDArray[np.int64], samples: npt.NDArray[np.int64], length: int
+    streams: RandomStreams,
+    windows: Ints,
+    samples: Ints,
+    target_lengths: Ints,
+    input_length: int,
 ) -> tuple[Tensor, Tensor]:
-    """Noise (B, L) float64 and targets (B,) int64 of many draws of windows of one length."""
-    noise = np.empty((len(windows), length), dtype=np.float64)
+    """Noise of many draws of spans of one input length, whose targets stand last.
+
+    Args:
+        streams: where it comes from.
+        windows: the span of each draw, (B,).
+        samples: which draw of its span, (B,).
+        target_lengths: L of each span, (B,).
+        input_length: N, tokens of context and targets together.
+
+    Returns:
+        Noise (B, N) float64, above every mask rate within contexts, and the forced target of each row (B,) int64.
+    """
+    noise = np.full((len(windows), input_length), _NEVER_MASKED)
     target = np.empty(len(windows), dtype=np.int64)
-    for row, (window, sample) in enumerate(zip(windows, samples, strict=True)):
-        target[row], noise[row] = streams.mask_noise(int(window), int(sample), length)
+    for row, (window, sample, length) in enumerate(zip(windows, samples, target_lengths, strict=True)):
+        context = input_length - int(length)
+        place, noise[row, context:] = streams.mask_noise(int(window), int(sample), int(length))
+        target[row] = context + place
     return torch.from_numpy(noise), torch.from_numpy(target)

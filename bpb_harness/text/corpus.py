@@ -1,4 +1,4 @@
-"""Shards and documents -> one stream of tokens -> windows; every token is in exactly one window.
+"""Shards and documents -> one stream of tokens; what of it is scored is laid out in `bpb_harness.text.layouts`.
 
 The formats of both are read in `bpb_harness.text`. Shards are memory-mapped: a corpus costs no memory but the pages
 that are read.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bpb_harness.byte_count import ByteCounter, Rule, Tokenizer
-from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.byte_count import Tokenizer
+from bpb_harness.errors import CorpusError
 from bpb_harness.text.documents import DocumentFile, find_documents
 from bpb_harness.text.files import corpus_name, find_files
 from bpb_harness.text.shards import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, Shard, ShardFormat, map_file
@@ -26,17 +25,11 @@ __all__ = [
     "SHARD_MAGIC",
     "SHARD_VERSION",
     "Corpus",
-    "Windows",
-    "corpus_windows",
-    "cut",
-    "document_bytes",
     "find_shards",
     "iterate_documents",
     "load_documents",
     "load_shards",
     "map_shard",
-    "window_bytes",
-    "window_documents",
 ]
 
 LARGEST_DOCUMENT_BYTES = 256 * 2**20
@@ -112,31 +105,6 @@ class Corpus:
     def _chunks(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         for start in range(0, self.num_tokens, _CHUNK_TOKENS):
             yield start, self.read(start, min(start + _CHUNK_TOKENS, self.num_tokens))
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Where the windows of a corpus lie.
-
-    Attributes:
-        starts: (N,) int64, position of each window's first token.
-        lengths: (N,) int64, its number of tokens.
-    """
-
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens in all windows."""
-        return int(self.lengths.sum())
-
-    def take(self, which: slice | NDArray[np.int64]) -> Self:
-        """Some of the windows."""
-        return replace(self, **{each.name: getattr(self, each.name)[which] for each in fields(self)})
 
 
 def load_shards(
@@ -256,92 +224,6 @@ def iterate_documents(paths: Sequence[Path | str], *, text_field: str | None = N
     """
     for file in find_documents(paths, field=text_field, largest=LARGEST_DOCUMENT_BYTES):
         yield from file.read()
-
-
-def corpus_windows(
-    corpus: Corpus, context_length: int, *, tail: Literal["score", "drop"] = "score", limit: int | None = None
-) -> Windows:
-    """Cut a corpus into windows, each token in exactly one.
-
-    Args:
-        corpus: N tokens.
-        context_length: L, the length of every window but perhaps the last.
-        tail: `score` keeps the last, shorter window; `drop` leaves it out, as the official evaluator does.
-        limit: at most this many windows, from the start.
-
-    Raises:
-        UsageError: a length or limit below 1.
-        CorpusError: no window remains.
-    """
-    if context_length < 1:
-        raise UsageError("--context must be at least 1", seen=context_length)
-    if limit is not None and limit < 1:
-        raise UsageError("--limit must be at least 1", seen=limit)
-    windows = cut(0, corpus.num_tokens, context_length, tail=tail)
-    if not len(windows):
-        raise CorpusError(
-            f"{corpus.name}: no whole window", seen=f"{corpus.num_tokens} tokens", expected=f"at least {context_length}"
-        )
-    return windows.take(slice(limit))
-
-
-def cut(
-    begin: int, end: int, length: int, *, later: int | None = None, tail: Literal["score", "drop"] = "score"
-) -> Windows:
-    """Windows that lie end to end, from token begin to end - 1.
-
-    Args:
-        begin: position of the first token.
-        end: position behind the last one.
-        length: tokens of the first window.
-        later: tokens of each later one; the same if None.
-        tail: `score` keeps a last window that is shorter than it should be; `drop` leaves it out.
-    """
-    step = length if later is None else later
-    first = np.arange(begin, min(begin + 1, end), dtype=np.int64)
-    starts = np.concatenate([first, np.arange(begin + length, end, step, dtype=np.int64)])
-    lengths = np.diff(starts, append=end)
-    if tail == "drop" and len(starts) and lengths[-1] < (step if len(starts) > 1 else length):
-        starts, lengths = starts[:-1], lengths[:-1]
-    return Windows(starts, lengths)
-
-
-def window_bytes(corpus: Corpus, windows: Windows, counter: ByteCounter, rule: Rule = "official") -> NDArray[np.int64]:
-    """Bytes of the tokens in each window, every token in the context of the whole stream; (N,) int64."""
-    sums = np.empty(len(windows), np.int64)
-    for first, last in _batches(windows):
-        start = int(windows.starts[first])
-        stop = int(windows.starts[last - 1] + windows.lengths[last - 1])
-        counted = np.concatenate([[0], np.cumsum(counter.span(corpus, start, stop, rule))])
-        begins = windows.starts[first:last] - start
-        sums[first:last] = counted[begins + windows.lengths[first:last]] - counted[begins]
-    return sums
-
-
-def window_documents(corpus: Corpus, windows: Windows, bos_id: int | None = None) -> NDArray[np.int64]:
-    """The first and the last document that each window touches; (N, 2) int64, documents counted from 0."""
-    starts = corpus.document_starts(bos_id)
-    first = np.searchsorted(starts, windows.starts, side="right") - 1
-    last = np.searchsorted(starts, windows.starts + windows.lengths - 1, side="right") - 1
-    return np.stack([first, last], axis=1).astype(np.int64)
-
-
-def document_bytes(
-    corpus: Corpus, counter: ByteCounter, rule: Rule = "official", bos_id: int | None = None
-) -> NDArray[np.int64]:
-    """Bytes of the tokens of each document; (documents,) int64."""
-    starts = corpus.document_starts(bos_id)
-    stops = np.append(starts[1:], corpus.num_tokens)
-    return window_bytes(corpus, Windows(starts, stops - starts), counter, rule)
-
-
-def _batches(windows: Windows) -> Iterator[tuple[int, int]]:
-    """Runs of windows that lie one after the other and are worth one read."""
-    first = 0
-    for index in range(1, len(windows) + 1):
-        if index == len(windows) or int(windows.starts[index] - windows.starts[first]) >= _CHUNK_TOKENS:
-            yield first, index
-            first = index
 
 
 def _corpus(

@@ -38,7 +38,8 @@ from bpb_harness.kernels import specialising
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, NoiseLevel
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.text.corpus import load_shards
+from tests.spans import end_to_end
 
 SCHEDULE = LogLinear(1e-3)
 VOCAB = 1024
@@ -163,7 +164,7 @@ class Bench:
         values = np.random.default_rng(0).integers(0, VOCAB, self.num_windows * self.context)
         corpus = load_shards([write_shard(folder / "random.bin", values)])
         self.tokens = torch.from_numpy(values.reshape(self.num_windows, self.context)).to(device)
-        windows = Windows(np.arange(self.num_windows) * self.context, np.full(self.num_windows, self.context))
+        windows = end_to_end([self.context] * self.num_windows)
         self.source = DrawSource(corpus, windows, SCHEDULE)
         self.runner = MaskedNllRunner(self.denoiser, device, dtype=torch.bfloat16, compiled=options.compiled)
 

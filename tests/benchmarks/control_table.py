@@ -16,7 +16,8 @@ from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, mean_code_length
 from bpb_harness.sampling.masks import stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.spans import Spans
 from tests.benchmarks.level_table import masks_of_count
 
 
@@ -25,7 +26,7 @@ def main(table: Path, data: Annotated[Path, typer.Option(help="The token shard t
     with np.load(table) as stored:
         arrays = {name: stored[name] for name in stored.files}
     corpus = load_shards([data])
-    windows = Windows(arrays["starts"], arrays["num_tokens"])
+    windows = Spans.without_context(arrays["starts"], arrays["starts"] + arrays["num_tokens"])
     code = NeighbourCode(corpus, windows, count_bigrams(corpus, windows))
     streams = RandomStreams(int(arrays["seed"]))
     count, u = arrays["count"].astype(np.int64), arrays["u"]

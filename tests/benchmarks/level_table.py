@@ -25,7 +25,8 @@ from bpb_harness.denoiser import masked_token_nll
 from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
 from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
-from bpb_harness.text.corpus import corpus_windows, load_shards
+from bpb_harness.text.corpus import load_shards
+from tests.spans import windows_of
 
 
 def masks_of_count(noise: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -56,7 +57,7 @@ def main(
     denoiser, schedule = model.model, model.schedule
     assert schedule is not None
     corpus = load_shards([data])
-    windows = corpus_windows(corpus, context or denoiser.context_length, limit=limit)
+    windows = windows_of(corpus, context or denoiser.context_length, limit=limit)
     difficulty = bigram_difficulty(corpus, windows, count_bigrams(corpus, windows))
     num_windows = len(windows)
     v = (np.arange(levels) + 0.5) / levels

@@ -56,6 +56,7 @@ CASES: dict[str, dict[str, Any]] = {
     "ar.documents": {"limit": 30, "method": "ar", "context_length": 128, "per_document": True},
 }
 WITH_DRAWS = {"discrete", "discrete.few-steps", "discrete.all", "discrete.tolerance", "mc.one-sample", "mc.compare"}
+LATER = ["num_context"]  # columns that were added since
 VARIES = {"seconds", "forward_tokens_per_second", "device", "peak_memory_bytes", "findings"}
 
 
@@ -75,7 +76,7 @@ def outcome(case: str, folder: Path) -> dict[str, Any]:
     said["codes"] = [remark.code for remark in result.remarks]
     for name, table in (("windows", result.windows), ("tokens", result.tokens)):
         if table is not None:
-            said[name] = table.to_dict("list")
+            said[name] = table.drop(columns=LATER, errors="ignore").to_dict("list")
     if sampled:
         said["draws"] = [json.loads(line) for line in draws.read_text().splitlines()]
     plain: dict[str, Any] = json.loads(json.dumps(said).replace(f"|version:{bpb_harness.__version__}", ""))

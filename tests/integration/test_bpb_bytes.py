@@ -13,6 +13,7 @@ import sentencepiece
 
 from bpb_harness.cli.bytes import main
 from tests.commands import run_here
+from tests.spans import windows_of
 
 
 def bpb_bytes(*arguments, check=True):
@@ -244,14 +245,15 @@ def test_shards_read_with_a_foreign_tokenizer_are_found_out(lab):
 @pytest.mark.lab
 def test_the_bytes_of_the_first_windows(lab):
     from bpb_harness.byte_count import ByteCounter, load_tokenizer
-    from bpb_harness.text.corpus import corpus_windows, load_shards, window_bytes
+    from bpb_harness.text.corpus import load_shards
+    from bpb_harness.text.span_bytes import span_bytes
 
     corpus = load_shards([lab / "text" / "lab_val_000000.bin"])
-    windows = corpus_windows(corpus, 2048, limit=96)
+    windows = windows_of(corpus, 2048, limit=96)
     counter = ByteCounter(load_tokenizer(lab / "tokenizers" / "fineweb_1024_bpe.model"))
-    assert int(window_bytes(corpus, windows, counter).sum()) == 464_115
-    dropped = corpus_windows(corpus, 1024, tail="drop")
+    assert int(span_bytes(corpus, windows, counter).sum()) == 464_115
+    dropped = windows_of(corpus, 1024, tail="drop")
     # The official autoregressive evaluator predicts all tokens but the first of those windows, and one token more.
-    official = int(window_bytes(corpus, dropped, counter).sum())
+    official = int(span_bytes(corpus, dropped, counter).sum())
     after = counter.span(corpus, dropped.num_tokens, dropped.num_tokens + 1)
     assert official + int(after[0]) == 3_322_052

@@ -16,8 +16,9 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.statistics.grid_error import grid_noise_variance
-from bpb_harness.text.corpus import Corpus, Windows
+from bpb_harness.text.corpus import Corpus
 from tests.oracles import OracleDenoiser, Table, schedule, t_step_bound
+from tests.spans import end_to_end
 
 V, SEEDS = 3, 200
 TEXTS = [(0, 1, 2, 2), (2, 0, 1, 1), (1, 1, 0)]
@@ -31,7 +32,7 @@ def test_every_step_on_every_window_is_the_exact_bound_in_the_mean():
     expected = sum(t_step_bound(belief, x, schedule("cosine-md4", 0.05), 4).total for x in TEXTS)
     tokens = np.concatenate([np.array(x) for x in TEXTS])
     lengths = np.array([len(x) for x in TEXTS])
-    windows = Windows(np.cumsum(lengths) - lengths, lengths)
+    windows = end_to_end(lengths)
     device, dtype = torch.device("cpu"), Settings(device="cpu").torch_dtype()
     runner = MaskedNllRunner(OracleDenoiser(belief, context_length=4), device, dtype=dtype, compiled=False)
     source = DrawSource(

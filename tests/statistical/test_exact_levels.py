@@ -80,7 +80,7 @@ def test_drawn_levels_are_unbiased_and_their_error_is_right(rounds, name, num_sa
     network, schedule = Rounding(rounds), parse_schedule(name)
     bound = ExactBound(schedule, None, num_samples, RandomStreams(11))
     x0 = torch.tensor([WINDOW]).expand(REPEATS, -1)
-    found = bound.window_bounds(network, x0, np.arange(REPEATS))
+    found = bound.span_bounds(network, x0, np.arange(REPEATS))
     exact = truth(network, schedule)
     spread = float(found.nats.std(ddof=1))
     assert abs(float(found.nats.mean()) - exact) < 4.5 * spread / math.sqrt(REPEATS)

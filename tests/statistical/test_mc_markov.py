@@ -13,9 +13,10 @@ from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.text.corpus import load_shards
 from tests.oracles import Markov, OracleDenoiser, Table, continuous_bound, schedule, t_step_bound
 from tests.shards import write_shard
+from tests.spans import end_to_end
 
 CPU = torch.device("cpu")
 NUM_PASSES = 64
@@ -29,7 +30,7 @@ def passes(model, bound, windows_of_tokens, folder):
     tokens = np.concatenate([denoiser.encode(window).numpy() for window in windows_of_tokens])
     corpus = load_shards([write_shard(folder / "x.bin", tokens)])
     count = len(windows_of_tokens)
-    windows = Windows(np.arange(count) * LENGTH, np.full(count, LENGTH))
+    windows = end_to_end([LENGTH] * count)
     runner = MaskedNllRunner(denoiser, CPU, dtype=torch.float32, compiled=False)
     source = DrawSource(corpus, windows, bound.schedule)
     layout = Layout(windows, count, windows.lengths, counts_bytes=False, difficulty=np.arange(count))

@@ -93,7 +93,7 @@ def test_the_bound_of_a_denoiser_that_is_told_the_time(s, kind) -> None:
     model, x = kind(s), (2, 0, 1)
     denoiser = OracleDenoiser(model)
     bound = ExactBound(parse_schedule(s.name), None, 300)
-    found = bound.window_bounds(denoiser, denoiser.encode(x).unsqueeze(0), np.array([0]))
+    found = bound.span_bounds(denoiser, denoiser.encode(x).unsqueeze(0), np.array([0]))
     truth = continuous_bound(model, x, s).total
     assert abs(found.nats[0] - truth) < 5.0 * math.sqrt(found.variance[0]) < 0.1 * truth
 

@@ -17,11 +17,17 @@ from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.rare_costs import reason_to_doubt
-from bpb_harness.text.corpus import Windows
+from bpb_harness.text.spans import Spans
 
 N, L, CLEAN = 10, 64, 512
 LENGTHS = np.full(N, L)
-LAYOUT = Layout(Windows(np.arange(N) * L, LENGTHS), N, 3 * LENGTHS, counts_bytes=True, difficulty=np.arange(N))
+LAYOUT = Layout(
+    Spans.without_context(np.arange(N) * L, np.arange(N) * L + LENGTHS),
+    N,
+    3 * LENGTHS,
+    counts_bytes=True,
+    difficulty=np.arange(N),
+)
 BOUND = ContinuousBound(LogLinear(), 1)
 SEEDS = 40
 

@@ -163,8 +163,8 @@ def test_a_causal_model_cannot_overwrite_its_targets(spoil):
 @pytest.mark.parametrize("kind", [Uniform, Factored, Picking])
 def test_the_runner_sees_it_too(kind):
     batch = PreparedBatch(
-        torch.arange(3).numpy(), X0, MASKED, LEVEL, MASKED.flatten().nonzero()[:, 0], MASKED.sum(-1).numpy(),
-        torch.zeros(3).numpy(),
+        torch.arange(3).numpy(), X0, torch.zeros(3, dtype=torch.int64), MASKED, LEVEL,
+        MASKED.flatten().nonzero()[:, 0], MASKED.sum(-1).numpy(), torch.zeros(3).numpy(),
     )  # fmt: skip
     runner = MaskedNllRunner(kind(), torch.device("cpu"))
     torch.testing.assert_close(runner.row_nats(batch), MASKED.sum(-1) * math.log(V), check_dtype=False)

@@ -12,12 +12,14 @@ from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBoun
 from bpb_harness.evaluation.batches import DrawSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.evaluation.window_scores import score_causal_spans, score_masked_windows
+from bpb_harness.evaluation.span_scores import score_spans
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
-from bpb_harness.text.corpus import corpus_windows, load_shards
+from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.layouts.stride import sliding
 from tests.shards import write_shard
+from tests.spans import windows_of
 
 SCHEDULE, CPU, L, V = LogLinear(1e-3), torch.device("cpu"), 8, 5
 WORDS = (
@@ -44,20 +46,17 @@ def sampled(corpus, windows):
 
 def chain(corpus, windows):
     estimator = ChainRule(SCHEDULE, RandomStreams(0), "left-to-right", 1)
-    score_masked_windows(estimator, Broken(), corpus, windows, device=CPU, batch_tokens=2 * L, processes=Processes())
+    score_spans(estimator, Broken(), corpus, windows, device=CPU, batch_tokens=2 * L, processes=Processes())
 
 
 def autoregressive(corpus, windows):
-    estimator = AutoregressiveCode(None)
-    spans = estimator.spans(corpus.num_tokens, L, tail="score", documents=None)
-    score_causal_spans(
-        estimator, Broken(), corpus, spans, device=CPU, batch_tokens=2 * L, processes=Processes(), advance=None
-    )
+    spans, estimator = sliding(0, corpus.num_tokens, L, L, given=1), AutoregressiveCode()
+    score_spans(estimator, Broken(), corpus, spans, device=CPU, batch_tokens=2 * L, processes=Processes(), advance=None)
 
 
 @pytest.mark.parametrize("score", [sampled, chain, autoregressive])
 def test_every_method_refuses_nan_in_the_same_words(tmp_path, score):
     corpus = load_shards([write_shard(tmp_path / "a.bin", np.random.default_rng(0).integers(0, V, 5 * L + 3))])
     with pytest.raises(NumericsError) as caught:
-        score(corpus, corpus_windows(corpus, L))
+        score(corpus, windows_of(corpus, L))
     assert re.fullmatch(WORDS, str(caught.value))

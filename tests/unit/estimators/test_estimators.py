@@ -1,6 +1,7 @@
 """Every estimator against the plain-Python oracles: all schedules, time-conditioned denoisers included."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound, prior_nats
+from bpb_harness.estimators.orders import Order
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from tests import oracles
@@ -20,10 +22,10 @@ from tests.oracles import (
     Uniform,
     blockwise_nats,
     chain_nats,
-    confidence_nats,
     continuous_bound,
     mean_masked_nll,
     mean_over_orders,
+    ordered_nats,
     t_step_bound,
     t_step_nll,
 )
@@ -170,9 +172,13 @@ class TestChainRule:
 
     @every_model
     @pytest.mark.parametrize("tokens_per_step", [1, 2, 3])
-    def test_confidence(self, model, tokens_per_step):
-        truth = confidence_nats(model, WINDOW, tokens_per_step)
-        assert chain(model, order="confidence", tokens_per_step=tokens_per_step) == pytest.approx(truth, rel=1e-9)
+    @pytest.mark.parametrize("order", ["confidence", "entropy", "margin"])
+    @pytest.mark.parametrize("u_max", [1.0, 0.8])
+    def test_orders_by_the_networks_predictions(self, model, tokens_per_step, order, u_max):
+        name = "loglinear" if u_max == 1.0 else "loglinear[0.2]"
+        truth, _ = ordered_nats(model, WINDOW, order, tokens_per_step, u_max)
+        found = chain(model, schedule=name, order=order, tokens_per_step=tokens_per_step)
+        assert found == pytest.approx(truth, rel=1e-9)
 
     def test_blocks(self):
         model = MODELS["time-conditioned"]
@@ -199,13 +205,13 @@ class TestChainRule:
 
     def test_a_perfect_denoiser_costs_minus_log_p_in_every_order(self):
         model = MODELS["markov"]
-        for order in ("left-to-right", "random", "confidence"):
+        for order in get_args(Order):
             assert chain(model, order=order) == pytest.approx(model.nats(WINDOW), rel=1e-9)
 
     def test_code_lengths_of_all_windows_fill_kraft_exactly(self):
         model = MODELS["time-conditioned"]
         windows = [(a, b, c) for a in range(3) for b in range(3) for c in range(3)]
-        for order in ("left-to-right", "random", "confidence"):
+        for order in get_args(Order):
             for tokens_per_step in (1, 2):
                 total = sum(
                     math.exp(-chain(model, window, order=order, tokens_per_step=tokens_per_step)) for window in windows
@@ -220,43 +226,12 @@ class TestChainRule:
 
 
 class TestAutoregressive:
-    @pytest.mark.parametrize("stride", [None, 1, 3, 8])
-    @pytest.mark.parametrize("length", [1, 2, 8, 9, 17, 30])
-    def test_every_token_but_the_first_is_paid_for_once(self, stride, length):
-        spans = AutoregressiveCode(stride).spans(length, 8, tail="score")
-        paid = [i for start, n in zip(spans.starts, spans.lengths, strict=True) for i in range(start, start + n)]
-        assert paid == list(range(1, length))
-        assert (spans.input_lengths <= 8).all()
-
-    def test_without_stride_windows_are_the_official_evaluators(self):
-        spans = AutoregressiveCode().spans(30, 8, tail="drop")
-        assert spans.context_starts.tolist() == [0, 8, 16]
-        assert spans.starts.tolist() == [1, 9, 17]
-        assert spans.lengths.tolist() == [8, 8, 8]
-
-    def test_a_stride_gives_later_windows_context(self):
-        spans = AutoregressiveCode(2).spans(13, 8, tail="score")
-        assert spans.context_starts.tolist() == [0, 2, 4]
-        assert spans.lengths.tolist() == [8, 2, 2]
-        assert spans.input_lengths.tolist() == [8, 8, 8]
-
-    def test_documents_are_not_looked_across(self):
-        spans = AutoregressiveCode().spans(20, 8, tail="score", documents=np.array([0, 5, 11]))
-        for context, start in zip(spans.context_starts, spans.starts, strict=True):
-            assert not any(context < border < start for border in (5, 11))
-        assert int(spans.lengths.sum()) == 19
-
     def test_token_nats_are_the_chains(self):
         model = MODELS["markov"]
         x = torch.tensor([[0, 2, 1, 1, 0]])
         nats = AutoregressiveCode().token_nats(MarkovCausalLM(model), x[:, :-1], x[:, 1:])
         truth = model.nats(tuple(x[0].tolist())) + math.log(model.initial[0])
         assert float(nats.sum()) == pytest.approx(truth, rel=1e-9)
-
-    @pytest.mark.parametrize("stride", [0, 9])
-    def test_bad_strides(self, stride):
-        with pytest.raises(UsageError, match="--stride"):
-            AutoregressiveCode(stride).spans(30, 8, tail="score")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,11 +18,11 @@ from bpb_harness.estimators import (
     ContinuousBound,
     DiscreteBound,
     ExactBound,
-    Spans,
     prior_nats,
 )  # fmt: skip
 from bpb_harness.estimators.bound import all_nodes_of_grid
 from bpb_harness.estimators.exact import all_masks, size_weights, truncated_beta
+from bpb_harness.estimators.orders import SCORES, Order
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import CosineMd4, LogLinear
 
@@ -70,7 +71,6 @@ def test_what_goes_without_saying():
     assert ExactBound(LogLinear()).num_steps is None
     assert ChainRule(LogLinear(), RandomStreams(0)).order == "left-to-right"
     assert ChainRule(LogLinear(), RandomStreams(0)).tokens_per_step == 1
-    assert AutoregressiveCode().stride is None
 
 
 @pytest.mark.parametrize("kind", [DiscreteBound, ContinuousBound])
@@ -132,7 +132,7 @@ def test_rates_follow_the_density_of_their_size(low, high):
 )
 def test_what_an_enumeration_costs(schedule, steps, conditioned, passes):
     bound, network = ExactBound(schedule, steps, 3), Recorder(conditioned)
-    found = bound.window_bounds(network, torch.tensor([[0, 1, 2]]), np.array([4]))
+    found = bound.span_bounds(network, torch.tensor([[0, 1, 2]]), np.array([4]))
     assert bound.passes(3, time_conditioned=conditioned) == passes == sum(map(len, network.windows))
     assert (found.variance[0] == 0.0) == (found.squared_variances[0] == 0.0)
     assert bound.relation(time_conditioned=conditioned) == ("~<=" if conditioned and steps is None else "<=")
@@ -142,20 +142,20 @@ def test_rates_are_a_windows_own_and_a_masks_own():
     """Two windows of the corpus, and two runs, are told other rates; the same window the same in any batch."""
     bound, x0 = ExactBound(LogLinear(), None, 2, RandomStreams(3)), torch.tensor([[0, 1, 2], [0, 1, 2]])
     network = Recorder(True)
-    bound.window_bounds(network, x0, np.array([4, 5]))
+    bound.span_bounds(network, x0, np.array([4, 5]))
     first, second, third, fourth = network.rates
     assert len({*first, *second, *third, *fourth}) == 28
     alone = Recorder(True)
-    bound.window_bounds(alone, x0[:1], np.array([5]))
+    bound.span_bounds(alone, x0[:1], np.array([5]))
     assert alone.rates == [third, fourth]
     other = Recorder(True)
-    replace(bound, streams=RandomStreams(2)).window_bounds(other, x0[:1], np.array([5]))
+    replace(bound, streams=RandomStreams(2)).span_bounds(other, x0[:1], np.array([5]))
     assert not set(other.rates[0]) & set(third)
 
 
 def test_the_network_is_asked_at_u_0_for_the_reconstruction():
     network = Recorder(True)
-    ExactBound(CosineMd4(0.05)).window_bounds(network, torch.tensor([[0, 1, 2]]), np.array([0]))
+    ExactBound(CosineMd4(0.05)).span_bounds(network, torch.tensor([[0, 1, 2]]), np.array([0]))
     assert network.rates[0] == pytest.approx([0.05] * 7)
     assert all(0.05 <= rate <= 0.95 for rates in network.rates[1:] for rate in rates)
 
@@ -174,7 +174,7 @@ def test_the_variance_is_that_of_independent_masks():
             return column
 
     network = Told(True)
-    found = ExactBound(LogLinear()).window_bounds(network, torch.tensor([[0, 0]]), np.array([0]))
+    found = ExactBound(LogLinear()).span_bounds(network, torch.tensor([[0, 0]]), np.array([0]))
     weight, size = np.array([0.5, 0.5, 0.5]), np.array([1, 1, 2])
     first, second = (weight * size * np.array(rates) for rates in network.rates)
     assert found.nats[0] == pytest.approx(float((first + second).sum() / 2), rel=1e-9)
@@ -259,7 +259,7 @@ def test_passes(tokens_per_step, passes):
     assert isinstance(rule.passes(5), int)
 
 
-@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence"])
+@pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("tokens_per_step", [1, 2, 7])
 def test_each_token_is_paid_where_it_stands(order, tokens_per_step):
     network = Recorder(dtype=torch.float32)
@@ -295,7 +295,7 @@ def test_each_window_has_its_own_random_order():
         assert hidden == [sorted(order[step:]) for step in range(5)]
 
 
-@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence"])
+@pytest.mark.parametrize("order", get_args(Order))
 def test_a_chain_stays_on_the_device_of_its_tokens(order):
     class Elsewhere(Recorder):
         def logits(self, xt, level):
@@ -307,57 +307,20 @@ def test_a_chain_stays_on_the_device_of_its_tokens(order):
     assert (nats.device.type, nats.dtype, nats.shape) == ("meta", torch.float64, X0.shape)
 
 
-def test_ties_of_confidence_are_broken_by_position():
+@pytest.mark.parametrize("order", SCORES)
+def test_ties_are_broken_by_position(order):
     class Level(Recorder):
         def logits(self, xt, level):
             super().logits(xt, level)
             return torch.zeros((*xt.shape, V), dtype=torch.float64)
 
     network = Level()
-    ChainRule(LogLinear(), RandomStreams(0), order="confidence").token_nats(network, X0[:1], np.array([0]))
+    ChainRule(LogLinear(), RandomStreams(0), order=order).token_nats(network, X0[:1], np.array([0]))
     assert [rows[0].count(MASK) for rows in network.windows] == [5, 4, 3, 2, 1]
     assert [rows[0][: 5 - rows[0].count(MASK)] for rows in network.windows] == [X0[0, :n].tolist() for n in range(5)]
 
 
 # --- autoregressive -----------------------------------------------------------------------------------------------
-
-
-def spans(num_tokens, context, stride=None, tail="score", documents=None):
-    documents = None if documents is None else np.array(documents)
-    laid = AutoregressiveCode(stride).spans(num_tokens, context, tail=tail, documents=documents)
-    assert {laid.context_starts.dtype, laid.starts.dtype, laid.lengths.dtype} == {np.dtype(np.int64)}
-    assert len(laid) == len(laid.starts)
-    rows = zip(laid.context_starts.tolist(), laid.starts.tolist(), laid.lengths.tolist(), strict=True)
-    return list(rows)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ((1, 4), []),
-        ((2, 4), [(0, 1, 1)]),
-        ((9, 4), [(0, 1, 4), (4, 5, 4)]),
-        ((10, 4), [(0, 1, 4), (4, 5, 4), (5, 9, 1)]),
-        ((10, 4, None, "drop"), [(0, 1, 4), (4, 5, 4)]),
-        ((9, 4, None, "drop"), [(0, 1, 4), (4, 5, 4)]),
-        ((4, 4, None, "drop"), []),
-        ((9, 4, 4), [(0, 1, 4), (4, 5, 4)]),
-        ((7, 4, 1), [(0, 1, 4), (1, 5, 1), (2, 6, 1)]),
-        ((10, 4, 3), [(0, 1, 4), (3, 5, 3), (5, 8, 2)]),
-        ((10, 4, 3, "drop"), [(0, 1, 4), (3, 5, 3)]),
-        ((10, 4, None, "score", [0, 3]), [(0, 1, 3), (3, 4, 4), (5, 8, 2)]),
-        ((10, 4, None, "drop", [0, 6]), [(0, 1, 4)]),
-        ((10, 4, None, "score", [0, 6, 9]), [(0, 1, 4), (2, 5, 2), (6, 7, 3)]),
-        ((10, 4, 2, "score", [2, 6]), [(0, 1, 4), (2, 5, 2), (6, 7, 3)]),
-    ],
-)
-def test_spans(arguments, expected):
-    assert spans(*arguments) == expected
-
-
-def test_input_lengths_are_the_tokens_that_go_in():
-    laid = AutoregressiveCode().spans(10, 4, tail="score")
-    assert laid.input_lengths.tolist() == [4, 4, 4]
 
 
 def test_nats_of_a_narrow_network_are_float64():
@@ -367,12 +330,3 @@ def test_nats_of_a_narrow_network_are_float64():
     assert nats.dtype == torch.float64
     assert nats.shape == (1, 3)
     assert nats[0].tolist() == pytest.approx([total - 1.0, total, total - 1.0], rel=1e-6)
-
-
-def test_some_windows_are_of_the_same_kind():
-    spans = Spans(np.array([1, 5, 9]), np.array([4, 4, 2]), np.array([0, 4, 6]))
-    for which, expected in ((slice(2), [1, 5]), (slice(None), [1, 5, 9]), (np.array([2, 0]), [9, 1])):
-        some = spans.take(which)
-        assert isinstance(some, Spans)
-        assert some.starts.tolist() == expected
-        assert len(some.lengths) == len(some.context_starts) == len(some) == len(expected)

@@ -14,7 +14,7 @@ from bpb_harness.evaluation import compare
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.result import Comparison
 from bpb_harness.schedule import LogLinear
-from bpb_harness.text.corpus import Windows
+from bpb_harness.text.spans import Spans
 
 BITS = 1.0 / math.log(2.0)
 TOKENS, BYTES = 100, 250
@@ -36,7 +36,7 @@ def compared(
     monkeypatch: pytest.MonkeyPatch, gap: float, *, stderr: float = 3.0, draws: int = 24, steps: int = 8
 ) -> Comparison:
     lengths = np.full(10, TOKENS // 10)
-    windows = Windows(np.arange(10) * 10, lengths)
+    windows = Spans.without_context(np.arange(10) * 10, np.arange(10) * 10 + lengths)
     layout = Layout(windows, 10, np.full(10, BYTES // 10), counts_bytes=True, difficulty=np.zeros(10, np.int64))
     bound = DiscreteBound(LogLinear(), 1, steps)
     discrete: Any = SimpleNamespace(

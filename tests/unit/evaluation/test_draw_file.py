@@ -24,8 +24,9 @@ from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
-from bpb_harness.text.corpus import corpus_windows, load_shards
+from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
+from tests.spans import windows_of
 
 HEADER = DrawFileHeader("bpb|method:mc", "a" * 64, "b" * 64, 512, "cpu")
 FIRST = FinishedDraws(np.array([0, 3]), np.array([1.5, 0.1 + 0.2]), np.array([4, 1]), np.array([-0.25, 1e-300]))
@@ -402,8 +403,8 @@ class Counting:
 def drawn(tmp_path):
     """A check of 22 draws of windows of two lengths, the network, and the draws as three lines."""
     corpus = load_shards([write_shard(tmp_path / "a.bin", np.random.default_rng(0).integers(0, V, 10 * L + 3))])
-    source = DrawSource(corpus, corpus_windows(corpus, L), SCHEDULE)
-    count, streams = len(source.windows), RandomStreams(5, 2)
+    source = DrawSource(corpus, windows_of(corpus, L), SCHEDULE)
+    count, streams = len(source.spans), RandomStreams(5, 2)
     bound = ContinuousBound(SCHEDULE, 2)
     plan = plan_draws(bound, count, StratifiedDesign(streams, np.arange(count), 2))
     network = Counting()

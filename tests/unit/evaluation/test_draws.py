@@ -18,14 +18,15 @@ from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes,
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
-from bpb_harness.evaluation.window_scores import score_masked_windows
+from bpb_harness.evaluation.span_scores import score_spans
 from bpb_harness.kernels import specialising
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
-from bpb_harness.text.corpus import corpus_windows, load_shards
+from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
+from tests.spans import windows_of
 
 SCHEDULE = LogLinear(1e-3)
 CPU = torch.device("cpu")
@@ -65,7 +66,7 @@ class Factored(Network):
 def source(tmp_path):
     """37 whole windows and a shorter one."""
     corpus = load_shards([write_shard(tmp_path / "a.bin", np.random.default_rng(0).integers(0, V, 37 * L + 5))])
-    return DrawSource(corpus, corpus_windows(corpus, L), SCHEDULE)
+    return DrawSource(corpus, windows_of(corpus, L), SCHEDULE)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def plan(source):
 
 
 def plan_of(source, bound, pass_index=0):
-    count = len(source.windows)
+    count = len(source.spans)
     return plan_draws(bound, count, StratifiedDesign(RandomStreams(5, pass_index), np.arange(count), bound.num_samples))
 
 
@@ -86,7 +87,7 @@ def run(source, plan, denoiser=None, *, batch_rows=8, runner=None, **kwargs):
 def nats_by_hand(network, source, plan, row):
     """One draw alone, in float64 and plain Python."""
     window, sample = int(plan.window[row]), int(plan.sample[row])
-    start, length = int(source.windows.starts[window]), int(source.windows.lengths[window])
+    start, length = int(source.spans.starts[window]), int(source.spans.lengths[window])
     x0 = torch.from_numpy(source.corpus.read(start, start + length))
     target, noise = RandomStreams(5).mask_noise(window, sample, length)
     masked = [bool(noise[i] < plan.mask_rate[row]) or i == target for i in range(length)]
@@ -231,7 +232,7 @@ def rows_in_network(source, plan, **kwargs):
 @pytest.fixture
 def dealt(source, plan):
     """The micro_batches of the first batch, and the other batches."""
-    batches = in_micro_batches(deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 16 * L))
+    batches = in_micro_batches(deal_draws(source.spans.lengths[plan.window], plan.mask_rate, 16 * L))
     assert len(batches[0]) == 4
     return [[rows.tolist() for rows in micro_batches] for micro_batches in batches]
 
@@ -239,7 +240,7 @@ def dealt(source, plan):
 def test_draws_go_through_the_network_in_the_batches_that_are_dealt(source, plan, dealt):
     seen, table = rows_in_network(source, plan)
     assert seen == [rows for micro_batches in dealt for rows in micro_batches]
-    assert table.num_forward_tokens == source.windows.lengths[plan.window].sum()
+    assert table.num_forward_tokens == source.spans.lengths[plan.window].sum()
 
 
 def test_a_continued_run_has_the_batches_of_one_that_was_never_stopped(source, plan, dealt):
@@ -271,7 +272,7 @@ def test_a_batch_stays_with_one_process(source, plan, dealt):
 
 
 def test_one_thread_prepares_a_few_batches_ahead(source, plan):
-    batches = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 2 * L)
+    batches = deal_draws(source.spans.lengths[plan.window], plan.mask_rate, 2 * L)
     threads, prepare = [], source.prepare
 
     class Watched:
@@ -288,7 +289,7 @@ def test_one_thread_prepares_a_few_batches_ahead(source, plan):
 
 
 def test_batches_prepared_ahead_come_in_order(source, plan):
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 4 * L)
+    dealt = deal_draws(source.spans.lengths[plan.window], plan.mask_rate, 4 * L)
     ready = prepare_ahead(source, plan, RandomStreams(5), dealt, pin_memory=False)
     for rows, prepared in zip(dealt, ready, strict=True):
         np.testing.assert_array_equal(rows, prepared.rows)
@@ -330,8 +331,8 @@ def test_an_exact_method_is_halved_too(source):
 
     estimator = ChainRule(SCHEDULE, RandomStreams(0), "left-to-right", 8)
     scored = [
-        score_masked_windows(
-            estimator, network, source.corpus, source.windows, device=CPU, batch_tokens=8 * L, processes=Processes()
+        score_spans(
+            estimator, network, source.corpus, source.spans, device=CPU, batch_tokens=8 * L, processes=Processes()
         )
         for network in (Network(), Small())
     ]
@@ -351,7 +352,7 @@ def test_nan_names_its_window(source, plan):
 
 def compiled_runner(source, plan, denoiser=None):
     runner = MaskedNllRunner(denoiser or Factored(), CPU, compiled=True)
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 8 * L)
+    dealt = deal_draws(source.spans.lengths[plan.window], plan.mask_rate, 8 * L)
     runner.warm_up(source.prepare(plan, RandomStreams(5), dealt[0]))
     return runner
 
@@ -407,7 +408,7 @@ def test_finished_draws_are_not_run_again(source, plan):
     np.testing.assert_array_equal(again.num_masked, whole.num_masked)
     done = sum(len(part.rows) for part in kept[:3])
     assert tokens[0] == done * L
-    assert sum(tokens) == int(source.windows.lengths[plan.window].sum())
+    assert sum(tokens) == int(source.spans.lengths[plan.window].sum())
 
 
 def test_an_interruption_keeps_what_is_done(source, plan):
@@ -423,7 +424,7 @@ def test_an_interruption_keeps_what_is_done(source, plan):
     kept: list[FinishedDraws] = []
     with pytest.raises(KeyboardInterrupt):
         run(source, plan, Interrupted(), keep=kept.append)
-    dealt = deal_draws(source.windows.lengths[plan.window], plan.mask_rate, 8 * L)
+    dealt = deal_draws(source.spans.lengths[plan.window], plan.mask_rate, 8 * L)
     assert [part.rows.tolist() for part in kept] == [rows.tolist() for rows in dealt[:3]]
     np.testing.assert_array_equal(run(source, plan, finished=kept).nats, run(source, plan).nats)
 
@@ -437,9 +438,9 @@ def test_processes_share_without_duplicates():
 def test_token_nats_add_up_to_the_window_bounds(source):
     plan = plan_of(source, DiscreteBound(SCHEDULE, 3, 16))
     table = run(source, plan, keep_tokens=True)
-    scale = plan.weight * source.windows.lengths[plan.window]
+    scale = plan.weight * source.spans.lengths[plan.window]
     window_nats = np.bincount(plan.window, weights=scale * table.nats / table.num_masked)
-    by_window = np.split(table.token_nats, np.cumsum(source.windows.lengths)[:-1])
+    by_window = np.split(table.token_nats, np.cumsum(source.spans.lengths)[:-1])
     np.testing.assert_allclose([part.sum() for part in by_window], window_nats, rtol=1e-12)
 
 
@@ -458,7 +459,7 @@ def test_merged_passes_weigh_each_pass_alike(source):
 def long_source(tmp_path):
     """300 windows: enough for some to be drawn a second time."""
     corpus = load_shards([write_shard(tmp_path / "long.bin", np.random.default_rng(1).integers(0, V, 300 * L))])
-    return DrawSource(corpus, corpus_windows(corpus, L), SCHEDULE)
+    return DrawSource(corpus, windows_of(corpus, L), SCHEDULE)
 
 
 def test_replicates_weigh_nothing_and_stay_behind_when_passes_are_merged(long_source):
@@ -491,8 +492,8 @@ def without_replicates(table):
 
 
 def sampled(source, bound, table):
-    lengths = source.windows.lengths
-    return SampledBound(bound, Layout(source.windows, len(lengths), 2 * lengths, True, lengths), V, [table])
+    lengths = source.spans.lengths
+    return SampledBound(bound, Layout(source.spans, len(lengths), 2 * lengths, True, lengths), V, [table])
 
 
 def test_totals_are_the_same_bits_without_replicates(long_source):

@@ -10,7 +10,7 @@ import pytest
 
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import CorpusError, HarnessError, TokenizerError, UsageError
-from bpb_harness.estimators import Spans
+from bpb_harness.evaluation import choose_layout
 from bpb_harness.evaluation import job as job_module
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.job import Job, ModelIdentity
@@ -18,6 +18,8 @@ from bpb_harness.evaluation.methods import either, names
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.schedule import LogLinear
 from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.spans import Spans
+from tests.spans import end_to_end
 
 _SCHEDULE = LogLinear()
 
@@ -143,15 +145,15 @@ def test_a_tokenizer_of_another_vocabulary(pieces, unnamed, vocab_size, clean, i
 
 
 def test_nothing_to_score_is_an_error(text, monkeypatch):
-    empty = Spans(*(np.zeros(0, dtype=np.int64),) * 3)
-    estimator: Any = SimpleNamespace(spans=lambda *_, **__: empty)
+    empty = Spans.without_context(*(np.zeros(0, dtype=np.int64),) * 2)
+    monkeypatch.setattr(choose_layout, "sliding", lambda *_, **__: empty)
     causal = job(text, Causal(), schedule=None, method="ar", tail="drop")
-    assert refusal(lambda: causal.lay_out_spans(estimator), CorpusError) == (
+    assert refusal(causal.lay_out, CorpusError) == (
         f"nothing is left to score: got {text.corpus.num_tokens} tokens, windows of 16, tail drop; pass more text, or "
         "--tail score"
     )
     silent = job(text)
-    monkeypatch.setattr(job_module, "window_bytes", lambda corpus, windows, *_: np.zeros(len(windows), np.int64))
+    monkeypatch.setattr(job_module, "span_bytes", lambda corpus, windows, *_: np.zeros(len(windows), np.int64))
     assert refusal(silent.lay_out, CorpusError) == (
         "what is left to score spells no bytes: got 64 tokens, 0 bytes; pass more text"
     )
@@ -164,26 +166,25 @@ def test_raw_bytes_are_of_whole_documents_alone(text, monkeypatch):
     )
     whole = {"byte_rule": "raw", "limit": None, "context_length": 16}
     assert refusal(job(text, **whole).lay_out, UsageError) == needs.format("shards alone")
-    of = job(text, **whole)
-    windows, exact = of.windows, np.array([3, 0, 5])
+    exact = np.array([3, 0, 5])
 
     class Raw:
         num_raw_bytes, num_tokens, raw_bytes_per_document = 13, 48, None
 
     raw_text: Any = SimpleNamespace(corpus=Raw(), tokenizer=text.tokenizer)
-    three = type(windows)(np.arange(3) * 16 + 1, np.full(3, 16))
+    three = end_to_end([16] * 3, begin=1)
 
     def spelt(corpus, windows, counter, rule):
         assert rule == "exact"
         return exact if len(windows) == 3 else np.array([1])
 
-    monkeypatch.setattr(job_module, "window_bytes", spelt)
-    shared = job(raw_text, **whole)._bytes_of_windows(three, 3)
+    monkeypatch.setattr(job_module, "span_bytes", spelt)
+    shared = job(raw_text, **whole)._bytes_of_spans(three, 3)
     assert shared.tolist() == [5, 0, 7]  # twelve, in shares of 3, 0 and 5; the first token's own is not paid
     for settings, found in (({}, "3 of 4 windows"), ({"tail": "drop"}, "3 of 3 windows")):
         total = 4 if not settings else 3
         part = job(raw_text, **whole | settings)
-        assert refusal(lambda part=part, total=total: part._bytes_of_windows(three, total), UsageError) == needs.format(
+        assert refusal(lambda part=part, total=total: part._bytes_of_spans(three, total), UsageError) == needs.format(
             found
         )
 

@@ -27,7 +27,8 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import UNTRUSTED_ERROR, Signature
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.text.corpus import load_shards
+from tests.spans import end_to_end
 
 BOUND = ContinuousBound(LogLinear(1e-3), 1)
 N, L = 40, 32
@@ -45,7 +46,7 @@ def made_up_pass(seed, n=N):
 
 
 def layout_of(lengths):
-    windows = Windows(np.cumsum(lengths) - lengths, lengths)
+    windows = end_to_end(lengths)
     return Layout(windows, len(lengths), 3 * lengths, counts_bytes=True, difficulty=np.arange(len(lengths)))
 
 

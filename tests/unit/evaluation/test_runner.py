@@ -15,7 +15,8 @@ from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.text.corpus import load_shards
+from tests.spans import end_to_end
 
 
 class Small:
@@ -33,7 +34,7 @@ class Small:
 @pytest.fixture(scope="module")
 def prepared(repository):
     corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
-    source = DrawSource(corpus, Windows(np.arange(6) * 16, np.full(6, 16)), LogLinear())
+    source = DrawSource(corpus, end_to_end([16] * 6), LogLinear())
     rates = np.linspace(0.2, 0.9, 6)
     plan = DrawPlan(np.arange(6), np.zeros(6, np.int64), rates, rates, np.ones(6))
     return source.prepare(plan, RandomStreams(0), np.arange(6))

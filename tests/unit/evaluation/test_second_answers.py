@@ -13,7 +13,7 @@ import torch
 
 from bpb_harness.denoiser import masked_nll
 from bpb_harness.errors import SecondLookError
-from bpb_harness.estimators import ChainRule, Spans
+from bpb_harness.estimators import ChainRule
 from bpb_harness.evaluation import second_answers
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.draws import DrawTable
@@ -32,7 +32,9 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, NoiseLevel
 from bpb_harness.second_look import Answer, Question
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.spans import Spans
+from tests.spans import end_to_end
 
 
 class Numbered(Asked):
@@ -90,7 +92,7 @@ def test_the_whole_result_chooses():
 
 def test_a_draw_is_asked_for_without_the_tokens_behind_its_masks(repository):
     corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
-    windows = Windows(np.arange(6) * 16 + 1, np.full(6, 16))
+    windows = end_to_end([16] * 6, begin=1)
     source = DrawSource(corpus, windows, LogLinear())
     rates, nats = np.array([0.3, 0.9, 0.5, 0.7]), np.arange(4) + 10.0
     at = np.array([5, 0, 3, 5])
@@ -123,7 +125,7 @@ class Text:
 
 
 def test_a_span_is_asked_for_whole_and_cut_behind_one_token():
-    spans = Spans(np.array([1, 5]), np.array([4, 3]), np.array([0, 1]))
+    spans = Spans(np.array([0, 1]), np.array([1, 5]), np.array([5, 8]))
     asked = AskedSpans(Text(), spans, np.arange(7) + 0.5)
     assert asked.window.tolist() == [0, 1]
     cuts = set()
@@ -144,27 +146,27 @@ def test_a_span_is_asked_for_whole_and_cut_behind_one_token():
     assert cuts == {0, 1, 2}
 
 
-@pytest.mark.parametrize("order", ["random", "confidence"])
-def test_a_step_is_asked_for_with_what_was_revealed_before_it(order):
-    windows = SimpleNamespace(starts=np.array([0, 4]), lengths=np.array([4, 6]))
-    windows = type("Laid", (SimpleNamespace,), {"__len__": lambda self: 2})(**vars(windows))
+@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence", "entropy", "margin"])
+def test_a_step_is_asked_for_with_what_was_revealed_before_it(order, context):
+    spans = Spans(np.array([0, 4 - context]), np.array([0, 4]), np.array([4, 10]))
     steps, nats = np.array([0, 0, 1, 1, 2, 0, 1, 0, 2, 1]), 0.5 + np.arange(10)
     rule = ChainRule(LogLinear(), RandomStreams(0), order, 2)
-    asked = AskedSteps(Text(), windows, rule, 99, nats, steps)
+    asked = AskedSteps(Text(), spans, rule, SimpleNamespace(mask_token_id=99), nats, steps)
     assert asked.window.tolist() == [0, 1]
     seen = set()
     for seed in range(30):
         (question,) = asked.questions(1, np.random.default_rng(seed))
         step = int(question.what.split()[1])
         seen.add(step)
-        own, x0 = steps[4:], TOKENS[4:]
+        own, x0 = np.append(np.full(context, -1), steps[4:]), TOKENS[4 - context : 10]
         assert question.what == f"step {step} of window 1"
         assert question.tokens.tolist() == [99 if at >= step else token for at, token in zip(own, x0, strict=True)]
-        assert question.positions.tolist() == [place for place in range(6) if own[place] >= step]
+        assert question.positions.tolist() == [place for place in range(context + 6) if own[place] >= step]
         assert question.targets.tolist() == x0[question.positions].tolist()
         assert question.paid.tolist() == [own[place] == step for place in question.positions]
-        assert question.nats == nats[4:][own == step].sum()
-        assert question.is_best is (order == "confidence")
+        assert question.nats == nats[4:][own[context:] == step].sum()
+        assert question.order == (order if order in {"confidence", "entropy", "margin"} else None)
         assert question.level[1] == pytest.approx(1.0 - rule.schedule.max_mask_rate * len(question.positions) / 6)
     assert seen == {0, 1, 2}
 
@@ -183,7 +185,7 @@ class Levelled:
 
 def test_masks_of_an_enumeration_are_asked_here_in_two_rows_first(repository):
     corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
-    windows, schedule = Windows(np.arange(3) * 8, np.full(3, 8)), LogLinear(0.2)
+    windows, schedule = end_to_end([8] * 3), LogLinear(0.2)
     asked = AskedMasks(corpus, windows, Levelled(), schedule, torch.device("cpu"))
     assert asked.window.tolist() == [i % 3 for i in range(32)]
     generator, rates = np.random.default_rng(0), []

@@ -49,10 +49,38 @@ STEPPED = either(names(attrgetter("takes_steps")))
             "--resume keeps sums of windows, not of tokens: got --tokens, expected one of the two",
         ),
         ({"seed": -1}, "seed: got -1, expected 0 .. 2^64 - 1; pass --seed 0"),
+        (
+            {"order": "backwards", "method": "chain"},
+            "--order: got 'backwards', expected left-to-right or random or confidence or entropy or margin",
+        ),
         ({"order": "random"}, "--order: got --method discrete, expected --method chain"),
         ({"tokens_per_step": 2, "method": "ar"}, "--tokens-per-step: got --method ar, expected --method chain"),
-        ({"stride": 4, "method": "mc"}, "--stride: got --method mc, expected --method ar"),
-        ({"per_document": True}, "--per-document: got --method discrete, expected --method ar"),
+        ({"stride": 0}, "--stride: got 0, expected a whole number, 1 or more"),
+        ({"block_size": 0}, "--block-size: got 0, expected a whole number, 1 or more"),
+        ({"unpaid_prefix": -1}, "--unpaid-prefix: got -1, expected a whole number, 0 or more"),
+        (
+            {"block_size": 4, "method": "ar"},
+            "--block-size: got --method ar, expected --method discrete, mc, chain or exact",
+        ),
+        (
+            {"unpaid_prefix": 1, "method": "ar"},
+            "--unpaid-prefix: got --method ar, expected --method discrete, mc, chain or exact",
+        ),
+        (
+            {"stride": 4, "block_size": 4},
+            "--stride and --block-size: got both, expected one of the two; "
+            "--block-size gives each block the blocks before it as context",
+        ),
+        (
+            {"unpaid_prefix": 1, "stride": 4},
+            "--unpaid-prefix is of windows by themselves: got --stride, expected one of the two; "
+            "leave out --unpaid-prefix: with --stride every token but the first window's has a context",
+        ),
+        (
+            {"unpaid_prefix": 1, "block_size": 4},
+            "--unpaid-prefix is of windows by themselves: got --block-size, expected one of the two; "
+            "leave out --unpaid-prefix: with --block-size every token but the first window's has a context",
+        ),
         ({"num_steps": 4, "method": "mc"}, f"--steps: got --method mc, expected --method {STEPPED}"),
         (
             {"num_samples": 2, "method": "chain"},
@@ -185,7 +213,7 @@ def test_the_documentation_has_the_table_as_it_is(repository):
     spec.loader.exec_module(writer)
     text = writer.PAGE.read_text("utf-8")
     assert writer.page(text) == text, "run python docs/settings_table.py"
-    assert "| `--stride` | `stride` | `None` |  | ar | `stride` |" in text
+    assert "| `--stride` | `stride` | `None` | 1 .. | all | `stride` |" in text
 
 
 def test_rows_of_the_registry_make_what_they_say():
@@ -208,7 +236,6 @@ def test_rows_of_the_registry_make_what_they_say():
         ({"method": "discrete"}, {"num_steps": 128, "num_samples": 2}),
         ({"method": "mc", "num_samples": 5}, {"num_samples": 5}),
         ({"method": "chain", "order": "random", "tokens_per_step": 3}, {"order": "random", "tokens_per_step": 3}),
-        ({"method": "ar", "stride": 7}, {"stride": 7}),
         ({"method": "exact", "num_steps": 6}, {"num_steps": 6}),
         ({"method": "exact", "num_samples": 4}, {"num_steps": None, "num_samples": 4}),
     ],

@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 
 from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
-from bpb_harness.text.corpus import corpus_windows, load_shards
+from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
+from tests.spans import windows_of
 
 
 def plain_difficulty(tokens, windows):
@@ -33,7 +34,7 @@ def difficulty_of(corpus, windows):
 def test_it_is_the_smoothed_bigram_code_length(tmp_path):
     tokens = np.random.default_rng(0).integers(0, 50, 1000)
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    windows = corpus_windows(corpus, 64)
+    windows = windows_of(corpus, 64)
     assert difficulty_of(corpus, windows).tolist() == plain_difficulty(tokens.tolist(), windows)
 
 
@@ -42,10 +43,10 @@ def test_repetition_is_easy_and_noise_is_hard(tmp_path):
     easy = np.tile([1, 2, 3, 4], 256)
     hard = rng.integers(0, 60_000, 1024)
     corpus = load_shards([write_shard(tmp_path / "a.bin", np.concatenate([easy, hard]))])
-    difficulty = difficulty_of(corpus, corpus_windows(corpus, 256))
+    difficulty = difficulty_of(corpus, windows_of(corpus, 256))
     assert difficulty[:4].max() < difficulty[4:].min()
 
 
 def test_windows_of_one_token_cost_nothing(tmp_path):
     corpus = load_shards([write_shard(tmp_path / "a.bin", [1, 2, 3])])
-    assert difficulty_of(corpus, corpus_windows(corpus, 1)).tolist() == [0, 0, 0]
+    assert difficulty_of(corpus, windows_of(corpus, 1)).tolist() == [0, 0, 0]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bpb_harness.sampling.bigram import count_bigrams
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
+from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.spans import Spans
 from tests.shards import write_shard
+from tests.spans import end_to_end
 from tests.unit.sampling.test_bigram import difficulty_of, plain_difficulty
 
 
@@ -18,8 +20,8 @@ def tokens():
     return drawn
 
 
-def windows_of(first: int, *lengths: int) -> Windows:
-    return Windows(first + np.cumsum([0, *lengths[:-1]]), np.array(lengths))
+def windows_of(first: int, *lengths: int) -> Spans:
+    return end_to_end(lengths, begin=first)
 
 
 @pytest.mark.parametrize("chunk", [1, 10, 64, 100, 10**6])
@@ -36,7 +38,8 @@ def test_runs_of_windows_change_nothing(tmp_path, monkeypatch, tokens, chunk):
     assert difficulty.tolist() == plain_difficulty(tokens.tolist(), windows)
 
 
-def test_windows_lie_end_to_end(tmp_path, tokens):
+def test_spans_are_in_the_order_of_the_text(tmp_path, tokens):
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    with pytest.raises(AssertionError, match=r"^windows lie end to end"):
-        count_bigrams(corpus, Windows(np.array([0, 10, 21]), np.array([10, 10, 10])))
+    spans = end_to_end([10] * 3).take(np.array([0, 2, 1]))
+    with pytest.raises(AssertionError, match=r"^spans are in the order of their targets"):
+        bigram_difficulty(corpus, spans, count_bigrams(corpus, spans))

@@ -10,7 +10,9 @@ import pytest
 
 from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, subtract_control
-from bpb_harness.text.corpus import Corpus, Windows, corpus_windows, load_shards
+from bpb_harness.text.corpus import Corpus, load_shards
+from bpb_harness.text.spans import Spans
+from tests.spans import windows_of
 
 
 def _size_biased_masks(length: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -51,13 +53,13 @@ def shard(tmp_path: Path) -> Path:
     return path
 
 
-def neighbour_code(corpus: Corpus, windows: Windows) -> NeighbourCode:
+def neighbour_code(corpus: Corpus, windows: Spans) -> NeighbourCode:
     return NeighbourCode(corpus, windows, count_bigrams(corpus, windows))
 
 
 def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
     corpus = load_shards([shard])
-    nats = neighbour_code(corpus, corpus_windows(corpus, 70)).token_nats(0)
+    nats = neighbour_code(corpus, windows_of(corpus, 70)).token_nats(0)
     total, distinct = 140, 10
     unigram = {5: 60, 3: 40, 7: 20, 9: 20}
     for position, token in enumerate([5, 3, 5, 7]):
@@ -73,7 +75,7 @@ def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
 
 def test_counts_do_not_depend_on_where_chunks_end(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = load_shards([shard])
-    windows = corpus_windows(corpus, 50)
+    windows = windows_of(corpus, 50)
     whole = neighbour_code(corpus, windows).token_nats(2)
     monkeypatch.setattr("bpb_harness.sampling.bigram._CHUNK_TOKENS", 13)
     assert np.array_equal(neighbour_code(corpus, windows).token_nats(2), whole)

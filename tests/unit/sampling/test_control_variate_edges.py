@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from bpb_harness.sampling import control_variate
-from bpb_harness.sampling.control_variate import control_of_masks, mean_code_length, subtract_control
-from bpb_harness.text.corpus import Windows, load_shards
+from bpb_harness.sampling.bigram import count_bigrams
+from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, mean_code_length, subtract_control
+from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.spans import Spans
 from tests.shards import write_shard
+from tests.spans import end_to_end
 from tests.unit.sampling.test_control_variate import neighbour_code
 
 
@@ -53,6 +58,28 @@ def test_a_half_of_fewer_than_24_draws_says_nothing():
     assert (adjusted[window % 2 == 1] != value[window % 2 == 1]).all()
 
 
+@pytest.mark.parametrize("context", [0, 1, 3])
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+@pytest.mark.parametrize("rate", [0.05, 0.5, 1.0])
+def test_the_mean_over_all_masks_of_targets_is_nothing(tmp_path, context, length, rate):
+    """Size-biased masks, enumerated; the model of neighbours counts the context as visible, as it is."""
+    tokens = np.random.default_rng([context, length]).integers(0, 4, 40)
+    corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
+    spans = Spans(np.array([10]), np.array([10 + context]), np.array([10 + context + length]))
+    code = NeighbourCode(corpus, spans, count_bigrams(corpus, Spans.without_context(np.array([0]), np.array([40]))))
+    masks = np.array([mask for mask in itertools.product((False, True), repeat=length) if any(mask)])
+    count = masks.sum(axis=1)
+    chance = count / (rate * length) * rate**count * (1.0 - rate) ** (length - count)
+    rates = np.full(len(masks), rate)
+    control = code.control(0, masks, rates)
+    assert chance.sum() == pytest.approx(1.0)
+    assert chance @ control == pytest.approx(0.0, abs=1e-12)
+    rows = np.tile(tokens[10 : 10 + context + length], (len(masks), 1))
+    whole = np.concatenate([np.zeros((len(masks), context), dtype=bool), masks], axis=1)
+    batch = code.control_of_batch(rows, whole, rates, np.full(len(masks), context))
+    np.testing.assert_allclose(batch, control, rtol=1e-12, atol=1e-15)
+
+
 def test_narrow_types_are_computed_in_float64():
     narrow = [array.astype(np.float32) for array in draws(80, 1)[:4]]
     window = np.arange(80)
@@ -74,11 +101,11 @@ def test_a_batch_is_each_of_its_windows(tmp_path, monkeypatch, tokens_at_once):
     monkeypatch.setattr(control_variate, "_TOKENS_AT_ONCE", tokens_at_once)
     tokens = np.random.default_rng(2).integers(0, 9, 200)
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    windows = Windows(np.array([30, 50, 70]), np.array([20, 20, 20]))
+    windows = end_to_end([20, 20, 20], begin=30)
     code = neighbour_code(corpus, windows)
     masked = np.random.default_rng(3).random((3, 20)) < 0.6
-    rate = np.array([0.5, 0.6, 0.7])
-    together = code.control_of_batch(np.stack([tokens[30:50], tokens[50:70], tokens[70:90]]), masked, rate)
+    rate, none = np.array([0.5, 0.6, 0.7]), np.zeros(3, dtype=np.int64)
+    together = code.control_of_batch(np.stack([tokens[30:50], tokens[50:70], tokens[70:90]]), masked, rate, none)
     assert together.shape == (3,)
     for window in range(3):
         alone = code.control(window, masked[window : window + 1], rate[window : window + 1])
@@ -89,7 +116,7 @@ def test_a_batch_is_each_of_its_windows(tmp_path, monkeypatch, tokens_at_once):
 def test_counts_are_those_of_the_scored_text_alone(tmp_path):
     tokens = np.array([7, 7, 7, 1, 2, 1, 2, 1, 7, 7])
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    nats = neighbour_code(corpus, Windows(np.array([3]), np.array([5]))).token_nats(0)
+    nats = neighbour_code(corpus, end_to_end([5], begin=3)).token_nats(0)
     total = 5 + 3  # ids 0, 1 and 2
     assert nats[0].tolist() == pytest.approx([-np.log(n / total) for n in (3, 2, 3, 2, 3)])
     # Before a 2 stands a 1: the pair occurs twice, itself left out, among three 1s, itself left out.

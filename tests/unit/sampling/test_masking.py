@@ -64,7 +64,7 @@ def test_masks_hold_their_target_and_follow_the_noise():
 
 
 def test_everything_is_masked_at_rate_one():
-    noise, target = stack_mask_noise(RandomStreams(0), np.arange(20), np.zeros(20, dtype=np.int64), 64)
+    noise, target = stack_mask_noise(RandomStreams(0), np.arange(20), np.zeros(20, dtype=np.int64), np.full(20, 64), 64)
     masked = size_biased_masks(noise, target, LogLinear().level(torch.ones(20, dtype=torch.float64)))
     assert bool(masked.all())
 
@@ -72,7 +72,7 @@ def test_everything_is_masked_at_rate_one():
 @given(st.integers(0, 2**64 - 1), st.floats(0, 1), st.floats(0, 1))
 def test_masks_at_a_higher_rate_hold_those_at_a_lower(seed, rate, other):
     low, high = sorted((rate, other))
-    noise, target = stack_mask_noise(RandomStreams(seed), np.array([0]), np.array([0]), 40)
+    noise, target = stack_mask_noise(RandomStreams(seed), np.array([0]), np.array([0]), np.array([40]), 40)
     masks = [
         size_biased_masks(noise, target, LogLinear().level(torch.tensor([u], dtype=torch.float64))) for u in (low, high)
     ]
@@ -82,7 +82,8 @@ def test_masks_at_a_higher_rate_hold_those_at_a_lower(seed, rate, other):
 def test_mask_frequencies():
     """Binomial counts within 4.5 standard errors at a fixed seed; false alarm below 1e-4 for the two together."""
     draws, length, rate = 4000, 12, 0.3
-    noise, target = stack_mask_noise(RandomStreams(7), np.arange(draws), np.zeros(draws, dtype=np.int64), length)
+    sample, lengths = np.zeros(draws, dtype=np.int64), np.full(draws, length)
+    noise, target = stack_mask_noise(RandomStreams(7), np.arange(draws), sample, lengths, length)
     masked = size_biased_masks(noise, target, LogLinear().level(torch.full((draws,), rate, dtype=torch.float64)))
     others = masked.sum().item() - draws
     trials = draws * (length - 1)

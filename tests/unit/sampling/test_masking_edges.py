@@ -112,7 +112,7 @@ def test_a_position_is_masked_below_the_rate_and_not_at_it():
 
 def test_many_draws_are_each_draw_by_itself():
     windows, samples = np.array([4, 0, 4]), np.array([1, 0, 0])
-    noise, target = stack_mask_noise(STREAMS, windows, samples, 6)
+    noise, target = stack_mask_noise(STREAMS, windows, samples, np.full(3, 6), 6)
     assert (noise.dtype, target.dtype) == (torch.float64, torch.int64)
     assert (noise.shape, target.shape) == ((3, 6), (3,))
     for row, (window, sample) in enumerate(zip(windows.tolist(), samples.tolist(), strict=True)):
@@ -121,6 +121,17 @@ def test_many_draws_are_each_draw_by_itself():
         assert noise[row].tolist() == alone.tolist()
 
 
+def test_a_context_is_never_masked_and_its_targets_are_as_by_themselves():
+    windows, samples, lengths = np.array([4, 0, 7]), np.array([1, 0, 3]), np.array([6, 2, 1])
+    noise, target = stack_mask_noise(STREAMS, windows, samples, lengths, 6)
+    for row, length in enumerate(lengths.tolist()):
+        forced, alone = STREAMS.mask_noise(int(windows[row]), int(samples[row]), length)
+        assert int(target[row]) == 6 - length + forced
+        assert noise[row, 6 - length :].tolist() == alone.tolist()
+    everything = LogLinear().level(torch.ones(3, dtype=torch.float64))
+    assert size_biased_masks(noise, target, everything).sum(dim=-1).tolist() == lengths.tolist()
+
+
 def test_every_window_has_its_sample():
     with pytest.raises(ValueError, match="shorter"):
-        stack_mask_noise(STREAMS, np.array([1, 2]), np.array([0]), 3)
+        stack_mask_noise(STREAMS, np.array([1, 2]), np.array([0]), np.array([3, 3]), 3)

@@ -11,18 +11,14 @@ import pytest
 import sentencepiece
 
 from bpb_harness.byte_count import ByteCounter, load_tokenizer
-from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.errors import CorpusError
 from bpb_harness.text.corpus import (
-    Windows,
-    corpus_windows,
-    cut,
-    document_bytes,
     iterate_documents,
     load_documents,
     load_shards,
-    window_bytes,
-    window_documents,
 )
+from bpb_harness.text.span_bytes import document_bytes, span_bytes, span_documents
+from tests.spans import end_to_end, windows_of
 
 
 def write_shard(path, tokens, *, magic=20240520, version=1, count=None):
@@ -239,25 +235,13 @@ def test_documents_start_at_bos_in_shards(tmp_path):
 @pytest.mark.parametrize("num_tokens", [1, 9, 10, 11, 100])
 def test_every_token_is_in_exactly_one_window(tmp_path, num_tokens):
     corpus = load_shards([write_shard(tmp_path / "x.bin", np.arange(num_tokens))])
-    windows = corpus_windows(corpus, 10)
+    windows = windows_of(corpus, 10)
     read = [corpus.read(s, s + n) for s, n in zip(windows.starts, windows.lengths, strict=True)]
     np.testing.assert_array_equal(np.concatenate(read), np.arange(num_tokens))
     assert windows.num_tokens == num_tokens
     assert len(windows) == -(-num_tokens // 10)
-    assert len(corpus_windows(corpus, 10, limit=3)) == min(3, len(windows))
-    if num_tokens >= 10:
-        assert corpus_windows(corpus, 10, tail="drop").num_tokens == num_tokens // 10 * 10
-    else:
-        with pytest.raises(CorpusError, match="no whole window"):
-            corpus_windows(corpus, 10, tail="drop")
-
-
-def test_a_window_of_no_tokens_is_refused(tmp_path):
-    corpus = load_shards([write_shard(tmp_path / "x.bin", [1])])
-    with pytest.raises(UsageError, match="--context"):
-        corpus_windows(corpus, 0)
-    with pytest.raises(UsageError, match="--limit"):
-        corpus_windows(corpus, 1, limit=0)
+    assert len(windows_of(corpus, 10, limit=3)) == min(3, len(windows))
+    assert windows_of(corpus, 10, tail="drop").num_tokens == num_tokens // 10 * 10
 
 
 @pytest.mark.parametrize("rule", ["official", "exact"])
@@ -266,36 +250,15 @@ def test_the_bytes_of_windows_are_those_of_the_stream(tmp_path, tokenizer, rule,
     corpus, counter = load_documents([tmp_path / "d.jsonl"], tokenizer), ByteCounter(tokenizer)
     whole = counter.span(corpus, 0, corpus.num_tokens, rule)
     for chunk in (1, 5, 1 << 20):
-        monkeypatch.setattr("bpb_harness.text.corpus._CHUNK_TOKENS", chunk)
+        monkeypatch.setattr("bpb_harness.text.span_bytes._CHUNK_TOKENS", chunk)
         for length in (1, 2, 7, 10_000):
-            windows = corpus_windows(corpus, length)
+            windows = windows_of(corpus, length)
             expected = [whole[s : s + n].sum() for s, n in zip(windows.starts, windows.lengths, strict=True)]
-            assert window_bytes(corpus, windows, counter, rule).tolist() == expected
+            assert span_bytes(corpus, windows, counter, rule).tolist() == expected
     assert whole.sum() == counter.total(corpus, rule)
 
 
 def test_windows_know_their_documents(tmp_path):
     corpus = load_shards([write_shard(tmp_path / "x.bin", [1, 5, 5, 1, 5, 1, 5, 5, 5, 5])])
-    assert window_documents(corpus, corpus_windows(corpus, 4), 1).tolist() == [[0, 1], [1, 2], [2, 2]]
-    assert window_documents(corpus, Windows(np.array([5]), np.array([1])), 1).tolist() == [[2, 2]]
-
-
-@pytest.mark.parametrize(
-    ("begin", "end", "length", "later", "tail", "expected"),
-    [
-        (3, 3, 4, None, "score", []),
-        (3, 5, 4, None, "score", [(3, 2)]),
-        (3, 5, 4, 1, "score", [(3, 2)]),
-        (3, 5, 4, None, "drop", []),
-        (3, 5, 4, 2, "drop", []),
-        (3, 11, 4, None, "drop", [(3, 4), (7, 4)]),
-        (3, 10, 4, None, "drop", [(3, 4)]),
-        (3, 12, 4, 2, "score", [(3, 4), (7, 2), (9, 2), (11, 1)]),
-        (3, 12, 4, 2, "drop", [(3, 4), (7, 2), (9, 2)]),
-        (0, 7, 4, 3, "drop", [(0, 4), (4, 3)]),
-    ],
-)
-def test_a_cut_leaves_no_gap(begin, end, length, later, tail, expected):
-    windows = cut(begin, end, length, later=later, tail=tail)
-    assert list(zip(windows.starts.tolist(), windows.lengths.tolist(), strict=True)) == expected
-    assert windows.starts.dtype == windows.lengths.dtype == np.int64
+    assert span_documents(corpus.document_starts(1), windows_of(corpus, 4)).tolist() == [[0, 1], [1, 2], [2, 2]]
+    assert span_documents(corpus.document_starts(1), end_to_end([1], begin=5)).tolist() == [[2, 2]]

@@ -1,0 +1,181 @@
+"""Scores without sampling: exact enumeration, the chain rule, autoregressive models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpb_harness.denoiser import CausalLM, Denoiser, require_finite
+from bpb_harness.distributed import Processes
+from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound
+from bpb_harness.evaluation.batches import consecutive, stack_spans
+from bpb_harness.evaluation.draws import Advance
+from bpb_harness.evaluation.memory import FittingBatches, peak_memory_bytes
+from bpb_harness.result import Remark
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.spans import Spans
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Run = Callable[[Callable[[Ints, int, int], tuple[Tensor, int]], Ints, Ints, Ints], "SpanNats"]
+
+
+@final
+@dataclass(frozen=True)
+class SpanNats:
+    """What a method that does not sample says.
+
+    Attributes:
+        nats: of each span, (N,) float64.
+        variance: of each span's estimate, (N,) float64 nats squared; None where nothing was drawn.
+        squared_variances: sums of the squares behind it, (N,); see :class:`bpb_harness.estimators.EnumeratedBound`.
+        token_nats: of each scored token, in the order of the spans; None where a method knows only spans.
+        num_forward_tokens: tokens that went through the network.
+        peak_memory_bytes: the most memory held on one GPU; None on a CPU.
+        remarks: what a reader of the score should know.
+        steps: of the chain rule: in which step each token was revealed, in the order of the spans.
+    """
+
+    nats: npt.NDArray[np.float64]
+    token_nats: npt.NDArray[np.float64] | None
+    num_forward_tokens: int
+    peak_memory_bytes: int | None
+    remarks: list[Remark]
+    steps: npt.NDArray[np.int64] | None = None
+    variance: npt.NDArray[np.float64] | None = None
+    squared_variances: npt.NDArray[np.float64] | None = None
+
+
+def score_spans(
+    estimator: ExactBound | ChainRule | AutoregressiveCode,
+    model: Denoiser | CausalLM,
+    corpus: Corpus,
+    spans: Spans,
+    *,
+    device: torch.device,
+    batch_tokens: int,
+    processes: Processes,
+    advance: Advance | None = None,
+) -> SpanNats:
+    """Enumerate masks, follow the chain rule, or ask a causal model, span by span."""
+    run = partial(_run, device=device, batch_tokens=batch_tokens, processes=processes, advance=advance)
+    if isinstance(estimator, AutoregressiveCode):
+        assert isinstance(model, CausalLM)
+        return _score_causal(estimator, model, corpus, spans, device, run)
+    assert isinstance(model, Denoiser)
+    if isinstance(estimator, ExactBound):
+        return _enumerate(estimator, model, corpus, spans, device, run)
+    return _follow_chain(estimator, model, corpus, spans, device, processes, run)
+
+
+def _score_causal(
+    estimator: AutoregressiveCode, model: CausalLM, corpus: Corpus, spans: Spans, device: torch.device, run: Run
+) -> SpanNats:
+    """The last token of a span is predicted and not read."""
+
+    def row_nats(rows: Ints, length: int, _context: int) -> tuple[Tensor, int]:
+        tokens = stack_spans(corpus, spans, rows).to(device)
+        return estimator.token_nats(model, tokens[:, :-1], tokens[:, 1:]).cpu(), len(rows) * length
+
+    return run(row_nats, spans.input_lengths - 1, np.zeros_like(spans.starts), spans.lengths)
+
+
+def _enumerate(
+    estimator: ExactBound, denoiser: Denoiser, corpus: Corpus, spans: Spans, device: torch.device, run: Run
+) -> SpanNats:
+    told = denoiser.time_conditioned
+
+    def row_nats(rows: Ints, length: int, context: int) -> tuple[Tensor, int]:
+        x0 = stack_spans(corpus, spans, rows).to(device)
+        bound = estimator.span_bounds(denoiser, x0, rows, context_length=context)
+        columns = np.stack([bound.nats, bound.variance, bound.squared_variances], axis=1)
+        return torch.from_numpy(columns), len(rows) * length * estimator.passes(length - context, time_conditioned=told)
+
+    scored = run(row_nats, spans.input_lengths, spans.context_lengths, np.full_like(spans.starts, 3))
+    assert scored.token_nats is not None
+    nats, variance, squares = scored.token_nats.reshape(-1, 3).T
+    if not estimator.draws_levels(time_conditioned=told):
+        return replace(scored, nats=nats, token_nats=None)
+    return replace(scored, nats=nats, token_nats=None, variance=variance, squared_variances=squares)
+
+
+def _follow_chain(
+    estimator: ChainRule,
+    denoiser: Denoiser,
+    corpus: Corpus,
+    spans: Spans,
+    device: torch.device,
+    processes: Processes,
+    run: Run,
+) -> SpanNats:
+    steps: dict[int, Ints] = {}
+
+    def row_nats(rows: Ints, length: int, context: int) -> tuple[Tensor, int]:
+        nats, revealed = estimator.reveal(
+            denoiser, stack_spans(corpus, spans, rows).to(device), rows, context_length=context
+        )
+        steps.update(zip(rows.tolist(), revealed.cpu().numpy(), strict=True))
+        return nats.cpu(), len(rows) * length * estimator.passes(length - context)
+
+    scored = run(row_nats, spans.input_lengths, spans.context_lengths, spans.lengths)
+    for others in processes.gather(steps):
+        steps |= others
+    return replace(scored, steps=np.concatenate([steps[row] for row in range(len(spans))]))
+
+
+def _run(
+    score: Callable[[Ints, int, int], tuple[Tensor, int]],
+    input_lengths: Ints,
+    context_lengths: Ints,
+    paid_lengths: Ints,
+    *,
+    batch_tokens: int,
+    device: torch.device,
+    processes: Processes,
+    advance: Advance | None,
+) -> SpanNats:
+    """Score rows in batches of one shape; only the last ``paid_lengths`` columns of each row are its to pay."""
+    batches, fitting = list(consecutive(input_lengths, batch_tokens, context_lengths)), FittingBatches(device)
+
+    def share() -> tuple[list[tuple[int, Floats]], int]:
+        paid: list[tuple[int, Floats]] = []
+        forward_tokens = 0
+        for rows, length in processes.share(batches):
+            with torch.inference_mode():
+                context = int(context_lengths[rows[0]])
+                parts = fitting.run(len(rows), partial(_part, score, rows, length, context))
+            values = np.concatenate([part.cpu().numpy() for part, _ in parts])
+            for row, row_nats in zip(rows, values, strict=True):
+                its_own = torch.from_numpy(row_nats[len(row_nats) - paid_lengths[row] :])
+                require_finite(its_own, lambda _, row=row: f"the network's score of window {row}")  # type: ignore[misc]
+                paid.append((int(row), its_own.numpy()))
+            forward_tokens += sum(count for _, count in parts)
+            if advance is not None and processes.is_first:
+                advance(len(rows) * length * processes.count)
+        return paid, forward_tokens
+
+    offset = np.cumsum(paid_lengths) - paid_lengths
+    token_nats = np.zeros(int(paid_lengths.sum()))
+    nats = np.full(len(input_lengths), np.nan)
+    forward_tokens = 0
+    for scored, count in processes.together(share):
+        forward_tokens += count
+        for row, paid in scored:
+            token_nats[offset[row] : offset[row] + len(paid)] = paid
+            nats[row] = math.fsum(paid)
+    peaks = [peak for peak in processes.gather(peak_memory_bytes(device)) if peak is not None]
+    return SpanNats(nats, token_nats, forward_tokens, max(peaks, default=None), fitting.remarks)
+
+
+def _part(
+    score: Callable[[Ints, int, int], tuple[Tensor, int]], rows: Ints, length: int, context: int, part: slice
+) -> tuple[Tensor, int]:
+    return score(rows[part], length, context)
