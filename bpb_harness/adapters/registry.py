@@ -27,6 +27,7 @@ _BUILT_IN: Mapping[str, str] = {
     "golf-mdlm": "golf_mdlm:GolfMdlmAdapter",
     "golf-gpt": "golf_gpt:GolfGptAdapter",
     "mdlm": "mdlm:MdlmAdapter",
+    "bd3lm": "bd3lm:Bd3lmAdapter",
     "huggingface": "huggingface:HuggingFaceAdapter",
     "exported": "exported:ExportedAdapter",
 }

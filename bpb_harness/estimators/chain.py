@@ -8,7 +8,7 @@ for and on shared randomness, never on the token to come. MATHS.md, section on t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final, get_args
+from typing import ClassVar, final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,9 @@ from torch import Tensor
 
 from bpb_harness.denoiser import ContextDenoiser, Denoiser, clean_log_probs, denoiser_logits
 from bpb_harness.errors import UsageError
+from bpb_harness.estimators.orders import SCORES, Order, next_positions
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
-
-Order = Literal["left-to-right", "random", "confidence"]
 
 
 @final
@@ -32,8 +31,9 @@ class ChainRule:
         schedule: tells a time-conditioned network its noise level: u = u_max m / L, at least u_0, with m of L
             tokens still masked.
         streams: shared randomness of the random order.
-        order: left-to-right, random (one order a window), or confidence (next come the positions whose best token is
-            likeliest).
+        order: left-to-right, random (one order a window), or by a score of the predictions: next come the positions
+            whose likeliest token is likeliest (confidence), whose prediction has the lowest entropy, or the largest
+            margin between the probabilities of its two likeliest tokens. Ties go by position.
         tokens_per_step: positions revealed together; their predictions do not see each other.
     """
 
@@ -92,9 +92,7 @@ class ChainRule:
                 log_probs = self._normalise(denoiser, _rows(logits, chosen))
             else:
                 log_probs = self._normalise(denoiser, logits)
-                confidence = log_probs.amax(dim=-1).masked_fill(visible, -torch.inf)
-                # A stable sort, so that ties are broken by position and the decoder breaks them alike.
-                chosen = confidence.argsort(dim=-1, descending=True, stable=True)[:, :count]
+                chosen = next_positions(SCORES[self.order], log_probs, visible, count)
                 log_probs = _rows(log_probs, chosen)
             paid = log_probs.gather(-1, x0.gather(1, chosen).unsqueeze(-1)).squeeze(-1)
             nats = nats.scatter(1, chosen, -paid.double())

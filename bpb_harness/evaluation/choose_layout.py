@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser
-from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.errors import CorpusError
 from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.text.layouts.blocks import blocks
@@ -52,26 +50,6 @@ def lay_spans(
         seen = f"{num_tokens} tokens, windows of {context_length}, tail {settings.tail}"
         raise CorpusError("nothing is left to score", seen=seen, hint="pass more text, or --tail score")
     return spans
-
-
-def with_own_blocks(settings: Settings, model: Denoiser | CausalLM) -> Settings:
-    """The settings, with the blocks of a network that has its own.
-
-    Raises:
-        UsageError: if they ask for another layout.
-    """
-    if not isinstance(model, BlockDenoiser):
-        return settings
-    own = model.block_size
-    for flag, asked in (("--stride", settings.stride), ("--unpaid-prefix", settings.unpaid_prefix or None)):
-        if asked is not None:
-            raise UsageError(
-                f"{flag} with a network of blocks", seen=asked, expected=f"--block-size {own}, its own",
-                hint=f"leave out {flag}",
-            )  # fmt: skip
-    if settings.block_size not in {None, own}:
-        raise UsageError("--block-size", seen=settings.block_size, expected=f"{own}, the network's own")
-    return replace(settings, block_size=own)
 
 
 def limited(settings: Settings, spans: Spans) -> Spans:

@@ -18,7 +18,8 @@ from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser, num_clean_to
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import require_enumerable
-from bpb_harness.evaluation.choose_layout import lay_spans, limited, with_own_blocks
+from bpb_harness.evaluation.block_networks import require_whole_blocks, with_own_blocks
+from bpb_harness.evaluation.choose_layout import lay_spans, limited
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, names
@@ -82,11 +83,7 @@ class Job:
         return self.model
 
     def __post_init__(self) -> None:
-        """A network of blocks is scored by its own blocks.
-
-        Raises:
-            UsageError: if the settings ask for another layout.
-        """
+        """A network of blocks is scored by its own blocks, where the settings name no other layout."""
         object.__setattr__(self, "settings", with_own_blocks(self.settings, self.model))
 
     @property
@@ -98,7 +95,7 @@ class Job:
         """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
 
         Raises:
-            UsageError: method, schedule, or windows too long for the method.
+            UsageError: method, schedule, windows too long for the method, or a layout that is not the network's.
             TokenizerError: tokenizer.
             CorpusError: ``--method exact`` and no window to score.
         """
@@ -121,6 +118,7 @@ class Job:
                 hint="leave out --samples",
             )
         self._require_same_vocabulary(num_clean_tokens(model))
+        require_whole_blocks(model, self.spans)
         if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
             require_enumerable(int(self.spans.lengths.max()))
 

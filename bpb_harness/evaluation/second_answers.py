@@ -17,6 +17,7 @@ from bpb_harness.denoiser import Denoiser, masked_nll
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import SecondLookError
 from bpb_harness.estimators import ChainRule
+from bpb_harness.estimators.orders import SCORES
 from bpb_harness.evaluation.batches import DrawSource, stack_spans
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
@@ -163,7 +164,7 @@ class AskedSteps(Asked):
         steps = np.concatenate([np.full(context, -1), self.steps[offset : offset + length]])
         nats = np.concatenate([np.zeros(context), self.token_nats[offset : offset + length]])
         x0 = stack_spans(self.corpus, self.spans, np.array([index]))[0].numpy()
-        step = int(generator.integers(steps.max() + 1))
+        step, order = int(generator.integers(steps.max() + 1)), self.estimator.order
         positions = np.flatnonzero(steps >= step)
         paid = steps[positions] == step
         seen, level = self.estimator.told(self.denoiser, len(positions), length, context, 1)
@@ -171,7 +172,7 @@ class AskedSteps(Asked):
             Question(
                 f"step {step} of window {index}", np.where(steps < step, x0, self.denoiser.mask_token_id),
                 _plain(level), positions, x0[positions], paid, float(nats[positions][paid].sum()),
-                is_best=self.estimator.order == "confidence", context_length=int(seen[0]),
+                order=order if order in SCORES else None, context_length=int(seen[0]),
             )
         ]  # fmt: skip
 

@@ -29,7 +29,7 @@ Paths = AnyPath | Sequence[AnyPath]
 ByteRule = Literal["official", "exact", "raw", "none"]
 Tail = Literal["score", "drop"]
 Dtype = Literal["float32", "bfloat16"]
-Order = Literal["left-to-right", "random", "confidence"]
+Order = Literal["left-to-right", "random", "confidence", "entropy", "margin"]
 DEFAULT_SAMPLES = 2
 # Far beyond what changes a score: at a million steps the bounds of a real model differ by 1e-6 bits a byte.
 MAX_STEPS, MAX_SAMPLES = 1_000_000, 10_000
@@ -90,8 +90,9 @@ class Settings:
         note="'all' draws every node of the grid; levels are drawn for a network that is told them, 2 or more.",
     )  # fmt: skip
     order: Order = flagged(
-        "left-to-right", "Of --method chain: left-to-right, random, confidence.", key="order", of=_CHAIN
-    )
+        "left-to-right", "Of --method chain: left-to-right, random, confidence, entropy, margin.", key="order",
+        one_of=get_args(Order), of=_CHAIN, note="docs/orders.md says which sampler each is exact for.",
+    )  # fmt: skip
     tokens_per_step: int = flagged(1, "Of --method chain: positions revealed together.", key="order", of=_CHAIN)
     stride: int | None = flagged(
         None, "Tokens paid for in each sliding window; those before them in it are context.", key="stride", least=1,

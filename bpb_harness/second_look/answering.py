@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -55,13 +56,18 @@ class HeldLogits:
         require_places(logits, (states.shape[0],), "logits")
         return logits.clone()
 
-    def answer(self, targets: Ints) -> Answer:
+    def answer(self, targets: Ints, order: str | None = None) -> Answer:
         """Normalise, as the harness does, and look the targets up.
+
+        Args:
+            targets: the token at each position, (n,).
+            order: of the chain rule, whose score of each position is wanted as well.
 
         Raises:
             SecondLookError: if this process's arithmetic is not NumPy's: something replaced a function of torch.
         """
-        nats, best = [], []
+        score = None if order is None else _score_of(order)
+        nats, scores = [], [torch.empty(0, dtype=torch.float64)]
         with torch.inference_mode():
             wanted = torch.from_numpy(targets).to(self._logits.device)
             for logits, part in zip(
@@ -69,8 +75,9 @@ class HeldLogits:
             ):
                 log_probs = clean_log_probs(logits, vocab_size=self._vocab_size, mask_token_id=self._mask_token_id)
                 nats.append(-log_probs.gather(-1, part[:, None])[:, 0].double().cpu())
-                best.append(log_probs.amax(dim=-1).double().cpu())
-        answer = Answer(torch.cat(nats).numpy(), torch.cat(best).numpy())
+                if score is not None:
+                    scores.append(score(log_probs).double().cpu())
+        answer = Answer(torch.cat(nats).numpy(), torch.cat(scores).numpy())
         rows = np.linspace(0, len(targets) - 1, min(len(targets), _CHECKED_ROWS)).astype(np.int64)
         self._require_plain_arithmetic(answer.nats[rows], rows, targets[rows])
         return answer
@@ -93,3 +100,9 @@ class HeldLogits:
                 expected=f"{again[worst]:.6g}",
                 hint="the network's code replaces functions of torch: take that out",
             )
+
+
+def _score_of(order: str) -> Callable[[Tensor], Tensor]:
+    from bpb_harness.estimators.orders import SCORES  # deferred: its package imports scipy
+
+    return SCORES[order]

@@ -191,12 +191,12 @@ class AnsweringProcess:
             }
             self._server.channel.send(asked, tokens=question.tokens, positions=question.positions)
             self._receive(failed)
-            self._server.channel.send({}, targets=question.targets)
+            self._server.channel.send({"order": question.order}, targets=question.targets)
         except OSError:
             pass  # it is gone: its last words are in the next answer
         arrays = self._receive(failed)[1]
         self._owes_answer = False
-        return Answer(arrays["nats"], arrays["best"])
+        return Answer(arrays["nats"], arrays["score"])
 
     def _receive(self, failed: str) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
@@ -230,7 +230,7 @@ def ask_here(model: Denoiser | CausalLM, device: torch.device, questions: Sequen
     """Put the questions to a network of this process, one at a time."""
     return [
         HeldLogits(model, question.tokens, question.level, question.positions, device, question.context_length).answer(
-            question.targets
+            question.targets, question.order
         )
         for question in questions
     ]

@@ -76,8 +76,9 @@ def serve(channel: Any) -> None:
                 tokens, positions, context_length = arrays["tokens"], arrays["positions"], asked["context_length"]
                 held = HeldLogits(adapted.model, tokens, level, positions, device, context_length)
                 channel.send({"held": True})
-                answer = held.answer(channel.receive()[1]["targets"])
-                channel.send({"held": False}, nats=answer.nats, best=answer.best)
+                asked, arrays = channel.receive()
+                answer = held.answer(arrays["targets"], asked["order"])
+                channel.send({"held": False}, nats=answer.nats, score=answer.score)
         except HarnessError as error:
             channel.send({"error": str(error)})
         except EOFError:

@@ -30,7 +30,7 @@ class Question:
         targets: the token to be predicted at each of them, (n,) int64.
         paid: which of them the expected nats are of, (n,) bool.
         nats: what the paid ones cost together when the text was scored.
-        is_best: the paid ones were chosen as those where the network is surest.
+        order: the paid ones were chosen as those with the highest score of this order of the chain rule; None: not so.
         context_length: how many tokens of it are context, for networks that are told so.
     """
 
@@ -41,7 +41,7 @@ class Question:
     targets: Ints
     paid: npt.NDArray[np.bool_]
     nats: float
-    is_best: bool = False
+    order: str | None = None
     context_length: int = 0
 
 
@@ -52,11 +52,11 @@ class Answer:
 
     Attributes:
         nats: -log p of the target at each position, (n,) float64.
-        best: the largest log-probability at each position, (n,) float64.
+        score: of each position in the order that the question names, (n,) float64; empty where it names none.
     """
 
     nats: Floats
-    best: Floats
+    score: Floats
 
 
 @final
@@ -122,18 +122,22 @@ def require_same_answers(questions: Sequence[Question], answers: Sequence[Answer
             hint=_HINT,
         )
     for question, answer in zip(questions, answers, strict=True):
-        _require_surest(question, answer, own, where)
+        _require_first(question, answer, own, where)
 
 
-def _require_surest(question: Question, answer: Answer, tolerance_nats: float, where: str) -> None:
-    """Refuse an order by confidence that the network does not state again."""
-    if not question.is_best or question.paid.all():
+def _require_first(question: Question, answer: Answer, tolerance_nats: float, where: str) -> None:
+    """Refuse an order by the network's predictions that it does not state again."""
+    if question.order is None or question.paid.all():
         return
-    chosen, passed_over = answer.best[question.paid].min(), answer.best[~question.paid].max()
+    chosen, passed_over = answer.score[question.paid].min(), answer.score[~question.paid].max()
+    if question.order == "entropy":
+        # Log-probabilities that move by some d change an entropy H by the covariance of d and ln p under p: by d's
+        # deviation times that of ln p, which is below 1.9 (1 + H) for any vocabulary. The limit holds six of d's.
+        tolerance_nats *= 1.0 - chosen
     if not passed_over <= chosen + tolerance_nats:
         raise SecondLookError(
             f"{where} is surest elsewhere at {question.what}",
-            seen=f"log-probability {passed_over:.6g} at a position that was passed over",
+            seen=f"a score by {question.order} of {passed_over:.6g} at a position that was passed over",
             expected=f"at most {chosen:.6g}, that of the position chosen",
             hint=_HINT,
         )

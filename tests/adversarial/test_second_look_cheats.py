@@ -187,6 +187,8 @@ def test_a_network_that_needs_the_text_beside_it(folder, repository):
         ("Masked", {"method": "chain", "tokens_per_step": 7}),
         ("Masked", {"method": "chain", "order": "random", "tokens_per_step": 16}),
         ("Masked", {"method": "chain", "order": "confidence", "tokens_per_step": 16}),
+        ("Masked", {"method": "chain", "order": "entropy", "tokens_per_step": 16, "limit": 8}),
+        ("Masked", {"method": "chain", "order": "margin", "tokens_per_step": 16, "limit": 8}),
         ("Masked", {"limit": 1}),
         ("Causal", {"method": "ar"}),
         ("Causal", {"method": "ar", "stride": 9}),

@@ -14,7 +14,7 @@ Tests compare the product with these; nothing outside tests/ may import them.
 """
 
 from tests.oracles.bounds import Terms, continuous_bound, masked_nats, mean_masked_nll, t_step_bound
-from tests.oracles.chain import blockwise_nats, chain_nats, confidence_nats, mean_over_orders
+from tests.oracles.chain import blockwise_nats, chain_nats, mean_over_orders, ordered_nats
 from tests.oracles.conditionals import Conditionals, ContextFree, Markov, Table, Uniform
 from tests.oracles.denoisers import MarkovCausalLM, OracleDenoiser
 from tests.oracles.given import Given
@@ -34,11 +34,11 @@ __all__ = [
     "Uniform",
     "blockwise_nats",
     "chain_nats",
-    "confidence_nats",
     "continuous_bound",
     "masked_nats",
     "mean_masked_nll",
     "mean_over_orders",
+    "ordered_nats",
     "schedule",
     "t_step_bound",
     "t_step_nll",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.oracles.conditionals import Conditionals
 
@@ -38,14 +38,36 @@ def mean_over_orders(model: Conditionals, x: Tokens, u_max: float = 1.0) -> floa
     return math.fsum(chain_nats(model, x, order, u_max) for order in orders) / len(orders)
 
 
-def confidence_nats(model: Conditionals, x: Tokens, tokens_per_step: int = 1, u_max: float = 1.0) -> float:
-    """Next come the positions whose likeliest token is likeliest, ties by position: all that a decoder knows too."""
+def _confidence(row: Sequence[float]) -> float:
+    return max(row)
+
+
+def _less_entropy(row: Sequence[float]) -> float:
+    return math.fsum(math.exp(value) * value for value in row if value > -math.inf)
+
+
+def _margin(row: Sequence[float]) -> float:
+    first, second = sorted(row, reverse=True)[:2]
+    return math.exp(first) - math.exp(second)
+
+
+SCORES: dict[str, Callable[[Sequence[float]], float]] = {
+    "confidence": _confidence, "entropy": _less_entropy, "margin": _margin,
+}  # fmt: skip
+
+
+def ordered_nats(
+    model: Conditionals, x: Tokens, order: str, tokens_per_step: int = 1, u_max: float = 1.0
+) -> tuple[float, list[list[int]]]:
+    """Code length in nats, and the positions of each step: the highest scores first, ties by position."""
+    score = SCORES[order]
     hidden = list(range(len(x)))
-    total = 0.0
+    total, steps = 0.0, []
     while hidden:
         window = tuple(None if i in hidden else token for i, token in enumerate(x))
         rows = model.log_probs(window, u_max * len(hidden) / len(x))
-        chosen = sorted(hidden, key=lambda i: (-max(rows[i]), i))[:tokens_per_step]
+        chosen = sorted(hidden, key=lambda i: (-score(rows[i]), i))[:tokens_per_step]
+        steps.append(chosen)
         total -= sum(rows[i][x[i]] for i in chosen)
         hidden = [i for i in hidden if i not in chosen]
-    return total
+    return total, steps

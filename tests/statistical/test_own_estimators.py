@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from bpb_harness.denoiser import masked_nll
 from bpb_harness.estimators import Bound, ChainRule, ContinuousBound, DiscreteBound, prior_nats
+from bpb_harness.estimators.orders import Order
 from bpb_harness.sampling.masks import size_biased_masks
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, parse_schedule
@@ -79,7 +81,7 @@ def test_chain_rule(order: str) -> None:
     assert report.ok == (order == "random"), report.message
 
 
-@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence"])
+@pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("tokens_per_step", [1, 2])
 def test_chain_rule_is_a_code(order: str, tokens_per_step: int) -> None:
     """Kraft with equality, for conditionals that contradict each other; several tokens a step included."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from bpb_harness.distributed import Processes
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound
+from bpb_harness.estimators.orders import SCORES, Order
 from bpb_harness.evaluation.batches import DrawSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
 from bpb_harness.evaluation.layout import Layout
@@ -35,8 +37,8 @@ from tests.oracles import (
     OracleDenoiser,
     Table,
     chain_nats,
-    confidence_nats,
     continuous_bound,
+    ordered_nats,
     schedule,
     t_step_bound,
 )
@@ -144,20 +146,20 @@ def test_chains_are_those_of_the_targets_alone(layout, time_conditioned):
     belief, spans = Table(V, seed=4, time_conditioned=time_conditioned), LAYOUTS[layout](len(TEXT))
     product, streams = parse_schedule("cosine-md4[0.05]"), RandomStreams(3)
     u_max = product.max_mask_rate
-    for order in ("left-to-right", "random", "confidence"):
+    for order in get_args(Order):
         found = score(ChainRule(product, streams, order), OracleDenoiser(belief, context_length=5), spans)
         for index, (model, targets) in enumerate(given(belief, spans)):
             places = range(len(targets))
             if order == "random":
                 places = streams.order(index, 0, len(targets)).tolist()
             expected = (
-                confidence_nats(model, targets, u_max=u_max)
-                if order == "confidence" else chain_nats(model, targets, places, u_max)
+                ordered_nats(model, targets, order, u_max=u_max)[0]
+                if order in SCORES else chain_nats(model, targets, places, u_max)
             )  # fmt: skip
             assert found.nats[index] == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence"])
+@pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("context", [(), (1,), (2, 0)])
 def test_a_chain_is_a_code_of_the_targets(order, context):
     rule, denoiser = ChainRule(parse_schedule("loglinear"), RandomStreams(3), order), OracleDenoiser(Table(V, seed=6))

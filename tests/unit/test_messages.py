@@ -131,7 +131,7 @@ def test_schedules(name, text):
         ),
         (
             lambda: ChainRule(SCHEDULE, STREAMS, order="backwards"),
-            "--order: got backwards, expected left-to-right or random or confidence",
+            "--order: got backwards, expected left-to-right or random or confidence or entropy or margin",
         ),
         (lambda: ChainRule(SCHEDULE, STREAMS, tokens_per_step=0), "--tokens-per-step: got 0, expected 1 or more"),
     ],

@@ -1,6 +1,7 @@
 """Every estimator against the plain-Python oracles: all schedules, time-conditioned denoisers included."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound, prior_nats
+from bpb_harness.estimators.orders import Order
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from tests import oracles
@@ -20,10 +22,10 @@ from tests.oracles import (
     Uniform,
     blockwise_nats,
     chain_nats,
-    confidence_nats,
     continuous_bound,
     mean_masked_nll,
     mean_over_orders,
+    ordered_nats,
     t_step_bound,
     t_step_nll,
 )
@@ -170,9 +172,13 @@ class TestChainRule:
 
     @every_model
     @pytest.mark.parametrize("tokens_per_step", [1, 2, 3])
-    def test_confidence(self, model, tokens_per_step):
-        truth = confidence_nats(model, WINDOW, tokens_per_step)
-        assert chain(model, order="confidence", tokens_per_step=tokens_per_step) == pytest.approx(truth, rel=1e-9)
+    @pytest.mark.parametrize("order", ["confidence", "entropy", "margin"])
+    @pytest.mark.parametrize("u_max", [1.0, 0.8])
+    def test_orders_by_the_networks_predictions(self, model, tokens_per_step, order, u_max):
+        name = "loglinear" if u_max == 1.0 else "loglinear[0.2]"
+        truth, _ = ordered_nats(model, WINDOW, order, tokens_per_step, u_max)
+        found = chain(model, schedule=name, order=order, tokens_per_step=tokens_per_step)
+        assert found == pytest.approx(truth, rel=1e-9)
 
     def test_blocks(self):
         model = MODELS["time-conditioned"]
@@ -199,13 +205,13 @@ class TestChainRule:
 
     def test_a_perfect_denoiser_costs_minus_log_p_in_every_order(self):
         model = MODELS["markov"]
-        for order in ("left-to-right", "random", "confidence"):
+        for order in get_args(Order):
             assert chain(model, order=order) == pytest.approx(model.nats(WINDOW), rel=1e-9)
 
     def test_code_lengths_of_all_windows_fill_kraft_exactly(self):
         model = MODELS["time-conditioned"]
         windows = [(a, b, c) for a in range(3) for b in range(3) for c in range(3)]
-        for order in ("left-to-right", "random", "confidence"):
+        for order in get_args(Order):
             for tokens_per_step in (1, 2):
                 total = sum(
                     math.exp(-chain(model, window, order=order, tokens_per_step=tokens_per_step)) for window in windows

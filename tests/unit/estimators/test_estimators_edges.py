@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from bpb_harness.estimators import (
 )  # fmt: skip
 from bpb_harness.estimators.bound import all_nodes_of_grid
 from bpb_harness.estimators.exact import all_masks, size_weights, truncated_beta
+from bpb_harness.estimators.orders import SCORES, Order
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import CosineMd4, LogLinear
 
@@ -257,7 +259,7 @@ def test_passes(tokens_per_step, passes):
     assert isinstance(rule.passes(5), int)
 
 
-@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence"])
+@pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("tokens_per_step", [1, 2, 7])
 def test_each_token_is_paid_where_it_stands(order, tokens_per_step):
     network = Recorder(dtype=torch.float32)
@@ -293,7 +295,7 @@ def test_each_window_has_its_own_random_order():
         assert hidden == [sorted(order[step:]) for step in range(5)]
 
 
-@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence"])
+@pytest.mark.parametrize("order", get_args(Order))
 def test_a_chain_stays_on_the_device_of_its_tokens(order):
     class Elsewhere(Recorder):
         def logits(self, xt, level):
@@ -305,14 +307,15 @@ def test_a_chain_stays_on_the_device_of_its_tokens(order):
     assert (nats.device.type, nats.dtype, nats.shape) == ("meta", torch.float64, X0.shape)
 
 
-def test_ties_of_confidence_are_broken_by_position():
+@pytest.mark.parametrize("order", SCORES)
+def test_ties_are_broken_by_position(order):
     class Level(Recorder):
         def logits(self, xt, level):
             super().logits(xt, level)
             return torch.zeros((*xt.shape, V), dtype=torch.float64)
 
     network = Level()
-    ChainRule(LogLinear(), RandomStreams(0), order="confidence").token_nats(network, X0[:1], np.array([0]))
+    ChainRule(LogLinear(), RandomStreams(0), order=order).token_nats(network, X0[:1], np.array([0]))
     assert [rows[0].count(MASK) for rows in network.windows] == [5, 4, 3, 2, 1]
     assert [rows[0][: 5 - rows[0].count(MASK)] for rows in network.windows] == [X0[0, :n].tolist() for n in range(5)]
 

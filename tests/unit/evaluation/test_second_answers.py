@@ -147,7 +147,7 @@ def test_a_span_is_asked_for_whole_and_cut_behind_one_token():
 
 
 @pytest.mark.parametrize("context", [0, 3])
-@pytest.mark.parametrize("order", ["random", "confidence"])
+@pytest.mark.parametrize("order", ["left-to-right", "random", "confidence", "entropy", "margin"])
 def test_a_step_is_asked_for_with_what_was_revealed_before_it(order, context):
     spans = Spans(np.array([0, 4 - context]), np.array([0, 4]), np.array([4, 10]))
     steps, nats = np.array([0, 0, 1, 1, 2, 0, 1, 0, 2, 1]), 0.5 + np.arange(10)
@@ -166,7 +166,7 @@ def test_a_step_is_asked_for_with_what_was_revealed_before_it(order, context):
         assert question.targets.tolist() == x0[question.positions].tolist()
         assert question.paid.tolist() == [own[place] == step for place in question.positions]
         assert question.nats == nats[4:][own[context:] == step].sum()
-        assert question.is_best is (order == "confidence")
+        assert question.order == (order if order in {"confidence", "entropy", "margin"} else None)
         assert question.level[1] == pytest.approx(1.0 - rule.schedule.max_mask_rate * len(question.positions) / 6)
     assert seen == {0, 1, 2}
 

@@ -49,6 +49,10 @@ STEPPED = either(names(attrgetter("takes_steps")))
             "--resume keeps sums of windows, not of tokens: got --tokens, expected one of the two",
         ),
         ({"seed": -1}, "seed: got -1, expected 0 .. 2^64 - 1; pass --seed 0"),
+        (
+            {"order": "backwards", "method": "chain"},
+            "--order: got 'backwards', expected left-to-right or random or confidence or entropy or margin",
+        ),
         ({"order": "random"}, "--order: got --method discrete, expected --method chain"),
         ({"tokens_per_step": 2, "method": "ar"}, "--tokens-per-step: got --method ar, expected --method chain"),
         ({"stride": 0}, "--stride: got 0, expected a whole number, 1 or more"),

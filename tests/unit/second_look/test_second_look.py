@@ -26,15 +26,17 @@ from bpb_harness.second_look.fresh_process import serve
 from bpb_harness.second_look.messages import Channel
 
 
-def asked(nats: float, count: int = 10, *, paid: slice = slice(None), is_best: bool = False) -> Question:
+def asked(nats: float, count: int = 10, *, paid: slice = slice(None), order: str | None = None) -> Question:
     chosen = np.zeros(count, dtype=bool)
     chosen[paid] = True
     where = np.arange(count)
-    return Question("window 3 at mask rate 0.5", where, (0.5, 0.5, -1.0), where, where, chosen, nats, is_best)
+    return Question("window 3 at mask rate 0.5", where, (0.5, 0.5, -1.0), where, where, chosen, nats, order)
 
 
-def said(nats: float, count: int = 10, best=None) -> Answer:
-    return Answer(np.full(count, nats / count), np.full(count, -0.1) if best is None else np.asarray(best, dtype=float))
+def said(nats: float, count: int = 10, score=None) -> Answer:
+    return Answer(
+        np.full(count, nats / count), np.full(count, -0.1) if score is None else np.asarray(score, dtype=float)
+    )
 
 
 class TestRequireSameAnswers:
@@ -73,14 +75,15 @@ class TestRequireSameAnswers:
         with pytest.raises(SecondLookError):
             require_same_answers([asked(7.0, 3, paid=slice(1, 3))], [answer], dtype="float32", where="it")
 
-    def test_an_order_by_confidence_must_be_the_networks_own(self):
-        question = asked(0.1, 3, paid=slice(0, 1), is_best=True)
+    @pytest.mark.parametrize("order", ["confidence", "entropy", "margin"])
+    def test_an_order_by_predictions_must_be_the_networks_own(self, order):
+        question = asked(0.1, 3, paid=slice(0, 1), order=order)
         answer = Answer(np.array([0.1, 9.0, 9.0]), np.array([-0.1, -0.2, -0.3]))
         require_same_answers([question], [answer], dtype="float32", where="it")
-        surer = dataclasses.replace(answer, best=np.array([-0.1, -0.01, -0.3]))
-        with pytest.raises(SecondLookError, match="surest elsewhere at window 3"):
+        surer = dataclasses.replace(answer, score=np.array([-0.1, -0.01, -0.3]))
+        with pytest.raises(SecondLookError, match=f"surest elsewhere at window 3.*a score by {order} of -0.01 at"):
             require_same_answers([question], [surer], dtype="float32", where="it")
-        free = dataclasses.replace(question, is_best=False)
+        free = dataclasses.replace(question, order=None)
         require_same_answers([free], [surer], dtype="float32", where="it")
 
 
@@ -109,8 +112,10 @@ def test_how_far_all_questions_may_move_together(dtype, drift):
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [("float32", 6e-4), ("bfloat16", 0.48)])
-def test_how_much_surer_the_network_may_be_elsewhere(dtype, limit):
-    question = asked(0.1, 3, paid=slice(0, 1), is_best=True)
+@pytest.mark.parametrize(("order", "share"), [("confidence", 1.0), ("entropy", 3.0), ("margin", 1.0)])
+def test_how_much_surer_the_network_may_be_elsewhere(dtype, limit, order, share):
+    """Of an entropy of 2 nats three times as much as of a log-probability."""
+    question, limit = asked(0.1, 3, paid=slice(0, 1), order=order), share * limit
 
     def look(passed_over: float) -> None:
         answer = Answer(np.array([0.1, 9.0, 9.0]), np.array([-2.0, -3.0, passed_over]))
@@ -180,10 +185,16 @@ def _wait_for_failure(process: AnsweringProcess) -> None:
 class TestAnsweringProcess:
     def test_it_answers_what_the_network_says(self, tmp_path):
         process = AnsweringProcess(source(tmp_path))
-        (answer,) = process.ask([QUESTION])
+        orders = ["confidence", "entropy", "margin"]
+        answer, *scored = process.ask([QUESTION, *(dataclasses.replace(QUESTION, order=order) for order in orders)])
         process.close()
+        by_order = {order: each.score for order, each in zip(orders, scored, strict=True)}
         assert answer.nats == pytest.approx(EXPECTED, abs=1e-6)
-        assert answer.best == pytest.approx([EXPECTED[0] * -1] * 2, abs=1e-6)
+        assert answer.score.tolist() == []
+        assert by_order["confidence"] == pytest.approx([EXPECTED[0] * -1] * 2, abs=1e-6)
+        p = torch.arange(4.0, dtype=torch.float64).softmax(0).tolist()
+        assert by_order["entropy"] == pytest.approx([sum(each * np.log(each) for each in p)] * 2, abs=1e-6)
+        assert by_order["margin"] == pytest.approx([p[3] - p[2]] * 2, abs=1e-6)
 
     def test_it_has_an_empty_folder_and_no_word_of_the_text(self, tmp_path, monkeypatch):
         monkeypatch.setenv("BPB_DATA", "/somewhere/val.bin")
@@ -283,7 +294,7 @@ def test_targets_are_sent_when_the_logits_are_held(tmp_path):
     thread.start()
     assert len(mine.receive()[0]["digest"]) >= 8
     assert mine.receive()[0] == {"held": True}
-    mine.send({}, targets=QUESTION.targets)
+    mine.send({"order": None}, targets=QUESTION.targets)
     assert mine.receive()[1]["nats"] == pytest.approx(EXPECTED, abs=1e-6)
     mine.send({"end": True})
     thread.join()
@@ -366,11 +377,13 @@ class WithAHead(OfPositions):
 def test_targets_are_looked_up_at_their_own_positions_in_pieces_or_at_once(monkeypatch, model, rows):
     monkeypatch.setattr(answering, "_ROWS_PER_CALL", rows)
     positions, targets = np.array([0, 2, 3, 5, 6, 9, 10, 11]), np.array([4, 0, 1, 2, 3, 4, 0, 2])
-    question = dataclasses.replace(QUESTION, tokens=np.full(12, 5), positions=positions, targets=targets)
+    question = dataclasses.replace(
+        QUESTION, tokens=np.full(12, 5), positions=positions, targets=targets, order="confidence"
+    )
     (answer,) = ask_here(model, torch.device("cpu"), [question])
     log_probs = torch.log_softmax(model.logits(torch.full((1, 12), 5), None)[0], -1).numpy()
     assert answer.nats == pytest.approx(-log_probs[positions, targets], abs=1e-5)
-    assert answer.best == pytest.approx(log_probs[positions].max(axis=1), abs=1e-5)
+    assert answer.score == pytest.approx(log_probs[positions].max(axis=1), abs=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30, 1e300])
