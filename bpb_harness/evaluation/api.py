@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bpb_harness.adapters import load_model
@@ -59,6 +60,8 @@ def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
         raise UsageError(
             f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
         )
+    if chosen.context_length is None and adapted.window_length is not None:
+        chosen = replace(chosen, context_length=adapted.window_length)
     text = find_text(loaded, chosen)
     if chosen.check_contract and is_first_process():  # what can be refused before, is
         start_ahead()
