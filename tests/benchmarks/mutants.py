@@ -153,7 +153,12 @@ MODULES = {
             "adapters/huggingface/*.py",
             "adapters/mdlm/*.py",
         ),
-        ("unit/adapters/*.py", "unit/checkpoints/test_weight_sets.py", "integration/test_model_folders*.py"),
+        (
+            "unit/adapters/*.py",
+            "unit/checkpoints/test_weight_sets.py",
+            "integration/test_adapter_huggingface.py",
+            "integration/test_model_folders*.py",
+        ),
         (
             "unit/adapters/test_accounting.py::TestTensors::test_none_can_be_left_out_of_the_network",
             "unit/adapters/test_accounting.py::TestTensors::test_one_missing_is_named",
