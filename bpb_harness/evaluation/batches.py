@@ -7,9 +7,7 @@ through the network in micro-batches.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -21,7 +19,7 @@ from torch import Tensor
 
 from bpb_harness.sampling.bigram import BigramCounts, count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode
-from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.masks import mask_bits, size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 from bpb_harness.text.corpus import Corpus
@@ -30,7 +28,6 @@ from bpb_harness.text.spans import Spans
 Ints = npt.NDArray[np.int64]
 
 _FIRST_MICRO_BATCHES = 4
-_MAX_AHEAD = 2
 
 
 @final
@@ -45,6 +42,9 @@ class DrawPlan:
         mask_rate: u, (R,) float64.
         weight: what L C / |M| is multiplied with in the span's bound, (R,) float64.
         num_replicates: so many rows at the end, of weight 0, are second draws of spans, for the error alone.
+        given: the mask itself, where all of a span are gone through: bit i of it for target i; 0 where it is drawn.
+            (R,) int64; None where all are drawn.
+        is_independent: the rates of a span's draws have nothing to do with one another, so that they show its error.
     """
 
     window: Ints
@@ -53,6 +53,8 @@ class DrawPlan:
     mask_rate: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     num_replicates: int = 0
+    given: Ints | None = None
+    is_independent: bool = False
 
     def __len__(self) -> int:
         return len(self.window)
@@ -61,6 +63,11 @@ class DrawPlan:
     def num_weighed(self) -> int:
         """Rows that enter the bound: those before the replicates, in the order of the spans."""
         return len(self) - self.num_replicates
+
+    @property
+    def is_drawn(self) -> npt.NDArray[np.bool_]:
+        """Which rows are drawn, and not part of all masks of a span, (R,)."""
+        return np.ones(len(self), dtype=bool) if self.given is None else self.given == 0
 
 
 @final
@@ -95,6 +102,15 @@ class PreparedBatch:
     def num_tokens(self) -> int:
         """Tokens that go through the network."""
         return self.x0.numel()
+
+    @property
+    def is_target(self) -> npt.NDArray[np.bool_]:
+        """Which columns of :meth:`by_draw` are targets, (B, N) bool."""
+        return np.arange(self.x0.shape[1]) >= self.context_lengths.numpy()[:, None]
+
+    def by_draw(self, nats: Tensor) -> Tensor:
+        """Values of every position draw by draw: as they are, (B, N)."""
+        return nats
 
     def part(self, start: int, stop: int) -> PreparedBatch:
         """Rows start .. stop - 1 as a batch of their own."""
@@ -137,10 +153,22 @@ class DrawSource:
     bigrams: BigramCounts | None = None
 
     @cached_property
+    def counts(self) -> BigramCounts:
+        """Counts of the text."""
+        return count_bigrams(self.corpus, self.spans) if self.bigrams is None else self.bigrams
+
+    @cached_property
     def neighbours(self) -> NeighbourCode:
         """The model behind the control variate."""
-        counts = count_bigrams(self.corpus, self.spans) if self.bigrams is None else self.bigrams
-        return NeighbourCode(self.corpus, self.spans, counts)
+        return NeighbourCode(self.corpus, self.spans, self.counts)
+
+    def deal(self, plan: DrawPlan, batch_tokens: int) -> list[list[Ints]]:
+        """Rows of each batch, as the micro-batches in which it goes through the network."""
+        return in_micro_batches(deal_draws(self.spans.input_lengths[plan.window], plan.mask_rate, batch_tokens))
+
+    def num_tokens(self, plan: DrawPlan, rows: Ints) -> int:
+        """Tokens that go through the network for some draws."""
+        return int(self.spans.input_lengths[plan.window[rows]].sum())
 
     def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedBatch:
         """Tokens and masks of some draws, whose spans have one input length."""
@@ -151,9 +179,14 @@ class DrawSource:
         )
         level = self.schedule.level_at(torch.from_numpy(plan.mask_rate[rows]))
         masked = size_biased_masks(noise, target, level)
+        given = np.zeros(len(rows), dtype=np.int64) if plan.given is None else plan.given[rows]
+        for row in np.flatnonzero(given):
+            length = int(lengths[row])
+            masked[row, -length:] = torch.from_numpy(mask_bits(given[row : row + 1], length)[0])
         positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
         context_lengths = x0.shape[1] - lengths
         control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.mask_rate[rows], context_lengths)
+        control[given > 0] = 0.0  # it has mean 0 over drawn masks alone
         num_masked = masked.sum(dim=-1).numpy()
         return PreparedBatch(rows, x0, torch.from_numpy(context_lengths), masked, level, positions, num_masked, control)
 
@@ -203,36 +236,6 @@ def consecutive(lengths: Ints, batch_tokens: int, context_lengths: Ints | None =
         size = max(batch_tokens // max(length, 1), 1)
         for start in range(0, len(rows), size):
             yield rows[start : start + size], length
-
-
-def prepare_ahead(
-    source: DrawSource,
-    plan: DrawPlan,
-    streams: RandomStreams,
-    batches: Sequence[Ints],
-    *,
-    pin_memory: bool,
-) -> Iterator[PreparedBatch]:
-    """Prepare batches in a thread while the network works on earlier ones; they come in order.
-
-    One thread: more of them would wait for the interpreter, and keep it from whoever launches the network.
-    """
-
-    def prepare(rows: Ints) -> PreparedBatch:
-        prepared = source.prepare(plan, streams, rows)
-        return prepared.pinned() if pin_memory else prepared
-
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-    waiting: deque[Future[PreparedBatch]] = deque()
-    try:
-        for rows in batches:
-            waiting.append(pool.submit(prepare, rows))
-            if len(waiting) > _MAX_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def stack_spans(corpus: Corpus, spans: Spans, which: Ints) -> Tensor:

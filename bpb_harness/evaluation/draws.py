@@ -21,18 +21,13 @@ from bpb_harness.denoiser import require_finite
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluation.batches import (
-    DrawPlan,
-    DrawSource,
-    PreparedBatch,
-    deal_draws,
-    in_micro_batches,
-    prepare_ahead,
-)
+from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.cuda_streams import CudaStreams
+from bpb_harness.evaluation.prepare_ahead import Prepared, Source, prepare_ahead
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.independent import IndependentDesign
 from bpb_harness.sampling.streams import RandomStreams
 
 Advance = Callable[[int], None]
@@ -69,10 +64,13 @@ class DrawTable:
     @cached_property
     def nats_per_masked(self) -> Floats:
         """C / |M| less what the control variate explains of it, (R,); its mean at u is f(u)."""
-        plan = self.plan
-        return subtract_control(
-            self.nats / self.num_masked, self.control, plan.mask_rate, self.num_masked, plan.window, plan.num_weighed
-        )
+        plan, drawn = self.plan, np.flatnonzero(self.plan.is_drawn)
+        value = self.nats / self.num_masked
+        value[drawn] = subtract_control(
+            value[drawn], self.control[drawn], plan.mask_rate[drawn], self.num_masked[drawn], plan.window[drawn],
+            int((drawn < plan.num_weighed).sum()),
+        )  # fmt: skip
+        return value
 
 
 @final
@@ -95,7 +93,7 @@ class FinishedDraws:
     where: str = ""
 
 
-def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) -> DrawPlan:
+def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | IndependentDesign | None) -> DrawPlan:
     """Lay out the draws of a bound: K positions of the design in each window, or every node of its grid."""
     if bound.num_samples == "all":
         rates, weights = bound.nodes()
@@ -119,12 +117,13 @@ def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) 
         bound.mask_rate(position).numpy(),
         np.append(np.full(num_windows * count, bound.draw_weight), np.zeros(len(replicated))),
         len(replicated),
+        is_independent=isinstance(design, IndependentDesign),
     )
 
 
 def run_draws(
     runner: MaskedNllRunner,
-    source: DrawSource,
+    source: Source,
     plan: DrawPlan,
     streams: RandomStreams,
     *,
@@ -158,12 +157,11 @@ def run_draws(
     work = _Collection(plan, keep, _TokenNats(source, plan) if keep_tokens else None)
     for done in finished:
         work.take(done)
-    lengths = source.spans.input_lengths[plan.window]
-    batches = in_micro_batches(deal_draws(lengths, plan.mask_rate, batch_tokens))
+    batches = source.deal(plan, batch_tokens)
     dealt = [[rows for rows in micro_batches if np.isnan(work.nats[rows]).any()] for micro_batches in batches]
     dealt = [micro_batches for micro_batches in dealt if micro_batches]
     if advance is not None and not together.rank:
-        advance(int(lengths[~np.isnan(work.nats)].sum()))
+        advance(source.num_tokens(plan, np.flatnonzero(~np.isnan(work.nats))))
 
     def share() -> list[FinishedDraws]:
         mine = list(chain.from_iterable(together.share(dealt)))
@@ -177,8 +175,8 @@ def run_draws(
         token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
     drawn = list(chain.from_iterable(dealt))
     return DrawTable(
-        plan, work.num_masked, work.nats, work.control, token_nats,
-        num_kept=len(plan) - sum(map(len, drawn)), num_forward_tokens=sum(int(lengths[rows].sum()) for rows in drawn),
+        plan, work.num_masked, work.nats, work.control, token_nats, num_kept=len(plan) - sum(map(len, drawn)),
+        num_forward_tokens=sum(source.num_tokens(plan, rows) for rows in drawn),
     )  # fmt: skip
 
 
@@ -191,7 +189,7 @@ class _Collection:
         self.nats = np.full(len(plan), np.nan)
         self.num_masked = np.zeros(len(plan), dtype=np.int64)
         self.control = np.zeros(len(plan))
-        self._in_flight: deque[tuple[PreparedBatch, Tensor, torch.cuda.Event | None]] = deque()
+        self._in_flight: deque[tuple[Prepared, Tensor, torch.cuda.Event | None]] = deque()
 
     def take(self, done: FinishedDraws) -> None:
         """Enter draws that are done.
@@ -208,7 +206,7 @@ class _Collection:
     def run(
         self,
         runner: MaskedNllRunner,
-        source: DrawSource,
+        source: Source,
         streams: RandomStreams,
         dealt: Sequence[Ints],
         device: torch.device,
@@ -267,20 +265,19 @@ class _Collection:
 class _TokenNats:
     """What each token adds to its window's bound, over all draws."""
 
-    def __init__(self, source: DrawSource, plan: DrawPlan) -> None:
+    def __init__(self, source: Source, plan: DrawPlan) -> None:
         self._plan = plan
         lengths = source.spans.lengths
         self._lengths = lengths
         self._offset = np.cumsum(lengths) - lengths
         self.nats = np.zeros(int(lengths.sum()))
 
-    def add(self, prepared: PreparedBatch, nll: Tensor) -> None:
-        """Add the draws of a batch; nll is (B, N), of which the targets stand last."""
+    def add(self, prepared: Prepared, nll: Tensor) -> None:
+        """Add the draws of a batch; nll is a row a draw."""
         which = self._plan.window[prepared.rows]
         scale = self._plan.weight[prepared.rows] * self._lengths[which] / prepared.num_masked
-        place = np.arange(nll.shape[1]) - prepared.context_lengths.numpy()[:, None]
-        is_target = place >= 0
-        where = (self._offset[which, None] + place)[is_target]
+        is_target = prepared.is_target
+        where = (self._offset[which, None] + np.cumsum(is_target, axis=1) - 1)[is_target]
         np.add.at(self.nats, where, (nll.numpy() * scale[:, None])[is_target])
 
 

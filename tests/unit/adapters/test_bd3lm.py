@@ -25,6 +25,7 @@ from bpb_harness.denoiser import (
     num_blocks,
 )
 from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.evaluation.job import Job
 from bpb_harness.schedule import LogLinear
 from tests.oracles import block_diffusion as oracle
 from tests.tiny_checkpoints import (
@@ -253,11 +254,25 @@ class TestAScore:
         assert result.length.nats == pytest.approx(nats, rel=1e-5)
         assert "|block:4|" in str(result)
 
-    def test_windows_are_refused_and_the_flag_is_named(self, tmp_path: Path, repository: Path) -> None:
+    @pytest.mark.parametrize("method", ["mc", "discrete"])
+    def test_one_call_of_all_blocks_is_a_call_a_block(
+        self, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    ) -> None:
+        _, together = self.score(tmp_path, repository, method=method)
+        assert "|block:4|" in str(together)  # its own blocks, if nobody names a layout
+        monkeypatch.setattr(Job, "one_call_block_size", None)
+        _, single = self.score(tmp_path, repository, method=method)
+        assert together.length.nats == pytest.approx(single.length.nats, rel=1e-6)
+        assert (together.num_forward_tokens, single.num_forward_tokens) == (2 * 2 * 24, 2 * 2 * (4 + 8 + 12))
+
+    @pytest.mark.parametrize("layout", [{"block_size": 12}, {"stride": 6}, {"unpaid_prefix": 1}])
+    def test_other_layouts_are_refused_and_the_flag_is_named(
+        self, tmp_path: Path, repository: Path, layout: dict[str, int]
+    ) -> None:
         with pytest.raises(
-            UsageError, match=r"blocks of 4 tokens.*: got 12 targets in several .*; pass --block-size 4$"
+            UsageError, match=r"blocks of 4 tokens.*: got \d+ targets in several .*; pass --block-size 4$"
         ):
-            self.score(tmp_path, repository, method="mc")
+            self.score(tmp_path, repository, method="mc", **layout)
 
 
 class TestWhatIsRead:
