@@ -71,14 +71,27 @@ def make_golf_gpt(
     return tensors
 
 
-def make_mdlm_parameters(*, causal: bool = False, seed: int = 0) -> dict[str, Tensor]:
+def make_golf_prefix(*, num_steps: int = 8, seed: int = 0, **sizes: int) -> dict[str, Tensor]:
+    """The tables of steps and roles are as large as the tokens', so that a wrong row shows."""
+    tensors = make_golf_gpt(seed=seed, **sizes)
+    g = torch.Generator().manual_seed(seed + 1000)
+    width = tensors["tok_emb.weight"].shape[1]
+    return tensors | {
+        "time_emb.weight": torch.randn(num_steps + 1, width, generator=g),
+        "role_emb.weight": torch.randn(2, width, generator=g),
+    }
+
+
+def make_mdlm_parameters(
+    *, causal: bool = False, seed: int = 0, vocab_size: int = MDLM_VOCAB_SIZE
+) -> dict[str, Tensor]:
     """In the order in which that code's modules are made."""
     g = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int, scale: float = 0.2) -> Tensor:
         return torch.randn(*shape, generator=g) * scale
 
-    rows = MDLM_VOCAB_SIZE + 1
+    rows = vocab_size + 1
     made = {"vocab_embed.embedding": draw(rows, MDLM_WIDTH, scale=1.0)}
     if not causal:
         made |= {

@@ -24,6 +24,8 @@ class AdaptedModel:
         notes: findings worth printing beside the score.
         context_is_guess: the file does not state the length of the training windows, and ``model.context_length`` is
             only the longest that the network takes; worth a remark where the user did not say ``--context``.
+        window_length: tokens of a window where the user does not say ``--context``; None for
+            ``model.context_length``, the longest that the network takes.
         context_is_open: nothing states how long a window may be, so that the user must say ``--context``.
     """
 
@@ -32,6 +34,7 @@ class AdaptedModel:
     schedule: NoiseSchedule | None = None
     notes: tuple[str, ...] = ()
     context_is_guess: bool = False
+    window_length: int | None = None
     context_is_open: bool = False
 
 

@@ -1,176 +1,38 @@
-"""``golf-gpt``: the parameter-golf contest's autoregressive baseline, from its state dict or its int8 file.
-
-A causal transformer without norm weights: grouped key-value heads, normalised and then rotated queries and keys, skip
-connections from the first half of the blocks to the second, tied embeddings, logits squashed to (-30, 30).
-"""
+"""``golf-gpt``: the parameter-golf contest's autoregressive baseline, from its state dict or its int8 file."""
 
 from __future__ import annotations
 
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
+from bpb_harness.adapters.golf_prefix import TABLES
+from bpb_harness.adapters.golf_transformer import LOGIT_CAP, NEEDED, ROTARY_BASE, GolfTransformer, context_length
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.errors import CheckpointError
-from bpb_harness.networks.layers import autocast, count_blocks, ready, rms_norm
+from bpb_harness.networks.layers import autocast, ready
 
-# Neither stands in the file: the contest's settings.
+# Stands in no file: the contest's setting.
 CONTEXT_LENGTH = 1024
-ROTARY_BASE = 10_000.0
-LOGIT_CAP = 30.0
-
-
-class _Attention(nn.Module):
-    def __init__(self, width: int, num_heads: int, kv_width: int) -> None:
-        super().__init__()
-        self.head_width = width // num_heads
-        self.c_q = nn.Linear(width, width, bias=False)
-        self.c_k = nn.Linear(width, kv_width, bias=False)
-        self.c_v = nn.Linear(width, kv_width, bias=False)
-        self.proj = nn.Linear(width, width, bias=False)
-        self.q_gain = nn.Parameter(torch.empty(num_heads))
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        B, L, D = x.shape
-        q, k, v = (proj(x).view(B, L, -1, self.head_width).transpose(1, 2) for proj in (self.c_q, self.c_k, self.c_v))
-        q, k = _rotate(rms_norm(q), cos, sin), _rotate(rms_norm(k), cos, sin)
-        q = q * self.q_gain.to(q.dtype)[:, None, None]
-        # Repeated by hand: scaled_dot_product_attention(enable_gqa=True) is not fused everywhere.
-        groups = q.shape[1] // k.shape[1]
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        y = functional.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, is_causal=True)
-        projected: Tensor = self.proj(y.transpose(1, 2).reshape(B, L, D))
-        return projected
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of the half-split kind, (B, H, L, d) with tables (L, d / 2)."""
-    a, b = x.chunk(2, dim=-1)
-    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
-
-
-class _Mlp(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(width, hidden, bias=False)
-        self.proj = nn.Linear(hidden, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        projected: Tensor = self.proj(functional.relu(self.fc(x)).square())
-        return projected
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int, num_heads: int, kv_width: int, hidden: int) -> None:
-        super().__init__()
-        self.attn = _Attention(width, num_heads, kv_width)
-        self.mlp = _Mlp(width, hidden)
-        self.attn_scale = nn.Parameter(torch.empty(width))
-        self.mlp_scale = nn.Parameter(torch.empty(width))
-        self.resid_mix = nn.Parameter(torch.empty(2, width))
-
-    def forward(self, x: Tensor, x0: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        mix = self.resid_mix.to(x.dtype)
-        x = mix[0] * x + mix[1] * x0
-        x = x + self.attn_scale.to(x.dtype) * self.attn(rms_norm(x), cos, sin)
-        out: Tensor = x + self.mlp_scale.to(x.dtype) * self.mlp(rms_norm(x))
-        return out
 
 
 @final
-class GolfGpt(nn.Module):
+class GolfGpt(GolfTransformer):
     """The network as a :class:`bpb_harness.denoiser.CausalLM`."""
 
     def __init__(self, account: Account, dtype: torch.dtype) -> None:
-        super().__init__()
-        checkpoint = account.checkpoint
-        self.vocab_size, width = account.shape("tok_emb.weight", 2)
-        self.context_length = _context_length(account)
-        (num_heads,) = account.shape("blocks.0.attn.q_gain", 1)
-        kv_width, _ = account.shape("blocks.0.attn.c_k.weight", 2)
-        hidden, _ = account.shape("blocks.0.mlp.fc.weight", 2)
-        num_blocks = count_blocks(checkpoint.tensors, "blocks")
-        num_skips, _ = account.shape("skip_weights", 2, may_be_empty=True)
-        head_width = width // max(num_heads, 1)
-        sizes_fit = (
-            num_heads * head_width == width
-            and head_width % 2 == 0
-            and kv_width % head_width == 0
-            and num_heads % max(kv_width // head_width, 1) == 0
-            and num_skips == num_blocks // 2
-        )
-        if not sizes_fit:
-            raise CheckpointError(
-                f"{checkpoint.path.name}: sizes",
-                seen=f"width {width}, {num_heads} heads, key width {kv_width}, {num_blocks} blocks, {num_skips} skips",
-                expected="heads that divide the width, key heads that divide the heads, skips for half the blocks",
-            )
-        self._dtype, self._head_width = dtype, head_width
-        self.tok_emb = nn.Embedding(self.vocab_size, width)
-        self.skip_weights = nn.Parameter(torch.empty(num_skips, width))
-        self.blocks = nn.ModuleList(_Block(width, num_heads, kv_width, hidden) for _ in range(num_blocks))
-        self.lm_head = nn.Linear(width, self.vocab_size, bias=False) if _UNTIED in checkpoint.tensors else None
+        super().__init__(account, dtype)
+        self.context_length = context_length(account, CONTEXT_LENGTH)
         account.fill(self)
-        account.compare(
-            {
-                "vocab_size": self.vocab_size,
-                "num_blocks": num_blocks,
-                "width": width,
-                "num_heads": num_heads,
-                "num_kv_heads": kv_width // head_width,
-                "mlp_ratio": hidden / width,
-                "mlp_width": hidden,
-                "tied": self.lm_head is None,
-                "rotary_base": ROTARY_BASE,
-                "logit_cap": LOGIT_CAP,
-                "causal": True,
-                "bias": False,
-            }
-        )
-
-    def _tables(self, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        exponent = torch.arange(0, self._head_width, 2, dtype=torch.float32, device=device) / self._head_width
-        angle = torch.outer(torch.arange(length, dtype=torch.float32, device=device), ROTARY_BASE**-exponent)
-        return angle.cos(), angle.sin()
+        account.compare(self.facts)
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         with autocast(x.device, self._dtype):
-            cos, sin = self._tables(x.shape[1], x.device)
-            # The contest keeps the embedding, and with it the residual stream and the logits, in bfloat16.
-            embedding = self.tok_emb.weight.to(self._dtype)
-            h = rms_norm(functional.embedding(x, embedding)).to(self._dtype)
-            h0, num_encoders = h, len(self.blocks) // 2
-            stack: list[Tensor] = []
-            for index, block in enumerate(self.blocks):
-                skip = index - num_encoders
-                if skip >= 0 and stack:
-                    h = h + self.skip_weights[skip].to(h.dtype) * stack.pop()
-                h = block(h, h0, cos, sin)
-                if skip < 0:
-                    stack.append(h)
-            unembedding = embedding if self.lm_head is None else self.lm_head.weight
-            return LOGIT_CAP * torch.tanh(functional.linear(rms_norm(h), unembedding) / LOGIT_CAP)
-
-
-_UNTIED = "lm_head.weight"
-
-
-def _context_length(account: Account) -> int:
-    """The stated length of training windows, else the contest's."""
-    stated = account.stated("context_length")
-    if stated is None:
-        return CONTEXT_LENGTH
-    if not isinstance(stated, int) or isinstance(stated, bool) or not 0 < stated < 1 << 24:
-        raise CheckpointError(
-            f"{account.checkpoint.path.name}: context length", seen=repr(stated), expected="a positive integer"
-        )
-    return stated
+            return self._from_embedded(functional.embedding(x, self._embedding(self.tok_emb)))
 
 
 @final
@@ -180,15 +42,9 @@ class GolfGptAdapter(AccountedAdapter):
     name = "golf-gpt"
 
     def fits(self, checkpoint: Checkpoint) -> bool:
-        needed = (
-            "tok_emb.weight",
-            "skip_weights",
-            "blocks.0.attn.q_gain",
-            "blocks.0.resid_mix",
-            "blocks.0.mlp.fc.weight",
-        )
         known_layout = checkpoint.layout in ("tensors", "golf-int8", "native")
-        return known_layout and all(name in checkpoint.tensors for name in needed)
+        is_prefix = all(name in checkpoint.tensors for name in TABLES)
+        return known_layout and not is_prefix and all(name in checkpoint.tensors for name in NEEDED)
 
     def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         model = GolfGpt(account, dtype)

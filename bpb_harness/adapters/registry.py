@@ -26,7 +26,9 @@ _BUILT_IN: Mapping[str, str] = {
     "reference": "reference:ReferenceAdapter",
     "golf-mdlm": "golf_mdlm:GolfMdlmAdapter",
     "golf-gpt": "golf_gpt:GolfGptAdapter",
+    "golf-prefix": "golf_prefix:GolfPrefixAdapter",
     "mdlm": "mdlm:MdlmAdapter",
+    "bd3lm": "bd3lm:Bd3lmAdapter",
     "huggingface": "huggingface:HuggingFaceAdapter",
     "exported": "exported:ExportedAdapter",
 }

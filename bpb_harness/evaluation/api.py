@@ -74,6 +74,8 @@ def _evaluate(loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, sourc
         raise UsageError(
             f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
         )
+    if chosen.context_length is None and adapted.window_length is not None:
+        chosen = replace(chosen, context_length=adapted.window_length)
     text = find_text(loaded, chosen)
     if source is not None and chosen.check_contract and is_first_process():  # what can be refused before, is
         start_ahead()

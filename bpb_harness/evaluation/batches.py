@@ -7,9 +7,7 @@ through the network in micro-batches.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -30,7 +28,6 @@ from bpb_harness.text.spans import Spans
 Ints = npt.NDArray[np.int64]
 
 _FIRST_MICRO_BATCHES = 4
-_MAX_AHEAD = 2
 
 
 @final
@@ -96,6 +93,15 @@ class PreparedBatch:
         """Tokens that go through the network."""
         return self.x0.numel()
 
+    @property
+    def is_target(self) -> npt.NDArray[np.bool_]:
+        """Which columns of :meth:`by_draw` are targets, (B, N) bool."""
+        return np.arange(self.x0.shape[1]) >= self.context_lengths.numpy()[:, None]
+
+    def by_draw(self, nats: Tensor) -> Tensor:
+        """Values of every position draw by draw: as they are, (B, N)."""
+        return nats
+
     def part(self, start: int, stop: int) -> PreparedBatch:
         """Rows start .. stop - 1 as a batch of their own."""
         if start == 0 and stop >= len(self):
@@ -137,10 +143,22 @@ class DrawSource:
     bigrams: BigramCounts | None = None
 
     @cached_property
+    def counts(self) -> BigramCounts:
+        """Counts of the text."""
+        return count_bigrams(self.corpus, self.spans) if self.bigrams is None else self.bigrams
+
+    @cached_property
     def neighbours(self) -> NeighbourCode:
         """The model behind the control variate."""
-        counts = count_bigrams(self.corpus, self.spans) if self.bigrams is None else self.bigrams
-        return NeighbourCode(self.corpus, self.spans, counts)
+        return NeighbourCode(self.corpus, self.spans, self.counts)
+
+    def deal(self, plan: DrawPlan, batch_tokens: int) -> list[list[Ints]]:
+        """Rows of each batch, as the micro-batches in which it goes through the network."""
+        return in_micro_batches(deal_draws(self.spans.input_lengths[plan.window], plan.mask_rate, batch_tokens))
+
+    def num_tokens(self, plan: DrawPlan, rows: Ints) -> int:
+        """Tokens that go through the network for some draws."""
+        return int(self.spans.input_lengths[plan.window[rows]].sum())
 
     def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedBatch:
         """Tokens and masks of some draws, whose spans have one input length."""
@@ -203,36 +221,6 @@ def consecutive(lengths: Ints, batch_tokens: int, context_lengths: Ints | None =
         size = max(batch_tokens // max(length, 1), 1)
         for start in range(0, len(rows), size):
             yield rows[start : start + size], length
-
-
-def prepare_ahead(
-    source: DrawSource,
-    plan: DrawPlan,
-    streams: RandomStreams,
-    batches: Sequence[Ints],
-    *,
-    pin_memory: bool,
-) -> Iterator[PreparedBatch]:
-    """Prepare batches in a thread while the network works on earlier ones; they come in order.
-
-    One thread: more of them would wait for the interpreter, and keep it from whoever launches the network.
-    """
-
-    def prepare(rows: Ints) -> PreparedBatch:
-        prepared = source.prepare(plan, streams, rows)
-        return prepared.pinned() if pin_memory else prepared
-
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-    waiting: deque[Future[PreparedBatch]] = deque()
-    try:
-        for rows in batches:
-            waiting.append(pool.submit(prepare, rows))
-            if len(waiting) > _MAX_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def stack_spans(corpus: Corpus, spans: Spans, which: Ints) -> Tensor:

@@ -21,15 +21,9 @@ from bpb_harness.denoiser import require_finite
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluation.batches import (
-    DrawPlan,
-    DrawSource,
-    PreparedBatch,
-    deal_draws,
-    in_micro_batches,
-    prepare_ahead,
-)
+from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.cuda_streams import CudaStreams
+from bpb_harness.evaluation.prepare_ahead import Prepared, Source, prepare_ahead
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import StratifiedDesign
@@ -124,7 +118,7 @@ def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) 
 
 def run_draws(
     runner: MaskedNllRunner,
-    source: DrawSource,
+    source: Source,
     plan: DrawPlan,
     streams: RandomStreams,
     *,
@@ -158,12 +152,11 @@ def run_draws(
     work = _Collection(plan, keep, _TokenNats(source, plan) if keep_tokens else None)
     for done in finished:
         work.take(done)
-    lengths = source.spans.input_lengths[plan.window]
-    batches = in_micro_batches(deal_draws(lengths, plan.mask_rate, batch_tokens))
+    batches = source.deal(plan, batch_tokens)
     dealt = [[rows for rows in micro_batches if np.isnan(work.nats[rows]).any()] for micro_batches in batches]
     dealt = [micro_batches for micro_batches in dealt if micro_batches]
     if advance is not None and not together.rank:
-        advance(int(lengths[~np.isnan(work.nats)].sum()))
+        advance(source.num_tokens(plan, np.flatnonzero(~np.isnan(work.nats))))
 
     def share() -> list[FinishedDraws]:
         mine = list(chain.from_iterable(together.share(dealt)))
@@ -177,8 +170,8 @@ def run_draws(
         token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
     drawn = list(chain.from_iterable(dealt))
     return DrawTable(
-        plan, work.num_masked, work.nats, work.control, token_nats,
-        num_kept=len(plan) - sum(map(len, drawn)), num_forward_tokens=sum(int(lengths[rows].sum()) for rows in drawn),
+        plan, work.num_masked, work.nats, work.control, token_nats, num_kept=len(plan) - sum(map(len, drawn)),
+        num_forward_tokens=sum(source.num_tokens(plan, rows) for rows in drawn),
     )  # fmt: skip
 
 
@@ -191,7 +184,7 @@ class _Collection:
         self.nats = np.full(len(plan), np.nan)
         self.num_masked = np.zeros(len(plan), dtype=np.int64)
         self.control = np.zeros(len(plan))
-        self._in_flight: deque[tuple[PreparedBatch, Tensor, torch.cuda.Event | None]] = deque()
+        self._in_flight: deque[tuple[Prepared, Tensor, torch.cuda.Event | None]] = deque()
 
     def take(self, done: FinishedDraws) -> None:
         """Enter draws that are done.
@@ -208,7 +201,7 @@ class _Collection:
     def run(
         self,
         runner: MaskedNllRunner,
-        source: DrawSource,
+        source: Source,
         streams: RandomStreams,
         dealt: Sequence[Ints],
         device: torch.device,
@@ -267,20 +260,19 @@ class _Collection:
 class _TokenNats:
     """What each token adds to its window's bound, over all draws."""
 
-    def __init__(self, source: DrawSource, plan: DrawPlan) -> None:
+    def __init__(self, source: Source, plan: DrawPlan) -> None:
         self._plan = plan
         lengths = source.spans.lengths
         self._lengths = lengths
         self._offset = np.cumsum(lengths) - lengths
         self.nats = np.zeros(int(lengths.sum()))
 
-    def add(self, prepared: PreparedBatch, nll: Tensor) -> None:
-        """Add the draws of a batch; nll is (B, N), of which the targets stand last."""
+    def add(self, prepared: Prepared, nll: Tensor) -> None:
+        """Add the draws of a batch; nll is a row a draw."""
         which = self._plan.window[prepared.rows]
         scale = self._plan.weight[prepared.rows] * self._lengths[which] / prepared.num_masked
-        place = np.arange(nll.shape[1]) - prepared.context_lengths.numpy()[:, None]
-        is_target = place >= 0
-        where = (self._offset[which, None] + place)[is_target]
+        is_target = prepared.is_target
+        where = (self._offset[which, None] + np.cumsum(is_target, axis=1) - 1)[is_target]
         np.add.at(self.nats, where, (nll.numpy() * scale[:, None])[is_target])
 
 

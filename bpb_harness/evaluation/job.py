@@ -14,10 +14,11 @@ import torch
 
 from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.denoiser import CausalLM, Denoiser, num_clean_tokens
+from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import require_enumerable
+from bpb_harness.evaluation.block_networks import require_whole_blocks, with_own_blocks
 from bpb_harness.evaluation.choose_layout import lay_spans, limited
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.layout import Layout
@@ -81,11 +82,20 @@ class Job:
         assert isinstance(self.model, Denoiser)
         return self.model
 
+    def __post_init__(self) -> None:
+        """A network of blocks is scored by its own blocks, where the settings name no other layout."""
+        object.__setattr__(self, "settings", with_own_blocks(self.settings, self.model))
+
+    @property
+    def one_call_block_size(self) -> int | None:
+        """B, where the network takes all blocks of a window in one call; None where each span is a row."""
+        return self.settings.block_size if isinstance(self.model, BlockDenoiser) else None
+
     def require_scorable(self) -> None:
         """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
 
         Raises:
-            UsageError: method, schedule, or windows too long for the method.
+            UsageError: method, schedule, windows too long for the method, or a layout that is not the network's.
             TokenizerError: tokenizer.
             CorpusError: ``--method exact`` and no window to score.
         """
@@ -108,6 +118,7 @@ class Job:
                 hint="leave out --samples",
             )
         self._require_same_vocabulary(num_clean_tokens(model))
+        require_whole_blocks(model, self.spans)
         if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
             require_enumerable(int(self.spans.lengths.max()))
 

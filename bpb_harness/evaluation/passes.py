@@ -22,7 +22,8 @@ from bpb_harness.denoiser import num_clean_tokens
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource
+from bpb_harness.evaluation.block_batches import BlockSource
 from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, run_draws
 from bpb_harness.evaluation.job import Job, TokenCount
@@ -30,6 +31,7 @@ from bpb_harness.evaluation.kept_draws import KeptDrawsCheck
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.memory import peak_memory_bytes
 from bpb_harness.evaluation.pilot import Pilot, PilotPass, PilotPlan, drawn_costs
+from bpb_harness.evaluation.prepare_ahead import Prepared, Source
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.second_answers import AskedDraws
@@ -136,10 +138,12 @@ class _Sampler:
         assert job.schedule is not None
         self._job, self._layout, self._processes = job, layout, processes
         self._source = DrawSource(job.text.corpus, layout.spans, job.schedule, bigrams=layout.bigrams)
+        blocks = job.one_call_block_size
+        self._batches: Source = self._source if blocks is None else BlockSource(self._source, blocks)
         self._first_plans = self._plans(0)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None
-        self._tokens_per_pass = sum(int(layout.input_lengths[plan.window].sum()) for plan in self._first_plans)
+        self._tokens_per_pass = sum(self._batches.num_tokens(plan, np.arange(len(plan))) for plan in self._first_plans)
         self._count: TokenCount = job.count_tokens(self._tokens_per_pass)
         self.num_scored_again = 0
         self.runner = MaskedNllRunner(
@@ -170,26 +174,28 @@ class _Sampler:
 
     def find_batch_tokens(self) -> int:
         """Tokens a batch: as many as the device likes, or as fit."""
-        most, longest = self._job.settings.tokens_per_batch(self._job.device), int(self._layout.input_lengths.max())
+        most = self._job.settings.tokens_per_batch(self._job.device)
         if self._job.settings.batch_tokens is not None or self._job.device.type != "cuda":
             return most
         most = larger_for_long_text(most, self._tokens_per_pass // self._processes.count)
-        plan = self._first_plans[0]
-        rows = np.flatnonzero(self._layout.input_lengths[plan.window] == longest)[:2]
-        probe = self._source.prepare(plan, self._streams(0), rows)
+        probe = self._first_batch(2 * int(self._layout.input_lengths.max()))
+        longest = probe.num_tokens // len(probe)
         return self.runner.rows_that_fit(probe, max(most // longest, 1)) * longest
 
     def warm_up(self, batch_tokens: int) -> None:
         """Compile before the clock runs."""
+        self.runner.warm_up(self._first_batch(batch_tokens))
+
+    def _first_batch(self, batch_tokens: int) -> Prepared:
         plan = self._first_plans[0]
-        rows = deal_draws(self._layout.input_lengths[plan.window], plan.mask_rate, batch_tokens)[0]
-        self.runner.warm_up(self._source.prepare(plan, self._streams(0), rows))
+        rows = np.sort(np.concatenate(self._batches.deal(plan, batch_tokens)[0]))
+        return self._batches.prepare(plan, self._streams(0), rows)
 
     def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
         """The draws that fix the number of passes, of the headline's bound."""
         bound = self._job.bounds[0]
         plan = PilotPlan.of(bound, self._job.settings.seed, self._layout)
-        self._count.total += plan.num_tokens(self._layout.input_lengths)
+        self._count.total += plan.num_tokens(self._batches)
 
         def run(part: PilotPass) -> DrawTable:
             return self._run(part.index, bound, part.plan, batch_tokens, store)
@@ -230,7 +236,7 @@ class _Sampler:
         key = (index, bound.method)
         kept = self._kept(key, plan, batch_tokens, store)
         return run_draws(
-            self.runner, self._source, plan, self._streams(index), device=self._job.device,
+            self.runner, self._batches, plan, self._streams(index), device=self._job.device,
             batch_tokens=batch_tokens, processes=self._processes, finished=kept,
             keep=store.keeper(key), keep_tokens=keep_tokens, advance=self._count,
         )  # fmt: skip

@@ -19,6 +19,7 @@ from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.draws import DrawTable, plan_draws
 from bpb_harness.evaluation.layout import Layout
+from bpb_harness.evaluation.prepare_ahead import Source
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
@@ -89,9 +90,9 @@ class PilotPlan:
         )
         return cls(bound, windows, passes, ends, probability)
 
-    def num_tokens(self, input_lengths: Ints) -> int:
-        """Tokens that go through the network, for spans of that many tokens each."""
-        return sum(int(input_lengths[part.plan.window].sum()) for part in self.passes + self.ends)
+    def num_tokens(self, source: Source) -> int:
+        """Tokens that go through the network."""
+        return sum(source.num_tokens(part.plan, np.arange(len(part.plan))) for part in self.passes + self.ends)
 
 
 def _pilot_pass(bound: Bound, seed: int, index: int, windows: Ints, difficulty: Ints) -> PilotPass:

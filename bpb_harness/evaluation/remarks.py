@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from bpb_harness.byte_count import (
     ByteCounter,
     PieceKind,
@@ -53,6 +55,34 @@ def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes
         few = f"one draw of each of {num_windows} windows tells little of its own error: mc se is too large"
         return [Remark("few-draws", f"{few}; pass --samples 2 or more")]
     return []
+
+
+def layout_remarks(job: Job, result: BpbResult) -> list[Remark]:
+    """What is given and not paid for, where that is more than the tokens before each span."""
+    spans, remarks = job.spans, []
+    if job.settings.unpaid_prefix:
+        given = int(spans.context_lengths.sum())
+        said = f"{given:,} tokens, the first of {len(spans):,} windows, are visible, not paid for and not counted"
+        remarks.append(Remark("given.prefix", said))
+    if job.is_given_lengths:
+        starts = job.text.borders.starts
+        starts = starts[starts < spans.ends[-1]]
+        lengths = np.diff(starts, append=spans.ends[-1])
+        rate = sum(map(_elias_delta_bits, lengths.tolist())) / max(result.length.num_units, 1)
+        remarks.append(
+            Remark(
+                "given.lengths",
+                f"a bound given the lengths of {len(starts):,} documents, which nobody pays for; to send them too "
+                f"(Elias delta code) adds {rate:.4f} bits per {result.unit}",
+            )
+        )
+    return remarks
+
+
+def _elias_delta_bits(number: int) -> int:
+    """Length of the Elias delta code of a whole number from 1 on (Elias 1975), a code of numbers without a limit."""
+    digits = number.bit_length()
+    return digits + 2 * (digits.bit_length() - 1)
 
 
 def tokenizer_remarks(job: Job, num_foreign: int) -> list[Remark]:

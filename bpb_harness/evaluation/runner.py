@@ -18,10 +18,20 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bpb_harness.denoiser import ContextDenoiser, Denoiser, is_stateless, network_states, packed_nll, unpack_nats
+from bpb_harness.denoiser import (
+    BlockDenoiser,
+    ContextDenoiser,
+    Denoiser,
+    is_stateless,
+    network_block_states,
+    network_states,
+    packed_nll,
+    unpack_nats,
+)
 from bpb_harness.errors import HarnessError
-from bpb_harness.evaluation.batches import PreparedBatch
+from bpb_harness.evaluation.block_batches import PreparedWindows
 from bpb_harness.evaluation.memory import FittingBatches
+from bpb_harness.evaluation.prepare_ahead import Prepared
 from bpb_harness.kernels.specialising import give_up_specialising
 from bpb_harness.network_call import InputWatch, call_network
 from bpb_harness.result import Remark
@@ -54,10 +64,10 @@ class MaskedNllRunner:
         self, denoiser: Denoiser, device: torch.device, *, dtype: torch.dtype = torch.float32, compiled: bool = False
     ) -> None:
         self._denoiser, self._device, self._dtype = denoiser, device, dtype
-        self._states: Callable[..., Tensor] = self._plain_states
-        self._packed: Callable[[Tensor, Tensor], Tensor] = self._plain_packed
+        self._states: Callable[..., Tensor] = self._plain_states(by_blocks=False)
+        self._packed: Callable[[Tensor, Tensor], Tensor] = self._plain_packed(by_blocks=False)
         self._is_compiled = False
-        self._compiled_length = 0
+        self._compiled_shape = (0, False)
         self._wants_compilation = compiled
         self._fitting = FittingBatches(device)
         self._watch = InputWatch()
@@ -73,38 +83,51 @@ class MaskedNllRunner:
         """How many batches may be in the network at once; one from when memory was short."""
         return _NUM_STREAMS[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
 
-    def row_nats(self, prepared: PreparedBatch) -> Tensor:
-        """C(x, M; t) of each draw, (B,) float64 on the device."""
+    def row_nats(self, prepared: Prepared) -> Tensor:
+        """C(x, M; t) of each draw, (R,) float64 on the device."""
         return self._in_parts(prepared, lambda part: self.token_nll(part).sum(dim=-1))
 
-    def token_nats(self, prepared: PreparedBatch) -> Tensor:
-        """Negative log-likelihood of every masked token, 0 at visible ones, (B, L) float64 on the device."""
+    def token_nats(self, prepared: Prepared) -> Tensor:
+        """Negative log-likelihood of every masked token, 0 at visible ones, a row a draw, (R, N) float64."""
         return self._in_parts(prepared, self.token_nll)
 
-    def token_nll(self, prepared: PreparedBatch) -> Tensor:
+    def token_nll(self, prepared: Prepared) -> Tensor:
         """The same for a batch that is known to fit."""
         x0 = prepared.x0.to(self._device, non_blocking=True)
-        masked = prepared.masked.to(self._device, non_blocking=True)
         positions = prepared.positions.to(self._device, non_blocking=True)
-        level = _level_to(prepared.level, self._device)
-        # Not torch.where, which copies its number to the device and waits for all that runs there.
-        xt = x0.masked_fill(masked, self._denoiser.mask_token_id)
         targets = x0.flatten().index_select(0, positions)
-        inputs: list[Tensor | NoiseLevel] = [xt, level, positions]
-        if isinstance(self._denoiser, ContextDenoiser):
-            inputs.append(prepared.context_lengths.to(self._device, non_blocking=True))
-        if self._is_compiled and x0.shape[1] == self._compiled_length and len(x0) > 1:
+        inputs = self._inputs(prepared, x0, positions)
+        if self._is_compiled and self._shape_of(prepared) == self._compiled_shape and len(x0) > 1:
             try:
-                return unpack_nats(self._nll(inputs, targets), positions, x0.shape)
+                nll = self._compiled_nll(inputs, targets, by_blocks=isinstance(prepared, PreparedWindows))
+                return prepared.by_draw(unpack_nats(nll, positions, x0.shape))
             except (HarnessError, torch.OutOfMemoryError):
                 raise
             except Exception as error:  # compilers fail in many ways
                 self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
                 if self._is_compiled:
                     return self.token_nll(prepared)
-        states = call_network(self._plain_states, *inputs, watch=self._watch)
-        nll = self._in_chunks(self._plain_packed, states, targets)
-        return unpack_nats(nll, positions, x0.shape)
+        by_blocks = isinstance(prepared, PreparedWindows)
+        states = call_network(self._plain_states(by_blocks), *inputs, watch=self._watch)
+        nll = self._in_chunks(self._plain_packed(by_blocks), states, targets)
+        return prepared.by_draw(unpack_nats(nll, positions, x0.shape))
+
+    def _inputs(self, prepared: Prepared, x0: Tensor, positions: Tensor) -> list[Tensor | NoiseLevel]:
+        """What the network is handed, all of it on the device, in the order in which it takes it."""
+        masked = prepared.masked.to(self._device, non_blocking=True)
+        level = _level_to(prepared.level, self._device)
+        # Not torch.where, which copies its number to the device and waits for all that runs there.
+        xt = x0.masked_fill(masked, self._denoiser.mask_token_id)
+        if isinstance(prepared, PreparedWindows):
+            return [xt, x0, level, positions]
+        if isinstance(self._denoiser, ContextDenoiser):
+            return [xt, level, positions, prepared.context_lengths.to(self._device, non_blocking=True)]
+        return [xt, level, positions]
+
+    @staticmethod
+    def _shape_of(prepared: Prepared) -> tuple[int, bool]:
+        """What a compiled network is compiled for: tokens of a row, and whether rows are taken block by block."""
+        return prepared.x0.shape[1], isinstance(prepared, PreparedWindows)
 
     def require_inputs_kept(self) -> None:
         """Look at all calls so far, once what they gave has been waited for.
@@ -115,18 +138,18 @@ class MaskedNllRunner:
         """
         self._watch.check()
 
-    def warm_up(self, prepared: PreparedBatch) -> None:
+    def warm_up(self, prepared: Prepared) -> None:
         """Compile on a first batch, and compare with the plain network on a few of its rows."""
         if not self._wants_compilation or len(prepared) < 2:
             return
         few = prepared.part(0, _COMPARED_ROWS)
         expected = float(self.row_nats(few).sum())
         begin = time.perf_counter()
-        self._compile(prepared.x0.shape[1])
+        self._compile(self._shape_of(prepared))
         while self._is_compiled:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the compiler, about itself
-                seen = float(self.row_nats(prepared)[: len(few)].sum())
+                seen = float(self.row_nats(prepared)[: len(few.rows)].sum())
             if not self._is_compiled:
                 break
             difference = abs(seen - expected) / max(abs(expected), 1e-300)
@@ -139,7 +162,7 @@ class MaskedNllRunner:
         if self.num_streams > 1:  # batches will not run on this stream, for which its memory is kept
             torch.cuda.empty_cache()
 
-    def rows_that_fit(self, prepared: PreparedBatch, most: int) -> int:
+    def rows_that_fit(self, prepared: Prepared, most: int) -> int:
         """How many rows go into a batch, by the memory that a few of them take in the plain network."""
         if self._device.type != "cuda":
             return most
@@ -154,16 +177,16 @@ class MaskedNllRunner:
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_streams)), 1)
 
-    def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
+    def _in_parts(self, prepared: Prepared, run: Callable[[Prepared], Tensor]) -> Tensor:
         """Run a batch, in parts once it turned out not to fit."""
         with torch.inference_mode(), fastest_attention(self._device):
             return torch.cat(self._fitting.run(len(prepared), lambda rows: run(prepared.part(rows.start, rows.stop))))
 
-    def _compile(self, length: int) -> None:
+    def _compile(self, shape: tuple[int, bool]) -> None:
         # Rows of a batch and packed positions are marked dynamic: one program for every batch.
-        self._states = torch.compile(self._plain_states)
-        self._packed = torch.compile(self._plain_packed)
-        self._compiled_length = length
+        self._states = torch.compile(self._plain_states(shape[1]))
+        self._packed = torch.compile(self._plain_packed(shape[1]))
+        self._compiled_shape = shape
         self._is_compiled = True
 
     def _give_up_compiling(self, why: str) -> None:
@@ -173,27 +196,29 @@ class MaskedNllRunner:
                 Remark("not-specialised", f"compiled as it is written, which is slower: {why}")
             )
             torch._dynamo.reset()
-            self._compile(self._compiled_length)
+            self._compile(self._compiled_shape)
             return
         self._is_compiled = False
         self._compiler_remarks.append(Remark("not-compiled", f"the network runs uncompiled, which is slower: {why}"))
 
-    def _nll(self, inputs: Sequence[Tensor | NoiseLevel], targets: Tensor) -> Tensor:
+    def _compiled_nll(self, inputs: Sequence[Tensor | NoiseLevel], targets: Tensor, *, by_blocks: bool) -> Tensor:
         """The compiled path: padded positions, and dimensions marked so that no batch needs a program of its own."""
-        xt, level, positions, *contexts = inputs
+        at = 3 if by_blocks else 2
+        positions = inputs[at]
         assert isinstance(positions, Tensor)
         padding = -len(positions) % _PACKING
         padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
-        states = call_network(self._states_dynamic, xt, level, padded, *contexts, watch=self._watch)
+        states = call_network(self._states_dynamic, *inputs[:at], padded, *inputs[at + 1 :], watch=self._watch)
         return self._in_chunks(self._packed_dynamic, states, padded_targets)[: len(positions)]
 
-    def _states_dynamic(self, xt: Tensor, level: NoiseLevel, padded: Tensor, *contexts: Tensor) -> Tensor:
+    def _states_dynamic(self, *inputs: Tensor | NoiseLevel) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
 
         # The copies that the network is handed; a mark does not outlive a clone.
-        for tensor in (xt, level.t, level.alpha_t, level.dalpha_t, padded, *contexts):
-            maybe_mark_dynamic(tensor, 0)
-        return self._states(xt, level, padded, *contexts)
+        for given in inputs:
+            for tensor in (given,) if isinstance(given, Tensor) else (given.t, given.alpha_t, given.dalpha_t):
+                maybe_mark_dynamic(tensor, 0)
+        return self._states(*inputs)
 
     def _packed_dynamic(self, states: Tensor, targets: Tensor) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
@@ -202,11 +227,26 @@ class MaskedNllRunner:
             maybe_mark_dynamic(tensor, 0)
         return self._packed(states, targets)
 
-    def _plain_states(self, xt: Tensor, level: NoiseLevel, positions: Tensor, *contexts: Tensor) -> Tensor:
+    # Methods, not partial functions: what is compiled has code of its own.
+
+    def _plain_states(self, by_blocks: bool) -> Callable[..., Tensor]:
+        return self._states_by_blocks if by_blocks else self._states_by_rows
+
+    def _plain_packed(self, by_blocks: bool) -> Callable[[Tensor, Tensor], Tensor]:
+        return self._packed_by_blocks if by_blocks else self._packed_by_rows
+
+    def _states_by_rows(self, xt: Tensor, level: NoiseLevel, positions: Tensor, *contexts: Tensor) -> Tensor:
         return network_states(self._denoiser, xt, level, positions, *contexts)
 
-    def _plain_packed(self, states: Tensor, targets: Tensor) -> Tensor:
+    def _packed_by_rows(self, states: Tensor, targets: Tensor) -> Tensor:
         return packed_nll(self._denoiser, states, targets)
+
+    def _states_by_blocks(self, xt: Tensor, x0: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
+        assert isinstance(self._denoiser, BlockDenoiser)
+        return network_block_states(self._denoiser, xt, x0, level, positions)
+
+    def _packed_by_blocks(self, states: Tensor, targets: Tensor) -> Tensor:
+        return packed_nll(self._denoiser, states, targets, by_blocks=True)
 
     def _in_chunks(self, packed: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
         """The head on a bounded number of positions at a time, so that wide vocabularies fit."""

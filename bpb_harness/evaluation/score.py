@@ -25,7 +25,7 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.methods import either, names
 from bpb_harness.evaluation.passes import sample_bounds
-from bpb_harness.evaluation.remarks import sampling_remarks
+from bpb_harness.evaluation.remarks import layout_remarks, sampling_remarks
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
 from bpb_harness.evaluation.second_answers import (
     Asked,
@@ -63,6 +63,7 @@ def score(job: Job) -> BpbResult:
         with open_processes() as processes:
             _require_one_network(job, processes)
             result, asked = _score(watching(job, process), processes)
+        result = with_remarks(result, *layout_remarks(job, result))
         if contract is None:
             return result
         contract.check_again()

@@ -146,7 +146,13 @@ MODULES = {
         ),
     ),
     "adapters": Module(
-        ("adapters/*.py", "adapters/accounting/*.py", "adapters/huggingface/*.py", "adapters/mdlm/*.py"),
+        (
+            "adapters/*.py",
+            "adapters/accounting/*.py",
+            "adapters/bd3lm/*.py",
+            "adapters/huggingface/*.py",
+            "adapters/mdlm/*.py",
+        ),
         ("unit/adapters/*.py", "unit/checkpoints/test_weight_sets.py", "integration/test_model_folders*.py"),
         (
             "unit/adapters/test_accounting.py::TestTensors::test_none_can_be_left_out_of_the_network",

@@ -13,7 +13,13 @@ from bpb_harness.contract import check_causal_lm, check_denoiser
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.schedule import parse_schedule
 from fixtures.adversarial.models.cheats import HonestCausalLM, HonestDenoiser
-from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm, make_mdlm_parameters, mdlm_state_dict
+from tests.tiny_checkpoints import (
+    make_golf_gpt,
+    make_golf_mdlm,
+    make_golf_prefix,
+    make_mdlm_parameters,
+    mdlm_state_dict,
+)
 
 _SCHEDULES = (
     "loglinear",
@@ -56,18 +62,20 @@ def test_an_honest_causal_model_passes(seed: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("seed", range(120, 160))
 def test_a_network_of_an_adapter_passes(seed: int, dtype: torch.dtype) -> None:
-    """80 more, of three adapters and both precisions."""
-    kind = ("golf-mdlm", "golf-gpt", "mdlm")[seed % 3]
+    """80 more, of four adapters and both precisions."""
+    kind = ("golf-mdlm", "golf-gpt", "mdlm", "golf-prefix")[seed % 4]
     stated = {"model": {"length": 32}, "parameterization": "subs", "time_conditioning": bool(seed % 2)}
     config = {"hyper_parameters": {"config": {**stated, "noise": {"type": "loglinear"}}}} if kind == "mdlm" else {}
     tensors, layout, vocab_size = {
         "golf-mdlm": (make_golf_mdlm(seed=seed), "tensors", 64),
         "golf-gpt": (make_golf_gpt(seed=seed), "tensors", 50),
+        "golf-prefix": (make_golf_prefix(seed=seed), "tensors", 50),
         "mdlm": (mdlm_state_dict(make_mdlm_parameters(seed=seed)), "lightning", 37),
     }[kind]
     checkpoint = Checkpoint(Path("x.pt"), layout, "0" * 64, tensors, config=config)
     adapted = choose_adapter(checkpoint, kind).load(checkpoint, device=torch.device("cpu"), dtype=dtype)
-    windows = torch.randint(vocab_size, (4, 32), generator=torch.Generator().manual_seed(seed))
+    lowest = 3 if kind == "golf-prefix" else 0  # the ids above its mask
+    windows = torch.randint(lowest, vocab_size, (4, 32), generator=torch.Generator().manual_seed(seed))
     if isinstance(adapted.model, Denoiser):
         assert adapted.schedule is not None
         findings = check_denoiser(adapted.model, windows, schedule=adapted.schedule, seed=seed, dtype=dtype)

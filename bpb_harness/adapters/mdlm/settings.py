@@ -21,7 +21,7 @@ _NOISE_EPS = 1e-3
 # BD3-LM's largest sigma: that of its last mask rate, 1 - eps.
 _LARGEST_SIGMA = -math.log(_NOISE_EPS)
 
-_KIND_OF_MODEL = {
+KIND_OF_MODEL = {
     "bd3lm": "block diffusion: blocks of a window one after another, each given clean earlier ones",
     "sedd": "a score network",
     "duo": "uniform-state diffusion, which has no mask",
@@ -48,7 +48,7 @@ class MdlmSettings:
     """What a checkpoint states of its network, noise and weights.
 
     Args:
-        account: of a Lightning checkpoint, or of a folder with ``model_type: mdlm``.
+        account: of a Lightning checkpoint, or of a published folder.
 
     Raises:
         CheckpointError: if there are no hyper-parameters.
@@ -119,24 +119,43 @@ class MdlmSettings:
             raise CheckpointError(f"{self._name}: {dotted}", seen=repr(value), expected="a number")
         return float(value)
 
-    def _flag(self, name: str, *others: str) -> bool | None:
+    def flag(self, name: str, *others: str) -> bool | None:
+        """A setting that is true or false, looked for as :meth:`either` does; None where none states it.
+
+        Raises:
+            CheckpointError: if it is anything else.
+        """
         value = self.either(name, *others)
         if value is not None and not isinstance(value, bool):
             raise CheckpointError(f"{self._name}: {name}", seen=repr(value), expected="true or false")
         return value
 
-    def _refuse(self, what: str, seen: object, expected: str) -> CheckpointError:
+    def refuse(self, what: str, seen: object, expected: str, *, other_adapter: str | None = None) -> CheckpointError:
+        """The error for a setting that this adapter does not implement.
+
+        Args:
+            what: the setting.
+            seen: its value.
+            expected: what is implemented.
+            other_adapter: one that implements it.
+        """
+        own_loader = "score it through a loader of your own (--model FILE.py:LOADER --allow-code)"
         return CheckpointError(
             f"{self._name}: {what}",
             seen=seen,
             expected=expected,
-            hint="the adapter 'mdlm' has nothing that scores it; score it through a loader of your own "
-            "(--model FILE.py:LOADER --allow-code)",
+            hint=f"the adapter {self._account.adapter!r} has nothing that scores it; "
+            + (f"pass --adapter {other_adapter}" if other_adapter else own_loader),
         )
 
-    def _one_of(self, name: str, value: Any, allowed: tuple[Any, ...], expected: str) -> None:
+    def one_of(self, name: str, value: Any, allowed: tuple[Any, ...], expected: str) -> None:
+        """Refuse a setting that is stated and is none of those implemented.
+
+        Raises:
+            CheckpointError: naming it.
+        """
         if value is not None and value not in allowed:
-            raise self._refuse(name, repr(value), expected)
+            raise self.refuse(name, repr(value), expected)
 
     # What is implemented
 
@@ -151,14 +170,15 @@ class MdlmSettings:
         """
         algorithm = self.get("algo.name")
         if algorithm is not None and algorithm not in ("mdlm", "ar"):
-            kind = _KIND_OF_MODEL.get(str(algorithm), "no algorithm that this adapter knows")
-            raise self._refuse("algo.name", f"{algorithm!r}, {kind}", "mdlm or ar")
+            kind = KIND_OF_MODEL.get(str(algorithm), "no algorithm that this adapter knows")
+            other = "bd3lm" if algorithm == "bd3lm" else None
+            raise self.refuse("algo.name", f"{algorithm!r}, {kind}", "mdlm or ar", other_adapter=other)
         parameterization = self.either("parameterization")
         if parameterization is None:  # the published folders state none: they are what the paper names
             self._require_folder("parameterization", "subs, d3pm or ar")
             parameterization = "subs"
         expected = "subs or d3pm: networks that predict the clean token" + ("; ar is causal" if is_causal else "")
-        self._one_of("parameterization", parameterization, ("subs", "d3pm", "ar"), expected)
+        self.one_of("parameterization", parameterization, ("subs", "d3pm", "ar"), expected)
         says_causal = "ar" in (algorithm, parameterization)
         if says_causal != is_causal or (algorithm is not None and (algorithm == "ar") != (parameterization == "ar")):
             tensors = "a causal network (it has no sigma_map)" if is_causal else "a network that is told the noise"
@@ -167,20 +187,20 @@ class MdlmSettings:
                 seen=f"algo.name {algorithm!r}, parameterization {parameterization!r}, tensors of {tensors}",
                 expected="ar for causal networks, and for them alone",
             )
-        self._one_of("diffusion", self.either("diffusion"), ("absorbing_state",), "absorbing_state: masks")
-        self._one_of("backbone", self.either("backbone"), ("dit", "ar"), "dit or ar")
-        self._one_of("model.type", self.get("model.type"), ("ddit",), "ddit")
-        self._one_of("prior.type", self.get("prior.type"), ("none",), "none")
-        self._one_of("algo.cross_attn", self._flag("cross_attn"), (False,), "false: no block diffusion")
+        self.one_of("diffusion", self.either("diffusion"), ("absorbing_state",), "absorbing_state: masks")
+        self.one_of("backbone", self.either("backbone"), ("dit", "ar"), "dit or ar")
+        self.one_of("model.type", self.get("model.type"), ("ddit",), "ddit")
+        self.one_of("prior.type", self.get("prior.type"), ("none",), "none")
+        self.one_of("algo.cross_attn", self.flag("cross_attn"), (False,), "false: no block diffusion")
         # Of a causal network the code reads no length of blocks.
         self._require_no_blocks() if not is_causal else self.either("block_size", "model.block_size")
-        causal = self._flag("causal_attention", "model.causal", "model.causal_attention")
-        self._one_of("causal attention", causal, (is_causal,), f"{is_causal}, as the tensors are")
+        causal = self.flag("causal_attention", "model.causal", "model.causal_attention")
+        self.one_of("causal attention", causal, (is_causal,), f"{is_causal}, as the tensors are")
         # BD3-LM: of causal networks alone; all others have it.
-        self._one_of("model.adaln", self.get("model.adaln") and is_causal, (None, False), "false in a causal network")
+        self.one_of("model.adaln", self.get("model.adaln") and is_causal, (None, False), "false in a causal network")
         if self.get("data.num_classes") is not None:
-            raise self._refuse("data.num_classes", self.get("data.num_classes"), "none: no classes to condition on")
-        self._flag("subs_masking")  # either way the mask's probability is removed here
+            raise self.refuse("data.num_classes", self.get("data.num_classes"), "none: no classes to condition on")
+        self.flag("subs_masking")  # either way the mask's probability is removed here
         self.either("T")
 
     def _require_folder(self, name: str, expected: str) -> None:
@@ -191,7 +211,7 @@ class MdlmSettings:
     def _require_no_blocks(self) -> None:
         block_size, length = self.either("block_size", "model.block_size"), self.length
         if block_size is not None and block_size != length:
-            raise self._refuse(
+            raise self.refuse(
                 "block_size", f"{block_size!r}, block diffusion", f"{length}, the window: one block is all of it"
             )
 
@@ -227,7 +247,7 @@ class MdlmSettings:
         Raises:
             CheckpointError: if it is not stated.
         """
-        stated = self._flag("time_conditioning")
+        stated = self.flag("time_conditioning")
         if stated is None:
             expected = "true or false, as that code saves it"
             raise CheckpointError(f"{self._name}: time_conditioning", seen="none stated", expected=expected)
@@ -239,8 +259,8 @@ class MdlmSettings:
         return "" if self.is_folder else str(self.get("data.tokenizer_name_or_path") or "")
 
     def _is_of_bd3lm(self) -> bool:
-        """Whether BD3-LM's mask rate, which is t itself, was trained on; its settings say so."""
-        return self._flag("mdlm_loss_scale") is False
+        """Whether BD3-LM's mask rate, which is t itself, was trained on; its settings say so, its folders need not."""
+        return self.flag("mdlm_loss_scale") is False or (self.is_folder and self.get("model_type") == "bd3lm")
 
     @property
     def largest_sigma(self) -> float:
@@ -256,7 +276,7 @@ class MdlmSettings:
         kind, eps = self.get("noise.type"), self.number("noise.eps", _NOISE_EPS)
         if kind is None:
             self._require_folder("noise.type", "the name of a noise schedule")
-            return LogLinear(_NOISE_EPS)
+            return LogLinear(0.0) if self._is_of_bd3lm() else LogLinear(_NOISE_EPS)
         has_algo = any(name.startswith(f"{self._prefix}algo.") for name in self._account.settings)
         if kind == "log-linear":  # Duo, where eps is a setting
             return LogLinear(eps)
@@ -267,7 +287,7 @@ class MdlmSettings:
         if kind == "loglinear":
             return LogLinear(0.0) if self._is_of_bd3lm() else LogLinear(_NOISE_EPS)
         if kind == "cosine" and has_algo:
-            raise self._refuse(
+            raise self.refuse(
                 "noise.type",
                 "'cosine' under algo: Duo's 1 - cos(pi (1 - t) / 2) or BD3-LM's (1 - eps) cos(pi t / 2)",
                 "loglinear or log-linear",
@@ -276,7 +296,7 @@ class MdlmSettings:
             return CosineMdlm(_NOISE_EPS)
         if kind == "geometric" and not has_algo:
             return Geometric(self.number("noise.sigma_min"), self.number("noise.sigma_max"))
-        raise self._refuse("noise.type", repr(kind), "loglinear, log-linear, cosine or geometric")
+        raise self.refuse("noise.type", repr(kind), "loglinear, log-linear, cosine or geometric")
 
     def notes(self) -> list[str]:
         """What is worth knowing beside the score."""

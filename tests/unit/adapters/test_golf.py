@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -15,33 +14,11 @@ from bpb_harness.checkpoints import read_checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, PickingDenoiser
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import LogLinear
+from tests.golf_forward import attend, golf_gpt_logits, linear, rms, turn
 from tests.stateless import assert_keeps_nothing
 from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm
 
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
-
-
-def _rms(x: Tensor) -> Tensor:
-    return x / (x.pow(2).mean(-1, keepdim=True) + torch.finfo(torch.float32).eps).sqrt()
-
-
-def _linear(x: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
-    y = x @ tensors[f"{name}.weight"].double().T
-    return y + tensors[f"{name}.bias"].double() if f"{name}.bias" in tensors else y
-
-
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs (j, j + d/2) of (L, d) by tables (L, d/2), clockwise."""
-    half = x.shape[-1] // 2
-    pairs = torch.complex(x[:, :half], x[:, half:]) * torch.complex(cos, -sin)
-    return torch.cat([pairs.real, pairs.imag], dim=-1)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
-    scores = q @ k.T / math.sqrt(q.shape[-1])
-    if causal:
-        scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -math.inf)
-    return scores.softmax(-1) @ v
 
 
 def golf_mdlm_logits(tensors: dict[str, Tensor], tokens: list[int], sigma: float) -> Tensor:
@@ -50,54 +27,24 @@ def golf_mdlm_logits(tensors: dict[str, Tensor], tokens: list[int], sigma: float
     cos, sin = (tensors[name][0, :L, 0].double() for name in ("cos", "sin"))
     head = 2 * cos.shape[-1]
     angle = sigma * tensors["sigma_map.freqs"].double()
-    c = _linear(torch.cat([angle.sin(), angle.cos()]), tensors, "sigma_map.mlp.0")
-    c = _linear(c * c.sigmoid(), tensors, "sigma_map.mlp.2")
+    c = linear(torch.cat([angle.sin(), angle.cos()]), tensors, "sigma_map.mlp.0")
+    c = linear(c * c.sigmoid(), tensors, "sigma_map.mlp.2")
     c = c * c.sigmoid()
     x = tensors["wte.weight"].double()[tokens]
     for i in range(sum(name.endswith("mlp_fc.weight") for name in tensors)):
-        scale, shift = _linear(c, tensors, f"blocks.{i}.adaln_attn.proj").split(width)
-        h = _rms(x) * (1 + scale) + shift
-        q, k, v = (_linear(h, tensors, f"blocks.{i}.attn.{name}") for name in ("c_q", "c_k", "c_v"))
+        scale, shift = linear(c, tensors, f"blocks.{i}.adaln_attn.proj").split(width)
+        h = rms(x) * (1 + scale) + shift
+        q, k, v = (linear(h, tensors, f"blocks.{i}.attn.{name}") for name in ("c_q", "c_k", "c_v"))
         out = []
         for start in range(0, width, head):
             part = slice(start, start + head)
-            turned = (_rms(_turn(t[:, part], cos, sin)) for t in (q, k))
-            out.append(_attend(*turned, v[:, part], causal=False))
-        x = x + _linear(torch.cat(out, -1), tensors, f"blocks.{i}.attn.c_proj")
-        scale, shift = _linear(c, tensors, f"blocks.{i}.adaln_mlp.proj").split(width)
-        h = _linear(_rms(x) * (1 + scale) + shift, tensors, f"blocks.{i}.mlp_fc").clamp(min=0) ** 2
-        x = x + _linear(h, tensors, f"blocks.{i}.mlp_proj")
-    return _linear(_rms(x), tensors, "head")
-
-
-def golf_gpt_logits(tensors: dict[str, Tensor], tokens: list[int]) -> Tensor:
-    """(L, V) for one row."""
-    t = {name: value.double() for name, value in tensors.items()}
-    width = t["tok_emb.weight"].shape[1]
-    num_heads = len(t["blocks.0.attn.q_gain"])
-    head, num_blocks = width // num_heads, sum(name.endswith("q_gain") for name in t)
-    groups = num_heads // (t["blocks.0.attn.c_k.weight"].shape[0] // head)
-    angle = torch.outer(torch.arange(len(tokens)).double(), 10_000.0 ** (-torch.arange(0, head, 2).double() / head))
-    x = x0 = _rms(t["tok_emb.weight"][tokens])
-    stack: list[Tensor] = []
-    for i in range(num_blocks):
-        later = i - num_blocks // 2
-        if later >= 0 and stack:
-            x = x + t["skip_weights"][later] * stack.pop()
-        x = t[f"blocks.{i}.resid_mix"][0] * x + t[f"blocks.{i}.resid_mix"][1] * x0
-        q, k, v = (_linear(_rms(x), t, f"blocks.{i}.attn.{name}") for name in ("c_q", "c_k", "c_v"))
-        out = []
-        for h in range(num_heads):
-            mine, shared = slice(h * head, (h + 1) * head), slice(h // groups * head, (h // groups + 1) * head)
-            query = _turn(_rms(q[:, mine]), angle.cos(), angle.sin()) * t[f"blocks.{i}.attn.q_gain"][h]
-            key = _turn(_rms(k[:, shared]), angle.cos(), angle.sin())
-            out.append(_attend(query, key, v[:, shared], causal=True))
-        x = x + t[f"blocks.{i}.attn_scale"] * _linear(torch.cat(out, -1), t, f"blocks.{i}.attn.proj")
-        hidden = _linear(_rms(x), t, f"blocks.{i}.mlp.fc").clamp(min=0) ** 2
-        x = x + t[f"blocks.{i}.mlp_scale"] * _linear(hidden, t, f"blocks.{i}.mlp.proj")
-        if later < 0:
-            stack.append(x)
-    return 30 * torch.tanh(_rms(x) @ t["tok_emb.weight"].T / 30)
+            turned = (rms(turn(t[:, part], cos, sin)) for t in (q, k))
+            out.append(attend(*turned, v[:, part], causal=False))
+        x = x + linear(torch.cat(out, -1), tensors, f"blocks.{i}.attn.c_proj")
+        scale, shift = linear(c, tensors, f"blocks.{i}.adaln_mlp.proj").split(width)
+        h = linear(rms(x) * (1 + scale) + shift, tensors, f"blocks.{i}.mlp_fc").clamp(min=0) ** 2
+        x = x + linear(h, tensors, f"blocks.{i}.mlp_proj")
+    return linear(rms(x), tensors, "head")
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,8 @@ class TestThreePlaces:
         said = refusal(tmp_path, changed(_OF_ALL[lineage], algo__name=algorithm))
         assert f"x.ckpt: algo.name: got {algorithm!r}, {kind}" in said
         assert "expected mdlm or ar" in said
-        assert "--model FILE.py:LOADER" in said
+        step = "pass --adapter bd3lm" if algorithm == "bd3lm" else "loader of your own (--model FILE.py:LOADER"
+        assert f"the adapter 'mdlm' has nothing that scores it; {step}" in said.replace("score it through a ", "")
 
     @pytest.mark.parametrize("value", ["sedd", "score", "mean", "x0", 1])
     @pytest.mark.parametrize("lineage", _OF_ALL)

@@ -13,7 +13,7 @@ from torch import nn
 import bpb_harness
 from bpb_harness.adapters import load_model
 from bpb_harness.distributed import Processes
-from bpb_harness.errors import UsageError
+from bpb_harness.errors import StateMutatedError, UsageError
 from bpb_harness.evaluation.in_memory import InMemory
 from bpb_harness.evaluation.score import _require_one_network
 from bpb_harness.evaluation.settings import Settings
@@ -110,6 +110,20 @@ def test_modes_come_back_after_a_refusal(text, monkeypatch):
     assert all(module.training for module in network.modules())
 
 
+def test_a_network_that_counts_its_calls_is_refused(text):
+    class Counts(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def logits(self, xt, level):
+            self.calls += 1
+            return super().logits(xt, level)
+
+    with pytest.raises(StateMutatedError, match=r"calls"):
+        bpb_harness.evaluate(Counts(), **text)
+
+
 def test_a_causal_network(text):
     result = bpb_harness.evaluate(Causal(), **text, method="ar")
     assert (result.relation, Signature.parse(str(result)).adapter) == ("=", "in-memory/Causal")
@@ -153,6 +167,25 @@ def test_the_digest_is_that_of_names_types_shapes_and_bits():
     assert len({digest(each) for each in (network, same, swapped, wide, counted)}) == 5
 
 
+@pytest.mark.parametrize(
+    "zeros",
+    [torch.zeros(2, 3), torch.zeros(3, 2), torch.zeros(6), torch.zeros(3), torch.zeros(2, 3, dtype=torch.int32)],
+    ids=str,
+)
+def test_zeros_of_other_shapes_and_types_are_others(zeros):
+    def with_buffer(values, name="zeros"):
+        network = nn.Module()
+        network.register_buffer(name, values)
+        for kept in ("vocab_size", "mask_token_id", "context_length", "time_conditioned", "logits"):
+            setattr(network, kept, getattr(Plain(), kept))
+        return digest(network)
+
+    every = [torch.zeros(2, 3), torch.zeros(3, 2), torch.zeros(6), torch.zeros(3), torch.zeros(2, 3, dtype=torch.int32)]
+    same = [with_buffer(other) == with_buffer(zeros) for other in every]
+    assert sum(same) == 1
+    assert with_buffer(zeros, "others") != with_buffer(zeros)
+
+
 def test_the_digest_finds_modules_among_attributes():
     one, other = Causal(), Causal()
     assert digest(one, method="ar") != digest(other, method="ar")
@@ -182,6 +215,14 @@ class OneArgument(Split):
         return xt
 
 
+class OfLayers(Net):
+    """Layers of those names take anything, until they are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(8, 8), nn.Linear(8, V)
+
+
 class OfContexts(Plain):
     is_stateless = True
 
@@ -204,6 +245,7 @@ PROTOCOLS = ("hidden", "head", "hidden_at", "logits_given", "block_logits", "blo
     [
         (Plain(), ()),
         (Net(), ()),  # a number and a layer are no methods
+        (OfLayers(), ()),
         (Split(), ("hidden", "head", "hidden_at")),
         (OneArgument(), ()),
         (OfContexts(), ("logits_given",)),

@@ -14,7 +14,7 @@ from bpb_harness.cli.eval import describe
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import passes
-from bpb_harness.evaluation.batches import DrawPlan
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
@@ -27,7 +27,7 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import UNTRUSTED_ERROR, Signature
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
-from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.corpus import Corpus, load_shards
 from tests.spans import end_to_end
 
 BOUND = ContinuousBound(LogLinear(1e-3), 1)
@@ -233,7 +233,8 @@ def test_the_pilot_is_no_larger_than_it_need_be(samples):
     assert len(plan.windows) == (32 if samples == "all" else 468)
     assert all(part.index >= 1 << 31 for part in plan.passes + plan.ends)
     assert len({part.index for part in plan.passes + plan.ends}) == len(plan.passes + plan.ends)
-    assert plan.num_tokens(lengths) < 0.08 * lengths.sum()
+    source = DrawSource(Corpus("text", "0" * 64, int(lengths.sum())), end_to_end(lengths), LogLinear())
+    assert plan.num_tokens(source) < 0.08 * lengths.sum()
     if samples == "all":
         assert plan.ends == ()
         return

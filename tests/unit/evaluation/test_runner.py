@@ -46,7 +46,7 @@ def compiled(monkeypatch, prepared, times, dtype=torch.float32, error=None):
 
     def compile_(function):
         made.append(function)
-        if function.__name__ != "_plain_packed":
+        if function.__name__ != "_packed_by_rows":
             return function
 
         def other(states, targets):

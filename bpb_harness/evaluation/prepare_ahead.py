@@ -1,0 +1,50 @@
+"""Batches that the host makes while the network works on earlier ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, PreparedBatch
+from bpb_harness.evaluation.block_batches import BlockSource, PreparedWindows
+from bpb_harness.sampling.streams import RandomStreams
+
+Source: TypeAlias = DrawSource | BlockSource
+Prepared: TypeAlias = PreparedBatch | PreparedWindows
+
+_MAX_AHEAD = 2
+
+
+def prepare_ahead(
+    source: Source,
+    plan: DrawPlan,
+    streams: RandomStreams,
+    batches: Sequence[npt.NDArray[np.int64]],
+    *,
+    pin_memory: bool,
+) -> Iterator[Prepared]:
+    """Prepare batches in a thread while the network works on earlier ones; they come in order.
+
+    One thread: more of them would wait for the interpreter, and keep it from whoever launches the network.
+    """
+
+    def prepare(rows: npt.NDArray[np.int64]) -> Prepared:
+        prepared = source.prepare(plan, streams, rows)
+        return prepared.pinned() if pin_memory else prepared
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+    waiting: deque[Future[Prepared]] = deque()
+    try:
+        for rows in batches:
+            waiting.append(pool.submit(prepare, rows))
+            if len(waiting) > _MAX_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,115 @@
+"""All blocks of a window in one call: the draws, masks and sums of a call a block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bpb_harness.estimators import ContinuousBound, DiscreteBound
+from bpb_harness.evaluation.batches import DrawSource
+from bpb_harness.evaluation.block_batches import BlockSource
+from bpb_harness.evaluation.draws import plan_draws, run_draws
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
+from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.schedule import parse_schedule
+from bpb_harness.text.corpus import Corpus
+from bpb_harness.text.layouts.blocks import blocks
+from tests.oracles import OracleDenoiser, Table
+
+V, B, L, CPU = 3, 2, 6, torch.device("cpu")
+SCHEDULE = parse_schedule("cosine-md4[0.05]")
+
+
+class Blocks(OracleDenoiser):
+    """A table of conditionals that is asked block by block, or about all blocks at once."""
+
+    block_size = B
+
+    def __init__(self, *, memory=None):
+        super().__init__(Table(V, seed=4, time_conditioned=True), context_length=L)
+        self.rows, self.memory = [], memory
+
+    def block_logits(self, xt, x0, level):
+        if self.memory is not None and len(xt) > self.memory:
+            raise torch.OutOfMemoryError("out of memory")
+        self.rows.append(len(xt))
+        count = -(-xt.shape[1] // B)
+        levels = [level[row * count : (row + 1) * count] for row in range(len(xt))]
+        rows = [self._window(*window, its_own) for *window, its_own in zip(xt, x0, levels, strict=True)]
+        return torch.stack(rows)
+
+    def _window(self, xt, x0, level):
+        parts = []
+        for block in range(len(level)):
+            begin, end = block * B, min(block * B + B, len(xt))
+            row = torch.cat([x0[:begin], xt[begin:end]]).unsqueeze(0)
+            parts.append(self.logits(row, level[block : block + 1])[0, begin:])
+        return torch.cat(parts)
+
+
+@pytest.fixture(params=[(10, 4), (4, 2), (31, 1), (31, 5)], ids=lambda shape: f"{shape[0]} windows and {shape[1]}")
+def source(request):
+    windows, rest = request.param
+    tokens = np.random.default_rng(windows).integers(0, V, windows * L + rest)
+    corpus = Corpus("text", "0" * 64, len(tokens), _parts=(tokens,), _offsets=np.array([0, len(tokens)]))
+    spans = blocks(0, len(tokens), L, B)
+    return DrawSource(corpus, spans, SCHEDULE, bigrams=count_bigrams(corpus, spans))
+
+
+def plan_of(source, bound, streams):
+    if bound.num_samples == "all":
+        return plan_draws(bound, len(source.spans), None)
+    difficulty = bigram_difficulty(source.corpus, source.spans, source.counts)
+    return plan_draws(bound, len(source.spans), StratifiedDesign(streams, difficulty, bound.num_samples))
+
+
+def run(network, source, plan, streams, size=64, **more):
+    return run_draws(MaskedNllRunner(network, CPU), source, plan, streams, device=CPU, batch_tokens=size, **more)
+
+
+@pytest.mark.parametrize("samples", [1, 3, "all"])
+def test_one_call_is_a_call_a_block(source, samples, monkeypatch):
+    """Also where some blocks are drawn twice for the error: their windows have no second draw of other blocks."""
+    monkeypatch.setattr("bpb_harness.sampling.design.MIN_WINDOWS_REPLICATED", 64)
+    monkeypatch.setattr("bpb_harness.sampling.design._MIN_REPLICATES", 17)
+    bound = DiscreteBound(SCHEDULE, "all", 3) if samples == "all" else ContinuousBound(SCHEDULE, samples)
+    streams = RandomStreams(7)
+    plan = plan_of(source, bound, streams)
+    assert (plan.num_replicates > 0) == (samples == 1 and len(source.spans) >= 64)
+    single = run(Blocks(), source, plan, streams, keep_tokens=True)
+    for size in (1, 40, 10_000):
+        together = run(Blocks(), BlockSource(source, B), plan, streams, size, keep_tokens=True)
+        assert together.num_masked.tolist() == single.num_masked.tolist()
+        assert together.control.tolist() == single.control.tolist()
+        np.testing.assert_allclose(together.nats, single.nats, rtol=1e-12)
+        np.testing.assert_allclose(together.token_nats, single.token_nats, rtol=1e-12)
+
+
+def test_a_call_takes_whole_windows_and_both_copies_are_counted(source):
+    bound, streams, network = ContinuousBound(SCHEDULE, 2), RandomStreams(7), Blocks()
+    plan, seen = plan_of(source, bound, streams), []
+    table = run(network, BlockSource(source, B), plan, streams, 8 * L, advance=seen.append)
+    windows = len(np.unique(source.spans.context_starts))
+    assert sum(network.rows) == 2 * windows
+    assert max(network.rows) <= 4
+    assert table.num_forward_tokens == sum(seen) == 2 * 2 * int(source.spans.lengths.sum())
+
+
+def test_a_batch_that_does_not_fit_is_halved(source):
+    bound, streams = ContinuousBound(SCHEDULE, 2), RandomStreams(7)
+    plan, network = plan_of(source, bound, streams), Blocks(memory=3)
+    halved = run(network, BlockSource(source, B), plan, streams, 10_000)
+    assert max(network.rows) <= 3
+    np.testing.assert_allclose(halved.nats, run(Blocks(), source, plan, streams).nats, rtol=1e-12)
+
+
+def test_finished_draws_are_not_drawn_again(source):
+    bound, streams, kept = ContinuousBound(SCHEDULE, 2), RandomStreams(7), []
+    plan, first, network = plan_of(source, bound, streams), Blocks(), Blocks()
+    whole = run(first, BlockSource(source, B), plan, streams, 2 * L, keep=kept.append)
+    again = run(network, BlockSource(source, B), plan, streams, 2 * L, finished=kept[:3])
+    assert network.rows == first.rows[3:]
+    np.testing.assert_allclose(again.nats, whole.nats, rtol=1e-12)
