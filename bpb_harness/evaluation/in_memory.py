@@ -242,14 +242,25 @@ def _callable_from_outside(network: Any, dtype: torch.dtype) -> Denoiser | Causa
         if all(_takes(network, name, count) for name, count in _SPLIT.items()):
             methods += [*_SPLIT, *(["hidden_at"] if _takes(network, "hidden_at", 3) else [])]
         methods += ["logits_given"] if _takes(network, "logits_given", 3) else []
-        if _takes(network, "block_logits", 3) and hasattr(network, "block_size"):
+        if _takes(network, "block_logits", 3):
             methods.append("block_logits")
-            values["block_size"] = network.block_size
+            values["block_size"] = _block_size(network)
     namespace = {name: staticmethod(_quiet(getattr(network, name), dtype)) for name in methods}
     outside: Any = type(_kind(network), (), namespace | values | {"__doc__": _NAMED})()
     outside.network = network  # where the contract looks for parameters
     scorable: Denoiser | CausalLM = outside
     return scorable
+
+
+def _block_size(network: Any) -> int:
+    size = getattr(network, "block_size", None)
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= network.context_length:
+        raise UsageError(
+            f"{_kind(network)}, which has block_logits: block_size",
+            seen="none" if size is None else repr(size),
+            expected=f"a number of tokens from 1 to its context of {network.context_length}",
+        )
+    return size
 
 
 def _takes(network: object, name: str, count: int) -> bool:

@@ -260,6 +260,14 @@ def test_methods_are_protocols_and_other_attributes_are_not(network, offers):
     assert (model.vocab_size, model.mask_token_id, model.context_length, model.time_conditioned) == (V, V, L, False)
 
 
+@pytest.mark.parametrize("size", [None, 0, L + 1, True, 2.0])
+def test_a_network_of_blocks_says_how_long_they_are(size):
+    network = OfBlocks()
+    network.block_size = size
+    with pytest.raises(UsageError, match=r"OfBlocks, which has block_logits: block_size: got .*, expected a number of"):
+        InMemory(network, settings(name="x"))
+
+
 def test_low_precision_runs_under_autocast():
     network = Net()
     tokens = torch.arange(L).expand(2, L)
