@@ -44,6 +44,7 @@ class Signature:
     unpaid_prefix: str | None = _entry("prefix", "0")
     given: str | None = _entry("given")
     told: str | None = _entry("told", "window-rate")
+    enumeration: str | None = _entry("enum", "short")
     byte_rule: str | None = _entry("bytes")
     data: str | None = _entry("data")
     tokenizer: str | None = _entry("tok")
@@ -202,6 +203,24 @@ class SourceFloor:
 
 @final
 @dataclass(frozen=True)
+class AnswerSummary:
+    """How answers were scored, each given its prompt and its number of tokens.
+
+    Attributes:
+        num_answers: how many.
+        num_sampled: of how many masks, or noise levels, were drawn; of the others nothing was.
+        num_prompts_cut: prompts of which a part was not visible.
+        num_borders_moved: documents in which last tokens of the prompt are paid for with the answer.
+    """
+
+    num_answers: int
+    num_sampled: int
+    num_prompts_cut: int
+    num_borders_moved: int
+
+
+@final
+@dataclass(frozen=True)
 class BpbResult:
     """A score in bits per byte, or in bits per token where no bytes are counted (`--bytes none`).
 
@@ -210,9 +229,9 @@ class BpbResult:
         relation: ``=`` an exact code length, ``<=`` a bound, ``~<=`` an unbiased estimate of a bound.
         terms_nats: prior, diffusion and reconstruction; for code lengths that have no terms, empty.
         mc_stderr: standard error of the bound from the sampling of masks, in bits per byte (as all errors here: per
-            `unit`); 0 where none is drawn.
+            `unit`); 0 where none is drawn, None where one draw of each answer tells nothing of it.
         corpus_stderr: standard error, in bits per byte, over the choice of windows; None where it cannot be estimated.
-        ci95: 95 % interval of the bound on this corpus (``mc_stderr`` alone).
+        ci95: 95 % interval of the bound on this corpus (``mc_stderr`` alone); None where that is not known.
         signature: the settings.
         num_forward_tokens: tokens that went through the network in this run; 0 where all draws were kept from another.
         seconds: wall clock of the scoring, without loading.
@@ -223,17 +242,19 @@ class BpbResult:
         source: the floor, where the whole of a text of a known source was scored.
         separator_id: the token that was put before each document, or that sets documents off in the shards; None: none
             is named or found.
-        num_documents: documents of the text; None where a part of it was scored, or nothing says where they end.
-        windows: one row a window, where it was asked for.
+        num_documents: documents of the text, or answers that were scored; None where a part of a text was, or nothing
+            says where documents end.
+        answers: how answers were scored; None where text was.
+        windows: one row a window, or an answer, where it was asked for.
         tokens: one row a token, where it was asked for.
     """
 
     length: CodeLength
     relation: str
     terms_nats: Mapping[str, float]
-    mc_stderr: float
+    mc_stderr: float | None
     corpus_stderr: float | None
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
     signature: Signature
     num_forward_tokens: int
     seconds: float
@@ -244,6 +265,7 @@ class BpbResult:
     source: SourceFloor | None = None
     separator_id: int | None = None
     num_documents: int | None = None
+    answers: AnswerSummary | None = None
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
 
@@ -267,7 +289,7 @@ class BpbResult:
         """Whether the score lies below what the text costs under its own source, by more than error and luck."""
         if self.source is None:
             return False
-        stderr_bits = self.mc_stderr * self.length.num_units
+        stderr_bits = (self.mc_stderr or 0.0) * self.length.num_units
         return self.source.bits_below(nats_to_bits(self.length.nats), stderr_bits) > 0.0
 
     def below_source(self) -> str:
@@ -287,7 +309,8 @@ class BpbResult:
 
     def __str__(self) -> str:
         doubt = ", not to be trusted" if any(remark.code == UNTRUSTED_ERROR for remark in self.remarks) else ""
-        errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {self.mc_stderr:.4f}{doubt}"]
+        sampling = "n/a" if self.mc_stderr is None else f"{self.mc_stderr:.4f}"
+        errors = [] if self.relation != ESTIMATED_BOUND else [f"mc se {sampling}{doubt}"]
         errors.append("corpus se n/a" if self.corpus_stderr is None else f"corpus se {self.corpus_stderr:.4f}")
         if self.bits_per_byte is None:
             per_token = f"{self.bits_per_token:.4f} bits/token"
@@ -305,7 +328,7 @@ class BpbResult:
             "method": self.signature.method,
             "mc_stderr": self.mc_stderr,
             "corpus_stderr": self.corpus_stderr,
-            "ci95": list(self.ci95),
+            "ci95": None if self.ci95 is None else list(self.ci95),
             "bits_per_token": self.bits_per_token,
             "bytes_per_token": self.length.bytes_per_token if self.length.num_bytes else None,
             "num_tokens": self.length.num_tokens,
@@ -323,7 +346,9 @@ class BpbResult:
         }
         if self.separator_id is not None:
             plain["separator_id"] = self.separator_id
-        if self.bits_per_byte is None:
+        if self.answers is not None:
+            plain["answers"] = asdict(self.answers)
+        if self.bits_per_byte is None or self.answers is not None:
             plain |= {"bits_per_document": self.bits_per_document, "num_documents": self.num_documents}
         if self.source is not None:
             plain["source"] = asdict(self.source)
@@ -340,4 +365,5 @@ class BpbResult:
         import pandas as pd
 
         flat = {key: value for key, value in self.to_dict().items() if not isinstance(value, dict | list)}
-        return pd.DataFrame([flat | {"ci95_low": self.ci95[0], "ci95_high": self.ci95[1]}])
+        low, high = (None, None) if self.ci95 is None else self.ci95
+        return pd.DataFrame([flat | {"ci95_low": low, "ci95_high": high}])

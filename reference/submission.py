@@ -51,7 +51,7 @@ def record(result: BpbResult, *, name: str, author: str, model_bytes: int, seed:
         "scored_bytes": length.num_bytes,
         "signature": str(signature),
     }
-    if result.relation == "~<=":
+    if result.relation == "~<=" and result.mc_stderr is not None:
         content["val_bpb_stderr"] = round(result.mc_stderr, 8)
     if signature.num_steps is not None:
         content["diffusion_num_steps"] = int(signature.num_steps)
@@ -74,7 +74,7 @@ def readme(content: dict[str, Any], result: BpbResult, artifact: str) -> str:
     """The README: what the number is, and how to get it again."""
     method, steps = result.signature.method, content.get("diffusion_num_steps")
     flags = f"--method {method}" + (f" --steps {steps}" if steps else "")
-    error = f" +- {1.96 * result.mc_stderr:.4f} (95 %, sampling)" if "val_bpb_stderr" in content else ""
+    error = f" +- {1.96 * content['val_bpb_stderr']:.4f} (95 %, sampling)" if "val_bpb_stderr" in content else ""
     return f"""# {content["name"]}
 
 val_bpb: {content["val_bpb"]:.8f}{error}, {content["val_bpb_estimator"]}{f", T = {steps}" if steps else ""}.

@@ -21,16 +21,19 @@ from bpb_harness.schedule import NoiseSchedule
 MAX_EXACT_LENGTH = 12
 
 
-def require_enumerable(length: int) -> None:
-    """Refuse windows of which there are too many masks.
+def require_enumerable(length: int, *, of_answers: bool = False) -> None:
+    """Refuse windows, or answers, of which there are too many masks.
 
     Raises:
         UsageError: if they are longer than 12 tokens.
     """
     if length > MAX_EXACT_LENGTH:
+        what, way_out = (
+            ("answers", "leave such answers out") if of_answers else ("windows", "pass --context 12 or less")
+        )
         raise UsageError(
-            "--method exact", seen=f"windows of {length} tokens", expected=f"at most {MAX_EXACT_LENGTH}",
-            hint="pass --context 12 or less, or use --method chain for an exact code length",
+            "--method exact", seen=f"{what} of {length} tokens", expected=f"at most {MAX_EXACT_LENGTH}",
+            hint=f"{way_out}, or use --method chain for an exact code length",
         )  # fmt: skip
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.answers import answer_remarks
 from bpb_harness.evaluation.in_memory import InMemory, require_no_name
 from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces
 from bpb_harness.evaluation.job import Job, ModelIdentity
@@ -26,6 +29,7 @@ from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import BpbResult, Remark
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look import ModelSource, start_ahead
+from bpb_harness.text.answers import answer_fields, iterate_answered
 from bpb_harness.text.corpus import iterate_documents
 from bpb_harness.text.shards import DEFAULT_FORM
 
@@ -92,6 +96,7 @@ def _evaluate(loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, sourc
     form = "" if text.corpus.form == DEFAULT_FORM else f" ({text.corpus.form})"
     remarks = [Remark("data", f"scored {text.corpus.name}{form}, found through {text.origin}")]
     remarks += separator_remarks(job, from_shards=not docs)
+    remarks += answer_remarks(job)
     remarks += [Remark("adapter", note) for note in adapted.notes]
     remarks += [Remark("tokenizer", note) for note in text.tokenizer.notes]
     if adapted.context_is_guess and chosen.context_length is None:
@@ -100,8 +105,15 @@ def _evaluate(loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, sourc
     job.require_scorable()
     remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
     remarks += padding_remarks(job, from_shards=not docs)
-    documents = iterate_documents(docs, text_field=chosen.text_field) if docs else None
+    documents = _documents(docs, chosen) if docs else None
     remarks += loss_remarks(job, documents)
     remarks += byte_remarks(job, from_shards=not docs)
     result = score(job)
     return with_remarks(result, *remarks, *score_remarks(job, result))
+
+
+def _documents(docs: list[Path], settings: Settings) -> Iterator[str]:
+    """The texts that were encoded."""
+    if settings.scores_answers:
+        return iterate_answered(docs, answer_fields(settings.context_field, settings.target_field, docs=True))
+    return iterate_documents(docs, text_field=settings.text_field)

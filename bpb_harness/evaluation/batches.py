@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bpb_harness.sampling.bigram import BigramCounts, count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode
-from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.masks import mask_bits, size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 from bpb_harness.text.corpus import Corpus
@@ -42,6 +42,9 @@ class DrawPlan:
         mask_rate: u, (R,) float64.
         weight: what L C / |M| is multiplied with in the span's bound, (R,) float64.
         num_replicates: so many rows at the end, of weight 0, are second draws of spans, for the error alone.
+        given: the mask itself, where all of a span are gone through: bit i of it for target i; 0 where it is drawn.
+            (R,) int64; None where all are drawn.
+        is_independent: the rates of a span's draws have nothing to do with one another, so that they show its error.
     """
 
     window: Ints
@@ -50,6 +53,8 @@ class DrawPlan:
     mask_rate: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     num_replicates: int = 0
+    given: Ints | None = None
+    is_independent: bool = False
 
     def __len__(self) -> int:
         return len(self.window)
@@ -58,6 +63,11 @@ class DrawPlan:
     def num_weighed(self) -> int:
         """Rows that enter the bound: those before the replicates, in the order of the spans."""
         return len(self) - self.num_replicates
+
+    @property
+    def is_drawn(self) -> npt.NDArray[np.bool_]:
+        """Which rows are drawn, and not part of all masks of a span, (R,)."""
+        return np.ones(len(self), dtype=bool) if self.given is None else self.given == 0
 
 
 @final
@@ -169,9 +179,14 @@ class DrawSource:
         )
         level = self.schedule.level_at(torch.from_numpy(plan.mask_rate[rows]))
         masked = size_biased_masks(noise, target, level)
+        given = np.zeros(len(rows), dtype=np.int64) if plan.given is None else plan.given[rows]
+        for row in np.flatnonzero(given):
+            length = int(lengths[row])
+            masked[row, -length:] = torch.from_numpy(mask_bits(given[row : row + 1], length)[0])
         positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
         context_lengths = x0.shape[1] - lengths
         control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.mask_rate[rows], context_lengths)
+        control[given > 0] = 0.0  # it has mean 0 over drawn masks alone
         num_masked = masked.sum(dim=-1).numpy()
         return PreparedBatch(rows, x0, torch.from_numpy(context_lengths), masked, level, positions, num_masked, control)
 

@@ -27,6 +27,7 @@ from bpb_harness.evaluation.prepare_ahead import Prepared, Source, prepare_ahead
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.independent import IndependentDesign
 from bpb_harness.sampling.streams import RandomStreams
 
 Advance = Callable[[int], None]
@@ -63,10 +64,13 @@ class DrawTable:
     @cached_property
     def nats_per_masked(self) -> Floats:
         """C / |M| less what the control variate explains of it, (R,); its mean at u is f(u)."""
-        plan = self.plan
-        return subtract_control(
-            self.nats / self.num_masked, self.control, plan.mask_rate, self.num_masked, plan.window, plan.num_weighed
-        )
+        plan, drawn = self.plan, np.flatnonzero(self.plan.is_drawn)
+        value = self.nats / self.num_masked
+        value[drawn] = subtract_control(
+            value[drawn], self.control[drawn], plan.mask_rate[drawn], self.num_masked[drawn], plan.window[drawn],
+            int((drawn < plan.num_weighed).sum()),
+        )  # fmt: skip
+        return value
 
 
 @final
@@ -89,7 +93,7 @@ class FinishedDraws:
     where: str = ""
 
 
-def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) -> DrawPlan:
+def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | IndependentDesign | None) -> DrawPlan:
     """Lay out the draws of a bound: K positions of the design in each window, or every node of its grid."""
     if bound.num_samples == "all":
         rates, weights = bound.nodes()
@@ -113,6 +117,7 @@ def plan_draws(bound: Bound, num_windows: int, design: StratifiedDesign | None) 
         bound.mask_rate(position).numpy(),
         np.append(np.full(num_windows * count, bound.draw_weight), np.zeros(len(replicated))),
         len(replicated),
+        is_independent=isinstance(design, IndependentDesign),
     )
 
 

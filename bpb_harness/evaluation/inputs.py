@@ -15,6 +15,7 @@ from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import SourceFloor
+from bpb_harness.text.answers import Answers, answer_fields, load_answers
 from bpb_harness.text.corpus import Corpus, load_documents, load_shards
 from bpb_harness.text.flags import require_text_flags
 from bpb_harness.text.separators import Borders, Separators, find_borders, find_separators, own_folder
@@ -40,6 +41,7 @@ class EvaluationText:
         origin: how it was found, in words.
         source: the floor of a text of a known source.
         separators: the tokens between documents that the tokenizer's files name; None: the tokenizer's own `bos_id`.
+        answers: where in the corpus the answers lie, where those alone are scored.
     """
 
     corpus: Corpus
@@ -47,6 +49,7 @@ class EvaluationText:
     origin: str
     source: SourceFloor | None = None
     separators: Separators | None = None
+    answers: Answers | None = None
 
     @cached_property
     def borders(self) -> Borders:
@@ -107,6 +110,10 @@ def find_text(checkpoint: Checkpoint, settings: Settings) -> EvaluationText:
         chosen, separators = _find_tokenizer(
             checkpoint, tokenizer, None, separator, for_documents=True, needs_bytes=needs_bytes
         )
+        if settings.scores_answers:
+            fields = answer_fields(settings.context_field, settings.target_field, docs=True)
+            corpus, answers = load_answers(docs, chosen, fields)
+            return EvaluationText(corpus, chosen, "--docs", separators=separators, answers=answers)
         corpus = load_documents(docs, chosen, text_field=text_field)
         return EvaluationText(corpus, chosen, "--docs", separators=separators)
     if not paths:

@@ -28,6 +28,7 @@ from bpb_harness.result import Signature
 from bpb_harness.sampling.bigram import BigramCounts, bigram_difficulty, count_bigrams
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look import ModelSource
+from bpb_harness.text.layouts.answers import AnswerSpans, answer_spans
 from bpb_harness.text.span_bytes import span_bytes
 from bpb_harness.text.spans import Spans
 
@@ -120,7 +121,7 @@ class Job:
         self._require_same_vocabulary(num_clean_tokens(model))
         require_whole_blocks(model, self.spans)
         if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
-            require_enumerable(int(self.spans.lengths.max()))
+            require_enumerable(int(self.spans.lengths.max()), of_answers=self.answers is not None)
 
     def _require_same_vocabulary(self, num_clean: int) -> None:
         tokenizer, corpus = self.text.tokenizer, self.text.corpus
@@ -174,7 +175,27 @@ class Job:
         return context
 
     @cached_property
+    def _answers_of_corpus(self) -> AnswerSpans | None:
+        if self.text.answers is None:
+            return None
+        given = int(self.method.is_causal)
+        return answer_spans(self.text.answers, self.context_length, stride=self.settings.stride, given=given)
+
+    @cached_property
+    def answers(self) -> AnswerSpans | None:
+        """The answers that are scored; None where text is.
+
+        Raises:
+            CorpusError: if one is longer than the network takes, without a stride.
+            UsageError: if the stride does not fit the context length.
+        """
+        answers = self._answers_of_corpus
+        return None if answers is None else answers.first(self.settings.limit)
+
+    @cached_property
     def _spans_of_corpus(self) -> Spans:
+        if self._answers_of_corpus is not None:
+            return self._answers_of_corpus.spans
         documents = None
         if self.settings.per_document:
             borders = self.text.require_borders()
@@ -189,7 +210,7 @@ class Job:
             CorpusError: if there is nothing to score, or nothing says where documents end.
             UsageError: if the layout does not fit the context length.
         """
-        return limited(self.settings, self._spans_of_corpus)
+        return limited(self.settings, self._spans_of_corpus) if self.answers is None else self.answers.spans
 
     def lay_out(self) -> Layout:
         """The spans with their bytes and, where masks are drawn, their difficulty.
@@ -225,7 +246,9 @@ class Job:
         return num_bytes
 
     def num_documents(self, layout: Layout) -> int | None:
-        """Documents of the text, where the whole of it is scored and something says where they end."""
+        """Documents of the text, where the whole of it is scored and something says where they end; or answers."""
+        if self.answers is not None:
+            return len(self.answers)
         settings = self.settings
         whole = layout.is_whole and settings.tail == "score" and not settings.unpaid_prefix
         whole = whole and self.text.borders.are_known
@@ -234,6 +257,10 @@ class Job:
     def _bytes_of_spans(self, spans: Spans, num_in_corpus: int) -> Ints:
         rule, counter = self.settings.byte_rule, ByteCounter(self.text.tokenizer)
         assert rule != "none"
+        if self.answers is not None:
+            assert self.text.answers is not None
+            whole = self.text.answers.num_bytes[rule][: len(self.answers)]
+            return self.answers.share(whole, span_bytes(self.text.corpus, spans, counter, "exact"))
         if rule != "raw":
             return span_bytes(self.text.corpus, spans, counter, rule)
         raw = self.text.corpus.num_raw_bytes
@@ -269,7 +296,8 @@ class Job:
             "context_length": str(self.context_length),
             "model": self.identity.digest[:8],
             "adapter": self.identity.adapter,
-            "given": "lengths" if self.is_given_lengths else None,
+            "given": self._given_in_signature(),
+            "enumeration": "off" if self.answers is not None and not self.settings.enumerate_short else None,
             "told": self._told_in_signature(layout.spans),
             "contract": self._contract_in_signature(),
             "version": __version__,
@@ -280,6 +308,12 @@ class Job:
     def is_given_lengths(self) -> bool:
         """Whether spans end where documents do, and nothing that is paid for says so: a bound given their lengths."""
         return self.settings.per_document and not self.method.is_causal
+
+    def _given_in_signature(self) -> str | None:
+        """What a reader of the code must be told beside it."""
+        if self.answers is not None:
+            return "prompts+lengths"
+        return "lengths" if self.is_given_lengths else None
 
     def _told_in_signature(self, spans: Spans) -> str | None:
         """What a network is told of a span's noise, where a context leaves a choice: the rate among its targets."""

@@ -36,8 +36,10 @@ from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.second_answers import AskedDraws
 from bpb_harness.evaluation.settings import describe_device
+from bpb_harness.evaluation.short_spans import enumerate_short_spans
 from bpb_harness.result import UNTRUSTED_ERROR, Remark, Signature
 from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.independent import IndependentDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import reason_to_doubt
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
@@ -160,13 +162,25 @@ class _Sampler:
         """The draws of every bound in a pass, the headline's first; they share seeds, so they are coupled."""
         plans = []
         for bound in self._job.bounds:
-            design = None
+            design: StratifiedDesign | IndependentDesign | None = None
+            if self._job.answers is not None:
+                plans.append(self._plan_of_answers(bound, self._streams(index)))
+                continue
             if bound.num_samples != "all":
                 # Of later passes, each is a second draw of every window to another.
                 difficulty = self._layout.difficulty
                 design = StratifiedDesign(self._streams(index), difficulty, bound.num_samples, replicates=index == 0)
             plans.append(plan_draws(bound, len(self._layout), design))
         return plans
+
+    def _plan_of_answers(self, bound: Bound, streams: RandomStreams) -> DrawPlan:
+        """Draws that show the error of each answer by itself, and all masks of those short enough."""
+        assert bound.num_samples != "all"
+        plan = plan_draws(bound, len(self._layout), IndependentDesign(streams, len(self._layout), bound.num_samples))
+        if not self._job.settings.enumerate_short:
+            return plan
+        told = self._job.denoiser.time_conditioned
+        return enumerate_short_spans(plan, bound, self._layout.lengths, streams, time_conditioned=told)
 
     def close(self) -> None:
         """Let go of the thread; a plan that no pass needs any more is not waited for."""
@@ -275,8 +289,11 @@ class _Sampler:
                 f"half of the 95 % interval came out at {half_width:.3g}, wider than --tolerance {settings.tolerance}"
             )
             remarks.append(Remark("tolerance.missed", f"{wider}: the passes differ more than the pilot's draws did"))
+        costs = drawn_costs(sampled.table)
+        if not len(costs) or not sampled.error.is_known:
+            return remarks
         doubt = reason_to_doubt(
-            drawn_costs(sampled.table),
+            costs,
             lengths=self._layout.lengths,
             half_width=half_width_nats / self._layout.spans.num_tokens,
             blind_nats=math.log(max(num_clean_tokens(self._job.denoiser), 2)),

@@ -194,9 +194,9 @@ class Pilot:
 
 
 def drawn_costs(table: DrawTable) -> DrawnCosts:
-    """What the masks that enter a total cost."""
-    rows = slice(table.plan.num_weighed)
+    """What the masks that were drawn and enter a total cost."""
     plan = table.plan
+    rows = np.flatnonzero(plan.is_drawn[: plan.num_weighed])
     return DrawnCosts(
         plan.window[rows], table.nats[rows] / table.num_masked[rows], plan.mask_rate[rows], table.num_masked[rows]
     )

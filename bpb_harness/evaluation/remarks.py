@@ -46,7 +46,7 @@ def score_remarks(job: Job, result: BpbResult) -> list[Remark]:
 
 def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes: int) -> list[Remark]:
     """What one draw a window means for the error and for the number of forward tokens."""
-    if not job.bounds or job.bounds[0].num_samples != 1:
+    if not job.bounds or job.bounds[0].num_samples != 1 or job.answers is not None:
         return []
     if num_replicates:
         twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
@@ -161,6 +161,8 @@ def padding_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
 
 def _num_scored(job: Job) -> int:
     corpus, limit = job.text.corpus, job.settings.limit
+    if job.answers is not None:
+        return int(job.spans.ends[-1])
     return corpus.num_tokens if limit is None else min(limit * job.context_length + 1, corpus.num_tokens)
 
 

@@ -34,15 +34,22 @@ class SamplingError:
     """Standard error of a bound's total from the sampling of masks, in nats.
 
     Attributes:
-        stderr_nats: the error of the mean over passes.
+        stderr_nats: the error of the mean over passes; NaN where nothing tells it.
         degrees_of_freedom: of a spread between passes, for Student's t; None where the normal law serves.
     """
 
     stderr_nats: float
     degrees_of_freedom: float | None = None
 
-    def interval(self, length: CodeLength) -> tuple[float, float]:
-        """The 95 % interval of a bound, in bits per byte, or per token where no bytes are known."""
+    @property
+    def is_known(self) -> bool:
+        """Whether anything tells it."""
+        return not math.isnan(self.stderr_nats)
+
+    def interval(self, length: CodeLength) -> tuple[float, float] | None:
+        """The 95 % interval of a bound, in bits per byte, or per token where no bytes are known; None: not known."""
+        if not self.is_known:
+            return None
         stderr = nats_to_bits(self.stderr_nats) / length.num_units
         return confidence_interval(length.bits_per_unit, stderr, degrees_of_freedom=self.degrees_of_freedom)
 
@@ -129,11 +136,35 @@ class SampledBound:
         return spread_of_passes(self.draws, len(self.passes), self._grid_shares)
 
     @cached_property
+    def span_variances(self) -> Floats | None:
+        """Of each span's own estimate, (N,) nats squared; None where its draws do not show it.
+
+        Draws at independent rates show it themselves: their sample variance over K. It is 0 where all masks were gone
+        through, and NaN of a single draw. The control variate's coefficient comes from other spans, so that it changes
+        nothing of this.
+        """
+        plan = self.table.plan
+        if not plan.is_independent:
+            return None
+        drawn, count = plan.is_drawn, len(self.layout)
+        window, value = plan.window[drawn], self.draws.value_nats[drawn]
+        draws = np.bincount(window, minlength=count)
+        mean = np.bincount(window, weights=value, minlength=count) / np.maximum(draws, 1)
+        squares = np.bincount(window, weights=(value - mean[window]) ** 2, minlength=count)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            variance = squares / (draws - 1.0) / draws
+        return np.where(draws == 0, 0.0, variance)
+
+    @cached_property
     def error(self) -> SamplingError:
         """How far the mean over passes is from the bound, had every mask been tried.
 
-        Passes are independent, so several show their error themselves; of a single one it is estimated from within.
+        Passes are independent, so several show their error themselves; of a single one it is estimated from within,
+        or is that of spans which are independent of one another.
         """
+        if self.span_variances is not None:
+            assert self.bound.num_samples != "all"
+            return error_of_parts(self.span_variances, self.bound.num_samples)
         if len(self.passes) > 1:
             degrees = self.spread.degrees_of_freedom
             return SamplingError(math.sqrt(self.spread.variance), None if math.isinf(degrees) else degrees)
@@ -143,6 +174,9 @@ class SampledBound:
     @property
     def corpus_stderr(self) -> float:
         """Standard error over the choice of windows, in bits per unit."""
+        if self.span_variances is not None:
+            noise = self.error.stderr_nats**2
+            return corpus_stderr(known_nats(self.layout, self.window_nats), noise) if self.error.is_known else math.nan
         if self.bound.num_samples == "all":  # every step is looked at, so that none varies from draw to draw
             return corpus_stderr(known_nats(self.layout, self.window_nats))
         return corpus_stderr(self.draws)
@@ -172,6 +206,21 @@ def known_nats(layout: Layout, window_nats: Floats) -> Draws:
         window=index, sample=np.zeros_like(index), v=np.full(len(index), 0.5), value_nats=window_nats,
         difficulty=window_nats, num_tokens=layout.lengths, num_bytes=layout.num_units,
     )  # fmt: skip
+
+
+def error_of_parts(variances: Floats, num_samples: int) -> SamplingError:
+    """The error of a sum of independent estimates, each of whose variances K draws have shown.
+
+    Degrees of freedom after Welch and Satterthwaite: variances of few draws are themselves uncertain.
+
+    Args:
+        variances: of each, nats squared; 0 where nothing was drawn, NaN of a single draw.
+        num_samples: K.
+    """
+    total, squares = math.fsum(variances), math.fsum(variances**2)
+    if math.isnan(total) or squares == 0.0:
+        return SamplingError(math.sqrt(total))
+    return SamplingError(math.sqrt(total), (num_samples - 1) * total**2 / squares)
 
 
 def enumeration_error(variance: Floats | None, squared_variances: Floats | None, num_samples: int) -> SamplingError:

@@ -20,6 +20,7 @@ from bpb_harness.estimators import (
     DiscreteBound,
     ExactBound,
 )
+from bpb_harness.evaluation.answers import AnswerCosts, answer_frame, summarise
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
@@ -39,7 +40,7 @@ from bpb_harness.evaluation.second_answers import (
 from bpb_harness.evaluation.settings import describe_device
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.trust import Contract
-from bpb_harness.result import BpbResult, Comparison, Remark, SourceFloor
+from bpb_harness.result import UPPER_BOUND, BpbResult, Comparison, Remark, SourceFloor
 from bpb_harness.statistics.standard_errors import corpus_stderr
 from bpb_harness.text.spans import Spans
 from bpb_harness.units import nats_to_bits
@@ -91,12 +92,13 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
     sampled = sample_bounds(job, layout, processes)
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
     length = layout.code_length(bound.nats)
-    windows_table, tokens_table = _frames(job, layout, bound.window_nats, bound.token_nats, bound.table)
+    costs = _costs_of_sampled(bound)
+    windows_table, tokens_table = _frames(job, layout, bound.window_nats, bound.token_nats, bound.table, costs=costs)
     result = BpbResult(
         length=length,
-        relation=bound.bound.relation,
+        relation=bound.bound.relation if bound.table.plan.is_drawn.any() else UPPER_BOUND,
         terms_nats=bound.terms_nats,
-        mc_stderr=nats_to_bits(bound.error.stderr_nats) / length.num_units,
+        mc_stderr=_finite(nats_to_bits(bound.error.stderr_nats) / length.num_units),
         corpus_stderr=_finite(bound.corpus_stderr),
         ci95=bound.error.interval(length),
         signature=job.signature(layout, len(bound.passes)),
@@ -107,6 +109,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         comparison=_comparison(sampled.bounds) if job.settings.compare else None,
         source=_source_of(job, layout.spans),
         num_documents=job.num_documents(layout),
+        answers=None if costs is None else summarise(job, costs),
         separator_id=job.text.separator_id,
         windows=windows_table,
         tokens=tokens_table,
@@ -168,7 +171,8 @@ def _exact_result(
 ) -> BpbResult:
     """A result of a method that draws no masks."""
     length, draws = layout.code_length(math.fsum(scored.nats)), known_nats(layout, scored.nats)
-    windows_table, tokens_table = _frames(job, layout, scored.nats, scored.token_nats)
+    costs = None if job.answers is None else _costs_of_known(scored)
+    windows_table, tokens_table = _frames(job, layout, scored.nats, scored.token_nats, costs=costs)
     result = BpbResult(
         length=length,
         relation=relation,
@@ -182,6 +186,7 @@ def _exact_result(
         device=describe_device(job.device, num_processes),
         source=_source_of(job, layout.spans),
         num_documents=job.num_documents(layout),
+        answers=None if costs is None else summarise(job, costs),
         separator_id=job.text.separator_id,
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
@@ -190,12 +195,29 @@ def _exact_result(
     return with_remarks(result, *scored.remarks)
 
 
+def _costs_of_sampled(bound: SampledBound) -> AnswerCosts | None:
+    """Of answers; None where text is scored."""
+    if bound.span_variances is None:
+        return None
+    plan = bound.table.plan
+    drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(bound.layout)) > 0
+    return AnswerCosts(bound.window_nats, bound.span_variances, drawn)
+
+
+def _costs_of_known(scored: SpanNats) -> AnswerCosts:
+    """Of a method that draws no masks."""
+    variance = np.zeros(len(scored.nats)) if scored.variance is None else scored.variance
+    return AnswerCosts(scored.nats, variance, np.full(len(scored.nats), scored.variance is not None))
+
+
 def _frames(
     job: Job,
     layout: Layout,
     window_nats: npt.NDArray[np.float64],
     token_nats: npt.NDArray[np.float64] | None,
     table: DrawTable | None = None,
+    *,
+    costs: AnswerCosts | None,
 ) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """The tables that were asked for."""
     settings, text = job.settings, job.text
@@ -203,7 +225,11 @@ def _frames(
         return None, None
     from bpb_harness.evaluation.frames import token_frame, window_frame  # deferred: pandas takes a second to import
 
-    by_window = window_frame(text, layout, window_nats, table) if settings.with_windows else None
+    by_window = None
+    if settings.with_windows:
+        by_window = (
+            window_frame(text, layout, window_nats, table) if costs is None else answer_frame(job, layout, costs)
+        )
     if not settings.with_tokens:
         return by_window, None
     if token_nats is None:

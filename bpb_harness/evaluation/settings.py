@@ -62,6 +62,7 @@ def _is_given(path: Path | None) -> bool:
     return path is not None
 
 
+_OF_ERRORS = ("--tolerance", "--samples all")
 _SAMPLES, _CHAIN = attrgetter("samples"), attrgetter("goes_in_order")
 
 
@@ -128,6 +129,16 @@ class Settings:
         None, "Tokenizer file, where the checkpoint has none.", key="tok", kind=Path | None
     )
     text_field: str | None = flagged(None, "Of --docs: the text's key or column ('text').")
+    context_field: str | None = flagged(
+        None, "Of --docs: the prompt's key or column; each answer is then scored given its prompt.", key="given",
+        note="Together with target_field.",
+    )  # fmt: skip
+    target_field: str | None = flagged(None, "Of --docs: the answer's key or column.", key="given")
+    enumerate_short: bool = flagged(
+        True, "Sample short answers too, instead of going through all their masks.", option="--no-enumerate",
+        key="enum", kind=bool, read=lambda sampled: not sampled, of=_SAMPLES,
+        note="As an argument: go through all masks of an answer where they are no more than num_samples.",
+    )  # fmt: skip
     shard_format: str = flagged("auto", "Of --data: auto, v1, v1-uint32, v7, npy, uint16 or uint32 (no header).")
     separator: str | int | None = flagged(
         None, "Between documents: bos, eos, none, an id or a piece (what files name).", key="sep", kind=str | None
@@ -139,7 +150,7 @@ class Settings:
     context_length: int | None = flagged(
         None, "Tokens a window (the network's own if not given).", option="--context", key="ctx", least=1
     )
-    limit: int | None = flagged(None, "Score only the first so many windows.", key="data", least=1)
+    limit: int | None = flagged(None, "Score only the first so many windows, or answers.", key="data", least=1)
     adapter: str | None = flagged(None, "How to read the checkpoint; see --list-adapters.", key="adapter")
     weights: str | None = flagged(None, "Key of the weights to score, where the file holds several sets: model, ema.")
     model: str | None = flagged(None, "FILE.py:LOADER, your own code; needs --allow-code.")
@@ -203,6 +214,10 @@ class Settings:
         self._check_bytes()
         self._check_compared()
         self._check_layout()
+        if self.scores_answers:
+            self._check_answers()
+        elif not self.enumerate_short:
+            raise UsageError("--no-enumerate", seen="no --target-field", expected="--context-field and --target-field")
         if self.num_samples is not None and not METHODS[self.method].samples:
             self._check_samples_of_enumeration(METHODS[self.method])
 
@@ -228,6 +243,32 @@ class Settings:
                 "--unpaid-prefix is of windows by themselves", seen=other, expected="one of the two",
                 hint=f"leave out --unpaid-prefix: with {other} every token but the first window's has a context",
             )  # fmt: skip
+
+    @property
+    def scores_answers(self) -> bool:
+        """Whether answers are scored given their prompts."""
+        return self.context_field is not None or self.target_field is not None
+
+    def _check_answers(self) -> None:
+        """Refuse what has no meaning for answers, each of which is scored by itself."""
+        from bpb_harness.text.answers import answer_fields  # deferred: imports numpy
+
+        answer_fields(self.context_field, self.target_field, docs=bool(as_paths(self.docs)))
+        for flag, is_given in (
+            ("--text-field", self.text_field is not None),
+            ("--per-document", self.per_document),
+            ("--block-size", self.block_size is not None),
+            ("--unpaid-prefix", self.unpaid_prefix != DEFAULTS["unpaid_prefix"]),
+            ("--tail drop", self.tail != DEFAULTS["tail"]),
+            ("--compare", self.compare),
+            ("--tolerance", self.tolerance is not None),
+            ("--samples all", self.num_samples == "all"),
+        ):
+            if is_given:
+                raise UsageError(
+                    f"{flag} with --target-field", seen="both", expected="answers, each scored by itself",
+                    hint="pass --samples K for smaller errors" if flag in _OF_ERRORS else f"leave out {flag}",
+                )  # fmt: skip
 
     def _check_samples_of_enumeration(self, row: Method) -> None:
         """An enumeration draws noise levels for the continuous bound alone, two a mask or more."""

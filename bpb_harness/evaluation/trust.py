@@ -69,7 +69,7 @@ class Contract:
         in_float32 = load_model(**job.source.load, device=job.device)[1].model
         assert isinstance(in_float32, Denoiser)
         assert job.schedule is not None
-        stderr = result.mc_stderr * result.length.num_units / result.length.num_tokens
+        stderr = (result.mc_stderr or 0.0) * result.length.num_units / result.length.num_tokens
         with torch.inference_mode():
             finding = precision_finding(
                 job.model, in_float32, self._some_windows(), schedule=job.schedule, stderr_bits_per_token=stderr,

@@ -59,3 +59,8 @@ def stack_mask_noise(
         place, noise[row, context:] = streams.mask_noise(int(window), int(sample), int(length))
         target[row] = context + place
     return torch.from_numpy(noise), torch.from_numpy(target)
+
+
+def mask_bits(masks: Ints, length: int) -> npt.NDArray[np.bool_]:
+    """Masks that are written as numbers, bit i for target i: (n,) -> (n, length) bool."""
+    return np.asarray((masks[:, None] >> np.arange(length)) & 1 == 1)

@@ -17,19 +17,22 @@ _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)  # added to the key between rou
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def first_words(key: tuple[int, int], second_words: npt.NDArray[np.int64]) -> Words:
-    """The first word of ``np.random.Philox(key=key, counter=[0, w, 0, 0]).random_raw()`` for every w.
+def first_words(
+    key: tuple[int, int], second_words: npt.NDArray[np.int64], third_words: npt.NDArray[np.int64] | int = 0
+) -> Words:
+    """The first word of ``np.random.Philox(key=key, counter=[0, w, x, 0]).random_raw()`` for every pair of w and x.
 
     Args:
         key: two words.
         second_words: w, (n,), not negative.
+        third_words: x, (n,) or the same for all, not negative.
 
     Returns:
         (n,) uint64.
     """
     # NumPy's generator takes a step before its first block: the lowest word of the counter is 1.
     one, zero = np.ones(len(second_words), dtype=np.uint64), np.zeros(len(second_words), dtype=np.uint64)
-    counter = (one, np.asarray(second_words).astype(np.uint64), zero, zero)
+    counter = (one, np.asarray(second_words).astype(np.uint64), zero + np.asarray(third_words).astype(np.uint64), zero)
     for number in range(_ROUNDS):
         left, right = (np.uint64((word + number * weyl) % (1 << 64)) for word, weyl in zip(key, _WEYL, strict=True))
         high0, low0 = _product(_MULTIPLIERS[0], counter[0])

@@ -26,6 +26,7 @@ class _Purpose(IntEnum):
     HALVING = 5
     REPLICATE = 6
     LEVEL = 7
+    INDEPENDENT = 8
 
 
 @final
@@ -76,6 +77,10 @@ class RandomStreams:
     def replicate(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Where the second draw of each window looks that is drawn for the error alone, (n,) float64 in (0, 1]."""
         return _unit(first_words(self._key(_Purpose.REPLICATE), windows)) + 2.0**-54
+
+    def independent(self, windows: npt.NDArray[np.int64], samples: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Where draws look that share nothing with any other, each of a window and sample, (n,) float64 in (0, 1]."""
+        return _unit(first_words(self._key(_Purpose.INDEPENDENT), windows, samples)) + 2.0**-54
 
     def mask_noise(self, window: int, sample: int, length: int) -> tuple[int, npt.NDArray[np.float64]]:
         """Forced target position and per-position noise of one draw.

@@ -9,7 +9,7 @@ for too, which makes the bound no lower. Bytes are always the answer's alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final, get_args
@@ -133,6 +133,12 @@ def load_answers(
         [each.where for each in encoded],
     )
     return replace(corpus, digest=_digest(corpus, answers)), answers
+
+
+def iterate_answered(paths: Sequence[Path | str], fields: tuple[TextField, TextField]) -> Iterator[str]:
+    """Prompts with their answers as one text each, one after the other; raises what :func:`load_answers` does."""
+    for file in find_records(paths, fields, largest=LARGEST_DOCUMENT_BYTES):
+        yield from ("".join(record.texts) for record in file.records())
 
 
 @final

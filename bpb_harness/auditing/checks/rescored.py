@@ -30,7 +30,7 @@ class _Result(StructuralType):
     @property
     def bits_per_byte(self) -> float | None: ...
     @property
-    def mc_stderr(self) -> float: ...
+    def mc_stderr(self) -> float | None: ...
     @property
     def corpus_stderr(self) -> float | None: ...
     @property
@@ -69,8 +69,9 @@ class Recomputed:
 
     @classmethod
     def of(cls, result: _Result) -> Recomputed:
-        """From a ``BpbResult`` in bits per byte."""
+        """From a ``BpbResult`` of a text, in bits per byte."""
         assert result.bits_per_byte is not None
+        assert result.mc_stderr is not None
         return cls(
             bits_per_byte=result.bits_per_byte,
             mc_stderr=result.mc_stderr,

@@ -105,7 +105,7 @@ def test_a_token_that_the_network_does_not_have_is_looked_for_in_all_of_the_text
     tokens = np.full(200, 511)
     corpus = SimpleNamespace(num_tokens=200, read=lambda start, stop: tokens[start:stop])
     tokenizer = SimpleNamespace(vocab_size=600, num_unnamed=88)
-    text: Any = SimpleNamespace(corpus=corpus, tokenizer=tokenizer)
+    text: Any = SimpleNamespace(corpus=corpus, tokenizer=tokenizer, answers=None)
     for model, schedule, method in ((Masked(), LogLinear(), "mc"), (Causal(), None, "ar")):
         tokens[place] = 511
         job(text, model, schedule=schedule, method=method).require_scorable()
@@ -171,7 +171,7 @@ def test_raw_bytes_are_of_whole_documents_alone(text, monkeypatch):
     class Raw:
         num_raw_bytes, num_tokens, raw_bytes_per_document = 13, 48, None
 
-    raw_text: Any = SimpleNamespace(corpus=Raw(), tokenizer=text.tokenizer)
+    raw_text: Any = SimpleNamespace(corpus=Raw(), tokenizer=text.tokenizer, answers=None)
     three = end_to_end([16] * 3, begin=1)
 
     def spelt(corpus, windows, counter, rule):

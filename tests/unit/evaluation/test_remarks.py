@@ -47,7 +47,7 @@ def job(**settings: Any) -> Any:
     borders = SimpleNamespace(starts=np.array([0, 5]))
     text = SimpleNamespace(corpus=corpus, tokenizer=tokenizer, borders=borders, separators=None)
     return SimpleNamespace(
-        model=Model(), text=text, settings=SimpleNamespace(**given), context_length=16, bounds=()
+        model=Model(), text=text, settings=SimpleNamespace(**given), context_length=16, bounds=(), answers=None
     )  # fmt: skip
 
 
