@@ -32,6 +32,9 @@
         |-- FactoringError                         trunk and head together are not the network
         |-- ContextDependenceError                 the context lengths of other rows change the output
         |-- EmptyContextError                      told of empty contexts, it answers otherwise than untold
+        |-- LaterBlockError                        a block looks at its own clean tokens, or at later ones
+        |-- WrongHalfError                         a block looks at noised tokens of other blocks
+        |-- BlockCallError                         all blocks in one call are not a call a block
         `-- SecondLookError                        a fresh process does not give what was summed
 
 An error message is one line: what is wrong, the value seen, the value expected, the next step.
@@ -195,6 +198,18 @@ class ContextDependenceError(ContractError):
 
 class EmptyContextError(ContractError):
     """``logits`` and ``logits_given`` of empty contexts are two networks."""
+
+
+class LaterBlockError(ContractError):
+    """A network of blocks in which a block's answer depends on clean tokens of that block or of later ones."""
+
+
+class WrongHalfError(ContractError):
+    """A network of blocks in which a block's answer depends on noised tokens of other blocks."""
+
+
+class BlockCallError(ContractError):
+    """A network of blocks that answers otherwise for all blocks in one call than for a block alone."""
 
 
 class SecondLookError(ContractError):

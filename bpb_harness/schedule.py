@@ -58,8 +58,12 @@ class NoiseLevel:
         """The same level on another device."""
         return NoiseLevel(self.t.to(device), self.alpha_t.to(device), self.dalpha_t.to(device))
 
-    def __getitem__(self, rows: slice | Tensor) -> NoiseLevel:
-        return NoiseLevel(self.t[rows], self.alpha_t[rows], self.dalpha_t[rows])
+    def flatten(self) -> NoiseLevel:
+        """Levels of blocks, (B, K), as a network takes them: row by row, (B K,)."""
+        return NoiseLevel(self.t.flatten(), self.alpha_t.flatten(), self.dalpha_t.flatten())
+
+    def __getitem__(self, index: slice | Tensor | tuple[slice, slice | int]) -> NoiseLevel:
+        return NoiseLevel(self.t[index], self.alpha_t[index], self.dalpha_t[index])
 
     def __len__(self) -> int:
         return len(self.t)

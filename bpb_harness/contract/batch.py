@@ -8,9 +8,9 @@ from typing import TypeVar
 import torch
 
 from bpb_harness.contract.difference import Answer, Difference
-from bpb_harness.contract.probe import Probe, concatenated, denoiser_probe, revealed
+from bpb_harness.contract.probe import Probe, block_probe, concatenated, denoiser_probe, revealed
 from bpb_harness.contract.subject import Subject
-from bpb_harness.denoiser import Denoiser
+from bpb_harness.denoiser import BlockDenoiser, Denoiser
 from bpb_harness.errors import BatchSizeError, ContractError, RowDependenceError
 from bpb_harness.schedule import NoiseSchedule
 
@@ -46,8 +46,12 @@ def check_rows(
     check_alone(subject, few, first)
     assert isinstance(subject.model, Denoiser)
     wanted = windows[torch.arange(size, device=windows.device) % len(windows)]
-    drawn = denoiser_probe(wanted, schedule, generator, subject.model)
-    others = concatenated([revealed(few, generator), drawn])
+    if few.by_blocks:
+        assert isinstance(subject.model, BlockDenoiser)
+        drawn = block_probe(wanted, schedule, generator, subject.model)
+    else:
+        drawn = denoiser_probe(wanted, schedule, generator, subject.model)
+    others = concatenated([revealed(few, generator, subject.model), drawn])
 
     def ask(rows: int) -> tuple[Probe, list[int], Answer]:
         batch, places = _around(few, others, rows)

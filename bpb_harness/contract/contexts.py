@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.contract.difference import Answer
-from bpb_harness.contract.probe import Probe
+from bpb_harness.contract.probe import Probe, first_target
 from bpb_harness.contract.subject import Subject
 from bpb_harness.denoiser import ContextDenoiser
 from bpb_harness.errors import ContextDependenceError, EmptyContextError
@@ -26,11 +26,11 @@ def check_contexts(subject: Subject, probe: Probe, first: Answer) -> None:
         ContextDependenceError: if the context length of a row changes the answer to another.
         EmptyContextError: if ``logits`` is not ``logits_given`` with contexts of 0.
     """
-    if not isinstance(subject.model, ContextDenoiser):
+    if probe.by_blocks or not isinstance(subject.model, ContextDenoiser):
         return
     assert probe.context_lengths is not None
-    contexts = probe.context_lengths
-    moved = _moved(probe, contexts)
+    contexts, least = probe.context_lengths, first_target(probe.x0, subject.model)
+    moved = _moved(probe, contexts, least)
     rows = torch.arange(len(probe), device=probe.x0.device)
     for parity in (0, 1):
         stays = rows % 2 == parity
@@ -45,6 +45,8 @@ def check_contexts(subject: Subject, probe: Probe, first: Answer) -> None:
                 "a row gets another answer when the context lengths of the other rows change",
                 "an answer that depends on its own row alone",
             )
+    if least:  # a network of blocks: a row that long has a context
+        return
     empty = replace(probe, context_lengths=torch.zeros_like(contexts))
     subject.require_same(
         subject.ask_whole(empty),
@@ -55,7 +57,7 @@ def check_contexts(subject: Subject, probe: Probe, first: Answer) -> None:
     )
 
 
-def _moved(probe: Probe, context_lengths: Tensor) -> Tensor:
-    """Other lengths without a mask in the context, where there are any: 0, or for 0 up to the first mask."""
+def _moved(probe: Probe, context_lengths: Tensor, least: int) -> Tensor:
+    """Other lengths without a mask in the context, where there are any: the least, or for that up to the first mask."""
     first_mask = probe.counted.int().argmax(dim=1)
-    return torch.where(context_lengths > 0, 0, first_mask)
+    return torch.where(context_lengths > least, least, first_mask)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor
 
 from bpb_harness.contract.batch import check_alone, check_rows
+from bpb_harness.contract.blocks import check_blocks
 from bpb_harness.contract.causality import check_causality
 from bpb_harness.contract.contexts import check_contexts
 from bpb_harness.contract.difference import Answer
 from bpb_harness.contract.memory import check_memory, check_repeats
 from bpb_harness.contract.own_state import OwnState
-from bpb_harness.contract.probe import Probe, causal_probe, denoiser_probe, replaced, revealed
+from bpb_harness.contract.probe import Probe, block_probe, causal_probe, denoiser_probe, replaced, revealed
 from bpb_harness.contract.promises import check_factoring, check_time_conditioning
 from bpb_harness.contract.subject import Subject
 from bpb_harness.contract.tokens import check_context, check_mask_id, check_mask_mass, check_shortest
 from bpb_harness.contract.witness import Witness
-from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser
 from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseSchedule
 
 # Rows of the small questions: a run that has few itself is asked fewer.
 _FEW_ROWS, _MIN_ROWS, _SMALL_RUN = 4, 2, 64
-# A causal model's cuts may take this share of a run's rows, and the question afterwards that one.
+# A causal model's cuts, or borders of blocks, may take this share of a run's rows, the question afterwards that one.
 _CUTS_SHARE = {"cpu": 0.35, "cuda": 0.03}
 _AGAIN_SHARE = 0.125
 
@@ -93,6 +95,7 @@ def examine(
     batch_rows: int = 8,
     num_rows: int | None = None,
     dtype: torch.dtype = torch.float32,
+    by_blocks: bool = False,
 ) -> Examination:
     """Check a network before it is scored, and leave a witness for afterwards.
 
@@ -104,6 +107,8 @@ def examine(
         batch_rows: rows of the largest batch that the evaluation puts into the network.
         num_rows: rows of the whole evaluation, which the checks take their size from; None sets no bound.
         dtype: what the network computes in.
+        by_blocks: the evaluation asks for all blocks of a window in one call, of a network that takes them so; rows
+            are then whole windows. Otherwise a network of blocks is asked for the last block of each row.
 
     Raises:
         ContractError: the first failure, as the subclass that names it.
@@ -118,12 +123,16 @@ def examine(
     if isinstance(model, Denoiser):
         assert schedule is not None
         check_mask_id(model, windows)
-        few = denoiser_probe(windows[:few_rows], schedule, generator, model)
-        others = denoiser_probe(replaced(few.x0, model, generator), schedule, generator, model)
-        findings, first = _ask_first(subject, state, few, [others, revealed(few, generator)])
+        draw = partial(_draw, schedule=schedule, generator=generator, model=model, by_blocks=by_blocks)
+        few = draw(windows[:few_rows])
+        others = draw(replaced(few.x0, model, generator))
+        findings, first = _ask_first(subject, state, few, [others, revealed(few, generator, model)])
         check_factoring(subject, few, first)
         check_contexts(subject, few, first)
         batch, answer = check_rows(subject, few, first, windows, batch_rows, schedule, generator)
+        if by_blocks:
+            most = windows.shape[1] if num_rows is None else int(_CUTS_SHARE.get(windows.device.type, 0.03) * num_rows)
+            check_blocks(subject, few, first, batch_rows=batch_rows, most_rows=most, generator=generator)
         findings += check_time_conditioning(subject, few, first, schedule)
         findings += check_mask_mass(subject, first)
     else:
@@ -137,6 +146,15 @@ def examine(
     check_shortest(subject, few)
     state.require_unchanged()
     return Examination(findings, Witness.of(subject, state, batch, answer, min(again_rows, len(batch))))
+
+
+def _draw(
+    x0: Tensor, *, schedule: NoiseSchedule, generator: torch.Generator, model: Denoiser, by_blocks: bool
+) -> Probe:
+    if by_blocks:
+        assert isinstance(model, BlockDenoiser)
+        return block_probe(x0, schedule, generator, model)
+    return denoiser_probe(x0, schedule, generator, model)
 
 
 def _ask_first(subject: Subject, state: OwnState, few: Probe, between: list[Probe]) -> tuple[list[Remark], Answer]:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bpb_harness.contract.difference import BITS_PER_NAT
-from bpb_harness.contract.probe import denoiser_probe
-from bpb_harness.denoiser import Denoiser, masked_token_nll
+from bpb_harness.contract.probe import Probe, block_probe, denoiser_probe
+from bpb_harness.denoiser import BlockDenoiser, Denoiser, block_token_nll, masked_token_nll
 from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseSchedule
 
@@ -34,12 +34,11 @@ def precision_finding(
     Returns:
         A finding if their mean masked cross-entropies differ by more than the sampling error, else None.
     """
-    probe = denoiser_probe(windows, schedule, torch.Generator().manual_seed(seed), model)
-    assert probe.level is not None
-    nll = [
-        masked_token_nll(network, probe.x0, probe.counted, probe.level, context_lengths=probe.context_lengths)
-        for network in (model, in_float32)
-    ]
+    if isinstance(model, BlockDenoiser):
+        probe = block_probe(windows, schedule, torch.Generator().manual_seed(seed), model)
+    else:
+        probe = denoiser_probe(windows, schedule, torch.Generator().manual_seed(seed), model)
+    nll = [_token_nll(network, probe) for network in (model, in_float32)]
     per_token = [float(values.sum() / probe.counted.sum()) * BITS_PER_NAT for values in nll]
     difference = per_token[0] - per_token[1]
     if abs(difference) <= stderr_bits_per_token:
@@ -49,3 +48,11 @@ def precision_finding(
         f"sampling error of {stderr_bits_per_token:.2g}; pass --dtype float32"
     )
     return Remark("contract.precision", message, {"bits_per_token": difference})
+
+
+def _token_nll(network: Denoiser, probe: Probe) -> Tensor:
+    assert probe.level is not None
+    if probe.by_blocks:
+        assert isinstance(network, BlockDenoiser)
+        return block_token_nll(network, probe.x0, probe.counted, probe.level.flatten())
+    return masked_token_nll(network, probe.x0, probe.counted, probe.level, context_lengths=probe.context_lengths)

@@ -8,8 +8,9 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from bpb_harness.denoiser import CausalLM, ContextDenoiser, Denoiser
+from bpb_harness.denoiser import BlockDenoiser, CausalLM, ContextDenoiser, Denoiser, num_blocks
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 
 
@@ -22,9 +23,11 @@ class Probe:
         x0: clean tokens, (B, L); for a causal model also its input.
         counted: positions whose distribution is compared, (B, L) bool; those that a denoiser does not see.
         targets: the token to be predicted at each position, (B, L).
-        level: noise level of each row; None for a causal model.
+        level: noise level of each row, (B,); of each block of a row, (B, K), where all blocks are asked in one call;
+            None for a causal model.
         context_lengths: how many tokens of each row are context, (B,) int64, none of them counted; None where the
             network is not told.
+        clean: of blocks in one call, what stands in the clean half, (B, L); None: ``x0``.
     """
 
     x0: Tensor
@@ -32,11 +35,18 @@ class Probe:
     targets: Tensor
     level: NoiseLevel | None
     context_lengths: Tensor | None = None
+    clean: Tensor | None = None
+
+    @property
+    def by_blocks(self) -> bool:
+        """Whether all blocks of a row are asked in one call."""
+        return self.level is not None and self.level.t.ndim == 2
 
     def __getitem__(self, rows: slice | Tensor) -> Probe:
         level = None if self.level is None else self.level[rows]
         contexts = None if self.context_lengths is None else self.context_lengths[rows]
-        return Probe(self.x0[rows], self.counted[rows], self.targets[rows], level, contexts)
+        clean = None if self.clean is None else self.clean[rows]
+        return Probe(self.x0[rows], self.counted[rows], self.targets[rows], level, contexts, clean)
 
     def __len__(self) -> int:
         return len(self.x0)
@@ -47,7 +57,8 @@ class Probe:
 
 
 def concatenated(probes: Sequence[Probe]) -> Probe:
-    """The rows of several questions as one batch."""
+    """The rows of several questions as one batch; none with a clean half of its own."""
+    assert all(probe.clean is None for probe in probes)
     levels = [probe.level for probe in probes if probe.level is not None]
     level = None
     if levels:
@@ -67,8 +78,27 @@ def denoiser_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generat
     """Masks at rates spread over the rows, one position masked at least and one visible where there are two.
 
     Where the network is told of contexts, they are of 0 tokens in the first row and ever more in the others, and all
-    masks lie behind them.
+    masks lie behind them. Of a network of blocks, all of this is within the last block of a row.
     """
+    start = first_target(x0, model)
+    probe = _of_targets(x0[:, start:], schedule, generator)
+    counted = functional.pad(probe.counted, (start, 0))
+    probe = replace(probe, x0=x0, targets=x0, counted=counted)
+    if not isinstance(model, ContextDenoiser):
+        return probe
+    B, L = x0.shape
+    ends = start + (torch.arange(B) + torch.rand(B, generator=generator, dtype=torch.float64)) * (L - start) / B
+    ends[0] = start
+    return _behind(probe, ends.to(torch.int64).to(x0.device))
+
+
+def first_target(x0: Tensor, model: Denoiser | None) -> int:
+    """Where the last block of a row begins; 0 for a network without blocks."""
+    size = getattr(model, "block_size", None)
+    return 0 if size is None else (x0.shape[1] - 1) // size * size
+
+
+def _of_targets(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generator) -> Probe:
     B, L = x0.shape
     rates = (torch.arange(B, dtype=torch.float64) + torch.rand(B, generator=generator, dtype=torch.float64)) / B
     rates = 0.1 + 0.8 * rates
@@ -77,12 +107,20 @@ def denoiser_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generat
     masked[torch.arange(B), (forced + 1) % L] = False
     masked[torch.arange(B), forced] = True
     u = schedule.min_mask_rate + (schedule.max_mask_rate - schedule.min_mask_rate) * rates
-    probe = Probe(x0, masked.to(x0.device), x0, schedule.level_at(u).to(x0.device))
-    if not isinstance(model, ContextDenoiser):
-        return probe
-    ends = (torch.arange(B) + torch.rand(B, generator=generator, dtype=torch.float64)) * L / B
-    ends[0] = 0.0
-    return _behind(probe, ends.to(torch.int64).to(x0.device))
+    return Probe(x0, masked.to(x0.device), x0, schedule.level_at(u).to(x0.device))
+
+
+def block_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generator, model: BlockDenoiser) -> Probe:
+    """All blocks of each row: a mask rate of its own for each, one position masked at least."""
+    (B, L), size = x0.shape, model.block_size
+    count = num_blocks(L, size)
+    rates = 0.1 + 0.8 * torch.rand(B, count, generator=generator, dtype=torch.float64)
+    masked = torch.rand(B, L, generator=generator, dtype=torch.float64) < rates.repeat_interleave(size, dim=1)[:, :L]
+    starts = torch.arange(count) * size
+    within = torch.rand(B, count, generator=generator, dtype=torch.float64) * (L - starts).clamp(max=size)
+    masked.scatter_(1, starts + within.to(torch.int64), True)
+    u = schedule.min_mask_rate + (schedule.max_mask_rate - schedule.min_mask_rate) * rates
+    return Probe(x0, masked.to(x0.device), x0, schedule.level_at(u).to(x0.device))
 
 
 def _behind(probe: Probe, context_lengths: Tensor) -> Probe:
@@ -100,12 +138,15 @@ def _is_target(x0: Tensor, context_lengths: Tensor) -> Tensor:
     return torch.arange(x0.shape[1], device=x0.device) >= context_lengths.unsqueeze(1)
 
 
-def revealed(probe: Probe, generator: torch.Generator) -> Probe:
+def revealed(probe: Probe, generator: torch.Generator, model: Denoiser | None = None) -> Probe:
     """The same windows with all shown that was masked, and a tenth of the rest masked: a draw of a low rate.
 
     Where there are contexts, every other row shows as context what was masked, up to its last token, which is masked.
+    Of a network of blocks, a tenth of the last block of each row, where blocks are not asked in one call.
     """
     tenth = torch.rand(probe.counted.shape, generator=generator, dtype=torch.float64) < 0.1
+    if not probe.by_blocks:
+        tenth[:, : first_target(probe.x0, model)] = False
     shown = replace(probe, counted=tenth.to(probe.x0.device) & ~probe.counted)
     if probe.context_lengths is None:
         return shown

@@ -9,7 +9,7 @@ import torch
 from bpb_harness.contract.difference import Answer, Difference
 from bpb_harness.contract.probe import Probe
 from bpb_harness.contract.subject import Subject
-from bpb_harness.denoiser import Denoiser, PickingDenoiser, splits
+from bpb_harness.denoiser import Denoiser, FactoredBlockDenoiser, PickingDenoiser, splits
 from bpb_harness.errors import FactoringError, TimeConditioningError
 from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseSchedule
@@ -49,6 +49,11 @@ def check_factoring(subject: Subject, probe: Probe, first: Answer) -> None:
         FactoringError: if they are not, or at some positions alone.
     """
     model = subject.model
+    if probe.by_blocks:
+        if isinstance(model, FactoredBlockDenoiser):
+            what = "head(block_hidden(xt, x0)) and block_logits(xt, x0) give different answers"
+            subject.require_same(subject.ask_whole(probe), first, FactoringError, what, "the same answer")
+        return
     if not isinstance(model, Denoiser) or not splits(model):
         return
     what = "head(hidden(xt)) and logits(xt) give different answers"

@@ -11,9 +11,11 @@ from torch import Tensor
 from bpb_harness.contract.difference import Answer, Difference, Tolerance
 from bpb_harness.contract.probe import Probe
 from bpb_harness.denoiser import (
+    BlockDenoiser,
     CausalLM,
     Denoiser,
-    FactoredDenoiser,
+    FactoredBlockDenoiser,
+    block_states_of,
     causal_logits,
     clean_log_probs,
     denoiser_logits,
@@ -59,18 +61,28 @@ class Subject:
 
     @torch.no_grad()
     def ask_whole(self, probe: Probe) -> Answer:
-        """The same through ``logits``, where a network has another way as well: trunk and head, ``logits_given``."""
-        model = self.model
-        assert isinstance(model, Denoiser)
-        assert probe.level is not None
-        level = probe.level
+        """The same through ``logits``, where a network has another way as well: trunk and head, ``logits_given``.
+
+        Of all blocks in one call, through ``block_logits``.
+        """
 
         def ask() -> Answer:
-            logits = call_network(model.logits, self.noised(probe), level)
-            require_logits(logits, tuple(probe.x0.shape), model.vocab_size)
-            return self._answer(probe, _chunks(logits.flatten(0, 1), model.vocab_size))
+            logits = self._whole_logits(probe)
+            return self._answer(probe, _chunks(logits.flatten(0, 1), self.model.vocab_size))
 
         return self._guarded(probe, ask)
+
+    def _whole_logits(self, probe: Probe) -> Tensor:
+        model, xt = self.model, self.noised(probe)
+        assert isinstance(model, Denoiser)
+        assert probe.level is not None
+        if probe.by_blocks:
+            assert isinstance(model, BlockDenoiser)
+            logits = call_network(model.block_logits, xt, _clean_half(probe), probe.level.flatten())
+        else:
+            logits = call_network(model.logits, xt, probe.level)
+        require_logits(logits, tuple(probe.x0.shape), model.vocab_size)
+        return logits
 
     @torch.no_grad()
     def price(self, probe: Probe, spread: float) -> Answer:
@@ -117,12 +129,28 @@ class Subject:
         if not isinstance(model, Denoiser):
             return _chunks(causal_logits(model, probe.x0).flatten(0, 1), model.vocab_size)
         assert probe.level is not None
-        xt = self.noised(probe)
-        if not splits(model):
+        everywhere = torch.arange(probe.x0.numel(), device=probe.x0.device)
+        if probe.by_blocks:
+            if not isinstance(model, FactoredBlockDenoiser):
+                return _chunks(self._whole_logits(probe).flatten(0, 1), model.vocab_size)
+            head = model.head
+        elif not splits(model):
+            xt = self.noised(probe)
             logits = denoiser_logits(model, xt, probe.level, context_lengths=probe.context_lengths)
             return _chunks(logits.flatten(0, 1), model.vocab_size)
-        states = states_of(model, xt, probe.level, torch.arange(xt.numel(), device=xt.device))
-        return (_head(model, chunk) for chunk in _chunks(states, model.vocab_size))
+        else:
+            head = model.head
+        states = self._states(model, probe, everywhere)
+        return (_head(head, chunk, model.vocab_size) for chunk in _chunks(states, model.vocab_size))
+
+    def _states(self, model: Denoiser, probe: Probe, positions: Tensor) -> Tensor:
+        """What the network says of some positions, by the very calls that score."""
+        assert probe.level is not None
+        xt = self.noised(probe)
+        if probe.by_blocks:
+            assert isinstance(model, BlockDenoiser)
+            return block_states_of(model, xt, _clean_half(probe), probe.level.flatten(), positions)
+        return states_of(model, xt, probe.level, positions, context_lengths=probe.context_lengths)
 
     def _answer(self, probe: Probe, logits: Iterator[Tensor]) -> Answer:
         counted = probe.counted.flatten().nonzero().squeeze(-1)
@@ -151,10 +179,9 @@ class Subject:
         model, counted = self.model, probe.counted.flatten().nonzero().squeeze(-1)
         targets = probe.targets.flatten().index_select(0, counted)
         if isinstance(model, Denoiser):
-            assert probe.level is not None
-            states = states_of(model, self.noised(probe), probe.level, counted, context_lengths=probe.context_lengths)
+            states, by_blocks = self._states(model, probe, counted), probe.by_blocks
             chunks = zip(_chunks(states, model.vocab_size), _chunks(targets, model.vocab_size), strict=True)
-            return torch.cat([packed_nll(model, chunk, target).double() for chunk, target in chunks])
+            return torch.cat([packed_nll(model, *chunk, by_blocks=by_blocks).double() for chunk in chunks])
         logits = causal_logits(model, probe.x0).flatten(0, 1).index_select(0, counted)
         nats = []
         for chunk, target in zip(_chunks(logits, model.vocab_size), _chunks(targets, model.vocab_size), strict=True):
@@ -176,11 +203,15 @@ class Subject:
             )
 
 
-def _head(model: FactoredDenoiser, states: Tensor) -> Tensor:
+def _head(head: Callable[[Tensor], Tensor], states: Tensor, vocab_size: int) -> Tensor:
     # Copies here too, which scoring spares: a head that changes its states is told so.
-    logits = call_network(model.head, states)
-    require_logits(logits, (len(states),), model.vocab_size)
+    logits = call_network(head, states)
+    require_logits(logits, (len(states),), vocab_size)
     return logits
+
+
+def _clean_half(probe: Probe) -> Tensor:
+    return probe.x0 if probe.clean is None else probe.clean
 
 
 def _chunks(values: Tensor, vocab_size: int) -> Iterator[Tensor]:

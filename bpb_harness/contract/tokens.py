@@ -55,8 +55,10 @@ def check_shortest(subject: Subject, probe: Probe) -> None:
         ContractError: if the network does not take them.
     """
     contexts = None if probe.context_lengths is None else torch.zeros_like(probe.context_lengths)
-    everywhere = torch.ones_like(probe.counted[:, :1])
-    subject.ask(Probe(probe.x0[:, :1], everywhere, probe.targets[:, :1], probe.level, contexts))
+    everywhere, level = torch.ones_like(probe.counted[:, :1]), probe.level
+    if level is not None and probe.by_blocks:
+        level = level[:, :1]
+    subject.ask(Probe(probe.x0[:, :1], everywhere, probe.targets[:, :1], level, contexts))
 
 
 def check_mask_mass(subject: Subject, first: Answer) -> list[Remark]:
