@@ -16,6 +16,7 @@ from bpb_harness.evaluation.settings import Settings
 
 if TYPE_CHECKING:
     from bpb_harness.auditing import AuditReport
+    from bpb_harness.evaluation.flags import Scorable
     from bpb_harness.result import BpbResult
 
 __all__ = ["__version__", "audit", "evaluate"]
@@ -32,12 +33,20 @@ def __getattr__(name: str) -> Any:
 
 
 @shows(Settings)
-def evaluate(checkpoint: AnyPath, **settings: Any) -> BpbResult:
-    """Score a checkpoint, a file or a folder, in bits per byte.
+def evaluate(checkpoint: Scorable, **settings: Any) -> BpbResult:
+    """Score a checkpoint or a network in memory, in bits per byte.
+
+    Args:
+        checkpoint: a file or a folder; or a :class:`~bpb_harness.denoiser.Denoiser` or
+            :class:`~bpb_harness.denoiser.CausalLM`, which is scored where it is, in evaluation mode, and left as it
+            was. It brings no tokenizer, data or schedule (but for an attribute ``schedule``): pass those.
+            docs/training-loop.md has an example.
+        **settings: those below; also ``progress``, called with (tokens done, tokens in all), and
+            ``name`` of a network in memory, which stands in the signature, and for a digest where it has no parameters.
 
     Raises:
-        HarnessError: for anything that cannot be scored; its text is one line.
-        TypeError: for a setting that there is not.
+        HarnessError: for anything that cannot be scored, a network that lacks something by its name; one line.
+        TypeError: for a setting that there is not, with the nearest that there is.
     """
     from bpb_harness.evaluation import api  # deferred: imports torch
 

@@ -59,7 +59,7 @@ class OwnState:
 @torch.no_grad()
 def _sums_of(network: object) -> dict[str, Sums]:
     tensors = {}
-    for path, module in _modules(network, "", _DEEPEST, set()):
+    for path, module in modules_of(network):
         for name, value in module.state_dict().items():
             if isinstance(value, Tensor) and not is_lazy(value) and value.layout == torch.strided and not value.is_meta:
                 tensors[path + name] = value.detach()
@@ -71,6 +71,16 @@ def _sums_of(network: object) -> dict[str, Sums]:
         numbers = iter(torch.cat(sums).tolist())
         fetched |= {name: tuple(islice(numbers, len(each))) for name, each in zip(names, sums, strict=True)}
     return {name: (tuple(value.shape), str(value.dtype), fetched[name]) for name, value in tensors.items()}
+
+
+def modules_of(network: object) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a network, outermost ones alone, each with the prefix of its names: itself, or its attributes."""
+    if isinstance(network, nn.Module):
+        yield "", network
+        return
+    seen = {id(network)}
+    for key, part in list(getattr(network, "__dict__", {}).items()):
+        yield from _modules(part, f"{key}.", _DEEPEST - 1, seen)
 
 
 def _modules(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:

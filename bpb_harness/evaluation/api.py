@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bpb_harness.adapters import load_model
+from bpb_harness.adapters import AdaptedModel, load_model
+from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.answers import answer_remarks
-from bpb_harness.evaluation.flags import AnyPath
+from bpb_harness.evaluation.in_memory import InMemory, require_no_name
 from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.remarks import (
@@ -31,12 +33,15 @@ from bpb_harness.text.answers import answer_fields, iterate_answered
 from bpb_harness.text.corpus import iterate_documents
 from bpb_harness.text.shards import DEFAULT_FORM
 
+if TYPE_CHECKING:
+    from bpb_harness.evaluation.flags import Scorable
 
-def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
-    """Score a checkpoint in bits per byte.
+
+def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
+    """Score a checkpoint, or a network in memory, in bits per byte.
 
     Args:
-        checkpoint: file or folder of the network.
+        checkpoint: file or folder of the network, or the network itself.
         **options: fields of :class:`bpb_harness.evaluation.settings.Settings`; docs/settings.md lists them.
 
     Returns:
@@ -47,7 +52,11 @@ def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
         TypeError: for an option that there is not.
     """
     chosen = Settings.of(options)
-    docs = as_paths(chosen.docs)
+    if not isinstance(checkpoint, str | PathLike):
+        network = InMemory(checkpoint, chosen)
+        with network.evaluated():
+            return _evaluate(network.checkpoint, network.adapted, replace(chosen, device=network.device), None)
+    require_no_name(chosen)
     source = ModelSource(
         {
             "path": str(checkpoint),
@@ -60,6 +69,11 @@ def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
         chosen.dtype,
     )
     loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
+    return _evaluate(loaded, adapted, chosen, source)
+
+
+def _evaluate(loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None) -> BpbResult:
+    docs = as_paths(chosen.docs)
     if adapted.context_is_open and chosen.context_length is None:
         raise UsageError(
             f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
@@ -67,7 +81,7 @@ def evaluate(checkpoint: AnyPath, **options: Any) -> BpbResult:
     if chosen.context_length is None and adapted.window_length is not None:
         chosen = replace(chosen, context_length=adapted.window_length)
     text = find_text(loaded, chosen)
-    if chosen.check_contract and is_first_process():  # what can be refused before, is
+    if source is not None and chosen.check_contract and is_first_process():  # what can be refused before, is
         start_ahead()
     job = Job(
         adapted.model,

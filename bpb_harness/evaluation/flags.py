@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from inspect import Parameter, cleandoc, signature
 from os import PathLike
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast, final, get_type_hints
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, final, get_type_hints
 
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS, Method, either
 
 AnyPath = str | PathLike[str]
+if TYPE_CHECKING:
+    from bpb_harness.denoiser import CausalLM, Denoiser
+
+    Scorable = AnyPath | Denoiser | CausalLM
 P = ParamSpec("P")
 R = TypeVar("R")
 _KEY = "flag"
@@ -101,24 +105,29 @@ def require_known(given: Iterable[str], settings: type) -> None:
     Raises:
         TypeError: as a call with a keyword that its function does not take.
     """
-    by_flag = {flag.name.lstrip("-").replace("-", "_"): name for name, flag in flags_of(settings).items()}
-    names = [field.name for field in dataclasses.fields(settings)]
+    flags = flags_of(settings)
+    by_key = {
+        flag.key: name for name, flag in reversed(list(flags.items()))
+    }  # of several, the first has the key's own name
+    by_option = {flag.name.lstrip("-").replace("-", "_"): name for name, flag in flags.items()}
+    names = {field.name: field.name for field in dataclasses.fields(settings)}
+    meant = by_key | by_option | names
     for unknown in given:
         if unknown in names:
             continue
-        close = difflib.get_close_matches(unknown, [*by_flag, *names], 1)
-        nearest = f"; did you mean {by_flag.get(close[0], close[0])!r}?" if close else ""
-        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}{nearest}")
+        close = difflib.get_close_matches(unknown, meant, 1)
+        nearest = f"did you mean {meant[close[0]]!r}?" if close else "docs/settings.md lists what there is"
+        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown!r}; {nearest}")
 
 
-def shows(settings: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[Concatenate[AnyPath, P], R]]:
+def shows(settings: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[Concatenate[Scorable, P], R]]:
     """Show the fields of settings as the keywords of a function that passes them on: to readers, ``help`` and editors.
 
     Args:
         settings: the class of the settings.
 
     Returns:
-        What takes the function, of a path and any keywords, and gives it back.
+        What takes the function, of what is scored and any keywords, and gives it back.
     """
     kind = cast(type, settings)
     hints, flags = get_type_hints(kind), flags_of(kind)
@@ -128,11 +137,11 @@ def shows(settings: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[C
     ]
     lines = [f"    {name}: {flag.help}{f' {flag.note}' if flag.note else ''}" for name, flag in flags.items()]
 
-    def show(function: Callable[..., R]) -> Callable[Concatenate[AnyPath, P], R]:
+    def show(function: Callable[..., R]) -> Callable[Concatenate[Scorable, P], R]:
         taken: Any = function
         own = signature(function)
         taken.__signature__ = own.replace(parameters=[*list(own.parameters.values())[:1], *keywords])
         taken.__doc__ = "\n".join([cleandoc(function.__doc__ or ""), "", "Settings:", *lines])
-        return cast("Callable[Concatenate[AnyPath, P], R]", taken)
+        return cast("Callable[Concatenate[Scorable, P], R]", taken)
 
     return show

@@ -92,6 +92,11 @@ class Job:
         """B, where the network takes all blocks of a window in one call; None where each span is a row."""
         return self.settings.block_size if isinstance(self.model, BlockDenoiser) else None
 
+    @property
+    def asks_by_blocks(self) -> bool:
+        """Whether that one call is what is made: masks are drawn. Enumerations and chains ask for each block alone."""
+        return bool(self.bounds) and self.one_call_block_size is not None
+
     def require_scorable(self) -> None:
         """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
 

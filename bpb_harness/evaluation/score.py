@@ -62,6 +62,7 @@ def score(job: Job) -> BpbResult:
     contract = Contract(job) if job.settings.check_contract else None
     with answering_process(job) as process:
         with open_processes() as processes:
+            _require_one_network(job, processes)
             result, asked = _score(watching(job, process), processes)
         result = with_remarks(result, *layout_remarks(job, result))
         if contract is None:
@@ -70,6 +71,16 @@ def score(job: Job) -> BpbResult:
         if is_first_process():
             look_again(job, result, asked, process)
     return with_remarks(result, *contract.remarks, *contract.compare_precision(result))
+
+
+def _require_one_network(job: Job, processes: Processes) -> None:
+    """Refuse processes whose networks are not all the same, where each brings its own."""
+    if job.source is None and len(digests := {digest[:8] for digest in processes.gather(job.identity.digest)}) > 1:
+        raise UsageError(
+            "processes that score one network",
+            seen=f"networks {', '.join(sorted(digests))}",
+            expected="the same in each",
+        )
 
 
 def _score(job: Job, processes: Processes) -> Scored:

@@ -180,6 +180,7 @@ class Settings:
         note="As an argument: put the table into the result.",
     )  # fmt: skip
     progress: Callable[[int, int], None] | None = None  # called with (tokens done, tokens in all)
+    name: str | None = None  # of a network in memory: stands in the signature
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Self:

@@ -135,7 +135,7 @@ def options(app) -> list:
 def test_every_setting_is_an_option_of_the_command_and_an_argument_of_the_function():
     shown = {param.opts[0]: param for param in options(eval.app)}
     parameters = inspect.signature(bpb_harness.evaluate).parameters
-    assert [*parameters] == ["checkpoint", *FLAGS, "progress"]
+    assert [*parameters] == ["checkpoint", *FLAGS, "progress", "name"]
     for name, flag in FLAGS.items():
         assert shown[flag.name].help == flag.help, name
         assert parameters[name].default == DEFAULTS[name], name
@@ -186,12 +186,27 @@ def test_what_an_option_says_is_read_as_a_setting(given, field, value):
 
 @pytest.mark.parametrize(
     ("keyword", "nearest"),
-    [("sampels", "num_samples"), ("steps", "num_steps"), ("bytes", "byte_rule"), ("sede", "seed"), ("qqq", None)],
+    [
+        ("sampels", "num_samples"),
+        ("steps", "num_steps"),
+        ("bytes", "byte_rule"),
+        ("sede", "seed"),
+        ("qqq", None),
+        ("T", "num_steps"),
+        ("K", "num_samples"),
+        ("sched", "schedule"),
+        ("tok", "tokenizer"),
+        ("nam", "name"),
+        ("no_contract", "check_contract"),
+        ("contracts", "check_contract"),
+        ("orders", "order"),
+        ("dataset", "data"),
+    ],
 )
 def test_an_unknown_argument_is_named_with_the_nearest(keyword, nearest):
     with pytest.raises(TypeError) as caught:
         bpb_harness.evaluate("x.pt", **{keyword: 1})
-    hint = f"; did you mean {nearest!r}?" if nearest else ""
+    hint = f"; did you mean {nearest!r}?" if nearest else "; docs/settings.md lists what there is"
     assert str(caught.value) == f"evaluate() got an unexpected keyword argument {keyword!r}{hint}"
 
 
