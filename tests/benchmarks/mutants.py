@@ -177,11 +177,10 @@ MODULES = {
     ),
     "reference": Module(
         ("*.py",),
-        ("unit/reference/*.py", "integration/test_train_process.py", "integration/test_train_together.py"),
+        ("unit/reference/*.py", "integration/test_train_process.py"),
         (
             "unit/reference/test_export.py::test_damaged_and_hostile_artifacts_are_one_line",
             "integration/test_train_process.py::test_interrupt_saves_and_says_so",
-            "integration/test_train_together.py::test_two_processes_take_the_steps_of_one_and_refuse_a_batch_that_cannot_be_dealt",
         ),
         package="reference",
     ),
