@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final, get_args
+from typing import Self, final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,15 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def first(self, count: int | None) -> Self:
+        """The first documents; all if None."""
+        kept = slice(count)
+        return replace(
+            self, starts=self.starts[kept], target_starts=self.target_starts[kept], ends=self.ends[kept],
+            num_bytes={rule: each[kept] for rule, each in self.num_bytes.items()},
+            moved_tokens=self.moved_tokens[kept], places=self.places[kept],
+        )  # fmt: skip
 
 
 def answer_fields(context_field: str | None, target_field: str | None, *, docs: bool) -> tuple[TextField, TextField]:

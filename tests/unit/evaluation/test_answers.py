@@ -10,52 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import CorpusError, HarnessError, UsageError
 from bpb_harness.evaluation.answers import answer_remarks
-from bpb_harness.evaluation.block_networks import with_own_blocks
-from bpb_harness.evaluation.inputs import EvaluationText
-from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
-from bpb_harness.schedule import parse_schedule
-from bpb_harness.text.answers import answer_fields, load_answers
+from tests.answers import FIELDS, Given, answers_job, ids
 from tests.oracles.bounds import continuous_bound, t_step_bound
 from tests.oracles.chain import chain_nats
-from tests.oracles.conditionals import Conditionals, Markov, Table
+from tests.oracles.conditionals import Markov, Table
 from tests.oracles.denoisers import MarkovCausalLM, OracleDenoiser
 from tests.oracles.schedules import schedule as oracle_schedule
 
-TOKENIZER = load_tokenizer(b'["a", "b", "c"]')
-FIELDS = {"context_field": "prompt", "target_field": "answer"}
 ROWS = [("ab", "c"), ("", "ba"), ("cab", "abc"), ("a", "cc"), ("bb", "acb")]
 
 
-class Given(Conditionals):
-    """What a model believes of the tokens behind a context."""
-
-    def __init__(self, model: Conditionals, context: tuple[int, ...]) -> None:
-        self.vocab_size, self.time_conditioned = model.vocab_size, model.time_conditioned
-        self._model, self._context = model, context
-
-    def log_probs(self, window, u):
-        return self._model.log_probs(self._context + tuple(window), u)[len(self._context) :]
-
-
-def ids(text: str) -> tuple[int, ...]:
-    return tuple("abc".index(character) for character in text)
-
-
-def job(tmp_path, rows=ROWS, model: Any = None, *, schedule: str | None = "loglinear[0.1]", **settings: Any) -> Job:
-    path = tmp_path / "qa.jsonl"
-    path.write_text("".join(json.dumps({"prompt": p, "answer": a}) + "\n" for p, a in rows))
-    corpus, answers = load_answers([path], TOKENIZER, answer_fields("prompt", "answer", docs=True))
-    chosen = Settings(
-        **{"docs": path, "device": "cpu", "check_contract": False, "with_windows": True} | FIELDS | settings
-    )
-    made = model or OracleDenoiser(Table(3, seed=1))
-    text = EvaluationText(corpus, TOKENIZER, "--docs", answers=answers)
-    return Job(made, text, chosen, schedule and parse_schedule(schedule), ModelIdentity("0123456789"))
+def job(tmp_path, rows=ROWS, model: Any = None, **settings: Any) -> Job:
+    return answers_job(tmp_path, rows, model or OracleDenoiser(Table(3, seed=1)), **settings)
 
 
 def refusal(call, kind: type[HarnessError]) -> str:
@@ -306,13 +277,36 @@ def test_flags_that_need_answers(tmp_path):
     assert said.startswith("--method exact: got answers of 13 tokens, expected at most 12; leave such answers out")
 
 
-def test_networks_of_blocks_predict_no_answers():
-    network: Any = OracleDenoiser(Table(3, seed=1))
-    answers, text = Settings(docs="qa.jsonl", **FIELDS), Settings(docs="qa.jsonl")
-    assert with_own_blocks(answers, network) is answers
-    network.block_size = 4
-    said = refusal(lambda: with_own_blocks(answers, network), UsageError)
-    assert said.startswith(
-        "--target-field: got a network that predicts blocks of 4 tokens, each given the blocks before"
-    )
-    assert with_own_blocks(text, network).block_size == 4
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_a_network_of_blocks_scores_an_answer_block_by_block(tmp_path, size):
+    """Blocks are counted from where the prompt begins; the answer's part of one is given all that stands before."""
+    table, named = Table(3, seed=1), oracle_schedule("loglinear", 0.1)
+    network: Any = OracleDenoiser(table)
+    network.block_size = size
+    rows = [*ROWS, ("abc", "abca"), ("cc", "cabbac")]
+    result = score(job(tmp_path, rows, network, method="exact"))
+    for row, (prompt, answer) in enumerate(rows):
+        expected, before = 0.0, prompt
+        while len(before) < len(prompt + answer):
+            part = (prompt + answer)[len(before) : (len(before) // size + 1) * size]
+            expected += continuous_bound(Given(table, ids(before)), ids(part), named).total
+            before += part
+        assert result.windows.nats[row] == pytest.approx(expected, abs=1e-9), (prompt, answer)
+    assert result.windows.num_context.tolist() == [len(prompt) for prompt, _ in rows]
+    assert f"|block:{size}|" in str(result.signature)
+    sampled = score(job(tmp_path, rows, network, method="mc", num_samples=7))
+    assert (sampled.relation == "<=") == (size <= 3)
+    if size <= 3:
+        assert sampled.windows.nats.tolist() == pytest.approx(result.windows.nats.tolist(), abs=1e-9)
+
+
+def test_what_is_not_scored_may_be_longer_than_the_network_takes(tmp_path):
+    rows = [("ab", "ca"), ("a", "cbabc"), ("a", "b")]
+    result = score(job(tmp_path, rows, method="exact", context_length=3, limit=1))
+    assert "[0:1/3]|" in str(result.signature)
+    assert result.windows.num_tokens.tolist() == [2]
+    parts = score(job(tmp_path, rows, method="exact", context_length=3, limit=2, stride=1))
+    assert "[0:2/3]|" in str(parts.signature)
+    assert (parts.length.num_windows, parts.num_documents) == (6, 2)
+    whole = score(job(tmp_path, rows, method="exact", context_length=3, limit=3, stride=1))
+    assert "[0:" not in str(whole.signature)
