@@ -15,10 +15,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import reference
-from bpb_harness.adapters import reference as network
 from bpb_harness.cli._run import run as run_command
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.api import evaluate
+from bpb_harness.networks import reference as network
 from bpb_harness.result import BpbResult
 from reference.export import CAP_BYTES
 

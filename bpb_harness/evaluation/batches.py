@@ -43,7 +43,7 @@ class DrawPlan:
         weight: what L C / |M| is multiplied with in the span's bound, (R,) float64.
         num_replicates: so many rows at the end, of weight 0, are second draws of spans, for the error alone.
         given: the mask itself, where all of a span are gone through: bit i of it for target i; 0 where it is drawn.
-            (R,) int64; None where all are drawn.
+            (R,) int64; None where all are drawn. The control variate has mean 0 over drawn masks alone.
         is_independent: the rates of a span's draws have nothing to do with one another, so that they show its error.
     """
 
@@ -186,7 +186,6 @@ class DrawSource:
         positions = torch.from_numpy(np.flatnonzero(masked.numpy()))
         context_lengths = x0.shape[1] - lengths
         control = self.neighbours.control_of_batch(x0.numpy(), masked.numpy(), plan.mask_rate[rows], context_lengths)
-        control[given > 0] = 0.0  # it has mean 0 over drawn masks alone
         num_masked = masked.sum(dim=-1).numpy()
         return PreparedBatch(rows, x0, torch.from_numpy(context_lengths), masked, level, positions, num_masked, control)
 

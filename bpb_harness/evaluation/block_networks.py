@@ -13,18 +13,10 @@ from bpb_harness.text.spans import Spans
 
 
 def with_own_blocks(settings: Settings, model: Denoiser | CausalLM) -> Settings:
-    """The settings, with the blocks of a network that has its own where no layout is asked for.
-
-    Raises:
-        UsageError: if answers are to be scored, which lie anywhere in its blocks.
-    """
+    """The settings, with the blocks of a network that has its own where no layout is asked for, such as answers."""
     own = getattr(model, "block_size", None)
-    if own is not None and settings.scores_answers:
-        raise UsageError(
-            "--target-field", seen=f"a network that predicts blocks of {own} tokens, each given the blocks before it",
-            expected="one that predicts any tokens given any others",
-            hint="leave out --context-field and --target-field to score whole documents",
-        )  # fmt: skip
+    if settings.scores_answers:
+        return settings
     asked = (settings.stride, settings.block_size, settings.unpaid_prefix or None)
     return settings if own is None or any(each is not None for each in asked) else replace(settings, block_size=own)
 

@@ -92,6 +92,11 @@ class Job:
         """B, where the network takes all blocks of a window in one call; None where each span is a row."""
         return self.settings.block_size if isinstance(self.model, BlockDenoiser) else None
 
+    @property
+    def asks_by_blocks(self) -> bool:
+        """Whether that one call is what is made: masks are drawn. Enumerations and chains ask for each block alone."""
+        return bool(self.bounds) and self.one_call_block_size is not None
+
     def require_scorable(self) -> None:
         """Refuse a method that is not the network's, a missing schedule, a tokenizer of another vocabulary.
 
@@ -175,13 +180,6 @@ class Job:
         return context
 
     @cached_property
-    def _answers_of_corpus(self) -> AnswerSpans | None:
-        if self.text.answers is None:
-            return None
-        given = int(self.method.is_causal)
-        return answer_spans(self.text.answers, self.context_length, stride=self.settings.stride, given=given)
-
-    @cached_property
     def answers(self) -> AnswerSpans | None:
         """The answers that are scored; None where text is.
 
@@ -189,13 +187,20 @@ class Job:
             CorpusError: if one is longer than the network takes, without a stride.
             UsageError: if the stride does not fit the context length.
         """
-        answers = self._answers_of_corpus
-        return None if answers is None else answers.first(self.settings.limit)
+        if self.text.answers is None:
+            return None
+        return answer_spans(
+            self.text.answers.first(self.settings.limit), self.context_length, stride=self.settings.stride,
+            given=int(self.method.is_causal), block_size=self._own_block,
+        )  # fmt: skip
+
+    @property
+    def _own_block(self) -> int | None:
+        """B of a network that predicts blocks; None of any other."""
+        return getattr(self.model, "block_size", None)
 
     @cached_property
     def _spans_of_corpus(self) -> Spans:
-        if self._answers_of_corpus is not None:
-            return self._answers_of_corpus.spans
         documents = None
         if self.settings.per_document:
             borders = self.text.require_borders()
@@ -219,7 +224,7 @@ class Job:
             CorpusError: if there is nothing to score, or nothing says where documents end.
             UsageError: for raw bytes of a part of the text, or of shards.
         """
-        spans, num_in_corpus = self.spans, len(self._spans_of_corpus)
+        spans, num_in_corpus = self.spans, self._num_in_corpus
         with ThreadPoolExecutor(1) as beside:
             counted = beside.submit(self._count_units, spans, num_in_corpus)
             if not self.bounds:
@@ -228,6 +233,14 @@ class Job:
             bigrams = count_bigrams(self.text.corpus, spans)
             difficulty = bigram_difficulty(self.text.corpus, spans, bigrams)
             return self._layout(spans, num_in_corpus, counted.result(), difficulty, bigrams)
+
+    @property
+    def _num_in_corpus(self) -> int:
+        """Spans of the whole corpus; answers that are left out are not cut, and count as one each."""
+        if self.answers is None:
+            return len(self._spans_of_corpus)
+        assert self.text.answers is not None
+        return len(self.spans) + len(self.text.answers) - len(self.answers)
 
     def _layout(
         self, spans: Spans, num_in_corpus: int, num_units: Ints, difficulty: Ints, bigrams: BigramCounts | None
@@ -284,7 +297,8 @@ class Job:
         """Everything that the score depends on."""
         data = f"{self.text.corpus.name}@{self.text.corpus.digest[:8]}"
         if not layout.is_whole:
-            data += f"[0:{len(layout)}/{layout.num_in_corpus}]"
+            scored = len(layout) if self.answers is None else len(self.answers)
+            data += f"[0:{scored}/{layout.num_in_corpus - len(layout) + scored}]"
         found_out = {
             "num_steps": _stated(self.estimators[0], "num_steps"),
             "num_samples": _stated(self.estimators[0], "num_samples") if self.bounds or self.draws_levels else None,
@@ -297,6 +311,7 @@ class Job:
             "model": self.identity.digest[:8],
             "adapter": self.identity.adapter,
             "given": self._given_in_signature(),
+            **({} if self.answers is None or self._own_block is None else {"block_size": str(self._own_block)}),
             "enumeration": "off" if self.answers is not None and not self.settings.enumerate_short else None,
             "told": self._told_in_signature(layout.spans),
             "contract": self._contract_in_signature(),

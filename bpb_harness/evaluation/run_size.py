@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.estimators import ChainRule, ExactBound
 from bpb_harness.estimators.exact import ROWS_PER_CALL
@@ -54,7 +56,8 @@ class RunSize:
 
 
 def _num_windows(job: Job) -> int:
-    return len(job.spans)
+    """Rows of one draw each: spans, or windows where all blocks of each are taken in one call."""
+    return len(np.unique(job.spans.context_starts)) if job.asks_by_blocks else len(job.spans)
 
 
 def _num_processes() -> int:

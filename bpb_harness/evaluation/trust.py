@@ -44,7 +44,7 @@ class Contract:
         with torch.inference_mode():
             examination = examine(
                 job.model, self._windows, schedule=job.schedule, seed=job.settings.seed, batch_rows=size.batch_rows,
-                num_rows=size.num_rows, dtype=job.settings.torch_dtype(),
+                num_rows=size.num_rows, dtype=job.settings.torch_dtype(), by_blocks=job.asks_by_blocks,
             )  # fmt: skip
         self._witness = examination.witness
         self.remarks = examination.findings

@@ -153,7 +153,12 @@ MODULES = {
             "adapters/huggingface/*.py",
             "adapters/mdlm/*.py",
         ),
-        ("unit/adapters/*.py", "unit/checkpoints/test_weight_sets.py", "integration/test_model_folders*.py"),
+        (
+            "unit/adapters/*.py",
+            "unit/checkpoints/test_weight_sets.py",
+            "integration/test_adapter_huggingface.py",
+            "integration/test_model_folders*.py",
+        ),
         (
             "unit/adapters/test_accounting.py::TestTensors::test_none_can_be_left_out_of_the_network",
             "unit/adapters/test_accounting.py::TestTensors::test_one_missing_is_named",
@@ -164,12 +169,33 @@ MODULES = {
         ("unit/evaluation/*.py", "unit/statistics/test_few.py", "unit/test_result.py"),
         ("unit/evaluation/test_draws.py::test_one_program_serves_all_batches",),  # mutmut's calls are traced too
     ),
+    "answers": Module(
+        (
+            "text/answers.py",
+            "text/fields.py",
+            "text/layouts/answers.py",
+            "estimators/all_masks.py",
+            "evaluation/short_spans.py",
+            "evaluation/answers.py",
+            "sampling/independent.py",
+        ),
+        ("unit/text/test_answers.py", "unit/evaluation/test_answers.py", "unit/sampling/test_independent.py"),
+    ),
     "text": Module(("text/**/*.py",), ("unit/text/*.py", "unit/test_messages.py")),
     "claim": Module(("claim/*.py",), ("unit/claim/*.py",)),
     "auditing": Module(
-        ("auditing/*.py", "auditing/checks/*.py"), ("unit/auditing/*.py", "integration/test_audit_fixtures.py")
+        ("auditing/*.py", "auditing/checks/*.py"),
+        ("unit/auditing/*.py", "integration/test_audit_fixtures.py", "golden/test_audits.py"),
     ),
-    "reference": Module(("*.py",), ("unit/reference/*.py",), package="reference"),
+    "reference": Module(
+        ("*.py",),
+        ("unit/reference/*.py", "integration/test_train_process.py"),
+        (
+            "unit/reference/test_export.py::test_damaged_and_hostile_artifacts_are_one_line",
+            "integration/test_train_process.py::test_interrupt_saves_and_says_so",
+        ),
+        package="reference",
+    ),
 }
 
 

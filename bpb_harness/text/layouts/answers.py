@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.text.answers import Answers
-from bpb_harness.text.layouts.cut import cut
 from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
@@ -36,12 +35,6 @@ class AnswerSpans:
     def __len__(self) -> int:
         return len(self.num_cut)
 
-    def first(self, count: int | None) -> AnswerSpans:
-        """The first answers; all if None."""
-        kept = slice(count)
-        spans = np.flatnonzero(self.answer < len(self.num_cut[kept]))
-        return AnswerSpans(self.spans.take(spans), self.answer[spans], self.num_cut[kept], self.num_context[kept])
-
     def share(self, whole: Ints, parts: Ints) -> Ints:
         """What each answer has, dealt out to its spans in proportion to `parts` and in whole numbers, (N,) -> (S,)."""
         sums = np.cumsum(parts)
@@ -57,8 +50,10 @@ class AnswerSpans:
         return np.asarray(np.bincount(self.answer, weights=values, minlength=len(self)), dtype=np.float64)
 
 
-def answer_spans(answers: Answers, context_length: int, *, stride: int | None = None, given: int = 0) -> AnswerSpans:
-    """Lay a span over each answer, or several where it is longer than the context length.
+def answer_spans(
+    answers: Answers, context_length: int, *, stride: int | None = None, given: int = 0, block_size: int | None = None
+) -> AnswerSpans:
+    """Lay a span over each answer, or several where it is longer than the context length, or lies in several blocks.
 
     Args:
         answers: where they lie.
@@ -66,6 +61,7 @@ def answer_spans(answers: Answers, context_length: int, *, stride: int | None = 
         stride: S: an answer that is longer is cut into spans of S targets, each with as much before it as fits.
         given: 1 of a causal network, which predicts each token from those before it: the last one is not in its input,
             and the first of a text cannot be paid for.
+        block_size: B of a network that predicts blocks, counted from where a span's input begins: spans end there.
 
     Raises:
         UsageError: a stride that does not lie in 1 .. context_length.
@@ -84,19 +80,43 @@ def answer_spans(answers: Answers, context_length: int, *, stride: int | None = 
             expected=f"at most {context_length}", hint=f"pass --stride {max(context_length // 2, 1)} to cut it",
         )  # fmt: skip
     # 1. One span an answer, or several that lie end to end.
-    starts, ends, answer = answers.target_starts, answers.ends, np.arange(len(answers))
-    if stride is not None and too_long.any():
-        pieces = [
-            cut(int(start), int(end), stride if is_long else int(end - start))
-            for start, end, is_long in zip(starts, ends, too_long, strict=True)
-        ]
-        starts, ends = (np.concatenate([piece[side] for piece in pieces]) for side in (0, 1))
-        answer = np.repeat(answer, [len(piece[0]) for piece in pieces])
+    first = answers.target_starts
+    answer, starts, ends = _cut(np.arange(len(answers)), first, answers.ends, first, np.where(too_long, stride or 0, 0))
     # 2. As much of the document before each as fits.
     context_starts = np.maximum(answers.starts[answer], ends - given - context_length)
-    first = np.searchsorted(answer, np.arange(len(answers)))
-    num_cut = context_starts[first] - answers.starts
-    return AnswerSpans(Spans(context_starts, starts, ends), answer, num_cut, (starts - context_starts)[first])
+    # 3. Of a network of blocks, no span reaches into a second one.
+    if block_size is not None:
+        which, starts, ends = _cut(
+            np.arange(len(answer)), starts, ends, context_starts, np.full(len(answer), block_size)
+        )
+        answer, context_starts = answer[which], context_starts[which]
+    opening = np.searchsorted(answer, np.arange(len(answers)))
+    num_cut = context_starts[opening] - answers.starts
+    return AnswerSpans(Spans(context_starts, starts, ends), answer, num_cut, (starts - context_starts)[opening])
+
+
+def _cut(which: Ints, starts: Ints, ends: Ints, origins: Ints, steps: Ints) -> tuple[Ints, Ints, Ints]:
+    """Cut stretches at whole steps from an origin, or not at all where the step is 0.
+
+    Args:
+        which: what to call each stretch, (n,).
+        starts: of each.
+        ends: of each.
+        origins: where its steps are counted from, at or before its start.
+        steps: tokens.
+
+    Returns:
+        Of each part, in order: which stretch it is of, its start and its end.
+    """
+    first = np.where(steps > 0, (starts - origins) // np.maximum(steps, 1), 0)
+    last = np.where(steps > 0, (ends - 1 - origins) // np.maximum(steps, 1), 0)
+    counts = last - first + 1
+    part = np.repeat(np.arange(len(which)), counts)
+    number = np.arange(len(part)) - np.repeat(np.cumsum(counts) - counts, counts) + first[part]
+    whole = steps[part] == 0
+    begin = np.maximum(origins[part] + number * steps[part], starts[part])
+    end = np.where(whole, ends[part], np.minimum(origins[part] + (number + 1) * steps[part], ends[part]))
+    return which[part], np.where(whole, starts[part], begin), end
 
 
 def _require_given(answers: Answers, given: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.adapters import choose_adapter, load_model
+from bpb_harness.adapters.accounting.trainer_settings import CANONICAL
 from bpb_harness.checkpoints import read_checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, PickingDenoiser
 from bpb_harness.errors import CheckpointError, UsageError
@@ -18,6 +20,7 @@ from tests.golf_forward import attend, golf_gpt_logits, linear, rms, turn
 from tests.stateless import assert_keeps_nothing
 from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm
 
+_MAKE = {"golf-mdlm": make_golf_mdlm, "golf-gpt": make_golf_gpt}
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
 
@@ -76,11 +79,14 @@ def test_golf_mdlm_equals_an_independent_forward_pass(
     assert_keeps_nothing(model, model)
 
 
-@pytest.mark.parametrize(("num_heads", "kv_heads", "num_blocks"), [(4, 2, 4), (4, 4, 5), (2, 1, 1)])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("num_heads", "kv_heads", "num_blocks"), [(4, 2, 4), (4, 4, 5), (2, 1, 1), (3, 1, 2)])
 def test_golf_gpt_equals_an_independent_forward_pass(
-    tmp_path: Path, num_heads: int, kv_heads: int, num_blocks: int
+    tmp_path: Path, num_heads: int, kv_heads: int, num_blocks: int, tied: bool
 ) -> None:
     tensors = make_golf_gpt(num_heads=num_heads, kv_heads=kv_heads, num_blocks=num_blocks)
+    if not tied:
+        tensors["lm_head.weight"] = torch.randn(50, 24, generator=torch.Generator().manual_seed(2))
     torch.save(tensors, tmp_path / "x.pt")
     _, adapted = load_model(tmp_path / "x.pt", adapter="golf-gpt", **_CPU)
     model = adapted.model
@@ -175,3 +181,65 @@ def test_golf_gpt_int8_is_the_same_model_roughly(lab: Path) -> None:
         assert isinstance(model, CausalLM)
         nats[name] = float(torch.nn.functional.cross_entropy(model.logits(x[None, :-1])[0], x[1:]))
     assert 0 < abs(nats["base_gpt.pt"] - nats["base_gpt.int8.ptz"]) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen"),
+    [
+        ({"blocks.0.attn.q_gain": (5,)}, "width 24, 5 heads, key width 12, 5 blocks, 2 skips"),
+        ({"blocks.0.attn.q_gain": (8,)}, "width 24, 8 heads, key width 12, 5 blocks, 2 skips"),
+        ({"blocks.0.attn.c_k.weight": (13, 24)}, "width 24, 4 heads, key width 13, 5 blocks, 2 skips"),
+        ({"blocks.0.attn.c_k.weight": (18, 24)}, "width 24, 4 heads, key width 18, 5 blocks, 2 skips"),
+        ({"skip_weights": (3, 24)}, "width 24, 4 heads, key width 12, 5 blocks, 3 skips"),
+    ],
+)
+def test_sizes_of_no_golf_gpt(tmp_path: Path, changes: dict[str, tuple[int, ...]], seen: str) -> None:
+    torch.save(make_golf_gpt() | {name: torch.ones(shape) for name, shape in changes.items()}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "x.pt", adapter="golf-gpt", **_CPU)
+    expected = "heads that divide the width, key heads that divide the heads, skips for half the blocks"
+    assert str(caught.value) == f"x.pt: sizes: got {seen}, expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen"),
+    [
+        ({"wte.weight": (64, 24)}, "64 rows of wte, width 24, head width 8"),
+        ({"cos": (1, 32, 1, 5)}, "128 rows of wte, width 24, head width 10"),
+    ],
+)
+def test_sizes_of_no_golf_mdlm(tmp_path: Path, changes: dict[str, tuple[int, ...]], seen: str) -> None:
+    torch.save(make_golf_mdlm() | {name: torch.ones(shape) for name, shape in changes.items()}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "x.pt", adapter="golf-mdlm", **_CPU)
+    assert str(caught.value) == (f"x.pt: sizes: got {seen}, expected more than 64 rows and a width that heads divide")
+
+
+_FACTS: dict[str, dict[str, Any]] = {
+    "golf-gpt": {
+        "vocab_size": 50, "num_blocks": 5, "width": 24, "num_heads": 4, "num_kv_heads": 2, "mlp_ratio": 2.0,
+        "mlp_width": 48, "tied": True, "rotary_base": 10000.0, "logit_cap": 30.0, "causal": True, "bias": False,
+    },
+    "golf-mdlm": {
+        "vocab_size": 64, "mask_token_id": 64, "num_blocks": 2, "width": 24, "num_heads": 3, "num_kv_heads": 3,
+        "mlp_ratio": 3.0, "mlp_width": 72, "time_conditioned": True, "schedule": "loglinear", "noise_eps": 0.001,
+        "tied": False, "causal": False,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("adapter", "fact"), [(name, fact) for name, facts in _FACTS.items() for fact in facts])
+def test_whatever_a_file_states_of_the_network_is_compared(tmp_path: Path, adapter: str, fact: str) -> None:
+    tensors, spelling = _MAKE[adapter](), next(name for name, known in CANONICAL.items() if known == fact)
+    value = _FACTS[adapter][fact]
+    torch.save({"model": tensors, "config": {spelling: value}}, tmp_path / "x.pt")
+    load_model(tmp_path / "x.pt", adapter=adapter, **_CPU)
+    other = not value if isinstance(value, bool) else "cosine" if isinstance(value, str) else value + 1
+    torch.save({"model": tensors, "config": {spelling: other}}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "x.pt", adapter=adapter, **_CPU)
+    assert str(caught.value) == (
+        f"x.pt: config.{spelling}: got {other}, expected {value}, as the adapter {adapter!r} builds it; the network is "
+        "a variant that this adapter does not know; score it through a loader of your own "
+        "(--model FILE.py:LOADER --allow-code)"
+    )

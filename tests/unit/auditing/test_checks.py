@@ -138,6 +138,28 @@ def test_scores_of_seeds(tmp_path: Path, score: float, code: str | None) -> None
     assert ("BPB305" in found, "BPB406" in found) == (code == "BPB305", code == "BPB406")
 
 
+@pytest.mark.parametrize(("score", "said"), [(1.38001, False), (1.41001, True), (1.22001, False), (1.19001, True)])
+def test_seeds_of_one_digit_have_a_mean_of_one_digit(tmp_path: Path, score: float, said: bool) -> None:
+    record = submission(val_bpb=score, seed_results={"1": {"val_bpb": 1.0}, "2": {"val_bpb": 1.6}})
+    assert ("BPB406" in codes(audit_of(tmp_path, submission__json=record))) is said
+
+
+def test_lines_that_divide_by_different_numbers_refute_nothing(tmp_path: Path) -> None:
+    text = log(NATS, SP1024 * 1.2437)
+    assert audit_of(tmp_path, train__log=text).verdict is Verdict.REFUTED
+    uneven = text.replace("step:4000/8000 val_loss:2.34", "step:4000/8000 val_loss:2.54")
+    assert uneven != text
+    assert audit_of(tmp_path, train__log=uneven).verdict is Verdict.UNVERIFIABLE
+
+
+@pytest.mark.parametrize(
+    ("scored", "refuted"), [(62021632, True), (62021846, True), (61000000, False), (1048576, False)]
+)
+def test_a_bug_shows_where_the_whole_split_was_scored(tmp_path: Path, scored: int, refuted: bool) -> None:
+    report = audit_of(tmp_path, train__log=log(NATS, SP1024 * 1.16714, extra=f" scored_tokens:{scored}"))
+    assert (report.verdict is Verdict.REFUTED) is refuted
+
+
 @pytest.mark.parametrize(
     ("std", "said"), [("0.0100", False), ("0.0058", False), ("0.0082", False), ("0.0300", True), ("0.0005", True)]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,14 +12,22 @@ from typer.testing import CliRunner
 from bpb_harness.auditing import Verdict, audit, audit_folders, unread_folders
 from bpb_harness.auditing.report import (
     AuditReport,
+    _bpb,
+    _corrected,
+    _detail,
+    _short,
+    in_order,
+    overall,
     summary_to_dict,
     summary_to_markdown,
     summary_to_text,
     unread_to_text,
 )
+from bpb_harness.auditing.verdict import Judgement
 from bpb_harness.claim import read_claim
 from bpb_harness.cli.audit import app
 from bpb_harness.errors import ClaimError
+from bpb_harness.findings import Finding, Severity
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, log, submission
 
@@ -201,3 +210,80 @@ def test_the_command_names_folders_with_scores_in_tables_alone(tabulated: Path) 
 
 def test_only_the_first_of_many_unread_folders_are_named() -> None:
     assert unread_to_text([f"f{i}" for i in range(9)]).endswith(": f0, f1, f2, f3, f4 and 4 more")  # type: ignore[union-attr]
+
+
+def test_a_frame_has_a_row_for_each_finding(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024 * 1.16714))
+    report = audit(tmp_path)
+    columns = ["name", "verdict", "claimed_bpb", "corrected_bpb", "code", "severity", "message", "factor"]
+    frame = report.to_frame()
+    assert list(frame.columns) == columns
+    for row, finding in zip(frame.to_dict("records"), report.findings, strict=True):
+        told = (row["code"], row["severity"], row["message"])
+        assert told == (finding.code, finding.severity.value, finding.message)
+        assert (row["name"], row["verdict"]) == (tmp_path.name, "refuted")
+        assert (row["claimed_bpb"], row["corrected_bpb"]) == (report.claimed_bpb, report.corrected_bpb)
+        assert row["factor"] == finding.factor or finding.factor is None
+
+
+@pytest.mark.parametrize(
+    ("value", "corrected", "claimed"),
+    [
+        *((None, "-", "-"), (1.2, "1.2000", "1.2"), (1.234567, "1.2346", "1.23457"), (2.0, "2.0000", "2")),
+        *((999.9999, "999.9999", "999.9999"), (1000.0, "1000", "1000"), (123456.0, "1.2346e+05", "1.2346e+05")),
+    ],
+)
+def test_digits_of_a_score(value: float | None, corrected: str, claimed: str) -> None:
+    assert _corrected(value) == corrected
+    assert _bpb(value) == claimed
+
+
+def test_findings_are_ordered_by_weight_then_code_and_said_once() -> None:
+    def found(code: str, severity: Severity, message: str = "x") -> Finding:
+        return Finding(code, severity, message)
+
+    informs, confirms = found("BPB304", Severity.INFORMS), found("BPB401", Severity.CONFIRMS)
+    warns, refutes = found("BPB402", Severity.WARNS), found("BPB501", Severity.REFUTES)
+    other, last = found("BPB402", Severity.WARNS, "y"), found("BPB403", Severity.WARNS)
+    given = [informs, last, confirms, warns, warns, refutes, other]
+    assert in_order(given) == (refutes, warns, other, last, confirms, informs)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "whole"),
+    [
+        *((["confirmed"], "confirmed"), ([], "confirmed"), (["confirmed", "unverifiable"], "unverifiable")),
+        *((["unverifiable", "refuted", "confirmed"], "refuted"), (["refuted"], "refuted")),
+    ],
+)
+def test_many_claims_are_as_good_as_the_worst(verdicts: list[str], whole: str) -> None:
+    reports = [AuditReport("x", Judgement(Verdict(v), "", (), None, None), None, None, ()) for v in verdicts]
+    assert overall(reports).value == whole
+    summary = summary_to_dict(reports)
+    assert summary["verdict"] == whole
+    assert summary["counts"] == {v.value: verdicts.count(v.value) for v in Verdict}
+
+
+def test_a_finding_that_is_the_reason_is_not_told_again() -> None:
+    def detail(**evidence: Any) -> str:
+        return _detail(Finding("BPB401", Severity.WARNS, "so it is", evidence), "so it is")
+
+    assert _detail(Finding("BPB401", Severity.WARNS, "so it is"), "another") == "so it is"
+    assert detail() == "as said above"
+    assert detail(places=["a:1", "b:2"]) == "as said above (a:1, b:2)"
+    assert detail(place="a:1", file="f") == "as said above (a:1)"
+    assert detail(file="f") == "as said above (f)"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "short"),
+    [
+        ("abcdef", 6, "abcdef"),
+        ("abcdefg", 6, "abc..."),
+        ("ab  cdefg", 6, "ab..."),
+        ("abcdefg", 2, "..."),
+        ("a\nb", 3, "a b"),
+    ],
+)
+def test_long_texts_are_cut(text: str, width: int, short: str) -> None:
+    assert _short(text, width) == short

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,11 +15,13 @@ from bpb_harness.errors import CausalityError, DriftError, MaskTokenError, State
 from bpb_harness.evaluation import trust
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.run_size import RunSize
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.evaluation.trust import Contract, sample_windows
 from bpb_harness.schedule import LogLinear
 from bpb_harness.text.corpus import load_shards
+from fixtures.adversarial.models import block_cheats
 
 
 class Causal:
@@ -73,6 +76,30 @@ def test_a_causal_model_is_checked_before_it_is_scored(text, ahead):
         score(job(Causal(ahead), text))
     untested = score(job(Causal(ahead), text, check_contract=False))
     assert score(job(Causal(), text)).length.nats > untested.length.nats * (1.0 if ahead == 1 else 0.5)
+
+
+@pytest.mark.parametrize("kind", [block_cheats.SeesItsOwnCleanBlock, block_cheats.SeesNoisedEarlierBlocks])
+def test_a_network_of_blocks_is_checked_by_the_call_that_scores(text, kind):
+    with pytest.raises(kind.error):
+        score(job(kind(512, 16), text))
+    rows = Settings(device="cpu", method="chain", limit=2)  # a call a block: what is wrong with the other is not asked
+    score(Job(kind(512, 16), text, rows, LogLinear(), ModelIdentity("0" * 64)))
+
+
+def test_so_many_windows_as_a_batch_has(text):
+    asked: list[int] = []
+
+    class Kept(block_cheats.HonestBlockDenoiser):
+        def block_logits(self, xt, x0, level):
+            asked.append(len(xt))
+            return super().block_logits(xt, x0, level)
+
+    of_blocks = job(Kept(512, 16), text, batch_tokens=16 * 5, num_samples=3)
+    assert RunSize.of(of_blocks) == RunSize(batch_rows=5, num_rows=18)
+    Contract(of_blocks).check_again()
+    assert max(asked) == 5
+    by_rows = replace(of_blocks, settings=replace(of_blocks.settings, method="chain", num_samples=None))
+    assert RunSize.of(by_rows) == RunSize(batch_rows=5, num_rows=24 * 4)
 
 
 def test_a_network_is_asked_again_after_its_score(text):

@@ -112,7 +112,7 @@ def test_damaged_and_hostile_artifacts_are_one_line(tmp_path: Path) -> None:
     export(write_checkpoint(tmp_path / "model.pt"), out)
     good = out.read_bytes()
     bad = tmp_path / "bad.ptz"
-    bomb = lzma.compress(bytes(200 << 20), preset=0)
+    bomb = lzma.compress(bytes(17 << 20), preset=0)  # 16 MiB are never too much
     huge_dictionary = lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}])
     for content, error, message in (
         (good[: len(good) // 2], CheckpointError, "truncated|damaged"),
@@ -136,3 +136,49 @@ def test_damaged_and_hostile_artifacts_are_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(CheckpointError, match=re.escape(message)):
             read_checkpoint(rewritten(out, bad, **changes))
+
+
+@pytest.mark.parametrize("tokenizer", [None, b"tokenizer bytes"])
+def test_an_artifact_carries_what_its_checkpoint_does(tmp_path: Path, tokenizer: bytes | None) -> None:
+    network = initial_network(CONFIG, seed=3)
+    for data in (None, {"paths": ["val.bin"], "notes": {}}):
+        save_checkpoint(
+            tmp_path / "m.pt", tensors=network.state_dict(), adapter="reference", config=CONFIG.to_dict(),
+            schedule="loglinear[0.001]", tokenizer=tokenizer, data=data,
+        )  # fmt: skip
+        source = read_checkpoint(tmp_path / "m.pt")
+        (tmp_path / "below").mkdir(exist_ok=True)
+        beside, below = tmp_path / "m.ptz", tmp_path / "below" / "m.ptz"
+        for out in (beside, below):
+            export(tmp_path / "m.pt", out)
+            saved = read_checkpoint(out)
+            assert (saved.tokenizer, saved.schedule, saved.adapter) == (source.tokenizer, source.schedule, "reference")
+            assert saved.data == (data if out is beside else None)  # its paths begin at the folder of the file
+
+
+def test_refusals_of_an_export_in_whole(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "model.pt")
+
+    def said(out: str, **options: Any) -> str:
+        with pytest.raises((UsageError, CheckpointError)) as caught:
+            export(source, tmp_path / out, **options)
+        return str(caught.value)
+
+    assert said("m.zip") == "--out: got 'm.zip', expected a name that ends in .ptz"
+    assert said("m.ptz", bits=4) == "--bits: got 4, expected 8 or 6"
+    num_parameters = sum(tensor.numel() for tensor in read_checkpoint(source).tensors.values())
+    size = export(source, tmp_path / "m.ptz").num_bytes
+    export(source, tmp_path / "m.ptz", cap_bytes=size)
+    assert said("m.ptz", cap_bytes=size - 1) == (
+        f"the artifact is too large: got {size:,} bytes for {num_parameters:,} parameters in 8 bits, expected at most "
+        f"{size - 1:,}; pass --bits 6"
+    )
+
+
+def test_the_rounding_error_is_that_of_all_weights(tmp_path: Path) -> None:
+    done = export(write_checkpoint(tmp_path / "model.pt"), tmp_path / "m.ptz", bits=6)
+    before, after = (read_checkpoint(tmp_path / name).tensors for name in ("model.pt", "m.ptz"))
+    error = torch.cat([(after[name].double() - before[name].double()).flatten() for name in before])
+    weights = torch.cat([before[name].double().flatten() for name in before])
+    assert done.relative_error == pytest.approx(float(error.norm() / weights.norm()))
+    assert done.num_parameters == len(weights)

@@ -239,3 +239,17 @@ def test_a_pattern_stands_for_its_shards(tmp_path: Path) -> None:
     for name in ("a_000000.bin", "a_000001.bin"):
         write_shard(tmp_path / name, [1, 2, 3, 4, 5])
     assert TokenShards([tmp_path / "a_*.bin"], window_length=2, vocab_size=10).num_tokens == 10
+
+
+def test_masks_and_times_are_of_the_generator_alone() -> None:
+    bound = ContinuousBound(parse_schedule("loglinear[0.001]"), num_samples=1)
+
+    def drawn(seed: int, of_all: int) -> tuple[Tensor, NoiseLevel]:
+        torch.manual_seed(of_all)
+        return draw_masks((6, 40), bound, torch.Generator().manual_seed(seed))
+
+    (masks, level), (again, same) = drawn(3, 1), drawn(3, 2)
+    assert torch.equal(masks, again)
+    assert torch.equal(level.t, same.t)
+    other, _ = drawn(4, 1)
+    assert not torch.equal(masks, other)

@@ -1,0 +1,156 @@
+"""One claim through every check: what the checks of scripts are given, which scripts, and what a report is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit, audit_folders, audit_one_of_many, auditor, script
+from bpb_harness.auditing import Verdict as AuditVerdict
+from bpb_harness.auditing.denominators import full_split
+from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.claim import Claim, LogRecord, Source
+from bpb_harness.errors import ClaimError, UsageError
+from bpb_harness.findings import Finding, Severity
+from fixtures.claims.patterns import SP1024, claim, log, submission
+
+SCRIPT = "".join(f"x{i} = {i}\n" for i in range(40))
+
+
+class _Checked:
+    """Stands for the checks of scripts: keeps what it is given, and finds one thing in each script."""
+
+    def __init__(self) -> None:
+        self.scripts: list[Path] = []
+        self.context = ScriptContext()
+        self.options: dict[str, Any] = {}
+
+    def __call__(self, scripts: Sequence[Path], context: ScriptContext, **options: Any) -> Iterator[Finding]:
+        self.scripts, self.context, self.options = list(scripts), context, options
+        for path in scripts:
+            evidence = {"file": str(path), "line": 3, "about": f"in {path}"}
+            yield Finding("BPB150", Severity.INFORMS, f"{path}:3 says so of {path}", evidence)
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> _Checked:
+    made = _Checked()
+    monkeypatch.setattr(script, "check_scripts", made)
+    return made
+
+
+def test_checks_of_scripts_are_given_what_is_known(tmp_path: Path, checked: _Checked) -> None:
+    stated = claim(
+        claimed_bpb=1.25, tokenizer="sp1024", schedule_eps=0.001, num_steps=64, num_windows=32, context_length=128
+    )
+    (tmp_path / "x.claim.json").write_text(stated)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    row = full_split("sp1024")
+    assert row is not None
+    audit(tmp_path)
+    assert checked.context == ScriptContext(
+        eps=0.001, num_steps=64, num_windows=32, num_tokens=4096, bytes_per_token=row.bytes_per_token, vocab_size=1024,
+        claimed=1.25,
+    )  # fmt: skip
+    assert (checked.scripts, checked.options) == ([tmp_path / "train.py"], {"tokenizer": None, "allow_code": False})
+    tokenizer = tmp_path / "tokenizer.model"
+    audit(tmp_path, allow_code=True, tokenizer=str(tokenizer))
+    assert checked.options == {"tokenizer": tokenizer, "allow_code": True}
+
+
+def test_what_is_not_known_is_not_given(tmp_path: Path, checked: _Checked) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "submission.json").write_text('{"val_bpb": null}')
+    report = audit(tmp_path)
+    assert checked.context == ScriptContext()
+    (found,) = report.with_code("BPB150")
+    assert found.message == "train.py:3 says so of train.py"
+    assert found.evidence == {"file": "train.py", "line": 3, "about": f"in {tmp_path / 'train.py'}"}
+
+
+@pytest.mark.parametrize(("num_lines", "is_checked"), [(29, False), (30, True)])
+def test_a_script_in_a_log_is_checked_where_it_is_one(
+    tmp_path: Path, checked: _Checked, num_lines: int, is_checked: bool
+) -> None:
+    code = "import os\n" + "x = 1\n" * (num_lines - 2) + "if __name__ == '__main__':\n"
+    (tmp_path / "a.log").write_text("nothing\n")
+    (tmp_path / "b.log").write_text(code + log(2.0312, SP1024))
+    audit(tmp_path)
+    assert checked.scripts == ([tmp_path / "b.log"] if is_checked else [])
+    if is_checked:  # a script of its own comes first
+        (tmp_path / "train.py").write_text(SCRIPT)
+        audit(tmp_path)
+        assert checked.scripts == [tmp_path / "train.py"]
+
+
+def test_the_tokenizer_may_be_named_by_its_file_or_by_a_script(tmp_path: Path) -> None:
+    unnamed = Claim("x", scripts=(tmp_path / "gone.py", tmp_path / "none.py", tmp_path / "one.py"))
+    (tmp_path / "none.py").write_text("sp1024 = 1\nsp8192 = 2\n")
+    (tmp_path / "one.py").write_text("PATH = 'fineweb_8192_bpe.model'\n")
+    found = auditor._with_tokenizer(unnamed, None)
+    assert (found.tokenizer, found.tokenizer_source) == ("sp8192", Source("one.py"))
+    given = auditor._with_tokenizer(unnamed, tmp_path / "fineweb_1024_bpe.model")
+    assert (given.tokenizer, given.tokenizer_source) == ("sp1024", Source(str(tmp_path / "fineweb_1024_bpe.model")))
+    assert auditor._with_tokenizer(unnamed, "any.model") == found
+    named = Claim("x", tokenizer="sp4096", scripts=unnamed.scripts)
+    assert auditor._with_tokenizer(named, tmp_path / "fineweb_1024_bpe.model") is named
+    assert auditor._with_tokenizer(Claim("x", logs=(LogRecord("a.log"),)), None).tokenizer is None
+
+
+def test_code_is_run_on_a_tokenizer_alone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        audit(tmp_path, allow_code=True)
+    assert str(caught.value) == "--allow-code runs the script's byte table on a tokenizer; give --tokenizer FILE too"
+    with pytest.raises(UsageError):
+        audit_one_of_many(tmp_path, "x", allow_code=True)
+
+
+def test_every_folder_is_audited_with_what_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[Any, dict[str, Any]]] = []
+
+    def audited(path: Any, **options: Any) -> AuditReport:
+        given.append((path, options))
+        raise ClaimError("not today")
+
+    for name in ("b", "a/c"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "submission.json").write_text("{}")
+    monkeypatch.setattr(auditor, "audit", audited)
+    reports = list(audit_folders(tmp_path, baseline="base", allow_code=True, tokenizer="t.model"))
+    options = {"baseline": "base", "allow_code": True, "tokenizer": "t.model"}
+    assert given == [(tmp_path / "a/c", options), (tmp_path / "b", options)]
+    assert [report.name for report in reports] == ["a/c", "b"]
+    assert [report.name for report in audit_folders(tmp_path / "b")] == ["b"]
+    (first, _) = reports
+    assert first.verdict is AuditVerdict.UNVERIFIABLE
+    assert (first.judgement.reason, first.judgement.missing) == ("not today", ("a record that can be read",))
+    (finding,) = first.findings
+    assert (finding.code, finding.message, finding.evidence) == (
+        "BPB901", "not today", {"missing": "a record that can be read"},
+    )  # fmt: skip
+
+
+def test_a_fault_of_the_program_is_said_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*_: Any, **__: Any) -> AuditReport:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(auditor, "audit", faulty)
+    report = audit_one_of_many(tmp_path, "folder")
+    assert report.judgement.reason == "folder could not be audited: a fault of this program, KeyError: 'lost'"
+
+
+def test_what_a_report_is_made_of(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.202991, val_loss=2.0312, name="A run"))
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    report = audit(tmp_path)
+    assert (report.name, report.title) == (tmp_path.name, "A run")
+    assert (report.claimed_bpb, report.claimed_in) == (1.202991, "submission.json (val_bpb)")
+    assert report.files == ("submission.json", "train.log")
+    assert audit([tmp_path / "submission.json", tmp_path / "train.log"]).findings == report.findings
+    assert json.loads(json.dumps(report.to_dict()))["files"] == ["submission.json", "train.log"]

@@ -1,0 +1,309 @@
+"""From findings to a verdict: what refutes, what confirms, what is missing, which reason is first, what is right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from bpb_harness.auditing import Recomputed, Verdict
+from bpb_harness.auditing.evidence import Evidence, gather
+from bpb_harness.auditing.script import codes as script_codes
+from bpb_harness.auditing.verdict import Judgement, judge, reconcile
+from bpb_harness.claim import Claim, Printed, Source
+from bpb_harness.findings import CODES, Finding, Severity
+
+HERE = Source("f.json", key="val_bpb")
+SCORE = Printed(1.2, 4, HERE, "val_bpb")
+LOSS = Printed(2.0, 4, HERE, "val_loss")
+RIGHT = {"bytes_per_token": 2.43594, "expected": 2.43593, "uncertainty": 1e-6}
+TO_SCORE_ANEW = "the checkpoint, to score it anew, which would do instead (--checkpoint, --data, --tokenizer)"
+A_LOG = "a log that prints the claimed score"
+BYTES = "bytes per token: a loss in nats per token beside the score, or the script that counted"
+
+
+def _of(**changes: Any) -> Evidence:
+    return gather(Claim(**({"name": "x", "score": SCORE, "claimed_in": "submission"} | changes)))
+
+
+def _found(code: str, message: str = "", factor: float | None = None, **evidence: Any) -> Finding:
+    return CODES[code].finding(message or f"{code} it is", factor=factor, **evidence)
+
+
+def _again(score: float = 1.3) -> Recomputed:
+    return Recomputed(score, 0.0, None, "=", "bpb|seed:0")
+
+
+# Those of scripts enter the registry with their module.
+assert script_codes
+REFUTING = sorted(rule.code for rule in CODES.values() if rule.severity is Severity.REFUTES and int(rule.code[3]) < 6)
+WARNING = sorted(rule.code for rule in CODES.values() if rule.severity is Severity.WARNS)
+
+
+@pytest.mark.parametrize("code", REFUTING)
+def test_whatever_refutes_refutes_a_number_whatever_speaks_for_it(code: str) -> None:
+    support = [_found("BPB101"), _found("BPB401"), _found("BPB402")]
+    judged = judge(_of(), [*support, _found(code)], None)
+    assert (judged.verdict, judged.reason, judged.missing) == (Verdict.REFUTED, f"{code} it is", ())
+    without = judge(_of(score=None), [_found(code)], None)  # nothing is claimed that could be refuted
+    assert without.verdict is Verdict.UNVERIFIABLE
+
+
+@pytest.mark.parametrize("code", WARNING)
+def test_whatever_warns_of_the_number_holds_a_confirmation_back(code: str) -> None:
+    judged = judge(_of(), [_found("BPB101"), _found("BPB401"), _found(code)], None)
+    concerns_the_entry = code.startswith("BPB5")
+    assert judged.verdict is (Verdict.CONFIRMED if concerns_the_entry else Verdict.UNVERIFIABLE)
+    if not concerns_the_entry:
+        assert judged.reason == f"{code} it is"
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (["BPB401", "BPB101"], "confirmed"),
+        (["BPB411", "BPB101"], "confirmed"),
+        (["BPB412", "BPB101"], "confirmed"),
+        (["BPB401", "BPB206", "BPB110"], "confirmed"),
+        (["BPB401", "BPB206"], "unverifiable"),
+        (["BPB401", "BPB110"], "unverifiable"),
+        (["BPB401", "BPB111"], "unverifiable"),
+        (["BPB101", "BPB110", "BPB206"], "unverifiable"),
+        (["BPB601"], "confirmed"),
+        (["BPB601", "BPB402"], "confirmed"),
+        ([], "unverifiable"),
+    ],
+)
+def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict: str) -> None:
+    evidence = {
+        "how": "line", "num_seeds": 3, "seeds_in_logs": "one seed", "logged": 1.1, "full_split": True,
+        "implied_ratio": 2.4, "num_steps": 32,
+    }  # fmt: skip
+    assert judge(_of(), [_found(code, **evidence) for code in found], None).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (
+            {"BPB401": {"how": "line"}, "BPB101": {}},
+            "the log prints the score, and the record divides by the right number of bytes",
+        ),
+        (
+            {"BPB401": {"how": "mean"}, "BPB101": {}, "BPB110": {}},
+            "the score is the mean of what its logs print, and the record divides by the right number of bytes",
+        ),
+        (
+            {"BPB412": {}, "BPB101": {}},
+            "the log's loss, divided by the right number of bytes, is the score, and the record divides by the right "
+            "number of bytes",
+        ),
+        (
+            {
+                "BPB411": {"num_seeds": 3, "seeds_in_logs": "one seed", "logged": 1.1, "full_split": True},
+                "BPB101": {},
+            },
+            "the score is the mean of its own 3 seed results, which no log prints; the log of one seed shows the "
+            "full-split value 1.10000, and the record divides by the right number of bytes",
+        ),
+        (
+            {
+                "BPB411": {"num_seeds": 2, "seeds_in_logs": "2 seeds", "logged": 1.1, "full_split": False},
+                "BPB101": {},
+            },
+            "the score is the mean of its own 2 seed results, which no log prints; the log of 2 seeds shows another "
+            "score of that run, 1.10000, and the record divides by the right number of bytes",
+        ),
+        (
+            {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": {"implied_ratio": 2.4, "num_steps": 32}},
+            "the log prints the score, and loads the whole split, whose bytes are exact; loss / ln 2 / score is 2.400 "
+            "because these are two estimators, whose gap is compatible with what T = 32 steps cost",
+        ),
+    ],
+)
+def test_what_confirms_is_said(found: dict[str, dict[str, Any]], reason: str) -> None:
+    findings = [_found(code, **evidence) for code, evidence in found.items()]
+    assert judge(_of(), findings, None) == Judgement(Verdict.CONFIRMED, reason, (), None, None)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "found", "recomputed", "missing"),
+    [
+        ({}, {}, None, (A_LOG, BYTES, TO_SCORE_ANEW)),
+        ({}, {}, _again(), (A_LOG, BYTES)),
+        ({"nats_per_token": LOSS}, {}, None, (A_LOG, TO_SCORE_ANEW)),
+        ({}, {"BPB401": {}}, None, (BYTES, TO_SCORE_ANEW)),
+        ({}, {"BPB101": {}}, None, (A_LOG, TO_SCORE_ANEW)),
+        (
+            {"nats_per_token": LOSS},
+            {"BPB206": {}, "BPB401": {}},
+            None,
+            ("a log that says how many tokens of the split were scored", TO_SCORE_ANEW),
+        ),
+        (
+            {},
+            {"BPB101": {}, "BPB401": {}, "BPB902": {}},
+            None,
+            ("the checkpoint, to score it anew (--checkpoint, --data, --tokenizer)",),
+        ),
+        ({}, {"BPB402": {"missing": "a log of the run"}, "BPB101": {}}, _again(), ("a log of the run", A_LOG)),
+        ({}, {"BPB402": {"missing": A_LOG}, "BPB101": {"missing": A_LOG}}, _again(), (A_LOG,)),
+        ({"score": None}, {"BPB409": {"missing": "a score"}}, None, ("a score",)),
+    ],
+)
+def test_what_is_missing(
+    evidence: dict[str, Any], found: dict[str, dict[str, Any]], recomputed: Recomputed | None, missing: tuple[str, ...]
+) -> None:
+    judged = judge(_of(**evidence), [_found(code, **facts) for code, facts in found.items()], recomputed)
+    assert (judged.verdict, judged.missing) == (Verdict.UNVERIFIABLE, missing)
+    assert (judged.corrected_bpb, judged.corrected_from) == (None, None)
+
+
+def test_the_weightiest_doubt_is_the_reason() -> None:
+    order = [
+        *("BPB409", "BPB603", "BPB414", "BPB213", "BPB212", "BPB208", "BPB210", "BPB108", "BPB107", "BPB301"),
+        *("BPB302", "BPB402", "BPB403", "BPB104", "BPB906"),
+    ]
+    for stronger, weaker in pairwise(order):
+        doubts = [replace(_found(code), severity=Severity.WARNS) for code in (weaker, stronger)]
+        assert judge(_of(), doubts, None).reason == f"{stronger} it is"
+        assert judge(_of(), doubts[::-1], None).reason == f"{stronger} it is"
+    nothing = judge(_of(), [_found("BPB304")], None)
+    assert nothing.reason == "nothing stands against the number, and not enough for it"
+
+
+@pytest.mark.parametrize(
+    ("code", "comes_first"),
+    [("BPB250", True), ("BPB267", True), ("BPB253", False), ("BPB258", False), ("BPB266", False), ("BPB207", False)],
+)
+def test_a_fault_of_a_scripts_estimator_comes_before_a_missing_log(code: str, comes_first: bool) -> None:
+    doubts = [_found("BPB402"), replace(_found(code), severity=Severity.WARNS)]
+    assert judge(_of(), doubts, None).reason == f"{code if comes_first else 'BPB402'} it is"
+
+
+class TestReconcile:
+    def test_a_reproduced_score_outweighs_what_refutes(self) -> None:
+        refuting, warning = _found("BPB102", factor=1.1, bug="x"), _found("BPB402")
+        same = _found("BPB601")
+        assert reconcile([refuting, warning]) == [refuting, warning]
+        demoted = _found("BPB102", "BPB102 it is (the harness gets the claimed score all the same)", bug="x")
+        assert reconcile([refuting, warning, same]) == [replace(demoted, severity=Severity.WARNS), warning, same]
+
+    @pytest.mark.parametrize("code", ["BPB150", "BPB151", "BPB155"])
+    def test_a_log_outweighs_the_bytes_of_a_script(self, code: str) -> None:
+        finding = replace(_found(code, factor=1.1), severity=Severity.REFUTES)
+        said = "the log divides by the right number all the same, so this script is not what made it"
+        demoted = replace(finding, severity=Severity.WARNS, message=f"{code} it is ({said})", factor=None)
+        assert reconcile([finding]) == [finding]
+        assert reconcile([finding, _found("BPB101")]) == [demoted, _found("BPB101")]
+        mild = replace(finding, severity=Severity.WARNS)
+        assert reconcile([mild, _found("BPB101")])[0] == mild
+
+    @pytest.mark.parametrize("code", ["BPB102", "BPB103", "BPB250"])
+    def test_but_not_those_of_the_record_nor_the_estimator(self, code: str) -> None:
+        finding = replace(_found(code), severity=Severity.REFUTES)
+        assert reconcile([finding, _found("BPB101")])[0] == finding
+
+    @pytest.mark.parametrize(
+        ("right", "settled"),
+        [
+            (RIGHT, True),
+            (RIGHT | {"bytes_per_token": 2.43597, "uncertainty": 2e-6}, True),
+            (RIGHT | {"bytes_per_token": 2.43599}, False),
+            (RIGHT | {"bytes_per_token": 2.43587}, False),
+            (RIGHT | {"uncertainty": 2e-5}, False),
+            (RIGHT | {"uncertainty": None}, False),
+            (RIGHT | {"expected": None}, False),
+            (RIGHT | {"bytes_per_token": None}, False),
+            (RIGHT | {"scope": "prefix"}, False),
+            (RIGHT | {"scope": "full"}, True),
+        ],
+    )
+    def test_five_digits_of_the_whole_split_leave_no_room_for_a_part(
+        self, right: dict[str, Any], settled: bool
+    ) -> None:
+        subset = _found("BPB350")
+        said = "BPB350 it is (the log divides by the whole split's number to five digits all the same)"
+        expected = replace(subset, severity=Severity.INFORMS, message=said) if settled else subset
+        assert reconcile([subset, _found("BPB101", **right)])[0] == expected
+        assert reconcile([subset, _found("BPB104", **right)])[0] == subset
+        assert reconcile([subset, _found("BPB104"), _found("BPB101", **right)])[0] == expected
+
+
+class TestCorrected:
+    def _judged(self, *findings: Finding, recomputed: Recomputed | None = None, **claim: Any) -> tuple[Any, str]:
+        judged = judge(_of(**claim), findings, recomputed)
+        assert judged.verdict is Verdict.REFUTED
+        assert judged.corrected_from is not None
+        return judged.corrected_bpb, judged.corrected_from
+
+    def test_by_the_harness(self) -> None:
+        found = (_found("BPB102", factor=1.1), _found("BPB602", factor=1.2))
+        assert self._judged(*found, recomputed=_again()) == (1.3, "rescored by the harness: bpb|seed:0")
+        value, how = self._judged(found[0], recomputed=_again())
+        assert (value, how) == (pytest.approx(1.32), "1.2000 x 1.10000 (BPB102)")
+
+    def test_by_the_numbers_of_bytes(self) -> None:
+        facts = {"expected": 2.4, "tokenizer": "sp1024"}
+        for counted, said in (
+            ({"bytes_per_token": 2.64}, "2.64 / 2.4 bytes per token, sp1024"),
+            ({"constant": 4}, "4 / 2.4 bytes per token, sp1024"),
+            ({"bytes_per_token": 2.64, "bug": "twice"}, "2.64 / 2.4 bytes per token, sp1024, twice"),
+        ):
+            value, how = self._judged(_found("BPB102", factor=1.1, **facts, **counted))
+            assert (value, how) == (pytest.approx(1.32), f"1.2000 x 1.10000 ({said})")
+
+    def test_two_findings_of_the_denominator_are_one_fault(self) -> None:
+        record, script = _found("BPB103", factor=1.1), replace(_found("BPB151", factor=1.5), severity=Severity.REFUTES)
+        assert self._judged(script, record)[0] == pytest.approx(1.32)
+        assert self._judged(script)[0] == pytest.approx(1.8)
+        assert self._judged(script, script)[0] == pytest.approx(1.8)
+        other = replace(_found("BPB150", factor=1.1), severity=Severity.REFUTES)
+        said = "not recoverable: several faults of the byte count act together: BPB151, BPB150"
+        assert self._judged(script, other) == (None, said)
+        nothing = replace(_found("BPB152"), severity=Severity.REFUTES)
+        said = f"not recoverable: BPB152 ({CODES['BPB152'].name}) gives no factor"
+        assert self._judged(nothing) == self._judged(nothing, script) == (None, said)
+
+    def test_by_what_the_log_says(self) -> None:
+        logged = _found("BPB404", factor=1.25)
+        assert self._judged(logged) == (pytest.approx(1.5), "1.2000 claimed, the log's own 1.50000")
+        both = self._judged(logged, _found("BPB102", factor=1.1))
+        assert both == (pytest.approx(1.65), "1.2000 claimed, the log's own 1.50000 x 1.10000 (BPB102)")
+
+    def test_what_voids_a_number_leaves_none(self) -> None:
+        void = _found("BPB203")
+        named = "not recoverable: BPB203 (two-pass) voids the number"
+        assert self._judged(void) == (None, named)
+        both = self._judged(void, _found("BPB102", factor=1.1))
+        assert both == (None, named + "; the number of bytes alone would make it 1.3200")
+
+    def test_by_a_factor_of_another_kind(self) -> None:
+        factor = replace(_found("BPB250", factor=2.0), severity=Severity.REFUTES)
+        assert self._judged(factor) == (pytest.approx(2.4), "1.2000 x 2.00000 (BPB250)")
+        both = self._judged(factor, _found("BPB102", factor=1.1))
+        assert both == (pytest.approx(2.64), "1.2000 x 1.10000 (BPB102) x 2.00000 (BPB250)")
+
+    @pytest.mark.parametrize("part", ["BPB301", "BPB302", "BPB350"])
+    def test_of_a_part_both_ratios_are_given(self, part: str) -> None:
+        known = {"tokenizer": "sp1024", "dataset": "fineweb_val"}
+        value, how = self._judged(_found("BPB102", factor=1.1), _found(part), **known)
+        assert value == pytest.approx(1.32)
+        there = 1.32 * 151080891 / 62021846 / 2.40774
+        assert how == (
+            "1.2000 x 1.10000 (BPB102), at the ratio of the full split; only a part was scored, and at the ratio of "
+            f"the first 1,048,576 tokens, 2.40774, it is {there:.4f}"
+        )
+        for without in ({"tokenizer": "sp8192"}, {"tokenizer": None}):
+            assert "part" not in self._judged(_found("BPB102", factor=1.1), _found(part), **known | without)[1]
+        assert "part" not in self._judged(_found("BPB102", factor=1.1), **known)[1]
+        logged = _found("BPB404", factor=1.25)
+        assert "part" not in self._judged(logged, _found(part), **known)[1]
+
+
+def test_exit_codes() -> None:
+    assert {verdict.value: verdict.exit_code for verdict in Verdict} == {
+        "confirmed": 0, "refuted": 1, "unverifiable": 3,
+    }  # fmt: skip

@@ -1,0 +1,182 @@
+"""A run's account of itself: what it reports, saves, resumes and refuses."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bpb_harness.checkpoints import read_checkpoint
+from bpb_harness.errors import CheckpointError, NumericsError, TokenizerError, UsageError
+from fixtures import build
+from reference.run import Run
+from tests.shards import write_shard
+from tests.tiny_training import tiny_training
+
+
+@pytest.fixture
+def val(tmp_path: Path) -> Path:
+    """Validation data beside the checkpoint."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "val.bin").write_bytes(build.VALIDATION.read_bytes())
+    return folder / "val.bin"
+
+
+@pytest.mark.parametrize(("objective", "kind"), [("mdlm", "NELBO"), ("ar", "NLL")])
+def test_where_a_run_stands(tmp_path: Path, val: Path, objective: str, kind: str) -> None:
+    run = Run(tiny_training(tmp_path / "m.pt", objective=objective, val_data=(val,), val_windows=4))
+    assert math.isnan(run.recent_bits())
+    for step in range(3):
+        run.take_step(step / 3)
+    assert run.recent_bits() == pytest.approx(sum(run.history) / 3 / math.log(2.0))
+    assert run.recent_bits(1) == pytest.approx(run.history[-1] / math.log(2.0))
+    result = run.validate()
+    assert result is not None
+    assert result.length.num_windows == 4
+    assert result.signature.method == ("mc" if objective == "mdlm" else "ar")
+    assert result.signature.num_samples == ("1" if objective == "mdlm" else None)
+    assert result.relation == ("~<=" if objective == "mdlm" else "=")
+    assert run.report() == (
+        f"step 3: training {run.recent_bits():.4f} bits/token, validation {kind} "
+        f"{result.length.bits_per_token:.4f} ({result.length.bits_per_byte:.4f} bpb)"
+    )
+    plain = Run(tiny_training(tmp_path / "m.pt", objective=objective))
+    plain.take_step(0.0)
+    assert plain.report() == f"step 1: training {plain.recent_bits():.4f} bits/token"
+    assert plain.validate() is None
+    tokens = (len(build.VALIDATION.read_bytes()) - 1024) // 2
+    windows = "4 windows of 32 a step, on cpu, torch " + torch.__version__
+    parameters = sum(parameter.numel() for parameter in plain.network.parameters())
+    assert plain.description == f"{objective}: {parameters:,} parameters, {tokens:,} tokens of data, {windows}"
+
+
+@pytest.mark.parametrize("objective", ["mdlm", "ar"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_saved(tmp_path: Path, val: Path, objective: str, dtype: str) -> None:
+    out = tmp_path / "m.pt"
+    settings = tiny_training(out, objective=objective, val_data=(val,), export_dtype=dtype, schedule="loglinear[0.01]")
+    run = Run(settings)
+    run.take_step(0.0)
+    run.save(seconds=2.5)
+    state = torch.load(settings.state_path, weights_only=True)
+    assert state.keys() == {"identity", "step", "seconds", "history", "network", "average", "optimizers"}
+    assert (state["identity"], state["step"], state["seconds"]) == (settings.identity(), 1, 2.5)
+    assert state["history"] == run.history
+    assert all(torch.equal(state["network"][name], held) for name, held in run.network.state_dict().items())
+    assert all(torch.equal(state["average"][name], held) for name, held in run.weights.items())
+    saved = read_checkpoint(out)
+    assert (saved.adapter, saved.tokenizer) == ("reference", build.TOKENIZER.read_bytes())
+    assert saved.schedule == ("loglinear[0.01]" if objective == "mdlm" else None)
+    assert saved.config == run.config.to_dict()
+    assert saved.data == {"paths": ["data/val.bin"], "notes": {}}
+    assert run.names_its_data
+    for name, held in run.weights.items():
+        assert torch.equal(saved.tensors[name], held.to(getattr(torch, dtype)))
+
+
+def test_validation_does_not_change_the_run(tmp_path: Path, val: Path) -> None:
+    run = Run(tiny_training(tmp_path / "m.pt", val_data=(val,), val_windows=4))
+    first, again = run.validate(), run.validate()
+    assert first is not None
+    assert again is not None
+    assert first.length == again.length
+    assert all(parameter.requires_grad for parameter in run.network.parameters())
+    other = Run(tiny_training(tmp_path / "m.pt", val_data=(val,), val_windows=4, seed=1)).validate()
+    assert other is not None
+    assert other.signature.seed != first.signature.seed
+    # An untrained network predicts every token with the same chance, whatever the masks.
+    assert first.length.bits_per_token == pytest.approx(9.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "one of two"])
+def test_data_outside_the_checkpoints_folder_are_not_named(tmp_path: Path, val: Path, where: str) -> None:
+    given = (build.VALIDATION,) if where == "elsewhere" else (val, build.VALIDATION)
+    run = Run(tiny_training(tmp_path / "m.pt", val_data=given))
+    assert not run.names_its_data
+    assert not Run(tiny_training(tmp_path / "m.pt")).names_its_data
+
+
+def test_weights_and_batches_are_of_the_seed(tmp_path: Path) -> None:
+    def taken(**changes: Any) -> list[float]:
+        run = Run(tiny_training(tmp_path / "m.pt", **changes))
+        for _ in range(6):
+            run.take_step(0.5)
+        return run.history
+
+    assert taken() == taken(seed=0)
+    assert taken() != taken(seed=1)
+    assert taken(clip=0.0) != taken(clip=1e-3)
+    assert taken() != taken(lr=1e-4)
+
+
+def test_an_objective_that_is_no_number_is_refused_before_it_is_saved(tmp_path: Path) -> None:
+    run = Run(tiny_training(tmp_path / "m.pt"))
+    with torch.no_grad():
+        run.network.embedding.weight.fill_(float("nan"))
+    run.take_step(0.5)
+    with pytest.raises(NumericsError, match="objective before step 1"):
+        run.save(seconds=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
+    settings = tiny_training(tmp_path / "m.pt")
+    run = Run(settings)
+
+    def said() -> str:
+        with pytest.raises(CheckpointError) as caught:
+            run.resume()
+        return str(caught.value)
+
+    state = settings.state_path
+    hint = "leave --resume out, or pass --overwrite instead"
+    assert said() == f"no state to resume from: {state}; {hint}"
+    run.save(seconds=1.0)
+    saved = torch.load(state, weights_only=True)
+    for name in ("lr", "batch_tokens", "seed"):
+        torch.save({**saved, "identity": {**saved["identity"], name: 7}}, state)
+        now = settings.identity()[name]
+        assert said() == f"--resume with another --{name.replace('_', '-')}: got {now} now, 7 in {state}"
+    without = {key: held for key, held in saved["identity"].items() if key not in ("mlp_width", "width")}
+    torch.save({**saved, "identity": without}, state)
+    assert said().startswith("--resume with another --width: got 16 now, None in ")
+    torch.save({key: held for key, held in saved.items() if key != "history"}, state)
+    damaged = "it is damaged, or another version wrote it; pass --overwrite to start afresh"
+    assert said() == f"cannot read {state}: got KeyError: 'history'; {damaged}"
+    torch.save(saved, state)
+    run.resume()
+    assert (run.step, run.seconds, run.history) == (0, 1.0, [])
+
+
+def test_what_does_not_fit_the_devices_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tiny_training(tmp_path / "m.pt"))
+
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError("a long story")
+
+    monkeypatch.setattr(run, "objective_nats", too_large)
+    for call in (run.prepare, lambda: run.take_step(0.5)):
+        with pytest.raises(UsageError) as caught:
+            call()
+        assert str(caught.value) == (
+            "--batch-tokens: got 128, which does not fit into the device's memory; pass fewer, or train on more devices"
+        )
+
+
+def test_a_tokenizer_that_did_not_write_the_shards_is_refused(tmp_path: Path) -> None:
+    other = write_shard(tmp_path / "other.bin", [1, *(3 + byte for byte in b"letters one by one")] * 40)
+    for shards in ({"data": (other,)}, {"val_data": (other,)}):
+        settings = {"context": 16, "batch_tokens": 64, **shards}
+        with pytest.raises(TokenizerError):
+            Run(tiny_training(tmp_path / "m.pt", **settings))
+        Run(tiny_training(tmp_path / "m.pt", check_tokenizer=False, **settings))
+
+
+def test_a_token_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
+    large = write_shard(tmp_path / "large.bin", [600] * 500)
+    with pytest.raises(Exception, match="600"):
+        Run(tiny_training(tmp_path / "m.pt", data=(large,)))

@@ -1,0 +1,74 @@
+"""What a training run may be asked to do: every refusal in whole, and what a resumed run must share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bpb_harness.errors import UsageError
+from reference.settings import Training
+
+GOOD = Training((Path("a.bin"),), Path("t.model"), Path("folder/m.pt"), steps=5)
+POSITIVE = "a positive number"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"steps": None}, "no limit; pass --minutes M, or --steps N, or both"),
+        *(({name: held}, f"--{flag}: got {held}, expected {POSITIVE}") for name, flag, held in (
+            ("minutes", "minutes", 0.0), ("minutes", "minutes", float("nan")), ("steps", "steps", 0),
+            ("context", "context", -1), ("batch_tokens", "batch-tokens", 0), ("lr", "lr", -1e-3),
+            ("save_minutes", "save-minutes", 0), ("val_windows", "val-windows", 0),
+        )),
+        *(({"short_context": held}, f"--short-context: got {held}, expected from 1 to below --context 512, or none for "
+           "windows of that length throughout") for held in (0, 512, 600)),
+        ({"mlp_width": 0}, "--mlp-width: got 0, expected a positive number, or none for 4 x width"),
+        *(({"ema": held}, f"--ema: got {held}, expected from 0, no average, to below 1") for held in (1.0, -0.1)),
+        *(({"clip": held}, f"--clip: got {held}, expected a gradient norm, or 0 to leave gradients alone")
+          for held in (-0.1, float("nan"))),
+        ({"export_dtype": "int8"}, "--export-dtype: got 'int8', expected float32 or bfloat16"),
+        ({"out": Path("x/m.ptz")}, "--out: got 'm.ptz', expected a name that ends in .pt or .safetensors"),
+        ({"batch_tokens": 511}, "--batch-tokens: got 511, expected at least --context 512"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        replace(GOOD, **changes)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": None, "minutes": 0.1},
+        {"minutes": 1.0},
+        {"ema": 0.0, "clip": 0.0},
+        {"short_context": 1},
+        {"short_context": 511},
+        {"mlp_width": 1},
+        {"batch_tokens": 512},
+        {"out": Path("m.safetensors")},
+    ],
+)
+def test_what_can(changes: dict[str, Any]) -> None:
+    replace(GOOD, **changes)
+
+
+def test_what_follows_from_the_settings() -> None:
+    assert (GOOD.num_windows, replace(GOOD, batch_tokens=1535).num_windows) == (32, 2)
+    assert (GOOD.hidden_width, replace(GOOD, mlp_width=7).hidden_width) == (1024, 7)
+    assert GOOD.state_path == Path("folder/m.pt.train")
+    assert GOOD.log_path == Path("folder/m.pt.log")
+
+
+def test_what_a_resumed_run_must_share() -> None:
+    assert set(GOOD.identity()) == {
+        "objective", "time_conditioned", "schedule", "layers", "width", "heads", "mlp_width", "context",
+        "short_context", "batch_tokens", "lr", "muon_lr", "weight_decay", "ema", "clip", "seed",
+    }  # fmt: skip
+    assert GOOD.identity() == replace(GOOD, mlp_width=1024).identity()
+    assert GOOD.identity() != replace(GOOD, lr=1e-3).identity()

@@ -1,0 +1,223 @@
+"""The loop of a training run by a clock of its own: when it reports, saves, grows its windows and ends."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bpb_harness.errors import UsageError
+from reference import train
+from reference.settings import Training
+from tests.tiny_training import tiny_training
+
+
+class _Time:
+    """Moves by what each step takes, and by nothing else."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class _Run:
+    """Stands for a run: every step takes a second."""
+
+    def __init__(
+        self, time: _Time, *, seconds: float = 0.0, step: int = 0, grows_at: float = 2.0, **limits: Any
+    ) -> None:
+        settings = {"minutes": None, "steps": None, "save_minutes": 1.0, "batch_tokens": 50, "out": Path("m.pt")}
+        self.training = SimpleNamespace(**(settings | limits))
+        self.processes = SimpleNamespace(decide=lambda *values: tuple(float(value) for value in values))
+        self.time, self.seconds, self.step, self.grows_at = time, seconds, step, grows_at
+        self.seconds_spent, self.interrupted = 0.0, False
+        self.progresses: list[float] = []
+        self.saved: list[tuple[int, float]] = []
+        self.interrupt_at: int | None = None
+
+    def take_step(self, progress: float) -> None:
+        self.progresses.append(progress)
+        self.time.now += 1.0
+        self.step += 1
+        if self.step == self.interrupt_at:
+            signal.raise_signal(signal.SIGINT)
+
+    def save(self, seconds: float) -> None:
+        self.saved.append((self.step, seconds))
+        self.time.now += 0.25
+
+    def report(self) -> str:
+        return f"report of step {self.step}"
+
+    def recent_bits(self) -> float:
+        return 5.0
+
+    def context_at(self, progress: float) -> int:
+        return 64 if progress >= self.grows_at else 16
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> _Time:
+    made = _Time()
+    monkeypatch.setattr(train, "time", made)
+    return made
+
+
+def _take_steps(run: _Run) -> tuple[list[str], list[str]]:
+    said: list[str] = []
+    logged: list[str] = []
+    console = Console(file=io.StringIO())
+    train._take_steps(run, train.Clock(run), console, said.append, logged.append)  # type: ignore[arg-type]
+    return said, logged
+
+
+def test_a_run_ends_with_its_steps_and_speaks_in_between(time: _Time) -> None:
+    run = _Run(time, steps=10, grows_at=0.5)
+    said, logged = _take_steps(run)
+    assert run.progresses == pytest.approx([i / 10 for i in range(10)])
+    assert logged == [f"step {step}: 5.000 bits/token, 50 tokens/s" for step in (3, 6, 9)]  # after more than 2 s
+    assert said == [
+        "step 5: windows of 64 from here on",
+        "report of step 10",
+        "done: 10 steps in 10 s, 50 tokens/s, saved m.pt",
+    ]
+    assert run.saved == [(10, 10.0)]
+    assert (run.seconds_spent, run.interrupted) == (10.0, False)
+
+
+def test_a_run_ends_with_its_minutes_and_is_saved_on_the_way(time: _Time) -> None:
+    run = _Run(time, minutes=0.2, save_minutes=0.075)  # 12 s, every 4.5
+    said, _ = _take_steps(run)
+    assert run.saved == [(5, 5.0), (10, pytest.approx(10.25)), (12, pytest.approx(12.5))]
+    assert said[:2] == ["report of step 5", "report of step 10"]
+    assert said[-1] == "done: 12 steps in 12 s, 48 tokens/s, saved m.pt"
+    assert run.progresses[:2] == pytest.approx([0.0, 1 / 12])
+
+
+def test_whichever_limit_is_nearer_ends_it(time: _Time) -> None:
+    run = _Run(time, minutes=1.0, steps=3)
+    _take_steps(run)
+    assert run.step == 3
+    run = _Run(time, minutes=0.05, steps=100)
+    _take_steps(run)
+    assert run.step == 3
+
+
+def test_an_earlier_part_counts(time: _Time) -> None:
+    run = _Run(time, minutes=0.2, seconds=9.0, step=40)
+    said, _ = _take_steps(run)
+    assert run.progresses[0] == pytest.approx(0.75)
+    assert run.saved == [(43, 12.0)]
+    assert said[-1] == "done: 43 steps in 12 s, 50 tokens/s, saved m.pt"  # the speed is this process's
+
+
+def test_ctrl_c_ends_the_step_saves_and_says_so(time: _Time) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    run = _Run(time, steps=10)
+    run.interrupt_at = 4
+    said, _ = _take_steps(run)
+    assert run.saved == [(4, 4.0)]
+    assert run.interrupted
+    assert said[-1] == "interrupted; continue with --resume: 4 steps in 4 s, 50 tokens/s, saved m.pt"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_second_ctrl_c_breaks() -> None:
+    with train.stop_on_interrupt() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop == [True]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_progress_stays_within_its_bounds(time: _Time) -> None:
+    clock = train.Clock(_Run(time, steps=4, step=9))  # type: ignore[arg-type]
+    assert clock.progress == 1.0
+    assert train.Clock(_Run(time)).progress == 0.0  # type: ignore[arg-type]
+    time.now += 3.0
+    assert clock.seconds == 3.0
+
+
+def test_what_is_said_is_logged(tmp_path: Path) -> None:
+    said = io.StringIO()
+    settings = tiny_training(tmp_path / "m.pt", steps=2)
+    run = train.train(settings, console=Console(file=said, soft_wrap=True))
+    lines = settings.log_path.read_text().splitlines()
+    assert lines == said.getvalue().splitlines()
+    assert lines[0] == run.description
+    assert lines[1].startswith("ready after ")
+    assert lines[1].endswith(" s of preparation, which no limit counts")
+    assert lines[2].startswith("step 2: training ")
+    assert lines[3].startswith("done: 2 steps in ")
+    assert settings.log_path.read_text().endswith("\n")
+    again = train.train(tiny_training(tmp_path / "m.pt", steps=3), resume=True, console=Console(file=said, quiet=True))
+    assert again.step == 3
+    assert len(said.getvalue().splitlines()) == len(lines), "a quiet console says nothing"
+    more = settings.log_path.read_text().splitlines()
+    assert more[: len(lines)] == lines
+    assert more[len(lines) + 1] == f"continues after step 2, {again.seconds:.0f} s of training"
+
+
+def test_it_speaks_on_stderr_in_whole_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = train.train(tiny_training(tmp_path / "m.pt", steps=1))
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert run.description in err.splitlines()
+
+
+def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[Training, bool]] = []
+
+    def trained(training: Training, *, resume: bool) -> Any:
+        given.append((training, resume))
+        return SimpleNamespace(interrupted=len(given) == 2)
+
+    monkeypatch.setattr(train, "train", trained)
+    out = tmp_path / "m.pt"
+    options = {
+        "--data": "a.bin", "--tokenizer": "t", "--out": str(out), "--minutes": "1.5", "--steps": "9",
+        "--objective": "ar", "--schedule": "cosine-mdlm[0.01]", "--layers": "3", "--width": "64", "--heads": "2",
+        "--mlp-width": "96", "--context": "128", "--short-context": "32", "--batch-tokens": "1024", "--lr": "0.1",
+        "--muon-lr": "0.2", "--weight-decay": "0.3", "--ema": "0.5", "--clip": "2.0", "--seed": "4", "--device": "cpu",
+        "--export-dtype": "bfloat16", "--val-data": "v.bin", "--val-windows": "7", "--save-minutes": "3.0",
+    }  # fmt: skip
+    arguments = [part for option in options.items() for part in option]
+
+    def run(*more: str) -> object:
+        monkeypatch.setattr(sys, "argv", ["train", *arguments, *more])
+        with pytest.raises(SystemExit) as stopped:
+            train.main()
+        return stopped.value.code
+
+    assert not run("--data", "b.bin", "--time-conditioned", "--compile", "--no-check-tokenizer")
+    assert given == [(
+        Training(
+            (Path("a.bin"), Path("b.bin")), Path("t"), out, minutes=1.5, steps=9, objective="ar", time_conditioned=True,
+            schedule="cosine-mdlm[0.01]", layers=3, width=64, heads=2, mlp_width=96, context=128, short_context=32,
+            batch_tokens=1024, lr=0.1, muon_lr=0.2, weight_decay=0.3, ema=0.5, clip=2.0, seed=4, device="cpu",
+            compile=True, export_dtype="bfloat16", val_data=(Path("v.bin"),), val_windows=7, save_minutes=3.0,
+            check_tokenizer=False,
+        ), False,
+    )]  # fmt: skip
+    assert run("--resume") == 130
+    assert given[1][1]
+    out.write_bytes(b"")
+    assert run() == 2
+    assert not run("--overwrite")
+    assert [resume for _, resume in given] == [False, True, False]
+
+
+def test_a_checkpoint_is_not_replaced_by_accident(tmp_path: Path) -> None:
+    out = tmp_path / "m.pt"
+    out.write_bytes(b"")
+    with pytest.raises(UsageError) as caught:
+        train.command([Path("a.bin")], Path("t"), out, steps=1)
+    assert str(caught.value) == (f"{out} exists; pass --resume to go on with it, or --overwrite to replace it")
