@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bpb_harness.byte_count import load_tokenizer
+from bpb_harness.byte_count import Tokenizer, load_tokenizer
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.settings import Settings
@@ -41,13 +41,14 @@ def answers_job(
     model: Any,
     *,
     schedule: str | None = "loglinear[0.1]",
+    tokenizer: Tokenizer = TOKENIZER,
     **settings: Any,
 ) -> Job:
     """Prompts and answers, to be scored by a network that is not checked."""
     path = folder / "qa.jsonl"
     path.write_text("".join(json.dumps({"prompt": prompt, "answer": answer}) + "\n" for prompt, answer in rows))
-    corpus, answers = load_answers([path], TOKENIZER, answer_fields("prompt", "answer", docs=True))
+    corpus, answers = load_answers([path], tokenizer, answer_fields("prompt", "answer", docs=True))
     given = {"docs": path, "device": "cpu", "check_contract": False, "with_windows": True} | FIELDS
-    text = EvaluationText(corpus, TOKENIZER, "--docs", answers=answers)
+    text = EvaluationText(corpus, tokenizer, "--docs", answers=answers)
     named = None if schedule is None else parse_schedule(schedule)
     return Job(model, text, Settings(**given | settings), named, ModelIdentity("0123456789"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, final, runtime_checkable
 
@@ -27,6 +28,8 @@ class AdaptedModel:
         window_length: tokens of a window where the user does not say ``--context``; None for
             ``model.context_length``, the longest that the network takes.
         context_is_open: nothing states how long a window may be, so that the user must say ``--context``.
+        of_blocks: what ``model`` becomes where the user says ``--block-size``, or that nobody did (None): a network
+            whose blocks no file states, or one that must see both sides of a row. :func:`load_model` calls it.
     """
 
     model: Denoiser | CausalLM
@@ -36,6 +39,7 @@ class AdaptedModel:
     context_is_guess: bool = False
     window_length: int | None = None
     context_is_open: bool = False
+    of_blocks: Callable[[int | None], Denoiser] | None = None
 
 
 @runtime_checkable

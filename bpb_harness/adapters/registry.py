@@ -156,6 +156,7 @@ def load_model(
     model_loader: str | None = None,
     allow_code: bool = False,
     weights: str | None = None,
+    block_size: int | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Checkpoint, AdaptedModel]:
@@ -167,6 +168,7 @@ def load_model(
         model_loader: ``FILE.py:LOADER``, the user's own function ``LOADER(checkpoint_path, device)``.
         allow_code: the user's permission to run code that is not this package's.
         weights: key of the set of weights to take, where the file holds several, such as ``model`` or ``ema``.
+        block_size: tokens of a block, where the network is to be asked block by block and the file does not state it.
         device: where the network runs.
         dtype: float32 or bfloat16.
 
@@ -189,6 +191,8 @@ def load_model(
         adapted = chosen.load_with_code(checkpoint, device=device, dtype=dtype)
     else:
         adapted = chosen.load(checkpoint, device=device, dtype=dtype)
+    if adapted.of_blocks is not None:
+        adapted = replace(adapted, model=adapted.of_blocks(block_size), of_blocks=None)
     adapted = replace(adapted, notes=(*checkpoint.notes, *adapted.notes))
     return checkpoint, _naming_its_weights(adapted, checkpoint)
 

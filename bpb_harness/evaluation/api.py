@@ -64,6 +64,7 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
             "model_loader": chosen.model,
             "allow_code": chosen.allow_code,
             "weights": chosen.weights,
+            "block_size": chosen.block_size,
         },
         chosen.torch_device(),
         chosen.dtype,

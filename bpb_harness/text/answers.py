@@ -185,8 +185,8 @@ def _encode(record: Record, tokenizer: Tokenizer, counter: ByteCounter | None) -
     written = len(answer.encode())
     num_bytes, border = {RAW: written}, common_length(alone, whole)
     if counter is not None:
-        spelled = {rule: _counted(counter, tokenizer, whole, rule) for rule in get_args(Rule)}
-        of_prompt = {rule: int(_counted(counter, tokenizer, alone, rule).sum()) for rule in get_args(Rule)}
+        spelled = {rule: _counted(counter, whole, rule) for rule in get_args(Rule)}
+        of_prompt = {rule: int(_counted(counter, alone, rule).sum()) for rule in get_args(Rule)}
         # A token at the end of a text may spell less than where text follows: then it tells of the answer.
         before = np.concatenate([[0], np.cumsum(spelled["exact"])])
         while border and before[border] > of_prompt["exact"]:
@@ -213,9 +213,9 @@ def _tokens(tokenizer: Tokenizer, text: str) -> Ints:
     return tokenizer.encode(text) if text else np.zeros(0, np.int64)
 
 
-def _counted(counter: ByteCounter, tokenizer: Tokenizer, tokens: Ints, rule: Rule) -> Ints:
+def _counted(counter: ByteCounter, tokens: Ints, rule: Rule) -> Ints:
     """Bytes of each token of a document by itself, (n,)."""
-    return counter.per_token(tokens, rule=rule, previous=tokenizer.bos_id) if len(tokens) else tokens
+    return counter.per_token(tokens, rule=rule) if len(tokens) else tokens
 
 
 def _shown(text: str) -> str:

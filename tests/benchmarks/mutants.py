@@ -169,6 +169,18 @@ MODULES = {
         ("unit/evaluation/*.py", "unit/statistics/test_few.py", "unit/test_result.py"),
         ("unit/evaluation/test_draws.py::test_one_program_serves_all_batches",),  # mutmut's calls are traced too
     ),
+    "answers": Module(
+        (
+            "text/answers.py",
+            "text/fields.py",
+            "text/layouts/answers.py",
+            "estimators/all_masks.py",
+            "evaluation/short_spans.py",
+            "evaluation/answers.py",
+            "sampling/independent.py",
+        ),
+        ("unit/text/test_answers.py", "unit/evaluation/test_answers.py", "unit/sampling/test_independent.py"),
+    ),
     "text": Module(("text/**/*.py",), ("unit/text/*.py", "unit/test_messages.py")),
     "claim": Module(("claim/*.py",), ("unit/claim/*.py",)),
     "auditing": Module(

@@ -11,12 +11,14 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from bpb_harness.adapters.adapter import AdaptedModel
+from bpb_harness.adapters.huggingface.blocks import BLOCK_TYPES, of_blocks, require_both_sides
 from bpb_harness.adapters.huggingface.network import build_network, is_known_type
 from bpb_harness.adapters.huggingface.settings import names_known_to
 from bpb_harness.checkpoints import LARGEST_TOKENIZER, Checkpoint, read_json
@@ -48,15 +50,19 @@ class HuggingFaceDenoiser:
         self, network: nn.Module, *, vocab_size: int, mask_token_id: int, context_length: int, dtype: torch.dtype
     ) -> None:
         self.vocab_size, self.mask_token_id, self.context_length = vocab_size, mask_token_id, context_length
-        self._network, self._dtype = network, dtype
+        self._network, self._dtype, self.device = network, dtype, next(network.parameters()).device
         # Windows hold no padding. Some networks of the library guess it from ids where they are not told; code from
         # elsewhere may want other masks.
         is_of_library = type(network).__module__.startswith("transformers.models.")
         self._is_told = is_of_library and "attention_mask" in inspect.signature(network.forward).parameters
 
-    @torch.no_grad()
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         del level
+        return self.row_logits(xt)
+
+    @torch.no_grad()
+    def row_logits(self, xt: Tensor) -> Tensor:
+        """Logits of rows, whatever the noise."""
         with autocast(xt.device, self._dtype):
             told = {"attention_mask": torch.ones_like(xt)} if self._is_told else {}
             logits: Tensor = self._network(input_ids=xt, **told).logits
@@ -109,8 +115,8 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
             hint="read the .py files of the folder, then pass --allow-code to permit them",
         )
     mask_token_id = _mask_token_id(checkpoint)
-    # LLaDA and its kin call a bidirectional network causal: a mask in config.json is what tells.
-    is_causal = kind == "causal" and _stated_mask(checkpoint) is None
+    # LLaDA and its kin call a bidirectional network causal: a mask in config.json is what tells, or their type.
+    is_causal = kind == "causal" and _stated_mask(checkpoint) is None and model_type not in BLOCK_TYPES
     if not is_causal and mask_token_id is None:
         raise CheckpointError(
             f"{checkpoint.path.name}: no mask token",
@@ -123,7 +129,7 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
     notes += findings
     vocab_size, context_length = _vocab_size(checkpoint, network), _context_length(checkpoint, network)
     longest, is_stated = context_length or _ANY_LENGTH, any(key in config for key in _CONTEXT_KEYS)
-    known = {
+    known: dict[str, Any] = {
         "context_is_open": context_length is None,
         "context_is_guess": context_length is not None and not is_stated,
     }
@@ -139,6 +145,13 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
     denoiser = HuggingFaceDenoiser(
         network, vocab_size=vocab_size, mask_token_id=mask_token_id, context_length=longest, dtype=dtype
     )
+    folder = checkpoint.path.name
+    if model_type in BLOCK_TYPES:
+        notes.append(
+            f"mask id {mask_token_id}; each token sees its block and those before it, as its own sampler has it"
+        )
+        blocks = partial(of_blocks, network, denoiser, dtype=dtype, folder=folder)
+        return AdaptedModel(denoiser, "huggingface", LogLinear(), tuple(notes), of_blocks=blocks, **known)
     # A mask added to config.json means that the model was trained at all mask rates, linearly in t; a BERT was not,
     # and some classes of settings have a mask id for BERTs.
     is_diffusion = _stated_mask(checkpoint) is not None and not _is_setting_of_its_class(network, "mask_token_id")
@@ -146,7 +159,15 @@ def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, a
     notes.append(
         f"mask id {mask_token_id}; the network gets the windows as they are: no [CLS] or [SEP] is put round them"
     )
-    return AdaptedModel(denoiser, "huggingface", schedule, tuple(notes), **known)
+    sees = partial(_seeing_both_sides, denoiser, folder)
+    return AdaptedModel(denoiser, "huggingface", schedule, tuple(notes), of_blocks=sees, **known)
+
+
+def _seeing_both_sides(denoiser: HuggingFaceDenoiser, folder: str, block_size: int | None) -> HuggingFaceDenoiser:
+    """The same network, looked at where it is to be asked block by block."""
+    if block_size is not None:
+        require_both_sides(denoiser, denoiser.row_logits, folder=folder, device=denoiser.device)
+    return denoiser
 
 
 def _kind(checkpoint: Checkpoint) -> str:
@@ -246,7 +267,8 @@ def _mask_token_id(checkpoint: Checkpoint) -> int | None:
         if token is None and (checkpoint.path / file).is_file():
             token = read_json(checkpoint.path / file).get("mask_token")
     text = token.get("content") if isinstance(token, Mapping) else token
-    own = _id_of(checkpoint, text if isinstance(text, str) else "[MASK]")
+    usual = BLOCK_TYPES.get(str(checkpoint.config.get("model_type")), "[MASK]")
+    own = _id_of(checkpoint, text if isinstance(text, str) else usual)
     if stated is not None and isinstance(text, str) and own is not None and own != stated:
         raise CheckpointError(
             f"{checkpoint.path.name}: two mask ids",

@@ -162,6 +162,10 @@ class TestWhatIsAsked:
             assert all(row[border:].all() for row, border in zip(changed, borders[-4:], strict=True))
         assert sorted(borders) == list(range(8))
 
+    def test_one_batch_at_least(self):
+        model, _ = asked_of(4, most_rows=0)
+        assert [len(xt) for xt, _ in model.asked] == [4, 2, 4]
+
     def test_the_ends_first_where_they_do_not(self):
         model, few = asked_of(4, most_rows=2, batch_rows=2)
         assert len(model.asked) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -9,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
+import torch
 
+from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import CorpusError, HarnessError, UsageError
 from bpb_harness.evaluation.answers import answer_remarks
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
+from bpb_harness.schedule import parse_schedule
 from tests.answers import FIELDS, Given, answers_job, ids
 from tests.oracles.bounds import continuous_bound, t_step_bound
 from tests.oracles.chain import chain_nats
@@ -135,7 +140,11 @@ def test_a_causal_model_pays_for_the_answer_alone(tmp_path):
     ]
     assert result.windows.nats.tolist() == pytest.approx(expected, abs=1e-9)
     said = refusal(lambda: score(job(tmp_path, ROWS, MarkovCausalLM(chain), schedule=None, method="ar")), CorpusError)
-    assert "qa.jsonl: line 2: nothing stands before the answer, whose first token cannot be predicted" in said
+    assert said == (
+        f"{tmp_path / 'qa.jsonl'}: line 2: nothing stands before the answer, whose first token cannot be predicted: "
+        "got an empty prompt and no token between documents, expected a prompt of a token or more; pass --separator "
+        "bos, or leave that document out"
+    )
 
 
 # Its error
@@ -168,7 +177,11 @@ def test_a_single_draw_tells_nothing_of_the_error(tmp_path):
     plain = json.loads(result.to_json())
     assert plain["mc_stderr"] is plain["ci95"] is None
     assert "mc se n/a" in str(result)
-    assert "one draw an answer tells nothing of its error" in answer_remarks(one)[-1].message
+    last = answer_remarks(one)[-1]
+    assert (last.code, last.message) == (
+        "answers.one-draw", "one draw an answer tells nothing of its error; pass --samples 2 or more"
+    )  # fmt: skip
+    assert "answers.one-draw" not in [r.code for r in answer_remarks(job(tmp_path, method="mc", num_samples=2))]
     assert not [r for r in result.remarks if r.code == "few-draws"]
     result.to_frame()
 
@@ -218,7 +231,8 @@ def test_an_answer_longer_than_the_network_takes(tmp_path):
     assert result.windows.num_bytes.tolist() == [len(a) for _, a in ROWS]
     assert result.length.num_windows == 9
     assert result.num_documents == 5
-    assert refusal(lambda: score(job(tmp_path, method="exact", stride=65)), UsageError).startswith("--stride: got 65")
+    said = refusal(lambda: score(job(tmp_path, method="exact", stride=65)), UsageError)
+    assert said == "--stride: got 65, expected 1 .. 64, the context length"
 
 
 def test_what_is_given_stands_beside_the_score(tmp_path):
@@ -228,12 +242,21 @@ def test_what_is_given_stands_beside_the_score(tmp_path):
     plain = json.loads(result.to_json())
     assert plain["num_documents"] == plain["answers"]["num_answers"] == 5
     assert plain["bits_per_document"] == pytest.approx(result.length.bits / 5)
-    assert answer_remarks(made)[0].message.startswith("5 answers, each given its prompt and its number of tokens")
+    (remark,) = answer_remarks(made)
+    assert (remark.code, remark.message) == (
+        "answers", "5 answers, each given its prompt and its number of tokens: that it ends is not paid for"
+    )  # fmt: skip
     frame = result.windows
     assert frame.source.str.endswith(("line 1", "line 2", "line 3", "line 4", "line 5")).all()
     assert frame.bits.sum() == pytest.approx(result.length.bits)
     assert frame.num_bytes.sum() == result.length.num_bytes
     assert frame.bits_per_byte.tolist() == pytest.approx((frame.bits / frame.num_bytes).tolist())
+    assert list(frame) == [
+        "document", "source", "num_context", "num_cut", "num_tokens", "num_bytes", "nats", "bits", "bits_per_byte",
+        "stderr_bits", "is_sampled",
+    ]  # fmt: skip
+    assert frame.document.tolist() == [0, 1, 2, 3, 4]
+    assert frame.num_tokens.dtype.kind == frame.num_bytes.dtype.kind == "i"
     none = score(job(tmp_path, method="mc", num_samples=2, byte_rule="none")).windows
     assert not {"num_bytes", "bits_per_byte"} & set(none.columns)
 
@@ -310,3 +333,60 @@ def test_what_is_not_scored_may_be_longer_than_the_network_takes(tmp_path):
     assert (parts.length.num_windows, parts.num_documents) == (6, 2)
     whole = score(job(tmp_path, rows, method="exact", context_length=3, limit=3, stride=1))
     assert "[0:" not in str(whole.signature)
+
+
+class Recording(OracleDenoiser):
+    """A network that remembers the rates that it is told."""
+
+    def logits(self, xt, level):
+        self.told = [*getattr(self, "told", []), *level.mask_rate.tolist()]
+        return super().logits(xt, level)
+
+
+def test_a_network_that_ignores_the_rate_is_told_another_one_with_each_mask(tmp_path):
+    """Should it not ignore it after all, no single rate decides the number; reconstruction is at u_0."""
+    network = Recording(Table(3, seed=1))
+    score(job(tmp_path, [("ab", "cab")], network, method="mc", num_samples=14, schedule="cosine-md4[0.1]"))
+    low = parse_schedule("cosine-md4[0.1]").min_mask_rate
+    assert len(network.told) == 14
+    others = [rate for rate in network.told if rate != pytest.approx(low)]
+    assert len(set(others)) == 7
+    assert all(low < rate <= 1.0 for rate in others)
+
+
+def spelled_otherwise(tmp_path, rows, **settings):
+    """A job whose tokenizer drops spaces; its network is never called."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat, the rat ate the cat"] * 10), model_writer=model,
+        model_type="bpe", vocab_size=300, hard_vocab_limit=False, byte_fallback=True, num_threads=1, minloglevel=2,
+    )  # fmt: skip
+    return job(tmp_path, rows, method="mc", tokenizer=load_tokenizer(model.getvalue()), **settings)
+
+
+def test_borders_and_bytes_that_are_not_as_written_are_said(tmp_path):
+    rows = [("the mat", " cat"), ("the c", "at sat"), ("the", " cat  \n"), ("the ca", "t"), ("the", " cat ")]
+    _, border, spelled = answer_remarks(spelled_otherwise(tmp_path, rows))
+    path = tmp_path / "qa.jsonl"
+    assert (border.code, border.message) == (
+        "answers.border",
+        "in 2 of 5 documents the prompt does not end where a token does: up to 2 of its last tokens are paid for too, "
+        f"but only the answer has bytes (the first: {path}: line 2)",
+    )
+    assert (spelled.code, spelled.message) == (
+        "answers.bytes",
+        "the tokens of 2 of 5 answers spell fewer bytes by the rule official than are written, 19 of 23 in all (the "
+        f"first: {path}: line 3); --bytes raw counts those",
+    )
+    raw = answer_remarks(spelled_otherwise(tmp_path, rows, byte_rule="raw"))
+    assert [remark.code for remark in raw] == ["answers", "answers.border"]
+    none = answer_remarks(spelled_otherwise(tmp_path, rows, byte_rule="none"))
+    assert [remark.code for remark in none] == ["answers", "answers.border"]
+    assert len(answer_remarks(spelled_otherwise(tmp_path, rows, limit=1))) == 1
+
+
+def test_a_network_is_not_compiled_for_rows_of_many_lengths():
+    gpu, answers = torch.device("cuda"), {"docs": "qa.jsonl"} | FIELDS
+    assert Settings(docs="qa.jsonl").compiles(gpu)
+    assert not Settings(**answers).compiles(gpu)
+    assert Settings(**answers, compile_network=True).compiles(gpu)

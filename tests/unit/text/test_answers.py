@@ -16,7 +16,8 @@ from pyarrow import ipc, parquet
 
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import CorpusError, HarnessError, UsageError
-from bpb_harness.text.answers import answer_fields, load_answers
+from bpb_harness.text.answers import answer_fields, iterate_answered, load_answers
+from bpb_harness.text.fields import TextField
 
 TEXT = ["the cat sat on the mat, the rat ate the cat, hello world"] * 10
 FIELDS = answer_fields("prompt", "answer", docs=True)
@@ -213,27 +214,58 @@ def test_tables_that_lack_something_are_refused_by_name(tmp_path):
 
 def test_plain_text_has_no_fields(tmp_path):
     (tmp_path / "a.txt").write_text("the cat sat")
-    said = refusal(tmp_path / "a.txt", trained(), kind=UsageError)
-    assert "--context-field prompt: got" in said
-    assert "which is plain text, expected JSON lines, Parquet or Arrow" in said
+    assert refusal(tmp_path / "a.txt", trained(), kind=UsageError) == (
+        f"--context-field prompt: got {tmp_path / 'a.txt'}, which is plain text, expected JSON lines, Parquet or Arrow"
+    )
 
 
 def test_answers_that_a_tokenizer_drops(tmp_path):
     path = lines(tmp_path / "qa.jsonl", [("the", " cat"), ("the cat", " \n")])
-    said = refusal(path, KINDS["nmt_nfkc"]())
-    assert "line 2: the answer adds no token to its prompt: got ' \\n'" in said
+    assert refusal(path, KINDS["nmt_nfkc"]()) == (
+        f"{path}: line 2: the answer adds no token to its prompt: got ' \\n', expected an answer that the tokenizer "
+        "does not drop; leave that document out"
+    )
 
 
 def test_a_document_written_with_the_token_between_documents(tmp_path):
     tokenizer = byte_level().set_off_by(int(byte_level().encode("t")[0]))
-    assert "line 1: is itself written with the token between documents" in refusal(
-        lines(tmp_path / "qa.jsonl", [("sa", "t t t")]), tokenizer
+    path = lines(tmp_path / "qa.jsonl", [("sa", "t t t")])
+    assert refusal(path, tokenizer) == (
+        f"{path}: line 1: is itself written with the token between documents: got 't', expected a token that no text "
+        "is written with; take that out of the text, or name another token with --separator"
     )
 
 
 def test_no_documents(tmp_path):
     (tmp_path / "qa.jsonl").write_text("\n")
-    assert "no documents" in refusal(tmp_path / "qa.jsonl", trained())
+    assert refusal(tmp_path / "qa.jsonl", trained()) == (
+        f"{tmp_path / 'qa.jsonl'}: no documents: expected lines of an object with a prompt and an answer"
+    )
+
+
+def test_what_the_fields_are_called():
+    assert answer_fields("q", "a", docs=True) == (
+        TextField("q", "--context-field", "prompt", needs_text=False),
+        TextField("a", "--target-field", "answer", needs_text=True),
+    )
+
+
+def test_the_texts_that_were_encoded(tmp_path):
+    path = lines(tmp_path / "qa.jsonl", ROWS)
+    assert list(iterate_answered([path], FIELDS)) == [prompt + answer for prompt, answer in ROWS]
+
+
+def test_the_first_documents(tmp_path):
+    _, answers = loaded(tmp_path, trained(), ROWS)
+    assert len(answers.first(None)) == 4
+    two = answers.first(2)
+    assert len(two) == 2
+    for name in ("starts", "target_starts", "ends", "moved_tokens"):
+        assert getattr(two, name).tolist() == getattr(answers, name)[:2].tolist()
+    assert list(two.places) == list(answers.places[:2])
+    assert {rule: each.tolist() for rule, each in two.num_bytes.items()} == {
+        rule: each[:2].tolist() for rule, each in answers.num_bytes.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -241,8 +273,8 @@ def test_no_documents(tmp_path):
     [
         ("a", None, True, "--context-field a: got no --target-field, expected the fields of prompt and answer, both"),
         (None, "b", True, "got no --context-field, expected the fields of prompt and answer, both; pass --context-f"),
-        ("a", "b", False, "--context-field and --target-field: got no --docs"),
-        ("a", "a", True, "got 'a' and 'a', expected two names"),
+        ("a", "b", False, "--context-field and --target-field: got no --docs, expected --docs FILE.jsonl, which has f"),
+        ("a", "a", True, "--context-field and --target-field: got 'a' and 'a', expected two names"),
         ("", "a", True, "got '' and 'a', expected two names"),
         ("a", "", True, "got 'a' and '', expected two names"),
     ],
