@@ -1,7 +1,8 @@
 """Evaluation and verification of bits-per-byte scores of masked diffusion language models.
 
-:func:`evaluate` scores a checkpoint, :func:`audit` checks a published claim, ``bpb_harness.testing`` holds what other
-projects import into their own tests. Importing the package imports none of what they need.
+:func:`evaluate` scores a checkpoint, :func:`nelbo` bounds a batch inside a training loop, :func:`audit` checks a
+published claim, ``bpb_harness.testing`` holds what other projects import into their own tests. Importing the package
+imports none of what they need.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from bpb_harness.evaluation.flags import AnyPath, shows
 from bpb_harness.evaluation.settings import Settings
 
 if TYPE_CHECKING:
+    import torch
+
     from bpb_harness.auditing import AuditReport
+    from bpb_harness.denoiser import Denoiser
+    from bpb_harness.estimators.nelbo import Nelbo
     from bpb_harness.evaluation.flags import Scorable
     from bpb_harness.result import BpbResult
+    from bpb_harness.schedule import NoiseSchedule
 
-__all__ = ["__version__", "audit", "evaluate"]
+__all__ = ["__version__", "audit", "evaluate", "nelbo"]
 
 
 def __dir__() -> list[str]:
@@ -51,6 +57,49 @@ def evaluate(checkpoint: Scorable, **settings: Any) -> BpbResult:
     from bpb_harness.evaluation import api  # deferred: imports torch
 
     return api.evaluate(checkpoint, **settings)
+
+
+def nelbo(
+    model: Denoiser,
+    x0: torch.Tensor,
+    *,
+    schedule: str | NoiseSchedule | None = None,
+    num_steps: int | None = None,
+    num_samples: int = 1,
+    context_lengths: torch.Tensor | Sequence[int] | None = None,
+    differentiable: bool = False,
+    generator: torch.Generator | None = None,
+    seed: int | None = None,
+) -> Nelbo:
+    """Estimate the bound of each row of a batch of token windows, as inside a training loop.
+
+    Unbiased for every row by itself. Masks are size-biased; mask rates are spread evenly over the rows of a call, in
+    random order. The network is called ``num_samples`` times, as it is: in the mode that it is in.
+
+    Args:
+        model: a :class:`~bpb_harness.denoiser.Denoiser`; an ``nn.Module`` may be one.
+        x0: clean tokens, (B, L) of a whole type on the network's device; on a CPU they are looked at, on a GPU not.
+        schedule: the noise schedule or its name, ``--schedule`` of the command; None: the network's own ``schedule``.
+        num_steps: T of the discrete bound, ``--steps``; None: the continuous bound.
+        num_samples: K, calls of the network with one draw a row each, ``--samples``.
+        context_lengths: how many tokens of each row, the first, are visible and not paid for, (B,).
+        differentiable: record gradients, so that ``.nats_per_token.backward()`` trains.
+        generator: of all randomness, on any device; None and no seed: torch's own generator of the CPU.
+        seed: instead of a generator.
+
+    Returns:
+        Nats of each row, their errors and terms.
+
+    Raises:
+        UsageError: for anything that is not as described here, an object that lacks something by its name.
+        ContractError: if the network's answer is not what it should be.
+    """
+    from bpb_harness.estimators import nelbo as inside  # deferred: imports torch
+
+    return inside.nelbo(
+        model, x0, schedule=schedule, num_steps=num_steps, num_samples=num_samples, context_lengths=context_lengths,
+        differentiable=differentiable, generator=generator, seed=seed,
+    )  # fmt: skip
 
 
 def audit(

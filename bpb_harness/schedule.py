@@ -266,6 +266,16 @@ SCHEDULES: dict[str, type[NoiseSchedule]] = {
 _ALIASES = {"linear": "loglinear"}
 
 
+def stated_schedule(network: object) -> NoiseSchedule | None:
+    """What a network says of itself: its attribute ``schedule``, a name or a schedule; None for none, or anything else.
+
+    Raises:
+        UsageError: for a name of no schedule.
+    """
+    stated = getattr(network, "schedule", None)
+    return parse_schedule(stated) if isinstance(stated, str) else stated if isinstance(stated, NoiseSchedule) else None
+
+
 def parse_schedule(text: str) -> NoiseSchedule:
     """Read a schedule's name, ``NAME`` or ``NAME[parameter,...]``; the inverse of ``str``.
 

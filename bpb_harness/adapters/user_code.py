@@ -26,7 +26,7 @@ from bpb_harness.checkpoints import Checkpoint, digest_of
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import UsageError
 from bpb_harness.networks.layers import autocast
-from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule
+from bpb_harness.schedule import NoiseLevel, stated_schedule
 
 ADAPTER_NAME = "user-code"
 
@@ -65,7 +65,7 @@ def load_user_model(
     note = f"the network was built by {file.name}:{function_name} (sha256 {code_digest[:8]}), code that was permitted"
     # The score depends on the code as much as on the weights: the signature names both.
     name = f"{ADAPTER_NAME}@{code_digest[:8]}/{function_name}"
-    return checkpoint, AdaptedModel(adapted, name, _stated_schedule(model), (note,))
+    return checkpoint, AdaptedModel(adapted, name, stated_schedule(model), (note,))
 
 
 class _AsWritten(SourceFileLoader):
@@ -147,12 +147,6 @@ def _require_block_size(model: Any, what: str) -> None:
             seen="none" if size is None else repr(size),
             expected=f"a number of tokens from 1 to its context of {model.context_length}",
         )
-
-
-def _stated_schedule(model: Any) -> NoiseSchedule | None:
-    """The network may carry ``schedule``, a name or a NoiseSchedule; otherwise --schedule must say."""
-    stated = getattr(model, "schedule", None)
-    return parse_schedule(stated) if isinstance(stated, str) else stated if isinstance(stated, NoiseSchedule) else None
 
 
 class _UserDenoiser:

@@ -169,7 +169,7 @@ class Settings:
     compile_network: bool | None = flagged(
         None, "Run the network as it is on a GPU too.", option="--no-compile", kind=bool,
         read=lambda as_it_is: False if as_it_is else None,
-        note="As an argument: compile the network of a sampled bound; None: on a GPU.",
+        note="As an argument: compile the network of a sampled bound; None: on a GPU, but for answers.",
     )  # fmt: skip
     with_windows: bool = flagged(
         False, "Write one row a window to this .parquet file.", option="--windows", kind=Path | None, read=_is_given,
@@ -332,8 +332,9 @@ class Settings:
         return pick_device(self.device)
 
     def compiles(self, device: torch.device) -> bool:
-        """Whether the network is compiled."""
-        return device.type == "cuda" if self.compile_network is None else self.compile_network
+        """Whether the network is compiled: by itself on a GPU, but not for answers, whose rows have many lengths."""
+        by_itself = device.type == "cuda" and not self.scores_answers
+        return by_itself if self.compile_network is None else self.compile_network
 
     def torch_dtype(self) -> torch.dtype:
         """The network's arithmetic."""

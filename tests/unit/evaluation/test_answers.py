@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece
+import torch
 
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import CorpusError, HarnessError, UsageError
@@ -382,3 +383,10 @@ def test_borders_and_bytes_that_are_not_as_written_are_said(tmp_path):
     none = answer_remarks(spelled_otherwise(tmp_path, rows, byte_rule="none"))
     assert [remark.code for remark in none] == ["answers", "answers.border"]
     assert len(answer_remarks(spelled_otherwise(tmp_path, rows, limit=1))) == 1
+
+
+def test_a_network_is_not_compiled_for_rows_of_many_lengths():
+    gpu, answers = torch.device("cuda"), {"docs": "qa.jsonl"} | FIELDS
+    assert Settings(docs="qa.jsonl").compiles(gpu)
+    assert not Settings(**answers).compiles(gpu)
+    assert Settings(**answers, compile_network=True).compiles(gpu)
