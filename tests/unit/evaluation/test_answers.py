@@ -267,6 +267,9 @@ def test_bytes_of_an_answer_in_parts_add_up(tmp_path):
     parts = answers.share(whole, np.array([1, 2, 1, 0, 3, 2, 0, 0, 0]))
     assert parts.tolist() == [1, 7, 1, 0, 4, 0, 0, 0, 2]
     assert (np.bincount(answers.answer, weights=parts) == whole).all()
+    first_in_parts = job(tmp_path, [("a", "cab"), ("a", "b")], method="exact", context_length=2, stride=1).answers
+    assert first_in_parts.share(np.array([8, 3]), np.array([1, 2, 1, 4])).tolist() == [2, 4, 2, 3]
+    assert first_in_parts.of_spans(np.array([1.0, 2.0, 4.0, 8.0])).tolist() == [7.0, 8.0]
 
 
 @pytest.mark.parametrize(
