@@ -16,7 +16,7 @@ class IndependentDesign:
     """Where in (0, 1] each draw of each span looks: uniform, and independent of all others.
 
     The stratified design places a span's draws by one jitter and spreads spans over the mask rates: a sharper total,
-    but the spread of a span's own draws says little of its error. Here K >= 2 draws do.
+    but the spread of a span's own draws says little of its error. Here K >= 2 draws do (MATHS.md, equation 31).
 
     Args:
         streams: source of the positions.
