@@ -52,6 +52,7 @@ LAYOUTS = {
     "stride": lambda n: sliding(0, n, L, 2),
     "stride of one": lambda n: sliding(0, n, L, 1),
     "blocks": lambda n: blocks(0, n, L, 2),
+    "blocks behind a prefix": lambda n: blocks(0, n, L, 2, unpaid_prefix=1),
     "documents": lambda n: within_documents(DOCUMENTS, n, partial(sliding, context_length=L, stride=3)),
     "answers": lambda n: Spans(np.array([0, 5, 6]), np.array([2, 5, 9]), np.array([5, 6, 11])),
 }
