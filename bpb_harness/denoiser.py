@@ -233,20 +233,49 @@ def states_of(
 def network_states(
     denoiser: Denoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, context_lengths: Tensor | None = None
 ) -> Tensor:
-    """:func:`states_of` behind its door: what may be compiled; its arguments are the network's to keep."""
-    # Read before the network can resize them.
-    batch, length, count, device = xt.shape[0], xt.shape[1], positions.shape[0], xt.device
+    """:func:`states_of` behind its door; its arguments are the network's to keep."""
+    contexts = () if context_lengths is None else (context_lengths,)
+    return states_function(denoiser)(xt, level, positions, *contexts)
+
+
+def states_function(denoiser: Denoiser) -> Callable[..., Tensor]:
+    """What answers for :func:`network_states`: of the ways to ask a network, the one that it offers.
+
+    It is chosen before anything is compiled: how Python 3.12 looks a protocol up is more than compilers can follow.
+    """
     if isinstance(denoiser, ContextDenoiser):
-        states, what = denoiser.logits_given(xt, level, _or_no_contexts(context_lengths, xt)), "logits"
-    elif isinstance(denoiser, PickingDenoiser):
-        states = denoiser.hidden_at(xt, level, positions)
-        require_plain(states, device)
-        require_places(states, (count,), "hidden states")
-        return states
-    elif isinstance(denoiser, FactoredDenoiser):
-        states, what = denoiser.hidden(xt, level), "hidden states"
-    else:
-        states, what = denoiser.logits(xt, level), "logits"
+        return partial(_states_given, denoiser)
+    if isinstance(denoiser, PickingDenoiser):
+        return partial(_picked_states, denoiser.hidden_at)
+    if isinstance(denoiser, FactoredDenoiser):
+        return partial(_all_states, denoiser.hidden, "hidden states")
+    return partial(_all_states, denoiser.logits, "logits")
+
+
+def _states_given(
+    denoiser: ContextDenoiser, xt: Tensor, level: NoiseLevel, positions: Tensor, contexts: Tensor | None = None
+) -> Tensor:
+    def given(xt: Tensor, level: NoiseLevel) -> Tensor:
+        return denoiser.logits_given(xt, level, _or_no_contexts(contexts, xt))
+
+    return _all_states(given, "logits", xt, level, positions)
+
+
+def _picked_states(
+    hidden_at: Callable[..., Tensor], xt: Tensor, level: NoiseLevel, positions: Tensor, *_contexts: Tensor
+) -> Tensor:
+    count, device = positions.shape[0], xt.device  # read before the network can resize them
+    states = hidden_at(xt, level, positions)
+    require_plain(states, device)
+    require_places(states, (count,), "hidden states")
+    return states
+
+
+def _all_states(
+    trunk: Callable[..., Tensor], what: str, xt: Tensor, level: NoiseLevel, positions: Tensor, *_contexts: Tensor
+) -> Tensor:
+    batch, length, device = xt.shape[0], xt.shape[1], xt.device
+    states = trunk(xt, level)
     require_plain(states, device)
     require_places(states, (batch, length), what)
     return states.flatten(0, 1).index_select(0, positions)
@@ -271,8 +300,15 @@ def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor, *, by_blocks
     Returns:
         (n,) float32, or float64 for float64 logits; memory of its own.
     """
+    return nll_of_states(head_of(denoiser, by_blocks=by_blocks), denoiser, states, targets)
+
+
+def nll_of_states(
+    head: Callable[[Tensor], Tensor] | None, denoiser: Denoiser, states: Tensor, targets: Tensor
+) -> Tensor:
+    """:func:`packed_nll` with a head that is chosen already, before anything is compiled."""
     logits = states
-    if head := _head_of(denoiser, by_blocks=by_blocks):
+    if head is not None:
         # Not copied: a head sees states that its own trunk made, each piece of them once, and neither tokens nor
         # targets.
         logits = head(states)
@@ -282,7 +318,7 @@ def packed_nll(denoiser: Denoiser, states: Tensor, targets: Tensor, *, by_blocks
     return -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
 
-def _head_of(denoiser: Denoiser, *, by_blocks: bool) -> Callable[[Tensor], Tensor] | None:
+def head_of(denoiser: Denoiser, *, by_blocks: bool = False) -> Callable[[Tensor], Tensor] | None:
     """What is still to be done to states of a trunk; None where they are logits."""
     if by_blocks:
         return denoiser.head if isinstance(denoiser, FactoredBlockDenoiser) else None
@@ -358,12 +394,22 @@ def block_states_of(
 def network_block_states(
     denoiser: BlockDenoiser, xt: Tensor, x0: Tensor, level: NoiseLevel, positions: Tensor
 ) -> Tensor:
-    """:func:`block_states_of` behind its door: what may be compiled; its arguments are the network's to keep."""
-    batch, length, device = xt.shape[0], xt.shape[1], xt.device
+    """:func:`block_states_of` behind its door; its arguments are the network's to keep."""
+    return block_states_function(denoiser)(xt, x0, level, positions)
+
+
+def block_states_function(denoiser: BlockDenoiser) -> Callable[..., Tensor]:
+    """What answers for :func:`network_block_states`; see :func:`states_function`."""
     if isinstance(denoiser, FactoredBlockDenoiser):
-        states, what = denoiser.block_hidden(xt, x0, level), "hidden states"
-    else:
-        states, what = denoiser.block_logits(xt, x0, level), "logits"
+        return partial(_block_states, denoiser.block_hidden, "hidden states")
+    return partial(_block_states, denoiser.block_logits, "logits")
+
+
+def _block_states(
+    trunk: Callable[..., Tensor], what: str, xt: Tensor, x0: Tensor, level: NoiseLevel, positions: Tensor
+) -> Tensor:
+    batch, length, device = xt.shape[0], xt.shape[1], xt.device
+    states = trunk(xt, x0, level)
     require_plain(states, device)
     require_places(states, (batch, length), what)
     return states.flatten(0, 1).index_select(0, positions)

@@ -117,11 +117,11 @@ def evaluate(
 def describe(result: BpbResult) -> str:
     """The result as text: the line that glues the score to its settings, then what a reader should know."""
     rates = [f"{result.bits_per_token:.4f} bits/token"]
-    if result.bits_per_byte is None:
-        number = result.bits_per_document
+    number = result.bits_per_document
+    if result.answers is not None:
+        rates.append(f"{number:,.2f} bits/answer, given their prompts and lengths")
+    elif result.bits_per_byte is None:
         rates = ["bits/document not known" if number is None else f"{number:,.2f} bits/document"]
-    elif result.answers is not None and result.bits_per_document is not None:
-        rates.append(f"{result.bits_per_document:,.2f} bits/answer, given their prompts and lengths")
     if result.mc_stderr and result.ci95 is not None:
         low, high = result.ci95
         rates.append(f"95 % interval {low:.4f} .. {high:.4f} bits per {result.unit}")

@@ -132,7 +132,8 @@ def examine(
         batch, answer = check_rows(subject, few, first, windows, batch_rows, schedule, generator)
         if by_blocks:
             most = windows.shape[1] if num_rows is None else int(_CUTS_SHARE.get(windows.device.type, 0.03) * num_rows)
-            check_blocks(subject, few, first, batch_rows=batch_rows, most_rows=most, generator=generator)
+            at_once = min(batch_rows, len(batch))  # fewer where memory is short
+            check_blocks(subject, few, first, batch_rows=at_once, most_rows=most, generator=generator)
         findings += check_time_conditioning(subject, few, first, schedule)
         findings += check_mask_mass(subject, first)
     else:

@@ -37,6 +37,7 @@ class PreparedWindows:
         level: noise level of each block, window by window, (G n,).
         positions: the masked positions of the flattened batch, ascending, (m,) int64.
         places: which of the G n blocks each draw is of, (R,) int64, ascending.
+        offsets: where in its block the targets of each draw begin, (R,) int64; above 0 behind an unpaid prefix.
         lengths: targets of each draw, (R,) int64.
         num_masked: |M| of each draw, (R,) int64.
         control: control variate of each draw's mask, (R,) nats per masked token, of mean 0.
@@ -49,6 +50,7 @@ class PreparedWindows:
     level: NoiseLevel
     positions: Tensor
     places: Tensor
+    offsets: Ints
     lengths: Ints
     num_masked: Ints
     control: npt.NDArray[np.float64]
@@ -65,7 +67,8 @@ class PreparedWindows:
     @property
     def is_target(self) -> npt.NDArray[np.bool_]:
         """Which columns of :meth:`by_draw` are targets, (R, B) bool."""
-        return np.arange(self.block_size) < self.lengths[:, None]
+        column, begin = np.arange(self.block_size), self.offsets[:, None]
+        return (begin <= column) & (column < begin + self.lengths[:, None])
 
     def by_draw(self, nats: Tensor) -> Tensor:
         """Values of every position, (G, L), draw by draw, (R, B)."""
@@ -82,7 +85,8 @@ class PreparedWindows:
         masked = slice(*np.searchsorted(self.positions.numpy(), [start * length, stop * length]).tolist())
         return PreparedWindows(
             self.rows[draws], self.x0[start:stop], self.masked[start:stop], self.level[start * count : stop * count],
-            self.positions[masked] - start * length, self.places[draws] - start * count, self.lengths[draws],
+            self.positions[masked] - start * length, self.places[draws] - start * count, self.offsets[draws],
+            self.lengths[draws],
             self.num_masked[draws], self.control[draws], self.block_size,
         )  # fmt: skip
 
@@ -149,18 +153,19 @@ class BlockSource:
         places = window * count + block
         rates[places] = plan.mask_rate[rows]
         num_masked, control = np.empty_like(rows), np.empty(len(rows))
+        places_in_window = spans.starts[which] - spans.context_starts[which]
         shapes = self._beside.spans.input_lengths[which]
         for shape in np.unique(shapes):
             (some,) = np.nonzero(shapes == shape)
             drawn = self._beside.prepare(plan, streams, rows[some])
             num_masked[some], control[some] = drawn.num_masked, drawn.control
             for row, mask, context in zip(some, drawn.masked, drawn.context_lengths.tolist(), strict=True):
-                begin = int(block[row]) * self.block_size
+                begin = int(places_in_window[row])
                 masked[int(window[row]), begin : begin + len(mask) - context] = mask[context:]
         return PreparedWindows(
             rows, x0, masked, self.blocks.schedule.level_at(torch.from_numpy(rates)),
-            torch.from_numpy(np.flatnonzero(masked.numpy())), torch.from_numpy(places), spans.lengths[which],
-            num_masked, control, self.block_size,
+            torch.from_numpy(np.flatnonzero(masked.numpy())), torch.from_numpy(places),
+            places_in_window % self.block_size, spans.lengths[which], num_masked, control, self.block_size,
         )  # fmt: skip
 
     @cached_property

@@ -17,7 +17,7 @@ def with_own_blocks(settings: Settings, model: Denoiser | CausalLM) -> Settings:
     own = getattr(model, "block_size", None)
     if settings.scores_answers:
         return settings
-    asked = (settings.stride, settings.block_size, settings.unpaid_prefix or None)
+    asked = (settings.stride, settings.block_size)
     return settings if own is None or any(each is not None for each in asked) else replace(settings, block_size=own)
 
 

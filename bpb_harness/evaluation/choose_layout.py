@@ -34,7 +34,13 @@ def lay_spans(
     """
     given = int(METHODS[settings.method].is_causal)
     if settings.block_size is not None:
-        layout = partial(blocks, context_length=context_length, block_size=settings.block_size, tail=settings.tail)
+        layout = partial(
+            blocks,
+            context_length=context_length,
+            block_size=settings.block_size,
+            tail=settings.tail,
+            unpaid_prefix=settings.unpaid_prefix,
+        )
     elif settings.stride is not None or given:
         stride = context_length if settings.stride is None else settings.stride
         layout = partial(sliding, context_length=context_length, stride=stride, given=given, tail=settings.tail)

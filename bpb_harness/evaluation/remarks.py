@@ -61,8 +61,9 @@ def layout_remarks(job: Job, result: BpbResult) -> list[Remark]:
     """What is given and not paid for, where that is more than the tokens before each span."""
     spans, remarks = job.spans, []
     if job.settings.unpaid_prefix:
-        given = int(spans.context_lengths.sum())
-        said = f"{given:,} tokens, the first of {len(spans):,} windows, are visible, not paid for and not counted"
+        begins, first = np.unique(spans.context_starts, return_index=True)
+        given = int((spans.starts[first] - begins).sum())
+        said = f"{given:,} tokens, the first of {len(begins):,} windows, are visible, not paid for and not counted"
         remarks.append(Remark("given.prefix", said))
     if job.is_given_lengths:
         starts = job.text.borders.starts

@@ -22,10 +22,11 @@ from bpb_harness.denoiser import (
     BlockDenoiser,
     ContextDenoiser,
     Denoiser,
+    block_states_function,
+    head_of,
     is_stateless,
-    network_block_states,
-    network_states,
-    packed_nll,
+    nll_of_states,
+    states_function,
     unpack_nats,
 )
 from bpb_harness.errors import HarnessError
@@ -64,6 +65,9 @@ class MaskedNllRunner:
         self, denoiser: Denoiser, device: torch.device, *, dtype: torch.dtype = torch.float32, compiled: bool = False
     ) -> None:
         self._denoiser, self._device, self._dtype = denoiser, device, dtype
+        self._ask_rows, self._head_of_rows = states_function(denoiser), head_of(denoiser)
+        self._ask_blocks = block_states_function(denoiser) if isinstance(denoiser, BlockDenoiser) else None
+        self._head_of_blocks = head_of(denoiser, by_blocks=True)
         self._states: Callable[..., Tensor] = self._plain_states(by_blocks=False)
         self._packed: Callable[[Tensor, Tensor], Tensor] = self._plain_packed(by_blocks=False)
         self._is_compiled = False
@@ -236,17 +240,17 @@ class MaskedNllRunner:
         return self._packed_by_blocks if by_blocks else self._packed_by_rows
 
     def _states_by_rows(self, xt: Tensor, level: NoiseLevel, positions: Tensor, *contexts: Tensor) -> Tensor:
-        return network_states(self._denoiser, xt, level, positions, *contexts)
+        return self._ask_rows(xt, level, positions, *contexts)
 
     def _packed_by_rows(self, states: Tensor, targets: Tensor) -> Tensor:
-        return packed_nll(self._denoiser, states, targets)
+        return nll_of_states(self._head_of_rows, self._denoiser, states, targets)
 
     def _states_by_blocks(self, xt: Tensor, x0: Tensor, level: NoiseLevel, positions: Tensor) -> Tensor:
-        assert isinstance(self._denoiser, BlockDenoiser)
-        return network_block_states(self._denoiser, xt, x0, level, positions)
+        assert self._ask_blocks is not None
+        return self._ask_blocks(xt, x0, level, positions)
 
     def _packed_by_blocks(self, states: Tensor, targets: Tensor) -> Tensor:
-        return packed_nll(self._denoiser, states, targets, by_blocks=True)
+        return nll_of_states(self._head_of_blocks, self._denoiser, states, targets)
 
     def _in_chunks(self, packed: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
         """The head on a bounded number of positions at a time, so that wide vocabularies fit."""

@@ -209,7 +209,7 @@ def known_nats(layout: Layout, window_nats: Floats) -> Draws:
 
 
 def error_of_parts(variances: Floats, num_samples: int) -> SamplingError:
-    """The error of a sum of independent estimates, each of whose variances K draws have shown.
+    """The error of a sum of independent estimates, each of whose variances K draws have shown (MATHS.md, equation 31).
 
     Degrees of freedom after Welch and Satterthwaite: variances of few draws are themselves uncertain.
 

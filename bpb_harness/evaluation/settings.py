@@ -237,11 +237,10 @@ class Settings:
                 "--stride and --block-size", seen="both", expected="one of the two",
                 hint="--block-size gives each block the blocks before it as context",
             )  # fmt: skip
-        other = "--stride" if self.stride is not None else "--block-size" if self.block_size is not None else None
-        if self.unpaid_prefix and other is not None:
+        if self.unpaid_prefix and self.stride is not None:
             raise UsageError(
-                "--unpaid-prefix is of windows by themselves", seen=other, expected="one of the two",
-                hint=f"leave out --unpaid-prefix: with {other} every token but the first window's has a context",
+                "--unpaid-prefix is of windows by themselves", seen="--stride", expected="one of the two",
+                hint="leave out --unpaid-prefix: with --stride every token but the first window's has a context",
             )  # fmt: skip
 
     @property

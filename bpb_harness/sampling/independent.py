@@ -16,7 +16,7 @@ class IndependentDesign:
     """Where in (0, 1] each draw of each span looks: uniform, and independent of all others.
 
     The stratified design places a span's draws by one jitter and spreads spans over the mask rates: a sharper total,
-    but the spread of a span's own draws says little of its error. Here K >= 2 draws do.
+    but the spread of a span's own draws says little of its error. Here K >= 2 draws do (MATHS.md, equation 31).
 
     Args:
         streams: source of the positions.
@@ -24,7 +24,6 @@ class IndependentDesign:
         num_samples: K, draws a span.
 
     Attributes:
-        num_samples: K.
         positions: v of each draw of each span, (N, K) float64 in (0, 1].
         replicated: no span is drawn again for the error alone, (0,) int64.
         replicate_positions: (0,) float64.
@@ -36,7 +35,6 @@ class IndependentDesign:
     def __init__(self, streams: RandomStreams, num_spans: int, num_samples: int) -> None:
         if num_samples < 1:
             raise UsageError("number of samples K", seen=num_samples, expected="1 or more", hint="pass --samples 2")
-        self.num_samples = num_samples
         span, sample = np.divmod(np.arange(num_spans * num_samples), num_samples)
         positions = streams.independent(span, sample)
         self.positions: npt.NDArray[np.float64] = positions.reshape(num_spans, num_samples)

@@ -3,7 +3,7 @@
 The tokens of an answer are those of prompt and answer together less those of the prompt, where these begin with those.
 Where they do not, a token straddles the end of the prompt, or the prompt's last tokens are cut differently once text
 follows. The border then goes back to the last token up to which both agree: what of the prompt lies behind it is paid
-for too, which makes the bound no lower. Bytes are always the answer's alone.
+for too, which makes the bound no lower (MATHS.md, equation 32). Bytes are always the answer's alone.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ that has only the checkpoint gives another number.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
+from bpb_harness.evaluation.trust import Contract
 from bpb_harness.result import Signature
 from bpb_harness.schedule import LogLinear
 from bpb_harness.second_look import AnsweringProcess
 from bpb_harness.text.corpus import load_shards
+from fixtures.adversarial.models import block_cheats
 
 COMMON = """
 import os, sys
@@ -235,6 +238,38 @@ def test_a_network_in_memory_is_looked_at_in_its_own_process_and_the_signature_s
 def test_a_network_in_memory_that_looks_at_its_batch(repository):
     with pytest.raises(ContractError):
         score(in_memory(repository, cheats=True))
+
+
+class SparesWhatItSawFirst(block_cheats.HonestBlockDenoiser):
+    """Predicts the clean half that it is handed, but for the windows of its first calls: those of the contract."""
+
+    def __init__(self, *, calls: int) -> None:
+        super().__init__(512, 16, time_conditioned=False)
+        self.calls, self.known = calls, set[tuple[int, ...]]()
+
+    def block_logits(self, xt, x0, level):
+        logits, self.calls = super().block_logits(xt, x0, level), self.calls - 1
+        for row, window in enumerate(map(tuple, x0.tolist())):
+            if self.calls >= 0:
+                self.known.add(window)
+            elif window not in self.known:
+                logits[row].scatter_add_(1, x0[row, :, None], torch.full((len(window), 1), 4.0))
+        return logits
+
+
+def test_blocks_are_asked_for_again_without_the_clean_half_that_holds_the_answer(repository):
+    job, many = in_memory(repository, cheats=False), 10**6
+    settings = replace(job.settings, batch_tokens=160)
+
+    def spares(calls):
+        return Job(SparesWhatItSawFirst(calls=calls), job.text, settings, LogLinear(), job.identity)
+
+    honest = spares(many)
+    Contract(honest)
+    calls_of_the_contract = many - honest.model.calls
+    score(honest)
+    with pytest.raises(SecondLookError):
+        score(spares(calls_of_the_contract))
 
 
 def test_a_checkpoint_that_changes_meanwhile(repository, monkeypatch):

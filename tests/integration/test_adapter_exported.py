@@ -138,9 +138,9 @@ class _WithoutLogits(torch.nn.Module):
 
 
 class _OfBlocks(HonestDenoiser):
-    block_size = 4
+    """Such as one that is told the noise, and so has no call for all blocks."""
 
-    def block_logits(self, xt, x0, level): ...
+    block_size = 4
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,11 @@ class _OfBlocks(HonestDenoiser):
         ),
         (HonestCausalLM(), "loglinear", "HonestCausalLM is no denoiser: got no mask_token_id, time_conditioned"),
         (HonestContextDenoiser(), "loglinear", "HonestContextDenoiser reads contexts or blocks, which an exported"),
-        (_OfBlocks(), "loglinear", "which an exported program does not: got the method block_logits, expected a den"),
+        (
+            _OfBlocks(),
+            "loglinear",
+            "which an exported program does not: got blocks of 4 tokens, expected a denoiser that",
+        ),
     ],
 )
 def test_what_a_network_lacks_is_one_line(

@@ -19,9 +19,10 @@ from tests.answers import Given, answers_job, ids
 from tests.oracles import OracleDenoiser, Table, continuous_bound, schedule, t_step_bound
 
 # Most of them short: one of twelve tokens has 4,095 masks. Two hundred in all.
-HOW_MANY = dict(enumerate((48, 44, 36, 26, 20, 12, 6, 4, 1, 1, 1, 1), start=1))
+HOW_MANY = dict(enumerate((48, 46, 38, 28, 20, 10, 4, 2, 1, 1, 1, 1), start=1))
 K, SEEDS = 8, 4
 ALL_MASKS = 2**12 - 1
+LONGEST_PROMPT = 3  # tokens: what is visible costs time as well
 ROUNDING_BITS = 1e-4  # a single token costs the same under every mask, but for float32
 
 
@@ -41,7 +42,7 @@ def answers(repository, tmp_path_factory):
         answer = answer[: rng.randrange(2, len(answer) + 1)]
         alone, whole = tokenizer.encode(prompt), tokenizer.encode(prompt + answer)
         length = len(whole) - len(alone)
-        if common_length(alone, whole) == len(alone) and missing.get(length):
+        if common_length(alone, whole) == len(alone) <= LONGEST_PROMPT and missing.get(length):
             missing[length] -= 1
             rows.append({"prompt": prompt, "answer": answer})
     path = tmp_path_factory.mktemp("answers") / "qa.jsonl"
@@ -78,15 +79,15 @@ def test_answers_of_up_to_twelve_tokens(repository, answers):
 
 
 ROWS = [("ab", "c"), ("", "bab"), ("cab", "ab"), ("bb", "acbb")]
-REPEATS = 80
+REPEATS = 50
 
 
 @pytest.mark.parametrize(("method", "steps"), [("mc", {}), ("discrete", {"num_steps": 5})])
 def test_a_network_that_is_told_the_level_is_sampled_without_bias(tmp_path, method, steps):
     """Each of four answers within 4.5 errors of its bound (6e-5 in all); errors of K = 3 draws right to 50 %.
 
-    A variance over 80 seeds is known to 16 % where estimates are normal, and the mean of 80 sample variances to 11 %:
-    50 % is 2.5 of both together; seeds are fixed.
+    A variance over 50 seeds is known to 20 % where estimates are normal, and the mean of 50 sample variances to 14 %:
+    50 % is two of both together; seeds are fixed.
     """
     table, named = Table(3, seed=6, time_conditioned=True), schedule("cosine-md4", 0.1)
     believed = [Given(table, ids(prompt)) for prompt, _ in ROWS]

@@ -85,8 +85,9 @@ def notes(settings: MdlmSettings, block_size: int) -> list[str]:
     how = "one block is all of a window" if block_size == length else f"{length // block_size} of them a window"
     said = [
         f"blocks of {block_size} tokens, {how}",
-        "its own evaluator averages over mask rates from 0.001 to 1, and does not pay for position 0 of a window",
+        "its own evaluator averages over mask rates from 0.001 to 1, and does not pay for position 0 of a window "
+        "(--unpaid-prefix 1 leaves it out)",
     ]
     if settings.get("algo.ignore_bos") is True:
-        said[-1] += ", which was never masked in training either"
+        said[-1] += "; nor was that ever masked in training"
     return said

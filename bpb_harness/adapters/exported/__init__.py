@@ -133,11 +133,13 @@ def _require_protocol(model: object, *, denoiser: bool) -> None:
             "vocab_size, context_length and logits(x), and no schedule",
             hint="wrap the network in an nn.Module that has them (docs/adapters.md, exported)",
         )
-    if told := [name for name in ("logits_given", "block_logits") if callable(getattr(model, name, None))]:
+    size = getattr(model, "block_size", None)
+    has_blocks = isinstance(size, int) and 0 < size < getattr(model, "context_length", 0)
+    if has_blocks or callable(getattr(model, "logits_given", None)):
         raise CheckpointError(
             f"{type(model).__name__} reads contexts or blocks, which an exported program does not",
-            seen=f"the method {told[0]}",
-            expected="a denoiser that has logits alone",
+            seen=f"blocks of {size} tokens" if has_blocks else "the method logits_given",
+            expected="a denoiser that has logits alone, and one block",
             hint="score it through a loader of your own (--model FILE.py:LOADER --allow-code)",
         )
 

@@ -37,13 +37,20 @@ class AnswerSpans:
 
     def share(self, whole: Ints, parts: Ints) -> Ints:
         """What each answer has, dealt out to its spans in proportion to `parts` and in whole numbers, (N,) -> (S,)."""
-        sums = np.cumsum(parts)
-        before = np.concatenate([[0], sums])[np.searchsorted(self.answer, np.arange(len(self)))]
+        sums, opening = np.cumsum(parts), self._opening
+        before = (sums - parts)[opening]
         within, all_of_it = sums - before[self.answer], np.bincount(self.answer, weights=parts, minlength=len(self))
         upto = np.floor(within * (whole / np.maximum(all_of_it, 1.0))[self.answer] + 0.5).astype(np.int64)
         is_last = np.append(self.answer[1:] != self.answer[:-1], True)
         upto[is_last] = whole
-        return np.asarray(upto - np.where(np.append(True, is_last[:-1]), 0, np.append(0, upto[:-1])), dtype=np.int64)
+        previous = np.append(0, upto[:-1])
+        previous[opening] = 0
+        return np.asarray(upto - previous, dtype=np.int64)
+
+    @property
+    def _opening(self) -> Ints:
+        """The first span of each answer, (N,)."""
+        return np.searchsorted(self.answer, np.arange(len(self)))
 
     def of_spans(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Sums over the spans of each answer, (S,) -> (N,)."""

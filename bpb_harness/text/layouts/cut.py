@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.errors import UsageError
+
 Ints = npt.NDArray[np.int64]
 Tail = Literal["score", "drop"]
 
@@ -28,3 +30,15 @@ def cut(begin: int, end: int, length: int, *, later: int | None = None, tail: Ta
     if tail == "drop" and len(starts) and ends[-1] - starts[-1] < (step if len(starts) > 1 else length):
         starts, ends = starts[:-1], ends[:-1]
     return starts, ends
+
+
+def require_prefix(unpaid_prefix: int, context_length: int) -> None:
+    """Refuse a prefix that leaves nothing of a window.
+
+    Raises:
+        UsageError: naming the longest.
+    """
+    if not 0 <= unpaid_prefix < context_length:
+        raise UsageError(
+            "--unpaid-prefix", seen=unpaid_prefix, expected=f"0 .. {context_length - 1}, below the tokens of a window"
+        )

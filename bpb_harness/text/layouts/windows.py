@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bpb_harness.errors import UsageError
-from bpb_harness.text.layouts.cut import Tail, cut
+from bpb_harness.text.layouts.cut import Tail, cut, require_prefix
 from bpb_harness.text.spans import Spans
 
 
@@ -21,10 +20,7 @@ def windows(begin: int, end: int, context_length: int, *, tail: Tail = "score", 
     Raises:
         UsageError: if the prefix leaves nothing of a window.
     """
-    if not 0 <= unpaid_prefix < context_length:
-        raise UsageError(
-            "--unpaid-prefix", seen=unpaid_prefix, expected=f"0 .. {context_length - 1}, below the tokens of a window"
-        )
+    require_prefix(unpaid_prefix, context_length)
     starts, ends = cut(begin, end, context_length, tail=tail)
     paid = starts + unpaid_prefix < ends
     return Spans(starts[paid], starts[paid] + unpaid_prefix, ends[paid])

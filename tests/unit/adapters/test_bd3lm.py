@@ -239,20 +239,38 @@ class TestAScore:
         }  # fmt: skip
         return weights, evaluate(folder / "x.ckpt", **given | settings)
 
-    def test_the_chain_rule_within_blocks(self, tmp_path: Path, repository: Path) -> None:
-        weights, result = self.score(tmp_path, repository, method="chain", block_size=SIZE)
+    @pytest.mark.parametrize("prefix", [0, 1, 5])
+    def test_the_chain_rule_within_blocks(self, tmp_path: Path, repository: Path, prefix: int) -> None:
+        settings = {"block_size": SIZE, "unpaid_prefix": prefix, "check_contract": not prefix}
+        weights, result = self.score(tmp_path, repository, method="chain", **settings)
         tokens = np.fromfile(repository / "fixtures" / "corpora" / "tiny_val_000000.bin", dtype="<u2")[512:][:24]
         nats = 0.0
         for i, token in enumerate(tokens.tolist()):
             start, row = i // LENGTH * LENGTH, i % LENGTH
+            if row < prefix:
+                continue
             seen = [*tokens[start:i].tolist(), *[512] * (SIZE - row % SIZE)]
             nodes = oracle.nodes_of_row(seen, SIZE)
             scores = oracle.logits(weights, nodes, num_heads=MDLM_HEADS, num_layers=MDLM_BLOCKS)[row, :512]
             nats += float(np.log(np.exp(scores).sum()) - scores[token])
         assert result.relation == "="
-        assert result.length.num_tokens == 24
+        assert result.length.num_tokens == 2 * (LENGTH - prefix)
         assert result.length.nats == pytest.approx(nats, rel=1e-5)
         assert "|block:4|" in str(result)
+
+    @pytest.mark.parametrize("prefix", [1, 5])
+    def test_what_is_not_paid_for(
+        self, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, prefix: int
+    ) -> None:
+        settings = {"method": "mc", "unpaid_prefix": prefix, "num_samples": 2, "check_contract": False}
+        _, together = self.score(tmp_path, repository, **settings)
+        monkeypatch.setattr(Job, "one_call_block_size", None)
+        _, single = self.score(tmp_path, repository, **settings)
+        assert together.length.nats == pytest.approx(single.length.nats, rel=1e-6)
+        assert together.length.num_tokens == 2 * (LENGTH - prefix)
+        assert f"|prefix:{prefix}|" in str(together)
+        said = f"{2 * prefix} tokens, the first of 2 windows, are visible, not paid for and not counted"
+        assert said in [remark.message for remark in together.remarks]
 
     @pytest.mark.parametrize("method", ["mc", "discrete"])
     def test_one_call_of_all_blocks_is_a_call_a_block(
@@ -265,12 +283,12 @@ class TestAScore:
         assert together.length.nats == pytest.approx(single.length.nats, rel=1e-6)
         assert (together.num_forward_tokens, single.num_forward_tokens) == (2 * 2 * 24, 2 * 2 * (4 + 8 + 12))
 
-    @pytest.mark.parametrize("layout", [{"block_size": 12}, {"stride": 6}, {"unpaid_prefix": 1}])
+    @pytest.mark.parametrize("layout", [{"block_size": 12}, {"stride": 6}, {"block_size": 2}])
     def test_other_layouts_are_refused_and_the_flag_is_named(
         self, tmp_path: Path, repository: Path, layout: dict[str, int]
     ) -> None:
         with pytest.raises(
-            UsageError, match=r"blocks of 4 tokens.*: got \d+ targets in several .*; pass --block-size 4$"
+            UsageError, match=r"blocks of 4 tokens.*: got \d+ targets in (several|a part) .*; pass --block-size 4$"
         ):
             self.score(tmp_path, repository, method="mc", **layout)
 
@@ -313,12 +331,13 @@ class TestWhatIsRead:
         assert lightning(tmp_path).notes[1:] == (
             "mask id 37 of 38 rows: appended, since the tokenizer gpt2 has none of its own",
             "blocks of 4 tokens, 3 of them a window",
-            "its own evaluator averages over mask rates from 0.001 to 1, and does not pay for position 0 of a window, "
-            "which was never masked in training either",
+            "its own evaluator averages over mask rates from 0.001 to 1, and does not pay for position 0 of a window "
+            "(--unpaid-prefix 1 leaves it out); nor was that ever masked in training",
         )
         assert published(tmp_path, {"block_size": LENGTH}).notes[2:] == (
             "blocks of 12 tokens, one block is all of a window",
-            "its own evaluator averages over mask rates from 0.001 to 1, and does not pay for position 0 of a window",
+            "its own evaluator averages over mask rates from 0.001 to 1, and does not pay for position 0 of a window "
+            "(--unpaid-prefix 1 leaves it out)",
         )
 
     def test_a_reference_to_the_window(self, tmp_path: Path) -> None:

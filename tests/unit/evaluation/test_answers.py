@@ -14,6 +14,7 @@ import sentencepiece
 import torch
 
 from bpb_harness.byte_count import load_tokenizer
+from bpb_harness.cli.eval import describe
 from bpb_harness.errors import CorpusError, HarnessError, UsageError
 from bpb_harness.evaluation.answers import answer_remarks
 from bpb_harness.evaluation.job import Job
@@ -267,6 +268,9 @@ def test_bytes_of_an_answer_in_parts_add_up(tmp_path):
     parts = answers.share(whole, np.array([1, 2, 1, 0, 3, 2, 0, 0, 0]))
     assert parts.tolist() == [1, 7, 1, 0, 4, 0, 0, 0, 2]
     assert (np.bincount(answers.answer, weights=parts) == whole).all()
+    first_in_parts = job(tmp_path, [("a", "cab"), ("a", "b")], method="exact", context_length=2, stride=1).answers
+    assert first_in_parts.share(np.array([8, 3]), np.array([1, 2, 1, 4])).tolist() == [2, 4, 2, 3]
+    assert first_in_parts.of_spans(np.array([1.0, 2.0, 4.0, 8.0])).tolist() == [7.0, 8.0]
 
 
 @pytest.mark.parametrize(
@@ -390,3 +394,24 @@ def test_a_network_is_not_compiled_for_rows_of_many_lengths():
     assert Settings(docs="qa.jsonl").compiles(gpu)
     assert not Settings(**answers).compiles(gpu)
     assert Settings(**answers, compile_network=True).compiles(gpu)
+
+
+def test_an_enumeration_that_draws_levels_has_an_error_for_each_answer(tmp_path):
+    told = OracleDenoiser(Table(3, seed=2, time_conditioned=True))
+    result = score(job(tmp_path, model=told, method="exact", num_samples=3))
+    frame = result.windows
+    assert result.relation == "~<="
+    assert frame.is_sampled.all()
+    assert (frame.stderr_bits > 0.0).all()
+    assert result.mc_stderr == pytest.approx(math.sqrt((frame.stderr_bits**2).sum()) / frame.num_bytes.sum())
+    assert result.answers.num_sampled == 5
+
+
+@pytest.mark.parametrize("byte_rule", ["exact", "none"])
+def test_a_person_reads_bits_an_answer(tmp_path, byte_rule):
+    result = score(job(tmp_path, method="mc", num_samples=2, byte_rule=byte_rule))
+    line = describe(result).splitlines()[1]
+    per_answer = f"{result.bits_per_document:.2f} bits/answer, given their prompts and lengths"
+    assert line.startswith(f"  {result.bits_per_token:.4f} bits/token; {per_answer}; 95 % interval ")
+    one = describe(score(job(tmp_path, method="mc", num_samples=1, byte_rule=byte_rule))).splitlines()[1]
+    assert one.endswith("bits/answer, given their prompts and lengths")

@@ -50,12 +50,15 @@ class Blocks(OracleDenoiser):
         return torch.cat(parts)
 
 
-@pytest.fixture(params=[(10, 4), (4, 2), (31, 1), (31, 5)], ids=lambda shape: f"{shape[0]} windows and {shape[1]}")
+@pytest.fixture(
+    params=[(10, 4, 0), (4, 2, 0), (31, 1, 0), (31, 5, 0), (10, 4, 1), (31, 1, 1), (31, 5, 3)],
+    ids=lambda shape: f"{shape[0]} windows and {shape[1]} behind {shape[2]}",
+)
 def source(request):
-    windows, rest = request.param
+    windows, rest, prefix = request.param
     tokens = np.random.default_rng(windows).integers(0, V, windows * L + rest)
     corpus = Corpus("text", "0" * 64, len(tokens), _parts=(tokens,), _offsets=np.array([0, len(tokens)]))
-    spans = blocks(0, len(tokens), L, B)
+    spans = blocks(0, len(tokens), L, B, unpaid_prefix=prefix)
     return DrawSource(corpus, spans, SCHEDULE, bigrams=count_bigrams(corpus, spans))
 
 
@@ -92,10 +95,11 @@ def test_a_call_takes_whole_windows_and_both_copies_are_counted(source):
     bound, streams, network = ContinuousBound(SCHEDULE, 2), RandomStreams(7), Blocks()
     plan, seen = plan_of(source, bound, streams), []
     table = run(network, BlockSource(source, B), plan, streams, 8 * L, advance=seen.append)
-    windows = len(np.unique(source.spans.context_starts))
+    begins, last = np.unique(source.spans.context_starts[::-1], return_index=True)
+    windows, num_tokens = len(begins), int((source.spans.ends[::-1][last] - begins).sum())
     assert sum(network.rows) == 2 * windows
     assert max(network.rows) <= 4
-    assert table.num_forward_tokens == sum(seen) == 2 * 2 * int(source.spans.lengths.sum())
+    assert table.num_forward_tokens == sum(seen) == 2 * 2 * num_tokens
 
 
 def test_a_batch_that_does_not_fit_is_halved(source):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from bpb_harness import denoiser
 from bpb_harness.evaluation import runner
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.runner import MaskedNllRunner
@@ -98,3 +99,17 @@ def test_a_compiler_that_fails_is_named_and_left(monkeypatch, prepared):
         ("not-compiled", "the network runs uncompiled, which is slower: RuntimeError: no such kernel"),
     ]
     assert torch.equal(nats, MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared))
+
+
+class _Refuses(type):
+    def __instancecheck__(cls, instance):
+        raise AssertionError(f"{cls.__name__} is looked up where Python 3.12's way to do so would be compiled")
+
+
+@pytest.mark.parametrize("kind", ["ContextDenoiser", "PickingDenoiser", "FactoredDenoiser", "FactoredBlockDenoiser"])
+def test_no_protocol_is_looked_up_in_what_is_compiled(monkeypatch, prepared, kind):
+    one = MaskedNllRunner(Small(), torch.device("cpu"))
+    monkeypatch.setattr(denoiser, kind, _Refuses(kind, (), {}))
+    states = one._plain_states(by_blocks=False)(prepared.x0, prepared.level, prepared.positions)
+    nats = one._plain_packed(by_blocks=False)(states, prepared.x0.flatten()[prepared.positions])
+    assert nats.shape == prepared.positions.shape

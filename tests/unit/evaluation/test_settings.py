@@ -76,11 +76,6 @@ STEPPED = either(names(attrgetter("takes_steps")))
             "--unpaid-prefix is of windows by themselves: got --stride, expected one of the two; "
             "leave out --unpaid-prefix: with --stride every token but the first window's has a context",
         ),
-        (
-            {"unpaid_prefix": 1, "block_size": 4},
-            "--unpaid-prefix is of windows by themselves: got --block-size, expected one of the two; "
-            "leave out --unpaid-prefix: with --block-size every token but the first window's has a context",
-        ),
         ({"num_steps": 4, "method": "mc"}, f"--steps: got --method mc, expected --method {STEPPED}"),
         (
             {"num_samples": 2, "method": "chain"},

@@ -111,6 +111,7 @@ def test_context_and_targets_spell_the_document(tmp_path, tokenizer):
         assert answers.moved_tokens[row] == len(alone) - border
         assert answers.ends[row] > answers.target_starts[row]
     assert answers.num_bytes["raw"].tolist() == [len(answer.encode()) for _, answer in ROWS]
+    assert corpus.raw_bytes_per_document.tolist() == [len((prompt + answer).encode()) for prompt, answer in ROWS]
 
 
 def test_a_border_between_tokens_is_where_the_prompt_ends(tmp_path, tokenizer):
@@ -234,6 +235,13 @@ def test_a_document_written_with_the_token_between_documents(tmp_path):
         f"{path}: line 1: is itself written with the token between documents: got 't', expected a token that no text "
         "is written with; take that out of the text, or name another token with --separator"
     )
+
+
+@pytest.mark.parametrize("count", [40, 41])
+def test_long_answers_are_shown_in_part(tmp_path, count):
+    """Characters of no width, which that normaliser takes for spaces."""
+    said = refusal(lines(tmp_path / "qa.jsonl", [("the", "\u200b" * count)]), KINDS["nmt_nfkc"]())
+    assert "got '" + "\\u200b" * 40 + ("...', " if count > 40 else "', ") in said
 
 
 def test_no_documents(tmp_path):

@@ -47,15 +47,19 @@ def test_sliding_windows(begin, size, length, data):
     assert paid_for(sliding(begin, end, length, stride)) == expected
 
 
-@given(BEGINS, SIZES, st.integers(1, 4), st.integers(1, 4))
-def test_blocks_within_windows(begin, size, block, count):
+@given(BEGINS, SIZES, st.integers(1, 4), st.integers(1, 4), st.data())
+def test_blocks_within_windows(begin, size, block, count, data):
     end, length = begin + size, block * count
-    expected = []
+    prefix = data.draw(st.integers(0, length - 1))
+    expected, behind = [], []
     for token in range(begin, end):
         window = begin + (token - begin) // length * length
         stop = begin + ((token - begin) // block + 1) * block
         expected.append((token, window, min(stop, end)))
+        if token - window >= prefix:
+            behind.append(expected[-1])
     assert paid_for(blocks(begin, end, length, block)) == expected
+    assert paid_for(blocks(begin, end, length, block, unpaid_prefix=prefix)) == behind
     full = size // length * length
     dropped = blocks(begin, end, length, block, tail="drop")
     assert paid_for(dropped) == paid_for(blocks(begin, begin + full, length, block))
