@@ -258,3 +258,20 @@ def test_whatever_a_file_states_of_the_network_is_compared(tmp_path: Path, adapt
         "a variant that this adapter does not know; score it through a loader of your own "
         "(--model FILE.py:LOADER --allow-code)"
     )
+
+
+@pytest.mark.parametrize("stated", [0, -1, 33, True, 16.0, "16"])
+def test_a_context_beyond_the_rotary_tables_is_refused(tmp_path: Path, stated: object) -> None:
+    torch.save({"model": make_golf_mdlm(), "config": {"context_length": stated}}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "x.pt", adapter="golf-mdlm", **_CPU)
+    assert str(caught.value) == (
+        f"x.pt: context length: got {stated!r}, expected at most 32, the length of the rotary tables"
+    )
+
+
+@pytest.mark.parametrize("stated", [1, 32])
+def test_a_context_within_them_is_taken(tmp_path: Path, stated: int) -> None:
+    torch.save({"model": make_golf_mdlm(), "config": {"context_length": stated}}, tmp_path / "x.pt")
+    _, adapted = load_model(tmp_path / "x.pt", adapter="golf-mdlm", **_CPU)
+    assert (adapted.model.context_length, adapted.context_is_guess) == (stated, False)
