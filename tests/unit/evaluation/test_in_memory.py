@@ -124,6 +124,19 @@ def test_a_network_that_counts_its_calls_is_refused(text):
         bpb_harness.evaluate(Counts(), **text)
 
 
+def test_so_is_one_that_is_called_as_a_function_and_holds_a_module(text):
+    class Holds(Causal):
+        def __call__(self, x):
+            self.network[1].bias.data += 1e-3
+            return self.network(x)
+
+        def logits(self, x):
+            return self(x)
+
+    with pytest.raises(StateMutatedError, match=r"network\.1\.bias"):
+        bpb_harness.evaluate(Holds(), **text, method="ar")
+
+
 def test_a_causal_network(text):
     result = bpb_harness.evaluate(Causal(), **text, method="ar")
     assert (result.relation, Signature.parse(str(result)).adapter) == ("=", "in-memory/Causal")
