@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bpb_harness.denoiser import ContextDenoiser, Denoiser, clean_log_probs, denoiser_logits
 from bpb_harness.errors import UsageError
-from bpb_harness.estimators.orders import SCORES, Order, next_positions
+from bpb_harness.estimators.orders import Order, next_positions
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 
@@ -92,7 +92,7 @@ class ChainRule:
                 log_probs = self._normalise(denoiser, _rows(logits, chosen))
             else:
                 log_probs = self._normalise(denoiser, logits)
-                chosen = next_positions(SCORES[self.order], log_probs, visible, count)
+                chosen = next_positions(self.order, log_probs, visible, count)
                 log_probs = _rows(log_probs, chosen)
             paid = log_probs.gather(-1, x0.gather(1, chosen).unsqueeze(-1)).squeeze(-1)
             nats = nats.scatter(1, chosen, -paid.double())

@@ -21,7 +21,7 @@ class Spans:
     context is empty.
 
     Where the targets of all spans partition a text, and borders are fixed beforehand or by tokens already paid for, the
-    sum of their code lengths is a code length of the text, by the chain rule (MATHS.md, section 10).
+    sum of their code lengths is a code length of the text, by the chain rule (MATHS.md, section 9).
 
     Attributes:
         context_starts: position of the first token that the network sees.

@@ -51,6 +51,8 @@ CASES: dict[str, dict[str, Any]] = {
     "chain": {"limit": 3, "method": "chain"},
     "chain.random": {"limit": 3, "method": "chain", "order": "random", "seed": 3},
     "chain.confidence": {"limit": 3, "method": "chain", "order": "confidence", "tokens_per_step": 4},
+    "chain.entropy": {"limit": 2, "method": "chain", "order": "entropy", "tokens_per_step": 8},
+    "chain.margin": {"limit": 2, "method": "chain", "order": "margin", "tokens_per_step": 8},
     "ar": {"limit": 3, "method": "ar"},
     "ar.stride": {"limit": 20, "method": "ar", "context_length": 64, "stride": 16, "with_windows": True},
     "ar.documents": {"limit": 30, "method": "ar", "context_length": 128, "per_document": True},

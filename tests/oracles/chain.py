@@ -59,14 +59,17 @@ SCORES: dict[str, Callable[[Sequence[float]], float]] = {
 def ordered_nats(
     model: Conditionals, x: Tokens, order: str, tokens_per_step: int = 1, u_max: float = 1.0
 ) -> tuple[float, list[list[int]]]:
-    """Code length in nats, and the positions of each step: the highest scores first, ties by position."""
-    score = SCORES[order]
+    """Code length in nats, and the positions of each step: the highest scores first, equals by position."""
+    score, tie = SCORES[order], 0.0 if order == "confidence" else 1e-4
     hidden = list(range(len(x)))
     total, steps = 0.0, []
     while hidden:
         window = tuple(None if i in hidden else token for i, token in enumerate(x))
         rows = model.log_probs(window, u_max * len(hidden) / len(x))
-        chosen = sorted(hidden, key=lambda i: (-score(rows[i]), i))[:tokens_per_step]
+        scores = {i: score(rows[i]) for i in hidden}
+        least = sorted(scores.values(), reverse=True)[:tokens_per_step][-1]
+        sure = [i for i in hidden if scores[i] > least + tie]
+        chosen = (sure + [i for i in hidden if abs(scores[i] - least) <= tie])[:tokens_per_step]
         steps.append(chosen)
         total -= sum(rows[i][x[i]] for i in chosen)
         hidden = [i for i in hidden if i not in chosen]

@@ -190,3 +190,42 @@ def test_a_causal_model_pays_for_each_target_once():
     nats = score(AutoregressiveCode(), MarkovCausalLM(source), spans).token_nats
     steps = [-math.log(source.transition[a][b]) for a, b in itertools.pairwise(TEXT)]
     assert nats.tolist() == pytest.approx(steps, rel=1e-9)
+
+
+@pytest.mark.parametrize("layout", ["windows", "stride", "stride of one", "blocks"])
+def test_spans_are_a_code_of_the_whole_text(layout):
+    """Kraft sums over all texts of six tokens: 1 for every order of the chain, at most 1 for a bound."""
+    spans, product = LAYOUTS[layout](6), parse_schedule("cosine-md4[0.05]")
+    denoiser, texts = OracleDenoiser(Table(2, seed=6)), list(itertools.product(range(2), repeat=6))
+    estimators = [ChainRule(product, RandomStreams(3), order) for order in get_args(Order)] + [ExactBound(product, 2)]
+    for estimator in estimators:
+        totals = []
+        for text in texts:
+            scored = score_spans(
+                estimator, denoiser, corpus_of(text), spans, device=CPU, batch_tokens=64, processes=Processes()
+            )
+            totals.append(scored.nats.sum())
+        kraft = math.fsum(np.exp(-np.array(totals)))
+        if isinstance(estimator, ChainRule):
+            assert kraft == pytest.approx(1.0, abs=1e-12)
+        else:
+            assert 0.1 < kraft <= 1.0
+
+
+def test_documents_given_their_lengths_are_no_code_of_the_text():
+    """A network that is shown where a document ends knows its last token: all texts of such documents cost nothing."""
+    end, text = 1, (0, 0, 1, 1, 0, 1)
+    starts = np.array([0, 3, 4])
+
+    class Knows:
+        vocab_size, mask_token_id, context_length, time_conditioned = 2, 2, 8, False
+
+        def logits(self, xt, level):
+            logits = torch.zeros(*xt.shape, 2, dtype=torch.float64)
+            logits[:, :-1, 0] = logits[:, -1, end] = 60.0
+            return logits
+
+    spans = within_documents(starts, len(text), partial(windows, context_length=8))
+    rule = ChainRule(parse_schedule("loglinear"), RandomStreams(0))
+    scored = score_spans(rule, Knows(), corpus_of(text), spans, device=CPU, batch_tokens=64, processes=Processes())
+    assert scored.nats.sum() < 1e-20

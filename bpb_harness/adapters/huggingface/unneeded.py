@@ -50,7 +50,7 @@ def is_unneeded(name: str, value: Tensor, network: nn.Module) -> bool:
     if found is None:
         return True
     buffers = {own: buffer for own, buffer in network.named_buffers() if own == name or own.endswith("." + name)}
-    if any(buffer is not value and _equal(buffer, value) for buffer in buffers.values()):
+    if any(_is_another(buffer, value) and _equal(buffer, value) for buffer in buffers.values()):
         return True
     match next(kind for kind, matched in found.groupdict().items() if matched):
         case "causal":
@@ -64,13 +64,19 @@ def is_unneeded(name: str, value: Tensor, network: nn.Module) -> bool:
     return _are_its_frequencies(value, network)
 
 
+def _is_another(buffer: Tensor, value: Tensor) -> bool:
+    """Whether a buffer vouches for a value: not for itself, which a state dict gives as another object."""
+    return buffer.data_ptr() != value.data_ptr()
+
+
 def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.double(), other.double())
 
 
 def _are_its_frequencies(value: Tensor, network: nn.Module) -> bool:
     """Whether rotary frequencies, which files round to 16 bits at worst, are the network's own, scaled or not yet."""
-    own = [buffer for name, buffer in network.named_buffers() if name.endswith("inv_freq") and buffer is not value]
+    frequencies = (buffer for name, buffer in network.named_buffers() if name.endswith("inv_freq"))
+    own = [buffer for buffer in frequencies if _is_another(buffer, value)]
     bases = {float(base) for base in _bases(getattr(network, "config", None))}
     size = 2 * value.numel()
     own += [1.0 / base ** (torch.arange(0, size, 2, dtype=torch.float64) / size) for base in sorted(bases)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from bpb_harness.adapters import choose_adapter, load_model
 from bpb_harness.adapters.accounting.trainer_settings import CANONICAL
+from bpb_harness.adapters.registry import choose_reading
 from bpb_harness.checkpoints import read_checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser, FactoredDenoiser, PickingDenoiser
 from bpb_harness.errors import CheckpointError, UsageError
@@ -139,6 +141,19 @@ def test_no_adapter_is_guessed(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2)}, tmp_path / "y.pt")
     with pytest.raises(CheckpointError, match=r"no adapter fits its layout 'tensors' \(first tensors: w\); export it"):
         load_model(tmp_path / "y.pt", **_CPU)
+
+
+def test_the_adapter_that_is_asked_for_or_that_the_file_names_is_chosen(tmp_path: Path) -> None:
+    torch.save(make_golf_mdlm(), tmp_path / "x.pt")
+    checkpoint = read_checkpoint(tmp_path / "x.pt")
+    assert choose_adapter(checkpoint, "golf-mdlm").name == "golf-mdlm"
+    assert choose_adapter(replace(checkpoint, adapter="golf-mdlm"), None).name == "golf-mdlm"
+    with pytest.raises(CheckpointError, match="does not fit the adapter 'golf-gpt'"):
+        choose_adapter(replace(checkpoint, adapter="golf-mdlm"), "golf-gpt")
+    # Wrappers put words in front of the names.
+    torch.save({f"model.{name}": value for name, value in make_golf_mdlm().items()}, tmp_path / "x.pt")
+    chosen, reading = choose_reading(read_checkpoint(tmp_path / "x.pt"), "golf-mdlm")
+    assert (chosen.name, set(reading.tensors)) == ("golf-mdlm", set(make_golf_mdlm()))
 
 
 @pytest.mark.parametrize("make", [make_golf_mdlm, make_golf_gpt], ids=["golf-mdlm", "golf-gpt"])

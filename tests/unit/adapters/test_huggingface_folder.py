@@ -254,6 +254,11 @@ def test_tensors_of_equal_numbers(one: list[float], other: list[float], equal: b
     assert tensors._equal(torch.tensor(one), torch.tensor(other, dtype=torch.bfloat16)) is equal
 
 
+def test_numbers_are_compared_as_the_network_holds_them() -> None:
+    assert tensors._equal(torch.tensor([0.1]), torch.tensor([0.1], dtype=torch.float64))
+    assert not tensors._equal(torch.tensor([0.1]), torch.tensor([0.1001], dtype=torch.float64))
+
+
 def test_tensors_that_a_folder_lacks_or_has_too_many() -> None:
     hint = "copy all files of the model; a network whose head was not saved cannot be scored"
     assert str(tensors.missing("folder", ["a"])) == f"folder lacks the tensor a: got 1 missing; {hint}"

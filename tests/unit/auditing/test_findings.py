@@ -78,16 +78,61 @@ def test_rows_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert full_split("sp1024") is not None
 
 
+_NUMBERS = "expected whole numbers and a ratio"
+_SCOPES = "expected positive numbers and a scope of ('full', 'tail-dropped', 'older-export', 'prefix')"
+
+
 @pytest.mark.parametrize(
-    "row", ["d,t,full,x,1,1,", "d,t,full,0,1,1,", "d,t,some,1,1,1,", "d,t,full,10,30,4.0,", "d,t,full,10,,nan,", "d"]
+    ("row", "said"),
+    [
+        ("d,t,full,x,1,1,", f"got invalid literal for int() with base 10: 'x', {_NUMBERS}"),
+        ("d,t,full,1,1.5,1,", f"got invalid literal for int() with base 10: '1.5', {_NUMBERS}"),
+        ("d,t,full,10,30,x,", f"got could not convert string to float: 'x', {_NUMBERS}"),
+        ("d,t,full,10,,,", f"got could not convert string to float: '', {_NUMBERS}"),
+        ("d", "whole numbers and a ratio"),
+        ("d,t,full,0,1,1,", "got {'dataset': 'd', 'tokenizer': 't', 'scope': 'full', 'num_tokens': '0',"),
+        ("d,t,some,1,1,1,", "got {'dataset': 'd', 'tokenizer': 't', 'scope': 'some', 'num_tokens': '1',"),
+        ("d,t,some,1,1,1,", _SCOPES),
+        *((f"d,t,full,10,,{ratio},", _SCOPES) for ratio in ("nan", "inf", "0", "-1")),
+        ("d,t,full,10,30,4.0,", "got 4.0 bytes per token, expected 3.000000, bytes over tokens"),
+        ("d,t,full,10,30,3.0031,", "got 3.0031 bytes per token, expected 3.000000, bytes over tokens"),
+    ],
 )
-def test_a_wrong_row_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
-    table = tmp_path / f"{abs(hash(row))}.csv"
-    table.write_text("dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\n" + row + "\n")
+def test_a_wrong_row_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, said: str) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\nd,t,full,2,4,,\n" + row + "\n")
     monkeypatch.setenv(TABLE_VARIABLE, str(table))
     with pytest.raises(InputError) as caught:
         denominators()
-    assert table.name in str(caught.value)
+    assert str(caught.value).startswith(f"{table}:3: got ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "ratio"),
+    [("d,t,full,10,30,3.0029,", 3.0), ("d,t,prefix,10,,2.5,", 2.5), ("d,t,older-export,10,30,,", 3.0)],
+)
+def test_a_right_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, ratio: float) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("\ufeffdataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\n" + row + "\n")
+    monkeypatch.setenv(TABLE_VARIABLE, str(table))
+    assert denominators()[0].bytes_per_token == ratio
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(b"a,b\n", "columns: got a,b, expected dataset,"), (b"\xff", "UnicodeDecode")]
+)
+def test_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, said: str) -> None:
+    (tmp_path / "own.csv").write_bytes(text)
+    monkeypatch.setenv(TABLE_VARIABLE, str(tmp_path / "own.csv"))
+    with pytest.raises(InputError, match=said):
+        denominators()
+    monkeypatch.setenv(TABLE_VARIABLE, str(tmp_path / "gone.csv"))
+    with pytest.raises(InputError) as caught:
+        denominators()
+    table = tmp_path / "gone.csv"
+    assert str(caught.value) == f"table of denominators {table}: got FileNotFoundError, expected a CSV file"
 
 
 def test_the_pages_list_every_code_as_the_program_that_writes_them_does(repository: Path) -> None:

@@ -16,7 +16,7 @@ from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.networks.reference import ReferenceConfig, ReferenceTransformer
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule
 from reference.data import TokenShards, step_seed
-from reference.objective import causal_objective, draw_masks, mdlm_objective
+from reference.objective import causal_objective, draw_masks, gather_masked, mdlm_objective
 from reference.optimizer import learning_rate_factor, make_optimizers
 
 V, L = 3, 4
@@ -253,3 +253,34 @@ def test_masks_and_times_are_of_the_generator_alone() -> None:
     assert torch.equal(level.t, same.t)
     other, _ = drawn(4, 1)
     assert not torch.equal(masks, other)
+
+
+def test_a_batch_stays_on_its_device_and_is_never_asked_how_much_is_masked() -> None:
+    """On a device without numbers: what was made elsewhere, or waits for a number, would fail."""
+    bound = ContinuousBound(parse_schedule("loglinear[0.001]"), num_samples=1)
+    masked, level = draw_masks((6, 40), bound, None, "meta")  # type: ignore[arg-type]
+    gathered = gather_masked(torch.zeros(6, 40, dtype=torch.int64, device="meta"), masked, capacity=256)
+    tensors = [masked, level.t, gathered.positions, gathered.targets, gathered.weights, gathered.slots]
+    assert {str(tensor.device) for tensor in tensors} == {"meta"}
+    assert [tensor.shape[0] for tensor in tensors] == [6, 6, 256, 256, 256, 240]
+
+
+def test_the_network_is_told_which_positions_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the rows of all positions, so that the gradient is a gather as well."""
+    network = random_network().float()
+    bound = ContinuousBound(parse_schedule("loglinear[0.001]"), num_samples=1)
+    masked, level = draw_masks((5, L), bound, torch.Generator().manual_seed(3))
+    x0 = torch.randint(V, (5, L), generator=torch.Generator().manual_seed(4))
+    asked = []
+    trunk = network.trunk
+
+    def noted(xt: Tensor, sigma: Tensor | None, positions: object) -> Tensor:
+        asked.append(positions)
+        return trunk(xt, sigma, positions)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(network, "trunk", noted)
+    mdlm_objective(network, x0, masked, level, bound, capacity=16)
+    (positions,) = asked
+    expected = gather_masked(x0, masked, 16)
+    assert torch.equal(positions.positions, expected.positions)  # type: ignore[attr-defined]
+    assert torch.equal(positions.slots, expected.slots)  # type: ignore[attr-defined]

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from bpb_harness.checkpoints import read_checkpoint
-from bpb_harness.errors import CheckpointError, NumericsError, TokenizerError, UsageError
+from bpb_harness.errors import CheckpointError, CorpusError, NumericsError, TokenizerError, UsageError
 from fixtures import build
+from reference.objective import head_nll
 from reference.run import Run
 from tests.shards import write_shard
 from tests.tiny_training import tiny_training
@@ -178,5 +179,27 @@ def test_a_tokenizer_that_did_not_write_the_shards_is_refused(tmp_path: Path) ->
 
 def test_a_token_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
     large = write_shard(tmp_path / "large.bin", [600] * 500)
-    with pytest.raises(Exception, match="600"):
-        Run(tiny_training(tmp_path / "m.pt", data=(large,)))
+    for shards in ({"data": (large,)}, {"val_data": (large,)}):
+        with pytest.raises(CorpusError, match="600"):
+            Run(tiny_training(tmp_path / "m.pt", check_tokenizer=False, **shards))
+
+
+def test_a_block_is_compiled_once_and_what_comes_after_the_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[Any] = []
+
+    def noted(function: Any, **options: Any) -> Any:
+        assert options == {"dynamic": False}
+        compiled.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", noted)
+    run = Run(tiny_training(tmp_path / "m.pt", compile=True, layers=2))
+    assert run.prepare() is None
+    assert compiled[0] is head_nll
+    assert [function.__self__ for function in compiled[1:]] == list(run.network.blocks)
+    plain = Run(tiny_training(tmp_path / "m.pt", compile=False, layers=2))
+    for each in (run, plain):
+        each.take_step(0.5)
+    assert run.history == plain.history

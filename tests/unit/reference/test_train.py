@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import sys
 from pathlib import Path
@@ -102,6 +103,14 @@ def test_a_run_ends_with_its_minutes_and_is_saved_on_the_way(time: _Time) -> Non
     assert run.progresses[:2] == pytest.approx([0.0, 1 / 12])
 
 
+def test_a_terminal_sees_a_bar(time: _Time) -> None:
+    run, shown = _Run(time, steps=10), io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=200)
+    train._take_steps(run, train.Clock(run), console, [].append, [].append)  # type: ignore[arg-type]
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
+    assert re.search(r"(?<!\w)step 9: 5\.000 bits/token, 50 tokens/s .* 90%", plain)
+
+
 def test_whichever_limit_is_nearer_ends_it(time: _Time) -> None:
     run = _Run(time, minutes=1.0, steps=3)
     _take_steps(run)
@@ -178,7 +187,7 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
 
     def trained(training: Training, *, resume: bool) -> Any:
         given.append((training, resume))
-        return SimpleNamespace(interrupted=len(given) == 2)
+        return SimpleNamespace(interrupted=resume)
 
     monkeypatch.setattr(train, "train", trained)
     out = tmp_path / "m.pt"
@@ -207,12 +216,16 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
             check_tokenizer=False,
         ), False,
     )]  # fmt: skip
+    short = ["--data", "a.bin", "--tokenizer", "t", "--out", str(out), "--steps", "9"]
+    monkeypatch.setattr(sys, "argv", ["train", *short])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert given[1:] == [(Training((Path("a.bin"),), Path("t"), out, steps=9), False)], "the defaults are one"
     assert run("--resume") == 130
-    assert given[1][1]
     out.write_bytes(b"")
     assert run() == 2
     assert not run("--overwrite")
-    assert [resume for _, resume in given] == [False, True, False]
+    assert [resume for _, resume in given] == [False, False, True, False]
 
 
 def test_a_checkpoint_is_not_replaced_by_accident(tmp_path: Path) -> None:
