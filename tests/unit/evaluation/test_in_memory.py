@@ -289,6 +289,25 @@ def test_low_precision_runs_under_autocast():
         assert (answer.dtype, answer.requires_grad) == (getattr(torch, dtype), False)
 
 
+def test_the_callers_autocast_is_not_the_scores(text):
+    network, shared = Net(), text | {"method": "mc", "check_contract": False}
+    plain = bpb_harness.evaluate(network, **shared)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = bpb_harness.evaluate(network, **shared)
+    assert (str(inside), inside.length.nats) == (str(plain), plain.length.nats)
+
+
+def test_draws_are_kept_for_the_same_parameters_alone(text, tmp_path):
+    network, shared = Net(), text | {"method": "mc", "check_contract": False, "resume": tmp_path / "a.draws"}
+    first = bpb_harness.evaluate(network, **shared)
+    again = bpb_harness.evaluate(network, **shared)
+    assert (again.length.nats, again.num_forward_tokens) == (first.length.nats, 0)
+    with torch.no_grad():
+        network.head.bias[0] += 1.0
+    with pytest.raises(UsageError, match="model:"):
+        bpb_harness.evaluate(network, **shared)
+
+
 def lacking(*names, **instead):
     kept = {name: getattr(Plain, name) for name in vars(Plain) if name[0] != "_" and name not in names}
     return type("Lacking", (), kept | instead)()
