@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bpb_harness.denoiser import FactoredDenoiser, is_stateless, states_of
+from bpb_harness.denoiser import (
+    BlockDenoiser,
+    FactoredDenoiser,
+    block_states_of,
+    is_stateless,
+    num_blocks,
+    states_of,
+)
 from bpb_harness.schedule import LogLinear
 
 
@@ -19,6 +26,9 @@ def assert_keeps_nothing(denoiser: FactoredDenoiser, network: nn.Module) -> None
         level = LogLinear(1e-3).level(torch.tensor([0.3, 0.9]))
         denoiser.logits(xt, level)
         denoiser.head(states_of(denoiser, xt, level, torch.tensor([0, 3])))
+        if isinstance(denoiser, BlockDenoiser):
+            rates = torch.linspace(0.1, 0.9, 2 * num_blocks(length, denoiser.block_size), dtype=torch.float64)
+            block_states_of(denoiser, xt, xt, LogLinear().level_at(rates), torch.tensor([0, 3]))
     assert _attributes(network) == before
 
 

@@ -8,6 +8,7 @@ keeps elsewhere shows in its behaviour alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import isroutine
 from itertools import islice
 from typing import Any, final
 
@@ -94,7 +95,7 @@ def _modules(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tupl
         parts = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in list(parts) if depth else ():
             yield from _modules(part, f"{path}{key}.", depth - 1, seen)
-    elif depth and hasattr(value, "__dict__") and not isinstance(value, type | Tensor) and not callable(value):
+    elif depth and hasattr(value, "__dict__") and not isinstance(value, type | Tensor) and not isroutine(value):
         for key, part in list(vars(value).items()):
             yield from _modules(part, f"{path}{key}.", depth - 1, seen)
 

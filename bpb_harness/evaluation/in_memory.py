@@ -27,7 +27,6 @@ from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import DEFAULTS, Settings, as_paths
 from bpb_harness.network_object import by_its_methods, kind_of, require_network
-from bpb_harness.networks.layers import autocast
 from bpb_harness.schedule import stated_schedule
 
 _NAMED = "a network in memory"
@@ -183,7 +182,8 @@ def _quiet(method: Callable[..., Tensor], *, dtype: torch.dtype) -> Callable[...
     @wraps(method)
     def call(*inputs: Any) -> Tensor:
         device = next(each for each in inputs if isinstance(each, Tensor)).device
-        with torch.inference_mode(False), torch.no_grad(), autocast(device, dtype):
+        low = dtype == torch.bfloat16  # and not as the caller's own autocast has it
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=low):
             return method(*inputs)
 
     return call

@@ -30,8 +30,6 @@ def require_implemented(settings: MdlmSettings, account: Account) -> None:
         settings.one_of("model.type", settings.get("model.type"), ("ddit",), "ddit")
         settings.get("model.adaln")  # of causal networks alone; all others have it
         settings.either("T")  # steps of its sampler
-        if settings.flag("mdlm_loss_scale") is None:
-            raise settings.refuse("mdlm_loss_scale", "none stated", "true or false, as that code saves it")
     causal = settings.flag("causal_attention", "model.causal_attention", "model.causal", "causal")
     settings.one_of("causal attention", causal, (False,), "False: within a block both sides are seen")
     if settings.get("data.num_classes") is not None:

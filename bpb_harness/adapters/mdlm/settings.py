@@ -259,8 +259,9 @@ class MdlmSettings:
         return "" if self.is_folder else str(self.get("data.tokenizer_name_or_path") or "")
 
     def _is_of_bd3lm(self) -> bool:
-        """Whether BD3-LM's mask rate, which is t itself, was trained on; its settings say so, its folders need not."""
-        return self.flag("mdlm_loss_scale") is False or (self.is_folder and self.get("model_type") == "bd3lm")
+        """Whether BD3-LM's mask rate, t itself, was trained on; its settings say so, block diffusion's need not."""
+        scale, of_blocks = self.flag("mdlm_loss_scale"), "bd3lm" in (self.get("algo.name"), self.get("model_type"))
+        return scale is False or (scale is None and of_blocks)
 
     @property
     def largest_sigma(self) -> float:

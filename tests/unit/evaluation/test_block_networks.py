@@ -34,6 +34,7 @@ def spans(*triples: tuple[int, int, int]) -> Spans:
         blocks(0, 24, 12, 4), blocks(0, 24, 8, 4), blocks(0, 22, 12, 4), blocks(0, 21, 12, 4), blocks(3, 6, 12, 4),
         windows(0, 24, 4), windows(0, 10, 4), windows(5, 8, 12, unpaid_prefix=1),
         spans((0, 1, 4)), spans((0, 6, 8), (100, 101, 104)), spans((7, 15, 19)), spans((7, 15, 17)),
+        spans((0, 0, 3), (3, 3, 7), (3, 7, 8), (8, 8, 12)),
     ],
 )  # fmt: skip
 def test_whole_blocks_behind_whole_blocks(taken):

@@ -124,6 +124,19 @@ def test_a_network_that_counts_its_calls_is_refused(text):
         bpb_harness.evaluate(Counts(), **text)
 
 
+def test_so_is_one_that_is_called_as_a_function_and_holds_a_module(text):
+    class Holds(Causal):
+        def __call__(self, x):
+            self.network[1].bias.data += 1e-3
+            return self.network(x)
+
+        def logits(self, x):
+            return self(x)
+
+    with pytest.raises(StateMutatedError, match=r"network\.1\.bias"):
+        bpb_harness.evaluate(Holds(), **text, method="ar")
+
+
 def test_a_causal_network(text):
     result = bpb_harness.evaluate(Causal(), **text, method="ar")
     assert (result.relation, Signature.parse(str(result)).adapter) == ("=", "in-memory/Causal")
@@ -274,6 +287,25 @@ def test_low_precision_runs_under_autocast():
     for dtype in ("float32", "bfloat16"):
         answer = InMemory(network, settings(dtype=dtype)).adapted.model.logits(tokens, tokens)
         assert (answer.dtype, answer.requires_grad) == (getattr(torch, dtype), False)
+
+
+def test_the_callers_autocast_is_not_the_scores(text):
+    network, shared = Net(), text | {"method": "mc", "check_contract": False}
+    plain = bpb_harness.evaluate(network, **shared)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = bpb_harness.evaluate(network, **shared)
+    assert (str(inside), inside.length.nats) == (str(plain), plain.length.nats)
+
+
+def test_draws_are_kept_for_the_same_parameters_alone(text, tmp_path):
+    network, shared = Net(), text | {"method": "mc", "check_contract": False, "resume": tmp_path / "a.draws"}
+    first = bpb_harness.evaluate(network, **shared)
+    again = bpb_harness.evaluate(network, **shared)
+    assert (again.length.nats, again.num_forward_tokens) == (first.length.nats, 0)
+    with torch.no_grad():
+        network.head.bias[0] += 1.0
+    with pytest.raises(UsageError, match="model:"):
+        bpb_harness.evaluate(network, **shared)
 
 
 def lacking(*names, **instead):

@@ -21,7 +21,7 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.evaluation.trust import Contract, sample_windows
 from bpb_harness.schedule import LogLinear
 from bpb_harness.text.corpus import load_shards
-from fixtures.adversarial.models import block_cheats
+from fixtures.adversarial.models import block_cheats, cheats
 
 
 class Causal:
@@ -157,3 +157,40 @@ def test_windows_that_are_looked_at_are_spread_over_the_text(text):
         chosen.tolist() == [text.corpus.read(16 * i, 16 * i + 16).tolist() for i in range(6)]
         or len({tuple(row) for row in chosen.tolist()}) == 6
     )
+
+
+class Told(cheats.HonestContextDenoiser):
+    """Logits that tell the length of the context, of every token of a row."""
+
+    def __init__(self) -> None:
+        super().__init__(512, 16)
+        self.told: set[int] = set()
+
+    def logits_given(self, xt, level, context_lengths):
+        self.told |= set(context_lengths.tolist())
+        return super().logits_given(xt, level, context_lengths)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"method": "mc", "stride": 4}, {0, 12}),
+        ({"method": "discrete", "block_size": 8}, {0, 8}),
+        ({"method": "exact", "block_size": 8}, {0, 8}),
+        ({"method": "exact", "stride": 4, "num_steps": 2, "context_length": 8}, {0, 4}),
+        ({"method": "chain", "order": "random", "unpaid_prefix": 5}, {5}),
+        ({"method": "chain", "order": "entropy", "stride": 8}, {0, 8}),
+        ({"method": "chain", "order": "left-to-right", "unpaid_prefix": 5}, set(range(5, 16))),
+        ({"method": "chain", "order": "left-to-right", "tokens_per_step": 4}, {0, 4, 8, 12}),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_a_network_is_told_the_same_contexts_when_it_is_asked_again(text, settings, told):
+    """The second look compares what such a network says then, and would find another length."""
+    network = Told()
+    settings = Settings(device="cpu", limit=3, **settings)
+    scored = Job(network, text, replace(settings, check_contract=False), LogLinear(), ModelIdentity("0" * 64))
+    total = score(scored).length.nats
+    assert network.told == told
+    again = score(replace(scored, settings=settings))
+    assert again.length.nats == pytest.approx(total, rel=1e-9)
