@@ -198,7 +198,8 @@ class GolfMdlmAdapter(AccountedAdapter):
     def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         model = GolfMdlm(account, dtype)
         stated = account.stated("context_length")
-        if stated is not None and not (isinstance(stated, int) and 0 < stated <= model.context_length):
+        is_length = isinstance(stated, int) and not isinstance(stated, bool) and 0 < stated <= model.context_length
+        if stated is not None and not is_length:
             raise CheckpointError(
                 f"{account.checkpoint.path.name}: context length",
                 seen=repr(stated),

@@ -7,6 +7,7 @@
     bounds.py        both bounds with their three terms, by enumeration of every mask
     sampler.py       -log p(x) of the T-step sampler, by a dynamic programme over mask sets
     chain.py         the chain rule in any order, and its mean over all orders
+    interval_coder.py  the coder of a file of bits, as intervals of exact fractions
     given.py         some tokens given others: any of these behind a context
     denoisers.py     the same beliefs as torch objects that satisfy the product's protocols
 

@@ -158,7 +158,7 @@ def test_the_adapter_that_is_asked_for_or_that_the_file_names_is_chosen(tmp_path
 
 @pytest.mark.parametrize("make", [make_golf_mdlm, make_golf_gpt], ids=["golf-mdlm", "golf-gpt"])
 def test_every_tensor_is_needed_in_its_shape_and_no_other(tmp_path: Path, make) -> None:
-    tensors = make()
+    tensors = make(num_blocks=2)  # one before the middle, one behind it
     adapter = "golf-mdlm" if make is make_golf_mdlm else "golf-gpt"
     for name, value in tensors.items():
         without = {other: kept for other, kept in tensors.items() if other != name}
@@ -258,3 +258,20 @@ def test_whatever_a_file_states_of_the_network_is_compared(tmp_path: Path, adapt
         "a variant that this adapter does not know; score it through a loader of your own "
         "(--model FILE.py:LOADER --allow-code)"
     )
+
+
+@pytest.mark.parametrize("stated", [0, -1, 33, True, 16.0, "16"])
+def test_a_context_beyond_the_rotary_tables_is_refused(tmp_path: Path, stated: object) -> None:
+    torch.save({"model": make_golf_mdlm(), "config": {"context_length": stated}}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "x.pt", adapter="golf-mdlm", **_CPU)
+    assert str(caught.value) == (
+        f"x.pt: context length: got {stated!r}, expected at most 32, the length of the rotary tables"
+    )
+
+
+@pytest.mark.parametrize("stated", [1, 32])
+def test_a_context_within_them_is_taken(tmp_path: Path, stated: int) -> None:
+    torch.save({"model": make_golf_mdlm(), "config": {"context_length": stated}}, tmp_path / "x.pt")
+    _, adapted = load_model(tmp_path / "x.pt", adapter="golf-mdlm", **_CPU)
+    assert (adapted.model.context_length, adapted.context_is_guess) == (stated, False)

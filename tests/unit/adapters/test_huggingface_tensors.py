@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bpb_harness.adapters.huggingface import network as building
+from bpb_harness.adapters.huggingface.rotary_settings import require_agreeing
 from bpb_harness.adapters.huggingface.tensors import Places, account, require_shapes
 from bpb_harness.adapters.huggingface.unneeded import is_unneeded, may_be_unneeded
 from bpb_harness.adapters.huggingface.unneeded_settings import is_unneeded as says_nothing
@@ -230,3 +231,15 @@ class TestTies:
 def test_settings_that_say_nothing_new(key: str, value: Any, settings: dict[str, Any], nothing: bool) -> None:
     taken = SimpleNamespace(hidden_size=16)
     assert says_nothing(key, value, {key: value, **settings}, taken, {"hidden_size"}) is nothing
+
+
+@pytest.mark.parametrize("key", ["rope_theta", "rotary_emb_base"])
+def test_a_rotary_base_that_the_library_passed_over_is_refused(key: str) -> None:
+    """Where nothing but that name states it: what the library made is what is scored."""
+    taken = SimpleNamespace(rope_parameters={"rope_type": "default", "rope_theta": 1e4})
+    require_agreeing("folder", {key: 1e4}, taken)
+    require_agreeing("folder", {key: 5e5}, SimpleNamespace())
+    assert _said(require_agreeing, "folder", {key: 5e5}, taken) == (
+        f"folder: config.json says two things of its rotary positions: got {key} 500000.0, expected 10000.0, as "
+        "rope_theta in transformers; take the one out that the network was not trained with"
+    )
