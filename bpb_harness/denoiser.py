@@ -7,9 +7,10 @@ that no adapter can win bits with probabilities that do not sum to one.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -363,6 +364,23 @@ def masked_nll(
 ) -> Tensor:
     """C(x, M; t), the sum over masked positions of -log p(x_i | visible tokens; t), in nats, (B,) float64."""
     return masked_token_nll(denoiser, x0, masked, level, context_lengths=context_lengths).sum(dim=-1)
+
+
+def own_block_size(model: object) -> int | None:
+    """B of a denoiser that predicts a window block by block, each given the blocks before it; None of any other.
+
+    The one answer to whether a network is one of blocks. It says so by ``block_size``, a whole number below its context
+    length: with one block a window, or a number of that name that is the context length itself, it is an ordinary
+    denoiser. A causal model has no blocks, whatever its attributes are called.
+    """
+    if not isinstance(model, Denoiser):
+        return None
+    given: Any = getattr(model, "block_size", None)
+    try:
+        size = 0 if isinstance(given, bool) else operator.index(given)
+    except TypeError:
+        return None
+    return size if 0 < size < model.context_length else None
 
 
 def num_blocks(length: int, block_size: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bpb_harness.denoiser import Denoiser
+from bpb_harness.denoiser import Denoiser, own_block_size
 from bpb_harness.errors import UsageError
 
 # The optional methods of a denoiser, and how many arguments each takes.
@@ -91,7 +91,9 @@ def by_its_methods(network: Any, around: Callable[[Callable[..., Tensor]], Calla
         values |= {"is_stateless": getattr(network, "is_stateless", False) is True}
         methods += _optional_methods(network)
         if "block_logits" in methods:
-            values["block_size"] = _block_size(network)
+            values["block_size"] = required_block_size(network, kind_of(network))
+        elif (size := own_block_size(network)) is not None:
+            values["block_size"] = size
     namespace = {name: staticmethod(around(getattr(network, name))) for name in methods}
     outside: Any = type(kind_of(network), (), {**namespace, **values, "__doc__": "A network by its methods."})()
     outside.network = network  # where the contract looks for parameters
@@ -118,15 +120,22 @@ def _optional_methods(network: object) -> list[str]:
     return [name for name in has if name not in left_out]
 
 
-def _block_size(network: Any) -> int:
-    size = getattr(network, "block_size", None)
-    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= network.context_length:
+def required_block_size(network: Any, what: str) -> int:
+    """Tokens of a block of a network that has ``block_logits``; ``what`` it is, in a message.
+
+    Raises:
+        UsageError: for none, or a size that its context cannot hold.
+    """
+    size, given, longest = own_block_size(network), getattr(network, "block_size", None), int(network.context_length)
+    if size is not None:
+        return size
+    if isinstance(given, bool) or given != longest:  # one block may be all of a window
         raise UsageError(
-            f"{kind_of(network)}, which has block_logits: block_size",
-            seen="none" if size is None else repr(size),
-            expected=f"a number of tokens from 1 to its context of {network.context_length}",
+            f"{what}, which has block_logits: block_size",
+            seen="none" if given is None else repr(given),
+            expected=f"a number of tokens from 1 to its context of {longest}",
         )
-    return size
+    return longest
 
 
 def takes(network: object, name: str, count: int) -> bool:

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint, digest_of
-from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.denoiser import CausalLM, Denoiser, own_block_size
 from bpb_harness.errors import UsageError
+from bpb_harness.network_object import required_block_size
 from bpb_harness.networks.layers import autocast
 from bpb_harness.schedule import NoiseLevel, stated_schedule
 
@@ -134,25 +135,17 @@ def _wrap(model: Any, what: str, dtype: torch.dtype) -> Denoiser | CausalLM:
         )
     is_told, has_blocks = (callable(getattr(model, name, None)) for name in ("logits_given", "block_logits"))
     if has_blocks:
-        _require_block_size(model, what)
+        required_block_size(model, f"{what} returned {type(model).__name__}")
         return (_UserContextBlockDenoiser if is_told else _UserBlockDenoiser)(model, dtype)
     return (_UserContextDenoiser if is_told else _UserDenoiser)(model, dtype)
-
-
-def _require_block_size(model: Any, what: str) -> None:
-    size = getattr(model, "block_size", None)
-    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= int(model.context_length):
-        raise UsageError(
-            f"{what} returned {type(model).__name__}, which has block_logits: block_size",
-            seen="none" if size is None else repr(size),
-            expected=f"a number of tokens from 1 to its context of {model.context_length}",
-        )
 
 
 class _UserDenoiser:
     def __init__(self, model: Any, dtype: torch.dtype) -> None:
         self.vocab_size, self.context_length = int(model.vocab_size), int(model.context_length)
         self.mask_token_id, self.time_conditioned = int(model.mask_token_id), bool(model.time_conditioned)
+        if (size := own_block_size(model)) is not None:
+            self.block_size = size
         self._model, self._dtype = model, dtype
 
     @torch.no_grad()

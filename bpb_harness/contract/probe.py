@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bpb_harness.denoiser import BlockDenoiser, CausalLM, ContextDenoiser, Denoiser, num_blocks
+from bpb_harness.denoiser import BlockDenoiser, CausalLM, ContextDenoiser, Denoiser, num_blocks, own_block_size
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 
 # Rates reach both ends: a network that is told the noise level must not tell a question from a draw by it.
@@ -97,7 +97,7 @@ def denoiser_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generat
 
 def first_target(x0: Tensor, model: Denoiser | None) -> int:
     """Where the last block of a row begins; 0 for a network without blocks."""
-    size = getattr(model, "block_size", None)
+    size = own_block_size(model)
     return 0 if size is None else (x0.shape[1] - 1) // size * size
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor
 
-from bpb_harness.denoiser import Denoiser, num_clean_tokens, packed_nll, states_of, unpack_nats
+from bpb_harness.denoiser import Denoiser, num_clean_tokens, own_block_size, packed_nll, states_of, unpack_nats
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import Bound, prior_nats
 from bpb_harness.estimators.discrete import DiscreteBound
@@ -266,8 +266,8 @@ def _contexts(given: Tensor | Sequence[int] | None, batch: int, length: int) -> 
 
 def _require_one_block(model: object, contexts: Tensor, length: int) -> None:
     """Refuse targets in several blocks of a network that predicts each given the blocks before it."""
-    size = getattr(model, "block_size", None)
-    if isinstance(size, int) and size >= 1 and bool((contexts // size != (length - 1) // size).any()):
+    size = own_block_size(model)
+    if size is not None and bool((contexts // size != (length - 1) // size).any()):
         raise UsageError(
             f"nelbo: {kind_of(model)} predicts blocks of {size} tokens, each given the blocks before it",
             seen=f"{length - int(contexts.min())} targets in several of its blocks",

@@ -15,7 +15,7 @@ import torch
 
 from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser, num_clean_tokens
+from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser, num_clean_tokens, own_block_size
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import SpanKind, require_enumerable
@@ -91,7 +91,8 @@ class Job:
     @property
     def one_call_block_size(self) -> int | None:
         """B, where the network takes all blocks of a window in one call; None where each span is a row."""
-        return self.settings.block_size if isinstance(self.model, BlockDenoiser) else None
+        own = self._own_block if isinstance(self.model, BlockDenoiser) else None
+        return own if own == self.settings.block_size else None
 
     @property
     def asks_by_blocks(self) -> bool:
@@ -200,7 +201,7 @@ class Job:
     @property
     def _own_block(self) -> int | None:
         """B of a network that predicts blocks; None of any other."""
-        return getattr(self.model, "block_size", None)
+        return own_block_size(self.model)
 
     @cached_property
     def _spans_of_corpus(self) -> Spans:

@@ -256,7 +256,6 @@ class Settings:
         for flag, is_given in (
             ("--text-field", self.text_field is not None),
             ("--per-document", self.per_document),
-            ("--block-size", self.block_size is not None),
             ("--unpaid-prefix", self.unpaid_prefix != DEFAULTS["unpaid_prefix"]),
             ("--tail drop", self.tail != DEFAULTS["tail"]),
             ("--compare", self.compare),

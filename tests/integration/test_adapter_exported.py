@@ -143,6 +143,17 @@ class _OfBlocks(HonestDenoiser):
     block_size = 4
 
 
+class _NamedAlike(HonestCausalLM):
+    """A causal model has no blocks."""
+
+    block_size = 4
+
+
+def test_a_causal_model_with_a_number_of_that_name(tmp_path: Path) -> None:
+    export_model(_NamedAlike(context_length=8), tmp_path / "m.pt2")
+    assert isinstance(load_model(tmp_path / "m.pt2", **_CPU)[1].model, CausalLM)
+
+
 @pytest.mark.parametrize(
     ("model", "schedule", "words"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from bpb_harness import evaluate
@@ -166,6 +167,28 @@ class TestWhoGetsAMask:
         with pytest.raises(
             UsageError, match="network of blocks, whose size none of its files states; pass --block-size"
         ):
+            evaluate(folder, **given)
+
+    def test_a_score_of_answers(self, folder: Path, repository: Path, tmp_path: Path) -> None:
+        tokenizer = repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
+        pieces = SentencePieceProcessor(model_file=str(tokenizer))
+        rows, docs = [("The", " fox sees"), ("a", " b")], tmp_path / "qa.jsonl"
+        docs.write_text("".join(json.dumps({"p": prompt, "a": answer}) + "\n" for prompt, answer in rows))
+        given = {
+            "adapter": "huggingface", "allow_code": True, "docs": docs, "context_field": "p", "target_field": "a",
+            "device": "cpu", "tokenizer": tokenizer, "method": "chain", "check_contract": False,
+        }  # fmt: skip
+        result = evaluate(folder, block_size=SIZE, with_windows=True, **given)
+        assert f"|block:{SIZE}|" in str(result)
+        for row, (prompt, answer) in enumerate(rows):
+            tokens = [pieces.bos_id(), *pieces.encode(prompt + answer)]
+            nats, end = 0.0, len(tokens)
+            for i in range(1 + len(pieces.encode(prompt)), end):
+                scores = expected([*tokens[:i], *[MASK] * (min(i + SIZE - i % SIZE, end) - i)], SIZE)[i]
+                scores[MASK] = -torch.inf
+                nats -= float(scores.log_softmax(0)[tokens[i]])
+            assert result.windows.nats[row] == pytest.approx(nats, rel=1e-5)
+        with pytest.raises(UsageError, match="states; pass --block-size; --block-size 32 is what its own sampler"):
             evaluate(folder, **given)
 
 

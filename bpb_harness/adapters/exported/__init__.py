@@ -36,7 +36,7 @@ from bpb_harness.adapters.exported.check import ExportedProgram, check_program
 from bpb_harness.adapters.exported.description import Description, describe, read_description
 from bpb_harness.adapters.exported.memory import bytes_beyond, memory_of
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.denoiser import CausalLM, Denoiser, own_block_size
 from bpb_harness.errors import (
     CheckpointError,
     ContextLengthError,
@@ -133,12 +133,11 @@ def _require_protocol(model: object, *, denoiser: bool) -> None:
             "vocab_size, context_length and logits(x), and no schedule",
             hint="wrap the network in an nn.Module that has them (docs/adapters.md, exported)",
         )
-    size = getattr(model, "block_size", None)
-    has_blocks = isinstance(size, int) and 0 < size < getattr(model, "context_length", 0)
-    if has_blocks or callable(getattr(model, "logits_given", None)):
+    size = own_block_size(model)
+    if size is not None or callable(getattr(model, "logits_given", None)):
         raise CheckpointError(
             f"{type(model).__name__} reads contexts or blocks, which an exported program does not",
-            seen=f"blocks of {size} tokens" if has_blocks else "the method logits_given",
+            seen=f"blocks of {size} tokens" if size is not None else "the method logits_given",
             expected="a denoiser that has logits alone, and one block",
             hint="score it through a loader of your own (--model FILE.py:LOADER --allow-code)",
         )

@@ -289,6 +289,18 @@ class TestAScore:
         assert together.length.nats == pytest.approx(single.length.nats, rel=1e-6)
         assert (together.num_forward_tokens, single.num_forward_tokens) == (2 * 2 * 24, 2 * 2 * (4 + 8 + 12))
 
+    @pytest.mark.parametrize("is_told", [False, True])
+    def test_in_memory_it_is_scored_as_its_file_is(self, tmp_path: Path, repository: Path, is_told: bool) -> None:
+        adapted = lightning(tmp_path, {"algo.time_conditioning": is_told}, weights=make_mdlm_parameters(vocab_size=512))
+        given = {
+            "data": [repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], "method": "mc", "device": "cpu",
+            "tokenizer": repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model", "limit": 2,
+        }  # fmt: skip
+        from_file = evaluate(tmp_path / "x.ckpt", adapter="bd3lm", **given)
+        here = evaluate(adapted.model, schedule=str(adapted.schedule), name="x", **given)
+        assert (here.length.nats, here.signature.block_size) == (from_file.length.nats, "4")
+        assert here.num_forward_tokens == from_file.num_forward_tokens
+
     @pytest.mark.parametrize("layout", [{"block_size": 12}, {"stride": 6}, {"block_size": 2}])
     def test_other_layouts_are_refused_and_the_flag_is_named(
         self, tmp_path: Path, repository: Path, layout: dict[str, int]

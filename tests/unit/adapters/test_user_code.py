@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bpb_harness.adapters.user_code import load_user_model
+from bpb_harness.denoiser import own_block_size
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import LogLinear, parse_schedule
 
@@ -43,6 +44,10 @@ class Blocks(Network):
 
 class Both(Told, Blocks):
     pass
+
+class Causal:
+    vocab_size, context_length, block_size = 5, 9, 3
+    def logits(self, x): ...
 
 def make(kind, **changes):
     made = kind()
@@ -208,3 +213,15 @@ def test_without_permission_nothing_runs(tmp_path: Path) -> None:
     hint = "read it, then pass --allow-code as well to permit it"
     assert said == f"--model {tmp_path / 'x.py'}:load runs code of yours; {hint}"
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["Network", "Told"])
+@pytest.mark.parametrize(("size", "own"), [(3, 3), (8, 8), (9, None), (0, None), (2.0, None)])
+def test_blocks_that_are_asked_one_by_one(tmp_path: Path, kind: str, size: object, own: int | None) -> None:
+    model = _load(tmp_path, f"make({kind}, block_size={size})")[1].model
+    assert own_block_size(model) == own
+    assert not hasattr(model, "block_logits")
+
+
+def test_a_causal_model_has_no_blocks(tmp_path: Path) -> None:
+    assert not hasattr(_load(tmp_path, "Causal()")[1].model, "block_size")

@@ -313,6 +313,13 @@ def test_targets_lie_in_one_block_of_a_network_of_blocks():
             bpb_harness.nelbo(Blocks(), X0, schedule="loglinear", context_lengths=contexts)
 
 
+@pytest.mark.parametrize("size", [8, True, 2.0, -2])
+def test_a_number_of_that_name_that_is_no_block(size):
+    network = Blocks()
+    network.block_size = size
+    assert len(bpb_harness.nelbo(network, X0, schedule="loglinear").nats) == 4
+
+
 class Overwrites(Net):
     def logits(self, xt, level):
         xt[:] = 0

@@ -278,7 +278,6 @@ def test_bytes_of_an_answer_in_parts_add_up(tmp_path):
     [
         ("--text-field", {"text_field": "x"}),
         ("--per-document", {"per_document": True}),
-        ("--block-size", {"block_size": 2}),
         ("--unpaid-prefix", {"unpaid_prefix": 1}),
         ("--tail drop", {"tail": "drop"}),
         ("--compare", {"compare": True}),

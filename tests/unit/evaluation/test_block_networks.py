@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import numpy as np
 import pytest
 
+from bpb_harness.denoiser import own_block_size
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.block_networks import require_whole_blocks
+from bpb_harness.estimators import orders
+from bpb_harness.evaluation.block_networks import require_whole_blocks, with_own_blocks
+from bpb_harness.evaluation.settings import Order, Settings
 from bpb_harness.text.layouts.blocks import blocks
 from bpb_harness.text.layouts.stride import sliding
 from bpb_harness.text.layouts.windows import windows
@@ -22,6 +27,18 @@ class OfBlocks:
 
 class Plain(OfBlocks):
     block_size = None
+
+
+class Causal:
+    vocab_size, context_length, block_size = 4, 12, 4
+
+    def logits(self, x): ...
+
+
+def refusal(settings: Settings, model: Any) -> str:
+    with pytest.raises(UsageError) as caught:
+        with_own_blocks(settings, model)
+    return str(caught.value)
 
 
 def spans(*triples: tuple[int, int, int]) -> Spans:
@@ -70,3 +87,73 @@ def test_who_has_no_blocks_takes_any_spans():
         vocab_size = mask_token_id = 4
 
     require_whole_blocks(WithoutTheWord(), windows(0, 24, 12))
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        (1, 1), (4, 4), (11, 11), (np.int64(4), 4),
+        (12, None), (13, None), (0, None), (-4, None), (None, None), (True, None), (4.0, None), ("4", None),
+    ],
+)  # fmt: skip
+def test_blocks_are_shorter_than_the_context(given, size):
+    network = OfBlocks()
+    network.block_size = given
+    assert own_block_size(network) == size
+    if size is None:  # in every place that asks, it is an ordinary network
+        require_whole_blocks(network, windows(0, 24, 12))
+        assert with_own_blocks(Settings(), network).block_size is None
+
+
+def test_only_a_denoiser_has_blocks():
+    assert own_block_size(Causal()) is None
+    assert own_block_size(None) is None
+    chosen = Settings(method="ar")
+    assert with_own_blocks(chosen, Causal()) == chosen
+    assert with_own_blocks(chosen, OfBlocks()) == chosen  # refused as a method that is not the network's
+
+
+def test_own_blocks_where_no_layout_is_asked_for():
+    assert with_own_blocks(Settings(), OfBlocks()).block_size == 4
+    assert with_own_blocks(Settings(context_length=8), OfBlocks()).block_size == 4
+    assert with_own_blocks(Settings(stride=3, context_length=6), OfBlocks()).block_size is None
+    assert with_own_blocks(Settings(block_size=2), OfBlocks()).block_size == 2
+    assert with_own_blocks(Settings(context_length=100), OfBlocks()).block_size == 4  # refused as what is too long
+
+
+@pytest.mark.parametrize("flag", [{}, {"block_size": 4}])
+@pytest.mark.parametrize(("context", "right"), [(1, 4), (3, 4), (5, 4), (7, 4), (9, 8), (11, 8)])
+def test_windows_that_the_blocks_do_not_divide(context, right, flag):
+    assert refusal(Settings(context_length=context, **flag), OfBlocks()) == (
+        f"the network's blocks of 4: got windows of {context} tokens, which they do not divide, expected a multiple of "
+        f"4; pass --context {right}, a multiple"
+    )
+    assert with_own_blocks(Settings(context_length=right), OfBlocks()).block_size == 4
+
+
+def test_a_context_of_the_network_that_its_blocks_do_not_divide():
+    network = OfBlocks()
+    network.block_size = 5
+    assert refusal(Settings(), network).endswith("got windows of 12 tokens, which they do not divide, expected a "
+                                                 "multiple of 5; pass --context 10, a multiple")  # fmt: skip
+
+
+ANSWERS: Any = {"docs": "qa.jsonl", "context_field": "prompt", "target_field": "answer"}
+
+
+def test_answers_in_blocks_of_the_network_alone():
+    for flag in ({}, {"block_size": 4}):  # the size is then known by the network; its rows need not be whole blocks
+        assert with_own_blocks(Settings(**ANSWERS, **flag, context_length=5), OfBlocks()).block_size is None
+    whole = OfBlocks()
+    whole.block_size = 12
+    assert with_own_blocks(Settings(**ANSWERS, block_size=12), whole).block_size is None
+    said = "--block-size with --target-field: got 2, expected answers, each scored by itself"
+    chosen = Settings(**ANSWERS, block_size=2)
+    assert refusal(chosen, OfBlocks()) == f"{said}, in the network's blocks of 4; leave out --block-size"
+    assert refusal(chosen, whole) == refusal(chosen, Plain()) == f"{said}; leave out --block-size"
+
+
+def test_orders_of_the_settings_are_those_of_the_estimator():
+    assert get_args(Order) == get_args(orders.Order)
+    assert [*get_args(Order)] == ["left-to-right", "random", *orders.SCORES]
+    assert [*orders.TIES] == [*orders.SCORES]

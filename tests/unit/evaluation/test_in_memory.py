@@ -250,6 +250,14 @@ class OfBlocks(Plain):
         return self.logits(xt, level)
 
 
+class OfBlocksOneByOne(Plain):
+    block_size = 4
+
+
+class OfOneBlock(Plain):
+    block_size = L
+
+
 PROTOCOLS = ("hidden", "head", "hidden_at", "logits_given", "block_logits", "block_size")
 
 
@@ -263,6 +271,8 @@ PROTOCOLS = ("hidden", "head", "hidden_at", "logits_given", "block_logits", "blo
         (OneArgument(), ()),
         (OfContexts(), ("logits_given",)),
         (OfBlocks(), ("block_logits", "block_size")),
+        (OfBlocksOneByOne(), ("block_size",)),
+        (OfOneBlock(), ()),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -271,6 +281,40 @@ def test_methods_are_protocols_and_other_attributes_are_not(network, offers):
     assert tuple(name for name in PROTOCOLS if hasattr(model, name)) == offers
     assert model.is_stateless is isinstance(network, OfContexts)
     assert (model.vocab_size, model.mask_token_id, model.context_length, model.time_conditioned) == (V, V, L, False)
+
+
+def test_blocks_that_are_asked_one_by_one_are_scored_as_blocks(text):
+    of_blocks = Net()
+    of_blocks.block_size = 4
+    signatures = []
+    for size in (4, L, 2 * L):
+        of_blocks.block_size = size
+        result = bpb_harness.evaluate(of_blocks, method="chain", **text)
+        assert result.signature.block_size == ("4" if size == 4 else None)
+        signatures.append(str(result))
+    assert signatures[1] == signatures[2] != signatures[0]
+    of_blocks.block_size = 5
+    with pytest.raises(UsageError, match=r"^the network's blocks of 5: got windows of 16 .*; pass --context 15, a"):
+        bpb_harness.evaluate(of_blocks, method="chain", **text)
+
+
+def test_a_causal_model_with_a_number_of_that_name(text):
+    plain, named = Causal(), Causal()
+    named.network, named.block_size = plain.network, 4
+    scores = [bpb_harness.evaluate(network, method="ar", **text) for network in (plain, named)]
+    assert str(scores[0]) == str(scores[1])
+
+
+def test_blocks_as_long_as_the_context_are_not_asked_for_in_one_call(text):
+    class OneBlock(OfBlocks):
+        block_size = L
+
+        def block_logits(self, xt, x0, level):
+            raise AssertionError("a level of each block of 4, of a network whose block is the window")
+
+    for size in (None, 4):
+        result = bpb_harness.evaluate(OneBlock(), method="mc", name="x", schedule="loglinear", block_size=size, **text)
+        assert result.signature.block_size == (size and str(size))
 
 
 @pytest.mark.parametrize("size", [None, 0, L + 1, True, 2.0])
