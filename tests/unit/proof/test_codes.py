@@ -19,7 +19,7 @@ from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.text.spans import Spans
 from tests.oracles.bounds import continuous_bound, t_step_bound
-from tests.oracles.conditionals import Markov, Table
+from tests.oracles.conditionals import Markov, Table, Uniform
 from tests.oracles.denoisers import MarkovCausalLM, OracleDenoiser
 from tests.oracles.given import Given
 from tests.oracles.schedules import schedule as oracle_schedule
@@ -209,3 +209,29 @@ def test_spans_that_the_network_does_not_take_are_refused():
 
 def test_arrays_are_cut_in_order():
     assert [part.tolist() for part in split(np.arange(5), [2, 0, 3])] == [[0, 1], [], [2, 3, 4]]
+
+
+@pytest.mark.parametrize("num_steps", [3, None])
+def test_the_network_is_told_the_rate_of_what_it_is_asked_for(num_steps):
+    told = []
+
+    class Told(OracleDenoiser):
+        def logits(self, xt, level):
+            told.append((int((xt == self.mask_token_id).sum()), float(level.mask_rate[0])))
+            return super().logits(xt, level)
+
+    schedule, streams = parse_schedule("cosine-md4[0.1]"), RandomStreams(7)
+    estimator = ContinuousBound(schedule) if num_steps is None else DiscreteBound(schedule, 2, num_steps)
+    texts = np.random.default_rng(3).integers(0, 3, (1, 12))
+    batches = Batches(np.array([5]), np.zeros(1, dtype=np.int64), np.array([12]), [np.zeros(1, dtype=np.int64)])
+    empty = [np.zeros(0, dtype=np.int64)]
+    batches.follow(code_of(estimator, streams), Told(Uniform(3)), empty, lambda _: Known(texts), device=CPU)
+    tau = np.sort(streams.reveal_rates(5, 12))
+    nodes = np.array([]) if num_steps is None else schedule.grid(num_steps).numpy()
+    expected: dict[int, float] = {}
+    for rate in tau[tau <= schedule.max_mask_rate][::-1]:
+        node = max(rate, schedule.min_mask_rate) if num_steps is None else nodes[nodes >= rate][0]
+        expected.setdefault(float(node), int((tau <= node).sum()))
+    assert [count for count, _ in told] == list(expected.values())
+    assert [rate for _, rate in told] == pytest.approx(list(expected))
+    assert len(told) >= 2
