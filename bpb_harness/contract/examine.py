@@ -96,6 +96,7 @@ def examine(
     num_rows: int | None = None,
     dtype: torch.dtype = torch.float32,
     by_blocks: bool = False,
+    widest: tuple[int, int] | None = None,
 ) -> Examination:
     """Check a network before it is scored, and leave a witness for afterwards.
 
@@ -109,6 +110,7 @@ def examine(
         dtype: what the network computes in.
         by_blocks: the evaluation asks for all blocks of a window in one call, of a network that takes them so; rows
             are then whole windows. Otherwise a network of blocks is asked for the last block of each row.
+        widest: tokens of a row, and rows, of a batch of shorter rows that has more of them than ``batch_rows``.
 
     Raises:
         ContractError: the first failure, as the subclass that names it.
@@ -136,6 +138,10 @@ def examine(
             check_blocks(subject, few, first, batch_rows=at_once, most_rows=most, generator=generator)
         findings += check_time_conditioning(subject, few, first, schedule)
         findings += check_mask_mass(subject, first)
+        if widest is not None:
+            short = windows[:, : widest[0]]
+            few_short = draw(short[:few_rows])
+            check_rows(subject, few_short, subject.ask(few_short), short, widest[1], schedule, generator)
     else:
         few = causal_probe(windows[:few_rows])
         findings, first = _ask_first(subject, state, few, [causal_probe(replaced(few.x0, model, generator))])
@@ -144,6 +150,11 @@ def examine(
         batch, answer = check_causality(
             subject, few, first, size=batch_rows, most_rows=most, generator=generator
         )  # fmt: skip
+        if widest is not None:
+            short_few = causal_probe(windows[:few_rows, : widest[0]])
+            check_causality(
+                subject, short_few, subject.ask(short_few), size=widest[1], most_rows=most, generator=generator
+            )
     check_shortest(subject, few)
     state.require_unchanged()
     return Examination(findings, Witness.of(subject, state, batch, answer, min(again_rows, len(batch))))

@@ -76,7 +76,7 @@ class ChainRule:
     ) -> tuple[Tensor, Tensor]:
         """What :meth:`token_nats` gives, and the step in which each token was revealed, from 0 on; (B, L) each."""
         batch, length = len(x0), x0.shape[1] - context_length
-        order = self._fixed_order(windows, length)
+        order = self.fixed_order(windows, length)
         order = None if order is None else order.to(x0.device) + context_length
         visible = (torch.arange(x0.shape[1], device=x0.device) < context_length).expand(x0.shape)
         nats = torch.zeros(x0.shape, dtype=torch.float64, device=x0.device)
@@ -127,7 +127,7 @@ class ChainRule:
         """
         return self.order == "left-to-right" and isinstance(denoiser, ContextDenoiser)
 
-    def _fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
+    def fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
         """(B, L) positions in the order of reveal, or None where the network decides."""
         if self.order == "left-to-right":
             return torch.arange(length).expand(len(windows), length)

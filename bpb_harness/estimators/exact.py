@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,19 +22,26 @@ from bpb_harness.schedule import NoiseSchedule
 MAX_EXACT_LENGTH = 12
 
 
-def require_enumerable(length: int, *, of_answers: bool = False) -> None:
-    """Refuse windows, or answers, of which there are too many masks.
+SpanKind = Literal["windows", "spans", "blocks", "answers"]
+
+_WAYS_OUT: Mapping[SpanKind, str] = {
+    "windows": "pass --context 12 or less",
+    "spans": "pass --context 12 or less",  # of a stride, whose first one is a window
+    "blocks": "pass --block-size 12 or less",
+    "answers": "leave such answers out",
+}
+
+
+def require_enumerable(length: int, kind: SpanKind = "windows") -> None:
+    """Refuse windows, or whatever is scored by itself, of which there are too many masks.
 
     Raises:
         UsageError: if they are longer than 12 tokens.
     """
     if length > MAX_EXACT_LENGTH:
-        what, way_out = (
-            ("answers", "leave such answers out") if of_answers else ("windows", "pass --context 12 or less")
-        )
         raise UsageError(
-            "--method exact", seen=f"{what} of {length} tokens", expected=f"at most {MAX_EXACT_LENGTH}",
-            hint=f"{way_out}, or use --method chain for an exact code length",
+            "--method exact", seen=f"{kind} of {length} tokens", expected=f"at most {MAX_EXACT_LENGTH}",
+            hint=f"{_WAYS_OUT[kind]}, or use --method chain for an exact code length",
         )  # fmt: skip
 
 

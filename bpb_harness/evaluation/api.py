@@ -34,7 +34,7 @@ from bpb_harness.text.corpus import iterate_documents
 from bpb_harness.text.shards import DEFAULT_FORM
 
 if TYPE_CHECKING:
-    from bpb_harness.evaluation.flags import Scorable
+    from bpb_harness.evaluation.flags import AnyPath, Scorable
 
 
 def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
@@ -55,7 +55,16 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
     if not isinstance(checkpoint, str | PathLike):
         network = InMemory(checkpoint, chosen)
         with network.evaluated():
-            return _evaluate(network.checkpoint, network.adapted, replace(chosen, device=network.device), None)
+            return _evaluate(network.checkpoint, network.adapted, replace(chosen, device=network.device), None)[1]
+    return score_checkpoint(checkpoint, chosen)[1]
+
+
+def score_checkpoint(checkpoint: AnyPath, chosen: Settings) -> tuple[Job, BpbResult]:
+    """Score a file or folder; gives what was scored beside the result.
+
+    Raises:
+        HarnessError: as :func:`evaluate`.
+    """
     require_no_name(chosen)
     source = ModelSource(
         {
@@ -73,7 +82,9 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
     return _evaluate(loaded, adapted, chosen, source)
 
 
-def _evaluate(loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None) -> BpbResult:
+def _evaluate(
+    loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None
+) -> tuple[Job, BpbResult]:
     docs = as_paths(chosen.docs)
     if adapted.context_is_open and chosen.context_length is None:
         raise UsageError(
@@ -110,7 +121,7 @@ def _evaluate(loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, sourc
     remarks += loss_remarks(job, documents)
     remarks += byte_remarks(job, from_shards=not docs)
     result = score(job)
-    return with_remarks(result, *remarks, *score_remarks(job, result))
+    return job, with_remarks(result, *remarks, *score_remarks(job, result))
 
 
 def _documents(docs: list[Path], settings: Settings) -> Iterator[str]:

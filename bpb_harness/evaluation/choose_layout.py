@@ -43,7 +43,10 @@ def lay_spans(
         )
     elif settings.stride is not None or given:
         stride = context_length if settings.stride is None else settings.stride
-        layout = partial(sliding, context_length=context_length, stride=stride, given=given, tail=settings.tail)
+        layout = partial(
+            sliding, context_length=context_length, stride=stride, given=given, tail=settings.tail,
+            end_is_known=document_starts is None,
+        )  # fmt: skip
     else:
         layout = partial(
             windows, context_length=context_length, tail=settings.tail, unpaid_prefix=settings.unpaid_prefix

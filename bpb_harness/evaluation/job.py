@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser, num_clean_tokens, own_block_size
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, ChainRule, ExactBound
-from bpb_harness.estimators.exact import require_enumerable
+from bpb_harness.estimators.exact import SpanKind, require_enumerable
 from bpb_harness.evaluation.block_networks import require_whole_blocks, with_own_blocks
 from bpb_harness.evaluation.choose_layout import lay_spans, limited
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
@@ -127,7 +128,9 @@ class Job:
         self._require_same_vocabulary(num_clean_tokens(model))
         require_whole_blocks(model, self.spans)
         if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
-            require_enumerable(int(self.spans.lengths.max()), of_answers=self.answers is not None)
+            settings = self.settings
+            kind: SpanKind = "blocks" if settings.block_size else "spans" if settings.stride else "windows"
+            require_enumerable(int(self.spans.lengths.max()), kind if self.answers is None else "answers")
 
     def _require_same_vocabulary(self, num_clean: int) -> None:
         tokenizer, corpus = self.text.tokenizer, self.text.corpus
@@ -284,9 +287,10 @@ class Job:
                 seen="shards alone" if raw is None else f"{len(spans)} of {num_in_corpus} windows",
                 hint="pass --docs FILE.jsonl without --limit and --tail drop",
             )
-        # Tokens that are given, and so not paid for: the first of an autoregressive model, the prefixes of windows.
-        ends_before = np.concatenate([[0], spans.ends[:-1]])
-        given = Spans.without_context(ends_before, spans.starts).take(np.flatnonzero(ends_before < spans.starts))
+        # Tokens that are given, and so not paid for: the first of an autoregressive model, the prefixes of windows, and
+        # a last window that is nothing else.
+        ends_before, begins = np.append(0, spans.ends), np.append(spans.starts, self.text.corpus.num_tokens)
+        given = Spans.without_context(ends_before, begins).take(np.flatnonzero(ends_before < begins))
         raw -= int(span_bytes(self.text.corpus, given, counter, "exact").sum())
         # Raw bytes belong to documents, not tokens: spans share them in proportion to their exact bytes.
         exact = span_bytes(self.text.corpus, spans, counter, "exact")
@@ -300,6 +304,8 @@ class Job:
         if not layout.is_whole:
             scored = len(layout) if self.answers is None else len(self.answers)
             data += f"[0:{scored}/{layout.num_in_corpus - len(layout) + scored}]"
+        if self.settings.per_document and self.text.separator_id is None:  # no token says where documents lie
+            data += f"/{hashlib.sha256(self.text.borders.starts.astype('<i8').tobytes()).hexdigest()[:8]}"
         found_out = {
             "num_steps": _stated(self.estimators[0], "num_steps"),
             "num_samples": _stated(self.estimators[0], "num_samples") if self.bounds or self.draws_levels else None,
@@ -313,6 +319,7 @@ class Job:
             "adapter": self.identity.adapter,
             "given": self._given_in_signature(),
             **({} if self.answers is None or self._own_block is None else {"block_size": str(self._own_block)}),
+            **({"stride": None} if self.answers is not None and len(layout) == len(self.answers) else {}),
             "enumeration": "off" if self.answers is not None and not self.settings.enumerate_short else None,
             "told": self._told_in_signature(layout.spans),
             "contract": self._contract_in_signature(),
@@ -322,8 +329,13 @@ class Job:
 
     @property
     def is_given_lengths(self) -> bool:
-        """Whether spans end where documents do, and nothing that is paid for says so: a bound given their lengths."""
-        return self.settings.per_document and not self.method.is_causal
+        """Whether spans end where documents do, and nothing that is paid for says so: a bound given their lengths.
+
+        A causal network pays for the token between documents, where there is one, and so for the end of each; but not
+        if the last tokens of documents are left out.
+        """
+        pays = self.method.is_causal and self.text.separator_id is not None and self.settings.tail == "score"
+        return self.settings.per_document and not pays
 
     def _given_in_signature(self) -> str | None:
         """What a reader of the code must be told beside it."""

@@ -25,6 +25,7 @@ from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import DrawnCosts, EndCosts, TypicalCosts
 from bpb_harness.statistics.repeats import MIN_STRATA, passes_for
+from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
 
@@ -74,7 +75,8 @@ class PilotPlan:
         per_window = len(bound.nodes()[0]) if bound.num_samples == "all" else bound.num_samples
         if bound.num_samples == "all":  # many draws of each window tell as much
             count = min(count, max(_DRAWS_ALOFT // per_window, 16))
-        windows = np.arange(count) * len(lengths) // count
+        windows = _evenly(layout.spans, count)
+        count = len(windows)
         number = int(np.clip(-(-_DRAWS_ALOFT // (count * per_window)), 2, _MAX_PASSES))
         passes = tuple(
             _pilot_pass(bound, seed, FIRST_PILOT_PASS + index, windows, difficulty) for index in range(number)
@@ -93,6 +95,14 @@ class PilotPlan:
     def num_tokens(self, source: Source) -> int:
         """Tokens that go through the network."""
         return sum(source.num_tokens(part.plan, np.arange(len(part.plan))) for part in self.passes + self.ends)
+
+
+def _evenly(spans: Spans, count: int) -> Ints:
+    """Spans evenly over the text, so many or a few more: of a window all blocks or none, for a call may take all."""
+    _, window = np.unique(spans.context_starts, return_inverse=True)
+    total = int(window.max()) + 1
+    some = min(-(-count * total // len(spans)), total)
+    return np.flatnonzero(np.isin(window, np.arange(some) * total // some))
 
 
 def _pilot_pass(bound: Bound, seed: int, index: int, windows: Ints, difficulty: Ints) -> PilotPass:

@@ -18,9 +18,10 @@ from bpb_harness.byte_count import (
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation.job import Job
-from bpb_harness.result import BELOW_SOURCE, BpbResult, Remark
+from bpb_harness.result import BELOW_SOURCE, EXACT, BpbResult, Remark
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
 from bpb_harness.text.padding import LONGEST_RUN, silent_runs
+from bpb_harness.text.span_bytes import span_documents
 
 _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
@@ -59,25 +60,37 @@ def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes
 
 def layout_remarks(job: Job, result: BpbResult) -> list[Remark]:
     """What is given and not paid for, where that is more than the tokens before each span."""
-    spans, remarks = job.spans, []
-    if job.settings.unpaid_prefix:
-        begins, first = np.unique(spans.context_starts, return_index=True)
-        given = int((spans.starts[first] - begins).sum())
-        said = f"{given:,} tokens, the first of {len(begins):,} windows, are visible, not paid for and not counted"
-        remarks.append(Remark("given.prefix", said))
+    remarks = [Remark("given.prefix", _said_of_prefixes(job))] if job.settings.unpaid_prefix else []
     if job.is_given_lengths:
-        starts = job.text.borders.starts
-        starts = starts[starts < spans.ends[-1]]
-        lengths = np.diff(starts, append=spans.ends[-1])
-        rate = sum(map(_elias_delta_bits, lengths.tolist())) / max(result.length.num_units, 1)
-        remarks.append(
-            Remark(
-                "given.lengths",
-                f"a bound given the lengths of {len(starts):,} documents, which nobody pays for; to send them too "
-                f"(Elias delta code) adds {rate:.4f} bits per {result.unit}",
-            )
-        )
+        remarks.append(Remark("given.lengths", _said_of_lengths(job, result)))
     return remarks
+
+
+def _said_of_prefixes(job: Job) -> str:
+    """How many tokens are visible for nothing, and how many are not scored because a window has no others."""
+    spans, settings = job.spans, job.settings
+    begins, first = np.unique(spans.context_starts, return_index=True)
+    given = int((spans.starts[first] - begins).sum())
+    said = f"{given:,} tokens, the first of {len(begins):,} windows, are visible, not paid for and not counted"
+    stop = job.text.corpus.num_tokens if settings.limit is None and settings.tail == "score" else int(spans.ends[-1])
+    left_out = stop - spans.num_tokens - given if settings.tail == "score" else 0
+    if not left_out:
+        return said
+    return f"{said}; {left_out:,} tokens of windows that are no longer than {settings.unpaid_prefix} are left out"
+
+
+def _said_of_lengths(job: Job, result: BpbResult) -> str:
+    """What it would take to send the lengths of the documents that are scored."""
+    spans, starts = job.spans, job.text.borders.starts
+    scored = np.unique(span_documents(starts, spans)[:, 0])
+    lengths = np.diff(starts, append=job.text.corpus.num_tokens)[scored]
+    lengths[-1] = spans.ends[-1] - starts[scored[-1]]  # of the last, as far as it is scored
+    rate = sum(map(_elias_delta_bits, lengths.tolist())) / max(result.length.num_units, 1)
+    what = "an exact code length" if result.relation == EXACT else "a bound"
+    return (
+        f"{what} given the lengths of {len(lengths):,} documents, which nobody pays for; to send them too (Elias delta "
+        f"code) adds {rate:.4f} bits per {result.unit}"
+    )
 
 
 def _elias_delta_bits(number: int) -> int:
@@ -161,10 +174,8 @@ def padding_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
 
 
 def _num_scored(job: Job) -> int:
-    corpus, limit = job.text.corpus, job.settings.limit
-    if job.answers is not None:
-        return int(job.spans.ends[-1])
-    return corpus.num_tokens if limit is None else min(limit * job.context_length + 1, corpus.num_tokens)
+    """Tokens up to the end of the last that is paid for."""
+    return int(job.spans.ends[-1])
 
 
 def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[Remark]:

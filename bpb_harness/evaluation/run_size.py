@@ -23,10 +23,12 @@ class RunSize:
     Attributes:
         batch_rows: rows of its largest batch.
         num_rows: of all its batches together.
+        widest: tokens of a row, and rows, of its batch of the most rows, where shorter rows make one of more rows.
     """
 
     batch_rows: int
     num_rows: int
+    widest: tuple[int, int] | None = None
 
     @staticmethod
     def of(job: Job) -> RunSize:
@@ -52,7 +54,18 @@ class RunSize:
             if job.bounds and job.device.type == "cuda" and settings.batch_tokens is None:
                 batch_tokens = larger_for_long_text(batch_tokens, num_rows * length)
         by_tokens = at_once if job.method.enumerates else batch_tokens // length
-        return RunSize(max(min(by_tokens, at_once), 1), num_rows * max(len(job.bounds), 1))
+        rows, num_rows = max(min(by_tokens, at_once), 1), num_rows * max(len(job.bounds), 1)
+        if job.asks_by_blocks or job.method.enumerates:  # rows of one length, or as many masks of each
+            return RunSize(rows, num_rows)
+        return RunSize(rows, num_rows, _widest(job, batch_tokens, times if job.bounds else 1, more_than=rows))
+
+
+def _widest(job: Job, batch_tokens: int, times: int, *, more_than: int) -> tuple[int, int] | None:
+    """Tokens a row and rows of the batch of the most rows, each row so many times, if it has more than that."""
+    lengths, counts = np.unique(job.spans.input_lengths - job.method.is_causal, return_counts=True)
+    rows = np.minimum(counts * times, np.maximum(batch_tokens // np.maximum(lengths, 1), 1))
+    most = int(rows.argmax())
+    return (int(lengths[most]), int(rows[most])) if rows[most] > more_than and lengths[most] else None
 
 
 def _num_windows(job: Job) -> int:

@@ -241,7 +241,7 @@ def _frames(
 def _source_of(job: Job, spans: Spans) -> SourceFloor | None:
     """The source of a text, if it is known of exactly what was scored: the whole of it, but for a first token given."""
     source, corpus = job.text.source, job.text.corpus
-    if job.settings.byte_rule == "none":
+    if job.settings.byte_rule == "none" or job.is_given_lengths:  # the source pays for where documents end
         return None
     if source is None or spans.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
         return None

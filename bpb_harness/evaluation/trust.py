@@ -45,6 +45,7 @@ class Contract:
             examination = examine(
                 job.model, self._windows, schedule=job.schedule, seed=job.settings.seed, batch_rows=size.batch_rows,
                 num_rows=size.num_rows, dtype=job.settings.torch_dtype(), by_blocks=job.asks_by_blocks,
+                widest=size.widest,
             )  # fmt: skip
         self._witness = examination.witness
         self.remarks = examination.findings

@@ -27,6 +27,7 @@ class _Purpose(IntEnum):
     REPLICATE = 6
     LEVEL = 7
     INDEPENDENT = 8
+    REVEAL = 9
 
 
 @final
@@ -91,6 +92,10 @@ class RandomStreams:
         """
         uniform = _unit(self._raw(_Purpose.MASK, window, sample, length + 1))
         return int(uniform[0] * length), uniform[1:]
+
+    def reveal_rates(self, window: int, length: int, draw: int = 0) -> npt.NDArray[np.float64]:
+        """Where each target of a window is revealed by a code: tau, uniform on (0, 1), (length,) float64."""
+        return _unit(self._raw(_Purpose.REVEAL, window, draw, length)) + 2.0**-54
 
     def level_noise(self, window: int, sample: int, size: int) -> npt.NDArray[np.float64]:
         """Uniform numbers on [0, 1) behind the noise levels of a window's enumerated masks, (size,) float64."""

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -20,15 +15,14 @@ from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import SecondLookError
 from bpb_harness.second_look.answering import HeldLogits
 from bpb_harness.second_look.fresh_process import DIRECT, FORK
-from bpb_harness.second_look.messages import Channel
 from bpb_harness.second_look.questions import Answer, Question
+from bpb_harness.second_look.server import Server
 
+_MODULE = "bpb_harness.second_look.fresh_process"
 _HINT = (
     "read files by the checkpoint's path or the code's own, not by the working folder; --no-contract leaves this out, "
     "and the signature says so"
 )
-# Of the environment it gets nothing that tells where the text is, or that it is one of several processes.
-_LEFT_OUT = ("BPB_", "PWD", "OLDPWD", "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 
 
 @final
@@ -55,53 +49,7 @@ class ModelSource:
         return absolute
 
 
-@final
-@dataclass
-class _Server:
-    """A running process with nothing to do, or with one checkpoint."""
-
-    process: subprocess.Popen[bytes]
-    channel: Channel
-    complaints: Any
-    folder: tempfile.TemporaryDirectory[str]
-    owner: int = field(default_factory=os.getpid)
-
-    @classmethod
-    def start(cls) -> _Server:
-        folder = tempfile.TemporaryDirectory(prefix="bpb-second-look-")
-        complaints = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
-        command = [sys.executable, "-P", "-m", "bpb_harness.second_look.fresh_process"]
-        process = subprocess.Popen(  # noqa: S603  # this interpreter and a module of this package
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, cwd=folder.name,
-            env=_environment(), start_new_session=True, bufsize=0,
-        )  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        return cls(process, Channel(process.stdout.fileno(), process.stdin.fileno()), complaints, folder)
-
-    def last_words(self) -> str:
-        """The last line of what the process said on its standard error."""
-        self.complaints.seek(max(self.complaints.seek(0, os.SEEK_END) - 4096, 0))
-        lines = self.complaints.read().decode("utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no message"
-
-    def stop(self) -> None:
-        """End the process, whatever it is doing: it keeps nothing that could be lost."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        with contextlib.suppress(ProcessLookupError):
-            if hasattr(os, "killpg"):  # the fork that runs a network, too
-                os.killpg(self.process.pid, signal.SIGKILL)
-            else:
-                self.process.kill()
-        self.process.wait()
-        self.complaints.close()
-        self.folder.cleanup()
-
-
-_idle: list[_Server] = []
+_idle: list[Server] = []
 
 
 def _stop_idle() -> None:
@@ -116,10 +64,10 @@ atexit.register(_stop_idle)
 def start_ahead() -> None:
     """Start a process that is not needed yet: what it imports takes seconds. It waits if nobody needs it after all."""
     if not _mine():
-        _idle.append(_Server.start())
+        _idle.append(Server.start(_MODULE))
 
 
-def _mine() -> list[_Server]:
+def _mine() -> list[Server]:
     """The servers that wait, but for those of a process that this one was forked from."""
     return [server for server in _idle if server.owner == os.getpid()]
 
@@ -135,7 +83,7 @@ class AnsweringProcess:
     def __init__(self, source: ModelSource) -> None:
         forks = source.device.type == "cpu" and hasattr(os, "fork")
         waiting = _mine()
-        self._server = waiting[0] if waiting else _Server.start()
+        self._server = waiting[0] if waiting else Server.start(_MODULE)
         if waiting:
             _idle.remove(self._server)
         self._forks, self._is_done = forks, False
@@ -234,10 +182,3 @@ def ask_here(model: Denoiser | CausalLM, device: torch.device, questions: Sequen
         )
         for question in questions
     ]
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
-    package = str(Path(__file__).resolve().parents[2])
-    kept["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [kept.get("PYTHONPATH")])])
-    return kept

@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from bpb_harness.message_pipes import keep_pipes
+
 FORK, DIRECT = b"F", b"D"
 _FAILED = 1
 _IMPORTED_BEFORE_FORKS = ("bpb_harness.adapters", "bpb_harness.second_look.answering")
@@ -23,11 +25,7 @@ _IMPORTED_BEFORE_FORKS = ("bpb_harness.adapters", "bpb_harness.second_look.answe
 
 def main() -> None:
     """Serve one checkpoint after another until standard input ends."""
-    # What a network prints must not get between the messages.
-    write_to = os.dup(1)
-    os.dup2(2, 1)
-    read_from = os.dup(0)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    read_from, write_to = keep_pipes()
     from bpb_harness.second_look.messages import Channel
 
     for module in _IMPORTED_BEFORE_FORKS:
@@ -65,8 +63,8 @@ def serve(channel: Any) -> None:
     wish, _ = channel.receive()
     with _empty_folder():
         try:
-            device = _prepare(wish)
-            checkpoint, adapted = load_model(device=device, dtype=_dtype(wish["dtype"]), **wish["load"])
+            device = prepare(wish)
+            checkpoint, adapted = load_model(device=device, dtype=dtype_of(wish["dtype"]), **wish["load"])
             channel.send({"digest": checkpoint.digest})
             while True:
                 asked, arrays = channel.receive()
@@ -87,8 +85,8 @@ def serve(channel: Any) -> None:
             channel.send({"error": f"{type(error).__name__}: {error}"})
 
 
-def _prepare(wish: dict[str, Any]) -> Any:
-    """The numbers that this process must compute as the other one does."""
+def prepare(wish: dict[str, Any]) -> Any:
+    """Set what makes this process compute as the other one does; gives the device."""
     import torch
 
     torch.set_num_threads(wish["threads"])
@@ -96,7 +94,8 @@ def _prepare(wish: dict[str, Any]) -> Any:
     return torch.device(wish["device"])
 
 
-def _dtype(name: str) -> Any:
+def dtype_of(name: str) -> Any:
+    """The arithmetic by its name."""
     import torch
 
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]

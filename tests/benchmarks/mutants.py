@@ -102,6 +102,10 @@ MODULES = {
     "statistics": Module(
         ("statistics/standard_errors.py",), ("unit/statistics/test_edges.py", "unit/statistics/test_standard_errors.py")
     ),
+    "coder": Module(
+        ("proof/frequencies.py", "proof/range_coder.py", "proof/bit_file.py"),
+        ("unit/proof/test_frequencies.py", "unit/proof/test_range_coder.py", "unit/proof/test_bit_file.py"),
+    ),
     "exported": Module(
         ("adapters/exported/*.py",),
         (

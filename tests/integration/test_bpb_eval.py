@@ -380,7 +380,7 @@ class TestBadInput:
             ("--dtype", "float8"),
             ("--format", "xml"),
             ("--adapter", "nonesuch"),
-            ("--stride", "4"),
+            ("--stride", "400"),
             ("--order", "random"),
             ("--method", "mc", "--steps", "64"),
             ("--method", "chain", "--samples", "9"),

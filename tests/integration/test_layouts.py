@@ -86,12 +86,16 @@ def test_documents_by_themselves_are_given_their_lengths(checkpoint):
     assert "|order:per-document|block:8|prefix:1|given:lengths|" in str(whole.signature)
 
 
-def test_written_bytes_of_a_prefix_are_not_counted(repository, checkpoint):
-    docs = repository / "fixtures" / "corpora" / "tiny_val_docs.jsonl"
+@pytest.mark.parametrize("rest", [0, 1, 2, 3])
+def test_written_bytes_of_a_prefix_are_not_counted(repository, checkpoint, tmp_path, rest):
+    """Also where a last window would be nothing but its prefix, and is left out."""
+    docs = tmp_path / "a.txt"
+    docs.write_text((CONTEXT * "the cat sat on the mat ")[: 23 * 12])
     tokenizer = load_tokenizer(repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model")
     settings = {"docs": docs, "byte_rule": "raw", "method": "mc", "num_samples": 1}
+    while (corpus := load_documents([docs], tokenizer.set_off_by(1))).num_tokens % CONTEXT != rest:
+        docs.write_text(docs.read_text() + "q")
     result = score(checkpoint, unpaid_prefix=2, **settings)
-    corpus = load_documents([docs], tokenizer.set_off_by(1))
     spelled = ByteCounter(tokenizer.set_off_by(1)).span(corpus, 0, corpus.num_tokens, "exact")
     given = spelled[np.arange(corpus.num_tokens) % CONTEXT < 2].sum()
     assert result.length.num_bytes == corpus.num_raw_bytes - given

@@ -81,7 +81,13 @@ def test_any_totals(parts):
     symbols = []
     for total, random in parts:
         frequency = random.choice([1, total, random.randint(1, total)])
-        symbols.append((random.choice([0, total - frequency, random.randint(0, total - frequency)]), frequency, total))
+        symbols.append(
+            (
+                random.choice([0, (total - frequency) // 2, total - frequency, random.randint(0, total - frequency)]),
+                frequency,
+                total,
+            )
+        )
     encoder = Encoder()
     for symbol in symbols:
         encoder.encode(*symbol)

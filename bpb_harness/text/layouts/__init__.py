@@ -5,4 +5,5 @@ windows.py    nothing before a window is visible; or its own first tokens are, a
 stride.py     each span sees as much of the text before it as fits
 blocks.py     within a window, each block sees all blocks before it
 documents.py  any of these, within each document
+answers.py    each answer sees its prompt, as much of it as fits
 """

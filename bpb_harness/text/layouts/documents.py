@@ -24,7 +24,7 @@ def within_documents(
             document starts with a token that the document before has paid for, and with it for its own end. Where it is
             0 the spans are scored given the documents' lengths, which is no code of the text.
     """
-    borders = np.unique([0, *document_starts[1:], end - given])
+    borders = np.unique(np.minimum([0, *document_starts[1:], end - given], end - given))
     parts = [layout(int(begin), int(stop) + given) for begin, stop in itertools.pairwise(borders)]
     columns = [(part.context_starts, part.starts, part.ends) for part in parts]
     return Spans(*(np.concatenate(column) for column in zip(*columns, strict=True)))

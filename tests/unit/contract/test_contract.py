@@ -549,8 +549,8 @@ def test_masks_of_a_question_leave_something_to_see_and_to_guess():
     assert probe.counted.any(dim=1).all()
     assert (~probe.counted).any(dim=1).all()
     rates = (probe.level.mask_rate - 1e-3) / (1.0 - 2e-3)
-    expected = 0.1 + 0.8 * torch.arange(5) / 5
-    assert ((rates > expected - 0.01) & (rates < expected + 0.17)).all()
+    expected = torch.arange(5) / 5  # up to both ends, lest a network that is told the rate knows a question by it
+    assert ((rates > expected - 0.01) & (rates < expected + 0.21)).all()
     assert denoiser_probe(WINDOWS[:, :1], SCHEDULE, torch.Generator(), Net()).counted.all()
     many = denoiser_probe(torch.zeros(400, 50, dtype=torch.int64), SCHEDULE, torch.Generator().manual_seed(0), Net())
     assert 0.1 < many.counted[:100].double().mean() < 0.3

@@ -200,7 +200,11 @@ def test_the_signature_names_what_is_left_out(text):
     everything = job(text, limit=None)
     whole = everything.lay_out()
     assert everything.signature(whole).data == f"{text.corpus.name}@{text.corpus.digest[:8]}"
-    assert everything.num_documents(whole) in (None, len(text.borders.starts))
+    assert text.borders.are_known
+    assert everything.num_documents(whole) == len(text.borders.starts)
+    for part in ({"unpaid_prefix": 1}, {"tail": "drop"}):
+        other = job(text, limit=None, **part)
+        assert other.num_documents(other.lay_out()) is None
     assert of.num_documents(layout) is None
     discrete = job(text, method="discrete", num_steps=8)
     assert discrete.signature(layout).num_steps == "8"

@@ -28,6 +28,7 @@ from bpb_harness.result import UNTRUSTED_ERROR, Signature
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
 from bpb_harness.text.corpus import Corpus, load_shards
+from bpb_harness.text.layouts.blocks import blocks
 from tests.spans import end_to_end
 
 BOUND = ContinuousBound(LogLinear(1e-3), 1)
@@ -293,3 +294,15 @@ def test_a_batch_comes_out_even_on_a_gpu(monkeypatch, multiprocessors, windows):
 )
 def test_draws_are_kept_under_the_steps_of_whatever_bound_has_steps(bounds, steps):
     assert passes._drawn(SimpleNamespace(bounds=bounds), Signature(method="x", num_steps="1")).num_steps == steps
+
+
+def test_the_pilot_takes_all_blocks_of_a_window_or_none():
+    """Where a call takes all of them at once, a block by itself would cost a whole window."""
+    spans = blocks(0, 64 * 500, 64, 4)
+    count = len(spans)
+    plan = PilotPlan.of(ContinuousBound(LogLinear(), 1), 0, Layout(spans, count, spans.lengths, False, spans.starts))
+    windows, found = np.unique(spans.context_starts[plan.windows], return_counts=True)
+    assert set(found.tolist()) == {16}
+    assert 128 <= len(plan.windows) <= 128 + 16
+    assert windows[0] == 0
+    assert windows[-1] > 0.8 * spans.ends[-1]

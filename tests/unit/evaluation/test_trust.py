@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bpb_harness.byte_count import load_tokenizer
-from bpb_harness.errors import CausalityError, DriftError, MaskTokenError, StatefulError
+from bpb_harness.errors import BatchSizeError, CausalityError, DriftError, MaskTokenError, StatefulError
 from bpb_harness.evaluation import trust
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
@@ -54,6 +54,12 @@ class Denoising:
         self.calls += 1
         late = self.quiet is not None and self.calls > self.quiet
         return self.table[: xt.shape[1]].expand(*xt.shape, -1) * (1.5 if late else 1.0)
+
+
+class Conditioned(Denoising):
+    """Told the noise level."""
+
+    time_conditioned = True
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +105,7 @@ def test_so_many_windows_as_a_batch_has(text):
     Contract(of_blocks).check_again()
     assert max(asked) == 5
     by_rows = replace(of_blocks, settings=replace(of_blocks.settings, method="chain", num_samples=None))
-    assert RunSize.of(by_rows) == RunSize(batch_rows=5, num_rows=24 * 4)
+    assert RunSize.of(by_rows) == RunSize(batch_rows=5, num_rows=24 * 4, widest=(4, 6))
 
 
 def test_a_network_is_asked_again_after_its_score(text):
@@ -157,6 +163,57 @@ def test_windows_that_are_looked_at_are_spread_over_the_text(text):
         chosen.tolist() == [text.corpus.read(16 * i, 16 * i + 16).tolist() for i in range(6)]
         or len({tuple(row) for row in chosen.tolist()}) == 6
     )
+
+
+class AnswersCrowdsOtherwise(Denoising):
+    """Cheap where more rows come together than a batch of whole windows has."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def logits(self, xt, level):
+        return super().logits(xt, level) * (1.0 if len(xt) <= self.most else 0.1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "widest"),
+    [
+        ({"block_size": 4, "num_samples": 3}, (4, 18)),
+        ({"block_size": 4, "num_samples": 1}, (4, 6)),
+        ({"method": "chain", "block_size": 2}, (2, 6)),
+        ({"stride": 4}, None),
+        ({"block_size": 16}, None),
+    ],
+)
+def test_short_rows_are_tried_in_batches_as_wide_as_theirs(text, layout, widest):
+    settings = Settings(device="cpu", limit=6, batch_tokens=80, **({"method": "mc"} | layout))
+    honest = Job(Denoising(), text, settings, LogLinear(), ModelIdentity("0" * 64))
+    size = RunSize.of(honest)
+    assert (size.batch_rows, size.widest) == (5, widest)
+    Contract(honest).check_again()
+    if widest is not None:
+        with pytest.raises(BatchSizeError):
+            Contract(replace(honest, model=AnswersCrowdsOtherwise(most=5)))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "told"),
+    [
+        (Denoising(), {"stride": 4}, None),
+        (Conditioned(), {"stride": 4}, "target-rate"),
+        (Conditioned(), {"method": "discrete", "unpaid_prefix": 1}, "target-rate"),
+        (Conditioned(), {}, None),
+        (cheats.HonestContextDenoiser(512, 16), {"method": "chain"}, "revealed-as-context"),
+        (cheats.HonestContextDenoiser(512, 16), {"method": "chain", "order": "random"}, None),
+        (Causal(), {"method": "ar", "stride": 4}, None),
+    ],
+)
+def test_what_a_network_is_told_stands_in_the_signature(text, model, settings, told):
+    schedule = None if isinstance(model, Causal) else LogLinear()
+    chosen = Settings(device="cpu", limit=3, **({"method": "mc"} | settings))
+    signed = Job(model, text, chosen, schedule, ModelIdentity("0" * 64))
+    assert signed.signature(signed.lay_out()).told == told
 
 
 class Told(cheats.HonestContextDenoiser):

@@ -58,7 +58,7 @@ def test_nothing_in_it(tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"x": math.nan}, {"x": -math.inf}, {1: 2}, {"x": (1, 2)}])
 def test_a_header_that_json_would_change(tmp_path, wrong):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"^(a header of plain values comes|Out of range)"):
         write_bits(tmp_path / "x", wrong, [])
     assert not (tmp_path / "x").exists()
 
@@ -123,6 +123,7 @@ def test_where_nothing_can_be_written(tmp_path):
             f"damaged: got bytes of another checksum than it ends with; {WHOLE}",
         ),
         (made(b""), f"header: got b'', expected a JSON object; {WHOLE}"),
+        (made(b"[" + b"1" * 50), f"header: got b'[{'1' * 39}', expected a JSON object; {WHOLE}"),
         (made(b"[1]"), f"header: got b'[1]', expected a JSON object; {WHOLE}"),
         (made(b"\xff"), f"header: got b'\\xff', expected a JSON object; {WHOLE}"),
     ],
@@ -154,10 +155,15 @@ def test_headers_in_another_spelling(refused, text):
 
 def test_what_is_no_regular_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for name, seen in (("pipe", "a pipe"), (".", "a folder"), ("none", "No such file or directory")):
+    (tmp_path / "sub").mkdir()
+    for name, text in (
+        ("pipe", "got a pipe, expected a file; name a file of bits"),
+        ("sub", "got a folder, expected a file; name a file of bits"),
+        ("none", "got No such file or directory; name a file of bits"),
+    ):
         with pytest.raises(InputError) as caught:
             read_bits(tmp_path / name)
-        assert f"cannot be read: got {seen}" in str(caught.value)
+        assert str(caught.value) == f"{name}: cannot be read: {text}"
     with pytest.raises(InputError, match="embedded null"):
         read_bits(tmp_path / "a\0b")
 

@@ -70,6 +70,18 @@ def test_what_is_no_distribution(row, seen):
         assert str(caught.value) == text
 
 
+def test_rows_are_counted_each_alone():
+    rows = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]])
+    counts = frequencies(rows)
+    assert counts.sum(axis=1).tolist() == [2**24] * 3
+    assert counts.tolist() == [frequencies(row).tolist() for row in rows]
+
+
+def test_single_precision_is_widened_first():
+    rows = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]).astype(np.float32)
+    assert frequencies(rows).tolist() == frequencies(rows.astype(np.float64)).tolist()
+
+
 def test_shapes():
     row = np.log([0.5, 0.25, 0.25])
     assert frequencies(row).shape == (3,)

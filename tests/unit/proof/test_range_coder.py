@@ -51,11 +51,37 @@ def test_streams_by_hand(symbols, stream):
 
 
 def test_a_carry_runs_through_bytes_that_are_full():
-    # 0x55.. over and over, one below the byte's end, until a symbol of a third carries into all of them.
-    symbols = [(1, 1, 2)] + [(2**32 - 1, 1, 2**32)] * 3 + [(2, 1, 3), (65_535, 1, 65_536), (2, 1, 3)]
-    assert coded(symbols) == interval_coder.encode(symbols)
-    end = [(1, 2, 3), *[(2, 1, 3)] * 200]
-    assert coded(end) == interval_coder.encode(end)
+    """The middle half over and over holds 1/2: low is 7f ff ff .. until what follows settles on which side it ends."""
+    ends_of_halves = 0
+    for count in range(120):
+        middle = [(1, 2, 4)] * count
+        above = [*middle, (2, 1, 4), (0, 1, 2**20)]
+        below = [*middle, (1, 1, 4), (0, 1, 2**20)]
+        for symbols in (middle, above, below):
+            stream = coded(symbols)
+            assert stream == interval_coder.encode(symbols)
+            decoder = Decoder(stream)
+            for symbol in symbols:
+                assert symbol[0] <= decoder.target(symbol[2]) < symbol[0] + symbol[1]
+                decoder.advance(*symbol)
+            decoder.finish()
+        ends_of_halves += coded(middle) == b"\x80".ljust(len(coded(middle)), b"\0")
+        assert coded(above).startswith(b"\x80" + bytes(count // 8))
+        assert coded(below)[: count // 8] == (b"\x7f" + b"\xff" * 20)[: count // 8]
+    # The end itself carries, where the interval is narrow for its scale.
+    assert ends_of_halves > 10
+
+
+def test_a_target_at_the_end_of_a_symbol_is_the_next_one():
+    assert Decoder(b"\x80").decode_rows(np.array([[1, 1]])).tolist() == [1]
+    target = Decoder(b"\xff" * 7 + b"\xfd").target(2**32)
+    assert (target, type(target)) == (2**32 - 1, int)
+
+
+def test_as_many_rows_as_tokens():
+    for tokens in (TOKENS[:-1], TOKENS[:1]):
+        with pytest.raises(ValueError):
+            Encoder().encode_rows(ROWS, tokens)
 
 
 def test_finish_may_be_asked_twice_and_does_not_end_anything():

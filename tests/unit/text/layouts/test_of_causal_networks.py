@@ -12,7 +12,8 @@ from bpb_harness.text.layouts.stride import sliding
 
 
 def spans(num_tokens, context, stride=None, tail="score", documents=None):
-    layout = partial(sliding, context_length=context, stride=stride or context, given=1, tail=tail)
+    known = documents is None
+    layout = partial(sliding, context_length=context, stride=stride or context, given=1, tail=tail, end_is_known=known)
     if documents is None:
         laid = layout(0, num_tokens)
     else:
@@ -36,9 +37,9 @@ def spans(num_tokens, context, stride=None, tail="score", documents=None):
         ((7, 4, 1), [(0, 1, 4), (1, 5, 1), (2, 6, 1)]),
         ((10, 4, 3), [(0, 1, 4), (3, 5, 3), (5, 8, 2)]),
         ((10, 4, 3, "drop"), [(0, 1, 4), (3, 5, 3)]),
-        ((10, 4, None, "score", [0, 3]), [(0, 1, 3), (3, 4, 4), (5, 8, 2)]),
+        ((10, 4, None, "score", [0, 3]), [(0, 1, 3), (3, 4, 4), (7, 8, 2)]),
         ((10, 4, None, "drop", [0, 6]), [(0, 1, 4)]),
-        ((10, 4, None, "score", [0, 6, 9]), [(0, 1, 4), (2, 5, 2), (6, 7, 3)]),
+        ((10, 4, None, "score", [0, 6, 9]), [(0, 1, 4), (4, 5, 2), (6, 7, 3)]),
         ((10, 4, 2, "score", [2, 6]), [(0, 1, 4), (2, 5, 2), (6, 7, 3)]),
     ],
 )
@@ -62,3 +63,20 @@ def test_documents_are_not_looked_across():
     laid = spans(20, 8, documents=[0, 5, 11])
     assert not any(context < border < start for context, start, _ in laid for border in (5, 11))
     assert sum(n for *_, n in laid) == 19
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_how_much_is_visible_does_not_tell_where_a_document_ends(stride):
+    """Where a span begins decides where its context does, in documents of every length."""
+    seen = {}
+    for size in range(1, 24):
+        for context, start, _ in spans(3 + size + 5, 4, stride, documents=[0, 3, 3 + size]):
+            if 3 <= context < 3 + size:
+                assert seen.setdefault(start, context) == context
+
+
+def test_a_last_document_may_be_empty():
+    for documents in ([0, 4, 9], [0, 9], [0, 4, 8]):
+        assert [i for _, start, n in spans(9, 4, 2, documents=documents) for i in range(start, start + n)] == [
+            *range(1, 9)
+        ]

@@ -1,0 +1,109 @@
+"""``bpb-prove``: turn a score into a file of bits, and get the text back from it.
+
+Nothing here imports torch before the arguments are known to be well-formed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bpb_harness._version import __version__
+from bpb_harness.cli._output import require_folder
+from bpb_harness.cli._progress import progress_bar
+from bpb_harness.cli._run import interrupted_afterwards, run
+from bpb_harness.cli._settings import as_settings, takes
+from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
+from bpb_harness.whole_file import write_whole
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_OF_DECODING = ("tokenizer", "model", "allow_code")
+_TAKEN = tuple(name for name in FLAGS if name not in {"with_windows", "with_tokens"})
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"bpb-harness {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@takes(*_TAKEN)
+def prove(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
+    proof: Annotated[Path | None, typer.Option(help="Score, and write the bits of some windows here.")] = None,
+    num_windows: Annotated[
+        int | None, typer.Option(help="How many windows (as many as take about a minute, at least 4).")
+    ] = None,
+    decode: Annotated[Path | None, typer.Option(help="Get the tokens back from this file of bits.")] = None,
+    text: Annotated[Path | None, typer.Option(help="Of --decode: write the text here.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    **given: Any,
+) -> None:
+    """Prove a score by decoding: some of its windows become a file of bits, from which a fresh process gets them back.
+
+    Exit codes: 0 proved; 1 decoded to something else, or it costs more than the claim; 2 bad input; 3 decoded, not
+    isolated; 4 the network breaks its contract.
+    """
+    if (proof is None) == (decode is None):
+        seen = "neither" if proof is None else "both"
+        raise UsageError("--proof and --decode", seen=seen, expected="one of the two", hint="pass --proof FILE")
+    if proof is not None and text is not None:
+        raise UsageError("--text with --proof", expected="--decode FILE", hint="leave out --text")
+    for path in (proof, text):
+        require_folder(path)
+    settings = as_settings(given)
+    if decode is not None:
+        if num_windows is not None:
+            raise UsageError("--num-windows with --decode", hint="leave it out: the file holds what it holds")
+        raise typer.Exit(_decode(checkpoint, decode, text, settings))
+    assert proof is not None
+    if num_windows is not None and num_windows < 1:
+        raise UsageError("--num-windows", seen=num_windows, expected="1 or more")
+    chosen = Settings(**settings)  # refuses bad flags before any file is opened
+    with interrupted_afterwards():
+        from bpb_harness.proof.prove import prove as try_it
+
+    with progress_bar() as progress:
+        outcome = try_it(checkpoint, chosen, proof, num_windows=num_windows, progress=progress)
+    typer.echo(str(outcome))
+    raise typer.Exit(outcome.exit_code)
+
+
+def _decode(checkpoint: Path, file: Path, text: Path | None, settings: dict[str, Any]) -> int:
+    for name, value in settings.items():
+        is_given = value not in ([], DEFAULTS[name])
+        if name not in _OF_DECODING and is_given:
+            raise UsageError(
+                f"{FLAGS[name].name} with --decode", expected="--tokenizer, --model and --allow-code alone",
+                hint="leave it out: the file says how it was made",
+            )  # fmt: skip
+    path = settings["tokenizer"]
+    if path is None:
+        raise UsageError("--decode", seen="no --tokenizer", hint="pass --tokenizer MODEL, which spells the tokens")
+    with interrupted_afterwards():
+        import numpy as np
+
+        from bpb_harness.byte_count import load_tokenizer
+        from bpb_harness.proof.reading import open_proof, read_file
+
+    tokenizer, wanted = load_tokenizer(path), read_file(file)[0].tokenizer
+    if tokenizer.digest != wanted:
+        raise UsageError("--tokenizer", seen=tokenizer.digest[:16], expected=f"{wanted[:16]}, that of the score")
+    opened = open_proof(file, checkpoint, model=settings["model"], allow_code=settings["allow_code"])
+    if text is not None and opened.is_same:
+        spelled = b"\n".join(tokenizer.decode(np.asarray(span)) for span in opened.decoded.spans)
+        write_whole(text, lambda out: out.write(spelled))
+    typer.echo(str(opened))
+    return opened.exit_code
+
+
+def main() -> None:
+    """Entry point of the ``bpb-prove`` command."""
+    run(app, "bpb-prove")

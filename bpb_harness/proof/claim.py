@@ -1,0 +1,97 @@
+"""What the chosen spans are claimed to cost, estimated again: by independent rates, or by the score's own method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bpb_harness.denoiser import CausalLM, num_clean_tokens
+from bpb_harness.estimators import AutoregressiveCode, Bound, ChainRule, prior_nats
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, stack_spans
+from bpb_harness.evaluation.job import Job
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.sampling.independent import IndependentDesign
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.text.spans import Spans
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+LEAST_DRAWS, MOST_DRAWS = 8, 64
+
+
+@final
+@dataclass(frozen=True)
+class Claim:
+    """Of some spans.
+
+    Attributes:
+        nats: of each, (N,).
+        variance: of each estimate, (N,) nats squared; 0 where nothing was drawn.
+        num_draws: K; 0 where nothing was drawn.
+    """
+
+    nats: Floats
+    variance: Floats
+    num_draws: int
+
+
+def claim_again(job: Job, windows: Ints, spans: Spans, streams: RandomStreams, batches: Sequence[Ints]) -> Claim:
+    """Score some spans anew, on the network of the job.
+
+    Args:
+        job: the evaluation; its network.
+        windows: index of each span among those that were scored.
+        spans: the spans themselves.
+        streams: of the masks; those of the score do not enter.
+        batches: spans that are coded together: where rounding decides an order, it is to decide alike.
+    """
+    estimator = job.estimators[0]
+    with torch.inference_mode():
+        if isinstance(estimator, Bound):
+            return _sampled(job, estimator, spans, streams)
+        assert isinstance(estimator, ChainRule | AutoregressiveCode)
+        nats = np.zeros(len(windows))
+        for places in batches:
+            nats[places] = _exact(job, estimator, windows[places], spans.take(places))
+    return Claim(nats, np.zeros(len(nats)), 0)
+
+
+def _exact(job: Job, estimator: ChainRule | AutoregressiveCode, windows: Ints, spans: Spans) -> Floats:
+    tokens = stack_spans(job.text.corpus, spans, np.arange(len(spans))).to(job.device)
+    context, model = int(spans.context_lengths[0]), job.model
+    if isinstance(estimator, AutoregressiveCode):
+        assert isinstance(model, CausalLM)
+        nats = estimator.token_nats(model, tokens[:, :-1], tokens[:, 1:])[:, context - 1 :]
+    else:
+        nats = estimator.token_nats(job.denoiser, tokens, windows, context_length=context)
+    return np.asarray(nats.sum(dim=1).cpu().numpy())
+
+
+def _sampled(job: Job, bound: Bound, spans: Spans, streams: RandomStreams) -> Claim:
+    denoiser, schedule = job.denoiser, bound.schedule
+    asked = 1 if bound.num_samples == "all" else bound.num_samples
+    # Rates apart cost far more errors than steps do: as many draws as one coding takes calls, within limits.
+    count = max(LEAST_DRAWS, asked, min(MOST_DRAWS, int(spans.lengths.max())))
+    position = IndependentDesign(streams, len(spans), count).positions.ravel()
+    span, sample = np.divmod(np.arange(len(position)), count)
+    rate = bound.mask_rate(torch.from_numpy(position)).numpy()
+    plan = DrawPlan(
+        span, sample, position, rate, np.full(len(position), schedule.max_mask_rate / count), is_independent=True
+    )
+    source = DrawSource(job.text.corpus, spans, schedule)
+    runner = MaskedNllRunner(denoiser, job.device, dtype=job.settings.torch_dtype())
+    values = np.zeros(len(plan))
+    tokens = min(job.settings.tokens_per_batch(job.device), (1 << 29) // (4 * denoiser.vocab_size))
+    for rows in deal_draws(spans.input_lengths[span], rate, tokens):
+        prepared = source.prepare(plan, streams, rows)
+        values[rows] = runner.row_nats(prepared).cpu().numpy() / prepared.num_masked
+    lengths = spans.lengths[:, None]
+    each = schedule.max_mask_rate * lengths * values.reshape(len(spans), count)
+    prior = np.array([prior_nats(schedule, int(length), num_clean_tokens(denoiser)) for length in spans.lengths])
+    return Claim(each.mean(axis=1) + prior, each.var(axis=1, ddof=1) / count, count)

@@ -1,0 +1,90 @@
+"""The process that decodes: ``main`` is what it runs, with the device and the files that it needs as arguments.
+
+It gets the checkpoint, the bits, and how they were made; no token of the text, and no digest of it, by which a network
+could try texts. What it can be kept from, it is kept from before it imports anything else.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from bpb_harness.message_pipes import keep_pipes
+from bpb_harness.proof.isolation import isolate
+
+
+def main() -> None:
+    """Decode once."""
+    read_from, write_to = keep_pipes()
+    held = isolate(sys.argv[2:], hide_files=sys.argv[1] == "cpu")
+    from bpb_harness.second_look.messages import Channel
+
+    _answer(Channel(read_from, write_to), held)
+
+
+def _answer(channel: Any, held: list[str]) -> None:
+    from bpb_harness.errors import HarnessError
+
+    wish, arrays = channel.receive()
+    try:
+        digest, tokens, lost = _decode(wish, arrays)
+        channel.send({"held": held, "digest": digest, "lost": lost}, tokens=tokens)
+    except HarnessError as error:
+        channel.send({"error": str(error), "exit": error.exit_code, "held": held})
+    except Exception as error:  # whatever a network does
+        channel.send({"error": f"{type(error).__name__}: {error}", "exit": 4, "held": held})
+
+
+def _decode(wish: dict[str, Any], arrays: dict[str, Any]) -> tuple[str, Any, str | None]:
+    """The digest of the checkpoint and the tokens; or why the bits lead to none."""
+    import numpy as np
+
+    from bpb_harness.adapters import load_model
+    from bpb_harness.denoiser import Denoiser, num_clean_tokens
+    from bpb_harness.errors import InputError
+    from bpb_harness.evaluation.settings import Settings
+    from bpb_harness.proof.batches import Batches, split
+    from bpb_harness.proof.codes import code_of
+    from bpb_harness.proof.range_coder import Decoder
+    from bpb_harness.proof.symbols import Unknown
+    from bpb_harness.sampling.streams import RandomStreams
+    from bpb_harness.schedule import parse_schedule
+    from bpb_harness.second_look.fresh_process import dtype_of, prepare
+
+    device = prepare(wish)
+    # The code is settled before the network is there.
+    schedule = None if wish["schedule"] is None else parse_schedule(wish["schedule"])
+    code = code_of(Settings(**wish["settings"]).estimators(schedule)[0], RandomStreams(wish["key"]))
+    reader = Decoder(arrays["bits"].astype(np.uint8).tobytes())
+    places = split(arrays["places"], arrays["batch_sizes"].tolist())
+    batches = Batches(arrays["windows"], arrays["contexts"], arrays["lengths"], places)
+    checkpoint, adapted = load_model(device=device, dtype=dtype_of(wish["dtype"]), **wish["load"])
+    model = adapted.model
+    if checkpoint.digest != wish["model"]:
+        raise InputError(
+            "the file of bits is of another checkpoint", seen=checkpoint.digest[:8], expected=wish["model"][:8]
+        )
+    is_causal = wish["settings"]["method"] == "ar"
+    if is_causal == isinstance(model, Denoiser) or model.vocab_size != wish["vocab_size"]:
+        raise InputError("the file of bits is not of this network", hint="read it as --proof did")
+    batches.require_fits(model)
+    given = arrays["given"]
+    most = model.vocab_size
+    if len(given) and not 0 <= int(given.min()) <= int(given.max()) < most:
+        raise InputError("a given token of the file", seen=int(given.max()), expected=f"0..{most - 1}")
+    if isinstance(model, Denoiser):
+        assert num_clean_tokens(model) > 0
+        if (given == model.mask_token_id).any():
+            raise InputError("a given token of the file", seen="the mask", expected="a clean token")
+    unknown = Unknown(reader)
+    contexts = split(given, batches.contexts.tolist())
+    try:
+        found = batches.follow(code, model, contexts, lambda _: unknown, device=device)
+        reader.finish()
+    except InputError as error:  # of the bits: nothing else is read here
+        return checkpoint.digest, np.zeros(0, dtype=np.int64), str(error)
+    return checkpoint.digest, np.concatenate(found), None
+
+
+if __name__ == "__main__":
+    main()

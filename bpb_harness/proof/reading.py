@@ -1,0 +1,158 @@
+"""From a file of bits, which anybody may have written, back to the text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bpb_harness.errors import HarnessError, InputError, UsageError
+from bpb_harness.evaluation.methods import METHODS
+from bpb_harness.evaluation.settings import Settings
+from bpb_harness.proof.bit_file import read_bits
+from bpb_harness.proof.choice import Choice
+from bpb_harness.proof.codes import code_of
+from bpb_harness.proof.decoding import Decoded, decode, same_device
+from bpb_harness.proof.header import Header, digest_of
+from bpb_harness.proof.verdict import NOT_ISOLATED, PROVED, REFUTED
+from bpb_harness.schedule import parse_schedule
+from bpb_harness.second_look import ModelSource
+
+Ints = npt.NDArray[np.int64]
+MOST_SPANS = 1 << 24
+
+
+def read_file(file: Path) -> tuple[Header, Ints, bytes]:
+    """A file of bits: header, given tokens, and the bits of the targets.
+
+    Raises:
+        InputError: if it is none.
+    """
+    plain, streams = read_bits(file)
+    header = Header.read(plain, file.name)
+    if len(streams) != 2 or len(streams[0]) != 4 * sum(header.contexts):
+        raise InputError(
+            f"{file.name}: streams", seen=len(streams), expected="given tokens of the header's number, and bits"
+        )
+    choice = Choice(header.model, header.data, header.score)
+    if header.num_spans > MOST_SPANS:
+        raise InputError(
+            f"{file.name}: header: num_spans", seen=f"{header.num_spans:,}", expected=f"at most {MOST_SPANS:,}"
+        )
+    _require_code(header, file.name)
+    if choice.spans(header.num_spans, len(header.windows)).tolist() != header.windows:
+        raise InputError(
+            f"{file.name}: windows", seen="others", expected="those that the score's hash chooses",
+            hint="take a file that bpb-prove --proof wrote",
+        )  # fmt: skip
+    return header, np.frombuffer(streams[0], dtype="<u4").astype(np.int64), streams[1]
+
+
+def _require_code(header: Header, name: str) -> None:
+    """Refuse settings of a code that there are not."""
+    try:
+        schedule = None if header.schedule is None else parse_schedule(header.schedule)
+        if schedule is None and not METHODS[header.method].is_causal:
+            raise UsageError("schedule", seen="none", expected="that of the masked network")
+        steps = header.num_steps if METHODS[header.method].takes_steps else None
+        settings = Settings.of({
+            "method": header.method, "num_steps": steps, "order": header.order,
+            "tokens_per_step": header.tokens_per_step, "seed": header.seed,
+        })  # fmt: skip
+        code_of(settings.estimators(schedule)[0], Choice("", "", "").streams)
+    except (HarnessError, KeyError) as error:
+        raise InputError(f"{name}: header", seen=str(error), hint="take a file that bpb-prove --proof wrote") from None
+
+
+@final
+@dataclass(frozen=True)
+class Opened:
+    """A file of bits that was decoded.
+
+    Attributes:
+        header: of the file.
+        decoded: what came out.
+        num_bits: of the targets.
+        differences: how this machine differs from the one that wrote it.
+        runs_code: whether code that is not this package's ran.
+    """
+
+    header: Header
+    decoded: Decoded
+    num_bits: int
+    differences: list[str]
+    runs_code: bool
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the tokens are those that were written."""
+        if self.decoded.lost is not None:
+            return False
+        return digest_of(np.concatenate(self.decoded.spans)) == self.header.digest
+
+    @property
+    def exit_code(self) -> int:
+        """0 decoded, 1 decoded to something else, 3 decoded and not isolated."""
+        if not self.is_same:
+            return REFUTED
+        return PROVED if self.decoded.is_isolated or not self.runs_code else NOT_ISOLATED
+
+    def sentence(self) -> str:
+        """What follows, in one sentence."""
+        count = len(self.header.windows)
+        if not self.is_same and self.differences:
+            return f"not decoded: the numerics differ from those of the encoder ({'; '.join(self.differences)})"
+        if not self.is_same:
+            return "not decoded: the tokens are not those that were written, whose digest the file holds"
+        if self.exit_code == NOT_ISOLATED:
+            return f"decoded, not isolated: {count:,} windows, by code that could reach other files"
+        given = sum(self.header.contexts)
+        beside = f", given {given:,} tokens before them" if given else ""
+        return f"proved: {count:,} windows came back, token by token, from {self.num_bits:,} bits{beside}"
+
+    def __str__(self) -> str:
+        header = self.header
+        return "\n".join([
+            f"written by bpb-harness {header.harness}, torch {header.torch}, on {header.device} "
+            f"({header.device_name}), {header.dtype}, {header.threads} threads",
+            f"  of the score {header.score}",
+            f"  model {header.model[:16]}, data {header.data[:16]}, tokenizer {header.tokenizer[:16]}, "
+            f"tokens {header.digest[:16]}",
+            f"  decoded in a process of its own, {self.decoded.in_words}",
+            self.sentence(),
+        ])  # fmt: skip
+
+
+def open_proof(file: Path, checkpoint: Path, *, model: str | None, allow_code: bool) -> Opened:
+    """Decode a file of bits.
+
+    Args:
+        file: the bits.
+        checkpoint: of the network.
+        model: ``FILE.py:LOADER``, where the network is code.
+        allow_code: the permission to run it.
+
+    Raises:
+        HarnessError: if one of them is not what it should be.
+    """
+    header, given, bits = read_file(file)
+    if header.runs_code and not allow_code:
+        raise UsageError(f"{file.name} was written by a network that is code", hint="pass --allow-code to run it")
+    if header.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            f"{file.name} was written on {header.device_name}", seen="no GPU here", hint="decode it where there is one"
+        )
+    source = ModelSource(
+        {
+            "path": str(checkpoint), "adapter": header.adapter, "model_loader": model, "allow_code": allow_code,
+            "weights": header.weights, "block_size": header.block_size,
+        },
+        torch.device(header.device), header.dtype,
+    )  # fmt: skip
+    if not checkpoint.exists():
+        raise UsageError("CHECKPOINT", seen=str(checkpoint), expected="a file or folder that exists")
+    return Opened(header, decode(header, given, bits, source), 8 * len(bits), same_device(header), allow_code)

@@ -1,0 +1,215 @@
+"""`bpb-prove` as a user runs it: a proof, the text back from it, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from bpb_harness.cli import prove
+from bpb_harness.proof.bit_file import read_bits, write_bits
+from bpb_harness.text.corpus import load_shards
+from tests.commands import run_here
+from tests.tiny_checkpoints import make_golf_gpt
+
+TINY = "fixtures/checkpoints/mdlm-tiny.pt"
+MODEL = "fixtures/tokenizers/tiny_512_bpe.model"
+
+
+@pytest.fixture(scope="module")
+def proved(repository, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("proof")
+    done = run_here(
+        prove.main, repository / TINY, "--steps", "8", "--limit", "12", "--num-windows", "4", "--device", "cpu",
+        "--proof", folder / "a.bits",
+    )  # fmt: skip
+    return done, folder / "a.bits"
+
+
+def decode(repository, file, *more, checkpoint=TINY):
+    return run_here(
+        prove.main, "--decode", file, repository / checkpoint, "--tokenizer", repository / MODEL, *more
+    )  # fmt: skip
+
+
+def test_a_score_is_proved(proved):
+    done, file = proved
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("bpb|method:discrete|T:8|")
+    assert lines[-1].startswith("proved: 4 of 12 windows, chosen by a hash of the score, came back, token by token,")
+    words = (
+        "claim for these windows",
+        "coded: ",
+        "file: ",
+        "cashed: ",
+        "decoded in a process of its own",
+        "text of 512",
+    )
+    for line, word in zip(lines[1:-1], words, strict=True):
+        assert word in line
+    assert done.stderr == ""
+    bits = 8 * len(read_bits(file)[1][1])
+    assert f" {bits:,} bits" in lines[-1]
+    coded = float(lines[2].split("coded: ")[1].split(" ")[0].replace(",", ""))
+    assert coded - 1 <= bits <= 1.001 * coded + 64
+
+
+def test_the_page_shows_what_is_printed(proved, repository):
+    """But for numbers: rounding may choose other windows elsewhere."""
+    page = (repository / "docs" / "proof.md").read_text(encoding="utf-8")
+    assert (
+        "bpb-prove fixtures/checkpoints/mdlm-tiny.pt --steps 8 --limit 12 --num-windows 4 --device cpu --proof" in page
+    )
+    shown = page.split("```")[1]
+    if "without network and files" not in proved[0].stdout:
+        pytest.skip("no user namespaces here")
+    assert words(shown) == words(proved[0].stdout)
+
+
+def words(text: str) -> str:
+    return "".join(re.sub(r"[\d.,+@-]|model:\w+|tok:\w+|tiny_val@\w+", "", text).split())
+
+
+def test_a_stranger_gets_the_text_back(proved, repository, tmp_path):
+    done = decode(repository, proved[1], "--text", tmp_path / "a.txt")
+    assert done.returncode == 0, done
+    first = proved[0].stdout.splitlines()[0]
+    assert first in done.stdout
+    assert f"torch {torch.__version__}, on cpu" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("proved: 4 windows came back, token by token,")
+    text = (tmp_path / "a.txt").read_bytes()
+    whole = (repository / "fixtures/corpora/tiny_val_docs.jsonl").read_text(encoding="utf-8")
+    documents = [json.loads(line)["text"] for line in whole.splitlines()]
+    piece = text[200:260].decode("utf-8", errors="ignore")
+    assert any(piece in document for document in documents) or "\n" in piece
+
+
+def test_the_tokens_are_those_of_the_text(proved, repository, monkeypatch):
+    from bpb_harness.proof.reading import open_proof
+
+    opened = open_proof(proved[1], repository / TINY, model=None, allow_code=False)
+    corpus = load_shards([repository / "fixtures/corpora/tiny_val_000000.bin"])
+    for window, tokens in zip(opened.header.windows, opened.decoded.spans, strict=True):
+        assert tokens.tolist() == corpus.read(128 * window, 128 * window + 128).tolist()
+
+
+def test_other_bits_are_never_the_text(proved, repository, tmp_path):
+    header, (given, bits) = read_bits(proved[1])
+    wrong = bytes([bits[0] ^ 64]) + bits[1:]
+    write_bits(tmp_path / "b.bits", header, [given, wrong])
+    done = decode(repository, tmp_path / "b.bits", "--text", tmp_path / "b.txt")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("not decoded: ")
+    assert not (tmp_path / "b.txt").exists()
+    write_bits(tmp_path / "c.bits", header | {"torch": "1.0"}, [given, wrong])
+    done = decode(repository, tmp_path / "c.bits")
+    assert done.returncode == 1
+    assert "not decoded: the numerics differ from those of the encoder (torch" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"windows": [0, 1, 2, 3]}, "expected those that the score's hash chooses"),
+        ({"score": "bpb ~<= 0.1"}, "expected those that the score's hash chooses"),
+        ({"lengths": [4096] * 4}, "expected at most 128"),
+        ({"method": "ar", "num_steps": None}, "is not of this network"),
+        ({"method": "exact"}, "does not know --method exact yet"),
+        ({"schedule": None}, "schedule"),
+        ({"num_spans": 1 << 40}, "num_spans"),
+        ({"order": "backwards"}, "--order"),
+        ({"schedule": "cubic"}, "schedule"),
+        ({"num_steps": 10**12}, "--steps"),
+        ({"vocab_size": 7}, "is not of this network"),
+        ({"adapter": "golf-gpt"}, "golf-gpt"),
+        ({"runs_code": True}, "pass --allow-code"),
+        ({"tokenizer": "00"}, "--tokenizer"),
+        ({"torch": 5}, "header: torch"),
+    ],
+)
+def test_files_that_nobody_wrote(proved, repository, tmp_path, change, said):
+    header, streams = read_bits(proved[1])
+    write_bits(tmp_path / "b.bits", header | change, streams)
+    done = decode(repository, tmp_path / "b.bits")
+    assert done.returncode == 2, done
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_another_checkpoint_is_refused(proved, repository, tmp_path):
+    other = torch.load(repository / TINY, weights_only=True)
+    other["more"] = torch.zeros(1)
+    torch.save(other, tmp_path / "other.pt")
+    done = decode(repository, proved[1], checkpoint=tmp_path / "other.pt")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_cut_files(proved, repository, tmp_path):
+    whole = proved[1].read_bytes()
+    for size in (0, 100, len(whole) - 1):
+        (tmp_path / "cut.bits").write_bytes(whole[:size])
+        done = decode(repository, tmp_path / "cut.bits")
+        assert done.returncode == 2, (size, done)
+        assert len(done.stderr.splitlines()) == 1
+    assert decode(repository, repository / TINY).returncode == 2
+    assert decode(repository, tmp_path / "none.bits").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--proof and --decode: got neither"),
+        (["--proof", "a", "--decode", "b"], "got both"),
+        (["--proof", "a", "--text", "t"], "--text with --proof"),
+        (["--proof", "a", "--num-windows", "0"], "--num-windows"),
+        (["--proof", "a", "--method", "exact"], "does not know --method exact yet"),
+        (["--proof", "a", "--compare"], "does not know --compare yet"),
+        (["--proof", "a", "--docs", "d", "--context-field", "q", "--target-field", "a"], "not know --target-field yet"),
+        (["--proof", "a", "--limit", "3", "--num-windows", "4", "--no-contract", "--steps", "2"], "expected 1 to 3"),
+        (["--decode", "a"], "no --tokenizer"),
+        (["--decode", "a", "--tokenizer", "t", "--steps", "3"], "--steps with --decode"),
+        (["--decode", "a", "--tokenizer", "t", "--num-windows", "3"], "--num-windows with --decode"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together(repository, tmp_path, words, said):
+    done = run_here(prove.main, repository / TINY, *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--method", "mc", "--context", "32"],
+        ["--method", "chain", "--order", "entropy", "--tokens-per-step", "8", "--stride", "64"],
+        ["--block-size", "32", "--steps", "4", "--per-document", "--schedule", "cosine-md4[0.1]"],
+    ],
+)
+def test_other_codes_and_layouts(repository, tmp_path, words):
+    done = run_here(
+        prove.main, repository / TINY, "--limit", "5", *words, "--num-windows", "4", "--device", "cpu", "--no-contract",
+        "--proof", tmp_path / "a.bits",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    assert decode(repository, tmp_path / "a.bits").returncode == 0
+
+
+def test_an_autoregressive_network(repository, tmp_path):
+    torch.save(make_golf_gpt(vocab_size=512), tmp_path / "gpt.pt")
+    shutil.copy(repository / "fixtures/corpora/tiny_val_000000.bin", tmp_path / "val.bin")
+    done = run_here(
+        prove.main, tmp_path / "gpt.pt", "--adapter", "golf-gpt", "--method", "ar", "--context", "16", "--limit", "6",
+        "--data", tmp_path / "val.bin", "--tokenizer", repository / MODEL, "--device", "cpu", "--num-windows", "4",
+        "--no-contract", "--proof", tmp_path / "a.bits",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    assert decode(repository, tmp_path / "a.bits", checkpoint=Path(tmp_path / "gpt.pt")).returncode == 0
