@@ -33,7 +33,9 @@ def with_own_blocks(settings: Settings, model: Denoiser | CausalLM) -> Settings:
 
 
 def _require_own_of_answers(model: Denoiser | CausalLM, own: int | None, asked: int | None) -> None:
-    if asked in {None, getattr(model, "block_size", None)}:  # as stated: one block may be as long as the context
+    given = getattr(model, "block_size", None)
+    is_whole = isinstance(given, int) and given == model.context_length  # one block, as the user may have said
+    if asked is None or asked == (model.context_length if is_whole else own):
         return
     raise UsageError(
         "--block-size with --target-field",

@@ -180,3 +180,10 @@ class TestYourOwnLoader:
             f"load returned Own, which has block_logits: block_size: got {seen}, expected a number of tokens from 1 "
             "to its context of 5"
         )
+
+    def test_a_yes_is_no_block_of_one_token(self):
+        class Own(Blocks):
+            context_length, block_size = 1, True
+
+        with pytest.raises(UsageError, match="block_size: got True, expected a number of tokens from 1 to its context"):
+            _wrap(Own(), "load", torch.float32)

@@ -330,3 +330,35 @@ def test_nats_of_a_narrow_network_are_float64():
     assert nats.dtype == torch.float64
     assert nats.shape == (1, 3)
     assert nats[0].tolist() == pytest.approx([total - 1.0, total, total - 1.0], rel=1e-6)
+
+
+class RecorderOfContexts(Recorder):
+    """Is told where contexts end, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(time_conditioned=True)
+        self.told: list[tuple[list[int], list[float]]] = []
+
+    def logits_given(self, xt, level, context_lengths):
+        self.told.append((context_lengths.tolist(), level.mask_rate.tolist()))
+        return self.logits(xt, level)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_what_is_revealed_from_the_left_becomes_context(step):
+    """All that is left is masked, so that the rate told is the schedule's largest at every step."""
+    network, schedule = RecorderOfContexts(), CosineMd4(0.05)
+    rule = ChainRule(schedule, RandomStreams(0), tokens_per_step=step)
+    rule.token_nats(network, X0, np.array([0, 1]), context_length=1)
+    assert [lengths for lengths, _ in network.told] == [[n] * 2 for n in range(1, 5, step)]
+    for _, rates in network.told:
+        assert rates == pytest.approx([schedule.max_mask_rate] * 2)
+
+
+@pytest.mark.parametrize("order", ["random", "confidence"])
+def test_in_other_orders_the_context_stays_what_it_was(order):
+    network, schedule = RecorderOfContexts(), CosineMd4(0.05)
+    ChainRule(schedule, RandomStreams(0), order=order).token_nats(network, X0, np.array([0, 1]), context_length=1)
+    assert [lengths for lengths, _ in network.told] == [[1, 1]] * 4
+    for (_, rates), left in zip(network.told, (4, 3, 2, 1), strict=True):
+        assert rates == pytest.approx([max(schedule.max_mask_rate * left / 4, schedule.min_mask_rate)] * 2)

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 
 from bpb_harness.denoiser import own_block_size
 from bpb_harness.errors import UsageError
@@ -118,7 +119,7 @@ def test_own_blocks_where_no_layout_is_asked_for():
     assert with_own_blocks(Settings(context_length=8), OfBlocks()).block_size == 4
     assert with_own_blocks(Settings(stride=3, context_length=6), OfBlocks()).block_size is None
     assert with_own_blocks(Settings(block_size=2), OfBlocks()).block_size == 2
-    assert with_own_blocks(Settings(context_length=100), OfBlocks()).block_size == 4  # refused as what is too long
+    assert with_own_blocks(Settings(context_length=101), OfBlocks()).block_size == 4  # refused as what is too long
 
 
 @pytest.mark.parametrize("flag", [{}, {"block_size": 4}])
@@ -150,6 +151,12 @@ def test_answers_in_blocks_of_the_network_alone():
     said = "--block-size with --target-field: got 2, expected answers, each scored by itself"
     chosen = Settings(**ANSWERS, block_size=2)
     assert refusal(chosen, OfBlocks()) == f"{said}, in the network's blocks of 4; leave out --block-size"
+    for other in (True, [2], 2.0, "2", torch.zeros(2)):  # a number of that name it is not
+        whole.block_size = other
+        assert refusal(chosen, whole) == f"{said}; leave out --block-size"
+    whole.block_size = True
+    with pytest.raises(UsageError, match="got 1, expected answers, each scored by itself; leave"):
+        with_own_blocks(Settings(**ANSWERS, block_size=1), whole)
     assert refusal(chosen, whole) == refusal(chosen, Plain()) == f"{said}; leave out --block-size"
 
 

@@ -43,3 +43,12 @@ def test_spans_are_in_the_order_of_the_text(tmp_path, tokens):
     spans = end_to_end([10] * 3).take(np.array([0, 2, 1]))
     with pytest.raises(AssertionError, match=r"^spans are in the order of their targets"):
         bigram_difficulty(corpus, spans, count_bigrams(corpus, spans))
+
+
+def test_contexts_are_counted_too(tmp_path, tokens):
+    """From the first token that is seen to the last that is paid for, what lies between answers included."""
+    corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
+    spans = Spans(np.array([7, 30]), np.array([12, 41]), np.array([20, 50]))
+    counts = count_bigrams(corpus, spans)
+    assert counts.tokens.tolist() == np.bincount(tokens[7:50]).tolist()
+    assert counts.pairs.sum() == 42
