@@ -23,7 +23,7 @@ from bpb_harness.proof.codes import code_of
 from bpb_harness.proof.decoding import Decoded, decode
 from bpb_harness.proof.encoding import FURTHER_DRAWS, Encoded, encode
 from bpb_harness.proof.reading import read_file
-from bpb_harness.proof.verdict import NOT_ISOLATED, PROVED, REFUTED, SHARE_OF_ORDERS, Costs
+from bpb_harness.proof.verdict import PROVED, REFUTED, SHARE_OF_ORDERS, UNPROVED, Costs
 from bpb_harness.result import BpbResult
 
 _NATS_OF_BIT = float(np.log(2.0))
@@ -62,11 +62,20 @@ class Proof:
 
     @property
     def exit_code(self) -> int:
-        """0 proved, 1 refuted, 3 decoded and not isolated."""
+        """0 proved, 1 refuted, 3 decoded, by code that was not isolated or a network whose contract nobody checked."""
         if self.num_wrong or self.costs.exceeds_claim() or self.costs.exceeds_score():
             return REFUTED
-        is_alone = self.decoded.is_isolated or not self.encoded.header.runs_code
-        return PROVED if is_alone else NOT_ISOLATED
+        return PROVED if self.is_alone and self.is_checked else UNPROVED
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether what decoded could reach nothing else, or was no foreign code."""
+        return self.decoded.is_isolated or not self.encoded.header.runs_code
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the network kept its contract: one that reads other rows of a batch decodes what it coded, too."""
+        return self.result.signature.contract != "off"
 
     def sentence(self) -> str:
         """What follows, in one sentence."""
@@ -81,8 +90,10 @@ class Proof:
             return f"not proved: {these} cost more than the claim for them by more than 4 errors"
         if self.costs.exceeds_score():
             return f"not proved: {these} cost more than they did in the score by more than 4 errors"
-        if self.exit_code == NOT_ISOLATED:
+        if not self.is_alone:
             return f"decoded, not isolated: {these} came back from {bits:,} bits, by code that could reach other files"
+        if not self.is_checked:
+            return f"decoded, not checked: {these} came back from {bits:,} bits; leave out --no-contract for a proof"
         given = sum(self.encoded.header.contexts)
         beside = f", given {given:,} tokens before them" if given else ""
         return f"proved: {these} came back, token by token, from {bits:,} bits{beside}"

@@ -18,7 +18,7 @@ from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.codes import code_of
 from bpb_harness.proof.decoding import Decoded, decode, same_device
 from bpb_harness.proof.header import Header, digest_of
-from bpb_harness.proof.verdict import NOT_ISOLATED, PROVED, REFUTED
+from bpb_harness.proof.verdict import PROVED, REFUTED, UNPROVED
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look import ModelSource
 
@@ -99,7 +99,7 @@ class Opened:
         """0 decoded, 1 decoded to something else, 3 decoded and not isolated."""
         if not self.is_same:
             return REFUTED
-        return PROVED if self.decoded.is_isolated or not self.runs_code else NOT_ISOLATED
+        return PROVED if self.decoded.is_isolated or not self.runs_code else UNPROVED
 
     def sentence(self) -> str:
         """What follows, in one sentence."""
@@ -108,7 +108,7 @@ class Opened:
             return f"not decoded: the numerics differ from those of the encoder ({'; '.join(self.differences)})"
         if not self.is_same:
             return "not decoded: the tokens are not those that were written, whose digest the file holds"
-        if self.exit_code == NOT_ISOLATED:
+        if self.exit_code == UNPROVED:
             return f"decoded, not isolated: {count:,} windows, by code that could reach other files"
         given = sum(self.header.contexts)
         beside = f", given {given:,} tokens before them" if given else ""

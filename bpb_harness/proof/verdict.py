@@ -14,7 +14,7 @@ from bpb_harness.units import nats_to_bits
 
 Floats = npt.NDArray[np.float64]
 
-PROVED, REFUTED, NOT_ISOLATED = 0, 1, 3
+PROVED, REFUTED, UNPROVED = 0, 1, 3
 NUM_ERRORS = 4.0
 # A call for one position and a call for many add in another order; measured differences are a tenth of these.
 _ROUNDING_NATS_A_TOKEN = {"float32": 1e-4, "bfloat16": 2e-3}

@@ -416,4 +416,4 @@ def test_help_and_version_do_without_torch():
 def test_an_unknown_command_is_refused():
     done = in_a_process("guess", code=("-m", "bpb_harness"))
     assert done.returncode == 2
-    assert "eval or audit or bytes" in done.stderr
+    assert "eval or audit or bytes or prove" in done.stderr
