@@ -6,10 +6,11 @@ makes a score of a whole text sharper or safer: no control variate, no difficult
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, Literal, final
 
 import torch
@@ -114,10 +115,12 @@ def nelbo(
     batch, length = tokens.shape
     contexts = _contexts(context_lengths, batch, length)
     _require_one_block(model, contexts, length)
-    for name, value in (("num_samples", num_samples), ("num_steps", 1 if num_steps is None else num_steps)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UsageError(f"nelbo: {name}", seen=repr(value), expected="a whole number, 1 or more")
-    bound = _bound_of(_schedule_of(model, schedule), num_samples, num_steps)
+    num_samples = _count("num_samples", num_samples)
+    num_steps = None if num_steps is None else _count("num_steps", num_steps)
+    noise = _schedule_of(model, schedule)
+    # A schedule of the caller's own may not be hashable; its bound is made anew each time.
+    make_bound = _bound_of if isinstance(noise, Hashable) else _bound_of.__wrapped__
+    bound = make_bound(noise, num_samples, num_steps)
     random = _generator_of(generator, seed)
     position = _positions(num_samples, batch, random)
     mask_rate, lengths = bound.mask_rate(position), length - contexts
@@ -223,11 +226,28 @@ def _schedule_of(model: object, given: str | NoiseSchedule | None) -> NoiseSched
 
 
 def _generator_of(generator: torch.Generator | None, seed: int | None) -> torch.Generator | None:
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise UsageError(
+            "nelbo: generator", seen=kind_of(generator), expected="a torch.Generator", hint="or pass seed="
+        )
     if seed is None:
         return generator
     if generator is not None:
         raise UsageError("nelbo: generator and seed", seen="both", expected="one of the two")
-    return torch.Generator().manual_seed(seed)
+    if not _is_whole(seed) or not -(1 << 63) <= seed < 1 << 64:
+        raise UsageError("nelbo: seed", seen=repr(seed), expected="a whole number of 64 bits")
+    return torch.Generator().manual_seed(int(seed))
+
+
+def _is_whole(value: object) -> bool:
+    """Whether it is a whole number, of any type that is one; True is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _count(name: str, value: Any) -> int:
+    if not _is_whole(value) or value < 1:
+        raise UsageError(f"nelbo: {name}", seen=repr(value), expected="a whole number, 1 or more")
+    return int(value)
 
 
 def _tokens(x0: Any, model: Any) -> Tensor:
@@ -255,13 +275,16 @@ def _tokens(x0: Any, model: Any) -> Tensor:
 def _contexts(given: Tensor | Sequence[int] | None, batch: int, length: int) -> Tensor:
     if given is None:
         return torch.zeros(batch, dtype=torch.int64)
-    contexts = torch.as_tensor(given)
-    is_whole = not contexts.is_floating_point() and contexts.dtype != torch.bool
+    try:
+        contexts = torch.as_tensor(given).cpu()
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # what torch makes of other objects
+        contexts = torch.empty(0)
+    is_whole = not contexts.is_floating_point() and not contexts.is_complex() and contexts.dtype != torch.bool
     if not is_whole or contexts.shape != (batch,) or not bool(((contexts >= 0) & (contexts < length)).all()):
-        raise UsageError(
-            "nelbo: context_lengths", seen=contexts.tolist(), expected=f"{batch} whole numbers, 0 .. {length - 1}"
-        )
-    return contexts.long().cpu()
+        seen = given.tolist() if isinstance(given, Tensor) else given
+        expected = f"{batch} whole numbers, 0 .. {length - 1}"
+        raise UsageError("nelbo: context_lengths", seen=repr(seen)[:80], expected=expected)
+    return contexts.long()
 
 
 def _require_one_block(model: object, contexts: Tensor, length: int) -> None:

@@ -359,6 +359,17 @@ class Causal:
         ({"num_samples": "all"}, "nelbo: num_samples: got 'all', expected a whole number, 1 or more"),
         ({"num_steps": 0}, "nelbo: num_steps: got 0, expected a whole number, 1 or more"),
         ({"num_steps": 2.0}, "nelbo: num_steps: got 2.0, expected a whole number, 1 or more"),
+        ({"context_lengths": "abcd"}, "nelbo: context_lengths: got 'abcd', expected 4 whole numbers, 0 .. 3"),
+        ({"context_lengths": ["a"] * 4}, "nelbo: context_lengths: got ['a', 'a', 'a', 'a'], expected 4 whole numbers"),
+        ({"context_lengths": [None] * 4}, "nelbo: context_lengths: got [None, None, None, None], expected 4 whole"),
+        ({"context_lengths": [[0], [0, 1]]}, "nelbo: context_lengths: got [[0], [0, 1]], expected 4 whole numbers"),
+        ({"context_lengths": torch.zeros(4, dtype=torch.complex64)}, "nelbo: context_lengths: got [0j, 0j, 0j, 0j]"),
+        ({"context_lengths": [1 << 70, 0, 0, 0]}, "nelbo: context_lengths: got [1180591620717411303424, 0, 0, 0]"),
+        ({"seed": "a"}, "nelbo: seed: got 'a', expected a whole number of 64 bits"),
+        ({"seed": 1.5}, "nelbo: seed: got 1.5, expected a whole number of 64 bits"),
+        ({"seed": True}, "nelbo: seed: got True, expected a whole number of 64 bits"),
+        ({"seed": 1 << 70}, "nelbo: seed: got 1180591620717411303424, expected a whole number of 64 bits"),
+        ({"generator": 3}, "nelbo: generator: got int, expected a torch.Generator; or pass seed="),
         ({"context_lengths": [0, 0, 0, 4]}, "nelbo: context_lengths: got [0, 0, 0, 4], expected 4 whole numbers, 0 .."),
         ({"context_lengths": [0, 0, 0, -1]}, "nelbo: context_lengths: got [0, 0, 0, -1], expected 4 whole numbers"),
         ({"context_lengths": [0, 0]}, "nelbo: context_lengths: got [0, 0], expected 4 whole numbers, 0 .."),
@@ -384,3 +395,14 @@ def test_both_ends_of_the_call_take_the_same():
     ]
     for name in outside.parameters:
         assert re.search(rf"^    +{name}: ", bpb_harness.nelbo.__doc__, re.MULTILINE), name
+
+
+def test_whole_numbers_of_any_type_and_schedules_that_cannot_be_hashed():
+    class Unhashable(type(parse_schedule("loglinear"))):
+        __hash__ = None
+
+    given = {"seed": np.int64(3), "num_samples": np.int64(2)}
+    found = bpb_harness.nelbo(Net(), X0, schedule=Unhashable(), **given)
+    expected = bpb_harness.nelbo(Net(), X0, schedule="loglinear", seed=3, num_samples=2)
+    assert found.nats.tolist() == expected.nats.tolist()
+    assert bpb_harness.nelbo(Net(), X0, schedule="loglinear", seed=-1).nats.isfinite().all()
