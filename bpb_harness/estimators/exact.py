@@ -16,6 +16,7 @@ from bpb_harness.denoiser import Denoiser, masked_nll, num_clean_tokens
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import all_nodes_of_grid, prior_nats
 from bpb_harness.result import ESTIMATED_BOUND, UPPER_BOUND
+from bpb_harness.sampling.masks import mask_bits
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseSchedule
 
@@ -230,6 +231,5 @@ def truncated_beta(uniform: Floats, count: npt.NDArray[Any], length: int, low: f
 
 def all_masks(length: int, context_length: int = 0) -> Tensor:
     """Every non-empty mask of the L targets behind a context of C tokens, (2^L - 1, C + L) bool; the last hides all."""
-    codes = torch.arange(1, 1 << length)
-    masks = (codes.unsqueeze(-1) >> torch.arange(length)) & 1 == 1
+    masks = torch.from_numpy(mask_bits(np.arange(1, 1 << length), length))
     return torch.nn.functional.pad(masks, (context_length, 0))

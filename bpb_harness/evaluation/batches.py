@@ -166,6 +166,11 @@ class DrawSource:
         """Rows of each batch, as the micro-batches in which it goes through the network."""
         return in_micro_batches(deal_draws(self.spans.input_lengths[plan.window], plan.mask_rate, batch_tokens))
 
+    def longest(self, plan: DrawPlan) -> Ints:
+        """Rows of two draws of the longest input, to see what they take; nothing is dealt for it."""
+        lengths = self.spans.input_lengths[plan.window]
+        return np.flatnonzero(lengths == lengths.max())[:2]
+
     def num_tokens(self, plan: DrawPlan, rows: Ints) -> int:
         """Tokens that go through the network for some draws."""
         return int(self.spans.input_lengths[plan.window[rows]].sum())

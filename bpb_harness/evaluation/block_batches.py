@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.denoiser import num_blocks
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches, stack_spans
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel
 from bpb_harness.text.spans import Spans
@@ -86,8 +86,7 @@ class PreparedWindows:
         return PreparedWindows(
             self.rows[draws], self.x0[start:stop], self.masked[start:stop], self.level[start * count : stop * count],
             self.positions[masked] - start * length, self.places[draws] - start * count, self.offsets[draws],
-            self.lengths[draws],
-            self.num_masked[draws], self.control[draws], self.block_size,
+            self.lengths[draws], self.num_masked[draws], self.control[draws], self.block_size,
         )  # fmt: skip
 
     def pinned(self) -> PreparedWindows:
@@ -125,6 +124,12 @@ class BlockSource:
         dealt = in_micro_batches(deal_draws(lengths, rate, max(batch_tokens // 2, 1)))
         return [[np.concatenate([by_window[each] for each in part]) for part in parts] for parts in dealt]
 
+    def longest(self, plan: DrawPlan) -> Ints:
+        """Rows of two of the longest windows, to see what they take; nothing is dealt for it."""
+        lengths = self._window_lengths[plan.window]
+        rows = np.flatnonzero(lengths == lengths.max())
+        return rows[self._windows_of(plan, rows)[0] < 2]
+
     def num_tokens(self, plan: DrawPlan, rows: Ints) -> int:
         """Tokens that go through the network for some draws of whole windows: both copies."""
         window, count = self._windows_of(plan, rows)
@@ -137,7 +142,7 @@ class BlockSource:
         # 1. (R,) window, block within it, and their place among all blocks of the batch.
         window, num_windows = self._windows_of(plan, rows)
         which, spans = plan.window[rows], self.spans
-        block = (spans.starts[which] - spans.context_starts[which]) // self.block_size
+        block = spans.context_lengths[which] // self.block_size
         length = int(self._window_lengths[which[0]])
         count = num_blocks(length, self.block_size)
         order = np.lexsort((block, window))
@@ -145,15 +150,15 @@ class BlockSource:
         # 2. (G, L) tokens of each window.
         begins = np.zeros(num_windows, dtype=np.int64)
         begins[window] = spans.context_starts[which]
-        corpus = self.blocks.corpus
-        x0 = torch.from_numpy(np.stack([corpus.read(int(begin), int(begin) + length) for begin in begins]))
+        windows = Spans.without_context(begins, begins + length)
+        x0 = stack_spans(self.blocks.corpus, windows, np.arange(num_windows))
         # 3. (G, L) masks, and the noise level of each block; of one that nobody asks about, any.
         masked = torch.zeros(x0.shape, dtype=torch.bool)
         rates = np.full(num_windows * count, self.blocks.schedule.max_mask_rate)
         places = window * count + block
         rates[places] = plan.mask_rate[rows]
         num_masked, control = np.empty_like(rows), np.empty(len(rows))
-        places_in_window = spans.starts[which] - spans.context_starts[which]
+        places_in_window = spans.context_lengths[which]
         shapes = self._beside.spans.input_lengths[which]
         for shape in np.unique(shapes):
             (some,) = np.nonzero(shapes == shape)

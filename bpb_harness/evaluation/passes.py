@@ -31,7 +31,7 @@ from bpb_harness.evaluation.kept_draws import KeptDrawsCheck
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.memory import peak_memory_bytes
 from bpb_harness.evaluation.pilot import Pilot, PilotPass, PilotPlan, drawn_costs
-from bpb_harness.evaluation.prepare_ahead import Prepared, Source
+from bpb_harness.evaluation.prepare_ahead import Source
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.second_answers import AskedDraws
@@ -192,18 +192,16 @@ class _Sampler:
         if self._job.settings.batch_tokens is not None or self._job.device.type != "cuda":
             return most
         most = larger_for_long_text(most, self._tokens_per_pass // self._processes.count)
-        probe = self._first_batch(2 * int(self._layout.input_lengths.max()))
+        plan = self._first_plans[0]
+        probe = self._batches.prepare(plan, self._streams(0), self._batches.longest(plan))
         longest = probe.num_tokens // len(probe)
         return self.runner.rows_that_fit(probe, max(most // longest, 1)) * longest
 
     def warm_up(self, batch_tokens: int) -> None:
         """Compile before the clock runs."""
-        self.runner.warm_up(self._first_batch(batch_tokens))
-
-    def _first_batch(self, batch_tokens: int) -> Prepared:
         plan = self._first_plans[0]
         rows = np.sort(np.concatenate(self._batches.deal(plan, batch_tokens)[0]))
-        return self._batches.prepare(plan, self._streams(0), rows)
+        self.runner.warm_up(self._batches.prepare(plan, self._streams(0), rows))
 
     def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
         """The draws that fix the number of passes, of the headline's bound."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -12,7 +12,8 @@ import torch
 
 from bpb_harness.denoiser import CausalLM, num_clean_tokens
 from bpb_harness.estimators import AutoregressiveCode, Bound, ChainRule, prior_nats
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, stack_spans
+from bpb_harness.evaluation.batches import DrawSource, deal_draws, stack_spans
+from bpb_harness.evaluation.draws import plan_draws
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.independent import IndependentDesign
@@ -78,17 +79,13 @@ def _sampled(job: Job, bound: Bound, spans: Spans, streams: RandomStreams) -> Cl
     asked = 1 if bound.num_samples == "all" else bound.num_samples
     # Rates apart cost far more errors than steps do: as many draws as one coding takes calls, within limits.
     count = max(LEAST_DRAWS, asked, min(MOST_DRAWS, int(spans.lengths.max())))
-    position = IndependentDesign(streams, len(spans), count).positions.ravel()
-    span, sample = np.divmod(np.arange(len(position)), count)
-    rate = bound.mask_rate(torch.from_numpy(position)).numpy()
-    plan = DrawPlan(
-        span, sample, position, rate, np.full(len(position), schedule.max_mask_rate / count), is_independent=True
-    )
+    design = IndependentDesign(streams, len(spans), count)
+    plan = plan_draws(replace(bound, num_samples=count), len(spans), design)
     source = DrawSource(job.text.corpus, spans, schedule)
     runner = MaskedNllRunner(denoiser, job.device, dtype=job.settings.torch_dtype())
     values = np.zeros(len(plan))
     tokens = min(job.settings.tokens_per_batch(job.device), (1 << 29) // (4 * denoiser.vocab_size))
-    for rows in deal_draws(spans.input_lengths[span], rate, tokens):
+    for rows in deal_draws(spans.input_lengths[plan.window], plan.mask_rate, tokens):
         prepared = source.prepare(plan, streams, rows)
         values[rows] = runner.row_nats(prepared).cpu().numpy() / prepared.num_masked
     lengths = spans.lengths[:, None]

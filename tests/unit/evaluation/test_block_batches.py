@@ -117,3 +117,15 @@ def test_finished_draws_are_not_drawn_again(source):
     again = run(network, BlockSource(source, B), plan, streams, 2 * L, finished=kept[:3])
     assert network.rows == first.rows[3:]
     np.testing.assert_allclose(again.nats, whole.nats, rtol=1e-12)
+
+
+def test_a_probe_of_memory_is_two_of_the_longest_rows(source):
+    """Found without dealing the text into batches of two, which would take as long as the text is."""
+    plan = plan_of(source, ContinuousBound(SCHEDULE, 2), RandomStreams(7))
+    rows = source.longest(plan)
+    longest = source.spans.input_lengths.max()
+    assert source.spans.input_lengths[plan.window[rows]].tolist() == [longest] * 2
+    together = BlockSource(source, B)
+    prepared = together.prepare(plan, RandomStreams(7), together.longest(plan))
+    assert prepared.x0.shape == (2, L)
+    assert len(prepared.rows) == 2 * (source.spans.context_starts == 0).sum()  # all blocks of both
