@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
 from bpb_harness.evaluation.settings import FLAGS, Settings
+from bpb_harness.result import Expectation
 
 if TYPE_CHECKING:
     from bpb_harness.result import BpbResult
@@ -95,16 +97,19 @@ def evaluate(
         result = score(checkpoint, progress=progress, **settings)
     if not _is_first_process():
         return
+    if expect is not None:
+        result = replace(result, expectation=Expectation(expect, within))
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
     write_output(result.to_json() if output_format == _JSON else describe(result), output)
     missed = False
-    if expect is not None and result.bits_per_byte is not None and not abs(result.bits_per_byte - expect) <= within:
+    asked = result.expectation
+    if asked is not None and result.bits_per_byte is not None and not asked.is_met(result.bits_per_byte):
         missed = True
         typer.echo(
             f"bpb-eval: expected {expect} +- {within} bits per byte, got {result.bits_per_byte:.4f} "
-            f"({result.bits_per_byte - expect:+.4f})",
+            f"({result.bits_per_byte - asked.bits_per_byte:+.4f})",
             err=True,
         )
     if result.is_below_source:
