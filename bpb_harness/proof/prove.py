@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -21,12 +21,11 @@ from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.claim import claim_again
 from bpb_harness.proof.codes import code_of
 from bpb_harness.proof.decoding import Decoded, decode
-from bpb_harness.proof.encoding import FURTHER_DRAWS, Encoded, encode
+from bpb_harness.proof.encoding import Encoded, encode, num_codings
 from bpb_harness.proof.reading import read_file
 from bpb_harness.proof.verdict import PROVED, REFUTED, SHARE_OF_ORDERS, UNPROVED, Costs
 from bpb_harness.result import BpbResult
 
-_NATS_OF_BIT = float(np.log(2.0))
 _SECONDS, _LEAST_WINDOWS = 60.0, 4
 
 
@@ -80,7 +79,9 @@ class Proof:
     def sentence(self) -> str:
         """What follows, in one sentence."""
         count, bits = len(self.encoded.header.windows), 8 * len(self.encoded.bits)
-        these = f"{count:,} of {self.encoded.header.num_spans:,} windows, chosen by a hash of the score,"
+        these = (
+            f"{count:,} of {self.encoded.header.num_spans:,} {self.encoded.header.noun}, chosen by a hash of the score,"
+        )
         if self.decoded.lost is not None:
             return f"not proved: the text did not come back: {self.decoded.lost}"
         if self.num_wrong:
@@ -139,17 +140,17 @@ def prove(
         HarnessError: for anything that cannot be scored, coded or decoded.
     """
     _require_known(settings)
-    job, result = score_checkpoint(checkpoint, replace(settings, with_windows=True))
+    job, result = score_checkpoint(checkpoint, settings)
     assert job.source is not None
-    assert result.windows is not None
+    assert result.span_nats is not None
     count = _count(job, result, num_windows)
     choice = Choice(job.identity.digest, job.text.corpus.digest, str(result))
-    draws = 1 + (FURTHER_DRAWS if job.bounds else 0)
+    draws = num_codings(code_of(job.estimators[0], choice.streams))
     lengths = job.spans.lengths[choice.spans(len(job.spans), count)]
     encoded = encode(job, choice, count, _count_tokens(progress, draws * int(lengths.sum())))
     together = [np.array(batch) for batch in encoded.header.batches]
     claim = claim_again(job, np.array(encoded.header.windows), encoded.spans, choice.streams, together)
-    scored = result.windows["bits"].to_numpy()[encoded.header.windows] * _NATS_OF_BIT
+    scored = result.span_nats[encoded.header.windows]
     by_predictions = METHODS[settings.method].goes_in_order and settings.order in SCORES
     costs = Costs(
         claim, scored, encoded.coded_nats, encoded.further_nats, encoded.spans.num_tokens, settings.dtype,
@@ -158,9 +159,8 @@ def prove(
     write_bits(file, encoded.header.plain(), [encoded.given.astype("<u4").tobytes(), encoded.bits])
     header, given, bits = read_file(file)
     decoded = decode(header, given, bits, job.source)
-    num_bytes = None
-    if "num_bytes" in result.windows:
-        num_bytes = int(result.windows["num_bytes"].to_numpy()[encoded.header.windows].sum())
+    counts_bytes = settings.byte_rule != "none"
+    num_bytes = int(job.num_units[encoded.header.windows].sum()) if counts_bytes else None
     return Proof(result, encoded, costs, decoded, num_bytes, _size_of(checkpoint), file.stat().st_size)
 
 
@@ -179,16 +179,14 @@ def _count_tokens(progress: Callable[[int, int], None] | None, total: int) -> Ca
 
 def _require_known(settings: Settings) -> None:
     """Refuse what has no code here, before anything is scored."""
-    if METHODS[settings.method].enumerates:
-        raise UsageError(
-            "bpb-prove does not know --method exact yet", hint="pass --method discrete or mc, whose bounds are the same"
-        )
-    if settings.scores_answers:
-        raise UsageError("bpb-prove does not know --target-field yet", hint="pass --docs without it, or --data")
     if settings.compare:
-        raise UsageError("bpb-prove does not know --compare yet", hint="pass one --method")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("bpb-prove does not know several processes yet", hint="pass it to one process, not torchrun")
+        raise UsageError("--compare", seen="two bounds", expected="the one that is proved", hint="pass one --method")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise UsageError(
+            "bpb-prove under torchrun", seen=f"{processes} processes", expected="one: its calls are what is repeated",
+            hint="start it without torchrun",
+        )  # fmt: skip
 
 
 def _count(job: Job, result: BpbResult, wanted: int | None) -> int:
@@ -199,8 +197,8 @@ def _count(job: Job, result: BpbResult, wanted: int | None) -> int:
             raise UsageError("--num-windows", seen=wanted, expected=f"1 to {total}, the windows that were scored")
         return wanted
     length = int(job.spans.input_lengths.max())
-    calls = code_of(job.estimators[0], Choice("", "", "").streams).num_calls(int(job.spans.lengths.max()))
-    times = 2 + (FURTHER_DRAWS if job.bounds else 0)
+    code = code_of(job.estimators[0], Choice("", "", "").streams)
+    calls, times = code.num_calls(int(job.spans.lengths.max())), 1 + num_codings(code)
     seconds = times * calls * length * result.seconds / max(result.num_forward_tokens, 1)
     return min(total, max(_LEAST_WINDOWS, int(_SECONDS / max(seconds, 1e-9))))
 
