@@ -46,7 +46,13 @@ def _print_adapters(value: bool) -> None:
         raise typer.Exit
 
 
-_BEFORE = {"expect": "device", "within": "device", "output_format": "with_windows", "output": "with_windows", "report": "with_windows"}
+_BEFORE = {
+    "expect": "device",
+    "within": "device",
+    "output_format": "with_windows",
+    "output": "with_windows",
+    "report": "with_windows",
+}
 
 
 @app.command()

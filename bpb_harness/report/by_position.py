@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -72,7 +73,7 @@ def _stretches(
     found = []
     order = np.argsort(place, kind="stable")
     edges = np.searchsorted(place[order], np.arange(int(place.max()) + 2))
-    for which, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for which, (start, stop) in enumerate(pairwise(edges.tolist())):
         if start == stop:
             continue
         there = order[start:stop]
@@ -82,7 +83,7 @@ def _stretches(
         touched = len(np.unique(window[there]))
         error = None
         if touched > 1:
-            error = math.sqrt(float(by_window @ by_window) * touched / (touched - 1)) / int(count)
+            error = math.sqrt(float(by_window @ by_window) * touched / (touched - 1)) / count
         end = min((which + 1) * length - 1, last)
-        found.append(Stretch(which * length, end, int(count), mean, error))
+        found.append(Stretch(which * length, end, count, mean, error))
     return found

@@ -107,7 +107,7 @@ def _positions(result: BpbResult) -> list[Chart]:
     stretches = bits_by_position(result.tokens, None if of_answers else result.windows)
     if len(stretches) < 2:
         return []
-    what = "an answer" if of_answers else "a window"
+    what = "answer" if of_answers else "window"
     return [position_chart(stretches, bits_per_token=result.bits_per_token, what=what)]
 
 

@@ -21,9 +21,9 @@ def masked_entropy_chart(both: Comparison) -> Chart:
     change = "dearer" if last[1] > first[1] else "cheaper"
     sentence = (
         f"With {100 * first[0]:g} % of the tokens masked, a masked token costs {first[1]:.4f} bits; with "
-        f"{100 * last[0]:g} % masked {last[1]:.4f}, so that it is {change} the less of the text is seen. The continuous "
-        "bound is the area below this curve; the bound of T steps is the sum of T bars over it, which is larger where "
-        "the curve rises."
+        f"{100 * last[0]:g} % masked {last[1]:.4f}, so that it is {change} the less of the text is seen. The "
+        "continuous bound is the area below this curve; the bound of T steps is the sum of T bars over it, which is "
+        "larger where the curve rises."
     )
     svg = draw_line(
         "f-of-u", "Cost of a masked token by mask rate", sentence, rows, ("mask rate u", "f(u), bits per masked token")
@@ -36,10 +36,7 @@ def t_curve_chart(both: Comparison, num_steps: int | None) -> Chart:
     """The bound by the number of steps, and the gap between the two bounds."""
     finite = [(steps, value) for steps, value in both.t_curve if math.isfinite(steps)]
     limit = next(value for steps, value in both.t_curve if not math.isfinite(steps))
-    sentence = (
-        f"With T steps the bound comes down to {limit:.4f} as T grows. "
-        f"{_capital(both.sentence())}."
-    )
+    sentence = f"With T steps the bound comes down to {limit:.4f} as T grows. {_capital(both.sentence())}."
 
     def finish(axes: Axes, narrow: bool) -> None:
         axes.set_xscale("log", base=2)

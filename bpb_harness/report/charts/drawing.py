@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import logging
 import re
-import xml.etree.ElementTree as ElementTree
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
+from xml.etree import ElementTree
 
 from bpb_harness.report.visible import visible
 
@@ -111,17 +112,18 @@ def _draw_one(name: str, size: str, title: str, description: str, paint: Paint, 
     # Of its caches and fonts matplotlib speaks on stderr, where a command has one line for what went wrong.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context():
+    style: Any = _STYLE | {"svg.hashsalt": name}
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that its font lacks, and the page's need not
         mpl.rcdefaults()  # a reader's own style is not the page's
-        mpl.rcParams.update(_STYLE | {"svg.hashsalt": name})
+        mpl.rcParams.update(style)
         inches = _WIDTHS[size] / _POINTS_PER_INCH, height / _POINTS_PER_INCH
         figure = Figure(figsize=inches, dpi=_POINTS_PER_INCH, layout="constrained")
         paint(figure.add_subplot(), size == "narrow")
         drawn = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
     return _for_page(drawn.getvalue(), name, size, title, description)
 
 

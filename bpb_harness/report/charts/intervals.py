@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from bpb_harness.report.charts.drawing import FIRST, INK, MUTED, draw
+from bpb_harness.report.visible import visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -56,7 +57,8 @@ def draw_intervals(
             axes.plot([each.value], [place], "o", color=INK, markersize=6)
         if zero:
             axes.axvline(0.0, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
-        labels = [textwrap.fill(each.label, _LABEL_CHARACTERS[narrow]) for each in intervals]
+        width = _LABEL_CHARACTERS[narrow]
+        labels = [textwrap.fill(visible(each.label), width, max_lines=3, placeholder=" ...") for each in intervals]
         axes.set_yticks(list(places), labels, color=INK)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-0.6, len(intervals) - 0.4)
