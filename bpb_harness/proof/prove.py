@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from bpb_harness.result import BpbResult
 
 _NATS_OF_BIT = float(np.log(2.0))
 _SECONDS, _LEAST_WINDOWS = 60.0, 4
+# What the decoding process may take: it makes the calls of one coding, after it has imported and built everything.
+_LEAST_SECONDS, _TIMES_ENCODING = 120.0, 20.0
 
 
 @final
@@ -43,6 +46,7 @@ class Proof:
         num_bytes: of the text of these spans; None where bytes are not counted.
         checkpoint_bytes: of the checkpoint.
         file_bytes: of the whole file.
+        is_contained: whether nothing that ran in this process can have reached the one that decoded, but by the file.
     """
 
     result: BpbResult
@@ -52,6 +56,7 @@ class Proof:
     num_bytes: int | None
     checkpoint_bytes: int
     file_bytes: int
+    is_contained: bool = False
 
     @property
     def num_wrong(self) -> int:
@@ -70,7 +75,7 @@ class Proof:
     @property
     def is_alone(self) -> bool:
         """Whether what decoded could reach nothing else, or was no foreign code."""
-        return self.decoded.is_isolated or not self.encoded.header.runs_code
+        return not self.encoded.header.runs_code or (self.decoded.is_isolated and self.is_contained)
 
     @property
     def is_checked(self) -> bool:
@@ -124,7 +129,8 @@ class Proof:
 
 def prove(
     checkpoint: Path, settings: Settings, file: Path, *, num_windows: int | None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, is_contained: bool = False,
+    time_limit: float | None = None,
 ) -> Proof:  # fmt: skip
     """Score a checkpoint, code some of its windows into a file, and get them back from it.
 
@@ -134,6 +140,8 @@ def prove(
         file: where the bits go.
         num_windows: how many windows; None: as many as take about a minute, at least 4.
         progress: called with (tokens coded, tokens in all).
+        time_limit: seconds that decoding may take; None: some times what coding took.
+        is_contained: whether this process leaves nothing behind (:mod:`bpb_harness.proof.scoring_process`).
 
     Raises:
         HarnessError: for anything that cannot be scored, coded or decoded.
@@ -146,7 +154,9 @@ def prove(
     choice = Choice(job.identity.digest, job.text.corpus.digest, str(result))
     draws = 1 + (FURTHER_DRAWS if job.bounds else 0)
     lengths = job.spans.lengths[choice.spans(len(job.spans), count)]
+    began = time.monotonic()
     encoded = encode(job, choice, count, _count_tokens(progress, draws * int(lengths.sum())))
+    seconds = time_limit or _LEAST_SECONDS + _TIMES_ENCODING * (time.monotonic() - began)
     together = [np.array(batch) for batch in encoded.header.batches]
     claim = claim_again(job, np.array(encoded.header.windows), encoded.spans, choice.streams, together)
     scored = result.windows["bits"].to_numpy()[encoded.header.windows] * _NATS_OF_BIT
@@ -157,11 +167,11 @@ def prove(
     )  # fmt: skip
     write_bits(file, encoded.header.plain(), [encoded.given.astype("<u4").tobytes(), encoded.bits])
     header, given, bits = read_file(file)
-    decoded = decode(header, given, bits, job.source)
+    decoded = decode(header, given, bits, job.source, seconds=seconds)
     num_bytes = None
     if "num_bytes" in result.windows:
         num_bytes = int(result.windows["num_bytes"].to_numpy()[encoded.header.windows].sum())
-    return Proof(result, encoded, costs, decoded, num_bytes, _size_of(checkpoint), file.stat().st_size)
+    return Proof(result, encoded, costs, decoded, num_bytes, _size_of(checkpoint), file.stat().st_size, is_contained)
 
 
 def _count_tokens(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
