@@ -12,6 +12,8 @@ from bpb_harness.errors import UsageError
 from bpb_harness.units import CodeLength, nats_to_bits
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate of a bound, the last
@@ -247,6 +249,7 @@ class BpbResult:
         answers: how answers were scored; None where text was.
         windows: one row a window, or an answer, where it was asked for.
         tokens: one row a token, where it was asked for.
+        span_nats: of each span that was scored, (N,): windows, or parts of answers.
     """
 
     length: CodeLength
@@ -268,6 +271,7 @@ class BpbResult:
     answers: AnswerSummary | None = None
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    span_nats: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property
     def bits_per_byte(self) -> float | None:

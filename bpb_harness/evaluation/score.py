@@ -113,6 +113,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         separator_id=job.text.separator_id,
         windows=windows_table,
         tokens=tokens_table,
+        span_nats=bound.window_nats,
     )
     drawn = sampling_remarks(job, len(layout), bound.table.plan.num_replicates, len(bound.passes))
     return with_remarks(result, *drawn, *sampled.remarks), sampled.asked
@@ -191,6 +192,7 @@ def _exact_result(
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,
+        span_nats=scored.nats,
     )
     return with_remarks(result, *scored.remarks)
 

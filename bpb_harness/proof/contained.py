@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +15,11 @@ from bpb_harness.checkpoints import Checkpoint, digest_of
 from bpb_harness.errors import ContractError, HarnessError, InputError, SecondLookError
 from bpb_harness.evaluation.inputs import find_text
 from bpb_harness.evaluation.settings import FLAGS, Settings
-from bpb_harness.proof.decoding import Decoded
+from bpb_harness.proof.claim import Claim
 from bpb_harness.proof.header import Header
-from bpb_harness.proof.reading import open_proof
-from bpb_harness.proof.verdict import PROVED, REFUTED, UNPROVED
+from bpb_harness.proof.prove import Proof, Written, get_back
+from bpb_harness.proof.reading import read_file
+from bpb_harness.proof.verdict import Costs
 from bpb_harness.second_look.server import Server
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
@@ -28,26 +28,7 @@ from bpb_harness.whole_file import write_whole
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 _MODULE = "bpb_harness.proof.scoring_process"
-_SECONDS_TO_END, _LEAST_SECONDS = 20.0, 120.0
-
-
-@final
-@dataclass(frozen=True)
-class Contained:
-    """What became of it.
-
-    Attributes:
-        lines: what the process that scored said, its last line apart.
-        sentence: what follows.
-        exit_code: as that of a :class:`bpb_harness.proof.prove.Proof`.
-    """
-
-    lines: str
-    sentence: str
-    exit_code: int
-
-    def __str__(self) -> str:
-        return f"{self.lines}\n{self.sentence}"
+_SECONDS_TO_END = 20.0
 
 
 def needs_containing(settings: Settings) -> bool:
@@ -58,8 +39,11 @@ def needs_containing(settings: Settings) -> bool:
 def prove_contained(
     checkpoint: Path, settings: Settings, file: Path, *, num_windows: int | None, progress: Progress | None = None,
     time_limit: float | None = None,
-) -> Contained | None:  # fmt: skip
+) -> Proof | None:  # fmt: skip
     """As :func:`bpb_harness.proof.prove.prove`, of a network whose code nobody has read.
+
+    What the code says of the score is its own word. The text is read again here, and the file is decoded when all that
+    the code has started is over.
 
     Returns:
         None where the system offers no such thing.
@@ -67,9 +51,8 @@ def prove_contained(
     Raises:
         HarnessError: for anything that cannot be scored, coded or decoded.
     """
-    began = time.monotonic()
     wish = {
-        "checkpoint": str(checkpoint), "num_windows": num_windows, "cwd": os.getcwd(), "time_limit": time_limit,
+        "checkpoint": str(checkpoint), "num_windows": num_windows, "cwd": str(Path.cwd()),
         "settings": {name: _plain(getattr(settings, name)) for name in FLAGS},
         "environment": {name: value for name, value in os.environ.items() if name.startswith("BPB_")},
     }  # fmt: skip
@@ -77,56 +60,54 @@ def prove_contained(
     if answer is None:
         return None
     said, arrays = answer
-    content = arrays["file"].tobytes()[: said["num_bytes"]]
+    content = arrays["file"].tobytes()[: said["file_bytes"]]
     write_whole(file, lambda out: out.write(content))
-    lines, _, sentence = str(said["lines"]).rpartition("\n")
-    if said["exit_code"] != PROVED:
-        code = said["exit_code"] if said["exit_code"] in {REFUTED, UNPROVED} else REFUTED
-        return Contained(lines, sentence, code)
-    # There it has just been decoded once: in less time than all of this has taken.
-    seconds = time_limit or _LEAST_SECONDS + time.monotonic() - began
-    opened = open_proof(file, checkpoint, model=settings.model, allow_code=True, seconds=seconds)
+    header, given, _ = read_file(file)
     text = find_text(Checkpoint(checkpoint, "user-code", digest_of(checkpoint), {}), settings).corpus
-    sentence, code = _verdict(opened.header, opened.decoded, opened.given, text, arrays["starts"], opened.num_bits)
-    return Contained(lines, sentence, code)
+    written = replace(read_written(said, arrays), targets=_targets(header, given, text, arrays["starts"]))
+    return get_back(written, checkpoint, settings, file, time_limit=time_limit, is_contained=True)
 
 
-def _verdict(
-    header: Header, decoded: Decoded, given: Ints, text: Corpus, starts: Ints, num_bits: int
-) -> tuple[str, int]:
-    """What follows from what came back, and the exit code: nothing but the file of bits is taken at its word."""
-    if decoded.lost is not None:
-        return f"not proved: the text did not come back: {decoded.lost}", REFUTED
-    wrong = _num_wrong(header, decoded, given, text, starts)
-    if wrong:
-        return f"not proved: {wrong:,} of {sum(header.lengths):,} tokens came back as others", REFUTED
-    these = f"{len(starts):,} of {header.num_spans:,} windows, chosen by a hash of the score,"
-    if not decoded.is_isolated:
-        return (
-            f"decoded, not isolated: {these} came back from {num_bits:,} bits, by code that could reach other files",
-            (UNPROVED),
-        )
-    context = sum(header.contexts)
-    beside = f", given {context:,} tokens before them" if context else ""
-    return f"proved: {these} came back, token by token, from {num_bits:,} bits{beside}", PROVED
+def read_written(said: dict[str, Any], arrays: dict[str, Any]) -> Written:
+    """What the process that scores says of it; its tokens apart, at whose word nobody takes it."""
+    claim = Claim(arrays["claim"], arrays["variance"], said["num_draws"])
+    costs = Costs(claim, arrays["scored"], arrays["coded"], arrays["further"], **said["costs"])
+    return Written(costs=costs, starts=arrays["starts"], targets=np.zeros(0, dtype=np.int64), **said["written"])
 
 
-def _num_wrong(header: Header, decoded: Decoded, given: Ints, text: Corpus, starts: Ints) -> int:
-    """Tokens that are not those of the text; all, where spans or data are not those of the settings."""
-    everything = sum(header.lengths)
+def plain_written(written: Written) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The other way."""
+    costs, claim = written.costs, written.costs.claim
+    said = {
+        "num_draws": claim.num_draws,
+        "costs": {name: getattr(costs, name) for name in ("num_tokens", "dtype", "order_share")},
+        "written": {name: getattr(written, name) for name in ("score", "is_checked", "num_bytes", "seconds")},
+    }
+    arrays = {
+        "claim": claim.nats, "variance": claim.variance, "scored": costs.scored_nats, "coded": costs.coded_nats,
+        "further": costs.further_nats, "starts": written.starts,
+    }  # fmt: skip
+    return said, arrays
+
+
+def _targets(header: Header, given: Ints, text: Corpus, starts: Ints) -> Ints:
+    """The tokens of the spans, out of the text.
+
+    Raises:
+        SecondLookError: if the spans are none of this text's, one after another, or contexts are not what stands there.
+    """
     contexts, lengths = np.array(header.contexts), np.array(header.lengths)
-    if header.data != text.digest or len(starts) != len(lengths):
-        return everything
-    spans = Spans(starts - contexts, starts, starts + lengths)
-    inside = int(spans.context_starts.min()) >= 0 and int(spans.ends.max()) <= text.num_tokens
-    order = np.argsort(starts)
-    if not inside or (spans.ends[order][:-1] > starts[order][1:]).any():
-        return everything
-    before = [text.read(int(a), int(b)) for a, b in zip(spans.context_starts, spans.starts, strict=True)]
-    if not np.array_equal(np.concatenate(before), given):
-        return everything
-    targets = [text.read(int(a), int(b)) for a, b in zip(spans.starts, spans.ends, strict=True)]
-    return int((np.concatenate(decoded.spans) != np.concatenate(targets)).sum())
+    if header.data == text.digest and len(starts) == len(lengths):
+        spans = Spans(starts - contexts, starts, starts + lengths)
+        order = np.argsort(starts)
+        is_inside = int(spans.context_starts.min()) >= 0 and int(spans.ends.max()) <= text.num_tokens
+        if is_inside and (spans.ends[order][:-1] <= starts[order][1:]).all():
+            before = [text.read(int(a), int(b)) for a, b in zip(spans.context_starts, spans.starts, strict=True)]
+            if np.array_equal(np.concatenate(before), given):
+                return np.concatenate([text.read(int(a), int(b)) for a, b in zip(starts, spans.ends, strict=True)])
+    raise SecondLookError(
+        "the process that scores the network", seen="a file of bits of other spans", expected="spans of the text"
+    )
 
 
 def _score(wish: dict[str, Any], progress: Progress | None) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -158,16 +139,13 @@ def _next(server: Server) -> tuple[dict[str, Any], dict[str, Any]]:
         return server.channel.receive()
     except (EOFError, ValueError):
         raise SecondLookError(
-            "the process that scores the network ended", seen=server.last_words(),
-            hint="--no-contract does not help: read the code",
-        ) from None  # fmt: skip
+            "the process that scores the network ended", seen=server.last_words(), hint="read what its code does"
+        ) from None
 
 
-def _error(said: dict[str, Any]) -> Exception:
+def _error(said: dict[str, Any]) -> HarnessError:
     text = str(said["error"])
-    if said.get("exit") == ContractError.exit_code:
-        return ContractError(text)
-    return InputError(text) if said.get("exit") == HarnessError.exit_code else RuntimeError(text)
+    return InputError(text) if said.get("exit") == HarnessError.exit_code else ContractError(text)
 
 
 def _plain(value: Any) -> Any:

@@ -75,6 +75,11 @@ class Header:
     digest: str
     network_bits: float
 
+    @property
+    def noun(self) -> str:
+        """What its spans are called: the first token of an autoregressive window is no context to speak of."""
+        return "windows" if max(self.contexts) <= 1 else "spans"
+
     def plain(self) -> dict[str, Any]:
         """As it stands in the file."""
         return asdict(self)

@@ -44,7 +44,7 @@ def leave(kinds: int, *, proc: int) -> None:
 
 
 def mount(source: str | None, place: str, kind: str | None, flags: int) -> None:
-    """mount(2)."""
+    """Mount something, as the system call does."""
     words = [None if word is None else os.fsencode(word) for word in (source, place, kind)]
     _checked(_libc().mount(*words, ctypes.c_ulong(flags), None), f"mount {place}")
 

@@ -112,10 +112,10 @@ class Opened:
         if not self.is_same:
             return "not decoded: the tokens are not those that were written, whose digest the file holds"
         if self.exit_code == UNPROVED:
-            return f"decoded, not isolated: {count:,} windows, by code that could reach other files"
+            return f"decoded, not isolated: {count:,} {self.header.noun}, by code that could reach other files"
         given = sum(self.header.contexts)
         beside = f", given {given:,} tokens before them" if given else ""
-        return f"proved: {count:,} windows came back, token by token, from {self.num_bits:,} bits{beside}"
+        return f"proved: {count:,} {self.header.noun} came back, token by token, from {self.num_bits:,} bits{beside}"
 
     def __str__(self) -> str:
         header = self.header
