@@ -70,7 +70,7 @@ def prove_contained(
 
 def read_written(said: dict[str, Any], arrays: dict[str, Any]) -> Written:
     """What the process that scores says of it; its tokens apart, at whose word nobody takes it."""
-    claim = Claim(arrays["claim"], arrays["variance"], said["num_draws"])
+    claim = Claim(arrays["claim"], arrays["variance"], said["num_draws"], arrays.get("degrees_of_freedom"))
     costs = Costs(claim, arrays["scored"], arrays["coded"], arrays["further"], **said["costs"])
     return Written(costs=costs, starts=arrays["starts"], targets=np.zeros(0, dtype=np.int64), **said["written"])
 
@@ -87,6 +87,8 @@ def plain_written(written: Written) -> tuple[dict[str, Any], dict[str, Any]]:
         "claim": claim.nats, "variance": claim.variance, "scored": costs.scored_nats, "coded": costs.coded_nats,
         "further": costs.further_nats, "starts": written.starts,
     }  # fmt: skip
+    if claim.degrees_of_freedom is not None:
+        arrays["degrees_of_freedom"] = claim.degrees_of_freedom
     return said, arrays
 
 

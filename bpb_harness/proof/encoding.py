@@ -14,13 +14,8 @@ from bpb_harness._version import __version__
 from bpb_harness.evaluation.job import Job
 from bpb_harness.proof.batches import Batches
 from bpb_harness.proof.choice import Choice
-<<<<<<< HEAD
-from bpb_harness.proof.codes import code_of
-from bpb_harness.proof.header import Header, code_of_loader, digest_of
-=======
 from bpb_harness.proof.codes import Code, code_of
-from bpb_harness.proof.header import Header, digest_of
->>>>>>> 1cdcb34
+from bpb_harness.proof.header import Header, code_of_loader, digest_of
 from bpb_harness.proof.range_coder import Encoder
 from bpb_harness.proof.symbols import Known
 from bpb_harness.text.spans import Spans
