@@ -64,6 +64,10 @@ def prove_contained(
     write_whole(file, lambda out: out.write(content))
     header, given, _ = read_file(file)
     text = find_text(Checkpoint(checkpoint, "user-code", digest_of(checkpoint), {}), settings).corpus
+    if said["written"]["score"] != header.score:
+        raise SecondLookError(
+            "the process that scores the network", seen="a file of bits of another score", expected="that of its own"
+        )
     written = replace(read_written(said, arrays), targets=_targets(header, given, text, arrays["starts"]))
     return get_back(written, checkpoint, settings, file, time_limit=time_limit, is_contained=True)
 
