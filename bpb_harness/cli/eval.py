@@ -17,6 +17,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output, write_parquet
 from bpb_harness.cli._progress import progress_bar
+from bpb_harness.cli._report import command_line, require_html, settings_for_report
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
@@ -47,7 +48,13 @@ def _print_adapters(value: bool) -> None:
         raise typer.Exit
 
 
-_BEFORE = {"expect": "device", "within": "device", "output_format": "with_windows", "output": "with_windows"}
+_BEFORE = {
+    "expect": "device",
+    "within": "device",
+    "output_format": "with_windows",
+    "output": "with_windows",
+    "report": "with_windows",
+}
 
 
 @app.command()
@@ -58,6 +65,7 @@ def evaluate(
     within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = 0.005,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -83,10 +91,13 @@ def evaluate(
     for flag, path in (("--windows", windows), ("--tokens", tokens)):
         if path is not None and path.suffix.lower() != ".parquet":
             raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
-    written = [path.absolute() for path in (output, windows, tokens) if path is not None]
+    require_html(report)
+    written = [path.absolute() for path in (output, report, windows, tokens) if path is not None]
     if len(set(written)) < len(written):
-        raise UsageError("--output, --windows and --tokens", seen="the same file twice", expected="files of their own")
-    for path in (output, windows, tokens, given["resume"]):
+        raise UsageError(
+            "--output, --report, --windows and --tokens", seen="the same file twice", expected="files of their own"
+        )
+    for path in (output, report, windows, tokens, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
     with interrupted_afterwards():
@@ -94,6 +105,8 @@ def evaluate(
 
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         Settings(**settings)  # refuses bad flags before any file is opened
+        if report is not None:
+            settings = settings_for_report(settings)
         result = score(checkpoint, progress=progress, **settings)
     if not _is_first_process():
         return
@@ -102,6 +115,10 @@ def evaluate(
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
+    if report is not None:
+        from bpb_harness.report.evaluation import evaluation_page  # deferred: draws by matplotlib
+
+        write_output(evaluation_page(result, title=checkpoint.name, command=command_line("bpb-eval")), report)
     write_output(result.to_json() if output_format == _JSON else describe(result), output)
     missed = False
     asked = result.expectation

@@ -230,7 +230,7 @@ class Job:
         """
         spans, num_in_corpus = self.spans, self._num_in_corpus
         with ThreadPoolExecutor(1) as beside:
-            counted = beside.submit(self._count_units, spans, num_in_corpus)
+            counted = beside.submit(lambda: self.num_units)
             if not self.bounds:
                 alike = np.zeros(len(spans), dtype=np.int64)
                 return self._layout(spans, num_in_corpus, counted.result(), alike, None)
@@ -252,11 +252,18 @@ class Job:
         counts_bytes = self.settings.byte_rule != "none"
         return Layout(spans, num_in_corpus, num_units, counts_bytes, difficulty, bigrams)
 
-    def _count_units(self, spans: Spans, num_in_corpus: int) -> Ints:
-        """What rates are over, of each span: bytes under the chosen rule, or tokens under "none"; (N,)."""
+    @cached_property
+    def num_units(self) -> Ints:
+        """What rates are over, of each span: bytes under the chosen rule, or tokens under "none"; (N,).
+
+        Raises:
+            CorpusError: if there are none.
+            UsageError: for raw bytes of a part of the text, or of shards.
+        """
+        spans = self.spans
         if self.settings.byte_rule == "none":
             return spans.lengths
-        num_bytes = self._bytes_of_spans(spans, num_in_corpus)
+        num_bytes = self._bytes_of_spans(spans, self._num_in_corpus)
         if not num_bytes.any():
             seen = f"{spans.num_tokens} tokens, 0 bytes"
             raise CorpusError("what is left to score spells no bytes", seen=seen, hint="pass more text")

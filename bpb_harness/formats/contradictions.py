@@ -201,6 +201,11 @@ def _beside(plain: Mapping[str, Any], result: BpbResult) -> Iterator[Contradicti
         if not _near(gap, both["gap_bits_per_byte"], abs(both["discrete"]) + abs(both["mc"])):
             seen, expected = shown(both["gap_bits_per_byte"]), f"{gap:.10g}, discrete minus mc"
             yield Contradiction("arithmetic", "comparison.gap_bits_per_byte", seen, expected)
+    marks = result.reference_marks
+    if marks is not None:
+        uniform = math.log2(marks.num_clean_tokens) * result.length.num_tokens / result.length.num_units
+        if not _near(marks.uniform, uniform):
+            yield Contradiction("arithmetic", "reference_marks.uniform", shown(marks.uniform), f"{uniform:.10g}")
     if source is not None and not _near(source.code_length_bits / source.num_bytes, source.code_length_bits_per_byte):
         rate = f"{source.code_length_bits / source.num_bytes:.10g}"
         yield Contradiction(

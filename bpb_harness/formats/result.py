@@ -89,6 +89,15 @@ SOURCE = Record((
     Key("num_bytes", Whole(1), "Bytes of that text.", "bytes"),
 ))  # fmt: skip
 
+MARKS = Record((
+    Key("uniform", Number(0.0), "Every token at the same price.", _PER_UNIT),
+    Key("unigram", Number(0.0), "A code that learns how often each token occurs, as it goes.", _PER_UNIT),
+    Key("bigram", Number(0.0), "One that learns what follows each token, as it goes.", _PER_UNIT),
+    Key("xz", maybe(Number(0.0)), "The bytes of the text, packed by `xz -6`; null for a text that is long, or that "
+        "tokens do not give back.", _PER_UNIT),
+    Key("num_clean_tokens", Whole(1), "How many ids a token may have."),
+))  # fmt: skip
+
 _T_CURVE = Record((
     Key("steps", maybe(Whole(1)), "T; null: infinity."),
     Key("bits_per_byte", Number(), "The T-step bound that f(u) implies.", _PER_UNIT),
@@ -152,6 +161,8 @@ RESULT = Record((
     Key("num_documents", maybe(Whole(1)), "Documents of the text, or answers; null where that is not known.",
         is_optional=True),
     Key("source", SOURCE, "What the text costs under the very source that wrote it, where that is known.",
+        is_optional=True),
+    Key("reference_marks", MARKS, "What the same tokens cost those who have learnt nothing beforehand.",
         is_optional=True),
     Key("comparison", COMPARISON, "Of `--compare`: both bounds.", is_optional=True),
 ))  # fmt: skip

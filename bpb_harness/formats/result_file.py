@@ -18,6 +18,7 @@ from bpb_harness.result import (
     BpbResult,
     Comparison,
     Expectation,
+    ReferenceMarks,
     Remark,
     Signature,
     SourceFloor,
@@ -86,6 +87,7 @@ def result_of(plain: Mapping[str, Any], name: str) -> BpbResult:
         separator_id=plain.get("separator_id"),
         num_documents=plain.get("num_documents"),
         answers=_made(AnswerSummary, plain.get("answers")),
+        reference_marks=_made(ReferenceMarks, plain.get("reference_marks")),
         versions=Versions(plain["versions"]["torch"], plain["versions"]["python"]),
         expectation=_made(Expectation, plain["expectation"]),
     )

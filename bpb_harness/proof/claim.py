@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from bpb_harness.denoiser import CausalLM, num_clean_tokens
-from bpb_harness.estimators import AutoregressiveCode, Bound, ChainRule, prior_nats
+from bpb_harness.estimators import AutoregressiveCode, Bound, ChainRule, ExactBound, prior_nats
 from bpb_harness.evaluation.batches import DrawSource, deal_draws, stack_spans
 from bpb_harness.evaluation.draws import plan_draws
 from bpb_harness.evaluation.job import Job
@@ -35,11 +35,13 @@ class Claim:
         nats: of each, (N,).
         variance: of each estimate, (N,) nats squared; 0 where nothing was drawn.
         num_draws: K; 0 where nothing was drawn.
+        degrees_of_freedom: of each variance, (N,); K - 1 of K draws of a span; None where nothing was drawn.
     """
 
     nats: Floats
     variance: Floats
     num_draws: int
+    degrees_of_freedom: Floats | None = None
 
 
 def claim_again(job: Job, windows: Ints, spans: Spans, streams: RandomStreams, batches: Sequence[Ints]) -> Claim:
@@ -56,7 +58,8 @@ def claim_again(job: Job, windows: Ints, spans: Spans, streams: RandomStreams, b
     with torch.inference_mode():
         if isinstance(estimator, Bound):
             return _sampled(job, estimator, spans, streams)
-        assert isinstance(estimator, ChainRule | AutoregressiveCode)
+        if isinstance(estimator, ExactBound):
+            return _enumerated(job, replace(estimator, streams=streams), windows, spans)
         nats = np.zeros(len(windows))
         for places in batches:
             nats[places] = _exact(job, estimator, windows[places], spans.take(places))
@@ -72,6 +75,23 @@ def _exact(job: Job, estimator: ChainRule | AutoregressiveCode, windows: Ints, s
     else:
         nats = estimator.token_nats(job.denoiser, tokens, windows, context_length=context)
     return np.asarray(nats.sum(dim=1).cpu().numpy())
+
+
+def _enumerated(job: Job, exact: ExactBound, windows: Ints, spans: Spans) -> Claim:
+    """All masks of each span; the rates that a network is told are drawn anew, where they are drawn."""
+    columns = np.zeros((len(spans), 3))
+    for place in range(len(spans)):
+        row = np.array([place])
+        bound = exact.span_bounds(
+            job.denoiser, stack_spans(job.text.corpus, spans, row).to(job.device), windows[row],
+            context_length=int(spans.context_lengths[place]),
+        )  # fmt: skip
+        columns[place] = bound.nats[0], bound.variance[0], bound.squared_variances[0]
+    nats, variance, squares = columns.T
+    if not job.draws_levels:
+        return Claim(nats, variance, 0)
+    degrees = (exact.num_samples - 1) * variance**2 / np.where(squares > 0.0, squares, 1.0)
+    return Claim(nats, variance, exact.num_samples, degrees)
 
 
 def _sampled(job: Job, bound: Bound, spans: Spans, streams: RandomStreams) -> Claim:
@@ -91,4 +111,4 @@ def _sampled(job: Job, bound: Bound, spans: Spans, streams: RandomStreams) -> Cl
     lengths = spans.lengths[:, None]
     each = schedule.max_mask_rate * lengths * values.reshape(len(spans), count)
     prior = np.array([prior_nats(schedule, int(length), num_clean_tokens(denoiser)) for length in spans.lengths])
-    return Claim(each.mean(axis=1) + prior, each.var(axis=1, ddof=1) / count, count)
+    return Claim(each.mean(axis=1) + prior, each.var(axis=1, ddof=1) / count, count, np.full(len(spans), count - 1.0))

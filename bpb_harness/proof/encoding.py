@@ -11,12 +11,11 @@ import numpy.typing as npt
 import torch
 
 from bpb_harness._version import __version__
-from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.job import Job
 from bpb_harness.proof.batches import Batches
 from bpb_harness.proof.choice import Choice
-from bpb_harness.proof.codes import code_of
-from bpb_harness.proof.header import Header, digest_of
+from bpb_harness.proof.codes import Code, code_of
+from bpb_harness.proof.header import Header, code_of_loader, digest_of
 from bpb_harness.proof.range_coder import Encoder
 from bpb_harness.proof.symbols import Known
 from bpb_harness.text.spans import Spans
@@ -25,6 +24,11 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 FURTHER_DRAWS = 3
+
+
+def num_codings(code: Code) -> int:
+    """How often spans are priced: once for the file, and again where the length varies with the shared randomness."""
+    return 1 + (FURTHER_DRAWS if code.is_drawn else 0)
 
 
 @final
@@ -88,7 +92,7 @@ def encode(job: Job, choice: Choice, count: int, advance: Callable[[int], None])
 
     encoder = Encoder()
     coded = priced(0, encoder)
-    further = FURTHER_DRAWS if isinstance(job.estimators[0], Bound) else 0
+    further = num_codings(code_of(job.estimators[0], choice.streams)) - 1
     others = [priced(draw, None) for draw in range(1, further + 1)]
     every = np.concatenate(targets)
     return Encoded(
@@ -114,6 +118,7 @@ def _header(job: Job, choice: Choice, batches: Batches, targets: Ints, coded: Fl
         weights=load["weights"],
         block_size=load["block_size"],
         runs_code=bool(load["allow_code"]),
+        code=code_of_loader(load["model_loader"]),
         model=choice.model_digest,
         data=choice.data_digest,
         tokenizer=job.text.tokenizer.digest,

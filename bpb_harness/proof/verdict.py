@@ -75,22 +75,25 @@ class Costs:
 
     def exceeds_claim(self) -> bool:
         """Whether the file costs more than the claim, by more than four errors of both."""
-        return self._exceeds(self.claim.nats, self.claim.variance, self.claim.num_draws)
+        return self._exceeds(self.claim.nats, self.claim.variance)
 
     def exceeds_score(self) -> bool:
         """Whether it costs more than these spans did in the score, whose draws are fewer: one of each at least."""
         single = self.claim.variance * max(self.claim.num_draws, 1)
-        return self._exceeds(self.scored_nats * (1.0 + self.order_share), single, self.claim.num_draws)
+        return self._exceeds(self.scored_nats * (1.0 + self.order_share), single)
 
-    def _exceeds(self, nats: Floats, variance: Floats, num_draws: int) -> bool:
+    def _exceeds(self, nats: Floats, variance: Floats) -> bool:
         excess = math.fsum(self.coded_nats) - math.fsum(nats)
         rounding = _ROUNDING_NATS_A_TOKEN[self.dtype] * self.num_tokens
-        parts = [(self._draw_variance, len(self.further_nats)), (variance, num_draws - 1)]
-        total = math.fsum(value for values, _ in parts for value in values)
+        draws, further = self._draw_variance, np.full(len(nats), float(len(self.further_nats)))
+        values = np.concatenate([draws, variance])
+        total = math.fsum(values)
         if total == 0.0:
             return not excess <= rounding
         # Variances of few draws are themselves uncertain: degrees of freedom after Welch and Satterthwaite.
-        squares = math.fsum(value**2 / degrees for values, degrees in parts if degrees > 0 for value in values)
+        known = np.zeros(len(nats)) if self.claim.degrees_of_freedom is None else self.claim.degrees_of_freedom
+        degrees = np.concatenate([further, known])
+        squares = math.fsum(values[degrees > 0.0] ** 2 / degrees[degrees > 0.0])
         return not excess <= rounding + _four_errors(total**2 / squares) * math.sqrt(total)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bpb_harness.cli import eval as evaluate
 from bpb_harness.cli import prove
 from bpb_harness.proof.bit_file import read_bits, write_bits
 from bpb_harness.text.corpus import load_shards
@@ -119,7 +120,6 @@ def test_other_bits_are_never_the_text(proved, repository, tmp_path):
         ({"score": "bpb ~<= 0.1"}, "expected those that the score's hash chooses"),
         ({"lengths": [4096] * 4}, "expected at most 128"),
         ({"method": "ar", "num_steps": None}, "is not of this network"),
-        ({"method": "exact"}, "does not know --method exact yet"),
         ({"schedule": None}, "schedule"),
         ({"num_spans": 1 << 40}, "num_spans"),
         ({"order": "backwards"}, "--order"),
@@ -169,9 +169,7 @@ def test_cut_files(proved, repository, tmp_path):
         (["--proof", "a", "--decode", "b"], "got both"),
         (["--proof", "a", "--text", "t"], "--text with --proof"),
         (["--proof", "a", "--num-windows", "0"], "--num-windows"),
-        (["--proof", "a", "--method", "exact"], "does not know --method exact yet"),
-        (["--proof", "a", "--compare"], "does not know --compare yet"),
-        (["--proof", "a", "--docs", "d", "--context-field", "q", "--target-field", "a"], "not know --target-field yet"),
+        (["--proof", "a", "--compare"], "--compare: got two bounds, expected the one that is proved"),
         (["--proof", "a", "--limit", "3", "--num-windows", "4", "--no-contract", "--steps", "2"], "expected 1 to 3"),
         (["--decode", "a"], "no --tokenizer"),
         (["--decode", "a", "--tokenizer", "t", "--steps", "3"], "--steps with --decode"),
@@ -202,6 +200,40 @@ def test_other_codes_and_layouts(repository, tmp_path, words):
     assert done.returncode == 3, done  # nobody checked the contract
     assert done.stdout.splitlines()[-1].startswith("decoded, not checked: 4 of ")
     assert decode(repository, tmp_path / "a.bits").returncode == 0
+
+
+@pytest.mark.parametrize("steps", [[], ["--steps", "3"]])
+def test_an_enumerated_bound(repository, tmp_path, steps):
+    done = run_here(
+        prove.main, repository / TINY, "--method", "exact", "--context", "6", "--limit", "9", *steps, "--no-contract",
+        "--num-windows", "5", "--device", "cpu", "--proof", tmp_path / "a.bits",
+    )  # fmt: skip
+    assert done.returncode == 3, done
+    claimed, coded = (float(line.split(": ")[1].split(" ")[0]) for line in done.stdout.splitlines()[1:3])
+    assert "+-" not in done.stdout.splitlines()[1]  # nothing is drawn of a network that is not told the rate
+    assert 0.5 * claimed < coded < 1.5 * claimed
+    assert decode(repository, tmp_path / "a.bits").returncode == 0
+
+
+def test_answers(repository, tmp_path):
+    """Short ones, whose masks are gone through in the score, and one that is cut into several spans."""
+    rows = [("the dog is here.", " a bird"), ("we know that", " the old house was near the water." * 3), ("it", " is")]
+    lines = [json.dumps({"q": question, "a": answer}) + "\n" for question, answer in rows]
+    (tmp_path / "qa.jsonl").write_text("".join(lines))
+    words = (
+        "--docs", tmp_path / "qa.jsonl", "--context-field", "q", "--target-field", "a", "--device", "cpu",
+        "--context", "32", "--stride", "16", "--method", "mc", "--no-contract",
+    )  # fmt: skip
+    scored = json.loads(run_here(evaluate.main, repository / TINY, *words, "--format", "json").stdout)
+    done = run_here(prove.main, repository / TINY, *words, "--num-windows", "3", "--proof", tmp_path / "a.bits")
+    assert done.returncode == 3, done
+    count = scored["num_windows"]
+    assert count > len(rows)
+    assert f"decoded, not checked: 3 of {count} spans" in done.stdout
+    every = run_here(prove.main, repository / TINY, *words, "--num-windows", count, "--proof", tmp_path / "b.bits")
+    assert every.returncode == 3, every
+    assert f"text of {scored['num_tokens']:,} tokens, {scored['num_bytes']:,} bytes" in every.stdout
+    assert decode(repository, tmp_path / "b.bits").returncode == 0
 
 
 def test_an_autoregressive_network(repository, tmp_path):

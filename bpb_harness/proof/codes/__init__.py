@@ -7,8 +7,7 @@ itself never has a token before it is paid for.
 
 from __future__ import annotations
 
-from bpb_harness.errors import UsageError
-from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound
+from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound
 from bpb_harness.evaluation.methods import Estimator
 from bpb_harness.proof.codes.autoregressive import AutoregressiveProof
 from bpb_harness.proof.codes.chain import ChainProof
@@ -27,10 +26,9 @@ def code_of(estimator: Estimator, streams: RandomStreams, draw: int = 0) -> Code
         estimator: of the score.
         streams: shared randomness of the codes of bounds; the chain rule's orders are those of its own.
         draw: which draw of that randomness; 0 is the one in a file.
-
-    Raises:
-        UsageError: for a method without a code here.
     """
+    if isinstance(estimator, ExactBound):  # of the same bounds, whose code does not ask how they were computed
+        estimator = _sampled(estimator)
     match estimator:
         case DiscreteBound():
             return TStepProof(estimator, streams, draw)
@@ -40,6 +38,11 @@ def code_of(estimator: Estimator, streams: RandomStreams, draw: int = 0) -> Code
             return ChainProof(estimator)
         case AutoregressiveCode():
             return AutoregressiveProof()
-    raise UsageError(
-        "bpb-prove does not know --method exact yet", hint="pass --method discrete or mc, whose bounds are the same"
-    )
+    raise AssertionError(estimator)
+
+
+def _sampled(exact: ExactBound) -> DiscreteBound | ContinuousBound:
+    """The bound that an enumeration is of."""
+    if exact.num_steps is None:
+        return ContinuousBound(exact.schedule)
+    return DiscreteBound(exact.schedule, num_steps=exact.num_steps)

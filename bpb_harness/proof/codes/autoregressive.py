@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 
@@ -16,6 +16,8 @@ from bpb_harness.proof.symbols import Symbols
 @dataclass(frozen=True)
 class AutoregressiveProof(Code):
     """Its length is the score of the spans; the input ends before the token to come, so that none is there to read."""
+
+    is_drawn: ClassVar[bool] = False
 
     def num_calls(self, length: int) -> int:
         return length

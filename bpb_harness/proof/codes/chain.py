@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 
@@ -23,6 +23,7 @@ class ChainProof(Code):
         rule: the order, and what the network is told of each step.
     """
 
+    is_drawn: ClassVar[bool] = False
     rule: ChainRule
 
     def num_calls(self, length: int) -> int:

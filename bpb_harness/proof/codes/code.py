@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,13 @@ class Canvas:
 
 
 class Code(ABC):
-    """A code of spans."""
+    """A code of spans.
+
+    Attributes:
+        is_drawn: whether its length varies with the shared randomness, and is a bound in the mean alone.
+    """
+
+    is_drawn: ClassVar[bool]
 
     @abstractmethod
     def follow(self, model: Denoiser | CausalLM, canvas: Canvas, symbols: Symbols) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ class ContinuousProof(Code):
         draw: which draw of it.
     """
 
+    is_drawn: ClassVar[bool] = True
     bound: ContinuousBound
     streams: RandomStreams
     draw: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class TStepProof(Code):
         draw: which draw of it.
     """
 
+    is_drawn: ClassVar[bool] = True
     bound: DiscreteBound
     streams: RandomStreams
     draw: int = 0

@@ -21,6 +21,7 @@ from bpb_harness.result import (
     BpbResult,
     Comparison,
     Expectation,
+    ReferenceMarks,
     Remark,
     Signature,
     SourceFloor,
@@ -88,6 +89,7 @@ KINDS = {
         signature=signed("discrete", given="prompts+lengths"),
     ),
     "source": result(source=SourceFloor("words", 0.5, 0.5, 1000.0, 2000), separator_id=1, corpus_stderr=None),
+    "marks": result(reference_marks=ReferenceMarks(4.5, 4.0, 3.0, None, 512)),
     "from Python alone": result(versions=Versions(), device="cpu"),
 }  # fmt: skip
 
@@ -171,6 +173,11 @@ CHANGES = [
     ("enumerated", {"relation": "="}, "relation relation"),
     ("enumerated", {"relation": "~<="}, "relation relation"),
     ("enumerated at drawn levels", {"relation": "<=", "mc_stderr": 0.0, "ci95": [2.0, 2.0]}, "relation relation"),
+    (
+        "marks",
+        {"reference_marks": {**plain("marks")["reference_marks"], "uniform": 4.4}},
+        "arithmetic reference_marks.uniform",
+    ),
     ("sampled", {"num_windows": 9}, "arithmetic data"),
     ("no bytes", {"num_windows": 15}, "arithmetic num_tokens"),
     ("no bytes", {"num_windows": 2001}, "arithmetic num_tokens"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from bpb_harness.errors import InputError, NumericsError, UsageError
-from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound
+from bpb_harness.errors import InputError, NumericsError
+from bpb_harness.estimators import AutoregressiveCode, ChainRule, ContinuousBound, DiscreteBound, ExactBound
 from bpb_harness.estimators.orders import SCORES
 from bpb_harness.proof.batches import Batches, split
 from bpb_harness.proof.codes import code_of
@@ -179,11 +179,14 @@ def test_a_prediction_that_is_no_number_is_refused():
         known.exchange(np.array([[np.nan, 0.0]]), np.array([0]), np.array([0]))
 
 
-def test_enumerations_have_no_code():
-    from bpb_harness.estimators import ExactBound
-
-    with pytest.raises(UsageError, match="does not know --method exact yet"):
-        code_of(ExactBound(parse_schedule("loglinear"), 4, 2, RandomStreams(0)), RandomStreams(0))
+@pytest.mark.parametrize("num_steps", [3, None])
+def test_a_bound_that_was_enumerated_has_the_code_of_the_bound(num_steps):
+    schedule, texts = parse_schedule("loglinear"), np.tile(np.array(TEXT), (4, 1))
+    sampled = ContinuousBound(schedule) if num_steps is None else DiscreteBound(schedule, 2, num_steps)
+    denoiser = OracleDenoiser(Table(3, seed=1, time_conditioned=True))
+    exact = ExactBound(schedule, num_steps)
+    assert np.array_equal(priced(exact, denoiser, texts), priced(sampled, denoiser, texts))
+    assert code_of(exact, RandomStreams(0)).is_drawn
 
 
 def test_batches_keep_the_logits_of_a_call_small():

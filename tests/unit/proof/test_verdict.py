@@ -14,7 +14,9 @@ from bpb_harness.proof.verdict import Costs
 def costs(coded, claim, *, variance=0.0, num_draws=0, further=(), scored=None, dtype="float32") -> Costs:
     coded, claim = np.array(coded, dtype=float), np.array(claim, dtype=float)
     return Costs(
-        Claim(claim, np.full(len(claim), variance), num_draws),
+        Claim(
+            claim, np.full(len(claim), variance), num_draws, np.full(len(claim), num_draws - 1.0) if num_draws else None
+        ),
         claim if scored is None else np.array(scored, dtype=float),
         coded,
         np.array(further, dtype=float).reshape(-1, len(coded)),
