@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet
+from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet, write_table
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html, settings_for_report
 from bpb_harness.cli._run import interrupted_afterwards, run
@@ -86,17 +86,22 @@ def evaluate(
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
     if expect is not None and given["byte_rule"] == "none":
         raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
-    windows, tokens = given["with_windows"], given["with_tokens"]
-    for flag, path in (("--windows", windows), ("--tokens", tokens)):
-        if path is not None and path.suffix.lower() != ".parquet":
-            raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
+    windows, tokens, documents = (given[f"with_{rows}"] for rows in ("windows", "tokens", "documents"))
+    for flag, path, suffixes in (
+        ("--windows", windows, (".parquet",)),
+        ("--tokens", tokens, (".parquet",)),
+        ("--document-table", documents, (".parquet", ".csv")),
+    ):
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise UsageError(flag, seen=repr(path.name), expected=f"a file name that ends in {' or '.join(suffixes)}")
     require_html(report)
-    written = [path.absolute() for path in (output, report, windows, tokens) if path is not None]
+    written = [path.absolute() for path in (output, report, windows, tokens, documents) if path is not None]
     if len(set(written)) < len(written):
         raise UsageError(
-            "--output, --report, --windows and --tokens", seen="the same file twice", expected="files of their own"
-        )
-    for path in (output, report, windows, tokens, given["resume"]):
+            "--output, --report, --windows, --tokens and --document-table", seen="the same file twice",
+            expected="files of their own",
+        )  # fmt: skip
+    for path in (output, report, windows, tokens, documents, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
     begin = time.perf_counter()
@@ -117,6 +122,8 @@ def evaluate(
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
+    if documents is not None:
+        write_table(result.documents, documents)
     if report is not None:
         from bpb_harness.report.evaluation import evaluation_page  # deferred: draws by matplotlib
 
