@@ -179,6 +179,10 @@ class Settings:
         False, "Write one row a token to this .parquet file.", option="--tokens", kind=Path | None, read=_is_given,
         note="As an argument: put the table into the result.",
     )  # fmt: skip
+    with_costs: bool = flagged(
+        False, "Keep the score in this file, for bpb-compare.", option="--score-file", kind=Path | None,
+        read=_is_given, note="As an argument: put what bpb_harness.compare needs into the result.",
+    )  # fmt: skip
     progress: Callable[[int, int], None] | None = None  # called with (tokens done, tokens in all)
     name: str | None = None  # of a network in memory: stands in the signature
 
