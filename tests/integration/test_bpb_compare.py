@@ -57,7 +57,12 @@ def results(folder):
         tiny=bpb_harness.evaluate(folder / "tiny.pt", **more),
         worse=bpb_harness.evaluate(folder / "worse.pt", **more),
         gpt=bpb_harness.evaluate(
-            folder / "gpt.pt", adapter="golf-gpt", method="ar", context_length=64, tokenizer=folder / "tiny.model", **more
+            folder / "gpt.pt",
+            adapter="golf-gpt",
+            method="ar",
+            context_length=64,
+            tokenizer=folder / "tiny.model",
+            **more,
         ),
     )
 
