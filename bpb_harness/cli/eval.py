@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +17,12 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output, write_parquet
 from bpb_harness.cli._progress import progress_bar
+from bpb_harness.cli._report import command_line, require_html, settings_for_report
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
 from bpb_harness.evaluation.settings import FLAGS, Settings
+from bpb_harness.result import Expectation
 
 if TYPE_CHECKING:
     from bpb_harness.result import BpbResult
@@ -45,7 +48,13 @@ def _print_adapters(value: bool) -> None:
         raise typer.Exit
 
 
-_BEFORE = {"expect": "device", "within": "device", "output_format": "with_windows", "output": "with_windows"}
+_BEFORE = {
+    "expect": "device",
+    "within": "device",
+    "output_format": "with_windows",
+    "output": "with_windows",
+    "report": "with_windows",
+}
 
 
 @app.command()
@@ -56,6 +65,7 @@ def evaluate(
     within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = 0.005,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -81,10 +91,13 @@ def evaluate(
     for flag, path in (("--windows", windows), ("--tokens", tokens)):
         if path is not None and path.suffix.lower() != ".parquet":
             raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
-    written = [path.absolute() for path in (output, windows, tokens) if path is not None]
+    require_html(report)
+    written = [path.absolute() for path in (output, report, windows, tokens) if path is not None]
     if len(set(written)) < len(written):
-        raise UsageError("--output, --windows and --tokens", seen="the same file twice", expected="files of their own")
-    for path in (output, windows, tokens, given["resume"]):
+        raise UsageError(
+            "--output, --report, --windows and --tokens", seen="the same file twice", expected="files of their own"
+        )
+    for path in (output, report, windows, tokens, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
     with interrupted_afterwards():
@@ -92,19 +105,28 @@ def evaluate(
 
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         Settings(**settings)  # refuses bad flags before any file is opened
+        if report is not None:
+            settings = settings_for_report(settings)
         result = score(checkpoint, progress=progress, **settings)
     if not _is_first_process():
         return
+    if expect is not None:
+        result = replace(result, expectation=Expectation(expect, within))
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
+    if report is not None:
+        from bpb_harness.report.evaluation import evaluation_page  # deferred: draws by matplotlib
+
+        write_output(evaluation_page(result, title=checkpoint.name, command=command_line("bpb-eval")), report)
     write_output(result.to_json() if output_format == _JSON else describe(result), output)
     missed = False
-    if expect is not None and result.bits_per_byte is not None and not abs(result.bits_per_byte - expect) <= within:
+    asked = result.expectation
+    if asked is not None and result.bits_per_byte is not None and not asked.is_met(result.bits_per_byte):
         missed = True
         typer.echo(
             f"bpb-eval: expected {expect} +- {within} bits per byte, got {result.bits_per_byte:.4f} "
-            f"({result.bits_per_byte - expect:+.4f})",
+            f"({result.bits_per_byte - asked.bits_per_byte:+.4f})",
             err=True,
         )
     if result.is_below_source:

@@ -38,7 +38,7 @@ from bpb_harness.evaluation.second_answers import (
     look_again,
     watching,
 )
-from bpb_harness.evaluation.settings import describe_device
+from bpb_harness.evaluation.settings import describe_device, versions_here
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.result import UPPER_BOUND, BpbResult, Comparison, ReferenceMarks, Remark, SourceFloor
@@ -114,6 +114,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         num_documents=job.num_documents(layout),
         answers=None if costs is None else summarise(job, costs),
         separator_id=job.text.separator_id,
+        versions=versions_here(),
         windows=windows_table,
         tokens=tokens_table,
         span_nats=bound.window_nats,
@@ -192,6 +193,7 @@ def _exact_result(
         num_documents=job.num_documents(layout),
         answers=None if costs is None else summarise(job, costs),
         separator_id=job.text.separator_id,
+        versions=versions_here(),
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,
