@@ -54,7 +54,7 @@ class GolfGptAdapter(AccountedAdapter):
         return known_layout and not is_prefix and all(name in tensors for name in needed)
 
     def takes_stated(self, checkpoint: Checkpoint) -> bool:
-        return True
+        return self.fits(checkpoint)
 
     def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         checkpoint = account.checkpoint

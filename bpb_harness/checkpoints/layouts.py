@@ -12,7 +12,7 @@ from bpb_harness.checkpoints.compressed import XZ_MAGIC, ZSTD_MAGIC, inflate, un
 from bpb_harness.checkpoints.names import split_tensors, without_wrappers
 from bpb_harness.checkpoints.native import from_native
 from bpb_harness.checkpoints.plain import plain_values
-from bpb_harness.checkpoints.quantized import dequantize, dequantize_mixed
+from bpb_harness.checkpoints.quantized import dequantize, dequantize_mixed, holds_mixed_levels
 from bpb_harness.checkpoints.record import EMA_PREFIX, FORMAT, Checkpoint
 from bpb_harness.checkpoints.torch_pickle import TorchFile, is_torch_zip, read_bare_pickle, read_torch_zip
 from bpb_harness.checkpoints.weight_sets import find_weights, holds_weights
@@ -70,7 +70,7 @@ def read_torch_file(path: Path, file: BinaryIO, digest: str, weights: str | None
     raise CheckpointError(
         f"{path.name} is no checkpoint of a known format",
         seen=f"first bytes {head[:8]!r}" if head else "an empty file",
-        expected="torch.save (.pt), safetensors, torch.export (.pt2), zlib, xz or zstd of torch.save (.ptz) or a folder",
+        expected="torch.save (.pt), safetensors, torch.export (.pt2), zlib, xz or zstd of it (.ptz) or a folder",
     )
 
 
@@ -89,7 +89,7 @@ def _from_content(path: Path, file: TorchFile, digest: str, weights: str | None)
         require_no_choice(path, weights)
         tensors, settings = dequantize(content, path)
         return Checkpoint(path, "golf-int8", digest, tensors, config=plain_values(settings, drop_tensors=True))
-    if content.keys() == {"w", "m"} and all(isinstance(part, dict) for part in content.values()):
+    if holds_mixed_levels(content):
         require_no_choice(path, weights)
         return Checkpoint(path, "golf-int6", digest, dequantize_mixed(content["w"], content["m"], path))
     if lightning and (weights in (None, "state_dict") or (weights == "ema" and _shadow_parameters(content, path))):

@@ -42,6 +42,16 @@ _LEVELS = {"int8": 127, "int6": 31, "int5": 15}
 _PASSED = ("passthrough", "passthrough_ctrl", "passthrough_fp16")
 
 
+def holds_mixed_levels(content: Mapping[Any, Any]) -> bool:
+    """Whether a file says of its weights, under ``m``, how each is stored under ``w``."""
+    told = content.get("m")
+    if content.keys() != {"w", "m"} or not isinstance(content["w"], dict) or not isinstance(told, dict):
+        return False
+    return any(
+        how in _PASSED if isinstance(how, str) else isinstance(how, dict) and "type" in how for how in told.values()
+    )
+
+
 def dequantize_mixed(stored: Mapping[str, Any], told: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """Weights of the contest's files of mixed levels: ``NAME.q`` times ``NAME.scale`` a row, or ``NAME`` itself.
 
@@ -74,7 +84,13 @@ def dequantize_mixed(stored: Mapping[str, Any], told: Mapping[str, Any], path: P
             raise CheckpointError(f"{path.name}: levels of {name}", seen=most, expected=f"those of {kind}")
     if parts:
         raise CheckpointError(f"{path.name}: tensors in w that m does not name", seen=", ".join(list(parts)[:6]))
-    return without_wrappers(tensors | rows_times_scales(levels, scales, path), path)
+    tensors |= rows_times_scales(levels, scales, path)
+    tables = {name: values.bfloat16() for name, values in tensors.items() if name.endswith(_TABLES)}
+    return without_wrappers(tensors | tables, path)
+
+
+# The networks that these files are read back into keep their tables of tokens in bfloat16.
+_TABLES = ("tok_emb.weight", ".embed.weight")
 
 
 _TENSORS = ("quantized", "scales", "passthrough")

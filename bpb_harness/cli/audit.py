@@ -37,8 +37,8 @@ def _print_version(value: bool) -> None:
 
 
 _RESCORING = (
-    "data", "tokenizer", "method", "adapter", "schedule", "num_steps", "num_samples", "context_length", "limit", "tail",
-    "dtype", "device", "batch_tokens",
+    "data", "tokenizer", "method", "adapter", "golf_preset", "golf_setting", "schedule", "num_steps", "num_samples",
+    "context_length", "limit", "tail", "dtype", "device", "batch_tokens",
 )  # fmt: skip
 
 

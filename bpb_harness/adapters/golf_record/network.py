@@ -62,7 +62,8 @@ class _Attention(nn.Module):
 
         Args:
             x: (B, L, D).
-            cos, sin: rotary tables (L, r / 2) of the first r dimensions of a head.
+            cos: rotary table (L, r / 2) of the first r dimensions of a head.
+            sin: the other.
             added: joins the values, (B, L, Dkv).
             first: values of the first block, (B, Hkv, L, d).
         """
@@ -219,10 +220,16 @@ class RecordGpt(nn.Module):
     def _tables(self, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosines and sines, (L, r / 2); the angles are those of the training window, however short a row is."""
         width, base = self._rotated, self.settings.rope_base
-        if self.context_length > _UNSTRETCHED and width > 2:
-            base *= (self.context_length / _UNSTRETCHED) ** (width / (width - 2))
         exponent = torch.arange(0, width, 2, dtype=torch.float32, device=device) / width
-        angle = torch.outer(torch.arange(length, dtype=torch.float32, device=device), 1.0 / base**exponent)
+        is_stretched = self.context_length > _UNSTRETCHED and width > 2
+        if is_stretched:
+            base *= (self.context_length / _UNSTRETCHED) ** (width / (width - 2))
+        frequency = 1.0 / base**exponent
+        if not is_stretched:
+            # Stretched ones are computed where they are used; these lie in a buffer, which the contest's scripts turn
+            # into bfloat16 with the rest of the network, before training.
+            frequency = frequency.bfloat16().float()
+        angle = torch.outer(torch.arange(length, dtype=torch.float32, device=device), frequency)
         return angle.cos(), angle.sin()
 
     @torch.no_grad()
@@ -287,7 +294,10 @@ def _table(account: Account, name: str, to: int) -> _TokenTable | None:
 
 
 def _hashed_pairs(ids: Tensor, num_rows: int) -> Tensor:
-    """Row of each token and the one before it, (B, L); the first has the last row. 32-bit arithmetic, which may wrap."""
+    """Row of each token and the one before it, (B, L); the first has the last row.
+
+    In 32-bit arithmetic, which wraps for vocabularies beyond 59,000.
+    """
     tokens, modulus = ids.to(torch.int32), num_rows - 1
     mixed = torch.bitwise_xor(_HASH[0] * tokens[:, 1:], _HASH[1] * tokens[:, :-1]) % modulus
     return functional.pad(mixed, (1, 0), value=modulus).to(torch.int64)
