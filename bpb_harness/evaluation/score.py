@@ -59,15 +59,22 @@ def score(job: Job) -> BpbResult:
     Raises:
         HarnessError: for anything that cannot be scored.
     """
+    with job.clock.phase("checks"):
+        result = _score_and_check(job)
+    return replace(result, seconds_by_phase=job.clock.seconds)
+
+
+def _score_and_check(job: Job) -> BpbResult:
     job.require_scorable()
     contract = Contract(job) if job.settings.check_contract else None
     with answering_process(job) as process:
-        with open_processes() as processes:
+        with open_processes() as processes, job.clock.phase("scoring"):
             _require_one_network(job, processes)
             result, asked = _score(watching(job, process), processes)
         result = with_remarks(result, *layout_remarks(job, result))
         if is_first_process():
-            result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
+            with job.clock.phase("marks"):
+                result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
         if contract is None:
             return result
         contract.check_again()
