@@ -265,7 +265,9 @@ class RecordGpt(nn.Module):
         """What joins the values of a block."""
         if shared is None or index not in self.settings.ve_layers:
             return None
-        return shared * self.ve_layer_scales[self.settings.ve_layers.index(index)].to(shared.dtype)
+        scale = self.ve_layer_scales[self.settings.ve_layers.index(index)]
+        added: Tensor = shared * scale.to(shared.dtype)
+        return added
 
 
 class _Smear(nn.Module):
