@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -140,10 +140,11 @@ def _shown(code: str | None) -> str:
 
 
 def _memory_bytes() -> int:
-    """What the decoding process may hold: most of the machine's memory; 0 where nobody knows how much that is."""
+    """What the decoding process may hold: most of what is free; 0 where nobody knows how much that is."""
     try:
-        return int(_SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        return int(_SHARE_OF_MEMORY * 1024 * int(lines["MemAvailable"].split()[0]))
+    except (KeyError, ValueError, OSError):
         return 0
 
 
@@ -195,11 +196,18 @@ def key_of(header: Header) -> int:
     return Choice(header.model, header.data, header.score).key
 
 
+def name_of(device: torch.device) -> str:
+    """What computes: a GPU's name, or the kind of processor and the instructions that torch takes of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
 def same_device(header: Header) -> list[str]:
     """How this machine differs from the one that wrote a file; empty if nothing is known to."""
     here = {"torch": str(torch.__version__)}
-    if header.device == "cuda" and torch.cuda.is_available():
-        here["device_name"] = torch.cuda.get_device_name()
+    if header.device == "cpu" or torch.cuda.is_available():
+        here["device_name"] = name_of(torch.device(header.device))
     return [
         f"{name} {value}, not {getattr(header, name)}" for name, value in here.items() if value != getattr(header, name)
     ]
