@@ -101,7 +101,9 @@ def decode(
         return Decoded([], held, str(content["lost"]))
     tokens = arrays.get("tokens", np.zeros(0, dtype=np.int64))
     if tokens.shape != (sum(header.lengths),) or tokens.dtype != np.int64:
-        raise SecondLookError("the decoding process", seen=f"{len(tokens)} tokens", expected=sum(header.lengths))
+        raise SecondLookError(
+            "the decoding process", seen=f"{tokens.size} tokens", expected=f"{sum(header.lengths)} of them, as integers"
+        )
     return Decoded(split(tokens, header.lengths), held)
 
 
@@ -110,8 +112,8 @@ def _receive(server: Server, header: Header, until: float, seconds: float) -> tu
         return server.channel.receive(until=until, most=sum(header.lengths))
     except TimeoutError:
         raise SecondLookError(
-            "the decoding process has not come to an end", seen=f"{seconds:,.0f} s without one",
-            expected="some times what coding takes", hint="the network is slower or hangs there",
+            "the decoding process has not come to an end", seen=f"{seconds:g} s without one",
+            expected="one within its limit", hint="the network hangs there, or --time-limit is too short",
         ) from None  # fmt: skip
     except (EOFError, ValueError, KeyError, TypeError):
         raise SecondLookError("the decoding process ended", seen=server.last_words(), hint=_HINT) from None
@@ -123,8 +125,9 @@ def _require_same_network(header: Header, load: dict[str, Any]) -> None:
     found = digest_of(path)
     if found != header.model:
         raise InputError(
-            f"{path.name} is not the checkpoint of the file of bits", seen=found[:8], expected=header.model[:8]
-        )
+            f"{path.name} is not the checkpoint of the file of bits", seen=found[:8], expected=header.model[:8],
+            hint="pass the checkpoint that it was written with",
+        )  # fmt: skip
     if code != header.code:
         raise InputError(
             "--model is not the code of the file of bits", seen=_shown(code), expected=_shown(header.code),
