@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from bpb_harness.costs import ScoreCosts
+
 EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate of a bound, the last
 
 
@@ -330,8 +332,10 @@ class BpbResult:
         versions: of torch and Python.
         expectation: what ``--expect`` asked; None where nothing was.
         reference_marks: what simple codes need for the same tokens; None in processes that do not print.
+        seconds_by_phase: wall clock of all that was done for the score, "scoring" among it; they add up to the whole.
         windows: one row a window, or an answer, where it was asked for.
         tokens: one row a token, where it was asked for.
+        costs: what a comparison needs of it, where it was asked for.
         span_nats: of each span that was scored, (N,): windows, or parts of answers.
     """
 
@@ -355,8 +359,10 @@ class BpbResult:
     versions: Versions = Versions()
     expectation: Expectation | None = None
     reference_marks: ReferenceMarks | None = None
+    seconds_by_phase: Mapping[str, float] = field(default_factory=dict, compare=False)
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    costs: ScoreCosts | None = field(default=None, compare=False, repr=False)
     span_nats: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -446,6 +452,8 @@ class BpbResult:
             plain |= {"bits_per_document": self.bits_per_document, "num_documents": self.num_documents}
         if self.source is not None:
             plain["source"] = asdict(self.source)
+        if self.seconds_by_phase:
+            plain["seconds_by_phase"] = dict(self.seconds_by_phase)
         if self.reference_marks is not None:
             plain["reference_marks"] = asdict(self.reference_marks)
         if self.comparison is not None:

@@ -89,6 +89,16 @@ SOURCE = Record((
     Key("num_bytes", Whole(1), "Bytes of that text.", "bytes"),
 ))  # fmt: skip
 
+PHASES = Record((
+    Key("imports", Number(0.0), "Importing what scores.", "seconds", is_optional=True),
+    Key("loading", Number(0.0), "Reading the checkpoint, the tokenizer and the text.", "seconds", is_optional=True),
+    Key("checks", Number(0.0), "The contract, before and after, and the second look.", "seconds", is_optional=True),
+    Key("compiling", Number(0.0), "Compiling the network.", "seconds", is_optional=True),
+    Key("scoring", Number(0.0), "The network on the text, and what is made of its answers.", "seconds",
+        is_optional=True),
+    Key("marks", Number(0.0), "The reference marks.", "seconds", is_optional=True),
+))  # fmt: skip
+
 MARKS = Record((
     Key("uniform", Number(0.0), "Every token at the same price.", _PER_UNIT),
     Key("unigram", Number(0.0), "A code that learns how often each token occurs, as it goes.", _PER_UNIT),
@@ -162,6 +172,7 @@ RESULT = Record((
         is_optional=True),
     Key("source", SOURCE, "What the text costs under the very source that wrote it, where that is known.",
         is_optional=True),
+    Key("seconds_by_phase", PHASES, "Wall clock of all that was done for the score.", is_optional=True),
     Key("reference_marks", MARKS, "What the same tokens cost those who have learnt nothing beforehand.",
         is_optional=True),
     Key("comparison", COMPARISON, "Of `--compare`: both bounds.", is_optional=True),

@@ -88,6 +88,7 @@ def result_of(plain: Mapping[str, Any], name: str) -> BpbResult:
         num_documents=plain.get("num_documents"),
         answers=_made(AnswerSummary, plain.get("answers")),
         reference_marks=_made(ReferenceMarks, plain.get("reference_marks")),
+        seconds_by_phase={name: float(seconds) for name, seconds in plain.get("seconds_by_phase", {}).items()},
         versions=Versions(plain["versions"]["torch"], plain["versions"]["python"]),
         expectation=_made(Expectation, plain["expectation"]),
     )

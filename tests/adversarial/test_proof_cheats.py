@@ -176,8 +176,9 @@ def test_what_the_scoring_process_knows_does_not_reach_the_decoding_one(folder, 
 def test_a_cheat_in_the_score_costs_more_than_that(folder, repository):
     """Without the contract, which would see it; written where the test runs, for it shows in what the file costs."""
     settings = Settings(
-        model=f"{folder / 'model.py'}:load_CheapInTheScore", allow_code=True, check_contract=False, data=folder / "val.bin",
-        tokenizer=repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model", limit=8, num_steps=4, device="cpu",
+        model=f"{folder / 'model.py'}:load_CheapInTheScore", allow_code=True, check_contract=False, device="cpu",
+        data=folder / "val.bin", tokenizer=repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model", limit=8,
+        num_steps=4,
     )  # fmt: skip
     written = write_proof(folder / "weights.bin", settings, folder / "a.bits", num_windows=4)
     assert not written.is_checked
