@@ -76,7 +76,7 @@ def _kind(name: str) -> Any:
 
 def _is_list(name: str) -> bool:
     """Whether bpb-eval takes several values of it for one checkpoint."""
-    return FLAGS[name].kind == list[_kind(name)] | None  # type: ignore[misc]
+    return bool(FLAGS[name].kind == list[_kind(name)] | None)  # type: ignore[misc]
 
 
 @app.command()
