@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from bpb_harness.costs import ScoreCosts
+
 EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate of a bound, the last
 
 
@@ -365,6 +367,7 @@ class BpbResult:
         tokens: one row a token, where it was asked for.
         documents: one row a document, where it was asked for.
         slices: the score by the values of a field, the largest first; None where none was named.
+        costs: what a comparison needs of it, where it was asked for.
         span_nats: of each span that was scored, (N,): windows, or parts of answers.
     """
 
@@ -393,6 +396,7 @@ class BpbResult:
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     documents: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     slices: tuple[SliceScore, ...] | None = None
+    costs: ScoreCosts | None = field(default=None, compare=False, repr=False)
     span_nats: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property

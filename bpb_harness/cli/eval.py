@@ -86,7 +86,9 @@ def evaluate(
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
     if expect is not None and given["byte_rule"] == "none":
         raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
-    windows, tokens, documents = (given[f"with_{rows}"] for rows in ("windows", "tokens", "documents"))
+    windows, tokens, documents, score_file = (
+        given[f"with_{rows}"] for rows in ("windows", "tokens", "documents", "costs")
+    )
     for flag, path, suffixes in (
         ("--windows", windows, (".parquet",)),
         ("--tokens", tokens, (".parquet",)),
@@ -95,13 +97,13 @@ def evaluate(
         if path is not None and path.suffix.lower() not in suffixes:
             raise UsageError(flag, seen=repr(path.name), expected=f"a file name that ends in {' or '.join(suffixes)}")
     require_html(report)
-    written = [path.absolute() for path in (output, report, windows, tokens, documents) if path is not None]
+    written = [path.absolute() for path in (output, report, windows, tokens, documents, score_file) if path is not None]
     if len(set(written)) < len(written):
         raise UsageError(
-            "--output, --report, --windows, --tokens and --document-table", seen="the same file twice",
+            "--output, --report, --windows, --tokens, --document-table and --score-file", seen="the same file twice",
             expected="files of their own",
         )  # fmt: skip
-    for path in (output, report, windows, tokens, documents, given["resume"]):
+    for path in (output, report, windows, tokens, documents, score_file, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
     begin = time.perf_counter()
@@ -124,6 +126,9 @@ def evaluate(
             write_parquet(frame, path)
     if documents is not None:
         write_table(result.documents, documents)
+    if score_file is not None:
+        assert result.costs is not None
+        result.costs.write(score_file)
     if report is not None:
         from bpb_harness.report.evaluation import evaluation_page  # deferred: draws by matplotlib
 

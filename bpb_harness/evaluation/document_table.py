@@ -55,7 +55,7 @@ class DocumentCosts:
         return float(_variance_of_mean(self.by_pass[:, which].sum(axis=1)))
 
 
-def costs_of_sampled(job: Job, layout: Layout, bound: SampledBound) -> DocumentCosts:
+def document_costs_of_sampled(job: Job, layout: Layout, bound: SampledBound) -> DocumentCosts:
     """What documents cost by the draws of a bound."""
     documents = scored_documents(job, layout)
     nats = _sums(documents, bound.window_nats, bound.token_nats)
@@ -68,7 +68,7 @@ def costs_of_sampled(job: Job, layout: Layout, bound: SampledBound) -> DocumentC
     return DocumentCosts(documents, nats, unknown if spans is None else documents.sums_of_spans(spans))
 
 
-def costs_of_known(job: Job, layout: Layout, scored: SpanNats) -> DocumentCosts:
+def document_costs_of_known(job: Job, layout: Layout, scored: SpanNats) -> DocumentCosts:
     """What documents cost by a method that draws no masks."""
     documents = scored_documents(job, layout)
     nats = documents.sums_of_tokens(scored.token_nats)

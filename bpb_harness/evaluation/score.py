@@ -25,8 +25,8 @@ from bpb_harness.estimators import (
 from bpb_harness.evaluation.answers import AnswerCosts, answer_frame, summarise
 from bpb_harness.evaluation.document_table import (
     DocumentCosts,
-    costs_of_known,
-    costs_of_sampled,
+    document_costs_of_known,
+    document_costs_of_sampled,
     document_frame,
     slice_scores,
 )
@@ -49,7 +49,16 @@ from bpb_harness.evaluation.second_answers import (
 from bpb_harness.evaluation.settings import describe_device, versions_here
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.trust import Contract
-from bpb_harness.result import UPPER_BOUND, BpbResult, Comparison, ReferenceMarks, Remark, SourceFloor
+from bpb_harness.evaluation.unit_costs import costs_of_known, costs_of_sampled
+from bpb_harness.result import (
+    UNTRUSTED_ERROR,
+    UPPER_BOUND,
+    BpbResult,
+    Comparison,
+    ReferenceMarks,
+    Remark,
+    SourceFloor,
+)
 from bpb_harness.statistics.standard_errors import corpus_stderr
 from bpb_harness.text.spans import Spans
 from bpb_harness.units import nats_to_bits
@@ -132,9 +141,12 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         versions=versions_here(),
         windows=windows_table,
         tokens=tokens_table,
-        **_documents(job, layout, partial(costs_of_sampled, job, layout, bound)),
+        **_documents(job, layout, partial(document_costs_of_sampled, job, layout, bound)),
         span_nats=bound.window_nats,
     )
+    if job.settings.with_costs:
+        is_trusted = all(remark.code != UNTRUSTED_ERROR for remark in sampled.remarks)
+        result = replace(result, costs=costs_of_sampled(job, result, bound, is_trusted=is_trusted))
     drawn = sampling_remarks(job, len(layout), bound.table.plan.num_replicates, len(bound.passes))
     return with_remarks(result, *drawn, *sampled.remarks), sampled.asked
 
@@ -212,9 +224,11 @@ def _exact_result(
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,
-        **_documents(job, layout, partial(costs_of_known, job, layout, scored)),
+        **_documents(job, layout, partial(document_costs_of_known, job, layout, scored)),
         span_nats=scored.nats,
     )
+    if job.settings.with_costs:
+        result = replace(result, costs=costs_of_known(job, result, layout, scored, error))
     return with_remarks(result, *scored.remarks)
 
 

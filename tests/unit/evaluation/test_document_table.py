@@ -179,13 +179,13 @@ def shares_of_grid(table: Table, window: tuple[int, ...], rates: list[float]) ->
 
 def test_passes_show_the_error_of_each_document_and_of_sums_of_them(tmp_path, monkeypatch):
     seen = []
-    found = document_table.costs_of_sampled
+    found = document_table.document_costs_of_sampled
 
     def keep(*given):
         seen.append(found(*given))
         return seen[-1]
 
-    monkeypatch.setattr("bpb_harness.evaluation.score.costs_of_sampled", keep)
+    monkeypatch.setattr("bpb_harness.evaluation.score.document_costs_of_sampled", keep)
     result = score(job_of(tmp_path, method="mc", tolerance=0.4, with_tokens=True))
     (costs,) = seen
     count = int(result.signature.passes)
