@@ -70,7 +70,7 @@ def _kind(name: str) -> Any:
     for one in (int, float, Path, str):
         if kind in (one, one | None) or (one is Path and name in {"data", "docs"}):
             return one
-    assert get_origin(kind) is Literal, name
+    assert get_origin(kind) is Literal or kind == (list[str] | None), name
     return str
 
 
