@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -124,6 +125,11 @@ def test_tables_add_up_to_the_total(tiny, tmp_path):
     assert (by_token["first_byte"].to_numpy()[1:] == by_token["end_byte"].to_numpy()[:-1]).all()
     assert (by_window["num_masked"].map(len) == 2).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.parquet", "w.parquet"]
+    for name, path, table in (("bpb-windows/1", windows, by_window), ("bpb-tokens/1", tokens, by_token)):
+        said = {"format": name, "signature": plain["signature"], "version": plain["versions"]["bpb_harness"]}
+        assert table.attrs == said
+        metadata = pq.read_schema(path).metadata
+        assert {key: metadata[key.encode()].decode() for key in said} == said
 
 
 @pytest.mark.parametrize(("expect", "code"), [(0.8, 0), (0.7, 1)])
