@@ -16,7 +16,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output, write_parquet
 from bpb_harness.cli._progress import progress_bar
-from bpb_harness.cli._report import command_line, require_html, settings_for_report
+from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
@@ -99,22 +99,20 @@ def evaluate(
         require_folder(path)
     settings = as_settings(given)
     with interrupted_afterwards():
-        from bpb_harness.evaluation.api import evaluate as score
+        from bpb_harness.evaluation.api import score_checkpoint
 
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         Settings(**settings)  # refuses bad flags before any file is opened
         if report is not None:
             settings = settings_for_report(settings)
-        result = score(checkpoint, progress=progress, **settings)
+        job, result = score_checkpoint(checkpoint, Settings(progress=progress, **settings))
     if not _is_first_process():
         return
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
     if report is not None:
-        from bpb_harness.report.evaluation import evaluation_page  # deferred: draws by matplotlib
-
-        write_output(evaluation_page(result, title=checkpoint.name, command=command_line("bpb-eval")), report)
+        write_page(report, job, result, title=checkpoint.name)
     write_output(result.to_json() if output_format == _JSON else describe(result), output)
     missed = False
     if expect is not None and result.bits_per_byte is not None and not abs(result.bits_per_byte - expect) <= within:
