@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, write_output, write_parquet
+from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
 from bpb_harness.evaluation.settings import FLAGS, Settings
-
-if TYPE_CHECKING:
-    from bpb_harness.result import BpbResult
+from bpb_harness.result import Expectation
+from bpb_harness.terminal.score import describe
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -98,9 +99,11 @@ def evaluate(
     for path in (output, report, windows, tokens, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
+    begin = time.perf_counter()
     with interrupted_afterwards():
         from bpb_harness.evaluation.api import score_checkpoint
 
+    imports = {"imports": time.perf_counter() - begin}
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         Settings(**settings)  # refuses bad flags before any file is opened
         if report is not None:
@@ -108,18 +111,22 @@ def evaluate(
         job, result = score_checkpoint(checkpoint, Settings(progress=progress, **settings))
     if not _is_first_process():
         return
+    if expect is not None:
+        result = replace(result, expectation=Expectation(expect, within))
+    result = replace(result, seconds_by_phase=imports | dict(result.seconds_by_phase))
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
     if report is not None:
         write_page(report, job, result, title=checkpoint.name)
-    write_output(result.to_json() if output_format == _JSON else describe(result), output)
+    write_output(result.to_json() if output_format == _JSON else describe(result, screen_of(output)), output)
     missed = False
-    if expect is not None and result.bits_per_byte is not None and not abs(result.bits_per_byte - expect) <= within:
+    asked = result.expectation
+    if asked is not None and result.bits_per_byte is not None and not asked.is_met(result.bits_per_byte):
         missed = True
         typer.echo(
             f"bpb-eval: expected {expect} +- {within} bits per byte, got {result.bits_per_byte:.4f} "
-            f"({result.bits_per_byte - expect:+.4f})",
+            f"({result.bits_per_byte - asked.bits_per_byte:+.4f})",
             err=True,
         )
     if result.is_below_source:
@@ -127,39 +134,6 @@ def evaluate(
         raise typer.Exit(ContractError.exit_code)
     if missed:
         raise typer.Exit(EXIT_EXPECTATION_MISSED)
-
-
-def describe(result: BpbResult) -> str:
-    """The result as text: the line that glues the score to its settings, then what a reader should know."""
-    rates = [f"{result.bits_per_token:.4f} bits/token"]
-    number = result.bits_per_document
-    if result.answers is not None:
-        rates.append(f"{number:,.2f} bits/answer, given their prompts and lengths")
-    elif result.bits_per_byte is None:
-        rates = ["bits/document not known" if number is None else f"{number:,.2f} bits/document"]
-    if result.mc_stderr and result.ci95 is not None:
-        low, high = result.ci95
-        rates.append(f"95 % interval {low:.4f} .. {high:.4f} bits per {result.unit}")
-    lines = [str(result), "  " + "; ".join(rates)]
-    if result.terms_nats:
-        total = result.length.nats
-        lines.append("  " + ", ".join(f"{name} {100 * nats / total:.2f} %" for name, nats in result.terms_nats.items()))
-    if result.source is not None:
-        lines.append(
-            f"  the source itself ({result.source.description}) needs {result.source.code_length_bits_per_byte:.4f} "
-            f"bits per byte for the whole of this text (entropy rate {result.source.entropy_bits_per_byte:.4f})"
-        )
-    if result.comparison is not None:
-        both = result.comparison
-        lines += [
-            f"  discrete {both.discrete:.4f}, mc {both.mc:.4f} bits per byte: {both.sentence()}",
-            "  T-curve from f(u): "
-            + ", ".join(f"{'inf' if steps == float('inf') else int(steps)}: {bpb:.4f}" for steps, bpb in both.t_curve),
-        ]
-    lines += [f"  note: {remark.message}" for remark in result.remarks]
-    forward = f"{result.num_forward_tokens:,}" if result.num_forward_tokens else "no"
-    lines.append(f"  {forward} forward tokens in {result.seconds:.1f} s on {result.device}")
-    return "\n".join(lines)
 
 
 def _is_first_process() -> bool:
