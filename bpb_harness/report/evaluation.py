@@ -18,6 +18,7 @@ from bpb_harness.report.heat_map import EDGES
 from bpb_harness.report.page import render
 from bpb_harness.report.sentences import how_the_interval_comes_about, meaning, number
 from bpb_harness.result import BpbResult, Signature
+from bpb_harness.terminal.meaning import ways_to_less_error
 
 _NORMAL_95 = 1.96
 
@@ -64,6 +65,7 @@ def evaluation_page(
         number=number(result),
         meaning=meaning(result),
         interval=how_the_interval_comes_about(result),
+        ways=ways_to_less_error(result),
         budget=_budget(result),
         budget_chart=_budget_chart(result),
         shares=_shares(result),
@@ -139,6 +141,8 @@ def _spread(result: BpbResult) -> list[Chart]:
 
 def _shares(result: BpbResult) -> list[tuple[str, str]]:
     """Terms of the bound, and how much of it each is."""
+    if not result.length.nats:
+        return []
     return [(name, f"{100 * nats / result.length.nats:.2f} %") for name, nats in result.terms_nats.items()]
 
 
