@@ -86,17 +86,16 @@ def evaluate(
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
     if expect is not None and given["byte_rule"] == "none":
         raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
-    windows, tokens = given["with_windows"], given["with_tokens"]
+    windows, tokens, score_file = given["with_windows"], given["with_tokens"], given["with_costs"]
     for flag, path in (("--windows", windows), ("--tokens", tokens)):
         if path is not None and path.suffix.lower() != ".parquet":
             raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
     require_html(report)
-    written = [path.absolute() for path in (output, report, windows, tokens) if path is not None]
+    written = [path.absolute() for path in (output, report, windows, tokens, score_file) if path is not None]
     if len(set(written)) < len(written):
-        raise UsageError(
-            "--output, --report, --windows and --tokens", seen="the same file twice", expected="files of their own"
-        )
-    for path in (output, report, windows, tokens, given["resume"]):
+        what = "--output, --report, --windows, --tokens and --score-file"
+        raise UsageError(what, seen="the same file twice", expected="files of their own")
+    for path in (output, report, windows, tokens, score_file, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
     begin = time.perf_counter()
@@ -117,6 +116,9 @@ def evaluate(
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
+    if score_file is not None:
+        assert result.costs is not None
+        result.costs.write(score_file)
     if report is not None:
         write_page(report, job, result, title=checkpoint.name)
     write_output(result.to_json() if output_format == _JSON else describe(result, screen_of(output)), output)

@@ -76,6 +76,7 @@ def score_checkpoint(checkpoint: AnyPath, chosen: Settings) -> tuple[Job, BpbRes
             "allow_code": chosen.allow_code,
             "weights": chosen.weights,
             "block_size": chosen.block_size,
+            "stated": chosen.stated,
         },
         chosen.torch_device(),
         chosen.dtype,

@@ -117,6 +117,7 @@ def _header(job: Job, choice: Choice, batches: Batches, targets: Ints, coded: Fl
         adapter=load["adapter"],
         weights=load["weights"],
         block_size=load["block_size"],
+        stated=list(load["stated"]),
         runs_code=bool(load["allow_code"]),
         code=code_of_loader(load["model_loader"]),
         model=choice.model_digest,

@@ -29,7 +29,7 @@ class Header:
         harness, torch: versions that wrote it.
         device: "cpu" or "cuda", and its name.
         dtype, threads, precision: the arithmetic.
-        adapter, weights, block_size: how the checkpoint was read.
+        adapter, weights, block_size, stated: how the checkpoint was read.
         runs_code: whether its network is code that came with it.
         code: sha256 of the file of ``--model``, and the function in it; None where there is none.
         model, data, tokenizer: digests.
@@ -54,6 +54,7 @@ class Header:
     adapter: str | None
     weights: str | None
     block_size: int | None
+    stated: list[str]
     runs_code: bool
     code: str | None
     model: str
@@ -147,6 +148,8 @@ def _is_kind(value: object, kind: str) -> bool:
                 good = isinstance(value, str)
             case "list[int]":
                 good = isinstance(value, list) and all(_is_int(each) for each in value)
+            case "list[str]":
+                good = isinstance(value, list) and all(isinstance(each, str) for each in value)
             case "list[list[int]]":
                 good = isinstance(value, list) and all(_is_kind(each, "list[int]") for each in value)
             case _:

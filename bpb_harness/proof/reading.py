@@ -158,6 +158,7 @@ def open_proof(
         {
             "path": str(checkpoint), "adapter": header.adapter, "model_loader": model, "allow_code": allow_code,
             "weights": header.weights, "block_size": header.block_size,
+            "stated": header.stated,
         },
         torch.device(header.device), header.dtype,
     )  # fmt: skip
