@@ -135,9 +135,18 @@ def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given:
         from bpb_harness.auditing import Recomputed
         from bpb_harness.claim import read_claim
         from bpb_harness.evaluation.api import evaluate
+        from bpb_harness.formats.scored_again import settings_of
 
     settings = as_settings(given)
-    protocol = read_claim(*paths).protocol
+    claim = read_claim(*paths)
+    if claim.result is not None:
+        own = claim.result.result
+        if own.bits_per_byte is None:
+            raise UsageError("--checkpoint rescores bits per byte", seen=f"{claim.result.file}, in bits per token")
+        if own.answers is not None:
+            raise UsageError("--checkpoint rescores text", seen=f"{claim.result.file}, a score of answers")
+        settings = settings_of(own.signature) | settings
+    protocol = claim.protocol
     if protocol.method in METHODS:
         settings.setdefault("method", protocol.method)
     if settings.get("method", "discrete") == "discrete" and protocol.num_steps is not None:

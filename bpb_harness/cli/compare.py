@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -31,6 +32,7 @@ _FORMATS = ("text", "markdown", "latex", "json")
 _NOT_TAKEN = {"compare", "with_windows", "with_tokens", "with_costs"}
 _TAKEN = tuple(name for name in FLAGS if name not in _NOT_TAKEN)
 _HINTS = get_type_hints(Settings)
+_UNIONS = (Union, UnionType)
 
 
 def _print_version(value: bool) -> None:
@@ -65,13 +67,16 @@ def _is_switch(name: str) -> bool:
 
 
 def _kind(name: str) -> Any:
-    """The type of one value."""
+    """The type of one value; words where it is one of several."""
     kind = FLAGS[name].kind or _HINTS[name]
-    for one in (int, float, Path, str):
-        if kind in (one, one | None) or (one is Path and name in {"data", "docs"}):
-            return one
-    assert get_origin(kind) is Literal, name
-    return str
+    kinds = [each for each in get_args(kind) if each is not NoneType] if get_origin(kind) in _UNIONS else [kind]
+    one = get_args(kinds[0])[0] if get_origin(kinds[0]) is list else kinds[0]
+    return one if len(kinds) == 1 and one in {int, float, Path} else str
+
+
+def _is_list(name: str) -> bool:
+    """Whether bpb-eval takes several values of it for one checkpoint."""
+    return bool(FLAGS[name].kind == list[_kind(name)] | None)  # type: ignore[misc]
 
 
 @app.command()
@@ -144,13 +149,14 @@ def settings_of_each(are_scored: Sequence[bool], given: Mapping[str, Any]) -> li
                 hint="leave it out",
             )  # fmt: skip
         if len(said) not in {1, count}:
-            hint = "put a pattern between quotes, or name a folder" if name in {"data", "docs"} else None
+            hint = "several for one checkpoint: bpb-eval with --score-file" if _is_list(name) else None
+            hint = "put a pattern between quotes, or name a folder" if name in {"data", "docs"} else hint
             raise UsageError(
                 f"{FLAGS[name].name}", seen=f"{len(said)} values", hint=hint,
                 expected=f"one for all, or one for each of {count} checkpoint{'s' if count > 1 else ''}",
             )  # fmt: skip
         read = FLAGS[name].read
-        values[name] = [one if read is None or name in {"data", "docs"} else read(one) for one in said]
+        values[name] = [one if read is None else read([one] if _is_list(name) else one) for one in said]
     methods = _spread(values.get("method", [DEFAULTS["method"]]), count)
     _require_used(values, methods)
     each = iter(

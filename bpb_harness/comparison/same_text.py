@@ -88,10 +88,6 @@ def pair_units(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) ->
         count = max(int(both[0].total // length), 1)  # what is left at the end goes to the last
         which = np.minimum(np.arange(len(sizes)) * BLOCK_UNITS // length, count - 1)
         differences, sizes = (_sums(which, each) for each in (differences, sizes))
-    held = sizes > 0.0
-    if not held.all():  # a document of separators alone belongs to the one before it
-        keeper = np.maximum(np.cumsum(held) - 1, 0)
-        differences, sizes = (_sums(keeper, each) for each in (differences, sizes))
     return PairedUnits(kind, differences, sizes, both[1].nats - both[0].nats, both[0].total, tuple(notes))
 
 
@@ -140,7 +136,14 @@ def _units(first: ScoreCosts, second: ScoreCosts, both: list[_Charged]) -> tuple
     num_blocks = both[0].total // _block_length(first, second)
     if len(one) < _FEWEST_DOCUMENTS and num_blocks > len(one):
         return "blocks", blocks[0], blocks[1]
-    return "documents", one, other
+    return "documents", _that_spell(one), _that_spell(other)
+
+
+def _that_spell(documents: UnitCosts) -> UnitCosts:
+    """A document that spells nothing, a separator alone, belongs to the one before it."""
+    keeper = np.maximum(np.cumsum(documents.num_units > 0.0) - 1, 0)
+    columns = (documents.nats, documents.level_free_nats, documents.num_units, documents.num_tokens)
+    return UnitCosts(*(_sums(keeper, column) for column in columns))
 
 
 def _block_length(first: ScoreCosts, second: ScoreCosts) -> int:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bpb_harness.byte_count import ByteCounter, Rule
 from bpb_harness.costs import BLOCK_UNITS, ScoreCosts, SpanDraws, UnitCosts
+from bpb_harness.evaluation.document_costs import scored_documents
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError
@@ -106,29 +107,35 @@ def _units(
     job: Job, layout: Layout, span_nats: Floats, luck: Floats, token_nats: Floats | None
 ) -> tuple[UnitCosts | None, UnitCosts]:
     """Documents, where they are known, and blocks."""
-    borders, spans = job.text.borders, layout.spans
-    knows_documents = borders.are_known
-    if knows_documents and token_nats is None:
-        opening, closing = (np.searchsorted(borders.starts, at, side="right") for at in (spans.starts, spans.ends - 1))
-        knows_documents = bool((opening == closing).all())
-    by_document, by_block = _Sums(), _Sums()
-    for position, place, columns in _tokens(job, layout, span_nats, luck, token_nats):
-        if knows_documents:
-            by_document.add(np.searchsorted(borders.starts, position, side="right") - 1, columns)
+    by_block = _Sums()
+    for place, columns in _tokens(job, layout, span_nats, luck, token_nats):
         by_block.add(place // BLOCK_UNITS, columns)
-    documents = by_document.costs() if knows_documents else None
-    raw = job.text.corpus.raw_bytes_per_document
-    if documents is not None and job.settings.byte_rule == "raw" and raw is not None and job.answers is None:
-        documents.num_units[:] = raw
-        given = ByteCounter(job.text.tokenizer).span(job.text.corpus, 0, int(spans.starts[0]), "exact").sum()
-        documents.num_units[0] -= float(given)
-    return documents, by_block.costs()
+    return _documents(job, layout, span_nats, luck, token_nats), by_block.costs()
+
+
+def _documents(
+    job: Job, layout: Layout, span_nats: Floats, luck: Floats, token_nats: Floats | None
+) -> UnitCosts | None:
+    """None where nothing says where documents end, or spans alone are known and cross their borders."""
+    if not job.text.borders.are_known:
+        return None
+    scored = scored_documents(job, layout)
+    if token_nats is not None:
+        nats = scored.sums_of_tokens(token_nats)
+        of_rates = scored.sums_of_tokens(np.repeat(luck / layout.lengths, layout.lengths))
+    elif scored.pieces.lie_in_one_document:
+        nats, of_rates = scored.sums_of_spans(span_nats), scored.sums_of_spans(luck)
+    else:
+        return None
+    return UnitCosts(
+        nats, nats - of_rates, scored.num_units.astype(np.float64), scored.num_tokens.astype(np.float64)
+    )  # fmt: skip
 
 
 def _tokens(
     job: Job, layout: Layout, span_nats: Floats, luck: Floats, token_nats: Floats | None
-) -> Iterator[tuple[Ints, Ints, tuple[Floats, Floats, Floats]]]:
-    """Paid tokens, a good many at a time: their positions, where in the text they begin, and nats, luck and bytes."""
+) -> Iterator[tuple[Ints, tuple[Floats, Floats, Floats]]]:
+    """Paid tokens, a good many at a time: where in the text they begin, and nats, luck and bytes."""
     spans, corpus, lengths = layout.spans, job.text.corpus, layout.lengths
     counter = ByteCounter(job.text.tokenizer) if layout.counts_bytes else None
     rule = _rule(job)
@@ -150,7 +157,7 @@ def _tokens(
         evenly = (span_nats / lengths)[which]
         first = int(offset[part[0]])
         nats = evenly if token_nats is None else token_nats[first : first + len(which)]
-        yield position, place, (nats, (luck / lengths)[which], units)
+        yield place, (nats, (luck / lengths)[which], units)
 
 
 def _rule(job: Job) -> Rule:

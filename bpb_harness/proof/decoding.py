@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,7 +101,9 @@ def decode(
         return Decoded([], held, str(content["lost"]))
     tokens = arrays.get("tokens", np.zeros(0, dtype=np.int64))
     if tokens.shape != (sum(header.lengths),) or tokens.dtype != np.int64:
-        raise SecondLookError("the decoding process", seen=f"{len(tokens)} tokens", expected=sum(header.lengths))
+        raise SecondLookError(
+            "the decoding process", seen=f"{tokens.size} tokens", expected=f"{sum(header.lengths)} of them, as integers"
+        )
     return Decoded(split(tokens, header.lengths), held)
 
 
@@ -110,8 +112,8 @@ def _receive(server: Server, header: Header, until: float, seconds: float) -> tu
         return server.channel.receive(until=until, most=sum(header.lengths))
     except TimeoutError:
         raise SecondLookError(
-            "the decoding process has not come to an end", seen=f"{seconds:,.0f} s without one",
-            expected="some times what coding takes", hint="the network is slower or hangs there",
+            "the decoding process has not come to an end", seen=f"{seconds:g} s without one",
+            expected="one within its limit", hint="the network hangs there, or --time-limit is too short",
         ) from None  # fmt: skip
     except (EOFError, ValueError, KeyError, TypeError):
         raise SecondLookError("the decoding process ended", seen=server.last_words(), hint=_HINT) from None
@@ -123,8 +125,9 @@ def _require_same_network(header: Header, load: dict[str, Any]) -> None:
     found = digest_of(path)
     if found != header.model:
         raise InputError(
-            f"{path.name} is not the checkpoint of the file of bits", seen=found[:8], expected=header.model[:8]
-        )
+            f"{path.name} is not the checkpoint of the file of bits", seen=found[:8], expected=header.model[:8],
+            hint="pass the checkpoint that it was written with",
+        )  # fmt: skip
     if code != header.code:
         raise InputError(
             "--model is not the code of the file of bits", seen=_shown(code), expected=_shown(header.code),
@@ -140,10 +143,11 @@ def _shown(code: str | None) -> str:
 
 
 def _memory_bytes() -> int:
-    """What the decoding process may hold: most of the machine's memory; 0 where nobody knows how much that is."""
+    """What the decoding process may hold: most of what is free; 0 where nobody knows how much that is."""
     try:
-        return int(_SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        return int(_SHARE_OF_MEMORY * 1024 * int(lines["MemAvailable"].split()[0]))
+    except (KeyError, ValueError, OSError):
         return 0
 
 
@@ -195,11 +199,18 @@ def key_of(header: Header) -> int:
     return Choice(header.model, header.data, header.score).key
 
 
+def name_of(device: torch.device) -> str:
+    """What computes: a GPU's name, or the kind of processor and the instructions that torch takes of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
 def same_device(header: Header) -> list[str]:
     """How this machine differs from the one that wrote a file; empty if nothing is known to."""
     here = {"torch": str(torch.__version__)}
-    if header.device == "cuda" and torch.cuda.is_available():
-        here["device_name"] = torch.cuda.get_device_name()
+    if header.device == "cpu" or torch.cuda.is_available():
+        here["device_name"] = name_of(torch.device(header.device))
     return [
         f"{name} {value}, not {getattr(header, name)}" for name, value in here.items() if value != getattr(header, name)
     ]

@@ -17,6 +17,7 @@ from bpb_harness.errors import InputError, UsageError
 Ints = npt.NDArray[np.int64]
 
 _MOST_TOKENS = 1 << 24
+_LONGEST_TEXT = 4096  # it is printed: a line, and nothing that a terminal acts on
 _MOST_TOKENS_A_CALL = 1 << 22
 
 
@@ -145,7 +146,7 @@ def _is_kind(value: object, kind: str) -> bool:
             case "float":
                 good = isinstance(value, float) and math.isfinite(value) and value >= 0.0
             case "str":
-                good = isinstance(value, str)
+                good = isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_TEXT
             case "list[int]":
                 good = isinstance(value, list) and all(_is_int(each) for each in value)
             case "list[str]":

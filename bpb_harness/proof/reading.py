@@ -110,7 +110,10 @@ class Opened:
         if not self.is_same and self.differences:
             return f"not decoded: the numerics differ from those of the encoder ({'; '.join(self.differences)})"
         if not self.is_same:
-            return "not decoded: the tokens are not those that were written, whose digest the file holds"
+            return (
+                "not decoded: the tokens are not those that were written, whose digest the file holds; its bits were "
+                "changed, or the numerics differ in a way that nobody has named"
+            )
         if self.exit_code == UNPROVED:
             return f"decoded, not isolated: {count:,} {self.header.noun}, by code that could reach other files"
         given = sum(self.header.contexts)

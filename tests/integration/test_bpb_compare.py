@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -335,7 +336,7 @@ def test_numbers_of_values(options, said):
 def test_an_option_is_for_the_systems_that_have_it():
     given = {"method": ["ar", "mc"], "num_samples": ["4"], "seed": [3], "docs": ["a.jsonl"], "check_contract": True}
     found = compare.settings_of_each([True, False, True], given)
-    common = {"seed": 3, "docs": "a.jsonl", "check_contract": False}
+    common = {"seed": 3, "docs": [Path("a.jsonl")], "check_contract": False}
     assert found == [{"method": "ar", **common}, None, {"method": "mc", "num_samples": 4, **common}]
 
 
