@@ -18,7 +18,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet, write_table
 from bpb_harness.cli._progress import progress_bar
-from bpb_harness.cli._report import command_line, require_html, settings_for_report
+from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
@@ -108,14 +108,14 @@ def evaluate(
     settings = as_settings(given)
     begin = time.perf_counter()
     with interrupted_afterwards():
-        from bpb_harness.evaluation.api import evaluate as score
+        from bpb_harness.evaluation.api import score_checkpoint
 
     imports = {"imports": time.perf_counter() - begin}
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         Settings(**settings)  # refuses bad flags before any file is opened
         if report is not None:
             settings = settings_for_report(settings)
-        result = score(checkpoint, progress=progress, **settings)
+        job, result = score_checkpoint(checkpoint, Settings(progress=progress, **settings))
     if not _is_first_process():
         return
     if expect is not None:
@@ -130,9 +130,7 @@ def evaluate(
         assert result.costs is not None
         result.costs.write(score_file)
     if report is not None:
-        from bpb_harness.report.evaluation import evaluation_page  # deferred: draws by matplotlib
-
-        write_output(evaluation_page(result, title=checkpoint.name, command=command_line("bpb-eval")), report)
+        write_page(report, job, result, title=checkpoint.name)
     write_output(result.to_json() if output_format == _JSON else describe(result, screen_of(output)), output)
     missed = False
     asked = result.expectation
