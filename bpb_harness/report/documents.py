@@ -51,10 +51,16 @@ def documents_of(result: BpbResult) -> pd.DataFrame | None:
     if result.tokens is None:
         return None
     tokens = result.tokens
-    sums = tokens.groupby("document", sort=True).agg(num_tokens=("bits", "size"), bits=("bits", "sum"))
+    share = share_of(tokens)
+    sums = tokens.groupby("document", sort=True).agg(num_tokens=(share, "size"), bits=(share, "sum"))
     if "end_byte" in tokens:
         sums["num_bytes"] = (tokens["end_byte"] - tokens["first_byte"]).groupby(tokens["document"]).sum()
     return sums.reset_index()
+
+
+def share_of(tokens: pd.DataFrame) -> str:
+    """The column of the table of tokens whose sum is the score."""
+    return "share_bits" if "share_bits" in tokens else "bits"
 
 
 def extreme_documents(result: BpbResult) -> tuple[list[int], list[int]]:
