@@ -13,7 +13,13 @@ from tests.unit.report.test_visible import HOSTILE
 
 
 def system(name, bits, relation="~<=", **changes):
-    values = {"mc_stderr": 0.0123, "num_tokens": 1000, "num_units": 2500, "warning": "", "signature": f"bpb|model:{name}"}
+    values = {
+        "mc_stderr": 0.0123,
+        "num_tokens": 1000,
+        "num_units": 2500,
+        "warning": "",
+        "signature": f"bpb|model:{name}",
+    }
     return ComparedSystem(name, bits, relation, **(values | changes))
 
 
