@@ -53,11 +53,11 @@ def write_page(path: Path, job: Job, result: BpbResult, *, title: str) -> None:
         OutputError: if it cannot be written.
     """
     from bpb_harness.evaluation.excerpts import excerpts  # deferred: draws by matplotlib, reads by pandas
-    from bpb_harness.report.documents import extreme_documents, share_of
+    from bpb_harness.report.documents import extreme_documents
     from bpb_harness.report.evaluation import evaluation_page
 
     hardest, easiest = extreme_documents(result)
     # Of a sampled bound a token's bits are its share of an estimate, and tell nothing of the token.
-    column = share_of(result.tokens) if result.relation == EXACT and result.tokens is not None else None
+    column = "share_bits" if result.relation == EXACT else None
     found = excerpts(job.text, [*hardest, *easiest], result.tokens, column)
     write_output(evaluation_page(result, title=title, excerpts=found, command=command_line("bpb-eval")), path)
