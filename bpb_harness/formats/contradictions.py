@@ -92,8 +92,6 @@ def _differences(kind: Kind, place: str, seen: Any, expected: Any) -> Iterator[C
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
     if isinstance(one, float) or isinstance(other, float):
         numbers = isinstance(one, int | float) and isinstance(other, int | float)
         return numbers and _near(one, other)
