@@ -24,6 +24,7 @@ from bpb_harness.result import (
     ReferenceMarks,
     Remark,
     Signature,
+    SliceScore,
     SourceFloor,
     Versions,
 )
@@ -90,6 +91,9 @@ KINDS = {
     ),
     "source": result(source=SourceFloor("words", 0.5, 0.5, 1000.0, 2000), separator_id=1, corpus_stderr=None),
     "marks": result(reference_marks=ReferenceMarks(4.5, 4.0, 3.0, None, 512)),
+    "slices": result(
+        slices=(SliceScore("a", 3, 900, 1900, 3900.0, 0.1, None), SliceScore("b", 1, 100, 100, 100.0, 0.0, 0.2))
+    ),
     "from Python alone": result(versions=Versions(), device="cpu"),
 }  # fmt: skip
 
@@ -183,6 +187,8 @@ CHANGES = [
         {"reference_marks": {**plain("marks")["reference_marks"], "uniform": 4.4}},
         "arithmetic reference_marks.uniform",
     ),
+    ("slices", {"slices": plain("slices")["slices"][:1]}, "arithmetic slices"),
+    ("slices", {"slices": [{**each, "bits": 1.0} for each in plain("slices")["slices"]]}, "arithmetic slices"),
     ("sampled", {"num_windows": 9}, "arithmetic data"),
     ("no bytes", {"num_windows": 15}, "arithmetic num_tokens"),
     ("no bytes", {"num_windows": 2001}, "arithmetic num_tokens"),
