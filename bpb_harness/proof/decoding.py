@@ -30,11 +30,13 @@ class Decoded:
 
     Attributes:
         spans: the targets of each span; none where the bits led to no text at all.
+        nats: what each span cost by the network, (N,).
         held: what was out of its reach.
         lost: why they did; None where they did not.
     """
 
     spans: list[Ints]
+    nats: npt.NDArray[np.float64]
     held: tuple[str, ...]
     lost: str | None = None
 
@@ -85,11 +87,11 @@ def decode(header: Header, given: Ints, bits: bytes, source: ModelSource) -> Dec
         raise SecondLookError("the decoding process", seen="another checkpoint", expected=header.model[:8])
     held, lost = tuple(content["held"]), content["lost"]
     if lost is not None:
-        return Decoded([], held, str(lost))
-    tokens = arrays["tokens"]
-    if len(tokens) != sum(header.lengths):
+        return Decoded([], np.zeros(0), held, str(lost))
+    tokens, nats = arrays["tokens"], arrays["nats"]
+    if len(tokens) != sum(header.lengths) or len(nats) != len(header.lengths):
         raise SecondLookError("the decoding process", seen=f"{len(tokens)} tokens", expected=sum(header.lengths))
-    return Decoded(split(tokens, header.lengths), held)
+    return Decoded(split(tokens, header.lengths), nats, held)
 
 
 def _with_links(path: Path) -> list[Path]:

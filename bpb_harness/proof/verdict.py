@@ -94,10 +94,10 @@ class Costs:
         known = np.zeros(len(nats)) if self.claim.degrees_of_freedom is None else self.claim.degrees_of_freedom
         degrees = np.concatenate([further, known])
         squares = math.fsum(values[degrees > 0.0] ** 2 / degrees[degrees > 0.0])
-        return not excess <= rounding + _four_errors(total**2 / squares) * math.sqrt(total)
+        return not excess <= rounding + four_errors(total**2 / squares) * math.sqrt(total)
 
 
-def _four_errors(degrees_of_freedom: float) -> float:
+def four_errors(degrees_of_freedom: float) -> float:
     """Student's quantile that is exceeded as rarely as four errors of the normal law."""
     from scipy import stats  # deferred: takes a second to import
 

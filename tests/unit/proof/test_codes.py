@@ -48,6 +48,7 @@ def priced(estimator, model, texts, *, context=(), streams=RandomStreams(7), dra
     given = [np.array(context, dtype=np.int64)] * len(texts)
     found = batches.follow(code_of(estimator, streams, draw), model, given, known, device=CPU)
     assert np.array_equal(np.stack(found), texts)
+    assert np.concatenate([end.nats for end in ends]) == pytest.approx(nats)
     for places, end in ends:
         nats[places] = end.nats
     return nats
@@ -126,10 +127,15 @@ def test_the_bits_give_the_tokens_back(kind):
     bits = encoder.finish()
     assert nats.sum() / math.log(2) - 1 <= 8 * len(bits) <= 1.001 * nats.sum() / math.log(2) + 64
     reader = Decoder(bits)
-    unknown = Unknown(reader)
+    ends = []
+
+    def ending(places):
+        ends.append(Unknown(reader, len(places)))
+        return ends[-1]
+
     given = [np.array(context)] * 30
     code = code_of(ESTIMATORS[kind], RandomStreams(7))
-    found = of_one_shape(30, 6, 2).follow(code, denoiser, given, lambda _: unknown, device=CPU)
+    found = of_one_shape(30, 6, 2).follow(code, denoiser, given, ending, device=CPU)
     reader.finish()
     assert np.array_equal(np.stack(found), texts)
 
