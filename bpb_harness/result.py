@@ -205,6 +205,28 @@ class SourceFloor:
 
 @final
 @dataclass(frozen=True)
+class ReferenceMarks:
+    """What the same tokens cost those who have learnt nothing beforehand, in bits per `unit` of the result.
+
+    :mod:`bpb_harness.evaluation.reference_marks` says which codes these are.
+
+    Attributes:
+        uniform: every token at the same price.
+        unigram: a code that learns how often each token occurs, as it goes.
+        bigram: one that learns what follows each token, as it goes.
+        xz: the bytes of the text, packed by ``xz -6``; None for a text that is long, or that tokens do not give back.
+        num_clean_tokens: how many ids a token may have.
+    """
+
+    uniform: float
+    unigram: float
+    bigram: float
+    xz: float | None
+    num_clean_tokens: int
+
+
+@final
+@dataclass(frozen=True)
 class AnswerSummary:
     """How answers were scored, each given its prompt and its number of tokens.
 
@@ -247,6 +269,7 @@ class BpbResult:
         num_documents: documents of the text, or answers that were scored; None where a part of a text was, or nothing
             says where documents end.
         answers: how answers were scored; None where text was.
+        reference_marks: what simple codes need for the same tokens; None in processes that do not print.
         windows: one row a window, or an answer, where it was asked for.
         tokens: one row a token, where it was asked for.
         span_nats: of each span that was scored, (N,): windows, or parts of answers.
@@ -269,6 +292,7 @@ class BpbResult:
     separator_id: int | None = None
     num_documents: int | None = None
     answers: AnswerSummary | None = None
+    reference_marks: ReferenceMarks | None = None
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     span_nats: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
@@ -356,6 +380,8 @@ class BpbResult:
             plain |= {"bits_per_document": self.bits_per_document, "num_documents": self.num_documents}
         if self.source is not None:
             plain["source"] = asdict(self.source)
+        if self.reference_marks is not None:
+            plain["reference_marks"] = asdict(self.reference_marks)
         if self.comparison is not None:
             plain["comparison"] = self.comparison.to_dict()
         return plain

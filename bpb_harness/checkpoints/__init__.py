@@ -23,7 +23,7 @@ plain.py             numbers, text and JSON of bounded size
 digest.py            a checkpoint's name
 """
 
-from bpb_harness.checkpoints.digest import digest_of
+from bpb_harness.checkpoints.digest import digest_of, files_of
 from bpb_harness.checkpoints.native import save_checkpoint
 from bpb_harness.checkpoints.plain import parse_json, plain_values, read_json
 from bpb_harness.checkpoints.read import read_checkpoint
@@ -37,6 +37,7 @@ __all__ = [
     "LARGEST_TOKENIZER",
     "Checkpoint",
     "digest_of",
+    "files_of",
     "load_safetensors",
     "names_in_safetensors",
     "parse_json",

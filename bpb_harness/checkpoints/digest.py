@@ -48,18 +48,29 @@ def digest_of(path: Path) -> str:
     if not is_folder(path):
         require_file(path)
     try:
-        beside = path.with_suffix(".json")
-        if path.suffix == ".pt2" and path.is_file() and beside.is_file():
-            return hashlib.sha256(_file_digest(path) + _file_digest(beside)).hexdigest()
+        files = files_of(path)
         if not path.is_dir():
-            return _file_digest(path).hex()
+            digests = [_file_digest(file) for file in files]
+            return digests[0].hex() if len(digests) == 1 else hashlib.sha256(b"".join(digests)).hexdigest()
         whole = hashlib.sha256()
-        for file in sorted(path.iterdir()):
-            if file.is_file() and file.suffix in _MODEL_SUFFIXES:
-                whole.update(file.name.encode(errors="surrogateescape") + b"\0" + _file_digest(file))
+        for file in files:
+            whole.update(file.name.encode(errors="surrogateescape") + b"\0" + _file_digest(file))
         return whole.hexdigest()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}", seen=error.strerror or error) from None
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that a digest is of, in its order.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    if path.is_dir():
+        return [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix in _MODEL_SUFFIXES]
+    beside = path.with_suffix(".json")
+    is_program = path.suffix == ".pt2" and path.is_file() and beside.is_file()
+    return [path, beside] if is_program else [path]
 
 
 def _file_digest(path: Path) -> bytes:

@@ -5,6 +5,7 @@ Nothing here imports torch before the arguments are known to be well-formed.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,10 @@ def prove(
     ] = None,
     decode: Annotated[Path | None, typer.Option(help="Get the tokens back from this file of bits.")] = None,
     text: Annotated[Path | None, typer.Option(help="Of --decode: write the text here.")] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(help="Seconds that decoding may take (3600; of --proof, 120 and 20 times what coding took)."),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -58,25 +63,33 @@ def prove(
         raise UsageError("--text with --proof", expected="--decode FILE", hint="leave out --text")
     for path in (proof, text):
         require_folder(path)
+    if time_limit is not None and not 0.0 < time_limit < math.inf:
+        raise UsageError("--time-limit", seen=time_limit, expected="seconds, above 0")
     settings = as_settings(given)
     if decode is not None:
         if num_windows is not None:
             raise UsageError("--num-windows with --decode", hint="leave it out: the file holds what it holds")
-        raise typer.Exit(_decode(checkpoint, decode, text, settings))
+        raise typer.Exit(_decode(checkpoint, decode, text, time_limit, settings))
     assert proof is not None
     if num_windows is not None and num_windows < 1:
         raise UsageError("--num-windows", seen=num_windows, expected="1 or more")
     chosen = Settings(**settings)  # refuses bad flags before any file is opened
     with interrupted_afterwards():
-        from bpb_harness.proof.prove import prove as try_it
+        from bpb_harness.proof.contained import needs_containing, prove_contained
+        from bpb_harness.proof.prove import prove as prove_here
 
+    more: dict[str, Any] = {"num_windows": num_windows, "time_limit": time_limit}
+    outcome: Any = None
     with progress_bar() as progress:
-        outcome = try_it(checkpoint, chosen, proof, num_windows=num_windows, progress=progress)
+        if needs_containing(chosen):
+            outcome = prove_contained(checkpoint, chosen, proof, progress=progress, **more)
+        if outcome is None:
+            outcome = prove_here(checkpoint, chosen, proof, progress=progress, **more)
     typer.echo(str(outcome))
     raise typer.Exit(outcome.exit_code)
 
 
-def _decode(checkpoint: Path, file: Path, text: Path | None, settings: dict[str, Any]) -> int:
+def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float | None, settings: dict[str, Any]) -> int:
     for name, value in settings.items():
         is_given = value not in ([], DEFAULTS[name])
         if name not in _OF_DECODING and is_given:
@@ -91,12 +104,16 @@ def _decode(checkpoint: Path, file: Path, text: Path | None, settings: dict[str,
         import numpy as np
 
         from bpb_harness.byte_count import load_tokenizer
-        from bpb_harness.proof.reading import open_proof, read_file
+        from bpb_harness.proof.reading import MOST_SECONDS, open_proof, read_file
 
     tokenizer, wanted = load_tokenizer(path), read_file(file)[0].tokenizer
     if tokenizer.digest != wanted:
         raise UsageError("--tokenizer", seen=tokenizer.digest[:16], expected=f"{wanted[:16]}, that of the score")
-    opened = open_proof(file, checkpoint, model=settings["model"], allow_code=settings["allow_code"])
+    with progress_bar() as progress:
+        opened = open_proof(
+            file, checkpoint, model=settings["model"], allow_code=settings["allow_code"],
+            seconds=time_limit or MOST_SECONDS, progress=progress,
+        )  # fmt: skip
     if text is not None and opened.is_same:
         spelled = b"\n".join(tokenizer.decode(np.asarray(span)) for span in opened.decoded.spans)
         write_whole(text, lambda out: out.write(spelled))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.denoiser import Denoiser
+from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.distributed import Processes, is_first_process, open_processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import (
@@ -26,6 +26,7 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.methods import either, names
 from bpb_harness.evaluation.passes import sample_bounds
+from bpb_harness.evaluation.reference_marks import reference_marks
 from bpb_harness.evaluation.remarks import layout_remarks, sampling_remarks
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
 from bpb_harness.evaluation.second_answers import (
@@ -40,7 +41,7 @@ from bpb_harness.evaluation.second_answers import (
 from bpb_harness.evaluation.settings import describe_device
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.trust import Contract
-from bpb_harness.result import UPPER_BOUND, BpbResult, Comparison, Remark, SourceFloor
+from bpb_harness.result import UPPER_BOUND, BpbResult, Comparison, ReferenceMarks, Remark, SourceFloor
 from bpb_harness.statistics.standard_errors import corpus_stderr
 from bpb_harness.text.spans import Spans
 from bpb_harness.units import nats_to_bits
@@ -65,6 +66,8 @@ def score(job: Job) -> BpbResult:
             _require_one_network(job, processes)
             result, asked = _score(watching(job, process), processes)
         result = with_remarks(result, *layout_remarks(job, result))
+        if is_first_process():
+            result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
         if contract is None:
             return result
         contract.check_again()
@@ -248,6 +251,17 @@ def _source_of(job: Job, spans: Spans) -> SourceFloor | None:
     if source is None or spans.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
         return None
     return source if ByteCounter(job.text.tokenizer).total(corpus, "official") == source.num_bytes else None
+
+
+def _marks_of(job: Job, num_units: int) -> ReferenceMarks:
+    """What simple codes need for the same tokens."""
+    model, text = job.model, job.text
+    return reference_marks(
+        text.corpus, job.spans, None if job.settings.byte_rule == "none" else text.tokenizer,
+        vocab_size=max(model.vocab_size, text.tokenizer.vocab_size),
+        num_clean=num_clean_tokens(model) if isinstance(model, Denoiser) else model.vocab_size,
+        num_units=num_units,
+    )  # fmt: skip
 
 
 def _finite(value: float) -> float | None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from bpb_harness.checkpoints import digest_of, files_of
 from bpb_harness.errors import ContractError, InputError, SecondLookError
 from bpb_harness.proof.batches import split
 from bpb_harness.proof.choice import Choice
-from bpb_harness.proof.header import Header
+from bpb_harness.proof.header import Header, code_of_loader
 from bpb_harness.proof.isolation import FILES, NETWORK
 from bpb_harness.second_look import ModelSource
 from bpb_harness.second_look.server import Server
 
 Ints = npt.NDArray[np.int64]
+Progress = Callable[[int, int], None]
 _MODULE = "bpb_harness.proof.decoding_process"
+_SHARE_OF_MEMORY = 0.75
 
 
 @final
@@ -54,7 +60,9 @@ class Decoded:
         return f"without {' and '.join(self.held)}{missing}"
 
 
-def decode(header: Header, given: Ints, bits: bytes, source: ModelSource) -> Decoded:
+def decode(
+    header: Header, given: Ints, bits: bytes, source: ModelSource, *, seconds: float, progress: Progress | None = None
+) -> Decoded:
     """Get the tokens back in a fresh process.
 
     Args:
@@ -62,57 +70,113 @@ def decode(header: Header, given: Ints, bits: bytes, source: ModelSource) -> Dec
         given: contexts of the spans, one after another.
         bits: of the targets.
         source: how the network is built.
+        seconds: how long it may take, the start of the process included.
+        progress: called with (tokens decoded, tokens in all).
 
     Raises:
-        ContractError: if the network fails.
+        ContractError: if the network fails, or takes longer.
         InputError: if the file or the checkpoint is not what it should be.
     """
     load = source.from_anywhere()
-    loader = (load.get("model_loader") or "").rpartition(":")[0]
-    needed = [str(path) for name in (load["path"], loader) if name for path in _with_links(Path(name).resolve())]
-    server = Server.start(_MODULE, source.device.type, *needed)
+    _require_same_network(header, load)
+    until = time.monotonic() + seconds
+    server = Server.start(_MODULE, source.device.type, str(_memory_bytes()), *_needed(load))
+    held: tuple[str, ...] = ()
     try:
+        held = tuple(_receive(server, header, until, seconds)[0].get("held", ()))
         with contextlib.suppress(OSError):  # it is gone: its last words are in what is received
             _send(server, header, given, bits, source)
-        try:
-            content, arrays = server.channel.receive()
-        except (EOFError, ValueError):
-            raise SecondLookError("the decoding process ended", seen=server.last_words(), hint=_HINT) from None
+        while True:
+            content, arrays = _receive(server, header, until, seconds)
+            if "done" not in content:
+                break
+            if progress is not None:
+                progress(int(content["done"]), sum(header.lengths))
     finally:
         server.stop()
     if "error" in content:
         kind = ContractError if content.get("exit") == ContractError.exit_code else InputError
-        raise kind(f"the decoding process, {_reach(content)}", seen=content["error"], hint=_HINT)
+        raise kind(f"the decoding process, {_reach(held)}", seen=content["error"], hint=_HINT)
     if content.get("digest") != header.model:
         raise SecondLookError("the decoding process", seen="another checkpoint", expected=header.model[:8])
-    held, lost = tuple(content["held"]), content["lost"]
-    if lost is not None:
-        return Decoded([], np.zeros(0), held, str(lost))
-    tokens, nats = arrays["tokens"], arrays["nats"]
-    if len(tokens) != sum(header.lengths) or len(nats) != len(header.lengths):
+    if content["lost"] is not None:
+        return Decoded([], np.zeros(0), held, str(content["lost"]))
+    tokens = arrays.get("tokens", np.zeros(0, dtype=np.int64))
+    nats = arrays.get("nats", np.zeros(0))
+    if nats.shape != (len(header.lengths),) or nats.dtype != np.float64 or not np.isfinite(nats).all():
+        raise SecondLookError("the decoding process", seen=f"costs of {len(nats)} spans", expected=len(header.lengths))
+    if tokens.shape != (sum(header.lengths),) or tokens.dtype != np.int64:
         raise SecondLookError("the decoding process", seen=f"{len(tokens)} tokens", expected=sum(header.lengths))
     return Decoded(split(tokens, header.lengths), nats, held)
 
 
-def _with_links(path: Path) -> list[Path]:
-    """A path, and what the links of a folder lead to."""
-    return [path, *(entry.resolve() for entry in path.iterdir() if entry.is_symlink())] if path.is_dir() else [path]
+def _receive(server: Server, header: Header, until: float, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        return server.channel.receive(until=until, most=sum(header.lengths))
+    except TimeoutError:
+        raise SecondLookError(
+            "the decoding process has not come to an end", seen=f"{seconds:,.0f} s without one",
+            expected="some times what coding takes", hint="the network is slower or hangs there",
+        ) from None  # fmt: skip
+    except (EOFError, ValueError, KeyError, TypeError):
+        raise SecondLookError("the decoding process ended", seen=server.last_words(), hint=_HINT) from None
 
 
-_HINT = "it sees the checkpoint, the file of --model and installed packages, nothing else"
+def _require_same_network(header: Header, load: dict[str, Any]) -> None:
+    """Refuse another checkpoint or other code here: what the process says of itself is the word of that code."""
+    path, code = Path(load["path"]), code_of_loader(load.get("model_loader"))
+    found = digest_of(path)
+    if found != header.model:
+        raise InputError(
+            f"{path.name} is not the checkpoint of the file of bits", seen=found[:8], expected=header.model[:8]
+        )
+    if code != header.code:
+        raise InputError(
+            "--model is not the code of the file of bits", seen=_shown(code), expected=_shown(header.code),
+            hint="pass the file and the function that it was written with",
+        )  # fmt: skip
 
 
-def _reach(content: dict[str, object]) -> str:
-    held = content.get("held")
-    return f"without {' and '.join(held)}" if isinstance(held, list) and held else "not isolated"
+def _shown(code: str | None) -> str:
+    if code is None:
+        return "none"
+    digest, _, function = code.partition("/")
+    return f"{digest[:8]}:{function}"
+
+
+def _memory_bytes() -> int:
+    """What the decoding process may hold: most of the machine's memory; 0 where nobody knows how much that is."""
+    try:
+        return int(_SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def _needed(load: dict[str, Any]) -> list[str]:
+    """Files that the process needs: those that the checkpoint's digest is of, and the code's."""
+    file = (load.get("model_loader") or "").rpartition(":")[0]
+    return [str(path) for path in (*files_of(_place(load["path"])), *([_place(file)] if file else []))]
+
+
+def _place(name: str) -> Path:
+    """Where a file or folder lies; a file that is a link keeps its own name."""
+    path = Path(name)
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
+_HINT = "it sees the files that the checkpoint's digest is of, the file of --model and installed packages, nothing else"
+
+
+def _reach(held: tuple[str, ...]) -> str:
+    return f"without {' and '.join(held)}" if held else "not isolated"
 
 
 def _send(server: Server, header: Header, given: Ints, bits: bytes, source: ModelSource) -> None:
     load = source.from_anywhere()
-    load["path"] = str(Path(load["path"]).resolve())
+    load["path"] = str(_place(load["path"]))
     if load.get("model_loader"):
         file, colon, function = load["model_loader"].rpartition(":")
-        load["model_loader"] = f"{Path(file).resolve()}{colon}{function}"
+        load["model_loader"] = f"{_place(file)}{colon}{function}"
     wish = {
         "load": load, "device": str(source.device), "dtype": header.dtype, "threads": header.threads,
         "precision": header.precision, "schedule": header.schedule, "key": key_of(header), "model": header.model,

@@ -1,4 +1,4 @@
-"""The process that decodes: ``main`` is what it runs, with the device and the files that it needs as arguments.
+"""The process that decodes: ``main`` is what it runs. Arguments: the device, bytes it may hold, the files it needs.
 
 It gets the checkpoint, the bits, and how they were made; no token of the text, and no digest of it, by which a network
 could try texts. What it can be kept from, it is kept from before it imports anything else.
@@ -10,32 +10,49 @@ import sys
 from typing import Any
 
 from bpb_harness.message_pipes import keep_pipes
-from bpb_harness.proof.isolation import isolate
+from bpb_harness.proof.isolation import run_isolated
 
 
 def main() -> None:
     """Decode once."""
     read_from, write_to = keep_pipes()
-    held = isolate(sys.argv[2:], hide_files=sys.argv[1] == "cpu")
-    from bpb_harness.second_look.messages import Channel
+    on_cpu = sys.argv[1] == "cpu"
+    if on_cpu:
+        _limit_memory(int(sys.argv[2]))
 
-    _answer(Channel(read_from, write_to), held)
+    def work(held: list[str]) -> None:
+        from bpb_harness.second_look.messages import Channel
+
+        _answer(Channel(read_from, write_to), held)
+
+    run_isolated(work, sys.argv[3:], hide_files=on_cpu)
+
+
+def _limit_memory(size: int) -> None:
+    """Let a network that takes ever more memory fail here, before the machine does."""
+    if size and sys.platform.startswith("linux"):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        size = size if most == resource.RLIM_INFINITY else min(size, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def _answer(channel: Any, held: list[str]) -> None:
     from bpb_harness.errors import HarnessError
 
+    channel.send({"held": held})  # before there is any code that could say so in its place
     wish, arrays = channel.receive()
     try:
-        digest, tokens, nats, lost = _decode(wish, arrays)
-        channel.send({"held": held, "digest": digest, "lost": lost}, tokens=tokens, nats=nats)
+        digest, tokens, nats, lost = _decode(channel, wish, arrays)
+        channel.send({"digest": digest, "lost": lost}, tokens=tokens, nats=nats)
     except HarnessError as error:
-        channel.send({"error": str(error), "exit": error.exit_code, "held": held})
+        channel.send({"error": str(error), "exit": error.exit_code})
     except Exception as error:  # whatever a network does
-        channel.send({"error": f"{type(error).__name__}: {error}", "exit": 4, "held": held})
+        channel.send({"error": f"{type(error).__name__}: {error}", "exit": 4})
 
 
-def _decode(wish: dict[str, Any], arrays: dict[str, Any]) -> tuple[str, Any, Any, str | None]:
+def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple[str, Any, Any, str | None]:
     """The digest of the checkpoint, the tokens and what each span cost in nats; or why the bits lead to none."""
     import numpy as np
 
@@ -76,15 +93,20 @@ def _decode(wish: dict[str, Any], arrays: dict[str, Any]) -> tuple[str, Any, Any
         assert num_clean_tokens(model) > 0
         if (given == model.mask_token_id).any():
             raise InputError("a given token of the file", seen="the mask", expected="a clean token")
-    nats, ends = np.zeros(len(batches.windows)), list[tuple[Any, Unknown]]()
+    nats, ends, done = np.zeros(len(batches.windows)), list[tuple[Any, Unknown]](), 0
 
     def unknown(places: Any) -> Unknown:
         ends.append((places, Unknown(reader, len(places))))
         return ends[-1][1]
 
+    def advance(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        channel.send({"done": done})
+
     contexts = split(given, batches.contexts.tolist())
     try:
-        found = batches.follow(code, model, contexts, unknown, device=device)
+        found = batches.follow(code, model, contexts, unknown, device=device, advance=advance)
         reader.finish()
     except InputError as error:  # of the bits: nothing else is read here
         return checkpoint.digest, np.zeros(0, dtype=np.int64), nats, str(error)

@@ -15,7 +15,7 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.proof.batches import Batches
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.codes import Code, code_of
-from bpb_harness.proof.header import Header, digest_of
+from bpb_harness.proof.header import Header, code_of_loader, digest_of
 from bpb_harness.proof.range_coder import Encoder
 from bpb_harness.proof.symbols import Known
 from bpb_harness.text.spans import Spans
@@ -118,6 +118,7 @@ def _header(job: Job, choice: Choice, batches: Batches, targets: Ints, coded: Fl
         weights=load["weights"],
         block_size=load["block_size"],
         runs_code=bool(load["allow_code"]),
+        code=code_of_loader(load["model_loader"]),
         model=choice.model_digest,
         data=choice.data_digest,
         tokenizer=job.text.tokenizer.digest,

@@ -6,12 +6,13 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.errors import InputError
+from bpb_harness.errors import InputError, UsageError
 
 Ints = npt.NDArray[np.int64]
 
@@ -30,6 +31,7 @@ class Header:
         dtype, threads, precision: the arithmetic.
         adapter, weights, block_size: how the checkpoint was read.
         runs_code: whether its network is code that came with it.
+        code: sha256 of the file of ``--model``, and the function in it; None where there is none.
         model, data, tokenizer: digests.
         score: the line that was printed.
         num_spans: how many it is of.
@@ -53,6 +55,7 @@ class Header:
     weights: str | None
     block_size: int | None
     runs_code: bool
+    code: str | None
     model: str
     data: str
     tokenizer: str
@@ -160,3 +163,18 @@ def _is_int(value: object) -> bool:
 def digest_of(tokens: Ints) -> str:
     """sha256 of tokens."""
     return hashlib.sha256(np.ascontiguousarray(tokens, dtype="<u4").tobytes()).hexdigest()
+
+
+def code_of_loader(loader: str | None) -> str | None:
+    """What ``code`` says of a value of ``--model``.
+
+    Raises:
+        UsageError: if there is no such file.
+    """
+    if not loader:
+        return None
+    file, _, function = loader.rpartition(":")
+    try:
+        return f"{hashlib.sha256(Path(file).read_bytes()).hexdigest()}/{function}"
+    except OSError as error:
+        raise UsageError("--model", seen=f"{loader}: {error.strerror}", expected="FILE.py:LOADER") from None

@@ -1,19 +1,18 @@
 """What the system lets a process give up: the network, and every file but those it needs.
 
-User namespaces of Linux. It is done before anything starts a thread, so nothing here imports numpy or torch.
+It is done before anything starts a thread, so nothing here imports numpy or torch.
 """
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_NEW_MOUNTS, _NEW_USER, _NEW_NETWORK, _NEW_IPC = 0x00020000, 0x10000000, 0x40000000, 0x08000000
-_READ_ONLY, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
-_DETACH = 2
+from bpb_harness.proof import namespaces
+
 # Libraries, and what they read to tell which instructions the processor has.
 _SYSTEM = (
     "/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu",
@@ -22,35 +21,44 @@ _SYSTEM = (
 NETWORK, FILES = "network", "files"
 
 
-def isolate(paths: Sequence[str], *, hide_files: bool) -> list[str]:
+def run_isolated(work: Callable[[list[str]], None], paths: Sequence[str], *, hide_files: bool) -> None:
     """Give up the network and, if wanted, all files but the interpreter's, this package's and some others, read-only.
 
-    The working folder is then an empty one in memory.
+    The working folder is then an empty one in memory, and processes that ``work`` starts end with it.
 
     Args:
+        work: called with which of ``NETWORK`` and ``FILES`` are out of reach.
         paths: files and folders that are needed besides.
         hide_files: not of a process that uses a GPU, which is reached through files.
-
-    Returns:
-        Which of ``NETWORK`` and ``FILES`` are out of reach now.
     """
-    if not sys.platform.startswith("linux"):
-        return []
-    libc = ctypes.CDLL(None, use_errno=True)
-    user, group = os.getuid(), os.getgid()
-    if libc.unshare(_NEW_USER | _NEW_NETWORK | _NEW_IPC | _NEW_MOUNTS):
-        return []
-    held = [NETWORK]
+    if not namespaces.is_possible():
+        work([])
+        return
+    user, network = namespaces.NEW_USER, namespaces.NEW_NETWORK | namespaces.NEW_IPC | namespaces.NEW_MOUNTS
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    held: list[str] = []
     try:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        namespaces.leave(user | network | (namespaces.NEW_PIDS if hide_files else 0), proc=proc)
+        held.append(NETWORK)
+        namespaces.leave_keyring()
         if hide_files:
-            _enter_empty_root(libc, [*_SYSTEM, *_interpreter(), *paths])
+            _enter_empty_root([*_SYSTEM, *_interpreter(), *paths])
             held.append(FILES)
     except OSError:
         pass
-    return held
+    if FILES not in held:
+        os.close(proc)
+        work(held)
+        return
+
+    def locked() -> None:
+        # Mounts of a namespace that another user owns stay as they are, read-only, whatever a process does.
+        with contextlib.suppress(OSError):
+            namespaces.leave(user | namespaces.NEW_MOUNTS, proc=proc)
+        os.close(proc)
+        work(held)
+
+    sys.exit(namespaces.run_in_own_space(locked))
 
 
 def _interpreter() -> list[str]:
@@ -60,24 +68,21 @@ def _interpreter() -> list[str]:
     return [sys.base_prefix, *installed, str(Path(__file__).resolve().parents[1])]
 
 
-def _enter_empty_root(libc: ctypes.CDLL, paths: Sequence[str]) -> None:
+def _enter_empty_root(paths: Sequence[str]) -> None:
     root = Path.cwd() / "root"
     root.mkdir()
-    _mount(libc, None, "/", None, _RECURSIVE | _PRIVATE)
-    _mount(libc, "tmpfs", str(root), "tmpfs", 0)
+    namespaces.mount(None, "/", None, namespaces.RECURSIVE | namespaces.PRIVATE)
+    namespaces.mount("tmpfs", str(root), "tmpfs", 0)
     for path in dict.fromkeys(paths):
-        _show(libc, Path(path), root / path.lstrip("/"))
+        _show(Path(path), root / path.lstrip("/"))
     for name in ("before", "empty", "tmp"):
         (root / name).mkdir(exist_ok=True)
-    if libc.pivot_root(os.fsencode(root), os.fsencode(root / "before")):
-        raise OSError(ctypes.get_errno(), "pivot_root")
+    namespaces.enter_root(str(root), str(root / "before"))
     os.chdir("/empty")
-    if libc.umount2(b"/before", _DETACH):
-        raise OSError(ctypes.get_errno(), "umount2")
     os.environ["TMPDIR"] = "/tmp"  # noqa: S108  # of this process alone, in memory
 
 
-def _show(libc: ctypes.CDLL, path: Path, place: Path) -> None:
+def _show(path: Path, place: Path) -> None:
     """Let a file or folder be seen at its own place, read-only; what there is not is left out."""
     if not path.exists() or (place.exists() and path.is_dir() and any(place.iterdir())):
         return
@@ -88,11 +93,6 @@ def _show(libc: ctypes.CDLL, path: Path, place: Path) -> None:
         if place.exists():
             return
         place.touch()
-    _mount(libc, str(path), str(place), None, _BIND | _RECURSIVE)
-    _mount(libc, None, str(place), None, _BIND | _REMOUNT | _READ_ONLY | _RECURSIVE)
-
-
-def _mount(libc: ctypes.CDLL, source: str | None, place: str, kind: str | None, flags: int) -> None:
-    words = [None if word is None else os.fsencode(word) for word in (source, place, kind)]
-    if libc.mount(*words, ctypes.c_ulong(flags), None):
-        raise OSError(ctypes.get_errno(), f"mount {place}")
+    bind, read_only = namespaces.BIND | namespaces.RECURSIVE, namespaces.REMOUNT | namespaces.READ_ONLY
+    namespaces.mount(str(path), str(place), None, bind)
+    namespaces.mount(None, str(place), None, bind | read_only)

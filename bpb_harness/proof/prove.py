@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.orders import SCORES
@@ -20,13 +22,42 @@ from bpb_harness.proof.bit_file import write_bits
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.claim import claim_again
 from bpb_harness.proof.codes import code_of
-from bpb_harness.proof.decoding import Decoded, decode
-from bpb_harness.proof.encoding import Encoded, encode, num_codings
-from bpb_harness.proof.reading import read_file
+from bpb_harness.proof.encoding import encode, num_codings
+from bpb_harness.proof.reading import Opened, open_proof
 from bpb_harness.proof.verdict import PROVED, REFUTED, SHARE_OF_ORDERS, UNPROVED, Costs
 from bpb_harness.result import BpbResult
 
+Ints = npt.NDArray[np.int64]
+Progress = Callable[[int, int], None]
+
 _SECONDS, _LEAST_WINDOWS = 60.0, 4
+# What the decoding process may take: it makes the calls of one coding, after it has imported and built everything.
+_LEAST_SECONDS, _TIMES_ENCODING = 120.0, 20.0
+
+
+@final
+@dataclass(frozen=True)
+class Written:
+    """A score, and what of it went into a file of bits.
+
+    Attributes:
+        score: the line that is printed.
+        is_checked: whether the network kept its contract: one that reads other rows of a batch decodes what it coded,
+            too.
+        costs: what the chosen spans cost.
+        starts: where their targets start in the text, (N,).
+        targets: their tokens, one span after another.
+        num_bytes: of their text; None where bytes are not counted.
+        seconds: how long coding took.
+    """
+
+    score: str
+    is_checked: bool
+    costs: Costs
+    starts: Ints
+    targets: Ints
+    num_bytes: int | None
+    seconds: float
 
 
 @final
@@ -35,89 +66,80 @@ class Proof:
     """A proof that was tried.
 
     Attributes:
-        result: the score.
-        encoded: what was written.
-        costs: what it cost.
-        decoded: what came out of the file again.
-        num_bytes: of the text of these spans; None where bytes are not counted.
+        written: what went into the file.
+        opened: what came out of it again.
         checkpoint_bytes: of the checkpoint.
         file_bytes: of the whole file.
+        is_contained: whether nothing that ran where the file was written can have reached the process that decoded it,
+            but by the file.
     """
 
-    result: BpbResult
-    encoded: Encoded
-    costs: Costs
-    decoded: Decoded
-    num_bytes: int | None
+    written: Written
+    opened: Opened
     checkpoint_bytes: int
     file_bytes: int
+    is_contained: bool = False
 
     @property
     def num_wrong(self) -> int:
         """Tokens that came back as others, or not at all."""
-        if self.decoded.lost is not None:
-            return len(self.encoded.targets)
-        return int((np.concatenate(self.decoded.spans) != self.encoded.targets).sum())
+        decoded = self.opened.decoded
+        if decoded.lost is not None:
+            return len(self.written.targets)
+        return int((np.concatenate(decoded.spans) != self.written.targets).sum())
 
     @property
     def exit_code(self) -> int:
         """0 proved, 1 refuted, 3 decoded, by code that was not isolated or a network whose contract nobody checked."""
-        if self.num_wrong or self.costs.exceeds_claim() or self.costs.exceeds_score():
+        if self.num_wrong or self.written.costs.exceeds_claim() or self.written.costs.exceeds_score():
             return REFUTED
-        return PROVED if self.is_alone and self.is_checked else UNPROVED
+        return PROVED if self.is_alone and self.written.is_checked else UNPROVED
 
     @property
     def is_alone(self) -> bool:
         """Whether what decoded could reach nothing else, or was no foreign code."""
-        return self.decoded.is_isolated or not self.encoded.header.runs_code
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether the network kept its contract: one that reads other rows of a batch decodes what it coded, too."""
-        return self.result.signature.contract != "off"
+        return not self.opened.header.runs_code or (self.opened.decoded.is_isolated and self.is_contained)
 
     def sentence(self) -> str:
         """What follows, in one sentence."""
-        count, bits = len(self.encoded.header.windows), 8 * len(self.encoded.bits)
-        these = (
-            f"{count:,} of {self.encoded.header.num_spans:,} {self.encoded.header.noun}, chosen by a hash of the score,"
-        )
-        if self.decoded.lost is not None:
-            return f"not proved: the text did not come back: {self.decoded.lost}"
+        header, lost, bits = self.opened.header, self.opened.decoded.lost, self.opened.num_bits
+        count, total = len(header.windows), len(self.written.targets)
+        these = f"{count:,} of {header.num_spans:,} {header.noun}, chosen by a hash of the score,"
+        if lost is not None:
+            return f"not proved: the text did not come back: {lost}"
         if self.num_wrong:
-            total = len(self.encoded.targets)
             return f"not proved: {self.num_wrong:,} of {total:,} tokens came back as others"
-        if self.costs.exceeds_claim():
+        if self.written.costs.exceeds_claim():
             return f"not proved: {these} cost more than the claim for them by more than 4 errors"
-        if self.costs.exceeds_score():
+        if self.written.costs.exceeds_score():
             return f"not proved: {these} cost more than they did in the score by more than 4 errors"
         if not self.is_alone:
             return f"decoded, not isolated: {these} came back from {bits:,} bits, by code that could reach other files"
-        if not self.is_checked:
+        if not self.written.is_checked:
             return f"decoded, not checked: {these} came back from {bits:,} bits; leave out --no-contract for a proof"
-        given = sum(self.encoded.header.contexts)
+        given = sum(header.contexts)
         beside = f", given {given:,} tokens before them" if given else ""
         return f"proved: {these} came back, token by token, from {bits:,} bits{beside}"
 
     def __str__(self) -> str:
-        costs, bits = self.costs, 8 * len(self.encoded.bits)
+        written, costs, bits = self.written, self.written.costs, self.opened.num_bits
         drawn = ""
         if costs.claim.num_draws:
             drawn = f" +- {costs.claim_stderr_bits:,.1f} (independent rates, K = {costs.claim.num_draws})"
         spread = f"; such a draw varies by {costs.draw_stderr_bits:,.1f}" if len(costs.further_nats) else ""
-        unit = "byte" if self.num_bytes else "token"
-        rate = bits / (self.num_bytes or len(self.encoded.targets))
-        around = self.file_bytes - len(self.encoded.bits)
+        unit = "byte" if written.num_bytes else "token"
+        rate = bits / (written.num_bytes or len(written.targets))
+        around = self.file_bytes - bits // 8
         overhead = 100.0 * (bits / costs.coded_bits - 1.0) if costs.coded_bits else 0.0
-        size = "" if not self.num_bytes else f", {self.num_bytes:,} bytes"
+        size = "" if not written.num_bytes else f", {written.num_bytes:,} bytes"
         return "\n".join([
-            str(self.result),
+            written.score,
             f"  claim for these windows, estimated again: {costs.claimed_bits:,.1f} bits{drawn}",
             f"  coded: {costs.coded_bits:,.1f} bits by the network{spread}",
-            f"  file: {len(self.encoded.bits):,} bytes of bits, and {around:,} of header and given tokens",
+            f"  file: {bits // 8:,} bytes of bits, and {around:,} of header and given tokens",
             f"  cashed: {rate:.4f} bits per {unit} ({overhead:+.2f} % above the network's own)",
-            f"  decoded in a process of its own, {self.decoded.in_words}",
-            f"  text of {len(self.encoded.targets):,} tokens{size}; checkpoint of {self.checkpoint_bytes:,} bytes, "
+            f"  decoded in a process of its own, {self.opened.decoded.in_words}",
+            f"  text of {len(written.targets):,} tokens{size}; checkpoint of {self.checkpoint_bytes:,} bytes, "
             "which may know the text by heart",
             self.sentence(),
         ])  # fmt: skip
@@ -125,7 +147,7 @@ class Proof:
 
 def prove(
     checkpoint: Path, settings: Settings, file: Path, *, num_windows: int | None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None, time_limit: float | None = None,
 ) -> Proof:  # fmt: skip
     """Score a checkpoint, code some of its windows into a file, and get them back from it.
 
@@ -135,19 +157,41 @@ def prove(
         file: where the bits go.
         num_windows: how many windows; None: as many as take about a minute, at least 4.
         progress: called with (tokens coded, tokens in all).
+        time_limit: seconds that decoding may take; None: some times what coding took.
 
     Raises:
         HarnessError: for anything that cannot be scored, coded or decoded.
     """
+    written = write_proof(checkpoint, settings, file, num_windows=num_windows, progress=progress)
+    return get_back(written, checkpoint, settings, file, time_limit=time_limit)
+
+
+def get_back(
+    written: Written, checkpoint: Path, settings: Settings, file: Path, *, time_limit: float | None = None,
+    is_contained: bool = False,
+) -> Proof:  # fmt: skip
+    """Decode a file of bits that has just been written."""
+    opened = open_proof(
+        file, checkpoint, model=settings.model, allow_code=settings.allow_code,
+        seconds=time_limit or _LEAST_SECONDS + _TIMES_ENCODING * written.seconds,
+    )  # fmt: skip
+    return Proof(written, opened, _size_of(checkpoint), file.stat().st_size, is_contained)
+
+
+def write_proof(
+    checkpoint: Path, settings: Settings, file: Path, *, num_windows: int | None, progress: Progress | None = None
+) -> Written:
+    """Score a checkpoint, and code some of its windows into a file; the arguments are those of :func:`prove`."""
     _require_known(settings)
     job, result = score_checkpoint(checkpoint, settings)
-    assert job.source is not None
     assert result.span_nats is not None
     count = _count(job, result, num_windows)
     choice = Choice(job.identity.digest, job.text.corpus.digest, str(result))
     draws = num_codings(code_of(job.estimators[0], choice.streams))
     lengths = job.spans.lengths[choice.spans(len(job.spans), count)]
+    began = time.monotonic()
     encoded = encode(job, choice, count, _count_tokens(progress, draws * int(lengths.sum())))
+    seconds = time.monotonic() - began
     together = [np.array(batch) for batch in encoded.header.batches]
     claim = claim_again(job, np.array(encoded.header.windows), encoded.spans, choice.streams, together)
     scored = result.span_nats[encoded.header.windows]
@@ -157,14 +201,13 @@ def prove(
         SHARE_OF_ORDERS if by_predictions else 0.0,
     )  # fmt: skip
     write_bits(file, encoded.header.plain(), [encoded.given.astype("<u4").tobytes(), encoded.bits])
-    header, given, bits = read_file(file)
-    decoded = decode(header, given, bits, job.source)
     counts_bytes = settings.byte_rule != "none"
     num_bytes = int(job.num_units[encoded.header.windows].sum()) if counts_bytes else None
-    return Proof(result, encoded, costs, decoded, num_bytes, _size_of(checkpoint), file.stat().st_size)
+    is_checked = result.signature.contract != "off"
+    return Written(str(result), is_checked, costs, encoded.spans.starts, encoded.targets, num_bytes, seconds)
 
 
-def _count_tokens(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+def _count_tokens(progress: Progress | None, total: int) -> Callable[[int], None]:
     """A counter of tokens that reports to ``progress``."""
     done = 0
 

@@ -16,7 +16,7 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.proof.bit_file import read_bits
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.codes import code_of
-from bpb_harness.proof.decoding import Decoded, decode, same_device
+from bpb_harness.proof.decoding import Decoded, Progress, decode, same_device
 from bpb_harness.proof.header import Header, digest_of
 from bpb_harness.proof.verdict import PROVED, REFUTED, UNPROVED
 from bpb_harness.schedule import parse_schedule
@@ -24,6 +24,7 @@ from bpb_harness.second_look import ModelSource
 
 Ints = npt.NDArray[np.int64]
 MOST_SPANS = 1 << 24
+MOST_SECONDS = 3600.0
 
 
 def read_file(file: Path) -> tuple[Header, Ints, bytes]:
@@ -76,6 +77,7 @@ class Opened:
     Attributes:
         header: of the file.
         decoded: what came out.
+        given: tokens before the targets, one span after another.
         num_bits: of the targets.
         differences: how this machine differs from the one that wrote it.
         runs_code: whether code that is not this package's ran.
@@ -83,6 +85,7 @@ class Opened:
 
     header: Header
     decoded: Decoded
+    given: Ints
     num_bits: int
     differences: list[str]
     runs_code: bool
@@ -127,7 +130,10 @@ class Opened:
         ])  # fmt: skip
 
 
-def open_proof(file: Path, checkpoint: Path, *, model: str | None, allow_code: bool) -> Opened:
+def open_proof(
+    file: Path, checkpoint: Path, *, model: str | None, allow_code: bool, seconds: float = MOST_SECONDS,
+    progress: Progress | None = None,
+) -> Opened:  # fmt: skip
     """Decode a file of bits.
 
     Args:
@@ -135,6 +141,8 @@ def open_proof(file: Path, checkpoint: Path, *, model: str | None, allow_code: b
         checkpoint: of the network.
         model: ``FILE.py:LOADER``, where the network is code.
         allow_code: the permission to run it.
+        seconds: how long that may take.
+        progress: called with (tokens decoded, tokens in all).
 
     Raises:
         HarnessError: if one of them is not what it should be.
@@ -155,4 +163,5 @@ def open_proof(file: Path, checkpoint: Path, *, model: str | None, allow_code: b
     )  # fmt: skip
     if not checkpoint.exists():
         raise UsageError("CHECKPOINT", seen=str(checkpoint), expected="a file or folder that exists")
-    return Opened(header, decode(header, given, bits, source), 8 * len(bits), same_device(header), allow_code)
+    decoded = decode(header, given, bits, source, seconds=seconds, progress=progress)
+    return Opened(header, decoded, given, 8 * len(bits), same_device(header), allow_code)

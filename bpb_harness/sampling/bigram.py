@@ -66,7 +66,7 @@ def count_bigrams(corpus: Corpus, spans: Spans) -> BigramCounts:
     """
     begin, end = int(spans.context_starts.min()), int(spans.ends.max())
     chunks = [slice(start, min(start + _CHUNK_TOKENS, end)) for start in range(begin, end, _CHUNK_TOKENS)]
-    counted = _in_threads(lambda chunk: _count(corpus, chunk, end), chunks)
+    counted = in_threads(lambda chunk: _count(corpus, chunk, end), chunks)
     pairs = np.zeros(_NUM_BUCKETS, dtype=np.int64)
     firsts = np.zeros(0, dtype=np.int64)
     for pair_counts, counts in counted:
@@ -91,7 +91,7 @@ def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Int
     Returns:
         (N,) int64, in units of 2^-16 bits.
     """
-    return np.concatenate(_in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), _chunks(spans)))
+    return np.concatenate(in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), runs_of(spans)))
 
 
 def bucket_of(before: Ints, after: Ints) -> Ints:
@@ -128,7 +128,7 @@ def _code_lengths(corpus: Corpus, spans: Spans, chunk: slice, counts: BigramCoun
     return np.asarray(summed[spans.ends - 1 - begin] - summed[seen_from - begin], dtype=np.int64)
 
 
-def _chunks(spans: Spans) -> list[slice]:
+def runs_of(spans: Spans) -> list[slice]:
     """Runs of spans of about a million tokens."""
     if not len(spans):
         return []
@@ -138,7 +138,7 @@ def _chunks(spans: Spans) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(borders)]
 
 
-def _in_threads(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:
+def in_threads(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:
     """Results in the order of the chunks; NumPy lets other threads run while it computes."""
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
         return list(pool.map(work, chunks))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
+import time
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -34,23 +36,32 @@ class Channel:
         for name, array in arrays.items():
             self._write(np.ascontiguousarray(array, dtype=described[name][0]).tobytes())
 
-    def receive(self) -> tuple[dict[str, Any], dict[str, Array]]:
+    def receive(
+        self, *, until: float | None = None, most: int | None = None
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
         """The other end's next message.
+
+        Args:
+            until: by when it is to have come, on ``time.monotonic``'s clock; None: it may take any time.
+            most: numbers in an array that are taken; None: any.
 
         Raises:
             EOFError: if the other end is gone.
+            TimeoutError: if it has not come by then.
             ValueError: if what comes is no message.
         """
-        size = int.from_bytes(self._read(8), "little")
+        size = int.from_bytes(self._read(8, until), "little")
         if size > _LARGEST_HEADER:
             raise ValueError(f"a header of {size} bytes")
-        header = json.loads(self._read(size))
+        header = json.loads(self._read(size, until))
         arrays = {}
         for name, (kind, shape) in header["arrays"].items():
             if kind not in _KINDS:
                 raise ValueError(f"an array of {kind}")
-            count = int(np.prod(shape, dtype=np.int64))
-            arrays[name] = np.frombuffer(self._read(8 * count), dtype=kind).reshape(shape).copy()
+            count = math.prod(shape)
+            if most is not None and count > most:
+                raise ValueError(f"an array of {count} numbers")
+            arrays[name] = np.frombuffer(self._read(8 * count, until), dtype=kind).reshape(shape).copy()
         return header["content"], arrays
 
     def has_message(self) -> bool:
@@ -61,14 +72,23 @@ class Channel:
             selector.register(self._read_from, selectors.EVENT_READ)
             return bool(selector.select(timeout=0))
 
+    def _comes(self, until: float) -> bool:
+        if os.name == "nt":
+            return True
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._read_from, selectors.EVENT_READ)
+            return bool(selector.select(timeout=max(until - time.monotonic(), 0.0)))
+
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(self._write_to, view) :]
 
-    def _read(self, size: int) -> bytes:
+    def _read(self, size: int, until: float | None) -> bytes:
         parts, missing = [], size
         while missing:
+            if until is not None and not self._comes(until):
+                raise TimeoutError
             part = os.read(self._read_from, min(missing, 1 << 20))
             if not part:
                 raise EOFError

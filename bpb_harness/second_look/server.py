@@ -49,6 +49,14 @@ class Server:
         lines = self.complaints.read().decode("utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "no message"
 
+    def wait(self, seconds: float) -> bool:
+        """Whether it ends by itself within some time."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self) -> None:
         """End the process, whatever it is doing: it keeps nothing that could be lost."""
         for pipe in (self.process.stdin, self.process.stdout):

@@ -59,6 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 WITH_DRAWS = {"discrete", "discrete.few-steps", "discrete.all", "discrete.tolerance", "mc.one-sample", "mc.compare"}
 LATER = ["num_context"]  # columns that were added since
+LATER_KEYS = {"reference_marks", "seconds_by_phase"}  # of a result
 VARIES = {"seconds", "forward_tokens_per_second", "device", "peak_memory_bytes", "findings"}
 
 
@@ -74,7 +75,7 @@ def outcome(case: str, folder: Path) -> dict[str, Any]:
         torch.save(make_golf_gpt(vocab_size=512), checkpoint)
         settings |= {"adapter": "golf-gpt", "data": SHARD, "tokenizer": TOKENIZER}
     result = bpb_harness.evaluate(checkpoint, **settings)
-    said: dict[str, Any] = {key: value for key, value in result.to_dict().items() if key not in VARIES}
+    said: dict[str, Any] = {key: value for key, value in result.to_dict().items() if key not in VARIES | LATER_KEYS}
     said["codes"] = [remark.code for remark in result.remarks]
     for name, table in (("windows", result.windows), ("tokens", result.tokens)):
         if table is not None:
