@@ -104,15 +104,13 @@ def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float |
         import numpy as np
 
         from bpb_harness.byte_count import load_tokenizer
-        from bpb_harness.proof.reading import MOST_SECONDS, open_proof, read_file
+        from bpb_harness.proof.reading import MOST_SECONDS, open_proof
 
-    tokenizer, wanted = load_tokenizer(path), read_file(file)[0].tokenizer
-    if tokenizer.digest != wanted:
-        raise UsageError("--tokenizer", seen=tokenizer.digest[:16], expected=f"{wanted[:16]}, that of the score")
+    tokenizer = load_tokenizer(path)
     with progress_bar() as progress:
         opened = open_proof(
             file, checkpoint, model=settings["model"], allow_code=settings["allow_code"],
-            seconds=time_limit or MOST_SECONDS, progress=progress,
+            seconds=time_limit or MOST_SECONDS, progress=progress, tokenizer=tokenizer,
         )  # fmt: skip
     if text is not None and opened.is_same:
         spelled = b"\n".join(tokenizer.decode(np.asarray(span)) for span in opened.decoded.spans)

@@ -37,9 +37,7 @@ def line_of(header: Header, name: str) -> ScoreLine:
         ("tokenizer", header.tokenizer[:8], signature.tokenizer),
     ):
         if held != stated:
-            raise InputError(
-                f"{name}: header: {what}", seen=held, expected=f"{stated}, as its score says", hint=_AGAIN
-            )
+            raise InputError(f"{name}: header: {what}", seen=held, expected=f"{stated}, as its score says", hint=_AGAIN)
     _require_sizes(header, line, name)
     return line
 

@@ -8,14 +8,22 @@ one, and one window has none that is known.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import cast, final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.byte_count import ByteCounter, Rule, Tokenizer
+from bpb_harness.estimators.orders import SCORES
+from bpb_harness.evaluation.methods import METHODS
+from bpb_harness.proof.batches import split
+from bpb_harness.proof.header import Header
 from bpb_harness.proof.score_line import HALF_UNIT, ScoreLine
-from bpb_harness.proof.verdict import four_errors
+from bpb_harness.proof.verdict import SHARE_OF_ORDERS, four_errors
+from bpb_harness.text.separators import find_separators
+from bpb_harness.units import NATS_PER_BIT
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -32,15 +40,34 @@ class Cashed:
         line: the score.
         num_bits: of the file, of targets.
         span_bits: of each window by the network, while they were decoded, (N,).
-        span_units: bytes of each, or tokens, as the score counts, (N,).
+        span_units: bytes of each, or tokens, (N,).
+        counts_bytes: which of the two.
         slack: how many more bytes there may be in all: what a space before a window's first token counts.
+        order_share: how much more than in the score they may cost, as a share: see :class:`Costs`.
     """
 
     line: ScoreLine
     num_bits: int
     span_bits: Floats
     span_units: Ints
+    counts_bytes: bool
     slack: int = 0
+    order_share: float = 0.0
+
+    @property
+    def unit(self) -> str:
+        """What rates are per."""
+        return "byte" if self.counts_bytes else "token"
+
+    @property
+    def claimed(self) -> float:
+        """The rate of the score, per the same."""
+        return self.line.rate * self._units_of_score
+
+    @property
+    def _units_of_score(self) -> float:
+        """What the score is per, of what is counted here: its bytes of a token, where tokens are."""
+        return 1.0 if self.counts_bytes else self.line.num_units / self.line.num_tokens
 
     @property
     def num_units(self) -> int:
@@ -65,32 +92,78 @@ class Cashed:
     @property
     def tolerance(self) -> float:
         """How far four errors of both reach, and rounding; Student's quantile, for few windows."""
-        windows, sampling = self.stderr, self.line.stderr
+        windows, sampling = self.stderr, self.line.stderr * self._units_of_score
         if not math.isfinite(windows + sampling):
             return math.inf
         total = math.hypot(windows, sampling)
         if total == 0.0:
-            return HALF_UNIT
+            return HALF_UNIT * self._units_of_score
         degrees = (len(self.span_bits) - 1) * (total / windows) ** 4 if windows else math.inf
-        return four_errors(min(degrees, 1e9)) * total + HALF_UNIT
+        return four_errors(min(degrees, 1e9)) * total + HALF_UNIT * self._units_of_score
 
     def exceeds_score(self) -> bool:
         """Whether the windows cost more than the score says, by more than that."""
         coder = _SHARE_OF_CODER * self.num_bits + _BITS_OF_CODER
         bits = max(math.fsum(self.span_bits), self.num_bits - coder)
-        return bits / max(self.num_units + self.slack, 1) - self.line.rate > self.tolerance
+        rate = bits / max(self.num_units + self.slack, 1)
+        return rate - self.claimed * (1.0 + self.order_share) > self.tolerance
 
     def falls_below(self) -> bool:
         """Whether they cost less than the score says, by more than that: they are not like the rest of its text."""
-        return self.line.rate - self.rate > self.tolerance
+        return self.claimed - self.rate > self.tolerance
 
     def __str__(self) -> str:
-        unit, size = self.line.unit, ""
-        if self.line.num_bytes is not None:
-            size = f", {self.num_units:,} bytes"
-        error = self.stderr
-        spread = f"se {error:.4f} over the choice of windows" if math.isfinite(error) else "one window tells no error"
+        error, count = self.stderr, len(self.span_bits)
+        size = f"{self.num_units:,} {self.unit}s"
+        spread = f"se {error:.4f} over the choice of windows" if math.isfinite(error) else "one alone tells no error"
         return (
-            f"cashed: {self.num_bits:,} bits, {self.rate:.4f} bits per {unit} ({spread}; "
-            f"{len(self.span_bits):,} windows{size}); the score says {self.line.relation} {self.line.rate:.4f}"
+            f"cashed: {self.num_bits:,} bits for {size}, {self.rate:.4f} bits per {self.unit} ({spread}, "
+            f"{count:,} of them); the score says {self.line.relation} {self.claimed:.4f}"
         )
+
+
+def cash(
+    header: Header, line: ScoreLine, *, given: Ints, tokens: Sequence[Ints], nats: Floats, num_bits: int,
+    tokenizer: Tokenizer,
+) -> Cashed:  # fmt: skip
+    """What decoded windows cost, per byte where their bytes can be counted from their tokens.
+
+    Bytes of documents (``--bytes raw``) and of answers, of which a token may spell a part, cannot: those are per token.
+
+    Args:
+        header: of the file.
+        line: its score.
+        given: contexts, one after another.
+        tokens: of each window.
+        nats: what each cost by the network, (N,).
+        num_bits: of the file.
+        tokenizer: that of the score.
+
+    Raises:
+        TokenizerError: if the score sets documents off by a token that the tokenizer lacks.
+        CorpusError: a token that it lacks.
+    """
+    by_predictions = METHODS[header.method].goes_in_order and header.order in SCORES
+    share = SHARE_OF_ORDERS if by_predictions else 0.0
+    bits = np.asarray(nats / NATS_PER_BIT)
+    rule = line.signature.byte_rule
+    is_of_tokens = line.num_bytes is None or "prompts" in (line.signature.given or "") or tokenizer.uncountable
+    if is_of_tokens or rule not in get_args(Rule):
+        return Cashed(line, num_bits, bits, np.array(header.lengths), False, order_share=share)
+    counter = ByteCounter(_set_off(tokenizer, line.signature.separator))
+    contexts = split(given, header.contexts)
+    counts = [
+        int(counter.per_token(row, rule=cast("Rule", rule), previous=before if len(before) else None).sum())
+        for row, before in zip(tokens, contexts, strict=True)
+    ]
+    alone = sum(not len(before) for before in contexts)
+    slack = alone if rule == "official" else 2 * len(contexts)
+    return Cashed(line, num_bits, bits, np.array(counts), True, slack, share)
+
+
+def _set_off(tokenizer: Tokenizer, separator: str | None) -> Tokenizer:
+    """The tokenizer whose separators spell nothing: as its own file says, or as the score does."""
+    chosen = "none" if separator == "none" else None
+    found = find_separators(tokenizer, chosen=chosen).apply(tokenizer)
+    silent = [int(part) for part in (separator or "").split("+") if part.isdigit()]
+    return found.set_off_by(found.bos_id, *silent) if silent else found

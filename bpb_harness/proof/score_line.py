@@ -19,7 +19,9 @@ _LINE = re.compile(
     rf"(?:(?P<bytes_per_token>[0-9]{{1,9}}\.[0-9]{{3}}) bytes/token; )?(?P<tokens>{_COUNT}) tokens, "
     rf"(?:(?P<bytes>{_COUNT}) bytes|bytes not counted)\)"
 )
-_DATA = re.compile(r"(?P<name>.+)@(?P<digest>[0-9a-f]{8})(?:\[0:(?P<scored>[0-9]{1,18})/(?P<all>[0-9]{1,18})\])?(?:/.*)?")
+_DATA = re.compile(
+    r"(?P<name>.+)@(?P<digest>[0-9a-f]{8})(?:\[0:(?P<scored>[0-9]{1,18})/(?P<all>[0-9]{1,18})\])?(?:/.*)?"
+)
 
 
 @final
@@ -71,7 +73,7 @@ class ScoreLine:
             and (sampling is not None) == (found["relation"] == ESTIMATED_BOUND)
             and (num_bytes is None) == (found["per_token"] is not None) == (found["bytes_per_token"] is None)
         )
-        if num_bytes is not None:
+        if num_bytes is not None and spelled:
             rate = found["bytes_per_token"]
             spelled &= num_bytes > 0 and found["bytes"] == f"{num_bytes:,}" and rate == f"{num_bytes / tokens:.3f}"
         if not spelled:

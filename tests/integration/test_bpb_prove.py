@@ -118,8 +118,8 @@ def test_other_bits_are_never_the_text(proved, repository, tmp_path):
     [
         ({"windows": [0, 1, 2, 3]}, "expected those that the score's hash chooses"),
         ({"score": "bpb ~<= 0.1"}, "expected those that the score's hash chooses"),
-        ({"lengths": [4096] * 4}, "expected at most 128"),
-        ({"method": "ar", "num_steps": None}, "is not of this network"),
+        ({"lengths": [4096] * 4}, "expected at most 128, the windows of its score"),
+        ({"method": "ar", "num_steps": None}, "header: method: got ar, expected discrete, as its score says"),
         ({"schedule": None}, "schedule"),
         ({"num_spans": 1 << 40}, "num_spans"),
         ({"order": "backwards"}, "--order"),
@@ -128,7 +128,8 @@ def test_other_bits_are_never_the_text(proved, repository, tmp_path):
         ({"vocab_size": 7}, "is not of this network"),
         ({"adapter": "golf-gpt"}, "golf-gpt"),
         ({"runs_code": True}, "pass --allow-code"),
-        ({"tokenizer": "00"}, "--tokenizer"),
+        ({"tokenizer": "00"}, "header: tokenizer: got 00, expected f8f5752f, as its score says"),
+        ({"seed": 7}, "header: seed: got 7, expected 0, as its score says"),
         ({"torch": 5}, "header: torch"),
     ],
 )
