@@ -51,9 +51,10 @@ mutants: $(VENV)/.mutation ## faults put into the code one at a time: do the tes
 fixtures: $(VENV)/.test ## make the files of fixtures/ again
 	$(BIN)/python -m fixtures.build
 
-tables: $(VENV)/.demo ## write the tables of docs/ again: finding codes, settings
+tables: $(VENV)/.demo ## write the tables of docs/ again: finding codes, settings, formats (with their schemas)
 	$(BIN)/python -m docs.codes_table
 	$(BIN)/python -m docs.settings_table
+	$(BIN)/python -m docs.formats_table
 
 $(VENV)/.demo: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

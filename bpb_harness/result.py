@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self, final
 
 from bpb_harness.errors import UsageError
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate of a bound, the last
 
 
+FORMAT = "bpb-result/1"  # of the JSON
 UNTRUSTED_ERROR = "error.not-to-be-trusted"  # the code of a remark
 
 
-def _entry(key: str, default: str | None = None) -> Any:
-    """A field of the signature: its key in the text, and the value that goes without saying."""
-    return field(default=default, metadata={"key": key})
+def _entry(key: str, default: str | None = None, *, number: bool = False, alone: bool = True) -> Any:
+    """A field of the signature.
+
+    Args:
+        key: in the text.
+        default: the value that goes without saying.
+        number: it is a whole number, or a word in its place.
+        alone: the default means something whatever is scored; else it stands for a choice that there may not be.
+    """
+    return field(default=default, metadata={"key": key, "number": number, "alone": alone})
 
 
 @final
@@ -36,28 +44,28 @@ class Signature:
     """
 
     method: str | None = _entry("method")
-    num_steps: str | None = _entry("T")
+    num_steps: str | None = _entry("T", number=True)
     schedule: str | None = _entry("sched")
-    num_samples: str | None = _entry("K")
-    passes: str | None = _entry("passes")
+    num_samples: str | None = _entry("K", number=True)
+    passes: str | None = _entry("passes", number=True)
     order: str | None = _entry("order")
-    stride: str | None = _entry("stride")
-    block_size: str | None = _entry("block")
-    unpaid_prefix: str | None = _entry("prefix", "0")
+    stride: str | None = _entry("stride", number=True)
+    block_size: str | None = _entry("block", number=True)
+    unpaid_prefix: str | None = _entry("prefix", "0", number=True)
     given: str | None = _entry("given")
-    told: str | None = _entry("told", "window-rate")
-    enumeration: str | None = _entry("enum", "short")
+    told: str | None = _entry("told", "window-rate", alone=False)
+    enumeration: str | None = _entry("enum", "short", alone=False)
     byte_rule: str | None = _entry("bytes")
     data: str | None = _entry("data")
     tokenizer: str | None = _entry("tok")
     separator: str | None = _entry("sep")
-    context_length: str | None = _entry("ctx")
+    context_length: str | None = _entry("ctx", number=True)
     tail: str | None = _entry("tail", "score")
     model: str | None = _entry("model")
     adapter: str | None = _entry("adapter", "reference")
     contract: str | None = _entry("contract", "checked")
     dtype: str | None = _entry("dtype")
-    seed: str | None = _entry("seed")
+    seed: str | None = _entry("seed", number=True)
     version: str | None = _entry("version")
 
     def __post_init__(self) -> None:
@@ -94,6 +102,56 @@ class Signature:
                 )
             values[names[key]] = value
         return cls(**values)
+
+    def typed(self) -> dict[str, int | str | None]:
+        """Its entries but the version, by field: whole numbers as such, and what goes without saying said.
+
+        Raises:
+            UsageError: for a number that is none.
+        """
+        entries = [entry for entry in fields(self) if entry.name != "version"]
+        return {entry.name: _typed(entry, getattr(self, entry.name)) for entry in entries}
+
+
+def _typed(entry: Field[Any], value: str | None) -> int | str | None:
+    default: Any = entry.default
+    if value is None or value == default:
+        value = default if entry.metadata["alone"] else None
+    if value is None or not entry.metadata["number"] or value in _WORDS_FOR_NUMBERS.get(entry.name, ()):
+        return value
+    if not re.fullmatch(r"0|[1-9][0-9]{0,19}", value):
+        raise UsageError(f"signature field {entry.metadata['key']}", seen=repr(value), expected="a whole number")
+    return int(value)
+
+
+_WORDS_FOR_NUMBERS = {"num_samples": ("all",)}
+
+
+@final
+@dataclass(frozen=True)
+class Expectation:
+    """What ``--expect`` asked of a score, in bits per byte.
+
+    Attributes:
+        bits_per_byte: the score that was expected.
+        within: how far from it the score may be.
+    """
+
+    bits_per_byte: float
+    within: float
+
+    def is_met(self, bits_per_byte: float) -> bool:
+        """Whether a score is near enough."""
+        return abs(bits_per_byte - self.bits_per_byte) <= self.within
+
+
+@final
+@dataclass(frozen=True)
+class Versions:
+    """What computed a score, beside the harness, whose version the signature gives; None: not known."""
+
+    torch: str | None = None
+    python: str | None = None
 
 
 @final
@@ -269,7 +327,10 @@ class BpbResult:
         num_documents: documents of the text, or answers that were scored; None where a part of a text was, or nothing
             says where documents end.
         answers: how answers were scored; None where text was.
+        versions: of torch and Python.
+        expectation: what ``--expect`` asked; None where nothing was.
         reference_marks: what simple codes need for the same tokens; None in processes that do not print.
+        seconds_by_phase: wall clock of all that was done for the score, "scoring" among it; they add up to the whole.
         windows: one row a window, or an answer, where it was asked for.
         tokens: one row a token, where it was asked for.
         span_nats: of each span that was scored, (N,): windows, or parts of answers.
@@ -292,7 +353,10 @@ class BpbResult:
     separator_id: int | None = None
     num_documents: int | None = None
     answers: AnswerSummary | None = None
+    versions: Versions = Versions()
+    expectation: Expectation | None = None
     reference_marks: ReferenceMarks | None = None
+    seconds_by_phase: Mapping[str, float] = field(default_factory=dict, compare=False)
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     span_nats: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
@@ -351,6 +415,7 @@ class BpbResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain values under the keys that ``--format json`` prints."""
         plain: dict[str, Any] = {
+            "format": FORMAT,
             "bits_per_byte": self.bits_per_byte,
             "relation": self.relation,
             "method": self.signature.method,
@@ -365,6 +430,9 @@ class BpbResult:
             "nats": self.length.nats,
             "terms_nats": dict(self.terms_nats),
             "signature": str(self.signature),
+            **self.signature.typed(),
+            "versions": {"bpb_harness": self.signature.version} | asdict(self.versions),
+            "expectation": self._met_expectation(),
             "num_forward_tokens": self.num_forward_tokens,
             "seconds": self.seconds,
             "forward_tokens_per_second": (self.num_forward_tokens / self.seconds or None) if self.seconds > 0 else None,
@@ -380,11 +448,19 @@ class BpbResult:
             plain |= {"bits_per_document": self.bits_per_document, "num_documents": self.num_documents}
         if self.source is not None:
             plain["source"] = asdict(self.source)
+        if self.seconds_by_phase:
+            plain["seconds_by_phase"] = dict(self.seconds_by_phase)
         if self.reference_marks is not None:
             plain["reference_marks"] = asdict(self.reference_marks)
         if self.comparison is not None:
             plain["comparison"] = self.comparison.to_dict()
         return plain
+
+    def _met_expectation(self) -> dict[str, Any] | None:
+        """What was expected, and whether it is met."""
+        if self.expectation is None or self.bits_per_byte is None:
+            return None
+        return asdict(self.expectation) | {"met": self.expectation.is_met(self.bits_per_byte)}
 
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON text; NaN is never written."""

@@ -220,8 +220,8 @@ def _template(name: str) -> jinja2.Template:
         "plain": _plain,
         "wrapped": _wrapped,
         "markdown": _markdown,
-        "bpb": _bpb,
-        "corrected": _corrected,
+        "bpb": claimed_to_text,
+        "corrected": corrected_to_text,
         "short": _short,
         "detail": _detail,
         "codes": lambda report: ", ".join(_leading_codes(report)),
@@ -263,10 +263,11 @@ def _detail(finding: Finding, reason: str) -> str:
     return "as said above" + (f" ({', '.join(listed)})" if listed else "")
 
 
-def _corrected(value: float | None) -> str:
+def corrected_to_text(value: float | None) -> str:
     """A corrected score: four digits, wherever it is shown; the published numbers behind it have no more."""
     return "-" if value is None else f"{value:.4f}" if value < 1000 else f"{value:.5g}"
 
 
-def _bpb(value: float | None) -> str:
+def claimed_to_text(value: float | None) -> str:
+    """A claimed score with the digits that it has."""
     return "-" if value is None else f"{value:.5f}".rstrip("0").rstrip(".") if value < 1000 else f"{value:.5g}"

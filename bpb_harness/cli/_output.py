@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bpb_harness.errors import UsageError
+from bpb_harness.terminal.screen import Screen
 from bpb_harness.whole_file import write_whole, written
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ def write_output(text: str, path: Path | None) -> None:
     else:
         require_folder(path)
         write_whole(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def screen_of(path: Path | None) -> Screen:
+    """What text is laid out for that `write_output` is to write."""
+    return Screen.of(sys.stdout) if path is None else Screen()
 
 
 def write_parquet(frame: pd.DataFrame | None, path: Path) -> None:

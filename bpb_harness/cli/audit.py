@@ -14,6 +14,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output
 from bpb_harness.cli._progress import progress_bar
+from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import UsageError
@@ -68,6 +69,7 @@ def audit(
     ] = False,
     output_format: Annotated[str, typer.Option("--format", help="text, json or markdown.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write the report here instead of stdout.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the audit as a page to this .html file too.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -79,7 +81,11 @@ def audit(
     """
     if output_format not in _FORMATS:
         raise UsageError("--format", seen=repr(output_format), expected=", ".join(_FORMATS))
-    require_folder(output)
+    require_html(report)
+    if None is not output == report:
+        raise UsageError("--output and --report", seen="the same file twice", expected="files of their own")
+    for path in (output, report):
+        require_folder(path)
     claims = _claims(paths, recursive=recursive)
     tokenizer = options.pop("tokenizer")
     given = {name: value for name, value in options.items() if value is not None and value != []}
@@ -103,6 +109,10 @@ def audit(
     if not reports:
         where, hint = f"no submission below {paths[0]}", unread_to_text(unread) or ""
         raise UsageError("nothing to audit", seen=where, expected="submission.json or logs", hint=hint)
+    if report is not None:
+        from bpb_harness.report.audit import audit_page  # deferred: jinja2 reads its templates
+
+        write_output(audit_page(reports, unread=unread, command=command_line("bpb-audit")), report)
     write_output(_shown(reports, output_format, unread, many=recursive or len(claims) > 1), output)
     raise typer.Exit(overall(reports).exit_code)
 

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, write_output, write_parquet
+from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet
 from bpb_harness.cli._progress import progress_bar
+from bpb_harness.cli._report import command_line, require_html, settings_for_report
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
 from bpb_harness.evaluation.settings import FLAGS, Settings
-
-if TYPE_CHECKING:
-    from bpb_harness.result import BpbResult
+from bpb_harness.result import Expectation
+from bpb_harness.terminal.score import describe
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -45,7 +47,13 @@ def _print_adapters(value: bool) -> None:
         raise typer.Exit
 
 
-_BEFORE = {"expect": "device", "within": "device", "output_format": "with_windows", "output": "with_windows"}
+_BEFORE = {
+    "expect": "device",
+    "within": "device",
+    "output_format": "with_windows",
+    "output": "with_windows",
+    "report": "with_windows",
+}
 
 
 @app.command()
@@ -56,6 +64,7 @@ def evaluate(
     within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = 0.005,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -81,30 +90,45 @@ def evaluate(
     for flag, path in (("--windows", windows), ("--tokens", tokens)):
         if path is not None and path.suffix.lower() != ".parquet":
             raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
-    written = [path.absolute() for path in (output, windows, tokens) if path is not None]
+    require_html(report)
+    written = [path.absolute() for path in (output, report, windows, tokens) if path is not None]
     if len(set(written)) < len(written):
-        raise UsageError("--output, --windows and --tokens", seen="the same file twice", expected="files of their own")
-    for path in (output, windows, tokens, given["resume"]):
+        raise UsageError(
+            "--output, --report, --windows and --tokens", seen="the same file twice", expected="files of their own"
+        )
+    for path in (output, report, windows, tokens, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
+    begin = time.perf_counter()
     with interrupted_afterwards():
         from bpb_harness.evaluation.api import evaluate as score
 
+    imports = {"imports": time.perf_counter() - begin}
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         Settings(**settings)  # refuses bad flags before any file is opened
+        if report is not None:
+            settings = settings_for_report(settings)
         result = score(checkpoint, progress=progress, **settings)
     if not _is_first_process():
         return
+    if expect is not None:
+        result = replace(result, expectation=Expectation(expect, within))
+    result = replace(result, seconds_by_phase=imports | dict(result.seconds_by_phase))
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
-    write_output(result.to_json() if output_format == _JSON else describe(result), output)
+    if report is not None:
+        from bpb_harness.report.evaluation import evaluation_page  # deferred: draws by matplotlib
+
+        write_output(evaluation_page(result, title=checkpoint.name, command=command_line("bpb-eval")), report)
+    write_output(result.to_json() if output_format == _JSON else describe(result, screen_of(output)), output)
     missed = False
-    if expect is not None and result.bits_per_byte is not None and not abs(result.bits_per_byte - expect) <= within:
+    asked = result.expectation
+    if asked is not None and result.bits_per_byte is not None and not asked.is_met(result.bits_per_byte):
         missed = True
         typer.echo(
             f"bpb-eval: expected {expect} +- {within} bits per byte, got {result.bits_per_byte:.4f} "
-            f"({result.bits_per_byte - expect:+.4f})",
+            f"({result.bits_per_byte - asked.bits_per_byte:+.4f})",
             err=True,
         )
     if result.is_below_source:
@@ -112,39 +136,6 @@ def evaluate(
         raise typer.Exit(ContractError.exit_code)
     if missed:
         raise typer.Exit(EXIT_EXPECTATION_MISSED)
-
-
-def describe(result: BpbResult) -> str:
-    """The result as text: the line that glues the score to its settings, then what a reader should know."""
-    rates = [f"{result.bits_per_token:.4f} bits/token"]
-    number = result.bits_per_document
-    if result.answers is not None:
-        rates.append(f"{number:,.2f} bits/answer, given their prompts and lengths")
-    elif result.bits_per_byte is None:
-        rates = ["bits/document not known" if number is None else f"{number:,.2f} bits/document"]
-    if result.mc_stderr and result.ci95 is not None:
-        low, high = result.ci95
-        rates.append(f"95 % interval {low:.4f} .. {high:.4f} bits per {result.unit}")
-    lines = [str(result), "  " + "; ".join(rates)]
-    if result.terms_nats:
-        total = result.length.nats
-        lines.append("  " + ", ".join(f"{name} {100 * nats / total:.2f} %" for name, nats in result.terms_nats.items()))
-    if result.source is not None:
-        lines.append(
-            f"  the source itself ({result.source.description}) needs {result.source.code_length_bits_per_byte:.4f} "
-            f"bits per byte for the whole of this text (entropy rate {result.source.entropy_bits_per_byte:.4f})"
-        )
-    if result.comparison is not None:
-        both = result.comparison
-        lines += [
-            f"  discrete {both.discrete:.4f}, mc {both.mc:.4f} bits per byte: {both.sentence()}",
-            "  T-curve from f(u): "
-            + ", ".join(f"{'inf' if steps == float('inf') else int(steps)}: {bpb:.4f}" for steps, bpb in both.t_curve),
-        ]
-    lines += [f"  note: {remark.message}" for remark in result.remarks]
-    forward = f"{result.num_forward_tokens:,}" if result.num_forward_tokens else "no"
-    lines.append(f"  {forward} forward tokens in {result.seconds:.1f} s on {result.device}")
-    return "\n".join(lines)
 
 
 def _is_first_process() -> bool:

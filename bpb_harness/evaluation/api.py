@@ -16,6 +16,7 @@ from bpb_harness.evaluation.answers import answer_remarks
 from bpb_harness.evaluation.in_memory import InMemory, require_no_name
 from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces
 from bpb_harness.evaluation.job import Job, ModelIdentity
+from bpb_harness.evaluation.phase_clock import PhaseClock
 from bpb_harness.evaluation.remarks import (
     byte_remarks,
     loss_remarks,
@@ -55,7 +56,8 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
     if not isinstance(checkpoint, str | PathLike):
         network = InMemory(checkpoint, chosen)
         with network.evaluated():
-            return _evaluate(network.checkpoint, network.adapted, replace(chosen, device=network.device), None)[1]
+            chosen = replace(chosen, device=network.device)
+            return _evaluate(network.checkpoint, network.adapted, chosen, None, PhaseClock())[1]
     return score_checkpoint(checkpoint, chosen)[1]
 
 
@@ -78,21 +80,23 @@ def score_checkpoint(checkpoint: AnyPath, chosen: Settings) -> tuple[Job, BpbRes
         chosen.torch_device(),
         chosen.dtype,
     )
-    loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
-    return _evaluate(loaded, adapted, chosen, source)
+    clock = PhaseClock()
+    with clock.phase("loading"):
+        loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
+    return _evaluate(loaded, adapted, chosen, source, clock)
 
 
 def _evaluate(
-    loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None
+    loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None, clock: PhaseClock
 ) -> tuple[Job, BpbResult]:
-    docs = as_paths(chosen.docs)
     if adapted.context_is_open and chosen.context_length is None:
         raise UsageError(
             f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
         )
     if chosen.context_length is None and adapted.window_length is not None:
         chosen = replace(chosen, context_length=adapted.window_length)
-    text = find_text(loaded, chosen)
+    with clock.phase("loading"):
+        text = find_text(loaded, chosen)
     if source is not None and chosen.check_contract and is_first_process():  # what can be refused before, is
         start_ahead()
     job = Job(
@@ -104,7 +108,22 @@ def _evaluate(
         progress=chosen.progress,
         tokenizer_is_own=text.tokenizer.model_bytes == loaded.tokenizer,
         source=source,
+        clock=clock,
     )
+    with clock.phase("checks"):
+        remarks = _remarks_before(job, loaded, adapted)
+    result = score(job)
+    return job, with_remarks(result, *remarks, *score_remarks(job, result))
+
+
+def _remarks_before(job: Job, loaded: Checkpoint, adapted: AdaptedModel) -> list[Remark]:
+    """What a reader should know of the text, the tokenizer and the network, whatever the score.
+
+    Raises:
+        HarnessError: for what cannot be scored.
+    """
+    text, chosen = job.text, job.settings
+    docs = as_paths(chosen.docs)
     form = "" if text.corpus.form == DEFAULT_FORM else f" ({text.corpus.form})"
     remarks = [Remark("data", f"scored {text.corpus.name}{form}, found through {text.origin}")]
     remarks += separator_remarks(job, from_shards=not docs)
@@ -120,8 +139,7 @@ def _evaluate(
     documents = _documents(docs, chosen) if docs else None
     remarks += loss_remarks(job, documents)
     remarks += byte_remarks(job, from_shards=not docs)
-    result = score(job)
-    return job, with_remarks(result, *remarks, *score_remarks(job, result))
+    return remarks
 
 
 def _documents(docs: list[Path], settings: Settings) -> Iterator[str]:

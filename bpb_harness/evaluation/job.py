@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
 
@@ -24,6 +24,7 @@ from bpb_harness.evaluation.choose_layout import lay_spans, limited
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, names
+from bpb_harness.evaluation.phase_clock import PhaseClock
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
 from bpb_harness.sampling.bigram import BigramCounts, bigram_difficulty, count_bigrams
@@ -62,6 +63,7 @@ class Job:
         progress: called with (tokens done, tokens in all).
         tokenizer_is_own: whether the text's tokenizer is, byte for byte, the one inside the checkpoint.
         source: how another process builds the network; None for one that exists in this process alone.
+        clock: where the seconds go.
     """
 
     model: Denoiser | CausalLM
@@ -72,6 +74,7 @@ class Job:
     progress: Progress | None = None
     tokenizer_is_own: bool = False
     source: ModelSource | None = None
+    clock: PhaseClock = field(default_factory=PhaseClock, compare=False, repr=False)
 
     @property
     def method(self) -> Method:

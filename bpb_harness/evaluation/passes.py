@@ -86,7 +86,8 @@ def _sample(sampler: _Sampler, job: Job, layout: Layout, processes: Processes) -
     with _open_draws(job, layout, batch_tokens, processes) as store:
         if job.settings.batch_tokens is None:
             batch_tokens = store.batch_tokens
-        sampler.warm_up(batch_tokens)
+        with job.clock.phase("compiling"):
+            sampler.warm_up(batch_tokens)
         begin = time.perf_counter()
         pilot, num_passes = None, 1
         if job.settings.tolerance is not None:

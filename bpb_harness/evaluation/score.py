@@ -38,7 +38,7 @@ from bpb_harness.evaluation.second_answers import (
     look_again,
     watching,
 )
-from bpb_harness.evaluation.settings import describe_device
+from bpb_harness.evaluation.settings import describe_device, versions_here
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.result import UPPER_BOUND, BpbResult, Comparison, ReferenceMarks, Remark, SourceFloor
@@ -59,15 +59,22 @@ def score(job: Job) -> BpbResult:
     Raises:
         HarnessError: for anything that cannot be scored.
     """
+    with job.clock.phase("checks"):
+        result = _score_and_check(job)
+    return replace(result, seconds_by_phase=job.clock.seconds)
+
+
+def _score_and_check(job: Job) -> BpbResult:
     job.require_scorable()
     contract = Contract(job) if job.settings.check_contract else None
     with answering_process(job) as process:
-        with open_processes() as processes:
+        with open_processes() as processes, job.clock.phase("scoring"):
             _require_one_network(job, processes)
             result, asked = _score(watching(job, process), processes)
         result = with_remarks(result, *layout_remarks(job, result))
         if is_first_process():
-            result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
+            with job.clock.phase("marks"):
+                result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
         if contract is None:
             return result
         contract.check_again()
@@ -114,6 +121,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         num_documents=job.num_documents(layout),
         answers=None if costs is None else summarise(job, costs),
         separator_id=job.text.separator_id,
+        versions=versions_here(),
         windows=windows_table,
         tokens=tokens_table,
         span_nats=bound.window_nats,
@@ -192,6 +200,7 @@ def _exact_result(
         num_documents=job.num_documents(layout),
         answers=None if costs is None else summarise(job, costs),
         separator_id=job.text.separator_id,
+        versions=versions_here(),
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,

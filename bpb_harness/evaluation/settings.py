@@ -7,6 +7,7 @@ imports torch before it is needed.
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast, final, get_args
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known
 from bpb_harness.evaluation.methods import METHODS, Method, either, names
-from bpb_harness.result import Signature
+from bpb_harness.result import Signature, Versions
 
 if TYPE_CHECKING:
     import torch
@@ -361,6 +362,13 @@ def describe_device(device: torch.device, num_processes: int = 1) -> str:
     else:
         name = f"cpu ({torch.get_num_threads()} threads)"
     return (f"{num_processes} x " if num_processes > 1 else "") + f"{name}, torch {torch.__version__}"
+
+
+def versions_here() -> Versions:
+    """Of what computes, for the result."""
+    import torch
+
+    return Versions(torch.__version__, platform.python_version())
 
 
 FLAGS = flags_of(Settings)

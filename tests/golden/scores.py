@@ -59,7 +59,11 @@ CASES: dict[str, dict[str, Any]] = {
 }
 WITH_DRAWS = {"discrete", "discrete.few-steps", "discrete.all", "discrete.tolerance", "mc.one-sample", "mc.compare"}
 LATER = ["num_context"]  # columns that were added since
-LATER_KEYS = {"reference_marks", "seconds_by_phase"}  # of a result
+LATER_KEYS = {  # of a result
+    "reference_marks", "seconds_by_phase", "format", "versions", "expectation", "num_steps", "schedule", "num_samples",
+    "passes", "order", "stride", "block_size", "unpaid_prefix", "given", "told", "enumeration", "byte_rule", "data",
+    "tokenizer", "separator", "context_length", "tail", "model", "adapter", "contract", "dtype", "seed",
+}  # fmt: skip
 VARIES = {"seconds", "forward_tokens_per_second", "device", "peak_memory_bytes", "findings"}
 
 

@@ -26,9 +26,14 @@ def test_the_demo_prints_what_the_readme_shows(repository):
     both = result.comparison
     # Rounding differs between processors and versions of torch, in the fifth digit at most.
     for pattern, value in (
-        (r"~<= (\d\.\d+) \(mc se", result.bits_per_byte),
-        (r"\(mc se (\d\.\d+)", result.mc_stderr),
-        (r"corpus se (\d\.\d+)", result.corpus_stderr),
+        (r"~<= (\d\.\d+) bits per byte", result.bits_per_byte),
+        (r"95 % interval (\d\.\d+) ", result.ci95[0]),
+        (r"masks standard error (\d\.\d+)", result.mc_stderr),
+        (r"other text standard error (\d\.\d+)", result.corpus_stderr),
+        (r"marks uniform (\d\.\d+)", result.reference_marks.uniform),
+        (r"unigram (\d\.\d+)", result.reference_marks.unigram),
+        (r"bigram (\d\.\d+)", result.reference_marks.bigram),
+        (r"xz (\d\.\d+)", result.reference_marks.xz),
         (r"discrete (\d\.\d+), mc", both.discrete),
         (r", mc (\d\.\d+) bits per byte", both.mc),
         (r"the bounds is \+(\d\.\d+)", both.gap_bits_per_byte),

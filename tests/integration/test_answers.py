@@ -11,6 +11,7 @@ import torch
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.cli.eval import main as eval_main
 from tests.commands import run_here
+from tests.printed import signature_line, words_of
 from tests.tiny_checkpoints import make_golf_gpt
 
 FIELDS = ("--context-field", "question", "--target-field", "reply")
@@ -38,12 +39,12 @@ def test_a_score_of_answers_with_its_checks_and_tables(repository, folder):
     words = (*FIELDS, "--samples", "3", "--windows", "w.parquet")
     done = evaluate(repository, folder, *words, "--tokens", "t.parquet")
     assert done.returncode == 0, done.stderr
-    first, second, *rest = done.stdout.splitlines()
-    assert "|K:3|given:prompts+lengths|" in first
-    assert " bits/answer, given their prompts and lengths; 95 % interval " in second
-    notes = [line for line in rest if line.startswith("  note: ")]
-    assert any("9 answers, each given its prompt and its number of tokens" in note for note in notes)
-    assert any("documents the prompt does not end where a token does" in note for note in notes)
+    assert "|K:3|given:prompts+lengths|" in signature_line(done.stdout)
+    printed = words_of(done.stdout)
+    assert " bits per answer" in printed
+    assert "needs at most that for these answers, each given its prompt and its length" in printed
+    assert "9 answers, each given its prompt and its number of tokens" in printed
+    assert "documents the prompt does not end where a token does" in printed
     frame, tokens = pd.read_parquet(folder / "w.parquet"), pd.read_parquet(folder / "t.parquet")
     rows = [json.loads(line) for line in (folder / "qa.jsonl").read_text().splitlines()]
     assert frame.num_bytes.tolist() == [len(row["reply"].encode()) for row in rows]
@@ -60,7 +61,7 @@ def test_a_score_of_answers_with_its_checks_and_tables(repository, folder):
     assert again.returncode == 0, again.stderr
     plain = json.loads(again.stdout)
     assert plain["num_forward_tokens"] == 0, "every draw was kept, drawn or not"
-    assert f"~<= {plain['bits_per_byte']:.4f}" in first
+    assert f"~<= {plain['bits_per_byte']:.4f}" in done.stdout
     assert plain["bits_per_document"] == pytest.approx(frame.bits.sum() / 9)
     assert 0 < plain["answers"]["num_sampled"] < plain["answers"]["num_answers"] == 9
 

@@ -21,6 +21,7 @@ from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
 from bpb_harness.cli.eval import main
 from bpb_harness.errors import UsageError
 from bpb_harness.result import Signature
+from tests.printed import signature_line
 from tests.shards import write_shard
 
 
@@ -67,15 +68,15 @@ def refusal(*arguments, **kwargs) -> str:
     return done.stderr
 
 
-def test_the_text_line_glues_the_score_to_its_signature(tiny):
+def test_the_signature_stands_below_the_score_on_a_line_of_its_own(tiny):
     done = in_a_process(tiny, "--limit", "20")
     assert done.returncode == 0, done.stderr
-    first, *rest = done.stdout.splitlines()
-    signature = Signature.parse(first)
+    signature = Signature.parse(signature_line(done.stdout))
+    assert str(signature) == signature_line(done.stdout)
     assert (signature.method, signature.num_steps, signature.num_samples) == ("discrete", "128", "2")
     assert signature.data.endswith("[0:20/361]")
-    assert " ~<= " in first
-    assert any("prior" in line for line in rest)
+    assert done.stdout.startswith("~<= ")
+    assert "prior" in done.stdout
     assert done.stderr == ""
 
 

@@ -17,6 +17,7 @@ from bpb_harness.byte_count import load_tokenizer, lost_by_tokenizer
 from bpb_harness.cli.eval import app
 from bpb_harness.errors import TokenizerError, UsageError
 from bpb_harness.evaluation import api as evaluation
+from tests.printed import words_of
 from tests.shards import write_shard
 
 LOW = ["the cat sat on the mat", "a rat ate the cat, and 12 mats"]
@@ -249,6 +250,8 @@ def test_the_command_says_it_in_one_line_or_in_bits_per_document(scored):
     assert isinstance(expecting.exception, UsageError)
     done = scored(LOSSY["lower-casing"], texts=DOCUMENTS, command=True, bytes="none")
     assert done.exit_code == 0
-    assert " bits/token (corpus se 0.0000; " in done.output
-    assert " bits/document\n" in done.output
-    assert "note: no bits per byte are given: 2 of 2 documents are not given back" in done.output
+    printed = words_of(done.output)
+    assert printed.startswith("= ")
+    assert " bits per token meaning an exact code length" in printed
+    assert " bits per document " in printed
+    assert "no bits per byte are given: 2 of 2 documents are not given back" in printed

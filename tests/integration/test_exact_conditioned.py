@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from bpb_harness.cli.eval import describe
 from bpb_harness.errors import TimeConditioningError, UsageError
 from bpb_harness.evaluation.inputs import find_text
 from bpb_harness.evaluation.job import Job, ModelIdentity
@@ -17,6 +16,8 @@ from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.schedule import parse_schedule
+from bpb_harness.terminal.score import describe
+from tests.printed import words_of
 
 SAMPLING = either(names(attrgetter("samples")))
 SHORT = {"method": "exact", "context_length": 5, "limit": 6, "device": "cpu", "check_contract": False}
@@ -61,7 +62,8 @@ def test_a_network_that_is_told_the_rate_gets_an_estimate(text, schedule, steps)
     assert (found.relation, found.signature.num_samples, found.signature.seed) == ("~<=", "2", "0")
     asked_at_u_0 = schedule.startswith("cosine")
     assert found.num_forward_tokens == 6 * 5 * (2**5 - 1) * (2 + asked_at_u_0)
-    assert f"(mc se {found.mc_stderr:.4f}, " in describe(found)
+    printed = words_of(describe(found))
+    assert f"standard error {found.mc_stderr:.4f}. The interval covers this alone: which noise levels were" in printed
     low, high = found.ci95
     assert (low + high) / 2 == pytest.approx(found.bits_per_byte)
     assert 1.96 * 2 * found.mc_stderr < high - low < 4 * 2 * found.mc_stderr

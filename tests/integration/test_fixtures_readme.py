@@ -38,7 +38,7 @@ def test_the_commands_lead_to_a_score(lines: list[str]) -> None:
         short += " --limit 8" if line is lines[-1] else ""
         done = run_line_here(short, cwd=_REPOSITORY)
         assert done.returncode == 0, f"{short}\n{done.stderr}"
-    assert "; 1,024 tokens, " in done.stdout
+    assert "size         1,024 tokens, " in done.stdout
 
 
 def test_training_text_is_the_stream_that_the_checkpoint_was_trained_on(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.cli.eval import describe
 from bpb_harness.errors import HarnessError, InputError, UsageError
 from bpb_harness.evaluation import api as evaluation
 from bpb_harness.evaluation import draw_file
 from bpb_harness.evaluation.draw_file import DrawFile
+from bpb_harness.terminal.score import describe
+from tests.printed import words_of
 
 FAST = {"limit": 12, "batch_tokens": 512, "check_contract": False, "device": "cpu"}
 
@@ -64,10 +65,9 @@ def test_a_finished_run_says_that_the_network_did_not_run(tiny, finished, copy):
     assert first.num_forward_tokens == 2 * 2 * first.length.num_tokens  # two bounds, K = 2
     assert again.num_forward_tokens == 0
     assert again.to_dict()["forward_tokens_per_second"] is None
-    text = describe(again)
-    assert f"note: all draws were kept from {copy}" in text
-    assert text.splitlines()[-1].startswith("  no forward tokens in ")
-    assert f"kept from {copy}; 16 of them were scored again" in text  # 8 of each bound
+    text = words_of(describe(again))
+    assert f"all draws were kept from {copy}; 16 of them were scored again" in text  # 8 of each bound
+    assert " scoring no forward tokens in " in text
     assert "kept from" not in describe(first)
 
 
@@ -76,7 +76,7 @@ def test_a_run_that_goes_on_counts_what_it_adds(tiny, finished, copy):
     copy.write_bytes(b"".join(lines[:-2]))  # two batches of 4 windows of 128 tokens are missing
     result = evaluation.evaluate(tiny, compare=True, resume=copy, **FAST)
     assert result.num_forward_tokens == 2 * 512
-    assert f"note: 40 of 48 draws were kept from {copy}" in describe(result)
+    assert f"40 of 48 draws were kept from {copy}" in words_of(describe(result))
 
 
 def test_a_line_cut_short_by_a_crash_is_dropped(tiny, finished, copy):

@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from bpb_harness.cli.eval import describe
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation import api as evaluation
 from bpb_harness.evaluation.pilot import Pilot
+from bpb_harness.terminal.score import describe
+from tests.printed import words_of
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_pilot_draws_fix_the_number_of_passes_and_enter_no_total(tiny, monkeypat
     number, pilot = int(many.signature.passes), 32 * 8 + 2 * 32
     assert number > 1
     assert many.num_forward_tokens == number * one.num_forward_tokens + pilot * 32
-    assert "320 pilot draws, which enter no total" in describe(many)
+    assert "320 pilot draws, which enter no total" in words_of(describe(many))
     low, high = many.ci95
     assert (high - low) / 2 <= tolerance
     assert many.windows["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
@@ -46,5 +47,5 @@ def test_an_interval_that_came_out_wider_is_named(tiny, monkeypatch):
     monkeypatch.setattr(Pilot, "num_passes", lambda *_: 2)
     result = evaluation.evaluate(tiny, tolerance=0.001, limit=4, context_length=16, check_contract=False, device="cpu")
     assert result.signature.passes == "2"
-    assert "note: half of the 95 % interval came out at " in describe(result)
-    assert "wider than --tolerance 0.001" in describe(result)
+    assert "half of the 95 % interval came out at " in words_of(describe(result))
+    assert "wider than --tolerance 0.001" in words_of(describe(result))

@@ -75,9 +75,11 @@ def test_the_line_glues_the_score_to_its_settings():
 def test_json_has_the_stable_keys():
     plain = json.loads(result().to_json())
     assert list(plain) == [
-        "bits_per_byte", "relation", "method", "mc_stderr", "corpus_stderr", "ci95", "bits_per_token",
+        "format", "bits_per_byte", "relation", "method", "mc_stderr", "corpus_stderr", "ci95", "bits_per_token",
         "bytes_per_token",
-        "num_tokens", "num_bytes", "num_windows", "nats", "terms_nats", "signature", "num_forward_tokens", "seconds",
+        "num_tokens", "num_bytes", "num_windows", "nats", "terms_nats", "signature",
+        *(entry.name for entry in fields(Signature) if entry.name not in ("method", "version")),
+        "versions", "expectation", "num_forward_tokens", "seconds",
         "forward_tokens_per_second", "device", "peak_memory_bytes", "findings",
     ]  # fmt: skip
     assert plain["bits_per_byte"] == pytest.approx(2.0)

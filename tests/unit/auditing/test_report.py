@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from bpb_harness.auditing import Verdict, audit, audit_folders, unread_folders
 from bpb_harness.auditing.report import (
     AuditReport,
-    _bpb,
-    _corrected,
     _detail,
     _short,
+    claimed_to_text,
+    corrected_to_text,
     in_order,
     overall,
     summary_to_dict,
@@ -234,8 +234,8 @@ def test_a_frame_has_a_row_for_each_finding(tmp_path: Path) -> None:
     ],
 )
 def test_digits_of_a_score(value: float | None, corrected: str, claimed: str) -> None:
-    assert _corrected(value) == corrected
-    assert _bpb(value) == claimed
+    assert corrected_to_text(value) == corrected
+    assert claimed_to_text(value) == claimed
 
 
 def test_findings_are_ordered_by_weight_then_code_and_said_once() -> None:

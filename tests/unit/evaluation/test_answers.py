@@ -14,19 +14,20 @@ import sentencepiece
 import torch
 
 from bpb_harness.byte_count import load_tokenizer
-from bpb_harness.cli.eval import describe
 from bpb_harness.errors import CorpusError, HarnessError, UsageError
 from bpb_harness.evaluation.answers import answer_remarks
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.schedule import parse_schedule
+from bpb_harness.terminal.score import describe
 from tests.answers import FIELDS, Given, answers_job, ids
 from tests.oracles.bounds import continuous_bound, t_step_bound
 from tests.oracles.chain import chain_nats
 from tests.oracles.conditionals import Markov, Table
 from tests.oracles.denoisers import MarkovCausalLM, OracleDenoiser
 from tests.oracles.schedules import schedule as oracle_schedule
+from tests.printed import words_of
 
 ROWS = [("ab", "c"), ("", "ba"), ("cab", "abc"), ("a", "cc"), ("bb", "acb")]
 
@@ -409,8 +410,12 @@ def test_an_enumeration_that_draws_levels_has_an_error_for_each_answer(tmp_path)
 @pytest.mark.parametrize("byte_rule", ["exact", "none"])
 def test_a_person_reads_bits_an_answer(tmp_path, byte_rule):
     result = score(job(tmp_path, method="mc", num_samples=2, byte_rule=byte_rule))
-    line = describe(result).splitlines()[1]
-    per_answer = f"{result.bits_per_document:.2f} bits/answer, given their prompts and lengths"
-    assert line.startswith(f"  {result.bits_per_token:.4f} bits/token; {per_answer}; 95 % interval ")
-    one = describe(score(job(tmp_path, method="mc", num_samples=1, byte_rule=byte_rule))).splitlines()[1]
-    assert one.endswith("bits/answer, given their prompts and lengths")
+    printed = words_of(describe(result))
+    assert f"{result.bits_per_document:.2f} bits per answer" in printed
+    assert f"{result.bits_per_token:.4f} bits per token" in printed
+    assert "needs at most that for these answers, each given its prompt and its length" in printed
+    assert " (95 % interval " in printed
+    one = words_of(describe(score(job(tmp_path, method="mc", num_samples=1, byte_rule=byte_rule))))
+    assert "bits per answer" in one
+    assert "95 % interval" not in one
+    assert "one draw of each answer does not tell it; pass --samples 2 or more" in one

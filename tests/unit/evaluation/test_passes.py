@@ -10,7 +10,6 @@ import torch
 from scipy import stats
 
 from bpb_harness.byte_count import load_tokenizer
-from bpb_harness.cli.eval import describe
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import passes
@@ -27,8 +26,10 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import UNTRUSTED_ERROR, Signature
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
+from bpb_harness.terminal.score import describe
 from bpb_harness.text.corpus import Corpus, load_shards
 from bpb_harness.text.layouts.blocks import blocks
+from tests.printed import words_of
 from tests.spans import end_to_end
 
 BOUND = ContinuousBound(LogLinear(1e-3), 1)
@@ -199,7 +200,7 @@ def test_a_doubt_is_said_wherever_the_error_is(small, monkeypatch, tolerance):
         f"WARNING: the error is not to be trusted: {DOUBT}"
     ]
     assert ", not to be trusted" in str(result)
-    assert f"the error is not to be trusted: {DOUBT}" in describe(result)
+    assert f"WARNING the error is not to be trusted: {DOUBT}" in words_of(describe(result))
     assert len(sample) == 4 * int(result.signature.passes or 1)
     low, high = result.ci95
     assert others["half_width"] == pytest.approx(

@@ -1,0 +1,56 @@
+"""The page of an audit: `bpb-audit --report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bpb_harness.auditing.report import AuditReport, claimed_to_text, corrected_to_text, unread_to_text
+from bpb_harness.auditing.verdict import Verdict
+from bpb_harness.findings import CODES
+from bpb_harness.report.page import render
+
+if TYPE_CHECKING:
+    from bpb_harness.findings import Json
+
+# Refuted claims first: what is left out of a long page is what nobody has anything against.
+_ORDER = (Verdict.REFUTED, Verdict.UNVERIFIABLE, Verdict.CONFIRMED)
+_MOST_CLAIMS, _MOST_ROWS, _MOST_FILES = 100, 1_000, 40
+
+
+def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), command: str | None = None) -> str:
+    """Verdicts as a page of HTML.
+
+    Args:
+        reports: one a claim, at least one.
+        unread: folders that were passed over because their only record is of a kind that is not read.
+        command: the line that makes it again.
+
+    Returns:
+        One page that needs nothing beside itself; the same for the same arguments, byte for byte. Of many claims it has
+        the findings of 100 and a row of 1,000, the refuted first, and says how many it leaves out.
+    """
+    ordered = sorted(reports, key=lambda report: _ORDER.index(report.verdict))
+    return render(
+        "audit.html.j2",
+        reports=ordered[:_MOST_CLAIMS],
+        rows=ordered[:_MOST_ROWS],
+        total=len(reports),
+        counts={verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict},
+        unread=unread_to_text(unread),
+        rules=CODES,
+        most_files=_MOST_FILES,
+        claimed=claimed_to_text,
+        corrected=corrected_to_text,
+        evidence=_evidence,
+        command=command,
+    )
+
+
+def _evidence(value: Json) -> str:
+    """A value of the evidence in one line."""
+    if isinstance(value, list):
+        return ", ".join(map(_evidence, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_evidence(each)}" for key, each in value.items())
+    return "none" if value is None else str(value)

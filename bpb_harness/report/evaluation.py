@@ -1,0 +1,132 @@
+"""The page of one score: `bpb-eval --report`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import final
+
+from bpb_harness.report.by_position import bits_by_position
+from bpb_harness.report.charts.bound_curves import masked_entropy_chart, t_curve_chart
+from bpb_harness.report.charts.drawing import Chart
+from bpb_harness.report.charts.intervals import Interval, draw_intervals
+from bpb_harness.report.charts.positions import position_chart
+from bpb_harness.report.page import render
+from bpb_harness.report.sentences import how_the_interval_comes_about, meaning, number
+from bpb_harness.result import BpbResult, Signature
+
+_NORMAL_95 = 1.96
+
+
+@final
+@dataclass(frozen=True)
+class BudgetRow:
+    """One error of a score.
+
+    Attributes:
+        source: what is random.
+        stderr: as the terminal prints it.
+        interval: the same as an interval.
+        question: what it answers.
+    """
+
+    source: str
+    stderr: str
+    interval: str
+    question: str
+
+
+def evaluation_page(result: BpbResult, *, title: str, command: str | None = None) -> str:
+    """A score as a page of HTML.
+
+    Args:
+        result: the score; its tables of windows and tokens, where it has them, become charts.
+        title: what was scored, in the reader's words.
+        command: the line that makes it again.
+
+    Returns:
+        One page that needs nothing beside itself; the same for the same arguments, byte for byte.
+    """
+    charts = [*_curves(result), *_positions(result)]
+    return render(
+        "evaluation.html.j2",
+        title=title,
+        result=result,
+        number=number(result),
+        meaning=meaning(result),
+        interval=how_the_interval_comes_about(result),
+        budget=_budget(result),
+        budget_chart=_budget_chart(result),
+        shares=_shares(result),
+        charts=charts,
+        left_out=_left_out(result),
+        settings=_settings(result.signature),
+        command=command,
+    )
+
+
+def _budget(result: BpbResult) -> list[BudgetRow]:
+    masks = "0" if not result.mc_stderr else f"{result.mc_stderr:.4f}"
+    if result.mc_stderr is None:
+        masks = "n/a"
+    low_high = "n/a" if result.ci95 is None else "{:.4f} .. {:.4f}".format(*result.ci95)
+    text = "n/a" if result.corpus_stderr is None else f"{result.corpus_stderr:.4f}"
+    around = "n/a" if result.corpus_stderr is None else f"+- {_NORMAL_95 * result.corpus_stderr:.4f}"
+    return [
+        BudgetRow("masks (mc se)", masks, low_high, "How far may this be from the bound of this model on this text?"),
+        BudgetRow("text (corpus se)", text, around, "How far would the number move on other text of this kind?"),
+    ]
+
+
+def _budget_chart(result: BpbResult) -> Chart | None:
+    score = result.length.bits_per_unit
+    rows = []
+    if result.mc_stderr and result.ci95 is not None:
+        rows.append(Interval("masks: where the bound on this text is", score, *result.ci95))
+    if result.corpus_stderr is not None:
+        around = _NORMAL_95 * result.corpus_stderr
+        rows.append(Interval("text: how far it would move on other text", score, score - around, score + around))
+    if not rows:
+        return None
+    title = "The two errors, as intervals of 95 %"
+    svg = draw_intervals("errors", title, rows, f"bits per {result.unit}")
+    return Chart(title, "", svg, None)
+
+
+def _curves(result: BpbResult) -> list[Chart]:
+    both = result.comparison
+    if both is None:
+        return []
+    steps = result.signature.num_steps
+    return [masked_entropy_chart(both), t_curve_chart(both, int(steps) if steps and steps.isdecimal() else None)]
+
+
+def _positions(result: BpbResult) -> list[Chart]:
+    if result.tokens is None or (result.windows is None and result.answers is None):
+        return []
+    of_answers = result.answers is not None
+    stretches = bits_by_position(result.tokens, None if of_answers else result.windows)
+    if len(stretches) < 2:
+        return []
+    what = "answer" if of_answers else "window"
+    return [position_chart(stretches, bits_per_token=result.bits_per_token, what=what)]
+
+
+def _shares(result: BpbResult) -> list[tuple[str, str]]:
+    """Terms of the bound, and how much of it each is."""
+    return [(name, f"{100 * nats / result.length.nats:.2f} %") for name, nats in result.terms_nats.items()]
+
+
+def _left_out(result: BpbResult) -> list[str]:
+    """Sections that this page does not have, and what would give them."""
+    missing = []
+    if result.comparison is None and result.relation != "=":
+        missing.append("f(u), the bound by the number of steps and the gap: pass --compare")
+    if result.tokens is None:
+        missing.append("bits by position: this run has no costs of single tokens")
+    return missing
+
+
+def _settings(signature: Signature) -> list[tuple[str, str]]:
+    """The entries of a signature by their keys, those that go without saying left out."""
+    entries = [(entry.metadata["key"], getattr(signature, entry.name), entry.default) for entry in fields(signature)]
+    return [(key, value) for key, value, usual in entries if value is not None and value != usual]

@@ -1,0 +1,69 @@
+"""A score in plain words: what it is, and how its interval comes about."""
+
+from __future__ import annotations
+
+from bpb_harness.result import ESTIMATED_BOUND, EXACT, UNTRUSTED_ERROR, BpbResult
+
+_BOUNDS = {
+    "mc": "the bound of the continuous-time model",
+    "exact": "the bound, all masks tried",
+}
+_CODES = {"ar": "an autoregressive model's own code", "chain": "the chain rule of a masked model, token by token"}
+
+
+def number(result: BpbResult) -> str:
+    """The score as the terminal prints it, with its unit."""
+    if result.bits_per_byte is None:
+        return f"{result.bits_per_token:.4f} bits per token"
+    return f"{result.bits_per_byte:.4f} bits per byte"
+
+
+def meaning(result: BpbResult) -> str:
+    """What the number says of the model and the text."""
+    settings = result.signature
+    method = settings.method or ""
+    given = "Given their prompts and lengths, the answers cost" if result.answers is not None else "The text costs"
+    if result.relation == EXACT:
+        code = _CODES.get(method, method)
+        return f"{given} {number(result)} under this model. That is a code length ({code}), not a bound of one."
+    steps = f"the bound of the model of {settings.num_steps} steps" if settings.num_steps else None
+    bound = steps or _BOUNDS.get(method, method)
+    if result.relation == ESTIMATED_BOUND:
+        return (
+            f"{given} at most about {number(result)} under this model: an unbiased estimate of {bound}, from masks "
+            "that were drawn. The model's own code length may be shorter than its bound; how much, no error here says."
+        )
+    return (
+        f"{given} at most {number(result)} under this model: {bound}. The model's own code length may be shorter than "
+        "its bound."
+    )
+
+
+def how_the_interval_comes_about(result: BpbResult) -> str:
+    """From the errors to the interval, with the numbers themselves."""
+    unit = f"bits per {result.unit}"
+    if result.relation != ESTIMATED_BOUND:
+        said = "Nothing was drawn at random, so that the masks add no error to the number."
+    elif result.mc_stderr is None or result.ci95 is None:
+        said = (
+            "One draw of each answer tells nothing of the error from the masks; more samples would give one."
+            if result.answers is not None
+            else "Too little was drawn to know the error from the masks; more samples would give one."
+        )
+    else:
+        low, high = result.ci95
+        half = (high - low) / 2
+        times = f", {half / result.mc_stderr:.2f} standard errors of {result.mc_stderr:.4f}" if result.mc_stderr else ""
+        said = (
+            f"Had every mask been tried, the bound on this text would lie between {low:.4f} and {high:.4f} {unit} with "
+            f"95 % confidence: {half:.4f} to either side{times}. The interval covers the drawing of masks and nothing "
+            "else."
+        )
+    if any(remark.code == UNTRUSTED_ERROR for remark in result.remarks):
+        said += " This error is not to be trusted; the findings below say why."
+    if result.corpus_stderr is None:
+        return f"{said} How far the number would move on other text cannot be estimated here."
+    return (
+        f"{said} On other text of the same kind the number itself would move, with a standard error of "
+        f"{result.corpus_stderr:.4f}."
+    )

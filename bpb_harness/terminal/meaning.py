@@ -1,0 +1,141 @@
+"""What a score says, in sentences: which kind of number it is, how sure, about what, and what would make it surer."""
+
+from __future__ import annotations
+
+import math
+
+from bpb_harness.result import ESTIMATED_BOUND, EXACT, UNTRUSTED_ERROR, BpbResult, ReferenceMarks
+
+WANTED = 0.01  # half of an interval, in bits per byte, that papers print two digits by
+_NORMAL_95 = 1.959963984540054
+_LONGER = 1.5  # times
+
+
+def headline(result: BpbResult) -> str:
+    """The number, with its relation and its interval."""
+    unit = f"bits per {result.unit}"
+    text = f"{result.relation} {result.length.bits_per_unit:.4f} {unit}"
+    if result.mc_stderr and result.ci95 is not None:
+        low, high = result.ci95
+        text += f" (95 % interval {low:.4f} .. {high:.4f}{', not to be trusted' if is_untrusted(result) else ''})"
+    return text
+
+
+def is_untrusted(result: BpbResult) -> bool:
+    """Whether the error is known to be wrong."""
+    return any(remark.code == UNTRUSTED_ERROR for remark in result.remarks)
+
+
+def kind_of_number(result: BpbResult) -> str:
+    """What the relation means, of which quantity."""
+    what = _quantity(result)
+    given = ", each given its prompt and its length" if result.answers is not None else ""
+    text = "these answers" if result.answers is not None else "this text"
+    if result.relation == EXACT:
+        return f"an exact code length: {what} needs this for {text}{given}"
+    if result.relation == ESTIMATED_BOUND:
+        return f"an estimate, from sampled masks, of an upper bound: {what} needs at most that for {text}{given}"
+    return f"an upper bound, not estimated: {what} needs at most this for {text}{given}"
+
+
+def _quantity(result: BpbResult) -> str:
+    signature = result.signature
+    match signature.method:
+        case "ar":
+            return "the autoregressive network"
+        case "chain":
+            order = f" in the order {signature.order}" if signature.order else ""
+            return f"the network, asked for one group of tokens after the other{order},"
+        case _ if signature.num_steps is not None:
+            return f"the network, unmasking in {signature.num_steps} steps (discrete time),"
+        case _:
+            return "the network, unmasking in continuous time,"
+
+
+def about_masks(result: BpbResult) -> str:
+    """How far the number may be from what it stands for, because masks were sampled."""
+    if result.relation != ESTIMATED_BOUND:
+        return "none were sampled: on this very text the number has no error but rounding"
+    if result.mc_stderr is None:
+        return "the error is not known: one draw of each answer does not tell it; pass --samples 2 or more"
+    if result.ci95 is None:
+        return f"standard error {result.mc_stderr:.4f}"
+    drawn = "which noise levels were drawn" if result.signature.method == "exact" else "which masks were sampled"
+    said = (
+        f"standard error {result.mc_stderr:.4f}. The interval covers this alone: {drawn}, with this network on this "
+        "very text"
+    )
+    if is_untrusted(result):
+        return (
+            f"{said}. Do not trust it, for the reason given below; {_more_draws(result)} meets rare masks more often, "
+            "and shows whether the score stays"
+        )
+    return said
+
+
+def about_other_text(result: BpbResult) -> str:
+    """How far the number would move on other text of the same kind."""
+    what = "answers" if result.answers is not None else "windows"
+    if result.corpus_stderr is not None:
+        return (
+            f"standard error {result.corpus_stderr:.4f}, in no interval above: how far the score would move on other "
+            f"text of the same kind, judged by how these {result.length.num_windows:,} {what} differ"
+        )
+    if result.length.num_windows < 2:
+        return f"how far the score would move on it is not known from 1 {what[:-1]}; score more text"
+    return (
+        f"how far the score would move on it is not known: the {what} differ by no more than the sampled masks do; "
+        f"{_more_draws(result)} would part the two"
+    )
+
+
+def _more_draws(result: BpbResult) -> str:
+    drawn = result.signature.num_samples
+    return f"--samples {4 * int(drawn)}" if drawn is not None and drawn.isdecimal() else "more text"
+
+
+def ways_to_less_error(result: BpbResult) -> list[str]:
+    """How many draws, and how much text, would bring an error down to +- 0.01; none where it is there already.
+
+    The error of a mean falls as one over the root of how much of it is drawn; draws that are spread evenly do somewhat
+    better, so these are no fewer than it takes.
+    """
+    ways = []
+    if result.mc_stderr and result.ci95 is not None and not is_untrusted(result):
+        half = (result.ci95[1] - result.ci95[0]) / 2.0
+        if half > WANTED:
+            ways.append(f"of the masks (now +- {half:.4f}): {_draws_needed(result, (half / WANTED) ** 2)}")
+    if result.corpus_stderr is not None and (half := _NORMAL_95 * result.corpus_stderr) > WANTED:
+        scored = result.length.num_windows
+        what = "answers" if result.answers is not None else "windows"
+        needed = math.ceil(scored * (half / WANTED) ** 2)
+        now = f"of the choice of text (now +- {half:.4f})"
+        ways.append(f"{now}: about {_rounded(needed):,} {what} of such text, in place of {scored:,}")
+    return ways
+
+
+def _draws_needed(result: BpbResult, times: float) -> str:
+    """What to pass for so many times as many draws."""
+    drawn, passes = result.signature.num_samples or "all", int(result.signature.passes or 1)
+    longer = f"about {times:.0f} times as long" if times >= _LONGER else "somewhat longer"
+    if drawn.isdecimal() and passes == 1:
+        needed = _rounded(math.ceil(int(drawn) * times))
+        return f"--samples {needed} in place of {drawn} would do, and take {longer}"
+    needed = _rounded(math.ceil(passes * times))
+    more = f"about {needed} passes over the text in place of {passes}"
+    return f"--tolerance {WANTED}, {more}, would do, and take {longer}"
+
+
+def _rounded(number: int) -> int:
+    """Two digits of a number that is an estimate, rounded up."""
+    step: int = 10 ** max(len(str(number)) - 2, 0)
+    return -(-number // step) * step
+
+
+def marks_beside(result: BpbResult, marks: ReferenceMarks) -> str:
+    """What others need for the same tokens."""
+    costs = {"uniform": marks.uniform, "unigram": marks.unigram, "bigram": marks.bigram, "xz": marks.xz}
+    told = ", ".join(f"{name} {cost:.4f}" for name, cost in costs.items() if cost is not None)
+    codes = "one price for every token; counts of tokens, or of pairs, learnt on the way and paid for"
+    packed = "" if marks.xz is None else "; xz of its bytes"
+    return f"{told} bits per {result.unit} for the same text: {codes}{packed}"

@@ -1,0 +1,66 @@
+"""Rows of a label and a paragraph, broken between words; lines that are never broken."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from typing import Literal, final
+
+from bpb_harness.terminal.screen import Screen
+
+Style = Literal["", "bold", "dim", "bold red", "bold green", "bold yellow", "red", "yellow"]
+
+_NARROW = 60  # columns; below, paragraphs stand under their labels
+
+
+@final
+class Page:
+    """Text for a screen, made from the top down.
+
+    Args:
+        screen: what it is laid out for.
+        label_width: columns that labels take, with the space behind them.
+    """
+
+    def __init__(self, screen: Screen, label_width: int) -> None:
+        self._screen = screen
+        self._indent = label_width if screen.width >= _NARROW else 2
+        self._lines: list[list[tuple[str, Style]]] = []
+
+    def gap(self) -> None:
+        """An empty line, where something stands above and none is there yet."""
+        if self._lines and self._lines[-1]:
+            self._lines.append([])
+
+    def whole(self, text: str, style: Style = "") -> None:
+        """One line, however long: a terminal breaks it where it must, and gives it back whole when it is copied."""
+        self._lines.append([(text, style)])
+
+    def paragraph(self, text: str, style: Style = "", indent: int = 0) -> None:
+        """Words over the whole width."""
+        self._lines += [[(" " * indent + line, style)] for line in self._broken(text, self._screen.width - indent)]
+
+    def row(self, label: str, text: str, style: Style = "", label_style: Style = "dim") -> None:
+        """A label, and a paragraph beside it; under it on a narrow screen, or where the label is too long."""
+        broken = self._broken(text, self._screen.width - self._indent)
+        beside = len(label) < self._indent
+        first = label.ljust(self._indent) if beside else label
+        self._lines.append([(first, label_style), *([(broken[0], style)] if beside else [])])
+        self._lines += [[(" " * self._indent + line, style)] for line in broken[int(beside) :]]
+
+    def __str__(self) -> str:
+        """The text, with escape sequences where the screen has colour."""
+        if not self._screen.has_colour:
+            return "\n".join("".join(part for part, _ in line).rstrip() for line in self._lines)
+        from rich.console import Console
+        from rich.text import Text
+
+        file = io.StringIO()
+        console = Console(file=file, force_terminal=True, color_system="standard", no_color=False, legacy_windows=False)
+        for line in self._lines:
+            console.print(Text.assemble(*line), soft_wrap=True, highlight=False)
+        return file.getvalue().removesuffix("\n")
+
+    @staticmethod
+    def _broken(text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
