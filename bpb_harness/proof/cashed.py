@@ -21,7 +21,7 @@ from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.proof.batches import split
 from bpb_harness.proof.header import Header
 from bpb_harness.proof.score_line import HALF_UNIT, ScoreLine
-from bpb_harness.proof.verdict import SHARE_OF_ORDERS, four_errors
+from bpb_harness.proof.verdict import ROUNDING_NATS_A_TOKEN, SHARE_OF_ORDERS, four_errors
 from bpb_harness.text.separators import find_separators
 from bpb_harness.units import NATS_PER_BIT
 
@@ -44,6 +44,8 @@ class Cashed:
         counts_bytes: which of the two.
         slack: how many more bytes there may be in all: what a space before a window's first token counts.
         order_share: how much more than in the score they may cost, as a share: see :class:`Costs`.
+        share_left: of a code that draws nothing, what share of all windows is not in the file; 1 of the others.
+        rounding_bits: what other batches may change.
     """
 
     line: ScoreLine
@@ -53,6 +55,8 @@ class Cashed:
     counts_bytes: bool
     slack: int = 0
     order_share: float = 0.0
+    share_left: float = 1.0
+    rounding_bits: float = 0.0
 
     @property
     def unit(self) -> str:
@@ -83,11 +87,14 @@ class Cashed:
     def stderr(self) -> float:
         """Of the rate, as an estimate of the whole's; infinite where it is not known."""
         count = len(self.span_bits)
+        if not self.share_left:
+            return 0.0
         if count < 2 or not self.num_units:
             return math.inf
         network = math.fsum(self.span_bits) / self.num_units
         residuals = self.span_bits - network * self.span_units
-        return math.sqrt(count / (count - 1) * math.fsum(residuals**2)) / self.num_units
+        variance = count / (count - 1) * math.fsum(residuals**2) * self.share_left
+        return math.sqrt(variance) / self.num_units
 
     @property
     def tolerance(self) -> float:
@@ -96,10 +103,11 @@ class Cashed:
         if not math.isfinite(windows + sampling):
             return math.inf
         total = math.hypot(windows, sampling)
+        rounding = HALF_UNIT * self._units_of_score + self.rounding_bits / max(self.num_units, 1)
         if total == 0.0:
-            return HALF_UNIT * self._units_of_score
+            return rounding
         degrees = (len(self.span_bits) - 1) * (total / windows) ** 4 if windows else math.inf
-        return four_errors(min(degrees, 1e9)) * total + HALF_UNIT * self._units_of_score
+        return four_errors(min(degrees, 1e9)) * total + rounding
 
     def exceeds_score(self) -> bool:
         """Whether the windows cost more than the score says, by more than that."""
@@ -116,8 +124,10 @@ class Cashed:
         error, count = self.stderr, len(self.span_bits)
         size = f"{self.num_units:,} {self.unit}s"
         spread = f"se {error:.4f} over the choice of windows" if math.isfinite(error) else "one alone tells no error"
+        if not self.share_left:
+            spread = "the whole of the score"
         return (
-            f"cashed: {self.num_bits:,} bits for {size}, {self.rate:.4f} bits per {self.unit} ({spread}, "
+            f"{self.num_bits:,} bits for {size}, {self.rate:.4f} bits per {self.unit} ({spread}, "
             f"{count:,} of them); the score says {self.line.relation} {self.claimed:.4f}"
         )
 
@@ -143,13 +153,10 @@ def cash(
         TokenizerError: if the score sets documents off by a token that the tokenizer lacks.
         CorpusError: a token that it lacks.
     """
-    by_predictions = METHODS[header.method].goes_in_order and header.order in SCORES
-    share = SHARE_OF_ORDERS if by_predictions else 0.0
-    bits = np.asarray(nats / NATS_PER_BIT)
     rule = line.signature.byte_rule
     is_of_tokens = line.num_bytes is None or "prompts" in (line.signature.given or "") or tokenizer.uncountable
     if is_of_tokens or rule not in get_args(Rule):
-        return Cashed(line, num_bits, bits, np.array(header.lengths), False, order_share=share)
+        return cashed_of(header, line, nats, num_bits, np.array(header.lengths), counts_bytes=False)
     counter = ByteCounter(_set_off(tokenizer, line.signature.separator))
     contexts = split(given, header.contexts)
     counts = [
@@ -158,7 +165,25 @@ def cash(
     ]
     alone = sum(not len(before) for before in contexts)
     slack = alone if rule == "official" else 2 * len(contexts)
-    return Cashed(line, num_bits, bits, np.array(counts), True, slack, share)
+    return cashed_of(header, line, nats, num_bits, np.array(counts), counts_bytes=True, slack=slack)
+
+
+def cashed_of(
+    header: Header, line: ScoreLine, nats: Floats, num_bits: int, units: Ints, *, counts_bytes: bool, slack: int = 0
+) -> Cashed:
+    """The same, of bytes or tokens that are counted already."""
+    method = METHODS[header.method]
+    return Cashed(
+        line,
+        num_bits,
+        np.asarray(nats / NATS_PER_BIT),
+        units,
+        counts_bytes,
+        slack,
+        order_share=SHARE_OF_ORDERS if method.goes_in_order and header.order in SCORES else 0.0,
+        share_left=1.0 if method.samples or method.enumerates else 1.0 - len(header.windows) / header.num_spans,
+        rounding_bits=ROUNDING_NATS_A_TOKEN[header.dtype] / NATS_PER_BIT * sum(header.lengths),
+    )
 
 
 def _set_off(tokenizer: Tokenizer, separator: str | None) -> Tokenizer:

@@ -18,6 +18,7 @@ from bpb_harness.checkpoints import digest_of, files_of
 from bpb_harness.errors import ContractError, InputError, SecondLookError
 from bpb_harness.proof.batches import split
 from bpb_harness.proof.choice import Choice
+from bpb_harness.proof.device_name import device_name
 from bpb_harness.proof.header import Header, code_of_loader
 from bpb_harness.proof.isolation import FILES, NETWORK
 from bpb_harness.second_look import ModelSource
@@ -203,8 +204,8 @@ def key_of(header: Header) -> int:
 def same_device(header: Header) -> list[str]:
     """How this machine differs from the one that wrote a file; empty if nothing is known to."""
     here = {"torch": str(torch.__version__)}
-    if header.device == "cuda" and torch.cuda.is_available():
-        here["device_name"] = torch.cuda.get_device_name()
+    if header.device == "cpu" or torch.cuda.is_available():
+        here["device_name"] = device_name(header.device)
     return [
         f"{name} {value}, not {getattr(header, name)}" for name, value in here.items() if value != getattr(header, name)
     ]

@@ -15,6 +15,7 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.proof.batches import Batches
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.codes import Code, code_of
+from bpb_harness.proof.device_name import device_name
 from bpb_harness.proof.header import Header, code_of_loader, digest_of
 from bpb_harness.proof.range_coder import Encoder
 from bpb_harness.proof.symbols import Known
@@ -110,7 +111,7 @@ def _header(job: Job, choice: Choice, batches: Batches, targets: Ints, coded: Fl
         harness=__version__,
         torch=str(torch.__version__),
         device=device.type,
-        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        device_name=device_name(device.type),
         dtype=settings.dtype,
         threads=torch.get_num_threads(),
         precision=torch.get_float32_matmul_precision(),

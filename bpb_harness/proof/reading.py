@@ -139,7 +139,7 @@ class Opened:
             f"  model {header.model[:16]}, data {header.data[:16]}, tokenizer {header.tokenizer[:16]}, "
             f"tokens {header.digest[:16]}",
             f"  decoded in a process of its own, {self.decoded.in_words}",
-            *([] if self.cashed is None else [f"  {self.cashed}"]),
+            *([] if self.cashed is None else [f"  cashed: {self.cashed}"]),
             self.sentence(),
         ])  # fmt: skip
 
