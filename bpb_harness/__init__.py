@@ -1,8 +1,8 @@
 """Evaluation and verification of bits-per-byte scores of masked diffusion language models.
 
-:func:`evaluate` scores a checkpoint, :func:`nelbo` bounds a batch inside a training loop, :func:`audit` checks a
-published claim, ``bpb_harness.testing`` holds what other projects import into their own tests. Importing the package
-imports none of what they need.
+:func:`evaluate` scores a checkpoint, :func:`compare` compares several, :func:`nelbo` bounds a batch inside a training
+loop, :func:`audit` checks a published claim, ``bpb_harness.testing`` holds what other projects import into their own
+tests. Importing the package imports none of what they need.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     import torch
 
     from bpb_harness.auditing import AuditReport
+    from bpb_harness.comparison.result import SystemComparison
+    from bpb_harness.comparison.systems import System
     from bpb_harness.denoiser import Denoiser
     from bpb_harness.estimators.nelbo import Nelbo
     from bpb_harness.evaluation.flags import Scorable
     from bpb_harness.result import BpbResult
     from bpb_harness.schedule import NoiseSchedule
 
-__all__ = ["__version__", "audit", "evaluate", "nelbo"]
+__all__ = ["__version__", "audit", "compare", "evaluate", "nelbo"]
 
 
 def __dir__() -> list[str]:
@@ -101,6 +103,36 @@ def nelbo(
         model, x0, schedule=schedule, num_steps=num_steps, num_samples=num_samples, context_lengths=context_lengths,
         differentiable=differentiable, generator=generator, seed=seed,
     )  # fmt: skip
+
+
+def compare(
+    *systems: System, better_by: float | None = None, level: float = 0.05, runs_of_baseline: int | None = None,
+    **settings: Any,
+) -> SystemComparison:  # fmt: skip
+    """Compare systems with the first of them: which is better, by how much, how sure that is.
+
+    Args:
+        *systems: two or more: checkpoints, files of ``--score-file``, or results of :func:`evaluate` that were asked
+            for ``with_costs=True``.
+        better_by: what each is expected to be better by than the first, in bits per byte.
+        level: below which a p shows a difference.
+        runs_of_baseline: so many systems, the first, are runs of the baseline, all others of one candidate; the
+            contest's rule is then applied, ``--contest-rule``.
+        **settings: of :func:`evaluate`, for every checkpoint. For settings of its own, pass a checkpoint's result.
+
+    Returns:
+        Differences in bits per byte, system less baseline, with their errors, and what follows in words.
+
+    Raises:
+        HarnessError: for what cannot be scored, or systems that are no scores of the same bytes; one line.
+        TypeError: for a setting that there is not.
+    """
+    from bpb_harness.comparison import compare as inside  # deferred: imports scipy
+    from bpb_harness.comparison.systems import is_scored_now
+
+    scored = [is_scored_now(system) for system in systems]
+    each = [settings if is_so or not any(scored) else {} for is_so in scored]  # refused where no checkpoint takes them
+    return inside.compare(systems, each, better_by=better_by, level=level, num_baseline_runs=runs_of_baseline)
 
 
 def audit(

@@ -1,4 +1,4 @@
-"""``python -m bpb_harness eval|audit|bytes|prove``: the commands without their scripts, for torchrun."""
+"""``python -m bpb_harness eval|audit|bytes|prove|compare``: the commands without their scripts, for torchrun."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from bpb_harness.errors import UsageError
 
-COMMANDS = {name: f"bpb_harness.cli.{name}" for name in ("eval", "audit", "bytes", "prove")}
+COMMANDS = {name: f"bpb_harness.cli.{name}" for name in ("eval", "audit", "bytes", "prove", "compare")}
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from bpb_harness.costs import ScoreCosts
+
 EXACT, UPPER_BOUND, ESTIMATED_BOUND = "=", "<=", "~<="  # an unbiased estimate of a bound, the last
 
 
@@ -333,6 +335,7 @@ class BpbResult:
         seconds_by_phase: wall clock of all that was done for the score, "scoring" among it; they add up to the whole.
         windows: one row a window, or an answer, where it was asked for.
         tokens: one row a token, where it was asked for.
+        costs: what a comparison needs of it, where it was asked for.
         span_nats: of each span that was scored, (N,): windows, or parts of answers.
     """
 
@@ -359,6 +362,7 @@ class BpbResult:
     seconds_by_phase: Mapping[str, float] = field(default_factory=dict, compare=False)
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    costs: ScoreCosts | None = field(default=None, compare=False, repr=False)
     span_nats: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -56,6 +57,76 @@ def golf_gpt_logits(tensors: dict[str, Tensor], tokens: list[int], added: Tensor
         x = x + t[f"blocks.{i}.attn_scale"] * linear(torch.cat(out, -1), t, f"blocks.{i}.attn.proj")
         hidden = linear(rms(x), t, f"blocks.{i}.mlp.fc").clamp(min=0) ** 2
         x = x + t[f"blocks.{i}.mlp_scale"] * linear(hidden, t, f"blocks.{i}.mlp.proj")
+        if later < 0:
+            stack.append(x)
+    unembedding = t.get("lm_head.weight", t["tok_emb.weight"])
+    return 30 * torch.tanh(rms(x) @ unembedding.T / 30)
+
+
+def record_logits(tensors: dict[str, Tensor], tokens: list[int], settings: dict) -> Tensor:
+    """(L, V) for one row of the contest's records, one head and one position at a time where that is plainer."""
+    t = {name: value.double() for name, value in tensors.items()}
+    width, length = t["tok_emb.weight"].shape[1], len(tokens)
+    num_heads = len(t["blocks.0.attn.q_gain"])
+    head, num_blocks = width // num_heads, sum(name.endswith("q_gain") for name in t)
+    groups = num_heads // (t["blocks.0.attn.c_k.weight"].shape[0] // head)
+    rotated = settings["rope_dims"] or head
+    steps = torch.arange(0, rotated, 2).double() / rotated
+    if settings["train_seq_len"] <= 1024:
+        frequency = (10_000.0**-steps).bfloat16().double()
+    else:
+        frequency = (10_000.0 * (settings["train_seq_len"] / 1024) ** (rotated / (rotated - 2))) ** -steps
+    angle = torch.outer(torch.arange(length).double(), frequency)
+    embedded = t["tok_emb.weight"][tokens]
+    if "bigram.embed.weight" in t:
+        rows = t["bigram.embed.weight"]
+        places = [len(rows) - 1]
+        for before, here in pairwise(tokens):
+            places.append((36313 * here ^ 27191 * before) % (len(rows) - 1))
+        pairs = linear(rows[places], t, "bigram.proj") if "bigram.proj.weight" in t else rows[places]
+        embedded = embedded + t["bigram.scale"] * pairs
+    x = rms(embedded)
+    if "smear.gate" in t:
+        share = t["smear.gate"].sigmoid()
+        x = torch.stack([(1 - share) * x[i] + (share * x[i - 1] if i else 0.0) for i in range(length)])
+    x0, first, stack = x, {}, []
+    for i in range(num_blocks):
+        later, name = i - num_blocks // 2, f"blocks.{i}"
+        if later >= 0 and stack:
+            x = x + t["skip_weights"][later] * stack.pop()
+        x = into = t[f"{name}.resid_mix"][0] * x + t[f"{name}.resid_mix"][1] * x0
+        scale = (i + 1) ** -0.5 if settings["ln_scale"] else 1.0
+        h = rms(x) * scale
+        q, k, v = (linear(h, t, f"{name}.attn.{part}") for part in ("c_q", "c_k", "c_v"))
+        if i in settings["ve_layers"]:
+            row = t["ve_shared.embed.weight"][tokens]
+            row = linear(row, t, "ve_shared.proj") if "ve_shared.proj.weight" in t else row
+            v = v + row * t["ve_shared.scale"] * t[f"ve_layer_scales.{settings['ve_layers'].index(i)}"]
+        first.setdefault("v", v)
+        if f"{name}.attn.vr_lambda" in t and i:
+            v = t[f"{name}.attn.vr_lambda"][0] * first["v"] + t[f"{name}.attn.vr_lambda"][1] * v
+        out = []
+        for number in range(num_heads):
+            mine = slice(number * head, (number + 1) * head)
+            shared = slice(number // groups * head, (number // groups + 1) * head)
+
+            query, key = (
+                torch.cat([turn(z[:, :rotated], angle.cos(), angle.sin()), z[:, rotated:]], -1)
+                for z in (rms(q[:, mine]), rms(k[:, shared]))
+            )
+            y = attend(query * t[f"{name}.attn.q_gain"][number], key, v[:, shared], causal=True)
+            if i >= num_blocks - settings["xsa_last_n"]:
+                own = v[:, shared]
+                y = y - (y * own).sum(-1, keepdim=True) / own.pow(2).sum(-1, keepdim=True) * own
+            if f"{name}.attn.attn_gate.weight" in t:
+                y = y * linear(h, t, f"{name}.attn.attn_gate")[:, number].sigmoid()[:, None]
+            out.append(y)
+        x = x + t[f"{name}.attn_scale"] * linear(torch.cat(out, -1), t, f"{name}.attn.proj")
+        z = linear(rms(x) * scale, t, f"{name}.mlp.fc")
+        z = torch.where(z > 0, z, z * (0.5 if settings["activation"] == "leaky_relu" else 0.0)) ** 2
+        x = x + t[f"{name}.mlp_scale"] * linear(z, t, f"{name}.mlp.proj")
+        if f"{name}.dtg_gate.weight" in t:
+            x = into + linear(into, t, f"{name}.dtg_gate").sigmoid() * (x - into)
         if later < 0:
             stack.append(x)
     unembedding = t.get("lm_head.weight", t["tok_emb.weight"])

@@ -139,3 +139,50 @@ def mdlm_state_dict(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
             state["backbone.rotary_emb.inv_freq"] = 10_000.0 ** (-torch.arange(0, head, 2) / head)
         state[f"backbone.{name}"] = value
     return state
+
+
+def make_golf_record(
+    *, seed: int = 0, gated: bool = False, mixed: bool = False, projected: bool = True, value_layers: int = 2,
+    **sizes: int,
+) -> dict[str, Tensor]:  # fmt: skip
+    """The baseline's tensors and what the contest's records added to them."""
+    tensors = make_golf_gpt(seed=seed, **sizes)
+    g = torch.Generator().manual_seed(seed + 1)
+
+    def draw(*shape: int, scale: float = 0.5) -> Tensor:
+        return torch.randn(shape, generator=g) * scale
+
+    vocab, width = tensors["tok_emb.weight"].shape
+    num_heads = len(tensors["blocks.0.attn.q_gain"])
+    kv_width = len(tensors["blocks.0.attn.c_k.weight"])
+    pair, value = (7, 5) if projected else (width, kv_width)
+    tensors |= {
+        "bigram.embed.weight": draw(19, pair), "bigram.scale": draw(), "smear.gate": draw(width),
+        "ve_shared.embed.weight": draw(vocab, value), "ve_shared.scale": 1 + draw(),
+    }  # fmt: skip
+    if projected:
+        tensors |= {"bigram.proj.weight": draw(width, pair), "ve_shared.proj.weight": draw(kv_width, value)}
+    tensors |= {f"ve_layer_scales.{i}": 1 + draw(1) for i in range(value_layers)}
+    for i in range(sum(name.endswith("q_gain") for name in tensors)):
+        if gated:
+            tensors |= {
+                f"blocks.{i}.attn.attn_gate.weight": draw(num_heads, width),
+                f"blocks.{i}.attn.attn_gate.bias": draw(num_heads),
+                f"blocks.{i}.dtg_gate.weight": draw(1, width), f"blocks.{i}.dtg_gate.bias": draw(1),
+            }  # fmt: skip
+        if mixed:
+            tensors[f"blocks.{i}.attn.vr_lambda"] = 0.5 + draw(2)
+    return tensors
+
+
+def in_banks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same with the matrices of all blocks stacked."""
+    num_blocks = sum(name.endswith("q_gain") for name in tensors)
+    banks = {
+        "qo_bank": ("attn.c_q", "attn.proj"), "kv_bank": ("attn.c_k", "attn.c_v"), "mlp_up_bank": ("mlp.fc",),
+        "mlp_down_bank": ("mlp.proj",),
+    }  # fmt: skip
+    left = dict(tensors)
+    for bank, parts in banks.items():
+        left[bank] = torch.stack([left.pop(f"blocks.{i}.{part}.weight") for part in parts for i in range(num_blocks)])
+    return left

@@ -1,4 +1,7 @@
-"""``golf-gpt``: the parameter-golf contest's autoregressive baseline, from its state dict or its int8 file."""
+"""``golf-gpt``: the parameter-golf contest's autoregressive baseline and records that grew from it.
+
+From state dicts, and from the contest's compressed files of int8 and int6 levels.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from torch.nn import functional
 from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.adapters.golf_prefix import TABLES
+from bpb_harness.adapters.golf_record import RecordGpt, is_banked, is_record
+from bpb_harness.adapters.golf_record.settings import PRESET
 from bpb_harness.adapters.golf_transformer import LOGIT_CAP, NEEDED, ROTARY_BASE, GolfTransformer, context_length
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.networks.layers import autocast, ready
@@ -37,19 +42,35 @@ class GolfGpt(GolfTransformer):
 
 @final
 class GolfGptAdapter(AccountedAdapter):
-    """State dicts and int8 files of the contest's baseline."""
+    """State dicts and compressed files of the contest's baseline and its records."""
 
     name = "golf-gpt"
 
     def fits(self, checkpoint: Checkpoint) -> bool:
-        known_layout = checkpoint.layout in ("tensors", "golf-int8", "native")
-        is_prefix = all(name in checkpoint.tensors for name in TABLES)
-        return known_layout and not is_prefix and all(name in checkpoint.tensors for name in NEEDED)
+        tensors = checkpoint.tensors
+        known_layout = checkpoint.layout in ("tensors", "golf-int8", "golf-int6", "native")
+        is_prefix = all(name in tensors for name in TABLES)
+        needed = [name for name in NEEDED if not (is_banked(tensors) and ".mlp." in name)]
+        return known_layout and not is_prefix and all(name in tensors for name in needed)
+
+    def takes_stated(self, checkpoint: Checkpoint) -> bool:
+        return self.fits(checkpoint)
 
     def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        checkpoint = account.checkpoint
+        if checkpoint.stated or is_record(checkpoint.tensors):
+            return self._record(account, device, dtype)
         model = GolfGpt(account, dtype)
         ready(model, device)
         stated = account.stated("context_length") is not None
         context = f"context {model.context_length}" + (" is stated;" if stated else ",")
         note = f"{context} rotary base {ROTARY_BASE:g} and logit cap {LOGIT_CAP:g} are the contest's"
         return AdaptedModel(model, self.name, None, (note,))
+
+    def _record(self, account: Account, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        model = RecordGpt(account, dtype)
+        ready(model, device)
+        preset = account.checkpoint.stated.get(PRESET)
+        source = f"--golf-preset {preset} and --golf-setting" if preset else "--golf-setting"
+        note = f"what stands in no tensor comes from {source}: {str(model.settings).replace(',', ', ')}"
+        return AdaptedModel(model, f"{self.name}[{model.settings}]", None, (note,))

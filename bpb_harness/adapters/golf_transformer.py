@@ -34,7 +34,7 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         B, L, D = x.shape
         q, k, v = (proj(x).view(B, L, -1, self.head_width).transpose(1, 2) for proj in (self.c_q, self.c_k, self.c_v))
-        q, k = _rotate(rms_norm(q), cos, sin), _rotate(rms_norm(k), cos, sin)
+        q, k = rotate_halves(rms_norm(q), cos, sin), rotate_halves(rms_norm(k), cos, sin)
         q = q * self.q_gain.to(q.dtype)[:, None, None]
         # Repeated by hand: scaled_dot_product_attention(enable_gqa=True) is not fused everywhere.
         groups = q.shape[1] // k.shape[1]
@@ -44,7 +44,7 @@ class _Attention(nn.Module):
         return projected
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary embedding of the half-split kind, (B, H, L, d) with tables (L, d / 2)."""
     a, b = x.chunk(2, dim=-1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)

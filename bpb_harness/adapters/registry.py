@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -157,6 +157,7 @@ def load_model(
     allow_code: bool = False,
     weights: str | None = None,
     block_size: int | None = None,
+    stated: Sequence[str] = (),
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Checkpoint, AdaptedModel]:
@@ -169,6 +170,7 @@ def load_model(
         allow_code: the user's permission to run code that is not this package's.
         weights: key of the set of weights to take, where the file holds several, such as ``model`` or ``ema``.
         block_size: tokens of a block, where the network is to be asked block by block and the file does not state it.
+        stated: settings that the file does not hold, ``NAME=VALUE`` each.
         device: where the network runs.
         dtype: float32 or bfloat16.
 
@@ -181,12 +183,14 @@ def load_model(
     """
     path, device = Path(path), torch.device(device)
     if model_loader is not None:
-        for flag, given in (("--adapter", adapter), ("--weights", weights)):
+        for flag, given in (("--adapter", adapter), ("--weights", weights), ("--golf-setting", stated or None)):
             if given is not None:
                 raise UsageError(f"--model and {flag} exclude each other")
         return load_user_model(path, model_loader, allow_code=allow_code, device=device, dtype=dtype)
-    checkpoint = read_checkpoint(path, weights)
+    checkpoint = replace(read_checkpoint(path, weights), stated=_by_name(stated))
     chosen, checkpoint = choose_reading(checkpoint, adapter)
+    if stated and not isinstance(chosen, AccountedAdapter):
+        raise UsageError(f"settings beside a file for the adapter {chosen.name!r}", seen=stated[0], hint="leave it out")
     if allow_code and isinstance(chosen, CodeAdapter):
         adapted = chosen.load_with_code(checkpoint, device=device, dtype=dtype)
     else:
@@ -195,6 +199,18 @@ def load_model(
         adapted = replace(adapted, model=adapted.of_blocks(block_size), of_blocks=None)
     adapted = replace(adapted, notes=(*checkpoint.notes, *adapted.notes))
     return checkpoint, _naming_its_weights(adapted, checkpoint)
+
+
+def _by_name(stated: Sequence[str]) -> dict[str, str]:
+    """Settings of ``NAME=VALUE``."""
+    found: dict[str, str] = {}
+    for text in stated:
+        name, equals, value = text.partition("=")
+        name = name.strip().lower()
+        if not equals or not name or name in found:
+            raise UsageError("--golf-setting", seen=repr(text), expected="NAME=VALUE, each name once")
+        found[name] = value.strip()
+    return found
 
 
 def _naming_its_weights(adapted: AdaptedModel, checkpoint: Checkpoint) -> AdaptedModel:

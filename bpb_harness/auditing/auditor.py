@@ -12,6 +12,7 @@ from typing import Any
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
+from bpb_harness.auditing.checks.own_result import check_own_result
 from bpb_harness.auditing.checks.prose import check_prose
 from bpb_harness.auditing.checks.proved import Proved, check_proved
 from bpb_harness.auditing.checks.reading import check_reading
@@ -130,19 +131,27 @@ def _findings(
     tokenizer: AnyPath | None,
 ) -> Iterator[Finding]:
     yield from check_reading(evidence)
-    yield from check_record(evidence)
-    yield from check_bytes(evidence)
-    yield from check_other_logs(evidence)
-    yield from check_bound(evidence)
+    yield from check_own_result(evidence)
+    if not evidence.is_own_file_alone:
+        yield from _record_findings(evidence)
     yield from check_prose(evidence)
-    yield from check_sampling(evidence)
-    yield from check_rules(evidence, baseline)
+    if baseline is not None or not evidence.is_own_file_alone:
+        yield from check_rules(evidence, baseline)
     if _scripts_of(evidence):
         yield from _script_findings(evidence, allow_code=allow_code, tokenizer=tokenizer)
     if recomputed is not None:
         yield from check_rescored(evidence, recomputed)
     if proved is not None:
         yield from check_proved(evidence, proved)
+
+
+def _record_findings(evidence: Evidence) -> Iterator[Finding]:
+    """What somebody published, held against the rest of it."""
+    yield from check_record(evidence)
+    yield from check_bytes(evidence)
+    yield from check_other_logs(evidence)
+    yield from check_bound(evidence)
+    yield from check_sampling(evidence)
 
 
 def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath | None) -> Iterator[Finding]:

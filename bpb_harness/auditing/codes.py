@@ -158,6 +158,26 @@ BEYOND_PLAIN = register(
     "The claimed score is below the plain validation of the same run by more than any sound way of scoring gains.",
 )
 
+# A score's own file.
+RESULT_ARITHMETIC = register(
+    "BPB415", "result-arithmetic", _REFUTES, "Numbers of a bpb-result file contradict each other."
+)
+RESULT_SIGNATURE = register(
+    "BPB416", "result-signature", _REFUTES, "A field of a bpb-result file is not what its signature says."
+)
+RESULT_RELATION = register(
+    "BPB417", "result-relation", _REFUTES, "The relation, T or K of a bpb-result file is none that its method has."
+)
+RESULT_DOUBTFUL = register(
+    "BPB418",
+    "result-doubtful",
+    _WARNS,
+    "A bpb-result file shows that its score is not to be trusted: no contract, below its source, a doubtful error.",
+)
+RESULT_CONSISTENT = register(
+    "BPB419", "result-consistent", _INFORMS, "A bpb-result file agrees with itself, which alone confirms nothing."
+)
+
 # Artifact and rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than 16,000,000 bytes.")
 NO_SIZE = register("BPB502", "no-artifact-size", _INFORMS, "The record states no artifact size.")

@@ -20,6 +20,7 @@ from bpb_harness.auditing.denominators import (
     tokenizer_of_split,
 )
 from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
+from bpb_harness.claim.own_result import CLAIMED_IN
 from bpb_harness.units import nats_to_bits
 
 SCATTER = 3e-3  # relative; what right ratios of public logs differ from the table by
@@ -81,6 +82,12 @@ class Evidence:
     tokenizer_is_certain: bool
     full: Denominator | None
     scored_tokens: int | None
+
+    @property
+    def is_own_file_alone(self) -> bool:
+        """Whether the claim is a score's own file, and there is no log beside it."""
+        claim = self.claim
+        return claim.result is not None and claim.claimed_in in (CLAIMED_IN, None) and not claim.logs
 
     @property
     def share_of_bytes(self) -> float | None:

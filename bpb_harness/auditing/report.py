@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity
+from bpb_harness.terminal.screen import Screen
 
 if TYPE_CHECKING:
     import jinja2
     import pandas as pd
 
 _ORDER = {Severity.REFUTES: 0, Severity.WARNS: 1, Severity.CONFIRMS: 2, Severity.INFORMS: 3}
-_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,11 @@ class AuditReport:
             "files": list(self.files),
         }
 
-    def to_text(self) -> str:
-        """The report as a terminal shows it."""
-        return _template("report.txt.j2").render(report=self, rules=CODES).strip() + "\n"
+    def to_text(self, screen: Screen | None = None) -> str:
+        """The report as a terminal shows it; laid out for a file, where no screen is given."""
+        from bpb_harness.auditing.report_text import report_to_text  # deferred: it is about this class
+
+        return report_to_text(self, screen or Screen())
 
     def to_markdown(self) -> str:
         """The report as a reviewer pastes it into a thread."""
@@ -143,58 +144,29 @@ def unread_to_text(unread: Sequence[str]) -> str | None:
     """The folders that were passed over, in one line; None where there are none."""
     if not unread:
         return None
-    first = ", ".join(_plain(name) for name in unread[:_FIRST_NAMES])
+    first = ", ".join(one_line(name) for name in unread[:_FIRST_NAMES])
     more = f" and {len(unread) - _FIRST_NAMES} more" if len(unread) > _FIRST_NAMES else ""
     folders = "1 folder" if len(unread) == 1 else f"{len(unread)} folders"
     return f"{folders} not audited, with scores in .jsonl or .csv files alone, which are not read: {first}{more}"
 
 
-def summary_to_text(reports: Sequence[AuditReport], width: int = 160, unread: Sequence[str] = ()) -> str:
-    """A table of many verdicts for a terminal.
-
-    Args:
-        reports: one a claim.
-        width: columns; the reason is cut to what the others leave, but for a few words of it.
-        unread: folders that were passed over because their only record is of a kind that is not read.
-    """
-    names = _name_width(reports)
-    codes = max((len(", ".join(_leading_codes(report))) for report in reports), default=0)
-    codes = min(max(codes, len("codes")), _WIDEST_CODES)
-    left = width - names - codes - _WIDTH_OF_NUMBERS
-    return (
-        _template("summary.txt.j2")
-        .render(
-            reports=reports,
-            counts=_counts(reports),
-            width=names,
-            codes_width=codes,
-            left=max(left, _MIN_LEFT),
-            unread=unread_to_text(unread),
-        )
-        .strip("\n")
-        + "\n"
-    )
-
-
 _FIRST_NAMES = 5
-_WIDTH_OF_NUMBERS, _WIDEST_CODES, _MIN_LEFT = 41, 31, 24
 
 
 def summary_to_markdown(reports: Sequence[AuditReport], unread: Sequence[str] = ()) -> str:
     """A table of many verdicts for a thread, and the folders that were passed over."""
-    summary = _template("summary.md.j2").render(reports=reports, counts=_counts(reports), unread=unread_to_text(unread))
+    summary = _template("summary.md.j2").render(
+        reports=reports, counts=counts_of(reports), unread=unread_to_text(unread)
+    )
     return summary.strip() + "\n"
 
 
-def _counts(reports: Sequence[AuditReport]) -> Mapping[str, int]:
+def counts_of(reports: Sequence[AuditReport]) -> Mapping[str, int]:
+    """How many claims have each verdict."""
     return {verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict}
 
 
-def _name_width(reports: Sequence[AuditReport]) -> int:
-    return min(60, max((len(report.name) for report in reports), default=4))
-
-
-def _leading_codes(report: AuditReport) -> list[str]:
+def leading_codes(report: AuditReport) -> list[str]:
     """The codes that the verdict rests on."""
     wanted = {
         Verdict.REFUTED: (Severity.REFUTES,),
@@ -217,44 +189,35 @@ def _template(name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
-        "plain": _plain,
-        "wrapped": _wrapped,
         "markdown": _markdown,
         "bpb": claimed_to_text,
         "corrected": corrected_to_text,
         "short": _short,
-        "detail": _detail,
-        "codes": lambda report: ", ".join(_leading_codes(report)),
+        "detail": detail_of,
+        "codes": lambda report: ", ".join(leading_codes(report)),
     }
     return environment.get_template(name)
 
 
-def _plain(text: object) -> str:
+def one_line(text: object) -> str:
     """Text of a record on one line, without anything that a terminal would obey."""
     return "".join(character for character in " ".join(str(text).split()) if character.isprintable())
 
 
-def _wrapped(text: object, indent: int) -> str:
-    return textwrap.fill(
-        _plain(text), _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False,
-        break_on_hyphens=False,
-    ).lstrip()  # fmt: skip
-
-
 def _markdown(text: object) -> str:
     """Text of a record that stays text in Markdown: no tables, tags, links, images or mentions."""
-    return re.sub(r"([\\|*_`\[\]#~])", r"\\\1", _plain(text).replace("&", "&amp;").replace("<", "&lt;")).replace(
+    return re.sub(r"([\\|*_`\[\]#~])", r"\\\1", one_line(text).replace("&", "&amp;").replace("<", "&lt;")).replace(
         "@", "@<!-- -->"
     )
 
 
 def _short(text: object, width: int) -> str:
     """The beginning of a text, cut to a width."""
-    plain = _plain(text)
+    plain = one_line(text)
     return plain if len(plain) <= width else plain[: max(0, width - 3)].rstrip() + "..."
 
 
-def _detail(finding: Finding, reason: str) -> str:
+def detail_of(finding: Finding, reason: str) -> str:
     """A finding's message; where the headline says it already, only the place."""
     if finding.message != reason:
         return finding.message

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.own_result import missing_of
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.denominators import PREFIX, Denominator, denominators
 from bpb_harness.auditing.evidence import Evidence
@@ -61,7 +62,7 @@ _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes
 _SUBSET = "BPB350"  # the script scores a subset
 _SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, _SUBSET})
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
-_LACKS = frozenset({codes.NO_LOG.code, codes.NOT_IN_LOG.code, codes.BYTES_UNKNOWN.code})
+_LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
 _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
 # Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
 _BYTES_SUPPORT = (
@@ -151,6 +152,9 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     """
     refuting = [finding for finding in findings if finding.severity is Severity.REFUTES]
     found = {finding.code for finding in findings}
+    own = evidence.claim.result if evidence.is_own_file_alone else None
+    if refuting and evidence.claim.score is None and own is not None:
+        return Judgement(Verdict.REFUTED, refuting[0].message, (), None, None)
     if refuting and evidence.claim.score is not None:
         partial = not found.isdisjoint(_SLICES)
         corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial)
@@ -166,7 +170,9 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     if has_number and has_bytes and not blocking and not refuting:
         return Judgement(Verdict.CONFIRMED, _what_confirms(findings), (), None, None)
     missing = [str(finding.evidence["missing"]) for finding in findings if finding.evidence.get("missing")]
-    if evidence.claim.score is not None:
+    if own is not None:
+        missing += missing_of(own, is_rescored=recomputed is not None)
+    elif evidence.claim.score is not None:
         if not has_number:
             missing.append("a log that prints the claimed score")
         if not has_bytes and evidence.ratio is None:
@@ -177,8 +183,12 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
             instead = ", which would do instead" if missing else ""
             missing.append(f"the checkpoint, to score it anew{instead} (--checkpoint, --data, --tokenizer)")
     blocking.sort(key=_weight)
-    reason = blocking[0].message if blocking else "nothing stands against the number, and not enough for it"
+    reason = blocking[0].message if blocking else _NOTHING_AGAINST if own is None else _FILE_ALONE
     return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)
+
+
+_NOTHING_AGAINST = "nothing stands against the number, and not enough for it"
+_FILE_ALONE = "the file agrees with itself, and nobody but its writer has computed the number"
 
 
 def _weight(finding: Finding) -> int:

@@ -1,4 +1,4 @@
-"""Compressed files of ``torch.save``: zlib and xz, unpacked in bounded memory."""
+"""Compressed files of ``torch.save``: zlib, xz and zstd, unpacked in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 # int8 weights hardly shrink under zlib; a bomb shrinks a thousandfold.
 _INFLATION = 8
 _INFLATION_FLOOR = 16 << 20
-XZ_MAGIC = b"\xfd7zXZ\x00"
+XZ_MAGIC, ZSTD_MAGIC = b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 _XZ_MEMORY = 128 << 20  # a decoder's dictionary; the strongest preset takes half of it
 
 
@@ -50,14 +50,35 @@ def unpack_xz(file: BinaryIO, path: Path) -> BinaryIO:
             if not piece and decoder.needs_input:
                 raise CheckpointError(f"{path.name} is truncated", hint="copy the file again")
             unpacked.write(piece)
-            if unpacked.tell() > most:
-                raise UnsafeCheckpointError(
-                    f"{path.name} unpacks to more than {most} bytes",
-                    seen=f"{len(data)} compressed bytes",
-                    expected=f"at most {_INFLATION} times as many",
-                )
+            _require_no_bomb(unpacked.tell(), most, len(data), path)
             piece = b"" if decoder.eof else decoder.decompress(b"", 1 << 20)
     except (lzma.LZMAError, MemoryError) as error:
         raise CheckpointError(f"{path.name} is damaged", seen=error, hint="copy the file again") from None
     unpacked.seek(0)
     return unpacked
+
+
+def unpack_zstd(file: BinaryIO, path: Path) -> BinaryIO:
+    """Decompress zstd in chunks, in bounded memory."""
+    import pyarrow  # deferred: few files need it
+
+    data = file.read()
+    most, unpacked = max(_INFLATION * len(data), _INFLATION_FLOOR), io.BytesIO()
+    try:
+        with pyarrow.CompressedInputStream(pyarrow.BufferReader(data), "zstd") as stream:
+            while piece := stream.read(1 << 20):
+                unpacked.write(piece)
+                _require_no_bomb(unpacked.tell(), most, len(data), path)
+    except (OSError, ValueError, MemoryError) as error:
+        raise CheckpointError(f"{path.name} is damaged", seen=error, hint="copy the file again") from None
+    unpacked.seek(0)
+    return unpacked
+
+
+def _require_no_bomb(unpacked: int, most: int, compressed: int, path: Path) -> None:
+    if unpacked > most:
+        raise UnsafeCheckpointError(
+            f"{path.name} unpacks to more than {most} bytes",
+            seen=f"{compressed} compressed bytes",
+            expected=f"at most {_INFLATION} times as many",
+        )

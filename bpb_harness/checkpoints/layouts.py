@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from bpb_harness.checkpoints.compressed import XZ_MAGIC, inflate, unpack_xz
+from bpb_harness.checkpoints.compressed import XZ_MAGIC, ZSTD_MAGIC, inflate, unpack_xz, unpack_zstd
 from bpb_harness.checkpoints.names import split_tensors, without_wrappers
 from bpb_harness.checkpoints.native import from_native
 from bpb_harness.checkpoints.plain import plain_values
-from bpb_harness.checkpoints.quantized import dequantize
+from bpb_harness.checkpoints.quantized import dequantize, dequantize_mixed, holds_mixed_levels
 from bpb_harness.checkpoints.record import EMA_PREFIX, FORMAT, Checkpoint
 from bpb_harness.checkpoints.torch_pickle import TorchFile, is_torch_zip, read_bare_pickle, read_torch_zip
 from bpb_harness.checkpoints.weight_sets import find_weights, holds_weights
@@ -54,6 +54,8 @@ def read_torch_file(path: Path, file: BinaryIO, digest: str, weights: str | None
         return _from_content(path, read_torch_zip(file, path), digest, weights)
     if head.startswith(XZ_MAGIC):
         return _from_content(path, read_torch_zip(unpack_xz(file, path), path), digest, weights)
+    if head.startswith(ZSTD_MAGIC):
+        return _from_content(path, read_torch_zip(unpack_zstd(file, path), path), digest, weights)
     if head[:1] == b"\x78":
         return _from_content(path, read_torch_zip(inflate(file, path), path), digest, weights)
     if head[:1] == b"\x80":
@@ -68,7 +70,7 @@ def read_torch_file(path: Path, file: BinaryIO, digest: str, weights: str | None
     raise CheckpointError(
         f"{path.name} is no checkpoint of a known format",
         seen=f"first bytes {head[:8]!r}" if head else "an empty file",
-        expected="torch.save (.pt), safetensors, torch.export (.pt2), zlib or xz of torch.save (.ptz) or a folder",
+        expected="torch.save (.pt), safetensors, torch.export (.pt2), zlib, xz or zstd of it (.ptz) or a folder",
     )
 
 
@@ -87,6 +89,9 @@ def _from_content(path: Path, file: TorchFile, digest: str, weights: str | None)
         require_no_choice(path, weights)
         tensors, settings = dequantize(content, path)
         return Checkpoint(path, "golf-int8", digest, tensors, config=plain_values(settings, drop_tensors=True))
+    if holds_mixed_levels(content):
+        require_no_choice(path, weights)
+        return Checkpoint(path, "golf-int6", digest, dequantize_mixed(content["w"], content["m"], path))
     if lightning and (weights in (None, "state_dict") or (weights == "ema" and _shadow_parameters(content, path))):
         return _from_lightning(path, content, digest, weights)
     found = find_weights(content, path, weights)

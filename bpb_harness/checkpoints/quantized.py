@@ -38,6 +38,61 @@ def dequantize(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Tensor
     return tensors, {key: value for key, value in content.items() if key not in _PARTS}
 
 
+_LEVELS = {"int8": 127, "int6": 31, "int5": 15}
+_PASSED = ("passthrough", "passthrough_ctrl", "passthrough_fp16")
+
+
+def holds_mixed_levels(content: Mapping[Any, Any]) -> bool:
+    """Whether a file says of its weights, under ``m``, how each is stored under ``w``."""
+    told = content.get("m")
+    if content.keys() != {"w", "m"} or not isinstance(content["w"], dict) or not isinstance(told, dict):
+        return False
+    return any(
+        how in _PASSED if isinstance(how, str) else isinstance(how, dict) and "type" in how for how in told.values()
+    )
+
+
+def dequantize_mixed(stored: Mapping[str, Any], told: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Weights of the contest's files of mixed levels: ``NAME.q`` times ``NAME.scale`` a row, or ``NAME`` itself.
+
+    Args:
+        stored: tensors, under ``w``.
+        told: how each weight is stored, under ``m``.
+        path: of the file.
+
+    Raises:
+        CheckpointError: for a way of storing that this format does not have, levels beyond it, or tensors left over.
+    """
+    parts = tensors_of(stored, f"{path.name}: w")
+    levels: dict[str, Tensor] = {}
+    scales: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
+    for name, how in told.items():
+        kind = how.get("type") if isinstance(how, dict) and len(how) == 1 else None
+        needed = [f"{name}.q", f"{name}.scale"] if kind in _LEVELS else [name]
+        if kind not in _LEVELS and how not in _PASSED:
+            known = ", ".join([*_LEVELS, *_PASSED])
+            raise CheckpointError(f"{path.name}: m of {name}", seen=str(how)[:80], expected=f"one of {known}")
+        if missing := [each for each in needed if each not in parts]:
+            raise CheckpointError(f"{path.name} lacks the tensor {missing[0]}, which m names")
+        if kind not in _LEVELS:
+            tensors[name] = parts.pop(name)
+            continue
+        levels[name], scales[name] = (parts.pop(each) for each in needed)
+        most = int(levels[name].to(torch.int16).abs().max()) if levels[name].numel() else 0
+        if most > _LEVELS[kind] + 1:
+            raise CheckpointError(f"{path.name}: levels of {name}", seen=most, expected=f"those of {kind}")
+    if parts:
+        raise CheckpointError(f"{path.name}: tensors in w that m does not name", seen=", ".join(list(parts)[:6]))
+    tensors |= rows_times_scales(levels, scales, path)
+    tables = {name: values.bfloat16() for name, values in tensors.items() if name.endswith(_TABLES)}
+    return without_wrappers(tensors | tables, path)
+
+
+# The networks that these files are read back into keep their tables of tokens in bfloat16.
+_TABLES = ("tok_emb.weight", ".embed.weight")
+
+
 _TENSORS = ("quantized", "scales", "passthrough")
 _PARTS = (*_TENSORS, "dtypes", "passthrough_orig_dtypes", "qmeta", "__quant_format__")
 

@@ -24,7 +24,7 @@ class Checkpoint:
     Attributes:
         path: the file or folder.
         layout: how it is laid out: "native", "native-int8" (a compressed artifact), "tensors" (a bare state dict),
-            "lightning", "golf-int8", "exported", "folder".
+            "lightning", "golf-int8", "golf-int6", "exported", "folder".
         digest: sha256 of the file, or of the folder's files in order of name, as hex.
         tensors: the state dict.
         adapter: the adapter that a native file names.
@@ -35,6 +35,7 @@ class Checkpoint:
         notes: findings of the reading that are worth printing beside the score.
         weights: the key under which the tensors stand in the file, with dots; empty where they are the whole of it.
         weights_chosen: whether that key was the user's choice.
+        stated: settings that the file does not hold and the user states, as text by name.
     """
 
     path: Path
@@ -49,3 +50,4 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     weights: str = ""
     weights_chosen: bool = False
+    stated: Mapping[str, str] = field(default_factory=dict)

@@ -4,7 +4,7 @@
     folder.py         a folder or loose files -> one Claim
     listing.py        which files belong to a submission; untrusted_file.py opens them, and nothing else
     submission.py     submission.json in every shape
-    claim_file.py     our own claim file
+    claim_file.py     our own claim file; own_result.py a score that a command of ours wrote
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
     readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said
     tolerant_json.py  broken JSON, repaired where only one reading is possible

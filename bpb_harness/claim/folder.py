@@ -12,6 +12,7 @@ from bpb_harness.claim.listing import holds_folders, is_claim_name, kind_by_name
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
+from bpb_harness.claim.own_result import is_own_file, is_result, read_own_result
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.readme_reader import headline, read_readme, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
@@ -34,6 +35,7 @@ def read_claim(*paths: Path) -> Claim:
 
     Raises:
         ClaimError: if a path does not exist, nothing in it can be read, or a claim file is wrong.
+        InputError: if a score's own file is not what a command of ours writes.
     """
     listings = [list_files(path) for path in paths]
     files = _once(file for listing in listings for file in listing.files)
@@ -86,7 +88,12 @@ def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[
             text_file = read_text(file, short, limit) if limit else read_text(file, short)
             if kind == "json":
                 parsed = parse_json(text_file.text, short)
-                if is_claim_file(parsed.value) or (lacks_format(parsed.value) and not is_submission):
+                if is_own_file(parsed.value):
+                    # Found beside a submission, or of another kind, it is an output of its author's; named, it counts.
+                    if file not in named and (has_submission or not is_result(parsed.value)):
+                        continue
+                    claim_files.append(read_own_result(text_file.text, short))
+                elif is_claim_file(parsed.value) or (lacks_format(parsed.value) and not is_submission):
                     claim_files.append(read_claim_file(parsed.value, short))
                 elif is_submission or file in named or not has_submission:
                     submissions.append(read_submission(parsed.value, short))

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bpb_harness.claim.printed import Printed, Source
+
+if TYPE_CHECKING:
+    from bpb_harness.claim.own_result import OwnResult
 
 
 class NoteKind(StrEnum):
@@ -203,7 +207,7 @@ class Claim:
         name: the folder's or file's name.
         title: what the claimant calls it; None where nobody names it.
         score: the claimed bits per byte; None where nothing claims one.
-        claimed_in: ``submission``, ``claim file``, ``log`` or ``readme``: where the score comes from.
+        claimed_in: ``submission``, ``claim file``, ``result``, ``log`` or ``readme``: where the score comes from.
         nats_per_token: the loss published beside the score, in nats per token.
         same_estimator: the names say that both come from one estimator.
         std: the published spread over seeds, or standard error, in bits per byte.
@@ -220,6 +224,7 @@ class Claim:
         logs: the logs.
         readme: the README.
         scripts: scripts beside the record, for static checks.
+        result: a score's own file, where the claim is one or holds one.
         notes: remarks about the reading.
         files: every file that was read.
     """
@@ -244,5 +249,6 @@ class Claim:
     logs: tuple[LogRecord, ...] = ()
     readme: Readme | None = None
     scripts: tuple[Path, ...] = ()
+    result: OwnResult | None = None
     notes: tuple[Note, ...] = ()
     files: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ TRACEBACK_VARIABLE = "BPB_TRACEBACK"
 _CLOSE = 0.75
 
 
-def run(app: typer.Typer, prog_name: str | None = None) -> NoReturn:
+def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) -> NoReturn:
     """Run a command line to its end and leave the process.
 
     A command says its exit code by `typer.Exit(code)` or by returning an int. `HarnessError` and usage errors become
@@ -37,12 +37,14 @@ def run(app: typer.Typer, prog_name: str | None = None) -> NoReturn:
     Args:
         app: the command.
         prog_name: the name in usage lines; None: the name that the process was started by.
+        spread: whether a repeatable option takes several words, see :func:`repeat_flags`.
     """
     name = prog_name or typer.main.get_command(app).name or "bpb"
     try:
         # standalone_mode=False: typer would print a panel of several lines and choose the exit code itself.
         command = typer.main.get_command(app)
-        outcome = command(repeat_flags(command, sys.argv[1:]), prog_name=prog_name, standalone_mode=False)
+        words = repeat_flags(command, sys.argv[1:]) if spread else sys.argv[1:]
+        outcome = command(words, prog_name=prog_name, standalone_mode=False)
         sys.stdout.flush()
         code = outcome if isinstance(outcome, int) else 0
         if code == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this

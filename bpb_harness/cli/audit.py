@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, write_output
+from bpb_harness.cli._output import require_folder, screen_of, write_output
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import interrupted_afterwards, run
@@ -23,10 +22,10 @@ from bpb_harness.evaluation.settings import FLAGS
 
 if TYPE_CHECKING:
     from bpb_harness.auditing import AuditReport, Proved, Recomputed
+    from bpb_harness.terminal.screen import Screen
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-_WIDTH_OF_A_FILE = 160  # columns, where no terminal says how wide it is
 _FORMATS = ("text", "json", "markdown")
 
 
@@ -37,8 +36,8 @@ def _print_version(value: bool) -> None:
 
 
 _RESCORING = (
-    "data", "tokenizer", "method", "adapter", "schedule", "num_steps", "num_samples", "context_length", "limit", "tail",
-    "dtype", "device", "batch_tokens",
+    "data", "tokenizer", "method", "adapter", "golf_preset", "golf_setting", "schedule", "num_steps", "num_samples",
+    "context_length", "limit", "tail", "dtype", "device", "batch_tokens",
 )  # fmt: skip
 
 
@@ -126,7 +125,7 @@ def audit(
         from bpb_harness.report.audit import audit_page  # deferred: jinja2 reads its templates
 
         write_output(audit_page(reports, unread=unread, command=command_line("bpb-audit")), report)
-    write_output(_shown(reports, output_format, unread, many=recursive or len(claims) > 1), output)
+    write_output(_shown(reports, output_format, screen_of(output), unread, many=recursive or len(claims) > 1), output)
     raise typer.Exit(overall(reports).exit_code)
 
 
@@ -178,9 +177,18 @@ def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given:
         from bpb_harness.auditing import Recomputed
         from bpb_harness.claim import read_claim
         from bpb_harness.evaluation.api import evaluate
+        from bpb_harness.formats.scored_again import settings_of
 
     settings = as_settings(given)
-    protocol = read_claim(*paths).protocol
+    claim = read_claim(*paths)
+    if claim.result is not None:
+        own = claim.result.result
+        if own.bits_per_byte is None:
+            raise UsageError("--checkpoint rescores bits per byte", seen=f"{claim.result.file}, in bits per token")
+        if own.answers is not None:
+            raise UsageError("--checkpoint rescores text", seen=f"{claim.result.file}, a score of answers")
+        settings = settings_of(own.signature) | settings
+    protocol = claim.protocol
     if protocol.method in METHODS:
         settings.setdefault("method", protocol.method)
     if settings.get("method", "discrete") == "discrete" and protocol.num_steps is not None:
@@ -246,20 +254,22 @@ def _with_progress(reports: Iterable[AuditReport]) -> Iterator[AuditReport]:
             yield report
 
 
-def _shown(reports: Sequence[AuditReport], output_format: str, unread: Sequence[str], *, many: bool) -> str:
+def _shown(
+    reports: Sequence[AuditReport], output_format: str, screen: Screen, unread: Sequence[str], *, many: bool
+) -> str:
     from bpb_harness.auditing import report as reporting
+    from bpb_harness.auditing.report_text import summary_to_text
 
     if not many:
         (only,) = reports
         if output_format == "json":
             return json.dumps(only.to_dict(), indent=2)
-        return (only.to_markdown() if output_format == "markdown" else only.to_text()).rstrip("\n")
+        return (only.to_markdown() if output_format == "markdown" else only.to_text(screen)).rstrip("\n")
     if output_format == "json":
         return json.dumps(reporting.summary_to_dict(reports, unread), indent=2)
     if output_format == "markdown":
         return reporting.summary_to_markdown(reports, unread).rstrip("\n")
-    columns = shutil.get_terminal_size(fallback=(_WIDTH_OF_A_FILE, 24)).columns
-    return reporting.summary_to_text(reports, columns, unread).rstrip("\n")
+    return summary_to_text(reports, screen, unread).rstrip("\n")
 
 
 def main() -> None:

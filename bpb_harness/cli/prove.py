@@ -23,7 +23,7 @@ from bpb_harness.whole_file import write_whole
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _OF_DECODING = ("tokenizer", "model", "allow_code")
-_TAKEN = tuple(name for name in FLAGS if name not in {"with_windows", "with_tokens"})
+_TAKEN = tuple(name for name in FLAGS if name not in {"with_windows", "with_tokens", "with_costs"})
 
 
 def _print_version(value: bool) -> None:

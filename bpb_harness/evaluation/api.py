@@ -90,6 +90,7 @@ def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedMod
             "allow_code": chosen.allow_code,
             "weights": chosen.weights,
             "block_size": chosen.block_size,
+            "stated": chosen.stated,
         },
         chosen.torch_device(),
         chosen.dtype,

@@ -31,7 +31,7 @@ from bpb_harness.schedule import stated_schedule
 
 _NAMED = "a network in memory"
 _KINDS = "a path, a Denoiser or a CausalLM (bpb_harness.denoiser)"
-_OF_CHECKPOINTS = ("adapter", "weights", "model", "allow_code")
+_OF_CHECKPOINTS = ("adapter", "golf_preset", "golf_setting", "weights", "model", "allow_code")
 _COMPILED_PREFIX = "_orig_mod."
 _BFLOAT16 = "bfloat16"
 

@@ -64,8 +64,8 @@ class EvaluationText:
         """The token that sets documents off in the corpus; None where none is known to."""
         return None if self.borders.token is None else self.borders.token.token
 
-    def require_borders(self) -> Borders:
-        """Where documents lie, for windows that end there.
+    def require_borders(self, what: str = "--per-document") -> Borders:
+        """Where documents lie, for what needs to know it.
 
         Raises:
             CorpusError: shards in which nothing sets documents off.
@@ -74,7 +74,7 @@ class EvaluationText:
             return self.borders
         named = [] if self.separators is None else [str(name) for name in self.separators.named]
         raise CorpusError(
-            f"--per-document: nothing sets documents off in {self.corpus.name}",
+            f"{what}: nothing sets documents off in {self.corpus.name}",
             seen=f"no {' and no '.join(named)}" if named else "no BOS or EOS that a file names",
             expected="a token before or behind each document",
             hint="pass --separator ID for the one that does, or the documents with --docs",

@@ -53,7 +53,7 @@ def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes
         twice = f"{num_replicates:,} of {num_windows:,} windows were drawn twice, for the error alone"
         return [Remark("replicates", twice)]
     if num_passes == 1 and num_windows < MIN_WINDOWS_REPLICATED:
-        few = f"one draw of each of {num_windows} windows tells little of its own error: mc se is too large"
+        few = f"one draw of each of {num_windows} windows tells little of its own error, which is stated too large"
         return [Remark("few-draws", f"{few}; pass --samples 2 or more")]
     return []
 

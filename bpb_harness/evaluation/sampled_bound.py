@@ -133,7 +133,7 @@ class SampledBound:
     @cached_property
     def spread(self) -> PassSpread:
         """How far its passes differ."""
-        return spread_of_passes(self.draws, len(self.passes), self._grid_shares)
+        return spread_of_passes(self.draws, len(self.passes), self.grid_shares)
 
     @cached_property
     def span_variances(self) -> Floats | None:
@@ -168,7 +168,7 @@ class SampledBound:
         if len(self.passes) > 1:
             degrees = self.spread.degrees_of_freedom
             return SamplingError(math.sqrt(self.spread.variance), None if math.isinf(degrees) else degrees)
-        shares = self._grid_shares
+        shares = self.grid_shares
         return SamplingError(mc_stderr_nats(self.draws) if shares is None else grid_stderr_nats(self.draws, shares))
 
     @property
@@ -192,7 +192,7 @@ class SampledBound:
         return np.array([prior_nats(self.bound.schedule, int(length), self.num_clean_tokens) for length in each])[which]
 
     @property
-    def _grid_shares(self) -> Floats | None:
+    def grid_shares(self) -> Floats | None:
         """Each draw's share of its window's bound within its pass, where every node of a grid is looked at."""
         if self.bound.num_samples != "all":
             return None

@@ -41,7 +41,16 @@ from bpb_harness.evaluation.second_answers import (
 from bpb_harness.evaluation.settings import describe_device, versions_here
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.trust import Contract
-from bpb_harness.result import UPPER_BOUND, BpbResult, Comparison, ReferenceMarks, Remark, SourceFloor
+from bpb_harness.evaluation.unit_costs import costs_of_known, costs_of_sampled
+from bpb_harness.result import (
+    UNTRUSTED_ERROR,
+    UPPER_BOUND,
+    BpbResult,
+    Comparison,
+    ReferenceMarks,
+    Remark,
+    SourceFloor,
+)
 from bpb_harness.statistics.standard_errors import corpus_stderr
 from bpb_harness.text.spans import Spans
 from bpb_harness.units import nats_to_bits
@@ -126,6 +135,9 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         tokens=tokens_table,
         span_nats=bound.window_nats,
     )
+    if job.settings.with_costs:
+        is_trusted = all(remark.code != UNTRUSTED_ERROR for remark in sampled.remarks)
+        result = replace(result, costs=costs_of_sampled(job, result, bound, is_trusted=is_trusted))
     drawn = sampling_remarks(job, len(layout), bound.table.plan.num_replicates, len(bound.passes))
     return with_remarks(result, *drawn, *sampled.remarks), sampled.asked
 
@@ -206,6 +218,8 @@ def _exact_result(
         tokens=tokens_table,
         span_nats=scored.nats,
     )
+    if job.settings.with_costs:
+        result = replace(result, costs=costs_of_known(job, result, layout, scored, error))
     return with_remarks(result, *scored.remarks)
 
 

@@ -63,6 +63,11 @@ def _is_given(path: Path | None) -> bool:
     return path is not None
 
 
+def as_words(given: str | Sequence[str] | None) -> Sequence[str]:
+    """One word or several."""
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
 _OF_ERRORS = ("--tolerance", "--samples all")
 _SAMPLES, _CHAIN = attrgetter("samples"), attrgetter("goes_in_order")
 
@@ -153,6 +158,14 @@ class Settings:
     )
     limit: int | None = flagged(None, "Score only the first so many windows, or answers.", key="data", least=1)
     adapter: str | None = flagged(None, "How to read the checkpoint; see --list-adapters.", key="adapter")
+    golf_preset: str | None = flagged(
+        None, "Of --adapter golf-gpt: the record, by date, whose settings a file does not hold: 2026-03-23.",
+        note="docs/adapters.md lists them.",
+    )  # fmt: skip
+    golf_setting: str | Sequence[str] = flagged(
+        (), "Of --adapter golf-gpt: NAME=VALUE of one such setting; may be repeated.", kind=list[str] | None,
+        read=as_words, note="Stands above the preset's.",
+    )  # fmt: skip
     weights: str | None = flagged(None, "Key of the weights to score, where the file holds several sets: model, ema.")
     model: str | None = flagged(None, "FILE.py:LOADER, your own code; needs --allow-code.")
     allow_code: bool = flagged(False, "Run code that comes with the checkpoint.")
@@ -179,6 +192,10 @@ class Settings:
     with_tokens: bool = flagged(
         False, "Write one row a token to this .parquet file.", option="--tokens", kind=Path | None, read=_is_given,
         note="As an argument: put the table into the result.",
+    )  # fmt: skip
+    with_costs: bool = flagged(
+        False, "Keep the score in this file, for bpb-compare.", option="--score-file", kind=Path | None,
+        read=_is_given, note="As an argument: put what bpb_harness.compare needs into the result.",
     )  # fmt: skip
     progress: Callable[[int, int], None] | None = None  # called with (tokens done, tokens in all)
     name: str | None = None  # of a network in memory: stands in the signature
@@ -320,6 +337,12 @@ class Settings:
         if METHODS[self.method].goes_in_order:
             parts.append(self.order + (f"/{self.tokens_per_step}" if self.tokens_per_step > 1 else ""))
         return ",".join(parts) or None
+
+    @property
+    def stated(self) -> list[str]:
+        """What is stated beside a checkpoint that does not hold it, ``NAME=VALUE`` each."""
+        preset = [] if self.golf_preset is None else [f"golf_preset={self.golf_preset}"]
+        return preset + list(as_words(self.golf_setting))
 
     def torch_device(self) -> torch.device:
         """The device to run on.

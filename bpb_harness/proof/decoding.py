@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from bpb_harness.checkpoints import digest_of, files_of
 from bpb_harness.errors import ContractError, InputError, SecondLookError
 from bpb_harness.proof.batches import split
 from bpb_harness.proof.choice import Choice
-from bpb_harness.proof.device_name import device_name
 from bpb_harness.proof.header import Header, code_of_loader
 from bpb_harness.proof.isolation import FILES, NETWORK
 from bpb_harness.second_look import ModelSource
@@ -107,7 +106,9 @@ def decode(
     if nats.shape != (len(header.lengths),) or nats.dtype != np.float64 or not np.isfinite(nats).all():
         raise SecondLookError("the decoding process", seen=f"costs of {len(nats)} spans", expected=len(header.lengths))
     if tokens.shape != (sum(header.lengths),) or tokens.dtype != np.int64:
-        raise SecondLookError("the decoding process", seen=f"{len(tokens)} tokens", expected=sum(header.lengths))
+        raise SecondLookError(
+            "the decoding process", seen=f"{tokens.size} tokens", expected=f"{sum(header.lengths)} of them, as integers"
+        )
     return Decoded(split(tokens, header.lengths), nats, held)
 
 
@@ -116,8 +117,8 @@ def _receive(server: Server, header: Header, until: float, seconds: float) -> tu
         return server.channel.receive(until=until, most=sum(header.lengths))
     except TimeoutError:
         raise SecondLookError(
-            "the decoding process has not come to an end", seen=f"{seconds:,.0f} s without one",
-            expected="some times what coding takes", hint="the network is slower or hangs there",
+            "the decoding process has not come to an end", seen=f"{seconds:g} s without one",
+            expected="one within its limit", hint="the network hangs there, or --time-limit is too short",
         ) from None  # fmt: skip
     except (EOFError, ValueError, KeyError, TypeError):
         raise SecondLookError("the decoding process ended", seen=server.last_words(), hint=_HINT) from None
@@ -129,8 +130,9 @@ def _require_same_network(header: Header, load: dict[str, Any]) -> None:
     found = digest_of(path)
     if found != header.model:
         raise InputError(
-            f"{path.name} is not the checkpoint of the file of bits", seen=found[:8], expected=header.model[:8]
-        )
+            f"{path.name} is not the checkpoint of the file of bits", seen=found[:8], expected=header.model[:8],
+            hint="pass the checkpoint that it was written with",
+        )  # fmt: skip
     if code != header.code:
         raise InputError(
             "--model is not the code of the file of bits", seen=_shown(code), expected=_shown(header.code),
@@ -146,10 +148,11 @@ def _shown(code: str | None) -> str:
 
 
 def _memory_bytes() -> int:
-    """What the decoding process may hold: most of the machine's memory; 0 where nobody knows how much that is."""
+    """What the decoding process may hold: most of what is free; 0 where nobody knows how much that is."""
     try:
-        return int(_SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        return int(_SHARE_OF_MEMORY * 1024 * int(lines["MemAvailable"].split()[0]))
+    except (KeyError, ValueError, OSError):
         return 0
 
 
@@ -201,11 +204,28 @@ def key_of(header: Header) -> int:
     return Choice(header.model, header.data, header.score).key
 
 
+def name_of(device: torch.device) -> str:
+    """What computes: a GPU's name, or the processor's and the instructions that torch takes of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _processor() -> str:
+    """The model, for which libraries choose among ways to add: or its kind, where the system does not tell more."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return " ".join(value.split())
+    return platform.machine()
+
+
 def same_device(header: Header) -> list[str]:
     """How this machine differs from the one that wrote a file; empty if nothing is known to."""
     here = {"torch": str(torch.__version__)}
     if header.device == "cpu" or torch.cuda.is_available():
-        here["device_name"] = device_name(header.device)
+        here["device_name"] = name_of(torch.device(header.device))
     return [
         f"{name} {value}, not {getattr(header, name)}" for name, value in here.items() if value != getattr(header, name)
     ]

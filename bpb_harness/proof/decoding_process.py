@@ -11,10 +11,12 @@ from typing import Any
 
 from bpb_harness.message_pipes import keep_pipes
 from bpb_harness.proof.isolation import run_isolated
+from bpb_harness.proof.namespaces import end_with_parent
 
 
 def main() -> None:
     """Decode once."""
+    end_with_parent()
     read_from, write_to = keep_pipes()
     on_cpu = sys.argv[1] == "cpu"
     if on_cpu:

@@ -15,7 +15,7 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.proof.batches import Batches
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.codes import Code, code_of
-from bpb_harness.proof.device_name import device_name
+from bpb_harness.proof.decoding import name_of
 from bpb_harness.proof.header import Header, code_of_loader, digest_of
 from bpb_harness.proof.range_coder import Encoder
 from bpb_harness.proof.symbols import Known
@@ -111,13 +111,14 @@ def _header(job: Job, choice: Choice, batches: Batches, targets: Ints, coded: Fl
         harness=__version__,
         torch=str(torch.__version__),
         device=device.type,
-        device_name=device_name(device.type),
+        device_name=name_of(device),
         dtype=settings.dtype,
         threads=torch.get_num_threads(),
         precision=torch.get_float32_matmul_precision(),
         adapter=load["adapter"],
         weights=load["weights"],
         block_size=load["block_size"],
+        stated=list(load["stated"]),
         runs_code=bool(load["allow_code"]),
         code=code_of_loader(load["model_loader"]),
         model=choice.model_digest,

@@ -17,6 +17,7 @@ from bpb_harness.errors import InputError, UsageError
 Ints = npt.NDArray[np.int64]
 
 _MOST_TOKENS = 1 << 24
+_LONGEST_TEXT = 4096  # it is printed: a line, and nothing that a terminal acts on
 _MOST_TOKENS_A_CALL = 1 << 22
 
 
@@ -29,7 +30,7 @@ class Header:
         harness, torch: versions that wrote it.
         device: "cpu" or "cuda", and its name.
         dtype, threads, precision: the arithmetic.
-        adapter, weights, block_size: how the checkpoint was read.
+        adapter, weights, block_size, stated: how the checkpoint was read.
         runs_code: whether its network is code that came with it.
         code: sha256 of the file of ``--model``, and the function in it; None where there is none.
         model, data, tokenizer: digests.
@@ -54,6 +55,7 @@ class Header:
     adapter: str | None
     weights: str | None
     block_size: int | None
+    stated: list[str]
     runs_code: bool
     code: str | None
     model: str
@@ -144,9 +146,11 @@ def _is_kind(value: object, kind: str) -> bool:
             case "float":
                 good = isinstance(value, float) and math.isfinite(value) and value >= 0.0
             case "str":
-                good = isinstance(value, str)
+                good = isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_TEXT
             case "list[int]":
                 good = isinstance(value, list) and all(_is_int(each) for each in value)
+            case "list[str]":
+                good = isinstance(value, list) and all(isinstance(each, str) for each in value)
             case "list[list[int]]":
                 good = isinstance(value, list) and all(_is_kind(each, "list[int]") for each in value)
             case _:

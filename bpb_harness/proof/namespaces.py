@@ -69,6 +69,12 @@ def leave_keyring() -> None:
     _libc().syscall(_NUMBERS[platform.machine()][0], _JOIN_SESSION_KEYRING, None)
 
 
+def end_with_parent() -> None:
+    """Be killed when the process that started this one ends, in whatever way."""
+    if is_possible():
+        _libc().prctl(_DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+
+
 def run_in_own_space(work: Callable[[], None]) -> int:
     """Run something in a process that ends with all that it has started, however it was started.
 
@@ -86,14 +92,13 @@ def run_in_own_space(work: Callable[[], None]) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
     status = 1
     try:
-        libc = _libc()
-        libc.prctl(_DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        end_with_parent()
         second = os.fork()
         if not second:
             work()
             sys.stderr.flush()
             os._exit(0)
-        libc.prctl(_DUMPABLE, 0, 0, 0, 0)  # nobody may steer it
+        _libc().prctl(_DUMPABLE, 0, 0, 0, 0)  # nobody may steer it
         status = os.waitstatus_to_exitcode(_wait_for(second))
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")

@@ -121,7 +121,10 @@ class Opened:
         if not self.is_same and self.differences:
             return f"not decoded: the numerics differ from those of the encoder ({'; '.join(self.differences)})"
         if not self.is_same:
-            return "not decoded: the tokens are not those that were written, whose digest the file holds"
+            return (
+                "not decoded: the tokens are not those that were written, whose digest the file holds; its bits were "
+                "changed, or the numerics differ in a way that nobody has named"
+            )
         if self.exceeds_score:
             return f"not proved: {count:,} {self.header.noun} cost more than the score says by more than 4 errors"
         if self.exit_code == UNPROVED:
@@ -178,6 +181,7 @@ def open_proof(
         {
             "path": str(checkpoint), "adapter": header.adapter, "model_loader": model, "allow_code": allow_code,
             "weights": header.weights, "block_size": header.block_size,
+            "stated": header.stated,
         },
         torch.device(header.device), header.dtype,
     )  # fmt: skip

@@ -25,6 +25,7 @@ _HIDDEN = ("/run", "/dev/shm")  # noqa: S108
 
 def main() -> None:
     """Score and code once."""
+    namespaces.end_with_parent()
     read_from, write_to = keep_pipes()
 
     def work() -> None:

@@ -6,6 +6,8 @@ evaluation.py    the page of a score: `evaluation_page`
 audit.py         the page of an audit: `audit_page`
 sentences.py     a score and its errors in plain words
 by_position.py   bits by position in the window
+documents.py     how documents differ, the hardest and the easiest
+heat_map.py      a document's text in the colours of its costs
 charts/          inline SVG, one chart a file; drawing.py draws them all
 templates/       *.html.j2
 

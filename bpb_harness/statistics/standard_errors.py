@@ -264,6 +264,13 @@ def corpus_stderr(draws: Draws, known_noise: float = 0.0) -> float:
     return nats_to_bits(math.sqrt(variance)) / float(num_bytes.sum())
 
 
+def level_luck_nats(draws: Draws) -> Floats:
+    """What each window owes to the mask rates that its draws happened to get, (N,) nats; it sums to next to nothing."""
+    if np.ptp(draws.v) == 0 and len(draws.window) == draws.num_windows:
+        return np.zeros(draws.num_windows)
+    return _float64(draws.window_nats - _Regression.of(draws).level_free_nats(draws))
+
+
 def paired_gap(discrete: Draws, mc: Draws) -> tuple[float, float]:
     """Gap of two coupled bounds, discrete minus continuous, and its standard error, in nats.
 

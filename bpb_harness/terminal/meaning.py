@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 
-from bpb_harness.result import ESTIMATED_BOUND, EXACT, UNTRUSTED_ERROR, BpbResult, ReferenceMarks
+from bpb_harness.result import ESTIMATED_BOUND, EXACT, UNTRUSTED_ERROR, BpbResult, Expectation, ReferenceMarks
 
 WANTED = 0.01  # half of an interval, in bits per byte, that papers print two digits by
 _NORMAL_95 = 1.959963984540054
@@ -104,20 +105,35 @@ def ways_to_less_error(result: BpbResult) -> list[str]:
     if result.mc_stderr and result.ci95 is not None and not is_untrusted(result):
         half = (result.ci95[1] - result.ci95[0]) / 2.0
         if half > WANTED:
-            ways.append(f"of the masks (now +- {half:.4f}): {_draws_needed(result, (half / WANTED) ** 2)}")
+            more_text = "; so would more of the text" if num_windows_in_all(result) is not None else ""
+            needed = _draws_needed(result, (half / WANTED) ** 2)
+            ways.append(f"of the masks (now +- {half:.4f}): {needed}{more_text}")
     if result.corpus_stderr is not None and (half := _NORMAL_95 * result.corpus_stderr) > WANTED:
         scored = result.length.num_windows
         what = "answers" if result.answers is not None else "windows"
-        needed = math.ceil(scored * (half / WANTED) ** 2)
+        windows = math.ceil(scored * (half / WANTED) ** 2)
         now = f"of the choice of text (now +- {half:.4f})"
-        ways.append(f"{now}: about {_rounded(needed):,} {what} of such text, in place of {scored:,}")
+        ways.append(f"{now}: about {_rounded(windows):,} {what} of such text, in place of {scored:,}")
     return ways
+
+
+def num_windows_in_all(result: BpbResult) -> int | None:
+    """Windows, or answers, of the whole text, where a part of it was scored; None where all was."""
+    part = re.search(r"\[0:\d+/(\d+)\]", result.signature.data or "")
+    return None if part is None else int(part[1])
+
+
+def expected(asked: Expectation, bits_per_byte: float) -> str:
+    """What ``--expect`` asked, and whether the score is that near."""
+    away = f"{bits_per_byte - asked.bits_per_byte:+.4f}"
+    met = "met" if asked.is_met(bits_per_byte) else "MISSED"
+    return f"{asked.bits_per_byte} +- {asked.within}, {met}: the score is {away} away"
 
 
 def _draws_needed(result: BpbResult, times: float) -> str:
     """What to pass for so many times as many draws."""
     drawn, passes = result.signature.num_samples or "all", int(result.signature.passes or 1)
-    longer = f"about {times:.0f} times as long" if times >= _LONGER else "somewhat longer"
+    longer = f"about {_rounded(round(times))} times as long" if times >= _LONGER else "somewhat longer"
     if drawn.isdecimal() and passes == 1:
         needed = _rounded(math.ceil(int(drawn) * times))
         return f"--samples {needed} in place of {drawn} would do, and take {longer}"

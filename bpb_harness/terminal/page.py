@@ -13,6 +13,11 @@ Style = Literal["", "bold", "dim", "bold red", "bold green", "bold yellow", "red
 _NARROW = 60  # columns; below, paragraphs stand under their labels
 
 
+def broken(text: str, width: int) -> list[str]:
+    """Lines of a text, broken between words alone; a longer word has a longer line. At least one line."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
 @final
 class Page:
     """Text for a screen, made from the top down.
@@ -27,6 +32,16 @@ class Page:
         self._indent = label_width if screen.width >= _NARROW else 2
         self._lines: list[list[tuple[str, Style]]] = []
 
+    @property
+    def width(self) -> int:
+        """Columns of the screen."""
+        return self._screen.width
+
+    def line(self, *parts: tuple[str, Style]) -> None:
+        """One line of parts that stand side by side."""
+        *before, (last, style) = parts
+        self._lines.append([*before, (last.rstrip(), style)])
+
     def gap(self) -> None:
         """An empty line, where something stands above and none is there yet."""
         if self._lines and self._lines[-1]:
@@ -34,19 +49,19 @@ class Page:
 
     def whole(self, text: str, style: Style = "") -> None:
         """One line, however long: a terminal breaks it where it must, and gives it back whole when it is copied."""
-        self._lines.append([(text, style)])
+        self.line((text, style))
 
     def paragraph(self, text: str, style: Style = "", indent: int = 0) -> None:
         """Words over the whole width."""
-        self._lines += [[(" " * indent + line, style)] for line in self._broken(text, self._screen.width - indent)]
+        self._lines += [[(" " * indent + line, style)] for line in broken(text, self._screen.width - indent)]
 
     def row(self, label: str, text: str, style: Style = "", label_style: Style = "dim") -> None:
         """A label, and a paragraph beside it; under it on a narrow screen, or where the label is too long."""
-        broken = self._broken(text, self._screen.width - self._indent)
+        lines = broken(text, self._screen.width - self._indent)
         beside = len(label) < self._indent
         first = label.ljust(self._indent) if beside else label
-        self._lines.append([(first, label_style), *([(broken[0], style)] if beside else [])])
-        self._lines += [[(" " * self._indent + line, style)] for line in broken[int(beside) :]]
+        self.line((first, label_style), *([(lines[0], style)] if beside else []))
+        self._lines += [[(" " * self._indent + line, style)] for line in lines[int(beside) :]]
 
     def __str__(self) -> str:
         """The text, with escape sequences where the screen has colour."""
@@ -60,7 +75,3 @@ class Page:
         for line in self._lines:
             console.print(Text.assemble(*line), soft_wrap=True, highlight=False)
         return file.getvalue().removesuffix("\n")
-
-    @staticmethod
-    def _broken(text: str, width: int) -> list[str]:
-        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]

@@ -6,9 +6,11 @@ from bpb_harness.result import BpbResult, Remark
 from bpb_harness.terminal.meaning import (
     about_masks,
     about_other_text,
+    expected,
     headline,
     kind_of_number,
     marks_beside,
+    num_windows_in_all,
     ways_to_less_error,
 )
 from bpb_harness.terminal.page import Page
@@ -33,8 +35,10 @@ def describe(result: BpbResult, screen: Screen | None = None) -> str:
     page.row("meaning", kind_of_number(result))
     page.row("masks", about_masks(result))
     page.row("other text", about_other_text(result))
-    for way in ways_to_less_error(result):
-        page.row("for +- 0.01", way)
+    for number, way in enumerate(ways_to_less_error(result)):
+        page.row("" if number else "for +- 0.01", way)
+    if result.expectation is not None and result.bits_per_byte is not None:
+        page.row("expected", expected(result.expectation, result.bits_per_byte))
     if result.signature.contract == "off":
         page.row("unchecked", "the number is no better than the network's word: its behaviour was not checked")
     for remark in warnings:
@@ -60,7 +64,8 @@ def _add_size(page: Page, result: BpbResult) -> None:
     if result.answers is not None:
         what, sizes = "answer", [*sizes, f"{result.answers.num_answers:,} answers"]
     elif length.num_windows:
-        sizes.append(f"{length.num_windows:,} windows")
+        of_all = f" of {whole:,}" if (whole := num_windows_in_all(result)) is not None else ""
+        sizes.append(f"{length.num_windows:,}{of_all} window{'' if (whole or length.num_windows) == 1 else 's'}")
     if length.num_bytes:
         rates.append(f"{length.bytes_per_token:.3f} bytes per token")
     if number is not None and (result.answers is not None or result.bits_per_byte is None):

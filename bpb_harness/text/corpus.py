@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ class Corpus:
         raw_bytes_per_document: (documents,) int64, UTF-8 bytes of each original document; None for shards.
         known_document_starts: (documents,) int64 for documents that were read as text; None for shards.
         form: what was read, in words: "token shards", "gzip-compressed JSON lines".
+        raw_digest: sha256 (hex) over the original documents, each after its number of bytes; empty for shards.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Corpus:
     _parts: tuple[NDArray[np.integer], ...] = field(default=(), repr=False)
     _offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
     form: str = ""
+    raw_digest: str = ""
 
     def read(self, start: int, stop: int) -> NDArray[np.int64]:
         """Tokens start .. stop - 1 as int64, across the borders of shards.
@@ -173,6 +175,7 @@ def load_documents(
     kind = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     encoded: list[NDArray[np.integer]] = []
     raw_bytes: list[int] = []
+    raw = hashlib.sha256()
     for text in track(text for file in files for text in file.read()):
         tokens = tokenizer.encode(text)
         if bos and (tokens == bos[0]).any():
@@ -184,10 +187,13 @@ def load_documents(
                 hint="take that out of the text, or name another token with --separator",
             )
         encoded.append(np.concatenate([np.array(bos, np.int64), tokens]).astype(kind))
-        raw_bytes.append(len(text.encode()))
+        content = text.encode()
+        raw_bytes.append(len(content))
+        raw.update(len(content).to_bytes(8, "little") + content)
     if not encoded:
         raise CorpusError(f"{files[0].path}: no documents", expected='lines of {"text": ..} or plain text')
-    return corpus_of_documents(files, encoded, raw_bytes, vocab_size=tokenizer.vocab_size)
+    corpus = corpus_of_documents(files, encoded, raw_bytes, vocab_size=tokenizer.vocab_size)
+    return replace(corpus, raw_digest=raw.hexdigest())
 
 
 def corpus_of_documents(

@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from bpb_harness.cli import prove
+from bpb_harness.evaluation.settings import Settings
+from bpb_harness.proof.prove import write_proof
 from tests.commands import run_here
 
-COMMON = """
-import os, sys, pathlib
+COMMON = r"""
+import contextlib, ctypes, os, pathlib, socket, subprocess, sys
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 V, L = 512, 32
+WEIGHTS = HERE / "weights.bin"
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Honest:
@@ -29,52 +34,72 @@ class Honest:
         return self.honest(xt)
 
 
-class Frames(Honest):
+class LeavesItEverywhere(Honest):
+    # Tells the decoding process the text by whatever outlives a process, or is handed on to another one.
     def logits(self, xt, level):
-        out, frame = self.honest(xt), sys._getframe(1)
+        out, known = self.honest(xt), None
+        frame = sys._getframe(1)
+        is_decoding = False
         while frame is not None:
-            known = getattr(frame.f_locals.get("symbols"), "_tokens", None)
-            if known is not None and known.shape == xt.shape:
-                out += 12 * F.one_hot(torch.from_numpy(known), V)
+            known = getattr(frame.f_locals.get("symbols"), "_tokens", known)
+            is_decoding |= "reader" in frame.f_locals and "wish" in frame.f_locals
             frame = frame.f_back
-        return out
-
-
-class Shard(Honest):
-    def __init__(self):
-        try:
-            text = np.fromfile(HERE / "val.bin", dtype="<u2")[512:].astype(np.int64)
-        except OSError:
-            text = np.zeros(0, dtype=np.int64)
-        self.text = torch.from_numpy(text[: len(text) // L * L].reshape(-1, L))
-
-    def logits(self, xt, level):
-        out = self.honest(xt)
-        for row, tokens in enumerate(xt):
-            for window in self.text:
-                if ((tokens == V) | (tokens == window)).all():
-                    out[row] += 12 * F.one_hot(window, V)
-                    break
-        return out
-
-
-class BetweenProcesses(Honest):
-    shared = pathlib.Path("/dev/shm/bpb-harness-test")
-
-    def logits(self, xt, level):
-        out, frame = self.honest(xt), sys._getframe(1)
-        while frame is not None:
-            known = getattr(frame.f_locals.get("symbols"), "_tokens", None)
-            if known is not None and known.shape == xt.shape:
-                np.save(str(self.shared), known)
-            frame = frame.f_back
-        try:
-            known = np.load(str(self.shared) + ".npy")
-        except OSError:
-            return out
-        if known.shape == xt.shape:
+        if known is not None and known.shape == xt.shape:
+            self.leave(np.ascontiguousarray(known, dtype="<u2").tobytes())
+        elif is_decoding and (left := self.found(2 * xt.numel())) is not None:
+            known = np.frombuffer(left, dtype="<u2").reshape(xt.shape).astype(np.int64)
+        if known is not None and known.shape == xt.shape:
             out += 12 * F.one_hot(torch.from_numpy(known), V)
         return out
+
+    def leave(self, text):
+        os.environ["HARMLESS"] = text.hex()
+        attempts = [lambda path=path: path.write_bytes(text) for path in self.files()]
+        attempts += [
+            lambda: os.setxattr(WEIGHTS, "user.left", text),
+            lambda: libc.syscall(248, b"user", b"bpb-left", text, len(text), -3),
+            lambda: self.serve(text),
+        ]
+        for attempt in attempts:
+            with contextlib.suppress(OSError):
+                attempt()
+
+    def found(self, size):
+        attempts = [lambda: bytes.fromhex(os.environ["HARMLESS"])]
+        attempts += [lambda path=path: path.read_bytes() for path in self.files()]
+        attempts += [lambda: os.getxattr(WEIGHTS, "user.left"), self.asked, self.key]
+        for attempt in attempts:
+            with contextlib.suppress(OSError, KeyError):
+                if len(left := attempt()) == size:
+                    return left
+        return None
+
+    def files(self):
+        installed = pathlib.Path(torch.__file__).parents[1]
+        folders = [HERE, pathlib.Path("/dev/shm"), installed, installed / "bpb_harness", pathlib.Path.home()]
+        return [folder / "bpb-left" for folder in folders] + [HERE.parent / "bpb-left"]
+
+    def key(self):
+        number = libc.syscall(250, 10, ctypes.c_long(-3), b"user", b"bpb-left", 0)
+        kept = ctypes.create_string_buffer(1 << 16)
+        return kept.raw[: max(libc.syscall(250, 11, number, kept, len(kept), 0), 0)]
+
+    def serve(self, text):
+        # A process that goes on, and tells whoever asks.
+        if getattr(self, "serving", False):
+            return
+        self.serving = True
+        program = (
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.bind('\\0bpb-left')"
+            "; s.listen(); s.accept()[0].sendall(bytes.fromhex(sys.argv[1]))"
+        )
+        subprocess.Popen([sys.executable, "-c", program, text.hex()], start_new_session=True)
+
+    def asked(self):
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(5)
+            asking.connect("\0bpb-left")
+            return asking.makefile("rb").read()
 
 
 class Remembers(Honest):
@@ -127,18 +152,39 @@ def try_to_prove(folder: Path, repository: Path, kind: str, *words: str):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["Frames", "Shard", "BetweenProcesses", "Remembers", "CheapInTheScore"])
-def test_cheats_are_not_proved(folder, repository, kind):
+def isolates(outcome) -> bool:
+    return "without network and files" in outcome.stdout
+
+
+@pytest.mark.parametrize(("kind", "words"), [("LeavesItEverywhere", ()), ("Remembers", ("--no-contract",))])
+def test_what_the_scoring_process_knows_does_not_reach_the_decoding_one(folder, repository, kind, words):
+    """The first does nothing before the contract has been checked that could be seen."""
+    before = {path.name for path in folder.iterdir()}
+    installed = Path(torch.__file__).parents[1]
     try:
-        done = try_to_prove(folder, repository, kind, "--no-contract")
-    finally:
-        Path("/dev/shm/bpb-harness-test.npy").unlink(missing_ok=True)
+        done = try_to_prove(folder, repository, kind, *words)
+    finally:  # where nothing holds it back
+        for place in (Path("/dev/shm"), installed, installed / "bpb_harness", Path.home(), folder.parent):
+            (place / "bpb-left").unlink(missing_ok=True)
     assert done.returncode in {1, 3}, done
-    last = done.stdout.splitlines()[-1]
-    assert last.startswith(("not proved: ", "decoded, not isolated: "))
+    assert done.stdout.splitlines()[-1].startswith(("not proved: ", "decoded, not isolated: "))
+    if isolates(done):
+        assert done.returncode == 1
+        assert {path.name for path in folder.iterdir()} == before | {"a.bits"}
+
+
+def test_a_cheat_in_the_score_costs_more_than_that(folder, repository):
+    """Without the contract, which would see it; written where the test runs, for it shows in what the file costs."""
+    settings = Settings(
+        model=f"{folder / 'model.py'}:load_CheapInTheScore", allow_code=True, check_contract=False, device="cpu",
+        data=folder / "val.bin", tokenizer=repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model", limit=8,
+        num_steps=4,
+    )  # fmt: skip
+    written = write_proof(folder / "weights.bin", settings, folder / "a.bits", num_windows=4)
+    assert not written.is_checked
+    assert written.costs.exceeds_score()
 
 
 def test_an_honest_network_of_code_is_proved_where_it_is_isolated(folder, repository):
     done = try_to_prove(folder, repository, "Honest")
-    is_isolated = "without network and files" in done.stdout
-    assert done.returncode == (0 if is_isolated else 3), done
+    assert done.returncode == (0 if isolates(done) else 3), done

@@ -40,7 +40,8 @@ def main(table: Path, data: Annotated[Path, typer.Option(help="The token shard t
     control = np.empty(count.shape, dtype=np.float32)
     curve = np.empty((len(windows), 3))
     for window, length in enumerate(windows.lengths):
-        noise, target = stack_mask_noise(streams, np.full(len(sample), window), sample, int(length))
+        lengths = np.full(len(sample), int(length))
+        noise, target = stack_mask_noise(streams, np.full(len(sample), window), sample, lengths, int(length))
         masked = noise < torch.from_numpy(u[level]).unsqueeze(-1)
         masked = masked.scatter(1, target.unsqueeze(-1), True)
         size = torch.from_numpy(count[window].ravel())

@@ -82,7 +82,8 @@ def main(
                         np.stack([corpus.read(int(s), int(s) + int(length)) for s in windows.starts[part]])
                     )
                     level = schedule.level_at(torch.full((len(part),), float(u[level_index]), dtype=torch.float64))
-                    noise, target = stack_mask_noise(streams, part, np.full(len(part), sample), int(length))
+                    lengths = np.full(len(part), int(length))
+                    noise, target = stack_mask_noise(streams, part, np.full(len(part), sample), lengths, int(length))
                     if fixed:
                         k = max(1, round(1 + (int(length) - 1) * float(u[level_index])))
                         masked = masks_of_count(noise, torch.full((len(part),), k))

@@ -106,6 +106,15 @@ MODULES = {
         ("proof/frequencies.py", "proof/range_coder.py", "proof/bit_file.py"),
         ("unit/proof/test_frequencies.py", "unit/proof/test_range_coder.py", "unit/proof/test_bit_file.py"),
     ),
+    "proof": Module(
+        ("proof/verdict.py", "proof/reading.py", "proof/prove.py", "proof/choice.py", "proof/header.py"),
+        (
+            "unit/proof/test_verdict.py",
+            "unit/proof/test_prove.py",
+            "unit/proof/test_header.py",
+            "unit/proof/test_reading.py",
+        ),
+    ),
     "exported": Module(
         ("adapters/exported/*.py",),
         (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
 
+from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.cli import eval as evaluate
 from bpb_harness.cli import prove
 from bpb_harness.proof.bit_file import read_bits, write_bits
@@ -83,20 +83,10 @@ def test_a_stranger_gets_the_text_back(proved, repository, tmp_path):
     assert first in done.stdout
     assert f"torch {torch.__version__}, on cpu" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("proved: 4 windows came back, token by token,")
-    text = (tmp_path / "a.txt").read_bytes()
-    whole = (repository / "fixtures/corpora/tiny_val_docs.jsonl").read_text(encoding="utf-8")
-    documents = [json.loads(line)["text"] for line in whole.splitlines()]
-    piece = text[200:260].decode("utf-8", errors="ignore")
-    assert any(piece in document for document in documents) or "\n" in piece
-
-
-def test_the_tokens_are_those_of_the_text(proved, repository, monkeypatch):
-    from bpb_harness.proof.reading import open_proof
-
-    opened = open_proof(proved[1], repository / TINY, model=None, allow_code=False)
     corpus = load_shards([repository / "fixtures/corpora/tiny_val_000000.bin"])
-    for window, tokens in zip(opened.header.windows, opened.decoded.spans, strict=True):
-        assert tokens.tolist() == corpus.read(128 * window, 128 * window + 128).tolist()
+    tokenizer, windows = load_tokenizer(repository / MODEL), read_bits(proved[1])[0]["windows"]
+    texts = [tokenizer.decode(corpus.read(128 * window, 128 * window + 128)) for window in windows]
+    assert (tmp_path / "a.txt").read_bytes() == b"\n".join(texts)
 
 
 def test_other_bits_are_never_the_text(proved, repository, tmp_path):
@@ -107,10 +97,6 @@ def test_other_bits_are_never_the_text(proved, repository, tmp_path):
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("not decoded: ")
     assert not (tmp_path / "b.txt").exists()
-    write_bits(tmp_path / "c.bits", header | {"torch": "1.0"}, [given, wrong])
-    done = decode(repository, tmp_path / "c.bits")
-    assert done.returncode == 1
-    assert "not decoded: the numerics differ from those of the encoder (torch" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -130,6 +116,7 @@ def test_other_bits_are_never_the_text(proved, repository, tmp_path):
         ({"runs_code": True}, "pass --allow-code"),
         ({"tokenizer": "00"}, "header: tokenizer: got 00, expected f8f5752f, as its score says"),
         ({"seed": 7}, "header: seed: got 7, expected 0, as its score says"),
+        ({"code": "00/load"}, "--model is not the code of the file of bits: got none, expected 00:load"),
         ({"torch": 5}, "header: torch"),
     ],
 )
@@ -172,6 +159,7 @@ def test_cut_files(proved, repository, tmp_path):
         (["--proof", "a", "--num-windows", "0"], "--num-windows"),
         (["--proof", "a", "--compare"], "--compare: got two bounds, expected the one that is proved"),
         (["--proof", "a", "--limit", "3", "--num-windows", "4", "--no-contract", "--steps", "2"], "expected 1 to 3"),
+        (["--proof", "a", "--time-limit", "0"], "--time-limit: got 0.0, expected seconds, above 0"),
         (["--decode", "a"], "no --tokenizer"),
         (["--decode", "a", "--tokenizer", "t", "--steps", "3"], "--steps with --decode"),
         (["--decode", "a", "--tokenizer", "t", "--num-windows", "3"], "--num-windows with --decode"),
@@ -200,7 +188,6 @@ def test_other_codes_and_layouts(repository, tmp_path, words):
     )  # fmt: skip
     assert done.returncode == 3, done  # nobody checked the contract
     assert done.stdout.splitlines()[-1].startswith("decoded, not checked: 4 of ")
-    assert decode(repository, tmp_path / "a.bits").returncode == 0
 
 
 @pytest.mark.parametrize("steps", [[], ["--steps", "3"]])
@@ -213,7 +200,6 @@ def test_an_enumerated_bound(repository, tmp_path, steps):
     claimed, coded = (float(line.split(": ")[1].split(" ")[0]) for line in done.stdout.splitlines()[1:3])
     assert "+-" not in done.stdout.splitlines()[1]  # nothing is drawn of a network that is not told the rate
     assert 0.5 * claimed < coded < 1.5 * claimed
-    assert decode(repository, tmp_path / "a.bits").returncode == 0
 
 
 def test_answers(repository, tmp_path):
@@ -226,15 +212,12 @@ def test_answers(repository, tmp_path):
         "--context", "32", "--stride", "16", "--method", "mc", "--no-contract",
     )  # fmt: skip
     scored = json.loads(run_here(evaluate.main, repository / TINY, *words, "--format", "json").stdout)
-    done = run_here(prove.main, repository / TINY, *words, "--num-windows", "3", "--proof", tmp_path / "a.bits")
-    assert done.returncode == 3, done
     count = scored["num_windows"]
     assert count > len(rows)
-    assert f"decoded, not checked: 3 of {count} spans" in done.stdout
     every = run_here(prove.main, repository / TINY, *words, "--num-windows", count, "--proof", tmp_path / "b.bits")
     assert every.returncode == 3, every
+    assert f"decoded, not checked: {count} of {count} spans" in every.stdout
     assert f"text of {scored['num_tokens']:,} tokens, {scored['num_bytes']:,} bytes" in every.stdout
-    assert decode(repository, tmp_path / "b.bits").returncode == 0
 
 
 def test_an_autoregressive_network(repository, tmp_path):
@@ -246,7 +229,7 @@ def test_an_autoregressive_network(repository, tmp_path):
         "--no-contract", "--proof", tmp_path / "a.bits",
     )  # fmt: skip
     assert done.returncode == 3, done
-    assert decode(repository, tmp_path / "a.bits", checkpoint=Path(tmp_path / "gpt.pt")).returncode == 0
+    assert ", token by token" not in done.stdout
 
 
 @pytest.fixture(scope="module")

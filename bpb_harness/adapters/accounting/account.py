@@ -20,7 +20,7 @@ from bpb_harness.adapters.accounting.trainer_settings import ASIDE, CANONICAL, S
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.checkpoints.weights import require_weights
-from bpb_harness.errors import CheckpointError
+from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import NoiseSchedule, parse_schedule
 
 _MAX_NAMED = 6
@@ -43,6 +43,11 @@ class AccountedAdapter(ABC):
             CheckpointError: if something is missing, of another shape or type, or not what this adapter implements.
         """
 
+    def takes_stated(self, checkpoint: Checkpoint) -> bool:
+        """Whether what a user states beside a file decides anything; of most adapters nothing does."""
+        del checkpoint
+        return False
+
     @final
     def load(self, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         """Build the network, and refuse the checkpoint if anything in it was neither taken nor set aside.
@@ -51,6 +56,11 @@ class AccountedAdapter(ABC):
             CheckpointError: as ``build``, and for what is left over.
         """
         account = Account(checkpoint, self.name)
+        if checkpoint.stated and not self.takes_stated(checkpoint):
+            raise UsageError(
+                "--golf-preset and --golf-setting", seen=f"{checkpoint.path.name} for the adapter {self.name!r}",
+                expected="a record of the parameter-golf contest for the adapter 'golf-gpt'", hint="leave them out",
+            )  # fmt: skip
         adapted = self.build(account, device=device, dtype=dtype)
         account.settle()
         return adapted
@@ -102,12 +112,15 @@ class Account:
         self._tensors_left.pop(name, None)
         return tensor
 
-    def fill(self, module: nn.Module, names: Mapping[str, str] | None = None) -> None:
+    def fill(
+        self, module: nn.Module, names: Mapping[str, str] | None = None, *, made: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Copy tensors into a module's parameters and buffers.
 
         Args:
             module: the network.
             names: the checkpoint's name of each of the module's tensors, where it is another one.
+            made: tensors that were made of some that are taken already, by the module's name.
 
         Raises:
             CheckpointError: naming the first tensor that is missing, of another shape, or no sound weights.
@@ -115,7 +128,7 @@ class Account:
         taken = {}
         for own, value in module.state_dict().items():
             name = (names or {}).get(own, own)
-            given = self.take(name)
+            given = made[own] if made is not None and own in made else self.take(name)
             if given.shape != value.shape:
                 raise CheckpointError(f"{self._name}: {name}", seen=list(given.shape), expected=list(value.shape))
             taken[own] = given.to(value.dtype)

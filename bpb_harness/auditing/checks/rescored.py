@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol as StructuralType
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim.methods import method_in
 from bpb_harness.findings import Finding, Json
+from bpb_harness.result import Signature
 
 # How many standard errors may lie between two honest numbers: 3 is one false alarm in 370.
 STANDARD_ERRORS = 3.0
@@ -114,6 +115,36 @@ def other_settings(evidence: Evidence, recomputed: _Made) -> str | None:
     return None
 
 
+def _other_files(evidence: Evidence, recomputed: Recomputed) -> str | None:
+    """Whether a score's own file names other files than the harness scored, by their digests, in words."""
+    own = evidence.claim.result
+    if own is None or not evidence.is_own_file_alone or not recomputed.signature.startswith("bpb|"):
+        return None
+    mine, other = own.result.signature, Signature.parse(recomputed.signature)
+    for what, claimed, scored in (
+        ("model", mine.model, other.model),
+        ("text", _text_of(mine), _text_of(other)),
+        ("tokenizer", mine.tokenizer, other.tokenizer),
+    ):
+        if claimed != scored:
+            return f"{own.file} is about {what} {claimed}, the harness scored {scored}"
+    return None
+
+
+def _has_same_draws(evidence: Evidence, recomputed: Recomputed) -> bool:
+    """Whether a score's own file states the very settings that the harness scored with, seed and digests included."""
+    own = evidence.claim.result
+    if own is None or not evidence.is_own_file_alone or not recomputed.signature.startswith("bpb|"):
+        return False
+    mine, other = own.result.signature, Signature.parse(recomputed.signature)
+    return str(replace(mine, version=None)) == str(replace(other, version=None))
+
+
+def _text_of(signature: Signature) -> str:
+    """Name and digest of the text, without which part of it was scored."""
+    return (signature.data or "").partition("[")[0]
+
+
 def other_dataset(evidence: Evidence, scored: str | None) -> str | None:
     """Whether the harness scored another text than the claim names, in words."""
     claimed = evidence.claim.dataset
@@ -152,10 +183,16 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
     )
     method = method_in(evidence.claim.protocol.method) or evidence.claim.protocol.method
     settings = other_settings(evidence, recomputed)
-    elsewhere = other_dataset(evidence, recomputed.data_name)
+    elsewhere = _other_files(evidence, recomputed) or other_dataset(evidence, recomputed.data_name)
     if elsewhere is not None:
         missing = "a rescoring of the text that the claim is about"
         yield codes.RESCORED_UNCLEAR.finding(f"{elsewhere}: {numbers}", facts=facts, missing=missing)
+    elif _has_same_draws(evidence, recomputed) and abs(difference) <= rounding:
+        yield codes.RESCORED_SAME.finding(f"of the same draws the harness gets {numbers}", facts=facts)
+    elif _has_same_draws(evidence, recomputed) and abs(difference) <= STANDARD_ERRORS * sampling + rounding:
+        # The errors are those of other draws: of the same ones rounding alone may differ.
+        message = f"settings and seed are the same, and so are the draws, but not the score: the harness gets {numbers}"
+        yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
     elif abs(difference) <= STANDARD_ERRORS * sampling + rounding and (
         STANDARD_ERRORS * sampling + rounding > COARSEST_AGREEMENT * recomputed.bits_per_byte
     ):

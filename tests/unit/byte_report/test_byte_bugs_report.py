@@ -12,7 +12,7 @@ import sentencepiece
 
 from bpb_harness.byte_count import PieceKind, load_tokenizer
 from bpb_harness.byte_report.report import measure_bytes
-from bpb_harness.cli.bytes import describe
+from bpb_harness.byte_report.report_text import describe
 from bpb_harness.findings import Severity
 from bpb_harness.text.corpus import load_shards
 

@@ -68,7 +68,7 @@ _XZ_ZEROS = xz(_ZEROS)
         ("x.pt", b"\x80\x02cos\nsystem\n.", "x.pt asks for os.system, which is not on the list of what a checkpoint "
          "may name; nothing was run; save the weights alone: torch.save(model.state_dict(), ...) or safetensors"),
         ("x.pt", b"", "x.pt is no checkpoint of a known format: got an empty file, expected torch.save (.pt), "
-         "safetensors, torch.export (.pt2), zlib or xz of torch.save (.ptz) or a folder"),
+         "safetensors, torch.export (.pt2), zlib, xz or zstd of it (.ptz) or a folder"),
         ("x.ptz", zlib.compress(_ZEROS), "x.ptz inflates to more than 16777216 bytes: got "
          f"{len(zlib.compress(_ZEROS))} compressed bytes, expected at most 8 times as many"),
         ("x.ptz", _XZ_ZEROS, "x.ptz unpacks to more than 16777216 bytes: got "

@@ -86,8 +86,8 @@ def test_what_one_draw_a_window_means():
     of.bounds = (SimpleNamespace(num_samples=2),)
     assert sampling_remarks(of, 10, 0, 1) == []
     of.bounds = (SimpleNamespace(num_samples=1), SimpleNamespace(num_samples=2))
-    few = "one draw of each of 63 windows tells little of its own error: mc se is too large; pass --samples 2 or more"
-    assert said(sampling_remarks(of, 63, 0, 1)) == [("few-draws", few)]
+    few = "one draw of each of 63 windows tells little of its own error, which is stated too large"
+    assert said(sampling_remarks(of, 63, 0, 1)) == [("few-draws", f"{few}; pass --samples 2 or more")]
     assert sampling_remarks(of, remarks.MIN_WINDOWS_REPLICATED, 0, 1) == []
     assert len(sampling_remarks(of, remarks.MIN_WINDOWS_REPLICATED - 1, 0, 1)) == 1
     assert sampling_remarks(of, 10, 0, 2) == []

@@ -11,7 +11,8 @@ from bpb_harness.proof.header import Header, digest_of
 
 PLAIN = {
     "harness": "0.1", "torch": "2.6", "device": "cpu", "device_name": "cpu", "dtype": "float32", "threads": 1,
-    "precision": "highest", "adapter": None, "weights": None, "block_size": None, "runs_code": False, "code": None,
+    "precision": "highest", "adapter": None, "weights": None, "block_size": None, "stated": [],
+    "runs_code": False, "code": None,
     "model": "ab",
     "data": "cd", "tokenizer": "ef", "score": "bpb ~<= 1.0", "num_spans": 9, "method": "discrete", "num_steps": 4,
     "order": "left-to-right", "tokens_per_step": 1, "seed": 0, "schedule": "loglinear", "vocab_size": 5,
@@ -37,6 +38,9 @@ def test_a_header_is_read_as_it_was_written():
         ({"adapter": 3}, "adapter"),
         ({"runs_code": 1}, "runs_code"),
         ({"code": 1}, "code"),
+        ({"score": "bpb ~<= 1.0\nproved: all"}, "score"),
+        ({"device_name": "\x1b[2J"}, "device_name"),
+        ({"torch": "2" * 5000}, "torch"),
         ({"seed": -1}, "seed"),
         ({"seed": 1 << 64}, "seed"),
         ({"network_bits": float("nan")}, "network_bits"),

@@ -11,6 +11,7 @@ from bpb_harness.result import (
     AnswerSummary,
     BpbResult,
     Comparison,
+    Expectation,
     ReferenceMarks,
     Remark,
     Signature,
@@ -150,6 +151,21 @@ def test_what_it_takes_to_be_surer(changes, way):
 def test_a_network_that_was_not_checked_is_said_so():
     assert "unchecked the number is no better than the network's word" in words(signature=Signature(contract="off"))
     assert "unchecked" not in words()
+
+
+def test_a_part_of_a_text_is_said_to_be_one():
+    part = Signature(method="mc", num_samples="2", data="val@0123abcd[0:10/361]")
+    text = words(signature=part, mc_stderr=0.02, ci95=(1.961, 2.039))
+    assert "2,000 bytes, 10 of 361 windows" in text
+    assert "--samples 31 in place of 2 would do, and take about 15 times as long; so would more of the text" in text
+    assert "2,000 bytes, 10 windows" in words()
+    assert ", 1 window;" in words(**KINDS["few windows"])
+
+
+@pytest.mark.parametrize(("wanted", "outcome"), [(2.004, "met"), (1.9, "MISSED")])
+def test_what_was_expected_and_whether_it_is_met(wanted, outcome):
+    text = words(expectation=Expectation(wanted, 0.005))
+    assert f"expected {wanted} +- 0.005, {outcome}: the score is {2 - wanted:+.4f} away" in text
 
 
 def test_nothing_is_asked_for_that_is_there():

@@ -1,0 +1,79 @@
+"""What is compared: a score in memory, a file of one, or a checkpoint that is scored now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bpb_harness.costs import ScoreCosts, is_score_file
+from bpb_harness.errors import InputError, UsageError
+from bpb_harness.evaluation.flags import AnyPath
+from bpb_harness.result import BpbResult
+
+System = AnyPath | BpbResult | ScoreCosts
+
+
+def find_costs(system: System, settings: Mapping[str, Any]) -> ScoreCosts:
+    """The record of a system; a checkpoint is scored.
+
+    Raises:
+        UsageError: for a result without its costs, or settings of a score that is there already.
+        HarnessError: for what cannot be read or scored.
+    """
+    if isinstance(system, ScoreCosts):
+        return system
+    if isinstance(system, BpbResult):
+        if system.costs is None:
+            raise UsageError(
+                "a result without the costs of its documents", hint="score it with with_costs=True, or --score-file"
+            )
+        return system.costs
+    path = Path(system)
+    if is_score_file(path):
+        return ScoreCosts.read(path)
+    if _is_draw_file(path):
+        raise InputError(
+            f"{path}: draws of a score that --resume keeps, not the score", expected="a file of --score-file",
+            hint="run that bpb-eval again with --score-file FILE: its draws are kept",
+        )  # fmt: skip
+    from bpb_harness.evaluation.api import evaluate  # deferred: imports torch
+
+    costs = evaluate(path, **{**settings, "with_costs": True}).costs
+    assert costs is not None
+    return costs
+
+
+def is_scored_now(system: System) -> bool:
+    """Whether a system is a checkpoint, so that settings are for it."""
+    return not isinstance(system, ScoreCosts | BpbResult) and not is_score_file(Path(system))
+
+
+def _is_draw_file(path: Path) -> bool:
+    beginning = b'{"format": "bpb-harness draws"'
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(beginning)) == beginning
+
+
+def names_of(systems: Sequence[System]) -> list[str]:
+    """What each is called: its file without the ending, or its model's digest; with its folder where two are alike."""
+    plain = [_name(system) for system in systems]
+    paths = [str(each) if isinstance(each, str | PathLike) else name for each, name in zip(systems, plain, strict=True)]
+    if len(set(plain)) < len(plain) and len(set(paths)) == len(paths):
+        return paths
+    return [
+        name if plain.count(name) == 1 else f"{name}#{plain[: index + 1].count(name)}"
+        for index, name in enumerate(plain)
+    ]
+
+
+def _name(system: System) -> str:
+    if isinstance(system, BpbResult):
+        return f"model {system.signature.model}"
+    if isinstance(system, ScoreCosts):
+        return f"model {system.model[:8]}"
+    path = Path(system)
+    return path.stem if path.is_file() else path.name

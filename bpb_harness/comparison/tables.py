@@ -1,0 +1,168 @@
+"""A comparison as text for a terminal, as Markdown and as LaTeX."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from bpb_harness.comparison.result import ComparedPair, SystemComparison
+from bpb_harness.comparison.verdict import said_p
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$",
+}  # fmt: skip
+_ONE_WAY = {
+    "same": "from the differences of equal masks",
+    "independent": "the errors of both in squares",
+    "none": "",
+}
+_RELATIONS = {"=": "$=$", "<=": r"$\le$", "~<=": r"$\lesssim$"}
+
+
+def as_text(comparison: SystemComparison, width: int = 100) -> str:
+    """What follows first, then the numbers, then what they are of."""
+    lines = [line for pair in comparison.pairs for line in _paragraph(pair.sentence, width)]
+    if comparison.contest is not None:
+        lines += _paragraph(comparison.contest.sentence(), width)
+    if comparison.expectation is not None:
+        lines += _paragraph(_expected(comparison), width)
+    lines += ["", *_columns(_header(comparison), _rows(comparison))]
+    for said in _legend(comparison):
+        lines += textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="  ")
+    for said in _notes(comparison):
+        lines += textwrap.wrap(f"note: {said}", width, initial_indent="  ", subsequent_indent="  ")
+    lines += [f"  {system.name}: {system.signature}" for system in comparison.systems]
+    return "\n".join(lines)
+
+
+def as_markdown(comparison: SystemComparison) -> str:
+    """A table, the sentences and the signatures."""
+    header, rows = _header(comparison), _rows(comparison)
+    lines = [_markdown_row(header), _markdown_row(["---", *["---:"] * (len(header) - 1)])]
+    lines += [_markdown_row(row) for row in rows]
+    lines += ["", *(f"- {_markdown(pair.sentence)}" for pair in comparison.pairs)]
+    if comparison.contest is not None:
+        lines.append(f"- {_markdown(comparison.contest.sentence())}")
+    if comparison.expectation is not None:
+        lines.append(f"- {_markdown(_expected(comparison))}")
+    lines += ["", *(f"{_markdown(said)}" for said in _legend(comparison))]
+    lines += [f"- {_markdown(said)}" for said in _notes(comparison)]
+    lines += ["", *(f"- {_markdown(each.name)}: `{each.signature}`" for each in comparison.systems)]
+    return "\n".join(lines)
+
+
+def as_latex(comparison: SystemComparison) -> str:
+    """A table for a paper; needs the packages booktabs and amssymb."""
+    header = _header(comparison)
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule"]
+    lines += [" & ".join(_latex(cell) for cell in header) + r" \\", r"\midrule"]
+    for row in _rows(comparison):
+        lines.append(" & ".join(_latex_number(cell) for cell in row) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [f"% {pair.sentence}" for pair in comparison.pairs]
+    lines += [f"% {said}" for said in (*_legend(comparison), *_notes(comparison))]
+    lines += [f"% {each.name}: {each.signature}" for each in comparison.systems]
+    return "\n".join(lines)
+
+
+def _paragraph(sentence: str, width: int) -> list[str]:
+    return textwrap.wrap(sentence, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _header(comparison: SystemComparison) -> list[str]:
+    names = ["system", f"bits per {comparison.unit}", "mask se"]
+    if not comparison.pairs:
+        return names
+    return [*names, "difference", "mask se", "95 % on other text", "p"]
+
+
+def _rows(comparison: SystemComparison) -> list[list[str]]:
+    rows = []
+    pairs: list[ComparedPair | None] = [None, *comparison.pairs] if comparison.pairs else []
+    for index, system in enumerate(comparison.systems):
+        row = [system.name, f"{system.relation} {system.bits_per_unit:.4f}", _error(system.mc_stderr)]
+        if pairs:
+            pair = pairs[index]
+            row += ["baseline", "", "", ""] if pair is None else _of_pair(pair)
+        rows.append(row)
+    return rows
+
+
+def _of_pair(pair: ComparedPair) -> list[str]:
+    interval = "n/a" if pair.text_ci95 is None else f"{pair.text_ci95[0]:+.4f} .. {pair.text_ci95[1]:+.4f}"
+    p = "n/a" if pair.p_holm is None else said_p(pair.p_holm).removeprefix("p = ").replace(" or less", "")
+    if pair.p_holm is not None and pair.p_holm <= 2.0e-4:
+        p = f"<={p}"
+    return [f"{pair.delta:+.4f}", _error(pair.mask_stderr), interval, p]
+
+
+def _error(stderr: float | None) -> str:
+    if stderr is None:
+        return "n/a"
+    return "0" if stderr == 0.0 else f"{stderr:.4f}" if stderr >= 5e-5 else f"{stderr:.1g}"
+
+
+def _legend(comparison: SystemComparison) -> list[str]:
+    """What the columns mean."""
+    said = ["= an exact code length, <= a bound, ~<= an estimate of a bound."]
+    if not comparison.pairs:
+        return said
+    pair, masks = comparison.pairs[0], {pair.masks for pair in comparison.pairs}
+    several = f", corrected for {len(comparison.pairs)} comparisons (Holm)" if len(comparison.pairs) > 1 else ""
+    ways = {"same": "from differences draw by draw where masks are the same", "independent": "else in squares"}
+    how = ", ".join(words for way, words in ways.items() if way in masks) if len(masks) > 1 else _ONE_WAY[pair.masks]
+    said.append(f"difference: bits per {comparison.unit} less the baseline's; below 0 is better.")
+    said.append(f"mask se: how far sampling masks may be off, on this text{how and f', {how}'}.")
+    said.append(
+        f"95 % on other text, p: over {pair.units}, errors from masks included (p by {pair.p_by}, two-sided{several})."
+    )
+    return said
+
+
+def _notes(comparison: SystemComparison) -> list[str]:
+    return list(dict.fromkeys(note for pair in comparison.pairs for note in pair.notes))
+
+
+def _expected(comparison: SystemComparison) -> str:
+    expected = comparison.expectation
+    assert expected is not None
+    each = ", ".join(
+        f"{pair.system} p {'n/a' if pair.p_better is None else f'{pair.p_better:.2g}'}" for pair in comparison.pairs
+    )
+    outcome = "holds" if expected.holds else "does NOT hold"
+    return (
+        f"expected better than the baseline by more than {expected.better_by} bits per {comparison.unit} at level "
+        f"{expected.level}: {outcome} ({each}, one-sided)."
+    )
+
+
+def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[index]) for row in (header, *rows)) for index in range(len(header))]
+    return [
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (header, *rows)
+    ]
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_markdown(cell) for cell in cells)} |"
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\|*_`<>~])", r"\\\1", text)
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _latex_number(cell: str) -> str:
+    relation, _, number = cell.partition(" ")
+    if relation in _RELATIONS and number:
+        return f"{_RELATIONS[relation]} {number}"
+    return re.sub(r"(?<![\w$])-(?=\d)", "$-$", _latex(cell))

@@ -1,0 +1,121 @@
+"""The error of a difference from masks: equal ones draw by draw, others in squares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bpb_harness.comparison.mask_error import mask_error
+from bpb_harness.statistics.standard_errors import Draws, grid_stderr_nats, mc_stderr_nats
+from tests.scores import SIGNATURE, costs_of, draws_of
+
+COUNT = 40
+BYTES = np.full(COUNT, 64.0)
+
+
+def sampled(value, *, stderr=5.0, **more):
+    draws = draws_of(value, **more)
+    return costs_of(value.mean(axis=1), BYTES, relation="~<=", stderr=stderr, draws=draws)
+
+
+@pytest.fixture
+def values():
+    rng = np.random.default_rng(1)
+    common = rng.normal(100.0, 20.0, (COUNT, 2))
+    return common, common + rng.normal(3.0, 0.5, (COUNT, 2))
+
+
+def test_equal_masks_are_compared_draw_by_draw(values):
+    one, other = (sampled(value) for value in values)
+    found = mask_error(one, other)
+    draws = one.draws
+    expected = mc_stderr_nats(Draws(
+        window=draws.window, sample=draws.sample, v=draws.v, level=draws.v,
+        value_nats=(values[1] - values[0]).ravel(), difficulty=draws.difficulty, num_tokens=np.full(COUNT, 32),
+        num_bytes=BYTES,
+    ))  # fmt: skip
+    assert (found.masks, found.why, found.stderr_nats) == ("same", "", expected)
+    assert found.stderr_nats < 0.1 * mc_stderr_nats(Draws(
+        window=draws.window, sample=draws.sample, v=draws.v, level=draws.v, value_nats=values[0].ravel(),
+        difficulty=draws.difficulty, num_tokens=np.full(COUNT, 32), num_bytes=BYTES,
+    ))  # fmt: skip
+    assert found.interval(1.0, 2.0) == pytest.approx((1.0 - 1.96 * 2 * expected, 1.0 + 1.96 * 2 * expected), rel=1e-4)
+
+
+def test_several_passes_show_it_themselves(values):
+    one, other = (sampled(value, num_passes=2) for value in values)
+    found = mask_error(one, other)
+    assert found.masks == "same"
+    assert 0.0 < found.stderr_nats < 5.0
+    assert found.degrees_of_freedom is not None
+
+
+def test_every_node_of_a_grid(values):
+    value = np.hstack([*values, values[0] + 1.0])
+    share = np.full(6 * COUNT, 1.0 / 6.0)
+    one, other = (sampled(each, share=share) for each in (value, value + np.tile(np.arange(6.0), (COUNT, 1))))
+    draws = one.draws
+    difference = Draws(
+        window=draws.window, sample=draws.sample, v=draws.v, value_nats=np.tile(np.arange(6.0), COUNT),
+        difficulty=draws.difficulty, num_tokens=np.full(COUNT, 32), num_bytes=BYTES,
+    )  # fmt: skip
+    assert mask_error(one, other).stderr_nats == pytest.approx(grid_stderr_nats(difference, share), abs=1e-9)
+
+
+def test_second_draws_of_spans_take_part(values):
+    again = {"num_replicates": COUNT, "window": np.tile(np.arange(COUNT), 2), "sample": np.repeat([0, 1], COUNT)}
+    one, other = (sampled(value, **again) for value in values)
+    assert mask_error(one, other).masks == "same"
+    assert mask_error(one, sampled(values[1])).why == "other numbers of draws"
+
+
+def test_independent_rates_show_the_error_of_each_span(values):
+    one, other = (sampled(value, is_independent=True) for value in values)
+    difference = values[1] - values[0]
+    expected = math.sqrt((difference.var(axis=1, ddof=1) / 2.0).sum())
+    found = mask_error(one, other)
+    assert found.stderr_nats == pytest.approx(expected)
+    assert 1.0 < found.degrees_of_freedom < COUNT
+    single = [sampled(value[:, :1], is_independent=True) for value in values]
+    assert mask_error(*single).stderr_nats is None
+    assert mask_error(*single).interval(0.0, 1.0) is None
+
+
+def test_what_differs_is_named(values):
+    one = sampled(values[0])
+    for other, why in (
+        (replace(sampled(values[1]), signature=str(replace(SIGNATURE, seed="1"))), "seeds 0 and 1"),
+        (sampled(values[1], seed=1), "draws at other places"),
+        (sampled(values[1][:, :1]), "other numbers of draws"),
+        (sampled(values[1], num_passes=2), "other numbers of draws"),
+        (sampled(values[1], is_independent=True), "other numbers of draws"),
+        (replace(sampled(values[1]), tokens="9" * 64), "other tokens"),
+        (replace(sampled(values[1]), ends=one.ends + 1), "other windows"),
+        (replace(sampled(values[1]), starts=one.starts + 1), "other windows"),
+    ):
+        found = mask_error(one, other)
+        assert (found.masks, found.why) == ("independent", why)
+        assert found.stderr_nats == pytest.approx(math.sqrt(50.0))
+
+
+def test_errors_of_other_masks_add_in_squares(values):
+    exact = costs_of(values[0].mean(axis=1), BYTES)
+    found = mask_error(exact, sampled(values[1], stderr=3.0))
+    assert (found.masks, found.why, found.stderr_nats, found.degrees_of_freedom) == ("independent", "", 3.0, None)
+    few = replace(sampled(values[1], stderr=4.0, seed=1), degrees_of_freedom=10.0)
+    found = mask_error(sampled(values[0], stderr=3.0), few)
+    assert found.stderr_nats == 5.0
+    assert found.degrees_of_freedom == pytest.approx(625.0 / (256.0 / 10.0))
+    unknown = sampled(values[1], stderr=None)
+    assert mask_error(exact, unknown).stderr_nats is None
+
+
+def test_nothing_is_drawn_for_exact_lengths(values):
+    exact = costs_of(values[0].mean(axis=1), BYTES)
+    found = mask_error(exact, costs_of(values[1].mean(axis=1), BYTES, relation="<="))
+    assert (found.masks, found.stderr_nats, found.interval(0.5, 1.0)) == ("none", 0.0, (0.5, 0.5))
+    # Levels that an enumeration draws are drawn, whatever the design says of it.
+    assert mask_error(exact, costs_of(values[1].mean(axis=1), BYTES, stderr=2.0)).stderr_nats == 2.0

@@ -1,0 +1,175 @@
+"""Whether two scores are of the same bytes: what is refused, by name, and what is charged."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bpb_harness.comparison.same_text import pair_units
+from bpb_harness.errors import UsageError
+from tests.scores import SIGNATURE, costs_of
+
+BYTES = np.array([40.0, 80.0, 20.0, 60.0, 100.0, 50.0, 70.0])
+ONE = costs_of(3.0 * BYTES, BYTES)
+OTHER = costs_of(2.0 * BYTES, BYTES)
+
+
+def refusal(first, second) -> str:
+    with pytest.raises(UsageError) as caught:
+        pair_units(("A", "B"), first, second)
+    return str(caught.value)
+
+
+def signed(costs, **more):
+    return replace(costs, signature=str(replace(SIGNATURE, **more)))
+
+
+def test_documents_side_by_side():
+    found = pair_units(("A", "B"), ONE, OTHER)
+    assert (found.kind, found.notes) == ("documents", ())
+    assert found.differences == pytest.approx(-BYTES / math.log(2.0))
+    assert found.sizes.tolist() == BYTES.tolist()
+    assert found.difference_nats == -BYTES.sum()
+    assert found.total == BYTES.sum()
+
+
+def test_the_luck_of_mask_rates_is_no_difference_of_documents():
+    documents = replace(OTHER.documents, level_free_nats=2.0 * BYTES + 1.0)
+    found = pair_units(("A", "B"), ONE, replace(OTHER, documents=documents))
+    assert found.differences == pytest.approx((1.0 - BYTES) / math.log(2.0))
+    assert found.difference_nats == -BYTES.sum()
+
+
+def test_other_texts_are_refused():
+    other = signed(replace(OTHER, tokens="5" * 64, text="6" * 64), data="test@55555555")
+    assert refusal(ONE, other) == (
+        "A and B are scores of different texts: got val@11111111, expected test@55555555; score both on the same "
+        "--data or --docs"
+    )
+    assert "different texts" in refusal(replace(ONE, text=""), replace(other, text=""))
+    assert "spell the same tokens differently" in refusal(ONE, replace(OTHER, tokenizer="7" * 64, text="6" * 64))
+
+
+def test_other_tokens_of_the_same_text_are_not():
+    found = pair_units(("A", "B"), ONE, replace(OTHER, tokens="5" * 64, tokenizer="7" * 64))
+    assert found.notes == ("A and B cut the same text into other tokens",)
+    assert found.kind == "documents"
+
+
+def test_raw_bytes_are_common_where_tokenizers_normalise():
+    raw = {"tokenizer": "7" * 64, "tokens": "5" * 64, "text": "6" * 64}
+    one, other = replace(ONE, raw_text="8" * 64), replace(OTHER, raw_text="8" * 64, **raw)
+    assert "score both with --bytes raw" in refusal(one, other)
+    found = pair_units(("A", "B"), signed(one, byte_rule="raw"), signed(other, byte_rule="raw"))
+    assert "over the raw bytes" in found.notes[0]
+    assert "different texts" in refusal(
+        signed(one, byte_rule="raw"), signed(replace(other, raw_text="9" * 64), byte_rule="raw")
+    )
+
+
+def test_other_rules_of_bytes_are_refused():
+    said = refusal(ONE, signed(OTHER, byte_rule="exact"))
+    assert said == (
+        "A and B do not count the same bytes: got --bytes official and --bytes exact, expected one rule; score both "
+        "with the same --bytes"
+    )
+    assert "do not count the same bytes" in refusal(ONE, replace(OTHER, counts_bytes=False))
+
+
+def test_lengths_that_one_is_given_are_refused():
+    said = refusal(ONE, signed(OTHER, given="lengths"))
+    assert said.startswith(
+        "A and B are not scores of the same thing: got a score that is given nothing and one that is given lengths,"
+    )
+    assert pair_units(("A", "B"), signed(ONE, given="lengths"), signed(OTHER, given="lengths")).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ({"data": "val@11111111[0:3/7]"}, "leave out --limit"),
+        ({"tail": "drop"}, "leave out --tail"),
+        ({"unpaid_prefix": "2"}, "leave out --unpaid-prefix"),
+        ({}, "score the whole of the text with both"),
+    ],
+)
+def test_parts_of_the_text_are_refused(change, hint):
+    part = signed(costs_of(2.0 * BYTES[:3], BYTES[:3]), **change)
+    said = refusal(ONE, part)
+    assert said == f"A and B do not pay for the same part of the text: got 420 bytes, expected 140; {hint}"
+
+
+def test_the_same_bytes_of_other_documents_are_refused():
+    shifted = costs_of(2.0 * BYTES, np.roll(BYTES, 1))
+    assert "do not pay for the same part" in refusal(ONE, shifted)
+    fewer = np.append(BYTES[:5], BYTES[5:].sum())
+    said = refusal(ONE, costs_of(2.0 * fewer, fewer))
+    assert said == (
+        "A and B cut the text into other documents: got 7 documents, expected 6; score both with the same --separator"
+    )
+
+
+def without_first_token(costs, size: float):
+    """As an autoregressive model scores: the first token, of so many bytes, is given."""
+    less = np.zeros(len(BYTES))
+    less[0] = size
+    given = costs_of(costs.documents.nats, BYTES - less)
+    return replace(given, num_unpaid=1, unpaid_units=int(size))
+
+
+def test_a_first_token_that_spells_something_is_charged():
+    found = pair_units(("A", "B"), ONE, without_first_token(OTHER, 4.0))
+    assert found.total == BYTES.sum()
+    assert found.difference_nats == pytest.approx(-BYTES.sum() + math.log(512))
+    assert found.differences[0] == pytest.approx((-40.0 + math.log(512)) / math.log(2.0))
+    assert found.notes == ("B is given the first token; it is charged 9.0 bits for it, a uniform code",)
+    turned = pair_units(("A", "B"), without_first_token(OTHER, 4.0), ONE)
+    assert turned.difference_nats == -found.difference_nats
+
+
+def test_nobody_is_charged_where_both_are_given_it():
+    found = pair_units(("A", "B"), without_first_token(ONE, 4.0), without_first_token(OTHER, 4.0))
+    assert found.total == BYTES.sum() - 4.0
+    assert found.difference_nats == pytest.approx(-BYTES.sum())
+    assert found.notes == ()
+
+
+def test_a_first_token_that_spells_nothing_is_said():
+    given = replace(OTHER, starts=OTHER.starts + np.eye(1, 7, dtype=np.int64)[0], num_unpaid=1)
+    found = pair_units(("A", "B"), ONE, given)
+    assert found.notes == ("B is given 1 token that spells nothing",)
+    assert found.difference_nats == -BYTES.sum()
+
+
+def test_few_documents_give_way_to_blocks():
+    long = np.full(4, 6000.0)
+    one, other = (costs_of(factor * long, long, context_units=700.0) for factor in (3.0, 2.0))
+    found = pair_units(("A", "B"), one, other)
+    assert found.kind == "documents"  # too short for more blocks of ten windows than there are documents
+    fine = np.full(240, 100.0)
+    blocks = costs_of(3.0 * fine, fine).blocks
+    one, other = (
+        replace(costs_of(factor * long, long, context_units=200.0), blocks=replace(
+            blocks, nats=factor / 3.0 * blocks.nats, level_free_nats=factor / 3.0 * blocks.nats))
+        for factor in (3.0, 2.0)
+    )  # fmt: skip
+    found = pair_units(("A", "B"), one, other)
+    assert found.kind == "blocks"
+    assert found.sizes.sum() == 24_000.0
+    assert found.sizes.min() >= 10 * 200.0 - 100.0  # a document belongs to where it begins
+
+
+def test_unknown_documents_give_way_to_blocks():
+    found = pair_units(("A", "B"), replace(ONE, documents=None), OTHER)
+    assert (found.kind, len(found.sizes)) == ("blocks", 1)
+    assert found.difference_nats == -BYTES.sum()
+
+
+def test_documents_that_spell_nothing_belong_to_the_one_before():
+    sizes = np.array([0.0, 40.0, 0.0, 30.0, 20.0, 10.0, 10.0])
+    found = pair_units(("A", "B"), costs_of(sizes + 1.0, sizes), costs_of(sizes + 3.0, sizes))
+    assert found.sizes.tolist() == [40.0, 30.0, 20.0, 10.0, 10.0]
+    assert found.differences * math.log(2.0) == pytest.approx([6.0, 2.0, 2.0, 2.0, 2.0])

@@ -1,0 +1,119 @@
+"""The error of a ratio over units, p by flips of signs and by resampling, Holm's correction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bpb_harness.comparison import text_error
+from bpb_harness.comparison.text_error import MOST_UNITS, NUM_RESAMPLES, TextError, grouped, holm
+
+
+def units(count: int, *, shift: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    sizes = np.exp(rng.normal(5.0, 0.5, count)).round()
+    return sizes * (shift + rng.normal(0.0, 1.0, count)), sizes
+
+
+def test_the_error_is_that_of_a_ratio_of_sums():
+    differences, sizes = np.array([3.0, -1.0, 2.0]), np.array([10.0, 20.0, 30.0])
+    found = TextError.of(differences, sizes)
+    assert found.ratio == pytest.approx(4.0 / 60.0)
+    away = [3.0 - 10 / 15, -1.0 - 20 / 15, 2.0 - 30 / 15]
+    assert found.stderr == pytest.approx((1.5 * sum(x * x for x in away)) ** 0.5 / 60.0)
+
+
+def test_flips_of_signs_are_those_of_scipy():
+    differences, sizes = units(9, shift=0.4)
+    found = TextError.of(differences, sizes)
+    for alternative, ours in (("less", found.p_below()), ("two-sided", found.p_other())):
+        theirs = stats.permutation_test(
+            (differences,), np.sum, permutation_type="samples", n_resamples=2**9, alternative=alternative
+        )
+        assert ours == pytest.approx(theirs.pvalue, abs=1e-12)
+    assert found.way == "sign flips"
+
+
+def test_the_smallest_p_of_few_units():
+    found = TextError.of(-np.ones(6), np.ones(6) * 10.0)
+    assert found.p_below() == 2.0**-6
+    assert found.p_other() == 2.0**-5
+
+
+@pytest.mark.parametrize("count", [10, 40])
+def test_a_margin_is_a_shift(count):
+    differences, sizes = units(count, shift=-0.2)
+    moved = TextError.of(differences + 0.3 * sizes, sizes)
+    assert TextError.of(differences, sizes).p_below(-0.3) == pytest.approx(moved.p_below(), abs=2e-3)
+    assert TextError.of(differences, sizes).p_other(-0.3) == pytest.approx(moved.p_other(), abs=4e-3)
+
+
+@pytest.mark.parametrize("count", [12, 40])
+def test_an_exchange_of_the_systems_exchanges_the_tails(count):
+    differences, sizes = units(count, shift=0.2)
+    one, other = TextError.of(differences, sizes), TextError.of(-differences, sizes)
+    assert one.p_other() == pytest.approx(other.p_other(), abs=1e-12)
+    assert one.interval() == pytest.approx([-x for x in reversed(other.interval())])
+
+
+def test_p_and_interval_agree():
+    for shift in (-0.6, -0.35, -0.2, 0.1, 0.5):
+        found = TextError.of(*units(40, shift=shift, seed=3))
+        low, high = found.interval()
+        assert (found.p_other() < 0.05) == (not low <= 0.0 <= high), shift
+
+
+def test_large_effects_have_the_smallest_p():
+    found = TextError.of(*units(100, shift=5.0))
+    assert found.p_other() == pytest.approx(2.0 / (NUM_RESAMPLES + 1.0))
+    assert found.p_below() == 1.0
+    assert found.p_below(100.0) == pytest.approx(1.0 / (NUM_RESAMPLES + 1.0))
+
+
+def test_no_difference_at_all_is_no_evidence():
+    for count in (3, 40):
+        found = TextError.of(np.zeros(count), np.ones(count))
+        assert found.p_other() == 1.0
+        assert found.p_below() == 1.0
+        assert found.interval() == (0.0, 0.0)
+
+
+def test_a_difference_that_all_units_share_is_the_surest():
+    found = TextError.of(-np.arange(1.0, 41.0), np.arange(1.0, 41.0))
+    assert found.ratio == -1.0
+    assert found.p_below() < 1e-3
+    assert found.p_below(-1.0) == 1.0
+    assert found.p_below(-2.0) > 0.99
+
+
+def test_one_unit_tells_nothing():
+    found = TextError.of(np.array([5.0]), np.array([10.0]))
+    assert (found.ratio, found.stderr, found.interval(), found.p_other(), found.p_below()) == (
+        0.5, None, None, None, None,
+    )  # fmt: skip
+
+
+def test_many_units_are_taken_together_by_neighbours():
+    differences, sizes = units(3 * MOST_UNITS + 1)
+    found = TextError.of(differences, sizes)
+    assert MOST_UNITS / 2 <= found.num_units <= MOST_UNITS
+    assert found.differences.sum() == pytest.approx(differences.sum())
+    assert grouped(np.arange(7.0), 3).tolist() == [3.0, 18.0]
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, None, 0.03]) == pytest.approx([0.04, 0.09, None, 0.09])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+
+
+def test_skewed_units_of_unequal_length_are_not_called_significant_too_often(monkeypatch):
+    """400 texts of 30 such units without any difference: 5 % is 20 +- 4.4; more than 38 happens in 1 of 10,000."""
+    monkeypatch.setattr(text_error, "NUM_RESAMPLES", 499)
+    rng = np.random.default_rng(5)
+    low = 0
+    for _ in range(400):
+        sizes = np.exp(rng.normal(0.0, 0.7, 30))
+        low += TextError.of(sizes * (rng.exponential(1.0, 30) - 1.0), sizes).p_other() < 0.05
+    assert low <= 38

@@ -1,0 +1,156 @@
+"""What a proof and a decoded file are said to be, and by which exit code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bpb_harness.errors import SecondLookError, UsageError
+from bpb_harness.evaluation.settings import Settings
+from bpb_harness.proof import prove
+from bpb_harness.proof.claim import Claim
+from bpb_harness.proof.contained import _targets, needs_containing, plain_written, read_written
+from bpb_harness.proof.decoding import Decoded
+from bpb_harness.proof.header import Header, digest_of
+from bpb_harness.proof.prove import Proof, Written
+from bpb_harness.proof.reading import Opened
+from bpb_harness.proof.verdict import Costs
+from bpb_harness.text.corpus import load_shards
+from tests.shards import write_shard
+from tests.unit.proof.test_header import PLAIN
+
+TARGETS = np.arange(9)
+ALONE = ("network", "files")
+
+
+def opened(*, tokens=TARGETS, held=ALONE, lost=None, runs_code=False, differences=(), **header) -> Opened:
+    spans = [] if lost else np.split(tokens, 3)
+    plain = PLAIN | {"digest": digest_of(TARGETS), "runs_code": runs_code} | header
+    return Opened(
+        Header.read(plain, "a"), Decoded(spans, held, lost), np.zeros(2, dtype=np.int64), 80, [*differences], runs_code
+    )
+
+
+def tried(*, coded=1.0, claim=1.0, scored=1.0, is_checked=True, is_contained=False, num_bytes=20, **more) -> Proof:
+    each = np.full(3, 10.0)
+    costs = Costs(Claim(claim * each, 0 * each, 0), scored * each, coded * each, np.zeros((0, 3)), 9, "float32")
+    written = Written("bpb ~<= 1.0", is_checked, costs, np.array([4, 16, 30]), TARGETS, num_bytes, 1.0)
+    return Proof(written, opened(**more), 1000, 300, is_contained)
+
+
+WRONG = np.array([0, 1, 2, 3, 4, 5, 6, 7, 9])
+THESE = "3 of 9 spans, chosen by a hash of the score,"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "sentence"),
+    [
+        ({}, 0, f"proved: {THESE} came back, token by token, from 80 bits, given 2 tokens before them"),
+        ({"contexts": [0, 0, 0]}, 0, "came back, token by token, from 80 bits"),
+        ({"held": ()}, 0, f"proved: {THESE}"),  # no code that is foreign
+        ({"tokens": WRONG}, 1, "not proved: 1 of 9 tokens came back as others"),
+        ({"lost": "why"}, 1, "not proved: the text did not come back: why"),
+        ({"coded": 1.1, "scored": 2.0}, 1, f"not proved: {THESE} cost more than the claim for them by more than 4"),
+        ({"coded": 1.1, "claim": 2.0}, 1, f"not proved: {THESE} cost more than they did in the score by more than 4"),
+        ({"is_checked": False}, 3, f"decoded, not checked: {THESE} came back from 80 bits; leave out --no-contract"),
+        ({"runs_code": True}, 3, f"decoded, not isolated: {THESE} came back from 80 bits, by code that could reach"),
+        ({"runs_code": True, "is_contained": True}, 0, f"proved: {THESE}"),
+        ({"runs_code": True, "is_contained": True, "held": ("network",)}, 3, "decoded, not isolated"),
+        ({"runs_code": True, "is_contained": True, "is_checked": False}, 3, "decoded, not checked"),
+        ({"runs_code": True, "tokens": WRONG}, 1, "not proved: 1 of 9 tokens"),
+        ({"is_checked": False, "tokens": WRONG}, 1, "not proved: 1 of 9 tokens"),
+    ],
+)
+def test_a_proof(change, code, sentence):
+    proof = tried(**change)
+    assert proof.exit_code == code
+    assert sentence in proof.sentence()
+    assert str(proof).endswith("\n" + proof.sentence())
+
+
+def test_what_is_printed():
+    nats = f"{30.0 / np.log(2.0):.1f}"
+    assert str(tried()).splitlines()[:-1] == [
+        "bpb ~<= 1.0",
+        f"  claim for these windows, estimated again: {nats} bits",
+        f"  coded: {nats} bits by the network",
+        "  file: 10 bytes of bits, and 290 of header and given tokens",
+        "  cashed: 4.0000 bits per byte (+84.84 % above the network's own)",
+        "  decoded in a process of its own, without network and files",
+        "  text of 9 tokens, 20 bytes; checkpoint of 1,000 bytes, which may know the text by heart",
+    ]
+    assert "cashed: 8.8889 bits per token" in str(tried(num_bytes=None))
+    assert "text of 9 tokens; checkpoint" in str(tried(num_bytes=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "sentence"),
+    [
+        ({}, 0, "proved: 3 spans came back, token by token, from 80 bits, given 2 tokens before them"),
+        ({"contexts": [0, 0, 0]}, 0, "proved: 3 windows came back, token by token, from 80 bits"),
+        ({"held": ()}, 0, "proved: 3 spans"),
+        ({"tokens": WRONG}, 1, "not decoded: the tokens are not those that were written, whose digest the file holds"),
+        ({"lost": "why"}, 1, "not decoded: the tokens are not those that were written"),
+        ({"lost": "why", "differences": ["a", "b"]}, 1, "not decoded: the numerics differ from those of the encoder"),
+        ({"tokens": WRONG, "differences": ["a", "b"]}, 1, "(a; b)"),
+        ({"runs_code": True}, 0, "proved: 3 spans"),
+        ({"runs_code": True, "held": ()}, 3, "decoded, not isolated: 3 spans, by code that could reach other files"),
+        ({"runs_code": True, "held": ("network",)}, 3, "decoded, not isolated"),
+        ({"runs_code": True, "held": (), "tokens": WRONG}, 1, "not decoded"),
+    ],
+)
+def test_a_file_that_somebody_else_wrote(change, code, sentence):
+    said = opened(**change)
+    assert said.exit_code == code
+    assert sentence in said.sentence()
+    assert str(said).splitlines()[-1] == said.sentence()
+
+
+def test_a_proof_of_code_goes_through_pipes_as_it_is():
+    written = tried().written
+    again = read_written(*plain_written(written))
+    assert (again.score, again.is_checked, again.num_bytes, again.seconds) == ("bpb ~<= 1.0", True, 20, 1.0)
+    assert again.costs.coded_bits == written.costs.coded_bits
+    assert again.costs.claim.degrees_of_freedom is None
+    assert len(again.targets) == 0  # those are read again
+    drawn = Claim(np.ones(3), np.ones(3), 8, np.full(3, 7.0))
+    costs = Costs(drawn, np.ones(3), np.ones(3), np.ones((2, 3)), 9, "bfloat16", 0.1)
+    again = read_written(*plain_written(Written("", False, costs, written.starts, TARGETS, None, 1.0)))
+    assert (again.costs.claim.degrees_of_freedom == 7.0).all()
+    assert again.costs.further_nats.shape == (2, 3)
+    assert (again.costs.order_share, again.costs.dtype, again.num_bytes) == (0.1, "bfloat16", None)
+
+
+def test_the_text_is_read_again(tmp_path):
+    write_shard(tmp_path / "a.bin", np.arange(100))
+    text = load_shards([tmp_path / "a.bin"])
+    header = Header.read(PLAIN | {"data": text.digest}, "a")
+    starts = np.array([20, 40, 10])
+    assert _targets(header, np.array([8, 9]), text, starts).tolist() == [20, 21, 22, 40, 41, 42, 10, 11, 12]
+    for given, where, data in (
+        ([8, 8], [20, 40, 10], text.digest),
+        ([8, 9], [20, 22, 10], text.digest),  # twice
+        ([8, 9], [20, 98, 10], text.digest),
+        ([8, 9], [20, 40], text.digest),
+        ([8, 9], [-1, 40, 10], text.digest),
+        ([8, 9], [20, 40, 10], "another"),
+    ):
+        other = Header.read(PLAIN | {"data": data}, "a")
+        with pytest.raises(SecondLookError, match="of other spans"):
+            _targets(other, np.array(given), text, np.array(where))
+
+
+def test_which_networks_are_contained(tmp_path):
+    assert not needs_containing(Settings(device="cpu"))
+    assert needs_containing(Settings(device="cpu", allow_code=True))
+    assert not needs_containing(Settings(device="cpu", allow_code=True, resume=tmp_path / "x", tolerance=0.1))
+
+
+def test_what_has_no_proof(monkeypatch):
+    with pytest.raises(UsageError, match="--compare"):
+        prove._require_known(Settings(compare=True))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="2 processes"):
+        prove._require_known(Settings())
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    prove._require_known(Settings())
