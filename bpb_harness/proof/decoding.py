@@ -6,7 +6,7 @@ import contextlib
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -36,15 +36,15 @@ class Decoded:
 
     Attributes:
         spans: the targets of each span; none where the bits led to no text at all.
-        nats: what each span cost by the network, (N,).
         held: what was out of its reach.
         lost: why they did; None where they did not.
+        nats: what each span cost by the network, (N,).
     """
 
     spans: list[Ints]
-    nats: npt.NDArray[np.float64]
     held: tuple[str, ...]
     lost: str | None = None
+    nats: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @property
     def is_isolated(self) -> bool:
@@ -100,16 +100,16 @@ def decode(
     if content.get("digest") != header.model:
         raise SecondLookError("the decoding process", seen="another checkpoint", expected=header.model[:8])
     if content["lost"] is not None:
-        return Decoded([], np.zeros(0), held, str(content["lost"]))
+        return Decoded([], held, str(content["lost"]))
     tokens = arrays.get("tokens", np.zeros(0, dtype=np.int64))
-    nats = arrays.get("nats", np.zeros(0))
-    if nats.shape != (len(header.lengths),) or nats.dtype != np.float64 or not np.isfinite(nats).all():
-        raise SecondLookError("the decoding process", seen=f"costs of {len(nats)} spans", expected=len(header.lengths))
     if tokens.shape != (sum(header.lengths),) or tokens.dtype != np.int64:
         raise SecondLookError(
             "the decoding process", seen=f"{tokens.size} tokens", expected=f"{sum(header.lengths)} of them, as integers"
         )
-    return Decoded(split(tokens, header.lengths), nats, held)
+    nats = arrays.get("nats", np.zeros(0))
+    if nats.shape != (len(header.lengths),) or nats.dtype != np.float64 or not np.isfinite(nats).all():
+        raise SecondLookError("the decoding process", seen=f"costs of {nats.size} spans", expected=len(header.lengths))
+    return Decoded(split(tokens, header.lengths), held, nats=nats)
 
 
 def _receive(server: Server, header: Header, until: float, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -285,8 +285,7 @@ def test_a_vocabulary_of_150_000_through_a_whole_network(kind):
     bits, ideal = 8 * len(encoder.finish()), ends[0].nats.sum() / math.log(2)
     assert ideal - 1 <= bits <= 1.001 * ideal + 64
     reader = Decoder(encoder.finish())
-    unknown = Unknown(reader)
-    found = batches.follow(code, denoiser, empty, lambda _: unknown, device=CPU)
+    found = batches.follow(code, denoiser, empty, lambda rows: Unknown(reader, len(rows)), device=CPU)
     reader.finish()
     assert np.array_equal(np.stack(found), texts)
     constriction = pytest.importorskip("constriction")

@@ -88,7 +88,8 @@ def test_what_no_result_prints_is_refused(old, new):
 def header(**changes):
     entries = {
         "harness": "0.1.0", "torch": "2.6", "device": "cpu", "device_name": "cpu", "dtype": "float32", "threads": 1,
-        "precision": "highest", "adapter": None, "weights": None, "block_size": None, "runs_code": False, "code": None,
+        "precision": "highest", "adapter": None, "weights": None, "block_size": None, "stated": [],
+        "runs_code": False, "code": None,
         "model": "09bf593a00", "data": "14a5f5de00", "tokenizer": "f8f5752f00", "score": str(result()), "num_spans": 12,
         "method": "discrete", "num_steps": 8, "order": "left-to-right", "tokens_per_step": 1, "seed": 0,
         "schedule": "loglinear[0.001]", "vocab_size": 512, "windows": [1, 4], "contexts": [0, 0], "lengths": [128, 128],
