@@ -5,7 +5,6 @@ Nothing here imports torch before the arguments are known to be well-formed.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
@@ -123,7 +122,7 @@ def compare(
         comparison = compare_systems(
             systems, with_progress, better_by=expect_better, level=level, num_baseline_runs=contest_rule
         )
-    write_output(_written(comparison, output_format), output)
+    write_output(_written(comparison, output_format, to_file=output is not None), output)
     if not comparison.holds:
         raise typer.Exit(EXIT_EXPECTATION_MISSED)
 
@@ -188,13 +187,14 @@ def _require_used(values: Mapping[str, Sequence[Any]], methods: Sequence[str]) -
             FLAGS[name].require_method(methods[0])
 
 
-def _written(comparison: SystemComparison, output_format: str) -> str:
+def _written(comparison: SystemComparison, output_format: str, *, to_file: bool) -> str:
     from bpb_harness.comparison.tables import as_latex, as_markdown, as_text
+    from bpb_harness.terminal.screen import Screen
 
     if output_format == "json":
         return comparison.to_json()
     if output_format == "text":
-        return as_text(comparison, min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120))
+        return as_text(comparison, Screen() if to_file else Screen.of())
     return as_markdown(comparison) if output_format == "markdown" else as_latex(comparison)
 
 

@@ -23,7 +23,8 @@ from bpb_harness.whole_file import write_whole
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _OF_DECODING = ("tokenizer", "model", "allow_code")
-_TAKEN = tuple(name for name in FLAGS if name not in {"with_windows", "with_tokens", "with_costs"})
+_OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs", "key_field", "slice_field"}
+_TAKEN = tuple(name for name in FLAGS if name not in _OF_TABLES)
 
 
 def _print_version(value: bool) -> None:

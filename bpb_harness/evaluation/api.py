@@ -155,6 +155,8 @@ def _remarks_before(job: Job, loaded: Checkpoint, adapted: AdaptedModel) -> list
         guess = f"windows of {job.context_length} tokens are the longest the network takes, not known to be what it was"
         remarks.append(Remark("context", f"{guess} trained on; pass --context to score others"))
     job.require_scorable()
+    if chosen.wants_documents:
+        text.require_borders("--document-table" if chosen.with_documents else "--slice")
     remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
     remarks += padding_remarks(job, from_shards=not docs)
     documents = _documents(docs, chosen) if docs else None
