@@ -16,6 +16,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output
 from bpb_harness.cli._progress import progress_bar
+from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS
@@ -94,6 +95,7 @@ def compare(
     ] = None,
     output_format: Annotated[str, typer.Option("--format", help="text, markdown, latex or json.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the comparison as a page to this .html file too.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -106,7 +108,11 @@ def compare(
     """
     if output_format not in _FORMATS:
         raise UsageError("--format", seen=repr(output_format), expected="text, markdown, latex or json")
-    require_folder(output)
+    require_html(report)
+    if None is not output == report:
+        raise UsageError("--output and --report", seen="the same file twice", expected="files of their own")
+    for path in (output, report):
+        require_folder(path)
     with interrupted_afterwards():
         from bpb_harness.comparison.compare import compare as compare_systems
         from bpb_harness.comparison.compare import require_expectations
@@ -122,6 +128,10 @@ def compare(
         comparison = compare_systems(
             systems, with_progress, better_by=expect_better, level=level, num_baseline_runs=contest_rule
         )
+    if report is not None:
+        from bpb_harness.report.comparison import comparison_page  # deferred: draws by matplotlib
+
+        write_output(comparison_page(comparison, command=command_line("bpb-compare")), report)
     write_output(_written(comparison, output_format, to_file=output is not None), output)
     if not comparison.holds:
         raise typer.Exit(EXIT_EXPECTATION_MISSED)

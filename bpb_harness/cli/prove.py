@@ -6,18 +6,21 @@ Nothing here imports torch before the arguments are known to be well-formed.
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder
+from bpb_harness.cli._output import require_folder, write_output
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
+from bpb_harness.terminal.lines import laid_out
+from bpb_harness.terminal.screen import Screen
 from bpb_harness.whole_file import write_whole
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -92,7 +95,7 @@ def prove(
             outcome = prove_contained(checkpoint, chosen, proof, progress=progress, **more)
         if outcome is None:
             outcome = prove_here(checkpoint, chosen, proof, progress=progress, **more)
-    typer.echo(str(outcome))
+    _say(str(outcome))
     raise typer.Exit(outcome.exit_code)
 
 
@@ -131,8 +134,13 @@ def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float |
     if text is not None and opened.is_same:
         spelled = b"\n".join(tokenizer.decode(np.asarray(span)) for span in opened.decoded.spans)
         write_whole(text, lambda out: out.write(spelled))
-    typer.echo(str(opened))
+    _say(str(opened))
     return opened.exit_code
+
+
+def _say(text: str) -> None:
+    """Print lines: as they are, or laid out for a terminal."""
+    write_output(laid_out(text, Screen.of(sys.stdout)) if sys.stdout.isatty() else text, None)
 
 
 def main() -> None:

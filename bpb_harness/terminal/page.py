@@ -51,9 +51,15 @@ class Page:
         """One line, however long: a terminal breaks it where it must, and gives it back whole when it is copied."""
         self.line((text, style))
 
-    def paragraph(self, text: str, style: Style = "", indent: int = 0) -> None:
-        """Words over the whole width."""
-        self._lines += [[(" " * indent + line, style)] for line in broken(text, self._screen.width - indent)]
+    def paragraph(self, text: str, style: Style = "", indent: int = 0, hanging: int = 0) -> None:
+        """Words over the whole width; ``hanging``: how much further than the first the other lines are indented."""
+        first, *rest = broken(text, self._screen.width - indent)
+        self.line((" " * indent + first, style))
+        if rest:
+            self._lines += [
+                [(" " * (indent + hanging) + line, style)]
+                for line in broken(" ".join(rest), self._screen.width - indent - hanging)
+            ]
 
     def row(self, label: str, text: str, style: Style = "", label_style: Style = "dim") -> None:
         """A label, and a paragraph beside it; under it on a narrow screen, or where the label is too long."""
