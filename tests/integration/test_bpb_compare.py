@@ -316,6 +316,10 @@ def test_refusals_in_python(results, files, folder):
         (["--contest-rule", "2"], "--contest-rule: got 2 of 2 systems"),
         (["--contest-rule", "2", "--expect-better", "1"], "--expect-better with --contest-rule"),
         (["--compare"], "No such option"),
+        (["--tokens", "a.parquet"], "No such option"),
+        (["--score-file", "a.score"], "No such option"),
+        (["--document-table", "a.csv"], "No such option"),
+        (["--slice", "source"], "No such option"),
     ],
 )
 def test_refusals_of_options(options, said, files):

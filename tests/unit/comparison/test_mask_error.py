@@ -127,6 +127,12 @@ def test_what_documents_that_share_windows_do_not_show(values):
     assert shared_variance(exact, replace(unknown, share_apart=1.0)) == 0.0
 
 
+def test_draws_without_an_error_are_draws(values):
+    alike = [sampled(np.full((COUNT, 2), level), stderr=0.0) for level in (100.0, 90.0)]
+    found = mask_error(*alike)
+    assert (found.masks, found.stderr_nats) == ("same", pytest.approx(0.0, abs=1e-9))
+
+
 def test_nothing_is_drawn_for_exact_lengths(values):
     exact = costs_of(values[0].mean(axis=1), BYTES)
     found = mask_error(exact, costs_of(values[1].mean(axis=1), BYTES, relation="<="))
