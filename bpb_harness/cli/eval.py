@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet
+from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet, write_table
 from bpb_harness.cli._progress import progress_bar
-from bpb_harness.cli._report import command_line, require_html, settings_for_report
+from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
@@ -86,28 +86,36 @@ def evaluate(
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
     if expect is not None and given["byte_rule"] == "none":
         raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
-    windows, tokens, score_file = given["with_windows"], given["with_tokens"], given["with_costs"]
-    for flag, path in (("--windows", windows), ("--tokens", tokens)):
-        if path is not None and path.suffix.lower() != ".parquet":
-            raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
+    windows, tokens, documents, score_file = (
+        given[f"with_{rows}"] for rows in ("windows", "tokens", "documents", "costs")
+    )
+    for flag, path, suffixes in (
+        ("--windows", windows, (".parquet",)),
+        ("--tokens", tokens, (".parquet",)),
+        ("--document-table", documents, (".parquet", ".csv")),
+    ):
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise UsageError(flag, seen=repr(path.name), expected=f"a file name that ends in {' or '.join(suffixes)}")
     require_html(report)
-    written = [path.absolute() for path in (output, report, windows, tokens, score_file) if path is not None]
+    written = [path.absolute() for path in (output, report, windows, tokens, documents, score_file) if path is not None]
     if len(set(written)) < len(written):
-        what = "--output, --report, --windows, --tokens and --score-file"
-        raise UsageError(what, seen="the same file twice", expected="files of their own")
-    for path in (output, report, windows, tokens, score_file, given["resume"]):
+        raise UsageError(
+            "--output, --report, --windows, --tokens, --document-table and --score-file", seen="the same file twice",
+            expected="files of their own",
+        )  # fmt: skip
+    for path in (output, report, windows, tokens, documents, score_file, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
     begin = time.perf_counter()
     with interrupted_afterwards():
-        from bpb_harness.evaluation.api import evaluate as score
+        from bpb_harness.evaluation.api import score_checkpoint
 
     imports = {"imports": time.perf_counter() - begin}
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
         Settings(**settings)  # refuses bad flags before any file is opened
         if report is not None:
             settings = settings_for_report(settings)
-        result = score(checkpoint, progress=progress, **settings)
+        job, result = score_checkpoint(checkpoint, Settings(progress=progress, **settings))
     if not _is_first_process():
         return
     if expect is not None:
@@ -116,13 +124,13 @@ def evaluate(
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
+    if documents is not None:
+        write_table(result.documents, documents)
     if score_file is not None:
         assert result.costs is not None
         result.costs.write(score_file)
     if report is not None:
-        from bpb_harness.report.evaluation import evaluation_page  # deferred: draws by matplotlib
-
-        write_output(evaluation_page(result, title=checkpoint.name, command=command_line("bpb-eval")), report)
+        write_page(report, job, result, title=checkpoint.name)
     write_output(result.to_json() if output_format == _JSON else describe(result, screen_of(output)), output)
     missed = False
     asked = result.expectation

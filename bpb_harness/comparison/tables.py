@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Sequence
 
 from bpb_harness.comparison.result import ComparedPair, SystemComparison
 from bpb_harness.comparison.verdict import said_p
+from bpb_harness.terminal.page import Page
+from bpb_harness.terminal.screen import Screen
+from bpb_harness.terminal.table import Column, add_table
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -21,20 +23,36 @@ _ONE_WAY = {
 _RELATIONS = {"=": "$=$", "<=": r"$\le$", "~<=": r"$\lesssim$"}
 
 
-def as_text(comparison: SystemComparison, width: int = 100) -> str:
+_LABEL_WIDTH = 22
+
+
+def as_text(comparison: SystemComparison, screen: Screen | None = None) -> str:
     """What follows first, then the numbers, then what they are of."""
-    lines = [line for pair in comparison.pairs for line in _paragraph(pair.sentence, width)]
-    if comparison.contest is not None:
-        lines += _paragraph(comparison.contest.sentence(), width)
-    if comparison.expectation is not None:
-        lines += _paragraph(_expected(comparison), width)
-    lines += ["", *_columns(_header(comparison), _rows(comparison))]
-    for said in _legend(comparison):
-        lines += textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="  ")
+    page = Page(screen or Screen(), _LABEL_WIDTH)
+    for said in _sentences(comparison):
+        page.paragraph(said, "bold")
+    page.gap()
+    names, *numbers = _header(comparison)
+    columns = [Column(names), *(Column(name, is_number=True) for name in numbers)]
+    add_table(page, columns, _rows(comparison), has_prose=False)
+    page.gap()
+    for label, said in _legend(comparison).items():
+        page.row(label, said)
     for said in _notes(comparison):
-        lines += textwrap.wrap(f"note: {said}", width, initial_indent="  ", subsequent_indent="  ")
-    lines += [f"  {system.name}: {system.signature}" for system in comparison.systems]
-    return "\n".join(lines)
+        page.row("note", said, "yellow" if said.startswith("WARNING") else "")
+    page.gap()
+    for system in comparison.systems:
+        page.whole(f"{system.name}: {system.signature}", "dim")
+    return str(page)
+
+
+def _sentences(comparison: SystemComparison) -> list[str]:
+    said = [pair.sentence for pair in comparison.pairs]
+    if comparison.contest is not None:
+        said.append(comparison.contest.sentence())
+    if comparison.expectation is not None:
+        said.append(_expected(comparison))
+    return said
 
 
 def as_markdown(comparison: SystemComparison) -> str:
@@ -42,12 +60,8 @@ def as_markdown(comparison: SystemComparison) -> str:
     header, rows = _header(comparison), _rows(comparison)
     lines = [_markdown_row(header), _markdown_row(["---", *["---:"] * (len(header) - 1)])]
     lines += [_markdown_row(row) for row in rows]
-    lines += ["", *(f"- {_markdown(pair.sentence)}" for pair in comparison.pairs)]
-    if comparison.contest is not None:
-        lines.append(f"- {_markdown(comparison.contest.sentence())}")
-    if comparison.expectation is not None:
-        lines.append(f"- {_markdown(_expected(comparison))}")
-    lines += ["", *(f"{_markdown(said)}" for said in _legend(comparison))]
+    lines += ["", *(f"- {_markdown(said)}" for said in _sentences(comparison))]
+    lines += ["", *(f"{_markdown(label)}: {_markdown(said)}  " for label, said in _legend(comparison).items())]
     lines += [f"- {_markdown(said)}" for said in _notes(comparison)]
     lines += ["", *(f"- {_markdown(each.name)}: `{each.signature}`" for each in comparison.systems)]
     return "\n".join(lines)
@@ -61,14 +75,10 @@ def as_latex(comparison: SystemComparison) -> str:
     for row in _rows(comparison):
         lines.append(" & ".join(_latex_number(cell) for cell in row) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [f"% {pair.sentence}" for pair in comparison.pairs]
-    lines += [f"% {said}" for said in (*_legend(comparison), *_notes(comparison))]
+    legend = (f"{label}: {said}" for label, said in _legend(comparison).items())
+    lines += [f"% {said}" for said in (*_sentences(comparison), *legend, *_notes(comparison))]
     lines += [f"% {each.name}: {each.signature}" for each in comparison.systems]
     return "\n".join(lines)
-
-
-def _paragraph(sentence: str, width: int) -> list[str]:
-    return textwrap.wrap(sentence, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _header(comparison: SystemComparison) -> list[str]:
@@ -104,21 +114,22 @@ def _error(stderr: float | None) -> str:
     return "0" if stderr == 0.0 else f"{stderr:.4f}" if stderr >= 5e-5 else f"{stderr:.1g}"
 
 
-def _legend(comparison: SystemComparison) -> list[str]:
+def _legend(comparison: SystemComparison) -> dict[str, str]:
     """What the columns mean."""
-    said = ["= an exact code length, <= a bound, ~<= an estimate of a bound."]
+    said = {f"bits per {comparison.unit}": "= an exact code length, <= a bound, ~<= an estimate of a bound"}
     if not comparison.pairs:
         return said
     pair, masks = comparison.pairs[0], {pair.masks for pair in comparison.pairs}
     several = f", corrected for {len(comparison.pairs)} comparisons (Holm)" if len(comparison.pairs) > 1 else ""
     ways = {"same": "from differences draw by draw where masks are the same", "independent": "else in squares"}
     how = ", ".join(words for way, words in ways.items() if way in masks) if len(masks) > 1 else _ONE_WAY[pair.masks]
-    said.append(f"difference: bits per {comparison.unit} less the baseline's; below 0 is better.")
-    said.append(f"mask se: how far sampling masks may be off, on this text{how and f', {how}'}.")
-    said.append(
-        f"95 % on other text, p: over {pair.units}, errors from masks included (p by {pair.p_by}, two-sided{several})."
-    )
-    return said
+    return said | {
+        "difference": f"bits per {comparison.unit} less the baseline's; below 0 is better",
+        "mask se": f"how far sampling masks may be off, on this text{how and f', {how}'}",
+        "95 % on other text, p": (
+            f"over {pair.units}, errors from masks included (p by {pair.p_by}, two-sided{several})"
+        ),
+    }
 
 
 def _notes(comparison: SystemComparison) -> list[str]:
@@ -136,17 +147,6 @@ def _expected(comparison: SystemComparison) -> str:
         f"expected better than the baseline by more than {expected.better_by} bits per {comparison.unit} at level "
         f"{expected.level}: {outcome} ({each}, one-sided)."
     )
-
-
-def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[index]) for row in (header, *rows)) for index in range(len(header))]
-    return [
-        "  ".join(
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
-    ]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

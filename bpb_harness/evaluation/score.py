@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +23,16 @@ from bpb_harness.estimators import (
     ExactBound,
 )
 from bpb_harness.evaluation.answers import AnswerCosts, answer_frame, summarise
+from bpb_harness.evaluation.document_table import (
+    DocumentCosts,
+    document_costs_of_known,
+    document_costs_of_sampled,
+    document_frame,
+    slice_scores,
+)
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.methods import either, names
 from bpb_harness.evaluation.passes import sample_bounds
 from bpb_harness.evaluation.reference_marks import reference_marks
 from bpb_harness.evaluation.remarks import layout_remarks, sampling_remarks
@@ -70,7 +78,17 @@ def score(job: Job) -> BpbResult:
     """
     with job.clock.phase("checks"):
         result = _score_and_check(job)
+    _stamp_tables(result)
     return replace(result, seconds_by_phase=job.clock.seconds)
+
+
+def _stamp_tables(result: BpbResult) -> None:
+    """Let each table that was asked for say of which score it is."""
+    for name, table in (("windows", result.windows), ("tokens", result.tokens), ("documents", result.documents)):
+        if table is not None:
+            from bpb_harness.evaluation.frames import stamp  # deferred: pandas takes a second to import
+
+            stamp(table, f"bpb-{name}/1", result.signature)
 
 
 def _score_and_check(job: Job) -> BpbResult:
@@ -133,6 +151,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         versions=versions_here(),
         windows=windows_table,
         tokens=tokens_table,
+        **_documents(job, layout, partial(document_costs_of_sampled, job, layout, bound)),
         span_nats=bound.window_nats,
     )
     if job.settings.with_costs:
@@ -176,7 +195,6 @@ def _asked(job: Job, spans: Spans, scored: SpanNats) -> Asked:
     if isinstance(estimator, ExactBound):
         assert job.schedule is not None
         return AskedMasks(corpus, spans, job.denoiser, job.schedule, job.device)
-    assert scored.token_nats is not None
     if not isinstance(estimator, ChainRule):
         return AskedSpans(corpus, spans, scored.token_nats)
     assert scored.steps is not None
@@ -216,6 +234,7 @@ def _exact_result(
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,
+        **_documents(job, layout, partial(document_costs_of_known, job, layout, scored)),
         span_nats=scored.nats,
     )
     if job.settings.with_costs:
@@ -260,10 +279,22 @@ def _frames(
         )
     if not settings.with_tokens:
         return by_window, None
-    if token_nats is None:
-        expected = either(names(lambda row: not row.enumerates))
-        raise UsageError(f"--tokens with --method {settings.method}", expected=expected)
+    assert token_nats is not None
     return by_window, token_frame(text, layout.spans, settings.byte_rule, token_nats)
+
+
+def _documents(job: Job, layout: Layout, find: Callable[[], DocumentCosts]) -> dict[str, Any]:
+    """What was asked for of documents: their table, the scores of slices."""
+    settings = job.settings
+    if not settings.wants_documents:
+        return {}
+    costs = find()
+    asked: dict[str, Any] = {}
+    if settings.with_documents:
+        asked["documents"] = document_frame(job, layout, costs)
+    if settings.slice_field is not None:
+        asked["slices"] = slice_scores(job, costs)
+    return asked
 
 
 def _source_of(job: Job, spans: Spans) -> SourceFloor | None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import final
 
+from bpb_harness.excerpt import Excerpt
 from bpb_harness.report.by_position import bits_by_position
 from bpb_harness.report.charts.bound_curves import masked_entropy_chart, t_curve_chart
 from bpb_harness.report.charts.drawing import Chart
 from bpb_harness.report.charts.intervals import Interval, draw_intervals
+from bpb_harness.report.charts.marks import marks_chart
 from bpb_harness.report.charts.positions import position_chart
+from bpb_harness.report.documents import MOST_SLICES, extreme_documents, shown_documents, slices_table, spread_chart
+from bpb_harness.report.heat_map import EDGES
 from bpb_harness.report.page import render
 from bpb_harness.report.sentences import how_the_interval_comes_about, meaning, number
 from bpb_harness.result import BpbResult, Signature
+from bpb_harness.terminal.meaning import ways_to_less_error
 
 _NORMAL_95 = 1.96
 
@@ -35,18 +41,23 @@ class BudgetRow:
     question: str
 
 
-def evaluation_page(result: BpbResult, *, title: str, command: str | None = None) -> str:
+def evaluation_page(
+    result: BpbResult, *, title: str, excerpts: Sequence[Excerpt] = (), command: str | None = None
+) -> str:
     """A score as a page of HTML.
 
     Args:
         result: the score; its tables of windows and tokens, where it has them, become charts.
         title: what was scored, in the reader's words.
+        excerpts: text of documents; of the hardest and the easiest it is shown.
         command: the line that makes it again.
 
     Returns:
         One page that needs nothing beside itself; the same for the same arguments, byte for byte.
     """
-    charts = [*_curves(result), *_positions(result)]
+    charts = [*_marks(result), *_curves(result), *_positions(result), *_spread(result)]
+    hardest, easiest = extreme_documents(result)
+    what = "documents" if result.answers is None else "answers"
     return render(
         "evaluation.html.j2",
         title=title,
@@ -54,10 +65,20 @@ def evaluation_page(result: BpbResult, *, title: str, command: str | None = None
         number=number(result),
         meaning=meaning(result),
         interval=how_the_interval_comes_about(result),
+        ways=ways_to_less_error(result),
         budget=_budget(result),
         budget_chart=_budget_chart(result),
         shares=_shares(result),
         charts=charts,
+        slices=slices_table(result),
+        num_slices_left_out=max(len(result.slices or ()) - MOST_SLICES, 0),
+        ends=[
+            (f"The {word} {what}", shown_documents(result, numbers, excerpts))
+            for word, numbers in (("hardest", hardest), ("easiest", easiest))
+            if numbers
+        ],
+        has_colours=any(piece.bits is not None for excerpt in excerpts for piece in excerpt.pieces),
+        edges=EDGES,
         left_out=_left_out(result),
         settings=_settings(result.signature),
         command=command,
@@ -111,8 +132,19 @@ def _positions(result: BpbResult) -> list[Chart]:
     return [position_chart(stretches, bits_per_token=result.bits_per_token, what=what)]
 
 
+def _marks(result: BpbResult) -> list[Chart]:
+    return [] if result.reference_marks is None else [marks_chart(result, result.reference_marks)]
+
+
+def _spread(result: BpbResult) -> list[Chart]:
+    chart = spread_chart(result)
+    return [] if chart is None else [chart]
+
+
 def _shares(result: BpbResult) -> list[tuple[str, str]]:
     """Terms of the bound, and how much of it each is."""
+    if not result.length.nats:
+        return []
     return [(name, f"{100 * nats / result.length.nats:.2f} %") for name, nats in result.terms_nats.items()]
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from bpb_harness.result import ESTIMATED_BOUND, EXACT, UNTRUSTED_ERROR, BpbResult
-
-_BOUNDS = {
-    "mc": "the bound of the continuous-time model",
-    "exact": "the bound, all masks tried",
-}
-_CODES = {"ar": "an autoregressive model's own code", "chain": "the chain rule of a masked model, token by token"}
+from bpb_harness.result import ESTIMATED_BOUND, EXACT, BpbResult
+from bpb_harness.terminal.meaning import is_untrusted, kind_of_number
 
 
 def number(result: BpbResult) -> str:
@@ -20,23 +15,10 @@ def number(result: BpbResult) -> str:
 
 def meaning(result: BpbResult) -> str:
     """What the number says of the model and the text."""
-    settings = result.signature
-    method = settings.method or ""
-    given = "Given their prompts and lengths, the answers cost" if result.answers is not None else "The text costs"
+    said = f"{number(result)}: {kind_of_number(result)}."
     if result.relation == EXACT:
-        code = _CODES.get(method, method)
-        return f"{given} {number(result)} under this model. That is a code length ({code}), not a bound of one."
-    steps = f"the bound of the model of {settings.num_steps} steps" if settings.num_steps else None
-    bound = steps or _BOUNDS.get(method, method)
-    if result.relation == ESTIMATED_BOUND:
-        return (
-            f"{given} at most about {number(result)} under this model: an unbiased estimate of {bound}, from masks "
-            "that were drawn. The model's own code length may be shorter than its bound; how much, no error here says."
-        )
-    return (
-        f"{given} at most {number(result)} under this model: {bound}. The model's own code length may be shorter than "
-        "its bound."
-    )
+        return said
+    return f"{said} Its own code length may be shorter than the bound; by how much, no error here says."
 
 
 def how_the_interval_comes_about(result: BpbResult) -> str:
@@ -59,7 +41,7 @@ def how_the_interval_comes_about(result: BpbResult) -> str:
             f"95 % confidence: {half:.4f} to either side{times}. The interval covers the drawing of masks and nothing "
             "else."
         )
-    if any(remark.code == UNTRUSTED_ERROR for remark in result.remarks):
+    if is_untrusted(result):
         said += " This error is not to be trusted; the findings below say why."
     if result.corpus_stderr is None:
         return f"{said} How far the number would move on other text cannot be estimated here."

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -21,7 +22,8 @@ from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
 from bpb_harness.cli.eval import main
 from bpb_harness.errors import UsageError
 from bpb_harness.result import Signature
-from tests.printed import signature_line
+from tests.own_json import own_json
+from tests.printed import signature_line, words_of
 from tests.shards import write_shard
 
 
@@ -84,7 +86,7 @@ def test_json_of_a_comparison(tiny, tmp_path):
     path = tmp_path / "out.json"
     done = bpb_eval(tiny, "--compare", "--samples", "4", "--limit", "24", "--format", "json", "--output", path)
     assert (done.returncode, done.stdout) == (0, "")
-    plain = json.loads(path.read_text())
+    plain = own_json(path.read_text())
     both = plain["comparison"]
     assert both["consistent"] is True
     assert both["discrete"] == pytest.approx(plain["bits_per_byte"])
@@ -104,25 +106,32 @@ def test_json_of_a_comparison(tiny, tmp_path):
 
 def test_both_methods_alone_are_those_of_the_comparison(tiny):
     shared = ("--limit", "12", "--format", "json", "--no-contract")
-    both = json.loads(bpb_eval(tiny, "--compare", *shared).stdout)["comparison"]
+    both = own_json(bpb_eval(tiny, "--compare", *shared).stdout)["comparison"]
     for method in ("discrete", "mc"):
-        alone = json.loads(bpb_eval(tiny, "--method", method, *shared).stdout)
+        alone = own_json(bpb_eval(tiny, "--method", method, *shared).stdout)
         assert alone["bits_per_byte"] == pytest.approx(both[method], rel=1e-12)
 
 
 def test_tables_add_up_to_the_total(tiny, tmp_path):
     windows, tokens = tmp_path / "w.parquet", tmp_path / "t.parquet"
     done = bpb_eval(tiny, "--limit", "12", "--format", "json", "--windows", windows, "--tokens", tokens)
-    plain = json.loads(done.stdout)
+    plain = own_json(done.stdout)
     by_window, by_token = pd.read_parquet(windows), pd.read_parquet(tokens)
     bits = plain["bits_per_token"] * plain["num_tokens"]
     assert by_window["bits"].sum() == pytest.approx(bits, rel=1e-12)
-    assert by_token["bits"].sum() == pytest.approx(bits, rel=1e-12)
-    assert by_token.groupby("window")["bits"].sum().to_numpy() == pytest.approx(by_window["bits"].to_numpy(), rel=1e-12)
+    assert by_token["share_bits"].sum() == pytest.approx(bits, rel=1e-12)
+    assert by_token.groupby("window")["share_bits"].sum().to_numpy() == pytest.approx(
+        by_window["bits"].to_numpy(), rel=1e-12
+    )
     assert by_window["num_bytes"].sum() == plain["num_bytes"] == by_token["end_byte"].max()
     assert (by_token["first_byte"].to_numpy()[1:] == by_token["end_byte"].to_numpy()[:-1]).all()
     assert (by_window["num_masked"].map(len) == 2).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.parquet", "w.parquet"]
+    for name, path, table in (("bpb-windows/1", windows, by_window), ("bpb-tokens/1", tokens, by_token)):
+        said = {"format": name, "signature": plain["signature"], "version": plain["versions"]["bpb_harness"]}
+        assert table.attrs == said
+        metadata = pq.read_schema(path).metadata
+        assert {key: metadata[key.encode()].decode() for key in said} == said
 
 
 @pytest.mark.parametrize(("expect", "code"), [(0.8, 0), (0.7, 1)])
@@ -133,7 +142,7 @@ def test_an_expectation_is_met_or_missed(tiny, expect, code):
 
 
 def test_every_step_on_every_window(tiny):
-    plain = json.loads(
+    plain = own_json(
         bpb_eval(tiny, "--samples", "all", "--steps", "4", "--limit", "5", "--format", "json").stdout
     )  # fmt: skip
     assert plain["num_forward_tokens"] == 4 * 5 * 128
@@ -142,12 +151,12 @@ def test_every_step_on_every_window(tiny):
 
 def test_exact_and_chain(tiny):
     shared = ("--context", "6", "--limit", "3", "--format", "json")
-    exact = json.loads(bpb_eval(tiny, "--method", "exact", *shared).stdout)
+    exact = own_json(bpb_eval(tiny, "--method", "exact", *shared).stdout)
     assert (exact["relation"], exact["mc_stderr"]) == ("<=", 0.0)
     assert exact["num_forward_tokens"] == 3 * 6 * (2**6 - 1)
-    sampled = json.loads(bpb_eval(tiny, "--method", "mc", "--samples", "400", *shared).stdout)
+    sampled = own_json(bpb_eval(tiny, "--method", "mc", "--samples", "400", *shared).stdout)
     assert sampled["bits_per_byte"] == pytest.approx(exact["bits_per_byte"], abs=4 * sampled["mc_stderr"])
-    chain = json.loads(bpb_eval(tiny, "--method", "chain", *shared).stdout)
+    chain = own_json(bpb_eval(tiny, "--method", "chain", *shared).stdout)
     assert chain["relation"] == "="
 
 
@@ -164,8 +173,8 @@ def test_long_windows_are_not_enumerated_and_nothing_is_asked_before(tiny, monke
 
 def test_documents_and_raw_bytes(tiny, repository):
     docs = repository / "fixtures" / "corpora" / "tiny_val_docs.jsonl"
-    plain = json.loads(bpb_eval(tiny, "--docs", docs, "--limit", "10", "--format", "json").stdout)
-    shard = json.loads(bpb_eval(tiny, "--limit", "10", "--format", "json").stdout)
+    plain = own_json(bpb_eval(tiny, "--docs", docs, "--limit", "10", "--format", "json").stdout)
+    shard = own_json(bpb_eval(tiny, "--limit", "10", "--format", "json").stdout)
     assert plain["nats"] == shard["nats"]
     assert plain["num_bytes"] == shard["num_bytes"]
     assert "--bytes raw needs" in refusal(tiny, "--docs", docs, "--bytes", "raw", "--limit", "10")
@@ -257,7 +266,7 @@ def test_shards_that_the_tokenizer_did_not_write_are_refused(tiny, tmp_path):
     assert "does not belong to these shards" in refusal(tiny, "--data", shard)
     done = bpb_eval(tiny, "--data", shard, "--limit", "4", "--no-contract")
     assert "|contract:off|" in done.stdout
-    assert "may not belong to these shards" in done.stdout
+    assert "may not belong to these shards" in words_of(done.stdout)
 
 
 def test_another_tokenizer_than_the_checkpoints_own_is_refused_though_it_has_as_many_pieces(tiny, tmp_path, repository):
@@ -269,25 +278,25 @@ def test_another_tokenizer_than_the_checkpoints_own_is_refused_though_it_has_as_
     assert "the tokenizer is not the one inside the checkpoint: got 512 ids" in line
     done = bpb_eval(tiny, *flags, "--no-contract")
     assert "|contract:off|" in done.stdout
-    assert "is not the one inside the checkpoint" in done.stdout
+    assert "is not the one inside the checkpoint" in words_of(done.stdout)
     copied = tmp_path / "copied.model"
     own = repository / "fixtures/tokenizers/tiny_512_bpe.model"
     copied.write_bytes(own.read_bytes() + b"\x9a\x01\x00")  # an empty field more: another file, the same pieces
     done = bpb_eval(tiny, "--tokenizer", copied, "--limit", "3")
     assert done.returncode == 0
-    assert "inside the checkpoint" not in done.stdout
+    assert "inside the checkpoint" not in words_of(done.stdout)
 
 
 def test_a_score_worse_than_guessing_is_pointed_out(tiny, tmp_path):
     shard = write_shard(tmp_path / "noise_000000.bin", np.random.default_rng(0).integers(3, 512, 400))
-    assert "guessing blindly" in bpb_eval(tiny, "--data", shard, "--limit", "3", "--no-contract").stdout
-    assert "guessing blindly" not in bpb_eval(tiny, "--limit", "3").stdout
+    assert "guessing blindly" in words_of(bpb_eval(tiny, "--data", shard, "--limit", "3", "--no-contract").stdout)
+    assert "guessing blindly" not in words_of(bpb_eval(tiny, "--limit", "3").stdout)
 
 
 def test_the_floor_stands_beside_scores_of_the_whole_text_alone(tiny):
     whole = bpb_eval(tiny, "--samples", "1", "--no-contract")
-    assert "the source itself" in whole.stdout
-    assert "the source itself" not in bpb_eval(tiny, "--limit", "5", "--no-contract").stdout
+    assert "the source itself" in words_of(whole.stdout)
+    assert "the source itself" not in words_of(bpb_eval(tiny, "--limit", "5", "--no-contract").stdout)
 
 
 class TestBadInput:
