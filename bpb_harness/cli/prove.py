@@ -40,8 +40,12 @@ def _print_version(value: bool) -> None:
 @app.command()
 @takes(*_TAKEN)
 def prove(
+    context: typer.Context,
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
     proof: Annotated[Path | None, typer.Option(help="Score, and write the bits of some windows here.")] = None,
+    score: Annotated[
+        Path | None, typer.Option(help="Of --proof: take this score, of bpb-eval --format json, and score nothing.")
+    ] = None,
     num_windows: Annotated[
         int | None, typer.Option(help="How many windows (as many as take about a minute, at least 4).")
     ] = None,
@@ -74,16 +78,18 @@ def prove(
     if decode is not None:
         if num_windows is not None:
             raise UsageError("--num-windows with --decode", hint="leave it out: the file holds what it holds")
+        if score is not None:
+            raise UsageError("--score with --decode", hint="leave it out: the file holds the line of its score")
         raise typer.Exit(_decode(checkpoint, decode, text, time_limit, settings))
     assert proof is not None
     if num_windows is not None and num_windows < 1:
         raise UsageError("--num-windows", seen=num_windows, expected="1 or more")
-    chosen = Settings(**settings)  # refuses bad flags before any file is opened
+    chosen = Settings(**settings) if score is None else _settings_of(score, settings, context)
     with interrupted_afterwards():
         from bpb_harness.proof.contained import needs_containing, prove_contained
         from bpb_harness.proof.prove import prove as prove_here
 
-    more: dict[str, Any] = {"num_windows": num_windows, "time_limit": time_limit}
+    more: dict[str, Any] = {"num_windows": num_windows, "time_limit": time_limit, "score": score}
     outcome: Any = None
     with progress_bar() as progress:
         if needs_containing(chosen):
@@ -92,6 +98,15 @@ def prove(
             outcome = prove_here(checkpoint, chosen, proof, progress=progress, **more)
     _say(str(outcome))
     raise typer.Exit(outcome.exit_code)
+
+
+def _settings_of(score: Path, settings: dict[str, Any], context: typer.Context) -> Settings:
+    with interrupted_afterwards():
+        from bpb_harness.formats import read_result
+        from bpb_harness.proof.taken_score import settings_beside
+
+    explicit = [name for name in settings if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    return settings_beside(read_result(score), settings, explicit)
 
 
 def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float | None, settings: dict[str, Any]) -> int:
@@ -109,15 +124,13 @@ def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float |
         import numpy as np
 
         from bpb_harness.byte_count import load_tokenizer
-        from bpb_harness.proof.reading import MOST_SECONDS, open_proof, read_file
+        from bpb_harness.proof.reading import MOST_SECONDS, open_proof
 
-    tokenizer, wanted = load_tokenizer(path), read_file(file)[0].tokenizer
-    if tokenizer.digest != wanted:
-        raise UsageError("--tokenizer", seen=tokenizer.digest[:16], expected=f"{wanted[:16]}, that of the score")
+    tokenizer = load_tokenizer(path)
     with progress_bar() as progress:
         opened = open_proof(
             file, checkpoint, model=settings["model"], allow_code=settings["allow_code"],
-            seconds=time_limit or MOST_SECONDS, progress=progress,
+            seconds=time_limit or MOST_SECONDS, progress=progress, tokenizer=tokenizer,
         )  # fmt: skip
     if text is not None and opened.is_same:
         spelled = b"\n".join(tokenizer.decode(np.asarray(span)) for span in opened.decoded.spans)

@@ -85,8 +85,7 @@ def score(job: Job) -> BpbResult:
 
 def _stamp_tables(result: BpbResult) -> None:
     """Let each table that was asked for say of which score it is."""
-    for name in ("windows", "tokens", "documents"):
-        table = getattr(result, name, None)
+    for name, table in (("windows", result.windows), ("tokens", result.tokens), ("documents", result.documents)):
         if table is not None:
             from bpb_harness.evaluation.frames import stamp  # deferred: pandas takes a second to import
 

@@ -100,6 +100,8 @@ def array(*values, kind="<f8"):
         (put("nats", float("inf")), "nats is inf"),
         (put("num_unpaid", True), "num_unpaid is bool"),
         (put("relation", "<"), "relation"),
+        (put("share_apart", 0.0), "share_apart"),
+        (put("share_apart", 1.5), "share_apart"),
         (put("starts", array(1.0)), "starts is no array of <i8"),
         (put("starts", 5), "starts is no array"),
         (put("starts", array(0, kind="<i8")), "spans of different lengths"),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bpb_harness.comparison.mask_error import mask_error
+from bpb_harness.comparison.mask_error import mask_error, shared_variance
 from bpb_harness.statistics.standard_errors import Draws, grid_stderr_nats, mc_stderr_nats
 from tests.scores import SIGNATURE, costs_of, draws_of
 
@@ -111,6 +111,26 @@ def test_errors_of_other_masks_add_in_squares(values):
     assert found.degrees_of_freedom == pytest.approx(625.0 / (256.0 / 10.0))
     unknown = sampled(values[1], stderr=None)
     assert mask_error(exact, unknown).stderr_nats is None
+
+
+def test_what_documents_that_share_windows_do_not_show(values):
+    one, other = (sampled(value) for value in values)
+    exact = costs_of(values[0].mean(axis=1), BYTES)
+    assert shared_variance(one, other) == 0.0
+    halves = [replace(each, share_apart=0.25) for each in (one, other)]
+    assert shared_variance(*halves) == pytest.approx(0.75 * mask_error(one, other).stderr_nats ** 2)
+    assert shared_variance(exact, halves[1]) == shared_variance(halves[1], exact) == 0.75 * 25.0
+    apart = replace(halves[1], signature=str(replace(SIGNATURE, seed="1")))
+    assert shared_variance(halves[0], apart) == 2 * 0.75 * 25.0
+    unknown = replace(halves[1], stderr_nats=None)
+    assert math.isinf(shared_variance(exact, unknown))
+    assert shared_variance(exact, replace(unknown, share_apart=1.0)) == 0.0
+
+
+def test_draws_without_an_error_are_draws(values):
+    alike = [sampled(np.full((COUNT, 2), level), stderr=0.0) for level in (100.0, 90.0)]
+    found = mask_error(*alike)
+    assert (found.masks, found.stderr_nats) == ("same", pytest.approx(0.0, abs=1e-9))
 
 
 def test_nothing_is_drawn_for_exact_lengths(values):
