@@ -32,7 +32,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 _FORMATS = ("text", "json")
 _OF_DECODING = ("tokenizer", "model", "allow_code")
-_OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs", "key_field", "slice_field"}
+_OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs"}
+_OF_TABLES |= {"key_field", "slice_field", "surprisal", "surprisal_draws"}
 _TAKEN = tuple(name for name in FLAGS if name not in _OF_TABLES)
 
 
