@@ -13,6 +13,7 @@ from bpb_harness.auditing.checks.rescored import (
     NUMERICS,
     STANDARD_ERRORS,
     other_dataset,
+    other_files,
     other_settings,
 )
 from bpb_harness.auditing.evidence import SCATTER, Evidence
@@ -151,7 +152,7 @@ def _other_score(evidence: Evidence, proved: Proved) -> str | None:
         return "nothing is claimed to hold the proof against"
     if proved.bits_per_byte is None:
         return "the proof is of a score in bits per token, the claim is in bits per byte"
-    elsewhere = other_dataset(evidence, proved.data_name)
+    elsewhere = other_files(evidence, proved.score.partition(" ")[0]) or other_dataset(evidence, proved.data_name)
     if elsewhere is not None:
         return elsewhere
     difference = score.value - proved.bits_per_byte
