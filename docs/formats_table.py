@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bpb_harness.comparison.result import FORMAT as COMPARISON_FORMAT
+from bpb_harness.comparison.result import SystemComparison
+from bpb_harness.formats.audit import AUDIT, AUDIT_FORMAT, AUDITS, AUDITS_FORMAT
+from bpb_harness.formats.bytes import BYTES, BYTES_FORMAT
 from bpb_harness.formats.kinds import Key, Record, records_in
-from bpb_harness.formats.schemas import DECLARED, file_of, text_of
+from bpb_harness.formats.of_dataclass import record_of
+from bpb_harness.formats.result import RESULT
+from bpb_harness.formats.schemas import file_of, text_of
+from bpb_harness.result import FORMAT as RESULT_FORMAT
+
+DECLARED: dict[str, Record] = {
+    RESULT_FORMAT: RESULT,
+    COMPARISON_FORMAT: record_of(SystemComparison, COMPARISON_FORMAT),
+    AUDIT_FORMAT: AUDIT,
+    AUDITS_FORMAT: AUDITS,
+    BYTES_FORMAT: BYTES,
+}
 
 PAGE = Path(__file__).with_name("formats.md")
 START, END = "<!-- formats: start -->\n", "<!-- formats: end -->"
@@ -41,5 +56,5 @@ def page(before: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
-    for name in DECLARED:
-        file_of(name).write_text(text_of(name), "utf-8")
+    for name, record in DECLARED.items():
+        file_of(name).write_text(text_of(name, record), "utf-8")

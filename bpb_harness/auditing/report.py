@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity
+from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
 from bpb_harness.terminal.screen import Screen
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class AuditReport:
     def to_dict(self) -> dict[str, Json]:
         """The report with the stable keys of the JSON output."""
         return {
+            "format": AUDIT_FORMAT,
             "name": self.name,
             "title": self.title,
             "verdict": self.verdict.value,
@@ -133,6 +135,7 @@ def summary_to_dict(reports: Sequence[AuditReport], unread: Sequence[str] = ()) 
         verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict
     }
     return {
+        "format": AUDITS_FORMAT,
         "verdict": overall(reports).value,
         "counts": counts,
         "audits": [report.to_dict() for report in reports],

@@ -34,6 +34,7 @@ from bpb_harness.byte_report.against_documents import (
 )
 from bpb_harness.byte_report.byte_bugs import sentinel_bytes
 from bpb_harness.findings import Finding, Json, Severity, register
+from bpb_harness.formats.bytes import BYTES_FORMAT
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.separators import Borders, Separators, find_borders, find_separators
 
@@ -171,6 +172,7 @@ class ByteReport:
         """The report with the stable keys of the JSON output."""
         truth = self.truth
         return {
+            "format": BYTES_FORMAT,
             "num_tokens": self.corpus.num_tokens,
             "num_documents": self.num_documents,
             "num_bytes_official": self.num_bytes_official,

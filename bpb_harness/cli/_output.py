@@ -38,15 +38,20 @@ def screen_of(path: Path | None) -> Screen:
 
 
 def write_parquet(frame: pd.DataFrame | None, path: Path) -> None:
-    """Write a table to ``path``.
+    """Write a table to ``path``; what its ``attrs`` say of it stands in the metadata of the file's schema.
 
     Raises:
         UsageError: if the folder does not exist.
         OutputError: if it cannot be written.
     """
+    import pyarrow as pa  # deferred: takes a while to import
+    from pyarrow import parquet
+
     assert frame is not None
     require_folder(path)
-    write_whole(path, lambda file: frame.to_parquet(file, index=False))
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **frame.attrs})
+    write_whole(path, lambda file: parquet.write_table(table, file))
 
 
 def require_folder(path: Path | None) -> None:

@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import Layout
+from bpb_harness.result import Signature
 from bpb_harness.text.span_bytes import span_documents
 from bpb_harness.text.spans import Spans
 from bpb_harness.units import NATS_PER_BIT
@@ -85,3 +87,14 @@ def token_frame(
         )
         frame["first_byte"], frame["end_byte"] = np.cumsum(spelled) - spelled, np.cumsum(spelled)
     return frame
+
+
+def stamp(frame: pd.DataFrame, name: str, signature: Signature) -> None:
+    """Say in a table's ``attrs`` what it is and of which score; a Parquet file of it keeps that.
+
+    Args:
+        frame: the table.
+        name: of its format: ``bpb-windows/1``.
+        signature: of the score.
+    """
+    frame.attrs |= {"format": name, "signature": str(signature), "version": __version__}

@@ -72,7 +72,18 @@ def score(job: Job) -> BpbResult:
     """
     with job.clock.phase("checks"):
         result = _score_and_check(job)
+    _stamp_tables(result)
     return replace(result, seconds_by_phase=job.clock.seconds)
+
+
+def _stamp_tables(result: BpbResult) -> None:
+    """Let each table that was asked for say of which score it is."""
+    for name in ("windows", "tokens", "documents"):
+        table = getattr(result, name, None)
+        if table is not None:
+            from bpb_harness.evaluation.frames import stamp  # deferred: pandas takes a second to import
+
+            stamp(table, f"bpb-{name}/1", result.signature)
 
 
 def _score_and_check(job: Job) -> BpbResult:

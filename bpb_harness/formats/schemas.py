@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.formats.kinds import Record
-from bpb_harness.formats.result import RESULT
 
 FOLDER = Path(__file__).parents[1] / "schemas"
-DECLARED: dict[str, Record] = {"bpb-result/1": RESULT}
 
 
-def schema_of(name: str) -> dict[str, Any]:
+def schema_of(name: str, record: Record) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a format."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
-    return {"$schema": dialect, "title": name} | DECLARED[name].schema()
+    return {"$schema": dialect, "title": name} | record.schema()
 
 
 def file_of(name: str) -> Path:
@@ -24,6 +22,6 @@ def file_of(name: str) -> Path:
     return FOLDER / f"{name.replace('/', '-')}.json"
 
 
-def text_of(name: str) -> str:
+def text_of(name: str, record: Record) -> str:
     """What that file holds."""
-    return json.dumps(schema_of(name), indent=2) + "\n"
+    return json.dumps(schema_of(name, record), indent=2) + "\n"

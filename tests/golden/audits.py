@@ -336,7 +336,11 @@ def outcome(case: str, folder: Path) -> dict[str, Json]:
         made = MADE[case]
         baseline = _written(folder / "baseline", made.baseline) if made.baseline is not None else None
         report = audit(_written(folder / "claim", made.files), recomputed=made.recomputed, baseline=baseline)
-    return {key: held for key, held in report.to_dict().items() if held is not None and key not in ("name", "files")}
+    return {
+        key: held
+        for key, held in report.to_dict().items()
+        if held is not None and key not in ("format", "name", "files")
+    }
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.claims.build import HERE
+from tests.own_json import own_json
 
 SUBMISSIONS = HERE / "submissions"
 # One process for all: it never has torch, sentencepiece or tokenizers, which an audit of records does not need, so a
@@ -92,14 +93,14 @@ def test_help_and_version_import_no_torch(run: Run) -> None:
 
 
 def test_json_of_one(run: Run) -> None:
-    report = json.loads(run(SUBMISSIONS / "wrong_constant", "--format", "json").stdout)
+    report = own_json(run(SUBMISSIONS / "wrong_constant", "--format", "json").stdout)
     assert set(report) >= {"verdict", "claimed_bpb", "corrected_bpb", "corrected_from", "findings"}
     assert report["verdict"] == "refuted"
     assert {"code", "severity", "message", "evidence"} <= set(report["findings"][0])
 
 
 def test_json_of_many(run: Run) -> None:
-    report = json.loads(run(HERE, "--recursive", "--format", "json").stdout)
+    report = own_json(run(HERE, "--recursive", "--format", "json").stdout)
     assert report["verdict"] == "refuted"
     assert sum(report["counts"].values()) == len(report["audits"]) > 60
 
@@ -123,7 +124,7 @@ def test_output_to_a_file(run: Run, tmp_path: Path) -> None:
     done = run(SUBMISSIONS / "open_no_log", "--format", "json", "--output", target)
     assert done.returncode == 3
     assert done.stdout == ""
-    assert json.loads(target.read_text())["verdict"] == "unverifiable"
+    assert own_json(target.read_text())["verdict"] == "unverifiable"
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from bpb_harness.cli.audit import main
 from tests.commands import run_here
+from tests.own_json import own_json
 
 NUM_TOKENS = 161  # two windows, the second shorter: the chain rule, which has no sampling error, has a pass a token
 
@@ -35,7 +36,7 @@ def audited(repository: Path, folder: Path, shard: Path, **claim: Any) -> tuple[
         "--checkpoint", repository / "fixtures/checkpoints/mdlm-tiny.pt",
         "--tokenizer", repository / "fixtures/tokenizers/tiny_512_bpe.model",
     )  # fmt: skip
-    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+    return done.returncode, own_json(done.stdout) if done.stdout else {}, done.stderr
 
 
 def test_a_wrong_score_is_refuted_with_the_right_one_and_the_right_one_confirmed(

@@ -17,6 +17,7 @@ from bpb_harness.evaluation.settings import FLAGS, Settings
 from bpb_harness.formats.scored_again import OPTIONS, command_of, settings_of
 from bpb_harness.result import BpbResult, Remark, Signature, SourceFloor
 from tests.commands import run_here
+from tests.own_json import own_json
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def audited(folder: Path, plain: dict[str, Any] | str, *words: object) -> tuple[
     path = folder / "result.json"
     path.write_text(plain if isinstance(plain, str) else json.dumps(plain))
     done = run_here(main, path, "--format", "json", *words)
-    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+    return done.returncode, own_json(done.stdout) if done.stdout else {}, done.stderr
 
 
 def codes(report: dict[str, Any]) -> list[str]:

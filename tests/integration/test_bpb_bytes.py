@@ -13,6 +13,7 @@ import sentencepiece
 
 from bpb_harness.cli.bytes import main
 from tests.commands import run_here
+from tests.own_json import own_json
 from tests.spans import windows_of
 
 
@@ -25,7 +26,7 @@ def bpb_bytes(*arguments, check=True):
 
 
 def as_json(*arguments):
-    return json.loads(bpb_bytes(*arguments, "--format", "json").stdout)
+    return own_json(bpb_bytes(*arguments, "--format", "json").stdout)
 
 
 def codes(report):
@@ -123,7 +124,7 @@ def test_output_goes_to_a_file_whole(folder, tmp_path):
         "--tokenizer", folder / "t.model", "--data", folder / "val_000000.bin", "--format", "json", "--output", out
     )
     assert done.stdout == ""
-    assert json.loads(out.read_text(encoding="utf-8"))["num_bytes_official"] == 510
+    assert own_json(out.read_text(encoding="utf-8"))["num_bytes_official"] == 510
 
 
 def test_a_process_ends_like_the_command_does_here(folder, tmp_path):

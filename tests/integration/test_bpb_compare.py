@@ -19,6 +19,7 @@ from bpb_harness.comparison.text_error import TextError
 from bpb_harness.costs import ScoreCosts
 from bpb_harness.errors import HarnessError, InputError, UsageError
 from tests.commands import run_here, run_line_here
+from tests.own_json import own_json
 from tests.tiny_checkpoints import make_golf_gpt
 
 QUIET = {"device": "cpu", "check_contract": False}
@@ -174,7 +175,7 @@ def test_expectations(files):
         assert missed.returncode == 1
         assert "does NOT hold" in missed.stdout
     done = run(files["worse"], files["tiny"], "--expect-better", "0.01", "--format", "json")
-    assert json.loads(done.stdout)["expectation"] == {"better_by": 0.01, "level": 0.05, "holds": True}
+    assert own_json(done.stdout)["expectation"] == {"better_by": 0.01, "level": 0.05, "holds": True}
 
 
 def words(done) -> str:
@@ -408,6 +409,6 @@ def test_the_lab(lab, tmp_path):
         "--format", "json",
     )  # fmt: skip
     assert done.returncode == 0, done
-    pair = json.loads(done.stdout)["pairs"][0]
+    pair = own_json(done.stdout)["pairs"][0]
     assert (pair["conclusion"], pair["winner"]) == ("shorter-than-bound", "base_gpt")
     assert pair["num_units"] == 6

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
 from bpb_harness.cli.eval import main
 from bpb_harness.errors import UsageError
 from bpb_harness.result import Signature
+from tests.own_json import own_json
 from tests.printed import signature_line
 from tests.shards import write_shard
 
@@ -84,7 +86,7 @@ def test_json_of_a_comparison(tiny, tmp_path):
     path = tmp_path / "out.json"
     done = bpb_eval(tiny, "--compare", "--samples", "4", "--limit", "24", "--format", "json", "--output", path)
     assert (done.returncode, done.stdout) == (0, "")
-    plain = json.loads(path.read_text())
+    plain = own_json(path.read_text())
     both = plain["comparison"]
     assert both["consistent"] is True
     assert both["discrete"] == pytest.approx(plain["bits_per_byte"])
@@ -104,16 +106,16 @@ def test_json_of_a_comparison(tiny, tmp_path):
 
 def test_both_methods_alone_are_those_of_the_comparison(tiny):
     shared = ("--limit", "12", "--format", "json", "--no-contract")
-    both = json.loads(bpb_eval(tiny, "--compare", *shared).stdout)["comparison"]
+    both = own_json(bpb_eval(tiny, "--compare", *shared).stdout)["comparison"]
     for method in ("discrete", "mc"):
-        alone = json.loads(bpb_eval(tiny, "--method", method, *shared).stdout)
+        alone = own_json(bpb_eval(tiny, "--method", method, *shared).stdout)
         assert alone["bits_per_byte"] == pytest.approx(both[method], rel=1e-12)
 
 
 def test_tables_add_up_to_the_total(tiny, tmp_path):
     windows, tokens = tmp_path / "w.parquet", tmp_path / "t.parquet"
     done = bpb_eval(tiny, "--limit", "12", "--format", "json", "--windows", windows, "--tokens", tokens)
-    plain = json.loads(done.stdout)
+    plain = own_json(done.stdout)
     by_window, by_token = pd.read_parquet(windows), pd.read_parquet(tokens)
     bits = plain["bits_per_token"] * plain["num_tokens"]
     assert by_window["bits"].sum() == pytest.approx(bits, rel=1e-12)
@@ -123,6 +125,11 @@ def test_tables_add_up_to_the_total(tiny, tmp_path):
     assert (by_token["first_byte"].to_numpy()[1:] == by_token["end_byte"].to_numpy()[:-1]).all()
     assert (by_window["num_masked"].map(len) == 2).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.parquet", "w.parquet"]
+    for name, path, table in (("bpb-windows/1", windows, by_window), ("bpb-tokens/1", tokens, by_token)):
+        said = {"format": name, "signature": plain["signature"], "version": plain["versions"]["bpb_harness"]}
+        assert table.attrs == said
+        metadata = pq.read_schema(path).metadata
+        assert {key: metadata[key.encode()].decode() for key in said} == said
 
 
 @pytest.mark.parametrize(("expect", "code"), [(0.8, 0), (0.7, 1)])
@@ -133,7 +140,7 @@ def test_an_expectation_is_met_or_missed(tiny, expect, code):
 
 
 def test_every_step_on_every_window(tiny):
-    plain = json.loads(
+    plain = own_json(
         bpb_eval(tiny, "--samples", "all", "--steps", "4", "--limit", "5", "--format", "json").stdout
     )  # fmt: skip
     assert plain["num_forward_tokens"] == 4 * 5 * 128
@@ -142,12 +149,12 @@ def test_every_step_on_every_window(tiny):
 
 def test_exact_and_chain(tiny):
     shared = ("--context", "6", "--limit", "3", "--format", "json")
-    exact = json.loads(bpb_eval(tiny, "--method", "exact", *shared).stdout)
+    exact = own_json(bpb_eval(tiny, "--method", "exact", *shared).stdout)
     assert (exact["relation"], exact["mc_stderr"]) == ("<=", 0.0)
     assert exact["num_forward_tokens"] == 3 * 6 * (2**6 - 1)
-    sampled = json.loads(bpb_eval(tiny, "--method", "mc", "--samples", "400", *shared).stdout)
+    sampled = own_json(bpb_eval(tiny, "--method", "mc", "--samples", "400", *shared).stdout)
     assert sampled["bits_per_byte"] == pytest.approx(exact["bits_per_byte"], abs=4 * sampled["mc_stderr"])
-    chain = json.loads(bpb_eval(tiny, "--method", "chain", *shared).stdout)
+    chain = own_json(bpb_eval(tiny, "--method", "chain", *shared).stdout)
     assert chain["relation"] == "="
 
 
@@ -164,8 +171,8 @@ def test_long_windows_are_not_enumerated_and_nothing_is_asked_before(tiny, monke
 
 def test_documents_and_raw_bytes(tiny, repository):
     docs = repository / "fixtures" / "corpora" / "tiny_val_docs.jsonl"
-    plain = json.loads(bpb_eval(tiny, "--docs", docs, "--limit", "10", "--format", "json").stdout)
-    shard = json.loads(bpb_eval(tiny, "--limit", "10", "--format", "json").stdout)
+    plain = own_json(bpb_eval(tiny, "--docs", docs, "--limit", "10", "--format", "json").stdout)
+    shard = own_json(bpb_eval(tiny, "--limit", "10", "--format", "json").stdout)
     assert plain["nats"] == shard["nats"]
     assert plain["num_bytes"] == shard["num_bytes"]
     assert "--bytes raw needs" in refusal(tiny, "--docs", docs, "--bytes", "raw", "--limit", "10")

@@ -17,6 +17,7 @@ from bpb_harness.byte_count import load_tokenizer, lost_by_tokenizer
 from bpb_harness.cli.eval import app
 from bpb_harness.errors import TokenizerError, UsageError
 from bpb_harness.evaluation import api as evaluation
+from tests.own_json import own_json
 from tests.printed import words_of
 from tests.shards import write_shard
 
@@ -136,7 +137,7 @@ def test_without_bytes_it_is_scored_in_bits_per_token_and_document(scored, kind,
     assert result.ci95 == (result.bits_per_token, result.bits_per_token)
     assert "|bytes:none|" in str(result)
     assert f"= {math.log2(size):.4f} bits/token" in str(result)
-    plain = json.loads(result.to_json())
+    plain = own_json(result.to_json())
     assert (plain["bits_per_byte"], plain["bytes_per_token"], plain["num_bytes"]) == (None, None, None)
     assert plain["bits_per_document"] == result.bits_per_document
     (why,) = [remark.message for remark in result.remarks if remark.code == "bytes.none"]

@@ -2,13 +2,12 @@
 
 import json
 
-import jsonschema
 import pytest
 import torch
 
 import bpb_harness
 from bpb_harness.formats import read_result
-from bpb_harness.formats.schemas import file_of
+from tests.own_json import own_json
 from tests.tiny_checkpoints import make_golf_gpt
 
 ANSWERS = [{"prompt": "do do do ", "answer": word * 9} for word in ("ha", "he", "hi")]
@@ -33,13 +32,8 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def schema():
-    return jsonschema.Draft202012Validator(json.loads(file_of("bpb-result/1").read_text("utf-8")))
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_scores_are_read_back(case, schema, repository, tmp_path):
+def test_scores_are_read_back(case, repository, tmp_path):
     settings = dict(CASES[case])
     fixtures = repository / "fixtures"
     checkpoint = fixtures / "checkpoints" / "mdlm-tiny.pt"
@@ -56,7 +50,7 @@ def test_scores_are_read_back(case, schema, repository, tmp_path):
     result = bpb_harness.evaluate(checkpoint, device="cpu", check_contract=False, **settings)
     file = tmp_path / "result.json"
     file.write_text(result.to_json())
-    schema.validate(json.loads(file.read_text()))
+    own_json(file.read_text())
     again = read_result(file)
     assert again.to_dict() == result.to_dict()
     assert str(again) == str(result)

@@ -1,6 +1,5 @@
 """Two processes on the CPU score what one scores, to the last bit."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import torch.distributed as dist
 
 from bpb_harness.distributed import is_first_process
 from bpb_harness.evaluation import api as evaluation
+from tests.own_json import own_json
 from tests.two_processes import run_in_two
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
@@ -34,7 +34,7 @@ def run_two(*arguments):
 def score_with_two(*arguments):
     done = run_two(*arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)  # one process alone printed
+    return own_json(done.stdout)  # one process alone printed
 
 
 def score_with_one(checkpoint, **settings):
@@ -77,7 +77,7 @@ def test_an_exact_method_is_shared_and_an_error_is_said_once(tiny, repository):
     assert wrong.stderr[0].count("\n") == 1
     assert (done.codes, done.stdout[1]) == ([0, 0], "")
     one = score_with_one(tiny, limit=3, context_length=16, method="chain", batch_tokens=16)
-    two = json.loads(done.stdout[0])
+    two = own_json(done.stdout[0])
     assert two["device"].startswith("2 x cpu")
     assert {key: one[key] for key in SAME} == {key: two[key] for key in SAME}
 

@@ -29,7 +29,7 @@ from bpb_harness.result import (
 )
 from bpb_harness.units import CodeLength, bits_to_nats
 
-SCHEMA = jsonschema.Draft202012Validator(schema_of("bpb-result/1"))
+SCHEMA = jsonschema.Draft202012Validator(schema_of("bpb-result/1", RESULT))
 SETTINGS = {
     "method": "discrete", "num_steps": "8", "schedule": "loglinear[0.001]", "num_samples": "2", "byte_rule": "official",
     "data": "val@1a2b3c4d[0:10/693]", "tokenizer": "5e6f7a8b", "context_length": "128", "model": "9c0d1e2f",
