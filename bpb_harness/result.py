@@ -305,6 +305,36 @@ class AnswerSummary:
 
 @final
 @dataclass(frozen=True)
+class SliceScore:
+    """The score of the documents whose field has one value; rates and errors per `unit` of the result.
+
+    Attributes:
+        slice: the value; numbers, true, false and null as JSON writes them.
+        num_documents: how many there are, as far as they were scored.
+        num_tokens: that were paid for.
+        num_bytes: of them; None where no bytes are counted.
+        bits: what they cost.
+        mc_stderr: standard error from the sampling of masks; 0 where none is drawn, None where draws do not show it.
+        documents_stderr: standard error over the choice of documents, the noise of their masks in it; None of one.
+    """
+
+    slice: str
+    num_documents: int
+    num_tokens: int
+    num_bytes: int | None
+    bits: float
+    mc_stderr: float | None
+    documents_stderr: float | None
+
+    @property
+    def bits_per_unit(self) -> float | None:
+        """Bits per byte, or per token where no bytes are counted; None of a slice without a byte."""
+        units = self.num_tokens if self.num_bytes is None else self.num_bytes
+        return self.bits / units if units else None
+
+
+@final
+@dataclass(frozen=True)
 class BpbResult:
     """A score in bits per byte, or in bits per token where no bytes are counted (`--bytes none`).
 
@@ -335,6 +365,8 @@ class BpbResult:
         seconds_by_phase: wall clock of all that was done for the score, "scoring" among it; they add up to the whole.
         windows: one row a window, or an answer, where it was asked for.
         tokens: one row a token, where it was asked for.
+        documents: one row a document, where it was asked for.
+        slices: the score by the values of a field, the largest first; None where none was named.
         costs: what a comparison needs of it, where it was asked for.
         span_nats: of each span that was scored, (N,): windows, or parts of answers.
     """
@@ -362,6 +394,8 @@ class BpbResult:
     seconds_by_phase: Mapping[str, float] = field(default_factory=dict, compare=False)
     windows: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     tokens: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    documents: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    slices: tuple[SliceScore, ...] | None = None
     costs: ScoreCosts | None = field(default=None, compare=False, repr=False)
     span_nats: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
@@ -450,6 +484,8 @@ class BpbResult:
             plain["answers"] = asdict(self.answers)
         if self.bits_per_byte is None or self.answers is not None:
             plain |= {"bits_per_document": self.bits_per_document, "num_documents": self.num_documents}
+        if self.slices is not None:
+            plain["slices"] = [asdict(each) | {"bits_per_unit": each.bits_per_unit} for each in self.slices]
         if self.source is not None:
             plain["source"] = asdict(self.source)
         if self.seconds_by_phase:

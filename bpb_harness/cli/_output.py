@@ -54,6 +54,21 @@ def write_parquet(frame: pd.DataFrame | None, path: Path) -> None:
     write_whole(path, lambda file: parquet.write_table(table, file))
 
 
+def write_table(frame: pd.DataFrame | None, path: Path) -> None:
+    """Write a table to ``path``: as CSV if its name ends so, else as Parquet.
+
+    Raises:
+        UsageError: if the folder does not exist.
+        OutputError: if it cannot be written.
+    """
+    if path.suffix.lower() != ".csv":
+        write_parquet(frame, path)
+        return
+    assert frame is not None
+    require_folder(path)
+    write_whole(path, lambda file: file.write(frame.to_csv(index=False, lineterminator="\n").encode()))
+
+
 def require_folder(path: Path | None) -> None:
     """Refuse an output path that cannot be written, before the work is done rather than after."""
     if path is not None and path.is_dir():

@@ -58,6 +58,6 @@ def write_page(path: Path, job: Job, result: BpbResult, *, title: str) -> None:
 
     hardest, easiest = extreme_documents(result)
     # Of a sampled bound a token's bits are its share of an estimate, and tell nothing of the token.
-    column = "bits" if result.relation == EXACT else None
+    column = "share_bits" if result.relation == EXACT else None
     found = excerpts(job.text, [*hardest, *easiest], result.tokens, column)
     write_output(evaluation_page(result, title=title, excerpts=found, command=command_line("bpb-eval")), path)

@@ -16,6 +16,7 @@ import typer
 from bpb_harness._version import __version__
 from bpb_harness.cli._output import require_folder, write_output
 from bpb_harness.cli._progress import progress_bar
+from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS
@@ -28,9 +29,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 EXIT_EXPECTATION_MISSED = 1
 _FORMATS = ("text", "markdown", "latex", "json")
-_NOT_TAKEN = {"compare", "with_windows", "with_tokens", "with_costs"}
-_TAKEN = tuple(name for name in FLAGS if name not in _NOT_TAKEN)
 _HINTS = get_type_hints(Settings)
+# Of one score: a second bound, how its documents are shown, and files of its tables.
+_OF_ONE_SCORE = {"compare", "key_field", "slice_field"} | {
+    name for name in FLAGS if _HINTS[name] is bool and FLAGS[name].kind == Path | None
+}
+_TAKEN = tuple(name for name in FLAGS if name not in _OF_ONE_SCORE)
 _UNIONS = (Union, UnionType)
 
 
@@ -57,7 +61,7 @@ def _option(name: str) -> Parameter:
         taken, default = bool | None, None
     else:
         taken, default = list[_kind(name)], ()  # type: ignore[misc]
-    option = typer.Option(flag.option, help=flag.help)
+    option = typer.Option(flag.option, help=flag.help.replace("; may be repeated", "; once for all, or once each"))
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[taken, option])
 
 
@@ -94,6 +98,7 @@ def compare(
     ] = None,
     output_format: Annotated[str, typer.Option("--format", help="text, markdown, latex or json.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the comparison as a page to this .html file too.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -106,7 +111,11 @@ def compare(
     """
     if output_format not in _FORMATS:
         raise UsageError("--format", seen=repr(output_format), expected="text, markdown, latex or json")
-    require_folder(output)
+    require_html(report)
+    if None is not output == report:
+        raise UsageError("--output and --report", seen="the same file twice", expected="files of their own")
+    for path in (output, report):
+        require_folder(path)
     with interrupted_afterwards():
         from bpb_harness.comparison.compare import compare as compare_systems
         from bpb_harness.comparison.compare import require_expectations
@@ -122,6 +131,10 @@ def compare(
         comparison = compare_systems(
             systems, with_progress, better_by=expect_better, level=level, num_baseline_runs=contest_rule
         )
+    if report is not None:
+        from bpb_harness.report.comparison import comparison_page  # deferred: draws by matplotlib
+
+        write_output(comparison_page(comparison, command=command_line("bpb-compare")), report)
     write_output(_written(comparison, output_format, to_file=output is not None), output)
     if not comparison.holds:
         raise typer.Exit(EXIT_EXPECTATION_MISSED)

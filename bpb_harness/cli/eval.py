@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet
+from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet, write_table
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import interrupted_afterwards, run
@@ -86,16 +86,24 @@ def evaluate(
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
     if expect is not None and given["byte_rule"] == "none":
         raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
-    windows, tokens, score_file = given["with_windows"], given["with_tokens"], given["with_costs"]
-    for flag, path in (("--windows", windows), ("--tokens", tokens)):
-        if path is not None and path.suffix.lower() != ".parquet":
-            raise UsageError(flag, seen=repr(path.name), expected="a file name that ends in .parquet")
+    windows, tokens, documents, score_file = (
+        given[f"with_{rows}"] for rows in ("windows", "tokens", "documents", "costs")
+    )
+    for flag, path, suffixes in (
+        ("--windows", windows, (".parquet",)),
+        ("--tokens", tokens, (".parquet",)),
+        ("--document-table", documents, (".parquet", ".csv")),
+    ):
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise UsageError(flag, seen=repr(path.name), expected=f"a file name that ends in {' or '.join(suffixes)}")
     require_html(report)
-    written = [path.absolute() for path in (output, report, windows, tokens, score_file) if path is not None]
+    written = [path.absolute() for path in (output, report, windows, tokens, documents, score_file) if path is not None]
     if len(set(written)) < len(written):
-        what = "--output, --report, --windows, --tokens and --score-file"
-        raise UsageError(what, seen="the same file twice", expected="files of their own")
-    for path in (output, report, windows, tokens, score_file, given["resume"]):
+        raise UsageError(
+            "--output, --report, --windows, --tokens, --document-table and --score-file", seen="the same file twice",
+            expected="files of their own",
+        )  # fmt: skip
+    for path in (output, report, windows, tokens, documents, score_file, given["resume"]):
         require_folder(path)
     settings = as_settings(given)
     begin = time.perf_counter()
@@ -116,6 +124,8 @@ def evaluate(
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
+    if documents is not None:
+        write_table(result.documents, documents)
     if score_file is not None:
         assert result.costs is not None
         result.costs.write(score_file)

@@ -12,7 +12,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from bpb_harness.denoiser import Denoiser, masked_nll, num_clean_tokens
+from bpb_harness.denoiser import Denoiser, masked_token_nll, num_clean_tokens
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import all_nodes_of_grid, prior_nats
 from bpb_harness.result import ESTIMATED_BOUND, UPPER_BOUND
@@ -60,11 +60,15 @@ class EnumeratedBound:
         nats: (B,) float64; an estimate where noise levels were drawn.
         variance: (B,) float64, of that estimate, nats squared; 0 where none were drawn.
         squared_variances: (B,) float64, the sum of the squares of what single masks add to ``variance``.
+        token_nats: (B, L) float64, what each target adds to ``nats``.
+        token_variance: (B, L) float64, of these.
     """
 
     nats: Floats
     variance: Floats
     squared_variances: Floats
+    token_nats: Floats
+    token_variance: Floats
 
 
 @final
@@ -138,8 +142,9 @@ class ExactBound:
             self._enumerate(denoiser, row, int(window), all_masks(length, context_length).to(x0.device))
             for row, window in zip(x0, windows, strict=True)
         ]
-        nats, variance, squares = np.array(rows, dtype=np.float64).T
-        return EnumeratedBound(nats + prior, variance, squares)
+        sums, variances, squares = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+        token_nats = sums[:, 1:] + prior / length
+        return EnumeratedBound(sums[:, 0] + prior, variances[:, 0], squares, token_nats, variances[:, 1:])
 
     def window_nats(self, denoiser: Denoiser, x0: Tensor) -> Tensor:
         """The bound of windows (B, L) that are the first of their corpus, (B,) float64 nats."""
@@ -155,14 +160,15 @@ class ExactBound:
             raise UsageError("the continuous bound has no finite set of nodes", hint="pass --steps T")
         return all_nodes_of_grid(self.schedule.grid(self.num_steps))
 
-    def _enumerate(self, denoiser: Denoiser, tokens: Tensor, index: int, masks: Tensor) -> tuple[float, float, float]:
-        """The bound of one span without its prior, the variance of its estimate, and the squares behind it."""
+    def _enumerate(self, denoiser: Denoiser, tokens: Tensor, index: int, masks: Tensor) -> tuple[Floats, Floats, float]:
+        """A span's bound without its prior, in all and of each target, (1 + L,); the variances; the sum of squares."""
         # 1. How many of the L targets each of the 2^L - 1 masks hides; the last mask hides all of them.
         count = masks.sum(dim=-1).cpu().numpy()
         length = int(count[-1])
+        known = np.zeros(1 + length)
         # 2. The T-step bound is a finite sum.
         if self.num_steps is not None:
-            return self._on_grid(denoiser, tokens, masks, count), 0.0, 0.0
+            return self._on_grid(denoiser, tokens, masks, count), known, 0.0
         # 3. The continuous one integrates each mask's probability, for a network that is not told the rate.
         low = self.schedule.min_mask_rate
         weight = size_weights(count, length, low, self.schedule.max_mask_rate)
@@ -171,11 +177,12 @@ class ExactBound:
             # Told a rate of its own with each mask: should the network be told wrongly that it ignores it, no single
             # rate decides the number.
             nats = self._masked_nll(denoiser, tokens, masks, self._rates(count, length, index, 0))
-            return float(((weight + at_low) * nats).sum()), 0.0, 0.0
+            return ((weight + at_low) * nats).sum(axis=-1), known, 0.0
         # 4. For one that is told, rates are drawn for each mask; u_0 itself is a single rate.
-        reconstruction = 0.0
+        reconstruction = known
         if low > 0:
-            reconstruction = float((at_low * self._masked_nll(denoiser, tokens, masks, np.full(len(masks), low))).sum())
+            at_low_nats = self._masked_nll(denoiser, tokens, masks, np.full(len(masks), low))
+            reconstruction = (at_low * at_low_nats).sum(axis=-1)
         drawn = np.stack(
             [
                 weight * self._masked_nll(denoiser, tokens, masks, self._rates(count, length, index, sample))
@@ -184,15 +191,16 @@ class ExactBound:
         )
         # Masks and draws are independent of one another: each mask's own spread, (25).
         variance = drawn.var(axis=0, ddof=1) / self.num_samples
-        return reconstruction + float(drawn.mean(axis=0).sum()), float(variance.sum()), float((variance**2).sum())
+        sums = reconstruction + drawn.mean(axis=0).sum(axis=-1)
+        return sums, variance.sum(axis=-1), float((variance[0] ** 2).sum())
 
-    def _on_grid(self, denoiser: Denoiser, tokens: Tensor, masks: Tensor, count: npt.NDArray[Any]) -> float:
-        """Sum over steps of weight * sum over M of u^(|M| - 1) (1 - u)^(L - |M|) C(x, M; t(u))."""
-        total, nats = 0.0, None
+    def _on_grid(self, denoiser: Denoiser, tokens: Tensor, masks: Tensor, count: npt.NDArray[Any]) -> Floats:
+        """Sum over steps of weight * sum over M of u^(|M| - 1) (1 - u)^(L - |M|) C(x, M; t(u)), (1 + L,)."""
+        total, nats = np.zeros(1 + int(count[-1])), None
         for rate, weight in zip(*(part.tolist() for part in self.nodes()), strict=True):
             if nats is None or denoiser.time_conditioned:
                 nats = self._masked_nll(denoiser, tokens, masks, np.full(len(masks), rate))
-            total += weight * float((rate ** (count - 1.0) * (1.0 - rate) ** (count[-1] - count) * nats).sum())
+            total += weight * (rate ** (count - 1.0) * (1.0 - rate) ** (count[-1] - count) * nats).sum(axis=-1)
         return total
 
     def _rates(self, count: npt.NDArray[Any], length: int, window: int, sample: int) -> Floats:
@@ -202,15 +210,16 @@ class ExactBound:
         return truncated_beta(uniform, count, length, low, high)
 
     def _masked_nll(self, denoiser: Denoiser, tokens: Tensor, masks: Tensor, rates: Floats) -> Floats:
-        """C(x, M; t(u)) of every mask at its rate, (2^L - 1,) float64 nats."""
+        """C(x, M; t(u)) of every mask at its rate, then what each target adds to it, (1 + L, 2^L - 1) float64 nats."""
         parts, length = [], int(masks[-1].sum())
         for start in range(0, len(masks), ROWS_PER_CALL):
             part, rate = masks[start : start + ROWS_PER_CALL], torch.from_numpy(rates[start : start + ROWS_PER_CALL])
             level = self.schedule.level_at(rate).to(tokens.device)
             contexts = torch.full((len(part),), len(tokens) - length, device=tokens.device)
             rows = tokens.expand(len(part), -1)
-            parts.append(masked_nll(denoiser, rows, part, level, context_lengths=contexts).cpu().numpy())
-        return np.concatenate(parts)
+            nll = masked_token_nll(denoiser, rows, part, level, context_lengths=contexts)
+            parts.append(torch.cat([nll.sum(dim=-1, keepdim=True), nll[:, -length:]], dim=-1).cpu().numpy())
+        return np.ascontiguousarray(np.concatenate(parts).T)
 
 
 def size_weights(count: npt.NDArray[Any], length: int, low: float, high: float) -> Floats:

@@ -11,6 +11,7 @@ from bpb_harness.byte_count import ByteCounter
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import Layout
+from bpb_harness.evaluation.surprisal import Surprisal
 from bpb_harness.result import Signature
 from bpb_harness.text.span_bytes import span_documents
 from bpb_harness.text.spans import Spans
@@ -20,13 +21,7 @@ from bpb_harness.units import NATS_PER_BIT
 def window_frame(
     text: EvaluationText, layout: Layout, window_nats: npt.NDArray[np.float64], table: DrawTable | None = None
 ) -> pd.DataFrame:
-    """One row a window, or whatever other span is scored by itself.
-
-    Columns: window, start (position of its first target), num_context (tokens visible before it; left out where nobody
-    has any), num_tokens, num_bytes (none where no bytes are counted), bits,
-    first_document and last_document (counted from 0), and for sampled bounds move_chance and num_masked, a list with an
-    entry a draw.
-    """
+    """One row a window, or whatever other span is scored by itself; docs/tables.md says what the columns are."""
     spans = layout.spans
     documents = span_documents(text.borders.starts, spans)
     frame = pd.DataFrame(
@@ -58,12 +53,11 @@ def token_frame(
     spans: Spans,
     rule: str,
     token_nats: npt.NDArray[np.float64],
+    surprisal: Surprisal | None = None,
 ) -> pd.DataFrame:
-    """One row a token, in the order of the text.
+    """One row a token, in the order of the text; docs/tables.md says what the columns are.
 
-    Columns: position, token, document, window, bits, and unless ``rule`` is "none" first_byte and end_byte (the byte
-    after its last; bytes of the scored text counted from 0, by the exact rule if that is ``rule``, else by the official
-    one). For a sampled bound a token's bits are its share of the estimate, far noisier than the sum.
+    For a sampled bound ``share_bits`` is a token's share of the estimate, far noisier than the sum, and no surprisal.
     """
     position = np.concatenate([np.arange(a, b) for a, b in zip(spans.starts, spans.ends, strict=True)])
     starts = text.borders.starts
@@ -74,9 +68,12 @@ def token_frame(
             "token": np.concatenate(tokens),
             "document": np.searchsorted(starts, position, side="right") - 1,
             "window": np.repeat(np.arange(len(spans)), spans.lengths),
-            "bits": token_nats / NATS_PER_BIT,
+            "share_bits": token_nats / NATS_PER_BIT,
         }
     )
+    if surprisal is not None:
+        frame["surprisal_bits"] = surprisal.nats / NATS_PER_BIT
+        frame["surprisal_stderr_bits"] = np.sqrt(surprisal.variance) / NATS_PER_BIT
     if rule != "none":
         counter = ByteCounter(text.tokenizer)
         spelled = np.concatenate(

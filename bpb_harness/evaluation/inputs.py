@@ -17,7 +17,9 @@ from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import SourceFloor
 from bpb_harness.text.answers import Answers, answer_fields, load_answers
 from bpb_harness.text.corpus import Corpus, load_documents, load_shards
+from bpb_harness.text.fields import TextField
 from bpb_harness.text.flags import require_text_flags
+from bpb_harness.text.labels import DocumentLabels, load_labels
 from bpb_harness.text.separators import Borders, Separators, find_borders, find_separators, own_folder
 from bpb_harness.units import CodeLength, bits_to_nats
 
@@ -42,6 +44,7 @@ class EvaluationText:
         source: the floor of a text of a known source.
         separators: the tokens between documents that the tokenizer's files name; None: the tokenizer's own `bos_id`.
         answers: where in the corpus the answers lie, where those alone are scored.
+        labels: what documents are called, where they were read as text and it is asked what they cost.
     """
 
     corpus: Corpus
@@ -50,6 +53,7 @@ class EvaluationText:
     source: SourceFloor | None = None
     separators: Separators | None = None
     answers: Answers | None = None
+    labels: DocumentLabels | None = None
 
     @cached_property
     def borders(self) -> Borders:
@@ -110,17 +114,30 @@ def find_text(checkpoint: Checkpoint, settings: Settings) -> EvaluationText:
         chosen, separators = _find_tokenizer(
             checkpoint, tokenizer, None, separator, for_documents=True, needs_bytes=needs_bytes
         )
+        labels = _labels(docs, settings)
         if settings.scores_answers:
             fields = answer_fields(settings.context_field, settings.target_field, docs=True)
             corpus, answers = load_answers(docs, chosen, fields)
-            return EvaluationText(corpus, chosen, "--docs", separators=separators, answers=answers)
+            return EvaluationText(corpus, chosen, "--docs", separators=separators, answers=answers, labels=labels)
         corpus = load_documents(docs, chosen, text_field=text_field)
-        return EvaluationText(corpus, chosen, "--docs", separators=separators)
+        return EvaluationText(corpus, chosen, "--docs", separators=separators, labels=labels)
     if not paths:
         paths, origin, default_tokenizer = _default_data(checkpoint)
     chosen, separators = _find_tokenizer(checkpoint, tokenizer, default_tokenizer, separator, needs_bytes=needs_bytes)
     corpus = load_shards(paths, vocab_size=chosen.vocab_size, shard_format=form)
     return EvaluationText(corpus, chosen, origin, _read_source(paths), separators)
+
+
+def _labels(docs: Sequence[Path], settings: Settings) -> DocumentLabels | None:
+    """What the documents are called, if it is asked what they cost."""
+    if not settings.wants_documents:
+        return None
+    fields: Sequence[TextField] = ()
+    if settings.scores_answers:
+        fields = answer_fields(settings.context_field, settings.target_field, docs=True)
+    elif settings.text_field is not None:
+        fields = [TextField(settings.text_field)]
+    return load_labels(docs, fields, key_field=settings.key_field, slice_field=settings.slice_field)
 
 
 def _default_data(checkpoint: Checkpoint) -> tuple[list[Path], str, Path | None]:

@@ -236,12 +236,11 @@ class _Sampler:
 
     def run_pass(self, index: int, num_passes: int, batch_tokens: int, store: _Store) -> list[DrawTable]:
         """One table a bound."""
+        keeps_tokens = self._job.settings.keeps_tokens
         plans = self._next_plans.result() if self._next_plans is not None else self._first_plans
         self._next_plans = self._beside.submit(self._plans, index + 1) if index + 1 < num_passes else None
-        settings = self._job.settings
-        keeps = settings.with_tokens or (settings.with_costs and settings.resume is None)
         return [
-            self._run(index, bound, plan, batch_tokens, store, keep_tokens=keeps and not which)
+            self._run(index, bound, plan, batch_tokens, store, keep_tokens=keeps_tokens and not which)
             for which, (bound, plan) in enumerate(zip(self._job.bounds, plans, strict=True))
         ]
 

@@ -105,12 +105,28 @@ class SampledBound:
     @cached_property
     def token_nats(self) -> Floats | None:
         """Of each token, adding up to their windows: prior and control variate are spread evenly over a window."""
-        if self.table.token_nats is None:
+        return self._with_rest(self.window_nats, self.table.token_nats)
+
+    def each_pass(self) -> list[tuple[Floats, Floats | None]]:
+        """What each pass alone says of windows and tokens, (N,) and (number of tokens,); their mean is what all say."""
+        plan, count = self.table.plan, len(self.passes)
+        which = plan.sample // (1 + max(int(table.plan.sample.max()) for table in self.passes))
+        found = []
+        for index, table in enumerate(self.passes):
+            rows = which == index
+            drawn = np.bincount(plan.window[rows], weights=self._draw_nats[rows], minlength=len(self.layout))
+            window_nats = count * drawn + self._prior_nats
+            found.append((window_nats, self._with_rest(window_nats, table.token_nats)))
+        return found
+
+    def _with_rest(self, window_nats: Floats, token_nats: Floats | None) -> Floats | None:
+        """Tokens that add up to their windows: what they lack is spread evenly."""
+        if token_nats is None:
             return None
         lengths = self.layout.lengths
         window = np.repeat(np.arange(len(lengths)), lengths)
-        missing = self.window_nats - np.bincount(window, weights=self.table.token_nats, minlength=len(lengths))
-        return np.asarray(self.table.token_nats + (missing / lengths)[window])
+        missing = window_nats - np.bincount(window, weights=token_nats, minlength=len(lengths))
+        return np.asarray(token_nats + (missing / lengths)[window])
 
     @cached_property
     def draws(self) -> Draws:

@@ -135,6 +135,14 @@ class Settings:
         None, "Tokenizer file, where the checkpoint has none.", key="tok", kind=Path | None
     )
     text_field: str | None = flagged(None, "Of --docs: the text's key or column ('text').")
+    key_field: str | None = flagged(
+        None, "Of --docs: the key or column that names a document in --document-table.",
+        note="If not given, the first 80 characters of its text do.",
+    )  # fmt: skip
+    slice_field: str | None = flagged(
+        None, "Of --docs: the key or column by whose values the score is split too.", option="--slice",
+        note="docs/tables.md says what a slice's errors are.",
+    )  # fmt: skip
     context_field: str | None = flagged(
         None, "Of --docs: the prompt's key or column; each answer is then scored given its prompt.", key="given",
         note="Together with target_field.",
@@ -193,6 +201,17 @@ class Settings:
         False, "Write one row a token to this .parquet file.", option="--tokens", kind=Path | None, read=_is_given,
         note="As an argument: put the table into the result.",
     )  # fmt: skip
+    surprisal: bool = flagged(
+        False, "With --tokens: each token's expected cost over mask rates too, with its error.",
+        note="Of a sampled bound it takes some 6 calls of the network a draw and window: docs/tables.md.",
+    )  # fmt: skip
+    surprisal_draws: int = flagged(
+        16, "Of --surprisal: draws of each token, an even number.", least=2, most=MAX_SAMPLES, of=_SAMPLES
+    )
+    with_documents: bool = flagged(
+        False, "Write one row a document to this .parquet or .csv file.", option="--document-table",
+        kind=Path | None, read=_is_given, note="As an argument: put the table into the result.",
+    )  # fmt: skip
     with_costs: bool = flagged(
         False, "Keep the score in this file, for bpb-compare.", option="--score-file", kind=Path | None,
         read=_is_given, note="As an argument: put what bpb_harness.compare needs into the result.",
@@ -225,10 +244,18 @@ class Settings:
             by_itself = name in {"num_samples", "compare"} or (name == "num_steps" and self.compare)
             if not by_itself and getattr(self, name) != DEFAULTS[name]:
                 flag.require_method(self.method)
-        if self.resume is not None and self.with_tokens:
+        if self.resume is not None and self.keeps_tokens:
             raise UsageError(
-                "--resume keeps sums of windows, not of tokens", seen="--tokens", expected="one of the two"
+                "--resume keeps sums of windows, not of tokens",
+                seen="--tokens" if self.with_tokens else "--document-table" if self.with_documents else "--slice",
+                expected="one of the two",
+                hint=None if self.with_tokens else "pass --per-document, whose windows tell what documents cost",
             )
+        self._check_labels()
+        if self.surprisal and not self.with_tokens:
+            raise UsageError("--surprisal", seen="no --tokens", expected="--tokens FILE.parquet, in which it stands")
+        if self.surprisal_draws % 2:
+            raise UsageError("--surprisal-draws", seen=self.surprisal_draws, expected="an even number")
         self._check_bytes()
         self._check_compared()
         self._check_layout()
@@ -238,6 +265,18 @@ class Settings:
             raise UsageError("--no-enumerate", seen="no --target-field", expected="--context-field and --target-field")
         if self.num_samples is not None and not METHODS[self.method].samples:
             self._check_samples_of_enumeration(METHODS[self.method])
+
+    def _check_labels(self) -> None:
+        """Refuse fields of what has none, and a name for rows of a table that nobody asked for."""
+        for flag, name in (("--key-field", self.key_field), ("--slice", self.slice_field)):
+            if name is not None and (not name or not as_paths(self.docs)):
+                raise UsageError(
+                    f"{flag} {name}".rstrip(), seen="no --docs" if name else "no name",
+                    expected="a field of --docs FILE.jsonl; token shards have none",
+                    hint="pass the documents with --docs in place of --data",
+                )  # fmt: skip
+        if self.key_field is not None and not self.with_documents:
+            raise UsageError("--key-field", seen="no --document-table", expected="both, or neither")
 
     def _check_compared(self) -> None:
         """Refuse to compare what has no other bound, or no draws."""
@@ -260,6 +299,18 @@ class Settings:
                 "--unpaid-prefix is of windows by themselves", seen="--stride", expected="one of the two",
                 hint="leave out --unpaid-prefix: with --stride every token but the first window's has a context",
             )  # fmt: skip
+
+    @property
+    def wants_documents(self) -> bool:
+        """Whether it is asked what documents cost."""
+        return self.with_documents or self.slice_field is not None
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether costs of single tokens are needed: those of windows tell documents only where these end there."""
+        spans_tell = self.per_document or self.scores_answers
+        of_documents = self.wants_documents and not spans_tell
+        return self.with_tokens or of_documents or (self.with_costs and self.resume is None)
 
     @property
     def scores_answers(self) -> bool:

@@ -37,7 +37,8 @@ class SpanNats:
         nats: of each span, (N,) float64.
         variance: of each span's estimate, (N,) float64 nats squared; None where nothing was drawn.
         squared_variances: sums of the squares behind it, (N,); see :class:`bpb_harness.estimators.EnumeratedBound`.
-        token_nats: of each scored token, in the order of the spans; None where a method knows only spans.
+        token_variance: of each token's estimate; None where nothing was drawn.
+        token_nats: of each scored token, in the order of the spans.
         num_forward_tokens: tokens that went through the network.
         peak_memory_bytes: the most memory held on one GPU; None on a CPU.
         remarks: what a reader of the score should know.
@@ -45,13 +46,14 @@ class SpanNats:
     """
 
     nats: npt.NDArray[np.float64]
-    token_nats: npt.NDArray[np.float64] | None
+    token_nats: npt.NDArray[np.float64]
     num_forward_tokens: int
     peak_memory_bytes: int | None
     remarks: list[Remark]
     steps: npt.NDArray[np.int64] | None = None
     variance: npt.NDArray[np.float64] | None = None
     squared_variances: npt.NDArray[np.float64] | None = None
+    token_variance: npt.NDArray[np.float64] | None = None
 
 
 def score_spans(
@@ -96,15 +98,26 @@ def _enumerate(
     def row_nats(rows: Ints, length: int, context: int) -> tuple[Tensor, int]:
         x0 = stack_spans(corpus, spans, rows).to(device)
         bound = estimator.span_bounds(denoiser, x0, rows, context_length=context)
-        columns = np.stack([bound.nats, bound.variance, bound.squared_variances], axis=1)
-        return torch.from_numpy(columns), len(rows) * length * estimator.passes(length - context, time_conditioned=told)
+        columns = [bound.nats, bound.variance, bound.squared_variances]
+        values = np.hstack([np.stack(columns, axis=1), bound.token_nats, bound.token_variance])
+        return torch.from_numpy(values), len(rows) * length * estimator.passes(length - context, time_conditioned=told)
 
-    scored = run(row_nats, spans.input_lengths, spans.context_lengths, np.full_like(spans.starts, 3))
-    assert scored.token_nats is not None
-    nats, variance, squares = scored.token_nats.reshape(-1, 3).T
+    lengths = spans.lengths
+    scored = run(row_nats, spans.input_lengths, spans.context_lengths, 3 + 2 * lengths)
+    columns, of_tokens = _parted(scored.token_nats, 3, 2 * lengths)
+    nats, variance, squares = columns.reshape(-1, 3).T
+    token_nats, token_variance = _parted(of_tokens, lengths, lengths)
+    found = replace(scored, nats=nats, token_nats=token_nats)
     if not estimator.draws_levels(time_conditioned=told):
-        return replace(scored, nats=nats, token_nats=None)
-    return replace(scored, nats=nats, token_nats=None, variance=variance, squared_variances=squares)
+        return found
+    return replace(found, variance=variance, squared_variances=squares, token_variance=token_variance)
+
+
+def _parted(values: Floats, first: Ints | int, rest: Ints) -> tuple[Floats, Floats]:
+    """Rows that lie end to end, parted into their first values and all others."""
+    counts = np.stack([np.broadcast_to(first, rest.shape), rest], axis=1).ravel()
+    is_first = np.repeat(np.arange(len(counts)) % 2 == 0, counts)
+    return values[is_first], values[~is_first]
 
 
 def _follow_chain(

@@ -108,6 +108,19 @@ MARKS = Record((
     Key("num_clean_tokens", Whole(1), "How many ids a token may have."),
 ))  # fmt: skip
 
+SLICE = Record((
+    Key("slice", Text(), "Value of the field; numbers, true, false and null as JSON writes them."),
+    Key("num_documents", Whole(1), "Documents with that value of which anything was scored."),
+    Key("num_tokens", Whole(), "Their tokens that were paid for.", "tokens"),
+    Key("num_bytes", maybe(Whole()), "Their bytes; null where none are counted.", "bytes"),
+    Key("bits", Number(), "What they cost.", "bits"),
+    Key("mc_stderr", maybe(Number(0.0)), "Standard error from the sampling of masks; 0 where none is drawn, null where "
+        "the draws do not show it.", _PER_UNIT),
+    Key("documents_stderr", maybe(Number(0.0)), "Standard error over the choice of documents, with the noise of their "
+        "masks; null of fewer than two.", _PER_UNIT),
+    Key("bits_per_unit", maybe(Number()), "Bits over bytes, or tokens; null where there are none.", _PER_UNIT),
+))  # fmt: skip
+
 _T_CURVE = Record((
     Key("steps", maybe(Whole(1)), "T; null: infinity."),
     Key("bits_per_byte", Number(), "The T-step bound that f(u) implies.", _PER_UNIT),
@@ -174,6 +187,8 @@ RESULT = Record((
         is_optional=True),
     Key("seconds_by_phase", PHASES, "Wall clock of all that was done for the score.", is_optional=True),
     Key("reference_marks", MARKS, "What the same tokens cost those who have learnt nothing beforehand.",
+        is_optional=True),
+    Key("slices", ListOf(SLICE), "Of `--slice`: the score by the values of a field, the largest first.",
         is_optional=True),
     Key("comparison", COMPARISON, "Of `--compare`: both bounds.", is_optional=True),
 ))  # fmt: skip

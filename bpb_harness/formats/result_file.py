@@ -21,6 +21,7 @@ from bpb_harness.result import (
     ReferenceMarks,
     Remark,
     Signature,
+    SliceScore,
     SourceFloor,
     Versions,
 )
@@ -88,6 +89,7 @@ def result_of(plain: Mapping[str, Any], name: str) -> BpbResult:
         num_documents=plain.get("num_documents"),
         answers=_made(AnswerSummary, plain.get("answers")),
         reference_marks=_made(ReferenceMarks, plain.get("reference_marks")),
+        slices=_slices(plain.get("slices")),
         seconds_by_phase={name: float(seconds) for name, seconds in plain.get("seconds_by_phase", {}).items()},
         versions=Versions(plain["versions"]["torch"], plain["versions"]["python"]),
         expectation=_made(Expectation, plain["expectation"]),
@@ -103,6 +105,13 @@ def _made(kind: type[D], plain: Mapping[str, Any] | None) -> D | None:
     if plain is None:
         return None
     return kind(**{each.name: plain[each.name] for each in fields(kind)})  # type: ignore[arg-type]
+
+
+def _slices(plain: list[Mapping[str, Any]] | None) -> tuple[SliceScore, ...] | None:
+    if plain is None:
+        return None
+    made = (_made(SliceScore, row) for row in plain)
+    return tuple(each for each in made if each is not None)
 
 
 def _comparison(plain: Mapping[str, Any] | None) -> Comparison | None:

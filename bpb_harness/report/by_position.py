@@ -51,7 +51,7 @@ def bits_by_position(tokens: pd.DataFrame, windows: pd.DataFrame | None) -> list
         At most 48 stretches of equal length; together they have every token once.
     """
     group = tokens["document" if windows is None else "window"].to_numpy(np.int64)
-    bits, position = tokens["bits"].to_numpy(np.float64), tokens["position"].to_numpy(np.int64)
+    bits, position = tokens["share_bits"].to_numpy(np.float64), tokens["position"].to_numpy(np.int64)
     begins = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
     starts = position[begins]
     if windows is not None and "num_context" in windows:

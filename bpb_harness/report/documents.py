@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bpb_harness.result import BpbResult
 
 NUM_EXTREMES = 4  # of each kind
+MOST_SLICES = 100
 _SMALLEST = 100  # bytes, or tokens: of a shorter text one word decides
 _FEWEST = 20  # with fewer documents of that size the smaller count too
 _KEY_CHARACTERS = 80
@@ -45,13 +46,15 @@ class ShownDocument:
 
 
 def documents_of(result: BpbResult) -> pd.DataFrame | None:
-    """The table of answers, or of documents: the sums of the table of tokens, as far as they were scored."""
+    """The table of documents, or of answers; else the sums of the table of tokens, as far as it was scored."""
+    if result.documents is not None:
+        return result.documents
     if result.answers is not None:
         return result.windows
     if result.tokens is None:
         return None
     tokens = result.tokens
-    sums = tokens.groupby("document", sort=True).agg(num_tokens=("bits", "size"), bits=("bits", "sum"))
+    sums = tokens.groupby("document", sort=True).agg(num_tokens=("share_bits", "size"), bits=("share_bits", "sum"))
     if "end_byte" in tokens:
         sums["num_bytes"] = (tokens["end_byte"] - tokens["first_byte"]).groupby(tokens["document"]).sum()
     return sums.reset_index()
@@ -141,3 +144,23 @@ def spread_chart(result: BpbResult) -> Chart | None:
 def _sizes(frame: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Bytes of each document, or tokens where none are counted."""
     return frame["num_bytes" if "num_bytes" in frame else "num_tokens"].to_numpy(np.int64)
+
+
+def slices_table(result: BpbResult) -> Table | None:
+    """The score by the values of a field; None where none was named."""
+    if not result.slices:
+        return None
+    rows = [
+        (
+            each.slice[:_KEY_CHARACTERS], f"{each.num_documents:,}", f"{each.num_tokens:,}",
+            "n/a" if each.num_bytes is None else f"{each.num_bytes:,}", _digits(each.bits_per_unit),
+            _digits(each.mc_stderr), _digits(each.documents_stderr),
+        )
+        for each in result.slices[:MOST_SLICES]
+    ]  # fmt: skip
+    columns = ("slice", "documents", "tokens", "bytes", f"bits per {result.unit}", "mask se", "se over documents")
+    return Table(columns, rows)
+
+
+def _digits(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"

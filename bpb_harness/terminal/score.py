@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpb_harness.result import BpbResult, Remark
+from bpb_harness.result import ESTIMATED_BOUND, BpbResult, Remark
 from bpb_harness.terminal.meaning import (
     about_masks,
     about_other_text,
@@ -18,6 +18,7 @@ from bpb_harness.terminal.screen import Screen
 
 _LABELS = 13  # columns
 _WARNING = "WARNING: "
+_MOST_SLICES = 20
 _LEAST_SECONDS = 0.05  # less is not worth a word
 
 
@@ -47,6 +48,7 @@ def describe(result: BpbResult, screen: Screen | None = None) -> str:
     page.whole(str(result.signature))
     page.gap()
     _add_size(page, result)
+    _add_slices(page, result)
     _add_comparisons(page, result)
     _add_notes(page, [each for each in result.remarks if each not in warnings])
     _add_seconds(page, result)
@@ -77,6 +79,25 @@ def _add_size(page: Page, result: BpbResult) -> None:
         total = length.nats
         terms = (f"{name} {100 * nats / total:.2f} %" for name, nats in result.terms_nats.items())
         page.row("terms", ", ".join(terms))
+
+
+def _add_slices(page: Page, result: BpbResult) -> None:
+    """The score of each slice; of many, the largest."""
+    slices = result.slices or ()
+    for number, each in enumerate(slices[:_MOST_SLICES]):
+        rate = "no bytes" if each.bits_per_unit is None else f"{each.bits_per_unit:.4f} bits per {result.unit}"
+        errors = [f"documents se {_error(each.documents_stderr)}"]
+        if result.relation == ESTIMATED_BOUND:
+            errors.append(f"mc se {_error(each.mc_stderr)}")
+        size = f"{each.num_documents:,} document{'s' if each.num_documents > 1 else ''}, {each.num_tokens:,} tokens"
+        size += "" if each.num_bytes is None else f", {each.num_bytes:,} bytes"
+        page.row("" if number else "slices", f"{each.slice}: {rate} ({', '.join(errors)}; {size})")
+    if len(slices) > _MOST_SLICES:
+        page.row("", f"and {len(slices) - _MOST_SLICES:,} smaller ones: --format json has all")
+
+
+def _error(stderr: float | None) -> str:
+    return "n/a" if stderr is None else f"{stderr:.4f}"
 
 
 def _add_comparisons(page: Page, result: BpbResult) -> None:

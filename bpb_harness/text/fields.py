@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -20,12 +22,14 @@ class TextField:
         flag: what names it.
         noun: what its text is.
         needs_text: whether an empty text is refused.
+        is_label: numbers, true, false and null serve as well as texts, and are read as JSON writes them.
     """
 
     name: str
     flag: str = "--text-field"
     noun: str = "text"
     needs_text: bool = False
+    is_label: bool = False
 
 
 @final
@@ -40,6 +44,15 @@ class Record:
 
     where: str
     texts: tuple[str, ...]
+
+
+def label_of(value: object) -> str | None:
+    """A text as it is, a number, true, false or null as JSON writes it; None: no label."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return json.dumps(value)
+    return None
 
 
 def pass_flag(field: TextField, texts: Iterable[str], fields: Sequence[TextField]) -> str:

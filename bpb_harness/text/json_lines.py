@@ -11,7 +11,7 @@ from typing import Any
 from bpb_harness.errors import CorpusError
 from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
 from bpb_harness.text.compressed import TextBytes
-from bpb_harness.text.fields import Record, TextField, pass_flag, require_text
+from bpb_harness.text.fields import Record, TextField, label_of, pass_flag, require_text
 from bpb_harness.text.files import plain_suffix
 
 LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines", ".json")
@@ -189,9 +189,10 @@ def _text(path: Path, where: str, row: dict[str, Any], field: TextField, fields:
     what, name = f"{where} has no {field.noun}", field.name
     if name not in row:
         raise CorpusError(what, seen=keys_of(row), expected=repr(name), hint=_other_key(path, row, field, fields))
-    text = row[name]
+    text = label_of(row[name]) if field.is_label else row[name]
     if not isinstance(text, str):
-        raise CorpusError(what, seen=f"{_type(text)} under {name!r}", expected=_example(fields))
+        expected = "a text, a number, true, false or null" if field.is_label else _example(fields)
+        raise CorpusError(what, seen=f"{_type(row[name])} under {name!r}", expected=expected)
     try:
         text.encode()
     except UnicodeEncodeError as error:

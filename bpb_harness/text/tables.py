@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.errors import CorpusError, HarnessError
-from bpb_harness.text.fields import Record, TextField, pass_flag, require_text
+from bpb_harness.text.fields import Record, TextField, label_of, pass_flag, require_text
 from bpb_harness.text.files import require_regular
 
 _BATCH_ROWS = 256
@@ -109,8 +109,12 @@ def _decoded(column: Any) -> Iterator[str | None]:
 
 
 def _text(where: str, field: TextField, text: object, largest: int) -> str:
+    if field.is_label:
+        text, found = label_of(text), "NaN or infinity"
+    else:
+        found = "null"
     if text is None:
-        raise CorpusError(f"{where} has no {field.noun}", seen=f"null under {field.name!r}", expected="a text")
+        raise CorpusError(f"{where} has no {field.noun}", seen=f"{found} under {field.name!r}", expected="a text")
     assert isinstance(text, str)
     if len(text) > largest or len(text.encode()) > largest:
         raise CorpusError(f"{where} is longer than {largest} bytes")
@@ -134,9 +138,10 @@ def _require_column(path: Path, schema: Any, field: TextField, fields: Sequence[
     kind = schema.field(found[0]).type
     if pyarrow.types.is_dictionary(kind):
         kind = kind.value_type
-    if not _is_text(kind):
+    if not (_is_text(kind) or (field.is_label and _is_scalar(kind))):
         raise CorpusError(
-            f"{path}: the column {field.name!r} holds no text", seen=kind, expected="string",
+            f"{path}: the column {field.name!r} holds no {field.noun if field.is_label else 'text'}", seen=kind,
+            expected="strings, numbers or booleans" if field.is_label else "string",
             hint=_other_column(schema, field, fields),
         )  # fmt: skip
 
@@ -146,6 +151,13 @@ def _is_text(kind: Any) -> bool:
 
     is_view = getattr(pyarrow.types, "is_string_view", lambda _: False)
     return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or is_view(kind))
+
+
+def _is_scalar(kind: Any) -> bool:
+    import pyarrow
+
+    types = pyarrow.types
+    return any(bool(of(kind)) for of in (types.is_integer, types.is_floating, types.is_boolean, types.is_null))
 
 
 def _other_column(schema: Any, field: TextField, fields: Sequence[TextField]) -> str:

@@ -226,7 +226,7 @@ def test_the_worked_example_s_commands_run_as_printed(workplace: Path) -> None:
         done = run_line_here(line.replace("/tmp/", f"{workplace}/"), cwd=workplace)
         assert done.returncode == 0, done.stderr
     assert "46,095 tokens, 130,160 bytes" in done.stdout
-    bits_per_token = float(re.findall(r"(\d\.\d+) bits/token", done.stdout)[0])
+    bits_per_token = float(re.findall(r"(\d\.\d+) bits per token", done.stdout)[0])
     assert bits_per_token == pytest.approx(9, abs=0.01)
     assert f"{9:.2f} bits a token" in text
 

@@ -49,7 +49,7 @@ def test_a_score_of_answers_with_its_checks_and_tables(repository, folder):
     rows = [json.loads(line) for line in (folder / "qa.jsonl").read_text().splitlines()]
     assert frame.num_bytes.tolist() == [len(row["reply"].encode()) for row in rows]
     assert frame.source.tolist() == [f"qa.jsonl: line {number}" for number in range(1, 10)]
-    assert tokens.groupby("document").bits.sum().tolist() == pytest.approx(frame.bits.tolist())
+    assert tokens.groupby("document").share_bits.sum().tolist() == pytest.approx(frame.bits.tolist())
     assert len(tokens) == frame.num_tokens.sum()
     tokenizer = load_tokenizer(repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model")
     for number, row in enumerate(rows):

@@ -57,7 +57,7 @@ def test_what_is_paid_for(repository, checkpoint, layout, entries, spans, count,
     spelled = counter.span(corpus, 0, 96, "official")
     assert result.length.num_bytes == spelled[targets].sum()
     assert table["bits"].sum() == pytest.approx(result.length.bits, rel=1e-12)
-    assert tokens.groupby("window")["bits"].sum().tolist() == pytest.approx(table["bits"].tolist(), rel=1e-9)
+    assert tokens.groupby("window")["share_bits"].sum().tolist() == pytest.approx(table["bits"].tolist(), rel=1e-9)
     codes = {remark.code for remark in result.remarks}
     assert ("given.prefix" in codes) == ("prefix" in entries)
     assert "given.lengths" not in codes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.cli import audit, eval
+from bpb_harness.cli import audit, compare, eval
 from fixtures.claims.build import HERE
 from tests.commands import run_here
 from tests.html_page import read_page
@@ -79,13 +79,30 @@ def test_a_run_without_costs_of_tokens_has_a_page_without_them(scored, flags):
         (("--report", "a.html", "--output", "a.html"), "the same file twice, expected files of their own"),
     ],
 )
-@pytest.mark.parametrize("command", [eval, audit])
+@pytest.mark.parametrize("command", [eval, audit, compare])
 def test_a_page_that_cannot_be_written_is_refused_before_any_work(tmp_path, command, flags, said):
     done = run_here(command.main, tmp_path / "there is nothing here", *flags, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_has_a_page(scored, tmp_path):
+    words = (scored[1][0], scored[1][0], *scored[1][1:6], "--steps", "128", "--steps", "4", "--format", "json")
+    done = run_here(compare.main, *words, "--report", "page.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = read_page((tmp_path / "page.html").read_text("utf-8"))
+    page.require_self_contained()
+    of = json.loads(done.stdout)
+    (pair,) = of["pairs"]
+    assert pair["sentence"] in page.text
+    assert f"{pair['delta']:+.4f} bits per byte" in page.text
+    assert "{:+.4f} .. {:+.4f}".format(*pair["mask_ci95"]) in page.text
+    for system in of["systems"]:
+        assert f"{system['relation']} {system['bits_per_unit']:.4f}" in page.text
+        assert system["signature"] in page.text
+    assert "bpb-compare " in page.text
 
 
 def test_an_audit_has_a_page(tmp_path):

@@ -33,7 +33,7 @@ def test_pilot_draws_fix_the_number_of_passes_and_enter_no_total(tiny, monkeypat
     low, high = many.ci95
     assert (high - low) / 2 <= tolerance
     assert many.windows["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
-    assert many.tokens["bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
+    assert many.tokens["share_bits"].sum() == pytest.approx(many.length.nats / math.log(2), rel=1e-9)
     assert len(many.windows["move_chance"][0]) == number
     # The same number of passes by another pilot gives the same score, to the last bit: nothing of it enters.
     monkeypatch.setattr(Pilot, "variance_of_a_pass", lambda *_: 1.0)

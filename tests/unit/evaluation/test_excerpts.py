@@ -56,8 +56,8 @@ def test_each_token_has_its_own_price_and_one_that_was_not_scored_none(fixtures,
     text = EvaluationText(corpus, tokenizer, "--data")
     start, end = text.borders.starts[3:5].tolist()
     position = np.arange(start + 1, end)
-    tokens = pd.DataFrame({"position": position, "bits": position / 8.0, "other": 0.0 * position})
-    (found,) = excerpts(text, [3], tokens, "bits")
+    tokens = pd.DataFrame({"position": position, "share_bits": position / 8.0, "other": 0.0 * position})
+    (found,) = excerpts(text, [3], tokens, "share_bits")
     assert [piece.bits for piece in found.pieces] == [None, *(position / 8.0).tolist()]
     (found,) = excerpts(text, [3], tokens, "other")
     assert {piece.bits for piece in found.pieces[1:]} == {0.0}

@@ -18,7 +18,7 @@ def tables(bits, *, starts=None, context=None, documents=None):
             "position": np.concatenate([a + np.arange(n) for a, n in zip(first, lengths, strict=True)]),
             "document": np.repeat(np.arange(len(bits)) if documents is None else documents, lengths),
             "window": np.repeat(np.arange(len(bits)), lengths),
-            "bits": np.concatenate([np.asarray(row, float) for row in bits]),
+            "share_bits": np.concatenate([np.asarray(row, float) for row in bits]),
         }
     )
     windows = pd.DataFrame({"window": np.arange(len(bits)), "start": first})

@@ -6,7 +6,7 @@ import pandas as pd
 from bpb_harness.excerpt import Excerpt, Piece
 from bpb_harness.report import evaluation_page
 from bpb_harness.report.documents import documents_of, extreme_documents, shown_documents, spread_chart
-from bpb_harness.result import AnswerSummary, ReferenceMarks
+from bpb_harness.result import AnswerSummary, ReferenceMarks, SliceScore
 from bpb_harness.units import CodeLength, bits_to_nats
 from tests.html_page import read_page
 from tests.unit.report.test_evaluation_page import result
@@ -17,7 +17,7 @@ def tokens(bits, num_bytes):
     """One token a document."""
     ends = np.cumsum(num_bytes)
     number = np.arange(len(bits))
-    columns = {"position": number, "document": number, "window": number * 0, "bits": np.array(bits, float)}
+    columns = {"position": number, "document": number, "window": number * 0, "share_bits": np.array(bits, float)}
     return pd.DataFrame(columns | {"first_byte": ends - num_bytes, "end_byte": ends})
 
 
@@ -126,3 +126,36 @@ def test_marks_stand_beside_the_score():
     text = read_page(evaluation_page(result(reference_marks=worse), title="x")).text
     assert "no better than a code that learns pairs of tokens as it goes, which takes 1.5000" in text
     assert "xz" not in text
+
+
+def test_the_table_of_documents_goes_before_sums_of_tokens_and_has_keys_and_errors():
+    number = np.arange(10, 18)
+    documents = pd.DataFrame(
+        {
+            "document": number, "key": pd.array([f"<{place}>" for place in number[:-1]] + [None], dtype="string"),
+            "num_tokens": 3, "num_bytes": 4, "bits": number * 1.0, "stderr_bits": [0.5] * 7 + [np.nan],
+        }
+    )  # fmt: skip
+    of = result(documents=documents, tokens=tokens([1.0] * 9, [1] * 9))
+    assert documents_of(of) is documents
+    assert extreme_documents(of) == ([17, 16, 15, 14], [10, 11, 12, 13])
+    shown = shown_documents(of, [10, 17], [])
+    assert shown[0].heading == "Document 10 (<10>): 2.5000 bits per byte"
+    assert shown[0].detail.endswith("10.00 bits, standard error 0.1250 bits per byte")
+    assert shown[1].heading == "Document 17: 4.2500 bits per byte"
+    assert shown[1].detail.endswith("17.00 bits")
+
+
+def test_slices_have_a_table():
+    slices = (
+        SliceScore("<web>", 1_200, 34_567, 98_765, 100_000.0, 0.0123, 0.0456),
+        SliceScore("books", 1, 10, 0, 5.0, None, None),
+    )
+    text = read_page(evaluation_page(result(slices=slices), title="x")).text
+    assert "<web> 1,200 34,567 98,765 1.0125 0.0123 0.0456 books 1 10 0 n/a n/a n/a" in text
+    many = tuple(SliceScore(f"s{place}", 1, 1, 1, 1.0, 0.0, None) for place in range(1_234))
+    text = read_page(evaluation_page(result(slices=many), title="x")).text
+    assert "s99 " in text
+    assert "s100 " not in text
+    assert "1,134 smaller slices are left out" in text
+    assert "Slices" not in read_page(evaluation_page(result(), title="x")).text

@@ -1,0 +1,116 @@
+"""The page of a comparison: `bpb-compare --report`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpb_harness.comparison.verdict import said_p
+from bpb_harness.report.charts.drawing import Chart, Table
+from bpb_harness.report.charts.intervals import Interval, draw_intervals
+from bpb_harness.report.page import render
+
+if TYPE_CHECKING:
+    from bpb_harness.comparison.result import ComparedPair, SystemComparison
+
+_MOST_DRAWN = 40  # systems
+
+
+def comparison_page(comparison: SystemComparison, *, command: str | None = None) -> str:
+    """Systems against the first of them as a page of HTML.
+
+    Args:
+        comparison: as `bpb-compare` makes it.
+        command: the line that makes it again.
+
+    Returns:
+        One page that needs nothing beside itself; the same for the same arguments, byte for byte.
+    """
+    return render(
+        "comparison.html.j2",
+        comparison=comparison,
+        headline=comparison.pairs[0] if len(comparison.pairs) == 1 else None,
+        unit=f"bits per {comparison.unit}",
+        table=_table(comparison),
+        forests=[chart for chart in (_on_other_text(comparison), _on_this_text(comparison)) if chart is not None],
+        legend=_legend(comparison),
+        notes=list(dict.fromkeys(note for pair in comparison.pairs for note in pair.notes)),
+        command=command,
+    )
+
+
+def _table(comparison: SystemComparison) -> Table:
+    columns = ["system", f"bits per {comparison.unit}", "mask se"]
+    rows = [
+        [each.name, f"{each.relation} {each.bits_per_unit:.4f}", _error(each.mc_stderr)] for each in comparison.systems
+    ]
+    if not comparison.pairs:
+        return Table(columns, rows)
+    columns += ["difference", "mask se", "95 % on other text", "p"]
+    cells = [["baseline", "", "", ""], *map(_cells, comparison.pairs)]
+    return Table(columns, [row + more for row, more in zip(rows, cells, strict=True)])
+
+
+def _cells(pair: ComparedPair) -> list[str]:
+    interval = "n/a" if pair.text_ci95 is None else "{:+.4f} .. {:+.4f}".format(*pair.text_ci95)
+    p = "n/a" if pair.p_holm is None else said_p(pair.p_holm).removeprefix("p = ")
+    return [f"{pair.delta:+.4f}", _error(pair.mask_stderr), interval, p]
+
+
+def _error(stderr: float | None) -> str:
+    """As the terminal prints it: a difference of equal masks may be known to more digits than four."""
+    if stderr is None:
+        return "n/a"
+    return "0" if stderr == 0.0 else f"{stderr:.4f}" if stderr >= 5e-5 else f"{stderr:.1g}"
+
+
+def _on_other_text(comparison: SystemComparison) -> Chart | None:
+    sentence = (
+        "Where an interval crosses the broken line, the difference may be none, or the other way round, on other text "
+        "of the same kind. Left of the line is better than the baseline."
+    )
+    intervals = [
+        Interval(pair.system, pair.delta, *pair.text_ci95) for pair in comparison.pairs if pair.text_ci95 is not None
+    ]
+    return _forest("other-text", "On other text of this kind", sentence, intervals, comparison)
+
+
+def _on_this_text(comparison: SystemComparison) -> Chart | None:
+    sentence = (
+        "On this very text a difference is known up to the masks that were sampled: these intervals hold that error "
+        "alone."
+    )
+    intervals = [
+        Interval(pair.system, pair.delta, *pair.mask_ci95)
+        for pair in comparison.pairs
+        if pair.mask_ci95 is not None and pair.mask_stderr
+    ]
+    return _forest("this-text", "On this text", sentence, intervals, comparison)
+
+
+def _forest(
+    name: str, title: str, sentence: str, intervals: list[Interval], comparison: SystemComparison
+) -> Chart | None:
+    if not intervals:
+        return None
+    axis = f"bits per {comparison.unit}, less the baseline's"
+    svg = draw_intervals(name, title, intervals[:_MOST_DRAWN], axis, zero=True, digits=4)
+    if len(intervals) > _MOST_DRAWN:
+        sentence += f" The first {_MOST_DRAWN} of {len(intervals)} are drawn; the table has all."
+    rows = [(each.label, f"{each.value:+.4f}", f"{each.low:+.4f} .. {each.high:+.4f}") for each in intervals]
+    return Chart(title, sentence, svg, Table(("system", "difference", "95 %"), rows))
+
+
+def _legend(comparison: SystemComparison) -> list[str]:
+    """What the columns mean."""
+    said = ["= is an exact code length, <= a bound, ~<= an estimate of a bound."]
+    if not comparison.pairs:
+        return said
+    pair = comparison.pairs[0]
+    several = f", corrected for {len(comparison.pairs)} comparisons (Holm)" if len(comparison.pairs) > 1 else ""
+    return [
+        *said,
+        f"Difference: bits per {comparison.unit} less those of the baseline, {pair.baseline}; below 0 is better. Its "
+        "mask se is how far sampling masks may be off, on this text.",
+        f"95 % on other text and p: over {pair.units}, errors from masks included (p by {pair.p_by}, "
+        f"two-sided{several}).",
+    ]
