@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from bpb_harness._version import __version__
@@ -139,6 +140,9 @@ def audit(
     *,
     baseline: AnyPath | Sequence[AnyPath] | None = None,
     recomputed: Any | None = None,
+    proof: AnyPath | None = None,
+    checkpoint: AnyPath | None = None,
+    data: AnyPath | Sequence[AnyPath] = (),
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
 ) -> AuditReport:
@@ -148,14 +152,31 @@ def audit(
         paths: a submission's folder, or files that belong to one claim.
         baseline: the claim that this one says it beats: folders or files.
         recomputed: a `BpbResult` of the claim's checkpoint, or a `Recomputed`.
+        proof: a file of bits of `bpb-prove`, of some windows of the score; needs ``checkpoint`` and ``tokenizer``.
+        checkpoint: of ``proof``, the network that decodes it.
+        data: of ``proof``, the token shards that its windows are compared with; none: that is said to be open.
         allow_code: run the script's byte-table function, alone, in a limited process; nothing else is ever run.
-        tokenizer: the tokenizer's file, for the byte table; its name tells the tokenizer where the record does not.
+        tokenizer: the tokenizer's file, for the byte table and for ``proof``; its name tells the tokenizer where the
+            record does not.
 
     Raises:
         ClaimError: if there is nothing to read, or a claim file is wrong.
-        UsageError: for ``allow_code`` without a tokenizer.
+        UsageError: for ``allow_code`` without a tokenizer, a proof without a network, or the other way round.
+        InputError: for a proof that is none, or of another checkpoint.
         TokenizerError: if the tokenizer's file is needed and cannot be read.
     """
     from bpb_harness.auditing import auditor
 
-    return auditor.audit(paths, baseline=baseline, recomputed=recomputed, allow_code=allow_code, tokenizer=tokenizer)
+    proved = None
+    if proof is not None:
+        from bpb_harness.proof import evidence  # deferred: imports torch
+
+        shards = [data] if isinstance(data, str | PathLike) else list(data)
+        proved = evidence.examine(proof, checkpoint, tokenizer, shards)
+    elif checkpoint is not None or data:
+        from bpb_harness.errors import UsageError
+
+        raise UsageError("checkpoint and data without proof", hint="pass proof=FILE, or recomputed=evaluate(...)")
+    return auditor.audit(
+        paths, baseline=baseline, recomputed=recomputed, proved=proved, allow_code=allow_code, tokenizer=tokenizer
+    )

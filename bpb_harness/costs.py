@@ -110,6 +110,8 @@ class ScoreCosts:
         unpaid_units: bytes of these.
         vocab_size: ids that a token may have.
         context_units: bytes, or tokens, of the longest window.
+        share_apart: how much of the squared error from masks shows between documents: 1 where each window lies in one,
+            less where windows hold several, which share masks (MATHS.md, equation 42).
         starts: first target of each span.
         ends: behind the last one of each.
         span_units: bytes, or tokens, of each span's targets.
@@ -135,6 +137,7 @@ class ScoreCosts:
     unpaid_units: int
     vocab_size: int
     context_units: float
+    share_apart: float
     starts: Ints
     ends: Ints
     span_units: Floats
@@ -228,6 +231,8 @@ def _value(kind: str, name: str, value: Any) -> Any:
         return _made({"UnitCosts": UnitCosts, "SpanDraws": SpanDraws}[kind], value)
     if kind in {"Floats", "Ints"}:
         return _array(kind, name, value)
+    if kind == "float" and type(value) is int:
+        value = float(value)
     wanted = {"str": str, "int": int, "float": float, "bool": bool}[kind]
     if type(value) is not wanted:
         raise ValueError(f"{name} is {type(value).__name__}")
@@ -257,6 +262,7 @@ def _require_sound(score: ScoreCosts) -> None:
     _require(spans, "no spans")
     _require(spans == len(score.ends) == len(score.span_units), "spans of different lengths")
     _require((score.ends > score.starts).all(), "a span without targets")
+    _require(0.0 < score.share_apart <= 1.0, "share_apart")
     _require(score.relation in {"=", "<=", "~<="}, "relation")
     for units in (score.documents, score.blocks):
         if units is not None:

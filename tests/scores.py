@@ -29,7 +29,7 @@ def costs_of(nats: Any, num_bytes: Any, *, relation: str = "=", stderr: float | 
         signature=str(signature), relation=relation, nats=float(nats.sum()), stderr_nats=stderr,
         degrees_of_freedom=None, is_trusted=True, warning="", model="3" * 64, tokens="1" * 64, text="4" * 64,
         raw_text="", tokenizer="2" * 64, counts_bytes=True, num_unpaid=0, unpaid_units=0, vocab_size=512,
-        context_units=64.0, starts=ends - tokens.astype(np.int64), ends=ends, span_units=num_bytes,
+        context_units=64.0, share_apart=1.0, starts=ends - tokens.astype(np.int64), ends=ends, span_units=num_bytes,
         documents=documents, blocks=blocks, draws=None,
     )  # fmt: skip
     return replace(plain, **more)

@@ -13,6 +13,7 @@ checks/            one file a family of codes:
     record.py      BPB4xx the record against itself
     rules.py       BPB5xx artifact size, significance
     rescored.py    BPB6xx against the harness's own score
+    proved.py      BPB604 to 607 against windows that were decoded from bits
     reading.py     BPB9xx broken files
 script/            static checks of scripts: frontend/ reads, domains/ says what expressions stand for, checks/ judge
 verdict.py         from findings to a verdict and a corrected score
@@ -20,6 +21,7 @@ report.py          text, Markdown, JSON, pandas
 """
 
 from bpb_harness.auditing.auditor import audit, audit_folders, audit_one_of_many, unread_folders
+from bpb_harness.auditing.checks.proved import Proved
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.report import AuditReport
 from bpb_harness.auditing.verdict import Verdict
@@ -29,6 +31,7 @@ __all__ = [
     "CODES",
     "AuditReport",
     "Finding",
+    "Proved",
     "Recomputed",
     "Rule",
     "Severity",

@@ -14,6 +14,7 @@ from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
 from bpb_harness.auditing.checks.own_result import check_own_result
 from bpb_harness.auditing.checks.prose import check_prose
+from bpb_harness.auditing.checks.proved import Proved, check_proved
 from bpb_harness.auditing.checks.reading import check_reading
 from bpb_harness.auditing.checks.record import check_record
 from bpb_harness.auditing.checks.rescored import Recomputed, check_rescored
@@ -37,6 +38,7 @@ def audit(
     *,
     baseline: AnyPath | Sequence[AnyPath] | None = None,
     recomputed: Any | None = None,
+    proved: Proved | None = None,
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
 ) -> AuditReport:
@@ -47,7 +49,7 @@ def audit(
     evidence = gather(_with_tokenizer(claim, tokenizer))
     rival = gather(read_claim(*_paths(baseline))) if baseline is not None else None
     rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
-    findings = list(_findings(evidence, rival, rescored, allow_code=allow_code, tokenizer=tokenizer))
+    findings = list(_findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer))
     return _report(evidence, findings, rescored)
 
 
@@ -123,6 +125,7 @@ def _findings(
     evidence: Evidence,
     baseline: Evidence | None,
     recomputed: Recomputed | None,
+    proved: Proved | None,
     *,
     allow_code: bool,
     tokenizer: AnyPath | None,
@@ -138,6 +141,8 @@ def _findings(
         yield from _script_findings(evidence, allow_code=allow_code, tokenizer=tokenizer)
     if recomputed is not None:
         yield from check_rescored(evidence, recomputed)
+    if proved is not None:
+        yield from check_proved(evidence, proved)
 
 
 def _record_findings(evidence: Evidence) -> Iterator[Finding]:

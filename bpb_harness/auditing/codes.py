@@ -205,6 +205,27 @@ RESCORED_DIFFERENT = register(
 RESCORED_UNCLEAR = register(
     "BPB603", "rescored-unclear", _WARNS, "The harness gets another score, but the two may not be comparable."
 )
+PROVED = register(
+    "BPB604",
+    "proved",
+    _CONFIRMS,
+    "Windows of the score, chosen by its hash, came back from their bits, and cost what the score says.",
+)
+PROOF_FAILS = register(
+    "BPB605",
+    "proof-fails",
+    _REFUTES,
+    "What was to come back from the bits did not, is another text, or costs more than the score says.",
+)
+PROOF_SHORT = register(
+    "BPB606",
+    "proof-falls-short",
+    _INFORMS,
+    "Windows came back from their bits, but something else that the claim needs is not established.",
+)
+PROOF_OTHER = register(
+    "BPB607", "proof-of-another-score", _WARNS, "The proof is one of another score than the claimed one."
+)
 
 # Reading.
 UNREADABLE = register("BPB901", "unreadable-file", _WARNS, "A file of the record cannot be read.")

@@ -2,7 +2,8 @@
 
 - *refuted*: a finding changes the number or voids it;
 - *confirmed*: positive evidence for the number (a log that prints it) and for its denominator, and nothing that
-  stands against either; or the harness rescored the checkpoint and got the same;
+  stands against either; or the harness rescored the checkpoint and got the same; or windows of it were proved, and
+  nothing stands against it;
 - *unverifiable*: everything else, with what is missing.
 
 A rule of the contest (BPB5xx) that is broken voids the entry, not the number: it never changes the verdict.
@@ -21,6 +22,8 @@ from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.denominators import PREFIX, Denominator, denominators
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.findings import CODES, Finding, Severity
+
+_PROVED = "windows that a hash of the score chooses came back from bits, and cost what the score says"
 
 
 class Verdict(StrEnum):
@@ -58,6 +61,8 @@ class Judgement:
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
 _SUBSET = "BPB350"  # the script scores a subset
 _SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, _SUBSET})
+# What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
+_LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
 _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
 # Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
 _BYTES_SUPPORT = (
@@ -84,7 +89,8 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
     """Settle findings that contradict each other, by the stronger evidence.
 
     A log's own bytes per token outweigh what a script lying beside it would have counted: the script need not be
-    the one that ran. A score that the harness reproduces outweighs every suspicion.
+    the one that ran. A score that the harness reproduces outweighs every suspicion. A proof stands in the place of what
+    a record lacks, and outweighs nothing that it says.
     """
     found = {finding.code for finding in findings}
     settled = []
@@ -92,6 +98,10 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
         demoted = None
         if finding.code == _SUBSET and _to_five_digits(findings):
             message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
+            settled.append(replace(finding, severity=Severity.INFORMS, message=message))
+            continue
+        if finding.code in _LACKS and codes.PROVED.code in found:
+            message = f"{finding.message} (the proof stands in its place)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))
             continue
         if finding.severity is Severity.REFUTES and codes.RESCORED_SAME.code in found:
@@ -154,6 +164,8 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     blocking = [
         finding for finding in findings if finding.severity is Severity.WARNS and not finding.code.startswith("BPB5")
     ]
+    if codes.PROVED.code in found and not blocking and not refuting:
+        return Judgement(Verdict.CONFIRMED, _PROVED, (), None, None)
     has_number, has_bytes = bool(found & _NUMBER_SUPPORT), any(support <= found for support in _BYTES_SUPPORT)
     if has_number and has_bytes and not blocking and not refuting:
         return Judgement(Verdict.CONFIRMED, _what_confirms(findings), (), None, None)

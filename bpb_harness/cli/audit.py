@@ -21,7 +21,7 @@ from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import FLAGS
 
 if TYPE_CHECKING:
-    from bpb_harness.auditing import AuditReport, Recomputed
+    from bpb_harness.auditing import AuditReport, Proved, Recomputed
     from bpb_harness.terminal.screen import Screen
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -44,10 +44,10 @@ _RESCORING = (
 @app.command()
 @takes(
     *_RESCORING,
-    before={"recursive": "data", "baseline": "data", "checkpoint": "data"},
+    before={"recursive": "data", "baseline": "data", "checkpoint": "data", "proof": "data"},
     defaults=False,
-    data="Token shard to rescore on; may be repeated.",
-    tokenizer="Tokenizer file, to rescore or for --allow-code.",
+    data="Token shard to rescore on, or to compare a proof with; may be repeated.",
+    tokenizer="Tokenizer file, to rescore, for --proof or for --allow-code.",
     method="Method to rescore by (the claim's if not given).",
     adapter="How to read the checkpoint; see bpb-eval.",
     num_steps="T of the discrete bound (the claim's if not given).",
@@ -62,7 +62,12 @@ def audit(
     ],
     recursive: Annotated[bool, typer.Option("--recursive", help="Audit every submission below the folders.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="The claim to be beaten: folder or file.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Rescore this checkpoint; needs --data.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Rescore this checkpoint, which needs --data; or decode --proof by it.")
+    ] = None,
+    proof: Annotated[
+        Path | None, typer.Option(help="Decode this file of bits; needs --checkpoint and --tokenizer.")
+    ] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the script's byte-table function alone, in a limited process.")
     ] = False,
@@ -88,22 +93,30 @@ def audit(
     claims = _claims(paths, recursive=recursive)
     tokenizer = options.pop("tokenizer")
     given = {name: value for name, value in options.items() if value is not None and value != []}
-    if checkpoint is None and given:
+    if proof is not None:
+        _require_for_proof(claims, checkpoint, tokenizer, given, recursive=recursive)
+    elif checkpoint is None and given:
         raise UsageError(
             f"{', '.join(FLAGS[name].name for name in given)}: for rescoring only", hint="give --checkpoint too"
         )
-    if checkpoint is not None and "data" not in given:
+    if checkpoint is not None and proof is None and "data" not in given:
         raise UsageError("--checkpoint needs the text that the claim is about", hint="give --data SHARD ...")
     if checkpoint is not None and (recursive or len(claims) != 1):
         raise UsageError("--checkpoint rescores one claim", seen=f"{len(paths)} paths", expected="one folder")
     with interrupted_afterwards():
         from bpb_harness.auditing.report import overall, unread_to_text
 
-    recomputed = _rescore(claims[0], checkpoint, tokenizer, given) if checkpoint is not None else None
+    recomputed, proved = None, None
+    if proof is not None:
+        proved = _decode(proof, checkpoint, tokenizer, given.get("data", ()))
+    elif checkpoint is not None:
+        recomputed = _rescore(claims[0], checkpoint, tokenizer, given)
     if recursive:
         reports = list(_with_progress(_audit_below(paths, baseline, tokenizer, allow_code=allow_code)))
     else:
-        reports = list(_with_progress(_audit_each(claims, baseline, tokenizer, recomputed, allow_code=allow_code)))
+        reports = list(
+            _with_progress(_audit_each(claims, baseline, tokenizer, recomputed, proved, allow_code=allow_code))
+        )
     unread = _unread_below(paths) if recursive else []
     if not reports:
         where, hint = f"no submission below {paths[0]}", unread_to_text(unread) or ""
@@ -127,6 +140,35 @@ def _claims(paths: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
     if files and len(folders) > 1:
         raise UsageError("several folders and files", hint="audit one claim's files, or several folders")
     return [[*folders, *files]] if files else [[folder] for folder in folders]
+
+
+def _require_for_proof(
+    claims: Sequence[object], checkpoint: Path | None, tokenizer: Path | None, given: Mapping[str, Any], *,
+    recursive: bool,
+) -> None:  # fmt: skip
+    """Refuse a proof without what decodes it, of several claims, or beside a rescoring."""
+    for name, path in (("--checkpoint", checkpoint), ("--tokenizer", tokenizer)):
+        if path is None:
+            raise UsageError(
+                f"--proof without {name}", seen="bits alone", expected="the network and the tokenizer of the score",
+                hint=f"give {name} too",
+            )  # fmt: skip
+    others = [FLAGS[name].name for name in given if name != "data"]
+    if others:
+        raise UsageError(
+            f"{', '.join(others)} with --proof", expected="--checkpoint, --tokenizer and --data alone",
+            hint="leave it out: the proof says how it was made; or leave out --proof, to rescore",
+        )  # fmt: skip
+    if recursive or len(claims) != 1:
+        raise UsageError("--proof is of one claim", seen=f"{len(claims)} claims", expected="one folder")
+
+
+def _decode(proof: Path, checkpoint: Path | None, tokenizer: Path | None, data: Sequence[Path]) -> Proved:
+    with interrupted_afterwards():
+        from bpb_harness.proof.evidence import examine
+
+    with progress_bar() as progress:
+        return examine(proof, checkpoint, tokenizer, data, progress=progress)
 
 
 def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given: Mapping[str, Any]) -> Recomputed:
@@ -162,6 +204,7 @@ def _audit_each(
     baseline: Path | None,
     tokenizer: Path | None,
     recomputed: Recomputed | None,
+    proved: Proved | None,
     *,
     allow_code: bool,
 ) -> Iterator[AuditReport]:
@@ -175,8 +218,9 @@ def _audit_each(
         return
     for paths in claims:
         yield audit_claim(
-            list(paths), baseline=baseline, recomputed=recomputed, allow_code=allow_code, tokenizer=tokenizer
-        )
+            list(paths), baseline=baseline, recomputed=recomputed, proved=proved, allow_code=allow_code,
+            tokenizer=tokenizer,
+        )  # fmt: skip
 
 
 def _audit_below(

@@ -29,9 +29,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 EXIT_EXPECTATION_MISSED = 1
 _FORMATS = ("text", "markdown", "latex", "json")
-_NOT_TAKEN = {"compare", "with_windows", "with_tokens", "with_costs"}
-_TAKEN = tuple(name for name in FLAGS if name not in _NOT_TAKEN)
 _HINTS = get_type_hints(Settings)
+# Of one score: a second bound, how its documents are shown, and files of its tables.
+_OF_ONE_SCORE = {"compare", "key_field", "slice_field"} | {
+    name for name in FLAGS if _HINTS[name] is bool and FLAGS[name].kind == Path | None
+}
+_TAKEN = tuple(name for name in FLAGS if name not in _OF_ONE_SCORE)
 _UNIONS = (Union, UnionType)
 
 
@@ -58,7 +61,7 @@ def _option(name: str) -> Parameter:
         taken, default = bool | None, None
     else:
         taken, default = list[_kind(name)], ()  # type: ignore[misc]
-    option = typer.Option(flag.option, help=flag.help)
+    option = typer.Option(flag.option, help=flag.help.replace("; may be repeated", "; once for all, or once each"))
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[taken, option])
 
 

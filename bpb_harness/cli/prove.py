@@ -5,10 +5,11 @@ Nothing here imports torch before the arguments are known to be well-formed.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,10 +24,16 @@ from bpb_harness.terminal.lines import laid_out
 from bpb_harness.terminal.screen import Screen
 from bpb_harness.whole_file import write_whole
 
+if TYPE_CHECKING:
+    from bpb_harness.proof.prove import Proof
+    from bpb_harness.proof.reading import Opened
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+_FORMATS = ("text", "json")
 _OF_DECODING = ("tokenizer", "model", "allow_code")
-_OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs", "key_field", "slice_field"}
+_OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs"}
+_OF_TABLES |= {"key_field", "slice_field", "surprisal", "surprisal_draws"}
 _TAKEN = tuple(name for name in FLAGS if name not in _OF_TABLES)
 
 
@@ -39,8 +46,12 @@ def _print_version(value: bool) -> None:
 @app.command()
 @takes(*_TAKEN)
 def prove(
+    context: typer.Context,
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
     proof: Annotated[Path | None, typer.Option(help="Score, and write the bits of some windows here.")] = None,
+    score: Annotated[
+        Path | None, typer.Option(help="Of --proof: take this score, of bpb-eval --format json, and score nothing.")
+    ] = None,
     num_windows: Annotated[
         int | None, typer.Option(help="How many windows (as many as take about a minute, at least 4).")
     ] = None,
@@ -50,6 +61,8 @@ def prove(
         float | None,
         typer.Option(help="Seconds that decoding may take (3600; of --proof, 120 and 20 times what coding took)."),
     ] = None,
+    output_format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    output: Annotated[Path | None, typer.Option(help="Write what came of it here instead of stdout.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -65,7 +78,14 @@ def prove(
         raise UsageError("--proof and --decode", seen=seen, expected="one of the two", hint="pass --proof FILE")
     if proof is not None and text is not None:
         raise UsageError("--text with --proof", expected="--decode FILE", hint="leave out --text")
-    for path in (proof, text):
+    if output_format not in _FORMATS:
+        raise UsageError("--format", seen=repr(output_format), expected=" or ".join(_FORMATS))
+    written = [path.absolute() for path in (proof, decode, text, output) if path is not None]
+    if len(set(written)) < len(written):
+        raise UsageError(
+            "--proof, --decode, --text and --output", seen="the same file twice", expected="files of their own"
+        )
+    for path in (proof, text, output):
         require_folder(path)
     if time_limit is not None and not 0.0 < time_limit < math.inf:
         raise UsageError("--time-limit", seen=time_limit, expected="seconds, above 0")
@@ -73,27 +93,42 @@ def prove(
     if decode is not None:
         if num_windows is not None:
             raise UsageError("--num-windows with --decode", hint="leave it out: the file holds what it holds")
-        raise typer.Exit(_decode(checkpoint, decode, text, time_limit, settings))
+        if score is not None:
+            raise UsageError("--score with --decode", hint="leave it out: the file holds the line of its score")
+        opened = _decode(checkpoint, decode, text, time_limit, settings)
+        _write(opened, decode, output_format, output)
+        raise typer.Exit(opened.exit_code)
     assert proof is not None
     if num_windows is not None and num_windows < 1:
         raise UsageError("--num-windows", seen=num_windows, expected="1 or more")
-    chosen = Settings(**settings)  # refuses bad flags before any file is opened
+    chosen = Settings(**settings) if score is None else _settings_of(score, settings, context)
     with interrupted_afterwards():
         from bpb_harness.proof.contained import needs_containing, prove_contained
         from bpb_harness.proof.prove import prove as prove_here
 
-    more: dict[str, Any] = {"num_windows": num_windows, "time_limit": time_limit}
+    more: dict[str, Any] = {"num_windows": num_windows, "time_limit": time_limit, "score": score}
     outcome: Any = None
     with progress_bar() as progress:
         if needs_containing(chosen):
             outcome = prove_contained(checkpoint, chosen, proof, progress=progress, **more)
         if outcome is None:
             outcome = prove_here(checkpoint, chosen, proof, progress=progress, **more)
-    _say(str(outcome))
+    _write(outcome, proof, output_format, output)
     raise typer.Exit(outcome.exit_code)
 
 
-def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float | None, settings: dict[str, Any]) -> int:
+def _settings_of(score: Path, settings: dict[str, Any], context: typer.Context) -> Settings:
+    with interrupted_afterwards():
+        from bpb_harness.formats import read_result
+        from bpb_harness.proof.taken_score import settings_beside
+
+    explicit = [name for name in settings if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    return settings_beside(read_result(score), settings, explicit)
+
+
+def _decode(
+    checkpoint: Path, file: Path, text: Path | None, time_limit: float | None, settings: dict[str, Any]
+) -> Opened:
     for name, value in settings.items():
         is_given = value not in ([], DEFAULTS[name])
         if name not in _OF_DECODING and is_given:
@@ -108,26 +143,29 @@ def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float |
         import numpy as np
 
         from bpb_harness.byte_count import load_tokenizer
-        from bpb_harness.proof.reading import MOST_SECONDS, open_proof, read_file
+        from bpb_harness.proof.reading import MOST_SECONDS, open_proof
 
-    tokenizer, wanted = load_tokenizer(path), read_file(file)[0].tokenizer
-    if tokenizer.digest != wanted:
-        raise UsageError("--tokenizer", seen=tokenizer.digest[:16], expected=f"{wanted[:16]}, that of the score")
+    tokenizer = load_tokenizer(path)
     with progress_bar() as progress:
         opened = open_proof(
             file, checkpoint, model=settings["model"], allow_code=settings["allow_code"],
-            seconds=time_limit or MOST_SECONDS, progress=progress,
+            seconds=time_limit or MOST_SECONDS, progress=progress, tokenizer=tokenizer,
         )  # fmt: skip
     if text is not None and opened.is_same:
         spelled = b"\n".join(tokenizer.decode(np.asarray(span)) for span in opened.decoded.spans)
         write_whole(text, lambda out: out.write(spelled))
-    _say(str(opened))
-    return opened.exit_code
+    return opened
 
 
-def _say(text: str) -> None:
-    """Print lines: as they are, or laid out for a terminal."""
-    write_output(laid_out(text, Screen.of(sys.stdout)) if sys.stdout.isatty() else text, None)
+def _write(outcome: Proof | Opened, file: Path, output_format: str, output: Path | None) -> None:
+    """Print lines, as they are or laid out for a terminal, or JSON; or write them."""
+    if output_format == "json":
+        from bpb_harness.proof.plain import plain_of  # deferred: imports torch
+
+        write_output(json.dumps(plain_of(outcome, file.stat().st_size), indent=2, allow_nan=False), output)
+        return
+    text = str(outcome)
+    write_output(laid_out(text, Screen.of(sys.stdout)) if output is None and sys.stdout.isatty() else text, output)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bpb_harness.comparison.contest import ContestRule, contest_rule
-from bpb_harness.comparison.mask_error import mask_error
+from bpb_harness.comparison.mask_error import mask_error, shared_variance
 from bpb_harness.comparison.result import ComparedPair, ComparedSystem, Expectation, SystemComparison
 from bpb_harness.comparison.same_text import PairedUnits, pair_units
 from bpb_harness.comparison.systems import System, find_costs, is_scored_now, names_of
@@ -53,7 +53,7 @@ def compare(
     shown = tuple(_shown(name, each) for name, each in zip(names, costs, strict=True))
     if num_baseline_runs is not None:
         return SystemComparison(shown, (), unit, level, contest=_contest(names, costs, num_baseline_runs))
-    texts = [TextError.of(units.differences, units.sizes) for units in paired]
+    texts = [_text_error(units, costs[0], other) for units, other in zip(paired, costs[1:], strict=True)]
     corrected = holm([text.p_other() for text in texts])
     better = [None] * len(texts) if better_by is None else holm([text.p_below(-better_by) for text in texts])
     pairs = tuple(
@@ -113,6 +113,12 @@ def _contest(names: Sequence[str], costs: Sequence[ScoreCosts], count: int) -> C
             )  # fmt: skip
     rates = [each.nats / each.num_tokens for each in costs]
     return contest_rule(rates[:count], rates[count:])
+
+
+def _text_error(units: PairedUnits, one: ScoreCosts, other: ScoreCosts) -> TextError:
+    """Blocks hold ten windows or more, which few of them share."""
+    shared = shared_variance(one, other) * nats_to_bits(1.0) ** 2 if units.kind == "documents" else 0.0
+    return TextError.of(units.differences, units.sizes, shared)
 
 
 def _pair(

@@ -56,6 +56,20 @@ def mask_error(one: ScoreCosts, other: ScoreCosts) -> MaskError:
     return _in_squares(one, other, "")
 
 
+def shared_variance(one: ScoreCosts, other: ScoreCosts) -> float:
+    """What documents do not show of the error from masks, since several share those of a window; nats squared.
+
+    MATHS.md, equation (42). Infinite where nothing tells the error.
+    """
+    error = mask_error(one, other)
+    if error.masks == "same" and error.stderr_nats is not None:
+        return (1.0 - min(one.share_apart, other.share_apart)) * error.stderr_nats**2
+    parts = [(each.stderr_nats, 1.0 - each.share_apart) for each in (one, other)]
+    if any(stderr is None and share > 0.0 for stderr, share in parts):
+        return math.inf
+    return math.fsum(share * (stderr or 0.0) ** 2 for stderr, share in parts)
+
+
 def _what_differs(one: ScoreCosts, other: ScoreCosts) -> str:
     """Why two scores did not see the same masks; empty if they did."""
     assert one.draws is not None

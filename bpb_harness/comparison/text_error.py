@@ -37,11 +37,12 @@ class TextError:
 
     Attributes:
         ratio: sum of differences over sum of bytes.
-        stderr: of the ratio, over the choice of units; None for fewer than two.
+        stderr: of the ratio, over the choice of units; None for fewer than two, or where part of it is not known.
         num_units: n, after neighbours were taken together.
         way: how p is found.
         differences: (n,).
         sizes: (n,) bytes.
+        unit_stderr: what of it the units show.
         resampled: studentised ratios of resampled units, ascending; empty unless they were drawn.
     """
 
@@ -51,22 +52,30 @@ class TextError:
     way: Way
     differences: Floats
     sizes: Floats
+    unit_stderr: float
     resampled: Floats
 
     @classmethod
-    def of(cls, differences: Floats, sizes: Floats) -> TextError:
-        """From the difference and the bytes of each unit, in the order of the text."""
+    def of(cls, differences: Floats, sizes: Floats, shared_variance: float = 0.0) -> TextError:
+        """From the difference and the bytes of each unit, in the order of the text.
+
+        Args:
+            differences: (n,).
+            sizes: (n,).
+            shared_variance: of the sum of differences, from what units have in common; infinite where not known.
+        """
         differences, sizes = _at_most(differences, MOST_UNITS), _at_most(sizes, MOST_UNITS)
         count, total = len(sizes), float(sizes.sum())
         ratio = math.fsum(differences) / total
         away = differences - ratio * sizes
         none = np.zeros(0)
-        if count < 2:
-            return cls(ratio, None, count, "none", differences, sizes, none)
-        stderr = math.sqrt(count / (count - 1.0) * math.fsum(away**2)) / total
+        if count < 2 or math.isinf(shared_variance):
+            return cls(ratio, None, count, "none", differences, sizes, 0.0, none)
+        own = math.sqrt(count / (count - 1.0) * math.fsum(away**2)) / total
+        stderr = math.hypot(own, math.sqrt(shared_variance) / total)
         if count <= MOST_FLIPPED:
-            return cls(ratio, stderr, count, "sign flips", differences, sizes, none)
-        return cls(ratio, stderr, count, "bootstrap", differences, sizes, _studentised(away, sizes))
+            return cls(ratio, stderr, count, "sign flips", differences, sizes, own, none)
+        return cls(ratio, stderr, count, "bootstrap", differences, sizes, own, _studentised(away, sizes))
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """Central interval of the ratio; None for fewer than two units."""
@@ -94,7 +103,7 @@ class TextError:
         if np.abs(away).max() <= _LEAST * max(np.abs(self.differences).max(), abs(margin) * self.sizes.max(), 1e-300):
             return 1.0, 1.0
         if self.way == "sign flips":
-            return _flipped(away)
+            return _flipped(away, self.unit_stderr / self.stderr if self.stderr else 1.0)
         if self.stderr == 0.0:  # all alike, and not at the margin
             least = 1.0 / (NUM_RESAMPLES + 1.0)
             return (least, 1.0) if self.ratio < margin else (1.0, least)
@@ -150,10 +159,13 @@ def _studentised(away: Floats, sizes: Floats) -> Floats:
     return np.sort(np.concatenate(parts))
 
 
-def _flipped(away: Floats) -> tuple[float, float]:
-    """Shares of all flips of signs whose sum is as low, and as high, as the one seen."""
+def _flipped(away: Floats, shown: float) -> tuple[float, float]:
+    """Shares of all flips of signs whose sum is as low, and as high, as the one seen.
+
+    That is taken for less where the units show only a part of its error.
+    """
     sums = np.zeros(1)
     for value in away:
         sums = np.concatenate([sums - value, sums + value])
-    seen, slack = float(sums[-1]), _LEAST * float(np.abs(away).sum())
+    seen, slack = shown * float(sums[-1]), _LEAST * float(np.abs(away).sum())
     return float((sums <= seen + slack).mean()), float((sums >= seen - slack).mean())

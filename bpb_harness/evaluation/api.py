@@ -67,6 +67,20 @@ def score_checkpoint(checkpoint: AnyPath, chosen: Settings) -> tuple[Job, BpbRes
     Raises:
         HarnessError: as :func:`evaluate`.
     """
+    loaded, adapted, source, clock = _load(checkpoint, chosen)
+    return _evaluate(loaded, adapted, chosen, source, clock)
+
+
+def load_job(checkpoint: AnyPath, chosen: Settings) -> Job:
+    """What :func:`score_checkpoint` would score.
+
+    Raises:
+        HarnessError: as :func:`evaluate`.
+    """
+    return _job(*_load(checkpoint, chosen), chosen)
+
+
+def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedModel, ModelSource, PhaseClock]:
     require_no_name(chosen)
     source = ModelSource(
         {
@@ -84,12 +98,22 @@ def score_checkpoint(checkpoint: AnyPath, chosen: Settings) -> tuple[Job, BpbRes
     clock = PhaseClock()
     with clock.phase("loading"):
         loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
-    return _evaluate(loaded, adapted, chosen, source, clock)
+    return loaded, adapted, source, clock
 
 
 def _evaluate(
     loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None, clock: PhaseClock
 ) -> tuple[Job, BpbResult]:
+    job = _job(loaded, adapted, source, clock, chosen)
+    with clock.phase("checks"):
+        remarks = _remarks_before(job, loaded, adapted)
+    result = score(job)
+    return job, with_remarks(result, *remarks, *score_remarks(job, result))
+
+
+def _job(
+    loaded: Checkpoint, adapted: AdaptedModel, source: ModelSource | None, clock: PhaseClock, chosen: Settings
+) -> Job:
     if adapted.context_is_open and chosen.context_length is None:
         raise UsageError(
             f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
@@ -100,7 +124,7 @@ def _evaluate(
         text = find_text(loaded, chosen)
     if source is not None and chosen.check_contract and is_first_process():  # what can be refused before, is
         start_ahead()
-    job = Job(
+    return Job(
         adapted.model,
         text,
         chosen,
@@ -111,10 +135,6 @@ def _evaluate(
         source=source,
         clock=clock,
     )
-    with clock.phase("checks"):
-        remarks = _remarks_before(job, loaded, adapted)
-    result = score(job)
-    return job, with_remarks(result, *remarks, *score_remarks(job, result))
 
 
 def _remarks_before(job: Job, loaded: Checkpoint, adapted: AdaptedModel) -> list[Remark]:

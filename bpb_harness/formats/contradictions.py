@@ -92,8 +92,6 @@ def _differences(kind: Kind, place: str, seen: Any, expected: Any) -> Iterator[C
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
     if isinstance(one, float) or isinstance(other, float):
         numbers = isinstance(one, int | float) and isinstance(other, int | float)
         return numbers and _near(one, other)
@@ -187,6 +185,18 @@ def _counts(result: BpbResult) -> Iterator[Contradiction]:
         yield Contradiction("arithmetic", "data", f"{scored:,} scored", f"{counted:,}, by the counts")
 
 
+def _slices(result: BpbResult) -> Iterator[Contradiction]:
+    """Slices of the text, each document in one of them."""
+    if not result.slices:
+        return
+    tokens = sum(each.num_tokens for each in result.slices)
+    if tokens != result.length.num_tokens:
+        yield Contradiction("arithmetic", "slices", f"{tokens:,} tokens", f"{result.length.num_tokens:,}")
+    bits = math.fsum(each.bits for each in result.slices)
+    if not _near(bits, result.length.bits, math.fsum(abs(each.bits) for each in result.slices)):
+        yield Contradiction("arithmetic", "slices", f"{bits:.10g} bits", f"{result.length.bits:.10g}")
+
+
 def _beside(plain: Mapping[str, Any], result: BpbResult) -> Iterator[Contradiction]:
     """What stands beside the score: both bounds, the source, answers, the version of torch."""
     both, source, answers = plain.get("comparison"), result.source, result.answers
@@ -211,6 +221,7 @@ def _beside(plain: Mapping[str, Any], result: BpbResult) -> Iterator[Contradicti
         yield Contradiction(
             "arithmetic", "source.code_length_bits_per_byte", shown(source.code_length_bits_per_byte), rate
         )
+    yield from _slices(result)
     if answers is not None:
         for place in ("num_sampled", "num_prompts_cut", "num_borders_moved"):
             if getattr(answers, place) > answers.num_answers:

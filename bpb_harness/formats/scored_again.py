@@ -35,6 +35,7 @@ _AS_THEY_STAND = (
     "seed",
 )  # fmt: skip
 _PART = re.compile(r"\[0:([0-9]{1,18})/")
+_FEW_DIGITS = re.compile("[0-9]{1,9}")
 _NAME_OF_ADAPTER = re.compile(r"[a-z0-9-]+")
 IN_MEMORY = "in-memory/"
 # Arithmetic of another device, in bits per byte; and errors between two sets of draws.
@@ -57,7 +58,7 @@ def settings_of(signature: Signature) -> dict[str, Any]:
             made["per_document"] = True
         elif part:
             order, _, together = part.partition("/")
-            made |= {"order": order} | ({"tokens_per_step": int(together)} if together.isdecimal() else {})
+            made |= {"order": order} | ({"tokens_per_step": int(together)} if _FEW_DIGITS.fullmatch(together) else {})
     if typed["unpaid_prefix"]:
         made["unpaid_prefix"] = typed["unpaid_prefix"]
     if typed["tail"] != "score":

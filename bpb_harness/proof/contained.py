@@ -29,6 +29,7 @@ Ints = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 _MODULE = "bpb_harness.proof.scoring_process"
 _SECONDS_TO_END = 20.0
+_WRITTEN = ("score", "is_checked", "num_bytes", "seconds", "whole", "exceeds_whole")
 
 
 def needs_containing(settings: Settings) -> bool:
@@ -38,7 +39,7 @@ def needs_containing(settings: Settings) -> bool:
 
 def prove_contained(
     checkpoint: Path, settings: Settings, file: Path, *, num_windows: int | None, progress: Progress | None = None,
-    time_limit: float | None = None,
+    time_limit: float | None = None, score: Path | None = None,
 ) -> Proof | None:  # fmt: skip
     """As :func:`bpb_harness.proof.prove.prove`, of a network whose code nobody has read.
 
@@ -52,7 +53,7 @@ def prove_contained(
         HarnessError: for anything that cannot be scored, coded or decoded.
     """
     wish = {
-        "checkpoint": str(checkpoint), "num_windows": num_windows, "cwd": str(Path.cwd()),
+        "checkpoint": str(checkpoint), "num_windows": num_windows, "score": _plain(score), "cwd": str(Path.cwd()),
         "settings": {name: _plain(getattr(settings, name)) for name in FLAGS},
         "environment": {name: value for name, value in os.environ.items() if name.startswith("BPB_")},
     }  # fmt: skip
@@ -75,7 +76,7 @@ def prove_contained(
 def read_written(said: dict[str, Any], arrays: dict[str, Any]) -> Written:
     """What the process that scores says of it; its tokens apart, at whose word nobody takes it."""
     claim = Claim(arrays["claim"], arrays["variance"], said["num_draws"], arrays.get("degrees_of_freedom"))
-    costs = Costs(claim, arrays["scored"], arrays["coded"], arrays["further"], **said["costs"])
+    costs = Costs(claim, arrays.get("scored"), arrays["coded"], arrays["further"], **said["costs"])
     return Written(costs=costs, starts=arrays["starts"], targets=np.zeros(0, dtype=np.int64), **said["written"])
 
 
@@ -85,12 +86,14 @@ def plain_written(written: Written) -> tuple[dict[str, Any], dict[str, Any]]:
     said = {
         "num_draws": claim.num_draws,
         "costs": {name: getattr(costs, name) for name in ("num_tokens", "dtype", "order_share")},
-        "written": {name: getattr(written, name) for name in ("score", "is_checked", "num_bytes", "seconds")},
+        "written": {name: getattr(written, name) for name in _WRITTEN},
     }
     arrays = {
-        "claim": claim.nats, "variance": claim.variance, "scored": costs.scored_nats, "coded": costs.coded_nats,
+        "claim": claim.nats, "variance": claim.variance, "coded": costs.coded_nats,
         "further": costs.further_nats, "starts": written.starts,
     }  # fmt: skip
+    if costs.scored_nats is not None:
+        arrays["scored"] = costs.scored_nats
     if claim.degrees_of_freedom is not None:
         arrays["degrees_of_freedom"] = claim.degrees_of_freedom
     return said, arrays

@@ -6,7 +6,7 @@ import contextlib
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -38,11 +38,13 @@ class Decoded:
         spans: the targets of each span; none where the bits led to no text at all.
         held: what was out of its reach.
         lost: why they did; None where they did not.
+        nats: what each span cost by the network, (N,).
     """
 
     spans: list[Ints]
     held: tuple[str, ...]
     lost: str | None = None
+    nats: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @property
     def is_isolated(self) -> bool:
@@ -104,7 +106,10 @@ def decode(
         raise SecondLookError(
             "the decoding process", seen=f"{tokens.size} tokens", expected=f"{sum(header.lengths)} of them, as integers"
         )
-    return Decoded(split(tokens, header.lengths), held)
+    nats = arrays.get("nats", np.zeros(0))
+    if nats.shape != (len(header.lengths),) or nats.dtype != np.float64 or not np.isfinite(nats).all():
+        raise SecondLookError("the decoding process", seen=f"costs of {nats.size} spans", expected=len(header.lengths))
+    return Decoded(split(tokens, header.lengths), held, nats=nats)
 
 
 def _receive(server: Server, header: Header, until: float, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -200,10 +205,20 @@ def key_of(header: Header) -> int:
 
 
 def name_of(device: torch.device) -> str:
-    """What computes: a GPU's name, or the kind of processor and the instructions that torch takes of it."""
+    """What computes: a GPU's name, or the processor's and the instructions that torch takes of it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{_processor()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _processor() -> str:
+    """The model, for which libraries choose among ways to add: or its kind, where the system does not tell more."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return " ".join(value.split())
+    return platform.machine()
 
 
 def same_device(header: Header) -> list[str]:

@@ -46,16 +46,16 @@ def _answer(channel: Any, held: list[str]) -> None:
     channel.send({"held": held})  # before there is any code that could say so in its place
     wish, arrays = channel.receive()
     try:
-        digest, tokens, lost = _decode(channel, wish, arrays)
-        channel.send({"digest": digest, "lost": lost}, tokens=tokens)
+        digest, tokens, nats, lost = _decode(channel, wish, arrays)
+        channel.send({"digest": digest, "lost": lost}, tokens=tokens, nats=nats)
     except HarnessError as error:
         channel.send({"error": str(error), "exit": error.exit_code})
     except Exception as error:  # whatever a network does
         channel.send({"error": f"{type(error).__name__}: {error}", "exit": 4})
 
 
-def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple[str, Any, str | None]:
-    """The digest of the checkpoint and the tokens; or why the bits lead to none."""
+def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple[str, Any, Any, str | None]:
+    """The digest of the checkpoint, the tokens and what each span cost in nats; or why the bits lead to none."""
     import numpy as np
 
     from bpb_harness.adapters import load_model
@@ -95,7 +95,11 @@ def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple
         assert num_clean_tokens(model) > 0
         if (given == model.mask_token_id).any():
             raise InputError("a given token of the file", seen="the mask", expected="a clean token")
-    unknown, done = Unknown(reader), 0
+    nats, ends, done = np.zeros(len(batches.windows)), list[tuple[Any, Unknown]](), 0
+
+    def unknown(places: Any) -> Unknown:
+        ends.append((places, Unknown(reader, len(places))))
+        return ends[-1][1]
 
     def advance(tokens: int) -> None:
         nonlocal done
@@ -104,11 +108,13 @@ def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple
 
     contexts = split(given, batches.contexts.tolist())
     try:
-        found = batches.follow(code, model, contexts, lambda _: unknown, device=device, advance=advance)
+        found = batches.follow(code, model, contexts, unknown, device=device, advance=advance)
         reader.finish()
     except InputError as error:  # of the bits: nothing else is read here
-        return checkpoint.digest, np.zeros(0, dtype=np.int64), str(error)
-    return checkpoint.digest, np.concatenate(found), None
+        return checkpoint.digest, np.zeros(0, dtype=np.int64), nats, str(error)
+    for rows, end in ends:
+        nats[rows] = end.nats
+    return checkpoint.digest, np.concatenate(found), nats, None
 
 
 if __name__ == "__main__":

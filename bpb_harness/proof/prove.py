@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -18,12 +18,15 @@ from bpb_harness.evaluation.api import score_checkpoint
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import Settings
+from bpb_harness.proof.agreement import line_of
 from bpb_harness.proof.bit_file import write_bits
+from bpb_harness.proof.cashed import cashed_of
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.claim import claim_again
 from bpb_harness.proof.codes import code_of
 from bpb_harness.proof.encoding import encode, num_codings
 from bpb_harness.proof.reading import Opened, open_proof
+from bpb_harness.proof.taken_score import load_scored
 from bpb_harness.proof.verdict import PROVED, REFUTED, SHARE_OF_ORDERS, UNPROVED, Costs
 from bpb_harness.result import BpbResult
 
@@ -49,6 +52,9 @@ class Written:
         targets: their tokens, one span after another.
         num_bytes: of their text; None where bytes are not counted.
         seconds: how long coding took.
+        whole: of a score that was taken from a file, which does not hold costs of single windows: what these windows
+            cost beside what it says of the whole, in words; None of one that was made here.
+        exceeds_whole: whether that is more than it says, by more than 4 errors.
     """
 
     score: str
@@ -58,6 +64,8 @@ class Written:
     targets: Ints
     num_bytes: int | None
     seconds: float
+    whole: str | None = None
+    exceeds_whole: bool = False
 
 
 @final
@@ -91,7 +99,8 @@ class Proof:
     @property
     def exit_code(self) -> int:
         """0 proved, 1 refuted, 3 decoded, by code that was not isolated or a network whose contract nobody checked."""
-        if self.num_wrong or self.written.costs.exceeds_claim() or self.written.costs.exceeds_score():
+        costs = self.written.costs
+        if self.num_wrong or costs.exceeds_claim() or costs.exceeds_score() or self.written.exceeds_whole:
             return REFUTED
         return PROVED if self.is_alone and self.written.is_checked else UNPROVED
 
@@ -113,6 +122,8 @@ class Proof:
             return f"not proved: {these} cost more than the claim for them by more than 4 errors"
         if self.written.costs.exceeds_score():
             return f"not proved: {these} cost more than they did in the score by more than 4 errors"
+        if self.written.exceeds_whole:
+            return f"not proved: {these} cost more than the score says of the whole by more than 4 errors"
         if not self.is_alone:
             return f"decoded, not isolated: {these} came back from {bits:,} bits, by code that could reach other files"
         if not self.written.is_checked:
@@ -132,12 +143,15 @@ class Proof:
         around = self.file_bytes - bits // 8
         overhead = 100.0 * (bits / costs.coded_bits - 1.0) if costs.coded_bits else 0.0
         size = "" if not written.num_bytes else f", {written.num_bytes:,} bytes"
+        words = "against the whole, for a score taken is not by window"
+        taken = [] if written.whole is None else [f"  {words}: {written.whole}"]
         return "\n".join([
             written.score,
             f"  claim for these windows, estimated again: {costs.claimed_bits:,.1f} bits{drawn}",
             f"  coded: {costs.coded_bits:,.1f} bits by the network{spread}",
             f"  file: {bits // 8:,} bytes of bits, and {around:,} of header and given tokens",
             f"  cashed: {rate:.4f} bits per {unit} ({overhead:+.2f} % above the network's own)",
+            *taken,
             f"  decoded in a process of its own, {self.opened.decoded.in_words}",
             f"  text of {len(written.targets):,} tokens{size}; checkpoint of {self.checkpoint_bytes:,} bytes, "
             "which may know the text by heart",
@@ -147,7 +161,7 @@ class Proof:
 
 def prove(
     checkpoint: Path, settings: Settings, file: Path, *, num_windows: int | None,
-    progress: Progress | None = None, time_limit: float | None = None,
+    progress: Progress | None = None, time_limit: float | None = None, score: Path | None = None,
 ) -> Proof:  # fmt: skip
     """Score a checkpoint, code some of its windows into a file, and get them back from it.
 
@@ -158,11 +172,12 @@ def prove(
         num_windows: how many windows; None: as many as take about a minute, at least 4.
         progress: called with (tokens coded, tokens in all).
         time_limit: seconds that decoding may take; None: some times what coding took.
+        score: a result's file to be taken instead of scoring; its settings are among ``settings``.
 
     Raises:
         HarnessError: for anything that cannot be scored, coded or decoded.
     """
-    written = write_proof(checkpoint, settings, file, num_windows=num_windows, progress=progress)
+    written = write_proof(checkpoint, settings, file, num_windows=num_windows, progress=progress, score=score)
     return get_back(written, checkpoint, settings, file, time_limit=time_limit)
 
 
@@ -179,12 +194,15 @@ def get_back(
 
 
 def write_proof(
-    checkpoint: Path, settings: Settings, file: Path, *, num_windows: int | None, progress: Progress | None = None
-) -> Written:
+    checkpoint: Path, settings: Settings, file: Path, *, num_windows: int | None, progress: Progress | None = None,
+    score: Path | None = None,
+) -> Written:  # fmt: skip
     """Score a checkpoint, and code some of its windows into a file; the arguments are those of :func:`prove`."""
     _require_known(settings)
-    job, result = score_checkpoint(checkpoint, settings)
-    assert result.span_nats is not None
+    if score is None:
+        job, result = score_checkpoint(checkpoint, settings)
+    else:
+        job, result = load_scored(checkpoint, settings, score)
     count = _count(job, result, num_windows)
     choice = Choice(job.identity.digest, job.text.corpus.digest, str(result))
     draws = num_codings(code_of(job.estimators[0], choice.streams))
@@ -194,7 +212,7 @@ def write_proof(
     seconds = time.monotonic() - began
     together = [np.array(batch) for batch in encoded.header.batches]
     claim = claim_again(job, np.array(encoded.header.windows), encoded.spans, choice.streams, together)
-    scored = result.span_nats[encoded.header.windows]
+    scored = None if result.span_nats is None else result.span_nats[encoded.header.windows]
     by_predictions = METHODS[settings.method].goes_in_order and settings.order in SCORES
     costs = Costs(
         claim, scored, encoded.coded_nats, encoded.further_nats, encoded.spans.num_tokens, settings.dtype,
@@ -204,7 +222,13 @@ def write_proof(
     counts_bytes = settings.byte_rule != "none"
     num_bytes = int(job.num_units[encoded.header.windows].sum()) if counts_bytes else None
     is_checked = result.signature.contract != "off"
-    return Written(str(result), is_checked, costs, encoded.spans.starts, encoded.targets, num_bytes, seconds)
+    written = Written(str(result), is_checked, costs, encoded.spans.starts, encoded.targets, num_bytes, seconds)
+    if scored is not None:
+        return written
+    units = np.asarray(job.num_units[encoded.header.windows])
+    line = line_of(encoded.header, file.name)
+    whole = cashed_of(encoded.header, line, encoded.coded_nats, 8 * len(encoded.bits), units, counts_bytes=counts_bytes)
+    return replace(written, whole=str(whole), exceeds_whole=whole.exceeds_score())
 
 
 def _count_tokens(progress: Progress | None, total: int) -> Callable[[int], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bpb_harness.byte_count import Tokenizer
 from bpb_harness.errors import HarnessError, InputError, UsageError
 from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import Settings
+from bpb_harness.proof.agreement import line_of
 from bpb_harness.proof.bit_file import read_bits
+from bpb_harness.proof.cashed import Cashed, cash
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.codes import code_of
 from bpb_harness.proof.decoding import Decoded, Progress, decode, same_device
@@ -50,6 +53,7 @@ def read_file(file: Path) -> tuple[Header, Ints, bytes]:
             f"{file.name}: windows", seen="others", expected="those that the score's hash chooses",
             hint="take a file that bpb-prove --proof wrote",
         )  # fmt: skip
+    line_of(header, file.name)
     return header, np.frombuffer(streams[0], dtype="<u4").astype(np.int64), streams[1]
 
 
@@ -81,6 +85,7 @@ class Opened:
         num_bits: of the targets.
         differences: how this machine differs from the one that wrote it.
         runs_code: whether code that is not this package's ran.
+        cashed: what its windows cost beside the score; None where they did not come back, or nobody asked.
     """
 
     header: Header
@@ -89,6 +94,7 @@ class Opened:
     num_bits: int
     differences: list[str]
     runs_code: bool
+    cashed: Cashed | None = None
 
     @property
     def is_same(self) -> bool:
@@ -99,10 +105,15 @@ class Opened:
 
     @property
     def exit_code(self) -> int:
-        """0 decoded, 1 decoded to something else, 3 decoded and not isolated."""
-        if not self.is_same:
+        """0 decoded, 1 decoded to something else or dearer than the score says, 3 decoded and not isolated."""
+        if not self.is_same or self.exceeds_score:
             return REFUTED
         return PROVED if self.decoded.is_isolated or not self.runs_code else UNPROVED
+
+    @property
+    def exceeds_score(self) -> bool:
+        """Whether its windows cost more than the score says of the whole, as far as that is known."""
+        return self.cashed is not None and self.cashed.exceeds_score()
 
     def sentence(self) -> str:
         """What follows, in one sentence."""
@@ -114,6 +125,8 @@ class Opened:
                 "not decoded: the tokens are not those that were written, whose digest the file holds; its bits were "
                 "changed, or the numerics differ in a way that nobody has named"
             )
+        if self.exceeds_score:
+            return f"not proved: {count:,} {self.header.noun} cost more than the score says by more than 4 errors"
         if self.exit_code == UNPROVED:
             return f"decoded, not isolated: {count:,} {self.header.noun}, by code that could reach other files"
         given = sum(self.header.contexts)
@@ -129,13 +142,14 @@ class Opened:
             f"  model {header.model[:16]}, data {header.data[:16]}, tokenizer {header.tokenizer[:16]}, "
             f"tokens {header.digest[:16]}",
             f"  decoded in a process of its own, {self.decoded.in_words}",
+            *([] if self.cashed is None else [f"  cashed: {self.cashed}"]),
             self.sentence(),
         ])  # fmt: skip
 
 
 def open_proof(
     file: Path, checkpoint: Path, *, model: str | None, allow_code: bool, seconds: float = MOST_SECONDS,
-    progress: Progress | None = None,
+    progress: Progress | None = None, tokenizer: Tokenizer | None = None,
 ) -> Opened:  # fmt: skip
     """Decode a file of bits.
 
@@ -146,11 +160,17 @@ def open_proof(
         allow_code: the permission to run it.
         seconds: how long that may take.
         progress: called with (tokens decoded, tokens in all).
+        tokenizer: that of the score, to hold the cost against it; None: not wanted.
 
     Raises:
         HarnessError: if one of them is not what it should be.
     """
     header, given, bits = read_file(file)
+    if tokenizer is not None and tokenizer.digest != header.tokenizer:
+        raise UsageError(
+            "--tokenizer", seen=tokenizer.digest[:16], expected=f"{header.tokenizer[:16]}, that of the score",
+            hint="pass the tokenizer that the score was made with",
+        )  # fmt: skip
     if header.runs_code and not allow_code:
         raise UsageError(f"{file.name} was written by a network that is code", hint="pass --allow-code to run it")
     if header.device == "cuda" and not torch.cuda.is_available():
@@ -168,4 +188,11 @@ def open_proof(
     if not checkpoint.exists():
         raise UsageError("CHECKPOINT", seen=str(checkpoint), expected="a file or folder that exists")
     decoded = decode(header, given, bits, source, seconds=seconds, progress=progress)
-    return Opened(header, decoded, given, 8 * len(bits), same_device(header), allow_code)
+    opened = Opened(header, decoded, given, 8 * len(bits), same_device(header), allow_code)
+    if tokenizer is None or not opened.is_same:
+        return opened
+    cashed = cash(
+        header, line_of(header, file.name), given=given, tokens=decoded.spans, nats=decoded.nats,
+        num_bits=opened.num_bits, tokenizer=tokenizer,
+    )  # fmt: skip
+    return replace(opened, cashed=cashed)

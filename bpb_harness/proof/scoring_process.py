@@ -94,7 +94,10 @@ def _prove(channel: Any, wish: dict[str, Any]) -> tuple[dict[str, Any], dict[str
             channel.send({"progress": [done, total]})
 
     file, settings = Path(os.environ["TMPDIR"]) / "proof", Settings(**wish["settings"])
-    written = write_proof(Path(wish["checkpoint"]), settings, file, num_windows=wish["num_windows"], progress=progress)
+    written = write_proof(
+        Path(wish["checkpoint"]), settings, file, num_windows=wish["num_windows"], progress=progress,
+        score=None if wish["score"] is None else Path(wish["score"]),
+    )  # fmt: skip
     said, arrays = plain_written(written)
     content = file.read_bytes()
     padded = np.frombuffer(content.ljust(-(-len(content) // 8) * 8, b"\0"), dtype="<i8")

@@ -67,15 +67,26 @@ class Known(Symbols):
 
 @final
 class Unknown(Symbols):
-    """The end that has the bits."""
+    """The end that has the bits.
 
-    def __init__(self, reader: Decoder) -> None:
+    Args:
+        reader: where they come from.
+        num_rows: of the canvas, B.
+
+    Attributes:
+        nats: what each row cost so far by the predictions, (B,).
+    """
+
+    def __init__(self, reader: Decoder, num_rows: int) -> None:
         self._reader = reader
+        self.nats: Floats = np.zeros(num_rows)
 
     def exchange(self, log_probs: Floats, rows: Ints, targets: Ints) -> Ints:
-        del rows, targets
+        del targets
         _require_numbers(log_probs)
-        return np.concatenate([self._reader.decode_rows(counts) for _, counts in _counted(log_probs)])
+        tokens = np.concatenate([self._reader.decode_rows(counts) for _, counts in _counted(log_probs)])
+        np.add.at(self.nats, rows, -log_probs[np.arange(len(tokens)), tokens])
+        return tokens
 
 
 def _counted(log_probs: Floats) -> Iterator[tuple[slice, Ints]]:

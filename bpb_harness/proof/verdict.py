@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 PROVED, REFUTED, UNPROVED = 0, 1, 3
 NUM_ERRORS = 4.0
 # A call for one position and a call for many add in another order; measured differences are a tenth of these.
-_ROUNDING_NATS_A_TOKEN = {"float32": 1e-4, "bfloat16": 2e-3}
+ROUNDING_NATS_A_TOKEN = {"float32": 1e-4, "bfloat16": 2e-3}
 
 # In an order by the network's predictions, places that rounding tells apart come in another order in batches of another
 # size: up to 6 % more or less (docs/orders.md).
@@ -31,7 +31,7 @@ class Costs:
 
     Attributes:
         claim: estimated again.
-        scored_nats: of each in the score itself, (N,).
+        scored_nats: of each in the score itself, (N,); None where only its sum is known.
         coded_nats: of each by the network while the file was written, (N,).
         further_nats: of each under other draws of the shared randomness, (D, N); (0, N) where there is none.
         num_tokens: targets in all.
@@ -40,7 +40,7 @@ class Costs:
     """
 
     claim: Claim
-    scored_nats: Floats
+    scored_nats: Floats | None
     coded_nats: Floats
     further_nats: Floats
     num_tokens: int
@@ -79,12 +79,14 @@ class Costs:
 
     def exceeds_score(self) -> bool:
         """Whether it costs more than these spans did in the score, whose draws are fewer: one of each at least."""
+        if self.scored_nats is None:
+            return False
         single = self.claim.variance * max(self.claim.num_draws, 1)
         return self._exceeds(self.scored_nats * (1.0 + self.order_share), single)
 
     def _exceeds(self, nats: Floats, variance: Floats) -> bool:
         excess = math.fsum(self.coded_nats) - math.fsum(nats)
-        rounding = _ROUNDING_NATS_A_TOKEN[self.dtype] * self.num_tokens
+        rounding = ROUNDING_NATS_A_TOKEN[self.dtype] * self.num_tokens
         draws, further = self._draw_variance, np.full(len(nats), float(len(self.further_nats)))
         values = np.concatenate([draws, variance])
         total = math.fsum(values)
@@ -94,10 +96,10 @@ class Costs:
         known = np.zeros(len(nats)) if self.claim.degrees_of_freedom is None else self.claim.degrees_of_freedom
         degrees = np.concatenate([further, known])
         squares = math.fsum(values[degrees > 0.0] ** 2 / degrees[degrees > 0.0])
-        return not excess <= rounding + _four_errors(total**2 / squares) * math.sqrt(total)
+        return not excess <= rounding + four_errors(total**2 / squares) * math.sqrt(total)
 
 
-def _four_errors(degrees_of_freedom: float) -> float:
+def four_errors(degrees_of_freedom: float) -> float:
     """Student's quantile that is exceeded as rarely as four errors of the normal law."""
     from scipy import stats  # deferred: takes a second to import
 

@@ -18,6 +18,11 @@ def broken(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
+def _harmless(text: str) -> str:
+    """The text, with the number of each character that a terminal would obey or nobody would see: ``<U+001B>``."""
+    return "".join(each if each.isprintable() else f"<U+{ord(each):04X}>" for each in text)
+
+
 @final
 class Page:
     """Text for a screen, made from the top down.
@@ -40,7 +45,7 @@ class Page:
     def line(self, *parts: tuple[str, Style]) -> None:
         """One line of parts that stand side by side."""
         *before, (last, style) = parts
-        self._lines.append([*before, (last.rstrip(), style)])
+        self._lines.append([(_harmless(text), each) for text, each in (*before, (last.rstrip(), style))])
 
     def gap(self) -> None:
         """An empty line, where something stands above and none is there yet."""
@@ -55,11 +60,8 @@ class Page:
         """Words over the whole width; ``hanging``: how much further than the first the other lines are indented."""
         first, *rest = broken(text, self._screen.width - indent)
         self.line((" " * indent + first, style))
-        if rest:
-            self._lines += [
-                [(" " * (indent + hanging) + line, style)]
-                for line in broken(" ".join(rest), self._screen.width - indent - hanging)
-            ]
+        for line in broken(" ".join(rest), self._screen.width - indent - hanging) if rest else ():
+            self.line((" " * (indent + hanging) + line, style))
 
     def row(self, label: str, text: str, style: Style = "", label_style: Style = "dim") -> None:
         """A label, and a paragraph beside it; under it on a narrow screen, or where the label is too long."""
@@ -67,7 +69,8 @@ class Page:
         beside = len(label) < self._indent
         first = label.ljust(self._indent) if beside else label
         self.line((first, label_style), *([(lines[0], style)] if beside else []))
-        self._lines += [[(" " * self._indent + line, style)] for line in lines[int(beside) :]]
+        for line in lines[int(beside) :]:
+            self.line((" " * self._indent + line, style))
 
     def __str__(self) -> str:
         """The text, with escape sequences where the screen has colour."""

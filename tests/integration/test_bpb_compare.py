@@ -112,7 +112,9 @@ def test_the_numbers_against_plain_sums(results):
     assert (found.mask_stderr, found.masks) == (pytest.approx(other.mc_stderr), "independent")
     bits = [each.tokens.groupby("document")["bits"].sum().to_numpy() for each in (one, other)]
     sizes = one.tokens.assign(size=one.tokens["end_byte"] - one.tokens["first_byte"]).groupby("document")["size"].sum()
-    difference, sizes = bits[1] - bits[0], sizes.to_numpy().astype(float)
+    free = other.costs.documents.level_free_nats / math.log(2.0)  # of the luck of mask rates
+    assert np.corrcoef(free, bits[1])[0, 1] > 0.9
+    difference, sizes = free - bits[0], sizes.to_numpy().astype(float)
     ratio = difference.sum() / sizes.sum()
     rng = np.random.default_rng(1)
 
@@ -124,8 +126,13 @@ def test_the_numbers_against_plain_sums(results):
         some = rng.integers(NUM_DOCUMENTS, size=NUM_DOCUMENTS)
         ratios.append(difference[some].sum() / sizes[some].sum())
         studentised.append((ratios[-1] - ratio) / error(difference[some], sizes[some]))
-    assert found.text_stderr == pytest.approx(np.std(ratios), rel=0.15)
-    high, low = (ratio - q * error(difference, sizes) for q in np.quantile(studentised, [0.025, 0.975]))
+    in_document, in_window = (other.tokens.groupby(by).size() for by in (["window", "document"], "window"))
+    shared = (1.0 - (in_document**2).sum() / (in_window**2).sum()) * other.mc_stderr**2
+    assert 0.0 < shared < other.mc_stderr**2
+    whole = math.sqrt(error(difference, sizes) ** 2 + shared)
+    assert found.text_stderr == pytest.approx(whole, rel=1e-9)
+    assert found.text_stderr == pytest.approx(math.sqrt(np.var(ratios) + shared), rel=0.15)
+    high, low = (ratio - q * whole for q in np.quantile(studentised, [0.025, 0.975]))
     assert found.text_ci95 == pytest.approx((low, high), abs=0.1 * (high - low))
 
 
@@ -309,6 +316,10 @@ def test_refusals_in_python(results, files, folder):
         (["--contest-rule", "2"], "--contest-rule: got 2 of 2 systems"),
         (["--contest-rule", "2", "--expect-better", "1"], "--expect-better with --contest-rule"),
         (["--compare"], "No such option"),
+        (["--tokens", "a.parquet"], "No such option"),
+        (["--score-file", "a.score"], "No such option"),
+        (["--document-table", "a.csv"], "No such option"),
+        (["--slice", "source"], "No such option"),
     ],
 )
 def test_refusals_of_options(options, said, files):

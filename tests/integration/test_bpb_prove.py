@@ -15,6 +15,7 @@ from bpb_harness.cli import prove
 from bpb_harness.proof.bit_file import read_bits, write_bits
 from bpb_harness.text.corpus import load_shards
 from tests.commands import run_here
+from tests.own_json import own_json
 from tests.tiny_checkpoints import make_golf_gpt
 
 TINY = "fixtures/checkpoints/mdlm-tiny.pt"
@@ -89,6 +90,50 @@ def test_a_stranger_gets_the_text_back(proved, repository, tmp_path):
     assert (tmp_path / "a.txt").read_bytes() == b"\n".join(texts)
 
 
+def test_what_came_of_it_as_json(proved, repository, tmp_path):
+    done = run_here(
+        prove.main, repository / TINY, "--steps", "4", "--limit", "4", "--num-windows", "2", "--no-contract",
+        "--device", "cpu", "--proof", tmp_path / "a.bits", "--format", "json", "--output", tmp_path / "a.json",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    plain = own_json((tmp_path / "a.json").read_text())
+    assert (plain["verdict"], plain["made_by"], plain["num_wrong_tokens"], plain["came_back"]) == (
+        "decoded", "--proof", 0, True,
+    )  # fmt: skip
+    assert plain["score"].startswith("bpb|method:discrete|T:4|")
+    assert plain["bits"] == 8 * len(read_bits(tmp_path / "a.bits")[1][1])
+    assert plain["bits_per_byte"] == plain["bits"] / plain["num_bytes"]
+    assert plain["bits_per_token"] == plain["bits"] / 256 == plain["bits"] / plain["num_tokens"]
+    assert plain["network_bits"] < plain["bits"]
+    assert abs(plain["claimed_bits"] - plain["bits"]) < 6.0 * (plain["claim_stderr_bits"] + plain["draw_stderr_bits"])
+    assert plain["file_bytes"] == (tmp_path / "a.bits").stat().st_size
+    assert len(plain["windows"]) == 2 <= plain["num_spans"] == 4
+
+    again = decode(repository, proved[1], "--format", "json")
+    opened = own_json(again.stdout)
+    assert (again.returncode, opened["verdict"], opened["made_by"]) == (0, "proved", "--decode")
+    assert opened["claimed_bits"] is opened["num_wrong_tokens"] is opened["checkpoint_bytes"] is None
+    assert opened["score"] == proved[0].stdout.splitlines()[0]
+    assert opened["sentence"] in decode(repository, proved[1]).stdout
+    assert opened["windows"] == read_bits(proved[1])[0]["windows"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--proof", "a.bits", "--format", "xml"), "--format: got 'xml', expected text or json"),
+        (("--proof", "a.bits", "--output", "a.bits"), "got the same file twice, expected files of their own"),
+        (("--decode", "a.bits", "--output", "a.bits"), "got the same file twice, expected files of their own"),
+        (("--proof", "a.bits", "--output", "none/a.json"), "expected a file in a folder that exists"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_first(words, said, repository, tmp_path):
+    done = run_here(prove.main, repository / TINY, *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_bits_are_never_the_text(proved, repository, tmp_path):
     header, (given, bits) = read_bits(proved[1])
     wrong = bytes([bits[0] ^ 64]) + bits[1:]
@@ -104,7 +149,8 @@ def test_other_bits_are_never_the_text(proved, repository, tmp_path):
     [
         ({"windows": [0, 1, 2, 3]}, "expected those that the score's hash chooses"),
         ({"score": "bpb ~<= 0.1"}, "expected those that the score's hash chooses"),
-        ({"lengths": [4096] * 4}, "expected at most 128"),
+        ({"lengths": [4096] * 4}, "expected at most 128, the windows of its score"),
+        ({"method": "ar", "num_steps": None}, "header: method: got ar, expected discrete, as its score says"),
         ({"schedule": None}, "schedule"),
         ({"num_spans": 1 << 40}, "num_spans"),
         ({"order": "backwards"}, "--order"),
@@ -113,7 +159,8 @@ def test_other_bits_are_never_the_text(proved, repository, tmp_path):
         ({"vocab_size": 7}, "is not of this network"),
         ({"adapter": "golf-gpt"}, "golf-gpt"),
         ({"runs_code": True}, "pass --allow-code"),
-        ({"tokenizer": "00"}, "--tokenizer"),
+        ({"tokenizer": "00"}, "header: tokenizer: got 00, expected f8f5752f, as its score says"),
+        ({"seed": 7}, "header: seed: got 7, expected 0, as its score says"),
         ({"code": "00/load"}, "--model is not the code of the file of bits: got none, expected 00:load"),
         ({"torch": 5}, "header: torch"),
     ],
@@ -228,3 +275,120 @@ def test_an_autoregressive_network(repository, tmp_path):
     )  # fmt: skip
     assert done.returncode == 3, done
     assert ", token by token" not in done.stdout
+
+
+@pytest.fixture(scope="module")
+def scored(repository, tmp_path_factory):
+    """The score of ``proved``, by itself."""
+    file = tmp_path_factory.mktemp("score") / "r.json"
+    done = run_here(
+        evaluate.main, repository / TINY, "--steps", "8", "--limit", "12", "--device", "cpu", "--format", "json",
+        "--output", file,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    return file
+
+
+def test_a_score_that_is_taken_is_proved_by_the_same_bits(repository, proved, scored, tmp_path, monkeypatch):
+    import bpb_harness.proof.prove as module
+
+    monkeypatch.setattr(module, "score_checkpoint", None)  # nothing is scored again
+    done = run_here(
+        prove.main, repository / TINY, "--score", scored, "--steps", "8", "--num-windows", "4", "--device", "cpu",
+        "--proof", tmp_path / "a.bits",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    assert (tmp_path / "a.bits").read_bytes() == proved[1].read_bytes()
+    mine, theirs = done.stdout.splitlines(), proved[0].stdout.splitlines()
+    assert [line for line in mine if "against the whole" not in line] == theirs
+    assert sum("against the whole, for a score taken is not by window: " in line for line in mine) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--steps", "9"], "--steps with --score: got 9, expected 8, as the score says"),
+        (["--method", "mc"], "--method with --score: got mc, expected discrete"),
+        (["--stride", "64"], "--stride with --score: got 64, expected None"),
+        (["--limit", "5"], "--limit with --score: got 5, expected 12"),
+        (["--seed", "1"], "--seed with --score"),
+        (["--no-contract"], "--no-contract with --score"),
+        (["--samples", "3"], "--samples with --score: got 3, expected 2"),
+        (["--dtype", "bfloat16"], "--dtype with --score"),
+        (["--tolerance", "0.1"], "--tolerance with --score"),
+        (["--data", "fixtures/corpora/../checkpoints/tiny_val_000000.bin", "--separator", "7"], "another score: "),
+    ],
+)
+def test_what_a_score_contradicts(repository, scored, tmp_path, words, said):
+    done = run_here(
+        prove.main, repository / TINY, "--score", scored, *words, "--proof", tmp_path / "a.bits", cwd=repository
+    )
+    assert done.returncode == 2, done
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_score_of_something_else(repository, scored, tmp_path):
+    other = torch.load(repository / TINY, weights_only=True)
+    other["more"] = torch.zeros(1)
+    torch.save(other, tmp_path / "other.pt")
+    done = run_here(
+        prove.main, tmp_path / "other.pt", "--score", scored, "--data",
+        repository / "fixtures/corpora/tiny_val_000000.bin", "--proof", tmp_path / "a.bits",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "r.json is another score: model: got " in done.stderr
+    plain = json.loads(scored.read_text())
+    (tmp_path / "lower.json").write_text(json.dumps(plain | {"nats": 0.9 * plain["nats"]}))
+    done = run_here(prove.main, repository / TINY, "--score", tmp_path / "lower.json", "--proof", tmp_path / "a.bits")
+    assert done.returncode == 2  # it contradicts itself
+    done = run_here(
+        prove.main, "--decode", "x", repository / TINY, "--score", scored, "--tokenizer", repository / MODEL
+    )
+    assert (done.returncode, "--score with --decode" in done.stderr) == (2, True)
+
+
+def test_a_taken_score_of_blocks_and_answers(repository, tmp_path):
+    rows = "".join(json.dumps({"q": "the dog is here.", "a": f" a bird{'s' * k}"}) + "\n" for k in range(4))
+    (tmp_path / "qa.jsonl").write_text(rows)
+    paths = ("--docs", tmp_path / "qa.jsonl", "--context-field", "q", "--target-field", "a")
+    for name, words, beside in (
+        ("blocks", ("--block-size", "48", "--steps", "2", "--limit", "3"), ()),
+        ("answers", ("--method", "chain", "--limit", "3", "--context", "64", *paths), paths),
+    ):
+        file = tmp_path / f"{name}.json"
+        done = run_here(
+            evaluate.main, repository / TINY, *words, "--no-contract", "--device", "cpu", "--format", "json",
+            "--output", file,
+        )  # fmt: skip
+        assert done.returncode == 0, done
+        done = run_here(
+            prove.main, repository / TINY, "--score", file, *beside, "--num-windows", "3", "--device", "cpu",
+            "--proof", tmp_path / "a.bits",
+        )  # fmt: skip
+        assert done.returncode == 3, done
+        assert "decoded, not checked: 3 of " in done.stdout
+
+
+def test_a_taken_score_that_its_windows_do_not_cash(repository, tmp_path):
+    """A chain's, all of it: the file is edited so that it agrees with itself, on a lower number."""
+    from bpb_harness.formats import read_result
+    from bpb_harness.proof.prove import prove as prove_here
+    from bpb_harness.proof.taken_score import settings_beside
+
+    file = tmp_path / "chain.json"
+    done = run_here(
+        evaluate.main, repository / TINY, "--method", "chain", "--context", "8", "--limit", "3", "--no-contract",
+        "--device", "cpu", "--format", "json", "--output", file,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    plain = json.loads(file.read_text())
+    lower = {
+        key: 0.9 * plain[key] for key in ("nats", "bits_per_byte", "bits_per_token")
+    } | {"ci95": [0.9 * each for each in plain["ci95"]]}  # fmt: skip
+    file.write_text(json.dumps(plain | lower))
+    settings = settings_beside(read_result(file), {"device": "cpu"}, ())
+    outcome = prove_here(repository / TINY, settings, tmp_path / "a.bits", num_windows=3, score=file)
+    assert outcome.exit_code == 1
+    assert "cost more than the score says of the whole" in outcome.sentence()

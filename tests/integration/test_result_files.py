@@ -10,7 +10,10 @@ from bpb_harness.formats import read_result
 from tests.own_json import own_json
 from tests.tiny_checkpoints import make_golf_gpt
 
-ANSWERS = [{"prompt": "do do do ", "answer": word * 9} for word in ("ha", "he", "hi")]
+ANSWERS = [
+    {"prompt": "do do do ", "answer": word * 9, "text": word * 90, "kind": kind}
+    for word, kind in (("ha", "a"), ("he", None), ("hi", "a"), ("ho", 3))
+]
 CASES = {
     "discrete": {"compare": True, "num_steps": 4, "limit": 3},
     "all steps": {"num_steps": 3, "num_samples": "all", "limit": 2},
@@ -21,6 +24,9 @@ CASES = {
     "blocks": {"method": "mc", "block_size": 32, "limit": 5},
     "prefix": {"method": "mc", "unpaid_prefix": 4, "limit": 3},
     "documents": {"method": "mc", "per_document": True, "limit": 4},
+    "slices": {"method": "mc", "slice_field": "kind", "with_documents": True},
+    "slices of answers": {"slice_field": "kind", "context_field": "prompt", "target_field": "answer", "num_steps": 4},
+    "slices of documents": {"slice_field": "kind", "per_document": True, "tail": "drop", "limit": 3},
     "chain": {"method": "chain", "order": "random", "tokens_per_step": 16, "limit": 2},
     "chain of blocks": {"method": "chain", "block_size": 32, "tokens_per_step": 16, "limit": 2},
     "exact": {"method": "exact", "context_length": 4, "num_steps": 4, "limit": 3},
@@ -43,7 +49,7 @@ def test_scores_are_read_back(case, repository, tmp_path):
         torch.save(make_golf_gpt(vocab_size=512), checkpoint)
         data = fixtures / "corpora" / "tiny_val_000000.bin"
         settings |= {"adapter": "golf-gpt", "data": data, "tokenizer": tokenizer}
-    if "target_field" in settings:
+    if "target_field" in settings or "slice_field" in settings:
         docs = tmp_path / "qa.jsonl"
         docs.write_text("\n".join(map(json.dumps, ANSWERS)))
         settings |= {"docs": docs, "tokenizer": tokenizer}

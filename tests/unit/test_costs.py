@@ -36,6 +36,13 @@ def test_back_to_the_last_bit(score, tmp_path):
     assert path.read_bytes().startswith(b'{"format": "bpb-score/1", ')
 
 
+def test_a_whole_number_is_a_number(tmp_path):
+    path = tmp_path / "a.score"
+    replace(SCORE, degrees_of_freedom=7, nats=SCORE.nats).write(path)
+    found = ScoreCosts.read(path).degrees_of_freedom
+    assert (found, type(found)) == (7.0, float)
+
+
 def test_what_is_no_file_of_a_score(tmp_path):
     other = tmp_path / "b"
     other.write_bytes(b'{"format": "bpb-result/1"}\n')
@@ -100,6 +107,8 @@ def array(*values, kind="<f8"):
         (put("nats", float("inf")), "nats is inf"),
         (put("num_unpaid", True), "num_unpaid is bool"),
         (put("relation", "<"), "relation"),
+        (put("share_apart", 0.0), "share_apart"),
+        (put("share_apart", 1.5), "share_apart"),
         (put("starts", array(1.0)), "starts is no array of <i8"),
         (put("starts", 5), "starts is no array"),
         (put("starts", array(0, kind="<i8")), "spans of different lengths"),

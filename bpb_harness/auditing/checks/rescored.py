@@ -15,14 +15,14 @@ from bpb_harness.findings import Finding, Json
 from bpb_harness.result import Signature
 
 # How many standard errors may lie between two honest numbers: 3 is one false alarm in 370.
-_STANDARD_ERRORS = 3.0
+STANDARD_ERRORS = 3.0
 # An agreement within more than this share of the score is no evidence: public byte bugs begin at a few percent.
-_COARSEST_AGREEMENT = 0.025
+COARSEST_AGREEMENT = 0.025
 # Arithmetic in another precision or order of summation, in bits per byte.
-_NUMERICS = 5e-4
+NUMERICS = 5e-4
 # Shares of the split with ratios and scores of their own: parts of a thousand windows are 3 % off the whole.
 _PART_SPREAD = 0.03
-_MIN_WINDOWS = 30  # fewer do not tell how much windows differ
+FEWEST_WINDOWS = 30  # fewer do not tell how much windows differ
 _PART = re.compile(r"\[0:([0-9]+)/[0-9]+\]")
 _BOUNDS = frozenset({"<=", "~<="})
 
@@ -91,7 +91,16 @@ def _count(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
 
 
-def _other_settings(evidence: Evidence, recomputed: Recomputed) -> str | None:
+class _Made(StructuralType):
+    @property
+    def method(self) -> str | None: ...
+    @property
+    def num_steps(self) -> int | None: ...
+    @property
+    def context_length(self) -> int | None: ...
+
+
+def other_settings(evidence: Evidence, recomputed: _Made) -> str | None:
     """What the claim states about its evaluation and the harness did otherwise, in words; None where nothing."""
     protocol = evidence.claim.protocol
     method = method_in(protocol.method) or protocol.method
@@ -106,12 +115,12 @@ def _other_settings(evidence: Evidence, recomputed: Recomputed) -> str | None:
     return None
 
 
-def _other_files(evidence: Evidence, recomputed: Recomputed) -> str | None:
+def other_files(evidence: Evidence, signature: str) -> str | None:
     """Whether a score's own file names other files than the harness scored, by their digests, in words."""
     own = evidence.claim.result
-    if own is None or not evidence.is_own_file_alone or not recomputed.signature.startswith("bpb|"):
+    if own is None or not evidence.is_own_file_alone or not signature.startswith("bpb|"):
         return None
-    mine, other = own.result.signature, Signature.parse(recomputed.signature)
+    mine, other = own.result.signature, Signature.parse(signature)
     for what, claimed, scored in (
         ("model", mine.model, other.model),
         ("text", _text_of(mine), _text_of(other)),
@@ -136,9 +145,9 @@ def _text_of(signature: Signature) -> str:
     return (signature.data or "").partition("[")[0]
 
 
-def _other_dataset(evidence: Evidence, recomputed: Recomputed) -> str | None:
+def other_dataset(evidence: Evidence, scored: str | None) -> str | None:
     """Whether the harness scored another text than the claim names, in words."""
-    claimed, scored = evidence.claim.dataset, recomputed.data_name
+    claimed = evidence.claim.dataset
     if claimed is None or scored is None or claimed.lower() == scored.lower():
         return None
     return f"the claim is about {claimed}, the harness scored {scored}"
@@ -156,7 +165,7 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
     claimed = evidence.claim.std.value if evidence.claim.std else 0.0
     sampling = math.hypot(recomputed.mc_stderr, claimed)
     both = math.hypot(sampling, recomputed.corpus_stderr or 0.0)
-    rounding = score.half_unit + _NUMERICS
+    rounding = score.half_unit + NUMERICS
     # A part of the text that is not the claim's own can neither confirm nor, if it is near, refute.
     other_text = recomputed.num_windows is not None and recomputed.num_windows != evidence.claim.protocol.num_windows
     spread = _PART_SPREAD * recomputed.bits_per_byte if other_text else 0.0
@@ -173,33 +182,33 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
         f"{difference:+.5f} from it, the error of the sampling {sampling:.5f}, with the choice of text {both:.5f}"
     )
     method = method_in(evidence.claim.protocol.method) or evidence.claim.protocol.method
-    other_settings = _other_settings(evidence, recomputed)
-    elsewhere = _other_files(evidence, recomputed) or _other_dataset(evidence, recomputed)
+    settings = other_settings(evidence, recomputed)
+    elsewhere = other_files(evidence, recomputed.signature) or other_dataset(evidence, recomputed.data_name)
     if elsewhere is not None:
         missing = "a rescoring of the text that the claim is about"
         yield codes.RESCORED_UNCLEAR.finding(f"{elsewhere}: {numbers}", facts=facts, missing=missing)
     elif _has_same_draws(evidence, recomputed) and abs(difference) <= rounding:
         yield codes.RESCORED_SAME.finding(f"of the same draws the harness gets {numbers}", facts=facts)
-    elif _has_same_draws(evidence, recomputed) and abs(difference) <= _STANDARD_ERRORS * sampling + rounding:
+    elif _has_same_draws(evidence, recomputed) and abs(difference) <= STANDARD_ERRORS * sampling + rounding:
         # The errors are those of other draws: of the same ones rounding alone may differ.
         message = f"settings and seed are the same, and so are the draws, but not the score: the harness gets {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
-    elif abs(difference) <= _STANDARD_ERRORS * sampling + rounding and (
-        _STANDARD_ERRORS * sampling + rounding > _COARSEST_AGREEMENT * recomputed.bits_per_byte
+    elif abs(difference) <= STANDARD_ERRORS * sampling + rounding and (
+        STANDARD_ERRORS * sampling + rounding > COARSEST_AGREEMENT * recomputed.bits_per_byte
     ):
         message = f"both agree within the error, but the error is too large to tell: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of more text or more samples")
-    elif abs(difference) <= _STANDARD_ERRORS * sampling + rounding and other_text:
+    elif abs(difference) <= STANDARD_ERRORS * sampling + rounding and other_text:
         message = f"only the first {recomputed.num_windows} windows were scored anew: the harness gets {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of the whole text, no --limit")
-    elif abs(difference) <= _STANDARD_ERRORS * sampling + rounding:
+    elif abs(difference) <= STANDARD_ERRORS * sampling + rounding:
         yield codes.RESCORED_SAME.finding(f"the harness gets {numbers}", facts=facts)
-    elif other_settings is not None:
-        yield codes.RESCORED_UNCLEAR.finding(f"{other_settings}: {numbers}", facts=facts)
-    elif other_text and (recomputed.corpus_stderr is None or (recomputed.num_windows or 0) < _MIN_WINDOWS):
+    elif settings is not None:
+        yield codes.RESCORED_UNCLEAR.finding(f"{settings}: {numbers}", facts=facts)
+    elif other_text and (recomputed.corpus_stderr is None or (recomputed.num_windows or 0) < FEWEST_WINDOWS):
         message = f"the first {recomputed.num_windows} windows are too few to speak for the whole text: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
-    elif abs(difference) <= _STANDARD_ERRORS * both + rounding + spread:
+    elif abs(difference) <= STANDARD_ERRORS * both + rounding + spread:
         part = f" (only the first {recomputed.num_windows} windows were scored anew)" if other_text else ""
         message = f"the difference is more than sampling explains, but another part of the text could{part}: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)

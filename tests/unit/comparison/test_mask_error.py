@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bpb_harness.comparison.mask_error import mask_error
+from bpb_harness.comparison.mask_error import mask_error, shared_variance
 from bpb_harness.statistics.standard_errors import Draws, grid_stderr_nats, mc_stderr_nats
 from tests.scores import SIGNATURE, costs_of, draws_of
 
@@ -45,6 +45,15 @@ def test_equal_masks_are_compared_draw_by_draw(values):
     assert found.interval(1.0, 2.0) == pytest.approx((1.0 - 1.96 * 2 * expected, 1.0 + 1.96 * 2 * expected), rel=1e-4)
 
 
+def test_a_difference_follows_the_rates_that_both_were_told(values):
+    """On a grid the mask rate is what costs follow, and not the place from which it was rounded."""
+    steps = np.ceil(draws_of(values[0]).v * 4.0) / 4.0
+    one, other = (sampled(value, level=steps) for value in (values[0], values[0] + 50.0 * steps.reshape(COUNT, 2)))
+    told = mask_error(one, other).stderr_nats
+    mixed = mask_error(one, replace(other, draws=replace(other.draws, level=other.draws.v))).stderr_nats
+    assert told < 1e-6 < mixed
+
+
 def test_several_passes_show_it_themselves(values):
     one, other = (sampled(value, num_passes=2) for value in values)
     found = mask_error(one, other)
@@ -68,7 +77,20 @@ def test_every_node_of_a_grid(values):
 def test_second_draws_of_spans_take_part(values):
     again = {"num_replicates": COUNT, "window": np.tile(np.arange(COUNT), 2), "sample": np.repeat([0, 1], COUNT)}
     one, other = (sampled(value, **again) for value in values)
-    assert mask_error(one, other).masks == "same"
+    found = mask_error(one, other)
+    assert found.masks == "same"
+
+    def drawn(rows, replicates):
+        kept = one.draws
+        return Draws(
+            window=kept.window[rows], sample=kept.sample[rows], v=kept.v[rows], level=kept.level[rows],
+            value_nats=(values[1] - values[0]).ravel()[rows], difficulty=kept.difficulty,
+            num_tokens=np.full(COUNT, 32), num_bytes=BYTES, replicates=replicates,
+        )  # fmt: skip
+
+    first, second = slice(COUNT), slice(COUNT, None)
+    assert found.stderr_nats == mc_stderr_nats(drawn(first, drawn(second, None)))
+    assert found.stderr_nats != mc_stderr_nats(drawn(first, None))
     assert mask_error(one, sampled(values[1])).why == "other numbers of draws"
 
 
@@ -111,6 +133,26 @@ def test_errors_of_other_masks_add_in_squares(values):
     assert found.degrees_of_freedom == pytest.approx(625.0 / (256.0 / 10.0))
     unknown = sampled(values[1], stderr=None)
     assert mask_error(exact, unknown).stderr_nats is None
+
+
+def test_what_documents_that_share_windows_do_not_show(values):
+    one, other = (sampled(value) for value in values)
+    exact = costs_of(values[0].mean(axis=1), BYTES)
+    assert shared_variance(one, other) == 0.0
+    halves = [replace(each, share_apart=0.25) for each in (one, other)]
+    assert shared_variance(*halves) == pytest.approx(0.75 * mask_error(one, other).stderr_nats ** 2)
+    assert shared_variance(exact, halves[1]) == shared_variance(halves[1], exact) == 0.75 * 25.0
+    apart = replace(halves[1], signature=str(replace(SIGNATURE, seed="1")))
+    assert shared_variance(halves[0], apart) == 2 * 0.75 * 25.0
+    unknown = replace(halves[1], stderr_nats=None)
+    assert math.isinf(shared_variance(exact, unknown))
+    assert shared_variance(exact, replace(unknown, share_apart=1.0)) == 0.0
+
+
+def test_draws_without_an_error_are_draws(values):
+    alike = [sampled(np.full((COUNT, 2), level), stderr=0.0) for level in (100.0, 90.0)]
+    found = mask_error(*alike)
+    assert (found.masks, found.stderr_nats) == ("same", pytest.approx(0.0, abs=1e-9))
 
 
 def test_nothing_is_drawn_for_exact_lengths(values):

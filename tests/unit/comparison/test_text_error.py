@@ -87,6 +87,19 @@ def test_a_difference_that_all_units_share_is_the_surest():
     assert found.p_below(-2.0) > 0.99
 
 
+@pytest.mark.parametrize("count", [12, 40])
+def test_what_units_do_not_show_widens_the_error(count):
+    differences, sizes = units(count, shift=-0.5)
+    alone = TextError.of(differences, sizes)
+    total = sizes.sum()
+    both = TextError.of(differences, sizes, (2.0 * alone.stderr * total) ** 2)
+    assert both.stderr == pytest.approx(5.0**0.5 * alone.stderr)
+    assert both.p_below() > 2.0 * alone.p_below()
+    assert np.ptp(both.interval()) == pytest.approx(5.0**0.5 * np.ptp(alone.interval()))
+    unknown = TextError.of(differences, sizes, float("inf"))
+    assert (unknown.stderr, unknown.p_other(), unknown.interval()) == (None, None, None)
+
+
 def test_one_unit_tells_nothing():
     found = TextError.of(np.array([5.0]), np.array([10.0]))
     assert (found.ratio, found.stderr, found.interval(), found.p_other(), found.p_below()) == (

@@ -24,6 +24,7 @@ from bpb_harness.result import (
     ReferenceMarks,
     Remark,
     Signature,
+    SliceScore,
     SourceFloor,
     Versions,
 )
@@ -90,6 +91,9 @@ KINDS = {
     ),
     "source": result(source=SourceFloor("words", 0.5, 0.5, 1000.0, 2000), separator_id=1, corpus_stderr=None),
     "marks": result(reference_marks=ReferenceMarks(4.5, 4.0, 3.0, None, 512)),
+    "slices": result(
+        slices=(SliceScore("a", 3, 900, 1900, 3900.0, 0.1, None), SliceScore("b", 1, 100, 100, 100.0, 0.0, 0.2))
+    ),
     "from Python alone": result(versions=Versions(), device="cpu"),
 }  # fmt: skip
 
@@ -153,7 +157,12 @@ CHANGES = [
     ("sampled", {"terms_nats": {}}, "arithmetic terms_nats"),
     ("chain", {"terms_nats": {"prior": 4000.0 * math.log(2)}}, "arithmetic terms_nats"),
     ("sampled", {"mc_stderr": 0.02}, "arithmetic ci95"),
-    ("sampled", {"mc_stderr": 0.0001}, "arithmetic ci95"),
+    ("sampled", {"mc_stderr": 0.011}, "arithmetic ci95"),
+    ("sampled", {"mc_stderr": 0.001}, "arithmetic ci95"),
+    ("sampled", {"num_windows": 9, "signature": str(KINDS["sampled"].signature)}, "arithmetic data"),
+    ("answers", {"answers": {**plain("answers")["answers"], "num_sampled": 11}}, "arithmetic answers.num_sampled"),
+    ("answers", {"answers": {**plain("answers")["answers"], "num_answers": 9}}, "arithmetic data"),
+    ("chain", {"comparison": plain("compared")["comparison"]}, "arithmetic comparison"),
     ("sampled", {"mc_stderr": None}, "arithmetic ci95"),
     ("sampled", {"ci95": None}, "arithmetic ci95"),
     ("sampled", {"ci95": [2.0, 2.04]}, "arithmetic ci95"),
@@ -178,6 +187,8 @@ CHANGES = [
         {"reference_marks": {**plain("marks")["reference_marks"], "uniform": 4.4}},
         "arithmetic reference_marks.uniform",
     ),
+    ("slices", {"slices": plain("slices")["slices"][:1]}, "arithmetic slices"),
+    ("slices", {"slices": [{**each, "bits": 1.0} for each in plain("slices")["slices"]]}, "arithmetic slices"),
     ("sampled", {"num_windows": 9}, "arithmetic data"),
     ("no bytes", {"num_windows": 15}, "arithmetic num_tokens"),
     ("no bytes", {"num_windows": 2001}, "arithmetic num_tokens"),
@@ -219,6 +230,17 @@ def test_what_contradicts_the_rest_is_found(kind, change, expected, tmp_path):
     file.write_text(json.dumps(held))
     with pytest.raises(InputError, match=r"r\.json: .*; take a file that bpb-eval"):
         read_result(file)
+
+
+def test_answers_in_several_parts_are_counted_as_answers():
+    answers = replace(KINDS["answers"], length=replace(KINDS["answers"].length, num_windows=12))
+    assert found(json.loads(answers.to_json())) == []
+
+
+def test_a_key_that_belongs_there_is_missed():
+    held = plain("no bytes")
+    del held["bits_per_document"]
+    assert found(held) == ["arithmetic bits_per_document"]
 
 
 def test_a_part_of_the_text_is_no_larger_than_it():

@@ -126,12 +126,18 @@ def test_the_bits_give_the_tokens_back(kind):
     bits = encoder.finish()
     assert nats.sum() / math.log(2) - 1 <= 8 * len(bits) <= 1.001 * nats.sum() / math.log(2) + 64
     reader = Decoder(bits)
-    unknown = Unknown(reader)
+    ends = []
+
+    def ending(places):
+        ends.append(Unknown(reader, len(places)))
+        return ends[-1]
+
     given = [np.array(context)] * 30
     code = code_of(ESTIMATORS[kind], RandomStreams(7))
-    found = of_one_shape(30, 6, 2).follow(code, denoiser, given, lambda _: unknown, device=CPU)
+    found = of_one_shape(30, 6, 2).follow(code, denoiser, given, ending, device=CPU)
     reader.finish()
     assert np.array_equal(np.stack(found), texts)
+    assert np.concatenate([end.nats for end in ends]) == pytest.approx(nats)
 
 
 def test_the_loop_never_holds_a_token_before_it_is_paid_for():
@@ -279,8 +285,7 @@ def test_a_vocabulary_of_150_000_through_a_whole_network(kind):
     bits, ideal = 8 * len(encoder.finish()), ends[0].nats.sum() / math.log(2)
     assert ideal - 1 <= bits <= 1.001 * ideal + 64
     reader = Decoder(encoder.finish())
-    unknown = Unknown(reader)
-    found = batches.follow(code, denoiser, empty, lambda _: unknown, device=CPU)
+    found = batches.follow(code, denoiser, empty, lambda rows: Unknown(reader, len(rows)), device=CPU)
     reader.finish()
     assert np.array_equal(np.stack(found), texts)
     constriction = pytest.importorskip("constriction")

@@ -19,7 +19,7 @@ from bpb_harness.second_look.server import Server
 from tests.unit.proof.test_header import PLAIN
 
 HELD = [{"held": ["network", "files"]}, {}]
-TOKENS = {"tokens": ["<i8", [9], 72]}
+TOKENS = {"tokens": ["<i8", [9], 72], "nats": ["<f8", [3], 24]}
 
 
 @pytest.fixture
@@ -97,6 +97,16 @@ def test_a_network_that_hangs_is_ended(pretended, said):
             "got 9 tokens, expected 9 of them, as integers",
         ),
         ((HELD, [{"digest": "DIGEST", "lost": None}, {}]), SecondLookError, "got 0 tokens, expected 9 of"),
+        (
+            (HELD, [{"digest": "DIGEST", "lost": None}, TOKENS | {"nats": ["<f8", [2], 16]}]),
+            SecondLookError,
+            "got costs of 2 spans, expected 3",
+        ),
+        (
+            (HELD, [{"digest": "DIGEST", "lost": None}, TOKENS | {"nats": ["<i8", [3], 24]}]),
+            SecondLookError,
+            "got costs of 3 spans, expected 3",
+        ),
         (
             (HELD, [{"digest": "DIGEST", "lost": None}, {"tokens": ["<i8", [1 << 50], 0]}, ]),
             SecondLookError,

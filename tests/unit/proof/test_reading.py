@@ -13,8 +13,21 @@ from bpb_harness.proof.header import Header
 from bpb_harness.proof.reading import MOST_SPANS, open_proof, read_file
 from tests.unit.proof.test_header import PLAIN
 
-CHOICE = Choice(PLAIN["model"], PLAIN["data"], PLAIN["score"])
-GOOD = PLAIN | {"windows": CHOICE.spans(9, 3).tolist()}
+MODEL, DATA, TOKENIZER = "ab" * 32, "cd" * 32, "ef" * 32
+SETTINGS = "data:x@cdcdcdcd|tok:efefefef|ctx:5|model:abababab|dtype:float32|seed:0|version:0.1"
+SIZES = "(mc se 0.1000, corpus se 0.1000; 2.000 bytes/token; 27 tokens, 54 bytes)"
+
+
+def hanging(how: str, relation: str = "~<=", **changes):
+    """A header whose windows, score and settings hang together."""
+    sizes = SIZES if relation == "~<=" else SIZES.replace("mc se 0.1000, ", "")
+    score = f"bpb|{how}|{SETTINGS} {relation} 1.0000 {sizes}"
+    windows = Choice(MODEL, DATA, score).spans(9, 3).tolist()
+    return PLAIN | {"model": MODEL, "data": DATA, "tokenizer": TOKENIZER, "score": score, "windows": windows} | changes
+
+
+GOOD = hanging("method:discrete|T:4|sched:loglinear")
+CHOICE = Choice(GOOD["model"], GOOD["data"], GOOD["score"])
 GIVEN = np.array([7, 8], dtype="<u4").tobytes()
 
 
@@ -33,8 +46,14 @@ def test_what_hangs_together_is_read(reads):
     assert given.dtype == np.int64
     assert (given.tolist(), bits) == ([7, 8], b"bits")
     assert key_of(header) == CHOICE.key
-    assert reads(GOOD | {"method": "chain", "num_steps": None, "order": "entropy"})[0].method == "chain"
-    assert reads(GOOD | {"method": "ar", "schedule": None, "num_steps": None})[0].schedule is None
+    chain = hanging(
+        "method:chain|sched:loglinear|order:entropy", "=", method="chain", num_steps=None, order="entropy"
+    )  # fmt: skip
+    assert reads(chain)[0].method == "chain"
+    causal = hanging("method:ar", "=", method="ar", schedule=None, num_steps=None)
+    assert reads(causal)[0].schedule is None
+    with pytest.raises(InputError, match="header: method: got chain, expected discrete, as its score says"):
+        reads(GOOD | {"method": "chain", "num_steps": None})
 
 
 @pytest.mark.parametrize(
@@ -44,7 +63,7 @@ def test_what_hangs_together_is_read(reads):
         ({"windows": GOOD["windows"][::-1]}, "expected those that the score's hash chooses"),
         ({"score": "bpb ~<= 0.9"}, "expected those that the score's hash chooses"),
         ({"data": "ce"}, "expected those that the score's hash chooses"),
-        ({"model": "ac"}, "expected those that the score's hash chooses"),
+        ({"model": "ad"}, "expected those that the score's hash chooses"),
         ({"num_spans": MOST_SPANS + 1}, "header: num_spans: got 16,777,217, expected at most 16,777,216"),
         ({"schedule": None}, "header: got schedule: got none, expected that of the masked network; take a file"),
         ({"schedule": "cubic"}, "header: got "),

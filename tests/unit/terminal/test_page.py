@@ -51,6 +51,18 @@ def test_what_looks_like_markup_is_text():
     assert "[bold]data[0:3/4][/bold] :smile:" in SEQUENCE.sub("", str(page))
 
 
+@pytest.mark.parametrize("has_colour", [False, True])
+def test_a_terminal_obeys_no_text_of_strangers(has_colour):
+    page = Page(Screen(80, has_colour), 13)
+    hostile = "a \x1b[2J\x1b]0;title\x07 name\u202e"
+    page.row(hostile, hostile)
+    page.whole(hostile)
+    page.paragraph(hostile)
+    text = SEQUENCE.sub("", str(page))
+    assert text.count("a <U+001B>[2J<U+001B>]0;title<U+0007> name<U+202E>") == 4
+    assert all(each.isprintable() or each == "\n" for each in text)
+
+
 def test_nothing_above_needs_no_gap():
     page = Page(Screen(), 13)
     page.gap()
