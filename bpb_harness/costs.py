@@ -167,7 +167,8 @@ class ScoreCosts:
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values, as they stand in files."""
-        return {"format": FORMAT} | _plain(self)
+        values: dict[str, Any] = _plain(self)
+        return {"format": FORMAT} | values
 
     @classmethod
     def of_plain(cls, record: Mapping[str, Any], where: str) -> Self:
