@@ -231,6 +231,8 @@ def _value(kind: str, name: str, value: Any) -> Any:
         return _made({"UnitCosts": UnitCosts, "SpanDraws": SpanDraws}[kind], value)
     if kind in {"Floats", "Ints"}:
         return _array(kind, name, value)
+    if kind == "float" and type(value) is int:
+        value = float(value)
     wanted = {"str": str, "int": int, "float": float, "bool": bool}[kind]
     if type(value) is not wanted:
         raise ValueError(f"{name} is {type(value).__name__}")
