@@ -12,6 +12,10 @@ import pytest
 
 from bpb_harness.auditing import Proved, Verdict, audit
 from bpb_harness.auditing.auditor import audit as audit_with
+from bpb_harness.auditing.evidence import gather
+from bpb_harness.auditing.verdict import judge, reconcile
+from bpb_harness.claim import Claim, Printed, Source
+from bpb_harness.findings import CODES
 from bpb_harness.result import BpbResult, Signature
 from bpb_harness.units import CodeLength
 
@@ -182,3 +186,14 @@ def test_a_score_s_own_file_names_the_checkpoint_of_its_proof(tmp_path: Path) ->
         found = {each.code: each.message for each in report.findings if each.code.startswith("BPB6")}
         assert set(found) == codes
     assert "is about model fedcba98, the harness scored 00000000" in found["BPB607"]
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [("BPB402", Verdict.CONFIRMED), ("BPB106", Verdict.CONFIRMED), ("BPB403", Verdict.UNVERIFIABLE)],
+)
+def test_what_a_record_lacks_and_what_it_says(code: str, verdict: Verdict) -> None:
+    """A proof stands in the place of a log that is missing, not against one that lacks the score."""
+    evidence = gather(Claim(name="x", score=Printed(1.2, 4, Source("f.json")), claimed_in="submission"))
+    findings = reconcile([CODES["BPB604"].finding("proved"), CODES[code].finding("it is")])
+    assert judge(evidence, findings, None).verdict is verdict
