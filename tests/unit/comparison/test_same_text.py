@@ -77,8 +77,8 @@ def test_tokens_have_nothing_in_common_but_bytes():
     one, other = (signed(replace(each, counts_bytes=False), byte_rule="none") for each in (ONE, OTHER))
     assert pair_units(("A", "B"), one, other).notes == ()
     assert refusal(one, replace(other, tokens="5" * 64, tokenizer="7" * 64)) == (
-        "A and B are scores of other tokens: got val@11111111 and val@11111111, expected the same tokens where no bytes "
-        "are counted; score both with --bytes official"
+        "A and B are scores of other tokens: got val@11111111 and val@11111111, expected the same tokens where no "
+        "bytes are counted; score both with --bytes official"
     )
 
 
