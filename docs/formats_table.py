@@ -11,6 +11,7 @@ from bpb_harness.formats.audit import AUDIT, AUDIT_FORMAT, AUDITS, AUDITS_FORMAT
 from bpb_harness.formats.bytes import BYTES, BYTES_FORMAT
 from bpb_harness.formats.kinds import Key, Record, records_in
 from bpb_harness.formats.of_dataclass import record_of
+from bpb_harness.formats.proof import PROOF, PROOF_FORMAT
 from bpb_harness.formats.result import RESULT
 from bpb_harness.formats.schemas import file_of, text_of
 from bpb_harness.result import FORMAT as RESULT_FORMAT
@@ -21,6 +22,7 @@ DECLARED: dict[str, Record] = {
     AUDIT_FORMAT: AUDIT,
     AUDITS_FORMAT: AUDITS,
     BYTES_FORMAT: BYTES,
+    PROOF_FORMAT: PROOF,
 }
 
 PAGE = Path(__file__).with_name("formats.md")

@@ -5,10 +5,11 @@ Nothing here imports torch before the arguments are known to be well-formed.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,10 +24,16 @@ from bpb_harness.terminal.lines import laid_out
 from bpb_harness.terminal.screen import Screen
 from bpb_harness.whole_file import write_whole
 
+if TYPE_CHECKING:
+    from bpb_harness.proof.prove import Proof
+    from bpb_harness.proof.reading import Opened
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+_FORMATS = ("text", "json")
 _OF_DECODING = ("tokenizer", "model", "allow_code")
-_OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs", "key_field", "slice_field"}
+_OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs"}
+_OF_TABLES |= {"key_field", "slice_field", "surprisal", "surprisal_draws"}
 _TAKEN = tuple(name for name in FLAGS if name not in _OF_TABLES)
 
 
@@ -54,6 +61,8 @@ def prove(
         float | None,
         typer.Option(help="Seconds that decoding may take (3600; of --proof, 120 and 20 times what coding took)."),
     ] = None,
+    output_format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    output: Annotated[Path | None, typer.Option(help="Write what came of it here instead of stdout.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -69,7 +78,14 @@ def prove(
         raise UsageError("--proof and --decode", seen=seen, expected="one of the two", hint="pass --proof FILE")
     if proof is not None and text is not None:
         raise UsageError("--text with --proof", expected="--decode FILE", hint="leave out --text")
-    for path in (proof, text):
+    if output_format not in _FORMATS:
+        raise UsageError("--format", seen=repr(output_format), expected=" or ".join(_FORMATS))
+    written = [path.absolute() for path in (proof, decode, text, output) if path is not None]
+    if len(set(written)) < len(written):
+        raise UsageError(
+            "--proof, --decode, --text and --output", seen="the same file twice", expected="files of their own"
+        )
+    for path in (proof, text, output):
         require_folder(path)
     if time_limit is not None and not 0.0 < time_limit < math.inf:
         raise UsageError("--time-limit", seen=time_limit, expected="seconds, above 0")
@@ -79,7 +95,9 @@ def prove(
             raise UsageError("--num-windows with --decode", hint="leave it out: the file holds what it holds")
         if score is not None:
             raise UsageError("--score with --decode", hint="leave it out: the file holds the line of its score")
-        raise typer.Exit(_decode(checkpoint, decode, text, time_limit, settings))
+        opened = _decode(checkpoint, decode, text, time_limit, settings)
+        _write(opened, decode, output_format, output)
+        raise typer.Exit(opened.exit_code)
     assert proof is not None
     if num_windows is not None and num_windows < 1:
         raise UsageError("--num-windows", seen=num_windows, expected="1 or more")
@@ -95,7 +113,7 @@ def prove(
             outcome = prove_contained(checkpoint, chosen, proof, progress=progress, **more)
         if outcome is None:
             outcome = prove_here(checkpoint, chosen, proof, progress=progress, **more)
-    _say(str(outcome))
+    _write(outcome, proof, output_format, output)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -108,7 +126,9 @@ def _settings_of(score: Path, settings: dict[str, Any], context: typer.Context) 
     return settings_beside(read_result(score), settings, explicit)
 
 
-def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float | None, settings: dict[str, Any]) -> int:
+def _decode(
+    checkpoint: Path, file: Path, text: Path | None, time_limit: float | None, settings: dict[str, Any]
+) -> Opened:
     for name, value in settings.items():
         is_given = value not in ([], DEFAULTS[name])
         if name not in _OF_DECODING and is_given:
@@ -134,13 +154,18 @@ def _decode(checkpoint: Path, file: Path, text: Path | None, time_limit: float |
     if text is not None and opened.is_same:
         spelled = b"\n".join(tokenizer.decode(np.asarray(span)) for span in opened.decoded.spans)
         write_whole(text, lambda out: out.write(spelled))
-    _say(str(opened))
-    return opened.exit_code
+    return opened
 
 
-def _say(text: str) -> None:
-    """Print lines: as they are, or laid out for a terminal."""
-    write_output(laid_out(text, Screen.of(sys.stdout)) if sys.stdout.isatty() else text, None)
+def _write(outcome: Proof | Opened, file: Path, output_format: str, output: Path | None) -> None:
+    """Print lines, as they are or laid out for a terminal, or JSON; or write them."""
+    if output_format == "json":
+        from bpb_harness.proof.plain import plain_of  # deferred: imports torch
+
+        write_output(json.dumps(plain_of(outcome, file.stat().st_size), indent=2, allow_nan=False), output)
+        return
+    text = str(outcome)
+    write_output(laid_out(text, Screen.of(sys.stdout)) if output is None and sys.stdout.isatty() else text, output)
 
 
 def main() -> None:

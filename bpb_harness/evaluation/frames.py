@@ -11,6 +11,7 @@ from bpb_harness.byte_count import ByteCounter
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import Layout
+from bpb_harness.evaluation.surprisal import Surprisal
 from bpb_harness.result import Signature
 from bpb_harness.text.span_bytes import span_documents
 from bpb_harness.text.spans import Spans
@@ -52,6 +53,7 @@ def token_frame(
     spans: Spans,
     rule: str,
     token_nats: npt.NDArray[np.float64],
+    surprisal: Surprisal | None = None,
 ) -> pd.DataFrame:
     """One row a token, in the order of the text; docs/tables.md says what the columns are.
 
@@ -69,6 +71,9 @@ def token_frame(
             "share_bits": token_nats / NATS_PER_BIT,
         }
     )
+    if surprisal is not None:
+        frame["surprisal_bits"] = surprisal.nats / NATS_PER_BIT
+        frame["surprisal_stderr_bits"] = np.sqrt(surprisal.variance) / NATS_PER_BIT
     if rule != "none":
         counter = ByteCounter(text.tokenizer)
         spelled = np.concatenate(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from bpb_harness.evaluation.document_table import (
     document_frame,
     slice_scores,
 )
+from bpb_harness.evaluation.draw_file import keep_score
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
@@ -48,6 +50,7 @@ from bpb_harness.evaluation.second_answers import (
 )
 from bpb_harness.evaluation.settings import describe_device, versions_here
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
+from bpb_harness.evaluation.surprisal import Surprisal, sample_surprisal
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.evaluation.unit_costs import costs_of_known, costs_of_sampled
 from bpb_harness.result import (
@@ -102,11 +105,15 @@ def _score_and_check(job: Job) -> BpbResult:
         if is_first_process():
             with job.clock.phase("marks"):
                 result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
-        if contract is None:
-            return result
-        contract.check_again()
-        if is_first_process():
-            look_again(job, result, asked, process)
+        if contract is not None:
+            contract.check_again()
+            if is_first_process():
+                look_again(job, result, asked, process)
+    if job.settings.resume is not None and is_first_process():
+        assert result.costs is not None
+        keep_score(Path(job.settings.resume), result.costs)
+    if contract is None:
+        return result
     return with_remarks(result, *contract.remarks, *contract.compare_precision(result))
 
 
@@ -130,7 +137,12 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
     length = layout.code_length(bound.nats)
     costs = _costs_of_sampled(bound)
-    windows_table, tokens_table = _frames(job, layout, bound.window_nats, bound.token_nats, bound.table, costs=costs)
+    surprisal, seconds = _surprisal_of_sampled(job, bound, processes), sampled.seconds
+    if surprisal is not None:
+        seconds += surprisal.seconds
+    windows_table, tokens_table = _frames(
+        job, layout, bound.window_nats, bound.token_nats, bound.table, costs=costs, surprisal=surprisal
+    )
     result = BpbResult(
         length=length,
         relation=bound.bound.relation if bound.table.plan.is_drawn.any() else UPPER_BOUND,
@@ -139,8 +151,10 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         corpus_stderr=_finite(bound.corpus_stderr),
         ci95=bound.error.interval(length),
         signature=job.signature(layout, len(bound.passes)),
-        num_forward_tokens=sum(table.num_forward_tokens for table in tables) + sampled.num_pilot_tokens,
-        seconds=sampled.seconds,
+        num_forward_tokens=sum(table.num_forward_tokens for table in tables)
+        + sampled.num_pilot_tokens
+        + (0 if surprisal is None else surprisal.num_forward_tokens),
+        seconds=seconds,
         device=describe_device(job.device, processes.count),
         peak_memory_bytes=sampled.peak_memory_bytes,
         comparison=_comparison(sampled.bounds) if job.settings.compare else None,
@@ -154,11 +168,12 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         **_documents(job, layout, partial(document_costs_of_sampled, job, layout, bound)),
         span_nats=bound.window_nats,
     )
-    if job.settings.with_costs:
+    if job.settings.with_costs or job.settings.resume is not None:
         is_trusted = all(remark.code != UNTRUSTED_ERROR for remark in sampled.remarks)
         result = replace(result, costs=costs_of_sampled(job, result, bound, is_trusted=is_trusted))
     drawn = sampling_remarks(job, len(layout), bound.table.plan.num_replicates, len(bound.passes))
-    return with_remarks(result, *drawn, *sampled.remarks), sampled.asked
+    found = () if surprisal is None else surprisal.remarks
+    return with_remarks(result, *drawn, *sampled.remarks, *found), sampled.asked
 
 
 def _comparison(bounds: list[SampledBound]) -> Comparison:
@@ -214,7 +229,8 @@ def _exact_result(
     """A result of a method that draws no masks."""
     length, draws = layout.code_length(math.fsum(scored.nats)), known_nats(layout, scored.nats)
     costs = None if job.answers is None else _costs_of_known(scored)
-    windows_table, tokens_table = _frames(job, layout, scored.nats, scored.token_nats, costs=costs)
+    surprisal = _surprisal_of_known(job, scored)
+    windows_table, tokens_table = _frames(job, layout, scored.nats, scored.token_nats, costs=costs, surprisal=surprisal)
     result = BpbResult(
         length=length,
         relation=relation,
@@ -257,6 +273,30 @@ def _costs_of_known(scored: SpanNats) -> AnswerCosts:
     return AnswerCosts(scored.nats, variance, np.full(len(scored.nats), scored.variance is not None))
 
 
+def _surprisal_of_sampled(job: Job, bound: SampledBound, processes: Processes) -> Surprisal | None:
+    """Expected costs of tokens under a sampled bound, if they were asked for; of answers whose masks were all gone
+    through they are what these say.
+    """
+    if not job.settings.surprisal:
+        return None
+    plan, lengths = bound.table.plan, bound.layout.lengths
+    is_drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(lengths)) > 0
+    of_tokens, drawn = np.repeat(is_drawn, lengths), np.flatnonzero(is_drawn)
+    assert bound.token_nats is not None
+    nats, variance = bound.token_nats.copy(), np.zeros(len(of_tokens))
+    sampled = sample_surprisal(job, bound.layout.spans, drawn, bound.bound, processes)
+    nats[of_tokens], variance[of_tokens] = sampled.nats, sampled.variance
+    return replace(sampled, nats=nats, variance=variance)
+
+
+def _surprisal_of_known(job: Job, scored: SpanNats) -> Surprisal | None:
+    """Expected costs of tokens where no masks are drawn: a code length, or the mean over all masks."""
+    if not job.settings.surprisal:
+        return None
+    unknown = scored.token_variance
+    return Surprisal(scored.token_nats, np.zeros(len(scored.token_nats)) if unknown is None else unknown)
+
+
 def _frames(
     job: Job,
     layout: Layout,
@@ -265,6 +305,7 @@ def _frames(
     table: DrawTable | None = None,
     *,
     costs: AnswerCosts | None,
+    surprisal: Surprisal | None,
 ) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """The tables that were asked for."""
     settings, text = job.settings, job.text
@@ -280,7 +321,7 @@ def _frames(
     if not settings.with_tokens:
         return by_window, None
     assert token_nats is not None
-    return by_window, token_frame(text, layout.spans, settings.byte_rule, token_nats)
+    return by_window, token_frame(text, layout.spans, settings.byte_rule, token_nats, surprisal)
 
 
 def _documents(job: Job, layout: Layout, find: Callable[[], DocumentCosts]) -> dict[str, Any]:

@@ -201,6 +201,13 @@ class Settings:
         False, "Write one row a token to this .parquet file.", option="--tokens", kind=Path | None, read=_is_given,
         note="As an argument: put the table into the result.",
     )  # fmt: skip
+    surprisal: bool = flagged(
+        False, "With --tokens: each token's expected cost over mask rates too, with its error.",
+        note="Of a sampled bound it takes some 6 calls of the network a draw and window: docs/tables.md.",
+    )  # fmt: skip
+    surprisal_draws: int = flagged(
+        16, "Of --surprisal: draws of each token, an even number.", least=2, most=MAX_SAMPLES, of=_SAMPLES
+    )
     with_documents: bool = flagged(
         False, "Write one row a document to this .parquet or .csv file.", option="--document-table",
         kind=Path | None, read=_is_given, note="As an argument: put the table into the result.",
@@ -245,6 +252,10 @@ class Settings:
                 hint=None if self.with_tokens else "pass --per-document, whose windows tell what documents cost",
             )
         self._check_labels()
+        if self.surprisal and not self.with_tokens:
+            raise UsageError("--surprisal", seen="no --tokens", expected="--tokens FILE.parquet, in which it stands")
+        if self.surprisal_draws % 2:
+            raise UsageError("--surprisal-draws", seen=self.surprisal_draws, expected="an even number")
         self._check_bytes()
         self._check_compared()
         self._check_layout()

@@ -80,17 +80,18 @@ def _record(
     text, spans = job.text, layout.spans
     documents, blocks = _units(job, layout, span_nats, luck, token_nats)
     apart = 1.0 if documents is None else _share_apart(job, layout)
+    degrees = None if error.degrees_of_freedom is None else float(error.degrees_of_freedom)
     first = 0 if job.answers is not None else int(spans.starts[0])
     counter = ByteCounter(text.tokenizer) if layout.counts_bytes else None
     rate = float(layout.num_units.sum()) / spans.num_tokens
     return ScoreCosts(
         signature=str(result.signature), relation=result.relation, nats=result.length.nats,
-        stderr_nats=error.stderr_nats if error.is_known else None, degrees_of_freedom=error.degrees_of_freedom,
+        stderr_nats=error.stderr_nats if error.is_known else None, degrees_of_freedom=degrees,
         is_trusted=is_trusted, warning=_warning(result, is_trusted=is_trusted), model=job.identity.digest,
         tokens=text.corpus.digest, text=_text_digest(job), raw_text=text.corpus.raw_digest,
         tokenizer=text.tokenizer.digest, counts_bytes=layout.counts_bytes, num_unpaid=first,
         unpaid_units=first if counter is None else int(counter.span(text.corpus, 0, first, _rule(job)).sum()),
-        vocab_size=job.model.vocab_size, context_units=float(spans.input_lengths.max()) * rate,
+        vocab_size=int(job.model.vocab_size), context_units=float(spans.input_lengths.max()) * rate,
         share_apart=apart,
         starts=spans.starts.astype(np.int64), ends=spans.ends.astype(np.int64),
         span_units=layout.num_units.astype(np.float64), documents=documents, blocks=blocks, draws=draws,

@@ -17,7 +17,7 @@ from bpb_harness.report.documents import MOST_SLICES, extreme_documents, shown_d
 from bpb_harness.report.heat_map import EDGES
 from bpb_harness.report.page import render
 from bpb_harness.report.sentences import how_the_interval_comes_about, meaning, number
-from bpb_harness.result import BpbResult, Signature
+from bpb_harness.result import ESTIMATED_BOUND, BpbResult, Signature
 from bpb_harness.terminal.meaning import ways_to_less_error
 
 _NORMAL_95 = 1.96
@@ -92,10 +92,11 @@ def _budget(result: BpbResult) -> list[BudgetRow]:
     low_high = "n/a" if result.ci95 is None else "{:.4f} .. {:.4f}".format(*result.ci95)
     text = "n/a" if result.corpus_stderr is None else f"{result.corpus_stderr:.4f}"
     around = "n/a" if result.corpus_stderr is None else f"+- {_NORMAL_95 * result.corpus_stderr:.4f}"
-    return [
-        BudgetRow("masks (mc se)", masks, low_high, "How far may this be from the bound of this model on this text?"),
-        BudgetRow("text (corpus se)", text, around, "How far would the number move on other text of this kind?"),
-    ]
+    rows = [BudgetRow("text (corpus se)", text, around, "How far would the number move on other text of this kind?")]
+    if result.relation == ESTIMATED_BOUND:
+        asked = "How far may this be from the bound of this model on this text?"
+        rows.insert(0, BudgetRow("masks (mc se)", masks, low_high, asked))
+    return rows
 
 
 def _budget_chart(result: BpbResult) -> Chart | None:
@@ -151,7 +152,7 @@ def _shares(result: BpbResult) -> list[tuple[str, str]]:
 def _left_out(result: BpbResult) -> list[str]:
     """Sections that this page does not have, and what would give them."""
     missing = []
-    if result.comparison is None and result.relation != "=":
+    if result.comparison is None and result.relation == ESTIMATED_BOUND:
         missing.append("f(u), the bound by the number of steps and the gap: pass --compare")
     if result.tokens is None:
         missing.append("bits by position: this run has no costs of single tokens")

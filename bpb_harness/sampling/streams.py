@@ -28,6 +28,7 @@ class _Purpose(IntEnum):
     LEVEL = 7
     INDEPENDENT = 8
     REVEAL = 9
+    CIRCLE = 10
 
 
 @final
@@ -96,6 +97,15 @@ class RandomStreams:
     def reveal_rates(self, window: int, length: int, draw: int = 0) -> npt.NDArray[np.float64]:
         """Where each target of a window is revealed by a code: tau, uniform on (0, 1), (length,) float64."""
         return _unit(self._raw(_Purpose.REVEAL, window, draw, length)) + 2.0**-54
+
+    def circle(self, window: int, sample: int, length: int) -> tuple[float, npt.NDArray[np.float64]]:
+        """Where in its stratum the mask rate of a round lies, in (0, 1], and the place of each target on a circle.
+
+        Returns:
+            A number, and (length,) float64 on [0, 1).
+        """
+        uniform = _unit(self._raw(_Purpose.CIRCLE, window, sample, length + 1))
+        return float(uniform[0]) + 2.0**-54, uniform[1:]
 
     def level_noise(self, window: int, sample: int, size: int) -> npt.NDArray[np.float64]:
         """Uniform numbers on [0, 1) behind the noise levels of a window's enumerated masks, (size,) float64."""

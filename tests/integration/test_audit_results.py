@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 import bpb_harness
+from bpb_harness.auditing import Proved
+from bpb_harness.auditing.auditor import audit as audit_with
 from bpb_harness.cli.audit import main
 from bpb_harness.cli.eval import main as eval_main
 from bpb_harness.evaluation.settings import FLAGS, Settings
@@ -52,8 +54,7 @@ def test_a_file_that_agrees_with_itself_is_not_confirmed(checked: BpbResult, tmp
     anew, proof = report["missing"]
     assert "bpb-eval CHECKPOINT --data TEXT --method discrete --steps 4" in anew
     assert f"--expect {checked.bits_per_byte:.5f}" in anew
-    assert proof.startswith("or a proof: bpb-prove CHECKPOINT --data TEXT --method discrete")
-    assert proof.endswith("--seed 3 --proof FILE")
+    assert proof == "or a proof: bpb-prove CHECKPOINT --data TEXT --score result.json --proof FILE"
 
 
 def test_an_exact_length_is_not_confirmed_either(checked: BpbResult, tmp_path: Path) -> None:
@@ -154,11 +155,42 @@ def test_the_same_draws_give_the_same_score(checked: BpbResult, tmp_path: Path) 
     outcome, found, reason = verdict(moved_by(checked, -0.01))
     assert (outcome, found) == ("unverifiable", ["BPB603", "BPB419"])
     assert "settings and seed are the same, and so are the draws, but not the score" in reason
+    reseeded = moved_by(replace(checked, signature=replace(checked.signature, seed="5")), -0.01)
+    outcome, found, reason = verdict(reseeded)
+    assert (outcome, found) == ("unverifiable", ["BPB603", "BPB419"])
+    assert "both agree within the error, but the error is too large to tell" in reason
     other = replace(checked, signature=replace(checked.signature, model="00000000"))
     outcome, found, reason = verdict(other)
     assert (outcome, found) == ("unverifiable", ["BPB603", "BPB419"])
     assert f"is about model 00000000, the harness scored {checked.signature.model}" in reason
     assert verdict(moved_by(checked, 3.0))[0] == "refuted"
+
+
+def test_a_proof_confirms_the_file_that_holds_its_score_alone(checked: BpbResult, tmp_path: Path) -> None:
+    path, length = tmp_path / "result.json", checked.length
+    path.write_text(checked.to_json())
+    bpb = length.bits_per_byte
+    proof = Proved(
+        score=str(checked), relation="~<=", bits_per_byte=bpb, mc_stderr=0.001, is_trusted=True, is_checked=True,
+        method="discrete", num_steps=4, context_length=128, data_name="tiny_val", part=(3, 361),
+        num_tokens=length.num_tokens, num_bytes=length.num_bytes, num_proved=3, num_spans=3, num_bits=1000, lost=None,
+        differences=(), rate=bpb, claimed=bpb, stderr=0.001, unit="byte", exceeds=False, falls_below=False,
+        is_the_text=True, bytes_of_text=length.num_bytes, held="in a process of its own",
+    )  # fmt: skip
+
+    def verdict(claimed: BpbResult, proved: Proved) -> tuple[str, list[str]]:
+        path.write_text(claimed.to_json())
+        report = audit_with(path, proved=proved)
+        return report.verdict.value, [found.code for found in report.findings]
+
+    assert verdict(checked, proof) == ("confirmed", ["BPB604", "BPB419"])
+    for entry in ({"model": "00000000"}, {"seed": "5"}):
+        outcome, found = verdict(replace(checked, signature=replace(checked.signature, **entry)), proof)
+        assert outcome == "unverifiable"
+        assert "BPB604" not in found
+    assert verdict(checked, replace(proof, lost="the tokens are others"))[0] == "refuted"
+    off = replace(checked, signature=replace(checked.signature, contract="off"))
+    assert verdict(off, replace(proof, score=str(off)))[0] == "unverifiable"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from bpb_harness.cli import prove
 from bpb_harness.proof.bit_file import read_bits, write_bits
 from bpb_harness.text.corpus import load_shards
 from tests.commands import run_here
+from tests.own_json import own_json
 from tests.tiny_checkpoints import make_golf_gpt
 
 TINY = "fixtures/checkpoints/mdlm-tiny.pt"
@@ -87,6 +88,50 @@ def test_a_stranger_gets_the_text_back(proved, repository, tmp_path):
     tokenizer, windows = load_tokenizer(repository / MODEL), read_bits(proved[1])[0]["windows"]
     texts = [tokenizer.decode(corpus.read(128 * window, 128 * window + 128)) for window in windows]
     assert (tmp_path / "a.txt").read_bytes() == b"\n".join(texts)
+
+
+def test_what_came_of_it_as_json(proved, repository, tmp_path):
+    done = run_here(
+        prove.main, repository / TINY, "--steps", "4", "--limit", "4", "--num-windows", "2", "--no-contract",
+        "--device", "cpu", "--proof", tmp_path / "a.bits", "--format", "json", "--output", tmp_path / "a.json",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    plain = own_json((tmp_path / "a.json").read_text())
+    assert (plain["verdict"], plain["made_by"], plain["num_wrong_tokens"], plain["came_back"]) == (
+        "decoded", "--proof", 0, True,
+    )  # fmt: skip
+    assert plain["score"].startswith("bpb|method:discrete|T:4|")
+    assert plain["bits"] == 8 * len(read_bits(tmp_path / "a.bits")[1][1])
+    assert plain["bits_per_byte"] == plain["bits"] / plain["num_bytes"]
+    assert plain["bits_per_token"] == plain["bits"] / 256 == plain["bits"] / plain["num_tokens"]
+    assert plain["network_bits"] < plain["bits"]
+    assert abs(plain["claimed_bits"] - plain["bits"]) < 6.0 * (plain["claim_stderr_bits"] + plain["draw_stderr_bits"])
+    assert plain["file_bytes"] == (tmp_path / "a.bits").stat().st_size
+    assert len(plain["windows"]) == 2 <= plain["num_spans"] == 4
+
+    again = decode(repository, proved[1], "--format", "json")
+    opened = own_json(again.stdout)
+    assert (again.returncode, opened["verdict"], opened["made_by"]) == (0, "proved", "--decode")
+    assert opened["claimed_bits"] is opened["num_wrong_tokens"] is opened["checkpoint_bytes"] is None
+    assert opened["score"] == proved[0].stdout.splitlines()[0]
+    assert opened["sentence"] in decode(repository, proved[1]).stdout
+    assert opened["windows"] == read_bits(proved[1])[0]["windows"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--proof", "a.bits", "--format", "xml"), "--format: got 'xml', expected text or json"),
+        (("--proof", "a.bits", "--output", "a.bits"), "got the same file twice, expected files of their own"),
+        (("--decode", "a.bits", "--output", "a.bits"), "got the same file twice, expected files of their own"),
+        (("--proof", "a.bits", "--output", "none/a.json"), "expected a file in a folder that exists"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_first(words, said, repository, tmp_path):
+    done = run_here(prove.main, repository / TINY, *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_bits_are_never_the_text(proved, repository, tmp_path):

@@ -36,6 +36,13 @@ def test_back_to_the_last_bit(score, tmp_path):
     assert path.read_bytes().startswith(b'{"format": "bpb-score/1", ')
 
 
+def test_a_whole_number_is_a_number(tmp_path):
+    path = tmp_path / "a.score"
+    replace(SCORE, degrees_of_freedom=7, nats=SCORE.nats).write(path)
+    found = ScoreCosts.read(path).degrees_of_freedom
+    assert (found, type(found)) == (7.0, float)
+
+
 def test_what_is_no_file_of_a_score(tmp_path):
     other = tmp_path / "b"
     other.write_bytes(b'{"format": "bpb-result/1"}\n')

@@ -33,7 +33,7 @@ def required(page: str, section: str) -> set[str]:
 
 
 def test_every_column_is_on_the_page_and_no_other(page, tmp_path):
-    everything = {"stride": 2, "with_windows": True, "with_tokens": True}
+    everything = {"stride": 2, "with_windows": True, "with_tokens": True, "surprisal": True}
     full = score(job_of(tmp_path, method="mc", num_samples=2, **everything))
     bare = score(
         job_of(tmp_path, method="chain", byte_rule="none", slice_field=None, with_windows=True, with_tokens=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
@@ -62,9 +63,8 @@ def missing_of(own: OwnResult, *, is_rescored: bool) -> list[str]:
     command = command_of(own.result)
     if command is None:
         return ["the network, saved as a checkpoint: this one was in memory, and nobody else can ask it"]
-    text = own.result.signature.data
-    prove = command.replace("bpb-eval", "bpb-prove", 1).partition(" --expect ")[0]
-    proof = f"a proof: {prove} --proof FILE"
+    text, source = own.result.signature.data, "--docs" if own.result.answers is not None else "--data"
+    proof = f"a proof: bpb-prove CHECKPOINT {source} TEXT --score {shlex.quote(own.file)} --proof FILE"
     if is_rescored:
         return [proof]
     anew = f"the checkpoint and the text ({text}), to score it anew, here with --checkpoint and --data, or: {command}"

@@ -13,6 +13,7 @@ from bpb_harness.auditing.checks.rescored import (
     NUMERICS,
     STANDARD_ERRORS,
     other_dataset,
+    other_files,
     other_settings,
 )
 from bpb_harness.auditing.evidence import SCATTER, Evidence
@@ -143,12 +144,15 @@ def _facts(evidence: Evidence, proved: Proved) -> dict[str, Json]:
 
 def _other_score(evidence: Evidence, proved: Proved) -> str | None:
     """Why the proof's score is not the claimed one, in words; None where it is, as far as the claim says."""
-    score = evidence.claim.score
+    score, own = evidence.claim.score, evidence.claim.result
+    if own is not None and evidence.is_own_file_alone and proved.score != str(own.result):
+        # A score's own file says all that a score depends on: model, text, seed. Another's number may be near.
+        return f"the proof is of the score {proved.score}, {own.file} holds {own.result}"
     if score is None:
         return "nothing is claimed to hold the proof against"
     if proved.bits_per_byte is None:
         return "the proof is of a score in bits per token, the claim is in bits per byte"
-    elsewhere = other_dataset(evidence, proved.data_name)
+    elsewhere = other_files(evidence, proved.score.partition(" ")[0]) or other_dataset(evidence, proved.data_name)
     if elsewhere is not None:
         return elsewhere
     difference = score.value - proved.bits_per_byte

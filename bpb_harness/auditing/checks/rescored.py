@@ -115,12 +115,12 @@ def other_settings(evidence: Evidence, recomputed: _Made) -> str | None:
     return None
 
 
-def _other_files(evidence: Evidence, recomputed: Recomputed) -> str | None:
+def other_files(evidence: Evidence, signature: str) -> str | None:
     """Whether a score's own file names other files than the harness scored, by their digests, in words."""
     own = evidence.claim.result
-    if own is None or not evidence.is_own_file_alone or not recomputed.signature.startswith("bpb|"):
+    if own is None or not evidence.is_own_file_alone or not signature.startswith("bpb|"):
         return None
-    mine, other = own.result.signature, Signature.parse(recomputed.signature)
+    mine, other = own.result.signature, Signature.parse(signature)
     for what, claimed, scored in (
         ("model", mine.model, other.model),
         ("text", _text_of(mine), _text_of(other)),
@@ -183,7 +183,7 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
     )
     method = method_in(evidence.claim.protocol.method) or evidence.claim.protocol.method
     settings = other_settings(evidence, recomputed)
-    elsewhere = _other_files(evidence, recomputed) or other_dataset(evidence, recomputed.data_name)
+    elsewhere = other_files(evidence, recomputed.signature) or other_dataset(evidence, recomputed.data_name)
     if elsewhere is not None:
         missing = "a rescoring of the text that the claim is about"
         yield codes.RESCORED_UNCLEAR.finding(f"{elsewhere}: {numbers}", facts=facts, missing=missing)

@@ -12,6 +12,12 @@ import pytest
 
 from bpb_harness.auditing import Proved, Verdict, audit
 from bpb_harness.auditing.auditor import audit as audit_with
+from bpb_harness.auditing.evidence import gather
+from bpb_harness.auditing.verdict import judge, reconcile
+from bpb_harness.claim import Claim, Printed, Source
+from bpb_harness.findings import CODES
+from bpb_harness.result import BpbResult, Signature
+from bpb_harness.units import CodeLength
 
 SOUND = Proved(
     score="bpb|x ~<= 1.2000 (...)", relation="~<=", bits_per_byte=1.2, mc_stderr=0.001, is_trusted=True,
@@ -105,6 +111,7 @@ def test_what_a_proof_leaves_open_is_said_and_neither_confirms_nor_refutes(
     [
         ({"stderr": 0.0099}, {}),  # 3 errors of both are 2.5 % of 1.2 or less
         ({"num_proved": 30}, {}),
+        ({"differences": ("torch 1.0, not 2.0",)}, {}),  # it came back all the same
         ({"num_proved": 4, "num_spans": 4}, {}),  # all of them
         ({"part": (400, 1000)}, {"num_windows": 400}),
         ({"is_the_text": True, "relation": "=", "mc_stderr": 0.0}, {}),
@@ -160,3 +167,33 @@ def test_other_settings_with_the_same_number_are_the_same_score(tmp_path: Path) 
     report, found = audited(tmp_path, SOUND, method="chain")
     assert "BPB604" in found
     assert report.judgement.verdict is Verdict.CONFIRMED
+
+
+def test_a_score_s_own_file_names_the_checkpoint_of_its_proof(tmp_path: Path) -> None:
+    signature = Signature(
+        method="mc", schedule="loglinear", num_samples="2", byte_rule="official", data="fineweb_val@01234567",
+        tokenizer="89abcdef", context_length="1024", model="fedcba98", dtype="float32", seed="0", version="0.1.0",
+    )  # fmt: skip
+    length = CodeLength(1.2 * 2_436_000 * math.log(2), 1_000_000, 2_436_000, 977)
+    result = BpbResult(
+        length=length, relation="~<=", terms_nats={"diffusion": length.nats}, mc_stderr=0.001, corpus_stderr=0.004,
+        ci95=(1.2 - 1.96e-3, 1.2 + 1.96e-3), signature=signature, num_forward_tokens=1, seconds=1.0, device="cpu",
+    )  # fmt: skip
+    (tmp_path / "r.json").write_text(result.to_json())
+    for model, codes in (("fedcba98", {"BPB604"}), ("00000000", {"BPB607"})):
+        line = str(replace(result, signature=replace(signature, model=model)))
+        report = audit_with(tmp_path / "r.json", proved=replace(SOUND, score=line))
+        found = {each.code: each.message for each in report.findings if each.code.startswith("BPB6")}
+        assert set(found) == codes
+    assert "is about model fedcba98, the harness scored 00000000" in found["BPB607"]
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [("BPB402", Verdict.CONFIRMED), ("BPB106", Verdict.CONFIRMED), ("BPB403", Verdict.UNVERIFIABLE)],
+)
+def test_what_a_record_lacks_and_what_it_says(code: str, verdict: Verdict) -> None:
+    """A proof stands in the place of a log that is missing, not against one that lacks the score."""
+    evidence = gather(Claim(name="x", score=Printed(1.2, 4, Source("f.json")), claimed_in="submission"))
+    findings = reconcile([CODES["BPB604"].finding("proved"), CODES[code].finding("it is")])
+    assert judge(evidence, findings, None).verdict is verdict

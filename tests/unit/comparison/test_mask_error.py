@@ -45,6 +45,15 @@ def test_equal_masks_are_compared_draw_by_draw(values):
     assert found.interval(1.0, 2.0) == pytest.approx((1.0 - 1.96 * 2 * expected, 1.0 + 1.96 * 2 * expected), rel=1e-4)
 
 
+def test_a_difference_follows_the_rates_that_both_were_told(values):
+    """On a grid the mask rate is what costs follow, and not the place from which it was rounded."""
+    steps = np.ceil(draws_of(values[0]).v * 4.0) / 4.0
+    one, other = (sampled(value, level=steps) for value in (values[0], values[0] + 50.0 * steps.reshape(COUNT, 2)))
+    told = mask_error(one, other).stderr_nats
+    mixed = mask_error(one, replace(other, draws=replace(other.draws, level=other.draws.v))).stderr_nats
+    assert told < 1e-6 < mixed
+
+
 def test_several_passes_show_it_themselves(values):
     one, other = (sampled(value, num_passes=2) for value in values)
     found = mask_error(one, other)
@@ -68,7 +77,20 @@ def test_every_node_of_a_grid(values):
 def test_second_draws_of_spans_take_part(values):
     again = {"num_replicates": COUNT, "window": np.tile(np.arange(COUNT), 2), "sample": np.repeat([0, 1], COUNT)}
     one, other = (sampled(value, **again) for value in values)
-    assert mask_error(one, other).masks == "same"
+    found = mask_error(one, other)
+    assert found.masks == "same"
+
+    def drawn(rows, replicates):
+        kept = one.draws
+        return Draws(
+            window=kept.window[rows], sample=kept.sample[rows], v=kept.v[rows], level=kept.level[rows],
+            value_nats=(values[1] - values[0]).ravel()[rows], difficulty=kept.difficulty,
+            num_tokens=np.full(COUNT, 32), num_bytes=BYTES, replicates=replicates,
+        )  # fmt: skip
+
+    first, second = slice(COUNT), slice(COUNT, None)
+    assert found.stderr_nats == mc_stderr_nats(drawn(first, drawn(second, None)))
+    assert found.stderr_nats != mc_stderr_nats(drawn(first, None))
     assert mask_error(one, sampled(values[1])).why == "other numbers of draws"
 
 

@@ -7,13 +7,14 @@ import pytest
 
 from bpb_harness.errors import SecondLookError, UsageError
 from bpb_harness.evaluation.settings import Settings
-from bpb_harness.proof import prove
+from bpb_harness.proof import prove, reading
+from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.claim import Claim
 from bpb_harness.proof.contained import _targets, needs_containing, plain_written, read_written
 from bpb_harness.proof.decoding import Decoded
 from bpb_harness.proof.header import Header, digest_of
 from bpb_harness.proof.prove import Proof, Written
-from bpb_harness.proof.reading import Opened
+from bpb_harness.proof.reading import Opened, read_file
 from bpb_harness.proof.verdict import Costs
 from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
@@ -154,3 +155,53 @@ def test_what_has_no_proof(monkeypatch):
         prove._require_known(Settings())
     monkeypatch.setenv("WORLD_SIZE", "1")
     prove._require_known(Settings())
+
+
+def test_what_is_written_is_what_is_asked_back(tmp_path, repository, monkeypatch):
+    """Everything but the decoding process, whose place something takes that knows the text."""
+    checkpoint, file = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt", tmp_path / "a.bits"
+    settings = Settings(method="chain", limit=6, context_length=8, stride=4, device="cpu", check_contract=False)
+    seen, asked = [], []
+    written = prove.write_proof(
+        checkpoint, settings, file, num_windows=None, progress=lambda *numbers: seen.append(numbers)
+    )
+    header, given, bits = read_file(file)
+    assert header.score == written.score
+    assert header.digest == digest_of(written.targets)
+    assert len(header.windows) == header.num_spans == 6  # fewer than a minute's
+    assert header.windows == Choice(header.model, header.data, header.score).spans(6, 6).tolist()
+    assert written.starts.tolist() == [0, *range(8, 28, 4)]
+    assert seen[-1] == (len(written.targets), len(written.targets))
+    assert written.costs.num_tokens == len(written.targets) == 28
+    assert written.costs.scored_nats == pytest.approx(written.costs.coded_nats, abs=1e-4)
+    assert written.costs.claim.nats == pytest.approx(written.costs.coded_nats, abs=1e-4)
+    assert written.num_bytes is not None
+    assert not written.is_checked
+
+    def decoded(*words, **more):
+        asked.append((words, more))
+        return Decoded(np.split(written.targets, np.cumsum(header.lengths)[:-1]), ALONE)
+
+    monkeypatch.setattr(reading, "decode", decoded)
+    proof = prove.get_back(written, checkpoint, settings, file, time_limit=7.0)
+    ((told, given_again, bits_again, source), more) = asked[0]
+    assert (told, given_again.tolist(), bits_again) == (header, given.tolist(), bits)
+    assert (more["seconds"], more["progress"]) == (7.0, None)
+    assert source.load["path"] == str(checkpoint)
+    assert {name: source.load[name] for name in ("adapter", "model_loader", "weights", "block_size")} == dict.fromkeys(
+        ("adapter", "model_loader", "weights", "block_size")
+    )
+    assert (source.device.type, source.dtype) == ("cpu", "float32")
+    assert (proof.exit_code, proof.num_wrong) == (3, 0)
+    assert proof.opened.given.tolist() == given.tolist()
+    assert (proof.checkpoint_bytes, proof.file_bytes) == (checkpoint.stat().st_size, file.stat().st_size)
+    prove.get_back(written, checkpoint, settings, file)
+    assert asked[1][1]["seconds"] == 120.0 + 20.0 * written.seconds
+
+
+def test_a_checkpoint_of_several_files_is_as_large_as_all(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a").write_bytes(b"123")
+    (tmp_path / "sub" / "b").write_bytes(b"4567")
+    assert prove._size_of(tmp_path) == 7
+    assert prove._size_of(tmp_path / "a") == 3
