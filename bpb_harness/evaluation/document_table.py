@@ -2,7 +2,8 @@
 
 An error of the sampling of masks is known where nothing is drawn (0), where draws are independent (answers), where all
 masks are gone through at drawn noise levels, and where several passes were made, each of which estimates every document
-afresh. One stratified pass shows none: its draws of a window share one jitter, and its windows one shift.
+afresh, eight or more. One stratified pass shows none: its draws of a window share one jitter, and its windows one
+shift.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+# Fewer passes say little of single documents, whose estimates have long tails: a mask that hides few tokens of a window
+# counts for all of them, in one pass of many.
+MIN_PASSES = 8
 
 
 @final
@@ -59,7 +64,7 @@ def document_costs_of_sampled(job: Job, layout: Layout, bound: SampledBound) -> 
     """What documents cost by the draws of a bound."""
     documents = scored_documents(job, layout)
     nats = _sums(documents, bound.window_nats, bound.token_nats)
-    if len(bound.passes) > 1:
+    if len(bound.passes) >= MIN_PASSES:
         passes = [_sums(documents, *one) for one in bound.each_pass()]
         by_pass = np.stack(passes)
         return DocumentCosts(documents, nats, _variance_of_mean(by_pass), by_pass)

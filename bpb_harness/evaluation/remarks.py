@@ -17,6 +17,7 @@ from bpb_harness.byte_count import (
 )
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError
+from bpb_harness.evaluation.document_table import MIN_PASSES
 from bpb_harness.evaluation.job import Job
 from bpb_harness.result import BELOW_SOURCE, EXACT, BpbResult, Remark
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
@@ -24,8 +25,8 @@ from bpb_harness.text.padding import LONGEST_RUN, silent_runs
 from bpb_harness.text.span_bytes import span_documents
 
 _NO_ERROR_OF_DOCUMENTS = (
-    "the draws of one pass share their mask rates: they show the error of the total, and none of single documents or "
-    "slices; --tolerance makes several passes, which do"
+    f"errors of single documents and slices take {MIN_PASSES} passes or more, which a smaller --tolerance makes: the "
+    "draws of one pass share their mask rates, and show the error of the total alone"
 )
 _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
@@ -65,11 +66,15 @@ def sampling_remarks(job: Job, num_windows: int, num_replicates: int, num_passes
 def layout_remarks(job: Job, result: BpbResult) -> list[Remark]:
     """What is given and not paid for, where that is more than the tokens before each span."""
     remarks = [Remark("given.prefix", _said_of_prefixes(job))] if job.settings.unpaid_prefix else []
-    if job.settings.wants_documents and job.bounds and job.answers is None and result.signature.passes is None:
+    if job.settings.wants_documents and job.bounds and job.answers is None and _few_passes(result):
         remarks.append(Remark("documents.no-error", _NO_ERROR_OF_DOCUMENTS))
     if job.is_given_lengths:
         remarks.append(Remark("given.lengths", _said_of_lengths(job, result)))
     return remarks
+
+
+def _few_passes(result: BpbResult) -> bool:
+    return int(result.signature.passes or 1) < MIN_PASSES
 
 
 def _said_of_prefixes(job: Job) -> str:
