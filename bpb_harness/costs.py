@@ -161,9 +161,33 @@ class ScoreCosts:
         Raises:
             OutputError: if it cannot be written.
         """
-        body = json.dumps({"format": FORMAT} | _plain(self), allow_nan=False).encode()
+        body = json.dumps(self.to_plain(), allow_nan=False).encode()
         check = hashlib.sha256(body).hexdigest()
         write_whole(path, lambda file: file.write(body[:-1] + f', "check": "{check}"}}\n'.encode()))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values, as they stand in files."""
+        values: dict[str, Any] = _plain(self)
+        return {"format": FORMAT} | values
+
+    @classmethod
+    def of_plain(cls, record: Mapping[str, Any], where: str) -> Self:
+        """A score from plain values, which anybody may have written.
+
+        Raises:
+            InputError: if they are none.
+        """
+        try:
+            fields_of_it = dict(record)
+            if fields_of_it.pop("format") != FORMAT:
+                raise ValueError("another format")
+            score: Self = _made(cls, fields_of_it)
+            _require_sound(score)
+        except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
+            raise InputError(
+                f"{where}: a file of a score that cannot be used", seen=f"{type(error).__name__}: {error}", hint=_HINT
+            ) from None
+        return score
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -184,15 +208,9 @@ class ScoreCosts:
             raise InputError(f"{path}: a file of a score that is damaged or was changed", hint=_HINT)
         try:
             record = json.loads(body + b"}")
-            if record.pop("format") != FORMAT:
-                raise ValueError("another format")
-            score: Self = _made(cls, record)
-            _require_sound(score)
-        except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-            raise InputError(
-                f"{path}: a file of a score that cannot be used", seen=f"{type(error).__name__}: {error}", hint=_HINT
-            ) from None
-        return score
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: a file of a score that cannot be used", seen=error, hint=_HINT) from None
+        return cls.of_plain(record, str(path))
 
 
 def is_score_file(path: Path) -> bool:

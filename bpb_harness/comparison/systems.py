@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.costs import ScoreCosts, is_score_file
-from bpb_harness.errors import InputError, UsageError
+from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.draw_file import is_draw_file, read_score
 from bpb_harness.evaluation.flags import AnyPath
 from bpb_harness.result import BpbResult
 
@@ -33,11 +34,8 @@ def find_costs(system: System, settings: Mapping[str, Any]) -> ScoreCosts:
     path = Path(system)
     if is_score_file(path):
         return ScoreCosts.read(path)
-    if _is_draw_file(path):
-        raise InputError(
-            f"{path}: draws of a score that --resume keeps, not the score", expected="a file of --score-file",
-            hint="run that bpb-eval again with --score-file FILE: its draws are kept",
-        )  # fmt: skip
+    if is_draw_file(path):
+        return read_score(path)
     from bpb_harness.evaluation.api import evaluate  # deferred: imports torch
 
     costs = evaluate(path, **{**settings, "with_costs": True}).costs
@@ -47,15 +45,9 @@ def find_costs(system: System, settings: Mapping[str, Any]) -> ScoreCosts:
 
 def is_scored_now(system: System) -> bool:
     """Whether a system is a checkpoint, so that settings are for it."""
-    return not isinstance(system, ScoreCosts | BpbResult) and not is_score_file(Path(system))
-
-
-def _is_draw_file(path: Path) -> bool:
-    beginning = b'{"format": "bpb-harness draws"'
-    if not path.is_file():
+    if isinstance(system, ScoreCosts | BpbResult):
         return False
-    with path.open("rb") as file:
-        return file.read(len(beginning)) == beginning
+    return not is_score_file(Path(system)) and not is_draw_file(Path(system))
 
 
 def names_of(systems: Sequence[System]) -> list[str]:

@@ -1,9 +1,9 @@
 """``--resume FILE``: finished draws, kept as they come, so that an interrupted evaluation goes on where it stopped.
 
 A file of JSON lines. The first says what is scored, and a file of another evaluation is refused; each further line
-holds the draws of one batch. Numbers are written so that they read back as the same float64. A line that a crash or a
-full disk cut short is dropped. Under torchrun every process writes its own part beside FILE; the first process joins
-them.
+holds the draws of one batch. Numbers are written so that they read back as the same float64. The last line of a
+finished evaluation is its score as a comparison takes it. A line that a crash or a full disk cut short is dropped.
+Under torchrun every process writes its own part beside FILE; the first process joins them.
 
 Every line ends with a checksum of itself and of the first line, so that damage is found. Whoever changes a number can
 write its checksum too: what can be made again is (:mod:`bpb_harness.evaluation.kept_draws`), and is not read from here.
@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, final
 
 import numpy as np
 
+from bpb_harness.costs import ScoreCosts
 from bpb_harness.errors import InputError, UsageError
 from bpb_harness.evaluation.draws import FinishedDraws
 from bpb_harness.evaluation.methods import names
@@ -36,6 +37,7 @@ DrawKey = tuple[int, str]  # (pass, name of the bound)
 _LINE = re.compile(rb'(.*), "check": "([0-9a-f]{32})"\}', re.DOTALL)
 _HINT = "name a new file, or the copy of this one that bpb-eval wrote"
 _LARGEST = 1 << 62
+_SCORE = b'{"score": '
 _COLUMNS = ("rows", "nats", "num_masked", "control")
 
 
@@ -101,7 +103,7 @@ class DrawFile:
         for number, source in enumerate([path, *parts]):
             read_header, lines = _read(source, header)
             kept_header = read_header if number == 0 else kept_header
-            bodies |= {body: where for where, body in lines if body not in bodies}
+            bodies |= {body: where for where, body in lines if body not in bodies and not body.startswith(_SCORE)}
         first = kept_header.to_line()
         finished = _by_key(bodies)
         write_whole(path, lambda file: file.writelines([first, *(_line(first, body) for body in bodies)]))
@@ -150,6 +152,49 @@ class DrawFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def keep_score(path: Path, costs: ScoreCosts) -> None:
+    """Append the score that finished draws made, so that :mod:`bpb_harness.comparison` can take the file for it.
+
+    Raises:
+        OutputError: if there is no room.
+    """
+    with written(path):
+        first = path.read_bytes().partition(b"\n")[0] + b"\n"
+        with path.open("ab") as file:
+            file.write(_signed(first, {"score": costs.to_plain()}))
+
+
+def read_score(path: Path) -> ScoreCosts:
+    """The score at the end of a file of draws.
+
+    Raises:
+        InputError: if the evaluation did not end, or the file is damaged.
+    """
+    first, _, body = path.read_bytes().partition(b"\n")
+    header = _header(path, first)
+    _, lines = _read(path, header)
+    scores = [(where, line) for where, line in lines if line.startswith(_SCORE)]
+    if not body or not scores:
+        raise InputError(
+            f"{path}: draws of a score that is not finished", expected="a file of --resume whose evaluation ended",
+            hint="run that bpb-eval again: its draws are kept",
+        )  # fmt: skip
+    where, line = scores[-1]
+    record = _json(line + b"}")
+    if record is None:
+        raise InputError(f"{where} holds no score", seen="not JSON", hint=_HINT)
+    return ScoreCosts.of_plain(record["score"], where)
+
+
+def is_draw_file(path: Path) -> bool:
+    """Whether a file begins as those of draws do."""
+    beginning = json.dumps({"format": FORMAT}).encode()[:-1]
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(beginning)) == beginning
 
 
 def _line(first: bytes, body: bytes) -> bytes:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from bpb_harness.evaluation.document_table import (
     document_frame,
     slice_scores,
 )
+from bpb_harness.evaluation.draw_file import keep_score
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
@@ -103,11 +105,15 @@ def _score_and_check(job: Job) -> BpbResult:
         if is_first_process():
             with job.clock.phase("marks"):
                 result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
-        if contract is None:
-            return result
-        contract.check_again()
-        if is_first_process():
-            look_again(job, result, asked, process)
+        if contract is not None:
+            contract.check_again()
+            if is_first_process():
+                look_again(job, result, asked, process)
+    if job.settings.resume is not None and is_first_process():
+        assert result.costs is not None
+        keep_score(Path(job.settings.resume), result.costs)
+    if contract is None:
+        return result
     return with_remarks(result, *contract.remarks, *contract.compare_precision(result))
 
 
@@ -162,7 +168,7 @@ def _score_bound(job: Job, processes: Processes) -> Scored:
         **_documents(job, layout, partial(document_costs_of_sampled, job, layout, bound)),
         span_nats=bound.window_nats,
     )
-    if job.settings.with_costs:
+    if job.settings.with_costs or job.settings.resume is not None:
         is_trusted = all(remark.code != UNTRUSTED_ERROR for remark in sampled.remarks)
         result = replace(result, costs=costs_of_sampled(job, result, bound, is_trusted=is_trusted))
     drawn = sampling_remarks(job, len(layout), bound.table.plan.num_replicates, len(bound.passes))

@@ -155,6 +155,10 @@ def test_the_same_draws_give_the_same_score(checked: BpbResult, tmp_path: Path) 
     outcome, found, reason = verdict(moved_by(checked, -0.01))
     assert (outcome, found) == ("unverifiable", ["BPB603", "BPB419"])
     assert "settings and seed are the same, and so are the draws, but not the score" in reason
+    reseeded = moved_by(replace(checked, signature=replace(checked.signature, seed="5")), -0.01)
+    outcome, found, reason = verdict(reseeded)
+    assert (outcome, found) == ("unverifiable", ["BPB603", "BPB419"])
+    assert "both agree within the error, but the error is too large to tell" in reason
     other = replace(checked, signature=replace(checked.signature, model="00000000"))
     outcome, found, reason = verdict(other)
     assert (outcome, found) == ("unverifiable", ["BPB603", "BPB419"])
@@ -180,10 +184,10 @@ def test_a_proof_confirms_the_file_that_holds_its_score_alone(checked: BpbResult
         return report.verdict.value, [found.code for found in report.findings]
 
     assert verdict(checked, proof) == ("confirmed", ["BPB604", "BPB419"])
-    other = replace(checked, signature=replace(checked.signature, model="00000000"))
-    outcome, found = verdict(other, proof)
-    assert outcome == "unverifiable"
-    assert "BPB604" not in found
+    for entry in ({"model": "00000000"}, {"seed": "5"}):
+        outcome, found = verdict(replace(checked, signature=replace(checked.signature, **entry)), proof)
+        assert outcome == "unverifiable"
+        assert "BPB604" not in found
     assert verdict(checked, replace(proof, lost="the tokens are others"))[0] == "refuted"
     off = replace(checked, signature=replace(checked.signature, contract="off"))
     assert verdict(off, replace(proof, score=str(off)))[0] == "unverifiable"

@@ -280,8 +280,32 @@ def test_a_kept_draw_is_no_reason_to_change_the_total(folder, tmp_path):
     assert kept.costs.documents is None
     assert np.array_equal(kept.costs.blocks.nats, again.costs.blocks.nats)
     assert kept.length.nats == again.length.nats == bpb_harness.evaluate(folder / "tiny.pt", **more).length.nats
-    said = refusal(bpb_harness.compare, tmp_path / "a.draws", folder / "tiny.pt")
-    assert "draws of a score that --resume keeps, not the score: expected a file of --score-file" in said
+
+
+def test_files_of_draws_say_what_checkpoints_do(folder, tmp_path):
+    """To the last bit, but for the units of the text: tokens' costs are not kept with draws."""
+    more = {**QUIET, "docs": folder / "docs.jsonl", "limit": 30}
+    one, other = tmp_path / "a.draws", tmp_path / "b.draws"
+    bpb_harness.evaluate(folder / "tiny.pt", resume=one, **more)
+    bpb_harness.evaluate(folder / "worse.pt", resume=other, **more)
+    (by_file,) = bpb_harness.compare(one, other).pairs
+    (by_checkpoint,) = bpb_harness.compare(folder / "tiny.pt", folder / "worse.pt", **more).pairs
+    for name in ("delta", "mask_stderr", "mask_ci95", "masks", "conclusion"):
+        assert getattr(by_file, name) == getattr(by_checkpoint, name), name
+    assert by_file.masks == "same"
+    assert (by_file.units, by_checkpoint.units) == ("blocks", "documents")
+    # Resumed, the file holds one score, at its end; without it, or with one that was changed, there is none.
+    before = one.read_bytes()
+    bpb_harness.evaluate(folder / "tiny.pt", resume=one, **more)
+    assert one.read_bytes().splitlines()[-1] == before.splitlines()[-1]
+    assert one.read_bytes().count(b'{"score"') == 1
+    unfinished = tmp_path / "c.draws"
+    unfinished.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))
+    said = refusal(bpb_harness.compare, unfinished, other)
+    assert "draws of a score that is not finished" in said
+    assert "run that bpb-eval again: its draws are kept" in said
+    unfinished.write_bytes(before.replace(b'"num_unpaid": 0', b'"num_unpaid": 1'))
+    assert "damaged or was changed" in refusal(bpb_harness.compare, unfinished, other)
 
 
 def refusal(call, *arguments, **more) -> str:
