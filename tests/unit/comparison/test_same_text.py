@@ -69,6 +69,18 @@ def test_raw_bytes_are_common_where_tokenizers_normalise():
         signed(one, byte_rule="raw"), signed(replace(other, raw_text="9" * 64), byte_rule="raw")
     )
 
+    unknown = [signed(replace(each, raw_text=""), byte_rule="raw") for each in (one, other)]
+    assert "different texts" in refusal(*unknown)
+
+
+def test_tokens_have_nothing_in_common_but_bytes():
+    one, other = (signed(replace(each, counts_bytes=False), byte_rule="none") for each in (ONE, OTHER))
+    assert pair_units(("A", "B"), one, other).notes == ()
+    assert refusal(one, replace(other, tokens="5" * 64, tokenizer="7" * 64)) == (
+        "A and B are scores of other tokens: got val@11111111 and val@11111111, expected the same tokens where no "
+        "bytes are counted; score both with --bytes official"
+    )
+
 
 def test_other_rules_of_bytes_are_refused():
     said = refusal(ONE, signed(OTHER, byte_rule="exact"))

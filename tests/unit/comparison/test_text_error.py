@@ -64,6 +64,17 @@ def test_p_and_interval_agree():
         assert (found.p_other() < 0.05) == (not low <= 0.0 <= high), shift
 
 
+def test_the_ends_of_the_interval_are_where_p_is_5_percent():
+    """Of skewed units, whose interval is not central."""
+    rng = np.random.default_rng(2)
+    sizes = np.exp(rng.normal(0.0, 0.5, 30))
+    found = TextError.of(sizes * rng.exponential(1.0, 30), sizes)
+    low, high = found.interval()
+    assert high - found.ratio > 1.3 * (found.ratio - low)
+    assert found.p_other(low) == pytest.approx(0.05, abs=2e-3)
+    assert found.p_other(high) == pytest.approx(0.05, abs=2e-3)
+
+
 def test_large_effects_have_the_smallest_p():
     found = TextError.of(*units(100, shift=5.0))
     assert found.p_other() == pytest.approx(2.0 / (NUM_RESAMPLES + 1.0))

@@ -24,6 +24,7 @@ from bpb_harness.second_look import (
 )
 from bpb_harness.second_look.fresh_process import serve
 from bpb_harness.second_look.messages import Channel
+from tests.forked_servers import SUBPROCESS
 
 
 def asked(nats: float, count: int = 10, *, paid: slice = slice(None), order: str | None = None) -> Question:
@@ -182,7 +183,26 @@ def _wait_for_failure(process: AnsweringProcess) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture
+def forked(monkeypatch):
+    """The process at the other end is forked, and none waits; whichever waited goes on to, afterwards."""
+    monkeypatch.setattr("bpb_harness.second_look.server.subprocess", SUBPROCESS)
+    monkeypatch.setattr(asking, "_idle", [])
+    yield
+    asking._stop_idle()
+
+
 class TestAnsweringProcess:
+    def test_a_process_that_was_started_ahead_is_taken(self, tmp_path):
+        asking._stop_idle()
+        asking.start_ahead()
+        asking.start_ahead()
+        (ahead,) = asking._idle
+        process = AnsweringProcess(source(tmp_path))
+        assert process._server is ahead
+        process.ask([QUESTION])
+        process.close()
+
     def test_it_answers_what_the_network_says(self, tmp_path):
         process = AnsweringProcess(source(tmp_path))
         orders = ["confidence", "entropy", "margin"]
@@ -199,7 +219,7 @@ class TestAnsweringProcess:
     def test_it_has_an_empty_folder_and_no_word_of_the_text(self, tmp_path, monkeypatch):
         monkeypatch.setenv("BPB_DATA", "/somewhere/val.bin")
         monkeypatch.setenv("RANK", "0")
-        asking._stop_idle()
+        monkeypatch.setattr(asking, "_idle", [])
         told = "[name for name in os.environ if name.startswith(('BPB', 'RANK'))]"
         body = f"raise OSError(repr((os.listdir(), {told}, sys.argv[1:])))"
         process = AnsweringProcess(source(tmp_path, body=body))
@@ -207,22 +227,14 @@ class TestAnsweringProcess:
             process.ask([QUESTION])
         process.close()
 
-    def test_a_process_that_was_started_ahead_is_taken(self, tmp_path):
-        asking._stop_idle()
-        asking.start_ahead()
-        asking.start_ahead()
-        (ahead,) = asking._idle
-        process = AnsweringProcess(source(tmp_path))
-        assert process._server is ahead
-        process.ask([QUESTION])
-        process.close()
-
+    @pytest.mark.usefixtures("forked")
     def test_a_network_that_cannot_be_built_without_its_folder_is_an_error_at_once(self, tmp_path):
         process = AnsweringProcess(source(tmp_path, loading="open('vocabulary.txt')"))
         with pytest.raises(SecondLookError, match=r"cannot build the network.*vocabulary.txt.*--no-contract"):
             _wait_for_failure(process)
         process.close()
 
+    @pytest.mark.usefixtures("forked")
     @pytest.mark.parametrize("where", ["body", "loading"])
     def test_a_process_that_ends_is_an_error_with_its_last_words(self, tmp_path, where):
         ending = "print('no room left', file=sys.stderr, flush=True); os._exit(3)"
@@ -237,7 +249,6 @@ class TestAnsweringProcess:
         process.close()
 
     def test_the_next_network_gets_a_process_that_has_run_none(self, tmp_path):
-        asking._stop_idle()
         counting = "torch.calls = getattr(torch, 'calls', 0) + 1; assert torch.calls == 1"
         numbers = []
         for _ in range(2):
@@ -247,8 +258,8 @@ class TestAnsweringProcess:
             process.close()
         assert numbers[0] == numbers[1]
 
+    @pytest.mark.usefixtures("forked")
     def test_after_a_failure_nothing_is_used_again(self, tmp_path):
-        asking._stop_idle()
         process = AnsweringProcess(source(tmp_path, body="raise ValueError('no')"))
         with pytest.raises(SecondLookError):
             process.ask([QUESTION])
@@ -256,8 +267,8 @@ class TestAnsweringProcess:
         assert asking._idle == []
         assert process._server.process.returncode is not None
 
+    @pytest.mark.usefixtures("forked")
     def test_one_that_still_owes_an_answer_is_ended(self, tmp_path, monkeypatch):
-        asking._stop_idle()
         process = AnsweringProcess(source(tmp_path))
         process.wait_until_built()
 
@@ -271,8 +282,8 @@ class TestAnsweringProcess:
         assert asking._idle == []
         assert process._server.process.returncode is not None
 
+    @pytest.mark.usefixtures("forked")
     def test_one_that_is_not_waited_for_is_ended(self, tmp_path):
-        asking._stop_idle()
         process = AnsweringProcess(source(tmp_path, loading="import time; time.sleep(600)"))
         process.close()
         assert process._server.process.returncode is not None

@@ -1,0 +1,83 @@
+"""Serving processes that are forked from one that has imported torch already: milliseconds in place of seconds.
+
+For tests of the asking end, which must bear whatever happens to a process at the other. What a fresh process is (its
+folder, its environment, its arguments) needs one that was started as the product starts it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from types import ModuleType, SimpleNamespace
+from typing import IO, Any
+
+_CONTEXT = get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["bpb_harness.adapters", "bpb_harness.second_look.answering"])
+
+
+class ForkedProcess:
+    """What :class:`bpb_harness.second_look.server.Server` uses of ``subprocess.Popen``."""
+
+    def __init__(self, command: list[str], *, stderr: IO[bytes], cwd: str, env: dict[str, str], **_: Any) -> None:
+        module = command[command.index("-m") + 1]
+        child_in, self._to_it = _CONTEXT.Pipe(duplex=False)
+        self._from_it, child_out = _CONTEXT.Pipe(duplex=False)
+        complaints = Connection(os.dup(stderr.fileno()), readable=False)
+        self._process = _CONTEXT.Process(target=_run, args=(module, child_in, child_out, complaints, cwd, env))
+        with _no_main_module():  # pytest itself is not to be imported, and run, a second time
+            self._process.start()
+        for end in (child_in, child_out, complaints):
+            end.close()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        self.stdin = os.fdopen(os.dup(self._to_it.fileno()), "wb", buffering=0)
+        self.stdout = os.fdopen(os.dup(self._from_it.fileno()), "rb", buffering=0)
+        self._to_it.close()
+        self._from_it.close()
+        assert os.read(self.stdout.fileno(), 1)  # it leads a group of its own now, which can be ended
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("a forked process", seconds or 0.0)
+        return self._process.exitcode
+
+
+SUBPROCESS = SimpleNamespace(Popen=ForkedProcess, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _run(
+    module: str, child_in: Connection, child_out: Connection, complaints: Connection, cwd: str, env: dict[str, str]
+) -> None:
+    os.setsid()
+    os.write(child_out.fileno(), b"!")
+    for number, end in enumerate((child_in, child_out, complaints)):
+        os.dup2(end.fileno(), number)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    import_module(module).main()
+    os._exit(0)
