@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from bpb_harness.cli._output import write_output
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS
-from bpb_harness.result import EXACT
 
 if TYPE_CHECKING:
     from bpb_harness.evaluation.job import Job
@@ -36,7 +35,8 @@ def command_line(command: str) -> str:
 
 def settings_for_report(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that also keep the tables that a page is made of, where the method and --resume allow them."""
-    has_tokens = settings["resume"] is None and not METHODS[settings["method"]].enumerates
+    method = METHODS.get(settings["method"])
+    has_tokens = settings["resume"] is None and method is not None and not method.enumerates
     return settings | {"with_windows": True, "with_tokens": settings["with_tokens"] or has_tokens}
 
 
@@ -53,11 +53,9 @@ def write_page(path: Path, job: Job, result: BpbResult, *, title: str) -> None:
         OutputError: if it cannot be written.
     """
     from bpb_harness.evaluation.excerpts import excerpts  # deferred: draws by matplotlib, reads by pandas
-    from bpb_harness.report.documents import extreme_documents
+    from bpb_harness.report.documents import cost_column, extreme_documents
     from bpb_harness.report.evaluation import evaluation_page
 
     hardest, easiest = extreme_documents(result)
-    # Of a sampled bound a token's bits are its share of an estimate, and tell nothing of the token.
-    column = "share_bits" if result.relation == EXACT else None
-    found = excerpts(job.text, [*hardest, *easiest], result.tokens, column)
+    found = excerpts(job.text, [*hardest, *easiest], result.tokens, cost_column(result))
     write_output(evaluation_page(result, title=title, excerpts=found, command=command_line("bpb-eval")), path)

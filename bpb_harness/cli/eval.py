@@ -112,9 +112,9 @@ def evaluate(
 
     imports = {"imports": time.perf_counter() - begin}
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
-        Settings(**settings)  # refuses bad flags before any file is opened
         if report is not None:
             settings = settings_for_report(settings)
+        Settings(**settings)  # refuses bad flags before any file is opened
         job, result = score_checkpoint(checkpoint, Settings(progress=progress, **settings))
     if not _is_first_process():
         return

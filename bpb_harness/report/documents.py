@@ -10,7 +10,7 @@ import numpy as np
 from bpb_harness.report.charts.drawing import Chart, Table
 from bpb_harness.report.charts.spread import draw_spread
 from bpb_harness.report.heat_map import Run, heat_runs
-from bpb_harness.result import ESTIMATED_BOUND
+from bpb_harness.result import ESTIMATED_BOUND, EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,18 @@ def documents_of(result: BpbResult) -> pd.DataFrame | None:
     if "end_byte" in tokens:
         sums["num_bytes"] = (tokens["end_byte"] - tokens["first_byte"]).groupby(tokens["document"]).sum()
     return sums.reset_index()
+
+
+def cost_column(result: BpbResult) -> str | None:
+    """The column of the table of tokens that says what each costs by itself; None where none does.
+
+    Of a sampled bound a token's share of the estimate tells nothing of the token; ``--surprisal`` does.
+    """
+    if result.tokens is None:
+        return None
+    if "surprisal_bits" in result.tokens:
+        return "surprisal_bits"
+    return "share_bits" if result.relation == EXACT else None
 
 
 def extreme_documents(result: BpbResult) -> tuple[list[int], list[int]]:

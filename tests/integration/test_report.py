@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.cli import audit, compare, eval
+from bpb_harness.cli._report import settings_for_report
 from fixtures.claims.build import HERE
 from tests.commands import run_here
 from tests.html_page import read_page
@@ -86,6 +87,15 @@ def test_a_page_that_cannot_be_written_is_refused_before_any_work(tmp_path, comm
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_asks_for_the_tables_that_a_method_has():
+    settings = {"resume": None, "method": "mc", "with_tokens": False, "with_windows": False}
+    assert settings_for_report(settings) == settings | {"with_tokens": True, "with_windows": True}
+    for other in ({"resume": "kept.draws"}, {"method": "exact"}, {"method": "there is none"}):
+        asked = settings_for_report(settings | other)
+        assert (asked["with_windows"], asked["with_tokens"]) == (True, False)
+        assert settings_for_report(settings | other | {"with_tokens": True})["with_tokens"]
 
 
 def test_a_comparison_has_a_page(scored, tmp_path):

@@ -5,7 +5,7 @@ import pandas as pd
 
 from bpb_harness.excerpt import Excerpt, Piece
 from bpb_harness.report import evaluation_page
-from bpb_harness.report.documents import documents_of, extreme_documents, shown_documents, spread_chart
+from bpb_harness.report.documents import cost_column, documents_of, extreme_documents, shown_documents, spread_chart
 from bpb_harness.result import AnswerSummary, ReferenceMarks, SliceScore
 from bpb_harness.units import CodeLength, bits_to_nats
 from tests.html_page import read_page
@@ -159,3 +159,12 @@ def test_slices_have_a_table():
     assert "s100 " not in text
     assert "1,134 smaller slices are left out" in text
     assert "Slices" not in read_page(evaluation_page(result(), title="x")).text
+
+
+def test_which_cost_of_a_token_is_its_own():
+    """A share of an estimate is none."""
+    table = tokens([1.0, 2.0], [1, 1])
+    assert cost_column(result()) is None
+    assert cost_column(result(tokens=table)) is None
+    assert cost_column(result(tokens=table, relation="=")) == "share_bits"
+    assert cost_column(result(tokens=table.assign(surprisal_bits=1.0))) == "surprisal_bits"
