@@ -181,6 +181,17 @@ def test_arrays_that_are_damaged(tmp_path):
     assert "a damaged NumPy array" in refusal(path)
 
 
+def test_ids_of_32_bits_are_looked_at_without_a_vocabulary(tmp_path):
+    largest = array(tmp_path / "a.npy", [5, 2**31 - 2], "<u4")
+    assert read(largest, vocab_size=None).tolist() == [5, 2**31 - 2]
+    path = array(tmp_path / "b.npy", [5, 2**31 - 1], "<u4")
+    assert "token 1 lies outside the vocabulary: got 2147483647" in refusal(path, vocab_size=None)
+
+
+def test_an_array_is_mapped_to_be_read_alone(tmp_path):
+    assert not map_shard(array(tmp_path / "a.npy", TOKENS, "<u2")).flags.writeable
+
+
 @pytest.mark.parametrize("worst", [-1, 700, 2**33])
 def test_ids_outside_the_vocabulary_are_refused_in_every_layout(tmp_path, worst):
     tokens = TOKENS.copy()
