@@ -95,7 +95,7 @@ def test_files_say_to_the_last_bit_what_checkpoints_do(folder, files):
 
 def test_documents_are_what_their_tokens_cost(results):
     for result in vars(results).values():
-        by_document = result.tokens.groupby("document")["bits"].sum().to_numpy()
+        by_document = result.tokens.groupby("document")["share_bits"].sum().to_numpy()
         costs = result.costs.documents
         assert costs.nats / math.log(2.0) == pytest.approx(by_document, rel=1e-9)
         assert math.fsum(costs.nats) == pytest.approx(result.length.nats, rel=1e-12)
@@ -110,7 +110,7 @@ def test_the_numbers_against_plain_sums(results):
     assert found.delta == pytest.approx(other.bits_per_byte - one.bits_per_byte, rel=1e-12)
     assert (found.units, found.num_units, found.p_by) == ("documents", NUM_DOCUMENTS, "bootstrap")
     assert (found.mask_stderr, found.masks) == (pytest.approx(other.mc_stderr), "independent")
-    bits = [each.tokens.groupby("document")["bits"].sum().to_numpy() for each in (one, other)]
+    bits = [each.tokens.groupby("document")["share_bits"].sum().to_numpy() for each in (one, other)]
     sizes = one.tokens.assign(size=one.tokens["end_byte"] - one.tokens["first_byte"]).groupby("document")["size"].sum()
     free = other.costs.documents.level_free_nats / math.log(2.0)  # of the luck of mask rates
     assert np.corrcoef(free, bits[1])[0, 1] > 0.9
