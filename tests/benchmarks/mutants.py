@@ -197,7 +197,7 @@ MODULES = {
         ),
         ("unit/text/test_answers.py", "unit/evaluation/test_answers.py", "unit/sampling/test_independent.py"),
     ),
-    "text": Module(("text/**/*.py",), ("unit/text/*.py", "unit/test_messages.py")),
+    "text": Module(("text/**/*.py",), ("unit/text/**/*.py", "unit/test_messages.py")),
     "claim": Module(("claim/*.py",), ("unit/claim/*.py",)),
     "auditing": Module(
         ("auditing/*.py", "auditing/checks/*.py"),
