@@ -85,7 +85,8 @@ def outcome(case: str, folder: Path) -> dict[str, Any]:
         if table is not None:
             said[name] = table.drop(columns=LATER, errors="ignore").to_dict("list")
     if sampled:
-        said["draws"] = [json.loads(line) for line in draws.read_text().splitlines()]
+        lines = [json.loads(line) for line in draws.read_text().splitlines()]
+        said["draws"] = [line for line in lines if "score" not in line]
     plain: dict[str, Any] = json.loads(json.dumps(said).replace(f"|version:{bpb_harness.__version__}", ""))
     return plain
 

@@ -144,7 +144,7 @@ def test_without_bytes_it_is_scored_in_bits_per_token_and_document(scored, kind,
     assert why.startswith("no bits per byte are given: ")
     assert "--bytes none counts" not in why
     assert not {"num_bytes", "first_byte", "end_byte"} & {*result.windows, *result.tokens}
-    assert result.tokens["bits"].sum() == pytest.approx(result.length.bits)
+    assert result.tokens["share_bits"].sum() == pytest.approx(result.length.bits)
 
 
 def test_unknown_tokens_are_refused_where_they_are_scored(scored):

@@ -38,6 +38,13 @@ def copy(finished, tmp_path):
     return Path(shutil.copy(finished[0], tmp_path / "draws.jsonl"))
 
 
+def draw_lines(path: Path) -> list[bytes]:
+    """The lines of a file but for the score at its end."""
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    assert last.startswith(b'{"score": ')
+    return lines
+
+
 def same_score(one, other):
     assert one.length.nats == other.length.nats  # to the last bit
     assert str(one) == str(other)
@@ -49,7 +56,7 @@ def test_a_file_changes_nothing(tiny, finished):
 
 
 def test_whatever_is_missing_is_done_again_to_the_same_bits(tiny, finished, copy, monkeypatch):
-    lines = copy.read_bytes().splitlines(keepends=True)
+    lines = draw_lines(copy)
     assert len(lines) == 1 + 2 * 6  # two bounds of 24 draws, 4 windows a batch
     copy.write_bytes(b"".join([*lines[:4], *lines[9:11]]))
     appended = []
@@ -72,7 +79,7 @@ def test_a_finished_run_says_that_the_network_did_not_run(tiny, finished, copy):
 
 
 def test_a_run_that_goes_on_counts_what_it_adds(tiny, finished, copy):
-    lines = copy.read_bytes().splitlines(keepends=True)
+    lines = draw_lines(copy)
     copy.write_bytes(b"".join(lines[:-2]))  # two batches of 4 windows of 128 tokens are missing
     result = evaluation.evaluate(tiny, compare=True, resume=copy, **FAST)
     assert result.num_forward_tokens == 2 * 512
@@ -123,8 +130,8 @@ def test_a_damaged_line_is_named(tiny, copy, line):
 
 
 def forged(path, change):
-    """The file with every line changed and signed again."""
-    first, *lines = path.read_bytes().splitlines(keepends=True)
+    """The file with every line of draws changed and signed again, and without a score."""
+    first, *lines = draw_lines(path)
     records = [json.loads(line) for line in lines]
     for record in records:
         del record["check"]
@@ -214,5 +221,5 @@ def test_a_stopped_command_goes_on_to_the_same_line(tiny, never_stopped, tmp_pat
     kept = path.read_bytes().count(b"\n") - 1
     assert 3 <= kept < 160
     assert evaluation.evaluate(tiny, resume=path, **LONG).length.nats == never_stopped
-    rows = [row for line in path.read_text().splitlines()[1:] for row in json.loads(line)["rows"]]
+    rows = [row for line in draw_lines(path)[1:] for row in json.loads(line)["rows"]]
     assert sorted(rows) == list(range(320))  # nothing was done twice

@@ -23,7 +23,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, tmp_path):
     path = tmp_path / "draws"
     whole = evaluation.evaluate(tiny, resume=path, **FAST)
     assert int(whole.signature.passes) > 1
-    lines = path.read_bytes().splitlines(keepends=True)
+    *lines, score = path.read_bytes().splitlines(keepends=True)
+    assert score.startswith(b'{"score": ')
     pilots = [line for line in lines[1:] if json.loads(line)["pass"] >= FIRST_PILOT_PASS]
     assert pilots
     for kept in (5, len(lines) - 3):  # a part of the pilot, all but the end
