@@ -185,7 +185,8 @@ def test_a_score_s_own_file_names_the_checkpoint_of_its_proof(tmp_path: Path) ->
         report = audit_with(tmp_path / "r.json", proved=replace(SOUND, score=line))
         found = {each.code: each.message for each in report.findings if each.code.startswith("BPB6")}
         assert set(found) == codes
-    assert "is about model fedcba98, the harness scored 00000000" in found["BPB607"]
+    assert "the proof is of the score bpb|method:mc|" in found["BPB607"]
+    assert "|model:00000000|" in found["BPB607"]
 
 
 @pytest.mark.parametrize(
