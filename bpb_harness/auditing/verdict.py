@@ -153,6 +153,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     refuting = [finding for finding in findings if finding.severity is Severity.REFUTES]
     found = {finding.code for finding in findings}
     own = evidence.claim.result if evidence.is_own_file_alone else None
+    is_proved = not found.isdisjoint({codes.PROOF_SHORT.code, codes.PROVED.code})
     if refuting and evidence.claim.score is None and own is not None:
         return Judgement(Verdict.REFUTED, refuting[0].message, (), None, None)
     if refuting and evidence.claim.score is not None:
@@ -171,7 +172,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
         return Judgement(Verdict.CONFIRMED, _what_confirms(findings), (), None, None)
     missing = [str(finding.evidence["missing"]) for finding in findings if finding.evidence.get("missing")]
     if own is not None:
-        missing += missing_of(own, is_rescored=recomputed is not None)
+        missing += missing_of(own, is_rescored=recomputed is not None, is_proved=is_proved)
     elif evidence.claim.score is not None:
         if not has_number:
             missing.append("a log that prints the claimed score")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from bpb_harness.whole_file import write_whole, written
 
 if TYPE_CHECKING:
     import pandas as pd
+
+READ = ("data", "docs", "tokenizer", "resume")  # settings that name files
 
 
 def write_output(text: str, path: Path | None) -> None:
@@ -75,3 +79,21 @@ def require_folder(path: Path | None) -> None:
         raise UsageError("output file", seen=f"{path}, a folder", expected="a file")
     if path is not None and not path.parent.is_dir():
         raise UsageError("output file", seen=str(path), expected="a file in a folder that exists")
+
+
+def require_unread(outputs: Mapping[str, Path | None], inputs: Iterable[object]) -> None:
+    """Refuse to write over what a command reads: the checkpoint or the score would be gone.
+
+    Args:
+        outputs: the file of each flag.
+        inputs: files, or lists of them; None for one that is not given. Patterns stand for what they match.
+
+    Raises:
+        UsageError: for a file that is among both.
+    """
+    named = [str(path) for each in inputs for path in (each if isinstance(each, list | tuple) else [each]) if path]
+    read = {Path(name).resolve() for path in named for name in (path, *glob.glob(path))}  # noqa: PTH207 - as they are read
+    for flag, path in outputs.items():
+        if path is not None and path.resolve() in read:
+            seen = f"{path.name}, which is read"
+            raise UsageError(flag, seen=seen, expected="a file of its own", hint="name another file to write")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, screen_of, write_output
+from bpb_harness.cli._output import require_folder, require_unread, screen_of, write_output
+from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import interrupted_afterwards, run
@@ -90,6 +91,9 @@ def audit(
         raise UsageError("--output and --report", seen="the same file twice", expected="files of their own")
     for path in (output, report):
         require_folder(path)
+    read = [paths, baseline, checkpoint, proof, options["data"], options["tokenizer"]]
+    require_unread({"--output": output, "--report": report}, read)
+    require_no_other(paths, what="", expected="what somebody published: a folder, records or logs, or result.json")
     claims = _claims(paths, recursive=recursive)
     tokenizer = options.pop("tokenizer")
     given = {name: value for name, value in options.items() if value is not None and value != []}

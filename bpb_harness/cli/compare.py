@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, write_output
+from bpb_harness.cli._output import READ, require_folder, require_unread, write_output
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import interrupted_afterwards, run
@@ -31,7 +31,7 @@ EXIT_EXPECTATION_MISSED = 1
 _FORMATS = ("text", "markdown", "latex", "json")
 _HINTS = get_type_hints(Settings)
 # Of one score: a second bound, how its documents are shown, and files of its tables.
-_OF_ONE_SCORE = {"compare", "key_field", "slice_field"} | {
+_OF_ONE_SCORE = {"compare", "key_field", "slice_field", "surprisal", "surprisal_draws"} | {
     name for name in FLAGS if _HINTS[name] is bool and FLAGS[name].kind == Path | None
 }
 _TAKEN = tuple(name for name in FLAGS if name not in _OF_ONE_SCORE)
@@ -116,6 +116,7 @@ def compare(
         raise UsageError("--output and --report", seen="the same file twice", expected="files of their own")
     for path in (output, report):
         require_folder(path)
+    require_unread({"--output": output, "--report": report}, [systems, *(given[name] for name in READ)])
     with interrupted_afterwards():
         from bpb_harness.comparison.compare import compare as compare_systems
         from bpb_harness.comparison.compare import require_expectations

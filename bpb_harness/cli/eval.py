@@ -16,19 +16,28 @@ from typing import Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, screen_of, write_output, write_parquet, write_table
+from bpb_harness.cli._output import (
+    READ,
+    require_folder,
+    require_unread,
+    screen_of,
+    write_output,
+    write_parquet,
+    write_table,
+)
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
-from bpb_harness.evaluation.settings import FLAGS, Settings
+from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.result import Expectation
 from bpb_harness.terminal.score import describe
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _TEXT, _JSON = "text", "json"
+_WITHIN = 0.005
 EXIT_EXPECTATION_MISSED = 1
 
 
@@ -61,7 +70,7 @@ _BEFORE = {
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
     expect: Annotated[float | None, typer.Option(help="Exit 1 unless the score is this many bits per byte.")] = None,
-    within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = 0.005,
+    within: Annotated[float, typer.Option(help="How far from --expect it may be.")] = _WITHIN,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
@@ -82,6 +91,10 @@ def evaluate(
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
     if not 0 <= within < math.inf:
         raise UsageError("--within", seen=within, expected="0 or more")
+    if expect is None and within != _WITHIN:
+        raise UsageError("--within", seen="no --expect", expected="--expect BPB, from which the score may be so far")
+    if not given["surprisal"] and given["surprisal_draws"] != DEFAULTS["surprisal_draws"]:
+        raise UsageError("--surprisal-draws", seen="no --surprisal", expected="both, or neither")
     if expect is not None and not math.isfinite(expect):
         raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
     if expect is not None and given["byte_rule"] == "none":
@@ -105,6 +118,11 @@ def evaluate(
         )  # fmt: skip
     for path in (output, report, windows, tokens, documents, score_file, given["resume"]):
         require_folder(path)
+    files = {
+        "--output": output, "--report": report, "--windows": windows, "--tokens": tokens,
+        "--document-table": documents, "--score-file": score_file,
+    }  # fmt: skip
+    require_unread(files, [checkpoint, *(given[name] for name in READ)])
     settings = as_settings(given)
     begin = time.perf_counter()
     with interrupted_afterwards():

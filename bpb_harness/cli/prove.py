@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
-from bpb_harness.cli._output import require_folder, write_output
+from bpb_harness.cli._output import READ, require_folder, require_unread, write_output
+from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
@@ -74,8 +75,8 @@ def prove(
     isolated; 4 the network breaks its contract.
     """
     if (proof is None) == (decode is None):
-        seen = "neither" if proof is None else "both"
-        raise UsageError("--proof and --decode", seen=seen, expected="one of the two", hint="pass --proof FILE")
+        seen, hint = ("neither", "pass --proof FILE") if proof is None else ("both", "leave out one")
+        raise UsageError("--proof and --decode", seen=seen, expected="one of the two", hint=hint)
     if proof is not None and text is not None:
         raise UsageError("--text with --proof", expected="--decode FILE", hint="leave out --text")
     if output_format not in _FORMATS:
@@ -87,8 +88,12 @@ def prove(
         )
     for path in (proof, text, output):
         require_folder(path)
+    read = [checkpoint, score, decode, *(given[name] for name in READ)]
+    require_unread({"--proof": proof, "--text": text, "--output": output}, read)
     if time_limit is not None and not 0.0 < time_limit < math.inf:
         raise UsageError("--time-limit", seen=time_limit, expected="seconds, above 0")
+    if score is not None:
+        require_no_other([score], what="--score ", expected="a score as JSON")
     settings = as_settings(given)
     if decode is not None:
         if num_windows is not None:

@@ -145,6 +145,9 @@ def _pair(
     notes = list(units.notes)
     if masks.why:
         notes.append(f"{names[0]} and {names[1]} saw other masks ({masks.why}): their errors add in squares")
+    least = text.least_p
+    if least is not None and least >= level:
+        notes.append(f"{counted} can show no p below {least:.2g}, however alike they are; more text can")
     warnings = [f"WARNING: {name}: {of.warning}" for name, of in zip(names, costs, strict=True) if of.warning]
     return ComparedPair(
         system=names[1], baseline=names[0], delta=delta,

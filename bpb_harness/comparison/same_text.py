@@ -218,6 +218,8 @@ def _other_parts(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts, 
         if differs
     ]
     hint = f"leave out {' and '.join(causes)}" if causes else "score the whole of the text with both"
+    if causes == ["--limit"]:
+        hint += ", or score the same windows of both; where windows are unlike, score a shorter text whole"
     return UsageError(
         f"{names[0]} and {names[1]} do not pay for the same part of the text", seen=f"{both[0].total:,.0f} {unit}",
         expected=f"{both[1].total:,.0f}", hint=hint,

@@ -13,6 +13,7 @@ from bpb_harness.evaluation.draw_file import is_draw_file, read_score
 from bpb_harness.evaluation.flags import AnyPath
 from bpb_harness.result import BpbResult
 
+_OF_JSON = 64  # bytes, in which the name of its format stands
 System = AnyPath | BpbResult | ScoreCosts
 
 
@@ -36,11 +37,25 @@ def find_costs(system: System, settings: Mapping[str, Any]) -> ScoreCosts:
         return ScoreCosts.read(path)
     if is_draw_file(path):
         return read_score(path)
+    _require_costs(path)
     from bpb_harness.evaluation.api import evaluate  # deferred: imports torch
 
     costs = evaluate(path, **{**settings, "with_costs": True}).costs
     assert costs is not None
     return costs
+
+
+def _require_costs(path: Path) -> None:
+    """Refuse what --format json wrote: it has the score, and not what each document cost."""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(_OF_JSON)
+        if start.startswith(b"{") and b'"bpb-' in start:
+            raise UsageError(
+                path.name, seen="a score as JSON, without the costs of its documents",
+                expected="a checkpoint, or a file of --score-file",
+                hint="score it again by bpb-eval with --score-file FILE, or name its checkpoint",
+            )  # fmt: skip
 
 
 def is_scored_now(system: System) -> bool:

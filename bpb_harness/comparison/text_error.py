@@ -77,6 +77,11 @@ class TextError:
             return cls(ratio, stderr, count, "sign flips", differences, sizes, own, none)
         return cls(ratio, stderr, count, "bootstrap", differences, sizes, own, _studentised(away, sizes))
 
+    @property
+    def least_p(self) -> float | None:
+        """The smallest p that so few units can show; None where resampling tells it, or nothing does."""
+        return 2.0 ** (1 - self.num_units) if self.way == "sign flips" else None
+
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """Central interval of the ratio; None for fewer than two units."""
         if self.stderr is None:

@@ -70,6 +70,25 @@ def test_the_whole_of_a_score_is_proved(repository: Path, proof: tuple[Path, Pat
     assert (code, codes_of(report)) == (3, {"BPB607"})
 
 
+def test_what_a_proof_leaves_open_is_not_asked_for_again(
+    repository: Path, proof: tuple[Path, Path, float], tmp_path: Path
+) -> None:
+    file, shard, _ = proof
+    result = bpb_harness.evaluate(
+        repository / CHECKPOINT, method="chain", context_length=24, data=shard, tokenizer=repository / MODEL,
+        device="cpu",
+    )  # fmt: skip
+    (tmp_path / "result.json").write_text(result.to_json())
+    done = run_here(
+        command.main, tmp_path / "result.json", "--format", "json", "--proof", file, "--checkpoint",
+        repository / CHECKPOINT, "--tokenizer", repository / MODEL,
+    )  # fmt: skip
+    compared, anew = json.loads(done.stdout)["missing"]
+    assert "--data" in compared
+    assert anew.startswith("the score anew")
+    assert "the same without --proof" in anew
+
+
 def test_the_same_in_python(repository: Path, proof: tuple[Path, Path, float], tmp_path: Path) -> None:
     file, shard, score = proof
     (tmp_path / "x.claim.json").write_text(json.dumps({"format": "bpb-claim/1", "claimed_bpb": score}))

@@ -53,12 +53,13 @@ def _doubts(own: OwnResult) -> Iterator[Finding]:
         yield codes.RESULT_DOUBTFUL.finding(message, missing="a score of more samples")
 
 
-def missing_of(own: OwnResult, *, is_rescored: bool) -> list[str]:
+def missing_of(own: OwnResult, *, is_rescored: bool, is_proved: bool = False) -> list[str]:
     """What would confirm it, as commands.
 
     Args:
         own: the file.
         is_rescored: whether the harness has scored the checkpoint already, and that did not settle it.
+        is_proved: whether a proof was decoded, and that did not settle it.
     """
     command = command_of(own.result)
     if command is None:
@@ -67,5 +68,7 @@ def missing_of(own: OwnResult, *, is_rescored: bool) -> list[str]:
     proof = f"a proof: bpb-prove CHECKPOINT {source} TEXT --score {shlex.quote(own.file)} --proof FILE"
     if is_rescored:
         return [proof]
+    if is_proved:
+        return [f"the score anew, of {text}: the same without --proof, with --checkpoint and --data; or: {command}"]
     anew = f"the checkpoint and the text ({text}), to score it anew, here with --checkpoint and --data, or: {command}"
     return [anew, f"or {proof}"]

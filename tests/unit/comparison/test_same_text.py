@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import bpb_harness
 from bpb_harness.comparison.same_text import pair_units
 from bpb_harness.errors import UsageError
 from tests.scores import SIGNATURE, costs_of
@@ -102,7 +103,11 @@ def test_lengths_that_one_is_given_are_refused():
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
-        ({"data": "val@11111111[0:3/7]"}, "leave out --limit"),
+        (
+            {"data": "val@11111111[0:3/7]"},
+            "leave out --limit, or score the same windows of both; "
+            "where windows are unlike, score a shorter text whole",
+        ),
         ({"tail": "drop"}, "leave out --tail"),
         ({"unpaid_prefix": "2"}, "leave out --unpaid-prefix"),
         ({}, "score the whole of the text with both"),
@@ -185,3 +190,13 @@ def test_documents_that_spell_nothing_belong_to_the_one_before():
     found = pair_units(("A", "B"), costs_of(sizes + 1.0, sizes), costs_of(sizes + 3.0, sizes))
     assert found.sizes.tolist() == [40.0, 30.0, 20.0, 10.0, 10.0]
     assert found.differences * math.log(2.0) == pytest.approx([6.0, 2.0, 2.0, 2.0, 2.0])
+
+
+def test_a_note_says_where_units_are_too_few_to_show_anything():
+    note = "5 documents can show no p below 0.062, however alike they are; more text can"
+    few = [costs_of(factor * BYTES[:5] * np.arange(1.0, 6.0), BYTES[:5]) for factor in (2.0, 3.0)]
+    (pair,) = bpb_harness.compare(*few).pairs
+    assert pair.units == "documents"
+    assert note in pair.notes
+    (pair,) = bpb_harness.compare(*few, level=0.1).pairs
+    assert note not in pair.notes

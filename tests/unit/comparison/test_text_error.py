@@ -35,6 +35,14 @@ def test_flips_of_signs_are_those_of_scipy():
     assert found.way == "sign flips"
 
 
+def test_few_units_say_how_small_a_p_they_can_show():
+    for count in (2, 3, 15):
+        found = TextError.of(-np.ones(count), np.ones(count))
+        assert found.least_p == found.p_other() == 2.0 ** (1 - count)
+    assert TextError.of(-np.ones(16), np.ones(16)).least_p is None
+    assert TextError.of(-np.ones(1), np.ones(1)).least_p is None
+
+
 def test_the_smallest_p_of_few_units():
     found = TextError.of(-np.ones(6), np.ones(6) * 10.0)
     assert found.p_below() == 2.0**-6
