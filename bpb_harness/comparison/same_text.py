@@ -24,6 +24,7 @@ Kind = Literal["documents", "blocks"]
 _FEWEST_DOCUMENTS = 6  # of fewer, no flip of signs is significant at 5 %
 _WINDOWS_OF_A_BLOCK = 10  # neighbouring windows are alike
 _ROUNDING = 1e-6
+_LESS_THAN_ONE = 0.5  # of the bytes of a whole score, which are whole
 
 
 @final
@@ -62,7 +63,7 @@ def pair_units(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) ->
     notes = _require_same_text(names, first, second)
     both = [_Charged.of(each) for each in (first, second)]
     totals = [each.num_units for each in (first, second)]
-    if abs(totals[0] - totals[1]) > _ROUNDING * totals[0]:
+    if abs(totals[0] - totals[1]) > _LESS_THAN_ONE:
         both = [each.with_first_token(costs) for each, costs in zip(both, (first, second), strict=True)]
         for name, costs in zip(names, (first, second), strict=True):
             if costs.num_unpaid == 1 and costs.unpaid_units:
@@ -71,7 +72,7 @@ def pair_units(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) ->
     elif first.num_tokens != second.num_tokens and first.tokens == second.tokens:
         given = names[0] if first.num_tokens < second.num_tokens else names[1]
         notes.append(f"{given} is given {abs(first.num_tokens - second.num_tokens)} token that spells nothing")
-    if abs(both[0].total - both[1].total) > _ROUNDING * both[0].total:
+    if abs(both[0].total - both[1].total) > _LESS_THAN_ONE:
         raise _other_parts(names, first, second, both)
     kind, one, other = _units(first, second, both)
     if kind == "documents" and not _are_alike(one.num_units, other.num_units):
@@ -213,7 +214,7 @@ def _other_parts(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts, 
             ("--limit", "[" in f"{one.data}{other.data}"),
             ("--tail", one.tail != other.tail or "drop" in {one.tail, other.tail}),
             ("--unpaid-prefix", one.unpaid_prefix != other.unpaid_prefix),
-            ("--per-document", one.order != other.order),
+            ("--per-document", len({"per-document" in (each.order or "") for each in (one, other)}) > 1),
         )
         if differs
     ]

@@ -110,6 +110,9 @@ def test_lengths_that_one_is_given_are_refused():
         ),
         ({"tail": "drop"}, "leave out --tail"),
         ({"unpaid_prefix": "2"}, "leave out --unpaid-prefix"),
+        ({"order": "per-document"}, "leave out --per-document"),
+        ({"order": "per-document,left-to-right"}, "leave out --per-document"),
+        ({"order": "left-to-right", "data": "val@11111111[0:3/7]"}, "leave out --limit"),
         ({}, "score the whole of the text with both"),
     ],
 )
@@ -145,6 +148,17 @@ def test_a_first_token_that_spells_something_is_charged():
     assert found.notes == ("B is given the first token; it is charged 9.0 bits for it, a uniform code",)
     turned = pair_units(("A", "B"), without_first_token(OTHER, 4.0), ONE)
     assert turned.difference_nats == -found.difference_nats
+
+
+def test_one_byte_of_millions_is_still_charged():
+    many = 1_000_000.0 * BYTES
+    less = many - np.eye(1, 7)[0]
+    given = replace(costs_of(2.0 * many, less), num_unpaid=1, unpaid_units=1)
+    found = pair_units(("A", "B"), costs_of(2.0 * many, many), given)
+    assert found.total == many.sum()
+    assert found.difference_nats == pytest.approx(math.log(512), abs=1e-5)
+    assert found.notes == ("B is given the first token; it is charged 9.0 bits for it, a uniform code",)
+    assert "do not pay for the same part" in refusal(costs_of(2.0 * many, many), costs_of(2.0 * many, less))
 
 
 def test_nobody_is_charged_where_both_are_given_it():
