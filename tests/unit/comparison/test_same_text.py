@@ -16,6 +16,9 @@ from tests.scores import SIGNATURE, costs_of
 BYTES = np.array([40.0, 80.0, 20.0, 60.0, 100.0, 50.0, 70.0])
 ONE = costs_of(3.0 * BYTES, BYTES)
 OTHER = costs_of(2.0 * BYTES, BYTES)
+LEAVE_OUT_LIMIT = (
+    "leave out --limit, or score the same windows of both; where windows are unlike, score a shorter text whole"
+)
 
 
 def refusal(first, second) -> str:
@@ -103,16 +106,12 @@ def test_lengths_that_one_is_given_are_refused():
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
-        (
-            {"data": "val@11111111[0:3/7]"},
-            "leave out --limit, or score the same windows of both; "
-            "where windows are unlike, score a shorter text whole",
-        ),
+        ({"data": "val@11111111[0:3/7]"}, LEAVE_OUT_LIMIT),
         ({"tail": "drop"}, "leave out --tail"),
         ({"unpaid_prefix": "2"}, "leave out --unpaid-prefix"),
         ({"order": "per-document"}, "leave out --per-document"),
         ({"order": "per-document,left-to-right"}, "leave out --per-document"),
-        ({"order": "left-to-right", "data": "val@11111111[0:3/7]"}, "leave out --limit"),
+        ({"order": "left-to-right", "data": "val@11111111[0:3/7]"}, LEAVE_OUT_LIMIT),
         ({}, "score the whole of the text with both"),
     ],
 )
