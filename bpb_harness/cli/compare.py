@@ -138,6 +138,11 @@ def compare(
         write_output(comparison_page(comparison, command=command_line("bpb-compare")), report)
     write_output(_written(comparison, output_format, to_file=output is not None), output)
     if not comparison.holds:
+        if output is not None or output_format == "json":
+            from bpb_harness.comparison.tables import said_of_expectations
+
+            for said in said_of_expectations(comparison):
+                typer.echo(f"bpb-compare: {said}", err=True)
         raise typer.Exit(EXIT_EXPECTATION_MISSED)
 
 

@@ -78,7 +78,8 @@ def require_expectations(
         UsageError: naming the flag.
     """
     if num_systems < 2:
-        raise UsageError("systems to compare", seen=num_systems, expected="two or more")
+        hint = "name a checkpoint twice to compare its settings: --steps 8 --steps 128"
+        raise UsageError("systems to compare", seen=num_systems, expected="two or more", hint=hint)
     if not 0.0 < level < 1.0:
         raise UsageError("--level", seen=level, expected="more than 0 and less than 1")
     if better_by is not None and not 0.0 <= better_by < math.inf:

@@ -48,6 +48,12 @@ def as_text(comparison: SystemComparison, screen: Screen | None = None) -> str:
 
 def _sentences(comparison: SystemComparison) -> list[str]:
     said = [pair.sentence for pair in comparison.pairs]
+    return said + said_of_expectations(comparison)
+
+
+def said_of_expectations(comparison: SystemComparison) -> list[str]:
+    """Whether what was asked holds, one sentence each; empty where nothing was."""
+    said = []
     if comparison.contest is not None:
         said.append(comparison.contest.sentence())
     if comparison.expectation is not None:

@@ -25,8 +25,8 @@ from bpb_harness.text.padding import LONGEST_RUN, silent_runs
 from bpb_harness.text.span_bytes import span_documents
 
 _NO_ERROR_OF_DOCUMENTS = (
-    f"errors of single documents and slices take {MIN_PASSES} passes or more, which a smaller --tolerance makes: the "
-    "draws of one pass share their mask rates, and show the error of the total alone"
+    f"errors of single documents and slices take {MIN_PASSES} passes or more, which --tolerance makes (a smaller one "
+    "makes more): the draws of one pass share their mask rates, and show the error of the total alone"
 )
 _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above

@@ -123,13 +123,23 @@ class Cashed:
     def __str__(self) -> str:
         error, count = self.stderr, len(self.span_bits)
         size = f"{self.num_units:,} {self.unit}s"
+        if self.slack:
+            size += f" (up to {self.slack:,} more by the text before the windows, which is not in the file)"
         spread = f"se {error:.4f} over the choice of windows" if math.isfinite(error) else "one alone tells no error"
         if not self.share_left:
             spread = "the whole of the score"
         return (
             f"{self.num_bits:,} bits for {size}, {self.rate:.4f} bits per {self.unit} ({spread}, "
-            f"{count:,} of them); the score says {self.line.relation} {self.claimed:.4f}"
+            f"{count:,} of them); the score says {self.line.relation} {self.claimed:.4f}{self._agreement()}"
         )
+
+    def _agreement(self) -> str:
+        """Whether the two are the same as far as errors tell; nothing where they do not."""
+        if not math.isfinite(self.tolerance):
+            return ""
+        if self.exceeds_score():
+            return ", by more than 4 errors of both less"
+        return ", by more than 4 errors of both more" if self.falls_below() else ", which is the same within 4 errors"
 
 
 def cash(

@@ -170,7 +170,7 @@ def test_a_system_against_itself(results):
     assert not found.holds
 
 
-def test_expectations(files):
+def test_expectations(files, tmp_path):
     better = run(files["worse"], files["tiny"], "--expect-better", "0.01", "--level", "0.01")
     assert better.returncode == 0, better
     assert "expected better than the baseline by more than 0.01 bits per byte at level 0.01: holds" in words(better)
@@ -181,6 +181,14 @@ def test_expectations(files):
     ):
         assert missed.returncode == 1
         assert "does NOT hold" in missed.stdout
+        assert missed.stderr == ""
+    for quiet in (
+        ("--output", tmp_path / "missed.txt"),
+        ("--format", "json"),
+    ):  # then the exit code does not stand alone
+        missed = run(files["tiny"], files["worse"], "--expect-better", "0", *quiet)
+        assert missed.returncode == 1
+        assert missed.stderr.startswith("bpb-compare: expected better than the baseline by more than 0.0 bits per byte")
     done = run(files["worse"], files["tiny"], "--expect-better", "0.01", "--format", "json")
     assert own_json(done.stdout)["expectation"] == {"better_by": 0.01, "level": 0.05, "holds": True}
 

@@ -58,6 +58,17 @@ def test_few_windows_tell_little():
     assert wide.tolerance > 15 * wide.stderr
     assert not wide.exceeds_score()
     assert cashed([100.0, 100.1, 99.9, 100.0], claimed=0.8).exceeds_score()
+
+
+def test_the_line_says_whether_both_agree():
+    alike = [100.0, 100.1, 99.9, 100.0]
+    said = {claimed: str(cashed(alike, claimed=claimed)) for claimed in (0.8, 1.0, 1.2)}
+    assert said[0.8].endswith("the score says = 0.8000, by more than 4 errors of both less")
+    assert said[1.0].endswith("the score says = 1.0000, which is the same within 4 errors")
+    assert said[1.2].endswith("the score says = 1.2000, by more than 4 errors of both more")
+    assert str(cashed([100.0])).endswith("the score says = 1.0000")  # one window tells no error
+    assert "up to 4 more by the text before the windows" in str(cashed(alike, slack=4))
+    assert "more by the text" not in said[1.0]
     alone = cashed([500.0])
     assert math.isinf(alone.stderr)
     assert not alone.exceeds_score()
