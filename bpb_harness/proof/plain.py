@@ -9,6 +9,7 @@ from bpb_harness.formats.proof import PROOF_FORMAT
 from bpb_harness.proof.prove import Proof
 from bpb_harness.proof.reading import Opened
 from bpb_harness.proof.verdict import PROVED, REFUTED, UNPROVED
+from bpb_harness.units import nats_to_bits
 
 _VERDICTS = {PROVED: "proved", REFUTED: "refuted", UNPROVED: "decoded"}
 
@@ -41,7 +42,7 @@ def plain_of(outcome: Proof | Opened, file_bytes: int) -> dict[str, Any]:
         "num_tokens": num_tokens,
         "num_bytes": num_bytes,
         "bits": opened.num_bits,
-        "network_bits": _finite(header.network_bits),
+        "network_bits": _finite(_network_bits(opened)),
         "bits_per_byte": opened.num_bits / num_bytes if num_bytes else None,
         "bits_per_token": opened.num_bits / num_tokens,
         "claimed_bits": None if costs is None else _finite(costs.claimed_bits),
@@ -65,6 +66,11 @@ def plain_of(outcome: Proof | Opened, file_bytes: int) -> dict[str, Any]:
         "file_bytes": file_bytes,
         "checkpoint_bytes": None if proof is None else proof.checkpoint_bytes,
     }
+
+
+def _network_bits(opened: Opened) -> float:
+    """What they cost by the network here: what the file says of it is anybody's word, taken where nothing came back."""
+    return nats_to_bits(math.fsum(opened.decoded.nats)) if opened.is_same else opened.header.network_bits
 
 
 def _num_bytes(proof: Proof | None, opened: Opened) -> int | None:

@@ -107,7 +107,8 @@ class Proof:
     @property
     def is_alone(self) -> bool:
         """Whether what decoded could reach nothing else, or was no foreign code."""
-        return not self.opened.header.runs_code or (self.opened.decoded.is_isolated and self.is_contained)
+        runs_code = self.opened.header.runs_code or self.opened.runs_code  # a header of code is that code's own word
+        return not runs_code or (self.opened.decoded.is_isolated and self.is_contained)
 
     def sentence(self) -> str:
         """What follows, in one sentence."""

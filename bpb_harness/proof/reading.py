@@ -22,6 +22,7 @@ from bpb_harness.proof.codes import code_of
 from bpb_harness.proof.decoding import Decoded, Progress, decode, same_device
 from bpb_harness.proof.header import Header, digest_of
 from bpb_harness.proof.verdict import PROVED, REFUTED, UNPROVED
+from bpb_harness.result import Signature
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look import ModelSource
 
@@ -105,10 +106,20 @@ class Opened:
 
     @property
     def exit_code(self) -> int:
-        """0 decoded, 1 decoded to something else or dearer than the score says, 3 decoded and not isolated."""
+        """0 decoded, 1 to something else or dearer than the score says, 3 not isolated, or of a score --no-contract."""
         if not self.is_same or self.exceeds_score:
             return REFUTED
-        return PROVED if self.decoded.is_isolated or not self.runs_code else UNPROVED
+        return PROVED if self.is_alone and self.is_checked else UNPROVED
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether what decoded could reach nothing else, or was no foreign code."""
+        return self.decoded.is_isolated or not self.runs_code
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the network of the score kept its contract, as its line says."""
+        return Signature.parse(self.header.score).contract in {None, "checked"}
 
     @property
     def exceeds_score(self) -> bool:
@@ -127,8 +138,13 @@ class Opened:
             )
         if self.exceeds_score:
             return f"not proved: {count:,} {self.header.noun} cost more than the score says by more than 4 errors"
-        if self.exit_code == UNPROVED:
+        if not self.is_alone:
             return f"decoded, not isolated: {count:,} {self.header.noun}, by code that could reach other files"
+        if not self.is_checked:
+            return (
+                f"decoded, not checked: {count:,} {self.header.noun} came back from {self.num_bits:,} bits; the score "
+                "was made with --no-contract, and a network that reads other rows decodes what it coded"
+            )
         given = sum(self.header.contexts)
         beside = f", given {given:,} tokens before them" if given else ""
         return f"proved: {count:,} {self.header.noun} came back, token by token, from {self.num_bits:,} bits{beside}"

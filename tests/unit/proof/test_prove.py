@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from bpb_harness.proof.claim import Claim
 from bpb_harness.proof.contained import _targets, needs_containing, plain_written, read_written
 from bpb_harness.proof.decoding import Decoded
 from bpb_harness.proof.header import Header, digest_of
+from bpb_harness.proof.plain import plain_of
 from bpb_harness.proof.prove import Proof, Written
 from bpb_harness.proof.reading import Opened, read_file
 from bpb_harness.proof.verdict import Costs
@@ -40,6 +43,7 @@ def tried(*, coded=1.0, claim=1.0, scored=1.0, is_checked=True, is_contained=Fal
 
 
 WRONG = np.array([0, 1, 2, 3, 4, 5, 6, 7, 9])
+OFF = "bpb|contract:off ~<= 1.0"
 THESE = "3 of 9 spans, chosen by a hash of the score,"
 
 
@@ -98,6 +102,11 @@ def test_what_is_printed():
         ({"runs_code": True, "held": ()}, 3, "decoded, not isolated: 3 spans, by code that could reach other files"),
         ({"runs_code": True, "held": ("network",)}, 3, "decoded, not isolated"),
         ({"runs_code": True, "held": (), "tokens": WRONG}, 1, "not decoded"),
+        ({"score": OFF}, 3, "decoded, not checked: 3 spans came back from 80 bits; the score was made with --no-contr"),
+        ({"score": OFF.replace("off", "own-process")}, 3, "decoded, not checked"),
+        ({"score": OFF.replace("off", "checked")}, 0, "proved: 3 spans"),
+        ({"score": OFF, "tokens": WRONG}, 1, "not decoded"),
+        ({"score": OFF, "runs_code": True, "held": ()}, 3, "decoded, not isolated"),
     ],
 )
 def test_a_file_that_somebody_else_wrote(change, code, sentence):
@@ -105,6 +114,20 @@ def test_a_file_that_somebody_else_wrote(change, code, sentence):
     assert said.exit_code == code
     assert sentence in said.sentence()
     assert str(said).splitlines()[-1] == said.sentence()
+
+
+def test_code_does_not_say_of_itself_that_it_is_none():
+    proof = tried(runs_code=True)
+    header = replace(proof.opened.header, runs_code=False)
+    assert replace(proof, opened=replace(proof.opened, header=header)).exit_code == 3
+
+
+def test_what_a_file_says_of_its_cost_is_not_printed_where_it_came_back():
+    said = opened(network_bits=1.0)
+    said = replace(said, decoded=replace(said.decoded, nats=np.full(3, 10.0)))
+    assert plain_of(said, 300)["network_bits"] == pytest.approx(30.0 / np.log(2.0))
+    lost = opened(network_bits=1.0, tokens=WRONG)
+    assert plain_of(lost, 300)["network_bits"] == 1.0
 
 
 def test_a_proof_of_code_goes_through_pipes_as_it_is():
