@@ -32,10 +32,8 @@ PROOF = Record((
     Key("num_tokens", Whole(1), "Tokens of these.", "tokens"),
     Key("num_bytes", maybe(Whole()), "Bytes of their text; null where they are not counted.", _BYTES),
     Key("bits", Whole(), "Bits of these tokens in the file.", _BITS),
-    Key(
-        "network_bits", maybe(Number()), "-log2 p of these tokens by the network, while they were decoded; where they "
-        "did not come back, what the file says.", _BITS,
-    ),  # fmt: skip
+    Key("network_bits", maybe(Number()), "-log2 p of these tokens by the network, while they were decoded; where they "
+        "did not come back, what the file says.", _BITS),
     Key("bits_per_byte", maybe(Number(0.0)), "Bits of the file over the bytes of the text.", "bits per byte"),
     Key("bits_per_token", Number(0.0), "Bits of the file over the tokens.", "bits per token"),
     Key("claimed_bits", maybe(Number()), "What these windows are claimed to cost, estimated again; null of "
