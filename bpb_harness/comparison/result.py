@@ -54,7 +54,7 @@ class ComparedPair:
         masks: "same" masks in both, "independent" ones, or "none".
         masks_differ_in: why they are not the same, where masks were drawn for both.
         text_stderr: its error over the choice of text, that from masks included; None where nothing tells it.
-        text_ci95: the 95 % interval on text of the same kind; None where nothing tells it.
+        text_ci95: the 95 % interval on text of the same kind; None where nothing tells it, or fewer than six units.
         units: "documents" or "blocks".
         num_units: how many of them.
         p: two-sided, of no difference on text of the same kind; None where nothing tells it.

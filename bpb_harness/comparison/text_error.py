@@ -83,8 +83,11 @@ class TextError:
         return 2.0 ** (1 - self.num_units) if self.way == "sign flips" else None
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
-        """Central interval of the ratio; None for fewer than two units."""
-        if self.stderr is None:
+        """Central interval of the ratio; None for so few units that none of their signs could show as much.
+
+        Five that are alike by luck would give an interval that their p contradicts.
+        """
+        if self.stderr is None or (self.least_p is not None and self.least_p > 1.0 - level):
             return None
         if self.way == "sign flips":
             half = float(special.stdtrit(self.num_units - 1, 0.5 + level / 2.0)) * self.stderr

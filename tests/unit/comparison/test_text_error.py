@@ -91,11 +91,22 @@ def test_large_effects_have_the_smallest_p():
 
 
 def test_no_difference_at_all_is_no_evidence():
-    for count in (3, 40):
+    for count in (6, 40):
         found = TextError.of(np.zeros(count), np.ones(count))
         assert found.p_other() == 1.0
         assert found.p_below() == 1.0
         assert found.interval() == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "level", "is_known"), [(5, 0.95, False), (6, 0.95, True), (5, 0.9, True), (2, 0.9, False)]
+)
+def test_units_too_few_for_their_p_have_no_interval(count, level, is_known):
+    """However alike they are: the least p of five is 1/16."""
+    found = TextError.of(np.linspace(1.0, 1.01, count), np.ones(count))
+    assert found.least_p == 2.0 ** (1 - count)
+    assert (found.interval(level) is not None) == is_known
+    assert found.stderr is not None
 
 
 def test_a_difference_that_all_units_share_is_the_surest():
