@@ -10,6 +10,7 @@ import pytest
 from bpb_harness.errors import SecondLookError, UsageError
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.proof import prove, reading
+from bpb_harness.proof.cashed import Cashed
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.claim import Claim
 from bpb_harness.proof.contained import _targets, needs_containing, plain_written, read_written
@@ -18,6 +19,7 @@ from bpb_harness.proof.header import Header, digest_of
 from bpb_harness.proof.plain import plain_of
 from bpb_harness.proof.prove import Proof, Written
 from bpb_harness.proof.reading import Opened, read_file
+from bpb_harness.proof.score_line import ScoreLine
 from bpb_harness.proof.verdict import Costs
 from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
@@ -43,6 +45,7 @@ def tried(*, coded=1.0, claim=1.0, scored=1.0, is_checked=True, is_contained=Fal
 
 
 WRONG = np.array([0, 1, 2, 3, 4, 5, 6, 7, 9])
+SCORE = "bpb|method:chain = 1.0000 (corpus se n/a; 1.000 bytes/token; 9 tokens, 9 bytes)"
 OFF = "bpb|contract:off ~<= 1.0"
 THESE = "3 of 9 spans, chosen by a hash of the score,"
 
@@ -114,6 +117,19 @@ def test_a_file_that_somebody_else_wrote(change, code, sentence):
     assert said.exit_code == code
     assert sentence in said.sentence()
     assert str(said).splitlines()[-1] == said.sentence()
+
+
+def test_what_costs_more_than_the_whole_of_a_score_is_refuted():
+    proof = tried()
+    dearer = replace(proof, written=replace(proof.written, exceeds_whole=True))
+    assert dearer.exit_code == 1
+    assert dearer.sentence() == f"not proved: {THESE} cost more than the score says of the whole by more than 4 errors"
+
+
+def test_a_strangers_file_that_costs_more_than_its_score_is_refuted():
+    said = replace(opened(), cashed=Cashed(ScoreLine.read(SCORE), 80, np.full(3, 30.0), np.full(3, 3), True))
+    assert said.exit_code == 1
+    assert said.sentence().startswith("not proved: 3 spans cost more than the score says by more than 4 errors")
 
 
 def test_code_does_not_say_of_itself_that_it_is_none():

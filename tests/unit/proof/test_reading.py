@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import InputError, UsageError
 from bpb_harness.proof.bit_file import write_bits
 from bpb_harness.proof.choice import Choice
@@ -102,6 +103,14 @@ def test_what_a_stranger_has_to_permit_or_to_have(tmp_path, monkeypatch):
         with pytest.raises(UsageError) as caught:
             open_proof(file, tmp_path / "none", model=None, allow_code=False)
         assert str(caught.value) == text
+
+
+def test_another_tokenizer_than_that_of_the_score(tmp_path, repository):
+    other = load_tokenizer(repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model")
+    file = tmp_path / "a.bits"
+    write_bits(file, GOOD, [GIVEN, b"bits"])
+    with pytest.raises(UsageError, match=rf"--tokenizer: got {other.digest[:16]}, expected {GOOD['tokenizer'][:16]}, "):
+        open_proof(file, tmp_path / "none", model=None, allow_code=False, tokenizer=other)
 
 
 def test_the_shape_of_a_header_is_no_secret():

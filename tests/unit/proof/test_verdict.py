@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bpb_harness.proof.claim import Claim
-from bpb_harness.proof.verdict import Costs
+from bpb_harness.proof.verdict import Costs, four_errors
 
 
 def costs(coded, claim, *, variance=0.0, num_draws=0, further=(), scored=None, dtype="float32") -> Costs:
@@ -55,6 +56,26 @@ def test_the_score_itself_is_one_draw_of_each_span():
     many = {"variance": 0.01, "num_draws": 1000}  # a draw varies by sqrt(10)
     assert not costs([112.0], [111.9], scored=[100.0], **many).exceeds_score()
     assert costs([113.0], [112.9], scored=[100.0], **many).exceeds_score()
+
+
+def test_a_score_that_is_not_by_window_is_held_against_elsewhere():
+    assert not replace(costs([113.0], [112.9]), scored_nats=None).exceeds_score()
+
+
+def test_orders_by_predictions_may_cost_a_share_more_than_in_the_score():
+    dearer = costs([109.0], [109.0], scored=[100.0])
+    assert dearer.exceeds_score()
+    assert not replace(dearer, order_share=0.1).exceeds_score()
+    assert replace(costs([111.0], [111.0], scored=[100.0]), order_share=0.1).exceeds_score()
+    assert replace(costs([109.0], [100.0]), order_share=0.1).exceeds_claim()  # that is in the batches of the file
+
+
+def test_two_draws_allow_what_students_quantile_says():
+    """One degree of freedom: the deviation of 100 and 101 is sqrt(1/2), and its quantile is in the thousands."""
+    reach = four_errors(1.0) * math.sqrt(0.5)
+    for share, exceeds in ((0.99, False), (1.01, True)):
+        excess = share * (reach + 0.01)
+        assert costs([100.0 + excess], [100.0], further=[[101.0 + excess]]).exceeds_claim() is exceeds
 
 
 def test_bits():
