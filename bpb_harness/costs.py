@@ -29,6 +29,7 @@ Ints = npt.NDArray[np.int64]
 FORMAT = "bpb-score/1"
 BLOCK_UNITS = 2048  # bytes, or tokens where no bytes are counted, of the smallest block
 _LARGEST_FILE = 1 << 31
+_LARGEST_NUMBER = 2.0**53  # of an array, or of a window: squares of more overflow, and no text costs as much
 _HINT = "write it again: bpb-eval ... --score-file FILE"
 _KINDS: Mapping[type, str] = {np.float64: "<f8", np.int64: "<i8"}
 
@@ -183,7 +184,7 @@ class ScoreCosts:
                 raise ValueError("another format")
             score: Self = _made(cls, fields_of_it)
             _require_sound(score)
-        except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
             raise InputError(
                 f"{where}: a file of a score that cannot be used", seen=f"{type(error).__name__}: {error}", hint=_HINT
             ) from None
@@ -266,6 +267,8 @@ def _array(kind: str, name: str, value: Any) -> npt.NDArray[Any]:
     array = np.frombuffer(base64.b64decode(value["base64"], validate=True), dtype=wanted)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity")
+    if kind == "Floats" and len(array) and np.abs(array).max() > _LARGEST_NUMBER:
+        raise ValueError(f"{name} holds {np.abs(array).max():g}")
     return array.astype(np.float64 if kind == "Floats" else np.int64)
 
 
@@ -281,6 +284,8 @@ def _require_sound(score: ScoreCosts) -> None:
     _require(spans == len(score.ends) == len(score.span_units), "spans of different lengths")
     _require((score.ends > score.starts).all(), "a span without targets")
     _require(0.0 < score.share_apart <= 1.0, "share_apart")
+    _require(0.0 <= score.context_units <= _LARGEST_NUMBER, "context_units")
+    _require(score.stderr_nats is None or score.stderr_nats >= 0.0, "stderr_nats")
     _require(score.relation in {"=", "<=", "~<="}, "relation")
     for units in (score.documents, score.blocks):
         if units is not None:
