@@ -50,11 +50,6 @@ class ScoredDocuments:
         return np.searchsorted(self.number, self.pieces.document)
 
     @property
-    def of_token(self) -> Ints:
-        """The row of the document of each target, in the order of the spans."""
-        return np.repeat(self.of_piece, self.pieces.lengths)
-
-    @property
     def num_units(self) -> Ints:
         """What rates are over: bytes, or tokens where none are counted, (D,)."""
         return self.num_tokens if self.num_bytes is None else self.num_bytes

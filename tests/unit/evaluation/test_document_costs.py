@@ -117,7 +117,7 @@ def test_documents_add_up_to_the_score(tmp_path, tokenizer, layout, made_of, rul
     sums = found.sums_of_tokens(values)
     assert sums.tolist() == pytest.approx([math.fsum(values[i] for i, _ in each) for each in owned.values()], abs=1e-12)
     assert math.fsum(sums) == pytest.approx(math.fsum(values), rel=1e-9)
-    assert found.of_token.tolist() == [
+    assert np.repeat(found.of_piece, found.pieces.lengths).tolist() == [
         row for _, row in sorted((i, row) for row, each in enumerate(owned.values()) for i, _ in each)
     ]
     assert found.num_tokens.sum() == laid.spans.num_tokens
