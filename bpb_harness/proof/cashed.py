@@ -28,6 +28,8 @@ from bpb_harness.units import NATS_PER_BIT
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_DOUBTFUL_ERRORS, _LARGEST_ERROR = 3.0, 0.25  # of the score's own error, as a share of its number
+_COARSE = 0.025  # of the number: what reaches further tells two scores of one text hardly apart
 _SHARE_OF_CODER, _BITS_OF_CODER = 1e-3, 64.0  # what the coder adds at most, of a stream
 
 
@@ -116,6 +118,32 @@ class Cashed:
         rate = bits / max(self.num_units + self.slack, 1)
         return rate - self.claimed * (1.0 + self.order_share) > self.tolerance
 
+    def doubt(self) -> str | None:
+        """Why the windows leave open whether the number of the score holds; None where they do not.
+
+        The score's error is the word of whoever wrote the file: a large one, or a single window, would let any number
+        pass.
+        """
+        sampling, windows = self.line.stderr * self._units_of_score, self.stderr
+        if not self.line.is_trusted or not math.isfinite(sampling):
+            return "the score knows no error from masks that can be trusted"
+        if sampling > _LARGEST_ERROR * self.claimed:
+            return f"the score's own error, {sampling:.4f}, is more than a quarter of its number"
+        if not math.isfinite(windows):
+            return "one window alone tells nothing of the others"
+        above = self.rate - self.claimed * (1.0 + self.order_share)
+        if above > _DOUBTFUL_ERRORS * math.hypot(windows, sampling) + self.tolerance_of_rounding:
+            return (
+                f"they cost {above:.4f} bits per {self.unit} more than it, and are too few to call that chance or not"
+            )
+        return None
+
+    @property
+    def tolerance_of_rounding(self) -> float:
+        """How far rounding reaches: of the printed number, of sums in other batches, of the coder."""
+        coder = (_SHARE_OF_CODER * self.num_bits + _BITS_OF_CODER) / max(self.num_units, 1)
+        return HALF_UNIT * self._units_of_score + self.rounding_bits / max(self.num_units, 1) + coder
+
     def falls_below(self) -> bool:
         """Whether they cost less than the score says, by more than that: they are not like the rest of its text."""
         return self.claimed - self.rate > self.tolerance
@@ -139,7 +167,11 @@ class Cashed:
             return ""
         if self.exceeds_score():
             return ", by more than 4 errors of both less"
-        return ", by more than 4 errors of both more" if self.falls_below() else ", which is the same within 4 errors"
+        if self.falls_below():
+            return ", by more than 4 errors of both more"
+        if self.tolerance > _COARSE * self.claimed:
+            return f"; the two are hardly told apart, 4 errors reach {self.tolerance:.4f}"
+        return ", which is the same within 4 errors"
 
 
 def cash(

@@ -20,6 +20,7 @@ from bpb_harness.proof.batches import split
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.header import Header, code_of_loader
 from bpb_harness.proof.isolation import FILES, NETWORK
+from bpb_harness.result import Signature
 from bpb_harness.second_look import ModelSource
 from bpb_harness.second_look.server import Server
 
@@ -183,7 +184,8 @@ def _send(server: Server, header: Header, given: Ints, bits: bytes, source: Mode
         load["model_loader"] = f"{_place(file)}{colon}{function}"
     wish = {
         "load": load, "device": str(source.device), "dtype": header.dtype, "threads": header.threads,
-        "precision": header.precision, "schedule": header.schedule, "key": key_of(header), "model": header.model,
+        "precision": header.precision, "adapter": Signature.parse(header.score).adapter,
+        "schedule": header.schedule, "key": key_of(header), "model": header.model,
         "vocab_size": header.vocab_size,
         "settings": {
             "method": header.method, "num_steps": header.num_steps, "order": header.order,

@@ -83,6 +83,11 @@ def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple
         raise InputError(
             "the file of bits is of another checkpoint", seen=checkpoint.digest[:8], expected=wish["model"][:8]
         )
+    if adapted.adapter != wish["adapter"]:  # it tells sets of weights apart, and settings that no file holds
+        raise InputError(
+            "the file of bits reads the network in another way than its score", seen=adapted.adapter[:200],
+            expected=str(wish["adapter"])[:200], hint="take a file that bpb-prove --proof wrote",
+        )  # fmt: skip
     is_causal = wish["settings"]["method"] == "ar"
     if is_causal == isinstance(model, Denoiser) or model.vocab_size != wish["vocab_size"]:
         raise InputError("the file of bits is not of this network", hint="read it as --proof did")

@@ -106,10 +106,18 @@ class Opened:
 
     @property
     def exit_code(self) -> int:
-        """0 decoded, 1 to something else or dearer than the score says, 3 not isolated, or of a score --no-contract."""
+        """0 decoded, 1 to something else or dearer than the score says, 3 where that is not all that it takes.
+
+        That is: code that was not isolated, a score by ``--no-contract``, or one whose number the windows leave open.
+        """
         if not self.is_same or self.exceeds_score:
             return REFUTED
-        return PROVED if self.is_alone and self.is_checked else UNPROVED
+        return PROVED if self.is_alone and self.is_checked and self.doubt is None else UNPROVED
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the windows leave open whether the number of the score holds; None where they do not, or nobody asked."""
+        return None if self.cashed is None else self.cashed.doubt()
 
     @property
     def is_alone(self) -> bool:
@@ -144,6 +152,11 @@ class Opened:
             return (
                 f"decoded, not checked: {count:,} {self.header.noun} came back from {self.num_bits:,} bits; the score "
                 "was made with --no-contract, and a network that reads other rows decodes what it coded"
+            )
+        if self.doubt is not None:
+            return (
+                f"decoded, not proved: {count:,} {self.header.noun} came back from {self.num_bits:,} bits, and leave "
+                f"the number of the score open: {self.doubt}"
             )
         given = sum(self.header.contexts)
         beside = f", given {given:,} tokens before them" if given else ""

@@ -165,3 +165,43 @@ def test_orders_by_predictions_may_cost_more(tokenizer):
             tokens=[np.zeros(128, np.int64)] * 2, nats=np.ones(2), num_bits=8, tokenizer=tokenizer,
         )  # fmt: skip
         assert found.order_share == share
+
+
+SPREAD = [100.0, 120.0, 80.0, 100.0]  # standard error of the rate: 0.082
+
+
+@pytest.mark.parametrize(
+    ("claimed", "stderr", "bits", "said"),
+    [
+        (0.9, 0.0, SPREAD, None),
+        (0.75, 0.0, SPREAD, "they cost 0."),  # three errors, and Student's four of so few windows reach much further
+        (0.5, 0.12, SPREAD, "they cost 0."),
+        (0.9, 0.22, SPREAD, None),
+        (0.1, 0.3, SPREAD, "the score's own error, 0.3000, is more than a quarter of its number"),
+        (0.9, 0.23, SPREAD, "more than a quarter"),
+        (1.0, 0.01, [100.0], "one window alone"),
+        (1.2, 0.01, SPREAD, None),  # cheaper than the score is no lie
+    ],
+)
+def test_a_number_that_the_windows_leave_open(claimed, stderr, bits, said):
+    found = cashed(bits, claimed=claimed, stderr=stderr, num_bits=round(sum(bits)), units=100)
+    big = replace(
+        found, num_bits=1000 * found.num_bits, span_bits=1000 * found.span_bits, span_units=1000 * found.span_units
+    )
+    assert not big.exceeds_score()
+    doubt = big.doubt()
+    assert (doubt is None) if said is None else (said in doubt)
+
+
+def test_an_error_that_nobody_knows_or_trusts_leaves_it_open():
+    for change in ({"mc_stderr": None}, {"is_trusted": False}):
+        one = replace(cashed(SPREAD, stderr=0.01), line=replace(line(stderr=0.01, relation="~<="), **change))
+        assert "no error from masks that can be trusted" in one.doubt()
+
+
+def test_the_whole_of_an_exact_score_leaves_nothing_open():
+    assert cashed([100.0], share_left=0.0).doubt() is None
+
+
+def test_what_is_hardly_told_apart_is_not_called_the_same():
+    assert "hardly told apart, 4 errors reach" in str(cashed(SPREAD, claimed=0.9))
