@@ -216,10 +216,13 @@ class ScoreCosts:
 
 def is_score_file(path: Path) -> bool:
     """Whether a file begins as those of scores do."""
-    if not path.is_file():
+    try:
+        if not path.is_file():  # a pipe would wait for its writer
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_BEGINNING)) == _BEGINNING
+    except OSError:  # not to be read: whoever reads it whole says so
         return False
-    with path.open("rb") as file:
-        return file.read(len(_BEGINNING)) == _BEGINNING
 
 
 _BEGINNING = b'{"format": "bpb-score/'
@@ -283,6 +286,10 @@ def _require_sound(score: ScoreCosts) -> None:
     _require(spans, "no spans")
     _require(spans == len(score.ends) == len(score.span_units), "spans of different lengths")
     _require((score.ends > score.starts).all(), "a span without targets")
+    _require(score.starts[0] >= 0 and (score.starts[1:] >= score.ends[:-1]).all(), "spans that overlap")
+    _require(0 <= score.num_unpaid <= int(score.starts[0]) and score.unpaid_units >= 0, "num_unpaid")
+    _require(score.vocab_size >= 2, "vocab_size")
+    _require(score.degrees_of_freedom is None or score.degrees_of_freedom > 0.0, "degrees_of_freedom")
     _require(0.0 < score.share_apart <= 1.0, "share_apart")
     _require(0.0 <= score.context_units <= _LARGEST_NUMBER, "context_units")
     _require(score.stderr_nats is None or score.stderr_nats >= 0.0, "stderr_nats")
@@ -292,6 +299,9 @@ def _require_sound(score: ScoreCosts) -> None:
             _require(abs(math.fsum(units.nats) - score.nats) <= 1e-6 * abs(score.nats) + 1e-6, "units do not add up")
             short = abs(float(units.num_units.sum()) - score.num_units)
             _require(short <= 1e-6 * score.num_units, "bytes do not add up")
+            _require((units.num_tokens >= 0.0).all() and (units.num_units >= 0.0).all(), "a unit of less than nothing")
+            tokens = abs(float(units.num_tokens.sum()) - score.num_tokens)
+            _require(tokens <= 1e-6 * score.num_tokens, "tokens do not add up")
     if score.draws is not None:
         draws = score.draws
         rows = len(draws.window)
@@ -300,4 +310,6 @@ def _require_sound(score: ScoreCosts) -> None:
         _require(len(draws.difficulty) == spans, "difficulty")
         _require(0 <= draws.num_replicates <= rows, "replicates")
         _require(draws.num_passes >= 1, "passes")
+        for rates in (draws.v, draws.level):
+            _require(not rows or (float(rates.min()) >= 0.0 and float(rates.max()) <= 1.0), "mask rates")
         _require(not rows or 0 <= int(draws.window.min()) <= int(draws.window.max()) < spans, "a draw of no span")

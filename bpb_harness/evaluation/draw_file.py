@@ -191,10 +191,13 @@ def read_score(path: Path) -> ScoreCosts:
 def is_draw_file(path: Path) -> bool:
     """Whether a file begins as those of draws do."""
     beginning = json.dumps({"format": FORMAT}).encode()[:-1]
-    if not path.is_file():
+    try:
+        if not path.is_file():  # a pipe would wait for its writer
+            return False
+        with path.open("rb") as file:
+            return file.read(len(beginning)) == beginning
+    except OSError:  # not to be read
         return False
-    with path.open("rb") as file:
-        return file.read(len(beginning)) == beginning
 
 
 def _line(first: bytes, body: bytes) -> bytes:
