@@ -105,16 +105,14 @@ class Cashed:
         if not math.isfinite(windows + sampling):
             return math.inf
         total = math.hypot(windows, sampling)
-        rounding = HALF_UNIT * self._units_of_score + self.rounding_bits / max(self.num_units, 1)
         if total == 0.0:
-            return rounding
+            return self._rounding
         degrees = (len(self.span_bits) - 1) * (total / windows) ** 4 if windows else math.inf
-        return four_errors(min(degrees, 1e9)) * total + rounding
+        return four_errors(min(degrees, 1e9)) * total + self._rounding
 
     def exceeds_score(self) -> bool:
         """Whether the windows cost more than the score says, by more than that."""
-        coder = _SHARE_OF_CODER * self.num_bits + _BITS_OF_CODER
-        bits = max(math.fsum(self.span_bits), self.num_bits - coder)
+        bits = max(math.fsum(self.span_bits), self.num_bits - self._coder_bits)
         rate = bits / max(self.num_units + self.slack, 1)
         return rate - self.claimed * (1.0 + self.order_share) > self.tolerance
 
@@ -132,17 +130,22 @@ class Cashed:
         if not math.isfinite(windows):
             return "one window alone tells nothing of the others"
         above = self.rate - self.claimed * (1.0 + self.order_share)
-        if above > _DOUBTFUL_ERRORS * math.hypot(windows, sampling) + self.tolerance_of_rounding:
+        slack = self._rounding + self._coder_bits / max(self.num_units, 1)
+        if above > _DOUBTFUL_ERRORS * math.hypot(windows, sampling) + slack:
             return (
                 f"they cost {above:.4f} bits per {self.unit} more than it, and are too few to call that chance or not"
             )
         return None
 
     @property
-    def tolerance_of_rounding(self) -> float:
-        """How far rounding reaches: of the printed number, of sums in other batches, of the coder."""
-        coder = (_SHARE_OF_CODER * self.num_bits + _BITS_OF_CODER) / max(self.num_units, 1)
-        return HALF_UNIT * self._units_of_score + self.rounding_bits / max(self.num_units, 1) + coder
+    def _rounding(self) -> float:
+        """How far rounding reaches: of the printed number, and of sums in other batches."""
+        return HALF_UNIT * self._units_of_score + self.rounding_bits / max(self.num_units, 1)
+
+    @property
+    def _coder_bits(self) -> float:
+        """What the coder may have added to the file."""
+        return _SHARE_OF_CODER * self.num_bits + _BITS_OF_CODER
 
     def falls_below(self) -> bool:
         """Whether they cost less than the score says, by more than that: they are not like the rest of its text."""
