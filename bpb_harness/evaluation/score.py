@@ -108,6 +108,7 @@ def _score_and_check(job: Job) -> BpbResult:
         if contract is not None:
             contract.check_again()
             if is_first_process():
+                job.clock.tell("checks: a second look")
                 look_again(job, result, asked, process)
     if job.settings.resume is not None and is_first_process():
         assert result.costs is not None
@@ -132,7 +133,8 @@ def _score(job: Job, processes: Processes) -> Scored:
 
 
 def _score_bound(job: Job, processes: Processes) -> Scored:
-    layout = job.lay_out()
+    with job.clock.phase("bytes"):
+        layout = job.lay_out()
     sampled = sample_bounds(job, layout, processes)
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
     length = layout.code_length(bound.nats)
@@ -184,7 +186,8 @@ def _comparison(bounds: list[SampledBound]) -> Comparison:
 
 
 def _score_without_masks(job: Job, processes: Processes) -> Scored:
-    layout, estimator = job.lay_out(), job.estimators[0]
+    with job.clock.phase("bytes"):
+        layout, estimator = job.lay_out(), job.estimators[0]
     assert isinstance(estimator, ChainRule | ExactBound | AutoregressiveCode)
     begin = time.perf_counter()
     scored = score_spans(
