@@ -158,10 +158,12 @@ def _run(
     """Score rows in batches of one shape; only the last ``paid_lengths`` columns of each row are its to pay."""
     batches, fitting = list(consecutive(input_lengths, batch_tokens, context_lengths)), FittingBatches(device)
 
+    deal = processes.deal(batches)
+
     def share() -> tuple[list[tuple[int, Floats]], int]:
         paid: list[tuple[int, Floats]] = []
         forward_tokens = 0
-        for rows, length in processes.share(batches):
+        for rows, length in deal:
             with torch.inference_mode():
                 context = int(context_lengths[rows[0]])
                 parts = fitting.run(len(rows), partial(_part, score, rows, length, context))
