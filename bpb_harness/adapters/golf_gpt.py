@@ -15,7 +15,7 @@ from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.adapters.golf_prefix import TABLES
 from bpb_harness.adapters.golf_record import RecordGpt, is_banked, is_record
-from bpb_harness.adapters.golf_record.settings import PRESET
+from bpb_harness.adapters.golf_stated import source_of
 from bpb_harness.adapters.golf_transformer import LOGIT_CAP, NEEDED, ROTARY_BASE, GolfTransformer, context_length
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.networks.layers import autocast, ready
@@ -69,7 +69,6 @@ class GolfGptAdapter(AccountedAdapter):
     def _record(self, account: Account, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         model = RecordGpt(account, dtype)
         ready(model, device)
-        preset = account.checkpoint.stated.get(PRESET)
-        source = f"--golf-preset {preset} and --golf-setting" if preset else "--golf-setting"
+        source = source_of(account.checkpoint.stated)
         note = f"what stands in no tensor comes from {source}: {str(model.settings).replace(',', ', ')}"
         return AdaptedModel(model, f"{self.name}[{model.settings}]", None, (note,))

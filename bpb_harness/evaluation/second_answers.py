@@ -27,7 +27,8 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.result import BpbResult
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
-from bpb_harness.second_look import Answer, AnsweringProcess, Question, ask_here, require_same_answers
+from bpb_harness.second_look.asking import AnsweringProcess, ask_here
+from bpb_harness.second_look.questions import Answer, Question, require_same_answers
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 

@@ -179,11 +179,11 @@ class Settings:
     limit: int | None = flagged(None, "Score only the first so many windows, or answers.", key="data", least=1)
     adapter: str | None = flagged(None, "How to read the checkpoint; see --list-adapters.", key="adapter")
     golf_preset: str | None = flagged(
-        None, "Of --adapter golf-gpt: the record, by date, whose settings a file does not hold: 2026-03-23.",
+        None, "Of --adapter golf-gpt and golf-ddit: the entry, by date, whose settings no file holds: 2026-03-23.",
         note="docs/adapters.md lists them.",
     )  # fmt: skip
     golf_setting: str | Sequence[str] = flagged(
-        (), "Of --adapter golf-gpt: NAME=VALUE of one such setting; may be repeated.", kind=list[str] | None,
+        (), "Of the same: NAME=VALUE of one such setting; may be repeated.", kind=list[str] | None,
         read=as_words, note="Stands above the preset's.",
     )  # fmt: skip
     weights: str | None = flagged(None, "Key of the weights to score, where the file holds several sets: model, ema.")

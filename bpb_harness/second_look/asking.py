@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
@@ -14,12 +13,11 @@ import torch
 
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import SecondLookError
+from bpb_harness.second_look import waiting
 from bpb_harness.second_look.answering import HeldLogits
 from bpb_harness.second_look.fresh_process import DIRECT, FORK
 from bpb_harness.second_look.questions import Answer, Ints, Question
-from bpb_harness.second_look.server import Server
 
-_MODULE = "bpb_harness.second_look.fresh_process"
 _HINT = (
     "read files by the checkpoint's path or the code's own, not by the working folder; --no-contract leaves this out, "
     "and the signature says so"
@@ -50,29 +48,6 @@ class ModelSource:
         return absolute
 
 
-_idle: list[Server] = []
-
-
-def _stop_idle() -> None:
-    for server in _mine():
-        _idle.remove(server)
-        server.stop()
-
-
-atexit.register(_stop_idle)
-
-
-def start_ahead() -> None:
-    """Start a process that is not needed yet: what it imports takes seconds. It waits if nobody needs it after all."""
-    if not _mine():
-        _idle.append(Server.start(_MODULE))
-
-
-def _mine() -> list[Server]:
-    """The servers that wait, but for those of a process that this one was forked from."""
-    return [server for server in _idle if server.owner == os.getpid()]
-
-
 @final
 class AnsweringProcess:
     """A fresh process with one network.
@@ -83,10 +58,7 @@ class AnsweringProcess:
 
     def __init__(self, source: ModelSource) -> None:
         forks = source.device.type == "cpu" and hasattr(os, "fork")
-        waiting = _mine()
-        self._server = waiting[0] if waiting else Server.start(_MODULE)
-        if waiting:
-            _idle.remove(self._server)
+        self._server = waiting.take()
         self._forks, self._is_done = forks, False
         self._digest: str | None = None
         self._owes_answer = True  # whatever is not at rest is not given to the next one
@@ -187,7 +159,7 @@ class AnsweringProcess:
             except OSError:
                 pass
             else:
-                _idle.append(self._server)
+                waiting.give_back(self._server)
                 return
         self._server.stop()
 

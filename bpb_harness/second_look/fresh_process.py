@@ -9,6 +9,7 @@ ends.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -28,8 +29,11 @@ def main() -> None:
     read_from, write_to = keep_pipes()
     from bpb_harness.second_look.messages import Channel
 
+    gc.disable()
     for module in _IMPORTED_BEFORE_FORKS:
         import_module(module)
+    gc.freeze()  # what is imported stays: it is not searched for garbage, here or in a fork
+    gc.enable()
     channel = Channel(read_from, write_to)
     while wish := os.read(read_from, 1):
         if wish == DIRECT:

@@ -31,7 +31,7 @@ from bpb_harness.evaluation.second_answers import (
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, NoiseLevel
-from bpb_harness.second_look import Answer, Question
+from bpb_harness.second_look.questions import Answer, Question
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.spans import Spans
 from tests.spans import end_to_end
