@@ -27,6 +27,7 @@ from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.block_batches import BlockSource
+from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, run_draws
 from bpb_harness.evaluation.job import Job, TokenCount
@@ -151,7 +152,11 @@ class _Sampler:
         self._job, self._layout, self._processes = job, layout, processes
         self._source = DrawSource(job.text.corpus, layout.spans, job.schedule, bigrams=layout.bigrams)
         blocks = job.one_call_block_size
-        self._batches: Source = self._source if blocks is None else BlockSource(self._source, blocks)
+        self._batches: Source = self._source
+        if blocks is not None:
+            self._batches = BlockSource(self._source, blocks)
+        elif job.device.type == "cuda":
+            self._batches = DeviceSource(self._source, job.device)
         self._first_plans = self._plans(0)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None
