@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import special
 from torch import Tensor
 
 from bpb_harness.denoiser import Denoiser, masked_token_nll, num_clean_tokens
@@ -230,12 +229,16 @@ def size_weights(count: npt.NDArray[Any], length: int, low: float, high: float) 
 
     Source: MATHS.md, equation (23).
     """
+    from scipy import special  # deferred: takes a fifth of a second to import
+
     share = special.betainc(count, length - count + 1.0, high) - special.betainc(count, length - count + 1.0, low)
     return np.asarray(special.beta(count, length - count + 1.0) * share, dtype=np.float64)
 
 
 def truncated_beta(uniform: Floats, count: npt.NDArray[Any], length: int, low: float, high: float) -> Floats:
     """Draws of Beta(k, L - k + 1) given that they lie in (low, high), by inversion of uniform numbers; elementwise."""
+    from scipy import special  # deferred: takes a fifth of a second to import
+
     first, second = np.asarray(count, dtype=np.float64), length - count + 1.0
     below, upto = special.betainc(first, second, low), special.betainc(first, second, high)
     return np.clip(special.betaincinv(first, second, below + uniform * (upto - below)), low, high)

@@ -29,7 +29,7 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
 from bpb_harness.sampling.bigram import BigramCounts, bigram_difficulty, count_bigrams
 from bpb_harness.schedule import NoiseSchedule
-from bpb_harness.second_look import ModelSource
+from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.text.layouts.answers import AnswerSpans, answer_spans
 from bpb_harness.text.span_bytes import span_bytes
 from bpb_harness.text.spans import Spans
@@ -333,6 +333,7 @@ class Job:
             "enumeration": "off" if self.answers is not None and not self.settings.enumerate_short else None,
             "told": self._told_in_signature(layout.spans),
             "contract": self._contract_in_signature(),
+            "adaptation": None if self.settings.adaptation is None else str(self.settings.adaptation),
             "version": __version__,
         }
         return Signature(**self.settings.in_signature() | found_out)

@@ -1,4 +1,4 @@
-"""Batches that the host makes while the network works on earlier ones."""
+"""Batches that are made while the network works on earlier ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, PreparedBatch
 from bpb_harness.evaluation.block_batches import BlockSource, PreparedWindows
+from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.sampling.streams import RandomStreams
 
-Source: TypeAlias = DrawSource | BlockSource
+Source: TypeAlias = DrawSource | DeviceSource | BlockSource
 Prepared: TypeAlias = PreparedBatch | PreparedWindows
 
 _MAX_AHEAD = 2
@@ -35,7 +36,7 @@ def prepare_ahead(
 
     def prepare(rows: npt.NDArray[np.int64]) -> Prepared:
         prepared = source.prepare(plan, streams, rows)
-        return prepared.pinned() if pin_memory else prepared
+        return prepared.pinned() if pin_memory and prepared.x0.device.type == "cpu" else prepared
 
     pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
     waiting: deque[Future[Prepared]] = deque()

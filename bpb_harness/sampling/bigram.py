@@ -23,7 +23,8 @@ from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
 
-_NUM_BUCKETS = 1 << 20
+_NUM_BUCKETS = 1 << 20  # a power of two
+BUCKET_STEP, BUCKET_MASK = 1_000_003, _NUM_BUCKETS - 1
 _UNITS_PER_BIT = 1 << 16
 _CHUNK_TOKENS = 1 << 20
 _MAX_THREADS = 8
@@ -96,7 +97,7 @@ def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Int
 
 def bucket_of(before: Ints, after: Ints) -> Ints:
     """The bucket of each pair of neighbours."""
-    return (before * 1_000_003 + after) & (_NUM_BUCKETS - 1)  # a power of two
+    return (before * BUCKET_STEP + after) & BUCKET_MASK
 
 
 def _count(corpus: Corpus, chunk: slice, end: int) -> tuple[Ints, Ints]:
