@@ -85,6 +85,15 @@ class Processes:
         means = torch.split(flat, [tensor.numel() for tensor in tensors])
         torch._foreach_copy_(list(tensors), [m.view_as(t) for m, t in zip(means, tensors, strict=True)])
 
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace float64 tensors by their sums over all processes."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
+
     def decide(self, *values: float) -> tuple[float, ...]:
         """The first process's numbers, in every process; they travel between hosts, no device is waited for."""
         if self.count == 1:
@@ -177,14 +186,16 @@ def is_first_process() -> bool:
 
 
 @contextlib.contextmanager
-def open_processes(*, trains: bool = False) -> Iterator[Processes]:
+def open_processes(*, trains: bool = False, adds_gradients: bool = False) -> Iterator[Processes]:
     """Join the processes that torchrun started; alone without it.
 
     A program that has started ``torch.distributed`` itself may score in some of its processes only: each call then
     scores alone. It trains in all of them, or every one would write the same files.
 
     Args:
-        trains: whether gradients are averaged, on a GPU through NCCL; numbers that decide go through gloo on the host.
+        trains: whether a network is trained, its gradients averaged: on a GPU through NCCL; numbers that decide go
+            through gloo on the host.
+        adds_gradients: whether a network that is scored learns in between; gradients travel likewise.
 
     Raises:
         UsageError: if the processes cannot be joined.
@@ -197,9 +208,9 @@ def open_processes(*, trains: bool = False) -> Iterator[Processes]:
         return
     if not trains:
         take_threads()
-    averages_on_gpu = trains and torch.cuda.is_available() and dist.is_nccl_available()
+    travels_on_gpu = (trains or adds_gradients) and torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if averages_on_gpu else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if travels_on_gpu else "gloo")
     except (RuntimeError, ValueError) as error:
         raise UsageError(
             "the processes that torchrun started cannot be joined", seen=str(error), hint="run without torchrun"
