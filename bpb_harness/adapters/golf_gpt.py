@@ -34,7 +34,6 @@ class GolfGpt(GolfTransformer):
         account.fill(self)
         account.compare(self.facts)
 
-    @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         with autocast(x.device, self._dtype):
             return self._from_embedded(functional.embedding(x, self._embedding(self.tok_emb)))

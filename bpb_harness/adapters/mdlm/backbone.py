@@ -190,7 +190,6 @@ class Backbone(nn.Module):
             trunk: Tensor = h
             return trunk
 
-    @torch.no_grad()
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (n, W) of hidden states (n, D)."""
         with autocast(hidden.device, self._dtype):
