@@ -333,6 +333,7 @@ class Job:
             "enumeration": "off" if self.answers is not None and not self.settings.enumerate_short else None,
             "told": self._told_in_signature(layout.spans),
             "contract": self._contract_in_signature(),
+            "adaptation": None if self.settings.adaptation is None else str(self.settings.adaptation),
             "version": __version__,
         }
         return Signature(**self.settings.in_signature() | found_out)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, Protocol, Self, final, runtime_checkable
 
-Phase = Literal["loading", "bytes", "checks", "compiling", "scoring", "marks"]
+Phase = Literal["loading", "bytes", "checks", "compiling", "scoring", "adapting", "marks"]
 
 
 @runtime_checkable

@@ -9,7 +9,6 @@ expectation as it is, whatever the counts.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,12 +17,14 @@ from typing import TypeVar, final
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.distributed import num_cores
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
 
-_NUM_BUCKETS = 1 << 20
+_NUM_BUCKETS = 1 << 20  # a power of two
+BUCKET_STEP, BUCKET_MASK = 1_000_003, _NUM_BUCKETS - 1
 _UNITS_PER_BIT = 1 << 16
 _CHUNK_TOKENS = 1 << 20
 _MAX_THREADS = 8
@@ -96,7 +97,7 @@ def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Int
 
 def bucket_of(before: Ints, after: Ints) -> Ints:
     """The bucket of each pair of neighbours."""
-    return (before * 1_000_003 + after) & (_NUM_BUCKETS - 1)  # a power of two
+    return (before * BUCKET_STEP + after) & BUCKET_MASK
 
 
 def _count(corpus: Corpus, chunk: slice, end: int) -> tuple[Ints, Ints]:
@@ -140,5 +141,5 @@ def runs_of(spans: Spans) -> list[slice]:
 
 def in_threads(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:
     """Results in the order of the chunks; NumPy lets other threads run while it computes."""
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_MAX_THREADS, num_cores())) as pool:
         return list(pool.map(work, chunks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from bpb_harness.errors import SecondLookError
 from bpb_harness.second_look import waiting
 from bpb_harness.second_look.answering import HeldLogits
 from bpb_harness.second_look.fresh_process import DIRECT, FORK
-from bpb_harness.second_look.questions import Answer, Question
+from bpb_harness.second_look.questions import Answer, Ints, Question
 
 _HINT = (
     "read files by the checkpoint's path or the code's own, not by the working folder; --no-contract leaves this out, "
@@ -100,6 +101,23 @@ class AnsweringProcess:
         """
         self.wait_until_built()
         return [self._ask(question) for question in questions]
+
+    def learn(self, asked: Mapping[str, Any], tokens: Ints) -> None:
+        """Have its network learn from a chunk.
+
+        Args:
+            asked: which one, of how many, and what makes the learner: plain values.
+            tokens: of the chunk, (n,) int64.
+
+        Raises:
+            SecondLookError: if the process fails.
+        """
+        failed = f"a fresh process that has only the checkpoint cannot learn from chunk {asked['chunk']}"
+        self._owes_answer = True
+        with contextlib.suppress(OSError):  # it is gone: its last words are in the next answer
+            self._server.channel.send({"learn": dict(asked)}, tokens=tokens)
+        self._receive(failed)
+        self._owes_answer = False
 
     def _ask(self, question: Question) -> Answer:
         failed = f"a fresh process that has only the checkpoint cannot score {question.what}"

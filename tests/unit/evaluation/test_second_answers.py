@@ -57,7 +57,7 @@ def result(signature="bpb|method:mc", nats=100.0) -> Any:
 
 
 def chosen(window, of=None, model="m", data="d") -> list[int]:
-    return [int(question.what) for question in Numbered(window).choose(of or result(), model, data)]
+    return [int(question.what) for _, question in Numbered(window).choose(of or result(), model, data)]
 
 
 @pytest.mark.parametrize("draws", [1, 3])
