@@ -199,7 +199,10 @@ class ExactBound:
         for rate, weight in zip(*(part.tolist() for part in self.nodes()), strict=True):
             if nats is None or denoiser.time_conditioned:
                 nats = self._masked_nll(denoiser, tokens, masks, np.full(len(masks), rate))
-            total += weight * (rate ** (count - 1.0) * (1.0 - rate) ** (count[-1] - count) * nats).sum(axis=-1)
+            chance = rate ** (count - 1.0) * (1.0 - rate) ** (count[-1] - count)
+            # A mask that never comes (at u_T = 1 all but the last) costs nothing, were its text impossible under it.
+            counted = np.where((chance == 0.0) & np.isposinf(nats), 0.0, nats)
+            total += weight * (chance * counted).sum(axis=-1)
         return total
 
     def _rates(self, count: npt.NDArray[Any], length: int, window: int, sample: int) -> Floats:

@@ -9,7 +9,6 @@ expectation as it is, whatever the counts.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TypeVar, final
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.distributed import num_cores
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 
@@ -141,5 +141,5 @@ def runs_of(spans: Spans) -> list[slice]:
 
 def in_threads(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:
     """Results in the order of the chunks; NumPy lets other threads run while it computes."""
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_MAX_THREADS, num_cores())) as pool:
         return list(pool.map(work, chunks))

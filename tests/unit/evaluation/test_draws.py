@@ -256,16 +256,18 @@ def test_a_continued_run_has_the_batches_of_one_that_was_never_stopped(source, p
 
 def test_a_batch_stays_with_one_process(source, plan, dealt):
     class Alone:
-        """One of two processes, which never hears of the other."""
+        """One of two processes; what the other says is made up."""
 
         count = 2
 
         def __init__(self, rank):
             self.rank, self.is_first = rank, rank == 0
-            self.share = Processes(rank, 2).share
+            self.deal = Processes(rank, 2).deal
 
         def together(self, work):
-            return [work()]
+            others = np.concatenate([rows for micro_batches in dealt[1 - self.rank :: 2] for rows in micro_batches])
+            ones = np.ones(len(others))
+            return [work(), [FinishedDraws(others, ones, ones.astype(np.int64), ones)]]
 
     for rank in range(2):
         seen, _ = rows_in_network(source, plan, processes=Alone(rank))
