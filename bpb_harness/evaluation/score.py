@@ -105,7 +105,7 @@ def _score_and_check(job: Job) -> BpbResult:
         with open_processes(adds_gradients=adds_gradients) as processes, job.clock.phase("scoring"):
             _require_one_network(job, processes)
             with job.clock.phase("bytes"):
-                layout = job.lay_out()
+                layout = job.lay_out(processes)
             before_learning = _nothing if contract is None else contract.check_again
             with adapting(job, layout, processes, before_learning) as adaptation:
                 result, asked = _score(watching(job, process), layout, processes, adaptation)
@@ -125,7 +125,7 @@ def _score_and_check(job: Job) -> BpbResult:
         keep_score(Path(job.settings.resume), result.costs)
     if contract is None:
         return result
-    by_precision = contract.compare_precision(result) if is_as_loaded else []
+    by_precision = contract.compare_precision(result) if is_as_loaded and is_first_process() else []
     return with_remarks(result, *contract.remarks, *by_precision)
 
 
