@@ -27,7 +27,7 @@ from bpb_harness.schedule import LogLinear, NoiseLevel
 
 # Stands in no file: the entry's. The prior term that its evaluator pays is that of this schedule.
 SCHEDULE = LogLinear(1e-3)
-_STATED = StatedSettings(
+STATED = StatedSettings(
     family="a masked-diffusion entry of the parameter-golf contest",
     read={
         "num_heads": whole_number(1, 10_000),
@@ -146,7 +146,7 @@ class GolfDdit(nn.Module):
         super().__init__()
         checkpoint = account.checkpoint
         name = checkpoint.path.name
-        self.settings = DditSettings(**_STATED.values(_STATED.texts(checkpoint.stated), name))
+        self.settings = DditSettings(**STATED.values(STATED.texts(checkpoint.stated), name))
         num_heads = self.settings.num_heads
         rows, width = account.shape("vocab_embed.weight", 2)
         kv_width, _ = account.shape("blocks.0.attn.c_k.weight", 2)
@@ -196,7 +196,6 @@ class GolfDdit(nn.Module):
         """The same at ascending positions of the flattened batch, (n, D): the last block answers for these alone."""
         return self._hidden(xt, level, positions)
 
-    @torch.no_grad()
     def _hidden(self, xt: Tensor, level: NoiseLevel, positions: Tensor | None) -> Tensor:
         sigma = level.sigma.float()
         with autocast(xt.device, self._dtype):
@@ -212,7 +211,6 @@ class GolfDdit(nn.Module):
             shift, scale = _each(self.output_layer.adaLN_modulation(c), windows).chunk(2, dim=-1)
             return rms_norm(x) * (1 + scale) + shift
 
-    @torch.no_grad()
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (n, V + 1) of hidden states (n, D); the last column is the mask."""
         with autocast(hidden.device, self._dtype):

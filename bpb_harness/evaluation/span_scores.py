@@ -183,10 +183,12 @@ def _run(
     dealt = consecutive(input_lengths[part], batch_tokens, context_lengths[part])
     batches, fitting = [(which[rows], length) for rows, length in dealt], FittingBatches(device)
 
+    deal = processes.deal(batches)
+
     def share() -> tuple[list[tuple[int, Floats]], int]:
         paid: list[tuple[int, Floats]] = []
         forward_tokens = 0
-        for rows, length in processes.share(batches):
+        for rows, length in deal:
             with torch.inference_mode():
                 context = int(context_lengths[rows[0]])
                 parts = fitting.run(len(rows), partial(_rows, score, rows, length, context))
