@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 # Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types imports tests quick mutants fixtures tables clean
+.PHONY: help demo test lint types imports tests quick mutants fixtures vectors tables clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
@@ -50,6 +50,9 @@ mutants: $(VENV)/.mutation ## faults put into the code one at a time: do the tes
 
 fixtures: $(VENV)/.test ## make the files of fixtures/ again
 	$(BIN)/python -m fixtures.build
+
+vectors: $(VENV)/.demo ## compute the conformance vectors of vectors/ again
+	$(BIN)/python -m vectors.build
 
 tables: $(VENV)/.demo ## write the tables of docs/ again: finding codes, settings, formats (with their schemas)
 	$(BIN)/python -m docs.codes_table

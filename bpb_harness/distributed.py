@@ -1,7 +1,8 @@
 """Several processes under torchrun: the device of each, its share of the work, and how results come together.
 
-Scoring shares batches. Only sums of draws travel, a few bytes a window, so gloo on the host serves every device. A
-batch has the same rows whatever the number of processes: the total is the same to the last bit on devices of one kind.
+Scoring shares batches: whoever is done takes the next one, so that a slow device does not leave others idle. Only sums
+of draws travel, a few bytes a window, so gloo on the host serves every device. A batch has the same rows whatever the
+number of processes: the total is the same to the last bit on devices of one kind.
 
 Training shares the rows of each batch. Every process draws the whole of it, a few megabytes, and gradients travel as
 one flat tensor after the backward pass: the steps are those of one process, up to the order of sums.
@@ -10,11 +11,12 @@ one flat tensor after the backward pass: the steps are those of one process, up 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar, final
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar, final
 
 import torch
 import torch.distributed as dist
@@ -25,6 +27,15 @@ from bpb_harness.errors import HarnessError, UsageError
 T = TypeVar("T")
 DEVICES = ("auto", "cpu", "cuda")
 _SECONDS_TO_LET_GO = 0.1
+_DEALS = itertools.count()
+_LAST_ITEMS = 6  # of each process: from there on nobody takes many in advance
+
+
+class Counters(Protocol):
+    """Numbers that all processes count up."""
+
+    def add(self, key: str, amount: int, /) -> int:
+        """Add to a number, 0 at first, and read it, at once."""
 
 
 @final
@@ -35,10 +46,12 @@ class Processes:
     Attributes:
         rank: 0 .. count - 1.
         count: how many there are.
+        store: where they count together what they have taken; None: each has a share that is fixed beforehand.
     """
 
     rank: int = 0
     count: int = 1
+    store: Counters | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_first(self) -> bool:
@@ -48,6 +61,19 @@ class Processes:
     def share(self, items: Sequence[T]) -> list[T]:
         """This process's part of a list that all have; each item goes to exactly one process."""
         return list(items[self.rank :: self.count])
+
+    def part(self, count: int) -> slice:
+        """This process's part of so many things in a row; the parts of all, by rank, are the row."""
+        return slice(count * self.rank // self.count, count * (self.rank + 1) // self.count)
+
+    def deal(self, items: Sequence[T]) -> Deal[T]:
+        """Items of a list that all have, one by one to whoever asks; each goes to exactly one process.
+
+        All processes call this, in the same order.
+        """
+        if self.store is None:
+            return Deal(items, iter(range(self.rank, len(items), self.count)), self.count)
+        return Deal(items, _taken(self.store, f"deal {self.decide(float(next(_DEALS)))[0]:.0f}"), self.count)
 
     def share_rows(self, rows: Tensor) -> Tensor:
         """This process's rows of a batch, every ``count``-th: each share spans all mask rates."""
@@ -62,6 +88,15 @@ class Processes:
         flat /= self.count
         means = torch.split(flat, [tensor.numel() for tensor in tensors])
         torch._foreach_copy_(list(tensors), [m.view_as(t) for m, t in zip(means, tensors, strict=True)])
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace float64 tensors by their sums over all processes."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
 
     def decide(self, *values: float) -> tuple[float, ...]:
         """The first process's numbers, in every process; they travel between hosts, no device is waited for."""
@@ -103,6 +138,47 @@ class Processes:
         return [value for value, _ in outcomes]  # type: ignore[misc]
 
 
+@final
+class Deal(Generic[T]):
+    """The items that come to this process.
+
+    Args:
+        items: those of all.
+        places: ascending; those of this process, and at last one beyond the end.
+        count: how many processes there are.
+    """
+
+    def __init__(self, items: Sequence[T], places: Iterator[int], count: int) -> None:
+        self._items, self._places, self._count = items, places, count
+        self.is_ending = False
+
+    def __iter__(self) -> Iterator[T]:
+        for place in self._places:
+            self.is_ending = self._count > 1 and place >= len(self._items) - _LAST_ITEMS * self._count
+            if place >= len(self._items):
+                return
+            yield self._items[place]
+
+
+def _taken(store: Counters, key: str) -> Iterator[int]:
+    """0, 1, 2, ...; each number in one process alone."""
+    while True:
+        yield store.add(key, 1) - 1
+
+
+def num_cores() -> int:
+    """Cores that this process may use without taking them from others of its kind on this host."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    local = os.environ.get("LOCAL_WORLD_SIZE", "1") if _count() > 1 else "1"
+    return max(allowed // max(int(local), 1), 1)
+
+
+def take_threads() -> None:
+    """Give torch this process's share of the cores, where torchrun left it with one thread because nobody chose."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1":
+        torch.set_num_threads(num_cores())
+
+
 def local_rank() -> int | None:
     """The rank on this host under torchrun with several processes; None otherwise."""
     return int(os.environ.get("LOCAL_RANK", "0")) if _count() > 1 else None
@@ -114,14 +190,16 @@ def is_first_process() -> bool:
 
 
 @contextlib.contextmanager
-def open_processes(*, trains: bool = False) -> Iterator[Processes]:
+def open_processes(*, trains: bool = False, adds_gradients: bool = False) -> Iterator[Processes]:
     """Join the processes that torchrun started; alone without it.
 
     A program that has started ``torch.distributed`` itself may score in some of its processes only: each call then
     scores alone. It trains in all of them, or every one would write the same files.
 
     Args:
-        trains: whether gradients are averaged, on a GPU through NCCL; numbers that decide go through gloo on the host.
+        trains: whether a network is trained, its gradients averaged: on a GPU through NCCL; numbers that decide go
+            through gloo on the host.
+        adds_gradients: whether a network that is scored learns in between; gradients travel likewise.
 
     Raises:
         UsageError: if the processes cannot be joined.
@@ -132,17 +210,29 @@ def open_processes(*, trains: bool = False) -> Iterator[Processes]:
     if dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size()) if trains else Processes()
         return
-    averages_on_gpu = trains and torch.cuda.is_available() and dist.is_nccl_available()
+    if not trains:
+        take_threads()
+    travels_on_gpu = (trains or adds_gradients) and torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if averages_on_gpu else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if travels_on_gpu else "gloo")
     except (RuntimeError, ValueError) as error:
         raise UsageError(
             "the processes that torchrun started cannot be joined", seen=str(error), hint="run without torchrun"
         ) from None
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        yield Processes(dist.get_rank(), dist.get_world_size(), None if trains else _open_store())
     finally:
         leave_processes()
+
+
+def _open_store() -> Counters:
+    """The store through which the processes found each other, for numbers of our own."""
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, is_master=False)  # type: ignore[attr-defined]
+    # Of this attempt: torchrun's store outlives processes that it starts again.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    counters: Counters = dist.PrefixStore(f"bpb_harness {attempt}", store)  # type: ignore[attr-defined]
+    return counters
 
 
 def leave_processes() -> None:

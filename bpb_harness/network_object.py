@@ -97,6 +97,8 @@ def by_its_methods(network: Any, around: Callable[[Callable[..., Tensor]], Calla
     namespace = {name: staticmethod(around(getattr(network, name))) for name in methods}
     outside: Any = type(kind_of(network), (), {**namespace, **values, "__doc__": "A network by its methods."})()
     outside.network = network  # where the contract looks for parameters
+    if takes(network, "adapt", 1):
+        outside.adapt = network.adapt
     return outside
 
 

@@ -25,7 +25,9 @@ FORMAT = "bpb-result/1"  # of the JSON
 UNTRUSTED_ERROR = "error.not-to-be-trusted"  # the code of a remark
 
 
-def _entry(key: str, default: str | None = None, *, number: bool = False, alone: bool = True) -> Any:
+def _entry(
+    key: str, default: str | None = None, *, number: bool = False, alone: bool = True, later: bool = False
+) -> Any:
     """A field of the signature.
 
     Args:
@@ -33,8 +35,9 @@ def _entry(key: str, default: str | None = None, *, number: bool = False, alone:
         default: the value that goes without saying.
         number: it is a whole number, or a word in its place.
         alone: the default means something whatever is scored; else it stands for a choice that there may not be.
+        later: files of results from before it are read too, so that it is left out of them where it is None.
     """
-    return field(default=default, metadata={"key": key, "number": number, "alone": alone})
+    return field(default=default, metadata={"key": key, "number": number, "alone": alone, "later": later})
 
 
 @final
@@ -68,6 +71,7 @@ class Signature:
     contract: str | None = _entry("contract", "checked")
     dtype: str | None = _entry("dtype")
     seed: str | None = _entry("seed", number=True)
+    adaptation: str | None = _entry("ttt", later=True)
     version: str | None = _entry("version")
 
     def __post_init__(self) -> None:
@@ -111,8 +115,11 @@ class Signature:
         Raises:
             UsageError: for a number that is none.
         """
-        entries = [entry for entry in fields(self) if entry.name != "version"]
-        return {entry.name: _typed(entry, getattr(self, entry.name)) for entry in entries}
+        typed = {
+            entry.name: _typed(entry, getattr(self, entry.name)) for entry in fields(self) if entry.name != "version"
+        }
+        later = {entry.name for entry in fields(self) if entry.metadata["later"]}
+        return {name: value for name, value in typed.items() if value is not None or name not in later}
 
 
 def _typed(entry: Field[Any], value: str | None) -> int | str | None:

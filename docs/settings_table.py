@@ -28,7 +28,7 @@ def table() -> str:
 
 def _values(flag: Flag) -> str:
     numbers = [] if flag.least is None else [f"{flag.least} ..{'' if flag.most is None else f' {flag.most:,}'}"]
-    return ", ".join([*numbers, *(f"`{word}`" for word in flag.one_of)])
+    return ", ".join([*numbers, *(f"`{word}`" for word in flag.one_of if word is not None)])
 
 
 def page(before: str) -> str:

@@ -131,3 +131,37 @@ def record_logits(tensors: dict[str, Tensor], tokens: list[int], settings: dict)
             stack.append(x)
     unembedding = t.get("lm_head.weight", t["tok_emb.weight"])
     return 30 * torch.tanh(rms(x) @ unembedding.T / 30)
+
+
+def ddit_logits(
+    tensors: dict[str, Tensor], tokens: list[int], sigma: float, num_heads: int, base: float = 1e4
+) -> Tensor:
+    """(L, V + 1) for one row of the contest's masked-diffusion entry #820; its rotary tables are bfloat16."""
+    t = {name: value.double() for name, value in tensors.items()}
+    width = t["vocab_embed.weight"].shape[1]
+    head = width // num_heads
+    groups = num_heads // (t["blocks.0.attn.c_k.weight"].shape[0] // head)
+    frequency = torch.tensor([base ** (-2 * j / head) for j in range(head // 2)]).bfloat16().double()
+    angle = torch.arange(len(tokens)).double()[:, None] * frequency
+    cos, sin = angle.cos().bfloat16().double(), angle.sin().bfloat16().double()
+    half = t["sigma_map.mlp.0.weight"].shape[1] // 2
+    waves = torch.tensor([sigma * 10_000.0 ** (-j / half) for j in range(half)]).double()
+    c = linear(torch.cat([waves.cos(), waves.sin()]), t, "sigma_map.mlp.0")
+    c = linear(c * c.sigmoid(), t, "sigma_map.mlp.2")
+    c = c * c.sigmoid()
+    x = t["vocab_embed.weight"][tokens]
+    for i in range(sum(name.endswith("c_q.weight") for name in t)):
+        shift1, scale1, gate1, shift2, scale2, gate2 = linear(c, t, f"blocks.{i}.adaLN_modulation").view(6, width)
+        h = rms(x) * (1 + scale1) + shift1
+        q, k, v = (linear(h, t, f"blocks.{i}.attn.{name}") for name in ("c_q", "c_k", "c_v"))
+        out = []
+        for number in range(num_heads):
+            mine = slice(number * head, (number + 1) * head)
+            shared = slice(number // groups * head, (number // groups + 1) * head)
+            query, key = turn(rms(q[:, mine]), cos, sin), turn(rms(k[:, shared]), cos, sin)
+            out.append(attend(query, key, v[:, shared], causal=False))
+        x = x + gate1 * linear(torch.cat(out, -1), t, f"blocks.{i}.attn.proj")
+        h = rms(x) * (1 + scale2) + shift2
+        x = x + gate2 * linear(linear(h, t, f"blocks.{i}.mlp.fc").clamp(min=0) ** 2, t, f"blocks.{i}.mlp.proj")
+    shift, scale = linear(c, t, "output_layer.adaLN_modulation").view(2, width)
+    return linear(rms(x) * (1 + scale) + shift, t, "output_layer.linear")

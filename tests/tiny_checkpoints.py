@@ -82,6 +82,34 @@ def make_golf_prefix(*, num_steps: int = 8, seed: int = 0, **sizes: int) -> dict
     }
 
 
+def make_golf_ddit(
+    *, vocab_size: int = 50, width: int = 24, num_heads: int = 4, kv_heads: int = 2, num_blocks: int = 2, seed: int = 0
+) -> dict[str, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    kv_width, conditioning = kv_heads * width // num_heads, 10
+
+    def draw(*shape: int, scale: float = 0.3) -> Tensor:
+        return torch.randn(*shape, generator=g) * scale
+
+    tensors = {"vocab_embed.weight": draw(vocab_size + 1, width, scale=1.0).bfloat16()}
+    for name, inside, outside in (
+        ("sigma_map.mlp.0", 12, conditioning), ("sigma_map.mlp.2", conditioning, conditioning),
+        ("output_layer.linear", width, vocab_size + 1), ("output_layer.adaLN_modulation", conditioning, 2 * width),
+    ):  # fmt: skip
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = draw(outside, inside), draw(outside)
+    for i in range(num_blocks):
+        for name, outside in (("c_q", width), ("c_k", kv_width), ("c_v", kv_width), ("proj", width)):
+            tensors[f"blocks.{i}.attn.{name}.weight"] = draw(outside, width)
+        for name, inside, outside in (
+            ("mlp.fc", width, 3 * width), ("mlp.proj", 3 * width, width), ("adaLN_modulation", conditioning, 6 * width)
+        ):  # fmt: skip
+            tensors[f"blocks.{i}.{name}.weight"], tensors[f"blocks.{i}.{name}.bias"] = (
+                draw(outside, inside),
+                draw(outside),
+            )
+    return tensors
+
+
 def make_mdlm_parameters(
     *, causal: bool = False, seed: int = 0, vocab_size: int = MDLM_VOCAB_SIZE
 ) -> dict[str, Tensor]:

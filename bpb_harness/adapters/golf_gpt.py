@@ -15,7 +15,7 @@ from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.adapters.golf_prefix import TABLES
 from bpb_harness.adapters.golf_record import RecordGpt, is_banked, is_record
-from bpb_harness.adapters.golf_record.settings import PRESET
+from bpb_harness.adapters.golf_stated import source_of
 from bpb_harness.adapters.golf_transformer import LOGIT_CAP, NEEDED, ROTARY_BASE, GolfTransformer, context_length
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.networks.layers import autocast, ready
@@ -34,7 +34,6 @@ class GolfGpt(GolfTransformer):
         account.fill(self)
         account.compare(self.facts)
 
-    @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         with autocast(x.device, self._dtype):
             return self._from_embedded(functional.embedding(x, self._embedding(self.tok_emb)))
@@ -70,7 +69,6 @@ class GolfGptAdapter(AccountedAdapter):
     def _record(self, account: Account, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         model = RecordGpt(account, dtype)
         ready(model, device)
-        preset = account.checkpoint.stated.get(PRESET)
-        source = f"--golf-preset {preset} and --golf-setting" if preset else "--golf-setting"
+        source = source_of(account.checkpoint.stated)
         note = f"what stands in no tensor comes from {source}: {str(model.settings).replace(',', ', ')}"
         return AdaptedModel(model, f"{self.name}[{model.settings}]", None, (note,))

@@ -160,7 +160,6 @@ class GolfMdlm(nn.Module):
         """The same at ascending positions of the flattened batch, (n, D): the last block answers for these alone."""
         return self._hidden(xt, level, positions)
 
-    @torch.no_grad()
     def _hidden(self, xt: Tensor, level: NoiseLevel, positions: Tensor | None) -> Tensor:
         with autocast(xt.device, self._dtype):
             c = functional.silu(self.sigma_map(level.sigma.float()))
@@ -171,7 +170,6 @@ class GolfMdlm(nn.Module):
                 x = block(x, c, cos, sin)
             return rms_norm(last(x, c, cos, sin, positions))
 
-    @torch.no_grad()
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (n, W) of hidden states (n, D); column V is the mask, later ones are padding."""
         with autocast(hidden.device, self._dtype):

@@ -76,7 +76,6 @@ class GolfPrefix(GolfTransformer):
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         return self.logits_given(xt, level, torch.zeros(xt.shape[0], dtype=torch.int64, device=xt.device))
 
-    @torch.no_grad()
     def logits_given(self, xt: Tensor, level: NoiseLevel, context_lengths: Tensor) -> Tensor:
         """(B, L, V); the step is told at all positions, the prefix too, as in training."""
         is_suffix = torch.arange(xt.shape[1], device=xt.device) >= context_lengths[:, None]

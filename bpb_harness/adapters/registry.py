@@ -27,6 +27,7 @@ _BUILT_IN: Mapping[str, str] = {
     "golf-mdlm": "golf_mdlm:GolfMdlmAdapter",
     "golf-gpt": "golf_gpt:GolfGptAdapter",
     "golf-prefix": "golf_prefix:GolfPrefixAdapter",
+    "golf-ddit": "golf_ddit:GolfDditAdapter",
     "mdlm": "mdlm:MdlmAdapter",
     "bd3lm": "bd3lm:Bd3lmAdapter",
     "huggingface": "huggingface:HuggingFaceAdapter",

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint, digest_of
-from bpb_harness.denoiser import CausalLM, Denoiser, own_block_size
+from bpb_harness.denoiser import own_block_size
 from bpb_harness.errors import UsageError
-from bpb_harness.network_object import required_block_size
+from bpb_harness.network_object import required_block_size, takes
 from bpb_harness.networks.layers import autocast
 from bpb_harness.schedule import NoiseLevel, stated_schedule
 
@@ -117,7 +117,7 @@ def _guarded(call: Callable[[], Any], what: str, file: Path) -> Any:
         raise UsageError(f"{what} failed{place}", seen=f"{type(error).__name__}: {error}") from error
 
 
-def _wrap(model: Any, what: str, dtype: torch.dtype) -> Denoiser | CausalLM:
+def _wrap(model: Any, what: str, dtype: torch.dtype) -> Any:
     missing = [name for name in ("logits", "vocab_size", "context_length") if not hasattr(model, name)]
     if missing or not callable(model.logits):
         raise UsageError(
@@ -127,6 +127,13 @@ def _wrap(model: Any, what: str, dtype: torch.dtype) -> Denoiser | CausalLM:
         )
     if isinstance(model, nn.Module):
         model.eval()
+    wrapped = _wrapped(model, what, dtype)
+    if takes(model, "adapt", 1):
+        wrapped.adapt = model.adapt
+    return wrapped
+
+
+def _wrapped(model: Any, what: str, dtype: torch.dtype) -> Any:
     if not hasattr(model, "mask_token_id"):
         return _UserCausalLM(model, dtype)
     if not hasattr(model, "time_conditioned"):
@@ -148,7 +155,6 @@ class _UserDenoiser:
             self.block_size = size
         self._model, self._dtype = model, dtype
 
-    @torch.no_grad()
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         with autocast(xt.device, self._dtype):
             logits: Tensor = self._model.logits(xt, level)
@@ -156,7 +162,6 @@ class _UserDenoiser:
 
 
 class _UserContextDenoiser(_UserDenoiser):
-    @torch.no_grad()
     def logits_given(self, xt: Tensor, level: NoiseLevel, context_lengths: Tensor) -> Tensor:
         with autocast(xt.device, self._dtype):
             logits: Tensor = self._model.logits_given(xt, level, context_lengths)
@@ -168,7 +173,6 @@ class _UserBlockDenoiser(_UserDenoiser):
         super().__init__(model, dtype)
         self.block_size = int(model.block_size)
 
-    @torch.no_grad()
     def block_logits(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:
         with autocast(xt.device, self._dtype):
             logits: Tensor = self._model.block_logits(xt, x0, level)
@@ -186,7 +190,6 @@ class _UserCausalLM:
         self.vocab_size, self.context_length = int(model.vocab_size), int(model.context_length)
         self._model, self._dtype = model, dtype
 
-    @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         with autocast(x.device, self._dtype):
             logits: Tensor = self._model.logits(x)

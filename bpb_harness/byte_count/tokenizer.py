@@ -120,9 +120,12 @@ class Tokenizer(ABC):
         spelled = b"".join([self.piece_bytes[token] for token in tokens.tolist()])
         if self.spaces.escapes:
             spelled = spelled.replace(SPACE_SYMBOL.encode(), b" ")
-        if self.spaces.dummy_prefix:
+        # A space beside an unknown token is one of the text: the dummy went into what is not known.
+        kinds = self.piece_kinds[tokens]
+        known = kinds[kinds != PieceKind.CONTROL] != PieceKind.UNKNOWN
+        if self.spaces.dummy_prefix and known[:1].all():
             spelled = spelled.removeprefix(b" ")
-        if self.spaces.dummy_suffix:
+        if self.spaces.dummy_suffix and known[-1:].all():
             spelled = spelled.removesuffix(b" ")
         return spelled
 

@@ -7,6 +7,7 @@ Exit codes: 0 fine - 1 refuted, or an expectation missed - 2 bad input or usage 
 from __future__ import annotations
 
 import difflib
+import gc
 import os
 import signal
 import sys
@@ -114,6 +115,23 @@ def interrupted_afterwards() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if noted:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Search for no garbage while the block imports what stays to the end, nor ever among that.
+
+    A tenth of the time that torch takes to be imported goes there. Once torch is there, it is too late to gain.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _report(name: str, error: BaseException) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +28,7 @@ from bpb_harness.cli._output import (
 )
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import require_html, settings_for_report, write_page
-from bpb_harness.cli._run import interrupted_afterwards, run
+from bpb_harness.cli._run import interrupted_afterwards, run, staying
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
@@ -124,15 +125,20 @@ def evaluate(
     }  # fmt: skip
     require_unread(files, [checkpoint, *(given[name] for name in READ)])
     settings = as_settings(given)
+    if report is not None:
+        settings = settings_for_report(settings)
     begin = time.perf_counter()
-    with interrupted_afterwards():
+    with _quiet_unless_first():
+        checked = Settings(**settings)  # refuses bad flags before anything slow is imported or any file is opened
+    with interrupted_afterwards(), staying():
+        if checked.check_contract and checkpoint.exists() and not _is_one_of_several():
+            from bpb_harness.second_look.waiting import start_ahead
+
+            start_ahead()  # before torch is imported here, which then happens in both at once
         from bpb_harness.evaluation.api import score_checkpoint
 
     imports = {"imports": time.perf_counter() - begin}
     with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
-        if report is not None:
-            settings = settings_for_report(settings)
-        Settings(**settings)  # refuses bad flags before any file is opened
         job, result = score_checkpoint(checkpoint, Settings(progress=progress, **settings))
     if not _is_first_process():
         return
@@ -168,9 +174,15 @@ def evaluate(
 
 def _is_first_process() -> bool:
     """Whether this process is the one that prints, among those that torchrun may have started."""
-    from bpb_harness.distributed import is_first_process
+    if not _is_one_of_several():
+        return True
+    from bpb_harness.distributed import is_first_process  # deferred: imports torch
 
     return is_first_process()
+
+
+def _is_one_of_several() -> bool:
+    return "RANK" in os.environ
 
 
 @contextlib.contextmanager

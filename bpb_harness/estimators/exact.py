@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import special
 from torch import Tensor
 
 from bpb_harness.denoiser import Denoiser, masked_token_nll, num_clean_tokens
@@ -200,7 +199,10 @@ class ExactBound:
         for rate, weight in zip(*(part.tolist() for part in self.nodes()), strict=True):
             if nats is None or denoiser.time_conditioned:
                 nats = self._masked_nll(denoiser, tokens, masks, np.full(len(masks), rate))
-            total += weight * (rate ** (count - 1.0) * (1.0 - rate) ** (count[-1] - count) * nats).sum(axis=-1)
+            chance = rate ** (count - 1.0) * (1.0 - rate) ** (count[-1] - count)
+            # A mask that never comes (at u_T = 1 all but the last) costs nothing, were its text impossible under it.
+            counted = np.where((chance == 0.0) & np.isposinf(nats), 0.0, nats)
+            total += weight * (chance * counted).sum(axis=-1)
         return total
 
     def _rates(self, count: npt.NDArray[Any], length: int, window: int, sample: int) -> Floats:
@@ -227,12 +229,16 @@ def size_weights(count: npt.NDArray[Any], length: int, low: float, high: float) 
 
     Source: MATHS.md, equation (23).
     """
+    from scipy import special  # deferred: takes a fifth of a second to import
+
     share = special.betainc(count, length - count + 1.0, high) - special.betainc(count, length - count + 1.0, low)
     return np.asarray(special.beta(count, length - count + 1.0) * share, dtype=np.float64)
 
 
 def truncated_beta(uniform: Floats, count: npt.NDArray[Any], length: int, low: float, high: float) -> Floats:
     """Draws of Beta(k, L - k + 1) given that they lie in (low, high), by inversion of uniform numbers; elementwise."""
+    from scipy import special  # deferred: takes a fifth of a second to import
+
     first, second = np.asarray(count, dtype=np.float64), length - count + 1.0
     below, upto = special.betainc(first, second, low), special.betainc(first, second, high)
     return np.clip(special.betaincinv(first, second, below + uniform * (upto - below)), low, high)

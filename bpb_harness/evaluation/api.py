@@ -29,7 +29,8 @@ from bpb_harness.evaluation.score import score, with_remarks
 from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import BpbResult, Remark
 from bpb_harness.schedule import parse_schedule
-from bpb_harness.second_look import ModelSource, start_ahead
+from bpb_harness.second_look.asking import ModelSource
+from bpb_harness.second_look.waiting import start_ahead
 from bpb_harness.text.answers import answer_fields, iterate_answered
 from bpb_harness.text.corpus import iterate_documents
 from bpb_harness.text.shards import DEFAULT_FORM

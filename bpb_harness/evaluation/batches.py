@@ -8,7 +8,7 @@ through the network in micro-batches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -63,6 +63,15 @@ class DrawPlan:
     def num_weighed(self) -> int:
         """Rows that enter the bound: those before the replicates, in the order of the spans."""
         return len(self) - self.num_replicates
+
+    def take(self, rows: Ints) -> DrawPlan:
+        """Some of the rows, ascending."""
+        return replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in ("window", "sample", "position", "mask_rate", "weight")},
+            num_replicates=int((rows >= self.num_weighed).sum()),
+            given=None if self.given is None else self.given[rows],
+        )
 
     @property
     def is_drawn(self) -> npt.NDArray[np.bool_]:

@@ -30,7 +30,7 @@ from bpb_harness.evaluation.draws import FinishedDraws
 from bpb_harness.evaluation.methods import names
 from bpb_harness.whole_file import write_whole, written
 
-FORMAT, FORMAT_VERSION = "bpb-harness draws", 2
+FORMAT, FORMAT_VERSION = "bpb-harness draws", 3
 
 DrawKey = tuple[int, str]  # (pass, name of the bound)
 

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from bpb_harness.denoiser import require_finite
-from bpb_harness.distributed import Processes
+from bpb_harness.distributed import Deal, Processes
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.cuda_streams import CudaStreams
-from bpb_harness.evaluation.prepare_ahead import Prepared, Source, prepare_ahead
+from bpb_harness.evaluation.prepare_ahead import MAX_AHEAD, Prepared, Source, prepare_ahead
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import StratifiedDesign
@@ -163,13 +163,15 @@ def run_draws(
     if advance is not None and not together.rank:
         advance(source.num_tokens(plan, np.flatnonzero(~np.isnan(work.nats))))
 
+    deal = together.deal(dealt)
+
     def share() -> list[FinishedDraws]:
-        mine = list(chain.from_iterable(together.share(dealt)))
-        return work.run(runner, source, streams, mine, device, advance, together)
+        return work.run(runner, source, streams, deal, device, advance, together)
 
     for part in together.together(share):
         for done in part:
             work.take(done)
+    assert not np.isnan(work.nats).any(), "every draw is done by one process"
     token_nats = None
     if work.tokens is not None:
         token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
@@ -208,13 +210,16 @@ class _Collection:
         runner: MaskedNllRunner,
         source: Source,
         streams: RandomStreams,
-        dealt: Sequence[Ints],
+        deal: Deal[list[Ints]],
         device: torch.device,
         advance: Advance | None,
         processes: Processes,
     ) -> list[FinishedDraws]:
         """Run this process's batches; what an interruption leaves in flight is waited for and kept."""
-        batches = prepare_ahead(source, self._plan, streams, dealt, pin_memory=device.type == "cuda")
+        batches = prepare_ahead(
+            source, self._plan, streams, chain.from_iterable(deal), pin_memory=device.type == "cuda",
+            most_ahead=lambda: 1 if deal.is_ending else MAX_AHEAD,
+        )  # fmt: skip
         # The nats of tokens are waited for at once, so that a second batch would only take its memory.
         streams_in_turn = CudaStreams(device, runner.num_streams if self.tokens is None else 1)
         results: list[FinishedDraws] = []
@@ -228,7 +233,8 @@ class _Collection:
                         row_nats = nll.sum(dim=-1)
                         self.tokens.add(prepared, nll.cpu())
                     self._in_flight.append((prepared, *_fetch(row_nats)))
-                while self._in_flight and self._is_ready():
+                most = 1 if deal.is_ending else _MAX_IN_FLIGHT
+                while self._in_flight and self._is_ready(most):
                     results.append(self._finish())
                 if advance is not None and processes.is_first:
                     advance(prepared.num_tokens * processes.count)
@@ -238,9 +244,9 @@ class _Collection:
         runner.require_inputs_kept()
         return results
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, most: int) -> bool:
         event = self._in_flight[0][2]
-        return event is None or len(self._in_flight) > _MAX_IN_FLIGHT or bool(event.query())  # type: ignore[no-untyped-call]
+        return event is None or len(self._in_flight) > most or bool(event.query())  # type: ignore[no-untyped-call]
 
     def _finish(self) -> FinishedDraws:
         """Wait for the oldest batch in flight, refuse what is no number, and keep it."""

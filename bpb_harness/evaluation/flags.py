@@ -38,7 +38,7 @@ class Flag:
         option: as a command declares it; empty: the field's name.
         note: what the line leaves out.
         key: of the entry in the signature that it settles or is part of; empty: none.
-        one_of: words that it takes.
+        one_of: words that it takes; None among them where it may be left out.
         least: the least number that it takes.
         most: the largest number that it takes.
         of: the methods that it belongs to; None: all.
@@ -50,7 +50,7 @@ class Flag:
     option: str = ""
     note: str = ""
     key: str = ""
-    one_of: tuple[str, ...] = ()
+    one_of: tuple[str | None, ...] = ()
     least: int | None = None
     most: int | None = None
     of: Callable[[Method], object] | None = None
@@ -71,7 +71,9 @@ class Flag:
         """Refuse what is none of its words, and a number too small, or so large that a run would never end."""
         if self.least is None:
             if self.one_of and value not in self.one_of:
-                raise UsageError(self.name, seen=repr(value), expected=" or ".join(self.one_of))
+                raise UsageError(
+                    self.name, seen=repr(value), expected=" or ".join(word for word in self.one_of if word)
+                )
         elif value is not None and value not in self.one_of:
             if not (isinstance(value, int) and value >= self.least):
                 raise UsageError(self.name, seen=repr(value), expected=f"a whole number, {self.least} or more")

@@ -1,7 +1,7 @@
 """A network that is in memory already, as what a checkpoint gives: ``bpb_harness.evaluate(network, ...)``.
 
 Nothing is read, so nothing is known but what the object says and what the user passes. The object itself is never
-moved, and is left as it was found: modules that were training train again, and no gradient is recorded.
+moved, and is left as it was found: modules that were training train again, and no gradient is left.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _digest_of(tensors: dict[str, Tensor]) -> str:
 
 
 def _quiet(method: Callable[..., Tensor], *, dtype: torch.dtype) -> Callable[..., Tensor]:
-    """Answers free of gradients, in the arithmetic of the settings.
+    """Answers in the arithmetic of the settings; they record gradients where the caller does: while it adapts.
 
     What a network keeps of a call, such as a table of angles, must serve training later: so it is called outside
     inference mode, whose tensors autograd refuses.
@@ -183,7 +183,8 @@ def _quiet(method: Callable[..., Tensor], *, dtype: torch.dtype) -> Callable[...
     def call(*inputs: Any) -> Tensor:
         device = next(each for each in inputs if isinstance(each, Tensor)).device
         low = dtype == torch.bfloat16  # and not as the caller's own autocast has it
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=low):
+        records = torch.set_grad_enabled(torch.is_grad_enabled())
+        with torch.inference_mode(False), records, torch.autocast(device.type, torch.bfloat16, enabled=low):
             return method(*inputs)
 
     return call

@@ -5,25 +5,29 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.denoiser import num_clean_tokens
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import Bound
+from bpb_harness.evaluation.adaptation_file import Arrays
+from bpb_harness.evaluation.adapting import Adapting
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.block_batches import BlockSource
+from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, run_draws
 from bpb_harness.evaluation.job import Job, TokenCount
@@ -72,16 +76,18 @@ class SampledBounds:
     asked: AskedDraws
 
 
-def sample_bounds(job: Job, layout: Layout, processes: Processes) -> SampledBounds:
-    """Run as many passes as pilot draws say that the tolerance takes; one, if there is none."""
+def sample_bounds(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None = None) -> SampledBounds:
+    """Run as many passes as pilot draws say that the tolerance takes; one, if there is none, or the network learns."""
     assert job.schedule is not None
     if job.device.type == "cuda" and job.device.index is not None:
         torch.cuda.set_device(job.device)
     with closing(_Sampler(job, layout, processes)) as sampler:
-        return _sample(sampler, job, layout, processes)
+        return _sample(sampler, job, layout, processes, adaptation)
 
 
-def _sample(sampler: _Sampler, job: Job, layout: Layout, processes: Processes) -> SampledBounds:
+def _sample(
+    sampler: _Sampler, job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None
+) -> SampledBounds:
     batch_tokens = job.settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
     with _open_draws(job, layout, batch_tokens, processes) as store:
         if job.settings.batch_tokens is None:
@@ -93,7 +99,10 @@ def _sample(sampler: _Sampler, job: Job, layout: Layout, processes: Processes) -
         if job.settings.tolerance is not None:
             pilot = sampler.run_pilot(batch_tokens, store)
             num_passes = sampler.passes_for(pilot, job.settings.tolerance)
-        passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
+        if adaptation is None:
+            passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
+        else:
+            passes = [sampler.run_chunks(adaptation, batch_tokens)]
         seconds = time.perf_counter() - begin
     peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
     clean = num_clean_tokens(job.denoiser)
@@ -108,6 +117,7 @@ def _sample(sampler: _Sampler, job: Job, layout: Layout, processes: Processes) -
         peak_memory_bytes=max(peaks, default=None),
         remarks=[
             *sampler.runner.remarks,
+            *([] if adaptation is None else adaptation.remarks),
             *_kept_remarks(job, [bound.table for bound in bounds], sampler.num_scored_again),
             *sampler.error_remarks(bounds[0], pilot),
         ],
@@ -142,7 +152,11 @@ class _Sampler:
         self._job, self._layout, self._processes = job, layout, processes
         self._source = DrawSource(job.text.corpus, layout.spans, job.schedule, bigrams=layout.bigrams)
         blocks = job.one_call_block_size
-        self._batches: Source = self._source if blocks is None else BlockSource(self._source, blocks)
+        self._batches: Source = self._source
+        if blocks is not None:
+            self._batches = BlockSource(self._source, blocks)
+        elif job.device.type == "cuda":
+            self._batches = DeviceSource(self._source, job.device)
         self._first_plans = self._plans(0)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None
@@ -255,6 +269,29 @@ class _Sampler:
             keep=store.keeper(key), keep_tokens=keep_tokens, advance=self._count,
         )  # fmt: skip
 
+    def run_chunks(self, adaptation: Adapting, batch_tokens: int) -> list[DrawTable]:
+        """One table a bound, whose network learns between chunks."""
+        plans, ends = self._first_plans, np.append(0, np.cumsum(self._layout.lengths))
+        keeps_tokens = self._job.settings.keeps_tokens
+
+        def score(chunk: Chunk) -> Arrays:
+            kept: dict[str, npt.NDArray[Any]] = {}
+            for which, plan in enumerate(plans):
+                table = run_draws(
+                    self.runner, self._batches, plan.take(_rows_of(plan, chunk)), self._streams(0),
+                    device=self._job.device, batch_tokens=batch_tokens, processes=self._processes,
+                    keep_tokens=keeps_tokens and not which, advance=self._count,
+                )  # fmt: skip
+                kept |= {f"{which}/nats": table.nats, f"{which}/num_masked": table.num_masked}
+                kept |= {f"{which}/control": table.control, f"{which}/forward": np.array([table.num_forward_tokens])}
+                if table.token_nats is not None:
+                    kept["tokens"] = table.token_nats[ends[chunk.first] : ends[chunk.stop]]
+            return kept
+
+        parts = adaptation.run(score, self._count)
+        some = [(chunk, part) for chunk, part in zip(adaptation.chunks, parts, strict=True) if part]
+        return [_table_of(which, plan, some, keeps_tokens=keeps_tokens) for which, plan in enumerate(plans)]
+
     def _kept(self, key: DrawKey, plan: DrawPlan, batch_tokens: int, store: _Store) -> list[FinishedDraws]:
         """What an earlier run has drawn, made sure of; each process makes the masks of its share again."""
         kept = store.finished(key)
@@ -305,6 +342,23 @@ class _Sampler:
         return remarks
 
 
+def _rows_of(plan: DrawPlan, chunk: Chunk) -> Ints:
+    """The rows of a plan whose windows are those of a chunk."""
+    return np.flatnonzero((chunk.first <= plan.window) & (plan.window < chunk.stop))
+
+
+def _table_of(which: int, plan: DrawPlan, parts: Sequence[tuple[Chunk, Arrays]], *, keeps_tokens: bool) -> DrawTable:
+    """The table of a plan from what was kept of its chunks."""
+    nats, num_masked, control = np.full(len(plan), np.nan), np.zeros(len(plan), dtype=np.int64), np.zeros(len(plan))
+    for chunk, part in parts:
+        rows = _rows_of(plan, chunk)
+        nats[rows], num_masked[rows] = part[f"{which}/nats"], part[f"{which}/num_masked"]
+        control[rows] = part[f"{which}/control"]
+    tokens = np.concatenate([part["tokens"] for _, part in parts]) if keeps_tokens and not which else None
+    forward = sum(int(part[f"{which}/forward"][0]) for _, part in parts)
+    return DrawTable(plan, num_masked, nats, control, tokens, num_forward_tokens=forward)
+
+
 @final
 @dataclass(frozen=True)
 class _Store:
@@ -331,7 +385,7 @@ def _drawn(job: Job, signature: Signature) -> Signature:
 @contextmanager
 def _open_draws(job: Job, layout: Layout, batch_tokens: int, processes: Processes) -> Iterator[_Store]:
     """The store of a job: the first process reads the file, all know what it holds, each appends to its own part."""
-    if job.settings.resume is None:
+    if job.settings.resume is None or job.settings.adaptation is not None:  # which keeps a file of its own
         yield _Store(batch_tokens, {})
         return
     path = Path(job.settings.resume)

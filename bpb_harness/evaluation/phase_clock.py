@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, final
 
-Phase = Literal["loading", "checks", "compiling", "scoring", "marks"]
+Phase = Literal["loading", "checks", "compiling", "scoring", "adapting", "marks"]
 
 
 @final

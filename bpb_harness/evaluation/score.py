@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.distributed import Processes, is_first_process, open_processes
@@ -23,6 +24,8 @@ from bpb_harness.estimators import (
     DiscreteBound,
     ExactBound,
 )
+from bpb_harness.evaluation.adaptation_file import Arrays
+from bpb_harness.evaluation.adapting import Adapting, adapting, joined
 from bpb_harness.evaluation.answers import AnswerCosts, answer_frame, summarise
 from bpb_harness.evaluation.document_table import (
     DocumentCosts,
@@ -33,7 +36,7 @@ from bpb_harness.evaluation.document_table import (
 )
 from bpb_harness.evaluation.draw_file import keep_score
 from bpb_harness.evaluation.draws import DrawTable
-from bpb_harness.evaluation.job import Job
+from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.passes import sample_bounds
 from bpb_harness.evaluation.reference_marks import reference_marks
@@ -98,23 +101,34 @@ def _score_and_check(job: Job) -> BpbResult:
     job.require_scorable()
     contract = Contract(job) if job.settings.check_contract else None
     with answering_process(job) as process:
-        with open_processes() as processes, job.clock.phase("scoring"):
+        adds_gradients = job.settings.adaptation is not None
+        with open_processes(adds_gradients=adds_gradients) as processes, job.clock.phase("scoring"):
             _require_one_network(job, processes)
-            result, asked = _score(watching(job, process), processes)
+            layout = job.lay_out(processes)
+            before_learning = _nothing if contract is None else contract.check_again
+            with adapting(job, layout, processes, before_learning) as adaptation:
+                result, asked = _score(watching(job, process), layout, processes, adaptation)
         result = with_remarks(result, *layout_remarks(job, result))
         if is_first_process():
             with job.clock.phase("marks"):
                 result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
+        is_as_loaded = adaptation is None or adaptation.can_undo
         if contract is not None:
-            contract.check_again()
+            if is_as_loaded:
+                contract.check_again()
             if is_first_process():
-                look_again(job, result, asked, process)
-    if job.settings.resume is not None and is_first_process():
+                look_again(job, result, asked, process, adaptation)
+    if job.settings.resume is not None and adaptation is None and is_first_process():
         assert result.costs is not None
         keep_score(Path(job.settings.resume), result.costs)
     if contract is None:
         return result
-    return with_remarks(result, *contract.remarks, *contract.compare_precision(result))
+    by_precision = contract.compare_precision(result) if is_as_loaded and is_first_process() else []
+    return with_remarks(result, *contract.remarks, *by_precision)
+
+
+def _nothing() -> None:
+    """Where nothing is to be looked at."""
 
 
 def _require_one_network(job: Job, processes: Processes) -> None:
@@ -127,13 +141,12 @@ def _require_one_network(job: Job, processes: Processes) -> None:
         )
 
 
-def _score(job: Job, processes: Processes) -> Scored:
-    return _score_bound(job, processes) if job.bounds else _score_without_masks(job, processes)
+def _score(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None) -> Scored:
+    return (_score_bound if job.bounds else _score_without_masks)(job, layout, processes, adaptation)
 
 
-def _score_bound(job: Job, processes: Processes) -> Scored:
-    layout = job.lay_out()
-    sampled = sample_bounds(job, layout, processes)
+def _score_bound(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None) -> Scored:
+    sampled = sample_bounds(job, layout, processes, adaptation)
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
     length = layout.code_length(bound.nats)
     costs = _costs_of_sampled(bound)
@@ -183,15 +196,16 @@ def _comparison(bounds: list[SampledBound]) -> Comparison:
     return compare_bounds(one, other) if isinstance(one.bound, DiscreteBound) else compare_bounds(other, one)
 
 
-def _score_without_masks(job: Job, processes: Processes) -> Scored:
-    layout, estimator = job.lay_out(), job.estimators[0]
+def _score_without_masks(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None) -> Scored:
+    estimator = job.estimators[0]
     assert isinstance(estimator, ChainRule | ExactBound | AutoregressiveCode)
     begin = time.perf_counter()
-    scored = score_spans(
-        estimator, job.model, job.text.corpus, layout.spans, device=job.device,
-        batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes,
-        advance=job.count_tokens(int(layout.input_lengths.sum()) - len(layout) * job.method.is_causal),
+    count = job.count_tokens(int(layout.input_lengths.sum()) - len(layout) * job.method.is_causal)
+    score_part = partial(
+        score_spans, estimator, job.model, job.text.corpus, layout.spans, device=job.device,
+        batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes, advance=count,
     )  # fmt: skip
+    scored = score_part() if adaptation is None else _score_chunks(score_part, adaptation, count)
     if isinstance(estimator, ExactBound):
         relation = estimator.relation(time_conditioned=job.denoiser.time_conditioned)
         error = enumeration_error(scored.variance, scored.squared_variances, estimator.num_samples)
@@ -202,6 +216,21 @@ def _score_without_masks(job: Job, processes: Processes) -> Scored:
         seconds=time.perf_counter() - begin, num_processes=processes.count,
     )  # fmt: skip
     return result, _asked(job, layout.spans, scored)
+
+
+def _score_chunks(score_part: Callable[..., SpanNats], adaptation: Adapting, count: TokenCount) -> SpanNats:
+    """Chunk after chunk, of a network that learns in between."""
+    peaks: list[int] = []
+    remarks: list[Remark] = []
+
+    def score(chunk: Chunk) -> Arrays:
+        scored = score_part(part=slice(chunk.first, chunk.stop))
+        peaks.extend(() if scored.peak_memory_bytes is None else (scored.peak_memory_bytes,))
+        remarks.extend(remark for remark in scored.remarks if remark not in remarks)
+        return scored.to_arrays()
+
+    arrays = joined(adaptation.run(score, count))
+    return SpanNats.of_arrays(arrays, max(peaks, default=None), [*remarks, *adaptation.remarks])
 
 
 def _asked(job: Job, spans: Spans, scored: SpanNats) -> Asked:

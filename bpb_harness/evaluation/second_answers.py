@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import final
+from functools import partial
+from typing import Self, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.denoiser import Denoiser, masked_nll
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import SecondLookError
 from bpb_harness.estimators import ChainRule
 from bpb_harness.estimators.orders import SCORES
+from bpb_harness.evaluation.adapting import Adapting
 from bpb_harness.evaluation.batches import DrawSource, stack_spans
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job
 from bpb_harness.result import BpbResult
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
-from bpb_harness.second_look import AnsweringProcess, Question, ask_here, require_same_answers
+from bpb_harness.second_look.asking import AnsweringProcess, ask_here
+from bpb_harness.second_look.questions import Answer, Question, require_same_answers
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 
 NUM_QUESTIONS = 32
+NUM_CHUNKS_AGAIN = 3
+Ask = Callable[[Sequence[Question]], list[Answer]]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -45,17 +51,25 @@ class Asked(ABC):
     def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
         """Ask for thing ``index`` again."""
 
-    def choose(self, result: BpbResult, model: str, data: str) -> list[Question]:
-        """The questions that the result's hash chooses: each of another window, as far as there are enough."""
+    def choose(
+        self, result: BpbResult, model: str, data: str, *, below: int | None = None
+    ) -> list[tuple[int, Question]]:
+        """The questions that the result's hash chooses, each with its window, another one as far as there are enough.
+
+        ``below``: windows before this one alone.
+        """
         text = f"{model}/{data}/{result.signature}/{result.length.nats!r}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest(), "little")
         generator = np.random.Generator(np.random.PCG64(seed))
         shuffled = generator.permutation(len(self.window))
+        if below is not None:
+            shuffled = shuffled[self.window[shuffled] < below]
         _, first = np.unique(self.window[shuffled], return_index=True)
         is_new = np.zeros(len(shuffled), dtype=bool)
         is_new[first] = True
         chosen = np.concatenate([shuffled[is_new], shuffled[~is_new]])[:NUM_QUESTIONS]
-        return [question for index in chosen for question in self.questions(int(index), generator)]
+        asked = [(int(self.window[index]), self.questions(int(index), generator)) for index in chosen]
+        return [(window, question) for window, questions in asked for question in questions]
 
 
 @final
@@ -247,19 +261,81 @@ def watching(job: Job, process: AnsweringProcess | None) -> Job:
     return replace(job, progress=progress)
 
 
-def look_again(job: Job, result: BpbResult, asked: Asked, process: AnsweringProcess | None) -> None:
+def look_again(
+    job: Job, result: BpbResult, asked: Asked, process: AnsweringProcess | None, adaptation: Adapting | None = None
+) -> None:
     """Put the questions, to the fresh process or else to the network that was scored, and compare.
+
+    A network that learns on the way is asked about the first chunks, and between them it learns again: the fresh
+    process gets the tokens of the chunks before the last one asked about, and no others.
 
     Raises:
         SecondLookError: if the answers are not what was summed.
     """
-    questions = asked.choose(result, job.identity.digest, job.text.corpus.digest)
+    again = Relearning.of(adaptation, process)
+    below = None if again is None else again.stop
+    chosen = asked.choose(result, job.identity.digest, job.text.corpus.digest, below=below)
     if process is None:
-        answers, where = ask_here(job.model, job.device, questions), "the network, asked again window by window,"
+        if adaptation is not None and not adaptation.can_undo:
+            return  # what it has learnt cannot be taken from it
+        answer: Ask = partial(ask_here, job.model, job.device)
+        where = "the network, asked again window by window,"
     else:
         if job.device.type == "cuda":
             torch.cuda.empty_cache()  # the other process needs some
         if process.wait_until_built() != job.identity.digest:
             raise SecondLookError("the checkpoint is another one than when scoring began", hint="score it again")
-        answers, where = process.ask(questions), "a fresh process that has only the checkpoint"
+        answer, where = process.ask, "a fresh process that has only the checkpoint"
+    questions, answers = _ask_in_turn(chosen, answer, again)
     require_same_answers(questions, answers, dtype=job.settings.dtype, where=where)
+
+
+def _ask_in_turn(
+    chosen: Sequence[tuple[int, Question]], ask: Ask, again: Relearning | None
+) -> tuple[list[Question], list[Answer]]:
+    """Ask; of a network that learns, chunk by chunk."""
+    if again is None:
+        questions = [question for _, question in chosen]
+        return questions, ask(questions)
+    questions, answers = [], []
+    for place, chunk in enumerate(again.chunks):
+        if place:
+            again.learn(again.chunks[place - 1])
+        of_chunk = [question for window, question in chosen if chunk.first <= window < chunk.stop]
+        questions += of_chunk
+        answers += ask(of_chunk)
+    return questions, answers
+
+
+@final
+@dataclass(frozen=True)
+class Relearning:
+    """What a fresh process learns once more, to be asked about chunks behind it.
+
+    Attributes:
+        chunks: those that are asked about.
+        learn: hands over one of them.
+    """
+
+    chunks: Sequence[Chunk]
+    learn: Callable[[Chunk], None]
+
+    @property
+    def stop(self) -> int:
+        """Behind the last window that is asked about."""
+        return self.chunks[-1].stop
+
+    @classmethod
+    def of(cls, adaptation: Adapting | None, process: AnsweringProcess | None) -> Self | None:
+        """Of the harness's own loop a few chunks, for what it is given does not depend on the network; else all."""
+        if adaptation is None:
+            return None
+        if process is None:
+            return cls(adaptation.chunks[:1], adaptation.learn)
+        chunks = adaptation.chunks[:NUM_CHUNKS_AGAIN] if adaptation.can_undo else adaptation.chunks
+
+        def learn(chunk: Chunk) -> None:
+            asked = {"chunk": chunk.index, "num_chunks": len(adaptation.chunks), **adaptation.plain}
+            process.learn(asked, adaptation.tokens(chunk).cpu().numpy())
+
+        return cls(chunks, learn)

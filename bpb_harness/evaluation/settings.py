@@ -15,6 +15,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, final, get_args
 
+from bpb_harness.adaptation.settings import (
+    MAX_BATCH,
+    MAX_CHUNK,
+    MAX_EPOCHS,
+    AdaptationMethod,
+    AdaptationSettings,
+)
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known
 from bpb_harness.evaluation.methods import METHODS, Method, either, names
@@ -70,6 +77,11 @@ def as_words(given: str | Sequence[str] | None) -> Sequence[str]:
 
 _OF_ERRORS = ("--tolerance", "--samples all")
 _SAMPLES, _CHAIN = attrgetter("samples"), attrgetter("goes_in_order")
+_OF_SGD = ("ttt_lr", "ttt_momentum", "ttt_epochs", "ttt_batch", "ttt_clip")
+
+
+def _ADAPTS(method: Method) -> bool:  # noqa: N802 (beside the two above)
+    return not method.enumerates
 
 
 def _MASKED(method: Method) -> bool:  # noqa: N802 (beside the two above)
@@ -167,11 +179,11 @@ class Settings:
     limit: int | None = flagged(None, "Score only the first so many windows, or answers.", key="data", least=1)
     adapter: str | None = flagged(None, "How to read the checkpoint; see --list-adapters.", key="adapter")
     golf_preset: str | None = flagged(
-        None, "Of --adapter golf-gpt: the record, by date, whose settings a file does not hold: 2026-03-23.",
+        None, "Of --adapter golf-gpt and golf-ddit: the entry, by date, whose settings no file holds: 2026-03-23.",
         note="docs/adapters.md lists them.",
     )  # fmt: skip
     golf_setting: str | Sequence[str] = flagged(
-        (), "Of --adapter golf-gpt: NAME=VALUE of one such setting; may be repeated.", kind=list[str] | None,
+        (), "Of the same: NAME=VALUE of one such setting; may be repeated.", kind=list[str] | None,
         read=as_words, note="Stands above the preset's.",
     )  # fmt: skip
     weights: str | None = flagged(None, "Key of the weights to score, where the file holds several sets: model, ema.")
@@ -183,8 +195,26 @@ class Settings:
         key="passes", of=_SAMPLES,
     )  # fmt: skip
     resume: AnyPath | None = flagged(
-        None, "Keep finished draws in this file, and go on from those that it holds.", of=_SAMPLES, kind=Path | None
+        None, "Keep finished draws in this file, and go on from those that it holds.", kind=Path | None,
+        note="Of sampled bounds; with --ttt, of every method: what chunks cost, and what the network has learnt.",
+    )  # fmt: skip
+    ttt: AdaptationMethod | None = flagged(
+        None, "Test-time training: score a chunk, then learn from it. sgd, or own (the network's adapt).", key="ttt",
+        one_of=(None, *get_args(AdaptationMethod)), kind=str | None, of=_ADAPTS,
+        note="docs/adaptation.md says what it is a code of.",
+    )  # fmt: skip
+    ttt_chunk: int = flagged(
+        32_768, "Of --ttt: tokens of a chunk.", key="ttt", least=1, most=MAX_CHUNK,
+    )  # fmt: skip
+    ttt_lr: float = flagged(
+        0.002, "Of --ttt sgd: the first chunk's learning rate, which falls by a cosine over chunks.", key="ttt"
     )
+    ttt_momentum: float = flagged(0.9, "Of --ttt sgd.", key="ttt")
+    ttt_epochs: int = flagged(
+        3, "Of --ttt sgd: times that a chunk is gone through.", key="ttt", least=1, most=MAX_EPOCHS
+    )
+    ttt_batch: int = flagged(32, "Of --ttt sgd: windows of a step.", key="ttt", least=1, most=MAX_BATCH)
+    ttt_clip: float = flagged(1.0, "Of --ttt sgd: the largest norm of a gradient; inf for none.", key="ttt")
     device: str = flagged("auto", "auto, cpu or cuda.", one_of=("auto", "cpu", "cuda"))
     dtype: Dtype = flagged("float32", "float32 or bfloat16.", key="dtype", one_of=get_args(Dtype))
     batch_tokens: int | None = flagged(None, "Forward tokens a call; never changes the score.", least=1)
@@ -244,7 +274,8 @@ class Settings:
             by_itself = name in {"num_samples", "compare"} or (name == "num_steps" and self.compare)
             if not by_itself and getattr(self, name) != DEFAULTS[name]:
                 flag.require_method(self.method)
-        if self.resume is not None and self.keeps_tokens:
+        self._check_adaptation()
+        if self.resume is not None and self.keeps_tokens and self.ttt is None:
             raise UsageError(
                 "--resume keeps sums of windows, not of tokens",
                 seen="--tokens" if self.with_tokens else "--document-table" if self.with_documents else "--slice",
@@ -265,6 +296,43 @@ class Settings:
             raise UsageError("--no-enumerate", seen="no --target-field", expected="--context-field and --target-field")
         if self.num_samples is not None and not METHODS[self.method].samples:
             self._check_samples_of_enumeration(METHODS[self.method])
+
+    def _check_adaptation(self) -> None:
+        """Refuse settings of ``--ttt`` without it, and what has no meaning for a network that learns on the way."""
+        if self.ttt is None:
+            if self.resume is not None:
+                replace(FLAGS["resume"], of=_SAMPLES).require_method(self.method)
+            changed = [name for name in ("ttt_chunk", *_OF_SGD) if getattr(self, name) != DEFAULTS[name]]
+            if changed:
+                raise UsageError(FLAGS[changed[0]].name, seen="no --ttt", expected="--ttt sgd")
+            return
+        changed = [name for name in _OF_SGD if getattr(self, name) != DEFAULTS[name]]
+        if self.ttt == "own" and changed:
+            raise UsageError(
+                f"{FLAGS[changed[0]].name} with --ttt own", seen="both", expected="--ttt sgd",
+                hint="how the network learns is its own; leave it out",
+            )  # fmt: skip
+        for flag, is_given, hint in (
+            ("--tolerance", self.tolerance is not None, "pass --samples K for smaller errors"),
+            ("--surprisal", self.surprisal, "the network has learnt the text by then; leave it out"),
+            ("--target-field", self.scores_answers, "answers are scored each by itself"),
+            ("--unpaid-prefix", self.unpaid_prefix > 0, "its tokens are not paid for, and must not be learnt from"),
+            ("--resume", self.resume is not None and self.ttt == "own", "what it learnt lies where only it knows"),
+        ):
+            if is_given:
+                raise UsageError(f"{flag} with --ttt", seen="both", expected="one of the two", hint=hint)
+        _ = self.adaptation  # refuses numbers out of range
+
+    @property
+    def adaptation(self) -> AdaptationSettings | None:
+        """How the network learns on the way; None if it does not."""
+        if self.ttt is None:
+            return None
+        if self.ttt == "own":
+            return AdaptationSettings("own", self.ttt_chunk)
+        return AdaptationSettings(
+            self.ttt, self.ttt_chunk, self.ttt_lr, self.ttt_momentum, self.ttt_epochs, self.ttt_batch, self.ttt_clip
+        )
 
     def _check_labels(self) -> None:
         """Refuse fields of what has none, and a name for rows of a table that nobody asked for."""
@@ -310,7 +378,8 @@ class Settings:
         """Whether costs of single tokens are needed: those of windows tell documents only where these end there."""
         spans_tell = self.per_document or self.scores_answers
         of_documents = self.wants_documents and not spans_tell
-        return self.with_tokens or of_documents or (self.with_costs and self.resume is None)
+        by_spans = self.resume is not None and self.ttt is None
+        return self.with_tokens or of_documents or (self.with_costs and not by_spans)
 
     @property
     def scores_answers(self) -> bool:
@@ -406,8 +475,11 @@ class Settings:
         return pick_device(self.device)
 
     def compiles(self, device: torch.device) -> bool:
-        """Whether the network is compiled: by itself on a GPU, but not for answers, whose rows have many lengths."""
-        by_itself = device.type == "cuda" and not self.scores_answers
+        """Whether the network is compiled.
+
+        By itself on a GPU, but not for answers, whose rows have many lengths, nor where it learns on the way.
+        """
+        by_itself = device.type == "cuda" and not self.scores_answers and self.ttt is None
         return by_itself if self.compile_network is None else self.compile_network
 
     def torch_dtype(self) -> torch.dtype:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from bpb_harness.text.spans import Spans
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+_ALL = slice(None)
 Run = Callable[[Callable[[Ints, int, int], tuple[Tensor, int]], Ints, Ints, Ints], "SpanNats"]
 
 
@@ -55,6 +56,21 @@ class SpanNats:
     squared_variances: npt.NDArray[np.float64] | None = None
     token_variance: npt.NDArray[np.float64] | None = None
 
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What of a code length is kept of a part of the spans; :meth:`of_arrays` of several, end to end, is theirs."""
+        kept = {"nats": self.nats, "token_nats": self.token_nats, "forward_tokens": np.array([self.num_forward_tokens])}
+        return kept if self.steps is None else kept | {"steps": self.steps}
+
+    @classmethod
+    def of_arrays(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], peak_memory_bytes: int | None, remarks: list[Remark]
+    ) -> Self:
+        """A code length whose parts were scored one after another."""
+        forward_tokens = int(arrays["forward_tokens"].sum())
+        return cls(
+            arrays["nats"], arrays["token_nats"], forward_tokens, peak_memory_bytes, remarks, arrays.get("steps")
+        )
+
 
 def score_spans(
     estimator: ExactBound | ChainRule | AutoregressiveCode,
@@ -66,16 +82,20 @@ def score_spans(
     batch_tokens: int,
     processes: Processes,
     advance: Advance | None = None,
+    part: slice = _ALL,
 ) -> SpanNats:
-    """Enumerate masks, follow the chain rule, or ask a causal model, span by span."""
-    run = partial(_run, device=device, batch_tokens=batch_tokens, processes=processes, advance=advance)
+    """Enumerate masks, follow the chain rule, or ask a causal model, span by span.
+
+    ``part`` is which of the spans, one after the other; what is drawn for a span depends on its index among all.
+    """
+    run = partial(_run, device=device, batch_tokens=batch_tokens, processes=processes, advance=advance, part=part)
     if isinstance(estimator, AutoregressiveCode):
         assert isinstance(model, CausalLM)
         return _score_causal(estimator, model, corpus, spans, device, run)
     assert isinstance(model, Denoiser)
     if isinstance(estimator, ExactBound):
-        return _enumerate(estimator, model, corpus, spans, device, run)
-    return _follow_chain(estimator, model, corpus, spans, device, processes, run)
+        return _enumerate(estimator, model, corpus, spans, device, run, part)
+    return _follow_chain(estimator, model, corpus, spans, device, processes, run, part)
 
 
 def _score_causal(
@@ -91,7 +111,7 @@ def _score_causal(
 
 
 def _enumerate(
-    estimator: ExactBound, denoiser: Denoiser, corpus: Corpus, spans: Spans, device: torch.device, run: Run
+    estimator: ExactBound, denoiser: Denoiser, corpus: Corpus, spans: Spans, device: torch.device, run: Run, part: slice
 ) -> SpanNats:
     told = denoiser.time_conditioned
 
@@ -104,6 +124,7 @@ def _enumerate(
 
     lengths = spans.lengths
     scored = run(row_nats, spans.input_lengths, spans.context_lengths, 3 + 2 * lengths)
+    lengths = lengths[part]
     columns, of_tokens = _parted(scored.token_nats, 3, 2 * lengths)
     nats, variance, squares = columns.reshape(-1, 3).T
     token_nats, token_variance = _parted(of_tokens, lengths, lengths)
@@ -128,6 +149,7 @@ def _follow_chain(
     device: torch.device,
     processes: Processes,
     run: Run,
+    part: slice,
 ) -> SpanNats:
     steps: dict[int, Ints] = {}
 
@@ -141,7 +163,7 @@ def _follow_chain(
     scored = run(row_nats, spans.input_lengths, spans.context_lengths, spans.lengths)
     for others in processes.gather(steps):
         steps |= others
-    return replace(scored, steps=np.concatenate([steps[row] for row in range(len(spans))]))
+    return replace(scored, steps=np.concatenate([steps[row] for row in range(len(spans))[part]]))
 
 
 def _run(
@@ -154,17 +176,22 @@ def _run(
     device: torch.device,
     processes: Processes,
     advance: Advance | None,
+    part: slice,
 ) -> SpanNats:
     """Score rows in batches of one shape; only the last ``paid_lengths`` columns of each row are its to pay."""
-    batches, fitting = list(consecutive(input_lengths, batch_tokens, context_lengths)), FittingBatches(device)
+    which = np.arange(len(input_lengths))[part]
+    dealt = consecutive(input_lengths[part], batch_tokens, context_lengths[part])
+    batches, fitting = [(which[rows], length) for rows, length in dealt], FittingBatches(device)
+
+    deal = processes.deal(batches)
 
     def share() -> tuple[list[tuple[int, Floats]], int]:
         paid: list[tuple[int, Floats]] = []
         forward_tokens = 0
-        for rows, length in processes.share(batches):
+        for rows, length in deal:
             with torch.inference_mode():
                 context = int(context_lengths[rows[0]])
-                parts = fitting.run(len(rows), partial(_part, score, rows, length, context))
+                parts = fitting.run(len(rows), partial(_rows, score, rows, length, context))
             values = np.concatenate([part.cpu().numpy() for part, _ in parts])
             for row, row_nats in zip(rows, values, strict=True):
                 its_own = torch.from_numpy(row_nats[len(row_nats) - paid_lengths[row] :])
@@ -175,20 +202,22 @@ def _run(
                 advance(len(rows) * length * processes.count)
         return paid, forward_tokens
 
-    offset = np.cumsum(paid_lengths) - paid_lengths
-    token_nats = np.zeros(int(paid_lengths.sum()))
-    nats = np.full(len(input_lengths), np.nan)
+    own_lengths, first = paid_lengths[part], int(which[0])
+    offset = np.cumsum(own_lengths) - own_lengths
+    token_nats = np.zeros(int(own_lengths.sum()))
+    nats = np.full(len(which), np.nan)
     forward_tokens = 0
     for scored, count in processes.together(share):
         forward_tokens += count
         for row, paid in scored:
-            token_nats[offset[row] : offset[row] + len(paid)] = paid
-            nats[row] = math.fsum(paid)
+            place = offset[row - first]
+            token_nats[place : place + len(paid)] = paid
+            nats[row - first] = math.fsum(paid)
     peaks = [peak for peak in processes.gather(peak_memory_bytes(device)) if peak is not None]
     return SpanNats(nats, token_nats, forward_tokens, max(peaks, default=None), fitting.remarks)
 
 
-def _part(
+def _rows(
     score: Callable[[Ints, int, int], tuple[Tensor, int]], rows: Ints, length: int, context: int, part: slice
 ) -> tuple[Tensor, int]:
     return score(rows[part], length, context)

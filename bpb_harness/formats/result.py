@@ -34,6 +34,7 @@ _MEANINGS = {
     "contract": "How the network's behaviour was checked.",
     "dtype": "Arithmetic of the network.",
     "seed": "Seed of all randomness.",
+    "adaptation": "How the network learnt on the way, `--ttt`.",
 }
 _WORDS = {"num_samples": Either((Whole(1), Text(("all",)), Null()))}
 
@@ -47,7 +48,10 @@ def _settings() -> tuple[Key, ...]:
         kind = Whole() if entry.metadata["number"] else Text()
         always = entry.default is not None and entry.metadata["alone"]
         typed = _WORDS.get(entry.name) or (kind if always else maybe(kind))
-        keys.append(Key(entry.name, typed, f"{_MEANINGS[entry.name]} `{entry.metadata['key']}` in the signature."))
+        meaning = f"{_MEANINGS[entry.name]} `{entry.metadata['key']}` in the signature."
+        keys.append(
+            Key(entry.name, kind if entry.metadata["later"] else typed, meaning, is_optional=entry.metadata["later"])
+        )
     return tuple(keys)
 
 
@@ -96,6 +100,7 @@ PHASES = Record((
     Key("compiling", Number(0.0), "Compiling the network.", "seconds", is_optional=True),
     Key("scoring", Number(0.0), "The network on the text, and what is made of its answers.", "seconds",
         is_optional=True),
+    Key("adapting", Number(0.0), "Learning from chunks that were scored.", "seconds", is_optional=True),
     Key("marks", Number(0.0), "The reference marks.", "seconds", is_optional=True),
 ))  # fmt: skip
 

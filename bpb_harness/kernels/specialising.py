@@ -26,6 +26,11 @@ def give_up_specialising() -> bool:
     return not given_up
 
 
+def is_given_up() -> bool:
+    """Whether networks are compiled as they are written: kernels have failed on this machine."""
+    return _given_up
+
+
 def serves(x: Tensor) -> bool:
     """Whether kernels that round as autocast does may take the place of plain operations on a tensor."""
     return is_specialised() and runs_in_bfloat16_on_gpu(x)

@@ -21,7 +21,7 @@ from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.header import Header, code_of_loader
 from bpb_harness.proof.isolation import FILES, NETWORK
 from bpb_harness.result import Signature
-from bpb_harness.second_look import ModelSource
+from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.second_look.server import Server
 
 Ints = npt.NDArray[np.int64]

@@ -24,7 +24,7 @@ from bpb_harness.proof.header import Header, digest_of
 from bpb_harness.proof.verdict import PROVED, REFUTED, UNPROVED
 from bpb_harness.result import Signature
 from bpb_harness.schedule import parse_schedule
-from bpb_harness.second_look import ModelSource
+from bpb_harness.second_look.asking import ModelSource
 
 Ints = npt.NDArray[np.int64]
 MOST_SPANS = 1 << 24

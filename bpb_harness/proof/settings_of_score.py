@@ -25,6 +25,11 @@ def settings_of(signature: Signature) -> dict[str, Any]:
     Raises:
         InputError: if it states one that no setting takes.
     """
+    if signature.adaptation is not None:
+        raise InputError(
+            "the signature of the score", seen=f"ttt:{signature.adaptation}", expected="a network that stays as it is",
+            hint="a score with --ttt has no proof: prove one without it",
+        )  # fmt: skip
     try:
         stated = signature.typed()
         found: dict[str, Any] = {name: stated[name] for name in DIRECT if stated[name] is not None}

@@ -11,12 +11,14 @@ precision, never correctness.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.sampling.bigram import BigramCounts, bucket_of
+from bpb_harness.sampling.fixed_point import NATS_PER_UNIT, log2_units
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 
@@ -25,12 +27,78 @@ Ints = npt.NDArray[np.int64]
 
 _TOKENS_AT_ONCE = 1 << 13  # look-ups and sums of so few stay in the cache, in memory that is not asked for anew
 _PSEUDO_COUNT = 2.0  # of the unigram, in each bigram
-_LEAST_NATS = 0.02  # two agreeing neighbours multiply to more than a probability
+LEAST_UNITS = round(0.02 / NATS_PER_UNIT)  # two agreeing neighbours multiply to more than a probability
 _MIN_DRAWS = 24  # in a half; with fewer nothing is subtracted: a network with no noise to remove gets none added
 _DEFAULT = np.array([0.4, 0.6])  # beta(u) = 0.4 + 0.6 u, the best of a small model on English text
 _PRIOR_SPREAD = 0.25
 _CURVE_DEGREE = 4
 _HALF_WEIGHT_TOKENS = 100.0
+
+
+@final
+@dataclass(frozen=True)
+class NeighbourTables:
+    """What the code lengths are made of: look-ups instead of logarithms, but for those of pairs.
+
+    By token id, (largest token + 1,) each; ids that do not occur are never looked up. Code lengths are in units of
+    2^-24 bits: whole numbers, so that it does not matter where they are computed and in which order they are summed.
+
+    Attributes:
+        unigram: code length of each token with no neighbour visible, int64.
+        context: log2 of what the pairs with a token as the visible neighbour weigh, int64.
+        pseudo_pairs: what is added to the count of a pair for the unigram of the token that is predicted, float64.
+        pairs: pairs of each bucket without the one in question, (2^20,) float64.
+    """
+
+    unigram: Ints
+    context: Ints
+    pseudo_pairs: Floats
+    pairs: Floats
+
+    @staticmethod
+    def of(counts: BigramCounts) -> NeighbourTables:
+        """The tables of a text."""
+        singles = counts.tokens
+        seen, total = np.maximum(singles, 1).astype(np.float64), float(singles.sum() + len(singles))
+        return NeighbourTables(
+            log2_units(np.array(total)) - log2_units(seen),
+            log2_units(seen - 1.0 + _PSEUDO_COUNT),
+            seen / total * _PSEUDO_COUNT,
+            np.maximum(counts.pairs - 1, 0).astype(np.float64),
+        )
+
+
+@final
+@dataclass(frozen=True)
+class ControlSums:
+    """What the control variate of one mask of each of B spans is made of; whole numbers, int64.
+
+    Code lengths of a target come in four columns: no neighbour visible, the left, the right, both.
+
+    Attributes:
+        num_masked: |M|, (B,).
+        drawn: code lengths of the masked targets given the neighbours that this mask leaves visible, (B,).
+        columns: of all targets, (4, B).
+        first: of each span's first target, (4, B).
+        last: of its last, (4, B).
+    """
+
+    num_masked: Ints
+    drawn: Ints
+    columns: Ints
+    first: Ints
+    last: Ints
+
+    def control(self, lengths: Ints, rate: npt.NDArray[Any], has_context: npt.NDArray[np.bool_]) -> Floats:
+        """Control variate of each mask, (B,) nats per masked token.
+
+        Args:
+            lengths: targets of each span, (B,).
+            rate: mask rate u of each, (B,).
+            has_context: whether something visible stands before the first target, (B,).
+        """
+        mean = _mean_of_sums(self.columns, self.first, self.last, lengths, rate, has_context)
+        return np.asarray((self.drawn / self.num_masked - mean) * NATS_PER_UNIT, dtype=np.float64)
 
 
 @final
@@ -45,58 +113,41 @@ class NeighbourCode:
 
     def __init__(self, corpus: Corpus, spans: Spans, counts: BigramCounts) -> None:
         self._corpus, self._spans = corpus, spans
-        self._pairs, singles = counts.pairs, counts.tokens
-        # By token id, so that a window costs look-ups instead of logarithms. Ids that do not occur are never looked up.
-        seen, total = np.maximum(singles, 1.0), singles.sum() + len(singles)
-        self._unigram_nats = np.log(total / seen)
-        self._pseudo_pairs = seen / total * _PSEUDO_COUNT
-        self._context_nats = np.log(seen - 1.0 + _PSEUDO_COUNT)
+        self.tables = NeighbourTables.of(counts)
 
-    def token_nats(self, window: int) -> Floats:
-        """Code lengths of a span's targets, (4, L) nats: no neighbour visible, the left, the right, both."""
+    def token_units(self, window: int) -> Ints:
+        """Code lengths of a span's targets, (4, L): no neighbour visible, the left, the right, both."""
         start, end = int(self._spans.starts[window]), int(self._spans.ends[window])
         seen_from = max(start - 1, int(self._spans.context_starts[window]))
-        return self._nats_of(self._corpus.read(seen_from, end))[:, start - seen_from :]
+        return self._units_of(self._corpus.read(seen_from, end))[:, start - seen_from :]
 
-    def _nats_of(self, tokens: Ints) -> Floats:
-        """Code lengths of tokens (..., L), (4, ..., L) nats."""
-        nats = np.empty((4, *tokens.shape))
-        nats[0] = self._unigram_nats[tokens]
-        unigram, context = self._pseudo_pairs[tokens], self._context_nats[tokens]
-        pair = np.maximum(self._pairs[bucket_of(tokens[..., :-1], tokens[..., 1:])] - 1.0, 0.0)
-        nats[1, ..., 1:] = context[..., :-1] - np.log(pair + unigram[..., 1:])
-        nats[2, ..., :-1] = context[..., 1:] - np.log(pair + unigram[..., :-1])
-        nats[1, ..., 0], nats[2, ..., -1] = nats[0, ..., 0], nats[0, ..., -1]
-        nats[3] = np.maximum(nats[1] + nats[2] - nats[0], _LEAST_NATS)
-        return nats
-
-    def control(self, window: int, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any]) -> Floats:
-        """Mean code length of the masked targets of each mask, less its mean over size-biased masks of that rate.
-
-        Args:
-            window: index among the spans.
-            masked: masks of the targets of this span, (B, L) bool, at least one token each.
-            rate: mask rate u of each, (B,).
-
-        Returns:
-            (B,) float64 nats per masked token, with expectation 0.
-        """
-        has_context = bool(self._spans.context_starts[window] < self._spans.starts[window])
-        return control_of_masks(self.token_nats(window), masked, rate, has_context=has_context)
+    def _units_of(self, tokens: Ints) -> Ints:
+        """Code lengths of tokens (..., L), (4, ..., L) units."""
+        units, tables = np.empty((4, *tokens.shape), dtype=np.int64), self.tables
+        units[0] = tables.unigram[tokens]
+        pseudo_pairs, context = tables.pseudo_pairs[tokens], tables.context[tokens]
+        pair = tables.pairs[bucket_of(tokens[..., :-1], tokens[..., 1:])]
+        units[1, ..., 1:] = context[..., :-1] - log2_units(pair + pseudo_pairs[..., 1:])
+        units[2, ..., :-1] = context[..., 1:] - log2_units(pair + pseudo_pairs[..., :-1])
+        units[1, ..., 0], units[2, ..., -1] = units[0, ..., 0], units[0, ..., -1]
+        units[3] = np.maximum(units[1] + units[2] - units[0], LEAST_UNITS)
+        return units
 
     def control_of_batch(
         self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], context_lengths: Ints
     ) -> Floats:
-        """The same for one mask of each of many spans of one input length N, whose targets stand last.
+        """The control variate of one mask of each of many spans of one input length N, whose targets stand last.
+
+        Mean code length of the masked targets, less its mean over size-biased masks of that rate.
 
         Args:
             x0: tokens, (B, N).
-            masked: (B, N) bool.
-            rate: (B,).
+            masked: masks, at least one target each, (B, N) bool.
+            rate: mask rate u of each, (B,).
             context_lengths: of each row, (B,).
 
         Returns:
-            (B,) float64.
+            (B,) float64 nats per masked token, with expectation 0.
         """
         control = np.empty(len(x0))
         for context in np.unique(context_lengths):
@@ -110,52 +161,60 @@ class NeighbourCode:
     def _control_of_rows(self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], context: int) -> Floats:
         """Rows whose contexts are equally long; of each, its last token alone is a neighbour of a target."""
         seen_from = max(context - 1, 0)
-        nats = self._nats_of(x0[:, seen_from:])[..., context - seen_from :]
-        return control_of_masks(nats, masked[:, context:], rate, has_context=context > 0)
+        units = self._units_of(x0[:, seen_from:])[..., context - seen_from :]
+        sums = sums_of_masks(units, masked[:, context:], has_context=context > 0)
+        alike = np.ones(len(x0), dtype=np.int64)
+        return sums.control(alike * units.shape[-1], rate, alike * context > 0)
 
 
-def control_of_masks(
-    token_nats: Floats, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], *, has_context: bool = False
-) -> Floats:
-    """The control variate of masks (B, L) at rates (B,), from code lengths (4, L) of one span or (4, B, L); (B,).
+def sums_of_masks(units: Ints, masked: npt.NDArray[np.bool_], *, has_context: bool = False) -> ControlSums:
+    """Sums of masks (B, L) of the targets of spans, from code lengths (4, B, L).
 
     With a context the first target's left neighbour is visible always.
     """
     visible = ~masked
-    drawn = np.where(masked, token_nats[0], 0.0)  # no neighbour visible, until one is
+    drawn = np.where(masked, units[0], 0)  # no neighbour visible, until one is
     left, right = np.zeros_like(masked), np.zeros_like(masked)
     left[:, 1:], right[:, :-1] = visible[:, :-1], visible[:, 1:]
     left[:, 0] = has_context
-    for seen, nats in ((left & ~right, 1), (right & ~left, 2), (left & right, 3)):
-        np.copyto(drawn, token_nats[nats], where=seen & masked)
-    mean = mean_code_length(token_nats, rate, has_context=has_context)
-    return np.asarray(drawn.sum(axis=1) / masked.sum(axis=1) - mean, dtype=np.float64)
+    for seen, column in ((left & ~right, 1), (right & ~left, 2), (left & right, 3)):
+        np.copyto(drawn, units[column], where=seen & masked)
+    return ControlSums(masked.sum(axis=1), drawn.sum(axis=1), units.sum(axis=-1), units[..., 0], units[..., -1])
 
 
-def mean_code_length(token_nats: Floats, rate: npt.NDArray[Any], *, has_context: bool = False) -> Floats:
-    """Mean over size-biased masks of rate u of the masked tokens' mean code length; (B,).
+def control_of_masks(
+    units: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], *, has_context: bool = False
+) -> Floats:
+    """The control variate of masks (B, L) at rates (B,) of one span, from its code lengths (4, L); (B,) nats."""
+    each = np.broadcast_to(units[:, None], (4, *masked.shape))
+    sums = sums_of_masks(each, masked, has_context=has_context)
+    return sums.control(np.full(len(masked), masked.shape[1]), rate, np.full(len(masked), has_context))
+
+
+def mean_code_length(units: Ints, rate: npt.NDArray[Any], *, has_context: bool = False) -> Floats:
+    """What is subtracted there, (B,) nats: the mean over size-biased masks of each rate."""
+    columns, first, last = (part[:, None] for part in (units.sum(axis=-1), units[:, 0], units[:, -1]))
+    mean = _mean_of_sums(columns, first, last, np.array(units.shape[1]), rate, np.array(has_context))
+    return np.asarray(mean * NATS_PER_UNIT, dtype=np.float64)
+
+
+def _mean_of_sums(
+    columns: Ints, first: Ints, last: Ints, lengths: Ints, rate: npt.NDArray[Any], has_context: npt.NDArray[np.bool_]
+) -> Floats:
+    """Mean over size-biased masks of rate u of the masked tokens' mean code length, (B,) units.
 
     Whichever token is masked, each of its neighbours is visible with probability 1 - u, independently; a neighbour
     beyond the span's end never is, one in its context always.
-
-    Args:
-        token_nats: code lengths of one span's targets, (4, L), or of a span for each rate, (4, B, L).
-        rate: u, (B,).
-        has_context: whether something visible stands before the first of them.
     """
     seen = 1.0 - np.asarray(rate, dtype=np.float64)
-    none, only_left, only_right, both = token_nats.sum(axis=-1)
-    first, last = token_nats[..., 0], token_nats[..., -1]
-    length = token_nats.shape[-1]
-    # 0 and 1: no left neighbour of the first target is ever visible, or it always is.
-    beside_no_right, beside_right = first[int(has_context)], first[3 if has_context else 2]
-    if length == 1:
-        return np.asarray(np.broadcast_to(beside_no_right, seen.shape), dtype=np.float64)
+    none, only_left, only_right, both = columns
+    # No left neighbour of the first target is ever visible, or it always is.
+    beside_no_right, beside_right = np.where(has_context, first[1], first[0]), np.where(has_context, first[3], first[2])
     inner = (1.0 - seen) ** 2 * (none - first[0] - last[0])
     inner += seen * (1.0 - seen) * (only_left - first[1] - last[1] + only_right - first[2] - last[2])
     inner += seen**2 * (both - first[3] - last[3])
     ends = (1.0 - seen) * (beside_no_right + last[0]) + seen * (beside_right + last[1])
-    return np.asarray((inner + ends) / length, dtype=np.float64)
+    return np.asarray(np.where(lengths == 1, beside_no_right, (inner + ends) / lengths), dtype=np.float64)
 
 
 def subtract_control(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 Words = npt.NDArray[np.uint64]
 
-_ROUNDS = 10
+ROUNDS = 10
 _MULTIPLIERS = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)  # added to the key between rounds
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -33,12 +34,44 @@ def first_words(
     # NumPy's generator takes a step before its first block: the lowest word of the counter is 1.
     one, zero = np.ones(len(second_words), dtype=np.uint64), np.zeros(len(second_words), dtype=np.uint64)
     counter = (one, np.asarray(second_words).astype(np.uint64), zero + np.asarray(third_words).astype(np.uint64), zero)
-    for number in range(_ROUNDS):
+    for number in range(ROUNDS):
         left, right = (np.uint64((word + number * weyl) % (1 << 64)) for word, weyl in zip(key, _WEYL, strict=True))
         high0, low0 = _product(_MULTIPLIERS[0], counter[0])
         high1, low1 = _product(_MULTIPLIERS[1], counter[2])
         counter = (high1 ^ counter[1] ^ left, low1, high0 ^ counter[3] ^ right, low0)
     return counter[0]
+
+
+def torch_words(left: Tensor, right: Tensor, counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """The four words of each counter, lowest word first, under a key (left, right); int64 with the bits of uint64.
+
+    All broadcast against each other. NumPy's generator begins with 1 in the counter's lowest word.
+    """
+    for _ in range(ROUNDS):
+        high0, low0 = _torch_product(int(_MULTIPLIERS[0]), counter[0])
+        high1, low1 = _torch_product(int(_MULTIPLIERS[1]), counter[2])
+        counter = (high1 ^ counter[1] ^ left, low1, high0 ^ counter[3] ^ right, low0)
+        left, right = left + _signed(_WEYL[0]), right + _signed(_WEYL[1])
+    return counter
+
+
+def _signed(word: int) -> int:
+    """The int64 with the bits of a word."""
+    return word - ((word >> 63) << 64)
+
+
+def _torch_product(a: int, b: Tensor) -> tuple[Tensor, Tensor]:
+    """High and low word of the 128 bits of a b; sums and products of int64 wrap."""
+    a_high, a_low = a >> 32, a & 0xFFFFFFFF
+    b_high, b_low = _upper(b), b & 0xFFFFFFFF
+    cross, other = a_low * b_high, a_high * b_low
+    carry = _upper(a_low * b_low) + (cross & 0xFFFFFFFF) + (other & 0xFFFFFFFF)
+    return a_high * b_high + _upper(cross) + _upper(other) + _upper(carry), _signed(a) * b
+
+
+def _upper(word: Tensor) -> Tensor:
+    """The upper half of words, without their sign."""
+    return (word >> 32) & 0xFFFFFFFF
 
 
 def _product(a: np.uint64, b: Words) -> tuple[Words, Words]:

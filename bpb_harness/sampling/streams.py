@@ -84,6 +84,11 @@ class RandomStreams:
         """Where draws look that share nothing with any other, each of a window and sample, (n,) float64 in (0, 1]."""
         return _unit(first_words(self._key(_Purpose.INDEPENDENT), windows, samples)) + 2.0**-54
 
+    @property
+    def mask_key(self) -> tuple[int, int]:
+        """The key under which masks are drawn; a window and a sample are the second and third word of the counter."""
+        return self._key(_Purpose.MASK)
+
     def mask_noise(self, window: int, sample: int, length: int) -> tuple[int, npt.NDArray[np.float64]]:
         """Forced target position and per-position noise of one draw.
 

@@ -7,12 +7,6 @@ masked windows that went into it. The fresh process gets them one at a time, wit
 holds what the network says before it learns what was to be predicted; and what comes out must be what was summed.
 
 ``questions``: what is asked, and when two answers are the same. ``answering``: how a network is asked.
-``fresh_process``: the process. ``asking``: its other end.
+``fresh_process``: the process. ``asking``: its other end. ``waiting``: it is started before it is needed, and so before
+torch is imported; nothing is imported here for that.
 """
-
-from __future__ import annotations
-
-from bpb_harness.second_look.asking import AnsweringProcess, ModelSource, ask_here, start_ahead
-from bpb_harness.second_look.questions import Answer, Question, require_same_answers
-
-__all__ = ["Answer", "AnsweringProcess", "ModelSource", "Question", "ask_here", "require_same_answers", "start_ahead"]

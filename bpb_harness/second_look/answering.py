@@ -103,6 +103,6 @@ class HeldLogits:
 
 
 def _score_of(order: str) -> Callable[[Tensor], Tensor]:
-    from bpb_harness.estimators.orders import SCORES  # deferred: its package imports scipy
+    from bpb_harness.estimators.orders import SCORES  # deferred: few questions have an order
 
     return SCORES[order]

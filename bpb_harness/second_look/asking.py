@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,11 @@ import torch
 
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import SecondLookError
+from bpb_harness.second_look import waiting
 from bpb_harness.second_look.answering import HeldLogits
 from bpb_harness.second_look.fresh_process import DIRECT, FORK
-from bpb_harness.second_look.questions import Answer, Question
-from bpb_harness.second_look.server import Server
+from bpb_harness.second_look.questions import Answer, Ints, Question
 
-_MODULE = "bpb_harness.second_look.fresh_process"
 _HINT = (
     "read files by the checkpoint's path or the code's own, not by the working folder; --no-contract leaves this out, "
     "and the signature says so"
@@ -49,29 +48,6 @@ class ModelSource:
         return absolute
 
 
-_idle: list[Server] = []
-
-
-def _stop_idle() -> None:
-    for server in _mine():
-        _idle.remove(server)
-        server.stop()
-
-
-atexit.register(_stop_idle)
-
-
-def start_ahead() -> None:
-    """Start a process that is not needed yet: what it imports takes seconds. It waits if nobody needs it after all."""
-    if not _mine():
-        _idle.append(Server.start(_MODULE))
-
-
-def _mine() -> list[Server]:
-    """The servers that wait, but for those of a process that this one was forked from."""
-    return [server for server in _idle if server.owner == os.getpid()]
-
-
 @final
 class AnsweringProcess:
     """A fresh process with one network.
@@ -82,10 +58,7 @@ class AnsweringProcess:
 
     def __init__(self, source: ModelSource) -> None:
         forks = source.device.type == "cpu" and hasattr(os, "fork")
-        waiting = _mine()
-        self._server = waiting[0] if waiting else Server.start(_MODULE)
-        if waiting:
-            _idle.remove(self._server)
+        self._server = waiting.take()
         self._forks, self._is_done = forks, False
         self._digest: str | None = None
         self._owes_answer = True  # whatever is not at rest is not given to the next one
@@ -129,6 +102,23 @@ class AnsweringProcess:
         self.wait_until_built()
         return [self._ask(question) for question in questions]
 
+    def learn(self, asked: Mapping[str, Any], tokens: Ints) -> None:
+        """Have its network learn from a chunk.
+
+        Args:
+            asked: which one, of how many, and what makes the learner: plain values.
+            tokens: of the chunk, (n,) int64.
+
+        Raises:
+            SecondLookError: if the process fails.
+        """
+        failed = f"a fresh process that has only the checkpoint cannot learn from chunk {asked['chunk']}"
+        self._owes_answer = True
+        with contextlib.suppress(OSError):  # it is gone: its last words are in the next answer
+            self._server.channel.send({"learn": dict(asked)}, tokens=tokens)
+        self._receive(failed)
+        self._owes_answer = False
+
     def _ask(self, question: Question) -> Answer:
         failed = f"a fresh process that has only the checkpoint cannot score {question.what}"
         self._owes_answer = True
@@ -169,7 +159,7 @@ class AnsweringProcess:
             except OSError:
                 pass
             else:
-                _idle.append(self._server)
+                waiting.give_back(self._server)
                 return
         self._server.stop()
 

@@ -9,6 +9,7 @@ ends.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -28,8 +29,11 @@ def main() -> None:
     read_from, write_to = keep_pipes()
     from bpb_harness.second_look.messages import Channel
 
+    gc.disable()
     for module in _IMPORTED_BEFORE_FORKS:
         import_module(module)
+    gc.freeze()  # what is imported stays: it is not searched for garbage, here or in a fork
+    gc.enable()
     channel = Channel(read_from, write_to)
     while wish := os.read(read_from, 1):
         if wish == DIRECT:
@@ -66,10 +70,15 @@ def serve(channel: Any) -> None:
             device = prepare(wish)
             checkpoint, adapted = load_model(device=device, dtype=dtype_of(wish["dtype"]), **wish["load"])
             channel.send({"digest": checkpoint.digest})
+            relearn = _Relearning(adapted.model, device)
             while True:
                 asked, arrays = channel.receive()
                 if "end" in asked:
                     return
+                if "learn" in asked:
+                    relearn(arrays["tokens"], **asked["learn"])
+                    channel.send({"learnt": True})
+                    continue
                 level = None if asked["level"] is None else tuple(asked["level"])
                 tokens, positions, context_length = arrays["tokens"], arrays["positions"], asked["context_length"]
                 held = HeldLogits(adapted.model, tokens, level, positions, device, context_length)
@@ -83,6 +92,23 @@ def serve(channel: Any) -> None:
             raise
         except Exception as error:
             channel.send({"error": f"{type(error).__name__}: {error}"})
+
+
+class _Relearning:
+    """Learns from the chunks that this process is handed, one after another, as the scoring process did."""
+
+    def __init__(self, model: Any, device: Any) -> None:
+        self._model, self._device = model, device
+        self._learner: Any = None
+
+    def __call__(self, tokens: Any, *, chunk: int, num_chunks: int, **plain: Any) -> None:
+        import torch
+
+        from bpb_harness.adaptation.learner import learner_of
+
+        if self._learner is None:
+            self._learner = learner_of(plain, self._model, self._device)
+        self._learner.learn(torch.from_numpy(tokens).to(self._device), chunk, num_chunks)
 
 
 def prepare(wish: dict[str, Any]) -> Any:

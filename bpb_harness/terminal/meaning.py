@@ -40,6 +40,13 @@ def kind_of_number(result: BpbResult) -> str:
 
 
 def _quantity(result: BpbResult) -> str:
+    plain = _network(result)
+    if result.signature.adaptation is None:
+        return plain
+    return f"{plain.rstrip(',')}, which learns from each chunk of the text once that is paid for,"
+
+
+def _network(result: BpbResult) -> str:
     signature = result.signature
     match signature.method:
         case "ar":

@@ -22,7 +22,7 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.result import Signature
 from bpb_harness.schedule import LogLinear
-from bpb_harness.second_look import AnsweringProcess
+from bpb_harness.second_look.asking import AnsweringProcess
 from bpb_harness.text.corpus import load_shards
 from fixtures.adversarial.models import block_cheats
 

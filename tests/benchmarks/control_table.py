@@ -47,12 +47,12 @@ def main(table: Path, data: Annotated[Path, typer.Option(help="The token shard t
         size = torch.from_numpy(count[window].ravel())
         masked = torch.where(torch.from_numpy(fixed).unsqueeze(-1), masks_of_count(noise, size), masked)
         assert torch.equal(masked.sum(-1), size), "the table's masks are not those of its seed"
-        nats = code.token_nats(window)
+        units = code.token_units(window)
         at_count = (count[window].ravel() - 1.0) / max(int(length) - 1, 1)
-        control[window] = control_of_masks(nats, masked.numpy(), at_count).reshape(levels, draws)
+        control[window] = control_of_masks(units, masked.numpy(), at_count).reshape(levels, draws)
         # Quadratic in u: three values give it.
         at = np.array([0.0, 0.5, 1.0])
-        curve[window] = np.linalg.solve(np.vander(at, increasing=True), mean_code_length(nats, at))
+        curve[window] = np.linalg.solve(np.vander(at, increasing=True), mean_code_length(units, at))
     partial = table.with_suffix(".partial.npz")
     np.savez_compressed(partial, **(arrays | {"control": control, "neighbour_curve": curve}))
     partial.rename(table)

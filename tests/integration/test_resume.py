@@ -106,7 +106,7 @@ def test_a_file_of_another_evaluation_is_refused(tiny, copy, changed):
         (b"", "not a file of draws"),
         (b"\x00\x01\x02", "not a file of draws"),
         (b'{"format": "bpb-harness draws", "format_version": 1}\n', "another version"),
-        (b'{"format": "bpb-harness draws", "format_version": 2, "signature": "bpb"}\n', "incomplete"),
+        (b'{"format": "bpb-harness draws", "format_version": 3, "signature": "bpb"}\n', "incomplete"),
         (b"[" * 100_000, "not a file of draws"),
     ],
 )

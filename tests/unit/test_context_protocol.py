@@ -23,9 +23,10 @@ from bpb_harness.denoiser import (
 )
 from bpb_harness.errors import AnswerTypeError, InputMutatedError, LogitsShapeError
 from bpb_harness.schedule import LogLinear
-from bpb_harness.second_look import AnsweringProcess, ModelSource, Question, ask_here
+from bpb_harness.second_look.asking import AnsweringProcess, ModelSource, ask_here
 from bpb_harness.second_look.fresh_process import serve
 from bpb_harness.second_look.messages import Channel
+from bpb_harness.second_look.questions import Question
 
 V, L = 4, 5
 LEVEL = LogLinear().level(torch.tensor([0.25, 0.75], dtype=torch.float64))

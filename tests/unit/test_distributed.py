@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from bpb_harness.distributed import Processes, leave_processes, open_processes, pick_device
+from bpb_harness.distributed import Processes, leave_processes, num_cores, open_processes, pick_device, take_threads
 from bpb_harness.errors import UsageError
 
 
@@ -42,6 +42,70 @@ def test_rows_of_a_batch_go_to_one_process_each() -> None:
     rows = torch.arange(12).view(6, 2)
     shares = [Processes(rank, 4).share_rows(rows) for rank in range(4)]
     assert [share[:, 0].tolist() for share in shares] == [[0, 8], [2, 10], [4], [6]]
+
+
+class Together:
+    """A store of processes that are really one."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def add(self, key: str, amount: int) -> int:
+        self.numbers[key] = self.numbers.get(key, 0) + amount
+        return self.numbers[key]
+
+
+def test_whoever_asks_gets_the_next_item_and_nobody_gets_it_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Processes, "decide", lambda self, *values: (4.0,))  # the first one's count of deals
+    store, items = Together(), list(range(40))
+    deals = fast, slow = [Processes(rank, 2, store).deal(items) for rank in range(2)]
+    taken: list[list[int]] = [[], []]
+    quick, late = iter(fast), iter(slow)
+    for item in quick:
+        taken[0].append(item)
+        if item % 10 == 0:
+            taken[1] += [next(late)]
+    assert sorted(taken[0] + taken[1]) == items
+    assert len(taken[1]) == 4
+    assert list(late) == []
+    assert all(deal.is_ending for deal in deals)
+    assert list(store.numbers) == ["deal 4"]
+
+
+def test_the_end_begins_six_items_of_each_process_before_the_last() -> None:
+    deal = Processes(1, 2).deal(range(40))
+    ending = [item for item in deal if deal.is_ending]
+    assert ending == [29, 31, 33, 35, 37, 39]
+    alone = Processes().deal(range(9))
+    assert [item for item in alone if not alone.is_ending] == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("variables", "threads"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "a", "OMP_NUM_THREADS": "1"}, 3),
+        ({"TORCHELASTIC_RUN_ID": "a", "OMP_NUM_THREADS": "2"}, None),
+        ({"OMP_NUM_THREADS": "1"}, None),
+        ({"TORCHELASTIC_RUN_ID": "a"}, None),
+    ],
+)
+def test_processes_share_the_cores_where_torchrun_chose_one_thread(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], threads: int | None
+) -> None:
+    under_torchrun(monkeypatch)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(13)), raising=False)
+    for name in ("TORCHELASTIC_RUN_ID", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    take_threads()
+    assert asked == ([] if threads is None else [threads])
+    assert num_cores() == 3
+    under_torchrun(monkeypatch, rank=None)
+    assert num_cores() == 13
 
 
 def test_alone_everything_stays_as_it_is() -> None:

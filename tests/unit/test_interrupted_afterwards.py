@@ -1,13 +1,15 @@
-"""Ctrl-C in the middle of a block that must not be cut short."""
+"""Imports of a command: Ctrl-C does not cut them short, and nothing looks for garbage among them."""
 
 from __future__ import annotations
 
+import gc
 import signal
+import sys
 import threading
 
 import pytest
 
-from bpb_harness.cli._run import interrupted_afterwards
+from bpb_harness.cli._run import interrupted_afterwards, staying
 
 
 def test_an_interruption_waits_for_the_end_of_the_block():
@@ -45,3 +47,20 @@ def test_other_threads_cannot_be_interrupted_and_are_left_alone():
     thread.start()
     thread.join()
     assert done == [True]
+
+
+def test_nothing_is_collected_while_torch_is_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with staying():
+        assert not gc.isenabled()
+        made = [[]]
+    assert gc.isenabled()
+    assert not any(found is made for found in gc.get_objects()), "what was made is not looked through any more"
+
+
+def test_where_torch_is_there_collections_go_on(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", object())
+    before = gc.get_freeze_count()
+    with staying():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == before

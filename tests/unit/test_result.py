@@ -72,13 +72,19 @@ def test_the_line_glues_the_score_to_its_settings():
     )
 
 
+def test_how_a_network_learnt_is_a_key_only_where_it_did():
+    learnt = result(signature=Signature(method="mc", adaptation="sgd[lr=0.1]"))
+    assert json.loads(learnt.to_json())["adaptation"] == "sgd[lr=0.1]"
+    assert "|ttt:sgd[lr=0.1]" in str(learnt)
+
+
 def test_json_has_the_stable_keys():
     plain = json.loads(result().to_json())
     assert list(plain) == [
         "format", "bits_per_byte", "relation", "method", "mc_stderr", "corpus_stderr", "ci95", "bits_per_token",
         "bytes_per_token",
         "num_tokens", "num_bytes", "num_windows", "nats", "terms_nats", "signature",
-        *(entry.name for entry in fields(Signature) if entry.name not in ("method", "version")),
+        *(entry.name for entry in fields(Signature) if entry.name not in ("method", "version", "adaptation")),
         "versions", "expectation", "num_forward_tokens", "seconds",
         "forward_tokens_per_second", "device", "peak_memory_bytes", "findings",
     ]  # fmt: skip

@@ -59,7 +59,7 @@ class AccountedAdapter(ABC):
         if checkpoint.stated and not self.takes_stated(checkpoint):
             raise UsageError(
                 "--golf-preset and --golf-setting", seen=f"{checkpoint.path.name} for the adapter {self.name!r}",
-                expected="a record of the parameter-golf contest for the adapter 'golf-gpt'", hint="leave them out",
+                expected="a file for the adapter 'golf-gpt' or 'golf-ddit'", hint="leave them out",
             )  # fmt: skip
         adapted = self.build(account, device=device, dtype=dtype)
         account.settle()

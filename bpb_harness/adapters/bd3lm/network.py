@@ -38,7 +38,6 @@ class Bd3lmDenoiser(Backbone):
         super().__init__(account, dtype)
         self.block_size, self.time_conditioned, self._largest_sigma = block_size, time_conditioned, largest_sigma
 
-    @torch.no_grad()
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Last hidden states, normalised and modulated, (B, L, D)."""
         length = xt.shape[1]
@@ -74,7 +73,6 @@ class Bd3lmBlockDenoiser(Bd3lmDenoiser):
     own call would tell the clean tokens before it another level.
     """
 
-    @torch.no_grad()
     def block_hidden(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:
         """Last hidden states of the noised half, (B, L, D).
 

@@ -232,7 +232,6 @@ class RecordGpt(nn.Module):
         angle = torch.outer(torch.arange(length, dtype=torch.float32, device=device), frequency)
         return angle.cos(), angle.sin()
 
-    @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         """(B, L, V)."""
         with autocast(x.device, self._dtype):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Self, final
 
 from torch import Tensor
 
-from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.adapters.golf_stated import PRESET, StatedSettings, positive_number, switch, whole_number
+from bpb_harness.errors import CheckpointError
 
-PRESET = "golf_preset"
 ACTIVATIONS = ("relu", "leaky_relu")
 # The contest's, which no record changed.
 _CONTEST = {"rope_base": "10000", "logit_softcap": "30"}
@@ -72,22 +72,11 @@ class RecordSettings:
             UsageError: for an unknown name or preset, or a value that is none of the setting's.
             CheckpointError: if something is not stated, or contradicts the tensors.
         """
-        own = {key: value for key, value in stated.items() if key != PRESET}
-        for key in own:
-            if key not in _READ:
-                raise UsageError("--golf-setting", seen=repr(key), expected=f"one of {', '.join(_READ)}")
-        given = _CONTEST | dict(_preset(stated.get(PRESET))) | own
+        given = _SETTINGS.texts(stated)
         if not num_value_layers:
             given.setdefault("ve_layers", "")
-        _require_depth(given.pop("num_layers", None), own, name, num_blocks, stated.get(PRESET))
-        missing = [key for key in _READ if key not in given]
-        if missing:
-            raise CheckpointError(
-                f"{name}: a record of the parameter-golf contest, and no tensor says {', '.join(missing)}",
-                hint=f"pass --golf-preset {max(PRESETS)} (or {', '.join(sorted(PRESETS)[:-1])}), or --golf-setting "
-                "NAME=VALUE for each",
-            )  # fmt: skip
-        settings = cls(**{key: _read(key, given[key]) for key in _READ})
+        _require_depth(given.pop("num_layers", None), stated, name, num_blocks)
+        settings = cls(**_SETTINGS.values(given, name))
         settings._require_fits(name, num_blocks, num_value_layers)
         return settings
 
@@ -111,21 +100,12 @@ class RecordSettings:
         )
 
 
-def _preset(wanted: str | None) -> Mapping[str, str]:
-    if wanted is None:
-        return {}
-    if wanted not in PRESETS:
-        raise UsageError("--golf-preset", seen=repr(wanted), expected=f"one of {', '.join(PRESETS)}")
-    return PRESETS[wanted]
-
-
-def _require_depth(
-    of_preset: str | None, own: Mapping[str, str], name: str, num_blocks: int, preset: str | None
-) -> None:
+def _require_depth(of_preset: str | None, stated: Mapping[str, str], name: str, num_blocks: int) -> None:
     """A preset's last blocks are those of its own depth."""
     if of_preset is None or int(of_preset) == num_blocks:
         return
-    left = [key for key in _OF_DEPTH if key in PRESETS[str(preset)] and key not in own]
+    preset = stated[PRESET]
+    left = [key for key in _OF_DEPTH if key in PRESETS[preset] and key not in stated]
     if left:
         raise CheckpointError(
             f"{name}: --golf-preset {preset}", seen=f"a file of {num_blocks} blocks", expected=f"{of_preset} blocks",
@@ -133,57 +113,33 @@ def _require_depth(
         )  # fmt: skip
 
 
-def _number(least: int, most: int) -> Callable[[str], Any]:
-    def read(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise ValueError
-        return value
-
-    return read
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < 1e9:
-        raise ValueError
-    return value
-
-
-def _switch(text: str) -> bool:
-    return {"0": False, "1": True}[text]
-
-
 def _activation(text: str) -> str:
     return {word: word for word in ACTIVATIONS}[text]
 
 
 def _layers(text: str) -> tuple[int, ...]:
-    return tuple(_number(0, 10_000)(part) for part in text.split(",") if part)
+    return tuple(whole_number(0, 10_000)(part) for part in text.split(",") if part)
 
 
-_READ: Mapping[str, Callable[[str], Any]] = {
-    "xsa_last_n": _number(0, 10_000),
-    "rope_dims": _number(0, 1 << 20),
-    "ln_scale": _switch,
-    "activation": _activation,
-    "ve_layers": _layers,
-    "train_seq_len": _number(1, 1 << 24),
-    "rope_base": _positive,
-    "logit_softcap": _positive,
-}
-_EXPECTED = {
-    "ln_scale": "0 or 1",
-    "activation": " or ".join(ACTIVATIONS),
-    "ve_layers": "numbers of blocks with commas, or nothing",
-    "rope_base": "a positive number",
-    "logit_softcap": "a positive number",
-}
-
-
-def _read(key: str, text: str) -> Any:
-    try:
-        return _READ[key](text)
-    except (ValueError, KeyError):
-        expected = _EXPECTED.get(key, "a whole number")
-        raise UsageError(f"--golf-setting {key}", seen=repr(text), expected=expected) from None
+_SETTINGS = StatedSettings(
+    family="a record of the parameter-golf contest",
+    read={
+        "xsa_last_n": whole_number(0, 10_000),
+        "rope_dims": whole_number(0, 1 << 20),
+        "ln_scale": switch,
+        "activation": _activation,
+        "ve_layers": _layers,
+        "train_seq_len": whole_number(1, 1 << 24),
+        "rope_base": positive_number,
+        "logit_softcap": positive_number,
+    },
+    presets=PRESETS,
+    contest=_CONTEST,
+    expected={
+        "ln_scale": "0 or 1",
+        "activation": " or ".join(ACTIVATIONS),
+        "ve_layers": "numbers of blocks with commas, or nothing",
+        "rope_base": "a positive number",
+        "logit_softcap": "a positive number",
+    },
+)

@@ -60,7 +60,6 @@ class HuggingFaceDenoiser:
         del level
         return self.row_logits(xt)
 
-    @torch.no_grad()
     def row_logits(self, xt: Tensor) -> Tensor:
         """Logits of rows, whatever the noise."""
         with autocast(xt.device, self._dtype):
@@ -77,7 +76,6 @@ class HuggingFaceCausalLM:
         self.vocab_size, self.context_length = vocab_size, context_length
         self._network, self._dtype = network, dtype
 
-    @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         with autocast(x.device, self._dtype):
             logits: Tensor = self._network(input_ids=x, use_cache=False).logits

@@ -65,7 +65,6 @@ class HuggingFaceBlockDenoiser:
         del level
         return self._row_logits(xt)
 
-    @torch.no_grad()
     def _row_logits(self, xt: Tensor) -> Tensor:
         batch, length = xt.shape
         position = torch.arange(length, device=xt.device)

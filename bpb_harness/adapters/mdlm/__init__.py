@@ -37,7 +37,6 @@ class MdlmDenoiser(Backbone):
     time_conditioned: bool
     largest_sigma: float
 
-    @torch.no_grad()
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Last hidden states, normalised and modulated, (B, L, D)."""
         # Without time conditioning that code feeds sigma = 0: the embedding is there, and constant.
@@ -56,7 +55,6 @@ class MdlmCausalLM(Backbone):
     vocab_size: int
     context_length: int
 
-    @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
         attention = Attention(*self.angles(x.shape[1], x.device), is_causal=True)
         return self.head(self.trunk(x, None, attention))

@@ -101,7 +101,7 @@ class _Embedding(nn.Module):
         self.embedding = nn.Parameter(torch.empty(rows, width))
 
 
-class _SigmaMap(nn.Module):
+class SigmaMap(nn.Module):
     """Embedding of sigma: cosines, then sines, at geometric frequencies from 1 to 1 / 10000; two linear layers."""
 
     def __init__(self, num_features: int, conditioning: int) -> None:
@@ -146,7 +146,7 @@ class Backbone(nn.Module):
         self.vocab_embed = _Embedding(rows, width)
         if PREFIX + "sigma_map.mlp.0.weight" in checkpoint.tensors:
             conditioning, num_features = account.shape(PREFIX + "sigma_map.mlp.0.weight", 2)
-            self.sigma_map = _SigmaMap(num_features, conditioning)
+            self.sigma_map = SigmaMap(num_features, conditioning)
         num_blocks = count_blocks(checkpoint.tensors, PREFIX + "blocks")
         num_heads = width // (2 * half_head)
         self.blocks = nn.ModuleList(_Block(width, num_heads, hidden, conditioning) for _ in range(num_blocks))
@@ -190,7 +190,6 @@ class Backbone(nn.Module):
             trunk: Tensor = h
             return trunk
 
-    @torch.no_grad()
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (n, W) of hidden states (n, D)."""
         with autocast(hidden.device, self._dtype):

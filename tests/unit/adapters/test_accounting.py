@@ -39,7 +39,7 @@ def refusal(path: Path, content: Mapping[str, Any], adapter: str = "golf-gpt") -
 
 def test_adapters_of_networks_all_keep_accounts() -> None:
     kept = {name for name, adapter in available_adapters().items() if isinstance(adapter, AccountedAdapter)}
-    assert kept >= {"reference", "golf-gpt", "golf-mdlm", "golf-prefix", "mdlm", "bd3lm"}
+    assert kept >= {"reference", "golf-gpt", "golf-mdlm", "golf-prefix", "golf-ddit", "mdlm", "bd3lm"}
 
 
 class TestTensors:

@@ -118,8 +118,10 @@ def test_a_causal_network_has_no_mask(tmp_path: Path) -> None:
         _, adapted = load_user_model(
             tmp_path / "x.pt", f"{tmp_path / 'x.py'}:load", allow_code=True, device=torch.device("cpu"), dtype=dtype
         )
-        logits = adapted.model.logits(XT)
-        assert (logits.shape, logits.dtype, logits.requires_grad) == ((1, 3, 5), dtype, False)
+        logits = adapted.model.logits(XT)  # with gradients where they are recorded: while the network adapts
+        assert (logits.shape, logits.dtype, logits.requires_grad) == ((1, 3, 5), dtype, True)
+        with torch.inference_mode():
+            assert not adapted.model.logits(XT).requires_grad
         assert (adapted.model.vocab_size, adapted.model.context_length, adapted.schedule) == (5, 9, None)
         assert not hasattr(adapted.model, "mask_token_id")
 

@@ -170,10 +170,10 @@ def test_the_first_lines_device_and_batch_are_those_that_it_was_begun_with(path)
         (b"[1]\n", "not a file of draws"),
         (
             b'{"format": "bpb-harness draws", "format_version": 1, "signature": "s"}\n',
-            "another version: got 1, expected 2",
+            "another version: got 1, expected 3",
         ),
         (b'{"format": "bpb-harness draws", "format_version": true}\n', "another version: got True"),
-        (b'{"format": "bpb-harness draws", "format_version": 2}\n', "its first line is incomplete"),
+        (b'{"format": "bpb-harness draws", "format_version": 3}\n', "its first line is incomplete"),
         (HEADER.to_line().replace(b"512", b"513"), "line 1 is damaged or was changed"),
         (replace(HEADER, batch_tokens=0).to_line(), "line 1 is damaged"),
         (replace(HEADER, batch_tokens="512").to_line(), "its first line is incomplete"),
@@ -197,10 +197,10 @@ _COPY = "; name a new file, or the copy of this one that bpb-eval wrote"
         (b"", "not a file of draws; name a file that bpb-eval wrote, or a new one"),
         (
             b'{"format": "bpb-harness draws", "format_version": 1}\n',
-            "a file of draws of another version: got 1, expected 2; name a new file: those draws are done again",
+            "a file of draws of another version: got 1, expected 3; name a new file: those draws are done again",
         ),
         (
-            b'{"format": "bpb-harness draws", "format_version": 2, "%s": 1}\n' % (b"x" * 300),
+            b'{"format": "bpb-harness draws", "format_version": 3, "%s": 1}\n' % (b"x" * 300),
             f"its first line is incomplete: got {'x' * 200}{_COPY}",
         ),
         (

@@ -329,8 +329,12 @@ def test_low_precision_runs_under_autocast():
     network = Net()
     tokens = torch.arange(L).expand(2, L)
     for dtype in ("float32", "bfloat16"):
-        answer = InMemory(network, settings(dtype=dtype)).adapted.model.logits(tokens, tokens)
-        assert (answer.dtype, answer.requires_grad) == (getattr(torch, dtype), False)
+        for records in (False, True):  # as a caller that adapts the network asks for it
+            with torch.set_grad_enabled(records):
+                answer = InMemory(network, settings(dtype=dtype)).adapted.model.logits(tokens, tokens)
+            assert (answer.dtype, answer.requires_grad) == (getattr(torch, dtype), records)
+    with torch.inference_mode():
+        assert not InMemory(network, settings()).adapted.model.logits(tokens, tokens).requires_grad
 
 
 def test_the_callers_autocast_is_not_the_scores(text):

@@ -31,7 +31,7 @@ from bpb_harness.evaluation.second_answers import (
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, NoiseLevel
-from bpb_harness.second_look import Answer, Question
+from bpb_harness.second_look.questions import Answer, Question
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.spans import Spans
 from tests.spans import end_to_end
@@ -57,7 +57,7 @@ def result(signature="bpb|method:mc", nats=100.0) -> Any:
 
 
 def chosen(window, of=None, model="m", data="d") -> list[int]:
-    return [int(question.what) for question in Numbered(window).choose(of or result(), model, data)]
+    return [int(question.what) for _, question in Numbered(window).choose(of or result(), model, data)]
 
 
 @pytest.mark.parametrize("draws", [1, 3])

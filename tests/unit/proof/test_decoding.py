@@ -14,7 +14,7 @@ from bpb_harness.errors import ContractError, InputError, SecondLookError, Usage
 from bpb_harness.proof import decoding
 from bpb_harness.proof.decoding import decode, same_device
 from bpb_harness.proof.header import Header, code_of_loader
-from bpb_harness.second_look import ModelSource
+from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.second_look.server import Server
 from tests.unit.proof.test_header import PLAIN
 

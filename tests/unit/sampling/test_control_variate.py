@@ -10,9 +10,15 @@ import pytest
 
 from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, subtract_control
+from bpb_harness.sampling.fixed_point import NATS_PER_UNIT
 from bpb_harness.text.corpus import Corpus, load_shards
 from bpb_harness.text.spans import Spans
 from tests.spans import windows_of
+
+
+def close(nats: float) -> object:
+    """What two logarithms from a table make of a difference of logarithms."""
+    return pytest.approx(nats, abs=1e-7)
 
 
 def _size_biased_masks(length: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -34,10 +40,10 @@ def _size_biased_masks(length: int, rate: float) -> tuple[np.ndarray, np.ndarray
 @pytest.mark.parametrize("length", [1, 2, 3, 7])
 @pytest.mark.parametrize("rate", [0.01, 0.4, 0.93, 1.0])
 def test_expectation_over_all_size_biased_masks_is_zero(length: int, rate: float) -> None:
-    token_nats = np.random.default_rng(length).exponential(size=(4, length))
+    token_units = np.rint(np.random.default_rng(length).exponential(size=(4, length)) / NATS_PER_UNIT).astype(np.int64)
     masks, probability = _size_biased_masks(length, rate)
     assert probability.sum() == pytest.approx(1.0, abs=1e-12)
-    control = control_of_masks(token_nats, masks, np.full(len(masks), rate))
+    control = control_of_masks(token_units, masks, np.full(len(masks), rate))
     assert abs(probability @ control) < 1e-12
     if length > 1 and rate < 1.0:
         assert probability @ control**2 > 1e-3
@@ -59,26 +65,27 @@ def neighbour_code(corpus: Corpus, windows: Spans) -> NeighbourCode:
 
 def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
     corpus = load_shards([shard])
-    nats = neighbour_code(corpus, windows_of(corpus, 70)).token_nats(0)
+    units = neighbour_code(corpus, windows_of(corpus, 70)).token_units(0)
+    nats = units * NATS_PER_UNIT
     total, distinct = 140, 10
     unigram = {5: 60, 3: 40, 7: 20, 9: 20}
     for position, token in enumerate([5, 3, 5, 7]):
-        assert nats[0, position] == pytest.approx(-np.log(unigram[token] / (total + distinct)))
+        assert nats[0, position] == close(-np.log(unigram[token] / (total + distinct)))
     # 5 then 3 occurs 40 times, this one leaves itself out: (39 + 2 p(3)) / (59 + 2).
-    assert nats[1, 1] == pytest.approx(-np.log((39 + 2 * 40 / 150) / 61))
+    assert nats[1, 1] == close(-np.log((39 + 2 * 40 / 150) / 61))
     # and backwards, 5 before a 3: the context is the 3.
-    assert nats[2, 0] == pytest.approx(-np.log((39 + 2 * 60 / 150) / 41))
+    assert nats[2, 0] == close(-np.log((39 + 2 * 60 / 150) / 41))
     assert nats[1, 0] == nats[0, 0]
     assert nats[2, -1] == nats[0, -1]
-    assert np.array_equal(nats[3], np.maximum(nats[1] + nats[2] - nats[0], 0.02))
+    assert np.array_equal(units[3], np.maximum(units[1] + units[2] - units[0], round(0.02 / NATS_PER_UNIT)))
 
 
 def test_counts_do_not_depend_on_where_chunks_end(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = load_shards([shard])
     windows = windows_of(corpus, 50)
-    whole = neighbour_code(corpus, windows).token_nats(2)
+    whole = neighbour_code(corpus, windows).token_units(2)
     monkeypatch.setattr("bpb_harness.sampling.bigram._CHUNK_TOKENS", 13)
-    assert np.array_equal(neighbour_code(corpus, windows).token_nats(2), whole)
+    assert np.array_equal(neighbour_code(corpus, windows).token_units(2), whole)
 
 
 def _draws(num_windows: int, noise: float, seed: int = 0) -> tuple[np.ndarray, ...]:

@@ -10,6 +10,7 @@ import pytest
 from bpb_harness.sampling import control_variate
 from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, mean_code_length, subtract_control
+from bpb_harness.sampling.fixed_point import NATS_PER_UNIT
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.spans import Spans
 from tests.shards import write_shard
@@ -71,7 +72,7 @@ def test_the_mean_over_all_masks_of_targets_is_nothing(tmp_path, context, length
     count = masks.sum(axis=1)
     chance = count / (rate * length) * rate**count * (1.0 - rate) ** (length - count)
     rates = np.full(len(masks), rate)
-    control = code.control(0, masks, rates)
+    control = control_of_masks(code.token_units(0), masks, rates, has_context=context > 0)
     assert chance.sum() == pytest.approx(1.0)
     assert chance @ control == pytest.approx(0.0, abs=1e-12)
     rows = np.tile(tokens[10 : 10 + context + length], (len(masks), 1))
@@ -87,13 +88,13 @@ def test_narrow_types_are_computed_in_float64():
     adjusted = subtract_control(*narrow, window)
     assert adjusted.dtype == np.float64
     np.testing.assert_allclose(adjusted, subtract_control(*wide, window), rtol=1e-6)
-    nats = np.random.default_rng(1).exponential(size=(4, 6))
+    units = np.random.default_rng(1).integers(0, 1 << 28, size=(4, 6))
     rate = np.array([0.3, 0.7], dtype=np.float32)
-    assert mean_code_length(nats, rate).tolist() == mean_code_length(nats, rate.astype(np.float64)).tolist()
-    for tokens in (nats, nats[:, :1]):
-        assert mean_code_length(tokens.astype(np.float32), rate).dtype == np.float64
+    assert mean_code_length(units, rate).tolist() == mean_code_length(units, rate.astype(np.float64)).tolist()
+    for tokens in (units, units[:, :1]):
+        assert mean_code_length(tokens, rate).dtype == np.float64
         masked = np.ones((2, tokens.shape[1]), dtype=bool)
-        assert control_of_masks(tokens.astype(np.float32), masked, rate).dtype == np.float64
+        assert control_of_masks(tokens, masked, rate).dtype == np.float64
 
 
 @pytest.mark.parametrize("tokens_at_once", [7, 40, 1 << 13])
@@ -108,19 +109,20 @@ def test_a_batch_is_each_of_its_windows(tmp_path, monkeypatch, tokens_at_once):
     together = code.control_of_batch(np.stack([tokens[30:50], tokens[50:70], tokens[70:90]]), masked, rate, none)
     assert together.shape == (3,)
     for window in range(3):
-        alone = code.control(window, masked[window : window + 1], rate[window : window + 1])
-        assert together[window] == pytest.approx(alone[0], rel=1e-12)
-        assert code.token_nats(window).shape == (4, 20)
+        own = slice(window, window + 1)
+        alone = control_of_masks(code.token_units(window), masked[own], rate[own])
+        assert together[window] == alone[0]
+        assert code.token_units(window).shape == (4, 20)
 
 
 def test_counts_are_those_of_the_scored_text_alone(tmp_path):
     tokens = np.array([7, 7, 7, 1, 2, 1, 2, 1, 7, 7])
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    nats = neighbour_code(corpus, end_to_end([5], begin=3)).token_nats(0)
+    nats = neighbour_code(corpus, end_to_end([5], begin=3)).token_units(0) * NATS_PER_UNIT
     total = 5 + 3  # ids 0, 1 and 2
-    assert nats[0].tolist() == pytest.approx([-np.log(n / total) for n in (3, 2, 3, 2, 3)])
+    assert nats[0].tolist() == pytest.approx([-np.log(n / total) for n in (3, 2, 3, 2, 3)], abs=1e-7)
     # Before a 2 stands a 1: the pair occurs twice, itself left out, among three 1s, itself left out.
     two_after_one, one_after_two = -np.log((1 + 2 * 2 / total) / 4), -np.log((1 + 2 * 3 / total) / 3)
-    assert nats[1, 1:].tolist() == pytest.approx([two_after_one, one_after_two] * 2)
+    assert nats[1, 1:].tolist() == pytest.approx([two_after_one, one_after_two] * 2, abs=1e-7)
     one_before_two, two_before_one = -np.log((1 + 2 * 3 / total) / 3), -np.log((1 + 2 * 2 / total) / 4)
-    assert nats[2, :-1].tolist() == pytest.approx([one_before_two, two_before_one] * 2)
+    assert nats[2, :-1].tolist() == pytest.approx([one_before_two, two_before_one] * 2, abs=1e-7)

@@ -12,18 +12,11 @@ import pytest
 import torch
 
 from bpb_harness.errors import SecondLookError
-from bpb_harness.second_look import (
-    Answer,
-    AnsweringProcess,
-    ModelSource,
-    Question,
-    answering,
-    ask_here,
-    asking,
-    require_same_answers,
-)
+from bpb_harness.second_look import answering, waiting
+from bpb_harness.second_look.asking import AnsweringProcess, ModelSource, ask_here
 from bpb_harness.second_look.fresh_process import serve
 from bpb_harness.second_look.messages import Channel
+from bpb_harness.second_look.questions import Answer, Question, require_same_answers
 from tests.forked_servers import SUBPROCESS
 
 
@@ -187,19 +180,19 @@ def _wait_for_failure(process: AnsweringProcess) -> None:
 def forked(monkeypatch):
     """The process at the other end is forked, and none waits; whichever waited goes on to, afterwards."""
     monkeypatch.setattr("bpb_harness.second_look.server.subprocess", SUBPROCESS)
-    monkeypatch.setattr(asking, "_idle", [])
+    monkeypatch.setattr(waiting, "_idle", [])
     yield
-    asking._stop_idle()
+    waiting.stop_all()
 
 
 class TestAnsweringProcess:
     def test_one_is_started_ahead_in_an_empty_folder_without_a_word_of_the_text_and_taken(self, tmp_path, monkeypatch):
         monkeypatch.setenv("BPB_DATA", "/somewhere/val.bin")
         monkeypatch.setenv("RANK", "0")
-        asking._stop_idle()
-        asking.start_ahead()
-        asking.start_ahead()
-        (ahead,) = asking._idle
+        waiting.stop_all()
+        waiting.start_ahead()
+        waiting.start_ahead()
+        (ahead,) = waiting._idle
         told = "[name for name in os.environ if name.startswith(('BPB', 'RANK'))]"
         process = AnsweringProcess(source(tmp_path, body=f"print(os.listdir(), {told}, sys.argv[1:], file=sys.stderr)"))
         assert process._server is ahead
@@ -257,7 +250,7 @@ class TestAnsweringProcess:
         with pytest.raises(SecondLookError, match="cannot score a mask: got ValueError: no"):
             process.ask([QUESTION])
         process.close()
-        assert asking._idle == []
+        assert waiting._idle == []
         assert process._server.process.returncode is not None
 
     @pytest.mark.usefixtures("forked")
@@ -272,7 +265,7 @@ class TestAnsweringProcess:
         with pytest.raises(KeyboardInterrupt):
             process.ask([QUESTION])
         process.close()
-        assert asking._idle == []
+        assert waiting._idle == []
         assert process._server.process.returncode is not None
 
     @pytest.mark.usefixtures("forked")
@@ -280,7 +273,7 @@ class TestAnsweringProcess:
         process = AnsweringProcess(source(tmp_path, loading="import time; time.sleep(600)"))
         process.close()
         assert process._server.process.returncode is not None
-        assert asking._idle == []
+        assert waiting._idle == []
 
 
 def test_targets_are_sent_when_the_logits_are_held(tmp_path):

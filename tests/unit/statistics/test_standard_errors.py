@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import special
 
 from bpb_harness.errors import NumericsError, UsageError
 from bpb_harness.statistics.standard_errors import (
@@ -211,6 +212,12 @@ def test_nan_is_refused() -> None:
     draws = make_draws(5, 1)
     with pytest.raises(NumericsError, match="NaN"):
         replace(draws, value_nats=np.where(draws.window == 3, np.nan, draws.value_nats))
+
+
+def test_the_usual_interval_is_scipys_to_the_last_bit() -> None:
+    """It is not asked for: importing it takes longer than many a score."""
+    assert confidence_interval(0.0, 1.0)[1] == special.ndtri(0.5 + 0.95 / 2.0)
+    assert confidence_interval(0.0, 1.0, 0.9)[1] == special.ndtri(0.5 + 0.9 / 2.0)
 
 
 def test_confidence_interval_is_normal_or_student() -> None:

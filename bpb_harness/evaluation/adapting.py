@@ -1,0 +1,157 @@
+"""A score of a network that learns on the way: chunk after chunk is scored, kept, and then learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bpb_harness.adaptation.chunks import Chunk, cut_chunks
+from bpb_harness.adaptation.learner import learner_of
+from bpb_harness.adaptation.settings import AdaptationSettings
+from bpb_harness.contract.own_state import OwnState
+from bpb_harness.distributed import Processes
+from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.adaptation_file import AdaptationFile, Arrays
+from bpb_harness.evaluation.job import Job, TokenCount
+from bpb_harness.evaluation.layout import Layout
+from bpb_harness.result import Remark
+from bpb_harness.text.corpus import Corpus
+
+
+@final
+class Adapting:
+    """The chunks of one score, and what learns from them.
+
+    Args:
+        job: the evaluation, whose settings say how.
+        layout: what of the text is scored.
+        processes: share the spans of a chunk, and the micro-batches of a step.
+        before_learning: looks at the network once more when the first chunk is scored, and nothing learnt yet.
+
+    Raises:
+        UsageError: if the network cannot learn so, or the text is not paid for whole.
+    """
+
+    def __init__(self, job: Job, layout: Layout, processes: Processes, before_learning: Callable[[], None]) -> None:
+        settings = job.settings.adaptation
+        assert settings is not None
+        if settings.method == "own" and processes.count > 1:
+            raise UsageError(
+                "--ttt own", seen=f"{processes.count} processes", expected="one",
+                hint="each would learn by itself, and nothing says that they learn the same; leave out torchrun",
+            )  # fmt: skip
+        self._job, self._processes, self._before_learning = job, processes, before_learning
+        self.settings = settings
+        self.chunks = cut_chunks(layout.spans, settings.chunk_tokens, is_causal=job.method.is_causal)
+        self.plain = _plain(job, settings)
+        self._learner = learner_of(self.plain, job.model, job.device, processes)
+        header = {
+            "signature": str(job.signature(layout)), "model": job.identity.digest, "data": job.text.corpus.digest
+        }  # fmt: skip
+        path = None if job.settings.resume is None else Path(job.settings.resume)
+        self._file = AdaptationFile(path, header, processes, self._learner)
+        self._num_kept = 0
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether the network is what it was once all is scored."""
+        return self._learner.can_undo
+
+    def close(self) -> None:
+        """Bring the network back."""
+        self._learner.undo()
+
+    def run(self, score: Callable[[Chunk], Arrays], count: TokenCount) -> list[Arrays]:
+        """Score every chunk, each by what the ones before it have left.
+
+        Args:
+            score: gives what the spans of a chunk cost, in every process.
+            count: of the tokens that went through the network.
+
+        Raises:
+            ContractError: if scoring changes the network.
+            NumericsError: if it diverges.
+        """
+        learnt = [(chunk.end - chunk.begin) * self.settings.epochs for chunk in self.chunks[:-1]]
+        with closing(self._file) as file:
+            parts = file.open()
+            self._num_kept = len(parts)
+            first = self.chunks[len(parts) - 1].stop if parts else 0
+            kept = count.total * first // self.chunks[-1].stop + sum(learnt[: len(parts)])
+            count.total += sum(learnt)
+            count(kept)
+            for chunk in self.chunks[len(parts) :]:
+                state = OwnState(self._job.model)
+                parts.append(score(chunk) if chunk.stop > chunk.first else {})
+                state.require_unchanged()
+                if not chunk.index:
+                    self._before_learning()
+                if chunk is not self.chunks[-1]:
+                    with self._job.clock.phase("adapting"):
+                        self.learn(chunk)
+                    count(learnt[chunk.index])
+                file.keep(parts)
+        return parts
+
+    def learn(self, chunk: Chunk) -> None:
+        """Hand over the tokens of a chunk, all of which are paid for, and nothing else."""
+        assert chunk.end <= self._job.spans.ends[chunk.stop - 1], "paid for"
+        self._learner.learn(self.tokens(chunk), chunk.index, len(self.chunks))
+
+    def tokens(self, chunk: Chunk) -> Tensor:
+        """What is handed over, a copy, (n,) int64 on the device of the network."""
+        return tokens_of(self._job.text.corpus, chunk).to(self._job.device)
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What a reader of the score should know."""
+        num_learnt, total = len(self.chunks) - 1, self.chunks[-1].end - self.chunks[0].begin
+        said = (
+            f"the network learnt on the way: {num_learnt:,} of {len(self.chunks):,} chunks of "
+            f"{self.settings.chunk_tokens:,} tokens ({total:,} in all), each after it was scored"
+        )
+        kept = f"{self._num_kept:,} chunks were kept from {self._job.settings.resume}"
+        found = [Remark("adaptation", said)]
+        return [*found, Remark("adaptation.kept", kept)] if self._num_kept else found
+
+
+def tokens_of(corpus: Corpus, chunk: Chunk) -> Tensor:
+    """The tokens of a chunk, a copy; (n,) int64."""
+    return torch.from_numpy(np.array(corpus.read(chunk.begin, chunk.end), dtype=np.int64))
+
+
+def _plain(job: Job, settings: AdaptationSettings) -> dict[str, Any]:
+    """What makes the learner, in plain values, so that another process makes the same."""
+    return {
+        "settings": settings.to_plain(),
+        "window_length": job.context_length,
+        "schedule": None if job.schedule is None else str(job.schedule),
+        "num_steps": getattr(job.estimators[0], "num_steps", None),
+        "seed": job.settings.seed,
+    }
+
+
+@contextmanager
+def adapting(
+    job: Job, layout: Layout, processes: Processes, before_learning: Callable[[], None]
+) -> Iterator[Adapting | None]:
+    """What adapts, for as long as this is open; None where nothing does."""
+    if job.settings.adaptation is None:
+        yield None
+        return
+    found = Adapting(job, layout, processes, before_learning)
+    with closing(found):
+        yield found
+
+
+def joined(parts: list[Arrays]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of chunks end to end."""
+    some = [part for part in parts if part]
+    return {name: np.concatenate([part[name] for part in some]) for name in some[0]}

@@ -1,0 +1,281 @@
+"""Masks and the sums behind their control variates, made where the network runs: whole numbers, bit for bit the host's.
+
+What the host makes (:mod:`bpb_harness.sampling`) is made here once more, for a batch whose tokens are on a device: in
+plain torch on any, by two kernels of triton's where there is one. Both are integer arithmetic, but for one product and
+one sum of float64 that every processor rounds alike.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bpb_harness.kernels.specialising import is_given_up
+from bpb_harness.sampling import fixed_point, philox
+from bpb_harness.sampling.bigram import BUCKET_MASK, BUCKET_STEP
+from bpb_harness.sampling.control_variate import LEAST_UNITS, ControlSums, NeighbourTables
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:
+    triton = None
+
+LOG = logging.getLogger("bpb_harness")
+Ints = npt.NDArray[np.int64]
+
+UNIT_BITS = 53  # of a word, its highest: a uniform number is so many of them over 2^53
+_SUMS = 14  # of a draw: |M|, drawn, and four columns of all, the first and the last target
+_WORDS_AT_ONCE, _TOKENS_AT_ONCE = 256, 1024
+
+_fails = False
+
+
+@final
+@dataclass(frozen=True)
+class Draws:
+    """The draws of a batch, on the device of its tokens.
+
+    Attributes:
+        table: (B, 6) int64: window, sample, context length, and the mask rate as a number of 2^-53, below which a
+            position is masked; then the two words of the streams' key.
+        x0: clean tokens, (B, N) int64, context first.
+    """
+
+    table: Tensor
+    x0: Tensor
+
+    @staticmethod
+    def rows(
+        key: tuple[int, int], windows: Ints, samples: Ints, context_lengths: Ints, mask_rate: npt.NDArray[np.float64]
+    ) -> Ints:
+        """The table of draws, still on the host; u is that of the noise level, (B,)."""
+        thresholds = np.ceil(mask_rate * 2.0**UNIT_BITS).astype(np.int64)
+        words = np.array(key, dtype=np.uint64).astype(np.int64)
+        return np.stack(
+            [windows, samples, context_lengths, thresholds, *(np.full_like(windows, word) for word in words)], axis=1
+        )
+
+    @property
+    def context_lengths(self) -> Tensor:
+        return self.table[:, 2:3]
+
+
+@final
+@dataclass(frozen=True)
+class DeviceTables:
+    """:class:`bpb_harness.sampling.control_variate.NeighbourTables` on a device, with the table of logarithms."""
+
+    unigram: Tensor
+    context: Tensor
+    pseudo_pairs: Tensor
+    pairs: Tensor
+    log2: Tensor
+
+    @classmethod
+    def of(cls, tables: NeighbourTables, device: torch.device) -> Self:
+        arrays = (tables.unigram, tables.context, tables.pseudo_pairs, tables.pairs, fixed_point.LOG2_TABLE)
+        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
+
+
+def draw_masks(draws: Draws) -> Tensor:
+    """Size-biased masks of the targets: one uniformly drawn target, every other one at the mask rate; (B, N) bool."""
+    if _has_kernels(draws.x0):
+        try:
+            return _masks_by_kernel(draws)
+        except Exception as error:  # compilers fail in many ways
+            _do_without(error)
+    return plain_masks(draws)
+
+
+def sum_masks(draws: Draws, masked: Tensor, tables: DeviceTables) -> Tensor:
+    """What the control variates of masks are made of, (B, 14) int64; :func:`control_sums` reads it."""
+    if _has_kernels(draws.x0):
+        try:
+            return _sums_by_kernel(draws, masked, tables)
+        except Exception as error:
+            _do_without(error)
+    return plain_sums(draws, masked, tables)
+
+
+def control_sums(sums: Ints) -> ControlSums:
+    """The sums of :func:`sum_masks`, once they are on the host."""
+    columns = sums.T
+    return ControlSums(columns[0], columns[1], columns[2:6], columns[6:10], columns[10:14])
+
+
+def _has_kernels(x: Tensor) -> bool:
+    return triton is not None and x.device.type == "cuda" and not (_fails or is_given_up())
+
+
+def _do_without(error: Exception) -> None:
+    """Draw in torch's own operations from now on, for a compiler that fails; memory that is short is no such thing."""
+    global _fails  # noqa: PLW0603 - one switch for a process
+    if isinstance(error, torch.OutOfMemoryError):
+        raise error
+    _fails = True
+    LOG.warning("bpb-eval: masks are drawn without kernels, which is slower: %s: %s", type(error).__name__, error)
+
+
+def plain_masks(draws: Draws) -> Tensor:
+    """:func:`draw_masks` in torch's own operations."""
+    length = draws.x0.shape[1]
+    window, sample, context, threshold, *key = (column.unsqueeze(1) for column in draws.table.unbind(dim=1))
+    # The first word places the target, the next ones are the noise of target 0, 1, ...
+    block = torch.arange(1, -(-(length + 1) // 4) + 1, device=draws.x0.device)[None]
+    words = philox.torch_words(key[0], key[1], (block, window, sample, torch.zeros_like(window)))
+    numbers = torch.stack([word + torch.zeros_like(block) for word in words], dim=-1).flatten(1)
+    numbers = (numbers >> (64 - UNIT_BITS)) & ((1 << UNIT_BITS) - 1)
+    target = (numbers[:, :1].double() * 2.0**-UNIT_BITS * (length - context).double()).long()
+    place = torch.arange(length, device=draws.x0.device)[None] - context
+    masked = (numbers.gather(1, place.clamp(min=0) + 1) < threshold) | (place == target)
+    return masked & (place >= 0)
+
+
+def plain_sums(draws: Draws, masked: Tensor, tables: DeviceTables) -> Tensor:
+    """:func:`sum_masks` in torch's own operations."""
+    x0, context, length = draws.x0, draws.context_lengths, draws.x0.shape[1]
+    column = torch.arange(length, device=x0.device)[None]
+    none, pseudo = tables.unigram[x0], tables.pseudo_pairs[x0]
+    known = tables.context[x0]
+    pair = tables.pairs[(x0[:, :-1] * BUCKET_STEP + x0[:, 1:]) & BUCKET_MASK]
+    left, right = none.clone(), none.clone()
+    left[:, 1:] = known[:, :-1] - _log2_units(pair + pseudo[:, 1:], tables.log2)
+    right[:, :-1] = known[:, 1:] - _log2_units(pair + pseudo[:, :-1], tables.log2)
+    both = (left + right - none).clamp(min=LEAST_UNITS)
+    visible = ~masked
+    sees_left = functional.pad(visible[:, :-1], (1, 0))
+    sees_right = functional.pad(visible[:, 1:], (0, 1))
+    seen = torch.where(sees_left, torch.where(sees_right, both, left), torch.where(sees_right, right, none))
+    units = torch.stack([none, left, right, both], dim=1)
+    is_target = (column >= context).unsqueeze(1)
+    first = units.gather(2, context.unsqueeze(1).expand(-1, 4, 1)).squeeze(2)
+    return torch.cat(
+        [
+            masked.sum(dim=1, keepdim=True), (seen * masked).sum(dim=1, keepdim=True),
+            (units * is_target).sum(dim=2), first, units[:, :, -1],
+        ],
+        dim=1,
+    )  # fmt: skip
+
+
+def _log2_units(values: Tensor, table: Tensor) -> Tensor:
+    """:func:`bpb_harness.sampling.fixed_point.log2_units` of a float64 tensor."""
+    bits = values.view(torch.int64)
+    index = (bits >> fixed_point.INDEX_SHIFT) & fixed_point.INDEX_MASK
+    low = table[index]
+    rest = (bits >> fixed_point.REST_SHIFT) & fixed_point.REST_MASK
+    on_line = ((table[index + 1] - low) * rest) >> fixed_point.UNITS_BITS
+    exponent = (bits >> fixed_point.MANTISSA_BITS) - fixed_point.EXPONENT_BIAS
+    return (exponent << fixed_point.UNITS_BITS) + low + on_line
+
+
+if triton is not None:
+    # Kernels have no types: triton reads annotations itself, and knows its own alone.
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _philox(block, window, sample, left, right, ROUNDS: tl.constexpr):  # type: ignore[no-untyped-def]
+        """Four words of the generator; uint64 all of them."""
+        zero = block * 0
+        c0, c1, c2, c3 = block, window + zero, sample + zero, zero
+        first = zero + 0xD2E7470EE14C6C93
+        second = zero + 0xCA5A826395121157
+        for _ in tl.static_range(ROUNDS):
+            high0, low0 = tl.umulhi(first, c0), first * c0
+            high1, low1 = tl.umulhi(second, c2), second * c2
+            c0, c1, c2, c3 = high1 ^ c1 ^ left, low1, high0 ^ c3 ^ right, low0
+            left = left + 0x9E3779B97F4A7C15
+            right = right + 0xBB67AE8584CAA73B
+        return c0, c1, c2, c3
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _mask_kernel(  # type: ignore[no-untyped-def]
+        table, out, N, ROUNDS: tl.constexpr, BLOCK: tl.constexpr,
+    ):  # fmt: skip
+        row = tl.program_id(0).to(tl.int64)
+        window = tl.load(table + row * 6).to(tl.uint64)
+        sample = tl.load(table + row * 6 + 1).to(tl.uint64)
+        context = tl.load(table + row * 6 + 2)
+        threshold = tl.load(table + row * 6 + 3)
+        left = tl.load(table + row * 6 + 4).to(tl.uint64)
+        right = tl.load(table + row * 6 + 5).to(tl.uint64)
+        length = N - context
+        one = tl.full((1,), 1, tl.uint64)
+        drawn, _, _, _ = _philox(one, window, sample, left, right, ROUNDS)
+        target = ((drawn >> 11).to(tl.float64) * 1.1102230246251565e-16 * length.to(tl.float64)).to(tl.int64)
+        group = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        w0, w1, w2, w3 = _philox((group + 1).to(tl.uint64), window, sample, left, right, ROUNDS)
+        for lane in tl.static_range(4):
+            place = group * 4 + (lane - 1)
+            word = w0 if lane == 0 else w1 if lane == 1 else w2 if lane == 2 else w3
+            masked = ((word >> 11).to(tl.int64) < threshold) | (place == target)
+            tl.store(out + row * N + context + place, masked.to(tl.int8), mask=(place >= 0) & (place < length))
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _log2(values, table, INDEX: tl.constexpr, REST: tl.constexpr):  # type: ignore[no-untyped-def]
+        bits = values.to(tl.int64, bitcast=True)
+        index = (bits >> INDEX) & 4095
+        low = tl.load(table + index)
+        on_line = ((tl.load(table + index + 1) - low) * ((bits >> REST) & 16777215)) >> 24
+        return (((bits >> 52) - 1023) << 24) + low + on_line
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _sum_kernel(  # type: ignore[no-untyped-def]
+        table, x0, masks, unigram, known, pseudo, pairs, log2, sums, N, LEAST: tl.constexpr, STEP: tl.constexpr,
+        MASK: tl.constexpr, INDEX: tl.constexpr, REST: tl.constexpr, BLOCK: tl.constexpr,
+    ):  # fmt: skip
+        row = tl.program_id(0).to(tl.int64)
+        context = tl.load(table + row * 6 + 2)
+        column = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        is_target = (column >= context) & (column < N)
+        has_left, has_right = is_target & (column > 0), is_target & (column < N - 1)
+        at = row * N + column
+        token = tl.load(x0 + at, mask=is_target, other=0)
+        before = tl.load(x0 + at - 1, mask=has_left, other=0)
+        after = tl.load(x0 + at + 1, mask=has_right, other=0)
+        masked = tl.load(masks + at, mask=is_target, other=0) != 0
+        sees_left = has_left & (tl.load(masks + at - 1, mask=has_left, other=1) == 0)
+        sees_right = has_right & (tl.load(masks + at + 1, mask=has_right, other=1) == 0)
+        none = tl.load(unigram + token)
+        own = tl.load(pseudo + token)
+        in_front = tl.load(pairs + ((before * STEP + token) & MASK))
+        behind = tl.load(pairs + ((token * STEP + after) & MASK))
+        beside_left = tl.load(known + before) - _log2(in_front + own, log2, INDEX, REST)
+        beside_right = tl.load(known + after) - _log2(behind + own, log2, INDEX, REST)
+        left = tl.where(has_left, beside_left, none)
+        right = tl.where(has_right, beside_right, none)
+        both = left + right - none
+        both = tl.where(both > LEAST, both, LEAST)
+        seen = tl.where(sees_left, tl.where(sees_right, both, left), tl.where(sees_right, right, none))
+        to = sums + row * 14
+        tl.atomic_add(to, tl.sum(tl.where(masked, 1, 0).to(tl.int64), 0))
+        tl.atomic_add(to + 1, tl.sum(tl.where(masked, seen, 0), 0))
+        for place in tl.static_range(4):
+            units = none if place == 0 else left if place == 1 else right if place == 2 else both
+            tl.atomic_add(to + 2 + place, tl.sum(tl.where(is_target, units, 0), 0))
+            tl.store(to + 6 + place + column * 0, units, mask=is_target & (column == context))
+            tl.store(to + 10 + place + column * 0, units, mask=is_target & (column == N - 1))
+
+    def _masks_by_kernel(draws: Draws) -> Tensor:
+        rows, length = draws.x0.shape
+        masked = torch.zeros((rows, length), dtype=torch.bool, device=draws.x0.device)
+        grid = (rows, triton.cdiv(length + 1, 4 * _WORDS_AT_ONCE))
+        _mask_kernel[grid](draws.table, masked.view(torch.int8), length, ROUNDS=philox.ROUNDS, BLOCK=_WORDS_AT_ONCE)
+        return masked
+
+    def _sums_by_kernel(draws: Draws, masked: Tensor, tables: DeviceTables) -> Tensor:
+        rows, length = draws.x0.shape
+        sums = torch.zeros((rows, _SUMS), dtype=torch.int64, device=draws.x0.device)
+        _sum_kernel[(rows, triton.cdiv(length, _TOKENS_AT_ONCE))](
+            draws.table, draws.x0, masked.view(torch.int8), tables.unigram, tables.context, tables.pseudo_pairs,
+            tables.pairs, tables.log2, sums, length, LEAST=LEAST_UNITS, STEP=BUCKET_STEP, MASK=BUCKET_MASK,
+            INDEX=fixed_point.INDEX_SHIFT, REST=fixed_point.REST_SHIFT, BLOCK=_TOKENS_AT_ONCE,
+        )  # fmt: skip
+        return sums

@@ -1,0 +1,262 @@
+"""The harness's own loop against torch's optimiser, and what it leaves behind."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bpb_harness.adaptation import sgd
+from bpb_harness.adaptation.learner import learner_of, make_learner
+from bpb_harness.adaptation.settings import AdaptationSettings
+from bpb_harness.distributed import Processes
+from bpb_harness.errors import InputError, NumericsError, UsageError
+from bpb_harness.estimators.nelbo import nelbo
+from bpb_harness.schedule import LogLinear
+
+CPU, V, L = torch.device("cpu"), 11, 6
+
+
+class Causal(nn.Module):
+    """Sees the token and the mean of those before it."""
+
+    vocab_size, context_length = V, L
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.emb, self.out = nn.Embedding(V, 5), nn.Linear(5, V)
+        self.frozen = nn.Parameter(torch.tensor(1.5), requires_grad=False)
+        self.unused = nn.Parameter(torch.ones(2))
+        self.register_buffer("scale", torch.tensor(0.7))
+
+    def logits(self, x):
+        h = self.emb(x)
+        seen = h.cumsum(1) / torch.arange(1, x.shape[1] + 1)[None, :, None]
+        return self.out(torch.tanh(h + seen * self.scale) * self.frozen)
+
+
+class Masked(nn.Module):
+    vocab_size, mask_token_id, context_length, time_conditioned = V, V, L, False
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.emb, self.out = nn.Embedding(V + 1, 5), nn.Linear(5, V)
+
+    def logits(self, xt, level):
+        h = self.emb(xt)
+        return self.out(torch.tanh(h + h.mean(dim=1, keepdim=True)))
+
+
+def learner(model, *, processes=None, window_length=L, chunk_tokens=1000, **settings):
+    return make_learner(
+        model, AdaptationSettings("sgd", chunk_tokens, **settings), device=CPU, window_length=window_length,
+        schedule=LogLinear() if hasattr(model, "mask_token_id") else None, processes=processes,
+    )  # fmt: skip
+
+
+def tokens(count, seed=0):
+    return torch.randint(V, (count,), generator=torch.Generator().manual_seed(seed))
+
+
+def weights(model):
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+def torch_loop(model, chunks, *, lr, momentum, epochs, batch, clip):
+    """The same by torch's own optimiser; a frozen parameter learns too."""
+    for weight in model.parameters():
+        weight.requires_grad_(True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
+    for index, chunk in enumerate(chunks):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 + math.cos(math.pi * index / len(chunks))) / 2  # the last is not learnt
+        count = (len(chunk) - 1) // L
+        x, y = chunk[:-1][: count * L].view(count, L), chunk[1:][: count * L].view(count, L)
+        for _ in range(epochs):
+            for first in range(0, count, batch):
+                optimizer.zero_grad()
+                logits = model.logits(x[first : first + batch])
+                functional.cross_entropy(logits.flatten(0, 1), y[first : first + batch].flatten()).backward()
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+                optimizer.step()
+    return weights(model)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch", "clip", "momentum"), [(1, 100, math.inf, 0.0), (3, 4, 0.05, 0.9), (2, 3, 1e3, 0.5)]
+)
+def test_it_steps_as_torch_does(epochs, batch, clip, momentum, monkeypatch):
+    monkeypatch.setattr(sgd, "_TOKENS_OF_MICRO_BATCH", 2 * (L + 1))  # two windows are looked at together
+    chunks, model = [tokens(70), tokens(65, 1), tokens(70, 2)], Causal()
+    own = learner(model, learning_rate=0.5, momentum=momentum, epochs=epochs, batch_windows=batch, largest_norm=clip)
+    for index, chunk in enumerate(chunks):
+        own.learn(chunk, index, len(chunks) + 1)
+    expected = torch_loop(Causal(), chunks, lr=0.5, momentum=momentum, epochs=epochs, batch=batch, clip=clip)
+    before = weights(Causal())
+    for name, value in weights(model).items():
+        assert torch.allclose(value, expected[name], rtol=0, atol=2e-6), name
+        assert name == "unused" or not torch.equal(value, before[name]), name
+
+
+def test_each_process_adds_its_share_and_all_step_alike(monkeypatch):
+    monkeypatch.setattr(sgd, "_TOKENS_OF_MICRO_BATCH", 2 * (L + 1))
+    alone, chunk = Causal(), tokens(80)
+    learner(alone, epochs=1, learning_rate=0.5).learn(chunk, 0, 2)
+    shares = []
+    for rank in range(2):  # what one process has when it meets the other
+        with monkeypatch.context() as patched:
+            patched.setattr(Processes, "add", lambda _, tensors: shares.append([each.clone() for each in tensors]))
+            learner(Causal(), epochs=1, processes=Processes(rank, 2)).learn(chunk, 0, 2)
+    other = Causal()
+    sums = [one + two for one, two in zip(*shares, strict=True)]
+    assert all(each.dtype == torch.float64 for each in sums)
+    with monkeypatch.context() as patched:
+        patched.setattr(Processes, "add", lambda _, tensors: [t.copy_(s) for t, s in zip(tensors, sums, strict=True)])
+        learner(other, epochs=1, learning_rate=0.5, processes=Processes(1, 2)).learn(chunk, 0, 2)
+    for name, value in weights(alone).items():
+        assert torch.equal(value, weights(other)[name]), name
+
+
+def test_a_masked_network_lowers_its_own_bound_on_masks_that_every_step_draws_anew(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "bpb_harness.adaptation.loss.nelbo", lambda *args, **more: drawn.append(more["seed"]) or nelbo(*args, **more)
+    )
+    model, chunk = Masked(), tokens(120) % 3
+    before = float(nelbo(model, chunk.view(-1, L), schedule="loglinear", num_samples=200, seed=0).nats_per_token)
+    own = learner(model, learning_rate=0.5, epochs=20, batch_windows=5, momentum=0.5)
+    own.learn(chunk, 0, 3)
+    after = float(nelbo(model, chunk.view(-1, L), schedule="loglinear", num_samples=200, seed=0).nats_per_token)
+    assert before - after > 0.5
+    assert len(set(drawn)) == len(drawn) == 20 * 4
+    one_chunk = set(drawn)
+    own.learn(chunk, 1, 3)
+    assert not one_chunk & set(drawn[len(one_chunk) :])
+    other = Masked()
+    learner(other, learning_rate=0.5, epochs=20, batch_windows=5, momentum=0.5).learn(chunk, 0, 3)
+    own.undo()
+    learner(model, learning_rate=0.5, epochs=20, batch_windows=5, momentum=0.5).learn(chunk, 0, 3)
+    assert all(torch.equal(value, weights(other)[name]) for name, value in weights(model).items())
+
+
+def test_undone_it_is_what_it_was_to_the_last_bit():
+    model = Causal()
+    before, trained = weights(model), {name: each.requires_grad for name, each in model.named_parameters()}
+    own = learner(model, learning_rate=1.0)
+    own.learn(tokens(70), 0, 3)
+    assert not torch.equal(weights(model)["out.weight"], before["out.weight"])
+    assert {name: each.requires_grad for name, each in model.named_parameters()} == trained
+    own.undo()
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+    own.learn(tokens(70), 0, 3)  # with no momentum of before
+    again = Causal()
+    learner(again, learning_rate=1.0).learn(tokens(70), 0, 3)
+    assert all(torch.equal(value, weights(again)[name]) for name, value in weights(model).items())
+
+
+def test_it_goes_on_from_a_state_to_the_same_bits():
+    one, other = Causal(), Causal()
+    first = learner(one, learning_rate=0.5)
+    first.learn(tokens(70), 0, 3)
+    kept = first.state()
+    first.learn(tokens(70, 1), 1, 3)
+    second = learner(other, learning_rate=0.5)
+    second.load_state(kept)
+    second.learn(tokens(70, 1), 1, 3)
+    assert all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
+
+
+@pytest.mark.parametrize("fault", ["missing", "shape", "dtype", "more"])
+def test_a_state_of_another_network_is_refused(fault):
+    own = learner(Causal())
+    state, name = own.state(), "weight/out.weight"
+    if fault == "missing":
+        del state[name]
+    elif fault == "more":
+        state["weight/other"] = torch.zeros(1)
+    else:
+        state[name] = state[name][:2] if fault == "shape" else state[name].double()
+    with pytest.raises(InputError, match="weight/other" if fault == "more" else name):
+        own.load_state(state)
+
+
+def test_a_gradient_that_is_no_number_is_named_with_its_chunk():
+    model = Causal()
+    with torch.no_grad():
+        model.emb.weight[:, 0] = math.nan
+    with pytest.raises(NumericsError, match=r"adapting to chunk 4: the gradient's norm: got (nan|inf)"):
+        learner(model).learn(tokens(70), 4, 9)
+
+
+def test_networks_that_cannot_learn_so_are_refused():
+    class Plain:
+        vocab_size, context_length = V, L
+
+        def logits(self, x):
+            return torch.zeros(*x.shape, V)
+
+    class Detached(Causal):
+        def logits(self, x):
+            return super().logits(x).detach()
+
+    class Blocks(Masked):
+        block_size = 2
+
+    with pytest.raises(UsageError, match="no torch module with parameters"):
+        learner(Plain())
+    with pytest.raises(UsageError, match="record no gradients"):
+        learner(Detached()).learn(tokens(70), 0, 2)
+    with pytest.raises(UsageError, match="predicts blocks"):
+        learner(Blocks())
+    with pytest.raises(UsageError, match=rf"--ttt-chunk: got 5, expected {L} or more"):
+        learner(Causal(), chunk_tokens=L - 1)
+    with pytest.raises(UsageError, match="without a method adapt"):
+        make_learner(Causal(), AdaptationSettings("own", 9), device=CPU, window_length=L, schedule=None)
+
+
+def test_the_network_s_own_method_gets_a_copy_and_may_record_gradients():
+    got = []
+
+    class Own(Causal):
+        def adapt(self, chunk):
+            assert torch.is_grad_enabled()
+            got.append(chunk.clone())
+            chunk.zero_()
+
+    with torch.inference_mode():
+        given = tokens(9)
+        own = make_learner(Own(), AdaptationSettings("own", 9), device=CPU, window_length=L, schedule=None)
+        own.learn(given, 0, 2)
+    assert torch.equal(got[0], given)
+    assert given.any()
+    assert not own.can_undo
+
+
+def test_what_the_network_s_own_method_raises_is_named():
+    class Own(Causal):
+        def adapt(self, chunk):
+            raise KeyError("lost")
+
+    own = make_learner(Own(), AdaptationSettings("own", 9), device=CPU, window_length=L, schedule=None)
+    with pytest.raises(UsageError, match=r"adapt\(tokens\) failed at chunk 3: got KeyError: 'lost'"):
+        own.learn(tokens(9), 3, 5)
+
+
+def test_a_learner_of_plain_values_is_the_same():
+    plain = {
+        "settings": AdaptationSettings("sgd", 100, learning_rate=0.3).to_plain(), "window_length": L,
+        "schedule": "loglinear", "num_steps": None, "seed": 7,
+    }  # fmt: skip
+    one, other = Masked(), Masked()
+    learner_of(plain, one, CPU).learn(tokens(60), 0, 2)
+    make_learner(
+        other, AdaptationSettings("sgd", 100, learning_rate=0.3), device=CPU, window_length=L, schedule=LogLinear(),
+        seed=7,
+    ).learn(tokens(60), 0, 2)  # fmt: skip
+    assert all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
+    third = Masked()
+    learner_of({**plain, "seed": 8}, third, CPU).learn(tokens(60), 0, 2)
+    assert not torch.equal(weights(third)["out.weight"], weights(one)["out.weight"])

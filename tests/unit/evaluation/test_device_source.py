@@ -1,0 +1,92 @@
+"""Batches that a device makes are the host's; draws whose masks are given, and memory that is short, are the host's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bpb_harness.estimators import ContinuousBound
+from bpb_harness.evaluation import device_source
+from bpb_harness.evaluation.batches import DrawSource
+from bpb_harness.evaluation.device_source import DeviceSource
+from bpb_harness.evaluation.draws import plan_draws
+from bpb_harness.evaluation.prepare_ahead import prepare_ahead
+from bpb_harness.kernels import draws as kernels
+from bpb_harness.sampling.independent import IndependentDesign
+from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.schedule import LogLinear
+from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.spans import Spans
+from tests.shards import write_shard
+
+SCHEDULE, STREAMS, CPU = LogLinear(1e-3), RandomStreams(3, 2), torch.device("cpu")
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Thirty spans of sixteen tokens, some of them behind a context."""
+    corpus = load_shards([write_shard(tmp_path / "a.bin", np.random.default_rng(0).integers(0, 40, 600))])
+    begins, contexts = np.arange(30) * 16, np.arange(30) % 3
+    return DrawSource(corpus, Spans(begins, begins + contexts, begins + 16), SCHEDULE, first_window=7)
+
+
+@pytest.fixture
+def plan(source):
+    return plan_draws(ContinuousBound(SCHEDULE, 2), 30, IndependentDesign(STREAMS, 30, 2))
+
+
+def require_same(made, expected):
+    for name in ("rows", "num_masked", "control"):
+        assert getattr(made, name).tolist() == getattr(expected, name).tolist(), name
+    for name in ("x0", "masked", "positions", "context_lengths"):
+        assert torch.equal(getattr(made, name), getattr(expected, name)), name
+    assert made.level.mask_rate.tolist() == expected.level.mask_rate.tolist()
+    assert made.level.t.tolist() == expected.level.t.tolist()
+
+
+def test_batches_are_the_hosts(source, plan):
+    device = DeviceSource(source, CPU)
+    (first, *_), others = device.deal(plan, 12 * 16), source.deal(plan, 12 * 16)
+    assert [rows.tolist() for rows in first] == [rows.tolist() for rows in others[0]]
+    assert device.longest(plan).tolist() == source.longest(plan).tolist()
+    assert device.num_tokens(plan, first[0]) == source.num_tokens(plan, first[0])
+    for rows in (np.arange(60), np.array([5]), np.array([41, 3, 3, 17])):
+        require_same(device.prepare(plan, STREAMS, rows), source.prepare(plan, STREAMS, rows))
+    (ahead,) = prepare_ahead(device, plan, STREAMS, [np.arange(9)], pin_memory=False)
+    require_same(ahead, source.prepare(plan, STREAMS, np.arange(9)))
+
+
+def test_masks_that_are_given_are_not_drawn(source, plan, monkeypatch):
+    given = np.zeros(60, dtype=np.int64)
+    given[4] = 0b101
+    some = replace(plan, given=given)
+    device = DeviceSource(source, CPU)
+    require_same(device.prepare(some, STREAMS, np.arange(8)), source.prepare(some, STREAMS, np.arange(8)))
+    monkeypatch.setattr(source.__class__, "prepare", lambda *_: pytest.fail("these are drawn"))
+    device.prepare(some, STREAMS, np.arange(5, 9))
+
+
+def test_the_host_serves_where_the_network_has_all_memory(source, plan, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(device_source, "draw_masks", full)
+    rows = np.arange(10)
+    require_same(DeviceSource(source, CPU).prepare(plan, STREAMS, rows), source.prepare(plan, STREAMS, rows))
+
+
+def test_a_compiler_that_fails_is_done_without(source, plan, monkeypatch, caplog):
+    def failing(*_):
+        raise ValueError("no such target")
+
+    monkeypatch.setattr(kernels, "triton", object())
+    monkeypatch.setattr(kernels, "_fails", False)
+    monkeypatch.setattr(kernels, "_masks_by_kernel", failing, raising=False)
+    monkeypatch.setattr(kernels, "_has_kernels", lambda x: not kernels._fails)
+    rows = np.arange(10)
+    for _ in range(2):
+        require_same(DeviceSource(source, CPU).prepare(plan, STREAMS, rows), source.prepare(plan, STREAMS, rows))
+    assert caplog.text.count("masks are drawn without kernels, which is slower: ValueError: no such target") == 1

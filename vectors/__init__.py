@@ -1,0 +1,1 @@
+"""Conformance vectors, language-neutral: docs/vectors.md."""
