@@ -62,6 +62,10 @@ class Processes:
         """This process's part of a list that all have; each item goes to exactly one process."""
         return list(items[self.rank :: self.count])
 
+    def part(self, count: int) -> slice:
+        """This process's part of so many things in a row; the parts of all, by rank, are the row."""
+        return slice(count * self.rank // self.count, count * (self.rank + 1) // self.count)
+
     def deal(self, items: Sequence[T]) -> Deal[T]:
         """Items of a list that all have, one by one to whoever asks; each goes to exactly one process.
 

@@ -16,6 +16,7 @@ import torch
 from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser, num_clean_tokens, own_block_size
+from bpb_harness.distributed import Processes
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import SpanKind, require_enumerable
@@ -224,22 +225,29 @@ class Job:
         """
         return limited(self.settings, self._spans_of_corpus) if self.answers is None else self.answers.spans
 
-    def lay_out(self) -> Layout:
+    def lay_out(self, processes: Processes | None = None) -> Layout:
         """The spans with their bytes and, where masks are drawn, their difficulty.
+
+        Args:
+            processes: each counts a part of the text; this one all of it if None.
 
         Raises:
             CorpusError: if there is nothing to score, or nothing says where documents end.
             UsageError: for raw bytes of a part of the text, or of shards.
         """
-        spans, num_in_corpus = self.spans, self._num_in_corpus
+        spans, corpus, together = self.spans, self.text.corpus, processes or Processes()
+        own = spans.take(together.part(len(spans)))
+        is_shared = together.count > 1 and self.answers is None and self.settings.byte_rule in ("official", "exact")
         with ThreadPoolExecutor(1) as beside:
-            counted = beside.submit(lambda: self.num_units)
-            if not self.bounds:
-                alike = np.zeros(len(spans), dtype=np.int64)
-                return self._layout(spans, num_in_corpus, counted.result(), alike, None)
-            bigrams = count_bigrams(self.text.corpus, spans)
-            difficulty = bigram_difficulty(self.text.corpus, spans, bigrams)
-            return self._layout(spans, num_in_corpus, counted.result(), difficulty, bigrams)
+            counted = beside.submit(lambda: self._bytes_of_spans(own, len(own)) if is_shared else self.num_units)
+            difficulty, bigrams = np.zeros(len(spans), dtype=np.int64), None
+            if self.bounds:
+                bigrams = counts = count_bigrams(corpus, spans, together)
+                difficulty = np.concatenate(together.together(lambda: bigram_difficulty(corpus, own, counts)))
+            num_units = together.together(counted.result)
+        if is_shared:
+            object.__setattr__(self, "num_units", self._with_bytes(np.concatenate(num_units)))
+        return self._layout(spans, self._num_in_corpus, self.num_units, difficulty, bigrams)
 
     @property
     def _num_in_corpus(self) -> int:
@@ -266,8 +274,11 @@ class Job:
         spans = self.spans
         if self.settings.byte_rule == "none":
             return spans.lengths
-        num_bytes = self._bytes_of_spans(spans, self._num_in_corpus)
+        return self._with_bytes(self._bytes_of_spans(spans, self._num_in_corpus))
+
+    def _with_bytes(self, num_bytes: Ints) -> Ints:
         if not num_bytes.any():
+            spans = self.spans
             seen = f"{spans.num_tokens} tokens, 0 bytes"
             raise CorpusError("what is left to score spells no bytes", seen=seen, hint="pass more text")
         return num_bytes

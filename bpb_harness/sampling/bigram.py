@@ -17,7 +17,7 @@ from typing import TypeVar, final
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.distributed import num_cores
+from bpb_harness.distributed import Processes, num_cores
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 
@@ -58,24 +58,20 @@ class BigramCounts:
         return counts
 
 
-def count_bigrams(corpus: Corpus, spans: Spans) -> BigramCounts:
+def count_bigrams(corpus: Corpus, spans: Spans, processes: Processes | None = None) -> BigramCounts:
     """Count tokens and pairs from the first that a span sees to the last that is paid for, each once.
 
     Args:
         corpus: the token stream.
         spans: what of it is scored, at least one.
+        processes: each counts a part; this one all of it if None.
     """
+    together = processes or Processes()
     begin, end = int(spans.context_starts.min()), int(spans.ends.max())
     chunks = [slice(start, min(start + _CHUNK_TOKENS, end)) for start in range(begin, end, _CHUNK_TOKENS)]
-    counted = in_threads(lambda chunk: _count(corpus, chunk, end), chunks)
-    pairs = np.zeros(_NUM_BUCKETS, dtype=np.int64)
-    firsts = np.zeros(0, dtype=np.int64)
-    for pair_counts, counts in counted:
-        pairs += pair_counts
-        longer, shorter = (firsts, counts) if len(firsts) >= len(counts) else (counts, firsts)
-        longer[: len(shorter)] += shorter
-        firsts = longer
-    return BigramCounts(pairs, firsts, int(corpus.read(end - 1, end)[0]))
+    own = chunks[together.part(len(chunks))]
+    counted = together.together(lambda: _added(in_threads(lambda chunk: _count(corpus, chunk, end), own)))
+    return BigramCounts(*_added(counted), int(corpus.read(end - 1, end)[0]))
 
 
 def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Ints:
@@ -87,12 +83,13 @@ def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Int
     Args:
         corpus: the token stream.
         spans: what of it is scored, in the order of their targets.
-        counts: of these very spans.
+        counts: of these very spans, and maybe of others around them.
 
     Returns:
         (N,) int64, in units of 2^-16 bits.
     """
-    return np.concatenate(in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), runs_of(spans)))
+    each = in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), runs_of(spans))
+    return np.concatenate(each) if each else np.zeros(0, dtype=np.int64)
 
 
 def bucket_of(before: Ints, after: Ints) -> Ints:
@@ -105,6 +102,16 @@ def _count(corpus: Corpus, chunk: slice, end: int) -> tuple[Ints, Ints]:
     # The pair that spans two chunks belongs to the first of them.
     tokens = corpus.read(chunk.start, min(chunk.stop + 1, end))
     return np.bincount(bucket_of(tokens[:-1], tokens[1:]), minlength=_NUM_BUCKETS), np.bincount(tokens[:-1])
+
+
+def _added(counted: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    """Counts of several parts of a text as one."""
+    pairs = np.zeros(_NUM_BUCKETS, dtype=np.int64)
+    firsts = np.zeros(max((len(counts) for _, counts in counted), default=0), dtype=np.int64)
+    for pair_counts, counts in counted:
+        pairs += pair_counts
+        firsts[: len(counts)] += counts
+    return pairs, firsts
 
 
 def _code_lengths(corpus: Corpus, spans: Spans, chunk: slice, counts: BigramCounts) -> Ints:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,7 @@ from bpb_harness.statistics.standard_errors import mc_stderr_nats
 from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
 from tests.spans import windows_of
+from tests.threads_as_processes import run_together
 
 SCHEDULE = LogLinear(1e-3)
 CPU = torch.device("cpu")
@@ -272,6 +274,37 @@ def test_a_batch_stays_with_one_process(source, plan, dealt):
     for rank in range(2):
         seen, _ = rows_in_network(source, plan, processes=Alone(rank))
         assert seen == [rows for micro_batches in dealt[rank::2] for rows in micro_batches]
+
+
+class Sleeping(Factored):
+    """A network that takes its time."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds, self.batches = seconds, 0
+
+    def hidden(self, xt, level):
+        self.batches += 1
+        time.sleep(self.seconds)
+        return super().hidden(xt, level)
+
+
+def test_a_slow_device_takes_fewer_batches_and_the_total_stays(source, plan, monkeypatch):
+    alone = run(source, plan, batch_rows=2)
+    networks = [Sleeping(seconds) for seconds in (0.0, 0.0, 0.15)]
+
+    def work(processes):
+        return run(source, plan, networks[processes.rank], batch_rows=2, processes=processes)
+
+    for table in run_together(monkeypatch, 3, work):
+        assert table.nats.tolist() == alone.nats.tolist()
+        assert table.control.tolist() == alone.control.tolist()
+        assert table.num_masked.tolist() == alone.num_masked.tolist()
+        assert table.num_forward_tokens == alone.num_forward_tokens
+    # What it holds when the others are done with all the rest: one that it scores, those made ahead.
+    assert networks[2].batches <= 4
+    dealt = sum(map(len, source.deal(plan, 2 * L)))
+    assert sum(network.batches for network in networks) == dealt > 30
 
 
 def test_one_thread_prepares_a_few_batches_ahead(source, plan):

@@ -16,10 +16,12 @@ from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabular
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.methods import either, names
 from bpb_harness.evaluation.settings import Settings
+from bpb_harness.sampling import bigram
 from bpb_harness.schedule import LogLinear
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.spans import Spans
 from tests.spans import end_to_end
+from tests.threads_as_processes import run_together
 
 _SCHEDULE = LogLinear()
 
@@ -157,6 +159,32 @@ def test_nothing_to_score_is_an_error(text, monkeypatch):
     assert refusal(silent.lay_out, CorpusError) == (
         "what is left to score spells no bytes: got 64 tokens, 0 bytes; pass more text"
     )
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("settings", [{}, {"byte_rule": "exact", "num_samples": 1}, {"byte_rule": "none"}])
+def test_processes_that_count_parts_of_a_text_know_all_of_it(text, monkeypatch, count, settings):
+    alone = job(text, limit=None, **settings).lay_out()
+    monkeypatch.setattr(bigram, "_CHUNK_TOKENS", 3000)
+    calls, span_bytes = [], job_module.span_bytes
+    monkeypatch.setattr(job_module, "span_bytes", lambda *asked: calls.append(asked) or span_bytes(*asked))
+    jobs = [job(text, limit=None, **settings) for _ in range(count)]
+    layouts = run_together(monkeypatch, count, lambda processes: jobs[processes.rank].lay_out(processes))
+    for laid, each in zip(layouts, jobs, strict=True):
+        assert laid.num_units.tolist() == each.num_units.tolist() == alone.num_units.tolist()
+        assert laid.difficulty.tolist() == alone.difficulty.tolist()
+        assert laid.bigrams.pairs.tolist() == alone.bigrams.pairs.tolist()
+        assert (laid.bigrams.firsts.tolist(), laid.bigrams.last) == (alone.bigrams.firsts.tolist(), alone.bigrams.last)
+        assert laid.num_in_corpus == alone.num_in_corpus
+    counted = sum(len(spans) for _, spans, *_ in calls)
+    assert counted == (0 if settings.get("byte_rule") == "none" else len(alone))  # each span by one process
+
+
+def test_what_one_process_cannot_count_all_refuse(text, monkeypatch):
+    monkeypatch.setattr(job_module, "span_bytes", lambda corpus, spans, *_: np.zeros(len(spans), np.int64))
+    jobs = [job(text) for _ in range(2)]
+    with pytest.raises(CorpusError, match="spells no bytes: got 64 tokens"):
+        run_together(monkeypatch, 2, lambda processes: jobs[processes.rank].lay_out(processes))
 
 
 def test_raw_bytes_are_of_whole_documents_alone(text, monkeypatch):

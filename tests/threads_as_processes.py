@@ -1,0 +1,57 @@
+"""Processes that work together, simulated by threads: what travels between them goes through a barrier."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pytest
+
+from bpb_harness.distributed import Processes
+
+T = TypeVar("T")
+
+
+class Counters:
+    """Numbers that threads count up together."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, key: str, amount: int, /) -> int:
+        with self._lock:
+            self._numbers[key] = self._numbers.get(key, 0) + amount
+            return self._numbers[key]
+
+
+def run_together(monkeypatch: pytest.MonkeyPatch, count: int, work: Callable[[Processes], T]) -> list[T]:
+    """Do the same work in several simulated processes; what comes out of each, by rank."""
+    barrier, shown = threading.Barrier(count, timeout=60), [None] * count
+
+    def gather(self: Processes, value: Any) -> list[Any]:
+        if self.count == 1:
+            return [value]
+        shown[self.rank] = value
+        barrier.wait()
+        seen = list(shown)
+        barrier.wait()
+        return seen
+
+    def decide(self: Processes, *values: float) -> tuple[float, ...]:
+        return tuple(gather(self, values)[0])
+
+    def run(rank: int) -> T:
+        try:
+            return work(Processes(rank, count, store))
+        except BaseException:
+            barrier.abort()
+            raise
+
+    store = Counters()
+    monkeypatch.setattr(Processes, "gather", gather)
+    monkeypatch.setattr(Processes, "decide", decide)
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
