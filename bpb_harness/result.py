@@ -513,6 +513,26 @@ class BpbResult:
         """:meth:`to_dict` as JSON text; NaN is never written."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
+    def to_log(self, prefix: str = "bpb/") -> dict[str, float]:
+        """Numbers alone, under keys that stay, for what draws curves: wandb, trackio, Lightning's ``log_dict``.
+
+        Args:
+            prefix: stands before each key.
+
+        Returns:
+            ``bits_per_byte``, ``bits_per_token``, ``mc_stderr``, ``corpus_stderr``, ``ci95_low``, ``ci95_high``,
+            ``num_bytes``, ``num_tokens``, ``num_windows``, ``seconds``; without those that this score has not. The
+            settings are :attr:`signature`: text, for a run's configuration.
+        """
+        low, high = self.ci95 or (None, None)
+        values = {
+            "bits_per_byte": self.bits_per_byte, "bits_per_token": self.bits_per_token, "mc_stderr": self.mc_stderr,
+            "corpus_stderr": self.corpus_stderr, "ci95_low": low, "ci95_high": high,
+            "num_bytes": self.length.num_bytes or None, "num_tokens": self.length.num_tokens,
+            "num_windows": self.length.num_windows, "seconds": self.seconds,
+        }  # fmt: skip
+        return {prefix + key: float(value) for key, value in values.items() if value is not None}
+
     def to_frame(self) -> pd.DataFrame:
         """One row with the scalar entries of :meth:`to_dict`."""
         import pandas as pd

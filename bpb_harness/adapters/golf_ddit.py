@@ -196,7 +196,6 @@ class GolfDdit(nn.Module):
         """The same at ascending positions of the flattened batch, (n, D): the last block answers for these alone."""
         return self._hidden(xt, level, positions)
 
-    @torch.no_grad()
     def _hidden(self, xt: Tensor, level: NoiseLevel, positions: Tensor | None) -> Tensor:
         sigma = level.sigma.float()
         with autocast(xt.device, self._dtype):
@@ -212,7 +211,6 @@ class GolfDdit(nn.Module):
             shift, scale = _each(self.output_layer.adaLN_modulation(c), windows).chunk(2, dim=-1)
             return rms_norm(x) * (1 + scale) + shift
 
-    @torch.no_grad()
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (n, V + 1) of hidden states (n, D); the last column is the mask."""
         with autocast(hidden.device, self._dtype):

@@ -1,29 +1,166 @@
-"""The bar of a scoring, on stderr while that is a terminal."""
+"""What a command does, said on stderr: a line that is written over on a terminal, elsewhere one every 30 seconds."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import Any, TextIO, final
+
+_SECONDS_BETWEEN_LINES, _SECONDS_BETWEEN_LOOKS = 30.0, 0.5
+_LEAST_SECONDS_BETWEEN_WRITES = 0.1
+_LEAST_SECONDS_FOR_FORECAST = 1.0
+_FALLBACK_COLUMNS = 80
+_START_OVER = "\r\x1b[2K"  # to the first column, and clear the line
+
+
+@final
+class Progress:
+    """What is being done, since when, and how much of it: in words.
+
+    Args:
+        command: its name, which begins each line.
+        clock: seconds.
+    """
+
+    def __init__(self, command: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._command, self._clock = command, clock
+        self._began = self._began_this = clock()
+        self._what = "starting"
+        self._counted: tuple[int, int] | None = None
+        self._first: tuple[int, float] | None = None
+        self.changed: Callable[[], None] = lambda: None
+
+    def doing(self, what: str) -> None:
+        """Another thing is done from here on, of which nothing is counted yet."""
+        if what != self._what:
+            self._what, self._began_this, self._counted, self._first = what, self._clock(), None, None
+        self.changed()
+
+    def __call__(self, done: int, total: int) -> None:
+        """So many tokens of so many."""
+        if self._first is None:
+            self._first = (done, self._clock())
+        self._counted = (done, total)
+        self.changed()
+
+    def line(self) -> str:
+        """For example ``bpb-eval: scoring, 43 % of 92,190 tokens, 0:08, about 0:11 left``."""
+        parts = [self._what]
+        if self._counted is not None and self._counted[1] > 0:
+            done, total = self._counted
+            parts.append(f"{100.0 * done / total:.0f} % of {total:,} tokens")
+        parts.append(clock_time(self._clock() - self._began))
+        left = self._seconds_left()
+        if left is not None:
+            parts.append(f"about {clock_time(left)} left")
+        return f"{self._command}: {', '.join(parts)}"
+
+    def _seconds_left(self) -> float | None:
+        """By the speed since the first count, which may be of what an earlier run has done."""
+        if self._counted is None or self._first is None:
+            return None
+        (done, total), (first, since) = self._counted, self._first
+        seconds = self._clock() - since
+        if done <= first or seconds < _LEAST_SECONDS_FOR_FORECAST:
+            return None
+        return seconds * (total - done) / (done - first)
+
+
+def clock_time(seconds: float) -> str:
+    """``0:08``, ``12:31``, ``2:05:00``."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextlib.contextmanager
-def progress_bar(*, shown: bool = True) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr while it is a terminal; nothing otherwise.
+def progress_bar(command: str, *, shown: bool = True) -> Iterator[Progress]:
+    """Say on stderr what is done, until the block ends.
 
     Args:
-        shown: whether this process is the one that shows it, among those that score together.
+        command: its name.
+        shown: whether to say it: not with ``--quiet``, and in one of the processes that score together alone.
 
     Yields:
-        What to call with (tokens done, tokens in all); None where nothing is shown.
+        What is told of it.
     """
-    if not shown or not sys.stderr.isatty():
-        yield None
+    progress = Progress(command)
+    if not shown:
+        yield progress
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    stream = sys.stderr
+    if stream.isatty():
+        with _on_a_terminal(progress, stream):
+            yield progress
+    else:
+        with _repeatedly(_SECONDS_BETWEEN_LINES, lambda: _write(stream, f"{progress.line()}\n")):
+            yield progress
 
-    columns = (TextColumn("scoring"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+@contextlib.contextmanager
+def _on_a_terminal(progress: Progress, stream: TextIO) -> Iterator[None]:
+    """One line, cut to the terminal's width and written over; gone at the end, and before anything else is written."""
+    columns = shutil.get_terminal_size(fallback=(_FALLBACK_COLUMNS, 24)).columns
+    last = [-_LEAST_SECONDS_BETWEEN_WRITES]
+
+    def show(*, soon: bool = False) -> None:
+        now = time.monotonic()
+        if soon and now - last[0] < _LEAST_SECONDS_BETWEEN_WRITES:
+            return
+        last[0] = now
+        _write(stream, _START_OVER + progress.line()[: columns - 1])
+
+    progress.changed = lambda: show(soon=True)
+    show()
+    sys.stderr = _ClearedBefore(stream)
+    try:
+        with _repeatedly(_SECONDS_BETWEEN_LOOKS, show):
+            yield
+    finally:
+        progress.changed = lambda: None
+        sys.stderr = stream
+        _write(stream, _START_OVER)
+
+
+@contextlib.contextmanager
+def _repeatedly(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """Call every so many seconds, from a thread of its own."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(seconds):
+            call()
+
+    thread = threading.Thread(target=run, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Progress is no reason to fail: a stream that is closed gets none."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text)
+        stream.flush()
+
+
+@final
+class _ClearedBefore:
+    """Standard error while a line stands there: whatever else is written begins in its place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(_START_OVER + text if text.strip() else text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

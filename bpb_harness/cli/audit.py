@@ -15,7 +15,7 @@ from bpb_harness.cli._output import require_folder, require_unread, screen_of, w
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
-from bpb_harness.cli._run import interrupted_afterwards, run
+from bpb_harness.cli._run import interrupted_afterwards, run, torch_imports
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS
@@ -75,6 +75,7 @@ def audit(
     output_format: Annotated[str, typer.Option("--format", help="text, json or markdown.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write the report here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the audit as a page to this .html file too.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -112,15 +113,14 @@ def audit(
 
     recomputed, proved = None, None
     if proof is not None:
-        proved = _decode(proof, checkpoint, tokenizer, given.get("data", ()))
+        proved = _decode(proof, checkpoint, tokenizer, given.get("data", ()), quiet=quiet)
     elif checkpoint is not None:
-        recomputed = _rescore(claims[0], checkpoint, tokenizer, given)
+        recomputed = _rescore(claims[0], checkpoint, tokenizer, given, quiet=quiet)
     if recursive:
-        reports = list(_with_progress(_audit_below(paths, baseline, tokenizer, allow_code=allow_code)))
+        audits = _audit_below(paths, baseline, tokenizer, allow_code=allow_code)
     else:
-        reports = list(
-            _with_progress(_audit_each(claims, baseline, tokenizer, recomputed, proved, allow_code=allow_code))
-        )
+        audits = _audit_each(claims, baseline, tokenizer, recomputed, proved, allow_code=allow_code)
+    reports = list(audits if quiet else _with_progress(audits))
     unread = _unread_below(paths) if recursive else []
     if not reports:
         where, hint = f"no submission below {paths[0]}", unread_to_text(unread) or ""
@@ -167,17 +167,22 @@ def _require_for_proof(
         raise UsageError("--proof is of one claim", seen=f"{len(claims)} claims", expected="one folder")
 
 
-def _decode(proof: Path, checkpoint: Path | None, tokenizer: Path | None, data: Sequence[Path]) -> Proved:
-    with interrupted_afterwards():
+def _decode(
+    proof: Path, checkpoint: Path | None, tokenizer: Path | None, data: Sequence[Path], *, quiet: bool
+) -> Proved:
+    with torch_imports():
         from bpb_harness.proof.evidence import examine
 
-    with progress_bar() as progress:
+    with progress_bar("bpb-audit", shown=not quiet) as progress:
+        progress.doing("decoding")
         return examine(proof, checkpoint, tokenizer, data, progress=progress)
 
 
-def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given: Mapping[str, Any]) -> Recomputed:
+def _rescore(
+    paths: list[Path], checkpoint: Path, tokenizer: Path | None, given: Mapping[str, Any], *, quiet: bool
+) -> Recomputed:
     """Score the checkpoint: as the flags say, else as the claim says that it was scored, else as bpb-eval does."""
-    with interrupted_afterwards():
+    with torch_imports():
         from bpb_harness.auditing import Recomputed
         from bpb_harness.claim import read_claim
         from bpb_harness.evaluation.api import evaluate
@@ -199,7 +204,7 @@ def _rescore(paths: list[Path], checkpoint: Path, tokenizer: Path | None, given:
         settings.setdefault("num_steps", protocol.num_steps)
     if protocol.context_length is not None:
         settings.setdefault("context_length", protocol.context_length)
-    with progress_bar() as progress:
+    with progress_bar("bpb-audit", shown=not quiet) as progress:
         return Recomputed.of(evaluate(checkpoint, tokenizer=tokenizer, progress=progress, **settings))
 
 

@@ -17,7 +17,7 @@ from bpb_harness._version import __version__
 from bpb_harness.cli._output import READ, require_folder, require_unread, write_output
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
-from bpb_harness.cli._run import interrupted_afterwards, run
+from bpb_harness.cli._run import run, torch_imports
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
@@ -99,6 +99,7 @@ def compare(
     output_format: Annotated[str, typer.Option("--format", help="text, markdown, latex or json.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the comparison as a page to this .html file too.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -117,14 +118,14 @@ def compare(
     for path in (output, report):
         require_folder(path)
     require_unread({"--output": output, "--report": report}, [systems, *(given[name] for name in READ)])
-    with interrupted_afterwards():
+    with torch_imports():
         from bpb_harness.comparison.compare import compare as compare_systems
         from bpb_harness.comparison.compare import require_expectations
         from bpb_harness.comparison.systems import is_scored_now
 
     require_expectations(len(systems), expect_better, level, contest_rule)
     settings = settings_of_each([is_scored_now(system) for system in systems], given)
-    with progress_bar() as progress:
+    with progress_bar("bpb-compare", shown=not quiet) as progress:
         for its_own in settings:
             if its_own is not None:
                 Settings(**its_own)  # refuses bad flags before any file is opened

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,14 +26,18 @@ from bpb_harness.cli._output import (
     write_parquet,
     write_table,
 )
-from bpb_harness.cli._progress import progress_bar
+from bpb_harness.cli._progress import Progress, progress_bar
 from bpb_harness.cli._report import require_html, settings_for_report, write_page
-from bpb_harness.cli._run import interrupted_afterwards, run, staying
+from bpb_harness.cli._run import run, torch_imports
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import ContractError, HarnessError, UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.result import Expectation
 from bpb_harness.terminal.score import describe
+
+if TYPE_CHECKING:
+    from bpb_harness.evaluation.job import Job
+    from bpb_harness.result import BpbResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -63,6 +67,7 @@ _BEFORE = {
     "output_format": "with_windows",
     "output": "with_windows",
     "report": "with_windows",
+    "quiet": "with_windows",
 }
 
 
@@ -75,6 +80,7 @@ def evaluate(
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -127,24 +133,14 @@ def evaluate(
     settings = as_settings(given)
     if report is not None:
         settings = settings_for_report(settings)
-    begin = time.perf_counter()
     with _quiet_unless_first():
         checked = Settings(**settings)  # refuses bad flags before anything slow is imported or any file is opened
-    with interrupted_afterwards(), staying():
-        if checked.check_contract and checkpoint.exists() and not _is_one_of_several():
-            from bpb_harness.second_look.waiting import start_ahead
-
-            start_ahead()  # before torch is imported here, which then happens in both at once
-        from bpb_harness.evaluation.api import score_checkpoint
-
-    imports = {"imports": time.perf_counter() - begin}
-    with _quiet_unless_first(), progress_bar(shown=_is_first_process()) as progress:
-        job, result = score_checkpoint(checkpoint, Settings(progress=progress, **settings))
+        with progress_bar("bpb-eval", shown=not quiet and os.environ.get("RANK", "0") == "0") as progress:
+            job, result = _score(checkpoint, replace(checked, progress=progress), progress)
     if not _is_first_process():
         return
     if expect is not None:
         result = replace(result, expectation=Expectation(expect, within))
-    result = replace(result, seconds_by_phase=imports | dict(result.seconds_by_phase))
     for frame, path in ((result.windows, windows), (result.tokens, tokens)):
         if path is not None:
             write_parquet(frame, path)
@@ -170,6 +166,22 @@ def evaluate(
         raise typer.Exit(ContractError.exit_code)
     if missed:
         raise typer.Exit(EXIT_EXPECTATION_MISSED)
+
+
+def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Job, BpbResult]:
+    """Import what scores, while the process of the second look does so too; and score."""
+    progress.doing("imports")
+    begin = time.perf_counter()
+    with torch_imports():
+        if settings.check_contract and checkpoint.exists() and not _is_one_of_several():
+            from bpb_harness.second_look.waiting import start_ahead
+
+            start_ahead()
+        from bpb_harness.evaluation.api import score_checkpoint
+
+    imports = {"imports": time.perf_counter() - begin}
+    job, result = score_checkpoint(checkpoint, settings)
+    return job, replace(result, seconds_by_phase=imports | dict(result.seconds_by_phase))
 
 
 def _is_first_process() -> bool:

@@ -17,7 +17,7 @@ from bpb_harness._version import __version__
 from bpb_harness.cli._output import READ, require_folder, require_unread, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
-from bpb_harness.cli._run import interrupted_afterwards, run
+from bpb_harness.cli._run import interrupted_afterwards, run, torch_imports
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
@@ -64,6 +64,7 @@ def prove(
     ] = None,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write what came of it here instead of stdout.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -100,20 +101,22 @@ def prove(
             raise UsageError("--num-windows with --decode", hint="leave it out: the file holds what it holds")
         if score is not None:
             raise UsageError("--score with --decode", hint="leave it out: the file holds the line of its score")
-        opened = _decode(checkpoint, decode, text, time_limit, settings)
+        opened = _decode(checkpoint, decode, text, time_limit, settings, quiet=quiet)
         _write(opened, decode, output_format, output)
         raise typer.Exit(opened.exit_code)
     assert proof is not None
     if num_windows is not None and num_windows < 1:
         raise UsageError("--num-windows", seen=num_windows, expected="1 or more")
     chosen = Settings(**settings) if score is None else _settings_of(score, settings, context)
-    with interrupted_afterwards():
-        from bpb_harness.proof.contained import needs_containing, prove_contained
-        from bpb_harness.proof.prove import prove as prove_here
-
     more: dict[str, Any] = {"num_windows": num_windows, "time_limit": time_limit, "score": score}
     outcome: Any = None
-    with progress_bar() as progress:
+    with progress_bar("bpb-prove", shown=not quiet) as progress:
+        progress.doing("imports")
+        with torch_imports():
+            from bpb_harness.proof.contained import needs_containing, prove_contained
+            from bpb_harness.proof.prove import prove as prove_here
+
+        progress.doing("coding")
         if needs_containing(chosen):
             outcome = prove_contained(checkpoint, chosen, proof, progress=progress, **more)
         if outcome is None:
@@ -132,7 +135,7 @@ def _settings_of(score: Path, settings: dict[str, Any], context: typer.Context) 
 
 
 def _decode(
-    checkpoint: Path, file: Path, text: Path | None, time_limit: float | None, settings: dict[str, Any]
+    checkpoint: Path, file: Path, text: Path | None, time_limit: float | None, settings: dict[str, Any], *, quiet: bool
 ) -> Opened:
     for name, value in settings.items():
         is_given = value not in ([], DEFAULTS[name])
@@ -144,14 +147,16 @@ def _decode(
     path = settings["tokenizer"]
     if path is None:
         raise UsageError("--decode", seen="no --tokenizer", hint="pass --tokenizer MODEL, which spells the tokens")
-    with interrupted_afterwards():
-        import numpy as np
+    with progress_bar("bpb-prove", shown=not quiet) as progress:
+        progress.doing("imports")
+        with torch_imports():
+            import numpy as np
 
-        from bpb_harness.byte_count import load_tokenizer
-        from bpb_harness.proof.reading import MOST_SECONDS, open_proof
+            from bpb_harness.byte_count import load_tokenizer
+            from bpb_harness.proof.reading import MOST_SECONDS, open_proof
 
-    tokenizer = load_tokenizer(path)
-    with progress_bar() as progress:
+        tokenizer = load_tokenizer(path)
+        progress.doing("decoding")
         opened = open_proof(
             file, checkpoint, model=settings["model"], allow_code=settings["allow_code"],
             seconds=time_limit or MOST_SECONDS, progress=progress, tokenizer=tokenizer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import final
@@ -30,6 +31,11 @@ _FEW_ROWS, _MIN_ROWS, _SMALL_RUN = 4, 2, 64
 # A causal model's cuts, or borders of blocks, may take this share of a run's rows, the question afterwards that one.
 _CUTS_SHARE = {"cpu": 0.35, "cuda": 0.03}
 _AGAIN_SHARE = 0.125
+_OF_ALL = ("the same question again", "after other questions")
+_OF_DENOISERS = ("trunk and head", "contexts", "other rows")
+_OF_LEVELS = ("the noise level", "the mask's mass")
+_OF_CAUSAL = ("a row alone", "later tokens")
+_LAST = "the shortest window"
 
 
 @final
@@ -97,6 +103,7 @@ def examine(
     dtype: torch.dtype = torch.float32,
     by_blocks: bool = False,
     widest: tuple[int, int] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Examination:
     """Check a network before it is scored, and leave a witness for afterwards.
 
@@ -111,10 +118,12 @@ def examine(
         by_blocks: the evaluation asks for all blocks of a window in one call, of a network that takes them so; rows
             are then whole windows. Otherwise a network of blocks is asked for the last block of each row.
         widest: tokens of a row, and rows, of a batch of shorter rows that has more of them than ``batch_rows``.
+        tell: called with a word for each check as it begins.
 
     Raises:
         ContractError: the first failure, as the subclass that names it.
     """
+    begin = _counted(_names(model, by_blocks=by_blocks, has_shorter=widest is not None), tell)
     subject = Subject(model, dtype, windows.device)
     generator = torch.Generator().manual_seed(seed)
     state = OwnState(model)
@@ -128,36 +137,68 @@ def examine(
         draw = partial(_draw, schedule=schedule, generator=generator, model=model, by_blocks=by_blocks)
         few = draw(windows[:few_rows])
         others = draw(replaced(few.x0, model, generator))
-        findings, first = _ask_first(subject, state, few, [others, revealed(few, generator, model)])
+        findings, first = _ask_first(subject, state, few, [others, revealed(few, generator, model)], begin)
+        begin()
         check_factoring(subject, few, first)
+        begin()
         check_contexts(subject, few, first)
+        begin()
         batch, answer = check_rows(subject, few, first, windows, batch_rows, schedule, generator)
         if by_blocks:
             most = windows.shape[1] if num_rows is None else int(_CUTS_SHARE.get(windows.device.type, 0.03) * num_rows)
             at_once = min(batch_rows, len(batch))  # fewer where memory is short
+            begin()
             check_blocks(subject, few, first, batch_rows=at_once, most_rows=most, generator=generator)
+        begin()
         findings += check_time_conditioning(subject, few, first, schedule)
+        begin()
         findings += check_mask_mass(subject, first)
         if widest is not None:
+            begin()
             short = windows[:, : widest[0]]
             few_short = draw(short[:few_rows])
             check_rows(subject, few_short, subject.ask(few_short), short, widest[1], schedule, generator)
     else:
         few = causal_probe(windows[:few_rows])
-        findings, first = _ask_first(subject, state, few, [causal_probe(replaced(few.x0, model, generator))])
+        findings, first = _ask_first(subject, state, few, [causal_probe(replaced(few.x0, model, generator))], begin)
+        begin()
         check_alone(subject, few, first)
+        begin()
         most = windows.shape[1] if num_rows is None else int(_CUTS_SHARE.get(windows.device.type, 0.03) * num_rows)
         batch, answer = check_causality(
             subject, few, first, size=batch_rows, most_rows=most, generator=generator
         )  # fmt: skip
         if widest is not None:
+            begin()
             short_few = causal_probe(windows[:few_rows, : widest[0]])
             check_causality(
                 subject, short_few, subject.ask(short_few), size=widest[1], most_rows=most, generator=generator
             )
+    begin()
     check_shortest(subject, few)
     state.require_unchanged()
     return Examination(findings, Witness.of(subject, state, batch, answer, min(again_rows, len(batch))))
+
+
+def _names(model: Denoiser | CausalLM, *, by_blocks: bool, has_shorter: bool) -> list[str]:
+    """The checks of a run, in their order."""
+    names = [*_OF_ALL]
+    if isinstance(model, Denoiser):
+        names += [*_OF_DENOISERS, *(["blocks"] if by_blocks else []), *_OF_LEVELS]
+    else:
+        names += _OF_CAUSAL
+    return [*names, *(["batches of shorter rows"] if has_shorter else []), _LAST]
+
+
+def _counted(names: Sequence[str], tell: Callable[[str], None]) -> Callable[[], None]:
+    """What is called when the next check begins, and tells so."""
+    numbered = enumerate(names, 1)
+
+    def begin() -> None:
+        number, name = next(numbered)
+        tell(f"checks {number} of {len(names)}: {name}")
+
+    return begin
 
 
 def _draw(
@@ -169,11 +210,15 @@ def _draw(
     return denoiser_probe(x0, schedule, generator, model)
 
 
-def _ask_first(subject: Subject, state: OwnState, few: Probe, between: list[Probe]) -> tuple[list[Remark], Answer]:
+def _ask_first(
+    subject: Subject, state: OwnState, few: Probe, between: list[Probe], begin: Callable[[], None]
+) -> tuple[list[Remark], Answer]:
     # The order matters: a network that remembers must not have seen these windows in any other way before the check
     # for memory, and one that drifts would fail every later check under another name.
+    begin()
     first = subject.ask(few)
     state.require_unchanged()
     findings = check_repeats(subject, few, first)
+    begin()
     check_memory(subject, few, between, first)
     return findings, first

@@ -58,7 +58,7 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
         network = InMemory(checkpoint, chosen)
         with network.evaluated():
             chosen = replace(chosen, device=network.device)
-            return _evaluate(network.checkpoint, network.adapted, chosen, None, PhaseClock())[1]
+            return _evaluate(network.checkpoint, network.adapted, chosen, None, PhaseClock.telling(chosen.progress))[1]
     return score_checkpoint(checkpoint, chosen)[1]
 
 
@@ -96,7 +96,7 @@ def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedMod
         chosen.torch_device(),
         chosen.dtype,
     )
-    clock = PhaseClock()
+    clock = PhaseClock.telling(chosen.progress)
     with clock.phase("loading"):
         loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
     return loaded, adapted, source, clock
@@ -106,7 +106,7 @@ def _evaluate(
     loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None, clock: PhaseClock
 ) -> tuple[Job, BpbResult]:
     job = _job(loaded, adapted, source, clock, chosen)
-    with clock.phase("checks"):
+    with clock.phase("bytes"):
         remarks = _remarks_before(job, loaded, adapted)
     result = score(job)
     return job, with_remarks(result, *remarks, *score_remarks(job, result))

@@ -1,23 +1,46 @@
-"""Where the seconds of an evaluation went, by wall clock."""
+"""Where the seconds of an evaluation went, by wall clock; and what it is doing, for who wants to be told."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, final
+from typing import Literal, Protocol, Self, final, runtime_checkable
 
-Phase = Literal["loading", "checks", "compiling", "scoring", "adapting", "marks"]
+Phase = Literal["loading", "bytes", "checks", "compiling", "scoring", "adapting", "marks"]
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """What is told what is being done, beside how many tokens are."""
+
+    def doing(self, what: str) -> None:
+        """Called whenever something else is begun, with a word for it."""
 
 
 @final
 class PhaseClock:
-    """Seconds of each phase. A phase within another one stops the other's clock, so that they add up to the whole."""
+    """Seconds of each phase. A phase within another one stops the other's clock, so that they add up to the whole.
 
-    def __init__(self) -> None:
+    Args:
+        tell: called with what is begun.
+    """
+
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+        self._tell = tell
         self._seconds: dict[Phase, float] = {}
         self._running: list[Phase] = []
         self._since = 0.0
+
+    @classmethod
+    def telling(cls, progress: object) -> Self:
+        """One that tells what counts the tokens, if that is a :class:`Listener`."""
+        return cls(progress.doing if isinstance(progress, Listener) else None)
+
+    def tell(self, what: str) -> None:
+        """Say what of a phase is begun: ``checks 7 of 11``."""
+        if self._tell is not None:
+            self._tell(what)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -31,11 +54,14 @@ class PhaseClock:
         self._count()
         self._running.append(name)
         self._seconds.setdefault(name, 0.0)
+        self.tell(name)
         try:
             yield
         finally:
             self._count()
             self._running.pop()
+            if self._running:
+                self.tell(self._running[-1])
 
     def _count(self) -> None:
         """Give what passed since the last change to the phase that runs."""

@@ -104,7 +104,8 @@ def _score_and_check(job: Job) -> BpbResult:
         adds_gradients = job.settings.adaptation is not None
         with open_processes(adds_gradients=adds_gradients) as processes, job.clock.phase("scoring"):
             _require_one_network(job, processes)
-            layout = job.lay_out(processes)
+            with job.clock.phase("bytes"):
+                layout = job.lay_out(processes)
             before_learning = _nothing if contract is None else contract.check_again
             with adapting(job, layout, processes, before_learning) as adaptation:
                 result, asked = _score(watching(job, process), layout, processes, adaptation)
@@ -117,6 +118,7 @@ def _score_and_check(job: Job) -> BpbResult:
             if is_as_loaded:
                 contract.check_again()
             if is_first_process():
+                job.clock.tell("checks: a second look")
                 look_again(job, result, asked, process, adaptation)
     if job.settings.resume is not None and adaptation is None and is_first_process():
         assert result.costs is not None

@@ -45,7 +45,7 @@ class Contract:
             examination = examine(
                 job.model, self._windows, schedule=job.schedule, seed=job.settings.seed, batch_rows=size.batch_rows,
                 num_rows=size.num_rows, dtype=job.settings.torch_dtype(), by_blocks=job.asks_by_blocks,
-                widest=size.widest,
+                widest=size.widest, tell=job.clock.tell,
             )  # fmt: skip
         self._witness = examination.witness
         self.remarks = examination.findings
@@ -59,6 +59,7 @@ class Contract:
         Raises:
             ContractError: if its answer to an old question changed meanwhile.
         """
+        self._job.clock.tell("checks: what was asked before, once more")
         with torch.inference_mode():
             self._witness.check()
 

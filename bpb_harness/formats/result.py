@@ -96,6 +96,8 @@ SOURCE = Record((
 PHASES = Record((
     Key("imports", Number(0.0), "Importing what scores.", "seconds", is_optional=True),
     Key("loading", Number(0.0), "Reading the checkpoint, the tokenizer and the text.", "seconds", is_optional=True),
+    Key("bytes", Number(0.0), "Counting the bytes of the text, and reading what is remarked of it.", "seconds",
+        is_optional=True),
     Key("checks", Number(0.0), "The contract, before and after, and the second look.", "seconds", is_optional=True),
     Key("compiling", Number(0.0), "Compiling the network.", "seconds", is_optional=True),
     Key("scoring", Number(0.0), "The network on the text, and what is made of its answers.", "seconds",

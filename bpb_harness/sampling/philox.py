@@ -6,9 +6,13 @@ Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+
+if TYPE_CHECKING:  # a seed is checked, and by this, before torch is imported
+    from torch import Tensor
 
 Words = npt.NDArray[np.uint64]
 

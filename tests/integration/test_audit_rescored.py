@@ -93,7 +93,7 @@ def test_flags_come_before_what_the_claim_states(
         command.main()
     assert caught.value.code == 2
     (settings,) = seen
-    assert settings.pop("progress") is None
+    assert callable(settings.pop("progress"))
     assert settings.pop("tokenizer") is None
     assert settings.pop("data") == [Path("x.bin")]
     assert settings == passed
@@ -104,26 +104,6 @@ def test_flags_of_rescoring_need_a_checkpoint(tmp_path: Path) -> None:
     done = run_here(main, tmp_path, "--adapter", "mdlm", "--steps", "3")
     assert done.returncode == 2
     assert "--adapter, --steps: for rescoring only" in done.stderr
-
-
-def test_a_bar_is_shown_where_stderr_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    import io
-
-    from bpb_harness.cli._progress import progress_bar
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with progress_bar() as progress:
-        assert progress is not None
-        progress(1, 2)
-    with progress_bar(shown=False) as progress:
-        assert progress is None
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with progress_bar() as progress:
-        assert progress is None
 
 
 def test_a_checkpoint_that_is_not_there_is_one_line(repository: Path, shard: Path, tmp_path: Path) -> None:

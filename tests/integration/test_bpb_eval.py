@@ -415,6 +415,37 @@ def test_a_table_goes_into_a_parquet_file_alone(tiny, tmp_path, flag, name):
     assert list(tmp_path.iterdir()) == []
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("flags", [[], ["--quiet"]])
+def test_a_terminal_is_told_what_is_being_done_unless_it_is_to_be_quiet(tiny, monkeypatch, flags):
+    from bpb_harness.cli import _progress
+
+    monkeypatch.setattr(_progress, "_LEAST_SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(sys, "argv", ["bpb-eval", str(tiny), "--limit", "2", *flags])
+    terminal = _Terminal()
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(terminal),
+        contextlib.suppress(SystemExit),
+    ):
+        main()
+    written = terminal.getvalue()
+    if flags:
+        assert written == ""
+        return
+    done = [line.removeprefix("bpb-eval: ").partition(",")[0] for line in written.split("\r\x1b[2K") if line]
+    begun = list(dict.fromkeys(done))
+    told = ["starting", "imports", "loading", "bytes", "checks", "checks 1 of 8: the same question again"]
+    assert begun[: len(told)] == told
+    for later in ("checks 7 of 8: the mask's mass", "scoring", "marks", "checks: a second look"):
+        assert later in begun
+    assert "100 % of 512 tokens" in written
+
+
 def test_help_and_version_do_without_torch():
     blocked = "import sys; sys.modules['torch'] = None; from bpb_harness.cli.eval import main; main()"
     for flag, part in (("--help", "CHECKPOINT"), ("--version", "bpb-harness")):

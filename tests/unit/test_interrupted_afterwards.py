@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import threading
 
 import pytest
 
-from bpb_harness.cli._run import interrupted_afterwards, staying
+from bpb_harness.cli._run import interrupted_afterwards, staying, torch_imports
 
 
 def test_an_interruption_waits_for_the_end_of_the_block():
@@ -64,3 +65,28 @@ def test_where_torch_is_there_collections_go_on(monkeypatch):
     with staying():
         assert gc.isenabled()
     assert gc.get_freeze_count() == before
+
+
+@pytest.mark.parametrize(
+    ("said", "is_there", "then"),
+    [
+        ({}, False, {"GOMP_SPINCOUNT": "1000"}),
+        ({}, True, {}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, False, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        ({"GOMP_SPINCOUNT": "7"}, False, {"GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_threads_that_wait_sleep_unless_the_user_says_how(monkeypatch, said, is_there, then):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    if is_there:
+        monkeypatch.setitem(sys.modules, "torch", object())
+    else:
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with torch_imports():
+        pass
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    assert {name: os.environ[name] for name in names if name in os.environ} == then

@@ -19,7 +19,6 @@ from bpb_harness.evaluation.settings import FLAGS, Settings
 _PAGE = (Path(__file__).parents[2] / "docs" / "record.md").read_text("utf-8")
 _BLOCKS = re.findall(r"^```\n(.*?)^```$", _PAGE, flags=re.MULTILINE | re.DOTALL)
 _COMMANDS = [line for block in _BLOCKS for line in block.replace("\\\n", " ").splitlines()]
-_KNOWN = {name for each in typer.main.get_command(evaluation.app).params for name in each.opts}
 
 
 def words_of(command: str) -> list[str]:
@@ -32,13 +31,6 @@ def settings_of(words: list[str]) -> Settings:
     return Settings(**as_settings({name: value for name, value in context.params.items() if name in FLAGS}))
 
 
-def without_adaptation(words: list[str]) -> list[str]:
-    """Less the options of test-time training, which each have a value, as long as there are none."""
-    is_known = "--ttt" in _KNOWN
-    own = [word.startswith("--ttt") and not is_known for word in words]
-    return [word for i, word in enumerate(words) if not own[i] and not (i and own[i - 1])]
-
-
 def test_there_is_a_command_for_each_row() -> None:
     assert len(_COMMANDS) == 6
     assert all(command.startswith("bpb-eval ") for command in _COMMANDS)
@@ -47,7 +39,7 @@ def test_there_is_a_command_for_each_row() -> None:
 
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_commands_are_taken(command: str) -> None:
-    settings = settings_of(without_adaptation(words_of(command)))
+    settings = settings_of(words_of(command))
     assert settings.adapter in available_adapters()
     assert settings.method in {"ar", "discrete", "chain"}
 
@@ -57,7 +49,7 @@ def test_presets_are_those_of_the_adapters() -> None:
     from bpb_harness.adapters.golf_record.settings import PRESETS
 
     known = {"golf-gpt": PRESETS, "golf-ddit": STATED.presets}
-    named = [settings_of(without_adaptation(words_of(command))) for command in _COMMANDS]
+    named = [settings_of(words_of(command)) for command in _COMMANDS]
     with_preset = [each for each in named if each.golf_preset is not None]
     assert len(with_preset) == 2
     assert all(each.golf_preset in known[str(each.adapter)] for each in with_preset)

@@ -103,6 +103,23 @@ def test_infinity_in_a_t_curve_is_written_as_null():
     assert "consistent" in both.sentence()
 
 
+def test_a_log_has_numbers_alone_under_stable_keys():
+    logged = result().to_log()
+    assert list(logged) == [
+        f"bpb/{key}"
+        for key in (
+            "bits_per_byte", "bits_per_token", "mc_stderr", "corpus_stderr", "ci95_low", "ci95_high", "num_bytes",
+            "num_tokens", "num_windows", "seconds",
+        )
+    ]  # fmt: skip
+    plain = result().to_dict()
+    assert (logged["bpb/ci95_low"], logged["bpb/ci95_high"]) == tuple(plain["ci95"])
+    assert all(type(value) is float for value in logged.values())
+    assert all(plain[key] == logged[f"bpb/{key}"] for key in ("bits_per_byte", "mc_stderr", "num_tokens", "num_bytes"))
+    unknown = result(ci95=None, mc_stderr=None)
+    assert not {"ci95_low", "ci95_high", "mc_stderr"} & set(unknown.to_log(""))
+
+
 def test_a_frame_has_one_row_of_scalars():
     frame = result().to_frame()
     assert len(frame) == 1

@@ -139,6 +139,16 @@ def test_every_tensor_and_every_setting_decides(tmp_path):
     assert loaded(tmp_path, tensors, stated(train_seq_len=64)).model.context_length == 64
 
 
+def test_gradients_reach_every_tensor(tmp_path):
+    """As --ttt needs."""
+    model = loaded(tmp_path, make_golf_ddit(), stated()).model
+    assert isinstance(model, GolfDdit)
+    model.requires_grad_(True)
+    level = LogLinear(1e-3).level(torch.tensor([0.3, 0.9]))
+    model.logits(torch.tensor([[50, 1, 2], [50, 50, 7]]), level).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in model.parameters())
+
+
 def test_bfloat16_is_close_and_not_equal(tmp_path):
     xt = torch.randint(51, (2, 19), generator=torch.Generator().manual_seed(1))
     level = LogLinear(1e-3).level(torch.tensor([0.1, 0.5]))

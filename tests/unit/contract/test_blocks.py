@@ -215,3 +215,11 @@ def test_rows_of_a_network_of_blocks_are_no_windows():
     examine(model, windows(), schedule=SCHEDULE).witness.check()
     assert not model.asked
     assert not any((xt[:, :28] == V).any() for xt in model.rows if xt.shape[1] == L)
+
+
+def test_the_check_of_blocks_is_told_among_the_others():
+    told = []
+    model = block_cheats.HonestBlockDenoiser()
+    examine(model, windows(), schedule=SCHEDULE, by_blocks=True, tell=told.append)
+    assert told[5:7] == ["checks 6 of 9: blocks", "checks 7 of 9: the noise level"]
+    assert len(told) == 9

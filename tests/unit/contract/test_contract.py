@@ -388,6 +388,17 @@ def test_a_causal_model_is_asked_a_cut_at_every_position_as_far_as_the_run_affor
     assert asked_rows(Causal(), batch_rows=3, num_rows=1) == [2, 2, 2, 2, 1, 3]  # one batch at least
 
 
+@pytest.mark.parametrize("kind", [Net, Causal])
+@pytest.mark.parametrize("widest", [None, (3, 12)])
+def test_each_check_is_told_with_its_number_and_the_last_is_all_of_them(kind, widest):
+    told = []
+    examined(kind(), batch_rows=9, widest=widest, tell=told.append)
+    count = {Net: 8, Causal: 5}[kind] + (widest is not None)
+    assert [each.partition(":")[0] for each in told] == [f"checks {n} of {count}" for n in range(1, count + 1)]
+    assert told[0].endswith(": the same question again")
+    assert told[-1].endswith(": the shortest window")
+
+
 @pytest.mark.parametrize(("num_rows", "again"), [(None, 9), (1000, 9), (72, 9), (40, 5), (8, 2)])
 def test_the_witness_asks_an_eighth_of_the_run_at_most(num_rows, again):
     model = Net()

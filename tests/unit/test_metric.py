@@ -1,0 +1,226 @@
+"""``bpb_harness.metric``: its sums, its error, processes, memory, refusals."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import math
+import pickle
+import runpy
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+pytest.importorskip("torchmetrics")
+
+import bpb_harness.metric
+from bpb_harness.errors import NumericsError, UsageError
+from bpb_harness.metric import BitsPerByte
+from tests.oracles import Markov, OracleDenoiser, Uniform
+from tests.score_batches import batches, score
+from tests.two_processes import run_in_two
+
+V, L = 3, 4
+
+
+def network(kind=None):
+    return OracleDenoiser(kind or Markov.random(V, seed=2))
+
+
+def values(metric):
+    return {key: value.item() for key, value in metric.compute().items()}
+
+
+def test_a_uniform_network_costs_what_a_token_costs_and_nothing_is_left_to_chance():
+    metric = BitsPerByte(schedule="loglinear[0.2]")
+    for text in torch.randint(V, (3, 2, L), generator=torch.Generator().manual_seed(1)):
+        metric.update(network(Uniform(V)), text, 5)
+    assert list(values(metric)) == [
+        "bits_per_byte", "stderr", "bits_per_token", "num_bytes", "num_tokens", "num_rows", "num_batches",
+    ]  # fmt: skip
+    bits = 24 * math.log2(V)
+    expected = {
+        "bits_per_byte": bits / 15, "stderr": 0.0, "bits_per_token": math.log2(V), "num_bytes": 15, "num_tokens": 24,
+        "num_rows": 6, "num_batches": 3,
+    }  # fmt: skip
+    assert values(metric) == pytest.approx(expected, abs=1e-7)
+    assert {value.dtype for value in metric.compute().values()} == {torch.float64}
+
+
+def test_sums_and_error_are_those_of_the_batches(monkeypatch):
+    """Against equation (20), written out, of what nelbo gave."""
+    seen, real = [], bpb_harness.metric.nelbo
+
+    def watched(*words, **settings):
+        seen.append(real(*words, **settings))
+        return seen[-1]
+
+    monkeypatch.setattr(bpb_harness.metric, "nelbo", watched)
+    metric = BitsPerByte(schedule="cosine-md4[0.1]", num_samples=2, num_steps=3)
+    of_rows = [torch.tensor([3, 0, 4]), 9, torch.tensor(2), torch.tensor([1, 1])]
+    for i, num_bytes in enumerate(of_rows):
+        size = (3, 2, 1, 2)[i]
+        text = torch.full((size, L), i % V)
+        metric.update(network(), text, num_bytes, context_lengths=[1] * size)
+    nats = np.array([float(found.nats.sum()) for found in seen])
+    num_bytes = np.array([7, 9, 2, 2])
+    ratio = nats.sum() / 20
+    stderr = math.sqrt(4 / 3 * np.sum((nats - ratio * num_bytes) ** 2)) / 20
+    found = values(metric)
+    assert found["bits_per_byte"] == pytest.approx(ratio / math.log(2), rel=1e-12)
+    assert found["stderr"] == pytest.approx(stderr / math.log(2), rel=1e-9)
+    assert found["bits_per_token"] == pytest.approx(nats.sum() / (8 * (L - 1)) / math.log(2), rel=1e-12)
+    assert [found[key] for key in ("num_bytes", "num_tokens", "num_rows", "num_batches")] == [20, 24, 8, 4]
+    assert {len(each.draw_nats) for each in seen} == {2}
+    assert {str(each.bound.schedule) for each in seen} == {"cosine-md4[0.1]"}
+
+
+def test_masks_follow_from_the_seed_and_the_tokens_alone():
+    all_at_once = score(slice(None))
+    torch.manual_seed(3)
+    assert score(slice(None, None, -1)) == pytest.approx(all_at_once, rel=1e-12)
+
+    def one(seed, text, dtype=torch.int64):
+        metric = BitsPerByte(schedule="loglinear", seed=seed)
+        metric.update(network(), text.to(dtype), 1)
+        return values(metric)["bits_per_byte"]
+
+    text, other = torch.zeros(6, L, dtype=torch.int64), torch.ones(6, L, dtype=torch.int64)
+    assert one(0, text) == one(0, text, torch.int32) != one(1, text)
+    metric = BitsPerByte(schedule="loglinear")
+    rates = []
+    real = bpb_harness.metric.nelbo
+    for each in (text, other):
+        rates.append(real(network(), each, schedule="loglinear", seed=bpb_harness.metric._seed_of(each, 0)).mask_rate)
+    assert not torch.equal(*rates)
+    assert math.isnan(_of_one(metric, text)["stderr"])  # of a single batch
+
+
+def _of_one(metric, text):
+    metric.update(network(), text, 1)
+    return values(metric)
+
+
+def test_two_processes_are_one(repository):
+    if not dist.is_available():
+        pytest.skip("torch without torch.distributed")
+    (done,) = run_in_two("tests.score_batches", [[]], cwd=repository)
+    assert done.codes == [0, 0], done.stderr
+    found = [json.loads(line) for line in done.stdout]
+    assert found[0] == found[1]
+    assert found[0] == pytest.approx(score(slice(None)), rel=1e-12)
+    assert found[0]["num_batches"] == len(batches(9)) == 9
+
+
+def test_a_thousand_updates_leave_nothing_behind():
+    """No tensor more than after 100, and less than 20 bytes an update of Python's memory."""
+
+    class Fast:
+        vocab_size = mask_token_id = V
+        context_length, time_conditioned, schedule = L, False, "loglinear"
+        weight = torch.nn.Parameter(torch.zeros(V))
+
+        def logits(self, xt, level):
+            return self.weight.expand(*xt.shape, V)
+
+    metric, generator = BitsPerByte(), torch.Generator().manual_seed(1)
+
+    def update(times):
+        for _ in range(times):
+            metric.update(Fast(), torch.randint(V, (2, L), generator=generator), 3)
+        gc.collect()
+        return sum(isinstance(each, torch.Tensor) for each in gc.get_objects()), tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        tensors, memory = update(100)
+        tensors_after, memory_after = update(1000)
+    finally:
+        tracemalloc.stop()
+    assert tensors_after <= tensors
+    assert memory_after - memory < 20_000
+    assert not metric.sums.requires_grad
+    assert values(metric)["num_batches"] == 1100
+
+
+def test_the_error_holds():
+    """The variance of 100 scores of 12 batches against what they state: 0.5 to 1.9, more than 4 errors each way."""
+    generator, model, scores, stated = torch.Generator().manual_seed(4), network(), [], []
+    rng = np.random.default_rng(3)
+    texts = torch.tensor(list(itertools.product(range(V), repeat=L)))
+    for repeat in range(100):
+        metric = BitsPerByte(schedule="loglinear", seed=repeat)
+        for _ in range(12):
+            rows = texts[torch.randint(len(texts), (int(rng.integers(1, 4)),), generator=generator)]
+            metric.update(model, rows, 4 * len(rows) + int(rows.sum()))
+        found = values(metric)
+        scores.append(found["bits_per_byte"])
+        stated.append(found["stderr"] ** 2)
+    assert 0.5 < np.mean(stated) / np.var(scores, ddof=1) < 1.9
+
+
+def test_inference_mode_resets_and_pickles():
+    metric, text = BitsPerByte(schedule="loglinear"), torch.zeros(2, L, dtype=torch.int64)
+    with torch.inference_mode():
+        metric.update(network(), text, 4)
+    metric.update(network(), text + 1, 4)
+    before = values(metric)
+    assert values(pickle.loads(pickle.dumps(metric))) == before
+    metric.reset()
+    assert metric.counts.tolist() == [0, 0, 0, 0]
+    metric.update(network(), text, 4)
+    metric.update(network(), text + 1, 4)
+    assert values(metric) == before
+    of_batch = metric(network(), text, 4)  # forward: of this batch alone, and added
+    assert int(of_batch["num_batches"]) == 1
+    assert values(metric)["num_batches"] == 3
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "seen"),
+    [
+        (2.0, "2.0"), (True, "True"), (-1, "-1"), (torch.tensor([1, 2, 3]), "(3,) of torch.int64"),
+        (torch.tensor([1.0, 2.0]), "(2,) of torch.float32"), (torch.tensor([1, -2]), "(2,) of torch.int64"),
+    ],
+)  # fmt: skip
+def test_bytes_that_are_none(num_bytes, seen):
+    metric = BitsPerByte(schedule="loglinear")
+    with pytest.raises(UsageError, match="BitsPerByte: num_bytes") as caught:
+        metric.update(network(), torch.zeros(2, L, dtype=torch.int64), num_bytes)
+    assert seen in str(caught.value)
+    assert metric.counts.tolist() == [0, 0, 0, 0]
+
+
+def test_what_nelbo_refuses_is_refused():
+    with pytest.raises(UsageError, match="nelbo: x0"):
+        BitsPerByte(schedule="loglinear").update(network(), [[1, 2]], 3)
+    with pytest.raises(UsageError, match="noise schedule"):
+        BitsPerByte().update(network(), torch.zeros(1, L, dtype=torch.int64), 3)
+    with pytest.raises(UsageError, match="BitsPerByte: seed"):
+        BitsPerByte(seed=0.5)
+
+
+def test_no_number_is_an_error():
+    class Broken(OracleDenoiser):
+        def logits(self, xt, level):
+            return super().logits(xt, level) * math.nan
+
+    metric, text = BitsPerByte(schedule="loglinear"), torch.zeros(2, L, dtype=torch.int64)
+    metric.update(network(), text, 0)
+    with pytest.raises(NumericsError, match="bytes of the batches so far"):
+        metric.compute()
+    metric.update(Broken(Uniform(V)), text, 4)
+    with pytest.raises(NumericsError, match="the bound of the batches so far"):
+        metric.compute()
+
+
+def test_without_torchmetrics_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    with pytest.raises(ModuleNotFoundError, match="needs torchmetrics: pip install torchmetrics"):
+        runpy.run_path(str(Path(bpb_harness.metric.__file__)))
