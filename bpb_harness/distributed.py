@@ -28,7 +28,8 @@ T = TypeVar("T")
 DEVICES = ("auto", "cpu", "cuda")
 _SECONDS_TO_LET_GO = 0.1
 _DEALS = itertools.count()
-_LAST_ITEMS = 6  # of each process: from there on nobody takes many in advance
+_MOST_AHEAD = 2
+_ITEMS_AHEAD = 3  # so many for each process must be left for each that is taken in advance
 
 
 class Counters(Protocol):
@@ -146,15 +147,21 @@ class Deal(Generic[T]):
         items: those of all.
         places: ascending; those of this process, and at last one beyond the end.
         count: how many processes there are.
+
+    Attributes:
+        most_ahead: how many items may be taken before they are needed: the fewer, the fewer are left, so that nobody
+            keeps at the end what another could do.
     """
 
     def __init__(self, items: Sequence[T], places: Iterator[int], count: int) -> None:
         self._items, self._places, self._count = items, places, count
-        self.is_ending = False
+        self.most_ahead = _MOST_AHEAD
 
     def __iter__(self) -> Iterator[T]:
         for place in self._places:
-            self.is_ending = self._count > 1 and place >= len(self._items) - _LAST_ITEMS * self._count
+            if self._count > 1:
+                left = max(len(self._items) - place, 0)
+                self.most_ahead = min(left // (_ITEMS_AHEAD * self._count), _MOST_AHEAD)
             if place >= len(self._items):
                 return
             yield self._items[place]

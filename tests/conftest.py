@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +28,14 @@ def pytest_collection_finish() -> None:
 def repository() -> Path:
     """The root of the checkout."""
     return _ROOT
+
+
+@pytest.fixture
+def forked_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of bits are decoded in a process forked from one that has imported torch, isolated as ever."""
+    from tests.forked_servers import start_forked
+
+    monkeypatch.setattr("bpb_harness.proof.decoding.Server", SimpleNamespace(start=start_forked))
 
 
 @pytest.fixture(scope="session")

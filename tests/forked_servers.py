@@ -1,7 +1,7 @@
 """Serving processes that are forked from one that has imported torch already: milliseconds in place of seconds.
 
 For tests of the asking end, which must bear whatever happens to a process at the other. What a fresh process is (its
-folder, its environment, its arguments) needs one that was started as the product starts it.
+folder, its environment, what it had imported) needs one that was started as the product starts it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from types import ModuleType, SimpleNamespace
 from typing import IO, Any
+from unittest import mock
+
+from bpb_harness.second_look.server import Server
 
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["bpb_harness.adapters", "bpb_harness.second_look.answering"])
@@ -25,11 +28,13 @@ class ForkedProcess:
     """What :class:`bpb_harness.second_look.server.Server` uses of ``subprocess.Popen``."""
 
     def __init__(self, command: list[str], *, stderr: IO[bytes], cwd: str, env: dict[str, str], **_: Any) -> None:
-        module = command[command.index("-m") + 1]
+        module, *arguments = command[command.index("-m") + 1 :]
         child_in, self._to_it = _CONTEXT.Pipe(duplex=False)
         self._from_it, child_out = _CONTEXT.Pipe(duplex=False)
         complaints = Connection(os.dup(stderr.fileno()), readable=False)
-        self._process = _CONTEXT.Process(target=_run, args=(module, child_in, child_out, complaints, cwd, env))
+        self._process = _CONTEXT.Process(
+            target=_run, args=([module, *arguments], child_in, child_out, complaints, cwd, env)
+        )
         with _no_main_module():  # pytest itself is not to be imported, and run, a second time
             self._process.start()
         for end in (child_in, child_out, complaints):
@@ -59,6 +64,12 @@ class ForkedProcess:
 SUBPROCESS = SimpleNamespace(Popen=ForkedProcess, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
 
 
+def start_forked(module: str, *arguments: str) -> Server:
+    """In place of :meth:`bpb_harness.second_look.server.Server.start`."""
+    with mock.patch("bpb_harness.second_look.server.subprocess", SUBPROCESS):
+        return Server.start(module, *arguments)
+
+
 @contextmanager
 def _no_main_module() -> Iterator[None]:
     main = sys.modules["__main__"]
@@ -70,7 +81,12 @@ def _no_main_module() -> Iterator[None]:
 
 
 def _run(
-    module: str, child_in: Connection, child_out: Connection, complaints: Connection, cwd: str, env: dict[str, str]
+    command: list[str],
+    child_in: Connection,
+    child_out: Connection,
+    complaints: Connection,
+    cwd: str,
+    env: dict[str, str],
 ) -> None:
     os.setsid()
     os.write(child_out.fileno(), b"!")
@@ -79,5 +95,6 @@ def _run(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    import_module(module).main()
+    sys.argv = command
+    import_module(command[0]).main()
     os._exit(0)

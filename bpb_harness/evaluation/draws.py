@@ -23,7 +23,7 @@ from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.batches import DrawPlan
 from bpb_harness.evaluation.cuda_streams import CudaStreams
-from bpb_harness.evaluation.prepare_ahead import MAX_AHEAD, Prepared, Source, prepare_ahead
+from bpb_harness.evaluation.prepare_ahead import Prepared, Source, prepare_ahead
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import StratifiedDesign
@@ -218,7 +218,7 @@ class _Collection:
         """Run this process's batches; what an interruption leaves in flight is waited for and kept."""
         batches = prepare_ahead(
             source, self._plan, streams, chain.from_iterable(deal), pin_memory=device.type == "cuda",
-            most_ahead=lambda: 1 if deal.is_ending else MAX_AHEAD,
+            most_ahead=lambda: deal.most_ahead,
         )  # fmt: skip
         # The nats of tokens are waited for at once, so that a second batch would only take its memory.
         streams_in_turn = CudaStreams(device, runner.num_streams if self.tokens is None else 1)
@@ -233,7 +233,7 @@ class _Collection:
                         row_nats = nll.sum(dim=-1)
                         self.tokens.add(prepared, nll.cpu())
                     self._in_flight.append((prepared, *_fetch(row_nats)))
-                most = 1 if deal.is_ending else _MAX_IN_FLIGHT
+                most = _MAX_IN_FLIGHT if deal.most_ahead > 1 else 1
                 while self._in_flight and self._is_ready(most):
                     results.append(self._finish())
                 if advance is not None and processes.is_first:

@@ -27,6 +27,7 @@ from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.block_batches import BlockSource
+from bpb_harness.evaluation.compile_choice import pays
 from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, run_draws
@@ -99,6 +100,8 @@ def _sample(
         if job.settings.tolerance is not None:
             pilot = sampler.run_pilot(batch_tokens, store)
             num_passes = sampler.passes_for(pilot, job.settings.tolerance)
+            with job.clock.phase("compiling"):
+                begin += sampler.warm_up(batch_tokens, num_passes)
         if adaptation is None:
             passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
         else:
@@ -169,6 +172,7 @@ class _Sampler:
             dtype=job.settings.torch_dtype(),
             compiled=job.settings.compiles(job.device),
         )
+        self._is_warm = False
 
     def _streams(self, index: int) -> RandomStreams:
         return RandomStreams(self._job.settings.seed, pass_index=index)
@@ -212,11 +216,17 @@ class _Sampler:
         longest = probe.num_tokens // len(probe)
         return self.runner.rows_that_fit(probe, max(most // longest, 1)) * longest
 
-    def warm_up(self, batch_tokens: int) -> None:
-        """Compile before the clock runs."""
+    def warm_up(self, batch_tokens: int, num_passes: int = 1) -> float:
+        """Compile, if so many passes are worth it and fewer were not; returns the seconds, which are not scoring's."""
+        begin = time.perf_counter()
+        share = num_passes * self._tokens_per_pass // self._processes.count
+        if self._is_warm or not self._job.settings.compiles(self._job.device, pays=pays(self._job.model, share)):
+            return 0.0
+        self._is_warm = True
         plan = self._first_plans[0]
         rows = np.sort(np.concatenate(self._batches.deal(plan, batch_tokens)[0]))
         self.runner.warm_up(self._batches.prepare(plan, self._streams(0), rows))
+        return time.perf_counter() - begin
 
     def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
         """The draws that fix the number of passes, of the headline's bound."""

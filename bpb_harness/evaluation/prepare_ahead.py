@@ -18,7 +18,7 @@ from bpb_harness.sampling.streams import RandomStreams
 Source: TypeAlias = DrawSource | DeviceSource | BlockSource
 Prepared: TypeAlias = PreparedBatch | PreparedWindows
 
-MAX_AHEAD = 2
+_MAX_AHEAD = 2
 
 
 def prepare_ahead(
@@ -28,7 +28,7 @@ def prepare_ahead(
     batches: Iterable[npt.NDArray[np.int64]],
     *,
     pin_memory: bool,
-    most_ahead: Callable[[], int] = lambda: MAX_AHEAD,
+    most_ahead: Callable[[], int] = lambda: _MAX_AHEAD,
 ) -> Iterator[Prepared]:
     """Prepare batches in a thread while the network works on earlier ones; they come in order.
 

@@ -221,7 +221,7 @@ class Settings:
     compile_network: bool | None = flagged(
         None, "Run the network as it is on a GPU too.", option="--no-compile", kind=bool,
         read=lambda as_it_is: False if as_it_is else None,
-        note="As an argument: compile the network of a sampled bound; None: on a GPU, but for answers.",
+        note="As an argument: compile the network of a sampled bound; None: on a GPU where it pays, not for answers.",
     )  # fmt: skip
     with_windows: bool = flagged(
         False, "Write one row a window to this .parquet file.", option="--windows", kind=Path | None, read=_is_given,
@@ -474,12 +474,13 @@ class Settings:
 
         return pick_device(self.device)
 
-    def compiles(self, device: torch.device) -> bool:
+    def compiles(self, device: torch.device, *, pays: bool = True) -> bool:
         """Whether the network is compiled.
 
-        By itself on a GPU, but not for answers, whose rows have many lengths, nor where it learns on the way.
+        By itself on a GPU where that pays, but not for answers, whose rows have many lengths, nor where it learns on
+        the way.
         """
-        by_itself = device.type == "cuda" and not self.scores_answers and self.ttt is None
+        by_itself = device.type == "cuda" and pays and not self.scores_answers and self.ttt is None
         return by_itself if self.compile_network is None else self.compile_network
 
     def torch_dtype(self) -> torch.dtype:

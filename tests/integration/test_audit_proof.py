@@ -19,6 +19,7 @@ from tests.commands import run_here
 
 CHECKPOINT = "fixtures/checkpoints/mdlm-tiny.pt"
 MODEL = "fixtures/tokenizers/tiny_512_bpe.model"
+pytestmark = pytest.mark.usefixtures("forked_decoding")
 NUM_TOKENS = 40  # two windows of the chain rule, the second shorter
 
 

@@ -21,6 +21,8 @@ from tests.tiny_checkpoints import make_golf_gpt
 TINY = "fixtures/checkpoints/mdlm-tiny.pt"
 MODEL = "fixtures/tokenizers/tiny_512_bpe.model"
 
+pytestmark = pytest.mark.usefixtures("forked_decoding")  # but for `proved` and `opened`, as a user has it
+
 
 @pytest.fixture(scope="module")
 def proved(repository, tmp_path_factory):
@@ -77,8 +79,14 @@ def words(text: str) -> str:
     return "".join(re.sub(r"[\d.,+@-]|model:\w+|tok:\w+|tiny_val@\w+", "", text).split())
 
 
-def test_a_stranger_gets_the_text_back(proved, repository, tmp_path):
-    done = decode(repository, proved[1], "--text", tmp_path / "a.txt")
+@pytest.fixture(scope="module")
+def opened(proved, repository, tmp_path_factory):
+    text = tmp_path_factory.mktemp("opened") / "a.txt"
+    return decode(repository, proved[1], "--text", text), text
+
+
+def test_a_stranger_gets_the_text_back(proved, opened, repository):
+    done, text = opened
     assert done.returncode == 0, done
     first = proved[0].stdout.splitlines()[0]
     assert first in done.stdout
@@ -87,10 +95,10 @@ def test_a_stranger_gets_the_text_back(proved, repository, tmp_path):
     corpus = load_shards([repository / "fixtures/corpora/tiny_val_000000.bin"])
     tokenizer, windows = load_tokenizer(repository / MODEL), read_bits(proved[1])[0]["windows"]
     texts = [tokenizer.decode(corpus.read(128 * window, 128 * window + 128)) for window in windows]
-    assert (tmp_path / "a.txt").read_bytes() == b"\n".join(texts)
+    assert text.read_bytes() == b"\n".join(texts)
 
 
-def test_what_came_of_it_as_json(proved, repository, tmp_path):
+def test_what_came_of_it_as_json(proved, opened, repository, tmp_path):
     done = run_here(
         prove.main, repository / TINY, "--steps", "4", "--limit", "4", "--num-windows", "2", "--no-contract",
         "--device", "cpu", "--proof", tmp_path / "a.bits", "--format", "json", "--output", tmp_path / "a.json",
@@ -110,12 +118,12 @@ def test_what_came_of_it_as_json(proved, repository, tmp_path):
     assert len(plain["windows"]) == 2 <= plain["num_spans"] == 4
 
     again = decode(repository, proved[1], "--format", "json")
-    opened = own_json(again.stdout)
-    assert (again.returncode, opened["verdict"], opened["made_by"]) == (0, "proved", "--decode")
-    assert opened["claimed_bits"] is opened["num_wrong_tokens"] is opened["checkpoint_bytes"] is None
-    assert opened["score"] == proved[0].stdout.splitlines()[0]
-    assert opened["sentence"] in decode(repository, proved[1]).stdout
-    assert opened["windows"] == read_bits(proved[1])[0]["windows"]
+    plain = own_json(again.stdout)
+    assert (again.returncode, plain["verdict"], plain["made_by"]) == (0, "proved", "--decode")
+    assert plain["claimed_bits"] is plain["num_wrong_tokens"] is plain["checkpoint_bytes"] is None
+    assert plain["score"] == proved[0].stdout.splitlines()[0]
+    assert plain["sentence"] in opened[0].stdout
+    assert plain["windows"] == read_bits(proved[1])[0]["windows"]
 
 
 @pytest.mark.parametrize(

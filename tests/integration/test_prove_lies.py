@@ -16,6 +16,8 @@ from tests.commands import run_here
 TINY = "fixtures/checkpoints/mdlm-tiny.pt"
 MODEL = "fixtures/tokenizers/tiny_512_bpe.model"
 
+pytestmark = pytest.mark.usefixtures("forked_decoding")
+
 
 def written(repository: Path, file: Path, monkeypatch, pattern: str, lie: str) -> Path:
     """A file whose windows and shared randomness follow from the edited line, as those of any score do."""

@@ -68,16 +68,18 @@ def test_whoever_asks_gets_the_next_item_and_nobody_gets_it_twice(monkeypatch: p
     assert sorted(taken[0] + taken[1]) == items
     assert len(taken[1]) == 4
     assert list(late) == []
-    assert all(deal.is_ending for deal in deals)
+    assert [deal.most_ahead for deal in deals] == [0, 0]
     assert list(store.numbers) == ["deal 4"]
 
 
-def test_the_end_begins_six_items_of_each_process_before_the_last() -> None:
+def test_the_fewer_are_left_the_fewer_are_taken_in_advance() -> None:
     deal = Processes(1, 2).deal(range(40))
-    ending = [item for item in deal if deal.is_ending]
-    assert ending == [29, 31, 33, 35, 37, 39]
+    ahead = dict.fromkeys(deal, deal.most_ahead)
+    assert [item for item, most in ahead.items() if most == 1] == [29, 31, 33]  # 7 to 11 are left
+    assert [item for item, most in ahead.items() if most == 0] == [35, 37, 39]
+    assert set(ahead.values()) == {0, 1, 2}
     alone = Processes().deal(range(9))
-    assert [item for item in alone if not alone.is_ending] == list(range(9))
+    assert dict.fromkeys(alone, alone.most_ahead) == dict.fromkeys(range(9), 2)
 
 
 @pytest.mark.parametrize(

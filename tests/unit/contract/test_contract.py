@@ -804,7 +804,7 @@ DTYPES = [
 def test_one_bit_or_two_elements_of_any_type_that_change_places_are_noticed(dtype, monkeypatch):
     monkeypatch.setitem(own_state._WORDS_AT_ONCE, "cpu", 3)
     size = torch.empty((), dtype=dtype).element_size()
-    for count in (1, 2, 7, 40):
+    for count in (1, 2, 7, 20):
         octets = torch.randint(2, (count * size + 3 * size,), generator=torch.Generator().manual_seed(count))
         octets = (octets if dtype == torch.bool else octets * 37).to(torch.uint8)
         value = octets.view(dtype)[3:]  # its memory begins within a word

@@ -392,6 +392,8 @@ def test_borders_and_bytes_that_are_not_as_written_are_said(tmp_path):
 def test_a_network_is_not_compiled_for_rows_of_many_lengths():
     gpu, answers = torch.device("cuda"), {"docs": "qa.jsonl"} | FIELDS
     assert Settings(docs="qa.jsonl").compiles(gpu)
+    assert not Settings(docs="qa.jsonl").compiles(gpu, pays=False)
+    assert not Settings(docs="qa.jsonl").compiles(torch.device("cpu"))
     assert not Settings(**answers).compiles(gpu)
     assert Settings(**answers, compile_network=True).compiles(gpu)
 

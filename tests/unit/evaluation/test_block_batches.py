@@ -50,12 +50,16 @@ class Blocks(OracleDenoiser):
         return torch.cat(parts)
 
 
-@pytest.fixture(
-    params=[(10, 4, 0), (4, 2, 0), (31, 1, 0), (31, 5, 0), (31, 1, 1), (10, 5, 3)],
-    ids=lambda shape: f"{shape[0]} windows and {shape[1]} behind {shape[2]}",
-)
+def _named(shape):
+    return f"{shape[0]} windows and {shape[1]} behind {shape[2]}"
+
+
+@pytest.fixture(params=[(4, 2, 0), (5, 4, 0), (6, 1, 1), (5, 5, 3)], ids=_named)
 def source(request):
-    windows, rest, prefix = request.param
+    return _source(*request.param)
+
+
+def _source(windows, rest, prefix):
     tokens = np.random.default_rng(windows).integers(0, V, windows * L + rest)
     corpus = Corpus("text", "0" * 64, len(tokens), _parts=(tokens,), _offsets=np.array([0, len(tokens)]))
     spans = blocks(0, len(tokens), L, B, unpaid_prefix=prefix)
@@ -74,16 +78,27 @@ def run(network, source, plan, streams, size=64, **more):
 
 
 @pytest.mark.parametrize("samples", [1, 3, "all"])
-def test_one_call_is_a_call_a_block(source, samples, monkeypatch):
-    """Also where some blocks are drawn twice for the error: their windows have no second draw of other blocks."""
+def test_one_call_is_a_call_a_block(source, samples):
+    bound = DiscreteBound(SCHEDULE, "all", 3) if samples == "all" else ContinuousBound(SCHEDULE, samples)
+    plan = plan_of(source, bound, RandomStreams(7))
+    assert plan.num_replicates == 0
+    _agree(source, plan, (1, 40, 10_000))
+
+
+@pytest.mark.parametrize("shape", [(31, 5, 0), (31, 1, 1)], ids=_named)
+def test_windows_of_blocks_that_are_drawn_twice_have_no_second_draw_of_other_blocks(shape, monkeypatch):
     monkeypatch.setattr("bpb_harness.sampling.design.MIN_WINDOWS_REPLICATED", 64)
     monkeypatch.setattr("bpb_harness.sampling.design._MIN_REPLICATES", 17)
-    bound = DiscreteBound(SCHEDULE, "all", 3) if samples == "all" else ContinuousBound(SCHEDULE, samples)
+    source = _source(*shape)
+    plan = plan_of(source, ContinuousBound(SCHEDULE, 1), RandomStreams(7))
+    assert plan.num_replicates > 0
+    _agree(source, plan, (40, 10_000))
+
+
+def _agree(source, plan, sizes):
     streams = RandomStreams(7)
-    plan = plan_of(source, bound, streams)
-    assert (plan.num_replicates > 0) == (samples == 1 and len(source.spans) >= 64)
     single = run(Blocks(), source, plan, streams, keep_tokens=True)
-    for size in (1, 40, 10_000):
+    for size in sizes:
         together = run(Blocks(), BlockSource(source, B), plan, streams, size, keep_tokens=True)
         assert together.num_masked.tolist() == single.num_masked.tolist()
         assert together.control.tolist() == single.control.tolist()

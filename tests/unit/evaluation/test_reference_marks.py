@@ -17,10 +17,9 @@ from tests.shards import write_shard
 V = 17
 
 
-def prices(seen: Counter, num_clean: int) -> list[float]:
-    """What the unigram code asks of each token next, as probabilities."""
-    total = sum(seen.values()) + num_clean / 2
-    return [(seen[token] + 0.5) / total for token in range(num_clean)]
+def price(seen: Counter, token: int, num_clean: int) -> float:
+    """What the unigram code asks of a token next, as a probability."""
+    return (seen[token] + 0.5) / (sum(seen.values()) + num_clean / 2)
 
 
 class BigramCode:
@@ -35,7 +34,7 @@ class BigramCode:
         if seen[token]:
             return (seen[token] - 0.5) / total
         escape = len(seen) / (2 * total) if total else 1.0
-        return escape * prices(self.escaped, self.num_clean)[token]
+        return escape * price(self.escaped, token, self.num_clean)
 
     def learn(self, before: int | None, token: int) -> None:
         if not self.followed[before][token]:
@@ -47,7 +46,7 @@ def sequential_bits(tokens: list[int], befores: list[int | None], num_clean: int
     unigram = bigram = 0.0
     seen, code = Counter(), BigramCode(num_clean)
     for before, token in zip(befores, tokens, strict=True):
-        unigram -= math.log2(prices(seen, num_clean)[token])
+        unigram -= math.log2(price(seen, token, num_clean))
         seen[token] += 1
         bigram -= math.log2(code.probability(before, token))
         code.learn(before, token)
@@ -100,7 +99,7 @@ def test_both_codes_are_ones_that_can_be_decoded(tokens):
     code, befores = BigramCode(V), [None, *tokens[:-1].tolist()]
     for before, token in zip(befores[:100], tokens[:100].tolist(), strict=True):
         assert sum(code.probability(before, each) for each in range(V)) <= 1 + 1e-12
-        assert sum(prices(code.escaped, V)) == pytest.approx(1)
+        assert sum(price(code.escaped, each, V) for each in range(V)) == pytest.approx(1)
         code.learn(before, token)
 
 

@@ -369,7 +369,7 @@ VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.data())
 def test_what_is_read_is_valid_by_the_schema(kind, data):
     """One declaration makes both; the reader is the stricter."""

@@ -77,7 +77,7 @@ def expected_objective(network: ReferenceTransformer, x0: Tensor, bound: Continu
     cut = bound.schedule.min_mask_rate / bound.schedule.max_mask_rate  # the objective has a kink there
     total = 0.0
     points, weights = np.polynomial.legendre.leggauss(nodes)
-    for low, high in ((0.0, cut), (cut, 1.0)):
+    for low, high in ((0.0, cut), (cut, 1.0)) if cut else ((0.0, 1.0),):
         for point, weight in zip(points, weights, strict=True):
             v = torch.tensor([low + (high - low) * (point + 1) / 2], dtype=torch.float64)
             level = bound.schedule.level_at(bound.mask_rate(v))

@@ -102,8 +102,8 @@ def test_names_and_warnings_of_strangers_stay_text():
 
 
 def test_many_systems_fit_on_a_page():
-    html = comparison_page(comparison(*(pair(f"{place}.pt", place / 1000) for place in range(300))))
-    assert len(html) < 1_000_000
+    html = comparison_page(comparison(*(pair(f"{place}.pt", place / 1000) for place in range(60))))
+    assert len(html) < 165_000  # 190,000 where all are drawn
     read = read_page(html)
-    assert "The first 40 of 300 are drawn; the table has all." in read.text
-    assert "299.pt" in read.text
+    assert "The first 40 of 60 are drawn; the table has all." in read.text
+    assert "59.pt" in read.text

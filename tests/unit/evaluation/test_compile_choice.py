@@ -1,0 +1,86 @@
+"""Whether compiling pays, by the size of a run and the widths of a network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from bpb_harness.evaluation import passes
+from bpb_harness.evaluation.api import load_job
+from bpb_harness.evaluation.compile_choice import pays, total_width
+from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.evaluation.score import score
+from bpb_harness.evaluation.settings import Settings
+
+
+def network(layers: int, width: int) -> nn.Module:
+    block = [nn.Linear(width, width) for _ in range(4)] + [nn.Linear(width, 3 * width), nn.Linear(3 * width, width)]
+    with torch.device("meta"):
+        return nn.Sequential(nn.Embedding(50_000, width), *block * layers)
+
+
+class Wrapped:
+    def __init__(self, inside: object) -> None:
+        self.inside = inside
+
+
+def test_an_embedding_counts_its_width_and_biases_nothing():
+    assert total_width(nn.Sequential(nn.Embedding(1000, 8), nn.Linear(8, 24))) == 16
+    assert total_width(Wrapped(nn.Linear(8, 24))) == 8
+    assert total_width(object()) == 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "num_tokens", "expected"),
+    [
+        (11, 512, 62_000_000, True),
+        (11, 512, 10_000_000, True),
+        (11, 512, 3_000_000, False),
+        (4, 256, 62_000_000, True),
+        (4, 256, 10_000_000, False),
+        (4, 64, 2_048, False),
+    ],
+)
+def test_what_compiling_saves_decides(layers, width, num_tokens, expected):
+    many = nn.ModuleList(network(1, width) for _ in range(layers))
+    assert pays(Wrapped(many), num_tokens) is expected
+
+
+def test_a_network_that_cannot_be_looked_into_is_compiled_as_before():
+    assert pays(object(), 1)
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """A score that takes its CPU for a GPU that compiles, and the number of times that it was made to."""
+    times: list[int] = []
+    own = Settings.compiles
+    monkeypatch.setattr(
+        Settings, "compiles", lambda self, device, **more: own(self, torch.device("cuda", device.index or 0), **more)
+    )
+    monkeypatch.setattr(MaskedNllRunner, "warm_up", lambda self, prepared: times.append(len(prepared)))
+    return times
+
+
+def run(repository, **settings):
+    path = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+    given = {"limit": 64, "num_samples": 1, "check_contract": False, "device": "cpu"} | settings
+    return score(load_job(path, Settings(**given)))
+
+
+def test_a_small_run_is_not_compiled_unless_that_is_asked_for(repository, compiling):
+    run(repository)
+    assert compiling == []
+    run(repository, compile_network=True)
+    assert len(compiling) == 1
+
+
+@pytest.mark.parametrize(("enough", "expected"), [(1, 1), (2, 1), (1_000_000, 0)])
+def test_passes_that_a_tolerance_takes_are_counted_once_they_are_known(
+    repository, compiling, monkeypatch, enough, expected
+):
+    one_pass = 64 * 128
+    monkeypatch.setattr(passes, "pays", lambda _, num_tokens: num_tokens > enough * one_pass)
+    assert run(repository, tolerance=0.02).signature.passes is not None
+    assert len(compiling) == expected
