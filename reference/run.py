@@ -68,8 +68,8 @@ class Run:
         self._validation = None
         if training.val_data:
             self._validation = Validation(
-                training.val_data, self.tokenizer, num_windows=training.val_windows, device=self.device.type,
-                seed=training.seed,
+                training.val_data, self.tokenizer, num_windows=training.val_windows, context=training.context,
+                device=self.device.type, seed=training.seed,
             )  # fmt: skip
             if training.check_tokenizer:
                 require_writer(self._validation.corpus, self.tokenizer)
@@ -88,14 +88,18 @@ class Run:
         self._pending: list[Tensor] = []  # objectives that are still on the device
 
     @property
+    def num_parameters(self) -> int:
+        """Of the network."""
+        return sum(parameter.numel() for parameter in self._parameters)
+
+    @property
     def description(self) -> str:
         """What is trained on what, in a line."""
-        num_parameters = sum(parameter.numel() for parameter in self._parameters)
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         count = f"{self.processes.count} x " if self.processes.count > 1 else ""
         windows = ", later ".join(f"{stage.num_windows} windows of {stage.context}" for stage in self._stages)
         return (
-            f"{self.config.objective}: {num_parameters:,} parameters, {self.shards.num_tokens:,} tokens of data, "
+            f"{self.config.objective}: {self.num_parameters:,} parameters, {self.shards.num_tokens:,} tokens of data, "
             f"{windows} a step, on {count}{name}, torch {torch.__version__}"
         )
 
@@ -345,6 +349,16 @@ class Run:
     def names_its_data(self) -> bool:
         """Whether the checkpoint says on which text it may be scored."""
         return self._data_record() is not None
+
+    @property
+    def num_validation_windows(self) -> int:
+        """That a validation scores; 0: there is none."""
+        return 0 if self._validation is None else self._validation.num_windows
+
+    def validate_fewer(self, num_windows: int) -> None:
+        """Score the first so many windows alone from here on."""
+        assert self._validation is not None
+        self._validation.num_windows = num_windows
 
     def validate(self) -> BpbResult | None:
         """What the harness's estimator says of the averaged weights; None without validation shards."""

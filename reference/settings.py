@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,17 @@ import torch
 from bpb_harness.errors import UsageError
 
 EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# Shapes of a network and of its steps that make sense on a device.
+PRESETS: Mapping[str, Mapping[str, int]] = {
+    # Two cores take a step in less than a second, and some hundred steps in ten minutes: few and small ones learn most.
+    "cpu": {"layers": 4, "width": 128, "heads": 4, "context": 128, "batch_tokens": 4_096},
+    # The recipe of README.md.
+    "h100": {
+        "layers": 11, "width": 512, "heads": 4, "mlp_width": 1_536, "context": 2_048, "short_context": 256,
+        "batch_tokens": 65_536,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,19 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from bpb_harness.cli._progress import clock_time
 from bpb_harness.cli._run import EXIT_INTERRUPTED
 from bpb_harness.cli._run import run as run_command
 from bpb_harness.distributed import open_processes
 from bpb_harness.errors import UsageError
+from reference.clock import Clock
 from reference.run import Run
-from reference.settings import Training
+from reference.settings import PRESETS, Training
 
-_REPORT_SECONDS = 2.0
+_REPORT_SECONDS, _SPOKEN_SECONDS = 2.0, 30.0
+_STEPS_BEFORE_FORECAST = 2
 Speak = Callable[[str], None]
 
 
@@ -36,6 +39,22 @@ class Objective(StrEnum):
 
     mdlm = "mdlm"
     ar = "ar"
+
+
+class Preset(StrEnum):
+    """Shapes by the device that they make sense on."""
+
+    cpu = "cpu"
+    h100 = "h100"
+
+
+_SHAPE = ("layers", "width", "heads", "mlp_width", "context", "short_context", "batch_tokens")
+
+
+def _shaped(name: str, what: str) -> str:
+    """A line of --help with the value that an option has without and with each preset."""
+    by_preset = ", ".join(f"{preset} {shape[name]:,}" for preset, shape in PRESETS.items())
+    return f"{what} ({getattr(Training, name):,}; of --preset {by_preset})."
 
 
 @contextmanager
@@ -52,35 +71,6 @@ def stop_on_interrupt() -> Iterator[list[bool]]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class Clock:
-    """How much of a run is done, by its steps and by the wall clock, whichever is further."""
-
-    def __init__(self, run: Run) -> None:
-        self._run, self._before, self._began, self._first_step = run, run.seconds, time.monotonic(), run.step
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time of the run, earlier ones that it continues included.
-
-        It counts steps, validation and saving; not what comes before the first step: reading data, and compiling.
-        """
-        return self._before + time.monotonic() - self._began
-
-    @property
-    def progress(self) -> float:
-        """From 0 to 1, where the run ends."""
-        training = self._run.training
-        by_steps = self._run.step / training.steps if training.steps else 0.0
-        by_clock = self.seconds / (60.0 * training.minutes) if training.minutes else 0.0
-        return min(1.0, max(by_steps, by_clock))
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Speed of this process."""
-        num_tokens = (self._run.step - self._first_step) * self._run.training.batch_tokens
-        return num_tokens / (time.monotonic() - self._began)
 
 
 def train(training: Training, *, resume: bool = False, console: Console | None = None) -> Run:
@@ -131,31 +121,45 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
 def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak) -> None:
     """The loop: until the clock or the steps run out, or Ctrl-C."""
     training = run.training
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     hidden = console.quiet or not console.is_terminal
     with stop_on_interrupt() as stop, Progress(*columns, console=console, disable=hidden) as bar:
         task = bar.add_task("training", total=1.0)
-        saved = reported = clock.seconds
+        saved = reported = spoken = clock.seconds
+        is_foreseen = False
         context = run.context_at(0.0)
         while True:
             seconds = clock.seconds
             due = seconds - reported > _REPORT_SECONDS, seconds - saved > 60.0 * training.save_minutes
-            progress, reports, saves = run.processes.decide(1.0 if stop else clock.progress, *due)
+            saves_now = due[1] and clock.has_time_to_save()
+            progress, reports, saves = run.processes.decide(1.0 if stop else clock.progress, due[0], saves_now)
             if progress >= 1.0:
                 break
+            if clock.num_steps == _STEPS_BEFORE_FORECAST and not is_foreseen:
+                is_foreseen = True
+                _foresee(run, clock, say)
+                continue
             if saves:
                 run.save(seconds)
                 say(run.report())
                 saved = clock.seconds
+                clock.measured(saved - seconds)
             elif reports:  # reading a number off a GPU waits for it
                 line = f"step {run.step}: {run.recent_bits():.3f} bits/token, {clock.tokens_per_second:,.0f} tokens/s"
-                bar.update(task, completed=progress, description=line)
-                log(line)
+                left = f"{line}, about {clock_time(clock.seconds_left)} left"
+                bar.update(task, completed=progress, description=left)
+                if console.is_terminal or seconds - spoken <= _SPOKEN_SECONDS:
+                    log(line)
+                else:
+                    say(left)
+                    spoken = seconds
                 reported = seconds
             if context != (context := run.context_at(progress)):
                 say(f"step {run.step}: windows of {context} from here on")
             run.take_step(progress)
         run.recent_bits()  # waits for the last steps
+        if not is_foreseen and clock.num_steps:
+            _foresee(run, clock, say, is_over=True)
         seconds, speed = clock.seconds, clock.tokens_per_second
     run.seconds_spent = seconds
     run.save(seconds)
@@ -163,6 +167,23 @@ def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak
     run.interrupted = bool(run.processes.decide(bool(stop))[0])
     what = "interrupted; continue with --resume" if run.interrupted else "done"
     say(f"{what}: {run.step} steps in {seconds:.0f} s, {speed:,.0f} tokens/s, saved {training.out}")
+
+
+def _foresee(run: Run, clock: Clock, say: Speak, *, is_over: bool = False) -> None:
+    """Say what the limits leave room for, by the speed of the first steps; a validation that has too little is cut."""
+    run.recent_bits()  # waits for the steps
+    wanted = run.num_validation_windows
+    (chosen,) = run.processes.decide(float(clock.foresee(wanted)))
+    if int(chosen) < wanted:
+        run.validate_fewer(int(chosen))
+        say(f"validation scores {int(chosen)} windows, not {wanted}: more would take too much of --minutes")
+    if is_over:
+        return
+    after = f", {clock_time(clock.ending)} of it for validation and saving" if clock.ending else ""
+    say(
+        f"forecast: {clock.seconds_a_step:.2g} s a step; about {clock.steps_in_all:,} steps, "
+        f"{clock_time(clock.seconds_left)} from now to the end{after}"
+    )
 
 
 def command(
@@ -176,21 +197,24 @@ def command(
         int | None, typer.Option(help="Limit on steps; without --minutes a run is exactly repeatable.")
     ] = None,
     objective: Annotated[Objective, typer.Option(help="Masked diffusion, or the causal twin.")] = Objective.mdlm,
+    preset: Annotated[
+        Preset | None, typer.Option(help="Shapes that make sense on a cpu or an h100; options of shape stand above it.")
+    ] = None,
     time_conditioned: Annotated[bool, typer.Option(help="Tell the network the noise level.")] = False,
     schedule: Annotated[str, typer.Option(help="Noise schedule.")] = Training.schedule,
-    layers: Annotated[int, typer.Option(help="Transformer blocks.")] = Training.layers,
-    width: Annotated[int, typer.Option(help="Width of the residual stream.")] = Training.width,
-    heads: Annotated[int, typer.Option(help="Attention heads.")] = Training.heads,
+    layers: Annotated[int | None, typer.Option(help=_shaped("layers", "Transformer blocks"))] = None,
+    width: Annotated[int | None, typer.Option(help=_shaped("width", "Width of the residual stream"))] = None,
+    heads: Annotated[int | None, typer.Option(help=_shaped("heads", "Attention heads"))] = None,
     mlp_width: Annotated[
         int | None, typer.Option(help="Hidden width of the feed-forward layers; by default 4 x width.")
     ] = None,
-    context: Annotated[int, typer.Option(help="Tokens of a window.")] = Training.context,
+    context: Annotated[int | None, typer.Option(help=_shaped("context", "Tokens of a window"))] = None,
     short_context: Annotated[
         int | None, typer.Option(help="Tokens of a window in the first 60 % of the run; more windows a step then.")
     ] = None,
     batch_tokens: Annotated[
-        int, typer.Option(help="Tokens of a step, all processes together.")
-    ] = Training.batch_tokens,
+        int | None, typer.Option(help=_shaped("batch_tokens", "Tokens of a step, all processes together"))
+    ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = Training.lr,
     muon_lr: Annotated[
         float, typer.Option(help="Peak learning rate of Muon; 0 leaves all to AdamW.")
@@ -219,7 +243,10 @@ def command(
 ) -> int:
     """Train a reference network."""
     options = dict(locals())
-    del options["resume"], options["overwrite"]
+    del options["resume"], options["overwrite"], options["preset"]
+    shape = PRESETS[preset.value] if preset else {}
+    options = {name: value for name, value in options.items() if value is not None or name not in _SHAPE}
+    options = dict(shape) | options
     if out.exists() and not (resume or overwrite):
         raise UsageError(f"{out} exists", hint="pass --resume to go on with it, or --overwrite to replace it")
     options |= {"data": tuple(data), "val_data": tuple(val_data or ()), "objective": objective.value}

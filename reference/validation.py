@@ -26,22 +26,25 @@ class Validation:
         paths: validation shards.
         tokenizer: what wrote them.
         num_windows: the first so many windows are scored.
+        context: tokens of a window.
         device: cpu or cuda, in bfloat16 on the latter.
         seed: of the masks.
 
     Attributes:
         corpus: all of the validation text.
+        num_windows: that are scored, no more than there are.
 
     Raises:
         CorpusError: for a shard that cannot be scored.
     """
 
     def __init__(
-        self, paths: Sequence[Path], tokenizer: Tokenizer, *, num_windows: int, device: str, seed: int
+        self, paths: Sequence[Path], tokenizer: Tokenizer, *, num_windows: int, context: int, device: str, seed: int
     ) -> None:
         self.corpus = load_shards(list(paths), vocab_size=tokenizer.vocab_size)
         self._text = EvaluationText(self.corpus, tokenizer, "--val-data")
-        self._num_windows, self._device, self._seed = num_windows, device, seed
+        windows = -(-self.corpus.num_tokens // context)
+        self.num_windows, self._device, self._seed = min(num_windows, windows), device, seed
 
     def score(self, network: ReferenceTransformer, weights: Mapping[str, Tensor], schedule: NoiseSchedule) -> BpbResult:
         """NELBO by ``mc`` with one stratified draw a window, or the code length of a causal network.
@@ -58,7 +61,7 @@ class Validation:
         settings = Settings(
             method="ar" if causal else "mc",
             num_samples=None if causal else 1,
-            limit=self._num_windows,
+            limit=self.num_windows,
             seed=self._seed,
             device=self._device,
             dtype="bfloat16" if self._device == "cuda" else "float32",

@@ -78,7 +78,8 @@ def test_sums_and_error_are_those_of_the_batches(monkeypatch):
     assert found["bits_per_token"] == pytest.approx(nats.sum() / (8 * (L - 1)) / math.log(2), rel=1e-12)
     assert [found[key] for key in ("num_bytes", "num_tokens", "num_rows", "num_batches")] == [20, 24, 8, 4]
     assert {len(each.draw_nats) for each in seen} == {2}
-    assert {str(each.bound.schedule) for each in seen} == {"cosine-md4[0.1]"}
+    assert {(str(each.bound.schedule), each.bound.num_steps) for each in seen} == {("cosine-md4[0.1]", 3)}
+    assert not torch.equal(seen[1].mask_rate, seen[3].mask_rate)  # as many rows: other tokens, other masks
 
 
 def test_masks_follow_from_the_seed_and_the_tokens_alone():
@@ -91,20 +92,11 @@ def test_masks_follow_from_the_seed_and_the_tokens_alone():
         metric.update(network(), text.to(dtype), 1)
         return values(metric)["bits_per_byte"]
 
-    text, other = torch.zeros(6, L, dtype=torch.int64), torch.ones(6, L, dtype=torch.int64)
+    text = torch.zeros(6, L, dtype=torch.int64)
     assert one(0, text) == one(0, text, torch.int32) != one(1, text)
     metric = BitsPerByte(schedule="loglinear")
-    rates = []
-    real = bpb_harness.metric.nelbo
-    for each in (text, other):
-        rates.append(real(network(), each, schedule="loglinear", seed=bpb_harness.metric._seed_of(each, 0)).mask_rate)
-    assert not torch.equal(*rates)
-    assert math.isnan(_of_one(metric, text)["stderr"])  # of a single batch
-
-
-def _of_one(metric, text):
     metric.update(network(), text, 1)
-    return values(metric)
+    assert math.isnan(values(metric)["stderr"])  # of a single batch
 
 
 def test_two_processes_are_one(repository):
@@ -119,7 +111,10 @@ def test_two_processes_are_one(repository):
 
 
 def test_a_thousand_updates_leave_nothing_behind():
-    """No tensor more than after 100, and less than 20 bytes an update of Python's memory."""
+    """No tensor more than after 100, and less than 50 bytes an update, where an empty list takes 56.
+
+    Free lists and caches hold some 30 kB once they are full.
+    """
 
     class Fast:
         vocab_size = mask_token_id = V
@@ -144,7 +139,7 @@ def test_a_thousand_updates_leave_nothing_behind():
     finally:
         tracemalloc.stop()
     assert tensors_after <= tensors
-    assert memory_after - memory < 20_000
+    assert memory_after - memory < 50_000
     assert not metric.sums.requires_grad
     assert values(metric)["num_batches"] == 1100
 
@@ -172,7 +167,8 @@ def test_inference_mode_resets_and_pickles():
     metric.update(network(), text + 1, 4)
     before = values(metric)
     assert values(pickle.loads(pickle.dumps(metric))) == before
-    metric.reset()
+    with torch.inference_mode():
+        metric.reset()
     assert metric.counts.tolist() == [0, 0, 0, 0]
     metric.update(network(), text, 4)
     metric.update(network(), text + 1, 4)

@@ -48,7 +48,7 @@ class Case:
 
     def __init__(self, folder, *, length: int, rows: int, vocab: int, seed: int, device=CPU):
         rng = np.random.default_rng(seed)
-        corpus = load_shards([write_shard(folder / f"{seed}.bin", rng.integers(0, vocab, 4 * length + rows))])
+        corpus = load_shards([write_shard(folder / f"{seed}.bin", rng.integers(0, vocab, 6 * length + rows))])
         begins = np.sort(rng.integers(0, 3 * length, rows))
         contexts = rng.integers(0, length, rows) * rng.integers(0, 2, rows)
         starts = np.maximum.accumulate(begins + contexts)

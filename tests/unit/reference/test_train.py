@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from bpb_harness.errors import UsageError
+from reference import clock as clocks
 from reference import train
-from reference.settings import Training
+from reference.settings import PRESETS, Training
 from tests.tiny_training import tiny_training
 
 
@@ -36,6 +37,7 @@ class _Run:
         self, time: _Time, *, seconds: float = 0.0, step: int = 0, grows_at: float = 2.0, **limits: Any
     ) -> None:
         settings = {"minutes": None, "steps": None, "save_minutes": 1.0, "batch_tokens": 50, "out": Path("m.pt")}
+        settings |= {"context": 10}
         self.training = SimpleNamespace(**(settings | limits))
         self.processes = SimpleNamespace(decide=lambda *values: tuple(float(value) for value in values))
         self.time, self.seconds, self.step, self.grows_at = time, seconds, step, grows_at
@@ -43,6 +45,10 @@ class _Run:
         self.progresses: list[float] = []
         self.saved: list[tuple[int, float]] = []
         self.interrupt_at: int | None = None
+        self.num_parameters, self.num_validation_windows, self.validation_seconds = 0, 0, 0.0
+
+    def validate_fewer(self, num_windows: int) -> None:
+        self.num_validation_windows = num_windows
 
     def take_step(self, progress: float) -> None:
         self.progresses.append(progress)
@@ -56,6 +62,7 @@ class _Run:
         self.time.now += 0.25
 
     def report(self) -> str:
+        self.time.now += self.validation_seconds
         return f"report of step {self.step}"
 
     def recent_bits(self) -> float:
@@ -69,6 +76,7 @@ class _Run:
 def time(monkeypatch: pytest.MonkeyPatch) -> _Time:
     made = _Time()
     monkeypatch.setattr(train, "time", made)
+    monkeypatch.setattr(clocks, "time", made)
     return made
 
 
@@ -86,6 +94,7 @@ def test_a_run_ends_with_its_steps_and_speaks_in_between(time: _Time) -> None:
     assert run.progresses == pytest.approx([i / 10 for i in range(10)])
     assert logged == [f"step {step}: 5.000 bits/token, 50 tokens/s" for step in (3, 6, 9)]  # after more than 2 s
     assert said == [
+        "forecast: 1 s a step; about 10 steps, 0:08 from now to the end",
         "step 5: windows of 64 from here on",
         "report of step 10",
         "done: 10 steps in 10 s, 50 tokens/s, saved m.pt",
@@ -96,11 +105,79 @@ def test_a_run_ends_with_its_steps_and_speaks_in_between(time: _Time) -> None:
 
 def test_a_run_ends_with_its_minutes_and_is_saved_on_the_way(time: _Time) -> None:
     run = _Run(time, minutes=0.2, save_minutes=0.075)  # 12 s, every 4.5
+    began = time.now
     said, _ = _take_steps(run)
-    assert run.saved == [(5, 5.0), (10, pytest.approx(10.25)), (12, pytest.approx(12.5))]
-    assert said[:2] == ["report of step 5", "report of step 10"]
-    assert said[-1] == "done: 12 steps in 12 s, 48 tokens/s, saved m.pt"
-    assert run.progresses[:2] == pytest.approx([0.0, 1 / 12])
+    assert run.saved == [(5, 5.0), (10, pytest.approx(10.25)), (11, pytest.approx(11.5))]
+    assert said[:3] == [
+        "forecast: 1 s a step; about 12 steps, 0:10 from now to the end", "report of step 5", "report of step 10"
+    ]  # fmt: skip
+    assert said[-1] == "done: 11 steps in 12 s, 48 tokens/s, saved m.pt"
+    assert time.now - began <= 12.0
+    assert run.progresses[:2] == pytest.approx([0.0, 1 / 11])
+
+
+def test_a_run_that_validates_ends_when_its_minutes_do(time: _Time) -> None:
+    """Two minutes: steps of a second, and at the end a validation that takes about what was foreseen."""
+    run = _Run(time, minutes=2.0, save_minutes=9.0)
+    run.num_validation_windows, run.validation_seconds = 200, 20.0  # a window: 10 of 50 tokens of a step, 0.1 s
+    began = time.now
+    said, _ = _take_steps(run)
+    assert (
+        said[0]
+        == "forecast: 1 s a step; about 99 steps, 1:58 from now to the end, 0:21 of it for validation and saving"
+    )
+    assert run.num_validation_windows == 200
+    assert (run.step, run.progresses[-1]) == (98, pytest.approx(97 / 98))
+    assert time.now - began == pytest.approx(118.25)
+
+
+def test_a_validation_that_would_take_too_much_of_the_minutes_is_cut(time: _Time) -> None:
+    run = _Run(time, minutes=1.0, save_minutes=9.0)
+    run.num_validation_windows, run.validation_seconds = 5_000, 13.5  # 500 s
+    began = time.now
+    said, _ = _take_steps(run)
+    assert run.num_validation_windows == 135  # of 58 s a quarter, less one to begin
+    assert said[0] == "validation scores 135 windows, not 5000: more would take too much of --minutes"
+    assert "0:14 of it for validation" in said[1]
+    assert 57.0 < time.now - began <= 60.0
+
+
+def test_a_run_that_ends_before_its_forecast_validates_no_more_than_it_has_time_for(time: _Time) -> None:
+    run = _Run(time, minutes=1 / 60, save_minutes=9.0)
+    run.num_validation_windows = 5_000
+    said, _ = _take_steps(run)
+    assert (run.step, run.num_validation_windows) == (1, 8)
+    assert not any(line.startswith("forecast") for line in said)
+
+
+def test_what_validation_took_on_the_way_is_what_the_end_is_kept_free_for(time: _Time) -> None:
+    run = _Run(time, minutes=2.0, save_minutes=0.25)
+    run.num_validation_windows, run.validation_seconds = 1, 15.0  # foreseen as 1.1 s
+    began = time.now
+    _take_steps(run)
+    *on_the_way, last = run.saved
+    assert len(on_the_way) == 2, "one that would leave less than three times what it takes is not made"
+    assert 119.0 <= time.now - began <= 120.0
+    assert last[1] < 120.0 - 15.25
+
+
+def test_progress_never_falls_when_less_is_kept_free(time: _Time) -> None:
+    clock = train.Clock(_Run(time, minutes=1.0))  # type: ignore[arg-type]
+    clock.ending = 30.0
+    time.now += 15.0
+    assert clock.progress == 0.5
+    clock.ending = 0.0
+    assert clock.progress == 0.5
+
+
+def test_elsewhere_than_on_a_terminal_a_line_every_half_minute(time: _Time) -> None:
+    said, logged = _take_steps(_Run(time, steps=100, save_minutes=9.0))
+    lines = [line for line in said if line.startswith("step ") and "left" in line]
+    assert lines == [
+        f"step {step}: 5.000 bits/token, 50 tokens/s, about {left} left"
+        for step, left in ((33, "1:07"), (66, "0:34"), (99, "0:01"))
+    ]
+    assert not set(lines) & set(logged), "what is said is logged where it is said"
 
 
 def test_a_terminal_sees_a_bar(time: _Time) -> None:
@@ -108,7 +185,7 @@ def test_a_terminal_sees_a_bar(time: _Time) -> None:
     console = Console(file=shown, force_terminal=True, width=200)
     train._take_steps(run, train.Clock(run), console, [].append, [].append)  # type: ignore[arg-type]
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
-    assert re.search(r"(?<!\w)step 9: 5\.000 bits/token, 50 tokens/s .* 90%", plain)
+    assert re.search(r"(?<!\w)step 9: 5\.000 bits/token, 50 tokens/s, about 0:01 left .* 90%", plain)
 
 
 def test_whichever_limit_is_nearer_ends_it(time: _Time) -> None:
@@ -117,15 +194,15 @@ def test_whichever_limit_is_nearer_ends_it(time: _Time) -> None:
     assert run.step == 3
     run = _Run(time, minutes=0.05, steps=100)
     _take_steps(run)
-    assert run.step == 3
+    assert run.step == 2, "a third would end when the minutes do"
 
 
 def test_an_earlier_part_counts(time: _Time) -> None:
     run = _Run(time, minutes=0.2, seconds=9.0, step=40)
     said, _ = _take_steps(run)
     assert run.progresses[0] == pytest.approx(0.75)
-    assert run.saved == [(43, 12.0)]
-    assert said[-1] == "done: 43 steps in 12 s, 50 tokens/s, saved m.pt"  # the speed is this process's
+    assert run.saved == [(42, 11.0)]
+    assert said[-1] == "done: 42 steps in 11 s, 50 tokens/s, saved m.pt"  # the speed is this process's
 
 
 def test_ctrl_c_ends_the_step_saves_and_says_so(time: _Time) -> None:
@@ -221,6 +298,12 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(SystemExit):
         train.main()
     assert given[1:] == [(Training((Path("a.bin"),), Path("t"), out, steps=9), False)], "the defaults are one"
+    by_preset = ["--preset", "h100", "--layers", "3"]
+    monkeypatch.setattr(sys, "argv", ["train", *short, *by_preset])
+    with pytest.raises(SystemExit):
+        train.main()
+    chosen, _ = given.pop()
+    assert {name: getattr(chosen, name) for name in PRESETS["h100"]} == {**PRESETS["h100"], "layers": 3}
     assert run("--resume") == 130
     out.write_bytes(b"")
     assert run() == 2
