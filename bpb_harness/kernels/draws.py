@@ -135,8 +135,8 @@ def plain_masks(draws: Draws) -> Tensor:
     numbers = torch.stack([word + torch.zeros_like(block) for word in words], dim=-1).flatten(1)
     numbers = (numbers >> (64 - UNIT_BITS)) & ((1 << UNIT_BITS) - 1)
     target = (numbers[:, :1].double() * 2.0**-UNIT_BITS * (length - context).double()).long()
-    place = torch.arange(length, device=draws.x0.device)[None] - context
-    masked = (numbers.gather(1, place.clamp(min=0) + 1) < threshold) | (place == target)
+    place: Tensor = torch.arange(length, device=draws.x0.device)[None] - context
+    masked: Tensor = (numbers.gather(1, place.clamp(min=0) + 1) < threshold) | (place == target)
     return masked & (place >= 0)
 
 
