@@ -186,6 +186,20 @@ def take_threads() -> None:
         torch.set_num_threads(num_cores())
 
 
+def see_own_gpu() -> None:
+    """Let a process of torchrun see its own GPU alone, before any is asked for.
+
+    It is then device 0 of each: what one process compiles for it is what all would, and is found in the cache.
+    """
+    rank = local_rank()
+    is_late = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if rank is None or is_late or (count := torch.cuda.device_count()) < 2:
+        return
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = listed.split(",") if listed else [str(index) for index in range(count)]
+    os.environ["CUDA_VISIBLE_DEVICES"] = names[rank % count]
+
+
 def local_rank() -> int | None:
     """The rank on this host under torchrun with several processes; None otherwise."""
     return int(os.environ.get("LOCAL_RANK", "0")) if _count() > 1 else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +30,18 @@ def pytest_collection_finish() -> None:
 def repository() -> Path:
     """The root of the checkout."""
     return _ROOT
+
+
+@pytest.fixture
+def warned() -> Iterator[list[str]]:
+    """What the harness logs while a test runs, from warnings up."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("bpb_harness")
+    logger.addHandler(handler)
+    yield said
+    logger.removeHandler(handler)
 
 
 @pytest.fixture

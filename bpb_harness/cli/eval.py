@@ -177,8 +177,10 @@ def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Jo
             from bpb_harness.second_look.waiting import start_ahead
 
             start_ahead()
+        from bpb_harness.distributed import see_own_gpu
         from bpb_harness.evaluation.api import score_checkpoint
 
+    see_own_gpu()
     imports = {"imports": time.perf_counter() - begin}
     job, result = score_checkpoint(checkpoint, settings)
     return job, replace(result, seconds_by_phase=imports | dict(result.seconds_by_phase))

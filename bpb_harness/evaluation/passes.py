@@ -219,13 +219,15 @@ class _Sampler:
     def warm_up(self, batch_tokens: int, num_passes: int = 1) -> float:
         """Compile, if so many passes are worth it and fewer were not; returns the seconds, which are not scoring's."""
         begin = time.perf_counter()
-        share = num_passes * self._tokens_per_pass // self._processes.count
-        if self._is_warm or not self._job.settings.compiles(self._job.device, pays=pays(self._job.model, share)):
+        # Of the whole text: the arithmetic, and the last bits of the total, are not to hang on how many share it.
+        total = num_passes * self._tokens_per_pass
+        if self._is_warm or not self._job.settings.compiles(self._job.device, pays=pays(self._job.model, total)):
             return 0.0
         self._is_warm = True
         plan = self._first_plans[0]
         rows = np.sort(np.concatenate(self._batches.deal(plan, batch_tokens)[0]))
         self.runner.warm_up(self._batches.prepare(plan, self._streams(0), rows))
+        self._processes.wait()  # whoever took longer is waited for here, and not in the pass
         return time.perf_counter() - begin
 
     def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:

@@ -9,7 +9,7 @@ expectation as it is, whatever the counts.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar, final
@@ -70,7 +70,13 @@ def count_bigrams(corpus: Corpus, spans: Spans, processes: Processes | None = No
     begin, end = int(spans.context_starts.min()), int(spans.ends.max())
     chunks = [slice(start, min(start + _CHUNK_TOKENS, end)) for start in range(begin, end, _CHUNK_TOKENS)]
     own = chunks[together.part(len(chunks))]
-    counted = together.together(lambda: _added(in_threads(lambda chunk: _count(corpus, chunk, end), own)))
+
+    def count(some: slice) -> tuple[Ints, Ints]:
+        """One thread's chunks, added up as they come: the counts of one are megabytes."""
+        return _added(_count(corpus, chunk, end) for chunk in own[some])
+
+    threads = min(_MAX_THREADS, num_cores())
+    counted = together.together(lambda: _added(in_threads(count, [slice(at, None, threads) for at in range(threads)])))
     return BigramCounts(*_added(counted), int(corpus.read(end - 1, end)[0]))
 
 
@@ -104,12 +110,12 @@ def _count(corpus: Corpus, chunk: slice, end: int) -> tuple[Ints, Ints]:
     return np.bincount(bucket_of(tokens[:-1], tokens[1:]), minlength=_NUM_BUCKETS), np.bincount(tokens[:-1])
 
 
-def _added(counted: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+def _added(counted: Iterable[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
     """Counts of several parts of a text as one."""
-    pairs = np.zeros(_NUM_BUCKETS, dtype=np.int64)
-    firsts = np.zeros(max((len(counts) for _, counts in counted), default=0), dtype=np.int64)
+    pairs, firsts = np.zeros(_NUM_BUCKETS, dtype=np.int64), np.zeros(0, dtype=np.int64)
     for pair_counts, counts in counted:
         pairs += pair_counts
+        firsts = np.concatenate([firsts, np.zeros(max(len(counts) - len(firsts), 0), dtype=np.int64)])
         firsts[: len(counts)] += counts
     return pairs, firsts
 

@@ -16,7 +16,7 @@ from fixtures.adversarial.hostile_files import HostileFile, make_hostile_files
 # One process imports torch and the command, then forks for each file: what a child takes above that is what the file
 # costs. (Starting the command afresh for each would measure the import of torch forty times.)
 _RUNNER = """
-import json, os, resource, sys
+import contextlib, io, json, os, resource, sys
 os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 import bpb_harness.evaluation.api, bpb_harness.adapters
@@ -24,6 +24,12 @@ from bpb_harness.cli import eval as command
 
 bpb_harness.adapters.available_adapters()
 torch.ones(1, device="meta") + 1  # torch imports what knows the sizes of results
+sys_argv, sys.argv = sys.argv, ["bpb-eval", "no.pt"]
+try:  # what the command imports when it runs
+    with contextlib.redirect_stderr(io.StringIO()):
+        command.main()
+except SystemExit:
+    sys.argv = sys_argv
 for index, words in enumerate(json.load(open(sys.argv[1]))):
     sys.stdout.flush()
     child = os.fork()

@@ -31,6 +31,7 @@ from bpb_harness.adapters import golf_mdlm, load_model
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
+from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
 from bpb_harness.evaluation.memory import peak_memory_bytes
 from bpb_harness.evaluation.runner import MaskedNllRunner
@@ -165,7 +166,8 @@ class Bench:
         corpus = load_shards([write_shard(folder / "random.bin", values)])
         self.tokens = torch.from_numpy(values.reshape(self.num_windows, self.context)).to(device)
         windows = end_to_end([self.context] * self.num_windows)
-        self.source = DrawSource(corpus, windows, SCHEDULE)
+        host = DrawSource(corpus, windows, SCHEDULE)
+        self.source = DeviceSource(host, device) if device.type == "cuda" else host
         self.runner = MaskedNllRunner(self.denoiser, device, dtype=torch.bfloat16, compiled=options.compiled)
 
     def warm_up(self) -> float:

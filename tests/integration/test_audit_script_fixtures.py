@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
 EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json").read_text("utf-8"))
 
 
+@cache
 def _check(name: str, **facts: float) -> list[Finding]:
     return check_scripts([SCRIPTS / name], ScriptContext(**facts))  # type: ignore[arg-type]
 

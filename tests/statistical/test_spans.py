@@ -92,9 +92,9 @@ def test_exact_bounds_are_the_enumeration(layout, name, parameters, time_conditi
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_levels_are_drawn_around_the_truth(layout):
-    """A told network, continuous bound: 300 levels a mask, within 5 errors; false alarm 6e-7 each."""
+    """A told network, continuous bound: 100 levels a mask, within 5 errors; false alarm 6e-7 each."""
     belief, spans = Table(V, seed=4, time_conditioned=True), LAYOUTS[layout](len(TEXT))
-    found = score(ExactBound(parse_schedule("cosine-md4[0.05]"), None, 300), OracleDenoiser(belief), spans)
+    found = score(ExactBound(parse_schedule("cosine-md4[0.05]"), None, 100), OracleDenoiser(belief), spans)
     oracle = schedule("cosine-md4", 0.05)
     truth = sum(continuous_bound(model, targets, oracle).total for model, targets in given(belief, spans))
     assert abs(found.nats.sum() - truth) < 5.0 * math.sqrt(found.variance.sum()) < 0.05 * truth
@@ -104,7 +104,7 @@ def test_levels_are_drawn_around_the_truth(layout):
 @pytest.mark.parametrize("time_conditioned", [False, True])
 @pytest.mark.parametrize("which", ["mc", "discrete", "discrete.all"])
 def test_sampled_bounds_hold_the_truth(layout, time_conditioned, which):
-    """48 seeds, within 4.5 errors of their mean (7e-6 each); no sum depends on the batch, to 1e-12."""
+    """24 seeds, within 4.5 errors of their mean (7e-6 each); no sum depends on the batch, to 1e-12."""
     belief, spans = Table(V, seed=4, time_conditioned=time_conditioned), LAYOUTS[layout](len(TEXT))
     product, oracle, corpus = parse_schedule("cosine-md4[0.05]"), schedule("cosine-md4", 0.05), corpus_of(TEXT)
     bound = {
@@ -119,7 +119,7 @@ def test_sampled_bounds_hold_the_truth(layout, time_conditioned, which):
     layout_of = Layout(spans, len(spans), spans.lengths, False, difficulty, counts)
     runner = MaskedNllRunner(OracleDenoiser(belief, context_length=5), CPU)
     totals = []
-    for seed in range(48):
+    for seed in range(24):
         streams = RandomStreams(seed)
         design = None if bound.num_samples == "all" else StratifiedDesign(streams, difficulty, 4)
         plan = plan_draws(bound, len(spans), design)
@@ -137,7 +137,7 @@ def test_sampled_bounds_hold_the_truth(layout, time_conditioned, which):
             assert other.nats.tolist() == pytest.approx(tables[0].nats.tolist(), rel=1e-12)
             assert other.token_nats.tolist() == pytest.approx(tables[0].token_nats.tolist(), rel=1e-9)
     error = np.std(totals, ddof=1) / math.sqrt(len(totals))
-    assert error < 0.05 * truth
+    assert error < 0.06 * truth
     assert abs(np.mean(totals) - truth) < 4.5 * error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -9,7 +10,15 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from bpb_harness.distributed import Processes, leave_processes, num_cores, open_processes, pick_device, take_threads
+from bpb_harness.distributed import (
+    Processes,
+    leave_processes,
+    num_cores,
+    open_processes,
+    pick_device,
+    see_own_gpu,
+    take_threads,
+)
 from bpb_harness.errors import UsageError
 
 
@@ -74,12 +83,12 @@ def test_whoever_asks_gets_the_next_item_and_nobody_gets_it_twice(monkeypatch: p
 
 def test_the_fewer_are_left_the_fewer_are_taken_in_advance() -> None:
     deal = Processes(1, 2).deal(range(40))
-    ahead = dict.fromkeys(deal, deal.most_ahead)
-    assert [item for item, most in ahead.items() if most == 1] == [29, 31, 33]  # 7 to 11 are left
-    assert [item for item, most in ahead.items() if most == 0] == [35, 37, 39]
-    assert set(ahead.values()) == {0, 1, 2}
+    ahead = [(item, deal.most_ahead) for item in deal]
+    assert [item for item, most in ahead if most == 1] == [29, 31, 33]  # 7 to 11 are left
+    assert [item for item, most in ahead if most == 0] == [35, 37, 39]
+    assert {most for _, most in ahead} == {0, 1, 2}
     alone = Processes().deal(range(9))
-    assert dict.fromkeys(alone, alone.most_ahead) == dict.fromkeys(range(9), 2)
+    assert [alone.most_ahead for _ in alone] == [2] * 9
 
 
 @pytest.mark.parametrize(
@@ -161,6 +170,33 @@ def test_each_process_has_a_device_of_its_own(
 ) -> None:
     under_torchrun(monkeypatch, gpus=gpus, rank=rank)
     assert str(pick_device(name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "rank", "listed", "seen"),
+    [
+        (2, 3, None, "1"),
+        (2, 0, None, "0"),
+        (3, 1, "4,MIG-7,2", "MIG-7"),
+        (1, 1, None, None),
+        (1, 1, "5", "5"),
+        (2, None, None, None),
+        (0, 1, None, None),
+    ],
+)
+def test_a_process_sees_its_own_gpu_alone(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, rank: int | None, listed: str | None, seen: str | None
+) -> None:
+    under_torchrun(monkeypatch, gpus=gpus, rank=rank)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if listed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    see_own_gpu()
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # too late: it is device 1 for good
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,8")
+    see_own_gpu()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "7,8"
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,10 @@ def test_two_processes_are_one(repository):
 
 
 def test_a_thousand_updates_leave_nothing_behind():
-    """No tensor more than after 100, and less than 20 bytes an update of Python's memory."""
+    """No tensor more than after 100, and less than 50 bytes an update, where an empty list takes 56.
+
+    Free lists and caches hold some 30 kB once they are full.
+    """
 
     class Fast:
         vocab_size = mask_token_id = V
@@ -136,7 +139,7 @@ def test_a_thousand_updates_leave_nothing_behind():
     finally:
         tracemalloc.stop()
     assert tensors_after <= tensors
-    assert memory_after - memory < 20_000
+    assert memory_after - memory < 50_000
     assert not metric.sums.requires_grad
     assert values(metric)["num_batches"] == 1100
 

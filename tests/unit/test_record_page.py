@@ -74,7 +74,7 @@ _EQUATION = re.compile(rf"({_NUMBER}(?:\s[-+x/]\s{_NUMBER})+)\s=\s(\d+(?:\.\d+)?
 
 
 def equations(text: str) -> list[tuple[str, str]]:
-    return [(" ".join(left.split()), right) for left, right in _EQUATION.findall(text)]
+    return _EQUATION.findall(" ".join(text.split()))
 
 
 def value_of(expression: str) -> float:

@@ -1,6 +1,5 @@
 """Batches of draws, the device's side, and tables that do not depend on how they were computed."""
 
-import logging
 import threading
 import time
 from dataclasses import replace
@@ -331,7 +330,7 @@ def test_batches_prepared_ahead_come_in_order(source, plan):
         np.testing.assert_array_equal(rows, prepared.rows)
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_says_so(source, plan, caplog):
+def test_a_batch_that_does_not_fit_is_halved_and_says_so(source, plan, warned):
     class Small(Factored):
         def hidden(self, xt, level):
             if len(xt) > 3:
@@ -339,10 +338,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_says_so(source, plan, caplog):
             return super().hidden(xt, level)
 
     runner = MaskedNllRunner(Small(), CPU)
-    with caplog.at_level(logging.WARNING, logger="bpb_harness"):
-        table = run(source, plan, runner=runner)
+    table = run(source, plan, runner=runner)
     np.testing.assert_allclose(table.nats, run(source, plan).nats, rtol=1e-6)
-    assert [record.getMessage() for record in caplog.records] == [
+    assert warned == [
         "bpb-eval: a batch of 7 windows does not fit into memory: going on with 4",
         "bpb-eval: a batch of 4 windows does not fit into memory: going on with 2",
     ]
