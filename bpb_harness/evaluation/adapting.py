@@ -53,7 +53,9 @@ class Adapting:
         self.plain = _plain(job, settings)
         self._learner = learner_of(self.plain, job.model, job.device, processes)
         header = {
-            "signature": str(job.signature(layout)), "model": job.identity.digest, "data": job.text.corpus.digest
+            "signature": str(job.signature(layout)), "model": job.identity.digest, "data": job.text.corpus.digest,
+            "bounds": ", ".join(each.method for each in job.bounds) or "none",
+            "tokens": "kept" if job.settings.keeps_tokens or not job.bounds else "not kept",
         }  # fmt: skip
         path = None if job.settings.resume is None else Path(job.settings.resume)
         self._file = AdaptationFile(path, header, processes, self._learner)
@@ -81,7 +83,7 @@ class Adapting:
         """
         learnt = [(chunk.end - chunk.begin) * self.settings.epochs for chunk in self.chunks[:-1]]
         with closing(self._file) as file:
-            parts = file.open()
+            parts = file.open(self.chunks)
             self._num_kept = len(parts)
             first = self.chunks[len(parts) - 1].stop if parts else 0
             kept = count.total * first // self.chunks[-1].stop + sum(learnt[: len(parts)])

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn import functional
 
 import bpb_harness
@@ -213,6 +215,43 @@ def test_a_file_that_is_not_of_this_score_is_refused_and_left(kept, tmp_path, fa
     assert type(caught.value) is expected
     assert str(caught.value).startswith(f"--resume {file}")
     assert file.read_bytes() == before
+
+
+def test_a_file_without_the_costs_that_are_asked_for_is_refused(tmp_path):
+    """Draws of the other bound, and costs of single tokens, are kept where they are asked for alone."""
+    file, settings = tmp_path / "kept", MC | {"limit": 8}
+    bpb_harness.evaluate(CHECKPOINT, resume=file, **settings)
+    for more, name in (({"compare": True}, "bounds mc"), ({"with_tokens": True}, "tokens not kept")):
+        with pytest.raises(UsageError, match=f"belongs to another evaluation: got {name}, expected"):
+            bpb_harness.evaluate(CHECKPOINT, resume=file, **settings, **more)
+
+
+def content_of(file: Path) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+    with safe_open(file, "pt") as opened:
+        return json.loads(opened.metadata()["bpb"]), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("number", [0, -1, 5, 10**9, True, "2", None])
+@pytest.mark.parametrize("has_checksum", [False, True])
+def test_a_number_of_chunks_that_nobody_wrote_is_refused(kept, tmp_path, number, has_checksum):
+    stated, tensors = content_of(kept)
+    stated["chunks"] = number
+    if has_checksum:
+        del stated["check"]
+        stated["check"] = adaptation_file._checksum(stated, tensors)
+    save_file(tensors, tmp_path / "file", {"bpb": json.dumps(stated)})
+    with pytest.raises(InputError, match=": chunks: " if has_checksum else "is damaged or was changed"):
+        bpb_harness.evaluate(CAUSAL_CHECKPOINT, resume=tmp_path / "file", **AR | {"limit": 10})
+
+
+def test_a_chunk_without_its_costs_is_not_left_out_of_the_sum(kept, tmp_path):
+    stated, tensors = content_of(kept)
+    tensors = {name: value for name, value in tensors.items() if not name.startswith("part/1/")}
+    del stated["check"]
+    stated["check"] = adaptation_file._checksum(stated, tensors)
+    save_file(tensors, tmp_path / "file", {"bpb": json.dumps(stated)})
+    with pytest.raises(InputError, match="chunk 1: expected the costs of its spans"):
+        bpb_harness.evaluate(CAUSAL_CHECKPOINT, resume=tmp_path / "file", **AR | {"limit": 10})
 
 
 def test_a_file_of_a_score_that_learns_serves_no_other(kept):
