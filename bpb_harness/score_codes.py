@@ -8,6 +8,7 @@ from __future__ import annotations
 SCORE_CODES: dict[str, str] = {
     "adaptation": "The network learnt on the way from text that was scored before: how many chunks of how many tokens.",
     "adaptation.kept": "Chunks of a network that learns were kept from an earlier run's `--resume`.",
+    "adaptation.not-reached": "Weights of a network that learns have no gradient, and stay as they are.",
     "adapter": "What the adapter took for granted, since no tensor and no setting of the checkpoint says it.",
     "answers": "How many answers were scored, each given its prompt and its number of tokens.",
     "answers.border": "A prompt ends inside a token: that token is paid for whole, and the answer alone has bytes.",

@@ -39,6 +39,7 @@ def test_every_code_of_a_score_is_explained_and_no_other(repository: Path) -> No
 
 
 def test_every_code_is_explained_in_the_words_of_the_pages() -> None:
+    assert explanation("BPB101"), "which reads the checks, and they register their codes"
     for rule in CODES.values():
         said = " ".join(explanation(rule.code.lower()).split())
         assert said == " ".join(explanation(rule.name).split())
