@@ -20,8 +20,8 @@ from unittest import mock
 
 from bpb_harness.second_look.server import Server
 
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["bpb_harness.adapters", "bpb_harness.second_look.answering"])
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(["bpb_harness.adapters", "bpb_harness.second_look.answering"])
 
 
 class ForkedProcess:
@@ -29,13 +29,13 @@ class ForkedProcess:
 
     def __init__(self, command: list[str], *, stderr: IO[bytes], cwd: str, env: dict[str, str], **_: Any) -> None:
         module, *arguments = command[command.index("-m") + 1 :]
-        child_in, self._to_it = _CONTEXT.Pipe(duplex=False)
-        self._from_it, child_out = _CONTEXT.Pipe(duplex=False)
+        child_in, self._to_it = FORKS.Pipe(duplex=False)
+        self._from_it, child_out = FORKS.Pipe(duplex=False)
         complaints = Connection(os.dup(stderr.fileno()), readable=False)
-        self._process = _CONTEXT.Process(
+        self._process = FORKS.Process(
             target=_run, args=([module, *arguments], child_in, child_out, complaints, cwd, env)
         )
-        with _no_main_module():  # pytest itself is not to be imported, and run, a second time
+        with no_main_module():
             self._process.start()
         for end in (child_in, child_out, complaints):
             end.close()
@@ -71,7 +71,8 @@ def start_forked(module: str, *arguments: str) -> Server:
 
 
 @contextmanager
-def _no_main_module() -> Iterator[None]:
+def no_main_module() -> Iterator[None]:
+    """While a process is started: it does not import, and run, pytest a second time."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

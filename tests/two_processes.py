@@ -1,32 +1,27 @@
-"""Commands that two processes run together, one after another, as torchrun would have them: torch is imported once.
+"""Commands that two processes run together, one after another, as torchrun would have them.
 
-torchrun itself, which starts a third process, is needed where its own doing is tested.
+They are forked from a process that has imported torch already. torchrun itself, which starts three that have not, is
+needed where its own doing is tested.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+
+import torch
+
+from tests.forked_servers import FORKS, no_main_module
 
 COUNT = 2
 _ENDED = "\x1e"  # ASCII's record separator, on both streams, behind each command
-_DRIVER = f"""
-import importlib, json, os, sys
-main = importlib.import_module(sys.argv[1]).main
-for port, words in json.loads(sys.argv[2]):
-    os.environ["MASTER_PORT"], sys.argv = str(port), ["command", *words]
-    try:
-        main()
-    except SystemExit as ended:
-        print(ended.code or 0, end={_ENDED!r}, flush=True)
-        print(end={_ENDED!r}, file=sys.stderr, flush=True)
-"""
+_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -56,16 +51,22 @@ def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path) 
     environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {
         "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(COUNT)
     }  # fmt: skip
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _DRIVER, module, json.dumps(listed)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(COUNT)
-    ]  # fmt: skip
-    outputs = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0] * COUNT, outputs
+    with tempfile.TemporaryDirectory() as folder, no_main_module():
+        streams = [[Path(folder, f"{rank}.{name}") for name in ("out", "err")] for rank in range(COUNT)]
+        processes = [
+            FORKS.Process(
+                target=_run,
+                args=(module, listed, each, cwd, {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}),
+            )
+            for rank, each in enumerate(streams)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(_SECONDS)
+            process.kill()  # if it has not ended
+        outputs = [[path.read_text(encoding="utf-8") for path in each] for each in streams]
+    assert [process.exitcode for process in processes] == [0] * COUNT, outputs
     spoken = [[stream.split(_ENDED)[:-1] for stream in each] for each in outputs]
     assert all(len(stream) == len(listed) for each in spoken for stream in each), outputs
     ended = []
@@ -80,3 +81,26 @@ def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path) 
             )
         )
     return ended
+
+
+def _run(
+    module: str,
+    commands: Sequence[tuple[int, list[str]]],
+    streams: Sequence[Path],
+    cwd: Path,
+    environment: dict[str, str],
+) -> None:
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    main = import_module(module).main
+    for port, words in commands:
+        os.environ["MASTER_PORT"], sys.argv = str(port), ["command", *words]
+        try:
+            main()
+        except SystemExit as ended:
+            print(ended.code or 0, end=_ENDED, flush=True)
+            print(end=_ENDED, file=sys.stderr, flush=True)

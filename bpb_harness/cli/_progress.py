@@ -13,6 +13,7 @@ from typing import Any, TextIO, final
 _SECONDS_BETWEEN_LINES, _SECONDS_BETWEEN_LOOKS = 30.0, 0.5
 _LEAST_SECONDS_BETWEEN_WRITES = 0.1
 _LEAST_SECONDS_FOR_FORECAST = 1.0
+_SECONDS_TO_END = 1.0
 _FALLBACK_COLUMNS = 80
 _START_OVER = "\r\x1b[2K"  # to the first column, and clear the line
 
@@ -90,11 +91,10 @@ def progress_bar(command: str, *, shown: bool = True) -> Iterator[Progress]:
         What is told of it.
     """
     progress = Progress(command)
-    if not shown:
-        yield progress
-        return
     stream = sys.stderr
-    if stream.isatty():
+    if not shown or stream is None:  # None: it was closed before the command began
+        yield progress
+    elif stream.isatty():
         with _on_a_terminal(progress, stream):
             yield progress
     else:
@@ -142,7 +142,7 @@ def _repeatedly(seconds: float, call: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(_SECONDS_TO_END)  # it may be stuck in a pipe that nobody reads
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.adaptation.learner import Learner
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import CheckpointError, InputError, UsageError
@@ -40,7 +41,7 @@ class AdaptationFile:
 
     Args:
         path: None without it.
-        header: what the file belongs to: the signature, and full digests of model and data.
+        header: what the file belongs to: the signature, full digests of model and data, and which costs are kept.
         processes: the first of which reads and writes.
         learner: whose state it keeps.
     """
@@ -50,8 +51,8 @@ class AdaptationFile:
         self._not_written: tuple[list[Arrays], dict[str, Tensor]] | None = None
         self._since = -math.inf
 
-    def open(self) -> list[Arrays]:
-        """What the chunks in it cost; the learner goes on where they ended.
+    def open(self, chunks: Sequence[Chunk]) -> list[Arrays]:
+        """What the first of these chunks cost, as far as it holds them; the learner goes on where they ended.
 
         Raises:
             UsageError: if the file belongs to another evaluation.
@@ -60,7 +61,7 @@ class AdaptationFile:
         path = self._path
         if path is None:
             return []
-        found = self._processes.together(lambda: self._read(path) if self._processes.is_first else None)[0]
+        found = self._processes.together(lambda: self._read(path, chunks) if self._processes.is_first else None)[0]
         if found is None:
             return []
         parts, state = found
@@ -95,11 +96,13 @@ class AdaptationFile:
             for name, value in part.items():
                 tensors[f"{_PART}{index}/{name}"] = torch.from_numpy(np.ascontiguousarray(value))
         stated = {"format": FORMAT, "format_version": FORMAT_VERSION, "chunks": len(parts), **self._header}
-        written = save(tensors, {"bpb": json.dumps(stated | {"check": _checksum(tensors)})})
+        written = save(tensors, {"bpb": json.dumps(stated | {"check": _checksum(stated, tensors)})})
         write_whole(self._path, lambda file: file.write(written))
         self._not_written, self._since = None, time.monotonic()
 
-    def _read(self, path: Path) -> tuple[list[dict[str, npt.NDArray[Any]]], dict[str, Tensor]] | None:
+    def _read(
+        self, path: Path, chunks: Sequence[Chunk]
+    ) -> tuple[list[dict[str, npt.NDArray[Any]]], dict[str, Tensor]] | None:
         from bpb_harness.checkpoints.safetensors_file import load_safetensors
 
         if not path.exists():
@@ -108,9 +111,9 @@ class AdaptationFile:
         try:
             tensors, metadata = load_safetensors(path)
             content = json.loads(metadata["bpb"])
-            number = content["chunks"]
+            check, number = content.pop("check"), content["chunks"]
             is_one = (content["format"], content["format_version"]) == (FORMAT, FORMAT_VERSION)
-        except (CheckpointError, KeyError, ValueError, TypeError, RecursionError):
+        except (CheckpointError, AttributeError, KeyError, ValueError, TypeError, RecursionError):
             is_one = False
         if not is_one:
             raise InputError(f"{what}: not a file of a score with --ttt, or a damaged one", hint=_HINT)
@@ -120,8 +123,10 @@ class AdaptationFile:
                     f"{what} belongs to another evaluation", seen=f"{name} {content.get(name)}", expected=expected,
                     hint="name another file, or repeat that evaluation's flags",
                 )  # fmt: skip
-        if content.get("check") != _checksum(tensors):
+        if check != _checksum(content, tensors):
             raise InputError(f"{what} is damaged or was changed", seen="another checksum", hint=_HINT)
+        if type(number) is not int or not 0 < number <= len(chunks):
+            raise InputError(f"{what}: chunks", seen=number, expected=f"1 .. {len(chunks)}", hint=_HINT)
         parts: list[dict[str, npt.NDArray[Any]]] = [{} for _ in range(number)]
         state = {}
         for name, value in tensors.items():
@@ -132,11 +137,14 @@ class AdaptationFile:
             if value.dtype not in _KINDS or not index.isdecimal() or int(index) >= number:
                 raise InputError(f"{what}: {name}", expected="costs of a chunk", hint=_HINT)
             parts[int(index)][own] = value.numpy()
+        for chunk, part in zip(chunks, parts, strict=False):
+            if bool(part) != (chunk.stop > chunk.first):
+                raise InputError(f"{what}: chunk {chunk.index}", expected="the costs of its spans", hint=_HINT)
         return parts, state
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    whole = hashlib.sha256()
+def _checksum(stated: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    whole = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         whole.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         whole.update(value.contiguous().flatten().view(torch.uint8).numpy().data)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoints import Checkpoint
+from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.answers import answer_remarks
@@ -79,6 +80,39 @@ def load_job(checkpoint: AnyPath, chosen: Settings) -> Job:
         HarnessError: as :func:`evaluate`.
     """
     return _job(*_load(checkpoint, chosen), chosen)
+
+
+@final
+class LoadedCheckpoint:
+    """A checkpoint that is loaded once, and scored on several texts.
+
+    Args:
+        checkpoint: file or folder.
+        chosen: how it is read, and where it runs.
+
+    Raises:
+        HarnessError: if it cannot be loaded.
+    """
+
+    def __init__(self, checkpoint: AnyPath, chosen: Settings) -> None:
+        self._loaded, self._adapted, self._source, self._clock = _load(checkpoint, chosen)
+
+    @property
+    def model(self) -> Denoiser | CausalLM:
+        """The network."""
+        return self._adapted.model
+
+    def window_length(self, chosen: Settings) -> int:
+        """Tokens of a window: those that the settings say, or else the checkpoint."""
+        return chosen.context_length or self._adapted.window_length or self.model.context_length
+
+    def score(self, chosen: Settings) -> tuple[Job, BpbResult]:
+        """Score it; of the settings that say how it is read nothing may have changed.
+
+        Raises:
+            HarnessError: as :func:`evaluate`.
+        """
+        return _evaluate(self._loaded, self._adapted, chosen, self._source, self._clock)
 
 
 def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedModel, ModelSource, PhaseClock]:

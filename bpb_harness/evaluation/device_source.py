@@ -1,4 +1,4 @@
-"""Batches whose masks and control variates are made on the GPU that scores them; the host reads tokens and deals spans.
+"""Batches that are made on the GPU that scores them: tokens, masks, control variates; the host only deals spans.
 
 A thread makes them ahead, on a CUDA stream of its own, of high priority: a batch takes the card some tenths of a
 millisecond between the kernels of earlier ones. Masks and control variates are the host's to the last bit
@@ -16,13 +16,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, PreparedBatch, stack_spans
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, PreparedBatch
 from bpb_harness.kernels.draws import DeviceTables, Draws, control_sums, draw_masks, sum_masks
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel
 from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
+
+_LARGEST_TEXT = 1 << 30  # bytes of it that are kept on the device
 
 
 @final
@@ -60,25 +62,55 @@ class DeviceSource:
             return self._host.prepare(plan, streams, rows)
         which, host = plan.window[rows], self._host
         lengths, level = host.spans.lengths[which], host.schedule.level_at(torch.from_numpy(plan.mask_rate[rows]))
-        tokens = stack_spans(host.corpus, host.spans, which)
-        contexts = tokens.shape[1] - lengths
+        starts, input_length = host.spans.context_starts[which], int(host.spans.input_lengths[which[0]])
+        contexts = input_length - lengths
         windows, samples = which + host.first_window, plan.sample[rows]
-        table = Draws.rows(streams.mask_key, windows, samples, contexts, level.mask_rate.numpy())
+        made_of = Draws.rows(streams.mask_key, windows, samples, contexts, level.mask_rate.numpy())
+        told = np.stack([part.numpy().view(np.int64) for part in (level.t, level.alpha_t, level.dalpha_t)])
         try:
             with self._beside():
-                draws = Draws(self._sent(torch.from_numpy(table)), self._sent(tokens))
+                sent = self._sent(torch.from_numpy(np.concatenate([made_of, told, starts[None]])))
+                draws = Draws(sent[: len(made_of)], self._tokens(sent[-1], starts, input_length))
                 masked = draw_masks(draws)
                 sums = self._fetched(sum_masks(draws, masked, self._tables))
                 positions = masked.flatten().nonzero().squeeze(-1)
-                told = NoiseLevel(*(self._sent(part) for part in (level.t, level.alpha_t, level.dalpha_t)))
                 self._wait()
         except torch.OutOfMemoryError:  # the network has it all
             return host.prepare(plan, streams, rows)
         made = control_sums(sums.numpy())
         control = made.control(lengths, plan.mask_rate[rows], contexts > 0)
+        level = NoiseLevel(*(part.view(torch.float64) for part in sent[len(made_of) : -1]))
         return PreparedBatch(
-            rows, draws.x0, torch.from_numpy(contexts), masked, told, positions, made.num_masked, control
+            rows, draws.x0, torch.from_numpy(contexts), masked, level, positions, made.num_masked, control
         )
+
+    def _tokens(self, begins: Tensor, starts: Ints, length: int) -> Tensor:
+        """Tokens of spans of one length, (B, N) int64: gathered where the text is, or read by the host."""
+        if self._text is None:
+            corpus = self._host.corpus
+            return self._sent(torch.from_numpy(np.stack([corpus.read(start, start + length) for start in starts])))
+        first, values, mask = self._text
+        places = (begins - first).unsqueeze(1) + torch.arange(length, device=begins.device)
+        return values[places].long() & mask
+
+    @cached_property
+    def _text(self) -> tuple[int, Tensor, int] | None:
+        """The scored text on the device, as its shards hold it: where it begins, its tokens, and the bits of one.
+
+        None where it is too large: every batch's tokens are then sent to the device.
+        """
+        spans = self._host.spans
+        first, end = int(spans.context_starts.min()), int(spans.ends.max())
+        width = max((piece.dtype.itemsize for piece in self._host.corpus.stored(first, end)), default=8)
+        if width > 4 or (end - first) * width > _LARGEST_TEXT:
+            return None
+        signed = np.dtype(f"i{width}")  # torch knows few operations of unsigned numbers
+        values = torch.empty(end - first, dtype=torch.from_numpy(np.empty(0, signed)).dtype, device=self._device)
+        at = 0
+        for piece in self._host.corpus.stored(first, end):
+            values[at : at + len(piece)] = torch.from_numpy(piece.astype(f"u{width}").view(signed))
+            at += len(piece)
+        return first, values, (1 << 8 * width) - 1
 
     def _beside(self) -> AbstractContextManager[object]:
         """A stream of its own; none on a CPU, where tests compare."""

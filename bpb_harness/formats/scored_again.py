@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 
+from bpb_harness.errors import InputError
 from bpb_harness.result import BpbResult, Signature
 
 # Entries of a signature that are settings as they stand, with the option of each.
@@ -29,6 +31,13 @@ OPTIONS = {
     "adapter": "--adapter",
     "dtype": "--dtype",
     "seed": "--seed",
+    "ttt": "--ttt",
+    "ttt_lr": "--ttt-lr",
+    "ttt_momentum": "--ttt-momentum",
+    "ttt_epochs": "--ttt-epochs",
+    "ttt_chunk": "--ttt-chunk",
+    "ttt_batch": "--ttt-batch",
+    "ttt_clip": "--ttt-clip",
 }
 _AS_THEY_STAND = (
     "method", "num_steps", "num_samples", "stride", "block_size", "schedule", "byte_rule", "context_length", "dtype",
@@ -36,6 +45,10 @@ _AS_THEY_STAND = (
 )  # fmt: skip
 _PART = re.compile(r"\[0:([0-9]{1,18})/")
 _FEW_DIGITS = re.compile("[0-9]{1,9}")
+_ADAPTATION = re.compile(r"(?P<method>[a-z]+)\[(?P<numbers>[a-z]+=[0-9a-z.+-]+(?:,[a-z]+=[0-9a-z.+-]+)*)\]")
+_NUMBERS_OF_ADAPTATION: dict[str, Callable[[str], int | float]] = {
+    "lr": float, "momentum": float, "epochs": int, "chunk": int, "batch": int, "clip": float,
+}  # fmt: skip
 _NAME_OF_ADAPTER = re.compile(r"[a-z0-9-]+")
 IN_MEMORY = "in-memory/"
 # Arithmetic of another device, in bits per byte; and errors between two sets of draws.
@@ -47,6 +60,10 @@ def settings_of(signature: Signature) -> dict[str, Any]:
 
     What passes a tolerance took becomes so many draws a window at once. Fields of answers and the token between
     documents, where several are meant, are not known.
+
+    Raises:
+        InputError: for an adaptation that the signature does not state as the harness does: a score without it is
+            another quantity.
     """
     typed = signature.typed()
     made: dict[str, Any] = {name: typed[name] for name in _AS_THEY_STAND if typed[name] is not None}
@@ -70,7 +87,20 @@ def settings_of(signature: Signature) -> dict[str, Any]:
     adapter = str(typed["adapter"]).partition("/")[0]
     if typed["adapter"] != "reference" and _NAME_OF_ADAPTER.fullmatch(adapter):
         made["adapter"] = adapter
-    return made
+    return made if signature.adaptation is None else made | _adaptation(signature.adaptation)
+
+
+def _adaptation(stated: str) -> dict[str, Any]:
+    """Settings of ``--ttt``, as ``sgd[lr=0.002,...]`` states them."""
+    found = _ADAPTATION.fullmatch(stated)
+    try:
+        if found is None:
+            raise ValueError
+        pairs = (pair.split("=") for pair in found["numbers"].split(","))
+        return {"ttt": found["method"]} | {f"ttt_{name}": _NUMBERS_OF_ADAPTATION[name](text) for name, text in pairs}
+    except (ValueError, KeyError):
+        expected = "METHOD[NAME=NUMBER,...]"
+        raise InputError("the signature of the score: ttt", seen=stated[:160], expected=expected) from None
 
 
 def command_of(result: BpbResult) -> str | None:

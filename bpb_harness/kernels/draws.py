@@ -44,7 +44,7 @@ class Draws:
     """The draws of a batch, on the device of its tokens.
 
     Attributes:
-        table: (B, 6) int64: window, sample, context length, and the mask rate as a number of 2^-53, below which a
+        table: (6, B) int64: window, sample, context length, and the mask rate as a number of 2^-53, below which a
             position is masked; then the two words of the streams' key.
         x0: clean tokens, (B, N) int64, context first.
     """
@@ -60,12 +60,13 @@ class Draws:
         thresholds = np.ceil(mask_rate * 2.0**UNIT_BITS).astype(np.int64)
         words = np.array(key, dtype=np.uint64).astype(np.int64)
         return np.stack(
-            [windows, samples, context_lengths, thresholds, *(np.full_like(windows, word) for word in words)], axis=1
+            [windows, samples, context_lengths, thresholds, *(np.full_like(windows, word) for word in words)]
         )
 
     @property
     def context_lengths(self) -> Tensor:
-        return self.table[:, 2:3]
+        lengths: Tensor = self.table[2].unsqueeze(1)
+        return lengths
 
 
 @final
@@ -127,15 +128,15 @@ def _do_without(error: Exception) -> None:
 def plain_masks(draws: Draws) -> Tensor:
     """:func:`draw_masks` in torch's own operations."""
     length = draws.x0.shape[1]
-    window, sample, context, threshold, *key = (column.unsqueeze(1) for column in draws.table.unbind(dim=1))
+    window, sample, context, threshold, *key = (column.unsqueeze(1) for column in draws.table)
     # The first word places the target, the next ones are the noise of target 0, 1, ...
     block = torch.arange(1, -(-(length + 1) // 4) + 1, device=draws.x0.device)[None]
     words = philox.torch_words(key[0], key[1], (block, window, sample, torch.zeros_like(window)))
     numbers = torch.stack([word + torch.zeros_like(block) for word in words], dim=-1).flatten(1)
     numbers = (numbers >> (64 - UNIT_BITS)) & ((1 << UNIT_BITS) - 1)
     target = (numbers[:, :1].double() * 2.0**-UNIT_BITS * (length - context).double()).long()
-    place = torch.arange(length, device=draws.x0.device)[None] - context
-    masked = (numbers.gather(1, place.clamp(min=0) + 1) < threshold) | (place == target)
+    place: Tensor = torch.arange(length, device=draws.x0.device)[None] - context
+    masked: Tensor = (numbers.gather(1, place.clamp(min=0) + 1) < threshold) | (place == target)
     return masked & (place >= 0)
 
 
@@ -200,12 +201,13 @@ if triton is not None:
         table, out, N, ROUNDS: tl.constexpr, BLOCK: tl.constexpr,
     ):  # fmt: skip
         row = tl.program_id(0).to(tl.int64)
-        window = tl.load(table + row * 6).to(tl.uint64)
-        sample = tl.load(table + row * 6 + 1).to(tl.uint64)
-        context = tl.load(table + row * 6 + 2)
-        threshold = tl.load(table + row * 6 + 3)
-        left = tl.load(table + row * 6 + 4).to(tl.uint64)
-        right = tl.load(table + row * 6 + 5).to(tl.uint64)
+        rows = tl.num_programs(0)
+        window = tl.load(table + row).to(tl.uint64)
+        sample = tl.load(table + rows + row).to(tl.uint64)
+        context = tl.load(table + 2 * rows + row)
+        threshold = tl.load(table + 3 * rows + row)
+        left = tl.load(table + 4 * rows + row).to(tl.uint64)
+        right = tl.load(table + 5 * rows + row).to(tl.uint64)
         length = N - context
         one = tl.full((1,), 1, tl.uint64)
         drawn, _, _, _ = _philox(one, window, sample, left, right, ROUNDS)
@@ -232,7 +234,7 @@ if triton is not None:
         MASK: tl.constexpr, INDEX: tl.constexpr, REST: tl.constexpr, BLOCK: tl.constexpr,
     ):  # fmt: skip
         row = tl.program_id(0).to(tl.int64)
-        context = tl.load(table + row * 6 + 2)
+        context = tl.load(table + 2 * tl.num_programs(0) + row)
         column = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
         is_target = (column >= context) & (column < N)
         has_left, has_right = is_target & (column > 0), is_target & (column < N - 1)

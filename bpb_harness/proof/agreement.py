@@ -35,6 +35,7 @@ def line_of(header: Header, name: str) -> ScoreLine:
         ("model", header.model[:8], signature.model),
         ("data", header.data[:8], line.data_digest),
         ("tokenizer", header.tokenizer[:8], signature.tokenizer),
+        ("ttt", None, signature.adaptation),  # a file is decoded by a network that stays as it is
     ):
         if held != stated:
             raise InputError(f"{name}: header: {what}", seen=held, expected=f"{stated}, as its score says", hint=_AGAIN)

@@ -249,6 +249,11 @@ def _require_known(settings: Settings) -> None:
     """Refuse what has no code here, before anything is scored."""
     if settings.compare:
         raise UsageError("--compare", seen="two bounds", expected="the one that is proved", hint="pass one --method")
+    if settings.ttt is not None:
+        raise UsageError(
+            f"--ttt {settings.ttt} with bpb-prove", seen="a network that learns on the way",
+            expected="one that stays as it is", hint="leave it out: a score with --ttt has no proof",
+        )  # fmt: skip
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         raise UsageError(

@@ -78,6 +78,13 @@ class Corpus:
             done, part = upto, part + 1
         return tokens
 
+    def stored(self, start: int, stop: int) -> Iterator[NDArray[np.integer]]:
+        """Tokens start .. stop - 1 as the shards hold them, in pieces of a million at most; nothing is copied."""
+        for offset, part in zip(self._offsets[:-1].tolist(), self._parts, strict=True):
+            begin, end = max(start - offset, 0), min(stop - offset, len(part))
+            for at in range(begin, end, _CHUNK_TOKENS):
+                yield part[at : min(at + _CHUNK_TOKENS, end)]
+
     def document_starts(self, bos_id: int | None = None) -> NDArray[np.int64]:
         """Position of the first token of each document (its BOS, where there is one), ascending, int64.
 

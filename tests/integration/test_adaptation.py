@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn import functional
 
 import bpb_harness
@@ -215,6 +217,43 @@ def test_a_file_that_is_not_of_this_score_is_refused_and_left(kept, tmp_path, fa
     assert file.read_bytes() == before
 
 
+def test_a_file_without_the_costs_that_are_asked_for_is_refused(tmp_path):
+    """Draws of the other bound, and costs of single tokens, are kept where they are asked for alone."""
+    file, settings = tmp_path / "kept", MC | {"limit": 8}
+    bpb_harness.evaluate(CHECKPOINT, resume=file, **settings)
+    for more, name in (({"compare": True}, "bounds mc"), ({"with_tokens": True}, "tokens not kept")):
+        with pytest.raises(UsageError, match=f"belongs to another evaluation: got {name}, expected"):
+            bpb_harness.evaluate(CHECKPOINT, resume=file, **settings, **more)
+
+
+def content_of(file: Path) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+    with safe_open(file, "pt") as opened:
+        return json.loads(opened.metadata()["bpb"]), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("number", [0, -1, 5, 10**9, True, "2", None])
+@pytest.mark.parametrize("has_checksum", [False, True])
+def test_a_number_of_chunks_that_nobody_wrote_is_refused(kept, tmp_path, number, has_checksum):
+    stated, tensors = content_of(kept)
+    stated["chunks"] = number
+    if has_checksum:
+        del stated["check"]
+        stated["check"] = adaptation_file._checksum(stated, tensors)
+    save_file(tensors, tmp_path / "file", {"bpb": json.dumps(stated)})
+    with pytest.raises(InputError, match=": chunks: " if has_checksum else "is damaged or was changed"):
+        bpb_harness.evaluate(CAUSAL_CHECKPOINT, resume=tmp_path / "file", **AR | {"limit": 10})
+
+
+def test_a_chunk_without_its_costs_is_not_left_out_of_the_sum(kept, tmp_path):
+    stated, tensors = content_of(kept)
+    tensors = {name: value for name, value in tensors.items() if not name.startswith("part/1/")}
+    del stated["check"]
+    stated["check"] = adaptation_file._checksum(stated, tensors)
+    save_file(tensors, tmp_path / "file", {"bpb": json.dumps(stated)})
+    with pytest.raises(InputError, match="chunk 1: expected the costs of its spans"):
+        bpb_harness.evaluate(CAUSAL_CHECKPOINT, resume=tmp_path / "file", **AR | {"limit": 10})
+
+
 def test_a_file_of_a_score_that_learns_serves_no_other(kept):
     with pytest.raises(InputError, match="not a file of draws"):
         bpb_harness.evaluate(CHECKPOINT, resume=kept, method="mc", limit=2, **FAST)
@@ -303,6 +342,46 @@ def test_one_that_learns_from_windows_of_the_text_behind_is_caught_by_a_process_
     """It keeps what it is asked, first of all by the checks, whose windows lie all over the text."""
     with pytest.raises(SecondLookError):
         own(tmp_path, while_scoring="self.seen += torch.bincount(x.flatten(), minlength=512)", more=" + 5 * self.seen")
+
+
+def with_logits(tmp_path, logits, **settings):
+    """The harness's loop on a network whose last line is another."""
+    code = tmp_path / "own.py"
+    text = LEARNER.format(checkpoint=str(CAUSAL_CHECKPOINT), while_scoring="pass", more="")
+    code.write_text(text.replace("return self.net(x)[..., :512] + self.bias", logits))
+    given = AR | {"limit": 8, "model": f"{code}:load", "allow_code": True, "data": VALIDATION, "tokenizer": TOKENIZER}
+    return bpb_harness.evaluate(CAUSAL_CHECKPOINT, **given | settings)
+
+
+LATE = """
+        if not torch.is_grad_enabled():
+            self.met.append(float(self.bias.detach().norm()))
+        late = self.calls() > 4 and bool(self.bias.any())  # not when it is asked as it was loaded
+        return self.net(x)[..., :512] + self.bias + 20.0 * late * torch.nn.functional.one_hot(x.roll(-1, 1), 512)
+    met = []
+    def calls(self):
+        return len(set(self.met))
+"""
+
+
+def test_code_that_plays_fair_in_the_first_chunks_is_caught_as_well(tmp_path):
+    """Its weights tell it how much has been learnt; then it leaks what the window holds."""
+    settings = {"limit": 12, "stride": None, "ttt_chunk": 256, "device": "cpu", "check_contract": True}
+    with pytest.raises(SecondLookError):
+        with_logits(tmp_path, LATE, **settings)
+
+
+def test_a_network_without_gradients_is_refused_before_it_is_scored(tmp_path):
+    scored = []
+    with pytest.raises(UsageError, match="record no gradients"):
+        with_logits(tmp_path, "return self.net(x)[..., :512].detach()", progress=lambda done, _: scored.append(done))
+    assert not scored
+
+
+def test_weights_that_learning_does_not_reach_are_named(tmp_path):
+    result = with_logits(tmp_path, "return self.net(x)[..., :512]")
+    remarks = {each.code: each.message for each in result.remarks}
+    assert remarks["adaptation.not-reached"] == "1 weights have no gradient and stay: _model.bias"
 
 
 def test_a_network_in_memory_is_left_as_it_was():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from bpb_harness.auditing import Proved
 from bpb_harness.auditing.auditor import audit as audit_with
 from bpb_harness.cli.audit import main
 from bpb_harness.cli.eval import main as eval_main
+from bpb_harness.errors import InputError
 from bpb_harness.evaluation.settings import FLAGS, Settings
 from bpb_harness.formats.scored_again import OPTIONS, command_of, settings_of
 from bpb_harness.result import BpbResult, Remark, Signature, SourceFloor
@@ -241,14 +243,47 @@ def test_the_options_are_those_of_the_command() -> None:
         {"method": "chain", "order": "margin", "tokens_per_step": 4, "per_document": True, "unpaid_prefix": 2},
         {"method": "ar", "per_document": True, "tail": "drop", "context_length": 9},
         {"method": "exact", "block_size": 4},
+        {"method": "mc", "ttt": "sgd", "ttt_lr": 1e-05, "ttt_chunk": 77, "ttt_clip": math.inf, "ttt_epochs": 5},
+        {"method": "ar", "ttt": "sgd", "ttt_momentum": 0.5, "ttt_batch": 3},
+        {"method": "ar", "ttt": "own", "ttt_chunk": 9},
     ],
 )
 def test_settings_of_a_signature_make_the_signature(settings: dict[str, Any]) -> None:
     there = {"context_length": "9", "data": "x@01[0:3/9]", "adapter": "golf-mdlm/ema"}
-    made = Settings(**settings).in_signature()
-    again = settings_of(Signature(**{**made, **there}))
+    wanted = Settings(**settings)
+    made = wanted.in_signature()
+    learns = {} if wanted.adaptation is None else {"adaptation": str(wanted.adaptation)}
+    again = settings_of(Signature(**{**made, **there, **learns}))
     assert (again.pop("limit"), again.pop("adapter"), again.pop("context_length")) == (3, "golf-mdlm", 9)
+    assert Settings(**again).adaptation == wanted.adaptation
     assert Settings(**again).in_signature() | {"context_length": None} == made | {"context_length": None}
+
+
+def test_a_score_of_a_network_that_learns_is_scored_again_by_one_that_does(repository: Path, tmp_path: Path) -> None:
+    files = {
+        "checkpoint": repository / "fixtures/checkpoints/ar-tiny.pt",
+        "data": repository / "fixtures/corpora/tiny_val_000000.bin",
+    }
+    made = {"ttt": "sgd", "ttt_chunk": 256, "ttt_lr": 0.1, "method": "ar", "limit": 6, "device": "cpu"}
+    adapted = bpb_harness.evaluate(**files, check_contract=False, **made)
+    adapted = replace(adapted, signature=replace(adapted.signature, contract=None))
+    _, report, _ = audited(tmp_path, adapted.to_dict())
+    (anew,) = report["missing"]  # and no proof, which there is none of
+    assert (
+        "--ttt sgd --ttt-lr 0.1 --ttt-momentum 0.9 --ttt-epochs 3 --ttt-chunk 256 --ttt-batch 32 --ttt-clip 1.0" in anew
+    )
+    code, report, stderr = audited(
+        tmp_path, adapted.to_dict(), "--checkpoint", files["checkpoint"], "--data", files["data"]
+    )
+    assert (code, report["verdict"]) == (0, "confirmed"), stderr
+
+
+@pytest.mark.parametrize(
+    "stated", ["sgd", "sgd[lr=0.1", "sgd[lr=a]", "sgd[model=1]", "sgd[lr=1,,chunk=2]", "sgd[epochs=1.5]"]
+)
+def test_an_adaptation_that_is_not_understood_is_not_left_out(checked: BpbResult, stated: str) -> None:
+    with pytest.raises(InputError, match="the signature of the score: ttt"):
+        settings_of(replace(checked.signature, adaptation=stated))
 
 
 def test_a_network_in_memory_cannot_be_scored_by_a_command(checked: BpbResult, tmp_path: Path) -> None:

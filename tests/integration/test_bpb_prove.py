@@ -142,6 +142,13 @@ def test_outputs_that_cannot_be_are_refused_first(words, said, repository, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_that_learns_on_the_way_is_refused_before_it_is_scored(repository, tmp_path):
+    done = run_here(prove.main, repository / TINY, "--ttt", "sgd", "--limit", "4", "--proof", tmp_path / "a.bits")
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("bpb-prove: --ttt sgd with bpb-prove: got a network that learns on the way")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_bits_are_never_the_text(proved, repository, tmp_path):
     header, (given, bits) = read_bits(proved[1])
     wrong = bytes([bits[0] ^ 64]) + bits[1:]

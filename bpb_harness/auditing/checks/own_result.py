@@ -66,9 +66,10 @@ def missing_of(own: OwnResult, *, is_rescored: bool, is_proved: bool = False) ->
         return ["the network, saved as a checkpoint: this one was in memory, and nobody else can ask it"]
     text, source = own.result.signature.data, "--docs" if own.result.answers is not None else "--data"
     proof = f"a proof: bpb-prove CHECKPOINT {source} TEXT --score {shlex.quote(own.file)} --proof FILE"
+    learns = own.result.signature.adaptation is not None  # and so has no proof
     if is_rescored:
-        return [proof]
+        return [] if learns else [proof]
     if is_proved:
         return [f"the score anew, of {text}: the same without --proof, with --checkpoint and --data; or: {command}"]
     anew = f"the checkpoint and the text ({text}), to score it anew, here with --checkpoint and --data, or: {command}"
-    return [anew, f"or {proof}"]
+    return [anew] if learns else [anew, f"or {proof}"]

@@ -59,6 +59,29 @@ def test_batches_are_the_hosts(source, plan):
     require_same(ahead, source.prepare(plan, STREAMS, np.arange(9)))
 
 
+@pytest.mark.parametrize(("kind", "name", "largest"), [("<u2", "uint16", 65_535), ("<u4", "uint32", 2_147_483_646)])
+def test_tokens_are_the_corpus_own_wherever_they_lie(tmp_path, plan, monkeypatch, kind, name, largest):
+    """Across shards, from the middle of the first, and above what a signed number of their width holds."""
+    values = np.random.default_rng(1).integers(0, largest, 900, endpoint=True).astype(kind)
+    for part, tokens in (("a", values[:500]), ("b", values[500:])):
+        (tmp_path / f"{part}.bin").write_bytes(tokens.tobytes())
+    corpus = load_shards([tmp_path], shard_format=name)
+    assert [piece.tolist() for piece in corpus.stored(490, 520)] == [values[490:500].tolist(), values[500:520].tolist()]
+    starts = 400 + np.arange(30) * 16
+    source = DrawSource(corpus, Spans.without_context(starts, starts + 16), SCHEDULE)
+    monkeypatch.setattr(DeviceSource, "_tables", None)  # of so large a vocabulary; the control variate is not looked at
+    monkeypatch.setattr(device_source, "sum_masks", lambda draws, *_: torch.ones(len(draws.x0), 14, dtype=torch.int64))
+    rows = np.array([3, 59, 14])
+    expected = [values[start : start + 16].tolist() for start in starts[plan.window[rows]]]
+    kept = DeviceSource(source, CPU)
+    assert kept.prepare(plan, STREAMS, rows).x0.tolist() == expected
+    assert kept._text is not None
+    monkeypatch.setattr(device_source, "_LARGEST_TEXT", 100)
+    sent = DeviceSource(source, CPU)
+    assert sent.prepare(plan, STREAMS, rows).x0.tolist() == expected
+    assert sent._text is None
+
+
 def test_masks_that_are_given_are_not_drawn(source, plan, monkeypatch):
     given = np.zeros(60, dtype=np.int64)
     given[4] = 0b101

@@ -91,9 +91,9 @@ def test_plain_operations_give_what_the_host_gives(tmp_path, length, rows, vocab
 def test_a_position_is_masked_below_the_rate_and_not_at_it(number, beside):
     """The rate as a whole number of 2^-53 cuts where the comparison of floats does."""
     rate = min(max(np.nextafter(number * 2.0**-53, number * 2.0**-53 + beside), 0.0), 1.0)
-    (row,) = Draws.rows((0, 0), np.zeros(1, int), np.zeros(1, int), np.zeros(1, int), np.array([rate])).tolist()
+    ((threshold,),) = Draws.rows((0, 0), *np.zeros((3, 1), int), np.array([rate]))[3:4].tolist()
     for noise in (number - 1, number, number + 1):
-        assert (noise < row[3]) == (noise * 2.0**-53 < rate)
+        assert (noise < threshold) == (noise * 2.0**-53 < rate)
 
 
 def test_pairs_leave_themselves_out_and_absent_ones_count_nothing():

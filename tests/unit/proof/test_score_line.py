@@ -130,6 +130,10 @@ def test_a_header_that_agrees_with_its_score():
         ({"model": "19bf593a00"}, "header: model"),
         ({"data": "24a5f5de00"}, "header: data"),
         ({"tokenizer": "e8f5752f00"}, "header: tokenizer"),
+        (
+            {"score": str(result(signature=replace(SIGNATURE, adaptation="own[chunk=9]")))},
+            "header: ttt: expected own[chunk=9], as",
+        ),
         ({"lengths": [128, 129]}, "at most 128, the windows of its score"),
         ({"contexts": [1, 0]}, "at most 128, the windows of its score"),
         ({"num_spans": 11}, "header: num_spans"),

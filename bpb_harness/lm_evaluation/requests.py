@@ -1,0 +1,68 @@
+"""Requests of lm-eval as answers given their prompts: scored as ``bpb-eval --context-field --target-field`` does."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from bpb_harness.evaluation.api import LoadedCheckpoint
+from bpb_harness.evaluation.settings import Settings
+from bpb_harness.lm_evaluation.greedy import are_greedy
+from bpb_harness.result import BpbResult
+
+
+@final
+@dataclass(frozen=True)
+class RequestCost:
+    """What one continuation costs given its context.
+
+    Attributes:
+        nats: -log p, or what estimates or bounds it.
+        stderr_nats: standard error of the sampling of masks; 0 where none were sampled, None where one draw tells none.
+        num_tokens: tokens that were paid for.
+        is_greedy: whether greedy decoding would say the same; None where nobody asked.
+    """
+
+    nats: float
+    stderr_nats: float | None
+    num_tokens: int
+    is_greedy: bool | None
+
+
+def score_pairs(
+    loaded: LoadedCheckpoint, settings: Settings, pairs: Sequence[tuple[str, str]], *, finds_greedy: bool
+) -> tuple[BpbResult, list[RequestCost]]:
+    """Score continuations given their contexts.
+
+    Args:
+        loaded: the network.
+        settings: how.
+        pairs: contexts and continuations; an empty context is the token between documents alone.
+        finds_greedy: whether greedy decoding is followed too.
+
+    Raises:
+        HarnessError: as of answers: an empty continuation, one longer than the network takes without a stride.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "requests.jsonl"
+        file.write_text(
+            "".join(json.dumps({"context": context, "target": target}) + "\n" for context, target in pairs),
+            encoding="utf-8",
+        )
+        asked = replace(settings, docs=file, context_field="context", target_field="target", with_windows=True)
+        job, result = loaded.score(asked)
+        greedy = are_greedy(job) if finds_greedy else None
+    table = result.windows
+    assert table is not None
+    costs = []
+    for row, (nats, stderr_bits, count) in enumerate(
+        zip(table["nats"], table["stderr_bits"], table["num_tokens"], strict=True)
+    ):
+        stderr = None if math.isnan(stderr_bits) else float(stderr_bits) * math.log(2.0)
+        costs.append(RequestCost(float(nats), stderr, int(count), None if greedy is None else bool(greedy[row])))
+    return result, costs
