@@ -11,7 +11,7 @@ import pytest
 from bpb_harness.auditing import Recomputed, Verdict
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.script import codes as script_codes
-from bpb_harness.auditing.verdict import Judgement, judge, reconcile
+from bpb_harness.auditing.verdict import judge, reconcile
 from bpb_harness.claim import Claim, Printed, Source
 from bpb_harness.findings import CODES, Finding, Severity
 
