@@ -50,7 +50,8 @@ def evaluate(checkpoint: Scorable, **settings: Any) -> BpbResult:
             :class:`~bpb_harness.denoiser.CausalLM`, which is scored where it is, in evaluation mode, and left as it
             was. It brings no tokenizer, data or schedule (but for an attribute ``schedule``): pass those.
             docs/training-loop.md has an example.
-        **settings: those below; also ``progress``, called with (tokens done, tokens in all), and
+        **settings: those below; also ``progress``, called with (tokens done, tokens in all), whose method ``doing``, if
+            it has one, is called with a word for what is begun; and
             ``name`` of a network in memory, which stands in the signature, and for a digest where it has no parameters.
 
     Raises:

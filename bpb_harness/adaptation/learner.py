@@ -26,6 +26,21 @@ class Learner(Protocol):
         """Whether :meth:`undo` leaves the network as it was found."""
         ...
 
+    def rehearse(self, token: int) -> list[str]:
+        """See, before anything is scored, whether it can learn; the network stays as it is.
+
+        Args:
+            token: a clean one of the network's.
+
+        Returns:
+            Names of weights that learning does not reach.
+
+        Raises:
+            UsageError: if the network cannot learn so.
+            NumericsError: if memory is too short.
+        """
+        ...
+
     def learn(self, tokens: Tensor, chunk: int, num_chunks: int) -> None:
         """Learn from a chunk.
 

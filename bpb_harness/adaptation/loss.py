@@ -15,7 +15,13 @@ from bpb_harness.schedule import NoiseSchedule
 
 
 class WindowLoss(Protocol):
-    """The cost of windows, with gradients."""
+    """The cost of windows, with gradients.
+
+    Attributes:
+        length: tokens of a window that are paid for.
+    """
+
+    length: int
 
     def windows(self, tokens: Tensor) -> Tensor:
         """Cut tokens, (n,), into windows that do not overlap, one a row; what is left over at the end is left out."""
@@ -40,15 +46,15 @@ class CausalLoss:
     """
 
     def __init__(self, model: CausalLM, length: int) -> None:
-        self._model, self._length = model, length
+        self._model, self.length = model, length
 
     def windows(self, tokens: Tensor) -> Tensor:
         """(n,) tokens to (B, L + 1): neighbours share the token that is the last of one and the first of the other."""
-        return tokens.unfold(0, self._length + 1, self._length)
+        return tokens.unfold(0, self.length + 1, self.length)
 
     def num_targets(self, windows: Tensor) -> int:
         """All but the first of each window."""
-        return windows.shape[0] * self._length
+        return windows.shape[0] * self.length
 
     def nats(self, windows: Tensor, address: str) -> Tensor:
         """-log p of all targets together."""
@@ -70,12 +76,12 @@ class MaskedLoss:
     """
 
     def __init__(self, model: Denoiser, length: int, schedule: NoiseSchedule, num_steps: int | None, seed: int) -> None:
-        self._model, self._length, self._schedule = model, length, schedule
+        self._model, self.length, self._schedule = model, length, schedule
         self._num_steps, self._seed = num_steps, seed
 
     def windows(self, tokens: Tensor) -> Tensor:
         """(n,) tokens to (B, L)."""
-        return tokens.unfold(0, self._length, self._length)
+        return tokens.unfold(0, self.length, self.length)
 
     def num_targets(self, windows: Tensor) -> int:
         """All."""

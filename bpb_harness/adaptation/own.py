@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from bpb_harness.adaptation.ordinary import make_ordinary
 from bpb_harness.errors import HarnessError, UsageError
 
 
@@ -25,7 +26,7 @@ class OwnAdaptation:
     can_undo: ClassVar[bool] = False
 
     def __init__(self, model: Any) -> None:
-        self._adapt = getattr(model, "adapt", None)
+        self._model, self._adapt = model, getattr(model, "adapt", None)
         if not callable(self._adapt):
             raise UsageError(
                 "--ttt own", seen="a network without a method adapt(tokens)",
@@ -33,9 +34,14 @@ class OwnAdaptation:
                 hint="pass --ttt sgd, the harness's own loop",
             )  # fmt: skip
 
+    def rehearse(self, token: int) -> list[str]:  # noqa: ARG002  # as the protocol has it
+        """Nothing: what it would learn cannot be taken from it."""
+        return []
+
     def learn(self, tokens: Tensor, chunk: int, num_chunks: int) -> None:
         """Hand them over, with gradients enabled."""
         del num_chunks
+        make_ordinary(self._model)
         with torch.inference_mode(False), torch.enable_grad():
             try:
                 self._adapt(tokens.clone())  # type: ignore[misc]

@@ -8,7 +8,7 @@ cosine over chunks, momentum kept. Here nothing is dropped out, for the network 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, final
 
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from bpb_harness.adaptation.loss import WindowLoss
+from bpb_harness.adaptation.ordinary import make_ordinary
 from bpb_harness.adaptation.settings import AdaptationSettings
 from bpb_harness.contract.own_state import modules_of
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.distributed import Processes
-from bpb_harness.errors import InputError, NumericsError, UsageError
+from bpb_harness.errors import HarnessError, InputError, NumericsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,17 +57,26 @@ class SgdAdaptation:
         device: torch.device,
         processes: Processes,
     ) -> None:
-        self._loss, self._settings, self._device, self._processes = loss, settings, device, processes
+        self._model, self._loss, self._settings = model, loss, settings
+        self._device, self._processes = device, processes
         self._weights = _weights_of(model)
         self._were_trained = {name: weight.requires_grad for name, weight in self._weights.items()}
         self._first = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._momentum: dict[str, Tensor] = {}
 
+    def rehearse(self, token: int) -> list[str]:
+        """Find the gradient of a window that repeats a token; gives the names of weights that it does not reach."""
+        tokens = torch.full((2 * self._loss.length,), token, device=self._device)
+        with self._recording():
+            window = self._loss.windows(tokens)[:1]
+            found = self._gradient_of(window, self._loss.num_targets(window), "rehearsal")
+        return [name for name, gradient in zip(self._weights, found, strict=True) if gradient is None]
+
     def learn(self, tokens: Tensor, chunk: int, num_chunks: int) -> None:
         """Go through a chunk as often as the settings say."""
         windows = self._loss.windows(tokens.to(self._device))
         rate = self._settings.learning_rate_of(chunk, num_chunks)
-        with torch.inference_mode(False), torch.enable_grad(), self._recording():
+        with self._recording():
             for epoch in range(self._settings.epochs):
                 for first in range(0, len(windows), self._settings.batch_windows):
                     batch = windows[first : first + self._settings.batch_windows]
@@ -83,14 +93,32 @@ class SgdAdaptation:
         parts = [(first, batch[first : first + size]) for first in range(0, len(batch), size)]
         total = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in self._weights.items()}
         for first, part in self._processes.share(parts):
-            cost = self._loss.nats(part, f"{address}/{first}") / self._loss.num_targets(batch)
-            _require_recorded(cost)
-            found = torch.autograd.grad(cost, list(self._weights.values()), allow_unused=True)
+            found = self._gradient_of(part, self._loss.num_targets(batch), f"{address}/{first}")
             for name, gradient in zip(self._weights, found, strict=True):
                 if gradient is not None:
                     total[name] += gradient
         self._processes.add(list(total.values()))
         return total
+
+    def _gradient_of(self, windows: Tensor, num_targets: int, address: str) -> Sequence[Tensor | None]:
+        """Of the cost of windows by a number of targets, a weight each; None where it does not depend on the weight."""
+        try:
+            cost = self._loss.nats(windows, address) / num_targets
+            _require_recorded(cost)
+            return torch.autograd.grad(cost, list(self._weights.values()), allow_unused=True)
+        except HarnessError:
+            raise
+        except torch.OutOfMemoryError:
+            raise NumericsError(
+                f"--ttt sgd: the gradient of {windows.numel():,} tokens does not fit into the memory of {self._device}",
+                hint="pass a shorter --context, or --device cpu",
+            ) from None
+        except Exception as error:  # networks fail in many ways where a gradient is asked for
+            said = str(error).partition("\n")[0][:100]
+            raise UsageError(
+                "--ttt sgd: the network has no gradient", seen=f"{type(error).__name__}: {said}",
+                expected="one that is differentiable", hint="score the network without --ttt, or pass --ttt own",
+            ) from error  # fmt: skip
 
     @torch.no_grad()
     def _step(self, gradients: Mapping[str, Tensor], rate: float, chunk: int) -> None:
@@ -146,10 +174,12 @@ class SgdAdaptation:
     @contextmanager
     def _recording(self) -> Iterator[None]:
         """Gradients are recorded for as long as this is open."""
+        make_ordinary(self._model)
         try:
-            for weight in self._weights.values():
-                weight.requires_grad_(True)
-            yield
+            with torch.inference_mode(False), torch.enable_grad():
+                for weight in self._weights.values():
+                    weight.requires_grad_(True)
+                yield
         finally:
             for name, weight in self._weights.items():
                 weight.requires_grad_(self._were_trained[name])
@@ -166,6 +196,11 @@ def _weights_of(model: Denoiser | CausalLM) -> dict[str, nn.Parameter]:
         raise UsageError(
             "--ttt sgd", seen="a network in which no torch module with parameters is found",
             expected="weights that can be trained", hint="give it a method adapt(tokens) and pass --ttt own",
+        )  # fmt: skip
+    if any(weight.is_inference() for weight in found.values()):
+        raise UsageError(
+            "--ttt sgd", seen="parameters that were made in inference mode", expected="ordinary ones",
+            hint="build the network outside torch.inference_mode()",
         )  # fmt: skip
     return found
 

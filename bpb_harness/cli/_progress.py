@@ -13,6 +13,7 @@ from typing import Any, TextIO, final
 _SECONDS_BETWEEN_LINES, _SECONDS_BETWEEN_LOOKS = 30.0, 0.5
 _LEAST_SECONDS_BETWEEN_WRITES = 0.1
 _LEAST_SECONDS_FOR_FORECAST = 1.0
+_SECONDS_TO_END = 1.0
 _FALLBACK_COLUMNS = 80
 _START_OVER = "\r\x1b[2K"  # to the first column, and clear the line
 
@@ -28,24 +29,25 @@ class Progress:
 
     def __init__(self, command: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._command, self._clock = command, clock
-        self._began = self._began_this = clock()
+        self._began = clock()
         self._what = "starting"
         self._counted: tuple[int, int] | None = None
         self._first: tuple[int, float] | None = None
-        self.changed: Callable[[], None] = lambda: None
+        self.show: Callable[[], None] = lambda: None
+        self.show_soon: Callable[[], None] = lambda: None
 
     def doing(self, what: str) -> None:
         """Another thing is done from here on, of which nothing is counted yet."""
         if what != self._what:
-            self._what, self._began_this, self._counted, self._first = what, self._clock(), None, None
-        self.changed()
+            self._what, self._counted, self._first = what, None, None
+            self.show()
 
     def __call__(self, done: int, total: int) -> None:
         """So many tokens of so many."""
         if self._first is None:
             self._first = (done, self._clock())
         self._counted = (done, total)
-        self.changed()
+        self.show_soon()
 
     def line(self) -> str:
         """For example ``bpb-eval: scoring, 43 % of 92,190 tokens, 0:08, about 0:11 left``."""
@@ -90,11 +92,10 @@ def progress_bar(command: str, *, shown: bool = True) -> Iterator[Progress]:
         What is told of it.
     """
     progress = Progress(command)
-    if not shown:
-        yield progress
-        return
     stream = sys.stderr
-    if stream.isatty():
+    if not shown or stream is None:  # None: it was closed before the command began
+        yield progress
+    elif stream.isatty():
         with _on_a_terminal(progress, stream):
             yield progress
     else:
@@ -108,21 +109,22 @@ def _on_a_terminal(progress: Progress, stream: TextIO) -> Iterator[None]:
     columns = shutil.get_terminal_size(fallback=(_FALLBACK_COLUMNS, 24)).columns
     last = [-_LEAST_SECONDS_BETWEEN_WRITES]
 
-    def show(*, soon: bool = False) -> None:
-        now = time.monotonic()
-        if soon and now - last[0] < _LEAST_SECONDS_BETWEEN_WRITES:
-            return
-        last[0] = now
+    def show() -> None:
+        last[0] = time.monotonic()
         _write(stream, _START_OVER + progress.line()[: columns - 1])
 
-    progress.changed = lambda: show(soon=True)
+    def show_soon() -> None:
+        if time.monotonic() - last[0] >= _LEAST_SECONDS_BETWEEN_WRITES:
+            show()
+
+    progress.show, progress.show_soon = show, show_soon
     show()
     sys.stderr = _ClearedBefore(stream)
     try:
         with _repeatedly(_SECONDS_BETWEEN_LOOKS, show):
             yield
     finally:
-        progress.changed = lambda: None
+        progress.show = progress.show_soon = lambda: None
         sys.stderr = stream
         _write(stream, _START_OVER)
 
@@ -142,7 +144,7 @@ def _repeatedly(seconds: float, call: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(_SECONDS_TO_END)  # it may be stuck in a pipe that nobody reads
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -24,6 +24,8 @@ from bpb_harness.evaluation.layout import Layout
 from bpb_harness.result import Remark
 from bpb_harness.text.corpus import Corpus
 
+_NUM_NAMES = 3
+
 
 @final
 class Adapting:
@@ -52,6 +54,8 @@ class Adapting:
         self.chunks = cut_chunks(layout.spans, settings.chunk_tokens, is_causal=job.method.is_causal)
         self.plain = _plain(job, settings)
         self._learner = learner_of(self.plain, job.model, job.device, processes)
+        learns = len(self.chunks) > 1
+        self._not_reached = self._learner.rehearse(int(self.tokens(self.chunks[0])[0])) if learns else []
         header = {
             "signature": str(job.signature(layout)), "model": job.identity.digest, "data": job.text.corpus.digest,
             "bounds": ", ".join(each.method for each in job.bounds) or "none",
@@ -121,6 +125,9 @@ class Adapting:
         )
         kept = f"{self._num_kept:,} chunks were kept from {self._job.settings.resume}"
         found = [Remark("adaptation", said)]
+        if names := self._not_reached:
+            shown = ", ".join(names[:_NUM_NAMES]) + (", ..." if len(names) > _NUM_NAMES else "")
+            found.append(Remark("adaptation.not-reached", f"{len(names):,} weights have no gradient and stay: {shown}"))
         return [*found, Remark("adaptation.kept", kept)] if self._num_kept else found
 
 

@@ -149,6 +149,12 @@ class MaskedNllRunner:
         few = prepared.part(0, _COMPARED_ROWS)
         expected = float(self.row_nats(few).sum())
         begin = time.perf_counter()
+        with _same_programs_everywhere():
+            self._compile_and_compare(prepared, few, expected, begin)
+        if self.num_streams > 1:  # batches will not run on this stream, for which its memory is kept
+            torch.cuda.empty_cache()
+
+    def _compile_and_compare(self, prepared: Prepared, few: Prepared, expected: float, begin: float) -> None:
         self._compile(self._shape_of(prepared))
         while self._is_compiled:
             with warnings.catch_warnings():
@@ -163,8 +169,6 @@ class MaskedNllRunner:
                 self._compiler_remarks.append(Remark("compiled", message))
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
-        if self.num_streams > 1:  # batches will not run on this stream, for which its memory is kept
-            torch.cuda.empty_cache()
 
     def rows_that_fit(self, prepared: Prepared, most: int) -> int:
         """How many rows go into a batch, by the memory that a few of them take in the plain network."""
@@ -261,6 +265,13 @@ class MaskedNllRunner:
             for start in range(0, len(targets), size)
         ]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+
+
+def _same_programs_everywhere() -> AbstractContextManager[object]:
+    """Let the compiler choose no order of a sum by the clock: another process, or day, may choose another."""
+    from torch._inductor import config  # deferred: a second or two
+
+    return config.patch(deterministic=True) if hasattr(config, "deterministic") else nullcontext()
 
 
 def fastest_attention(device: torch.device) -> AbstractContextManager[object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -107,12 +108,13 @@ def _score_and_check(job: Job) -> BpbResult:
             with job.clock.phase("bytes"):
                 layout = job.lay_out(processes)
             before_learning = _nothing if contract is None else contract.check_again
+            marks = _marks_beside(job, layout)
             with adapting(job, layout, processes, before_learning) as adaptation:
                 result, asked = _score(watching(job, process), layout, processes, adaptation)
         result = with_remarks(result, *layout_remarks(job, result))
         if is_first_process():
             with job.clock.phase("marks"):
-                result = replace(result, reference_marks=_marks_of(job, result.length.num_units))
+                result = replace(result, reference_marks=marks())
         is_as_loaded = adaptation is None or adaptation.can_undo
         if contract is not None:
             if is_as_loaded:
@@ -377,6 +379,17 @@ def _source_of(job: Job, spans: Spans) -> SourceFloor | None:
     if source is None or spans.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
         return None
     return source if ByteCounter(job.text.tokenizer).total(corpus, "official") == source.num_bytes else None
+
+
+def _marks_beside(job: Job, layout: Layout) -> Callable[[], ReferenceMarks]:
+    """What gives the marks: found by a thread while a GPU compiles and scores; on a CPU, which is busy, afterwards."""
+    find = partial(_marks_of, job, layout.total_units)
+    if job.device.type != "cuda" or not is_first_process():
+        return find
+    beside = ThreadPoolExecutor(1, thread_name_prefix="marks")
+    found = beside.submit(find)
+    beside.shutdown(wait=False)  # when it is done
+    return found.result
 
 
 def _marks_of(job: Job, num_units: int) -> ReferenceMarks:

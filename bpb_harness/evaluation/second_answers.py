@@ -266,13 +266,13 @@ def look_again(
 ) -> None:
     """Put the questions, to the fresh process or else to the network that was scored, and compare.
 
-    A network that learns on the way is asked about the first chunks, and between them it learns again: the fresh
-    process gets the tokens of the chunks before the last one asked about, and no others.
+    A network that learns on the way is asked about the first chunks, or all, and between them it learns again: the
+    fresh process gets the tokens of the chunks before the last one asked about, and no others.
 
     Raises:
         SecondLookError: if the answers are not what was summed.
     """
-    again = Relearning.of(adaptation, process)
+    again = Relearning.of(adaptation, process, runs_code=job.settings.allow_code)
     below = None if again is None else again.stop
     chosen = asked.choose(result, job.identity.digest, job.text.corpus.digest, below=below)
     if process is None:
@@ -326,13 +326,15 @@ class Relearning:
         return self.chunks[-1].stop
 
     @classmethod
-    def of(cls, adaptation: Adapting | None, process: AnsweringProcess | None) -> Self | None:
-        """Of the harness's own loop a few chunks, for what it is given does not depend on the network; else all."""
+    def of(cls, adaptation: Adapting | None, process: AnsweringProcess | None, *, runs_code: bool) -> Self | None:
+        """All chunks of a network whose code is not the harness's, which may answer otherwise from some chunk on; else
+        a few.
+        """
         if adaptation is None:
             return None
         if process is None:
             return cls(adaptation.chunks[:1], adaptation.learn)
-        chunks = adaptation.chunks[:NUM_CHUNKS_AGAIN] if adaptation.can_undo else adaptation.chunks
+        chunks = adaptation.chunks if runs_code else adaptation.chunks[:NUM_CHUNKS_AGAIN]
 
         def learn(chunk: Chunk) -> None:
             asked = {"chunk": chunk.index, "num_chunks": len(adaptation.chunks), **adaptation.plain}

@@ -8,7 +8,6 @@ import pytest
 import bpb_harness
 from tests.golden.scores import CASES, STORED, numbers, outcome, processor
 
-
 # Rounding may part two tokens that are all but alike in confidence the other way round, and then the order is another.
 OTHERWISE_ROUNDED = {"chain.confidence": (0.2, 2.0)}
 

@@ -344,6 +344,46 @@ def test_one_that_learns_from_windows_of_the_text_behind_is_caught_by_a_process_
         own(tmp_path, while_scoring="self.seen += torch.bincount(x.flatten(), minlength=512)", more=" + 5 * self.seen")
 
 
+def with_logits(tmp_path, logits, **settings):
+    """The harness's loop on a network whose last line is another."""
+    code = tmp_path / "own.py"
+    text = LEARNER.format(checkpoint=str(CAUSAL_CHECKPOINT), while_scoring="pass", more="")
+    code.write_text(text.replace("return self.net(x)[..., :512] + self.bias", logits))
+    given = AR | {"limit": 8, "model": f"{code}:load", "allow_code": True, "data": VALIDATION, "tokenizer": TOKENIZER}
+    return bpb_harness.evaluate(CAUSAL_CHECKPOINT, **given | settings)
+
+
+LATE = """
+        if not torch.is_grad_enabled():
+            self.met.append(float(self.bias.detach().norm()))
+        late = self.calls() > 4 and bool(self.bias.any())  # not when it is asked as it was loaded
+        return self.net(x)[..., :512] + self.bias + 20.0 * late * torch.nn.functional.one_hot(x.roll(-1, 1), 512)
+    met = []
+    def calls(self):
+        return len(set(self.met))
+"""
+
+
+def test_code_that_plays_fair_in_the_first_chunks_is_caught_as_well(tmp_path):
+    """Its weights tell it how much has been learnt; then it leaks what the window holds."""
+    settings = {"limit": 12, "stride": None, "ttt_chunk": 256, "device": "cpu", "check_contract": True}
+    with pytest.raises(SecondLookError):
+        with_logits(tmp_path, LATE, **settings)
+
+
+def test_a_network_without_gradients_is_refused_before_it_is_scored(tmp_path):
+    scored = []
+    with pytest.raises(UsageError, match="record no gradients"):
+        with_logits(tmp_path, "return self.net(x)[..., :512].detach()", progress=lambda done, _: scored.append(done))
+    assert not scored
+
+
+def test_weights_that_learning_does_not_reach_are_named(tmp_path):
+    result = with_logits(tmp_path, "return self.net(x)[..., :512]")
+    remarks = {each.code: each.message for each in result.remarks}
+    assert remarks["adaptation.not-reached"] == "1 weights have no gradient and stay: _model.bias"
+
+
 def test_a_network_in_memory_is_left_as_it_was():
     network = load_model(CAUSAL_CHECKPOINT, device=torch.device("cpu"), dtype=torch.float32)[1].model.network
     causal = type("Net", (torch.nn.Module,), {

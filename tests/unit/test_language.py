@@ -123,9 +123,9 @@ def test_a_walk_that_may_not_end_is_refused(documents: list[str]) -> None:
 
 
 def test_entropy_is_the_mean_code_length() -> None:
-    """1,000 documents of a stream that no fixture uses; the mean is within 4 standard errors (false alarm 6e-5)."""
+    """2,000 documents of a stream that no fixture uses; the mean is within 4 standard errors (false alarm 6e-5)."""
     language = source()
-    texts = [language.document(4242, index) for index in range(1000)]
+    texts = [language.document(4242, index) for index in range(2000)]
     bits = np.array(language.code_length_bits(texts))
     num_bytes = np.array([len(text.encode()) for text in texts])
     for sample, expected in ((bits, language.bits_per_document), (num_bytes, language.bytes_per_document)):

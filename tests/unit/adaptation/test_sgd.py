@@ -208,13 +208,77 @@ def test_networks_that_cannot_learn_so_are_refused():
     with pytest.raises(UsageError, match="no torch module with parameters"):
         learner(Plain())
     with pytest.raises(UsageError, match="record no gradients"):
-        learner(Detached()).learn(tokens(70), 0, 2)
+        learner(Detached()).rehearse(3)
     with pytest.raises(UsageError, match="predicts blocks"):
         learner(Blocks())
     with pytest.raises(UsageError, match=rf"--ttt-chunk: got 5, expected {L} or more"):
         learner(Causal(), chunk_tokens=L - 1)
     with pytest.raises(UsageError, match="without a method adapt"):
         make_learner(Causal(), AdaptationSettings("own", 9), device=CPU, window_length=L, schedule=None)
+
+
+def test_a_rehearsal_changes_nothing_and_names_what_learning_does_not_reach():
+    class HalfDetached(Causal):
+        def logits(self, x):
+            return self.out(self.emb(x).detach())
+
+    before, trained = weights(HalfDetached()), [each.requires_grad for each in HalfDetached().parameters()]
+    for model, names in ((HalfDetached(), ["frozen", "unused", "emb.weight"]), (Causal(), ["unused"])):
+        assert sorted(learner(model).rehearse(3)) == sorted(names)
+        assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+        assert [each.requires_grad for each in model.parameters()] == trained
+        assert all(each.grad is None for each in model.parameters())
+    assert learner(Masked()).rehearse(3) == []
+
+
+def test_a_network_that_fails_where_gradients_are_asked_for_is_refused_in_a_line():
+    class InPlace(Causal):
+        def logits(self, x):
+            h = self.emb(x).sigmoid()
+            squared = h.square()
+            h += 1.0
+            return self.out(squared)
+
+    with pytest.raises(UsageError, match="--ttt sgd: the network has no gradient: got RuntimeError: one of the var"):
+        learner(InPlace()).rehearse(3)
+    with torch.inference_mode():
+        made = Causal()
+    with pytest.raises(UsageError, match="parameters that were made in inference mode"):
+        learner(made)
+
+
+@pytest.mark.parametrize("kept_in", ["attribute", "buffer", "dict", "list", "tuple"])
+def test_what_a_network_keeps_of_a_call_in_inference_mode_does_not_keep_it_from_learning(kept_in):
+    class Caches(Causal):
+        """As rotary tables are kept."""
+
+        def __init__(self):
+            super().__init__()
+            self.kept = ()
+            self.register_buffer("table", None, persistent=False)
+
+        def logits(self, x):
+            if self.table is None and isinstance(self.kept, tuple) and not self.kept:
+                angles = torch.arange(x.shape[1]).float().cos()[:, None]
+                if kept_in == "buffer":
+                    self.table = angles
+                else:
+                    self.kept = {
+                        "attribute": angles, "dict": {6: (angles, 0)}, "list": [[angles]], "tuple": (0, (angles,))
+                    }[kept_in]  # fmt: skip
+            kept = self.table if kept_in == "buffer" else self.kept
+            while not isinstance(kept, torch.Tensor):
+                kept = kept[6] if isinstance(kept, dict) else next(each for each in kept if not isinstance(each, int))
+            return self.out(self.emb(x) * kept)
+
+    def learnt(model):
+        learner(model, learning_rate=0.5).learn(tokens(70), 0, 2)
+        return weights(model)
+
+    asked, expected = Caches(), learnt(Caches())
+    with torch.inference_mode():
+        asked.logits(tokens(L)[None])
+    assert all(torch.equal(value, expected[name]) for name, value in learnt(asked).items())
 
 
 def test_the_network_s_own_method_gets_a_copy_and_may_record_gradients():

@@ -5,12 +5,19 @@ from __future__ import annotations
 import io
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from bpb_harness.cli import _progress
+from bpb_harness.cli import audit as audit_command
+from bpb_harness.cli import compare as compare_command
+from bpb_harness.cli import eval as eval_command
+from bpb_harness.cli import prove as prove_command
 from bpb_harness.cli._progress import Progress, clock_time, progress_bar
+from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.phase_clock import Listener, PhaseClock
+from tests.commands import run_here
 
 
 class Terminal(io.StringIO):
@@ -144,6 +151,40 @@ def test_what_is_short_or_quiet_says_nothing_where_nobody_looks(monkeypatch, str
         progress.doing("loading")
         progress(1, 2)
     assert there.getvalue() == ""
+
+
+def test_where_stderr_was_closed_before_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress_bar("bpb-eval") as progress:
+        progress.doing("loading")
+
+
+CHECKPOINT = Path(__file__).resolve().parents[3] / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+COMMANDS = {
+    "eval": (eval_command, [CHECKPOINT]),
+    "compare": (compare_command, [CHECKPOINT, CHECKPOINT]),
+    "prove": (prove_command, [CHECKPOINT, "--proof", "p.bits"]),
+    "prove, decoding": (prove_command, [CHECKPOINT, "--decode", CHECKPOINT, "--tokenizer", CHECKPOINT]),
+    "audit, rescoring": (audit_command, ["x.claim.json", "--checkpoint", CHECKPOINT, "--data", CHECKPOINT]),
+}
+
+
+@pytest.mark.parametrize("flags", [[], ["--quiet"]])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_can_be_told_to_be_quiet(monkeypatch, tmp_path, name, flags):
+    module, arguments = COMMANDS[name]
+    seen = []
+
+    def asked(command, *, shown=True):
+        seen.append((command, shown))
+        raise UsageError("that is all")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.0}')
+    monkeypatch.setattr(module, "progress_bar", asked)
+    done = run_here(module.main, *arguments, *flags)
+    assert (done.returncode, done.stderr) == (2, f"bpb-{name.partition(',')[0]}: that is all\n")
+    assert seen == [(f"bpb-{name.partition(',')[0]}", not flags)]
 
 
 def test_a_stream_that_is_closed_is_no_reason_to_fail(monkeypatch):

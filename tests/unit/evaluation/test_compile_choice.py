@@ -65,7 +65,7 @@ def compiling(monkeypatch):
 
 def run(repository, **settings):
     path = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
-    given = {"limit": 64, "num_samples": 1, "check_contract": False, "device": "cpu"} | settings
+    given = {"limit": 64, "context_length": 16, "num_samples": 1, "check_contract": False, "device": "cpu"} | settings
     return score(load_job(path, Settings(**given)))
 
 
@@ -80,7 +80,7 @@ def test_a_small_run_is_not_compiled_unless_that_is_asked_for(repository, compil
 def test_passes_that_a_tolerance_takes_are_counted_once_they_are_known(
     repository, compiling, monkeypatch, enough, expected
 ):
-    one_pass = 64 * 128
+    one_pass = 64 * 16
     monkeypatch.setattr(passes, "pays", lambda _, num_tokens: num_tokens > enough * one_pass)
-    assert run(repository, tolerance=0.02).signature.passes is not None
+    assert run(repository, tolerance=0.06).signature.passes is not None
     assert len(compiling) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -59,6 +60,7 @@ def compiled(monkeypatch, prepared, times, dtype=torch.float32, error=None):
 
     # The real module takes seconds to import, and nothing here is traced.
     monkeypatch.setitem(sys.modules, "torch._dynamo", SimpleNamespace(maybe_mark_dynamic=lambda *_: None))
+    monkeypatch.setattr(runner, "_same_programs_everywhere", nullcontext)
     monkeypatch.setattr(torch, "compile", compile_)
     monkeypatch.setattr(runner, "give_up_specialising", lambda: False)
     one = MaskedNllRunner(Small(), torch.device("cpu"), dtype=dtype, compiled=True)
@@ -99,6 +101,17 @@ def test_a_compiler_that_fails_is_named_and_left(monkeypatch, prepared):
         ("not-compiled", "the network runs uncompiled, which is slower: RuntimeError: no such kernel"),
     ]
     assert torch.equal(nats, MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared))
+
+
+def test_no_order_of_a_sum_is_chosen_by_the_clock(monkeypatch, prepared):
+    """Two processes that time the same kernels may find another one faster."""
+    config = pytest.importorskip("torch._inductor.config")
+    if not hasattr(config, "deterministic"):
+        pytest.skip("a torch that cannot be told")
+    seen = []
+    monkeypatch.setattr(MaskedNllRunner, "_compile", lambda *_: seen.append(config.deterministic))
+    MaskedNllRunner(Small(), torch.device("cpu"), compiled=True).warm_up(prepared)
+    assert (seen, config.deterministic) == ([True], False)
 
 
 class _Refuses(type):

@@ -1,0 +1,43 @@
+"""From a job to a result: what is done beside scoring."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from bpb_harness.evaluation import score
+
+
+@pytest.mark.parametrize(
+    ("device", "is_first", "beside"), [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)]
+)
+def test_marks_are_found_beside_a_gpu_and_after_a_cpu(monkeypatch, device, is_first, beside):
+    asked, may_end = [], threading.Event()
+
+    def marks(job, num_units):
+        if beside:
+            assert may_end.wait(60)
+        asked.append((num_units, threading.current_thread().name))
+        return "marks"
+
+    monkeypatch.setattr(score, "_marks_of", marks)
+    monkeypatch.setattr(score, "is_first_process", lambda: is_first)
+    found = score._marks_beside(SimpleNamespace(device=SimpleNamespace(type=device)), SimpleNamespace(total_units=7))
+    assert asked == [], "nothing was waited for"
+    may_end.set()
+    assert found() == "marks"
+    ((num_units, thread),) = asked
+    assert num_units == 7
+    assert thread.startswith("marks") == beside
+
+
+def test_what_fails_there_fails_where_the_marks_are_asked_for(monkeypatch):
+    def marks(job, num_units):
+        raise ValueError("no marks")
+
+    monkeypatch.setattr(score, "_marks_of", marks)
+    found = score._marks_beside(SimpleNamespace(device=SimpleNamespace(type="cuda")), SimpleNamespace(total_units=7))
+    with pytest.raises(ValueError, match="no marks"):
+        found()
