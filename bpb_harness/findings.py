@@ -32,6 +32,19 @@ class Severity(StrEnum):
     INFORMS = "info"  # a fact that a reader wants to know
     CONFIRMS = "support"  # positive evidence that the number is right
 
+    @property
+    def effect(self) -> str:
+        """What it does to the verdict, in words: docs/audit.md has them too."""
+        return _EFFECTS[self]
+
+
+_EFFECTS = {
+    Severity.REFUTES: "changes the number or voids it: the claim is **refuted**",
+    Severity.WARNS: "the number cannot be trusted, or not be checked, because of it: the claim is not confirmed",
+    Severity.INFORMS: "something that a reader wants to know",
+    Severity.CONFIRMS: "positive evidence",
+}
+
 
 @dataclass(frozen=True)
 class Finding:

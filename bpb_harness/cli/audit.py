@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
+from bpb_harness.cli._explain import explain_and_exit
 from bpb_harness.cli._output import require_folder, require_unread, screen_of, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
@@ -76,6 +77,12 @@ def audit(
     output: Annotated[Path | None, typer.Option(help="Write the report here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the audit as a page to this .html file too.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
+    _explain: Annotated[
+        str | None,
+        typer.Option(
+            "--explain", metavar="CODE", callback=explain_and_exit, is_eager=True, help="Say what a code means."
+        ),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
+from bpb_harness.cli._demo import DEMO_CHECKPOINT, take_demo
+from bpb_harness.cli._explain import explain_and_exit
 from bpb_harness.cli._output import (
     READ,
     require_folder,
@@ -81,6 +83,21 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            callback=take_demo,
+            is_eager=True,
+            help="Score the small checkpoint that comes with bpb-harness, in place of CHECKPOINT.",
+        ),
+    ] = False,
+    _explain: Annotated[
+        str | None,
+        typer.Option(
+            "--explain", metavar="CODE", callback=explain_and_exit, is_eager=True, help="Say what a code means."
+        ),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -94,6 +111,9 @@ def evaluate(
     The relation in the result is part of it: '=' an exact code length, '<=' a bound, '~<=' an unbiased estimate of a
     bound.
     """
+    if demo and checkpoint != DEMO_CHECKPOINT:
+        seen = f"CHECKPOINT {checkpoint.name} too"
+        raise UsageError("--demo", seen=seen, expected="one of them", hint="leave one out")
     if output_format not in {_TEXT, _JSON}:
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
     if not 0 <= within < math.inf:

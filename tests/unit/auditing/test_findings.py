@@ -144,3 +144,10 @@ def test_the_pages_list_every_code_as_the_program_that_writes_them_does(reposito
         text = page.read_text("utf-8")
         assert all(f"| {rule.code} | {rule.name} | {rule.severity.value} |" in text for rule in rules), page.name
         assert names["written"](text, rules) == text, f"make tables writes {page.name} again"
+    page = names["SCORES"].read_text("utf-8")
+    assert names["of_scores"](page) == page, "make tables writes codes.md again"
+
+
+def test_the_page_says_what_severities_do(repository: Path) -> None:
+    page = (repository / "docs" / "audit.md").read_text("utf-8")
+    assert all(f"| {severity.value} | {severity.effect} |" in page for severity in Severity)
