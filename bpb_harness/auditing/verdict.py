@@ -193,7 +193,9 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
 
 _NOTHING_AGAINST = "nothing stands against the number, and not enough for it"
 _NOT_RECOMPUTED = "nobody but its author has computed it"
-_TO_CONFIRM = "to be confirmed: the checkpoint, to score it anew (--checkpoint, --data, --tokenizer), or a proof in bits (--proof)"
+_TO_CONFIRM = (
+    "to be confirmed: the checkpoint, scored anew (--checkpoint, --data, --tokenizer), or a proof in bits (--proof)"
+)
 _FILE_ALONE = "the file agrees with itself, and nobody but its writer has computed the number"
 
 

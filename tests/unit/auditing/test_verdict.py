@@ -127,7 +127,7 @@ def test_what_agrees_is_said_and_that_nobody_else_computed_it(found: dict[str, d
     judged = judge(_of(), [_found(code, **evidence) for code, evidence in found.items()], None)
     assert judged.reason == f"{reason}; nobody but its author has computed it"
     assert (judged.verdict, judged.corrected_bpb, judged.corrected_from) == (Verdict.CONSISTENT, None, None)
-    assert [item[:36] for item in judged.missing] == ["to be confirmed: the checkpoint, to "]
+    assert [item[:40] for item in judged.missing] == ["to be confirmed: the checkpoint, scored an"[:40]]
 
 
 def test_a_record_by_itself_is_never_confirmed() -> None:
