@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from bpb_harness.cli._progress import clock_time
+from bpb_harness.cli._progress import clock_time, progress_bar
 from bpb_harness.cli._run import EXIT_INTERRUPTED
 from bpb_harness.cli._run import run as run_command
 from bpb_harness.distributed import open_processes
@@ -86,11 +86,12 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
             before is kept.
     """
     with open_processes(trains=True) as processes:
-        run = Run(training, processes)
-        if resume:
-            run.resume()
         console = console or Console(stderr=True, soft_wrap=True)
         console.quiet = console.quiet or not processes.is_first
+        with _saying("reading data", console):
+            run = Run(training, processes)
+            if resume:
+                run.resume()
 
         def log(line: str) -> None:
             if processes.is_first:
@@ -102,7 +103,8 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
             log(line)
 
         began = time.monotonic()
-        remark = run.prepare()
+        with _saying("preparing: a rehearsal of each kind of step, which is compiled on a GPU", console):
+            remark = run.prepare()
         training.log_path.parent.mkdir(parents=True, exist_ok=True)
         if processes.is_first and not resume:
             training.log_path.unlink(missing_ok=True)
@@ -116,6 +118,14 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
         say(f"ready after {time.monotonic() - began:.1f} s of preparation, which no limit counts")
         _take_steps(run, Clock(run), console, say, log)
     return run
+
+
+@contextmanager
+def _saying(what: str, console: Console) -> Iterator[None]:
+    """Say what is done where there is no bar."""
+    with progress_bar("reference.train", shown=not console.quiet) as progress:
+        progress.doing(what)
+        yield
 
 
 def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak) -> None:
@@ -162,8 +172,10 @@ def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak
             _foresee(run, clock, say, is_over=True)
         seconds, speed = clock.seconds, clock.tokens_per_second
     run.seconds_spent = seconds
-    run.save(seconds)
-    say(run.report())
+    with _saying("saving and validation", console):
+        run.save(seconds)
+        report = run.report()
+    say(report)
     run.interrupted = bool(run.processes.decide(bool(stop))[0])
     what = "interrupted; continue with --resume" if run.interrupted else "done"
     say(f"{what}: {run.step} steps in {seconds:.0f} s, {speed:,.0f} tokens/s, saved {training.out}")

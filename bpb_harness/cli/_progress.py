@@ -29,24 +29,25 @@ class Progress:
 
     def __init__(self, command: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._command, self._clock = command, clock
-        self._began = self._began_this = clock()
+        self._began = clock()
         self._what = "starting"
         self._counted: tuple[int, int] | None = None
         self._first: tuple[int, float] | None = None
-        self.changed: Callable[[], None] = lambda: None
+        self.show: Callable[[], None] = lambda: None
+        self.show_soon: Callable[[], None] = lambda: None
 
     def doing(self, what: str) -> None:
         """Another thing is done from here on, of which nothing is counted yet."""
         if what != self._what:
-            self._what, self._began_this, self._counted, self._first = what, self._clock(), None, None
-        self.changed()
+            self._what, self._counted, self._first = what, None, None
+            self.show()
 
     def __call__(self, done: int, total: int) -> None:
         """So many tokens of so many."""
         if self._first is None:
             self._first = (done, self._clock())
         self._counted = (done, total)
-        self.changed()
+        self.show_soon()
 
     def line(self) -> str:
         """For example ``bpb-eval: scoring, 43 % of 92,190 tokens, 0:08, about 0:11 left``."""
@@ -108,21 +109,22 @@ def _on_a_terminal(progress: Progress, stream: TextIO) -> Iterator[None]:
     columns = shutil.get_terminal_size(fallback=(_FALLBACK_COLUMNS, 24)).columns
     last = [-_LEAST_SECONDS_BETWEEN_WRITES]
 
-    def show(*, soon: bool = False) -> None:
-        now = time.monotonic()
-        if soon and now - last[0] < _LEAST_SECONDS_BETWEEN_WRITES:
-            return
-        last[0] = now
+    def show() -> None:
+        last[0] = time.monotonic()
         _write(stream, _START_OVER + progress.line()[: columns - 1])
 
-    progress.changed = lambda: show(soon=True)
+    def show_soon() -> None:
+        if time.monotonic() - last[0] >= _LEAST_SECONDS_BETWEEN_WRITES:
+            show()
+
+    progress.show, progress.show_soon = show, show_soon
     show()
     sys.stderr = _ClearedBefore(stream)
     try:
         with _repeatedly(_SECONDS_BETWEEN_LOOKS, show):
             yield
     finally:
-        progress.changed = lambda: None
+        progress.show = progress.show_soon = lambda: None
         sys.stderr = stream
         _write(stream, _START_OVER)
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, consecutive
+from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draw_file import refused
 from bpb_harness.evaluation.draws import FinishedDraws
 from bpb_harness.evaluation.runner import MaskedNllRunner
@@ -50,7 +51,7 @@ class KeptDrawsCheck:
     def __init__(
         self,
         plan: DrawPlan,
-        source: DrawSource,
+        source: DrawSource | DeviceSource,
         streams: RandomStreams,
         runner: MaskedNllRunner,
         *,

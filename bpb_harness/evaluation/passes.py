@@ -309,8 +309,9 @@ class _Sampler:
         kept = store.finished(key)
         if not kept:
             return []
+        of_draws = self._source if isinstance(self._batches, BlockSource) else self._batches
         check = KeptDrawsCheck(
-            plan, self._source, self._streams(key[0]), self.runner,
+            plan, of_draws, self._streams(key[0]), self.runner,
             dtype=self._job.settings.dtype, batch_tokens=batch_tokens,
         )  # fmt: skip
         parts = self._processes.together(lambda: check.require_drawn(self._processes.share(kept)))

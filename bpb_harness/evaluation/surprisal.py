@@ -79,9 +79,11 @@ def sample_surprisal(job: Job, every: Spans, which: Ints, bound: Bound, processe
     chunks = [rows for rows, _ in shapes]
     fitting = FittingBatches(job.device)
 
+    deal = processes.deal(chunks)
+
     def share() -> list[tuple[Ints, Floats, Floats]]:
         priced = []
-        for rows in processes.share(chunks):
+        for rows in deal:
             priced.append((rows, *rounds.price(rows, size, fitting)))
             if processes.is_first:
                 count(rounds.tokens_of(rows) * processes.count)

@@ -27,6 +27,7 @@ _NUM_BUCKETS = 1 << 20  # a power of two
 BUCKET_STEP, BUCKET_MASK = 1_000_003, _NUM_BUCKETS - 1
 _UNITS_PER_BIT = 1 << 16
 _CHUNK_TOKENS = 1 << 20
+_TOKENS_IN_CACHE = 1 << 17
 _MAX_THREADS = 8
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Int
     Returns:
         (N,) int64, in units of 2^-16 bits.
     """
-    each = in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), runs_of(spans))
+    each = in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), runs_of(spans, _TOKENS_IN_CACHE))
     return np.concatenate(each) if each else np.zeros(0, dtype=np.int64)
 
 
@@ -142,12 +143,12 @@ def _code_lengths(corpus: Corpus, spans: Spans, chunk: slice, counts: BigramCoun
     return np.asarray(summed[spans.ends - 1 - begin] - summed[seen_from - begin], dtype=np.int64)
 
 
-def runs_of(spans: Spans) -> list[slice]:
-    """Runs of spans of about a million tokens."""
+def runs_of(spans: Spans, num_tokens: int | None = None) -> list[slice]:
+    """Runs of spans of about so many tokens, or a million."""
     if not len(spans):
         return []
     assert (np.diff(spans.starts) > 0).all(), "spans are in the order of their targets"
-    run = (spans.starts - spans.starts[0]) // _CHUNK_TOKENS
+    run = (spans.starts - spans.starts[0]) // (num_tokens or _CHUNK_TOKENS)
     borders = [*np.flatnonzero(np.diff(run, prepend=-1)), len(spans)]
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(borders)]
 

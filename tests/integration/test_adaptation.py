@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +14,21 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 import bpb_harness
+from bpb_harness.adaptation.settings import AdaptationSettings
 from bpb_harness.adaptation.sgd import SgdAdaptation
 from bpb_harness.adapters import load_model
-from bpb_harness.errors import HarnessError, InputError, SecondLookError, StateMutatedError, UsageError
-from bpb_harness.evaluation import adaptation_file
+from bpb_harness.distributed import Processes
+from bpb_harness.errors import (
+    HarnessError,
+    InputError,
+    SecondLookError,
+    StateMutatedError,
+    UsageError,
+)
+from bpb_harness.evaluation import adaptation_file, adapting
+from bpb_harness.evaluation.second_answers import NUM_QUESTIONS
 from bpb_harness.result import BpbResult, Signature
+from bpb_harness.second_look.asking import AnsweringProcess
 from fixtures.build import CAUSAL_CHECKPOINT, CHECKPOINT, TOKENIZER, VALIDATION, shard_bytes
 from tests.two_processes import run_in_two
 
@@ -382,6 +393,57 @@ def test_weights_that_learning_does_not_reach_are_named(tmp_path):
     result = with_logits(tmp_path, "return self.net(x)[..., :512]")
     remarks = {each.code: each.message for each in result.remarks}
     assert remarks["adaptation.not-reached"] == "1 weights have no gradient and stay: _model.bias"
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_steps", "schedule"),
+    [
+        ({"method": "discrete", "num_steps": 7}, 7, "loglinear[0.001]"),
+        ({"method": "mc", "schedule": "cosine-md4[0.01]"}, None, "cosine-md4[0.01]"),
+        ({"method": "chain", "context_length": 64}, None, "loglinear[0.001]"),
+    ],
+)
+def test_a_masked_network_is_trained_by_the_bound_that_is_asked_for(settings, num_steps, schedule, monkeypatch):
+    made, learner_of = [], adapting.learner_of
+    monkeypatch.setattr(adapting, "learner_of", lambda plain, *given: made.append(plain) or learner_of(plain, *given))
+    more = {"limit": 3, "num_samples": None, "seed": 5, "ttt_chunk": 128}
+    bpb_harness.evaluate(CHECKPOINT, **MC | more | settings)
+    (plain,) = made
+    assert (plain["num_steps"], plain["schedule"], plain["seed"]) == (num_steps, schedule, 5)
+    assert plain["window_length"] == settings.get("context_length", CONTEXT)
+
+
+def test_the_second_look_learns_the_first_chunks_again_and_asks_about_three(monkeypatch):
+    learnt, asked = [], []
+    learn, ask = AnsweringProcess.learn, AnsweringProcess.ask
+
+    def learning(self, plain, tokens):
+        learnt.append(plain["chunk"])
+        learn(self, plain, tokens)
+
+    def asking(self, questions):
+        asked.append(len(questions))
+        return ask(self, questions)
+
+    monkeypatch.setattr(AnsweringProcess, "learn", learning)
+    monkeypatch.setattr(AnsweringProcess, "ask", asking)
+    bpb_harness.evaluate(CAUSAL_CHECKPOINT, **AR | {"check_contract": True})
+    assert learnt == [0, 1]  # of four chunks
+    assert len(asked) == 3
+    assert all(asked)
+    assert sum(asked) >= NUM_QUESTIONS
+
+
+def test_a_network_that_is_not_brought_back_is_noticed(monkeypatch):
+    monkeypatch.setattr(SgdAdaptation, "undo", lambda _: None)
+    with pytest.raises(StateMutatedError):
+        bpb_harness.evaluate(CAUSAL_CHECKPOINT, **AR | {"check_contract": True, "limit": 20})
+
+
+def test_processes_do_not_learn_each_by_themselves():
+    settings = SimpleNamespace(adaptation=AdaptationSettings("own", 9))
+    with pytest.raises(UsageError, match="--ttt own: got 2 processes, expected one"):
+        adapting.Adapting(SimpleNamespace(settings=settings), None, Processes(0, 2), lambda: None)
 
 
 def test_a_network_in_memory_is_left_as_it_was():

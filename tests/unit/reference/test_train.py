@@ -252,6 +252,22 @@ def test_what_is_said_is_logged(tmp_path: Path) -> None:
     assert more[len(lines) + 1] == f"continues after step 2, {again.seconds:.0f} s of training"
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_where_there_is_no_bar_a_terminal_sees_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    train.train(tiny_training(tmp_path / "m.pt", steps=1), console=Console(file=io.StringIO(), quiet=quiet))
+    said = [line.partition(",")[0] for line in terminal.getvalue().split("\r\x1b[2K") if "starting" not in line]
+    seen = list(dict.fromkeys(line for line in said if line))
+    whats = ["reading data", "preparing: a rehearsal of each kind of step", "saving and validation"]
+    assert seen == ([] if quiet else [f"reference.train: {what}" for what in whats])
+
+
 def test_it_speaks_on_stderr_in_whole_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = train.train(tiny_training(tmp_path / "m.pt", steps=1))
     out, err = capfd.readouterr()

@@ -118,6 +118,7 @@ def test_the_curves_of_both_bounds_say_what_to_see():
     assert "NOT consistent" in inconsistent.sentence
 
 
-def test_nothing_of_matplotlib_is_loaded_that_opens_windows():
+def test_nothing_of_matplotlib_is_loaded_that_opens_windows(monkeypatch):
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # another library's tests may have loaded it
     intervals()
     assert "matplotlib.pyplot" not in sys.modules
