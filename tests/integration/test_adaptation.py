@@ -27,6 +27,7 @@ from bpb_harness.errors import (
 )
 from bpb_harness.evaluation import adaptation_file, adapting
 from bpb_harness.evaluation.second_answers import NUM_QUESTIONS
+from bpb_harness.evaluation.trust import Contract
 from bpb_harness.result import BpbResult, Signature
 from bpb_harness.second_look.asking import AnsweringProcess
 from fixtures.build import CAUSAL_CHECKPOINT, CHECKPOINT, TOKENIZER, VALIDATION, shard_bytes
@@ -111,8 +112,16 @@ def test_the_signature_and_the_notes_say_how(adapted):
     assert adapted.signature.adaptation == "sgd[lr=0.05,momentum=0.9,epochs=2,chunk=512,batch=2,clip=1.0]"
     assert Signature.parse(str(adapted)).adaptation == adapted.signature.adaptation
     notes = " ".join(remark.message for remark in adapted.remarks)
-    assert "learnt on the way: 3 of 4 chunks of 512 tokens" in notes
+    assert f"learnt on the way: 3 of 4 chunks of 512 tokens ({adapted.length.num_tokens:,} in all)" in notes
     assert adapted.seconds_by_phase["adapting"] > 0
+
+
+def test_a_text_of_one_chunk_teaches_nothing_and_a_note_says_so():
+    settings = AR | {"limit": 2}
+    result = bpb_harness.evaluate(CAUSAL_CHECKPOINT, **settings)
+    plain = {name: value for name, value in settings.items() if not name.startswith("ttt")}
+    assert result.length.nats == bpb_harness.evaluate(CAUSAL_CHECKPOINT, **plain).length.nats
+    assert f"learnt nothing: all {CONTEXT + STRIDE} tokens are one chunk" in result.remarks[0].message
 
 
 def test_text_behind_a_chunk_changes_nothing_of_it(adapted, tmp_path):
@@ -338,15 +347,20 @@ def own(tmp_path, *, while_scoring="pass", more="", **settings):
     )  # fmt: skip
 
 
-def test_a_network_that_learns_by_itself_passes_every_check(tmp_path):
+def test_a_network_that_learns_by_itself_passes_every_check(tmp_path, monkeypatch):
+    asked, check_again = [], Contract.check_again
+    monkeypatch.setattr(Contract, "check_again", lambda self: asked.append(check_again(self)))
     result = own(tmp_path)
+    assert len(asked) == 1  # when the first chunk is scored; later it is another network
     assert result.signature.adaptation == "own[chunk=512]"
     assert result.signature.contract == "checked"
 
 
-def test_one_that_learns_while_it_is_scored_is_caught(tmp_path):
+@pytest.mark.parametrize("check_contract", [True, False])
+def test_one_that_learns_while_it_is_scored_is_caught(tmp_path, check_contract):
+    learning = "self.bias += 1e-3 * torch.bincount(x.flatten(), minlength=512)"
     with pytest.raises(StateMutatedError, match="bias"):
-        own(tmp_path, while_scoring="self.bias += 1e-3 * torch.bincount(x.flatten(), minlength=512)")
+        own(tmp_path, while_scoring=learning, check_contract=check_contract)
 
 
 def test_one_that_learns_from_windows_of_the_text_behind_is_caught_by_a_process_that_has_none(tmp_path):
