@@ -12,7 +12,7 @@ from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES, Finding, Severity
 
 WORKSPACE_VARIABLE = "GITHUB_WORKSPACE"
-_VERDICTS = {Verdict.REFUTED: "error", Verdict.UNVERIFIABLE: "warning", Verdict.CONFIRMED: "notice"}
+_VERDICTS = {Verdict.REFUTED: "error", Verdict.UNVERIFIABLE: "warning"}
 _LEVELS = {Severity.REFUTES: "error", Severity.WARNS: "warning"}  # support and remarks stand in the other formats
 
 
@@ -52,7 +52,7 @@ def _escaped(text: str, table: Mapping[str, str]) -> str:
 def _of_report(report: AuditReport, root: Path) -> Iterator[str]:
     claim = _place([report.claimed_in or "", *report.files[:1]], report.files)
     place = _properties(claim, report, root)
-    yield workflow_command(_VERDICTS[report.verdict], _verdict_of(report), {**place, "title": report.verdict.value})
+    yield workflow_command(_VERDICTS.get(report.verdict, "notice"), _verdict_of(report), {**place, "title": report.verdict.value})
     for finding in _annotated(report):
         broken = str(finding.evidence.get("file"))  # not among the files that were read
         place = _properties(_place(_stated(finding), [*report.files, broken]) or claim, report, root)

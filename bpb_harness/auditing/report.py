@@ -46,7 +46,7 @@ class AuditReport:
 
     @property
     def verdict(self) -> Verdict:
-        """confirmed, refuted or unverifiable."""
+        """confirmed, consistent, refuted or unverifiable."""
         return self.judgement.verdict
 
     @property
@@ -56,7 +56,7 @@ class AuditReport:
 
     @property
     def exit_code(self) -> int:
-        """0 confirmed, 1 refuted, 3 unverifiable."""
+        """0 confirmed or consistent, 1 refuted, 3 unverifiable."""
         return self.verdict.exit_code
 
     def with_code(self, code: str) -> list[Finding]:
@@ -118,9 +118,9 @@ def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def overall(reports: Sequence[AuditReport]) -> Verdict:
-    """The verdict on many claims: refuted if any is, else unverifiable if any is."""
+    """The verdict on many claims: the worst, of refuted, unverifiable, consistent and confirmed."""
     verdicts = {report.verdict for report in reports}
-    for verdict in (Verdict.REFUTED, Verdict.UNVERIFIABLE):
+    for verdict in (Verdict.REFUTED, Verdict.UNVERIFIABLE, Verdict.CONSISTENT):
         if verdict in verdicts:
             return verdict
     return Verdict.CONFIRMED
@@ -191,6 +191,7 @@ def leading_codes(report: AuditReport) -> list[str]:
     wanted = {
         Verdict.REFUTED: (Severity.REFUTES,),
         Verdict.UNVERIFIABLE: (Severity.WARNS,),
+        Verdict.CONSISTENT: (Severity.CONFIRMS,),
         Verdict.CONFIRMED: (Severity.CONFIRMS,),
     }[report.verdict]
     return list(dict.fromkeys(finding.code for finding in report.findings if finding.severity in wanted))

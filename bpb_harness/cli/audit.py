@@ -95,7 +95,7 @@ def audit(
     ] = False,
     **options: Any,
 ) -> None:
-    """Audit published scores: confirmed (exit 0), refuted (1) or unverifiable (3), with reasons.
+    """Audit published scores: confirmed or consistent (exit 0), refuted (1) or unverifiable (3), with reasons.
 
     Nothing of a submission is executed, unless --allow-code says so.
     """

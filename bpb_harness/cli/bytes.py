@@ -6,6 +6,7 @@ Nothing here imports torch: counting bytes takes a tokenizer and the tokens.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,12 +116,14 @@ class _Again:
 @contextmanager
 def _progress() -> Iterator[_Track]:
     """Counts documents on stderr, where that is a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda texts, _: texts
+        return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} documents"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield lambda texts, what: progress.track(texts, total=None, description=what)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bpb_harness.findings import Json
 
 # Refuted claims first: what is left out of a long page is what nobody has anything against.
-_ORDER = (Verdict.REFUTED, Verdict.UNVERIFIABLE, Verdict.CONFIRMED)
+_ORDER = (Verdict.REFUTED, Verdict.UNVERIFIABLE, Verdict.CONSISTENT, Verdict.CONFIRMED)
 _MOST_CLAIMS, _MOST_ROWS, _MOST_FILES = 100, 1_000, 40
 
 

@@ -273,6 +273,9 @@ def _invalid_schemes(s: Setting) -> Iterator[KnownMistake]:
     for one, two in ((even, odd), (first_half, second_half)):
         circular = np.where((codes == one) | (codes == two), 1.0, 0.0)[None, :]
         yield _from_formula("two passes that condition on each other: not decodable", Formula(np.zeros(1), circular))
+    joint = "masked tokens priced jointly{}, under the weight 1/t of tokens priced one by one"
+    yield _from_formula(joint.format(""), _correct(s), "joint")
+    yield _from_formula(joint.format(" in pairs"), _correct(s), "joint pairs")
     yield from _best_of_several(s)
 
 

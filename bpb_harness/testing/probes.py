@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
-Costs = Literal["exact", "bfloat16", "mask column"]
+Costs = Literal["exact", "bfloat16", "mask column", "joint", "joint pairs"]
 
 # A logit so far above the others that its token costs nothing: log1p((V - 1) exp(-40)) is 0 in float32.
 CERTAIN = 40.0
@@ -81,7 +81,8 @@ class Probe(ABC):
 
         Args:
             times: (J,).
-            costs: "exact", or as a log-softmax in bfloat16 or one that includes the mask's column would have it.
+            costs: "exact", or as a log-softmax in bfloat16 or one that includes the mask's column would have it; or
+                masked tokens (or those of a pair of neighbours) one after the other, each given those before it.
         """
         used = times if self.time_conditioned else np.zeros(1)
         key = (costs, used.tobytes())
@@ -102,7 +103,10 @@ class Probe(ABC):
         for row, time in enumerate(used):
             logits = self.clean_logits(xt, torch.full((len(xt),), float(time), dtype=torch.float64))
             nll = -self._log_softmax(logits, costs).gather(-1, target).squeeze(-1)
-            table[row] = (nll.reshape(batch, len(masks), length) * masks).sum(dim=-1).double().numpy()
+            nats = nll.reshape(batch, len(masks), length)
+            if costs in ("joint", "joint pairs"):
+                nats = torch.gather(nats, 1, _codes_left(length, length if costs == "joint" else 2).expand_as(nats))
+            table[row] = (nats * masks).sum(dim=-1).double().numpy()
         return table
 
     def _log_softmax(self, logits: Tensor, costs: Costs) -> Tensor:
@@ -238,6 +242,13 @@ class ArbitraryProbe(Probe):
 def all_masks(length: int) -> Tensor:
     """Every mask of a window, the empty one first, (2^L, L) bool."""
     return (torch.arange(1 << length).unsqueeze(-1) >> torch.arange(length)) & 1 == 1
+
+
+def _codes_left(length: int, group: int) -> Tensor:
+    """What is left of each mask when the masked tokens before a position in its group are revealed, (2^L, L)."""
+    position = torch.arange(length)
+    before = (1 << position) - (1 << (position - position % group))
+    return torch.arange(1 << length).unsqueeze(-1) & ~before
 
 
 def codes_of_masks(masked: Tensor) -> Tensor:

@@ -90,6 +90,6 @@ def test_the_published_mistakes_are_all_there() -> None:
         "dsigma", "divided by the number masked", "epsilon", "both end points", "t = 1 dropped", "another schedule",
         "half to even", "stratum tied", "one mask forced", "softmax", "bfloat16", "special tokens", "prior term",
         "data token", "sine hash", "duplicates", "pseudo-log-likelihood", "[0.05, 0.95]", "two passes", "cleaner end",
-        "best of several seeds", "1/t twice",
+        "best of several seeds", "1/t twice", "joint denoiser",
     ):  # fmt: skip
         assert re.search(re.escape(word), names), word

@@ -24,7 +24,7 @@ def test_logs_are_found_some_folders_down(tmp_path: Path, below: str) -> None:
     _record(tmp_path)
     (tmp_path / below).mkdir(parents=True)
     (tmp_path / below / "train.log").write_text(log(2.0312, SP1024))
-    assert audit(tmp_path).verdict == "confirmed"
+    assert audit(tmp_path).verdict == "consistent"
 
 
 def test_deeper_logs_are_not_and_the_report_says_where_it_looked(tmp_path: Path) -> None:

@@ -12,11 +12,7 @@ from tests.commands import run_here
 @pytest.mark.parametrize(
     ("missing", "code", "line"),
     [
-        (
-            "torch",
-            2,
-            "bpb: torch is not installed, and this needs it; install it, or bpb-harness with all that it needs",
-        ),
+        ("torch", 2, "bpb: torch is not installed, and this needs it; install it, or bpb-harness with all that it "),
         ("torch.nn", 2, "bpb: torch is not installed, and this needs it; "),
         ("bpb_harness.gone", 70, "bpb: internal error, ModuleNotFoundError: "),
     ],
