@@ -51,8 +51,8 @@ def _escaped(text: str, table: Mapping[str, str]) -> str:
 
 def _of_report(report: AuditReport, root: Path) -> Iterator[str]:
     claim = _place([report.claimed_in or "", *report.files[:1]], report.files)
-    place = _properties(claim, report, root)
-    yield workflow_command(_VERDICTS.get(report.verdict, "notice"), _verdict_of(report), {**place, "title": report.verdict.value})
+    properties = {**_properties(claim, report, root), "title": report.verdict.value}
+    yield workflow_command(_VERDICTS.get(report.verdict, "notice"), _verdict_of(report), properties)
     for finding in _annotated(report):
         broken = str(finding.evidence.get("file"))  # not among the files that were read
         place = _properties(_place(_stated(finding), [*report.files, broken]) or claim, report, root)

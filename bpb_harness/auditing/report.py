@@ -166,12 +166,13 @@ def summary_to_markdown(
     Args:
         reports: one a claim.
         unread: see `summary_to_dict`.
-        with_details: the reports themselves stand below the table too, of the first claims that are not confirmed.
+        with_details: the reports themselves stand below the table too, of the first that are refuted or unverifiable.
     """
     summary = _template("summary.md.j2").render(
         reports=reports, counts=counts_of(reports), unread=unread_to_text(unread)
     )
-    doubtful = [report for report in reports if report.verdict is not Verdict.CONFIRMED] if with_details else []
+    bad = (Verdict.REFUTED, Verdict.UNVERIFIABLE)
+    doubtful = [report for report in reports if report.verdict in bad] if with_details else []
     parts = [summary.strip(), *(report.to_markdown().strip() for report in doubtful[:_MOST_DETAILS])]
     if len(doubtful) > _MOST_DETAILS:
         parts.append(f"{len(doubtful) - _MOST_DETAILS} more are in the table alone.")

@@ -176,8 +176,8 @@ def test_annotations_of_many(run: Run) -> None:
     assert len(found) == len(done.stdout.splitlines())
     assert {each.name for each in found} == {"error", "warning", "notice"}
     assert all((SUBMISSIONS / each.properties["file"]).exists() for each in found)
-    verdicts = [each.properties["title"] for each in found if each.properties["title"] in ("confirmed", "refuted")]
-    assert verdicts.count("confirmed") == sum(path.name.startswith("honest_") for path in SUBMISSIONS.iterdir())
+    verdicts = [each.properties["title"] for each in found if each.properties["title"] in ("consistent", "refuted")]
+    assert verdicts.count("consistent") == sum(path.name.startswith("honest_") for path in SUBMISSIONS.iterdir())
     assert verdicts.count("refuted") == sum(path.name.startswith("wrong_") for path in SUBMISSIONS.iterdir())
 
 
@@ -189,7 +189,7 @@ def test_the_submissions_that_hold_files(run: Run) -> None:
     told = run("--containing", "--format", "markdown", "--", *files)
     assert "| wrong\\_constant | refuted |" in told.stdout
     assert "### wrong\\_constant" in told.stdout
-    assert "### honest" not in told.stdout, "what is confirmed is in the table alone"
+    assert "### honest" not in told.stdout, "what is consistent is in the table alone"
     inside = run("--containing", "claim.json", "--format", "json", cwd=SUBMISSIONS / "wrong_constant")
     assert [each["name"] for each in own_json(inside.stdout)["audits"]] == ["wrong_constant"]
 

@@ -176,12 +176,12 @@ def test_a_pull_request_is_audited_where_it_changed_something(
     assert done.code == 1, done.output
     assert done.outputs == {"verdict": "refuted"}
     assert [(each.name, each.properties) for each in done.annotations] == [
-        ("notice", {"file": "records/honest_single_seed/submission.json", "title": "confirmed"}),
+        ("notice", {"file": "records/honest_single_seed/submission.json", "title": "consistent"}),
         ("error", {"file": "records/wrong_space_twice/submission.json", "title": "refuted"}),
         ("error", {"file": "records/wrong_space_twice/train.log", "line": "9", "title": "BPB102 known-byte-bug"}),
     ]
     assert done.summary.startswith("## bpb-audit\n\n| name | verdict |")
-    assert "2 claims: 1 confirmed, 1 refuted, 0 unverifiable" in done.summary
+    assert "2 claims: 0 confirmed, 1 consistent, 1 refuted, 0 unverifiable" in done.summary
     assert "### records/wrong\\_space\\_twice" in done.summary
     assert "wrong\\_constant" not in done.summary
     allowed = run_steps(action, records.root, commands, event=event, fail_on="never", **asked)

@@ -163,7 +163,7 @@ def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("command", "words", "code", "said"),
     [
         ("audit", ["claims/submissions", "--recursive"], 1, " refuted, "),
-        ("audit", ["claims/submissions/honest_three_seeds", "--format", "markdown"], 0, "**confirmed**"),
+        ("audit", ["claims/submissions/honest_three_seeds", "--format", "markdown"], 0, "**consistent**"),
         (
             "bytes",
             ["--tokenizer", "tokenizers/tiny_512_bpe.model", "--data", "corpora/tiny_val_000000.bin",

@@ -97,7 +97,7 @@ def test_verdicts_have_levels_of_their_own() -> None:
     names = ("honest_single_seed", "open_no_log", "wrong_constant")
     found = commands(*(audit(SUBMISSIONS / name) for name in names), workspace=SUBMISSIONS)
     verdicts = [(each.name, each.properties["title"]) for each in found if "BPB" not in each.properties["title"]]
-    assert verdicts == [("notice", "confirmed"), ("warning", "unverifiable"), ("error", "refuted")]
+    assert verdicts == [("notice", "consistent"), ("warning", "unverifiable"), ("error", "refuted")]
     assert any("; missing: " in each.message for each in found)
 
 
