@@ -108,6 +108,12 @@ def test_each_chunk_costs_what_a_loop_of_its_own_says(adapted):
     assert abs(adapted.length.bits_per_unit - plain.length.bits_per_unit) > 1e-3  # it learnt something
 
 
+def test_a_table_of_documents_does_not_advise_what_is_refused():
+    result = bpb_harness.evaluate(CHECKPOINT, with_documents=True, **MC | {"limit": 4})
+    (said,) = [remark.message for remark in result.remarks if remark.code == "documents.no-error"]
+    assert "passes or more, and --ttt makes one: " in said
+
+
 def test_the_signature_and_the_notes_say_how(adapted):
     assert adapted.signature.adaptation == "sgd[lr=0.05,momentum=0.9,epochs=2,chunk=512,batch=2,clip=1.0]"
     assert Signature.parse(str(adapted)).adaptation == adapted.signature.adaptation

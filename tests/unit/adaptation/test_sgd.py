@@ -300,6 +300,18 @@ def test_the_network_s_own_method_gets_a_copy_and_may_record_gradients():
     assert not own.can_undo
 
 
+def test_what_a_network_keeps_of_a_call_does_not_keep_its_own_method_from_learning():
+    class Own(Causal):
+        def adapt(self, chunk):
+            (self.emb(chunk) * self.kept).sum().backward()
+
+    model = Own()
+    with torch.inference_mode():
+        model.kept = torch.ones(1)
+    make_learner(model, AdaptationSettings("own", 9), device=CPU, window_length=L, schedule=None).learn(tokens(9), 0, 2)
+    assert model.emb.weight.grad.any()
+
+
 def test_what_the_network_s_own_method_raises_is_named():
     class Own(Causal):
         def adapt(self, chunk):
