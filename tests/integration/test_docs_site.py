@@ -121,6 +121,9 @@ def test_the_site_builds_strictly_and_loads_nothing(repository: Path, tmp_path: 
     assert 'href="your-model.html"' in pages["index.html"]
     assert 'id="bpb_harness.evaluate"' in pages["python.html"]
     assert ":func:" not in pages["python.html"]
+    assert (tmp_path / "site" / "search" / "search_index.js").is_file()  # a search without a server
+    assert '<script src="iframe-worker.js">' in pages["index.html"]
+    assert '<a href="bytes.html">' in pages["commands.html"]
     assert not list((tmp_path / "site").rglob("*.py"))
 
 
