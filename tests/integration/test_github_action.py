@@ -176,8 +176,8 @@ def test_a_pull_request_is_audited_where_it_changed_something(
     assert done.code == 1, done.output
     assert done.outputs == {"verdict": "refuted"}
     assert [(each.name, each.properties) for each in done.annotations] == [
-        ("notice", {"file": "records/honest_single_seed/submission.json", "title": "consistent"}),
-        ("error", {"file": "records/wrong_space_twice/submission.json", "title": "refuted"}),
+        ("notice", {"file": "records/honest_single_seed/submission.json", "line": "6", "title": "consistent"}),
+        ("error", {"file": "records/wrong_space_twice/submission.json", "line": "6", "title": "refuted"}),
         ("error", {"file": "records/wrong_space_twice/train.log", "line": "9", "title": "BPB102 known-byte-bug"}),
     ]
     assert done.summary.startswith("## bpb-audit\n\n| name | verdict |")
