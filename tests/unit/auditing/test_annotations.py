@@ -67,6 +67,7 @@ def test_a_fixture_s_findings_are_at_their_lines() -> None:
         ({"files": ["logs/a.log", "train.log"]}, "logs/a.log", None),
         ({"place": "gone.log:2", "places": ["train.log:7"]}, "train.log", "7"),
         ({"place": "train.log2:9"}, "submission.json", None),
+        ({"place": "train.log (copy):3"}, "train.log (copy)", "3"),
         ({"place": "train.log.old:9"}, "submission.json", None),
         ({"place": "train.log:4 (a.b) and more"}, "train.log", "4"),
         ({"place": "../train.log:9"}, "submission.json", None),
@@ -77,7 +78,7 @@ def test_a_fixture_s_findings_are_at_their_lines() -> None:
 )
 def test_the_place_of_a_finding(tmp_path: Path, evidence: dict[str, object], file: str, line: str | None) -> None:
     (tmp_path / "logs").mkdir()
-    files = ("submission.json", "train.log", "logs/a.log", "log")
+    files = ("submission.json", "train.log", "train.log (copy)", "logs/a.log", "log")
     for name in (*files, "broken.json"):
         (tmp_path / name).touch()
     finding = CODES["BPB102"].finding("words", facts=evidence)  # type: ignore[arg-type]
