@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 # Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types imports tests quick mutants fixtures vectors tables clean
+.PHONY: help demo test lint types imports tests quick mutants fixtures vectors tables docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
@@ -54,10 +54,15 @@ fixtures: $(VENV)/.test ## make the files of fixtures/ again
 vectors: $(VENV)/.demo ## compute the conformance vectors of vectors/ again
 	$(BIN)/python -m vectors.build
 
-tables: $(VENV)/.demo ## write the tables of docs/ again: finding codes, settings, formats (with their schemas)
+tables: $(VENV)/.demo ## write the tables of docs/ again: commands, settings, finding codes, formats
+	$(BIN)/python -m docs.commands_table
 	$(BIN)/python -m docs.codes_table
 	$(BIN)/python -m docs.settings_table
 	$(BIN)/python -m docs.formats_table
+
+docs: $(VENV)/.docs ## build the documentation as a site, into site/: a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html, or $(BIN)/mkdocs serve"
 
 $(VENV)/.demo: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
@@ -69,11 +74,18 @@ $(VENV)/.test: pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) -e '.[test]'
 	@touch $@ $(VENV)/.demo
 
+# Not the package itself: its pages are made from the source, and need no torch.
+$(VENV)/.docs: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) $$($(BIN)/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+		print(*project['optional-dependencies']['docs'])")
+	@touch $@
+
 $(VENV)/.mutation: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e '.[test,mutation]'
 	@touch $@ $(VENV)/.demo $(VENV)/.test
 
 clean: ## remove .venv, builds and caches
-	rm -rf $(VENV) build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
+	rm -rf $(VENV) build dist site *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
 		.import_linter_cache

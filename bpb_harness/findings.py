@@ -40,7 +40,7 @@ class Severity(StrEnum):
 
 _EFFECTS = {
     Severity.REFUTES: "changes the number or voids it: the claim is **refuted**",
-    Severity.WARNS: "the number cannot be trusted, or not be checked, because of it: the claim is not confirmed",
+    Severity.WARNS: "for it the number cannot be trusted, or not be checked: neither confirmed nor consistent",
     Severity.INFORMS: "something that a reader wants to know",
     Severity.CONFIRMS: "positive evidence",
 }

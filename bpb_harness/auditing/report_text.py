@@ -24,6 +24,7 @@ _LABELS, _FINDINGS = 13, 11  # columns before the text beside a label, and befor
 _LONGEST_TITLE = 80
 _VERDICTS: dict[Verdict, Style] = {
     Verdict.CONFIRMED: "bold green",
+    Verdict.CONSISTENT: "bold",
     Verdict.REFUTED: "bold red",
     Verdict.UNVERIFIABLE: "bold yellow",
 }

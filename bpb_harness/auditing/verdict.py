@@ -1,9 +1,10 @@
 """From findings to a verdict, and to what the score should have been.
 
 - *refuted*: a finding changes the number or voids it;
-- *confirmed*: positive evidence for the number (a log that prints it) and for its denominator, and nothing that
-  stands against either; or the harness rescored the checkpoint and got the same; or windows of it were proved, and
-  nothing stands against it;
+- *confirmed*: somebody else computed it: the harness rescored the checkpoint and got the same, or windows of it were
+  proved, and nothing stands against it;
+- *consistent*: the record agrees with itself: positive evidence for the number (a log that prints it) and for its
+  denominator, and nothing that stands against either. Nobody but its author has computed the number;
 - *unverifiable*: everything else, with what is missing.
 
 A rule of the contest (BPB5xx) that is broken voids the entry, not the number: it never changes the verdict.
@@ -30,13 +31,14 @@ class Verdict(StrEnum):
     """What an audit concludes."""
 
     CONFIRMED = "confirmed"
+    CONSISTENT = "consistent"
     REFUTED = "refuted"
     UNVERIFIABLE = "unverifiable"
 
     @property
     def exit_code(self) -> int:
-        """0 confirmed, 1 refuted, 3 unverifiable."""
-        return {Verdict.CONFIRMED: 0, Verdict.REFUTED: 1, Verdict.UNVERIFIABLE: 3}[self]
+        """0 confirmed or consistent, 1 refuted, 3 unverifiable."""
+        return {Verdict.REFUTED: 1, Verdict.UNVERIFIABLE: 3}.get(self, 0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Judgement:
     Attributes:
         verdict: the verdict.
         reason: one sentence.
-        missing: what would be needed to say more; empty unless the verdict is unverifiable.
+        missing: what would be needed to say more; empty where the verdict is confirmed or refuted.
         corrected_bpb: what the score should have been; None where that is not recoverable.
         corrected_from: how it was derived, or why it cannot be.
     """
@@ -169,7 +171,8 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
         return Judgement(Verdict.CONFIRMED, _PROVED, (), None, None)
     has_number, has_bytes = bool(found & _NUMBER_SUPPORT), any(support <= found for support in _BYTES_SUPPORT)
     if has_number and has_bytes and not blocking and not refuting:
-        return Judgement(Verdict.CONFIRMED, _what_confirms(findings), (), None, None)
+        reason = f"{_what_agrees(findings)}; {_NOT_RECOMPUTED}"
+        return Judgement(Verdict.CONSISTENT, reason, (_TO_CONFIRM,), None, None)
     missing = [str(finding.evidence["missing"]) for finding in findings if finding.evidence.get("missing")]
     if own is not None:
         missing += missing_of(own, is_rescored=recomputed is not None, is_proved=is_proved)
@@ -189,6 +192,10 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
 
 
 _NOTHING_AGAINST = "nothing stands against the number, and not enough for it"
+_NOT_RECOMPUTED = "nobody but its author has computed it"
+_TO_CONFIRM = (
+    "to be confirmed: the checkpoint, scored anew (--checkpoint, --data, --tokenizer), or a proof in bits (--proof)"
+)
 _FILE_ALONE = "the file agrees with itself, and nobody but its writer has computed the number"
 
 
@@ -206,7 +213,7 @@ def _is_estimator_of_script(finding: Finding) -> bool:
 _LIGHT = frozenset({"BPB253", "BPB258", "BPB262", "BPB263", "BPB266"})
 
 
-def _what_confirms(findings: Sequence[Finding]) -> str:
+def _what_agrees(findings: Sequence[Finding]) -> str:
     """The evidence for the number and for its denominator, in one sentence."""
     by_code = {finding.code: finding for finding in findings}
     sibling, loaded = by_code.get(codes.SIBLING_IN_LOG.code), by_code.get(codes.SPLIT_LOADED.code)

@@ -118,11 +118,13 @@ class Adapting:
     @property
     def remarks(self) -> list[Remark]:
         """What a reader of the score should know."""
-        num_learnt, total = len(self.chunks) - 1, self.chunks[-1].end - self.chunks[0].begin
+        num_learnt, total = len(self.chunks) - 1, self._job.spans.num_tokens
         said = (
             f"the network learnt on the way: {num_learnt:,} of {len(self.chunks):,} chunks of "
             f"{self.settings.chunk_tokens:,} tokens ({total:,} in all), each after it was scored"
         )
+        if not num_learnt:
+            said = f"the network learnt nothing: all {total:,} tokens are one chunk; pass a smaller --ttt-chunk"
         kept = f"{self._num_kept:,} chunks were kept from {self._job.settings.resume}"
         found = [Remark("adaptation", said)]
         if names := self._not_reached:

@@ -25,9 +25,10 @@ from bpb_harness.text.padding import LONGEST_RUN, silent_runs
 from bpb_harness.text.span_bytes import span_documents
 
 _NO_ERROR_OF_DOCUMENTS = (
-    f"errors of single documents and slices take {MIN_PASSES} passes or more, which --tolerance makes (a smaller one "
-    "makes more): the draws of one pass share their mask rates, and show the error of the total alone"
+    f"errors of single documents and slices take {MIN_PASSES} passes or more, {{}}: the draws of one pass share their "
+    "mask rates, and show the error of the total alone"
 )
+_MORE_PASSES = "which --tolerance makes (a smaller one makes more)"
 _NUM_EXCERPTS = 64
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
 
@@ -67,7 +68,8 @@ def layout_remarks(job: Job, result: BpbResult) -> list[Remark]:
     """What is given and not paid for, where that is more than the tokens before each span."""
     remarks = [Remark("given.prefix", _said_of_prefixes(job))] if job.settings.unpaid_prefix else []
     if job.settings.wants_documents and job.bounds and job.answers is None and _few_passes(result):
-        remarks.append(Remark("documents.no-error", _NO_ERROR_OF_DOCUMENTS))
+        how = _MORE_PASSES if job.settings.ttt is None else "and --ttt makes one"
+        remarks.append(Remark("documents.no-error", _NO_ERROR_OF_DOCUMENTS.format(how)))
     if job.is_given_lengths:
         remarks.append(Remark("given.lengths", _said_of_lengths(job, result)))
     return remarks

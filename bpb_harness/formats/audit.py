@@ -6,7 +6,7 @@ from bpb_harness.findings import Severity
 from bpb_harness.formats.kinds import Anything, Key, ListOf, Named, Number, Record, Text, Whole, maybe
 
 AUDIT_FORMAT, AUDITS_FORMAT = "bpb-audit/1", "bpb-audits/1"
-_VERDICTS = ("confirmed", "refuted", "unverifiable")
+_VERDICTS = ("confirmed", "consistent", "refuted", "unverifiable")
 _BPB = "bits per byte"
 
 FINDING = Record((
@@ -34,7 +34,7 @@ AUDIT = Record((
 
 AUDITS = Record((
     Key("format", Text((AUDITS_FORMAT,)), "This format, of several claims; the first key."),
-    Key("verdict", Text(_VERDICTS), "Of all: refuted if any is, else unverifiable if any is."),
+    Key("verdict", Text(_VERDICTS), "Of all the worst: refuted, unverifiable, consistent, confirmed."),
     Key("counts", Record(tuple(Key(word, Whole(), f"Claims that are {word}.") for word in _VERDICTS)),
         "Claims by verdict."),
     Key("audits", ListOf(AUDIT), "A `bpb-audit/1` for each claim."),

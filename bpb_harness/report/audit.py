@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bpb_harness.auditing.report import AuditReport, claimed_to_text, corrected_to_text, unread_to_text
 from bpb_harness.auditing.verdict import Verdict
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bpb_harness.findings import Json
 
 # Refuted claims first: what is left out of a long page is what nobody has anything against.
-_ORDER = (Verdict.REFUTED, Verdict.UNVERIFIABLE, Verdict.CONFIRMED)
+_ORDER = (Verdict.REFUTED, Verdict.UNVERIFIABLE, Verdict.CONSISTENT, Verdict.CONFIRMED)
 _MOST_CLAIMS, _MOST_ROWS, _MOST_FILES = 100, 1_000, 40
 
 
@@ -31,10 +31,13 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
         the findings of 100 and a row of 1,000, the refuted first, and says how many it leaves out.
     """
     ordered = sorted(reports, key=lambda report: _ORDER.index(report.verdict))
+    rows = ordered[:_MOST_ROWS]
     return render(
         "audit.html.j2",
         reports=ordered[:_MOST_CLAIMS],
-        rows=ordered[:_MOST_ROWS],
+        rows=rows,
+        orders=[(key, words) for key, (words, _) in _SORTED_BY.items()],
+        places=_places(rows),
         total=len(reports),
         counts={verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict},
         unread=unread_to_text(unread),
@@ -45,6 +48,29 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
         evidence=_evidence,
         command=command,
     )
+
+
+def _number(value: float | None) -> tuple[bool, float]:
+    """Numbers in their order, and behind them what has none."""
+    return value is None, 0.0 if value is None else value
+
+
+# Orders of the table: their words, and what claims are put in order by. A style sheet does it, without a script.
+_SORTED_BY: Mapping[str, tuple[str, Callable[[AuditReport], Any]]] = {
+    "verdict": ("by verdict", lambda report: _ORDER.index(report.verdict)),
+    "name": ("by name", lambda report: report.name.casefold()),
+    "claimed": ("by claimed score", lambda report: _number(report.claimed_bpb)),
+    "corrected": ("by corrected score", lambda report: _number(report.corrected_bpb)),
+}
+
+
+def _places(rows: Sequence[AuditReport]) -> list[dict[str, int]]:
+    """Of each row, where it stands in each order."""
+    places: list[dict[str, int]] = [{} for _ in rows]
+    for key, (_, sorted_by) in _SORTED_BY.items():
+        for place, row in enumerate(sorted(range(len(rows)), key=lambda row: sorted_by(rows[row]))):
+            places[row][key] = place
+    return places
 
 
 def _evidence(value: Json) -> str:

@@ -83,7 +83,7 @@ def test_beside_a_record_it_is_passed_over_and_named(honest: Path, outside: Path
     for name in ("second.log", "README.md", "helpers.py"):
         _make(kind, honest / "logs" / name, outside)
     report = audit(honest)
-    assert report.verdict == "confirmed"
+    assert report.verdict == "consistent"
     skipped = [finding.message for finding in report.with_code("BPB901")]
     assert [message.split(" ")[0] for message in skipped] == ["logs/README.md", "logs/helpers.py", "logs/second.log"]
     assert not {"second.log", "helpers.py"} & set(report.files)
@@ -110,7 +110,7 @@ def test_links_that_stay_inside_are_read_once(honest: Path) -> None:
     (honest / "final.log").symlink_to("train.log")
     (honest / "latest").symlink_to(".", target_is_directory=True)
     report = audit(honest)
-    assert report.verdict == "confirmed"
+    assert report.verdict == "consistent"
     assert len([name for name in report.files if name.endswith(".log")]) == 1
 
 
@@ -128,7 +128,7 @@ def test_a_link_that_is_named_itself_must_stay_in_its_folder(tmp_path: Path, out
 
 def test_a_link_beside_what_it_leads_to_may_be_named(honest: Path) -> None:
     (honest.parent / "latest").symlink_to(honest.name, target_is_directory=True)
-    assert audit(honest.parent / "latest").verdict == "confirmed"
+    assert audit(honest.parent / "latest").verdict == "consistent"
     (honest / "last.log").symlink_to("train.log")
     assert audit(honest / "last.log").claimed_bpb == pytest.approx(1.202991, abs=1e-6)
 
@@ -171,7 +171,7 @@ def test_many_folders_get_their_reports_whatever_one_holds(
         (root / kind).mkdir()
         _make(kind, root / kind / "submission.json", outside)
     reports = {report.name: report for report in audit_folders(root)}
-    assert reports["honest"].verdict == "confirmed"
+    assert reports["honest"].verdict == "consistent"
     assert reports["pipe"].verdict == reports["link"].verdict == "unverifiable"
 
     from bpb_harness.auditing import auditor

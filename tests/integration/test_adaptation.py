@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +14,22 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 import bpb_harness
+from bpb_harness.adaptation.settings import AdaptationSettings
 from bpb_harness.adaptation.sgd import SgdAdaptation
 from bpb_harness.adapters import load_model
-from bpb_harness.errors import HarnessError, InputError, SecondLookError, StateMutatedError, UsageError
-from bpb_harness.evaluation import adaptation_file
+from bpb_harness.distributed import Processes
+from bpb_harness.errors import (
+    HarnessError,
+    InputError,
+    SecondLookError,
+    StateMutatedError,
+    UsageError,
+)
+from bpb_harness.evaluation import adaptation_file, adapting
+from bpb_harness.evaluation.second_answers import NUM_QUESTIONS
+from bpb_harness.evaluation.trust import Contract
 from bpb_harness.result import BpbResult, Signature
+from bpb_harness.second_look.asking import AnsweringProcess
 from fixtures.build import CAUSAL_CHECKPOINT, CHECKPOINT, TOKENIZER, VALIDATION, shard_bytes
 from tests.two_processes import run_in_two
 
@@ -96,12 +108,26 @@ def test_each_chunk_costs_what_a_loop_of_its_own_says(adapted):
     assert abs(adapted.length.bits_per_unit - plain.length.bits_per_unit) > 1e-3  # it learnt something
 
 
+def test_a_table_of_documents_does_not_advise_what_is_refused():
+    result = bpb_harness.evaluate(CHECKPOINT, with_documents=True, **MC | {"limit": 4})
+    (said,) = [remark.message for remark in result.remarks if remark.code == "documents.no-error"]
+    assert "passes or more, and --ttt makes one: " in said
+
+
 def test_the_signature_and_the_notes_say_how(adapted):
     assert adapted.signature.adaptation == "sgd[lr=0.05,momentum=0.9,epochs=2,chunk=512,batch=2,clip=1.0]"
     assert Signature.parse(str(adapted)).adaptation == adapted.signature.adaptation
     notes = " ".join(remark.message for remark in adapted.remarks)
-    assert "learnt on the way: 3 of 4 chunks of 512 tokens" in notes
+    assert f"learnt on the way: 3 of 4 chunks of 512 tokens ({adapted.length.num_tokens:,} in all)" in notes
     assert adapted.seconds_by_phase["adapting"] > 0
+
+
+def test_a_text_of_one_chunk_teaches_nothing_and_a_note_says_so():
+    settings = AR | {"limit": 2}
+    result = bpb_harness.evaluate(CAUSAL_CHECKPOINT, **settings)
+    plain = {name: value for name, value in settings.items() if not name.startswith("ttt")}
+    assert result.length.nats == bpb_harness.evaluate(CAUSAL_CHECKPOINT, **plain).length.nats
+    assert f"learnt nothing: all {CONTEXT + STRIDE} tokens are one chunk" in result.remarks[0].message
 
 
 def test_text_behind_a_chunk_changes_nothing_of_it(adapted, tmp_path):
@@ -327,15 +353,20 @@ def own(tmp_path, *, while_scoring="pass", more="", **settings):
     )  # fmt: skip
 
 
-def test_a_network_that_learns_by_itself_passes_every_check(tmp_path):
+def test_a_network_that_learns_by_itself_passes_every_check(tmp_path, monkeypatch):
+    asked, check_again = [], Contract.check_again
+    monkeypatch.setattr(Contract, "check_again", lambda self: asked.append(check_again(self)))
     result = own(tmp_path)
+    assert len(asked) == 1  # when the first chunk is scored; later it is another network
     assert result.signature.adaptation == "own[chunk=512]"
     assert result.signature.contract == "checked"
 
 
-def test_one_that_learns_while_it_is_scored_is_caught(tmp_path):
+@pytest.mark.parametrize("check_contract", [True, False])
+def test_one_that_learns_while_it_is_scored_is_caught(tmp_path, check_contract):
+    learning = "self.bias += 1e-3 * torch.bincount(x.flatten(), minlength=512)"
     with pytest.raises(StateMutatedError, match="bias"):
-        own(tmp_path, while_scoring="self.bias += 1e-3 * torch.bincount(x.flatten(), minlength=512)")
+        own(tmp_path, while_scoring=learning, check_contract=check_contract)
 
 
 def test_one_that_learns_from_windows_of_the_text_behind_is_caught_by_a_process_that_has_none(tmp_path):
@@ -382,6 +413,57 @@ def test_weights_that_learning_does_not_reach_are_named(tmp_path):
     result = with_logits(tmp_path, "return self.net(x)[..., :512]")
     remarks = {each.code: each.message for each in result.remarks}
     assert remarks["adaptation.not-reached"] == "1 weights have no gradient and stay: _model.bias"
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_steps", "schedule"),
+    [
+        ({"method": "discrete", "num_steps": 7}, 7, "loglinear[0.001]"),
+        ({"method": "mc", "schedule": "cosine-md4[0.01]"}, None, "cosine-md4[0.01]"),
+        ({"method": "chain", "context_length": 64}, None, "loglinear[0.001]"),
+    ],
+)
+def test_a_masked_network_is_trained_by_the_bound_that_is_asked_for(settings, num_steps, schedule, monkeypatch):
+    made, learner_of = [], adapting.learner_of
+    monkeypatch.setattr(adapting, "learner_of", lambda plain, *given: made.append(plain) or learner_of(plain, *given))
+    more = {"limit": 3, "num_samples": None, "seed": 5, "ttt_chunk": 128}
+    bpb_harness.evaluate(CHECKPOINT, **MC | more | settings)
+    (plain,) = made
+    assert (plain["num_steps"], plain["schedule"], plain["seed"]) == (num_steps, schedule, 5)
+    assert plain["window_length"] == settings.get("context_length", CONTEXT)
+
+
+def test_the_second_look_learns_the_first_chunks_again_and_asks_about_three(monkeypatch):
+    learnt, asked = [], []
+    learn, ask = AnsweringProcess.learn, AnsweringProcess.ask
+
+    def learning(self, plain, tokens):
+        learnt.append(plain["chunk"])
+        learn(self, plain, tokens)
+
+    def asking(self, questions):
+        asked.append(len(questions))
+        return ask(self, questions)
+
+    monkeypatch.setattr(AnsweringProcess, "learn", learning)
+    monkeypatch.setattr(AnsweringProcess, "ask", asking)
+    bpb_harness.evaluate(CAUSAL_CHECKPOINT, **AR | {"check_contract": True})
+    assert learnt == [0, 1]  # of four chunks
+    assert len(asked) == 3
+    assert all(asked)
+    assert sum(asked) >= NUM_QUESTIONS
+
+
+def test_a_network_that_is_not_brought_back_is_noticed(monkeypatch):
+    monkeypatch.setattr(SgdAdaptation, "undo", lambda _: None)
+    with pytest.raises(StateMutatedError):
+        bpb_harness.evaluate(CAUSAL_CHECKPOINT, **AR | {"check_contract": True, "limit": 20})
+
+
+def test_processes_do_not_learn_each_by_themselves():
+    settings = SimpleNamespace(adaptation=AdaptationSettings("own", 9))
+    with pytest.raises(UsageError, match="--ttt own: got 2 processes, expected one"):
+        adapting.Adapting(SimpleNamespace(settings=settings), None, Processes(0, 2), lambda: None)
 
 
 def test_a_network_in_memory_is_left_as_it_was():

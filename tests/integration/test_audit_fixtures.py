@@ -36,7 +36,7 @@ def test_names_tell_the_verdict() -> None:
     for name, expected in EXPECTED.items():
         kind = name.removeprefix("submissions/").split("_")[0]
         if kind in ("wrong", "honest", "open"):
-            assert expected["verdict"] == {"wrong": "refuted", "honest": "confirmed", "open": "unverifiable"}[kind]
+            assert expected["verdict"] == {"wrong": "refuted", "honest": "consistent", "open": "unverifiable"}[kind]
 
 
 def test_every_record_code_has_a_submission() -> None:
@@ -74,7 +74,7 @@ def test_many_folders_and_one_that_cannot_be_read(tmp_path: Path) -> None:
     shutil.copytree(HERE / "submissions/wrong_constant", tmp_path / "c")
     reports = list(audit_folders(tmp_path))
     assert [(report.name, report.verdict) for report in reports] == [
-        ("a/good", Verdict.CONFIRMED),
+        ("a/good", Verdict.CONSISTENT),
         ("b", Verdict.UNVERIFIABLE),
         ("c", SameVerdict.REFUTED),
     ]

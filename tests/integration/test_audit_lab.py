@@ -12,17 +12,17 @@ from fixtures.claims.build import HERE
 pytestmark = pytest.mark.lab
 
 EXPECTED = {
-    "naive_baseline": ("confirmed", 1.2243657, None, {"BPB101"}),
-    "pr0144": ("confirmed", 1.35172182, None, {"BPB101", "BPB405"}),
+    "naive_baseline": ("consistent", 1.2243657, None, {"BPB101"}),
+    "pr0144": ("consistent", 1.35172182, None, {"BPB101", "BPB405"}),
     "pr0345": ("unverifiable", 1.85221128, None, {"BPB902", "BPB302"}),
-    "pr0549": ("confirmed", 1.1194, None, {"BPB101"}),
-    "pr0820": ("confirmed", 1.6251998, None, {"BPB206"}),
+    "pr0549": ("consistent", 1.1194, None, {"BPB101"}),
+    "pr0820": ("consistent", 1.6251998, None, {"BPB206"}),
     "pr0905": ("unverifiable", 1.85873462, None, {"BPB301", "BPB410"}),
     "pr1106": ("unverifiable", 1.1465, None, {"BPB402"}),
-    "pr1493": ("confirmed", 1.081, None, {"BPB101"}),
+    "pr1493": ("consistent", 1.081, None, {"BPB101"}),
     "pr1632": ("unverifiable", 1.0274, None, {"BPB106"}),
     "pr1698": ("refuted", 1.00995, 1.1888, {"BPB102", "BPB501"}),
-    "pr1699": ("confirmed", 1.48306, None, {"BPB101", "BPB303"}),
+    "pr1699": ("consistent", 1.48306, None, {"BPB101", "BPB303"}),
     "pr1964": ("unverifiable", None, None, {"BPB409", "BPB903"}),
 }
 
@@ -126,7 +126,7 @@ def test_significance_between_published_claims(lab: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "code", "verdict"),
-    [("wrong_script_space_twice", "BPB157", "refuted"), ("honest_with_script", "BPB158", "confirmed")],
+    [("wrong_script_space_twice", "BPB157", "refuted"), ("honest_with_script", "BPB158", "consistent")],
 )
 def test_the_byte_table_run_alone(lab: Path, name: str, code: str, verdict: str) -> None:
     tokenizer = lab / "tokenizers/fineweb_1024_bpe.model"

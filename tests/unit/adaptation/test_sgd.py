@@ -125,13 +125,14 @@ def test_a_masked_network_lowers_its_own_bound_on_masks_that_every_step_draws_an
     monkeypatch.setattr(
         "bpb_harness.adaptation.loss.nelbo", lambda *args, **more: drawn.append(more["seed"]) or nelbo(*args, **more)
     )
+    monkeypatch.setattr(sgd, "_TOKENS_OF_MICRO_BATCH", 2 * L)
     model, chunk = Masked(), tokens(120) % 3
     before = float(nelbo(model, chunk.view(-1, L), schedule="loglinear", num_samples=200, seed=0).nats_per_token)
     own = learner(model, learning_rate=0.5, epochs=20, batch_windows=5, momentum=0.5)
     own.learn(chunk, 0, 3)
     after = float(nelbo(model, chunk.view(-1, L), schedule="loglinear", num_samples=200, seed=0).nats_per_token)
     assert before - after > 0.5
-    assert len(set(drawn)) == len(drawn) == 20 * 4
+    assert len(set(drawn)) == len(drawn) == 20 * 4 * 3  # batches of five windows, two of which are looked at together
     one_chunk = set(drawn)
     own.learn(chunk, 1, 3)
     assert not one_chunk & set(drawn[len(one_chunk) :])
@@ -297,6 +298,18 @@ def test_the_network_s_own_method_gets_a_copy_and_may_record_gradients():
     assert torch.equal(got[0], given)
     assert given.any()
     assert not own.can_undo
+
+
+def test_what_a_network_keeps_of_a_call_does_not_keep_its_own_method_from_learning():
+    class Own(Causal):
+        def adapt(self, chunk):
+            (self.emb(chunk) * self.kept).sum().backward()
+
+    model = Own()
+    with torch.inference_mode():
+        model.kept = torch.ones(1)
+    make_learner(model, AdaptationSettings("own", 9), device=CPU, window_length=L, schedule=None).learn(tokens(9), 0, 2)
+    assert model.emb.weight.grad.any()
 
 
 def test_what_the_network_s_own_method_raises_is_named():

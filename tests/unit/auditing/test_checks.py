@@ -31,7 +31,7 @@ def codes(report: AuditReport) -> set[str]:
 @pytest.mark.parametrize("factor", [0.9971, 1.0, 1.0029])
 def test_ratios_within_the_scatter_of_public_logs_are_right(tmp_path: Path, factor: float) -> None:
     report = audit_of(tmp_path, train__log=log(NATS, SP1024 * factor))
-    assert report.verdict is Verdict.CONFIRMED
+    assert report.verdict is Verdict.CONSISTENT
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 0.86, 0.9, 0.97, 0.98, 1.015, 1.1, 1.14, 1.16, 1.172, 1.185])
@@ -190,7 +190,7 @@ def test_significance_against_a_baseline(tmp_path: Path, gain: float, code: str)
     report = audit(tmp_path / "mine", baseline=tmp_path / "theirs")
     assert code in codes(report)
     # The rule concerns the entry, not the number.
-    assert report.verdict is Verdict.CONFIRMED
+    assert report.verdict is Verdict.CONSISTENT
 
 
 def test_significance_needs_seeds(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_nearly_all_of_the_split_is_not_all(tmp_path: Path, share: float, is_sli
     text = log(NATS, SP1024, extra=f" scored_tokens:{int(62021846 * share)}")
     report = audit_of(tmp_path, train__log=text)
     assert ("BPB301" in codes(report)) == is_slice
-    assert report.verdict is (Verdict.UNVERIFIABLE if is_slice else Verdict.CONFIRMED)
+    assert report.verdict is (Verdict.UNVERIFIABLE if is_slice else Verdict.CONSISTENT)
 
 
 def test_a_final_line_comes_before_a_step_with_the_same_score(tmp_path: Path) -> None:
@@ -368,11 +368,11 @@ def test_support_for_the_number_and_for_the_bytes_are_both_needed(tmp_path: Path
     (tmp_path / "train.log").write_text(log(NATS, SP1024))
     evidence = gather(read_claim(tmp_path))
     number, right = CODES["BPB401"].finding(""), CODES["BPB101"].finding("")
-    assert judge(evidence, [number, right], None).verdict is Verdict.CONFIRMED
+    assert judge(evidence, [number, right], None).verdict is Verdict.CONSISTENT
     assert judge(evidence, [number], None).verdict is Verdict.UNVERIFIABLE
     assert judge(evidence, [right], None).verdict is Verdict.UNVERIFIABLE
     assert judge(evidence, [number, right, CODES["BPB902"].finding("")], None).verdict is Verdict.UNVERIFIABLE
-    assert judge(evidence, [number, right, CODES["BPB501"].finding("")], None).verdict is Verdict.CONFIRMED
+    assert judge(evidence, [number, right, CODES["BPB501"].finding("")], None).verdict is Verdict.CONSISTENT
 
 
 def test_the_compressed_size_in_a_log_is_the_artifact(tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def test_a_score_given_twice_is_ambiguous_and_both_values_are_named(tmp_path: Pa
     twice = ["1.100000", score] if first else [score, "1.100000"]
     record = f'{{"val_bpb": {twice[0]}, "val_bpb": {twice[1]}}}'
     report = audit_of(tmp_path, submission__json=record, train__log=log(NATS, SP1024))
-    assert report.verdict is not Verdict.CONFIRMED
+    assert report.verdict.exit_code != 0
     (finding,) = report.with_code("BPB906")
     said = f"'val_bpb' more than once, as {twice[0]} and {twice[1]}; the last, {twice[1]}, is audited"
     assert said in finding.message
@@ -465,4 +465,4 @@ def test_a_log_without_colons_claims_what_one_with_colons_claims(tmp_path: Path,
     bare, colons = reports
     assert bare.claimed_bpb == score
     assert (bare.verdict, codes(bare)) == (colons.verdict, codes(colons))
-    assert bare.verdict is (Verdict.CONFIRMED if score == 1.20299 else Verdict.UNVERIFIABLE)
+    assert bare.verdict is (Verdict.CONSISTENT if score == 1.20299 else Verdict.UNVERIFIABLE)

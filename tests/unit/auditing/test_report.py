@@ -51,7 +51,7 @@ def test_an_empty_file_beside_a_good_record_changes_nothing(tmp_path: Path) -> N
     for name in ("stderr.txt", "notes.json", "README.md"):
         (tmp_path / name).touch()
     report = audit(tmp_path)
-    assert report.verdict is Verdict.CONFIRMED
+    assert report.verdict is Verdict.CONSISTENT
     (tmp_path / "submission.json").touch()
     assert audit(tmp_path).verdict is Verdict.UNVERIFIABLE
 
@@ -81,7 +81,7 @@ def test_a_folder_of_folders_is_told_of_recursive(tmp_path: Path) -> None:
     (tmp_path / "e/logs/train.log").write_text(log(2.0312, SP1024))
     (tmp_path / "e/src").mkdir()
     (tmp_path / "e/src/train.py").write_text("print(1)")
-    assert audit(tmp_path / "e").verdict is Verdict.CONFIRMED
+    assert audit(tmp_path / "e").verdict is Verdict.CONSISTENT
     (tmp_path / "b").mkdir()
     with pytest.raises(ClaimError) as caught:
         audit(tmp_path / "b")
@@ -113,7 +113,7 @@ def test_the_name_of_a_claim_is_shown(tmp_path: Path) -> None:
 def test_what_is_missing_does_not_begin_with_or(folder: str) -> None:
     report = audit(SUBMISSIONS / folder)
     assert not any(item.startswith("or ") for item in report.judgement.missing)
-    assert bool(report.judgement.missing) == (report.verdict is Verdict.UNVERIFIABLE)
+    assert bool(report.judgement.missing) == (report.verdict in (Verdict.UNVERIFIABLE, Verdict.CONSISTENT))
 
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in SUBMISSIONS.iterdir()))
@@ -267,6 +267,7 @@ def test_findings_are_ordered_by_weight_then_code_and_said_once() -> None:
     ("verdicts", "whole"),
     [
         *((["confirmed"], "confirmed"), ([], "confirmed"), (["confirmed", "unverifiable"], "unverifiable")),
+        *((["confirmed", "consistent"], "consistent"), (["consistent", "unverifiable"], "unverifiable")),
         *((["unverifiable", "refuted", "confirmed"], "refuted"), (["refuted"], "refuted")),
     ],
 )
@@ -301,3 +302,15 @@ def test_a_finding_that_is_the_reason_is_not_told_again() -> None:
 )
 def test_long_texts_are_cut(text: str, width: int, short: str) -> None:
     assert _short(text, width) == short
+
+
+def test_details_below_a_table_are_those_of_doubtful_claims_and_bounded() -> None:
+    honest, wrong = audit(SUBMISSIONS / "honest_single_seed"), audit(SUBMISSIONS / "wrong_constant")
+    assert "###" not in summary_to_markdown([honest, wrong])
+    told = summary_to_markdown([honest, wrong], with_details=True)
+    assert told.startswith(summary_to_markdown([honest, wrong]).rstrip())
+    assert told.endswith(f"\n\n{wrong.to_markdown()}")
+    assert told.count("###") == 1
+    many = summary_to_markdown([wrong] * 53, with_details=True)
+    assert many.count("###") == 50
+    assert many.endswith("\n\n3 more are in the table alone.\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from bpb_harness.auditing import Recomputed, Verdict
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.script import codes as script_codes
-from bpb_harness.auditing.verdict import Judgement, judge, reconcile
+from bpb_harness.auditing.verdict import judge, reconcile
 from bpb_harness.claim import Claim, Printed, Source
 from bpb_harness.findings import CODES, Finding, Severity
 
@@ -55,7 +55,7 @@ def test_whatever_refutes_refutes_a_number_whatever_speaks_for_it(code: str) -> 
 def test_whatever_warns_of_the_number_holds_a_confirmation_back(code: str) -> None:
     judged = judge(_of(), [_found("BPB101"), _found("BPB401"), _found(code)], None)
     concerns_the_entry = code.startswith("BPB5")
-    assert judged.verdict is (Verdict.CONFIRMED if concerns_the_entry else Verdict.UNVERIFIABLE)
+    assert judged.verdict is (Verdict.CONSISTENT if concerns_the_entry else Verdict.UNVERIFIABLE)
     if not concerns_the_entry:
         assert judged.reason == f"{code} it is"
 
@@ -63,10 +63,10 @@ def test_whatever_warns_of_the_number_holds_a_confirmation_back(code: str) -> No
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
-        (["BPB401", "BPB101"], "confirmed"),
-        (["BPB411", "BPB101"], "confirmed"),
-        (["BPB412", "BPB101"], "confirmed"),
-        (["BPB401", "BPB206", "BPB110"], "confirmed"),
+        (["BPB401", "BPB101"], "consistent"),
+        (["BPB411", "BPB101"], "consistent"),
+        (["BPB412", "BPB101"], "consistent"),
+        (["BPB401", "BPB206", "BPB110"], "consistent"),
         (["BPB401", "BPB206"], "unverifiable"),
         (["BPB401", "BPB110"], "unverifiable"),
         (["BPB401", "BPB111"], "unverifiable"),
@@ -123,9 +123,23 @@ def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict
         ),
     ],
 )
-def test_what_confirms_is_said(found: dict[str, dict[str, Any]], reason: str) -> None:
-    findings = [_found(code, **evidence) for code, evidence in found.items()]
-    assert judge(_of(), findings, None) == Judgement(Verdict.CONFIRMED, reason, (), None, None)
+def test_what_agrees_is_said_and_that_nobody_else_computed_it(found: dict[str, dict[str, Any]], reason: str) -> None:
+    judged = judge(_of(), [_found(code, **evidence) for code, evidence in found.items()], None)
+    assert judged.reason == f"{reason}; nobody but its author has computed it"
+    assert (judged.verdict, judged.corrected_bpb, judged.corrected_from) == (Verdict.CONSISTENT, None, None)
+    assert [item[:40] for item in judged.missing] == ["to be confirmed: the checkpoint, scored an"[:40]]
+
+
+def test_a_record_by_itself_is_never_confirmed() -> None:
+    """Whatever supports it: only a rescoring or a proof is somebody else's computation."""
+    supporting = [code for code in CODES if CODES[code].severity is Severity.CONFIRMS]
+    known = {"how": "line", "num_seeds": 3, "seeds_in_logs": "one seed", "logged": 1.1, "full_split": True}
+    known |= {"implied_ratio": 2.4, "num_steps": 32}
+    for count in range(len(supporting) + 1):
+        for found in combinations(supporting, count):
+            judged = judge(_of(), [_found(code, **known) for code in found], None)
+            others = {"BPB601", "BPB604"}.intersection(found)
+            assert (judged.verdict is Verdict.CONFIRMED) == bool(others), found
 
 
 @pytest.mark.parametrize(
@@ -305,5 +319,5 @@ class TestCorrected:
 
 def test_exit_codes() -> None:
     assert {verdict.value: verdict.exit_code for verdict in Verdict} == {
-        "confirmed": 0, "refuted": 1, "unverifiable": 3,
+        "confirmed": 0, "consistent": 0, "refuted": 1, "unverifiable": 3,
     }  # fmt: skip

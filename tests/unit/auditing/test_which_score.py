@@ -37,7 +37,7 @@ def test_a_score_of_another_name_is_the_claim_and_never_the_logs_last(
         (tmp_path / f"train_seed{seed}.log").write_text(log(2.0312, SP1024, seed=seed))
     report = audit(tmp_path)
     assert report.claimed_bpb == claimed or "baseline_val_bpb" in record
-    assert report.verdict == ("confirmed" if "baseline_val_bpb" in record else "unverifiable")
+    assert report.verdict == ("consistent" if "baseline_val_bpb" in record else "unverifiable")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_readme_claims_before_the_logs_do(tmp_path: Path, readme: str, claim
 def test_a_readme_without_a_score_leaves_the_claim_to_the_log(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# A run\n\nWider, and longer.\n")
     (tmp_path / "train.log").write_text(log(2.0312, SP1024))
-    assert audit(tmp_path).verdict == "confirmed"
+    assert audit(tmp_path).verdict == "consistent"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_claim_is_found_in_the_last_line_and_not_in_a_chance_match_before(tmp_
         log(1.95, SP1024) + running + f"adapted_exact val_loss:1.90000000 val_bpb:{score:.8f}\n"
     )
     report = audit(tmp_path)
-    assert report.verdict == "confirmed"
+    assert report.verdict == "consistent"
     (found,) = report.with_code("BPB401")
     assert "adapted_exact" in found.message
 
@@ -135,7 +135,7 @@ def test_a_readme_that_prints_the_score_mentions_it(tmp_path: Path, said: str, m
     (tmp_path / "README.md").write_text(f"# A run\n\nOur first try: val_bpb: 1.2290\n\n{said.format(score=score)}\n")
     report = audit(tmp_path)
     assert ("BPB407" in codes(report)) is not mentioned
-    assert report.verdict == ("confirmed" if mentioned else "unverifiable")
+    assert report.verdict == ("consistent" if mentioned else "unverifiable")
 
 
 SEEDS = {"7": 2.7912, "8": 2.79233, "9": 2.79284}
@@ -155,7 +155,7 @@ def _three_seeds(folder: Path, shift: float) -> AuditReport:
 @pytest.mark.parametrize("shift", [0.0, 4e-5, -4e-5, 3e-6, 7e-6])
 def test_a_mean_that_was_rounded_before_it_was_written_out(tmp_path: Path, shift: float) -> None:
     report = _three_seeds(tmp_path, shift)
-    assert report.verdict == "confirmed"
+    assert report.verdict == "consistent"
     assert not codes(report) & {"BPB403", "BPB406"}
 
 
@@ -189,7 +189,7 @@ def test_what_sliding_adapting_or_going_on_training_gains_is_no_wonder(tmp_path:
     better = f"ttt_exact val_loss:{nats * (score - gain) / score:.8f} val_bpb:{score - gain:.8f}\n"
     (tmp_path / "submission.json").write_text(submission(val_bpb=round(score - gain, 8)))
     (tmp_path / "train.log").write_text(text + better)
-    assert audit(tmp_path).verdict == "confirmed"
+    assert audit(tmp_path).verdict == "consistent"
 
 
 TRAINED = (

@@ -37,7 +37,7 @@ def codes(report: AuditReport) -> set[str]:
 )
 def test_all_the_bytes_of_the_split_are_right(tmp_path: Path, num_tokens: int, export: str) -> None:
     report = audit_of(tmp_path, num_tokens, NUM_BYTES / num_tokens, export)
-    assert report.verdict == "confirmed", report.judgement.reason
+    assert report.verdict == "consistent", report.judgement.reason
     assert "BPB301" not in codes(report)
 
 
@@ -103,7 +103,7 @@ def test_a_rounded_row_of_the_table_proves_what_a_counted_one_does(tmp_path: Pat
     assert report.verdict == "refuted"
     assert report.corrected_bpb == pytest.approx(1.26 * report.claimed_bpb, rel=1e-5)
     (tmp_path / "right").mkdir()
-    assert audit_of(tmp_path / "right", size, NUM_BYTES / size, "fineweb10B_sp4096").verdict == "confirmed"
+    assert audit_of(tmp_path / "right", size, NUM_BYTES / size, "fineweb10B_sp4096").verdict == "consistent"
 
 
 def test_the_untrained_loss_is_that_of_the_vocabulary() -> None:
@@ -127,7 +127,7 @@ def test_a_folded_text_is_another_text(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["sp8192_caseops", "sp8192_lossless_caps", "sp8192_flower"])
 def test_other_names_say_nothing_of_the_kind(tmp_path: Path, name: str) -> None:
     report = audit_of(tmp_path, 37_000_192, NUM_BYTES / 37_000_192, f"fineweb10B_{name}")
-    assert report.verdict == "confirmed"
+    assert report.verdict == "consistent"
 
 
 def test_the_shards_that_were_read_outweigh_a_name_in_prose(tmp_path: Path) -> None:
@@ -135,4 +135,4 @@ def test_the_shards_that_were_read_outweigh_a_name_in_prose(tmp_path: Path) -> N
         json.dumps({"val_bpb": round(bpb(2.3, NUM_BYTES / 62_021_632), 6), "dataset": "somebody/their-upload"})
     )
     (tmp_path / "train.log").write_text(log(2.3, NUM_BYTES / 62_021_632))
-    assert audit(tmp_path).verdict == "confirmed"
+    assert audit(tmp_path).verdict == "consistent"

@@ -63,10 +63,27 @@ def test_what_is_missing_and_what_cannot_be_corrected():
 def test_many_claims_have_a_table_refuted_first_and_links_that_lead_there():
     reports = [report("fine", Verdict.CONFIRMED), report("open", Verdict.UNVERIFIABLE), report("wrong")]
     read = page(*reports, unread=["other"])
-    assert "1 of 3 refuted 1 confirmed, 1 refuted, 1 unverifiable." in read.text
+    assert "1 of 3 refuted 1 confirmed, 0 consistent, 1 refuted, 1 unverifiable." in read.text
     assert re.search(r"wrong the reason refuted 0.68149 1.2030 open the reason unverifiable 0.68149 - fine", read.text)
     assert [each["href"] for each in read.with_tag("a")] == ["#claim-1", "#claim-2", "#claim-3"]
     assert "1 folder not audited" in read.text
+
+
+def test_rows_can_be_put_in_other_orders_without_a_script():
+    claims = [report("b", claimed_bpb=1.5), report("A", claimed_bpb=None, verdict=Verdict.CONSISTENT),
+              report("c", claimed_bpb=0.9, verdict=Verdict.UNVERIFIABLE)]  # fmt: skip
+    html = audit_page(claims)
+    names = re.findall(r'<td role="cell" class="text"><a[^>]*>(\w)', html)
+    styles = [
+        dict(part.split(":") for part in each.split(";")) for each in re.findall(r'<tr role="row" style="([^"]*)', html)
+    ]
+    assert names == ["b", "c", "A"]
+    for key, order in (("verdict", "bcA"), ("name", "Abc"), ("claimed", "cbA")):
+        assert "".join(sorted(names, key=lambda name, key=key: int(styles[names.index(name)][f"--{key}"]))) == order
+        assert f"#by-{key}:checked ~ .scroll tr {{ order: var(--{key}); }}" in html
+        assert f'id="by-{key}"' in html
+    assert 'id="by-verdict" checked' in html
+    assert "<script" not in html
 
 
 def test_a_long_page_says_what_it_leaves_out():

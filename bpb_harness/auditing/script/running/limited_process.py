@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -104,6 +105,8 @@ def _run(task: dict[str, Any]) -> list[list[int]]:
     import sentencepiece
 
     if needs_torch:
+        # torch imports dill where that is installed, which looks for a folder that it can write to: there is none.
+        tempfile.tempdir = os.path.sep
         import torch
     import numpy  # noqa: F401 - loaded before the fence
 

@@ -29,7 +29,7 @@ def test_a_fault_is_said_and_gives_no_verdict(tmp_path: Path, monkeypatch: pytes
     assert "BPB150" in {finding.code for finding in audit(tmp_path).findings}
     monkeypatch.setattr(check, where, _trips)
     report = audit(tmp_path)
-    assert report.verdict == "confirmed"  # the log and the record alone
+    assert report.verdict == "consistent"  # the log and the record alone
     said = report.with_code("BPB950")
     assert said
     assert all("ZeroDivisionError" in finding.message for finding in said)

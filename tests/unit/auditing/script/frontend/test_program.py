@@ -116,7 +116,7 @@ def test_calibration_is_no_subset_of_what_is_scored() -> None:
     assert "max_windows" in found.message
 
 
-@pytest.mark.parametrize(("off", "verdict"), [(1.0, "confirmed"), (1.0015, "unverifiable")])
+@pytest.mark.parametrize(("off", "verdict"), [(1.0, "consistent"), (1.0015, "unverifiable")])
 def test_a_log_of_the_whole_split_outweighs_a_limit_in_the_script(tmp_path: Path, off: float, verdict: str) -> None:
     nats = 2.0312
     (tmp_path / "train.log").write_text(log(nats, SP1024 * off))
@@ -126,4 +126,4 @@ def test_a_log_of_the_whole_split_outweighs_a_limit_in_the_script(tmp_path: Path
     report = audit(tmp_path)
     assert report.verdict == verdict
     (found,) = report.with_code("BPB350")
-    assert found.severity is (Severity.INFORMS if verdict == "confirmed" else Severity.WARNS)
+    assert found.severity is (Severity.INFORMS if verdict == "consistent" else Severity.WARNS)
