@@ -26,7 +26,7 @@ def doubts(runs: list[Run], look: CloserLook, p_value: float, *, num_draws: int,
             f"{reached:.4g}: are weights clipped, or times kept away from 0?"
         )
         if look.long is not None:
-            text += f" z = {look.long.z_of_skewed:+.1f} on {look.long.denoiser}, which cannot tell."
+            text += f" z = {look.long.z:+.1f} on {look.long.denoiser}, which cannot tell."
         found.append(text + " Run check_loss_weight on your weight as a function of t, on all of (0, 1)")
     if look.failed:
         found.append(
@@ -37,8 +37,9 @@ def doubts(runs: list[Run], look: CloserLook, p_value: float, *, num_draws: int,
 
 def _of_the_mean(worst: ProbeResult, runs: list[Run], num_draws: int, seed: int) -> str:
     rows = max(run.denoise.num_rows / max(run.estimates.size, 1) for run in runs)
-    text = f"z = {worst.z_of_skewed:+.1f} on the denoiser that charges for {worst.denoiser}, {worst.ratio:.4g} times "
-    text += f"the bound. Run it again with num_draws={10 * num_draws:_}, seed={seed + 1}"
+    text = f"z = {worst.z:+.1f} ({worst.z_of_skewed:+.1f} corrected for skewness) on the denoiser that charges for "
+    text += f"{worst.denoiser}, {worst.ratio:.4g} times the bound. "
+    text += f"Run it again with num_draws={10 * num_draws:_}, seed={seed + 1}"
     if worst.z < 0 and rows > 1.5:
         text += (
             f"; and with one draw a call where it now makes {rows:.0f}, since no finite number of draws tells a low "

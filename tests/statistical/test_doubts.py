@@ -11,7 +11,7 @@ import torch
 
 from bpb_harness.errors import UsageError
 from bpb_harness.schedule import LogLinear
-from bpb_harness.testing import FALSE_ALARM_RATE, check_elbo
+from bpb_harness.testing import check_elbo
 from bpb_harness.testing.batch_rows import TIED, TIED_OTHERWISE, tied_rows
 from bpb_harness.testing.closer_look import CloserLook
 from bpb_harness.testing.doubts import DOUBTFUL_P, doubts
@@ -92,12 +92,12 @@ def _median_of_means(denoise, x0, generator):
     return torch.stack(groups).median(0).values
 
 
-def test_a_mean_that_is_off_by_little_is_suspicious_and_told_what_to_run() -> None:
-    report = check_elbo(lambda *given: 1.02 * _median_of_means(*given), num_draws=3100)
-    if report.verdict == "correct":
-        assert re.search(r"z = [+-]\d+\.\d .* num_draws=31_000, seed=1", report.suspicions[0]), report.message
-    else:
-        assert report.p_value <= FALSE_ALARM_RATE
+def test_a_low_mean_of_several_draws_is_suspicious_and_told_what_to_run() -> None:
+    report = check_elbo(_median_of_means, num_draws=3100)
+    assert report.ok
+    assert re.match(r"z = -\d+\.\d \(-\d+\.\d corrected for skewness\) on the denoiser", report.suspicions[0])
+    assert "num_draws=31_000, seed=1" in report.suspicions[0]
+    assert "one draw a call where it now makes 12" in report.suspicions[0]
 
 
 def _runs_with(means, *, skew: bool = False) -> list[Run]:
@@ -117,7 +117,9 @@ def test_z_decides_what_is_suspicious_and_p_as_well() -> None:
     right = _runs_with([1.0] * 6)
     assert doubts(right, CloserLook(), 1.0, num_draws=100, seed=3) == ()
     (by_z,) = doubts(_runs_with([1.0, 1.0, 0.97, 1.0, 1.0, 1.0]), CloserLook(), 1.0, num_draws=100, seed=3)
-    assert by_z.startswith("z = -6.0 on the denoiser that charges for only windows with 3 of 4 tokens masked")
+    assert re.match(
+        r"z = -6\.0 \(-[56]\.\d corrected for skewness\) on the denoiser that charges for only windows with 3", by_z
+    )
     assert by_z.endswith("Run it again with num_draws=1_000, seed=4")
     assert len(doubts(right, CloserLook(), DOUBTFUL_P, num_draws=100, seed=3)) == 1
     assert doubts(right, CloserLook(failed=["three rows: nan"]), 1.0, num_draws=100, seed=3)[0].startswith(
