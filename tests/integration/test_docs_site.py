@@ -160,3 +160,9 @@ def test_make_docs_needs_what_the_extra_names(repository: Path) -> None:
     assert extra
     for name in re.findall(r'"([\w-]+)', extra[1]):
         assert f"\n{name}==" in constraints, name
+
+
+def test_make_docs_counts_warnings(repository: Path) -> None:
+    """With --quiet, mkdocs does not see them, and --strict lets broken links pass."""
+    (line,) = re.findall(r"mkdocs build.*", (repository / "Makefile").read_text("utf-8"))
+    assert line == "mkdocs build --strict"
