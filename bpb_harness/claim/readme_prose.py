@@ -107,7 +107,8 @@ _STATEMENTS = (
             r"\b(?:sub-?tokens|tokens|positions|groups|pairs|spans) (?:\w+ ){0,4}?(?:is|are|was|were) "
             r"(?:priced|scored|paid for|evaluated) (?:jointly|by (?:a|the|their) joint (?:distribution|price))\b"
             r"|\b(?:score|bpb|perplexity|nll|nelbo|bound) (?P<gap>[^.;]{0,40}?)"
-            r"\b(?:prices|uses|includes|adds|contains) [^.;]{0,40}?\b(?:joint (?:price|likelihood|log-?prob\w*)|energy (?:term|correction))\b"
+            r"\b(?:prices|uses|includes|adds|contains) [^.;]{0,40}?"
+            r"\b(?:joint (?:price|likelihood|log-?prob\w*)|energy (?:term|correction))\b"
             rf"|\b{_EVALUATED} (?:with|by|from|under) (?:an?|the|our) (?:joint|energy-(?:based|corrected)) denoiser\b"
         ),
         unless=_closed(
