@@ -218,13 +218,16 @@ def _with_tokenizer(claim: Claim, tokenizer: AnyPath | None) -> Claim:
 
 def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:
     settled = in_order(reconcile(findings))
-    score = evidence.claim.score
+    score, perplexity = evidence.claim.score, evidence.claim.perplexity
+    claimed_in = str(score.source) if score else None
+    if score is None and perplexity is not None:
+        claimed_in = f"{perplexity.source}: a perplexity of {perplexity} per token"
     return AuditReport(
         name=evidence.claim.name,
         title=evidence.claim.title,
         judgement=judge(evidence, settled, recomputed),
         claimed_bpb=score.value if score else None,
-        claimed_in=str(score.source) if score else None,
+        claimed_in=claimed_in,
         findings=settled,
         files=evidence.claim.files,
     )

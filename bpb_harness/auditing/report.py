@@ -28,7 +28,7 @@ class AuditReport:
         name: the claim's folder or file.
         judgement: verdict, reason, what is missing, corrected score.
         claimed_bpb: the claimed bits per byte; None where nothing is claimed.
-        claimed_in: where the claim stands.
+        claimed_in: where the claim stands; of a perplexity without bytes, its value too.
         findings: refuting ones first, then doubts, evidence for, remarks.
         files: files that were read.
         title: what the claimant calls it; None where nobody names it.
