@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpb_harness._version import __version__
 from bpb_harness.cli._demo import DEMO_CHECKPOINT, DEMO_DATA, take_demo
-from bpb_harness.cli._explain import explain_and_exit
+from bpb_harness.cli._options import Explain, Quiet, Version
 from bpb_harness.cli._output import (
     READ,
     require_folder,
@@ -46,12 +45,6 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 _TEXT, _JSON = "text", "json"
 _WITHIN = 0.005
 EXIT_EXPECTATION_MISSED = 1
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"bpb-harness {__version__}")
-        raise typer.Exit
 
 
 def _print_adapters(value: bool) -> None:
@@ -82,7 +75,7 @@ def evaluate(
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
+    quiet: Quiet = False,
     demo: Annotated[
         bool,
         typer.Option(
@@ -92,15 +85,8 @@ def evaluate(
             help="Score the small checkpoint that comes with bpb-harness, in place of CHECKPOINT.",
         ),
     ] = False,
-    _explain: Annotated[
-        str | None,
-        typer.Option(
-            "--explain", metavar="CODE", callback=explain_and_exit, is_eager=True, help="Say what a code means."
-        ),
-    ] = None,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    _explain: Explain = None,
+    _version: Version = False,
     _list_adapters: Annotated[
         bool, typer.Option("--list-adapters", callback=_print_adapters, is_eager=True, help="Print the adapters.")
     ] = False,

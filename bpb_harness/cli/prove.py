@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpb_harness._version import __version__
+from bpb_harness.cli._options import Quiet, Version
 from bpb_harness.cli._output import READ, require_folder, require_unread, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
@@ -38,12 +38,6 @@ _OF_TABLES |= {"key_field", "slice_field", "surprisal", "surprisal_draws"}
 _TAKEN = tuple(name for name in FLAGS if name not in _OF_TABLES)
 
 
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"bpb-harness {__version__}")
-        raise typer.Exit
-
-
 @app.command()
 @takes(*_TAKEN)
 def prove(
@@ -64,10 +58,8 @@ def prove(
     ] = None,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write what came of it here instead of stdout.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    quiet: Quiet = False,
+    _version: Version = False,
     **given: Any,
 ) -> None:
     """Prove a score by decoding: some of its windows become a file of bits, from which a fresh process gets them back.
