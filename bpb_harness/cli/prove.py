@@ -36,10 +36,11 @@ _OF_DECODING = ("tokenizer", "model", "allow_code")
 _OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs"}
 _OF_TABLES |= {"key_field", "slice_field", "surprisal", "surprisal_draws"}
 _TAKEN = tuple(name for name in FLAGS if name not in _OF_TABLES)
+_REFUSED = tuple(name for name in _TAKEN if name == "compare" or name.startswith("ttt"))
 
 
 @app.command()
-@takes(*_TAKEN)
+@takes(*_TAKEN, hidden=_REFUSED)
 def prove(
     context: typer.Context,
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
