@@ -61,7 +61,7 @@ tables: $(VENV)/.demo ## write the tables of docs/ again: commands, settings, fi
 	$(BIN)/python -m docs.formats_table
 
 docs: $(VENV)/.docs ## build the documentation as a site, into site/: a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html, or $(BIN)/mkdocs serve"
 
 $(VENV)/.demo: pyproject.toml $(CONSTRAINTS)

@@ -33,6 +33,7 @@ _CODE = re.compile(
 _LINK = re.compile(r"(?<=\[)([^\]\[]*)\]\(([^)\s]+)(?=\))")
 _NUMBER = re.compile(r"^( {4}.*?\S) {3,}(\(\d+\))$", re.M)
 _MARK = re.compile(r"^<!-- \w+: (?:start|end) -->$", re.M)
+_NAMED = re.compile(r"\bdocs/([\w-]+)\.md\b")
 _ROLE = re.compile(r":(?:func|class|meth|attr|exc|mod):<code>(~?)([\w.]+)</code>")
 
 
@@ -71,9 +72,20 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Roles of docstrings, ``:func:`~a.b.c```, as the name that ``help()``'s reader takes from them."""
+    """What docstrings and the lines of ``--help`` say for readers of plain text: pages by their path, and roles."""
+    parts = re.split(r"(<(pre|code|a)\b.*?</\2>)", html, flags=re.S)
+    html = "".join(
+        _NAMED.sub(_named, part) if place % 3 == 0 else part for place, part in enumerate(parts) if place % 3 < 2
+    )
     html = _ROLE.sub(lambda role: f"<code>{role[2].rpartition('.')[2] if role[1] else role[2]}</code>", html)
     return html.replace("<p>::</p>\n", "").replace("::</p>\n<div", ":</p>\n<div")
+
+
+def _named(path: re.Match[str]) -> str:
+    name = f"{path[1]}.md"
+    if not (ROOT / "docs" / name).is_file():
+        return path[0]
+    return f'<a href="{path[1]}.html">{title(name, name, name)}</a>'
 
 
 def title(words: str, leads: str, page: str) -> str:

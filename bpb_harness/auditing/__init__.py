@@ -18,6 +18,7 @@ checks/            one file a family of codes:
 script/            static checks of scripts: frontend/ reads, domains/ says what expressions stand for, checks/ judge
 verdict.py         from findings to a verdict and a corrected score
 report.py          text, Markdown, JSON, pandas
+annotations.py     annotations of a workflow on GitHub
 """
 
 from bpb_harness.auditing.auditor import audit, audit_folders, audit_one_of_many, unread_folders

@@ -50,7 +50,7 @@ def audit(
     rival = gather(read_claim(*_paths(baseline))) if baseline is not None else None
     rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
     findings = list(_findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer))
-    return _report(evidence, findings, rescored)
+    return replace(_report(evidence, findings, rescored), paths=tuple(map(str, _paths(paths))))
 
 
 def audit_folders(
@@ -92,12 +92,15 @@ def audit_one_of_many(
     except UsageError:
         raise
     except HarnessError as problem:
-        return unreadable(name, str(problem))
+        return _unread(folder, name, str(problem))
     except Exception as fault:  # of this program; a report on the other folders is worth more than its traceback
-        return unreadable(
-            name, f"{name} could not be audited: a fault of this program, {type(fault).__name__}: {fault}"
-        )
+        said = f"{name} could not be audited: a fault of this program, {type(fault).__name__}: {fault}"
+        return _unread(folder, name, said)
     return replace(report, name=name)
+
+
+def _unread(paths: AnyPath | Sequence[AnyPath], name: str, problem: str) -> AuditReport:
+    return replace(unreadable(name, problem), paths=tuple(map(str, _paths(paths))))
 
 
 def unread_folders(root: AnyPath) -> list[str]:
@@ -215,13 +218,16 @@ def _with_tokenizer(claim: Claim, tokenizer: AnyPath | None) -> Claim:
 
 def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:
     settled = in_order(reconcile(findings))
-    score = evidence.claim.score
+    score, perplexity = evidence.claim.score, evidence.claim.perplexity
+    claimed_in = str(score.source) if score else None
+    if score is None and perplexity is not None:
+        claimed_in = f"{perplexity.source}: a perplexity of {perplexity} per token"
     return AuditReport(
         name=evidence.claim.name,
         title=evidence.claim.title,
         judgement=judge(evidence, settled, recomputed),
         claimed_bpb=score.value if score else None,
-        claimed_in=str(score.source) if score else None,
+        claimed_in=claimed_in,
         findings=settled,
         files=evidence.claim.files,
     )

@@ -96,6 +96,12 @@ PROSE_VOIDS = register(
     _WARNS,
     "The README says plainly of the score what would void it, and nothing else in the record tells.",
 )
+JOINT_PRICE = register(
+    "BPB214",
+    "joint-price",
+    _REFUTES,
+    "Masked tokens are priced jointly under the weight of tokens priced one by one: no bound and no code length.",
+)
 
 # Sampling, coverage, errors.
 SLICE = register("BPB301", "slice", _WARNS, "Only a part of the split was scored.")

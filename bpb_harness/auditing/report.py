@@ -26,12 +26,13 @@ class AuditReport:
 
     Attributes:
         name: the claim's folder or file.
-        title: what the claimant calls it; None where nobody names it.
         judgement: verdict, reason, what is missing, corrected score.
         claimed_bpb: the claimed bits per byte; None where nothing is claimed.
-        claimed_in: where the claim stands.
+        claimed_in: where the claim stands; of a perplexity without bytes, its value too.
         findings: refuting ones first, then doubts, evidence for, remarks.
         files: files that were read.
+        title: what the claimant calls it; None where nobody names it.
+        paths: what was audited, as it was given: a folder, or files.
     """
 
     name: str
@@ -41,6 +42,7 @@ class AuditReport:
     findings: tuple[Finding, ...]
     files: tuple[str, ...] = field(default=())
     title: str | None = None
+    paths: tuple[str, ...] = field(default=())
 
     @property
     def verdict(self) -> Verdict:
@@ -156,12 +158,28 @@ def unread_to_text(unread: Sequence[str]) -> str | None:
 _FIRST_NAMES = 5
 
 
-def summary_to_markdown(reports: Sequence[AuditReport], unread: Sequence[str] = ()) -> str:
-    """A table of many verdicts for a thread, and the folders that were passed over."""
+def summary_to_markdown(
+    reports: Sequence[AuditReport], unread: Sequence[str] = (), *, with_details: bool = False
+) -> str:
+    """A table of many verdicts for a thread, and the folders that were passed over.
+
+    Args:
+        reports: one a claim.
+        unread: see `summary_to_dict`.
+        with_details: the reports themselves stand below the table too, of the first that are refuted or unverifiable.
+    """
     summary = _template("summary.md.j2").render(
         reports=reports, counts=counts_of(reports), unread=unread_to_text(unread)
     )
-    return summary.strip() + "\n"
+    bad = (Verdict.REFUTED, Verdict.UNVERIFIABLE)
+    doubtful = [report for report in reports if report.verdict in bad] if with_details else []
+    parts = [summary.strip(), *(report.to_markdown().strip() for report in doubtful[:_MOST_DETAILS])]
+    if len(doubtful) > _MOST_DETAILS:
+        parts.append(f"{len(doubtful) - _MOST_DETAILS} more are in the table alone.")
+    return "\n\n".join(parts) + "\n"
+
+
+_MOST_DETAILS = 50
 
 
 def counts_of(reports: Sequence[AuditReport]) -> Mapping[str, int]:

@@ -40,6 +40,8 @@ def report_to_text(report: AuditReport, screen: Screen) -> str:
     if report.claimed_bpb is not None:
         where = one_line(report.claimed_in)
         page.row("  claimed", f"{claimed_to_text(report.claimed_bpb)} bits per byte ({where})")
+    elif report.claimed_in is not None:
+        page.row("  claimed", one_line(report.claimed_in))
     derivation = one_line(report.judgement.corrected_from or "")
     if report.corrected_bpb is not None:
         page.row("  corrected", f"{corrected_to_text(report.corrected_bpb)} bits per byte")

@@ -73,7 +73,7 @@ _BYTES_SUPPORT = (
 )
 
 # A fault of the estimator that a script shows, or the author admits, says more than a log that is missing.
-_ESTIMATOR_RULES = [codes.BEYOND_PLAIN, codes.PROSE_VOIDS]
+_ESTIMATOR_RULES = [codes.BEYOND_PLAIN, codes.JOINT_PRICE, codes.PROSE_VOIDS]
 # What a reviewer would say first about a claim that cannot be verified.
 _WEIGHTIEST = {
     rule.code: rank
@@ -158,6 +158,9 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     is_proved = not found.isdisjoint({codes.PROOF_SHORT.code, codes.PROVED.code})
     if refuting and evidence.claim.score is None and own is not None:
         return Judgement(Verdict.REFUTED, refuting[0].message, (), None, None)
+    if refuting and evidence.claim.score is None and evidence.claim.perplexity is not None:
+        derivation = f"not recoverable: {_named(refuting[0])} voids the number"
+        return Judgement(Verdict.REFUTED, refuting[0].message, (), None, derivation)
     if refuting and evidence.claim.score is not None:
         partial = not found.isdisjoint(_SLICES)
         corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial)

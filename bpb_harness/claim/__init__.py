@@ -16,7 +16,7 @@ Nothing here judges, and nothing here runs or imports what it reads.
 """
 
 from bpb_harness.claim.folder import read_claim
-from bpb_harness.claim.listing import find_submissions, find_unread
+from bpb_harness.claim.listing import find_submissions, find_unread, submission_of
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine, TableRow
 
@@ -34,4 +34,5 @@ __all__ = [
     "find_submissions",
     "find_unread",
     "read_claim",
+    "submission_of",
 ]

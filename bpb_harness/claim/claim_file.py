@@ -6,6 +6,7 @@ that a misspelt fact is not silently left out of an audit. docs/audit.md describ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -54,13 +55,15 @@ def read_claim_file(value: Mapping[str, Any], file: str) -> Claim:
             read[key] = reader(held, Source(file, key=key))
     protocol = Protocol(**{field.name: read[field.name] for field in fields(Protocol) if field.name in read})
     score = read.get("claimed_bpb")
+    perplexity = read.get("claimed_perplexity")
     tokenizer = read.get("tokenizer")
     return Claim(
         name=file,
         title=read.get("name"),
         score=score,
         claimed_in="claim file" if score else None,
-        nats_per_token=read.get("nats_per_token"),
+        nats_per_token=_loss(read.get("nats_per_token"), perplexity),
+        perplexity=perplexity,
         same_estimator=read.get("same_estimator", True),
         std=read.get("stderr"),
         seeds=read.get("seeds", ()),
@@ -81,6 +84,32 @@ def _positive(held: object, source: Source) -> Printed:
     if number is None or number.value <= 0.0:
         raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="a number above 0")
     return number
+
+
+def _perplexity(held: object, source: Source) -> Printed:
+    number = _positive(held, source)
+    if number.value <= 1.0:
+        raise ClaimError(f"{source.file}: {source.key}", seen=repr(held)[:60], expected="a number above 1, per token")
+    return number
+
+
+def _loss(nats: Printed | None, perplexity: Printed | None) -> Printed | None:
+    """The stated loss, or the logarithm of the perplexity with the digits that the perplexity leaves certain.
+
+    Raises:
+        ClaimError: if the two contradict each other.
+    """
+    if perplexity is None:
+        return nats
+    half_unit = perplexity.half_unit / perplexity.value
+    loss = math.log(perplexity.value)
+    if nats is None:
+        decimals = None if half_unit == 0.0 else max(0, math.floor(-math.log10(2.0 * half_unit)))
+        return Printed(loss, decimals, perplexity.source, "claimed_perplexity")
+    if not nats.agrees_with(loss, half_unit):
+        expected = f"{loss:.4f}, the logarithm of a perplexity of {perplexity}"
+        raise ClaimError(str(nats.source), seen=nats, expected=expected, hint="state one of the two")
+    return nats
 
 
 def _fraction(held: object, source: Source) -> float:
@@ -163,6 +192,7 @@ def _sizes(held: object, source: Source) -> tuple[Printed, ...]:
 _KEYS: dict[str, Callable[[Any, Source], Any]] = {
     "name": _text,
     "claimed_bpb": _positive,
+    "claimed_perplexity": _perplexity,
     "nats_per_token": _positive,
     "same_estimator": _flag,
     "stderr": _positive,
@@ -184,6 +214,7 @@ _KEYS: dict[str, Callable[[Any, Source], Any]] = {
     "bytes_per_token": _positive,
     "bytes_per_token_is_constant": _flag,
     "unpaid_tokens": _text,
+    "priced_jointly": _text,
     "num_windows": _count,
     "context_length": _count,
     "scored_tokens": _count,

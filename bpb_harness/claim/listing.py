@@ -104,6 +104,26 @@ def find_submissions(root: Path) -> list[Path]:
     return sorted(folder for folder, _, is_submission in _folders_below(root) if is_submission)
 
 
+def submission_of(file: Path, root: Path) -> Path | None:
+    """The folder among those of `find_submissions(root)` that holds ``file``, which need not be there any more.
+
+    Args:
+        file: a path below ``root``, spelled from there on as it lies there: without ``..``.
+        root: a folder.
+    """
+    names = file.relative_to(root).parts[:-1]
+    for depth in range(len(names) + 1):
+        folder = root.joinpath(*names[:depth])
+        if depth and (folder.is_symlink() or folder.name.startswith(".")):
+            return None
+        if not folder.is_dir():
+            return None
+        real = resolved(folder)
+        if _is_submission(_entries(real, real)):
+            return folder
+    return None
+
+
 def find_unread(root: Path) -> list[Path]:
     """Folders at or below ``root`` that speak of bits per byte in .jsonl or .csv files alone, which nothing reads.
 
@@ -210,13 +230,17 @@ def _folders_below(root: Path) -> Iterator[tuple[Path, list[_Entry], bool]]:
     while stack:
         folder, real = stack.pop()
         entries = _entries(real, real)
-        if any(is_claim_name(entry.shown) for entry in entries):
-            yield folder, entries, True
-            continue
-        below = [entry for entry in entries if entry.is_folder]
-        names = [entry.shown.name.lower() for entry in entries]
-        yield folder, entries, not below and any(_is_log_name(name) for name in names)
-        stack.extend((folder / entry.shown.name, entry.path) for entry in below)
+        yield folder, entries, _is_submission(entries)
+        if not any(is_claim_name(entry.shown) for entry in entries):
+            stack.extend((folder / entry.shown.name, entry.path) for entry in entries if entry.is_folder)
+
+
+def _is_submission(entries: Sequence[_Entry]) -> bool:
+    """Whether a folder with these entries is one: it holds a claim, or logs and no folder."""
+    if any(is_claim_name(entry.shown) for entry in entries):
+        return True
+    names = [entry.shown.name.lower() for entry in entries]
+    return not any(entry.is_folder for entry in entries) and any(_is_log_name(name) for name in names)
 
 
 def _is_log_name(name: str) -> bool:

@@ -61,6 +61,7 @@ def _closed(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
+PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs to tokens priced one by one: no bound"
 _TRAINED_ON_IT = "the network was trained on the text that it is scored on"
 _VAL_ONLY = _closed(r"\bval(?:idation)?[- ]only\b(?! eval)")
 _STATEMENTS = (
@@ -99,6 +100,21 @@ _STATEMENTS = (
     ),
     _Statement(
         "tokens that are predicted are not paid for", _closed(rf"\b(?:BOS|(?:document )?boundar(?:y|ies)){_UNPAID}")
+    ),
+    _Statement(
+        PRICED_JOINTLY,
+        _closed(
+            r"\b(?:sub-?tokens|tokens|positions|groups|pairs|spans) (?:\w+ ){0,4}?(?:is|are|was|were) "
+            r"(?:priced|scored|paid for|evaluated) (?:jointly|by (?:a|the|their) joint (?:distribution|price))\b"
+            r"|\b(?:score|bpb|perplexity|nll|nelbo|bound) (?P<gap>[^.;]{0,40}?)"
+            r"\b(?:prices|uses|includes|adds|contains) [^.;]{0,40}?"
+            r"\b(?:joint (?:price|likelihood|log-?prob\w*)|energy (?:term|correction))\b"
+            rf"|\b{_EVALUATED} (?:with|by|from|under) (?:an?|the|our) (?:joint|energy-(?:based|corrected)) denoiser\b"
+        ),
+        unless=_closed(
+            r"\bsampl\w*|\bgenerat\w*|\bdraft\w*|\bspeculat\w*|\bchain[- ]rule\b|\bmarginal\w*|\breveal\w*"
+            r"|\bautoregressive\w*|\bleft[- ]to[- ]right\b|\bone (?:by one|at a time|after)\b|\bweight of (?:1|one)\b"
+        ),
     ),
     _Statement(
         "the bits were divided by a constant, not by the bytes of the text",

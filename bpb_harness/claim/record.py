@@ -166,6 +166,7 @@ class Protocol:
         bytes_per_token: what the bits were divided by, where it is a stated constant.
         bytes_per_token_is_constant: it is a constant and not a count.
         unpaid_tokens: tokens that are neither masked nor paid for, in words, such as ``document boundaries``.
+        priced_jointly: masked tokens or parts of tokens that have one price together, in words.
         num_windows: windows scored.
         context_length: tokens a window.
         scored_tokens: tokens scored.
@@ -183,6 +184,7 @@ class Protocol:
     bytes_per_token: Printed | None = None
     bytes_per_token_is_constant: bool = False
     unpaid_tokens: str | None = None
+    priced_jointly: str | None = None
     num_windows: int | None = None
     context_length: int | None = None
     scored_tokens: int | None = None
@@ -209,6 +211,7 @@ class Claim:
         score: the claimed bits per byte; None where nothing claims one.
         claimed_in: ``submission``, ``claim file``, ``result``, ``log`` or ``readme``: where the score comes from.
         nats_per_token: the loss published beside the score, in nats per token.
+        perplexity: a claimed perplexity per token, of a claim file; it stands for the score where no bytes are known.
         same_estimator: the names say that both come from one estimator.
         std: the published spread over seeds, or standard error, in bits per byte.
         seeds: seeds that the record names.
@@ -234,6 +237,7 @@ class Claim:
     score: Printed | None = None
     claimed_in: str | None = None
     nats_per_token: Printed | None = None
+    perplexity: Printed | None = None
     same_estimator: bool = True
     std: Printed | None = None
     seeds: tuple[str, ...] = ()

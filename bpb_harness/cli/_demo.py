@@ -9,6 +9,7 @@ import typer
 import bpb_harness
 
 DEMO_CHECKPOINT = Path(bpb_harness.__file__).with_name("demo") / "demo.pt"
+DEMO_DATA = DEMO_CHECKPOINT.with_name("demo_val_000000.bin")
 
 
 def take_demo(context: typer.Context, value: bool) -> bool:

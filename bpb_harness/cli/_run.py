@@ -166,6 +166,10 @@ def _report(name: str, error: BaseException) -> int:
         # The reader of stdout went away (`| head`): no error; keep the interpreter from flushing into the pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if isinstance(error, ModuleNotFoundError) and not (missing := str(error.name)).startswith("bpb_harness"):
+        library = missing.partition(".")[0]
+        _say(name, f"{library} is not installed, and this needs it; install it, or bpb-harness with all that it needs")
+        return 2
     # typer moved from click's exceptions to its own copy of them; both say these two things about a usage error.
     format_message = getattr(error, "format_message", None)
     if callable(format_message) and hasattr(error, "exit_code"):

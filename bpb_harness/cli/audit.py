@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-_FORMATS = ("text", "json", "markdown")
+_FORMATS = ("text", "json", "markdown", "github")
 
 
 def _print_version(value: bool) -> None:
@@ -46,7 +47,7 @@ _RESCORING = (
 @app.command()
 @takes(
     *_RESCORING,
-    before={"recursive": "data", "baseline": "data", "checkpoint": "data", "proof": "data"},
+    before={"recursive": "data", "containing": "data", "baseline": "data", "checkpoint": "data", "proof": "data"},
     defaults=False,
     data="Token shard to rescore on, or to compare a proof with; may be repeated.",
     tokenizer="Tokenizer file, to rescore, for --proof or for --allow-code.",
@@ -63,6 +64,9 @@ def audit(
         typer.Argument(metavar="PATH ...", help="Folders, each a claim; or files that belong to one claim."),
     ],
     recursive: Annotated[bool, typer.Option("--recursive", help="Audit every submission below the folders.")] = False,
+    containing: Annotated[
+        bool, typer.Option("--containing", help="Audit the submissions that the paths, files, are parts of.")
+    ] = False,
     baseline: Annotated[Path | None, typer.Option(help="The claim to be beaten: folder or file.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Rescore this checkpoint, which needs --data; or decode --proof by it.")
@@ -73,7 +77,10 @@ def audit(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the script's byte-table function alone, in a limited process.")
     ] = False,
-    output_format: Annotated[str, typer.Option("--format", help="text, json or markdown.")] = "text",
+    allow_unverifiable: Annotated[
+        bool, typer.Option("--allow-unverifiable", help="Exit 0, not 3, where nothing is refuted.")
+    ] = False,
+    output_format: Annotated[str, typer.Option("--format", help="text, json, markdown or github.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write the report here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the audit as a page to this .html file too.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
@@ -102,21 +109,26 @@ def audit(
     read = [paths, baseline, checkpoint, proof, options["data"], options["tokenizer"]]
     require_unread({"--output": output, "--report": report}, read)
     require_no_other(paths, what="", expected="what somebody published: a folder, records or logs, or result.json")
-    claims = _claims(paths, recursive=recursive)
+    claims = _containing(paths, recursive=recursive) if containing else _claims(paths, recursive=recursive)
     tokenizer = options.pop("tokenizer")
     given = {name: value for name, value in options.items() if value is not None and value != []}
     if proof is not None:
-        _require_for_proof(claims, checkpoint, tokenizer, given, recursive=recursive)
+        _require_for_proof(claims, checkpoint, tokenizer, given, recursive=recursive or containing)
     elif checkpoint is None and given:
         raise UsageError(
             f"{', '.join(FLAGS[name].name for name in given)}: for rescoring only", hint="give --checkpoint too"
         )
     if checkpoint is not None and proof is None and "data" not in given:
         raise UsageError("--checkpoint needs the text that the claim is about", hint="give --data SHARD ...")
-    if checkpoint is not None and (recursive or len(claims) != 1):
+    if checkpoint is not None and (recursive or containing or len(claims) != 1):
         raise UsageError("--checkpoint rescores one claim", seen=f"{len(paths)} paths", expected="one folder")
+    if not claims:
+        held = "holds that file" if len(paths) == 1 else f"holds any of these {len(paths)} files"
+        typer.echo(f"bpb-audit: nothing audited: no submission {held}", err=True)
+        raise typer.Exit
     with interrupted_afterwards():
         from bpb_harness.auditing.report import overall, unread_to_text
+        from bpb_harness.auditing.verdict import Verdict
 
     recomputed, proved = None, None
     if proof is not None:
@@ -125,6 +137,8 @@ def audit(
         recomputed = _rescore(claims[0], checkpoint, tokenizer, given, quiet=quiet)
     if recursive:
         audits = _audit_below(paths, baseline, tokenizer, allow_code=allow_code)
+    elif containing:
+        audits = _audit_folders(claims, baseline, tokenizer, allow_code=allow_code)
     else:
         audits = _audit_each(claims, baseline, tokenizer, recomputed, proved, allow_code=allow_code)
     reports = list(audits if quiet else _with_progress(audits))
@@ -136,8 +150,11 @@ def audit(
         from bpb_harness.report.audit import audit_page  # deferred: jinja2 reads its templates
 
         write_output(audit_page(reports, unread=unread, command=command_line("bpb-audit")), report)
-    write_output(_shown(reports, output_format, screen_of(output), unread, many=recursive or len(claims) > 1), output)
-    raise typer.Exit(overall(reports).exit_code)
+    many = recursive or containing or len(claims) > 1
+    shown = _shown(reports, output_format, screen_of(output), unread, many=many, with_details=containing)
+    write_output(shown, output)
+    verdict = overall(reports)
+    raise typer.Exit(0 if allow_unverifiable and verdict is Verdict.UNVERIFIABLE else verdict.exit_code)
 
 
 def _claims(paths: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
@@ -151,6 +168,26 @@ def _claims(paths: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
     if files and len(folders) > 1:
         raise UsageError("several folders and files", hint="audit one claim's files, or several folders")
     return [[*folders, *files]] if files else [[folder] for folder in folders]
+
+
+def _containing(files: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
+    """The submissions below the working folder that hold any of the files, which may have been deleted."""
+    from bpb_harness.claim import submission_of
+
+    if recursive:
+        raise UsageError("--containing takes files, --recursive folders", hint="leave one out")
+    root = Path.cwd()
+    found: set[Path] = set()
+    for file in files:
+        whole = Path(os.path.abspath(file))  # noqa: PTH100 - a link is a file of the submission that it stands in
+        if not whole.is_relative_to(root):
+            raise UsageError("--containing", seen=str(file), expected="files below the working folder")
+        if whole.is_dir():
+            raise UsageError("--containing", seen=f"{file}, a folder", expected="files", hint="use --recursive")
+        folder = submission_of(whole, root)
+        if folder is not None:
+            found.add(folder.relative_to(root))
+    return [[folder] for folder in sorted(found)]
 
 
 def _require_for_proof(
@@ -171,7 +208,8 @@ def _require_for_proof(
             hint="leave it out: the proof says how it was made; or leave out --proof, to rescore",
         )  # fmt: skip
     if recursive or len(claims) != 1:
-        raise UsageError("--proof is of one claim", seen=f"{len(claims)} claims", expected="one folder")
+        seen = "a search for submissions" if recursive else f"{len(claims)} claims"
+        raise UsageError("--proof is of one claim", seen=seen, expected="one folder")
 
 
 def _decode(
@@ -239,6 +277,17 @@ def _audit_each(
         )  # fmt: skip
 
 
+def _audit_folders(
+    claims: Sequence[Sequence[Path]], baseline: Path | None, tokenizer: Path | None, *, allow_code: bool
+) -> Iterator[AuditReport]:
+    """As `audit_folders` names and reads them."""
+    from bpb_harness.auditing import audit_one_of_many
+
+    for (folder,) in claims:
+        name = folder.as_posix() if folder.name else folder.resolve().name
+        yield audit_one_of_many(folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+
+
 def _audit_below(
     folders: Sequence[Path], baseline: Path | None, tokenizer: Path | None, *, allow_code: bool
 ) -> Iterator[AuditReport]:
@@ -271,11 +320,16 @@ def _with_progress(reports: Iterable[AuditReport]) -> Iterator[AuditReport]:
 
 
 def _shown(
-    reports: Sequence[AuditReport], output_format: str, screen: Screen, unread: Sequence[str], *, many: bool
-) -> str:
+    reports: Sequence[AuditReport], output_format: str, screen: Screen, unread: Sequence[str], *, many: bool,
+    with_details: bool,
+) -> str:  # fmt: skip
     from bpb_harness.auditing import report as reporting
     from bpb_harness.auditing.report_text import summary_to_text
 
+    if output_format == "github":
+        from bpb_harness.auditing.annotations import annotations_of
+
+        return annotations_of(reports).rstrip("\n")
     if not many:
         (only,) = reports
         if output_format == "json":
@@ -284,7 +338,7 @@ def _shown(
     if output_format == "json":
         return json.dumps(reporting.summary_to_dict(reports, unread), indent=2)
     if output_format == "markdown":
-        return reporting.summary_to_markdown(reports, unread).rstrip("\n")
+        return reporting.summary_to_markdown(reports, unread, with_details=with_details).rstrip("\n")
     return summary_to_text(reports, screen, unread).rstrip("\n")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness._version import __version__
+from bpb_harness.cli._explain import explain_and_exit
 from bpb_harness.cli._output import require_folder, require_unread, screen_of, write_output
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
@@ -45,6 +46,12 @@ def _print_version(value: bool) -> None:
 def count(
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
+    _explain: Annotated[
+        str | None,
+        typer.Option(
+            "--explain", metavar="CODE", callback=explain_and_exit, is_eager=True, help="Say what a code means."
+        ),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,

@@ -225,7 +225,10 @@ class _Collection:
         results: list[FinishedDraws] = []
         try:
             for prepared in batches:
-                with streams_in_turn.next(runner.num_streams):
+                is_alone = runner.runs_alone(prepared)
+                while is_alone and self._in_flight:
+                    results.append(self._finish())
+                with streams_in_turn.next(1 if is_alone else runner.num_streams):
                     if self.tokens is None:
                         row_nats = runner.row_nats(prepared)
                     else:

@@ -146,6 +146,13 @@ def larger_for_long_text(batch_tokens: int, tokens_per_pass: int) -> int:
     return 2 * batch_tokens if tokens_per_pass >= _BATCHES_OF_LONG_TEXT * batch_tokens else batch_tokens
 
 
+def source_of_batches(job: Job, draws: DrawSource) -> Source:
+    """Who makes the batches of a job: the host, or the GPU that scores them."""
+    if job.one_call_block_size is not None:
+        return BlockSource(draws, job.one_call_block_size)
+    return DeviceSource(draws, job.device) if job.device.type == "cuda" else draws
+
+
 @final
 class _Sampler:
     """The passes of one job."""
@@ -154,12 +161,7 @@ class _Sampler:
         assert job.schedule is not None
         self._job, self._layout, self._processes = job, layout, processes
         self._source = DrawSource(job.text.corpus, layout.spans, job.schedule, bigrams=layout.bigrams)
-        blocks = job.one_call_block_size
-        self._batches: Source = self._source
-        if blocks is not None:
-            self._batches = BlockSource(self._source, blocks)
-        elif job.device.type == "cuda":
-            self._batches = DeviceSource(self._source, job.device)
+        self._batches = source_of_batches(job, self._source)
         self._first_plans = self._plans(0)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None

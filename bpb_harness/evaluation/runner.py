@@ -87,6 +87,16 @@ class MaskedNllRunner:
         """How many batches may be in the network at once; one from when memory was short."""
         return _NUM_STREAMS[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
 
+    def runs_alone(self, prepared: Prepared) -> bool:
+        """Whether a batch should be the only one in the network: one that a compiled network takes as it is written.
+
+        Its matrix products are small and ragged, and cuBLAS promises the same bits only where one stream is active.
+        """
+        return self._is_compiled and not self._runs_compiled(prepared)
+
+    def _runs_compiled(self, prepared: Prepared) -> bool:
+        return self._is_compiled and self._shape_of(prepared) == self._compiled_shape and len(prepared) > 1
+
     def row_nats(self, prepared: Prepared) -> Tensor:
         """C(x, M; t) of each draw, (R,) float64 on the device."""
         return self._in_parts(prepared, lambda part: self.token_nll(part).sum(dim=-1))
@@ -101,7 +111,7 @@ class MaskedNllRunner:
         positions = prepared.positions.to(self._device, non_blocking=True)
         targets = x0.flatten().index_select(0, positions)
         inputs = self._inputs(prepared, x0, positions)
-        if self._is_compiled and self._shape_of(prepared) == self._compiled_shape and len(x0) > 1:
+        if self._runs_compiled(prepared):
             try:
                 nll = self._compiled_nll(inputs, targets, by_blocks=isinstance(prepared, PreparedWindows))
                 return prepared.by_draw(unpack_nats(nll, positions, x0.shape))

@@ -13,6 +13,7 @@ from bpb_harness.schedule import NoiseLevel
 Ints = npt.NDArray[np.int64]
 
 _NEVER_MASKED = 2.0
+_SHORT = 256  # below, placing NumPy's generator anew for each draw takes longer than all its numbers do otherwise
 
 
 def size_biased_masks(noise: Tensor, target: Tensor, level: NoiseLevel) -> Tensor:
@@ -52,8 +53,18 @@ def stack_mask_noise(
     Returns:
         Noise (B, N) float64, above every mask rate within contexts, and the forced target of each row (B,) int64.
     """
+    if not len(windows) == len(samples) == len(target_lengths):
+        raise ValueError("windows, samples and lengths of draws: one is shorter than the others")
     noise = np.full((len(windows), input_length), _NEVER_MASKED)
     target = np.empty(len(windows), dtype=np.int64)
+    longest = int(target_lengths.max(initial=0))
+    if longest <= _SHORT and len(windows) > 1:
+        contexts = input_length - target_lengths
+        places, short = streams.mask_noise_of_many(windows, samples, longest)
+        column = np.arange(input_length) - contexts[:, None]
+        drawn = np.take_along_axis(short, np.clip(column, 0, longest - 1), axis=1)
+        np.copyto(noise, drawn, where=column >= 0)
+        return torch.from_numpy(noise), torch.from_numpy(contexts + (places * target_lengths).astype(np.int64))
     for row, (window, sample, length) in enumerate(zip(windows, samples, target_lengths, strict=True)):
         context = input_length - int(length)
         place, noise[row, context:] = streams.mask_noise(int(window), int(sample), int(length))

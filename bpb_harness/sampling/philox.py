@@ -36,14 +36,34 @@ def first_words(
         (n,) uint64.
     """
     # NumPy's generator takes a step before its first block: the lowest word of the counter is 1.
-    one, zero = np.ones(len(second_words), dtype=np.uint64), np.zeros(len(second_words), dtype=np.uint64)
-    counter = (one, np.asarray(second_words).astype(np.uint64), zero + np.asarray(third_words).astype(np.uint64), zero)
+    return _words(key, np.ones(len(second_words), dtype=np.uint64), second_words, third_words)[0]
+
+
+def many_words(
+    key: tuple[int, int], second_words: npt.NDArray[np.int64], third_words: npt.NDArray[np.int64], size: int
+) -> Words:
+    """``np.random.Philox(key=key, counter=[0, w, x, 0]).random_raw(size)`` for every pair of w and x, (n, size)."""
+    blocks = np.arange(1, -(-size // 4) + 1, dtype=np.uint64)
+    words = _words(key, blocks[None], second_words[:, None], third_words[:, None])
+    return np.stack(words, axis=-1).reshape(len(second_words), -1)[:, :size]
+
+
+def _words(
+    key: tuple[int, int],
+    first_words: Words,
+    second_words: npt.NDArray[np.int64],
+    third_words: npt.NDArray[np.int64] | int,
+) -> tuple[Words, Words, Words, Words]:
+    """The four words of each counter, lowest word first; all broadcast against each other."""
+    zero = first_words * np.uint64(0) + np.asarray(second_words).astype(np.uint64) * np.uint64(0)
+    second, third = (np.asarray(part).astype(np.uint64) + zero for part in (second_words, third_words))
+    counter = (first_words + zero, second, third, zero)
     for number in range(ROUNDS):
         left, right = (np.uint64((word + number * weyl) % (1 << 64)) for word, weyl in zip(key, _WEYL, strict=True))
         high0, low0 = _product(_MULTIPLIERS[0], counter[0])
         high1, low1 = _product(_MULTIPLIERS[1], counter[2])
         counter = (high1 ^ counter[1] ^ left, low1, high0 ^ counter[3] ^ right, low0)
-    return counter[0]
+    return counter
 
 
 def torch_words(left: Tensor, right: Tensor, counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:

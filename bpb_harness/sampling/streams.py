@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.errors import UsageError
-from bpb_harness.sampling.philox import first_words
+from bpb_harness.sampling.philox import first_words, many_words
 
 
 class _Purpose(IntEnum):
@@ -98,6 +98,18 @@ class RandomStreams:
         """
         uniform = _unit(self._raw(_Purpose.MASK, window, sample, length + 1))
         return int(uniform[0] * length), uniform[1:]
+
+    def mask_noise_of_many(
+        self, windows: npt.NDArray[np.int64], samples: npt.NDArray[np.int64], longest: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The same for many draws at once, which takes longer where they are long.
+
+        Returns:
+            What places the target, (n,) on [0, 1), and the noise of so many positions, (n, longest); of fewer it begins
+            alike.
+        """
+        uniform = _unit(many_words(self.mask_key, windows, samples, longest + 1))
+        return uniform[:, 0], uniform[:, 1:]
 
     def reveal_rates(self, window: int, length: int, draw: int = 0) -> npt.NDArray[np.float64]:
         """Where each target of a window is revealed by a code: tau, uniform on (0, 1), (length,) float64."""

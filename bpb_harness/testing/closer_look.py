@@ -17,20 +17,33 @@ from bpb_harness.testing.long_windows import CALLS as LONG_CALLS
 from bpb_harness.testing.long_windows import LongWindows
 from bpb_harness.testing.probes import CountProbe, OutlyingRowProbe, Probe
 from bpb_harness.testing.runs import Estimator, ProbeResult, Run, unusable
-from bpb_harness.testing.suspicions import FITTED, NONLINEAR, Suspicions
+from bpb_harness.testing.suspicions import (
+    FITTED,
+    NONLINEAR,
+    SIZED,
+    BoundedWeight,
+    SingleWeights,
+    Suspicions,
+    bounded_weight,
+    rows_go_together,
+)
 from bpb_harness.testing.watch import WatchedDenoiser
 
 Floats = npt.NDArray[np.float64]
 
-RARE_COST = 40.0
-"""Nats of a token in costs that are to be large: more than log(p + 1e-10) or a cap on losses lets through, less than
+RARE_COST = 80.0
+"""Nats of a token in costs that are to be large: more than log(p + 1e-30) or a cap on losses lets through, less than
 the 87 at which float32 probabilities lose digits."""
 
 SMALL_BATCHES = {5: 6, 61: 9}
 """Rows of a batch, and calls for each usual one: what is fitted to a batch's own draws, or to 64 of them, is off by
 about one over their number."""
 
-_SHARED = 0.02  # correlation between the rows of a batch
+PAIRS = 4
+"""Calls with two rows for each usual one."""
+
+LONG_FROM = 600
+"""Calls for a denoiser from which on long windows are tried without a reason."""
 
 
 @final
@@ -43,6 +56,9 @@ class CloserLook:
         long: what was measured on long windows, if they were tried.
         evidence: logarithm of an e-value for all extra draws together.
         diagnosis: the property that chose the denoiser with the strongest evidence, in words, or None.
+        bounded: the largest weight, where weights are bounded and the mean on long windows does not say whether that is
+            a mistake.
+        failed: denoisers on which it gave no estimates, and why.
         notes: what could not be tried.
     """
 
@@ -50,6 +66,8 @@ class CloserLook:
     long: ProbeResult | None = None
     evidence: float = 0.0
     diagnosis: str | None = None
+    bounded: BoundedWeight | None = None
+    failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,17 +104,20 @@ def look_closer(
             *small_batch_probes(runs[0].probe, calls),
         ]
         found.append((_run_all(look, estimate_nats, setting, probes, generator), FITTED))
-    if suspicions.bounded is not None:
-        evidence = _run_long(look, estimate_nats, setting, runs, special_ids, generator)
-        found.append((evidence, suspicions.bounded.in_words))
+    elif suspicions.coupled:
+        probes = list(smallest_batch_probes(runs[0].probe, calls))
+        found.append((_run_all(look, estimate_nats, setting, probes, generator), SIZED))
+    if suspicions.bounded is not None or (suspicions.unbounded and calls >= LONG_FROM):
+        evidence = _run_long(look, estimate_nats, setting, runs, special_ids, generator, suspicions.bounded)
+        found.append((evidence, look.bounded.in_words if look.bounded else ""))
     if found:
         look.evidence = combine([np.array([[evidence]]) for evidence, _ in found])
-        look.diagnosis = max(found, key=lambda item: item[0])[1]
+        look.diagnosis = max(found, key=lambda item: item[0])[1] or None
     return look
 
 
 def nonlinear_probes(like: Probe) -> Iterator[Probe]:
-    """Costs of 40 nats: on about one mask in ten, on one in forty, on all."""
+    """Costs of 80 nats: on about one mask in ten, on one in forty, on all."""
     length = like.x0.shape[1]
     count = min(2, length - 1)  # small times, where weights are large, hardly mask two tokens: the tail is light
     masks = math.comb(length, count)
@@ -115,16 +136,34 @@ def nonlinear_probes(like: Probe) -> Iterator[Probe]:
 
 def small_batch_probes(like: Probe, usual: int) -> Iterator[tuple[Probe, int]]:
     """Numbers of masked tokens near the middle, where a line fitted to a batch's own draws is too high; and calls."""
-    length = like.x0.shape[1]
-    nearest = sorted(range(1, length + 1), key=lambda count: abs(count - (length + 1) / 2))
-    middle = nearest[: max(1, length // 2)]
     for batch, times in SMALL_BATCHES.items():
-        probe = CountProbe(
-            name=f"numbers of masked tokens near the middle, in batches of {batch}",
-            x0=like.x0[:1].repeat(batch, 1), vocab_size=like.vocab_size, mask_column=like.mask_column,
-            counts=frozenset(middle),
-        )  # fmt: skip
-        yield probe, times * usual
+        yield (
+            _in_batches(like, _middle(like.x0.shape[1]), "numbers of masked tokens near the middle", batch),
+            times * usual,
+        )
+
+
+def smallest_batch_probes(like: Probe, usual: int) -> Iterator[tuple[Probe, int]]:
+    """One masked token, where weights are largest, all of them, and the middle, in pairs of rows; and calls."""
+    length = like.x0.shape[1]
+    for counts, name in (
+        ([1], "a single masked token"),
+        ([length], f"all {length} tokens masked"),
+        (_middle(length), "numbers of masked tokens near the middle"),
+    ):
+        yield _in_batches(like, counts, name, 2), PAIRS * usual
+
+
+def _middle(length: int) -> list[int]:
+    nearest = sorted(range(1, length + 1), key=lambda count: abs(count - (length + 1) / 2))
+    return nearest[: max(1, length // 2)]
+
+
+def _in_batches(like: Probe, counts: list[int], name: str, batch: int) -> Probe:
+    return CountProbe(
+        name=f"{name}, in batches of {batch}", x0=like.x0[:1].repeat(batch, 1), vocab_size=like.vocab_size,
+        mask_column=like.mask_column, counts=frozenset(counts),
+    )  # fmt: skip
 
 
 def _run_all(
@@ -137,9 +176,13 @@ def _run_all(
     drawn: list[Run] = []
     for probe, calls in probes:
         run = Run(setting, probe)
-        run.draw(estimate_nats, calls, generator)
+        try:
+            run.draw(estimate_nats, calls, generator)
+        except Exception as error:  # an estimator for batches of one size is none for others, and not wrong by that
+            look.failed.append(f"{probe.name}: {type(error).__name__}: {error}")
+            continue
         if run.failure is not None:  # a fit to four other draws may be singular: no estimate, and no wrong one
-            look.notes.append(f"not judged on {probe.name}: {run.failure}")
+            look.failed.append(f"{probe.name}: {run.failure}")
             continue
         drawn.append(run)
     look.runs += drawn
@@ -161,9 +204,12 @@ def _run_long(
     runs: list[Run],
     special_ids: tuple[int, ...],
     generator: torch.Generator,
+    bounded: BoundedWeight | None,
 ) -> float:
-    if rows_share_their_draws(runs):
-        look.notes.append("rows of a batch go up and down together: whether weights are clipped was not looked for")
+    look.bounded = bounded
+    if rows_go_together(runs) > 0:
+        if bounded:
+            look.notes.append("rows of a batch go up and down together: whether weights are clipped was not looked for")
         return 0.0
     long = LongWindows(setting, special_ids, mask_column=runs[0].probe.mask_column)
     denoise = WatchedDenoiser(long.probe)
@@ -180,20 +226,10 @@ def _run_long(
             return 0.0
         rows.append(answer.detach().double().cpu().numpy())
     estimates = np.stack(rows)
-    per_call = estimates.mean(axis=1)
-    stderr = float(per_call.std(ddof=1) / math.sqrt(len(per_call)))
-    look.long = ProbeResult(long.probe.name, long.exact_nats, float(per_call.mean()), stderr)
+    look.long = ProbeResult.measured(long.probe.name, long.exact_nats, estimates.mean(axis=1))
+    rows_per_estimate = max(denoise.num_rows / estimates.size, 1.0)
+    weights = SingleWeights(long.weights(estimates) * rows_per_estimate, rows_per_estimate)
+    look.bounded = bounded or bounded_weight(setting, weights, long.length)
+    if look.bounded and long.is_too_high_for_clipped(look.long, look.bounded.largest):
+        look.bounded = None  # times drawn by another law, with the weights that belong to them
     return combine(long.evidence(estimates))
-
-
-def rows_share_their_draws(runs: list[Run]) -> bool:
-    """Whether the estimates of a batch go up and down together: one time, or one mask, for several rows."""
-    for run in runs:
-        bounded = np.minimum(run.estimates, 3.0 * run.exact) if not run.is_constant else np.zeros((0, 0))
-        if bounded.size == 0:
-            continue
-        batch, each = bounded.shape[1], float(bounded.var(axis=0, ddof=1).mean())
-        together = float(bounded.mean(axis=1).var(ddof=1)) * batch / each if each > 0 else 1.0
-        if (together - 1.0) / (batch - 1.0) > _SHARED:
-            return True
-    return False

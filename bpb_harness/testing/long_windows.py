@@ -20,14 +20,16 @@ from bpb_harness.testing.evidence import evidence_too_high, evidence_too_low
 from bpb_harness.testing.formula import drawn_times, rate_of_single_masks
 from bpb_harness.testing.known_mistakes import Setting
 from bpb_harness.testing.probes import CERTAIN, Probe
+from bpb_harness.testing.runs import ProbeResult
 
 Floats = npt.NDArray[np.float64]
 
-LENGTH = 256
+LENGTH = 512
 _BATCH = 64
 CALLS = 1000
 # Where the mean of a batch is cut off, as the one row that carries it there: in means of a window that pays, L ln V.
 _TOPS = (2.0, 4.0, 8.0)
+_RIGHT, _FAR = 3.0, 4.0  # standard errors
 
 
 @final
@@ -58,6 +60,7 @@ class LongWindows:
 
     Attributes:
         probe: the denoiser, with a batch of one text.
+        length: of a window.
         exact_nats: its bound.
     """
 
@@ -70,7 +73,7 @@ class LongWindows:
             vocab_size=setting.vocab_size, mask_column=mask_column,
         )  # fmt: skip
         schedule, cost = setting.schedule, math.log(setting.vocab_size)
-        self._length, self._cost = length, cost
+        self.length, self._cost = length, cost
         _, chance, rates, self._weight = drawn_times(schedule, setting.num_steps)
         self._chance = chance * rate_of_single_masks(rates, length)
         lowest = np.array([schedule.min_mask_rate])
@@ -84,11 +87,24 @@ class LongWindows:
         mean, exact = estimates.mean(axis=1, keepdims=True), np.array([self.exact_nats])
         found = [evidence_too_high(mean, exact)]
         for high in _TOPS:
-            one_row = high * self._length * self._cost
+            one_row = high * self.length * self._cost
             top = exact + (one_row + self._offset - exact) / batch
             lost = 2.0 * self._excess(one_row) + 0.002 * exact
             found.append(evidence_too_low(mean, exact, top, lost))
         return found
+
+    def weights(self, estimates: Floats) -> Floats:
+        """What was paid for a single mask, in units of its cost; 0 where another number of tokens was masked."""
+        return (estimates - self._offset) / self._cost
+
+    def is_too_high_for_clipped(self, measured: ProbeResult, largest: float) -> bool:
+        """Whether a mean says that weights end at ``largest`` rightly: at the bound, and far from what clipping leaves.
+
+        Independent times whose weights are clipped have the bound less what is cut off as their mean.
+        """
+        clipped = self.exact_nats - self._excess(largest * self._cost)
+        above = measured.mean_nats - clipped
+        return abs(measured.z) < _RIGHT and above > _FAR * measured.stderr_nats
 
     def _excess(self, one_row: float) -> float:
         """E[max(X - s, 0)] for one window with independent times, without the prior term."""

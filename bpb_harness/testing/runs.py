@@ -39,12 +39,23 @@ class ProbeResult:
         exact_nats: the bound, by enumeration of all masks, mean over the windows.
         mean_nats: mean of the estimates.
         stderr_nats: its standard error, from the spread of the means of independent calls.
+        skewness: of the mean: that of a call over the square root of their number.
     """
 
     denoiser: str
     exact_nats: float
     mean_nats: float
     stderr_nats: float
+    skewness: float = 0.0
+
+    @classmethod
+    def measured(cls, denoiser: str, exact_nats: float, per_call: Floats, *, is_constant: bool = False) -> ProbeResult:
+        """From the mean of every call, (calls,)."""
+        mean, spread = float(per_call.mean()), float(per_call.std(ddof=1))
+        if is_constant or spread == 0.0:
+            return cls(denoiser, exact_nats, mean, 0.0)
+        root = math.sqrt(len(per_call))
+        return cls(denoiser, exact_nats, mean, spread / root, float(np.mean(((per_call - mean) / spread) ** 3)) / root)
 
     @property
     def ratio(self) -> float:
@@ -56,8 +67,17 @@ class ProbeResult:
         """Deviation in standard errors. Heavy tails spoil its law: read it, do not test it."""
         gap = self.mean_nats - self.exact_nats
         if self.stderr_nats > 0:
-            return gap / self.stderr_nats
+            return gap / max(self.stderr_nats, 0.25 * ROUNDING * self.exact_nats)
         return 0.0 if abs(gap) <= ROUNDING * self.exact_nats else math.copysign(math.inf, gap)
+
+    @property
+    def z_of_skewed(self) -> float:
+        """z with Johnson's correction for skewness (JASA 73, 1978), 0 where the gap may be rounding."""
+        if math.isinf(self.z):
+            return self.z
+        if abs(self.mean_nats - self.exact_nats) <= ROUNDING * self.exact_nats:
+            return 0.0
+        return self.z + self.skewness * (1.0 + 2.0 * self.z**2) / 6.0
 
 
 @final
@@ -86,15 +106,14 @@ class Run:
 
     @property
     def result(self) -> ProbeResult:
-        per_call = self.estimates.mean(axis=1)
-        stderr = 0.0 if self.is_constant else float(per_call.std(ddof=1) / math.sqrt(len(per_call)))
-        return ProbeResult(self.probe.name, float(self.exact.mean()), float(per_call.mean()), stderr)
+        per_call, exact = self.estimates.mean(axis=1), float(self.exact.mean())
+        return ProbeResult.measured(self.probe.name, exact, per_call, is_constant=self.is_constant)
 
     @cached_property
     def is_constant(self) -> bool:
         """Whether there is no randomness in the estimates."""
-        if self.probe.is_rare and not self.estimates.any():
-            return False  # a mask that a whole batch shares may miss the few that cost anything, call after call
+        if not self.estimates.any():
+            return False  # a mask that a whole batch shares may miss those that cost anything, call after call
         return bool(np.ptp(self.estimates, axis=0).max() <= 1e-6 * self.exact.max())
 
     @cached_property

@@ -30,12 +30,18 @@ NONLINEAR = (
     "losses that are capped or smoothed)"
 )
 FITTED = "fitted to the batch's own draws: the mean of a row depends on the other rows and on their number"
+SIZED = (
+    "the mean depends on the size of the batch, as where weights are normalised by their own sum: a ratio of two means "
+    "has not their ratio as its mean"
+)
 
 _CALLS = 25
 _SAME = 1e-3  # relative: float32 sums in another order, not another estimate
 _WEIGHT_ROWS, _WEIGHT_CALLS = 3000, 20
 _EXPECTED_ABOVE = 8.0  # none seen where so many are expected: a chance of 3e-4 with independent times
 _FEW_VALUES = 50
+_COUPLED = 0.3  # of the variance of a batch's mean; a variance from n calls is off by sqrt(2 / n)
+_MOST_ROWS = 2.5  # rows of a denoiser for an estimate: on windows of some hundred tokens more take too long
 
 
 @final
@@ -65,20 +71,29 @@ class Suspicions:
     Attributes:
         nonlinear: the estimates for costs C1 + C2 are not the sum of those for C1 and for C2, draw for draw.
         dependent: the estimate of a row changes with the texts of other rows.
+        coupled: the estimates of a batch go with or against each other.
         bounded: the largest weight, where weights are bounded, or None.
+        unbounded: weights vary, and nothing says that they are bounded; single draws a row.
     """
 
     nonlinear: bool = False
     dependent: bool = False
+    coupled: bool = False
     bounded: BoundedWeight | None = None
+    unbounded: bool = False
 
 
 def find_suspicions(estimate_nats: Estimator, setting: Setting, runs: list[Run], seed: int) -> Suspicions:
     """Look at single draws of an estimator that has been run on all denoisers of a check."""
+    weights = single_weights(estimate_nats, setting, runs[0], seed)
+    bounded = bounded_weight(setting, weights, setting.length)
+    vary = weights.vary and weights.rows_per_estimate < _MOST_ROWS
     return Suspicions(
         nonlinear=is_nonlinear(estimate_nats, runs[0].probe, seed),
         dependent=rows_depend(estimate_nats, runs[-1].probe, len(setting.special_positions), seed),
-        bounded=bounded_weight(estimate_nats, setting, runs[0], seed),
+        coupled=rows_go_together(runs) != 0,
+        bounded=bounded,
+        unbounded=vary and bounded is None,
     )
 
 
@@ -114,7 +129,7 @@ def is_nonlinear(estimate_nats: Estimator, like: Probe, seed: int) -> bool:
     table = torch.Generator().manual_seed(seed)
     masks = 1 << like.x0.shape[1]
     low = torch.rand(masks, generator=table, dtype=torch.float64) * 2.5 + 0.5
-    high = torch.rand(masks, generator=table, dtype=torch.float64) * 15.0 + 25.0
+    high = torch.rand(masks, generator=table, dtype=torch.float64) * 50.0 + 25.0
     low[torch.rand(masks, generator=table) < 0.3] = 0.0
     high[torch.rand(masks, generator=table) < 0.5] = 0.0
     probes = [
@@ -146,11 +161,27 @@ def rows_depend(estimate_nats: Estimator, probe: Probe, num_special: int, seed: 
     return False
 
 
-def bounded_weight(estimate_nats: Estimator, setting: Setting, single: Run, seed: int) -> BoundedWeight | None:
-    """The largest weight of a mask of one token, if weights vary and none is as large as several should be.
+@final
+@dataclass(frozen=True, eq=False)
+class SingleWeights:
+    """What an estimator pays for masks of a single token, in units of the token's cost.
 
-    ``single`` has been run on the denoiser that charges for such masks alone.
+    Attributes:
+        weights: of all draws, 0 where another number of tokens was masked.
+        rows_per_estimate: rows of the denoiser that an estimate is a mean over.
     """
+
+    weights: Floats
+    rows_per_estimate: float = 1.0
+
+    @cached_property
+    def vary(self) -> bool:
+        """Whether weights differ from draw to draw."""
+        return len(np.unique(np.round(self.weights, 6))) >= _FEW_VALUES
+
+
+def single_weights(estimate_nats: Estimator, setting: Setting, single: Run, seed: int) -> SingleWeights:
+    """Weights drawn on ``single``, which has been run: the denoiser that charges for masks of one token alone."""
     rows_per_estimate = max(single.denoise.num_rows / max(single.estimates.size, 1), 1.0)
     batch = max(int(_WEIGHT_ROWS / rows_per_estimate), len(single.probe.x0))
     probe = replace(single.probe, x0=single.probe.x0[:1].expand(batch, -1).contiguous())
@@ -158,17 +189,39 @@ def bounded_weight(estimate_nats: Estimator, setting: Setting, single: Run, seed
     nats = _draws(estimate_nats, probe, seed, _WEIGHT_CALLS)
     offset = prior(setting.schedule, setting.length, setting.vocab_size).offset_nats
     # An estimate that is a mean over several draws holds each weight divided by their number.
-    weights = (nats - offset) / np.log(setting.vocab_size) * rows_per_estimate
-    if len(np.unique(np.round(weights, 6))) < _FEW_VALUES:
+    return SingleWeights((nats - offset) / np.log(setting.vocab_size) * rows_per_estimate, rows_per_estimate)
+
+
+def bounded_weight(setting: Setting, drawn: SingleWeights, length: int) -> BoundedWeight | None:
+    """The largest weight of a mask of one of L tokens, if weights vary and none is as large as several should be."""
+    if not drawn.vary:
         return None
     _, chance, rates, weight = drawn_times(setting.schedule, setting.num_steps)
     order = np.argsort(-weight)
-    per_draw = np.cumsum((chance * rate_of_single_masks(rates, setting.length))[order])
-    enough = np.flatnonzero(per_draw * nats.size * rows_per_estimate >= _EXPECTED_ABOVE)
+    per_draw = np.cumsum((chance * rate_of_single_masks(rates, length))[order])
+    enough = np.flatnonzero(per_draw * drawn.weights.size * drawn.rows_per_estimate >= _EXPECTED_ABOVE)
     if not len(enough):
         return None
-    largest, reached = float(weights.max()), float(weight[order][enough[0]])
+    largest, reached = float(drawn.weights.max()), float(weight[order][enough[0]])
     return BoundedWeight(largest, reached) if largest < reached * (1.0 - _SAME) else None
+
+
+def rows_go_together(runs: list[Run]) -> int:
+    """1 where the estimates of a batch go up and down together (one time, one mask for several rows), -1 where they
+    go against each other (strata, weights with a fixed sum), 0 where neither is seen.
+    """
+    against = False
+    for run in runs:
+        bounded = np.minimum(run.estimates, 3.0 * run.exact) if not run.is_constant else np.zeros((0, 0))
+        if bounded.size == 0:
+            continue
+        batch, each = bounded.shape[1], float(bounded.var(axis=0, ddof=1).mean())
+        together = float(bounded.mean(axis=1).var(ddof=1)) * batch / each if each > 0 else 1.0
+        by_chance = max(_COUPLED, 5.0 * (2.0 / len(bounded)) ** 0.5)
+        if together > 1.0 + max(2.0 * _COUPLED, by_chance):
+            return 1
+        against = against or together < 1.0 - by_chance
+    return -1 if against else 0
 
 
 def _draws(estimate_nats: Estimator, probe: Probe, seed: int, calls: int = _CALLS) -> Floats:

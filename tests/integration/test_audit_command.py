@@ -13,6 +13,7 @@ import pytest
 
 from fixtures.claims.build import HERE
 from tests.own_json import own_json
+from tests.workflow_commands import read_commands
 
 SUBMISSIONS = HERE / "submissions"
 # One process for all: it never has torch, sentencepiece or tokenizers, which an audit of records does not need, so a
@@ -144,6 +145,10 @@ def test_output_to_a_file(run: Run, tmp_path: Path) -> None:
         ["honest_with_script", "--allow-code"],
         ["honest_single_seed", "--output", "no/such/folder/x"],
         ["--no-such-flag"],
+        ["--containing", "wrong_constant"],
+        ["--containing", "../build.py"],
+        ["--containing", "--recursive", "."],
+        ["--containing", "honest_single_seed/train.log", "--checkpoint", "x.pt", "--data", "x.bin"],
     ],
 )
 def test_bad_usage_is_one_line(run: Run, arguments: list[str]) -> None:
@@ -160,3 +165,54 @@ def test_nothing_of_a_submission_is_executed(run: Run, tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"import pathlib\npathlib.Path({str(mark)!r}).write_text('ran')\nval_bpb = 1.2\n")
     assert run(tmp_path).returncode == 3
     assert not mark.exists()
+
+
+def test_annotations_of_many(run: Run) -> None:
+    """Line for line what the runner obeys, at files that are there, with the exit code of any other format."""
+    done = run(SUBMISSIONS, "--recursive", "--format", "github")
+    assert done.returncode == 1
+    found = read_commands(done.stdout)
+    assert len(found) == len(done.stdout.splitlines())
+    assert {each.name for each in found} == {"error", "warning", "notice"}
+    assert all((SUBMISSIONS / each.properties["file"]).exists() for each in found)
+    verdicts = [each.properties["title"] for each in found if each.properties["title"] in ("consistent", "refuted")]
+    assert verdicts.count("consistent") == sum(path.name.startswith("honest_") for path in SUBMISSIONS.iterdir())
+    assert verdicts.count("refuted") == sum(path.name.startswith("wrong_") for path in SUBMISSIONS.iterdir())
+
+
+def test_the_submissions_that_hold_files(run: Run) -> None:
+    files = ["wrong_constant/gone.log", "honest_single_seed/train.log", "wrong_constant/claim.json"]
+    done = run("--containing", *files, "--format", "json")
+    assert done.returncode == 1
+    assert [each["name"] for each in own_json(done.stdout)["audits"]] == ["honest_single_seed", "wrong_constant"]
+    told = run("--containing", "--format", "markdown", "--", *files)
+    assert "| wrong\\_constant | refuted |" in told.stdout
+    assert "### wrong\\_constant" in told.stdout
+    assert "### honest" not in told.stdout, "what is consistent is in the table alone"
+    inside = run("--containing", "claim.json", "--format", "json", cwd=SUBMISSIONS / "wrong_constant")
+    assert [each["name"] for each in own_json(inside.stdout)["audits"]] == ["wrong_constant"]
+
+
+@pytest.mark.parametrize(("files", "what"), [(["facts.py"], "that file"), (["a", "b/c"], "any of these 2 files")])
+@pytest.mark.parametrize("form", ["text", "json", "markdown", "github"])
+def test_files_of_no_submission_are_passed_over(
+    run: Run, tmp_path: Path, files: list[str], what: str, form: str
+) -> None:
+    done = run("--containing", *files, "--format", form, "--output", tmp_path / "out", cwd=HERE)
+    line = f"bpb-audit: nothing audited: no submission holds {what}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", line)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("folders", "code"), [(["open_no_log"], 0), (["honest_single_seed"], 0), (["open_no_log", "wrong_constant"], 1)]
+)
+def test_what_is_unverifiable_may_be_allowed(run: Run, folders: list[str], code: int) -> None:
+    assert run(*folders, "--allow-unverifiable").returncode == code
+
+
+def test_a_proof_is_of_a_claim_that_is_named(run: Run) -> None:
+    decoding = ("--proof", "score.bits", "--checkpoint", "x.pt", "--tokenizer", "t.model")
+    done = run("--containing", "honest_single_seed/train.log", *decoding)
+    line = "bpb-audit: --proof is of one claim: got a search for submissions, expected one folder\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)

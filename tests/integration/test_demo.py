@@ -22,8 +22,9 @@ def test_it_scores_what_comes_with_the_package(tmp_path: Path) -> None:
     assert "|data:demo_val@" in score["signature"]
     assert score["num_bytes"] >= DEMO_MIN_BYTES
     assert 0.66 < score["bits_per_byte"] < 1.1
-    by_name = run_here(eval.main, DEMO_CHECKPOINT, *words, cwd=tmp_path)
-    assert own_json(by_name.stdout)["nats"] == score["nats"]
+    for command, environment in (([DEMO_CHECKPOINT], {}), (["--demo"], {"BPB_DATA": str(VALIDATION)})):
+        again = own_json(run_here(eval.main, *command, *words, cwd=tmp_path, environment=environment).stdout)
+        assert (again["signature"], again["nats"]) == (score["signature"], score["nats"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,7 +20,12 @@ from torch import Tensor
 
 from bpb_harness.schedule import LogLinear, NoiseSchedule, Polynomial
 from bpb_harness.testing import FALSE_ALARM_RATE
-from bpb_harness.testing.closer_look import evidence_one_by_one, nonlinear_probes, small_batch_probes
+from bpb_harness.testing.closer_look import (
+    evidence_one_by_one,
+    nonlinear_probes,
+    small_batch_probes,
+    smallest_batch_probes,
+)
 from bpb_harness.testing.elbo import evidence_of_both
 from bpb_harness.testing.evidence import combine
 from bpb_harness.testing.known_mistakes import Setting
@@ -112,10 +117,11 @@ def _one_check(name: str, num_draws: int, seed: int) -> float:
     rare = [(Run(setting, probe), calls) for probe in nonlinear_probes(like)]
     small = [(OutlyingRowProbe.beside(like, 0), calls), *small_batch_probes(like, calls)]
     fitted = [(Run(setting, probe), most) for probe, most in small]
-    for run, most in (*((run, calls) for run in first), *rare, *fitted):
+    sized = [(Run(setting, probe), most) for probe, most in smallest_batch_probes(like, calls)]
+    for run, most in (*((run, calls) for run in first), *rare, *fitted, *sized):
         estimates = shape(run.probe, most, generator).reshape(most, len(run.probe.x0))
         run.estimates = estimates[:, : len(run.exact)].double().numpy()
-    closer = [evidence_one_by_one([run for run, _ in group]) for group in (rare, fitted)]
+    closer = [evidence_one_by_one([run for run, _ in group]) for group in (rare, fitted, sized)]
     if name in ONE_DRAW_A_ROW:
         closer.append(_long_windows(setting, generator))
     evidence = evidence_of_both(evidence_of_runs(first), combine([np.array([[one]]) for one in closer]))

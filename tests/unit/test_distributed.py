@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from bpb_harness import distributed
 from bpb_harness.distributed import (
     Processes,
     leave_processes,
@@ -159,6 +160,24 @@ def test_gradients_on_gpus_go_through_nccl(
     with pytest.raises(UsageError, match="cannot be joined: got nobody answers"), open_processes(trains=trains):
         pass
     assert asked == [backend]
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_who_scores_takes_threads_and_a_store_and_who_trains_neither(
+    monkeypatch: pytest.MonkeyPatch, trains: bool
+) -> None:
+    under_torchrun(monkeypatch)
+    asked: list[str] = []
+    monkeypatch.setattr(distributed, "take_threads", lambda: asked.append("threads"))
+    monkeypatch.setattr(distributed, "_open_store", Together)
+    monkeypatch.setattr(dist, "is_initialized", lambda: False)
+    monkeypatch.setattr(dist, "init_process_group", lambda _: asked.append("group"))
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: asked.append("left"))
+    with open_processes(trains=trains) as processes:
+        assert isinstance(processes.store, Together) is not trains
+    assert asked == (["group", "left"] if trains else ["threads", "group", "left"])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 The library builds the network from ``config.json``, renames and joins; the weights are the tensors that this package
 read, so no pickle of the folder is opened by anyone else, and every one of them is accounted for. Code in the folder
 (``trust_remote_code``) runs only with --allow-code.
-Needs the extra ``huggingface``: ``pip install bpb-harness[huggingface]``.
+Needs the extra ``huggingface``: ``pip install '.[huggingface]'``.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class HuggingFaceAdapter:
 def _load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, allow_code: bool) -> AdaptedModel:
     if importlib.util.find_spec("transformers") is None:
         raise UsageError(
-            "the adapter 'huggingface' needs the transformers library", hint="pip install 'bpb-harness[huggingface]'"
+            "the adapter 'huggingface' needs the transformers library", hint="pip install 'transformers>=4.56'"
         )
     config, kind = checkpoint.config, _kind(checkpoint)
     model_type = str(config["model_type"])

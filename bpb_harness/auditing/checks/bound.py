@@ -11,7 +11,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.denominators import denominators
 from bpb_harness.auditing.evidence import Evidence, bits_of_vocabulary
 from bpb_harness.claim import Printed
-from bpb_harness.claim.methods import AR, CHAIN, DISCRETE, MC, PSEUDO_LIKELIHOOD, TWO_PASS, method_in
+from bpb_harness.claim.methods import AR, CHAIN, DISCRETE, EXACT, MC, PSEUDO_LIKELIHOOD, TWO_PASS, method_in
 from bpb_harness.findings import Finding, Json, Severity
 
 # What is left out below a mask rate u costs f(0) u: a hundredth of it is within what people round away.
@@ -77,6 +77,30 @@ def _stated_estimator(evidence: Evidence) -> Iterator[Finding]:
             f"{protocol.unpaid_tokens} are never masked and never paid for: the score leaves out a part of the text"
         )
         yield codes.TOKENS_UNPAID.finding(message, unpaid=protocol.unpaid_tokens)
+    if protocol.priced_jointly is not None and method not in (AR, CHAIN, PSEUDO_LIKELIHOOD, TWO_PASS):
+        yield from _joint_price(protocol.priced_jointly, protocol.weight, method)
+
+
+_NO_WEIGHT = frozenset({"none", "no", "1", "1.0"})
+
+
+def _joint_price(what: str, weight: str | None, method: str | None) -> Iterator[Finding]:
+    """One price for several masked tokens: a bound without a weight, on what a step reveals, and with none of them."""
+    facts: dict[str, Json] = {"priced_jointly": what, "weight": weight, "method": method}
+    if weight is not None and re.sub(r"\s", "", weight).lower() in _NO_WEIGHT:
+        return
+    no_bound = (
+        "the weight belongs to tokens that are priced one by one, each given the visible ones; under it a joint price "
+        "can lie below any code's (one of V symbols, repeated L times, costs log2(V)/L in place of log2(V))"
+    )
+    if weight is not None or method in (MC, DISCRETE, EXACT):
+        by = f"weighted {weight}" if weight is not None else f"weighted as the {method} bound is"
+        message = f"{what} are priced jointly, and {by}: {no_bound}, so the score is no bound"
+        yield codes.JOINT_PRICE.finding(message, facts=facts)
+        return
+    message = f"{what} are priced jointly, and nothing says with which weight: if it is that of a bound, {no_bound}"
+    missing = "the weight of the joint price: none, on what each step reveals, is a bound, and 1/t is not"
+    yield codes.JOINT_PRICE.finding(message, severity=Severity.WARNS, facts=facts, missing=missing)
 
 
 _SQUARED = frozenset({"1/t^2", "1/t**2", "1/t2", "1/u^2", "1/u**2", "t^-2", "(1/t)^2", "(1/t)*(1/t)", "1/t*1/t"})

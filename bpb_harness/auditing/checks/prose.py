@@ -1,4 +1,4 @@
-"""BPB213: what the README, or the title, says of the score. Prose can hold a confirmation back; it never refutes."""
+"""BPB213 and 214: what README or title say of the score. Prose can hold a confirmation back; it never refutes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.claim.readme_prose import voiding_sentences, voiding_title
-from bpb_harness.findings import Finding
+from bpb_harness.claim.readme_prose import PRICED_JOINTLY, voiding_sentences, voiding_title
+from bpb_harness.findings import Finding, Severity
 
 
 def check_prose(evidence: Evidence) -> Iterator[Finding]:
@@ -19,6 +19,6 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
     title = voiding_title(claim.title, claim.score.source.file) if claim.title is not None else None
     for found in [*sentences, *([title] if title is not None else [])]:
         message = f"{found.source} says {found.sentence[:300]!r}: if it is so, {found.meaning}"
-        yield codes.PROSE_VOIDS.finding(
-            message, place=str(found.source), missing="the script that made the score, for what the record says of it"
-        )
+        rule = codes.JOINT_PRICE if found.meaning == PRICED_JOINTLY else codes.PROSE_VOIDS
+        missing = "the script that made the score, for what the record says of it"
+        yield rule.finding(message, severity=Severity.WARNS, place=str(found.source), missing=missing)

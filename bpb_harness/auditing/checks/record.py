@@ -20,6 +20,13 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
     claim = evidence.claim
     if claim.says_unofficial is not None:
         yield codes.UNOFFICIAL.finding(f"the record says of itself: {claim.says_unofficial[:300]!r}")
+    if claim.score is None and claim.perplexity is not None:
+        message = (
+            f"the claim is a perplexity of {claim.perplexity} per token, and nothing gives the bytes per token that "
+            "would make bits per byte of it"
+        )
+        yield codes.BYTES_UNKNOWN.finding(message, missing="the bytes per token of the text under its tokenizer")
+        return
     if claim.score is None:
         null = next((note.message for note in claim.notes if note.kind is NoteKind.NOT_A_NUMBER), None)
         others = ", ".join(f"{other.name} {other}" for other in claim.other_scores[:5])

@@ -115,3 +115,48 @@ def test_a_table_over_steps_without_known_bytes(
     report = claimed(tmp_path, claimed_bpb=1.5, steps_table=table, **keys)
     assert codes(report) & {"BPB208", "BPB209"} == {code}
     assert report.verdict is Verdict.UNVERIFIABLE
+
+
+@pytest.mark.parametrize(
+    ("keys", "severity"),
+    [
+        ({"method": "mc"}, "error"),
+        ({"method": "discrete"}, "error"),
+        ({"method": "exact"}, "error"),
+        ({"weight": "1/t"}, "error"),
+        ({"weight": "dsigma/expm1(sigma)", "method": "mc"}, "error"),
+        ({"weight": "none", "method": "mc"}, None),  # what each step reveals, priced jointly: a bound
+        ({"weight": " None "}, None),
+        ({"method": "chain"}, None),
+        ({"method": "ar", "weight": "1/t"}, None),
+        ({}, "warning"),
+    ],
+)
+def test_a_joint_price_is_no_bound_under_the_weight_of_single_tokens(
+    tmp_path: Path, keys: dict[str, str], severity: str | None
+) -> None:
+    report = claimed(tmp_path, claimed_bpb=1.2, priced_jointly="masked sub-tokens", **keys)
+    found = report.with_code("BPB214")
+    assert [finding.severity.value for finding in found] == ([severity] if severity else [])
+    assert (report.verdict is Verdict.REFUTED) is (severity == "error")
+    if severity == "warning":
+        assert report.judgement.reason == found[0].message
+        assert any(item.startswith("the weight of the joint price") for item in report.judgement.missing)
+    assert "BPB214" not in codes(claimed(tmp_path, claimed_bpb=1.2, **keys))
+
+
+def test_a_perplexity_without_bytes_is_a_claim(tmp_path: Path) -> None:
+    report = claimed(tmp_path, claimed_perplexity=17.54, method="ar")
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert report.claimed_bpb is None
+    assert "BPB409" not in codes(report)
+    assert "a perplexity of 17.54 per token" in report.to_text()
+    assert "a perplexity of 17.54 per token" in report.to_markdown()
+    assert report.judgement.missing == ("the bytes per token of the text under its tokenizer",)
+
+
+def test_a_perplexity_of_a_joint_price_is_refuted(tmp_path: Path) -> None:
+    report = claimed(tmp_path, claimed_perplexity=7.77, method="mc", priced_jointly="the bits of a token's index")
+    assert report.verdict is Verdict.REFUTED
+    assert report.judgement.corrected_from == "not recoverable: BPB214 (joint-price) voids the number"
+    assert "None" not in report.to_markdown()

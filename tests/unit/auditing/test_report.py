@@ -302,3 +302,15 @@ def test_a_finding_that_is_the_reason_is_not_told_again() -> None:
 )
 def test_long_texts_are_cut(text: str, width: int, short: str) -> None:
     assert _short(text, width) == short
+
+
+def test_details_below_a_table_are_those_of_doubtful_claims_and_bounded() -> None:
+    honest, wrong = audit(SUBMISSIONS / "honest_single_seed"), audit(SUBMISSIONS / "wrong_constant")
+    assert "###" not in summary_to_markdown([honest, wrong])
+    told = summary_to_markdown([honest, wrong], with_details=True)
+    assert told.startswith(summary_to_markdown([honest, wrong]).rstrip())
+    assert told.endswith(f"\n\n{wrong.to_markdown()}")
+    assert told.count("###") == 1
+    many = summary_to_markdown([wrong] * 53, with_details=True)
+    assert many.count("###") == 50
+    assert many.endswith("\n\n3 more are in the table alone.\n")

@@ -21,7 +21,9 @@ EVERY_KEY = """{
     "steps_table": {"64": 1.2, "512": 1.145}, "tokenizer": " sp1024 ", "dataset": "fineweb_val",
     "artifact_bytes": [100, 2000], "says_unofficial": "not official", "method": " MC ", "num_steps": 512,
     "num_samples": 8, "schedule": "loglinear", "schedule_eps": 1e-3, "u_range": [0, 0.95], "weight": "1/t",
-    "bytes_per_token": 2.44, "bytes_per_token_is_constant": true, "unpaid_tokens": "BOS", "num_windows": 64,
+    "bytes_per_token": 2.44, "bytes_per_token_is_constant": true, "unpaid_tokens": "BOS",
+    "priced_jointly": "pairs", "claimed_perplexity": 7.61,
+    "num_windows": 64,
     "context_length": 1024, "scored_tokens": 65536, "slice_text": "the first 64", "estimator_text": "by sampling"
 }"""
 
@@ -41,6 +43,7 @@ def test_every_key_lands_in_its_field() -> None:
         score=Printed(1.145, 4, _at("claimed_bpb"), "claimed_bpb"),
         claimed_in="claim file",
         nats_per_token=Printed(2.03, 2, _at("nats_per_token"), "nats_per_token"),
+        perplexity=Printed(7.61, 2, _at("claimed_perplexity"), "claimed_perplexity"),
         same_estimator=False,
         std=Printed(0.002, 3, _at("stderr"), "stderr"),
         seeds=("7", "8"),
@@ -66,6 +69,7 @@ def test_every_key_lands_in_its_field() -> None:
             bytes_per_token=Printed(2.44, 2, _at("bytes_per_token"), "bytes_per_token"),
             bytes_per_token_is_constant=True,
             unpaid_tokens="BOS",
+            priced_jointly="pairs",
             num_windows=64,
             context_length=1024,
             scored_tokens=65536,
@@ -186,3 +190,33 @@ def test_values_are_shown_shortened() -> None:
 def test_which_json_is_a_claim_file(value: object, is_one: bool, lacks: bool) -> None:
     assert is_claim_file(value) is is_one
     assert lacks_format(value) is lacks
+
+
+def test_a_perplexity_is_a_loss_with_the_digits_that_it_leaves_certain() -> None:
+    claim = _read(claimed_perplexity=15.36)
+    assert claim.score is None
+    assert claim.claimed_in is None
+    assert claim.nats_per_token is not None
+    assert claim.nats_per_token.value == pytest.approx(2.7317668, abs=1e-7)  # ln 15.36
+    # 15.355 to 15.365 is 2.73144 to 2.73209: three digits are certain to half a unit, four are not.
+    assert claim.nats_per_token.decimals == 3
+
+
+@pytest.mark.parametrize("held", [1, 1.0, 0.5, 0, -3, "15.36", None])
+def test_a_perplexity_is_above_1(held: object) -> None:
+    if held is None:
+        assert _read(claimed_perplexity=None).perplexity is None
+        return
+    with pytest.raises(ClaimError, match="claimed_perplexity"):
+        _read(claimed_perplexity=held)
+
+
+@pytest.mark.parametrize(("nats", "agrees"), [(2.7318, True), (2.731, True), (2.74, True), (2.76, False), (2.6, False)])
+def test_a_loss_beside_a_perplexity_must_be_its_logarithm(nats: float, agrees: bool) -> None:
+    if agrees:
+        claim = _read(claimed_perplexity=15.36, nats_per_token=nats)
+        assert claim.nats_per_token is not None
+        assert claim.nats_per_token.value == nats
+        return
+    with pytest.raises(ClaimError, match=r"the logarithm of a perplexity of 15\.36"):
+        _read(claimed_perplexity=15.36, nats_per_token=nats)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import audit
-from bpb_harness.claim import find_submissions, find_unread, read_claim
+from bpb_harness.claim import find_submissions, find_unread, read_claim, submission_of
 from bpb_harness.claim.listing import Listing, holds_folders, is_claim_name, kind_by_name, list_files
 from bpb_harness.errors import ClaimError
+from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, log, submission
 
 
@@ -187,3 +188,30 @@ def test_what_is_listed_is_bounded(tmp_path: Path) -> None:
         (tmp_path / f"gone{i}.log").symlink_to("nonsuch")
     listing = list_files(tmp_path)
     assert (len(listing.files), len(listing.skipped)) == (300, 20)
+
+
+def test_the_submission_of_a_file_is_the_one_that_a_search_finds() -> None:
+    found = find_submissions(HERE)
+    for folder in found:
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert {submission_of(path, HERE) for path in files} == {folder}
+        assert submission_of(folder / "deleted.log", folder) == folder
+    loose = [path for path in HERE.rglob("*") if path.is_file() and not any(f in path.parents for f in found)]
+    assert len(loose) > 3
+    assert {submission_of(path, HERE) for path in loose} == {None}
+
+
+def test_a_submission_holds_what_is_deep_in_it_and_what_was_deleted(tmp_path: Path) -> None:
+    for name in ("a/inner", "b/.hidden", "c"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("a/submission.json", "a/inner/claim.json", "b/.hidden/submission.json", "c/run.log"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    held = {
+        "a/inner/x/y.py": "a", "a/inner/claim.json": "a", "c/gone.py": "c", "gone/submission.json": None,
+        "b/.hidden/submission.json": None, "b/x.log": None, "link/submission.json": None, "x.log": None,
+    }  # fmt: skip
+    for name, folder in held.items():
+        assert submission_of(tmp_path / name, tmp_path) == (None if folder is None else tmp_path / folder), name
+    assert submission_of(tmp_path / "a" / "inner" / "x", tmp_path / "a" / "inner") == tmp_path / "a" / "inner"
+    assert find_submissions(tmp_path) == [tmp_path / "a", tmp_path / "c"]

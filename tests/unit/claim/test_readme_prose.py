@@ -212,3 +212,48 @@ def test_training_on_the_scored_text_is_told(sentence: str) -> None:
 )
 def test_training_that_is_allowed_or_anothers(sentence: str) -> None:
     assert voiding_sentences(sentence, "f") == ()
+
+
+JOINT = [
+    "The masked sub-tokens of each token are scored jointly.",
+    "Masked tokens are priced jointly under the weight 1/t.",
+    "Groups of masked tokens were priced by a joint distribution.",
+    "The reported perplexity includes the energy correction.",
+    "Our bound uses the joint log-probability of all masked tokens.",
+    "The score is computed with a joint denoiser.",
+    "The validation bpb was evaluated with an energy-corrected denoiser.",
+]
+NOT_JOINT = [
+    "The tokenizer cuts words into sub-tokens, which are scored one by one.",
+    "Sub-word tokens are priced by the usual bound.",
+    "Groups of tokens are sampled jointly with an energy correction.",
+    "Samples are drawn with a joint denoiser, the score is the usual bound.",
+    "Draft tokens are scored jointly by speculative decoding.",
+    "The tokens that a step reveals are priced jointly, without a weight.",
+    "Blocks of tokens are priced jointly by the chain rule.",
+    "Masked tokens are not priced jointly.",
+    "Unlike EDLM, whose perplexity includes the energy correction, we price tokens one by one.",
+    "The score uses the marginals of the joint denoiser.",
+    "Tokens are predicted jointly in one forward pass.",
+    "The joint distribution is that of an any-order model.",
+    "The training loss includes an energy term.",
+    "Tokens and targets are evaluated together with the loss.",
+]
+
+
+@pytest.mark.parametrize("sentence", JOINT)
+def test_a_joint_price_that_the_readme_tells_is_a_doubt_of_its_own_code(tmp_path: Path, sentence: str) -> None:
+    report = audit(honest(tmp_path, f"It is small. {sentence} It is fast."))
+    assert report.verdict is Verdict.UNVERIFIABLE
+    (finding,) = report.with_code("BPB214")
+    assert finding.severity == "warning"
+    assert f"README.md:5 says {sentence!r}" in finding.message
+    assert report.with_code("BPB213") == []
+    assert report.judgement.reason == finding.message
+
+
+@pytest.mark.parametrize("sentence", NOT_JOINT)
+def test_joint_sampling_and_prices_one_by_one_are_no_joint_price(tmp_path: Path, sentence: str) -> None:
+    report = audit(honest(tmp_path, sentence))
+    assert report.with_code("BPB214") == []
+    assert report.verdict is Verdict.CONSISTENT

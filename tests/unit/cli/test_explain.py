@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.cli import audit, eval
+from bpb_harness.cli import audit, bytes, eval
 from bpb_harness.cli._explain import explanation
 from bpb_harness.errors import UsageError
 from bpb_harness.findings import CODES
@@ -65,7 +65,7 @@ def test_a_code_that_there_is_not(code: str, hint: str) -> None:
     assert str(caught.value) == f"--explain: got {code!r}, expected {expected}; {hint}"
 
 
-@pytest.mark.parametrize("command", [audit, eval])
+@pytest.mark.parametrize("command", [audit, bytes, eval])
 def test_commands_explain_and_end(command: object) -> None:
     done = run_here(command.main, "--explain", "BPB102")  # type: ignore[attr-defined]
     assert (done.returncode, done.stderr) == (0, "")

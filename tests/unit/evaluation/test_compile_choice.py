@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bpb_harness.distributed import Processes
 from bpb_harness.evaluation import passes
 from bpb_harness.evaluation.api import load_job
 from bpb_harness.evaluation.compile_choice import pays, total_width
@@ -84,3 +85,17 @@ def test_passes_that_a_tolerance_takes_are_counted_once_they_are_known(
     monkeypatch.setattr(passes, "pays", lambda _, num_tokens: num_tokens > enough * one_pass)
     assert run(repository, tolerance=0.06).signature.passes is not None
     assert len(compiling) == expected
+
+
+@pytest.mark.parametrize("is_worth_it", [True, False])
+def test_processes_compile_by_the_whole_text_and_wait_for_each_other(repository, compiling, monkeypatch, is_worth_it):
+    """Or a total would hang on how many share it, and the clock of a pass on the slowest compiler."""
+    asked, waited = [], []
+    monkeypatch.setattr(passes, "pays", lambda _, num_tokens: asked.append(num_tokens) or is_worth_it)
+    monkeypatch.setattr(Processes, "wait", lambda self: waited.append(list(compiling)))
+    path = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+    job = load_job(path, Settings(limit=64, context_length=16, num_samples=1, device="cpu"))
+    sampler = passes._Sampler(job, job.lay_out(), Processes(1, 4))
+    sampler.warm_up(512, num_passes=3)
+    assert asked == [3 * 64 * 16]
+    assert waited == ([[512 // 16]] if is_worth_it else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluation import device_source
 from bpb_harness.evaluation.batches import DrawSource
+from bpb_harness.evaluation.block_batches import BlockSource
 from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draws import plan_draws
+from bpb_harness.evaluation.passes import source_of_batches
 from bpb_harness.evaluation.prepare_ahead import prepare_ahead
 from bpb_harness.kernels import draws as kernels
 from bpb_harness.sampling.independent import IndependentDesign
@@ -114,3 +117,25 @@ def test_a_compiler_that_fails_is_done_without(source, plan, monkeypatch, warned
         require_same(DeviceSource(source, CPU).prepare(plan, STREAMS, rows), source.prepare(plan, STREAMS, rows))
     (line,) = warned
     assert "masks are drawn without kernels, which is slower: ValueError: no such target" in line
+
+
+def test_a_gpu_makes_its_own_batches_but_those_of_whole_windows_of_blocks(source):
+    def made_by(device, blocks=None):
+        return source_of_batches(SimpleNamespace(device=torch.device(device), one_call_block_size=blocks), source)
+
+    assert made_by("cpu") is source
+    assert isinstance(made_by("cuda"), DeviceSource)
+    assert isinstance(made_by("cuda", 4), BlockSource)
+    assert isinstance(made_by("cpu", 4), BlockSource)
+
+
+def test_what_lies_on_a_gpu_is_not_sent_there(plan):
+    class Prepared:
+        x0 = SimpleNamespace(device=torch.device("cuda"))
+
+        def pinned(self):
+            pytest.fail("this is no memory of the host")
+
+    made = Prepared()
+    anywhere = SimpleNamespace(prepare=lambda *_: made)
+    assert list(prepare_ahead(anywhere, plan, STREAMS, [np.arange(2)], pin_memory=True)) == [made]

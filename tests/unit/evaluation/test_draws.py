@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from bpb_harness.distributed import Processes
 from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import compare
+from bpb_harness.evaluation import draws as draws_module
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluation.layout import Layout
@@ -290,18 +292,18 @@ class Sleeping(Factored):
 
 def test_a_slow_device_takes_fewer_batches_and_the_total_stays(source, plan, monkeypatch):
     alone = run(source, plan, batch_rows=2)
-    networks = [Sleeping(seconds) for seconds in (0.0, 0.0, 0.15)]
+    networks = [Sleeping(0.0) for _ in range(7)] + [Sleeping(0.15)]
 
     def work(processes):
         return run(source, plan, networks[processes.rank], batch_rows=2, processes=processes)
 
-    for table in run_together(monkeypatch, 3, work):
+    for table in run_together(monkeypatch, 8, work):
         assert table.nats.tolist() == alone.nats.tolist()
         assert table.control.tolist() == alone.control.tolist()
         assert table.num_masked.tolist() == alone.num_masked.tolist()
         assert table.num_forward_tokens == alone.num_forward_tokens
     # What it holds when the others are done with all the rest: one that it scores, those made ahead.
-    assert networks[2].batches <= 4
+    assert networks[7].batches <= 4
     dealt = sum(map(len, source.deal(plan, 2 * L)))
     assert sum(network.batches for network in networks) == dealt > 30
 
@@ -410,6 +412,33 @@ def test_one_program_serves_all_batches(source, plan, monkeypatch, fresh_compile
         np.testing.assert_allclose(table.nats, run(source, plan).nats, rtol=1e-6)
     assert programs.frame_count == 2  # the trunk and the head
     assert [remark.code for remark in runner.remarks] == ["compiled"]
+
+
+def test_what_is_not_compiled_is_alone_in_the_network(source, plan, monkeypatch, fresh_compiler):
+    """Here the draws of the last, shorter window; nothing else is told to be finished before the end."""
+    seen, finish = [], draws_module._Collection._finish
+
+    class Streams:
+        def __init__(self, device, count):
+            assert (device, count) == (CPU, 2)
+
+        def next(self, count):
+            seen.append(f"at most {count}")
+            return nullcontext()
+
+    def finished(work):
+        seen.append(len(work._in_flight))
+        return finish(work)
+
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    runner = compiled_runner(source, plan)
+    monkeypatch.setattr(draws_module._Collection, "_is_ready", lambda self, most: False)
+    monkeypatch.setattr(draws_module._Collection, "_finish", finished)
+    monkeypatch.setattr(draws_module, "CudaStreams", Streams)
+    monkeypatch.setattr(MaskedNllRunner, "num_streams", 2)
+    run(source, plan, runner=runner)
+    others = sum(map(len, source.deal(plan, 8 * L))) - 1
+    assert seen == ["at most 2"] * others + [*range(others, 0, -1), "at most 1", 1]
 
 
 def test_a_network_that_cannot_be_compiled_runs_as_it_is(source, plan, monkeypatch, fresh_compiler):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from bpb_harness.sampling import masks
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.strata import random_halving_ranks
@@ -130,6 +131,20 @@ def test_a_context_is_never_masked_and_its_targets_are_as_by_themselves():
         assert noise[row, 6 - length :].tolist() == alone.tolist()
     everything = LogLinear().level(torch.ones(3, dtype=torch.float64))
     assert size_biased_masks(noise, target, everything).sum(dim=-1).tolist() == lengths.tolist()
+
+
+@pytest.mark.parametrize("short", [0, 1 << 30])
+@pytest.mark.parametrize("input_length", [1, 3, 4, 8, 21])
+def test_short_draws_made_together_are_those_made_one_by_one(monkeypatch, short, input_length):
+    monkeypatch.setattr(masks, "_SHORT", short)
+    windows, samples = np.arange(7) * 2**33, np.arange(7)[::-1] % 3
+    lengths = np.maximum(input_length - np.arange(7), 1)
+    noise, target = stack_mask_noise(STREAMS, windows, samples, lengths, input_length)
+    for row, length in enumerate(lengths.tolist()):
+        words = [unit(word) for word in raw(MASK, int(windows[row]), int(samples[row]), length + 1)]
+        context = input_length - length
+        assert int(target[row]) == context + int(words[0] * length)
+        assert noise[row].tolist() == [2.0] * context + [float(word) for word in words[1:]]
 
 
 def test_every_window_has_its_sample():
