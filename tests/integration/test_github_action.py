@@ -266,9 +266,20 @@ def test_the_action_installs_without_torch(action: dict[str, Any], records: Repo
     assert [step.get("if") for step in action["runs"]["steps"]][:3] == ["inputs.install == 'true'"] * 2 + [None]
     done = run_steps(action, records.root, commands, only="Install")
     assert done.output.splitlines() == [
-        f"-m pip install --quiet --requirement {root}/requirements-light.txt",
-        f"-m pip install --quiet --no-deps {root}",
+        f"-I -m pip install --quiet --requirement {root}/requirements-light.txt",
+        f"-I -m pip install --quiet --no-deps {root}",
     ]
+
+
+def test_installing_runs_nothing_of_the_checkout(action: dict[str, Any], records: Repository, commands: Path) -> None:
+    """Steps run in the folder of a stranger's files, which may have the names of modules."""
+    for name in ("pip.py", "json.py", "sitecustomize.py"):
+        (records.root / name).write_text("import sys; sys.exit('taken over')\n")
+    (commands / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$1" "$2" "$3" --version\n')
+    (commands / "python").chmod(0o755)
+    done = run_steps(action, records.root, commands, only="Install")
+    assert done.code == 0, done.output
+    assert done.output.startswith("pip ")
 
 
 def test_the_hooks_run_on_what_is_staged(records: Repository, commands: Path, repository: Path) -> None:
