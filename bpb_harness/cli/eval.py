@@ -35,6 +35,7 @@ from bpb_harness.errors import ContractError, HarnessError, UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.result import Expectation
 from bpb_harness.terminal.score import describe
+from bpb_harness.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from bpb_harness.evaluation.job import Job
@@ -143,9 +144,9 @@ def evaluate(
         settings = settings_for_report(settings)
     with _quiet_unless_first():
         checked = Settings(**settings)  # refuses bad flags before anything slow is imported or any file is opened
-        with progress_bar("bpb-eval", shown=not quiet and os.environ.get("RANK", "0") == "0") as progress:
+        with progress_bar("bpb-eval", shown=not quiet and is_first_process()) as progress:
             job, result = _score(checkpoint, replace(checked, progress=progress), progress)
-    if not _is_first_process():
+    if not is_first_process():
         return
     if expect is not None:
         result = replace(result, expectation=Expectation(expect, within))
@@ -181,7 +182,7 @@ def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Jo
     progress.doing("imports")
     begin = time.perf_counter()
     with torch_imports():
-        if settings.check_contract and checkpoint.exists() and os.environ.get("RANK", "0") == "0":
+        if settings.check_contract and checkpoint.exists() and is_first_process():
             from bpb_harness.second_look.waiting import start_ahead
 
             start_ahead()
@@ -194,26 +195,13 @@ def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Jo
     return job, replace(result, seconds_by_phase=imports | dict(result.seconds_by_phase))
 
 
-def _is_first_process() -> bool:
-    """Whether this process is the one that prints, among those that torchrun may have started."""
-    if not _is_one_of_several():
-        return True
-    from bpb_harness.distributed import is_first_process  # deferred: imports torch
-
-    return is_first_process()
-
-
-def _is_one_of_several() -> bool:
-    return "RANK" in os.environ
-
-
 @contextlib.contextmanager
 def _quiet_unless_first() -> Iterator[None]:
     """All processes meet the same bad input; one of them says so."""
     try:
         yield
     except HarnessError as error:
-        if _is_first_process():
+        if is_first_process():
             raise
         raise typer.Exit(error.exit_code) from None
 

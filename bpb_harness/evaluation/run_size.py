@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import final
 
@@ -71,9 +70,3 @@ def _widest(job: Job, batch_tokens: int, times: int, *, more_than: int) -> tuple
 def _num_windows(job: Job) -> int:
     """Rows of one draw each: spans, or windows where all blocks of each are taken in one call."""
     return len(np.unique(job.spans.context_starts)) if job.asks_by_blocks else len(job.spans)
-
-
-def _num_processes() -> int:
-    """How many torchrun started; they have not met yet."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    return max(int(count), 1) if count.isdigit() else 1
