@@ -12,6 +12,7 @@ from bpb_harness.estimators import ChainRule, ExactBound
 from bpb_harness.estimators.exact import ROWS_PER_CALL
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.passes import larger_for_long_text
+from bpb_harness.torchrun import num_processes
 
 
 @final
@@ -47,7 +48,7 @@ class RunSize:
             else:
                 times = estimator.passes(targets, time_conditioned=job.model.time_conditioned)
                 at_once = min((1 << targets) - 1, ROWS_PER_CALL)
-        num_rows = -(-num_windows * times // _num_processes())
+        num_rows = -(-num_windows * times // num_processes())
         if at_once is None:
             at_once = num_rows
             if job.bounds and job.device.type == "cuda" and settings.batch_tokens is None:
