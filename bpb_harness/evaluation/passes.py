@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, final
+from typing import final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from bpb_harness.adaptation.chunks import Chunk
@@ -24,6 +22,7 @@ from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.block_batches import BlockSource
+from bpb_harness.evaluation.chunk_draws import rows_of, to_arrays, to_tables
 from bpb_harness.evaluation.compile_choice import pays
 from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draw_file import DrawKey
@@ -48,7 +47,6 @@ from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
 MAX_PASSES = 10_000
 _BATCHES_OF_LONG_TEXT = 64
-Ints = npt.NDArray[np.int64]
 
 
 @final
@@ -292,22 +290,18 @@ class _Sampler:
         keeps_tokens = self._job.settings.keeps_tokens
 
         def score(chunk: Chunk) -> Arrays:
-            kept: dict[str, npt.NDArray[Any]] = {}
-            for which, plan in enumerate(plans):
-                table = run_draws(
-                    self.runner, self._batches, plan.take(_rows_of(plan, chunk)), self._streams(0),
+            tables = [
+                run_draws(
+                    self.runner, self._batches, plan.take(rows_of(plan, chunk)), self._streams(0),
                     device=self._job.device, batch_tokens=batch_tokens, processes=self._processes,
                     keep_tokens=keeps_tokens and not which, advance=self._count,
-                )  # fmt: skip
-                kept |= {f"{which}/nats": table.nats, f"{which}/num_masked": table.num_masked}
-                kept |= {f"{which}/control": table.control, f"{which}/forward": np.array([table.num_forward_tokens])}
-                if table.token_nats is not None:
-                    kept["tokens"] = table.token_nats[ends[chunk.first] : ends[chunk.stop]]
-            return kept
+                )
+                for which, plan in enumerate(plans)
+            ]  # fmt: skip
+            return to_arrays(tables, slice(ends[chunk.first], ends[chunk.stop]))
 
         parts = adaptation.run(score, self._count)
-        some = [(chunk, part) for chunk, part in zip(adaptation.chunks, parts, strict=True) if part]
-        return [_table_of(which, plan, some, keeps_tokens=keeps_tokens) for which, plan in enumerate(plans)]
+        return to_tables(plans, adaptation.chunks, parts, keeps_tokens=keeps_tokens)
 
     def _kept(self, key: DrawKey, plan: DrawPlan, batch_tokens: int, store: DrawStore) -> list[FinishedDraws]:
         """What an earlier run has drawn, made sure of; each process makes the masks of its share again."""
@@ -358,20 +352,3 @@ class _Sampler:
         if doubt is not None:
             remarks.append(Remark(UNTRUSTED_ERROR, f"WARNING: the error is not to be trusted: {doubt}"))
         return remarks
-
-
-def _rows_of(plan: DrawPlan, chunk: Chunk) -> Ints:
-    """The rows of a plan whose windows are those of a chunk."""
-    return np.flatnonzero((chunk.first <= plan.window) & (plan.window < chunk.stop))
-
-
-def _table_of(which: int, plan: DrawPlan, parts: Sequence[tuple[Chunk, Arrays]], *, keeps_tokens: bool) -> DrawTable:
-    """The table of a plan from what was kept of its chunks."""
-    nats, num_masked, control = np.full(len(plan), np.nan), np.zeros(len(plan), dtype=np.int64), np.zeros(len(plan))
-    for chunk, part in parts:
-        rows = _rows_of(plan, chunk)
-        nats[rows], num_masked[rows] = part[f"{which}/nats"], part[f"{which}/num_masked"]
-        control[rows] = part[f"{which}/control"]
-    tokens = np.concatenate([part["tokens"] for _, part in parts]) if keeps_tokens and not which else None
-    forward = sum(int(part[f"{which}/forward"][0]) for _, part in parts)
-    return DrawTable(plan, num_masked, nats, control, tokens, num_forward_tokens=forward)
