@@ -28,7 +28,8 @@ DRAWS: dict[Size, int] = {"quick": 6_200, "full": 20_000}
 """Estimates for each denoiser."""
 
 _MAX_LENGTH = 8
-_MIN_CALLS = 100
+MIN_CALLS = 100
+"""Calls for each denoiser, however few draws are asked for: the same number in all of them has no chance in it."""
 _WORST_FIT = 4.5  # standard errors
 _CLOSER_SHARE = 0.1  # of the evidence: the closer look needs ten times as much, and the first draws lose a tenth
 
@@ -136,7 +137,7 @@ def check_elbo(
     generator = torch.Generator().manual_seed(seed)
     runs = make_runs(setting, special_ids=special_ids, mask_column=mask_column, generator=generator)
     for done, run in enumerate(runs):
-        run.draw(estimate_nats, max(_MIN_CALLS, num_draws // BATCH), generator)
+        run.draw(estimate_nats, max(MIN_CALLS, num_draws // BATCH), generator)
         if run.failure is not None:
             return _report_failure(run.failure, runs[:done], run)
     look = CloserLook()

@@ -112,8 +112,8 @@ class Run:
     @cached_property
     def is_constant(self) -> bool:
         """Whether there is no randomness in the estimates."""
-        if self.probe.is_rare and not self.estimates.any():
-            return False  # a mask that a whole batch shares may miss the few that cost anything, call after call
+        if not self.estimates.any():
+            return False  # a mask that a whole batch shares may miss those that cost anything, call after call
         return bool(np.ptp(self.estimates, axis=0).max() <= 1e-6 * self.exact.max())
 
     @cached_property

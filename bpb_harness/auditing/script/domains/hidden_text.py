@@ -89,7 +89,7 @@ class HiddenText:
             callee = self._program.callee(node)
             if callee is not None and callee.returns:
                 return ()  # its results are looked into, with what was handed over
-        return ast.iter_child_nodes(node)
+        return self._program.parts(node)
 
 
 def prediction(score: ast.expr) -> ast.expr:

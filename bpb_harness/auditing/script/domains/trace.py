@@ -15,7 +15,7 @@ def trace(
     node: ast.expr,
     frame: Frame,
     limit: int = 4_000,
-    opened: Callable[[ast.AST], Iterable[ast.AST]] = ast.iter_child_nodes,
+    opened: Callable[[ast.AST], Iterable[ast.AST]] | None = None,
 ) -> Iterator[tuple[ast.AST, Frame]]:
     """Every expression that a value is computed from, with the frame to read it in.
 
@@ -24,7 +24,7 @@ def trace(
         node: the expression to start at.
         frame: where its names are read.
         limit: the most expressions that are visited.
-        opened: the parts of an expression that are looked into; all of them unless something else is given.
+        opened: the parts of an expression that are looked into; None: all of them.
     """
     seen: set[tuple[int, int]] = set()
     stack: list[tuple[ast.AST, Frame]] = [(node, frame)]
@@ -62,6 +62,5 @@ def trace(
                 stack.extend(
                     (result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False
                 )
-        stack.extend(
-            (child, where) for child in opened(here) if isinstance(child, ast.expr | ast.comprehension | ast.keyword)
-        )
+        parts = program.parts(here) if opened is None else opened(here)
+        stack.extend((child, where) for child in parts)
