@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from bpb_harness.auditing.report import AuditReport, claimed_to_text, corrected_to_text, one_line
 from bpb_harness.auditing.verdict import Verdict
+from bpb_harness.claim.untrusted_file import open_regular, resolved
+from bpb_harness.errors import ClaimError
 from bpb_harness.findings import CODES, Finding, Severity
 
 WORKSPACE_VARIABLE = "GITHUB_WORKSPACE"
@@ -50,12 +53,11 @@ def _escaped(text: str, table: Mapping[str, str]) -> str:
 
 
 def _of_report(report: AuditReport, root: Path) -> Iterator[str]:
-    claim = _place([report.claimed_in or "", *report.files[:1]], report.files)
+    claim = _place([report.claimed_in or "", *report.files[:1]], report)
     properties = {**_properties(claim, report, root), "title": report.verdict.value}
     yield workflow_command(_VERDICTS.get(report.verdict, "notice"), _verdict_of(report), properties)
     for finding in _annotated(report):
-        broken = str(finding.evidence.get("file"))  # not among the files that were read
-        place = _properties(_place(_stated(finding), [*report.files, broken]) or claim, report, root)
+        place = _properties(_place(_stated(finding), report) or _unread(finding, report) or claim, report, root)
         title = f"{finding.code} {CODES[finding.code].name}"
         yield workflow_command(_LEVELS[finding.severity], one_line(finding.message), {**place, "title": title})
 
@@ -87,14 +89,38 @@ def _stated(finding: Finding) -> list[str]:
     return [place for place in stated if isinstance(place, str)]
 
 
-def _place(stated: Sequence[str], names: Sequence[str]) -> tuple[str, int | None] | None:
-    """The first place that is one of these files, and its line where one is named."""
+def _place(stated: Sequence[str], report: AuditReport) -> tuple[str, int | None] | None:
+    """The first place that is in one of the files that were read, and its line, if one or a key of JSON is named."""
     for place in stated:
-        for name in sorted(names, key=len, reverse=True):
-            rest = re.fullmatch(r"(?::([0-9]{1,9}))?(?:\W.*)?", place.removeprefix(name), re.DOTALL)
+        for name in sorted(report.files, key=len, reverse=True):
+            rest = re.fullmatch(r"(?::([0-9]{1,9}))?(?: \(([^()]*)\))?(?: .*)?", place.removeprefix(name), re.DOTALL)
             if place.startswith(name) and rest is not None:
-                return name, int(rest[1]) if rest[1] else None
+                return name, int(rest[1]) if rest[1] else _line_of(rest[2], _path_of(name, report))
     return None
+
+
+def _unread(finding: Finding, report: AuditReport) -> tuple[str, None] | None:
+    """The file that a finding names though nobody could read it."""
+    name = finding.evidence.get("file")
+    is_there = isinstance(name, str) and any((Path(path) / name).exists() for path in report.paths)
+    return (str(name), None) if is_there else None
+
+
+def _line_of(key: str | None, path: Path | None) -> int | None:
+    """The one line of a file that has this key of JSON; None where several have, for nothing says which is meant."""
+    if not key or path is None:
+        return None
+    spelled = json.dumps(key.rpartition(".")[2], ensure_ascii=False).encode()
+    try:
+        with open_regular(resolved(path)) as file:
+            lines = file.read(_LOOKED_AT).split(b"\n")
+    except (OSError, ClaimError):
+        return None
+    numbers = [number for number, line in enumerate(lines, 1) if spelled in line]
+    return numbers[0] if len(numbers) == 1 else None
+
+
+_LOOKED_AT = 1 << 20  # bytes
 
 
 def _properties(place: tuple[str, int | None] | None, report: AuditReport, root: Path) -> dict[str, object]:

@@ -54,6 +54,9 @@ TEXT_FOLDED = register(
     _WARNS,
     "The text was changed in a way that cannot be undone before it was scored: what it lost is not paid for.",
 )
+BYTE_PERPLEXITY = register(
+    "BPB113", "byte-perplexity", _WARNS, "A perplexity per byte beside the score is not 2 to the power of it."
+)
 
 # Bound and estimator: the numerator.
 NOT_A_CODE = register(

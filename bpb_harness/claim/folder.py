@@ -9,6 +9,7 @@ from typing import Any
 
 from bpb_harness.claim.claim_file import is_claim_file, lacks_format, read_claim_file
 from bpb_harness.claim.listing import holds_folders, is_claim_name, kind_by_name, list_files
+from bpb_harness.claim.lm_eval_results import is_lm_eval_results, read_lm_eval_results
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
@@ -96,7 +97,8 @@ def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[
                 elif is_claim_file(parsed.value) or (lacks_format(parsed.value) and not is_submission):
                     claim_files.append(read_claim_file(parsed.value, short))
                 elif is_submission or file in named or not has_submission:
-                    submissions.append(read_submission(parsed.value, short))
+                    read_json = read_lm_eval_results if is_lm_eval_results(parsed.value) else read_submission
+                    submissions.append(read_json(parsed.value, short))
                 else:
                     continue  # a configuration or a result of its own: not what was submitted
                 notes.extend(_json_notes(parsed.repairs, parsed.duplicate_keys, short))

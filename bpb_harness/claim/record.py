@@ -46,6 +46,7 @@ class ScoreLine:
         label: what the line is about, such as ``final_int8_zlib_roundtrip_exact``; empty if nothing precedes the score.
         bpb: the printed bits per byte.
         nats_per_token: the loss on the same line, in nats per token; None where there is none.
+        byte_perplexity: a perplexity per byte beside the score.
         same_estimator: the names say that both come from one estimator (``val_loss`` and ``val_bpb``).
         is_training_step: a validation during training, not a final score.
         run: which run of the log, counted from 0; a log may hold several.
@@ -238,6 +239,7 @@ class Claim:
     claimed_in: str | None = None
     nats_per_token: Printed | None = None
     perplexity: Printed | None = None
+    byte_perplexity: Printed | None = None
     same_estimator: bool = True
     std: Printed | None = None
     seeds: tuple[str, ...] = ()

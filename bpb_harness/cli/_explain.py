@@ -10,6 +10,7 @@ import typer
 from bpb_harness.errors import UsageError
 
 _WIDTH = 100
+_CLOSE = 0.8  # of names; numbers that look alike mean other things
 
 
 def explain_and_exit(code: str | None) -> None:
@@ -47,8 +48,7 @@ def explanation(code: str) -> str:
     if wanted in SCORE_CODES:
         return _page(wanted, SCORE_CODES[wanted].replace("`", ""), "More: docs/codes.md")
     known = [*(rule.name for rule in CODES.values()), *SCORE_CODES]
-    is_numbered = wanted.startswith("bpb")  # whose neighbours mean other things
-    near = [] if is_numbered else difflib.get_close_matches(wanted, known, 3, 0.8)
+    near = difflib.get_close_matches(wanted, known, 3, _CLOSE)
     raise UsageError(
         "--explain", seen=repr(code), expected="a code of a finding, such as BPB102 or text.padding",
         hint=f"near it: {', '.join(near)}" if near else "docs/codes.md and docs/audit.md list them",

@@ -208,7 +208,8 @@ def _require_for_proof(
             hint="leave it out: the proof says how it was made; or leave out --proof, to rescore",
         )  # fmt: skip
     if recursive or len(claims) != 1:
-        raise UsageError("--proof is of one claim", seen=f"{len(claims)} claims", expected="one folder")
+        seen = "a search for submissions" if recursive else f"{len(claims)} claims"
+        raise UsageError("--proof is of one claim", seen=seen, expected="one folder")
 
 
 def _decode(

@@ -195,7 +195,7 @@ def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Jo
     progress.doing("imports")
     begin = time.perf_counter()
     with torch_imports():
-        if settings.check_contract and checkpoint.exists() and not _is_one_of_several():
+        if settings.check_contract and checkpoint.exists() and os.environ.get("RANK", "0") == "0":
             from bpb_harness.second_look.waiting import start_ahead
 
             start_ahead()

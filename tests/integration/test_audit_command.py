@@ -149,7 +149,6 @@ def test_output_to_a_file(run: Run, tmp_path: Path) -> None:
         ["--containing", "../build.py"],
         ["--containing", "--recursive", "."],
         ["--containing", "honest_single_seed/train.log", "--checkpoint", "x.pt", "--data", "x.bin"],
-        ["--containing", "honest_single_seed/train.log", "--proof", "p", "--checkpoint", "x.pt", "--tokenizer", "t"],
     ],
 )
 def test_bad_usage_is_one_line(run: Run, arguments: list[str]) -> None:
@@ -210,3 +209,10 @@ def test_files_of_no_submission_are_passed_over(
 )
 def test_what_is_unverifiable_may_be_allowed(run: Run, folders: list[str], code: int) -> None:
     assert run(*folders, "--allow-unverifiable").returncode == code
+
+
+def test_a_proof_is_of_a_claim_that_is_named(run: Run) -> None:
+    decoding = ("--proof", "score.bits", "--checkpoint", "x.pt", "--tokenizer", "t.model")
+    done = run("--containing", "honest_single_seed/train.log", *decoding)
+    line = "bpb-audit: --proof is of one claim: got a search for submissions, expected one folder\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)

@@ -176,8 +176,8 @@ def test_a_pull_request_is_audited_where_it_changed_something(
     assert done.code == 1, done.output
     assert done.outputs == {"verdict": "refuted"}
     assert [(each.name, each.properties) for each in done.annotations] == [
-        ("notice", {"file": "records/honest_single_seed/submission.json", "title": "consistent"}),
-        ("error", {"file": "records/wrong_space_twice/submission.json", "title": "refuted"}),
+        ("notice", {"file": "records/honest_single_seed/submission.json", "line": "6", "title": "consistent"}),
+        ("error", {"file": "records/wrong_space_twice/submission.json", "line": "6", "title": "refuted"}),
         ("error", {"file": "records/wrong_space_twice/train.log", "line": "9", "title": "BPB102 known-byte-bug"}),
     ]
     assert done.summary.startswith("## bpb-audit\n\n| name | verdict |")
@@ -266,9 +266,20 @@ def test_the_action_installs_without_torch(action: dict[str, Any], records: Repo
     assert [step.get("if") for step in action["runs"]["steps"]][:3] == ["inputs.install == 'true'"] * 2 + [None]
     done = run_steps(action, records.root, commands, only="Install")
     assert done.output.splitlines() == [
-        f"-m pip install --quiet --requirement {root}/requirements-light.txt",
-        f"-m pip install --quiet --no-deps {root}",
+        f"-I -m pip install --quiet --requirement {root}/requirements-light.txt",
+        f"-I -m pip install --quiet --no-deps {root}",
     ]
+
+
+def test_installing_runs_nothing_of_the_checkout(action: dict[str, Any], records: Repository, commands: Path) -> None:
+    """Steps run in the folder of a stranger's files, which may have the names of modules."""
+    for name in ("pip.py", "json.py", "sitecustomize.py"):
+        (records.root / name).write_text("import sys; sys.exit('taken over')\n")
+    (commands / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$1" "$2" "$3" --version\n')
+    (commands / "python").chmod(0o755)
+    done = run_steps(action, records.root, commands, only="Install")
+    assert done.code == 0, done.output
+    assert done.output.startswith("pip ")
 
 
 def test_the_hooks_run_on_what_is_staged(records: Repository, commands: Path, repository: Path) -> None:
@@ -297,3 +308,19 @@ def test_the_hooks_run_on_what_is_staged(records: Repository, commands: Path, re
     refuted = run("README.md", "records/wrong_constant/train.log", "records/open_no_log/submission.json", args=args)
     assert refuted.returncode == 1
     assert re.search(r"^records/wrong_constant +refuted ", refuted.stdout, flags=re.MULTILINE)
+
+
+def test_the_page_and_the_workflow_say_what_the_action_takes(action: dict[str, Any], repository: Path) -> None:
+    page = (repository / "docs" / "ci.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| (?:`([^`]*)`)? ?\| ", page, flags=re.MULTILINE)
+    assert dict(rows) == {name: entry["default"] for name, entry in action["inputs"].items()}
+    jobs = yaml.safe_load((repository / ".github" / "workflows" / "tests.yml").read_text("utf-8"))["jobs"]
+    (used,) = (step for step in jobs["action"]["steps"] if step.get("uses") == "./")
+    assert set(used["with"]) <= set(action["inputs"])
+    shown = yaml.safe_load(re.findall(r"```yaml\n(# .github/.*?)```", page, flags=re.DOTALL)[0])
+    (step,) = (step for step in shown["jobs"]["audit"]["steps"] if "bpb-harness" in step["uses"])
+    assert set(step["with"]) <= set(action["inputs"])
+    hooks = yaml.safe_load(re.findall(r"```yaml\n(# .pre-commit.*?)```", page, flags=re.DOTALL)[0])
+    known = {hook["id"] for hook in yaml.safe_load((repository / ".pre-commit-hooks.yaml").read_text("utf-8"))}
+    assert {hook["id"] for repo in hooks["repos"] for hook in repo["hooks"]} <= known
+    assert all(f"`{name}`" in page for name in known)

@@ -51,7 +51,7 @@ def test_the_very_line() -> None:
 def test_a_fixture_s_findings_are_at_their_lines() -> None:
     found = commands(audit(SUBMISSIONS / "wrong_space_twice"), workspace=SUBMISSIONS)
     assert [(each.name, each.properties) for each in found] == [
-        ("error", {"file": "wrong_space_twice/submission.json", "title": "refuted"}),
+        ("error", {"file": "wrong_space_twice/submission.json", "line": "6", "title": "refuted"}),
         ("error", {"file": "wrong_space_twice/train.log", "line": "9", "title": "BPB102 known-byte-bug"}),
     ]
     assert found[0].message == "wrong_space_twice: refuted; claimed 1.03072 bits per byte, corrected 1.2030"
@@ -67,6 +67,9 @@ def test_a_fixture_s_findings_are_at_their_lines() -> None:
         ({"files": ["logs/a.log", "train.log"]}, "logs/a.log", None),
         ({"place": "gone.log:2", "places": ["train.log:7"]}, "train.log", "7"),
         ({"place": "train.log2:9"}, "submission.json", None),
+        ({"place": "train.log (copy):3"}, "train.log (copy)", "3"),
+        ({"place": "train.log.old:9"}, "submission.json", None),
+        ({"place": "train.log:4 (a.b) and more"}, "train.log", "4"),
         ({"place": "../train.log:9"}, "submission.json", None),
         ({"place": 3, "places": [4]}, "submission.json", None),
         ({"file": "broken.json"}, "broken.json", None),
@@ -75,7 +78,7 @@ def test_a_fixture_s_findings_are_at_their_lines() -> None:
 )
 def test_the_place_of_a_finding(tmp_path: Path, evidence: dict[str, object], file: str, line: str | None) -> None:
     (tmp_path / "logs").mkdir()
-    files = ("submission.json", "train.log", "logs/a.log", "log")
+    files = ("submission.json", "train.log", "train.log (copy)", "logs/a.log", "log")
     for name in (*files, "broken.json"):
         (tmp_path / name).touch()
     finding = CODES["BPB102"].finding("words", facts=evidence)  # type: ignore[arg-type]
@@ -135,3 +138,22 @@ def test_loose_files_and_what_cannot_be_read(tmp_path: Path) -> None:
     (first, second) = commands(audit_one_of_many(tmp_path / "empty", "empty"), workspace=tmp_path)
     assert (first.name, first.properties) == ("warning", {"file": "empty", "title": "unverifiable"})
     assert second.properties["title"] == "BPB901 unreadable-file"
+
+
+@pytest.mark.parametrize(
+    ("key", "line"), [("val_bpb", "3"), ("seeds.7.loss", "5"), ("twice", None), ("bpb", None), ("gone", None)]
+)
+def test_a_key_is_at_its_line_if_one_alone_has_it(tmp_path: Path, key: str, line: str | None) -> None:
+    written = '{\n"twice": 1,\n"val_bpb": 1,\n"seeds": {"7": {\n"loss": 1,\n"twice": 2}}}\n'
+    (tmp_path / "submission.json").write_text(written)
+    finding = CODES["BPB102"].finding("words", place=f"submission.json ({key})")
+    (_, found) = commands(report(finding, folder=tmp_path), workspace=tmp_path)
+    assert (found.properties["file"], found.properties.get("line")) == ("submission.json", line)
+
+
+def test_no_key_is_looked_for_outside(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"val_bpb": 1}')
+    (tmp_path / "record").mkdir()
+    (tmp_path / "record" / "submission.json").symlink_to(tmp_path / "other.json")
+    (found,) = commands(report(folder=tmp_path / "record"), workspace=tmp_path)
+    assert found.properties == {"file": "record/submission.json", "title": "refuted"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 from bpb_harness.auditing.script.domains.values import (
@@ -134,6 +135,7 @@ def _calls(node: ast.AST, names: frozenset[str]) -> list[ast.Call]:
     return [part for part in ast.walk(node) if isinstance(part, ast.Call) and last_name(part.func) in names]
 
 
+@lru_cache(maxsize=1024)  # asked for every table, of the same few loops
 def stored_names(node: ast.AST) -> set[str]:
     """The arrays, lists, dictionaries and sets that a loop stores into."""
     names = set()

@@ -55,8 +55,4 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
                 stack.extend(
                     (result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False
                 )
-        stack.extend(
-            (child, where)
-            for child in ast.iter_child_nodes(here)
-            if isinstance(child, ast.expr | ast.comprehension | ast.keyword)
-        )
+        stack.extend((child, where) for child in program.parts(here))

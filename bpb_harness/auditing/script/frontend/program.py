@@ -122,6 +122,8 @@ class Program:
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of the callee's name
         self.scopes: list[Scope] = []
         self.work_left = MAX_WORK  # expressions that may still be looked at: hostile scripts come to an end
+        self._parts: dict[ast.AST, tuple[ast.AST, ...]] = {}
+        self._own_nodes: dict[int, tuple[ast.AST, ...]] = {}
         self._parent: dict[int, ast.AST] = {}
         self._scope: dict[int, Scope] = {}
         self._block: dict[int, tuple[int, str]] = {}
@@ -262,6 +264,15 @@ class Program:
         return self.work_left > 0
 
     # -- questions --------------------------------------------------------------------------------
+
+    def parts(self, node: ast.AST) -> tuple[ast.AST, ...]:
+        """The expressions right inside a node, with generators and keywords; worked out once."""
+        found = self._parts.get(node)
+        if found is None:
+            inside = ast.iter_child_nodes(node)
+            found = tuple(each for each in inside if isinstance(each, ast.expr | ast.comprehension | ast.keyword))
+            self._parts[node] = found
+        return found
 
     def parent(self, node: ast.AST) -> ast.AST | None:
         """The node that holds this one."""
@@ -560,8 +571,15 @@ class Program:
                 return True
         return False
 
-    def own_nodes(self, scope: Scope) -> Iterator[ast.AST]:
-        """The nodes of a scope without the insides of the functions that it defines."""
+    def own_nodes(self, scope: Scope) -> Sequence[ast.AST]:
+        """The nodes of a scope without the insides of the functions that it defines; worked out once."""
+        found = self._own_nodes.get(id(scope))
+        if found is None:
+            found = self._own_nodes[id(scope)] = tuple(self._find_own_nodes(scope))
+        return found
+
+    @staticmethod
+    def _find_own_nodes(scope: Scope) -> Iterator[ast.AST]:
         body = [scope.node.body] if isinstance(scope.node, ast.Lambda) else list(scope.node.body)
         stack: list[ast.AST] = list(reversed(body))
         while stack:
