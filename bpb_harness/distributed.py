@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bpb_harness.errors import HarnessError, UsageError
+from bpb_harness.torchrun import local_rank, num_cores, num_processes
 
 T = TypeVar("T")
 DEVICES = ("auto", "cpu", "cuda")
@@ -173,13 +174,6 @@ def _taken(store: Counters, key: str) -> Iterator[int]:
         yield store.add(key, 1) - 1
 
 
-def num_cores() -> int:
-    """Cores that this process may use without taking them from others of its kind on this host."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local = os.environ.get("LOCAL_WORLD_SIZE", "1") if _count() > 1 else "1"
-    return max(allowed // max(int(local), 1), 1)
-
-
 def take_threads() -> None:
     """Give torch this process's share of the cores, where torchrun left it with one thread because nobody chose."""
     if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1":
@@ -200,16 +194,6 @@ def see_own_gpu() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = names[rank % count]
 
 
-def local_rank() -> int | None:
-    """The rank on this host under torchrun with several processes; None otherwise."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if _count() > 1 else None
-
-
-def is_first_process() -> bool:
-    """Whether this process prints, read from the environment alone."""
-    return _count() == 1 or int(os.environ.get("RANK", "0")) == 0
-
-
 @contextlib.contextmanager
 def open_processes(*, trains: bool = False, adds_gradients: bool = False) -> Iterator[Processes]:
     """Join the processes that torchrun started; alone without it.
@@ -225,7 +209,7 @@ def open_processes(*, trains: bool = False, adds_gradients: bool = False) -> Ite
     Raises:
         UsageError: if the processes cannot be joined.
     """
-    if _count() == 1 or not dist.is_available():
+    if num_processes() == 1 or not dist.is_available():
         yield Processes()
         return
     if dist.is_initialized():
@@ -281,10 +265,3 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cpu")
     rank = local_rank()
     return torch.device("cuda") if rank is None else torch.device("cuda", rank % torch.cuda.device_count())
-
-
-def _count() -> int:
-    """How many processes torchrun started; 1 where its variables are not all there, as under other launchers."""
-    if not all(os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")):
-        return 1
-    return int(os.environ["WORLD_SIZE"])

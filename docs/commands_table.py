@@ -33,7 +33,7 @@ def sections() -> str:
         command = typer.main.get_command(app)
         (registered,) = app.registered_commands
         kinds = {each.name: _kind(each.annotation) for each in _parameters(registered.callback)}
-        taken = [each for each in command.params if each.name != "help"]
+        taken = [each for each in command.params if each.name != "help" and not getattr(each, "hidden", False)]
         words = " ".join(each.metavar or each.name.upper() for each in taken if each.param_type_name == "argument")
         usage = f"{name} [OPTIONS] {words}".rstrip() if taken else f"{name} ..."
         parts += [f"## {name}\n", f"{_plain(command.help)}\n", f"    {usage}\n"]

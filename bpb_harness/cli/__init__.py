@@ -1,1 +1,1 @@
-"""The commands: bpb-eval, bpb-audit, bpb-bytes."""
+"""The commands, one a file: ``eval.py`` is bpb-eval. What several of them have in common begins with ``_``."""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpb_harness._version import __version__
-from bpb_harness.cli._explain import explain_and_exit
+from bpb_harness.cli._options import Explain, Quiet, Version
 from bpb_harness.cli._output import require_folder, require_unread, screen_of, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _FORMATS = ("text", "json", "markdown", "github")
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"bpb-harness {__version__}")
-        raise typer.Exit
 
 
 _RESCORING = (
@@ -83,16 +76,9 @@ def audit(
     output_format: Annotated[str, typer.Option("--format", help="text, json, markdown or github.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write the report here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the audit as a page to this .html file too.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
-    _explain: Annotated[
-        str | None,
-        typer.Option(
-            "--explain", metavar="CODE", callback=explain_and_exit, is_eager=True, help="Say what a code means."
-        ),
-    ] = None,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    quiet: Quiet = False,
+    _explain: Explain = None,
+    _version: Version = False,
     **options: Any,
 ) -> None:
     """Audit published scores: confirmed or consistent (exit 0), refuted (1) or unverifiable (3), with reasons.

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpb_harness._version import __version__
-from bpb_harness.cli._explain import explain_and_exit
+from bpb_harness.cli._options import Explain, Version
 from bpb_harness.cli._output import require_folder, require_unread, screen_of, write_output
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
@@ -29,12 +28,6 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 _TEXT, _JSON = "text", "json"
 
 
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"bpb-harness {__version__}")
-        raise typer.Exit
-
-
 @app.command()
 @takes(
     "tokenizer", "data", "docs", "text_field", "shard_format", "separator",
@@ -46,15 +39,8 @@ def _print_version(value: bool) -> None:
 def count(
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
-    _explain: Annotated[
-        str | None,
-        typer.Option(
-            "--explain", metavar="CODE", callback=explain_and_exit, is_eager=True, help="Say what a code means."
-        ),
-    ] = None,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    _explain: Explain = None,
+    _version: Version = False,
     **given: Any,
 ) -> None:
     """Count the bytes behind a score: official, exact and raw, what differs and why.

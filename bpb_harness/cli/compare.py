@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 
 import typer
 
-from bpb_harness._version import __version__
+from bpb_harness.cli._options import Quiet, Version
 from bpb_harness.cli._output import READ, require_folder, require_unread, write_output
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
@@ -36,12 +36,6 @@ _OF_ONE_SCORE = {"compare", "key_field", "slice_field", "surprisal", "surprisal_
 }
 _TAKEN = tuple(name for name in FLAGS if name not in _OF_ONE_SCORE)
 _UNIONS = (Union, UnionType)
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"bpb-harness {__version__}")
-        raise typer.Exit
 
 
 def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -99,10 +93,8 @@ def compare(
     output_format: Annotated[str, typer.Option("--format", help="text, markdown, latex or json.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the comparison as a page to this .html file too.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    quiet: Quiet = False,
+    _version: Version = False,
     **given: Any,
 ) -> None:
     """Compare systems with the first of them, on the same text and the same masks.

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpb_harness._version import __version__
 from bpb_harness.cli._demo import DEMO_CHECKPOINT, DEMO_DATA, take_demo
-from bpb_harness.cli._explain import explain_and_exit
+from bpb_harness.cli._options import Explain, Quiet, Version
 from bpb_harness.cli._output import (
     READ,
     require_folder,
@@ -36,6 +35,7 @@ from bpb_harness.errors import ContractError, HarnessError, UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.result import Expectation
 from bpb_harness.terminal.score import describe
+from bpb_harness.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from bpb_harness.evaluation.job import Job
@@ -46,12 +46,6 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 _TEXT, _JSON = "text", "json"
 _WITHIN = 0.005
 EXIT_EXPECTATION_MISSED = 1
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"bpb-harness {__version__}")
-        raise typer.Exit
 
 
 def _print_adapters(value: bool) -> None:
@@ -82,7 +76,7 @@ def evaluate(
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = _TEXT,
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
+    quiet: Quiet = False,
     demo: Annotated[
         bool,
         typer.Option(
@@ -92,15 +86,8 @@ def evaluate(
             help="Score the small checkpoint that comes with bpb-harness, in place of CHECKPOINT.",
         ),
     ] = False,
-    _explain: Annotated[
-        str | None,
-        typer.Option(
-            "--explain", metavar="CODE", callback=explain_and_exit, is_eager=True, help="Say what a code means."
-        ),
-    ] = None,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    _explain: Explain = None,
+    _version: Version = False,
     _list_adapters: Annotated[
         bool, typer.Option("--list-adapters", callback=_print_adapters, is_eager=True, help="Print the adapters.")
     ] = False,
@@ -157,9 +144,9 @@ def evaluate(
         settings = settings_for_report(settings)
     with _quiet_unless_first():
         checked = Settings(**settings)  # refuses bad flags before anything slow is imported or any file is opened
-        with progress_bar("bpb-eval", shown=not quiet and os.environ.get("RANK", "0") == "0") as progress:
+        with progress_bar("bpb-eval", shown=not quiet and is_first_process()) as progress:
             job, result = _score(checkpoint, replace(checked, progress=progress), progress)
-    if not _is_first_process():
+    if not is_first_process():
         return
     if expect is not None:
         result = replace(result, expectation=Expectation(expect, within))
@@ -195,7 +182,7 @@ def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Jo
     progress.doing("imports")
     begin = time.perf_counter()
     with torch_imports():
-        if settings.check_contract and checkpoint.exists() and os.environ.get("RANK", "0") == "0":
+        if settings.check_contract and checkpoint.exists() and is_first_process():
             from bpb_harness.second_look.waiting import start_ahead
 
             start_ahead()
@@ -208,26 +195,13 @@ def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Jo
     return job, replace(result, seconds_by_phase=imports | dict(result.seconds_by_phase))
 
 
-def _is_first_process() -> bool:
-    """Whether this process is the one that prints, among those that torchrun may have started."""
-    if not _is_one_of_several():
-        return True
-    from bpb_harness.distributed import is_first_process  # deferred: imports torch
-
-    return is_first_process()
-
-
-def _is_one_of_several() -> bool:
-    return "RANK" in os.environ
-
-
 @contextlib.contextmanager
 def _quiet_unless_first() -> Iterator[None]:
     """All processes meet the same bad input; one of them says so."""
     try:
         yield
     except HarnessError as error:
-        if _is_first_process():
+        if is_first_process():
             raise
         raise typer.Exit(error.exit_code) from None
 

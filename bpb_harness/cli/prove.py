@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bpb_harness._version import __version__
+from bpb_harness.cli._options import Quiet, Version
 from bpb_harness.cli._output import READ, require_folder, require_unread, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
@@ -36,16 +36,11 @@ _OF_DECODING = ("tokenizer", "model", "allow_code")
 _OF_TABLES = {"with_windows", "with_tokens", "with_documents", "with_costs"}
 _OF_TABLES |= {"key_field", "slice_field", "surprisal", "surprisal_draws"}
 _TAKEN = tuple(name for name in FLAGS if name not in _OF_TABLES)
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"bpb-harness {__version__}")
-        raise typer.Exit
+_REFUSED = tuple(name for name in _TAKEN if name == "compare" or name.startswith("ttt"))
 
 
 @app.command()
-@takes(*_TAKEN)
+@takes(*_TAKEN, hidden=_REFUSED)
 def prove(
     context: typer.Context,
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint: a file or a folder.")],
@@ -64,10 +59,8 @@ def prove(
     ] = None,
     output_format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Write what came of it here instead of stdout.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of what is being done.")] = False,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    quiet: Quiet = False,
+    _version: Version = False,
     **given: Any,
 ) -> None:
     """Prove a score by decoding: some of its windows become a file of bits, from which a fresh process gets them back.

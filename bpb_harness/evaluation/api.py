@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, final
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser
-from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.answers import answer_remarks
 from bpb_harness.evaluation.in_memory import InMemory, require_no_name
@@ -35,6 +34,7 @@ from bpb_harness.second_look.waiting import start_ahead
 from bpb_harness.text.answers import answer_fields, iterate_answered
 from bpb_harness.text.corpus import iterate_documents
 from bpb_harness.text.shards import DEFAULT_FORM
+from bpb_harness.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from bpb_harness.evaluation.flags import AnyPath, Scorable

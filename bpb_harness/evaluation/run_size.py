@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import final
 
@@ -13,6 +12,7 @@ from bpb_harness.estimators import ChainRule, ExactBound
 from bpb_harness.estimators.exact import ROWS_PER_CALL
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.passes import larger_for_long_text
+from bpb_harness.torchrun import num_processes
 
 
 @final
@@ -48,7 +48,7 @@ class RunSize:
             else:
                 times = estimator.passes(targets, time_conditioned=job.model.time_conditioned)
                 at_once = min((1 << targets) - 1, ROWS_PER_CALL)
-        num_rows = -(-num_windows * times // _num_processes())
+        num_rows = -(-num_windows * times // num_processes())
         if at_once is None:
             at_once = num_rows
             if job.bounds and job.device.type == "cuda" and settings.batch_tokens is None:
@@ -71,9 +71,3 @@ def _widest(job: Job, batch_tokens: int, times: int, *, more_than: int) -> tuple
 def _num_windows(job: Job) -> int:
     """Rows of one draw each: spans, or windows where all blocks of each are taken in one call."""
     return len(np.unique(job.spans.context_starts)) if job.asks_by_blocks else len(job.spans)
-
-
-def _num_processes() -> int:
-    """How many torchrun started; they have not met yet."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    return max(int(count), 1) if count.isdigit() else 1

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
-from bpb_harness.distributed import Processes, is_first_process, open_processes
+from bpb_harness.distributed import Processes, open_processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import (
     AutoregressiveCode,
@@ -68,6 +68,7 @@ from bpb_harness.result import (
 )
 from bpb_harness.statistics.standard_errors import corpus_stderr
 from bpb_harness.text.spans import Spans
+from bpb_harness.torchrun import is_first_process
 from bpb_harness.units import nats_to_bits
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ import torch
 
 from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.denoiser import Denoiser, masked_nll
-from bpb_harness.distributed import is_first_process
 from bpb_harness.errors import SecondLookError
 from bpb_harness.estimators import ChainRule
 from bpb_harness.estimators.orders import SCORES
@@ -31,6 +30,7 @@ from bpb_harness.second_look.asking import AnsweringProcess, ask_here
 from bpb_harness.second_look.questions import Answer, Question, require_same_answers
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
+from bpb_harness.torchrun import is_first_process
 
 NUM_QUESTIONS = 32
 NUM_CHUNKS_AGAIN = 3

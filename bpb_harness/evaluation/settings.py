@@ -179,7 +179,7 @@ class Settings:
     limit: int | None = flagged(None, "Score only the first so many windows, or answers.", key="data", least=1)
     adapter: str | None = flagged(None, "How to read the checkpoint; see --list-adapters.", key="adapter")
     golf_preset: str | None = flagged(
-        None, "Of --adapter golf-gpt and golf-ddit: the entry, by date, whose settings no file holds: 2026-03-23.",
+        None, "Of --adapter golf-gpt and golf-ddit: the entry, by date, whose settings no file holds: 2026-03-25, ...",
         note="docs/adapters.md lists them.",
     )  # fmt: skip
     golf_setting: str | Sequence[str] = flagged(

@@ -17,9 +17,10 @@ from typing import TypeVar, final
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.distributed import Processes, num_cores
+from bpb_harness.distributed import Processes
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
+from bpb_harness.torchrun import num_cores
 
 Ints = npt.NDArray[np.int64]
 

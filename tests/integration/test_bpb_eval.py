@@ -457,4 +457,4 @@ def test_help_and_version_do_without_torch():
 def test_an_unknown_command_is_refused():
     done = in_a_process("guess", code=("-m", "bpb_harness"))
     assert done.returncode == 2
-    assert "eval or audit or bytes or prove" in done.stderr
+    assert "eval or audit or bytes or prove or compare or lm-eval" in done.stderr

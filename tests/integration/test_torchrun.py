@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from bpb_harness.distributed import is_first_process, num_cores
 from bpb_harness.evaluation import api as evaluation
+from bpb_harness.torchrun import is_first_process, num_cores
 from tests.own_json import own_json
 from tests.two_processes import run_in_two
 

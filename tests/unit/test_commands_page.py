@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer.main
 
+from bpb_harness.cli import prove
+
 
 def test_the_page_lists_what_every_command_takes(repository: Path) -> None:
     writer = runpy.run_path(str(repository / "docs" / "commands_table.py"))
@@ -22,7 +24,13 @@ def test_the_page_lists_what_every_command_takes(repository: Path) -> None:
         section = section.partition("\n## ")[0]
         for taken in typer.main.get_command(app).params:
             if taken.name != "help" and taken.param_type_name == "option":
-                assert all(f"`{option}`" in section for option in taken.opts), (name, taken.opts)
+                assert all((f"`{option}`" in section) != taken.hidden for option in taken.opts), (name, taken.opts)
+
+
+def test_what_a_proof_always_refuses_is_not_offered() -> None:
+    hidden = {taken.name for taken in typer.main.get_command(prove.app).params if getattr(taken, "hidden", False)}
+    ttt = {"ttt", "ttt_chunk", "ttt_lr", "ttt_momentum", "ttt_epochs", "ttt_batch", "ttt_clip"}
+    assert hidden == {"compare", *ttt}
 
 
 def test_kinds_are_said_in_words(repository: Path) -> None:

@@ -14,13 +14,13 @@ from bpb_harness import distributed
 from bpb_harness.distributed import (
     Processes,
     leave_processes,
-    num_cores,
     open_processes,
     pick_device,
     see_own_gpu,
     take_threads,
 )
 from bpb_harness.errors import UsageError
+from bpb_harness.torchrun import num_cores
 
 
 def test_threads_that_wait_for_the_interpreter_get_it_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
