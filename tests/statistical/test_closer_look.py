@@ -115,6 +115,40 @@ def test_what_four_tokens_and_large_batches_hide_is_refused_by_name(estimate, nu
     assert said in (report.diagnosis or ""), report.message
 
 
+def _fitted_to_threes(denoise, x0, generator):
+    parts = [_with_control_variate(leave_one_out=False)(denoise, part, generator) for part in x0.split(3)]
+    return torch.cat(parts)
+
+
+def _normalised(denoise, x0, generator):
+    """Weights L / k over their mean in the batch."""
+    weights = torch.zeros(len(x0))
+
+    def watched(xt, t):
+        weights.copy_(1 / t)
+        return denoise(xt, t)
+
+    nats = fixed_count(watched, x0, generator)
+    return nats / weights.mean() * sum(1 / (k + 1) for k in range(x0.shape[1]))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "num_draws", "said"),
+    [
+        (_fitted_to_threes, 3100, "fitted to the batch's own draws"),
+        (_over_draws(lambda draws: draws.sort(0).values[:-1].mean(0), 4), 3100, "nonlinear in the costs"),
+        (_normalised, 6200, "depends on the size of the batch"),
+        (_token_nats(lambda nats: nats.clamp(max=60.0)), 3100, "nonlinear in the costs"),
+    ],
+    ids=["fitted to threes", "largest of four left out", "normalised", "capped at 60"],
+)
+def test_a_wrong_mean_is_named_for_what_single_draws_show(estimate, num_draws: int, said: str) -> None:
+    """Means of known mistakes that fit as well by chance (an integral over a part of t) do not get the name."""
+    report = check_elbo(estimate, num_draws=num_draws)
+    assert report.verdict == "wrong", report.message
+    assert said in (report.diagnosis or ""), report.message
+
+
 @pytest.mark.parametrize(
     "estimate",
     [

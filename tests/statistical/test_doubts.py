@@ -19,7 +19,13 @@ from bpb_harness.testing.known_mistakes import Setting
 from bpb_harness.testing.long_windows import LongWindows
 from bpb_harness.testing.runs import ProbeResult, Run, make_runs
 from bpb_harness.testing.suspicions import rows_go_together
-from fixtures.adversarial.estimators.correct import fixed_count, independent_times, several_draws, stratified_times
+from fixtures.adversarial.estimators.correct import (
+    fixed_count,
+    independent_times,
+    several_draws,
+    shared_time,
+    stratified_times,
+)
 
 V = 3
 
@@ -215,6 +221,17 @@ def test_strata_and_normalised_weights_go_against_each_other() -> None:
 
     assert rows_go_together(_drawn(normalised, 300)) != 0
     assert rows_go_together(_drawn(independent_times(), 300)) == 0
+
+
+def test_an_estimator_for_one_size_of_batch_is_not_wrong_by_that() -> None:
+    def for_31(denoise, x0, generator):
+        if len(x0) < 31:
+            raise ValueError("31 rows or more")
+        return shared_time(denoise, x0, generator)
+
+    report = check_elbo(for_31, size="quick")
+    assert report.ok
+    assert "in batches of 2: ValueError: 31 rows or more" in report.suspicions[0]
 
 
 # --- sizes ---------------------------------------------------------------------------------------------------------
