@@ -28,6 +28,7 @@ from bpb_harness.estimators import (
 from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting, adapting, joined
 from bpb_harness.evaluation.answers import AnswerCosts, answer_frame, summarise
+from bpb_harness.evaluation.asking_again import answering_process, look_again, watching
 from bpb_harness.evaluation.document_table import (
     DocumentCosts,
     document_costs_of_known,
@@ -43,15 +44,7 @@ from bpb_harness.evaluation.passes import sample_bounds
 from bpb_harness.evaluation.reference_marks import reference_marks
 from bpb_harness.evaluation.remarks import layout_remarks, sampling_remarks
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
-from bpb_harness.evaluation.second_answers import (
-    Asked,
-    AskedMasks,
-    AskedSpans,
-    AskedSteps,
-    answering_process,
-    look_again,
-    watching,
-)
+from bpb_harness.evaluation.second_answers import Asked, AskedMasks, AskedSpans, AskedSteps
 from bpb_harness.evaluation.settings import describe_device, versions_here
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.surprisal import Surprisal, sample_surprisal

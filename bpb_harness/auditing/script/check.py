@@ -15,6 +15,7 @@ from bpb_harness.auditing.script.checks.byte_constants import check_byte_constan
 from bpb_harness.auditing.script.checks.byte_tables import check_byte_tables
 from bpb_harness.auditing.script.checks.coverage import check_coverage
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
+from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.noise import check_noise
 from bpb_harness.auditing.script.checks.precision import check_precision
@@ -36,6 +37,7 @@ CHECKS: tuple[Callable[[Analysis], Iterator[Hit]], ...] = (
     check_mask_rates,
     check_special_tokens,
     check_two_passes,
+    check_joint_prices,
     check_hashed_counts,
     check_noise,
     check_precision,

@@ -117,6 +117,10 @@ SETTINGS_DIFFER = register(
     _WARNS,
     "schedule or number of steps differ from what the record says",
 )
+JOINT_PRICE = register(
+    "BPB268", "script-joint-price", _REFUTES,
+    "masked tokens are priced jointly under the weight of tokens priced one by one: no bound and no code length",
+)  # fmt: skip
 HASHED_COUNTS = register(
     "BPB267", "script-hashed-counts", _WARNS,
     "counts of hashed contexts, looked up for the target alone, stand for a probability: they do not add up to 1",

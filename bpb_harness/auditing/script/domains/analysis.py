@@ -200,7 +200,7 @@ class Analysis:
             if isinstance(above, ast.UnaryOp) and isinstance(above.op, ast.Invert | ast.Not):
                 return not self.masks_where_true(above)
             if isinstance(above, ast.Call) and last_name(above.func) == "where" and len(above.args) == 3:
-                return self._where_masks(above)
+                return self.where_masks(above)
             if isinstance(above, ast.Assign) and isinstance(above.targets[0], ast.Name):
                 return self._used_as_mask(above.targets[0].id, self.program.scope(node))
             if isinstance(above, ast.stmt):
@@ -214,10 +214,10 @@ class Analysis:
                 if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Invert):
                     test, negated = test.operand, True
                 if isinstance(test, ast.Name) and test.id == name:
-                    return self._where_masks(call) is not negated
+                    return self.where_masks(call) is not negated
         return not re.search(r"keep|visible|unmask|observed|clean", name, re.IGNORECASE)
 
-    def _where_masks(self, call: ast.Call) -> bool:
+    def where_masks(self, call: ast.Call) -> bool:
         """Whether where(m, a, b) puts the mask token where m holds."""
         first, second = (self.number(argument) is not None for argument in call.args[1:])
         if first is not second:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.walker import DEEPEST_CALL, DEEPEST_INLINED, MAX_CALLERS, Frame
 
 
-def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) -> Iterator[tuple[ast.AST, Frame]]:
+def trace(
+    program: Program,
+    node: ast.expr,
+    frame: Frame,
+    limit: int = 4_000,
+    opened: Callable[[ast.AST], Iterable[ast.AST]] | None = None,
+) -> Iterator[tuple[ast.AST, Frame]]:
     """Every expression that a value is computed from, with the frame to read it in.
 
     Args:
@@ -18,6 +24,7 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
         node: the expression to start at.
         frame: where its names are read.
         limit: the most expressions that are visited.
+        opened: the parts of an expression that are looked into; None: all of them.
     """
     seen: set[tuple[int, int]] = set()
     stack: list[tuple[ast.AST, Frame]] = [(node, frame)]
@@ -55,4 +62,5 @@ def trace(program: Program, node: ast.expr, frame: Frame, limit: int = 4_000) ->
                 stack.extend(
                     (result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False
                 )
-        stack.extend((child, where) for child in program.parts(here))
+        parts = program.parts(here) if opened is None else opened(here)
+        stack.extend((child, where) for child in parts)
