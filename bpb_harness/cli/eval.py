@@ -21,7 +21,7 @@ from bpb_harness.cli._options import Explain, Quiet, Version
 from bpb_harness.cli._output import (
     READ,
     require_folder,
-    require_unread,
+    require_outputs,
     screen_of,
     write_output,
     write_parquet,
@@ -126,19 +126,12 @@ def evaluate(
         if path is not None and path.suffix.lower() not in suffixes:
             raise UsageError(flag, seen=repr(path.name), expected=f"a file name that ends in {' or '.join(suffixes)}")
     require_html(report)
-    written = [path.absolute() for path in (output, report, windows, tokens, documents, score_file) if path is not None]
-    if len(set(written)) < len(written):
-        raise UsageError(
-            "--output, --report, --windows, --tokens, --document-table and --score-file", seen="the same file twice",
-            expected="files of their own",
-        )  # fmt: skip
-    for path in (output, report, windows, tokens, documents, score_file, given["resume"]):
-        require_folder(path)
+    require_folder(given["resume"])
     files = {
         "--output": output, "--report": report, "--windows": windows, "--tokens": tokens,
         "--document-table": documents, "--score-file": score_file,
     }  # fmt: skip
-    require_unread(files, [checkpoint, *(given[name] for name in READ)])
+    require_outputs(files, [checkpoint, *(given[name] for name in READ)])
     settings = as_settings(given)
     if report is not None:
         settings = settings_for_report(settings)
