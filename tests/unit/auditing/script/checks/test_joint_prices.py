@@ -121,6 +121,7 @@ ONE_BY_ONE = {
         PARTS + "logp = torch.log_softmax(net(z), -1).gather(-1, y[..., None]).squeeze(-1)\n" + SUM, DIGITS,
     ),
     "sub-word ids folded before anything is hidden": ("x = x % V\n" + HIDE + PRICED + SUM, ""),
+    "ids folded round a loop": ("for _ in range(2):\n    x = x % V\n" + HIDE + PRICED + SUM, ""),
     "ids told apart by a remainder for the network's positions": (
         HIDE + "logp = torch.log_softmax(net(z + 0 * (torch.arange(x.shape[1]) % BASE)), -1)\n"
         "logp = logp.gather(-1, x[..., None]).squeeze(-1)\n" + SUM, "",
