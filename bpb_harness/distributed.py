@@ -29,6 +29,8 @@ T = TypeVar("T")
 DEVICES = ("auto", "cpu", "cuda")
 _SECONDS_TO_LET_GO = 0.1
 _DEALS = itertools.count()
+# What gloo and the store say of a process that is gone, in small letters.
+_SIGNS_OF_AN_END = ("connection closed", "connection reset", "broken pipe", "connection was likely closed")
 _MOST_AHEAD = 2
 _ITEMS_AHEAD = 3  # so many for each process must be left for each that is taken in advance
 
@@ -86,7 +88,8 @@ class Processes:
         if self.count == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        dist.all_reduce(flat)
+        with _others_needed():
+            dist.all_reduce(flat)
         flat /= self.count
         means = torch.split(flat, [tensor.numel() for tensor in tensors])
         torch._foreach_copy_(list(tensors), [m.view_as(t) for m, t in zip(means, tensors, strict=True)])
@@ -96,7 +99,8 @@ class Processes:
         if self.count == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        dist.all_reduce(flat)
+        with _others_needed():
+            dist.all_reduce(flat)
         for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
@@ -105,7 +109,8 @@ class Processes:
         if self.count == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64)
-        dist.broadcast(tensor, src=0)
+        with _others_needed():
+            dist.broadcast(tensor, src=0)
         return tuple(tensor.tolist())
 
     def wait(self) -> None:
@@ -117,7 +122,8 @@ class Processes:
         if self.count == 1:
             return [value]
         gathered: list[T | None] = [None] * self.count
-        dist.all_gather_object(gathered, value)
+        with _others_needed():
+            dist.all_gather_object(gathered, value)
         return gathered  # type: ignore[return-value]
 
     def together(self, work: Callable[[], T]) -> list[T]:
@@ -171,7 +177,26 @@ class Deal(Generic[T]):
 def _taken(store: Counters, key: str) -> Iterator[int]:
     """0, 1, 2, ...; each number in one process alone."""
     while True:
-        yield store.add(key, 1) - 1
+        with _others_needed():
+            place = store.add(key, 1) - 1
+        yield place
+
+
+@contextlib.contextmanager
+def _others_needed() -> Iterator[None]:
+    """Say it in one line where a process that is waited for has ended.
+
+    Raises:
+        HarnessError: in place of what gloo or the store say.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error).lower() for sign in _SIGNS_OF_AN_END):
+            raise
+        raise HarnessError(
+            "another process of this run has ended", hint="see what it said; if nothing, what ended it"
+        ) from error
 
 
 def take_threads() -> None:

@@ -11,13 +11,14 @@ next call, so that a network may hand out the same buffer again and again; who k
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import final
 
 import torch
 from torch import Tensor
 
-from bpb_harness.errors import AnswerTypeError, InputMutatedError, LogitsShapeError, LogitsWidthError
+from bpb_harness.errors import AnswerTypeError, InputMutatedError, LogitsShapeError, LogitsWidthError, UsageError
 from bpb_harness.schedule import NoiseLevel
 
 _BITS_OF = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -57,6 +58,22 @@ class InputWatch:
             _refuse(int(torch.stack(noted).sum()))
 
 
+@contextmanager
+def refusing_exits(what: str) -> Iterator[None]:
+    """Run code that is not ours: where it would end the program, with whatever exit code, it is refused.
+
+    Raises:
+        UsageError: for SystemExit, saying ``what`` it was.
+    """
+    try:
+        yield
+    except SystemExit as left:
+        raise UsageError(
+            f"{what} ends the program", seen=f"sys.exit({'' if left.code is None else repr(left.code)})",
+            expected="code that returns, or raises an error",
+        ) from left  # fmt: skip
+
+
 def call_network(
     network: Callable[..., Tensor], *inputs: Tensor | NoiseLevel, watch: InputWatch | None = None
 ) -> Tensor:
@@ -73,11 +90,13 @@ def call_network(
     Raises:
         AnswerTypeError: if it is anything else.
         InputMutatedError: if the network changed a copy.
+        UsageError: if it calls ``sys.exit``.
     """
     given = tuple(_clone(value) for value in inputs)
     # What is compared later: the network may put other tensors into the object that it is handed.
     parts = _tensors(given)
-    answer = network(*given)
+    with refusing_exits("a call of the network"):
+        answer = network(*given)
     first = inputs[0]
     assert isinstance(first, Tensor)
     require_plain(answer, first.device)

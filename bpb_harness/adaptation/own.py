@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bpb_harness.adaptation.ordinary import make_ordinary
 from bpb_harness.errors import HarnessError, UsageError
+from bpb_harness.network_call import refusing_exits
 
 
 @final
@@ -44,7 +45,8 @@ class OwnAdaptation:
         make_ordinary(self._model)
         with torch.inference_mode(False), torch.enable_grad():
             try:
-                self._adapt(tokens.clone())  # type: ignore[misc]
+                with refusing_exits(f"adapt(tokens), at chunk {chunk},"):
+                    self._adapt(tokens.clone())  # type: ignore[misc]
             except HarnessError:
                 raise
             except Exception as error:  # code that is not ours fails in many ways

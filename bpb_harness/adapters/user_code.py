@@ -108,7 +108,7 @@ def _guarded(call: Callable[[], Any], what: str, file: Path) -> Any:
     """Run the user's code; what it raises becomes one line that names the place in their file."""
     try:
         return call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         own = str(file.resolve())
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
         if isinstance(error, SyntaxError):

@@ -50,8 +50,6 @@ def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) 
         code = outcome if isinstance(outcome, int) else 0
         if code == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
             _say(name, "interrupted")
-    except SystemExit:
-        raise
     except BaseException as error:
         code = _report(name, error)
     sys.exit(code)
@@ -162,6 +160,10 @@ def _report(name: str, error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         _say(name, "interrupted")
         return EXIT_INTERRUPTED
+    if isinstance(error, SystemExit):  # nothing of ours leaves so: 0 would say that there is a score
+        ended = f"code that is not of bpb-harness ended the program, with sys.exit({error.code!r})"
+        _say(name, f"{ended}; let it return, or raise an error: {TRACEBACK_VARIABLE}=1 shows where it stands")
+        return 2
     if isinstance(error, BrokenPipeError):
         # The reader of stdout went away (`| head`): no error; keep the interpreter from flushing into the pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -43,6 +43,8 @@ def lm_eval(context: typer.Context) -> None:
         cli_evaluate()
     except HarnessError:
         raise
+    except SystemExit as left:  # lm-eval leaves so after a list of tasks, and from its own refusals
+        raise typer.Exit(_exit_code(left)) from None
     except Exception:  # of lm-eval or of a task: theirs to explain
         traceback.print_exc()
         raise typer.Exit(1) from None
@@ -76,6 +78,14 @@ class _Builder:
 
 
 _BUILDER = _Builder()
+
+
+def _exit_code(left: SystemExit) -> int:
+    """The code that a process would end with; a text is said, as Python says it."""
+    if left.code is None or isinstance(left.code, int):
+        return left.code or 0
+    typer.echo(left.code, err=True)
+    return 1
 
 
 def _given(options: dict[str, Any] | None) -> dict[str, Any]:

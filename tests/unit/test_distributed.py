@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from bpb_harness.distributed import (
     see_own_gpu,
     take_threads,
 )
-from bpb_harness.errors import UsageError
+from bpb_harness.errors import HarnessError, UsageError
 from bpb_harness.torchrun import num_cores
 
 
@@ -237,3 +238,40 @@ def under_torchrun(monkeypatch: pytest.MonkeyPatch, *, gpus: int = 0, rank: int 
             monkeypatch.setenv(variable, str(value))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+
+GONE = "[/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:65261. Check the logs of the remote"
+LOST = "failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or crash?"
+
+
+@pytest.mark.parametrize("said", [GONE, LOST])
+def test_a_process_that_has_ended_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise RuntimeError(said)
+
+    processes, tensors = Processes(1, 2), [torch.zeros(2, dtype=torch.float64)]
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda *_, **__: None)
+    dealt = Processes(1, 2, SimpleNamespace(add=fail)).deal([1, 2])
+    for name in ("all_reduce", "broadcast", "all_gather_object"):
+        monkeypatch.setattr(torch.distributed, name, fail)
+    for wait in (
+        processes.wait,
+        lambda: processes.gather(1),
+        lambda: processes.add(tensors),
+        lambda: processes.average(tensors),
+        lambda: list(dealt),
+    ):
+        with pytest.raises(HarnessError) as caught:
+            wait()
+        assert str(caught.value) == (
+            "another process of this run has ended; see what it said; if nothing, what ended it"
+        )
+
+
+def test_what_else_is_wrong_between_processes_is_said_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Timed out waiting 1800000ms for recv operation to complete")
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", fail)
+    with pytest.raises(RuntimeError, match="Timed out"):
+        Processes(1, 2).gather(1)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
 from torch import nn
 
 from bpb_harness.denoiser import causal_logits, denoiser_logits, masked_token_nll, network_states, packed_nll, states_of
-from bpb_harness.errors import AnswerTypeError, HarnessError, InputMutatedError, LogitsShapeError, LogitsWidthError
+from bpb_harness.errors import (
+    AnswerTypeError,
+    HarnessError,
+    InputMutatedError,
+    LogitsShapeError,
+    LogitsWidthError,
+    UsageError,
+)
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound
 from bpb_harness.evaluation.batches import PreparedBatch
 from bpb_harness.evaluation.runner import MaskedNllRunner
@@ -436,3 +444,15 @@ def test_a_batch_however_it_lies_in_memory_becomes_rows_of_their_own(batch):
         return x.float()
 
     assert call_network(network, batch).tolist() == batch.tolist()
+
+
+@pytest.mark.parametrize(("code", "seen"), [((), ""), ((0,), "0"), (("bye",), "'bye'")])
+def test_a_network_that_ends_the_program_is_refused(code, seen):
+    class Leaving(Causal):
+        def logits(self, x):
+            sys.exit(*code)
+
+    with pytest.raises(UsageError) as caught:
+        causal_logits(Leaving(), torch.zeros(1, L, dtype=torch.int64))
+    expected = "expected code that returns, or raises an error"
+    assert str(caught.value) == f"a call of the network ends the program: got sys.exit({seen}), {expected}"

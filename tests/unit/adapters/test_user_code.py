@@ -227,3 +227,18 @@ def test_blocks_that_are_asked_one_by_one(tmp_path: Path, kind: str, size: objec
 
 def test_a_causal_model_has_no_blocks(tmp_path: Path) -> None:
     assert not hasattr(_load(tmp_path, "Causal()")[1].model, "block_size")
+
+
+def test_code_that_ends_the_program_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(b"")
+    for text, said in (
+        ("import sys\nsys.exit(0)\n", "x.py failed at line 2: got SystemExit: 0"),
+        ("def load(*_):\n    raise SystemExit\n", "x.py:load failed at line 2: got SystemExit:"),
+    ):
+        (tmp_path / "x.py").write_text(text)
+        with pytest.raises(UsageError) as caught:
+            load_user_model(
+                tmp_path / "x.pt", f"{tmp_path / 'x.py'}:load", allow_code=True, device=torch.device("cpu"),
+                dtype=torch.float32,
+            )  # fmt: skip
+        assert str(caught.value) == said

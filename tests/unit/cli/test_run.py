@@ -1,4 +1,4 @@
-"""How a command ends where something is not installed."""
+"""How a command ends where something is not installed, or where code that is not its own leaves."""
 
 from __future__ import annotations
 
@@ -28,3 +28,19 @@ def test_a_library_that_is_missing(missing: str, code: int, line: str) -> None:
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(line)
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("code", [0, None, 1, "bye"])
+def test_code_that_leaves_is_no_score(code: object) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        raise SystemExit(code)
+
+    done = run_here(lambda: run(app, "bpb"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"bpb: code that is not of bpb-harness ended the program, with sys.exit({code!r}); let it return, or raise an "
+        "error: BPB_TRACEBACK=1 shows where it stands\n"
+    )
