@@ -13,6 +13,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
+from bpb_harness.auditing.checks.lowest_known import check_lowest_known
 from bpb_harness.auditing.checks.own_result import check_own_result
 from bpb_harness.auditing.checks.prose import check_prose
 from bpb_harness.auditing.checks.proved import Proved, check_proved
@@ -152,6 +153,7 @@ def _findings(
 def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     """What somebody published, held against the rest of it."""
     yield from check_record(evidence)
+    yield from check_lowest_known(evidence)
     yield from check_bytes(evidence)
     yield from check_byte_perplexity(evidence)
     yield from check_other_logs(evidence)

@@ -166,6 +166,12 @@ BEYOND_PLAIN = register(
     _WARNS,
     "The claimed score is below the plain validation of the same run by more than any sound way of scoring gains.",
 )
+BELOW_ALL_KNOWN = register(
+    "BPB420",
+    "below-all-known-scores",
+    _WARNS,
+    "The claimed score is below every one that is known to stand on that text.",
+)
 
 # A score's own file.
 RESULT_ARITHMETIC = register(

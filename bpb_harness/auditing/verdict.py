@@ -73,7 +73,7 @@ _BYTES_SUPPORT = (
 )
 
 # A fault of the estimator that a script shows, or the author admits, says more than a log that is missing.
-_ESTIMATOR_RULES = [codes.BEYOND_PLAIN, codes.JOINT_PRICE, codes.PROSE_VOIDS]
+_ESTIMATOR_RULES = [codes.BEYOND_PLAIN, codes.JOINT_PRICE, codes.PROSE_VOIDS, codes.BELOW_ALL_KNOWN]
 # What a reviewer would say first about a claim that cannot be verified.
 _WEIGHTIEST = {
     rule.code: rank
@@ -96,8 +96,11 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
     """
     found = {finding.code for finding in findings}
     settled = []
+    is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
     for finding in findings:
         demoted = None
+        if finding.code == codes.BELOW_ALL_KNOWN.code and is_refuted:  # what refutes it says why it is so low
+            continue
         if finding.code == _SUBSET and _to_five_digits(findings):
             message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
+from bpb_harness.evaluation.sampled_bound import SampledBound
+from bpb_harness.evaluation.span_scores import SpanNats
 from bpb_harness.result import AnswerSummary, Remark
 from bpb_harness.text.answers import RAW
 from bpb_harness.units import NATS_PER_BIT
@@ -35,6 +37,21 @@ class AnswerCosts:
     nats: Floats
     variance: Floats
     is_drawn: Bools
+
+
+def answer_costs_of_sampled(bound: SampledBound) -> AnswerCosts | None:
+    """Of answers; None where text is scored."""
+    if bound.span_variances is None:
+        return None
+    plan = bound.table.plan
+    drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(bound.layout)) > 0
+    return AnswerCosts(bound.window_nats, bound.span_variances, drawn)
+
+
+def answer_costs_of_known(scored: SpanNats) -> AnswerCosts:
+    """Of a method that draws no masks."""
+    variance = np.zeros(len(scored.nats)) if scored.variance is None else scored.variance
+    return AnswerCosts(scored.nats, variance, np.full(len(scored.nats), scored.variance is not None))
 
 
 def summarise(job: Job, costs: AnswerCosts) -> AnswerSummary | None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from bpb_harness.adaptation.chunks import Chunk
@@ -27,9 +22,11 @@ from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.block_batches import BlockSource
+from bpb_harness.evaluation.chunk_draws import rows_of, to_arrays, to_tables
 from bpb_harness.evaluation.compile_choice import pays
 from bpb_harness.evaluation.device_source import DeviceSource
-from bpb_harness.evaluation.draw_file import DrawFile, DrawFileHeader, DrawKey
+from bpb_harness.evaluation.draw_file import DrawKey
+from bpb_harness.evaluation.draw_store import DrawStore, open_draws
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, run_draws
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.kept_draws import KeptDrawsCheck
@@ -40,19 +37,16 @@ from bpb_harness.evaluation.prepare_ahead import Source
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.second_answers import AskedDraws
-from bpb_harness.evaluation.settings import describe_device
 from bpb_harness.evaluation.short_spans import enumerate_short_spans
-from bpb_harness.result import UNTRUSTED_ERROR, Remark, Signature
+from bpb_harness.result import UNTRUSTED_ERROR, Remark
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.independent import IndependentDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import reason_to_doubt
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
-LOG = logging.getLogger("bpb_harness")
 MAX_PASSES = 10_000
 _BATCHES_OF_LONG_TEXT = 64
-Ints = npt.NDArray[np.int64]
 
 
 @final
@@ -90,7 +84,7 @@ def _sample(
     sampler: _Sampler, job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None
 ) -> SampledBounds:
     batch_tokens = job.settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
-    with _open_draws(job, layout, batch_tokens, processes) as store:
+    with open_draws(job, layout, batch_tokens, processes) as store:
         if job.settings.batch_tokens is None:
             batch_tokens = store.batch_tokens
         with job.clock.phase("compiling"):
@@ -232,7 +226,7 @@ class _Sampler:
         self._processes.wait()  # whoever took longer is waited for here, and not in the pass
         return time.perf_counter() - begin
 
-    def run_pilot(self, batch_tokens: int, store: _Store) -> Pilot:
+    def run_pilot(self, batch_tokens: int, store: DrawStore) -> Pilot:
         """The draws that fix the number of passes, of the headline's bound."""
         bound = self._job.bounds[0]
         plan = PilotPlan.of(bound, self._job.settings.seed, self._layout)
@@ -262,7 +256,7 @@ class _Sampler:
         self._count.total += (needed - 1) * self._tokens_per_pass
         return needed
 
-    def run_pass(self, index: int, num_passes: int, batch_tokens: int, store: _Store) -> list[DrawTable]:
+    def run_pass(self, index: int, num_passes: int, batch_tokens: int, store: DrawStore) -> list[DrawTable]:
         """One table a bound."""
         keeps_tokens = self._job.settings.keeps_tokens
         plans = self._next_plans.result() if self._next_plans is not None else self._first_plans
@@ -273,7 +267,14 @@ class _Sampler:
         ]
 
     def _run(
-        self, index: int, bound: Bound, plan: DrawPlan, batch_tokens: int, store: _Store, *, keep_tokens: bool = False
+        self,
+        index: int,
+        bound: Bound,
+        plan: DrawPlan,
+        batch_tokens: int,
+        store: DrawStore,
+        *,
+        keep_tokens: bool = False,
     ) -> DrawTable:
         key = (index, bound.method)
         kept = self._kept(key, plan, batch_tokens, store)
@@ -289,24 +290,20 @@ class _Sampler:
         keeps_tokens = self._job.settings.keeps_tokens
 
         def score(chunk: Chunk) -> Arrays:
-            kept: dict[str, npt.NDArray[Any]] = {}
-            for which, plan in enumerate(plans):
-                table = run_draws(
-                    self.runner, self._batches, plan.take(_rows_of(plan, chunk)), self._streams(0),
+            tables = [
+                run_draws(
+                    self.runner, self._batches, plan.take(rows_of(plan, chunk)), self._streams(0),
                     device=self._job.device, batch_tokens=batch_tokens, processes=self._processes,
                     keep_tokens=keeps_tokens and not which, advance=self._count,
-                )  # fmt: skip
-                kept |= {f"{which}/nats": table.nats, f"{which}/num_masked": table.num_masked}
-                kept |= {f"{which}/control": table.control, f"{which}/forward": np.array([table.num_forward_tokens])}
-                if table.token_nats is not None:
-                    kept["tokens"] = table.token_nats[ends[chunk.first] : ends[chunk.stop]]
-            return kept
+                )
+                for which, plan in enumerate(plans)
+            ]  # fmt: skip
+            return to_arrays(tables, slice(ends[chunk.first], ends[chunk.stop]))
 
         parts = adaptation.run(score, self._count)
-        some = [(chunk, part) for chunk, part in zip(adaptation.chunks, parts, strict=True) if part]
-        return [_table_of(which, plan, some, keeps_tokens=keeps_tokens) for which, plan in enumerate(plans)]
+        return to_tables(plans, adaptation.chunks, parts, keeps_tokens=keeps_tokens)
 
-    def _kept(self, key: DrawKey, plan: DrawPlan, batch_tokens: int, store: _Store) -> list[FinishedDraws]:
+    def _kept(self, key: DrawKey, plan: DrawPlan, batch_tokens: int, store: DrawStore) -> list[FinishedDraws]:
         """What an earlier run has drawn, made sure of; each process makes the masks of its share again."""
         kept = store.finished(key)
         if not kept:
@@ -355,88 +352,3 @@ class _Sampler:
         if doubt is not None:
             remarks.append(Remark(UNTRUSTED_ERROR, f"WARNING: the error is not to be trusted: {doubt}"))
         return remarks
-
-
-def _rows_of(plan: DrawPlan, chunk: Chunk) -> Ints:
-    """The rows of a plan whose windows are those of a chunk."""
-    return np.flatnonzero((chunk.first <= plan.window) & (plan.window < chunk.stop))
-
-
-def _table_of(which: int, plan: DrawPlan, parts: Sequence[tuple[Chunk, Arrays]], *, keeps_tokens: bool) -> DrawTable:
-    """The table of a plan from what was kept of its chunks."""
-    nats, num_masked, control = np.full(len(plan), np.nan), np.zeros(len(plan), dtype=np.int64), np.zeros(len(plan))
-    for chunk, part in parts:
-        rows = _rows_of(plan, chunk)
-        nats[rows], num_masked[rows] = part[f"{which}/nats"], part[f"{which}/num_masked"]
-        control[rows] = part[f"{which}/control"]
-    tokens = np.concatenate([part["tokens"] for _, part in parts]) if keeps_tokens and not which else None
-    forward = sum(int(part[f"{which}/forward"][0]) for _, part in parts)
-    return DrawTable(plan, num_masked, nats, control, tokens, num_forward_tokens=forward)
-
-
-@final
-@dataclass(frozen=True)
-class _Store:
-    """Where finished draws come from and go to; nowhere without ``--resume``."""
-
-    batch_tokens: int
-    known: dict[DrawKey, list[FinishedDraws]]
-    digest: str = ""
-    file: DrawFile | None = None
-
-    def finished(self, key: DrawKey) -> list[FinishedDraws]:
-        return self.known.get(key, [])
-
-    def keeper(self, key: DrawKey) -> Callable[[FinishedDraws], None] | None:
-        return None if self.file is None else partial(self.file.keep, key)
-
-
-def _drawn(job: Job, signature: Signature) -> Signature:
-    """What a file of draws is made with: with ``--compare`` the T of the second bound too."""
-    steps = [str(steps) for bound in job.bounds if (steps := getattr(bound, "num_steps", None)) is not None]
-    return replace(signature, num_steps=steps[0] if steps else None)
-
-
-@contextmanager
-def _open_draws(job: Job, layout: Layout, batch_tokens: int, processes: Processes) -> Iterator[_Store]:
-    """The store of a job: the first process reads the file, all know what it holds, each appends to its own part."""
-    if job.settings.resume is None or job.settings.adaptation is not None:  # which keeps a file of its own
-        yield _Store(batch_tokens, {})
-        return
-    path = Path(job.settings.resume)
-    header = DrawFileHeader(
-        signature=str(_drawn(job, job.signature(layout))),
-        model=job.identity.digest,
-        data=job.text.corpus.digest,
-        batch_tokens=batch_tokens,
-        device=describe_device(job.device),
-    )
-    file: DrawFile | None = None
-
-    def open_first() -> tuple[int, dict[DrawKey, list[FinishedDraws]], str] | None:
-        nonlocal file
-        if not processes.is_first:
-            return None
-        file = DrawFile.open(path, header)
-        return file.header.batch_tokens, dict(file.finished), file.digest
-
-    def open_others() -> None:
-        nonlocal file
-        if not processes.is_first:
-            file = DrawFile.open_part(path, header, processes.rank)
-
-    opened = processes.together(open_first)[0]
-    assert opened is not None
-    processes.together(open_others)
-    assert file is not None
-    try:
-        yield _Store(*opened, file)
-        if processes.count > 1:
-            processes.together(file.close)
-            if processes.is_first:  # the parts of the others, now complete, become part of the file
-                DrawFile.open(path, header).close()
-    except KeyboardInterrupt:
-        LOG.warning("bpb-eval: finished draws are kept in %s; run the same command again to go on", path)
-        raise
-    finally:
-        file.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.byte_count import ByteCounter
-from bpb_harness.denoiser import Denoiser, num_clean_tokens
+from bpb_harness.denoiser import Denoiser
 from bpb_harness.distributed import Processes, open_processes
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import (
@@ -27,7 +26,14 @@ from bpb_harness.estimators import (
 )
 from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting, adapting, joined
-from bpb_harness.evaluation.answers import AnswerCosts, answer_frame, summarise
+from bpb_harness.evaluation.answers import (
+    AnswerCosts,
+    answer_costs_of_known,
+    answer_costs_of_sampled,
+    answer_frame,
+    summarise,
+)
+from bpb_harness.evaluation.asking_again import answering_process, look_again, watching
 from bpb_harness.evaluation.document_table import (
     DocumentCosts,
     document_costs_of_known,
@@ -39,22 +45,14 @@ from bpb_harness.evaluation.draw_file import keep_score
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
+from bpb_harness.evaluation.marks_beside import marks_beside
 from bpb_harness.evaluation.passes import sample_bounds
-from bpb_harness.evaluation.reference_marks import reference_marks
 from bpb_harness.evaluation.remarks import layout_remarks, sampling_remarks
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
-from bpb_harness.evaluation.second_answers import (
-    Asked,
-    AskedMasks,
-    AskedSpans,
-    AskedSteps,
-    answering_process,
-    look_again,
-    watching,
-)
+from bpb_harness.evaluation.second_answers import Asked, AskedMasks, AskedSpans, AskedSteps
 from bpb_harness.evaluation.settings import describe_device, versions_here
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
-from bpb_harness.evaluation.surprisal import Surprisal, sample_surprisal
+from bpb_harness.evaluation.surprisal import Surprisal, surprisal_of_known, surprisal_of_sampled
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.evaluation.unit_costs import costs_of_known, costs_of_sampled
 from bpb_harness.result import (
@@ -62,7 +60,6 @@ from bpb_harness.result import (
     UPPER_BOUND,
     BpbResult,
     Comparison,
-    ReferenceMarks,
     Remark,
     SourceFloor,
 )
@@ -109,7 +106,7 @@ def _score_and_check(job: Job) -> BpbResult:
             with job.clock.phase("bytes"):
                 layout = job.lay_out(processes)
             before_learning = _nothing if contract is None else contract.check_again
-            marks = _marks_beside(job, layout)
+            marks = marks_beside(job, layout)
             with adapting(job, layout, processes, before_learning) as adaptation:
                 result, asked = _score(watching(job, process), layout, processes, adaptation)
         result = with_remarks(result, *layout_remarks(job, result))
@@ -154,8 +151,8 @@ def _score_bound(job: Job, layout: Layout, processes: Processes, adaptation: Ada
     sampled = sample_bounds(job, layout, processes, adaptation)
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
     length = layout.code_length(bound.nats)
-    costs = _costs_of_sampled(bound)
-    surprisal, seconds = _surprisal_of_sampled(job, bound, processes), sampled.seconds
+    costs = answer_costs_of_sampled(bound)
+    surprisal, seconds = surprisal_of_sampled(job, bound, processes), sampled.seconds
     if surprisal is not None:
         seconds += surprisal.seconds
     windows_table, tokens_table = _frames(
@@ -262,8 +259,8 @@ def _exact_result(
 ) -> BpbResult:
     """A result of a method that draws no masks."""
     length, draws = layout.code_length(math.fsum(scored.nats)), known_nats(layout, scored.nats)
-    costs = None if job.answers is None else _costs_of_known(scored)
-    surprisal = _surprisal_of_known(job, scored)
+    costs = None if job.answers is None else answer_costs_of_known(scored)
+    surprisal = surprisal_of_known(job, scored)
     windows_table, tokens_table = _frames(job, layout, scored.nats, scored.token_nats, costs=costs, surprisal=surprisal)
     result = BpbResult(
         length=length,
@@ -290,45 +287,6 @@ def _exact_result(
     if job.settings.with_costs:
         result = replace(result, costs=costs_of_known(job, result, layout, scored, error))
     return with_remarks(result, *scored.remarks)
-
-
-def _costs_of_sampled(bound: SampledBound) -> AnswerCosts | None:
-    """Of answers; None where text is scored."""
-    if bound.span_variances is None:
-        return None
-    plan = bound.table.plan
-    drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(bound.layout)) > 0
-    return AnswerCosts(bound.window_nats, bound.span_variances, drawn)
-
-
-def _costs_of_known(scored: SpanNats) -> AnswerCosts:
-    """Of a method that draws no masks."""
-    variance = np.zeros(len(scored.nats)) if scored.variance is None else scored.variance
-    return AnswerCosts(scored.nats, variance, np.full(len(scored.nats), scored.variance is not None))
-
-
-def _surprisal_of_sampled(job: Job, bound: SampledBound, processes: Processes) -> Surprisal | None:
-    """Expected costs of tokens under a sampled bound, if they were asked for; of answers whose masks were all gone
-    through they are what these say.
-    """
-    if not job.settings.surprisal:
-        return None
-    plan, lengths = bound.table.plan, bound.layout.lengths
-    is_drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(lengths)) > 0
-    of_tokens, drawn = np.repeat(is_drawn, lengths), np.flatnonzero(is_drawn)
-    assert bound.token_nats is not None
-    nats, variance = bound.token_nats.copy(), np.zeros(len(of_tokens))
-    sampled = sample_surprisal(job, bound.layout.spans, drawn, bound.bound, processes)
-    nats[of_tokens], variance[of_tokens] = sampled.nats, sampled.variance
-    return replace(sampled, nats=nats, variance=variance)
-
-
-def _surprisal_of_known(job: Job, scored: SpanNats) -> Surprisal | None:
-    """Expected costs of tokens where no masks are drawn: a code length, or the mean over all masks."""
-    if not job.settings.surprisal:
-        return None
-    unknown = scored.token_variance
-    return Surprisal(scored.token_nats, np.zeros(len(scored.token_nats)) if unknown is None else unknown)
 
 
 def _frames(
@@ -380,28 +338,6 @@ def _source_of(job: Job, spans: Spans) -> SourceFloor | None:
     if source is None or spans.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
         return None
     return source if ByteCounter(job.text.tokenizer).total(corpus, "official") == source.num_bytes else None
-
-
-def _marks_beside(job: Job, layout: Layout) -> Callable[[], ReferenceMarks]:
-    """What gives the marks: found by a thread while a GPU compiles and scores; on a CPU, which is busy, afterwards."""
-    find = partial(_marks_of, job, layout.total_units)
-    if job.device.type != "cuda" or not is_first_process():
-        return find
-    beside = ThreadPoolExecutor(1, thread_name_prefix="marks")
-    found = beside.submit(find)
-    beside.shutdown(wait=False)  # when it is done
-    return found.result
-
-
-def _marks_of(job: Job, num_units: int) -> ReferenceMarks:
-    """What simple codes need for the same tokens."""
-    model, text = job.model, job.text
-    return reference_marks(
-        text.corpus, job.spans, None if job.settings.byte_rule == "none" else text.tokenizer,
-        vocab_size=max(model.vocab_size, text.tokenizer.vocab_size),
-        num_clean=num_clean_tokens(model) if isinstance(model, Denoiser) else model.vocab_size,
-        num_units=num_units,
-    )  # fmt: skip
 
 
 def _finite(value: float) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import final
 
@@ -24,6 +24,8 @@ from bpb_harness.estimators import Bound, prior_nats
 from bpb_harness.evaluation.batches import consecutive, stack_spans
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.memory import FittingBatches
+from bpb_harness.evaluation.sampled_bound import SampledBound
+from bpb_harness.evaluation.span_scores import SpanNats
 from bpb_harness.result import Remark
 from bpb_harness.sampling.arcs import arcs, num_arcs
 from bpb_harness.sampling.streams import RandomStreams
@@ -54,6 +56,30 @@ class Surprisal:
     num_forward_tokens: int = 0
     seconds: float = 0.0
     remarks: tuple[Remark, ...] = ()
+
+
+def surprisal_of_sampled(job: Job, bound: SampledBound, processes: Processes) -> Surprisal | None:
+    """Expected costs of tokens under a sampled bound, if they were asked for; of answers whose masks were all gone
+    through they are what these say.
+    """
+    if not job.settings.surprisal:
+        return None
+    plan, lengths = bound.table.plan, bound.layout.lengths
+    is_drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(lengths)) > 0
+    of_tokens, drawn = np.repeat(is_drawn, lengths), np.flatnonzero(is_drawn)
+    assert bound.token_nats is not None
+    nats, variance = bound.token_nats.copy(), np.zeros(len(of_tokens))
+    sampled = sample_surprisal(job, bound.layout.spans, drawn, bound.bound, processes)
+    nats[of_tokens], variance[of_tokens] = sampled.nats, sampled.variance
+    return replace(sampled, nats=nats, variance=variance)
+
+
+def surprisal_of_known(job: Job, scored: SpanNats) -> Surprisal | None:
+    """Expected costs of tokens where no masks are drawn: a code length, or the mean over all masks."""
+    if not job.settings.surprisal:
+        return None
+    unknown = scored.token_variance
+    return Surprisal(scored.token_nats, np.zeros(len(scored.token_nats)) if unknown is None else unknown)
 
 
 def sample_surprisal(job: Job, every: Spans, which: Ints, bound: Bound, processes: Processes) -> Surprisal:

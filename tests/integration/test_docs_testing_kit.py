@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.testing import FALSE_ALARM_RATE
+from fixtures.adversarial.estimators import CORRECT, GALLERY
+from tests.statistical.power import END, START
 
 
 def _examples(page: Path) -> list[str]:
@@ -34,6 +36,14 @@ def test_examples_run(repository: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_the_page_states_the_rate(repository: Path) -> None:
     page = (repository / "docs" / "testing-kit.md").read_text(encoding="utf-8")
     assert f"one call in {round(1 / FALSE_ALARM_RATE):,} at most" in page
+
+
+def test_the_page_says_what_is_found_of_every_mistake(repository: Path) -> None:
+    """Numbers are measured by tests.statistical.power; here each mistake of the gallery has a row, and no other."""
+    page = (repository / "docs" / "testing-kit.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \|", page.partition(START)[2].partition(END)[0], flags=re.MULTILINE)
+    names = [item.name for item in GALLERY if item.estimate_nats is not None]
+    assert rows == ["estimator", *names, f"{len(CORRECT)} correct estimators"]
 
 
 def test_the_workflow_runs_the_page_s_test(repository: Path) -> None:

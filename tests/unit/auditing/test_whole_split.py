@@ -16,7 +16,7 @@ NUM_BYTES = 151_080_891
 
 
 def audit_of(
-    folder: Path, num_tokens: int, ratio: float, export: str, *, nats: float = 2.3, untrained: float = 6.9371
+    folder: Path, num_tokens: int, ratio: float, export: str, *, nats: float = 3.2, untrained: float = 6.9371
 ) -> AuditReport:
     (folder / "submission.json").write_text(submission(val_bpb=round(bpb(nats, ratio), 6)))
     text = log(nats, ratio, tokens=num_tokens, export=export)

@@ -12,7 +12,7 @@ from scipy import stats
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
-from bpb_harness.evaluation import passes
+from bpb_harness.evaluation import draw_store, passes
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
@@ -294,7 +294,7 @@ def test_a_batch_comes_out_even_on_a_gpu(monkeypatch, multiprocessors, windows):
     ],
 )
 def test_draws_are_kept_under_the_steps_of_whatever_bound_has_steps(bounds, steps):
-    assert passes._drawn(SimpleNamespace(bounds=bounds), Signature(method="x", num_steps="1")).num_steps == steps
+    assert draw_store._drawn(SimpleNamespace(bounds=bounds), Signature(method="x", num_steps="1")).num_steps == steps
 
 
 def test_the_pilot_takes_all_blocks_of_a_window_or_none():

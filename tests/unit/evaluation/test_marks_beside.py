@@ -1,4 +1,4 @@
-"""From a job to a result: what is done beside scoring."""
+"""Marks are found beside a GPU that scores, and after a processor that does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bpb_harness.evaluation import score
+from bpb_harness.evaluation import marks_beside
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,11 @@ def test_marks_are_found_beside_a_gpu_and_after_a_cpu(monkeypatch, device, is_fi
         asked.append((num_units, threading.current_thread().name))
         return "marks"
 
-    monkeypatch.setattr(score, "_marks_of", marks)
-    monkeypatch.setattr(score, "is_first_process", lambda: is_first)
-    found = score._marks_beside(SimpleNamespace(device=SimpleNamespace(type=device)), SimpleNamespace(total_units=7))
+    monkeypatch.setattr(marks_beside, "_marks_of", marks)
+    monkeypatch.setattr(marks_beside, "is_first_process", lambda: is_first)
+    found = marks_beside.marks_beside(
+        SimpleNamespace(device=SimpleNamespace(type=device)), SimpleNamespace(total_units=7)
+    )
     assert asked == [], "nothing was waited for"
     may_end.set()
     assert found() == "marks"
@@ -37,7 +39,9 @@ def test_what_fails_there_fails_where_the_marks_are_asked_for(monkeypatch):
     def marks(job, num_units):
         raise ValueError("no marks")
 
-    monkeypatch.setattr(score, "_marks_of", marks)
-    found = score._marks_beside(SimpleNamespace(device=SimpleNamespace(type="cuda")), SimpleNamespace(total_units=7))
+    monkeypatch.setattr(marks_beside, "_marks_of", marks)
+    found = marks_beside.marks_beside(
+        SimpleNamespace(device=SimpleNamespace(type="cuda")), SimpleNamespace(total_units=7)
+    )
     with pytest.raises(ValueError, match="no marks"):
         found()
