@@ -25,8 +25,8 @@ _MAX_TRACED = 400
 _DIGIT_OPERATORS = (ast.FloorDiv, ast.Mod, ast.RShift, ast.BitAnd)
 _DIGIT_CALLS = frozenset(["remainder", "fmod", "floor_divide", "bitwise_and", "bitwise_right_shift", "divmod"])
 _JOINING = frozenset(["cat", "concat", "concatenate", "stack", "hstack", "vstack"])
-# Calls that put tensors together without predicting anything; side by side is how block diffusion shows earlier blocks.
-_COMBINING = _JOINING | frozenset([
+# Calls that predict nothing. Side by side in one input, a list of tensors, is how block diffusion shows earlier blocks.
+_COMBINING = frozenset([
     "where", "masked_fill", "masked_fill_", "gather", "scatter", "scatter_", "take_along_dim", "take_along_axis",
     "index_put", "index_put_", "zip", "dict", "list", "tuple", "isinstance", "maximum", "minimum", "einsum", "mul",
 ])  # fmt: skip
@@ -210,7 +210,7 @@ def _added(analysis: Analysis, draw: MaskDraw, text: HiddenText, weights: set[in
             continue
         scores = term.cross_entropies()
         for factor in scores:
-            if factor.node is not draw.score.node and _sees_nothing_hidden(analysis, factor, draw, text):
+            if _sees_nothing_hidden(analysis, factor, draw, text):
                 said = f"A price of the text in the clear is weighed like masked tokens: a joint price {_NO_BOUND}"
                 yield analysis.hit(codes.JOINT_PRICE, said, factor.node, draw.sink)
                 return

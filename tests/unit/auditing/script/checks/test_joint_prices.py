@@ -99,6 +99,9 @@ JOINT = {
         HIDE + DECODED.format(shown="F.pad(x[:, :-1], (1, 0), value=1)"), "", "decoder(",
     ),
     "a decoder of the script": (HIDE + DECODED.format(shown="x.roll(1, 1)"), CLASS, "self.dec(self.emb(before)"),
+    "a decoder that is given the clear text after a selection of another kind": (
+        HIDE + DECODED.format(shown="torch.where(x == 0, 1, x).roll(1, 1)"), "", "decoder(",
+    ),
     "an energy": (HIDE + PRICED + "logp = logp - energy(z, x) / L\n" + SUM, ENERGY, "head("),
     "an autoregressive network as an energy": (
         HIDE + PRICED + "ar = torch.log_softmax(ar_net(x[:, :-1]), -1).gather(-1, x[:, 1:, None]).squeeze(-1).sum(1)\n"
@@ -118,6 +121,7 @@ ONE_BY_ONE = {
         PARTS + "logp = torch.log_softmax(net(z), -1).gather(-1, y[..., None]).squeeze(-1)\n" + SUM, DIGITS,
     ),
     "sub-word ids folded before anything is hidden": ("x = x % V\n" + HIDE + PRICED + SUM, ""),
+    "ids folded round a loop": ("for _ in range(2):\n    x = x % V\n" + HIDE + PRICED + SUM, ""),
     "ids told apart by a remainder for the network's positions": (
         HIDE + "logp = torch.log_softmax(net(z + 0 * (torch.arange(x.shape[1]) % BASE)), -1)\n"
         "logp = logp.gather(-1, x[..., None]).squeeze(-1)\n" + SUM, "",
@@ -149,6 +153,27 @@ ONE_BY_ONE = {
     "block diffusion: hidden and clear text side by side under a mask of attention": (
         HIDE + "logits = model(torch.cat([z, x], 1), blocks)[:, :L]\n"
         "ce = F.cross_entropy(logits.mT, x, reduction='none')\nreturn (ce * m / t).sum(1)", "",
+    ),
+    "labels are handed over by name to a function that gives logits alone": (
+        HIDE + PRICED.replace("net(z)", "model(z, labels=x)") + SUM, "",
+    ),
+    "a half of a window is hidden and priced": (
+        "half = x.shape[1] // 2\nm = torch.rand(*x[:, :half].shape, generator=gen) < t\n"
+        "z = torch.where(m, MASK, x[:, :half])\n"
+        "logp = torch.log_softmax(net(z), -1).gather(-1, x[:, :half, None]).squeeze(-1)\n" + SUM, "",
+    ),
+    "a number of both that is not weighed": (HIDE + PRICED + SUM + " + energy(z, x).mean()", ENERGY),
+    "a number of the clear text alone": (
+        HIDE + PRICED + "logp = logp + table(net.emb(x) + 1.0)\n" + SUM, "",
+    ),
+    "the same masks by a selection and by arithmetic": (
+        HIDE + "z2 = x * ~m + MASK * m\n" + PRICED
+        + "logp2 = torch.log_softmax(net(z2), -1).gather(-1, x[..., None]).squeeze(-1)\n"
+        "return -((0.5 * logp + 0.5 * logp2) * m / t).sum(1)", "",
+    ),
+    "lengths from a function of the script": (
+        HIDE + PRICED.replace("net(z)", "model(z, lengths(x))") + SUM,
+        "def lengths(x):\n    return (x != 0).sum(1)\n",
     ),
     "visible tokens carried over": (
         HIDE + "logits = net(z)\nlogits = torch.where(m[..., None], logits, F.one_hot(z, V) * 1e6)\n"
