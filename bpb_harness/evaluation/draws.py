@@ -160,8 +160,12 @@ def run_draws(
     batches = source.deal(plan, batch_tokens)
     dealt = [[rows for rows in micro_batches if np.isnan(work.nats[rows]).any()] for micro_batches in batches]
     dealt = [micro_batches for micro_batches in dealt if micro_batches]
+    drawn = np.zeros(len(plan), dtype=np.bool_)
+    for rows in chain.from_iterable(dealt):
+        drawn[rows] = True
+    num_kept = int((~np.isnan(work.nats)).sum())
     if advance is not None and not together.rank:
-        advance(source.num_tokens(plan, np.flatnonzero(~np.isnan(work.nats))))
+        advance(source.num_tokens(plan, np.flatnonzero(~drawn)))
 
     deal = together.deal(dealt)
 
@@ -175,10 +179,9 @@ def run_draws(
     token_nats = None
     if work.tokens is not None:
         token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
-    drawn = list(chain.from_iterable(dealt))
     return DrawTable(
-        plan, work.num_masked, work.nats, work.control, token_nats, num_kept=len(plan) - sum(map(len, drawn)),
-        num_forward_tokens=sum(source.num_tokens(plan, rows) for rows in drawn),
+        plan, work.num_masked, work.nats, work.control, token_nats, num_kept=num_kept,
+        num_forward_tokens=sum(source.num_tokens(plan, rows) for rows in chain.from_iterable(dealt)),
     )  # fmt: skip
 
 
@@ -261,7 +264,9 @@ class _Collection:
         except NumericsError:
             self._in_flight.clear()
             raise
-        done = FinishedDraws(prepared.rows, nats, prepared.num_masked, prepared.control)
+        # An earlier run in other batches may have some of these draws: its own stay, and no draw is kept twice.
+        new = np.isnan(self.nats[prepared.rows])
+        done = FinishedDraws(prepared.rows[new], nats[new], prepared.num_masked[new], prepared.control[new])
         if self._keep is not None:
             self._keep(done)
         return done

@@ -67,6 +67,17 @@ def test_whatever_is_missing_is_done_again_to_the_same_bits(tiny, finished, copy
     assert sorted(copy.read_bytes().splitlines()) == sorted(finished[0].read_bytes().splitlines())
 
 
+def test_other_batches_keep_no_draw_twice(tiny, finished, copy):
+    """Of 4 windows a batch two are there, and one of the next 6 with them."""
+    lines = draw_lines(copy)
+    copy.write_bytes(b"".join(lines[:3]))
+    for batch_tokens, kept in ((768, "8 of 48 draws"), (640, "all draws")):
+        again = evaluation.evaluate(tiny, compare=True, resume=copy, **FAST | {"batch_tokens": batch_tokens})
+        assert again.length.nats == pytest.approx(finished[1].length.nats, rel=1e-6)
+        (said,) = (remark.message for remark in again.remarks if remark.code == "draws.kept")
+        assert said.startswith(kept)
+
+
 def test_a_finished_run_says_that_the_network_did_not_run(tiny, finished, copy):
     first, again = finished[1], evaluation.evaluate(tiny, compare=True, resume=copy, **FAST)
     assert first.num_forward_tokens == 2 * 2 * first.length.num_tokens  # two bounds, K = 2
