@@ -83,19 +83,26 @@ def require_folder(path: Path | None) -> None:
         raise UsageError("output file", seen=str(path), expected="a file in a folder that exists")
 
 
-def require_unread(outputs: Mapping[str, Path | None], inputs: Iterable[object]) -> None:
-    """Refuse to write over what a command reads: the checkpoint or the score would be gone.
+def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[object]) -> None:
+    """Refuse files that cannot be written, or must not be, before the work is done.
 
     Args:
-        outputs: the file of each flag.
-        inputs: files, or lists of them; None for one that is not given. Patterns stand for what they match.
+        outputs: the file of each flag; None for one that is not given.
+        inputs: what the command reads, which it must not write over: files, or lists of them; None for one that is not
+            given. Patterns stand for what they match.
 
     Raises:
-        UsageError: for a file that is among both.
+        UsageError: for a file that two flags name, one in a folder that does not exist, or one that is read.
     """
+    flags: dict[Path, str] = {}
     named = [str(path) for each in inputs for path in (each if isinstance(each, list | tuple) else [each]) if path]
     read = {Path(name).resolve() for path in named for name in (path, *glob.glob(path))}  # noqa: PTH207 - as they are read
     for flag, path in outputs.items():
-        if path is not None and path.resolve() in read:
+        require_folder(path)
+        if path is None:
+            continue
+        if (first := flags.setdefault(path.resolve(), flag)) != flag:
+            raise UsageError(f"{first} and {flag}", seen="the same file twice", expected="files of their own")
+        if path.resolve() in read:
             seen = f"{path.name}, which is read"
             raise UsageError(flag, seen=seen, expected="a file of its own", hint="name another file to write")

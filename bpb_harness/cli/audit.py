@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness.cli._options import Explain, Quiet, Version
-from bpb_harness.cli._output import require_folder, require_unread, screen_of, write_output
+from bpb_harness.cli._output import require_outputs, screen_of, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
@@ -88,12 +88,8 @@ def audit(
     if output_format not in _FORMATS:
         raise UsageError("--format", seen=repr(output_format), expected=", ".join(_FORMATS))
     require_html(report)
-    if None is not output == report:
-        raise UsageError("--output and --report", seen="the same file twice", expected="files of their own")
-    for path in (output, report):
-        require_folder(path)
     read = [paths, baseline, checkpoint, proof, options["data"], options["tokenizer"]]
-    require_unread({"--output": output, "--report": report}, read)
+    require_outputs({"--output": output, "--report": report}, read)
     require_no_other(paths, what="", expected="what somebody published: a folder, records or logs, or result.json")
     claims = _containing(paths, recursive=recursive) if containing else _claims(paths, recursive=recursive)
     tokenizer = options.pop("tokenizer")

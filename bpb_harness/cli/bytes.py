@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness.cli._options import Explain, Version
-from bpb_harness.cli._output import require_folder, require_unread, screen_of, write_output
+from bpb_harness.cli._output import require_outputs, screen_of, write_output
 from bpb_harness.cli._run import interrupted_afterwards, run
 from bpb_harness.cli._settings import as_settings, takes
 from bpb_harness.errors import UsageError
@@ -52,8 +52,7 @@ def count(
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
     if not given["data"] and not given["docs"]:
         raise UsageError("nothing to count", hint="give --data SHARDS, --docs TEXT, or both")
-    require_folder(output)
-    require_unread({"--output": output}, [given[name] for name in ("tokenizer", "data", "docs")])
+    require_outputs({"--output": output}, [given[name] for name in ("tokenizer", "data", "docs")])
     with _progress() as track:
         report = _measure(track, **as_settings(given))
     if output_format == _JSON:

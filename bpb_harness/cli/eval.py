@@ -9,7 +9,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,7 @@ from bpb_harness.cli._options import Explain, Quiet, Version
 from bpb_harness.cli._output import (
     READ,
     require_folder,
-    require_unread,
+    require_outputs,
     screen_of,
     write_output,
     write_parquet,
@@ -46,6 +46,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 _TEXT, _JSON = "text", "json"
 _WITHIN = 0.005
 EXIT_EXPECTATION_MISSED = 1
+_ENDINGS = {"--windows": (".parquet",), "--tokens": (".parquet",), "--document-table": (".parquet", ".csv")}
 
 
 def _print_adapters(value: bool) -> None:
@@ -105,40 +106,16 @@ def evaluate(
         given["data"] = [DEMO_DATA]  # the checkpoint's own, which would come second
     if output_format not in {_TEXT, _JSON}:
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
-    if not 0 <= within < math.inf:
-        raise UsageError("--within", seen=within, expected="0 or more")
-    if expect is None and within != _WITHIN:
-        raise UsageError("--within", seen="no --expect", expected="--expect BPB, from which the score may be so far")
+    _require_expectation(expect, within, byte_rule=given["byte_rule"])
     if not given["surprisal"] and given["surprisal_draws"] != DEFAULTS["surprisal_draws"]:
         raise UsageError("--surprisal-draws", seen="no --surprisal", expected="both, or neither")
-    if expect is not None and not math.isfinite(expect):
-        raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
-    if expect is not None and given["byte_rule"] == "none":
-        raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
-    windows, tokens, documents, score_file = (
-        given[f"with_{rows}"] for rows in ("windows", "tokens", "documents", "costs")
-    )
-    for flag, path, suffixes in (
-        ("--windows", windows, (".parquet",)),
-        ("--tokens", tokens, (".parquet",)),
-        ("--document-table", documents, (".parquet", ".csv")),
-    ):
-        if path is not None and path.suffix.lower() not in suffixes:
-            raise UsageError(flag, seen=repr(path.name), expected=f"a file name that ends in {' or '.join(suffixes)}")
-    require_html(report)
-    written = [path.absolute() for path in (output, report, windows, tokens, documents, score_file) if path is not None]
-    if len(set(written)) < len(written):
-        raise UsageError(
-            "--output, --report, --windows, --tokens, --document-table and --score-file", seen="the same file twice",
-            expected="files of their own",
-        )  # fmt: skip
-    for path in (output, report, windows, tokens, documents, score_file, given["resume"]):
-        require_folder(path)
     files = {
-        "--output": output, "--report": report, "--windows": windows, "--tokens": tokens,
-        "--document-table": documents, "--score-file": score_file,
+        "--output": output, "--report": report, "--windows": given["with_windows"], "--tokens": given["with_tokens"],
+        "--document-table": given["with_documents"], "--score-file": given["with_costs"],
     }  # fmt: skip
-    require_unread(files, [checkpoint, *(given[name] for name in READ)])
+    _require_endings(files)
+    require_folder(given["resume"])
+    require_outputs(files, [checkpoint, *(given[name] for name in READ)])
     settings = as_settings(given)
     if report is not None:
         settings = settings_for_report(settings)
@@ -150,31 +127,59 @@ def evaluate(
         return
     if expect is not None:
         result = replace(result, expectation=Expectation(expect, within))
-    for frame, path in ((result.windows, windows), (result.tokens, tokens)):
-        if path is not None:
-            write_parquet(frame, path)
-    if documents is not None:
-        write_table(result.documents, documents)
-    if score_file is not None:
-        assert result.costs is not None
-        result.costs.write(score_file)
+    _write_tables(result, files)
     if report is not None:
         write_page(report, job, result, title=checkpoint.name)
     write_output(result.to_json() if output_format == _JSON else describe(result, screen_of(output)), output)
-    missed = False
-    asked = result.expectation
+    if (code := _say_what_is_wrong(result)) is not None:
+        raise typer.Exit(code)
+
+
+def _require_expectation(expect: float | None, within: float, *, byte_rule: str) -> None:
+    if not 0 <= within < math.inf:
+        raise UsageError("--within", seen=within, expected="0 or more")
+    if expect is None and within != _WITHIN:
+        raise UsageError("--within", seen="no --expect", expected="--expect BPB, from which the score may be so far")
+    if expect is not None and not math.isfinite(expect):
+        raise UsageError("--expect", seen=expect, expected="a number of bits per byte")
+    if expect is not None and byte_rule == "none":
+        raise UsageError("--expect is in bits per byte", seen="--bytes none", expected="a rule that counts bytes")
+
+
+def _require_endings(files: Mapping[str, Path | None]) -> None:
+    """Refuse tables that no reader would take for one, and a page."""
+    for flag, suffixes in _ENDINGS.items():
+        path = files[flag]
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise UsageError(flag, seen=repr(path.name), expected=f"a file name that ends in {' or '.join(suffixes)}")
+    require_html(files["--report"])
+
+
+def _write_tables(result: BpbResult, files: Mapping[str, Path | None]) -> None:
+    for frame, path in ((result.windows, files["--windows"]), (result.tokens, files["--tokens"])):
+        if path is not None:
+            write_parquet(frame, path)
+    if (path := files["--document-table"]) is not None:
+        write_table(result.documents, path)
+    if (path := files["--score-file"]) is not None:
+        assert result.costs is not None
+        result.costs.write(path)
+
+
+def _say_what_is_wrong(result: BpbResult) -> int | None:
+    """Say on stderr that a score is not what was expected, or cannot be; the exit code, None where all is well."""
+    asked, code = result.expectation, None
     if asked is not None and result.bits_per_byte is not None and not asked.is_met(result.bits_per_byte):
-        missed = True
+        code = EXIT_EXPECTATION_MISSED
         typer.echo(
-            f"bpb-eval: expected {expect} +- {within} bits per byte, got {result.bits_per_byte:.4f} "
+            f"bpb-eval: expected {asked.bits_per_byte} +- {asked.within} bits per byte, got {result.bits_per_byte:.4f} "
             f"({result.bits_per_byte - asked.bits_per_byte:+.4f})",
             err=True,
         )
     if result.is_below_source:
+        code = ContractError.exit_code
         typer.echo(f"bpb-eval: WARNING: {result.below_source()}", err=True)
-        raise typer.Exit(ContractError.exit_code)
-    if missed:
-        raise typer.Exit(EXIT_EXPECTATION_MISSED)
+    return code
 
 
 def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Job, BpbResult]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness.cli._options import Quiet, Version
-from bpb_harness.cli._output import READ, require_folder, require_unread, write_output
+from bpb_harness.cli._output import READ, require_outputs, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import interrupted_afterwards, run, torch_imports
@@ -75,15 +75,8 @@ def prove(
         raise UsageError("--text with --proof", expected="--decode FILE", hint="leave out --text")
     if output_format not in _FORMATS:
         raise UsageError("--format", seen=repr(output_format), expected=" or ".join(_FORMATS))
-    written = [path.absolute() for path in (proof, decode, text, output) if path is not None]
-    if len(set(written)) < len(written):
-        raise UsageError(
-            "--proof, --decode, --text and --output", seen="the same file twice", expected="files of their own"
-        )
-    for path in (proof, text, output):
-        require_folder(path)
     read = [checkpoint, score, decode, *(given[name] for name in READ)]
-    require_unread({"--proof": proof, "--text": text, "--output": output}, read)
+    require_outputs({"--proof": proof, "--text": text, "--output": output}, read)
     if time_limit is not None and not 0.0 < time_limit < math.inf:
         raise UsageError("--time-limit", seen=time_limit, expected="seconds, above 0")
     if score is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -64,6 +65,7 @@ class Adapting:
         path = None if job.settings.resume is None else Path(job.settings.resume)
         self._file = AdaptationFile(path, header, processes, self._learner)
         self._num_kept = 0
+        self.seconds = 0.0  # of learning, which is no part of scoring
 
     @property
     def can_undo(self) -> bool:
@@ -100,8 +102,10 @@ class Adapting:
                 if not chunk.index:
                     self._before_learning()
                 if chunk is not self.chunks[-1]:
+                    begin = time.perf_counter()
                     with self._job.clock.phase("adapting"):
                         self.learn(chunk)
+                    self.seconds += time.perf_counter() - begin
                     count(learnt[chunk.index])
                 file.keep(parts)
         return parts

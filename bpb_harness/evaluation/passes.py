@@ -100,7 +100,7 @@ def _sample(
             passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
         else:
             passes = [sampler.run_chunks(adaptation, batch_tokens)]
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - begin - (0.0 if adaptation is None else adaptation.seconds)
     peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
     clean = num_clean_tokens(job.denoiser)
     bounds = [

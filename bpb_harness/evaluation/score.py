@@ -215,7 +215,8 @@ def _score_without_masks(job: Job, layout: Layout, processes: Processes, adaptat
         relation, error = estimator.relation, SamplingError(0.0)
     result = _exact_result(
         job, scored, layout, relation=relation, error=error,
-        seconds=time.perf_counter() - begin, num_processes=processes.count,
+        seconds=time.perf_counter() - begin - (0.0 if adaptation is None else adaptation.seconds),
+        num_processes=processes.count,
     )  # fmt: skip
     return result, _asked(job, layout.spans, scored)
 

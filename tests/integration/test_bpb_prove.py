@@ -131,7 +131,10 @@ def test_what_came_of_it_as_json(proved, opened, repository, tmp_path):
     [
         (("--proof", "a.bits", "--format", "xml"), "--format: got 'xml', expected text or json"),
         (("--proof", "a.bits", "--output", "a.bits"), "got the same file twice, expected files of their own"),
-        (("--decode", "a.bits", "--output", "a.bits"), "got the same file twice, expected files of their own"),
+        (
+            ("--decode", "a.bits", "--output", "a.bits"),
+            "--output: got a.bits, which is read, expected a file of",
+        ),
         (("--proof", "a.bits", "--output", "none/a.json"), "expected a file in a folder that exists"),
     ],
 )
