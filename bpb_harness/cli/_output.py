@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bpb_harness.errors import UsageError
+from bpb_harness.errors import OutputError, UsageError
 from bpb_harness.terminal.screen import Screen
 from bpb_harness.whole_file import write_whole, written
 
@@ -27,6 +27,8 @@ def write_output(text: str, path: Path | None) -> None:
         UsageError: if the folder does not exist.
         OutputError: if it cannot be written.
     """
+    if path is None and sys.stdout is None:
+        raise OutputError("standard output cannot be written", seen="it is closed", hint="pass --output FILE")
     if path is None:
         with written("standard output"):
             typer.echo(text)

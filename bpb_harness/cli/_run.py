@@ -41,18 +41,29 @@ def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) 
         spread: whether a repeatable option takes several words, see :func:`repeat_flags`.
     """
     name = prog_name or typer.main.get_command(app).name or "bpb"
+    _hold_standard_streams()
     try:
         # standalone_mode=False: typer would print a panel of several lines and choose the exit code itself.
         command = typer.main.get_command(app)
         words = repeat_flags(command, sys.argv[1:]) if spread else sys.argv[1:]
         outcome = command(words, prog_name=prog_name, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where somebody closed it
+            sys.stdout.flush()
         code = outcome if isinstance(outcome, int) else 0
         if code == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
             _say(name, "interrupted")
     except BaseException as error:
         code = _report(name, error)
     sys.exit(code)
+
+
+def _hold_standard_streams() -> None:
+    """Take the numbers of standard streams that are closed: a file of ours that got one would get what others print."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def repeat_flags(command: Any, arguments: Sequence[str]) -> list[str]:
@@ -207,4 +218,5 @@ def _command_path(error: BaseException, name: str) -> str:
 
 
 def _say(name: str, line: str) -> None:
-    sys.stderr.write(f"{name}: {' '.join(line.split())}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"{name}: {' '.join(line.split())}\n")

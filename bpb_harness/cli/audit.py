@@ -275,7 +275,7 @@ def _unread_below(folders: Sequence[Path]) -> list[str]:
 
 def _with_progress(reports: Iterable[AuditReport]) -> Iterator[AuditReport]:
     """The reports, counted on stderr where that is a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield from reports
         return
     from rich.console import Console

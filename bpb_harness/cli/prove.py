@@ -161,7 +161,8 @@ def _write(outcome: Proof | Opened, file: Path, output_format: str, output: Path
         write_output(json.dumps(plain_of(outcome, file.stat().st_size), indent=2, allow_nan=False), output)
         return
     text = str(outcome)
-    write_output(laid_out(text, Screen.of(sys.stdout)) if output is None and sys.stdout.isatty() else text, output)
+    on_screen = output is None and sys.stdout is not None and sys.stdout.isatty()
+    write_output(laid_out(text, Screen.of(sys.stdout)) if on_screen else text, output)
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def pair_units(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) ->
     Raises:
         UsageError: if they are not scores of the same bytes, or are not bounds of the same kind of thing.
     """
-    notes = _require_same_text(names, first, second)
+    notes = _require_same_text(names, first, second) + _who_learns(names, first, second)
     both = [_Charged.of(each) for each in (first, second)]
     totals = [each.num_units for each in (first, second)]
     if abs(totals[0] - totals[1]) > _LESS_THAN_ONE:
@@ -161,6 +161,18 @@ def _longer(units: UnitCosts, length: int) -> UnitCosts:
     more = length - len(units)
     columns = (units.nats, units.level_free_nats, units.num_units, units.num_tokens)
     return UnitCosts(*(np.append(column, np.zeros(more)) for column in columns))
+
+
+def _who_learns(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) -> list[str]:
+    """What is said where one of two learns from the text on the way, or each in its own way."""
+    ways = [Signature.parse(each.signature).adaptation for each in (first, second)]
+    if ways[0] == ways[1]:
+        return []
+    told = " and ".join(
+        f"{name} does not" if way is None else f"{name} learns from each chunk once it is paid for, {way}"
+        for name, way in zip(names, ways, strict=True)
+    )
+    return [f"{told}: the difference is that of the networks and of what is learnt on the way"]
 
 
 def _require_same_text(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) -> list[str]:

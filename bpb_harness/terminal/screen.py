@@ -33,7 +33,7 @@ class Screen:
         one, or TERM=dumb it has no colour.
         """
         stream = sys.stdout if stream is None else stream
-        if not stream.isatty():
+        if stream is None or not stream.isatty():  # None where it is closed
             return cls()
         columns = shutil.get_terminal_size(fallback=(FILE_WIDTH, 24)).columns
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"

@@ -27,8 +27,11 @@ def run(folder: Path, command: str, *words: object, full: bool = True, **more) -
     return subprocess.run(
         [sys.executable, "-m", "bpb_harness", command, *map(str, words)],
         text=True, stderr=subprocess.PIPE, check=False, cwd=folder, env=environment, timeout=300,
-        preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES, MAX_BYTES))) if full else None,
-        **{"stdout": subprocess.PIPE, **more},
+        **{
+            "stdout": subprocess.PIPE,
+            "preexec_fn": (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES,) * 2)) if full else None,
+            **more,
+        },
     )  # fmt: skip
 
 
@@ -128,3 +131,32 @@ def test_what_torch_says_of_a_full_disk_is_named(tmp_path):
     with full_disk(), pytest.raises(OutputError, match=f"{out} cannot be written"):
         save_checkpoint(out, tensors={"x": torch.zeros(10_000)}, adapter="reference", config={})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "code", "said"),
+    [
+        (1, [], 2, "bpb-audit: standard output cannot be written: got it is closed; pass --output FILE\n"),
+        (1, ["--output", "o.txt"], 1, ""),
+        (2, [], 1, ""),
+        (2, ["--format", "none"], 2, ""),
+    ],
+)
+def test_a_stream_that_is_closed(tmp_path, repository, closed, words, code, said):
+    """No file gets its number either, in which it would hold what libraries print."""
+    done = run(
+        repository, "audit", "fixtures/claims", "--recursive", *words[:1], *(tmp_path / word if word == "o.txt" else
+        word for word in words[1:]), full=False, preexec_fn=lambda: os.close(closed),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, said)
+    assert bool(done.stdout) is (closed == 2 and code == 1)
+
+
+def test_the_number_of_a_closed_stream_is_held(repository):
+    text = "import os, sys; from bpb_harness.cli._run import _hold_standard_streams as hold; hold(); hold(); "
+    text += "sys.exit(os.open('README.md', os.O_RDONLY))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {text}"], cwd=repository,
+        check=False, preexec_fn=lambda: (os.close(0), os.close(1)), stderr=subprocess.PIPE, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "")

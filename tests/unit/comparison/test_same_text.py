@@ -47,6 +47,17 @@ def test_the_luck_of_mask_rates_is_no_difference_of_documents():
     assert found.difference_nats == -BYTES.sum()
 
 
+def test_it_is_said_where_one_learns_from_the_text_and_the_other_does_not():
+    way = "sgd[lr=0.1]"
+    assert pair_units(("A", "B"), ONE, signed(OTHER, adaptation=way)).notes == (
+        f"A does not and B learns from each chunk once it is paid for, {way}: the difference is that of the networks "
+        "and of what is learnt on the way",
+    )
+    assert pair_units(("A", "B"), signed(ONE, adaptation=way), signed(OTHER, adaptation=way)).notes == ()
+    (both,) = pair_units(("A", "B"), signed(ONE, adaptation="own[chunk=8]"), signed(OTHER, adaptation=way)).notes
+    assert "own[chunk=8] and B learns" in both
+
+
 def test_other_texts_are_refused():
     other = signed(replace(OTHER, tokens="5" * 64, text="6" * 64), data="test@55555555")
     assert refusal(ONE, other) == (
