@@ -20,12 +20,12 @@ from torch.nn.parameter import is_lazy
 
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.contract.own_state import modules_of
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.distributed import pick_device
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS, either, names
 from bpb_harness.evaluation.settings import DEFAULTS, Settings, as_paths
+from bpb_harness.network_modules import modules_of
 from bpb_harness.network_object import by_its_methods, kind_of, require_network
 from bpb_harness.schedule import stated_schedule
 

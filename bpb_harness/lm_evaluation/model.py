@@ -14,7 +14,7 @@ from lm_eval.api.model import LM
 
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.api import LoadedCheckpoint
+from bpb_harness.evaluation.api import OF_LOADING, LoadedCheckpoint
 from bpb_harness.evaluation.settings import DEFAULTS, Settings
 from bpb_harness.lm_evaluation.requests import RequestCost, score_pairs
 from bpb_harness.whole_file import write_whole
@@ -55,7 +55,7 @@ class HarnessLM(LM):
         super().__init__()
         del batch_size, max_batch_size
         given = _settings_of(options, device)
-        of_loading = {name: value for name, value in given.items() if name in _OF_LOADING}
+        of_loading = {name: value for name, value in given.items() if name in OF_LOADING}
         self._loaded = LoadedCheckpoint(str(checkpoint), Settings.of(of_loading))
         if isinstance(self._loaded.model, Denoiser):
             method = given.setdefault("method", "mc")
@@ -121,11 +121,6 @@ class HarnessLM(LM):
                 "num_tokens": cost.num_tokens, "is_greedy": cost.is_greedy,
             })  # fmt: skip
         return costs
-
-
-_OF_LOADING = (
-    "adapter", "model", "allow_code", "weights", "block_size", "golf_preset", "golf_setting", "device", "dtype",
-)  # fmt: skip
 
 
 def _settings_of(options: Mapping[str, Any], device: str | None) -> dict[str, Any]:
