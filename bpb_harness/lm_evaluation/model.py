@@ -117,7 +117,7 @@ class HarnessLM(LM):
         for request, cost in zip(requests, costs, strict=True):
             self._requests.append({
                 "task": request.task_name, "doc_id": request.doc_id, "idx": request.idx, "request_type": kind,
-                "nats": cost.nats, "stderr_nats": cost.stderr_nats, "relation": result.relation,
+                "nats": cost.nats, "stderr_nats": cost.stderr_nats, "relation": cost.relation,
                 "num_tokens": cost.num_tokens, "is_greedy": cost.is_greedy,
             })  # fmt: skip
         return costs
