@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -133,8 +134,9 @@ def _settings_of(options: Mapping[str, Any], device: str | None) -> dict[str, An
                 hint="the requests are the text; leave it out",
             )  # fmt: skip
         if name not in DEFAULTS:
+            close = difflib.get_close_matches(name, DEFAULTS, 1)
             raise UsageError(
                 f"--model_args {name}", seen="no setting of bpb-eval", expected="checkpoint, adapter, method, ...",
-                hint="docs/settings.md lists them, by their names as arguments",
+                hint=f"did you mean {close[0]}?" if close else "docs/settings.md lists them, by their names there",
             )  # fmt: skip
     return given
