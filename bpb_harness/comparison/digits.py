@@ -9,7 +9,7 @@ _MOST_DECIMALS = 12  # a power of ten says more than this many zeros
 
 
 def decimals_of(number: float) -> int:
-    """Four; of a number that would be 0.0000, as many as its second significant digit takes, up to 12: smaller ones are said as a power."""
+    """Four; of a number that would be 0.0000, up to its second significant digit, but no more than 12."""
     if number == 0.0 or float(f"{number:.{DECIMALS}f}") != 0.0:
         return DECIMALS
     return min(1 - math.floor(math.log10(abs(number))), _MOST_DECIMALS)
