@@ -121,7 +121,7 @@ def require_plain(answer: object, device: torch.device) -> None:
             "the network's answer is no plain tensor",
             seen=f"{type(answer).__module__}.{type(answer).__qualname__}",
             expected="torch.Tensor itself, not a subclass of it",
-            hint="return x.detach() of a parameter, x.as_subclass(torch.Tensor) of another subclass",
+            hint=_hint_for(answer),
         )
     if answer.device != device:
         raise AnswerTypeError("the network's answer is on another device", seen=answer.device, expected=device)
@@ -131,6 +131,16 @@ def require_plain(answer: object, device: torch.device) -> None:
             seen=f"{tuple(answer.shape)} of {answer.dtype}",
             expected="logits of a floating type",
         )
+
+
+def _hint_for(answer: object) -> str:
+    if isinstance(answer, Tensor):
+        return "return x.detach() of a parameter, x.as_subclass(torch.Tensor) of another subclass"
+    if hasattr(answer, "logits"):
+        return "return the logits themselves: output.logits"
+    if isinstance(answer, tuple | list) and answer and isinstance(answer[0], Tensor):
+        return "return the logits themselves: output[0], if that is where they are"
+    return "return a tensor of logits"
 
 
 def require_places(answer: Tensor, places: tuple[int, ...], what: str) -> None:

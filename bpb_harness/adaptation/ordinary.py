@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpb_harness.contract.own_state import modules_of
+from bpb_harness.network_modules import modules_of
 
 _PARTS_OF_MODULE = {"_parameters", "_buffers", "_modules"}
 _DEEPEST = 3

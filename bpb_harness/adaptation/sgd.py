@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from bpb_harness.adaptation.loss import WindowLoss
 from bpb_harness.adaptation.ordinary import make_ordinary
 from bpb_harness.adaptation.settings import AdaptationSettings
-from bpb_harness.contract.own_state import modules_of
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import HarnessError, InputError, NumericsError, UsageError
+from bpb_harness.network_modules import modules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

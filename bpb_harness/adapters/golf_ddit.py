@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
+from bpb_harness.adapters.golf_attention import GroupedHeads, attend, rotate_halves
 from bpb_harness.adapters.golf_stated import StatedSettings, positive_number, source_of, switch, whole_number
-from bpb_harness.adapters.golf_transformer import rotate_halves
 from bpb_harness.adapters.mdlm.backbone import SigmaMap
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
@@ -70,24 +70,12 @@ class DditSettings:
         )
 
 
-class _Attention(nn.Module):
-    def __init__(self, width: int, num_heads: int, kv_width: int) -> None:
-        super().__init__()
-        self.head_width = width // num_heads
-        self.c_q = nn.Linear(width, width, bias=False)
-        self.c_k = nn.Linear(width, kv_width, bias=False)
-        self.c_v = nn.Linear(width, kv_width, bias=False)
-        self.proj = nn.Linear(width, width, bias=False)
-
+class _Attention(GroupedHeads):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """What the heads say, side by side, (B, L, D), before their last product."""
-        B, L, _ = x.shape
-        q, k, v = (proj(x).view(B, L, -1, self.head_width).transpose(1, 2) for proj in (self.c_q, self.c_k, self.c_v))
+        q, k, v = (self.apart(proj(x)) for proj in (self.c_q, self.c_k, self.c_v))
         q, k = rotate_halves(rms_norm(q), cos, sin), rotate_halves(rms_norm(k), cos, sin)
-        groups = q.shape[1] // k.shape[1]
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        y = functional.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
-        return y.transpose(1, 2).flatten(2)
+        return attend(q, k, v, is_causal=False).transpose(1, 2).flatten(2)
 
 
 class _Mlp(nn.Module):

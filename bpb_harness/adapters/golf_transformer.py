@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.adapters.accounting.account import Account
+from bpb_harness.adapters.golf_attention import GroupedHeads, attend, rotate_halves
 from bpb_harness.errors import CheckpointError
 from bpb_harness.networks.layers import count_blocks, rms_norm
 
@@ -21,34 +22,17 @@ LOGIT_CAP = 30.0
 NEEDED = ("tok_emb.weight", "skip_weights", "blocks.0.attn.q_gain", "blocks.0.resid_mix", "blocks.0.mlp.fc.weight")
 
 
-class _Attention(nn.Module):
+class _Attention(GroupedHeads):
     def __init__(self, width: int, num_heads: int, kv_width: int) -> None:
-        super().__init__()
-        self.head_width = width // num_heads
-        self.c_q = nn.Linear(width, width, bias=False)
-        self.c_k = nn.Linear(width, kv_width, bias=False)
-        self.c_v = nn.Linear(width, kv_width, bias=False)
-        self.proj = nn.Linear(width, width, bias=False)
+        super().__init__(width, num_heads, kv_width)
         self.q_gain = nn.Parameter(torch.empty(num_heads))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        B, L, D = x.shape
-        q, k, v = (proj(x).view(B, L, -1, self.head_width).transpose(1, 2) for proj in (self.c_q, self.c_k, self.c_v))
+        q, k, v = (self.apart(proj(x)) for proj in (self.c_q, self.c_k, self.c_v))
         q, k = rotate_halves(rms_norm(q), cos, sin), rotate_halves(rms_norm(k), cos, sin)
         q = q * self.q_gain.to(q.dtype)[:, None, None]
-        # Repeated by hand: scaled_dot_product_attention(enable_gqa=True) is not fused everywhere.
-        groups = q.shape[1] // k.shape[1]
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        y = functional.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, is_causal=True)
-        projected: Tensor = self.proj(y.transpose(1, 2).reshape(B, L, D))
+        projected: Tensor = self.proj(attend(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
         return projected
-
-
-def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of the half-split kind, (B, H, L, d) with tables (L, d / 2)."""
-    a, b = x.chunk(2, dim=-1)
-    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
 
 
 class _Mlp(nn.Module):

@@ -50,7 +50,8 @@ def load_user_model(
     """
     if not allow_code:
         raise UsageError(
-            f"--model {loader} runs code of yours", hint="read it, then pass --allow-code as well to permit it"
+            f"--model {loader} runs code of yours",
+            hint="read it, then pass --allow-code as well to permit it (allow_code=True as an argument)",
         )
     file_name, colon, function_name = loader.rpartition(":")
     if not colon or not function_name.isidentifier():

@@ -95,15 +95,9 @@ def audit(
     tokenizer = options.pop("tokenizer")
     given = {name: value for name, value in options.items() if value is not None and value != []}
     if proof is not None:
-        _require_for_proof(claims, checkpoint, tokenizer, given, recursive=recursive or containing)
-    elif checkpoint is None and given:
-        raise UsageError(
-            f"{', '.join(FLAGS[name].name for name in given)}: for rescoring only", hint="give --checkpoint too"
-        )
-    if checkpoint is not None and proof is None and "data" not in given:
-        raise UsageError("--checkpoint needs the text that the claim is about", hint="give --data SHARD ...")
-    if checkpoint is not None and (recursive or containing or len(claims) != 1):
-        raise UsageError("--checkpoint rescores one claim", seen=f"{len(paths)} paths", expected="one folder")
+        _require_for_proof(claims, checkpoint, tokenizer, given, searches=recursive or containing)
+    else:
+        _require_for_rescoring(len(paths), claims, checkpoint, given, searches=recursive or containing)
     if not claims:
         held = "holds that file" if len(paths) == 1 else f"holds any of these {len(paths)} files"
         typer.echo(f"bpb-audit: nothing audited: no submission {held}", err=True)
@@ -117,12 +111,11 @@ def audit(
         proved = _decode(proof, checkpoint, tokenizer, given.get("data", ()), quiet=quiet)
     elif checkpoint is not None:
         recomputed = _rescore(claims[0], checkpoint, tokenizer, given, quiet=quiet)
-    if recursive:
-        audits = _audit_below(paths, baseline, tokenizer, allow_code=allow_code)
-    elif containing:
-        audits = _audit_folders(claims, baseline, tokenizer, allow_code=allow_code)
+    how = {"baseline": baseline, "allow_code": allow_code, "tokenizer": tokenizer}
+    if recursive or containing or len(claims) > 1:
+        audits = _audit_many(claims, how, recursive=recursive, by_path=containing)
     else:
-        audits = _audit_each(claims, baseline, tokenizer, recomputed, proved, allow_code=allow_code)
+        audits = _audit_one(claims[0], how, recomputed, proved)
     reports = list(audits if quiet else _with_progress(audits))
     unread = _unread_below(paths) if recursive else []
     if not reports:
@@ -174,7 +167,7 @@ def _containing(files: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
 
 def _require_for_proof(
     claims: Sequence[object], checkpoint: Path | None, tokenizer: Path | None, given: Mapping[str, Any], *,
-    recursive: bool,
+    searches: bool,
 ) -> None:  # fmt: skip
     """Refuse a proof without what decodes it, of several claims, or beside a rescoring."""
     for name, path in (("--checkpoint", checkpoint), ("--tokenizer", tokenizer)):
@@ -189,9 +182,25 @@ def _require_for_proof(
             f"{', '.join(others)} with --proof", expected="--checkpoint, --tokenizer and --data alone",
             hint="leave it out: the proof says how it was made; or leave out --proof, to rescore",
         )  # fmt: skip
-    if recursive or len(claims) != 1:
-        seen = "a search for submissions" if recursive else f"{len(claims)} claims"
+    if searches or len(claims) != 1:
+        seen = "a search for submissions" if searches else f"{len(claims)} claims"
         raise UsageError("--proof is of one claim", seen=seen, expected="one folder")
+
+
+def _require_for_rescoring(
+    num_paths: int, claims: Sequence[object], checkpoint: Path | None, given: Mapping[str, Any], *, searches: bool
+) -> None:
+    """Refuse settings of a rescoring without a checkpoint, and a checkpoint without its text or of several claims."""
+    if checkpoint is None:
+        if given:
+            raise UsageError(
+                f"{', '.join(FLAGS[name].name for name in given)}: for rescoring only", hint="give --checkpoint too"
+            )
+        return
+    if "data" not in given:
+        raise UsageError("--checkpoint needs the text that the claim is about", hint="give --data SHARD ...")
+    if searches or len(claims) != 1:
+        raise UsageError("--checkpoint rescores one claim", seen=f"{num_paths} paths", expected="one folder")
 
 
 def _decode(
@@ -235,48 +244,27 @@ def _rescore(
         return Recomputed.of(evaluate(checkpoint, tokenizer=tokenizer, progress=progress, **settings))
 
 
-def _audit_each(
-    claims: Sequence[Sequence[Path]],
-    baseline: Path | None,
-    tokenizer: Path | None,
-    recomputed: Recomputed | None,
-    proved: Proved | None,
-    *,
-    allow_code: bool,
+def _audit_one(
+    paths: Sequence[Path], how: Mapping[str, Any], recomputed: Recomputed | None, proved: Proved | None
 ) -> Iterator[AuditReport]:
     from bpb_harness.auditing import audit as audit_claim
-    from bpb_harness.auditing import audit_one_of_many
 
-    if len(claims) > 1:
-        for paths in claims:
-            name = paths[0].name or paths[0].resolve().name
-            yield audit_one_of_many(paths, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
-        return
+    yield audit_claim(list(paths), recomputed=recomputed, proved=proved, **how)
+
+
+def _audit_many(
+    claims: Sequence[Sequence[Path]], how: Mapping[str, Any], *, recursive: bool, by_path: bool
+) -> Iterator[AuditReport]:
+    """Of folders: each a claim, called by its name or by its path; or all submissions below them."""
+    from bpb_harness.auditing import audit_folders, audit_one_of_many
+
     for paths in claims:
-        yield audit_claim(
-            list(paths), baseline=baseline, recomputed=recomputed, proved=proved, allow_code=allow_code,
-            tokenizer=tokenizer,
-        )  # fmt: skip
-
-
-def _audit_folders(
-    claims: Sequence[Sequence[Path]], baseline: Path | None, tokenizer: Path | None, *, allow_code: bool
-) -> Iterator[AuditReport]:
-    """As `audit_folders` names and reads them."""
-    from bpb_harness.auditing import audit_one_of_many
-
-    for (folder,) in claims:
-        name = folder.as_posix() if folder.name else folder.resolve().name
-        yield audit_one_of_many(folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
-
-
-def _audit_below(
-    folders: Sequence[Path], baseline: Path | None, tokenizer: Path | None, *, allow_code: bool
-) -> Iterator[AuditReport]:
-    from bpb_harness.auditing import audit_folders
-
-    for folder in folders:
-        yield from audit_folders(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+        folder = paths[0]
+        if recursive:
+            yield from audit_folders(folder, **how)
+        else:
+            name = (folder.as_posix() if by_path else folder.name) if folder.name else folder.resolve().name
+            yield audit_one_of_many(paths, name, **how)
 
 
 def _unread_below(folders: Sequence[Path]) -> list[str]:

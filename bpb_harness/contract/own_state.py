@@ -7,19 +7,16 @@ keeps elsewhere shows in its behaviour alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from inspect import isroutine
 from itertools import islice
-from typing import Any, final
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from bpb_harness.errors import StateMutatedError
+from bpb_harness.network_modules import modules_of
 
-_DEEPEST = 4
-_MAX_OBJECTS = 1000
 _WORD_BYTES, _HALF_WORD_BITS = 8, 32
 # Words that are summed together: on a CPU few enough to stay in its cache.
 _WORDS_AT_ONCE = {"cpu": 1 << 16}
@@ -72,32 +69,6 @@ def _sums_of(network: object) -> dict[str, Sums]:
         numbers = iter(torch.cat(sums).tolist())
         fetched |= {name: tuple(islice(numbers, len(each))) for name, each in zip(names, sums, strict=True)}
     return {name: (tuple(value.shape), str(value.dtype), fetched[name]) for name, value in tensors.items()}
-
-
-def modules_of(network: object) -> Iterator[tuple[str, nn.Module]]:
-    """The modules of a network, outermost ones alone, each with the prefix of its names: itself, or its attributes."""
-    if isinstance(network, nn.Module):
-        yield "", network
-        return
-    seen = {id(network)}
-    for key, part in list(getattr(network, "__dict__", {}).items()):
-        yield from _modules(part, f"{key}.", _DEEPEST - 1, seen)
-
-
-def _modules(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
-    """Modules among the attributes of an object, not those within other modules."""
-    if id(value) in seen or len(seen) > _MAX_OBJECTS:
-        return
-    seen.add(id(value))
-    if isinstance(value, nn.Module):
-        yield path, value
-    elif isinstance(value, dict | list | tuple):
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in list(parts) if depth else ():
-            yield from _modules(part, f"{path}{key}.", depth - 1, seen)
-    elif depth and hasattr(value, "__dict__") and not isinstance(value, type | Tensor) and not isroutine(value):
-        for key, part in list(vars(value).items()):
-            yield from _modules(part, f"{path}{key}.", depth - 1, seen)
 
 
 def _sums(tensor: Tensor) -> Tensor:

@@ -121,7 +121,17 @@ class Subject:
                 f"the network fails on {len(probe)} windows of {probe.x0.shape[1]} tokens",
                 seen=f"{type(error).__name__}: {error}",
                 expected=f"logits, as for any length up to its context of {self.model.context_length}",
+                hint=self._hint_for(error),
             ) from error
+
+    def _hint_for(self, error: Exception) -> str | None:
+        """What such an error mostly is, where it is not the length of the windows."""
+        if isinstance(error, IndexError) and isinstance(self.model, Denoiser):
+            mask = self.model.mask_token_id
+            return f"has its embedding a row for the mask, id {mask}? that is a token of its input too"
+        if isinstance(error, TypeError):
+            return "logits takes (xt, level) of a masked denoiser, (x) of a causal network"
+        return None
 
     def _all_logits(self, probe: Probe) -> Iterator[Tensor]:
         """Logits of all positions, in chunks of a bounded size, by way of trunk and head where there are two."""

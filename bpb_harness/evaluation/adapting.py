@@ -23,7 +23,6 @@ from bpb_harness.evaluation.adaptation_file import AdaptationFile, Arrays
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.result import Remark
-from bpb_harness.text.corpus import Corpus
 
 _NUM_NAMES = 3
 
@@ -117,7 +116,8 @@ class Adapting:
 
     def tokens(self, chunk: Chunk) -> Tensor:
         """What is handed over, a copy, (n,) int64 on the device of the network."""
-        return tokens_of(self._job.text.corpus, chunk).to(self._job.device)
+        read = self._job.text.corpus.read(chunk.begin, chunk.end)
+        return torch.from_numpy(np.array(read, dtype=np.int64)).to(self._job.device)
 
     @property
     def remarks(self) -> list[Remark]:
@@ -135,11 +135,6 @@ class Adapting:
             shown = ", ".join(names[:_NUM_NAMES]) + (", ..." if len(names) > _NUM_NAMES else "")
             found.append(Remark("adaptation.not-reached", f"{len(names):,} weights have no gradient and stay: {shown}"))
         return [*found, Remark("adaptation.kept", kept)] if self._num_kept else found
-
-
-def tokens_of(corpus: Corpus, chunk: Chunk) -> Tensor:
-    """The tokens of a chunk, a copy; (n,) int64."""
-    return torch.from_numpy(np.array(corpus.read(chunk.begin, chunk.end), dtype=np.int64))
 
 
 def _plain(job: Job, settings: AdaptationSettings) -> dict[str, Any]:

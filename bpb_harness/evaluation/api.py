@@ -39,6 +39,11 @@ from bpb_harness.torchrun import is_first_process
 if TYPE_CHECKING:
     from bpb_harness.evaluation.flags import AnyPath, Scorable
 
+# Settings that say how a checkpoint is read, and where it runs: those of `_load`.
+OF_LOADING = (
+    "adapter", "model", "allow_code", "weights", "block_size", "golf_preset", "golf_setting", "device", "dtype",
+)  # fmt: skip
+
 
 def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
     """Score a checkpoint, or a network in memory, in bits per byte.
@@ -107,7 +112,7 @@ class LoadedCheckpoint:
         return chosen.context_length or self._adapted.window_length or self.model.context_length
 
     def score(self, chosen: Settings) -> tuple[Job, BpbResult]:
-        """Score it; of the settings that say how it is read nothing may have changed.
+        """Score it; of the settings ``OF_LOADING`` none may have changed.
 
         Raises:
             HarnessError: as :func:`evaluate`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpb_harness.contract.own_state import modules_of
+from bpb_harness.network_modules import modules_of
 
 # What compiling saves a token and unit of width, all matrices of the network together. On an H100 a network of 11
 # layers x 512 (widths of 34,000) takes 1.0 us a token as it is and 0.23 compiled (docs/speed.md); what is saved is

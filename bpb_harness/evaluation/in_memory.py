@@ -20,12 +20,12 @@ from torch.nn.parameter import is_lazy
 
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.contract.own_state import modules_of
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.distributed import pick_device
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.methods import METHODS
+from bpb_harness.evaluation.methods import METHODS, either, names
 from bpb_harness.evaluation.settings import DEFAULTS, Settings, as_paths
+from bpb_harness.network_modules import modules_of
 from bpb_harness.network_object import by_its_methods, kind_of, require_network
 from bpb_harness.schedule import stated_schedule
 
@@ -91,6 +91,11 @@ class InMemory:
 def _require_told(network: object, settings: Settings, *, has_schedule: bool, has_tensors: bool) -> None:
     """Refuse together all that a checkpoint would have said and nobody says."""
     is_masked, missing = hasattr(network, "mask_token_id"), []
+    if is_masked and METHODS[settings.method].is_causal:
+        raise UsageError(
+            f"--method {settings.method}", seen=f"{kind_of(network)}, which has a mask_token_id: a masked denoiser",
+            expected=f"--method {either(names(lambda row: not row.is_causal))}",
+        )  # fmt: skip
     if settings.tokenizer is None and (as_paths(settings.data) or as_paths(settings.docs)):
         missing.append("tokenizer=FILE, whose pieces its token ids are")
     if is_masked and settings.schedule is None and not has_schedule:

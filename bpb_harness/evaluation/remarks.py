@@ -39,11 +39,18 @@ def score_remarks(job: Job, result: BpbResult) -> list[Remark]:
     uniform = math.log2(clean)
     remarks: list[Remark] = []
     if result.bits_per_token > uniform * _UNIFORM_TOLERANCE:
+        why = "the tokenizer, the adapter or the schedule is probably not this network's"
+        match job.settings.adaptation:
+            case None:
+                why += ", or it is not trained"
+            case learnt:
+                rate = "--ttt-lr is probably too large" if learnt.method == "sgd" else "its adapt(tokens) is not sound"
+                why = f"{rate}, so that learning diverged, or {why}"
         remarks.append(
             Remark(
                 "score.worse-than-uniform",
                 f"WARNING: {result.bits_per_token:.2f} bits per token are more than guessing blindly costs "
-                f"({uniform:.2f}): the tokenizer, the adapter or the schedule is probably not this network's",
+                f"({uniform:.2f}): {why}",
             )
         )
     if result.is_below_source:

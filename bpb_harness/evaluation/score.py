@@ -8,10 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
 
 from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.byte_count import ByteCounter
@@ -27,22 +23,16 @@ from bpb_harness.estimators import (
 from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting, adapting, joined
 from bpb_harness.evaluation.answers import (
-    AnswerCosts,
     answer_costs_of_known,
     answer_costs_of_sampled,
-    answer_frame,
     summarise,
 )
 from bpb_harness.evaluation.asking_again import answering_process, look_again, watching
 from bpb_harness.evaluation.document_table import (
-    DocumentCosts,
     document_costs_of_known,
     document_costs_of_sampled,
-    document_frame,
-    slice_scores,
 )
 from bpb_harness.evaluation.draw_file import keep_score
-from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.marks_beside import marks_beside
@@ -52,7 +42,8 @@ from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, en
 from bpb_harness.evaluation.second_answers import Asked, AskedMasks, AskedSpans, AskedSteps
 from bpb_harness.evaluation.settings import describe_device, versions_here
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
-from bpb_harness.evaluation.surprisal import Surprisal, surprisal_of_known, surprisal_of_sampled
+from bpb_harness.evaluation.surprisal import surprisal_of_known, surprisal_of_sampled
+from bpb_harness.evaluation.tables import document_fields, stamp_tables, window_and_token_frames
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.evaluation.unit_costs import costs_of_known, costs_of_sampled
 from bpb_harness.result import (
@@ -68,10 +59,6 @@ from bpb_harness.text.spans import Spans
 from bpb_harness.torchrun import is_first_process
 from bpb_harness.units import nats_to_bits
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
 Scored = tuple[BpbResult, Asked]
 
 
@@ -83,17 +70,8 @@ def score(job: Job) -> BpbResult:
     """
     with job.clock.phase("checks"):
         result = _score_and_check(job)
-    _stamp_tables(result)
+    stamp_tables(result)
     return replace(result, seconds_by_phase=job.clock.seconds)
-
-
-def _stamp_tables(result: BpbResult) -> None:
-    """Let each table that was asked for say of which score it is."""
-    for name, table in (("windows", result.windows), ("tokens", result.tokens), ("documents", result.documents)):
-        if table is not None:
-            from bpb_harness.evaluation.frames import stamp  # deferred: pandas takes a second to import
-
-            stamp(table, f"bpb-{name}/1", result.signature)
 
 
 def _score_and_check(job: Job) -> BpbResult:
@@ -155,7 +133,7 @@ def _score_bound(job: Job, layout: Layout, processes: Processes, adaptation: Ada
     surprisal, seconds = surprisal_of_sampled(job, bound, processes), sampled.seconds
     if surprisal is not None:
         seconds += surprisal.seconds
-    windows_table, tokens_table = _frames(
+    windows_table, tokens_table = window_and_token_frames(
         job, layout, bound.window_nats, bound.token_nats, bound.table, costs=costs, surprisal=surprisal
     )
     result = BpbResult(
@@ -180,7 +158,7 @@ def _score_bound(job: Job, layout: Layout, processes: Processes, adaptation: Ada
         versions=versions_here(),
         windows=windows_table,
         tokens=tokens_table,
-        **_documents(job, layout, partial(document_costs_of_sampled, job, layout, bound)),
+        **document_fields(job, layout, partial(document_costs_of_sampled, job, layout, bound)),
         span_nats=bound.window_nats,
     )
     if job.settings.with_costs or job.settings.resume is not None:
@@ -262,7 +240,9 @@ def _exact_result(
     length, draws = layout.code_length(math.fsum(scored.nats)), known_nats(layout, scored.nats)
     costs = None if job.answers is None else answer_costs_of_known(scored)
     surprisal = surprisal_of_known(job, scored)
-    windows_table, tokens_table = _frames(job, layout, scored.nats, scored.token_nats, costs=costs, surprisal=surprisal)
+    windows_table, tokens_table = window_and_token_frames(
+        job, layout, scored.nats, scored.token_nats, costs=costs, surprisal=surprisal
+    )
     result = BpbResult(
         length=length,
         relation=relation,
@@ -282,53 +262,12 @@ def _exact_result(
         peak_memory_bytes=scored.peak_memory_bytes,
         windows=windows_table,
         tokens=tokens_table,
-        **_documents(job, layout, partial(document_costs_of_known, job, layout, scored)),
+        **document_fields(job, layout, partial(document_costs_of_known, job, layout, scored)),
         span_nats=scored.nats,
     )
     if job.settings.with_costs:
         result = replace(result, costs=costs_of_known(job, result, layout, scored, error))
     return with_remarks(result, *scored.remarks)
-
-
-def _frames(
-    job: Job,
-    layout: Layout,
-    window_nats: npt.NDArray[np.float64],
-    token_nats: npt.NDArray[np.float64] | None,
-    table: DrawTable | None = None,
-    *,
-    costs: AnswerCosts | None,
-    surprisal: Surprisal | None,
-) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """The tables that were asked for."""
-    settings, text = job.settings, job.text
-    if not settings.with_windows and not settings.with_tokens:
-        return None, None
-    from bpb_harness.evaluation.frames import token_frame, window_frame  # deferred: pandas takes a second to import
-
-    by_window = None
-    if settings.with_windows:
-        by_window = (
-            window_frame(text, layout, window_nats, table) if costs is None else answer_frame(job, layout, costs)
-        )
-    if not settings.with_tokens:
-        return by_window, None
-    assert token_nats is not None
-    return by_window, token_frame(text, layout.spans, settings.byte_rule, token_nats, surprisal)
-
-
-def _documents(job: Job, layout: Layout, find: Callable[[], DocumentCosts]) -> dict[str, Any]:
-    """What was asked for of documents: their table, the scores of slices."""
-    settings = job.settings
-    if not settings.wants_documents:
-        return {}
-    costs = find()
-    asked: dict[str, Any] = {}
-    if settings.with_documents:
-        asked["documents"] = document_frame(job, layout, costs)
-    if settings.slice_field is not None:
-        asked["slices"] = slice_scores(job, costs)
-    return asked
 
 
 def _source_of(job: Job, spans: Spans) -> SourceFloor | None:

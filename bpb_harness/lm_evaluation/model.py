@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from lm_eval.api.model import LM
 
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.api import LoadedCheckpoint
+from bpb_harness.evaluation.api import OF_LOADING, LoadedCheckpoint
 from bpb_harness.evaluation.settings import DEFAULTS, Settings
 from bpb_harness.lm_evaluation.requests import RequestCost, score_pairs
 from bpb_harness.whole_file import write_whole
@@ -56,7 +57,7 @@ class HarnessLM(LM):
         if checkpoint is None:
             raise UsageError("--model_args", seen="no checkpoint", expected="checkpoint=PATH,...")
         given = _settings_of(options, device)
-        of_loading = {name: value for name, value in given.items() if name in _OF_LOADING}
+        of_loading = {name: value for name, value in given.items() if name in OF_LOADING}
         self._loaded = LoadedCheckpoint(str(checkpoint), Settings.of(of_loading))
         if isinstance(self._loaded.model, Denoiser):
             method = given.setdefault("method", "mc")
@@ -118,15 +119,10 @@ class HarnessLM(LM):
         for request, cost in zip(requests, costs, strict=True):
             self._requests.append({
                 "task": request.task_name, "doc_id": request.doc_id, "idx": request.idx, "request_type": kind,
-                "nats": cost.nats, "stderr_nats": cost.stderr_nats, "relation": result.relation,
+                "nats": cost.nats, "stderr_nats": cost.stderr_nats, "relation": cost.relation,
                 "num_tokens": cost.num_tokens, "is_greedy": cost.is_greedy,
             })  # fmt: skip
         return costs
-
-
-_OF_LOADING = (
-    "adapter", "model", "allow_code", "weights", "block_size", "golf_preset", "golf_setting", "device", "dtype",
-)  # fmt: skip
 
 
 def _settings_of(options: Mapping[str, Any], device: str | None) -> dict[str, Any]:
@@ -140,8 +136,9 @@ def _settings_of(options: Mapping[str, Any], device: str | None) -> dict[str, An
                 hint="the requests are the text; leave it out",
             )  # fmt: skip
         if name not in DEFAULTS:
+            close = difflib.get_close_matches(name, DEFAULTS, 1)
             raise UsageError(
                 f"--model_args {name}", seen="no setting of bpb-eval", expected="checkpoint, adapter, method, ...",
-                hint="docs/settings.md lists them, by their names as arguments",
+                hint=f"did you mean {close[0]}?" if close else "docs/settings.md lists them, by their names there",
             )  # fmt: skip
     return given

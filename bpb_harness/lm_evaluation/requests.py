@@ -13,7 +13,7 @@ from typing import final
 from bpb_harness.evaluation.api import LoadedCheckpoint
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.lm_evaluation.greedy import are_greedy
-from bpb_harness.result import BpbResult
+from bpb_harness.result import ESTIMATED_BOUND, EXACT, UPPER_BOUND, BpbResult
 
 
 @final
@@ -24,12 +24,14 @@ class RequestCost:
     Attributes:
         nats: -log p, or what estimates or bounds it.
         stderr_nats: standard error of the sampling of masks; 0 where none were sampled, None where one draw tells none.
+        relation: its own: ``=``, ``<=`` where all its masks were gone through, ``~<=`` where they were sampled.
         num_tokens: tokens that were paid for.
         is_greedy: whether greedy decoding would say the same; None where nobody asked.
     """
 
     nats: float
     stderr_nats: float | None
+    relation: str
     num_tokens: int
     is_greedy: bool | None
 
@@ -60,9 +62,17 @@ def score_pairs(
     table = result.windows
     assert table is not None
     costs = []
-    for row, (nats, stderr_bits, count) in enumerate(
-        zip(table["nats"], table["stderr_bits"], table["num_tokens"], strict=True)
-    ):
+    columns = (table[name] for name in ("nats", "stderr_bits", "is_sampled", "num_tokens"))
+    for row, (nats, stderr_bits, is_sampled, count) in enumerate(zip(*columns, strict=True)):
         stderr = None if math.isnan(stderr_bits) else float(stderr_bits) * math.log(2.0)
-        costs.append(RequestCost(float(nats), stderr, int(count), None if greedy is None else bool(greedy[row])))
+        relation = _relation(result, is_sampled=bool(is_sampled))
+        is_greedy = None if greedy is None else bool(greedy[row])
+        costs.append(RequestCost(float(nats), stderr, relation, int(count), is_greedy))
     return result, costs
+
+
+def _relation(result: BpbResult, *, is_sampled: bool) -> str:
+    """Of one request: that of the total says whether any was sampled."""
+    if result.relation == EXACT:
+        return EXACT
+    return ESTIMATED_BOUND if is_sampled else UPPER_BOUND

@@ -201,7 +201,8 @@ def open_proof(
             hint="pass the tokenizer that the score was made with",
         )  # fmt: skip
     if header.runs_code and not allow_code:
-        raise UsageError(f"{file.name} was written by a network that is code", hint="pass --allow-code to run it")
+        hint = "pass --model FILE.py:LOADER and --allow-code to run it"
+        raise UsageError(f"{file.name} was written by a network that is code", hint=hint)
     if header.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             f"{file.name} was written on {header.device_name}", seen="no GPU here", hint="decode it where there is one"

@@ -124,7 +124,19 @@ def test_lm_eval_gets_what_bpb_eval_says(checkpoint, options, same, tasks, tmp_p
     assert [each["nats"] for each in kept[: len(pairs)]] == pytest.approx(list(expected["nats"]), rel=1e-6)
     stderr = np.array([each["stderr_nats"] for each in kept[: len(pairs)]])
     assert stderr == pytest.approx(expected["stderr_bits"].to_numpy() * math.log(2), rel=1e-4)
-    assert {each["relation"] for each in kept} == {"=" if checkpoint is CAUSAL_CHECKPOINT else "~<="}
+    sampled = [*expected["is_sampled"], *rolled.windows["is_sampled"]]
+    own = ["=" if checkpoint is CAUSAL_CHECKPOINT else "~<=" if drawn else "<=" for drawn in sampled]
+    assert [each["relation"] for each in kept] == own
+
+
+def test_each_request_has_the_relation_of_its_own(tmp_path):
+    """One whose masks were all gone through is bounded, whatever was sampled beside it."""
+    model = HarnessLM(str(CHECKPOINT), device="cpu", check_contract=False, num_samples=64)
+    model.loglikelihood([_request("loglikelihood", (LONG[0][:40], after)) for after in (" a", LONG[0][40:120])])
+    model.write_requests(tmp_path / "requests.jsonl")
+    short, long = (json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines())
+    assert (short["relation"], short["stderr_nats"], long["relation"]) == ("<=", 0.0, "~<=")
+    assert long["stderr_nats"] > 0.0
 
 
 def test_a_text_of_ten_thousand_tokens_is_paid_for_once(tmp_path):

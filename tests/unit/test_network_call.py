@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -380,7 +381,7 @@ LINES = {
     "no tensor": (
         lambda: require_plain([1.0], torch.device("cpu")),
         "the network's answer is no plain tensor: got builtins.list, expected torch.Tensor itself, not a subclass of "
-        "it; return x.detach() of a parameter, x.as_subclass(torch.Tensor) of another subclass",
+        "it; return a tensor of logits",
     ),
     "device": (
         lambda: require_plain(torch.zeros(1, device="meta"), torch.device("cpu")),
@@ -409,6 +410,21 @@ LINES = {
         "let it work on a copy, x.clone(), and export it again if it is a program",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (SimpleNamespace(logits=torch.zeros(1)), "return the logits themselves: output.logits"),
+        ((torch.zeros(1), None), "return the logits themselves: output[0], if that is where they are"),
+        (None, "return a tensor of logits"),
+        (nn.Parameter(torch.zeros(1)), "return x.detach() of a parameter"),
+    ],
+)
+def test_what_networks_mostly_return_in_place_of_logits_is_known(answer, hint):
+    with pytest.raises(HarnessError) as caught:
+        require_plain(answer, torch.device("cpu"))
+    assert f"; {hint}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", LINES)

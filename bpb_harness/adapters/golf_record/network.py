@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.adapters.accounting.account import Account
+from bpb_harness.adapters.golf_attention import GroupedHeads, attend, rotate_halves
 from bpb_harness.adapters.golf_record.banks import taken_apart
 from bpb_harness.adapters.golf_record.settings import RecordSettings
-from bpb_harness.adapters.golf_transformer import rotate_halves
 from bpb_harness.errors import CheckpointError
 from bpb_harness.networks.layers import autocast, count_blocks, rms_norm
 
@@ -42,14 +42,9 @@ class _TokenTable(nn.Module):
         return (h if self.proj is None else self.proj(h)) * self.scale.to(dtype)
 
 
-class _Attention(nn.Module):
+class _Attention(GroupedHeads):
     def __init__(self, width: int, num_heads: int, kv_width: int, *, is_gated: bool, mixes_values: bool) -> None:
-        super().__init__()
-        self.head_width = width // num_heads
-        self.c_q = nn.Linear(width, width, bias=False)
-        self.c_k = nn.Linear(width, kv_width, bias=False)
-        self.c_v = nn.Linear(width, kv_width, bias=False)
-        self.proj = nn.Linear(width, width, bias=False)
+        super().__init__(width, num_heads, kv_width)
         self.q_gain = nn.Parameter(torch.empty(num_heads))
         self.attn_gate = nn.Linear(width, num_heads) if is_gated else None
         self.vr_lambda = nn.Parameter(torch.empty(2)) if mixes_values else None
@@ -67,10 +62,9 @@ class _Attention(nn.Module):
             added: joins the values, (B, L, Dkv).
             first: values of the first block, (B, Hkv, L, d).
         """
-        B, L, D = x.shape
         # 1. Heads; q and k normalised, then rotated in their first dimensions.
         value = self.c_v(x) if added is None else self.c_v(x) + added
-        q, k, v = (part.view(B, L, -1, self.head_width).transpose(1, 2) for part in (self.c_q(x), self.c_k(x), value))
+        q, k, v = (self.apart(part) for part in (self.c_q(x), self.c_k(x), value))
         q, k = _rotate_first(rms_norm(q), cos, sin), _rotate_first(rms_norm(k), cos, sin)
         q = q * self.q_gain.to(q.dtype)[:, None, None]
         # 2. Values of the first block, where they are mixed in.
@@ -79,16 +73,14 @@ class _Attention(nn.Module):
             share = self.vr_lambda.to(v.dtype)
             v = share[0] * first + share[1] * v
         # 3. Causal attention with grouped key-value heads.
-        groups = q.shape[1] // k.shape[1]
-        keys, values = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        y = functional.scaled_dot_product_attention(q.to(values.dtype), keys.to(values.dtype), values, is_causal=True)
+        y = attend(q, k, v, is_causal=True)
         # 4. Without the part along the own value; gated head by head.
         if self.is_exclusive:
-            along = functional.normalize(values, dim=-1)
+            along = functional.normalize(v, dim=-1).repeat_interleave(q.shape[1] // v.shape[1], dim=1)
             y = y - (y * along).sum(dim=-1, keepdim=True) * along
         if self.attn_gate is not None:
             y = y * torch.sigmoid(self.attn_gate(x)).transpose(1, 2)[..., None]
-        projected: Tensor = self.proj(y.transpose(1, 2).reshape(B, L, D))
+        projected: Tensor = self.proj(y.transpose(1, 2).flatten(2))
         return projected, own
 
 

@@ -8,8 +8,8 @@ import torch
 from bpb_harness.adaptation.learner import make_learner
 from bpb_harness.adaptation.settings import AdaptationSettings
 from bpb_harness.adapters import load_model
-from bpb_harness.contract.own_state import modules_of
 from bpb_harness.denoiser import Denoiser
+from bpb_harness.network_modules import modules_of
 from fixtures.build import CAUSAL_CHECKPOINT, CHECKPOINT
 from tests.tiny_checkpoints import (
     in_banks,

@@ -212,7 +212,7 @@ def test_what_is_not_a_function_of_the_file(tmp_path: Path) -> None:
 
 def test_without_permission_nothing_runs(tmp_path: Path) -> None:
     said = _refusal(tmp_path, "(path.parent / 'ran').touch()", allow_code=False)
-    hint = "read it, then pass --allow-code as well to permit it"
+    hint = "read it, then pass --allow-code as well to permit it (allow_code=True as an argument)"
     assert said == f"--model {tmp_path / 'x.py'}:load runs code of yours; {hint}"
     assert not (tmp_path / "ran").exists()
 

@@ -38,7 +38,9 @@ class Model:
 
 
 def job(**settings: Any) -> Any:
-    given = {"check_contract": True, "byte_rule": "official", "limit": None, "per_document": False} | settings
+    given = {
+        "check_contract": True, "byte_rule": "official", "limit": None, "per_document": False, "adaptation": None,
+    } | settings  # fmt: skip
     corpus = SimpleNamespace(
         name="x.bin", num_tokens=1000, raw_bytes_per_document=None, document_starts=lambda: np.arange(1234)
     )
@@ -70,9 +72,16 @@ def test_a_score_worse_than_a_blind_guess_is_named(is_masked):
         (
             "score.worse-than-uniform",
             f"WARNING: {blind * 1.0101:.2f} bits per token are more than guessing blindly costs ({blind:.2f}): the "
-            "tokenizer, the adapter or the schedule is probably not this network's",
+            "tokenizer, the adapter or the schedule is probably not this network's, or it is not trained",
         )
     ]
+    for method, first in (("sgd", "--ttt-lr is probably too large"), ("own", "its adapt(tokens) is not sound")):
+        of.settings.adaptation = SimpleNamespace(method=method)
+        (found,) = score_remarks(of, result)
+        assert found.message.endswith(
+            f"costs ({blind:.2f}): {first}, so that learning diverged, or the tokenizer, the adapter or the schedule "
+            "is probably not this network's"
+        )
 
 
 def test_a_score_below_what_its_source_allows_is_named():

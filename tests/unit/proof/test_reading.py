@@ -91,7 +91,10 @@ def test_other_streams(reads, streams):
 def test_what_a_stranger_has_to_permit_or_to_have(tmp_path, monkeypatch):
     file = tmp_path / "a.bits"
     for change, text in (
-        ({"runs_code": True}, "a.bits was written by a network that is code; pass --allow-code to run it"),
+        (
+            {"runs_code": True},
+            "a.bits was written by a network that is code; pass --model FILE.py:LOADER and --allow-code to run it",
+        ),
         (
             {"device": "cuda", "device_name": "abacus"},
             "a.bits was written on abacus: got no GPU here; decode it where there is one",
