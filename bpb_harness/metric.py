@@ -37,8 +37,8 @@ class BitsPerByte(Metric):
     Masks depend on the seed and on the batch's own tokens alone: a batch has the same ones in every epoch and in
     whichever process it lands. Scores of two epochs so differ by what was learnt, and less by luck.
 
-    Every state is a sum, so that processes add up; they stay in float64 whatever they are converted to. The network is called as it is, in the mode that it is in. Nothing
-    is kept of a batch but its sums.
+    Every state is a sum, so that processes add up; they stay in float64 whatever they are converted to. The network is
+    called as it is, in the mode that it is in. Nothing is kept of a batch but its sums.
 
     Args:
         schedule: the noise schedule or its name; None: the network's own ``schedule``.

@@ -226,7 +226,7 @@ def test_options_that_mean_nothing_are_refused(options, message):
 
 
 def test_a_model_without_a_checkpoint_is_refused():
-    with pytest.raises(UsageError, match="--model_args: got no checkpoint, expected checkpoint=PATH,..."):
+    with pytest.raises(UsageError, match="--model_args: got no checkpoint"):
         HarnessLM(device="cpu")
 
 

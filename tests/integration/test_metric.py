@@ -212,7 +212,8 @@ def test_many_bytes_are_counted_and_too_many_refused():
 @pytest.mark.parametrize(
     ("num_bytes", "seen"),
     [
-        (1 << 40, "1099511627776"), (torch.tensor([1, 1 << 40]), "(2,) of torch.int64"), (2.0, "2.0"), (True, "True"), (-1, "-1"), (torch.tensor([1, 2, 3]), "(3,) of torch.int64"),
+        (1 << 40, "1099511627776"), (torch.tensor([1, 1 << 40]), "(2,) of torch.int64"),
+        (2.0, "2.0"), (True, "True"), (-1, "-1"), (torch.tensor([1, 2, 3]), "(3,) of torch.int64"),
         (torch.tensor([1.0, 2.0]), "(2,) of torch.float32"), (torch.tensor([1, -2]), "(2,) of torch.int64"),
     ],
 )  # fmt: skip
