@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from bpb_harness.comparison.digits import said_difference, said_interval
 from bpb_harness.comparison.result import ComparedPair, SystemComparison
 from bpb_harness.comparison.verdict import said_p
 from bpb_harness.terminal.page import Page
@@ -107,11 +108,11 @@ def _rows(comparison: SystemComparison) -> list[list[str]]:
 
 
 def _of_pair(pair: ComparedPair) -> list[str]:
-    interval = "n/a" if pair.text_ci95 is None else f"{pair.text_ci95[0]:+.4f} .. {pair.text_ci95[1]:+.4f}"
+    interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
     p = "n/a" if pair.p_holm is None else said_p(pair.p_holm).removeprefix("p = ").replace(" or less", "")
     if pair.p_holm is not None and pair.p_holm <= 2.0e-4:
         p = f"<={p}"
-    return [f"{pair.delta:+.4f}", _error(pair.mask_stderr), interval, p]
+    return [said_difference(pair.delta), _error(pair.mask_stderr), interval, p]
 
 
 def _error(stderr: float | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+from bpb_harness.comparison.digits import said_size
 from bpb_harness.result import ESTIMATED_BOUND, EXACT
 
 Conclusion = Literal["better", "better-likelihood", "lower-bound", "shorter-than-bound", "unresolved", "equal"]
@@ -75,7 +76,7 @@ def judge(
         sentence = f"{system.name} and {baseline.name} need the same number of bits, unit by unit as far as this shows"
         return Verdict("equal", None, sentence)
     winner, loser = (system, baseline) if delta < 0.0 else (baseline, system)
-    by = f"{abs(delta):.4f} bits per {unit} ({100.0 * abs(delta) / loser.bits:.2g} %)"
+    by = f"{said_size(delta)} bits per {unit} ({100.0 * abs(delta) / loser.bits:.2g} %)"
     if mask_interval is None:
         sentence = (
             f"whether {winner.name} needs fewer bits than {loser.name} is not shown: nothing tells the error from "
@@ -96,7 +97,7 @@ def judge(
         )
         return Verdict("unresolved", None, sentence)
     conclusion, said = _what_follows(winner, loser, by)
-    return Verdict(conclusion, winner.name, f"{said} {text.sentence(winner.name, loser.name)}")
+    return Verdict(conclusion, winner.name, f"{said} {text.sentence(winner, loser)}")
 
 
 @final
@@ -116,16 +117,16 @@ class TextEvidence:
     units: str
     favours_winner: bool
 
-    def sentence(self, winner: str, loser: str) -> str:
+    def sentence(self, winner: Side, loser: Side) -> str:
         """Whether the difference is one of the models, or of this text."""
         if self.p is None:
             return f"It says nothing of other text: {self.units} cannot."
         if self.p < self.level and self.favours_winner:
             return f"It would hold on other text of this kind ({said_p(self.p)} over {self.units})."
-        return (
-            f"On other text of this kind {loser} may need no more bits than {winner} "
-            f"({said_p(self.p)} over {self.units})."
-        )
+        turned = f"{loser.name} may need no more bits than {winner.name}"
+        if EXACT not in {winner.relation, loser.relation}:
+            turned = f"the bound of {loser.name} may be no higher than {winner.name}'s"
+        return f"On other text of this kind {turned} ({said_p(self.p)} over {self.units})."
 
 
 def said_p(p: float) -> str:

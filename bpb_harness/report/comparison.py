@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bpb_harness.comparison.digits import decimals_of, said_difference, said_interval
 from bpb_harness.comparison.verdict import said_p
 from bpb_harness.report.charts.drawing import Chart, Table
 from bpb_harness.report.charts.intervals import Interval, draw_intervals
@@ -29,6 +30,7 @@ def comparison_page(comparison: SystemComparison, *, command: str | None = None)
         "comparison.html.j2",
         comparison=comparison,
         headline=comparison.pairs[0] if len(comparison.pairs) == 1 else None,
+        said_difference=said_difference,
         unit=f"bits per {comparison.unit}",
         table=_table(comparison),
         forests=[chart for chart in (_on_other_text(comparison), _on_this_text(comparison)) if chart is not None],
@@ -51,9 +53,9 @@ def _table(comparison: SystemComparison) -> Table:
 
 
 def _cells(pair: ComparedPair) -> list[str]:
-    interval = "n/a" if pair.text_ci95 is None else "{:+.4f} .. {:+.4f}".format(*pair.text_ci95)
+    interval = "n/a" if pair.text_ci95 is None else said_interval(pair.text_ci95, pair.delta)
     p = "n/a" if pair.p_holm is None else said_p(pair.p_holm).removeprefix("p = ")
-    return [f"{pair.delta:+.4f}", _error(pair.mask_stderr), interval, p]
+    return [said_difference(pair.delta), _error(pair.mask_stderr), interval, p]
 
 
 def _error(stderr: float | None) -> str:
@@ -93,10 +95,14 @@ def _forest(
     if not intervals:
         return None
     axis = f"bits per {comparison.unit}, less the baseline's"
-    svg = draw_intervals(name, title, intervals[:_MOST_DRAWN], axis, zero=True, digits=4)
+    digits = max(decimals_of(each.value) for each in intervals[:_MOST_DRAWN])
+    svg = draw_intervals(name, title, intervals[:_MOST_DRAWN], axis, zero=True, digits=digits)
     if len(intervals) > _MOST_DRAWN:
         sentence += f" The first {_MOST_DRAWN} of {len(intervals)} are drawn; the table has all."
-    rows = [(each.label, f"{each.value:+.4f}", f"{each.low:+.4f} .. {each.high:+.4f}") for each in intervals]
+    rows = [
+        (each.label, said_difference(each.value), said_interval((each.low, each.high), each.value))
+        for each in intervals
+    ]
     return Chart(title, sentence, svg, Table(("system", "difference", "95 %"), rows))
 
 

@@ -60,7 +60,10 @@ def test_tables_on_disk_add_up_to_the_score(repository, docs, tmp_path):
             ("--document-table", "t.txt"),
             "--document-table: got 't.txt', expected a file name that ends in .parquet or .csv",
         ),
-        (("--document-table", "x.parquet", "--windows", "x.parquet"), "the same file twice"),
+        (
+            ("--document-table", "x.parquet", "--windows", "./x.parquet"),
+            "--windows and --document-table: got the same file twice, expected files of their own",
+        ),
         (("--slice", "of"), "--slice of: got no --docs"),
         (("--surprisal",), "--surprisal: got no --tokens"),
     ],

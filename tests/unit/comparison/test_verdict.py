@@ -97,5 +97,11 @@ def test_other_text():
     ):
         text = TextEvidence(p, 0.05, "203 documents", favours_winner=favours)
         assert judged("=", "=", -0.1, (-0.1, -0.1), text).sentence.endswith(said)
+    text = TextEvidence(0.2, 0.05, "203 documents", favours_winner=True)
+    for relations in (("<=", "<="), ("~<=", "<="), ("<=", "~<=")):
+        assert judged(*relations, -0.1, (-0.1, -0.1), text).sentence.endswith(
+            "On other text of this kind the bound of A may be no higher than B's (p = 0.2 over 203 documents)."
+        )
+    assert judged("~<=", "=", -0.1, (-0.1, -0.1), text).sentence.endswith(f"{unsure} (p = 0.2 over 203 documents).")
     assert said_p(0.0002) == "p = 0.0002 or less"
     assert said_p(0.0004) == "p = 0.0004"
