@@ -263,9 +263,7 @@ def command(
     if out.exists() and not (resume or overwrite):
         raise UsageError(f"{out} exists", hint="pass --resume to go on with it, or --overwrite to replace it")
     if preset and preset.value != "cpu" and pick_device(options["device"]).type == "cpu" and is_first_process():
-        typer.echo(
-            f"--preset {preset.value} on a CPU: a step will take minutes; --preset cpu is for it", err=True
-        )
+        typer.echo(f"--preset {preset.value} on a CPU: a step will take minutes; --preset cpu is for it", err=True)
     options |= {"data": tuple(data), "val_data": tuple(val_data or ()), "objective": objective.value}
     return EXIT_INTERRUPTED if train(Training(**options), resume=resume).interrupted else 0
 
