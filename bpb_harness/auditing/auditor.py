@@ -80,7 +80,11 @@ def audit_each(
     tokenizer: AnyPath | None = None,
 ) -> Iterator[AuditReport]:
     """`audit_one_of_many`, once for each claim of a submission's folder that holds claim files of several."""
-    for path in separate_claims(folder):
+    try:
+        paths = separate_claims(folder)
+    except Exception:  # whatever is wrong with this folder, its own report says so, and the others get theirs
+        paths = [folder]
+    for path in paths:
         below = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
         shown = name if path == folder else f"{name}/{below}"
         yield audit_one_of_many(path, shown, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)

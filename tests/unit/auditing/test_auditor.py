@@ -145,6 +145,18 @@ def test_a_fault_of_the_program_is_said_and_the_rest_goes_on(tmp_path: Path, mon
     assert report.judgement.reason == "folder could not be audited: a fault of this program, KeyError: 'lost'"
 
 
+def test_a_folder_whose_claims_cannot_be_told_apart_gets_its_own_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(_: Path) -> list[Path]:
+        raise OSError("gone")
+
+    (tmp_path / "a.claim.json").write_text('{"format": "bpb-claim/1", "claimed_bpb": 1.2}')
+    monkeypatch.setattr(auditor, "separate_claims", faulty)
+    (report,) = audit_folders(tmp_path)
+    assert (report.name, report.claimed_bpb) == (tmp_path.name, 1.2)
+
+
 def test_what_a_report_is_made_of(tmp_path: Path) -> None:
     (tmp_path / "submission.json").write_text(submission(val_bpb=1.202991, val_loss=2.0312, name="A run"))
     (tmp_path / "train.log").write_text(log(2.0312, SP1024))
