@@ -51,7 +51,7 @@ def require_costs(system: System) -> None:
     Raises:
         UsageError: for what --format json wrote, and for a file of --resume with --ttt.
     """
-    if isinstance(system, ScoreCosts | BpbResult):
+    if isinstance(system, ScoreCosts | BpbResult) or not is_scored_now(system):
         return
     path = Path(system)
     if is_adaptation_file(path):
