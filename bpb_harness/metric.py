@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, final
 
@@ -27,6 +27,8 @@ except ModuleNotFoundError as error:
         "bpb_harness.metric needs torchmetrics: pip install torchmetrics", name=error.name
     ) from error
 
+_MOST_BYTES = 1 << 40  # of a batch: what is more is no number of bytes, and 2^23 such batches can be counted
+
 
 @final
 class BitsPerByte(Metric):
@@ -35,8 +37,8 @@ class BitsPerByte(Metric):
     Masks depend on the seed and on the batch's own tokens alone: a batch has the same ones in every epoch and in
     whichever process it lands. Scores of two epochs so differ by what was learnt, and less by luck.
 
-    Every state is a sum, so that processes add up. The network is called as it is, in the mode that it is in. Nothing
-    is kept of a batch but its sums.
+    Every state is a sum, so that processes add up; they stay in float64 whatever they are converted to. The network is
+    called as it is, in the mode that it is in. Nothing is kept of a batch but its sums.
 
     Args:
         schedule: the noise schedule or its name; None: the network's own ``schedule``.
@@ -92,8 +94,18 @@ class BitsPerByte(Metric):
         )  # fmt: skip
         nats = found.nats.sum().to(self.sums)
         # Not in place: states may be inference tensors, which nothing may write to outside inference mode.
-        self.sums = self.sums + torch.stack([nats, nats * nats, nats * total, torch.full_like(nats, total * total)])
+        self.sums = self.sums + torch.stack([nats, nats * nats, nats * total, torch.full_like(nats, float(total) ** 2)])
         self.counts = self.counts + torch.tensor([total, int(found.num_tokens.sum()), len(x0), 1]).to(self.counts)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> BitsPerByte:
+        """Moves states between devices and never to another type: in less than float64 they would be another score."""
+
+        def moved(value: Tensor) -> Tensor:
+            there = fn(value)
+            return there if there.dtype == value.dtype else value.to(there.device)
+
+        super()._apply(moved, exclude_state)
+        return self
 
     def compute(self) -> dict[str, Tensor]:
         """The score of all batches of all processes, float64 numbers each.
@@ -140,9 +152,10 @@ def _whole_sum(num_bytes: int | Tensor, batch: int) -> int:
     if isinstance(num_bytes, Tensor):
         is_whole = not num_bytes.is_floating_point() and not num_bytes.is_complex() and num_bytes.dtype != torch.bool
         is_right = is_whole and num_bytes.shape in ((), (batch,)) and bool((num_bytes >= 0).all())
+        is_right = is_right and bool((num_bytes < _MOST_BYTES).all())
         seen = f"{tuple(num_bytes.shape)} of {num_bytes.dtype}"
     else:
-        is_right = isinstance(num_bytes, Integral) and not isinstance(num_bytes, bool) and num_bytes >= 0
+        is_right = isinstance(num_bytes, Integral) and not isinstance(num_bytes, bool) and 0 <= num_bytes < _MOST_BYTES
         seen = repr(num_bytes)[:80]
     if not is_right:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Training:
             raise UsageError("no limit", hint="pass --minutes M, or --steps N, or both")
         for name in ("minutes", "steps", "context", "batch_tokens", "lr", "save_minutes", "val_windows"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"--{name.replace('_', '-')}", seen=value, expected="a positive number")
         if self.short_context is not None and not 1 <= self.short_context < self.context:
             expected = f"from 1 to below --context {self.context}, or none for windows of that length throughout"

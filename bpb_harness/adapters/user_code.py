@@ -29,6 +29,7 @@ from bpb_harness.network_object import required_block_size, takes
 from bpb_harness.networks.layers import autocast
 from bpb_harness.schedule import NoiseLevel, stated_schedule
 
+MODULE_NAME = "bpb_user_model"  # of the file, among those that are imported
 ADAPTER_NAME = "user-code"
 
 
@@ -78,7 +79,7 @@ class _AsWritten(SourceFileLoader):
 
 
 def _import_function(file: Path, function_name: str) -> Callable[[Path, torch.device], Any]:
-    spec = importlib.util.spec_from_file_location("bpb_user_model", file.resolve())
+    spec = importlib.util.spec_from_file_location(MODULE_NAME, file.resolve())
     if spec is None or spec.loader is None:
         raise UsageError("--model", seen=str(file), expected="a Python file, FILE.py")
     if isinstance(spec.loader, SourceFileLoader):

@@ -21,7 +21,7 @@ report.py          text, Markdown, JSON, pandas
 annotations.py     annotations of a workflow on GitHub
 """
 
-from bpb_harness.auditing.auditor import audit, audit_folders, audit_one_of_many, unread_folders
+from bpb_harness.auditing.auditor import audit, audit_each, audit_folders, audit_one_of_many, unread_folders
 from bpb_harness.auditing.checks.proved import Proved
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.report import AuditReport
@@ -38,6 +38,7 @@ __all__ = [
     "Severity",
     "Verdict",
     "audit",
+    "audit_each",
     "audit_folders",
     "audit_one_of_many",
     "unread_folders",

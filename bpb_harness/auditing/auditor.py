@@ -25,7 +25,7 @@ from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
-from bpb_harness.claim import Claim, Source, find_submissions, find_unread, read_claim
+from bpb_harness.claim import Claim, Source, find_submissions, find_unread, read_claim, separate_claims
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
@@ -60,13 +60,30 @@ def audit_folders(
 ) -> Iterator[AuditReport]:
     """Audit every submission below a folder; one that cannot be read is unverifiable, and the rest goes on.
 
+    Claim files of several claims in one folder get a report each.
+
     Raises:
         ClaimError: if ``root`` is no folder.
     """
     top = Path(root)
     for folder in find_submissions(top):
         name = str(folder.relative_to(top)) if folder != top else folder.name
-        yield audit_one_of_many(folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+        yield from audit_each(folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+
+
+def audit_each(
+    folder: Path,
+    name: str,
+    *,
+    baseline: AnyPath | None = None,
+    allow_code: bool = False,
+    tokenizer: AnyPath | None = None,
+) -> Iterator[AuditReport]:
+    """`audit_one_of_many`, once for each claim of a submission's folder that holds claim files of several."""
+    for path in separate_claims(folder):
+        below = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+        shown = name if path == folder else f"{name}/{below}"
+        yield audit_one_of_many(path, shown, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
 
 
 def audit_one_of_many(

@@ -3,6 +3,7 @@
     record.py         the record: Claim and its parts
     folder.py         a folder or loose files -> one Claim
     listing.py        which files belong to a submission; untrusted_file.py opens them, and nothing else
+    separate.py       claim files of different claims, which are never merged
     submission.py     submission.json in every shape
     claim_file.py     our own claim file; own_result.py a score that a command of ours wrote
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
@@ -19,6 +20,7 @@ from bpb_harness.claim.folder import read_claim
 from bpb_harness.claim.listing import find_submissions, find_unread, submission_of
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine, TableRow
+from bpb_harness.claim.separate import separate_claims
 
 __all__ = [
     "Claim",
@@ -34,5 +36,6 @@ __all__ = [
     "find_submissions",
     "find_unread",
     "read_claim",
+    "separate_claims",
     "submission_of",
 ]

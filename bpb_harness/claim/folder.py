@@ -17,13 +17,13 @@ from bpb_harness.claim.own_result import is_own_file, is_result, read_own_result
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.readme_reader import headline, read_readme, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
+from bpb_harness.claim.separate import LARGEST_JSON, two_claims
 from bpb_harness.claim.submission import read_submission
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.tolerant_json import DuplicateKey, parse_json
 from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.errors import ClaimError
 
-_LARGEST_JSON = 4 << 20
 _LARGEST_README = 4 << 20
 _MAX_VALUES_SHOWN = 5
 
@@ -35,7 +35,8 @@ def read_claim(*paths: Path) -> Claim:
         *paths: folders, submission.json files, claim files, logs, READMEs, scripts.
 
     Raises:
-        ClaimError: if a path does not exist, nothing in it can be read, or a claim file is wrong.
+        ClaimError: if a path does not exist, nothing in it can be read, a claim file is wrong, or two claim files are
+            of different claims.
         InputError: if a score's own file is not what a command of ours writes.
     """
     listings = [list_files(path) for path in paths]
@@ -70,6 +71,7 @@ def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[
     logs: list[LogRecord] = []
     submissions: list[Claim] = []
     claim_files: list[Claim] = []
+    written_by_hand: list[Claim] = []
     readme: Readme | None = None
     scripts: list[Path] = []
     read: list[str] = []
@@ -85,7 +87,7 @@ def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[
         try:
             if _is_empty(file):
                 raise ClaimError(f"{short} is empty", seen="0 bytes", expected="a record of a score")
-            limit = {"json": _LARGEST_JSON, "readme": _LARGEST_README}.get(kind)
+            limit = {"json": LARGEST_JSON, "readme": _LARGEST_README}.get(kind)
             text_file = read_text(file, short, limit) if limit else read_text(file, short)
             if kind == "json":
                 parsed = parse_json(text_file.text, short)
@@ -95,7 +97,8 @@ def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[
                         continue
                     claim_files.append(read_own_result(text_file.text, short))
                 elif is_claim_file(parsed.value) or (lacks_format(parsed.value) and not is_submission):
-                    claim_files.append(read_claim_file(parsed.value, short))
+                    written_by_hand.append(read_claim_file(parsed.value, short))
+                    claim_files.append(written_by_hand[-1])
                 elif is_submission or file in named or not has_submission:
                     read_json = read_lm_eval_results if is_lm_eval_results(parsed.value) else read_submission
                     submissions.append(read_json(parsed.value, short))
@@ -117,9 +120,26 @@ def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[
             notes.append(Note(NoteKind.UNREADABLE, str(problem), Source(short)))
     if not read:
         raise ClaimError(f"nothing in {name} can be read", seen=notes[0].message if notes else "no file with a record")
-    claim = _merged(name, claim_files, submissions, readme, notes)
-    claim = replace(claim, logs=tuple(logs), readme=readme, scripts=tuple(scripts), files=tuple(read))
+    only_claim_files = len(written_by_hand) == len(read) and all(is_claim_name(shown) for _, shown in files)
+    _require_one_claim(written_by_hand, in_arguments=bool(named), searchable=only_claim_files)
+    claim = _merged(name, claim_files, submissions, notes)
+    claim = replace(claim, files=tuple(read))
+    if claim.claimed_in != "submission" and any(_two_scores(claim, each) for each in submissions):
+        # Scripts, README and logs are those of the submission, whose score is not the one audited.
+        return _complete(replace(claim, logs=tuple(log for log in logs if _prints(log, claim.score))))
+    table = dict(claim.steps_table) or (steps_table(readme) if readme else {})
+    claim = replace(claim, logs=tuple(logs), readme=readme, scripts=tuple(scripts), steps_table=table)
     return _complete(claim)
+
+
+def _require_one_claim(claim_files: Sequence[Claim], *, in_arguments: bool, searchable: bool) -> None:
+    """Refuse claim files of several claims, which merged would refute each other."""
+    names = two_claims(claim_files)
+    if names is not None:
+        where = "the arguments" if in_arguments else "one folder"
+        recursive = ", or their folder with --recursive" if in_arguments else ", or --recursive"
+        hint = f"audit them one by one{recursive if searchable else ''}"
+        raise ClaimError(f"two claims in {where}: {names[0]} and {names[1]}", hint=hint)
 
 
 def _is_empty(file: Path) -> bool:
@@ -147,26 +167,39 @@ def _json_notes(repairs: Sequence[str], duplicate_keys: Sequence[DuplicateKey], 
         yield Note(NoteKind.AMBIGUOUS, message, Source(file, key=twice.key))
 
 
-def _merged(
-    name: str, claim_files: Sequence[Claim], submissions: Sequence[Claim], readme: Readme | None, notes: list[Note]
-) -> Claim:
-    """One claim of several sources: a claim file says what it says, the submission fills in the rest."""
-    sources = [*claim_files, *submissions]
+def _merged(name: str, claim_files: Sequence[Claim], submissions: Sequence[Claim], notes: list[Note]) -> Claim:
+    """One claim of several sources: a claim file says what it says, the submission fills in the rest.
+
+    A source with another score than the one audited fills in nothing: what it knows is of that other score.
+    """
     merged = Claim(name)
-    for claim in sources:
+    for claim in (*claim_files, *submissions):
         notes.extend(claim.notes)
-        if (
-            merged.score is not None
-            and claim.score is not None
-            and not merged.score.agrees_with(claim.score.value, claim.score.half_unit)
-        ):
-            message = f"{merged.score.source} says {merged.score}, {claim.score.source} says {claim.score}"
-            notes.append(
-                Note(NoteKind.AMBIGUOUS, f"two claimed scores: {message}; the first is audited", merged.score.source)
-            )
-        merged = _fill(merged, claim)
-    table = dict(merged.steps_table) or (steps_table(readme) if readme else {})
-    return replace(merged, name=name, steps_table=table, notes=tuple(notes))
+        two = _two_scores(merged, claim)
+        if two is None:
+            merged = _fill(merged, claim)
+            continue
+        first, second = two
+        message = f"two claimed scores: {first.source} says {first}, {second.source} says {second}"
+        notes.append(
+            Note(NoteKind.AMBIGUOUS, f"{message}; the first is audited, without the other's facts", first.source)
+        )
+    return replace(merged, name=name, notes=tuple(notes))
+
+
+def _two_scores(first: Claim, second: Claim) -> tuple[Printed, Printed] | None:
+    """The scores of two sources that rounding does not make one; losses, where one of the two is a perplexity."""
+    pairs = [(first.score, second.score)]
+    if first.perplexity is not None or second.perplexity is not None:
+        pairs += [(first.perplexity, second.perplexity), (first.nats_per_token, second.nats_per_token)]
+    for one, other in pairs:
+        if one is not None and other is not None and not one.agrees_with(other.value, other.half_unit):
+            return one, other
+    return None
+
+
+def _prints(log: LogRecord, score: Printed | None) -> bool:
+    return score is not None and any(score.agrees_with(line.bpb.value, line.bpb.half_unit) for line in log.lines)
 
 
 def _fill(first: Claim, second: Claim) -> Claim:

@@ -193,12 +193,28 @@ def _report(name: str, error: BaseException) -> int:
         where = f"{error.filename}: " if error.filename else ""
         _say(name, f"{where}{error.strerror or error}")
         return 2
+    if (place := _place_in_users_code(error)) is not None:
+        _say(name, f"{place}: {type(error).__name__}: {error}")
+        return 2
     _say(
         name,
         f"internal error, {type(error).__name__}: {error}; this is a fault of bpb-harness, please report it "
         f"with the traceback that {TRACEBACK_VARIABLE}=1 shows",
     )
     return EXIT_INTERNAL_ERROR
+
+
+def _place_in_users_code(error: BaseException) -> str | None:
+    """Where the file of ``--model`` failed, if it was the last to call what failed, and nothing of ours."""
+    loaded = sys.modules.get("bpb_harness.adapters.user_code")  # imported by whoever has run such a file
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] == "bpb_harness":
+            place = None
+        elif loaded is not None and module == loaded.MODULE_NAME:
+            place = f"{os.path.basename(frame.f_code.co_filename)} failed at line {line}"  # noqa: PTH119
+    return place
 
 
 def _keep_close_names(error: Any) -> None:

@@ -256,7 +256,7 @@ def _audit_many(
     claims: Sequence[Sequence[Path]], how: Mapping[str, Any], *, recursive: bool, by_path: bool
 ) -> Iterator[AuditReport]:
     """Of folders: each a claim, called by its name or by its path; or all submissions below them."""
-    from bpb_harness.auditing import audit_folders, audit_one_of_many
+    from bpb_harness.auditing import audit_each, audit_folders, audit_one_of_many
 
     for paths in claims:
         folder = paths[0]
@@ -264,7 +264,7 @@ def _audit_many(
             yield from audit_folders(folder, **how)
         else:
             name = (folder.as_posix() if by_path else folder.name) if folder.name else folder.resolve().name
-            yield audit_one_of_many(paths, name, **how)
+            yield from audit_each(folder, name, **how) if by_path else [audit_one_of_many(paths, name, **how)]
 
 
 def _unread_below(folders: Sequence[Path]) -> list[str]:

@@ -46,7 +46,7 @@ class HarnessLM(LM):
 
     def __init__(
         self,
-        checkpoint: str,
+        checkpoint: str | None = None,
         batch_size: int | str | None = None,
         max_batch_size: int | None = None,
         device: str | None = None,
@@ -54,6 +54,8 @@ class HarnessLM(LM):
     ) -> None:
         super().__init__()
         del batch_size, max_batch_size
+        if checkpoint is None:
+            raise UsageError("--model_args", seen="no checkpoint", expected="checkpoint=PATH,...")
         given = _settings_of(options, device)
         of_loading = {name: value for name, value in given.items() if name in OF_LOADING}
         self._loaded = LoadedCheckpoint(str(checkpoint), Settings.of(of_loading))

@@ -211,6 +211,41 @@ def test_what_is_unverifiable_may_be_allowed(run: Run, folders: list[str], code:
     assert run(*folders, "--allow-unverifiable").returncode == code
 
 
+def test_facts_of_one_claim_say_nothing_of_another(run: Run, tmp_path: Path) -> None:
+    names = ("pr0549.claim.json", "pr1106.claim.json")
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes((HERE / "facts" / name).read_bytes())
+    alone = {name: own_json(run(folder / name, "--format", "json").stdout) for name in names}
+    done = run(folder)
+    said = "two claims in one folder: pr0549 and pr1106; audit them one by one, or --recursive"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"bpb-audit: {said}\n")
+    assert run(*(folder / name for name in names)).returncode == 2
+    for words in (["two", "--recursive"], [".", "--recursive"], ["--containing", f"two/{names[0]}"]):
+        done = run(*words, "--format", "json", cwd=tmp_path)
+        audits = {each.pop("name"): each for each in own_json(done.stdout)["audits"]}
+        assert (done.returncode, [*audits]) == (1, [f"two/{name}" for name in names])
+        for name, audit in audits.items():
+            assert audit == {key: held for key, held in alone[name.partition("/")[2]].items() if key != "name"}
+        assert [audit["verdict"] for audit in audits.values()] == ["unverifiable", "refuted"]
+
+
+def test_the_published_facts_are_as_many_claims_as_files(run: Run) -> None:
+    audits = own_json(run("facts", "--recursive", "--format", "json", cwd=HERE).stdout)["audits"]
+    assert [each["name"] for each in audits] == [f"facts/{path.name}" for path in sorted((HERE / "facts").iterdir())]
+
+
+def test_a_submission_with_another_score_does_not_refute_a_claim_file(run: Run, tmp_path: Path) -> None:
+    refuted = SUBMISSIONS / "wrong_script_constant"
+    assert run(refuted).returncode == 1
+    own = {"format": "bpb-claim/1", "claimed_bpb": 1.9, "tokenizer": "sp1024"}
+    (tmp_path / "other.json").write_text(json.dumps(own))
+    done = run(refuted, tmp_path / "other.json", "--format", "json")
+    codes = {each["code"] for each in own_json(done.stdout)["findings"]}
+    assert (done.returncode, codes & {"BPB906", "BPB150"}) == (3, {"BPB906"})
+
+
 def test_a_proof_is_of_a_claim_that_is_named(run: Run) -> None:
     decoding = ("--proof", "score.bits", "--checkpoint", "x.pt", "--tokenizer", "t.model")
     done = run("--containing", "honest_single_seed/train.log", *decoding)

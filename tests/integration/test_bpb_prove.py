@@ -176,7 +176,7 @@ def test_other_bits_are_never_the_text(proved, repository, tmp_path):
         ({"num_steps": 10**12}, "--steps"),
         ({"vocab_size": 7}, "is not of this network"),
         ({"adapter": "golf-gpt"}, "golf-gpt"),
-        ({"runs_code": True}, "pass --allow-code"),
+        ({"runs_code": True}, "pass --model FILE.py:LOADER and --allow-code"),
         ({"tokenizer": "00"}, "header: tokenizer: got 00, expected f8f5752f, as its score says"),
         ({"seed": 7}, "header: seed: got 7, expected 0, as its score says"),
         ({"code": "00/load"}, "--model is not the code of the file of bits: got none, expected 00:load"),

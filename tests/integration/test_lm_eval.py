@@ -225,6 +225,11 @@ def test_options_that_mean_nothing_are_refused(options, message):
         HarnessLM(str(CAUSAL_CHECKPOINT), device="cpu", **options)
 
 
+def test_a_model_without_a_checkpoint_is_refused():
+    with pytest.raises(UsageError, match="--model_args: got no checkpoint"):
+        HarnessLM(device="cpu")
+
+
 def test_an_empty_continuation_is_refused():
     model = HarnessLM(str(CAUSAL_CHECKPOINT), device="cpu", check_contract=False)
     with pytest.raises(CorpusError):

@@ -179,8 +179,40 @@ def test_inference_mode_resets_and_pickles():
 
 
 @pytest.mark.parametrize(
+    "convert",
+    [
+        lambda metric: metric.set_dtype(torch.float16),
+        lambda metric: metric.to(torch.float16),
+        lambda metric: torch.nn.ModuleList([metric]).to(torch.bfloat16),
+        lambda metric: torch.nn.ModuleList([metric]).half(),
+    ],
+)
+def test_sums_keep_their_type(convert):
+    """In float16 the bytes of 50 batches are infinitely many, and the score 0."""
+    metric, text = BitsPerByte(schedule="loglinear"), torch.zeros(2, L, dtype=torch.int64)
+    metric.update(network(), text, 2001)
+    before = values(metric)
+    convert(metric)
+    assert (metric.sums.dtype, metric.counts.dtype) == (torch.float64, torch.int64)
+    metric.reset()
+    for _ in range(50):
+        metric.update(network(), text, 2001)
+    assert values(metric)["bits_per_byte"] == pytest.approx(before["bits_per_byte"], rel=1e-12)
+    assert values(metric)["num_bytes"] == 50 * 2001
+
+
+def test_many_bytes_are_counted_and_too_many_refused():
+    metric, text = BitsPerByte(schedule="loglinear"), torch.zeros(2, L, dtype=torch.int64)
+    for _ in range(2):
+        metric.update(network(), text, (1 << 40) - 1)
+    assert values(metric)["num_bytes"] == 2 * ((1 << 40) - 1)
+    assert values(metric)["stderr"] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
     ("num_bytes", "seen"),
     [
+        (1 << 40, "1099511627776"), (torch.tensor([1, 1 << 40]), "(2,) of torch.int64"),
         (2.0, "2.0"), (True, "True"), (-1, "-1"), (torch.tensor([1, 2, 3]), "(3,) of torch.int64"),
         (torch.tensor([1.0, 2.0]), "(2,) of torch.float32"), (torch.tensor([1, -2]), "(2,) of torch.int64"),
     ],

@@ -21,9 +21,7 @@ _TABLE = Path(__file__).parents[1] / "data" / "lowest_scores.csv"
 
 def check_lowest_known(evidence: Evidence) -> Iterator[Finding]:
     """Warn of a score of a known text that lies below the table's."""
-    claim = evidence.claim
-    dataset = claim.dataset if evidence.full is None else evidence.full.dataset
-    score, known = claim.score, _lowest().get(dataset or "")
+    score, (dataset, known) = evidence.claim.score, _known_of(evidence)
     if score is None or known is None or score.value + score.half_unit >= known[0]:
         return
     lowest, note = known
@@ -34,6 +32,18 @@ def check_lowest_known(evidence: Evidence) -> Iterator[Finding]:
         lowest=lowest,
         dataset=dataset,
     )
+
+
+def lowest_of(evidence: Evidence) -> float | None:
+    """Bits per byte below which no score of the claim's text is known to stand; None where the text is not known."""
+    known = _known_of(evidence)[1]
+    return None if known is None else known[0]
+
+
+def _known_of(evidence: Evidence) -> tuple[str | None, tuple[float, str] | None]:
+    """The text, and what is known of it."""
+    dataset = evidence.claim.dataset if evidence.full is None else evidence.full.dataset
+    return dataset, _lowest().get(dataset or "")
 
 
 @cache

@@ -130,6 +130,20 @@ def test_what_agrees_is_said_and_that_nobody_else_computed_it(found: dict[str, d
     assert [item[:40] for item in judged.missing] == ["to be confirmed: the checkpoint, scored an"[:40]]
 
 
+def test_a_correction_below_all_that_is_known_is_none() -> None:
+    """A factor that brings a claim there was worked out with another tokenizer than its own."""
+    fault = _found("BPB103", factor=0.8)
+    of_known, of_unknown = (_of(score=Printed(1.2, 4, HERE, "val_bpb"), dataset=name) for name in ("fineweb_val", "x"))
+    judged = judge(of_known, [fault], None)
+    assert judged.verdict is Verdict.REFUTED
+    assert judged.corrected_bpb is None
+    assert "would be 0.9600, below all that is known" in (judged.corrected_from or "")
+    assert judge(of_unknown, [fault], None).corrected_bpb == pytest.approx(0.96)
+    assert judge(of_known, [_found("BPB103", factor=0.9)], None).corrected_bpb == pytest.approx(1.08)
+    again = judge(of_known, [_found("BPB602")], _again(0.7))  # what the harness got stands as it is
+    assert again.corrected_bpb == 0.7
+
+
 def test_a_record_by_itself_is_never_confirmed() -> None:
     """Whatever supports it: only a rescoring or a proof is somebody else's computation."""
     supporting = [code for code in CODES if CODES[code].severity is Severity.CONFIRMS]

@@ -126,18 +126,36 @@ class TestRecord:
 
     def test_a_claim_file_goes_before_a_submission_that_fills_in_the_rest(self, tmp_path: Path) -> None:
         own = {"format": "bpb-claim/1", "claimed_bpb": 1.21, "same_estimator": False, "num_steps": 64}
-        record = {"val_bpb": 1.35, "val_loss": 2.0, "seeds": [1], "eval_steps": 512, "estimator": "nelbo", "name": "x"}
+        record = {"val_bpb": 1.21, "val_loss": 2.0, "seeds": [1], "eval_steps": 512, "estimator": "nelbo", "name": "x"}
         claim = read_claim(_folder(tmp_path, my__claim__json=own, submission__json=record))
         assert claim.score == Printed(1.21, 2, Source("my.claim.json", key="claimed_bpb"), "claimed_bpb")
         assert (claim.name, claim.title, claim.claimed_in, claim.seeds) == (tmp_path.name, "x", "claim file", ("1",))
         assert (claim.protocol.num_steps, claim.protocol.method) == (64, "mc")
         assert claim.nats_per_token is not None
         assert (claim.nats_per_token.value, claim.same_estimator) == (2.0, True)
+        assert claim.notes == ()
+
+    def test_of_a_submission_with_another_score_no_fact_is_taken(self, tmp_path: Path) -> None:
+        own = {"format": "bpb-claim/1", "claimed_bpb": 1.21, "num_steps": 64}
+        record = {"val_bpb": 1.35, "val_loss": 2.0, "seeds": [1], "eval_steps": 512, "tokenizer": "sp4096"}
+        table = "val_bpb: 1.35\n\n| T | val_bpb |\n|---|---|\n| 64 | 1.25 |\n| 512 | 1.21 |\n"
+        files = {"README__md": table, "train__py": "x = 1\n", "a__log": "val_bpb:1.35\n", "b__log": "val_bpb:1.21\n"}
+        claim = read_claim(_folder(tmp_path, my__claim__json=own, submission__json=record, **files))
+        assert (str(claim.score), claim.claimed_in, claim.protocol.num_steps) == ("1.21", "claim file", 64)
+        assert (claim.nats_per_token, claim.seeds, claim.tokenizer, claim.steps_table) == (None, (), None, {})
+        assert (claim.readme, claim.scripts, [log.file for log in claim.logs]) == (None, (), ["b.log"])
+        assert len(claim.files) == 6
         message = (
             "two claimed scores: my.claim.json (claimed_bpb) says 1.21, submission.json (val_bpb) says 1.35; "
-            "the first is audited"
+            "the first is audited, without the other's facts"
         )
         assert claim.notes == (Note(NoteKind.AMBIGUOUS, message, Source("my.claim.json", key="claimed_bpb")),)
+
+    def test_a_perplexity_is_not_held_against_another_networks_loss(self, tmp_path: Path) -> None:
+        own = {"format": "bpb-claim/1", "claimed_perplexity": 20.0}
+        claim = read_claim(_folder(tmp_path, my__claim__json=own, submission__json={"val_bpb": 1.2, "val_loss": 2.03}))
+        assert (claim.score, str(claim.perplexity)) == (None, "20.0")
+        assert [kind for kind, _ in _notes(claim)] == [NoteKind.AMBIGUOUS]
 
     def test_scores_that_rounding_alone_tells_apart_are_one(self, tmp_path: Path) -> None:
         own = {"format": "bpb-claim/1", "claimed_bpb": 1.2}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
+from bpb_harness.adapters.user_code import MODULE_NAME
 from bpb_harness.cli._run import run
 from tests.commands import run_here
 
@@ -44,3 +45,27 @@ def test_code_that_leaves_is_no_score(code: object) -> None:
         f"bpb: code that is not of bpb-harness ended the program, with sys.exit({code!r}); let it return, or raise an "
         "error: BPB_TRACEBACK=1 shows where it stands\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("def logits(own): [].index(3)", 2, "net.py failed at line 1: ValueError: "),
+        ("def logits(own):\n    own()", 70, "internal error, ZeroDivisionError: "),
+    ],
+)
+def test_code_of_the_user_s_that_fails_is_not_a_fault_of_ours(body: str, code: int, said: str) -> None:
+    """Behind it, what it called; ours again, if it called that."""
+    users, ours = {"__name__": MODULE_NAME}, {"__name__": "bpb_harness.units"}
+    exec(compile(body, "/somewhere/net.py", "exec"), users)
+    exec("def own(): 1 / 0", ours)
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        users["logits"](ours["own"])  # type: ignore[operator]
+
+    done = run_here(lambda: run(app, "bpb"))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"bpb: {said}")
+    assert len(done.stderr.splitlines()) == 1

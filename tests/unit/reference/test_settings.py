@@ -20,7 +20,8 @@ POSITIVE = "a positive number"
     [
         ({"steps": None}, "no limit; pass --minutes M, or --steps N, or both"),
         *(({name: held}, f"--{flag}: got {held}, expected {POSITIVE}") for name, flag, held in (
-            ("minutes", "minutes", 0.0), ("minutes", "minutes", float("nan")), ("steps", "steps", 0),
+            ("minutes", "minutes", 0.0), ("minutes", "minutes", float("nan")),
+            ("minutes", "minutes", float("inf")), ("lr", "lr", float("inf")), ("steps", "steps", 0),
             ("context", "context", -1), ("batch_tokens", "batch-tokens", 0), ("lr", "lr", -1e-3),
             ("save_minutes", "save-minutes", 0), ("val_windows", "val-windows", 0),
         )),

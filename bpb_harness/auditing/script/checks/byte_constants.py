@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Factor, Term
-from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.findings import Json, Severity
 
+_BEYOND_VOCABULARY = 1.15  # of the ratio of a known tokenizer: no other of as many pieces spells so many bytes a token
 _NEAR = 0.005  # a constant within half a percent of the truth changes no verdict
 
 
@@ -68,6 +69,12 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
     if abs(constant / ratio - 1.0) <= _NEAR:
         message = f"{said}. It is within {_NEAR:.1%} of the {ratio:.6g} of {source}, so the number hardly changes."
         return Hit(rule, message, factor.node, number, constant / ratio, Severity.WARNS, evidence)
+    if source.endswith(INFERRED):  # another tokenizer of that size has another ratio, though none a much larger one
+        is_beyond = constant / ratio > _BEYOND_VOCABULARY
+        message = (
+            f"{said}. The text may have {ratio:.6g} ({source}); name the tokenizer to know what the score should be."
+        )
+        return Hit(rule, message, factor.node, number, None, None if is_beyond else Severity.WARNS, evidence)
     message = (
         f"{said}. The text has {ratio:.6g} ({source}): the score times {constant / ratio:.5f} is what it should be."
     )

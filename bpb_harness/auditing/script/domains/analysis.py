@@ -18,6 +18,8 @@ from bpb_harness.auditing.script.frontend.program import Program, Scope, last_na
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 from bpb_harness.findings import Json, Rule, Severity
 
+INFERRED = "inferred from the vocabulary alone"
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -308,7 +310,7 @@ class Analysis:
             return None
         sizes = {self.context.vocab_size} if self.context.vocab_size else self.vocab_sizes()
         rows = [row for size in sizes if (row := full_split(f"sp{size}")) is not None]
-        return (rows[0], "inferred from the vocabulary alone") if len(rows) == 1 else None
+        return (rows[0], INFERRED) if len(rows) == 1 else None
 
     def named_values(self) -> Iterator[tuple[str, ast.expr]]:
         """Every plain assignment of the program, attributes and command-line defaults included."""
