@@ -23,8 +23,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from bpb_harness.cli._progress import clock_time, progress_bar
 from bpb_harness.cli._run import EXIT_INTERRUPTED
 from bpb_harness.cli._run import run as run_command
-from bpb_harness.distributed import open_processes
+from bpb_harness.distributed import open_processes, pick_device
 from bpb_harness.errors import UsageError
+from bpb_harness.torchrun import is_first_process
 from reference.clock import Clock
 from reference.run import Run
 from reference.settings import PRESETS, Training
@@ -261,6 +262,8 @@ def command(
     options = dict(shape) | options
     if out.exists() and not (resume or overwrite):
         raise UsageError(f"{out} exists", hint="pass --resume to go on with it, or --overwrite to replace it")
+    if preset and preset.value != "cpu" and pick_device(options["device"]).type == "cpu" and is_first_process():
+        typer.echo(f"--preset {preset.value} on a CPU: a step will take minutes; --preset cpu is for it", err=True)
     options |= {"data": tuple(data), "val_data": tuple(val_data or ()), "objective": objective.value}
     return EXIT_INTERRUPTED if train(Training(**options), resume=resume).interrupted else 0
 

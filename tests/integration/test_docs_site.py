@@ -125,6 +125,18 @@ def test_the_loader_of_the_page_scores_a_checkpoint(repository: Path, folder: Pa
     assert "loglinear[0.001]" in scored["signature"]
 
 
+def swallowed(page: str) -> list[str]:
+    """Bullets, fences and rows of tables that the site made words of a paragraph; in a list they are indented by 4."""
+    paragraphs = re.findall(r"<p>(.*?)</p>", page, flags=re.DOTALL)
+    lines = [line.strip() for paragraph in paragraphs for line in paragraph.splitlines()]
+    return [line for line in lines if re.match(r"- <(?:strong|code|a)\b|```|\|.*\|$", line)]
+
+
+def test_swallowed_bullets_are_found() -> None:
+    page = "<p>words</p>\n<p>words\n- <strong>A</strong>\n  - <code>b</code>\n```\n| c | d |</p>- <strong>no</strong>"
+    assert swallowed(page) == ["- <strong>A</strong>", "- <code>b</code>", "```", "| c | d |"]
+
+
 def test_the_site_builds_strictly_and_loads_nothing(repository: Path, tmp_path: Path) -> None:
     pytest.importorskip("material", reason="the extra docs is not installed")
     pytest.importorskip("mkdocstrings", reason="the extra docs is not installed")
@@ -139,6 +151,7 @@ def test_the_site_builds_strictly_and_loads_nothing(repository: Path, tmp_path: 
         assert re.findall(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=["']?(?:https?:)?//[^>]*""", text) == [], (
             name
         )
+        assert swallowed(text) == [], name
     assert 'href="your-model.html"' in pages["index.html"]
     assert 'id="bpb_harness.evaluate"' in pages["python.html"]
     assert ":func:" not in pages["python.html"]

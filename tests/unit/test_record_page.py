@@ -17,8 +17,8 @@ from bpb_harness.cli._settings import as_settings
 from bpb_harness.evaluation.settings import FLAGS, Settings
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "record.md").read_text("utf-8")
-_BLOCKS = re.findall(r"^```\n(.*?)^```$", _PAGE, flags=re.MULTILINE | re.DOTALL)
-_COMMANDS = [line for block in _BLOCKS for line in block.replace("\\\n", " ").splitlines()]
+_BLOCKS = re.findall(r"^    ```\n(.*?)^    ```$", _PAGE, flags=re.MULTILINE | re.DOTALL)  # inside list items
+_COMMANDS = [line.strip() for block in _BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 
 
 def words_of(command: str) -> list[str]:
@@ -70,7 +70,7 @@ def test_a_wrong_command_would_be_noticed(wrong: str, said: str) -> None:
 
 
 _NUMBER = r"\(*(?:\d[\d,]*(?:\.\d+)?|ln 2)\)*"
-_EQUATION = re.compile(rf"({_NUMBER}(?:\s[-+x/]\s{_NUMBER})+)\s=\s(\d+(?:\.\d+)?)")
+_EQUATION = re.compile(rf"({_NUMBER}(?:\s[-+x/]\s{_NUMBER})+)\s=\s(\d[\d,]*(?:\.\d+)?)")
 
 
 def equations(text: str) -> list[tuple[str, str]]:
@@ -85,7 +85,7 @@ def value_of(expression: str) -> float:
 
 def holds(left: str, right: str) -> bool:
     decimals = len(right.partition(".")[2])
-    return abs(value_of(left) - float(right)) <= 0.5000001 * 10**-decimals
+    return abs(value_of(left) - float(right.replace(",", ""))) <= 0.5000001 * 10**-decimals
 
 
 @pytest.mark.parametrize(("left", "right"), equations(_PAGE))

@@ -333,3 +333,22 @@ def test_a_checkpoint_is_not_replaced_by_accident(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         train.command([Path("a.bin")], Path("t"), out, steps=1)
     assert str(caught.value) == (f"{out} exists; pass --resume to go on with it, or --overwrite to replace it")
+
+
+@pytest.mark.parametrize(
+    ("preset", "device", "said"),
+    [("h100", "cpu", "--preset h100 on a CPU: a step will take minutes; "), ("cpu", "cpu", ""), (None, "cpu", "")],
+)
+def test_a_preset_of_another_device_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, preset: str | None,
+    device: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(train, "train", lambda *_, **__: SimpleNamespace(interrupted=False))
+    words = ["--data", "a.bin", "--tokenizer", "t", "--out", str(tmp_path / "m.pt"), "--steps", "1", "--device", device]
+    monkeypatch.setattr(sys, "argv", ["train", *words, *(["--preset", preset] if preset else [])])
+    with pytest.raises(SystemExit) as stopped:
+        train.main()
+    assert not stopped.value.code
+    told = capsys.readouterr().err
+    assert told.startswith(said)
+    assert bool(told) is bool(said)
