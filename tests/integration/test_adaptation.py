@@ -210,6 +210,19 @@ def test_interrupted_in_a_chunk_it_goes_on_to_the_same_total(checkpoint, setting
     assert "chunks were kept from" in " ".join(remark.message for remark in again.remarks)
 
 
+def test_interrupted_before_a_chunk_is_finished_nothing_is_said_to_be_kept(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    told: list[str] = []
+    monkeypatch.setattr(adapting.LOG, "warning", lambda said, *of: told.append(said % of))
+    monkeypatch.setattr(SgdAdaptation, "learn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bpb_harness.evaluate(CAUSAL_CHECKPOINT, resume=tmp_path / "kept", **AR)
+    assert told == []
+    assert not (tmp_path / "kept").exists()
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("kept") / "kept"
