@@ -11,13 +11,25 @@ from bpb_harness.errors import UsageError
 
 _WIDTH = 100
 _CLOSE = 0.8  # of names; numbers that look alike mean other things
+_MORE = {  # pages that say more of a code than what is printed, a row of their tables
+    "docs/audit.md": (
+        "BPB105 BPB107 BPB110 BPB111 BPB113 BPB206 BPB207 BPB213 BPB214 BPB415 BPB416 BPB417 "
+        "BPB604 BPB605 BPB606 BPB607 BPB901 BPB906"
+    ),
+    "docs/script-checks.md": "BPB150 BPB157 BPB256 BPB265 BPB268",
+    "docs/bytes.md": "BPB172 BPB176 BPB177 BPB179",
+    "docs/texts.md": "BPB180",
+    "docs/adaptation.md": "adaptation",
+    "docs/answers.md": "answers",
+    "docs/errors.md": "error.not-to-be-trusted tolerance.missed",
+}
 
 
 def explain_and_exit(code: str | None) -> None:
     """The callback of ``--explain``.
 
     Raises:
-        UsageError: for a code that there is not, with the nearest ones.
+        UsageError: for a code that there is not, with names like it.
     """
     if code is not None:
         typer.echo(explanation(code))
@@ -28,7 +40,7 @@ def explanation(code: str) -> str:
     """What a code means: of an audit (``BPB102``, or its name), of a count of bytes, or of a score (``text.padding``).
 
     Raises:
-        UsageError: for a code that there is not, with the nearest ones.
+        UsageError: for a code that there is not, with names like it.
     """
     import bpb_harness.auditing.script  # the checks register their codes
     import bpb_harness.byte_report.report  # noqa: F401
@@ -43,16 +55,20 @@ def explanation(code: str) -> str:
                 f"{rule.code} {rule.name}",
                 f"{summary[0].upper()}{summary[1:]}.",
                 f"{rule.severity.value}: {effect}, unless the finding itself says otherwise.",
-                "More: docs/audit.md",
+                *_more(rule.code),
             )
     if wanted in SCORE_CODES:
-        return _page(wanted, SCORE_CODES[wanted].replace("`", ""), "More: docs/codes.md")
+        return _page(wanted, SCORE_CODES[wanted].replace("`", ""), *_more(wanted))
     known = [*(rule.name for rule in CODES.values()), *SCORE_CODES]
     near = difflib.get_close_matches(wanted, known, 3, _CLOSE)
     raise UsageError(
         "--explain", seen=repr(code), expected="a code of a finding, such as BPB102 or text.padding",
         hint=f"near it: {', '.join(near)}" if near else "docs/codes.md and docs/audit.md list them",
     )  # fmt: skip
+
+
+def _more(code: str) -> list[str]:
+    return [f"More: {page}" for page, codes in _MORE.items() if code in codes.split()]
 
 
 def _page(*paragraphs: str) -> str:
