@@ -10,7 +10,7 @@ from bpb_harness.comparison.contest import ContestRule, contest_rule
 from bpb_harness.comparison.mask_error import mask_error, shared_variance
 from bpb_harness.comparison.result import ComparedPair, ComparedSystem, Expectation, SystemComparison
 from bpb_harness.comparison.same_text import PairedUnits, pair_units
-from bpb_harness.comparison.systems import System, find_costs, is_scored_now, names_of
+from bpb_harness.comparison.systems import System, find_costs, is_scored_now, names_of, require_costs
 from bpb_harness.comparison.text_error import TextError, holm
 from bpb_harness.comparison.verdict import Side, TextEvidence, judge
 from bpb_harness.costs import ScoreCosts
@@ -42,6 +42,7 @@ def compare(
     """
     require_expectations(len(systems), better_by, level, num_baseline_runs)
     for system, its_own in zip(systems, settings, strict=True):
+        require_costs(system)
         if its_own and not is_scored_now(system):
             raise UsageError(
                 "settings of a score that is there already", seen=", ".join(its_own), hint="leave them out"

@@ -11,6 +11,7 @@ from bpb_harness.costs import ScoreCosts, is_score_file
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.draw_file import is_draw_file, read_score
 from bpb_harness.evaluation.flags import AnyPath
+from bpb_harness.evaluation.resumed import is_adaptation_file
 from bpb_harness.result import BpbResult
 
 _OF_JSON = 64  # bytes, in which the name of its format stands
@@ -37,7 +38,6 @@ def find_costs(system: System, settings: Mapping[str, Any]) -> ScoreCosts:
         return ScoreCosts.read(path)
     if is_draw_file(path):
         return read_score(path)
-    _require_costs(path)
     from bpb_harness.evaluation.api import evaluate  # deferred: imports torch
 
     costs = evaluate(path, **{**settings, "with_costs": True}).costs
@@ -45,8 +45,20 @@ def find_costs(system: System, settings: Mapping[str, Any]) -> ScoreCosts:
     return costs
 
 
-def _require_costs(path: Path) -> None:
-    """Refuse what --format json wrote: it has the score, and not what each document cost."""
+def require_costs(system: System) -> None:
+    """Refuse what looks like a score, and has not what each document cost, before anything is scored.
+
+    Raises:
+        UsageError: for what --format json wrote, and for a file of --resume with --ttt.
+    """
+    if isinstance(system, ScoreCosts | BpbResult) or not is_scored_now(system):
+        return
+    path = Path(system)
+    if is_adaptation_file(path):
+        raise UsageError(
+            f"{path.name} is a file of --ttt", expected="a checkpoint, or a file of --score-file",
+            hint="pass the --score-file of that run",
+        )  # fmt: skip
     if path.is_file():
         with path.open("rb") as file:
             start = file.read(_OF_JSON)

@@ -24,13 +24,17 @@ from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.adaptation.learner import Learner
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import CheckpointError, InputError, UsageError
+from bpb_harness.evaluation.draw_file import is_draw_file
+from bpb_harness.evaluation.resumed import ADAPTATION, SAME_FLAGS, require_same
 from bpb_harness.whole_file import write_whole
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-FORMAT, FORMAT_VERSION = "bpb-harness adaptation", 1
+FORMAT, FORMAT_VERSION = ADAPTATION, 1
 _SECONDS_BETWEEN = 10.0
+KEPT, NOT_KEPT = "kept", "not kept"  # costs of single tokens
 _STATE, _PART = "state/", "part/"
+_TOKENS = "tokens"  # of the header
 _HINT = "name a new file, or the copy of this one that bpb-eval wrote"
 _KINDS = (torch.float64, torch.int64)
 
@@ -50,6 +54,11 @@ class AdaptationFile:
         self._path, self._header, self._processes, self._learner = path, header, processes, learner
         self._not_written: tuple[list[Arrays], dict[str, Tensor]] | None = None
         self._since = -math.inf
+
+    @property
+    def is_there(self) -> bool:
+        """Whether finished chunks are kept by now."""
+        return self._path is not None and self._path.exists()
 
     def open(self, chunks: Sequence[Chunk]) -> list[Arrays]:
         """What the first of these chunks cost, as far as it holds them; the learner goes on where they ended.
@@ -108,6 +117,8 @@ class AdaptationFile:
         if not path.exists():
             return None
         what = f"--resume {path}"
+        if is_draw_file(path):
+            raise UsageError(f"{what} is of an evaluation without --ttt", hint=SAME_FLAGS)
         try:
             tensors, metadata = load_safetensors(path)
             content = json.loads(metadata["bpb"])
@@ -117,12 +128,14 @@ class AdaptationFile:
             is_one = False
         if not is_one:
             raise InputError(f"{what}: not a file of a score with --ttt, or a damaged one", hint=_HINT)
-        for name, expected in self._header.items():
-            if content.get(name) != expected:
-                raise UsageError(
-                    f"{what} belongs to another evaluation", seen=f"{name} {content.get(name)}", expected=expected,
-                    hint="name another file, or repeat that evaluation's flags",
-                )  # fmt: skip
+        others = {name: value for name, value in self._header.items() if name != _TOKENS}
+        require_same(what, content, others)
+        if content.get(_TOKENS) != self._header[_TOKENS]:
+            how = "without" if self._header[_TOKENS] == KEPT else "with"
+            raise UsageError(
+                f"{what} was begun {how} costs of tokens (--score-file, --tokens)",
+                hint="repeat the flags that it was begun with, or name a new file",
+            )
         if check != _checksum(content, tensors):
             raise InputError(f"{what} is damaged or was changed", seen="another checksum", hint=_HINT)
         if type(number) is not int or not 0 < number <= len(chunks):

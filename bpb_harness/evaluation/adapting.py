@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,11 +20,12 @@ from bpb_harness.adaptation.settings import AdaptationSettings
 from bpb_harness.contract.own_state import OwnState
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import UsageError
-from bpb_harness.evaluation.adaptation_file import AdaptationFile, Arrays
+from bpb_harness.evaluation.adaptation_file import KEPT, NOT_KEPT, AdaptationFile, Arrays
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.result import Remark
 
+LOG = logging.getLogger("bpb_harness")
 _NUM_NAMES = 3
 
 
@@ -59,7 +61,7 @@ class Adapting:
         header = {
             "signature": str(job.signature(layout)), "model": job.identity.digest, "data": job.text.corpus.digest,
             "bounds": ", ".join(each.method for each in job.bounds) or "none",
-            "tokens": "kept" if job.settings.keeps_tokens or not job.bounds else "not kept",
+            "tokens": KEPT if job.settings.keeps_tokens or not job.bounds else NOT_KEPT,
         }  # fmt: skip
         path = None if job.settings.resume is None else Path(job.settings.resume)
         self._file = AdaptationFile(path, header, processes, self._learner)
@@ -74,6 +76,12 @@ class Adapting:
     def close(self) -> None:
         """Bring the network back."""
         self._learner.undo()
+
+    def say_what_is_kept(self) -> None:
+        """Tell whoever has interrupted it how to go on, where a chunk is kept."""
+        if self._file.is_there:
+            path = self._job.settings.resume
+            LOG.warning("bpb-eval: finished chunks are kept in %s; run the same command again to go on", path)
 
     def run(self, score: Callable[[Chunk], Arrays], count: TokenCount) -> list[Arrays]:
         """Score every chunk, each by what the ones before it have left.
@@ -158,7 +166,11 @@ def adapting(
         return
     found = Adapting(job, layout, processes, before_learning)
     with closing(found):
-        yield found
+        try:
+            yield found
+        except KeyboardInterrupt:
+            found.say_what_is_kept()
+            raise
 
 
 def joined(parts: list[Arrays]) -> dict[str, npt.NDArray[Any]]:

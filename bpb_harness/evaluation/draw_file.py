@@ -28,6 +28,7 @@ from bpb_harness.costs import ScoreCosts
 from bpb_harness.errors import InputError, UsageError
 from bpb_harness.evaluation.draws import FinishedDraws
 from bpb_harness.evaluation.methods import names
+from bpb_harness.evaluation.resumed import SAME_FLAGS, is_adaptation_file, require_same
 from bpb_harness.whole_file import write_whole, written
 
 FORMAT, FORMAT_VERSION = "bpb-harness draws", 3
@@ -224,6 +225,8 @@ def _read(path: Path, expected: DrawFileHeader) -> tuple[DrawFileHeader, list[tu
             seen="a folder" if path.is_dir() else "a pipe or a device",
             hint="name a file that bpb-eval wrote, or a new one",
         )
+    if is_adaptation_file(path):
+        raise UsageError(f"--resume {path} is of an evaluation with --ttt", hint=SAME_FLAGS)
     try:
         first, _, body = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
@@ -231,14 +234,8 @@ def _read(path: Path, expected: DrawFileHeader) -> tuple[DrawFileHeader, list[tu
     except OSError as error:
         raise InputError(f"--resume {path}: cannot be read", seen=error.strerror or error) from None
     header = _header(path, first)
-    for name in ("signature", "model", "data"):
-        if getattr(header, name) != getattr(expected, name):
-            raise UsageError(
-                f"--resume {path} belongs to another evaluation",
-                seen=f"{name} {getattr(header, name)}",
-                expected=getattr(expected, name),
-                hint="name another file, or repeat that evaluation's flags",
-            )
+    stated = [{name: getattr(each, name) for name in ("signature", "model", "data")} for each in (header, expected)]
+    require_same(f"--resume {path}", *stated)
     lines = []
     for number, line in enumerate(body[: body.rfind(b"\n") + 1].split(b"\n")[:-1], start=2):
         where = f"--resume {path}: line {number}"

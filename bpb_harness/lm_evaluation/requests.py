@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+from bpb_harness.errors import CorpusError
 from bpb_harness.evaluation.api import LoadedCheckpoint
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.lm_evaluation.greedy import are_greedy
@@ -57,7 +58,11 @@ def score_pairs(
             encoding="utf-8",
         )
         asked = replace(settings, docs=file, context_field="context", target_field="target", with_windows=True)
-        job, result = loaded.score(asked)
+        try:
+            job, result = loaded.score(asked)
+        except CorpusError as error:  # of a file that nobody knows, which has a line a request
+            said = str(error).replace(f"{file}: line", "request").replace("--stride ", "--model_args stride=")
+            raise CorpusError(said) from error
         greedy = are_greedy(job) if finds_greedy else None
     table = result.windows
     assert table is not None

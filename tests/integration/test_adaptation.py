@@ -194,9 +194,12 @@ def test_interrupted_in_a_chunk_it_goes_on_to_the_same_total(checkpoint, setting
         if chunk == 1 and len(learnt) == 2:
             raise KeyboardInterrupt
 
+    told: list[str] = []
+    monkeypatch.setattr(adapting.LOG, "warning", lambda said, *of: told.append(said % of))
     monkeypatch.setattr(SgdAdaptation, "learn", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bpb_harness.evaluate(checkpoint, resume=file, **settings)
+    assert told == [f"bpb-eval: finished chunks are kept in {file}; run the same command again to go on"]
     resumed = bpb_harness.evaluate(checkpoint, resume=file, **settings)
     assert learnt[:4] == [0, 1, 1, 2][: len(learnt)]
     assert resumed.length.nats == whole.length.nats
@@ -205,6 +208,19 @@ def test_interrupted_in_a_chunk_it_goes_on_to_the_same_total(checkpoint, setting
     assert learnt.count(0) == 1
     assert again.length.nats == whole.length.nats
     assert "chunks were kept from" in " ".join(remark.message for remark in again.remarks)
+
+
+def test_interrupted_before_a_chunk_is_finished_nothing_is_said_to_be_kept(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    told: list[str] = []
+    monkeypatch.setattr(adapting.LOG, "warning", lambda said, *of: told.append(said % of))
+    monkeypatch.setattr(SgdAdaptation, "learn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bpb_harness.evaluate(CAUSAL_CHECKPOINT, resume=tmp_path / "kept", **AR)
+    assert told == []
+    assert not (tmp_path / "kept").exists()
 
 
 @pytest.fixture(scope="module")
@@ -237,9 +253,15 @@ def test_a_file_that_is_not_of_this_score_is_refused_and_left(kept, tmp_path, fa
     before = file.read_bytes()
     with pytest.raises(HarnessError) as caught:
         bpb_harness.evaluate(CAUSAL_CHECKPOINT, resume=file, **settings)
-    expected = UsageError if fault in {"another", "seed"} else InputError
+    expected = UsageError if fault in {"another", "seed", "draws"} else InputError
     assert type(caught.value) is expected
     assert str(caught.value).startswith(f"--resume {file}")
+    differs = {
+        "draws": " is of an evaluation without --ttt; ",
+        "seed": " belongs to another evaluation: got seed:0, expected seed:1; ",
+        "another": " belongs to another evaluation: got ttt:sgd[lr=0.05,",
+    }
+    assert str(caught.value).startswith(f"--resume {file}{differs.get(fault, '')}")
     assert file.read_bytes() == before
 
 
@@ -247,9 +269,17 @@ def test_a_file_without_the_costs_that_are_asked_for_is_refused(tmp_path):
     """Draws of the other bound, and costs of single tokens, are kept where they are asked for alone."""
     file, settings = tmp_path / "kept", MC | {"limit": 8}
     bpb_harness.evaluate(CHECKPOINT, resume=file, **settings)
-    for more, name in (({"compare": True}, "bounds mc"), ({"with_tokens": True}, "tokens not kept")):
-        with pytest.raises(UsageError, match=f"belongs to another evaluation: got {name}, expected"):
+    without = r"was begun without costs of tokens \(--score-file, --tokens\); repeat the flags"
+    for more, said in (
+        ({"compare": True}, "belongs to another evaluation: got bounds mc, expected"),
+        ({"with_tokens": True}, without),
+        ({"with_costs": True}, without),
+    ):
+        with pytest.raises(UsageError, match=said):
             bpb_harness.evaluate(CHECKPOINT, resume=file, **settings, **more)
+    bpb_harness.evaluate(CHECKPOINT, resume=tmp_path / "tokens", **settings, with_tokens=True)
+    with pytest.raises(UsageError, match="was begun with costs of tokens"):
+        bpb_harness.evaluate(CHECKPOINT, resume=tmp_path / "tokens", **settings)
 
 
 def content_of(file: Path) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
@@ -281,8 +311,10 @@ def test_a_chunk_without_its_costs_is_not_left_out_of_the_sum(kept, tmp_path):
 
 
 def test_a_file_of_a_score_that_learns_serves_no_other(kept):
-    with pytest.raises(InputError, match="not a file of draws"):
+    with pytest.raises(UsageError, match="is of an evaluation with --ttt; name another file"):
         bpb_harness.evaluate(CHECKPOINT, resume=kept, method="mc", limit=2, **FAST)
+    with pytest.raises(UsageError, match=r"kept is a file of --ttt: .*; pass the --score-file of that run"):
+        bpb_harness.compare(CAUSAL_CHECKPOINT, kept)
 
 
 def test_what_is_kept_is_written_at_the_end_of_a_chunk_and_not_in_one(tmp_path, monkeypatch):

@@ -156,6 +156,17 @@ def test_a_file_of_another_evaluation_is_refused(path, name):
     assert path.read_bytes() == before
 
 
+def test_of_two_signatures_only_what_differs_is_named(path):
+    whole = "bpb|method:mc|K:2|data:x|model:0123abcd|seed:0|version:0.1.0"
+    DrawFile.open(path.with_name("whole"), replace(HEADER, signature=whole)).close()
+    other = whole.replace("K:2", "K:3").replace("seed:0", "prefix:4|seed:0")
+    with pytest.raises(UsageError) as caught:
+        DrawFile.open(path.with_name("whole"), replace(HEADER, signature=other))
+    assert "another evaluation: got K:2, prefix:0, expected K:3, prefix:4; name" in str(caught.value)
+    with pytest.raises(UsageError, match="got no T, expected T:8; name"):
+        DrawFile.open(path.with_name("whole"), replace(HEADER, signature=whole.replace("|K", "|T:8|K")))
+
+
 def test_the_first_lines_device_and_batch_are_those_that_it_was_begun_with(path):
     file = DrawFile.open(path, replace(HEADER, batch_tokens=64, device="another"))
     assert file.header == HEADER
