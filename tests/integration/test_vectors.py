@@ -113,6 +113,18 @@ def test_the_example_of_the_page_runs(repository, monkeypatch):
     assert 5 * names["estimate"].std() / names["draws"] ** 0.5 < 0.02 * names["vector"]["expect"]["nelbo"]
 
 
+def test_the_page_names_the_fields_of_every_kind(repository):
+    page = (repository / "docs" / "vectors.md").read_text("utf-8")
+    common = {"id", "kind", "equation", "tolerance", "expect"}
+    rows = dict(re.findall(r"^\| `(\w+)` \| \w+\.json \| (.*) \|$", page, re.MULTILINE))
+    named = {kind: [set(re.findall(r"`(\w+)`", cell)) for cell in row.split(" | ")] for kind, row in rows.items()}
+    assert named.keys() == {each["kind"] for each in VECTORS}
+    for kind, (given, expected) in named.items():
+        mine = [each for each in VECTORS if each["kind"] == kind]
+        assert all(each.keys() == common | given for each in mine), kind
+        assert set().union(*(each["expect"] for each in mine)) == expected, kind
+
+
 def test_the_files_are_what_their_program_writes():
     """In a process without site-packages: the program needs neither the product nor anything else."""
     code = "import sys, json; sys.path.insert(0, sys.argv[1]); import vectors.build as b; print(json.dumps(b.build()))"
