@@ -187,11 +187,12 @@ class SgdAdaptation:
 
 def _weights_of(model: Denoiser | CausalLM) -> dict[str, nn.Parameter]:
     """Each parameter once, by its first name."""
-    found: dict[str, nn.Parameter] = {}
+    named: dict[int, tuple[str, nn.Parameter]] = {}
     for path, module in modules_of(model):
         for name, weight in module.named_parameters():
-            if weight.is_floating_point() and all(weight is not other for other in found.values()):
-                found[path + name] = weight
+            if weight.is_floating_point():
+                named.setdefault(id(weight), (path + name, weight))
+    found = dict(named.values())
     if not found:
         raise UsageError(
             "--ttt sgd", seen="a network in which no torch module with parameters is found",

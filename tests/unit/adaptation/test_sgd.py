@@ -101,6 +101,44 @@ def test_it_steps_as_torch_does(epochs, batch, clip, momentum, monkeypatch):
         assert name == "unused" or not torch.equal(value, before[name]), name
 
 
+class _Tied(nn.Module):
+    """Its output layer is its embedding."""
+
+    vocab_size, context_length = V, L
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.emb, self.out = nn.Embedding(V, 5), nn.Linear(5, V)
+        self.out.weight = self.emb.weight
+
+    def logits(self, x):
+        return self.out(torch.tanh(self.emb(x)))
+
+
+class _Parts:
+    """The same, an object that keeps two modules apart."""
+
+    vocab_size, context_length = V, L
+
+    def __init__(self) -> None:
+        whole = _Tied()
+        self.emb, self.out = whole.emb, whole.out
+
+    logits = _Tied.logits
+
+
+def test_a_weight_that_two_modules_share_takes_one_step():
+    whole, parts = _Tied(), _Parts()
+    for model in (whole, parts):
+        own = learner(model, learning_rate=0.5, momentum=0.9, epochs=2, batch_windows=3, largest_norm=0.3)
+        own.learn(tokens(70), 0, 2)
+    assert parts.out.weight is parts.emb.weight
+    assert not torch.equal(whole.emb.weight, _Tied().emb.weight)
+    assert torch.equal(parts.emb.weight, whole.emb.weight)
+    assert torch.equal(parts.out.bias, whole.out.bias)
+
+
 def test_each_process_adds_its_share_and_all_step_alike(monkeypatch):
     monkeypatch.setattr(sgd, "_TOKENS_OF_MICRO_BATCH", 2 * (L + 1))
     alone, chunk = Causal(), tokens(80)
