@@ -167,7 +167,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
         return Judgement(Verdict.REFUTED, refuting[0].message, (), None, derivation)
     if refuting and evidence.claim.score is not None:
         partial = not found.isdisjoint(_SLICES)
-        corrected, derivation = _plausible(evidence, *_corrected(evidence, refuting, recomputed, partial=partial))
+        corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial)
         return Judgement(Verdict.REFUTED, refuting[0].message, (), corrected, derivation)
     if codes.RESCORED_SAME.code in found:
         return Judgement(Verdict.CONFIRMED, "the harness gets the same score from the checkpoint", (), None, None)
@@ -198,7 +198,6 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)
 
 
-_RESCORED = "rescored by the harness"
 _NOTHING_AGAINST = "nothing stands against the number, and not enough for it"
 _NOT_RECOMPUTED = "nobody but its author has computed it"
 _TO_CONFIRM = (
@@ -247,9 +246,9 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
 
 
 def _plausible(evidence: Evidence, corrected: float | None, derivation: str) -> tuple[float | None, str]:
-    """A correction, unless it comes out below all that is known to stand: then a part of it was taken wrongly."""
+    """A correction by factors, unless it is below all that is known to stand: then a part of it was taken wrongly."""
     lowest = lowest_of(evidence)
-    if corrected is None or lowest is None or corrected >= lowest or derivation.startswith(_RESCORED):
+    if corrected is None or lowest is None or corrected >= lowest:
         return corrected, derivation
     below = f"{derivation} would be {corrected:.4f}, below all that is known to stand on that text"
     return None, f"not recoverable: {below}; the tokenizer is probably not the one that it was taken for"
@@ -261,7 +260,7 @@ def _corrected(
     score = evidence.claim.score
     assert score is not None
     if recomputed is not None and any(finding.code == codes.RESCORED_DIFFERENT.code for finding in refuting):
-        return recomputed.bits_per_byte, f"{_RESCORED}: {recomputed.signature}"
+        return recomputed.bits_per_byte, f"rescored by the harness: {recomputed.signature}"
     logged = next((finding for finding in refuting if finding.code == codes.LOG_CONTRADICTS.code), None)
     byte_faults = [finding for finding in refuting if finding.code.startswith("BPB1")]
     voiding = [finding for finding in refuting if finding not in byte_faults and finding is not logged]
@@ -292,7 +291,7 @@ def _corrected(
             f", at the ratio of the full split; only a part was scored, and at the ratio of the first "
             f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f}"
         )
-    return value, text
+    return _plausible(evidence, value, text)
 
 
 def _prefix(evidence: Evidence) -> Denominator | None:
