@@ -26,8 +26,7 @@ from bpb_harness.evaluation.cuda_streams import CudaStreams
 from bpb_harness.evaluation.prepare_ahead import Prepared, Source, prepare_ahead
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
-from bpb_harness.sampling.design import StratifiedDesign
-from bpb_harness.sampling.independent import IndependentDesign
+from bpb_harness.sampling.design import IndependentDesign, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 
 Advance = Callable[[int], None]

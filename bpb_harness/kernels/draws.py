@@ -18,9 +18,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from bpb_harness.kernels.specialising import is_given_up
-from bpb_harness.sampling import fixed_point, philox
 from bpb_harness.sampling.bigram import BUCKET_MASK, BUCKET_STEP
-from bpb_harness.sampling.control_variate import LEAST_UNITS, ControlSums, NeighbourTables
+from bpb_harness.sampling.control_variate import (
+    EXPONENT_BIAS,
+    INDEX_MASK,
+    INDEX_SHIFT,
+    LEAST_UNITS,
+    LOG2_TABLE,
+    MANTISSA_BITS,
+    REST_MASK,
+    REST_SHIFT,
+    UNITS_BITS,
+    ControlSums,
+    NeighbourTables,
+)
+from bpb_harness.sampling.streams import ROUNDS, torch_words
 
 try:
     import triton
@@ -82,7 +94,7 @@ class DeviceTables:
 
     @classmethod
     def of(cls, tables: NeighbourTables, device: torch.device) -> Self:
-        arrays = (tables.unigram, tables.context, tables.pseudo_pairs, tables.pairs, fixed_point.LOG2_TABLE)
+        arrays = (tables.unigram, tables.context, tables.pseudo_pairs, tables.pairs, LOG2_TABLE)
         return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
@@ -131,7 +143,7 @@ def plain_masks(draws: Draws) -> Tensor:
     window, sample, context, threshold, *key = (column.unsqueeze(1) for column in draws.table)
     # The first word places the target, the next ones are the noise of target 0, 1, ...
     block = torch.arange(1, -(-(length + 1) // 4) + 1, device=draws.x0.device)[None]
-    words = philox.torch_words(key[0], key[1], (block, window, sample, torch.zeros_like(window)))
+    words = torch_words(key[0], key[1], (block, window, sample, torch.zeros_like(window)))
     numbers = torch.stack([word + torch.zeros_like(block) for word in words], dim=-1).flatten(1)
     numbers = (numbers >> (64 - UNIT_BITS)) & ((1 << UNIT_BITS) - 1)
     target = (numbers[:, :1].double() * 2.0**-UNIT_BITS * (length - context).double()).long()
@@ -168,14 +180,14 @@ def plain_sums(draws: Draws, masked: Tensor, tables: DeviceTables) -> Tensor:
 
 
 def _log2_units(values: Tensor, table: Tensor) -> Tensor:
-    """:func:`bpb_harness.sampling.fixed_point.log2_units` of a float64 tensor."""
+    """:func:`bpb_harness.sampling.control_variate.log2_units` of a float64 tensor."""
     bits = values.view(torch.int64)
-    index = (bits >> fixed_point.INDEX_SHIFT) & fixed_point.INDEX_MASK
+    index = (bits >> INDEX_SHIFT) & INDEX_MASK
     low = table[index]
-    rest = (bits >> fixed_point.REST_SHIFT) & fixed_point.REST_MASK
-    on_line = ((table[index + 1] - low) * rest) >> fixed_point.UNITS_BITS
-    exponent = (bits >> fixed_point.MANTISSA_BITS) - fixed_point.EXPONENT_BIAS
-    return (exponent << fixed_point.UNITS_BITS) + low + on_line
+    rest = (bits >> REST_SHIFT) & REST_MASK
+    on_line = ((table[index + 1] - low) * rest) >> UNITS_BITS
+    exponent = (bits >> MANTISSA_BITS) - EXPONENT_BIAS
+    return (exponent << UNITS_BITS) + low + on_line
 
 
 if triton is not None:
@@ -269,7 +281,7 @@ if triton is not None:
         rows, length = draws.x0.shape
         masked = torch.zeros((rows, length), dtype=torch.bool, device=draws.x0.device)
         grid = (rows, triton.cdiv(length + 1, 4 * _WORDS_AT_ONCE))
-        _mask_kernel[grid](draws.table, masked.view(torch.int8), length, ROUNDS=philox.ROUNDS, BLOCK=_WORDS_AT_ONCE)
+        _mask_kernel[grid](draws.table, masked.view(torch.int8), length, ROUNDS=ROUNDS, BLOCK=_WORDS_AT_ONCE)
         return masked
 
     def _sums_by_kernel(draws: Draws, masked: Tensor, tables: DeviceTables) -> Tensor:
@@ -278,6 +290,6 @@ if triton is not None:
         _sum_kernel[(rows, triton.cdiv(length, _TOKENS_AT_ONCE))](
             draws.table, draws.x0, masked.view(torch.int8), tables.unigram, tables.context, tables.pseudo_pairs,
             tables.pairs, tables.log2, sums, length, LEAST=LEAST_UNITS, STEP=BUCKET_STEP, MASK=BUCKET_MASK,
-            INDEX=fixed_point.INDEX_SHIFT, REST=fixed_point.REST_SHIFT, BLOCK=_TOKENS_AT_ONCE,
+            INDEX=INDEX_SHIFT, REST=REST_SHIFT, BLOCK=_TOKENS_AT_ONCE,
         )  # fmt: skip
         return sums

@@ -16,7 +16,7 @@ from bpb_harness.evaluation.batches import DrawSource, deal_draws, stack_spans
 from bpb_harness.evaluation.draws import plan_draws
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.runner import MaskedNllRunner
-from bpb_harness.sampling.independent import IndependentDesign
+from bpb_harness.sampling.design import IndependentDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.text.spans import Spans
 

@@ -6,7 +6,9 @@ size-biased masks of a rate is known in closed form. Subtracting ``beta (draw - 
 is, for any network and any beta that does not look at the draw, and takes away about half of the mask noise.
 
 The model is made of the counts of the scored text itself. Nothing of it enters the code length: a poor one costs
-precision, never correctness.
+precision, never correctness. So it may be one whose logarithms come out of a table: between two entries a straight
+line, wrong by 1.1e-8 bits at most, and by what whole units of 2^-24 bits leave out: 1.1e-7 bits in all. What is made of
+whole numbers alone is what it is, to the last bit, on every processor and GPU and in every order of its sums.
 """
 
 from __future__ import annotations
@@ -18,12 +20,26 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.sampling.bigram import BigramCounts, bucket_of
-from bpb_harness.sampling.fixed_point import NATS_PER_UNIT, log2_units
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
+from bpb_harness.units import NATS_PER_BIT
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+UNITS_BITS = 24
+NATS_PER_UNIT = NATS_PER_BIT / (1 << UNITS_BITS)  # a unit is 2^-24 bits
+
+# A float64 is 1 bit of sign, 11 of exponent, 52 of mantissa: 12 of these choose an entry, 24 a place on the line.
+TABLE_BITS = 12
+MANTISSA_BITS, EXPONENT_BIAS = 52, 1023
+INDEX_SHIFT, REST_SHIFT = MANTISSA_BITS - TABLE_BITS, MANTISSA_BITS - TABLE_BITS - UNITS_BITS
+INDEX_MASK, REST_MASK = (1 << TABLE_BITS) - 1, (1 << UNITS_BITS) - 1
+
+LOG2_TABLE: Ints = np.rint(
+    np.log2(1.0 + np.arange((1 << TABLE_BITS) + 1) / (1 << TABLE_BITS)) * (1 << UNITS_BITS)
+).astype(np.int64)
+_RISES: Ints = np.diff(LOG2_TABLE)
 
 _TOKENS_AT_ONCE = 1 << 13  # look-ups and sums of so few stay in the cache, in memory that is not asked for anew
 _PSEUDO_COUNT = 2.0  # of the unigram, in each bigram
@@ -180,6 +196,15 @@ def sums_of_masks(units: Ints, masked: npt.NDArray[np.bool_], *, has_context: bo
     for seen, column in ((left & ~right, 1), (right & ~left, 2), (left & right, 3)):
         np.copyto(drawn, units[column], where=seen & masked)
     return ControlSums(masked.sum(axis=1), drawn.sum(axis=1), units.sum(axis=-1), units[..., 0], units[..., -1])
+
+
+def log2_units(values: Floats) -> Ints:
+    """log2 of positive normal numbers, in units of 2^-24 bits; elementwise."""
+    bits = np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
+    index = (bits >> INDEX_SHIFT) & INDEX_MASK
+    on_line = (_RISES[index] * ((bits >> REST_SHIFT) & REST_MASK)) >> UNITS_BITS
+    exponent = (bits >> MANTISSA_BITS) - EXPONENT_BIAS
+    return np.asarray((exponent << UNITS_BITS) + LOG2_TABLE[index] + on_line)
 
 
 def control_of_masks(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from bpb_harness.sampling.strata import random_halving_ranks
+from bpb_harness.sampling.design import random_halving_ranks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -72,7 +72,7 @@ MODULES = {
     "schedule": Module(
         ("schedule.py",), ("unit/test_schedule.py", "unit/test_schedule_edges.py", "unit/test_messages.py")
     ),
-    "strata": Module(("sampling/strata.py",), ("unit/sampling/test_strata.py",)),
+    "strata": Module(("sampling/design.py",), ("unit/sampling/test_strata.py", "unit/sampling/test_independent.py")),
     "masking": Module(
         ("sampling/streams.py", "sampling/masks.py", "sampling/design.py"),
         ("unit/sampling/test_masking.py", "unit/sampling/test_masking_edges.py", "unit/test_messages.py"),
@@ -193,9 +193,8 @@ MODULES = {
             "estimators/all_masks.py",
             "evaluation/short_spans.py",
             "evaluation/answers.py",
-            "sampling/independent.py",
         ),
-        ("unit/text/test_answers.py", "unit/evaluation/test_answers.py", "unit/sampling/test_independent.py"),
+        ("unit/text/test_answers.py", "unit/evaluation/test_answers.py"),
     ),
     "text": Module(("text/**/*.py",), ("unit/text/**/*.py", "unit/test_messages.py")),
     "claim": Module(("claim/*.py",), ("unit/claim/*.py",)),

@@ -18,7 +18,7 @@ from bpb_harness.evaluation.draws import plan_draws
 from bpb_harness.evaluation.passes import source_of_batches
 from bpb_harness.evaluation.prepare_ahead import prepare_ahead
 from bpb_harness.kernels import draws as kernels
-from bpb_harness.sampling.independent import IndependentDesign
+from bpb_harness.sampling.design import IndependentDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from bpb_harness.text.corpus import load_shards

@@ -9,8 +9,13 @@ import pytest
 
 from bpb_harness.sampling import control_variate
 from bpb_harness.sampling.bigram import count_bigrams
-from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, mean_code_length, subtract_control
-from bpb_harness.sampling.fixed_point import NATS_PER_UNIT
+from bpb_harness.sampling.control_variate import (
+    NATS_PER_UNIT,
+    NeighbourCode,
+    control_of_masks,
+    mean_code_length,
+    subtract_control,
+)
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.spans import Spans
 from tests.shards import write_shard

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpb_harness.sampling.fixed_point import LOG2_TABLE, UNITS_BITS, log2_units
+from bpb_harness.sampling.control_variate import LOG2_TABLE, UNITS_BITS, log2_units
 
 
 @given(st.floats(2.0**-60, 2.0**60))

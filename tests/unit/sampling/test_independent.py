@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from bpb_harness.errors import UsageError
-from bpb_harness.sampling.independent import IndependentDesign
+from bpb_harness.sampling.design import IndependentDesign
 from bpb_harness.sampling.masks import mask_bits
-from bpb_harness.sampling.philox import first_words
-from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.sampling.streams import RandomStreams, first_words
 
 
 def test_draws_are_uniform_and_independent_of_each_other():

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from bpb_harness.sampling import masks
-from bpb_harness.sampling.design import StratifiedDesign
+from bpb_harness.sampling.design import StratifiedDesign, random_halving_ranks
 from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
-from bpb_harness.sampling.strata import random_halving_ranks
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from tests.unit.sampling.test_masking import philox_4x64

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpb_harness.sampling.philox import first_words
+from bpb_harness.sampling.streams import first_words
 
 WORD = st.integers(0, 2**64 - 1)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpb_harness.sampling.strata import random_halving_ranks
+from bpb_harness.sampling.design import random_halving_ranks
 
 
 def _random_ranks(count: int, rng: np.random.Generator) -> np.ndarray:
