@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bpb_harness.text.corpus import Corpus
-from bpb_harness.text.layouts.windows import windows
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import Spans, windows
 
 
 def end_to_end(lengths: Sequence[int], *, begin: int = 0) -> Spans:

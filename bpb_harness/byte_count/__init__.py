@@ -4,13 +4,11 @@ tokenizer.py      `Tokenizer`: pieces, what they spell, an encoder, behind one i
 formats.py        `load_tokenizer`: which file is which tokenizer; one module a format
 counter.py        `ByteCounter`: the bytes of every token in context, by the official and by the exact rule
 ground_truth.py   `compare_with_text`: pieces, normalised text and raw text against each other, and why they part
-losses.py         `lost_in_documents`: what of a text its tokens do not give back
-following.py      `follow_documents`: the same where no token sets documents off
-belonging.py      `encode_again`: does a tokenizer belong to a stream of tokens?
+validity.py       `lost_in_documents`, `silent_runs`, `encode_again`: do tokenizer, tokens and text belong together?
+following.py      `follow_documents`: what of a text is lost where no token sets documents off
 byte_view.py      `spread_over_bytes`: a token's bits over its bytes
 """
 
-from bpb_harness.byte_count.belonging import Belonging, encode_again
 from bpb_harness.byte_count.byte_view import ByteView, byte_spans, spread_over_bytes
 from bpb_harness.byte_count.counter import ByteCounter, Rule, TokenSource
 from bpb_harness.byte_count.following import Following, follow_documents
@@ -23,8 +21,14 @@ from bpb_harness.byte_count.ground_truth import (
     compare_with_text,
     why_rules_differ,
 )
-from bpb_harness.byte_count.losses import lost_by_tokenizer, lost_in_documents, lost_in_tokens
 from bpb_harness.byte_count.tokenizer import PieceKind, SpaceHabit, Tokenizer
+from bpb_harness.byte_count.validity import (
+    Belonging,
+    encode_again,
+    lost_by_tokenizer,
+    lost_in_documents,
+    lost_in_tokens,
+)
 
 __all__ = [
     "Belonging",

@@ -10,12 +10,13 @@ anything else                 sentencepiece_model.py
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from bpb_harness.byte_count.characters import read_characters
 from bpb_harness.byte_count.plain_pickle import Named, read_plain_pickle
-from bpb_harness.byte_count.ranks import is_rank_file, read_encoding, read_rank_file
+from bpb_harness.byte_count.ranks import read_encoding, read_rank_file
 from bpb_harness.byte_count.sentencepiece_model import SentencePieceTokenizer
 from bpb_harness.byte_count.tokenizer import Tokenizer, not_a_tokenizer
 from bpb_harness.byte_count.tokenizer_json import read_tokenizer_json, read_vocabulary_and_merges
@@ -31,6 +32,7 @@ _NAMES = (
     "tokenizer.pkl", "meta.pkl", "meta.json",
 )  # fmt: skip
 _PATTERNS = ("*.tiktoken", "*.model")
+_RANK_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} [0-9]{1,9}\r?\n?")  # as a file of ranks begins
 _NEXT = "save it as tokenizer.json, or give the SentencePiece .model that it was made from"
 _NO_BYTES_HINT = "bpb-eval --bytes none scores in bits per token without bytes"
 _FROM_SENTENCEPIECE = "give the SentencePiece .model that it was made from"
@@ -161,7 +163,7 @@ def _from_bytes(model_bytes: bytes, name: str) -> Tokenizer:
         content = read_plain_pickle(model_bytes, name)
         read = read_encoding if isinstance(content, Named) else read_characters
         return read(content, model_bytes, name)
-    if is_rank_file(model_bytes):
+    if _RANK_LINE.match(model_bytes):
         return read_rank_file(model_bytes, name)
     foreign = _foreign_format(model_bytes)
     if foreign is not None:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpb_harness.byte_count.counter import ByteCounter, TokenSource
-from bpb_harness.byte_count.losses import essence
 from bpb_harness.byte_count.tokenizer import SPACE_SYMBOL, PieceKind, Tokenizer
+from bpb_harness.byte_count.validity import essence
 
 _EXCERPT = 24  # characters of text in a report
 

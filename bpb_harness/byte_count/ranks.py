@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +27,6 @@ from bpb_harness.byte_count.tokenizer import (
 )
 from bpb_harness.errors import TokenizerError
 
-_RANK_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} [0-9]{1,9}\r?\n?")
 _ENCODINGS = ("tiktoken.core.Encoding", "tiktoken.Encoding")
 MAX_UNNAMED = 256  # special tokens that a rank file has room for: LLaMA 3 has as many
 _MAX_CACHED = 1 << 18  # parts of a text whose tokens are remembered
@@ -145,11 +143,6 @@ def merge_by_rank(part: bytes, ranks: Mapping[bytes, int]) -> list[int]:
         tokens.append(ranks[part[start : after[start]]])
         start = after[start]
     return tokens
-
-
-def is_rank_file(model_bytes: bytes) -> bool:
-    """Whether a file starts as a `.tiktoken` file does."""
-    return _RANK_LINE.match(model_bytes) is not None
 
 
 def read_rank_file(model_bytes: bytes, name: str) -> Tokenizer:

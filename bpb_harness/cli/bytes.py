@@ -79,8 +79,7 @@ def _measure(
     with interrupted_afterwards():
         from bpb_harness.byte_count import load_tokenizer
         from bpb_harness.byte_report.report import measure_bytes
-        from bpb_harness.text.corpus import iterate_documents, load_documents, load_shards
-        from bpb_harness.text.flags import require_text_flags
+        from bpb_harness.text.corpus import iterate_documents, load_documents, load_shards, require_text_flags
         from bpb_harness.text.separators import find_separators, own_folder
 
     form = require_text_flags(docs=bool(docs), data=bool(data), text_field=text_field, shard_format=shard_format)

@@ -10,11 +10,7 @@ import numpy.typing as npt
 from bpb_harness.errors import CorpusError
 from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import Settings
-from bpb_harness.text.layouts.blocks import blocks
-from bpb_harness.text.layouts.documents import within_documents
-from bpb_harness.text.layouts.stride import sliding
-from bpb_harness.text.layouts.windows import windows
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import Spans, blocks, sliding, windows, within_documents
 
 
 def lay_spans(

@@ -17,8 +17,7 @@ from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.text.document_pieces import DocumentPieces, document_pieces
-from bpb_harness.text.span_bytes import span_bytes
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import Spans, span_bytes
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

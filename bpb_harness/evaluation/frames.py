@@ -13,8 +13,7 @@ from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.surprisal import Surprisal
 from bpb_harness.result import Signature
-from bpb_harness.text.span_bytes import span_documents
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import Spans, span_documents
 from bpb_harness.units import NATS_PER_BIT
 
 

@@ -16,9 +16,8 @@ from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import SourceFloor
 from bpb_harness.text.answers import Answers, answer_fields, load_answers
-from bpb_harness.text.corpus import Corpus, load_documents, load_shards
+from bpb_harness.text.corpus import Corpus, load_documents, load_shards, require_text_flags
 from bpb_harness.text.fields import TextField
-from bpb_harness.text.flags import require_text_flags
 from bpb_harness.text.labels import DocumentLabels, load_labels
 from bpb_harness.text.separators import Borders, Separators, find_borders, find_separators, own_folder
 from bpb_harness.units import CodeLength, bits_to_nats

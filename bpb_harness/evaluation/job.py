@@ -31,9 +31,8 @@ from bpb_harness.result import Signature
 from bpb_harness.sampling.bigram import BigramCounts, bigram_difficulty, count_bigrams
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look.asking import ModelSource
-from bpb_harness.text.layouts.answers import AnswerSpans, answer_spans
-from bpb_harness.text.span_bytes import span_bytes
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.answer_spans import AnswerSpans, answer_spans
+from bpb_harness.text.spans import Spans, span_bytes
 
 _CHUNK_TOKENS = 1 << 20
 

@@ -15,14 +15,14 @@ from bpb_harness.byte_count import (
     lost_in_documents,
     lost_in_tokens,
 )
+from bpb_harness.byte_count.validity import LONGEST_RUN, silent_runs
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation.document_table import MIN_PASSES
 from bpb_harness.evaluation.job import Job
 from bpb_harness.result import BELOW_SOURCE, EXACT, BpbResult, Remark
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
-from bpb_harness.text.padding import LONGEST_RUN, silent_runs
-from bpb_harness.text.span_bytes import span_documents
+from bpb_harness.text.spans import span_documents
 
 _NO_ERROR_OF_DOCUMENTS = (
     f"errors of single documents and slices take {MIN_PASSES} passes or more, {{}}: the draws of one pass share their "

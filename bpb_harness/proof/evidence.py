@@ -24,8 +24,7 @@ from bpb_harness.proof.settings_of_score import is_of_answers, settings_of
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.separators import find_separators, own_folder
 from bpb_harness.text.shards import ShardFormat
-from bpb_harness.text.span_bytes import span_bytes
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import Spans, span_bytes
 
 AnyPath = str | PathLike[str]
 Ints = npt.NDArray[np.int64]

@@ -9,7 +9,7 @@ json_lines.py   documents in JSON lines, and whether a text is JSON
 documents.py    documents of any of these
 fields.py       the keys or columns whose texts are read
 answers.py      prompts and answers: where in the tokens each answer lies
-flags.py        which flags go together
-padding.py      runs of a token that spells nothing
+corpus.py       one stream of tokens of all this; which flags go together
+spans.py        what of it is paid for: windows, strides, blocks; answer_spans.py: answers
 separators.py   the token between documents: which one the tokenizer's files name, and which one a stream has
 """

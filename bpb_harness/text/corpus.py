@@ -1,4 +1,4 @@
-"""Shards and documents -> one stream of tokens; what of it is scored is laid out in `bpb_harness.text.layouts`.
+"""Shards and documents -> one stream of tokens; what of it is scored is laid out in `bpb_harness.text.spans`.
 
 The formats of both are read in `bpb_harness.text`. Shards are memory-mapped: a corpus costs no memory but the pages
 that are read.
@@ -15,10 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpb_harness.byte_count import Tokenizer
-from bpb_harness.errors import CorpusError
+from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.text.documents import DocumentFile, find_documents
 from bpb_harness.text.files import corpus_name, find_files
-from bpb_harness.text.shards import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, Shard, ShardFormat, map_file
+from bpb_harness.text.shards import (
+    HEADER_BYTES,
+    SHARD_MAGIC,
+    SHARD_VERSION,
+    Shard,
+    ShardFormat,
+    map_file,
+    require_format,
+)
 
 __all__ = [
     "HEADER_BYTES",
@@ -277,3 +285,28 @@ def map_shard(path: Path, *, vocab_size: int | None = None, shard_format: ShardF
 
 def _words(parts: Iterable[Shard | DocumentFile]) -> str:
     return " and ".join(dict.fromkeys(part.words for part in parts))
+
+
+def require_text_flags(
+    *, docs: bool, text_field: str | None, shard_format: str, data: bool | None = None
+) -> ShardFormat:
+    """Refuse a flag that would have no effect.
+
+    Args:
+        docs: documents are given.
+        text_field: the value of --text-field.
+        shard_format: the value of --shard-format.
+        data: shards are given; None: where no documents are.
+
+    Returns:
+        The format of shards.
+
+    Raises:
+        UsageError: --text-field without --docs, --shard-format without shards, a format that is none.
+    """
+    form = require_format(shard_format)
+    if text_field is not None and (not docs or not text_field):
+        raise UsageError("--text-field", seen=repr(text_field), expected="the key of the text in --docs")
+    if form != "auto" and not (not docs if data is None else data):
+        raise UsageError(f"--shard-format {form}", seen="no shards", expected="--data SHARDS")
+    return form

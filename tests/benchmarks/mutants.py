@@ -189,7 +189,7 @@ MODULES = {
         (
             "text/answers.py",
             "text/fields.py",
-            "text/layouts/answers.py",
+            "text/answer_spans.py",
             "estimators/all_masks.py",
             "evaluation/short_spans.py",
             "evaluation/answers.py",

@@ -247,7 +247,7 @@ def test_shards_read_with_a_foreign_tokenizer_are_found_out(lab):
 def test_the_bytes_of_the_first_windows(lab):
     from bpb_harness.byte_count import ByteCounter, load_tokenizer
     from bpb_harness.text.corpus import load_shards
-    from bpb_harness.text.span_bytes import span_bytes
+    from bpb_harness.text.spans import span_bytes
 
     corpus = load_shards([lab / "text" / "lab_val_000000.bin"])
     windows = windows_of(corpus, 2048, limit=96)

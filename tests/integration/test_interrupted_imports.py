@@ -29,7 +29,7 @@ main()
         ("audit", "bpb_harness.auditing.verdict", "bpb_harness.auditing", ["."]),
         (
             "bytes",
-            "bpb_harness.byte_count.belonging",
+            "bpb_harness.byte_count.validity",
             "bpb_harness.byte_count",
             ["--tokenizer=no", "--data=x"],
         ),

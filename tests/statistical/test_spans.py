@@ -25,11 +25,7 @@ from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.text.corpus import Corpus
-from bpb_harness.text.layouts.blocks import blocks
-from bpb_harness.text.layouts.documents import within_documents
-from bpb_harness.text.layouts.stride import sliding
-from bpb_harness.text.layouts.windows import windows
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import Spans, blocks, sliding, windows, within_documents
 from tests.oracles import (
     Given,
     Markov,

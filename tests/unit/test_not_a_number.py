@@ -17,7 +17,7 @@ from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from bpb_harness.text.corpus import load_shards
-from bpb_harness.text.layouts.stride import sliding
+from bpb_harness.text.spans import sliding
 from tests.shards import write_shard
 from tests.spans import windows_of
 

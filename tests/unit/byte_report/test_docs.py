@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bpb_harness.byte_count.belonging import _LEAST_SHARE
+from bpb_harness.byte_count.validity import _LEAST_SHARE
 from bpb_harness.byte_report import report as byte_report
 from bpb_harness.byte_report.byte_bugs import BYTE_BUGS
 from bpb_harness.findings import Rule

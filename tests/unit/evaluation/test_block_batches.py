@@ -16,7 +16,7 @@ from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.text.corpus import Corpus
-from bpb_harness.text.layouts.blocks import blocks
+from bpb_harness.text.spans import blocks
 from tests.oracles import OracleDenoiser, Table
 
 V, B, L, CPU = 3, 2, 6, torch.device("cpu")

@@ -13,10 +13,7 @@ from bpb_harness.errors import UsageError
 from bpb_harness.estimators import orders
 from bpb_harness.evaluation.block_networks import require_whole_blocks, with_own_blocks
 from bpb_harness.evaluation.settings import Order, Settings
-from bpb_harness.text.layouts.blocks import blocks
-from bpb_harness.text.layouts.stride import sliding
-from bpb_harness.text.layouts.windows import windows
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import Spans, blocks, sliding, windows
 
 
 class OfBlocks:

@@ -28,7 +28,7 @@ from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
 from bpb_harness.terminal.score import describe
 from bpb_harness.text.corpus import Corpus, load_shards
-from bpb_harness.text.layouts.blocks import blocks
+from bpb_harness.text.spans import blocks
 from tests.printed import words_of
 from tests.spans import end_to_end
 

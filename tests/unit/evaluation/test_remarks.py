@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bpb_harness.byte_count import PieceKind
+from bpb_harness.byte_count.validity import LONGEST_RUN
 from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation import remarks
 from bpb_harness.evaluation.remarks import (
@@ -22,7 +23,6 @@ from bpb_harness.evaluation.remarks import (
     tokenizer_remarks,
 )
 from bpb_harness.result import BELOW_SOURCE
-from bpb_harness.text.padding import LONGEST_RUN
 from tests.spans import end_to_end
 
 AT_ALL_THE_SAME = "--no-contract scores all the same, and the signature says so"

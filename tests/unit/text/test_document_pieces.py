@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from bpb_harness.text.document_pieces import document_pieces
-from bpb_harness.text.layouts.blocks import blocks
-from bpb_harness.text.layouts.documents import within_documents
-from bpb_harness.text.layouts.stride import sliding
-from bpb_harness.text.layouts.windows import windows
+from bpb_harness.text.spans import blocks, sliding, windows, within_documents
 
 NUM_TOKENS = 61
 BORDERS = {

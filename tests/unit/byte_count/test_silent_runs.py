@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from bpb_harness.text import padding
-from bpb_harness.text.padding import LONGEST_RUN, SilentRuns, silent_runs
+from bpb_harness.byte_count import validity as padding
+from bpb_harness.byte_count.validity import LONGEST_RUN, SilentRuns, silent_runs
 
 
 class Stream:

@@ -10,10 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpb_harness.errors import UsageError
-from bpb_harness.text.layouts.blocks import blocks
-from bpb_harness.text.layouts.documents import within_documents
-from bpb_harness.text.layouts.stride import sliding
-from bpb_harness.text.layouts.windows import windows
+from bpb_harness.text.spans import blocks, sliding, windows, within_documents
 
 BEGINS, SIZES, LENGTHS = st.integers(0, 5), st.integers(0, 40), st.integers(1, 9)
 

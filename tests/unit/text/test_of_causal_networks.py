@@ -7,8 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from bpb_harness.text.layouts.documents import within_documents
-from bpb_harness.text.layouts.stride import sliding
+from bpb_harness.text.spans import sliding, within_documents
 
 
 def spans(num_tokens, context, stride=None, tail="score", documents=None):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from bpb_harness.errors import UsageError
-from bpb_harness.text.layouts.cut import cut, require_prefix
-from bpb_harness.text.layouts.stride import sliding
+from bpb_harness.text.spans import cut, require_prefix, sliding
 
 
 @pytest.mark.parametrize(
