@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.errors import InputError
-from bpb_harness.regular_file import kind_of
+from bpb_harness.foreign_files import kind_of
 from bpb_harness.whole_file import write_whole
 
 Floats = npt.NDArray[np.float64]

@@ -21,8 +21,7 @@ from bpb_harness.byte_count.sentencepiece_model import SentencePieceTokenizer
 from bpb_harness.byte_count.tokenizer import Tokenizer, not_a_tokenizer
 from bpb_harness.byte_count.tokenizer_json import read_tokenizer_json, read_vocabulary_and_merges
 from bpb_harness.errors import TokenizerError
-from bpb_harness.regular_file import kind_of
-from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
+from bpb_harness.foreign_files import KeyGivenTwiceError, kind_of, load_once
 
 LARGEST_MODEL_BYTES = 64 * 2**20  # the largest public vocabularies (256k pieces) take about 35 MiB
 VOCABULARY, MERGES = "vocab.json", "merges.txt"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from bpb_harness.errors import TokenizerError
-from bpb_harness.pickle_opcodes import opcodes
+from bpb_harness.foreign_files import opcodes
 
 _MARK = object()
 _LITERALS = re.compile("(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?BINUNICODE8?|UNICODE|(SHORT_)?BINBYTES8?")

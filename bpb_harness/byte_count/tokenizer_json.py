@@ -10,7 +10,7 @@ from bpb_harness.byte_count.guarded import guarded
 from bpb_harness.byte_count.library_tokenizer import UNKNOWN_NAMES, LibraryTokenizer
 from bpb_harness.byte_count.tokenizer import Tokenizer
 from bpb_harness.errors import TokenizerError
-from bpb_harness.repeated_keys import load_once
+from bpb_harness.foreign_files import load_once
 
 # Parts that cut a text at white space, or at a character, and keep neither.
 _DROPPING_PARTS = ("Whitespace", "WhitespaceSplit", "BertPreTokenizer", "CharDelimiterSplit")

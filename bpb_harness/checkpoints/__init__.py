@@ -11,23 +11,28 @@ and ``"scales"``: what a level of each row is worth.
 
 Nothing in a checkpoint is ever executed: see :mod:`bpb_harness.checkpoints.torch_pickle`.
 
-record.py            `Checkpoint`, what has been read
-read.py              `read_checkpoint`, the way in
-layouts.py           files of torch.save: whose layout is it?
-names.py             the tensors of a state dict by name
+record.py            `Checkpoint`, what has been read, and its digest
+read.py              `read_checkpoint`, the way in; files of torch.save: whose layout is it?
+names.py             the tensors of a state dict by name, and what can be weights
 native.py            the native format, read and written
 quantized.py         integer levels and what a level is worth
 compressed.py        zlib and xz in bounded memory
 safetensors_file.py  safetensors, and what stands beside exported programs
 plain.py             numbers, text and JSON of bounded size
-digest.py            a checkpoint's name
 """
 
-from bpb_harness.checkpoints.digest import digest_of, files_of
 from bpb_harness.checkpoints.native import save_checkpoint
 from bpb_harness.checkpoints.plain import parse_json, plain_values, read_json
 from bpb_harness.checkpoints.read import read_checkpoint
-from bpb_harness.checkpoints.record import EMA_PREFIX, FORMAT, FORMAT_VERSION, LARGEST_TOKENIZER, Checkpoint
+from bpb_harness.checkpoints.record import (
+    EMA_PREFIX,
+    FORMAT,
+    FORMAT_VERSION,
+    LARGEST_TOKENIZER,
+    Checkpoint,
+    digest_of,
+    files_of,
+)
 from bpb_harness.checkpoints.safetensors_file import load_safetensors, names_in_safetensors
 
 __all__ = [

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bpb_harness.checkpoints.record import EMA_PREFIX
@@ -24,6 +25,7 @@ _ALWAYS_LEFT_OUT = frozenset(
 _PEFT = "base_model.model."
 # Words of wrappers that networks use for their parts too.
 _MAYBE_LEFT_OUT = frozenset({"module", "model", "net"})
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def split_tensors(content: Any, what: str) -> tuple[dict[str, Tensor], dict[Any, Any]]:
@@ -128,3 +130,30 @@ def _without(words: frozenset[str], name: str) -> str:
     """The name without some of its words; its last word, the tensor's own, always stays."""
     *places, own = name.split(".")
     return ".".join([*(place for place in places if place not in words), own])
+
+
+def require_weights(tensor: Tensor, what: str) -> None:
+    """Refuse a tensor that cannot be a network's weights.
+
+    Args:
+        tensor: of any shape.
+        what: the file and the tensor's name.
+
+    Raises:
+        CheckpointError: for raw levels without a scale (8-bit floats, integers), and for NaN or infinity.
+    """
+    if tensor.dtype not in _FLOATS:
+        raise CheckpointError(
+            what,
+            seen=f"{tensor.dtype}",
+            expected="floats of 16 bits or more",
+            hint="multiply quantised weights by their scales and save the product",
+        )
+    num_bad = tensor.numel() - int(torch.isfinite(tensor).sum())
+    if num_bad:
+        raise CheckpointError(
+            what,
+            seen=f"{num_bad} of {tensor.numel()} values that are nan or infinite",
+            expected="finite weights",
+            hint="take a checkpoint from before training diverged",
+        )

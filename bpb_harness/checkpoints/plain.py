@@ -8,7 +8,7 @@ from typing import Any
 
 from bpb_harness.checkpoints.torch_pickle import ForeignObject
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
-from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
+from bpb_harness.foreign_files import KeyGivenTwiceError, load_once
 
 _LARGEST_JSON = 16 << 20
 _DEEPEST = 64

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
-from bpb_harness.pickle_opcodes import opcodes
+from bpb_harness.foreign_files import opcodes
 
 _LARGEST_PICKLE = 64 << 20
 _MAX_RECORDS = 200_000

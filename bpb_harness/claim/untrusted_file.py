@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bpb_harness.errors import ClaimError
-from bpb_harness.regular_file import kind_of
+from bpb_harness.foreign_files import kind_of
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY

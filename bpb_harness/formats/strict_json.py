@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bpb_harness.errors import InputError
-from bpb_harness.regular_file import kind_of
+from bpb_harness.foreign_files import kind_of
 
 LARGEST_FILE = 64 << 20
 _DEEPEST = 32

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from bpb_harness.checkpoints.weights import require_weights
+from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.errors import CheckpointError
 from bpb_harness.kernels import squared_relu
 from bpb_harness.kernels import training as training_kernels

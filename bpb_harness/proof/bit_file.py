@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bpb_harness.errors import InputError, UsageError
-from bpb_harness.regular_file import kind_of
+from bpb_harness.foreign_files import kind_of
 from bpb_harness.whole_file import write_whole
 
 VERSION = 1

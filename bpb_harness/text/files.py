@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bpb_harness.errors import CorpusError
-from bpb_harness.regular_file import kind_of
+from bpb_harness.foreign_files import kind_of
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd", ".zstd": "zstd"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.errors import CorpusError
-from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
+from bpb_harness.foreign_files import KeyGivenTwiceError, load_once
 from bpb_harness.text.compressed import TextBytes
 from bpb_harness.text.fields import Record, TextField, label_of, pass_flag, require_text
 from bpb_harness.text.files import plain_suffix

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bpb_harness.byte_count import PieceKind, Tokenizer
 from bpb_harness.byte_count.tokenizer import SPACE_SYMBOL
 from bpb_harness.errors import TokenizerError, UsageError
-from bpb_harness.repeated_keys import load_once
+from bpb_harness.foreign_files import load_once
 from bpb_harness.text.files import require_regular
 
 Role = Literal["bos", "eos"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.regular_file import kind_of
+from bpb_harness.foreign_files import kind_of
 
 
 def test_what_is_no_regular_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.checkpoints.plain import parse_json
 from bpb_harness.errors import CheckpointError, CorpusError, TokenizerError
-from bpb_harness.repeated_keys import KeyGivenTwiceError, load_once
+from bpb_harness.foreign_files import KeyGivenTwiceError, load_once
 from bpb_harness.text.corpus import iterate_documents
 
 

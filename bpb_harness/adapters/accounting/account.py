@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bpb_harness.adapters.accounting.trainer_settings import ASIDE, CANONICAL, SECTIONS
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.checkpoints.weights import require_weights
+from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.schedule import NoiseSchedule, parse_schedule
 

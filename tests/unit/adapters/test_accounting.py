@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bpb_harness.adapters import Account, AccountedAdapter, AdaptedModel, available_adapters, load_model
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
-from bpb_harness.checkpoints.weights import require_weights
+from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError
 from bpb_harness.schedule import CosineMd4, LogLinear

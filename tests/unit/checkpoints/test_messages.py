@@ -23,9 +23,9 @@ from bpb_harness.checkpoints import (
     read_checkpoint,
     read_json,
 )
-from bpb_harness.checkpoints.digest import digest_of
 from bpb_harness.checkpoints.names import readings
 from bpb_harness.checkpoints.quantized import rows_times_scales
+from bpb_harness.checkpoints.record import digest_of
 from bpb_harness.checkpoints.torch_pickle import ForeignObject
 from bpb_harness.errors import CheckpointError
 

@@ -1,0 +1,73 @@
+"""What every reader of somebody else's files looks at first.
+
+A path leads to a regular file: opening anything else may wait, or never end. In JSON no key has two values: Python's
+reader would take the last of them, other readers the first. A pickle is read, opcode by opcode, and not run.
+"""
+
+from __future__ import annotations
+
+import json
+import pickletools
+import stat
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def kind_of(mode: int) -> str | None:
+    """What is no regular file, in words; None for a regular file.
+
+    Args:
+        mode: `st_mode`; of `stat` if a link to a regular file will do, of `lstat` if not.
+    """
+    if stat.S_ISREG(mode):
+        return None
+    return next((words for test, words in _KINDS if test(mode)), "no regular file")
+
+
+class KeyGivenTwiceError(ValueError):
+    """A key that stands twice in one object, with two values."""
+
+
+def load_once(text: str | bytes) -> Any:
+    """JSON as :func:`json.loads` gives it.
+
+    Raises:
+        KeyGivenTwiceError: a key stands twice in one object, with two values; it names the key.
+        ValueError: no JSON.
+        RecursionError: nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        for key, value in pairs:
+            if repr(content[key]) != repr(value):  # 1 == True, but not as a setting
+                shown = key if len(key) <= 40 else key[:40] + "..."
+                raise KeyGivenTwiceError(f"the key {shown!r} is there twice, with two values")
+    return content
+
+
+def opcodes(data: bytes) -> Iterator[tuple[str, Any]]:
+    """Name and argument of each opcode, in order.
+
+    Python warns of escapes that a text in the pickle gets wrong: an error to whoever makes errors of warnings.
+
+    Raises:
+        ValueError: if the pickle is damaged; other exceptions of :mod:`pickletools` likewise.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for opcode, argument, _ in pickletools.genops(data):
+            yield opcode.name, argument
