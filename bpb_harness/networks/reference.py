@@ -18,6 +18,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -164,7 +165,8 @@ class Attention(nn.Module):
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised and rotated queries and keys, and values, each (B, L, H, d)."""
         batch, length, width = x.shape
-        if training_kernels.is_specialised(x, "rotary") and training_kernels.fits_rotary(width, self.num_heads):
+        fits = is_compiling() and training_kernels.fits_rotary(width, self.num_heads)
+        if fits and training_kernels.is_specialised(x, "rotary"):
             return training_kernels.rotated_projection(x, self.qkv.weight, cos, sin, self.num_heads)
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.unbind(dim=2)
@@ -182,9 +184,12 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
         up, down = self.up.weight, self.down.weight
-        if training_kernels.is_specialised(x, "squared_relu") and squared_relu.fits(up):
-            return training_kernels.squared_relu_feed_forward(x, up, down)
-        out: Tensor = self.down(squared_relu_linear(x, up))
+        if not is_compiling():  # kernels serve compiled networks alone
+            out: Tensor = self.down(functional.relu(self.up(x)).square())
+        elif training_kernels.is_specialised(x, "squared_relu") and squared_relu.fits(up):
+            out = training_kernels.squared_relu_feed_forward(x, up, down)
+        else:
+            out = self.down(squared_relu_linear(x, up))
         return out
 
 
