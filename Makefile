@@ -54,11 +54,12 @@ fixtures: $(VENV)/.test ## make the files of fixtures/ again
 vectors: $(VENV)/.demo ## compute the conformance vectors of vectors/ again
 	$(BIN)/python -m vectors.build
 
-tables: $(VENV)/.demo ## write the tables of docs/ again: commands, settings, finding codes, formats
+tables: $(VENV)/.demo ## write the tables of docs/ again: commands, settings, finding codes, formats, rules
 	$(BIN)/python -m docs.commands_table
 	$(BIN)/python -m docs.codes_table
 	$(BIN)/python -m docs.settings_table
 	$(BIN)/python -m docs.formats_table
+	$(BIN)/python -m docs.rules_table
 
 docs: $(VENV)/.docs ## build the documentation as a site, into site/: a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

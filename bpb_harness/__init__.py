@@ -146,6 +146,7 @@ def audit(
     data: AnyPath | Sequence[AnyPath] = (),
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
+    rules: AnyPath | Sequence[AnyPath] | None = None,
 ) -> AuditReport:
     """Audit one claimed score from its record.
 
@@ -159,11 +160,13 @@ def audit(
         allow_code: run the script's byte-table function, alone, in a limited process; nothing else is ever run.
         tokenizer: the tokenizer's file, for the byte table and for ``proof``; its name tells the tokenizer where the
             record does not.
+        rules: names of packs of rules, or paths of .toml files that hold one: of several the one that the record
+            belongs to counts; ``none``: none; None: of those that are shipped, the one that it belongs to.
 
     Raises:
         ClaimError: if there is nothing to read, or a claim file is wrong.
         UsageError: for ``allow_code`` without a tokenizer, a proof without a network, or the other way round.
-        InputError: for a proof that is none, or of another checkpoint.
+        InputError: for a proof that is none, or of another checkpoint; for a pack that is none.
         TokenizerError: if the tokenizer's file is needed and cannot be read.
     """
     from bpb_harness.auditing import auditor
@@ -179,5 +182,6 @@ def audit(
 
         raise UsageError("checkpoint and data without proof", hint="pass proof=FILE, or recomputed=evaluate(...)")
     return auditor.audit(
-        paths, baseline=baseline, recomputed=recomputed, proved=proved, allow_code=allow_code, tokenizer=tokenizer
-    )
+        paths, baseline=baseline, recomputed=recomputed, proved=proved, allow_code=allow_code, tokenizer=tokenizer,
+        rules=rules,
+    )  # fmt: skip

@@ -33,17 +33,18 @@ def tables() -> str:
     """A section a format, a row a key."""
     parts = []
     for name, record in DECLARED.items():
-        parts += [f"## `{name}`\n", "| key | value | unit | meaning |", "|---|---|---|---|", *_rows(record, ""), ""]
+        parts += [f"## `{name}`\n", "| key | value | unit | meaning |", "|---|---|---|---|", *rows_of(record), ""]
     return "\n".join(parts)
 
 
-def _rows(record: Record, above: str) -> Iterator[str]:
+def rows_of(record: Record, above: str = "") -> Iterator[str]:
+    """A row a key, the keys of an object behind its own."""
     for key in record.keys:
         place = f"{above}{key.name}"
         cells = (f"`{place}`", _words(key), key.unit, key.meaning)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
         for inner in records_in(key.kind):
-            yield from _rows(inner, f"{place}.")
+            yield from rows_of(inner, f"{place}.")
 
 
 def _words(key: Key) -> str:

@@ -2,8 +2,6 @@
 
 auditor.py         a claim through every check
 evidence.py        what the record amounts to: the claim's log lines, its bytes per token
-denominators.py    known bytes per token of data sets (data/*.csv)
-byte_factors.py    by what known byte bugs multiply the number of bytes
 codes.py           the codes of record checks
 checks/            one file a family of codes:
     bytes.py       BPB1xx the denominator
@@ -11,7 +9,7 @@ checks/            one file a family of codes:
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, seeds, errors
     record.py      BPB4xx the record against itself
-    rules.py       BPB5xx artifact size, significance
+    rules.py       BPB5xx the contest's rules: size, time, runs, significance
     rescored.py    BPB6xx against the harness's own score
     proved.py      BPB604 to 607 against windows that were decoded from bits
     reading.py     BPB9xx broken files

@@ -29,10 +29,12 @@ from bpb_harness.claim import Claim, Source, find_submissions, find_unread, read
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
+from bpb_harness.rules import Candidates, candidates_of, rules_for
 
 _SHORTEST_SCRIPT = 30  # lines of code in a log; less is a stray traceback
 
 AnyPath = str | PathLike[str]
+NamedRules = AnyPath | Sequence[AnyPath] | Candidates | None
 
 
 def audit(
@@ -43,20 +45,30 @@ def audit(
     proved: Proved | None = None,
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
+    rules: NamedRules = None,
 ) -> AuditReport:
     """Audit one claimed score from its record: what :func:`bpb_harness.audit` runs, and says."""
     if allow_code and tokenizer is None:
         raise UsageError("--allow-code runs the script's byte table on a tokenizer", hint="give --tokenizer FILE too")
-    claim = read_claim(*_paths(paths))
-    evidence = gather(_with_tokenizer(claim, tokenizer))
-    rival = gather(read_claim(*_paths(baseline))) if baseline is not None else None
+    candidates = candidates_of(rules)
+    claim = _with_tokenizer(read_claim(*_paths(paths), reading=candidates.reading), tokenizer)
+    chosen = rules_for(claim, candidates, _paths(paths))
+    evidence = gather(claim, chosen)
+    rival = None
+    if baseline is not None:
+        rival = gather(read_claim(*_paths(baseline), reading=candidates.reading), chosen)
     rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
     findings = list(_findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer))
     return replace(_report(evidence, findings, rescored), paths=tuple(map(str, _paths(paths))))
 
 
 def audit_folders(
-    root: AnyPath, *, baseline: AnyPath | None = None, allow_code: bool = False, tokenizer: AnyPath | None = None
+    root: AnyPath,
+    *,
+    baseline: AnyPath | None = None,
+    allow_code: bool = False,
+    tokenizer: AnyPath | None = None,
+    rules: NamedRules = None,
 ) -> Iterator[AuditReport]:
     """Audit every submission below a folder; one that cannot be read is unverifiable, and the rest goes on.
 
@@ -65,10 +77,12 @@ def audit_folders(
     Raises:
         ClaimError: if ``root`` is no folder.
     """
-    top = Path(root)
+    top, candidates = Path(root), candidates_of(rules)
     for folder in find_submissions(top):
         name = str(folder.relative_to(top)) if folder != top else folder.name
-        yield from audit_each(folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+        yield from audit_each(
+            folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=candidates
+        )
 
 
 def audit_each(
@@ -78,6 +92,7 @@ def audit_each(
     baseline: AnyPath | None = None,
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
+    rules: NamedRules = None,
 ) -> Iterator[AuditReport]:
     """`audit_one_of_many`, once for each claim of a submission's folder that holds claim files of several."""
     try:
@@ -87,7 +102,7 @@ def audit_each(
     for path in paths:
         below = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
         shown = name if path == folder else f"{name}/{below}"
-        yield audit_one_of_many(path, shown, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+        yield audit_one_of_many(path, shown, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=rules)
 
 
 def audit_one_of_many(
@@ -97,6 +112,7 @@ def audit_one_of_many(
     baseline: AnyPath | None = None,
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
+    rules: NamedRules = None,
 ) -> AuditReport:
     """`audit`, for one of many claims: whatever is wrong with one, the others get their reports.
 
@@ -106,12 +122,14 @@ def audit_one_of_many(
         baseline: see `audit`.
         allow_code: see `audit`.
         tokenizer: see `audit`.
+        rules: see `audit`.
 
     Raises:
         UsageError: see `audit`; what is wrong with the command is wrong with all of its claims.
     """
+    candidates = candidates_of(rules)  # what is wrong with a pack is wrong with the command
     try:
-        report = audit(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer)
+        report = audit(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=candidates)
     except UsageError:
         raise
     except HarnessError as problem:
@@ -196,6 +214,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         bytes_per_token=evidence.full.bytes_per_token if evidence.full else None,
         vocab_size=int(found[1]) if found else None,
         claimed=evidence.claim.score.value if evidence.claim.score else None,
+        rules=evidence.rules,
     )
     scripts = _scripts_of(evidence)
     names = {str(script): script.name for script in scripts}
@@ -255,4 +274,5 @@ def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed 
         claimed_in=claimed_in,
         findings=settled,
         files=evidence.claim.files,
+        rules=evidence.rules,
     )

@@ -193,24 +193,33 @@ RESULT_CONSISTENT = register(
     "BPB419", "result-consistent", _INFORMS, "A bpb-result file agrees with itself, which alone confirms nothing."
 )
 
-# Artifact and rules of the contest: they concern the entry, not the number.
-OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than 16,000,000 bytes.")
+# Artifact, time and other rules of the contest: they concern the entry, not the number.
+OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")
 NO_SIZE = register("BPB502", "no-artifact-size", _INFORMS, "The record states no artifact size.")
 SIGNIFICANT = register(
-    "BPB503", "significant", _INFORMS, "The score beats the baseline by 0.005 nats per token at p < 0.01 (Welch)."
+    "BPB503", "significant", _INFORMS, "The score beats the baseline by more than the rules ask for (Welch's test)."
 )
 NOT_SIGNIFICANT = register(
     "BPB504",
     "not-significant",
     _WARNS,
-    "The score does not beat the baseline by 0.005 nats per token at p < 0.01 (Welch).",
+    "The score is not shown to beat the baseline by what the rules ask for (Welch's test).",
 )
 SIGNIFICANCE_UNTESTABLE = register(
     "BPB505",
     "significance-untestable",
     _WARNS,
-    "The rule of significance cannot be applied: seeds or losses are missing.",
+    "The rule of significance cannot be applied: seeds, losses or the rule itself are missing.",
 )
+OVER_TIME = register("BPB506", "over-time", _WARNS, "A log prints a longer time than the rules allow.")
+TARGET_SHOWN = register(
+    "BPB507", "target-shown", _INFORMS, "The mean over runs is shown to reach the contest's target (Student's test)."
+)
+TARGET_OPEN = register(
+    "BPB508", "target-not-shown", _WARNS, "The runs do not show that their mean reaches the contest's target."
+)
+FEW_RUNS = register("BPB509", "few-runs", _WARNS, "The claim rests on fewer runs than the rules ask for.")
+RULES_REMARK = register("BPB510", "rules-remark", _INFORMS, "What the rules say of every claim under them.")
 
 # Rescoring by the harness.
 RESCORED_SAME = register("BPB601", "rescored-same", _CONFIRMS, "The harness gets the same score, within the errors.")

@@ -10,17 +10,12 @@ import math
 import re
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bpb_harness.auditing.denominators import (
-    Denominator,
-    denominators,
-    full_split,
-    split_of_size,
-    tokenizer_of_split,
-)
 from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
 from bpb_harness.claim.own_result import CLAIMED_IN
+from bpb_harness.rules import Rules
+from bpb_harness.rules.denominators import Denominator, DenominatorTable
 from bpb_harness.units import nats_to_bits
 
 SCATTER = 3e-3  # relative; what right ratios of public logs differ from the table by
@@ -70,6 +65,7 @@ class Evidence:
         full: the whole split under that tokenizer, or cut into as many tokens as the log loads; None where neither is
             known.
         scored_tokens: tokens that the record says were scored.
+        rules: the contest's.
     """
 
     claim: Claim
@@ -82,6 +78,7 @@ class Evidence:
     tokenizer_is_certain: bool
     full: Denominator | None
     scored_tokens: int | None
+    rules: Rules
 
     @property
     def is_own_file_alone(self) -> bool:
@@ -93,7 +90,7 @@ class Evidence:
     def share_of_bytes(self) -> float | None:
         """The tokens that the logs load, times what the record divides by, over the bytes of the split."""
         sizes = {size for log in self.claim_logs for size in log.split_tokens}
-        num_bytes = next((row.num_bytes for row in denominators() if row.dataset == self.claim.dataset), None)
+        num_bytes = next((row.num_bytes for row in self.rules.table.rows if row.dataset == self.claim.dataset), None)
         if len(sizes) != 1 or num_bytes is None or self.ratio is None:
             return None
         return sizes.pop() * self.ratio.value / num_bytes
@@ -105,20 +102,21 @@ class Evidence:
         return tuple(log for log in self.claim.logs if log.file in files)
 
 
-def gather(claim: Claim) -> Evidence:
-    """Work out the evidence of a claim."""
+def gather(claim: Claim, rules: Rules) -> Evidence:
+    """Work out the evidence of a claim, under a contest's rules."""
+    claim, table = replace(claim, dataset=rules.pack.text_called(claim.dataset)), rules.table
     lines, how = _lines_of_claim(claim)
     siblings = () if lines else tuple(_siblings(claim))
     logs = [log for log in claim.logs if any(line in log.lines for line in (*lines, *siblings))] or list(claim.logs)
     split_sizes = [size for log in logs for size in log.split_tokens]
-    implied = {tokenizer_of_split(size) for size in split_sizes}
+    implied = {table.tokenizer_of_split(size) for size in split_sizes}
     of_size = implied.pop() if len(implied) == 1 else None
     tokenizer = claim.tokenizer or of_size
     where = claim.tokenizer_source
     by_name = where is not None and (where.key is not None or where.file in {log.file for log in claim.logs})
     ratio = _ratio_of_claim(claim, lines, siblings)
-    full = _whole_split(tokenizer, claim.dataset, {*split_sizes}, ratio)
-    by_size = full is not None and full != full_split(tokenizer, claim.dataset)
+    full = _whole_split(table, tokenizer, claim.dataset, {*split_sizes}, ratio)
+    by_size = full is not None and full != table.full_split(tokenizer, claim.dataset)
     scored = next((line.scored_tokens for line in lines if line.scored_tokens), None) or claim.protocol.tokens
     if scored is None and full is not None and split_sizes and max(split_sizes) < WHOLE_SPLIT * full.num_tokens:
         scored = max(split_sizes)  # only so much of the split was loaded
@@ -133,28 +131,29 @@ def gather(claim: Claim) -> Evidence:
         tokenizer_is_certain=by_size or (tokenizer is not None and (by_name or of_size == tokenizer)),
         full=full,
         scored_tokens=scored,
+        rules=rules,
     )
 
 
 def _whole_split(
-    tokenizer: str | None, dataset: str | None, sizes: Collection[int], ratio: Ratio | None
+    table: DenominatorTable, tokenizer: str | None, dataset: str | None, sizes: Collection[int], ratio: Ratio | None
 ) -> Denominator | None:
     """The whole split: the table's row, or the split cut into as many tokens as the log loads.
 
     The latter where the table rounds its number of tokens, and where those tokens, times what the record divides by,
     are all the bytes of the split (or more, under a tokenizer that the table does not know): a part of it has fewer.
     """
-    row = full_split(tokenizer, dataset)
+    row = table.full_split(tokenizer, dataset)
     if len(sizes) != 1:
         return row
     (size,) = sizes
-    known = [other for other in denominators() if other.is_whole and other.tokenizer == tokenizer and other.holds(size)]
+    known = [other for other in table.rows if other.is_whole and other.tokenizer == tokenizer and other.holds(size)]
     if row is not None and row.holds(size) and row.rounding and row.num_tokens != size:
-        return split_of_size(size, dataset, row.tokenizer) or row
+        return table.split_of_size(size, dataset, row.tokenizer) or row
     if known or ratio is None:
         return row
     other_than = "" if tokenizer is None else f"{tokenizer}, other than the table's" if row is not None else tokenizer
-    own = split_of_size(size, dataset, other_than or "a vocabulary of its own")
+    own = table.split_of_size(size, dataset, other_than or "a vocabulary of its own")
     if own is None or ratio.value < own.bytes_per_token * (1.0 - SCATTER - ratio.uncertainty):
         return row
     # More bytes than there are, under a tokenizer of the table: of that one, or of another? Nothing says.

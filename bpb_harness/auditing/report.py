@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity
 from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
+from bpb_harness.rules import Rules
 from bpb_harness.terminal.screen import Screen
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class AuditReport:
         files: files that were read.
         title: what the claimant calls it; None where nobody names it.
         paths: what was audited, as it was given: a folder, or files.
+        rules: the pack of rules that it was held against, and how that was chosen; None where nothing could be read.
     """
 
     name: str
@@ -43,6 +45,7 @@ class AuditReport:
     files: tuple[str, ...] = field(default=())
     title: str | None = None
     paths: tuple[str, ...] = field(default=())
+    rules: Rules | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -78,6 +81,7 @@ class AuditReport:
             "missing": list(self.judgement.missing),
             "findings": [finding.to_dict() for finding in self.findings],
             "files": list(self.files),
+            "rules": _rules(self.rules),
         }
 
     def to_text(self, screen: Screen | None = None) -> str:
@@ -109,6 +113,16 @@ class AuditReport:
         ]
         columns = ["name", "verdict", "claimed_bpb", "corrected_bpb", "code", "severity", "message", "factor"]
         return pd.DataFrame(rows, columns=columns)
+
+
+def _rules(rules: Rules | None) -> Json:
+    return None if rules is None else {"name": rules.pack.name, "file": rules.pack.file, "chosen": rules.why}
+
+
+def rules_counted(reports: Sequence[AuditReport]) -> str:
+    """The packs that claims were held against, and how many were: ``parameter-golf 12, none 3``."""
+    names = [report.rules.pack.name for report in reports if report.rules is not None]
+    return ", ".join(f"{name} {names.count(name)}" for name in dict.fromkeys(names))
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -169,7 +183,7 @@ def summary_to_markdown(
         with_details: the reports themselves stand below the table too, of the first that are refuted or unverifiable.
     """
     summary = _template("summary.md.j2").render(
-        reports=reports, counts=counts_of(reports), unread=unread_to_text(unread)
+        reports=reports, counts=counts_of(reports), rules=rules_counted(reports), unread=unread_to_text(unread)
     )
     bad = (Verdict.REFUTED, Verdict.UNVERIFIABLE)
     doubtful = [report for report in reports if report.verdict in bad] if with_details else []

@@ -12,6 +12,7 @@ from bpb_harness.auditing.report import (
     detail_of,
     leading_codes,
     one_line,
+    rules_counted,
     unread_to_text,
 )
 from bpb_harness.auditing.verdict import Verdict
@@ -48,6 +49,8 @@ def report_to_text(report: AuditReport, screen: Screen) -> str:
         page.row("", derivation)
     elif derivation:
         page.row("  corrected", derivation)
+    if report.rules is not None:
+        page.row("  rules", one_line(report.rules))
     for finding in report.findings:
         head = f"{finding.severity.value:<7}  {finding.code} {CODES[finding.code].name}"
         page.paragraph(head, _SEVERITIES.get(finding.severity, ""), indent=2)
@@ -88,6 +91,8 @@ def summary_to_text(reports: Sequence[AuditReport], screen: Screen | None = None
     add_table(page, columns, rows, styles=[_VERDICTS[report.verdict] for report in reports], styled=1)
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(reports).items())
     page.paragraph(f"{len(reports)} claim{'' if len(reports) == 1 else 's'}: {told}")
+    if rules := rules_counted(reports):
+        page.paragraph(f"rules: {rules}")
     if (passed_over := unread_to_text(unread)) is not None:
         page.gap()
         page.paragraph(passed_over)

@@ -21,9 +21,9 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.checks.own_result import missing_of
 from bpb_harness.auditing.checks.rescored import Recomputed
-from bpb_harness.auditing.denominators import PREFIX, Denominator, denominators
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.findings import CODES, Finding, Severity
+from bpb_harness.rules.denominators import PREFIX, Denominator
 
 _PROVED = "windows that a hash of the score chooses came back from bits, and cost what the score says"
 
@@ -295,7 +295,9 @@ def _corrected(
 
 
 def _prefix(evidence: Evidence) -> Denominator | None:
-    return next((row for row in denominators() if row.scope == PREFIX and row.tokenizer == evidence.tokenizer), None)
+    return next(
+        (row for row in evidence.rules.table.rows if row.scope == PREFIX and row.tokenizer == evidence.tokenizer), None
+    )
 
 
 def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:

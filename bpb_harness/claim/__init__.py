@@ -7,6 +7,7 @@
     submission.py     submission.json in every shape
     claim_file.py     our own claim file; own_result.py a score that a command of ours wrote
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
+    line_template.py  lines that a contest's logs have; reading.py what else is looked for
     readme_reader.py  tables and prose of READMEs; readme_prose.py what would void the score, plainly said
     tolerant_json.py  broken JSON, repaired where only one reading is possible
     text_file.py      bounded reading of files in unknown encodings

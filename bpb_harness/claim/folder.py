@@ -15,6 +15,7 @@ from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.claim.own_result import is_own_file, is_result, read_own_result
 from bpb_harness.claim.printed import Printed, Source
+from bpb_harness.claim.reading import PLAIN, Reading
 from bpb_harness.claim.readme_reader import headline, read_readme, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
 from bpb_harness.claim.separate import LARGEST_JSON, two_claims
@@ -28,11 +29,12 @@ _LARGEST_README = 4 << 20
 _MAX_VALUES_SHOWN = 5
 
 
-def read_claim(*paths: Path) -> Claim:
+def read_claim(*paths: Path, reading: Reading = PLAIN) -> Claim:
     """Read one claim from a folder, or from files and folders that belong together.
 
     Args:
         *paths: folders, submission.json files, claim files, logs, READMEs, scripts.
+        reading: what is looked for beyond what any record may hold.
 
     Raises:
         ClaimError: if a path does not exist, nothing in it can be read, a claim file is wrong, or two claim files are
@@ -50,7 +52,7 @@ def read_claim(*paths: Path) -> Claim:
         raise ClaimError(f"nothing to audit in {where}", seen=seen, expected=expected, hint=hint)
     name = paths[0].name or paths[0].resolve().name
     named = frozenset(resolved(path) for path in paths if not path.is_dir())
-    return _read_files(name, files, named, [*_skipped_notes(skipped)])
+    return _read_files(name, files, named, [*_skipped_notes(skipped)], reading)
 
 
 def _once(files: Iterable[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
@@ -67,7 +69,9 @@ def _skipped_notes(skipped: Sequence[tuple[Path, str]]) -> Iterator[Note]:
         yield Note(kind, f"{shown} was not read: it is {why}, no regular file of the folder", Source(str(shown)))
 
 
-def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[Path], notes: list[Note]) -> Claim:
+def _read_files(
+    name: str, files: Sequence[tuple[Path, Path]], named: frozenset[Path], notes: list[Note], reading: Reading
+) -> Claim:
     logs: list[LogRecord] = []
     submissions: list[Claim] = []
     claim_files: list[Claim] = []
@@ -100,15 +104,14 @@ def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[
                     written_by_hand.append(read_claim_file(parsed.value, short))
                     claim_files.append(written_by_hand[-1])
                 elif is_submission or file in named or not has_submission:
-                    read_json = read_lm_eval_results if is_lm_eval_results(parsed.value) else read_submission
-                    submissions.append(read_json(parsed.value, short))
+                    submissions.append(_read_json(parsed.value, short, reading))
                 else:
                     continue  # a configuration or a result of its own: not what was submitted
                 notes.extend(_json_notes(parsed.repairs, parsed.duplicate_keys, short))
             elif kind == "readme":
                 readme = readme or read_readme(text_file.text, short)
             else:
-                logs.append(replace(read_log(text_file.text, short), path=file))
+                logs.append(replace(read_log(text_file.text, short, reading.templates), path=file))
             notes.extend(text_file.notes)
             read.append(short)
         except ClaimError as problem:
@@ -130,6 +133,12 @@ def _read_files(name: str, files: Sequence[tuple[Path, Path]], named: frozenset[
     table = dict(claim.steps_table) or (steps_table(readme) if readme else {})
     claim = replace(claim, logs=tuple(logs), readme=readme, scripts=tuple(scripts), steps_table=table)
     return _complete(claim)
+
+
+def _read_json(value: Any, file: str, reading: Reading) -> Claim:
+    if is_lm_eval_results(value):
+        return read_lm_eval_results(value, file)
+    return read_submission(value, file, reading.names)
 
 
 def _require_one_claim(claim_files: Sequence[Claim], *, in_arguments: bool, searchable: bool) -> None:

@@ -15,10 +15,12 @@ Understood, among others::
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from bpb_harness.claim.embedded_code import is_code, is_statement
+from bpb_harness.claim.line_template import LineTemplate, found_lines
 from bpb_harness.claim.names import is_score_name, same_estimator, tokenizers_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number
 from bpb_harness.claim.record import LogRecord, ScoreLine
@@ -88,12 +90,13 @@ _SEED_IN_NAME = re.compile(r"seed[-_]?([0-9]{1,10})", re.IGNORECASE)
 _FIRST_STEP = re.compile(r"^\s*(?:step:)?0/[0-9]+ ")
 
 
-def read_log(text: str, file: str) -> LogRecord:
+def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> LogRecord:
     """Read a log.
 
     Args:
         text: its text, already bounded in size and decoded.
         file: its name, for sources.
+        templates: lines that are looked for beside those that any log may have.
 
     Returns:
         What it says; a log without any score has no ``lines``.
@@ -105,6 +108,7 @@ def read_log(text: str, file: str) -> LogRecord:
         if part
     ]
     code = is_code([line for _, line in numbered])
+    lines = [(number, line, is_script) for (number, line), is_script in zip(numbered, code, strict=True)]
     output = [line for line, hidden in zip(numbered, code, strict=True) if not hidden]
     scores: list[ScoreLine] = []
     split_tokens: list[int] = []
@@ -151,7 +155,15 @@ def read_log(text: str, file: str) -> LogRecord:
         folded=folded,
         numbers_beside_bpb=frozenset(numbers),
         embedded_code_lines=sum(code),
+        found=tuple(found_lines(templates, lines, text, file)),
+        code_digest=_digest(line for _, line, is_script in lines if is_script),
     )
+
+
+def _digest(code: Iterable[str]) -> str | None:
+    """Of a script, whatever its blank lines."""
+    whole = "\n".join(line.rstrip() for line in code if line.strip())
+    return hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest() if whole else None
 
 
 def _clean(line: str) -> str:

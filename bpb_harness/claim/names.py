@@ -4,23 +4,56 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
-# Keys that carry a submission's claim, the best first.
-CLAIM_KEYS = (
-    "val_bpb",
-    "mean_val_bpb",
-    "val_bpb_mean",
-    "val_var_bpb",
-    "val_bpb_exact",
-    "final_val_bpb",
-    "bits_per_byte",
-    "bpb",
-    "mean_bpb",
-    "score",
+
+@dataclass(frozen=True)
+class FieldNames:
+    """Keys of a record in JSON, by what they hold; of several that are there the first counts.
+
+    Attributes:
+        score: the claim.
+        inside: objects that may hold the claim one level down.
+        seeds: what holds the scores of single seeds.
+        spread: the spread over seeds, or a standard error.
+        artifact_bytes: the size of what was submitted.
+        num_steps: diffusion steps T.
+        scored_tokens: tokens scored.
+        num_windows: windows scored.
+        estimator: words that name the estimator.
+        track: the part of a contest that it is entered for.
+    """
+
+    score: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
+    seeds: tuple[str, ...] = ()
+    spread: tuple[str, ...] = ()
+    artifact_bytes: tuple[str, ...] = ()
+    num_steps: tuple[str, ...] = ()
+    scored_tokens: tuple[str, ...] = ()
+    num_windows: tuple[str, ...] = ()
+    estimator: tuple[str, ...] = ()
+    track: tuple[str, ...] = ()
+
+    def and_then(self, other: FieldNames) -> FieldNames:
+        """These names, and behind them what only ``other`` has."""
+        both = {
+            field.name: tuple(dict.fromkeys((*getattr(self, field.name), *getattr(other, field.name))))
+            for field in fields(self)
+        }
+        return FieldNames(**both)
+
+
+# What anybody would call it. A contest's own names come from its pack of rules.
+PLAIN_NAMES = FieldNames(
+    score=("bits_per_byte", "val_bpb", "bpb"),
+    inside=("results", "metrics"),
+    seeds=("seed_results", "per_seed"),
+    spread=("std", "stderr"),
+    scored_tokens=("scored_tokens", "num_scored_tokens"),
+    num_windows=("num_windows",),
+    estimator=("estimator", "method"),
 )
-# Keys of an object that may hold the claim one level down.
-CLAIM_CONTAINERS = ("results", "result", "metrics", "final", "scores", "evaluation")
-SEED_CONTAINERS = ("seed_results", "seeds_results", "per_seed", "per_seed_results", "val_bpb_seeds", "seed_scores")
 # Names of a score of the whole split.
 FULL_SPLIT = re.compile(r"full[-_ ]?(?:val|split|set)|whole[-_ ]?(?:val|split)", re.IGNORECASE)
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpb_harness.claim.line_template import FoundLines
 from bpb_harness.claim.printed import Printed, Source
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class LogRecord:
         dataset: the split that its data loader names, such as ``fineweb_val``.
         folded: the path of its text or tokenizer, where that says that letters were folded to one case.
         numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
+        found: lines of the templates that were looked for.
+        code_digest: of the script in it; None where it holds none.
         path: the file itself.
     """
 
@@ -94,6 +97,8 @@ class LogRecord:
     dataset: str | None = None
     folded: str | None = None
     numbers_beside_bpb: frozenset[float] = frozenset()
+    found: tuple[FoundLines, ...] = ()
+    code_digest: str | None = None
     path: Path | None = None
 
     @property
@@ -223,6 +228,7 @@ class Claim:
         tokenizer: such as ``sp1024``; None where nothing names it or the record names several.
         tokenizer_source: where the tokenizer's name was read.
         dataset: name of the evaluated split, where stated.
+        track: the part of a contest that it is entered for, in the record's own words.
         artifact_bytes: sizes of the submitted artifact.
         says_unofficial: the record's own words that this is no official score.
         logs: the logs.
@@ -250,6 +256,7 @@ class Claim:
     tokenizer: str | None = None
     tokenizer_source: Source | None = None
     dataset: str | None = None
+    track: str | None = None
     artifact_bytes: tuple[Printed, ...] = ()
     says_unofficial: str | None = None
     logs: tuple[LogRecord, ...] = ()

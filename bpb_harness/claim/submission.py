@@ -8,9 +8,8 @@ from typing import Any
 
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import (
-    CLAIM_CONTAINERS,
-    CLAIM_KEYS,
-    SEED_CONTAINERS,
+    PLAIN_NAMES,
+    FieldNames,
     is_score_name,
     same_estimator,
     the_one,
@@ -19,21 +18,6 @@ from bpb_harness.claim.names import (
 from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
 from bpb_harness.claim.record import Claim, Note, NoteKind, Protocol
 
-_ARTIFACT_KEYS = (
-    "bytes_total",
-    "artifact_bytes",
-    "total_bytes",
-    "artifact_size_bytes",
-    "artifact_bytes_max",
-    "submission_bytes",
-    "total_submission_bytes",
-    "bytes_total_max",
-)
-_STD_KEYS = ("val_bpb_std", "val_bpb_stderr", "mean_val_bpb_std", "std", "bpb_std", "val_bpb_sem", "stderr")
-_STEPS_KEYS = ("diffusion_num_steps", "var_eval_steps", "eval_steps", "num_diffusion_steps", "elbo_steps", "T")
-_SCORED_KEYS = ("scored_tokens", "eval_tokens", "num_scored_tokens", "tokens_scored", "val_tokens_scored")
-_WINDOW_KEYS = ("eval_windows", "num_eval_windows", "eval_sequences", "num_eval_sequences", "eval_seqs")
-_ESTIMATOR_KEYS = ("val_bpb_estimator", "estimator", "metric_name", "eval_method", "metric")
 _UNOFFICIAL = re.compile(
     r"\b(?:not an? official|not official|unofficial|not (?:an )?exact|approximate[^.]{0,80}(?:bpb|likelihood))",
     re.IGNORECASE,
@@ -48,12 +32,13 @@ _ASIDE = re.compile(
 _MAX_LEAVES = 5000
 
 
-def read_submission(value: object, file: str) -> Claim:
+def read_submission(value: object, file: str, names: FieldNames = PLAIN_NAMES) -> Claim:
     """A claim from a parsed ``submission.json``.
 
     Args:
         value: the parsed JSON; anything but an object claims nothing.
         file: the file's name, for sources.
+        names: of its keys.
     """
     source = Source(file)
     if not isinstance(value, Mapping):
@@ -61,10 +46,10 @@ def read_submission(value: object, file: str) -> Claim:
         return Claim(file, notes=(note,))
     leaves = list(_leaves(value))
     texts = [text for _, text in leaves if isinstance(text, str)]
-    seed_scores = _seed_scores(value, file)
-    score, notes = _score(value, file, seed_scores)
+    seed_scores = _seed_scores(value, file, names)
+    score, notes = _score(value, file, seed_scores, names)
     loss = _loss_beside(value, score, file)
-    estimator = _first_text(value, _ESTIMATOR_KEYS)
+    estimator = _first_text(value, names.estimator)
     tokenizer = tokenizers_in(_first_text(value, ("tokenizer", "tokenizer_name", "tokenizer_path")) or "")
     return Claim(
         name=file,
@@ -73,23 +58,24 @@ def read_submission(value: object, file: str) -> Claim:
         claimed_in="submission" if score else None,
         nats_per_token=loss,
         same_estimator=loss is None or score is None or same_estimator(loss.name, score.name),
-        std=next((found for key in _STD_KEYS if (found := _number(value, key, file)) is not None), None),
+        std=next((found for key in names.spread if (found := _number(value, key, file)) is not None), None),
         seeds=_seeds(value, seed_scores),
         seed_scores=seed_scores,
         other_scores=tuple(_other_scores(leaves, score, file)),
         steps_table=_steps_table(value, file),
         protocol=Protocol(
             method=method_in(estimator) or (method_in(score.name) if score else None),
-            num_steps=_first_count(value, _STEPS_KEYS),
-            scored_tokens=_first_count(value, _SCORED_KEYS),
-            num_windows=_first_count(value, _WINDOW_KEYS),
+            num_steps=_first_count(value, names.num_steps),
+            scored_tokens=_first_count(value, names.scored_tokens),
+            num_windows=_first_count(value, names.num_windows),
             slice_text=next((t for k, t in leaves if isinstance(t, str) and "slice" in k.lower()), None),
             estimator_text=estimator,
         ),
         dataset=_dataset(_first_text(value, ("dataset", "val_dataset", "eval_dataset"))),
+        track=_first_text(value, names.track),
         tokenizer=the_one(tokenizer) or the_one(tokenizers_in(" ".join(texts)[:20_000])),
         tokenizer_source=Source(file, key="tokenizer") if the_one(tokenizer) else source,
-        artifact_bytes=tuple(_artifact_bytes(leaves, file)),
+        artifact_bytes=tuple(_artifact_bytes(leaves, file, names)),
         says_unofficial=next((words for text in texts if (words := _unofficial(text[:2000]))), None),
         notes=tuple(notes),
     )
@@ -108,7 +94,7 @@ def _unofficial(text: str) -> str | None:
 def _dataset(name: str | None) -> str | None:
     if name is None:
         return None
-    return "fineweb_val" if "fineweb" in name.lower() else name.strip().lower()[:60]
+    return name.strip().lower()[:60]
 
 
 def _leaves(value: object) -> Iterator[tuple[str, Any]]:
@@ -139,14 +125,14 @@ def _first_text(value: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
 
 
 def _score(
-    value: Mapping[str, Any], file: str, seed_scores: Mapping[str, Mapping[str, Printed]]
+    value: Mapping[str, Any], file: str, seed_scores: Mapping[str, Mapping[str, Printed]], names: FieldNames
 ) -> tuple[Printed | None, list[Note]]:
     notes: list[Note] = []
     places: list[tuple[str, Mapping[str, Any]]] = [("", value)]
-    places += [(f"{name}.", inner) for name in CLAIM_CONTAINERS if isinstance(inner := value.get(name), Mapping)]
+    places += [(f"{name}.", inner) for name in names.inside if isinstance(inner := value.get(name), Mapping)]
     metric = value.get("metric_name")
     for prefix, place in places:
-        keys = (*CLAIM_KEYS, metric) if isinstance(metric, str) else CLAIM_KEYS
+        keys = (*names.score, metric) if isinstance(metric, str) else names.score
         for key in keys:
             if key not in place or (key == "score" and not _looks_like_bpb(place[key])):
                 continue
@@ -161,13 +147,13 @@ def _score(
                 notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {prefix}{key} is {_short(place[key])}", source))
     # A null is a statement of its own: do not look for a better number behind it, except the seeds' own.
     for key, held in value.items():
-        if held is None and key not in CLAIM_KEYS and is_score_name(key) and not key.endswith("_std"):
+        if held is None and key not in names.score and is_score_name(key) and not key.endswith("_std"):
             notes.append(Note(NoteKind.NOT_A_NUMBER, f"{file}: {key} is null", Source(file, key=key)))
-    if not notes and (named := _score_of_another_name(value, file)) is not None:
+    if not notes and (named := _score_of_another_name(value, file, names)) is not None:
         message = f"{file} gives its score as {named.name}"
         notes.append(Note(NoteKind.CHOICE, message, named.source))
         return named, notes
-    if not notes and (mean := _mean_of_seeds(seed_scores, file)) is not None:
+    if not notes and (mean := _mean_of_seeds(seed_scores, file, names)) is not None:
         notes.append(
             Note(NoteKind.CHOICE, f"{file} gives no score of its own: the mean of its seeds is taken", mean.source)
         )
@@ -175,11 +161,11 @@ def _score(
     return None, notes
 
 
-def _score_of_another_name(value: Mapping[str, Any], file: str) -> Printed | None:
+def _score_of_another_name(value: Mapping[str, Any], file: str, names: FieldNames) -> Printed | None:
     """The score of a record with a name of its own for it, such as val_bpb_3seed_mean; None where several could be."""
     found = []
     for key, held in value.items():
-        aside = _ASIDE.search(key) or _STEPS_IN_KEY.search(key) or key in SEED_CONTAINERS
+        aside = _ASIDE.search(key) or _STEPS_IN_KEY.search(key) or key in names.seeds
         if aside or not is_score_name(key) or isinstance(held, bool):
             continue
         score = from_json(held, Source(file, key=key), key)
@@ -200,8 +186,8 @@ def _short(held: object) -> str:
     return "null" if held is None else repr(held)[:60]
 
 
-def _mean_of_seeds(seed_scores: Mapping[str, Mapping[str, Printed]], file: str) -> Printed | None:
-    for key in CLAIM_KEYS:
+def _mean_of_seeds(seed_scores: Mapping[str, Mapping[str, Printed]], file: str, names: FieldNames) -> Printed | None:
+    for key in names.score:
         scores = seed_scores.get(key)
         if scores:
             values = [score.value for score in scores.values()]
@@ -227,10 +213,10 @@ def _loss_beside(value: Mapping[str, Any], score: Printed | None, file: str) -> 
     return None
 
 
-def _seed_scores(value: Mapping[str, Any], file: str) -> dict[str, dict[str, Printed]]:
+def _seed_scores(value: Mapping[str, Any], file: str, names: FieldNames) -> dict[str, dict[str, Printed]]:
     """Scores of each seed by metric, from a dict by seed or a list of objects that name their seed."""
     found: dict[str, dict[str, Printed]] = {}
-    containers = [(name, value[name]) for name in SEED_CONTAINERS if name in value]
+    containers = [(name, value[name]) for name in names.seeds if name in value]
     seeds = value.get("seeds")
     if isinstance(seeds, Mapping) or (isinstance(seeds, list) and any(isinstance(item, Mapping) for item in seeds)):
         containers.append(("seeds", seeds))
@@ -288,10 +274,10 @@ def _steps_table(value: Mapping[str, Any], file: str) -> dict[int, Printed]:
     return table
 
 
-def _artifact_bytes(leaves: list[tuple[str, Any]], file: str) -> Iterator[Printed]:
+def _artifact_bytes(leaves: list[tuple[str, Any]], file: str, names: FieldNames) -> Iterator[Printed]:
     for key, held in leaves:
         parts = key.split(".")
-        named = parts[-1] in _ARTIFACT_KEYS or any(part == "artifact_bytes_seeds" for part in parts[:-1])
+        named = parts[-1] in names.artifact_bytes or any(part == "artifact_bytes_seeds" for part in parts[:-1])
         # What a record calls supplemental or an ablation is not what was submitted.
         aside = any(re.search(r"suppl|ablation|alternative|other", part) for part in parts[:-1])
         if named and not aside and (size := from_json(held, Source(file, key=key), parts[-1])) is not None:

@@ -24,6 +24,7 @@ from bpb_harness.evaluation.settings import FLAGS
 
 if TYPE_CHECKING:
     from bpb_harness.auditing import AuditReport, Proved, Recomputed
+    from bpb_harness.claim.reading import Reading
     from bpb_harness.terminal.screen import Screen
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -40,7 +41,14 @@ _RESCORING = (
 @app.command()
 @takes(
     *_RESCORING,
-    before={"recursive": "data", "containing": "data", "baseline": "data", "checkpoint": "data", "proof": "data"},
+    before={
+        "recursive": "data",
+        "containing": "data",
+        "baseline": "data",
+        "rules": "data",
+        "checkpoint": "data",
+        "proof": "data",
+    },
     defaults=False,
     data="Token shard to rescore on, or to compare a proof with; may be repeated.",
     tokenizer="Tokenizer file, to rescore, for --proof or for --allow-code.",
@@ -61,6 +69,10 @@ def audit(
         bool, typer.Option("--containing", help="Audit the submissions that the paths, files, are parts of.")
     ] = False,
     baseline: Annotated[Path | None, typer.Option(help="The claim to be beaten: folder or file.")] = None,
+    rules: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Pack of rules, or its .toml file; 'none' for none. May be repeated."),
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Rescore this checkpoint, which needs --data; or decode --proof by it.")
     ] = None,
@@ -105,13 +117,15 @@ def audit(
     with interrupted_afterwards():
         from bpb_harness.auditing.report import overall, unread_to_text
         from bpb_harness.auditing.verdict import Verdict
+        from bpb_harness.rules import candidates_of
 
+    candidates = candidates_of(rules)
     recomputed, proved = None, None
     if proof is not None:
         proved = _decode(proof, checkpoint, tokenizer, given.get("data", ()), quiet=quiet)
     elif checkpoint is not None:
-        recomputed = _rescore(claims[0], checkpoint, tokenizer, given, quiet=quiet)
-    how = {"baseline": baseline, "allow_code": allow_code, "tokenizer": tokenizer}
+        recomputed = _rescore(claims[0], candidates.reading, checkpoint, tokenizer, given, quiet=quiet)
+    how = {"baseline": baseline, "allow_code": allow_code, "tokenizer": tokenizer, "rules": candidates}
     if recursive or containing or len(claims) > 1:
         audits = _audit_many(claims, how, recursive=recursive, by_path=containing)
     else:
@@ -215,8 +229,9 @@ def _decode(
 
 
 def _rescore(
-    paths: list[Path], checkpoint: Path, tokenizer: Path | None, given: Mapping[str, Any], *, quiet: bool
-) -> Recomputed:
+    paths: list[Path], reading: Reading, checkpoint: Path, tokenizer: Path | None, given: Mapping[str, Any], *,
+    quiet: bool,
+) -> Recomputed:  # fmt: skip
     """Score the checkpoint: as the flags say, else as the claim says that it was scored, else as bpb-eval does."""
     with torch_imports():
         from bpb_harness.auditing import Recomputed
@@ -225,7 +240,7 @@ def _rescore(
         from bpb_harness.formats.scored_again import settings_of
 
     settings = as_settings(given)
-    claim = read_claim(*paths)
+    claim = read_claim(*paths, reading=reading)
     if claim.result is not None:
         own = claim.result.result
         if own.bits_per_byte is None:

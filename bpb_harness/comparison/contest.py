@@ -1,4 +1,4 @@
-"""The contest's rule: a record beats the last by 0.005 nats per token at p < 0.01, over runs from several seeds."""
+"""The rule of parameter-golf: by what a record must beat the last, over runs from several seeds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import final
 import numpy as np
 
 from bpb_harness.errors import UsageError
+from bpb_harness.rules import shipped_pack
 
-MARGIN_NATS, LEVEL = 0.005, 0.01
+CONTEST = "parameter-golf"
 
 
 @final
@@ -64,11 +65,13 @@ def contest_rule(baseline: Sequence[float], candidate: Sequence[float]) -> Conte
         raise UsageError(
             "--contest-rule: runs from several seeds", seen="runs that do not differ", expected="each trained anew"
         )
+    rule = shipped_pack(CONTEST).gain
+    assert rule is not None
     from scipy import stats  # deferred: takes a second to import
 
-    shifted = np.asarray(baseline) - MARGIN_NATS
+    shifted = np.asarray(baseline) - rule.more_than
     p = float(stats.ttest_ind(shifted, candidate, equal_var=False, alternative="greater").pvalue)
     return ContestRule(
-        float(np.mean(baseline)), float(np.mean(candidate)), len(baseline), len(candidate), MARGIN_NATS, p, LEVEL,
-        p < LEVEL,
+        float(np.mean(baseline)), float(np.mean(candidate)), len(baseline), len(candidate), rule.more_than, p,
+        rule.p_below, p < rule.p_below,
     )  # fmt: skip

@@ -17,6 +17,12 @@ FINDING = Record((
     Key("factor", Number(), "Multiply the claimed score by this to correct it.", is_optional=True),
 ))  # fmt: skip
 
+RULES = Record((
+    Key("name", Text(), "The pack: one that is shipped, one of the user's, or `none`."),
+    Key("file", maybe(Text()), "The user's file; null where the pack is shipped."),
+    Key("chosen", Text(), "How it was chosen."),
+))  # fmt: skip
+
 AUDIT = Record((
     Key("format", Text((AUDIT_FORMAT,)), "This format; the first key."),
     Key("name", Text(), "Folder or file of the claim."),
@@ -30,6 +36,7 @@ AUDIT = Record((
     Key("missing", ListOf(Text()), "What would be needed to say more."),
     Key("findings", ListOf(FINDING), "Refuting ones first, then doubts, evidence for, remarks."),
     Key("files", ListOf(Text()), "Files that were read."),
+    Key("rules", maybe(RULES), "The rules that it was held against; null where nothing could be read."),
 ))  # fmt: skip
 
 AUDITS = Record((

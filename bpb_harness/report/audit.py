@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bpb_harness.auditing.report import AuditReport, claimed_to_text, corrected_to_text, unread_to_text
+from bpb_harness.auditing.report import (
+    AuditReport,
+    claimed_to_text,
+    corrected_to_text,
+    rules_counted,
+    unread_to_text,
+)
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES
 from bpb_harness.report.page import render
@@ -42,6 +48,7 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
         counts={verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict},
         unread=unread_to_text(unread),
         rules=CODES,
+        counted=rules_counted(reports),
         most_files=_MOST_FILES,
         claimed=claimed_to_text,
         corrected=corrected_to_text,

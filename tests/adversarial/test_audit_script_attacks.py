@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.auditing.script import check_source, extract_embedded
+from bpb_harness.auditing.script import extract_embedded
 from bpb_harness.auditing.script.frontend.source import MAX_BYTES, MAX_LAYERS, decode_text
 from tests.bounded import count_calls, require_an_end
+from tests.golf_rules import check_source
 
 MIB = 2**20
 

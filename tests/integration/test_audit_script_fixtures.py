@@ -12,6 +12,7 @@ import pytest
 
 from bpb_harness.auditing.script import ScriptContext, check_scripts
 from bpb_harness.findings import CODES, Finding, Severity
+from tests.golf_rules import GOLF
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
 EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json").read_text("utf-8"))
@@ -19,7 +20,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json
 
 @cache
 def _check(name: str, **facts: float) -> list[Finding]:
-    return check_scripts([SCRIPTS / name], ScriptContext(**facts))  # type: ignore[arg-type]
+    return check_scripts([SCRIPTS / name], ScriptContext(**facts, rules=GOLF))  # type: ignore[arg-type]
 
 
 def _codes(findings: list[Finding], severity: Severity) -> list[str]:
@@ -98,13 +99,13 @@ def test_a_log_that_carries_the_script(tmp_path: Path) -> None:
     log = tmp_path / "train.log"
     script = (SCRIPTS / "wrong_space_twice_table.py").read_text("utf-8")
     log.write_text(script + "=" * 100 + "\nstep:1/1 val_loss:2.0 val_bpb:1.0\n", "utf-8")
-    assert _codes(check_scripts([log], ScriptContext()), Severity.REFUTES) == ["BPB151"]
+    assert _codes(check_scripts([log], ScriptContext(rules=GOLF)), Severity.REFUTES) == ["BPB151"]
 
 
 def test_a_log_without_a_script_says_nothing(tmp_path: Path) -> None:
     log = tmp_path / "train.log"
     log.write_text("step:1/1 val_loss:2.0 val_bpb:1.0\n", "utf-8")
-    assert check_scripts([log], ScriptContext()) == []
+    assert check_scripts([log], ScriptContext(rules=GOLF)) == []
 
 
 def test_two_files_are_one_program(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_two_files_are_one_program(tmp_path: Path) -> None:
         "from evaluate import score as judge\nSHARDS = 'fineweb10B_sp1024'\n"
         "def main():\n    total, count = run()\n    print(f'val_bpb: {judge(total, count)}')\nmain()\n"
     )
-    findings = check_scripts([tmp_path / "train.py", tmp_path / "evaluate.py"], ScriptContext())
+    findings = check_scripts([tmp_path / "train.py", tmp_path / "evaluate.py"], ScriptContext(rules=GOLF))
     assert _codes(findings, Severity.REFUTES) == ["BPB150"]
     assert str(_one(findings, "BPB150").evidence["file"]).endswith("evaluate.py")
 
@@ -137,7 +138,7 @@ def test_subset_says_what_the_record_says() -> None:
 def test_unreadable_files_are_findings(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def broken(:\n")
     (tmp_path / "b.py").write_bytes(b"\x00\x01\x02")
-    findings = check_scripts([tmp_path / "a.py", tmp_path / "b.py", tmp_path / "none.py"], ScriptContext())
+    findings = check_scripts([tmp_path / "a.py", tmp_path / "b.py", tmp_path / "none.py"], ScriptContext(rules=GOLF))
     assert [found.code for found in findings] == ["BPB950"] * 3
 
 

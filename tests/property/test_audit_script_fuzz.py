@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bpb_harness.auditing.script import check_source, extract_embedded
+from bpb_harness.auditing.script import extract_embedded
 from bpb_harness.auditing.script.frontend.source import decode_text
 from bpb_harness.findings import Finding, Severity
+from tests.golf_rules import check_source
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
 EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json").read_text("utf-8"))

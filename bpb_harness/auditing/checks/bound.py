@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.denominators import denominators
 from bpb_harness.auditing.evidence import Evidence, bits_of_vocabulary
 from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import AR, CHAIN, DISCRETE, EXACT, MC, PSEUDO_LIKELIHOOD, TWO_PASS, method_in
@@ -191,7 +190,11 @@ def _whole_split(evidence: Evidence) -> Iterator[Finding]:
     """The log's own word for the text that was scored: the split of exactly this tokenizer, token for token."""
     full = evidence.full
     sizes = {size: log.file for log in evidence.claim_logs for size in log.split_tokens}
-    rows = [row for row in denominators() if row.is_whole and row.tokenizer == evidence.tokenizer and row.num_bytes]
+    rows = [
+        row
+        for row in evidence.rules.table.rows
+        if row.is_whole and row.tokenizer == evidence.tokenizer and row.num_bytes
+    ]
     exact = next((row for row in rows if row.num_tokens in sizes), None)
     if full is None or exact is None or len(sizes) != 1 or not evidence.tokenizer_is_certain:
         return

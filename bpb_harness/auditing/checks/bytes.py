@@ -12,18 +12,11 @@ from dataclasses import replace
 from itertools import combinations
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.byte_factors import ByteFactor, byte_factors
-from bpb_harness.auditing.denominators import (
-    PREFIX,
-    TAIL_DROPPED,
-    Denominator,
-    bits_of_untrained,
-    denominators,
-    full_split,
-)
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence, Ratio, gather, ratio_of
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine
 from bpb_harness.findings import Finding, Json, Severity
+from bpb_harness.rules.byte_factors import ByteFactor
+from bpb_harness.rules.denominators import PREFIX, TAIL_DROPPED, Denominator
 from bpb_harness.units import NATS_PER_BIT, bits_to_nats
 
 # Of 3,527 public logs over the whole split 3,395 agree with the table to this; nearly all the others are bugs.
@@ -44,8 +37,6 @@ LARGEST_SLICE_SPREAD = 0.15
 _MAX_SOURCES = 4
 # Of an untrained loss, where the vocabulary's size is inferred from bytes per token: bits for nats would be 44 % off.
 _UNTRAINED_SLACK = 0.15
-# Constants that people have multiplied token counts with.
-KNOWN_CONSTANTS = (4.3, 3.5, 3.67, 2.35, 3.8)
 
 
 def check_bytes(evidence: Evidence) -> Iterator[Finding]:
@@ -114,7 +105,7 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
         yield _bug_finding(evidence, ratio, *bug)
     elif not partial and (unit := _unit_slip(evidence, ratio)) is not None:
         yield unit
-    elif (constant := _constant(ratio)) is not None:
+    elif (constant := _constant(evidence, ratio)) is not None:
         yield _constant_finding(evidence, ratio.value, constant, ratio.places)
     else:
         yield _unexplained(evidence, ratio, whole, partial)
@@ -142,7 +133,7 @@ def _of_the_split(evidence: Evidence) -> str:
     if times is None or score is None:
         return ""
     size = max(size for log in evidence.claim_logs for size in log.split_tokens)
-    num_bytes = next(row.num_bytes for row in denominators() if row.dataset == evidence.claim.dataset) or 0
+    num_bytes = next(row.num_bytes for row in evidence.rules.table.rows if row.dataset == evidence.claim.dataset) or 0
     said = (
         f"; {size:,} tokens x bytes per token = {times * num_bytes / 1e6:.1f} MB, the split has "
         f"{num_bytes / 1e6:.2f} MB: {times:.4g} times the bytes that are there"
@@ -157,7 +148,7 @@ def _of_the_split(evidence: Evidence) -> str:
 def _rows(evidence: Evidence) -> list[Denominator]:
     rows = [
         row
-        for row in denominators()
+        for row in evidence.rules.table.rows
         if evidence.tokenizer in (None, row.tokenizer) and evidence.claim.dataset in (None, row.dataset)
     ]
     own = evidence.full  # of the size that the log loads, where the table has no such row
@@ -170,7 +161,10 @@ def _is_held_against_a_text(evidence: Evidence) -> bool:
     Where the table does not know the tokenizer, a loss in bits would look like too many bytes: the log must show that
     the loss is in nats per token.
     """
-    by_size = evidence.full is not None and full_split(evidence.tokenizer, evidence.claim.dataset) is None
+    by_size = (
+        evidence.full is not None
+        and evidence.rules.table.full_split(evidence.tokenizer, evidence.claim.dataset) is None
+    )
     return not by_size or _loss_is_in_nats_per_token(evidence)
 
 
@@ -309,7 +303,7 @@ def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tup
         for row in rows
         # An approximate row cannot carry an inference to five digits.
         if row.is_whole and (named or row.num_bytes is not None)
-        for bug in byte_factors()
+        for bug in evidence.rules.pack.byte_factors
         if bug.is_point and ratio.is_near(row.bytes_per_token * bug.lowest, tolerance)
     ]
     if not fits:
@@ -319,7 +313,7 @@ def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tup
 
 
 def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denominator) -> Finding:
-    whole = full_split(row.tokenizer, row.dataset) or row
+    whole = evidence.rules.table.full_split(row.tokenizer, row.dataset) or row
     expected = row.bytes_per_token
     inferred = (
         ""
@@ -405,7 +399,7 @@ def _loss_is_in_nats_per_token(evidence: Evidence) -> bool:
     """Whether the log shows it: before training the loss of a token is about ln V nats, whatever the text."""
     if evidence.full is None:
         return False
-    vocabulary = bits_of_untrained(evidence.tokenizer, evidence.full.bytes_per_token)
+    vocabulary = evidence.rules.table.bits_of_untrained(evidence.tokenizer, evidence.full.bytes_per_token)
     if vocabulary is None:
         return False
     untrained = bits_to_nats(vocabulary)
@@ -419,10 +413,10 @@ def _loss_is_in_nats_per_token(evidence: Evidence) -> bool:
     )
 
 
-def _constant(ratio: Ratio) -> float | None:
+def _constant(evidence: Evidence, ratio: Ratio) -> float | None:
     if ratio.uncertainty > 5e-6:
         return None
-    return next((constant for constant in KNOWN_CONSTANTS if ratio.is_near(constant, 5e-6)), None)
+    return next((constant for constant in evidence.rules.pack.constants if ratio.is_near(constant, 5e-6)), None)
 
 
 def _stated_constant(evidence: Evidence) -> Iterator[Finding]:
@@ -519,10 +513,12 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         message = (
             f"every score line divides by {ratio.value:.5f} bytes per token, while the log loads the whole split, "
             f"which has {whole.bytes_per_token:.5f} under {whole.tokenizer}: {off:.4f} times the bytes that are there"
-            f"{_of_the_split(evidence)}{_candidates(off)}"
+            f"{_of_the_split(evidence)}{_candidates(evidence, off)}"
         )
         return codes.BYTES_WRONG.finding(message, factor=off, facts=facts, places=list(ratio.places))
-    other = next((row for row in denominators() if row.is_whole and ratio.is_near(row.bytes_per_token, 1e-3)), None)
+    other = next(
+        (row for row in evidence.rules.table.rows if row.is_whole and ratio.is_near(row.bytes_per_token, 1e-3)), None
+    )
     unnamed = "" if evidence.tokenizer_is_named else " nearest row of the table,"
     message = (
         f"the record divides by {ratio.value:.5f} bytes per token;{unnamed} {whole} has {whole.bytes_per_token:.5f} "
@@ -538,18 +534,19 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
     elif abs(off - 1.0) <= SLICE_SPREAD:
         message += "; a part of the split, or a mean of ratios, would explain it, and the record says neither"
     elif evidence.tokenizer_is_named:
-        message += _candidates(off) or "; no known bug has this factor"
+        message += _candidates(evidence, off) or "; no known bug has this factor"
     if not partial and prefix is None:
         message += _of_the_split(evidence)
-    return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(off)])
+    return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(evidence, off)])
 
 
-def _bugs_near(off: float) -> list[ByteFactor]:
-    return [bug for bug in byte_factors() if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
+def _bugs_near(evidence: Evidence, off: float) -> list[ByteFactor]:
+    factors = evidence.rules.pack.byte_factors
+    return [bug for bug in factors if bug.lowest * (1 - BUG_FITS) <= off <= bug.highest * (1 + BUG_FITS)]
 
 
-def _candidates(off: float) -> str:
-    bugs = _bugs_near(off)
+def _candidates(evidence: Evidence, off: float) -> str:
+    bugs = _bugs_near(evidence, off)
     return f"; it could be that {' or that '.join(bug.story for bug in bugs)}" if bugs else ""
 
 
@@ -588,7 +585,7 @@ def check_other_logs(evidence: Evidence) -> Iterator[Finding]:
         final = log.final
         if log in evidence.claim_logs or final is None:
             continue
-        alone = gather(_log_alone(evidence, log))
+        alone = gather(_log_alone(evidence, log), evidence.rules)
         ratio = alone.ratio
         if ratio is None or not ratio.same_estimator:
             continue
@@ -597,7 +594,7 @@ def check_other_logs(evidence: Evidence) -> Iterator[Finding]:
             faulty.setdefault(bug[0].name, []).append(log)
             ratios[bug[0].name] = ratio.value
     for name, logs in faulty.items():
-        bug_of = next(bug for bug in byte_factors() if bug.name == name)
+        bug_of = next(bug for bug in evidence.rules.pack.byte_factors if bug.name == name)
         files = [log.file for log in logs]
         message = (
             f"{', '.join(files)}: not behind the claim, but faulty: "

@@ -6,25 +6,20 @@ agreement says nothing: such numbers were memory of the text, tables of counts t
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
-from functools import cache
-from io import StringIO
-from pathlib import Path
+from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.findings import Finding
-
-_TABLE = Path(__file__).parents[1] / "data" / "lowest_scores.csv"
+from bpb_harness.rules.pack import DoubtedBelow
 
 
 def check_lowest_known(evidence: Evidence) -> Iterator[Finding]:
-    """Warn of a score of a known text that lies below the table's."""
+    """Warn of a score of a known text that lies below what the rules believe."""
     score, (dataset, known) = evidence.claim.score, _known_of(evidence)
-    if score is None or known is None or score.value + score.half_unit >= known[0]:
+    if score is None or known is None or score.value + score.half_unit >= known.bits_per_byte:
         return
-    lowest, note = known
+    lowest, note = known.bits_per_byte, known.why
     yield codes.BELOW_ALL_KNOWN.finding(
         f"the claimed {score} bits per byte lie below {lowest:g}, under which no score of {dataset} is known to stand: "
         f"{note}; that a record agrees with itself is no evidence of such a number",
@@ -37,17 +32,10 @@ def check_lowest_known(evidence: Evidence) -> Iterator[Finding]:
 def lowest_of(evidence: Evidence) -> float | None:
     """Bits per byte below which no score of the claim's text is known to stand; None where the text is not known."""
     known = _known_of(evidence)[1]
-    return None if known is None else known[0]
+    return None if known is None else known.bits_per_byte
 
 
-def _known_of(evidence: Evidence) -> tuple[str | None, tuple[float, str] | None]:
+def _known_of(evidence: Evidence) -> tuple[str | None, DoubtedBelow | None]:
     """The text, and what is known of it."""
     dataset = evidence.claim.dataset if evidence.full is None else evidence.full.dataset
-    return dataset, _lowest().get(dataset or "")
-
-
-@cache
-def _lowest() -> Mapping[str, tuple[float, str]]:
-    """Of each text, the bits per byte below which a record is not taken at its word, and why."""
-    rows = csv.DictReader(StringIO(_TABLE.read_text(encoding="utf-8")))
-    return {row["dataset"]: (float(row["bits_per_byte"]), row["note"]) for row in rows}
+    return dataset, evidence.rules.pack.doubted_below.get(dataset or "")

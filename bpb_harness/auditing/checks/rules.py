@@ -8,32 +8,42 @@ from collections.abc import Iterator, Sequence
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim import Printed
+from bpb_harness.claim.line_template import SECONDS
 from bpb_harness.findings import Finding
+from bpb_harness.rules.pack import GainRule
 from bpb_harness.units import bits_to_nats
-
-ARTIFACT_CAP_BYTES = 16_000_000
-REQUIRED_GAIN_NATS = 0.005
-REQUIRED_P = 0.01
 
 
 def check_rules(evidence: Evidence, baseline: Evidence | None) -> Iterator[Finding]:
-    """Artifact size, and with a baseline the rule of significance."""
+    """Artifact size, time, runs, and with a baseline the rule of significance: as far as the pack has one."""
+    yield from _remarks(evidence)
     yield from _artifact(evidence)
+    yield from _time(evidence)
+    yield from _runs(evidence)
     if baseline is not None and evidence.claim.score is not None:
         yield from _significance(evidence, baseline)
 
 
+def _remarks(evidence: Evidence) -> Iterator[Finding]:
+    pack = evidence.rules.pack
+    for remark in pack.remarks:
+        yield codes.RULES_REMARK.finding(remark, rules=pack.name)
+
+
 def _artifact(evidence: Evidence) -> Iterator[Finding]:
+    cap = evidence.rules.pack.largest_artifact
+    if cap is None:
+        return
     sizes = [*evidence.claim.artifact_bytes] or [*_sizes_in_logs(evidence)]
     if not sizes:
-        message = "no artifact size is stated; the cap is 16,000,000 bytes"
-        yield codes.NO_SIZE.finding(message, cap=ARTIFACT_CAP_BYTES)
+        message = f"no artifact size is stated; the cap is {cap:,} bytes"
+        yield codes.NO_SIZE.finding(message, cap=cap)
         return
-    over = [size for size in sizes if size.value > ARTIFACT_CAP_BYTES]
+    over = [size for size in sizes if size.value > cap]
     if over:
         listed = ", ".join(f"{size.value:,.0f} ({size.source})" for size in over[:4])
-        message = f"the artifact is over the cap of 16,000,000 bytes: {listed}"
-        yield codes.OVER_CAP.finding(message, cap=ARTIFACT_CAP_BYTES, sizes=[size.value for size in over])
+        message = f"the artifact is over the cap of {cap:,} bytes: {listed}"
+        yield codes.OVER_CAP.finding(message, cap=cap, sizes=[size.value for size in over])
 
 
 def _sizes_in_logs(evidence: Evidence) -> Iterator[Printed]:
@@ -43,20 +53,67 @@ def _sizes_in_logs(evidence: Evidence) -> Iterator[Printed]:
             yield min(log.artifact_bytes, key=lambda size: size.value)
 
 
+def _time(evidence: Evidence) -> Iterator[Finding]:
+    """The largest time that the claim's own logs print, of training and of the evaluation."""
+    rule, track = evidence.rules.pack.time, (evidence.claim.track or "").lower()
+    if rule.tracks and not any(word in track for word in rule.tracks):
+        return
+    for part, limit in (("train", rule.train_seconds), ("evaluate", rule.evaluate_seconds)):
+        times = [*_times(evidence, part)]
+        if limit is None or not times:
+            continue
+        seconds, printed = max(times, key=lambda time: time[0])
+        if seconds > limit * (1.0 + rule.slack):
+            what = "training" if part == "train" else "the evaluation"
+            message = f"{what} took {seconds:,.1f} s ({printed.source}); the limit is {limit:,g} s"
+            yield codes.OVER_TIME.finding(message, seconds=seconds, limit=limit, place=str(printed.source))
+
+
+def _times(evidence: Evidence, part: str) -> Iterator[tuple[float, Printed]]:
+    for log in evidence.claim_logs or evidence.claim.logs:
+        for found in log.found:
+            if found.template in evidence.rules.pack.time.lines:
+                for name, printed in found.largest.items():
+                    if name.startswith(f"{part}_"):
+                        yield printed.value * SECONDS[name], printed
+
+
+def _runs(evidence: Evidence) -> Iterator[Finding]:
+    least, claim = evidence.rules.pack.least_runs, evidence.claim
+    if least is None or claim.score is None:
+        return
+    runs = max(len(claim.seeds), len(evidence.lines), *(len(scores) for scores in claim.seed_scores.values()), 1)
+    if runs < least:
+        message = f"the claim rests on {runs} run{'' if runs == 1 else 's'}; the rules ask for {least}"
+        yield codes.FEW_RUNS.finding(message, num_runs=runs, least=least)
+
+
 def _significance(evidence: Evidence, baseline: Evidence) -> Iterator[Finding]:
-    """Welch's one-sided test that the gain in nats per token is more than 0.005."""
+    """Welch's one-sided test that the gain in nats per token is more than the rules ask for."""
     mine, theirs = nats_of_seeds(evidence), nats_of_seeds(baseline)
-    names = f"{evidence.claim.name} against {baseline.claim.name}"
+    names, rule = f"{evidence.claim.name} against {baseline.claim.name}", evidence.rules.pack.gain
+    if rule is None:
+        message = f"{names}: the rules ({evidence.rules.pack.name}) do not say by how much one must beat the other"
+        yield codes.SIGNIFICANCE_UNTESTABLE.finding(message, num_seeds=len(mine), num_baseline_seeds=len(theirs))
+        return
     if len(mine) < 2 or len(theirs) < 2:
         message = f"{names}: {len(mine)} and {len(theirs)} seeds with a known loss; the test needs two or more of each"
         yield codes.SIGNIFICANCE_UNTESTABLE.finding(message, num_seeds=len(mine), num_baseline_seeds=len(theirs))
         return
+    yield _tested(names, mine, theirs, rule)
+
+
+def _tested(names: str, mine: Sequence[float], theirs: Sequence[float], rule: GainRule) -> Finding:
     gain = math.fsum(theirs) / len(theirs) - math.fsum(mine) / len(mine)
-    p = welch_p_value(mine, theirs, REQUIRED_GAIN_NATS)
-    numbers = f"{gain:+.5f} nats per token, p = {p:.2g} that it is 0.005 or less ({len(mine)} and {len(theirs)} seeds)"
-    rule = codes.SIGNIFICANT if p < REQUIRED_P else codes.NOT_SIGNIFICANT
-    said = "beats the baseline significantly" if p < REQUIRED_P else "does not beat the baseline by the contest's rule"
-    yield rule.finding(f"{names}: {said}: {numbers}", gain_nats=gain, p_value=p, required_gain_nats=REQUIRED_GAIN_NATS)
+    p, asked = welch_p_value(mine, theirs, rule.more_than), f"{rule.more_than:g}"
+    numbers = (
+        f"{gain:+.5f} nats per token, p = {p:.2g} that it is {asked} or less ({len(mine)} and {len(theirs)} seeds)"
+    )
+    found = codes.SIGNIFICANT if p < rule.p_below else codes.NOT_SIGNIFICANT
+    said = (
+        "beats the baseline significantly" if p < rule.p_below else "does not beat the baseline by the contest's rule"
+    )
+    return found.finding(f"{names}: {said}: {numbers}", gain_nats=gain, p_value=p, required_gain_nats=rule.more_than)
 
 
 def nats_of_seeds(evidence: Evidence) -> list[float]:

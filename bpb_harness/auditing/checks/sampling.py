@@ -8,7 +8,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence
 from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import DISCRETE, MC
-from bpb_harness.claim.names import FULL_SPLIT, SEED_CONTAINERS
+from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.findings import Finding
 
 _SLICE_IS_CLOSE = 0.01  # a slice's score within this of the whole split's is no other claim
@@ -67,7 +67,7 @@ def _whole_split_score(evidence: Evidence) -> Printed | None:
     score = evidence.claim.score
     assert score is not None
     named = [other for other in evidence.claim.other_scores if FULL_SPLIT.search(other.name)]
-    named = [other for other in named if not other.name.startswith(SEED_CONTAINERS)] or named
+    named = [other for other in named if not other.name.startswith(evidence.rules.names.seeds)] or named
     return min(named, key=lambda other: abs(other.value - score.value), default=None)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from bpb_harness.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class ScriptContext:
         bytes_per_token: the right ratio of the tokenizer on the text that was scored.
         vocab_size: entries of the tokenizer.
         claimed: the claimed bits per byte.
+        rules: the contest's: denominators, and what byte bugs do to its text.
     """
 
     eps: float | None = None
@@ -26,3 +29,4 @@ class ScriptContext:
     bytes_per_token: float | None = None
     vocab_size: int | None = None
     claimed: float | None = None
+    rules: Rules = field(default_factory=Rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 
 from bpb_harness.auditing import AuditReport, audit, audit_folders, audit_one_of_many, auditor, script
 from bpb_harness.auditing import Verdict as AuditVerdict
-from bpb_harness.auditing.denominators import full_split
 from bpb_harness.auditing.script import ScriptContext
 from bpb_harness.claim import Claim, LogRecord, Source
 from bpb_harness.errors import ClaimError, UsageError
 from bpb_harness.findings import Finding, Severity
+from bpb_harness.rules import candidates_of
 from fixtures.claims.patterns import SP1024, claim, log, submission
+from tests.golf_rules import GOLF
 
 SCRIPT = "".join(f"x{i} = {i}\n" for i in range(40))
 
@@ -49,12 +51,12 @@ def test_checks_of_scripts_are_given_what_is_known(tmp_path: Path, checked: _Che
     )
     (tmp_path / "x.claim.json").write_text(stated)
     (tmp_path / "train.py").write_text(SCRIPT)
-    row = full_split("sp1024")
+    row = GOLF.table.full_split("sp1024")
     assert row is not None
     audit(tmp_path)
     assert checked.context == ScriptContext(
         eps=0.001, num_steps=64, num_windows=32, num_tokens=4096, bytes_per_token=row.bytes_per_token, vocab_size=1024,
-        claimed=1.25,
+        claimed=1.25, rules=replace(GOLF, why="by its tokenizer sp1024"),
     )  # fmt: skip
     assert (checked.scripts, checked.options) == ([tmp_path / "train.py"], {"tokenizer": None, "allow_code": False})
     tokenizer = tmp_path / "tokenizer.model"
@@ -66,7 +68,7 @@ def test_what_is_not_known_is_not_given(tmp_path: Path, checked: _Checked) -> No
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "submission.json").write_text('{"val_bpb": null}')
     report = audit(tmp_path)
-    assert checked.context == ScriptContext()
+    assert checked.context == ScriptContext(rules=replace(GOLF, why="by its submission.json"))
     (found,) = report.with_code("BPB150")
     assert found.message == "train.py:3 says so of train.py"
     assert found.evidence == {"file": "train.py", "line": 3, "about": f"in {tmp_path / 'train.py'}"}
@@ -122,8 +124,8 @@ def test_every_folder_is_audited_with_what_the_command_was_given(
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "submission.json").write_text("{}")
     monkeypatch.setattr(auditor, "audit", audited)
-    reports = list(audit_folders(tmp_path, baseline="base", allow_code=True, tokenizer="t.model"))
-    options = {"baseline": "base", "allow_code": True, "tokenizer": "t.model"}
+    reports = list(audit_folders(tmp_path, baseline="base", allow_code=True, tokenizer="t.model", rules="none"))
+    options = {"baseline": "base", "allow_code": True, "tokenizer": "t.model", "rules": candidates_of("none")}
     assert given == [(tmp_path / "a/c", options), (tmp_path / "b", options)]
     assert [report.name for report in reports] == ["a/c", "b"]
     assert [report.name for report in audit_folders(tmp_path / "b")] == ["b"]

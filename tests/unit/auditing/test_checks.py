@@ -13,6 +13,7 @@ from bpb_harness.auditing import AuditReport, Recomputed, Verdict, audit
 from bpb_harness.auditing.checks.rules import welch_p_value
 from bpb_harness.errors import ClaimError
 from fixtures.claims.patterns import OLDER_EXPORT, OLDER_TOKENS, SP1024, bpb, claim, log, submission
+from tests.golf_rules import GOLF
 
 NATS = 2.0312
 
@@ -366,7 +367,7 @@ def test_support_for_the_number_and_for_the_bytes_are_both_needed(tmp_path: Path
     from bpb_harness.claim import read_claim
 
     (tmp_path / "train.log").write_text(log(NATS, SP1024))
-    evidence = gather(read_claim(tmp_path))
+    evidence = gather(read_claim(tmp_path), GOLF)
     number, right = CODES["BPB401"].finding(""), CODES["BPB101"].finding("")
     assert judge(evidence, [number, right], None).verdict is Verdict.CONSISTENT
     assert judge(evidence, [number], None).verdict is Verdict.UNVERIFIABLE

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.auditing.denominators import Denominator, full_split
 from bpb_harness.auditing.evidence import (
     Ratio,
     bits_of_vocabulary,
@@ -19,9 +18,11 @@ from bpb_harness.auditing.evidence import (
     ratio_of_pair,
 )
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine, Source
+from bpb_harness.rules.denominators import Denominator
+from tests.golf_rules import GOLF
 
 NUM_BYTES = 151080891
-ROW = full_split("sp1024")
+ROW = GOLF.table.full_split("sp1024")
 
 
 def _printed(value: float, decimals: int = 4, place: Source | None = None, name: str = "val_bpb") -> Printed:
@@ -78,15 +79,15 @@ class TestRatio:
 
 class TestLines:
     def test_without_a_score_there_are_none(self) -> None:
-        evidence = gather(_claim(None, LogRecord("a.log", (_line("a.log", 1, "final", 1.2, 2.0),))))
+        evidence = gather(_claim(None, LogRecord("a.log", (_line("a.log", 1, "final", 1.2, 2.0),))), GOLF)
         assert (evidence.lines, evidence.how, evidence.siblings, evidence.ratio) == ((), None, (), None)
         assert evidence.claim_logs == ()
 
     def test_a_claim_of_logs_is_carried_by_what_each_ends_with(self) -> None:
         logs = [LogRecord(f"{n}.log", (_line(f"{n}.log", 1, "a", 1.3), _line(f"{n}.log", 2, "b", 1.2))) for n in "ab"]
-        one = gather(_claim(1.2, logs[0], LogRecord("c.log"), claimed_in="log"))
+        one = gather(_claim(1.2, logs[0], LogRecord("c.log"), claimed_in="log"), GOLF)
         assert (one.lines, one.how, one.claim_logs) == ((logs[0].lines[1],), "line", (logs[0],))
-        both = gather(_claim(1.2, *logs, claimed_in="log"))
+        both = gather(_claim(1.2, *logs, claimed_in="log"), GOLF)
         assert (both.lines, both.how) == ((logs[0].lines[1], logs[1].lines[1]), "mean")
 
     def test_of_several_lines_the_best_that_prints_the_score_carries_it(self) -> None:
@@ -96,10 +97,10 @@ class TestLines:
         nearer = _line("a.log", 5, "nearer", 1.200001, 2.0, decimals=6)
         lines = (step, bare, coarse, exact, nearer)
         for last in range(1, 6):
-            evidence = gather(_claim(1.2, LogRecord("a.log", lines[:last])))
+            evidence = gather(_claim(1.2, LogRecord("a.log", lines[:last])), GOLF)
             assert (evidence.lines, evidence.how) == ((lines[last - 1],), "line")
-        assert gather(_claim(1.2, LogRecord("a.log", lines[::-1]))).lines == (nearer,)
-        assert gather(_claim(1.25, LogRecord("a.log", lines))).lines == ()
+        assert gather(_claim(1.2, LogRecord("a.log", lines[::-1])), GOLF).lines == (nearer,)
+        assert gather(_claim(1.25, LogRecord("a.log", lines)), GOLF).lines == ()
 
     def _seeds(self, *scores: float, label: str = "final", nats: float | None = 2.0) -> list[LogRecord]:
         return [
@@ -110,40 +111,40 @@ class TestLines:
 
     def test_several_seeds_carry_their_mean(self) -> None:
         logs = self._seeds(1.1, 1.2, 1.3)
-        evidence = gather(_claim(1.2, *logs))
+        evidence = gather(_claim(1.2, *logs), GOLF)
         assert (evidence.lines, evidence.how) == (tuple(log.lines[2] for log in logs), "mean")
         # One named seed, or the very digits of a line: then the line.
-        assert gather(_claim(1.2, *logs, seeds=("1",))).lines == (logs[1].lines[2],)
-        exact = gather(_claim(1.2, *logs, decimals=6))
+        assert gather(_claim(1.2, *logs, seeds=("1",)), GOLF).lines == (logs[1].lines[2],)
+        exact = gather(_claim(1.2, *logs, decimals=6), GOLF)
         assert (exact.lines, exact.how) == ((logs[1].lines[2],), "line")
-        assert gather(_claim(1.2, *logs, decimals=5)).how == "mean"
-        assert gather(_claim(1.2, logs[1])).how == "line"
+        assert gather(_claim(1.2, *logs, decimals=5), GOLF).how == "mean"
+        assert gather(_claim(1.2, logs[1]), GOLF).how == "line"
 
     def test_a_rounded_mean_is_one_where_no_line_has_the_score(self) -> None:
         logs = self._seeds(1.1, 1.2, 1.35)  # 1.21667, spread 0.126
-        evidence = gather(_claim(1.2235, *logs))
+        evidence = gather(_claim(1.2235, *logs), GOLF)
         assert (len(evidence.lines), evidence.how) == (3, "mean")
-        assert gather(_claim(1.2235, *logs, seeds=("1",))).lines == ()
-        assert gather(_claim(1.2535, *logs)).lines == ()
+        assert gather(_claim(1.2235, *logs, seeds=("1",)), GOLF).lines == ()
+        assert gather(_claim(1.2535, *logs), GOLF).lines == ()
 
     def test_a_mean_with_a_loss_beside_it_comes_first(self) -> None:
         bare, beside = self._seeds(1.1, 1.3, label="bare", nats=None), self._seeds(1.1, 1.3, label="beside")
         logs = [replace(a, lines=a.lines + b.lines) for a, b in zip(bare, beside, strict=True)]
-        assert [line.label for line in gather(_claim(1.2, *logs)).lines] == ["beside", "beside"]
+        assert [line.label for line in gather(_claim(1.2, *logs), GOLF).lines] == ["beside", "beside"]
 
     def test_another_score_of_the_same_seed_is_a_sibling(self) -> None:
         log = LogRecord("1.log", (_line("1.log", 1, "s", 1.3, 2.0, is_training_step=True), _line("1.log", 2, "f", 1.3)),
                         seed="1")  # fmt: skip
         scores = {"full": {"1": _printed(1.3), "2": _printed(1.4)}}
-        evidence = gather(_claim(1.1, log, seed_scores=scores))
+        evidence = gather(_claim(1.1, log, seed_scores=scores), GOLF)
         assert (evidence.lines, evidence.siblings, evidence.claim_logs) == ((), (log.lines[1],), (log,))
         for no in ({"full": {"2": _printed(1.3)}}, {"full": {"1": _printed(1.3, 3)}}, {"full": {"1": _printed(1.4)}}):
-            assert gather(_claim(1.1, log, seed_scores=no)).siblings == ()
+            assert gather(_claim(1.1, log, seed_scores=no), GOLF).siblings == ()
 
     def test_the_ratio_is_the_mean_over_the_lines(self) -> None:
         logs = [LogRecord("a.log", (_line("a.log", 1, "f", 1.1, 1.9),)),
                 LogRecord("b.log", (_line("b.log", 1, "f", 1.3, 2.0, same_estimator=False),))]  # fmt: skip
-        ratio = gather(_claim(1.2, *logs)).ratio
+        ratio = gather(_claim(1.2, *logs), GOLF).ratio
         first, second = (ratio_of(log.lines[0]) for log in logs)
         assert ratio is not None
         assert first is not None
@@ -154,10 +155,10 @@ class TestLines:
 
     def test_without_lines_it_is_that_of_the_record(self) -> None:
         loss = _printed(2.0, name="val_loss")
-        ratio = gather(_claim(1.2, nats_per_token=loss, same_estimator=False)).ratio
+        ratio = gather(_claim(1.2, nats_per_token=loss, same_estimator=False), GOLF).ratio
         assert ratio == ratio_of_pair(loss, _printed(1.2), False)
-        assert gather(_claim(1.2)).ratio is None
-        assert gather(_claim(None, nats_per_token=loss)).ratio is None
+        assert gather(_claim(1.2), GOLF).ratio is None
+        assert gather(_claim(None, nats_per_token=loss), GOLF).ratio is None
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ class TestTokenizer:
     def _of(self, tokenizer: str | None, source: Source | None, *sizes: int, **more: Any) -> Any:
         log = LogRecord("a.log", (_line("a.log", 1, "f", 1.2, 2.0),), split_tokens=sizes)
         claimed = {"tokenizer": tokenizer, "tokenizer_source": source, "dataset": "fineweb_val"} | more
-        evidence = gather(_claim(1.2, log, **claimed))
+        evidence = gather(_claim(1.2, log, **claimed), GOLF)
         return evidence.tokenizer, evidence.tokenizer_is_named, evidence.tokenizer_is_certain
 
     def test_a_key_a_log_or_a_size_is_certain_and_prose_is_not(self) -> None:
@@ -207,15 +208,15 @@ class TestTokenizer:
     def test_only_the_logs_of_the_claim_tell(self) -> None:
         log = LogRecord("a.log", (_line("a.log", 1, "f", 1.2, 2.0),), split_tokens=(62021846,))
         other = LogRecord("b.log", (_line("b.log", 1, "f", 1.9, 2.0),), split_tokens=(40540803,))
-        assert gather(_claim(1.2, log, other)).tokenizer == "sp1024"
-        assert gather(_claim(1.9, log, other)).tokenizer == "sp8192"
-        assert gather(_claim(1.5, log, other)).tokenizer is None
+        assert gather(_claim(1.2, log, other), GOLF).tokenizer == "sp1024"
+        assert gather(_claim(1.9, log, other), GOLF).tokenizer == "sp8192"
+        assert gather(_claim(1.5, log, other), GOLF).tokenizer is None
 
 
 class TestSplit:
     def _full(self, tokenizer: str | None, nats: float, *sizes: int, dataset: str | None = "fineweb_val") -> Any:
         log = LogRecord("a.log", (_line("a.log", 1, "f", 1.2, nats),), split_tokens=sizes)
-        return gather(_claim(1.2, log, tokenizer=tokenizer, dataset=dataset)).full
+        return gather(_claim(1.2, log, tokenizer=tokenizer, dataset=dataset), GOLF).full
 
     def _nats(self, ratio: float) -> float:
         return round(1.2 * ratio * math.log(2.0), 4)
@@ -243,7 +244,7 @@ class TestSplit:
         size = 45_508_608
         row = Denominator("fineweb_val", "sp4096", "full", size, NUM_BYTES, NUM_BYTES / size)
         assert self._full("sp4096", 2.0, size) == row
-        assert self._full("sp4096", 2.0, 45_510_000) == full_split("sp4096")
+        assert self._full("sp4096", 2.0, 45_510_000) == GOLF.table.full_split("sp4096")
 
 
 @pytest.mark.parametrize(
@@ -265,13 +266,13 @@ def test_how_many_tokens_were_scored(
 ) -> None:
     log = LogRecord("a.log", (_line("a.log", 1, "f", 1.2, 2.0, scored_tokens=line),), split_tokens=sizes)
     claim = _claim(1.2, log, protocol=protocol, tokenizer="sp1024", dataset="fineweb_val")
-    assert gather(claim).scored_tokens == scored
+    assert gather(claim, GOLF).scored_tokens == scored
 
 
 def test_the_share_of_the_bytes_that_the_loaded_tokens_make() -> None:
     log = LogRecord("a.log", (_line("a.log", 1, "f", 1.2, 2.0),), split_tokens=(1_000_000,))
     ratio = 2.0 / math.log(2.0) / 1.2
-    evidence = gather(_claim(1.2, log, dataset="fineweb_val"))
+    evidence = gather(_claim(1.2, log, dataset="fineweb_val"), GOLF)
     assert evidence.share_of_bytes == pytest.approx(1_000_000 * ratio / NUM_BYTES)
     for without in (
         _claim(1.2, log, dataset="wikitext_val"),
@@ -280,4 +281,4 @@ def test_the_share_of_the_bytes_that_the_loaded_tokens_make() -> None:
         _claim(1.2, replace(log, split_tokens=()), dataset="fineweb_val"),
         _claim(1.2, replace(log, lines=(_line("a.log", 1, "f", 1.2),)), dataset="fineweb_val"),
     ):
-        assert gather(without).share_of_bytes is None
+        assert gather(without, GOLF).share_of_bytes is None

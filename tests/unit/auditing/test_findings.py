@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bpb_harness.auditing.byte_factors import byte_factors
-from bpb_harness.auditing.checks.bytes import KNOWN_CONSTANTS
-from bpb_harness.auditing.denominators import TABLE_VARIABLE, denominators, full_split, tokenizer_of_split
 from bpb_harness.byte_report.byte_bugs import BYTE_BUGS, PUBLISHED_CONSTANTS
 from bpb_harness.errors import InputError
 from bpb_harness.findings import CODES, Severity, register
+from bpb_harness.rules import Rules
+from bpb_harness.rules.denominators import TABLE_VARIABLE, own_rows
+from tests.golf_rules import GOLF
 
 
 def test_codes_are_well_formed_and_unique() -> None:
@@ -40,31 +40,31 @@ def test_a_finding_is_json() -> None:
 
 
 def test_the_factors_are_those_of_the_catalogue_of_byte_bugs() -> None:
-    for row in byte_factors():
+    for row in GOLF.pack.byte_factors:
         effect = BYTE_BUGS[row.name].effect
         published = [float(number) for number in re.findall(r"[0-9]+\.[0-9]+", effect)]
         assert row.lowest <= published[0] <= published[-1] <= row.highest
         assert row.is_point == (len(published) == 1 and row.name != "sentinels_as_text")
-    assert KNOWN_CONSTANTS == PUBLISHED_CONSTANTS
+    assert GOLF.pack.constants == PUBLISHED_CONSTANTS
 
 
 def test_the_factors_of_spaces_hang_together() -> None:
     # One count a space is missing, right, one too many, two too many: the same number of spaces each time.
-    factors = {row.name: row.lowest for row in byte_factors()}
+    factors = {row.name: row.lowest for row in GOLF.pack.byte_factors}
     spaces = factors["space_counted_twice"] - 1.0
     assert factors["space_never_counted"] == pytest.approx(1.0 - spaces, abs=1e-5)
     assert factors["question_mark_for_space"] == pytest.approx(1.0 + 2.0 * spaces, abs=1e-5)
 
 
-def test_the_table_of_denominators() -> None:
-    sp1024 = full_split("sp1024")
+def test_the_table_of_own_rows() -> None:
+    sp1024 = GOLF.table.full_split("sp1024")
     assert sp1024 is not None
     assert sp1024.bytes_per_token == pytest.approx(2.435930, abs=1e-6)
-    assert {row.num_bytes for row in denominators() if row.scope == "full"} == {151080891}
-    assert tokenizer_of_split(62021632) == "sp1024"
-    assert tokenizer_of_split(63779840) == "sp1024"
-    assert tokenizer_of_split(40540160) == "sp8192"
-    assert tokenizer_of_split(62021632 // 2) is None
+    assert {row.num_bytes for row in GOLF.table.rows if row.scope == "full"} == {151080891}
+    assert GOLF.table.tokenizer_of_split(62021632) == "sp1024"
+    assert GOLF.table.tokenizer_of_split(63779840) == "sp1024"
+    assert GOLF.table.tokenizer_of_split(40540160) == "sp8192"
+    assert GOLF.table.tokenizer_of_split(62021632 // 2) is None
 
 
 def test_rows_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,10 +72,11 @@ def test_rows_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     header = "dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\n"
     table.write_text(header + "own_val,sp2048,full,1000,2870,,mine\n")
     monkeypatch.setenv(TABLE_VARIABLE, str(table))
-    row = full_split("sp2048")
+    table = Rules.of(GOLF.pack).table
+    row = table.full_split("sp2048")
     assert row is not None
     assert row.bytes_per_token == 2.87
-    assert full_split("sp1024") is not None
+    assert table.full_split("sp1024") is not None
 
 
 _NUMBERS = "expected whole numbers and a ratio"
@@ -103,7 +104,7 @@ def test_a_wrong_row_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     table.write_text("dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\nd,t,full,2,4,,\n" + row + "\n")
     monkeypatch.setenv(TABLE_VARIABLE, str(table))
     with pytest.raises(InputError) as caught:
-        denominators()
+        own_rows()
     assert str(caught.value).startswith(f"{table}:3: got ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -117,7 +118,7 @@ def test_a_right_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, 
     table = tmp_path / "own.csv"
     table.write_text("\ufeffdataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\n" + row + "\n")
     monkeypatch.setenv(TABLE_VARIABLE, str(table))
-    assert denominators()[0].bytes_per_token == ratio
+    assert own_rows()[0].bytes_per_token == ratio
 
 
 @pytest.mark.parametrize(
@@ -127,10 +128,10 @@ def test_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, 
     (tmp_path / "own.csv").write_bytes(text)
     monkeypatch.setenv(TABLE_VARIABLE, str(tmp_path / "own.csv"))
     with pytest.raises(InputError, match=said):
-        denominators()
+        own_rows()
     monkeypatch.setenv(TABLE_VARIABLE, str(tmp_path / "gone.csv"))
     with pytest.raises(InputError) as caught:
-        denominators()
+        own_rows()
     table = tmp_path / "gone.csv"
     assert str(caught.value) == f"table of denominators {table}: got FileNotFoundError, expected a CSV file"
 

@@ -18,6 +18,7 @@ from bpb_harness.claim import Claim, Printed, Source
 from bpb_harness.findings import CODES
 from bpb_harness.result import BpbResult, Signature
 from bpb_harness.units import CodeLength
+from tests.golf_rules import GOLF
 
 SOUND = Proved(
     score="bpb|x ~<= 1.2000 (...)", relation="~<=", bits_per_byte=1.2, mc_stderr=0.001, is_trusted=True,
@@ -195,6 +196,6 @@ def test_a_score_s_own_file_names_the_checkpoint_of_its_proof(tmp_path: Path) ->
 )
 def test_what_a_record_lacks_and_what_it_says(code: str, verdict: Verdict) -> None:
     """A proof stands in the place of a log that is missing, not against one that lacks the score."""
-    evidence = gather(Claim(name="x", score=Printed(1.2, 4, Source("f.json")), claimed_in="submission"))
+    evidence = gather(Claim(name="x", score=Printed(1.2, 4, Source("f.json")), claimed_in="submission"), GOLF)
     findings = reconcile([CODES["BPB604"].finding("proved"), CODES[code].finding("it is")])
     assert judge(evidence, findings, None).verdict is verdict

@@ -14,6 +14,7 @@ from bpb_harness.auditing.script import codes as script_codes
 from bpb_harness.auditing.verdict import judge, reconcile
 from bpb_harness.claim import Claim, Printed, Source
 from bpb_harness.findings import CODES, Finding, Severity
+from tests.golf_rules import GOLF
 
 HERE = Source("f.json", key="val_bpb")
 SCORE = Printed(1.2, 4, HERE, "val_bpb")
@@ -25,7 +26,7 @@ BYTES = "bytes per token: a loss in nats per token beside the score, or the scri
 
 
 def _of(**changes: Any) -> Evidence:
-    return gather(Claim(**({"name": "x", "score": SCORE, "claimed_in": "submission"} | changes)))
+    return gather(Claim(**({"name": "x", "score": SCORE, "claimed_in": "submission"} | changes)), GOLF)
 
 
 def _found(code: str, message: str = "", factor: float | None = None, **evidence: Any) -> Finding:

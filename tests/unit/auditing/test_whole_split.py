@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import AuditReport, audit
-from bpb_harness.auditing.denominators import Denominator, bits_of_untrained, split_of_size
+from bpb_harness.rules.denominators import Denominator
 from fixtures.claims.patterns import bpb, log, submission
+from tests.golf_rules import GOLF
 
 NUM_BYTES = 151_080_891
 
@@ -79,10 +80,10 @@ def test_a_part_of_the_split_is_a_part(tmp_path: Path, num_tokens: int) -> None:
 
 
 def test_as_many_tokens_as_bytes_is_another_export() -> None:
-    assert split_of_size(NUM_BYTES, "fineweb_val", "bytes") is None
-    assert split_of_size(NUM_BYTES + 50_000, "fineweb_val", "bytes") is not None
-    assert split_of_size(50_000_000, "wikitext_val", "x") is None
-    assert split_of_size(1_048_576, "fineweb_val", "x") is None
+    assert GOLF.table.split_of_size(NUM_BYTES, "fineweb_val", "bytes") is None
+    assert GOLF.table.split_of_size(NUM_BYTES + 50_000, "fineweb_val", "bytes") is not None
+    assert GOLF.table.split_of_size(50_000_000, "wikitext_val", "x") is None
+    assert GOLF.table.split_of_size(1_048_576, "fineweb_val", "x") is None
 
 
 @pytest.mark.parametrize(
@@ -107,11 +108,11 @@ def test_a_rounded_row_of_the_table_proves_what_a_counted_one_does(tmp_path: Pat
 
 
 def test_the_untrained_loss_is_that_of_the_vocabulary() -> None:
-    assert bits_of_untrained("sp1024", 9.9) == 10.0
+    assert GOLF.table.bits_of_untrained("sp1024", 9.9) == 10.0
     for size, ratio in ((1024, 2.4359), (4096, 3.32), (8192, 3.7266), (16384, 4.067)):
-        assert bits_of_untrained(None, ratio) == pytest.approx(math.log2(size), abs=0.01)
-    assert 10.0 < bits_of_untrained(None, 2.8) < 12.0
-    assert bits_of_untrained(None, 4.3) > 14.0
+        assert GOLF.table.bits_of_untrained(None, ratio) == pytest.approx(math.log2(size), abs=0.01)
+    assert 10.0 < GOLF.table.bits_of_untrained(None, 2.8) < 12.0
+    assert GOLF.table.bits_of_untrained(None, 4.3) > 14.0
 
 
 @pytest.mark.parametrize("name", ["sp8192_casefold", "sp8192_lowercased", "sp4096_uncased", "sp1024_case_insensitive"])

@@ -12,10 +12,11 @@ from bpb_harness.claim import Claim, Note, NoteKind, Printed, Protocol, Source, 
 from bpb_harness.claim.submission import read_submission
 from bpb_harness.claim.tolerant_json import parse_json
 from bpb_harness.errors import ClaimError
+from tests.golf_rules import READING
 
 
 def read(record: Any) -> Any:
-    return read_submission(parse_json(json.dumps(record), "f").value, "submission.json")
+    return read_submission(parse_json(json.dumps(record), "f").value, "submission.json", READING.names)
 
 
 @pytest.mark.parametrize(
@@ -383,5 +384,5 @@ def test_the_estimator_is_stated_or_in_the_name_of_the_score(record: dict[str, A
 
 
 def test_the_text_it_was_scored_on() -> None:
-    assert read({"dataset": "FineWeb 10B"}).dataset == "fineweb_val"
+    assert read({"dataset": "FineWeb 10B"}).dataset == "fineweb 10b"
     assert read({"eval_dataset": " Mine " + "x" * 90}).dataset == "mine " + "x" * 55

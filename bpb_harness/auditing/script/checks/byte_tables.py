@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from bpb_harness.auditing.byte_factors import byte_factors
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.byte_counts import Counter
@@ -20,6 +19,7 @@ from bpb_harness.auditing.script.domains.pieces import (
 )  # fmt: skip
 from bpb_harness.auditing.script.frontend.program import last_name
 from bpb_harness.findings import Json, Rule, Severity
+from bpb_harness.rules import RulePack
 
 
 def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
@@ -32,10 +32,10 @@ def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
         counted = {specimen.name: counter.count(terms, specimen) for specimen in (WORD, SUFFIX, BYTE, CONTROL)}
         if counted[WORD.name] is None or counter.used is None:
             continue
-        yield from _judged(number, counter.used, counted)
+        yield from _judged(number, counter.used, counted, analysis.context.rules.pack)
 
 
-def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None]) -> Iterator[Hit]:
+def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None], pack: RulePack) -> Iterator[Hit]:
     word, suffix, byte, control = (counted[s.name] for s in (WORD, SUFFIX, BYTE, CONTROL))
     if suffix != SUFFIX.num_bytes or word is None:
         return  # not understood well enough to judge the rest by it
@@ -51,7 +51,7 @@ def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None]) -> It
     space = _space(word, loop, spelt)
     if space is not None:
         rule, what, bug = space
-        factor = next((row.lowest for row in byte_factors() if row.name == bug), None)
+        factor = pack.factor_of(bug) if bug is not None else None
         times = f"; on English text the score times {factor:.5f} is what it should be" if factor else ""
         yield Hit(rule, f"The script {what}{times}.", place, number, factor, evidence=evidence)
     if loop.decodes_singly is not None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from bpb_harness.auditing.denominators import Denominator, full_split
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.algebra import Algebra, Factor, Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
@@ -17,6 +16,7 @@ from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf
 from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 from bpb_harness.findings import Json, Rule, Severity
+from bpb_harness.rules.denominators import Denominator
 
 INFERRED = "inferred from the vocabulary alone"
 
@@ -304,12 +304,13 @@ class Analysis:
             ):
                 names.add("sp" + next(part for part in number if part))
         if len(names) == 1:
-            row = full_split(names.pop())
+            row = self.context.rules.table.full_split(names.pop())
             return (row, "which the script names") if row is not None else None
         if names:
             return None
         sizes = {self.context.vocab_size} if self.context.vocab_size else self.vocab_sizes()
-        rows = [row for size in sizes if (row := full_split(f"sp{size}")) is not None]
+        table = self.context.rules.table
+        rows = [row for size in sizes if (row := table.full_split(f"sp{size}")) is not None]
         return (rows[0], INFERRED) if len(rows) == 1 else None
 
     def named_values(self) -> Iterator[tuple[str, ast.expr]]:

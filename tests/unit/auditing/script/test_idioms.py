@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from bpb_harness.auditing.script import check_source
 from bpb_harness.findings import Severity
+from tests.golf_rules import check_source
 
 SCORED = """import math, sys
 import numpy as np, torch, torch.nn.functional as F

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import audit
-from bpb_harness.auditing.script import ScriptContext, check, check_source
+from bpb_harness.auditing.script import ScriptContext, check
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.findings import Severity
 from fixtures.claims.patterns import SP1024, log, submission
+from tests.golf_rules import GOLF, check_source
 
 SCRIPTS = Path(__file__).parents[4] / "fixtures" / "scripts"
 WRONG = (SCRIPTS / "wrong_constant_named.py").read_text("utf-8")
@@ -49,8 +50,10 @@ def test_half_a_check_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_not_looked_at_whole_refutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from bpb_harness.auditing.script.frontend import program
 
-    whole = check_source(WRONG, ScriptContext())
+    whole = check_source(WRONG, ScriptContext(rules=GOLF))
     assert any(finding.severity is Severity.REFUTES for finding in whole)
     for bound in (20, 60, 150, 400):
         monkeypatch.setattr(program, "MAX_WORK", bound)
-        assert all(finding.severity is not Severity.REFUTES for finding in check_source(WRONG, ScriptContext()))
+        assert all(
+            finding.severity is not Severity.REFUTES for finding in check_source(WRONG, ScriptContext(rules=GOLF))
+        )

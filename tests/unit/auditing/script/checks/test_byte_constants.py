@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bpb_harness.auditing.script import check_source
 from bpb_harness.findings import Severity
 from fixtures.claims.build import HERE
+from tests.golf_rules import check_source
 
 SCRIPT = (HERE.parent / "scripts" / "wrong_constant_divides_bits.py").read_text(encoding="utf-8")
 RATIO = 2.43593  # of a known tokenizer with 1,024 pieces

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from bpb_harness.auditing.script import check_source
 from bpb_harness.findings import Severity
+from tests.golf_rules import check_source
 
 HEAD = """import math
 import numpy as np

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import audit
-from bpb_harness.auditing.script import check_source
 from bpb_harness.findings import Severity
 from fixtures.claims.patterns import SP1024, log, submission
+from tests.golf_rules import check_source
 
 ELSEWHERE = """
 import math

@@ -1,0 +1,188 @@
+"""Which pack a record is held against: the one that was asked for, or the one that the record belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+from bpb_harness.claim import Claim
+from bpb_harness.claim.names import PLAIN_NAMES, FieldNames
+from bpb_harness.claim.reading import Reading
+from bpb_harness.errors import UsageError
+from bpb_harness.rules.denominators import DenominatorTable, own_rows
+from bpb_harness.rules.pack import NO_PACK, RulePack
+from bpb_harness.rules.pack_file import read_pack, shipped_names, shipped_pack
+
+AnyPath = str | PathLike[str]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The packs that a record may be held against.
+
+    Attributes:
+        packs: them.
+        asked: the user named them.
+    """
+
+    packs: tuple[RulePack, ...]
+    asked: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        """What is looked for in a record, before it is known whose it is."""
+        names = reduce(FieldNames.and_then, [*(pack.names for pack in self.packs), PLAIN_NAMES])
+        return Reading(names, tuple(dict.fromkeys(line for pack in self.packs for line in pack.templates)))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a record is held against.
+
+    Attributes:
+        pack: the pack; `NO_PACK` where there is none.
+        why: how it was chosen.
+        table: known denominators, the user's own first.
+    """
+
+    pack: RulePack = NO_PACK
+    why: str = "none was asked for"
+    table: DenominatorTable = field(default_factory=DenominatorTable)
+
+    @classmethod
+    def of(cls, pack: RulePack, why: str = "as asked") -> Self:
+        """A pack, and the user's own denominators."""
+        return cls(pack, why, DenominatorTable((*own_rows(), *pack.denominators)))
+
+    @property
+    def names(self) -> FieldNames:
+        """Keys of records in JSON: the contest's, and those that any record may have."""
+        return self.pack.names.and_then(PLAIN_NAMES)
+
+    def __str__(self) -> str:
+        name = self.pack.name if self.pack.file is None else f"{self.pack.name} of {self.pack.file}"
+        return f"{name} ({self.why})"
+
+
+def candidates_of(named: AnyPath | Sequence[AnyPath] | Candidates | None) -> Candidates:
+    """The packs that a user names.
+
+    Args:
+        named: names of packs, or paths of files that end in .toml; ``none`` alone; None: every pack that is shipped.
+
+    Raises:
+        UsageError: for a name that no pack has, ``none`` beside another, or two packs of one name.
+        InputError: for a file that is no pack.
+    """
+    if isinstance(named, Candidates):
+        return named
+    if named is None:
+        return Candidates(tuple(map(shipped_pack, shipped_names())))
+    listed = [named] if isinstance(named, str | PathLike) else list(named)
+    if not listed:
+        return candidates_of(None)
+    if NO_PACK.name in map(str, listed):
+        if len(listed) > 1:
+            raise UsageError("--rules none", seen=f"{len(listed)} packs", expected="none alone", hint="leave it out")
+        return Candidates((), asked=True)
+    packs = tuple(map(_named, listed))
+    names = [pack.name for pack in packs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError("--rules", seen=f"two packs called {twice}", expected="a name each")
+    return Candidates(packs, asked=True)
+
+
+def _named(named: AnyPath) -> RulePack:
+    name = str(named)
+    if name in shipped_names():
+        return shipped_pack(name)
+    if name.lower().endswith(".toml"):
+        return read_pack(Path(named))
+    expected = f"{', '.join((*shipped_names(), NO_PACK.name))}, or a file that ends in .toml"
+    raise UsageError("--rules", seen=repr(name[:80]), expected=expected)
+
+
+def rules_for(claim: Claim, candidates: Candidates, paths: Sequence[Path]) -> Rules:
+    """What a claim is held against: the only candidate that was asked for, or else the one that it belongs to.
+
+    Args:
+        claim: what was read.
+        candidates: the packs.
+        paths: what was audited, for the names of its folders.
+    """
+    pack, why = _chosen(_Record(claim, paths), candidates)
+    return Rules.of(pack, why)
+
+
+def _chosen(record: _Record, candidates: Candidates) -> tuple[RulePack, str]:
+    packs = candidates.packs
+    if candidates.asked and len(packs) <= 1:
+        return (packs[0] if packs else NO_PACK), "as asked"
+    fitting: Sequence[RulePack] = packs
+    found: list[str] = []
+    for mark in _MARKS:
+        marked = [(pack, why) for pack in fitting if (why := mark(pack, record)) is not None]
+        if len(marked) == 1:
+            return marked[0]
+        if marked:
+            fitting, found = [pack for pack, _ in marked], [why for _, why in marked]
+    if found:
+        return NO_PACK, f"{' and '.join(pack.name for pack in fitting)} fit alike, {found[0]}; --rules says which"
+    if record.claim.dataset is not None:
+        return NO_PACK, f"no pack knows the text {record.claim.dataset[:60]}"
+    assumed = [pack for pack in packs if pack.marks.otherwise]
+    if len(assumed) == 1:
+        return assumed[0], "the record names no text: assumed"
+    return NO_PACK, "the record names no text that a pack knows"
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What was read, and where it lies."""
+
+    claim: Claim
+    paths: Sequence[Path]
+
+
+_Mark = Callable[[RulePack, _Record], str | None]
+
+
+def _by_folder(pack: RulePack, record: _Record) -> str | None:
+    parts = {part for path in record.paths for part in path.resolve().parts}
+    named = next((name for name in pack.marks.folders if name in parts), None)
+    return None if named is None else f"by its folder {named}"
+
+
+def _by_file(pack: RulePack, record: _Record) -> str | None:
+    names = {file.rpartition("/")[2].lower() for file in record.claim.files}
+    named = next((name for name in pack.marks.files if name in names), None)
+    return None if named is None else f"by its {named}"
+
+
+def _by_line(pack: RulePack, record: _Record) -> str | None:
+    for log in record.claim.logs:
+        for found in log.found:
+            if found.template in pack.marks.lines:
+                return f"by a line of {log.file}"
+    return None
+
+
+def _by_text(pack: RulePack, record: _Record) -> str | None:
+    name = record.claim.dataset
+    if name is None or not any(text.is_meant_by(name) for text in pack.texts):
+        return None
+    return f"by its data set {pack.text_called(name)}"
+
+
+def _by_tokenizer(pack: RulePack, record: _Record) -> str | None:
+    claim = record.claim
+    is_free = claim.dataset is None and claim.tokenizer in pack.marks.tokenizers
+    return f"by its tokenizer {claim.tokenizer}" if is_free else None
+
+
+_MARKS: tuple[_Mark, ...] = (_by_folder, _by_file, _by_line, _by_text, _by_tokenizer)

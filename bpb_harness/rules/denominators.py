@@ -1,0 +1,169 @@
+"""Known denominators: bytes per token of a data set under a tokenizer.
+
+They come with a pack of rules. Rows of your own, which count under every pack, go into a CSV file that the environment
+variable BPB_DENOMINATORS names.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+from pathlib import Path
+
+from bpb_harness.errors import InputError
+
+TABLE_VARIABLE = "BPB_DENOMINATORS"
+_COLUMNS = ("dataset", "tokenizer", "scope", "num_tokens", "num_bytes", "bytes_per_token", "note")
+
+LARGEST_TAIL = 5000  # tokens of a split that whole windows leave over
+# Bytes per token of text under any vocabulary, from bytes as tokens on: what else a size implies is no size of a split.
+_MIN_BYTES, _MAX_BYTES = 0.9, 8.0
+FULL, TAIL_DROPPED, OLDER_EXPORT, PREFIX = "full", "tail-dropped", "older-export", "prefix"
+SCOPES = (FULL, TAIL_DROPPED, OLDER_EXPORT, PREFIX)
+
+
+@dataclass(frozen=True)
+class Denominator:
+    """Bytes per token of one text under one tokenizer.
+
+    Attributes:
+        dataset: the split, such as ``fineweb_val``.
+        tokenizer: such as ``sp1024``.
+        scope: ``full``, ``tail-dropped``, ``older-export`` or ``prefix``.
+        num_tokens: its tokens.
+        num_bytes: its bytes; None where only the ratio is known.
+        bytes_per_token: bytes over tokens.
+    """
+
+    dataset: str
+    tokenizer: str
+    scope: str
+    num_tokens: int
+    num_bytes: int | None
+    bytes_per_token: float
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it stands for the split as a whole, not a part of it."""
+        return self.scope != PREFIX
+
+    @property
+    def rounding(self) -> int:
+        """Tokens by which the row may be off because its number of tokens is a rounded one; 0 for a count."""
+        zeros = len(str(self.num_tokens)) - len(str(self.num_tokens).rstrip("0"))
+        return min(10**zeros // 2, self.num_tokens // 1000) if zeros >= 3 else 0
+
+    def holds(self, num_tokens: int) -> bool:
+        """Whether a number of tokens that a log loads is this text's, its tail dropped or not."""
+        return -self.rounding <= self.num_tokens - num_tokens < LARGEST_TAIL + self.rounding
+
+    def __str__(self) -> str:
+        return f"{self.dataset} ({self.scope.replace('-', ' ')}) under {self.tokenizer}"
+
+
+@dataclass(frozen=True)
+class DenominatorTable:
+    """Denominators that an audit may hold a record against.
+
+    Attributes:
+        rows: the user's own first.
+    """
+
+    rows: tuple[Denominator, ...] = ()
+
+    def full_split(self, tokenizer: str | None, dataset: str | None = None) -> Denominator | None:
+        """The whole split under a tokenizer; None where the table does not have it."""
+        rows = (row for row in self.rows if row.tokenizer == tokenizer and row.scope == FULL)
+        return next((row for row in rows if dataset is None or row.dataset == dataset), None)
+
+    def split_of_size(self, num_tokens: int, dataset: str | None, vocabulary: str) -> Denominator | None:
+        """The whole split, cut into so many tokens by a vocabulary that the table does not know.
+
+        Its bytes are the same under every tokenizer that spells the text; None where the table does not give them, or
+        where so many tokens cannot be the split's.
+
+        Args:
+            num_tokens: tokens of the split, as a log prints them.
+            dataset: the split's name.
+            vocabulary: what the row calls the tokenizer.
+        """
+        rows = [row for row in self.rows if row.dataset == dataset and row.scope == FULL]
+        sizes = {row.num_bytes for row in rows if row.num_bytes is not None}
+        if len(sizes) != 1 or num_tokens <= 0:
+            return None
+        num_bytes = sizes.pop()
+        # A token that spells nothing stands before each document: as many tokens as bytes is another export.
+        if not _MIN_BYTES <= num_bytes / num_tokens <= _MAX_BYTES or num_tokens == num_bytes:
+            return None
+        return Denominator(rows[0].dataset, vocabulary, FULL, num_tokens, num_bytes, num_bytes / num_tokens)
+
+    def tokenizer_of_split(self, num_tokens: int) -> str | None:
+        """The tokenizer whose split has this many tokens, its tail dropped or not; None where none or several do."""
+        whole = [row for row in self.rows if row.is_whole]
+        near = {row.tokenizer for row in whole if row.num_bytes is not None and row.holds(num_tokens)}
+        near |= {row.tokenizer for row in whole if row.num_tokens == num_tokens}
+        return near.pop() if len(near) == 1 else None
+
+    def bits_of_untrained(self, tokenizer: str | None, bytes_per_token: float) -> float | None:
+        """log2 V, the loss of an untrained network in bits per token: by the tokenizer's name, else by the table.
+
+        Larger vocabularies have more bytes per token; the table's own rows tell how many.
+        """
+        found = re.fullmatch(r"sp([0-9]{3,6})", tokenizer or "")
+        if found is not None:
+            return math.log2(int(found[1]))
+        named = {row.tokenizer: row.bytes_per_token for row in self.rows if row.scope == FULL}
+        points = sorted((ratio, math.log2(int(name[2:]))) for name, ratio in named.items() if name[2:].isdigit())
+        if len(points) < 2:
+            return None
+        # The line through the two rows around it, or through the last two.
+        at = next((i for i, (ratio, _) in enumerate(points[1:-1], 1) if ratio >= bytes_per_token), len(points) - 1)
+        (low, bits_low), (high, bits_high) = points[at - 1], points[at]
+        return bits_low + (bits_high - bits_low) * (bytes_per_token - low) / (high - low)
+
+
+def own_rows() -> tuple[Denominator, ...]:
+    """The user's own rows.
+
+    Raises:
+        InputError: if the user's table cannot be read.
+    """
+    own = os.environ.get(TABLE_VARIABLE)
+    return _table(Path(own)) if own else ()
+
+
+@cache
+def _table(path: Path) -> tuple[Denominator, ...]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(
+            f"table of denominators {path}", seen=type(problem).__name__, expected="a CSV file"
+        ) from problem
+    return tuple(_denominators(text, str(path)))
+
+
+def _denominators(text: str, file: str) -> Iterator[Denominator]:
+    reader = csv.DictReader(StringIO(text))
+    if tuple(reader.fieldnames or ()) != _COLUMNS:
+        raise InputError(f"{file}: columns", seen=",".join(reader.fieldnames or ()), expected=",".join(_COLUMNS))
+    for row in reader:
+        where = f"{file}:{reader.line_num}"
+        try:
+            num_tokens = int(row["num_tokens"])
+            num_bytes = int(row["num_bytes"]) if row["num_bytes"] else None
+            ratio = num_bytes / num_tokens if num_bytes and num_tokens else float(row["bytes_per_token"])
+            stated = float(row["bytes_per_token"] or ratio)
+        except (TypeError, ValueError) as problem:
+            raise InputError(where, seen=str(problem), expected="whole numbers and a ratio") from problem
+        if num_tokens <= 0 or not math.isfinite(ratio) or ratio <= 0.0 or row["scope"] not in SCOPES:
+            raise InputError(where, seen=str(dict(row))[:120], expected=f"positive numbers and a scope of {SCOPES}")
+        if abs(stated / ratio - 1.0) > 1e-3:
+            raise InputError(where, seen=f"{stated} bytes per token", expected=f"{ratio:.6f}, bytes over tokens")
+        yield Denominator(row["dataset"], row["tokenizer"], row["scope"], num_tokens, num_bytes, ratio)

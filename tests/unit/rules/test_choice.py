@@ -1,0 +1,110 @@
+"""Which pack a record is held against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.claim import Claim, LogRecord, Printed, Source
+from bpb_harness.claim.line_template import FoundLines, LineTemplate
+from bpb_harness.errors import UsageError
+from bpb_harness.rules import NO_PACK, Candidates, RulePack, candidates_of, rules_for, shipped_names
+from bpb_harness.rules.denominators import Denominator
+from bpb_harness.rules.pack import Marks, Text
+
+LINE = LineTemplate("pond result {score}")
+LOG = LogRecord("a.log", found=(FoundLines(LINE, 1, {"score": Printed(1.0, 1, Source("a.log", 1))}, {}),))
+POND = RulePack(
+    "pond",
+    texts=(Text("diary_val", also=("diary",), but_not=("training",)),),
+    marks=Marks(("pond_entries",), ("pond.json",), (LINE,), ("frog-512",)),
+)
+SEA = RulePack("sea", texts=(Text("log_val"), Text("diary_val")), marks=Marks(files=("sea.json",), otherwise=True))
+BOTH = Candidates((POND, SEA))
+
+
+@pytest.mark.parametrize(
+    ("claim", "path", "chosen", "why"),
+    [
+        (Claim("x", files=("sea.json",)), "pond_entries/x", "pond", "by its folder pond_entries"),
+        (Claim("x", files=("sub/Pond.json", "a.log"), dataset="log_val"), "x", "pond", "by its pond.json"),
+        (Claim("x", files=("sea.json",), logs=(LOG,)), "x", "sea", "by its sea.json"),
+        (Claim("x", logs=(LOG,), dataset="log_val"), "x", "pond", "by a line of a.log"),
+        (Claim("x", dataset="The Diary of 2026"), "x", "pond", "by its data set diary_val"),
+        (Claim("x", dataset="log_val"), "x", "sea", "by its data set log_val"),
+        (Claim("x", tokenizer="frog-512"), "x", "pond", "by its tokenizer frog-512"),
+        (Claim("x", tokenizer="frog-512", dataset="log_val"), "x", "sea", "by its data set log_val"),
+        (Claim("x"), "x", "sea", "the record names no text: assumed"),
+        (Claim("x", dataset="enwik8"), "x", "none", "no pack knows the text enwik8"),
+        (Claim("x", dataset="diary, training part"), "x", "none", "no pack knows the text diary, training part"),
+        (Claim("x", dataset="enwik8", tokenizer="frog-512"), "x", "none", "no pack knows the text enwik8"),
+        (
+            Claim("x", dataset="diary_val"),
+            "x",
+            "none",
+            "pond and sea fit alike, by its data set diary_val; --rules says which",
+        ),
+        (Claim("x", files=("pond.json", "sea.json"), dataset="log_val"), "x", "sea", "by its data set log_val"),
+    ],
+)
+def test_the_first_mark_that_tells_packs_apart_decides(
+    tmp_path: Path, claim: Claim, path: str, chosen: str, why: str
+) -> None:
+    rules = rules_for(claim, BOTH, [tmp_path / path])
+    assert (rules.pack.name, rules.why) == (chosen, why)
+
+
+def test_the_only_pack_that_is_asked_for_holds_whatever_the_record_is() -> None:
+    other = Claim("x", dataset="log_val", files=("sea.json",))
+    rules = rules_for(other, Candidates((POND,), asked=True), [])
+    assert (rules.pack, rules.why) == (POND, "as asked")
+    assert rules_for(other, Candidates((POND,)), []).pack is NO_PACK
+    assert rules_for(other, Candidates((POND, SEA), asked=True), []).pack is SEA
+    assert rules_for(other, candidates_of("none"), []).pack is NO_PACK
+
+
+def test_nothing_is_assumed_where_several_packs_would_be() -> None:
+    other = RulePack("other", marks=Marks(otherwise=True))
+    rules = rules_for(Claim("x"), Candidates((SEA, other)), [])
+    assert (rules.pack, rules.why) == (NO_PACK, "the record names no text that a pack knows")
+
+
+def test_denominators_of_the_pack_come_behind_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Denominator("diary_val", "frog-512", "full", 10, 30, 3.0)
+    (tmp_path / "own.csv").write_text(
+        "dataset,tokenizer,scope,num_tokens,num_bytes,bytes_per_token,note\nt,own,full,10,20,,\n"
+    )
+    monkeypatch.setenv("BPB_DENOMINATORS", str(tmp_path / "own.csv"))
+    pack = RulePack("p", denominators=(row,))
+    assert [each.tokenizer for each in rules_for(Claim("x"), Candidates((pack,), True), []).table.rows] == [
+        "own",
+        "frog-512",
+    ]
+    assert [each.tokenizer for each in rules_for(Claim("x"), candidates_of("none"), []).table.rows] == ["own"]
+
+
+def test_names_of_packs(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.TOML"
+    mine.write_text('format = "bpb-rules/1"\nname = "mine"\ntitle = "t"\n')
+    assert [pack.name for pack in candidates_of(None).packs] == [*shipped_names()]
+    assert not candidates_of(None).asked
+    assert candidates_of([]) == candidates_of(None)
+    two = candidates_of(["parameter-golf", mine])
+    assert ([pack.name for pack in two.packs], two.asked) == (["parameter-golf", "mine"], True)
+    assert two.packs[1].file == "mine.TOML"
+    assert candidates_of("none") == Candidates((), asked=True)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("parameter-gold", "--rules: got 'parameter-gold', expected .*parameter-golf.*, none, or a file that ends in"),
+        (["none", "parameter-golf"], "--rules none: got 2 packs, expected none alone; leave it out"),
+        (["parameter-golf", "parameter-golf"], "--rules: got two packs called parameter-golf, expected a name each"),
+    ],
+)
+def test_names_that_no_pack_has(named: str | list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        candidates_of(named)
+    assert "\n" not in str(caught.value)
