@@ -43,7 +43,9 @@ class Adapting:
         UsageError: if the network cannot learn so, or the text is not paid for whole.
     """
 
-    def __init__(self, job: Job, layout: Layout, processes: Processes, before_learning: Callable[[], None]) -> None:
+    def __init__(
+        self, job: Job, layout: Layout, processes: Processes, before_learning: Callable[[], None] | None
+    ) -> None:
         settings = job.settings.adaptation
         assert settings is not None
         if settings.method == "own" and processes.count > 1:
@@ -106,7 +108,7 @@ class Adapting:
                 state = OwnState(self._job.model)
                 parts.append(score(chunk) if chunk.stop > chunk.first else {})
                 state.require_unchanged()
-                if not chunk.index:
+                if not chunk.index and self._before_learning is not None:
                     self._before_learning()
                 if chunk is not self.chunks[-1]:
                     begin = time.perf_counter()
@@ -158,12 +160,9 @@ def _plain(job: Job, settings: AdaptationSettings) -> dict[str, Any]:
 
 @contextmanager
 def adapting(
-    job: Job, layout: Layout, processes: Processes, before_learning: Callable[[], None]
-) -> Iterator[Adapting | None]:
-    """What adapts, for as long as this is open; None where nothing does."""
-    if job.settings.adaptation is None:
-        yield None
-        return
+    job: Job, layout: Layout, processes: Processes, before_learning: Callable[[], None] | None
+) -> Iterator[Adapting]:
+    """What adapts, for as long as this is open."""
     found = Adapting(job, layout, processes, before_learning)
     with closing(found):
         try:

@@ -27,7 +27,7 @@ Ask = Callable[[Sequence[Question]], list[Answer]]
 @contextmanager
 def answering_process(job: Job) -> Iterator[AnsweringProcess | None]:
     """The process that answers, beside scoring; None where the network cannot be built a second time."""
-    if job.source is None or not job.settings.check_contract or not is_first_process():
+    if job.source is None or not is_first_process():
         yield None
         return
     process = AnsweringProcess(job.source)
@@ -37,10 +37,8 @@ def answering_process(job: Job) -> Iterator[AnsweringProcess | None]:
         process.close()
 
 
-def watching(job: Job, process: AnsweringProcess | None) -> Job:
+def watching(job: Job, process: AnsweringProcess) -> Job:
     """The job, whose progress also tells at once if the other process cannot build the network."""
-    if process is None:
-        return job
 
     def progress(done: int, total: int) -> None:
         process.require_no_failure()

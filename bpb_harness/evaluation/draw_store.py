@@ -24,7 +24,7 @@ LOG = logging.getLogger("bpb_harness")
 @final
 @dataclass(frozen=True)
 class DrawStore:
-    """Where finished draws come from and go to; nowhere without ``--resume``.
+    """Where finished draws come from and go to.
 
     Attributes:
         batch_tokens: tokens of a batch, which draws that go on share with those that were kept.
@@ -35,16 +35,16 @@ class DrawStore:
 
     batch_tokens: int
     known: dict[DrawKey, list[FinishedDraws]]
-    digest: str = ""
-    file: DrawFile | None = None
+    digest: str
+    file: DrawFile
 
     def finished(self, key: DrawKey) -> list[FinishedDraws]:
         """Draws that an earlier run has made for one bound in one pass."""
         return self.known.get(key, [])
 
-    def keeper(self, key: DrawKey) -> Callable[[FinishedDraws], None] | None:
+    def keeper(self, key: DrawKey) -> Callable[[FinishedDraws], None]:
         """What keeps new ones."""
-        return None if self.file is None else partial(self.file.keep, key)
+        return partial(self.file.keep, key)
 
 
 def _drawn(job: Job, signature: Signature) -> Signature:
@@ -56,9 +56,7 @@ def _drawn(job: Job, signature: Signature) -> Signature:
 @contextmanager
 def open_draws(job: Job, layout: Layout, batch_tokens: int, processes: Processes) -> Iterator[DrawStore]:
     """The store of a job: the first process reads the file, all know what it holds, each appends to its own part."""
-    if job.settings.resume is None or job.settings.adaptation is not None:  # which keeps a file of its own
-        yield DrawStore(batch_tokens, {})
-        return
+    assert job.settings.resume is not None
     path = Path(job.settings.resume)
     header = DrawFileHeader(
         signature=str(_drawn(job, job.signature(layout))),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -28,6 +29,7 @@ from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import IndependentDesign, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.statistics.rare_costs import DrawnCosts
 
 Advance = Callable[[int], None]
 Floats = npt.NDArray[np.float64]
@@ -70,6 +72,15 @@ class DrawTable:
             int((drawn < plan.num_weighed).sum()),
         )  # fmt: skip
         return value
+
+    @property
+    def costs(self) -> DrawnCosts:
+        """What the masks that were drawn and enter a total cost."""
+        plan = self.plan
+        rows = np.flatnonzero(plan.is_drawn[: plan.num_weighed])
+        return DrawnCosts(
+            plan.window[rows], self.nats[rows] / self.num_masked[rows], plan.mask_rate[rows], self.num_masked[rows]
+        )
 
 
 @final
@@ -223,14 +234,16 @@ class _Collection:
             most_ahead=lambda: deal.most_ahead,
         )  # fmt: skip
         # The nats of tokens are waited for at once, so that a second batch would only take its memory.
-        streams_in_turn = CudaStreams(device, runner.num_streams if self.tokens is None else 1)
+        in_turn = None
+        if device.type == "cuda":
+            in_turn = CudaStreams(device, runner.num_streams if self.tokens is None else 1)
         results: list[FinishedDraws] = []
         try:
             for prepared in batches:
                 is_alone = runner.runs_alone(prepared)
                 while is_alone and self._in_flight:
                     results.append(self._finish())
-                with streams_in_turn.next(1 if is_alone else runner.num_streams):
+                with nullcontext() if in_turn is None else in_turn.next(1 if is_alone else runner.num_streams):
                     if self.tokens is None:
                         row_nats = runner.row_nats(prepared)
                     else:

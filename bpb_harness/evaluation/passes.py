@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import final
@@ -32,7 +32,7 @@ from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.kept_draws import KeptDrawsCheck
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.memory import peak_memory_bytes
-from bpb_harness.evaluation.pilot import Pilot, PilotPass, PilotPlan, drawn_costs
+from bpb_harness.evaluation.pilot import Pilot, PilotPass, PilotPlan
 from bpb_harness.evaluation.prepare_ahead import Source
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
@@ -82,17 +82,19 @@ def sample_bounds(job: Job, layout: Layout, processes: Processes, adaptation: Ad
 def _sample(
     sampler: _Sampler, job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None
 ) -> SampledBounds:
-    batch_tokens = job.settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
-    with open_draws(job, layout, batch_tokens, processes) as store:
-        if job.settings.batch_tokens is None:
+    settings = job.settings
+    batch_tokens = settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
+    keeps_draws = settings.resume is not None and settings.ttt is None  # which keeps a file of its own
+    with open_draws(job, layout, batch_tokens, processes) if keeps_draws else nullcontext() as store:
+        if store is not None and settings.batch_tokens is None:
             batch_tokens = store.batch_tokens
         with job.clock.phase("compiling"):
             sampler.warm_up(batch_tokens)
         begin = time.perf_counter()
         pilot, num_passes = None, 1
-        if job.settings.tolerance is not None:
+        if settings.tolerance is not None:
             pilot = sampler.run_pilot(batch_tokens, store)
-            num_passes = sampler.passes_for(pilot, job.settings.tolerance)
+            num_passes = sampler.passes_for(pilot, settings.tolerance)
             with job.clock.phase("compiling"):
                 begin += sampler.warm_up(batch_tokens, num_passes)
         if adaptation is None:
@@ -114,7 +116,7 @@ def _sample(
         remarks=[
             *sampler.runner.remarks,
             *([] if adaptation is None else adaptation.remarks),
-            *_kept_remarks(job, [bound.table for bound in bounds], sampler.num_scored_again),
+            *([] if store is None else _kept_remarks(job, [bound.table for bound in bounds], sampler.num_scored_again)),
             *sampler.error_remarks(bounds[0], pilot),
         ],
         asked=sampler.asked(passes),
@@ -214,9 +216,11 @@ class _Sampler:
     def warm_up(self, batch_tokens: int, num_passes: int = 1) -> float:
         """Compile, if so many passes are worth it and fewer were not; returns the seconds, which are not scoring's."""
         begin = time.perf_counter()
+        settings, device = self._job.settings, self._job.device
+        if self._is_warm or not settings.compiles(device):
+            return 0.0
         # Of the whole text: the arithmetic, and the last bits of the total, are not to hang on how many share it.
-        total = num_passes * self._tokens_per_pass
-        if self._is_warm or not self._job.settings.compiles(self._job.device, pays=pays(self._job.model, total)):
+        if not settings.compiles(device, pays=pays(self._job.model, num_passes * self._tokens_per_pass)):
             return 0.0
         self._is_warm = True
         plan = self._first_plans[0]
@@ -225,7 +229,7 @@ class _Sampler:
         self._processes.wait()  # whoever took longer is waited for here, and not in the pass
         return time.perf_counter() - begin
 
-    def run_pilot(self, batch_tokens: int, store: DrawStore) -> Pilot:
+    def run_pilot(self, batch_tokens: int, store: DrawStore | None) -> Pilot:
         """The draws that fix the number of passes, of the headline's bound."""
         bound = self._job.bounds[0]
         plan = PilotPlan.of(bound, self._job.settings.seed, self._layout)
@@ -255,7 +259,7 @@ class _Sampler:
         self._count.total += (needed - 1) * self._tokens_per_pass
         return needed
 
-    def run_pass(self, index: int, num_passes: int, batch_tokens: int, store: DrawStore) -> list[DrawTable]:
+    def run_pass(self, index: int, num_passes: int, batch_tokens: int, store: DrawStore | None) -> list[DrawTable]:
         """One table a bound."""
         keeps_tokens = self._job.settings.keeps_tokens
         plans = self._next_plans.result() if self._next_plans is not None else self._first_plans
@@ -271,16 +275,16 @@ class _Sampler:
         bound: Bound,
         plan: DrawPlan,
         batch_tokens: int,
-        store: DrawStore,
+        store: DrawStore | None,
         *,
         keep_tokens: bool = False,
     ) -> DrawTable:
         key = (index, bound.method)
-        kept = self._kept(key, plan, batch_tokens, store)
         return run_draws(
             self.runner, self._batches, plan, self._streams(index), device=self._job.device,
-            batch_tokens=batch_tokens, processes=self._processes, finished=kept,
-            keep=store.keeper(key), keep_tokens=keep_tokens, advance=self._count,
+            batch_tokens=batch_tokens, processes=self._processes,
+            finished=() if store is None else self._kept(key, plan, batch_tokens, store),
+            keep=None if store is None else store.keeper(key), keep_tokens=keep_tokens, advance=self._count,
         )  # fmt: skip
 
     def run_chunks(self, adaptation: Adapting, batch_tokens: int) -> list[DrawTable]:
@@ -337,7 +341,7 @@ class _Sampler:
                 f"half of the 95 % interval came out at {half_width:.3g}, wider than --tolerance {settings.tolerance}"
             )
             remarks.append(Remark("tolerance.missed", f"{wider}: the passes differ more than the pilot's draws did"))
-        costs = drawn_costs(sampled.table)
+        costs = sampled.table.costs
         if not len(costs) or not sampled.error.is_known:
             return remarks
         doubt = reason_to_doubt(

@@ -169,12 +169,12 @@ class Pilot:
     @property
     def costs(self) -> DrawnCosts:
         """Of the masks of its passes."""
-        return drawn_costs(self.sampled.table)
+        return self.sampled.table.costs
 
     @property
     def ends(self) -> tuple[EndCosts, ...]:
         """Of the masks at the ends."""
-        return tuple(EndCosts(drawn_costs(table), self.plan.end_probability) for table in self.end_tables)
+        return tuple(EndCosts(table.costs, self.plan.end_probability) for table in self.end_tables)
 
     def variance_of_a_pass(self, lengths: Ints) -> float:
         """Of one pass's total over the whole text, whose windows are that long, nats squared."""
@@ -201,12 +201,3 @@ class Pilot:
             knows_itself = num_windows >= MIN_WINDOWS_REPLICATED
         fewest = 1 if knows_itself else 2
         return passes_for(half_width_nats, self.sampled.spread, variance, num_windows, per_window, fewest=fewest)
-
-
-def drawn_costs(table: DrawTable) -> DrawnCosts:
-    """What the masks that were drawn and enter a total cost."""
-    plan = table.plan
-    rows = np.flatnonzero(plan.is_drawn[: plan.num_weighed])
-    return DrawnCosts(
-        plan.window[rows], table.nats[rows] / table.num_masked[rows], plan.mask_rate[rows], table.num_masked[rows]
-    )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import platform
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.byte_count import ByteCounter
@@ -23,6 +28,7 @@ from bpb_harness.estimators import (
 from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting, adapting, joined
 from bpb_harness.evaluation.answers import (
+    AnswerCosts,
     answer_costs_of_known,
     answer_costs_of_sampled,
     summarise,
@@ -40,10 +46,10 @@ from bpb_harness.evaluation.passes import sample_bounds
 from bpb_harness.evaluation.remarks import layout_remarks, sampling_remarks
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
 from bpb_harness.evaluation.second_answers import Asked, AskedMasks, AskedSpans, AskedSteps
-from bpb_harness.evaluation.settings import describe_device, versions_here
+from bpb_harness.evaluation.settings import describe_device
 from bpb_harness.evaluation.span_scores import SpanNats, score_spans
 from bpb_harness.evaluation.surprisal import surprisal_of_known, surprisal_of_sampled
-from bpb_harness.evaluation.tables import document_fields, stamp_tables, window_and_token_frames
+from bpb_harness.evaluation.tables import tables_of
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.evaluation.unit_costs import costs_of_known, costs_of_sampled
 from bpb_harness.result import (
@@ -53,6 +59,7 @@ from bpb_harness.result import (
     Comparison,
     Remark,
     SourceFloor,
+    Versions,
 )
 from bpb_harness.statistics.standard_errors import corpus_stderr
 from bpb_harness.text.spans import Spans
@@ -70,23 +77,26 @@ def score(job: Job) -> BpbResult:
     """
     with job.clock.phase("checks"):
         result = _score_and_check(job)
-    stamp_tables(result)
     return replace(result, seconds_by_phase=job.clock.seconds)
 
 
 def _score_and_check(job: Job) -> BpbResult:
     job.require_scorable()
-    contract = Contract(job) if job.settings.check_contract else None
-    with answering_process(job) as process:
-        adds_gradients = job.settings.adaptation is not None
-        with open_processes(adds_gradients=adds_gradients) as processes, job.clock.phase("scoring"):
-            _require_one_network(job, processes)
+    settings = job.settings
+    contract = Contract(job) if settings.check_contract else None
+    with nullcontext() if contract is None else answering_process(job) as process:
+        watched = job if process is None else watching(job, process)
+        with open_processes(adds_gradients=settings.ttt is not None) as processes, job.clock.phase("scoring"):
+            if job.source is None:
+                _require_one_network(job, processes)
             with job.clock.phase("bytes"):
                 layout = job.lay_out(processes)
-            before_learning = _nothing if contract is None else contract.check_again
             marks = marks_beside(job, layout)
-            with adapting(job, layout, processes, before_learning) as adaptation:
-                result, asked = _score(watching(job, process), layout, processes, adaptation)
+            check_again = None if contract is None else contract.check_again
+            learning = nullcontext() if settings.ttt is None else adapting(job, layout, processes, check_again)
+            with learning as adaptation:
+                score_all = _score_bound if job.bounds else _score_without_masks
+                result, asked = score_all(watched, layout, processes, adaptation)
         result = with_remarks(result, *layout_remarks(job, result))
         if is_first_process():
             with job.clock.phase("marks"):
@@ -98,22 +108,18 @@ def _score_and_check(job: Job) -> BpbResult:
             if is_first_process():
                 job.clock.tell("checks: a second look")
                 look_again(job, result, asked, process, adaptation)
-    if job.settings.resume is not None and adaptation is None and is_first_process():
+    if settings.resume is not None and adaptation is None and is_first_process():
         assert result.costs is not None
-        keep_score(Path(job.settings.resume), result.costs)
+        keep_score(Path(settings.resume), result.costs)
     if contract is None:
         return result
     by_precision = contract.compare_precision(result) if is_as_loaded and is_first_process() else []
     return with_remarks(result, *contract.remarks, *by_precision)
 
 
-def _nothing() -> None:
-    """Where nothing is to be looked at."""
-
-
 def _require_one_network(job: Job, processes: Processes) -> None:
     """Refuse processes whose networks are not all the same, where each brings its own."""
-    if job.source is None and len(digests := {digest[:8] for digest in processes.gather(job.identity.digest)}) > 1:
+    if len(digests := {digest[:8] for digest in processes.gather(job.identity.digest)}) > 1:
         raise UsageError(
             "processes that score one network",
             seen=f"networks {', '.join(sorted(digests))}",
@@ -121,52 +127,70 @@ def _require_one_network(job: Job, processes: Processes) -> None:
         )
 
 
-def _score(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None) -> Scored:
-    return (_score_bound if job.bounds else _score_without_masks)(job, layout, processes, adaptation)
-
-
 def _score_bound(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None) -> Scored:
-    sampled = sample_bounds(job, layout, processes, adaptation)
+    settings, sampled = job.settings, sample_bounds(job, layout, processes, adaptation)
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
-    length = layout.code_length(bound.nats)
-    costs = answer_costs_of_sampled(bound)
-    surprisal, seconds = surprisal_of_sampled(job, bound, processes), sampled.seconds
-    if surprisal is not None:
-        seconds += surprisal.seconds
-    windows_table, tokens_table = window_and_token_frames(
-        job, layout, bound.window_nats, bound.token_nats, bound.table, costs=costs, surprisal=surprisal
-    )
-    result = BpbResult(
-        length=length,
+    costs = None if job.answers is None else answer_costs_of_sampled(bound)
+    surprisal = surprisal_of_sampled(job, bound, processes) if settings.surprisal else None
+    signature = job.signature(layout, len(bound.passes))
+    asked_for: dict[str, Any] = {}
+    if settings.wants_tables:
+        asked_for = tables_of(
+            job, layout, signature, bound.window_nats, bound.token_nats, bound.table, costs=costs, surprisal=surprisal,
+            find_documents=partial(document_costs_of_sampled, job, layout, bound),
+        )  # fmt: skip
+    result = _result(
+        job, layout, processes, bound.nats, bound.error, bound.corpus_stderr, costs,
         relation=bound.bound.relation if bound.table.plan.is_drawn.any() else UPPER_BOUND,
         terms_nats=bound.terms_nats,
-        mc_stderr=_finite(nats_to_bits(bound.error.stderr_nats) / length.num_units),
-        corpus_stderr=_finite(bound.corpus_stderr),
-        ci95=bound.error.interval(length),
-        signature=job.signature(layout, len(bound.passes)),
+        signature=signature,
         num_forward_tokens=sum(table.num_forward_tokens for table in tables)
         + sampled.num_pilot_tokens
         + (0 if surprisal is None else surprisal.num_forward_tokens),
-        seconds=seconds,
-        device=describe_device(job.device, processes.count),
+        seconds=sampled.seconds + (0.0 if surprisal is None else surprisal.seconds),
         peak_memory_bytes=sampled.peak_memory_bytes,
-        comparison=_comparison(sampled.bounds) if job.settings.compare else None,
-        source=_source_of(job, layout.spans),
-        num_documents=job.num_documents(layout),
-        answers=None if costs is None else summarise(job, costs),
-        separator_id=job.text.separator_id,
-        versions=versions_here(),
-        windows=windows_table,
-        tokens=tokens_table,
-        **document_fields(job, layout, partial(document_costs_of_sampled, job, layout, bound)),
+        comparison=_comparison(sampled.bounds) if settings.compare else None,
         span_nats=bound.window_nats,
-    )
-    if job.settings.with_costs or job.settings.resume is not None:
+        **asked_for,
+    )  # fmt: skip
+    if settings.with_costs or settings.resume is not None:
         is_trusted = all(remark.code != UNTRUSTED_ERROR for remark in sampled.remarks)
         result = replace(result, costs=costs_of_sampled(job, result, bound, is_trusted=is_trusted))
     drawn = sampling_remarks(job, len(layout), bound.table.plan.num_replicates, len(bound.passes))
     found = () if surprisal is None else surprisal.remarks
     return with_remarks(result, *drawn, *sampled.remarks, *found), sampled.asked
+
+
+def _result(
+    job: Job, layout: Layout, processes: Processes, nats: float, error: SamplingError, corpus_stderr: float,
+    costs: AnswerCosts | None, **found: Any,
+) -> BpbResult:  # fmt: skip
+    """What every method's result is made of alike.
+
+    Args:
+        job: the evaluation.
+        layout: what of the text was scored.
+        processes: those that shared it.
+        nats: of all of it.
+        error: of that, from what was drawn.
+        corpus_stderr: over the choice of windows, in bits per unit; not finite where it is not known.
+        costs: of answers, where these are scored.
+        **found: the result's other fields.
+    """
+    length = layout.code_length(nats)
+    return BpbResult(
+        length=length,
+        mc_stderr=_finite(nats_to_bits(error.stderr_nats) / length.num_units),
+        corpus_stderr=_finite(corpus_stderr),
+        ci95=error.interval(length),
+        device=describe_device(job.device, processes.count),
+        source=_source_of(job, layout.spans),
+        num_documents=job.num_documents(layout),
+        answers=None if costs is None else summarise(job, costs),
+        separator_id=job.text.separator_id,
+        versions=Versions(torch.__version__, platform.python_version()),
+        **found,
+    )
 
 
 def _comparison(bounds: list[SampledBound]) -> Comparison:
@@ -191,12 +215,24 @@ def _score_without_masks(job: Job, layout: Layout, processes: Processes, adaptat
         error = enumeration_error(scored.variance, scored.squared_variances, estimator.num_samples)
     else:
         relation, error = estimator.relation, SamplingError(0.0)
-    result = _exact_result(
-        job, scored, layout, relation=relation, error=error,
-        seconds=time.perf_counter() - begin - (0.0 if adaptation is None else adaptation.seconds),
-        num_processes=processes.count,
+    seconds = time.perf_counter() - begin - (0.0 if adaptation is None else adaptation.seconds)
+    costs = None if job.answers is None else answer_costs_of_known(scored)
+    signature, asked_for = job.signature(layout), dict[str, Any]()
+    if job.settings.wants_tables:
+        asked_for = tables_of(
+            job, layout, signature, scored.nats, scored.token_nats, costs=costs,
+            surprisal=surprisal_of_known(job, scored),
+            find_documents=partial(document_costs_of_known, job, layout, scored),
+        )  # fmt: skip
+    over_windows = corpus_stderr(known_nats(layout, scored.nats), known_noise=error.stderr_nats**2)
+    result = _result(
+        job, layout, processes, math.fsum(scored.nats), error, over_windows, costs,
+        relation=relation, terms_nats={}, signature=signature, num_forward_tokens=scored.num_forward_tokens,
+        seconds=seconds, peak_memory_bytes=scored.peak_memory_bytes, span_nats=scored.nats, **asked_for,
     )  # fmt: skip
-    return result, _asked(job, layout.spans, scored)
+    if job.settings.with_costs:
+        result = replace(result, costs=costs_of_known(job, result, layout, scored, error))
+    return with_remarks(result, *scored.remarks), _asked(job, layout.spans, scored)
 
 
 def _score_chunks(score_part: Callable[..., SpanNats], adaptation: Adapting, count: TokenCount) -> SpanNats:
@@ -224,50 +260,6 @@ def _asked(job: Job, spans: Spans, scored: SpanNats) -> Asked:
         return AskedSpans(corpus, spans, scored.token_nats)
     assert scored.steps is not None
     return AskedSteps(corpus, spans, estimator, job.denoiser, scored.token_nats, scored.steps)
-
-
-def _exact_result(
-    job: Job,
-    scored: SpanNats,
-    layout: Layout,
-    *,
-    relation: str,
-    error: SamplingError,
-    seconds: float,
-    num_processes: int,
-) -> BpbResult:
-    """A result of a method that draws no masks."""
-    length, draws = layout.code_length(math.fsum(scored.nats)), known_nats(layout, scored.nats)
-    costs = None if job.answers is None else answer_costs_of_known(scored)
-    surprisal = surprisal_of_known(job, scored)
-    windows_table, tokens_table = window_and_token_frames(
-        job, layout, scored.nats, scored.token_nats, costs=costs, surprisal=surprisal
-    )
-    result = BpbResult(
-        length=length,
-        relation=relation,
-        terms_nats={},
-        mc_stderr=nats_to_bits(error.stderr_nats) / length.num_units,
-        corpus_stderr=_finite(corpus_stderr(draws, known_noise=error.stderr_nats**2)),
-        ci95=error.interval(length),
-        signature=job.signature(layout),
-        num_forward_tokens=scored.num_forward_tokens,
-        seconds=seconds,
-        device=describe_device(job.device, num_processes),
-        source=_source_of(job, layout.spans),
-        num_documents=job.num_documents(layout),
-        answers=None if costs is None else summarise(job, costs),
-        separator_id=job.text.separator_id,
-        versions=versions_here(),
-        peak_memory_bytes=scored.peak_memory_bytes,
-        windows=windows_table,
-        tokens=tokens_table,
-        **document_fields(job, layout, partial(document_costs_of_known, job, layout, scored)),
-        span_nats=scored.nats,
-    )
-    if job.settings.with_costs:
-        result = replace(result, costs=costs_of_known(job, result, layout, scored, error))
-    return with_remarks(result, *scored.remarks)
 
 
 def _source_of(job: Job, spans: Spans) -> SourceFloor | None:

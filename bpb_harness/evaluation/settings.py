@@ -7,7 +7,6 @@ imports torch before it is needed.
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
@@ -25,7 +24,7 @@ from bpb_harness.adaptation.settings import (
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known
 from bpb_harness.evaluation.methods import METHODS, Method, either, names
-from bpb_harness.result import Signature, Versions
+from bpb_harness.result import Signature
 
 if TYPE_CHECKING:
     import torch
@@ -374,6 +373,11 @@ class Settings:
         return self.with_documents or self.slice_field is not None
 
     @property
+    def wants_tables(self) -> bool:
+        """Whether any table is asked for beside the score."""
+        return self.with_windows or self.with_tokens or self.wants_documents
+
+    @property
     def keeps_tokens(self) -> bool:
         """Whether costs of single tokens are needed: those of windows tell documents only where these end there."""
         spans_tell = self.per_document or self.scores_answers
@@ -509,13 +513,6 @@ def describe_device(device: torch.device, num_processes: int = 1) -> str:
     else:
         name = f"cpu ({torch.get_num_threads()} threads)"
     return (f"{num_processes} x " if num_processes > 1 else "") + f"{name}, torch {torch.__version__}"
-
-
-def versions_here() -> Versions:
-    """Of what computes, for the result."""
-    import torch
-
-    return Versions(torch.__version__, platform.python_version())
 
 
 FLAGS = flags_of(Settings)

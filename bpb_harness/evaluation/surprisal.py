@@ -58,12 +58,10 @@ class Surprisal:
     remarks: tuple[Remark, ...] = ()
 
 
-def surprisal_of_sampled(job: Job, bound: SampledBound, processes: Processes) -> Surprisal | None:
-    """Expected costs of tokens under a sampled bound, if they were asked for; of answers whose masks were all gone
-    through they are what these say.
+def surprisal_of_sampled(job: Job, bound: SampledBound, processes: Processes) -> Surprisal:
+    """Expected costs of tokens under a sampled bound; of answers whose masks were all gone through they are what these
+    say.
     """
-    if not job.settings.surprisal:
-        return None
     plan, lengths = bound.table.plan, bound.layout.lengths
     is_drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(lengths)) > 0
     of_tokens, drawn = np.repeat(is_drawn, lengths), np.flatnonzero(is_drawn)

@@ -11,7 +11,7 @@ import pytest
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluation.draws import DrawTable, plan_draws
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.pilot import Pilot, PilotPlan, drawn_costs
+from bpb_harness.evaluation.pilot import Pilot, PilotPlan
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
@@ -59,7 +59,7 @@ def score(seed, half_width, rare):
     sampled = SampledBound(BOUND, LAYOUT, CLEAN, [table(plan_draws(BOUND, N, each), rng, rare) for each in designs])
     half = sampled.error.half_width_nats()
     doubt = reason_to_doubt(
-        drawn_costs(sampled.table), lengths=LENGTHS, half_width=half / (N * L), blind_nats=math.log(CLEAN),
+        sampled.table.costs, lengths=LENGTHS, half_width=half / (N * L), blind_nats=math.log(CLEAN),
         pilot=pilot.costs, ends=pilot.ends,
     )  # fmt: skip
     return sampled.nats, half, passes, doubt is not None
