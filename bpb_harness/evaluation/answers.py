@@ -103,8 +103,7 @@ def answer_frame(job: Job, layout: Layout, costs: AnswerCosts) -> pd.DataFrame:
 def answer_remarks(job: Job) -> list[Remark]:
     """What is given, where borders moved, what of prompts was cut, and bytes that are not as written."""
     answers, text = job.answers, job.text.answers
-    if answers is None:
-        return []
+    assert answers is not None
     assert text is not None
     count, scored = len(answers), slice(len(answers))
     given = f"{count:,} answers, each given its prompt and its number of tokens: that it ends is not paid for"

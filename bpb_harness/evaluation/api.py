@@ -121,7 +121,8 @@ class LoadedCheckpoint:
 
 
 def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedModel, ModelSource, PhaseClock]:
-    require_no_name(chosen)
+    if chosen.name is not None:
+        require_no_name(chosen)
     source = ModelSource(
         {
             "path": str(checkpoint),
@@ -188,7 +189,8 @@ def _remarks_before(job: Job, loaded: Checkpoint, adapted: AdaptedModel) -> list
     form = "" if text.corpus.form == DEFAULT_FORM else f" ({text.corpus.form})"
     remarks = [Remark("data", f"scored {text.corpus.name}{form}, found through {text.origin}")]
     remarks += separator_remarks(job, from_shards=not docs)
-    remarks += answer_remarks(job)
+    if job.answers is not None:
+        remarks += answer_remarks(job)
     remarks += [Remark("adapter", note) for note in adapted.notes]
     remarks += [Remark("tokenizer", note) for note in text.tokenizer.notes]
     if adapted.context_is_guess and chosen.context_length is None:
@@ -197,7 +199,8 @@ def _remarks_before(job: Job, loaded: Checkpoint, adapted: AdaptedModel) -> list
     job.require_scorable()
     if chosen.wants_documents:
         text.require_borders("--document-table" if chosen.with_documents else "--slice")
-    remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
+    if not job.tokenizer_is_own and loaded.tokenizer is not None:
+        remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
     remarks += padding_remarks(job, from_shards=not docs)
     documents = _documents(docs, chosen) if docs else None
     remarks += loss_remarks(job, documents)

@@ -1,22 +1,27 @@
-"""Which draws go through the network together, and what of them the host makes ahead of time.
+"""Which draws go through the network together, what of them the host makes ahead, and what if they do not fit.
 
 A batch is a pure function of the plan and the batch size. Batches of a stratified plan are dealt so that each holds the
 same mixture of mask rates: all then need the same number of predictions, and the same memory. The first one goes
-through the network in micro-batches.
+through the network in micro-batches. One that does not fit into memory is halved, and said so, instead of a crash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import final
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.errors import NumericsError
+from bpb_harness.result import Remark
 from bpb_harness.sampling.bigram import BigramCounts, count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode
 from bpb_harness.sampling.masks import mask_bits, size_biased_masks, stack_mask_noise
@@ -25,9 +30,18 @@ from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 
+if TYPE_CHECKING:
+    from bpb_harness.evaluation.block_batches import BlockSource, PreparedWindows
+    from bpb_harness.evaluation.device_source import DeviceSource
+
+LOG = logging.getLogger("bpb_harness")
+T = TypeVar("T")
+Source: TypeAlias = "DrawSource | DeviceSource | BlockSource"
+Prepared: TypeAlias = "PreparedBatch | PreparedWindows"
 Ints = npt.NDArray[np.int64]
 
 _FIRST_MICRO_BATCHES = 4
+_MAX_AHEAD = 2
 
 
 @final
@@ -257,3 +271,104 @@ def stack_spans(corpus: Corpus, spans: Spans, which: Ints) -> Tensor:
     return torch.from_numpy(
         np.stack([corpus.read(int(start), int(end)) for start, end in zip(starts, ends, strict=True)])
     )
+
+
+def prepare_ahead(
+    source: Source,
+    plan: DrawPlan,
+    streams: RandomStreams,
+    batches: Iterable[npt.NDArray[np.int64]],
+    *,
+    pin_memory: bool,
+    most_ahead: Callable[[], int] = lambda: _MAX_AHEAD,
+) -> Iterator[Prepared]:
+    """Prepare batches in a thread while the network works on earlier ones; they come in order.
+
+    One thread: more of them would wait for the interpreter, and keep it from whoever launches the network.
+
+    Args:
+        source: makes them.
+        plan: the draws.
+        streams: their noise.
+        batches: rows of each; they are asked for as they are needed.
+        pin_memory: what the host makes is to lie in page-locked memory.
+        most_ahead: how many may be on their way now, beside the one that is handed out.
+    """
+
+    def prepare(rows: npt.NDArray[np.int64]) -> Prepared:
+        prepared = source.prepare(plan, streams, rows)
+        return prepared.pinned() if pin_memory and prepared.x0.device.type == "cpu" else prepared
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+    waiting: deque[Future[Prepared]] = deque()
+    try:
+        for rows in batches:
+            waiting.append(pool.submit(prepare, rows))
+            while len(waiting) > most_ahead():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@final
+class FittingBatches:
+    """Runs batches in parts that fit, and remembers what did.
+
+    Args:
+        device: whose memory it is.
+
+    Attributes:
+        largest: rows that fit, once a batch did not.
+        remarks: every halving.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._retries_before = _num_retries(device)
+        self.largest: int | None = None
+        self.remarks: list[Remark] = []
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether a batch did not fit, or only after the allocator had given back what it kept."""
+        return self.largest is not None or _num_retries(self._device) > self._retries_before
+
+    def run(self, num_rows: int, work: Callable[[slice], T]) -> list[T]:
+        """Do the work of a batch, in as few parts as fit; one result a part.
+
+        Raises:
+            NumericsError: if a single row does not fit.
+        """
+        size = min(self.largest or num_rows, num_rows)
+        while True:
+            try:
+                return [work(slice(start, start + size)) for start in range(0, num_rows, size)]
+            except torch.OutOfMemoryError:
+                fits = size > 1
+            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+            if not fits:
+                raise NumericsError(
+                    f"one window alone does not fit into the memory of {self._device}",
+                    hint="pass a shorter --context, --dtype bfloat16 or --device cpu",
+                )
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            halved = (size + 1) // 2
+            message = f"a batch of {size} windows does not fit into memory: going on with {halved}"
+            LOG.warning("bpb-eval: %s", message)
+            self.remarks.append(Remark("batch-halved", message))
+            self.largest = size = halved
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """The most memory that was held on a GPU, what the allocator kept for later among it; None on a CPU."""
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
+
+
+def _num_retries(device: torch.device) -> int:
+    """How often the allocator of a GPU had to give back what it kept to find room."""
+    if device.type != "cuda":
+        return 0
+    return int(torch.cuda.memory_stats_as_nested_dict(device).get("num_alloc_retries", 0))

@@ -22,9 +22,8 @@ from bpb_harness.denoiser import require_finite
 from bpb_harness.distributed import Deal, Processes
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluation.batches import DrawPlan
+from bpb_harness.evaluation.batches import DrawPlan, Prepared, Source, prepare_ahead
 from bpb_harness.evaluation.cuda_streams import CudaStreams
-from bpb_harness.evaluation.prepare_ahead import Prepared, Source, prepare_ahead
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import IndependentDesign, StratifiedDesign
@@ -234,9 +233,8 @@ class _Collection:
             most_ahead=lambda: deal.most_ahead,
         )  # fmt: skip
         # The nats of tokens are waited for at once, so that a second batch would only take its memory.
-        in_turn = None
-        if device.type == "cuda":
-            in_turn = CudaStreams(device, runner.num_streams if self.tokens is None else 1)
+        num_streams = runner.num_streams if self.tokens is None else 1
+        in_turn = CudaStreams(device, num_streams) if num_streams > 1 else None
         results: list[FinishedDraws] = []
         try:
             for prepared in batches:

@@ -240,10 +240,9 @@ def require_same_vocabulary(
 
 
 def num_foreign_pieces(checkpoint: Checkpoint, text: EvaluationText) -> int:
-    """How many token ids spell something else by the tokenizer inside the checkpoint, if there is a usable one."""
+    """How many token ids spell something else by the tokenizer inside the checkpoint, if that is a usable one."""
     tokenizer = text.tokenizer
-    if checkpoint.tokenizer in (None, tokenizer.model_bytes):
-        return 0
+    assert checkpoint.tokenizer is not None
     try:
         own = load_tokenizer(checkpoint.tokenizer, name=f"the tokenizer inside {checkpoint.path.name}")
     except TokenizerError:  # which may be why another one was passed

@@ -21,14 +21,13 @@ from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import SpanKind, require_enumerable
 from bpb_harness.evaluation.block_networks import require_whole_blocks, with_own_blocks
-from bpb_harness.evaluation.choose_layout import lay_spans, limited
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
-from bpb_harness.evaluation.layout import Layout
+from bpb_harness.evaluation.layout import Layout, lay_spans, limited
 from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, names
 from bpb_harness.evaluation.phase_clock import PhaseClock
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
-from bpb_harness.sampling.bigram import BigramCounts, bigram_difficulty, count_bigrams
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.text.answer_spans import AnswerSpans, answer_spans
@@ -64,6 +63,7 @@ class Job:
         tokenizer_is_own: whether the text's tokenizer is, byte for byte, the one inside the checkpoint.
         source: how another process builds the network; None for one that exists in this process alone.
         clock: where the seconds go.
+        own_block: B of a network that predicts blocks; None of any other.
     """
 
     model: Denoiser | CausalLM
@@ -75,6 +75,7 @@ class Job:
     tokenizer_is_own: bool = False
     source: ModelSource | None = None
     clock: PhaseClock = field(default_factory=PhaseClock, compare=False, repr=False)
+    own_block: int | None = field(init=False, compare=False, repr=False)
 
     @property
     def method(self) -> Method:
@@ -89,13 +90,15 @@ class Job:
 
     def __post_init__(self) -> None:
         """A network of blocks is scored by its own blocks, where the settings name no other layout."""
-        object.__setattr__(self, "settings", with_own_blocks(self.settings, self.model))
+        object.__setattr__(self, "own_block", own_block_size(self.model))
+        if self.own_block is not None or self.settings.scores_answers:
+            object.__setattr__(self, "settings", with_own_blocks(self.settings, self.model))
 
     @property
     def one_call_block_size(self) -> int | None:
         """B, where the network takes all blocks of a window in one call; None where each span is a row."""
-        own = self._own_block if isinstance(self.model, BlockDenoiser) else None
-        return own if own == self.settings.block_size else None
+        takes_all = self.own_block is not None and isinstance(self.model, BlockDenoiser)
+        return self.own_block if takes_all and self.own_block == self.settings.block_size else None
 
     @property
     def asks_by_blocks(self) -> bool:
@@ -129,7 +132,8 @@ class Job:
                 hint="leave out --samples",
             )
         self._require_same_vocabulary(num_clean_tokens(model))
-        require_whole_blocks(model, self.spans)
+        if self.own_block is not None:
+            require_whole_blocks(model, self.spans)
         if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
             settings = self.settings
             kind: SpanKind = "blocks" if settings.block_size else "spans" if settings.stride else "windows"
@@ -198,13 +202,8 @@ class Job:
             return None
         return answer_spans(
             self.text.answers.first(self.settings.limit), self.context_length, stride=self.settings.stride,
-            given=int(self.method.is_causal), block_size=self._own_block,
+            given=int(self.method.is_causal), block_size=self.own_block,
         )  # fmt: skip
-
-    @property
-    def _own_block(self) -> int | None:
-        """B of a network that predicts blocks; None of any other."""
-        return own_block_size(self.model)
 
     @cached_property
     def _spans_of_corpus(self) -> Spans:
@@ -246,7 +245,8 @@ class Job:
             num_units = together.together(counted.result)
         if is_shared:
             object.__setattr__(self, "num_units", self._with_bytes(np.concatenate(num_units)))
-        return self._layout(spans, self._num_in_corpus, self.num_units, difficulty, bigrams)
+        counts_bytes = self.settings.byte_rule != "none"
+        return Layout(spans, self._num_in_corpus, self.num_units, counts_bytes, difficulty, bigrams)
 
     @property
     def _num_in_corpus(self) -> int:
@@ -255,12 +255,6 @@ class Job:
             return len(self._spans_of_corpus)
         assert self.text.answers is not None
         return len(self.spans) + len(self.text.answers) - len(self.answers)
-
-    def _layout(
-        self, spans: Spans, num_in_corpus: int, num_units: Ints, difficulty: Ints, bigrams: BigramCounts | None
-    ) -> Layout:
-        counts_bytes = self.settings.byte_rule != "none"
-        return Layout(spans, num_in_corpus, num_units, counts_bytes, difficulty, bigrams)
 
     @cached_property
     def num_units(self) -> Ints:
@@ -337,13 +331,13 @@ class Job:
             "context_length": str(self.context_length),
             "model": self.identity.digest[:8],
             "adapter": self.identity.adapter,
-            "given": self._given_in_signature(),
-            **({} if self.answers is None or self._own_block is None else {"block_size": str(self._own_block)}),
+            "given": "prompts+lengths" if self.answers is not None else "lengths" if self.is_given_lengths else None,
+            **({} if self.answers is None or self.own_block is None else {"block_size": str(self.own_block)}),
             **({"stride": None} if self.answers is not None and len(layout) == len(self.answers) else {}),
             "enumeration": "off" if self.answers is not None and not self.settings.enumerate_short else None,
             "told": self._told_in_signature(layout.spans),
             "contract": self._contract_in_signature(),
-            "adaptation": None if self.settings.adaptation is None else str(self.settings.adaptation),
+            "adaptation": None if self.settings.ttt is None else str(self.settings.adaptation),
             "version": __version__,
         }
         return Signature(**self.settings.in_signature() | found_out)
@@ -358,12 +352,6 @@ class Job:
         pays = self.method.is_causal and self.text.separator_id is not None and self.settings.tail == "score"
         return self.settings.per_document and not pays
 
-    def _given_in_signature(self) -> str | None:
-        """What a reader of the code must be told beside it."""
-        if self.answers is not None:
-            return "prompts+lengths"
-        return "lengths" if self.is_given_lengths else None
-
     def _told_in_signature(self, spans: Spans) -> str | None:
         """What a network is told of a span's noise, where a context leaves a choice: the rate among its targets."""
         if not isinstance(self.model, Denoiser):
@@ -377,10 +365,6 @@ class Job:
         if not self.settings.check_contract:
             return "off"
         return "own-process" if self.source is None else "checked"
-
-    def count_tokens(self, total: int) -> TokenCount:
-        """A counter of tokens that reports to ``progress``."""
-        return TokenCount(self.progress, total)
 
 
 def _stated(estimator: Estimator, name: str) -> str | None:

@@ -20,7 +20,7 @@ from bpb_harness.errors import UsageError
 from bpb_harness.estimators import Bound
 from bpb_harness.evaluation.adaptation_file import Arrays
 from bpb_harness.evaluation.adapting import Adapting
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, Source, peak_memory_bytes
 from bpb_harness.evaluation.block_batches import BlockSource
 from bpb_harness.evaluation.chunk_draws import rows_of, to_arrays, to_tables
 from bpb_harness.evaluation.compile_choice import pays
@@ -31,9 +31,7 @@ from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, plan_draws, r
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.kept_draws import KeptDrawsCheck
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.memory import peak_memory_bytes
 from bpb_harness.evaluation.pilot import Pilot, PilotPass, PilotPlan
-from bpb_harness.evaluation.prepare_ahead import Source
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.second_answers import AskedDraws
@@ -161,7 +159,7 @@ class _Sampler:
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._next_plans: Future[list[DrawPlan]] | None = None
         self._tokens_per_pass = sum(self._batches.num_tokens(plan, np.arange(len(plan))) for plan in self._first_plans)
-        self._count: TokenCount = job.count_tokens(self._tokens_per_pass)
+        self._count: TokenCount = TokenCount(job.progress, self._tokens_per_pass)
         self.num_scored_again = 0
         self.runner = MaskedNllRunner(
             job.denoiser,

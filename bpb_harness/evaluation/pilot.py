@@ -16,10 +16,9 @@ import numpy.typing as npt
 import torch
 
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluation.batches import DrawPlan
+from bpb_harness.evaluation.batches import DrawPlan, Source
 from bpb_harness.evaluation.draws import DrawTable, plan_draws
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.prepare_ahead import Source
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams

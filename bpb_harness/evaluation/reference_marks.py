@@ -25,15 +25,22 @@ from __future__ import annotations
 
 import lzma
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.byte_count import Tokenizer
+from bpb_harness.denoiser import Denoiser, num_clean_tokens
+from bpb_harness.evaluation.job import Job
+from bpb_harness.evaluation.layout import Layout
 from bpb_harness.result import ReferenceMarks
 from bpb_harness.sampling.bigram import in_threads, runs_of
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
+from bpb_harness.torchrun import is_first_process
 from bpb_harness.units import nats_to_bits
 
 Ints = npt.NDArray[np.int64]
@@ -163,3 +170,25 @@ def _pairs(corpus: Corpus, spans: Spans, follows: npt.NDArray[np.bool_], vocab_s
     covered[spans.starts - begin] += 1
     covered[spans.ends - begin] -= 1
     return pairs[np.cumsum(covered[:-1], dtype=np.int8) > 0]
+
+
+def marks_beside(job: Job, layout: Layout) -> Callable[[], ReferenceMarks]:
+    """What gives the marks: found by a thread while a GPU compiles and scores; on a CPU, which is busy, afterwards."""
+    find = partial(_marks_of, job, layout.total_units)
+    if job.device.type != "cuda" or not is_first_process():
+        return find
+    beside = ThreadPoolExecutor(1, thread_name_prefix="marks")
+    found = beside.submit(find)
+    beside.shutdown(wait=False)  # when it is done
+    return found.result
+
+
+def _marks_of(job: Job, num_units: int) -> ReferenceMarks:
+    """What simple codes need for the same tokens."""
+    model, text = job.model, job.text
+    return reference_marks(
+        text.corpus, job.spans, None if job.settings.byte_rule == "none" else text.tokenizer,
+        vocab_size=max(model.vocab_size, text.tokenizer.vocab_size),
+        num_clean=num_clean_tokens(model) if isinstance(model, Denoiser) else model.vocab_size,
+        num_units=num_units,
+    )  # fmt: skip

@@ -176,7 +176,7 @@ def padding_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
         empty = 0 if corpus.raw_bytes_per_document is None else int((corpus.raw_bytes_per_document == 0).sum())
         said = f"{empty:,} of {len(corpus.document_starts()):,} documents are empty: what stands before each is paid"
         return [Remark("text.empty-documents", said)] if empty else []
-    found = silent_runs(corpus, tokenizer.piece_kinds == PieceKind.CONTROL, _num_scored(job))
+    found = silent_runs(corpus, tokenizer.piece_kinds == PieceKind.CONTROL, int(job.spans.ends[-1]))
     if not found.longest:
         return []
     piece = f"{tokenizer.pieces[found.token]!r} (id {found.token})"
@@ -193,11 +193,6 @@ def padding_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
     return [Remark("text.padding", f"WARNING: {said}" if found.is_padding else said)]
 
 
-def _num_scored(job: Job) -> int:
-    """Tokens up to the end of the last that is paid for."""
-    return int(job.spans.ends[-1])
-
-
 def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[Remark]:
     """Whether the tokens give the text back: a code that loses text has no length per byte of it.
 
@@ -211,7 +206,7 @@ def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[Remark]:
     Raises:
         TokenizerError: if bits per byte are asked for, and text is lost.
     """
-    corpus, tokenizer, stop = job.text.corpus, job.text.tokenizer, _num_scored(job)
+    corpus, tokenizer, stop = job.text.corpus, job.text.tokenizer, int(job.spans.ends[-1])
     if documents is not None:
         why = lost_in_documents(tokenizer, corpus, job.text.borders.starts, documents, stop)
     else:

@@ -30,9 +30,8 @@ from bpb_harness.denoiser import (
     unpack_nats,
 )
 from bpb_harness.errors import HarnessError
+from bpb_harness.evaluation.batches import FittingBatches, Prepared
 from bpb_harness.evaluation.block_batches import PreparedWindows
-from bpb_harness.evaluation.memory import FittingBatches
-from bpb_harness.evaluation.prepare_ahead import Prepared
 from bpb_harness.kernels.specialising import give_up_specialising
 from bpb_harness.network_call import InputWatch, call_network
 from bpb_harness.result import Remark

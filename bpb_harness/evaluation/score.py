@@ -41,8 +41,8 @@ from bpb_harness.evaluation.document_table import (
 from bpb_harness.evaluation.draw_file import keep_score
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.marks_beside import marks_beside
 from bpb_harness.evaluation.passes import sample_bounds
+from bpb_harness.evaluation.reference_marks import marks_beside
 from bpb_harness.evaluation.remarks import layout_remarks, sampling_remarks
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
 from bpb_harness.evaluation.second_answers import Asked, AskedMasks, AskedSpans, AskedSteps
@@ -204,7 +204,7 @@ def _score_without_masks(job: Job, layout: Layout, processes: Processes, adaptat
     estimator = job.estimators[0]
     assert isinstance(estimator, ChainRule | ExactBound | AutoregressiveCode)
     begin = time.perf_counter()
-    count = job.count_tokens(int(layout.input_lengths.sum()) - len(layout) * job.method.is_causal)
+    count = TokenCount(job.progress, int(layout.input_lengths.sum()) - len(layout) * job.method.is_causal)
     score_part = partial(
         score_spans, estimator, job.model, job.text.corpus, layout.spans, device=job.device,
         batch_tokens=job.settings.tokens_per_batch(job.device), processes=processes, advance=count,

@@ -255,7 +255,8 @@ class Settings:
         Raises:
             TypeError: for a keyword that there is not, with the nearest that there is.
         """
-        require_known(given, cls)
+        if not given.keys() <= DEFAULTS.keys():
+            require_known(given, cls)
         return cls(**given)
 
     def __post_init__(self) -> None:
@@ -269,11 +270,13 @@ class Settings:
         RandomStreams(self.seed)
         if self.tolerance is not None and not 0.0 < self.tolerance < math.inf:
             raise UsageError("--tolerance", seen=self.tolerance, expected="bits per byte, more than 0")
+        changed = {name for name in FLAGS if getattr(self, name) != DEFAULTS[name]}
+        by_themselves = {"num_samples", "compare"} | ({"num_steps"} if self.compare else set())
         for name, flag in FLAGS.items():
-            by_itself = name in {"num_samples", "compare"} or (name == "num_steps" and self.compare)
-            if not by_itself and getattr(self, name) != DEFAULTS[name]:
+            if name in changed - by_themselves:
                 flag.require_method(self.method)
-        self._check_adaptation()
+        if changed & {"ttt", "ttt_chunk", *_OF_SGD, "resume"}:
+            self._check_adaptation()
         if self.resume is not None and self.keeps_tokens and self.ttt is None:
             raise UsageError(
                 "--resume keeps sums of windows, not of tokens",
@@ -281,14 +284,18 @@ class Settings:
                 expected="one of the two",
                 hint=None if self.with_tokens else "pass --per-document, whose windows tell what documents cost",
             )
-        self._check_labels()
+        if changed & {"key_field", "slice_field"}:
+            self._check_labels()
         if self.surprisal and not self.with_tokens:
             raise UsageError("--surprisal", seen="no --tokens", expected="--tokens FILE.parquet, in which it stands")
         if self.surprisal_draws % 2:
             raise UsageError("--surprisal-draws", seen=self.surprisal_draws, expected="an even number")
-        self._check_bytes()
-        self._check_compared()
-        self._check_layout()
+        if self.byte_rule == "none":
+            self._check_bytes()
+        if self.compare:
+            self._check_compared()
+        if self.stride is not None:
+            self._check_layout()
         if self.scores_answers:
             self._check_answers()
         elif not self.enumerate_short:
@@ -347,7 +354,7 @@ class Settings:
 
     def _check_compared(self) -> None:
         """Refuse to compare what has no other bound, or no draws."""
-        if self.compare and (METHODS[self.method].other is None or self.num_samples == "all"):
+        if METHODS[self.method].other is None or self.num_samples == "all":
             raise UsageError(
                 "--compare couples sampled draws of the two bounds",
                 seen=f"--method {self.method}" + (" --samples all" if self.num_samples == "all" else ""),
@@ -355,13 +362,13 @@ class Settings:
             )
 
     def _check_layout(self) -> None:
-        """Refuse two layouts at once."""
-        if self.stride is not None and self.block_size is not None:
+        """Refuse a second layout beside a stride."""
+        if self.block_size is not None:
             raise UsageError(
                 "--stride and --block-size", seen="both", expected="one of the two",
                 hint="--block-size gives each block the blocks before it as context",
             )  # fmt: skip
-        if self.unpaid_prefix and self.stride is not None:
+        if self.unpaid_prefix:
             raise UsageError(
                 "--unpaid-prefix is of windows by themselves", seen="--stride", expected="one of the two",
                 hint="leave out --unpaid-prefix: with --stride every token but the first window's has a context",
@@ -380,8 +387,7 @@ class Settings:
     @property
     def keeps_tokens(self) -> bool:
         """Whether costs of single tokens are needed: those of windows tell documents only where these end there."""
-        spans_tell = self.per_document or self.scores_answers
-        of_documents = self.wants_documents and not spans_tell
+        of_documents = self.wants_documents and not (self.per_document or self.scores_answers)
         by_spans = self.resume is not None and self.ttt is None
         return self.with_tokens or of_documents or (self.with_costs and not by_spans)
 
@@ -430,7 +436,7 @@ class Settings:
     def _check_bytes(self) -> None:
         """Refuse flags whose numbers are bits per byte where no bytes are counted."""
         for flag, given in (("--tolerance", self.tolerance is not None), ("--compare", self.compare)):
-            if given and self.byte_rule == "none":
+            if given:
                 raise UsageError(
                     f"{flag} is in bits per byte", seen="--bytes none", expected="a rule that counts bytes",
                     hint=f"leave out {flag}",
@@ -453,14 +459,10 @@ class Settings:
         named = {entry.metadata["key"]: entry.name for entry in fields(Signature)}
         values = {name: getattr(self, name) for name, flag in FLAGS.items() if named.get(flag.key) == name}
         stated = {name: None if value is None else str(value) for name, value in values.items()}
-        return stated | {"order": self._order_in_signature()}
-
-    def _order_in_signature(self) -> str | None:
-        """How tokens are ordered, where the method leaves a choice."""
-        parts = ["per-document"] if self.per_document else []
-        if METHODS[self.method].goes_in_order:
-            parts.append(self.order + (f"/{self.tokens_per_step}" if self.tokens_per_step > 1 else ""))
-        return ",".join(parts) or None
+        ordered = ["per-document"] if self.per_document else []
+        if METHODS[self.method].goes_in_order:  # else it leaves no choice
+            ordered.append(self.order + (f"/{self.tokens_per_step}" if self.tokens_per_step > 1 else ""))
+        return stated | {"order": ",".join(ordered) or None}
 
     @property
     def stated(self) -> list[str]:

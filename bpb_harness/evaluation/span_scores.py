@@ -16,9 +16,8 @@ from torch import Tensor
 from bpb_harness.denoiser import CausalLM, Denoiser, require_finite
 from bpb_harness.distributed import Processes
 from bpb_harness.estimators import AutoregressiveCode, ChainRule, ExactBound
-from bpb_harness.evaluation.batches import consecutive, stack_spans
+from bpb_harness.evaluation.batches import FittingBatches, consecutive, peak_memory_bytes, stack_spans
 from bpb_harness.evaluation.draws import Advance
-from bpb_harness.evaluation.memory import FittingBatches, peak_memory_bytes
 from bpb_harness.result import Remark
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans

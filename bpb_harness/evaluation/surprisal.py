@@ -21,9 +21,8 @@ import torch
 from bpb_harness.denoiser import masked_token_nll, num_clean_tokens, require_finite
 from bpb_harness.distributed import Processes
 from bpb_harness.estimators import Bound, prior_nats
-from bpb_harness.evaluation.batches import consecutive, stack_spans
-from bpb_harness.evaluation.job import Job
-from bpb_harness.evaluation.memory import FittingBatches
+from bpb_harness.evaluation.batches import FittingBatches, consecutive, stack_spans
+from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.span_scores import SpanNats
 from bpb_harness.result import Remark
@@ -97,7 +96,7 @@ def sample_surprisal(job: Job, every: Spans, which: Ints, bound: Bound, processe
         return Surprisal(np.zeros(0), np.zeros(0))
     begin, spans = time.perf_counter(), every.take(which)
     rounds = _Rounds(job, spans, which, bound)
-    count = job.count_tokens(rounds.num_forward_tokens)
+    count = TokenCount(job.progress, rounds.num_forward_tokens)
     size = job.settings.tokens_per_batch(job.device)
     shapes = consecutive(spans.input_lengths, _SPANS_AT_ONCE * int(spans.input_lengths.max()), spans.context_lengths)
     chunks = [rows for rows, _ in shapes]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from bpb_harness.auditing import Proved
 from bpb_harness.byte_count import ByteCounter, Rule, Tokenizer, load_tokenizer
 from bpb_harness.errors import CorpusError, UsageError
-from bpb_harness.evaluation.choose_layout import lay_spans
 from bpb_harness.evaluation.inputs import EvaluationText
+from bpb_harness.evaluation.layout import lay_spans
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.proof.header import Header
 from bpb_harness.proof.reading import MOST_SECONDS, Opened, open_proof, read_file

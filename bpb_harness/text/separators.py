@@ -134,7 +134,7 @@ def find_separators(
         UsageError: a choice that is no token.
     """
     sources = _Sources(tokenizer, folders, strict=for_documents and chosen is None)
-    bos, eos = sources.find("bos"), sources.find("eos")
+    bos, eos = next(sources.named("bos"), None), next(sources.named("eos"), None)
     found = _by_files(bos, eos, sources) if chosen is None else _choose(tokenizer, bos, eos, chosen, sources)
     found = replace(found, why="; ".join([found.why, *sources.outside]))
     silent = tuple(name for name in found.named if not for_documents or name.token == _id(found.taken))
@@ -194,10 +194,6 @@ class _Sources:
         said = (content.get("add_bos_token") for _, content in self._naming)
         return next((value for value in said if isinstance(value, bool)), None)
 
-    def find(self, role: Role) -> Named | None:
-        """The first that is named."""
-        return next(self._all(role), None)
-
     def guess(self) -> Named | None:
         """The piece that the name of a BOS suggests, where no text is written with it."""
         token = self._tokenizer.bos_id
@@ -205,7 +201,8 @@ class _Sources:
             return None
         return Named(token, self._tokenizer.pieces[token], "by its name alone")
 
-    def _all(self, role: Role) -> Iterator[Named]:
+    def named(self, role: Role) -> Iterator[Named]:
+        """Those that are named, the most telling first."""
         tokenizer, key = self._tokenizer, f"{role}_token"
         for name, content in self._naming:
             value = content.get(key)
@@ -217,12 +214,12 @@ class _Sources:
                         raise self._unusable(f"{name}: {key}", piece, token)
                     continue
                 yield Named(token, piece, f"{key} in {name}")
-        around = _template(self._own_json, tokenizer.vocab_size, role)
-        if around is not None:
+        if tokenizer.kind == "sentencepiece":
+            own = tokenizer.bos_id if role == "bos" else tokenizer.eos_id
+            if own is not None:
+                yield Named(own, tokenizer.pieces[own], f"the {role.upper()} of the SentencePiece model")
+        elif (around := _template(self._own_json, tokenizer.vocab_size, role)) is not None:
             yield Named(around, tokenizer.pieces[around], "the post-processor of tokenizer.json puts it there")
-        own = tokenizer.bos_id if role == "bos" else tokenizer.eos_id
-        if own is not None and tokenizer.kind == "sentencepiece":
-            yield Named(own, tokenizer.pieces[own], f"the {role.upper()} of the SentencePiece model")
         for name, content in self._numbering:
             value = content.get(f"{key}_id")
             number = value[0] if isinstance(value, list) and value else value

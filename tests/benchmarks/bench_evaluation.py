@@ -30,10 +30,9 @@ from torch.nn import functional
 from bpb_harness.adapters import golf_mdlm, load_model
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.estimators import ContinuousBound
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, peak_memory_bytes
 from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draws import plan_draws, run_draws
-from bpb_harness.evaluation.memory import peak_memory_bytes
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.kernels import specialising
 from bpb_harness.sampling.design import StratifiedDesign

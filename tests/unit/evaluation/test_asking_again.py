@@ -13,8 +13,10 @@ import torch
 
 from bpb_harness.errors import SecondLookError
 from bpb_harness.evaluation import asking_again
+from bpb_harness.evaluation.api import load_job
 from bpb_harness.evaluation.asking_again import answering_process, look_again, watching
 from bpb_harness.evaluation.job import Job
+from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.second_answers import Asked
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.second_look.questions import Answer, Question
@@ -110,7 +112,6 @@ def test_without_a_process_the_network_itself_is_asked_and_compared(monkeypatch)
 def test_progress_tells_at_once_what_has_failed_in_the_other_process():
     told = []
     task = Task(progress=lambda done, total: told.append((done, total)))
-    assert watching(task, None) is task
     process = Process()
     watched = watching(task, process)
     watched.progress(1, 5)
@@ -129,7 +130,6 @@ def test_progress_tells_at_once_what_has_failed_in_the_other_process():
         (Task(), True, True),
         (Task(), False, False),
         (Task(source=None), True, False),
-        (Task(check=False), True, False),
     ],
 )
 def test_a_process_is_started_where_there_is_a_file_to_look_at_and_always_ended(monkeypatch, task, is_first, starts):
@@ -142,6 +142,23 @@ def test_a_process_is_started_where_there_is_a_file_to_look_at_and_always_ended(
             if wrong is not None:
                 raise wrong
     assert [each.is_closed for each in begun] == [True, True] * starts
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_no_process_is_started_for_a_network_that_is_not_checked(repository, monkeypatch, check):
+    class StartedError(Exception):
+        pass
+
+    def start(source):
+        raise StartedError
+
+    monkeypatch.setattr(asking_again, "AnsweringProcess", start)
+    job = load_job(
+        repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt",
+        Settings(limit=1, context_length=8, check_contract=check, device="cpu"),
+    )
+    with pytest.raises(StartedError) if check else nullcontext():
+        score(job)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ import torch
 
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluation import device_source
-from bpb_harness.evaluation.batches import DrawSource
+from bpb_harness.evaluation.batches import DrawSource, prepare_ahead
 from bpb_harness.evaluation.block_batches import BlockSource
 from bpb_harness.evaluation.device_source import DeviceSource
 from bpb_harness.evaluation.draws import plan_draws
 from bpb_harness.evaluation.passes import source_of_batches
-from bpb_harness.evaluation.prepare_ahead import prepare_ahead
 from bpb_harness.kernels import draws as kernels
 from bpb_harness.sampling.design import IndependentDesign
 from bpb_harness.sampling.streams import RandomStreams

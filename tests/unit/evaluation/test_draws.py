@@ -15,10 +15,9 @@ from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
 from bpb_harness.evaluation import compare
 from bpb_harness.evaluation import draws as draws_module
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches
+from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches, prepare_ahead
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.evaluation.prepare_ahead import prepare_ahead
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.span_scores import score_spans

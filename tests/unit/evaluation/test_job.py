@@ -10,8 +10,8 @@ import pytest
 
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import CorpusError, HarnessError, TokenizerError, UsageError
-from bpb_harness.evaluation import choose_layout
 from bpb_harness.evaluation import job as job_module
+from bpb_harness.evaluation import layout as choose_layout
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.methods import either, names

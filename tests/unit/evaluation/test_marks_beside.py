@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bpb_harness.evaluation import marks_beside
+from bpb_harness.evaluation import reference_marks
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ def test_marks_are_found_beside_a_gpu_and_after_a_cpu(monkeypatch, device, is_fi
         asked.append((num_units, threading.current_thread().name))
         return "marks"
 
-    monkeypatch.setattr(marks_beside, "_marks_of", marks)
-    monkeypatch.setattr(marks_beside, "is_first_process", lambda: is_first)
-    found = marks_beside.marks_beside(
+    monkeypatch.setattr(reference_marks, "_marks_of", marks)
+    monkeypatch.setattr(reference_marks, "is_first_process", lambda: is_first)
+    found = reference_marks.marks_beside(
         SimpleNamespace(device=SimpleNamespace(type=device)), SimpleNamespace(total_units=7)
     )
     assert asked == [], "nothing was waited for"
@@ -39,8 +39,8 @@ def test_what_fails_there_fails_where_the_marks_are_asked_for(monkeypatch):
     def marks(job, num_units):
         raise ValueError("no marks")
 
-    monkeypatch.setattr(marks_beside, "_marks_of", marks)
-    found = marks_beside.marks_beside(
+    monkeypatch.setattr(reference_marks, "_marks_of", marks)
+    found = reference_marks.marks_beside(
         SimpleNamespace(device=SimpleNamespace(type="cuda")), SimpleNamespace(total_units=7)
     )
     with pytest.raises(ValueError, match="no marks"):
