@@ -24,7 +24,8 @@ from bpb_harness.auditing.script.checks.two_passes import check_two_passes
 from bpb_harness.auditing.script.checks.weights import check_weights
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.frontend.program import Program, Script
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded, parse
 from bpb_harness.auditing.script.running.run_byte_table import check_table_by_running
 from bpb_harness.errors import HarnessError

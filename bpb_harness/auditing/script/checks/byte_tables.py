@@ -17,7 +17,7 @@ from bpb_harness.auditing.script.domains.pieces import (
     ByteLoop,
     find_byte_loops,
 )  # fmt: skip
-from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Json, Rule, Severity
 from bpb_harness.rules import RulePack
 

@@ -10,7 +10,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.frontend.program import dotted, last_name
+from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
 
 _LIMIT = re.compile(
     r"(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",

@@ -17,7 +17,8 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
 from bpb_harness.auditing.script.domains.hidden_text import HiddenText, prediction, root_of
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.weight import Weight
-from bpb_harness.auditing.script.frontend.program import Program, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
 from bpb_harness.findings import Severity
 

@@ -14,7 +14,7 @@ from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
 from bpb_harness.auditing.script.domains.weight import Weight, divides_by_count
-from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.findings import Rule, Severity
 
 _LONGEST_GRID = 2_000

@@ -9,7 +9,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import is_random
-from bpb_harness.auditing.script.frontend.program import dotted, last_name
+from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _SEEDERS = frozenset([

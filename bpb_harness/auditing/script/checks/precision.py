@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _NARROW = frozenset(["int16", "short", "uint8", "int8", "uint16"])

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.frontend.program import Definition, Program, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
 

@@ -9,7 +9,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.weight import Weight
-from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
 

@@ -16,7 +16,8 @@ from typing import ClassVar
 from bpb_harness.auditing.script.domains.cancel import Whole, left_after_cancelling, weighted_mean
 from bpb_harness.auditing.script.domains.sinks import Sink
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
-from bpb_harness.auditing.script.frontend.program import Definition, Program, Scope, dotted, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import (
     DEEPEST_CALL,
     DEEPEST_INLINED,

@@ -13,7 +13,8 @@ from bpb_harness.auditing.script.domains.algebra import Algebra, Factor, Term, i
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, is_random
-from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
 from bpb_harness.findings import Json, Rule, Severity
 from bpb_harness.rules.denominators import Denominator

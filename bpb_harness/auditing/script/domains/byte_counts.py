@@ -10,7 +10,8 @@ from typing import ClassVar
 from bpb_harness.auditing.script.domains.algebra import Factor, Term
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry, stored_names
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
-from bpb_harness.auditing.script.frontend.program import Program, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import MAX_CALLERS, Frame, Walker, operands
 
 _Table = tuple[ByteLoop, str]

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
-from bpb_harness.auditing.script.frontend.program import Definition, Program, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
 
 _MAX_FACTORS = 40

@@ -9,7 +9,8 @@ from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import IDENTITY
-from bpb_harness.auditing.script.frontend.program import Program, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
 
 _MAX_TRACED = 600

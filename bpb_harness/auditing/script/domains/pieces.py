@@ -21,7 +21,8 @@ from bpb_harness.auditing.script.domains.values import (
     UnknownValueError,
     real,
 )
-from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 PIECE_CALLS = frozenset(["id_to_piece", "IdToPiece", "convert_ids_to_tokens", "id_to_token", "IdsToPieces"])

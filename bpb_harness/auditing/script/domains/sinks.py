@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bpb_harness.auditing.script.frontend.program import Program, Scope, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 
 _LABEL = re.compile(r"bpb|bits[_ \-/]*(per[_ \-]*)?byte", re.IGNORECASE)
 _ENDS_IN_LABEL = re.compile(

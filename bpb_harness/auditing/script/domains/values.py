@@ -11,11 +11,12 @@ import ast
 import itertools
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bpb_harness.auditing.script.frontend.program import Definition, Program, Scope, dotted, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, dotted, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Walker, operands
 
 UNKNOWN_ERRORS = (ArithmeticError, ValueError, TypeError, RecursionError)  # of arithmetic on what is read
@@ -160,7 +161,7 @@ class Evaluator(Walker[Frame, object]):
             return self._carried(*carried, definitions, frame)
         return self._agreed(node, definitions, frame)
 
-    def _carried(self, loop: ast.For, definition: Definition, definitions: list[Definition], frame: Frame) -> object:
+    def _carried(self, loop: ast.For, definition: Definition, definitions: Sequence[Definition], frame: Frame) -> object:
         """What the round before left in a name; in the first round what stood before the loop.
 
         The rounds are those of the loop's own grid: the round before has the index before, or the one behind it where
@@ -190,7 +191,7 @@ class Evaluator(Walker[Frame, object]):
                 return
         raise UnknownValueError
 
-    def _agreed(self, node: ast.Name | None, definitions: list[Definition], frame: Frame) -> object:
+    def _agreed(self, node: ast.Name | None, definitions: Sequence[Definition], frame: Frame) -> object:
         """The one value that all definitions of a name give."""
         values: list[object] = []
         for definition in definitions:

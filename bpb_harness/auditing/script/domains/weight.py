@@ -9,7 +9,7 @@ from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_e
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
-from bpb_harness.auditing.script.frontend.program import last_name
+from bpb_harness.auditing.script.frontend.scopes import last_name
 
 
 class Weight:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
-from bpb_harness.auditing.script.frontend.program import Definition, Program, Scope, dotted
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, dotted
 
 LIBRARIES = frozenset(["torch", "np", "numpy", "math", "F", "jnp", "jax", "dist", "statistics", "st"])
 DEEPEST_CALL = 8  # of frames that are opened to look at what callers hand over

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.frontend.program import Script
+from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.running.table_function import TableFunction, find_table_functions
 from bpb_harness.byte_count import ByteCounter, PieceKind, Tokenizer, load_tokenizer
 from bpb_harness.errors import HarnessError

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bpb_harness.auditing.script.domains.pieces import PIECE_CALLS
-from bpb_harness.auditing.script.frontend.program import Program, Scope, Script, dotted, last_name
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Scope, Script, dotted, last_name
 
 Role = Literal["processor", "path", "size", "device", "token", "previous", "default"]
 _MODULES = frozenset(["numpy", "torch", "sentencepiece", "math", "typing", "functools", "collections", "__future__"])

@@ -7,7 +7,8 @@ import ast
 import pytest
 
 from bpb_harness.auditing.script.domains.pieces import WORD, find_byte_loops
-from bpb_harness.auditing.script.frontend.program import Program, Script
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Script
 
 COUNTS = """import sentencepiece as spm
 def n_bytes(sp, tok, prev):

@@ -11,7 +11,8 @@ from bpb_harness.auditing.script.domains.algebra import Algebra, Spot
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend import walker
-from bpb_harness.auditing.script.frontend.program import Program, Script
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.walker import Frame, Walker, operands
 
 

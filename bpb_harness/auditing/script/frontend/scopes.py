@@ -1,0 +1,115 @@
+"""What names of a program mean: scopes, and the definitions in them."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["assign", "augment", "loop", "parameter", "mutation"]
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """One way in which a name gets its value.
+
+    Attributes:
+        name: the name.
+        kind: assign (=), augment (+= and its kin), loop (for, comprehension), parameter, or mutation (x[i] = v,
+            x.append(v)).
+        statement: the node that does it; positions and blocks are taken from it.
+        value: the expression assigned, added, iterated over; None for a parameter without a default.
+        index: which element of a tuple is meant, outermost first.
+        operator: of an augmented assignment.
+        key: the index expression of a mutation `x[key] = value`.
+    """
+
+    name: str
+    kind: Kind
+    statement: ast.AST
+    value: ast.expr | None
+    index: tuple[int, ...] = ()
+    operator: ast.operator | None = None
+    key: ast.expr | None = None
+
+    @property
+    def part(self) -> ast.expr | None:
+        """The element of a literal tuple that an unpacking assigns; the whole value where it is none."""
+        value = self.value
+        for position in self.index:
+            if not isinstance(value, ast.Tuple | ast.List) or position >= len(value.elts):
+                break
+            value = value.elts[position]
+        return value
+
+
+@dataclass(eq=False)
+class Scope:
+    """A module, function or lambda.
+
+    Attributes:
+        name: the function's, or <module>, <lambda>.
+        node: where it stands.
+        parent: the scope around it.
+        file: the number of its script.
+        owner: the class, for a method.
+        parameters: their names.
+        definitions: by name, outside in.
+        returns: what it returns or yields.
+        mentions: the names and attributes in its body.
+        enters: the lambdas in its body, and the functions that a decorator may call.
+        speaks_of_bytes: whether a text or a name in its body says byte or bpb.
+    """
+
+    name: str
+    node: ast.Module | Function
+    parent: Scope | None
+    file: int
+    owner: str | None = None
+    parameters: list[str] = field(default_factory=list)
+    definitions: dict[str, list[Definition]] = field(default_factory=dict)
+    returns: list[ast.expr] = field(default_factory=list)
+    mentions: set[str] = field(default_factory=set)
+    enters: list[Scope] = field(default_factory=list)
+    speaks_of_bytes: bool = False
+
+    @property
+    def is_method(self) -> bool:
+        """Whether the first parameter is the instance."""
+        return self.owner is not None and bool(self.parameters) and self.parameters[0] in ("self", "cls")
+
+
+@dataclass(frozen=True)
+class Script:
+    """One parsed file."""
+
+    path: str
+    text: str
+    tree: ast.Module
+    layers: int = 0
+
+    def line(self, node: ast.AST) -> str:
+        """The source line of a node, trimmed to what fits in a report."""
+        number = getattr(node, "lineno", 0)
+        lines = self.text.split("\n")
+        text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        return text if len(text) <= 160 else text[:157] + "..."
+
+
+def last_name(node: ast.expr) -> str:
+    """The last part of a dotted name: sum of torch.sum and of x.sum."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def dotted(node: ast.expr) -> str:
+    """A dotted name as written; empty where it is none."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        base = dotted(node.value)
+        return f"{base}.{node.attr}" if base else ""
+    return ""
