@@ -77,4 +77,4 @@ def _rounded_counts(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
 
 
 def _frame(analysis: Analysis, node: ast.AST) -> Frame:
-    return Frame(analysis.program.scope(node))
+    return Frame.of(analysis.program, analysis.program.scope(node))

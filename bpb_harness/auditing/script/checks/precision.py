@@ -126,7 +126,7 @@ def _is_over_runs(loop: ast.For | ast.While) -> bool:
 
 def _counts_bytes(analysis: Analysis, node: ast.expr) -> bool:
     """Whether a divisor is a number of bytes of this window: encoded text, or a sum over a byte table."""
-    frame = Frame(analysis.program.scope(node))
+    frame = Frame.of(analysis.program, analysis.program.scope(node))
     for part, _ in trace(analysis.program, node, frame, 150):
         if isinstance(part, ast.Call) and last_name(part.func) == "encode":
             return True

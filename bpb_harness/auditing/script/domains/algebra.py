@@ -116,7 +116,7 @@ class Algebra(Walker[Spot, list[Term]]):
     def terms(self, sink: Sink) -> list[Term]:
         """The score of a sink as alternatives."""
         self.steps = 0
-        return self.visit(sink.node, Spot(Frame(self.program.scope(sink.node))))
+        return self.visit(sink.node, Spot(Frame.of(self.program, self.program.scope(sink.node))))
 
     def look(self, node: ast.expr, at: Spot) -> list[Term]:
         """The terms of an expression; none where it is carried round a loop: this round's is already being unfolded."""

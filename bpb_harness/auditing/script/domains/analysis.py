@@ -128,7 +128,7 @@ class Analysis:
         """All expressions that some reported score is computed from, with their frames."""
         found: list[tuple[ast.AST, Frame]] = []
         for sink in self.sinks[:8]:
-            found.extend(trace(self.program, sink.node, Frame(self.program.scope(sink.node))))
+            found.extend(trace(self.program, sink.node, Frame.of(self.program, self.program.scope(sink.node))))
         return found
 
     @cached_property
@@ -230,7 +230,7 @@ class Analysis:
 
     def number(self, node: ast.expr, frame: Frame | None = None) -> float | None:
         """The value of an expression, in a frame or where it stands; None where it is not known."""
-        return Evaluator(self.program).number(node, frame or Frame(self.program.scope(node)))
+        return Evaluator(self.program).number(node, frame or Frame.of(self.program, self.program.scope(node)))
 
     def scores(self) -> Iterator[tuple[int, Term, Factor]]:
         """The cross-entropies that are scored, each with its term and the number of its sink."""

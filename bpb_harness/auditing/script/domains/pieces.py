@@ -384,7 +384,7 @@ class PieceInterpreter(Evaluator):
         Raises:
             UnknownValueError: where it holds anything that is not known here.
         """
-        return self.visit(node, Frame(self.program.scope(node)))
+        return self.visit(node, Frame.of(self.program, self.program.scope(node)))
 
     def _list(self, node: ast.List | ast.Set, frame: Frame) -> object:
         return tuple(self.visit(part, frame) for part in node.elts)

@@ -12,7 +12,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bpb_harness.auditing.script.frontend.program import Program
@@ -113,6 +113,21 @@ class Evaluator(Walker[Frame, object]):
 
     def number(self, node: ast.expr, frame: Frame) -> float | None:
         """The value as a finite float, or None."""
+        if self.point or self.depth or self.steps or type(self) is not Evaluator:
+            return self._worked_out(node, frame)
+        # The same expressions are asked for at every level of what they are parts of.
+        key = (Evaluator, node, frame)
+        known = self.program.memo.get(key)
+        if known is None:
+            own = Evaluator(self.program)
+            known = self.program.memo[key] = (own._worked_out(node, frame), own.leaves, own.compared)
+        value: float | None = known[0]
+        for place, leaf in known[1].items():
+            self.leaves.setdefault(place, replace(leaf))
+        self.compared = self.compared or known[2]
+        return value
+
+    def _worked_out(self, node: ast.expr, frame: Frame) -> float | None:
         try:
             value = self.visit(node, frame)
             result = float(value) if isinstance(value, bool | int | float) else math.nan
@@ -161,7 +176,9 @@ class Evaluator(Walker[Frame, object]):
             return self._carried(*carried, definitions, frame)
         return self._agreed(node, definitions, frame)
 
-    def _carried(self, loop: ast.For, definition: Definition, definitions: Sequence[Definition], frame: Frame) -> object:
+    def _carried(
+        self, loop: ast.For, definition: Definition, definitions: Sequence[Definition], frame: Frame
+    ) -> object:
         """What the round before left in a name; in the first round what stood before the loop.
 
         The rounds are those of the loop's own grid: the round before has the index before, or the one behind it where
@@ -291,7 +308,9 @@ class Evaluator(Walker[Frame, object]):
     def _parameter(self, definition: Definition, frame: Frame) -> object:
         values = [self.visit(*handed) for handed in frame.handed(self.program, definition)]
         if not values and definition.value is not None:
-            values.append(self.visit(definition.value, Frame(self.program.scope(definition.statement))))
+            values.append(
+                self.visit(definition.value, Frame.of(self.program, self.program.scope(definition.statement)))
+            )
         return _agreeing(values)
 
     def _attribute(self, node: ast.Attribute, frame: Frame) -> object:
@@ -533,20 +552,25 @@ class Evaluator(Walker[Frame, object]):
 
     def taken(self, node: ast.AST, frame: Frame) -> bool | None:
         """Whether the branch in which a node stands is taken; None where its tests cannot be evaluated."""
-        child: ast.AST = node
+        tests = self.program.tests_above(node)
+        if not tests or self.point or self.depth:
+            return self._all_hold(tests, frame)
+        key = (Evaluator.taken, tests[0], frame)  # the innermost branch: the same for all that stands in it
+        if key not in self.program.memo:
+            self.program.memo[key] = self._all_hold(tests, frame)
+        taken: bool | None = self.program.memo[key]
+        return taken
+
+    def _all_hold(self, tests: tuple[tuple[ast.expr, bool], ...], frame: Frame) -> bool | None:
         sure = True
-        for above in self.program.ancestors(node):
-            if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Module):
-                break
-            if isinstance(above, ast.If) and child is not above.test:
-                try:
-                    test = bool(self._elsewhere().visit(above.test, frame))
-                except UNKNOWN_ERRORS:
-                    sure = False
-                else:
-                    if test is not any(child is statement for statement in above.body):
-                        return False
-            child = above
+        for test, wanted in tests:
+            try:
+                holds = bool(self._elsewhere().visit(test, frame))
+            except UNKNOWN_ERRORS:
+                sure = False
+            else:
+                if holds is not wanted:
+                    return False
         return True if sure else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from bpb_harness.auditing.script.frontend.index import ELSEWHERE, Index, children, is_registered
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, Scope, Script, last_name
@@ -23,6 +23,9 @@ _TENSOR_METHODS = frozenset([
     "read", "max", "min", "abs", "pow", "add", "mul", "div", "flatten", "squeeze", "unsqueeze", "type", "detach",
     "clone", "copy", "update",
 ])  # fmt: skip
+
+
+Known = TypeVar("Known")
 
 
 class Program:
@@ -47,6 +50,7 @@ class Program:
         )  # fmt: skip
         self._parts: dict[ast.AST, tuple[ast.AST, ...]] = {}
         self._own_nodes: dict[Scope, tuple[ast.AST, ...]] = {}
+        self._tests: dict[ast.AST, tuple[tuple[ast.expr, bool], ...]] = {}
         self._looped: dict[ast.AST, frozenset[ast.AST]] = {}
         self._reached: dict[ast.Name, tuple[Definition, ...]] = {}
         self._called: dict[ast.Call, Scope | None] = {}
@@ -81,6 +85,29 @@ class Program:
             yield above
             above = parents.get(above)
 
+    def tests_above(self, node: ast.AST) -> tuple[tuple[ast.expr, bool], ...]:
+        """The tests of the ifs in whose branches a node stands within its function, and what they must give."""
+        way, known = self._up_to_known(node, self._tests, (*FUNCTIONS, ast.Module), ())
+        for child in reversed(way):
+            above = self._parents.get(child)
+            if isinstance(above, ast.If) and child is not above.test:
+                known = ((above.test, any(child is statement for statement in above.body)), *known)
+            self._tests[child] = known
+        return known
+
+    def _up_to_known(
+        self, node: ast.AST, known: Mapping[ast.AST, Known], bounds: tuple[type[ast.AST], ...], nothing: Known
+    ) -> tuple[list[ast.AST], Known]:
+        """The nodes from this one up to one of which something is known, and that; nothing is right below a bound."""
+        way: list[ast.AST] = []
+        while node not in known:
+            above = self._parents.get(node)
+            way.append(node)
+            if above is None or isinstance(above, bounds):
+                return way, nothing
+            node = above
+        return way, known[node]
+
     def scope(self, node: ast.AST) -> Scope:
         """The scope in which a node stands; a function's own node stands for its inside."""
         return self._scope_of[node]
@@ -103,16 +130,12 @@ class Program:
         return blocks
 
     def _loops(self, node: ast.AST) -> frozenset[ast.AST]:
-        found = self._looped.get(node)
-        if found is None:
-            above = self._parents.get(node)
-            if above is None or isinstance(above, FUNCTIONS):
-                found = frozenset()
-            else:
-                around = self._loops(above)
-                found = around | {above} if isinstance(above, _LOOPS) else around
-            self._looped[node] = found
-        return found
+        way, known = self._up_to_known(node, self._looped, FUNCTIONS, frozenset[ast.AST]())
+        for child in reversed(way):
+            above = self._parents.get(child)
+            known = known | {above} if isinstance(above, _LOOPS) else known
+            self._looped[child] = known
+        return known
 
     def reaching(self, use: ast.Name) -> Sequence[Definition]:
         """The definitions that a use of a name may refer to, the nearest first."""

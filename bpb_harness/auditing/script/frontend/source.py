@@ -14,10 +14,12 @@ import bz2
 import codecs
 import lzma
 import re
+import unicodedata
 import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -27,6 +29,8 @@ from bpb_harness.errors import ClaimError
 MAX_LAYERS = 8
 MAX_BYTES = 32 * 2**20
 _MAX_PARSED = 4 * 2**20  # a longer text is no script; the parser's memory is bounded with it
+_KEPT = 4  # texts and trees: a submission's scripts are asked for their tokenizer, unwrapped and analysed
+_MAX_KEPT = 2**19  # a longer text's tree is not kept
 _MAX_MEMORY = 128 * 2**20  # of the lzma decoder: a dictionary size is a number in a hostile header
 _MAX_TRIES = 40
 _MAX_NAMES = 20  # that a payload goes by, one after another
@@ -73,6 +77,7 @@ def decode_source(path: Path) -> SourceText:
     return decode_text(_text(raw))
 
 
+@lru_cache(maxsize=_KEPT)
 def decode_text(text: str) -> SourceText:
     """Undo the self-extracting layers of a script that is already text."""
     problems: list[str] = []
@@ -117,6 +122,9 @@ def extract_embedded(log_text: str) -> SourceText | None:
 _HEAD = re.compile(r"(from __future__ import |import [A-Za-z_]|from [A-Za-z_][\w.]* import |\"\"\"|'''|exec\(|#!)")
 
 
+_EXECUTES = re.compile(r"(?<!\.)\b(?:exec|eval)\b")
+
+
 def parse(text: str) -> ast.Module | None:
     """Parse Python source; None where it is no Python, too long, or too deeply nested."""
     if len(text) > _MAX_PARSED:
@@ -128,9 +136,16 @@ def parse(text: str) -> ast.Module | None:
 
 
 def _tree(text: str) -> ast.Module:
+    return _kept_tree(text) if len(text) <= _MAX_KEPT else _parsed(text)
+
+
+def _parsed(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text)
+
+
+_kept_tree = lru_cache(maxsize=_KEPT)(_parsed)
 
 
 def _text(raw: bytes) -> str:
@@ -198,6 +213,9 @@ def _executed(node: ast.AST) -> ast.expr | None:
 
 def _unwrap(text: str) -> str | None:
     """One layer: the source inside the script's exec; None where it has none."""
+    # An identifier is read in its compatibility form, so that a fullwidth exec is one.
+    if not _EXECUTES.search(text if text.isascii() else unicodedata.normalize("NFKC", text)):
+        return None
     tree = parse(text)
     if tree is None:
         return None

@@ -38,10 +38,13 @@ class Frame:
         return bound if bound is not None and all(d.kind == "parameter" for d in program.reaching(name)) else None
 
     def inside(self, program: Program, callee: Scope, call: ast.Call) -> Frame:
-        """The frame of a function that is called from this one."""
-        return Frame(
-            callee, {name: (value, self) for name, value in program.bind(callee, call).items()}, self.depth + 1
-        )
+        """The frame of a function that is called from this one: the same one whenever it is asked for."""
+        key = (Frame, self, callee, call)
+        if key not in program.memo:
+            bindings = {name: (value, self) for name, value in program.bind(callee, call).items()}
+            program.memo[key] = Frame(callee, bindings, self.depth + 1)
+        frame: Frame = program.memo[key]
+        return frame
 
     def handed(self, program: Program, definition: Definition) -> list[Source]:
         """What the calls of the program hand over for a parameter, whoever calls."""
@@ -55,7 +58,16 @@ class Frame:
 
     def elsewhere(self, program: Program, values: list[ast.expr]) -> list[Source]:
         """Expressions of the program, each to be read in the frame of its own scope."""
-        return [(value, Frame(program.scope(value), depth=self.depth + 1)) for value in values]
+        return [(value, Frame.of(program, program.scope(value), self.depth + 1)) for value in values]
+
+    @staticmethod
+    def of(program: Program, scope: Scope, depth: int = 0) -> Frame:
+        """The frame of a scope, whoever calls it: the same one whenever it is asked for."""
+        key = (Frame, scope, depth)
+        if key not in program.memo:
+            program.memo[key] = Frame(scope, depth=depth)
+        frame: Frame = program.memo[key]
+        return frame
 
 
 Source = tuple[ast.expr, Frame]
@@ -79,6 +91,11 @@ class Walker(Generic[At, Value]):
 
     deepest: ClassVar[int]
     most_steps: ClassVar[int]
+    _names: ClassVar[dict[type[ast.AST], str]]  # of the methods, by kind of node
+
+    def __init_subclass__(cls) -> None:
+        """Each domain has methods of its own."""
+        cls._names = {}
 
     def __init__(self, program: Program, depth: int = 0) -> None:
         self.program = program
@@ -98,8 +115,12 @@ class Walker(Generic[At, Value]):
 
     def look(self, node: ast.expr, at: At) -> Value:
         """The method for a kind of node, within the bounds."""
-        method = getattr(self, "_" + type(node).__name__.lower(), None)
-        found: Value = self.unknown(node, at) if method is None else method(node, at)
+        kind = node.__class__
+        name = self._names.get(kind)
+        if name is None:
+            name = "_" + kind.__name__.lower()
+            self._names[kind] = name = name if hasattr(self, name) else "unknown"
+        found: Value = getattr(self, name)(node, at)
         return found
 
     def unknown(self, node: ast.expr, at: At, /) -> Value:
