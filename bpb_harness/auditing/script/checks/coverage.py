@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.frontend.scopes import dotted, last_name
+from bpb_harness.auditing.script.frontend.scopes import Scope, dotted, last_name
 
 _LIMIT = re.compile(
     r"(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
@@ -27,48 +27,59 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
 
 def _subsets(analysis: Analysis) -> Iterator[Hit]:
     """for i in range(min(n, MAX_WINDOWS)), windows[:500], if i >= 500: break: in the functions that yield the score."""
-    scopes = {id(frame.scope): frame.scope for _, frame in analysis.path}
-    loops_on_path = _scoring_loops(analysis)
+    scopes = dict.fromkeys(frame.scope for _, frame in analysis.path)
+    limits = [limit for scope in scopes for limit in _limits(analysis, scope)]
+    if not limits:
+        return
+    loops = _scoring_loops(analysis)
     # A limit that is worked out outside of a loop counts in the functions that score, and in those that call them.
-    scoring_scopes = _scoring_scopes(analysis, loops_on_path)
-    for scope in scopes.values():
-        for node in analysis.program.own_nodes(scope):
-            limit = None
-            if isinstance(node, ast.For) and id(node) in loops_on_path:
-                limit = _limited_loop(analysis, node)
-            elif isinstance(node, ast.If) and any(isinstance(part, ast.Break) for part in node.body):
-                loop = next((a for a in analysis.program.ancestors(node) if isinstance(a, ast.For | ast.While)), None)
-                if loop is not None and id(loop) in loops_on_path:
-                    limit = _limit_of_test(analysis, node.test)
-            elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
-                scored = (id(node) in analysis.path_nodes or _is_count(analysis, node)) and id(scope) in scoring_scopes
-                limit = _limit_among(analysis, node.args) if scored else None
-            if limit is not None:
-                name, value = limit
-                stated = analysis.context.num_windows
-                beside = f"; the record says {stated:,} windows" if stated is not None and stated != value else ""
-                said = f"At most {value:,} ({name}) are scored, not the whole split{beside}"
-                yield analysis.hit(codes.SUBSET, said, node, evidence={"limit": value, "name": name})
-                return
+    scoring = _scoring_scopes(analysis, loops, scopes)
+    for scope, node, loop, (name, value) in limits:
+        if loop in loops if loop is not None else scope in scoring:
+            stated = analysis.context.num_windows
+            beside = f"; the record says {stated:,} windows" if stated is not None and stated != value else ""
+            said = f"At most {value:,} ({name}) are scored, not the whole split{beside}"
+            yield analysis.hit(codes.SUBSET, said, node, evidence={"limit": value, "name": name})
+            return
 
 
-def _scoring_loops(analysis: Analysis) -> set[int]:
+_Limit = tuple[Scope, ast.AST, ast.AST | None, tuple[str, int]]  # in which loop, or worked out outside of any
+
+
+def _limits(analysis: Analysis, scope: Scope) -> Iterator[_Limit]:
+    """What a function would score no more than, whether or not it scores anything."""
+    for node in analysis.program.own_nodes(scope):
+        loop: ast.AST | None = None
+        limit = None
+        if isinstance(node, ast.For):
+            loop, limit = node, _limited_loop(analysis, node)
+        elif isinstance(node, ast.If) and any(isinstance(part, ast.Break) for part in node.body):
+            loop = next((a for a in analysis.program.ancestors(node) if isinstance(a, ast.For | ast.While)), None)
+            limit = _limit_of_test(analysis, node.test) if loop is not None else None
+        elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
+            scored = id(node) in analysis.path_nodes or _is_count(analysis, node)
+            limit = _limit_among(analysis, node.args) if scored else None
+        if limit is not None:
+            yield scope, node, loop, limit
+
+
+def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
     """Loops that add something that comes from a cross-entropy to the score; calibration adds no such thing."""
-    found: set[int] = set()
-    known: dict[int, bool] = {}
+    found: set[ast.AST] = set()
+    known: dict[ast.AST, bool] = {}
     for node, frame in analysis.path:
-        loops = [above for above in _within(analysis, node) if isinstance(above, ast.For | ast.While)]
-        if not loops or all(id(loop) in found for loop in loops):
-            continue
         if not isinstance(node, ast.expr) or not _is_added(analysis, node):
             continue
-        if id(node) not in known:
-            known[id(node)] = any(
+        loops = [above for above in _within(analysis, node) if isinstance(above, ast.For | ast.While)]
+        if not loops or all(loop in found for loop in loops):
+            continue
+        if node not in known:
+            known[node] = any(
                 isinstance(part, ast.expr) and is_cross_entropy(part)
                 for part, _ in trace(analysis.program, node, frame, 1_500)
             )
-        if known[id(node)]:
-            found |= {id(loop) for loop in loops}
+        if known[node]:
+            found.update(loops)
     return found
 
 
@@ -90,20 +101,18 @@ def _is_added(analysis: Analysis, node: ast.expr) -> bool:
     return isinstance(above, ast.Call) and last_name(above.func) in ("append", "extend", "add_", "update")
 
 
-def _scoring_scopes(analysis: Analysis, loops: set[int]) -> set[int]:
+def _scoring_scopes(analysis: Analysis, loops: set[ast.AST], scopes: Collection[Scope]) -> set[Scope]:
     """The functions that hold such a loop, or call one that does."""
-    nodes = {id(node): node for scope in analysis.program.scopes for node in analysis.program.own_nodes(scope)}
-    scoring = {id(analysis.program.scope(nodes[loop])) for loop in loops if loop in nodes}
     if not loops:  # the score is added up in one expression, or by something that is not followed
-        return {id(frame.scope) for _, frame in analysis.path}
-    scopes = {id(frame.scope): frame.scope for _, frame in analysis.path}
+        return set(scopes)
+    scoring = {analysis.program.scope(loop) for loop in loops}
     for _ in range(4):
-        for key, scope in scopes.items():
-            if key not in scoring and any(
-                isinstance(node, ast.Call) and (callee := analysis.program.callee(node)) and id(callee) in scoring
+        for scope in scopes:
+            if scope not in scoring and any(
+                isinstance(node, ast.Call) and analysis.program.callee(node) in scoring
                 for node in analysis.program.own_nodes(scope)
             ):
-                scoring.add(key)
+                scoring.add(scope)
     return scoring
 
 

@@ -14,6 +14,7 @@ from bpb_harness.auditing.script.frontend.walker import Frame
 
 _MAX_TRACED = 400
 _HASHING = (ast.Mod, ast.BitAnd, ast.BitXor)
+_ADDING = ("at", "index_add_", "scatter_add_", "put_")
 _HASHES = frozenset(
     ["hash", "crc32", "adler32", "murmurhash", "xxh32", "xxh64", "remainder", "fmod", "bitwise_xor", "bitwise_and"]
 )
@@ -25,11 +26,12 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
     Targets that collide share a count, so that the quotients over the vocabulary add up to more than 1; nothing that
     is priced by them is the length of a code.
     """
-    for node, frame in analysis.path:
+    counted = _counted_up(analysis.program)
+    for node, frame in analysis.path if counted else ():
         quotient = _quotient(node)
         if quotient is None:
             continue
-        above, below = (_hashed_tables(analysis.program, side, frame) for side in quotient)
+        above, below = (_hashed_tables(analysis.program, side, frame, counted) for side in quotient)
         if above and below:
             yield analysis.hit(
                 codes.HASHED_COUNTS,
@@ -49,40 +51,33 @@ def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
     return None
 
 
-def _hashed_tables(program: Program, node: ast.expr, frame: Frame) -> set[str]:
+def _hashed_tables(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> set[str]:
     """Names of tables of counts that a value is looked up in at a hashed place."""
     found = set()
     for part, where in trace(program, node, frame, _MAX_TRACED):
         if not isinstance(part, ast.Subscript) or isinstance(part.slice, ast.Slice | ast.Constant):
             continue
         name = last_name(part.value) or (last_name(part.value.value) if isinstance(part.value, ast.Subscript) else "")
-        if name and _is_counted_up(program, name) and _is_hashed(program, part.slice, where):
+        if name in counted and _is_hashed(program, part.slice, where):
             found.add(name)
     return found
 
 
-def _is_counted_up(program: Program, name: str) -> bool:
-    """Whether the program adds ones to entries of a table of that name: table[k] += 1, np.add.at(table, k, 1)."""
-    for scope in program.scopes:
-        for node in program.own_nodes(scope):
-            if (
-                isinstance(node, ast.AugAssign)
-                and isinstance(node.op, ast.Add)
-                and isinstance(node.target, ast.Subscript)
-            ):
-                if name in _bases(node.target):
-                    return True
-            elif isinstance(node, ast.Call) and last_name(node.func) in ("at", "index_add_", "scatter_add_", "put_"):
-                tables = [*node.args[:1], *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
-                if any(name in _bases(table) for table in tables):
-                    return True
-    return False
+def _counted_up(program: Program) -> set[str]:
+    """The tables to whose entries the program adds: table[k] += 1, np.add.at(table, k, 1)."""
+    tables: list[ast.expr] = []
+    for node in program.nodes.get(ast.AugAssign, []):
+        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and isinstance(node.target, ast.Subscript):
+            tables.append(node.target)
+    for call in (call for name in _ADDING for call in program.calls.get(name, [])):
+        tables += [*call.args[:1], *([call.func.value] if isinstance(call.func, ast.Attribute) else [])]
+    return {_base(table) for table in tables} - {""}
 
 
-def _bases(node: ast.expr) -> set[str]:
+def _base(node: ast.expr) -> str:
     while isinstance(node, ast.Subscript):
         node = node.value
-    return {last_name(node)}
+    return last_name(node)
 
 
 def _is_hashed(program: Program, index: ast.expr, frame: Frame) -> bool:

@@ -20,16 +20,28 @@ _SEEDERS = frozenset([
 
 def check_noise(analysis: Analysis) -> Iterator[Hit]:
     """Unseeded draws, hashes of sines, counts rounded half to even: on the path to the score."""
-    scored: dict[int, ast.AST] = {}
+    unseeded = not _is_seeded(analysis) and any(map(_draws, analysis.program.nodes.get(ast.Call, [])))
+    sines, rounded = list(_sine_hashes(analysis)), list(_rounded_draws(analysis))
+    if not (unseeded or sines or rounded):
+        return
+    scored: dict[ast.AST, None] = {}
     for _, _, score in analysis.scores():
-        scored.update({id(node): node for node, _ in trace(analysis.program, score.node, score.frame, 1_500)})
-    for draw in analysis.masks:
-        scored[id(draw.node)] = draw.node
-    draws = [node for node in scored.values() if is_random(node) or _is_bernoulli(node)]
-    if draws and not _is_seeded(analysis):
+        scored.update(dict.fromkeys(node for node, _ in trace(analysis.program, score.node, score.frame, 1_500)))
+    scored.update(dict.fromkeys(draw.node for draw in analysis.masks))
+    draws = [node for node in scored if _draws(node)]
+    if draws and unseeded:
         yield analysis.hit(codes.UNSEEDED, "Nothing seeds the generator that the evaluation draws from", draws[0])
-    yield from _sine_hash(analysis, list(scored.values()))
-    yield from _rounded_counts(analysis, list(scored.values()))
+    for rule, said, places in (
+        (codes.SINE_HASH, "The masks come from a hash of sines, which is not uniform", sines),
+        (codes.HALF_EVEN, "The number of masked tokens is rounded half to even, so it is not uniform", rounded),
+    ):
+        place = next((node for node in scored if any(node is other for other in places)), None)
+        if place is not None:
+            yield analysis.hit(rule, said, place)
+
+
+def _draws(node: ast.AST) -> bool:
+    return is_random(node) or _is_bernoulli(node)
 
 
 def _is_bernoulli(node: ast.AST) -> bool:
@@ -45,36 +57,24 @@ def _is_seeded(analysis: Analysis) -> bool:
     return False
 
 
-def _sine_hash(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
+def _sine_hashes(analysis: Analysis) -> Iterator[ast.AST]:
     """frac(sin(x * 12.9898) * 43758.5453): a large multiple of a sine, of which the fraction is taken."""
-    for node in scored:
-        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
-            continue
-        for sine, scale in ((node.left, node.right), (node.right, node.left)):
-            if not isinstance(sine, ast.Call) or last_name(sine.func) != "sin":
-                continue
-            value = analysis.number(scale)
-            if value is not None and abs(value) > 1_000:
-                yield analysis.hit(codes.SINE_HASH, "The masks come from a hash of sines, which is not uniform", node)
-                return
+    for sine in analysis.program.calls.get("sin", []):
+        product = analysis.program.parent(sine)
+        if isinstance(product, ast.BinOp) and isinstance(product.op, ast.Mult):
+            scale = analysis.number(product.right if sine is product.left else product.left)
+            if scale is not None and abs(scale) > 1_000:
+                yield product
 
 
-def _rounded_counts(analysis: Analysis, scored: list[ast.AST]) -> Iterator[Hit]:
+def _rounded_draws(analysis: Analysis) -> Iterator[ast.AST]:
     """round(t * L) as a number of tokens to mask: the ends get half their share, and halves go to even numbers."""
-    for node in scored:
-        if not isinstance(node, ast.Call) or last_name(node.func) not in ("round", "round_", "rint"):
-            continue
+    for node in (call for name in ("round", "round_", "rint") for call in analysis.program.calls.get(name, [])):
         if dotted(node.func) == "round" and len(node.args) > 1:
             continue  # round(x, 4) is for a report
         operands = node.args or ([node.func.value] if isinstance(node.func, ast.Attribute) else [])
-        inner = [
-            part for operand in operands for part, _ in trace(analysis.program, operand, _frame(analysis, operand), 80)
-        ]
-        if any(is_random(part) for part in inner):
-            said = "The number of masked tokens is rounded half to even, so it is not uniform"
-            yield analysis.hit(codes.HALF_EVEN, said, node)
-            return
-
-
-def _frame(analysis: Analysis, node: ast.AST) -> Frame:
-    return Frame.of(analysis.program, analysis.program.scope(node))
+        for operand in operands:
+            frame = Frame.of(analysis.program, analysis.program.scope(operand))
+            if any(is_random(part) for part, _ in trace(analysis.program, operand, frame, 80)):
+                yield node
+                break

@@ -61,10 +61,11 @@ def _is_narrow_scalar(node: ast.expr | None) -> bool:
 
 def _half_precision(analysis: Analysis) -> Iterator[Hit]:
     """log_softmax(logits.bfloat16()), log_softmax(.., dtype=torch.bfloat16)."""
-    for _, _, score in analysis.scores():
+    calls = analysis.program.calls
+    half = {call for name in ("log_softmax", "cross_entropy") for call in calls.get(name, []) if _is_half(call)}
+    for _, _, score in analysis.scores() if half else ():
         for node, _ in trace(analysis.program, score.node, score.frame, 400):
-            called = last_name(node.func) if isinstance(node, ast.Call) else ""
-            if isinstance(node, ast.Call) and called in ("log_softmax", "cross_entropy") and _is_half(node):
+            if node in half:
                 yield analysis.hit(codes.HALF_PRECISION, "Log-probabilities are taken in half precision", node)
                 return
 

@@ -13,9 +13,13 @@ from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Severity
 
+_HIDING = ("where", "masked_fill", "masked_fill_")
+
 
 def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
     """A mask and its complement, each scored with the other half shown, added up."""
+    if not any(map(analysis.program.calls.get, _HIDING)) or not _has_complements(analysis):
+        return
     for number, terms in enumerate(analysis.terms):
         inputs: dict[str, list[ast.AST]] = {}
         for term in terms:
@@ -41,6 +45,13 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
             )
             yield analysis.hit(codes.TWO_PASSES, said, place, number, severity=Severity.WARNS if weighed else None)
             break
+
+
+def _has_complements(analysis: Analysis) -> bool:
+    """Whether the program negates anything that could be the whole of a condition, by itself or under a name."""
+    program = analysis.program
+    negated = (node for node in program.nodes.get(ast.UnaryOp, []) if _is_inverted(node))
+    return any(not isinstance(program.parent(node), ast.BinOp | ast.BoolOp | ast.Subscript) for node in negated)
 
 
 def _conditions(analysis: Analysis, node: ast.AST, frame: Frame) -> Iterator[tuple[str, ast.AST]]:

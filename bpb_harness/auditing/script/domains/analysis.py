@@ -135,6 +135,8 @@ class Analysis:
     def masks(self) -> list[MaskDraw]:
         """The draws of masks that stand behind the scored cross-entropies."""
         found: list[MaskDraw] = []
+        if not self._has_draws():
+            return found
         seen: set[tuple[int, int, frozenset[int]]] = set()
         for number, term, score in self.scores():
             for draw in self._masks_of(score, term, number):
@@ -143,6 +145,11 @@ class Analysis:
                     seen.add(key)
                     found.append(draw)
         return found[:32]
+
+    def _has_draws(self) -> bool:
+        """Whether the program compares anything with noise at all: most programs that score do not."""
+        places = [*self.program.calls.get("bernoulli", []), *self.program.nodes.get(ast.Compare, [])]
+        return any(self._draw(place) is not None for place in places)
 
     @cached_property
     def draw_groups(self) -> list[list[MaskDraw]]:

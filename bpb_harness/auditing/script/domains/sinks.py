@@ -42,7 +42,7 @@ def find_sinks(program: Program) -> list[Sink]:
     reachable = program.reachable()
     sinks: list[Sink] = []
     for scope in program.scopes:
-        if id(scope) in reachable:
+        if scope.speaks_of_bytes and id(scope) in reachable:
             sinks.extend(_sinks_of(program, scope))
     unique = {id(sink.node): sink for sink in sinks}
     kept = [sink for sink in unique.values() if not _ELSEWHERE.search(sink.label)]
