@@ -31,8 +31,9 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         quotient = _quotient(node)
         if quotient is None:
             continue
-        above, below = (_hashed_tables(analysis.program, side, frame, counted) for side in quotient)
-        if above and below:
+        above = _hashed_tables(analysis.program, quotient[0], frame, counted)
+        below = _hashed_tables(analysis.program, quotient[1], frame, counted) if above else set()
+        if below:
             yield analysis.hit(
                 codes.HASHED_COUNTS,
                 "A count of a hashed context with its target is divided by the count of the context, for the target "

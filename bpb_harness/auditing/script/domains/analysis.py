@@ -11,7 +11,7 @@ from functools import cached_property
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.algebra import Algebra, Factor, Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, is_random
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
@@ -126,10 +126,9 @@ class Analysis:
     @cached_property
     def path(self) -> list[tuple[ast.AST, Frame]]:
         """All expressions that some reported score is computed from, with their frames."""
-        found: list[tuple[ast.AST, Frame]] = []
-        for sink in self.sinks[:8]:
-            found.extend(trace(self.program, sink.node, Frame.of(self.program, self.program.scope(sink.node))))
-        return found
+        sinks = self.sinks[:8]
+        starts = [(sink.node, Frame.of(self.program, self.program.scope(sink.node))) for sink in sinks]
+        return list(trace_all(self.program, starts, LIMIT * len(starts)))
 
     @cached_property
     def masks(self) -> list[MaskDraw]:

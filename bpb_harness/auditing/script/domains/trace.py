@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.walker import DEEPEST_CALL, DEEPEST_INLINED, MAX_CALLERS, Frame
+from bpb_harness.auditing.script.frontend.walker import DEEPEST_CALL, DEEPEST_INLINED, MAX_CALLERS, Frame, Source
+
+LIMIT = 4_000  # expressions that one value is followed through
 
 
 def trace(
     program: Program,
     node: ast.expr,
     frame: Frame,
-    limit: int = 4_000,
+    limit: int = LIMIT,
     opened: Callable[[ast.AST], Iterable[ast.AST]] | None = None,
 ) -> Iterator[tuple[ast.AST, Frame]]:
-    """Every expression that a value is computed from, with the frame to read it in.
+    """Every expression that a value is computed from, with the frame to read it in: see `trace_all`."""
+    return trace_all(program, [(node, frame)], limit, opened)
+
+
+def trace_all(
+    program: Program,
+    starts: Sequence[Source],
+    limit: int = LIMIT,
+    opened: Callable[[ast.AST], Iterable[ast.AST]] | None = None,
+) -> Iterator[tuple[ast.AST, Frame]]:
+    """Every expression that any of some values is computed from, each once, with the frame to read it in.
 
     Args:
         program: where names and functions are looked up.
-        node: the expression to start at.
-        frame: where its names are read.
+        starts: the values, each with the frame in which its names are read.
         limit: the most expressions that are visited.
         opened: the parts of an expression that are looked into; None: all of them.
     """
     seen: set[tuple[int, int]] = set()
-    stack: list[tuple[ast.AST, Frame]] = [(node, frame)]
+    stack: list[tuple[ast.AST, Frame]] = list(reversed(starts))
     evaluator = Evaluator(program)
     alive: list[Frame] = []  # `seen` holds ids, which are only unique among living frames
     while stack and limit > 0 and program.spend():

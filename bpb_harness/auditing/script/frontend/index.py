@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from bpb_harness.auditing.script.frontend.scopes import (
     FUNCTIONS,
@@ -25,24 +27,27 @@ ELSEWHERE = frozenset([
     "fn",
 ])  # fmt: skip
 _WITHOUT_NODES = frozenset(["ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment"])
-_inside: dict[type[ast.AST], tuple[str, ...]] = {ast.Constant: ()}
+_Kind = type[ast.AST]
 
 
-def fields_of(kind: type[ast.AST]) -> tuple[str, ...]:
-    """The fields of a kind of node that may hold nodes other than operators."""
-    found = _inside.get(kind)
-    if found is None:
-        found = _inside[kind] = tuple(name for name in kind._fields if name not in _WITHOUT_NODES)
-    return found
+def _kinds(above: _Kind) -> set[_Kind]:
+    return {above}.union(*(_kinds(kind) for kind in above.__subclasses__()))
+
+
+# The fields of each kind of node that may hold nodes other than operators.
+_INSIDE: dict[type, tuple[str, ...]] = {
+    kind: tuple(name for name in kind._fields if name not in _WITHOUT_NODES) for kind in _kinds(ast.AST)
+} | {ast.Constant: ()}
+_IN_BLOCKS = _kinds(ast.stmt) | {ast.excepthandler, ast.ExceptHandler}
 
 
 def children(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes right inside a node, in the order in which they are written, without operators and contexts."""
-    for name in fields_of(node.__class__):
-        value = getattr(node, name, None)
+    for name in _INSIDE[node.__class__]:
+        value: Any = getattr(node, name, None)
         if value.__class__ is list:
-            yield from (child for child in value if isinstance(child, ast.AST))
-        elif isinstance(value, ast.AST):
+            yield from (child for child in value if child.__class__ in _INSIDE)
+        elif value.__class__ in _INSIDE:
             yield value
 
 
@@ -61,7 +66,7 @@ class Index:
         self.properties: dict[str, list[Scope]] = {}
         self.options: dict[str, ast.expr] = {}  # add_argument("--x", default=value)
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of the callee's name
-        self.nodes: dict[type[ast.AST], list[ast.AST]] = {}  # by kind
+        self.nodes: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)  # by kind
         self.aliases: dict[str, str] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
         self.scope_of: dict[ast.AST, Scope] = {}  # a function's own node stands for its inside
@@ -76,46 +81,40 @@ class Index:
         defined there, but its decorators. Defaults and annotations belong to nobody's.
         """
         module = Scope("<module>", script.tree, None, number)
+        opened = len(self.scopes)
         self.scopes.append(module)
         self.scope_of[script.tree] = module
         waiting: list[tuple[ast.AST, Scope | None]] = [(script.tree, module)]
         for node, body in waiting:  # grows on the way
-            kind, scope = node.__class__, self.scope_of[node]
-            self.nodes.setdefault(kind, []).append(node)
-            for name in fields_of(kind):
+            kind = node.__class__
+            self.nodes[kind].append(node)
+            for name in _INSIDE[kind]:
                 value = getattr(node, name, None)
-                held = value if value.__class__ is list else (value,)
-                inside = body if kind not in FUNCTIONS else _body_of(name, scope, body)
-                for child in held:
-                    if not isinstance(child, ast.AST):
-                        continue
-                    self.parents[child] = node
-                    if held is value and isinstance(child, ast.stmt | ast.excepthandler):
-                        self.blocks[child] = (node, name)
-                    self.scope_of[child] = self._open(child, scope) if isinstance(child, FUNCTIONS) else scope
-                    waiting.append((child, inside))
-            if body is not None:
-                self._mention(node, body)
-            self._define(node)
+                if value.__class__ is not list and value.__class__ not in _INSIDE:
+                    continue
+                inside = body if kind not in FUNCTIONS else _body_of(name, self.scope_of[node], body)
+                self._hold(node, name, value, inside, waiting)
+            note = _NOTED.get(kind)
+            if note is not None:
+                note(self, node, body)
+        for scope in self.scopes[opened:]:
+            scope.speaks_of_bytes = scope.speaks_of_bytes or any(map(_speaks_of_bytes, scope.mentions))
 
-    def _mention(self, node: ast.AST, body: Scope) -> None:
-        said: object = ""
-        if isinstance(node, ast.Name):
-            body.mentions.add(node.id)
-            said = node.id
-        elif isinstance(node, ast.Attribute):
-            body.mentions.add(node.attr)
-        elif isinstance(node, ast.Constant):
-            said = node.value
-        elif isinstance(node, ast.keyword):
-            said = node.arg
-        elif isinstance(node, ast.Lambda) or (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_registered(node)
-        ):
-            body.enters.append(self.scope_of[node])
-        if said and not body.speaks_of_bytes and isinstance(said, str | bytes):
-            text = str(said).lower()
-            body.speaks_of_bytes = "bpb" in text or "byte" in text
+    def _hold(
+        self, node: ast.AST, field: str, value: Any, body: Scope | None, waiting: list[tuple[ast.AST, Scope | None]]
+    ) -> None:
+        """Note what a field of a node holds, a node or a list, and let it wait for its turn."""
+        scope = self.scope_of[node]
+        is_list = value.__class__ is list
+        for child in value if is_list else (value,):
+            kind = child.__class__
+            if kind not in _INSIDE:
+                continue
+            self.parents[child] = node
+            if is_list and kind in _IN_BLOCKS:
+                self.blocks[child] = (node, field)
+            self.scope_of[child] = scope if kind not in FUNCTIONS else self._open(child, scope)
+            waiting.append((child, body))
 
     def _open(self, node: Function, around: Scope) -> Scope:
         owner = self.parents[node]
@@ -151,29 +150,44 @@ class Index:
     def _add(scope: Scope, definition: Definition) -> None:
         scope.definitions.setdefault(definition.name, []).append(definition)
 
-    def _define(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                self._target(target, node, node.value, "assign", ())
-        elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
-            if node.value is not None:
-                self._target(node.target, node, node.value, "assign", ())
-        elif isinstance(node, ast.AugAssign):
-            self._augment(node)
-        elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
-            self._target(node.target, node, node.iter, "loop", ())
-        elif isinstance(node, ast.With | ast.AsyncWith):
-            for item in node.items:
-                if item.optional_vars is not None:
-                    self._target(item.optional_vars, node, item.context_expr, "assign", ())
-        elif isinstance(node, ast.Return | ast.Yield) and node.value is not None:
-            self.scope_of[node].returns.append(node.value)
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            self.aliases.update({a.asname: a.name for a in node.names if a.asname})
-        elif isinstance(node, ast.Call):
-            self._call(node)
+    def _assigned(self, node: Any, _body: Scope | None) -> None:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in targets if node.value is not None else ():
+            self._target(target, node, node.value, "assign", ())
 
-    def _call(self, node: ast.Call) -> None:
+    def _loop(self, node: Any, _body: Scope | None) -> None:
+        self._target(node.target, node, node.iter, "loop", ())
+
+    def _opened_with(self, node: Any, _body: Scope | None) -> None:
+        for item in node.items:
+            if item.optional_vars is not None:
+                self._target(item.optional_vars, node, item.context_expr, "assign", ())
+
+    def _returned(self, node: Any, _body: Scope | None) -> None:
+        if node.value is not None:
+            self.scope_of[node].returns.append(node.value)
+
+    def _imported(self, node: Any, _body: Scope | None) -> None:
+        self.aliases.update({name.asname: name.name for name in node.names if name.asname})
+
+    def _name(self, node: Any, body: Scope | None) -> None:
+        if body is not None:
+            body.mentions.add(node.id)
+
+    def _attribute(self, node: Any, body: Scope | None) -> None:
+        if body is not None:
+            body.mentions.add(node.attr)
+
+    def _said(self, node: Any, body: Scope | None) -> None:
+        said = node.arg if isinstance(node, ast.keyword) else node.value
+        if body is not None and not body.speaks_of_bytes and isinstance(said, str | bytes):
+            body.speaks_of_bytes = _speaks_of_bytes(str(said))
+
+    def _entered(self, node: Any, body: Scope | None) -> None:
+        if body is not None and (isinstance(node, ast.Lambda) or is_registered(node)):
+            body.enters.append(self.scope_of[node])
+
+    def _call(self, node: Any, _body: Scope | None) -> None:
         last = last_name(node.func)
         self.calls.setdefault(last, []).append(node)
         func = node.func
@@ -191,10 +205,10 @@ class Index:
                     .replace("-", "_")
                 ] = default
 
-    def _augment(self, node: ast.AugAssign) -> None:
-        target = node.target
+    def _augment(self, node: Any, _body: Scope | None) -> None:
+        target: ast.expr = node.target
         while isinstance(target, ast.Subscript):
-            target = target.value  # type: ignore[assignment]
+            target = target.value
         if isinstance(target, ast.Name):
             self._add(self.scope_of[node], Definition(target.id, "augment", node, node.value, operator=node.op))
         elif isinstance(target, ast.Attribute) and isinstance(node.op, ast.Add):
@@ -221,6 +235,21 @@ class Index:
             if isinstance(base, ast.Name):
                 found = Definition(base.id, "mutation", node, value, index, key=target.slice)
                 self._add(self.scope_of[node], found)
+
+
+_NOTED: dict[type, Callable[[Index, Any, Scope | None], None]] = {
+    ast.Assign: Index._assigned, ast.AnnAssign: Index._assigned, ast.NamedExpr: Index._assigned,
+    ast.AugAssign: Index._augment, ast.For: Index._loop, ast.AsyncFor: Index._loop, ast.comprehension: Index._loop,
+    ast.With: Index._opened_with, ast.AsyncWith: Index._opened_with, ast.Return: Index._returned,
+    ast.Yield: Index._returned, ast.Import: Index._imported, ast.ImportFrom: Index._imported, ast.Call: Index._call,
+    ast.Name: Index._name, ast.Attribute: Index._attribute, ast.Constant: Index._said, ast.keyword: Index._said,
+    ast.Lambda: Index._entered, ast.FunctionDef: Index._entered, ast.AsyncFunctionDef: Index._entered,
+}  # fmt: skip
+
+
+def _speaks_of_bytes(said: str) -> bool:
+    said = said.lower()
+    return "bpb" in said or "byte" in said
 
 
 def _body_of(name: str, function: Scope, around: Scope | None) -> Scope | None:

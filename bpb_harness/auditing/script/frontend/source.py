@@ -122,7 +122,8 @@ def extract_embedded(log_text: str) -> SourceText | None:
 _HEAD = re.compile(r"(from __future__ import |import [A-Za-z_]|from [A-Za-z_][\w.]* import |\"\"\"|'''|exec\(|#!)")
 
 
-_EXECUTES = re.compile(r"(?<!\.)\b(?:exec|eval)\b")
+# A call of either, whatever may stand between a name and what it is called with.
+_EXECUTES = re.compile(r"(?<!\.)\b(?:exec|eval)(?:[\s\\)]|#[^\n]*\n)*\(")
 
 
 def parse(text: str) -> ast.Module | None:
