@@ -37,41 +37,55 @@ def trace_all(
         limit: the most expressions that are visited.
         opened: the parts of an expression that are looked into; None: all of them.
     """
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[ast.AST, Frame]] = set()
     stack: list[tuple[ast.AST, Frame]] = list(reversed(starts))
     evaluator = Evaluator(program)
-    alive: list[Frame] = []  # `seen` holds ids, which are only unique among living frames
     while stack and limit > 0 and program.spend():
-        here, where = stack.pop()
-        alive.append(where)
-        if (id(here), id(where)) in seen:
+        met = stack.pop()
+        if met in seen:
             continue
-        seen.add((id(here), id(where)))
+        seen.add(met)
         limit -= 1
-        yield here, where
-        if isinstance(here, ast.Lambda):
+        yield met
+        here, where = met
+        kind = here.__class__
+        if kind is ast.Constant or kind is ast.Lambda:
             continue
-        if isinstance(here, ast.Name):
-            given = where.given(program, here)
-            if given is not None:
-                stack.append(given)
-                continue
-            for definition in program.reaching(here):
-                if definition.kind == "parameter":
-                    stack.extend(where.handed(program, definition)[:MAX_CALLERS])
-                elif evaluator.taken(definition.statement, where) is not False:
-                    part = definition.value if definition.kind == "loop" else definition.part
-                    stack.extend((value, where) for value in (part, definition.key) if value is not None)
+        if kind is ast.Name:
+            stack.extend(_behind_name(program, here, where, evaluator))  # type: ignore[arg-type]
             continue
-        if isinstance(here, ast.Attribute) and where.depth < DEEPEST_CALL:
-            computed = [result for scope in program.properties.get(here.attr, []) for result in scope.returns]
-            stack.extend(where.stored(program, here) + where.elsewhere(program, computed))
-        if isinstance(here, ast.Call):
-            callee = program.callee(here)
-            if callee is not None and where.depth < DEEPEST_INLINED:
-                inner = where.inside(program, callee, here)
-                stack.extend(
-                    (result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False
-                )
+        if kind is ast.Attribute and where.depth < DEEPEST_CALL:
+            stack.extend(_behind_attribute(program, here, where))  # type: ignore[arg-type]
+        elif kind is ast.Call:
+            stack.extend(_behind_call(program, here, where, evaluator))  # type: ignore[arg-type]
         parts = program.parts(here) if opened is None else opened(here)
-        stack.extend((child, where) for child in parts)
+        stack.extend([(child, where) for child in parts])
+
+
+def _behind_name(program: Program, name: ast.Name, frame: Frame, evaluator: Evaluator) -> Iterator[Source]:
+    given = frame.given(program, name)
+    if given is not None:
+        yield given
+        return
+    for definition in program.reaching(name):
+        if definition.kind == "parameter":
+            yield from frame.handed(program, definition)[:MAX_CALLERS]
+        elif evaluator.taken(definition.statement, frame) is not False:
+            part = definition.value if definition.kind == "loop" else definition.part
+            if part is not None:
+                yield part, frame
+            if definition.key is not None:
+                yield definition.key, frame
+
+
+def _behind_attribute(program: Program, node: ast.Attribute, frame: Frame) -> list[Source]:
+    computed = [result for scope in program.properties.get(node.attr, ()) for result in scope.returns]
+    return frame.stored(program, node) + frame.elsewhere(program, computed)
+
+
+def _behind_call(program: Program, node: ast.Call, frame: Frame, evaluator: Evaluator) -> list[Source]:
+    callee = program.callee(node)
+    if callee is None or frame.depth >= DEEPEST_INLINED:
+        return []
+    inner = frame.inside(program, callee, node)
+    return [(result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False]

@@ -45,9 +45,10 @@ def children(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes right inside a node, in the order in which they are written, without operators and contexts."""
     for name in _INSIDE[node.__class__]:
         value: Any = getattr(node, name, None)
-        if value.__class__ is list:
-            yield from (child for child in value if child.__class__ in _INSIDE)
-        elif value.__class__ in _INSIDE:
+        kind: type = value.__class__
+        if kind is list:
+            yield from (child for child in value if type(child) in _INSIDE)
+        elif kind in _INSIDE:
             yield value
 
 

@@ -50,6 +50,7 @@ class Program:
         )  # fmt: skip
         self._parts: dict[ast.AST, tuple[ast.AST, ...]] = {}
         self._own_nodes: dict[Scope, tuple[ast.AST, ...]] = {}
+        self._stored: dict[ast.Attribute, list[ast.expr]] = {}
         self._tests: dict[ast.AST, tuple[tuple[ast.expr, bool], ...]] = {}
         self._looped: dict[ast.AST, frozenset[ast.AST]] = {}
         self._reached: dict[ast.Name, tuple[Definition, ...]] = {}
@@ -269,6 +270,12 @@ class Program:
 
     def values_of(self, node: ast.Attribute) -> list[ast.expr]:
         """What an attribute is set to: by its own class for self.x, by the command line for args.x, else anywhere."""
+        found = self._stored.get(node)
+        if found is None:
+            found = self._stored[node] = self._find_values(node)
+        return found
+
+    def _find_values(self, node: ast.Attribute) -> list[ast.expr]:
         values = self.attributes.get(node.attr, [])
         if isinstance(node.value, ast.Name) and node.value.id == "self":
             owner = self._owner(node)

@@ -58,7 +58,8 @@ class Frame:
 
     def elsewhere(self, program: Program, values: list[ast.expr]) -> list[Source]:
         """Expressions of the program, each to be read in the frame of its own scope."""
-        return [(value, Frame.of(program, program.scope(value), self.depth + 1)) for value in values]
+        depth = self.depth + 1
+        return [(value, Frame.of(program, program.scope(value), depth)) for value in values]
 
     @staticmethod
     def of(program: Program, scope: Scope, depth: int = 0) -> Frame:
