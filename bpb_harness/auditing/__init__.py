@@ -1,6 +1,7 @@
 """Checks of a published bits-per-byte score, from records and bytes alone: no network is ever run here.
 
 auditor.py         a claim through every check
+in_processes.py    many audits, in a few processes
 evidence.py        what the record amounts to: the claim's log lines, its bytes per token
 codes.py           the codes of record checks
 checks/            one file a family of codes:
@@ -19,7 +20,15 @@ report.py          text, Markdown, JSON, pandas
 annotations.py     annotations of a workflow on GitHub
 """
 
-from bpb_harness.auditing.auditor import audit, audit_each, audit_folders, audit_one_of_many, unread_folders
+from bpb_harness.auditing.auditor import (
+    audit,
+    audit_each,
+    audit_folders,
+    audit_one_of_many,
+    submissions_below,
+    unread_folders,
+    unreadable,
+)
 from bpb_harness.auditing.checks.proved import Proved
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.report import AuditReport
@@ -39,5 +48,7 @@ __all__ = [
     "audit_each",
     "audit_folders",
     "audit_one_of_many",
+    "submissions_below",
     "unread_folders",
+    "unreadable",
 ]

@@ -77,12 +77,21 @@ def audit_folders(
     Raises:
         ClaimError: if ``root`` is no folder.
     """
-    top, candidates = Path(root), candidates_of(rules)
-    for folder in find_submissions(top):
-        name = str(folder.relative_to(top)) if folder != top else folder.name
+    candidates = candidates_of(rules)
+    for name, folder in submissions_below(Path(root)):
         yield from audit_each(
             folder, name, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=candidates
         )
+
+
+def submissions_below(root: Path) -> list[tuple[str, Path]]:
+    """The folders of `audit_folders`, with the names that their reports have.
+
+    Raises:
+        ClaimError: if ``root`` is no folder.
+    """
+    found = find_submissions(root)
+    return [(str(folder.relative_to(root)) if folder != root else folder.name, folder) for folder in found]
 
 
 def audit_each(
@@ -93,16 +102,21 @@ def audit_each(
     allow_code: bool = False,
     tokenizer: AnyPath | None = None,
     rules: NamedRules = None,
-) -> Iterator[AuditReport]:
+) -> list[AuditReport]:
     """`audit_one_of_many`, once for each claim of a submission's folder that holds claim files of several."""
     try:
         paths = separate_claims(folder)
     except Exception:  # whatever is wrong with this folder, its own report says so, and the others get theirs
         paths = [folder]
+    reports = []
     for path in paths:
         below = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
         shown = name if path == folder else f"{name}/{below}"
-        yield audit_one_of_many(path, shown, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=rules)
+        report = audit_one_of_many(
+            path, shown, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=rules
+        )
+        reports.append(report)
+    return reports
 
 
 def audit_one_of_many(

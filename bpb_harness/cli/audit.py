@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -271,15 +272,25 @@ def _audit_many(
     claims: Sequence[Sequence[Path]], how: Mapping[str, Any], *, recursive: bool, by_path: bool
 ) -> Iterator[AuditReport]:
     """Of folders: each a claim, called by its name or by its path; or all submissions below them."""
-    from bpb_harness.auditing import audit_each, audit_folders, audit_one_of_many
+    from bpb_harness.auditing import audit_each, submissions_below, unreadable
+    from bpb_harness.auditing.in_processes import audit_in_processes
 
-    for paths in claims:
-        folder = paths[0]
-        if recursive:
-            yield from audit_folders(folder, **how)
-        else:
-            name = (folder.as_posix() if by_path else folder.name) if folder.name else folder.resolve().name
-            yield from audit_each(folder, name, **how) if by_path else [audit_one_of_many(paths, name, **how)]
+    folders = [paths[0] for paths in claims]
+    if recursive:
+        named = [each for folder in folders for each in submissions_below(folder)]
+    else:
+        named = [
+            ((folder.as_posix() if by_path else folder.name) or folder.resolve().name, folder) for folder in folders
+        ]
+    one = audit_each if recursive or by_path else _audit_whole
+    audits = [partial(one, folder, name, **how) for name, folder in named]
+    yield from audit_in_processes(audits, lambda number, why: unreadable(named[number][0], why))
+
+
+def _audit_whole(folder: Path, name: str, **how: Any) -> list[AuditReport]:
+    from bpb_harness.auditing import audit_one_of_many
+
+    return [audit_one_of_many(folder, name, **how)]
 
 
 def _unread_below(folders: Sequence[Path]) -> list[str]:

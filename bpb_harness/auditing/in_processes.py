@@ -1,0 +1,86 @@
+"""Many audits at once: each claim in one of a few processes, the reports in the order of the claims."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+
+from bpb_harness.auditing.report import AuditReport
+
+_AHEAD = 8  # claims for each process that are waiting or done before their turn
+_WORTH_IT = 64  # claims; fewer are audited before processes have started
+
+Audit = Callable[[], Sequence[AuditReport]]  # of one claim, or of the claims of one folder
+
+
+def audit_in_processes(
+    audits: Sequence[Audit], given_up: Callable[[int, str], AuditReport], *, processes: int | None = None
+) -> Iterator[AuditReport]:
+    """The reports of audits that know nothing of each other, in their order.
+
+    An audit that ends its process (a parser that overflows, memory that the system takes back) is tried once more,
+    alone; if that process ends too, the claim has a report that says so, and the others have theirs.
+
+    Args:
+        audits: what to run; sent to other processes.
+        given_up: the report on the audit of some number that ended its process.
+        processes: how many; by default one for each core, and none beside this one for a few audits.
+    """
+    if processes is None:
+        processes = _num_cores() if len(audits) >= _WORTH_IT else 1
+    if processes <= 1:
+        for audit in audits:
+            yield from audit()
+        return
+    done = 0
+    while done < len(audits):
+        try:
+            for reports in _in_pool(audits[done:], processes):
+                done += 1
+                yield from reports
+        except BrokenProcessPool:
+            yield from _alone(audits[done], partial(given_up, done))
+            done += 1
+
+
+def _in_pool(audits: Sequence[Audit], processes: int) -> Iterator[Sequence[AuditReport]]:
+    pool = ProcessPoolExecutor(processes, mp_context=_context(), initializer=_start)
+    try:
+        ahead = [pool.submit(audit) for audit in audits[: _AHEAD * processes]]
+        for number in range(len(audits)):
+            following = number + _AHEAD * processes
+            if following < len(audits):
+                ahead.append(pool.submit(audits[following]))
+            yield ahead.pop(0).result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _alone(audit: Audit, given_up: Callable[[str], AuditReport]) -> Sequence[AuditReport]:
+    try:
+        return next(_in_pool([audit], 1))
+    except BrokenProcessPool:
+        return [given_up("the process that audited it ended before it had a report; its files are too much for it")]
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    # A copy of this process starts at once; of one with threads, or with torch's, it may hang.
+    copied = sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
+    return multiprocessing.get_context("fork" if copied else "spawn")
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start() -> None:
+    """A process that reads trees of a hundred thousand nodes, of which none stays: looking for cycles is for rarely."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
