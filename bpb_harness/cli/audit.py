@@ -280,7 +280,8 @@ def _audit_many(
         named = [each for folder in folders for each in submissions_below(folder)]
     else:
         named = [
-            ((folder.as_posix() if by_path else folder.name) or folder.resolve().name, folder) for folder in folders
+            ((folder.as_posix() if by_path else folder.name) if folder.name else folder.resolve().name, folder)
+            for folder in folders
         ]
     one = audit_each if recursive or by_path else _audit_whole
     audits = [partial(one, folder, name, **how) for name, folder in named]
