@@ -36,9 +36,12 @@ SCORE_CODES: dict[str, str] = {
     "error.not-to-be-trusted": "The draws are such that their scatter does not tell the error of the score: a few dear "
     "ones decide, or all are alike. Pass more `--samples`, or `--tolerance`.",
     "few-draws": "One draw of each of a few windows: the error is stated too large. Pass `--samples 2` or more.",
+    "fused": "The network ran in kernels of its own: when they were ready, and how far its answers are from the plain "
+    "network's.",
     "given.lengths": "Lengths of documents are given to the code and not paid for; what sending them would add.",
     "given.prefix": "The first tokens of each window are visible, not paid for and not counted: `--unpaid-prefix`.",
     "not-compiled": "Compiling the network failed, or changed its answers: it ran as it is, slower.",
+    "not-fused": "The kernels of the network's own failed, or changed its answers: it was compiled instead.",
     "not-specialised": "The adapter's faster form could not be compiled: the network was compiled as it is written.",
     "pilot": "Draws of a pilot, which enter no total, fixed how many passes `--tolerance` takes.",
     "replicates": "Some windows were drawn twice, for the error alone.",

@@ -11,7 +11,7 @@ MDLM_VOCAB_SIZE, MDLM_WIDTH, MDLM_HEADS, MDLM_COND, MDLM_BLOCKS = 37, 24, 3, 16,
 
 
 def make_golf_mdlm(
-    *, vocab_size: int = 64, width: int = 24, num_heads: int = 3, num_blocks: int = 2, seed: int = 0
+    *, vocab_size: int = 64, width: int = 24, num_heads: int = 3, num_blocks: int = 2, context: int = 32, seed: int = 0
 ) -> dict[str, Tensor]:
     g = torch.Generator().manual_seed(seed)
     rows, head, conditioning, num_freqs = vocab_size + 64, width // num_heads, 16, 8
@@ -19,7 +19,7 @@ def make_golf_mdlm(
     def draw(*shape: int, scale: float = 0.3) -> Tensor:
         return torch.randn(*shape, generator=g) * scale
 
-    angle = torch.outer(torch.arange(32.0), 10_000.0 ** (-torch.arange(head // 2) / (head // 2)))
+    angle = torch.outer(torch.arange(float(context)), 10_000.0 ** (-torch.arange(head // 2) / (head // 2)))
     tensors = {
         "cos": angle.cos()[None, :, None, :],
         "sin": angle.sin()[None, :, None, :],

@@ -127,6 +127,7 @@ class GolfDdit(nn.Module):
     """The network as a :class:`bpb_harness.denoiser.PickingDenoiser`."""
 
     is_stateless = True
+    autocasts = True
     cos: Tensor
     sin: Tensor
 

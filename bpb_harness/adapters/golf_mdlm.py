@@ -61,7 +61,9 @@ class _Attention(nn.Module):
         return at_positions(attend(rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin)), v), positions)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """Attention, then a squared ReLU; each norm is modulated."""
+
     def __init__(self, width: int, num_heads: int, hidden: int, conditioning: int) -> None:
         super().__init__()
         self.attn = _Attention(width, num_heads)
@@ -103,6 +105,7 @@ class GolfMdlm(nn.Module):
 
     time_conditioned = True
     is_stateless = True
+    autocasts = True
     cos: Tensor
     sin: Tensor
 
@@ -126,7 +129,7 @@ class GolfMdlm(nn.Module):
         self.wte = nn.Embedding(rows, width)
         self.sigma_map = _SigmaMap(num_freqs, sigma_hidden, conditioning)
         self.blocks = nn.ModuleList(
-            _Block(width, width // (2 * half_head), hidden, conditioning)
+            Block(width, width // (2 * half_head), hidden, conditioning)
             for _ in range(count_blocks(checkpoint.tensors, "blocks"))
         )
         # The head is named apart: `head` is a method here.

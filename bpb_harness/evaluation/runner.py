@@ -1,7 +1,8 @@
 """The device's side: prepared batches in, nats of each draw out.
 
-One path serves every device. On a GPU the network is compiled once, for any number of rows; a batch that does not fit
-is halved; a network that cannot be compiled, or whose compiled form disagrees with its plain one, runs as it is.
+One path serves every device. On a GPU the network takes its fused form, if it has one, or is compiled once, for any
+number of rows; a batch that does not fit is halved; a network that cannot be compiled, or whose faster form disagrees
+with its plain one, runs as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bpb_harness.adapters.fused_forms import FusedForm, fused_form
 from bpb_harness.denoiser import (
     BlockDenoiser,
     ContextDenoiser,
@@ -33,7 +35,9 @@ from bpb_harness.errors import HarnessError
 from bpb_harness.evaluation.batches import FittingBatches, Prepared
 from bpb_harness.evaluation.block_batches import PreparedWindows
 from bpb_harness.kernels.specialising import give_up_specialising
+from bpb_harness.kernels.token_nll import nll_of_logits
 from bpb_harness.network_call import InputWatch, call_network
+from bpb_harness.networks.layers import autocast
 from bpb_harness.result import Remark
 from bpb_harness.schedule import NoiseLevel
 
@@ -57,7 +61,7 @@ class MaskedNllRunner:
         denoiser: the network, on ``device``.
         device: where it runs.
         dtype: its arithmetic, for the comparison of the compiled network with the plain one.
-        compiled: compile it.
+        compiled: take its fused form, or else compile it.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class MaskedNllRunner:
         self._head_of_blocks = head_of(denoiser, by_blocks=True)
         self._states: Callable[..., Tensor] = self._plain_states(by_blocks=False)
         self._packed: Callable[[Tensor, Tensor], Tensor] = self._plain_packed(by_blocks=False)
+        self._fused: FusedForm | None = None
         self._is_compiled = False
         self._compiled_shape = (0, False)
         self._wants_compilation = compiled
@@ -158,13 +163,17 @@ class MaskedNllRunner:
         few = prepared.part(0, _COMPARED_ROWS)
         expected = float(self.row_nats(few).sum())
         begin = time.perf_counter()
-        with _same_programs_everywhere():
-            self._compile_and_compare(prepared, few, expected, begin)
+        if self._fuse(self._shape_of(prepared)):
+            self._compare(prepared, few, expected, begin)
+        if not self._is_compiled:
+            with _same_programs_everywhere():
+                self._compile(self._shape_of(prepared))
+                self._compare(prepared, few, expected, begin)
         if self.num_streams > 1:  # batches will not run on this stream, for which its memory is kept
             torch.cuda.empty_cache()
 
-    def _compile_and_compare(self, prepared: Prepared, few: Prepared, expected: float, begin: float) -> None:
-        self._compile(self._shape_of(prepared))
+    def _compare(self, prepared: Prepared, few: Prepared, expected: float, begin: float) -> None:
+        """Run a batch through the faster form, and leave that where it says something else than the plain network."""
         while self._is_compiled:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the compiler, about itself
@@ -174,8 +183,9 @@ class MaskedNllRunner:
             difference = abs(seen - expected) / max(abs(expected), 1e-300)
             if difference <= _LARGEST_DIFFERENCE.get(self._dtype, 1e-4):
                 seconds = time.perf_counter() - begin
-                message = f"compiled in {seconds:.1f} s; differs from the plain network by {difference:.1e}, relative"
-                self._compiler_remarks.append(Remark("compiled", message))
+                code, what = ("compiled", "compiled in") if self._fused is None else ("fused", "kernels ready in")
+                message = f"{what} {seconds:.1f} s; differs from the plain network by {difference:.1e}, relative"
+                self._compiler_remarks.append(Remark(code, message))
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
 
@@ -199,6 +209,15 @@ class MaskedNllRunner:
         with torch.inference_mode(), fastest_attention(self._device):
             return torch.cat(self._fitting.run(len(prepared), lambda rows: run(prepared.part(rows.start, rows.stop))))
 
+    def _fuse(self, shape: tuple[int, bool]) -> bool:
+        """Take the network's fused form, if it has one for this shape."""
+        length, by_blocks = shape
+        if by_blocks:
+            return False
+        self._fused = fused_form(self._denoiser, device=self._device, dtype=self._dtype, length=length)
+        self._compiled_shape, self._is_compiled = shape, self._fused is not None
+        return self._is_compiled
+
     def _compile(self, shape: tuple[int, bool]) -> None:
         # Rows of a batch and packed positions are marked dynamic: one program for every batch.
         self._states = torch.compile(self._plain_states(shape[1]))
@@ -208,6 +227,10 @@ class MaskedNllRunner:
 
     def _give_up_compiling(self, why: str) -> None:
         """Compile the network as it is written, without the adapters' faster forms; failing that, do not compile it."""
+        if self._fused is not None:
+            self._fused, self._is_compiled = None, False
+            self._compiler_remarks.append(Remark("not-fused", f"the network's own kernels are not used: {why}"))
+            return
         if give_up_specialising():
             self._compiler_remarks.append(
                 Remark("not-specialised", f"compiled as it is written, which is slower: {why}")
@@ -225,8 +248,10 @@ class MaskedNllRunner:
         assert isinstance(positions, Tensor)
         padding = -len(positions) % _PACKING
         padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
-        states = call_network(self._states_dynamic, *inputs[:at], padded, *inputs[at + 1 :], watch=self._watch)
-        return self._in_chunks(self._packed_dynamic, states, padded_targets)[: len(positions)]
+        ask: Callable[..., Tensor] = self._states_dynamic if self._fused is None else self._fused.hidden_at
+        pack = self._packed_dynamic if self._fused is None else self._packed_by_kernel
+        states = call_network(ask, *inputs[:at], padded, *inputs[at + 1 :], watch=self._watch)
+        return self._in_chunks(pack, states, padded_targets)[: len(positions)]
 
     def _states_dynamic(self, *inputs: Tensor | NoiseLevel) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
@@ -235,14 +260,26 @@ class MaskedNllRunner:
         for given in inputs:
             for tensor in (given,) if isinstance(given, Tensor) else (given.t, given.alpha_t, given.dalpha_t):
                 maybe_mark_dynamic(tensor, 0)
-        return self._states(*inputs)
+        with self._autocast():
+            return self._states(*inputs)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Entered around what is compiled, for networks that would enter it inside: ``networks.layers.autocast``."""
+        is_whole = getattr(self._denoiser, "autocasts", False) is True
+        return autocast(self._device, self._dtype) if is_whole else nullcontext()
 
     def _packed_dynamic(self, states: Tensor, targets: Tensor) -> Tensor:
         from torch._dynamo import maybe_mark_dynamic
 
         for tensor in (states, targets):
             maybe_mark_dynamic(tensor, 0)
-        return self._packed(states, targets)
+        with self._autocast():
+            return self._packed(states, targets)
+
+    def _packed_by_kernel(self, states: Tensor, targets: Tensor) -> Tensor:
+        assert self._fused is not None
+        logits, denoiser = self._fused.head(states), self._denoiser
+        return nll_of_logits(logits, targets, denoiser.vocab_size, denoiser.mask_token_id)
 
     # Methods, not partial functions: what is compiled has code of its own.
 

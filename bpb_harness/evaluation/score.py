@@ -42,6 +42,7 @@ from bpb_harness.evaluation.draw_file import keep_score
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.passes import sample_bounds
+from bpb_harness.evaluation.programs_ahead import start_programs
 from bpb_harness.evaluation.reference_marks import marks_beside
 from bpb_harness.evaluation.remarks import layout_remarks, sampling_remarks
 from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, enumeration_error, known_nats
@@ -83,6 +84,7 @@ def score(job: Job) -> BpbResult:
 def _score_and_check(job: Job) -> BpbResult:
     job.require_scorable()
     settings = job.settings
+    start_programs(job)
     contract = Contract(job) if settings.check_contract else None
     with nullcontext() if contract is None else answering_process(job) as process:
         watched = job if process is None else watching(job, process)

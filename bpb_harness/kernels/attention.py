@@ -24,7 +24,7 @@ try:
 except ImportError:  # no triton, or one before 3.4
     triton = None
 
-_HEAD = 64  # of wider heads torch's kernels are as fast
+HEAD = 64  # of the attention kernel; of wider heads torch's are as fast
 _TILE_Q, _TILE_K, _WARPS, _STAGES = 128, 64, 8, 3
 
 
@@ -61,7 +61,7 @@ def normalised_attention(
     angles = paired_angles(cos.view(L, head // 2), sin.view(L, head // 2))
     qk = turned_qk(rows, paired_rows(torch.cat((query, key)).to(torch.bfloat16), head), angles)
     v = rows @ value.to(torch.bfloat16).t()
-    if head == _HEAD:
+    if head == HEAD:
         heads: Tensor = attention_of_powers(qk, v, L, head, positions)
         return heads if positions is not None else heads.view(B, L, -1)
     q, k = qk.view(B, L, 2, -1, head).unbind(2)
@@ -88,6 +88,12 @@ def _is_fused(x: Tensor, query: Tensor, cos: Tensor) -> bool:
     )
 
 
+def attend_by_powers(qk: Tensor, v: Tensor, length: int, head: int, positions: Tensor | None = None) -> Tensor:
+    """:func:`attention_of_powers` outside a compiled network, where an operation of torch's own would import one."""
+    attention = launch_attention if v.device.type == "cuda" else _plain
+    return attention(qk, v, length, head, positions)
+
+
 @torch.library.custom_op("bpb_harness::attention_of_powers", mutates_args=(), device_types="cpu")
 def attention_of_powers(qk: Tensor, v: Tensor, length: int, head: int, positions: Tensor | None = None) -> Tensor:
     """Values averaged with weights 2^(q.k).
@@ -102,6 +108,10 @@ def attention_of_powers(qk: Tensor, v: Tensor, length: int, head: int, positions
     Returns:
         (M, H d), or (n, H d). Rows of padding hold any finite numbers.
     """
+    return _plain(qk, v, length, head, positions)
+
+
+def _plain(qk: Tensor, v: Tensor, length: int, head: int, positions: Tensor | None) -> Tensor:
     wide = torch.promote_types(v.dtype, torch.float32)
     q, k = qk.to(wide).view(-1, length, 2, v.shape[1] // head, head).transpose(1, 3).unbind(2)
     powers = torch.exp2(q @ k.transpose(-1, -2))

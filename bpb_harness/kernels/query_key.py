@@ -52,6 +52,11 @@ def paired_angles(cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack((cos, sin), dim=-1).flatten(-2)
 
 
+def turn(x: Tensor, weight: Tensor, angles: Tensor) -> Tensor:
+    """:func:`turned_qk` outside a compiled network, where an operation of torch's own would import the compiler."""
+    return _launch(x, weight, angles) if x.device.type == "cuda" else _plain(x, weight, angles)
+
+
 @torch.library.custom_op("bpb_harness::turned_qk", mutates_args=(), device_types="cpu")
 def turned_qk(x: Tensor, weight: Tensor, angles: Tensor) -> Tensor:
     """Queries and keys, turned and then normalised.
@@ -64,6 +69,10 @@ def turned_qk(x: Tensor, weight: Tensor, angles: Tensor) -> Tensor:
     Returns:
         (M, 2 H d): queries, multiplied by :func:`query_factor`, before keys.
     """
+    return _plain(x, weight, angles)
+
+
+def _plain(x: Tensor, weight: Tensor, angles: Tensor) -> Tensor:
     length, head = angles.shape
     wide = torch.promote_types(x.dtype, torch.float32)
     product = (x @ weight.t()).view(-1, length, 2, weight.shape[0] // 2 // head, head // 2, 2)

@@ -60,6 +60,10 @@ def num_multiprocessors(device: torch.device) -> int:
 @torch.library.custom_op("bpb_harness::squared_relu_product", mutates_args=(), device_types="cpu")
 def squared_relu_product(x: Tensor, up: Tensor) -> Tensor:
     """relu(x up^T)^2; (M, K) and (N, K) -> (M, N)."""
+    return _plain(x, up)
+
+
+def _plain(x: Tensor, up: Tensor) -> Tensor:
     return functional.relu(x @ up.t()).square()
 
 
@@ -148,6 +152,11 @@ if triton is not None:
     @squared_relu_product_backward.register_kernel("cuda")
     def _launch_backward(grad: Tensor, down: Tensor, squares: Tensor) -> Tensor:
         return launch_squared_relu(grad, down, squares, BACKWARD_TILING)
+
+
+def square_of_relu(x: Tensor, up: Tensor) -> Tensor:
+    """:func:`squared_relu_product` outside a compiled network, where an operation of torch's own would import it."""
+    return launch_squared_relu(x, up, None, FORWARD_TILING) if x.device.type == "cuda" else _plain(x, up)
 
 
 def squared_relu_linear(x: Tensor, weight: Tensor) -> Tensor:

@@ -17,8 +17,16 @@ def rms_norm(x: Tensor) -> Tensor:
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
     """Autocast as public evaluators use it: float32 weights, bfloat16 products; off for float32."""
-    # Not autocast(enabled=False): that is an operation of its own in an exported program.
+    # Not autocast(enabled=False): that is an operation of its own in an exported program. And none within another: a
+    # graph that enters one is traced and lowered anew in every process, for torch keeps programs of other graphs alone.
+    if torch.compiler.is_compiling() and dtype == torch.bfloat16 and is_autocast(device):
+        return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16) if dtype == torch.bfloat16 else nullcontext()
+
+
+def is_autocast(device: torch.device) -> bool:
+    """Whether products on a device are autocast to bfloat16 here."""
+    return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
 
 
 def count_blocks(tensors: Mapping[str, Tensor], prefix: str) -> int:

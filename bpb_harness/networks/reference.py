@@ -311,6 +311,7 @@ class ReferenceDenoiser:
     """
 
     is_stateless = True
+    autocasts = True
 
     def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.objective == "mdlm"

@@ -15,6 +15,7 @@ from bpb_harness import denoiser
 from bpb_harness.evaluation import runner
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.runner import MaskedNllRunner
+from bpb_harness.networks.layers import autocast
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from bpb_harness.text.corpus import load_shards
@@ -126,3 +127,120 @@ def test_no_protocol_is_looked_up_in_what_is_compiled(monkeypatch, prepared, kin
     states = one._plain_states(by_blocks=False)(prepared.x0, prepared.level, prepared.positions)
     nats = one._plain_packed(by_blocks=False)(states, prepared.x0.flatten()[prepared.positions])
     assert nats.shape == prepared.positions.shape
+
+
+class Fused:
+    """The fused form of :class:`Small`: states are the positions, and its head costs so much more."""
+
+    def __init__(self, network, more=0.0, fails_at=()):
+        self.network, self.more, self.fails_at, self.calls = network, more, fails_at, 0
+
+    def hidden_at(self, xt, level, positions):
+        self.calls += 1
+        if self.calls in self.fails_at:
+            raise RuntimeError("no such kernel")
+        return self.network.logits(xt, level).flatten(0, 1)[positions]
+
+    def head(self, hidden):
+        shifted = hidden.clone()
+        shifted[:, 0] += self.more  # a token takes mass from all others
+        return shifted
+
+    def programs(self):
+        return []
+
+
+@pytest.fixture
+def fused(monkeypatch, prepared):
+    """Makes a runner of a network that has a fused form, and says what it was asked."""
+    monkeypatch.setattr(MaskedNllRunner, "_compile", lambda *_: None)  # nothing to fall back to but the plain network
+    monkeypatch.setattr(runner, "_same_programs_everywhere", nullcontext)
+
+    def make(**faults):
+        network = Small()
+        form = Fused(network, **faults)
+        asked = []
+        monkeypatch.setattr(runner, "fused_form", lambda given, **kind: asked.append((given, kind)) or form)
+        one = MaskedNllRunner(network, torch.device("cpu"), dtype=torch.bfloat16, compiled=True)
+        one.warm_up(prepared)
+        assert asked == [(network, {"device": torch.device("cpu"), "dtype": torch.bfloat16, "length": 16})]
+        return one, form
+
+    return make
+
+
+def test_a_fused_form_scores_in_place_of_the_compiler(fused, prepared):
+    one, form = fused()
+    plain = MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared)
+    before = form.calls
+    torch.testing.assert_close(one.row_nats(prepared), plain, rtol=1e-6, atol=0)
+    assert form.calls == before + 1
+    ((code, message),) = [(remark.code, remark.message) for remark in one.remarks]
+    assert code == "fused"
+    assert "differs from the plain network by" in message
+
+
+def test_one_row_and_another_length_go_through_the_plain_network(fused, prepared):
+    one, form = fused()
+    before = form.calls
+    one.row_nats(prepared.part(0, 1))
+    assert form.calls == before
+    assert one.runs_alone(prepared.part(0, 1))
+    assert not one.runs_alone(prepared)
+
+
+def test_a_fused_form_that_says_something_else_is_not_believed(fused, prepared):
+    one, _ = fused(more=20.0)
+    assert [remark.code for remark in one.remarks] == ["not-fused"]
+    assert "where the plain network gives" in one.remarks[0].message
+    plain = MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared)
+    assert torch.equal(one.row_nats(prepared), plain)
+
+
+def test_a_fused_form_that_fails_is_named_and_left(fused, prepared):
+    plain = MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared)
+    for call in (1, 2):  # before scoring, and in the midst of it
+        one, _ = fused(fails_at=(call,))
+        assert torch.equal(one.row_nats(prepared), plain)
+        *_, last = one.remarks
+        assert last.code == "not-fused"
+        assert last.message.endswith("RuntimeError: no such kernel")
+
+
+def test_blocks_have_no_fused_form(monkeypatch):
+    monkeypatch.setattr(runner, "fused_form", lambda *_, **__: pytest.fail("asked"))
+    assert not MaskedNllRunner(Small(), torch.device("cpu"), compiled=True)._fuse((16, True))
+
+
+class Casting(Small):
+    """A network that autocasts in every call, and says so."""
+
+    def __init__(self, *, says_so):
+        super().__init__()
+        self.autocasts, self.weight = says_so, torch.eye(512)
+
+    def logits(self, xt, level):
+        with autocast(xt.device, torch.bfloat16):
+            return super().logits(xt, level) @ self.weight
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_autocast_is_entered_outside_of_what_is_compiled(monkeypatch, prepared, says_so):
+    """A graph that enters it is kept by no cache of torch's."""
+    graphs = []
+    compile_ = torch.compile
+
+    def keep(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend=keep))
+    one = MaskedNllRunner(Casting(says_so=says_so), torch.device("cpu"), dtype=torch.bfloat16, compiled=True)
+    one.warm_up(prepared)
+    assert [remark.code for remark in one.remarks] == ["compiled"]
+    names = [getattr(node.target, "__name__", "") for graph in graphs for node in graph.graph.nodes]
+    assert ("_enter_autocast" in names) is not says_so
+    plain = MaskedNllRunner(Casting(says_so=says_so), torch.device("cpu")).row_nats(prepared)
+    assert torch.equal(one.row_nats(prepared), plain)
+    torch._dynamo.reset()
