@@ -4,8 +4,8 @@ Scoring shares batches: whoever is done takes the next one, so that a slow devic
 of draws travel, a few bytes a window, so gloo on the host serves every device. A batch has the same rows whatever the
 number of processes: the total is the same to the last bit on devices of one kind.
 
-Training shares the rows of each batch. Every process draws the whole of it, a few megabytes, and gradients travel as
-one flat tensor after the backward pass: the steps are those of one process, up to the order of sums.
+Training shares the rows of each batch. Every process draws the whole of it, a few megabytes, and gradients travel in
+buckets while the backward pass goes on: the steps are those of one process, up to the order of sums.
 """
 
 from __future__ import annotations
@@ -93,6 +93,22 @@ class Processes:
         flat /= self.count
         means = torch.split(flat, [tensor.numel() for tensor in tensors])
         torch._foreach_copy_(list(tensors), [m.view_as(t) for m, t in zip(means, tensors, strict=True)])
+
+    def begin_average(self, tensor: Tensor) -> Callable[[], None]:
+        """Begin to replace a tensor by its mean over all processes; what comes back waits until it is there.
+
+        All processes begin with tensors of the same sizes in the same order. On a GPU nothing but the current stream
+        waits.
+        """
+        with _others_needed():
+            work = dist.all_reduce(tensor, async_op=True)
+
+        def finish() -> None:
+            with _others_needed():
+                work.wait()
+            tensor.div_(self.count)
+
+        return finish
 
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Replace float64 tensors by their sums over all processes."""

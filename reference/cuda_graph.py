@@ -7,6 +7,7 @@ the device; a graph is launched at once. The kernels, their order and their numb
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ class CapturedGradient:
         inputs: tensors on the GPU, as every call will get them.
         parameters: whose gradients are taken.
         pool_of: another graph of the same run, never replayed at the same time: they share its memory pool.
+        around: entered around the backward pass that is captured, and no other: what it does with the gradients is
+            part of the graph.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class CapturedGradient:
         parameters: Sequence[nn.Parameter],
         *,
         pool_of: CapturedGradient | None = None,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._inputs = tuple(each.clone() for each in inputs)
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -50,9 +54,11 @@ class CapturedGradient:
         self._graph = torch.cuda.CUDAGraph()
         # What outlives a replay, gradients and value, is referenced here: no other graph is given its place.
         pool: Any = None if pool_of is None else pool_of._graph.pool()
-        with torch.cuda.graph(self._graph, pool=pool):
+        # A thread of NCCL's looks at its events while this one captures: that is none of the capture's business.
+        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             nats = objective(*self._inputs)
-            torch.autograd.backward(nats)
+            with around():
+                torch.autograd.backward(nats)
             self._nats = nats.detach()
         self._parameters = tuple(parameters)
         self._gradients = tuple(parameter.grad for parameter in parameters)

@@ -6,7 +6,8 @@ Everything random in a step is a function of (seed, step), and the state is save
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from bpb_harness.text.corpus import find_shards, load_shards
 from bpb_harness.text.separators import find_separators, own_folder
 from bpb_harness.units import nats_to_bits
 from bpb_harness.whole_file import write_whole
+from reference.averaging import AveragedGradients
 from reference.cuda_graph import CapturedGradient, forget_gradients
 from reference.curriculum import Stage, make_stages, stage_at
 from reference.data import TokenShards, require_writer, step_seed
@@ -79,6 +81,8 @@ class Run:
         )
         self.average = MovingAverage(self.network, training.ema)
         self._parameters = list(self.network.parameters())
+        self._gradients = AveragedGradients(self._parameters, processes)
+        self._graphs_average = False
         self._head_nll: HeadNll = head_nll
         self.step = 0
         self.seconds = 0.0  # spent before this process
@@ -182,22 +186,42 @@ class Run:
                 block.compile(dynamic=False)
 
     def _try_to_capture(self) -> str | None:
+        """Capture the gradients, and their means over processes where every process can; those are overlapped then."""
+        if self.processes.count > 1:
+            self.processes.average([torch.zeros(1, device=self.device)])  # sets up what cannot be captured
+            failures = self.processes.gather(self._capture(self._gradients.averaged))
+            self._graphs_average = not any(failures)
+            if self._graphs_average:
+                return None
+            self.forget_graphs()
+        failure = self._capture(nullcontext)
+        if failure is None:
+            return None
+        self.forget_graphs()
+        return f"kernels are launched one by one, which may be slower: {failure}"
+
+    def _capture(self, around: Callable[[], AbstractContextManager[object]]) -> str | None:
+        """Why it failed, or None."""
         last: CapturedGradient | None = None
         try:
             for stage in self._stages:
                 objective = partial(self.objective_nats, stage)
-                last = CapturedGradient(objective, self._draw(stage), self._parameters, pool_of=last)
+                last = CapturedGradient(objective, self._draw(stage), self._parameters, pool_of=last, around=around)
                 stage.graph = last
             return None
         except Exception as error:  # not every kernel can be captured, and a graph keeps its memory for itself
-            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), ''):.200}"
-        del last
+            return f"{type(error).__name__}: {next(iter(str(error).splitlines()), ''):.200}"
+
+    def forget_graphs(self) -> None:
+        """Let go of what was captured: a group of processes cannot be left while a graph holds a part of it."""
+        if all(stage.graph is None for stage in self._stages) and self.device.type != "cuda":
+            return
         for stage in self._stages:
             stage.graph = None
+        self._graphs_average = False
         forget_gradients(self._parameters)
         torch.cuda.synchronize(self.device)
         torch.cuda.empty_cache()
-        return f"kernels are launched one by one, which may be slower: {reason}"
 
     def _rehearse(self) -> None:
         for stage in self._stages:
@@ -233,14 +257,15 @@ class Run:
                 capacity=stage.capacity, head_nll=self._head_nll,
             )  # fmt: skip
 
-    def _take_gradient(self, stage: Stage) -> Tensor:
+    def _take_gradient(self, stage: Stage, around: AbstractContextManager[object] = nullcontext()) -> Tensor:  # noqa: B008
         """The objective of the step's batch, with its gradients in the parameters."""
         inputs = self._draw(stage)
         if stage.graph is not None:
             return stage.graph(inputs)
         forget_gradients(self._parameters)
         nats = self.objective_nats(stage, *inputs)
-        torch.autograd.backward(nats)
+        with around:
+            torch.autograd.backward(nats)
         return nats.detach()
 
     def take_step(self, progress: float) -> None:
@@ -255,8 +280,11 @@ class Run:
             raise self._too_large() from None
 
     def _take_step(self, progress: float) -> None:
-        nats = self._take_gradient(stage_at(self._stages, progress))
-        self.processes.average([nats, *(p.grad for p in self._parameters if p.grad is not None)])
+        stage = stage_at(self._stages, progress)
+        is_captured = stage.graph is not None
+        nats = self._take_gradient(stage, nullcontext() if is_captured else self._gradients.averaged())
+        after = self._parameters if is_captured and not self._graphs_average else []
+        self.processes.average([nats, *(p.grad for p in after if p.grad is not None)])
         if self.training.clip:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.training.clip)
         for optimizer in self.optimizers:

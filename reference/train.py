@@ -117,7 +117,10 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
         if training.val_data and not run.names_its_data:
             say("validation data lie outside the checkpoint's folder, so it will not name them: give bpb-eval --data")
         say(f"ready after {time.monotonic() - began:.1f} s of preparation, which no limit counts")
-        _take_steps(run, Clock(run), console, say, log)
+        try:
+            _take_steps(run, Clock(run), console, say, log)
+        finally:
+            run.forget_graphs()
     return run
 
 

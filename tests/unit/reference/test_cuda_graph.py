@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -77,7 +79,8 @@ def test_a_step_that_cannot_be_captured_is_launched(tmp_path, monkeypatch, captu
 
     left = [object()] * captured  # of two graphs, so many come off
 
-    def refuse(*_, pool_of):
+    def refuse(*_, pool_of, around):
+        assert around is nullcontext  # alone, there is nothing to average
         assert (pool_of is None) == (len(left) == captured)
         if left:
             return left.pop()
