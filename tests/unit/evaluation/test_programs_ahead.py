@@ -83,7 +83,7 @@ def test_the_compiler_is_imported_for_a_network_without_one(done):
 @pytest.mark.parametrize(
     "given",
     [{"device": "cpu"}, {"bounds": ()}, {"model": object()}, {"compiles": False}],
-    ids=str,
+    ids=["device", "bounds", "model", "compiles"],
 )
 def test_nothing_is_made_where_nothing_is_compiled(monkeypatch, done, given):
     monkeypatch.setattr(programs_ahead, "fused_form", lambda *_, **__: pytest.fail("asked"))
