@@ -74,7 +74,7 @@ _NUM_STEPS = re.compile(
     r"(?:\bT|\bvar_eval_steps|\bnum_diffusion_steps|\bdiffusion_steps|\beval_steps|\bnum_timesteps)\s?[:=]\s?([0-9]{1,6})\b"
 )
 _SPLIT = re.compile(r"(?:\bval_tokens|\bval_loader\S*.{0,300}?\btokens)\s?[:=]\s?([0-9][0-9,]*)")
-_DATASET = re.compile(r"([A-Za-z0-9]+)_val_[*0-9]")
+_DATASET = re.compile(r"([A-Za-z0-9]+)_val_[*?0-9\[]")
 _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
 # Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.
@@ -82,7 +82,7 @@ _FOLDED = re.compile(
     r"case[-_]?fold(?:ed)?|lower[-_]?cased?|(?<![a-z])uncased|nocase|case[-_]?insensitive", re.IGNORECASE
 )
 # Training shards behind a validation loader, and texts that are known by their folder alone.
-_TRAINING_SHARDS = re.compile(r"([A-Za-z0-9]+)_train_[*0-9]")
+_TRAINING_SHARDS = re.compile(r"([A-Za-z0-9]+)_train_[*?0-9\[]")
 _FOLDER_OF_VAL = re.compile(r"([A-Za-z][A-Za-z0-9]*)_[A-Za-z0-9]+/[^/\s]*val[^/\s]*\.bin", re.IGNORECASE)
 _ARTIFACT = re.compile(r"(?:[Tt]otal submission size[^:]{0,60}|\b[Aa]rtifact(?: size)?)\s?:\s?([0-9][0-9,]*)\s?bytes")
 _SEED = re.compile(r"^\s*seed\s?[:=]\s?([0-9]{1,10})\b", re.IGNORECASE)
