@@ -44,6 +44,8 @@ CHECKS: tuple[Callable[[Analysis], Iterator[Hit]], ...] = (
     check_precision,
     check_coverage,
 )
+MAX_PROGRAM = 2 * 2**20  # characters of scripts that are read as one program: some hundred MB of trees
+_MAX_NAMES = 4
 _LOG_SUFFIXES = frozenset({".log", ".txt", ".out"})
 
 
@@ -66,9 +68,11 @@ def check_scripts(
     Returns:
         Findings, the refuting ones first. Files that cannot be read or parsed are findings, never exceptions.
     """
-    scripts, findings = _read(files)
+    scripts, findings, left_out = _read(files)
+    if left_out:
+        findings.append(_left_out(left_out))
     if scripts:
-        checked, on_path = _checked(scripts, context)
+        checked, on_path = _checked(scripts, context, is_whole=not left_out)
         findings.extend(checked)
         if allow_code and tokenizer is not None:
             findings.extend(check_table_by_running(scripts, tokenizer, on_path))
@@ -82,9 +86,12 @@ def check_source(text: str, context: ScriptContext | None = None, name: str = "<
     return findings + (_checked(scripts, context or ScriptContext())[0] if scripts else [])
 
 
-def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding]]:
+def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding], list[str]]:
+    """The parsed scripts, what was odd about them, and the names of those that the bound on memory leaves out."""
     scripts: list[Script] = []
     findings: list[Finding] = []
+    left_out: list[str] = []
+    size = 0
     for file in files:
         try:
             source = decode_source(file)
@@ -93,6 +100,10 @@ def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding]]:
                 if found is None:
                     continue
                 source = found
+            if scripts and size + len(source.text) > MAX_PROGRAM:
+                left_out.append(str(file))
+                continue
+            size += len(source.text)
             parsed, problems = _parsed(str(file), source)
         except HarnessError as error:
             findings.append(codes.NOT_READ.finding(str(error), file=str(file)))
@@ -102,7 +113,17 @@ def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding]]:
             continue
         scripts.extend(parsed)
         findings.extend(problems)
-    return scripts, findings
+    return scripts, findings, left_out
+
+
+def _left_out(names: Sequence[str]) -> Finding:
+    """Scripts beyond the bound on memory: a submission of one run has none, a folder of a hundred experiments may."""
+    shown = ", ".join(names[:_MAX_NAMES]) + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")
+    message = (
+        f"{shown}: not read, for the scripts of the folder hold more than {MAX_PROGRAM:,} characters together, and the "
+        "others come first"
+    )
+    return codes.NOT_READ.finding(message, num_files=len(names))
 
 
 def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]:
@@ -117,7 +138,7 @@ def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]
     return [Script(name, source.text, tree, source.layers)], findings
 
 
-def _checked(scripts: list[Script], context: ScriptContext) -> tuple[list[Finding], set[str]]:
+def _checked(scripts: list[Script], context: ScriptContext, *, is_whole: bool = True) -> tuple[list[Finding], set[str]]:
     """The findings, and the names of the functions that the reported scores come from."""
     names = ", ".join(script.path for script in scripts)
     try:
@@ -136,6 +157,7 @@ def _checked(scripts: list[Script], context: ScriptContext) -> tuple[list[Findin
     if analysis.program.work_left <= 0:
         message = f"{names}: the analysis stopped at its bound on work; what lies beyond it was not looked at"
         stumbled.append(codes.NOT_READ.finding(message, file=names))
+    if analysis.program.work_left <= 0 or not is_whole:
         findings = [_doubted(finding) for finding in findings]
     return findings + stumbled, on_path
 

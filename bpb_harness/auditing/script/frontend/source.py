@@ -28,7 +28,7 @@ from bpb_harness.errors import ClaimError
 
 MAX_LAYERS = 8
 MAX_BYTES = 32 * 2**20
-_MAX_PARSED = 4 * 2**20  # a longer text is no script; the parser's memory is bounded with it
+_MAX_PARSED = 2 * 2**20  # a longer text is no script; the parser's memory is bounded with it
 _KEPT = 4  # texts and trees: a submission's scripts are asked for their tokenizer, unwrapped and analysed
 _MAX_KEPT = 2**19  # a longer text's tree is not kept
 _MAX_MEMORY = 128 * 2**20  # of the lzma decoder: a dictionary size is a number in a hostile header

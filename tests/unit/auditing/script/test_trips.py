@@ -57,3 +57,21 @@ def test_what_was_not_looked_at_whole_refutes_nothing(monkeypatch: pytest.Monkey
         assert all(
             finding.severity is not Severity.REFUTES for finding in check_source(WRONG, ScriptContext(rules=GOLF))
         )
+
+
+def test_scripts_beyond_the_bound_on_memory_are_named_and_nothing_is_refuted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / f"{letter}.py" for letter in "abcdefg"]
+    for number, file in enumerate(files):
+        file.write_text(WRONG if number == 0 else f"x = {'1 + ' * 200}{number}\n")
+    context = ScriptContext(rules=GOLF)
+    whole = check.check_scripts(files, context)
+    assert any(finding.severity is Severity.REFUTES for finding in whole)
+    assert "BPB950" not in {finding.code for finding in whole}
+    monkeypatch.setattr(check, "MAX_PROGRAM", len(WRONG) + 1_000)  # the second fits, the third to the last do not
+    findings = check.check_scripts(files, context)
+    (said,) = (finding for finding in findings if finding.code == "BPB950")
+    assert said.message.startswith(", ".join(str(file) for file in files[2:6]) + " and 1 more: not read")
+    assert {finding.code for finding in whole} == {finding.code for finding in findings} - {"BPB950"}
+    assert all(finding.severity is not Severity.REFUTES for finding in findings)

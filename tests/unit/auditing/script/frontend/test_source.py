@@ -199,3 +199,14 @@ def test_no_payload_trips_the_reader(payload: str) -> None:
     source = decode_text(script)
     assert source.text
     assert source.layers or source.problems
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["exec({})", "exec ({})", "exec\\\n({})", "(exec)({})", "x = (exec # why\n({}))", "\uff45xec({})", "eval({})"],
+)
+def test_a_payload_is_unfolded_however_it_is_called(call: str) -> None:
+    inner = "print('inside')\n"
+    payload = f"__import__('base64').b64decode({base64.b64encode(inner.encode())!r})"
+    found = decode_text(f"# of a model that evaluates\n{call.format(payload)}\n")
+    assert (found.text, found.layers) == (inner, 1)
