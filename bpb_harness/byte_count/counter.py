@@ -58,7 +58,8 @@ class ByteCounter:
         self._boundary = np.isin(kinds, (PieceKind.CONTROL, PieceKind.UNKNOWN, PieceKind.UNUSED))
         self._separates = kinds == PieceKind.CONTROL
         self._byte = np.array(
-            [piece[0] if kind == PieceKind.BYTE else -1 for piece, kind in zip(spelled, kinds, strict=True)], np.int16
+            [piece[0] if is_byte else -1 for piece, is_byte in zip(spelled, kinds == PieceKind.BYTE, strict=True)],
+            np.int16,
         )
         leads = np.array([escapes and piece.startswith(symbol) for piece in spelled], bool) & ~self._boundary
         lengths = np.array([len(piece) for piece in spelled], np.int64)

@@ -92,11 +92,14 @@ def _sentencepiece_kind(processor: Any, token: int) -> PieceKind:
 
 
 def _sentencepiece_bytes(piece: str, kind: PieceKind) -> bytes:
-    if kind in (PieceKind.CONTROL, PieceKind.UNKNOWN):
+    if kind in _SPELLS_NOTHING:
         return b""
     if kind is PieceKind.BYTE:
         return bytes([int(piece[3:5], 16)])  # <0x0A>
     return piece.encode("utf-8", errors="surrogatepass")
+
+
+_SPELLS_NOTHING = frozenset([PieceKind.CONTROL, PieceKind.UNKNOWN])
 
 
 def space_habit(normalize: Callable[[str], str]) -> SpaceHabit:

@@ -46,6 +46,7 @@ from bpb_harness.units import nats_to_bits
 Ints = npt.NDArray[np.int64]
 
 LARGEST_XZ_BYTES = 4 * 2**20  # some 2 s of one core
+_XZ_DICTIONARY = 8 * 2**20  # of level 6
 _LARGEST_TABLE, _TABLES_AT_ONCE = 1 << 22, 8  # pairs that are counted in place; more are sorted
 
 
@@ -105,7 +106,12 @@ def xz_bits(corpus: Corpus, spans: Spans, tokenizer: Tokenizer) -> int:
     gaps = np.flatnonzero(spans.starts[1:] != spans.ends[:-1])
     starts, ends = spans.starts[np.append(0, gaps + 1)], spans.ends[np.append(gaps, len(spans) - 1)]
     runs = zip(starts.tolist(), ends.tolist(), strict=True)
-    return 8 * len(lzma.compress(b"".join(tokenizer.decode(corpus.read(start, end)) for start, end in runs)))
+    text = b"".join(tokenizer.decode(corpus.read(start, end)) for start, end in runs)
+    # The dictionary of a small text is as small, which changes no byte, but for the one that states its size: one of
+    # the 8 MiB that is usual takes longer to set up than a small text to compress.
+    size = min(_XZ_DICTIONARY, max(len(text), 4096))
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": lzma.PRESET_DEFAULT, "dict_size": size}]
+    return 8 * len(lzma.compress(text, filters=filters))
 
 
 def _adaptive(counts: Ints, num_clean: int) -> float:

@@ -77,7 +77,7 @@ def count_bigrams(corpus: Corpus, spans: Spans, processes: Processes | None = No
         """One thread's chunks, added up as they come: the counts of one are megabytes."""
         return _added(_count(corpus, chunk, end) for chunk in own[some])
 
-    threads = min(_MAX_THREADS, num_cores())
+    threads = max(1, min(_MAX_THREADS, num_cores(), len(own)))
     counted = together.together(lambda: _added(in_threads(count, [slice(at, None, threads) for at in range(threads)])))
     return BigramCounts(*_added(counted), int(corpus.read(end - 1, end)[0]))
 
@@ -113,9 +113,10 @@ def _count(corpus: Corpus, chunk: slice, end: int) -> tuple[Ints, Ints]:
 
 
 def _added(counted: Iterable[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
-    """Counts of several parts of a text as one."""
-    pairs, firsts = np.zeros(_NUM_BUCKETS, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    for pair_counts, counts in counted:
+    """Counts of several parts of a text as one, in the memory of the first."""
+    parts = iter(counted)
+    pairs, firsts = next(parts, None) or (np.zeros(_NUM_BUCKETS, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    for pair_counts, counts in parts:
         pairs += pair_counts
         firsts = np.concatenate([firsts, np.zeros(max(len(counts) - len(firsts), 0), dtype=np.int64)])
         firsts[: len(counts)] += counts
@@ -156,5 +157,7 @@ def runs_of(spans: Spans, num_tokens: int | None = None) -> list[slice]:
 
 def in_threads(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:
     """Results in the order of the chunks; NumPy lets other threads run while it computes."""
+    if len(chunks) <= 1:
+        return [work(chunk) for chunk in chunks]
     with ThreadPoolExecutor(min(_MAX_THREADS, num_cores())) as pool:
         return list(pool.map(work, chunks))

@@ -84,7 +84,9 @@ def test_the_signature_stands_below_the_score_on_a_line_of_its_own(tiny):
 
 def test_json_of_a_comparison(tiny, tmp_path):
     path = tmp_path / "out.json"
-    done = bpb_eval(tiny, "--compare", "--samples", "4", "--limit", "24", "--format", "json", "--output", path)
+    done = bpb_eval(
+        tiny, "--compare", "--samples", "4", "--limit", "24", "--no-contract", "--format", "json", "--output", path
+    )
     assert (done.returncode, done.stdout) == (0, "")
     plain = own_json(path.read_text())
     both = plain["comparison"]
@@ -136,7 +138,7 @@ def test_tables_add_up_to_the_total(tiny, tmp_path):
 
 @pytest.mark.parametrize(("expect", "code"), [(0.8, 0), (0.7, 1)])
 def test_an_expectation_is_met_or_missed(tiny, expect, code):
-    done = bpb_eval(tiny, "--limit", "60", "--expect", expect, "--within", "0.08")
+    done = bpb_eval(tiny, "--limit", "60", "--samples", "1", "--no-contract", "--expect", expect, "--within", "0.08")
     assert done.returncode == code
     assert done.stderr.startswith("bpb-eval: expected 0.7" if code else "")
 
@@ -293,10 +295,29 @@ def test_a_score_worse_than_guessing_is_pointed_out(tiny, tmp_path):
     assert "guessing blindly" not in words_of(bpb_eval(tiny, "--limit", "3").stdout)
 
 
-def test_the_floor_stands_beside_scores_of_the_whole_text_alone(tiny):
-    whole = bpb_eval(tiny, "--samples", "1", "--no-contract")
+GUESSING = """
+import torch
+class Model:
+    vocab_size = mask_token_id = 512
+    context_length, time_conditioned, schedule = 128, False, "loglinear"
+    def logits(self, xt, level):
+        return torch.zeros(*xt.shape, 512)
+def load(path, device):
+    return Model()
+"""
+
+
+def test_the_floor_stands_beside_scores_of_the_whole_text_alone(tiny, tmp_path, repository):
+    (tmp_path / "guessing.py").write_text(GUESSING)  # the whole text in a moment
+    options = (
+        tiny, "--model", f"{tmp_path / 'guessing.py'}:load", "--allow-code", "--no-contract", "--samples", "1",
+        "--tokenizer", repository / "fixtures" / "tokenizers" / "tiny_512_bpe.model",
+        "--data", tiny.with_name("tiny_val_000000.bin"),
+    )  # fmt: skip
+    whole, part = bpb_eval(*options), bpb_eval(*options, "--limit", "5")
+    assert whole.returncode == part.returncode == 0, whole.stderr + part.stderr
     assert "the source itself" in words_of(whole.stdout)
-    assert "the source itself" not in words_of(bpb_eval(tiny, "--limit", "5", "--no-contract").stdout)
+    assert "the source itself" not in words_of(part.stdout)
 
 
 class TestBadInput:

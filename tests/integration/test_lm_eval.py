@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -246,6 +247,8 @@ def test_an_answer_that_is_too_long_is_refused_with_what_to_write():
 
 def run(monkeypatch, *words) -> int:
     monkeypatch.setattr(sys, "argv", ["bpb-lm-eval", *map(str, words)])
+    # The library would read the thousands of files of its own tasks, for seconds.
+    monkeypatch.setattr(lm_eval.tasks, "TaskManager", partial(TaskManager, include_defaults=False))
     with pytest.raises(SystemExit) as ended:
         command.main()
     return int(ended.value.code or 0)

@@ -145,8 +145,9 @@ def test_what_torch_says_of_a_full_disk_is_named(tmp_path):
 def test_a_stream_that_is_closed(tmp_path, repository, closed, words, code, said):
     """No file gets its number either, in which it would hold what libraries print."""
     done = run(
-        repository, "audit", "fixtures/claims", "--recursive", *words[:1], *(tmp_path / word if word == "o.txt" else
-        word for word in words[1:]), full=False, preexec_fn=lambda: os.close(closed),
+        repository, "audit", "fixtures/claims/submissions/wrong_constant", *words[:1],
+        *(tmp_path / word if word == "o.txt" else word for word in words[1:]),
+        full=False, preexec_fn=lambda: os.close(closed),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (code, said)
     assert bool(done.stdout) is (closed == 2 and code == 1)

@@ -20,7 +20,7 @@ from tests.golf_rules import check_source
 SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
 EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json").read_text("utf-8"))
 TEXTS = {name: (SCRIPTS / name).read_text("utf-8") for name in EXPECTED if "packed" not in name}
-QUIET = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+QUIET = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 def _sound(findings: list[Finding]) -> None:
