@@ -183,9 +183,11 @@ class MaskedNllRunner:
             difference = abs(seen - expected) / max(abs(expected), 1e-300)
             if difference <= _LARGEST_DIFFERENCE.get(self._dtype, 1e-4):
                 seconds = time.perf_counter() - begin
-                code, what = ("compiled", "compiled in") if self._fused is None else ("fused", "kernels ready in")
-                message = f"{what} {seconds:.1f} s; differs from the plain network by {difference:.1e}, relative"
-                self._compiler_remarks.append(Remark(code, message))
+                differs = f"differs from the plain network by {difference:.1e}, relative"
+                remark = Remark("compiled", f"compiled in {seconds:.1f} s; {differs}")
+                if self._fused is not None:
+                    remark = Remark("fused", f"kernels ready in {seconds:.1f} s; {differs}")
+                self._compiler_remarks.append(remark)
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
 
