@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bpb_harness.errors import HarnessError, UsageError
+from bpb_harness.errors import HarnessError, LostProcessError, UsageError
 from bpb_harness.torchrun import local_rank, num_cores, num_processes
 
 T = TypeVar("T")
@@ -203,14 +203,14 @@ def _others_needed() -> Iterator[None]:
     """Say it in one line where a process that is waited for has ended.
 
     Raises:
-        HarnessError: in place of what gloo or the store say.
+        LostProcessError: in place of what gloo or the store say.
     """
     try:
         yield
     except RuntimeError as error:
         if not any(sign in str(error).lower() for sign in _SIGNS_OF_AN_END):
             raise
-        raise HarnessError(
+        raise LostProcessError(
             "another process of this run has ended", hint="see what it said; if nothing, what ended it"
         ) from error
 

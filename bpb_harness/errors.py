@@ -84,6 +84,10 @@ class UsageError(HarnessError):
     """Flags or arguments that do not go together."""
 
 
+class LostProcessError(HarnessError):
+    """Another process of the same run has ended before its time; which one, nobody that is left may know."""
+
+
 class InputError(HarnessError):
     """A file is not what it should be."""
 

@@ -10,7 +10,8 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -81,6 +82,49 @@ def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path) 
             )
         )
     return ended
+
+
+def kill_one_of_two(
+    module: str, words: Sequence[object], *, rank: int, when: Callable[[], bool], cwd: Path
+) -> tuple[int, str]:
+    """Run one command in two processes, and end one of them by SIGKILL once a condition holds.
+
+    Args:
+        module: whose ``main`` is the command.
+        words: behind its name.
+        rank: of the one that is ended.
+        when: asked every few milliseconds.
+        cwd: the folder in which they run.
+
+    Returns:
+        The other one's exit code, and what it said on stderr.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {
+        "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(COUNT)
+    }  # fmt: skip
+    command = [(_free_port(), [str(word) for word in words])]
+    with tempfile.TemporaryDirectory() as folder, no_main_module():
+        streams = [[Path(folder, f"{each}.{name}") for name in ("out", "err")] for each in range(COUNT)]
+        processes = [
+            FORKS.Process(
+                target=_run,
+                args=(module, command, each, cwd, {**environment, "RANK": str(place), "LOCAL_RANK": str(place)}),
+            )
+            for place, each in enumerate(streams)
+        ]
+        for process in processes:
+            process.start()
+        while not when():
+            assert all(process.is_alive() for process in processes), [path.read_text() for _, path in streams]
+            time.sleep(0.005)
+        processes[rank].kill()
+        other = 1 - rank
+        processes[other].join(_SECONDS)
+        is_hung = processes[other].is_alive()
+        processes[other].kill()
+        out, err = (path.read_text(encoding="utf-8") for path in streams[other])
+    assert not is_hung, err
+    return int(out.split(_ENDED)[0].rpartition("\n")[2]), err.split(_ENDED)[0]
 
 
 def _run(

@@ -21,6 +21,7 @@ import typer
 import typer.main
 
 from bpb_harness.errors import HarnessError
+from bpb_harness.torchrun import num_processes
 
 EXIT_INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130
@@ -130,6 +131,8 @@ def interrupted_afterwards() -> Iterator[None]:
 def torch_imports() -> Iterator[None]:
     """Import what needs torch: not cut short, without searches for garbage, and so that its threads do not spin."""
     _sleep_while_waiting()
+    if num_processes() > 1:  # of a process that has ended it tells in many lines of its own what is said in one here
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with interrupted_afterwards(), staying():
         yield
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -31,7 +32,8 @@ from bpb_harness.cli._progress import Progress, progress_bar
 from bpb_harness.cli._report import require_html, settings_for_report, write_page
 from bpb_harness.cli._run import run, torch_imports
 from bpb_harness.cli._settings import as_settings, takes
-from bpb_harness.errors import ContractError, HarnessError, UsageError
+from bpb_harness.cli._together import is_to_start, is_watched, require_devices, run_together
+from bpb_harness.errors import ContractError, HarnessError, LostProcessError, UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.result import Expectation
 from bpb_harness.terminal.score import describe
@@ -59,6 +61,7 @@ def _print_adapters(value: bool) -> None:
 
 
 _BEFORE = {
+    "devices": "device",
     "expect": "device",
     "within": "device",
     "output_format": "with_windows",
@@ -78,6 +81,7 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="Write the result here instead of stdout.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page about the score to this .html file too.")] = None,
     quiet: Quiet = False,
+    devices: Annotated[int, typer.Option(help="Devices that share the work, a process each.")] = 1,
     demo: Annotated[
         bool,
         typer.Option(
@@ -120,7 +124,10 @@ def evaluate(
     if report is not None:
         settings = settings_for_report(settings)
     with _quiet_unless_first():
+        require_devices(devices)
         checked = Settings(**settings)  # refuses bad flags before anything slow is imported or any file is opened
+        if is_to_start(devices):
+            raise typer.Exit(run_together(devices, ["-m", "bpb_harness", "eval", *sys.argv[1:]], "bpb-eval"))
         with progress_bar("bpb-eval", shown=not quiet and is_first_process()) as progress:
             job, result = _score(checkpoint, replace(checked, progress=progress), progress)
     if not is_first_process():
@@ -202,11 +209,11 @@ def _score(checkpoint: Path, settings: Settings, progress: Progress) -> tuple[Jo
 
 @contextlib.contextmanager
 def _quiet_unless_first() -> Iterator[None]:
-    """All processes meet the same bad input; one of them says so."""
+    """All processes meet the same bad input; one of them says so. Who has lost that one says it for itself."""
     try:
         yield
     except HarnessError as error:
-        if is_first_process():
+        if is_first_process() or (isinstance(error, LostProcessError) and not is_watched()):
             raise
         raise typer.Exit(error.exit_code) from None
 
