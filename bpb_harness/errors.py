@@ -4,6 +4,7 @@
 
     HarnessError                          exit 2   anything said to the user in one line
     |-- UsageError                                 flags or arguments that do not go together
+    |-- LostProcessError                           another process of the same run has ended
     |-- InputError                                 a file is not what it should be
     |   |-- CorpusError                            shards, text, JSON lines
     |   |-- TokenizerError                         tokenizer files, or one that does not fit its shards
