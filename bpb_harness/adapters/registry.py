@@ -16,7 +16,7 @@ from bpb_harness.adapters.accounting.account import AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel, Adapter, CodeAdapter
 from bpb_harness.adapters.user_code import load_user_model
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint
-from bpb_harness.checkpoints.names import require_distinct, shorter_names
+from bpb_harness.checkpoints.names import readings, require_distinct
 from bpb_harness.errors import CheckpointError, HarnessError, UsageError
 
 ENTRY_POINT_GROUP = "bpb_harness.adapters"
@@ -40,6 +40,11 @@ def _built_in(name: str) -> Adapter:
     module, _, kind = _BUILT_IN[name].partition(":")
     adapter: Adapter = getattr(import_module(f"bpb_harness.adapters.{module}"), kind)()
     return adapter
+
+
+def _adapter_named(name: str) -> Adapter | None:
+    """An adapter by name; of this package's, only the one that is asked for is imported."""
+    return _built_in(name) if name in _BUILT_IN else available_adapters().get(name)
 
 
 @cache
@@ -78,9 +83,7 @@ def reading_for(adapter: Adapter, checkpoint: Checkpoint) -> Checkpoint | None:
     Raises:
         CheckpointError: if two tensors would go by one name.
     """
-    if adapter.fits(checkpoint):
-        return checkpoint
-    for pairs in shorter_names(checkpoint.tensors):
+    for pairs in readings(checkpoint.tensors):
         tensors = {short: checkpoint.tensors[name] for short, name in pairs}
         reading = replace(checkpoint, tensors=tensors)
         if adapter.fits(reading):
@@ -102,8 +105,7 @@ def choose_adapter(checkpoint: Checkpoint, name: str | None) -> Adapter:
 def choose_reading(checkpoint: Checkpoint, name: str | None) -> tuple[Adapter, Checkpoint]:
     """The adapter as :func:`choose_adapter` gives it, and the checkpoint under the names that it knows."""
     wanted = name or checkpoint.adapter
-    # Of this package's, only the one that is asked for is imported.
-    adapter = _built_in(wanted) if wanted in _BUILT_IN else available_adapters().get(wanted) if wanted else None
+    adapter = None if wanted is None else _adapter_named(wanted)
     if adapter is not None and (reading := reading_for(adapter, checkpoint)) is not None:
         return adapter, reading
     fitting = fitting_adapters(checkpoint)
@@ -186,15 +188,10 @@ def load_model(
             if given is not None:
                 raise UsageError(f"--model and {flag} exclude each other")
         return load_user_model(path, model_loader, allow_code=allow_code, device=device, dtype=dtype)
-    checkpoint = read_checkpoint(path, weights)
-    if stated:
-        checkpoint = replace(checkpoint, stated=_by_name(stated))
+    checkpoint = replace(read_checkpoint(path, weights), stated=_by_name(stated))
     chosen, checkpoint = choose_reading(checkpoint, adapter)
-    if stated and not (isinstance(chosen, AccountedAdapter) and chosen.takes_stated(checkpoint)):
-        raise UsageError(
-            "--golf-preset and --golf-setting", seen=f"{checkpoint.path.name} for the adapter {chosen.name!r}",
-            expected="a file for the adapter 'golf-gpt' or 'golf-ddit'", hint="leave them out",
-        )  # fmt: skip
+    if stated and not isinstance(chosen, AccountedAdapter):
+        raise UsageError(f"settings beside a file for the adapter {chosen.name!r}", seen=stated[0], hint="leave it out")
     if allow_code and isinstance(chosen, CodeAdapter):
         adapted = chosen.load_with_code(checkpoint, device=device, dtype=dtype)
     else:
@@ -202,7 +199,7 @@ def load_model(
     if adapted.of_blocks is not None:
         adapted = replace(adapted, model=adapted.of_blocks(block_size), of_blocks=None)
     adapted = replace(adapted, notes=(*checkpoint.notes, *adapted.notes))
-    return checkpoint, _naming_its_weights(adapted, checkpoint) if checkpoint.weights else adapted
+    return checkpoint, _naming_its_weights(adapted, checkpoint)
 
 
 def _by_name(stated: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.bound import check_bound
 from bpb_harness.auditing.checks.byte_perplexity import check_byte_perplexity
 from bpb_harness.auditing.checks.bytes import check_bytes, check_other_logs
+from bpb_harness.auditing.checks.losses import check_losses, told_losses
 from bpb_harness.auditing.checks.lowest_known import check_lowest_known
 from bpb_harness.auditing.checks.own_result import check_own_result
 from bpb_harness.auditing.checks.prose import check_prose
@@ -25,11 +26,13 @@ from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
-from bpb_harness.claim import Claim, Source, find_submissions, find_unread, read_claim, separate_claims
+from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, find_unread, read_record, separate_claims
+from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
-from bpb_harness.rules import Candidates, candidates_of, rules_for
+from bpb_harness.rules import Candidates, Rules, candidates_of, rules_for
+from bpb_harness.rules.pack import NATS_PER_TOKEN
 
 _SHORTEST_SCRIPT = 30  # lines of code in a log; less is a stray traceback
 
@@ -51,15 +54,25 @@ def audit(
     if allow_code and tokenizer is None:
         raise UsageError("--allow-code runs the script's byte table on a tokenizer", hint="give --tokenizer FILE too")
     candidates = candidates_of(rules)
-    claim = _with_tokenizer(read_claim(*_paths(paths), reading=candidates.reading), tokenizer)
+    claim = _with_tokenizer(read_record(*_paths(paths), reading=candidates.reading), tokenizer)
     chosen = rules_for(claim, candidates, _paths(paths))
-    evidence = gather(claim, chosen)
+    evidence = _gathered(claim, chosen)
     rival = None
     if baseline is not None:
-        rival = gather(read_claim(*_paths(baseline), reading=candidates.reading), chosen)
+        rival = _gathered(read_record(*_paths(baseline), reading=candidates.reading), chosen)
     rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
     findings = list(_findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer))
     return replace(_report(evidence, findings, rescored), paths=tuple(map(str, _paths(paths))))
+
+
+def _gathered(claim: Claim, rules: Rules) -> Evidence:
+    """The evidence of a record, whose logs' scores count where nobody wrote down another: as the rules say."""
+    rule = rules.pack.claim
+    if rule.unit != NATS_PER_TOKEN:
+        claim = claim_of_logs(claim, rule.lines)
+    elif not any(log.printed_at(LOSS, rule.lines) for log in claim.logs):
+        claim = claim_of_logs(claim)
+    return gather(claim, rules)
 
 
 def audit_folders(
@@ -205,7 +218,7 @@ def _findings(
 
 def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     """What somebody published, held against the rest of it."""
-    yield from check_record(evidence)
+    yield from check_losses(evidence) if evidence.losses else check_record(evidence)
     yield from check_lowest_known(evidence)
     yield from check_bytes(evidence)
     yield from check_byte_perplexity(evidence)
@@ -280,6 +293,8 @@ def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed 
     claimed_in = str(score.source) if score else None
     if score is None and perplexity is not None:
         claimed_in = f"{perplexity.source}: a perplexity of {perplexity} per token"
+    if evidence.losses:
+        claimed_in = told_losses(evidence.losses)
     return AuditReport(
         name=evidence.claim.name,
         title=evidence.claim.title,

@@ -193,6 +193,16 @@ RESULT_CONSISTENT = register(
     "BPB419", "result-consistent", _INFORMS, "A bpb-result file agrees with itself, which alone confirms nothing."
 )
 
+LOSSES_IN_LOGS = register(
+    "BPB421", "losses-in-logs", _CONFIRMS, "Each log ends with a loss in nats per token, which is what is claimed."
+)
+TOKENS_OF_RULES = register(
+    "BPB422", "tokens-of-rules", _CONFIRMS, "The logs say that the tokens that the rules fix were scored."
+)
+OTHER_TOKENS = register(
+    "BPB423", "other-tokens", _WARNS, "The logs do not say that the tokens that the rules fix were scored."
+)
+
 # Artifact, time and other rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")
 NO_SIZE = register("BPB502", "no-artifact-size", _INFORMS, "The record states no artifact size.")

@@ -13,9 +13,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
+from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.own_result import CLAIMED_IN
 from bpb_harness.rules import Rules
 from bpb_harness.rules.denominators import Denominator, DenominatorTable
+from bpb_harness.rules.pack import NATS_PER_TOKEN
 from bpb_harness.units import nats_to_bits
 
 SCATTER = 3e-3  # relative; what right ratios of public logs differ from the table by
@@ -50,6 +52,21 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class LoggedLoss:
+    """What a log ends with, by the rules of a contest whose claims are in nats per token.
+
+    Attributes:
+        loss: nats per token.
+        log: the log.
+        num_tokens: tokens that it says were scored; several where it contradicts itself, none where it is silent.
+    """
+
+    loss: Printed
+    log: LogRecord
+    num_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """A claim and what follows from its record.
 
@@ -65,6 +82,7 @@ class Evidence:
         full: the whole split under that tokenizer, or cut into as many tokens as the log loads; None where neither is
             known.
         scored_tokens: tokens that the record says were scored.
+        losses: of a claim in nats per token, what each of its logs ends with.
         rules: the contest's.
     """
 
@@ -78,6 +96,7 @@ class Evidence:
     tokenizer_is_certain: bool
     full: Denominator | None
     scored_tokens: int | None
+    losses: tuple[LoggedLoss, ...]
     rules: Rules
 
     @property
@@ -131,8 +150,21 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
         tokenizer_is_certain=by_size or (tokenizer is not None and (by_name or of_size == tokenizer)),
         full=full,
         scored_tokens=scored,
+        losses=() if claim.score is not None else tuple(_losses(claim, rules)),
         rules=rules,
     )
+
+
+def _losses(claim: Claim, rules: Rules) -> Iterator[LoggedLoss]:
+    rule = rules.pack.claim
+    if rule.unit != NATS_PER_TOKEN:
+        return
+    copies = {log.digest: log for log in reversed(claim.logs)}  # a copy of a log is no second run
+    for log in reversed(copies.values()):
+        loss = log.printed_at(LOSS, rule.lines)
+        if loss is not None and loss.value > 0.0:
+            sizes = {size for found in log.found if found.template in rule.tokens_lines for size in found.distinct}
+            yield LoggedLoss(loss, log, tuple(sorted(sizes)))
 
 
 def _whole_split(
@@ -195,7 +227,8 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     if score is None:
         return (), None
     if claim.claimed_in == "log":
-        finals = tuple(log.final for log in claim.logs if log.final is not None)
+        ruled = [log for log in claim.logs if log.claimed is not None]
+        finals = tuple(log.final for log in ruled or claim.logs if log.final is not None)
         return finals, "line" if len(finals) == 1 else "mean"
     means = list(_means_by_label(claim.logs))
     single = [line for log in claim.logs for line in log.lines if score.agrees_with(line.bpb.value, line.bpb.half_unit)]

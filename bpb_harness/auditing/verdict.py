@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.losses import told_losses
 from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.checks.own_result import missing_of
 from bpb_harness.auditing.checks.rescored import Recomputed
@@ -176,6 +177,9 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     ]
     if codes.PROVED.code in found and not blocking and not refuting:
         return Judgement(Verdict.CONFIRMED, _PROVED, (), None, None)
+    if evidence.losses and {codes.LOSSES_IN_LOGS.code, codes.TOKENS_OF_RULES.code} <= found and not blocking:
+        reason = f"{told_losses(evidence.losses)}, over the tokens that the rules fix; {_NOT_RECOMPUTED}"
+        return Judgement(Verdict.CONSISTENT, reason, (_BYTES_OF_TOKENS,), None, None)
     has_number, has_bytes = bool(found & _NUMBER_SUPPORT), any(support <= found for support in _BYTES_SUPPORT)
     if has_number and has_bytes and not blocking and not refuting:
         reason = f"{_what_agrees(findings)}; {_NOT_RECOMPUTED}"
@@ -203,6 +207,7 @@ _NOT_RECOMPUTED = "nobody but its author has computed it"
 _TO_CONFIRM = (
     "to be confirmed: the checkpoint, scored anew (--checkpoint, --data, --tokenizer), or a proof in bits (--proof)"
 )
+_BYTES_OF_TOKENS = "for bits per byte: the number of bytes of those tokens, which the rules do not know"
 _FILE_ALONE = "the file agrees with itself, and nobody but its writer has computed the number"
 
 

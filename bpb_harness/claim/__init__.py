@@ -5,6 +5,7 @@
     listing.py        which files belong to a submission; untrusted_file.py opens them, and nothing else
     separate.py       claim files of different claims, which are never merged
     submission.py     submission.json in every shape
+    nanochat_report.py, trainer_results.py, lm_eval_results.py  what others' programs write
     claim_file.py     our own claim file; own_result.py a score that a command of ours wrote
     log_reader.py     score lines of logs; embedded_code.py tells them from the script in the log
     line_template.py  lines that a contest's logs have; reading.py what else is looked for
@@ -17,7 +18,7 @@
 Nothing here judges, and nothing here runs or imports what it reads.
 """
 
-from bpb_harness.claim.folder import read_claim
+from bpb_harness.claim.folder import claim_of_logs, read_claim, read_record
 from bpb_harness.claim.listing import find_submissions, find_unread, submission_of
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine, TableRow
@@ -34,9 +35,11 @@ __all__ = [
     "ScoreLine",
     "Source",
     "TableRow",
+    "claim_of_logs",
     "find_submissions",
     "find_unread",
     "read_claim",
+    "read_record",
     "separate_claims",
     "submission_of",
 ]

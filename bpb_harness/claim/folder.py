@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.claim.claim_file import is_claim_file, lacks_format, read_claim_file
+from bpb_harness.claim.line_template import LOSS, SCORE, LineTemplate
 from bpb_harness.claim.listing import holds_folders, is_claim_name, kind_by_name, list_files
 from bpb_harness.claim.lm_eval_results import is_lm_eval_results, read_lm_eval_results
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
+from bpb_harness.claim.nanochat_report import is_nanochat_report, read_nanochat_report
 from bpb_harness.claim.own_result import is_own_file, is_result, read_own_result
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.reading import PLAIN, Reading
@@ -22,6 +24,14 @@ from bpb_harness.claim.separate import LARGEST_JSON, two_claims
 from bpb_harness.claim.submission import read_submission
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.tolerant_json import DuplicateKey, parse_json
+from bpb_harness.claim.trainer_results import (
+    is_lightning_table,
+    is_trainer_results,
+    is_trainer_state,
+    read_lightning_table,
+    read_trainer_results,
+    read_trainer_state,
+)
 from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.errors import ClaimError
 
@@ -30,6 +40,11 @@ _MAX_VALUES_SHOWN = 5
 
 
 def read_claim(*paths: Path, reading: Reading = PLAIN) -> Claim:
+    """`read_record`, with what logs alone claim where nobody wrote down any score."""
+    return claim_of_logs(read_record(*paths, reading=reading))
+
+
+def read_record(*paths: Path, reading: Reading = PLAIN) -> Claim:
     """Read one claim from a folder, or from files and folders that belong together.
 
     Args:
@@ -74,6 +89,7 @@ def _read_files(
 ) -> Claim:
     logs: list[LogRecord] = []
     submissions: list[Claim] = []
+    states: list[tuple[int, Any, str]] = []
     claim_files: list[Claim] = []
     written_by_hand: list[Claim] = []
     readme: Readme | None = None
@@ -93,7 +109,14 @@ def _read_files(
                 raise ClaimError(f"{short} is empty", seen="0 bytes", expected="a record of a score")
             limit = {"json": LARGEST_JSON, "readme": _LARGEST_README}.get(kind)
             text_file = read_text(file, short, limit) if limit else read_text(file, short)
-            if kind == "json":
+            if kind in ("report", "metrics"):
+                written = None if has_submission and file not in named else _of_a_trainer(text_file.text, kind, short)
+                if written is None and file in named:
+                    raise ClaimError(f"{short} is no record that is read", expected=_WANTED[kind])
+                if written is None:
+                    continue
+                submissions.append(written)
+            elif kind == "json":
                 parsed = parse_json(text_file.text, short)
                 if is_own_file(parsed.value):
                     # Found beside a submission, or of another kind, it is an output of its author's; named, it counts.
@@ -103,6 +126,9 @@ def _read_files(
                 elif is_claim_file(parsed.value) or (lacks_format(parsed.value) and not is_submission):
                     written_by_hand.append(read_claim_file(parsed.value, short))
                     claim_files.append(written_by_hand[-1])
+                elif is_trainer_state(parsed.value) and file not in named:
+                    states.append((len(shown.parts), parsed.value, short))
+                    continue
                 elif is_submission or file in named or not has_submission:
                     submissions.append(_read_json(parsed.value, short, reading))
                 else:
@@ -121,6 +147,11 @@ def _read_files(
                 if kind == "json" or _is_empty(file):
                     continue  # some other JSON of the folder
             notes.append(Note(NoteKind.UNREADABLE, str(problem), Source(short)))
+    if states and not has_submission:
+        # Each checkpoint has its own, with all that came before it; the run's own lies above them.
+        _, value, short = min(states, key=lambda state: (state[0], -_steps_of(state[1])))
+        submissions.append(read_trainer_state(value, short))
+        read.append(short)
     if not read:
         raise ClaimError(f"nothing in {name} can be read", seen=notes[0].message if notes else "no file with a record")
     only_claim_files = len(written_by_hand) == len(read) and all(is_claim_name(shown) for _, shown in files)
@@ -135,9 +166,31 @@ def _read_files(
     return _complete(claim)
 
 
+_WANTED = {
+    "report": "a nanochat report, which begins with '# nanochat training report'",
+    "metrics": "a metrics.csv of Lightning, with the columns step and epoch",
+}
+
+
+def _of_a_trainer(text: str, kind: str, file: str) -> Claim | None:
+    """The claim in a report or a table of metrics; None for one of another kind."""
+    if kind == "report":
+        return read_nanochat_report(text, file) if is_nanochat_report(text) else None
+    return read_lightning_table(text, file) if is_lightning_table(text) else None
+
+
+def _steps_of(state: Any) -> int:
+    steps = state["global_step"]
+    return steps if isinstance(steps, int) else 0
+
+
 def _read_json(value: Any, file: str, reading: Reading) -> Claim:
     if is_lm_eval_results(value):
         return read_lm_eval_results(value, file)
+    if is_trainer_state(value):
+        return read_trainer_state(value, file)
+    if is_trainer_results(value):
+        return read_trainer_results(value, file)
     return read_submission(value, file, reading.names)
 
 
@@ -235,22 +288,13 @@ def _fill(first: Claim, second: Claim) -> Claim:
 
 
 def _complete(claim: Claim) -> Claim:
-    """What only the logs or the README know: a score where no JSON claims one, the tokenizer, T, sizes."""
+    """What only the logs or the README know: a score of the README where no JSON claims one, the tokenizer, T."""
     notes = list(claim.notes)
     score, claimed_in = claim.score, claim.claimed_in
     nats, same = claim.nats_per_token, claim.same_estimator
     null_claim = any(note.kind is NoteKind.NOT_A_NUMBER for note in notes)
-    if score is None and not null_claim:
-        chosen = _score_of_readme(claim.readme, notes)
-        # A log's last score is what somebody claims only where nobody wrote down any other.
-        if (
-            chosen is None
-            and not claim.other_scores
-            and not (claim.readme and (claim.readme.scores or claim.readme.rows))
-        ):
-            chosen = _score_of_logs(claim.logs, notes)
-        if chosen is not None:
-            score, nats, same, claimed_in = chosen
+    if score is None and not null_claim and (chosen := _score_of_readme(claim.readme, notes)) is not None:
+        score, nats, same, claimed_in = chosen
     tokenizer, where = claim.tokenizer, claim.tokenizer_source
     if tokenizer is not None:
         tokenizer = the_one(tokenizers_in(tokenizer)) or tokenizer
@@ -284,6 +328,47 @@ def _dataset(claim: Claim) -> str | None:
     """The text: as the logs' paths of its shards say, else as the record names it; a claim file comes first."""
     loaded = the_one(log.dataset for log in claim.logs if log.dataset)
     return claim.dataset or loaded if claim.claimed_in == "claim file" else loaded or claim.dataset
+
+
+def claim_of_logs(claim: Claim, lines: Sequence[LineTemplate] = ()) -> Claim:
+    """The claim, with the score that its logs end with where nobody wrote down any other.
+
+    Args:
+        claim: as `read_record` reads it.
+        lines: of each log the last of each of these together is its score; none: its last score.
+    """
+    readme = claim.readme
+    is_null = any(note.kind is NoteKind.NOT_A_NUMBER for note in claim.notes)
+    if lines:
+        claim = replace(claim, logs=tuple(_with_claimed_line(log, lines) for log in claim.logs))
+    if claim.score is not None or is_null or claim.other_scores or (readme and (readme.scores or readme.rows)):
+        return claim
+    notes: list[Note] = []
+    logs = [log for log in claim.logs if log.claimed is not None] if lines else claim.logs
+    chosen = _score_of_logs(logs, notes)
+    claim = replace(claim, notes=(*claim.notes, *notes))
+    if chosen is None:
+        return claim
+    score, nats, same, claimed_in = chosen
+    protocol = replace(claim.protocol, method=claim.protocol.method or method_in(score.name))
+    return replace(
+        claim, score=score, nats_per_token=nats, same_estimator=same, claimed_in=claimed_in, protocol=protocol
+    )
+
+
+def _with_claimed_line(log: LogRecord, lines: Sequence[LineTemplate]) -> LogRecord:
+    """A log, with what the last of some lines print together as its score; unchanged where none prints a score."""
+    bpb, loss = (log.printed_at(place, lines) for place in (SCORE, LOSS))
+    if bpb is None or not 0.0 < bpb.value < _HIGHEST:
+        return log
+    here = [line for line in log.lines if line.bpb.source.line == bpb.source.line and line.bpb.value == bpb.value]
+    label, nats = (here[0].label, here[0].nats_per_token) if here else ("", None)
+    nats = loss if loss is not None and loss.value > 0.0 else nats
+    line = ScoreLine(label, bpb, nats, same_estimator=True, run=here[0].run if here else 0)
+    return replace(log, claimed=line, lines=(*(other for other in log.lines if other not in here), line))
+
+
+_HIGHEST = 1000.0  # bits per byte; more is no score
 
 
 _Chosen = tuple[Printed, Printed | None, bool, str]

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from bpb_harness.claim.nanochat_report import is_nanochat_report
+from bpb_harness.claim.trainer_results import is_lightning_table
 from bpb_harness.claim.untrusted_file import kind_in_folder, open_regular, require_regular, resolved
 from bpb_harness.errors import ClaimError
 
@@ -25,6 +27,8 @@ _MAX_SKIPPED = 20
 _NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelists\.txt", re.IGNORECASE)
 _LOG_SUFFIXES = (".log", ".txt", ".out")
 _TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
+_OF_TRAINERS = {"report.md": "report", "metrics.csv": "metrics"}  # nanochat's, Lightning's
+_STATE = "trainer_state.json"  # Hugging Face's Trainer's
 _LOOKED_AT = 1 << 16  # bytes at either end of such a file
 
 
@@ -52,8 +56,10 @@ class _Entry:
 
 
 def kind_by_name(path: Path) -> str | None:
-    """What a file of a submission is by its name: json, readme, script, log; None for anything else."""
+    """What a file is by its name: json, readme, script, log, report, metrics; None for anything else."""
     name = path.name.lower()
+    if name in _OF_TRAINERS:
+        return _OF_TRAINERS[name]
     if name.endswith(".json"):
         return "json"
     if name.startswith("readme"):
@@ -184,7 +190,7 @@ class _Collected:
             self.files.append((entry.path, entry.shown))
 
 
-_EVERY_KIND = ("json", "readme", "script", "log")
+_EVERY_KIND = ("json", "readme", "script", "log", *_OF_TRAINERS.values())
 
 
 def _of_folder(root: Path) -> Listing:
@@ -237,7 +243,7 @@ def _folders_below(root: Path) -> Iterator[tuple[Path, list[_Entry], bool]]:
 
 def _is_submission(entries: Sequence[_Entry]) -> bool:
     """Whether a folder with these entries is one: it holds a claim, or logs and no folder."""
-    if any(is_claim_name(entry.shown) for entry in entries):
+    if any(is_claim_name(entry.shown) or _is_of_a_trainer(entry) for entry in entries):
         return True
     names = [entry.shown.name.lower() for entry in entries]
     return not any(entry.is_folder for entry in entries) and any(_is_log_name(name) for name in names)
@@ -247,9 +253,26 @@ def _is_log_name(name: str) -> bool:
     return name.endswith(_LOG_SUFFIXES) and not _NO_LOG.fullmatch(name)
 
 
+def _is_of_a_trainer(entry: _Entry) -> bool:
+    """Whether a file is what a trainer writes of a run: by its name, and by its beginning where others are named so."""
+    name = entry.shown.name.lower()
+    if entry.is_folder or entry.wrong is not None or name not in (*_OF_TRAINERS, _STATE):
+        return False
+    if name == _STATE:
+        return True
+    try:
+        with open_regular(entry.path) as file:
+            begins = file.read(_LOOKED_AT).decode("utf-8", "replace")
+    except (OSError, ClaimError):
+        return False
+    return is_nanochat_report(begins) if name == "report.md" else is_lightning_table(begins)
+
+
 def _is_evidence(entry: _Entry) -> bool:
     if entry.is_folder or entry.wrong is not None:
         return False
+    if _is_of_a_trainer(entry):
+        return True
     return is_claim_name(entry.shown) or kind_by_name(entry.shown) == "log"
 
 

@@ -10,6 +10,7 @@ from bpb_harness.claim.record import Claim, Note, NoteKind
 
 _SCORE, _PERPLEXITY = "bits_per_byte", "byte_perplexity"
 _MAX_TASKS_SHOWN = 5
+PROGRAM = "lm-evaluation-harness"
 
 
 def is_lm_eval_results(value: object) -> bool:
@@ -39,7 +40,7 @@ def read_lm_eval_results(value: Mapping[str, Any], file: str) -> Claim:
         if not scored:
             message = f"{file} gives no task's {_SCORE}, so it claims no score in bits per byte"
         kind = NoteKind.AMBIGUOUS if scored else NoteKind.NOT_A_NUMBER
-        return Claim(file, notes=(Note(kind, message, Source(file, key="results")),))
+        return Claim(file, written_by=PROGRAM, notes=(Note(kind, message, Source(file, key="results")),))
     ((task, filtered, metrics),) = scored
     number, perplexity = (
         from_json(metrics.get(f"{name},{filtered}"), Source(file, key=f"{task}.{name}"), name)
@@ -47,5 +48,9 @@ def read_lm_eval_results(value: Mapping[str, Any], file: str) -> Claim:
     )
     if number is None:
         message = f"{file}: {_SCORE} of {task} is no number"
-        return Claim(file, title=task, notes=(Note(NoteKind.NOT_A_NUMBER, message, Source(file, key=task)),))
-    return Claim(file, title=task, score=number, claimed_in="submission", byte_perplexity=perplexity)
+        return Claim(
+            file, title=task, written_by=PROGRAM, notes=(Note(NoteKind.NOT_A_NUMBER, message, Source(file, key=task)),)
+        )
+    return Claim(
+        file, title=task, written_by=PROGRAM, score=number, claimed_in="submission", byte_perplexity=perplexity
+    )

@@ -156,6 +156,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         numbers_beside_bpb=frozenset(numbers),
         embedded_code_lines=sum(code),
         found=tuple(found_lines(templates, lines, text, file)),
+        digest=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
         code_digest=_digest(line for _, line, is_script in lines if is_script),
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpb_harness.claim.line_template import FoundLines
+from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.claim.printed import Printed, Source
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ class LogRecord:
         folded: the path of its text or tokenizer, where that says that letters were folded to one case.
         numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
         found: lines of the templates that were looked for.
+        claimed: what the rules of a contest take for its score.
         code_digest: of the script in it; None where it holds none.
+        digest: of all of its text.
         path: the file itself.
     """
 
@@ -98,15 +100,28 @@ class LogRecord:
     folded: str | None = None
     numbers_beside_bpb: frozenset[float] = frozenset()
     found: tuple[FoundLines, ...] = ()
+    claimed: ScoreLine | None = None
     code_digest: str | None = None
+    digest: str = field(default="", compare=False, repr=False)
     path: Path | None = None
+
+    def printed_at(self, place: str, lines: Sequence[LineTemplate]) -> Printed | None:
+        """The number at a place of the last of some lines; of several that have the place, the first template's."""
+        for template in lines:
+            for found in self.found:
+                if found.template == template and place in found.last:
+                    return found.last[place]
+        return None
 
     @property
     def final(self) -> ScoreLine | None:
-        """The score that the log ends with: the last line of its last run that is no training step.
+        """The score that the log ends with: what the rules take for it, or the last line of its last run that is no
+        training step.
 
         A value printed twice, once rounded, is taken with more digits.
         """
+        if self.claimed is not None:
+            return self.claimed
         candidates = [line for line in self.lines if not line.is_training_step] or list(self.lines)
         if not candidates:
             return None
@@ -218,6 +233,7 @@ class Claim:
         claimed_in: ``submission``, ``claim file``, ``result``, ``log`` or ``readme``: where the score comes from.
         nats_per_token: the loss published beside the score, in nats per token.
         perplexity: a claimed perplexity per token, of a claim file; it stands for the score where no bytes are known.
+        loss_alone: a loss that a trainer wrote where it gives no score.
         same_estimator: the names say that both come from one estimator.
         std: the published spread over seeds, or standard error, in bits per byte.
         seeds: seeds that the record names.
@@ -230,6 +246,7 @@ class Claim:
         dataset: name of the evaluated split, where stated.
         track: the part of a contest that it is entered for, in the record's own words.
         artifact_bytes: sizes of the submitted artifact.
+        written_by: the program that wrote the claim, where that is no contest's.
         says_unofficial: the record's own words that this is no official score.
         logs: the logs.
         readme: the README.
@@ -246,6 +263,7 @@ class Claim:
     nats_per_token: Printed | None = None
     perplexity: Printed | None = None
     byte_perplexity: Printed | None = None
+    loss_alone: Printed | None = None
     same_estimator: bool = True
     std: Printed | None = None
     seeds: tuple[str, ...] = ()
@@ -258,6 +276,7 @@ class Claim:
     dataset: str | None = None
     track: str | None = None
     artifact_bytes: tuple[Printed, ...] = ()
+    written_by: str | None = None
     says_unofficial: str | None = None
     logs: tuple[LogRecord, ...] = ()
     readme: Readme | None = None

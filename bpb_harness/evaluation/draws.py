@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain
 from typing import final
 
@@ -177,7 +177,11 @@ def run_draws(
         advance(source.num_tokens(plan, np.flatnonzero(~drawn)))
 
     deal = together.deal(dealt)
-    for part in together.together(partial(work.run, runner, source, streams, deal, device, advance, together)):
+
+    def share() -> list[FinishedDraws]:
+        return work.run(runner, source, streams, deal, device, advance, together)
+
+    for part in together.together(share):
         for done in part:
             work.take(done)
     assert not np.isnan(work.nats).any(), "every draw is done by one process"
@@ -317,6 +321,8 @@ def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
 
     The samples of pass p count on from those of pass p - 1.
     """
+    if len(tables) == 1:
+        return tables[0]
     assert all(table.plan.given is None and not table.plan.is_independent for table in tables), "answers have one pass"
     per_pass = 1 + max(int(table.plan.sample.max()) for table in tables)
     window = np.concatenate([table.plan.window for table in tables])

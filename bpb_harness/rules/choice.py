@@ -135,6 +135,10 @@ def _chosen(record: _Record, candidates: Candidates) -> tuple[RulePack, str]:
         return NO_PACK, f"{' and '.join(pack.name for pack in fitting)} fit alike, {found[0]}; --rules says which"
     if record.claim.dataset is not None:
         return NO_PACK, f"no pack knows the text {record.claim.dataset[:60]}"
+    if record.claim.written_by is not None:
+        return NO_PACK, f"{record.claim.written_by} wrote it, of no text that a pack knows"
+    if not _speaks_of_scores(record.claim):
+        return NO_PACK, "the record names no text, and no score in bits per byte"
     assumed = [pack for pack in packs if pack.marks.otherwise]
     if len(assumed) == 1:
         return assumed[0], "the record names no text: assumed"
@@ -183,6 +187,10 @@ def _by_tokenizer(pack: RulePack, record: _Record) -> str | None:
     claim = record.claim
     is_free = claim.dataset is None and claim.tokenizer in pack.marks.tokenizers
     return f"by its tokenizer {claim.tokenizer}" if is_free else None
+
+
+def _speaks_of_scores(claim: Claim) -> bool:
+    return claim.score is not None or bool(claim.other_scores) or any(log.lines for log in claim.logs)
 
 
 _MARKS: tuple[_Mark, ...] = (_by_folder, _by_file, _by_line, _by_text, _by_tokenizer)

@@ -79,10 +79,7 @@ def count_bigrams(corpus: Corpus, spans: Spans, processes: Processes | None = No
 
     threads = max(1, min(_MAX_THREADS, num_cores(), len(own)))
     counted = together.together(lambda: _added(in_threads(count, [slice(at, None, threads) for at in range(threads)])))
-    (pairs, firsts), *others = counted
-    if others:
-        pairs, firsts = _added([(pairs.copy(), firsts), *others])  # what was gathered is not ours to write to
-    return BigramCounts(pairs, firsts, int(corpus.read(end - 1, end)[0]))
+    return BigramCounts(*_added(counted), int(corpus.read(end - 1, end)[0]))
 
 
 def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Ints:

@@ -33,7 +33,13 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
         message = "the record claims no score" + (f" ({null})" if null else "")
         message += f"; what it does give, {others}, it does not call the score" if others else ""
         others_given: list[Json] = [other.value for other in claim.other_scores[:20]]
-        yield codes.NO_CLAIM.finding(message, other_scores=others_given, missing="a score that the record claims")
+        missing = "a score that the record claims"
+        if claim.loss_alone is not None:
+            missing = (
+                f"how many bytes and tokens the text of {claim.loss_alone.name} has: loss / ln 2 x tokens / bytes are "
+                "bits per byte, if the loss is a mean over tokens in nats"
+            )
+        yield codes.NO_CLAIM.finding(message, other_scores=others_given, missing=missing)
         return
     yield from _against_logs(evidence, claim.score)
     yield from _against_seeds(evidence, claim.score)

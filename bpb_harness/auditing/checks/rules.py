@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.claim import Printed
 from bpb_harness.claim.line_template import SECONDS
 from bpb_harness.findings import Finding
@@ -20,6 +20,7 @@ def check_rules(evidence: Evidence, baseline: Evidence | None) -> Iterator[Findi
     yield from _artifact(evidence)
     yield from _time(evidence)
     yield from _runs(evidence)
+    yield from _target(evidence)
     if baseline is not None and evidence.claim.score is not None:
         yield from _significance(evidence, baseline)
 
@@ -80,12 +81,74 @@ def _times(evidence: Evidence, part: str) -> Iterator[tuple[float, Printed]]:
 
 def _runs(evidence: Evidence) -> Iterator[Finding]:
     least, claim = evidence.rules.pack.least_runs, evidence.claim
-    if least is None or claim.score is None:
+    if least is None or (claim.score is None and not evidence.losses):
         return
-    runs = max(len(claim.seeds), len(evidence.lines), *(len(scores) for scores in claim.seed_scores.values()), 1)
+    runs = len(evidence.losses) or max(
+        len(claim.seeds), len(evidence.lines), *(len(scores) for scores in claim.seed_scores.values()), 1
+    )
     if runs < least:
         message = f"the claim rests on {runs} run{'' if runs == 1 else 's'}; the rules ask for {least}"
         yield codes.FEW_RUNS.finding(message, num_runs=runs, least=least)
+
+
+def _target(evidence: Evidence) -> Iterator[Finding]:
+    """Student's one-sided test that the mean over the runs of one script is at most what the rules ask for."""
+    rule, unit = evidence.rules.pack.target, evidence.rules.pack.claim.unit
+    if rule is None:
+        return
+    groups = [*_runs_of_one_script(evidence)] if evidence.losses else [("", _scores_of_seeds(evidence))]
+    asked = f"at most {rule.at_most:g} {unit} at p < {rule.p_below:g} is asked for"
+    waived = f"; waived {rule.waived}" if rule.waived else ""
+    alone = [values[0] for _, values in groups if len(values) == 1]
+    for which, values in groups:
+        if len(values) < 2:
+            continue
+        mean, p = math.fsum(values) / len(values), target_p_value(values, rule.at_most)
+        is_shown = p < rule.p_below
+        found = codes.TARGET_SHOWN if is_shown else codes.TARGET_OPEN
+        message = (
+            f"{len(values)} runs{which} have a mean of {mean:.5f} {unit}, p = {p:.2g} that it is more than "
+            f"{rule.at_most:g}; {asked}{'' if is_shown else waived}"
+        )
+        yield found.finding(message, mean=mean, num_runs=len(values), at_most=rule.at_most, p_value=p)
+    if alone:
+        shown = ", ".join(f"{value:.5g}" for value in alone[:_MOST_SHOWN])
+        of = "one run" if len(alone) == 1 else f"one run each of {len(alone)} scripts"
+        message = f"{of} ({shown} {unit}), and a test needs two or more of one; {asked}{waived}"
+        yield codes.TARGET_OPEN.finding(message, values=[*alone], at_most=rule.at_most)
+
+
+_MOST_SHOWN = 5
+
+
+def _runs_of_one_script(evidence: Evidence) -> Iterator[tuple[str, list[float]]]:
+    """Losses of the logs that hold one script, and whose they are where there are several scripts."""
+    groups: dict[str, list[LoggedLoss]] = {}
+    for each in evidence.losses:
+        groups.setdefault(each.log.code_digest or each.log.file, []).append(each)
+    for group in groups.values():
+        others = f" of the script in {group[0].log.file}" if len(groups) > 1 else ""
+        yield others, [each.loss.value for each in group]
+
+
+def _scores_of_seeds(evidence: Evidence) -> list[float]:
+    """Bits per byte of each run: those of the claim's log lines, else of the record's own list of seeds."""
+    score = evidence.claim.score
+    if score is None:
+        return []
+    if len(evidence.lines) >= 2:
+        return [line.bpb.value for line in evidence.lines]
+    scores = evidence.claim.seed_scores.get(score.name, {})
+    return [printed.value for printed in scores.values()] if len(scores) >= 2 else [score.value]
+
+
+def target_p_value(values: Sequence[float], at_most: float) -> float:
+    """One-sided p-value of Student's test that the mean of ``values``, two or more, lies below ``at_most``."""
+    if len(set(values)) == 1:
+        return 0.0 if values[0] < at_most else 1.0
+    from scipy import stats
+
+    return float(stats.ttest_1samp(values, at_most, alternative="less").pvalue)
 
 
 def _significance(evidence: Evidence, baseline: Evidence) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ POND = RulePack(
     marks=Marks(("pond_entries",), ("pond.json",), (LINE,), ("frog-512",)),
 )
 SEA = RulePack("sea", texts=(Text("log_val"), Text("diary_val")), marks=Marks(files=("sea.json",), otherwise=True))
+SCORE = Printed(1.2, 1, Source("f"))
 BOTH = Candidates((POND, SEA))
 
 
@@ -35,7 +36,15 @@ BOTH = Candidates((POND, SEA))
         (Claim("x", dataset="log_val"), "x", "sea", "by its data set log_val"),
         (Claim("x", tokenizer="frog-512"), "x", "pond", "by its tokenizer frog-512"),
         (Claim("x", tokenizer="frog-512", dataset="log_val"), "x", "sea", "by its data set log_val"),
-        (Claim("x"), "x", "sea", "the record names no text: assumed"),
+        (Claim("x", score=SCORE), "x", "sea", "the record names no text: assumed"),
+        (
+            Claim("x", score=SCORE, written_by="a trainer"),
+            "x",
+            "none",
+            "a trainer wrote it, of no text that a pack knows",
+        ),
+        (Claim("x", score=SCORE, written_by="a trainer", dataset="log_val"), "x", "sea", "by its data set log_val"),
+        (Claim("x"), "x", "none", "the record names no text, and no score in bits per byte"),
         (Claim("x", dataset="enwik8"), "x", "none", "no pack knows the text enwik8"),
         (Claim("x", dataset="diary, training part"), "x", "none", "no pack knows the text diary, training part"),
         (Claim("x", dataset="enwik8", tokenizer="frog-512"), "x", "none", "no pack knows the text enwik8"),
@@ -66,7 +75,7 @@ def test_the_only_pack_that_is_asked_for_holds_whatever_the_record_is() -> None:
 
 def test_nothing_is_assumed_where_several_packs_would_be() -> None:
     other = RulePack("other", marks=Marks(otherwise=True))
-    rules = rules_for(Claim("x"), Candidates((SEA, other)), [])
+    rules = rules_for(Claim("x", score=SCORE), Candidates((SEA, other)), [])
     assert (rules.pack, rules.why) == (NO_PACK, "the record names no text that a pack knows")
 
 

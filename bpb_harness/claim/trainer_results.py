@@ -1,0 +1,185 @@
+"""What Hugging Face's Trainer and Lightning write of a run, as claims: a score in bits per byte that the user added.
+
+Trainer's ``trainer_state.json`` has a list of what was logged; ``eval_results.json`` and ``all_results.json`` have the
+last numbers. Lightning's ``metrics.csv`` has a row a step and a column a metric. Neither knows bits per byte: where
+nobody added such a metric there is a loss alone, which is no claim.
+
+The loss beside a score is not taken for nats per token of the same text: both average over batches by their number of
+samples, which is the mean over tokens only where every sample has as many.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from itertools import islice
+from typing import Any
+
+from bpb_harness.claim.names import is_score_name
+from bpb_harness.claim.printed import Printed, Source, from_json, parse_number
+from bpb_harness.claim.record import Claim, Note, NoteKind
+
+_MOST_ROWS = 1_000_000
+_PROGRAM = "a trainer"
+_LOSSES = ("eval_loss", "test_loss", "val_loss", "valid_loss", "validation_loss")
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """One evaluation of a run.
+
+    Attributes:
+        scores: what it gives in bits per byte.
+        loss: its loss; None where it gives none.
+        step: of training.
+    """
+
+    scores: tuple[Printed, ...]
+    loss: Printed | None
+    step: int | None
+
+
+def is_trainer_state(value: object) -> bool:
+    """Whether a parsed JSON value is a ``trainer_state.json``."""
+    return isinstance(value, Mapping) and isinstance(value.get("log_history"), list) and "global_step" in value
+
+
+def is_trainer_results(value: object) -> bool:
+    """Whether it is an ``eval_results.json`` or ``all_results.json``: flat, with a loss that Trainer names so."""
+    if not isinstance(value, Mapping) or any(isinstance(held, Mapping | list) for held in value.values()):
+        return False
+    return "eval_loss" in value and ("epoch" in value or "eval_runtime" in value)
+
+
+def is_lightning_table(text: str) -> bool:
+    """Whether a text is a ``metrics.csv`` of Lightning's CSVLogger, which always has a step and an epoch."""
+    return {"epoch", "step"} <= {name.strip() for name in text[:10_000].partition("\n")[0].split(",")}
+
+
+def read_trainer_state(value: Mapping[str, Any], file: str) -> Claim:
+    """A claim from a parsed ``trainer_state.json``: of its last evaluation, if that is the one that was kept.
+
+    Args:
+        value: the parsed JSON object.
+        file: its name, for sources.
+    """
+    entries = [entry for entry in value["log_history"] if isinstance(entry, Mapping)]
+    evaluations = [
+        _evaluation(entry, Source(file, key=f"log_history.{number}"), entry.get("step"))
+        for number, entry in enumerate(entries)
+    ]
+    claim = _claim_of([each for each in evaluations if each.scores or each.loss], file)
+    kept, best = (
+        value.get("best_model_checkpoint"),
+        from_json(value.get("best_metric"), Source(file, key="best_metric")),
+    )
+    if (
+        claim.score is None
+        or kept is None
+        or best is None
+        or best.agrees_with(claim.score.value, claim.score.half_unit)
+    ):
+        return claim
+    if not any(best.agrees_with(score.value, score.half_unit) for each in evaluations for score in each.scores):
+        return claim  # best by something else than the score
+    message = (
+        f"{file} names {str(kept)[-80:]!r} as the checkpoint that was kept, with {best}, and its last evaluation gives "
+        f"{claim.score}: which is claimed, it does not say"
+    )
+    return Claim(file, written_by=_PROGRAM, notes=(Note(NoteKind.AMBIGUOUS, message, Source(file, key="best_metric")),))
+
+
+def read_trainer_results(value: Mapping[str, Any], file: str) -> Claim:
+    """A claim from a parsed ``eval_results.json`` or ``all_results.json``.
+
+    Args:
+        value: the parsed JSON object.
+        file: its name, for sources.
+    """
+    return _claim_of([_evaluation(value, Source(file), None)], file)
+
+
+def read_lightning_table(text: str, file: str) -> Claim:
+    """A claim from a ``metrics.csv``: the last row that gives a score.
+
+    Args:
+        text: the file's.
+        file: its name, for sources.
+    """
+    rows = csv.DictReader(StringIO(text))
+    evaluations: list[_Evaluation] = []
+    for row in islice(rows, _MOST_ROWS):
+        found = _evaluation(row, Source(file, rows.line_num), row.get("step"))
+        if found.scores or found.loss:
+            evaluations.append(found)
+    return _claim_of(evaluations, file)
+
+
+def _evaluation(metrics: Mapping[Any, Any], source: Source, step: Any) -> _Evaluation:
+    scores, loss = [], None
+    for name, held in metrics.items():
+        plain = str(name).replace("/", "_").replace("-", "_").lower()
+        if plain.startswith("train") or plain.endswith("_step"):
+            continue
+        named = Source(source.file, source.line, str(name) if source.key is None else f"{source.key}.{name}")
+        if is_score_name(plain) and (score := _number(held, named, str(name))) is not None:
+            scores.append(score)
+        elif plain.removesuffix("_epoch") in _LOSSES:
+            loss = loss or _number(held, named, str(name))
+    return _Evaluation(tuple(scores), loss, _step(step))
+
+
+def _number(held: Any, source: Source, name: str) -> Printed | None:
+    number = parse_number(held, source, name) if isinstance(held, str) else from_json(held, source, name)
+    return number if number is not None and number.value > 0.0 else None
+
+
+def _step(held: Any) -> int | None:
+    try:
+        return int(held)
+    except (TypeError, ValueError):
+        return None
+
+
+def _claim_of(evaluations: Sequence[_Evaluation], file: str) -> Claim:
+    scored = [each for each in evaluations if each.scores]
+    if not scored:
+        return _without_score(evaluations, file)
+    last = scored[-1]
+    names = {score.name for each in scored for score in each.scores}
+    if len(names) > 1:
+        message = f"{file} gives several scores, {', '.join(sorted(names))}: which is claimed, it does not say"
+        return Claim(file, written_by=_PROGRAM, notes=(Note(NoteKind.AMBIGUOUS, message, Source(file)),))
+    (score,) = last.scores
+    return Claim(
+        file, written_by=_PROGRAM, score=score, claimed_in="submission", notes=tuple(_notes(score, last, scored, file))
+    )
+
+
+def _notes(score: Printed, last: _Evaluation, scored: Sequence[_Evaluation], file: str) -> Iterator[Note]:
+    if len(scored) > 1:
+        message = f"{file} gives {len(scored)} evaluations: the last is taken{_at(last)}"
+        yield Note(NoteKind.CHOICE, message, score.source)
+    if last.loss is not None:
+        message = (
+            f"{last.loss.name} {last.loss} beside the score is a mean over batches, which is one over tokens only "
+            "where every sample has as many: no bytes per token are read off the two"
+        )
+        yield Note(NoteKind.CHOICE, message, last.loss.source)
+
+
+def _without_score(evaluations: Sequence[_Evaluation], file: str) -> Claim:
+    loss = next((each for each in reversed(evaluations) if each.loss is not None), None)
+    if loss is None or loss.loss is None:
+        message = f"{file} gives no score in bits per byte and no loss of an evaluation"
+        return Claim(file, written_by=_PROGRAM, notes=(Note(NoteKind.NOT_A_NUMBER, message, Source(file)),))
+    message = f"{file} gives {loss.loss.name} {loss.loss}{_at(loss)}, and no score in bits per byte"
+    return Claim(
+        file, written_by=_PROGRAM, loss_alone=loss.loss, notes=(Note(NoteKind.NOT_A_NUMBER, message, loss.loss.source),)
+    )
+
+
+def _at(each: _Evaluation) -> str:
+    return "" if each.step is None else f" (step {each.step})"

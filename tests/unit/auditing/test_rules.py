@@ -1,0 +1,217 @@
+"""What a pack of rules changes in an audit: the cap, times, significance, the target, which line is the claim, none."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bpb_harness.auditing import AuditReport, audit, audit_folders
+from bpb_harness.auditing.checks.rules import target_p_value
+from bpb_harness.auditing.report import summary_to_dict, summary_to_markdown
+from bpb_harness.auditing.report_text import summary_to_text
+from bpb_harness.errors import UsageError
+from bpb_harness.report.audit import audit_page
+from fixtures.claims.other_contests import RUNS, SCRIPT, slowrun_log, speedrun_log
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+
+HEAD = 'format = "bpb-rules/1"\nname = "mine"\ntitle = "t"\n'
+
+
+def _pack(folder: Path, text: str) -> Path:
+    (folder / "mine.toml").write_text(HEAD + text)
+    return folder / "mine.toml"
+
+
+def _submitted(folder: Path, **keys: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "submission.json").write_text(submission(**{"val_bpb": round(bpb(2.0312, SP1024), 6)} | keys))
+    (folder / "train.log").write_text(log(2.0312, SP1024))
+    return folder
+
+
+def _codes(report: AuditReport) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+@pytest.mark.parametrize(("size", "is_over"), [(2000, False), (2001, True)])
+def test_the_cap_is_the_packs(tmp_path: Path, size: int, is_over: bool) -> None:
+    pack = _pack(tmp_path, 'largest_artifact = 2000\n[fields]\nartifact_bytes = ["size"]\n')
+    report = audit(_submitted(tmp_path / "x", size=size), rules=pack)
+    assert ("BPB501" in _codes(report)) is is_over
+    assert "BPB502" not in _codes(report)
+    assert _codes(audit(tmp_path / "x", rules="none")).isdisjoint({"BPB501", "BPB502"})
+
+
+def test_without_rules_nothing_of_a_contest_is_left(tmp_path: Path) -> None:
+    folder = _submitted(tmp_path / "x", val_bpb=0.95, bytes_total=17_000_000)
+    assert {"BPB420", "BPB501"} <= _codes(audit(folder))
+    alone = audit(folder, rules="none")
+    assert not _codes(alone) & {"BPB101", "BPB102", "BPB420"}
+    assert not any(code.startswith("BPB5") for code in _codes(alone))
+    own = audit(_submitted(tmp_path / "y", val_bpb=None, mean_bpb=1.2), rules="none")
+    assert own.claimed_bpb is None  # a name that only parameter-golf knows, beside a null
+    assert audit(tmp_path / "y").claimed_bpb == 1.2
+
+
+def _seeds(folder: Path, losses: Sequence[float]) -> Path:
+    folder.mkdir()
+    for seed, nats in enumerate(losses):
+        (folder / f"train_seed{seed}.log").write_text(log(nats, SP1024, seed=seed))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ("[gain]\nmore_than = 0.005\np_below = 0.01\n", "BPB503"),
+        ("[gain]\nmore_than = 0.0205\np_below = 0.01\n", "BPB504"),  # they gain 0.02
+        ("[gain]\nmore_than = 0.019\np_below = 0.01\n", "BPB504"),  # p is 0.019
+        ("[gain]\nmore_than = 0.019\np_below = 0.05\n", "BPB503"),
+        ("", "BPB505"),
+    ],
+)
+def test_a_claim_must_beat_the_baseline_by_what_the_pack_asks_for(tmp_path: Path, rule: str, code: str) -> None:
+    theirs, mine = _seeds(tmp_path / "theirs", [1.92, 1.9204, 1.9196]), _seeds(tmp_path / "mine", [1.9, 1.9004, 1.8996])
+    text = "[[texts]]\nname = 'fineweb_val'\n" + rule
+    report = audit(mine, baseline=theirs, rules=_pack(tmp_path, text))
+    assert _codes(report) & {"BPB503", "BPB504", "BPB505"} == {code}
+    worse = audit(theirs, baseline=mine, rules=tmp_path / "mine.toml")
+    assert _codes(worse) & {"BPB503", "BPB504", "BPB505"} == {"BPB505" if code == "BPB505" else "BPB504"}
+
+
+def test_p_of_the_target_is_students() -> None:
+    # t = (mean - target) / (s / sqrt n); for two degrees of freedom P(T < t) = 1/2 + t / (2 sqrt(2 + t^2)).
+    values = [3.27, 3.275, 3.28]
+    t = (np.mean(values) - 3.28) / (np.std(values, ddof=1) / math.sqrt(3))
+    assert target_p_value(values, 3.28) == pytest.approx(0.5 + t / (2.0 * math.sqrt(2.0 + t * t)), rel=1e-9)
+    assert target_p_value(values, 3.27) > 0.8
+    assert (target_p_value([3.2, 3.2], 3.28), target_p_value([3.28, 3.28], 3.28)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("shift", "code"), [(0.0, "BPB507"), (0.0025, "BPB508"), (0.01, "BPB508")]  # means 3.2771, 3.2796, 3.2871
+)  # fmt: skip
+def test_runs_of_one_script_are_held_against_the_target(tmp_path: Path, shift: float, code: str) -> None:
+    for number, loss in enumerate(RUNS):
+        (tmp_path / f"{number}.txt").write_text(speedrun_log(loss + shift))
+    report = audit(tmp_path)
+    assert _codes(report) & {"BPB507", "BPB508"} == {code}
+    (found,) = report.with_code(code)
+    assert found.evidence["mean"] == pytest.approx(np.mean(RUNS) + shift, abs=1e-9)
+    assert ("waived for a record" in found.message) is (code == "BPB508")
+    assert report.verdict == "consistent"  # the rule concerns the entry, not the number
+    assert report.claimed_bpb is None
+    assert "5 logs of one script" in (report.claimed_in or "")
+
+
+def test_a_copy_of_a_log_is_no_second_run(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text(speedrun_log(3.2771))
+    (found,) = audit(tmp_path).with_code("BPB508")
+    assert found.message.startswith("one run (3.2771 nats per token), and a test needs two or more")
+
+
+def test_other_tokens_are_another_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(speedrun_log(3.1, tokens="val_tokens = 2 * 524288"))
+    report = audit(tmp_path)
+    assert report.verdict == "unverifiable"
+    assert "a.txt says 1,048,576" in report.judgement.reason
+    twice = SCRIPT.format(tokens="val_tokens = 10485760") + "val_tokens = 4096\n" + speedrun_log(3.1)
+    (tmp_path / "a.txt").write_text(twice)
+    assert "a.txt says 4,096 and 10,485,760" in audit(tmp_path).judgement.reason
+
+
+def test_a_loss_is_no_score_where_the_rules_do_not_say_so(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(speedrun_log(3.2771))
+    report = audit(tmp_path, rules="parameter-golf")
+    assert (report.verdict, _codes(report) & {"BPB409", "BPB421"}) == ("unverifiable", {"BPB409"})
+    (tmp_path / "a.txt").write_text(log(2.0312, SP1024))
+    other = audit(tmp_path, rules="modded-nanogpt")  # no line of its kind: the score is what it is without
+    assert other.claimed_bpb == pytest.approx(bpb(2.0312, SP1024), abs=1e-8)
+    assert "BPB421" not in _codes(other)
+
+
+def test_rules_without_a_number_of_tokens_leave_open_what_was_scored(tmp_path: Path) -> None:
+    pack = _pack(tmp_path, '[claim]\nunit = "nats per token"\nlines = ["val_loss:{loss} train_time:"]\n')
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.txt").write_text(speedrun_log(3.2771))
+    report = audit(tmp_path / "x", rules=pack)
+    assert (report.verdict, report.judgement.missing[0]) == ("unverifiable", "the text that was scored")
+
+
+def test_the_least_loss_of_a_slowrun_is_its_claim(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(slowrun_log((3.61, 3.402, 3.411)))
+    report = audit(tmp_path)
+    assert report.claimed_in == "train.log ends with a loss of 3.402000 nats per token"
+    assert report.claimed_bpb is None
+    assert [finding.code for finding in report.findings].count("BPB510") == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "claimed"),
+    [
+        ('["pond score {score}"]', 1.25),  # the last of its lines, not the last score of the log
+        ('["pond score {score}", "pond loss {loss}"]', 1.25),
+        ('["nothing such {score}"]', None),  # no line: no claim of that log
+    ],
+)
+def test_the_claim_is_the_line_that_the_rules_name(tmp_path: Path, lines: str, claimed: float | None) -> None:
+    pack = _pack(tmp_path, f"[claim]\nlines = {lines}\n")
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "a.log").write_text("pond score 1.5000\npond score 1.2500\npond loss 2.0000\nfinal val_bpb:9.0000\n")
+    report = audit(folder, rules=pack)
+    assert report.claimed_bpb == claimed
+    if claimed is not None:
+        assert report.claimed_in == "a.log:2"
+        assert "BPB401" in _codes(report)
+        divided = [finding.evidence["bytes_per_token"] for finding in report.findings if finding.code == "BPB106"
+                   and "bytes_per_token" in finding.evidence]  # fmt: skip
+        assert divided == ([pytest.approx(2.0 / math.log(2.0) / 1.25)] if "loss" in lines else [])
+    assert audit(folder, rules="none").claimed_bpb == 9.0
+
+
+def test_seeds_in_bits_per_byte_are_held_against_a_target(tmp_path: Path) -> None:
+    pack = _pack(tmp_path, '[target]\nat_most = 1.2\np_below = 0.01\n[fields]\nseeds = ["each"]\n')
+    for name, scores, code in (("a", (1.19, 1.191, 1.189), "BPB507"), ("b", (1.19, 1.22, 1.18), "BPB508")):
+        each = {str(seed): {"val_bpb": score} for seed, score in enumerate(scores)}
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "submission.json").write_text(json.dumps({"val_bpb": round(sum(scores) / 3, 6), "each": each}))
+        assert _codes(audit(folder, rules=pack)) & {"BPB507", "BPB508"} == {code}
+
+
+def test_every_output_names_the_rules(tmp_path: Path) -> None:
+    one = audit(_submitted(tmp_path / "x"), rules=_pack(tmp_path, ""))
+    assert one.to_dict()["rules"] == {"name": "mine", "file": "mine.toml", "chosen": "as asked"}
+    assert "  rules      mine of mine.toml (as asked)\n" in one.to_text()
+    assert "\nRules: mine of mine.toml (as asked)\n" in one.to_markdown()
+    assert "<dt>rules</dt><dd>mine of mine.toml (as asked)</dd>" in audit_page([one])
+    many = [one, audit(tmp_path / "x"), audit(tmp_path / "x", rules="none")]
+    counted = "mine 1, parameter-golf 1, none 1"
+    assert f"rules: {counted}" in summary_to_text(many)
+    assert f"Rules: {counted}" in summary_to_markdown(many)
+    assert f"Rules: {counted}." in audit_page(many)
+    (_, second, _) = summary_to_dict(many)["audits"]  # type: ignore[misc]
+    assert second["rules"]["chosen"] == "by its submission.json"  # type: ignore[call-overload,index]
+
+
+def test_many_folders_are_each_held_against_their_own(tmp_path: Path) -> None:
+    _submitted(tmp_path / "golf")
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "a.txt").write_text(speedrun_log(3.2771))
+
+    def chosen(rules: str | list[str] | None) -> list[str]:
+        return [report.rules.pack.name for report in audit_folders(tmp_path, rules=rules) if report.rules]
+
+    assert chosen(None) == ["parameter-golf", "modded-nanogpt"]
+    assert chosen(["modded-nanogpt", "parameter-golf"]) == ["parameter-golf", "modded-nanogpt"]
+    assert chosen(["modded-nanogpt", "slowrun"]) == ["none", "modded-nanogpt"]
+    assert chosen("slowrun") == ["slowrun", "slowrun"]
+    with pytest.raises(UsageError, match="--rules: got 'nonsuch'"):
+        chosen("nonsuch")
