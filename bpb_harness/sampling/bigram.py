@@ -113,11 +113,11 @@ def _count(corpus: Corpus, chunk: slice, end: int) -> tuple[Ints, Ints]:
 
 
 def _added(counted: Iterable[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
-    """Counts of several parts of a text as one, in the memory of the first."""
+    """Counts of several parts of a text as one; those of a single part are handed through."""
     parts = iter(counted)
     pairs, firsts = next(parts, None) or (np.zeros(_NUM_BUCKETS, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    for pair_counts, counts in parts:
-        pairs += pair_counts
+    for index, (pair_counts, counts) in enumerate(parts):
+        pairs = np.add(pairs, pair_counts, out=pairs if index else None)  # the first sum is memory of its own
         firsts = np.concatenate([firsts, np.zeros(max(len(counts) - len(firsts), 0), dtype=np.int64)])
         firsts[: len(counts)] += counts
     return pairs, firsts

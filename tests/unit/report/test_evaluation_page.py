@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,15 @@ def result(**changes) -> BpbResult:
     return BpbResult(**(values | changes))
 
 
+@cache
+def plain_page():
+    """Of the plain result, drawn once."""
+    return page(result())
+
+
 def page(of=None, **more):
+    if of is None and not more:
+        return plain_page()
     html = evaluation_page(result() if of is None else of, **({"title": "ckpt.pt", "command": None} | more))
     read = read_page(html)
     read.require_self_contained()
