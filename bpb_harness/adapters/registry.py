@@ -42,11 +42,6 @@ def _built_in(name: str) -> Adapter:
     return adapter
 
 
-def _adapter_named(name: str) -> Adapter | None:
-    """An adapter by name; of this package's, only the one that is asked for is imported."""
-    return _built_in(name) if name in _BUILT_IN else available_adapters().get(name)
-
-
 @cache
 def available_adapters() -> dict[str, Adapter]:
     """Every adapter by name: those of this package, then those of entry points ``bpb_harness.adapters``.
@@ -105,7 +100,8 @@ def choose_adapter(checkpoint: Checkpoint, name: str | None) -> Adapter:
 def choose_reading(checkpoint: Checkpoint, name: str | None) -> tuple[Adapter, Checkpoint]:
     """The adapter as :func:`choose_adapter` gives it, and the checkpoint under the names that it knows."""
     wanted = name or checkpoint.adapter
-    adapter = None if wanted is None else _adapter_named(wanted)
+    # Of this package's, only the one that is asked for is imported.
+    adapter = _built_in(wanted) if wanted in _BUILT_IN else available_adapters().get(wanted) if wanted else None
     if adapter is not None and (reading := reading_for(adapter, checkpoint)) is not None:
         return adapter, reading
     fitting = fitting_adapters(checkpoint)
@@ -188,10 +184,15 @@ def load_model(
             if given is not None:
                 raise UsageError(f"--model and {flag} exclude each other")
         return load_user_model(path, model_loader, allow_code=allow_code, device=device, dtype=dtype)
-    checkpoint = replace(read_checkpoint(path, weights), stated=_by_name(stated))
+    checkpoint = read_checkpoint(path, weights)
+    if stated:
+        checkpoint = replace(checkpoint, stated=_by_name(stated))
     chosen, checkpoint = choose_reading(checkpoint, adapter)
-    if stated and not isinstance(chosen, AccountedAdapter):
-        raise UsageError(f"settings beside a file for the adapter {chosen.name!r}", seen=stated[0], hint="leave it out")
+    if stated and not (isinstance(chosen, AccountedAdapter) and chosen.takes_stated(checkpoint)):
+        raise UsageError(
+            "--golf-preset and --golf-setting", seen=f"{checkpoint.path.name} for the adapter {chosen.name!r}",
+            expected="a file for the adapter 'golf-gpt' or 'golf-ddit'", hint="leave them out",
+        )  # fmt: skip
     if allow_code and isinstance(chosen, CodeAdapter):
         adapted = chosen.load_with_code(checkpoint, device=device, dtype=dtype)
     else:
@@ -199,7 +200,7 @@ def load_model(
     if adapted.of_blocks is not None:
         adapted = replace(adapted, model=adapted.of_blocks(block_size), of_blocks=None)
     adapted = replace(adapted, notes=(*checkpoint.notes, *adapted.notes))
-    return checkpoint, _naming_its_weights(adapted, checkpoint)
+    return checkpoint, _naming_its_weights(adapted, checkpoint) if checkpoint.weights else adapted
 
 
 def _by_name(stated: Sequence[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from bpb_harness.adapters.accounting.trainer_settings import ASIDE, CANONICAL, S
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.checkpoints.names import require_weights
-from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.errors import CheckpointError
 from bpb_harness.schedule import NoiseSchedule, parse_schedule
 
 _MAX_NAMED = 6
@@ -56,11 +56,6 @@ class AccountedAdapter(ABC):
             CheckpointError: as ``build``, and for what is left over.
         """
         account = Account(checkpoint, self.name)
-        if checkpoint.stated and not self.takes_stated(checkpoint):
-            raise UsageError(
-                "--golf-preset and --golf-setting", seen=f"{checkpoint.path.name} for the adapter {self.name!r}",
-                expected="a file for the adapter 'golf-gpt' or 'golf-ddit'", hint="leave them out",
-            )  # fmt: skip
         adapted = self.build(account, device=device, dtype=dtype)
         account.settle()
         return adapted
