@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from bpb_harness.estimators.bound import Bound, prior_nats
 from bpb_harness.networks.reference import GatheredPositions, ReferenceTransformer
-from bpb_harness.sampling.masks import size_biased_masks
+from bpb_harness.sampling.design import size_biased_masks
 from bpb_harness.schedule import NoiseLevel
 
 _SIGMAS = 8  # positions beyond the capacity would be lost: once in 1e14 batches

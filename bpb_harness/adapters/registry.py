@@ -16,7 +16,7 @@ from bpb_harness.adapters.accounting.account import AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel, Adapter, CodeAdapter
 from bpb_harness.adapters.user_code import load_user_model
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint
-from bpb_harness.checkpoints.names import readings, require_distinct
+from bpb_harness.checkpoints.names import require_distinct, shorter_names
 from bpb_harness.errors import CheckpointError, HarnessError, UsageError
 
 ENTRY_POINT_GROUP = "bpb_harness.adapters"
@@ -78,7 +78,9 @@ def reading_for(adapter: Adapter, checkpoint: Checkpoint) -> Checkpoint | None:
     Raises:
         CheckpointError: if two tensors would go by one name.
     """
-    for pairs in readings(checkpoint.tensors):
+    if adapter.fits(checkpoint):
+        return checkpoint
+    for pairs in shorter_names(checkpoint.tensors):
         tensors = {short: checkpoint.tensors[name] for short, name in pairs}
         reading = replace(checkpoint, tensors=tensors)
         if adapter.fits(reading):

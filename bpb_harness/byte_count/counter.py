@@ -104,7 +104,8 @@ class ByteCounter:
         assert rule in get_args(Rule)
         before, after = _context(previous)[-TOKENS_BEFORE:], _context(following)[:TOKENS_AFTER]
         stream = np.concatenate([before, np.asarray(tokens, np.int64).ravel(), after])
-        self._check(stream)
+        if stream.size and (stream.min() < 0 or stream.max() >= self.vocab_size):
+            raise self._out_of_range(stream)
         if rule == "official":
             counted = self._official_stream(stream)
         else:
@@ -149,10 +150,6 @@ class ByteCounter:
             following=stream[cut + stop - start :] if last > stop else None,
             text_starts=starts,
         )
-
-    def _check(self, stream: NDArray[np.int64]) -> None:
-        if stream.size and (stream.min() < 0 or stream.max() >= self.vocab_size):
-            raise self._out_of_range(stream)
 
     def _out_of_range(self, tokens: Tokens) -> CorpusError:
         worst = int(tokens.min()) if int(tokens.min()) < 0 else int(tokens.max())

@@ -2,8 +2,8 @@
 
 ``torch.compile``, DDP, FSDP and activation checkpointing wrap a network, or parts of it, in modules that add a word of
 their own to the names: ``module._orig_mod.blocks.0._orig_mod.mlp.weight``. Some of these words never name a part of a
-network and are always left out. Others may (``model.`` stands in many networks' own names): :func:`readings` tries
-without them only after the names as they are.
+network and are always left out. Others may (``model.`` stands in many networks' own names): :func:`shorter_names`
+tries without them only after the names as they are.
 """
 
 from __future__ import annotations
@@ -100,14 +100,13 @@ def require_distinct(pairs: list[tuple[str, str]], path: Path) -> None:
             )
 
 
-def readings(tensors: Mapping[str, Tensor]) -> Iterator[list[tuple[str, str]]]:
-    """Names that the tensors may have in a network, most literal first, as pairs (there, in the file).
+def shorter_names(tensors: Mapping[str, Tensor]) -> Iterator[list[tuple[str, str]]]:
+    """Names that the tensors may have in a network, but for their own, longest first, as pairs (there, in the file).
 
-    As they are; then without one after another of the words ``module``, ``model`` and ``net`` that all names begin
-    with; then without these words wherever they stand.
+    Without one after another of the words ``module``, ``model`` and ``net`` that all names begin with; then without
+    these words wherever they stand.
     """
     pairs = [(name, name) for name in tensors]
-    yield pairs
     shorter = _one_word_less(pairs)
     while shorter is not None:
         yield shorter

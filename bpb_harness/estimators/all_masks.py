@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bpb_harness.estimators.bound import Bound
 from bpb_harness.estimators.exact import MAX_EXACT_LENGTH, size_weights, truncated_beta
 from bpb_harness.estimators.mc import ContinuousBound
-from bpb_harness.sampling.masks import mask_bits
+from bpb_harness.sampling.design import mask_bits
 from bpb_harness.sampling.streams import RandomStreams
 
 Floats = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from bpb_harness.denoiser import Denoiser, masked_token_nll, num_clean_tokens
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import all_nodes_of_grid, prior_nats
 from bpb_harness.result import ESTIMATED_BOUND, UPPER_BOUND
-from bpb_harness.sampling.masks import mask_bits
+from bpb_harness.sampling.design import mask_bits
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseSchedule
 

@@ -23,7 +23,7 @@ from bpb_harness.estimators.discrete import DiscreteBound
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.network_call import InputWatch
 from bpb_harness.network_object import denoiser_of, kind_of, require_network
-from bpb_harness.sampling.masks import size_biased_masks
+from bpb_harness.sampling.design import size_biased_masks
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule, stated_schedule
 
 _VISIBLE = 1.0  # noise that no mask rate exceeds

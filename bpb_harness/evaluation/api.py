@@ -64,7 +64,7 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
         network = InMemory(checkpoint, chosen)
         with network.evaluated():
             chosen = replace(chosen, device=network.device)
-            return _evaluate(network.checkpoint, network.adapted, chosen, None, PhaseClock.telling(chosen.progress))[1]
+            return _evaluate(network.checkpoint, network.adapted, chosen, None, PhaseClock(chosen.progress))[1]
     return score_checkpoint(checkpoint, chosen)[1]
 
 
@@ -136,7 +136,7 @@ def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedMod
         chosen.torch_device(),
         chosen.dtype,
     )
-    clock = PhaseClock.telling(chosen.progress)
+    clock = PhaseClock(chosen.progress)
     with clock.phase("loading"):
         loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
     return loaded, adapted, source, clock

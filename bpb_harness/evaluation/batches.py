@@ -24,7 +24,7 @@ from bpb_harness.errors import NumericsError
 from bpb_harness.result import Remark
 from bpb_harness.sampling.bigram import BigramCounts, count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode
-from bpb_harness.sampling.masks import mask_bits, size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.design import mask_bits, size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 from bpb_harness.text.corpus import Corpus

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import final
 
@@ -177,11 +177,7 @@ def run_draws(
         advance(source.num_tokens(plan, np.flatnonzero(~drawn)))
 
     deal = together.deal(dealt)
-
-    def share() -> list[FinishedDraws]:
-        return work.run(runner, source, streams, deal, device, advance, together)
-
-    for part in together.together(share):
+    for part in together.together(partial(work.run, runner, source, streams, deal, device, advance, together)):
         for done in part:
             work.take(done)
     assert not np.isnan(work.nats).any(), "every draw is done by one process"

@@ -119,40 +119,43 @@ class Job:
             seen = "an autoregressive model" if is_causal else "a masked denoiser"
             right = f"--method {either(names(lambda row: row.is_causal == is_causal))}"
             raise UsageError(f"--method {method.name}", seen=seen, expected=right)
-        if not isinstance(model, Denoiser):
-            self._require_same_vocabulary(model.vocab_size)
-            return
-        if self.schedule is None:
-            raise UsageError("the checkpoint names no noise schedule", hint="pass --schedule 'loglinear[0.001]'")
-        if method.enumerates and self.settings.num_samples is not None and not model.time_conditioned:
-            raise UsageError(
-                f"--samples with --method {method.name}",
-                seen="a network that is not told the noise level, whose bound needs no draws",
-                expected="a network that is told it",
-                hint="leave out --samples",
-            )
-        self._require_same_vocabulary(num_clean_tokens(model))
-        if self.own_block is not None:
-            require_whole_blocks(model, self.spans)
+        num_clean = model.vocab_size
+        if isinstance(model, Denoiser):
+            num_clean = num_clean_tokens(model)
+            if self.schedule is None:
+                raise UsageError("the checkpoint names no noise schedule", hint="pass --schedule 'loglinear[0.001]'")
+            if method.enumerates and self.settings.num_samples is not None and not model.time_conditioned:
+                raise UsageError(
+                    f"--samples with --method {method.name}",
+                    seen="a network that is not told the noise level, whose bound needs no draws",
+                    expected="a network that is told it",
+                    hint="leave out --samples",
+                )
+        tokenizer = self.text.tokenizer
+        require_same_vocabulary(tokenizer, model.vocab_size, num_clean, is_own=self.tokenizer_is_own)
+        if tokenizer.vocab_size > model.vocab_size:  # a rank file leaves open how many special tokens there are
+            self._require_known_tokens()
+        if isinstance(model, Denoiser):
+            spans = self.spans  # what cannot be laid out is refused before the network is asked anything
+            if self.own_block is not None:
+                require_whole_blocks(model, spans)
         if method.enumerates:  # before the contract, which asks batches as large as the run's: all masks of a window
             settings = self.settings
             kind: SpanKind = "blocks" if settings.block_size else "spans" if settings.stride else "windows"
             require_enumerable(int(self.spans.lengths.max()), kind if self.answers is None else "answers")
 
-    def _require_same_vocabulary(self, num_clean: int) -> None:
-        tokenizer, corpus = self.text.tokenizer, self.text.corpus
-        require_same_vocabulary(tokenizer, self.model.vocab_size, num_clean, is_own=self.tokenizer_is_own)
-        if tokenizer.vocab_size > self.model.vocab_size:  # a rank file leaves open how many special tokens there are
-            starts = range(0, corpus.num_tokens, _CHUNK_TOKENS)
-            stops = [min(start + _CHUNK_TOKENS, corpus.num_tokens) for start in starts]
-            largest = max(int(corpus.read(start, stop).max()) for start, stop in zip(starts, stops, strict=True))
-            if largest >= self.model.vocab_size:
-                raise TokenizerError(
-                    "the text holds a token that the network does not have",
-                    seen=largest,
-                    expected=f"0..{self.model.vocab_size - 1}",
-                    hint="pass the --tokenizer and --data that it was trained with",
-                )
+    def _require_known_tokens(self) -> None:
+        corpus = self.text.corpus
+        starts = range(0, corpus.num_tokens, _CHUNK_TOKENS)
+        stops = [min(start + _CHUNK_TOKENS, corpus.num_tokens) for start in starts]
+        largest = max(int(corpus.read(start, stop).max()) for start, stop in zip(starts, stops, strict=True))
+        if largest >= self.model.vocab_size:
+            raise TokenizerError(
+                "the text holds a token that the network does not have",
+                seen=largest,
+                expected=f"0..{self.model.vocab_size - 1}",
+                hint="pass the --tokenizer and --data that it was trained with",
+            )
 
     @cached_property
     def device(self) -> torch.device:
@@ -320,9 +323,10 @@ class Job:
             data += f"[0:{scored}/{layout.num_in_corpus - len(layout) + scored}]"
         if self.settings.per_document and self.text.separator_id is None:  # no token says where documents lie
             data += f"/{hashlib.sha256(self.text.borders.starts.astype('<i8').tobytes()).hexdigest()[:8]}"
+        steps, drawn = (getattr(self.estimators[0], name, None) for name in ("num_steps", "num_samples"))
         found_out = {
-            "num_steps": _stated(self.estimators[0], "num_steps"),
-            "num_samples": _stated(self.estimators[0], "num_samples") if self.bounds or self.draws_levels else None,
+            "num_steps": None if steps is None else str(steps),
+            "num_samples": str(drawn) if self.bounds or self.draws_levels else None,
             "schedule": None if self.schedule is None else str(self.schedule),
             "passes": str(num_passes) if num_passes > 1 else None,
             "data": data,
@@ -365,12 +369,6 @@ class Job:
         if not self.settings.check_contract:
             return "off"
         return "own-process" if self.source is None else "checked"
-
-
-def _stated(estimator: Estimator, name: str) -> str | None:
-    """A number of an estimator that has it."""
-    value = getattr(estimator, name, None)
-    return None if value is None else str(value)
 
 
 @final

@@ -1,23 +1,20 @@
-"""The registry of methods: a row for each ``--method``, and how its estimator is made from the settings.
+"""The registry of methods: a row for each ``--method``.
 
 A new method is a file in estimators/ and a row here; what takes settings, checks them, lays the text out and sums asks
-the row or the estimator. Nothing here imports torch before an estimator is made.
+the row or the estimator. An estimator is made from the settings that its fields are called after, and imported when it
+is: nothing here imports torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
 if TYPE_CHECKING:
-    from bpb_harness.estimators import AutoregressiveCode, Bound, ChainRule, DiscreteBound, ExactBound
-    from bpb_harness.evaluation.settings import Settings
-    from bpb_harness.schedule import NoiseSchedule
+    from bpb_harness.estimators import AutoregressiveCode, Bound, ChainRule, ExactBound
 
 Estimator: TypeAlias = "Bound | ChainRule | ExactBound | AutoregressiveCode"
-
-DEFAULT_STEPS = 128
 
 
 @final
@@ -27,7 +24,7 @@ class Method:
 
     Attributes:
         name: of ``--method``, and in the signature.
-        make: its estimator; a causal network has no schedule and its estimator asks for none.
+        estimator: module and class under ``bpb_harness.estimators``.
         samples: it draws masks: ``--samples``, ``--tolerance`` and ``--resume`` are for it.
         takes_steps: ``--steps`` is for it.
         is_causal: it scores causal networks; else masked ones.
@@ -37,7 +34,7 @@ class Method:
     """
 
     name: str
-    make: Callable[[Settings, NoiseSchedule], Estimator]
+    estimator: str
     samples: bool = False
     takes_steps: bool = False
     is_causal: bool = False
@@ -46,46 +43,14 @@ class Method:
     other: str | None = None
 
 
-def _discrete(settings: Settings, schedule: NoiseSchedule) -> DiscreteBound:
-    from bpb_harness.estimators import DiscreteBound
-
-    return DiscreteBound(schedule, settings.samples, settings.num_steps or DEFAULT_STEPS)
-
-
-def _mc(settings: Settings, schedule: NoiseSchedule) -> Bound:
-    from bpb_harness.estimators import ContinuousBound
-
-    return ContinuousBound(schedule, settings.samples)
-
-
-def _chain(settings: Settings, schedule: NoiseSchedule) -> ChainRule:
-    from bpb_harness.estimators import ChainRule
-    from bpb_harness.sampling.streams import RandomStreams
-
-    return ChainRule(schedule, RandomStreams(settings.seed), settings.order, settings.tokens_per_step)
-
-
-def _ar(_settings: Settings, _schedule: NoiseSchedule) -> AutoregressiveCode:
-    from bpb_harness.estimators import AutoregressiveCode
-
-    return AutoregressiveCode()
-
-
-def _exact(settings: Settings, schedule: NoiseSchedule) -> ExactBound:
-    from bpb_harness.estimators import ExactBound
-    from bpb_harness.sampling.streams import RandomStreams
-
-    return ExactBound(schedule, settings.num_steps, cast(int, settings.samples), RandomStreams(settings.seed))
-
-
 METHODS = {
     row.name: row
     for row in (
-        Method("discrete", _discrete, samples=True, takes_steps=True, other="mc"),
-        Method("mc", _mc, samples=True, other="discrete"),
-        Method("chain", _chain, goes_in_order=True),
-        Method("ar", _ar, is_causal=True),
-        Method("exact", _exact, takes_steps=True, enumerates=True),
+        Method("discrete", "discrete:DiscreteBound", samples=True, takes_steps=True, other="mc"),
+        Method("mc", "mc:ContinuousBound", samples=True, other="discrete"),
+        Method("chain", "chain:ChainRule", goes_in_order=True),
+        Method("ar", "ar:AutoregressiveCode", is_causal=True),
+        Method("exact", "exact:ExactBound", takes_steps=True, enumerates=True),
     )
 }
 

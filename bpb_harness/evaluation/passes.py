@@ -73,33 +73,27 @@ def sample_bounds(job: Job, layout: Layout, processes: Processes, adaptation: Ad
     assert job.schedule is not None
     if job.device.type == "cuda" and job.device.index is not None:
         torch.cuda.set_device(job.device)
-    with closing(_Sampler(job, layout, processes)) as sampler:
-        return _sample(sampler, job, layout, processes, adaptation)
-
-
-def _sample(
-    sampler: _Sampler, job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None
-) -> SampledBounds:
     settings = job.settings
-    batch_tokens = settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
-    keeps_draws = settings.resume is not None and settings.ttt is None  # which keeps a file of its own
-    with open_draws(job, layout, batch_tokens, processes) if keeps_draws else nullcontext() as store:
-        if store is not None and settings.batch_tokens is None:
-            batch_tokens = store.batch_tokens
-        with job.clock.phase("compiling"):
-            sampler.warm_up(batch_tokens)
-        begin = time.perf_counter()
-        pilot, num_passes = None, 1
-        if settings.tolerance is not None:
-            pilot = sampler.run_pilot(batch_tokens, store)
-            num_passes = sampler.passes_for(pilot, settings.tolerance)
+    with closing(_Sampler(job, layout, processes)) as sampler:
+        batch_tokens = settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
+        keeps_draws = settings.resume is not None and settings.ttt is None  # which keeps a file of its own
+        with open_draws(job, layout, batch_tokens, processes) if keeps_draws else nullcontext() as store:
+            if store is not None and settings.batch_tokens is None:
+                batch_tokens = store.batch_tokens
             with job.clock.phase("compiling"):
-                begin += sampler.warm_up(batch_tokens, num_passes)
-        if adaptation is None:
-            passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
-        else:
-            passes = [sampler.run_chunks(adaptation, batch_tokens)]
-        seconds = time.perf_counter() - begin - (0.0 if adaptation is None else adaptation.seconds)
+                sampler.warm_up(batch_tokens)
+            begin = time.perf_counter()
+            pilot, num_passes = None, 1
+            if settings.tolerance is not None:
+                pilot = sampler.run_pilot(batch_tokens, store)
+                num_passes = sampler.passes_for(pilot, settings.tolerance)
+                with job.clock.phase("compiling"):
+                    begin += sampler.warm_up(batch_tokens, num_passes)
+            if adaptation is None:
+                passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
+            else:
+                passes = [sampler.run_chunks(adaptation, batch_tokens)]
+            seconds = time.perf_counter() - begin - (0.0 if adaptation is None else adaptation.seconds)
     peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
     clean = num_clean_tokens(job.denoiser)
     bounds = [

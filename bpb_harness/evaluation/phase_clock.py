@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol, Self, final, runtime_checkable
+from typing import Literal, Protocol, final, runtime_checkable
 
 Phase = Literal["loading", "bytes", "checks", "compiling", "scoring", "adapting", "marks"]
 
@@ -23,24 +23,19 @@ class PhaseClock:
     """Seconds of each phase. A phase within another one stops the other's clock, so that they add up to the whole.
 
     Args:
-        tell: called with what is begun.
+        progress: what counts the tokens; it is told what is begun, if it is a :class:`Listener`.
     """
 
-    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
-        self._tell = tell
+    def __init__(self, progress: object = None) -> None:
+        self._listener = progress if isinstance(progress, Listener) else None
         self._seconds: dict[Phase, float] = {}
         self._running: list[Phase] = []
         self._since = 0.0
 
-    @classmethod
-    def telling(cls, progress: object) -> Self:
-        """One that tells what counts the tokens, if that is a :class:`Listener`."""
-        return cls(progress.doing if isinstance(progress, Listener) else None)
-
     def tell(self, what: str) -> None:
         """Say what of a phase is begun: ``checks 7 of 11``."""
-        if self._tell is not None:
-            self._tell(what)
+        if self._listener is not None:
+            self._listener.doing(what)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, final, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, final, get_args
 
 from bpb_harness.adaptation.settings import (
     MAX_BATCH,
@@ -431,7 +432,7 @@ class Settings:
             )
         from bpb_harness.schedule import LogLinear
 
-        row.make(self, LogLinear())  # refuses what is too few
+        self.estimators(LogLinear())  # refuses what is too few
 
     def _check_bytes(self) -> None:
         """Refuse flags whose numbers are bits per byte where no bytes are counted."""
@@ -449,10 +450,24 @@ class Settings:
         return default if self.num_samples is None else self.num_samples
 
     def estimators(self, schedule: NoiseSchedule | None) -> tuple[Estimator, ...]:
-        """The estimator of the method, then the one that it is compared with, if any."""
+        """The estimator of the method, then the one that it is compared with, if any.
+
+        Each is made of what its fields are called after: the schedule, K, T, the seed's streams, the order.
+        """
+        from bpb_harness.sampling.streams import RandomStreams  # deferred: imports numpy
+
         row = METHODS[self.method]
         rows = (row, METHODS[row.other]) if self.compare and row.other is not None else (row,)
-        return tuple(each.make(self, cast("NoiseSchedule", schedule)) for each in rows)
+        given = {
+            "schedule": schedule, "num_samples": self.samples, "streams": RandomStreams(self.seed),
+            "order": self.order, "tokens_per_step": self.tokens_per_step,
+        } | ({} if self.num_steps is None else {"num_steps": self.num_steps})  # fmt: skip
+        made = []
+        for each in rows:
+            module, _, name = each.estimator.partition(":")
+            kind = getattr(import_module(f"bpb_harness.estimators.{module}"), name)
+            made.append(kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given}))
+        return tuple(made)
 
     def in_signature(self) -> dict[str, str | None]:
         """The entries of a signature that are settings, by field; what a job finds out goes before them."""

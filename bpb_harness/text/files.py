@@ -42,7 +42,8 @@ def plain_suffix(path: Path) -> str:
 
 def corpus_name(files: Sequence[Path]) -> str:
     """`lab_val` from lab_val_000000.bin; characters that a signature uses itself become `_`."""
-    stems = [re.sub(r"_\d{6}$", "", _stem(path)) for path in files]
+    whole = [path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path for path in files]
+    stems = [re.sub(r"_\d{6}$", "", path.name.removesuffix(path.suffix)) for path in whole]
     names = list(dict.fromkeys(re.sub(r"[^A-Za-z0-9._-]+", "_", stem) or "data" for stem in stems))
     return names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
 

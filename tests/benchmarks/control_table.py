@@ -14,7 +14,7 @@ import typer
 
 from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, mean_code_length
-from bpb_harness.sampling.masks import stack_mask_noise
+from bpb_harness.sampling.design import stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.spans import Spans

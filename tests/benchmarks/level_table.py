@@ -23,7 +23,7 @@ from rich.progress import Progress
 from bpb_harness.adapters import load_model
 from bpb_harness.denoiser import masked_token_nll
 from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
-from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.design import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.text.corpus import load_shards
 from tests.spans import windows_of

@@ -74,7 +74,7 @@ MODULES = {
     ),
     "strata": Module(("sampling/design.py",), ("unit/sampling/test_strata.py", "unit/sampling/test_independent.py")),
     "masking": Module(
-        ("sampling/streams.py", "sampling/masks.py", "sampling/design.py"),
+        ("sampling/streams.py", "sampling/design.py"),
         ("unit/sampling/test_masking.py", "unit/sampling/test_masking_edges.py", "unit/test_messages.py"),
         ("unit/sampling/test_masking.py::TestStratifiedDesign::test_position_is_uniform_for_each_window",),
     ),

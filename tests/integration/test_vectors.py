@@ -21,7 +21,7 @@ from bpb_harness.byte_count.tokenizer import PieceKind, SpaceHabit, Tokenizer
 from bpb_harness.denoiser import clean_log_probs
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound, ExactBound, prior_nats
 from bpb_harness.estimators.all_masks import all_masks_of
-from bpb_harness.sampling.masks import size_biased_masks
+from bpb_harness.sampling.design import size_biased_masks
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.testing import check_code_length

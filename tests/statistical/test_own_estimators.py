@@ -12,7 +12,7 @@ import torch
 from bpb_harness.denoiser import masked_nll
 from bpb_harness.estimators import Bound, ChainRule, ContinuousBound, DiscreteBound, prior_nats
 from bpb_harness.estimators.orders import Order
-from bpb_harness.sampling.masks import size_biased_masks
+from bpb_harness.sampling.design import size_biased_masks
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear, parse_schedule
 from bpb_harness.testing import check_code_length, check_elbo

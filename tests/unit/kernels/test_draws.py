@@ -12,7 +12,7 @@ from bpb_harness.kernels import draws as device_draws
 from bpb_harness.kernels.draws import DeviceTables, Draws, control_sums, plain_masks, plain_sums
 from bpb_harness.sampling.bigram import BigramCounts, bucket_of
 from bpb_harness.sampling.control_variate import NeighbourTables
-from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.design import size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams, torch_words
 from bpb_harness.schedule import LogLinear
 from bpb_harness.text.corpus import load_shards

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from bpb_harness.errors import UsageError
-from bpb_harness.sampling.design import IndependentDesign
-from bpb_harness.sampling.masks import mask_bits
+from bpb_harness.sampling.design import IndependentDesign, mask_bits
 from bpb_harness.sampling.streams import RandomStreams, first_words
 
 

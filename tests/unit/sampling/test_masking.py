@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpb_harness.errors import UsageError
-from bpb_harness.sampling.design import StratifiedDesign
-from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
+from bpb_harness.sampling.design import StratifiedDesign, size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 

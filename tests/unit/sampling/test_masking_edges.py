@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from bpb_harness.sampling import masks
-from bpb_harness.sampling.design import StratifiedDesign, random_halving_ranks
-from bpb_harness.sampling.masks import size_biased_masks, stack_mask_noise
+from bpb_harness.sampling import design
+from bpb_harness.sampling.design import StratifiedDesign, random_halving_ranks, size_biased_masks, stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from tests.unit.sampling.test_masking import philox_4x64
@@ -135,7 +134,7 @@ def test_a_context_is_never_masked_and_its_targets_are_as_by_themselves():
 @pytest.mark.parametrize("short", [0, 1 << 30])
 @pytest.mark.parametrize("input_length", [1, 3, 4, 8, 21])
 def test_short_draws_made_together_are_those_made_one_by_one(monkeypatch, short, input_length):
-    monkeypatch.setattr(masks, "_SHORT", short)
+    monkeypatch.setattr(design, "_SHORT", short)
     windows, samples = np.arange(7) * 2**33, np.arange(7)[::-1] % 3
     lengths = np.maximum(input_length - np.arange(7), 1)
     noise, target = stack_mask_noise(STREAMS, windows, samples, lengths, input_length)
