@@ -43,7 +43,8 @@ class InputWatch:
         """
         num_changed = torch.stack([_num_changed(*pair) for pair in zip(before, after, strict=True)]).sum()
         if num_changed.device.type == "cpu":
-            _refuse(int(num_changed))
+            if num_changed:
+                raise _mutated(int(num_changed))
         elif num_changed.device.type != "meta":  # a meta tensor has a shape and no values
             self._num_changed.append(num_changed)
 
@@ -54,8 +55,8 @@ class InputWatch:
             InputMutatedError: if one of them changed its input.
         """
         noted, self._num_changed = self._num_changed, []
-        if noted:
-            _refuse(int(torch.stack(noted).sum()))
+        if noted and (changed := int(torch.stack(noted).sum())):
+            raise _mutated(changed)
 
 
 @contextmanager
@@ -192,16 +193,15 @@ def _tensors(inputs: tuple[Tensor | NoiseLevel, ...]) -> tuple[Tensor, ...]:
 def _num_changed(before: Tensor, after: Tensor) -> Tensor:
     """How many values of two tensors differ in a bit; one number on their device."""
     if after.shape != before.shape or after.dtype != before.dtype or after.device != before.device:
-        _refuse(before.numel())
+        raise _mutated(before.numel())
     kind = _BITS_OF[before.element_size()]
     return (before.contiguous().view(kind) != after.detach().contiguous().view(kind)).sum()
 
 
-def _refuse(num_changed: int) -> None:
-    if num_changed:
-        raise InputMutatedError(
-            "the network overwrites its input",
-            seen=f"{num_changed} tokens, positions, noise levels or context lengths that a call changed",
-            expected="none",
-            hint="let it work on a copy, x.clone(), and export it again if it is a program",
-        )
+def _mutated(num_changed: int) -> InputMutatedError:
+    return InputMutatedError(
+        "the network overwrites its input",
+        seen=f"{num_changed} tokens, positions, noise levels or context lengths that a call changed",
+        expected="none",
+        hint="let it work on a copy, x.clone(), and export it again if it is a program",
+    )

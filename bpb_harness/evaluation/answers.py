@@ -41,7 +41,6 @@ class AnswerCosts:
 
 def answer_costs_of_sampled(bound: SampledBound) -> AnswerCosts:
     """Of answers, whose draws are independent of one another."""
-    assert bound.span_variances is not None
     plan = bound.table.plan
     drawn = np.bincount(plan.window[plan.is_drawn], minlength=len(bound.layout)) > 0
     return AnswerCosts(bound.window_nats, bound.span_variances, drawn)

@@ -68,9 +68,9 @@ def document_costs_of_sampled(job: Job, layout: Layout, bound: SampledBound) -> 
         passes = [_sums(documents, *one) for one in bound.each_pass()]
         by_pass = np.stack(passes)
         return DocumentCosts(documents, nats, _variance_of_mean(by_pass), by_pass)
-    spans = bound.span_variances
-    unknown = np.full(len(documents), np.nan)
-    return DocumentCosts(documents, nats, unknown if spans is None else documents.sums_of_spans(spans))
+    if bound.table.plan.is_independent:
+        return DocumentCosts(documents, nats, documents.sums_of_spans(bound.span_variances))
+    return DocumentCosts(documents, nats, np.full(len(documents), np.nan))
 
 
 def document_costs_of_known(job: Job, layout: Layout, scored: SpanNats) -> DocumentCosts:

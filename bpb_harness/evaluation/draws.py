@@ -317,8 +317,6 @@ def merge_passes(tables: Sequence[DrawTable]) -> DrawTable:
 
     The samples of pass p count on from those of pass p - 1.
     """
-    if len(tables) == 1:
-        return tables[0]
     assert all(table.plan.given is None and not table.plan.is_independent for table in tables), "answers have one pass"
     per_pass = 1 + max(int(table.plan.sample.max()) for table in tables)
     window = np.concatenate([table.plan.window for table in tables])

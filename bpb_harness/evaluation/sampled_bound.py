@@ -79,7 +79,7 @@ class SampledBound:
     @cached_property
     def table(self) -> DrawTable:
         """All draws together."""
-        return merge_passes(self.passes)
+        return merge_passes(self.passes) if len(self.passes) > 1 else self.passes[0]
 
     @cached_property
     def window_nats(self) -> Floats:
@@ -152,16 +152,15 @@ class SampledBound:
         return spread_of_passes(self.draws, len(self.passes), self.grid_shares)
 
     @cached_property
-    def span_variances(self) -> Floats | None:
-        """Of each span's own estimate, (N,) nats squared; None where its draws do not show it.
+    def span_variances(self) -> Floats:
+        """Of each span's own estimate, (N,) nats squared, where its draws are independent.
 
         Draws at independent rates show it themselves: their sample variance over K. It is 0 where all masks were gone
         through, and NaN of a single draw. The control variate's coefficient comes from other spans, so that it changes
         nothing of this.
         """
         plan = self.table.plan
-        if not plan.is_independent:
-            return None
+        assert plan.is_independent
         drawn, count = plan.is_drawn, len(self.layout)
         window, value = plan.window[drawn], self.draws.value_nats[drawn]
         draws = np.bincount(window, minlength=count)
@@ -178,19 +177,21 @@ class SampledBound:
         Passes are independent, so several show their error themselves; of a single one it is estimated from within,
         or is that of spans which are independent of one another.
         """
-        if self.span_variances is not None:
+        if self.table.plan.is_independent:
             assert self.bound.num_samples != "all"
             return error_of_parts(self.span_variances, self.bound.num_samples)
         if len(self.passes) > 1:
             degrees = self.spread.degrees_of_freedom
             return SamplingError(math.sqrt(self.spread.variance), None if math.isinf(degrees) else degrees)
-        shares = self.grid_shares
-        return SamplingError(mc_stderr_nats(self.draws) if shares is None else grid_stderr_nats(self.draws, shares))
+        if self.bound.num_samples != "all":
+            return SamplingError(mc_stderr_nats(self.draws))
+        assert self.grid_shares is not None
+        return SamplingError(grid_stderr_nats(self.draws, self.grid_shares))
 
     @property
     def corpus_stderr(self) -> float:
         """Standard error over the choice of windows, in bits per unit."""
-        if self.span_variances is not None:
+        if self.table.plan.is_independent:
             noise = self.error.stderr_nats**2
             return corpus_stderr(known_nats(self.layout, self.window_nats), noise) if self.error.is_known else math.nan
         if self.bound.num_samples == "all":  # every step is looked at, so that none varies from draw to draw

@@ -84,7 +84,8 @@ def score(job: Job) -> BpbResult:
 def _score_and_check(job: Job) -> BpbResult:
     job.require_scorable()
     settings = job.settings
-    start_programs(job)
+    if job.device.type == "cuda":
+        start_programs(job)
     contract = Contract(job) if settings.check_contract else None
     with nullcontext() if contract is None else answering_process(job) as process:
         watched = job if process is None else watching(job, process)

@@ -30,7 +30,7 @@ _CHUNK_TOKENS = 1 << 20
 
 def costs_of_sampled(job: Job, result: BpbResult, bound: SampledBound, *, is_trusted: bool) -> ScoreCosts:
     """The record of a sampled bound."""
-    has_luck = bound.span_variances is None and bound.grid_shares is None
+    has_luck = not bound.table.plan.is_independent and bound.grid_shares is None
     luck = level_luck_nats(bound.draws) if has_luck else np.zeros(len(bound.layout))
     draws = _span_draws(bound)
     return _record(

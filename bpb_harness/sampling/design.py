@@ -86,8 +86,11 @@ class StratifiedDesign:
         # inside is in (0, 1]; a mirrored draw is never the first, so v stays above 0.
         mirrored = np.where(sample % 2 == 1, 1.0 - inside[:, None], inside[:, None])
         self.positions: npt.NDArray[np.float64] = (sample + mirrored) / num_samples
-        self.replicated = replicated_windows(count if num_samples == 1 and replicates else 0)
-        self.replicate_positions = streams.replicate(first_window + self.replicated)
+        self.replicated: Ints = np.zeros(0, dtype=np.int64)
+        self.replicate_positions: npt.NDArray[np.float64] = np.zeros(0)
+        if num_samples == 1 and replicates:
+            self.replicated = replicated_windows(count)
+            self.replicate_positions = streams.replicate(first_window + self.replicated)
 
     def __len__(self) -> int:
         return len(self.positions)

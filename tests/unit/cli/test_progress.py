@@ -83,7 +83,7 @@ def test_times_of_a_clock(seconds, text):
 def test_it_is_a_listener_of_the_clock_of_phases(told):
     progress, _ = told
     assert isinstance(progress, Listener)
-    clock = PhaseClock.telling(progress)
+    clock = PhaseClock(progress)
     with clock.phase("checks"):
         clock.tell("checks 7 of 11: other rows")
         assert progress.line() == "bpb-eval: checks 7 of 11: other rows, 0:00"
@@ -93,7 +93,7 @@ def test_it_is_a_listener_of_the_clock_of_phases(told):
 
 
 def test_a_plain_function_that_counts_tokens_is_told_nothing_else():
-    with PhaseClock.telling(print).phase("checks"):
+    with PhaseClock(print).phase("checks"):
         pass
 
 
