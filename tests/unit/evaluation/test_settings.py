@@ -139,7 +139,8 @@ def test_every_setting_is_an_option_of_the_command_and_an_argument_of_the_functi
     in_order = [param.opts[0] for param in options(eval.app)]
     names = [flag.name for flag in FLAGS.values()]
     assert [each for each in in_order if each in names] == names
-    assert in_order[in_order.index("--device") - 2 : in_order.index("--device")] == ["--expect", "--within"]
+    at = in_order.index("--device")
+    assert in_order[at - 3 : at] == ["--expect", "--within", "--devices"]
 
 
 def test_what_is_not_given_at_the_command_leaves_the_default():
