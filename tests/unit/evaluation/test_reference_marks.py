@@ -126,6 +126,15 @@ def test_xz_packs_the_bytes_of_the_targets_alone(tmp_path):
     assert xz_bits(corpus, spans, Letters()) == packed
 
 
+@pytest.mark.parametrize("size", [100, 4_096, 50_000, 300_000])
+def test_the_dictionary_of_xz_holds_the_whole_text(tmp_path, size):
+    """Two halves that are the same, of letters that are not: what xz says with the dictionary of its usual level."""
+    half = np.random.default_rng(size).integers(97, 123, size // 2, dtype=np.uint8)
+    text = np.concatenate([half, half])
+    spans = Spans(np.array([0]), np.array([0]), np.array([len(text)]))
+    assert xz_bits(corpus_of(tmp_path, text), spans, Letters()) == 8 * len(lzma.compress(text.tobytes()))
+
+
 def test_xz_is_left_out_of_a_long_text(tmp_path, monkeypatch, tokens):
     monkeypatch.setattr("bpb_harness.evaluation.reference_marks.LARGEST_XZ_BYTES", 400)
     corpus, spans = corpus_of(tmp_path, tokens), Spans.without_context(np.array([0, 200]), np.array([200, 400]))
