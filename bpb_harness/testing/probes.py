@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal, final
 
 import numpy as np
@@ -253,7 +253,13 @@ def _codes_left(length: int, group: int) -> Tensor:
 
 def codes_of_masks(masked: Tensor) -> Tensor:
     """The place of each mask in :func:`all_masks`, (B, L) bool -> (B,)."""
-    return (masked * (1 << torch.arange(masked.shape[1]))).sum(dim=-1)
+    return (masked * _bits(masked.shape[1])).sum(dim=-1)
+
+
+@cache
+def _bits(length: int) -> Tensor:
+    """What a masked token adds to the place of a mask, (L,)."""
+    return 1 << torch.arange(length)
 
 
 def make_probes(

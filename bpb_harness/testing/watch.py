@@ -7,6 +7,7 @@ saw, how many calls an estimate took.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -35,7 +36,11 @@ class WatchedDenoiser:
         self._first_of_estimate = True
         self._codes: list[Tensor] = []
         self._has_codes = probe.x0.shape[1] < 63
-        self._texts = torch.unique(probe.x0, dim=0)
+
+    @cached_property
+    def _texts(self) -> Tensor:
+        """The different windows of the batch, which few estimators need."""
+        return torch.unique(self._probe.x0, dim=0)
 
     def begin_estimate(self) -> None:
         """Say that the next call belongs to a new call of the estimator."""
@@ -81,7 +86,7 @@ class WatchedDenoiser:
     def _check_visible(self, xt: Tensor, masked: Tensor) -> None:
         x0 = self._probe.x0
         if len(xt) == len(x0):
-            agrees = (masked | (xt == x0)).all(dim=-1)
+            agrees = masked | (xt == x0)
         else:  # several draws of each window, or a part of the batch: in whichever order
             agrees = (masked.unsqueeze(1) | (xt.unsqueeze(1) == self._texts)).all(dim=-1).any(dim=-1)
         if not bool(agrees.all()):

@@ -21,6 +21,7 @@ from bpb_harness.testing.probes import OutlyingRowProbe
 from bpb_harness.testing.runs import Run, make_runs
 from bpb_harness.testing.suspicions import bounded_weight, is_nonlinear, rows_depend, rows_go_together, single_weights
 from fixtures.adversarial.estimators.correct import fixed_count, independent_times
+from fixtures.adversarial.estimators.denoising import masks_of_counts
 
 V = 3
 Estimator = Callable[..., Tensor]
@@ -45,7 +46,7 @@ def _token_nats(change: Callable[[Tensor], Tensor]) -> Estimator:
     def estimate(denoise, x0, generator):
         batch, length = x0.shape
         count = torch.randint(1, length + 1, (batch, 1), generator=generator)
-        masked = torch.rand(batch, length, generator=generator).argsort(1).argsort(1) < count
+        masked = masks_of_counts(torch.rand(batch, length, generator=generator), count[:, 0])
         logits = denoise(torch.where(masked, V, x0), count[:, 0] / length)
         nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
         return (change(nats) * masked).sum(1) * length / count[:, 0]
@@ -61,10 +62,10 @@ def _over_draws(reduce: Callable[[Tensor], Tensor], draws: int) -> Estimator:
         found = []
         for _ in range(draws):
             count = torch.randint(1, length + 1, (batch,), generator=generator)
-            rank = torch.rand(batch, length, generator=generator).argsort(1).argsort(1)
+            noise = torch.rand(batch, length, generator=generator)
             nats = torch.zeros(batch)
             for size in (count, length + 1 - count):
-                masked = rank < size[:, None]
+                masked = masks_of_counts(noise, size)
                 logits = denoise(torch.where(masked, V, x0), size / length)
                 each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
                 nats += (each * masked).sum(1) * length / size / 2
@@ -80,7 +81,7 @@ def _with_control_variate(*, leave_one_out: bool) -> Estimator:
     def estimate(denoise, x0, generator):
         batch, length = x0.shape
         count = torch.randint(1, length + 1, (batch,), generator=generator)
-        masked = torch.rand(batch, length, generator=generator).argsort(1).argsort(1) < count[:, None]
+        masked = masks_of_counts(torch.rand(batch, length, generator=generator), count)
         logits = denoise(torch.where(masked, V, x0), count / length)
         nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
         y, c = (nats * masked).sum(1) * length / count, count - (length + 1) / 2
