@@ -145,9 +145,26 @@ def is_stateless(denoiser: Denoiser) -> bool:
     return getattr(denoiser, "is_stateless", False) is True
 
 
+# Of what is a denoiser already, and at each call: ``isinstance`` looks all of a protocol up, as long as a small network
+# computes.
+
+
+def is_told_contexts(denoiser: Denoiser) -> TypeGuard[ContextDenoiser]:
+    """``isinstance(denoiser, ContextDenoiser)`` of a denoiser."""
+    return _offers(denoiser, "logits_given")
+
+
 def splits(denoiser: Denoiser) -> TypeGuard[FactoredDenoiser]:
     """Whether a denoiser is asked by its trunk and head; one that is told of contexts is asked whole."""
-    return isinstance(denoiser, FactoredDenoiser) and not isinstance(denoiser, ContextDenoiser)
+    return _offers(denoiser, "hidden") and _offers(denoiser, "head") and not is_told_contexts(denoiser)
+
+
+def _picks(denoiser: Denoiser) -> TypeGuard[PickingDenoiser]:
+    return splits(denoiser) and _offers(denoiser, "hidden_at")
+
+
+def _offers(denoiser: Denoiser, method: str) -> bool:
+    return getattr(denoiser, method, None) is not None
 
 
 def denoiser_logits(
@@ -167,7 +184,7 @@ def denoiser_logits(
     Raises:
         ContractError: if the answer is not what it should be, or an input was overwritten.
     """
-    if isinstance(denoiser, ContextDenoiser):
+    if is_told_contexts(denoiser):
         logits = call_network(denoiser.logits_given, xt, level, _or_no_contexts(context_lengths, xt))
     else:
         logits = call_network(denoiser.logits, xt, level)
@@ -226,7 +243,7 @@ def states_of(
         ContractError: if the answer is not what it should be, or an input was overwritten.
     """
     inputs: tuple[Tensor | NoiseLevel, ...] = (xt, level, positions)
-    if isinstance(denoiser, ContextDenoiser):
+    if is_told_contexts(denoiser):
         inputs = (*inputs, _or_no_contexts(context_lengths, xt))
     return call_network(partial(network_states, denoiser), *inputs, watch=watch)
 
@@ -244,11 +261,11 @@ def states_function(denoiser: Denoiser) -> Callable[..., Tensor]:
 
     It is chosen before anything is compiled: how Python 3.12 looks a protocol up is more than compilers can follow.
     """
-    if isinstance(denoiser, ContextDenoiser):
+    if is_told_contexts(denoiser):
         return partial(_states_given, denoiser)
-    if isinstance(denoiser, PickingDenoiser):
+    if _picks(denoiser):
         return partial(_picked_states, denoiser.hidden_at)
-    if isinstance(denoiser, FactoredDenoiser):
+    if splits(denoiser):
         return partial(_all_states, denoiser.hidden, "hidden states")
     return partial(_all_states, denoiser.logits, "logits")
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bpb_harness.denoiser import ContextDenoiser, Denoiser, clean_log_probs, denoiser_logits
+from bpb_harness.denoiser import Denoiser, clean_log_probs, denoiser_logits, is_told_contexts
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.orders import Order, next_positions
 from bpb_harness.sampling.streams import RandomStreams
@@ -125,7 +125,7 @@ class ChainRule:
 
         All that is left is then masked, so that the rate told is u_max at every step.
         """
-        return self.order == "left-to-right" and isinstance(denoiser, ContextDenoiser)
+        return self.order == "left-to-right" and is_told_contexts(denoiser)
 
     def fixed_order(self, windows: npt.NDArray[np.int64], length: int) -> Tensor | None:
         """(B, L) positions in the order of reveal, or None where the network decides."""

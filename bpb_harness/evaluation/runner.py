@@ -22,11 +22,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bpb_harness.adapters.fused_forms import FusedForm, fused_form
 from bpb_harness.denoiser import (
     BlockDenoiser,
-    ContextDenoiser,
     Denoiser,
     block_states_function,
     head_of,
     is_stateless,
+    is_told_contexts,
     nll_of_states,
     states_function,
     unpack_nats,
@@ -138,7 +138,7 @@ class MaskedNllRunner:
         xt = x0.masked_fill(masked, self._denoiser.mask_token_id)
         if isinstance(prepared, PreparedWindows):
             return [xt, x0, level, positions]
-        if isinstance(self._denoiser, ContextDenoiser):
+        if is_told_contexts(self._denoiser):
             return [xt, level, positions, prepared.context_lengths.to(self._device, non_blocking=True)]
         return [xt, level, positions]
 

@@ -40,7 +40,8 @@ class WatchedDenoiser:
     @cached_property
     def _texts(self) -> Tensor:
         """The different windows of the batch, which few estimators need."""
-        return torch.unique(self._probe.x0, dim=0)
+        texts: Tensor = torch.unique(self._probe.x0, dim=0)
+        return texts
 
     def begin_estimate(self) -> None:
         """Say that the next call belongs to a new call of the estimator."""

@@ -115,6 +115,7 @@ class Markov(Conditionals):
 class Table(Conditionals):
     """Arbitrary, mutually inconsistent conditionals: an independent random row for each context and position.
 
+    Rows of visible positions are not normalised: nobody is to read them.
     With ``time_conditioned`` the logits are A + B sin(3 u) + C u with independent tables, smooth in the mask rate.
     """
 
@@ -133,13 +134,15 @@ class Table(Conditionals):
         if not self.time_conditioned:
             return [list(row) for row in base]
         wave, slope = self._rows(window, "B"), self._rows(window, "C")
+        sine = math.sin(3 * u)
         return [
-            [a + b * math.sin(3 * u) + c * u for a, b, c in zip(*rows, strict=True)]
+            [a + b * sine + c * u for a, b, c in zip(*rows, strict=True)]
             for rows in zip(base, wave, slope, strict=True)
         ]
 
     def log_probs(self, window: Window, u: float) -> list[list[float]]:
-        return [_log_softmax(row) for row in self.logits(window, u)]
+        rows = zip(window, self.logits(window, u), strict=True)
+        return [_log_softmax(row) if token is None else row for token, row in rows]
 
 
 def _log_softmax(row: list[float]) -> list[float]:

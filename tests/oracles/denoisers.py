@@ -49,10 +49,12 @@ class OracleDenoiser:
         rates = (1.0 - level.alpha_t).tolist()  # type: ignore[attr-defined]
         logits = torch.full((*xt.shape, self._width), 50.0, dtype=torch.float64)
         logits[..., self.mask_token_id] = self._mask_logit
-        for row, (window, u) in enumerate(zip(xt.tolist(), rates, strict=True)):
-            beliefs = self.model.log_probs(tuple(index.get(token) for token in window), u)
-            for position, log_probs in enumerate(beliefs):
-                logits[row, position, self._clean_ids] = torch.tensor(log_probs, dtype=torch.float64)
+        beliefs = [
+            self.model.log_probs(tuple(index.get(token) for token in window), u)
+            for window, u in zip(xt.tolist(), rates, strict=True)
+        ]
+        if beliefs:
+            logits[..., self._clean_ids] = torch.tensor(beliefs, dtype=torch.float64)
         return logits
 
 

@@ -35,8 +35,9 @@ class Schedule:
     def time(self, u: float) -> float:
         """t with 1 - alpha(t) = u, by bisection."""
         low, high = 0.0, 1.0
-        for _ in range(200):
-            middle = (low + high) / 2
+        before = None
+        while (low, high) != before:  # until no number lies between them
+            before, middle = (low, high), (low + high) / 2
             low, high = (middle, high) if self.mask_rate(middle) < u else (low, middle)
         return (low + high) / 2
 

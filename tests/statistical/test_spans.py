@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import partial
+from functools import cache, partial
 from typing import get_args
 
 import numpy as np
@@ -60,6 +60,28 @@ def corpus_of(text):
     return Corpus("text", "0" * 64, len(tokens), _parts=(tokens,), _offsets=np.array([0, len(tokens)]))
 
 
+@cache
+def believed(time_conditioned):
+    """The one belief of these tests: what is enumerated of it serves all of them."""
+    return Table(V, seed=4, time_conditioned=time_conditioned)
+
+
+@cache
+def enumerated(time_conditioned, context, targets, name, parameters, num_steps):
+    """The bound of some targets given a context, in nats; continuous for None."""
+    bound = continuous_bound if num_steps is None else partial(t_step_bound, num_steps=num_steps)
+    return bound(Given(believed(time_conditioned), context), targets, schedule(name, *parameters)).total
+
+
+def truths(spans, time_conditioned, name, parameters, num_steps):
+    """Of each span."""
+    rows = zip(spans.context_starts.tolist(), spans.starts.tolist(), spans.ends.tolist(), strict=True)
+    return [
+        enumerated(time_conditioned, TEXT[context:start], TEXT[start:end], name, parameters, num_steps)
+        for context, start, end in rows
+    ]
+
+
 def given(model, spans):
     """Each span's targets, and the model of them given its context."""
     rows = zip(spans.context_starts.tolist(), spans.starts.tolist(), spans.ends.tolist(), strict=True)
@@ -76,23 +98,20 @@ def score(estimator, model, spans, batch_tokens=64):
 @pytest.mark.parametrize(("name", "parameters"), SCHEDULES)
 @pytest.mark.parametrize("time_conditioned", [False, True])
 def test_exact_bounds_are_the_enumeration(layout, name, parameters, time_conditioned):
-    belief, spans = Table(V, seed=4, time_conditioned=time_conditioned), LAYOUTS[layout](len(TEXT))
-    product, oracle = parse_schedule(f"{name}{list(parameters) or ''}"), schedule(name, *parameters)
-    steps = [3] if time_conditioned else [None, 1, 3]
-    for num_steps in steps:
+    belief, spans = believed(time_conditioned), LAYOUTS[layout](len(TEXT))
+    product = parse_schedule(f"{name}{list(parameters) or ''}")
+    for num_steps in [3] if time_conditioned else [None, 1, 3]:
         found = score(ExactBound(product, num_steps), OracleDenoiser(belief, context_length=5), spans).nats
-        bound = continuous_bound if num_steps is None else partial(t_step_bound, num_steps=num_steps)
-        for nats, (model, targets) in zip(found, given(belief, spans), strict=True):
-            assert nats == pytest.approx(bound(model, targets, oracle).total, rel=1e-9)
+        expected = truths(spans, time_conditioned, name, parameters, num_steps)
+        assert found.tolist() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_levels_are_drawn_around_the_truth(layout):
     """A told network, continuous bound: 100 levels a mask, within 5 errors; false alarm 6e-7 each."""
-    belief, spans = Table(V, seed=4, time_conditioned=True), LAYOUTS[layout](len(TEXT))
+    belief, spans = believed(time_conditioned=True), LAYOUTS[layout](len(TEXT))
     found = score(ExactBound(parse_schedule("cosine-md4[0.05]"), None, 100), OracleDenoiser(belief), spans)
-    oracle = schedule("cosine-md4", 0.05)
-    truth = sum(continuous_bound(model, targets, oracle).total for model, targets in given(belief, spans))
+    truth = sum(truths(spans, True, "cosine-md4", (0.05,), None))
     assert abs(found.nats.sum() - truth) < 5.0 * math.sqrt(found.variance.sum()) < 0.05 * truth
 
 
@@ -101,14 +120,13 @@ def test_levels_are_drawn_around_the_truth(layout):
 @pytest.mark.parametrize("which", ["mc", "discrete", "discrete.all"])
 def test_sampled_bounds_hold_the_truth(layout, time_conditioned, which):
     """24 seeds, within 4.5 errors of their mean (7e-6 each); no sum depends on the batch, to 1e-12."""
-    belief, spans = Table(V, seed=4, time_conditioned=time_conditioned), LAYOUTS[layout](len(TEXT))
-    product, oracle, corpus = parse_schedule("cosine-md4[0.05]"), schedule("cosine-md4", 0.05), corpus_of(TEXT)
+    belief, spans = believed(time_conditioned), LAYOUTS[layout](len(TEXT))
+    product, corpus = parse_schedule("cosine-md4[0.05]"), corpus_of(TEXT)
     bound = {
         "mc": ContinuousBound(product, 4), "discrete": DiscreteBound(product, 4, 3),
         "discrete.all": DiscreteBound(product, "all", 3),
     }[which]  # fmt: skip
-    enumerated = continuous_bound if which == "mc" else partial(t_step_bound, num_steps=3)
-    truth = sum(enumerated(model, targets, oracle).total for model, targets in given(belief, spans))
+    truth = sum(truths(spans, time_conditioned, "cosine-md4", (0.05,), None if which == "mc" else 3))
     counts = count_bigrams(corpus, spans)
     source = DrawSource(corpus, spans, product, bigrams=counts)
     difficulty = bigram_difficulty(corpus, spans, counts)
@@ -140,7 +158,7 @@ def test_sampled_bounds_hold_the_truth(layout, time_conditioned, which):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("time_conditioned", [False, True])
 def test_chains_are_those_of_the_targets_alone(layout, time_conditioned):
-    belief, spans = Table(V, seed=4, time_conditioned=time_conditioned), LAYOUTS[layout](len(TEXT))
+    belief, spans = believed(time_conditioned), LAYOUTS[layout](len(TEXT))
     product, streams = parse_schedule("cosine-md4[0.05]"), RandomStreams(3)
     u_max = product.max_mask_rate
     for order in get_args(Order):
