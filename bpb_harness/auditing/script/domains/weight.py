@@ -86,7 +86,7 @@ def divides_by_count(analysis: Analysis, draw: MaskDraw) -> bool:
 def _selects_masked(analysis: Analysis, draw: MaskDraw, call: ast.Call) -> bool:
     """cross_entropy(logits[mask], x0[mask]), or targets that are -100 where nothing is masked."""
     for argument in call.args[1:2] or [keyword.value for keyword in call.keywords if keyword.arg == "target"]:
-        nodes = [part for part, _ in trace(analysis.program, argument, draw.score.frame, 200)]
+        nodes = [part for part, _ in trace(analysis.program, argument, draw.score.frame, 1_500)]
         ignored = any(
             isinstance(part, ast.UnaryOp) and isinstance(part.operand, ast.Constant) and part.operand.value == 100
             for part in nodes
