@@ -23,6 +23,8 @@ from bpb_harness.units import nats_to_bits
 SCATTER = 3e-3  # relative; what right ratios of public logs differ from the table by
 # A mean of seeds was rounded by less than this, or than this part of their spread.
 ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
+# Relative; bytes per token of unlike vocabularies of as many pieces, of the text with its case folded too, lie closer.
+UNUSUAL = 0.08
 WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
 
@@ -134,7 +136,8 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
     where = claim.tokenizer_source
     by_name = where is not None and (where.key is not None or where.file in {log.file for log in claim.logs})
     ratio = _ratio_of_claim(claim, lines, siblings)
-    full = _whole_split(table, tokenizer, claim.dataset, {*split_sizes}, ratio)
+    bits = _bits_of_vocabulary(tokenizer, logs)
+    full = _whole_split(table, tokenizer, claim.dataset, {*split_sizes}, ratio, bits)
     by_size = full is not None and full != table.full_split(tokenizer, claim.dataset)
     scored = next((line.scored_tokens for line in lines if line.scored_tokens), None) or claim.protocol.tokens
     if scored is None and full is not None and split_sizes and max(split_sizes) < WHOLE_SPLIT * full.num_tokens:
@@ -168,12 +171,19 @@ def _losses(claim: Claim, rules: Rules) -> Iterator[LoggedLoss]:
 
 
 def _whole_split(
-    table: DenominatorTable, tokenizer: str | None, dataset: str | None, sizes: Collection[int], ratio: Ratio | None
+    table: DenominatorTable,
+    tokenizer: str | None,
+    dataset: str | None,
+    sizes: Collection[int],
+    ratio: Ratio | None,
+    bits_of_vocabulary: float | None,
 ) -> Denominator | None:
     """The whole split: the table's row, or the split cut into as many tokens as the log loads.
 
     The latter where the table rounds its number of tokens, and where those tokens, times what the record divides by,
     are all the bytes of the split (or more, under a tokenizer that the table does not know): a part of it has fewer.
+    Where there are more, the tokens must be as many as a vocabulary of that size makes of the split: a shard that was
+    cut after a round number of tokens is another text, or more of it.
     """
     row = table.full_split(tokenizer, dataset)
     if len(sizes) != 1:
@@ -188,8 +198,19 @@ def _whole_split(
     own = table.split_of_size(size, dataset, other_than or "a vocabulary of its own")
     if own is None or ratio.value < own.bytes_per_token * (1.0 - SCATTER - ratio.uncertainty):
         return row
+    usual = None if bits_of_vocabulary is None else table.usual_bytes_per_token(bits_of_vocabulary)
+    is_near = ratio.is_near(own.bytes_per_token, SCATTER)
+    if usual is not None and not is_near and abs(own.bytes_per_token / usual - 1.0) > UNUSUAL:
+        return row
     # More bytes than there are, under a tokenizer of the table: of that one, or of another? Nothing says.
-    return own if row is None or ratio.is_near(own.bytes_per_token, SCATTER) else row
+    return own if row is None or is_near else row
+
+
+def _bits_of_vocabulary(tokenizer: str | None, logs: Sequence[LogRecord]) -> float | None:
+    """log2 of the number of pieces: as the tokenizer's name tells it, or else the loss of a token before training."""
+    bits = bits_of_vocabulary(tokenizer)
+    first = next((line.nats_per_token for log in logs for line in log.lines[:1] if line.is_training_step), None)
+    return bits if bits is not None or first is None else nats_to_bits(first.value)
 
 
 def ratio_of(line: ScoreLine) -> Ratio | None:

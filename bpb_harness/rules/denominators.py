@@ -118,14 +118,25 @@ class DenominatorTable:
         found = re.fullmatch(r"sp([0-9]{3,6})", tokenizer or "")
         if found is not None:
             return math.log2(int(found[1]))
+        return _on_line(self._vocabularies(), bytes_per_token)
+
+    def usual_bytes_per_token(self, bits_of_vocabulary: float) -> float | None:
+        """Bytes per token of a vocabulary of 2 to the power of so many pieces, by the table's own rows."""
+        return _on_line([(bits, ratio) for ratio, bits in self._vocabularies()], bits_of_vocabulary)
+
+    def _vocabularies(self) -> list[tuple[float, float]]:
+        """Bytes per token and log2 V of the tokenizers whose names tell V."""
         named = {row.tokenizer: row.bytes_per_token for row in self.rows if row.scope == FULL}
-        points = sorted((ratio, math.log2(int(name[2:]))) for name, ratio in named.items() if name[2:].isdigit())
-        if len(points) < 2:
-            return None
-        # The line through the two rows around it, or through the last two.
-        at = next((i for i, (ratio, _) in enumerate(points[1:-1], 1) if ratio >= bytes_per_token), len(points) - 1)
-        (low, bits_low), (high, bits_high) = points[at - 1], points[at]
-        return bits_low + (bits_high - bits_low) * (bytes_per_token - low) / (high - low)
+        return sorted((ratio, math.log2(int(name[2:]))) for name, ratio in named.items() if name[2:].isdigit())
+
+
+def _on_line(points: list[tuple[float, float]], x: float) -> float | None:
+    """The line through the two points around x, or through the last two."""
+    if len(points) < 2:
+        return None
+    at = next((i for i, (there, _) in enumerate(points[1:-1], 1) if there >= x), len(points) - 1)
+    (low, y_low), (high, y_high) = points[at - 1], points[at]
+    return y_low + (y_high - y_low) * (x - low) / (high - low)
 
 
 def own_rows() -> tuple[Denominator, ...]:

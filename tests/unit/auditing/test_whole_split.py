@@ -53,6 +53,17 @@ def test_more_bytes_than_there_are_is_refuted(tmp_path: Path, factor: float, exp
     assert f"{factor:.4g} times the bytes that are there" in found.message
 
 
+@pytest.mark.parametrize(("pieces", "num_tokens"), [(12_000, 49_999_872), (3_000, 99_999_744)])
+def test_a_shard_cut_after_a_round_number_of_tokens_is_no_split(tmp_path: Path, pieces: int, num_tokens: int) -> None:
+    usual = {12_000: 3.91, 3_000: 3.12}[pieces]
+    report = audit_of(tmp_path, num_tokens, usual, f"fineweb10B_sp{pieces}", untrained=math.log(pieces), nats=3.2)
+    assert report.verdict == "unverifiable"
+    assert report.corrected_bpb is None
+    (found,) = report.with_code("BPB106")
+    assert "no row for fineweb_val under" in found.message
+    assert f"times the bytes that are there, score x {num_tokens * usual / NUM_BYTES:.4g}" in found.message
+
+
 def test_a_loss_in_bits_would_look_the_same(tmp_path: Path) -> None:
     num_tokens = 55_000_064
     ratio = NUM_BYTES / num_tokens / math.log(2.0)
