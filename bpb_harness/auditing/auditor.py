@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -28,7 +27,7 @@ from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, find_unread, read_record, separate_claims
 from bpb_harness.claim.line_template import LOSS
-from bpb_harness.claim.names import the_one, tokenizers_in
+from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
 from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
 from bpb_harness.rules import Candidates, Rules, candidates_of, rules_for
@@ -232,14 +231,13 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
     from bpb_harness.auditing.script import ScriptContext, check_scripts
 
     protocol = evidence.claim.protocol
-    found = re.fullmatch(r"sp([0-9]{3,6})", evidence.tokenizer or "")
     context = ScriptContext(
         eps=protocol.schedule_eps,
         num_steps=protocol.num_steps,
         num_windows=protocol.num_windows,
         num_tokens=evidence.scored_tokens,
         bytes_per_token=evidence.full.bytes_per_token if evidence.full else None,
-        vocab_size=int(found[1]) if found else None,
+        vocab_size=vocabulary_of(evidence.tokenizer),
         claimed=evidence.claim.score.value if evidence.claim.score else None,
         rules=evidence.rules,
     )

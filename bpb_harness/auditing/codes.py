@@ -57,6 +57,12 @@ TEXT_FOLDED = register(
 BYTE_PERPLEXITY = register(
     "BPB113", "byte-perplexity", _WARNS, "A perplexity per byte beside the score is not 2 to the power of it."
 )
+BYTES_BESIDE = register(
+    "BPB114",
+    "bytes-right-beside",
+    _CONFIRMS,
+    "The score's own line prints no loss; the other lines of its run divide by the right number of bytes.",
+)
 
 # Bound and estimator: the numerator.
 NOT_A_CODE = register(

@@ -7,13 +7,13 @@ where both numbers come from one estimator.
 from __future__ import annotations
 
 import math
-import re
 import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
 from bpb_harness.claim.line_template import LOSS
+from bpb_harness.claim.names import vocabulary_of
 from bpb_harness.claim.own_result import CLAIMED_IN
 from bpb_harness.rules import Rules
 from bpb_harness.rules.denominators import Denominator, DenominatorTable
@@ -25,6 +25,7 @@ SCATTER = 3e-3  # relative; what right ratios of public logs differ from the tab
 ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
 # Relative; bytes per token of unlike vocabularies of as many pieces, of the text with its case folded too, lie closer.
 UNUSUAL = 0.08
+_TELLING_DECIMALS = 6  # of score and loss together
 WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
 
@@ -296,9 +297,19 @@ def _means_by_label(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
         for line in log.lines:
             if not line.is_training_step:
                 by_label.setdefault(line.label, {})[log.file] = line
-    groups = [list(group.values()) for group in by_label.values() if len(group) >= 2]
+    groups = [each for group in by_label.values() if len(each := _each_run_once(group.values())) >= 2]
     # More digits and a loss beside the score first: the same mean is often printed twice.
     yield from sorted(groups, key=lambda g: (g[0].nats_per_token is None, -(g[0].bpb.decimals or 0)))
+
+
+def _each_run_once(lines: Iterable[ScoreLine]) -> list[ScoreLine]:
+    """Without the lines of a log that is a copy of another one: no two runs share score and loss to the last digit."""
+    once: dict[object, ScoreLine] = {}
+    for line in lines:
+        loss = line.nats_per_token
+        exact = (line.bpb.decimals or 0) + (loss.decimals or 0 if loss is not None else 0) >= _TELLING_DECIMALS
+        once.setdefault((line.bpb.value, loss.value if loss is not None else None) if exact else line.bpb.source, line)
+    return [*once.values()]
 
 
 def _siblings(claim: Claim) -> Iterator[ScoreLine]:
@@ -323,5 +334,5 @@ def mean_of_seeds(scores: Mapping[str, Printed]) -> float:
 
 def bits_of_vocabulary(tokenizer: str | None) -> float | None:
     """log2 V of a tokenizer whose name tells V; None where it does not."""
-    found = re.fullmatch(r"sp([0-9]{3,6})", tokenizer or "")
-    return math.log2(int(found[1])) if found else None
+    pieces = vocabulary_of(tokenizer)
+    return math.log2(pieces) if pieces else None

@@ -71,6 +71,7 @@ _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are t
 # Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
 _BYTES_SUPPORT = (
     frozenset({codes.BYTES_RIGHT.code}),
+    frozenset({codes.BYTES_BESIDE.code}),
     frozenset({codes.TWO_ESTIMATORS.code, codes.SPLIT_LOADED.code}),
 )
 
@@ -240,6 +241,8 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
         )
     else:
         number = "the log's loss, divided by the right number of bytes, is the score"
+    if codes.BYTES_BESIDE.code in by_code:
+        return f"{number}; no loss stands beside it, and the other lines of its run divide by the right number of bytes"
     if codes.BYTES_RIGHT.code in by_code or loaded is None:
         return f"{number}, and the record divides by the right number of bytes"
     pair = by_code[codes.TWO_ESTIMATORS.code].evidence

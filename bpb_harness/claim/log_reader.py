@@ -74,7 +74,7 @@ _NUM_STEPS = re.compile(
     r"(?:\bT|\bvar_eval_steps|\bnum_diffusion_steps|\bdiffusion_steps|\beval_steps|\bnum_timesteps)\s?[:=]\s?([0-9]{1,6})\b"
 )
 _SPLIT = re.compile(r"(?:\bval_tokens|\bval_loader\S*.{0,300}?\btokens)\s?[:=]\s?([0-9][0-9,]*)")
-_DATASET = re.compile(r"([A-Za-z0-9]+)_val_[*?0-9\[]")
+_DATASET = re.compile(r"([A-Za-z0-9]+)_val_(?:[A-Za-z]{1,20}_)?[*?0-9\[]")
 _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
 # Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.

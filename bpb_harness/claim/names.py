@@ -88,21 +88,39 @@ def same_estimator(loss_name: str, bpb_name: str) -> bool:
     return loss == bpb or "" in (loss, bpb)
 
 
+# Behind the number: a vocabulary of the same size, made for a text whose case is spelt otherwise.
+_VARIANT = r"(?:[_-][a-z0-9]{1,20}){0,6}?[_-](caseops|case_?fold|lower_?case|uncased|nocase)"
 _TOKENIZER = re.compile(
-    r"(?:fineweb_([0-9]{3,6})_bpe|fineweb10b_sp([0-9]{3,6})|(?<![a-z0-9])sp[-_ ]?([0-9]{3,6})(?![0-9]))", re.IGNORECASE
+    r"(?:fineweb_([0-9]{3,6})_bpe|fineweb10b_sp([0-9]{3,6})|(?<![a-z0-9])sp[-_ ]?([0-9]{3,6})(?![0-9]))"
+    rf"(?:{_VARIANT})?",
+    re.IGNORECASE,
 )
 _BYTE_LEVEL = re.compile(r"(?<![a-z0-9])byte(?:[-_ ]?level|260|256)(?![a-z0-9])", re.IGNORECASE)
 
 
 def tokenizers_in(text: str) -> tuple[str, ...]:
-    """Tokenizers that a text names, in order, each once: ``sp1024``, ``sp8192``, ``byte``."""
-    found = [f"sp{a or b or c}" for a, b, c in _TOKENIZER.findall(text)]
+    """Tokenizers that a text names, in order, each once: ``sp1024``, ``sp8192``, ``sp8192-caseops``, ``byte``."""
+    found = [
+        f"sp{a or b or c}" + (f"-{variant.lower().replace('_', '')}" if variant else "")
+        for a, b, c, variant in _TOKENIZER.findall(text)
+    ]
     if _BYTE_LEVEL.search(text):
         found.append("byte")
     return tuple(dict.fromkeys(found))
 
 
 def the_one(names: Iterable[str]) -> str | None:
-    """The only name of several mentions, or None where they differ or there are none."""
-    distinct = set(names)
+    """The only name of several mentions, or None where they differ or there are none.
+
+    Who names a variant somewhere means it where the variant is left out.
+    """
+    mentioned = set(names)
+    variants = {name.partition("-")[0] for name in mentioned if "-" in name}
+    distinct = mentioned - variants
     return distinct.pop() if len(distinct) == 1 else None
+
+
+def vocabulary_of(tokenizer: str | None) -> int | None:
+    """How many pieces a tokenizer has, where its name tells it."""
+    found = re.fullmatch(r"sp([0-9]{3,6})(?:-[a-z]+)?", tokenizer or "")
+    return int(found[1]) if found else None

@@ -9,13 +9,13 @@ from __future__ import annotations
 import csv
 import math
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
 from pathlib import Path
 
+from bpb_harness.claim.names import vocabulary_of
 from bpb_harness.errors import InputError
 
 TABLE_VARIABLE = "BPB_DENOMINATORS"
@@ -115,9 +115,9 @@ class DenominatorTable:
 
         Larger vocabularies have more bytes per token; the table's own rows tell how many.
         """
-        found = re.fullmatch(r"sp([0-9]{3,6})", tokenizer or "")
-        if found is not None:
-            return math.log2(int(found[1]))
+        pieces = vocabulary_of(tokenizer)
+        if pieces is not None:
+            return math.log2(pieces)
         return _on_line(self._vocabularies(), bytes_per_token)
 
     def usual_bytes_per_token(self, bits_of_vocabulary: float) -> float | None:

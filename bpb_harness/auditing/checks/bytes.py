@@ -35,6 +35,7 @@ PRECISE = 2 * AGREES
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
 _MAX_SOURCES = 4
+_BESIDE = 0.05  # relative; every bug with a factor of its own moves a score by more
 # Of an untrained loss, where the vocabulary's size is inferred from bytes per token: bits for nats would be 44 % off.
 _UNTRAINED_SLACK = 0.15
 
@@ -46,6 +47,9 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
     if evidence.claim.score is None:
         return
     yield from _folded(evidence)
+    if ratio is None and (beside := _right_beside(evidence)) is not None:
+        yield beside
+        return
     if ratio is None:
         message = (
             "no loss in nats stands beside the score, so the number of bytes that it was divided by cannot be read off"
@@ -55,6 +59,35 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
     if not ratio.same_estimator:
         return  # check_bound explains two estimators
     yield from _judge(evidence, ratio)
+
+
+def _right_beside(evidence: Evidence) -> Finding | None:
+    """What the other lines of the score's own runs divide by, where the score's line prints no loss.
+
+    Each run must have such a line near the score: a bug of the final evaluation's own would move it away from them.
+    """
+    full = evidence.full
+    nearest: list[ScoreLine] = []
+    for line in evidence.lines:
+        run = [
+            other for log in evidence.claim_logs if line in log.lines for other in log.lines if other.run == line.run
+        ]
+        pairs = [(other, ratio) for other in run if other.same_estimator and (ratio := ratio_of(other)) is not None]
+        if not pairs or full is None or not all(ratio.is_near(full.bytes_per_token, AGREES) for _, ratio in pairs):
+            return None
+        nearest.append(min((other for other, _ in pairs), key=lambda other: abs(other.bpb.value - line.bpb.value)))
+        if abs(nearest[-1].bpb.value / line.bpb.value - 1.0) > _BESIDE:
+            return None
+    if not nearest or full is None:
+        return None
+    places = [f"{other.bpb.source} ({other.bpb})" for other in nearest]
+    message = (
+        f"no loss stands beside the score; the other lines of its run divide by the {full.bytes_per_token:.5f} bytes "
+        f"per token of {full}, and the nearest, {', '.join(places[:_MAX_SOURCES])}, lies within {_BESIDE:.0%} of it"
+    )
+    return codes.BYTES_BESIDE.finding(
+        message, expected=full.bytes_per_token, tokenizer=full.tokenizer, places=[*places]
+    )
 
 
 def _folded(evidence: Evidence) -> Iterator[Finding]:

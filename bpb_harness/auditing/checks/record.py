@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds
 from bpb_harness.claim import LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG
 from bpb_harness.claim.names import FULL_SPLIT
-from bpb_harness.findings import Finding, Json
+from bpb_harness.claim.readme_reader import headline
+from bpb_harness.findings import Finding, Json, Severity
 from bpb_harness.units import nats_to_bits
 
 
@@ -136,7 +139,7 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
     """
     for line in evidence.lines:
         log = next((log for log in evidence.claim_logs if line in log.lines), None)
-        found = _plain_validation(log, line) if log is not None else None
+        found = _plain_validation(log, line, lowest_of(evidence)) if log is not None else None
         if found is None or found[0].bpb.value - line.bpb.value <= found[1]:
             continue
         plain, most_gained = found
@@ -156,11 +159,21 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
         return
 
 
-def _plain_validation(log: LogRecord, line: ScoreLine) -> tuple[ScoreLine, float] | None:
-    """The network alone in the run of a line: its last validation, or one that is called plain; and what is gained."""
+def _plain_validation(log: LogRecord, line: ScoreLine, lowest: float | None) -> tuple[ScoreLine, float] | None:
+    """The network alone in the run of a line: its last validation, or one that is called plain; and what is gained.
+
+    A network that validates far worse than an ordinary score is another one than that which is scored: its weights are
+    not yet averaged, or not yet the few that they are rounded to.
+    """
     if line.is_training_step:
         return None
-    run = [other for other in log.lines if other.run == line.run and other.bpb.name == line.bpb.name and other != line]
+    is_ordinary = lowest is not None and line.bpb.value >= lowest
+    worst = _OTHER_NETWORK * line.bpb.value if is_ordinary else math.inf
+    run = [
+        other
+        for other in log.lines
+        if other.run == line.run and other.bpb.name == line.bpb.name and other != line and other.bpb.value <= worst
+    ]
     named = [other for other in run if not other.is_training_step and _PLAIN.search(other.label)]
     steps = [other for other in run if other.is_training_step]
     if named and not _PLAIN.search(line.label):
@@ -175,6 +188,8 @@ def _plain_validation(log: LogRecord, line: ScoreLine) -> tuple[ScoreLine, float
 # No sliding window, and no adaptation to what has been scored, gains more bits per byte; the second holds where the
 # training may have gone on after the last validation, its rate still falling.
 _MAX_GAINED, _MAX_GAINED_AND_LEARNT = 0.05, 0.15
+_OTHER_NETWORK = 2.0
+_SAME_CLAIM = 0.01  # relative; what a README rounds, or what it says of another seed
 _OF_STEPS = re.compile(r"([0-9]{1,9})\s?/\s?([0-9]{1,9})")
 _PLAIN = re.compile(r"round[-_ ]?trip|pre[-_ ]?quant|pre[-_ ]?ttt|post[-_ ]?ema|diagnostic|\bplain\b", re.IGNORECASE)
 _EARLY = re.compile(r"pre[-_ ]?quant|pre[-_ ]?ttt|diagnostic", re.IGNORECASE)
@@ -305,11 +320,16 @@ def _tables(evidence: Evidence) -> Iterator[Finding]:
     everything = [*readme.scores, *(row.score for row in readme.rows)]
     printed_at_all = any(abs(number - score.value) <= max(score.half_unit, half) * 2 for number, half in readme.numbers)
     if not printed_at_all and not any(score.agrees_with(p.value, p.half_unit) for p in everything):
-        headline = readme.scores[0]
+        own = headline(readme) or readme.scores[0]
         message = (
-            f"{score.source} claims {score}, which the README never mentions; its first score is {headline} "
-            f"({headline.source})"
+            f"{score.source} claims {score}, and no score of {readme.file} is that; its own is {own} ({own.source})"
         )
+        # A log that prints the claim outweighs what is said of it, unless the README claims something better.
+        is_settled = bool(evidence.lines) and own.value >= score.value * (1.0 - _SAME_CLAIM)
         yield codes.TABLE_CONTRADICTS.finding(
-            message, claimed=score.value, readme=headline.value, place=str(headline.source)
+            message,
+            severity=Severity.INFORMS if is_settled else None,
+            claimed=score.value,
+            readme=own.value,
+            place=str(own.source),
         )

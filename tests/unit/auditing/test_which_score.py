@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,31 @@ def test_a_readme_that_prints_the_score_mentions_it(tmp_path: Path, said: str, m
     (tmp_path / "README.md").write_text(f"# A run\n\nOur first try: val_bpb: 1.2290\n\n{said.format(score=score)}\n")
     report = audit(tmp_path)
     assert ("BPB407" in codes(report)) is not mentioned
-    assert report.verdict == ("consistent" if mentioned else "unverifiable")
+    assert report.verdict == "consistent", "the log prints the claim, whatever the README says"
+
+
+@pytest.mark.parametrize(("own", "verdict"), [(1.4, "consistent"), (1.195, "consistent"), (1.17, "unverifiable")])
+def test_a_readme_that_claims_something_better_is_another_claim(tmp_path: Path, own: float, verdict: str) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, SP1024), 8)))  # 1.20299
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    (tmp_path / "README.md").write_text(f"# A run\n\nval_bpb: {own}\n")
+    report = audit(tmp_path)
+    assert report.verdict == verdict
+    (found,) = report.with_code("BPB407")
+    assert f"its own is {own}" in found.message
+
+
+def test_a_log_that_is_a_copy_of_another_is_no_seed(tmp_path: Path) -> None:
+    losses = {1337: 2.0312, 42: 2.0344, 7: 2.0293}
+    scores = {seed: bpb(loss, SP1024) for seed, loss in losses.items()}
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(sum(scores.values()) / 3, 8)))
+    for seed, loss in losses.items():
+        (tmp_path / f"train_seed{seed}.log").write_text(log(loss, SP1024))
+    (tmp_path / "train.log").write_text(log(losses[1337], SP1024))
+    report = audit(tmp_path)
+    assert report.verdict == "consistent", report.judgement.reason
+    (found,) = report.with_code("BPB401")
+    assert "over 3 logs" in found.message
 
 
 SEEDS = {"7": 2.7912, "8": 2.79233, "9": 2.79284}
@@ -179,6 +204,49 @@ def test_a_score_far_below_the_networks_own_is_not_confirmed(tmp_path: Path, gai
     assert report.verdict == "unverifiable"
     (found,) = report.with_code("BPB414")
     assert f"{gain:.3f} below the plain validation" in found.message
+
+
+@pytest.mark.parametrize(("scored", "validated", "far"), [(1.25, 7.4, False), (1.25, 2.4, True), (0.9, 7.4, True)])
+def test_a_validation_far_worse_than_an_ordinary_score_is_of_another_network(
+    tmp_path: Path, scored: float, validated: float, far: bool
+) -> None:
+    nats = [math.log(2.0) * SP1024 * score for score in (scored, validated)]
+    text = log(2.2, SP1024, tokens=62021632).split("step:")[0]
+    text += f"step:9000/9000 val_loss:{nats[1]:.8f} val_bpb:{validated:.8f}\n"
+    text += f"final_exact val_loss:{nats[0]:.8f} val_bpb:{scored:.8f}\n"
+    (tmp_path / "submission.json").write_text(submission(val_bpb=scored))
+    (tmp_path / "train.log").write_text(text)
+    assert ("BPB414" in codes(audit(tmp_path))) is far
+
+
+def _without_final_loss(
+    folder: Path, final: str, *, ratio: float = SP1024, export: str = "fineweb10B_sp1024"
+) -> AuditReport:
+    """A run whose validations print loss and score, and whose last line the score alone."""
+    (folder / "submission.json").write_text(submission(val_bpb=float(final)))
+    (folder / "train.log").write_text(
+        log(2.0312, ratio, export=export).split("final_int8")[0] + f"final val_bpb: {final}\n"
+    )
+    return audit(folder)
+
+
+def test_a_score_without_its_loss_is_held_against_the_other_lines_of_its_run(tmp_path: Path) -> None:
+    report = _without_final_loss(tmp_path, "1.2011")  # the last validation gives 1.2101
+    assert report.verdict == "consistent", report.judgement.reason
+    (found,) = report.with_code("BPB114")
+    assert "train.log:7 (1.2101), lies within 5% of it" in found.message
+    assert "the other lines of its run divide by the right number of bytes" in report.judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("final", "ratio"),
+    [("1.1480", SP1024), ("1.2950", SP1024), ("1.2011", SP1024 * 1.02)],
+    ids=["far below", "far above", "other lines wrong too"],
+)
+def test_other_lines_that_are_far_or_wrong_are_no_evidence(tmp_path: Path, final: str, ratio: float) -> None:
+    report = _without_final_loss(tmp_path, final, ratio=ratio)
+    assert report.verdict == "unverifiable"
+    assert "BPB114" not in codes(report)
 
 
 @pytest.mark.parametrize(("of", "gain"), [(9000, 0.04), (20000, 0.1)])

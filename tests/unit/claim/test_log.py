@@ -238,6 +238,7 @@ def test_which_loss_belongs_to_a_score(line: str, nats: tuple[str, float] | None
         ("val files: fineweb_val_000001.bin", "fineweb_val"),
         ("val_files: ./d/fineweb10B_sp9000_folded_v2_own/fineweb_val_[0-9][0-9].bin", "fineweb_val"),
         ("val_files: ./d/fineweb10B_sp9000_folded_v2_own/fineweb_val_????.bin", "fineweb_val"),
+        ("val_bytes_files: ./d/fineweb10B_sp9000_v2_own/fineweb_val_bytes_*.bin", "fineweb_val"),
         ("val_loader: ./d/sp9000_v2/fineweb_train_[0-9].bin val.bin", "fineweb_train"),
         ("val_loader:shards pattern=./d/fineweb_train_*.bin", "fineweb_train"),
         ("val: ./d/fineweb_train_*.bin", None),

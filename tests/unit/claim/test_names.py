@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpb_harness.claim.methods import METHODS, method_in
-from bpb_harness.claim.names import is_score_name, same_estimator, stem, the_one, tokenizers_in
+from bpb_harness.claim.names import is_score_name, same_estimator, stem, the_one, tokenizers_in, vocabulary_of
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,34 @@ def test_which_loss_and_score_are_of_one_estimator(loss: str, score: str, one: b
 )
 def test_tokenizers(text: str, found: tuple[str, ...]) -> None:
     assert tokenizers_in(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("./d/fineweb10B_sp8192_lossless_caps_caseops_v1/x.bin", ("sp8192-caseops",)),
+        ("tokenizers/fineweb_8192_bpe_case_fold_v2.model of SP8192", ("sp8192-casefold", "sp8192")),
+        ("fineweb10B_sp8192_plain_v2 and, apart from it, caseops", ("sp8192",)),
+        ("sp1024 caseops", ("sp1024",)),
+        ("sp1024-lowercase", ("sp1024-lowercase",)),
+    ],
+)
+def test_a_vocabulary_for_a_text_spelt_otherwise_is_a_variant(text: str, found: tuple[str, ...]) -> None:
+    assert tokenizers_in(text) == found
+
+
+def test_a_variant_is_meant_where_it_is_left_out() -> None:
+    assert the_one(["sp8192", "sp8192-caseops", "sp8192"]) == "sp8192-caseops"
+    assert the_one(["sp8192", "sp1024-caseops"]) is None
+    assert the_one(["sp8192-casefold", "sp8192-caseops"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces"),
+    [("sp8192", 8192), ("sp8192-caseops", 8192), ("byte", None), ("sp8192 other", None), (None, None)],
+)
+def test_the_pieces_of_a_vocabulary(name: str | None, pieces: int | None) -> None:
+    assert vocabulary_of(name) == pieces
 
 
 def test_the_one_of_several_mentions() -> None:
