@@ -15,7 +15,7 @@ from bpb_harness.testing import FALSE_ALARM_RATE, check_elbo
 from bpb_harness.testing.closer_look import evidence_one_by_one, nonlinear_probes
 from bpb_harness.testing.elbo import evidence_of_both
 from bpb_harness.testing.evidence import combine
-from bpb_harness.testing.known_mistakes import Setting
+from bpb_harness.testing.known_mistakes import Setting, known_mistakes
 from bpb_harness.testing.long_windows import LongWindows
 from bpb_harness.testing.probes import OutlyingRowProbe
 from bpb_harness.testing.runs import Run, make_runs
@@ -206,6 +206,16 @@ def test_what_single_draws_give_away(estimate, nonlinear: bool, dependent: bool,
         assert (bounded_weight(setting, single_weights(estimate, setting, runs[0], 0), 4) is not None) == bounded
 
 
+def test_the_masks_of_an_estimate_are_those_of_its_first_call() -> None:
+    def twice(denoise, x0, generator):
+        return (fixed_count(denoise, x0, generator) + fixed_count(denoise, x0, generator)) / 2
+
+    for estimate, rows in ((fixed_count, 1), (twice, 2)):
+        run = _runs(estimate)[1][0]
+        assert run.denoise.codes.shape == run.estimates.shape
+        assert run.denoise.num_rows == rows * run.estimates.size
+
+
 def test_rows_with_one_time_or_one_mask_go_together() -> None:
     def one_time(denoise, x0, generator):
         t = (1 - torch.rand(1, generator=generator)).expand(len(x0))
@@ -255,6 +265,15 @@ def test_an_estimator_for_one_length_is_not_wrong_by_that() -> None:
     assert report.ok
     assert "clipped weights not looked for on windows of 512 tokens" in report.message
     assert "ValueError: four tokens only" in report.message
+
+
+def test_the_best_of_many_draws_still_pays_the_prior_term() -> None:
+    """Most masks cost nothing on a denoiser that charges for one number of tokens: what is left is the prior's."""
+    setting = Setting(parse_schedule("cosine-mdlm[0.05]"), None, V, 4)
+    generator = torch.Generator().manual_seed(0)
+    probe = make_runs(setting, special_ids=(), mask_column=False, generator=generator)[1].probe
+    (best,) = (each for each in known_mistakes(setting) if each.diagnosis.startswith("the best of 16 seeds"))
+    assert best.mean_nats(probe) == pytest.approx(0.05 * 4 * math.log(V), abs=1e-3)
 
 
 def test_one_row_of_the_batch_pays() -> None:

@@ -21,7 +21,9 @@ _CONSTANTS = {"BELOW_SOURCE": BELOW_SOURCE, "UNTRUSTED_ERROR": UNTRUSTED_ERROR}
 
 def remark_codes(source: str) -> set[str]:
     """The codes of the remarks that a module makes."""
-    found = set()
+    found: set[str] = set()
+    if "Remark(" not in source:
+        return found
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Remark" and node.args:
             code = node.args[0]

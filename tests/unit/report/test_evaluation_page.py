@@ -177,8 +177,8 @@ def test_text_of_strangers_stays_text():
 
 def test_big_tables_make_no_bigger_page():
     rng = np.random.default_rng(0)
-    small = tables(rng.exponential(size=(20, 2048)))
-    large = tables(rng.exponential(size=(300, 2048)))
+    small = tables(rng.exponential(size=(20, 512)))
+    large = tables(rng.exponential(size=(300, 512)))
     pages = [evaluation_page(result(tokens=t, windows=w), title="x") for t, w in (small, large)]
     assert max(map(len, pages)) < 200_000
     assert len(pages[1]) < 1.2 * len(pages[0])
