@@ -24,7 +24,7 @@ from bpb_harness.adaptation.settings import (
 )
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.flags import AnyPath, flagged, flags_of, require_known
-from bpb_harness.evaluation.methods import METHODS, Method, either, names
+from bpb_harness.evaluation.methods import METHODS, Method, either
 from bpb_harness.result import Signature
 
 if TYPE_CHECKING:
@@ -75,9 +75,13 @@ def as_words(given: str | Sequence[str] | None) -> Sequence[str]:
     return (given,) if isinstance(given, str) else tuple(given or ())
 
 
-_OF_ERRORS = ("--tolerance", "--samples all")
 _SAMPLES, _CHAIN = attrgetter("samples"), attrgetter("goes_in_order")
-_OF_SGD = ("ttt_lr", "ttt_momentum", "ttt_epochs", "ttt_batch", "ttt_clip")
+# Settings that no other one contradicts, but for a method that they are not of.
+_GO_WITH_ANYTHING = {
+    "method", "num_steps", "order", "tokens_per_step", "schedule", "check_contract", "data", "docs", "tokenizer",
+    "shard_format", "separator", "context_length", "limit", "adapter", "weights", "seed", "device", "dtype",
+    "batch_tokens", "compile_network", "with_windows", "with_costs",
+}  # fmt: skip
 
 
 def _ADAPTS(method: Method) -> bool:  # noqa: N802 (beside the two above)
@@ -276,59 +280,10 @@ class Settings:
         for name, flag in FLAGS.items():
             if name in changed - by_themselves:
                 flag.require_method(self.method)
-        if changed & {"ttt", "ttt_chunk", *_OF_SGD, "resume"}:
-            self._check_adaptation()
-        if self.resume is not None and self.keeps_tokens and self.ttt is None:
-            raise UsageError(
-                "--resume keeps sums of windows, not of tokens",
-                seen="--tokens" if self.with_tokens else "--document-table" if self.with_documents else "--slice",
-                expected="one of the two",
-                hint=None if self.with_tokens else "pass --per-document, whose windows tell what documents cost",
-            )
-        if changed & {"key_field", "slice_field"}:
-            self._check_labels()
-        if self.surprisal and not self.with_tokens:
-            raise UsageError("--surprisal", seen="no --tokens", expected="--tokens FILE.parquet, in which it stands")
-        if self.surprisal_draws % 2:
-            raise UsageError("--surprisal-draws", seen=self.surprisal_draws, expected="an even number")
-        if self.byte_rule == "none":
-            self._check_bytes()
-        if self.compare:
-            self._check_compared()
-        if self.stride is not None:
-            self._check_layout()
-        if self.scores_answers:
-            self._check_answers()
-        elif not self.enumerate_short:
-            raise UsageError("--no-enumerate", seen="no --target-field", expected="--context-field and --target-field")
-        if self.num_samples is not None and not METHODS[self.method].samples:
-            self._check_samples_of_enumeration(METHODS[self.method])
+        if changed - _GO_WITH_ANYTHING:
+            from bpb_harness.evaluation.conflicts import require_no_conflict  # deferred: asks the flags made here
 
-    def _check_adaptation(self) -> None:
-        """Refuse settings of ``--ttt`` without it, and what has no meaning for a network that learns on the way."""
-        if self.ttt is None:
-            if self.resume is not None:
-                replace(FLAGS["resume"], of=_SAMPLES).require_method(self.method)
-            changed = [name for name in ("ttt_chunk", *_OF_SGD) if getattr(self, name) != DEFAULTS[name]]
-            if changed:
-                raise UsageError(FLAGS[changed[0]].name, seen="no --ttt", expected="--ttt sgd")
-            return
-        changed = [name for name in _OF_SGD if getattr(self, name) != DEFAULTS[name]]
-        if self.ttt == "own" and changed:
-            raise UsageError(
-                f"{FLAGS[changed[0]].name} with --ttt own", seen="both", expected="--ttt sgd",
-                hint="how the network learns is its own; leave it out",
-            )  # fmt: skip
-        for flag, is_given, hint in (
-            ("--tolerance", self.tolerance is not None, "pass --samples K for smaller errors"),
-            ("--surprisal", self.surprisal, "the network has learnt the text by then; leave it out"),
-            ("--target-field", self.scores_answers, "answers are scored each by itself"),
-            ("--unpaid-prefix", self.unpaid_prefix > 0, "its tokens are not paid for, and must not be learnt from"),
-            ("--resume", self.resume is not None and self.ttt == "own", "what it learnt lies where only it knows"),
-        ):
-            if is_given:
-                raise UsageError(f"{flag} with --ttt", seen="both", expected="one of the two", hint=hint)
-        _ = self.adaptation  # refuses numbers out of range
+            require_no_conflict(self)
 
     @property
     def adaptation(self) -> AdaptationSettings | None:
@@ -340,40 +295,6 @@ class Settings:
         return AdaptationSettings(
             self.ttt, self.ttt_chunk, self.ttt_lr, self.ttt_momentum, self.ttt_epochs, self.ttt_batch, self.ttt_clip
         )
-
-    def _check_labels(self) -> None:
-        """Refuse fields of what has none, and a name for rows of a table that nobody asked for."""
-        for flag, name in (("--key-field", self.key_field), ("--slice", self.slice_field)):
-            if name is not None and (not name or not as_paths(self.docs)):
-                raise UsageError(
-                    f"{flag} {name}".rstrip(), seen="no --docs" if name else "no name",
-                    expected="a field of --docs FILE.jsonl; token shards have none",
-                    hint="pass the documents with --docs in place of --data",
-                )  # fmt: skip
-        if self.key_field is not None and not self.with_documents:
-            raise UsageError("--key-field", seen="no --document-table", expected="both, or neither")
-
-    def _check_compared(self) -> None:
-        """Refuse to compare what has no other bound, or no draws."""
-        if METHODS[self.method].other is None or self.num_samples == "all":
-            raise UsageError(
-                "--compare couples sampled draws of the two bounds",
-                seen=f"--method {self.method}" + (" --samples all" if self.num_samples == "all" else ""),
-                expected=f"--method {either(names(attrgetter('other')))}, and a number of samples",
-            )
-
-    def _check_layout(self) -> None:
-        """Refuse a second layout beside a stride."""
-        if self.block_size is not None:
-            raise UsageError(
-                "--stride and --block-size", seen="both", expected="one of the two",
-                hint="--block-size gives each block the blocks before it as context",
-            )  # fmt: skip
-        if self.unpaid_prefix:
-            raise UsageError(
-                "--unpaid-prefix is of windows by themselves", seen="--stride", expected="one of the two",
-                hint="leave out --unpaid-prefix: with --stride every token but the first window's has a context",
-            )  # fmt: skip
 
     @property
     def wants_documents(self) -> bool:
@@ -396,52 +317,6 @@ class Settings:
     def scores_answers(self) -> bool:
         """Whether answers are scored given their prompts."""
         return self.context_field is not None or self.target_field is not None
-
-    def _check_answers(self) -> None:
-        """Refuse what has no meaning for answers, each of which is scored by itself."""
-        from bpb_harness.text.answers import answer_fields  # deferred: imports numpy
-
-        answer_fields(self.context_field, self.target_field, docs=bool(as_paths(self.docs)))
-        for flag, is_given in (
-            ("--text-field", self.text_field is not None),
-            ("--per-document", self.per_document),
-            ("--unpaid-prefix", self.unpaid_prefix != DEFAULTS["unpaid_prefix"]),
-            ("--tail drop", self.tail != DEFAULTS["tail"]),
-            ("--compare", self.compare),
-            ("--tolerance", self.tolerance is not None),
-            ("--samples all", self.num_samples == "all"),
-        ):
-            if is_given:
-                raise UsageError(
-                    f"{flag} with --target-field", seen="both", expected="answers, each scored by itself",
-                    hint="pass --samples K for smaller errors" if flag in _OF_ERRORS else f"leave out {flag}",
-                )  # fmt: skip
-
-    def _check_samples_of_enumeration(self, row: Method) -> None:
-        """An enumeration draws noise levels for the continuous bound alone, two a mask or more."""
-        if not row.enumerates or self.num_steps is not None:
-            sampled, enumerated = names(_SAMPLES), names(attrgetter("enumerates"))
-            raise UsageError(
-                "--samples",
-                seen=f"--method {self.method}" + (" --steps" if row.enumerates else ""),
-                expected=f"--method {either(sampled)}, or {either(enumerated)} without --steps",
-            )
-        if self.num_samples == "all":
-            raise UsageError(
-                f"--samples all with --method {row.name}", expected="a number", hint="the integral has no last node"
-            )
-        from bpb_harness.schedule import LogLinear
-
-        self.estimators(LogLinear())  # refuses what is too few
-
-    def _check_bytes(self) -> None:
-        """Refuse flags whose numbers are bits per byte where no bytes are counted."""
-        for flag, given in (("--tolerance", self.tolerance is not None), ("--compare", self.compare)):
-            if given:
-                raise UsageError(
-                    f"{flag} is in bits per byte", seen="--bytes none", expected="a rule that counts bytes",
-                    hint=f"leave out {flag}",
-                )  # fmt: skip
 
     @property
     def samples(self) -> int | Literal["all"]:
