@@ -181,7 +181,7 @@ def test_documents_and_raw_bytes(tiny, repository):
     shard = own_json(bpb_eval(tiny, "--limit", "10", "--no-contract", "--format", "json").stdout)
     assert plain["nats"] == shard["nats"]
     assert plain["num_bytes"] == shard["num_bytes"]
-    assert "--bytes raw needs" in refusal(tiny, "--docs", docs, "--bytes", "raw", "--no-contract")
+    assert "--bytes raw needs" in refusal(tiny, "--docs", docs, "--bytes", "raw", "--limit", "10", "--no-contract")
     assert "--bytes raw needs" in refusal(tiny, "--bytes", "raw", "--no-contract")
 
 
