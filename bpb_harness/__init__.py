@@ -157,7 +157,8 @@ def audit(
         proof: a file of bits of `bpb-prove`, of some windows of the score; needs ``checkpoint`` and ``tokenizer``.
         checkpoint: of ``proof``, the network that decodes it.
         data: of ``proof``, the token shards that its windows are compared with; none: that is said to be open.
-        allow_code: run the script's byte-table function, alone, in a limited process; nothing else is ever run.
+        allow_code: run the script's byte table and scoring functions, alone, in limited processes; nothing else is
+            ever run.
         tokenizer: the tokenizer's file, for the byte table and for ``proof``; its name tells the tokenizer where the
             record does not.
         rules: names of packs of rules, or paths of .toml files that hold one: of several the one that the record

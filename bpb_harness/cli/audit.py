@@ -81,7 +81,8 @@ def audit(
         Path | None, typer.Option(help="Decode this file of bits; needs --checkpoint and --tokenizer.")
     ] = None,
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the script's byte-table function alone, in a limited process.")
+        bool,
+        typer.Option("--allow-code", help="Run the script's byte table and scoring functions, in limited processes."),
     ] = False,
     allow_unverifiable: Annotated[
         bool, typer.Option("--allow-unverifiable", help="Exit 0, not 3, where nothing is refuted.")

@@ -25,7 +25,18 @@ checks/                 one file a check
     noise               seeds and hashes
     precision           16-bit sums, half precision, means of ratios
     coverage            subsets, samplers, settings against the record
-running/                the one thing that may run, if the user says so
+running/                what may run, if the user says so, in limited processes
+    run_byte_table      the byte table, entry by entry
+    table_function      cut out of the script
+    run_scoring         scoring functions, on an oracle network
+    scoring_function    cut out of the script, with what makes their arguments
+    network_core        the oracle in the place of the script's network
+    scored_texts        what they are run on
+    known_means         what estimators return there, right and wrong
+    measured            what they did return, against all of these
+    judged_scores       findings
+    weighing            against what was read
+    limited, limited_process, scoring_process    the processes
 check                   all checks; findings
 codes, context          their codes; what the record says
 """

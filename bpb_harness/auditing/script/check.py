@@ -28,6 +28,8 @@ from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.source import SourceText, decode_source, extract_embedded, parse
 from bpb_harness.auditing.script.running.run_byte_table import check_table_by_running
+from bpb_harness.auditing.script.running.run_scoring import check_scores_by_running
+from bpb_harness.auditing.script.running.weighing import weigh
 from bpb_harness.errors import HarnessError
 from bpb_harness.findings import Finding, Json, Severity
 
@@ -62,8 +64,8 @@ def check_scripts(
         files: Python files of the submission, read as one program; logs are searched for an embedded script.
         context: what the record says.
         tokenizer: a SentencePiece model, for `allow_code`.
-        allow_code: run the byte-table function, alone and in a limited process, on the tokenizer. Without it
-            nothing of the scripts is executed.
+        allow_code: run the byte-table function and the scoring functions, alone and in limited processes, on the
+            tokenizer. Without it nothing of the scripts is executed.
 
     Returns:
         Findings, the refuting ones first. Files that cannot be read or parsed are findings, never exceptions.
@@ -75,6 +77,7 @@ def check_scripts(
         checked, on_path = _checked(scripts, context, is_whole=not left_out)
         findings.extend(checked)
         if allow_code and tokenizer is not None:
+            findings = weigh(findings, check_scores_by_running(scripts, tokenizer, on_path, context.rules.pack))
             findings.extend(check_table_by_running(scripts, tokenizer, on_path))
     order = list(Severity)
     return sorted(findings, key=lambda found: order.index(found.severity))

@@ -56,6 +56,14 @@ BYTES_READ = register(
     _INFORMS,
     "the byte-counting code, read on four specimens, follows the official rule",
 )
+BYTES_RUN_WRONG = register(
+    "BPB163", "script-counts-other-bytes", _REFUTES,
+    "the script's scoring function, run on a short text, divides by another number than the bytes of that text",
+)  # fmt: skip
+BYTES_RUN_RIGHT = register(
+    "BPB164", "script-counts-the-bytes", Severity.CONFIRMS,
+    "the script's scoring function, run on a short text, divides by the bytes of that text",
+)  # fmt: skip
 
 # bound and estimator: the numerator
 WEIGHT_DSIGMA = register(
@@ -124,6 +132,18 @@ JOINT_PRICE = register(
 HASHED_COUNTS = register(
     "BPB267", "script-hashed-counts", _WARNS,
     "counts of hashed contexts, looked up for the target alone, stand for a probability: they do not add up to 1",
+)  # fmt: skip
+SCORE_RUN_RIGHT = register(
+    "BPB269", "script-computes-the-score", Severity.CONFIRMS,
+    "the script's scoring function, run on networks whose score is known, computes a bound or the exact code length",
+)  # fmt: skip
+SCORE_RUN_WRONG = register(
+    "BPB270", "script-computes-no-bound", _REFUTES,
+    "the script's scoring function, run on networks whose bound is known, computes something else, a known mistake",
+)  # fmt: skip
+SCORE_NOT_RUN = register(
+    "BPB271", "script-score-not-run", _INFORMS,
+    "a scoring function could not be run alone, or what it returned is not understood: nothing follows",
 )  # fmt: skip
 
 # sampling and coverage

@@ -1,1 +1,1 @@
-"""The one thing of a script that may run, if the user says so: its byte table."""
+"""What of a script may run, if the user says so: its byte table and its scoring functions, in limited processes."""

@@ -28,9 +28,10 @@ _REFUSED = ("socket.", "os.", "subprocess.", "shutil.", "ctypes.", "pty.", "ftpl
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
-def _limit(memory: int) -> None:
+def limit(memory: int, cpu_seconds: int = _CPU_SECONDS) -> None:
+    """Limits that foreign code cannot lift: processor time, address space, no file written, no network."""
     for what, value in (
-        (resource.RLIMIT_CPU, _CPU_SECONDS),
+        (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
@@ -42,7 +43,17 @@ def _limit(memory: int) -> None:
         ctypes.CDLL(None).unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def _fence(tokenizer: str) -> None:
+def address_space() -> int:
+    """Bytes of address space that this process has mapped already; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as stream:  # noqa: PTH123 - before anything is imported that need not be
+            return int(stream.read().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError):
+        return _MEMORY_WITH_TORCH
+
+
+def fence(tokenizer: str) -> None:
+    """Refuse files but those of the libraries and the tokenizer, processes and sockets, from now on."""
     readable = tuple(os.path.realpath(path) + os.sep for path in {sys.prefix, sys.base_prefix})
     real_path = os.path.realpath
 
@@ -101,7 +112,7 @@ def main() -> None:
 
 def _run(task: dict[str, Any]) -> list[list[int]]:
     needs_torch = "torch" in task["code"]
-    _limit(_MEMORY_WITH_TORCH if needs_torch else _MEMORY)
+    limit(_MEMORY_WITH_TORCH if needs_torch else _MEMORY)
     import sentencepiece
 
     if needs_torch:
@@ -124,7 +135,7 @@ def _run(task: dict[str, Any]) -> list[list[int]]:
         **dict.fromkeys(task["processors"], processor),
     }
     code = compile(task["code"], "byte_table", "exec")
-    _fence(task["tokenizer"])
+    fence(task["tokenizer"])
     exec(code, space)  # noqa: S102 - what the user allowed by --allow-code
     function = space[task["name"]]
     if "token" in task["roles"]:

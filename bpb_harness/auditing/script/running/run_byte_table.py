@@ -6,11 +6,6 @@ The table is compared entry by entry with the official rule of `bpb_harness.byte
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +14,13 @@ from numpy.typing import NDArray
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.frontend.scopes import Script
+from bpb_harness.auditing.script.running.limited import exchanged
 from bpb_harness.auditing.script.running.table_function import TableFunction, find_table_functions
 from bpb_harness.byte_count import ByteCounter, PieceKind, Tokenizer, load_tokenizer
 from bpb_harness.errors import HarnessError
 from bpb_harness.findings import Finding, Json, Severity
 
 WALL_SECONDS = 60.0
-_MAX_ANSWER = 64 * 2**20
 _SHOWN = 5
 _CHILD = Path(__file__).with_name("limited_process.py")
 
@@ -74,13 +69,7 @@ def run_limited(function: TableFunction, tokenizer: Path, previous: list[int]) -
         "code": function.code, "name": function.name, "roles": function.roles, "processors": function.processors,
         "tokenizer": str(tokenizer.resolve()), "previous": previous,
     }  # fmt: skip
-    environment = {"PATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
-    process = subprocess.Popen(  # noqa: S603 - our own program; what it is handed is limited there
-        [sys.executable, "-I", "-B", str(_CHILD)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=environment, cwd="/" if os.name == "posix" else None, start_new_session=True,
-    )  # fmt: skip
-    answer = _exchanged(process, json.dumps(task).encode())
+    answer = exchanged(_CHILD, json.dumps(task).encode(), WALL_SECONDS)
     try:
         reply = json.loads(answer)
     except ValueError:
@@ -91,36 +80,6 @@ def run_limited(function: TableFunction, tokenizer: Path, previous: list[int]) -
         return [np.asarray(table, dtype=np.int64) for table in reply["tables"]]
     except (TypeError, ValueError, OverflowError):
         raise _FailedError("what it returns is no table of numbers") from None
-
-
-def _exchanged(process: subprocess.Popen[bytes], task: bytes) -> bytes:
-    """Hand over the task and read the answer, under a wall clock and a bound on its length."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    timer = threading.Timer(WALL_SECONDS, _kill, [process])
-    timer.start()
-    try:
-        with process.stdin as stdin:
-            stdin.write(task)
-        with process.stdout as stdout:
-            answer = stdout.read(_MAX_ANSWER)
-    except OSError:
-        answer = b""
-    finally:
-        timer.cancel()
-        _kill(process)
-        process.wait()
-    return answer
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except OSError:
-        pass
 
 
 def _neighbours(tokenizer: Tokenizer) -> list[int]:

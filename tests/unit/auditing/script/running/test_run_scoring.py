@@ -1,0 +1,371 @@
+"""Scoring functions run in the limited process: right ones pass, each mistake is named, hostile ones say nothing.
+
+Many functions share a process. The means are of a fixed seed. A right function is called wrong
+only where a probe misses every bound by 9 standard errors and by 2 % (Student's t with 11 degrees of freedom: 2e-6 a
+probe) and a mistake fits all the same: far below one in 10,000.
+"""
+
+# ruff: noqa: E501 - lines of scripts, as they are
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing.script import ScriptContext, check_scripts
+from bpb_harness.auditing.script.frontend.scopes import Script
+from bpb_harness.auditing.script.frontend.source import parse
+from bpb_harness.auditing.script.running import run_scoring as running
+from bpb_harness.auditing.script.running.judged_scores import judge_scores
+from bpb_harness.auditing.script.running.scored_texts import choose_texts
+from bpb_harness.auditing.script.running.scoring_function import ScoringFunction, find_scoring_functions
+from bpb_harness.auditing.script.running.weighing import Behaviour, Passed, weigh
+from bpb_harness.byte_count import load_tokenizer
+from bpb_harness.findings import CODES, Finding, Severity
+
+TOKENIZER = Path(__file__).resolve().parents[5] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
+
+MASKED = """
+import math
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+V = 512
+MASK = 512
+eps = 0.0
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb = nn.Embedding(V + 1, 16)
+        self.out = nn.Linear(16, V + 1)
+    def forward(self, z):
+        return self.out(self.emb(z))
+def nelbo(model, x, num_steps):
+    total = torch.zeros(len(x), dtype=torch.float64)
+    for i in range(1, num_steps + 1):
+        t, s = (1 - eps) * i / num_steps, (1 - eps) * (i - 1) / num_steps
+        hidden = torch.rand(x.shape) < t
+        logits = model(torch.where(hidden, MASK, x)).float()
+        logits[..., MASK] = -1e9
+        nats = F.cross_entropy(logits.transpose(1, 2), x, reduction="none")
+        total += ((t - s) / t * nats * hidden).sum(1).double()
+    return total + eps * x.shape[1] * math.log(V)
+def main():
+    model = Net()
+    print("val_bpb", nelbo(model, load("val.bin"), 8).sum() / 0.6931 / count)
+main()
+"""
+
+CAUSAL = """
+import math
+import numpy as np
+import sentencepiece as spm
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+class Settings:
+    seq_len = 1024
+    val_batch = 4096
+    vocab_size = 512
+    tokenizer_path = "t.model"
+class GPT(nn.Module):
+    def __init__(self, args):
+        super().__init__()
+        self.emb = nn.Embedding(args.vocab_size, 16)
+        self.block = nn.Linear(16, 16)
+        self.head = nn.Linear(16, args.vocab_size)
+    def forward(self, ids, targets):
+        h = self.block(self.emb(ids))
+        logits = self.head(h).reshape(-1, 512)
+        return F.cross_entropy(logits.float(), targets.reshape(-1))
+def luts(sp, size):
+    base, lead, edge = np.zeros(size, np.int16), np.zeros(size, bool), np.ones(size, bool)
+    for i in range(sp.vocab_size()):
+        if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i):
+            continue
+        edge[i] = False
+        if sp.is_byte(i):
+            base[i] = 1
+            continue
+        piece = sp.id_to_piece(i)
+        if piece.startswith("\\u2581"):
+            lead[i] = True
+            piece = piece[1:]
+        base[i] = len(piece.encode("utf-8"))
+    return torch.tensor(base), torch.tensor(lead), torch.tensor(edge)
+def eval_val(args, model, rank, world_size, device, val_tokens, base, lead, edge):
+    nats, count, size = 0.0, 0, 0.0
+    n = (val_tokens.numel() - 1) // args.seq_len
+    for first in range(0, n, 4):
+        chunk = val_tokens[first * args.seq_len : min(first + 4, n) * args.seq_len + 1].to(device)
+        x, y = chunk[:-1].reshape(-1, args.seq_len), chunk[1:].reshape(-1, args.seq_len)
+        nats += model(x, y).item() * y.numel()
+        count += y.numel()
+        added = base[y] + (lead[y] & ~edge[x])
+        size += added.double().sum().item()
+    return nats / count, nats / math.log(2) / size
+def main():
+    args = Settings()
+    device = torch.device("cuda")
+    sp = spm.SentencePieceProcessor(model_file=args.tokenizer_path)
+    base, lead, edge = luts(sp, args.vocab_size)
+    model = GPT(args).to(device)
+    compiled = torch.compile(model)
+    val_loss, val_bpb = eval_val(args, compiled, 0, 1, device, load("val.bin"), base, lead, edge)
+    print("val_bpb", val_bpb)
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A script made of another by replacements, and what running it must say."""
+
+    base: str
+    changes: tuple[tuple[str, str], ...]
+    code: str
+    says: str
+
+    @property
+    def text(self) -> str:
+        text = self.base
+        for old, new in self.changes:
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        return text
+
+
+LOOP = (
+    "    for i in range(1, num_steps + 1):\n        t, s = (1 - eps) * i / num_steps, (1 - eps) * (i - 1) / num_steps\n"
+)
+PRICE = "((t - s) / t * nats * hidden).sum(1).double()"
+CASES = {
+    "right": Case(MASKED, (), "BPB269", "the bound of 8 steps"),
+    "right with prior": Case(MASKED, (("eps = 0.0", "eps = 0.1"),), "BPB269", "the bound of 8 steps"),
+    "right, one rate a row": Case(MASKED, (
+        (LOOP, "    for _ in range(1):\n        t = 1 - torch.rand(len(x), 1)\n"), (PRICE, "(nats * hidden / t).sum(1).double()"),
+    ), "BPB269", "the continuous bound"),
+    "right, the network prices": Case(MASKED, (
+        ("    def forward(self, z):\n        return self.out(self.emb(z))\n",
+         "    def forward(self, z, y):\n        logits = self.out(self.emb(z))\n        logits = 30 * torch.tanh(logits / 30)\n"
+         "        return F.cross_entropy(logits.float().transpose(1, 2), y, reduction='none')\n"),
+        ("        logits = model(torch.where(hidden, MASK, x)).float()\n        logits[..., MASK] = -1e9\n", ""),
+        ("F.cross_entropy(logits.transpose(1, 2), x, reduction=\"none\")", "model(torch.where(hidden, MASK, x), x)"),
+    ), "BPB269", "the bound of 8 steps"),
+    "right, parts and wrappers": Case(MASKED, (
+        ("    def forward(self, z):\n        return self.out(self.emb(z))\n",
+         "    def hidden(self, z):\n        return self.emb(z)\n    def heads(self, h):\n        return self.out(h)\n"
+         "    def logits_of(self, z):\n        return self.heads(self.hidden(z))\n    def log_probs(self, z):\n"
+         "        logits = self.logits_of(z)\n        logits[..., MASK] = -1e9\n        return logits - torch.logsumexp(logits, -1, keepdim=True)\n"),
+        ("        logits = model(torch.where(hidden, MASK, x)).float()\n        logits[..., MASK] = -1e9\n", "        logits = model.log_probs(torch.where(hidden, MASK, x))\n"),
+    ), "BPB269", "the bound of 8 steps"),
+    "1/t twice": Case(MASKED, ((PRICE, PRICE + " / t"),), "BPB270", "the weight 1/t applied twice"),
+    "no weight": Case(MASKED, (("(t - s) / t *", "(t - s) *"),), "BPB270", "no weight"),
+    "mean of the masked": Case(MASKED, ((PRICE, "((t - s) / t * nats * hidden).sum(1).double() / hidden.sum(1).clamp(min=1)"),), "BPB270", "on a mean over the masked"),
+    "last step dropped": Case(MASKED, (("range(1, num_steps + 1)", "range(1, num_steps)"),), "BPB270", "the steps but the last"),
+    "cleaner end": Case(MASKED, (("torch.rand(x.shape) < t", "torch.rand(x.shape) < s"),), "BPB270", "its cleaner end"),
+    "prior missing": Case(MASKED, (("eps = 0.0", "eps = 0.2"), (" + eps * x.shape[1] * math.log(V)", "")), "BPB270", "without its prior"),
+    "rates cut": Case(MASKED, (
+        (LOOP, "    for t in (0.3, 0.5, 0.7):\n"), (PRICE, "(nats * hidden / 3).sum(1).double() / t"),
+    ), "BPB270", "integral"),
+    "trapezoids": Case(MASKED, (
+        (LOOP, "    grid = [0.15, 0.3, 0.5, 0.7, 0.85]\n    for t, w in zip(grid, [0.075, 0.175, 0.2, 0.175, 0.075]):\n"),
+        (PRICE, "(w / t * nats * hidden).sum(1).double()"),
+    ), "BPB270", "trapezoids on 5 mask rates 0.15 to 0.85"),
+    "single rate": Case(MASKED, (
+        (LOOP, "    for _ in range(4):\n        t = 0.5\n"), (PRICE, "(nats * hidden).sum(1).double() / t / 4"),
+    ), "BPB270", "pseudo-log-likelihood at the one mask rate"),
+    "boundary unpaid": Case(MASKED, (("torch.rand(x.shape) < t", "(torch.rand(x.shape) < t) & (x != 1)"),), "BPB270", "never hides a boundary"),
+    "same masks": Case(MASKED, (("torch.rand(x.shape) < t", "(torch.sin(torch.arange(x.numel()) * 12.9 + i) * 43758.5 % 1).reshape(x.shape) < t"),), "BPB271", "the same in every call"),
+    "unknown": Case(MASKED, ((PRICE, "(nats * hidden).sum(1).double().sqrt()"),), "BPB271", "no bound and no mistake that is known"),
+    "causal": Case(CAUSAL, (), "BPB164", "4.0208 bytes per token"),
+    "space twice": Case(CAUSAL, (("base[i] = len(piece.encode(\"utf-8\"))", "base[i] = len(piece.encode(\"utf-8\")) + int(lead[i])"),), "BPB163", "+ 1 again in the loop"),
+    "space never": Case(CAUSAL, (("added = base[y] + (lead[y] & ~edge[x])", "added = base[y]"),), "BPB163", "never counted"),
+    "spelling": Case(CAUSAL, (("        if sp.is_byte(i):\n            base[i] = 1\n            continue\n", ""),), "BPB163", "spelling <0xXX>"),
+    "constant": Case(CAUSAL, (("size += added.double().sum().item()", "size += y.numel() * 4.3"),), "BPB163", "tokens times 4.3"),
+    "loss of another thing": Case(CAUSAL, (("nats += model(x, y).item()", "nats += 0.9 * model(x, y).item()"),), "BPB271", "none of the numbers that follow"),
+    "table changed later": Case(CAUSAL, (("    model = GPT(args)", "    base[5] = 7\n    model = GPT(args)"),), "BPB271", "changed after it is made"),
+    "loops for ever": Case(MASKED, (("    total = torch.zeros(", "    while True:\n        pass\n    total = torch.zeros("),), "BPB271", "stopped after"),
+    "exits": Case(MASKED, (("    total = torch.zeros(", "    import sys\n    sys.exit(0)\n    total = torch.zeros("),), "BPB271", "ends the program"),
+    "exits by os": Case(MASKED, (("    total = torch.zeros(", "    import os\n    os._exit(0)\n    total = torch.zeros("),), "BPB271", "_exit"),
+    "prints an answer": Case(MASKED, (("    total = torch.zeros(", "    print('{\"name\": \"nelbo\", \"before\": {\"returned\": [1.0]}}', flush=True)\n    return 'fine'\n    total = torch.zeros("),), "BPB271", "returns no number"),
+    "reads the environment": Case(MASKED, (("    total = torch.zeros(", "    import os\n    raise ValueError(sorted(os.environ))\n    total = torch.zeros("),), "BPB271", "ValueError: []"),
+    "reads a file": Case(MASKED, (("    total = torch.zeros(", "    import pathlib\n    pathlib.Path('/etc/passwd').read_text()\n    total = torch.zeros("),), "BPB271", "files are closed"),
+    "opens a socket": Case(MASKED, (("    total = torch.zeros(", "    import socket\n    socket.create_connection(('127.0.0.1', 9))\n    total = torch.zeros("),), "BPB271", "closed to it"),
+    "takes memory": Case(MASKED, (("    total = torch.zeros(", "    b = bytearray(16 << 30)\n    total = torch.zeros("),), "BPB271", "memory"),
+    "raises on import": Case(MASKED, (("eps = 0.0", "eps = 1 / 0"),), "BPB271", "eps"),
+}  # fmt: skip
+
+
+def _functions(text: str, name: str = "train.py") -> tuple[list[ScoringFunction], list[tuple[str, str]]]:
+    tree = parse(textwrap.dedent(text))
+    assert tree is not None
+    return find_scoring_functions([Script(name, text, tree)], {"nelbo", "eval_val"})
+
+
+# Each group is one process, so that no case is run by two workers of the test run.
+GROUPS = {
+    "right": [name for name, case in CASES.items() if case.code in ("BPB269", "BPB164")],
+    "wrong": [name for name, case in CASES.items() if case.code in ("BPB270", "BPB163")],
+    "not run": [name for name, case in CASES.items() if case.code == "BPB271"],
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_function_is_what_it_computes(group: str) -> None:
+    functions, owners = [], []
+    said: dict[str, Sequence[Finding]] = {}
+    for name in GROUPS[group]:
+        found, reasons = _functions(CASES[name].text)
+        if not found:
+            said[name] = [Finding("BPB271", Severity.INFORMS, reason) for _, reason in reasons]
+        functions += found
+        owners += [name for _ in found]
+    tokenizer = load_tokenizer(TOKENIZER)
+    texts = choose_texts(tokenizer)
+    replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12, seconds=4.0)
+    for name, function, reply in zip(owners, functions, replies, strict=True):
+        said[name] = judge_scores([function], [reply], texts, tokenizer, {"nelbo", "eval_val"}).findings
+    for name in GROUPS[group]:
+        case, findings = CASES[name], said[name]
+        assert any(found.code == case.code and case.says in found.message for found in findings), (name, findings)
+        for found in findings:
+            assert found.severity is CODES[found.code].severity, name
+            assert found.severity is not Severity.REFUTES or found.code == case.code, name
+
+
+# --- what running says against what is read --------------------------------------------------------------------------
+
+
+def _audited(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch, *, allow_code: bool = True) -> list[Finding]:
+    monkeypatch.setattr(running, "SHOWN", 6_144)
+    monkeypatch.setattr(running, "CALLS", 12)
+    file = tmp_path / "train.py"
+    file.write_text(text, "utf-8")
+    return check_scripts([file], ScriptContext(), tokenizer=TOKENIZER, allow_code=allow_code)
+
+
+def test_nothing_runs_without_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "exchanged", lambda *_: pytest.fail("a process was started"))
+    codes = {found.code for found in _audited(tmp_path, CASES["1/t twice"].text, monkeypatch, allow_code=False)}
+    assert not codes & {"BPB163", "BPB164", "BPB269", "BPB270", "BPB271"}
+
+
+def test_what_is_read_explains_what_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both findings stand, and the one from running names the line of the other."""
+    findings = {found.code: found for found in _audited(tmp_path, CASES["1/t twice"].text, monkeypatch)}
+    line = findings["BPB251"].evidence["line"]
+    assert findings["BPB251"].severity is Severity.REFUTES
+    assert f"What does it: BPB251, line {line}" in findings["BPB270"].message
+
+
+def test_a_script_that_knows_the_probe_gains_a_warning_at_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right on short windows, wrong on long ones, on one line: what reads as an error stays in the way."""
+    weight = (
+        ("        total += ", "        w = (t - s) / t\n        total += "),
+        ("((t - s) / t * nats", "(w * nats / (t if x.shape[1] > 64 else 1)"),
+    )
+    findings = _audited(tmp_path, Case(MASKED, weight, "", "").text, monkeypatch)
+    assert any(found.code == "BPB269" for found in findings)
+    (read,) = [found for found in findings if found.code == "BPB251"]
+    assert read.severity is Severity.WARNS
+    assert "demoted" in read.message
+
+
+RIGHT = Passed("nelbo", {"train.py": frozenset({7, 8})}, frozenset({"BPB251"}))
+READ = Finding("BPB251", Severity.REFUTES, "The weight 1/t is applied twice.", {"file": "train.py", "line": 8}, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Severity.REFUTES, Severity.WARNS), (Severity.WARNS, Severity.INFORMS), (Severity.INFORMS, Severity.INFORMS),
+    ],
+)  # fmt: skip
+def test_a_finding_that_running_contradicts_weighs_one_step_less(before: Severity, after: Severity) -> None:
+    (found,) = weigh([replace(READ, severity=before)], Behaviour((), (RIGHT,)))
+    assert found.severity is after
+    if before is not after:
+        assert found.factor is None
+        assert "nelbo, run alone on a short text, passes through this line and does not do that" in found.message
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(READ, evidence={"file": "train.py", "line": 9}),  # a line that was not passed through
+        replace(READ, evidence={"file": "eval.py", "line": 8}),  # of another file
+        replace(READ, code="BPB255"),  # a mistake that was not excluded
+    ],
+)
+def test_a_finding_of_another_line_or_mistake_stands(other: Finding) -> None:
+    assert weigh([other], Behaviour((), (RIGHT,))) == [other]
+
+
+def test_two_findings_of_one_fault_of_the_bytes_do_not_multiply() -> None:
+    read = Finding("BPB151", Severity.REFUTES, "The space is counted twice.", {"file": "train.py", "line": 8}, 1.16714)
+    run = Finding("BPB163", Severity.REFUTES, "It divides by more.", {}, 1.16714)
+    first, second = weigh([read], Behaviour((run,)))
+    assert first == read
+    assert second.severity is Severity.INFORMS
+    assert second.factor is None
+    assert "BPB151" in second.message
+
+
+def test_a_right_function_beside_a_wrong_one_makes_it_a_warning() -> None:
+    """Which of them is claimed is not known."""
+    both = MASKED.replace(
+        "def main():", "def nelbo_twice(model, x, num_steps):\n    return 2 * nelbo(model, x, num_steps)\ndef main():"
+    )
+    both = both.replace(
+        ", 8).sum() / 0.6931 / count)", ", 8).sum() / 0.6931 / count, nelbo_twice(model, load('val.bin'), 8))"
+    )
+    wrong = both.replace("return 2 * nelbo(model, x, num_steps)", "\n    ".join([
+        "total = torch.zeros(len(x))", "for t in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95):", "    hidden = torch.rand(x.shape) < t",
+        "    logits = model(torch.where(hidden, MASK, x)).float()",
+        "    nats = F.cross_entropy(logits.transpose(1, 2), x, reduction='none')",
+        "    total += (nats * hidden).sum(1) / t / t / 6", "return total",
+    ]))  # fmt: skip
+    tree = parse(wrong)
+    assert tree is not None
+    functions, _ = find_scoring_functions([Script("train.py", wrong, tree)], {"nelbo", "nelbo_twice"})
+    tokenizer = load_tokenizer(TOKENIZER)
+    texts = choose_texts(tokenizer)
+    replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12)
+    both_on_path = judge_scores(functions, replies, texts, tokenizer, {"nelbo", "nelbo_twice"})
+    severities = {found.code: found.severity for found in both_on_path.findings}
+    assert severities == {"BPB269": Severity.CONFIRMS, "BPB270": Severity.WARNS}
+    neither = judge_scores(functions, replies, texts, tokenizer, set())
+    assert all(found.severity is not Severity.REFUTES for found in neither.findings)
+
+
+def test_a_process_that_dies_takes_no_other_result_with_it() -> None:
+    """The first function's line is out before the second kills the process; the third is said not to have run."""
+    functions = []
+    kill = (("    total = torch.zeros(", "    torch.os.kill(torch.os.getpid(), 9)\n    total = torch.zeros("),)
+    for text in (MASKED, Case(MASKED, kill, "", "").text, MASKED):
+        functions += _functions(text)[0]
+    exits = functions[1]
+    tokenizer = load_tokenizer(TOKENIZER)
+    texts = choose_texts(tokenizer)
+    replies = running.run_scoring([functions[0], exits, functions[2]], TOKENIZER, texts, shown=1_000, calls=12)
+    assert "masks" in replies[0]
+    assert all("not_run" in reply for reply in replies[1:2])
+
+
+def test_answers_of_another_shape_are_not_understood() -> None:
+    """The answer comes from a process that ran foreign code: whatever it holds, nothing is raised, nothing follows."""
+    functions, _ = _functions(MASKED)
+    tokenizer = load_tokenizer(TOKENIZER)
+    texts = choose_texts(tokenizer)
+    odd: list[dict[str, object]] = [
+        {}, {"masks": []}, {"masks": 3}, {"before": {"returned": ["x"]}}, {"before": None, "vocabulary": 512},
+        {"masks": [{"probe": "count 1", "returned": [[float("nan")]]}], "vocabulary": 512},
+        {"before": {"returned": [1e400, -1.0]}, "vocabulary": -3}, {"before": {"returned": []}, "vocabulary": 1 << 60},
+    ]  # fmt: skip
+    for reply in odd:
+        (found,) = judge_scores(functions, [reply], texts, tokenizer, {"nelbo"}).findings
+        assert found.code == "BPB271", reply
