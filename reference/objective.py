@@ -120,7 +120,8 @@ def head_nll(head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, 
     """
     normalised = functional.rms_norm(states, (states.shape[-1],))
     nll_nats = functional.cross_entropy(head(normalised)[:, :vocab_size].float(), targets, reduction="none")
-    return nll_nats @ weights.to(nll_nats.dtype)
+    # Not a product of vectors, which autocast rounds to bfloat16, as it does its result.
+    return (nll_nats * weights.to(nll_nats.dtype)).sum()
 
 
 def mdlm_objective(

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from bpb_harness.errors import CorpusError, NumericsError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.networks.reference import ReferenceConfig, ReferenceTransformer
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule, parse_schedule
 from reference.data import TokenShards, step_seed
-from reference.objective import causal_objective, draw_masks, gather_masked, mdlm_objective
+from reference.objective import causal_objective, draw_masks, gather_masked, head_nll, mdlm_objective
 from reference.optimizer import learning_rate_factor, make_optimizers
 
 V, L = 3, 4
@@ -150,6 +151,20 @@ def test_causal_objective_is_the_mean_next_token_nll() -> None:
             log_probs = torch.log_softmax(network(row[:place].unsqueeze(0))[0, -1, :V], dim=-1)
             nats -= float(log_probs[row[place]])
     assert float(causal_objective(network, x)) == pytest.approx(nats / 8, rel=1e-6)
+
+
+def test_autocast_does_not_round_the_sum_of_costs() -> None:
+    """Logits are bfloat16's, as on a GPU; costs, their weights and their sum are float32."""
+    generator = torch.Generator().manual_seed(3)
+    head, states = nn.Linear(16, 9, bias=False), torch.randn(999, 16, generator=generator)
+    targets, weights = torch.randint(9, (999,), generator=generator), torch.rand(999, generator=generator) / 999
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = head_nll(head, states, targets, weights, 9).detach()
+        logits = head(functional.rms_norm(states, (16,)))
+    assert logits.dtype == torch.bfloat16
+    costs = -torch.log_softmax(logits.double(), dim=-1).gather(1, targets[:, None])[:, 0]
+    assert seen.dtype == torch.float32
+    assert float(seen) == pytest.approx(float((costs.detach() * weights.double()).sum()), rel=1e-6)
 
 
 def test_padding_columns_get_no_gradient() -> None:
