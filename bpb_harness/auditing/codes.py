@@ -111,6 +111,12 @@ JOINT_PRICE = register(
     _REFUTES,
     "Masked tokens are priced jointly under the weight of tokens priced one by one: no bound and no code length.",
 )
+LEARNT_BEFORE = register(
+    "BPB215",
+    "learnt-before-scored",
+    _WARNS,
+    "The log shows epochs of test-time training over the text before the score: what was learnt by heart is not paid.",
+)
 
 # Sampling, coverage, errors.
 SLICE = register("BPB301", "slice", _WARNS, "Only a part of the split was scored.")

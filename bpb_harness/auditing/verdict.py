@@ -76,7 +76,13 @@ _BYTES_SUPPORT = (
 )
 
 # A fault of the estimator that a script shows, or the author admits, says more than a log that is missing.
-_ESTIMATOR_RULES = [codes.BEYOND_PLAIN, codes.JOINT_PRICE, codes.PROSE_VOIDS, codes.BELOW_ALL_KNOWN]
+_ESTIMATOR_RULES = [
+    codes.LEARNT_BEFORE,
+    codes.BEYOND_PLAIN,
+    codes.JOINT_PRICE,
+    codes.PROSE_VOIDS,
+    codes.BELOW_ALL_KNOWN,
+]
 # What a reviewer would say first about a claim that cannot be verified.
 _WEIGHTIEST = {
     rule.code: rank

@@ -19,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from bpb_harness.claim.adaptation import EpochLine, adaptations, epoch_of
 from bpb_harness.claim.embedded_code import is_code, is_statement
 from bpb_harness.claim.line_template import LineTemplate, found_lines
 from bpb_harness.claim.names import is_score_name, same_estimator, tokenizers_in
@@ -115,6 +116,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
     artifacts: list[Printed] = []
     tokenizers: list[str] = []
     numbers: set[float] = set()
+    epochs: list[EpochLine] = []
     seed, num_steps, dataset, folded, run = None, None, None, None, 0
     for number, line in output:
         low = line.lower()
@@ -130,6 +132,8 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
                 scores.extend(_scores_of(line, Source(file, number), run))
             if num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
                 num_steps = int(found[1])
+        if "epoch" in low and len(epochs) < _MAX_SCORE_LINES and (epoch := epoch_of(line, number, run)) is not None:
+            epochs.append(epoch)
         if dataset is None and "val" in low and ".bin" in low:
             dataset = _dataset_of(line)
         if folded is None and ("val_loader" in low or "tokenizer" in low) and (named := _FOLDED.search(line)):
@@ -153,6 +157,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         num_steps=num_steps,
         dataset=dataset,
         folded=folded,
+        adaptations=adaptations(epochs),
         numbers_beside_bpb=frozenset(numbers),
         embedded_code_lines=sum(code),
         found=tuple(found_lines(templates, lines, text, file)),

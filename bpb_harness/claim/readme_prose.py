@@ -62,6 +62,19 @@ def _closed(pattern: str) -> re.Pattern[str]:
 
 
 PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs to tokens priced one by one: no bound"
+_LEARNT_BEFORE = "the network learnt the text in several passes before it was scored on it"
+_STORED = "tokens of the scored text are stored beside the network and cost nothing in the score"
+# What a submission is called after, in its title or over a section of its README.
+_TECHNIQUES = (
+    (
+        _closed(
+            r"\bpre-?quant(?:i[sz]ation)?[\s_-]{0,2}(?:[a-z]{3,8}[\s_-])?(?:ttt|test[- ]time[- ]training)\b"
+            r"(?![\s_-]*(?:bpb|val|score|loss|delta|baseline|only))"
+        ),
+        _LEARNT_BEFORE,
+    ),
+    (_closed(r"\bpaid[\s_-]?prefix"), _STORED),
+)
 _TRAINED_ON_IT = "the network was trained on the text that it is scored on"
 _VAL_ONLY = _closed(r"\bval(?:idation)?[- ]only\b(?! eval)")
 _STATEMENTS = (
@@ -187,10 +200,46 @@ def voiding_sentences(text: str, file: str) -> tuple[VoidingSentence, ...]:
 
 
 def voiding_title(title: str, file: str) -> VoidingSentence | None:
-    """A title that says that the run was trained on the validation split alone, as such runs are called."""
-    if not _VAL_ONLY.search(title) or _DENIED_BEFORE.search(title):
+    """A title that says what would void the score: of a run on the validation split alone, as such runs are called."""
+    if _DENIED_BEFORE.search(title):
         return None
-    return VoidingSentence(title[:_LONGEST_SENTENCE], _TRAINED_ON_IT, Source(file))
+    meaning = _TRAINED_ON_IT if _VAL_ONLY.search(title) else _technique_of(title)[0]
+    return None if meaning is None else VoidingSentence(title[:_LONGEST_SENTENCE], meaning, Source(file))
+
+
+def voiding_headings(text: str, file: str) -> tuple[VoidingSentence, ...]:
+    """Headings of a README that name a technique which voids the score; none below one that denies or compares."""
+    found: list[VoidingSentence] = []
+    denied_below, in_code = 0, False  # the level of the heading that denies what stands below it; 0: none
+    for number, line in enumerate(text[:_LARGEST_PROSE].split("\n"), 1):
+        in_code ^= line.lstrip().startswith(("```", "~~~"))
+        level = len(line) - len(line.lstrip("#"))
+        if in_code or not 1 <= level <= 6:
+            continue
+        heading = line.strip("# \r\t*")
+        if denied_below and level > denied_below:
+            continue
+        meaning, rest = _technique_of(heading)
+        is_denied = level > 1 and (_DENYING_HEADING.search(rest) or _REJECTED.search(rest)) is not None
+        denied_below = level if is_denied else 0
+        if is_denied or _DENIED_BEFORE.search(rest):
+            continue
+        if meaning is not None and len(found) < _MAX_SENTENCES:
+            found.append(VoidingSentence(heading[:_LONGEST_SENTENCE], meaning, Source(file, number)))
+    return tuple(found)
+
+
+_REJECTED = _closed(
+    r"\b(?:remov\w*|fail\w*|reject\w*|tried|attempt\w*|compar\w*|versus|vs|negative|illegal|credits?)\b"
+)
+
+
+def _technique_of(words: str) -> tuple[str | None, str]:
+    """What a technique that is named means for the score, and the other words."""
+    for pattern, meaning in _TECHNIQUES:
+        if pattern.search(words):
+            return meaning, pattern.sub(" ", words)
+    return None, words
 
 
 def _meaning_of(sentence: str) -> str | None:

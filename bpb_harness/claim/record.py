@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpb_harness.claim.adaptation import Adaptation
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.claim.printed import Printed, Source
 
@@ -81,6 +82,7 @@ class LogRecord:
         dataset: the split that its data loader names, such as ``fineweb_val``.
         folded: the path of its text or tokenizer, where that says that letters were folded to one case.
         numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
+        adaptations: epochs of test-time training over a whole text.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
         code_digest: of the script in it; None where it holds none.
@@ -99,6 +101,7 @@ class LogRecord:
     dataset: str | None = None
     folded: str | None = None
     numbers_beside_bpb: frozenset[float] = frozenset()
+    adaptations: tuple[Adaptation, ...] = ()
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
     code_digest: str | None = None

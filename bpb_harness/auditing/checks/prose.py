@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.claim.readme_prose import PRICED_JOINTLY, voiding_sentences, voiding_title
+from bpb_harness.claim.readme_prose import PRICED_JOINTLY, voiding_headings, voiding_sentences, voiding_title
 from bpb_harness.findings import Finding, Severity
 
 
@@ -15,7 +15,9 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
     claim = evidence.claim
     if claim.score is None:
         return
-    sentences = [*voiding_sentences(claim.readme.text, claim.readme.file)] if claim.readme is not None else []
+    readme = claim.readme
+    sentences = [*voiding_sentences(readme.text, readme.file)] if readme is not None else []
+    sentences += voiding_headings(readme.text, readme.file) if readme is not None else ()
     title = voiding_title(claim.title, claim.score.source.file) if claim.title is not None else None
     for found in [*sentences, *([title] if title is not None else [])]:
         message = f"{found.source} says {found.sentence[:300]!r}: if it is so, {found.meaning}"

@@ -68,6 +68,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         yield codes.IN_LOG.finding(message, places=[*places], label=label, how=evidence.how)
         yield from _not_final(evidence, score)
         yield from _beyond_plain(evidence)
+        yield from _learnt_before(evidence)
         return
     if evidence.siblings:
         seeds_agree = any(score.agrees_with(mean_of_seeds(scores)) for scores in claim.seed_scores.values())
@@ -159,6 +160,33 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
         return
 
 
+def _learnt_before(evidence: Evidence) -> Iterator[Finding]:
+    """Test-time training that goes over the text epoch by epoch, before the score is printed, in the same run."""
+    for line in evidence.lines:
+        log = next((log for log in evidence.claim_logs if line in log.lines), None)
+        place = line.bpb.source.line
+        before = [
+            each
+            for each in (log.adaptations if log is not None else ())
+            if each.run == line.run and place is not None and each.last_line < place
+        ]
+        if log is None or not before or _EARLY.search(line.label):
+            continue
+        each = before[-1]
+        message = (
+            f"{log.file}:{each.first_line} to {each.last_line} show {each.epochs} epochs of test-time training "
+            f"({each.label!r}) before the score at {_place(line)}: if they are on the text that is scored, it was "
+            "learnt before it is scored, and what was learnt by heart is not paid for"
+        )
+        yield codes.LEARNT_BEFORE.finding(
+            message,
+            place=f"{log.file}:{each.first_line}",
+            epochs=each.epochs,
+            missing="the script, to see that no token is learnt before it is scored; or the score without the training",
+        )
+        return
+
+
 def _plain_validation(log: LogRecord, line: ScoreLine, lowest: float | None) -> tuple[ScoreLine, float] | None:
     """The network alone in the run of a line: its last validation, or one that is called plain; and what is gained.
 
@@ -174,15 +202,23 @@ def _plain_validation(log: LogRecord, line: ScoreLine, lowest: float | None) -> 
         for other in log.lines
         if other.run == line.run and other.bpb.name == line.bpb.name and other != line and other.bpb.value <= worst
     ]
+    # A score that has another name too, such as ttt_exact, is no plain one, whatever line repeats it.
+    twins = [other for other in run if not other.is_training_step and _is_same(other.bpb, line.bpb)]
+    is_plain = all(_PLAIN.search(other.label) for other in (line, *twins))
+    run = [other for other in run if other not in twins]
     named = [other for other in run if not other.is_training_step and _PLAIN.search(other.label)]
     steps = [other for other in run if other.is_training_step]
-    if named and not _PLAIN.search(line.label):
+    if named and not is_plain:
         return min([*named, *steps[-1:]], key=lambda other: other.bpb.value), _MAX_GAINED
     if not steps:
         return None
     of = _OF_STEPS.search(steps[-1].label)
     went_on = of is None or int(of[1]) < int(of[2])  # or was stopped by the clock: the log need not say
     return steps[-1], _MAX_GAINED_AND_LEARNT if went_on else _MAX_GAINED
+
+
+def _is_same(one: Printed, other: Printed) -> bool:
+    return abs(one.value - other.value) <= max(one.half_unit, other.half_unit) * (1.0 + 1e-9)
 
 
 # No sliding window, and no adaptation to what has been scored, gains more bits per byte; the second holds where the

@@ -301,3 +301,35 @@ def test_the_title_of_such_a_run() -> None:
     assert voiding_title("Val-Only 9L", "submission.json") is not None
     assert voiding_title("Not val-only", "submission.json") is None
     assert voiding_title("9L, val-only eval", "submission.json") is None
+
+
+@pytest.mark.parametrize(
+    ("where", "found"), [("before", True), ("after", False), ("another run", False)], ids=["before", "after", "another"]
+)
+def test_a_text_that_is_learnt_in_epochs_before_it_is_scored(tmp_path: Path, where: str, found: bool) -> None:
+    head, tail = log(2.0312, SP1024, seed=1337).split("final_int8", 1)
+    epochs = "".join(f"ttt_epoch:{k}/10 loss:1.9\n" for k in range(1, 11))
+    texts = {
+        "before": f"{head}{epochs}final_int8{tail}",
+        "after": f"{head}final_int8{tail}{epochs}",
+        "another run": f"{epochs}first val_loss:2.2 val_bpb:1.303\n{head}final_int8{tail}",
+    }
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, SP1024), 8)))
+    (tmp_path / "train.log").write_text(texts[where])
+    report = audit(tmp_path)
+    assert ("BPB215" in codes(report)) is found
+    assert report.verdict == ("unverifiable" if found else "consistent")
+    if found:
+        assert "10 epochs of test-time training" in report.judgement.reason
+
+
+def test_a_score_with_two_names_is_no_plain_validation(tmp_path: Path) -> None:
+    nats, score = 1.94, bpb(1.94, SP1024)
+    low = score - 0.08
+    text = log(2.2, SP1024).split("step:")[0]
+    text += f"int6_roundtrip_exact val_loss:{nats:.8f} val_bpb:{score:.8f}\nchained_ttt val_bpb:{low:.4f}\n"
+    text += f"int8_roundtrip_exact val_loss:{nats * low / score:.8f} val_bpb:{low:.8f}\n"
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(low, 8)))
+    (tmp_path / "train.log").write_text(text)
+    (found,) = audit(tmp_path).with_code("BPB414")
+    assert "0.080 below the plain validation of the same run" in found.message

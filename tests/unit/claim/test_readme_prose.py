@@ -9,7 +9,7 @@ import pytest
 
 from bpb_harness.auditing import Verdict, audit
 from bpb_harness.claim.printed import Source
-from bpb_harness.claim.readme_prose import VoidingSentence, voiding_sentences, voiding_title
+from bpb_harness.claim.readme_prose import VoidingSentence, voiding_headings, voiding_sentences, voiding_title
 from fixtures.claims.patterns import SP1024, bpb, log
 from tests.bounded import require_an_end
 
@@ -125,7 +125,7 @@ def test_a_sentence_over_several_lines_with_marks_is_one() -> None:
 def test_hostile_prose_comes_to_an_end() -> None:
     pieces = ["evaluated ", "only the first 1 ", "- a\n", "not ", ". ", "1.1 bytes per token, ", "# "]
     require_an_end(
-        "from bpb_harness.claim.readme_prose import voiding_sentences\n"
+        "from bpb_harness.claim.readme_prose import voiding_headings, voiding_sentences\n"
         f"for piece in {pieces!r}:\n"
         "    voiding_sentences(piece * (300_000 // len(piece)), 'README.md')\n"
     )
@@ -257,3 +257,30 @@ def test_joint_sampling_and_prices_one_by_one_are_no_joint_price(tmp_path: Path,
     report = audit(honest(tmp_path, sentence))
     assert report.with_code("BPB214") == []
     assert report.verdict is Verdict.CONSISTENT
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("# PreQuantTTT and a wide MLP\n", [1]),
+        ("# A run\n\n## Changes\n\n### 1. Pre-Quantization Test-Time Training (9 epochs)\n", [5]),
+        ("# Pre-quant AdamW TTT\n", [1]),
+        ("# Paid prefix, and seven layers\n", [1]),
+        ("# No pre-quant TTT\n", []),
+        ("# A run\n\n## Pre-quant TTT bpb\n", []),
+        ("# A run\n\n## Pre-quant, pre-TTT scores\n", []),
+        ("# A run\n\n## What we tried\n\n### Pre-quant TTT\n\n## Model\n", []),
+        ("# A run\n\n## Comparison\n\n### Paid prefix\n\n## Paid prefix\n", [7]),
+        ("# A run\n\n```\n# prequant TTT\n```\n", []),
+        ("# A run\n\nWe leave pre-quant TTT and the paid prefix to others.\n", []),
+    ],
+)
+def test_headings_that_name_what_voids_a_score(text: str, lines: list[int]) -> None:
+    assert [each.source.line for each in voiding_headings(text, "README.md")] == lines
+
+
+@pytest.mark.parametrize(
+    ("title", "voids"), [("SP1024 PreQuantTTT", True), ("Without pre-quant TTT", False), ("TTT", False)]
+)
+def test_titles_that_name_what_voids_a_score(title: str, voids: bool) -> None:
+    assert (voiding_title(title, "submission.json") is not None) is voids

@@ -1,0 +1,77 @@
+"""Epochs of adaptation that a log prints: test-time training that goes over the whole text, epoch after epoch.
+
+``ttt_epoch:7/20 loss:1.9``, ``prequant_ttt: epoch 21/21``. Adaptation to what has been scored already, chunk by chunk,
+begins its epochs again with every chunk; a burst of training at the end is on training text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+_EPOCH = re.compile(
+    r"(?P<label>(?:ttt|test[-_ ]time[-_ ]training)[^|\n]{0,24}?epoch)s?[ :=]{0,3}"
+    r"(?P<number>[0-9]{1,4})\s?/\s?(?P<of>[0-9]{1,4})(?![0-9.])",
+    re.IGNORECASE,
+)
+_OF_A_PART = re.compile(r"burst|\[[0-9]+\]|chunk[ :=#]{0,3}[0-9]+(?!\s?/|[0-9])|\bdoc\b|window", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Several epochs over a text.
+
+    Attributes:
+        label: what the log calls them.
+        first_line: where the first is printed.
+        last_line: where the last is printed.
+        epochs: how many.
+        run: which run of the log.
+    """
+
+    label: str
+    first_line: int
+    last_line: int
+    epochs: int
+    run: int
+
+
+@dataclass(frozen=True)
+class EpochLine:
+    """One line of a log that tells an epoch of adaptation.
+
+    Attributes:
+        label: what the log calls it.
+        line: its number.
+        number: which epoch.
+        of: of how many.
+        run: which run of the log.
+    """
+
+    label: str
+    line: int
+    number: int
+    of: int
+    run: int
+
+
+def epoch_of(line: str, number: int, run: int) -> EpochLine | None:
+    """The epoch of adaptation that a line tells; None where it tells none, or one of a part of the text."""
+    found = _EPOCH.search(line)
+    if found is None or _OF_A_PART.search(line):
+        return None
+    return EpochLine(found["label"].strip(), number, int(found["number"]), int(found["of"]), run)
+
+
+def adaptations(epochs: Iterable[EpochLine]) -> tuple[Adaptation, ...]:
+    """The passes of two epochs or more that are gone through once in their run, in order."""
+    by_pass: dict[tuple[str, int, int], list[EpochLine]] = {}
+    for epoch in epochs:
+        by_pass.setdefault((epoch.label, epoch.of, epoch.run), []).append(epoch)
+    return tuple(
+        Adaptation(label, lines[0].line, lines[-1].line, of, run)
+        for (label, of, run), lines in by_pass.items()
+        if of >= 2 and all(one.number <= other.number for one, other in pairwise(lines))
+    )
