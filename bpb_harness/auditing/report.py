@@ -254,12 +254,17 @@ def _short(text: object, width: int) -> str:
 
 
 def detail_of(finding: Finding, reason: str) -> str:
-    """A finding's message; where the headline says it already, only the place."""
+    """A finding's message; where the headline says it already, what its code means, and the place."""
     if finding.message != reason:
         return finding.message
-    places = finding.evidence.get("places") or finding.evidence.get("place") or finding.evidence.get("file")
+    places = finding.evidence.get("places") or finding.evidence.get("place") or _line_of(finding)
     listed = [str(place) for place in places] if isinstance(places, list) else [str(places)] if places else []
-    return "as said above" + (f" ({', '.join(listed)})" if listed else "")
+    return CODES[finding.code].summary + (f" ({', '.join(listed)})" if listed else "")
+
+
+def _line_of(finding: Finding) -> str | None:
+    file, line = finding.evidence.get("file"), finding.evidence.get("line")
+    return None if file is None else f"{file}:{line}" if line else str(file)
 
 
 def corrected_to_text(value: float | None) -> str:

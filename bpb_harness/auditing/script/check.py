@@ -189,7 +189,7 @@ def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list
         script = analysis.program.script(hit.node)
         number = int(getattr(hit.node, "lineno", 0))
         severity = hit.severity or hit.rule.severity
-        message = hit.message
+        message = f"{hit.message} ({script.path}:{number})" if number else hit.message
         others = informative - sinks.get(hit.rule.code, set())
         if severity is Severity.REFUTES and hit.sink is not None and others:
             severity = Severity.WARNS

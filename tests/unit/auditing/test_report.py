@@ -28,7 +28,7 @@ from bpb_harness.auditing.verdict import Judgement
 from bpb_harness.claim import read_claim
 from bpb_harness.cli.audit import app
 from bpb_harness.errors import ClaimError
-from bpb_harness.findings import Finding, Severity
+from bpb_harness.findings import CODES, Finding, Severity
 from bpb_harness.terminal.screen import Screen
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, log, submission
@@ -284,10 +284,12 @@ def test_a_finding_that_is_the_reason_is_not_told_again() -> None:
         return detail_of(Finding("BPB401", Severity.WARNS, "so it is", evidence), "so it is")
 
     assert detail_of(Finding("BPB401", Severity.WARNS, "so it is"), "another") == "so it is"
-    assert detail() == "as said above"
-    assert detail(places=["a:1", "b:2"]) == "as said above (a:1, b:2)"
-    assert detail(place="a:1", file="f") == "as said above (a:1)"
-    assert detail(file="f") == "as said above (f)"
+    meant = CODES["BPB401"].summary
+    assert detail() == meant
+    assert detail(places=["a:1", "b:2"]) == f"{meant} (a:1, b:2)"
+    assert detail(place="a:1", file="f") == f"{meant} (a:1)"
+    assert detail(file="f") == f"{meant} (f)"
+    assert detail(file="f", line=7) == f"{meant} (f:7)"
 
 
 @pytest.mark.parametrize(
