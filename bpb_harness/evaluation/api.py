@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.denoiser import CausalLM, Denoiser
+from bpb_harness.distributed import pick_device
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.answers import answer_remarks
 from bpb_harness.evaluation.in_memory import InMemory, require_no_name
@@ -133,7 +134,7 @@ def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedMod
             "block_size": chosen.block_size,
             "stated": chosen.stated,
         },
-        chosen.torch_device(),
+        pick_device(chosen.device),
         chosen.dtype,
     )
     clock = PhaseClock(chosen.progress)

@@ -16,7 +16,7 @@ import torch
 from bpb_harness._version import __version__
 from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser, num_clean_tokens, own_block_size
-from bpb_harness.distributed import Processes
+from bpb_harness.distributed import Processes, pick_device
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
 from bpb_harness.estimators import Bound, ChainRule, ExactBound
 from bpb_harness.estimators.exact import SpanKind, require_enumerable
@@ -160,7 +160,7 @@ class Job:
     @cached_property
     def device(self) -> torch.device:
         """Where the network runs."""
-        return self.settings.torch_device()
+        return pick_device(self.settings.device)
 
     @cached_property
     def estimators(self) -> tuple[Estimator, ...]:

@@ -360,16 +360,6 @@ class Settings:
         preset = [] if self.golf_preset is None else [f"golf_preset={self.golf_preset}"]
         return preset + list(as_words(self.golf_setting))
 
-    def torch_device(self) -> torch.device:
-        """The device to run on.
-
-        Raises:
-            UsageError: if cuda is asked for and there is none.
-        """
-        from bpb_harness.distributed import pick_device  # deferred: imports torch
-
-        return pick_device(self.device)
-
     def compiles(self, device: torch.device, *, pays: bool = True) -> bool:
         """Whether the network is compiled.
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.checkpoints import Checkpoint, digest_of
+from bpb_harness.distributed import pick_device
 from bpb_harness.errors import ContractError, HarnessError, InputError, SecondLookError
 from bpb_harness.evaluation.inputs import find_text
 from bpb_harness.evaluation.settings import FLAGS, Settings
@@ -34,7 +35,7 @@ _WRITTEN = ("score", "is_checked", "num_bytes", "seconds", "whole", "exceeds_who
 
 def needs_containing(settings: Settings) -> bool:
     """Whether code may run that has to be contained, and can be: not with a GPU, or a file of draws that is kept."""
-    return settings.allow_code and settings.resume is None and settings.torch_device().type == "cpu"
+    return settings.allow_code and settings.resume is None and pick_device(settings.device).type == "cpu"
 
 
 def prove_contained(

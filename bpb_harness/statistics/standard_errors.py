@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -87,6 +88,11 @@ class Draws:
         sums = np.bincount(self.window, weights=self.value_nats, minlength=self.num_windows)
         return _float64(sums / counts)
 
+    @cached_property
+    def regression(self) -> _Regression:
+        """What their mask rates and their windows' difficulty explain: both errors of a score ask for it."""
+        return _Regression.of(self)
+
 
 def _float64(values: npt.NDArray[Any]) -> Floats:
     return np.asarray(values, dtype=np.float64)
@@ -101,7 +107,7 @@ def mc_stderr_nats(draws: Draws) -> float:
     were, only the part that adjacent windows share is subtracted, and the error is somewhat too large, never too small.
     Derivation: docs/errors.md.
     """
-    fit = _Regression.of(draws)
+    fit = draws.regression
     tokens = _float64(draws.num_tokens)
     num_draws = np.bincount(draws.window, minlength=draws.num_windows)
     residual = fit.residual * tokens[draws.window]
@@ -221,7 +227,7 @@ def grid_stderr_nats(draws: Draws, weight: npt.NDArray[Any]) -> float:
     """
     shape = (draws.num_windows, len(draws.window) // draws.num_windows)
     if shape[1] < MIN_NODES:
-        residual = _Regression.of(draws).residual * _float64(draws.num_tokens)[draws.window]
+        residual = draws.regression.residual * _float64(draws.num_tokens)[draws.window]
         return math.sqrt(float((np.asarray(weight) ** 2 * residual**2).sum()))
     value, share = np.reshape(_float64(draws.value_nats), shape), np.reshape(_float64(weight), shape)
     return math.sqrt(grid_noise_variance(value, share, draws.num_tokens, _hardness(draws)))
@@ -252,7 +258,7 @@ def corpus_stderr(draws: Draws, known_noise: float = 0.0) -> float:
     num_bytes = _float64(draws.num_bytes)
     nats, noise = draws.window_nats, known_noise
     if len(draws.window) > count or np.ptp(draws.v) > 0:
-        nats, noise = _Regression.of(draws).level_free_nats(draws), mc_stderr_nats(draws) ** 2
+        nats, noise = draws.regression.level_free_nats(draws), mc_stderr_nats(draws) ** 2
     deviation = nats - nats.sum() / num_bytes.sum() * num_bytes
     variance = float((deviation**2).sum())
     lags = min(int(4.0 * (count / 100.0) ** (2.0 / 9.0)), count // 4)
@@ -268,7 +274,7 @@ def level_luck_nats(draws: Draws) -> Floats:
     """What each window owes to the mask rates that its draws happened to get, (N,) nats; it sums to next to nothing."""
     if np.ptp(draws.v) == 0 and len(draws.window) == draws.num_windows:
         return np.zeros(draws.num_windows)
-    return _float64(draws.window_nats - _Regression.of(draws).level_free_nats(draws))
+    return _float64(draws.window_nats - draws.regression.level_free_nats(draws))
 
 
 def paired_gap(discrete: Draws, mc: Draws) -> tuple[float, float]:

@@ -109,7 +109,8 @@ class Corpus:
     def positions(self, tokens: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
         """Where each of some tokens stands, ascending int64, in one pass over the corpus."""
         found: list[list[NDArray[np.int64]]] = [[] for _ in tokens]
-        for start, chunk in self._chunks():
+        for start in range(0, self.num_tokens, _CHUNK_TOKENS):
+            chunk = self.read(start, min(start + _CHUNK_TOKENS, self.num_tokens))
             for token, places in zip(tokens, found, strict=True):
                 places.append(np.flatnonzero(chunk == token).astype(np.int64) + start)
         return tuple(np.concatenate(places) for places in found)
@@ -118,10 +119,6 @@ class Corpus:
     def num_raw_bytes(self) -> int | None:
         """UTF-8 bytes of the original documents; None for shards."""
         return None if self.raw_bytes_per_document is None else int(self.raw_bytes_per_document.sum())
-
-    def _chunks(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        for start in range(0, self.num_tokens, _CHUNK_TOKENS):
-            yield start, self.read(start, min(start + _CHUNK_TOKENS, self.num_tokens))
 
 
 def load_shards(
