@@ -11,7 +11,7 @@ import pytest
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import CorpusError, HarnessError, TokenizerError, UsageError
 from bpb_harness.evaluation import job as job_module
-from bpb_harness.evaluation import layout as choose_layout
+from bpb_harness.evaluation import layout as layout_module
 from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabulary
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.methods import either, names
@@ -148,7 +148,7 @@ def test_a_tokenizer_of_another_vocabulary(pieces, unnamed, vocab_size, clean, i
 
 def test_nothing_to_score_is_an_error(text, monkeypatch):
     empty = Spans.without_context(*(np.zeros(0, dtype=np.int64),) * 2)
-    monkeypatch.setattr(choose_layout, "sliding", lambda *_, **__: empty)
+    monkeypatch.setattr(layout_module, "sliding", lambda *_, **__: empty)
     causal = job(text, Causal(), schedule=None, method="ar", tail="drop")
     assert refusal(causal.lay_out, CorpusError) == (
         f"nothing is left to score: got {text.corpus.num_tokens} tokens, windows of 16, tail drop; pass more text, or "
