@@ -191,7 +191,7 @@ def _read_json(value: Any, file: str, reading: Reading) -> Claim:
         return read_trainer_state(value, file)
     if is_trainer_results(value):
         return read_trainer_results(value, file)
-    return read_submission(value, file, reading.names)
+    return read_submission(value, file, reading)
 
 
 def _require_one_claim(claim_files: Sequence[Claim], *, in_arguments: bool, searchable: bool) -> None:

@@ -102,6 +102,8 @@ def holds_folders(path: Path) -> bool:
 def find_submissions(root: Path) -> list[Path]:
     """Every folder at or below ``root`` that looks like a submission: a submission.json or a claim file, or logs.
 
+    A folder with logs and with folders is one where no record lies in these: pictures do, say.
+
     Folders inside a submission are part of it. Links are not followed.
 
     Raises:
@@ -242,11 +244,21 @@ def _folders_below(root: Path) -> Iterator[tuple[Path, list[_Entry], bool]]:
 
 
 def _is_submission(entries: Sequence[_Entry]) -> bool:
-    """Whether a folder with these entries is one: it holds a claim, or logs and no folder."""
+    """Whether a folder with these entries is one: it holds a claim, or logs and no folder with a record of its own."""
     if any(is_claim_name(entry.shown) or _is_of_a_trainer(entry) for entry in entries):
         return True
     names = [entry.shown.name.lower() for entry in entries]
-    return not any(entry.is_folder for entry in entries) and any(_is_log_name(name) for name in names)
+    if not any(_is_log_name(name) for name in names):
+        return False
+    return not any(_holds_evidence(entry.path) for entry in entries if entry.is_folder)
+
+
+def _holds_evidence(folder: Path, depth: int = 1) -> bool:
+    """Whether a record lies in a folder of a folder, not too far down: pictures of a run do not make it two."""
+    entries = _entries(folder, folder)
+    if any(_is_evidence(entry) for entry in entries):
+        return True
+    return depth < DEEPEST_LOG and any(_holds_evidence(entry.path, depth + 1) for entry in entries if entry.is_folder)
 
 
 def _is_log_name(name: str) -> bool:

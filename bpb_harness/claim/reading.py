@@ -15,10 +15,12 @@ class Reading:
     Attributes:
         names: keys of records in JSON.
         templates: lines of logs.
+        tokenizers: names of tokenizers, which a record's own key may hold.
     """
 
     names: FieldNames = PLAIN_NAMES
     templates: tuple[LineTemplate, ...] = ()
+    tokenizers: tuple[str, ...] = ()
 
 
 PLAIN = Reading()

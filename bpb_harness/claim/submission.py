@@ -8,7 +8,6 @@ from typing import Any
 
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import (
-    PLAIN_NAMES,
     FieldNames,
     is_score_name,
     same_estimator,
@@ -16,6 +15,7 @@ from bpb_harness.claim.names import (
     tokenizers_in,
 )
 from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
+from bpb_harness.claim.reading import PLAIN, Reading
 from bpb_harness.claim.record import Claim, Note, NoteKind, Protocol
 
 _UNOFFICIAL = re.compile(
@@ -32,15 +32,15 @@ _ASIDE = re.compile(
 _MAX_LEAVES = 5000
 
 
-def read_submission(value: object, file: str, names: FieldNames = PLAIN_NAMES) -> Claim:
+def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim:
     """A claim from a parsed ``submission.json``.
 
     Args:
         value: the parsed JSON; anything but an object claims nothing.
         file: the file's name, for sources.
-        names: of its keys.
+        reading: what is known beforehand of its keys, and of tokenizers.
     """
-    source = Source(file)
+    source, names = Source(file), reading.names
     if not isinstance(value, Mapping):
         note = Note(NoteKind.NOT_A_NUMBER, f"{file} holds no JSON object, so it claims nothing", source)
         return Claim(file, notes=(note,))
@@ -50,7 +50,7 @@ def read_submission(value: object, file: str, names: FieldNames = PLAIN_NAMES) -
     score, notes = _score(value, file, seed_scores, names)
     loss = _loss_beside(value, score, file)
     estimator = _first_text(value, names.estimator)
-    tokenizer = tokenizers_in(_first_text(value, ("tokenizer", "tokenizer_name", "tokenizer_path")) or "")
+    tokenizer = _tokenizers(_first_text(value, ("tokenizer", "tokenizer_name", "tokenizer_path")) or "", reading)
     return Claim(
         name=file,
         title=_first_text(value, ("name",)),
@@ -79,6 +79,11 @@ def read_submission(value: object, file: str, names: FieldNames = PLAIN_NAMES) -
         says_unofficial=next((words for text in texts if (words := _unofficial(text[:2000]))), None),
         notes=tuple(notes),
     )
+
+
+def _tokenizers(named: str, reading: Reading) -> tuple[str, ...]:
+    plain = named.strip().lower()
+    return tokenizers_in(named) or tuple(name for name in reading.tokenizers if name.lower() == plain)
 
 
 def _unofficial(text: str) -> str | None:

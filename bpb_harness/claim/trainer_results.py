@@ -146,7 +146,8 @@ def _step(held: Any) -> int | None:
 def _claim_of(evaluations: Sequence[_Evaluation], file: str) -> Claim:
     scored = [each for each in evaluations if each.scores]
     if not scored:
-        return _without_score(evaluations, file)
+        # No claim, and none denied: a log beside it may print a score.
+        return Claim(file, written_by=_PROGRAM, loss_alone=next((each.loss for each in reversed(evaluations)), None))
     last = scored[-1]
     names = {score.name for each in scored for score in each.scores}
     if len(names) > 1:
@@ -168,17 +169,6 @@ def _notes(score: Printed, last: _Evaluation, scored: Sequence[_Evaluation], fil
             "where every sample has as many: no bytes per token are read off the two"
         )
         yield Note(NoteKind.CHOICE, message, last.loss.source)
-
-
-def _without_score(evaluations: Sequence[_Evaluation], file: str) -> Claim:
-    loss = next((each for each in reversed(evaluations) if each.loss is not None), None)
-    if loss is None or loss.loss is None:
-        message = f"{file} gives no score in bits per byte and no loss of an evaluation"
-        return Claim(file, written_by=_PROGRAM, notes=(Note(NoteKind.NOT_A_NUMBER, message, Source(file)),))
-    message = f"{file} gives {loss.loss.name} {loss.loss}{_at(loss)}, and no score in bits per byte"
-    return Claim(
-        file, written_by=_PROGRAM, loss_alone=loss.loss, notes=(Note(NoteKind.NOT_A_NUMBER, message, loss.loss.source),)
-    )
 
 
 def _at(each: _Evaluation) -> str:

@@ -36,7 +36,10 @@ class Candidates:
     def reading(self) -> Reading:
         """What is looked for in a record, before it is known whose it is."""
         names = reduce(FieldNames.and_then, [*(pack.names for pack in self.packs), PLAIN_NAMES])
-        return Reading(names, tuple(dict.fromkeys(line for pack in self.packs for line in pack.templates)))
+        lines = dict.fromkeys(line for pack in self.packs for line in pack.templates)
+        return Reading(
+            names, tuple(lines), tuple(dict.fromkeys(name for pack in self.packs for name in pack.tokenizers))
+        )
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,11 @@ class RulePack:
         return next((text.name for text in self.texts if text.is_meant_by(name)), name)
 
     @cached_property
+    def tokenizers(self) -> tuple[str, ...]:
+        """The tokenizers that it knows, by name."""
+        return tuple(dict.fromkeys((*self.marks.tokenizers, *(row.tokenizer for row in self.denominators))))
+
+    @cached_property
     def templates(self) -> tuple[LineTemplate, ...]:
         """Every line that it looks for in logs."""
         wanted = (*self.marks.lines, *self.claim.lines, *self.claim.tokens_lines, *self.time.lines)

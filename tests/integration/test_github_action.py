@@ -157,6 +157,17 @@ def changed(where: Path) -> set[str]:
     return {name for name in (where.parent / "temp" / "bpb-audit-files").read_text().split("\0") if name}
 
 
+@pytest.mark.parametrize(("rules", "code", "verdict"), [("none", 0, "unverifiable"), ("nonsuch", 2, None)])
+def test_the_rules_are_those_that_the_workflow_names(
+    action: dict[str, Any], records: Repository, commands: Path, rules: str, code: int, verdict: str | None
+) -> None:
+    base = records.git("rev-parse", "HEAD")
+    records.add("wrong_space_twice")
+    done = run_steps(action, records.root, commands, install="false", path="records", base=base, rules=rules)
+    assert (done.code, done.outputs.get("verdict")) == (code, verdict), done.output
+    assert ("--rules: got 'nonsuch'" in done.output) is (code == 2)
+
+
 def test_a_pull_request_is_audited_where_it_changed_something(
     action: dict[str, Any], records: Repository, commands: Path
 ) -> None:

@@ -34,6 +34,9 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
         null = next((note.message for note in claim.notes if note.kind is NoteKind.NOT_A_NUMBER), None)
         others = ", ".join(f"{other.name} {other}" for other in claim.other_scores[:5])
         message = "the record claims no score" + (f" ({null})" if null else "")
+        if claim.loss_alone is not None:
+            place = claim.loss_alone.source
+            message += f" ({place} is a loss of {claim.loss_alone}, and nothing beside it is in bits per byte)"
         message += f"; what it does give, {others}, it does not call the score" if others else ""
         others_given: list[Json] = [other.value for other in claim.other_scores[:20]]
         missing = "a score that the record claims"

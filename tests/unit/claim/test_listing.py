@@ -215,3 +215,24 @@ def test_a_submission_holds_what_is_deep_in_it_and_what_was_deleted(tmp_path: Pa
         assert submission_of(tmp_path / name, tmp_path) == (None if folder is None else tmp_path / folder), name
     assert submission_of(tmp_path / "a" / "inner" / "x", tmp_path / "a" / "inner") == tmp_path / "a" / "inner"
     assert find_submissions(tmp_path) == [tmp_path / "a", tmp_path / "c"]
+
+
+@pytest.mark.parametrize(
+    ("below", "found"),
+    [
+        ("media/curve.png", ["run"]),
+        ("media/deep/curve.png", ["run"]),
+        ("extra/other.log", ["run/extra"]),
+        ("extra/deep/other.log", ["run/extra/deep"]),
+        ("extra/submission.json", ["run/extra"]),
+        ("extra/metrics.csv", ["run/extra"]),
+    ],
+)
+def test_logs_beside_pictures_are_a_submission_and_beside_records_are_not(
+    tmp_path: Path, below: str, found: list[str]
+) -> None:
+    file = tmp_path / "run" / below
+    file.parent.mkdir(parents=True)
+    file.write_text("epoch,step,val_bpb\n")
+    (tmp_path / "run" / "a.log").write_text("val_bpb:1.2\n")
+    assert [path.relative_to(tmp_path).as_posix() for path in find_submissions(tmp_path)] == found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.golf_rules import READING
 
 
 def read(record: Any) -> Any:
-    return read_submission(parse_json(json.dumps(record), "f").value, "submission.json", READING.names)
+    return read_submission(parse_json(json.dumps(record), "f").value, "submission.json", READING)
 
 
 @pytest.mark.parametrize(
@@ -386,3 +387,13 @@ def test_the_estimator_is_stated_or_in_the_name_of_the_score(record: dict[str, A
 def test_the_text_it_was_scored_on() -> None:
     assert read({"dataset": "FineWeb 10B"}).dataset == "fineweb 10b"
     assert read({"eval_dataset": " Mine " + "x" * 90}).dataset == "mine " + "x" * 55
+
+
+@pytest.mark.parametrize(
+    ("named", "tokenizer"), [("Frog-512", "frog-512"), ("frog", None), ("frog-512 of ours", None), ("sp1024", "sp1024")]
+)
+def test_a_tokenizer_that_the_rules_know_is_named_by_a_key_of_its_own(named: str, tokenizer: str | None) -> None:
+    known = replace(READING, tokenizers=("frog-512", "toad"))
+    claim = read_submission({"val_bpb": 1.2, "tokenizer": named}, "submission.json", known)
+    assert claim.tokenizer == tokenizer
+    assert (claim.tokenizer_source == Source("submission.json", key="tokenizer")) is (tokenizer is not None)

@@ -55,11 +55,11 @@ def test_another_report_is_no_record(tmp_path: Path) -> None:
         (trainer_state({"eval_bpb": 1.3}, {"eval_bpb": 1.1}), 1.1, "2 evaluations: the last is taken (step 1000)"),
         (trainer_state({"eval_bits_per_byte": 1.3}), 1.3, None),
         (trainer_state({"eval_loss": 2.5, "eval_bpb": 1.3}), 1.3, "no bytes per token are read off the two"),
-        (trainer_state({"eval_loss": 2.5}, {"eval_loss": 2.4}), None, "gives eval_loss 2.4 (step 1000), and no score"),
-        (trainer_state({"eval_accuracy": 0.5}), None, "no score in bits per byte and no loss of an evaluation"),
+        (trainer_state({"eval_loss": 2.5}, {"eval_loss": 2.4}), None, None),
+        (trainer_state({"eval_accuracy": 0.5}), None, None),
         (trainer_state({"eval_bpb": 1.3, "eval_wiki_bpb": 1.1}), None, "gives several scores, eval_bpb, eval_wiki_bpb"),
         (trainer_state({"eval_bpb": 1.3, "train_bpb": 0.9}), 1.3, None),
-        (trainer_state({"eval_bpb": "NaN"}), None, "no score in bits per byte"),
+        (trainer_state({"eval_bpb": "NaN"}), None, None),
         (
             trainer_state({"eval_bpb": 1.1}, {"eval_bpb": 1.3}, best_metric=1.1, best_model_checkpoint="c-500"),
             None,
@@ -155,3 +155,6 @@ def test_a_run_beside_its_log(tmp_path: Path) -> None:
     claim = _read(tmp_path, metrics__csv=lightning_table(("val_bpb",), (1.25,)), train__log="final val_bpb:1.2500\n")
     assert claim.score is not None
     assert (claim.score.value, len(claim.logs)) == (1.25, 1)
+    (tmp_path / "metrics.csv").write_text(lightning_table(("val_loss",), (2.5,)))
+    claim = read_claim(tmp_path)
+    assert (claim.score.value if claim.score else None, claim.claimed_in) == (1.25, "log")

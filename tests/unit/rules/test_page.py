@@ -88,6 +88,7 @@ def test_the_example_is_used_as_the_page_says(tmp_path: Path, pond: Path) -> Non
     assert str(right.rules) == "pond of pond.toml (as asked)"
     found = {finding.code: finding.message for finding in right.findings}
     assert "diary_val (full) under frog-512 has 2.50000" in found["BPB101"]
+    assert "inferred" not in found["BPB101"]  # the record names its tokenizer as the pack does
     assert (
         found["BPB501"]
         == "the artifact is over the cap of 2,000,000 bytes: 2,000,001 (submission.json (bytes_in_the_pond))"
