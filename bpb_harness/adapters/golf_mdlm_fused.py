@@ -81,14 +81,19 @@ class FusedGolfMdlm:
             )
             # The last block answers for some positions alone; attention looks everywhere, what follows does not.
             rows = positions if index + 1 == len(self._blocks) else None
-            turned = turn(normal, block.query_key, self._angles)
-            heads = attend_by_powers(turned, normal @ block.value.t(), self._length, self._head, rows)
+            added = self._attended(block, normal, rows)
             stream, normal = add_and_normalise(
-                stream, rows=rows, added=heads @ block.output.t(), modulation=said[2 * index + 1], windows=rows,
-                length=self._length, in_place=True,
+                stream, rows=rows, added=added, modulation=said[2 * index + 1], windows=rows, length=self._length,
+                in_place=True,
             )  # fmt: skip
             rows, added = None, square_of_relu(normal, block.up) @ block.down.t()
         return add_and_normalise(stream, added=added, in_place=True)[1]
+
+    def _attended(self, block: _Block, normal: Tensor, positions: Tensor | None) -> Tensor:
+        """What attention adds, (n, D); its queries, keys and heads are let go of here."""
+        turned = turn(normal, block.query_key, self._angles)
+        heads = attend_by_powers(turned, normal @ block.value.t(), self._length, self._head, positions)
+        return heads @ block.output.t()
 
     def _said(self, level: NoiseLevel) -> Tensor:
         """What the noise says to every norm, (B, 2 D of each)."""

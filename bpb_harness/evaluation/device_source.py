@@ -24,6 +24,7 @@ from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
 
+_SENT_AT_ONCE = 1 << 22  # tokens
 _LARGEST_TEXT = 1 << 30  # bytes of it that are kept on the device
 
 
@@ -108,8 +109,9 @@ class DeviceSource:
         values = torch.empty(end - first, dtype=torch.from_numpy(np.empty(0, signed)).dtype, device=self._device)
         at = 0
         for piece in self._host.corpus.stored(first, end):
-            values[at : at + len(piece)] = torch.from_numpy(piece.astype(f"u{width}").view(signed))
-            at += len(piece)
+            for part in np.split(piece, range(_SENT_AT_ONCE, len(piece), _SENT_AT_ONCE)):  # each is copied on its way
+                values[at : at + len(part)] = torch.from_numpy(part.astype(f"u{width}").view(signed))
+                at += len(part)
         return first, values, (1 << 8 * width) - 1
 
     def _beside(self) -> AbstractContextManager[object]:

@@ -27,9 +27,9 @@ Ints = npt.NDArray[np.int64]
 _NUM_BUCKETS = 1 << 20  # a power of two
 BUCKET_STEP, BUCKET_MASK = 1_000_003, _NUM_BUCKETS - 1
 _UNITS_PER_BIT = 1 << 16
-_CHUNK_TOKENS = 1 << 20
+_CHUNK_TOKENS = 1 << 18
 _TOKENS_IN_CACHE = 1 << 17
-_MAX_THREADS = 4  # each holds some 40 MB
+_MAX_THREADS = 4  # each holds some 10 MB
 
 T = TypeVar("T")
 

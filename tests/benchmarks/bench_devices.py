@@ -76,9 +76,13 @@ class Outcome:
         return f"{name:22}{self.seconds:8.1f} s{self.scoring:8.2f} s{rate:9.2f} M tokens/s   {memory}   {phases}"
 
 
-def run_command(words: list[str], *, devices: int, caches: Path) -> Outcome:
+def run_command(words: list[str], *, devices: int, caches: Path, by_torchrun: bool = False) -> Outcome:
     """Score by the command."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)] if devices > 1 else []
+    launch: list[str] = []
+    if by_torchrun:
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
+    elif devices > 1:
+        words = [*words, "--devices", str(devices)]
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     environment |= {"TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor"), "TRITON_CACHE_DIR": str(caches / "triton")}
     if devices == 1:
@@ -133,8 +137,9 @@ def measure_shape(shape: str, shard: Path, folder: Path, options: argparse.Names
     ]  # fmt: skip
     outcomes = {}
     for name in options.runs.split(","):
-        devices = options.devices if name.startswith("all") else 1
-        outcomes[name] = run_command(words, devices=devices, caches=caches)
+        is_shared, by_torchrun = name.startswith(("all", "torchrun")), name.startswith("torchrun")
+        devices = options.devices if is_shared else 1
+        outcomes[name] = run_command(words, devices=devices, caches=caches, by_torchrun=by_torchrun)
         print(outcomes[name].row(f"{shape}, {name} ({devices})"), outcomes[name].result["nats"], flush=True)
     print("\n".join(f"    {finding['message']}" for finding in outcomes[name].result["findings"]))
     card = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -146,7 +151,7 @@ def measure_shape(shape: str, shard: Path, folder: Path, options: argparse.Names
     one = outcomes.get("warm") or outcomes.get("cold")
     if one is not None:
         print(f"; one device reaches {one.result['forward_tokens_per_second'] / limit:.1%}", end="")
-        shared = [outcome for name, outcome in outcomes.items() if name.startswith("all")]
+        shared = [outcome for name, outcome in outcomes.items() if name.startswith(("all", "torchrun"))]
         if shared:
             every = shared[-1]
             alike = "equal to the last bit" if every.result["nats"] == one.result["nats"] else "NOT equal"
@@ -224,7 +229,7 @@ def main() -> None:
         machine.add_argument(f"--{name}", required=True)
     machine.add_argument("--repeat", type=int, default=44)
     machine.add_argument("--shapes", default="11x512,4x256")
-    machine.add_argument("--runs", default="cold,warm,all", help="of cold, warm, all and all-again")
+    machine.add_argument("--runs", default="cold,warm,all", help="of cold, warm, all and torchrun")
     machine.add_argument("--devices", type=int, default=max(torch.cuda.device_count(), 1))
     machine.add_argument("more", nargs="*", help="further flags of bpb-eval, after --")
     machine.set_defaults(run=measure_machine)

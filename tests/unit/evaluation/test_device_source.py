@@ -75,6 +75,7 @@ def test_tokens_are_the_corpus_own_wherever_they_lie(tmp_path, plan, monkeypatch
     monkeypatch.setattr(device_source, "sum_masks", lambda draws, *_: torch.ones(len(draws.x0), 14, dtype=torch.int64))
     rows = np.array([3, 59, 14])
     expected = [values[start : start + 16].tolist() for start in starts[plan.window[rows]]]
+    monkeypatch.setattr(device_source, "_SENT_AT_ONCE", 7)
     kept = DeviceSource(source, CPU)
     assert kept.prepare(plan, STREAMS, rows).x0.tolist() == expected
     assert kept._text is not None
