@@ -2,6 +2,8 @@
 
 A network that has learnt little needs no long windows. With short ones a step has more of them for about as many
 tokens, each with its own noise level, so that its gradient is less noisy, and attention costs less.
+
+A network of blocks may learn next tokens alone before that: a causal network is a part of it, and costs half as much.
 """
 
 from __future__ import annotations
@@ -10,11 +12,10 @@ from dataclasses import dataclass
 
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import Bound
+from bpb_harness.networks.reference import Sight
 from reference.cuda_graph import CapturedGradient
 from reference.objective import gather_capacity
 from reference.settings import Training
-
-SHORT_SHARE = 0.6  # of the run, where it has short windows
 
 
 @dataclass
@@ -23,9 +24,12 @@ class Stage:
 
     Attributes:
         context: tokens of a window that are predicted.
-        window_length: tokens of a window; one more than are predicted for the causal twin.
+        window_length: tokens of a window; one more than are predicted where next tokens are learnt.
         num_windows: a step, all processes together.
         capacity: masked positions of a process's share of a step.
+        is_causal: whether next tokens are learnt, and nothing is masked.
+        until: share of the run at which the next stage begins.
+        sight: what attention reads in a network of blocks; None: a table, made on the way.
         graph: the gradient of a step as a CUDA graph, or None where kernels are launched one by one.
     """
 
@@ -33,6 +37,9 @@ class Stage:
     window_length: int
     num_windows: int
     capacity: int
+    is_causal: bool
+    until: float = 1.0
+    sight: Sight | None = None
     graph: CapturedGradient | None = None
 
 
@@ -48,16 +55,23 @@ def make_stages(training: Training, *, bound: Bound, num_processes: int) -> list
         UsageError: if the windows of a step cannot be shared evenly.
     """
     stages = []
-    for context in filter(None, (training.short_context, training.context)):
+    short, is_twin = training.short_context or training.context, training.objective == "ar"
+    plan = [(training.context, is_twin, 1.0)]
+    if training.short_context:
+        plan.insert(0, (short, is_twin, training.short_share))
+    if training.causal_share:
+        plan.insert(0, (short, True, training.causal_share))
+    for context, is_causal, until in plan:
         num_windows = training.batch_tokens // context
         if num_windows % num_processes:
             seen = f"{num_windows} windows of {context} a step, {num_processes} processes"
             raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
-        capacity = gather_capacity(num_windows // num_processes, context, bound, num_processes)
-        stages.append(Stage(context, context + (training.objective == "ar"), num_windows, capacity))
+        size = training.block_size or context
+        capacity = gather_capacity(num_windows // num_processes * (context // size), size, bound, num_processes)
+        stages.append(Stage(context, context + is_causal, num_windows, capacity, is_causal, until))
     return stages
 
 
 def stage_at(stages: list[Stage], progress: float) -> Stage:
     """The stage of a step that is taken at ``progress`` in [0, 1]."""
-    return stages[0] if progress < SHORT_SHARE else stages[-1]
+    return next((stage for stage in stages if progress < stage.until), stages[-1])

@@ -17,13 +17,18 @@ from bpb_harness.byte_count import Tokenizer, encode_again
 from bpb_harness.errors import CorpusError
 from bpb_harness.text.corpus import Corpus, find_shards, map_shard
 
-_FOR_WINDOWS, _FOR_MASKS = 0, 1  # keeps the two streams of a step apart
+_FOR_WINDOWS, _FOR_MASKS, _FOR_DROPOUT = 0, 1, 2  # keeps the streams of a step apart
 _NUM_EXCERPTS = 64
 
 
 def step_seed(seed: int, step: int) -> int:
     """Seed of a step's masks: 32 bits, for torch's generator on a CPU keeps no more."""
     return int(_raw(seed, step, _FOR_MASKS, 1)[0] >> np.uint64(32))
+
+
+def dropout_seed(seed: int, step: int, process: int) -> int:
+    """Seed of what a step leaves out in one of the processes that share it."""
+    return int(_raw(seed, step, _FOR_DROPOUT + process, 1)[0] >> np.uint64(32))
 
 
 def _raw(seed: int, step: int, purpose: int, size: int) -> npt.NDArray[np.uint64]:

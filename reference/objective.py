@@ -11,6 +11,8 @@ same, and its masked tokens share that weight. The times of a batch are stratifi
 About half of all positions are masked. Only these go through the head, and through what follows the last block's
 attention, gathered into a tensor of a fixed number of rows: what is compiled then sees one shape, and nothing waits for
 the device to say how many they are.
+
+In a network of blocks each block is a window in this sense, with a time of its own and everything before it as context.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.estimators.bound import Bound, prior_nats
-from bpb_harness.networks.reference import GatheredPositions, ReferenceTransformer
+from bpb_harness.networks.reference import GatheredPositions, ReferenceTransformer, Sight
 from bpb_harness.sampling.design import size_biased_masks
 from bpb_harness.schedule import NoiseLevel
 
@@ -157,9 +159,67 @@ def mdlm_objective(
     return bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
 
 
+def block_objective(
+    network: ReferenceTransformer,
+    x0: Tensor,
+    masked: Tensor,
+    bound: Bound,
+    *,
+    causal_weight: float = 0.0,
+    capacity: int | None = None,
+    head_nll: HeadNll = head_nll,
+    sight: Sight | None = None,
+) -> Tensor:
+    """:func:`mdlm_objective` of a network of blocks, which divide its windows.
+
+    Args:
+        network: whose head runs at masked positions alone.
+        x0: clean tokens, (B, L) int64.
+        masked: size-biased masks of blocks, (B, L) bool; at least one in every block.
+        bound: a bound with one sample; gives the weight u_max.
+        causal_weight: of the cross-entropy of the token behind each clean one, which the clean copy is asked for then.
+        capacity: rows to gather masked positions into; None: enough for any mask.
+        head_nll: that function, or its compiled form.
+        sight: what attention reads; None: a table.
+
+    Returns:
+        Scalar float32, one draw of NELBO / L whatever ``causal_weight`` is: that adds to the gradient alone.
+    """
+    config, size, (num_windows, length) = network.config, network.config.block_size, x0.shape
+    assert size is not None
+    gathered = gather_masked(x0.view(-1, size), masked.view(-1, size), capacity or masked.numel())
+    num_noised = len(gathered.positions)
+    xt = x0.masked_fill(masked, config.mask_token_id)
+    states = network.block_trunk(xt, x0, _of_both_halves(gathered, num_windows, length, causal_weight > 0.0), sight)
+    diffusion = head_nll(network.head, states[:num_noised], gathered.targets, gathered.weights, config.vocab_size)
+    nats = bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
+    if not causal_weight:
+        return nats
+    weights = torch.full((num_windows, length), 1.0 / (num_windows * (length - 1)), device=x0.device)
+    weights[:, -1] = 0.0  # nothing is behind the last
+    behind = x0.roll(-1, dims=1).flatten()
+    causal = head_nll(network.head, states[num_noised:], behind, weights.flatten(), config.vocab_size)
+    return nats + causal_weight * (causal - causal.detach())
+
+
+def _of_both_halves(gathered: Gathered, num_windows: int, length: int, with_clean: bool) -> GatheredPositions:
+    """Masked positions of the noised half, in windows of 2 L, and all of the clean half behind them if asked for."""
+    place = torch.arange(num_windows * length, device=gathered.slots.device)
+    num_noised, window = len(gathered.positions), place // length
+    num_rows = num_noised + (len(place) if with_clean else 0)
+    positions = gathered.positions + (gathered.positions // length + 1) * length
+    clean = torch.full_like(place, num_rows)
+    if with_clean:
+        positions = torch.cat((positions, place + window * length))
+        clean = num_noised + place
+    noised = gathered.slots.masked_fill(gathered.slots >= num_noised, num_rows)
+    slots = torch.stack((clean.view(num_windows, length), noised.view(num_windows, length)), dim=1)
+    return GatheredPositions(positions, slots.flatten())
+
+
 def causal_objective(network: ReferenceTransformer, x: Tensor, *, head_nll: HeadNll = head_nll) -> Tensor:
     """Mean cross-entropy of tokens 1 .. L given those before, in nats per token; x is (B, L + 1)."""
     targets = x[:, 1:].flatten()
     weights = torch.full(targets.shape, 1.0 / len(targets), device=x.device)
-    states = network.trunk(x[:, :-1].contiguous()).flatten(0, 1)
+    states = network.trunk(x[:, :-1].contiguous(), causal=True).flatten(0, 1)
     return head_nll(network.head, states, targets, weights, network.config.vocab_size)

@@ -21,6 +21,7 @@ from bpb_harness.distributed import Processes, pick_device
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.evaluation.runner import fastest_attention
+from bpb_harness.kernels.block_attention import sparse_sight
 from bpb_harness.kernels.training import give_up_specialising
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
@@ -31,11 +32,11 @@ from bpb_harness.whole_file import write_whole
 from reference.averaging import AveragedGradients
 from reference.cuda_graph import CapturedGradient, forget_gradients
 from reference.curriculum import Stage, make_stages, stage_at
-from reference.data import TokenShards, require_writer, step_seed
+from reference.data import TokenShards, dropout_seed, require_writer, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
-from reference.objective import HeadNll, causal_objective, draw_masks, head_nll, mdlm_objective
+from reference.objective import HeadNll, block_objective, causal_objective, draw_masks, head_nll, mdlm_objective
 from reference.optimizer import MovingAverage, learning_rate_factor, make_optimizers
-from reference.settings import EXPORT_DTYPES, Training
+from reference.settings import EXPORT_DTYPES, LATER_SETTINGS, Training
 from reference.validation import Validation
 
 
@@ -60,10 +61,11 @@ class Run:
             mlp_width=training.hidden_width,
             objective=training.objective,
             time_conditioned=training.time_conditioned,
+            block_size=training.block_size,
         )
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
         self._stages = make_stages(training, bound=self.bound, num_processes=processes.count)
-        longest = self._stages[-1].window_length
+        longest = max(stage.window_length for stage in self._stages)
         self.shards = TokenShards(training.data, window_length=longest, vocab_size=vocab_size)
         if training.check_tokenizer:
             require_writer(load_shards(find_shards(training.data)[:1], vocab_size=vocab_size), self.tokenizer)
@@ -76,9 +78,11 @@ class Run:
             if training.check_tokenizer:
                 require_writer(self._validation.corpus, self.tokenizer)
         self.network: ReferenceTransformer = initial_network(self.config, seed=training.seed).to(self.device)
+        self.network.set_dropout(training.dropout)
         self.optimizers = make_optimizers(
-            self.network, lr=training.lr, muon_lr=training.muon_lr, weight_decay=training.weight_decay
-        )
+            self.network, lr=training.lr, muon_lr=training.muon_lr, weight_decay=training.weight_decay,
+            normalised=training.normalised_updates,
+        )  # fmt: skip
         self.average = MovingAverage(self.network, training.ema)
         self._parameters = list(self.network.parameters())
         self._gradients = AveragedGradients(self._parameters, processes)
@@ -179,6 +183,11 @@ class Run:
     def _compile(self, *, undo: bool = False) -> None:
         """Compile a block, once for all, and what comes before and after the blocks."""
         self._head_nll = head_nll if undo else torch.compile(head_nll, dynamic=False)
+        for stage in self._stages:
+            is_sparse = self.training.block_size is not None and not stage.is_causal and self.device.type == "cuda"
+            stage.sight = None
+            if is_sparse and not undo:
+                stage.sight = sparse_sight(stage.context, self.training.block_size or 1, self.device)
         for block in self.network.blocks:
             if undo:
                 block._compiled_call_impl = None
@@ -239,9 +248,12 @@ class Run:
         if self.device.type == "cuda":
             batch = batch.pin_memory()  # or the copy would wait for the device
         x0 = share(batch.to(self.device, non_blocking=True))
-        if self.config.objective == "ar":
+        if stage.is_causal:
             return (x0,)
         generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
+        if size := training.block_size:  # each block is a window to the objective
+            masked, _ = draw_masks((batch.numel() // size, size), self.bound, generator, self.device)
+            return x0, share(masked.view(batch.shape))
         masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
         return x0, share(masked), share(level.t), share(level.alpha_t), share(level.dalpha_t)
 
@@ -249,8 +261,13 @@ class Run:
         """The objective of what :meth:`_draw` gave, nats per token."""
         on_gpu = self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), fastest_attention(self.device):
-            if not noise:
+            if stage.is_causal:
                 return causal_objective(self.network, x0, head_nll=self._head_nll)
+            if self.training.block_size:
+                return block_objective(
+                    self.network, x0, noise[0], self.bound, causal_weight=self.training.causal_weight,
+                    capacity=stage.capacity, head_nll=self._head_nll, sight=stage.sight,
+                )  # fmt: skip
             masked, t, alpha_t, dalpha_t = noise
             return mdlm_objective(
                 self.network, x0, masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
@@ -260,6 +277,8 @@ class Run:
     def _take_gradient(self, stage: Stage, around: AbstractContextManager[object] = nullcontext()) -> Tensor:  # noqa: B008
         """The objective of the step's batch, with its gradients in the parameters."""
         inputs = self._draw(stage)
+        if self.training.dropout:
+            torch.manual_seed(dropout_seed(self.training.seed, self.step, self.processes.rank))
         if stage.graph is not None:
             return stage.graph(inputs)
         forget_gradients(self._parameters)
@@ -360,6 +379,7 @@ class Run:
     def _require_same_run(self, saved: Mapping[str, Any]) -> None:
         if "mlp_width" not in saved and "width" in saved:  # before it could be set
             saved = {**saved, "mlp_width": 4 * saved["width"]}
+        saved = {name: getattr(Training, name) for name in LATER_SETTINGS} | dict(saved)
         for name, value in self.training.identity().items():
             if saved.get(name) != value:
                 seen = f"{value} now, {saved.get(name)} in {self.training.state_path}"

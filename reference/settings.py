@@ -14,21 +14,50 @@ from bpb_harness.errors import UsageError
 
 EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-# Shapes of a network and of its steps that make sense on a device.
-PRESETS: Mapping[str, Mapping[str, int]] = {
+# Settings that the state of an earlier run does not name: it had what is their default now.
+LATER_SETTINGS = (
+    "block_size", "causal_weight", "causal_share", "short_share", "normalised_updates", "dropout",
+)  # fmt: skip
+_ON_A_GPU: Mapping[str, Any] = {
+    "layers": 11, "width": 512, "heads": 4, "mlp_width": 1_536, "context": 2_048, "short_context": 256,
+    "batch_tokens": 65_536,
+}  # fmt: skip
+
+# Shapes of a network and of its steps that make sense on a device, and what was measured to be good there.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Two cores take a step in less than a second, and some hundred steps in ten minutes: few and small ones learn most.
     "cpu": {"layers": 4, "width": 128, "heads": 4, "context": 128, "batch_tokens": 4_096},
-    # The recipe of README.md.
-    "h100": {
-        "layers": 11, "width": 512, "heads": 4, "mlp_width": 1_536, "context": 2_048, "short_context": 256,
-        "batch_tokens": 65_536,
+    # The recipes of docs/recipes.md: whole windows, and blocks for two minutes and for ten.
+    "h100": _ON_A_GPU,
+    "h100-blocks": {
+        **_ON_A_GPU, "block_size": 4, "causal_weight": 0.5, "causal_share": 0.35, "short_share": 0.75,
+    },
+    "h100-blocks-long": {
+        **_ON_A_GPU, "block_size": 4, "causal_weight": 0.25, "causal_share": 0.06, "short_share": 0.75,
+        "normalised_updates": True, "weight_decay": 0.1, "dropout": 0.15,
     },
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Training:
-    """One run; every field but the limits, the paths and the device must be the same when it is resumed."""
+    """One run; every field but the limits, the paths and the device must be the same when it is resumed.
+
+    What is worth how much was measured at 100 s on an H200, in bits per token; docs/recipes.md has the table.
+
+    Attributes:
+        block_size: tokens of a block, each predicted given all tokens before it; None: windows are predicted whole.
+            Worth 0.38 with blocks of 4.
+        causal_weight: of the next token's cross-entropy in the clean copy that blocks are predicted from. Every run
+            with blocks had it; alone it was not measured.
+        causal_share: of the run, its first part, in which the network of blocks learns next tokens alone, at half the
+            cost. Worth nothing at 100 s (3.367 with 0.35, 3.371 without); part of the long recipe.
+        short_share: of the run, in which windows are short, if they are at all.
+        normalised_updates: rows of Muon's update are brought to one size, and weights decay where the update shrinks
+            them already. Worth 0.023, with a weight decay of 0.1.
+        dropout: share of what a branch adds that a step leaves out. For runs that see their data often: the causal
+            twin came to 2.784 with 0.15 and normalised updates, to 3.042 without either.
+    """
 
     data: tuple[Path, ...]
     tokenizer: Path
@@ -36,6 +65,9 @@ class Training:
     minutes: float | None = None
     steps: int | None = None
     objective: str = "mdlm"
+    block_size: int | None = None
+    causal_weight: float = 0.5
+    causal_share: float = 0.0
     time_conditioned: bool = False
     schedule: str = "loglinear[0.001]"
     layers: int = 6
@@ -44,10 +76,13 @@ class Training:
     mlp_width: int | None = None
     context: int = 512
     short_context: int | None = None
+    short_share: float = 0.6
     batch_tokens: int = 16_384
     lr: float = 2e-3
     muon_lr: float = 0.02
+    normalised_updates: bool = False
     weight_decay: float = 0.01
+    dropout: float = 0.0
     ema: float = 0.99
     clip: float = 1.0
     seed: int = 0
@@ -69,6 +104,12 @@ class Training:
         if self.short_context is not None and not 1 <= self.short_context < self.context:
             expected = f"from 1 to below --context {self.context}, or none for windows of that length throughout"
             raise UsageError("--short-context", seen=self.short_context, expected=expected)
+        for name in ("causal_share", "short_share", "dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"--{name.replace('_', '-')}", seen=getattr(self, name), expected="from 0 to below 1")
+        if not 0.0 <= self.causal_weight < math.inf:
+            raise UsageError("--causal-weight", seen=self.causal_weight, expected="0 or a positive number")
+        self._check_blocks()
         if self.mlp_width is not None and self.mlp_width < 1:
             raise UsageError("--mlp-width", seen=self.mlp_width, expected="a positive number, or none for 4 x width")
         if not 0.0 <= self.ema < 1.0:
@@ -81,6 +122,27 @@ class Training:
             raise UsageError("--out", seen=repr(self.out.name), expected="a name that ends in .pt or .safetensors")
         if self.num_windows < 1:
             raise UsageError("--batch-tokens", seen=self.batch_tokens, expected=f"at least --context {self.context}")
+
+    def _check_blocks(self) -> None:
+        size = self.block_size
+        if self.causal_share and size is None:
+            hint = "whole windows gain nothing by it; pass --block-size, or --objective ar to train a causal network"
+            raise UsageError("--causal-share without --block-size", seen=self.causal_share, hint=hint)
+        if size is None:
+            return
+        if self.objective != "mdlm" or self.time_conditioned:
+            what = "--time-conditioned" if self.time_conditioned else f"--objective {self.objective}"
+            raise UsageError(
+                "--block-size", seen=f"{size} with {what}", expected="masked diffusion that is told no noise"
+            )
+        if self.short_context and self.causal_share >= self.short_share:
+            expected = f"below --short-share {self.short_share}"
+            raise UsageError("--causal-share", seen=self.causal_share, expected=expected)
+        for name in ("context", "short_context"):
+            length = getattr(self, name)
+            if length is not None and not (0 < size < length and length % size == 0):
+                expected = f"a divisor of --{name.replace('_', '-')} {length} below it"
+                raise UsageError("--block-size", seen=size, expected=expected)
 
     @property
     def num_windows(self) -> int:

@@ -7,6 +7,10 @@ The network is a pre-norm transformer without biases or norm weights: RMS norm, 
 keys, squared-ReLU feed-forward layers, and an untied head whose width is a multiple of 64 (columns from ``vocab_size``
 on are padding, which the harness ignores). Conditioned on time, each block scales and shifts its normalised input by a
 function of sigma = -log alpha_t (adaptive layer norm, Peebles and Xie 2023, arXiv 2212.09748, section 3.2).
+
+A network of blocks predicts the blocks of a window in order, each given all tokens before it and the visible ones of
+its own (block diffusion, Arriola et al. 2025, arXiv 2503.09573). The tokens before it are read causally, so that such a
+network can learn to tell the token behind each of them as well.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +31,13 @@ from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.errors import CheckpointError
 from bpb_harness.kernels import squared_relu
 from bpb_harness.kernels import training as training_kernels
+from bpb_harness.kernels.block_attention import dense_sight, sparse_attention
 from bpb_harness.kernels.squared_relu import squared_relu_linear
 from bpb_harness.networks.layers import autocast, rms_norm
 from bpb_harness.schedule import NoiseLevel
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 OBJECTIVES = ("mdlm", "ar")
 _NUM_TIME_FEATURES = 64
@@ -49,6 +58,7 @@ class ReferenceConfig:
         mlp_width: hidden width of the feed-forward layers.
         objective: "mdlm" attends both ways, "ar" causally.
         time_conditioned: whether the network is told sigma.
+        block_size: B, tokens of a block, each predicted given all tokens before it; None: a window is predicted whole.
 
     Raises:
         CheckpointError: if a value is out of range or the values do not go together.
@@ -62,6 +72,7 @@ class ReferenceConfig:
     mlp_width: int
     objective: str = "mdlm"
     time_conditioned: bool = False
+    block_size: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "num_layers", "width", "num_heads", "mlp_width"):
@@ -77,6 +88,16 @@ class ReferenceConfig:
             raise CheckpointError("reference network: time_conditioned", seen=repr(self.time_conditioned))
         if self.time_conditioned and self.objective == "ar":
             raise CheckpointError("reference network: a causal model has no noise level to be conditioned on")
+        if self.block_size is not None:
+            self._check_blocks(self.block_size)
+
+    def _check_blocks(self, size: object) -> None:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size < self.context_length:
+            expected = f"a positive integer below context_length {self.context_length}"
+            raise CheckpointError("reference network: block_size", seen=repr(size), expected=expected)
+        if self.objective == "ar" or self.time_conditioned:
+            what = "a causal model" if self.objective == "ar" else "a network that is told the noise level"
+            raise CheckpointError("reference network: block_size", seen=f"{size} in {what}", expected="none")
 
     @property
     def mask_token_id(self) -> int:
@@ -89,8 +110,11 @@ class ReferenceConfig:
         return -(-self.vocab_size // 64) * 64
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint's ``config``."""
-        return asdict(self)
+        """Plain values for a checkpoint's ``config``; without blocks, those of before there were any."""
+        values = asdict(self)
+        if self.block_size is None:
+            del values["block_size"]
+        return values
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> ReferenceConfig:
@@ -141,25 +165,42 @@ class GatheredPositions:
         return training_kernels.gather_rows(x.flatten(0, 1), self.positions, self.slots)
 
 
+class Seen(StrEnum):
+    """What a position's attention reads."""
+
+    ALL = "all"
+    UP_TO_ITSELF = "up to itself"
+
+
+# That, a table of it, (L, L) bool, or a table whose empty tiles are skipped: of the noised half of a network of blocks.
+Sight: TypeAlias = "Seen | Tensor | BlockMask"
+
+
 class Attention(nn.Module):
     """Multi-head attention with rotary positions and normalised queries and keys."""
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__()
         self.num_heads = config.num_heads
-        self.causal = config.objective == "ar"
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Map (B, L, D) to (B, L, D)."""
-        out: Tensor = self.out(self.mix(x, cos, sin))
-        return out
+    def mix(self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight) -> Tensor:
+        """The heads' results side by side, before the last matrix; (B, L, D) to (B, L, D).
 
-    def mix(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """The heads' results side by side, before the last matrix; (B, L, D) to (B, L, D)."""
+        Args:
+            x: normalised stream, (B, L, D).
+            cos: of each position's rotation, (L, d / 2).
+            sin: likewise.
+            sight: what each position reads.
+        """
         q, k, v = (each.transpose(1, 2) for each in self._project(x, cos, sin))
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        if isinstance(sight, Seen):
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=sight is Seen.UP_TO_ITSELF)
+        elif isinstance(sight, Tensor):
+            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=sight)
+        else:
+            mixed = sparse_attention(q, k, v, sight)
         return mixed.transpose(1, 2).reshape(x.shape)
 
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,7 +235,13 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each on the normalised stream and added to it."""
+    """Attention, then feed-forward, each on the normalised stream and added to it.
+
+    Attributes:
+        dropout: share of what is added that a training step leaves out; scoring leaves out nothing.
+    """
+
+    dropout = 0.0
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__()
@@ -203,25 +250,29 @@ class Block(nn.Module):
         self.modulation = nn.Linear(config.width, 4 * config.width, bias=False) if config.time_conditioned else None
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor | None, gathered: GatheredPositions | None = None
-    ) -> Tensor:
+        self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, condition: Tensor | None,
+        gathered: GatheredPositions | None = None,
+    ) -> Tensor:  # fmt: skip
         """Map (B, L, D) to (B, L, D), or to (n, D) at gathered positions; ``condition`` is (B, 1, D) or None."""
         if self.modulation is None or condition is None:
-            mixed = self.attention.mix(rms_norm(x), cos, sin)
+            mixed = self.attention.mix(rms_norm(x), cos, sin, sight)
             if gathered is not None:  # attention looks everywhere, what follows it is each position's own
                 mixed, x = gathered.rows_of(mixed), gathered.rows_of(x)
-            x = x + self.attention.out(mixed)
-            out: Tensor = x + self.feed_forward(rms_norm(x))
+            x = x + self._kept(self.attention.out(mixed))
+            out: Tensor = x + self._kept(self.feed_forward(rms_norm(x)))
             return out
         scale1, shift1, scale2, shift2 = self.modulation(condition).chunk(4, dim=-1)
-        mixed = self.attention.mix(rms_norm(x) * (1 + scale1) + shift1, cos, sin)
+        mixed = self.attention.mix(rms_norm(x) * (1 + scale1) + shift1, cos, sin, sight)
         if gathered is not None:
             window = gathered.positions // x.shape[1]
             scale2, shift2 = (each.flatten(0, 1).index_select(0, window) for each in (scale2, shift2))
             mixed, x = gathered.rows_of(mixed), gathered.rows_of(x)
-        x = x + self.attention.out(mixed)
-        conditioned: Tensor = x + self.feed_forward(rms_norm(x) * (1 + scale2) + shift2)
+        x = x + self._kept(self.attention.out(mixed))
+        conditioned: Tensor = x + self._kept(self.feed_forward(rms_norm(x) * (1 + scale2) + shift2))
         return conditioned
+
+    def _kept(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.dropout) if self.dropout and self.training else x
 
 
 class TimeEmbedding(nn.Module):
@@ -258,6 +309,12 @@ class ReferenceTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.head = nn.Linear(config.width, config.head_width, bias=False)
 
+    def set_dropout(self, share: float) -> None:
+        """Leave out a share of what each branch adds, in training alone."""
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.dropout = share
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Map (B, L) tokens to (B, L, D), the start of the residual stream; under autocast in its type."""
         table = rms_norm(self.embedding.weight)  # a row a token, not a row a position
@@ -265,11 +322,41 @@ class ReferenceTransformer(nn.Module):
         table = table.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else table
         return functional.embedding(tokens, table)
 
-    def trunk(self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None) -> Tensor:
+    def trunk(
+        self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None, *,
+        causal: bool = False,
+    ) -> Tensor:  # fmt: skip
         """Map (B, L) tokens, and sigma (B,) where conditioned, to the end of the residual stream (B, L, D).
 
-        With ``gathered``, to (n, D): the last block's attention reads every position and answers for these alone.
+        With ``gathered``, to (n, D): the last block's attention reads every position and answers for these alone. With
+        ``causal``, and in a causal network always, a position reads those up to itself.
         """
+        condition = None
+        if self.time_embedding is not None:
+            assert sigma is not None, "a time-conditioned network needs sigma"
+            condition = self.time_embedding(sigma)
+        sight = Seen.UP_TO_ITSELF if causal or self.config.objective == "ar" else Seen.ALL
+        return self._through_blocks(tokens, self._angles(tokens), sight, condition, gathered)
+
+    def block_trunk(
+        self, xt: Tensor, x0: Tensor, gathered: GatheredPositions | None = None, sight: Sight | None = None
+    ) -> Tensor:
+        """Map noised windows and the same clean, (B, L) each, to the end of both streams, clean first, (B, 2 L, D).
+
+        Args:
+            xt: noised, (B, L) int64.
+            x0: clean, (B, L) int64.
+            gathered: positions of the (B, 2 L) that are asked for; None: all.
+            sight: what attention reads, in a form that is faster than a table; None: a table.
+        """
+        size, length = self.config.block_size, xt.shape[1]
+        assert size is not None
+        cos, sin = (table.repeat(2, 1) for table in self._angles(xt))
+        sight = dense_sight(length, size, xt.device) if sight is None else sight
+        return self._through_blocks(torch.cat((x0, xt), dim=1), (cos, sin), sight, None, gathered)
+
+    def _angles(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the rotation of each position, (L, d / 2) float32."""
         length, head_width = tokens.shape[1], self.config.width // self.config.num_heads
         assert length <= self.config.context_length, "window longer than the context"
         # Positions are computed in float32 on every pass: tables stored in bfloat16 could not tell far ones apart.
@@ -277,16 +364,17 @@ class ReferenceTransformer(nn.Module):
         angle = torch.outer(
             torch.arange(length, device=tokens.device, dtype=torch.float32), 10_000.0 ** (-2.0 * pair / head_width)
         )
-        cos, sin = angle.cos(), angle.sin()
-        condition = None
-        if self.time_embedding is not None:
-            assert sigma is not None, "a time-conditioned network needs sigma"
-            condition = self.time_embedding(sigma)
+        return angle.cos(), angle.sin()
+
+    def _through_blocks(
+        self, tokens: Tensor, angles: tuple[Tensor, Tensor], sight: Sight, condition: Tensor | None,
+        gathered: GatheredPositions | None,
+    ) -> Tensor:  # fmt: skip
         x = self.embed(tokens)
         *first, last = self.blocks
         for block in first:
-            x = block(x, cos, sin, condition)
-        end: Tensor = last(x, cos, sin, condition, gathered)
+            x = block(x, *angles, sight, condition)
+        end: Tensor = last(x, *angles, sight, condition, gathered)
         return end
 
     def hidden(self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None) -> Tensor:
@@ -315,6 +403,7 @@ class ReferenceDenoiser:
 
     def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.objective == "mdlm"
+        assert network.config.block_size is None
         self.network, self._dtype = network, dtype
         self.vocab_size = network.config.vocab_size
         self.mask_token_id = network.config.mask_token_id
@@ -339,6 +428,51 @@ class ReferenceDenoiser:
 
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Map (B, L) tokens at a noise level of (B,) to (B, L, W) logits."""
+        return self.head(self.hidden(xt, level))
+
+
+@final
+class ReferenceBlockDenoiser:
+    """A reference network of blocks as a :class:`bpb_harness.denoiser.FactoredBlockDenoiser`.
+
+    Args:
+        network: an mdlm network with blocks, its weights in float32.
+        dtype: bfloat16 runs matrix products in it, by autocast, as in training.
+    """
+
+    is_stateless = True
+    autocasts = True
+    time_conditioned = False
+
+    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
+        assert network.config.block_size is not None
+        self.network, self._dtype = network, dtype
+        self.vocab_size = network.config.vocab_size
+        self.mask_token_id = network.config.mask_token_id
+        self.context_length = network.config.context_length
+        self.block_size = network.config.block_size
+
+    def block_hidden(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:  # noqa: ARG002
+        """Map noised windows and the same clean, (B, L) each, to (B, L, D)."""
+        with autocast(xt.device, self._dtype):
+            return rms_norm(self.network.block_trunk(xt, x0)[:, xt.shape[1] :])
+
+    def block_logits(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:
+        """Map the same to (B, L, W) logits."""
+        return self.head(self.block_hidden(xt, x0, level))
+
+    def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map rows that end in the block that is asked for, (B, L), the blocks before it clean, to (B, L, D)."""
+        return self.block_hidden(xt, xt, level)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Map (..., D) to logits (..., W)."""
+        with autocast(hidden.device, self._dtype):
+            logits: Tensor = self.network.head(hidden)
+        return logits
+
+    def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map the rows of :meth:`hidden` to (B, L, W) logits."""
         return self.head(self.hidden(xt, level))
 
 
@@ -373,11 +507,14 @@ class ReferenceCausalLM:
         return self.head(self.hidden(x))
 
 
-def adapt(network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> ReferenceDenoiser | ReferenceCausalLM:
+def adapt(
+    network: ReferenceTransformer, dtype: torch.dtype = torch.float32
+) -> ReferenceDenoiser | ReferenceBlockDenoiser | ReferenceCausalLM:
     """The network as the harness sees it; in evaluation mode, without gradients."""
     network = network.eval().requires_grad_(False)
-    kind = ReferenceDenoiser if network.config.objective == "mdlm" else ReferenceCausalLM
-    return kind(network, dtype)
+    if network.config.objective == "ar":
+        return ReferenceCausalLM(network, dtype)
+    return (ReferenceDenoiser if network.config.block_size is None else ReferenceBlockDenoiser)(network, dtype)
 
 
 class _NothingDrawn(TorchFunctionMode):

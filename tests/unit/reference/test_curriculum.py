@@ -11,7 +11,7 @@ from bpb_harness.errors import UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
 from fixtures import build
-from reference.curriculum import SHORT_SHARE, make_stages, stage_at
+from reference.curriculum import make_stages, stage_at
 from reference.data import TokenShards
 from reference.run import Run
 from reference.settings import Training
@@ -44,8 +44,24 @@ def test_the_causal_twin_sees_one_token_more(tmp_path: Path) -> None:
 
 def test_long_windows_come_at_the_end(tmp_path: Path) -> None:
     stages = make_stages(training(tmp_path / "m.pt", short_context=16), bound=BOUND, num_processes=1)
-    seen = [stage_at(stages, progress).context for progress in (0.0, SHORT_SHARE - 1e-9, SHORT_SHARE, 1.0)]
+    seen = [stage_at(stages, progress).context for progress in (0.0, 0.6 - 1e-9, 0.6, 1.0)]
     assert seen == [16, 16, 64, 64]
+
+
+def test_a_network_of_blocks_may_learn_next_tokens_first(tmp_path: Path) -> None:
+    wanted = training(tmp_path / "m.pt", short_context=16, block_size=4, causal_share=0.25, short_share=0.75)
+    stages = make_stages(wanted, bound=BOUND, num_processes=1)
+    seen = [stage_at(stages, progress) for progress in (0.0, 0.249, 0.25, 0.749, 0.75, 1.0)]
+    assert [(stage.context, stage.is_causal) for stage in seen] == [(16, True)] * 2 + [(16, False)] * 2 + [
+        (64, False)
+    ] * 2
+    run = Run(wanted)
+    assert [[tuple(part.shape) for part in run._draw(stage)] for stage in stages] == [
+        [(32, 17)], [(32, 16), (32, 16)], [(8, 64), (8, 64)]
+    ]  # fmt: skip
+    assert all(bool(run._draw(stage)[1].view(-1, 4).any(dim=1).all()) for stage in stages[1:])
+    long = make_stages(training(tmp_path / "m.pt", block_size=4, causal_share=0.5), bound=BOUND, num_processes=1)
+    assert [(stage.context, stage.is_causal, stage.until) for stage in long] == [(64, True, 0.5), (64, False, 1.0)]
 
 
 def test_without_short_windows_there_is_one_stage(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bpb_harness.errors import CorpusError
-from reference.data import TokenShards, step_seed
+from reference.data import TokenShards, dropout_seed, step_seed
 from tests.shards import write_shard
 
 
@@ -30,6 +30,13 @@ def shards(tmp_path: Path) -> TokenShards:
     ends = np.cumsum([0, 7, 5, 9])
     paths = [write_shard(tmp_path / f"{i}.bin", np.arange(ends[i], ends[i + 1])) for i in range(3)]
     return TokenShards(paths, window_length=5, vocab_size=21)
+
+
+def test_what_a_step_leaves_out_is_of_its_own_stream_in_every_process() -> None:
+    seeds = {dropout_seed(seed, step, process) for seed in (0, 1) for step in (0, 7) for process in (0, 1, 2)}
+    assert len(seeds) == 12
+    assert not seeds & {step_seed(seed, step) for seed in (0, 1) for step in (0, 7)}
+    assert dropout_seed(1, 7, 2) == dropout_seed(1, 7, 2) < 1 << 32
 
 
 def test_windows_lie_in_one_shard_and_every_place_is_as_likely(shards: TokenShards) -> None:

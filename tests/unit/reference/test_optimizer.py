@@ -49,6 +49,78 @@ def test_muon_is_that_of_torch() -> None:
         assert (a - b).norm() < 0.03 * 6 * 0.05 * math.sqrt(8 * max(1.0, a.shape[0] / a.shape[1]))
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (48, 16), (16, 40)])
+def test_polar_express_ends_nearer_to_one(shape: tuple[int, int]) -> None:
+    batch = matrices(3, *shape) * torch.tensor([1e-4, 1.0, 1e3]).view(3, 1, 1)
+
+    def off(done: torch.Tensor) -> float:
+        return float((torch.linalg.svdvals(done.double()) - 1).abs().max())
+
+    assert off(orthogonalised(batch, polar_express=True)) < 0.15
+    assert off(orthogonalised(batch)) > 0.25
+    assert torch.equal(orthogonalised(torch.zeros(1, *shape), polar_express=True), torch.zeros(1, *shape))
+
+
+def test_normalised_updates_have_rows_of_one_size_and_the_size_of_the_plain_update() -> None:
+    gradient = matrices(24, 8, seed=1) * torch.logspace(-1, 1, 24)[:, None]
+    parameter = nn.Parameter(torch.zeros(24, 8))
+    parameter.grad = gradient.clone()
+    Muon([parameter], lr=0.1, weight_decay=0.0, normalised=True).step()
+    update = parameter.detach()
+    size = 0.1 * math.sqrt(24 / 8) * orthogonalised((0.05 * gradient)[None], polar_express=True).norm()
+    assert float(update.norm()) == pytest.approx(float(size), rel=1e-5)
+    rows = update.norm(dim=1)
+    torch.testing.assert_close(rows, rows.mean().expand(24), rtol=1e-3, atol=0.0)
+
+
+def test_rows_are_measured_over_past_steps() -> None:
+    """Where a first step has shown some rows to be large, a second one moves these less than the others."""
+    parameter = nn.Parameter(torch.zeros(8, 8))
+    optimizer = Muon([parameter], lr=1.0, weight_decay=0.0, momentum=0.0, normalised=True)
+    parameter.grad = torch.eye(8) * (torch.arange(8) < 4)  # rows 4 to 7 stand still
+    optimizer.step()
+    before = parameter.detach().clone()
+    parameter.grad = torch.eye(8)
+    optimizer.step()
+    rows = (parameter.detach() - before).norm(dim=1)
+    # Past mean squares: (1 - 0.95) (1 + 0.95) against 1 - 0.95, both over the same number of columns.
+    torch.testing.assert_close(rows[4:].mean() / rows[:4].mean(), torch.tensor(1.95).sqrt(), rtol=0.1, atol=0.0)
+
+
+def test_a_saved_run_keeps_what_rows_have_been() -> None:
+    def gradients(step: int) -> torch.Tensor:
+        return matrices(24, 8, seed=step) * (torch.arange(24) % (step + 2) + 1.0)[:, None]
+
+    def stepped(optimizer: Muon, parameter: nn.Parameter, steps: range) -> None:
+        for step in steps:
+            parameter.grad = gradients(step)
+            optimizer.step()
+
+    whole = nn.Parameter(torch.ones(24, 8))
+    stepped(Muon([whole], lr=0.1, weight_decay=0.5, normalised=True, num_matrices=3), whole, range(5))
+    parts = nn.Parameter(torch.ones(24, 8))
+    first = Muon([parts], lr=0.1, weight_decay=0.5, normalised=True, num_matrices=3)
+    stepped(first, parts, range(3))
+    assert first.state[parts]["row_squares"].shape == (3, 8, 1)
+    second = Muon([parts], lr=0.1, weight_decay=0.5, normalised=True, num_matrices=3)
+    second.load_state_dict(first.state_dict())
+    stepped(second, parts, range(3, 5))
+    assert torch.equal(whole, parts)
+
+
+def test_a_weight_decays_where_its_update_shrinks_it() -> None:
+    start, gradient = matrices(8, 8), matrices(8, 8, seed=1)
+    ends = {}
+    for decay in (0.0, 0.5):
+        parameter = nn.Parameter(start.clone())
+        parameter.grad = gradient.clone()
+        Muon([parameter], lr=0.1, weight_decay=decay, normalised=True).step()
+        ends[decay] = parameter.detach()
+    shrinks = (start - ends[0.0]) * start > 0
+    assert 0 < int(shrinks.sum()) < 64
+    torch.testing.assert_close(ends[0.5], ends[0.0] - 0.1 * 0.5 * start * shrinks)
+
+
 def test_stacked_matrices_are_orthogonalised_each_by_itself() -> None:
     joint = nn.Parameter(matrices(24, 8))
     parts = [nn.Parameter(part.clone()) for part in joint.detach().chunk(3)]

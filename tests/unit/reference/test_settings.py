@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from bpb_harness.errors import UsageError
-from reference.settings import Training
+from reference.settings import LATER_SETTINGS, Training
 
 GOOD = Training((Path("a.bin"),), Path("t.model"), Path("folder/m.pt"), steps=5)
 POSITIVE = "a positive number"
@@ -34,6 +35,21 @@ POSITIVE = "a positive number"
         ({"export_dtype": "int8"}, "--export-dtype: got 'int8', expected float32 or bfloat16"),
         ({"out": Path("x/m.ptz")}, "--out: got 'm.ptz', expected a name that ends in .pt or .safetensors"),
         ({"batch_tokens": 511}, "--batch-tokens: got 511, expected at least --context 512"),
+        *(({name: held}, f"--{name.replace('_', '-')}: got {held}, expected from 0 to below 1")
+          for name, held in (("dropout", 1.0), ("dropout", -0.1), ("short_share", 1.0), ("causal_share", math.nan))),
+        ({"causal_weight": -1.0}, "--causal-weight: got -1.0, expected 0 or a positive number"),
+        ({"causal_share": 0.1}, "--causal-share without --block-size: got 0.1; whole windows gain nothing by it; pass "
+         "--block-size, or --objective ar to train a causal network"),
+        ({"block_size": 4, "objective": "ar"},
+         "--block-size: got 4 with --objective ar, expected masked diffusion that is told no noise"),
+        ({"block_size": 4, "time_conditioned": True},
+         "--block-size: got 4 with --time-conditioned, expected masked diffusion that is told no noise"),
+        *(({"block_size": held}, f"--block-size: got {held}, expected a divisor of --context 512 below it")
+          for held in (0, -4, 5, 512)),
+        ({"block_size": 8, "short_context": 20},
+         "--block-size: got 8, expected a divisor of --short-context 20 below it"),
+        ({"block_size": 4, "short_context": 64, "causal_share": 0.6},
+         "--causal-share: got 0.6, expected below --short-share 0.6"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -51,6 +67,10 @@ def test_what_cannot_be_trained_is_refused(changes: dict[str, Any], said: str) -
         {"short_context": 1},
         {"short_context": 511},
         {"mlp_width": 1},
+        {"dropout": 0.5, "normalised_updates": True, "short_share": 0.0},
+        {"block_size": 1, "causal_weight": 0.0},
+        {"block_size": 256, "short_context": None, "causal_share": 0.9},
+        {"block_size": 4, "short_context": 64, "causal_share": 0.5},
         {"batch_tokens": 512},
         {"out": Path("m.safetensors")},
     ],
@@ -69,7 +89,7 @@ def test_what_follows_from_the_settings() -> None:
 def test_what_a_resumed_run_must_share() -> None:
     assert set(GOOD.identity()) == {
         "objective", "time_conditioned", "schedule", "layers", "width", "heads", "mlp_width", "context",
-        "short_context", "batch_tokens", "lr", "muon_lr", "weight_decay", "ema", "clip", "seed",
+        "short_context", "batch_tokens", "lr", "muon_lr", "weight_decay", "ema", "clip", "seed", *LATER_SETTINGS,
     }  # fmt: skip
     assert GOOD.identity() == replace(GOOD, mlp_width=1024).identity()
     assert GOOD.identity() != replace(GOOD, lr=1e-3).identity()

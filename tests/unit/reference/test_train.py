@@ -290,6 +290,7 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
         "--mlp-width": "96", "--context": "128", "--short-context": "32", "--batch-tokens": "1024", "--lr": "0.1",
         "--muon-lr": "0.2", "--weight-decay": "0.3", "--ema": "0.5", "--clip": "2.0", "--seed": "4", "--device": "cpu",
         "--export-dtype": "bfloat16", "--val-data": "v.bin", "--val-windows": "7", "--save-minutes": "3.0",
+        "--short-share": "0.7", "--dropout": "0.1",
     }  # fmt: skip
     arguments = [part for option in options.items() for part in option]
 
@@ -299,14 +300,14 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
             train.main()
         return stopped.value.code
 
-    assert not run("--data", "b.bin", "--time-conditioned", "--compile", "--no-check-tokenizer")
+    assert not run("--data", "b.bin", "--time-conditioned", "--compile", "--no-check-tokenizer", "--normalised-updates")
     assert given == [(
         Training(
             (Path("a.bin"), Path("b.bin")), Path("t"), out, minutes=1.5, steps=9, objective="ar", time_conditioned=True,
             schedule="cosine-mdlm[0.01]", layers=3, width=64, heads=2, mlp_width=96, context=128, short_context=32,
             batch_tokens=1024, lr=0.1, muon_lr=0.2, weight_decay=0.3, ema=0.5, clip=2.0, seed=4, device="cpu",
             compile=True, export_dtype="bfloat16", val_data=(Path("v.bin"),), val_windows=7, save_minutes=3.0,
-            check_tokenizer=False,
+            check_tokenizer=False, short_share=0.7, dropout=0.1, normalised_updates=True,
         ), False,
     )]  # fmt: skip
     short = ["--data", "a.bin", "--tokenizer", "t", "--out", str(out), "--steps", "9"]
@@ -320,6 +321,21 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
         train.main()
     chosen, _ = given.pop()
     assert {name: getattr(chosen, name) for name in PRESETS["h100"]} == {**PRESETS["h100"], "layers": 3}
+    of_blocks = {"block_size": 8, "causal_weight": 0.25, "causal_share": 0.125}
+    as_words = [word for name, value in of_blocks.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["train", *short, *as_words])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert given.pop() == (Training((Path("a.bin"),), Path("t"), out, steps=9, **of_blocks), False)  # type: ignore[arg-type]
+    for preset in ("h100-blocks", "h100-blocks-long"):
+        monkeypatch.setattr(sys, "argv", ["train", *short, "--preset", preset, "--dropout", "0.5"])
+        with pytest.raises(SystemExit):
+            train.main()
+        chosen, _ = given.pop()
+        assert {name: getattr(chosen, name) for name in PRESETS[preset]} == {
+            **PRESETS[preset], **({"dropout": 0.5} if "dropout" in PRESETS[preset] else {})
+        }  # fmt: skip
+        assert chosen.dropout == 0.5
     assert run("--resume") == 130
     out.write_bytes(b"")
     assert run() == 2
