@@ -7,6 +7,7 @@ tokens, each with its own noise level, so that its gradient is less noisy, and a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators.bound import Bound
@@ -33,6 +34,9 @@ class Stage:
     window_length: int
     num_windows: int
     capacity: int
+    causal: bool = False
+    until: float = 1.0
+    seen: Any = None
     graph: CapturedGradient | None = None
 
 
@@ -48,16 +52,26 @@ def make_stages(training: Training, *, bound: Bound, num_processes: int) -> list
         UsageError: if the windows of a step cannot be shared evenly.
     """
     stages = []
-    for context in filter(None, (training.short_context, training.context)):
+    short = training.short_context or training.context
+    plan = [(short, True, training.causal_share), (short, False, SHORT_SHARE), (training.context, False, 1.0)]
+    if not training.causal_share:
+        del plan[0]
+    if not training.short_context:
+        del plan[-2]
+    for context, causal, until in plan:
+        causal = causal or training.objective == "ar"
         num_windows = training.batch_tokens // context
         if num_windows % num_processes:
             seen = f"{num_windows} windows of {context} a step, {num_processes} processes"
             raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
-        capacity = gather_capacity(num_windows // num_processes, context, bound, num_processes)
-        stages.append(Stage(context, context + (training.objective == "ar"), num_windows, capacity))
+        rows, length = num_windows // num_processes, context
+        if training.block_size:
+            rows, length = rows * (context // training.block_size), training.block_size
+        capacity = gather_capacity(rows, length, bound, num_processes)
+        stages.append(Stage(context, context + causal, num_windows, capacity, causal, until))
     return stages
 
 
 def stage_at(stages: list[Stage], progress: float) -> Stage:
     """The stage of a step that is taken at ``progress`` in [0, 1]."""
-    return stages[0] if progress < SHORT_SHARE else stages[-1]
+    return next((stage for stage in stages if progress < stage.until), stages[-1])

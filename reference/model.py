@@ -30,6 +30,11 @@ def initial_network(config: ReferenceConfig, *, seed: int) -> ReferenceTransform
     with torch.no_grad():
         nn.init.normal_(network.embedding.weight, generator=generator)
         nn.init.zeros_(network.head.weight)
+        for table in (network.neighbours or nn.Module()).modules():
+            if isinstance(table, nn.Embedding):
+                nn.init.zeros_(table.weight)
+        for table in network.value_embeddings:
+            nn.init.zeros_(table.weight)
         for module in network.modules():
             if isinstance(module, Attention):
                 _fan_in_uniform(module.qkv, generator)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,12 @@ HeadNll = Callable[[nn.Linear, Tensor, Tensor, Tensor, int], Tensor]
 
 
 def draw_masks(
-    shape: Sequence[int], bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
+    shape: Sequence[int],
+    bound: Bound,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+    *,
+    power: float = 1.0,
 ) -> tuple[Tensor, NoiseLevel]:
     """Size-biased masks of a batch at stratified times.
 
@@ -48,6 +54,7 @@ def draw_masks(
 
     cell = torch.arange(num_windows, device=device, dtype=torch.float64)
     v = (cell + 1.0 - uniform(num_windows)) / num_windows  # in (0, 1]
+    v = v**power
     level = bound.schedule.level_at(bound.mask_rate(v))
     target = torch.randint(length, (num_windows,), generator=generator, device=device)
     return size_biased_masks(uniform(num_windows, length), target, level), level
@@ -156,9 +163,64 @@ def mdlm_objective(
     return bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
 
 
+def block_objective(
+    network: ReferenceTransformer,
+    x0: Tensor,
+    masked: Tensor,
+    bound: Bound,
+    *,
+    capacity: int | None = None,
+    head_nll: HeadNll = head_nll,
+    causal_weight: float = 0.0,
+    seen: Any = None,
+) -> Tensor:
+    """:func:`mdlm_objective` of a network of blocks: each is a window of its own, given the clean blocks before it.
+
+    Args:
+        network: of blocks that divide windows.
+        x0: clean tokens, (B, L) int64.
+        masked: size-biased masks of every block, (B, L) bool; at least one masked in each.
+        bound: a bound with one sample; gives the weight u_max.
+        capacity: rows to gather masked positions into; None: enough for any mask.
+        head_nll: that function, or its compiled form.
+        causal_weight: of the clean half's prediction of the token behind each, in the gradient alone.
+        seen: what attention reads; see :meth:`ReferenceTransformer.block_trunk`.
+
+    Returns:
+        Scalar float32, a draw of the bound. Its gradient is the bound's, and the causal part's where that has a weight.
+    """
+    config, size = network.config, network.config.block_size
+    assert size is not None
+    windows, length = x0.shape
+    gathered = gather_masked(x0.view(-1, size), masked.view(-1, size), capacity or masked.numel())
+    num_noised, place = len(gathered.positions), torch.arange(x0.numel(), device=x0.device)
+    num_rows = num_noised + (x0.numel() if causal_weight else 0)
+
+    def among_both(position: Tensor, half: int) -> Tensor:
+        return position + (position // length + half) * length  # windows of 2 L, the clean half first
+
+    noised_slots = gathered.slots.masked_fill(gathered.slots >= num_noised, num_rows)
+    clean_slots = num_noised + place if causal_weight else torch.full_like(place, num_rows)
+    slots = torch.stack((clean_slots.view(windows, length), noised_slots.view(windows, length)), dim=1).flatten()
+    positions = among_both(gathered.positions, 1)
+    if causal_weight:
+        positions = torch.cat((positions, among_both(place, 0)))
+    states = network.block_trunk(
+        x0.masked_fill(masked, config.mask_token_id), x0, GatheredPositions(positions, slots), seen
+    )
+    diffusion = head_nll(network.head, states[:num_noised], gathered.targets, gathered.weights, config.vocab_size)
+    nats = bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
+    if not causal_weight:
+        return nats
+    weights = torch.full((windows, length), 1.0 / (windows * (length - 1)), device=x0.device)
+    weights[:, -1] = 0.0
+    causal = head_nll(network.head, states[num_noised:], x0.roll(-1, 1).flatten(), weights.flatten(), config.vocab_size)
+    return nats + causal_weight * (causal - causal.detach())
+
+
 def causal_objective(network: ReferenceTransformer, x: Tensor, *, head_nll: HeadNll = head_nll) -> Tensor:
     """Mean cross-entropy of tokens 1 .. L given those before, in nats per token; x is (B, L + 1)."""
     targets = x[:, 1:].flatten()
     weights = torch.full(targets.shape, 1.0 / len(targets), device=x.device)
-    states = network.trunk(x[:, :-1].contiguous()).flatten(0, 1)
+    states = network.trunk(x[:, :-1].contiguous(), causal=True).flatten(0, 1)
     return head_nll(network.head, states, targets, weights, network.config.vocab_size)

@@ -25,6 +25,13 @@ DECAY = 0.6  # of the run, falling linearly to zero
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steep at 0, near 1 on the rest of (0, 1]
 _NEWTON_SCHULZ_STEPS = 5
+_POLAR = (
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+)
 
 
 def learning_rate_factor(progress: float) -> float:
@@ -32,15 +39,17 @@ def learning_rate_factor(progress: float) -> float:
     return max(0.0, min(1.0, (progress + 1e-3) / WARM_UP, (1.0 - progress) / DECAY))
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
+def orthogonalised(matrices: Tensor, polar: bool = False) -> Tensor:
     """U V^T of each matrix U S V^T, roughly: singular values come out between 0.7 and 1.2; (n, R, C)."""
     a, b, c = _NEWTON_SCHULZ
     # Where bfloat16 products are fast, their rounding is far below the iteration's own error.
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    for _ in range(_NEWTON_SCHULZ_STEPS):
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7) / (1.02 if polar else 1.0)
+    for step in range(_NEWTON_SCHULZ_STEPS):
+        if polar:
+            a, b, c = _POLAR[step]
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).to(matrices.dtype)
@@ -71,8 +80,17 @@ class Muon(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Any], *, lr: float, weight_decay: float, momentum: float = 0.95, num_matrices: int = 1
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        num_matrices: int = 1,
+        normalised: bool = False,
+        cautious: bool = False,
     ) -> None:
+        self.normalised, self.cautious = normalised, cautious
         super().__init__(
             params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "num_matrices": num_matrices}
         )
@@ -103,20 +121,38 @@ class Muon(Optimizer):
     def _update(self, shares: list[_Share]) -> None:
         """Orthogonalise matrices of one shape together, those that stand higher than wide transposed, and apply."""
         lying = [share.ahead.mT if share.stands else share.ahead for share in shares]
-        done = orthogonalised(torch.cat(lying)) if len(lying) > 1 else orthogonalised(lying[0])
+        done = orthogonalised(torch.cat(lying) if len(lying) > 1 else lying[0], self.normalised)
         for share, batch in zip(shares, torch.split(done, [len(each) for each in lying]), strict=True):
             group, parameters = share.group, list[Tensor](share.parameters)
             updates = batch.mT if share.stands else batch
             lr = group["lr"] * math.sqrt(max(1.0, updates.shape[1] / updates.shape[2]))
-            torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
-            torch._foreach_add_(parameters, list(updates.reshape(-1, *parameters[0].shape)), alpha=-lr)
+            if self.normalised:
+                updates = self._row_normalised(parameters[0], updates)
+            each = list(updates.reshape(-1, *parameters[0].shape))
+            if self.cautious:
+                decay = [(u * p > 0).to(p.dtype) for u, p in zip(each, parameters, strict=True)]
+                torch._foreach_mul_(decay, parameters)
+                torch._foreach_add_(parameters, decay, alpha=-group["lr"] * group["weight_decay"])
+            else:
+                torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(parameters, each, alpha=-lr)
+
+    def _row_normalised(self, first: Tensor, updates: Tensor) -> Tensor:
+        rows = updates.square().mean(dim=2, keepdim=True)
+        state = self.state[first]
+        if "row_squares" not in state:
+            state["row_squares"] = torch.zeros_like(rows)
+        state["row_squares"].lerp_(rows, 0.05)
+        normalised = updates * torch.rsqrt(state["row_squares"] + 1e-10)
+        size = updates.square().sum(dim=(1, 2), keepdim=True).sqrt()
+        return normalised * (size / normalised.square().sum(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-10))
 
     def _momentum(self, parameters: list[nn.Parameter], momentum: float, num_matrices: int) -> Tensor:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         averages = []
         for parameter in parameters:
             state = self.state[parameter]
-            if not state:
+            if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             averages.append(state["momentum_buffer"])
         torch._foreach_lerp_(averages, gradients, 1.0 - momentum)
@@ -125,7 +161,14 @@ class Muon(Optimizer):
 
 
 def make_optimizers(
-    network: ReferenceTransformer, *, lr: float, muon_lr: float, weight_decay: float
+    network: ReferenceTransformer,
+    *,
+    lr: float,
+    muon_lr: float,
+    weight_decay: float,
+    embedding_lr: float | None = None,
+    normalised: bool = False,
+    cautious: bool = False,
 ) -> list[Optimizer]:
     """AdamW for embedding, head and what conditions on time; Muon for the matrices inside the blocks.
 
@@ -139,8 +182,14 @@ def make_optimizers(
     """
     inside = [parameter for parameter in network.blocks.parameters() if parameter.ndim == 2]
     chosen = {id(parameter) for parameter in inside}
-    outside = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
+    tables = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
+    if embedding_lr in {None, lr}:
+        tables = set()
+    outside = [p for p in network.parameters() if id(p) not in chosen and id(p) not in tables]
     groups: list[dict[str, Any]] = [{"params": outside, "weight_decay": 0.0}]
+    if tables:
+        looked_up = [p for p in network.parameters() if id(p) in tables]
+        groups.append({"params": looked_up, "weight_decay": 0.0, "lr": embedding_lr})
     optimizers: list[Optimizer] = []
     if muon_lr > 0.0:
         # Queries, keys and values share a matrix for speed; they are three maps all the same.
@@ -148,7 +197,7 @@ def make_optimizers(
         threefold = {id(parameter) for parameter in joint}
         single = [parameter for parameter in inside if id(parameter) not in threefold]
         split = [{"params": joint, "num_matrices": 3}, {"params": single, "num_matrices": 1}]
-        optimizers.append(Muon(split, lr=muon_lr, weight_decay=weight_decay))
+        optimizers.append(Muon(split, lr=muon_lr, weight_decay=weight_decay, normalised=normalised, cautious=cautious))
     else:
         groups.append({"params": inside, "weight_decay": weight_decay})
     fused = outside[0].device.type == "cuda"

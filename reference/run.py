@@ -6,6 +6,7 @@ Everything random in a step is a function of (seed, step), and the state is save
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.evaluation.runner import fastest_attention
 from bpb_harness.kernels.training import give_up_specialising
+from bpb_harness.networks.reference import block_sight
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.text.corpus import find_shards, load_shards
@@ -31,7 +33,7 @@ from reference.cuda_graph import CapturedGradient, forget_gradients
 from reference.curriculum import Stage, make_stages, stage_at
 from reference.data import TokenShards, require_writer, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
-from reference.objective import HeadNll, causal_objective, draw_masks, head_nll, mdlm_objective
+from reference.objective import HeadNll, block_objective, causal_objective, draw_masks, head_nll, mdlm_objective
 from reference.optimizer import MovingAverage, learning_rate_factor, make_optimizers
 from reference.settings import EXPORT_DTYPES, Training
 from reference.validation import Validation
@@ -58,10 +60,15 @@ class Run:
             mlp_width=training.hidden_width,
             objective=training.objective,
             time_conditioned=training.time_conditioned,
+            neighbour_rows=training.neighbour_rows,
+            value_embeddings=training.value_embeddings,
+            input_mix=training.input_mix,
+            shifted=training.causal_share > 0.0,
+            block_size=training.block_size,
         )
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
         self._stages = make_stages(training, bound=self.bound, num_processes=processes.count)
-        longest = self._stages[-1].window_length
+        longest = max(stage.window_length for stage in self._stages)
         self.shards = TokenShards(training.data, window_length=longest, vocab_size=vocab_size)
         if training.check_tokenizer:
             require_writer(load_shards(find_shards(training.data)[:1], vocab_size=vocab_size), self.tokenizer)
@@ -75,8 +82,10 @@ class Run:
                 require_writer(self._validation.corpus, self.tokenizer)
         self.network: ReferenceTransformer = initial_network(self.config, seed=training.seed).to(self.device)
         self.optimizers = make_optimizers(
-            self.network, lr=training.lr, muon_lr=training.muon_lr, weight_decay=training.weight_decay
-        )
+            self.network, lr=training.lr, muon_lr=training.muon_lr, weight_decay=training.weight_decay,
+            embedding_lr=training.embedding_lr or training.lr, normalised=training.normalised_updates,
+            cautious=training.cautious_decay,
+        )  # fmt: skip
         self.average = MovingAverage(self.network, training.ema)
         self._parameters = list(self.network.parameters())
         self._head_nll: HeadNll = head_nll
@@ -175,11 +184,26 @@ class Run:
     def _compile(self, *, undo: bool = False) -> None:
         """Compile a block, once for all, and what comes before and after the blocks."""
         self._head_nll = head_nll if undo else torch.compile(head_nll, dynamic=False)
+        torch._dynamo.config.cache_size_limit = 64
+        for stage in self._stages:
+            stage.seen = None if undo else self._sight(stage)
         for block in self.network.blocks:
             if undo:
                 block._compiled_call_impl = None
             else:
                 block.compile(dynamic=False)
+
+    def _sight(self, stage: Stage) -> Any:
+        """What attention reads in blocks, in the form of torch's sparse kernels; None where they do not serve."""
+        size, length = self.training.block_size, stage.context
+        if size is None or self.device.type != "cuda" or os.environ.get("DENSE_SIGHT"):
+            return None
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        def mask(_b: Tensor, _h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return block_sight(query, key, length, size)
+
+        return create_block_mask(mask, None, None, 2 * length, 2 * length, device=str(self.device))
 
     def _try_to_capture(self) -> str | None:
         last: CapturedGradient | None = None
@@ -215,10 +239,14 @@ class Run:
         if self.device.type == "cuda":
             batch = batch.pin_memory()  # or the copy would wait for the device
         x0 = share(batch.to(self.device, non_blocking=True))
-        if self.config.objective == "ar":
+        if stage.causal:
             return (x0,)
         generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
-        masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
+        if size := training.block_size:
+            masked, _ = draw_masks((batch.numel() // size, size), self.bound, generator, self.device)
+            return x0, share(masked.view(batch.shape))
+        power = training.early_mask_power if stage.until < 1.0 else 1.0
+        masked, level = draw_masks(batch.shape, self.bound, generator, self.device, power=power)
         return x0, share(masked), share(level.t), share(level.alpha_t), share(level.dalpha_t)
 
     def objective_nats(self, stage: Stage, x0: Tensor, *noise: Tensor) -> Tensor:
@@ -227,6 +255,11 @@ class Run:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), fastest_attention(self.device):
             if not noise:
                 return causal_objective(self.network, x0, head_nll=self._head_nll)
+            if self.training.block_size:
+                return block_objective(
+                    self.network, x0, *noise, self.bound, capacity=stage.capacity, head_nll=self._head_nll,
+                    causal_weight=self.training.causal_weight, seen=stage.seen,
+                )  # fmt: skip
             masked, t, alpha_t, dalpha_t = noise
             return mdlm_objective(
                 self.network, x0, masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
