@@ -53,7 +53,7 @@ def make_stages(training: Training, *, bound: Bound, num_processes: int) -> list
     """
     stages = []
     short = training.short_context or training.context
-    plan = [(short, True, training.causal_share), (short, False, SHORT_SHARE), (training.context, False, 1.0)]
+    plan = [(short, True, training.causal_share), (short, False, training.short_share), (training.context, False, 1.0)]
     if not training.causal_share:
         del plan[0]
     if not training.short_context:

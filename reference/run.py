@@ -22,7 +22,6 @@ from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.evaluation.runner import fastest_attention
 from bpb_harness.kernels.training import give_up_specialising
-from bpb_harness.networks.reference import block_sight
 from bpb_harness.result import BpbResult
 from bpb_harness.schedule import NoiseLevel, parse_schedule
 from bpb_harness.text.corpus import find_shards, load_shards
@@ -63,7 +62,7 @@ class Run:
             neighbour_rows=training.neighbour_rows,
             value_embeddings=training.value_embeddings,
             input_mix=training.input_mix,
-            shifted=training.causal_share > 0.0,
+            shifted=training.causal_share > 0.0 and not training.block_size and training.objective == "mdlm",
             block_size=training.block_size,
         )
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
@@ -86,6 +85,8 @@ class Run:
             embedding_lr=training.embedding_lr or training.lr, normalised=training.normalised_updates,
             cautious=training.cautious_decay,
         )  # fmt: skip
+        for block in self.network.blocks:
+            block.dropout = training.dropout
         self.average = MovingAverage(self.network, training.ema)
         self._parameters = list(self.network.parameters())
         self._head_nll: HeadNll = head_nll
@@ -201,9 +202,10 @@ class Run:
         from torch.nn.attention.flex_attention import create_block_mask
 
         def mask(_b: Tensor, _h: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            return block_sight(query, key, length, size)
+            begin = query - query % size
+            return (key < begin) | ((key >= length + begin) & (key < length + begin + size))
 
-        return create_block_mask(mask, None, None, 2 * length, 2 * length, device=str(self.device))
+        return create_block_mask(mask, None, None, length, 2 * length, device=str(self.device))
 
     def _try_to_capture(self) -> str | None:
         last: CapturedGradient | None = None
@@ -253,7 +255,7 @@ class Run:
         """The objective of what :meth:`_draw` gave, nats per token."""
         on_gpu = self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), fastest_attention(self.device):
-            if not noise:
+            if stage.causal:
                 return causal_objective(self.network, x0, head_nll=self._head_nll)
             if self.training.block_size:
                 return block_objective(
@@ -269,6 +271,8 @@ class Run:
     def _take_gradient(self, stage: Stage) -> Tensor:
         """The objective of the step's batch, with its gradients in the parameters."""
         inputs = self._draw(stage)
+        if self.training.dropout:
+            torch.manual_seed(step_seed(self.training.seed, self.step))
         if stage.graph is not None:
             return stage.graph(inputs)
         forget_gradients(self._parameters)

@@ -40,6 +40,8 @@ class Training:
     causal_weight: float = 0.0
     causal_share: float = 0.0
     early_mask_power: float = 1.0
+    short_share: float = 0.6
+    dropout: float = 0.0
     time_conditioned: bool = False
     schedule: str = "loglinear[0.001]"
     layers: int = 6

@@ -233,7 +233,12 @@ class Attention(nn.Module):
         else:
             from torch.nn.attention.flex_attention import flex_attention  # it takes the compiler along
 
-            mixed = flex_attention(q, k, v, block_mask=seen)
+            half = x.shape[1] // 2
+            clean = functional.scaled_dot_product_attention(
+                q[:, :, :half], k[:, :, :half], v[:, :, :half], is_causal=True
+            )
+            noised = flex_attention(q[:, :, half:], k, v, block_mask=seen)
+            mixed = torch.cat((clean, noised), dim=2)
         return mixed.transpose(1, 2).reshape(x.shape)
 
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -272,6 +277,10 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
         self.modulation = nn.Linear(config.width, 4 * config.width, bias=False) if config.time_conditioned else None
         self.input_mix = nn.Parameter(torch.tensor([1.0, 0.0])) if config.input_mix else None
+        self.dropout = 0.0
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.dropout, training=True) if self.dropout and self.training else x
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor | None = None,
@@ -297,8 +306,8 @@ class Block(nn.Module):
             mixed = self.attention.mix(rms_norm(x), cos, sin, seen, own)
             if gathered is not None:  # attention looks everywhere, what follows it is each position's own
                 mixed, x = gathered.rows_of(mixed), gathered.rows_of(x)
-            x = x + self.attention.out(mixed)
-            out: Tensor = x + self.feed_forward(rms_norm(x))
+            x = x + self._dropped(self.attention.out(mixed))
+            out: Tensor = x + self._dropped(self.feed_forward(rms_norm(x)))
             return out
         scale1, shift1, scale2, shift2 = self.modulation(condition).chunk(4, dim=-1)
         mixed = self.attention.mix(rms_norm(x) * (1 + scale1) + shift1, cos, sin, seen, own)

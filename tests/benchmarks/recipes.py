@@ -33,6 +33,7 @@ SMALL = {"layers": 2, "width": 32, "heads": 2, "mlp_width": 64, "context": 64, "
 HASH = {"neighbour_rows": 32_768}
 OPTIMIZER = {"normalised_updates": True, "cautious_decay": True, "weight_decay": 0.1}
 ARCHITECTURE = {"value_embeddings": 3, "input_mix": True}
+BLOCKS_4 = {"block_size": 4, "causal_weight": 0.5}
 ROWS: dict[str, dict[str, Any]] = {
     "today": {},
     "twin": {"objective": "ar"},
@@ -45,6 +46,25 @@ ROWS: dict[str, dict[str, Any]] = {
     "blocks_16": {"block_size": 16, "causal_weight": 0.5},
     "blocks_4_no_aux": {"block_size": 4},
     "hash_elr": {**HASH, "embedding_lr": 0.01},
+    "blocks_4_causal_first": {**BLOCKS_4, "causal_share": 0.35, "short_share": 0.75},
+    "blocks_4_all": {**BLOCKS_4, "causal_share": 0.35, "short_share": 0.75, **OPTIMIZER, "muon_lr": 0.025},
+    "blocks_4_long": {
+        **BLOCKS_4,
+        "causal_weight": 0.25,
+        "causal_share": 0.06,
+        "short_share": 0.75,
+        "dropout": 0.15,
+        **OPTIMIZER,
+    },
+    "twin_regularised": {"objective": "ar", "dropout": 0.15, **OPTIMIZER},
+    "blocks_4_small": {
+        **BLOCKS_4,
+        "causal_share": 0.35,
+        "short_share": 0.75,
+        "width": 384,
+        "heads": 3,
+        "mlp_width": 1536,
+    },
     "low_first": {"early_mask_power": 2.0},
     "optimizer_03": {**OPTIMIZER, "muon_lr": 0.03},
     "half_batch": {"batch_tokens": 32_768},
@@ -84,6 +104,14 @@ def told(row: str, run: Run, result: BpbResult, seconds: float) -> dict[str, Any
     }
 
 
+def record(entry: dict[str, Any], results: Path | None) -> None:
+    line = json.dumps(entry)
+    typer.echo(line)
+    if results:
+        with results.open("a") as file:
+            file.write(line + "\n")
+
+
 def main(
     row: Annotated[str, typer.Argument(help=", ".join(ROWS))],
     data: Annotated[list[Path], typer.Option(help="Training shards.")],
@@ -93,6 +121,10 @@ def main(
     seed: int = 0,
     steps: Annotated[int, typer.Option(help="Limit on steps.")] = 10**9,
     change: Annotated[list[str], typer.Option(help="Further settings, NAME=JSON.")] = [],  # noqa: B006
+    watch: Annotated[
+        float | None,
+        typer.Option(help="Minutes between validations on the way, of 96 windows, which count as training."),
+    ] = None,
     export_bits: Annotated[int | None, typer.Option(help="Score the artifact of so many bits as well.")] = None,
     results: Annotated[Path | None, typer.Option(help="File that a line of JSON is appended to.")] = None,
     small: Annotated[bool, typer.Option("--small", help="A tiny shape.")] = False,
@@ -104,20 +136,18 @@ def main(
         out = Path(name) / "checkpoint.pt"
         training = Training(
             data=tuple(data), tokenizer=tokenizer, out=out, minutes=seconds / 60, steps=steps, seed=seed,
-            val_data=(), save_minutes=1e6, check_tokenizer=False, **shape,
+            val_data=(val_data,) if watch else (), val_windows=96, save_minutes=watch or 1e6, check_tokenizer=False, **shape,
         )  # fmt: skip
         run = train(training, console=Console(stderr=True, soft_wrap=True))
         scored = Training(**{**vars(training), "val_data": (val_data,)})
-        entry = told(" ".join([row, *change]), run, score(out, scored), run.seconds_spent)
+        name = " ".join([row, *change])
+        entry = told(name, run, score(out, scored), run.seconds_spent)
+        record(entry, results)
         if export_bits:
             artifact = export(out, out.with_suffix(".ptz"), bits=export_bits, cap_bytes=10**9)
             result = score(out.with_suffix(".ptz"), scored)
-            entry["artifact"] = {"bits": export_bits, "bytes": artifact.num_bytes, "bpb": result.bits_per_byte}
-    line = json.dumps(entry)
-    typer.echo(line)
-    if results:
-        with results.open("a") as file:
-            file.write(line + "\n")
+            exported = told(f"{name}, {export_bits} bits", run, result, run.seconds_spent)
+            record(exported | {"bytes": artifact.num_bytes}, results)
 
 
 if __name__ == "__main__":
