@@ -120,6 +120,27 @@ class TestPacking:
         assert torch.equal(states_of(plain, X0, LEVEL, picked), logits.reshape(6, V + 2)[picked])
         assert torch.equal(states_of(factored, X0, LEVEL, picked), 2.0 * logits.reshape(6, V + 2)[picked])
 
+    def test_a_trunk_without_a_head_is_not_asked_for(self):
+        network = Factored(5)
+        network.head = None
+        assert torch.equal(states_of(network, X0, LEVEL, torch.arange(6)), network.logits(X0, LEVEL).reshape(6, V + 2))
+
+    @pytest.mark.parametrize("splits", [True, False])
+    def test_a_network_that_picks_is_asked_for_the_positions_alone(self, splits):
+        """If it splits: what it hands over is a trunk's, which its head makes logits of."""
+        network, asked = Factored(5), []
+        if not splits:
+            network.head = None
+
+        def hidden_at(xt, level, positions):
+            asked.append(positions.tolist())
+            return network.hidden(xt, level).flatten(0, 1)[positions]
+
+        network.hidden_at = hidden_at
+        expected = (2.0 if splits else 1.0) * network.logits(X0, LEVEL).reshape(6, V + 2)[[5, 0]]
+        assert torch.equal(states_of(network, X0, LEVEL, torch.tensor([5, 0])), expected)
+        assert asked == ([[5, 0]] if splits else [])
+
     @pytest.mark.parametrize("kind", [Network, Factored])
     def test_nll_of_some_positions(self, kind):
         network = kind(5)
