@@ -58,6 +58,30 @@ def test_without_rules_nothing_of_a_contest_is_left(tmp_path: Path) -> None:
     assert audit(tmp_path / "y").claimed_bpb == 1.2
 
 
+@pytest.mark.parametrize(
+    ("limit", "codes"), [("train_seconds = 328", set()), ("train_seconds = 327", {"BPB506"}), ("", set())]
+)  # the log trains for 328,000 ms
+def test_times_of_rules_without_tracks_hold_for_every_record(tmp_path: Path, limit: str, codes: set[str]) -> None:
+    pack = _pack(tmp_path, f'[time]\n{limit}\nlines = ["train_time:{{train_ms}}ms"]\n')
+    assert _codes(audit(_submitted(tmp_path / "x"), rules=pack)) & {"BPB506"} == codes
+
+
+@pytest.mark.parametrize(("least", "codes"), [(1, set()), (3, set()), (4, {"BPB509"})])
+def test_a_claim_rests_on_as_many_runs_as_the_rules_ask_for(tmp_path: Path, least: int, codes: set[str]) -> None:
+    pack = _pack(tmp_path, f"least_runs = {least}\n")
+    assert _codes(audit(_seeds(tmp_path / "x", [1.9, 1.9004, 1.8996]), rules=pack)) & {"BPB509"} == codes
+    if least == 1:
+        assert "BPB509" not in _codes(audit(_submitted(tmp_path / "y"), rules=pack))
+
+
+def test_a_score_that_is_claimed_goes_before_losses(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(speedrun_log(3.2771))
+    (tmp_path / "submission.json").write_text('{"val_bpb": 0.9}')
+    report = audit(tmp_path, rules="modded-nanogpt")
+    assert (report.claimed_bpb, report.verdict) == (0.9, "unverifiable")
+    assert "BPB421" not in _codes(report)
+
+
 def _seeds(folder: Path, losses: Sequence[float]) -> Path:
     folder.mkdir()
     for seed, nats in enumerate(losses):
