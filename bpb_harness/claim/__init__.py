@@ -1,7 +1,7 @@
 """What somebody else published about a score, read from the messy files that they published.
 
     record.py         the record: Claim and its parts
-    folder.py         a folder or loose files -> one Claim
+    folder.py         a folder or loose files -> one Claim; found_files.py goes through them
     listing.py        which files belong to a submission; untrusted_file.py opens them, and nothing else
     separate.py       claim files of different claims, which are never merged
     submission.py     submission.json in every shape

@@ -7,35 +7,19 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from bpb_harness.claim.claim_file import is_claim_file, lacks_format, read_claim_file
+from bpb_harness.claim.found_files import FoundFiles
 from bpb_harness.claim.line_template import LOSS, SCORE, LineTemplate
-from bpb_harness.claim.listing import holds_folders, is_claim_name, kind_by_name, list_files
-from bpb_harness.claim.lm_eval_results import is_lm_eval_results, read_lm_eval_results
-from bpb_harness.claim.log_reader import read_log
+from bpb_harness.claim.listing import holds_folders, is_claim_name, list_files
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
-from bpb_harness.claim.nanochat_report import is_nanochat_report, read_nanochat_report
-from bpb_harness.claim.own_result import is_own_file, is_result, read_own_result
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.reading import PLAIN, Reading
-from bpb_harness.claim.readme_reader import headline, read_readme, steps_table
+from bpb_harness.claim.readme_reader import headline, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
-from bpb_harness.claim.separate import LARGEST_JSON, two_claims
-from bpb_harness.claim.submission import read_submission
-from bpb_harness.claim.text_file import read_text
-from bpb_harness.claim.tolerant_json import DuplicateKey, parse_json
-from bpb_harness.claim.trainer_results import (
-    is_lightning_table,
-    is_trainer_results,
-    is_trainer_state,
-    read_lightning_table,
-    read_trainer_results,
-    read_trainer_state,
-)
+from bpb_harness.claim.separate import two_claims
 from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.errors import ClaimError
 
-_LARGEST_README = 4 << 20
 _MAX_VALUES_SHOWN = 5
 
 
@@ -87,111 +71,27 @@ def _skipped_notes(skipped: Sequence[tuple[Path, str]]) -> Iterator[Note]:
 def _read_files(
     name: str, files: Sequence[tuple[Path, Path]], named: frozenset[Path], notes: list[Note], reading: Reading
 ) -> Claim:
-    logs: list[LogRecord] = []
-    submissions: list[Claim] = []
-    states: list[tuple[int, Any, str]] = []
-    claim_files: list[Claim] = []
-    written_by_hand: list[Claim] = []
-    readme: Readme | None = None
-    scripts: list[Path] = []
-    read: list[str] = []
-    names = _short_names([shown for _, shown in files])
     has_submission = any(shown.name.lower() == "submission.json" for _, shown in files)
-    for (file, shown), short in zip(files, names, strict=True):
-        kind = kind_by_name(shown) or "log"  # a file that somebody names is a log unless its name says otherwise
-        if kind == "script" and not (file in named and _is_empty(file)):
-            scripts.append(file)
-            read.append(short)
-            continue
-        is_submission = shown.name.lower() == "submission.json"
-        try:
-            if _is_empty(file):
-                raise ClaimError(f"{short} is empty", seen="0 bytes", expected="a record of a score")
-            limit = {"json": LARGEST_JSON, "readme": _LARGEST_README}.get(kind)
-            text_file = read_text(file, short, limit) if limit else read_text(file, short)
-            if kind in ("report", "metrics"):
-                written = None if has_submission and file not in named else _of_a_trainer(text_file.text, kind, short)
-                if written is None and file in named:
-                    raise ClaimError(f"{short} is no record that is read", expected=_WANTED[kind])
-                if written is None:
-                    continue
-                submissions.append(written)
-            elif kind == "json":
-                parsed = parse_json(text_file.text, short)
-                if is_own_file(parsed.value):
-                    # Found beside a submission, or of another kind, it is an output of its author's; named, it counts.
-                    if file not in named and (has_submission or not is_result(parsed.value)):
-                        continue
-                    claim_files.append(read_own_result(text_file.text, short))
-                elif is_claim_file(parsed.value) or (lacks_format(parsed.value) and not is_submission):
-                    written_by_hand.append(read_claim_file(parsed.value, short))
-                    claim_files.append(written_by_hand[-1])
-                elif is_trainer_state(parsed.value) and file not in named:
-                    states.append((len(shown.parts), parsed.value, short))
-                    continue
-                elif is_submission or file in named or not has_submission:
-                    submissions.append(_read_json(parsed.value, short, reading))
-                else:
-                    continue  # a configuration or a result of its own: not what was submitted
-                notes.extend(_json_notes(parsed.repairs, parsed.duplicate_keys, short))
-            elif kind == "readme":
-                readme = readme or read_readme(text_file.text, short)
-            else:
-                logs.append(replace(read_log(text_file.text, short, reading.templates), path=file))
-            notes.extend(text_file.notes)
-            read.append(short)
-        except ClaimError as problem:
-            if not is_submission:
-                if file in named or "claim" in shown.name.lower():
-                    raise
-                if kind == "json" or _is_empty(file):
-                    continue  # some other JSON of the folder
-            notes.append(Note(NoteKind.UNREADABLE, str(problem), Source(short)))
-    if states and not has_submission:
-        # Each checkpoint has its own, with all that came before it; the run's own lies above them.
-        _, value, short = min(states, key=lambda state: (state[0], -_steps_of(state[1])))
-        submissions.append(read_trainer_state(value, short))
-        read.append(short)
-    if not read:
+    found = FoundFiles(named, has_submission, reading, notes)
+    for (file, shown), short in zip(files, _short_names([shown for _, shown in files]), strict=True):
+        found.take(file, shown, short)
+    found.take_state()
+    if not found.read:
         raise ClaimError(f"nothing in {name} can be read", seen=notes[0].message if notes else "no file with a record")
-    only_claim_files = len(written_by_hand) == len(read) and all(is_claim_name(shown) for _, shown in files)
-    _require_one_claim(written_by_hand, in_arguments=bool(named), searchable=only_claim_files)
-    claim = _merged(name, claim_files, submissions, notes)
-    claim = replace(claim, files=tuple(read))
-    if claim.claimed_in != "submission" and any(_two_scores(claim, each) for each in submissions):
+    by_hand = found.written_by_hand
+    only_claim_files = len(by_hand) == len(found.read) and all(is_claim_name(shown) for _, shown in files)
+    _require_one_claim(by_hand, in_arguments=bool(named), searchable=only_claim_files)
+    claim = _merged(name, found.claim_files, found.submissions, notes)
+    claim = replace(claim, files=tuple(found.read))
+    if claim.claimed_in != "submission" and any(_two_scores(claim, each) for each in found.submissions):
         # Scripts, README and logs are those of the submission, whose score is not the one audited.
-        return _complete(replace(claim, logs=tuple(log for log in logs if _prints(log, claim.score))))
+        return _complete(replace(claim, logs=tuple(log for log in found.logs if _prints(log, claim.score))))
+    readme = found.readme
     table = dict(claim.steps_table) or (steps_table(readme) if readme else {})
-    claim = replace(claim, logs=tuple(logs), readme=readme, scripts=tuple(scripts), steps_table=table)
+    claim = replace(
+        claim, logs=tuple(found.logs), readme=readme, scripts=tuple(found.scripts), steps_table=table
+    )  # fmt: skip
     return _complete(claim)
-
-
-_WANTED = {
-    "report": "a nanochat report, which begins with '# nanochat training report'",
-    "metrics": "a metrics.csv of Lightning, with the columns step and epoch",
-}
-
-
-def _of_a_trainer(text: str, kind: str, file: str) -> Claim | None:
-    """The claim in a report or a table of metrics; None for one of another kind."""
-    if kind == "report":
-        return read_nanochat_report(text, file) if is_nanochat_report(text) else None
-    return read_lightning_table(text, file) if is_lightning_table(text) else None
-
-
-def _steps_of(state: Any) -> int:
-    steps = state["global_step"]
-    return steps if isinstance(steps, int) else 0
-
-
-def _read_json(value: Any, file: str, reading: Reading) -> Claim:
-    if is_lm_eval_results(value):
-        return read_lm_eval_results(value, file)
-    if is_trainer_state(value):
-        return read_trainer_state(value, file)
-    if is_trainer_results(value):
-        return read_trainer_results(value, file)
-    return read_submission(value, file, reading)
 
 
 def _require_one_claim(claim_files: Sequence[Claim], *, in_arguments: bool, searchable: bool) -> None:
@@ -204,10 +104,6 @@ def _require_one_claim(claim_files: Sequence[Claim], *, in_arguments: bool, sear
         raise ClaimError(f"two claims in {where}: {names[0]} and {names[1]}", hint=hint)
 
 
-def _is_empty(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size == 0
-
-
 def _short_names(shown: Sequence[Path]) -> list[str]:
     """Names without the folder, except where two files would share one: then with the folders that tell them apart."""
     names = [path.name for path in shown]
@@ -217,16 +113,6 @@ def _short_names(shown: Sequence[Path]) -> list[str]:
             for path, name in zip(shown, names, strict=True)
         ]
     return names
-
-
-def _json_notes(repairs: Sequence[str], duplicate_keys: Sequence[DuplicateKey], file: str) -> Iterator[Note]:
-    for repair in repairs:
-        kind = NoteKind.ENCODING if "byte-order mark" in repair else NoteKind.REPAIRED
-        yield Note(kind, f"{file} is not valid JSON: {repair}; read all the same", Source(file))
-    for twice in duplicate_keys:
-        values = " and ".join(twice.values[:_MAX_VALUES_SHOWN])
-        message = f"{file} holds {twice.key[:60]!r} more than once, as {values}; the last, {twice.taken}, is audited"
-        yield Note(NoteKind.AMBIGUOUS, message, Source(file, key=twice.key))
 
 
 def _merged(name: str, claim_files: Sequence[Claim], submissions: Sequence[Claim], notes: list[Note]) -> Claim:
