@@ -71,16 +71,11 @@ def read_trainer_state(value: Mapping[str, Any], file: str) -> Claim:
         for number, entry in enumerate(entries)
     ]
     claim = _claim_of([each for each in evaluations if each.scores or each.loss], file)
-    kept, best = (
-        value.get("best_model_checkpoint"),
-        from_json(value.get("best_metric"), Source(file, key="best_metric")),
-    )
-    if (
-        claim.score is None
-        or kept is None
-        or best is None
-        or best.agrees_with(claim.score.value, claim.score.half_unit)
-    ):
+    kept = value.get("best_model_checkpoint")
+    best = from_json(value.get("best_metric"), Source(file, key="best_metric"))
+    if claim.score is None or kept is None or best is None:
+        return claim
+    if best.agrees_with(claim.score.value, claim.score.half_unit):
         return claim
     if not any(best.agrees_with(score.value, score.half_unit) for each in evaluations for score in each.scores):
         return claim  # best by something else than the score

@@ -29,6 +29,8 @@ def _read(folder: Path, **files: str) -> Claim:
         (nanochat_report(minimum="None", final="None"), 0.7466, []),
         (nanochat_report(minimum="None", final="None", evaluated=None), None, []),  # of conversations alone
         (nanochat_report().replace("evaluation\n", "loss\n"), 0.7450, [0.7451, 0.7466]),
+        # What a later section says is not the base model's.
+        (nanochat_report(final="None", evaluated=None).replace("- Minimum validation bpb: 0.7450\n", ""), None, []),
     ],
 )
 def test_a_report_of_nanochat(tmp_path: Path, report: str, score: float | None, others: list[float]) -> None:
