@@ -64,6 +64,9 @@ class Judgement:
 
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
 _SUBSET = "BPB350"  # the script scores a subset
+_HASHED = "BPB267"  # the script divides counts of hashed contexts
+# The score itself shows that something of the kind is behind it.
+_WONDERS = frozenset({codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code})
 _SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, _SUBSET})
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
 _LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
@@ -104,6 +107,8 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
     a record lacks, and outweighs nothing that it says.
     """
     found = {finding.code for finding in findings}
+    if not found.isdisjoint(_WONDERS):
+        findings = [_voiding(finding) if finding.code == _HASHED else finding for finding in findings]
     settled = []
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
     for finding in findings:
@@ -128,6 +133,12 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
         else:
             settled.append(finding)
     return settled
+
+
+def _voiding(finding: Finding) -> Finding:
+    """Counts that are no probability, in the script of a score that no sound scoring reaches: they made it."""
+    message = f"{finding.message}; the score is lower than any sound way of scoring makes it, as such counts do"
+    return replace(finding, severity=Severity.REFUTES, message=message)
 
 
 def _to_five_digits(findings: Sequence[Finding]) -> bool:

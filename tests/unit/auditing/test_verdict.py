@@ -230,6 +230,18 @@ class TestReconcile:
         mild = replace(finding, severity=Severity.WARNS)
         assert reconcile([mild, _found("BPB101")])[0] == mild
 
+    @pytest.mark.parametrize("wonder", ["BPB414", "BPB420"])
+    def test_hashed_counts_and_a_score_that_only_they_reach_refute_it(self, wonder: str) -> None:
+        hashed = _found("BPB267")
+        assert reconcile([hashed]) == [hashed]
+        assert reconcile([hashed, _found("BPB403")])[0] == hashed
+        voided = reconcile([_found(wonder), hashed])
+        (found,) = (each for each in voided if each.code == "BPB267")
+        assert found.severity is Severity.REFUTES
+        assert "lower than any sound way of scoring makes it" in found.message
+        judged = judge(_of(), voided, None)
+        assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
+
     @pytest.mark.parametrize("code", ["BPB102", "BPB103", "BPB250"])
     def test_but_not_those_of_the_record_nor_the_estimator(self, code: str) -> None:
         finding = replace(_found(code), severity=Severity.REFUTES)
