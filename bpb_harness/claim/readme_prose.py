@@ -64,6 +64,7 @@ def _closed(pattern: str) -> re.Pattern[str]:
 PRICED_JOINTLY = "masked tokens are priced jointly under a weight that belongs to tokens priced one by one: no bound"
 _LEARNT_BEFORE = "the network learnt the text in several passes before it was scored on it"
 _STORED = "tokens of the scored text are stored beside the network and cost nothing in the score"
+_FITTED = "parameters are fitted to the very tokens that are scored with them"
 # What a submission is called after, in its title or over a section of its README.
 _TECHNIQUES = (
     (
@@ -74,6 +75,7 @@ _TECHNIQUES = (
         _LEARNT_BEFORE,
     ),
     (_closed(r"\bpaid[\s_-]?prefix"), _STORED),
+    (re.compile(r"(?<![Cc]ausal[ _-])(?<![Cc]ontext[ _-])(?<![A-Za-z])SLOT(?![a-z])"), _FITTED),
 )
 _TRAINED_ON_IT = "the network was trained on the text that it is scored on"
 _VAL_ONLY = _closed(r"\bval(?:idation)?[- ]only\b(?! eval)")

@@ -207,9 +207,9 @@ def _plain_validation(log: LogRecord, line: ScoreLine, lowest: float | None) -> 
     ]
     # A score that has another name too, such as ttt_exact, is no plain one, whatever line repeats it.
     twins = [other for other in run if not other.is_training_step and _is_same(other.bpb, line.bpb)]
-    is_plain = all(_PLAIN.search(other.label) for other in (line, *twins))
+    is_plain = all(_is_plain(other.label) for other in (line, *twins))
     run = [other for other in run if other not in twins]
-    named = [other for other in run if not other.is_training_step and _PLAIN.search(other.label)]
+    named = [other for other in run if not other.is_training_step and _is_plain(other.label)]
     steps = [other for other in run if other.is_training_step]
     if named and not is_plain:
         return min([*named, *steps[-1:]], key=lambda other: other.bpb.value), _MAX_GAINED
@@ -218,6 +218,11 @@ def _plain_validation(log: LogRecord, line: ScoreLine, lowest: float | None) -> 
     of = _OF_STEPS.search(steps[-1].label)
     went_on = of is None or int(of[1]) < int(of[2])  # or was stopped by the clock: the log need not say
     return steps[-1], _MAX_GAINED_AND_LEARNT if went_on else _MAX_GAINED
+
+
+def _is_plain(label: str) -> bool:
+    """Whether a line is called the network's own score; one with sliding windows is, where nothing is learnt by it."""
+    return bool(_PLAIN.search(label) or ("sliding" in label.lower() and not _LEARNING.search(label)))
 
 
 def _is_same(one: Printed, other: Printed) -> bool:
@@ -231,6 +236,7 @@ _OTHER_NETWORK = 2.0
 _SAME_CLAIM = 0.01  # relative; what a README rounds, or what it says of another seed
 _OF_STEPS = re.compile(r"([0-9]{1,9})\s?/\s?([0-9]{1,9})")
 _PLAIN = re.compile(r"round[-_ ]?trip|pre[-_ ]?quant|pre[-_ ]?ttt|post[-_ ]?ema|diagnostic|\bplain\b", re.IGNORECASE)
+_LEARNING = re.compile(r"ttt|slot|hedge|mix|n-?gram|cache|adapt|online|ppm|knn|bias", re.IGNORECASE)
 _EARLY = re.compile(r"pre[-_ ]?quant|pre[-_ ]?ttt|diagnostic", re.IGNORECASE)
 
 
