@@ -240,7 +240,7 @@ def _is_estimator_of_script(finding: Finding) -> bool:
 
 
 # Number formats, an id, a setting: they bend a number rather than void it.
-_LIGHT = frozenset({"BPB253", "BPB258", "BPB262", "BPB263", "BPB266"})
+_LIGHT = frozenset({"BPB253", "BPB258", "BPB262", "BPB266"})
 
 
 def _what_agrees(findings: Sequence[Finding]) -> str:

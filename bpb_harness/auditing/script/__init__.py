@@ -22,9 +22,9 @@ checks/                 one file a check
     special_tokens      boundaries that are never masked
     two_passes          passes that condition on each other
     hashed_counts       counts of hashed contexts
-    noise               seeds and hashes
-    precision           16-bit sums, half precision, means of ratios
-    coverage            subsets, samplers, settings against the record
+    rounded_counts      numbers of masked tokens that are rounded
+    precision           16-bit sums, means of ratios
+    coverage            subsets, settings against the record
 running/                what may run, if the user says so, in limited processes
     run_byte_table      the byte table, entry by entry
     table_function      cut out of the script

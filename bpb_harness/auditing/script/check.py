@@ -17,8 +17,8 @@ from bpb_harness.auditing.script.checks.coverage import check_coverage
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
-from bpb_harness.auditing.script.checks.noise import check_noise
 from bpb_harness.auditing.script.checks.precision import check_precision
+from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
 from bpb_harness.auditing.script.checks.special_tokens import check_special_tokens
 from bpb_harness.auditing.script.checks.two_passes import check_two_passes
 from bpb_harness.auditing.script.checks.weights import check_weights
@@ -42,7 +42,7 @@ CHECKS: tuple[Callable[[Analysis], Iterator[Hit]], ...] = (
     check_two_passes,
     check_joint_prices,
     check_hashed_counts,
-    check_noise,
+    check_rounded_counts,
     check_precision,
     check_coverage,
 )

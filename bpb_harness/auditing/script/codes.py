@@ -109,9 +109,6 @@ OTHER_SCHEDULE = register(
 MASK_IS_TOKEN = register(
     "BPB262", "script-mask-id-in-vocabulary", _WARNS, "the mask id is an ordinary entry of the vocabulary"
 )
-HALF_PRECISION = register(
-    "BPB263", "script-bfloat16-log-softmax", _WARNS, "log-probabilities are taken in bfloat16 or float16"
-)
 SINGLE_RATE = register(
     "BPB264", "script-single-mask-rate", _REFUTES, "a pseudo-log-likelihood at a single mask rate is no code length"
 )
@@ -150,16 +147,6 @@ SCORE_NOT_RUN = register(
 SUBSET = register(
     "BPB350", "script-scores-a-subset", _WARNS, "only the first windows are scored, and the result is called validation"
 )
-SAMPLER_DUPLICATES = register(
-    "BPB351",
-    "script-sampler-scores-duplicates",
-    _WARNS,
-    "a distributed sampler pads the last batch with windows scored before",
-)
-UNSEEDED = register(
-    "BPB352", "script-unseeded-noise", _WARNS, "the evaluation draws its masks from an unseeded generator"
-)
-SINE_HASH = register("BPB353", "script-sine-hash-noise", _WARNS, "the noise is a hash of sines, which is not uniform")
 HALF_EVEN = register(
     "BPB354",
     "script-counts-rounded-half-even",

@@ -19,9 +19,8 @@ _LIMIT = re.compile(
 
 
 def check_coverage(analysis: Analysis) -> Iterator[Hit]:
-    """Subsets, padded samplers, and settings that differ from the record's."""
+    """Subsets, and settings that differ from the record's."""
     yield from _subsets(analysis)
-    yield from _samplers(analysis)
     yield from _settings(analysis)
 
 
@@ -155,22 +154,6 @@ def _limit_among(analysis: Analysis, candidates: list[ast.expr]) -> tuple[str, i
         if value is not None and 1 <= value < 1e8 and value == int(value):
             return name, int(value)
     return None
-
-
-def _samplers(analysis: Analysis) -> Iterator[Hit]:
-    """DistributedSampler pads to a multiple of the world size unless drop_last=True."""
-    scored = {frame.scope.file for _, frame in analysis.path}
-    for call in analysis.program.calls.get("DistributedSampler", []):
-        if analysis.program.scope(call).file not in scored:
-            continue
-        text = ast.unparse(call.args[0]) if call.args else ""
-        above = analysis.program.parent(call)
-        target = ast.unparse(above.targets[0]) if isinstance(above, ast.Assign) else ""
-        drops = any(k.arg == "drop_last" and isinstance(k.value, ast.Constant) and k.value.value for k in call.keywords)
-        if not drops and re.search(r"val|eval|test", f"{text} {target}", re.IGNORECASE):
-            said = "The sampler pads the last round with windows that were scored before"
-            yield analysis.hit(codes.SAMPLER_DUPLICATES, said, call)
-            return
 
 
 def _settings(analysis: Analysis) -> Iterator[Hit]:

@@ -13,13 +13,11 @@ from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _NARROW = frozenset(["int16", "short", "uint8", "int8", "uint16"])
-_HALF = frozenset(["bfloat16", "half", "float16"])
 
 
 def check_precision(analysis: Analysis) -> Iterator[Hit]:
-    """16-bit sums, half-precision log-probabilities, means of ratios."""
+    """16-bit sums, means of ratios."""
     yield from _narrow_sums(analysis)
-    yield from _half_precision(analysis)
     yield from _means_of_ratios(analysis)
 
 
@@ -57,30 +55,6 @@ def _is_narrow_scalar(node: ast.expr | None) -> bool:
     return last_name(node.func) in ("zeros", "tensor", "full") and any(
         keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in node.keywords
     )
-
-
-def _half_precision(analysis: Analysis) -> Iterator[Hit]:
-    """log_softmax(logits.bfloat16()), log_softmax(.., dtype=torch.bfloat16)."""
-    calls = analysis.program.calls
-    half = {call for name in ("log_softmax", "cross_entropy") for call in calls.get(name, []) if _is_half(call)}
-    for _, _, score in analysis.scores() if half else ():
-        for node, _ in trace(analysis.program, score.node, score.frame, 400):
-            if node in half:
-                yield analysis.hit(codes.HALF_PRECISION, "Log-probabilities are taken in half precision", node)
-                return
-
-
-def _is_half(node: ast.Call) -> bool:
-    if any(keyword.arg == "dtype" and last_name(keyword.value) in _HALF for keyword in node.keywords):
-        return True
-    operands = [node.func.value] if isinstance(node.func, ast.Attribute) else []
-    for operand in [*operands, *node.args[:1]]:
-        if isinstance(operand, ast.Call):
-            if last_name(operand.func) in _HALF:
-                return True
-            if last_name(operand.func) == "to" and any(last_name(argument) in _HALF for argument in operand.args):
-                return True
-    return False
 
 
 def _means_of_ratios(analysis: Analysis) -> Iterator[Hit]:
