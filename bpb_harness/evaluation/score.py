@@ -104,20 +104,20 @@ def _score_and_check(job: Job) -> BpbResult:
         if is_first_process():
             with job.clock.phase("marks"):
                 result = replace(result, reference_marks=marks())
-        is_as_loaded = adaptation is None or adaptation.can_undo
+        by_precision: Callable[[], list[Remark]] = list
         if contract is not None:
-            if is_as_loaded:
+            if is_as_loaded := adaptation is None or adaptation.can_undo:
                 contract.check_again()
             if is_first_process():
                 job.clock.tell("checks: a second look")
+                by_precision = contract.precision_beside(result) if is_as_loaded else list
                 look_again(job, result, asked, process, adaptation)
     if settings.resume is not None and adaptation is None and is_first_process():
         assert result.costs is not None
         keep_score(Path(settings.resume), result.costs)
     if contract is None:
         return result
-    by_precision = contract.compare_precision(result) if is_as_loaded and is_first_process() else []
-    return with_remarks(result, *contract.remarks, *by_precision)
+    return with_remarks(result, *contract.remarks, *by_precision())
 
 
 def _require_one_network(job: Job, processes: Processes) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -62,6 +65,20 @@ class Contract:
         self._job.clock.tell("checks: what was asked before, once more")
         with torch.inference_mode():
             self._witness.check()
+
+    def precision_beside(self, result: BpbResult) -> Callable[[], list[Remark]]:
+        """What gives :meth:`compare_precision`: found by a thread on a GPU, where a fresh process is asked meanwhile.
+
+        Not where another thread asks the same network, nor where the user's code would be run by it.
+        """
+        job = self._job
+        compare = partial(self.compare_precision, result)
+        if job.device.type != "cuda" or job.source is None or job.settings.allow_code:
+            return compare
+        beside = ThreadPoolExecutor(1, thread_name_prefix="precision")
+        found = beside.submit(compare)
+        beside.shutdown(wait=False)  # when it is done
+        return found.result
 
     def compare_precision(self, result: BpbResult) -> list[Remark]:
         """What low precision does to a sample of the score, where that exceeds the sampling error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -115,6 +116,33 @@ def test_a_network_is_asked_again_after_its_score(text):
     with pytest.raises((DriftError, StatefulError)):
         score(job(Denoising(before), text))
     score(job(Denoising(), text))
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_beside"),
+    [({}, True), ({"device": "cpu"}, False), ({"source": None}, False), ({"allow_code": True}, False)],
+)
+def test_precisions_are_compared_beside_the_second_look_of_a_gpu(text, monkeypatch, changes, is_beside):
+    """Not where that look asks the same network, nor with code that is the user's."""
+    given = {"device": "cuda", "source": "a file", "allow_code": False, **changes}
+    contract, may_end, asked = Contract(job(Denoising(), text)), threading.Event(), []
+    contract._job = SimpleNamespace(
+        device=torch.device(given["device"]), source=given["source"],
+        settings=SimpleNamespace(allow_code=given["allow_code"]),
+    )  # fmt: skip
+
+    def compare(result):
+        assert may_end.wait(60)
+        asked.append((result, threading.current_thread() is threading.main_thread()))
+        return ["a remark"]
+
+    monkeypatch.setattr(contract, "compare_precision", compare)
+    found = contract.precision_beside("a result")
+    may_end.set()
+    if not is_beside:
+        assert asked == []
+    assert found() == ["a remark"]
+    assert asked == [("a result", not is_beside)]
 
 
 @pytest.mark.parametrize("position", [0, 63, 64, 130, 199])
