@@ -104,18 +104,24 @@ class AskedDraws(Asked):
         )
 
 
-@final
 @dataclass(frozen=True)
-class AskedSpans(Asked):
-    """Spans of a causal model: each whole, and again cut behind one of its tokens, which then has no later ones."""
+class _AskedBySpan(Asked):
+    """Spans of a text, each of which can be asked about again."""
 
     corpus: Corpus
     spans: Spans
-    token_nats: Floats
 
     @property
     def window(self) -> Ints:
         return np.arange(len(self.spans))
+
+
+@final
+@dataclass(frozen=True)
+class AskedSpans(_AskedBySpan):
+    """Spans of a causal model: each whole, and again cut behind one of its tokens, which then has no later ones."""
+
+    token_nats: Floats
 
     def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
         spans, count = self.spans, int(self.spans.lengths[index])
@@ -139,27 +145,20 @@ class AskedSpans(Asked):
 
 @final
 @dataclass(frozen=True)
-class AskedSteps(Asked):
+class AskedSteps(_AskedBySpan):
     """Steps of the chain rule: what one of them reveals, given all that was revealed before it.
 
     Attributes:
-        corpus, spans: the text.
         estimator: the chain rule.
         denoiser: the network.
         token_nats: of each target, in the order of the spans.
         steps: in which step of its span each target was revealed, likewise.
     """
 
-    corpus: Corpus
-    spans: Spans
     estimator: ChainRule
     denoiser: Denoiser
     token_nats: Floats
     steps: Ints
-
-    @property
-    def window(self) -> Ints:
-        return np.arange(len(self.spans))
 
     def questions(self, index: int, generator: np.random.Generator) -> list[Question]:
         length, context = int(self.spans.lengths[index]), int(self.spans.context_lengths[index])

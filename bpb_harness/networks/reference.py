@@ -387,8 +387,35 @@ class ReferenceTransformer(nn.Module):
         return logits
 
 
+class _MaskedReference:
+    """What is the same of all masked reference networks: their settings, their head, and logits by way of it."""
+
+    is_stateless = True
+    autocasts = True
+
+    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype) -> None:
+        self.network, self._dtype = network, dtype
+        self.vocab_size = network.config.vocab_size
+        self.mask_token_id = network.config.mask_token_id
+        self.context_length = network.config.context_length
+
+    def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map (B, L) tokens at a noise level of (B,) to (B, L, D)."""
+        raise NotImplementedError
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Map (..., D) to logits (..., W)."""
+        with autocast(hidden.device, self._dtype):
+            logits: Tensor = self.network.head(hidden)
+        return logits
+
+    def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map the tokens and levels of :meth:`hidden` to (B, L, W) logits."""
+        return self.head(self.hidden(xt, level))
+
+
 @final
-class ReferenceDenoiser:
+class ReferenceDenoiser(_MaskedReference):
     """A reference network as a :class:`bpb_harness.denoiser.Denoiser`.
 
     ``hidden`` and ``head`` split :meth:`logits` so that the head can run at masked positions alone.
@@ -398,16 +425,10 @@ class ReferenceDenoiser:
         dtype: bfloat16 runs matrix products in it, by autocast, as in training.
     """
 
-    is_stateless = True
-    autocasts = True
-
     def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.objective == "mdlm"
         assert network.config.block_size is None
-        self.network, self._dtype = network, dtype
-        self.vocab_size = network.config.vocab_size
-        self.mask_token_id = network.config.mask_token_id
-        self.context_length = network.config.context_length
+        super().__init__(network, dtype)
         self.time_conditioned = network.config.time_conditioned
 
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
@@ -420,19 +441,9 @@ class ReferenceDenoiser:
         with autocast(xt.device, self._dtype):
             return self.network.hidden(xt, level.sigma if self.time_conditioned else None, GatheredPositions(positions))
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """Map (..., D) to logits (..., W)."""
-        with autocast(hidden.device, self._dtype):
-            logits: Tensor = self.network.head(hidden)
-        return logits
-
-    def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
-        """Map (B, L) tokens at a noise level of (B,) to (B, L, W) logits."""
-        return self.head(self.hidden(xt, level))
-
 
 @final
-class ReferenceBlockDenoiser:
+class ReferenceBlockDenoiser(_MaskedReference):
     """A reference network of blocks as a :class:`bpb_harness.denoiser.FactoredBlockDenoiser`.
 
     Args:
@@ -440,16 +451,11 @@ class ReferenceBlockDenoiser:
         dtype: bfloat16 runs matrix products in it, by autocast, as in training.
     """
 
-    is_stateless = True
-    autocasts = True
     time_conditioned = False
 
     def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.block_size is not None
-        self.network, self._dtype = network, dtype
-        self.vocab_size = network.config.vocab_size
-        self.mask_token_id = network.config.mask_token_id
-        self.context_length = network.config.context_length
+        super().__init__(network, dtype)
         self.block_size = network.config.block_size
 
     def block_hidden(self, xt: Tensor, x0: Tensor, level: NoiseLevel) -> Tensor:  # noqa: ARG002
@@ -464,16 +470,6 @@ class ReferenceBlockDenoiser:
     def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Map rows that end in the block that is asked for, (B, L), the blocks before it clean, to (B, L, D)."""
         return self.block_hidden(xt, xt, level)
-
-    def head(self, hidden: Tensor) -> Tensor:
-        """Map (..., D) to logits (..., W)."""
-        with autocast(hidden.device, self._dtype):
-            logits: Tensor = self.network.head(hidden)
-        return logits
-
-    def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
-        """Map the rows of :meth:`hidden` to (B, L, W) logits."""
-        return self.head(self.hidden(xt, level))
 
 
 @final
