@@ -55,6 +55,18 @@ def draw_masks(
     return size_biased_masks(uniform(num_windows, length), target, level), level
 
 
+def draw_block_masks(
+    shape: Sequence[int], size: int, bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Masks of every block of a batch, as :func:`draw_masks` of so many windows; (B, L) bool.
+
+    Neighbouring cells of the times go to different windows: no window, and no process's share, has the high ones alone.
+    """
+    num_windows, length = shape
+    masked, _ = draw_masks((num_windows * length // size, size), bound, generator, device)
+    return masked.view(length // size, num_windows, size).transpose(0, 1).reshape(num_windows, length)
+
+
 def gather_capacity(num_windows: int, length: int, bound: Bound, num_shares: int = 1) -> int:
     """Rows that hold the masked positions of a batch whose times are stratified.
 

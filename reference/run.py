@@ -34,7 +34,15 @@ from reference.cuda_graph import CapturedGradient, forget_gradients
 from reference.curriculum import Stage, make_stages, stage_at
 from reference.data import TokenShards, dropout_seed, require_writer, step_seed
 from reference.model import ReferenceConfig, ReferenceTransformer, initial_network
-from reference.objective import HeadNll, block_objective, causal_objective, draw_masks, head_nll, mdlm_objective
+from reference.objective import (
+    HeadNll,
+    block_objective,
+    causal_objective,
+    draw_block_masks,
+    draw_masks,
+    head_nll,
+    mdlm_objective,
+)
 from reference.optimizer import MovingAverage, learning_rate_factor, make_optimizers
 from reference.settings import EXPORT_DTYPES, LATER_SETTINGS, Training
 from reference.validation import Validation
@@ -251,9 +259,8 @@ class Run:
         if stage.is_causal:
             return (x0,)
         generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
-        if size := training.block_size:  # each block is a window to the objective
-            masked, _ = draw_masks((batch.numel() // size, size), self.bound, generator, self.device)
-            return x0, share(masked.view(batch.shape))
+        if size := training.block_size:
+            return x0, share(draw_block_masks(batch.shape, size, self.bound, generator, self.device))
         masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
         return x0, share(masked), share(level.t), share(level.alpha_t), share(level.dalpha_t)
 

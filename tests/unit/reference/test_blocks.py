@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.checkpoints import read_checkpoint
+from bpb_harness.distributed import Processes
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.networks.reference import ReferenceConfig, ReferenceTransformer
 from bpb_harness.schedule import NoiseSchedule, parse_schedule
@@ -179,3 +180,19 @@ def test_a_run_of_blocks_is_validated_in_blocks(tmp_path: Path) -> None:
     assert result is not None
     assert result.signature.block_size == "4"
     assert result.length.bits_per_token == pytest.approx(9.0, abs=1e-5)  # untrained: every token is as likely
+
+
+@pytest.mark.parametrize("rank", [0, 3, 7])
+def test_every_masked_token_of_a_share_is_gathered(tmp_path: Path, rank: int) -> None:
+    """Eight windows among eight processes: none of them has the highest noise levels to itself."""
+    training = tiny_training(tmp_path / "m.pt", context=64, batch_tokens=512, block_size=4)
+    run = Run(training, Processes(rank=rank, count=8))
+    (stage,) = run._stages
+    rates = []
+    for run.step in range(40):
+        _, masked = run._draw(stage)
+        assert masked.shape == (1, 64)
+        assert int(masked.sum()) <= stage.capacity
+        rates.append(float(masked.double().mean()))
+    # A block has 1 + 3 u masked tokens of 4, u uniform.
+    assert sum(rates) / len(rates) == pytest.approx(0.625, abs=0.05)
