@@ -262,3 +262,23 @@ def test_an_estimator_is_made_from_the_settings(settings, made):
 @pytest.mark.parametrize(("words", "text"), [(["a"], "a"), (["a", "b"], "a or b"), (["a", "b", "c"], "a, b or c")])
 def test_words_to_choose_from(words, text):
     assert either(words) == text
+
+
+@pytest.mark.parametrize(
+    ("alone", "needs"),
+    [
+        ({"key_field": "k"}, "--docs"), ({"slice_field": "s"}, "--docs"), ({"surprisal": True}, "--tokens"),
+        ({"surprisal_draws": 3}, "an even number"), ({"ttt_chunk": 5}, "--ttt sgd"), ({"ttt_lr": 0.1}, "--ttt sgd"),
+        ({"ttt_momentum": 0.5}, "--ttt sgd"), ({"ttt_epochs": 1}, "--ttt sgd"), ({"ttt_batch": 4}, "--ttt sgd"),
+        ({"ttt_clip": 2.0}, "--ttt sgd"), ({"enumerate_short": False}, "--target-field"),
+        ({"context_field": "p"}, "--target-field"), ({"target_field": "t"}, "--context-field"),
+        ({"num_samples": 4, "method": "exact", "num_steps": 3}, "--steps"),
+        ({"resume": "f", "method": "ar"}, "--method"),
+        ({"compare": True, "num_samples": "all"}, "--samples all"), ({"stride": 4, "block_size": 2}, "one of the two"),
+        ({"stride": 4, "unpaid_prefix": 2}, "one of the two"),
+        ({"byte_rule": "none", "tolerance": 0.1}, "counts bytes"),
+    ],
+)  # fmt: skip
+def test_no_setting_that_needs_or_contradicts_another_goes_by(alone, needs):
+    with pytest.raises(UsageError, match=needs):
+        Settings(**alone)
