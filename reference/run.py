@@ -164,7 +164,8 @@ class Run:
                     remark = failure.replace("not compiled", "compiled without kernels of our own", 1)
                     failure = self._try_to_compile()
                 remarks.append(failure or remark)
-                if on_gpu and not failure:
+                # All processes go on alike, or they would wait for different things.
+                if on_gpu and not any(self.processes.gather(failure)):
                     remarks.append(self._try_to_capture())
             self._rehearse()
         except torch.OutOfMemoryError:
@@ -206,16 +207,15 @@ class Run:
         """Capture the gradients, and their means over processes where every process can; those are overlapped then."""
         if self.processes.count > 1:
             self.processes.average([torch.zeros(1, device=self.device)])  # sets up what cannot be captured
-            failures = self.processes.gather(self._capture(self._gradients.averaged))
-            self._graphs_average = not any(failures)
+            self._graphs_average = not any(self.processes.gather(self._capture(self._gradients.averaged)))
             if self._graphs_average:
                 return None
             self.forget_graphs()
-        failure = self._capture(nullcontext)
-        if failure is None:
+        failures = [failure for failure in self.processes.gather(self._capture(nullcontext)) if failure]
+        if not failures:
             return None
         self.forget_graphs()
-        return f"kernels are launched one by one, which may be slower: {failure}"
+        return f"kernels are launched one by one, which may be slower: {failures[0]}"
 
     def _capture(self, around: Callable[[], AbstractContextManager[object]]) -> str | None:
         """Why it failed, or None."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from bpb_harness.distributed import Processes
 from reference.cuda_graph import CapturedGradient, forget_gradients
 from reference.run import Run
 from tests.tiny_training import tiny_training
@@ -114,6 +115,87 @@ def test_whatever_compiles_is_captured(tmp_path, monkeypatch, failures, captures
     monkeypatch.setattr("reference.run.give_up_specialising", lambda: True)
     assert run.prepare() == remark
     assert (len(captured), left) == (captures, [])
+
+
+class Pretended:
+    """A graph of one of two processes: the gradients that it gives are ones."""
+
+    def __init__(self, run, around):
+        self.run, self.averages = run, around is not nullcontext
+
+    def __call__(self, inputs):
+        for parameter in self.run._parameters:
+            parameter.grad = torch.ones_like(parameter)
+        return torch.zeros(())
+
+
+@pytest.fixture
+def of_two(tmp_path, monkeypatch):
+    """Makes one of two processes on a GPU, by what each of them says of each attempt to capture."""
+
+    def make(own, other):
+        run = Run(tiny_training(tmp_path / "model.pt"), Processes(0, 2))
+        said, averaged = [], []
+        left = {id(own): list(own), id(other): list(other)}
+
+        def capture(around):
+            failure = left[id(own)].pop(0)
+            for stage in run._stages:
+                stage.graph = None if failure else Pretended(run, around)
+            return failure
+
+        def gather(self, value):
+            said.append(value)
+            return [value, left[id(other)].pop(0)]
+
+        monkeypatch.setattr(run, "_capture", capture)
+        monkeypatch.setattr(Processes, "gather", gather)
+        monkeypatch.setattr(Processes, "average", lambda self, tensors: averaged.append(len(tensors)))
+        monkeypatch.setattr(
+            Processes, "begin_average", lambda self, tensor: averaged.append("a bucket") or (lambda: None)
+        )
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        remark = run._try_to_capture()
+        averaged.clear()
+        run.take_step(0.5)
+        return remark, run, averaged
+
+    return make
+
+
+def test_what_every_process_captures_averages_by_itself(of_two):
+    remark, run, averaged = of_two([None], [None])
+    assert remark is None
+    assert all(stage.graph.averages for stage in run._stages)
+    assert averaged == [1]  # the objective alone
+
+
+@pytest.mark.parametrize(("own", "other"), [(["no", None], [None, None]), ([None, None], ["no", None])])
+def test_where_one_process_cannot_capture_means_all_average_behind_the_graph(of_two, own, other):
+    remark, run, averaged = of_two(own, other)
+    assert remark is None
+    assert not any(stage.graph.averages for stage in run._stages)
+    assert averaged == [1 + len(run._parameters)]
+
+
+@pytest.mark.parametrize(("own", "other"), [(["no", "nor so"], [None, None]), ([None, None], ["no", "nor so"])])
+def test_where_one_process_can_capture_nothing_all_launch_and_send_buckets(of_two, own, other):
+    """One that sent all gradients at once would wait for others that send them in parts."""
+    remark, run, averaged = of_two(own, other)
+    assert remark == "kernels are launched one by one, which may be slower: nor so"
+    assert [stage.graph for stage in run._stages] == [None] * len(run._stages)
+    assert averaged == ["a bucket", 1]
+
+
+def test_all_are_captured_or_none_where_another_process_could_not_compile(tmp_path, monkeypatch):
+    run = Run(tiny_training(tmp_path / "model.pt"), Processes(0, 2))
+    run.device = torch.device("cuda")
+    monkeypatch.setattr(run, "_try_to_compile", lambda: None)
+    monkeypatch.setattr(run, "_try_to_capture", lambda: pytest.fail("captured"))
+    monkeypatch.setattr(run, "_rehearse", lambda: None)
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, "not compiled"])
+    assert run.prepare() is None
 
 
 def test_gradients_are_forgotten():
