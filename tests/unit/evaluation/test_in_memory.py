@@ -464,6 +464,12 @@ def test_a_path_has_no_name():
         bpb_harness.evaluate("x.pt", name="x")
 
 
+def test_networks_of_several_processes_are_compared_before_they_are_scored(text, monkeypatch):
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, "b" * 64])
+    with pytest.raises(UsageError, match="processes that score one network"):
+        bpb_harness.evaluate(Net(), **text, check_contract=False)
+
+
 def test_processes_bring_one_network(monkeypatch):
     job = SimpleNamespace(source=None, identity=SimpleNamespace(digest="a" * 64))
     monkeypatch.setattr(Processes, "gather", lambda self, value: [value, "b" * 64])

@@ -146,6 +146,16 @@ def test_a_tokenizer_of_another_vocabulary(pieces, unnamed, vocab_size, clean, i
     )
 
 
+def test_targets_in_several_blocks_of_a_network_of_blocks_are_refused(text):
+    class OfBlocks(Masked):
+        block_size = 4
+
+    job(text, OfBlocks()).require_scorable()
+    assert refusal(job(text, OfBlocks(), stride=8).require_scorable, UsageError).startswith(
+        "a network that predicts blocks of 4 tokens, each given the blocks before it: got 16 targets in several"
+    )
+
+
 def test_nothing_to_score_is_an_error(text, monkeypatch):
     empty = Spans.without_context(*(np.zeros(0, dtype=np.int64),) * 2)
     monkeypatch.setattr(layout_module, "sliding", lambda *_, **__: empty)
