@@ -187,6 +187,8 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     if refuting and evidence.claim.score is not None:
         partial = not found.isdisjoint(_SLICES)
         corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial)
+        if corrected is None and recomputed is None:
+            derivation = f"{derivation}; {_WOULD_TELL}" if derivation else _WOULD_TELL
         return Judgement(Verdict.REFUTED, refuting[0].message, (), corrected, derivation)
     if codes.RESCORED_SAME.code in found:
         return Judgement(Verdict.CONFIRMED, "the harness gets the same score from the checkpoint", (), None, None)
@@ -220,6 +222,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)
 
 
+_WOULD_TELL = "the checkpoint, scored anew, would tell (--checkpoint, --data, --tokenizer)"
 _NOTHING_AGAINST = "nothing stands against the number, and not enough for it"
 _NOT_RECOMPUTED = "nobody but its author has computed it"
 _TO_CONFIRM = (

@@ -545,8 +545,8 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
     if not partial and _must_be_whole_split(evidence, ratio, off):
         message = (
             f"every score line divides by {ratio.value:.5f} bytes per token, while the log loads the whole split, "
-            f"which has {whole.bytes_per_token:.5f} under {whole.tokenizer}: {off:.4f} times the bytes that are there"
-            f"{_of_the_split(evidence)}{_candidates(evidence, off)}"
+            f"which has {whole.bytes_per_token:.5f} under {whole.tokenizer}"
+            f"{_of_the_split(evidence) or f': {off:.4f} times the bytes that are there'}{_candidates(evidence, off)}"
         )
         return codes.BYTES_WRONG.finding(message, factor=off, facts=facts, places=list(ratio.places))
     other = next(

@@ -21,6 +21,7 @@ SCORE = Printed(1.2, 4, HERE, "val_bpb")
 LOSS = Printed(2.0, 4, HERE, "val_loss")
 RIGHT = {"bytes_per_token": 2.43594, "expected": 2.43593, "uncertainty": 1e-6}
 TO_SCORE_ANEW = "the checkpoint, to score it anew, which would do instead (--checkpoint, --data, --tokenizer)"
+TELLS = "; the checkpoint, scored anew, would tell (--checkpoint, --data, --tokenizer)"
 A_LOG = "a log that prints the claimed score"
 BYTES = "bytes per token: a loss in nats per token beside the score, or the script that counted"
 
@@ -302,10 +303,10 @@ class TestCorrected:
         assert self._judged(script)[0] == pytest.approx(1.8)
         assert self._judged(script, script)[0] == pytest.approx(1.8)
         other = replace(_found("BPB150", factor=1.1), severity=Severity.REFUTES)
-        said = "not recoverable: several faults of the byte count act together: BPB151, BPB150"
+        said = "not recoverable: several faults of the byte count act together: BPB151, BPB150" + TELLS
         assert self._judged(script, other) == (None, said)
         nothing = replace(_found("BPB152"), severity=Severity.REFUTES)
-        said = f"not recoverable: BPB152 ({CODES['BPB152'].name}) gives no factor"
+        said = f"not recoverable: BPB152 ({CODES['BPB152'].name}) gives no factor" + TELLS
         assert self._judged(nothing) == self._judged(nothing, script) == (None, said)
 
     def test_by_what_the_log_says(self) -> None:
@@ -317,9 +318,9 @@ class TestCorrected:
     def test_what_voids_a_number_leaves_none(self) -> None:
         void = _found("BPB203")
         named = "not recoverable: BPB203 (two-pass) voids the number"
-        assert self._judged(void) == (None, named)
+        assert self._judged(void) == (None, named + TELLS)
         both = self._judged(void, _found("BPB102", factor=1.1))
-        assert both == (None, named + "; the number of bytes alone would make it 1.3200")
+        assert both == (None, named + "; the number of bytes alone would make it 1.3200" + TELLS)
 
     def test_by_a_factor_of_another_kind(self) -> None:
         factor = replace(_found("BPB250", factor=2.0), severity=Severity.REFUTES)
