@@ -35,6 +35,7 @@ PRECISE = 2 * AGREES
 SLICE_SPREAD = 0.03
 LARGEST_SLICE_SPREAD = 0.15
 _MAX_SOURCES = 4
+_HOW = "loss / ln 2 / score"  # what a log that prints both divided by
 _BESIDE = 0.05  # relative; every bug with a factor of its own moves a score by more
 # Of an untrained loss, where the vocabulary's size is inferred from bytes per token: bits for nats would be 44 % off.
 _UNTRAINED_SLACK = 0.15
@@ -354,10 +355,10 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
         else f"; nothing names the tokenizer: {row.tokenizer} is inferred from the ratio, which fits to five digits"
     )
     message = (
-        f"the record divides by {ratio.value:.6f} bytes per token; {row} has {expected:.5f}: "
+        f"the record divides by {ratio.value:.6f} bytes per token ({_HOW}); {row} has {expected:.5f}: "
         f"{ratio.value / expected:.5f} times too many bytes, which is what happens when {bug.story}{inferred}"
         if ratio.value > expected
-        else f"the record divides by {ratio.value:.6f} bytes per token; {row} has {expected:.5f}: only "
+        else f"the record divides by {ratio.value:.6f} bytes per token ({_HOW}); {row} has {expected:.5f}: only "
         f"{ratio.value / expected:.5f} of the bytes, which is what happens when {bug.story}{inferred}"
     )
     return codes.BYTES_BUG.finding(
@@ -544,8 +545,8 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         )
     if not partial and _must_be_whole_split(evidence, ratio, off):
         message = (
-            f"every score line divides by {ratio.value:.5f} bytes per token, while the log loads the whole split, "
-            f"which has {whole.bytes_per_token:.5f} under {whole.tokenizer}"
+            f"every score line divides by {ratio.value:.5f} bytes per token ({_HOW}), while the log loads the whole "
+            f"split, which has {whole.bytes_per_token:.5f} under {whole.tokenizer}"
             f"{_of_the_split(evidence) or f': {off:.4f} times the bytes that are there'}{_candidates(evidence, off)}"
         )
         return codes.BYTES_WRONG.finding(message, factor=off, facts=facts, places=list(ratio.places))
