@@ -57,6 +57,10 @@ def test_each_process_is_told_its_place(tmp_path, monkeypatch):
     assert 0 < int(port) < 1 << 16
 
 
+def test_the_terminal_reaches_them_through_this_process_alone():
+    assert run("sys.exit(os.getsid(0) != os.getpid())") == 0
+
+
 def test_threads_are_shared_where_nobody_has_chosen(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(_together, "num_cores", lambda: 12)

@@ -197,6 +197,21 @@ def test_a_fused_form_that_says_something_else_is_not_believed(fused, prepared):
     assert torch.equal(one.row_nats(prepared), plain)
 
 
+def test_a_network_whose_fused_form_is_not_believed_is_compiled(monkeypatch, prepared):
+    form = Fused(Small(), more=20.0)
+    monkeypatch.setattr(runner, "fused_form", lambda *_, **__: form)
+    monkeypatch.setattr(runner, "_same_programs_everywhere", nullcontext)
+    monkeypatch.setitem(sys.modules, "torch._dynamo", SimpleNamespace(maybe_mark_dynamic=lambda *_: None))
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    one = MaskedNllRunner(Small(), torch.device("cpu"), dtype=torch.bfloat16, compiled=True)
+    one.warm_up(prepared)
+    assert [remark.code for remark in one.remarks] == ["not-fused", "compiled"]
+    asked = form.calls
+    plain = MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared)
+    torch.testing.assert_close(one.row_nats(prepared), plain, rtol=1e-6, atol=0)
+    assert form.calls == asked
+
+
 def test_a_fused_form_that_fails_is_named_and_left(fused, prepared):
     plain = MaskedNllRunner(Small(), torch.device("cpu")).row_nats(prepared)
     for call in (1, 2):  # before scoring, and in the midst of it
