@@ -46,7 +46,7 @@ CHECKS: tuple[Callable[[Analysis], Iterator[Hit]], ...] = (
     check_precision,
     check_coverage,
 )
-MAX_PROGRAM = 2 * 2**20  # characters of scripts that are read as one program: some hundred MB of trees
+MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4
 _LOG_SUFFIXES = frozenset({".log", ".txt", ".out"})
 
