@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import audit, audit_folders
+from bpb_harness.auditing.script.running import run_scoring
 from fixtures.claims.build import HERE
 
 pytestmark = pytest.mark.lab
@@ -128,7 +129,10 @@ def test_significance_between_published_claims(lab: Path) -> None:
     ("name", "code", "verdict"),
     [("wrong_script_space_twice", "BPB157", "refuted"), ("honest_with_script", "BPB158", "consistent")],
 )
-def test_the_byte_table_run_alone(lab: Path, name: str, code: str, verdict: str) -> None:
+def test_the_byte_table_run_alone(
+    lab: Path, name: str, code: str, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_scoring, "SHOWN", 6_144)
     tokenizer = lab / "tokenizers/fineweb_1024_bpe.model"
     report = audit(HERE / "submissions" / name, allow_code=True, tokenizer=tokenizer)
     assert report.with_code(code), report.to_text()

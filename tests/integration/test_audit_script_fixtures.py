@@ -11,6 +11,13 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing.script import ScriptContext, check_scripts
+from bpb_harness.auditing.script.frontend.scopes import Script
+from bpb_harness.auditing.script.frontend.source import parse
+from bpb_harness.auditing.script.running.judged_scores import judge_scores
+from bpb_harness.auditing.script.running.run_scoring import run_scoring
+from bpb_harness.auditing.script.running.scored_texts import choose_texts
+from bpb_harness.auditing.script.running.scoring_function import find_scoring_functions
+from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.findings import CODES, Finding, Severity
 from tests.golf_rules import GOLF
 
@@ -147,3 +154,36 @@ def test_the_documented_table_is_the_registry(repository: Path) -> None:
     rows = dict(re.findall(r"^\| (BPB\d{3}) \| ([a-z0-9-]+) \|", text, re.MULTILINE))
     mine = {code: rule.name for code, rule in CODES.items() if rule.name.startswith("script-")}
     assert rows == mine
+
+
+# What some of the scripts compute, run alone (the others take the same ways, and longer).
+COMPUTED = {
+    "honest_ar_tables.py": {"BPB164": "bytes per token", "BPB269": "the exact cross-entropy"},
+    "honest_any_order.py": {"BPB269": "the continuous bound"},
+    "wrong_space_twice_table.py": {"BPB163": "again in the loop"},
+    "wrong_two_passes.py": {"BPB270": "two passes"},
+}
+
+
+def test_what_scripts_compute() -> None:
+    """One process runs the functions of several scripts; none of the honest ones is called wrong."""
+    functions, names = [], []
+    for name in COMPUTED:
+        tree = parse((SCRIPTS / name).read_text("utf-8"))
+        assert tree is not None
+        found, _ = find_scoring_functions([Script(name, "", tree)], {"score", "eval_val"})
+        functions += found
+        names += [name for _ in found]
+    path = SCRIPTS.parent / "tokenizers" / "tiny_512_bpe.model"
+    tokenizer = load_tokenizer(path)
+    texts = choose_texts(tokenizer)
+    replies = run_scoring(functions, path, texts, shown=6_144, calls=12)
+    said: dict[str, list[Finding]] = {}
+    for name, function, reply in zip(names, functions, replies, strict=True):
+        judged = judge_scores([function], [reply], texts, tokenizer, {"score", "eval_val"})
+        said.setdefault(name, []).extend(judged.findings)
+    for name, expected in COMPUTED.items():
+        for code, words in expected.items():
+            assert any(f.code == code and words in f.message for f in said[name]), (name, code, said[name])
+        refuted = any(f.severity is Severity.REFUTES for f in said[name])
+        assert refuted is name.startswith("wrong"), name

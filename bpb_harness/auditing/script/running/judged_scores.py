@@ -36,6 +36,7 @@ from bpb_harness.units import NATS_PER_BIT
 
 _EXACT = 2e-3  # relative: sums of float32
 _LARGEST_VOCABULARY = 1 << 18
+_FEWEST_BYTES, _MOST_BYTES = 0.5, 20.0  # a token, that a number may be a score by
 _OTHER_BYTES = 0.04  # relative: what two numbers of bytes must be apart where the bits are a mean over draws
 _UNPAID = 0.85  # of a window's price, where one of its four tokens costs nothing
 _HOW = "alone, on networks and texts of known score"
@@ -263,13 +264,21 @@ def _of_next_tokens(here: _Here, reply: Mapping[str, object]) -> _Judged:
     right = next((value for value in implied if abs(value / counted.right - 1.0) < _EXACT), None)
     if loss is None and right is None:
         return here.not_run("what it returns is none of the numbers that follow from the text")
-    message = f"{name}, run {_HOW}, returns the exact cross-entropy of the text; its network was not looked at"
+    message = (
+        f"{name}, run {_HOW}, returns the exact cross-entropy of the text; its network, and what it does on long texts "
+        "alone, were not looked at"
+    )
     found = [codes.SCORE_RUN_RIGHT.finding(message, facts={**here.evidence, "computes": "the cross-entropy"})]
     if right is None:
         by_bytes = _of_implied(here, implied, counted)
         if by_bytes is not None:
             found.append(by_bytes)
             return _Judged(here.function, tuple(found), {}, frozenset(), False, here.is_on_path)
+        odd = next((value for value in implied if _FEWEST_BYTES < value < _MOST_BYTES), None)
+        if odd is not None:
+            said = f"{found[0].message}. Its second number would be a score at {odd:.4f} bytes per token"
+            said += f", where the text has {counted.right:.4f}: no known bug counts so, and nothing follows"
+            found = [replace(found[0], message=said)]
         return here.right(found, reply, set())
     found.append(_bytes_right(here, counted))
     return here.right(found, reply, {*_BYTE_CODES, "BPB156"})

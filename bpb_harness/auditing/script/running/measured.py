@@ -106,6 +106,7 @@ def _read(reply: Mapping[str, object], size: int, bytes_per_window: int) -> Meas
         spreads.append(np.ptp(returned, axis=0).max())
     if len({len(mean) for mean in means}) > 1:
         return "it does not return the same numbers in every call"
+    _doubt_zeros(means, errors, int(by_probe[PROBES[0]]["rows"]) * len(by_probe[PROBES[0]]["returned"]))
     last, boundary = by_probe[PROBES[-1]], by_probe.get("boundary")
     vocab_size = int(str(reply["vocabulary"]))
     raw_levels = reply["levels"]
@@ -125,6 +126,14 @@ def _read(reply: Mapping[str, object], size: int, bytes_per_window: int) -> Meas
         boundary=tuple(np.asarray(boundary["returned"], dtype=np.float64).mean(axis=0).tolist()) if boundary else None,
         has_frozen_noise=is_random and all(spread == 0.0 for spread in spreads),
     )
+
+
+def _doubt_zeros(means: list[Floats], errors: list[Floats], windows: int) -> None:
+    """Where a number is 0 in every call, rare masks may never have come: its error is not 0, but that of a count."""
+    largest = np.abs(np.array(means)).max(axis=0)
+    for mean, error in zip(means, errors, strict=True):
+        never = mean == 0.0
+        error[never] = largest[never] / math.sqrt(max(windows, 1))
 
 
 def _fixed_rates(run: Mapping[str, object]) -> tuple[float, ...] | None:

@@ -18,8 +18,8 @@ from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, Script, last_name
 from bpb_harness.auditing.script.running.network_core import weightless_classes, without_networks
 
-PROCESSOR, DEVICE, ORACLE, REPEAT = "__processor__", "__device__", "__oracle__", "__repeat__"
-"""What the limited process puts into the namespace: tokenizer, device, network, and the number of the repeat."""
+PROCESSOR, DEVICE, ORACLE, REPEAT, TEXT = "__processor__", "__device__", "__oracle__", "__repeat__", "__text__"
+"""What the limited process puts into the namespace: tokenizer, device, network, number of the repeat, and text."""
 
 _MOST = 4  # functions of one submission
 _DEEPEST = 6  # callers of callers that arguments are followed back through
@@ -40,6 +40,7 @@ _WORLD = (
 _COUNTS = re.compile(r"steps|samples|strata|passes|^k$|^t$", re.IGNORECASE)
 _CHOSEN_COUNT = 16
 _TOKENIZERS = frozenset(["SentencePieceProcessor"])
+_LOADS_TEXT = re.compile(r"^load_(val|validation)(_(tokens|data|split))?$")
 _LOADED = frozenset(["load_model", "from_pretrained", "load_checkpoint"])
 _DECORATORS = frozenset([
     "no_grad", "inference_mode", "dataclass", "property", "staticmethod", "classmethod", "cached_property",
@@ -54,8 +55,8 @@ class Parameter:
 
     Attributes:
         name: the parameter.
-        kind: text as one run of tokens ("flat"), as "windows", as "words"; "model"; "made", the value of `variable`;
-            "default", nothing.
+        kind: text as one run of tokens ("flat"), as "windows", as "words", in an attribute of the value of `variable`
+            ("holder"); "model"; "made", the value of `variable`; "default", nothing.
         variable: the name under which the prelude leaves it.
         is_optional: whether it has a default.
     """
@@ -202,7 +203,7 @@ class _Cut:
         return max(calls, key=lambda call: call.lineno) if calls else None
 
     def _parameter(self, name: str, argument: ast.expr | None, call: ast.Call | None) -> Parameter:
-        if _FLAT.search(name):
+        if _FLAT.search(name) and not _holds_text(self.scope.node, name):
             return Parameter(name, "flat")
         if _WINDOWS.search(name):
             return Parameter(name, "windows")
@@ -229,6 +230,8 @@ class _Cut:
                 raise
             value = ast.Constant(_CHOSEN_COUNT)
         self.prelude.append(_assigned(variable, value))
+        if _FLAT.search(name):
+            return Parameter(name, "holder", variable)
         return Parameter(name, "model" if _MODEL.search(name) else "made", variable, default is not None)
 
     def _instance(self) -> str:
@@ -391,10 +394,15 @@ class _Renamed(ast.NodeTransformer):
 
 
 class _Reseeded(ast.NodeTransformer):
-    """A seed that the script fixes would make all repeats one draw: the number of the repeat is added to it."""
+    """What would make all repeats one draw, a seed that the script fixes, gets the number of the repeat added.
+
+    Where the script loads the validation text, it gets ours.
+    """
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
+        if _LOADS_TEXT.search(last_name(node.func)):
+            return ast.copy_location(ast.Name(TEXT, ast.Load()), node)
         if last_name(node.func) in _SEEDED and len(node.args) == 1 and not isinstance(node.args[0], ast.List):
             repeat = ast.Subscript(ast.Name(REPEAT, ast.Load()), ast.Constant(0), ast.Load())
             node.args[0] = ast.copy_location(ast.BinOp(node.args[0], ast.Add(), repeat), node)
@@ -409,6 +417,17 @@ def _click_default(program: Program, name: str) -> ast.expr | None:
         if name in flags:
             return next((keyword.value for keyword in call.keywords if keyword.arg == "default"), None)
     return None
+
+
+def _holds_text(node: ast.AST, name: str) -> bool:
+    """Whether a function reads the text from an attribute of a parameter: val_data.val_tokens."""
+    return any(
+        isinstance(part, ast.Attribute)
+        and isinstance(part.value, ast.Name)
+        and part.value.id == name
+        and _FLAT.search(part.attr) is not None
+        for part in ast.walk(node)
+    )
 
 
 def _of_the_world(name: str) -> ast.expr | None:

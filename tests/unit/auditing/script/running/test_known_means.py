@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bpb_harness.auditing.script.running.judged_scores import judge_scores
 from bpb_harness.auditing.script.running.known_means import (
     EVERY_MASK,
     LENGTH,
@@ -18,6 +20,9 @@ from bpb_harness.auditing.script.running.known_means import (
     costs_of,
     mistakes,
 )
+from bpb_harness.auditing.script.running.scored_texts import choose_texts
+from bpb_harness.auditing.script.running.scoring_function import ScoringFunction
+from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.testing.formula import Formula, bound, diffusion
 from bpb_harness.testing.known_mistakes import Setting as KitSetting
@@ -25,6 +30,7 @@ from bpb_harness.testing.known_mistakes import known_mistakes
 from bpb_harness.testing.probes import ArbitraryProbe
 
 V, STEPS = 11, 8
+TOKENIZER = Path(__file__).resolve().parents[5] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
 
 
 def _known(eps: float, calls: int = STEPS) -> list[Mean]:
@@ -117,3 +123,49 @@ def test_an_unnamed_mistake_is_no_bound() -> None:
         values = np.array([mean.nats(one) for one in costs])
         nearest = np.abs(right - values).max(axis=1).min() / np.abs(values[np.isfinite(values)]).max()
         assert nearest > 0.015, mean.name
+
+
+# --- what is said of numbers -----------------------------------------------------------------------------------------
+
+
+def _reply(values: list[float], errors: list[float]) -> dict[str, object]:
+    """An answer of the limited process with these means and standard errors: 12 calls, half above and half below."""
+    masks = []
+    for probe, value, error in zip(PROBES, values, errors, strict=True):
+        away = error * math.sqrt(11.0)
+        returned = [[value + (away if call % 2 else -away)] for call in range(12)]
+        masks.append({
+            "probe": probe, "returned": returned, "rows": 64, "rates": None, "spread": 0.3, "calls": STEPS,
+            "ever": [True] * LENGTH, "dispersion": 1.0, "tokens_a_call": 256.0,
+        })  # fmt: skip
+    return {"masks": masks, "clean": 512, "vocabulary": 512, "levels": [], "rotation": 0, "masks_seen": 16}
+
+
+def _said(share: float, errors_between: float) -> str:
+    """The code for numbers between the bound of 8 steps and that without a weight, so many errors apart."""
+    setting = Setting(512, STEPS, 64, None, ())
+    costs = [costs_of(probe, 512, 0) for probe in PROBES]
+    right = next(mean for mean in bounds(setting) if mean.name == f"the bound of {STEPS} steps")
+    wrong = next(mean for mean in mistakes(setting) if mean.codes == ("BPB254",))
+    pairs = [(right.nats(one), wrong.nats(one)) for one in costs]
+    values = [a + share * (b - a) for a, b in pairs]
+    reply = _reply(values, [abs(b - a) / errors_between for a, b in pairs])
+    function = ScoringFunction("nelbo", None, "train.py", 1, (), "", (), (), (), is_numpy=False)
+    tokenizer = load_tokenizer(TOKENIZER)
+    behaviour = judge_scores([function], [reply], choose_texts(tokenizer), tokenizer, {"nelbo"})
+    return behaviour.findings[0].code
+
+
+@pytest.mark.parametrize(
+    ("share", "errors_between", "code"),
+    [
+        (1.0, 40.0, "BPB270"),  # what the mistake gives, 40 errors from the bound
+        (0.0, 400.0, "BPB269"),  # what the bound gives
+        (0.7, 9.0, "BPB271"),  # the mistake fits, and the bound is 6.3 errors away: no fit, and not excluded
+        (0.5, 400.0, "BPB271"),  # sharp, and neither
+    ],
+)
+def test_a_mistake_is_named_where_it_fits_and_every_bound_is_excluded(
+    share: float, errors_between: float, code: str
+) -> None:
+    assert _said(share, errors_between) == code

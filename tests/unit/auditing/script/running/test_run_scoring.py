@@ -119,6 +119,28 @@ def main():
 main()
 """
 
+COUNTING = """
+import numpy as np
+import torch
+class Scorer:
+    def __init__(self, network, seed):
+        self.network, self.rng = network, np.random.default_rng(seed)
+        self.nats, self.tokens = 0.0, 0
+    def add(self, tokens):
+        x = torch.as_tensor(tokens)[None]
+        for stratum in range(8):
+            level = (stratum + self.rng.random()) / 8
+            hidden = torch.from_numpy(self.rng.random(x.shape)) < level
+            log_p = self.network(x.masked_fill(hidden, 512))[..., :512].float().log_softmax(-1)
+            self.nats += (-log_p.gather(-1, x[..., None])[..., 0] * hidden).sum().item() / level / 8
+        self.tokens += x.numel()
+def main():
+    scorer = Scorer(torch.jit.load("m.pt"), 7)
+    scorer.add(load("val.bin"))
+    print("val_bpb", scorer.nats / 0.6931 / count)
+main()
+"""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -162,6 +184,10 @@ CASES = {
          "        logits = self.logits_of(z)\n        logits[..., MASK] = -1e9\n        return logits - torch.logsumexp(logits, -1, keepdim=True)\n"),
         ("        logits = model(torch.where(hidden, MASK, x)).float()\n        logits[..., MASK] = -1e9\n", "        logits = model.log_probs(torch.where(hidden, MASK, x))\n"),
     ), "BPB269", "the bound of 8 steps"),
+    "right, a seed of its own": Case(MASKED, (
+        ("    total = torch.zeros(", "    g = torch.Generator().manual_seed(1234)\n    total = torch.zeros("), ("torch.rand(x.shape) < t", "torch.rand(x.shape, generator=g) < t"),
+    ), "BPB269", "the bound of 8 steps"),
+    "right, one window at a time": Case(COUNTING, (), "BPB269", "the continuous bound in nats a window"),
     "1/t twice": Case(MASKED, ((PRICE, PRICE + " / t"),), "BPB270", "the weight 1/t applied twice"),
     "no weight": Case(MASKED, (("(t - s) / t *", "(t - s) *"),), "BPB270", "no weight"),
     "mean of the masked": Case(MASKED, ((PRICE, "((t - s) / t * nats * hidden).sum(1).double() / hidden.sum(1).clamp(min=1)"),), "BPB270", "on a mean over the masked"),
@@ -203,7 +229,7 @@ CASES = {
 def _functions(text: str, name: str = "train.py") -> tuple[list[ScoringFunction], list[tuple[str, str]]]:
     tree = parse(textwrap.dedent(text))
     assert tree is not None
-    return find_scoring_functions([Script(name, text, tree)], {"nelbo", "eval_val"})
+    return find_scoring_functions([Script(name, text, tree)], {"nelbo", "eval_val", "add"})
 
 
 # Each group is one process, so that no case is run by two workers of the test run.
@@ -228,7 +254,7 @@ def test_a_function_is_what_it_computes(group: str) -> None:
     texts = choose_texts(tokenizer)
     replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12, seconds=4.0)
     for name, function, reply in zip(owners, functions, replies, strict=True):
-        said[name] = judge_scores([function], [reply], texts, tokenizer, {"nelbo", "eval_val"}).findings
+        said[name] = judge_scores([function], [reply], texts, tokenizer, {"nelbo", "eval_val", "add"}).findings
     for name in GROUPS[group]:
         case, findings = CASES[name], said[name]
         assert any(found.code == case.code and case.says in found.message for found in findings), (name, findings)
