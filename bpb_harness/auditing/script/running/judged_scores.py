@@ -34,7 +34,9 @@ from bpb_harness.findings import Finding, Json, Rule, Severity
 from bpb_harness.rules import NO_PACK, RulePack
 from bpb_harness.units import NATS_PER_BIT
 
-_EXACT = 2e-3  # relative: sums of float32
+# Relative: sums of float32. Means over other tokens of the text come near the right one, by a few parts in a thousand.
+_EXACT = 1e-4
+_APART = 0.02  # what bytes by a bug and right ones must differ by on the text, to be told apart
 _LARGEST_VOCABULARY = 1 << 18
 _FEWEST_BYTES, _MOST_BYTES = 0.5, 20.0  # a token, that a number may be a score by
 _OTHER_BYTES = 0.04  # relative: what two numbers of bytes must be apart where the bits are a mean over draws
@@ -326,9 +328,9 @@ def _bytes_right(here: _Here, counted: _Counted) -> Finding:
 def _of_implied(here: _Here, implied: Sequence[float], counted: _Counted) -> Finding | None:
     for value in implied:
         near = {bug: abs(count / value - 1.0) for bug, count in counted.by_bug.items()
-                if abs(count / counted.right - 1.0) > 10.0 * _EXACT}  # fmt: skip
+                if abs(count / counted.right - 1.0) > _APART}  # fmt: skip
         bug = min(near, key=near.__getitem__, default=None)
-        if bug is None or near[bug] > _EXACT / 4.0:
+        if bug is None or near[bug] > _EXACT:
             continue
         return _other_bytes(here, bug, value, counted)
     return None

@@ -272,7 +272,7 @@ class _Process:
             try:
                 returned = call(self.task["long_text"], 0)
                 nats = self._next_token_nats(oracle.size)
-                if not oracle.is_foreign or any(abs(number / nats - 1.0) < 0.01 for number in returned):
+                if not oracle.is_foreign or any(abs(number / nats - 1.0) < 1e-3 for number in returned):
                     outcome["before"] = {"returned": returned}
                     outcome["lines"] = self._passed(function, lambda: call(self.task["long_text"], 0))
                     return outcome

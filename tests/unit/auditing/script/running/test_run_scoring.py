@@ -213,6 +213,7 @@ CASES = {
     "spelling": Case(CAUSAL, (("        if sp.is_byte(i):\n            base[i] = 1\n            continue\n", ""),), "BPB163", "spelling <0xXX>"),
     "constant": Case(CAUSAL, (("size += added.double().sum().item()", "size += y.numel() * 4.3"),), "BPB163", "tokens times 4.3"),
     "loss of another thing": Case(CAUSAL, (("nats += model(x, y).item()", "nats += 0.9 * model(x, y).item()"),), "BPB271", "none of the numbers that follow"),
+    "a token of each window missed": Case(CAUSAL, (("nats += model(x, y).item() * y.numel()\n        count += y.numel()", "nats += model(x[:, 1:], y[:, 1:]).item() * y[:, 1:].numel()\n        count += y[:, 1:].numel()"),), "BPB271", "none of the numbers that follow"),
     "table changed later": Case(CAUSAL, (("    model = GPT(args)", "    base[5] = 7\n    model = GPT(args)"),), "BPB271", "changed after it is made"),
     "loops for ever": Case(MASKED, (("    total = torch.zeros(", "    while True:\n        pass\n    total = torch.zeros("),), "BPB271", "stopped after"),
     "exits": Case(MASKED, (("    total = torch.zeros(", "    import sys\n    sys.exit(0)\n    total = torch.zeros("),), "BPB271", "ends the program"),
