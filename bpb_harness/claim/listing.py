@@ -15,11 +15,14 @@ from itertools import islice
 from pathlib import Path
 
 from bpb_harness.claim.nanochat_report import is_nanochat_report
+from bpb_harness.claim.readme_reader import headline, read_readme
+from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.trainer_results import is_lightning_table
 from bpb_harness.claim.untrusted_file import kind_in_folder, open_regular, require_regular, resolved
 from bpb_harness.errors import ClaimError
 
 DEEPEST_LOG = 4  # folders below the submission's own in which logs are looked for
+_LARGEST_README = 1 << 20  # of one that is looked at for a score
 _MAX_FILES = 300
 _MAX_ENTRIES = 20_000  # of one folder
 _MAX_FOLDERS = 2_000  # of one submission
@@ -244,13 +247,30 @@ def _folders_below(root: Path) -> Iterator[tuple[Path, list[_Entry], bool]]:
 
 
 def _is_submission(entries: Sequence[_Entry]) -> bool:
-    """Whether a folder with these entries is one: it holds a claim, or logs and no folder with a record of its own."""
+    """Whether a folder with these entries is one: it holds a claim; or logs, or a README that states a score beside a
+    script, and no folder with a record of its own.
+    """
     if any(is_claim_name(entry.shown) or _is_of_a_trainer(entry) for entry in entries):
         return True
     names = [entry.shown.name.lower() for entry in entries]
-    if not any(_is_log_name(name) for name in names):
+    if not any(_is_log_name(name) for name in names) and not _states_score(entries):
         return False
     return not any(_holds_evidence(entry.path) for entry in entries if entry.is_folder)
+
+
+def _states_score(entries: Sequence[_Entry]) -> bool:
+    """Whether a script lies beside a README that gives a score as its own."""
+    files = [entry for entry in entries if not entry.is_folder and entry.wrong is None]
+    if not any(kind_by_name(entry.shown) == "script" for entry in files):
+        return False
+    readme = next((entry for entry in files if kind_by_name(entry.shown) == "readme"), None)
+    if readme is None:
+        return False
+    try:
+        text = read_text(readme.path, readme.shown.name, _LARGEST_README).text
+    except ClaimError:
+        return False
+    return headline(read_readme(text, readme.shown.name)) is not None
 
 
 def _holds_evidence(folder: Path, depth: int = 1) -> bool:

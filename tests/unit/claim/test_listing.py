@@ -236,3 +236,32 @@ def test_logs_beside_pictures_are_a_submission_and_beside_records_are_not(
     file.write_text("epoch,step,val_bpb\n")
     (tmp_path / "run" / "a.log").write_text("val_bpb:1.2\n")
     assert [path.relative_to(tmp_path).as_posix() for path in find_submissions(tmp_path)] == found
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"README.md": "# A run\n\nval_bpb: 1.2431\n", "train.py": "x = 1\n"}, True),
+        ({"README.md": "# A run\n\n| val_bpb |\n|---|\n| 1.2431 |\n", "train.py": "x = 1\n"}, True),
+        ({"README.md": "# A run\n\nval_bpb: 1.2431\n"}, False),
+        ({"README.md": "# A program, which reports bpb\n", "train.py": "x = 1\n"}, False),
+        ({"train.py": "val_bpb = 1.2431\n"}, False),
+        ({"README.md": "val_bpb: 1.2431\n", "train.py": "x = 1\n", "requirements.txt": "torch\n"}, True),
+    ],
+)
+def test_a_script_beside_a_readme_that_states_a_score_is_a_submission(
+    tmp_path: Path, files: dict[str, str], found: bool
+) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    assert find_submissions(tmp_path) == ([folder] if found else [])
+    assert submission_of(folder / "train.py", tmp_path) == (folder if found else None)
+
+
+def test_a_project_with_submissions_below_is_none_itself(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# A contest\n\nBaseline val_bpb: 1.2244, ours val_bpb: 1.21\n")
+    (tmp_path / "train.py").write_text("x = 1\n")
+    _record(tmp_path / "records" / "one")
+    assert find_submissions(tmp_path) == [tmp_path / "records" / "one"]
