@@ -33,6 +33,9 @@ _NOT_THE_CLAIM = re.compile(
     r"|improv\w+|delta|gain|target)\b",
     re.IGNORECASE,
 )
+_EARLIER = re.compile(
+    r"(?:^|[\s_(-])(?:pre|base|baseline|before|without|train|float|fp32|unquanti\w+)(?=$|[\s_)-])", re.I
+)
 _MEAN = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
 
 
@@ -70,13 +73,15 @@ def _numbers(lines: list[str]) -> Iterator[tuple[float, float]]:
 def headline(readme: Readme) -> Printed | None:
     """The score that a README claims: the first in its prose that it does not call another's or an earlier one.
 
-    Without prose the row of means of its tables, or the only score in them; None where several could be meant.
+    Without prose the row of means of its tables, or the only score in them, columns of earlier stages left out; None
+    where several could be meant.
     """
     lines = readme.text.split("\n")
     own = [score for score in readme.scores if not _NOT_THE_CLAIM.search(lines[(score.source.line or 1) - 1])]
     if own or readme.scores:
         return (own or readme.scores)[0]
     rows = [row for row in readme.rows if _MEAN.search(" ".join(row.cells.values()))] or list(readme.rows)
+    rows = [row for row in rows if not _EARLIER.search(row.score.name or "")] or rows
     if not rows:
         return None
     last = rows[-1].score

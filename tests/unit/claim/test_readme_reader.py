@@ -138,3 +138,25 @@ def test_the_headline(text: str, claimed: float | None) -> None:
 def test_what_is_read_is_bounded() -> None:
     readme = read_readme("\n".join(["bpb: 1.2345 1.2345"] * 11_000) + "\n" + " " * 2000 + "bytes per token: 2.44", FILE)
     assert (len(readme.scores), len(readme.numbers), readme.bytes_per_token) == (500, 20_000, None)
+
+
+@pytest.mark.parametrize(
+    ("table", "value"),
+    [
+        (
+            "| Seed | Base val_bpb | TTT val_bpb |\n|---|---|---|\n| **Mean** | 1.1507 | 1.1180 |\n",
+            1.118,
+        ),
+        (
+            "| Metric | Value |\n|---|---|\n| Pre-quantization bpb | 1.1497 |\n| Post-quantization bpb | 1.3936 |\n",
+            1.3936,
+        ),
+        ("| Seed | bpb | other bpb |\n|---|---|---|\n| mean | 1.15 | 1.12 |\n", None),
+        ("| Seed | Base bpb |\n|---|---|\n| mean | 1.15 |\n", 1.15),
+        ("| Seed | Preview bpb | basement bpb |\n|---|---|---|\n| mean | 1.15 | 1.12 |\n", None),
+    ],
+    ids=["before adapting", "before quantising", "two that could be", "the only one", "other words"],
+)
+def test_columns_of_earlier_stages_are_not_the_claim(table: str, value: float | None) -> None:
+    found = headline(read_readme(f"# A run\n\n{table}", "README.md"))
+    assert (found.value if found is not None else None) == value
