@@ -26,6 +26,7 @@ ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
 # Relative; bytes per token of unlike vocabularies of as many pieces, of the text with its case folded too, lie closer.
 UNUSUAL = 0.08
 _TELLING_DECIMALS = 6  # of score and loss together
+_INFERRED = 5e-4  # relative; by which a ratio alone may tell a tokenizer
 WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
 
@@ -137,6 +138,8 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
     where = claim.tokenizer_source
     by_name = where is not None and (where.key is not None or where.file in {log.file for log in claim.logs})
     ratio = _ratio_of_claim(claim, lines, siblings)
+    if tokenizer is not None and not by_name and ratio is not None and _is_of_another(table, tokenizer, ratio):
+        tokenizer = of_size
     bits = _bits_of_vocabulary(tokenizer, logs)
     full = _whole_split(table, tokenizer, claim.dataset, {*split_sizes}, ratio, bits)
     by_size = full is not None and full != table.full_split(tokenizer, claim.dataset)
@@ -205,6 +208,13 @@ def _whole_split(
         return row
     # More bytes than there are, under a tokenizer of the table: of that one, or of another? Nothing says.
     return own if row is None or is_near else row
+
+
+def _is_of_another(table: DenominatorTable, tokenizer: str, ratio: Ratio) -> bool:
+    """Whether prose names a tokenizer that the table does not know, and the ratio is that of one which it knows."""
+    if any(row.tokenizer == tokenizer for row in table.rows):
+        return False
+    return any(row.is_whole and ratio.is_near(row.bytes_per_token, _INFERRED) for row in table.rows)
 
 
 def _bits_of_vocabulary(tokenizer: str | None, logs: Sequence[LogRecord]) -> float | None:

@@ -113,7 +113,7 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
         yield slip
         return
     if not any(row.is_whole for row in rows):
-        yield _no_row(evidence, ratio)
+        yield _of_bytes(evidence, ratio) or _no_row(evidence, ratio)
         return
     if _uneven(evidence):
         message = (
@@ -143,6 +143,20 @@ def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
         yield _constant_finding(evidence, ratio.value, constant, ratio.places)
     else:
         yield _unexplained(evidence, ratio, whole, partial)
+
+
+def _of_bytes(evidence: Evidence, ratio: Ratio) -> Finding | None:
+    """One byte a token, where the tokens are bytes: right under every text, whether or not the table knows it."""
+    is_byte = evidence.tokenizer == "byte" and evidence.tokenizer_is_certain
+    sizes = {size for log in evidence.claim_logs for size in log.split_tokens}
+    if sizes & {row.num_bytes for row in evidence.rules.table.rows}:
+        return None  # nothing stands before a document: another export of the text
+    if not is_byte or ratio.uncertainty > BUG_FITS or not ratio.is_near(1.0, AGREES_UNNAMED):
+        return None
+    message = f"the record divides by {ratio.value:.5f} bytes per token; its tokens are bytes, one each"
+    return codes.BYTES_RIGHT.finding(
+        message, bytes_per_token=ratio.value, expected=1.0, tokenizer="byte", places=list(ratio.places)
+    )
 
 
 def _no_row(evidence: Evidence, ratio: Ratio) -> Finding:

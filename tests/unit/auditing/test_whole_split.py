@@ -148,3 +148,27 @@ def test_the_shards_that_were_read_outweigh_a_name_in_prose(tmp_path: Path) -> N
     )
     (tmp_path / "train.log").write_text(log(2.3, NUM_BYTES / 62_021_632))
     assert audit(tmp_path).verdict == "consistent"
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(2.43593, "consistent"), (2.3, "unverifiable")])
+def test_a_tokenizer_that_prose_names_beside_the_ratio_of_another(tmp_path: Path, ratio: float, verdict: str) -> None:
+    nats = 2.0312
+    (tmp_path / "submission.json").write_text(
+        submission(val_bpb=round(bpb(nats, ratio), 8), blurb="half of what byte-level networks need")
+    )
+    (tmp_path / "train.log").write_text(log(nats, ratio, tokens=None))
+    assert audit(tmp_path).verdict == verdict
+
+
+@pytest.mark.parametrize(("ratio", "where", "verdict"), [
+    (1.0, "log", "consistent"), (0.9997, "log", "consistent"), (0.99, "log", "unverifiable"),
+    (1.0, "prose", "unverifiable"),
+])  # fmt: skip
+def test_bytes_as_tokens_are_one_byte_each(tmp_path: Path, ratio: float, where: str, verdict: str) -> None:
+    nats = 0.8312
+    said = {"blurb": "a byte-level network"} if where == "prose" else {}
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(nats, ratio), 8), **said))
+    shards = "train_files: ./data/fineweb10B_byte260/fineweb_train_*.bin\n" if where == "log" else ""
+    (tmp_path / "train.log").write_text(shards + log(nats, ratio, tokens=None))
+    report = audit(tmp_path)
+    assert report.verdict == verdict, report.judgement.reason
