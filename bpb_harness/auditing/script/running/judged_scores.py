@@ -36,6 +36,7 @@ from bpb_harness.units import NATS_PER_BIT
 
 # Relative: sums of float32. Means over other tokens of the text come near the right one, by a few parts in a thousand.
 _EXACT = 1e-4
+_SAME_RATIO = 5e-6  # relative, of a loss to a score: a bug's number of bytes is met by more than accident
 _APART = 0.02  # what bytes by a bug and right ones must differ by on the text, to be told apart
 _LARGEST_VOCABULARY = 1 << 18
 _FEWEST_BYTES, _MOST_BYTES = 0.5, 20.0  # a token, that a number may be a score by
@@ -262,7 +263,8 @@ def _of_next_tokens(here: _Here, reply: Mapping[str, object]) -> _Judged:
     loss = next((number for number in numbers if abs(number / nats - 1.0) < _EXACT), None)
     others = [number for number in numbers if number is not loss and number > 0.0]
     counted = _count(here, np.array(targets, dtype=np.int64))
-    implied = [nats / NATS_PER_BIT / number for number in others]
+    # Of a loss and a score of one call the ratio is exact, whatever the precision of both.
+    implied = [(nats if loss is None else loss) / NATS_PER_BIT / number for number in others]
     right = next((value for value in implied if abs(value / counted.right - 1.0) < _EXACT), None)
     if loss is None and right is None:
         return here.not_run("what it returns is none of the numbers that follow from the text")
@@ -330,7 +332,7 @@ def _of_implied(here: _Here, implied: Sequence[float], counted: _Counted) -> Fin
         near = {bug: abs(count / value - 1.0) for bug, count in counted.by_bug.items()
                 if abs(count / counted.right - 1.0) > _APART}  # fmt: skip
         bug = min(near, key=near.__getitem__, default=None)
-        if bug is None or near[bug] > _EXACT:
+        if bug is None or near[bug] > _SAME_RATIO:
             continue
         return _other_bytes(here, bug, value, counted)
     return None
@@ -370,15 +372,16 @@ class _Tokens:
 
 
 def _together(judged: Sequence[_Judged]) -> Behaviour:
-    """One function that is right takes the refutation from another that is wrong: which is claimed is not known."""
-    others_right = {one.function.name for one in judged if one.is_right and one.is_on_path}
+    """A function that is right takes the refutation from another that is wrong: which is claimed is not known."""
+    right = [one for one in judged if one.is_right and one.is_on_path]
     findings: list[Finding] = []
     for one in judged:
         for finding in one.findings:
-            if finding.severity is Severity.REFUTES and others_right - {one.function.name}:
+            other = next((another for another in right if another is not one), None)
+            if finding.severity is Severity.REFUTES and other is not None:
                 message = (
-                    f"{finding.message}. Another scoring function is right ({min(others_right)}), and the script does "
-                    "not say which is claimed"
+                    f"{finding.message}. Another scoring function is right ({other.function.name}), and the script "
+                    "does not say which is claimed"
                 )
                 findings.append(replace(finding, severity=Severity.WARNS, message=message, factor=None))
             else:

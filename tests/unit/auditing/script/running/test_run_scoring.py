@@ -369,6 +369,20 @@ def test_a_right_function_beside_a_wrong_one_makes_it_a_warning() -> None:
     assert all(found.severity is not Severity.REFUTES for found in neither.findings)
 
 
+def test_two_files_with_a_function_of_one_name_are_two_functions() -> None:
+    """The older file's is wrong and the newer one's is right: which was run is not known."""
+    functions = []
+    for name, case in (("old.py", CASES["1/t twice"]), ("new.py", CASES["right"])):
+        functions += _functions(case.text, name)[0]
+    tokenizer = load_tokenizer(TOKENIZER)
+    texts = choose_texts(tokenizer)
+    replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12)
+    findings = judge_scores(functions, replies, texts, tokenizer, {"nelbo"}).findings
+    assert [(found.code, found.severity) for found in findings] == [
+        ("BPB270", Severity.WARNS), ("BPB269", Severity.CONFIRMS),
+    ]  # fmt: skip
+
+
 def test_a_process_that_dies_takes_no_other_result_with_it() -> None:
     """The first function's line is out before the second kills the process; the third is said not to have run."""
     functions = []
