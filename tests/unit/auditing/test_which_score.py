@@ -191,10 +191,13 @@ def test_a_mean_that_is_none(tmp_path: Path, shift: float) -> None:
 
 @pytest.mark.parametrize("gain", [0.07, 0.2, 0.6])
 @pytest.mark.parametrize("plain", ["step:9000/9000", "int6_roundtrip_exact", "eval_only:sliding_window"])
-def test_a_score_far_below_the_networks_own_is_not_confirmed(tmp_path: Path, gain: float, plain: str) -> None:
+@pytest.mark.parametrize("label", ["ttt_sliding:done", "sliding_window_exact"])
+def test_a_score_far_below_the_networks_own_is_not_confirmed(
+    tmp_path: Path, gain: float, plain: str, label: str
+) -> None:
     nats = 1.94
     score = bpb(nats, SP1024)
-    wonder = f"ttt_sliding:done val_loss:{nats * (score - gain) / score:.8f} val_bpb:{score - gain:.8f}\n"
+    wonder = f"{label} val_loss:{nats * (score - gain) / score:.8f} val_bpb:{score - gain:.8f}\n"
     text = (
         log(2.2, SP1024, tokens=62021632).split("final_int8")[0] + f"{plain} val_loss:{nats:.8f} val_bpb:{score:.8f}\n"
     )
