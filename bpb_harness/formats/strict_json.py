@@ -16,8 +16,12 @@ _DEEPEST = 32
 _DIGITS = 40  # of an integer; more are no count
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, what: str = "JSON") -> str:
     """A file's text.
+
+    Args:
+        path: the file.
+        what: what it should hold, for messages.
 
     Raises:
         InputError: if it is no regular file, too large, or no UTF-8.
@@ -32,7 +36,7 @@ def read_text(path: Path) -> str:
             )
         return path.read_bytes().decode()
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no text", seen="bytes that are no UTF-8", expected="JSON in UTF-8") from None
+        raise InputError(f"{path} is no text", seen="bytes that are no UTF-8", expected=f"{what} in UTF-8") from None
     except (OSError, ValueError) as problem:
         seen = (problem.strerror if isinstance(problem, OSError) else None) or type(problem).__name__
         raise InputError(f"{path} cannot be read", seen=seen) from problem

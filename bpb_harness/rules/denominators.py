@@ -161,6 +161,13 @@ def _table(path: Path) -> tuple[Denominator, ...]:
 
 
 def _denominators(text: str, file: str) -> Iterator[Denominator]:
+    try:
+        yield from _rows(text, file)
+    except csv.Error as problem:
+        raise InputError(f"table of denominators {file}", seen=str(problem), expected="a CSV file") from problem
+
+
+def _rows(text: str, file: str) -> Iterator[Denominator]:
     reader = csv.DictReader(StringIO(text))
     if tuple(reader.fieldnames or ()) != _COLUMNS:
         raise InputError(f"{file}: columns", seen=",".join(reader.fieldnames or ()), expected=",".join(_COLUMNS))
@@ -171,9 +178,16 @@ def _denominators(text: str, file: str) -> Iterator[Denominator]:
             num_bytes = int(row["num_bytes"]) if row["num_bytes"] else None
             ratio = num_bytes / num_tokens if num_bytes and num_tokens else float(row["bytes_per_token"])
             stated = float(row["bytes_per_token"] or ratio)
-        except (TypeError, ValueError) as problem:
+        except (TypeError, ValueError, OverflowError) as problem:
             raise InputError(where, seen=str(problem), expected="whole numbers and a ratio") from problem
-        if num_tokens <= 0 or not math.isfinite(ratio) or ratio <= 0.0 or row["scope"] not in SCOPES:
+        if (
+            num_tokens <= 0
+            or num_bytes == 0
+            or None in row
+            or not math.isfinite(ratio)
+            or ratio <= 0.0
+            or row["scope"] not in SCOPES
+        ):
             raise InputError(where, seen=str(dict(row))[:120], expected=f"positive numbers and a scope of {SCOPES}")
         if abs(stated / ratio - 1.0) > 1e-3:
             raise InputError(where, seen=f"{stated} bytes per token", expected=f"{ratio:.6f}, bytes over tokens")

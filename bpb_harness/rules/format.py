@@ -8,7 +8,8 @@ from bpb_harness.rules.denominators import SCOPES
 from bpb_harness.rules.pack import BITS_PER_BYTE, NATS_PER_TOKEN
 
 FORMAT = "bpb-rules/1"
-_WORDS = ListOf(Text())
+_TEXT = Text(pattern=r"(?s:.*\S.*)", what="non-blank text")  # blank words are in every text
+_WORDS = ListOf(_TEXT)
 _LINES = ListOf(Text(what="line, with places such as " + " and ".join(f"`{{{name}}}`" for name in PLACES[:2])))
 _RATIO = Number(0.0)
 
@@ -22,7 +23,7 @@ MARKS = Record((
 ))  # fmt: skip
 
 TEXT = Record((
-    Key("name", Text(), "The text, as the denominators call it."),
+    Key("name", _TEXT, "The text, as the denominators call it."),
     Key("also", _WORDS, "Words in a record's own name of its text by which this one is meant, in lower case.",
         is_optional=True),
     Key("but_not", _WORDS, "Words that say that it is another text after all.", is_optional=True),
@@ -37,12 +38,12 @@ CLAIM = Record((
         is_optional=True),
     Key("tokens_lines", _LINES, "Lines that say how many tokens were scored, by `{tokens}`; looked for in the script "
         "that a log begins with, too.", is_optional=True),
-    Key("text", Text(), "Of nats per token: what the tokens are of, in words.", is_optional=True),
+    Key("text", _TEXT, "Of nats per token: what the tokens are of, in words.", is_optional=True),
 ))  # fmt: skip
 
 DENOMINATOR = Record((
-    Key("dataset", Text(), "The text: a `name` of `texts`."),
-    Key("tokenizer", Text(), "The tokenizer, such as `sp1024`."),
+    Key("dataset", _TEXT, "The text: a `name` of `texts`."),
+    Key("tokenizer", _TEXT, "The tokenizer, such as `sp1024`."),
     Key("scope", Text(SCOPES), "How much of the text the row stands for; `full` if left out.", is_optional=True),
     Key("tokens", Whole(1), "Its tokens; zeros at the end of a large number say that it is rounded.", "tokens"),
     Key("bytes", Whole(1), "Its bytes.", "bytes", is_optional=True),
@@ -51,18 +52,18 @@ DENOMINATOR = Record((
 ))  # fmt: skip
 
 BYTE_BUG = Record((
-    Key("name", Text(), "The bug's name; those of `bpb-bytes` are explained with the finding."),
+    Key("name", _TEXT, "The bug's name; those of `bpb-bytes` are explained with the finding."),
     Key("factor", _RATIO, "Counted bytes over right bytes.", is_optional=True),
     Key("lowest", _RATIO, "Instead of `factor`: the smallest, where it depends on the tokenizer.", is_optional=True),
     Key("highest", _RATIO, "With `lowest`: the largest.", is_optional=True),
-    Key("story", Text(), "What the code does, in one clause."),
+    Key("story", _TEXT, "What the code does, in one clause."),
 ))  # fmt: skip
 
 DOUBTED = Record((
-    Key("dataset", Text(), "The text: a `name` of `texts`."),
+    Key("dataset", _TEXT, "The text: a `name` of `texts`."),
     Key("bits_per_byte", _RATIO, "A record below this is not taken at its word.", "bits per byte"),
     Key("lowest_accepted", _RATIO, "The lowest score that stands after review; no less.", "bits per byte"),
-    Key("as_of", Text(), "When that was so, such as `2026-05`."),
+    Key("as_of", _TEXT, "When that was so, such as `2026-05`."),
 ))  # fmt: skip
 
 GAIN = Record((
@@ -73,7 +74,7 @@ GAIN = Record((
 TARGET = Record((
     Key("at_most", _RATIO, "What the mean over runs must reach.", "the claim's"),
     Key("p_below", _RATIO, "Student's one-sided p must lie below this."),
-    Key("waived", Text(), "For which entries no test is asked for, in words that follow \"waived\".",
+    Key("waived", _TEXT, "For which entries no test is asked for, in words that follow \"waived\".",
         is_optional=True),
 ))  # fmt: skip
 
@@ -103,8 +104,8 @@ FIELDS = Record((
 
 RULES = Record((
     Key("format", Text((FORMAT,)), "This format."),
-    Key("name", Text(), "The pack's name: small letters, digits, `.`, `_`, `-`; not `none`."),
-    Key("title", Text(), "One line about the contest."),
+    Key("name", _TEXT, "The pack's name: small letters, digits, `.`, `_`, `-`; not `none`."),
+    Key("title", _TEXT, "One line about the contest."),
     Key("sources", _WORDS, "Where its facts were read.", is_optional=True),
     Key("remarks", _WORDS, "Sentences that every report under the pack says.", is_optional=True),
     Key("marks", MARKS, "By what a record is taken for one of the contest, where the pack is not asked for by name: "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from bpb_harness.claim.line_template import LOSS, PLACES, SCORE, SECONDS, TOKENS, LineTemplate
 from bpb_harness.claim.names import FieldNames
@@ -30,8 +30,10 @@ from bpb_harness.rules.pack import (
     is_pack_name,
 )
 
+_Row = TypeVar("_Row")
 SHIPPED = Path(__file__).parent / "packs"
 _HELP = "docs/rules.md lists the fields"
+_SAME_BYTES = 3e-3  # a bug that changes the bytes by less cannot be told from none
 _SAME_RATIO = 1e-3  # relative; what a stated number of bytes per token may be off bytes over tokens by
 
 
@@ -54,7 +56,7 @@ def read_pack(path: Path) -> RulePack:
         InputError: if it cannot be read, or is no pack; in one line, with the field, what stands there and what would
             be right.
     """
-    return pack_of(read_text(path), str(path), file=path.name)
+    return pack_of(read_text(path, "TOML"), str(path), file=path.name)
 
 
 def pack_of(text: str, where: str, *, file: str | None = None) -> RulePack:
@@ -70,7 +72,7 @@ def pack_of(text: str, where: str, *, file: str | None = None) -> RulePack:
     """
     try:
         value = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # a number of 5,000 digits is no TOMLDecodeError
         raise InputError(f"{where} is not TOML", seen=str(problem)[:200], hint=_HELP) from None
     try:
         RULES.check(value, "")
@@ -89,7 +91,7 @@ def _pack(value: Mapping[str, Any], file: str | None) -> RulePack:
     if not is_pack_name(value["name"]):
         _refuse("name", repr(value["name"][:60]), "small letters, digits, '.', '_', '-', and not none")
     texts = tuple(
-        Text(text["name"], tuple(word.lower() for word in text.get("also", ())), tuple(text.get("but_not", ())))
+        Text(text["name"], *(tuple(word.lower() for word in text.get(key, ())) for key in ("also", "but_not")))
         for text in value.get("texts", ())
     )
     named = [text.name for text in texts]
@@ -102,10 +104,10 @@ def _pack(value: Mapping[str, Any], file: str | None) -> RulePack:
         texts=texts,
         marks=_marks(value.get("marks", {})),
         claim=_claim(value.get("claim", {})),
-        denominators=tuple(_denominators(value.get("denominators", ()), named)),
-        byte_factors=tuple(_byte_factors(value.get("byte_bugs", ()))),
+        denominators=_once("denominators", [*_denominators(value.get("denominators", ()), named)], _stands_for),
+        byte_factors=_once("byte_bugs", [*_byte_factors(value.get("byte_bugs", ()))], lambda bug: bug.name),
         constants=tuple(_above_0(f"constants[{i}]", held) for i, held in enumerate(value.get("constants", ()))),
-        doubted_below=dict(_doubted(value.get("doubted", ()), named)),
+        doubted_below=dict(_once("doubted", [*_doubted(value.get("doubted", ()), named)], lambda row: row[0])),
         largest_artifact=value.get("largest_artifact"),
         least_runs=value.get("least_runs"),
         gain=GainRule(gain["more_than"], _level("gain.p_below", gain["p_below"])) if gain else None,
@@ -117,6 +119,21 @@ def _pack(value: Mapping[str, Any], file: str | None) -> RulePack:
     if named != [*dict.fromkeys(named)]:
         _refuse("texts", "two of one name", "a name each")
     return pack
+
+
+def _once(where: str, rows: Sequence[_Row], what: Callable[[_Row], str]) -> tuple[_Row, ...]:
+    """The rows, each of another thing: which of two counted would depend on their order."""
+    seen: set[str] = set()
+    for index, row in enumerate(rows):
+        if what(row) in seen:
+            _refuse(f"{where}[{index}]", f"a second row of {what(row)[:80]}", "one")
+        seen.add(what(row))
+    return tuple(rows)
+
+
+def _stands_for(row: Denominator) -> str:
+    # Prefixes and exports are told apart by their tokens; there is one whole split.
+    return str(row) if row.scope == FULL else f"{row}, {row.num_tokens:,} tokens"
 
 
 def _above_0(where: str, value: float) -> float:
@@ -203,6 +220,9 @@ def _byte_factors(bugs: Sequence[Mapping[str, Any]]) -> Iterator[ByteFactor]:
         _above_0(f"{where}.{given[0]}", lowest)
         if lowest > highest:
             _refuse(f"{where}.highest", highest, f"at least the lowest, {lowest}")
+        if lowest - _SAME_BYTES <= 1.0 <= highest + _SAME_BYTES:
+            expected = f"factors that are off 1 by more than {_SAME_BYTES:g}: right records scatter so"
+            _refuse(f"{where}.{given[0]}", lowest, expected)
         yield ByteFactor(bug["name"], lowest, highest, bug["story"])
 
 
@@ -225,10 +245,15 @@ def _time(value: Mapping[str, Any]) -> TimeRule:
     limits = {key: _above_0(f"time.{key}", value[key]) for key in ("train_seconds", "evaluate_seconds") if key in value}
     if limits and "lines" not in value:
         _refuse("time.lines", "nothing", "lines that print a time")
+    lines = _lines("time.lines", value.get("lines", ()), tuple(SECONDS))
+    for limit in limits:  # a limit that no line is held against would be none
+        part = limit.removesuffix("seconds")
+        if not any(place.startswith(part) for line in lines for place in line.places):
+            _refuse("time.lines", f"no {{{part}s}}", f"a line with {{{part}ms}}, {{{part}s}} or {{{part}min}}")
     return TimeRule(
         **limits,
         slack=float(value.get("slack", 0.0)),
-        lines=_lines("time.lines", value.get("lines", ()), tuple(SECONDS)),
+        lines=lines,
         tracks=tuple(word.lower() for word in value.get("tracks", ())),
     )
 

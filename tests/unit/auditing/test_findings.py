@@ -95,6 +95,9 @@ _SCOPES = "expected positive numbers and a scope of ('full', 'tail-dropped', 'ol
         ("d,t,some,1,1,1,", "got {'dataset': 'd', 'tokenizer': 't', 'scope': 'some', 'num_tokens': '1',"),
         ("d,t,some,1,1,1,", _SCOPES),
         *((f"d,t,full,10,,{ratio},", _SCOPES) for ratio in ("nan", "inf", "0", "-1")),
+        ("d,t,full,1,1" + 400 * "0" + ",,", f"got integer division result too large for a float, {_NUMBERS}"),
+        ("d,t,full,10,0,2.5,", _SCOPES),  # no text has no bytes
+        ("d,t,full,10,30,,a note, with a comma", _SCOPES),
         ("d,t,full,10,30,4.0,", "got 4.0 bytes per token, expected 3.000000, bytes over tokens"),
         ("d,t,full,10,30,3.0031,", "got 3.0031 bytes per token, expected 3.000000, bytes over tokens"),
     ],
@@ -122,7 +125,12 @@ def test_a_right_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(b"a,b\n", "columns: got a,b, expected dataset,"), (b"\xff", "UnicodeDecode")]
+    ("text", "said"),
+    [
+        (b"a,b\n", "columns: got a,b, expected dataset,"),
+        (b"\xff", "UnicodeDecode"),
+        (b"dataset," + 200_000 * b"x", "got field larger than field limit"),
+    ],
 )
 def test_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, said: str) -> None:
     (tmp_path / "own.csv").write_bytes(text)

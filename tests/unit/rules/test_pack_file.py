@@ -102,6 +102,37 @@ def test_what_is_left_out_is_none() -> None:
             HEAD + '[claim]\ntokens = 5\ntext = "t"\ntokens_lines = ["tokens={tokens}"]\n',
             "claim.tokens: got 5, expected it for claims in nats per token alone",
         ),
+        (HEAD + "largest_artifact = " + 5000 * "9", "is not TOML: got Exceeds the limit (4300 digits)"),
+        (HEAD + '[[texts]]\nname = "t"\nalso = ["pond", ""]\n', "texts[0].also[1]: got '', expected non-blank text"),
+        (HEAD + '[[texts]]\nname = " "\n', "texts[0].name: got ' ', expected non-blank text"),
+        (
+            HEAD + TEXT + ROW + "bytes = 30\n" + ROW + "bytes = 31\n",
+            "denominators[1]: got a second row of t (full) under frog, expected one",
+        ),
+        (
+            HEAD + TEXT + 2 * (ROW + 'bytes = 30\nscope = "prefix"\n'),
+            "denominators[1]: got a second row of t (prefix) under frog, 10 tokens, expected one",
+        ),
+        (
+            HEAD + 2 * '[[byte_bugs]]\nname = "b"\nstory = "s"\nfactor = 1.2\n',
+            "byte_bugs[1]: got a second row of b, expected one",
+        ),
+        (
+            HEAD + TEXT + 2 * '[[doubted]]\ndataset = "t"\nbits_per_byte = 1.0\nlowest_accepted = 1.0\nas_of = "now"\n',
+            "doubted[1]: got a second row of t, expected one",
+        ),
+        (
+            HEAD + '[[byte_bugs]]\nname = "b"\nstory = "s"\nfactor = 1.0\n',
+            "byte_bugs[0].factor: got 1.0, expected factors that are off 1 by more than 0.003",
+        ),
+        (
+            HEAD + '[[byte_bugs]]\nname = "b"\nstory = "s"\nlowest = 0.9\nhighest = 1.1\n',
+            "byte_bugs[0].lowest: got 0.9, expected factors that are off 1 by more than 0.003",
+        ),
+        (
+            HEAD + '[time]\ntrain_seconds = 60\nevaluate_seconds = 60\nlines = ["took {train_s} s"]\n',
+            "time.lines: got no {evaluate_s}, expected a line with {evaluate_ms}, {evaluate_s} or {evaluate_min}",
+        ),
         (HEAD + "[fields]\nbpb = []\n", "fields.bpb: got a key that is not known"),
         (HEAD + '[fields]\nscore = "bpb"\n', "fields.score: got 'bpb', expected a list"),
     ],
@@ -120,7 +151,10 @@ def test_a_broken_pack_is_refused_in_one_line(tmp_path: Path, text: str, said: s
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"\xff\xfe", "is no text: got bytes that are no UTF-8"), (None, "cannot be read: got No such file or directory")],
+    [
+        (b"\xff\xfe", "is no text: got bytes that are no UTF-8, expected TOML"),
+        (None, "cannot be read: got No such file or directory"),
+    ],
 )
 def test_what_is_no_text_file_is_no_pack(tmp_path: Path, content: bytes | None, said: str) -> None:
     file = tmp_path / "mine.toml"
@@ -128,3 +162,14 @@ def test_what_is_no_text_file_is_no_pack(tmp_path: Path, content: bytes | None, 
         file.write_bytes(content)
     with pytest.raises(InputError, match=said):
         read_pack(file)
+
+
+def test_prefixes_of_other_lengths_are_other_rows() -> None:
+    rows = ROW + 'bytes = 30\nscope = "prefix"\n' + ROW.replace("10", "20") + 'bytes = 70\nscope = "prefix"\n'
+    assert [row.num_tokens for row in pack_of(HEAD + TEXT + rows, "f").denominators] == [10, 20]
+
+
+def test_a_text_is_known_and_told_apart_in_any_case() -> None:
+    (text,) = pack_of(HEAD + TEXT + 'also = ["Pond Diary"]\nbut_not = ["Training"]\n', "f").texts
+    assert text.is_meant_by("the POND diary")
+    assert not text.is_meant_by("Pond Diary, TRAINING part")
