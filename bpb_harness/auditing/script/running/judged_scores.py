@@ -34,8 +34,8 @@ from bpb_harness.findings import Finding, Json, Rule, Severity
 from bpb_harness.rules import NO_PACK, RulePack
 from bpb_harness.units import NATS_PER_BIT
 
-# Relative: sums of float32. Means over other tokens of the text come near the right one, by a few parts in a thousand.
-_EXACT = 1e-4
+# Relative: sums of float32. Means over other tokens of the text, whose prices spread widely, are not so near.
+_EXACT = 2e-5
 _SAME_RATIO = 5e-6  # relative, of a loss to a score: a bug's number of bytes is met by more than accident
 _APART = 0.02  # what bytes by a bug and right ones must differ by on the text, to be told apart
 _LARGEST_VOCABULARY = 1 << 18

@@ -138,7 +138,7 @@ class Oracle:
                 raise _MaskedError
         column = torch.arange(self.size, dtype=torch.float64)
         row = rows.double().unsqueeze(-1)
-        return (1.5 * torch.sin(1.7 * row + 0.9 * column + 0.011 * row * column)).float()
+        return (6.0 * torch.sin(1.7 * row + 0.9 * column + 0.011 * row * column)).float()
 
     def _masked(self, rows: Any, hidden: Any) -> Any:
         torch = self.torch
@@ -357,7 +357,7 @@ class _Process:
         repeat = [0]
         space.update(
             __builtins__=allowed, __processor__=self.processor, __device__=self.torch.device("cpu"),
-            __oracle__=oracle, __repeat__=repeat, __file__="/script.py",
+            __oracle__=_Wrapped(oracle), __repeat__=repeat, __file__="/script.py",
             __text__=self.torch.tensor(self.task["long_text"]),
         )  # fmt: skip
         function["problems"] = []
@@ -588,13 +588,18 @@ class _NoWrapper:
 
 
 class _Wrapped:
-    """A network that the script loads from a file: whatever it is asked for is the oracle's logits."""
+    """A network that the script loads from a file, or takes from one that is not there: called, it gives logits."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
 
     def __call__(self, *arguments: object, **named: object) -> Any:
         return self._oracle(*arguments, *named.values())
+
+    def __getattr__(self, name: str) -> Any:
+        if "logits" in name and not name.startswith("__"):
+            return self
+        raise AttributeError(f"a network that is loaded from a file or imported has no {name} here")
 
     def eval(self) -> _Wrapped:
         return self
