@@ -55,10 +55,13 @@ def audit(
     candidates = candidates_of(rules)
     claim = _with_tokenizer(read_record(*_paths(paths), reading=candidates.reading), tokenizer)
     chosen = rules_for(claim, candidates, _paths(paths))
+    own = candidates.of(chosen.pack)
+    if own.reading.names != candidates.reading.names:  # another contest's keys may stand in the record too
+        claim = _with_tokenizer(read_record(*_paths(paths), reading=own.reading), tokenizer)
     evidence = _gathered(claim, chosen)
     rival = None
     if baseline is not None:
-        rival = _gathered(read_record(*_paths(baseline), reading=candidates.reading), chosen)
+        rival = _gathered(read_record(*_paths(baseline), reading=own.reading), chosen)
     rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
     findings = list(_findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer))
     return replace(_report(evidence, findings, rescored), paths=tuple(map(str, _paths(paths))))

@@ -137,7 +137,7 @@ BEST_SEED = register("BPB305", "best-seed", _INFORMS, "The score is the best of 
 
 # The record against itself.
 IN_LOG = register("BPB401", "found-in-log", _CONFIRMS, "The claimed score is in the logs.")
-NO_LOG = register("BPB402", "no-log", _WARNS, "There is no log, so nothing stands behind the number.")
+NO_LOG = register("BPB402", "no-log", _WARNS, "No log prints a score, so nothing stands behind the number.")
 NOT_IN_LOG = register("BPB403", "not-in-log", _WARNS, "The claimed score is in none of the logs.")
 LOG_CONTRADICTS = register(
     "BPB404", "log-contradicts", _REFUTES, "The log line with the very same loss prints another score."

@@ -24,6 +24,8 @@ _PLACES: Mapping[str, str] = {
     **dict.fromkeys(SECONDS, NUMBER),
 }  # fmt: skip
 PLACES = tuple(_PLACES)
+_SPOILT = rf"(?:{NUMBER}|[-+]?(?:[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
+_SPOILT_PLACES = {name: _SPOILT if pattern == NUMBER else pattern for name, pattern in _PLACES.items()}
 _PART = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
 _SHORTEST_TEXT, _MOST_PLACES, _MOST_TEXTS, _LONGEST = 3, 8, 2, 200
 _NOTHING_GLUED = r"(?![0-9A-Za-z_%]|[.,][0-9])"
@@ -74,14 +76,21 @@ class LineTemplate:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
+        return self._compiled(_PLACES)
+
+    @cached_property
+    def _spoilt(self) -> re.Pattern[str]:
+        return self._compiled(_SPOILT_PLACES)
+
+    def _compiled(self, places: Mapping[str, str]) -> re.Pattern[str]:
         parts = []
         for found in _PART.finditer(self.text):
             if found[2]:
                 parts.append("[ \\t]+".join(re.escape(word) for word in re.split(" +", found[2])))
             elif found[1] in ("number", "text"):
-                parts.append(_PLACES[found[1]])
+                parts.append(places[found[1]])
             else:
-                parts.append(f"(?P<{found[1]}>{_PLACES[found[1]]})")
+                parts.append(f"(?P<{found[1]}>{places[found[1]]})")
         begins = r"(?<![A-Za-z0-9_])" if re.match(r"[A-Za-z0-9_]", self.text) else ""
         ends = _NOTHING_GLUED if self.text.endswith("}") and not self.text.endswith("{text}") else ""
         return re.compile(begins + "".join(parts) + ends)
@@ -103,6 +112,10 @@ class LineTemplate:
             name: _number(text, Source(source.file, source.line), name) for name, text in found.groupdict().items()
         }
         return None if None in numbers.values() else {name: held for name, held in numbers.items() if held is not None}
+
+    def is_spoilt(self, line: str) -> bool:
+        """Whether a line is one but for a NaN or an infinity in the place of a number."""
+        return self._literal in line and self._spoilt.search(line) is not None and self._pattern.search(line) is None
 
     def __str__(self) -> str:
         return self.text
@@ -127,6 +140,7 @@ class FoundLines:
         last: the numbers of the last.
         largest: the largest number at each place, of all of them.
         distinct: of the place ``{tokens}``, the numbers that occur.
+        spoilt_at: the last of them that holds a NaN or an infinity, where it comes after ``last``.
     """
 
     template: LineTemplate
@@ -134,6 +148,7 @@ class FoundLines:
     last: Mapping[str, Printed]
     largest: Mapping[str, Printed]
     distinct: tuple[int, ...] = ()
+    spoilt_at: Source | None = None
 
 
 def found_lines(
@@ -151,17 +166,19 @@ def found_lines(
     held = [*lines] if sought else []
     for template in sought:
         count, last, largest, distinct = 0, None, dict[str, Printed](), dict[int, None]()
+        spoilt_at: Source | None = None
         for number, line, is_code in held:
             if is_code and not template.is_in_code:
                 continue
             numbers = template.find(line, Source(file, number))
             if numbers is None:
+                spoilt_at = Source(file, number) if template.is_spoilt(line) else spoilt_at
                 continue
-            count, last = count + 1, numbers
+            count, last, spoilt_at = count + 1, numbers, None
             for name, printed in numbers.items():
                 if name not in largest or printed.value > largest[name].value:
                     largest[name] = printed
             if TOKENS in numbers and len(distinct) < _MOST_DISTINCT:
                 distinct[int(numbers[TOKENS].value)] = None
         if last is not None:
-            yield FoundLines(template, count, last, largest, tuple(distinct))
+            yield FoundLines(template, count, last, largest, tuple(distinct), spoilt_at)

@@ -44,6 +44,11 @@ _SCORE = re.compile(
     rf"(?P<name>{_WORD}(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]{{0,60}})(?P<detail> ?\([^()]{{0,40}}\))?"
     rf"[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
 )
+_SPOILT = re.compile(
+    rf"(?P<name>{_WORD}(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]{{0,60}})[\"']?\s{{0,20}}[:=]\s{{0,20}}"
+    r"[-+]?(?:nan|inf|infinity)\b",
+    re.IGNORECASE,
+)
 _LOSS = re.compile(rf"(?P<name>{_WORD}loss)[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
 # Columns of names and numbers with nothing between the two: "step 100 | val_loss 2.07 | val_bpb 1.22". A column with
 # another word in it is prose ("improved bpb 1.2") and no score.
@@ -118,6 +123,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
     numbers: set[float] = set()
     epochs: list[EpochLine] = []
     seed, num_steps, dataset, folded, run = None, None, None, None, 0
+    spoilt: Source | None = None
     for number, line in output:
         low = line.lower()
         if "seed" in low and (found := _SEED.match(line)):
@@ -129,7 +135,9 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
             numbers.update(float(text) for text in _NUMBER.findall(line[:_LONGEST_NUMBER_LINE]))
         if ("bpb" in low or "per byte" in low or "per_byte" in low) and not is_statement(line):
             if len(scores) < _MAX_SCORE_LINES:
+                before = len(scores)
                 scores.extend(_scores_of(line, Source(file, number), run))
+                spoilt = None if len(scores) > before else Source(file, number) if _is_spoilt(low) else spoilt
             if num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
                 num_steps = int(found[1])
         if "epoch" in low and len(epochs) < _MAX_SCORE_LINES and (epoch := epoch_of(line, number, run)) is not None:
@@ -159,6 +167,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         folded=folded,
         adaptations=adaptations(epochs),
         numbers_beside_bpb=frozenset(numbers),
+        spoilt_at=spoilt,
         embedded_code_lines=sum(code),
         found=tuple(found_lines(templates, lines, text, file)),
         digest=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
@@ -197,6 +206,12 @@ def _dataset_of(line: str) -> str | None:
     if (found := _FOLDER_OF_VAL.search(line)) and not found[1].lower().startswith("fineweb"):
         return f"{found[1].lower()}_val"
     return None
+
+
+def _is_spoilt(line: str) -> bool:
+    """Whether a line says that a score, and no running value, is NaN or infinite."""
+    found = _SPOILT.search(line) if "nan" in line or "inf" in line else None
+    return found is not None and is_score_name(found["name"]) and not _is_progress(line[:_LONGEST_LABEL])
 
 
 def _is_progress(line: str) -> bool:

@@ -85,6 +85,7 @@ class LogRecord:
         adaptations: epochs of test-time training over a whole text.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
+        spoilt_at: the last line that prints NaN or an infinity as a score, where no score comes after it.
         code_digest: of the script in it; None where it holds none.
         digest: of all of its text.
         path: the file itself.
@@ -104,6 +105,7 @@ class LogRecord:
     adaptations: tuple[Adaptation, ...] = ()
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
+    spoilt_at: Source | None = None
     code_digest: str | None = None
     digest: str = field(default="", compare=False, repr=False)
     path: Path | None = None
@@ -115,6 +117,12 @@ class LogRecord:
                 if found.template == template and place in found.last:
                     return found.last[place]
         return None
+
+    def ends_spoilt(self, lines: Sequence[LineTemplate]) -> Source | None:
+        """Where it ends with no number in the place of its score: of some lines, or, with none, of any score."""
+        if not lines:
+            return self.spoilt_at
+        return next((found.spoilt_at for found in self.found if found.template in lines and found.spoilt_at), None)
 
     @property
     def final(self) -> ScoreLine | None:

@@ -32,6 +32,10 @@ class Candidates:
     packs: tuple[RulePack, ...]
     asked: bool = False
 
+    def of(self, pack: RulePack) -> Candidates:
+        """The one of them that a record was found to belong to; all of them where it belongs to none."""
+        return self if pack is NO_PACK else Candidates((pack,), asked=True)
+
     @property
     def reading(self) -> Reading:
         """What is looked for in a record, before it is known whose it is."""

@@ -161,17 +161,18 @@ def _of_bytes(evidence: Evidence, ratio: Ratio) -> Finding | None:
 
 def _no_row(evidence: Evidence, ratio: Ratio) -> Finding:
     """The table knows nothing of this text, or nothing of it under this tokenizer."""
-    named = [name for name in (evidence.claim.dataset, evidence.tokenizer) if name is not None]
+    named = " under ".join(name for name in (evidence.claim.dataset, evidence.tokenizer) if name is not None)
+    named = named or "a text that the record does not name"
     message = (
         f"the record divides by {ratio.value:.5g} bytes per token, and the table of denominators has no row for "
-        f"{' under '.join(named)} to hold it against{_of_the_split(evidence)}"
+        f"{named} to hold it against{_of_the_split(evidence)}"
     )
     return codes.BYTES_UNKNOWN.finding(
         message,
         bytes_per_token=ratio.value,
         tokenizer=evidence.tokenizer,
         dataset=evidence.claim.dataset,
-        missing=f"the bytes per token of {' under '.join(named)}: a row of one's own in BPB_DENOMINATORS",
+        missing=f"the bytes per token of {named}: a row of one's own in BPB_DENOMINATORS",
     )
 
 

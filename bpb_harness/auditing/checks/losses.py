@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
+from bpb_harness.auditing.checks.reading import LOWEST_SCORE
 from bpb_harness.findings import Finding
+from bpb_harness.units import bits_to_nats
 
 _MOST_PLACES = 4
 
@@ -23,11 +25,37 @@ def check_losses(evidence: Evidence) -> Iterator[Finding]:
     more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
     message = f"{told_losses(losses)} ({', '.join(places[:_MOST_PLACES])}{more}), by the line that the rules name"
     yield codes.LOSSES_IN_LOGS.finding(message, places=[*places], losses=[each.loss.value for each in losses])
+    yield from _implausible(losses)
+    yield from _scores_beside(evidence)
     if rule.num_tokens is None:
         message = "the rules fix no number of tokens, so losses of different records need not be of one text"
         yield codes.OTHER_TOKENS.finding(message, missing="the text that was scored")
         return
     yield _tokens(losses, rule.num_tokens, rule.text or "")
+
+
+def _implausible(losses: Sequence[LoggedLoss]) -> Iterator[Finding]:
+    # A token spells a byte at least, so that no model of text is below this; log V of the largest vocabularies is 13.
+    lowest, highest = bits_to_nats(LOWEST_SCORE), 20.0
+    for each in losses:
+        if not lowest <= each.loss.value <= highest:
+            message = (
+                f"{each.loss.source} has a loss of {each.loss.value:.6g} nats per token; text models lie between "
+                f"{lowest:.2f} and {highest:g}"
+            )
+            yield codes.IMPLAUSIBLE.finding(message, claimed=each.loss.value)
+
+
+def _scores_beside(evidence: Evidence) -> Iterator[Finding]:
+    """Bits per byte that the logs print too: the loss is the claim, and nothing is said of them."""
+    finals = [log.final for log in evidence.claim.logs if log.final is not None]
+    if finals:
+        last = finals[-1].bpb
+        message = (
+            f"the claim is the loss; the logs print bits per byte too ({last} at {last.source}), which the rules do "
+            "not claim: no number of bytes was held against them"
+        )
+        yield codes.CHOICE.finding(message, place=str(last.source), bits_per_byte=last.value)
 
 
 def _tokens(losses: Sequence[LoggedLoss], num_tokens: int, text: str) -> Finding:

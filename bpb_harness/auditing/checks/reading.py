@@ -22,7 +22,7 @@ _RULES: dict[NoteKind, Rule] = {
     NoteKind.CHOICE: codes.CHOICE,
 }
 # English text under any tokenizer, by any model from random weights on: bits per byte of 0.3 to 12.
-_LOWEST, _HIGHEST = 0.3, 12.0
+LOWEST_SCORE, _HIGHEST = 0.3, 12.0
 
 
 def check_reading(evidence: Evidence) -> Iterator[Finding]:
@@ -37,7 +37,20 @@ def check_reading(evidence: Evidence) -> Iterator[Finding]:
         if note.source.key:
             place["key"] = note.source.key
         yield _RULES[note.kind].finding(note.message, severity=severity, facts=place)
+    yield from _spoilt(evidence)
     score = evidence.claim.score
-    if score is not None and not _LOWEST <= score.value <= _HIGHEST:
-        message = f"{score.source} claims {score} bits per byte; text models lie between {_LOWEST} and {_HIGHEST}"
+    if score is not None and not LOWEST_SCORE <= score.value <= _HIGHEST:
+        message = f"{score.source} claims {score} bits per byte; text models lie between {LOWEST_SCORE} and {_HIGHEST}"
         yield codes.IMPLAUSIBLE.finding(message, claimed=score.value)
+
+
+def _spoilt(evidence: Evidence) -> Iterator[Finding]:
+    """A log is taken at its last number, and what it ends with is none: the run came to nothing."""
+    claim = evidence.claim
+    if claim.claimed_in != "log" and not evidence.losses:
+        return
+    for log in claim.logs:
+        place = log.ends_spoilt(evidence.rules.pack.claim.lines)
+        if place is not None:
+            message = f"{place} prints no finite number where the claim would stand, after the last that is one"
+            yield codes.NOT_A_NUMBER.finding(message, file=place.file, line=place.line)

@@ -10,7 +10,7 @@ from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.claim import Printed
 from bpb_harness.claim.line_template import SECONDS
 from bpb_harness.findings import Finding
-from bpb_harness.rules.pack import GainRule
+from bpb_harness.rules.pack import NATS_PER_TOKEN, GainRule
 from bpb_harness.units import bits_to_nats
 
 
@@ -96,9 +96,14 @@ def _target(evidence: Evidence) -> Iterator[Finding]:
     rule, unit = evidence.rules.pack.target, evidence.rules.pack.claim.unit
     if rule is None:
         return
-    groups = [*_runs_of_one_script(evidence)] if evidence.losses else [("", _scores_of_seeds(evidence))]
     asked = f"at most {rule.at_most:g} {unit} at p < {rule.p_below:g} is asked for"
     waived = f"; waived {rule.waived}" if rule.waived else ""
+    if unit == NATS_PER_TOKEN and not evidence.losses:
+        if (score := evidence.claim.score) is not None:
+            message = f"the claim is {score} bits per byte, which is no loss in {unit}; {asked}{waived}"
+            yield codes.TARGET_OPEN.finding(message, at_most=rule.at_most)
+        return
+    groups = [*_runs_of_one_script(evidence)] if evidence.losses else [("", _scores_of_seeds(evidence))]
     alone = [values[0] for _, values in groups if len(values) == 1]
     for which, values in groups:
         if len(values) < 2:

@@ -14,6 +14,7 @@ from bpb_harness.auditing import AuditReport, audit, audit_folders
 from bpb_harness.auditing.checks.rules import target_p_value
 from bpb_harness.auditing.report import summary_to_dict, summary_to_markdown
 from bpb_harness.auditing.report_text import summary_to_text
+from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.errors import UsageError
 from bpb_harness.report.audit import audit_page
 from fixtures.claims.other_contests import RUNS, SCRIPT, slowrun_log, speedrun_log
@@ -208,6 +209,75 @@ def test_seeds_in_bits_per_byte_are_held_against_a_target(tmp_path: Path) -> Non
         folder.mkdir()
         (folder / "submission.json").write_text(json.dumps({"val_bpb": round(sum(scores) / 3, 6), "each": each}))
         assert _codes(audit(folder, rules=pack)) & {"BPB507", "BPB508"} == {code}
+
+
+NATS = (
+    '[claim]\nunit = "nats per token"\nlines = ["final loss {loss}"]\ntokens = 1000\ntext = "the diary"\n'
+    'tokens_lines = ["scored {tokens} tokens"]\n[target]\nat_most = 3.2\np_below = 0.01\n'
+)
+
+
+def _logged(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "a.log").write_text(text)
+    return folder
+
+
+def test_bits_per_byte_are_no_loss_that_reaches_a_target(tmp_path: Path) -> None:
+    """1.2 is below 3.2, and says nothing of it."""
+    scores = {"1": {"val_bpb": 1.2}, "2": {"val_bpb": 1.21}, "3": {"val_bpb": 1.19}}
+    report = audit(_submitted(tmp_path / "x", val_bpb=1.2, seed_results=scores), rules=_pack(tmp_path, NATS))
+    (target,) = [found for found in report.findings if found.code in ("BPB507", "BPB508")]
+    assert target.code == "BPB508"
+    assert target.message.startswith("the claim is 1.2 bits per byte, which is no loss in nats per token; at most 3.2")
+
+
+@pytest.mark.parametrize("spoilt", ["nan", "NaN", "inf", "-Infinity"])
+@pytest.mark.parametrize(
+    ("pack", "line"), [(NATS, "final loss {}"), ('[claim]\nlines = ["the end: {score}"]\n', "the end: {}"),
+                       ("", "val_loss: 2.0 val_bpb: {}")]
+)  # fmt: skip
+def test_a_log_that_ends_with_no_number_is_not_taken_at_the_one_before(
+    tmp_path: Path, pack: str, line: str, spoilt: str
+) -> None:
+    rules = _pack(tmp_path, pack)
+    good, bad = f"scored 1000 tokens\n{line.format(3.1)}\n", f"{line.format(spoilt)}\n"
+    ends = audit(_logged(tmp_path / "x", good + bad), rules=rules)
+    assert "BPB907" in _codes(ends)
+    assert ends.verdict is Verdict.UNVERIFIABLE
+    for sound in (good, bad + good, good + bad + line.format(3.0)):
+        assert "BPB907" not in _codes(audit(_logged(tmp_path / "x", sound), rules=rules))
+
+
+@pytest.mark.parametrize("loss", ["0.01", "3.1e-300", "25.0"])
+def test_a_loss_that_no_model_of_text_has_is_doubted(tmp_path: Path, loss: str) -> None:
+    report = audit(_logged(tmp_path / "x", f"scored 1000 tokens\nfinal loss {loss}\n"), rules=_pack(tmp_path, NATS))
+    assert "BPB908" in _codes(report)
+    assert report.verdict is Verdict.UNVERIFIABLE
+
+
+def test_bits_per_byte_beside_a_claimed_loss_are_not_spoken_for(tmp_path: Path) -> None:
+    text = "scored 1000 tokens\nfinal loss 3.1\nfinal val_bpb: 0.9\n"
+    report = audit(_logged(tmp_path / "x", text), rules=_pack(tmp_path, NATS))
+    assert report.verdict is Verdict.CONSISTENT
+    (said,) = [found.message for found in report.findings if found.code == "BPB909"]
+    assert "bits per byte too (0.9 at a.log:3), which the rules do not claim" in said
+    alone = audit(_logged(tmp_path / "x", text.rpartition("final val")[0]), rules=_pack(tmp_path, NATS))
+    assert "BPB909" not in _codes(alone)
+
+
+def test_a_record_is_read_by_the_keys_of_its_own_contest_alone(tmp_path: Path) -> None:
+    """A key that another of the named packs calls a score stands in it, before its own."""
+    packs = []
+    for name in ("lake", "pond"):
+        marks = f'[marks]\nfiles = ["{name}.json"]\n[fields]\nscore = ["{name}_score"]\n'
+        packs.append(tmp_path / f"{name}.toml")
+        packs[-1].write_text(f'format = "bpb-rules/1"\nname = "{name}"\ntitle = "t"\n{marks}')
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "pond.json").write_text('{"lake_score": 2.08, "pond_score": 1.2}')
+    for rules in (packs, packs[::-1], packs[1:]):
+        report = audit(tmp_path / "x", rules=rules, baseline=tmp_path / "x")
+        assert (report.claimed_bpb, report.claimed_in) == (1.2, "pond.json (pond_score)")
 
 
 def test_every_output_names_the_rules(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.running.known_means import LENGTH, Mean
+from bpb_harness.auditing.script.running.limited import told
 from bpb_harness.auditing.script.running.measured import (
     Fit,
     Measured,
@@ -91,8 +92,15 @@ def _is_on_path(function: ScoringFunction, on_path: set[str]) -> bool:
 
 def _judged(here: _Here, reply: Mapping[str, object]) -> _Judged:
     """What one reply says of its function; nothing where it is not understood."""
+    try:
+        return _understood(here, reply)
+    except Exception:  # foreign code shares the process that answers: whatever it made of the answer, nothing follows
+        return here.not_run("its answer is none of the limited process's")
+
+
+def _understood(here: _Here, reply: Mapping[str, object]) -> _Judged:
     if "not_run" in reply:
-        return here.not_run(str(reply["not_run"]))
+        return here.not_run(told(reply["not_run"]))
     if "before" in reply:
         return _of_next_tokens(here, reply)
     measured = read_measured(reply, here.tokenizer.vocab_size, here.texts.bytes_per_window)

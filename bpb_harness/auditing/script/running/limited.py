@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 _MAX_ANSWER = 64 * 2**20
+_LONGEST_REASON = 300
 
 
 def exchanged(program: Path, task: bytes, wall_seconds: float) -> bytes:
@@ -43,6 +46,25 @@ def exchanged(program: Path, task: bytes, wall_seconds: float) -> bytes:
         _kill(process)
         process.wait()
     return answer
+
+
+def read_reply(line: bytes) -> dict[str, Any] | None:
+    """One object of an answer; None where it is none.
+
+    Foreign code shares the process that writes it, and may have written it itself: whatever JSON can be is refused
+    here, or by whoever looks into it.
+    """
+    try:
+        reply = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return reply if isinstance(reply, dict) else None
+
+
+def told(reason: object) -> str:
+    """What a reply says in words, as one short line of a report."""
+    words = " ".join("".join(char if char.isprintable() else " " for char in str(reason)[:_LONGEST_REASON]).split())
+    return words or "no reason is given"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.frontend.scopes import Script
-from bpb_harness.auditing.script.running.limited import exchanged
+from bpb_harness.auditing.script.running.limited import exchanged, read_reply, told
 from bpb_harness.auditing.script.running.table_function import TableFunction, find_table_functions
 from bpb_harness.byte_count import ByteCounter, PieceKind, Tokenizer, load_tokenizer
 from bpb_harness.errors import HarnessError
@@ -70,12 +70,11 @@ def run_limited(function: TableFunction, tokenizer: Path, previous: list[int]) -
         "tokenizer": str(tokenizer.resolve()), "previous": previous,
     }  # fmt: skip
     answer = exchanged(_CHILD, json.dumps(task).encode(), WALL_SECONDS)
-    try:
-        reply = json.loads(answer)
-    except ValueError:
-        raise _FailedError("the process ended without an answer, at a limit of time or memory") from None
-    if not isinstance(reply, dict) or "tables" not in reply:
-        raise _FailedError(str(reply.get("error", "no tables") if isinstance(reply, dict) else "no tables"))
+    reply = read_reply(answer)
+    if reply is None:
+        raise _FailedError("the process ended without an answer, at a limit of time or memory")
+    if "tables" not in reply:
+        raise _FailedError(told(reply.get("error", "no tables")))
     try:
         return [np.asarray(table, dtype=np.int64) for table in reply["tables"]]
     except (TypeError, ValueError, OverflowError):

@@ -15,7 +15,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.running.judged_scores import judge_scores
 from bpb_harness.auditing.script.running.known_means import LENGTH, PROBES
-from bpb_harness.auditing.script.running.limited import exchanged
+from bpb_harness.auditing.script.running.limited import exchanged, read_reply
 from bpb_harness.auditing.script.running.scored_texts import Texts, choose_texts
 from bpb_harness.auditing.script.running.scoring_function import ScoringFunction, find_scoring_functions
 from bpb_harness.auditing.script.running.weighing import Behaviour
@@ -107,11 +107,8 @@ def run_scoring(
     answer = exchanged(_CHILD, json.dumps(task).encode(), WALL_SECONDS)
     replies: list[dict[str, object]] = []
     for line in answer.splitlines():
-        try:
-            reply = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(reply, dict):
+        reply = read_reply(line)
+        if reply is None:
             break
         replies.append(reply)
     ended: dict[str, object] = {"not_run": "the process ended without an answer, at a limit of time or memory"}

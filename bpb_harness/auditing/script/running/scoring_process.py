@@ -474,14 +474,42 @@ class _Process:
             else:
                 why = "; ".join(function["problems"][:1]) or "nothing says what it is"
                 raise _NotRunError(f"its argument {name} could not be made ({why})")
+        target = self._found(function, space)
+        return target, {**self._short_defaults(function, target), **given}
+
+    def _found(self, function: dict[str, Any], space: dict[str, Any]) -> Any:
+        """The function itself, or the method of an instance."""
+        name = function["name"].rsplit(".", maxsplit=1)[-1]
         if function["owner"] is None:
-            return space[function["name"].rsplit(".", maxsplit=1)[-1]], given
+            return space[name]
         instance = space.get("__instance__")
         if instance is None:
             instance = self._bare(space[function["owner"]])
         if isinstance(instance, self.torch.nn.Module):
             instance = instance.eval()
-        return getattr(instance, function["name"].rsplit(".", maxsplit=1)[-1]), given
+        return getattr(instance, name)
+
+    def _short_defaults(self, function: dict[str, Any], target: Callable[..., object]) -> dict[str, Any]:
+        """Arguments that are left at defaults too long for a probe: as `_shorten` has the script's own settings."""
+        import inspect
+        import re
+
+        try:
+            held = inspect.signature(target).parameters
+        except (TypeError, ValueError):
+            return {}
+        short: dict[str, Any] = {}
+        for name, kind, _ in function["parameters"]:
+            value = held[name].default if kind == "default" and name in held else None
+            if type(value) is not int:
+                continue
+            if value >= 16 and re.search(_CONTEXT, name):
+                short[name] = self.task["length"]
+            elif value > _MOST_STEPS and "steps" in name.lower():
+                short[name] = _MOST_STEPS
+            elif value > 2 and "stride" in name:
+                short[name] = self.task["length"] // 2
+        return short
 
     def _stand_in(self, function: dict[str, Any], space: dict[str, Any], oracle: Oracle) -> Any:
         """A network of the script's own class that was never made, or the oracle itself."""

@@ -20,6 +20,7 @@ from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.frontend.source import parse
 from bpb_harness.auditing.script.running import run_scoring as running
 from bpb_harness.auditing.script.running.judged_scores import judge_scores
+from bpb_harness.auditing.script.running.known_means import LENGTH, PROBES
 from bpb_harness.auditing.script.running.scored_texts import choose_texts
 from bpb_harness.auditing.script.running.scoring_function import ScoringFunction, find_scoring_functions
 from bpb_harness.auditing.script.running.weighing import Behaviour, Passed, weigh
@@ -27,6 +28,33 @@ from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.findings import CODES, Finding, Severity
 
 TOKENIZER = Path(__file__).resolve().parents[5] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
+
+FLAT = """
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Embedding(513, 8)
+        self.head = nn.Linear(8, 512)
+    def forward(self, z):
+        return self.head(self.inner(z))
+@torch.no_grad()
+def score_bpb(model, tokens, seq_len=128, draws=4):
+    rows = tokens[: len(tokens) // seq_len * seq_len].view(-1, seq_len)
+    total = 0.0
+    for _ in range(draws):
+        t = torch.rand(rows.size(0), 1).clamp(min=1e-5)
+        hidden = torch.rand(rows.shape) < t
+        nats = F.cross_entropy(model(torch.where(hidden, 512, rows)).transpose(1, 2), rows, reduction="none")
+        total += (nats * hidden / t).double().sum().item()
+    return total / draws / rows.numel()
+def main():
+    model = Net()
+    print("val_loss:", score_bpb(model, torch.load("val.pt")))
+main()
+"""
 
 MASKED = """
 import math
@@ -402,6 +430,39 @@ def test_a_process_that_dies_takes_no_other_result_with_it() -> None:
     assert all("not_run" in reply for reply in replies[1:2])
 
 
+def _masks(*, calls: int = 1, rows: int = 16, clean: int = 512) -> dict[str, object]:
+    """A reply of the limited process's shape, of numbers that it never gives."""
+    run = {"returned": [[1.0], [2.0]] * 6, "rows": rows, "calls": calls, "rates": [], "spread": 0.0, "dispersion": 1.0,
+           "tokens_a_call": 64, "ever": [True] * LENGTH}  # fmt: skip
+    return {
+        "masks": [{"probe": probe, **run} for probe in PROBES], "vocabulary": 512, "clean": clean, "rotation": 0,
+        "levels": [], "masks_seen": 15,
+    }  # fmt: skip
+
+
+def test_answers_that_the_function_writes_itself_are_not_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON that Python's reader cannot follow, and a reason that is no line."""
+    reason = b'{"not_run": "\\u001b[31m\\n::error::' + 400_000 * b"boo " + b'"}'
+    for answer in (200_000 * b"[", reason):
+        monkeypatch.setattr(running, "exchanged", lambda *_, answer=answer: answer + b"\n")
+        (found,) = [one for one in _audited(tmp_path, MASKED, monkeypatch) if one.code == "BPB271"]
+        assert found.message.isprintable()
+        assert len(found.message) < 500
+
+
+def test_a_length_that_is_a_default_is_the_probes() -> None:
+    """Nobody passes it: the window's length stands in the function's own signature."""
+    functions, reasons = _functions(FLAT)
+    assert not reasons
+    tokenizer = load_tokenizer(TOKENIZER)
+    texts = choose_texts(tokenizer)
+    replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12)
+    (found, *_) = judge_scores(functions, replies, texts, tokenizer, {"score_bpb"}).findings
+    assert found.code == "BPB269", found.message
+
+
 def test_answers_of_another_shape_are_not_understood() -> None:
     """The answer comes from a process that ran foreign code: whatever it holds, nothing is raised, nothing follows."""
     functions, _ = _functions(MASKED)
@@ -411,6 +472,7 @@ def test_answers_of_another_shape_are_not_understood() -> None:
         {}, {"masks": []}, {"masks": 3}, {"before": {"returned": ["x"]}}, {"before": None, "vocabulary": 512},
         {"masks": [{"probe": "count 1", "returned": [[float("nan")]]}], "vocabulary": 512},
         {"before": {"returned": [1e400, -1.0]}, "vocabulary": -3}, {"before": {"returned": []}, "vocabulary": 1 << 60},
+        {"before": {"returned": [10**400]}, "vocabulary": 512}, _masks(calls=10**12), _masks(rows=0), _masks(clean=0),
     ]  # fmt: skip
     for reply in odd:
         (found,) = judge_scores(functions, [reply], texts, tokenizer, {"nelbo"}).findings
