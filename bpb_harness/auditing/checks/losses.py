@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.auditing.checks.reading import LOWEST_SCORE
+from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.findings import Finding
 from bpb_harness.units import bits_to_nats
 
