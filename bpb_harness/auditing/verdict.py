@@ -71,6 +71,8 @@ _SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, _SUBSET})
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
 _LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
 _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
+# What makes a score no code length makes it too low.
+_DOUBT_IT_IS_SO_LOW = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code})
 # Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
 _BYTES_SUPPORT = (
     frozenset({codes.BYTES_RIGHT.code}),
@@ -186,7 +188,8 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
         return Judgement(Verdict.REFUTED, refuting[0].message, (), None, derivation)
     if refuting and evidence.claim.score is not None:
         partial = not found.isdisjoint(_SLICES)
-        corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial)
+        doubt = next((finding for finding in findings if finding.code in _DOUBT_IT_IS_SO_LOW), None)
+        corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial, doubt=doubt)
         if corrected is None and recomputed is None:
             derivation = f"{derivation}; {_WOULD_TELL}" if derivation else _WOULD_TELL
         return Judgement(Verdict.REFUTED, refuting[0].message, (), corrected, derivation)
@@ -273,17 +276,33 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     )
 
 
-def _plausible(evidence: Evidence, corrected: float | None, derivation: str) -> tuple[float | None, str]:
-    """A correction by factors, unless it is below all that is known to stand: then a part of it was taken wrongly."""
-    lowest = lowest_of(evidence)
-    if corrected is None or lowest is None or corrected >= lowest:
+def _plausible(
+    evidence: Evidence, corrected: float | None, derivation: str, doubt: Finding | None
+) -> tuple[float | None, str]:
+    """A correction by factors, unless it is too low to be believed: then a part of it was taken wrongly.
+
+    Too low is what lies below all that is known to stand, and what lowers a score that is doubted for being low.
+    """
+    score, lowest = evidence.claim.score, lowest_of(evidence)
+    if corrected is None or score is None:
         return corrected, derivation
-    below = f"{derivation} would be {corrected:.4f}, below all that is known to stand on that text"
+    if lowest is not None and corrected < lowest:
+        why = "below all that is known to stand on that text"
+    elif doubt is not None and corrected < score.value:
+        why = f"lower still than a score that {_named(doubt)} doubts"
+    else:
+        return corrected, derivation
+    below = f"{derivation} would be {corrected:.4f}, {why}"
     return None, f"not recoverable: {below}; the tokenizer is probably not the one that it was taken for"
 
 
 def _corrected(
-    evidence: Evidence, refuting: Sequence[Finding], recomputed: Recomputed | None, *, partial: bool
+    evidence: Evidence,
+    refuting: Sequence[Finding],
+    recomputed: Recomputed | None,
+    *,
+    partial: bool,
+    doubt: Finding | None,
 ) -> tuple[float | None, str]:
     score = evidence.claim.score
     assert score is not None
@@ -319,7 +338,7 @@ def _corrected(
             f", at the ratio of the full split; only a part was scored, and at the ratio of the first "
             f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f}"
         )
-    return _plausible(evidence, value, text)
+    return _plausible(evidence, value, text, doubt)
 
 
 def _prefix(evidence: Evidence) -> Denominator | None:

@@ -146,6 +146,18 @@ def test_a_correction_below_all_that_is_known_is_none() -> None:
     assert again.corrected_bpb == 0.7
 
 
+def test_a_score_doubted_for_being_low_is_not_corrected_downwards() -> None:
+    """Bytes that bring it lower still are of another tokenizer than its own; upwards they say what is left."""
+    of_known = _of(dataset="fineweb_val")
+    for doubt in ("BPB213", "BPB215", "BPB414"):
+        low = judge(of_known, [_found("BPB103", factor=0.95), _found(doubt)], None)
+        assert (low.verdict, low.corrected_bpb) == (Verdict.REFUTED, None)
+        assert f"would be 1.1400, lower still than a score that {doubt} (" in (low.corrected_from or "")
+        high = judge(of_known, [_found("BPB103", factor=1.2), _found(doubt)], None)
+        assert high.corrected_bpb == pytest.approx(1.44)
+    assert judge(of_known, [_found("BPB103", factor=0.95), _found("BPB304")], None).corrected_bpb == pytest.approx(1.14)
+
+
 def test_a_record_by_itself_is_never_confirmed() -> None:
     """Whatever supports it: only a rescoring or a proof is somebody else's computation."""
     supporting = [code for code in CODES if CODES[code].severity is Severity.CONFIRMS]
