@@ -221,7 +221,7 @@ def command(
     ] = None,
     block_size: Annotated[
         int | None,
-        typer.Option(help="Predict windows block by block of so many tokens, each given all before it: -0.38 with 4."),
+        typer.Option(help="Predict windows block by block of so many tokens, each given all tokens before it."),
     ] = None,
     causal_weight: Annotated[
         float | None,
@@ -245,7 +245,7 @@ def command(
         int | None, typer.Option(help="Tokens of a window in the first part of the run; more windows a step then.")
     ] = None,
     short_share: Annotated[
-        float | None, typer.Option(help=f"That part ({Training.short_share}); blocks gain by a longer one.")
+        float | None, typer.Option(help=f"That part ({Training.short_share}); with --short-context.")
     ] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(help=_shaped("batch_tokens", "Tokens of a step, all processes together"))
@@ -255,7 +255,7 @@ def command(
         float, typer.Option(help="Peak learning rate of Muon; 0 leaves all to AdamW.")
     ] = Training.muon_lr,
     normalised_updates: Annotated[
-        bool | None, typer.Option(help="Rows of Muon's update of one size, cautious decay: -0.023 with a decay of 0.1.")
+        bool | None, typer.Option(help="Rows of Muon's update of one size, cautious decay.")
     ] = None,
     weight_decay: Annotated[
         float | None, typer.Option(help=f"Decoupled, of the blocks' matrices ({Training.weight_decay}).")

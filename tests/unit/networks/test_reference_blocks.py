@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
 from bpb_harness.denoiser import FactoredBlockDenoiser, own_block_size
-from bpb_harness.errors import CheckpointError, LaterBlockError
+from bpb_harness.errors import CheckpointError, LaterBlockError, WrongHalfError
 from bpb_harness.evaluation.api import evaluate
 from bpb_harness.networks import reference
 from bpb_harness.networks.reference import (
@@ -131,16 +135,116 @@ def test_a_checkpoint_says_its_blocks_and_is_scored_in_them(checkpoint: Path) ->
         assert scored(artifact).length.bits_per_token == pytest.approx(result.length.bits_per_token, rel=0.05)
 
 
-def test_a_network_that_reads_its_own_block_clean_is_refused(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def log_probs_of_block(network: ReferenceTransformer, row: Tensor, start: int) -> Tensor:
+    """The network in plain loops, float64: rows (n, L) that end in the block, which begins at ``start``; (n, L, V)."""
+    weights = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    heads, length = network.config.num_heads, row.shape[1]
+    half = network.config.width // heads // 2
+    turn = torch.polar(
+        torch.ones(length, half, dtype=torch.float64),
+        -torch.arange(length).double()[:, None] * 10_000.0 ** (-torch.arange(half).double() / half),
+    )[:, None]
+
+    def normalised(x: Tensor) -> Tensor:
+        return x / (x.square().mean(dim=-1, keepdim=True) + torch.finfo(torch.float32).eps).sqrt()
+
+    def rotated(x: Tensor) -> Tensor:
+        turned = torch.complex(*normalised(x).split(half, dim=-1)) * turn
+        return torch.cat((turned.real, turned.imag), dim=-1)
+
+    seen = [list(range(place + 1)) if place < start else list(range(length)) for place in range(length)]
+    x = normalised(weights["embedding.weight"])[row]
+    for layer in range(network.config.num_layers):
+        qkv, out, up, down = (
+            weights[f"blocks.{layer}.{name}.weight"].T
+            for name in ("attention.qkv", "attention.out", "feed_forward.up", "feed_forward.down")
+        )
+        q, k, v = (normalised(x) @ qkv).view(*row.shape, 3, heads, 2 * half).unbind(dim=2)
+        q, k, mixed = rotated(q), rotated(k), torch.empty_like(v)
+        for place, others in enumerate(seen):
+            share = (q[:, place, None] * k[:, others]).sum(dim=-1) / (2 * half) ** 0.5
+            mixed[:, place] = (share.softmax(dim=1).unsqueeze(-1) * v[:, others]).sum(dim=1)
+        x = x + mixed.flatten(-2) @ out
+        x = x + (normalised(x) @ up).relu().square() @ down
+    return torch.log_softmax((normalised(x) @ weights["head.weight"].T)[..., : network.config.vocab_size], dim=-1)
+
+
+def bound_of_block(network: ReferenceTransformer, window: Tensor, start: int, most: float) -> float:
+    """Nats of the block at ``start`` given all before it: every mask of it, by the integral of its weight to u_max."""
+    stop = min(start + 4, len(window))
+    masks = torch.tensor(list(itertools.product([False, True], repeat=stop - start))[1:])
+    row = window[:stop].repeat(len(masks), 1)
+    row[:, start:] = row[:, start:].masked_fill(masks, network.config.mask_token_id)
+    targets = window[start:stop].expand(len(masks), -1).unsqueeze(-1)
+    nats = -log_probs_of_block(network, row, start)[:, start:].gather(-1, targets).squeeze(-1)
+    point, weight = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(8))
+    u, count = most * (point + 1) / 2, masks.sum(dim=1, keepdim=True)
+    chance = (most * weight / 2 * u ** (count - 1) * (1 - u) ** (stop - start - count)).sum(dim=1)
+    return float((chance * (nats * masks).sum(dim=1)).sum()) + (1 - most) * (stop - start) * math.log(512)
+
+
+def test_the_score_is_that_of_the_network_in_plain_loops(checkpoint: Path, tmp_path: Path) -> None:
+    """With a window of 11 tokens at the end, whose last block has 3."""
+    tokens = torch.from_numpy(np.fromfile(build.VALIDATION, dtype="<u2")[512:][:43].astype(np.int64))
+    shard = tmp_path / "text.bin"
+    shard.write_bytes(tokens.numpy().astype("<u2").tobytes())
+    network = random_network(vocab_size=512, context_length=32, block_size=4)
+    wanted = sum(
+        bound_of_block(network, window, start, 0.999)
+        for window in tokens.split(32)
+        for start in range(0, len(window), 4)
+    )
+    result = evaluate(
+        checkpoint, data=(shard,), shard_format="uint16", tokenizer=build.TOKENIZER, method="exact", device="cpu"
+    )
+    assert (result.relation, result.signature.block_size) == ("<=", "4")
+    assert result.length.bits_per_token * 43 == pytest.approx(wanted / math.log(2), rel=1e-6)
+
+
+def _clean_own(seen: Tensor, length: int) -> None:
+    seen[length:, :length] |= torch.eye(length, dtype=torch.bool)
+
+
+def _clean_own_of_the_last_token(seen: Tensor, length: int) -> None:
+    seen[-1, length - 1] = True
+
+
+def _clean_one_block_too_far(seen: Tensor, length: int) -> None:
+    seen[length:-4, :length] |= seen[length + 4 :, :length]
+
+
+def _clean_ahead(seen: Tensor, length: int) -> None:
+    seen[: length - 1, 1:length] |= torch.eye(length - 1, dtype=torch.bool)
+
+
+def _noised_block_before(seen: Tensor, length: int) -> None:
+    seen[length + 4 :, length:-4] |= seen[length:-4, length:-4]
+
+
+def _noised_from_clean(seen: Tensor, length: int) -> None:
+    seen[:length, length:] = True
+
+
+@pytest.mark.parametrize(
+    ("leak", "refused"),
+    [
+        (_clean_own, LaterBlockError), (_clean_own_of_the_last_token, LaterBlockError),
+        (_clean_one_block_too_far, LaterBlockError), (_clean_ahead, LaterBlockError),
+        (_noised_block_before, WrongHalfError), (_noised_from_clean, WrongHalfError),
+    ],
+)  # fmt: skip
+def test_a_network_that_reads_more_than_it_may_is_refused(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, leak: Callable[[Tensor, int], None], refused: type[Exception]
+) -> None:
     sight = reference.dense_sight
 
     def too_much(length: int, size: int, device: torch.device) -> Tensor:
         seen = sight(length, size, device)
-        seen[length:, :length] |= torch.eye(length, dtype=torch.bool)
+        leak(seen, length)
         return seen
 
     monkeypatch.setattr(reference, "dense_sight", too_much)
-    with pytest.raises(LaterBlockError):
+    with pytest.raises(refused):
         scored(checkpoint)
 
 

@@ -38,6 +38,10 @@ POSITIVE = "a positive number"
         *(({name: held}, f"--{name.replace('_', '-')}: got {held}, expected from 0 to below 1")
           for name, held in (("dropout", 1.0), ("dropout", -0.1), ("short_share", 1.0), ("causal_share", math.nan))),
         ({"causal_weight": -1.0}, "--causal-weight: got -1.0, expected 0 or a positive number"),
+        *(({"causal_weight": held}, f"--causal-weight without --block-size: got {held}; whole windows have no clean "
+           "copy that learns next tokens; leave it out, or pass --block-size") for held in (0.0, 0.3)),
+        ({"short_share": 0.75}, "--short-share without --short-context: got 0.75; windows are of one length; leave it "
+         "out, or pass --short-context"),
         ({"causal_share": 0.1}, "--causal-share without --block-size: got 0.1; whole windows gain nothing by it; pass "
          "--block-size, or --objective ar to train a causal network"),
         ({"block_size": 4, "objective": "ar"},
@@ -67,7 +71,7 @@ def test_what_cannot_be_trained_is_refused(changes: dict[str, Any], said: str) -
         {"short_context": 1},
         {"short_context": 511},
         {"mlp_width": 1},
-        {"dropout": 0.5, "normalised_updates": True, "short_share": 0.0},
+        {"dropout": 0.5, "normalised_updates": True, "short_context": 64, "short_share": 0.0},
         {"block_size": 1, "causal_weight": 0.0},
         {"block_size": 256, "short_context": None, "causal_share": 0.9},
         {"block_size": 4, "short_context": 64, "causal_share": 0.5},
