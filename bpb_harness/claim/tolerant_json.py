@@ -184,8 +184,10 @@ def _drop_trailing_commas(text: str) -> tuple[str, str]:
 
 
 def _python_literals(text: str) -> tuple[str, str]:
-    for name, literal in (("True", "true"), ("False", "false"), ("None", "null"), ("NaN", "null")):
-        text = _outside_strings(rf"\b{name}\b", literal, text)
+    for name, literal in (("True", "true"), ("False", "false"), ("None", "null"), ("NaN", "null"),
+                          ("Infinity", "null")):  # fmt: skip
+        sign = "-?" if name == "Infinity" else ""
+        text = _outside_strings(rf"{sign}\b{name}\b", literal, text)
     return text, "Python literals (None, True, NaN)"
 
 

@@ -11,6 +11,7 @@ samples, which is the mean over tokens only where every sample has as many.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -34,11 +35,13 @@ class _Evaluation:
         scores: what it gives in bits per byte.
         loss: its loss; None where it gives none.
         step: of training.
+        spoilt: the names of scores that it gives as NaN or infinite, and where.
     """
 
     scores: tuple[Printed, ...]
     loss: Printed | None
     step: int | None
+    spoilt: tuple[tuple[str, Source], ...] = ()
 
 
 def is_trainer_state(value: object) -> bool:
@@ -70,7 +73,7 @@ def read_trainer_state(value: Mapping[str, Any], file: str) -> Claim:
         _evaluation(entry, Source(file, key=f"log_history.{number}"), entry.get("step"))
         for number, entry in enumerate(entries)
     ]
-    claim = _claim_of([each for each in evaluations if each.scores or each.loss], file)
+    claim = _claim_of([each for each in evaluations if each.scores or each.loss or each.spoilt], file)
     kept = value.get("best_model_checkpoint")
     best = from_json(value.get("best_metric"), Source(file, key="best_metric"))
     if claim.score is None or kept is None or best is None:
@@ -83,7 +86,7 @@ def read_trainer_state(value: Mapping[str, Any], file: str) -> Claim:
         f"{file} names {str(kept)[-80:]!r} as the checkpoint that was kept, with {best}, and its last evaluation gives "
         f"{claim.score}: which is claimed, it does not say"
     )
-    return Claim(file, written_by=_PROGRAM, notes=(Note(NoteKind.AMBIGUOUS, message, Source(file, key="best_metric")),))
+    return _without(NoteKind.AMBIGUOUS, message, Source(file, key="best_metric"))
 
 
 def read_trainer_results(value: Mapping[str, Any], file: str) -> Claim:
@@ -103,27 +106,54 @@ def read_lightning_table(text: str, file: str) -> Claim:
         text: the file's.
         file: its name, for sources.
     """
-    rows = csv.DictReader(StringIO(text))
+    rows = csv.DictReader(StringIO(text), restval="")
     evaluations: list[_Evaluation] = []
-    for row in islice(rows, _MOST_ROWS):
-        found = _evaluation(row, Source(file, rows.line_num), row.get("step"))
-        if found.scores or found.loss:
-            evaluations.append(found)
+    try:
+        columns = [_plain(name) for name in rows.fieldnames or ()]
+        twice = next((name for name in columns if columns.count(name) > 1 and is_score_name(name)), None)
+        if twice is not None:
+            message = f"{file} has two columns {twice}: which is claimed, it does not say"
+            return _without(NoteKind.AMBIGUOUS, message, Source(file, 1))
+        for row in islice(rows, _MOST_ROWS):
+            found = _evaluation(row, Source(file, rows.line_num), row.get("step"))
+            if found.scores or found.loss or found.spoilt:
+                evaluations.append(found)
+    except csv.Error as problem:
+        return _without(NoteKind.UNREADABLE, f"{file} is no table that is read: {problem}", Source(file, rows.line_num))
     return _claim_of(evaluations, file)
 
 
+def _without(kind: NoteKind, message: str, source: Source) -> Claim:
+    """No claim, and why."""
+    return Claim(source.file, written_by=_PROGRAM, notes=(Note(kind, message, source),))
+
+
+def _plain(name: object) -> str:
+    return str(name).replace("/", "_").replace("-", "_").lower()
+
+
 def _evaluation(metrics: Mapping[Any, Any], source: Source, step: Any) -> _Evaluation:
-    scores, loss = [], None
+    scores, spoilt, loss = [], [], None
     for name, held in metrics.items():
-        plain = str(name).replace("/", "_").replace("-", "_").lower()
+        plain = _plain(name)
         if plain.startswith("train") or plain.endswith("_step"):
             continue
         named = Source(source.file, source.line, str(name) if source.key is None else f"{source.key}.{name}")
         if is_score_name(plain) and (score := _number(held, named, str(name))) is not None:
             scores.append(score)
+        elif is_score_name(plain) and _is_spoilt(held):
+            spoilt.append((str(name), named))
         elif plain.removesuffix("_epoch") in _LOSSES:
             loss = loss or _number(held, named, str(name))
-    return _Evaluation(tuple(scores), loss, _step(step))
+    return _Evaluation(tuple(scores), loss, _step(step), tuple(spoilt))
+
+
+def _is_spoilt(held: Any) -> bool:
+    """Whether it is NaN or an infinity, as a number or as text, or null, as NaN is read; an empty cell is none."""
+    try:
+        return held is None or isinstance(held, str | float) and not math.isfinite(float(held))
+    except ValueError:
+        return False
 
 
 def _number(held: Any, source: Source, name: str) -> Printed | None:
@@ -144,10 +174,15 @@ def _claim_of(evaluations: Sequence[_Evaluation], file: str) -> Claim:
         # No claim, and none denied: a log beside it may print a score.
         return Claim(file, written_by=_PROGRAM, loss_alone=next((each.loss for each in reversed(evaluations)), None))
     last = scored[-1]
+    after = [each for each in evaluations[evaluations.index(last) :] if each.spoilt]
+    if after:
+        name, place = after[-1].spoilt[0]
+        message = f"{place}: the last {name} is no finite number{_at(after[-1])}"
+        return _without(NoteKind.NOT_A_NUMBER, message, place)
     names = {score.name for each in scored for score in each.scores}
     if len(names) > 1:
         message = f"{file} gives several scores, {', '.join(sorted(names))}: which is claimed, it does not say"
-        return Claim(file, written_by=_PROGRAM, notes=(Note(NoteKind.AMBIGUOUS, message, Source(file)),))
+        return _without(NoteKind.AMBIGUOUS, message, Source(file))
     (score,) = last.scores
     return Claim(
         file, written_by=_PROGRAM, score=score, claimed_in="submission", notes=tuple(_notes(score, last, scored, file))

@@ -21,6 +21,7 @@ from tests.bounded import require_an_end
         ('{"a": 1 /* why */}', {"a": 1}, "comments"),
         ('{"a": None, "b": True}', {"a": None, "b": True}, "Python"),
         ('{"a": NaN}', {"a": None}, "Python"),
+        ('{"a": Infinity, "b": [-Infinity], "c": "-Infinity"}', {"a": None, "b": [None], "c": "-Infinity"}, "Python"),
         ('{"url": "http://x/*y*/", "b": "None,}", }', {"url": "http://x/*y*/", "b": "None,}"}, "trailing comma"),
     ],
 )

@@ -62,6 +62,9 @@ def test_another_report_is_no_record(tmp_path: Path) -> None:
         (trainer_state({"eval_bpb": 1.3, "eval_wiki_bpb": 1.1}), None, "gives several scores, eval_bpb, eval_wiki_bpb"),
         (trainer_state({"eval_bpb": 1.3, "train_bpb": 0.9}), 1.3, None),
         (trainer_state({"eval_bpb": "NaN"}), None, None),
+        (trainer_state({"eval_bpb": 1.3}, {"eval_bpb": float("nan")}), None, "the last eval_bpb is no finite number"),
+        (trainer_state({"eval_bpb": 1.3}, {"eval_bpb": float("inf")}), None, "is no finite number (step 1000)"),
+        (trainer_state({"eval_bpb": float("nan")}, {"eval_bpb": 1.3}), 1.3, None),
         (
             trainer_state({"eval_bpb": 1.1}, {"eval_bpb": 1.3}, best_metric=1.1, best_model_checkpoint="c-500"),
             None,
@@ -143,6 +146,13 @@ def test_beside_a_submission_it_is_an_output_of_its_authors(tmp_path: Path) -> N
         (lightning_table(("val_bpb", "test_bpb"), (1.3, 1.2)), None, ""),
         (lightning_table(("val_bpb",), ("nan",)), None, ""),
         (lightning_table(("val_bpb",), ("",)), None, ""),
+        (lightning_table(("val_bpb",), (1.3,), ("nan",)), None, ""),
+        (lightning_table(("val_bpb",), (1.3,), ("-inf",)), None, ""),
+        (lightning_table(("val_bpb",), ("nan",), (1.3,)), 1.3, "metrics.csv:5 (val_bpb)"),
+        (lightning_table(("val_bpb",), (1.3,)) + "1,200\n", 1.3, "metrics.csv:3 (val_bpb)"),  # cells that are not there
+        (lightning_table(("val_bpb", "val/bpb"), (1.3, 1.1)), None, ""),
+        (lightning_table(("val_bpb", "val_bpb"), (1.3, 1.1)), None, ""),
+        (lightning_table(("val_bpb",), (1.3,)) + 200_000 * "x", None, ""),
         ("epoch,step\n1", None, ""),
     ],
 )
