@@ -151,7 +151,7 @@ def _evaluation(metrics: Mapping[Any, Any], source: Source, step: Any) -> _Evalu
 def _is_spoilt(held: Any) -> bool:
     """Whether it is NaN or an infinity, as a number or as text, or null, as NaN is read; an empty cell is none."""
     try:
-        return held is None or isinstance(held, str | float) and not math.isfinite(float(held))
+        return held is None or (isinstance(held, str | float) and not math.isfinite(float(held)))
     except ValueError:
         return False
 

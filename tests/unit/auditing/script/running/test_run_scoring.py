@@ -8,6 +8,8 @@ probe) and a mistake fits all the same: far below one in 10,000.
 # ruff: noqa: E501 - lines of scripts, as they are
 from __future__ import annotations
 
+import ctypes
+import subprocess
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -414,6 +416,48 @@ def test_two_files_with_a_function_of_one_name_are_two_functions() -> None:
     assert [(found.code, found.severity) for found in findings] == [
         ("BPB270", Severity.WARNS), ("BPB269", Severity.CONFIRMS),
     ]  # fmt: skip
+
+
+def test_what_libraries_do_in_c_is_forbidden_by_the_kernel(tmp_path: Path) -> None:
+    """No audit hook sees them: a file emptied by torch, a program started without subprocess, a signal."""
+    library = ctypes.CDLL(None)
+    if library.syscall(444, None, ctypes.c_size_t(0), ctypes.c_uint32(1)) < 6:
+        pytest.skip("a kernel without Landlock, or an older one")
+    kept, made = tmp_path / "kept", tmp_path / "made"
+    kept.write_text("as it was")
+    parent = subprocess.Popen(["/bin/sleep", "60"])
+    attack = f"""
+    if not hasattr(torch, "tried"):
+        torch.tried = True
+        for file in ({str(kept)!r}, {str(made)!r}):
+            try:
+                torch._C.PyTorchFileWriter(file)
+            except Exception:
+                pass
+        r, w = torch.os.pipe()
+        start = [m for m in list(torch.sys.modules.values()) if getattr(m, "__name__", "") == "_posixsubprocess"][0]
+        try:
+            start.fork_exec([b"touch", {str(made)!r}.encode()], (b"/bin/touch", b"/usr/bin/touch"), True, (w,), None,
+                            None, -1, -1, -1, -1, -1, -1, r, w, True, True, -1, None, None, None, -1, None, False)
+        except Exception:
+            pass
+        try:
+            torch.sys.modules["signal"].pidfd_send_signal(torch.os.pidfd_open({parent.pid}), 9)
+        except Exception:
+            pass
+"""
+    case = Case(MASKED, (("    total = torch.zeros(", attack + "    total = torch.zeros("),), "", "")
+    functions, _ = _functions(case.text)
+    tokenizer = load_tokenizer(TOKENIZER)
+    (reply,) = running.run_scoring(functions, TOKENIZER, choose_texts(tokenizer), shown=1_000, calls=12)
+    try:
+        assert kept.read_text() == "as it was"
+        assert not made.exists()
+        assert parent.poll() is None
+        assert "masks" in reply, reply
+    finally:
+        parent.kill()
+        parent.wait()
 
 
 def test_a_process_that_dies_takes_no_other_result_with_it() -> None:
