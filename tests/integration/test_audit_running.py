@@ -29,7 +29,7 @@ from bpb_harness.auditing.script.running.weighing import Behaviour, Passed, weig
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.findings import CODES, Finding, Severity
 
-TOKENIZER = Path(__file__).resolve().parents[5] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
+TOKENIZER = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
 
 FLAT = """
 import torch
