@@ -11,6 +11,7 @@ import pytest
 
 from bpb_harness.auditing import audit, audit_folders, audit_one_of_many
 from bpb_harness.claim import Claim, read_claim
+from bpb_harness.claim.record import ScoreLine
 from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
 from fixtures.claims.patterns import SP1024, log, submission
@@ -193,3 +194,20 @@ def test_a_folder_without_end_is_bounded(honest: Path) -> None:
         deep.mkdir()
         (deep / "other.log").write_text("nothing\n")
     assert sum(name.endswith("other.log") for name in audit(honest).files) == 4
+
+
+def test_a_log_of_many_equal_lines_is_no_square_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+    is_equal = ScoreLine.__eq__
+
+    def counted(one: ScoreLine, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return is_equal(one, other)
+
+    lines = 500
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2244}')
+    (tmp_path / "train.log").write_text(lines * "final val_loss:2.0727 val_bpb:1.2244\n")
+    monkeypatch.setattr(ScoreLine, "__eq__", counted)
+    audit(tmp_path)
+    assert compared < 20 * lines

@@ -208,7 +208,7 @@ def _plain_validation(log: LogRecord, line: ScoreLine, lowest: float | None) -> 
     # A score that has another name too, such as ttt_exact, is no plain one, whatever line repeats it.
     twins = [other for other in run if not other.is_training_step and _is_same(other.bpb, line.bpb)]
     is_plain = all(_PLAIN.search(other.label) for other in (line, *twins))
-    run = [other for other in run if other not in twins]
+    run = [other for other in run if other.is_training_step or not _is_same(other.bpb, line.bpb)]
     named = [other for other in run if not other.is_training_step and _is_plain(other.label)]
     steps = [other for other in run if other.is_training_step]
     if named and not is_plain:
