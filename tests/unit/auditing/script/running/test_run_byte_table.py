@@ -3,14 +3,16 @@
 # ruff: noqa: E501 - lines of scripts, as they are
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bpb_harness.auditing.script import ScriptContext, check_scripts
-from bpb_harness.auditing.script.running import run_byte_table
+from bpb_harness.auditing.script.running import run_byte_table, run_scoring
 from bpb_harness.findings import Finding, Severity
 
 REPORT = "\nprint('val_bpb', nats / 0.6931 / float(bytes_of(table)))\n"
@@ -206,3 +208,17 @@ def test_torch_is_not_imported_by_the_checks(repository: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
     assert int(done.stdout) >= 2
+
+
+@pytest.mark.parametrize(("cpu_seconds", "parent"), [("", run_byte_table), (", 120", run_scoring)])
+def test_what_only_sleeps_ends_by_itself_where_its_parent_was_killed(cpu_seconds: str, parent: Any) -> None:
+    """By an alarm that nothing handles, after longer than a parent that lives would wait."""
+    tried = f"""
+import runpy, signal
+limit = runpy.run_path({str(Path(run_byte_table.__file__).with_name("limited_process.py"))!r})["limit"]
+limit(1 << 40{cpu_seconds})
+print(signal.getitimer(signal.ITIMER_REAL)[0], signal.getsignal(signal.SIGALRM) is signal.SIG_DFL)
+"""
+    said = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True, check=True).stdout.split()
+    assert parent.WALL_SECONDS < float(said[0]) < 1000.0
+    assert said[1] == "True"
