@@ -11,9 +11,11 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import torch
@@ -40,20 +42,17 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path) -> list[Ended]:
-    """Run commands in two processes that know of each other.
-
-    Args:
-        module: whose ``main`` is the command.
-        commands: the words behind its name, of each command.
-        cwd: the folder in which they run.
-    """
+@contextmanager
+def _started(
+    module: str, commands: Sequence[Sequence[object]], cwd: Path
+) -> Iterator[tuple[list[ForkServerProcess], list[tuple[Path, Path]]]]:
+    """Both processes, and the files into which each says what it says on stdout and on stderr."""
     listed = [(_free_port(), [str(word) for word in words]) for words in commands]
     environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {
         "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(COUNT)
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, no_main_module():
-        streams = [[Path(folder, f"{rank}.{name}") for name in ("out", "err")] for rank in range(COUNT)]
+        streams = [(Path(folder, f"{rank}.out"), Path(folder, f"{rank}.err")) for rank in range(COUNT)]
         processes = [
             FORKS.Process(
                 target=_run,
@@ -63,15 +62,34 @@ def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path) 
         ]
         for process in processes:
             process.start()
-        for process in processes:
-            process.join(_SECONDS)
-            process.kill()  # if it has not ended
+        yield processes, streams
+
+
+def _ends(process: ForkServerProcess) -> bool:
+    """Whether a process ends by itself; it is ended if not."""
+    process.join(_SECONDS)
+    ends = not process.is_alive()
+    process.kill()
+    return ends
+
+
+def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path) -> list[Ended]:
+    """Run commands in two processes that know of each other.
+
+    Args:
+        module: whose ``main`` is the command.
+        commands: the words behind its name, of each command.
+        cwd: the folder in which they run.
+    """
+    with _started(module, commands, cwd) as (processes, streams):
+        have_ended = [_ends(process) for process in processes]
         outputs = [[path.read_text(encoding="utf-8") for path in each] for each in streams]
+    assert all(have_ended), outputs
     assert [process.exitcode for process in processes] == [0] * COUNT, outputs
     spoken = [[stream.split(_ENDED)[:-1] for stream in each] for each in outputs]
-    assert all(len(stream) == len(listed) for each in spoken for stream in each), outputs
+    assert all(len(stream) == len(commands) for each in spoken for stream in each), outputs
     ended = []
-    for index in range(len(listed)):
+    for index in range(len(commands)):
         said = [(out[index], err[index]) for out, err in spoken]
         parted = [(*out.rpartition("\n"), err) for out, err in said]
         ended.append(
@@ -99,31 +117,15 @@ def kill_one_of_two(
     Returns:
         The other one's exit code, and what it said on stderr.
     """
-    environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {
-        "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(COUNT)
-    }  # fmt: skip
-    command = [(_free_port(), [str(word) for word in words])]
-    with tempfile.TemporaryDirectory() as folder, no_main_module():
-        streams = [[Path(folder, f"{each}.{name}") for name in ("out", "err")] for each in range(COUNT)]
-        processes = [
-            FORKS.Process(
-                target=_run,
-                args=(module, command, each, cwd, {**environment, "RANK": str(place), "LOCAL_RANK": str(place)}),
-            )
-            for place, each in enumerate(streams)
-        ]
-        for process in processes:
-            process.start()
+    with _started(module, [words], cwd) as (processes, streams):
         while not when():
             assert all(process.is_alive() for process in processes), [path.read_text() for _, path in streams]
             time.sleep(0.005)
         processes[rank].kill()
         other = 1 - rank
-        processes[other].join(_SECONDS)
-        is_hung = processes[other].is_alive()
-        processes[other].kill()
+        ends = _ends(processes[other])
         out, err = (path.read_text(encoding="utf-8") for path in streams[other])
-    assert not is_hung, err
+    assert ends, err
     return int(out.split(_ENDED)[0].rpartition("\n")[2]), err.split(_ENDED)[0]
 
 

@@ -387,27 +387,34 @@ class ReferenceTransformer(nn.Module):
         return logits
 
 
-class _MaskedReference:
-    """What is the same of all masked reference networks: their settings, their head, and logits by way of it."""
-
-    is_stateless = True
-    autocasts = True
+class _ReferenceNetwork:
+    """What is the same of all reference networks: the settings of a model, and its head."""
 
     def __init__(self, network: ReferenceTransformer, dtype: torch.dtype) -> None:
         self.network, self._dtype = network, dtype
         self.vocab_size = network.config.vocab_size
-        self.mask_token_id = network.config.mask_token_id
         self.context_length = network.config.context_length
-
-    def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
-        """Map (B, L) tokens at a noise level of (B,) to (B, L, D)."""
-        raise NotImplementedError
 
     def head(self, hidden: Tensor) -> Tensor:
         """Map (..., D) to logits (..., W)."""
         with autocast(hidden.device, self._dtype):
             logits: Tensor = self.network.head(hidden)
         return logits
+
+
+class _MaskedReference(_ReferenceNetwork):
+    """What is the same of those that predict masked tokens; logits by way of the head."""
+
+    is_stateless = True
+    autocasts = True
+
+    def __init__(self, network: ReferenceTransformer, dtype: torch.dtype) -> None:
+        super().__init__(network, dtype)
+        self.mask_token_id = network.config.mask_token_id
+
+    def hidden(self, xt: Tensor, level: NoiseLevel) -> Tensor:
+        """Map (B, L) tokens at a noise level of (B,) to (B, L, D)."""
+        raise NotImplementedError
 
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
         """Map the tokens and levels of :meth:`hidden` to (B, L, W) logits."""
@@ -473,7 +480,7 @@ class ReferenceBlockDenoiser(_MaskedReference):
 
 
 @final
-class ReferenceCausalLM:
+class ReferenceCausalLM(_ReferenceNetwork):
     """A causal reference network as a :class:`bpb_harness.denoiser.CausalLM`.
 
     Args:
@@ -483,20 +490,12 @@ class ReferenceCausalLM:
 
     def __init__(self, network: ReferenceTransformer, dtype: torch.dtype = torch.float32) -> None:
         assert network.config.objective == "ar"
-        self.network, self._dtype = network, dtype
-        self.vocab_size = network.config.vocab_size
-        self.context_length = network.config.context_length
+        super().__init__(network, dtype)
 
     def hidden(self, x: Tensor) -> Tensor:
         """Map (B, L) tokens to (B, L, D)."""
         with autocast(x.device, self._dtype):
             return self.network.hidden(x)
-
-    def head(self, hidden: Tensor) -> Tensor:
-        """Map (..., D) to logits (..., W)."""
-        with autocast(hidden.device, self._dtype):
-            logits: Tensor = self.network.head(hidden)
-        return logits
 
     def logits(self, x: Tensor) -> Tensor:
         """Map (B, L) tokens to (B, L, W) logits for the tokens that follow."""

@@ -202,6 +202,13 @@ MODULES = {
         ("auditing/*.py", "auditing/checks/*.py"),
         ("unit/auditing/*.py", "integration/test_audit_fixtures.py", "golden/test_audits.py"),
     ),
+    "rules": Module(("rules/*.py",), ("unit/rules/*.py", "unit/auditing/test_rules.py")),
+    "networks": Module(("networks/*.py",), ("unit/networks/*.py", "unit/reference/test_model.py")),
+    "kernels": Module(("kernels/*.py",), ("unit/kernels/*.py", "unit/evaluation/test_device_source.py")),
+    "verdict": Module(
+        ("auditing/verdict.py",),
+        ("unit/auditing/*.py", "integration/test_audit_fixtures.py", "golden/test_audits.py"),
+    ),
     "reference": Module(
         ("*.py",),
         ("unit/reference/*.py", "integration/test_train_process.py"),

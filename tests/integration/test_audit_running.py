@@ -28,6 +28,7 @@ from bpb_harness.auditing.script.running.scoring_function import ScoringFunction
 from bpb_harness.auditing.script.running.weighing import Behaviour, Passed, weigh
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.findings import CODES, Finding, Severity
+from tests.official_table import FILLED
 
 TOKENIZER = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
 
@@ -113,18 +114,9 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.float(), targets.reshape(-1))
 def luts(sp, size):
     base, lead, edge = np.zeros(size, np.int16), np.zeros(size, bool), np.ones(size, bool)
-    for i in range(sp.vocab_size()):
-        if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i):
-            continue
-        edge[i] = False
-        if sp.is_byte(i):
-            base[i] = 1
-            continue
-        piece = sp.id_to_piece(i)
-        if piece.startswith("\\u2581"):
-            lead[i] = True
-            piece = piece[1:]
-        base[i] = len(piece.encode("utf-8"))
+"""
+CAUSAL += FILLED
+CAUSAL += """\
     return torch.tensor(base), torch.tensor(lead), torch.tensor(edge)
 def eval_val(args, model, rank, world_size, device, val_tokens, base, lead, edge):
     nats, count, size = 0.0, 0, 0.0

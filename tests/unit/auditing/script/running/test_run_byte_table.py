@@ -14,6 +14,7 @@ import pytest
 from bpb_harness.auditing.script import ScriptContext, check_scripts
 from bpb_harness.auditing.script.running import run_byte_table, run_scoring
 from bpb_harness.findings import Finding, Severity
+from tests.official_table import FILLED
 
 REPORT = "\nprint('val_bpb', nats / 0.6931 / float(bytes_of(table)))\n"
 
@@ -38,18 +39,9 @@ def size_of(piece):
     return len(piece.encode("utf-8"))
 def build(sp):
     base, lead, edge = np.zeros(sp.vocab_size(), int), np.zeros(sp.vocab_size(), bool), np.ones(sp.vocab_size(), bool)
-    for i in range(sp.vocab_size()):
-        if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i):
-            continue
-        edge[i] = False
-        if sp.is_byte(i):
-            base[i] = 1
-            continue
-        piece = sp.id_to_piece(i)
-        if piece.startswith(MARK):
-            lead[i] = True
-            piece = piece[1:]
-        base[i] = size_of(piece)
+"""
+TABLE += FILLED.replace('"\\u2581"', "MARK").replace('len(piece.encode("utf-8"))', "size_of(piece)")
+TABLE += """\
     return base, lead, edge
 def main():
     base, lead, edge = build(spm.SentencePieceProcessor(model_file="t.model"))
