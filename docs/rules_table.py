@@ -1,10 +1,11 @@
-"""Write every field of a pack of rules into docs/rules.md: ``make tables``."""
+"""Write every field of a pack of rules into docs/rules.md, and their schema beside the others: ``make tables``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bpb_harness.rules.format import RULES
+from bpb_harness.formats.schemas import file_of, text_of
+from bpb_harness.rules.format import FORMAT, RULES
 from docs.formats_table import rows_of
 
 PAGE = Path(__file__).with_name("rules.md")
@@ -24,3 +25,4 @@ def page(before: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    file_of(FORMAT).write_text(text_of(FORMAT, RULES), "utf-8")

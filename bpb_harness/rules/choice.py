@@ -108,7 +108,7 @@ def _named(named: AnyPath) -> RulePack:
     name = str(named)
     if name in shipped_names():
         return shipped_pack(name)
-    if name.lower().endswith(".toml"):
+    if name.lower().endswith(".toml") and "\0" not in name:  # no path holds a NUL
         return read_pack(Path(named))
     expected = f"{', '.join((*shipped_names(), NO_PACK.name))}, or a file that ends in .toml"
     raise UsageError("--rules", seen=repr(name[:80]), expected=expected)
@@ -139,6 +139,10 @@ def _chosen(record: _Record, candidates: Candidates) -> tuple[RulePack, str]:
         if marked:
             fitting, found = [pack for pack, _ in marked], [why for _, why in marked]
     if found:
+        chosen = _by_folder(fitting, record)
+        if chosen is not None:
+            pack, why = chosen
+            return pack, f"{found[0]}, {why}"
         return NO_PACK, f"{' and '.join(pack.name for pack in fitting)} fit alike, {found[0]}; --rules says which"
     if record.claim.dataset is not None:
         return NO_PACK, f"no pack knows the text {record.claim.dataset[:60]}"
@@ -163,10 +167,17 @@ class _Record:
 _Mark = Callable[[RulePack, _Record], str | None]
 
 
-def _by_folder(pack: RulePack, record: _Record) -> str | None:
+def _by_folder(fitting: Sequence[RulePack], record: _Record) -> tuple[RulePack, str] | None:
+    """Of packs that a record's contents fit alike: the one whose folder it lies in, or else the one of no folder.
+
+    A folder's name alone chooses nothing: it says where somebody put a record, not what it is of.
+    """
     parts = {part for path in record.paths for part in path.resolve().parts}
-    named = next((name for name in pack.marks.folders if name in parts), None)
-    return None if named is None else f"by its folder {named}"
+    inside = [(pack, name) for pack in fitting for name in pack.marks.folders if name in parts]
+    if inside:
+        return (inside[0][0], f"in its folder {inside[0][1]}") if len({pack.name for pack, _ in inside}) == 1 else None
+    anywhere = [pack for pack in fitting if not pack.marks.folders]
+    return (anywhere[0], "in no folder of another's") if len(anywhere) == 1 < len(fitting) else None
 
 
 def _by_file(pack: RulePack, record: _Record) -> str | None:
@@ -200,4 +211,4 @@ def _speaks_of_scores(claim: Claim) -> bool:
     return claim.score is not None or bool(claim.other_scores) or any(log.lines for log in claim.logs)
 
 
-_MARKS: tuple[_Mark, ...] = (_by_folder, _by_file, _by_line, _by_text, _by_tokenizer)
+_MARKS: tuple[_Mark, ...] = (_by_file, _by_line, _by_text, _by_tokenizer)

@@ -8,13 +8,14 @@ from bpb_harness.rules.denominators import SCOPES
 from bpb_harness.rules.pack import BITS_PER_BYTE, NATS_PER_TOKEN
 
 FORMAT = "bpb-rules/1"
-_TEXT = Text(pattern=r"(?s:.*\S.*)", what="non-blank text")  # blank words are in every text
+_TEXT = Text(pattern=r"[\s\S]*\S[\s\S]*", what="non-blank text")  # blank words are in every text
 _WORDS = ListOf(_TEXT)
 _LINES = ListOf(Text(what="line, with places such as " + " and ".join(f"`{{{name}}}`" for name in PLACES[:2])))
 _RATIO = Number(0.0)
 
 MARKS = Record((
-    Key("folders", _WORDS, "Names of folders in the path that is audited.", is_optional=True),
+    Key("folders", _WORDS, "Names of folders in the path that is audited: of packs that a record fits alike otherwise, "
+        "the one whose folder it lies in.", is_optional=True),
     Key("files", _WORDS, "Names of files of the record.", is_optional=True),
     Key("lines", _LINES, "Lines of its logs.", is_optional=True),
     Key("tokenizers", _WORDS, "Tokenizers that a record names, such as `sp1024`.", is_optional=True),
@@ -109,7 +110,7 @@ RULES = Record((
     Key("sources", _WORDS, "Where its facts were read.", is_optional=True),
     Key("remarks", _WORDS, "Sentences that every report under the pack says.", is_optional=True),
     Key("marks", MARKS, "By what a record is taken for one of the contest, where the pack is not asked for by name: "
-        "folders count before files, those before lines, texts, tokenizers.", is_optional=True),
+        "files count before lines, those before texts, tokenizers, folders.", is_optional=True),
     Key("texts", ListOf(TEXT), "What is scored.", is_optional=True),
     Key("claim", CLAIM, "What is claimed, and which line of a log is the claim.", is_optional=True),
     Key("denominators", ListOf(DENOMINATOR), "Known bytes per token.", is_optional=True),

@@ -39,10 +39,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Marks:
-    """By what a record is taken for one of the contest; the first kind that tells packs apart decides.
+    """By what a record is taken for one of the contest; the first kind that tells packs apart decides, folders last.
 
     Attributes:
-        folders: names of folders in the path that was given.
+        folders: names of folders in the path that was given; they tell apart what fits a record alike otherwise.
         files: names of files.
         lines: lines of its logs.
         tokenizers: names of tokenizers.

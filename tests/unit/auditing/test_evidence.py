@@ -18,7 +18,7 @@ from bpb_harness.auditing.evidence import (
     ratio_of_pair,
 )
 from bpb_harness.claim import Claim, LogRecord, Printed, Protocol, ScoreLine, Source
-from bpb_harness.rules.denominators import Denominator
+from bpb_harness.rules.denominators import Denominator, DenominatorTable
 from tests.golf_rules import GOLF
 
 NUM_BYTES = 151080891
@@ -243,8 +243,11 @@ class TestSplit:
     def test_a_rounded_row_takes_the_size_that_is_loaded(self) -> None:
         size = 45_508_608
         row = Denominator("fineweb_val", "sp4096", "full", size, NUM_BYTES, NUM_BYTES / size)
-        assert self._full("sp4096", 2.0, size) == row
-        assert self._full("sp4096", 2.0, 45_510_000) == GOLF.table.full_split("sp4096")
+        rounded = Denominator("fineweb_val", "sp4096", "full", 45_510_000, NUM_BYTES, NUM_BYTES / 45_510_000)
+        rules = replace(GOLF, table=DenominatorTable((rounded,)))
+        for loaded, whole in ((size, row), (45_510_000, rounded)):
+            log = LogRecord("a.log", (_line("a.log", 1, "f", 1.2, 2.0),), split_tokens=(loaded,))
+            assert gather(_claim(1.2, log, tokenizer="sp4096", dataset="fineweb_val"), rules).full == whole
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 
 from bpb_harness.formats.schemas import FOLDER, file_of, schema_of, text_of
+from bpb_harness.rules.format import FORMAT as RULES_FORMAT
 from docs.formats_table import DECLARED, PAGE, page
 
 
@@ -20,7 +21,7 @@ def test_what_is_shipped_is_what_the_declaration_makes(name):
 
 
 def test_nothing_else_is_shipped():
-    assert {path.name for path in FOLDER.iterdir()} == {file_of(name).name for name in DECLARED}
+    assert {path.name for path in FOLDER.iterdir()} == {file_of(name).name for name in (*DECLARED, RULES_FORMAT)}
 
 
 def test_the_page_is_what_the_declarations_make():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bpb_harness.auditing import audit_folders
 from bpb_harness.claim import Claim, LogRecord, Printed, Source
 from bpb_harness.claim.line_template import FoundLines, LineTemplate
 from bpb_harness.errors import UsageError
@@ -28,7 +30,15 @@ BOTH = Candidates((POND, SEA))
 @pytest.mark.parametrize(
     ("claim", "path", "chosen", "why"),
     [
-        (Claim("x", files=("sea.json",)), "pond_entries/x", "pond", "by its folder pond_entries"),
+        (Claim("x", files=("sea.json",)), "pond_entries/x", "sea", "by its sea.json"),
+        (Claim("x", score=SCORE), "pond_entries/x", "sea", "the record names no text: assumed"),
+        (Claim("x", dataset="enwik8"), "pond_entries/x", "none", "no pack knows the text enwik8"),
+        (
+            Claim("x", dataset="diary_val"),
+            "pond_entries/x",
+            "pond",
+            "by its data set diary_val, in its folder pond_entries",
+        ),
         (Claim("x", files=("sub/Pond.json", "a.log"), dataset="log_val"), "x", "pond", "by its pond.json"),
         (Claim("x", files=("sea.json",), logs=(LOG,)), "x", "sea", "by its sea.json"),
         (Claim("x", logs=(LOG,), dataset="log_val"), "x", "pond", "by a line of a.log"),
@@ -51,8 +61,8 @@ BOTH = Candidates((POND, SEA))
         (
             Claim("x", dataset="diary_val"),
             "x",
-            "none",
-            "pond and sea fit alike, by its data set diary_val; --rules says which",
+            "sea",
+            "by its data set diary_val, in no folder of another's",
         ),
         (Claim("x", files=("pond.json", "sea.json"), dataset="log_val"), "x", "sea", "by its data set log_val"),
     ],
@@ -62,6 +72,34 @@ def test_the_first_mark_that_tells_packs_apart_decides(
 ) -> None:
     rules = rules_for(claim, BOTH, [tmp_path / path])
     assert (rules.pack.name, rules.why) == (chosen, why)
+
+
+def test_packs_that_fit_alike_and_no_folder_tells_apart() -> None:
+    for folders in ((), ("x",)):
+        lake = RulePack("lake", texts=POND.texts, marks=Marks(folders))
+        rules = rules_for(Claim("x", dataset="diary_val"), Candidates((lake, replace(lake, name="bay"))), [Path("y/x")])
+        assert (rules.pack, rules.why) == (
+            NO_PACK,
+            "lake and bay fit alike, by its data set diary_val; --rules says which",
+        )
+
+
+def test_a_folder_called_like_a_track_hides_nothing(tmp_path: Path) -> None:
+    """What its contest's rules refute they refute wherever it lies; a folder tells tracks of one contest apart."""
+    for folder in ("track_2_medium", "other"):
+        here = tmp_path / folder / "entry"
+        here.mkdir(parents=True)
+        (here / "train.log").write_text("val_bpb: 1.2\nbytes per token 4.3\n")
+        (here / "README.md").write_text("val_bpb: 1.2\n")
+        (report,) = audit_folders(tmp_path / folder)
+        assert report.rules is not None
+        assert report.rules.pack.name == "parameter-golf"
+        (here / "train.log").write_text("step:9/9 val_loss:2.9 train_time:100ms\n")
+        (here / "README.md").unlink()
+        (report,) = audit_folders(tmp_path / folder)
+        assert report.rules is not None
+        medium = "-medium" if folder == "track_2_medium" else ""
+        assert report.rules.pack.name == f"modded-nanogpt{medium}"
 
 
 def test_the_only_pack_that_is_asked_for_holds_whatever_the_record_is() -> None:
@@ -109,6 +147,7 @@ def test_names_of_packs(tmp_path: Path) -> None:
     ("named", "said"),
     [
         ("parameter-gold", "--rules: got 'parameter-gold', expected .*parameter-golf.*, none, or a file that ends in"),
+        ("a\0b.toml", r"--rules: got 'a\\x00b.toml', expected .*, none, or a file that ends in .toml"),
         (["none", "parameter-golf"], "--rules none: got 2 packs, expected none alone; leave it out"),
         (["parameter-golf", "parameter-golf"], "--rules: got two packs called parameter-golf, expected a name each"),
     ],

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from bpb_harness.auditing import AuditReport, audit
 from bpb_harness.claim.line_template import PLACES
 from bpb_harness.formats.kinds import Record, records_in
+from bpb_harness.formats.schemas import file_of, text_of
 from bpb_harness.rules import pack_of, shipped_names
-from bpb_harness.rules.format import RULES
+from bpb_harness.rules.format import FORMAT, RULES
+from bpb_harness.rules.pack_file import SHIPPED
 from docs.rules_table import PAGE, page
 
 TEXT = PAGE.read_text("utf-8")
@@ -48,6 +51,18 @@ def _held(value: Any, above: str = "") -> Iterator[str]:
 
 def test_the_table_is_that_of_the_declaration() -> None:
     assert page(TEXT) == TEXT, "run make tables"
+
+
+def test_the_schema_is_that_of_the_declaration_and_takes_what_the_harness_takes() -> None:
+    text = file_of(FORMAT).read_text("utf-8")
+    assert text == text_of(FORMAT, RULES), "run make tables"
+    schema = json.loads(text)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    taken = jsonschema.Draft202012Validator(schema)
+    for pack in (EXAMPLE, *(path.read_text("utf-8") for path in SHIPPED.glob("*.toml"))):
+        taken.validate(tomllib.loads(pack))
+    for wrong in ({"largest_artefact": 1}, {"title": " \t"}, {"texts": [{"also": ["x"]}]}, {"claim": {"unit": "bits"}}):
+        assert not taken.is_valid(tomllib.loads(EXAMPLE) | wrong), wrong
 
 
 def test_the_example_has_every_field_that_fits_it() -> None:
