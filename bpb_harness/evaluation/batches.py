@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.denoiser import num_blocks
 from bpb_harness.errors import NumericsError
 from bpb_harness.result import Remark
 from bpb_harness.sampling.bigram import BigramCounts, count_bigrams
@@ -31,13 +32,12 @@ from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 
 if TYPE_CHECKING:
-    from bpb_harness.evaluation.block_batches import BlockSource, PreparedWindows
+    from bpb_harness.evaluation.block_batches import BlockSource
     from bpb_harness.evaluation.device_source import DeviceSource
 
 LOG = logging.getLogger("bpb_harness")
 T = TypeVar("T")
 Source: TypeAlias = "DrawSource | DeviceSource | BlockSource"
-Prepared: TypeAlias = "PreparedBatch | PreparedWindows"
 Ints = npt.NDArray[np.int64]
 
 _FIRST_MICRO_BATCHES = 4
@@ -96,17 +96,22 @@ class DrawPlan:
 @final
 @dataclass(frozen=True)
 class PreparedBatch:
-    """Draws of spans of one input length, as the network takes them: context first, then the targets.
+    """Draws as a network takes them, a cell each: G rows of one length, the cells of a row side by side.
+
+    A cell is a whole row, a span with the context first; or, of a network that takes all blocks of a window in one
+    call, one of the window's blocks. A block that nobody asks about is unmasked, and what is said of it is not read.
 
     Attributes:
-        rows: their rows in the plan, (B,) int64.
-        x0: clean tokens, (B, N) int64.
-        context_lengths: how many of each row, the first, are visible and not paid for, (B,) int64.
-        masked: (B, N) bool, none of them in a context.
-        level: noise level of each row among its targets, (B,).
-        positions: the masked positions of the flattened batch, ascending, (n,) int64.
-        num_masked: |M| of each row, (B,) int64.
-        control: control variate of each row's mask, (B,) nats per masked token, of mean 0.
+        rows: of the draws in the plan, (R,) int64, cell by cell.
+        x0: clean tokens, (G, N) int64.
+        context_lengths: how many tokens of each draw's cell, the first, are visible and not paid for, (R,) int64.
+        masked: (G, N) bool, targets alone.
+        level: noise level of each cell among its targets, (G n,) for n cells a row.
+        positions: the masked positions of the flattened batch, ascending, (m,) int64.
+        num_masked: |M| of each draw, (R,) int64.
+        control: control variate of each draw's mask, (R,) nats per masked token, of mean 0.
+        block_size: tokens of a cell, the last of a row may be shorter; None: a cell is a row, and each is drawn.
+        cells: which of the G n cells each draw is of, (R,) int64, ascending; None where a cell is a row.
     """
 
     rows: Ints
@@ -117,43 +122,52 @@ class PreparedBatch:
     positions: Tensor
     num_masked: Ints
     control: npt.NDArray[np.float64]
+    block_size: int | None = None
+    cells: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.x0)
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that go through the network."""
-        return self.x0.numel()
-
-    @property
-    def is_target(self) -> npt.NDArray[np.bool_]:
-        """Which columns of :meth:`by_draw` are targets, (B, N) bool."""
-        return np.arange(self.x0.shape[1]) >= self.context_lengths.numpy()[:, None]
+        """Tokens that go through the network: of blocks a clean copy and a noised one."""
+        return self.x0.numel() if self.block_size is None else 2 * self.x0.numel()
 
     def by_draw(self, nats: Tensor) -> Tensor:
-        """Values of every position draw by draw: as they are, (B, N)."""
-        return nats
+        """Values of every position, (G, N), draw by draw: (R, N), or (R, block_size)."""
+        if self.block_size is None or self.cells is None:
+            return nats
+        missing = -nats.shape[1] % self.block_size
+        by_cell = torch.nn.functional.pad(nats, (0, missing)).view(-1, self.block_size)
+        return by_cell.index_select(0, self.cells.to(nats.device, non_blocking=True))
+
+    def is_target(self, lengths: Ints) -> npt.NDArray[np.bool_]:
+        """Which columns of :meth:`by_draw` are targets, of which each draw has so many."""
+        column, begin = np.arange(self.block_size or self.x0.shape[1]), self.context_lengths.numpy()[:, None]
+        return np.asarray((begin <= column) & (column < begin + lengths[:, None]))
 
     def part(self, start: int, stop: int) -> PreparedBatch:
         """Rows start .. stop - 1 as a batch of their own."""
         if start == 0 and stop >= len(self):
             return self  # as it lies in page-locked memory
-        ends = np.cumsum(self.num_masked)
-        first, last = (int(ends[row - 1]) if row else 0 for row in (start, min(stop, len(self))))
-        rows = slice(start, stop)
+        length, rows, cells, draws = self.x0.shape[1], slice(start, stop), slice(start, stop), slice(start, stop)
+        if self.block_size is not None and self.cells is not None:
+            count = num_blocks(length, self.block_size)
+            cells = slice(start * count, stop * count)
+            draws = slice(*np.searchsorted(self.cells.numpy(), [cells.start, cells.stop]).tolist())
+        ends = np.append(0, np.cumsum(self.num_masked))  # on the host, where the positions may not be
+        masked = slice(ends[draws.start], ends[min(draws.stop, len(self.rows))])
         return PreparedBatch(
-            self.rows[rows], self.x0[rows], self.context_lengths[rows], self.masked[rows], self.level[rows],
-            self.positions[first:last] - start * self.x0.shape[1], self.num_masked[rows], self.control[rows],
+            self.rows[draws], self.x0[rows], self.context_lengths[draws], self.masked[rows], self.level[cells],
+            self.positions[masked] - start * length, self.num_masked[draws], self.control[draws], self.block_size,
+            None if self.cells is None else self.cells[draws] - cells.start,
         )  # fmt: skip
 
     def pinned(self) -> PreparedBatch:
         """A copy in page-locked memory, from which a GPU fetches while it computes."""
+        tensors = {name: part.pin_memory() for name, part in vars(self).items() if isinstance(part, Tensor)}
         level = NoiseLevel(*(part.pin_memory() for part in (self.level.t, self.level.alpha_t, self.level.dalpha_t)))
-        return PreparedBatch(
-            self.rows, self.x0.pin_memory(), self.context_lengths.pin_memory(), self.masked.pin_memory(), level,
-            self.positions.pin_memory(), self.num_masked, self.control,
-        )  # fmt: skip
+        return replace(self, level=level, **tensors)  # type: ignore[arg-type]  # those names are tensors
 
 
 @final
@@ -281,7 +295,7 @@ def prepare_ahead(
     *,
     pin_memory: bool,
     most_ahead: Callable[[], int] = lambda: _MAX_AHEAD,
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedBatch]:
     """Prepare batches in a thread while the network works on earlier ones; they come in order.
 
     One thread: more of them would wait for the interpreter, and keep it from whoever launches the network.
@@ -295,12 +309,12 @@ def prepare_ahead(
         most_ahead: how many may be on their way now, beside the one that is handed out.
     """
 
-    def prepare(rows: npt.NDArray[np.int64]) -> Prepared:
+    def prepare(rows: npt.NDArray[np.int64]) -> PreparedBatch:
         prepared = source.prepare(plan, streams, rows)
         return prepared.pinned() if pin_memory and prepared.x0.device.type == "cpu" else prepared
 
     pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-    waiting: deque[Future[Prepared]] = deque()
+    waiting: deque[Future[PreparedBatch]] = deque()
     try:
         for rows in batches:
             waiting.append(pool.submit(prepare, rows))

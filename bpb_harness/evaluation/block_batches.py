@@ -14,86 +14,20 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from bpb_harness.denoiser import num_blocks
-from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches, stack_spans
+from bpb_harness.evaluation.batches import (
+    DrawPlan,
+    DrawSource,
+    PreparedBatch,
+    deal_draws,
+    in_micro_batches,
+    stack_spans,
+)
 from bpb_harness.sampling.streams import RandomStreams
-from bpb_harness.schedule import NoiseLevel
 from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
-
-
-@final
-@dataclass(frozen=True)
-class PreparedWindows:
-    """Draws of blocks, as a network takes them that is asked about whole windows; G windows of n blocks.
-
-    Attributes:
-        rows: of the draws in the plan, (R,) int64, window by window.
-        x0: clean tokens, (G, L) int64.
-        masked: (G, L) bool.
-        level: noise level of each block, window by window, (G n,).
-        positions: the masked positions of the flattened batch, ascending, (m,) int64.
-        places: which of the G n blocks each draw is of, (R,) int64, ascending.
-        offsets: where in its block the targets of each draw begin, (R,) int64; above 0 behind an unpaid prefix.
-        lengths: targets of each draw, (R,) int64.
-        num_masked: |M| of each draw, (R,) int64.
-        control: control variate of each draw's mask, (R,) nats per masked token, of mean 0.
-        block_size: B.
-    """
-
-    rows: Ints
-    x0: Tensor
-    masked: Tensor
-    level: NoiseLevel
-    positions: Tensor
-    places: Tensor
-    offsets: Ints
-    lengths: Ints
-    num_masked: Ints
-    control: npt.NDArray[np.float64]
-    block_size: int
-
-    def __len__(self) -> int:
-        return len(self.x0)
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens that go through the network: both copies."""
-        return 2 * self.x0.numel()
-
-    @property
-    def is_target(self) -> npt.NDArray[np.bool_]:
-        """Which columns of :meth:`by_draw` are targets, (R, B) bool."""
-        column, begin = np.arange(self.block_size), self.offsets[:, None]
-        return (begin <= column) & (column < begin + self.lengths[:, None])
-
-    def by_draw(self, nats: Tensor) -> Tensor:
-        """Values of every position, (G, L), draw by draw, (R, B)."""
-        missing = -nats.shape[1] % self.block_size
-        cells = torch.nn.functional.pad(nats, (0, missing)).view(-1, self.block_size)
-        return cells.index_select(0, self.places.to(nats.device, non_blocking=True))
-
-    def part(self, start: int, stop: int) -> PreparedWindows:
-        """Windows start .. stop - 1 as a batch of their own."""
-        if start == 0 and stop >= len(self):
-            return self
-        count, length = num_blocks(self.x0.shape[1], self.block_size), self.x0.shape[1]
-        draws = slice(*np.searchsorted(self.places.numpy(), [start * count, stop * count]).tolist())
-        masked = slice(*np.searchsorted(self.positions.numpy(), [start * length, stop * length]).tolist())
-        return PreparedWindows(
-            self.rows[draws], self.x0[start:stop], self.masked[start:stop], self.level[start * count : stop * count],
-            self.positions[masked] - start * length, self.places[draws] - start * count, self.offsets[draws],
-            self.lengths[draws], self.num_masked[draws], self.control[draws], self.block_size,
-        )  # fmt: skip
-
-    def pinned(self) -> PreparedWindows:
-        """A copy in page-locked memory, from which a GPU fetches while it computes."""
-        tensors = {name: getattr(self, name).pin_memory() for name in ("x0", "masked", "positions", "places")}
-        level = NoiseLevel(*(part.pin_memory() for part in (self.level.t, self.level.alpha_t, self.level.dalpha_t)))
-        return replace(self, level=level, **tensors)
 
 
 @final
@@ -137,7 +71,7 @@ class BlockSource:
         lengths[window] = self._window_lengths[plan.window[rows]]
         return 2 * int(lengths.sum())
 
-    def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedWindows:
+    def prepare(self, plan: DrawPlan, streams: RandomStreams, rows: Ints) -> PreparedBatch:
         """Tokens and masks of some draws, whose windows have one length."""
         # 1. (R,) window, block within it, and their place among all blocks of the batch.
         window, num_windows = self._windows_of(plan, rows)
@@ -167,10 +101,11 @@ class BlockSource:
             for row, mask, context in zip(some, drawn.masked, drawn.context_lengths.tolist(), strict=True):
                 begin = int(places_in_window[row])
                 masked[int(window[row]), begin : begin + len(mask) - context] = mask[context:]
-        return PreparedWindows(
-            rows, x0, masked, self.blocks.schedule.level_at(torch.from_numpy(rates)),
-            torch.from_numpy(np.flatnonzero(masked.numpy())), torch.from_numpy(places),
-            places_in_window % self.block_size, spans.lengths[which], num_masked, control, self.block_size,
+        positions, cells = torch.from_numpy(np.flatnonzero(masked.numpy())), torch.from_numpy(places)
+        return PreparedBatch(
+            rows, x0, torch.from_numpy(places_in_window % self.block_size), masked,
+            self.blocks.schedule.level_at(torch.from_numpy(rates)), positions, num_masked, control,
+            self.block_size, cells,
         )  # fmt: skip
 
     @cached_property

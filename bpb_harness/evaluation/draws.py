@@ -22,7 +22,7 @@ from bpb_harness.denoiser import require_finite
 from bpb_harness.distributed import Deal, Processes
 from bpb_harness.errors import InputError, NumericsError
 from bpb_harness.estimators import Bound
-from bpb_harness.evaluation.batches import DrawPlan, Prepared, Source, prepare_ahead
+from bpb_harness.evaluation.batches import DrawPlan, PreparedBatch, Source, prepare_ahead
 from bpb_harness.evaluation.cuda_streams import CudaStreams
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.sampling.control_variate import subtract_control
@@ -199,7 +199,7 @@ class _Collection:
         self.nats = np.full(len(plan), np.nan)
         self.num_masked = np.zeros(len(plan), dtype=np.int64)
         self.control = np.zeros(len(plan))
-        self._in_flight: deque[tuple[Prepared, Tensor, torch.cuda.Event | None]] = deque()
+        self._in_flight: deque[tuple[PreparedBatch, Tensor, torch.cuda.Event | None]] = deque()
 
     def take(self, done: FinishedDraws) -> None:
         """Enter draws that are done.
@@ -292,11 +292,11 @@ class _TokenNats:
         self._offset = np.cumsum(lengths) - lengths
         self.nats = np.zeros(int(lengths.sum()))
 
-    def add(self, prepared: Prepared, nll: Tensor) -> None:
+    def add(self, prepared: PreparedBatch, nll: Tensor) -> None:
         """Add the draws of a batch; nll is a row a draw."""
         which = self._plan.window[prepared.rows]
         scale = self._plan.weight[prepared.rows] * self._lengths[which] / prepared.num_masked
-        is_target = prepared.is_target
+        is_target = prepared.is_target(self._lengths[which])
         where = (self._offset[which, None] + np.cumsum(is_target, axis=1) - 1)[is_target]
         np.add.at(self.nats, where, (nll.numpy() * scale[:, None])[is_target])
 

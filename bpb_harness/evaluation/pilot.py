@@ -22,7 +22,7 @@ from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
-from bpb_harness.statistics.rare_costs import DrawnCosts, EndCosts, TypicalCosts
+from bpb_harness.statistics.rare_costs import DrawnCosts, TypicalCosts
 from bpb_harness.statistics.repeats import MIN_STRATA, passes_for
 from bpb_harness.text.spans import Spans
 
@@ -171,9 +171,9 @@ class Pilot:
         return self.sampled.table.costs
 
     @property
-    def ends(self) -> tuple[EndCosts, ...]:
+    def ends(self) -> tuple[DrawnCosts, ...]:
         """Of the masks at the ends."""
-        return tuple(EndCosts(table.costs, self.plan.end_probability) for table in self.end_tables)
+        return tuple(replace(table.costs, probability=self.plan.end_probability) for table in self.end_tables)
 
     def variance_of_a_pass(self, lengths: Ints) -> float:
         """Of one pass's total over the whole text, whose windows are that long, nats squared."""
@@ -184,7 +184,7 @@ class Pilot:
             return variance
         assert bound.num_samples != "all"
         typical = TypicalCosts.of(self.costs, math.log(max(self.sampled.num_clean_tokens, 2)))
-        at_ends = sum(end.probability * float((typical.excess(end.costs) ** 2).mean()) for end in self.ends)
+        at_ends = sum(end.probability * float((typical.excess(end) ** 2).mean()) for end in self.ends)
         least = at_ends * squares * bound.schedule.max_mask_rate**2 / bound.num_samples
         # What the ends alone add up to is met by few of the passes' draws, if by any.
         return variance + least if least > variance else variance

@@ -32,8 +32,7 @@ from bpb_harness.denoiser import (
     unpack_nats,
 )
 from bpb_harness.errors import HarnessError
-from bpb_harness.evaluation.batches import FittingBatches, Prepared
-from bpb_harness.evaluation.block_batches import PreparedWindows
+from bpb_harness.evaluation.batches import FittingBatches, PreparedBatch
 from bpb_harness.kernels.specialising import give_up_specialising
 from bpb_harness.kernels.token_nll import nll_of_logits
 from bpb_harness.network_call import InputWatch, call_network
@@ -91,25 +90,25 @@ class MaskedNllRunner:
         """How many batches may be in the network at once; one from when memory was short."""
         return _NUM_STREAMS[self._device.type] if is_stateless(self._denoiser) and not self._fitting.is_tight else 1
 
-    def runs_alone(self, prepared: Prepared) -> bool:
+    def runs_alone(self, prepared: PreparedBatch) -> bool:
         """Whether a batch should be the only one in the network: one that a compiled network takes as it is written.
 
         Its matrix products are small and ragged, and cuBLAS promises the same bits only where one stream is active.
         """
         return self._is_compiled and not self._runs_compiled(prepared)
 
-    def _runs_compiled(self, prepared: Prepared) -> bool:
+    def _runs_compiled(self, prepared: PreparedBatch) -> bool:
         return self._is_compiled and self._shape_of(prepared) == self._compiled_shape and len(prepared) > 1
 
-    def row_nats(self, prepared: Prepared) -> Tensor:
+    def row_nats(self, prepared: PreparedBatch) -> Tensor:
         """C(x, M; t) of each draw, (R,) float64 on the device."""
         return self._in_parts(prepared, lambda part: self.token_nll(part).sum(dim=-1))
 
-    def token_nats(self, prepared: Prepared) -> Tensor:
+    def token_nats(self, prepared: PreparedBatch) -> Tensor:
         """Negative log-likelihood of every masked token, 0 at visible ones, a row a draw, (R, N) float64."""
         return self._in_parts(prepared, self.token_nll)
 
-    def token_nll(self, prepared: Prepared) -> Tensor:
+    def token_nll(self, prepared: PreparedBatch) -> Tensor:
         """The same for a batch that is known to fit."""
         x0 = prepared.x0.to(self._device, non_blocking=True)
         positions = prepared.positions.to(self._device, non_blocking=True)
@@ -117,7 +116,7 @@ class MaskedNllRunner:
         inputs = self._inputs(prepared, x0, positions)
         if self._runs_compiled(prepared):
             try:
-                nll = self._compiled_nll(inputs, targets, by_blocks=isinstance(prepared, PreparedWindows))
+                nll = self._compiled_nll(inputs, targets, by_blocks=prepared.block_size is not None)
                 return prepared.by_draw(unpack_nats(nll, positions, x0.shape))
             except (HarnessError, torch.OutOfMemoryError):
                 raise
@@ -125,27 +124,27 @@ class MaskedNllRunner:
                 self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
                 if self._is_compiled:
                     return self.token_nll(prepared)
-        by_blocks = isinstance(prepared, PreparedWindows)
+        by_blocks = prepared.block_size is not None
         states = call_network(self._plain_states(by_blocks), *inputs, watch=self._watch)
         nll = self._in_chunks(self._plain_packed(by_blocks), states, targets)
         return prepared.by_draw(unpack_nats(nll, positions, x0.shape))
 
-    def _inputs(self, prepared: Prepared, x0: Tensor, positions: Tensor) -> list[Tensor | NoiseLevel]:
+    def _inputs(self, prepared: PreparedBatch, x0: Tensor, positions: Tensor) -> list[Tensor | NoiseLevel]:
         """What the network is handed, all of it on the device, in the order in which it takes it."""
         masked = prepared.masked.to(self._device, non_blocking=True)
         level = _level_to(prepared.level, self._device)
         # Not torch.where, which copies its number to the device and waits for all that runs there.
         xt = x0.masked_fill(masked, self._denoiser.mask_token_id)
-        if isinstance(prepared, PreparedWindows):
+        if prepared.block_size is not None:
             return [xt, x0, level, positions]
         if is_told_contexts(self._denoiser):
             return [xt, level, positions, prepared.context_lengths.to(self._device, non_blocking=True)]
         return [xt, level, positions]
 
     @staticmethod
-    def _shape_of(prepared: Prepared) -> tuple[int, bool]:
+    def _shape_of(prepared: PreparedBatch) -> tuple[int, bool]:
         """What a compiled network is compiled for: tokens of a row, and whether rows are taken block by block."""
-        return prepared.x0.shape[1], isinstance(prepared, PreparedWindows)
+        return prepared.x0.shape[1], prepared.block_size is not None
 
     def require_inputs_kept(self) -> None:
         """Look at all calls so far, once what they gave has been waited for.
@@ -156,7 +155,7 @@ class MaskedNllRunner:
         """
         self._watch.check()
 
-    def warm_up(self, prepared: Prepared) -> None:
+    def warm_up(self, prepared: PreparedBatch) -> None:
         """Compile on a first batch, and compare with the plain network on a few of its rows."""
         if not self._wants_compilation or len(prepared) < 2:
             return
@@ -172,7 +171,7 @@ class MaskedNllRunner:
         if self.num_streams > 1:  # batches will not run on this stream, for which its memory is kept
             torch.cuda.empty_cache()
 
-    def _compare(self, prepared: Prepared, few: Prepared, expected: float, begin: float) -> None:
+    def _compare(self, prepared: PreparedBatch, few: PreparedBatch, expected: float, begin: float) -> None:
         """Run a batch through the faster form, and leave that where it says something else than the plain network."""
         while self._is_compiled:
             with warnings.catch_warnings():
@@ -191,7 +190,7 @@ class MaskedNllRunner:
                 break
             self._give_up_compiling(f"it gave {seen:.6g} nats where the plain network gives {expected:.6g}")
 
-    def rows_that_fit(self, prepared: Prepared, most: int) -> int:
+    def rows_that_fit(self, prepared: PreparedBatch, most: int) -> int:
         """How many rows go into a batch, by the memory that a few of them take in the plain network."""
         if self._device.type != "cuda":
             return most
@@ -206,7 +205,7 @@ class MaskedNllRunner:
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_streams)), 1)
 
-    def _in_parts(self, prepared: Prepared, run: Callable[[Prepared], Tensor]) -> Tensor:
+    def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
         """Run a batch, in parts once it turned out not to fit."""
         with torch.inference_mode(), fastest_attention(self._device):
             return torch.cat(self._fitting.run(len(prepared), lambda rows: run(prepared.part(rows.start, rows.stop))))

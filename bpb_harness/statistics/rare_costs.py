@@ -39,29 +39,18 @@ class DrawnCosts:
         cost: C / |M|, (n,) nats per masked token.
         mask_rate: mask rate, (n,).
         num_masked: |M|, (n,).
+        probability: how much of all draws of the bound lies where these are from; below 1 of those from the lowest or
+            the highest mask rates, made to look at them and for no total.
     """
 
     window: npt.NDArray[Any]
     cost: npt.NDArray[Any]
     mask_rate: npt.NDArray[Any]
     num_masked: npt.NDArray[Any]
+    probability: float = 1.0
 
     def __len__(self) -> int:
         return len(self.cost)
-
-
-@final
-@dataclass(frozen=True)
-class EndCosts:
-    """Draws from the lowest or the highest mask rates of a bound, made to look at them and for no total.
-
-    Attributes:
-        costs: what they cost.
-        probability: how much of all draws of the bound lies there.
-    """
-
-    costs: DrawnCosts
-    probability: float
 
 
 @final
@@ -148,7 +137,7 @@ def reason_to_doubt(
     half_width: float,
     blind_nats: float,
     pilot: DrawnCosts | None = None,
-    ends: tuple[EndCosts, ...] = (),
+    ends: tuple[DrawnCosts, ...] = (),
 ) -> str | None:
     """Why the error of a sample is not to be trusted; None where nothing speaks against it.
 
@@ -188,18 +177,18 @@ def _met_elsewhere(
     count: int,
     half_width: float,
     pilot: DrawnCosts | None,
-    ends: tuple[EndCosts, ...],
+    ends: tuple[DrawnCosts, ...],
 ) -> str | None:
     """Other draws met costs that the sample hardly did, and that would move it by a quarter of its interval or more."""
     if int(far.sum()) >= _MIN_FAR:
         return None
-    looked = [(end.costs, end.probability, "at the ends of the mask rates") for end in ends]
+    looked = [(end, "at the ends of the mask rates") for end in ends]
     if pilot is not None:
-        looked.append((pilot, 1.0, "of the pilot's"))
-    for costs, probability, where in looked:
+        looked.append((pilot, "of the pilot's"))
+    for costs, where in looked:
         excess = typical.excess(costs)
         there = typical.are_far(costs, excess)
-        if probability * float((excess * there).sum()) / len(costs) > half_width / 2.0:
+        if costs.probability * float((excess * there).sum()) / len(costs) > half_width / 2.0:
             return (
                 f"{int(there.sum())} of {len(costs):,} masks {where} cost up to {float(costs.cost[there].max()):.3g} "
                 f"nats a token, and {int(far.sum())} of the {count:,} that were drawn cost anything like it"

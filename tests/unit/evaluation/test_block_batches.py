@@ -144,3 +144,20 @@ def test_a_probe_of_memory_is_two_of_the_longest_rows(source):
     prepared = together.prepare(plan, RandomStreams(7), together.longest(plan))
     assert prepared.x0.shape == (2, L)
     assert len(prepared.rows) == 2 * (source.spans.context_starts == 0).sum()  # all blocks of both
+
+
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_a_pinned_batch_is_the_batch_with_all_its_tensors_in_page_locked_memory(source, by_blocks, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor.clone())
+    plan, streams = plan_of(source, ContinuousBound(SCHEDULE, 2), RandomStreams(7)), RandomStreams(7)
+    maker = BlockSource(source, B) if by_blocks else source
+    batch = maker.prepare(plan, streams, maker.deal(plan, 40)[0][0])
+    copy = batch.pinned()
+    assert len(pinned) == (8 if by_blocks else 7)
+    for name, kept in vars(batch).items():
+        if isinstance(kept, torch.Tensor):
+            assert getattr(copy, name) is not kept
+            assert torch.equal(getattr(copy, name), kept)
+    assert copy.level.mask_rate.tolist() == batch.level.mask_rate.tolist()
+    assert (copy.rows is batch.rows, copy.block_size) == (True, batch.block_size)

@@ -1,11 +1,12 @@
 """When the error of a sample is not to be trusted: samples made here, of honest costs and of rare large ones."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bpb_harness.statistics.rare_costs import DrawnCosts, EndCosts, TypicalCosts, reason_to_doubt
+from bpb_harness.statistics.rare_costs import DrawnCosts, TypicalCosts, reason_to_doubt
 
 L, BLIND = 128, math.log(512)
 
@@ -36,7 +37,7 @@ def doubt(costs, **others):
 def test_honest_samples_are_trusted(windows, samples):
     """None of 40 seeds each, beside pilots and ends of the same kind."""
     for seed in range(40):
-        pilot, end = honest(20, 2, seed + 1000), EndCosts(honest(16, 2, seed + 2000), 4 / L)
+        pilot, end = honest(20, 2, seed + 1000), replace(honest(16, 2, seed + 2000), probability=4 / L)
         assert doubt(honest(windows, samples, seed), pilot=pilot, ends=(end, end)) is None
 
 
@@ -63,7 +64,7 @@ def test_few_that_decide_little_are_no_reason():
 @pytest.mark.parametrize("kind", ["pilot", "ends"])
 def test_what_other_draws_met_is_held_against_the_sample(kind):
     met = with_rare(honest(16, 2, 7), [0, 9])
-    others = {"pilot": met} if kind == "pilot" else {"ends": (EndCosts(met, 0.2),)}
+    others = {"pilot": met} if kind == "pilot" else {"ends": (replace(met, probability=0.2),)}
     said = doubt(honest(10, 2), **others)
     assert said.startswith(
         "2 of 32 masks " + ("of the pilot's" if kind == "pilot" else "at the ends of the mask rates")
