@@ -159,10 +159,6 @@ def splits(denoiser: Denoiser) -> TypeGuard[FactoredDenoiser]:
     return _offers(denoiser, "hidden") and _offers(denoiser, "head") and not is_told_contexts(denoiser)
 
 
-def _picks(denoiser: Denoiser) -> TypeGuard[PickingDenoiser]:
-    return splits(denoiser) and _offers(denoiser, "hidden_at")
-
-
 def _offers(denoiser: Denoiser, method: str) -> bool:
     return getattr(denoiser, method, None) is not None
 
@@ -263,9 +259,10 @@ def states_function(denoiser: Denoiser) -> Callable[..., Tensor]:
     """
     if is_told_contexts(denoiser):
         return partial(_states_given, denoiser)
-    if _picks(denoiser):
-        return partial(_picked_states, denoiser.hidden_at)
     if splits(denoiser):
+        hidden_at = getattr(denoiser, "hidden_at", None)  # of a PickingDenoiser
+        if hidden_at is not None:
+            return partial(_picked_states, hidden_at)
         return partial(_all_states, denoiser.hidden, "hidden states")
     return partial(_all_states, denoiser.logits, "logits")
 

@@ -163,31 +163,31 @@ class Processes:
 
 
 @final
+@dataclass
 class Deal(Generic[T]):
     """The items that come to this process.
 
-    Args:
+    Attributes:
         items: those of all.
         places: ascending; those of this process, and at last one beyond the end.
         count: how many processes there are.
-
-    Attributes:
         most_ahead: how many items may be taken before they are needed: the fewer, the fewer are left, so that nobody
             keeps at the end what another could do.
     """
 
-    def __init__(self, items: Sequence[T], places: Iterator[int], count: int) -> None:
-        self._items, self._places, self._count = items, places, count
-        self.most_ahead = _MOST_AHEAD
+    items: Sequence[T]
+    places: Iterator[int]
+    count: int
+    most_ahead: int = _MOST_AHEAD
 
     def __iter__(self) -> Iterator[T]:
-        for place in self._places:
-            if self._count > 1:
-                left = max(len(self._items) - place, 0)
-                self.most_ahead = min(left // (_ITEMS_AHEAD * self._count), _MOST_AHEAD)
-            if place >= len(self._items):
+        for place in self.places:
+            if self.count > 1:
+                left = max(len(self.items) - place, 0)
+                self.most_ahead = min(left // (_ITEMS_AHEAD * self.count), _MOST_AHEAD)
+            if place >= len(self.items):
                 return
-            yield self._items[place]
+            yield self.items[place]
 
 
 def _taken(store: Counters, key: str) -> Iterator[int]:

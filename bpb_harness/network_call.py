@@ -180,13 +180,13 @@ def _clone(value: Tensor | NoiseLevel) -> Tensor | NoiseLevel:
     if isinstance(value, Tensor):
         # Contiguous: of a row that was expanded to a batch, each row becomes memory of its own.
         return value.clone(memory_format=torch.contiguous_format)
-    return NoiseLevel(value.t.clone(), value.alpha_t.clone(), value.dalpha_t.clone())
+    return value.each(torch.clone)
 
 
 def _tensors(inputs: tuple[Tensor | NoiseLevel, ...]) -> tuple[Tensor, ...]:
     tensors: list[Tensor] = []
     for value in inputs:
-        tensors += [value] if isinstance(value, Tensor) else [value.t, value.alpha_t, value.dalpha_t]
+        tensors += [value] if isinstance(value, Tensor) else value.parts
     return tuple(tensors)
 
 

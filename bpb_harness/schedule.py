@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar, final
 
@@ -54,16 +55,25 @@ class NoiseLevel:
         """
         return -self.dalpha_t / self.mask_rate
 
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Its tensors, in the order in which they make one."""
+        return self.t, self.alpha_t, self.dalpha_t
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> NoiseLevel:
+        """The level with the same done to each of its tensors."""
+        return NoiseLevel(change(self.t), change(self.alpha_t), change(self.dalpha_t))
+
     def to(self, device: torch.device | str) -> NoiseLevel:
         """The same level on another device."""
-        return NoiseLevel(self.t.to(device), self.alpha_t.to(device), self.dalpha_t.to(device))
+        return self.each(lambda part: part.to(device))
 
     def flatten(self) -> NoiseLevel:
         """Levels of blocks, (B, K), as a network takes them: row by row, (B K,)."""
-        return NoiseLevel(self.t.flatten(), self.alpha_t.flatten(), self.dalpha_t.flatten())
+        return self.each(torch.flatten)
 
     def __getitem__(self, index: slice | Tensor | tuple[slice, slice | int]) -> NoiseLevel:
-        return NoiseLevel(self.t[index], self.alpha_t[index], self.dalpha_t[index])
+        return self.each(lambda part: part[index])
 
     def __len__(self) -> int:
         return len(self.t)

@@ -166,8 +166,7 @@ class PreparedBatch:
     def pinned(self) -> PreparedBatch:
         """A copy in page-locked memory, from which a GPU fetches while it computes."""
         tensors = {name: part.pin_memory() for name, part in vars(self).items() if isinstance(part, Tensor)}
-        level = NoiseLevel(*(part.pin_memory() for part in (self.level.t, self.level.alpha_t, self.level.dalpha_t)))
-        return replace(self, level=level, **tensors)  # type: ignore[arg-type]  # those names are tensors
+        return replace(self, level=self.level.each(torch.Tensor.pin_memory), **tensors)  # type: ignore[arg-type]  # those names are tensors
 
 
 @final

@@ -67,7 +67,7 @@ class DeviceSource:
         contexts = input_length - lengths
         windows, samples = which + host.first_window, plan.sample[rows]
         made_of = Draws.rows(streams.mask_key, windows, samples, contexts, level.mask_rate.numpy())
-        told = np.stack([part.numpy().view(np.int64) for part in (level.t, level.alpha_t, level.dalpha_t)])
+        told = np.stack([part.numpy().view(np.int64) for part in level.parts])
         try:
             with self._beside():
                 sent = self._sent(torch.from_numpy(np.concatenate([made_of, told, starts[None]])))

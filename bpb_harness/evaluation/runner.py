@@ -70,8 +70,11 @@ class MaskedNllRunner:
         self._ask_rows, self._head_of_rows = states_function(denoiser), head_of(denoiser)
         self._ask_blocks = block_states_function(denoiser) if isinstance(denoiser, BlockDenoiser) else None
         self._head_of_blocks = head_of(denoiser, by_blocks=True)
-        self._states: Callable[..., Tensor] = self._plain_states(by_blocks=False)
-        self._packed: Callable[[Tensor, Tensor], Tensor] = self._plain_packed(by_blocks=False)
+        # How it is asked as it is written, and the costs of what it says: by rows, and by blocks.
+        self._plain: dict[bool, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+            False: (self._states_by_rows, self._packed_by_rows), True: (self._states_by_blocks, self._packed_by_blocks)
+        }  # fmt: skip
+        self._states, self._packed = self._plain[False]
         self._fused: FusedForm | None = None
         self._is_compiled = False
         self._compiled_shape = (0, False)
@@ -124,15 +127,14 @@ class MaskedNllRunner:
                 self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
                 if self._is_compiled:
                     return self.token_nll(prepared)
-        by_blocks = prepared.block_size is not None
-        states = call_network(self._plain_states(by_blocks), *inputs, watch=self._watch)
-        nll = self._in_chunks(self._plain_packed(by_blocks), states, targets)
+        ask, pack = self._plain[prepared.block_size is not None]
+        nll = self._in_chunks(pack, call_network(ask, *inputs, watch=self._watch), targets)
         return prepared.by_draw(unpack_nats(nll, positions, x0.shape))
 
     def _inputs(self, prepared: PreparedBatch, x0: Tensor, positions: Tensor) -> list[Tensor | NoiseLevel]:
         """What the network is handed, all of it on the device, in the order in which it takes it."""
         masked = prepared.masked.to(self._device, non_blocking=True)
-        level = _level_to(prepared.level, self._device)
+        level = prepared.level.each(lambda part: part.to(self._device, non_blocking=True))
         # Not torch.where, which copies its number to the device and waits for all that runs there.
         xt = x0.masked_fill(masked, self._denoiser.mask_token_id)
         if prepared.block_size is not None:
@@ -221,8 +223,8 @@ class MaskedNllRunner:
 
     def _compile(self, shape: tuple[int, bool]) -> None:
         # Rows of a batch and packed positions are marked dynamic: one program for every batch.
-        self._states = torch.compile(self._plain_states(shape[1]))
-        self._packed = torch.compile(self._plain_packed(shape[1]))
+        ask, pack = self._plain[shape[1]]
+        self._states, self._packed = torch.compile(ask), torch.compile(pack)
         self._compiled_shape = shape
         self._is_compiled = True
 
@@ -259,7 +261,7 @@ class MaskedNllRunner:
 
         # The copies that the network is handed; a mark does not outlive a clone.
         for given in inputs:
-            for tensor in (given,) if isinstance(given, Tensor) else (given.t, given.alpha_t, given.dalpha_t):
+            for tensor in (given,) if isinstance(given, Tensor) else given.parts:
                 maybe_mark_dynamic(tensor, 0)
         with self._autocast():
             return self._states(*inputs)
@@ -283,12 +285,6 @@ class MaskedNllRunner:
         return nll_of_logits(logits, targets, denoiser.vocab_size, denoiser.mask_token_id)
 
     # Methods, not partial functions: what is compiled has code of its own.
-
-    def _plain_states(self, by_blocks: bool) -> Callable[..., Tensor]:
-        return self._states_by_blocks if by_blocks else self._states_by_rows
-
-    def _plain_packed(self, by_blocks: bool) -> Callable[[Tensor, Tensor], Tensor]:
-        return self._packed_by_blocks if by_blocks else self._packed_by_rows
 
     def _states_by_rows(self, xt: Tensor, level: NoiseLevel, positions: Tensor, *contexts: Tensor) -> Tensor:
         return self._ask_rows(xt, level, positions, *contexts)
@@ -332,11 +328,6 @@ def fastest_attention(device: torch.device) -> AbstractContextManager[object]:
         SDPBackend.MATH,
     )
     return sdpa_kernel(list(order), set_priority=True)
-
-
-def _level_to(level: NoiseLevel, device: torch.device) -> NoiseLevel:
-    parts = (level.t, level.alpha_t, level.dalpha_t)
-    return NoiseLevel(*(part.to(device, non_blocking=True) for part in parts))
 
 
 def _first_line(error: Exception) -> str:

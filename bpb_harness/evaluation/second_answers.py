@@ -208,7 +208,7 @@ class AskedMasks(Asked):
             # Two rows, as no question has them.
             rows = [part.expand(2, *part.shape[1:]).to(self.device) for part in (x0, masked)]
             contexts = torch.full((2,), context, device=self.device)
-            both = NoiseLevel(*(part.expand(2).to(self.device) for part in (level.t, level.alpha_t, level.dalpha_t)))
+            both = level.each(lambda part: part.expand(2).to(self.device))
             nats = float(masked_nll(self.denoiser, rows[0], rows[1], both, context_lengths=contexts)[0])
         positions = masked[0].nonzero()[:, 0].numpy()
         return [

@@ -113,8 +113,6 @@ def own_folder(tokenizer: Path) -> list[Path]:
     """The folder of a tokenizer's file, where the files beside it speak of it."""
     if tokenizer.is_dir():
         return [tokenizer]
-    if tokenizer.is_dir():
-        return [tokenizer]
     return [tokenizer.parent] if tokenizer.name in _FOLDER_NAMES else []
 
 

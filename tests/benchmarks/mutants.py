@@ -207,7 +207,10 @@ MODULES = {
         ("networks/*.py",),
         ("unit/networks/*.py", "unit/reference/test_model.py"),
         # A fresh process knows nothing of mutmut.
-        ("unit/networks/test_reference_blocks.py::test_a_checkpoint_says_its_blocks_and_is_scored_in_them",),
+        (
+            "unit/networks/test_reference_blocks.py::test_a_checkpoint_says_its_blocks_and_is_scored_in_them",
+            "unit/networks/test_reference_blocks.py::test_the_score_is_that_of_the_network_in_plain_loops",
+        ),
     ),
     # The other kernels are compiled, or need a GPU: torch's compiler does not trace what mutmut wraps.
     "kernels": Module(("kernels/draws.py",), ("unit/kernels/test_draws.py", "unit/evaluation/test_device_source.py")),

@@ -272,7 +272,7 @@ class ExportedDenoiser:
         self.time_conditioned = description.time_conditioned
 
     def logits(self, xt: Tensor, level: NoiseLevel) -> Tensor:
-        return self._exported.run(xt, level.t, level.alpha_t, level.dalpha_t)
+        return self._exported.run(xt, *level.parts)
 
 
 @final

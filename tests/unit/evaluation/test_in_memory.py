@@ -183,7 +183,7 @@ def test_the_digest_is_that_of_names_types_shapes_and_bits():
 @pytest.mark.parametrize(
     "zeros",
     [torch.zeros(2, 3), torch.zeros(3, 2), torch.zeros(6), torch.zeros(3), torch.zeros(2, 3, dtype=torch.int32)],
-    ids=str,
+    ids=lambda zeros: f"{tuple(zeros.shape)} of {zeros.dtype}",
 )
 def test_zeros_of_other_shapes_and_types_are_others(zeros):
     def with_buffer(values, name="zeros"):

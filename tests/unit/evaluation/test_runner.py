@@ -124,8 +124,8 @@ class _Refuses(type):
 def test_no_protocol_is_looked_up_in_what_is_compiled(monkeypatch, prepared, kind):
     one = MaskedNllRunner(Small(), torch.device("cpu"))
     monkeypatch.setattr(denoiser, kind, _Refuses(kind, (), {}))
-    states = one._plain_states(by_blocks=False)(prepared.x0, prepared.level, prepared.positions)
-    nats = one._plain_packed(by_blocks=False)(states, prepared.x0.flatten()[prepared.positions])
+    ask, pack = one._plain[False]
+    nats = pack(ask(prepared.x0, prepared.level, prepared.positions), prepared.x0.flatten()[prepared.positions])
     assert nats.shape == prepared.positions.shape
 
 
