@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +25,22 @@ def pytest_collection_finish() -> None:
     """What is there now stays to the end: thousands of cases and modules are not looked through at each collection."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A worker tells of a test once, unless more happened than that it passed.
+
+    Of the six messages that pytest-xdist sends of each test, four say that it begins, is set up, torn down and over.
+    They matter to lists of durations and to JUnit's files alone, and cost as much as a short test does.
+    """
+    options = item.config.option
+    if not hasattr(item.config, "workerinput") or options.durations is not None or options.xmlpath:
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -104,11 +104,15 @@ def draw(name: str, title: str, description: str, paint: Paint, *, height: int =
     """
     from markupsafe import Markup
 
-    drawings = [_draw_one(f"{name}-{size}", size, title, description, paint, height) for size in _WIDTHS]
+    drawings = [
+        _for_page(_drawn(f"{name}-{size}", size, paint, height), f"{name}-{size}", size, title, description)
+        for size in _WIDTHS
+    ]
     return Markup("\n").join(Markup(drawing) for drawing in drawings)  # noqa: S704  # made by matplotlib, cleaned below
 
 
-def _draw_one(name: str, size: str, title: str, description: str, paint: Paint, height: int) -> str:
+def _drawn(name: str, size: str, paint: Paint, height: int) -> bytes:
+    """An SVG as matplotlib writes it."""
     # Of its caches and fonts matplotlib speaks on stderr, where a command has one line for what went wrong.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
@@ -124,7 +128,7 @@ def _draw_one(name: str, size: str, title: str, description: str, paint: Paint, 
         paint(figure.add_subplot(), size == "narrow")
         drawn = io.BytesIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return _for_page(drawn.getvalue(), name, size, title, description)
+    return drawn.getvalue()
 
 
 def _for_page(drawn: bytes, name: str, size: str, title: str, description: str) -> str:

@@ -1,6 +1,7 @@
 """The page of a comparison: sentence, table and forest plot, all of the comparison's own numbers."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from bpb_harness.comparison.contest import contest_rule
 from bpb_harness.comparison.result import ComparedPair, ComparedSystem, Expectation, SystemComparison
 from bpb_harness.report import comparison_page
 from tests.html_page import read_page
+from tests.undrawn_charts import undrawn_charts
 from tests.unit.report.test_visible import HOSTILE
 
 
@@ -38,14 +40,15 @@ def comparison(*pairs, **changes):
     return SystemComparison(systems, pairs, "byte", 0.05, **changes)
 
 
-def page(of, **more):
-    read = read_page(comparison_page(of, **more))
+def page(of, *, drawn=False, **more):
+    with nullcontext() if drawn else undrawn_charts():
+        read = read_page(comparison_page(of, **more))
     read.require_self_contained()
     return read
 
 
 def test_a_pair_has_its_difference_first_then_what_follows_and_the_numbers():
-    read = page(comparison(pair("new.pt", -0.0312)), command="bpb-compare old.pt new.pt")
+    read = page(comparison(pair("new.pt", -0.0312)), command="bpb-compare old.pt new.pt", drawn=True)
     assert "new.pt against old.pt -0.0312 bits per byte new.pt promises less." in read.text
     row = "new.pt ~<= 1.4688 0.0123 -0.0312 0.0021 -0.0518 .. -0.0106 0.025"
     assert f"old.pt ~<= 1.5000 0.0123 baseline {row}" in re.sub(r"\s+", " ", read.text)

@@ -9,8 +9,14 @@ from bpb_harness.report.documents import cost_column, documents_of, extreme_docu
 from bpb_harness.result import AnswerSummary, ReferenceMarks, SliceScore
 from bpb_harness.units import CodeLength, bits_to_nats
 from tests.html_page import read_page
+from tests.undrawn_charts import undrawn_charts
 from tests.unit.report.test_evaluation_page import result
 from tests.unit.report.test_visible import HOSTILE
+
+
+def text_of(of, **more):
+    with undrawn_charts():
+        return read_page(evaluation_page(of, title="x", **more)).text
 
 
 def tokens(bits, num_bytes):
@@ -62,9 +68,10 @@ def test_the_spread_has_every_document_once():
     assert f"Half of the 500 documents cost between {low:.4f} and {high:.4f} bits per byte" in chart.sentence
     assert f"the middle one {middle:.4f}. The score, {bits.sum() / sizes.sum():.4f}" in chart.sentence
     assert "estimate" not in chart.sentence
-    assert "estimate from few draws" in spread_chart(scored(bits, sizes)).sentence
-    assert spread_chart(scored([1.0] * 7, [1] * 7)) is None
-    assert spread_chart(scored([1.0] * 8, [1] * 8)) is not None
+    with undrawn_charts():
+        assert "estimate from few draws" in spread_chart(scored(bits, sizes)).sentence
+        assert spread_chart(scored([1.0] * 7, [1] * 7)) is None
+        assert spread_chart(scored([1.0] * 8, [1] * 8)) is not None
 
 
 def test_a_document_is_named_sized_and_shown():
@@ -90,7 +97,7 @@ def test_answers_have_their_places_and_errors():
     (shown,) = shown_documents(of, [7], [])
     assert shown.heading == "Document 7 (qa.jsonl:7): 8.0000 bits per byte"
     assert shown.detail == "8 tokens, 9 bytes, 72.00 bits, standard error 0.2500 bits per byte"
-    text = read_page(evaluation_page(of, title="x")).text
+    text = text_of(of)
     assert "The hardest answers Document 7 (qa.jsonl:7)" in text
     assert "How answers differ" in text
 
@@ -113,17 +120,17 @@ def test_the_page_shows_both_ends_in_colours_and_hostile_text_stays_text():
     assert "mark h3" in spans
     assert "5 more bytes" in page.text
     assert len(html) < 150_000
-    assert "below 0.25" not in read_page(evaluation_page(of, title="x", excerpts=[Excerpt(7, (), 0)])).text
+    assert "below 0.25" not in text_of(of, excerpts=[Excerpt(7, (), 0)])
 
 
 def test_marks_stand_beside_the_score():
     marks = ReferenceMarks(uniform=4.1042, unigram=3.2323, bigram=2.7171, xz=2.9393, num_clean_tokens=1024)
-    text = read_page(evaluation_page(result(reference_marks=marks), title="x")).text
+    text = read_page(evaluation_page(result(reference_marks=marks), title="x")).text  # painted
     for number in ("4.1042", "3.2323", "2.7171", "2.9393", "1,024"):
         assert number in text
     assert f"{100 * (1 - 4321 / 2345 / 2.7171):.1f} % less than the 2.7171" in text
     worse = ReferenceMarks(uniform=4.1, unigram=3.2, bigram=1.5, xz=None, num_clean_tokens=9)
-    text = read_page(evaluation_page(result(reference_marks=worse), title="x")).text
+    text = text_of(result(reference_marks=worse))
     assert "no better than a code that learns pairs of tokens as it goes, which takes 1.5000" in text
     assert "xz" not in text
 
@@ -151,14 +158,14 @@ def test_slices_have_a_table():
         SliceScore("<web>", 1_200, 34_567, 98_765, 100_000.0, 0.0123, 0.0456),
         SliceScore("books", 1, 10, 0, 5.0, None, None),
     )
-    text = read_page(evaluation_page(result(slices=slices), title="x")).text
+    text = text_of(result(slices=slices))
     assert "<web> 1,200 34,567 98,765 1.0125 0.0123 0.0456 books 1 10 0 n/a n/a n/a" in text
     many = tuple(SliceScore(f"s{place}", 1, 1, 1, 1.0, 0.0, None) for place in range(1_234))
-    text = read_page(evaluation_page(result(slices=many), title="x")).text
+    text = text_of(result(slices=many))
     assert "s99 " in text
     assert "s100 " not in text
     assert "1,134 smaller slices are left out" in text
-    assert "Slices" not in read_page(evaluation_page(result(), title="x")).text
+    assert "Slices" not in text_of(result())
 
 
 def test_which_cost_of_a_token_is_its_own():

@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 
@@ -13,6 +14,7 @@ from bpb_harness.report import evaluation_page
 from bpb_harness.result import BpbResult, Comparison, Remark, Signature, SourceFloor
 from bpb_harness.units import CodeLength, bits_to_nats
 from tests.html_page import read_page
+from tests.undrawn_charts import undrawn_charts
 from tests.unit.report.test_by_position import tables
 from tests.unit.report.test_visible import HOSTILE
 
@@ -42,13 +44,14 @@ def result(**changes) -> BpbResult:
 @cache
 def plain_page():
     """Of the plain result, drawn once."""
-    return page(result())
+    return page(result(), drawn=True)
 
 
-def page(of=None, **more):
-    if of is None and not more:
+def page(of=None, *, drawn=False):
+    if of is None:
         return plain_page()
-    html = evaluation_page(result() if of is None else of, **({"title": "ckpt.pt", "command": None} | more))
+    with nullcontext() if drawn else undrawn_charts():
+        html = evaluation_page(of, title="ckpt.pt", command=None)
     read = read_page(html)
     read.require_self_contained()
     return read
@@ -131,7 +134,7 @@ def test_both_bounds_get_their_curves():
         0.8125, 0.7911, 0.0214, 0.0019, 0.0092, 0.0004, True, 4.0, ((8.0, 0.9474), (math.inf, 0.7911)),
         ((0.001, 0.2304, 0.1), (0.999, 6.8431, 0.2)),
     )  # fmt: skip
-    read = page(result(comparison=both))
+    read = page(result(comparison=both), drawn=True)
     for text in ("+0.0214 (se 0.0019)", "+0.0092 (se 0.0004)", "0.9474", "0.7911", "0.2304", "6.8431"):
         assert text in read.text
     assert len(read.with_tag("svg")) == 6
@@ -155,7 +158,9 @@ def test_the_same_result_gives_the_same_bytes():
     whole = result(tokens=tokens, windows=windows)
     first = evaluation_page(whole, title="x", command="bpb-eval x")
     assert evaluation_page(whole, title="x", command="bpb-eval x") == first
-    assert evaluation_page(whole, title="y", command="bpb-eval x") != first
+    with undrawn_charts():
+        one, other = (evaluation_page(whole, title=title, command="bpb-eval x") for title in "xy")
+    assert one != other
 
 
 def test_text_of_strangers_stays_text():
