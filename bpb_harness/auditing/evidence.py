@@ -7,6 +7,7 @@ where both numbers come from one estimator.
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
 # Relative; bytes per token of unlike vocabularies of as many pieces, of the text with its case folded too, lie closer.
 UNUSUAL = 0.08
 _TELLING_DECIMALS = 6  # of score and loss together
+_TELLING_ROW = 5  # decimals by which a row of a table is told from its neighbours
+_MOST_SEEDS = 20  # of a mean within one log
 _INFERRED = 5e-4  # relative; by which a ratio alone may tell a tokenizer
 WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
@@ -129,6 +132,10 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
     """Work out the evidence of a claim, under a contest's rules."""
     claim, table = replace(claim, dataset=rules.pack.text_called(claim.dataset)), rules.table
     lines, how = _lines_of_claim(claim)
+    if not lines and claim.tables:
+        lines, how = _rows_of_claim(claim)
+        files = {line.bpb.source.file for line in lines}
+        claim = replace(claim, logs=(*claim.logs, *(table for table in claim.tables if table.file in files)))
     siblings = () if lines else tuple(_siblings(claim))
     logs = [log for log in claim.logs if any(line in log.lines for line in (*lines, *siblings))] or list(claim.logs)
     split_sizes = [size for log in logs for size in log.split_tokens]
@@ -275,7 +282,54 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
     for group in means:
         if len(claim.seeds) != 1 and is_rounded_mean(score, [line.bpb.value for line in group]):
             return tuple(group), "mean"
+    for group in (*_seeds_in_logs(claim, score), *_means_within_logs(claim.logs)):
+        half = max(line.bpb.half_unit for line in group)
+        if score.agrees_with(sum(line.bpb.value for line in group) / len(group), half) and (score.decimals or 0) >= 4:
+            return tuple(group), "mean"
     return (), None
+
+
+def _rows_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
+    """Rows of tables that carry the claim, by digits enough that no row of many agrees by chance."""
+    score = claim.score
+    if score is None or (score.decimals or 0) < _TELLING_ROW:
+        return (), None
+    tables = [
+        replace(table, lines=tuple(line for line in table.lines if (line.bpb.decimals or 0) >= _TELLING_ROW))
+        for table in claim.tables
+    ]
+    return _lines_of_claim(replace(claim, logs=tuple(tables)))
+
+
+def _seeds_in_logs(claim: Claim, score: Printed) -> Iterator[list[ScoreLine]]:
+    """Where the score is the mean of the seeds that the record lists, and each of these ends a run: those lines."""
+    for scores in claim.seed_scores.values():
+        if len(scores) < 2 or not score.agrees_with(mean_of_seeds(scores)):
+            continue
+        found = []
+        for seed in scores.values():
+            ends = [
+                line
+                for log in claim.logs
+                for line in log.lines
+                if not line.is_training_step and (seed.decimals or 0) >= 4 and seed.agrees_with(line.bpb.value)
+            ]
+            found += [max(ends, key=lambda line: _standing(line, seed))] if ends else []
+        if len(found) == len(scores) == len({line.bpb.source for line in found}):
+            yield found
+
+
+def _means_within_logs(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
+    """Equally labelled final lines of one log, each of a run or a seed of its own; not too many, or some mean fits."""
+    for log in logs:
+        by_label: dict[str, list[ScoreLine]] = {}
+        for line in log.lines:
+            if not line.is_training_step:
+                by_label.setdefault(re.sub(r"[0-9]+", "#", line.label), []).append(line)
+        for group in by_label.values():
+            each = _each_run_once(group)
+            if 2 <= len(each) <= _MOST_SEEDS:
+                yield each
 
 
 def is_rounded_mean(score: Printed, values: Sequence[float]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
+from bpb_harness.auditing.codes import NO_CLAIM
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity
 from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
@@ -61,6 +62,11 @@ class AuditReport:
     def exit_code(self) -> int:
         """0 confirmed or consistent, 1 refuted, 3 unverifiable."""
         return self.verdict.exit_code
+
+    @property
+    def gives_no_score(self) -> bool:
+        """Whether no file of the record gives any score: notes, a plan, an entry that waits for its run."""
+        return any(finding.evidence.get("gives_none") is True for finding in self.with_code(NO_CLAIM.code))
 
     def with_code(self, code: str) -> list[Finding]:
         """The findings under one code."""
@@ -154,6 +160,7 @@ def summary_to_dict(reports: Sequence[AuditReport], unread: Sequence[str] = ()) 
         "format": AUDITS_FORMAT,
         "verdict": overall(reports).value,
         "counts": counts,
+        "without_score": sum(report.gives_no_score for report in reports),
         "audits": [report.to_dict() for report in reports],
         "unread": [*unread],
     }
@@ -183,7 +190,7 @@ def summary_to_markdown(
         with_details: the reports themselves stand below the table too, of the first that are refuted or unverifiable.
     """
     summary = _template("summary.md.j2").render(
-        reports=reports, counts=counts_of(reports), rules=rules_counted(reports), unread=unread_to_text(unread)
+        reports=reports, counts=counts_to_text(reports), rules=rules_counted(reports), unread=unread_to_text(unread)
     )
     bad = (Verdict.REFUTED, Verdict.UNVERIFIABLE)
     doubtful = [report for report in reports if report.verdict in bad] if with_details else []
@@ -199,6 +206,13 @@ _MOST_DETAILS = 50
 def counts_of(reports: Sequence[AuditReport]) -> Mapping[str, int]:
     """How many claims have each verdict."""
     return {verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict}
+
+
+def counts_to_text(reports: Sequence[AuditReport]) -> str:
+    """How many claims have each verdict, in words; folders that give no score at all are told apart."""
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(reports).items())
+    empty = sum(report.gives_no_score for report in reports)
+    return f"{told} ({empty} of these give no score at all, and there is nothing to audit)" if empty else told
 
 
 def leading_codes(report: AuditReport) -> list[str]:

@@ -8,7 +8,7 @@ from bpb_harness.auditing.report import (
     AuditReport,
     claimed_to_text,
     corrected_to_text,
-    counts_of,
+    counts_to_text,
     detail_of,
     leading_codes,
     one_line,
@@ -89,8 +89,7 @@ def summary_to_text(reports: Sequence[AuditReport], screen: Screen | None = None
         for report in reports
     ]
     add_table(page, columns, rows, styles=[_VERDICTS[report.verdict] for report in reports], styled=1)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(reports).items())
-    page.paragraph(f"{len(reports)} claim{'' if len(reports) == 1 else 's'}: {told}")
+    page.paragraph(f"{len(reports)} claim{'' if len(reports) == 1 else 's'}: {counts_to_text(reports)}")
     if rules := rules_counted(reports):
         page.paragraph(f"rules: {rules}")
     if (passed_over := unread_to_text(unread)) is not None:

@@ -9,13 +9,13 @@ from typing import Any
 
 from bpb_harness.claim.found_files import FoundFiles
 from bpb_harness.claim.line_template import LOSS, SCORE, LineTemplate
-from bpb_harness.claim.listing import holds_folders, is_claim_name, list_files
+from bpb_harness.claim.listing import holds_folders, is_claim_name, kind_by_name, list_files
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.reading import PLAIN, Reading
-from bpb_harness.claim.readme_reader import headline, steps_table
-from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine
+from bpb_harness.claim.readme_reader import headline, stated_scores, steps_table
+from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, ScoreLine
 from bpb_harness.claim.separate import two_claims
 from bpb_harness.claim.untrusted_file import resolved
 from bpb_harness.errors import ClaimError
@@ -43,14 +43,14 @@ def read_record(*paths: Path, reading: Reading = PLAIN) -> Claim:
     listings = [list_files(path) for path in paths]
     files = _once(file for listing in listings for file in listing.files)
     skipped = [(shown, why) for listing in listings for shown, why in listing.skipped]
-    if not files:
+    named = frozenset(resolved(path) for path in paths if not path.is_dir())
+    if not any(path in named or kind_by_name(shown) != "table" for path, shown in files):
         expected = "submission.json, a log, a README, a script or a claim file"
         hint = "its folders are audited one by one with --recursive" if any(map(holds_folders, paths)) else ""
         where = ", ".join(str(path) for path in paths)
         seen = "; ".join(f"{shown} is {why}" for shown, why in skipped[:_MAX_VALUES_SHOWN]) or None
         raise ClaimError(f"nothing to audit in {where}", seen=seen, expected=expected, hint=hint)
     name = paths[0].name or paths[0].resolve().name
-    named = frozenset(resolved(path) for path in paths if not path.is_dir())
     return _read_files(name, files, named, [*_skipped_notes(skipped)], reading)
 
 
@@ -89,7 +89,8 @@ def _read_files(
     readme = found.readme
     table = dict(claim.steps_table) or (steps_table(readme) if readme else {})
     claim = replace(
-        claim, logs=tuple(found.logs), readme=readme, scripts=tuple(found.scripts), steps_table=table
+        claim, logs=tuple(found.logs), tables=tuple(found.tables), readme=readme, scripts=tuple(found.scripts),
+        steps_table=table,
     )  # fmt: skip
     return _complete(claim)
 
@@ -179,7 +180,7 @@ def _complete(claim: Claim) -> Claim:
     score, claimed_in = claim.score, claim.claimed_in
     nats, same = claim.nats_per_token, claim.same_estimator
     null_claim = any(note.kind is NoteKind.NOT_A_NUMBER for note in notes)
-    if score is None and not null_claim and (chosen := _score_of_readme(claim.readme, notes)) is not None:
+    if score is None and not null_claim and (chosen := _score_of_readme(claim, notes)) is not None:
         score, nats, same, claimed_in = chosen
     tokenizer, where = claim.tokenizer, claim.tokenizer_source
     if tokenizer is not None:
@@ -298,14 +299,30 @@ def _mean(lines: Sequence[ScoreLine]) -> _Chosen:
     return bpb, loss, all(line.same_estimator for line in lines), "log"
 
 
-def _score_of_readme(readme: Readme | None, notes: list[Note]) -> _Chosen | None:
-    if readme is None or not (readme.scores or readme.rows):
+def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
+    readme = claim.readme
+    if readme is None:
         return None
-    score = headline(readme)
+    stated = stated_scores(readme)
+    if any(not stated[0].agrees_with(other.value, other.half_unit) for other in stated[1:]):
+        which = ", ".join(f"{score} ({score.source})" for score in stated[:_MAX_VALUES_SHOWN])
+        message = f"{readme.file} states several scores, and does not say which is claimed: {which}"
+        notes.append(Note(NoteKind.AMBIGUOUS, message, stated[0].source))
+        return None
+    if not (stated or readme.scores or readme.rows):
+        return None
+    score = max(stated, key=lambda each: each.decimals or 0) if stated else headline(readme)
+    if score is None and not readme.rows:
+        return None
     if score is None:
         place = readme.rows[0].score.source
         message = f"{readme.file} gives several scores in tables, and does not say which is claimed"
         notes.append(Note(NoteKind.AMBIGUOUS, message, place))
+        return None
+    is_of_table = any(score == row.score for row in readme.rows)
+    if is_of_table and claim.other_scores and not any(score.agrees_with(each.value) for each in claim.other_scores):
+        message = f"{readme.file} and {claim.other_scores[0].source.file} give scores, and no one that both give"
+        notes.append(Note(NoteKind.AMBIGUOUS, message, score.source))
         return None
     notes.append(Note(NoteKind.CHOICE, f"no other claim: the README's score is taken, at {score.source}", score.source))
     return score, None, False, "readme"

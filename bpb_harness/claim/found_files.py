@@ -17,6 +17,7 @@ from bpb_harness.claim.printed import Source
 from bpb_harness.claim.reading import Reading
 from bpb_harness.claim.readme_reader import read_readme
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Readme
+from bpb_harness.claim.score_table import read_score_table
 from bpb_harness.claim.separate import LARGEST_JSON
 from bpb_harness.claim.submission import read_submission
 from bpb_harness.claim.text_file import read_text
@@ -32,6 +33,7 @@ from bpb_harness.claim.trainer_results import (
 from bpb_harness.errors import ClaimError
 
 _LARGEST_README = 4 << 20
+_LARGEST_TABLE = 4 << 20
 _MAX_VALUES_SHOWN = 5
 
 
@@ -60,6 +62,7 @@ class FoundFiles:
     written_by_hand: list[Claim] = field(default_factory=list)
     readme: Readme | None = None
     scripts: list[Path] = field(default_factory=list)
+    tables: list[LogRecord] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
 
     def take(self, file: Path, shown: Path, short: str) -> None:
@@ -76,20 +79,24 @@ class FoundFiles:
             if not is_submission:
                 if file in self.named or "claim" in shown.name.lower():
                     raise
-                if kind == "json" or _is_empty(file):
+                if kind in ("json", "table") or _is_empty(file):
                     return  # some other JSON of the folder
             self.notes.append(Note(NoteKind.UNREADABLE, str(problem), Source(short)))
 
     def _take_text(self, file: Path, shown: Path, short: str, kind: str) -> None:
         if _is_empty(file):
             raise ClaimError(f"{short} is empty", seen="0 bytes", expected="a record of a score")
-        limit = {"json": LARGEST_JSON, "readme": _LARGEST_README}.get(kind)
+        limit = {"json": LARGEST_JSON, "readme": _LARGEST_README, "table": _LARGEST_TABLE}.get(kind)
         text_file = read_text(file, short, limit) if limit else read_text(file, short)
         is_taken = True
         if kind == "json":
             is_taken = self._take_json(text_file.text, file, shown, short)
         elif kind in _WANTED:
             is_taken = self._take_of_a_trainer(text_file.text, file, short, kind)
+        elif kind == "table" and file not in self.named:
+            table = read_score_table(text_file.text, short)
+            is_taken = bool(table.lines)
+            self.tables += [replace(table, path=file)] if is_taken else []
         elif kind == "readme":
             self.readme = self.readme or read_readme(text_file.text, short)
         else:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bpb_harness.claim.nanochat_report import is_nanochat_report
 from bpb_harness.claim.readme_reader import headline, read_readme
+from bpb_harness.claim.score_table import SUFFIXES
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.trainer_results import is_lightning_table
 from bpb_harness.claim.untrusted_file import kind_in_folder, open_regular, require_regular, resolved
@@ -59,7 +60,7 @@ class _Entry:
 
 
 def kind_by_name(path: Path) -> str | None:
-    """What a file is by its name: json, readme, script, log, report, metrics; None for anything else."""
+    """What a file is by its name: json, readme, script, log, report, metrics, table; None for anything else."""
     name = path.name.lower()
     if name in _OF_TRAINERS:
         return _OF_TRAINERS[name]
@@ -69,6 +70,8 @@ def kind_by_name(path: Path) -> str | None:
         return "readme"
     if name.endswith(".py"):
         return "script"
+    if name.endswith(SUFFIXES):
+        return "table"
     return "log" if _is_log_name(name) else None
 
 
@@ -195,7 +198,7 @@ class _Collected:
             self.files.append((entry.path, entry.shown))
 
 
-_EVERY_KIND = ("json", "readme", "script", "log", *_OF_TRAINERS.values())
+_EVERY_KIND = ("json", "readme", "script", "log", "table", *_OF_TRAINERS.values())
 
 
 def _of_folder(root: Path) -> Listing:
@@ -208,11 +211,12 @@ def _of_folder(root: Path) -> Listing:
         else:
             found.take(entry, _EVERY_KIND)
     branches = [_branch(folder, root) for folder in below]
-    if not found.files and sum(any(_is_evidence(entry) for _, entry in branch) for branch in branches) > 1:
+    holds_tables_alone = all(kind_by_name(shown) == "table" for _, shown in found.files)
+    if holds_tables_alone and sum(any(_is_evidence(entry) for _, entry in branch) for branch in branches) > 1:
         return Listing((), tuple(found.skipped))  # a folder of submissions, not one
     for branch in branches:
         for depth, entry in branch:
-            found.take(entry, _EVERY_KIND if depth == 1 else ("log",))
+            found.take(entry, _EVERY_KIND if depth == 1 else ("log", "table"))
     return Listing(tuple(found.files), tuple(found.skipped))
 
 

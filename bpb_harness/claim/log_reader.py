@@ -18,12 +18,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from bpb_harness.claim.adaptation import EpochLine, adaptations, epoch_of
 from bpb_harness.claim.embedded_code import is_code, is_statement
 from bpb_harness.claim.line_template import LineTemplate, found_lines
 from bpb_harness.claim.names import is_score_name, same_estimator, tokenizers_in
-from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number
+from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, with_points
 from bpb_harness.claim.record import LogRecord, ScoreLine
 
 _LONGEST_LINE = 2000
@@ -157,7 +158,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
     named = _SEED_IN_NAME.search(file)
     return LogRecord(
         file=file,
-        lines=tuple(scores),
+        lines=tuple(_without_series(scores)),
         seed=seed or (named[1] if named else None),
         split_tokens=tuple(dict.fromkeys(split_tokens)),
         artifact_bytes=tuple(artifacts),
@@ -173,6 +174,42 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         digest=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
         code_digest=_digest(line for _, line, is_script in lines if is_script),
     )
+
+
+def _without_series(scores: Sequence[ScoreLine]) -> Iterator[ScoreLine]:
+    """The scores, without running values: lines of one label but for a counter that goes up by equal steps."""
+    series: dict[tuple[int, str], list[int]] = {}
+    for score in scores:
+        if not score.is_training_step and (counted := _counted(score.label)) is not None:
+            series.setdefault((score.run, counted[0]), []).append(counted[1])
+    running = {key for key, counts in series.items() if _counts_up(counts)}
+    for score in scores:
+        counted = None if score.is_training_step or not running else _counted(score.label)
+        if counted is None or (score.run, counted[0]) not in running:
+            yield score
+
+
+def _counted(label: str) -> tuple[str, int] | None:
+    """A label without its numbers, and the last of them; None where that is no counter, or counts runs and settings."""
+    label = label[-_LONGEST_LABEL:]
+    last = max(_COUNTER.finditer(label), key=re.Match.end, default=None)
+    if last is None or _OF_RUNS.search(last["name"]):
+        return None
+    return _ANY_NUMBER.sub("#", label), int(last["count"])
+
+
+def _counts_up(counts: Sequence[int]) -> bool:
+    """Whether a counter goes up by equal steps, once or, in several evaluations, from the start again."""
+    steps = [later - earlier for earlier, later in pairwise(counts) if later > earlier]
+    return len(steps) >= _SHORTEST_SERIES - 1 and len({*steps}) == 1
+
+
+_SHORTEST_SERIES = 4
+_COUNTER = re.compile(r"(?P<name>[A-Za-z_]{0,40})(?:\s?[:=]\s?|\s)(?P<count>[0-9]{1,9})(?![0-9.])(?:/[0-9]{1,9})?")
+_ANY_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_OF_RUNS = re.compile(
+    r"seed|run|trial|fold|exp|model|variant|config|layer|stride|rank|^[TKk]$|steps$|ctx|context", re.IGNORECASE
+)
 
 
 def _digest(code: Iterable[str]) -> str | None:
@@ -227,7 +264,7 @@ def _with_colons(line: str) -> str:
 
 
 def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
-    line = _with_colons(line)
+    line = _with_colons(with_points(line))
     losses = [found for found in _LOSS.finditer(line) if "train" not in found["name"].lower()]
     scored, steps = _SCORED.search(line), _NUM_STEPS.search(line)
     first = _FIRST_METRIC.search(line)

@@ -98,12 +98,21 @@ def parse_number(text: str, source: Source, name: str = "") -> Printed | None:
     return Printed(value, decimals_of(bare), source, name) if math.isfinite(value) else None
 
 
+_COMMA = re.compile(r"(?<![0-9.,])([0-9]{1,2}),([0-9]{4,12})(?![0-9]|[.,][0-9])")  # 1,234 may be a thousand and more
+_POINT = re.compile(r"[0-9]\.[0-9]")
+
+
+def with_points(text: str) -> str:
+    """A line with decimal points for its decimal commas: of no line that has a point between digits anywhere."""
+    return _COMMA.sub(r"\1.\2", text) if "," in text and not _POINT.search(text) else text
+
+
 _LEADING = re.compile(rf"^[\s~=<\u2248\u2264*`]*({NUMBER})(?![0-9]|[.,][0-9])")
 
 
 def parse_leading_number(text: str, source: Source, name: str = "") -> Printed | None:
     """The number that a cell or a string starts with: ``1.1194 (3-seed mean)``, ``**1.08**``, ``~1.2 +- 0.1``."""
-    found = _LEADING.match(text[:200])
+    found = _LEADING.match(with_points(text[:200]))
     return parse_number(found[1], source, name) if found else None
 
 

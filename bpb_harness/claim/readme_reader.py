@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from bpb_harness.claim.names import is_score_name, tokenizers_in
-from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_leading_number, parse_number
+from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_leading_number, parse_number, with_points
 from bpb_harness.claim.record import Readme, TableRow
 
 _RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(?:\|\s*:?-+:?\s*)*\|?")
@@ -18,7 +18,8 @@ _STEPS_COLUMN = re.compile(
 )
 _STEPS_CELL = re.compile(r"(?:\bT\s?=\s?)([0-9]{1,5})\b")
 _PROSE = re.compile(
-    rf"(?P<name>(?<![A-Za-z_])[A-Za-z_]{{0,60}}?(?:bpb|BPB)[A-Za-z_]{{0,60}})[*`\s]{{0,4}}[:=][*`\s~]{{0,6}}(?P<number>{NUMBER})(?![0-9A-Za-z_%]|\.[0-9])"
+    rf"(?P<name>(?<![A-Za-z_])[A-Za-z_]{{0,60}}?(?:bpb|BPB)[A-Za-z_]{{0,60}})(?P<detail> ?\([^()]{{0,40}}\))?"
+    rf"[*`\s]{{0,4}}[:=][*`\s~]{{0,6}}(?P<number>{NUMBER})(?![0-9A-Za-z_%]|\.[0-9])"
 )
 _BYTES_PER_TOKEN = re.compile(
     r"([0-9]{1,2}\.[0-9]{1,8})[*`\s]{1,4}(?:UTF-8 )?bytes?\s?(?:/|per)\s?token"
@@ -33,10 +34,38 @@ _NOT_THE_CLAIM = re.compile(
     r"|improv\w+|delta|gain|target)\b",
     re.IGNORECASE,
 )
+# Before a number on its line: it is somebody else's, an earlier stage's, or only hoped for.
+_OF_OTHERS = re.compile(
+    r"\b(?:baseline|previous|prior|before|sota|leaderboard|target|pre-?quant\w*|pre-?ttt|builds on"
+    r"|expect\w*|estimat\w*|project\w*|predict\w*)\b",
+    re.IGNORECASE,
+)
 _EARLIER = re.compile(
     r"(?:^|[\s_(-])(?:pre|base|baseline|before|without|train|float|fp32|unquanti\w+)(?=$|[\s_)-])", re.I
 )
+_OF_A_RUN = re.compile(r"\bstep[:= ]\s?[0-9]+\s?/\s?[0-9]+", re.IGNORECASE)  # a validation during training, quoted
 _MEAN = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
+# In a title or in bold: "1.1234 BPB", "1.13 Post-Quant val_bpb", "val_bpb 1.12", and a title that ends in "_1.1147".
+_FIGURE = r"(?<![\w.,+-])[0-9]\.[0-9]{2,8}(?![0-9A-Za-z%]|[.,][0-9])"
+_BPB = r"(?:[a-z]{1,8}_)?(?:bpb|bits[ -]per[ -]byte)"
+_STATED = re.compile(
+    rf"(?P<before>{_FIGURE})[*`]{{0,2}} (?:[A-Za-z0-9-]{{1,20}} ){{0,3}}?{_BPB}(?![A-Za-z])"
+    rf"|(?<![A-Za-z]){_BPB}(?: \([^()]{{0,40}}\))?[*`:=\s]{{1,4}}(?P<behind>{_FIGURE})",
+    re.IGNORECASE,
+)
+_ENDS_IN_FIGURE = re.compile(r"[_\s:-](?P<number>[0-9]\.[0-9]{4,8})[)\s*`]{0,3}$")
+_BOLD = re.compile(r"\*\*(?!\s)([^*\n]{1,300})\*\*")
+_HEADING = re.compile(r"#{1,6}\s+(.*)")
+# On the line of a number that is somebody else's, of another stage, or only hoped for.
+_OTHERS = re.compile(
+    r"\b(?:baseline|previous|prior|before|older|sota|leaderboard|pre-?quant\w*|pre-?ttt|unquanti\w+|ablation|without|vs|versus"
+    r"|improv\w+|delta|gain|target\w*|beat\w*|from|merged|current|reference)\b|~~|#[0-9]{2,5}",
+    re.IGNORECASE,
+)
+HOPED_FOR = re.compile(
+    r"\b(?:expect\w*|estimat\w*|project\w*|predict\w*|hop(?:e|ed|ing)|aim\w*|goal|target\w*|pending|tbd|smoke|retract\w*)\b|~~",
+    re.IGNORECASE,
+)
 
 
 def read_readme(text: str, file: str) -> Readme:
@@ -46,15 +75,16 @@ def read_readme(text: str, file: str) -> Readme:
         text: its text.
         file: its name, for sources.
     """
-    lines = [line[:2000] for line in text.split("\n")]
+    lines = [with_points(line[:2000]) for line in text.split("\n")]
     rows = list(_table_rows(lines, file))
     scores: list[Printed] = []
     stated: Printed | None = None
     for number, line in enumerate(lines, 1):
         if len(scores) < _MAX_SCORES and "bpb" in line.lower():
             for found in _PROSE.finditer(line):
-                score = parse_number(found["number"], Source(file, number), found["name"])
-                if score is not None and is_score_name(found["name"]) and 0.0 < score.value < 100.0:
+                name = found["name"] + (found["detail"] or "")
+                score = parse_number(found["number"], Source(file, number), name)
+                if score is not None and is_score_name(name) and 0.0 < score.value < 100.0:
                     scores.append(score)
         if stated is None and (words := _BYTES_PER_TOKEN.search(line)):
             stated = parse_number(words[1] or words[2], Source(file, number), "bytes per token")
@@ -77,15 +107,59 @@ def headline(readme: Readme) -> Printed | None:
     where several could be meant.
     """
     lines = readme.text.split("\n")
-    own = [score for score in readme.scores if not _NOT_THE_CLAIM.search(lines[(score.source.line or 1) - 1])]
-    if own or readme.scores:
-        return (own or readme.scores)[0]
+    of_line = {score: lines[(score.source.line or 1) - 1] for score in readme.scores}
+    finals = [score for score, line in of_line.items() if not _OF_A_RUN.search(line)]
+    finals = [score for score in finals if not _OF_OTHERS.search(of_line[score].partition(str(score))[0])]
+    own = [score for score in finals if not _NOT_THE_CLAIM.search(of_line[score])] or finals
+    if own:
+        return own[0]
     rows = [row for row in readme.rows if _MEAN.search(" ".join(row.cells.values()))] or list(readme.rows)
     rows = [row for row in rows if not _EARLIER.search(row.score.name or "")] or rows
     if not rows:
         return None
     last = rows[-1].score
     return last if all(last.agrees_with(row.score.value, row.score.half_unit) for row in rows) else None
+
+
+def stated_scores(readme: Readme) -> list[Printed]:
+    """The numbers that a README's title, or else bold words above its sections, give as its own score.
+
+    Several that differ are several; of a title that names anything but its own score (a baseline, what it beats, what
+    it hopes for) none counts.
+    """
+    lines = [with_points(line.strip()) for line in readme.text.split("\n")[:_LEAD]]
+    first = next((i for i, line in enumerate(lines) if line), len(lines))
+    if first == len(lines):
+        return []
+    heading = _HEADING.fullmatch(lines[first][:_LONGEST_TITLE])
+    if heading is not None:
+        stated = [*_stated_in(heading[1], first + 1, readme.file, is_title=True)]
+        if stated:
+            return stated
+    stated = []
+    for number, line in enumerate(lines[first + 1 :], first + 2):
+        if line.startswith("#"):
+            break
+        for bold in _BOLD.finditer(line[:_LONGEST_TITLE]):
+            if not _OTHERS.search(line):
+                stated += _stated_in(bold[1], number, readme.file, is_title=False)
+    return stated
+
+
+_LEAD, _LONGEST_TITLE = 60, 400
+_LEAST_STATED = 0.2  # bits per byte
+
+
+def _stated_in(words: str, line: int, file: str, *, is_title: bool) -> Iterator[Printed]:
+    if _OTHERS.search(words) or HOPED_FOR.search(words):
+        return
+    found = [each["before"] or each["behind"] for each in _STATED.finditer(words)]
+    if not found and is_title and (end := _ENDS_IN_FIGURE.search(words)):
+        found = [end["number"]]
+    for text in found:
+        score = parse_number(text, Source(file, line), "bpb")
+        if score is not None and score.value >= _LEAST_STATED:  # less is a difference
+            yield score
 
 
 def _table_rows(lines: list[str], file: str) -> Iterator[TableRow]:

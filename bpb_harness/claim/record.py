@@ -260,6 +260,7 @@ class Claim:
         written_by: the program that wrote the claim, where that is no contest's.
         says_unofficial: the record's own words that this is no official score.
         logs: the logs.
+        tables: tables of scores, whose rows can carry a score that is claimed elsewhere.
         readme: the README.
         scripts: scripts beside the record, for static checks.
         result: a score's own file, where the claim is one or holds one.
@@ -290,6 +291,7 @@ class Claim:
     written_by: str | None = None
     says_unofficial: str | None = None
     logs: tuple[LogRecord, ...] = ()
+    tables: tuple[LogRecord, ...] = ()
     readme: Readme | None = None
     scripts: tuple[Path, ...] = ()
     result: OwnResult | None = None

@@ -26,7 +26,7 @@ _STEPS_IN_KEY = re.compile(r"(?:^|_)T_?([0-9]{1,5})$")
 # Parts of a key that say that its score is another one than the claim.
 _ASIDE = re.compile(
     r"(?:^|_)(?:pre|train|baseline|base|ablation|proxy|codec|slice|step|old|previous|prev|no|without|before|best|min|max|seed"
-    r"|target|parent|reference)(?=_|$|[0-9])",
+    r"|target|parent|reference|full_precision|unquanti[sz]ed|float|fp32|bf16|control)(?=_|$|[0-9])",
     re.IGNORECASE,
 )
 _MAX_LEAVES = 5000

@@ -44,6 +44,7 @@ AUDITS = Record((
     Key("verdict", Text(_VERDICTS), "Of all the worst: refuted, unverifiable, consistent, confirmed."),
     Key("counts", Record(tuple(Key(word, Whole(), f"Claims that are {word}.") for word in _VERDICTS)),
         "Claims by verdict."),
+    Key("without_score", Whole(), "Of the unverifiable those whose record gives no score at all: nothing to audit."),
     Key("audits", ListOf(AUDIT), "A `bpb-audit/1` for each claim."),
     Key("unread", ListOf(Text()), "Folders that were passed over because their only record is of a kind that is not "
         "read."),

@@ -9,6 +9,7 @@ from bpb_harness.auditing.report import (
     AuditReport,
     claimed_to_text,
     corrected_to_text,
+    counts_to_text,
     rules_counted,
     unread_to_text,
 )
@@ -46,6 +47,7 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
         places=_places(rows),
         total=len(reports),
         counts={verdict.value: sum(report.verdict is verdict for report in reports) for verdict in Verdict},
+        told=counts_to_text(reports),
         unread=unread_to_text(unread),
         rules=CODES,
         counted=rules_counted(reports),

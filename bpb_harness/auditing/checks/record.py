@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds
-from bpb_harness.claim import LogRecord, NoteKind, Printed, ScoreLine
+from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
 from bpb_harness.claim.listing import DEEPEST_LOG
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.claim.readme_reader import headline
@@ -45,12 +45,26 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
                 f"how many bytes and tokens the text of {claim.loss_alone.name} has: loss / ln 2 x tokens / bytes are "
                 "bits per byte, if the loss is a mean over tokens in nats"
             )
-        yield codes.NO_CLAIM.finding(message, other_scores=others_given, missing=missing)
+        elsewhere = _given_elsewhere(claim)
+        if elsewhere is not None:
+            message += f"; {elsewhere} gives scores, and nothing says which of them is claimed"
+        is_one_of = any(note.kind is NoteKind.AMBIGUOUS for note in claim.notes) or claim.written_by is not None
+        is_empty = not (others_given or elsewhere or evidence.losses or is_one_of)
+        facts: dict[str, Json] = {"gives_none": True} if is_empty else {}
+        yield codes.NO_CLAIM.finding(message, facts=facts, other_scores=others_given, missing=missing)
         return
     yield from _against_logs(evidence, claim.score)
     yield from _against_seeds(evidence, claim.score)
     yield from _spread(evidence)
     yield from _tables(evidence)
+
+
+def _given_elsewhere(claim: Claim) -> str | None:
+    """A file that prints scores, where the record claims none: a README's, or else a log or a table."""
+    readme = claim.readme
+    for score in (*readme.scores, *(row.score for row in readme.rows)) if readme is not None else ():
+        return str(score.source)
+    return next((str(line.bpb.source) for log in (*claim.logs, *claim.tables) for line in log.lines), None)
 
 
 def _place(line: ScoreLine) -> str:
@@ -65,7 +79,9 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         if evidence.how == "mean":
             values = [line.bpb.value for line in evidence.lines]
             spread = f", spread {statistics.stdev(values):.5f}" if len(values) > 1 else ""
-            message = f"the score is the mean of {label!r} over {len(values)} logs ({', '.join(places)}){spread}"
+            files = {line.bpb.source.file for line in evidence.lines}
+            over = f"{len(values)} logs" if len(files) > 1 else f"{len(values)} lines of one log"
+            message = f"the score is the mean of {label!r} over {over} ({', '.join(places)}){spread}"
         else:
             message = f"the score is in the log: {label!r} at {places[0]}"
         yield codes.IN_LOG.finding(message, places=[*places], label=label, how=evidence.how)

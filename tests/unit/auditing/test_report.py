@@ -222,6 +222,35 @@ def test_the_command_names_folders_with_scores_in_tables_alone(tabulated: Path) 
     assert "1 folder not audited" in str(nothing.exception)
 
 
+@pytest.mark.parametrize(
+    ("files", "empty"),
+    [
+        ({"submission.json": '{"name": "a", "val_bpb": null}'}, True),
+        ({"submission.json": '{"name": "a", "val_bpb": "pending"}', "README.md": "# A plan\n"}, True),
+        ({"submission.json": '{"name": "a"}', "train.log": "step:1/2 train_loss:3.1\n"}, True),
+        ({"submission.json": '{"val_bpb": null, "smoke": {"val_bpb": 2.9}}'}, False),
+        ({"submission.json": '{"val_bpb": null}', "README.md": "val_bpb: 1.12\n"}, False),
+        ({"submission.json": '{"val_bpb": null}', "train.log": "final val_bpb:1.12\n"}, False),
+        ({"submission.json": '{"val_bpb": null}', "a.csv": "run,val_bpb\na,1.12\n"}, False),
+        ({"submission.json": '{"val_bpb": 1.12}'}, False),
+        ({"eval_results.json": '{"epoch": 1.0, "eval_loss": 2.1}'}, False),
+    ],
+)
+def test_records_that_give_no_score_at_all_are_counted_apart(
+    tmp_path: Path, files: dict[str, str], empty: bool
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    report = audit(tmp_path)
+    assert (report.verdict, report.exit_code, report.gives_no_score) == (Verdict.UNVERIFIABLE, 3, empty)
+    said = "1 unverifiable (1 of these give no score at all, and there is nothing to audit)"
+    for show in (summary_to_text, summary_to_markdown):
+        assert (said in " ".join(show([report]).split())) is empty
+    assert summary_to_dict([report])["without_score"] == int(empty)
+    if not empty and "val_bpb" in files.get("submission.json", "null") and "null" in files["submission.json"]:
+        assert "gives scores" in report.judgement.reason or "does not call the score" in report.judgement.reason
+
+
 def test_only_the_first_of_many_unread_folders_are_named() -> None:
     assert unread_to_text([f"f{i}" for i in range(9)]).endswith(": f0, f1, f2, f3, f4 and 4 more")  # type: ignore[union-attr]
 

@@ -336,3 +336,92 @@ def test_a_score_with_two_names_is_no_plain_validation(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_text(text)
     (found,) = audit(tmp_path).with_code("BPB414")
     assert "0.080 below the plain validation of the same run" in found.message
+
+
+def _finals(*scores: float) -> str:
+    return "".join(f"final_exact val_loss:{_nats(score):.8f} val_bpb:{score:.8f}\n" for score in scores)
+
+
+def _nats(score: float) -> float:
+    return score * SP1024 * math.log(2.0)
+
+
+SHARDS = "val_loader:shards pattern=./data/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632\n"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "verdict"), [(1.13087152, "consistent"), (1.1309, "consistent"), (1.1312, "unverifiable")]
+)
+def test_the_mean_of_runs_within_one_log(tmp_path: Path, claimed: float, verdict: str) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=claimed))
+    (tmp_path / "train.log").write_text(SHARDS + _finals(1.13981294, 1.13003397, 1.12276765))
+    report = audit(tmp_path)
+    assert report.verdict == verdict, report.judgement.reason
+    if verdict == "consistent":
+        assert (
+            "over 3 lines of one log (train.log:2, train.log:3, train.log:4)" in report.with_code("BPB401")[0].message
+        )
+
+
+@pytest.mark.parametrize(("printed", "verdict"), [(1.17436392, "consistent"), (1.1753, "unverifiable")])
+def test_the_mean_of_the_seeds_that_the_record_lists(tmp_path: Path, printed: float, verdict: str) -> None:
+    """Two of four logs: which two, the record says, and each of its seeds ends one of them."""
+    seeds = {"7_plain": {"val_bpb": 1.17666183}, "7_bold": {"val_bpb": 1.17436392}}
+    (tmp_path / "submission.json").write_text(submission(mean_val_bpb=1.17551288, val_bpb=None, seed_results=seeds))
+    for name, score in {"a": 1.17666183, "b": printed, "c": 1.1511, "d": 1.1801}.items():
+        (tmp_path / f"{name}.log").write_text(SHARDS + _finals(score))
+    record = json.loads((tmp_path / "submission.json").read_text())
+    del record["val_bpb"]
+    (tmp_path / "submission.json").write_text(json.dumps(record))
+    assert audit(tmp_path).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("file", "table", "verdict"),
+    [
+        ("runs.csv", "run,val_loss,val_bpb\na,{nats:.8f},1.20312\nb,2.05,1.21\n", "consistent"),
+        ("runs.tsv", "run\tval_loss\tval_bpb\na\t{nats:.8f}\t1.20312\n", "consistent"),
+        ("runs.jsonl", '{{"run": "a", "val_loss": {nats:.8f}, "val_bpb": 1.20312}}\n', "consistent"),
+        ("runs.csv", "run;val_loss;val_bpb\na;{comma};1,20312\n", "consistent"),
+        ("runs.csv", "run,val_loss,val_bpb\na,{nats:.4f},1.2031\n", "unverifiable"),  # one of many would agree so
+        ("runs.csv", "run,val_loss,val_bpb\na,{nats:.8f},1.20412\n", "unverifiable"),
+        ("runs.csv", "run,val_bpb\na,1.20312\n", "unverifiable"),  # nothing shows the bytes
+        ("deep/er/runs.csv", "run,val_loss,val_bpb\na,{nats:.8f},1.20312\n", "consistent"),
+    ],
+)
+def test_a_row_of_a_table_that_prints_the_claim(tmp_path: Path, file: str, table: str, verdict: str) -> None:
+    nats = _nats(1.20312)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.20312, tokenizer="sp1024"))
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(table.format(nats=nats, comma=f"{nats:.8f}".replace(".", ",")))
+    report = audit(tmp_path)
+    assert report.verdict == verdict, report.judgement.reason
+    if verdict == "consistent":
+        assert f"{file.rpartition('/')[2]}:" in report.with_code("BPB401")[0].message
+
+
+def test_a_table_stands_behind_no_log_that_prints_the_claim(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=round(bpb(2.0312, SP1024), 6)))
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    (tmp_path / "sweep.csv").write_text("run,val_loss,val_bpb\na,2.5,1.11111\nb,2.5,1.2222\n")
+    alone = {finding.message for finding in audit(tmp_path).findings}
+    (tmp_path / "sweep.csv").unlink()
+    assert alone == {finding.message for finding in audit(tmp_path).findings}
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    text = log(2.0312, SP1024)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=f"{bpb(2.0312, SP1024):.6f}".replace(".", ",")))
+    (tmp_path / "train.log").write_text("\n".join(line.replace(".", ",") for line in text.split("\n")))
+    assert audit(tmp_path).verdict == "consistent"
+
+
+def test_the_mean_of_running_values_of_two_logs_is_none(tmp_path: Path) -> None:
+    """Diagnostics on the way, under a label of their own: they can meet any claim."""
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.11961))
+    for name, last in (("a", 1.11551), ("b", 1.12371)):
+        running = "".join(f"ttt:DIAG rank:7 ci={50 * i} bpb={last + 0.001 * (16 - i):.5f}\n" for i in range(17))
+        (tmp_path / f"{name}.log").write_text(SHARDS + running + _finals(last - 0.01))
+    report = audit(tmp_path)
+    assert report.verdict == "unverifiable"
+    assert "BPB403" in codes(report)

@@ -97,6 +97,28 @@ class TestReadme:
         message = "README.md gives several scores in tables, and does not say which is claimed"
         assert claim.notes == (Note(NoteKind.AMBIGUOUS, message, Source("README.md", 3)),)
 
+    def test_its_title_comes_before_its_prose(self, tmp_path: Path) -> None:
+        claim = read_claim(_folder(tmp_path, README__md="# Wider (1.2066 BPB)\n\nval_bpb: 1.19\n"))
+        assert claim.score == Printed(1.2066, 4, Source("README.md", 1), "bpb")
+
+    def test_two_scores_in_a_title_claim_nothing_and_say_so(self, tmp_path: Path) -> None:
+        text = "# 1.21 BPB plain, 1.19 BPB with windows\n\nval_bpb: 1.19\n"
+        claim = read_claim(_folder(tmp_path, README__md=text, train__log="int8 val_loss:2.0 val_bpb:1.25\n"))
+        assert (claim.score, claim.claimed_in) == (None, None)
+        message = "README.md states several scores, and does not say which is claimed: 1.21 (README.md:1), 1.19 "
+        assert claim.notes == (Note(NoteKind.AMBIGUOUS, f"{message}(README.md:1)", Source("README.md", 1)),)
+
+    @pytest.mark.parametrize(("given", "claimed"), [(1.1, None), (1.21, 1.21)])
+    def test_a_table_is_no_claim_beside_other_scores_of_the_json(
+        self, tmp_path: Path, given: float, claimed: float | None
+    ) -> None:
+        """An earlier record's row, say; where both give it, it is the claim."""
+        table = "| run | val_bpb |\n|---|---|\n| mean of the last entry | 1.21 |\n"
+        record = {"results": {"60min": {"val_bpb": given}, "240min": {"val_bpb": 1.05}}}
+        claim = read_claim(_folder(tmp_path, README__md=table, submission__json=record))
+        assert (claim.score.value if claim.score else None) == claimed
+        assert (NoteKind.AMBIGUOUS in {note.kind for note in claim.notes}) is (claimed is None)
+
     def test_its_table_over_steps_is_taken_where_the_record_has_none(self, tmp_path: Path) -> None:
         table = "| T | val_bpb |\n|---|---|\n| 64 | 1.25 |\n| 512 | 1.21 |\n"
         claim = read_claim(_folder(tmp_path, README__md=table, submission__json={"val_bpb": 1.21}))

@@ -43,6 +43,7 @@ from tests.bounded import require_an_end
         ("final val_loss 2.031 | val_bpb 1.203 | done", "final", 2.031, 1.203, False),
         ("step 100 | train_loss 3.0 | val_loss 2.031 | val_bpb 1.203", "step 100", 2.031, 1.203, True),
         ("100/2000 val_loss 2.031 val_bpb 1.203", "100/2000", 2.031, 1.203, True),
+        ("final val_loss: 2,03125 val_bpb: 1,2030", "final", 2.03125, 1.203, False),
     ],
 )
 def test_shapes(line: str, label: str | None, nats: float | None, score: float, step: bool) -> None:
@@ -65,7 +66,9 @@ def test_shapes(line: str, label: str | None, nats: float | None, score: float, 
         "val_bpb: -1.2",
         "val_bpb: 12%",
         "val_bpb: 1.2.3",
-        "val_bpb: 1,2030",
+        "val_bpb: 1,203",  # or a thousand and more
+        "val_bpb: 1,2030 after 1.5 h",
+        "val_bpb: 1,2030,5",
         "val_bpb: \u0661.\u0662",
         "delta_bpb: 0.012",
         "baseline_bpb: 1.2244",
@@ -313,3 +316,33 @@ def test_byte_is_a_tokenizer_in_a_path_alone() -> None:
     assert read_log("byte-level bpb of sp1024", "f").tokenizers == ("sp1024",)
     assert read_log("tokenizer: byte260", "f").tokenizers == ("byte",)
     assert read_log("fineweb_1024_bpe.model\nsp1024 fineweb_2048_bpe.model", "f").tokenizers == ("sp1024", "sp2048")
+
+
+COUNTED = "".join(f"chunks:{50 * i} loss:2.{i} bpb:1.{i}\n" for i in range(1, 6))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (COUNTED + "final bpb:1.25\n", [1.25]),
+        (COUNTED.replace("chunks:", "AR "), []),  # a label that does not say of what
+        (COUNTED.replace("chunks:", "ttt DIAG rank:7 ci="), []),
+        (COUNTED.replace("chunks:", "seed:"), [1.1, 1.2, 1.3, 1.4, 1.5]),
+        (COUNTED.replace("chunks:", "T="), [1.1, 1.2, 1.3, 1.4, 1.5]),
+        (COUNTED.replace("chunks:", "temp=0."), [1.1, 1.2, 1.3, 1.4, 1.5]),  # a setting
+        (COUNTED.replace(":150 ", ":160 "), [1.1, 1.2, 1.3, 1.4, 1.5]),  # no equal steps
+        ("\n".join(COUNTED.split("\n")[:3]), [1.1, 1.2, 1.3]),
+        ((COUNTED + COUNTED).replace("chunks:", "vl:0.5 part "), []),  # from the start again
+    ],
+)
+def test_running_values_are_known_by_their_counter(text: str, values: list[float]) -> None:
+    assert [line.bpb.value for line in read_log(text, "f.log").lines] == values
+
+
+def test_many_counted_lines_take_time_in_proportion() -> None:
+    program = (
+        "from bpb_harness.claim.log_reader import read_log\n"
+        "text = ''.join(f'piece {i} of it {i} bpb:1.{i:05d}\\n' for i in range(40_000))\n"
+        "print(len(read_log(text, 'f.log').lines))"
+    )
+    assert require_an_end(program).strip() == "0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpb_harness.claim.printed import Printed, Source
-from bpb_harness.claim.readme_reader import headline, read_readme, steps_table
+from bpb_harness.claim.readme_reader import headline, read_readme, stated_scores, steps_table
 from bpb_harness.claim.record import Readme, TableRow
 
 FILE = "README.md"
@@ -120,7 +120,13 @@ def test_a_number_of_steps_with_two_scores_is_left_out() -> None:
     [
         ("val_bpb: 1.2\nval_bpb: 1.3\n", 1.2),
         ("Baseline val_bpb: 1.2\nval_bpb: 1.3\n", 1.3),
-        ("Previous val_bpb: 1.2\n", 1.2),
+        ("Previous val_bpb: 1.2\n", None),
+        ("A new record, val_bpb: 1.2\n", 1.2),
+        ("val_bpb: 1.2 (baseline, made again)\n", 1.2),
+        ("On top of the SOTA (val_bpb=1.14276)\nval_bpb: TBD\n", None),
+        ("Pre-quant val_bpb: 1.2 (beats the baseline)\nPost-quant val_bpb: 1.3 (does not beat the baseline)\n", 1.3),
+        ("Expected val_bpb: 1.2\n\n| val_bpb |\n|---|\n| 1.3 |\n", 1.3),
+        ("step:7458/20000 val_loss:2.03 val_bpb:1.2\nval_bpb: 1.3\n", 1.3),
         ("| val_bpb |\n|---|\n| 1.1 |\n\nbpb: 1.3\n", 1.3),
         ("| val_bpb |\n|---|\n| 1.1 |\n", 1.1),
         ("| val_bpb |\n|---|\n| 1.10 |\n| 1.35 |\n", None),
@@ -133,6 +139,36 @@ def test_a_number_of_steps_with_two_scores_is_left_out() -> None:
 def test_the_headline(text: str, claimed: float | None) -> None:
     found = headline(read_readme(text, FILE))
     assert (found.value if found else None) == claimed
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("# Wider layers (1.2066 BPB)\n\nval_bpb: 1.21\n", [1.2066]),
+        ("\n# Record: wider layers: val_bpb 1.1194 (3 seeds)\n", [1.1194]),
+        ("# Wider, val_bpb (mean): **1.1194**\n", [1.1194]),
+        ("# 11L_Wider_1.1147\n", [1.1147]),
+        ("# A name \u2014 1.1195\n", [1.1195]),
+        ("# Wider: 1.21 post-quant bits per byte\n", [1.21]),
+        ("# Breit: 1,2066 bpb\n", [1.2066]),
+        ("# 1.21 BPB in 600 s, 1.19 BPB in an hour\n", [1.21, 1.19]),
+        ("# Wider\n\nIt reaches **1.1234 bpb** on the split.\n", [1.1234]),
+        ("# Wider\n\n**BPB: 1.1234** and **1.1234 BPB**\n", [1.1234, 1.1234]),
+        ("# Wider\n\n## Others\n\n**1.1234 bpb**\n", []),
+        ("# Wider\n\nBaseline: **1.1234 bpb**\n\n**1.1234 bpb** of #1413\n", []),
+        ("# Wider: expected 1.12 BPB\n", []),
+        ("# Wider: -0.070 BPB\n", []),
+        ("# Wider helps by 0.05 BPB\n", []),
+        ("# Wider: 1.12 BPB vs 1.2244\n", []),
+        ("# Version 1.2.3 of 1.5\n", []),
+        ("# ~~1.1234 BPB~~\n", []),
+        ("It reaches 1.1234 BPB\n", []),
+        ("# Wider bpb runs 1.12x faster\n", []),
+        ("", []),
+    ],
+)
+def test_what_a_title_or_bold_words_state(text: str, stated: list[float]) -> None:
+    assert [score.value for score in stated_scores(read_readme(text, FILE))] == stated
 
 
 def test_what_is_read_is_bounded() -> None:
