@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
+import torch
+from torch import Tensor
 
 from bpb_harness.distributed import Processes
 
@@ -43,6 +45,11 @@ def run_together(monkeypatch: pytest.MonkeyPatch, count: int, work: Callable[[Pr
     def decide(self: Processes, *values: float) -> tuple[float, ...]:
         return tuple(gather(self, values)[0])
 
+    def add(self: Processes, tensors: Sequence[Tensor]) -> None:
+        parts = gather(self, [tensor.clone() for tensor in tensors])
+        for index, tensor in enumerate(tensors):
+            tensor.copy_(torch.stack([part[index] for part in parts]).sum(dim=0))
+
     def run(rank: int) -> T:
         try:
             return work(Processes(rank, count, store))
@@ -53,5 +60,6 @@ def run_together(monkeypatch: pytest.MonkeyPatch, count: int, work: Callable[[Pr
     store = Counters()
     monkeypatch.setattr(Processes, "gather", gather)
     monkeypatch.setattr(Processes, "decide", decide)
+    monkeypatch.setattr(Processes, "add", add)
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(run, range(count)))

@@ -39,6 +39,12 @@ def fused_form(network: object, *, device: torch.device, dtype: torch.dtype, len
         dtype: its arithmetic.
         length: L, tokens of a window.
     """
-    if type(network) is GolfMdlm and golf_mdlm_fused.fits(network, device, dtype, length):
+    if has_fused_form(network, device=device, dtype=dtype, length=length):
+        assert isinstance(network, GolfMdlm)
         return golf_mdlm_fused.FusedGolfMdlm(network, length)
     return None
+
+
+def has_fused_form(network: object, *, device: torch.device, dtype: torch.dtype, length: int) -> bool:
+    """Whether there is one, as :func:`fused_form` would give it."""
+    return type(network) is GolfMdlm and golf_mdlm_fused.fits(network, device, dtype, length)

@@ -197,7 +197,8 @@ class GolfMdlmAdapter(AccountedAdapter):
         return checkpoint.layout in ("tensors", "native") and all(name in checkpoint.tensors for name in needed)
 
     def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
-        model = GolfMdlm(account, dtype)
+        with device:  # nothing is computed before it is filled: the host need not hold it too
+            model = GolfMdlm(account, dtype)
         stated = account.stated("context_length")
         is_length = isinstance(stated, int) and not isinstance(stated, bool) and 0 < stated <= model.context_length
         if stated is not None and not is_length:

@@ -81,19 +81,23 @@ class FusedGolfMdlm:
             )
             # The last block answers for some positions alone; attention looks everywhere, what follows does not.
             rows = positions if index + 1 == len(self._blocks) else None
-            added = self._attended(block, normal, rows)
+            # Whatever has been used is let go of before the next is made: two batches hold all of this at once.
+            turned, values = turn(normal, block.query_key, self._angles), normal @ block.value.t()
+            del normal, added
+            heads = attend_by_powers(turned, values, self._length, self._head, rows)
+            del turned, values
+            added = heads @ block.output.t()
+            del heads
             stream, normal = add_and_normalise(
                 stream, rows=rows, added=added, modulation=said[2 * index + 1], windows=rows, length=self._length,
                 in_place=True,
             )  # fmt: skip
-            rows, added = None, square_of_relu(normal, block.up) @ block.down.t()
+            del added
+            squares = square_of_relu(normal, block.up)
+            del normal
+            rows, added = None, squares @ block.down.t()
+            del squares
         return add_and_normalise(stream, added=added, in_place=True)[1]
-
-    def _attended(self, block: _Block, normal: Tensor, positions: Tensor | None) -> Tensor:
-        """What attention adds, (n, D); its queries, keys and heads are let go of here."""
-        turned = turn(normal, block.query_key, self._angles)
-        heads = attend_by_powers(turned, normal @ block.value.t(), self._length, self._head, positions)
-        return heads @ block.output.t()
 
     def _said(self, level: NoiseLevel) -> Tensor:
         """What the noise says to every norm, (B, 2 D of each)."""

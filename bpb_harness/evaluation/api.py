@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -14,6 +15,8 @@ from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.distributed import pick_device
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.answers import answer_remarks
+from bpb_harness.evaluation.beside import Beside
+from bpb_harness.evaluation.device_ahead import start_device
 from bpb_harness.evaluation.in_memory import InMemory, require_no_name
 from bpb_harness.evaluation.inputs import find_text, num_foreign_pieces
 from bpb_harness.evaluation.job import Job, ModelIdentity
@@ -139,18 +142,23 @@ def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedMod
     )
     clock = PhaseClock(chosen.progress)
     with clock.phase("loading"):
+        start_device(source.device, chosen.torch_dtype())
         loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
-    return loaded, adapted, source, clock
+    return replace(loaded, tensors={}), adapted, source, clock  # the network has copies
 
 
 def _evaluate(
     loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None, clock: PhaseClock
 ) -> tuple[Job, BpbResult]:
     job = _job(loaded, adapted, source, clock, chosen)
-    with clock.phase("bytes"):
-        remarks = _remarks_before(job, loaded, adapted)
-    result = score(job)
-    return job, with_remarks(result, *remarks, *score_remarks(job, result))
+    remarks = Beside(partial(_remarks_before, job, loaded, adapted), "text")
+    if job.device.type == "cuda" and not chosen.allow_code and source is not None:
+        remarks.start()  # while the GPU is asked whether the network behaves
+    else:
+        with clock.phase("bytes"):
+            remarks.result()
+    result = score(job, remarks.result)
+    return job, with_remarks(result, *remarks.result(), *score_remarks(job, result))
 
 
 def _job(

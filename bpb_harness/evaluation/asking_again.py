@@ -13,6 +13,7 @@ import torch
 from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.errors import SecondLookError
 from bpb_harness.evaluation.adapting import Adapting
+from bpb_harness.evaluation.freed_memory import give_back
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.second_answers import Asked
 from bpb_harness.result import BpbResult
@@ -69,6 +70,7 @@ def look_again(
         where = "the network, asked again window by window,"
     else:
         if job.device.type == "cuda":
+            give_back()
             torch.cuda.empty_cache()  # the other process needs some
         if process.wait_until_built() != job.identity.digest:
             raise SecondLookError("the checkpoint is another one than when scoring began", hint="score it again")

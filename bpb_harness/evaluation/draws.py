@@ -35,6 +35,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _MAX_IN_FLIGHT = 4
+_TOKENS_AT_ONCE = 1 << 22  # whose nats travel between processes
 
 
 @final
@@ -183,7 +184,9 @@ def run_draws(
     assert not np.isnan(work.nats).any(), "every draw is done by one process"
     token_nats = None
     if work.tokens is not None:
-        token_nats = np.sum(together.gather(work.tokens.nats), axis=0)
+        token_nats = work.tokens.nats
+        for start in range(0, len(token_nats), _TOKENS_AT_ONCE):  # views, whose memory the sums take
+            together.add([torch.from_numpy(token_nats[start : start + _TOKENS_AT_ONCE])])
     return DrawTable(
         plan, work.num_masked, work.nats, work.control, token_nats, num_kept=num_kept,
         num_forward_tokens=sum(source.num_tokens(plan, rows) for rows in chain.from_iterable(dealt)),

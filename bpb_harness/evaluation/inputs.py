@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import final
 
 from bpb_harness.byte_count import Tokenizer, load_tokenizer
+from bpb_harness.byte_count.spelled_documents import spelled_documents
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
+from bpb_harness.evaluation.beside import Beside
 from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import SourceFloor
 from bpb_harness.text.answers import Answers, answer_fields, load_answers
@@ -62,6 +65,11 @@ class EvaluationText:
         starts = self.corpus.document_starts(self.tokenizer.bos_id)
         return Borders(starts, "none" if self.corpus.known_document_starts is None and len(starts) == 1 else "before")
 
+    @cached_property
+    def spelled_digest(self) -> Beside[str]:
+        """Of what each document spells, by whatever tokenizer; empty where tokens spell nothing that is known."""
+        return Beside(lambda: _spelled_digest(self), "digest")
+
     @property
     def separator_id(self) -> int | None:
         """The token that sets documents off in the corpus; None where none is known to."""
@@ -82,6 +90,15 @@ class EvaluationText:
             expected="a token before or behind each document",
             hint="pass --separator ID for the one that does, or the documents with --docs",
         )
+
+
+def _spelled_digest(text: EvaluationText) -> str:
+    if text.tokenizer.uncountable is not None:
+        return ""
+    digest = hashlib.sha256()
+    for spelled in spelled_documents(text.tokenizer, text.corpus, text.borders.starts):
+        digest.update(len(spelled).to_bytes(8, "little") + spelled)
+    return digest.hexdigest()
 
 
 def find_text(checkpoint: Checkpoint, settings: Settings) -> EvaluationText:

@@ -27,7 +27,7 @@ from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, n
 from bpb_harness.evaluation.phase_clock import PhaseClock
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
-from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams, in_threads, runs_of
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.text.answer_spans import AnswerSpans, answer_spans
@@ -296,7 +296,9 @@ class Job:
             whole = self.text.answers.num_bytes[rule][: len(self.answers)]
             return self.answers.share(whole, span_bytes(self.text.corpus, spans, counter, "exact"))
         if rule != "raw":
-            return span_bytes(self.text.corpus, spans, counter, rule)
+            corpus = self.text.corpus
+            counted = in_threads(lambda run: span_bytes(corpus, spans.take(run), counter, rule), runs_of(spans))
+            return np.concatenate([np.zeros(0, dtype=np.int64), *counted])
         raw = self.text.corpus.num_raw_bytes
         if raw is None or len(spans) < num_in_corpus or self.settings.tail == "drop":
             raise UsageError(

@@ -212,7 +212,11 @@ class _Sampler:
         if self._is_warm or not settings.compiles(device):
             return 0.0
         # Of the whole text: the arithmetic, and the last bits of the total, are not to hang on how many share it.
-        if not settings.compiles(device, pays=pays(self._job.model, num_passes * self._tokens_per_pass)):
+        is_worth_it = pays(
+            self._job.model, num_passes * self._tokens_per_pass, device=device, dtype=settings.torch_dtype(),
+            length=int(self._layout.spans.input_lengths.max()),
+        )  # fmt: skip
+        if not settings.compiles(device, pays=is_worth_it):
             return 0.0
         self._is_warm = True
         plan = self._first_plans[0]

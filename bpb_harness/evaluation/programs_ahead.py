@@ -23,10 +23,11 @@ def start_programs(job: Job) -> None:
     if job.device.type != "cuda" or not job.bounds or not isinstance(job.model, Denoiser):
         return
     num_tokens = int(job.spans.input_lengths.sum())  # of a pass of one sample: more of them pay all the more
-    if not job.settings.compiles(job.device, pays=pays(job.model, num_tokens)):
+    length, dtype = int(job.spans.input_lengths.max()), job.settings.torch_dtype()
+    is_worth_it = pays(job.model, num_tokens, device=job.device, dtype=dtype, length=length)
+    if not job.settings.compiles(job.device, pays=is_worth_it):
         return
-    length = int(job.spans.input_lengths.max())
-    form = fused_form(job.model, device=job.device, dtype=job.settings.torch_dtype(), length=length)
+    form = fused_form(job.model, device=job.device, dtype=dtype, length=length)
     work = _import_compiler if form is None else lambda: _run_all(form)
     threading.Thread(target=work, name="programs", daemon=True).start()
 

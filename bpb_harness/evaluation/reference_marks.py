@@ -26,7 +26,6 @@ from __future__ import annotations
 import lzma
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -34,6 +33,8 @@ import numpy.typing as npt
 
 from bpb_harness.byte_count import Tokenizer
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
+from bpb_harness.evaluation.beside import Beside
+from bpb_harness.evaluation.freed_memory import give_back
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.result import ReferenceMarks
@@ -47,7 +48,7 @@ Ints = npt.NDArray[np.int64]
 
 LARGEST_XZ_BYTES = 4 * 2**20  # some 2 s of one core
 _XZ_DICTIONARY = 8 * 2**20  # of level 6
-_LARGEST_TABLE, _TABLES_AT_ONCE = 1 << 22, 8  # pairs that are counted in place; more are sorted
+_LARGEST_TABLE, _TABLES_AT_ONCE = 1 << 22, 4  # pairs that are counted in place; more are sorted
 
 
 def reference_marks(
@@ -180,21 +181,20 @@ def _pairs(corpus: Corpus, spans: Spans, follows: npt.NDArray[np.bool_], vocab_s
 
 def marks_beside(job: Job, layout: Layout) -> Callable[[], ReferenceMarks]:
     """What gives the marks: found by a thread while a GPU compiles and scores; on a CPU, which is busy, afterwards."""
-    find = partial(_marks_of, job, layout.total_units)
-    if job.device.type != "cuda" or not is_first_process():
-        return find
-    beside = ThreadPoolExecutor(1, thread_name_prefix="marks")
-    found = beside.submit(find)
-    beside.shutdown(wait=False)  # when it is done
-    return found.result
+    marks = Beside(partial(_marks_of, job, layout.total_units), "marks")
+    if job.device.type == "cuda" and is_first_process():
+        marks.start()
+    return marks.result
 
 
 def _marks_of(job: Job, num_units: int) -> ReferenceMarks:
     """What simple codes need for the same tokens."""
     model, text = job.model, job.text
-    return reference_marks(
+    marks = reference_marks(
         text.corpus, job.spans, None if job.settings.byte_rule == "none" else text.tokenizer,
         vocab_size=max(model.vocab_size, text.tokenizer.vocab_size),
         num_clean=num_clean_tokens(model) if isinstance(model, Denoiser) else model.vocab_size,
         num_units=num_units,
     )  # fmt: skip
+    give_back()
+    return marks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -257,7 +258,9 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
     if not counts_bytes:
         return remarks
     counter = ByteCounter(tokenizer)
-    official, exact = counter.total(corpus, "official"), counter.total(corpus, "exact")
+    with ThreadPoolExecutor(1) as beside:
+        other = beside.submit(counter.total, corpus, "official")
+        exact, official = counter.total(corpus, "exact"), other.result()
     if official != exact:
         remarks.append(
             Remark(

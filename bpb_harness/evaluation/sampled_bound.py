@@ -27,6 +27,8 @@ from bpb_harness.units import CodeLength, nats_to_bits
 
 Floats = npt.NDArray[np.float64]
 
+_WINDOWS_AT_ONCE = 1024  # whose tokens are gone through
+
 
 @final
 @dataclass(frozen=True)
@@ -124,9 +126,15 @@ class SampledBound:
         if token_nats is None:
             return None
         lengths = self.layout.lengths
-        window = np.repeat(np.arange(len(lengths)), lengths)
-        missing = window_nats - np.bincount(window, weights=token_nats, minlength=len(lengths))
-        return np.asarray(token_nats + (missing / lengths)[window])
+        ends, whole = np.cumsum(lengths), np.empty_like(token_nats)
+        for some in np.split(np.arange(len(lengths)), range(_WINDOWS_AT_ONCE, len(lengths), _WINDOWS_AT_ONCE)):
+            if not len(some):
+                continue
+            tokens = slice(int(ends[some[0]] - lengths[some[0]]), int(ends[some[-1]]))
+            window = np.repeat(np.arange(len(some)), lengths[some])
+            missing = window_nats[some] - np.bincount(window, weights=token_nats[tokens], minlength=len(some))
+            whole[tokens] = token_nats[tokens] + (missing / lengths[some])[window]
+        return whole
 
     @cached_property
     def draws(self) -> Draws:

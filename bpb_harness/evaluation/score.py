@@ -39,6 +39,7 @@ from bpb_harness.evaluation.document_table import (
     document_costs_of_sampled,
 )
 from bpb_harness.evaluation.draw_file import keep_score
+from bpb_harness.evaluation.freed_memory import give_back
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.passes import sample_bounds
@@ -70,23 +71,38 @@ from bpb_harness.units import nats_to_bits
 Scored = tuple[BpbResult, Asked]
 
 
-def score(job: Job) -> BpbResult:
+def score(job: Job, require_sound_text: Callable[[], object] = lambda: None) -> BpbResult:
     """Score a network that is already loaded; its behaviour is checked, before and after, as the settings say.
 
+    Args:
+        job: what is scored.
+        require_sound_text: waits for whoever looks at the text meanwhile, and raises what is wrong with it.
+
     Raises:
-        HarnessError: for anything that cannot be scored.
+        HarnessError: for anything that cannot be scored; what is wrong with the text first.
     """
     with job.clock.phase("checks"):
-        result = _score_and_check(job)
+        try:
+            contract = _checked(job)
+        finally:
+            require_sound_text()
+        result = _score_and_check(job, contract)
     return replace(result, seconds_by_phase=job.clock.seconds)
 
 
-def _score_and_check(job: Job) -> BpbResult:
+def _checked(job: Job) -> Contract | None:
+    """The checks before the score; what a GPU will need is begun meanwhile."""
     job.require_scorable()
     settings = job.settings
     if job.device.type == "cuda":
         start_programs(job)
-    contract = Contract(job) if settings.check_contract else None
+        if settings.with_costs or (settings.resume is not None and settings.ttt is None):
+            job.text.spelled_digest.start()
+    return Contract(job) if settings.check_contract else None
+
+
+def _score_and_check(job: Job, contract: Contract | None) -> BpbResult:
+    settings = job.settings
     with nullcontext() if contract is None else answering_process(job) as process:
         watched = job if process is None else watching(job, process)
         with open_processes(adds_gradients=settings.ttt is not None) as processes, job.clock.phase("scoring"):
@@ -94,6 +110,7 @@ def _score_and_check(job: Job) -> BpbResult:
                 _require_one_network(job, processes)
             with job.clock.phase("bytes"):
                 layout = job.lay_out(processes)
+                give_back()
             marks = marks_beside(job, layout)
             check_again = None if contract is None else contract.check_again
             learning = nullcontext() if settings.ttt is None else adapting(job, layout, processes, check_again)

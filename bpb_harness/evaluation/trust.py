@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import final
 
@@ -16,6 +15,8 @@ from bpb_harness.contract import examine, precision_finding
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import MaskTokenError
 from bpb_harness.evaluation.batches import stack_spans
+from bpb_harness.evaluation.beside import Beside
+from bpb_harness.evaluation.freed_memory import give_back
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.run_size import RunSize
 from bpb_harness.result import BpbResult, Remark
@@ -53,6 +54,7 @@ class Contract:
         self._witness = examination.witness
         self.remarks = examination.findings
         if job.device.type == "cuda":  # what is reported, and found free, is the scoring's
+            give_back()
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(job.device)
 
@@ -72,13 +74,10 @@ class Contract:
         Not where another thread asks the same network, nor where the user's code would be run by it.
         """
         job = self._job
-        compare = partial(self.compare_precision, result)
-        if job.device.type != "cuda" or job.source is None or job.settings.allow_code:
-            return compare
-        beside = ThreadPoolExecutor(1, thread_name_prefix="precision")
-        found = beside.submit(compare)
-        beside.shutdown(wait=False)  # when it is done
-        return found.result
+        compare = Beside(partial(self.compare_precision, result), "precision")
+        if job.device.type == "cuda" and job.source is not None and not job.settings.allow_code:
+            compare.start()
+        return compare.result
 
     def compare_precision(self, result: BpbResult) -> list[Remark]:
         """What low precision does to a sample of the score, where that exceeds the sampling error."""

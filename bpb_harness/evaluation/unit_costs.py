@@ -6,7 +6,6 @@ tokens: the sums stay right, and documents are left out unless no span crosses t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -88,7 +87,7 @@ def _record(
         signature=str(result.signature), relation=result.relation, nats=result.length.nats,
         stderr_nats=error.stderr_nats if error.is_known else None, degrees_of_freedom=degrees,
         is_trusted=is_trusted, warning=_warning(result, is_trusted=is_trusted), model=job.identity.digest,
-        tokens=text.corpus.digest, text=_text_digest(job), raw_text=text.corpus.raw_digest,
+        tokens=text.corpus.digest, text=text.spelled_digest.result(), raw_text=text.corpus.raw_digest,
         tokenizer=text.tokenizer.digest, counts_bytes=layout.counts_bytes, num_unpaid=first,
         unpaid_units=first if counter is None else int(counter.span(text.corpus, 0, first, _rule(job)).sum()),
         vocab_size=int(job.model.vocab_size), context_units=float(spans.input_lengths.max()) * rate,
@@ -201,16 +200,3 @@ class _Sums:
     def costs(self) -> UnitCosts:
         nats, luck, units, tokens = (row.copy() for row in self._sums)
         return UnitCosts(nats, nats - luck, units, tokens)
-
-
-def _text_digest(job: Job) -> str:
-    """Of what each document spells, by whatever tokenizer; empty where tokens spell nothing that is known."""
-    text = job.text
-    if text.tokenizer.uncountable is not None:
-        return ""
-    digest = hashlib.sha256()
-    ends = np.append(text.borders.starts[1:], text.corpus.num_tokens)
-    for start, end in zip(text.borders.starts.tolist(), ends.tolist(), strict=True):
-        spelled = text.tokenizer.decode(text.corpus.read(start, end))
-        digest.update(len(spelled).to_bytes(8, "little") + spelled)
-    return digest.hexdigest()

@@ -21,6 +21,7 @@ from bpb_harness.message_pipes import keep_pipes
 
 FORK, DIRECT = b"F", b"D"
 _FAILED = 1
+_MADE_UP_TOKENS = 2048
 _IMPORTED_BEFORE_FORKS = ("bpb_harness.adapters", "bpb_harness.second_look.answering")
 
 
@@ -70,6 +71,8 @@ def serve(channel: Any) -> None:
             device = prepare(wish)
             checkpoint, adapted = load_model(device=device, dtype=dtype_of(wish["dtype"]), **wish["load"])
             channel.send({"digest": checkpoint.digest})
+            if device.type == "cuda" and not wish["load"].get("allow_code"):
+                ask_once(adapted.model, device)
             relearn = _Relearning(adapted.model, device)
             while True:
                 asked, arrays = channel.receive()
@@ -92,6 +95,23 @@ def serve(channel: Any) -> None:
             raise
         except Exception as error:
             channel.send({"error": f"{type(error).__name__}: {error}"})
+
+
+def ask_once(model: Any, device: Any) -> None:
+    """Ask for a made-up row while nobody waits: a GPU's libraries take a second before their first answer.
+
+    What fails here fails again where it is asked for, and is said there.
+    """
+    import numpy as np
+
+    from bpb_harness.denoiser import Denoiser
+    from bpb_harness.second_look.answering import HeldLogits
+
+    tokens = np.zeros(min(model.context_length, _MADE_UP_TOKENS), dtype=np.int64)
+    level = (0.5, 0.5, -1.0) if isinstance(model, Denoiser) else None
+    places = np.arange(len(tokens))
+    with contextlib.suppress(Exception):
+        HeldLogits(model, tokens, level, places, device).answer(tokens)
 
 
 class _Relearning:

@@ -18,6 +18,7 @@ from bpb_harness.byte_count import Tokenizer
 from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.text.documents import DocumentFile, find_documents
 from bpb_harness.text.files import corpus_name, find_files
+from bpb_harness.text.pages import let_go
 from bpb_harness.text.shards import (
     HEADER_BYTES,
     SHARD_MAGIC,
@@ -42,6 +43,7 @@ __all__ = [
 
 LARGEST_DOCUMENT_BYTES = 256 * 2**20
 _CHUNK_TOKENS = 1 << 20
+_MANY_TOKENS = 1 << 15  # who reads so many goes through the text: their pages are let go of
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,10 @@ class Corpus:
         while done < stop:
             offset, end = int(self._offsets[part]), int(self._offsets[part + 1])
             upto = min(stop, end)
-            tokens[done - start : upto - start] = self._parts[part][done - offset : upto - offset]
+            stored = self._parts[part][done - offset : upto - offset]
+            tokens[done - start : upto - start] = stored
+            if len(stored) >= _MANY_TOKENS:
+                let_go(stored)
             done, part = upto, part + 1
         return tokens
 
@@ -91,7 +96,9 @@ class Corpus:
         for offset, part in zip(self._offsets[:-1].tolist(), self._parts, strict=True):
             begin, end = max(start - offset, 0), min(stop - offset, len(part))
             for at in range(begin, end, _CHUNK_TOKENS):
-                yield part[at : min(at + _CHUNK_TOKENS, end)]
+                stored = part[at : min(at + _CHUNK_TOKENS, end)]
+                yield stored
+                let_go(stored)
 
     def document_starts(self, bos_id: int | None = None) -> NDArray[np.int64]:
         """Position of the first token of each document (its BOS, where there is one), ascending, int64.
@@ -257,7 +264,9 @@ def _corpus(
     digest = hashlib.sha256()
     for tokens in parts:
         for start in range(0, len(tokens), _CHUNK_TOKENS):
-            digest.update(np.ascontiguousarray(tokens[start : start + _CHUNK_TOKENS], dtype="<u4").data)
+            stored = tokens[start : start + _CHUNK_TOKENS]
+            digest.update(np.ascontiguousarray(stored, dtype="<u4").data)
+            let_go(stored)
     for array in (offsets, raw_bytes_per_document, starts):
         if array is not None:
             array.setflags(write=False)

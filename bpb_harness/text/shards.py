@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.text.files import cannot_be_read, plain_suffix, require_regular
+from bpb_harness.text.pages import let_go
 from bpb_harness.text.signs import LONGEST_SIGN, sign_of
 
 ShardFormat = Literal["auto", "v1", "v1-uint32", "v7", "npy", "uint16", "uint32"]
@@ -331,7 +332,7 @@ def _check_range(path: Path, shard: Shard, vocab_size: int | None) -> None:
         return
     signed = tokens.dtype.kind == "i"
     for start in range(0, len(tokens), _CHUNK_TOKENS):
-        chunk = np.asarray(tokens[start : start + _CHUNK_TOKENS])
+        chunk = tokens[start : start + _CHUNK_TOKENS]
         if int(chunk.max()) >= size or (signed and int(chunk.min()) < 0):
             position = start + int(np.argmax((chunk >= size) | (chunk < 0)))
             raise CorpusError(
@@ -342,3 +343,4 @@ def _check_range(path: Path, shard: Shard, vocab_size: int | None) -> None:
                 if shard.form in ("v1", "v7", "npy")
                 else f"the tokenizer does not belong to it, or it does not hold {shard.words}",
             )
+        let_go(chunk)

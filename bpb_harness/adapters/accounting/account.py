@@ -16,6 +16,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from bpb_harness.adapters.accounting.nothing_drawn import NothingDrawn
 from bpb_harness.adapters.accounting.trainer_settings import ASIDE, CANONICAL, SECTIONS
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
@@ -56,7 +57,8 @@ class AccountedAdapter(ABC):
             CheckpointError: as ``build``, and for what is left over.
         """
         account = Account(checkpoint, self.name)
-        adapted = self.build(account, device=device, dtype=dtype)
+        with NothingDrawn():
+            adapted = self.build(account, device=device, dtype=dtype)
         account.settle()
         return adapted
 
@@ -120,15 +122,16 @@ class Account:
         Raises:
             CheckpointError: naming the first tensor that is missing, of another shape, or no sound weights.
         """
-        taken = {}
         for own, value in module.state_dict().items():
             name = (names or {}).get(own, own)
-            given = made[own] if made is not None and own in made else self.take(name)
+            is_made = made is not None and own in made
+            given = made[own] if made is not None and is_made else self.take(name)
             if given.shape != value.shape:
                 raise CheckpointError(f"{self._name}: {name}", seen=list(given.shape), expected=list(value.shape))
-            taken[own] = given.to(value.dtype)
-            require_weights(taken[own], f"{self._name}: {name}")
-        module.load_state_dict(taken)
+            rounded = given.to(value.dtype)
+            if is_made or torch.promote_types(given.dtype, value.dtype) != value.dtype:  # some may overflow
+                require_weights(rounded, f"{self._name}: {name}")
+            value.copy_(rounded)
 
     def take_equal(self, name: str, value: Tensor) -> None:
         """Take a buffer that is computed anew, if the checkpoint has it, and compare.

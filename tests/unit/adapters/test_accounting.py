@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bpb_harness.adapters import Account, AccountedAdapter, AdaptedModel, available_adapters, load_model
+from bpb_harness.adapters.accounting.nothing_drawn import NothingDrawn
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.denoiser import CausalLM, Denoiser
@@ -398,3 +399,80 @@ class TestANewAdapter:
             require_weights(torch.tensor([torch.inf], dtype=torch.bfloat16), "x")
         with pytest.raises(CheckpointError, match=r"x: got torch\.complex64"):
             require_weights(torch.ones(1, dtype=torch.complex64), "x")
+
+
+class _Unfilled(_NewAdapter):
+    """Takes a tensor, and forgets to put it into the network."""
+
+    def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
+        del device, dtype
+        account.take("head.weight")
+        return AdaptedModel(_Linear(), self.name)
+
+
+class TestFilling:
+    def test_nothing_is_drawn_for_weights_that_are_filled(self, tmp_path: Path) -> None:
+        before = torch.random.get_rng_state()
+        load(tmp_path, _GPT)
+        assert torch.equal(torch.random.get_rng_state(), before)
+        assert not nn.Linear(3, 3).weight.isnan().any()  # as ever, outside
+
+    def test_a_weight_that_nothing_fills_is_no_number(self, tmp_path: Path) -> None:
+        torch.save({"head.weight": torch.ones(4, 2)}, tmp_path / "x.pt")
+        adapted = _Unfilled().load(read_checkpoint(tmp_path / "x.pt"), **_CPU)
+        assert adapted.model.logits(torch.zeros(1, 8, dtype=torch.int64)).isnan().all()
+
+    @pytest.mark.parametrize(
+        "draw",
+        [
+            nn.init.uniform_, nn.init.kaiming_uniform_, nn.init.xavier_normal_, nn.init.trunc_normal_,
+            lambda weight: nn.init.normal_(tensor=weight), lambda weight: weight.normal_(),
+            lambda weight: weight.uniform_(),
+        ],
+    )  # fmt: skip
+    def test_every_way_of_drawing(self, draw: Any) -> None:
+        weight = torch.zeros(3, 3)
+        with NothingDrawn():
+            draw(weight)
+        assert weight.isnan().all()
+
+    def test_memory_is_the_networks_own(self, tmp_path: Path) -> None:
+        torch.save({"head.weight": torch.ones(4, 2)}, tmp_path / "x.pt")
+        checkpoint = read_checkpoint(tmp_path / "x.pt")
+        module = _Linear()
+        Account(checkpoint, "new").fill(module)
+        checkpoint.tensors["head.weight"].zero_()
+        assert torch.equal(module.head.weight, torch.ones(4, 2))
+
+    @pytest.mark.parametrize("made", [True, False])
+    def test_numbers_that_the_network_cannot_hold(self, tmp_path: Path, made: bool) -> None:
+        huge = torch.full((4, 2), 1e300, dtype=torch.float64)
+        torch.save({"head.weight": huge if not made else torch.ones(4, 2)}, tmp_path / "x.pt")
+        account, given = Account(read_checkpoint(tmp_path / "x.pt"), "new"), {"head.weight": huge} if made else None
+        with pytest.raises(CheckpointError, match=r"head.weight: got 8 of 8 values that are nan or infinite"):
+            account.fill(_Linear(), made=given)
+
+    @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+    def test_what_was_made_of_tensors_is_looked_at_too(self, tmp_path: Path, bad: float) -> None:
+        torch.save({"head.weight": torch.ones(4, 2)}, tmp_path / "x.pt")
+        made = torch.ones(4, 2)
+        made[3, 1] = bad
+        with pytest.raises(CheckpointError, match=r"head.weight: got 1 of 8 values"):
+            Account(read_checkpoint(tmp_path / "x.pt"), "new").fill(_Linear(), made={"head.weight": made})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("count", [1, 7, 64, 1001])
+def test_one_bad_number_is_found_wherever_it_stands(dtype: torch.dtype, count: int) -> None:
+    require_weights(torch.linspace(-2, 2, count).to(dtype), "w")
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        for place in {0, count // 2, count - 1}:
+            weights = torch.linspace(-2, 2, count).to(dtype)
+            weights[place] = bad
+            with pytest.raises(CheckpointError, match=f"^w: got 1 of {count} values"):
+                require_weights(weights, "w")
+
+
+def test_tensors_of_no_or_of_one_number_are_sound() -> None:
+    require_weights(torch.zeros(0, 3), "w")
+    require_weights(torch.tensor(2.0), "w")

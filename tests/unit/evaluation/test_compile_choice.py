@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bpb_harness.distributed import Processes
-from bpb_harness.evaluation import passes
+from bpb_harness.evaluation import compile_choice, passes
 from bpb_harness.evaluation.api import load_job
 from bpb_harness.evaluation.compile_choice import pays, total_width
 from bpb_harness.evaluation.runner import MaskedNllRunner
@@ -32,24 +32,33 @@ def test_an_embedding_counts_its_width_and_biases_nothing():
     assert total_width(object()) == 0
 
 
+RUN = {"device": torch.device("cuda"), "dtype": torch.bfloat16, "length": 2048}
+
+
 @pytest.mark.parametrize(
-    ("layers", "width", "num_tokens", "expected"),
+    ("layers", "width", "num_tokens", "compiled", "fused"),
     [
-        (11, 512, 62_000_000, True),
-        (11, 512, 10_000_000, True),
-        (11, 512, 3_000_000, False),
-        (4, 256, 62_000_000, True),
-        (4, 256, 10_000_000, False),
-        (4, 64, 2_048, False),
+        (11, 512, 62_000_000, True, True),
+        (11, 512, 10_000_000, True, True),
+        (11, 512, 5_500_000, False, True),
+        (11, 512, 3_000_000, False, False),
+        (4, 256, 62_000_000, True, True),
+        (4, 256, 25_000_000, False, True),
+        (4, 256, 10_000_000, False, False),
+        (4, 64, 2_048, False, False),
     ],
 )
-def test_what_compiling_saves_decides(layers, width, num_tokens, expected):
-    many = nn.ModuleList(network(1, width) for _ in range(layers))
-    assert pays(Wrapped(many), num_tokens) is expected
+def test_what_a_faster_form_saves_decides(monkeypatch, layers, width, num_tokens, compiled, fused):
+    many = Wrapped(nn.ModuleList(network(1, width) for _ in range(layers)))
+    assert pays(many, num_tokens, **RUN) is compiled
+    asked = []
+    monkeypatch.setattr(compile_choice, "has_fused_form", lambda which, **run: asked.append((which, run)) or True)
+    assert pays(many, num_tokens, **RUN) is fused
+    assert asked == [(many, RUN)]
 
 
 def test_a_network_that_cannot_be_looked_into_is_compiled_as_before():
-    assert pays(object(), 1)
+    assert pays(object(), 1, **RUN)
 
 
 @pytest.fixture
@@ -82,7 +91,7 @@ def test_passes_that_a_tolerance_takes_are_counted_once_they_are_known(
     repository, compiling, monkeypatch, enough, expected
 ):
     one_pass = 64 * 16
-    monkeypatch.setattr(passes, "pays", lambda _, num_tokens: num_tokens > enough * one_pass)
+    monkeypatch.setattr(passes, "pays", lambda _, num_tokens, **run: num_tokens > enough * one_pass)
     assert run(repository, tolerance=0.06).signature.passes is not None
     assert len(compiling) == expected
 
@@ -91,11 +100,13 @@ def test_passes_that_a_tolerance_takes_are_counted_once_they_are_known(
 def test_processes_compile_by_the_whole_text_and_wait_for_each_other(repository, compiling, monkeypatch, is_worth_it):
     """Or a total would hang on how many share it, and the clock of a pass on the slowest compiler."""
     asked, waited = [], []
-    monkeypatch.setattr(passes, "pays", lambda _, num_tokens: asked.append(num_tokens) or is_worth_it)
+    monkeypatch.setattr(
+        passes, "pays", lambda _, num_tokens, **run: asked.append((num_tokens, run["length"])) or is_worth_it
+    )
     monkeypatch.setattr(Processes, "wait", lambda self: waited.append(list(compiling)))
     path = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
     job = load_job(path, Settings(limit=64, context_length=16, num_samples=1, device="cpu"))
     sampler = passes._Sampler(job, job.lay_out(), Processes(1, 4))
     sampler.warm_up(512, num_passes=3)
-    assert asked == [3 * 64 * 16]
+    assert asked == [(3 * 64 * 16, 16)]
     assert waited == ([[512 // 16]] if is_worth_it else [])

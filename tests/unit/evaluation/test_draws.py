@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import HarnessError, NumericsError
 from bpb_harness.estimators import ChainRule, ContinuousBound, DiscreteBound
-from bpb_harness.evaluation import compare
+from bpb_harness.evaluation import compare, sampled_bound
 from bpb_harness.evaluation import draws as draws_module
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, deal_draws, in_micro_batches, prepare_ahead
 from bpb_harness.evaluation.draws import DrawTable, FinishedDraws, merge_passes, plan_draws, run_draws
@@ -587,3 +588,26 @@ def test_an_error_of_the_network_is_not_taken_for_the_compilers(source, plan, mo
     monkeypatch.setattr(torch, "compile", lambda function: function)
     with pytest.raises(HarnessError, match="the network refuses"):
         compiled_runner(source, plan, Refusing())
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1024])
+def test_tokens_of_windows_of_all_lengths_add_up_to_them_to_the_last_bit(monkeypatch, at_once):
+    monkeypatch.setattr(sampled_bound, "_WINDOWS_AT_ONCE", at_once)
+    generator = np.random.default_rng(3)
+    lengths = generator.integers(1, 9, 10)
+    window_nats, token_nats = generator.normal(size=10), generator.normal(size=int(lengths.sum()))
+    bound = SampledBound(ContinuousBound(SCHEDULE, 1), SimpleNamespace(lengths=lengths), 8, [])
+    window = np.repeat(np.arange(10), lengths)
+    missing = window_nats - np.bincount(window, weights=token_nats)
+    np.testing.assert_array_equal(bound._with_rest(window_nats, token_nats), token_nats + (missing / lengths)[window])
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1 << 22])
+def test_tokens_that_processes_scored_are_added_up(source, monkeypatch, at_once):
+    monkeypatch.setattr(draws_module, "_TOKENS_AT_ONCE", at_once)
+    plan = plan_of(source, DiscreteBound(SCHEDULE, 3, 16))
+    alone = run(source, plan, keep_tokens=True).token_nats
+    network = Factored()  # once: it is drawn from the generator that threads share
+    tables = run_together(monkeypatch, 3, lambda each: run(source, plan, network, keep_tokens=True, processes=each))
+    for table in tables:
+        np.testing.assert_allclose(table.token_nats, alone, rtol=1e-12)

@@ -38,7 +38,7 @@ def job(*, device="cuda", bounds=("a bound",), model=None, compiles=True):
 def done(monkeypatch):
     """What was done, once all threads are through."""
     seen = []
-    monkeypatch.setattr(programs_ahead, "pays", lambda model, num_tokens: seen.append(num_tokens) or True)
+    monkeypatch.setattr(programs_ahead, "pays", lambda model, num_tokens, **run: seen.append(num_tokens) or True)
     monkeypatch.setattr(programs_ahead.importlib, "import_module", seen.append)
 
     def finish():

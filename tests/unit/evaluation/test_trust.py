@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 from bpb_harness.byte_count import load_tokenizer
-from bpb_harness.errors import BatchSizeError, CausalityError, DriftError, MaskTokenError, StatefulError
-from bpb_harness.evaluation import trust
+from bpb_harness.errors import BatchSizeError, CausalityError, CorpusError, DriftError, MaskTokenError, StatefulError
+from bpb_harness.evaluation import api, trust
+from bpb_harness.evaluation import score as score_module
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.run_size import RunSize
@@ -279,3 +281,49 @@ def test_a_network_is_told_the_same_contexts_when_it_is_asked_again(text, settin
     assert network.told == told
     again = score(replace(scored, settings=settings))
     assert again.length.nats == pytest.approx(total, rel=1e-9)
+
+
+def unsound() -> None:
+    raise CorpusError("the text is not sound")
+
+
+def test_what_is_wrong_with_the_text_is_said_before_what_is_wrong_with_the_network(text):
+    with pytest.raises(CorpusError):
+        score(job(Causal(1), text), unsound)
+    with pytest.raises(CausalityError):
+        score(job(Causal(1), text), lambda: None)
+
+
+@pytest.mark.parametrize("check_contract", [True, False])
+def test_a_text_that_is_not_sound_is_not_scored(text, monkeypatch, check_contract):
+    monkeypatch.setattr(score_module, "_score_and_check", lambda *_: pytest.fail("was scored"))
+    with pytest.raises(CorpusError):
+        score(job(Denoising(), text, check_contract=check_contract), unsound)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_beside"),
+    [({}, True), ({"device": "cpu"}, False), ({"source": None}, False), ({"allow_code": True}, False)],
+)
+def test_a_text_is_looked_at_beside_the_checks_of_a_gpu(monkeypatch, changes, is_beside):
+    given = {"device": "cuda", "source": "a file", "allow_code": False, **changes}
+    threads, phases = [], []
+
+    class Clock:
+        @contextlib.contextmanager
+        def phase(self, name):
+            phases.append(name)
+            yield
+
+    monkeypatch.setattr(api, "_job", lambda *_: SimpleNamespace(device=torch.device(given["device"])))
+    monkeypatch.setattr(
+        api, "_remarks_before", lambda *_: threads.append(threading.current_thread().name) or ["of the text"]
+    )
+    monkeypatch.setattr(api, "score", lambda _, require_sound_text: [*require_sound_text(), "of the score"])
+    monkeypatch.setattr(api, "score_remarks", lambda *_: ["at last"])
+    monkeypatch.setattr(api, "with_remarks", lambda result, *remarks: (result, remarks))
+    _, result = api._evaluate(None, None, SimpleNamespace(allow_code=given["allow_code"]), given["source"], Clock())
+    assert result == (["of the text", "of the score"], ("of the text", "at last"))
+    (thread,) = threads
+    assert thread.startswith("text") == is_beside
+    assert phases == ([] if is_beside else ["bytes"])

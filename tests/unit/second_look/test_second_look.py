@@ -14,7 +14,7 @@ import torch
 from bpb_harness.errors import SecondLookError
 from bpb_harness.second_look import answering, waiting
 from bpb_harness.second_look.asking import AnsweringProcess, ModelSource, ask_here
-from bpb_harness.second_look.fresh_process import serve
+from bpb_harness.second_look.fresh_process import ask_once, serve
 from bpb_harness.second_look.messages import Channel
 from bpb_harness.second_look.questions import Answer, Question, require_same_answers
 from tests.forked_servers import SUBPROCESS
@@ -387,3 +387,35 @@ def test_targets_are_looked_up_at_their_own_positions_in_pieces_or_at_once(monke
 def test_logits_of_any_size_pass(scale):
     logits = torch.tensor([0.0, 1.0, 1.0, 0.5], dtype=torch.float64) * scale
     ask_here(Fixed(logits), torch.device("cpu"), [dataclasses.replace(QUESTION, targets=np.array([2, 3]))])
+
+
+@pytest.mark.parametrize("length", [16, 5_000])
+@pytest.mark.parametrize("is_causal", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_made_up_row_is_asked_for_before_anybody_waits(length, is_causal, fails):
+    """No token of it is of the text, and what fails is left to who asks for something."""
+    asked = []
+
+    class Network:
+        vocab_size, context_length = 8, length
+
+        def answer(self, x):
+            asked.append(x)
+            if fails:
+                raise RuntimeError("no kernel")
+            return torch.zeros(*x.shape, 8)
+
+    class Causal(Network):
+        def logits(self, x):
+            return self.answer(x)
+
+    class Masked(Network):
+        mask_token_id, time_conditioned = 8, False
+
+        def logits(self, xt, level):
+            return self.answer(xt)
+
+    ask_once(Causal() if is_causal else Masked(), torch.device("cpu"))
+    (row,) = asked
+    assert row.shape == (1, min(length, 2048))
+    assert not row.any()

@@ -1,0 +1,88 @@
+"""Who has read a text from one end to the other does not keep its pages; what is read again is the same."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bpb_harness.text import pages
+from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.pages import let_go
+from tests.shards import write_shard
+
+COUNT = 1 << 21
+
+
+@pytest.fixture
+def shard(tmp_path):
+    return write_shard(tmp_path / "long.bin", np.arange(COUNT) % 60_000)
+
+
+def resident(path: Path) -> int:
+    """Bytes of a mapped file in this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines())
+    total = 0
+    for line in lines:
+        if line.endswith(str(path)):
+            total += next(int(each.split()[1]) * 1024 for each in lines if each.startswith("Rss:"))
+    return total
+
+
+needs_linux = pytest.mark.skipif(
+    not Path("/proc/self/smaps").exists() or not hasattr(mmap, "MADV_DONTNEED"), reason="asks Linux what is resident"
+)
+
+
+@needs_linux
+def test_a_text_that_was_gone_through_is_not_kept(shard):
+    corpus = load_shards([shard], vocab_size=60_000)
+    size = shard.stat().st_size
+    assert resident(shard) < size // 4  # it was checked and digested
+    for start in range(0, COUNT, 1 << 16):
+        assert corpus.read(start, start + (1 << 16))[5] == (start + 5) % 60_000
+    assert resident(shard) < size // 4
+    for start in range(0, COUNT, 1 << 10):  # windows are read now and again
+        corpus.read(start, start + (1 << 10))
+    assert resident(shard) > size // 2
+    for _ in corpus.stored(0, COUNT):
+        pass
+    assert resident(shard) < size // 4
+    np.testing.assert_array_equal(corpus.read(0, COUNT), np.arange(COUNT) % 60_000)
+
+
+@pytest.mark.parametrize("begin", [0, 1, 3_000, COUNT - 100])
+def test_what_lies_beside_it_is_left_alone(shard, begin):
+    mapped = np.memmap(shard, dtype="<u2", mode="r", offset=1024, shape=(COUNT,))
+    let_go(mapped[begin:])
+    np.testing.assert_array_equal(mapped, np.arange(COUNT) % 60_000)
+
+
+def test_other_arrays_and_systems_without_the_call_are_left_alone(shard, monkeypatch):
+    let_go(np.arange(10))
+    monkeypatch.setattr(pages, "_DONT_NEED", None)
+    mapped = np.memmap(shard, dtype="<u2", mode="r", offset=1024, shape=(COUNT,))
+    let_go(mapped)
+    assert mapped[7] == 7
+
+
+def test_only_whole_pages_of_the_part_are_let_go_of(shard, monkeypatch):
+    asked = []
+
+    class Mapped(mmap.mmap):
+        def madvise(self, *given):
+            asked.append(given)
+
+    with shard.open("rb") as file:
+        mapped = Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
+    array = np.memmap(shard, dtype="<u2", mode="r", offset=1024, shape=(COUNT,))
+    same = np.frombuffer(mapped, "<u2", offset=1024).view(np.memmap)
+    same._mmap = mapped
+    page = mmap.PAGESIZE
+    let_go(same[: page // 2])  # 1024 .. page + 1024
+    let_go(same[page : 3 * page])  # 2 page + 1024 .. 6 page + 1024
+    let_go(same[:16])  # within one page
+    assert [given[1:] for given in asked] == [(3 * page, 3 * page)]
+    del array
