@@ -133,3 +133,8 @@ def register(code: str, name: str, severity: Severity, summary: str) -> Rule:
 def refuting(findings: Iterable[Finding]) -> list[Finding]:
     """The findings that change the number or void it."""
     return [found for found in findings if found.severity is Severity.REFUTES]
+
+
+def as_code(text: str) -> str:
+    """A line of code within a message: between backticks, of which it has none itself."""
+    return f"`{text.replace('`', chr(39))}`"

@@ -74,8 +74,8 @@ def _verdict_of(report: AuditReport) -> str:
         said += f"; claimed {claimed_to_text(report.claimed_bpb)} bits per byte"
     if report.corrected_bpb is not None:
         said += f", corrected {corrected_to_text(report.corrected_bpb)}"
-    missing = [one_line(item) for item in report.judgement.missing]
-    return said + (f"; missing: {'; '.join(missing)}" if missing else "")
+    missing = [one_line(item) for item in report.judgement.missing if report.verdict is not Verdict.REFUTED]
+    return said + (f"; what would settle it: {'; '.join(missing)}" if missing else "")
 
 
 def _stated(finding: Finding) -> list[str]:

@@ -274,18 +274,19 @@ def _with_tokenizer(claim: Claim, tokenizer: AnyPath | None) -> Claim:
         return claim
     if tokenizer is not None and (name := the_one(tokenizers_in(Path(tokenizer).name))) is not None:
         return replace(claim, tokenizer=name, tokenizer_source=Source(str(tokenizer)))
-    if claim.scripts:
-        from bpb_harness.auditing.script import decode_source
+    named = {name: script for script in claim.scripts if (name := _tokenizer_of(script)) is not None}
+    name = the_one(named)  # where two scripts name two, nothing says which of them ran
+    return claim if name is None else replace(claim, tokenizer=name, tokenizer_source=Source(named[name].name))
 
-        for script in claim.scripts:
-            try:
-                text = decode_source(script).text
-            except ClaimError:
-                continue  # the checks of scripts say so
-            name = the_one(tokenizers_in(text))
-            if name is not None:
-                return replace(claim, tokenizer=name, tokenizer_source=Source(script.name))
-    return claim
+
+def _tokenizer_of(script: Path) -> str | None:
+    """The one tokenizer that a script names; None where it cannot be read, which the checks of scripts say."""
+    from bpb_harness.auditing.script import decode_source  # deferred: most records come without a script
+
+    try:
+        return the_one(tokenizers_in(decode_source(script).text))
+    except ClaimError:
+        return None
 
 
 def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:

@@ -52,7 +52,7 @@ TEXT_FOLDED = register(
     "BPB112",
     "text-folded",
     _WARNS,
-    "The text was changed in a way that cannot be undone before it was scored: what it lost is not paid for.",
+    "The text was changed in a way that cannot be undone before it was scored: the score leaves out what was lost.",
 )
 BYTE_PERPLEXITY = register(
     "BPB113", "byte-perplexity", _WARNS, "A perplexity per byte beside the score is not 2 to the power of it."
@@ -75,7 +75,9 @@ NOT_DECODABLE = register(
     "BPB203", "two-pass", _REFUTES, "Two passes condition on each other: nothing could decode such a code."
 )
 WEIGHT_TWICE = register("BPB204", "weight-twice", _REFUTES, "The weight 1/t was applied twice: not the ELBO.")
-TOKENS_UNPAID = register("BPB205", "tokens-unpaid", _REFUTES, "Some tokens are never masked and never paid for.")
+TOKENS_UNPAID = register(
+    "BPB205", "tokens-left-out", _REFUTES, "Some tokens are never masked, and the score leaves out what they cost."
+)
 TWO_ESTIMATORS = register(
     "BPB206",
     "two-estimators",
@@ -115,7 +117,8 @@ LEARNT_BEFORE = register(
     "BPB215",
     "learnt-before-scored",
     _WARNS,
-    "The log shows epochs of test-time training over the text before the score: what was learnt by heart is not paid.",
+    "The log shows epochs of test-time training over the text before the score: what was learnt by heart costs "
+    "nothing in the score.",
 )
 
 # Sampling, coverage, errors.
@@ -137,7 +140,7 @@ BEST_SEED = register("BPB305", "best-seed", _INFORMS, "The score is the best of 
 
 # The record against itself.
 IN_LOG = register("BPB401", "found-in-log", _CONFIRMS, "The claimed score is in the logs.")
-NO_LOG = register("BPB402", "no-log", _WARNS, "No log prints a score, so nothing stands behind the number.")
+NO_LOG = register("BPB402", "no-log", _WARNS, "No log prints a score that the claimed one could be held against.")
 NOT_IN_LOG = register("BPB403", "not-in-log", _WARNS, "The claimed score is in none of the logs.")
 LOG_CONTRADICTS = register(
     "BPB404", "log-contradicts", _REFUTES, "The log line with the very same loss prints another score."
@@ -152,7 +155,7 @@ TABLE_CONTRADICTS = register("BPB407", "table-contradicts-log", _WARNS, "A table
 SPREAD_CONTRADICTS = register(
     "BPB408", "spread-contradicts", _INFORMS, "The published spread is not that of the seeds."
 )
-NO_CLAIM = register("BPB409", "no-claim", _WARNS, "The record claims no score.")
+NO_CLAIM = register("BPB409", "no-claim", _WARNS, "The record does not say which score it claims.")
 UNOFFICIAL = register("BPB410", "says-unofficial", _WARNS, "The record says itself that this is no official score.")
 SIBLING_IN_LOG = register(
     "BPB411",
@@ -174,9 +177,10 @@ NOT_FINAL = register(
 )
 BEYOND_PLAIN = register(
     "BPB414",
-    "far-below-plain-validation",
+    "far-below-own-validation",
     _WARNS,
-    "The claimed score is below the plain validation of the same run by more than any sound way of scoring gains.",
+    "The claimed score is below the network's own validation score in the same log by more than any sound way of "
+    "scoring gained in public runs.",
 )
 BELOW_ALL_KNOWN = register(
     "BPB420",

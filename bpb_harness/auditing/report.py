@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing.codes import NO_CLAIM
+from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, sentence, settles
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity
 from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
@@ -55,7 +57,7 @@ class AuditReport:
 
     @property
     def corrected_bpb(self) -> float | None:
-        """What the score should have been; None where that is not recoverable."""
+        """What the score should have been; None where none can be given."""
         return self.judgement.corrected_bpb
 
     @property
@@ -98,7 +100,7 @@ class AuditReport:
 
     def to_markdown(self) -> str:
         """The report as a reviewer pastes it into a thread."""
-        return _template("report.md.j2").render(report=self, rules=CODES).strip() + "\n"
+        return _template("report.md.j2").render(report=self, names=CODES).strip() + "\n"
 
     def to_frame(self) -> pd.DataFrame:
         """One row a finding, with the verdict repeated; needs pandas."""
@@ -240,11 +242,21 @@ def _template(name: str) -> jinja2.Template:
     )
     environment.filters |= {
         "markdown": _markdown,
+        "cell": _cell,
         "bpb": claimed_to_text,
         "corrected": corrected_to_text,
         "short": _short,
         "detail": detail_of,
+        "sentence": lambda text: sentence(one_line(text)),
         "codes": lambda report: ", ".join(leading_codes(report)),
+    }
+    environment.globals |= {
+        "heading": heading_of,
+        "numbers": numbers_of,
+        "meaning": meaning_of,
+        "broken": broken_rules,
+        "grouped": grouped,
+        "settles": settles,
     }
     return environment.get_template(name)
 
@@ -255,8 +267,19 @@ def one_line(text: object) -> str:
 
 
 def _markdown(text: object) -> str:
-    """Text of a record that stays text in Markdown: no tables, tags, links, images or mentions."""
-    return re.sub(r"([\\|*_`\[\]#~])", r"\\\1", one_line(text).replace("&", "&amp;").replace("<", "&lt;")).replace(
+    """Text of a record that stays text in Markdown: no tables, tags, links, images or mentions; code stays code."""
+    # Between backticks all is code, in which nothing of the kind is read; what is left over is escaped.
+    parts = re.split(r"(`[^`]+`)", one_line(text))
+    return "".join(part if is_code else _escaped(part) for part, is_code in zip(parts, cycle([False, True])))
+
+
+def _cell(text: object) -> str:
+    """The same within a table, where a bar ends the cell even in code."""
+    return _escaped(one_line(text))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\|*_`\[\]#~])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;")).replace(
         "@", "@<!-- -->"
     )
 
@@ -267,13 +290,41 @@ def _short(text: object, width: int) -> str:
     return plain if len(plain) <= width else plain[: max(0, width - 3)].rstrip() + "..."
 
 
+def heading_of(report: AuditReport) -> str:
+    """What is audited: what the claimant calls it, or else folder or file."""
+    name, title = one_line(report.name), one_line(report.title or "")
+    return f'Audit of "{_short(title, _LONGEST_TITLE)}"' if title and title != name else f"Audit of {name}"
+
+
+_LONGEST_TITLE = 80
+
+
+def numbers_of(report: AuditReport) -> list[tuple[str, str]]:
+    """Label and text of what is claimed, of what is right, and of where it was looked for."""
+    rows = []
+    where = one_line(report.claimed_in or "")
+    if report.claimed_bpb is not None:
+        rows.append(("claimed", f"{claimed_to_text(report.claimed_bpb)} bits per byte, in {where}"))
+    elif where:
+        rows.append(("claimed", where))
+    derivation = one_line(report.judgement.corrected_from or "")
+    if report.corrected_bpb is not None:
+        rows.append(("corrected", f"{corrected_to_text(report.corrected_bpb)} bits per byte: {derivation}"))
+    elif derivation:
+        rows.append(("corrected", derivation))
+    rows.append(("record", one_line(report.name)))
+    if report.rules is not None:
+        rows.append(("rules", one_line(report.rules)))
+    return rows
+
+
 def detail_of(finding: Finding, reason: str) -> str:
     """A finding's message; where the headline says it already, what its code means, and the place."""
     if finding.message != reason:
         return finding.message
     places = finding.evidence.get("places") or finding.evidence.get("place") or _line_of(finding)
     listed = [str(place) for place in places] if isinstance(places, list) else [str(places)] if places else []
-    return CODES[finding.code].summary + (f" ({', '.join(listed)})" if listed else "")
+    return CODES[finding.code].summary.rstrip(".") + (f" ({', '.join(listed)})" if listed else "")
 
 
 def _line_of(finding: Finding) -> str | None:

@@ -10,19 +10,21 @@ from bpb_harness.auditing.report import (
     corrected_to_text,
     counts_to_text,
     detail_of,
+    heading_of,
     leading_codes,
+    numbers_of,
     one_line,
     rules_counted,
     unread_to_text,
 )
+from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, sentence, settles
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES, Severity
 from bpb_harness.terminal.page import Page, Style
 from bpb_harness.terminal.screen import Screen
 from bpb_harness.terminal.table import Column, add_table
 
-_LABELS, _FINDINGS = 13, 11  # columns before the text beside a label, and before what a finding says
-_LONGEST_TITLE = 80
+_LABELS, _FINDINGS = 13, 4  # columns before the text beside a label, and before a finding
 _VERDICTS: dict[Verdict, Style] = {
     Verdict.CONFIRMED: "bold green",
     Verdict.CONSISTENT: "bold",
@@ -34,29 +36,28 @@ _WIDEST_NAME, _WIDEST_CODES = 60, 31
 
 
 def report_to_text(report: AuditReport, screen: Screen) -> str:
-    """One claim: verdict, why, the numbers, every finding, what is missing."""
+    """One claim: verdict, why, the numbers, every finding, and what would settle it."""
     page = Page(screen, _LABELS)
-    page.paragraph(f"{_name_of(report)}: {report.verdict.value.upper()}", _VERDICTS[report.verdict])
-    page.paragraph(one_line(report.judgement.reason), indent=2)
-    if report.claimed_bpb is not None:
-        where = one_line(report.claimed_in)
-        page.row("  claimed", f"{claimed_to_text(report.claimed_bpb)} bits per byte ({where})")
-    elif report.claimed_in is not None:
-        page.row("  claimed", one_line(report.claimed_in))
-    derivation = one_line(report.judgement.corrected_from or "")
-    if report.corrected_bpb is not None:
-        page.row("  corrected", f"{corrected_to_text(report.corrected_bpb)} bits per byte")
-        page.row("", derivation)
-    elif derivation:
-        page.row("  corrected", derivation)
-    if report.rules is not None:
-        page.row("  rules", one_line(report.rules))
-    for finding in report.findings:
-        head = f"{finding.severity.value:<7}  {finding.code} {CODES[finding.code].name}"
-        page.paragraph(head, _SEVERITIES.get(finding.severity, ""), indent=2)
-        page.paragraph(one_line(detail_of(finding, report.judgement.reason)), indent=_FINDINGS)
-    for number, item in enumerate(report.judgement.missing):
-        page.row("" if number else "  missing", one_line(item))
+    page.paragraph(f"{heading_of(report)}: {report.verdict.value.upper()}", _VERDICTS[report.verdict])
+    page.paragraph(sentence(one_line(report.judgement.reason)), indent=2)
+    for broken in broken_rules(report):
+        page.paragraph(broken, indent=2)
+    page.gap()
+    page.row("  verdict", f"{report.verdict.value}: {meaning_of(report)}")
+    for label, text in numbers_of(report):
+        page.row(f"  {label}", text)
+    for group in grouped(report.findings):
+        page.gap()
+        page.paragraph(f"{group.heading}:", "bold", indent=2)
+        for finding in group.findings:
+            style = _SEVERITIES.get(finding.severity, "")
+            page.paragraph(f"{finding.code} {CODES[finding.code].name}", style, indent=_FINDINGS)
+            said = sentence(one_line(detail_of(finding, report.judgement.reason)))
+            page.paragraph(said, indent=_FINDINGS + 2)
+    page.gap()
+    page.paragraph("What would settle it:", "bold", indent=2)
+    for item in settles(report):
+        page.paragraph(f"- {one_line(item)}", indent=_FINDINGS, hanging=2)
     return f"{page}\n"
 
 
@@ -96,12 +97,3 @@ def summary_to_text(reports: Sequence[AuditReport], screen: Screen | None = None
         page.gap()
         page.paragraph(passed_over)
     return f"{page}\n"
-
-
-def _name_of(report: AuditReport) -> str:
-    """The claim's name, and the beginning of what the claimant calls it."""
-    name, title = one_line(report.name), one_line(report.title or "")
-    if not title or title == name:
-        return name
-    beginning = title if len(title) <= _LONGEST_TITLE else title[: _LONGEST_TITLE - 3].rstrip() + "..."
-    return f'{name} "{beginning}"'

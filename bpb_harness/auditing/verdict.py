@@ -4,7 +4,7 @@
 - *confirmed*: somebody else computed it: the harness rescored the checkpoint and got the same, or windows of it were
   proved, and nothing stands against it;
 - *consistent*: the record agrees with itself: positive evidence for the number (a log that prints it) and for its
-  denominator, and nothing that stands against either. Nobody but its author has computed the number;
+  denominator, and nothing that stands against either. Only its author has computed the number;
 - *unverifiable*: everything else, with what is missing.
 
 A rule of the contest (BPB5xx) that is broken voids the entry, not the number: it never changes the verdict.
@@ -12,19 +12,19 @@ A rule of the contest (BPB5xx) that is broken voids the entry, not the number: i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.losses import told_losses
-from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.checks.own_result import missing_of
 from bpb_harness.auditing.checks.rescored import Recomputed
+from bpb_harness.auditing.correction import corrected, is_of_record, named
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.findings import CODES, Finding, Severity
-from bpb_harness.rules.denominators import PREFIX, Denominator
+from bpb_harness.auditing.settling import A_PROOF, SCORED_AGAIN, settling
+from bpb_harness.findings import Finding, Severity
+from bpb_harness.rules.denominators import PREFIX
 
 _PROVED = "windows that a hash of the score chooses came back from bits, and cost what the score says"
 
@@ -50,9 +50,10 @@ class Judgement:
     Attributes:
         verdict: the verdict.
         reason: one sentence.
-        missing: what would be needed to say more; empty where the verdict is confirmed or refuted.
-        corrected_bpb: what the score should have been; None where that is not recoverable.
+        missing: what would settle it; empty where the harness itself has computed the score.
+        corrected_bpb: what the score should have been; None where no such number can be given.
         corrected_from: how it was derived, or why it cannot be.
+        rests_on: the codes of the findings that decided.
     """
 
     verdict: Verdict
@@ -60,6 +61,7 @@ class Judgement:
     missing: tuple[str, ...]
     corrected_bpb: float | None
     corrected_from: str | None
+    rests_on: tuple[str, ...] = ()
 
 
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
@@ -67,18 +69,16 @@ _SUBSET = "BPB350"  # the script scores a subset
 _HASHED = "BPB267"  # the script divides counts of hashed contexts
 # The score itself shows that something of the kind is behind it.
 _WONDERS = frozenset({codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code})
-_SLICES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, _SUBSET})
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
 _LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
 _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
-# What makes a score no code length makes it too low.
-_DOUBT_IT_IS_SO_LOW = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code})
 # Any of these sets: a plausible gap of two estimators is no evidence unless the log itself tells what was scored.
 _BYTES_SUPPORT = (
     frozenset({codes.BYTES_RIGHT.code}),
     frozenset({codes.BYTES_BESIDE.code}),
     frozenset({codes.TWO_ESTIMATORS.code, codes.SPLIT_LOADED.code}),
 )
+_SUPPORT = _NUMBER_SUPPORT.union(*_BYTES_SUPPORT)
 
 # A fault of the estimator that a script shows, or the author admits, says more than a log that is missing.
 _ESTIMATOR_RULES = [
@@ -162,11 +162,7 @@ def _to_five_digits(findings: Sequence[Finding]) -> bool:
 
 
 def _is_script_bytes(finding: Finding) -> bool:
-    return finding.code.startswith("BPB1") and not _is_record(finding)
-
-
-def _is_record(finding: Finding) -> bool:
-    return int(finding.code[-2:]) < 30
+    return finding.code.startswith("BPB1") and not is_of_record(finding)
 
 
 def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recomputed | None) -> Judgement:
@@ -177,38 +173,64 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
         findings: reconciled findings.
         recomputed: the harness's own score, where there is one.
     """
-    refuting = [finding for finding in findings if finding.severity is Severity.REFUTES]
-    found = {finding.code for finding in findings}
+    refuting = sorted((finding for finding in findings if finding.severity is Severity.REFUTES), key=_hurts_its_author)
     own = evidence.claim.result if evidence.is_own_file_alone else None
-    is_proved = not found.isdisjoint({codes.PROOF_SHORT.code, codes.PROVED.code})
-    if refuting and evidence.claim.score is None and own is not None:
-        return Judgement(Verdict.REFUTED, refuting[0].message, (), None, None)
-    if refuting and evidence.claim.score is None and evidence.claim.perplexity is not None:
-        derivation = f"not recoverable: {_named(refuting[0])} voids the number"
-        return Judgement(Verdict.REFUTED, refuting[0].message, (), None, derivation)
-    if refuting and evidence.claim.score is not None:
-        partial = not found.isdisjoint(_SLICES)
-        doubt = next((finding for finding in findings if finding.code in _DOUBT_IT_IS_SO_LOW), None)
-        corrected, derivation = _corrected(evidence, refuting, recomputed, partial=partial, doubt=doubt)
-        if corrected is None and recomputed is None:
-            derivation = f"{derivation}; {_WOULD_TELL}" if derivation else _WOULD_TELL
-        return Judgement(Verdict.REFUTED, refuting[0].message, (), corrected, derivation)
+    if refuting and (own is not None or evidence.claim.score is not None or evidence.claim.perplexity is not None):
+        return _refuted(evidence, findings, refuting, recomputed)
+    found = {finding.code for finding in findings}
     if codes.RESCORED_SAME.code in found:
-        return Judgement(Verdict.CONFIRMED, "the harness gets the same score from the checkpoint", (), None, None)
+        reason = "the score was computed a second time, from the checkpoint, and is the same"
+        return Judgement(Verdict.CONFIRMED, reason, (), None, None, (codes.RESCORED_SAME.code,))
     blocking = [
         finding for finding in findings if finding.severity is Severity.WARNS and not finding.code.startswith("BPB5")
     ]
     if codes.PROVED.code in found and not blocking and not refuting:
-        return Judgement(Verdict.CONFIRMED, _PROVED, (), None, None)
+        return Judgement(Verdict.CONFIRMED, _PROVED, (), None, None, (codes.PROVED.code,))
     if evidence.losses and {codes.LOSSES_IN_LOGS.code, codes.TOKENS_OF_RULES.code} <= found and not blocking:
         reason = f"{told_losses(evidence.losses)}, over the tokens that the rules fix; {_NOT_RECOMPUTED}"
-        return Judgement(Verdict.CONSISTENT, reason, (_BYTES_OF_TOKENS,), None, None)
+        rests_on = (codes.LOSSES_IN_LOGS.code, codes.TOKENS_OF_RULES.code)
+        return Judgement(Verdict.CONSISTENT, reason, (_BYTES_OF_TOKENS, SCORED_AGAIN), None, None, rests_on)
     has_number, has_bytes = bool(found & _NUMBER_SUPPORT), any(support <= found for support in _BYTES_SUPPORT)
     if has_number and has_bytes and not blocking and not refuting:
         reason = f"{_what_agrees(findings)}; {_NOT_RECOMPUTED}"
-        return Judgement(Verdict.CONSISTENT, reason, (_TO_CONFIRM,), None, None)
+        settles = (f"{SCORED_AGAIN}; or {A_PROOF}",)
+        return Judgement(Verdict.CONSISTENT, reason, settles, None, None, tuple(sorted(found & _SUPPORT)))
+    missing = _missing(evidence, findings, recomputed, has_number=has_number, has_bytes=has_bytes)
+    blocking.sort(key=_weight)
+    reason = blocking[0].message if blocking else _NOTHING_AGAINST if own is None else _FILE_ALONE
+    return Judgement(Verdict.UNVERIFIABLE, reason, missing, None, None, tuple(finding.code for finding in blocking[:1]))
+
+
+def _hurts_its_author(finding: Finding) -> bool:
+    """Whether a fault makes the claim worse than it is: it is named behind those that make it better."""
+    return finding.factor is not None and finding.factor < 1.0
+
+
+def _refuted(
+    evidence: Evidence, findings: Sequence[Finding], refuting: Sequence[Finding], recomputed: Recomputed | None
+) -> Judgement:
+    """The verdict where something refutes: what is right, if that is known, and what would settle it."""
+    rests_on = tuple(dict.fromkeys(finding.code for finding in refuting))
+    score = evidence.claim.score
+    if score is None:
+        own = evidence.claim.result if evidence.is_own_file_alone else None
+        derivation = None if own is not None else f"none: {named(refuting[0])} voids the number"
+        missing = _missing(evidence, findings, recomputed, has_number=False, has_bytes=False)
+        return Judgement(Verdict.REFUTED, refuting[0].message, missing, None, derivation, rests_on)
+    right = corrected(evidence, score, findings, refuting, recomputed)
+    settles = settling(refuting, right.bits_per_byte, is_recomputed=recomputed is not None)
+    return Judgement(Verdict.REFUTED, refuting[0].message, settles, right.bits_per_byte, right.derivation, rests_on)
+
+
+def _missing(
+    evidence: Evidence, findings: Sequence[Finding], recomputed: Recomputed | None, *, has_number: bool, has_bytes: bool
+) -> tuple[str, ...]:
+    """What would be needed to say more of a claim that is not settled."""
+    found = {finding.code for finding in findings}
     missing = [str(finding.evidence["missing"]) for finding in findings if finding.evidence.get("missing")]
+    own = evidence.claim.result if evidence.is_own_file_alone else None
     if own is not None:
+        is_proved = not found.isdisjoint({codes.PROOF_SHORT.code, codes.PROVED.code})
         missing += missing_of(own, is_rescored=recomputed is not None, is_proved=is_proved)
     elif evidence.claim.score is not None:
         if not has_number:
@@ -218,21 +240,14 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
         if not has_bytes and codes.TWO_ESTIMATORS.code in found:
             missing.append("a log that says how many tokens of the split were scored")
         if recomputed is None:
-            instead = ", which would do instead" if missing else ""
-            missing.append(f"the checkpoint, to score it anew{instead} (--checkpoint, --data, --tokenizer)")
-    blocking.sort(key=_weight)
-    reason = blocking[0].message if blocking else _NOTHING_AGAINST if own is None else _FILE_ALONE
-    return Judgement(Verdict.UNVERIFIABLE, reason, tuple(dict.fromkeys(missing)), None, None)
+            missing.append(f"instead of all that: {SCORED_AGAIN}" if missing else SCORED_AGAIN)
+    return tuple(dict.fromkeys(missing))
 
 
-_WOULD_TELL = "the checkpoint, scored anew, would tell (--checkpoint, --data, --tokenizer)"
-_NOTHING_AGAINST = "nothing stands against the number, and not enough for it"
-_NOT_RECOMPUTED = "nobody but its author has computed it"
-_TO_CONFIRM = (
-    "to be confirmed: the checkpoint, scored anew (--checkpoint, --data, --tokenizer), or a proof in bits (--proof)"
-)
+_NOTHING_AGAINST = "nothing speaks against the number, and not enough for it"
+_NOT_RECOMPUTED = "only its author has computed it"
 _BYTES_OF_TOKENS = "for bits per byte: the number of bytes of those tokens, which the rules do not know"
-_FILE_ALONE = "the file agrees with itself, and nobody but its writer has computed the number"
+_FILE_ALONE = "the file agrees with itself, and only its writer has computed the number"
 
 
 def _weight(finding: Finding) -> int:
@@ -242,7 +257,7 @@ def _weight(finding: Finding) -> int:
 
 
 def _is_estimator_of_script(finding: Finding) -> bool:
-    return finding.code.startswith("BPB2") and not _is_record(finding) and finding.code not in _LIGHT
+    return finding.code.startswith("BPB2") and not is_of_record(finding) and finding.code not in _LIGHT
 
 
 # Number formats, an id, a setting: they bend a number rather than void it.
@@ -271,106 +286,8 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     pair = by_code[codes.TWO_ESTIMATORS.code].evidence
     ratio = pair["implied_ratio"]
     return (
-        f"{number}, and loads the whole split, whose bytes are exact; loss / ln 2 / score is {ratio:.3f} "
-        f"because these are two estimators, whose gap is compatible with what T = {pair['num_steps']} steps cost"
+        f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
+        "it); "
+        f"loss / ln 2 / score is {ratio:.3f}, which is not bytes per token, and compatible with loss and score coming "
+        f"from two estimators, as their names say, and with what T = {pair['num_steps']} steps cost"
     )
-
-
-def _plausible(
-    evidence: Evidence, corrected: float | None, derivation: str, doubt: Finding | None
-) -> tuple[float | None, str]:
-    """A correction by factors, unless it is too low to be believed: then a part of it was taken wrongly.
-
-    Too low is what lies below all that is known to stand, and what lowers a score that is doubted for being low.
-    """
-    score, lowest = evidence.claim.score, lowest_of(evidence)
-    if corrected is None or score is None:
-        return corrected, derivation
-    if lowest is not None and corrected < lowest:
-        why = "below all that is known to stand on that text"
-    elif doubt is not None and corrected < score.value:
-        why = f"lower still than a score that {_named(doubt)} doubts"
-    else:
-        return corrected, derivation
-    below = f"{derivation} would be {corrected:.4f}, {why}"
-    return None, f"not recoverable: {below}; the tokenizer is probably not the one that it was taken for"
-
-
-def _corrected(
-    evidence: Evidence,
-    refuting: Sequence[Finding],
-    recomputed: Recomputed | None,
-    *,
-    partial: bool,
-    doubt: Finding | None,
-) -> tuple[float | None, str]:
-    score = evidence.claim.score
-    assert score is not None
-    if recomputed is not None and any(finding.code == codes.RESCORED_DIFFERENT.code for finding in refuting):
-        return recomputed.bits_per_byte, f"rescored by the harness: {recomputed.signature}"
-    logged = next((finding for finding in refuting if finding.code == codes.LOG_CONTRADICTS.code), None)
-    byte_faults = [finding for finding in refuting if finding.code.startswith("BPB1")]
-    voiding = [finding for finding in refuting if finding not in byte_faults and finding is not logged]
-    factors, ways = [], []
-    if logged is not None and logged.factor is not None:
-        factors.append(logged.factor)
-        ways.append(f"claimed, the log's own {score.value * logged.factor:.5f}")
-    factor, way = _byte_factor(byte_faults)
-    if factor is not None:
-        factors.append(factor)
-        ways.append(way)
-    value = score.value * math.prod(factors) if factors else None
-    if byte_faults and factor is None:
-        return None, f"not recoverable: {way}"
-    without = [finding for finding in voiding if finding.factor is None]
-    if without:
-        only = f"; the number of bytes alone would make it {value:.4f}" if value is not None else ""
-        return None, f"not recoverable: {_named(without[0])} voids the number{only}"
-    for finding in voiding:
-        assert finding.factor is not None
-        value = (value if value is not None else score.value) * finding.factor
-        ways.append(f"x {finding.factor:.5f} ({finding.code})")
-    text = f"{score} {' '.join(ways)}"
-    prefix = _prefix(evidence)
-    if factor is not None and value is not None and partial and prefix is not None and evidence.full is not None:
-        there = value * evidence.full.bytes_per_token / prefix.bytes_per_token
-        text += (
-            f", at the ratio of the full split; only a part was scored, and at the ratio of the first "
-            f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f}"
-        )
-    return _plausible(evidence, value, text, doubt)
-
-
-def _prefix(evidence: Evidence) -> Denominator | None:
-    return next(
-        (row for row in evidence.rules.table.rows if row.scope == PREFIX and row.tokenizer == evidence.tokenizer), None
-    )
-
-
-def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:
-    """One factor for the denominator: two findings about it describe one fault, they do not multiply."""
-    if not faults:
-        return None, ""
-    measured = [finding for finding in faults if _is_record(finding)]
-    chosen = next((finding for finding in measured if finding.factor is not None), None)
-    if chosen is None and len({finding.code for finding in faults}) == 1:
-        chosen = next((finding for finding in faults if finding.factor is not None), None)
-    if chosen is not None and chosen.factor is not None:
-        return chosen.factor, f"x {chosen.factor:.5f} ({_derivation(chosen)})"
-    if len(faults) > 1 and all(finding.factor is not None for finding in faults):
-        return None, "several faults of the byte count act together: " + ", ".join(f.code for f in faults)
-    return None, f"{_named(faults[0])} gives no factor"
-
-
-def _named(finding: Finding) -> str:
-    return f"{finding.code} ({CODES[finding.code].name})"
-
-
-def _derivation(finding: Finding) -> str:
-    expected, tokenizer = finding.evidence.get("expected"), finding.evidence.get("tokenizer")
-    counted = finding.evidence.get("bytes_per_token") or finding.evidence.get("constant")
-    bug = finding.evidence.get("bug")
-    if isinstance(expected, float) and isinstance(counted, int | float):
-        named = f", {bug}" if bug else ""
-        return f"{counted:.6g} / {expected:.6g} bytes per token, {tokenizer}{named}"
-    return finding.code

@@ -114,7 +114,8 @@ _STATEMENTS = (
         of_training=True,
     ),
     _Statement(
-        "tokens that are predicted are not paid for", _closed(rf"\b(?:BOS|(?:document )?boundar(?:y|ies)){_UNPAID}")
+        "the score leaves out what some predicted tokens cost",
+        _closed(rf"\b(?:BOS|(?:document )?boundar(?:y|ies)){_UNPAID}"),
     ),
     _Statement(
         PRICED_JOINTLY,

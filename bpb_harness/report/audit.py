@@ -10,9 +10,12 @@ from bpb_harness.auditing.report import (
     claimed_to_text,
     corrected_to_text,
     counts_to_text,
+    heading_of,
+    numbers_of,
     rules_counted,
     unread_to_text,
 )
+from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, sentence, settles
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES
 from bpb_harness.report.page import render
@@ -55,6 +58,13 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
         claimed=claimed_to_text,
         corrected=corrected_to_text,
         evidence=_evidence,
+        heading=heading_of,
+        numbers=numbers_of,
+        meaning=meaning_of,
+        broken=broken_rules,
+        grouped=grouped,
+        settles=settles,
+        sentence=sentence,
         command=command,
     )
 

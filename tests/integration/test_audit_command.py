@@ -117,7 +117,7 @@ def test_a_table_of_many(run: Run) -> None:
 
 def test_markdown(run: Run) -> None:
     done = run(SUBMISSIONS / "wrong_constant", "--format", "markdown")
-    assert done.stdout.startswith('### wrong\\_constant "a made-up submission": **refuted**')
+    assert done.stdout.startswith('### Audit of "a made-up submission": **refuted**')
 
 
 def test_output_to_a_file(run: Run, tmp_path: Path) -> None:
@@ -187,8 +187,8 @@ def test_the_submissions_that_hold_files(run: Run) -> None:
     assert [each["name"] for each in own_json(done.stdout)["audits"]] == ["honest_single_seed", "wrong_constant"]
     told = run("--containing", "--format", "markdown", "--", *files)
     assert "| wrong\\_constant | refuted |" in told.stdout
-    assert "### wrong\\_constant" in told.stdout
-    assert "### honest" not in told.stdout, "what is consistent is in the table alone"
+    assert "- record: wrong\\_constant" in told.stdout
+    assert "- record: honest" not in told.stdout, "what is consistent is in the table alone"
     inside = run("--containing", "claim.json", "--format", "json", cwd=SUBMISSIONS / "wrong_constant")
     assert [each["name"] for each in own_json(inside.stdout)["audits"]] == ["wrong_constant"]
 

@@ -52,7 +52,7 @@ def test_a_file_that_agrees_with_itself_is_not_confirmed(checked: BpbResult, tmp
     assert (code, report["verdict"], stderr) == (3, "unverifiable", "")
     assert codes(report) == ["BPB419"]
     assert report["claimed_bpb"] == checked.bits_per_byte
-    assert report["reason"] == "the file agrees with itself, and nobody but its writer has computed the number"
+    assert report["reason"] == "the file agrees with itself, and only its writer has computed the number"
     anew, proof = report["missing"]
     assert "bpb-eval CHECKPOINT --data TEXT --method discrete --steps 4" in anew
     assert f"--expect {checked.bits_per_byte:.5f}" in anew
@@ -128,7 +128,7 @@ def test_a_checkpoint_scored_by_the_settings_of_the_file_confirms_it(
         "--data", repository / "fixtures/corpora/tiny_val_000000.bin",
     )  # fmt: skip
     assert (code, report["verdict"]) == (0, "confirmed"), stderr
-    assert report["reason"] == "the harness gets the same score from the checkpoint"
+    assert report["reason"] == "the score was computed a second time, from the checkpoint, and is the same"
     finding = next(finding for finding in report["findings"] if finding["code"] == "BPB601")
     assert abs(finding["evidence"]["difference"]) < 1e-6
 

@@ -193,7 +193,7 @@ def test_a_pull_request_is_audited_where_it_changed_something(
     ]
     assert done.summary.startswith("## bpb-audit\n\n| name | verdict |")
     assert "2 claims: 0 confirmed, 1 consistent, 1 refuted, 0 unverifiable" in done.summary
-    assert "### records/wrong\\_space\\_twice" in done.summary
+    assert "- record: records/wrong\\_space\\_twice" in done.summary
     assert "wrong\\_constant" not in done.summary
     allowed = run_steps(action, records.root, commands, event=event, fail_on="never", **asked)
     assert (allowed.code, allowed.outputs, allowed.files) == (0, done.outputs, done.files)

@@ -42,13 +42,13 @@ def _stated_estimator(evidence: Evidence) -> Iterator[Finding]:
     if method == PSEUDO_LIKELIHOOD and protocol.u_range is not None and lowest == highest:
         message = (
             f"the score is a pseudo-log-likelihood at the one mask rate {lowest:g}: each token is priced given "
-            "neighbours that are never paid for, so it is not the length of any code"
+            "neighbours whose cost the score leaves out, so it is not the length of any code"
         )
         yield codes.NOT_A_CODE.finding(message, facts=where)
     elif method == PSEUDO_LIKELIHOOD:
         message = (
-            "the record names a pseudo-log-likelihood as its estimator; unless every token is paid for given only "
-            "tokens paid for before it, that is not the length of any code"
+            "the record names a pseudo-log-likelihood as its estimator; unless every token is priced given only tokens "
+            "that were priced before it, that is not the length of any code"
         )
         yield codes.APPROXIMATE.finding(message, facts=where)
     elif protocol.u_range is not None and lowest == highest:
@@ -56,14 +56,15 @@ def _stated_estimator(evidence: Evidence) -> Iterator[Finding]:
         yield codes.RANGE_CUT.finding(message, facts=where)
     elif protocol.u_range is not None and (lowest > _RANGE_CUT or highest < 1.0 - _RANGE_CUT):
         message = (
-            f"the mask rates span [{lowest:g}, {highest:g}] only; the integral over (0, 1] is the bound, "
-            "and what is left out is not small: the score is no bound"
+            f"the mask rates span [{lowest:g}, {highest:g}] only; the bound is the integral over (0, 1]. What is "
+            "left out "
+            "could only add to it, and is not small: the full bound is higher than the claimed score (worse)"
         )
         yield codes.RANGE_CUT.finding(message, facts=where)
     elif protocol.u_range is not None and (lowest > _RANGE_SUSPECT or highest < 1.0 - _RANGE_SUSPECT):
         message = (
-            f"the mask rates span [{lowest:g}, {highest:g}]: are the ends paid for by a prior and a reconstruction "
-            "term?"
+            f"the mask rates span [{lowest:g}, {highest:g}]: does the score count the ends, by a prior and a "
+            "reconstruction term?"
         )
         yield codes.APPROXIMATE.finding(message, facts=where)
     if method == TWO_PASS:
@@ -73,7 +74,7 @@ def _stated_estimator(evidence: Evidence) -> Iterator[Finding]:
         yield from _stated_weight(protocol.weight, protocol.schedule, protocol.schedule_eps)
     if protocol.unpaid_tokens is not None:
         message = (
-            f"{protocol.unpaid_tokens} are never masked and never paid for: the score leaves out a part of the text"
+            f"{protocol.unpaid_tokens} are never masked, and the score leaves out what they cost: a part of the text"
         )
         yield codes.TOKENS_UNPAID.finding(message, unpaid=protocol.unpaid_tokens)
     if protocol.priced_jointly is not None and method not in (AR, CHAIN, PSEUDO_LIKELIHOOD, TWO_PASS):
@@ -146,8 +147,8 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
     names = sorted({line.bpb.name for line in evidence.lines} or {score.name})
     facts: dict[str, Json] = {"implied_ratio": ratio.value, "places": list(ratio.places), "num_steps": steps}
     unclear = (
-        f"the loss beside {', '.join(names)} comes from another estimator, by its name, so their ratio "
-        f"{ratio.value:.4f} is no number of bytes per token and no sign of a byte bug"
+        f"the loss beside {', '.join(names)} comes from another estimator, by its name, so the two cannot be divided "
+        f"to get bytes per token (loss / ln 2 / score is {ratio.value:.4f}), and show no byte bug"
     )
     if evidence.full is None or steps is None or vocabulary is None:
         yield codes.TWO_ESTIMATORS_UNCLEAR.finding(unclear, facts=facts)
@@ -169,11 +170,13 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
         yield codes.TWO_ESTIMATORS_UNCLEAR.finding(message, facts=facts, missing="loss and score with more digits")
     elif _SMALLEST_RISE - hidden <= implied <= vocabulary + hidden:
         message = (
-            f"two estimators, not a byte bug: loss / ln 2 / score, {ratio.value:.4f}, is no number of bytes per token, "
-            f"since the loss is a Monte-Carlo bound and {', '.join(names)} the T = {steps} bound. At the "
-            f"{expected:.5f} bytes per token of {evidence.full} the T-step bound is {gap:.3f} bits per token above the "
-            f"loss, which is compatible with a cross-entropy that rises by {implied:.1f} bits from mask rate 0 to 1 "
-            f"({possible} are plausible); other numbers of bytes near by would be compatible as well"
+            f"loss / ln 2 / score is {ratio.value:.4f}, which is not the {expected:.5f} bytes per token of "
+            f"{evidence.full}. That need not be a byte bug: by their names the loss is a Monte-Carlo bound and "
+            f"{', '.join(names)} the bound of T = {steps} steps, which is looser. At {expected:.5f} bytes per token it "
+            f"lies {gap:.3f} bits per token above the loss, and so it would if the cross-entropy rose by {implied:.1f} "
+            f"bits per token from mask rate 0 to 1 ({possible} bits are plausible). Slightly different numbers of "
+            "bytes "
+            "would be compatible with that as well"
         )
         yield codes.TWO_ESTIMATORS.finding(message, facts=facts)
         yield from _whole_split(evidence)
@@ -200,7 +203,7 @@ def _whole_split(evidence: Evidence) -> Iterator[Finding]:
         return
     message = (
         f"{sizes[exact.num_tokens]} loads {exact.num_tokens:,} tokens, which is {exact} to the token: "
-        f"{exact.num_bytes:,} bytes"
+        f"{exact.num_bytes:,} bytes; that all that was loaded was scored, it does not say"
     )
     yield codes.SPLIT_LOADED.finding(
         message, file=sizes[exact.num_tokens], num_tokens=exact.num_tokens, num_bytes=exact.num_bytes

@@ -53,7 +53,9 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
         return
     if ratio is None:
         message = (
-            "no loss in nats stands beside the score, so the number of bytes that it was divided by cannot be read off"
+            "neither log nor submission prints a loss in nats per token beside the score, so they do not show by how "
+            "many "
+            "bytes per token it was divided"
         )
         yield codes.BYTES_UNKNOWN.finding(message, missing="val_loss in the log or in submission.json")
         return
@@ -83,7 +85,7 @@ def _right_beside(evidence: Evidence) -> Finding | None:
         return None
     places = [f"{other.bpb.source} ({other.bpb})" for other in nearest]
     message = (
-        f"no loss stands beside the score; the other lines of its run divide by the {full.bytes_per_token:.5f} bytes "
+        f"the score's line prints no loss; the other lines of its run divide by the {full.bytes_per_token:.5f} bytes "
         f"per token of {full}, and the nearest, {', '.join(places[:_MAX_SOURCES])}, lies within {_BESIDE:.0%} of it"
     )
     return codes.BYTES_BESIDE.finding(
@@ -92,12 +94,12 @@ def _right_beside(evidence: Evidence) -> Finding | None:
 
 
 def _folded(evidence: Evidence) -> Iterator[Finding]:
-    """A text whose letters were folded to one case is another text: its case is never paid for."""
+    """A text whose letters were folded to one case is another text: its case is left out of the score."""
     log = next((log for log in evidence.claim_logs or evidence.claim.logs if log.folded is not None), None)
     if log is not None:
         message = (
             f"{log.file} names {log.folded}: letters were folded to one case before the text was scored, which cannot "
-            "be undone; the score does not pay for the case of the text"
+            "be undone; the score leaves out what the case of the text would cost"
         )
         yield codes.TEXT_FOLDED.finding(
             message,
@@ -187,9 +189,7 @@ def _of_the_split(evidence: Evidence) -> str:
         f"; {size:,} tokens x bytes per token = {times * num_bytes / 1e6:.1f} MB, the split has "
         f"{num_bytes / 1e6:.2f} MB: {times:.4g} times the bytes that are there"
     )
-    if times > 1.0 + AGREES:
-        said += f", score x {times:.4g} = {score.value * times:.4f} if the whole split was scored"
-    elif times < 1.0 - AGREES:
+    if times < 1.0 - AGREES:
         said += ", unless only a part was loaded"
     return said
 
@@ -367,14 +367,19 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
     inferred = (
         ""
         if evidence.tokenizer_is_named
-        else f"; nothing names the tokenizer: {row.tokenizer} is inferred from the ratio, which fits to five digits"
+        else f"; the record does not say which tokenizer was used: {row.tokenizer} is inferred from the number, which "
+        "fits to five digits"
     )
     message = (
-        f"the record divides by {ratio.value:.6f} bytes per token ({_HOW}); {row} has {expected:.5f}: "
-        f"{ratio.value / expected:.5f} times too many bytes, which is what happens when {bug.story}{inferred}"
+        f"the score is too low, for it divides by {ratio.value / expected:.5f} times too many bytes: by "
+        f"{ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one of a "
+        "known "
+        f"mistake: {bug.story}{inferred}"
         if ratio.value > expected
-        else f"the record divides by {ratio.value:.6f} bytes per token ({_HOW}); {row} has {expected:.5f}: only "
-        f"{ratio.value / expected:.5f} of the bytes, which is what happens when {bug.story}{inferred}"
+        else f"the score is too high, for it divides by only {ratio.value / expected:.5f} of the bytes: by "
+        f"{ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one of a "
+        "known "
+        f"mistake: {bug.story}{inferred}"
     )
     return codes.BYTES_BUG.finding(
         message,
@@ -497,15 +502,13 @@ def _constant_finding(evidence: Evidence, value: float, constant: float, places:
     full = evidence.full
     if full is None:
         message = (
-            f"the bits were divided by a constant {constant:g} bytes per token instead of the bytes of the text; "
+            f"the bits were divided by a constant, {constant:g} bytes per token, instead of the bytes of the text; "
             "nothing names the tokenizer, so the right number is not known"
         )
         return codes.BYTES_CONSTANT.finding(message, constant=constant, places=list(places))
     message = (
-        f"the bits were divided by a constant {constant:g} bytes per token; {full} has {full.bytes_per_token:.5f}: "
-        f"the score is {value / full.bytes_per_token:.4f} times too low"
-        if value > full.bytes_per_token
-        else f"the bits were divided by a constant {constant:g} bytes per token; {full} has {full.bytes_per_token:.5f}"
+        f"the bits were divided by a constant, {constant:g} bytes per token, where {full} has "
+        f"{full.bytes_per_token:.5f}: the score is too {'low' if value > full.bytes_per_token else 'high'}"
     )
     prefix = _prefix_ratio(evidence)
     if prefix is not None:

@@ -1,7 +1,7 @@
 """BPB420: a score below all that anybody has been known to reach on a text.
 
 A record can be made to agree with itself about any number. Below what the best known codes need, with room to spare,
-agreement says nothing: such numbers were memory of the text, tables of counts that nobody paid for, or leaks.
+agreement says nothing: such numbers were memory of the text, tables of counts that cost nothing in the score, or leaks.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ def check_lowest_known(evidence: Evidence) -> Iterator[Finding]:
         return
     lowest, note = known.bits_per_byte, known.why
     yield codes.BELOW_ALL_KNOWN.finding(
-        f"the claimed {score} bits per byte lie below {lowest:g}, under which no score of {dataset} is known to stand: "
+        f"the claimed {score} bits per byte lie below {lowest:g}, under which no score of {dataset} is known to be "
+        "sound: "
         f"{note}; that a record agrees with itself is no evidence of such a number",
-        missing="the checkpoint, to score it anew, or a proof in bits",
+        missing="the checkpoint, scored by somebody else, or a file of bits that decodes to the text",
         lowest=lowest,
         dataset=dataset,
     )

@@ -42,7 +42,7 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
         return
     over = [size for size in sizes if size.value > cap]
     if over:
-        listed = ", ".join(f"{size.value:,.0f} ({size.source})" for size in over[:4])
+        listed = ", ".join(f"{size.value:,.0f} bytes by {size.source}" for size in over[:4])
         message = f"the artifact is over the cap of {cap:,} bytes: {listed}"
         yield codes.OVER_CAP.finding(message, cap=cap, sizes=[size.value for size in over])
 

@@ -33,19 +33,20 @@ from bpb_harness.auditing.script.running.weighing import weigh
 from bpb_harness.errors import HarnessError
 from bpb_harness.findings import Finding, Json, Severity
 
-CHECKS: tuple[Callable[[Analysis], Iterator[Hit]], ...] = (
-    check_byte_constants,
-    check_byte_tables,
-    check_weights,
-    check_mask_rates,
-    check_special_tokens,
-    check_two_passes,
-    check_joint_prices,
-    check_hashed_counts,
-    check_rounded_counts,
-    check_precision,
-    check_coverage,
-)
+# Each check, and what it is about: for the report of a script that could not be followed to its end.
+CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
+    check_byte_constants: "constants in place of a byte count",
+    check_byte_tables: "the byte count",
+    check_weights: "the weights of the masked tokens",
+    check_mask_rates: "the mask rates",
+    check_special_tokens: "tokens that are never masked",
+    check_two_passes: "passes that see each other's tokens",
+    check_joint_prices: "prices of several tokens together",
+    check_hashed_counts: "counts of hashed contexts",
+    check_rounded_counts: "rounded numbers of masked tokens",
+    check_precision: "the precision of sums",
+    check_coverage: "how much of the text is scored",
+}
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4
 _LOG_SUFFIXES = frozenset({".log", ".txt", ".out"})
@@ -151,18 +152,30 @@ def _checked(scripts: list[Script], context: ScriptContext, *, is_whole: bool = 
         return [_not_understood(names, "the scripts could not be analysed", error)], set()
     findings: list[Finding] = []
     stumbled: list[Finding] = []
-    for check in CHECKS:
+    partial: list[str] = []  # what is looked for in vain, where what would show it may lie beyond the limit
+    for check, about in CHECKS.items():
         try:
             # All hits of a check or none: half a check may have missed what speaks for the script.
             findings.extend(_weighed(analysis, list(check(analysis)), informative))
         except Exception as error:
             stumbled.append(_not_understood(names, f"{check.__name__} could not be carried out", error))
-    if analysis.program.work_left <= 0:
-        message = f"{names}: the analysis stopped at its bound on work; what lies beyond it was not looked at"
-        stumbled.append(codes.NOT_READ.finding(message, file=names))
+        if analysis.program.work_left <= 0:
+            partial.append(about)
+    if partial:
+        stumbled.append(_read_in_part(names, [about for about in CHECKS.values() if about not in partial], partial))
     if analysis.program.work_left <= 0 or not is_whole:
         findings = [_doubted(finding) for finding in findings]
     return findings + stumbled, on_path
+
+
+def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> Finding:
+    """What could be followed to its end before the limit on the analysis was reached, and what could not."""
+    followed = f"looked at whole: {', '.join(whole)}; " if whole else ""
+    message = (
+        f"{names} is too long to be followed to its end; {followed}looked at in part, so that a fault may have been "
+        f"overlooked: {', '.join(partial)}"
+    )
+    return codes.READ_IN_PART.finding(message, file=names, whole=[*whole], partial=[*partial])
 
 
 def _not_understood(names: str, what: str, error: Exception) -> Finding:
@@ -179,33 +192,51 @@ def _doubted(finding: Finding) -> Finding:
 
 
 def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list[Finding]:
-    """One finding per code and line; refuting only where every reported score shows the code."""
+    """One finding per code and line, and one for lines of which the same is said.
+
+    They refute only where every reported score shows the code.
+    """
     sinks: dict[str, set[int]] = {}
     for hit in hits:
         if hit.sink is not None:
             sinks.setdefault(hit.rule.code, set()).add(hit.sink)
-    findings: dict[tuple[str, str, int], Finding] = {}
+    weighed: dict[tuple[str, str, int], tuple[Hit, Severity, str]] = {}
     for hit in hits:
-        script = analysis.program.script(hit.node)
-        number = int(getattr(hit.node, "lineno", 0))
         severity = hit.severity or hit.rule.severity
-        message = f"{hit.message} ({script.path}:{number})" if number else hit.message
-        others = informative - sinks.get(hit.rule.code, set())
+        others, beside = informative - sinks.get(hit.rule.code, set()), ""
         if severity is Severity.REFUTES and hit.sink is not None and others:
             severity = Severity.WARNS
             label = analysis.sinks[min(others)].label.strip() or "another"
-            message += (
-                f" Another reported score ({label}) does without it, and the script does not say which is claimed."
-            )
-        key = (hit.rule.code, script.path, number)
-        known = findings.get(key)
-        if known is not None and (known.severity is Severity.REFUTES or severity is not Severity.REFUTES):
-            continue
-        evidence: dict[str, Json] = {
-            "file": script.path,
-            "line": number,
-            "source": script.line(hit.node),
-            **hit.evidence,
-        }
-        findings[key] = hit.rule.finding(message, factor=hit.factor, severity=severity, facts=evidence)
-    return list(findings.values())
+            beside = f" Another reported score ({label}) does without it, and the script does not say which is claimed."
+        key = (hit.rule.code, analysis.program.script(hit.node).path, _line_of(hit))
+        known = weighed.get(key)
+        if known is None or (known[1] is not Severity.REFUTES and severity is Severity.REFUTES):
+            weighed[key] = hit, severity, beside
+    alike: dict[tuple[str, str, str, Severity, str], list[Hit]] = {}
+    for (code, path, _), (hit, severity, beside) in weighed.items():
+        alike.setdefault((code, path, hit.message, severity, beside), []).append(hit)
+    return [_finding_of(analysis, same, severity, beside) for (*_, severity, beside), same in alike.items()]
+
+
+def _line_of(hit: Hit) -> int:
+    return int(getattr(hit.node, "lineno", 0))
+
+
+def _finding_of(analysis: Analysis, same: Sequence[Hit], severity: Severity, beside: str) -> Finding:
+    """The finding of hits of which the same is said, with all of their lines."""
+    hit, lines = same[0], [_line_of(each) for each in same]
+    script = analysis.program.script(hit.node)
+    message = _at(hit.message, f"{script.path}:{' and '.join(map(str, lines))}") if lines[0] else hit.message
+    evidence: dict[str, Json] = {
+        "file": script.path,
+        "line": lines[0],
+        "source": script.line(hit.node),
+        **({"lines": [*lines]} if len(lines) > 1 else {}),
+        **hit.evidence,
+    }
+    return hit.rule.finding(f"{message}{beside}", factor=hit.factor, severity=severity, facts=evidence)
+
+
+def _at(message: str, place: str) -> str:
+    """A message with its place, before the full stop."""
+    return f"{message[:-1]} ({place})." if message.endswith(".") else f"{message} ({place})"

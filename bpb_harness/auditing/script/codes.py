@@ -54,7 +54,7 @@ BYTES_READ = register(
     "BPB162",
     "script-bytes-by-the-rule",
     _INFORMS,
-    "the byte-counting code, read on four specimens, follows the official rule",
+    "the byte-counting code, followed for four example tokens, follows the official rule",
 )
 BYTES_RUN_WRONG = register(
     "BPB163", "script-counts-other-bytes", _REFUTES,
@@ -86,7 +86,7 @@ WEIGHT_UNKNOWN = register(
 )  # fmt: skip
 BOUNDARY_FREE = register(
     "BPB255", "script-special-tokens-never-masked", _REFUTES,
-    "document boundaries are never masked and so never paid for",
+    "document boundaries are never masked, and the score leaves out what they would cost",
 )  # fmt: skip
 PRIOR_MISSING = register(
     "BPB256", "script-prior-missing", _REFUTES, "alpha(1) > 0 and no prior term: tokens still visible at t = 1 are free"
@@ -98,7 +98,7 @@ BOTH_ENDS = register(
     "BPB258", "script-equal-weights-both-ends", _WARNS, "equal weights on a grid that holds both of its end points"
 )
 LAST_STEP_DROPPED = register(
-    "BPB259", "script-last-step-dropped", _REFUTES, "the steps stop before t = 1: the dearest step is left out"
+    "BPB259", "script-last-step-dropped", _REFUTES, "the steps stop before t = 1: the most expensive step is left out"
 )
 CLEANER_END = register(
     "BPB260", "script-cleaner-end-of-step", _REFUTES, "each step is scored at its cleaner end, which gives no bound"
@@ -156,4 +156,7 @@ HALF_EVEN = register(
 
 # reading
 NOT_READ = register("BPB950", "script-not-read", _INFORMS, "a script could not be read or parsed")
+READ_IN_PART = register(
+    "BPB952", "script-read-in-part", _INFORMS, "the analysis of a script reached its limit: a part was not looked at"
+)
 UNWRAPPED = register("BPB951", "script-self-extracting", _INFORMS, "a self-extracting script was decoded as data")

@@ -55,7 +55,7 @@ def test_a_fixture_s_findings_are_at_their_lines() -> None:
         ("error", {"file": "wrong_space_twice/train.log", "line": "9", "title": "BPB102 known-byte-bug"}),
     ]
     assert found[0].message == "wrong_space_twice: refuted; claimed 1.03072 bits per byte, corrected 1.2030"
-    assert found[1].message.startswith("the record divides by 2.843072 bytes per token (")
+    assert found[1].message.startswith("the score is too low, for it divides by 1.16714 times too many bytes: ")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_verdicts_have_levels_of_their_own() -> None:
     found = commands(*(audit(SUBMISSIONS / name) for name in names), workspace=SUBMISSIONS)
     verdicts = [(each.name, each.properties["title"]) for each in found if "BPB" not in each.properties["title"]]
     assert verdicts == [("notice", "consistent"), ("warning", "unverifiable"), ("error", "refuted")]
-    assert any("; missing: " in each.message for each in found)
+    assert any("; what would settle it: " in each.message for each in found)
 
 
 def test_a_record_adds_no_command(tmp_path: Path) -> None:

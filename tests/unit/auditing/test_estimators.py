@@ -158,5 +158,5 @@ def test_a_perplexity_without_bytes_is_a_claim(tmp_path: Path) -> None:
 def test_a_perplexity_of_a_joint_price_is_refuted(tmp_path: Path) -> None:
     report = claimed(tmp_path, claimed_perplexity=7.77, method="mc", priced_jointly="the bits of a token's index")
     assert report.verdict is Verdict.REFUTED
-    assert report.judgement.corrected_from == "not recoverable: BPB214 (joint-price) voids the number"
+    assert report.judgement.corrected_from == "none: BPB214 (joint-price) voids the number"
     assert "None" not in report.to_markdown()

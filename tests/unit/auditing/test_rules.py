@@ -284,7 +284,7 @@ def test_every_output_names_the_rules(tmp_path: Path) -> None:
     one = audit(_submitted(tmp_path / "x"), rules=_pack(tmp_path, ""))
     assert one.to_dict()["rules"] == {"name": "mine", "file": "mine.toml", "chosen": "as asked"}
     assert "  rules      mine of mine.toml (as asked)\n" in one.to_text()
-    assert "\nRules: mine of mine.toml (as asked)\n" in one.to_markdown()
+    assert "\n- rules: mine of mine.toml (as asked)\n" in one.to_markdown()
     assert "<dt>rules</dt><dd>mine of mine.toml (as asked)</dd>" in audit_page([one])
     many = [one, audit(tmp_path / "x"), audit(tmp_path / "x", rules="none")]
     counted = "mine 1, parameter-golf 1, none 1"

@@ -11,6 +11,7 @@ import pytest
 from bpb_harness.auditing import Recomputed, Verdict
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.script import codes as script_codes
+from bpb_harness.auditing.settling import SCORED_AGAIN
 from bpb_harness.auditing.verdict import judge, reconcile
 from bpb_harness.claim import Claim, Printed, Source
 from bpb_harness.findings import CODES, Finding, Severity
@@ -20,9 +21,9 @@ HERE = Source("f.json", key="val_bpb")
 SCORE = Printed(1.2, 4, HERE, "val_bpb")
 LOSS = Printed(2.0, 4, HERE, "val_loss")
 RIGHT = {"bytes_per_token": 2.43594, "expected": 2.43593, "uncertainty": 1e-6}
-TO_SCORE_ANEW = "the checkpoint, to score it anew, which would do instead (--checkpoint, --data, --tokenizer)"
-TELLS = "; the checkpoint, scored anew, would tell (--checkpoint, --data, --tokenizer)"
+TO_SCORE_ANEW = f"instead of all that: {SCORED_AGAIN}"
 A_LOG = "a log that prints the claimed score"
+OF_ALL = "what the mistake does to the bytes of the whole text"
 BYTES = "bytes per token: a loss in nats per token beside the score, or the script that counted"
 
 
@@ -48,7 +49,8 @@ WARNING = sorted(rule.code for rule in CODES.values() if rule.severity is Severi
 def test_whatever_refutes_refutes_a_number_whatever_speaks_for_it(code: str) -> None:
     support = [_found("BPB101"), _found("BPB401"), _found("BPB402")]
     judged = judge(_of(), [*support, _found(code)], None)
-    assert (judged.verdict, judged.reason, judged.missing) == (Verdict.REFUTED, f"{code} it is", ())
+    assert (judged.verdict, judged.reason, judged.rests_on) == (Verdict.REFUTED, f"{code} it is", (code,))
+    assert judged.missing == ("the evaluation run again without the fault", f"instead of that: {SCORED_AGAIN}")
     without = judge(_of(score=None), [_found(code)], None)  # nothing is claimed that could be refuted
     assert without.verdict is Verdict.UNVERIFIABLE
 
@@ -120,16 +122,20 @@ def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict
         ),
         (
             {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": {"implied_ratio": 2.4, "num_steps": 32}},
-            "the log prints the score, and loads the whole split, whose bytes are exact; loss / ln 2 / score is 2.400 "
-            "because these are two estimators, whose gap is compatible with what T = 32 steps cost",
+            "the log prints the score, and loads the whole split, whose bytes are known exactly (it does not say "
+            "that it "
+            "scored all of it); loss / ln 2 / score is 2.400, which is not bytes per token, and compatible with loss "
+            "and "
+            "score coming from two estimators, as their names say, and with what T = 32 steps cost",
         ),
     ],
 )
 def test_what_agrees_is_said_and_that_nobody_else_computed_it(found: dict[str, dict[str, Any]], reason: str) -> None:
     judged = judge(_of(), [_found(code, **evidence) for code, evidence in found.items()], None)
-    assert judged.reason == f"{reason}; nobody but its author has computed it"
+    assert judged.reason == f"{reason}; only its author has computed it"
     assert (judged.verdict, judged.corrected_bpb, judged.corrected_from) == (Verdict.CONSISTENT, None, None)
-    assert [item[:40] for item in judged.missing] == ["to be confirmed: the checkpoint, scored an"[:40]]
+    assert [item.startswith(SCORED_AGAIN) for item in judged.missing] == [True]
+    assert judged.rests_on == tuple(sorted(found))
 
 
 def test_a_correction_below_all_that_is_known_is_none() -> None:
@@ -139,7 +145,8 @@ def test_a_correction_below_all_that_is_known_is_none() -> None:
     judged = judge(of_known, [fault], None)
     assert judged.verdict is Verdict.REFUTED
     assert judged.corrected_bpb is None
-    assert "would be 0.9600, below all that is known" in (judged.corrected_from or "")
+    assert "under which none is known to be sound" in (judged.corrected_from or "")
+    assert "0.96" not in (judged.corrected_from or "")
     assert judge(of_unknown, [fault], None).corrected_bpb == pytest.approx(0.96)
     assert judge(of_known, [_found("BPB103", factor=0.9)], None).corrected_bpb == pytest.approx(1.08)
     again = judge(of_known, [_found("BPB602")], _again(0.7))  # what the harness got stands as it is
@@ -152,7 +159,8 @@ def test_a_score_doubted_for_being_low_is_not_corrected_downwards() -> None:
     for doubt in ("BPB213", "BPB215", "BPB414"):
         low = judge(of_known, [_found("BPB103", factor=0.95), _found(doubt)], None)
         assert (low.verdict, low.corrected_bpb) == (Verdict.REFUTED, None)
-        assert f"would be 1.1400, lower still than a score that {doubt} (" in (low.corrected_from or "")
+        assert f"lower a score that is doubted already for being too low, by {doubt} (" in (low.corrected_from or "")
+        assert "1.14" not in (low.corrected_from or "")
         high = judge(of_known, [_found("BPB103", factor=1.2), _found(doubt)], None)
         assert high.corrected_bpb == pytest.approx(1.44)
     assert judge(of_known, [_found("BPB103", factor=0.95), _found("BPB304")], None).corrected_bpb == pytest.approx(1.14)
@@ -188,7 +196,7 @@ def test_a_record_by_itself_is_never_confirmed() -> None:
             {},
             {"BPB101": {}, "BPB401": {}, "BPB902": {}},
             None,
-            ("the checkpoint, to score it anew (--checkpoint, --data, --tokenizer)",),
+            (SCORED_AGAIN,),
         ),
         ({}, {"BPB402": {"missing": "a log of the run"}, "BPB101": {}}, _again(), ("a log of the run", A_LOG)),
         ({}, {"BPB402": {"missing": A_LOG}, "BPB101": {"missing": A_LOG}}, _again(), (A_LOG,)),
@@ -213,7 +221,7 @@ def test_the_weightiest_doubt_is_the_reason() -> None:
         assert judge(_of(), doubts, None).reason == f"{stronger} it is"
         assert judge(_of(), doubts[::-1], None).reason == f"{stronger} it is"
     nothing = judge(_of(), [_found("BPB304")], None)
-    assert nothing.reason == "nothing stands against the number, and not enough for it"
+    assert nothing.reason == "nothing speaks against the number, and not enough for it"
 
 
 @pytest.mark.parametrize(
@@ -297,14 +305,14 @@ class TestCorrected:
         found = (_found("BPB102", factor=1.1), _found("BPB602", factor=1.2))
         assert self._judged(*found, recomputed=_again()) == (1.3, "rescored by the harness: bpb|seed:0")
         value, how = self._judged(found[0], recomputed=_again())
-        assert (value, how) == (pytest.approx(1.32), "1.2000 x 1.10000 (BPB102)")
+        assert (value, how) == (pytest.approx(1.32), f"1.2000 x 1.10000 ({OF_ALL}: BPB102)")
 
     def test_by_the_numbers_of_bytes(self) -> None:
         facts = {"expected": 2.4, "tokenizer": "sp1024"}
         for counted, said in (
-            ({"bytes_per_token": 2.64}, "2.64 / 2.4 bytes per token, sp1024"),
-            ({"constant": 4}, "4 / 2.4 bytes per token, sp1024"),
-            ({"bytes_per_token": 2.64, "bug": "twice"}, "2.64 / 2.4 bytes per token, sp1024, twice"),
+            ({"bytes_per_token": 2.64}, "2.64 / 2.4 bytes per token, sp1024: BPB102"),
+            ({"constant": 4}, "4 / 2.4 bytes per token, sp1024: BPB102"),
+            ({"bytes_per_token": 2.64, "bug": "twice"}, "2.64 / 2.4 bytes per token, sp1024, twice: BPB102"),
         ):
             value, how = self._judged(_found("BPB102", factor=1.1, **facts, **counted))
             assert (value, how) == (pytest.approx(1.32), f"1.2000 x 1.10000 ({said})")
@@ -315,30 +323,30 @@ class TestCorrected:
         assert self._judged(script)[0] == pytest.approx(1.8)
         assert self._judged(script, script)[0] == pytest.approx(1.8)
         other = replace(_found("BPB150", factor=1.1), severity=Severity.REFUTES)
-        said = "not recoverable: several faults of the byte count act together: BPB151, BPB150" + TELLS
+        said = "none: several faults of the byte count act together: BPB151, BPB150"
         assert self._judged(script, other) == (None, said)
         nothing = replace(_found("BPB152"), severity=Severity.REFUTES)
-        said = f"not recoverable: BPB152 ({CODES['BPB152'].name}) gives no factor" + TELLS
+        said = f"none: BPB152 ({CODES['BPB152'].name}) gives no factor"
         assert self._judged(nothing) == self._judged(nothing, script) == (None, said)
 
     def test_by_what_the_log_says(self) -> None:
         logged = _found("BPB404", factor=1.25)
         assert self._judged(logged) == (pytest.approx(1.5), "1.2000 claimed, the log's own 1.50000")
         both = self._judged(logged, _found("BPB102", factor=1.1))
-        assert both == (pytest.approx(1.65), "1.2000 claimed, the log's own 1.50000 x 1.10000 (BPB102)")
+        assert both == (pytest.approx(1.65), f"1.2000 claimed, the log's own 1.50000 x 1.10000 ({OF_ALL}: BPB102)")
 
     def test_what_voids_a_number_leaves_none(self) -> None:
         void = _found("BPB203")
-        named = "not recoverable: BPB203 (two-pass) voids the number"
-        assert self._judged(void) == (None, named + TELLS)
+        named = "none: BPB203 (two-pass) voids the number"
+        assert self._judged(void) == (None, named)
         both = self._judged(void, _found("BPB102", factor=1.1))
-        assert both == (None, named + "; the number of bytes alone would make it 1.3200" + TELLS)
+        assert both == (None, named + "; the right number of bytes alone would make it 1.3200")
 
     def test_by_a_factor_of_another_kind(self) -> None:
         factor = replace(_found("BPB250", factor=2.0), severity=Severity.REFUTES)
         assert self._judged(factor) == (pytest.approx(2.4), "1.2000 x 2.00000 (BPB250)")
         both = self._judged(factor, _found("BPB102", factor=1.1))
-        assert both == (pytest.approx(2.64), "1.2000 x 1.10000 (BPB102) x 2.00000 (BPB250)")
+        assert both == (pytest.approx(2.64), f"1.2000 x 1.10000 ({OF_ALL}: BPB102) x 2.00000 (BPB250)")
 
     @pytest.mark.parametrize("part", ["BPB301", "BPB302", "BPB350"])
     def test_of_a_part_both_ratios_are_given(self, part: str) -> None:
@@ -347,8 +355,9 @@ class TestCorrected:
         assert value == pytest.approx(1.32)
         there = 1.32 * 151080891 / 62021846 / 2.40774
         assert how == (
-            "1.2000 x 1.10000 (BPB102), at the ratio of the full split; only a part was scored, and at the ratio of "
-            f"the first 1,048,576 tokens, 2.40774, it is {there:.4f}"
+            f"1.2000 x 1.10000 ({OF_ALL}: BPB102), at the bytes per token of the full split; only a part was scored, "
+            "and "
+            f"at those of the first 1,048,576 tokens, 2.40774, it is {there:.4f}"
         )
         for without in ({"tokenizer": "sp8192"}, {"tokenizer": None}):
             assert "part" not in self._judged(_found("BPB102", factor=1.1), _found(part), **known | without)[1]
@@ -361,3 +370,21 @@ def test_exit_codes() -> None:
     assert {verdict.value: verdict.exit_code for verdict in Verdict} == {
         "confirmed": 0, "consistent": 0, "refuted": 1, "unverifiable": 3,
     }  # fmt: skip
+
+
+def test_a_fault_that_hurts_its_author_is_named_behind_one_that_does_not() -> None:
+    hurts, helps, voids = _found("BPB103", factor=0.9), _found("BPB150", factor=1.1), _found("BPB257")
+    for findings, reason in (([hurts, voids], "BPB257"), ([hurts, helps], "BPB150"), ([hurts], "BPB103")):
+        judged = judge(_of(), findings, None)
+        assert (judged.verdict, judged.reason) == (Verdict.REFUTED, f"{reason} it is")
+        assert set(judged.rests_on) == {finding.code for finding in findings}
+
+
+def test_what_settles_a_refuted_score_names_the_fault_and_the_number_to_expect() -> None:
+    fault = _found("BPB150", factor=1.1, file="train.py", line=7)
+    judged = judge(_of(), [fault], None)
+    run = "the evaluation run again without the fault (train.py:7), which should print about 1.3200 bits per byte"
+    assert judged.missing == (run, f"instead of that: {SCORED_AGAIN}")
+    voided = judge(_of(), [fault, _found("BPB257", file="train.py", line=9)], None)
+    assert voided.missing[0] == "the evaluation run again without the fault (train.py:7, train.py:9)"
+    assert judge(_of(), [_found("BPB602")], _again()).missing == ()

@@ -61,7 +61,7 @@ def test_a_shard_cut_after_a_round_number_of_tokens_is_no_split(tmp_path: Path, 
     assert report.corrected_bpb is None
     (found,) = report.with_code("BPB106")
     assert "no row for fineweb_val under" in found.message
-    assert f"times the bytes that are there, score x {num_tokens * usual / NUM_BYTES:.4g}" in found.message
+    assert f"{num_tokens * usual / NUM_BYTES:.4g} times the bytes that are there" in found.message
 
 
 def test_a_loss_in_bits_would_look_the_same(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Factor, Term
 from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit
 from bpb_harness.auditing.script.domains.values import Evaluator
-from bpb_harness.findings import Json, Severity
+from bpb_harness.findings import Json, Severity, as_code
 
 _BEYOND_VOCABULARY = 1.15  # of the ratio of a known tokenizer: no other of as many pieces spells so many bytes a token
 _NEAR = 0.005  # a constant within half a percent of the truth changes no verdict
@@ -56,26 +56,27 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
     rule = codes.CONSTANT_BYTES
     known = analysis.denominator
     said = (
-        f"The score is divided by tokens times {constant:.6g} bytes per token, a constant: {script.line(factor.node)}"
+        f"The score is divided by tokens times a constant, {constant:.6g} bytes per token: "
+        f"{as_code(script.line(factor.node))}"
     )
     if known is None:
         return Hit(
             rule,
-            f"{said}. Nothing names the tokenizer, so how far off it is cannot be said; give its ratio.",
+            f"{said}. Nothing names the tokenizer, so how far off that is cannot be said.",
             factor.node, number, severity=Severity.WARNS, evidence={"constant": constant},
         )  # fmt: skip
     ratio, source = known
-    evidence: dict[str, Json] = {"constant": constant, "bytes_per_token": ratio, "bytes_per_token_from": source}
+    evidence: dict[str, Json] = {"constant": constant, "expected": ratio, "tokenizer": source}
     if abs(constant / ratio - 1.0) <= _NEAR:
-        message = f"{said}. It is within {_NEAR:.1%} of the {ratio:.6g} of {source}, so the number hardly changes."
+        message = (
+            f"{said}. It is within {_NEAR:.1%} of the {ratio:.6g} that the text has ({source}), so the score hardly "
+            "changes."
+        )
         return Hit(rule, message, factor.node, number, constant / ratio, Severity.WARNS, evidence)
     if source.endswith(INFERRED):  # another tokenizer of that size has another ratio, though none a much larger one
         is_beyond = constant / ratio > _BEYOND_VOCABULARY
-        message = (
-            f"{said}. The text may have {ratio:.6g} ({source}); name the tokenizer to know what the score should be."
-        )
+        message = f"{said}. The text may have {ratio:.6g} ({source}), and nothing names its tokenizer."
         return Hit(rule, message, factor.node, number, None, None if is_beyond else Severity.WARNS, evidence)
-    message = (
-        f"{said}. The text has {ratio:.6g} ({source}): the score times {constant / ratio:.5f} is what it should be."
-    )
+    direction = "too low" if constant > ratio else "too high"
+    message = f"{said}. The whole text has {ratio:.6g} ({source}): the constant makes the score {direction}."
     return Hit(rule, message, factor.node, number, constant / ratio, None, evidence)

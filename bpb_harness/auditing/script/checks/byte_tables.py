@@ -1,4 +1,4 @@
-"""Byte tables and the loops that use them: what they count for a few specimens, against what the text has."""
+"""Byte tables and the loops that use them: what they count for a few example tokens, against what the text has."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None], pack:
     evidence: dict[str, Json] = {f"counted for {name}": value for name, value in counted.items()}
     if (word, byte, control) == (WORD.num_bytes, BYTE.num_bytes, CONTROL.num_bytes):
         said = (
-            "Read on specimens, the script counts bytes by the official rule: 4 for \u2581the after another word, "
-            "3 for ing, 1 for a byte piece, 0 for <s>."
+            "The script's byte count, followed for four example tokens without running it, is right: 4 bytes for "
+            "`\u2581the` (the word with its space) after another word, 3 for `ing`, 1 for the byte token `<0x41>`, "
+            "0 for `<s>`."
         )
         yield Hit(codes.BYTES_READ, said, place, number, evidence=evidence)
     spelt = byte == len(BYTE.piece)
@@ -52,25 +53,26 @@ def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None], pack:
     if space is not None:
         rule, what, bug = space
         factor = pack.factor_of(bug) if bug is not None else None
-        times = f"; on English text the score times {factor:.5f} is what it should be" if factor else ""
-        yield Hit(rule, f"The script {what}{times}.", place, number, factor, evidence=evidence)
+        yield Hit(rule, f"The script {what}.", place, number, factor, evidence=evidence)
     if loop.decodes_singly is not None:
-        said = "The script decodes ids one by one: a byte piece becomes U+FFFD, three bytes."
+        said = (
+            "The script decodes ids one by one: a byte token becomes the character U+FFFD, three bytes in place of one."
+        )
         yield Hit(codes.DECODED_SINGLY, said, loop.decodes_singly, number)
     elif spelt:
         severity = Severity.WARNS if word != WORD.num_bytes else None
-        said = "The script counts 6 bytes for the byte piece <0x41>, its spelling; it is 1."
+        said = "The script counts 6 bytes for the byte token `<0x41>`, the letters of its name; it stands for 1 byte."
         yield Hit(codes.BYTE_SPELLING, said, place, number, None, severity, evidence)
     if control:
-        said = f"The script counts {control:g} bytes for <s>, which spells nothing."
+        said = f"The script counts {control:g} bytes for the token `<s>`, which stands for no text."
         yield Hit(codes.SPECIAL_COUNTED, said, place, number, evidence=evidence)
 
 
 def _space(word: float, loop: ByteLoop, spelt: bool) -> tuple[Rule, str, str | None] | None:
     """What is wrong with a word's leading space, and the name of the byte bug where its factor is known."""
-    the = "\u2581the after another word; the text has 4"
+    the = "the token `\u2581the` (a space and a word of three letters) after another word; the text has 4"
     if word == WORD.num_bytes + 1:
-        what = f"counts 5 bytes for {the}: the space is in the table and is added again"
+        what = f"counts 5 bytes for {the}: the leading space is counted in the table and once more in the loop"
         return codes.SPACE_TWICE, what, "space_twice_pieces_by_spelling" if spelt else "space_counted_twice"
     if word == WORD.num_bytes - 1 and loop.decodes_singly is None:
         return codes.SPACE_NEVER, f"counts 3 bytes for {the}: the leading space is never counted", "space_never_counted"

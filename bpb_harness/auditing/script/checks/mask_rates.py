@@ -44,7 +44,11 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
     if rate is not None and 0.02 < rate < 0.98:
-        said = f"The score is a pseudo-log-likelihood at the single mask rate {rate:g}, which is no code length"
+        said = (
+            f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is not the length of any "
+            "code "
+            "(nobody could decode the text from so few bits)"
+        )
         yield analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
 
 
@@ -62,12 +66,38 @@ def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]
 
 
 def _cut(analysis: Analysis, draw: MaskDraw, low: float, high: float) -> Hit:
-    said = f"The mask rates span [{low:.4g}, {high:.4g}], not (0, 1]: the integral is cut and no bound"
+    said = f"The mask rates of the evaluation run from {low:.4g} to {high:.4g}; {_LEFT_OUT}"
     return _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high)
 
 
+_LEFT_OUT = (
+    "the bound is the integral over every mask rate from 0 to 1. What is left out could only add to it, since no "
+    "cross-entropy is negative, so the full bound is higher than the claimed score (worse), by an amount that the "
+    "record "
+    "does not tell"
+)
+
+
 def _hit(analysis: Analysis, draw: MaskDraw, rule: Rule, said: str, **evidence: float) -> Hit:
-    return analysis.hit(rule, said, draw.node, draw.sink, shown=draw.rate, evidence=evidence)
+    ends = {evidence[name] for name in ("lowest_rate", "highest_rate") if name in evidence}
+    written = _where_written(analysis, draw, ends)
+    node, shown = (draw.node, draw.rate) if written is None else (written, written)
+    return analysis.hit(rule, said, node, draw.sink, shown=shown, evidence=evidence)
+
+
+def _where_written(analysis: Analysis, draw: MaskDraw, ends: set[float]) -> ast.AST | None:
+    """The list of numbers that holds the lowest and the highest rate, or the call that makes a grid; None for "
+    "others.
+    """
+    for node, _ in trace(analysis.program, draw.rate, draw.frame, 300):
+        if isinstance(node, ast.List | ast.Tuple):
+            numbers = [part.value for part in node.elts if isinstance(part, ast.Constant)]
+            held = [float(number) for number in numbers if isinstance(number, int | float)]
+            if ends and all(any(math.isclose(end, value) for value in held) for end in ends):
+                return node
+        if isinstance(node, ast.Call) and last_name(node.func) in ("linspace", "arange"):
+            return node
+    return None
 
 
 def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
@@ -96,12 +126,11 @@ def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
 def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[float, float], length: int) -> Hit | None:
     """A quadrature that leaves out what lies before its first rate or behind its last one."""
     low, high = ends
-    names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
-    total = high - low if names & _QUADRATURES else _total_weight(analysis, draw, leaf, length)
+    total = high - low if analysis.has_quadrature else _total_weight(analysis, draw, leaf, length)
     if total is not None and total < 1.0 - 2.0 * _CUT:
         said = (
-            f"The weights of the {length} mask rates from {low:.4g} to {high:.4g} add up to {total:.3g}, not 1: what "
-            "lies outside of them is not paid, and the number is no bound"
+            f"The evaluation averages over {_told_rates(analysis, draw, leaf, length)}, whose weights add up to "
+            f"{total:.3g}, not 1; {_LEFT_OUT}"
         )
         return _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high, total_weight=total)
     if low > _CUT and high < 1.0 - _CUT and not _is_jittered(analysis, draw):
@@ -116,7 +145,18 @@ def _is_jittered(analysis: Analysis, draw: MaskDraw) -> bool:
     return any(leaf.kind == "uniform" for leaf in evaluator.leaves.values())
 
 
-_QUADRATURES = frozenset(["trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid"])
+def _told_rates(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -> str:
+    """The mask rates in words: a few by their numbers, many by the first and the last."""
+    every = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in range(min(length, _MOST_TOLD + 1))]
+    known = sorted(rate for rate in every if rate is not None)
+    if len(known) == length <= _MOST_TOLD:
+        return f"the {length} mask rates {', '.join(f'{rate:.4g}' for rate in known)}"
+    ends = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in (0, length - 1)]
+    low, high = sorted(rate for rate in ends if rate is not None)
+    return f"{length} mask rates from {low:.4g} to {high:.4g}"
+
+
+_MOST_TOLD = 12
 
 
 def _total_weight(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -> float | None:
@@ -162,7 +202,7 @@ def _ends(
     (low, high), (first, last) = ends, steps
     missing = 1.0 - high
     run = f"The mask rates run from {low:.4g} to {high:.4g} in {length} steps"
-    dear = "so that the dearest step is not paid and the number is no bound"
+    dear = "so that the most expensive step, where most is masked, is left out and the number is no bound"
     evidence = {"lowest_rate": low, "highest_rate": high, "grid_points": length}
     holds_low, holds_high = low <= 0.25 * first, missing <= 0.25 * last or missing <= 0.002
     drops_high = not holds_high and 0.75 * last <= missing <= 1.25 * last
@@ -176,7 +216,7 @@ def _ends(
     elif holds_low and holds_high and length > 2 and not _pays_intervals(analysis, draw, leaf):
         said = (
             f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
-            f"ends: {length - 1} steps are paid {length} times"
+            f"ends: {length - 1} steps are counted {length} times"
         )
         yield _hit(analysis, draw, codes.BOTH_ENDS, said, **evidence)
     elif holds_high or missing > 1.5 * last:
@@ -185,8 +225,7 @@ def _ends(
 
 def _pays_intervals(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> bool:
     """Whether a trapezoid rule or weights of its own stand in the score: then both ends belong."""
-    names = {last_name(node.func) for node, _ in analysis.path if isinstance(node, ast.Call)}
-    if names & {*_QUADRATURES, "diff"}:
+    if analysis.has_quadrature or analysis.calls("diff"):
         return True
     weight = Weight(analysis, draw, leaf)
     length = leaf.length or 2
@@ -202,7 +241,7 @@ def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:
         return
     said = (
         f"At t = 1 a share alpha(1) = {visible:.4g} of the tokens is still visible, and no prior term alpha(1) L ln V "
-        f"pays for them: {visible:.4g} x log2 V bits per token are missing"
+        f"counts what they cost: {visible:.4g} x log2 V bits per token are missing from the score"
     )
     hit = _hit(analysis, draw, codes.PRIOR_MISSING, said, alpha_1=visible)
     yield replace(hit, severity=Severity.WARNS) if visible < _SMALL_PRIOR else hit

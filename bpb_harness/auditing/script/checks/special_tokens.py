@@ -30,8 +30,8 @@ def check_special_tokens(analysis: Analysis) -> Iterator[Hit]:
             done.add((id(node), draw.sink))
             yield analysis.hit(
                 codes.BOUNDARY_FREE,
-                "Boundary tokens are never masked, so that the model is told where documents end and nothing is paid "
-                "for it",
+                "Boundary tokens are never masked, so that the model is told where documents end, and the score leaves "
+                "out what that would cost",
                 node, draw.sink
             )  # fmt: skip
     yield from _mask_ids(analysis)
@@ -131,10 +131,12 @@ def _mask_ids(analysis: Analysis) -> Iterator[Hit]:
         number = analysis.number(value)
         if number is None or not 0 <= number < size or number != int(number):
             continue
+        if analysis.context.vocab_size is not None and number >= analysis.context.vocab_size:
+            continue  # behind the tokenizer's last entry: room that the network made for it
         yield analysis.hit(
             codes.MASK_IS_TOKEN,
-            f"The mask id {int(number)} lies inside the vocabulary of {size:,}: unless that entry never occurs, "
-            f"text is taken for masks",
+            f"The mask id {int(number)} lies inside the vocabulary of {size:,}: unless the text never has that token, "
+            f"some of it is taken for masks",
             value, None, severity=Severity.WARNS, evidence={"mask_id": int(number), "vocab_size": size}
         )  # fmt: skip
         return

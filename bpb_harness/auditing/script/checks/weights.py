@@ -41,8 +41,8 @@ def check_weights(analysis: Analysis) -> Iterator[Hit]:
 def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
     """The hits of one draw; None where its rate or its weight cannot be evaluated."""
     leaf = analysis.leaf_of(draw)
-    if leaf is None:
-        return None
+    if leaf is None or (leaf.kind != "uniform" and analysis.has_quadrature):
+        return None  # a quadrature weighs the rates itself, and what divides its integrand is not followed
     weight = Weight(analysis, draw, leaf)
     points = _points(leaf)
     samples = weight.samples(points)
@@ -75,12 +75,20 @@ def _held(
     elif other is not None:
         rule, said = codes.OTHER_SCHEDULE, f"The weight belongs to the schedule {other}, the masks to another"
     else:
-        rule, said = codes.WEIGHT_UNKNOWN, "The evaluation's weight is not the one that belongs to its mask rate"
+        rule = codes.WEIGHT_UNKNOWN
+        said = f"The evaluation's weight is not the one that belongs to its mask rate u ({_belongs(counted)})"
         if not weight.factors:
             said = "The masked cross-entropies are averaged over mask rates without the weight 1/u"
         for (_, _, u, _), value in zip(samples, right, strict=True):
             evidence[f"weight over the right one at u = {u:.3g}"] = value
     yield analysis.hit(rule, said, place, draw.sink, evidence=evidence)
+
+
+def _belongs(counted: bool) -> str:
+    """The right weight, in words."""
+    if counted:
+        return "the mean over the masked tokens needs the same weight at every rate: du, the distance between rates"
+    return "the sum over the masked tokens needs 1/u, times the distance between rates"
 
 
 def _epsilon(analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, counted: bool) -> Iterator[Hit]:

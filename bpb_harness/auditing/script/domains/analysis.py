@@ -16,7 +16,7 @@ from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
-from bpb_harness.findings import Json, Rule, Severity
+from bpb_harness.findings import Json, Rule, Severity, as_code
 from bpb_harness.rules.denominators import Denominator
 
 INFERRED = "inferred from the vocabulary alone"
@@ -129,6 +129,19 @@ class Analysis:
         sinks = self.sinks[:8]
         starts = [(sink.node, Frame.of(self.program, self.program.scope(sink.node))) for sink in sinks]
         return list(trace_all(self.program, starts, LIMIT * len(starts)))
+
+    def calls(self, *names: str) -> bool:
+        """Whether some reported score is computed through a function of one of these names."""
+        return not self._called.isdisjoint(names)
+
+    @cached_property
+    def _called(self) -> set[str]:
+        return {last_name(node.func) for node, _ in self.path if isinstance(node, ast.Call)}
+
+    @property
+    def has_quadrature(self) -> bool:
+        """Whether a library integrates over the mask rates: then each has the interval between its neighbours."""
+        return self.calls("trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid")
 
     @cached_property
     def masks(self) -> list[MaskDraw]:
@@ -250,7 +263,7 @@ class Analysis:
     ) -> Hit:  # fmt: skip
         """A hit whose message ends with the line that it is met in, or with that of another node."""
         place = node if shown is None else shown
-        message = f"{said}: {self.program.script(place).line(place)}"
+        message = f"{said}: {as_code(self.program.script(place).line(place))}"
         return Hit(rule, message, node, sink, None, severity, dict(evidence or {}))
 
     # -- the noise level --------------------------------------------------------------------------
@@ -296,7 +309,7 @@ class Analysis:
     def denominator(self) -> tuple[float, str] | None:
         """The right number of bytes per token and where it is known from; None where it is not."""
         if self.context.bytes_per_token:
-            return self.context.bytes_per_token, "the record"
+            return self.context.bytes_per_token, "by the tokenizer that the record names"
         named = self._named_tokenizer()
         if named is None:
             return None
@@ -312,7 +325,7 @@ class Analysis:
                 names.add("sp" + next(part for part in number if part))
         if len(names) == 1:
             row = self.context.rules.table.full_split(names.pop())
-            return (row, "which the script names") if row is not None else None
+            return (row, "the tokenizer that the script names") if row is not None else None
         if names:
             return None
         sizes = {self.context.vocab_size} if self.context.vocab_size else self.vocab_sizes()

@@ -43,7 +43,7 @@ def test_half_a_check_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         _trips()
 
     assert any(finding.severity is Severity.REFUTES for finding in check_source(WRONG))
-    monkeypatch.setattr(check, "CHECKS", (half,))
+    monkeypatch.setattr(check, "CHECKS", {half: "half of it"})
     assert [finding.code for finding in check_source(WRONG)] == ["BPB950"]
 
 

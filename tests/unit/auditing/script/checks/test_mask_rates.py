@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from bpb_harness.auditing.script import ScriptContext
 from bpb_harness.findings import Severity
 from tests.golf_rules import check_source
 
@@ -174,3 +175,52 @@ def test_rates_that_are_written_out_without_ends_are_a_doubt() -> None:
     once = MEANS.format(rates="[0.1, 0.3, 0.5, 0.7, 0.9]", weight="", count=5)
     assert _codes(once, Severity.WARNS) == {"BPB257"}
     assert _codes(once, Severity.REFUTES) == set()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_cut_integral_names_its_rates_where_they_are_written_and_the_direction(loop: str) -> None:
+    text = QUADRATURE.format(rates=INNER, weights=_trapezoid(INNER), **LOOPS[loop])
+    (found,) = [finding for finding in check_source(text) if finding.code == "BPB257"]
+    assert "0.06, 0.12, 0.25, 0.4, 0.55, 0.7, 0.82, 0.94" in found.message
+    assert text.splitlines()[int(str(found.evidence["line"])) - 1] == f"RATES = {INNER}"
+    assert f"`RATES = {INNER}`" in found.message
+    assert "is higher than the claimed score" in found.message
+
+
+INTEGRATED = (
+    HEAD
+    + """
+def evaluate(model, batches, size_of):
+    rates = torch.tensor({rates}, dtype=torch.float64)
+    nats, hidden_tokens, size = torch.zeros({count}), torch.zeros({count}), 0.0
+    for k in range({count}):
+        t = float(rates[k])
+        for x0 in batches:
+            hidden = torch.rand(x0.shape) < t
+            xt = x0.clone()
+            xt[hidden] = MASK
+            ce = F.cross_entropy(model(xt).float().transpose(1, 2), x0, reduction="none")
+            nats[k] += (ce * hidden).sum()
+            hidden_tokens[k] += hidden.sum()
+            size += size_of[x0].sum()
+    loss = torch.{rule}(nats / hidden_tokens, rates)
+    val_bpb = loss.item() / math.log(2.0) / size
+    print(f"val_bpb:{{val_bpb:.6f}}")
+"""
+)
+
+
+@pytest.mark.parametrize("rule", ["trapezoid", "trapz"])
+@pytest.mark.parametrize(("rates", "found"), [(INNER, {"BPB257"}), ([0.001, 0.1, 0.3, 0.6, 0.8, 0.9, 1.0], set())])
+def test_a_quadrature_gives_each_rate_its_interval_itself(rule: str, rates: list[float], found: set[str]) -> None:
+    """Uneven rates under it are no wrong weight: each has the interval between its neighbours."""
+    assert _codes(INTEGRATED.format(rule=rule, rates=rates, count=len(rates))) == found
+
+
+@pytest.mark.parametrize(("tokenizer", "is_token"), [(512, False), (513, True), (1024, True), (None, True)])
+def test_a_mask_id_behind_the_tokenizers_last_is_no_token(tokenizer: int | None, is_token: bool) -> None:
+    text = MEANS.format(rates="[0.5]", weight="", count=1).replace(
+        "MASK = 512", "vocab_size = 513\nmask_token_id = 512"
+    )
+    context = ScriptContext(vocab_size=tokenizer)
+    assert ("BPB262" in {finding.code for finding in check_source(text, context)}) is is_token

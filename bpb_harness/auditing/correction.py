@@ -1,0 +1,146 @@
+"""What a refuted score should have been, where published numbers alone tell; and why not, where they do not.
+
+A check gives a factor. Only here, where every doubt is known, does it become a score: what is doubted is withheld.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.lowest_known import lowest_of
+from bpb_harness.auditing.checks.rescored import Recomputed
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.claim import Printed
+from bpb_harness.findings import CODES, Finding
+from bpb_harness.rules.denominators import PREFIX, Denominator
+
+PART_CODES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, "BPB350"})  # the last: the script scores a subset
+# What makes a score no code length makes it too low.
+_DOUBT_IT_IS_SO_LOW = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code})
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A corrected score.
+
+    Attributes:
+        bits_per_byte: the score; None where none can be given.
+        derivation: how it was worked out, or why it cannot be.
+    """
+
+    bits_per_byte: float | None
+    derivation: str
+
+
+def corrected(
+    evidence: Evidence, score: Printed, findings: Sequence[Finding], refuting: Sequence[Finding],
+    recomputed: Recomputed | None,
+) -> Correction:  # fmt: skip
+    """What a refuted score should have been.
+
+    Args:
+        evidence: the claim and its record.
+        score: the claimed score.
+        findings: all of them, reconciled.
+        refuting: those that refute it.
+        recomputed: the harness's own score, where there is one.
+    """
+    if recomputed is not None and any(finding.code == codes.RESCORED_DIFFERENT.code for finding in refuting):
+        return Correction(recomputed.bits_per_byte, f"rescored by the harness: {recomputed.signature}")
+    logged = next((finding for finding in refuting if finding.code == codes.LOG_CONTRADICTS.code), None)
+    byte_faults = [finding for finding in refuting if finding.code.startswith("BPB1")]
+    others = [finding for finding in refuting if finding not in byte_faults and finding is not logged]
+    voiding = next((finding for finding in others if finding.factor is None), None)
+    byte_factor, how = _byte_factor(byte_faults)
+    if byte_faults and byte_factor is None:
+        return Correction(None, f"none: {how}")
+    if voiding is not None:
+        also = f"; the right number of bytes alone would make it {score.value * byte_factor:.4f}" if byte_factor else ""
+        return Correction(None, f"none: {named(voiding)} voids the number{also}")
+    factors, ways = [], []
+    if logged is not None and logged.factor is not None:
+        factors.append(logged.factor)
+        ways.append(f"claimed, the log's own {score.value * logged.factor:.5f}")
+    if byte_factor is not None:
+        factors.append(byte_factor)
+        ways.append(how)
+    for finding in others:
+        assert finding.factor is not None
+        factors.append(finding.factor)
+        ways.append(f"x {finding.factor:.5f} ({finding.code})")
+    value, text = score.value * math.prod(factors), f"{score} {' '.join(ways)}"
+    withheld = _why_withheld(evidence, score, value, findings)
+    if withheld is not None:
+        return Correction(None, f"none: {withheld}")
+    is_part = any(finding.code in PART_CODES for finding in findings)
+    return Correction(value, text + (_at_the_prefix(evidence, value) if byte_factor is not None and is_part else ""))
+
+
+def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Sequence[Finding]) -> str | None:
+    """Why a score worked out by factors is not to be believed: it is too low, and a part of it was taken wrongly.
+
+    Too low is what lies below all that is known to be sound, and what lowers a score that is doubted for being low.
+    """
+    lowest = lowest_of(evidence)
+    if lowest is not None and value < lowest:
+        return (
+            f"by its factor alone the score would lie below {lowest:g} bits per byte, under which none is known to be "
+            "sound on that text, so something behind the factor, such as the tokenizer, is not what it was taken for"
+        )
+    doubt = next((finding for finding in findings if finding.code in _DOUBT_IT_IS_SO_LOW), None)
+    if doubt is not None and value < score.value:
+        return f"the factor would lower a score that is doubted already for being too low, by {named(doubt)}"
+    return None
+
+
+def _at_the_prefix(evidence: Evidence, value: float) -> str:
+    """Where a part was scored: the score at the ratio of the prefix that the table knows, in words."""
+    prefix = next(
+        (row for row in evidence.rules.table.rows if row.scope == PREFIX and row.tokenizer == evidence.tokenizer), None
+    )
+    full: Denominator | None = evidence.full
+    if prefix is None or full is None:
+        return ""
+    there = value * full.bytes_per_token / prefix.bytes_per_token
+    return (
+        f", at the bytes per token of the full split; only a part was scored, and at those of the first "
+        f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f}"
+    )
+
+
+def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:
+    """One factor for the denominator: two findings about it describe one fault, they do not multiply."""
+    if not faults:
+        return None, ""
+    measured = [finding for finding in faults if is_of_record(finding)]
+    chosen = next((finding for finding in measured if finding.factor is not None), None)
+    if chosen is None and len({finding.code for finding in faults}) == 1:
+        chosen = next((finding for finding in faults if finding.factor is not None), None)
+    if chosen is not None and chosen.factor is not None:
+        return chosen.factor, f"x {chosen.factor:.5f} ({_derivation(chosen)})"
+    if len(faults) > 1 and all(finding.factor is not None for finding in faults):
+        return None, "several faults of the byte count act together: " + ", ".join(f.code for f in faults)
+    return None, f"{named(faults[0])} gives no factor"
+
+
+def _derivation(finding: Finding) -> str:
+    expected, tokenizer = finding.evidence.get("expected"), finding.evidence.get("tokenizer")
+    counted = finding.evidence.get("bytes_per_token") or finding.evidence.get("constant")
+    bug = finding.evidence.get("bug")
+    if isinstance(expected, float) and isinstance(counted, int | float):
+        of = f", {bug}" if bug else ""
+        return f"{counted:.6g} / {expected:.6g} bytes per token, {tokenizer}{of}: {finding.code}"
+    return f"what the mistake does to the bytes of the whole text: {finding.code}"
+
+
+def is_of_record(finding: Finding) -> bool:
+    """Whether a finding is one of the record's, not of a script."""
+    return int(finding.code[-2:]) < 30
+
+
+def named(finding: Finding) -> str:
+    """``BPB203 (two-pass)``."""
+    return f"{finding.code} ({CODES[finding.code].name})"

@@ -1,0 +1,80 @@
+"""What a report says beside its findings: the same words in text, in Markdown and on a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.verdict import Verdict
+from bpb_harness.findings import CODES, Finding, Severity
+
+if TYPE_CHECKING:
+    from bpb_harness.auditing.report import AuditReport
+
+_MEANINGS = {
+    Verdict.CONFIRMED: "the score was computed a second time, without its author, and is what was claimed",
+    Verdict.CONSISTENT: (
+        "the record agrees with itself and with what is known of the text, and nothing in it voids the score; but the "
+        "score was not computed a second time"
+    ),
+    Verdict.REFUTED: "something below changes the claimed score or voids it",
+    Verdict.UNVERIFIABLE: "the record does not decide whether the score is right",
+}
+# Rules of the contest that an entry breaks by what is found; others cannot be applied, or are not shown to be kept.
+_BROKEN = frozenset({codes.OVER_CAP.code, codes.OVER_TIME.code, codes.FEW_RUNS.code})
+SETTLED = "nothing more: the score was computed a second time, from the checkpoint"
+
+
+def meaning_of(report: AuditReport) -> str:
+    """The verdict in words, and the codes that it rests on."""
+    codes_of = ", ".join(report.judgement.rests_on)
+    return _MEANINGS[report.verdict] + (f"; it rests on {codes_of}" if codes_of else "")
+
+
+def broken_rules(report: AuditReport) -> list[str]:
+    """A sentence for each rule of its contest that the entry breaks, whatever becomes of the score."""
+    broken = [found.code for found in report.findings if found.code in _BROKEN and found.severity is Severity.WARNS]
+    return [
+        f"Besides, the entry breaks a rule of its contest: {_begun_small(CODES[code].summary).rstrip('.')} ({code})."
+        for code in dict.fromkeys(broken)
+    ]
+
+
+def _begun_small(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Findings under one heading."""
+
+    heading: str
+    findings: tuple[Finding, ...]
+
+
+def grouped(findings: Sequence[Finding]) -> list[Group]:
+    """Findings by what they do to the verdict; those of the contest's rules apart, for they do nothing to it."""
+    of_rules = [found for found in findings if found.code.startswith("BPB5") and found.severity is Severity.WARNS]
+    groups = [
+        ("What refutes it", [found for found in findings if found.severity is Severity.REFUTES]),
+        ("Doubts", [found for found in findings if found.severity is Severity.WARNS and found not in of_rules]),
+        ("What supports it", [found for found in findings if found.severity is Severity.CONFIRMS]),
+        ("Rules of the contest (they concern the entry, not the score)", of_rules),
+        ("Remarks", [found for found in findings if found.severity is Severity.INFORMS]),
+    ]
+    return [Group(heading, tuple(held)) for heading, held in groups if held]
+
+
+def settles(report: AuditReport) -> Sequence[str]:
+    """What would settle the claim, at least one item."""
+    return report.judgement.missing or [SETTLED]
+
+
+def sentence(text: str) -> str:
+    """A text with a capital and a full stop; a name of a file or a number at its beginning stays as it is."""
+    first = text.split(" ", 1)[0]
+    begun = text if re.search(r"[^a-z'\-,;:]", first) else text[:1].upper() + text[1:]
+    return begun if begun.endswith((".", "?", "!", "...")) else f"{begun}."
