@@ -71,6 +71,8 @@ def corrected(
         assert finding.factor is not None
         factors.append(finding.factor)
         ways.append(f"x {finding.factor:.5f} ({finding.code})")
+    if not factors:
+        return Correction(None, f"none: {named(refuting[0])} gives no factor")
     value, text = score.value * math.prod(factors), f"{score} {' '.join(ways)}"
     withheld = _why_withheld(evidence, score, value, findings)
     if withheld is not None:

@@ -206,7 +206,7 @@ def test_a_score_far_below_the_networks_own_is_not_confirmed(
     report = audit(tmp_path)
     assert report.verdict == "unverifiable"
     (found,) = report.with_code("BPB414")
-    assert f"{gain:.3f} below the plain validation" in found.message
+    assert f"{gain:.3f} bits per byte below what the network itself scores" in found.message
 
 
 @pytest.mark.parametrize(("scored", "validated", "far"), [(1.25, 7.4, False), (1.25, 2.4, True), (0.9, 7.4, True)])
@@ -335,7 +335,7 @@ def test_a_score_with_two_names_is_no_plain_validation(tmp_path: Path) -> None:
     (tmp_path / "submission.json").write_text(submission(val_bpb=round(low, 8)))
     (tmp_path / "train.log").write_text(text)
     (found,) = audit(tmp_path).with_code("BPB414")
-    assert "0.080 below the plain validation of the same run" in found.message
+    assert "0.080 bits per byte below what the network itself scores in the same run" in found.message
 
 
 def _finals(*scores: float) -> str:
