@@ -202,7 +202,9 @@ MODULES = {
         ("auditing/*.py", "auditing/checks/*.py"),
         ("unit/auditing/*.py", "integration/test_audit_fixtures.py", "golden/test_audits.py"),
     ),
-    "rules": Module(("rules/*.py",), ("unit/rules/*.py", "unit/auditing/test_rules.py")),
+    "rules": Module(
+        ("rules/*.py",), ("unit/rules/*.py", "unit/auditing/test_rules.py", "unit/auditing/test_findings.py")
+    ),
     "networks": Module(
         ("networks/*.py",),
         ("unit/networks/*.py", "unit/reference/test_model.py"),

@@ -16,7 +16,7 @@ from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.adapters.bd3lm.network import Bd3lmBlockDenoiser, Bd3lmDenoiser
 from bpb_harness.adapters.bd3lm.settings import block_size_of, notes, require_implemented
 from bpb_harness.adapters.mdlm.average import fill
-from bpb_harness.adapters.mdlm.backbone import PREFIX, has_tensors_of_backbone
+from bpb_harness.adapters.mdlm.backbone import PREFIX, has_backbone
 from bpb_harness.adapters.mdlm.mask import mask_reason, mask_token_id_of
 from bpb_harness.adapters.mdlm.settings import MdlmSettings
 from bpb_harness.checkpoints import Checkpoint
@@ -31,10 +31,7 @@ class Bd3lmAdapter(AccountedAdapter):
     name = "bd3lm"
 
     def fits(self, checkpoint: Checkpoint) -> bool:
-        of_this_code = checkpoint.layout == "lightning" or (
-            checkpoint.layout == "folder" and checkpoint.config.get("model_type") == self.name
-        )
-        return of_this_code and has_tensors_of_backbone(checkpoint.tensors)
+        return has_backbone(checkpoint, self.name)
 
     def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         settings, name = MdlmSettings(account), account.checkpoint.path.name

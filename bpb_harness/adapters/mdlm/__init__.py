@@ -17,7 +17,7 @@ from torch.nn import functional
 from bpb_harness.adapters.accounting.account import Account, AccountedAdapter
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.adapters.mdlm.average import fill
-from bpb_harness.adapters.mdlm.backbone import PREFIX, Attention, Backbone, has_tensors_of_backbone
+from bpb_harness.adapters.mdlm.backbone import PREFIX, Attention, Backbone, has_backbone
 from bpb_harness.adapters.mdlm.mask import mask_reason, mask_token_id_of
 from bpb_harness.adapters.mdlm.settings import MdlmSettings
 from bpb_harness.checkpoints import Checkpoint
@@ -67,10 +67,7 @@ class MdlmAdapter(AccountedAdapter):
     name = "mdlm"
 
     def fits(self, checkpoint: Checkpoint) -> bool:
-        of_this_code = checkpoint.layout == "lightning" or (
-            checkpoint.layout == "folder" and checkpoint.config.get("model_type") == self.name
-        )
-        return of_this_code and has_tensors_of_backbone(checkpoint.tensors)
+        return has_backbone(checkpoint, self.name)
 
     def build(self, account: Account, *, device: torch.device, dtype: torch.dtype) -> AdaptedModel:
         settings = MdlmSettings(account)

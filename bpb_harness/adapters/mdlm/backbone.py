@@ -7,7 +7,6 @@ Sizes are read from the tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bpb_harness.adapters.accounting.account import Account
+from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
 from bpb_harness.networks.layers import autocast, count_blocks
 
@@ -24,9 +24,12 @@ ROTARY = PREFIX + "rotary_emb.inv_freq"
 _NEEDED = ("vocab_embed.embedding", "rotary_emb.inv_freq", "blocks.0.attn_qkv.weight", "output_layer.linear.weight")
 
 
-def has_tensors_of_backbone(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether tensors have the names of this network."""
-    return all(PREFIX + name in tensors for name in _NEEDED)
+def has_backbone(checkpoint: Checkpoint, model_type: str) -> bool:
+    """Whether a checkpoint holds this network: one of Lightning's, or a folder whose settings call it so."""
+    is_folder = checkpoint.layout == "folder" and checkpoint.config.get("model_type") == model_type
+    return (checkpoint.layout == "lightning" or is_folder) and all(
+        PREFIX + name in checkpoint.tensors for name in _NEEDED
+    )
 
 
 class _LayerNorm(nn.Module):

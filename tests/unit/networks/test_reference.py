@@ -112,6 +112,17 @@ def test_models_are_what_the_harness_scores() -> None:
     assert_keeps_nothing(denoiser, denoiser.network)
 
 
+def test_a_causal_network_computes_in_the_arithmetic_that_it_is_given() -> None:
+    network, tokens = random_network(objective="ar"), torch.arange(9).unsqueeze(0)
+    whole, half = (adapt(network, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert isinstance(whole, ReferenceCausalLM)
+    assert isinstance(half, ReferenceCausalLM)
+    assert (whole.hidden(tokens).dtype, whole.logits(tokens).dtype) == (torch.float32, torch.float32)
+    assert (half.hidden(tokens).dtype, half.logits(tokens).dtype) == (torch.bfloat16, torch.bfloat16)
+    assert torch.equal(half.head(half.hidden(tokens)), half.logits(tokens))
+    assert 0 < (half.logits(tokens) - whole.logits(tokens)).abs().max() < 0.5
+
+
 def test_causal_network_does_not_look_ahead() -> None:
     model = adapt(random_network(objective="ar"))
     assert isinstance(model, ReferenceCausalLM)

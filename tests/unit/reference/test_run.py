@@ -79,6 +79,15 @@ def test_what_is_saved(tmp_path: Path, val: Path, objective: str, dtype: str) ->
         assert torch.equal(saved.tensors[name], held.to(getattr(torch, dtype)))
 
 
+def test_folders_of_what_is_saved_are_made(tmp_path: Path) -> None:
+    run = Run(tiny_training(tmp_path / "not" / "there" / "m.pt"))
+    run.save(seconds=0.0)
+    assert sorted(path.name for path in (tmp_path / "not" / "there").iterdir()) == [
+        "m.pt",
+        run.training.state_path.name,
+    ]
+
+
 def test_validation_does_not_change_the_run(tmp_path: Path, val: Path) -> None:
     run = Run(tiny_training(tmp_path / "m.pt", val_data=(val,), val_windows=4))
     first, again = run.validate(), run.validate()

@@ -232,6 +232,16 @@ def test_progress_stays_within_its_bounds(time: _Time) -> None:
     assert clock.seconds == 3.0
 
 
+def test_without_a_validation_only_saving_comes_after_the_last_step(time: _Time) -> None:
+    run = _Run(time, minutes=1.0)
+    clock = train.Clock(run)  # type: ignore[arg-type]
+    time.now, run.step, run.num_parameters = time.now + 3.0, 3, 2_000_000
+    assert clock.foresee(0) == 0
+    assert clock.ending == pytest.approx(0.2)
+    assert clock.foresee(1) == 1
+    assert clock.ending > 1.2, "a validation takes a second to start"
+
+
 def test_what_is_said_is_logged(tmp_path: Path) -> None:
     said = io.StringIO()
     settings = tiny_training(tmp_path / "m.pt", steps=2)

@@ -99,6 +99,14 @@ def test_what_is_left_out_is_none() -> None:
         (HEAD + '[claim]\nunit = "nats per token"\n', "claim.lines: got no {loss}, expected a line with {loss}"),
         (HEAD + "[claim]\ntokens = 5\n", "claim.tokens_lines: got nothing, expected it beside claim.tokens"),
         (
+            HEAD + '[claim]\ntokens_lines = ["tokens={tokens}"]\n',
+            "claim.tokens: got nothing, expected it beside claim.tokens_lines",
+        ),
+        (
+            HEAD + '[claim]\ntokens = 5\ntokens_lines = ["tokens={tokens}"]\n',
+            "claim.text: got nothing, expected it beside claim.tokens",
+        ),
+        (
             HEAD + '[claim]\ntokens = 5\ntext = "t"\ntokens_lines = ["tokens={tokens}"]\n',
             "claim.tokens: got 5, expected it for claims in nats per token alone",
         ),
