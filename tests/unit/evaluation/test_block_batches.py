@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -119,10 +121,15 @@ def test_a_call_takes_whole_windows_and_both_copies_are_counted(source):
 
 def test_a_batch_that_does_not_fit_is_halved(source):
     bound, streams = ContinuousBound(SCHEDULE, 2), RandomStreams(7)
-    plan, network = plan_of(source, bound, streams), Blocks(memory=3)
-    halved = run(network, BlockSource(source, B), plan, streams, 10_000)
-    assert max(network.rows) <= 3
-    np.testing.assert_allclose(halved.nats, run(Blocks(), source, plan, streams).nats, rtol=1e-12)
+    plan, network = plan_of(source, bound, streams), Blocks(memory=1)
+    runner = MaskedNllRunner(network, CPU)
+    made_of = {"device": CPU, "batch_tokens": 10_000, "keep_tokens": True}
+    halved = run_draws(runner, BlockSource(source, B), plan, streams, **made_of)
+    assert max(network.rows) == 1
+    assert {remark.code for remark in runner.remarks} == {"batch-halved"}, "micro-batches are larger than that"
+    alone = run(Blocks(), source, plan, streams, keep_tokens=True)
+    np.testing.assert_allclose(halved.nats, alone.nats, rtol=1e-12)
+    np.testing.assert_allclose(halved.token_nats, alone.token_nats, rtol=1e-12)
 
 
 def test_finished_draws_are_not_drawn_again(source):
@@ -144,6 +151,28 @@ def test_a_probe_of_memory_is_two_of_the_longest_rows(source):
     prepared = together.prepare(plan, RandomStreams(7), together.longest(plan))
     assert prepared.x0.shape == (2, L)
     assert len(prepared.rows) == 2 * (source.spans.context_starts == 0).sum()  # all blocks of both
+
+
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_parts_of_a_batch_are_the_batch(source, by_blocks):
+    plan, streams = plan_of(source, ContinuousBound(SCHEDULE, 2), RandomStreams(7)), RandomStreams(7)
+    maker = BlockSource(source, B) if by_blocks else source
+    batch = maker.prepare(plan, streams, np.concatenate(maker.deal(plan, 10_000)[0]))
+    batch = replace(batch, context_lengths=torch.arange(len(batch.rows)))  # each its own
+    length, cells = batch.x0.shape[1], len(batch.level) // len(batch)
+    parts = [batch.part(start, start + 3) for start in range(0, len(batch), 3)]
+    assert sum(map(len, parts)) == len(batch) > 3
+    for name in ("rows", "num_masked", "control", "x0", "masked", "context_lengths"):
+        joined = np.concatenate([np.asarray(getattr(part, name)) for part in parts])
+        np.testing.assert_array_equal(joined, np.asarray(getattr(batch, name)), name)
+    assert torch.equal(torch.cat([part.level.t for part in parts]), batch.level.t)
+    places = [part.positions + 3 * index * length for index, part in enumerate(parts)]
+    assert torch.equal(torch.cat(places), batch.positions)
+    if by_blocks:
+        of_cells = [part.cells + 3 * index * cells for index, part in enumerate(parts)]
+        assert torch.equal(torch.cat(of_cells), batch.cells)
+    assert {part.block_size for part in parts} == {B if by_blocks else None}
+    assert batch.part(0, len(batch) + 5) is batch
 
 
 @pytest.mark.parametrize("by_blocks", [False, True])

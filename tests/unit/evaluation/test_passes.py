@@ -246,6 +246,12 @@ def test_the_pilot_is_no_larger_than_it_need_be(samples):
     assert ((high.plan.position >= 1 - 4 / 64) & (high.plan.position <= 1)).all()
     assert len(np.unique(low.plan.window)) == 32
 
+    def drawn(part):
+        return DrawTable(part.plan, *(np.ones(len(part.plan), kind) for kind in (np.int64, float, float)))
+
+    pilot = Pilot.drawn(plan, layout_of(lengths), 1024, drawn)
+    assert [costs.probability for costs in (*pilot.ends, pilot.costs)] == [4 / 64, 4 / 64, 1.0]
+
 
 def test_short_windows_have_no_ends():
     plan = PilotPlan.of(BOUND, 0, layout_of(np.full(3, 15)))
