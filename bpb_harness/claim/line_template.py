@@ -63,7 +63,7 @@ class LineTemplate:
         if twice is not None:
             raise ValueError(f"the place {{{twice}}} twice")
 
-    @property
+    @cached_property
     def places(self) -> tuple[str, ...]:
         """The names of its places, in order."""
         return tuple(found[1] for found in _PART.finditer(self.text) if found[1] is not None)
@@ -95,7 +95,7 @@ class LineTemplate:
         ends = _NOTHING_GLUED if self.text.endswith("}") and not self.text.endswith("{text}") else ""
         return re.compile(begins + "".join(parts) + ends)
 
-    @property
+    @cached_property
     def is_in_code(self) -> bool:
         """Whether lines of the script count too, which many logs begin with: its settings say how much is scored."""
         return TOKENS in self.places
@@ -104,9 +104,14 @@ class LineTemplate:
         """Whether a text holds what every such line holds: far faster than `find` on each of its lines."""
         return self._literal in text
 
+    def among(self, lines: Iterable[tuple[int, str, bool]]) -> list[tuple[int, str]]:
+        """The lines of a log that may be of it: by their number and text, without whether they are of a script."""
+        literal, reads_code = self._literal, self.is_in_code
+        return [(number, line) for number, line, is_code in lines if literal in line and (reads_code or not is_code)]
+
     def find(self, line: str, source: Source) -> Mapping[str, Printed] | None:
         """The numbers at the named places of a line; None for another line."""
-        if self._literal not in line or (found := self._pattern.search(line)) is None:
+        if not self.may_be_in(line) or (found := self._pattern.search(line)) is None:
             return None
         numbers = {
             name: _number(text, Source(source.file, source.line), name) for name, text in found.groupdict().items()
@@ -115,7 +120,7 @@ class LineTemplate:
 
     def is_spoilt(self, line: str) -> bool:
         """Whether a line is one but for a NaN or an infinity in the place of a number."""
-        return self._literal in line and self._spoilt.search(line) is not None and self._pattern.search(line) is None
+        return self.may_be_in(line) and self._spoilt.search(line) is not None and self._pattern.search(line) is None
 
     def __str__(self) -> str:
         return self.text
@@ -167,9 +172,7 @@ def found_lines(
     for template in sought:
         count, last, largest, distinct = 0, None, dict[str, Printed](), dict[int, None]()
         spoilt_at: Source | None = None
-        for number, line, is_code in held:
-            if is_code and not template.is_in_code:
-                continue
+        for number, line in template.among(held):
             numbers = template.find(line, Source(file, number))
             if numbers is None:
                 spoilt_at = Source(file, number) if template.is_spoilt(line) else spoilt_at
