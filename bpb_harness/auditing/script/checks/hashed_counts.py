@@ -27,7 +27,9 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
     is priced by them is the length of a code.
     """
     counted = _counted_up(analysis.program)
-    for node, frame in analysis.path if counted else ():
+    if not counted or not any(_looked_up(node) in counted for node, _ in analysis.path):
+        return  # what a quotient of the path is made of is on the path too
+    for node, frame in analysis.path:
         quotient = _quotient(node)
         if quotient is None:
             continue
@@ -56,12 +58,17 @@ def _hashed_tables(program: Program, node: ast.expr, frame: Frame, counted: set[
     """Names of tables of counts that a value is looked up in at a hashed place."""
     found = set()
     for part, where in trace(program, node, frame, _MAX_TRACED):
-        if not isinstance(part, ast.Subscript) or isinstance(part.slice, ast.Slice | ast.Constant):
-            continue
-        name = last_name(part.value) or (last_name(part.value.value) if isinstance(part.value, ast.Subscript) else "")
-        if name in counted and _is_hashed(program, part.slice, where):
+        name = _looked_up(part)
+        if name in counted and isinstance(part, ast.Subscript) and _is_hashed(program, part.slice, where):
             found.add(name)
     return found
+
+
+def _looked_up(node: ast.AST) -> str | None:
+    """The table that an entry is looked up in: of table[k], table[order][k]."""
+    if not isinstance(node, ast.Subscript) or isinstance(node.slice, ast.Slice | ast.Constant):
+        return None
+    return last_name(node.value) or (last_name(node.value.value) if isinstance(node.value, ast.Subscript) else None)
 
 
 def _counted_up(program: Program) -> set[str]:

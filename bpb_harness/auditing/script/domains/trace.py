@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
@@ -39,7 +40,7 @@ def trace_all(
     """
     seen: set[tuple[ast.AST, Frame]] = set()
     stack: list[tuple[ast.AST, Frame]] = list(reversed(starts))
-    evaluator = Evaluator(program)
+    known = program.behind
     while stack and limit > 0 and program.spend():
         met = stack.pop()
         if met in seen:
@@ -51,22 +52,22 @@ def trace_all(
         kind = here.__class__
         if kind is ast.Constant or kind is ast.Lambda:
             continue
-        if kind is ast.Name:
-            stack.extend(_behind_name(program, here, where, evaluator))  # type: ignore[arg-type]
-            continue
-        if kind is ast.Attribute and where.depth < DEEPEST_CALL:
-            stack.extend(_behind_attribute(program, here, where))  # type: ignore[arg-type]
-        elif kind is ast.Call:
-            stack.extend(_behind_call(program, here, where, evaluator))  # type: ignore[arg-type]
-        parts = program.parts(here) if opened is None else opened(here)
-        stack.extend([(child, where) for child in parts])
+        if kind is ast.Name or kind is ast.Attribute or kind is ast.Call:
+            behind = known.get(met)
+            if behind is None:
+                behind = known[met] = list(_BEHIND[kind](program, here, where))
+            stack.extend(behind)
+        if kind is not ast.Name:
+            parts = program.parts(here) if opened is None else opened(here)
+            stack.extend([(child, where) for child in parts])
 
 
-def _behind_name(program: Program, name: ast.Name, frame: Frame, evaluator: Evaluator) -> Iterator[Source]:
+def _behind_name(program: Program, name: ast.Name, frame: Frame) -> Iterator[Source]:
     given = frame.given(program, name)
     if given is not None:
         yield given
         return
+    evaluator = Evaluator(program)
     for definition in program.reaching(name):
         if definition.kind == "parameter":
             yield from frame.handed(program, definition)[:MAX_CALLERS]
@@ -80,12 +81,17 @@ def _behind_name(program: Program, name: ast.Name, frame: Frame, evaluator: Eval
 
 def _behind_attribute(program: Program, node: ast.Attribute, frame: Frame) -> list[Source]:
     computed = [result for scope in program.properties.get(node.attr, ()) for result in scope.returns]
-    return frame.stored(program, node) + frame.elsewhere(program, computed)
+    return [*frame.stored(program, node), *frame.elsewhere(program, computed)] if frame.depth < DEEPEST_CALL else []
 
 
-def _behind_call(program: Program, node: ast.Call, frame: Frame, evaluator: Evaluator) -> list[Source]:
+def _behind_call(program: Program, node: ast.Call, frame: Frame) -> list[Source]:
     callee = program.callee(node)
     if callee is None or frame.depth >= DEEPEST_INLINED:
         return []
-    inner = frame.inside(program, callee, node)
+    inner, evaluator = frame.inside(program, callee, node), Evaluator(program)
     return [(result, inner) for result in callee.returns if evaluator.taken(result, inner) is not False]
+
+
+_BEHIND: dict[type[ast.AST], Callable[[Program, Any, Frame], Iterable[Source]]] = {
+    ast.Name: _behind_name, ast.Attribute: _behind_attribute, ast.Call: _behind_call,
+}  # fmt: skip

@@ -38,6 +38,7 @@ def _kinds(above: _Kind) -> set[_Kind]:
 _INSIDE: dict[type, tuple[str, ...]] = {
     kind: tuple(name for name in kind._fields if name not in _WITHOUT_NODES) for kind in _kinds(ast.AST)
 } | {ast.Constant: ()}
+_FUNCTION_KINDS = frozenset(FUNCTIONS)
 _IN_BLOCKS = _kinds(ast.stmt) | {ast.excepthandler, ast.ExceptHandler}
 
 
@@ -67,7 +68,7 @@ class Index:
         self.properties: dict[str, list[Scope]] = {}
         self.options: dict[str, ast.expr] = {}  # add_argument("--x", default=value)
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of the callee's name
-        self.nodes: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)  # by kind
+        self.nodes: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)  # comparisons, negations, x += y
         self.aliases: dict[str, str] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
         self.scope_of: dict[ast.AST, Scope] = {}  # a function's own node stands for its inside
@@ -88,13 +89,13 @@ class Index:
         waiting: list[tuple[ast.AST, Scope | None]] = [(script.tree, module)]
         for node, body in waiting:  # grows on the way
             kind = node.__class__
-            self.nodes[kind].append(node)
-            for name in _INSIDE[kind]:
-                value = getattr(node, name, None)
-                if value.__class__ is not list and value.__class__ not in _INSIDE:
-                    continue
-                inside = body if kind not in FUNCTIONS else _body_of(name, self.scope_of[node], body)
-                self._hold(node, name, value, inside, waiting)
+            scope = self.scope_of[node]
+            is_function = kind in _FUNCTION_KINDS
+            for field in _INSIDE[kind]:
+                held: Any = getattr(node, field, None)
+                if held:
+                    inside = _body_of(field, scope, body) if is_function else body
+                    self._hold(node, field, held, scope, inside, waiting)
             note = _NOTED.get(kind)
             if note is not None:
                 note(self, node, body)
@@ -102,19 +103,29 @@ class Index:
             scope.speaks_of_bytes = scope.speaks_of_bytes or any(map(_speaks_of_bytes, scope.mentions))
 
     def _hold(
-        self, node: ast.AST, field: str, value: Any, body: Scope | None, waiting: list[tuple[ast.AST, Scope | None]]
+        self,
+        node: ast.AST,
+        field: str,
+        held: Any,
+        scope: Scope,
+        body: Scope | None,
+        waiting: list[tuple[ast.AST, Scope | None]],
     ) -> None:
-        """Note what a field of a node holds, a node or a list, and let it wait for its turn."""
-        scope = self.scope_of[node]
-        is_list = value.__class__ is list
-        for child in value if is_list else (value,):
+        """Note what a field of a node holds, a node or a list, and let what holds more wait for its turn."""
+        is_list = held.__class__ is list
+        for child in held if is_list else (held,):
             kind = child.__class__
             if kind not in _INSIDE:
                 continue
             self.parents[child] = node
+            if kind is ast.Name or kind is ast.Constant:  # most nodes, and nothing is in them
+                self.scope_of[child] = scope
+                if body is not None:
+                    _NOTED[kind](self, child, body)
+                continue
             if is_list and kind in _IN_BLOCKS:
                 self.blocks[child] = (node, field)
-            self.scope_of[child] = scope if kind not in FUNCTIONS else self._open(child, scope)
+            self.scope_of[child] = scope if kind not in _FUNCTION_KINDS else self._open(child, scope)
             waiting.append((child, body))
 
     def _open(self, node: Function, around: Scope) -> Scope:
@@ -206,7 +217,11 @@ class Index:
                     .replace("-", "_")
                 ] = default
 
+    def _listed(self, node: Any, _body: Scope | None) -> None:
+        self.nodes[node.__class__].append(node)
+
     def _augment(self, node: Any, _body: Scope | None) -> None:
+        self.nodes[ast.AugAssign].append(node)
         target: ast.expr = node.target
         while isinstance(target, ast.Subscript):
             target = target.value
@@ -245,6 +260,7 @@ _NOTED: dict[type, Callable[[Index, Any, Scope | None], None]] = {
     ast.Yield: Index._returned, ast.Import: Index._imported, ast.ImportFrom: Index._imported, ast.Call: Index._call,
     ast.Name: Index._name, ast.Attribute: Index._attribute, ast.Constant: Index._said, ast.keyword: Index._said,
     ast.Lambda: Index._entered, ast.FunctionDef: Index._entered, ast.AsyncFunctionDef: Index._entered,
+    ast.Compare: Index._listed, ast.UnaryOp: Index._listed,
 }  # fmt: skip
 
 

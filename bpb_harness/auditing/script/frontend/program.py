@@ -45,11 +45,12 @@ class Program:
         self.nodes = index.nodes
         self.work_left = MAX_WORK  # expressions that may still be looked at: hostile scripts come to an end
         self.memo: dict[object, Any] = {}  # what walkers have worked out about this program's nodes
+        self.behind: dict[tuple[ast.AST, Any], list[Any]] = {}  # what the value of a node in a frame comes from
         self._parents, self._scope_of, self._block, self._aliases = (
             index.parents, index.scope_of, index.blocks, index.aliases
         )  # fmt: skip
         self._parts: dict[ast.AST, tuple[ast.AST, ...]] = {}
-        self._own_nodes: dict[Scope, tuple[ast.AST, ...]] = {}
+        self._own_nodes: dict[Scope, list[ast.AST]] = {}
         self._stored: dict[ast.Attribute, list[ast.expr]] = {}
         self._tests: dict[ast.AST, tuple[tuple[ast.expr, bool], ...]] = {}
         self._looped: dict[ast.AST, frozenset[ast.AST]] = {}
@@ -402,24 +403,26 @@ class Program:
         return False
 
     def own_nodes(self, scope: Scope) -> Sequence[ast.AST]:
-        """The nodes of a scope without the insides of the functions that it defines; worked out once."""
+        """The nodes of a scope, without plain names and constants and without the insides of the functions in it."""
         found = self._own_nodes.get(scope)
         if found is None:
-            found = self._own_nodes[scope] = tuple(self._find_own_nodes(scope))
+            found = self._own_nodes[scope] = _find_own_nodes(scope)
         return found
 
-    @staticmethod
-    def _find_own_nodes(scope: Scope) -> Iterator[ast.AST]:
-        body = [scope.node.body] if isinstance(scope.node, ast.Lambda) else list(scope.node.body)
-        stack: list[ast.AST] = list(reversed(body))
-        while stack:
-            node = stack.pop()
-            yield node
-            if isinstance(node, FUNCTIONS) and not isinstance(node, ast.Lambda):
-                stack.extend(node.decorator_list)
-                continue
-            if not isinstance(node, ast.Lambda):
-                stack.extend(reversed(list(children(node))))
+
+def _find_own_nodes(scope: Scope) -> list[ast.AST]:
+    found: list[ast.AST] = []
+    stack: list[ast.AST] = [scope.node.body] if isinstance(scope.node, ast.Lambda) else [*reversed(scope.node.body)]
+    while stack:
+        node = stack.pop()
+        found.append(node)
+        kind = node.__class__
+        if kind is ast.FunctionDef or kind is ast.AsyncFunctionDef:
+            stack.extend(node.decorator_list)  # type: ignore[attr-defined]
+        elif kind is not ast.Lambda:
+            inside = [each for each in children(node) if each.__class__ not in (ast.Name, ast.Constant)]
+            stack.extend(reversed(inside))
+    return found
 
 
 def _position(node: ast.AST) -> tuple[int, int]:

@@ -122,8 +122,9 @@ def extract_embedded(log_text: str) -> SourceText | None:
 _HEAD = re.compile(r"(from __future__ import |import [A-Za-z_]|from [A-Za-z_][\w.]* import |\"\"\"|'''|exec\(|#!)")
 
 
-# A call of either, whatever may stand between a name and what it is called with.
-_EXECUTES = re.compile(r"(?<!\.)\b(?:exec|eval)(?:[\s\\)]|#[^\n]*\n)*\(")
+# A call of either, whatever may stand between a name and what it is called with. What stands before the name is
+# looked at once it is met, which is far faster.
+_EXECUTES = re.compile(r"(?:exec|eval)(?<![\w.]exec)(?<![\w.]eval)(?:[\s\\)]|#[^\n]*\n)*\(")
 
 
 def parse(text: str) -> ast.Module | None:
