@@ -5,18 +5,19 @@ in_processes.py    many audits, in a few processes
 evidence.py        what the record amounts to: the claim's log lines, its bytes per token
 codes.py           the codes of record checks
 checks/            one file a family of codes:
-    bytes.py       BPB1xx the denominator
+    bytes.py       BPB1xx the denominator; byte_perplexity.py BPB107 and 113 a perplexity per byte beside it
     bound.py       BPB2xx the numerator
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, seeds, errors
-    record.py      BPB4xx the record against itself
+    record.py      BPB4xx the record against itself; own_result.py a score's own file, lowest_known.py what nobody has
+                   reached, losses.py claims in nats per token
     rules.py       BPB5xx the contest's rules: size, time, runs, significance
     rescored.py    BPB6xx against the harness's own score
     proved.py      BPB604 to 607 against windows that were decoded from bits
     reading.py     BPB9xx broken files
 script/            static checks of scripts: frontend/ reads, domains/ says what expressions stand for, checks/ judge
-verdict.py         from findings to a verdict and a corrected score
-report.py          text, Markdown, JSON, pandas
+verdict.py         from findings to a verdict; correction.py what the score should be, settling.py what would tell
+report.py          text, Markdown, JSON, pandas; told.py the words of all of these, report_text.py those of a terminal
 annotations.py     annotations of a workflow on GitHub
 """
 

@@ -93,7 +93,7 @@ MODULES = {
     "curve": Module(("estimators/curve.py",), ("unit/estimators/test_curve.py",)),
     "estimators": Module(
         ("estimators/*.py",),
-        ("unit/estimators/test_estimators.py", "unit/estimators/test_estimators_edges.py", "unit/test_messages.py"),
+        ("unit/estimators/*.py", "unit/evaluation/test_answers.py", "unit/test_messages.py"),
         (
             "unit/estimators/test_estimators.py::TestChainRule::test_its_mean_over_random_orders_is_the_nelbo",
             "unit/estimators/test_estimators.py::test_a_perfect_denoiser_costs_minus_log_p",

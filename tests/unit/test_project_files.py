@@ -59,6 +59,14 @@ def test_files_that_a_page_names_are_there(page: str) -> None:
     assert [name for name in sorted(named) if not any((_ROOT / at / name).exists() for at in ("", "bpb_harness"))] == []
 
 
+def test_every_file_of_an_audit_is_in_the_list_of_its_package() -> None:
+    """To which CONTRIBUTING.md sends whoever adds a check."""
+    package = _ROOT / "bpb_harness" / "auditing"
+    listed = (package / "__init__.py").read_text("utf-8").split('"""')[1]
+    files = {path.name for folder in (package, package / "checks") for path in folder.glob("*.py")}
+    assert {name for name in files if not re.search(rf"\b{name}\b", listed)} == {"__init__.py"}
+
+
 def test_make_help_has_a_line_for_every_target() -> None:
     targets = _targets()
     assert {"help", "demo", "test", "quick", "clean"} <= set(targets)
