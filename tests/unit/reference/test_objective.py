@@ -69,7 +69,7 @@ def nelbo_by_quadrature(network: ReferenceTransformer, x0: Tensor, schedule: Noi
     return total + (1 - schedule.max_mask_rate) * L * math.log(V)
 
 
-def expected_objective(network: ReferenceTransformer, x0: Tensor, bound: ContinuousBound, nodes: int = 24) -> float:
+def expected_objective(network: ReferenceTransformer, x0: Tensor, bound: ContinuousBound, nodes: int = 12) -> float:
     """What training minimises, averaged over v by quadrature and over all size-biased masks by enumeration.
 
     P(M) = (|M| / L) u^(|M| - 1) (1 - u)^(L - |M|): the forced position is any of M with chance 1 / L each.
