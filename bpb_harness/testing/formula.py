@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import final
 
 import numpy as np
@@ -84,10 +85,17 @@ def rate_slope(schedule: NoiseSchedule, times: Floats) -> Floats:
     return np.asarray(schedule.dmask_rate(torch.from_numpy(times)).numpy(), dtype=np.float64)
 
 
+@cache
+def gauss(count: int) -> tuple[Floats, Floats]:
+    """Nodes and weights of Gauss and Legendre for integrals over (-1, 1)."""
+    node, weight = np.polynomial.legendre.leggauss(count)
+    return node, weight
+
+
 def time_nodes() -> tuple[Floats, Floats]:
     """Nodes and weights for integrals over t in (0, 1), dense towards both ends, where wrong weights diverge."""
     edges = np.concatenate([[0.0], 2.0 ** -np.arange(40, 0, -1.0)])
-    node, weight = np.polynomial.legendre.leggauss(6)
+    node, weight = gauss(6)
     low, high = edges[:-1, None], edges[1:, None]
     left = (low + (high - low) * (node + 1.0) / 2.0).ravel()
     weights = ((high - low) * weight / 2.0).ravel()
@@ -118,7 +126,7 @@ def reconstruction(schedule: NoiseSchedule, length: int) -> Formula:
 def diffusion(schedule: NoiseSchedule, length: int, num_steps: int | None) -> Formula:
     """The diffusion term: the integral over the mask rate, or its sum over T steps."""
     if num_steps is None:
-        node, weight = np.polynomial.legendre.leggauss(64)
+        node, weight = gauss(64)
         r = (node + 1.0) / 2.0
         # Smooth for every schedule: t(u) of a cosine is steep at an end, u(t) of a power below 1 at 0.
         times = r**2 * (3.0 - 2.0 * r)

@@ -70,7 +70,9 @@ class Probe(ABC):
 
     def logits(self, xt: Tensor, t: Tensor) -> Tensor:
         """What the estimator under test receives, (B, L, V) or with the mask's column (B, L, V + 1), float32."""
-        logits = self.clean_logits(xt, t)
+        return self._handed_out(self.clean_logits(xt, t))
+
+    def _handed_out(self, logits: Tensor) -> Tensor:
         if self.mask_column:
             own = torch.logsumexp(logits, dim=-1, keepdim=True) + _MASK_LOGIT
             logits = torch.cat([logits, own], dim=-1)
@@ -120,9 +122,29 @@ class Probe(ABC):
         return torch.log_softmax(logits, dim=-1)
 
 
+@dataclass(frozen=True, eq=False)
+class MaskProbe(Probe):
+    """Sees only one text, so that the mask says all, and answers out of a table."""
+
+    @property
+    @abstractmethod
+    def logits_of_mask(self) -> Tensor:
+        """The answer to every mask, (2^L, L, V) float64."""
+
+    def clean_logits(self, xt: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002 (it ignores the time)
+        return self.logits_of_mask[codes_of_masks(xt == self.vocab_size)]
+
+    def logits(self, xt: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002 (it ignores the time)
+        return self._answers[codes_of_masks(xt == self.vocab_size)]
+
+    @cached_property
+    def _answers(self) -> Tensor:
+        return self._handed_out(self.logits_of_mask)
+
+
 @final
 @dataclass(frozen=True, eq=False)
-class CountProbe(Probe):
+class CountProbe(MaskProbe):
     """Charges the same for every masked token where their number lies in a set, and nothing elsewhere.
 
     It knows the one text on which it is used, which a table of conditionals may.
@@ -143,12 +165,8 @@ class CountProbe(Probe):
     def is_rare(self) -> bool:
         return self.most_masks is not None
 
-    def clean_logits(self, xt: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002 (it ignores the time)
-        return self._logits_of_mask[codes_of_masks(xt == self.vocab_size)]
-
     @cached_property
-    def _logits_of_mask(self) -> Tensor:
-        """(2^L, L, V): only one text is ever seen, so that the mask says all."""
+    def logits_of_mask(self) -> Tensor:
         text = self.x0[0]
         masks = all_masks(len(text))
         of_count = torch.isin(masks.sum(dim=-1), torch.tensor(sorted(self.counts)))
@@ -228,6 +246,10 @@ class ArbitraryProbe(Probe):
 
     @property
     def time_conditioned(self) -> bool:
+        return self._has_clock
+
+    @cached_property
+    def _has_clock(self) -> bool:
         return bool((self.clock != 0).any())
 
     def clean_logits(self, xt: Tensor, t: Tensor) -> Tensor:
@@ -252,8 +274,8 @@ def _codes_left(length: int, group: int) -> Tensor:
 
 
 def codes_of_masks(masked: Tensor) -> Tensor:
-    """The place of each mask in :func:`all_masks`, (B, L) bool -> (B,)."""
-    return (masked * _bits(masked.shape[1])).sum(dim=-1)
+    """The place of each mask in :func:`all_masks`, (..., L) bool -> (...)."""
+    return (masked * _bits(masked.shape[-1])).sum(dim=-1)
 
 
 @cache

@@ -164,7 +164,7 @@ def unusable(answer: object, batch: int) -> str | None:
         if answer.dim() == 1 and len(answer) > batch:
             hint = ": more numbers than windows, as where a distributed sampler pads its batches and scores duplicates"
         return f"the estimator returned shape {tuple(answer.shape)} for {batch} windows, not ({batch},){hint}"
-    if not bool(torch.isfinite(answer).all()):
+    if not math.isfinite(float(answer.detach().double().sum())) and not bool(torch.isfinite(answer).all()):
         bad = float(answer[~torch.isfinite(answer)][0])
         return f"the estimator returned {bad}: a weight at t = 0 or t = 1, or the logarithm of a zero"
     return None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bpb_harness.testing.formula import drawn_times, prior, rate_of_single_masks
 from bpb_harness.testing.known_mistakes import Setting
-from bpb_harness.testing.probes import CountProbe, OutlyingRowProbe, Probe, all_masks, codes_of_masks
+from bpb_harness.testing.probes import CountProbe, MaskProbe, OutlyingRowProbe, Probe, all_masks
 from bpb_harness.testing.runs import Estimator, Run, unusable
 from bpb_harness.testing.watch import WatchedDenoiser
 
@@ -99,7 +99,7 @@ def find_suspicions(estimate_nats: Estimator, setting: Setting, runs: list[Run],
 
 @final
 @dataclass(frozen=True, eq=False)
-class CostTableProbe(Probe):
+class CostTableProbe(MaskProbe):
     """Charges what a table says, mask by mask.
 
     Attributes:
@@ -108,12 +108,9 @@ class CostTableProbe(Probe):
 
     costs: Tensor
 
-    def clean_logits(self, xt: Tensor, t: Tensor) -> Tensor:  # noqa: ARG002 (it ignores the time)
-        return self._logits_of_mask[codes_of_masks(xt == self.vocab_size)]
-
     @cached_property
-    def _logits_of_mask(self) -> Tensor:
-        """(2^L, L, V): log(1 + (V - 1) e^-x) nats for a token whose logit is x above the others."""
+    def logits_of_mask(self) -> Tensor:
+        """log(1 + (V - 1) e^-x) nats for a token whose logit is x above the others, (2^L, L, V)."""
         text, masks = self.x0[0], all_masks(self.x0.shape[1])
         above = -torch.log(torch.expm1(self.costs.clamp(min=1e-17)) / (self.vocab_size - 1))
         answer = torch.where(masks, text, (text + 1) % self.vocab_size)

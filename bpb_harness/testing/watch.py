@@ -33,8 +33,9 @@ class WatchedDenoiser:
         self.problem: str | None = None
         self.ever_masked = torch.zeros(probe.x0.shape[1], dtype=torch.bool)
         self.num_rows = 0
+        self._was_all_masked = False
         self._first_of_estimate = True
-        self._codes: list[Tensor] = []
+        self._masks: list[Tensor] = []
         self._has_codes = probe.x0.shape[1] < 63
 
     @cached_property
@@ -50,14 +51,19 @@ class WatchedDenoiser:
     def __call__(self, xt: Tensor, t: Tensor | float | None = None) -> Tensor:
         """Logits of a partly masked batch at times t, (B, L) -> (B, L, V)."""
         xt = self._tokens(xt)
-        self.num_rows += len(xt)
+        rows, x0 = xt.shape[0], self._probe.x0
+        self.num_rows += rows
         masked = xt == self._probe.vocab_size
-        self.ever_masked |= masked.any(dim=0)
-        self._check_visible(xt, masked)
-        if self._first_of_estimate and self._has_codes and len(xt) == len(self._probe.x0):
-            self._codes.append(codes_of_masks(masked))
+        # Nearly every call is this one: what is not masked is the text of its row, and then nothing else is wrong.
+        if rows != x0.shape[0] or not torch.equal(torch.where(masked, x0, xt), x0):
+            xt, masked = self._checked(xt)
+        if not self._was_all_masked:
+            self.ever_masked |= masked.any(dim=0)
+            self._was_all_masked = bool(self.ever_masked.all())
+        if self._first_of_estimate and self._has_codes and rows == x0.shape[0]:
+            self._masks.append(masked)
         self._first_of_estimate = False
-        return self._probe.logits(xt, self._times(t, len(xt)))
+        return self._probe.logits(xt, self._times(t, rows))
 
     @property
     def codes(self) -> npt.NDArray[np.int64]:
@@ -65,36 +71,39 @@ class WatchedDenoiser:
 
         Empty if unknown, or where windows are too long for it.
         """
-        if not self._codes:
+        if not self._masks:
             return np.zeros((0, len(self._probe.x0)), dtype=np.int64)
-        return torch.stack(self._codes).numpy()
+        return codes_of_masks(torch.stack(self._masks)).numpy()
 
     def _complain(self, problem: str) -> None:
         self.problem = self.problem or problem
 
     def _tokens(self, xt: Tensor) -> Tensor:
-        length, mask = self._probe.x0.shape[1], self._probe.vocab_size
+        length = self._probe.x0.shape[1]
         if not isinstance(xt, Tensor) or xt.dim() != 2 or xt.shape[1] != length or xt.is_floating_point():
             shape = tuple(xt.shape) if isinstance(xt, Tensor) else type(xt).__name__
             raise TypeError(f"denoise(xt, t): xt must be an integer tensor of shape (B, {length}), got {shape}")
+        return xt.long()
+
+    def _checked(self, xt: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens, those that are none replaced by one, and which are masked; complaints of what is wrong."""
+        x0, mask = self._probe.x0, self._probe.vocab_size
         low, high = torch.aminmax(xt)
         if int(low) < 0 or int(high) > mask:
             seen = int(xt[(xt < 0) | (xt > mask)][0])
             self._complain(f"denoise was given token {seen}; clean tokens are 0 .. {mask - 1} and the mask is {mask}")
             xt = xt.clamp(0, mask)
-        return xt.long()
-
-    def _check_visible(self, xt: Tensor, masked: Tensor) -> None:
-        x0 = self._probe.x0
+        masked = xt == mask
         if len(xt) == len(x0):
             agrees = masked | (xt == x0)
         else:  # several draws of each window, or a part of the batch: in whichever order
             agrees = (masked.unsqueeze(1) | (xt.unsqueeze(1) == self._texts)).all(dim=-1).any(dim=-1)
         if not bool(agrees.all()):
             self._complain(
-                f"positions were replaced by a clean token instead of the mask id {self._probe.vocab_size}: "
+                f"positions were replaced by a clean token instead of the mask id {mask}: "
                 "the mask token is a real data token"
             )
+        return xt, masked
 
     def _times(self, t: Tensor | float | None, rows: int) -> Tensor:
         if not self._probe.time_conditioned:

@@ -30,6 +30,7 @@ from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.findings import CODES, Finding, Severity
 from tests.official_table import FILLED
 
+SHOWN = 3_072  # rows of one probe: enough for most functions
 TOKENIZER = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
 
 FLAT = """
@@ -280,7 +281,9 @@ def test_a_function_is_what_it_computes(group: str) -> None:
         owners += [name for _ in found]
     tokenizer = load_tokenizer(TOKENIZER)
     texts = choose_texts(tokenizer)
-    replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12, seconds=4.0)
+    shown = 2 * SHOWN if group == "wrong" else SHOWN
+    seconds = 1.0 if group == "not run" else 4.0  # one of them loops for ever
+    replies = running.run_scoring(functions, TOKENIZER, texts, shown=shown, calls=12, seconds=seconds)
     for name, function, reply in zip(owners, functions, replies, strict=True):
         said[name] = judge_scores([function], [reply], texts, tokenizer, {"nelbo", "eval_val", "add"}).findings
     for name in GROUPS[group]:
@@ -295,7 +298,7 @@ def test_a_function_is_what_it_computes(group: str) -> None:
 
 
 def _audited(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch, *, allow_code: bool = True) -> list[Finding]:
-    monkeypatch.setattr(running, "SHOWN", 6_144)
+    monkeypatch.setattr(running, "SHOWN", SHOWN)
     monkeypatch.setattr(running, "CALLS", 12)
     file = tmp_path / "train.py"
     file.write_text(text, "utf-8")
@@ -388,7 +391,7 @@ def test_a_right_function_beside_a_wrong_one_makes_it_a_warning() -> None:
     functions, _ = find_scoring_functions([Script("train.py", wrong, tree)], {"nelbo", "nelbo_twice"})
     tokenizer = load_tokenizer(TOKENIZER)
     texts = choose_texts(tokenizer)
-    replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12)
+    replies = running.run_scoring(functions, TOKENIZER, texts, shown=SHOWN, calls=12)
     both_on_path = judge_scores(functions, replies, texts, tokenizer, {"nelbo", "nelbo_twice"})
     severities = {found.code: found.severity for found in both_on_path.findings}
     assert severities == {"BPB269": Severity.CONFIRMS, "BPB270": Severity.WARNS}
@@ -403,7 +406,7 @@ def test_two_files_with_a_function_of_one_name_are_two_functions() -> None:
         functions += _functions(case.text, name)[0]
     tokenizer = load_tokenizer(TOKENIZER)
     texts = choose_texts(tokenizer)
-    replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12)
+    replies = running.run_scoring(functions, TOKENIZER, texts, shown=SHOWN, calls=12)
     findings = judge_scores(functions, replies, texts, tokenizer, {"nelbo"}).findings
     assert [(found.code, found.severity) for found in findings] == [
         ("BPB270", Severity.WARNS), ("BPB269", Severity.CONFIRMS),
@@ -494,7 +497,7 @@ def test_a_length_that_is_a_default_is_the_probes() -> None:
     assert not reasons
     tokenizer = load_tokenizer(TOKENIZER)
     texts = choose_texts(tokenizer)
-    replies = running.run_scoring(functions, TOKENIZER, texts, shown=6_144, calls=12)
+    replies = running.run_scoring(functions, TOKENIZER, texts, shown=2 * SHOWN, calls=12)
     (found, *_) = judge_scores(functions, replies, texts, tokenizer, {"score_bpb"}).findings
     assert found.code == "BPB269", found.message
 

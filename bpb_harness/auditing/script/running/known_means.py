@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -252,6 +253,7 @@ def _sum(rates: Floats, weights: Floats) -> Floats:
     return np.asarray(np.where(_COUNTS > 0, np.asarray(weights) @ chance, 0.0), dtype=np.float64)
 
 
+@cache
 def _nodes() -> tuple[Floats, Floats]:
     node, weight = np.polynomial.legendre.leggauss(200)
     return (node + 1.0) / 2.0, weight / 2.0
