@@ -42,8 +42,8 @@ tests: $(VENV)/.test ## every test, on two workers; COVERAGE=1 prints the share 
 	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines")
 
-quick: $(VENV)/.test ## the tests of single modules, in half a minute
-	$(PYTEST) tests/unit
+quick: $(VENV)/.test ## the tests of single modules but the longest, in half a minute
+	$(PYTEST) tests/unit @tests/not_quick.txt
 
 mutants: $(VENV)/.mutation ## faults put into the code one at a time: do the tests notice? (hours)
 	$(BIN)/python -m tests.benchmarks.mutants

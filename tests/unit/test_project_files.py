@@ -112,3 +112,12 @@ def test_the_workflow_finds_the_torch_that_it_pins() -> None:
     """It takes the oldest out of pyproject.toml, and replaces the one line of constraints.txt."""
     assert len(re.findall(r"torch>=[0-9.]+", (_ROOT / "pyproject.toml").read_text("utf-8"))) == 1
     assert len(re.findall(r"^torch==", (_ROOT / "constraints.txt").read_text("utf-8"), flags=re.MULTILINE)) == 1
+
+
+def test_what_make_quick_leaves_out_is_there() -> None:
+    lines = (_ROOT / "tests" / "not_quick.txt").read_text("utf-8").splitlines()
+    assert "\t$(PYTEST) tests/unit @tests/not_quick.txt\n" in (_ROOT / "Makefile").read_text("utf-8")
+    assert lines == sorted(set(lines))
+    for line in lines:
+        path, *_, test = line.removeprefix("--deselect=").split("::")
+        assert re.search(rf"^ *def {test}\(", (_ROOT / path).read_text("utf-8"), flags=re.MULTILINE), line
