@@ -121,6 +121,10 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
             message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))
             continue
+        if finding.code == _SUBSET and codes.SLICE_WITH_FULL.code in found:
+            message = f"{finding.message} (the record says so, and gives the whole split's score too)"
+            settled.append(replace(finding, severity=Severity.INFORMS, message=message))
+            continue
         if finding.code in _LACKS and codes.PROVED.code in found:
             message = f"{finding.message} (the proof stands in its place)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -199,9 +200,9 @@ def _counted(label: str) -> tuple[str, int] | None:
 
 
 def _counts_up(counts: Sequence[int]) -> bool:
-    """Whether a counter goes up by equal steps, once or, in several evaluations, from the start again."""
-    steps = [later - earlier for earlier, later in pairwise(counts) if later > earlier]
-    return len(steps) >= _SHORTEST_SERIES - 1 and len({*steps}) == 1
+    """Whether a counter goes up by equal steps: for a while, once or, in several evaluations, from the start again."""
+    steps = Counter(later - earlier for earlier, later in pairwise(counts) if later > earlier)
+    return max(steps.values(), default=0) >= _SHORTEST_SERIES - 1
 
 
 _SHORTEST_SERIES = 4

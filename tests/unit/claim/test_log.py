@@ -331,6 +331,7 @@ COUNTED = "".join(f"chunks:{50 * i} loss:2.{i} bpb:1.{i}\n" for i in range(1, 6)
         (COUNTED.replace("chunks:", "T="), [1.1, 1.2, 1.3, 1.4, 1.5]),
         (COUNTED.replace("chunks:", "temp=0."), [1.1, 1.2, 1.3, 1.4, 1.5]),  # a setting
         (COUNTED.replace(":150 ", ":160 "), [1.1, 1.2, 1.3, 1.4, 1.5]),  # no equal steps
+        (COUNTED + "chunks:400 bpb:1.6\nchunks:400 bpb:1.7\nchunks:600 bpb:1.8\n", []),  # larger ones later on
         ("\n".join(COUNTED.split("\n")[:3]), [1.1, 1.2, 1.3]),
         ((COUNTED + COUNTED).replace("chunks:", "vl:0.5 part "), []),  # from the start again
     ],

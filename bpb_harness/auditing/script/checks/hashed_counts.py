@@ -15,6 +15,7 @@ from bpb_harness.auditing.script.frontend.walker import Frame
 _MAX_TRACED = 400
 _HASHING = (ast.Mod, ast.BitAnd, ast.BitXor)
 _ADDING = ("at", "index_add_", "scatter_add_", "put_")
+_NO_COUNT = ("sqrt", "exp", "softmax", "norm", "matmul", "dot", "sum", "mean")  # an optimizer, a network, a whole
 _HASHES = frozenset(
     ["hash", "crc32", "adler32", "murmurhash", "xxh32", "xxh64", "remainder", "fmod", "bitwise_xor", "bitwise_and"]
 )
@@ -35,7 +36,7 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
             continue
         above = _hashed_tables(analysis.program, quotient[0], frame, counted)
         below = _hashed_tables(analysis.program, quotient[1], frame, counted) if above else set()
-        if below:
+        if below and _is_count(analysis.program, quotient[1], frame, counted):
             yield analysis.hit(
                 codes.HASHED_COUNTS,
                 "A count of a hashed context with its target is divided by the count of the context, for the target "
@@ -54,13 +55,51 @@ def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
     return None
 
 
+def _is_count(program: Program, below: ast.expr, frame: Frame, counted: set[str]) -> bool:
+    """Whether a divisor is the count of one place for the target alone, and no sum over several, root or norm.
+
+    What weighs one of two places is a share of both counts; what is divided by the sum over a table adds up to 1, and
+    what is divided by a column has every token of the vocabulary in its rows.
+    """
+    if any(isinstance(part, ast.Subscript) and _is_column(part.slice) for part in ast.walk(below)):
+        return False
+    if any(isinstance(part, ast.Call) and last_name(part.func) in _NO_COUNT for part in _written_out(program, below)):
+        return False
+    addends = [below]
+    while isinstance(first := addends[0], ast.BinOp) and isinstance(first.op, ast.Add):
+        addends[:1] = [first.left, first.right]
+    return sum(bool(_tables(program, addend, frame, counted)) for addend in addends) <= 1
+
+
+def _is_column(index: ast.expr) -> bool:
+    """Whether an index is ``[:, None]``: a dimension more, to divide rows by."""
+    return isinstance(index, ast.Tuple) and any(
+        (isinstance(each, ast.Constant) and each.value is None) or last_name(each) == "newaxis" for each in index.elts
+    )
+
+
+def _written_out(program: Program, node: ast.expr) -> Iterator[ast.AST]:
+    """The parts of an expression, its names replaced by what they were assigned, once."""
+    for part in ast.walk(node):
+        yield part
+        if isinstance(part, ast.Name):
+            for definition in program.reaching(part):
+                if definition.kind == "assign" and definition.value is not None:
+                    yield from ast.walk(definition.value)
+
+
 def _hashed_tables(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> set[str]:
     """Names of tables of counts that a value is looked up in at a hashed place."""
-    found = set()
+    return {name for name, index, where in _tables(program, node, frame, counted) if _is_hashed(program, index, where)}
+
+
+def _tables(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> list[tuple[str, ast.expr, Frame]]:
+    """Look-ups in tables of counts on the way to a value: the table's name, the place, the frame."""
+    found = []
     for part, where in trace(program, node, frame, _MAX_TRACED):
         name = _looked_up(part)
-        if name in counted and isinstance(part, ast.Subscript) and _is_hashed(program, part.slice, where):
-            found.add(name)
+        if name in counted and isinstance(part, ast.Subscript):
+            found.append((str(name), part.slice, where))
     return found
 
 

@@ -218,9 +218,21 @@ def _ends(
             f"{length} equal weights on a grid from {low:.4g} to {high:.4g} that holds both of its "
             f"ends: {length - 1} steps are counted {length} times"
         )
-        yield _hit(analysis, draw, codes.BOTH_ENDS, said, **evidence)
+        severity = None
+        if length >= _FINE:
+            said += f", which makes the number too high by some {_ENDS_OVER_MEAN / length:.2f} bits per token at most"
+            severity = Severity.INFORMS
+        yield analysis.hit(
+            codes.BOTH_ENDS, said, draw.node, draw.sink, shown=draw.rate, severity=severity, evidence=evidence
+        )
     elif holds_high or missing > 1.5 * last:
         yield from _prior(analysis, draw, high)
+
+
+# The costs of a token at both ends of a grid, on average, lie above their mean over it by so many bits at most: 10 bits
+# (ln V of a vocabulary of 1,024) at one end, nothing at the other, and 3.4 in between. Paid K times in place of K - 1.
+_ENDS_OVER_MEAN = 1.6
+_FINE = 64  # points from which on that is less than what estimates are published with
 
 
 def _pays_intervals(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> bool:

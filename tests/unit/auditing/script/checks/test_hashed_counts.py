@@ -42,11 +42,26 @@ HASHED = {
     "hash()": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
                "a = hash((prev,)) % MASK\n        b = hash((prev, here)) % MASK\n        q = np.divide(full[b], ctx[a] + 1)",
                "ctx[a] += 1\n        full[b] += 1"),
+    "damped": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        q = (full[b] + 2 * p_net[i]) / (ctx[a] + 2)",
+               "ctx[a] += 1\n        full[b] += 1"),
 }  # fmt: skip
 EXACT = {
     "pairs": ("ctx, full = np.zeros(1024), np.zeros((1024, 1024))",
               "q = (full[prev][here] + 1) / (ctx[prev] + 1024)",
               "ctx[prev] += 1\n        full[prev][here] += 1"),
+    # By which of two neighbours a table is smoothed: the weight is a share of their counts.
+    "share": ("ctx, p = np.zeros(MASK + 1), np.full((MASK + 1, 1024), 1 / 1024)",
+              "a = (prev * 36313) & MASK\n        b = a ^ 1\n        w = 0.5 * ctx[b] / (ctx[prev] + ctx[b] + 1e-8)\n"
+              "        q = ((1 - w) * p[a] + w * p[b])[here]",
+              "ctx[a] += 1"),
+    "whole": ("ctx, p = np.zeros(MASK + 1), np.full(1024, 1 / 1024)",
+              "a = (prev * 36313) & MASK\n        q = p[here] * ctx[a] / ctx[a - a % 16:a - a % 16 + 16].sum()", "ctx[a] += 1"),
+    "rows": ("ctx, full = np.zeros(MASK + 1), np.zeros((MASK + 1, 1024))",
+             "a = np.array([(prev * 36313) & MASK])\n        q = (full[a] / ctx[a][:, None])[0, here]",
+             "ctx[a] += 1\n        full[a, here] += 1"),
+    "root": ("ctx, p = np.zeros(MASK + 1), np.full(1024, 1 / 1024)",
+             "a = (prev * 36313) & MASK\n        q = p[here] - 0.01 * ctx[a] / (np.sqrt(ctx[a]) + 1e-8)", "ctx[a] += 1"),
     "none": ("pass", "q = 1 / 1024", "pass"),
 }  # fmt: skip
 

@@ -224,3 +224,22 @@ def test_a_mask_id_behind_the_tokenizers_last_is_no_token(tokenizer: int | None,
     )
     context = ScriptContext(vocab_size=tokenizer)
     assert ("BPB262" in {finding.code for finding in check_source(text, context)}) is is_token
+
+
+@pytest.mark.parametrize(("points", "severity"), [(8, Severity.WARNS), (63, Severity.WARNS), (64, Severity.INFORMS)])
+def test_both_ends_of_a_fine_grid_move_the_number_by_less_than_it_is_published_with(
+    points: int, severity: Severity
+) -> None:
+    """Equal weights 1/K at K points, both ends with them: too high by (mean of the ends - mean) / K, as a rule."""
+    idiom = {
+        "before": "pass",
+        "target": "t",
+        "iterated": f"torch.linspace(0.001, 1.0, {points})",
+        "here": "pass",
+        "rate": "t",
+        "weight": f"1.0 / {points} / t",
+        "behind": "pass",
+    }
+    (found,) = (finding for finding in check_source(CARRIED.format(**idiom)) if finding.code == "BPB258")
+    assert found.severity is severity
+    assert ("at most" in found.message) is (severity is Severity.INFORMS)
