@@ -26,6 +26,7 @@ class Stage:
         context: tokens of a window that are predicted.
         window_length: tokens of a window; one more than are predicted where next tokens are learnt.
         num_windows: a step, all processes together.
+        num_masked: of them that are not read causally; of networks of blocks and of causal ones all.
         capacity: masked positions of a process's share of a step.
         is_causal: whether next tokens are learnt, and nothing is masked.
         until: share of the run at which the next stage begins.
@@ -36,6 +37,7 @@ class Stage:
     context: int
     window_length: int
     num_windows: int
+    num_masked: int
     capacity: int
     is_causal: bool
     until: float = 1.0
@@ -66,9 +68,13 @@ def make_stages(training: Training, *, bound: Bound, num_processes: int) -> list
         if num_windows % num_processes:
             seen = f"{num_windows} windows of {context} a step, {num_processes} processes"
             raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
+        num_masked = num_windows - round(training.causal_rows * num_windows)
+        if training.causal_rows and (num_masked % num_processes or not 0 < num_masked < num_windows):
+            seen = f"{training.causal_rows}: {num_masked} of {num_windows} windows are left, {num_processes} processes"
+            raise UsageError("--causal-rows", seen=seen, expected="some of both kinds, as many for each process")
         size = training.block_size or context
-        capacity = gather_capacity(num_windows // num_processes * (context // size), size, bound, num_processes)
-        stages.append(Stage(context, context + is_causal, num_windows, capacity, is_causal, until))
+        capacity = gather_capacity(num_masked // num_processes * (context // size), size, bound, num_processes)
+        stages.append(Stage(context, context + is_causal, num_windows, num_masked, capacity, is_causal, until))
     return stages
 
 

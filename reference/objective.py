@@ -12,6 +12,9 @@ About half of all positions are masked. Only these go through the head, and thro
 attention, gathered into a tensor of a fixed number of rows: what is compiled then sees one shape, and nothing waits for
 the device to say how many they are.
 
+Rates may be drawn by another law than the uniform one (:data:`MASK_RATES`), and a share of a step's windows may learn
+next tokens causally instead; what is said of the objective stays the bound.
+
 In a network of blocks each block is a window in this sense, with a time of its own and everything before it as context.
 """
 
@@ -34,14 +37,18 @@ _SIGMAS = 8  # positions beyond the capacity would be lost: once in 1e14 batches
 
 HeadNll = Callable[[nn.Linear, Tensor, Tensor, Tensor, int], Tensor]
 
+MASK_RATES = ("uniform", "low", "bell")
+_BELL = 0.6  # v = 1/2 is drawn (1 + _BELL) / (1 - _BELL) times as often as the ends
+
 
 def draw_masks(
-    shape: Sequence[int], bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
-) -> tuple[Tensor, NoiseLevel]:
+    shape: Sequence[int], bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu", *,
+    law: str = "uniform",
+) -> tuple[Tensor, NoiseLevel, Tensor]:  # fmt: skip
     """Size-biased masks of a batch at stratified times.
 
     Returns:
-        masked, (B, L) bool, and the noise level of each row, (B,).
+        masked, (B, L) bool, the noise level of each row, (B,), and its weight in a mean that is the bound, (B,).
     """
     num_windows, length = shape
 
@@ -49,10 +56,22 @@ def draw_masks(
         return torch.rand(*shape, generator=generator, device=device, dtype=torch.float64)
 
     cell = torch.arange(num_windows, device=device, dtype=torch.float64)
-    v = (cell + 1.0 - uniform(num_windows)) / num_windows  # in (0, 1]
+    v, weight = drawn_by_law(law, (cell + 1.0 - uniform(num_windows)) / num_windows)  # in (0, 1]
     level = bound.schedule.level_at(bound.mask_rate(v))
     target = torch.randint(length, (num_windows,), generator=generator, device=device)
-    return size_biased_masks(uniform(num_windows, length), target, level), level
+    return size_biased_masks(uniform(num_windows, length), target, level), level, weight
+
+
+def drawn_by_law(law: str, w: Tensor) -> tuple[Tensor, Tensor]:
+    """v = g(w) of w uniform on (0, 1], and g'(w): a mean over w with that weight is a mean over a uniform v.
+
+    ``low``: v = w^2, more low rates. ``bell``: more near 1/2, density 1 / (1 + 0.6 cos 2 pi w).
+    """
+    if law == "low":
+        return w.square(), 2.0 * w
+    if law == "bell":
+        return w + _BELL / math.tau * (math.tau * w).sin(), 1.0 + _BELL * (math.tau * w).cos()
+    return w, torch.ones_like(w)
 
 
 def draw_block_masks(
@@ -63,7 +82,7 @@ def draw_block_masks(
     Neighbouring cells of the times go to different windows: no window, and no process's share, has the high ones alone.
     """
     num_windows, length = shape
-    masked, _ = draw_masks((num_windows * length // size, size), bound, generator, device)
+    masked, _, _ = draw_masks((num_windows * length // size, size), bound, generator, device)
     return masked.view(length // size, num_windows, size).transpose(0, 1).reshape(num_windows, length)
 
 
@@ -129,13 +148,19 @@ def head_nll(head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, 
         head: unembedding, D to W >= vocab_size.
         states: end of the residual stream, (n, D).
         targets: (n,) int64.
-        weights: (n,) float32.
+        weights: (n,) float32; or (2, n), those of the value and those of its gradient.
         vocab_size: V; columns from V on get no mass.
     """
     normalised = functional.rms_norm(states, (states.shape[-1],))
     nll_nats = functional.cross_entropy(head(normalised)[:, :vocab_size].float(), targets, reduction="none")
     # Not a product of vectors, which autocast rounds to bfloat16, as it does its result.
-    return (nll_nats * weights.to(nll_nats.dtype)).sum()
+    sums = (nll_nats * weights.to(nll_nats.dtype)).sum(dim=-1)
+    return sums if weights.ndim == 1 else with_gradient_of(sums[1], value=sums[0])
+
+
+def with_gradient_of(x: Tensor, *, value: Tensor) -> Tensor:
+    """A value whose gradient is that of x."""
+    return value.detach() + x - x.detach()
 
 
 def mdlm_objective(
@@ -147,6 +172,7 @@ def mdlm_objective(
     *,
     capacity: int | None = None,
     head_nll: HeadNll = head_nll,
+    row_weights: Tensor | None = None,
 ) -> Tensor:
     """One draw of NELBO / L, averaged over the batch, in nats per token.
 
@@ -158,16 +184,20 @@ def mdlm_objective(
         bound: a bound with one sample; gives the weight u_max.
         capacity: rows to gather masked positions into; None: enough for any mask.
         head_nll: that function, or its compiled form.
+        row_weights: of each row in the value, and in its gradient, (2, B); None: 1.
 
     Returns:
-        Scalar float32; its gradient is an unbiased gradient of the bound.
+        Scalar float32; its gradient is an unbiased gradient of the bound where its weights are those of the value.
     """
     config = network.config
     gathered = gather_masked(x0, masked, capacity or masked.numel())
     xt = x0.masked_fill(masked, config.mask_token_id)
     at_masked = GatheredPositions(gathered.positions, gathered.slots)
     states = network.trunk(xt, level.sigma if config.time_conditioned else None, at_masked)
-    diffusion = head_nll(network.head, states, gathered.targets, gathered.weights, config.vocab_size)
+    weights = gathered.weights
+    if row_weights is not None:
+        weights = weights * row_weights.index_select(1, gathered.positions // x0.shape[1])
+    diffusion = head_nll(network.head, states, gathered.targets, weights, config.vocab_size)
     return bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
 
 
@@ -207,11 +237,25 @@ def block_objective(
     nats = bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
     if not causal_weight:
         return nats
+    causal = _next_token_nats(network, states[num_noised:], x0, head_nll)
+    return with_gradient_of(nats + causal_weight * causal, value=nats)
+
+
+def _next_token_nats(network: ReferenceTransformer, states: Tensor, x0: Tensor, head_nll: HeadNll) -> Tensor:
+    """Mean cross-entropy of the token behind each but the last, in nats; states (B L, D) of windows (B, L)."""
+    num_windows, length = x0.shape
     weights = torch.full((num_windows, length), 1.0 / (num_windows * (length - 1)), device=x0.device)
     weights[:, -1] = 0.0  # nothing is behind the last
     behind = x0.roll(-1, dims=1).flatten()
-    causal = head_nll(network.head, states[num_noised:], behind, weights.flatten(), config.vocab_size)
-    return nats + causal_weight * (causal - causal.detach())
+    return head_nll(network.head, states, behind, weights.flatten(), network.config.vocab_size)
+
+
+def with_causal_rows(
+    network: ReferenceTransformer, nats: Tensor, x: Tensor, share: float, *, head_nll: HeadNll = head_nll
+) -> Tensor:
+    """The objective ``nats``, a share of whose gradient is that of next tokens in windows x, (B, L), read causally."""
+    causal = _next_token_nats(network, network.trunk(x, causal=True).flatten(0, 1), x, head_nll)
+    return with_gradient_of((1.0 - share) * nats + share * causal, value=nats)
 
 
 def _of_both_halves(gathered: Gathered, num_windows: int, length: int, with_clean: bool) -> GatheredPositions:

@@ -42,6 +42,7 @@ from reference.objective import (
     draw_masks,
     head_nll,
     mdlm_objective,
+    with_causal_rows,
 )
 from reference.optimizer import MovingAverage, learning_rate_factor, make_optimizers
 from reference.settings import EXPORT_DTYPES, LATER_SETTINGS, Training
@@ -261,8 +262,11 @@ class Run:
         generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
         if size := training.block_size:
             return x0, share(draw_block_masks(batch.shape, size, self.bound, generator, self.device))
-        masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
-        return x0, share(masked), share(level.t), share(level.alpha_t), share(level.dalpha_t)
+        shape, law = (stage.num_masked, stage.context), training.mask_rates
+        masked, level, weight = draw_masks(shape, self.bound, generator, self.device, law=law)
+        # A bell is what is minimised; where low rates are drawn more often, the gradient stays the bound's.
+        weights = torch.stack((weight, torch.ones_like(weight) if law == "bell" else weight), dim=1).float()
+        return x0, *(share(each) for each in (masked, level.t, level.alpha_t, level.dalpha_t, weights))
 
     def objective_nats(self, stage: Stage, x0: Tensor, *noise: Tensor) -> Tensor:
         """The objective of what :meth:`_draw` gave, nats per token."""
@@ -275,11 +279,15 @@ class Run:
                     self.network, x0, noise[0], self.bound, causal_weight=self.training.causal_weight,
                     capacity=stage.capacity, head_nll=self._head_nll, sight=stage.sight,
                 )  # fmt: skip
-            masked, t, alpha_t, dalpha_t = noise
-            return mdlm_objective(
-                self.network, x0, masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
-                capacity=stage.capacity, head_nll=self._head_nll,
+            masked, t, alpha_t, dalpha_t, weights = noise
+            nats = mdlm_objective(
+                self.network, x0[: len(masked)], masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
+                capacity=stage.capacity, head_nll=self._head_nll, row_weights=weights.t(),
             )  # fmt: skip
+            if not self.training.causal_rows:
+                return nats
+            rest = x0[len(masked) :]
+            return with_causal_rows(self.network, nats, rest, self.training.causal_rows, head_nll=self._head_nll)
 
     def _take_gradient(self, stage: Stage, around: AbstractContextManager[object] = nullcontext()) -> Tensor:  # noqa: B008
         """The objective of the step's batch, with its gradients in the parameters."""

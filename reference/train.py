@@ -47,6 +47,7 @@ class Preset(StrEnum):
 
     cpu = "cpu"
     h100 = "h100"
+    h100_windows = "h100-windows"
     h100_blocks = "h100-blocks"
     h100_blocks_long = "h100-blocks-long"
 
@@ -232,6 +233,12 @@ def command(
     causal_share: Annotated[
         float | None, typer.Option(help="Part of the run that begins with next tokens alone, with --block-size.")
     ] = None,
+    mask_rates: Annotated[
+        str | None, typer.Option(help=f"Of whole windows: uniform, low or bell ({Training.mask_rates}).")
+    ] = None,
+    causal_rows: Annotated[
+        float, typer.Option(help="Share of whole windows that learn next tokens causally instead.")
+    ] = Training.causal_rows,
     time_conditioned: Annotated[bool, typer.Option(help="Tell the network the noise level.")] = False,
     schedule: Annotated[str, typer.Option(help="Noise schedule.")] = Training.schedule,
     layers: Annotated[int | None, typer.Option(help=_shaped("layers", "Transformer blocks"))] = None,

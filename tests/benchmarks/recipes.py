@@ -25,22 +25,31 @@ from bpb_harness.result import BpbResult
 from bpb_harness.units import nats_to_bits
 from reference.export import export
 from reference.run import Run
-from reference.settings import PRESETS, Training
+from reference.settings import ON_A_GPU, PRESETS, Training
 from reference.train import train
 
 NORMALISED = {"normalised_updates": True, "weight_decay": 0.1}
 SMALL = {"layers": 2, "width": 32, "heads": 2, "mlp_width": 64, "context": 64, "short_context": 32, "batch_tokens": 512}
-# Changes of the recipe for whole windows, --preset h100; two rows are presets of their own.
+TWIN = {"objective": "ar", "dropout": 0.15, **NORMALISED}
+WIDTH_384 = {"width": 384, "heads": 3}  # below 16,000,000 bytes in 6 bits
+# Changes of the recipe for whole windows, --preset h100; three rows are presets of their own.
 ROWS: dict[str, dict[str, Any]] = {
     "whole-windows": {},
     "twin": {"objective": "ar"},
-    "twin-regularised": {"objective": "ar", "dropout": 0.15, **NORMALISED},
+    "twin-regularised": TWIN,
+    "twin-small": {**TWIN, **WIDTH_384},
     "normalised-updates": NORMALISED,
+    "bell-unweighted": PRESETS["h100-windows"],
+    "low-rates": {"mask_rates": "low"},
+    "causal-rows": {"causal_rows": 0.25},
     "blocks-4": {"block_size": 4},
+    "blocks-4-dropout": {"block_size": 4, "dropout": 0.15},
+    "blocks-8": {"block_size": 8},
     "blocks-16": {"block_size": 16},
     "blocks-4-causal-first": PRESETS["h100-blocks"],
     "blocks-4-long": PRESETS["h100-blocks-long"],
-    "blocks-4-small": {**PRESETS["h100-blocks"], "width": 384, "heads": 3},
+    "blocks-4-small": {**PRESETS["h100-blocks"], **WIDTH_384},
+    "blocks-4-small-long": {**PRESETS["h100-blocks-long"], **WIDTH_384},
 }
 
 
@@ -98,16 +107,17 @@ def main(
     ] = None,
     export_bits: Annotated[int | None, typer.Option(help="Score the artifact of so many bits as well.")] = None,
     results: Annotated[Path | None, typer.Option(help="File that a line of JSON is appended to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the checkpoint, .pt, and its log.")] = None,
     small: Annotated[bool, typer.Option("--small", help="A tiny shape.")] = False,
 ) -> None:
     """Train a row of the table and score it."""
     if row not in ROWS:
         raise typer.BadParameter(f"{row} is none of {', '.join(ROWS)}")
     changes = {name: json.loads(value) for name, value in (each.split("=", 1) for each in change)}
-    shape = {**PRESETS["h100"], **ROWS[row], **(SMALL if small else {}), **changes}
+    shape = {**ON_A_GPU, **ROWS[row], **(SMALL if small else {}), **changes}
     name = " ".join([row, *change])
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "checkpoint.pt"
+        out = out or Path(folder) / "checkpoint.pt"
         training = Training(
             data=tuple(data), tokenizer=tokenizer, out=out, minutes=seconds / 60, steps=steps, seed=seed,
             val_data=(val_data,) if watch else (), val_windows=96, save_minutes=watch or 1e6, check_tokenizer=False,

@@ -68,7 +68,7 @@ def network(**changes: object) -> ReferenceTransformer:
 
 def objective_and_gradients(built: ReferenceTransformer, capacity: int | None = None) -> tuple[Tensor, list[Tensor]]:
     bound, generator = ContinuousBound(parse_schedule("loglinear[0.001]"), 1), torch.Generator().manual_seed(3)
-    masked, level = draw_masks((6, 24), bound, generator)
+    masked, level, _ = draw_masks((6, 24), bound, generator)
     x0 = torch.randint(40, masked.shape, generator=generator)
     nats = mdlm_objective(built, x0, masked, level, bound, capacity=capacity or gather_capacity(6, 24, bound))
     return nats.detach(), list(torch.autograd.grad(nats, list(built.parameters())))
@@ -77,7 +77,7 @@ def objective_and_gradients(built: ReferenceTransformer, capacity: int | None = 
 def whole_last_block(built: ReferenceTransformer) -> tuple[Tensor, list[Tensor]]:
     """The same, from every position's logits."""
     bound, generator = ContinuousBound(parse_schedule("loglinear[0.001]"), 1), torch.Generator().manual_seed(3)
-    masked, level = draw_masks((6, 24), bound, generator)
+    masked, level, _ = draw_masks((6, 24), bound, generator)
     x0 = torch.randint(40, masked.shape, generator=generator)
     sigma = level.sigma if built.config.time_conditioned else None
     log_probs = torch.log_softmax(built(torch.where(masked, 40, x0), sigma)[..., :40], dim=-1)

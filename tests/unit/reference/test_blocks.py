@@ -100,7 +100,7 @@ def gradient(network: ReferenceTransformer, nats: Tensor) -> dict[str, Tensor]:
 def test_the_clean_copy_adds_the_causal_gradient_and_nothing_else() -> None:
     network, bound = random_network(), ContinuousBound(parse_schedule("loglinear"), 1)
     x0 = torch.tensor([[0, 2, 1, 2], [1, 1, 0, 2]])
-    masked, _ = draw_masks((4, SIZE), bound, torch.Generator().manual_seed(0))
+    masked, _, _ = draw_masks((4, SIZE), bound, torch.Generator().manual_seed(0))
     masked = masked.view(2, L)
     plain, added = (block_objective(network, x0, masked, bound, causal_weight=weight) for weight in (0.0, 0.3))
     assert torch.equal(plain, added)
@@ -128,7 +128,7 @@ def test_every_masked_token_of_blocks_is_gathered() -> None:
     bound = ContinuousBound(parse_schedule("loglinear[0.001]"), 1)
     capacity = gather_capacity(512, 4, bound)
     for seed in range(200):
-        masked, _ = draw_masks((512, 4), bound, torch.Generator().manual_seed(seed))
+        masked, _, _ = draw_masks((512, 4), bound, torch.Generator().manual_seed(seed))
         assert int(masked.sum()) <= capacity < masked.numel()
 
 

@@ -114,7 +114,7 @@ def test_expected_objective_is_the_bound(name: str, time_conditioned: bool) -> N
 def test_times_are_stratified_and_masks_size_biased() -> None:
     """20,000 windows. Each of its cells holds one v; counts are within 4 standard errors (false alarm 1e-3 in all)."""
     bound, count, length = ContinuousBound(parse_schedule("loglinear[0.001]"), 1), 20_000, 5
-    masked, level = draw_masks((count, length), bound, torch.Generator().manual_seed(5))
+    masked, level, _ = draw_masks((count, length), bound, torch.Generator().manual_seed(5))
     v = level.mask_rate / 0.999
     assert ((v > 0) & (v <= 1)).all()
     assert torch.equal((v * count).ceil().long(), torch.arange(1, count + 1))
@@ -169,7 +169,7 @@ def test_autocast_does_not_round_the_sum_of_costs() -> None:
 
 def test_padding_columns_get_no_gradient() -> None:
     network, bound = random_network(), ContinuousBound(parse_schedule("loglinear"), 1)
-    masked, level = draw_masks((2, L), bound, torch.Generator().manual_seed(0))
+    masked, level, _ = draw_masks((2, L), bound, torch.Generator().manual_seed(0))
     mdlm_objective(network, torch.zeros(2, L, dtype=torch.long), masked, level, bound).backward()  # type: ignore[no-untyped-call]
     assert network.head.weight.grad is not None
     assert bool(network.head.weight.grad[:V].any())
@@ -261,7 +261,7 @@ def test_masks_and_times_are_of_the_generator_alone() -> None:
 
     def drawn(seed: int, of_all: int) -> tuple[Tensor, NoiseLevel]:
         torch.manual_seed(of_all)
-        return draw_masks((6, 40), bound, torch.Generator().manual_seed(seed))
+        return draw_masks((6, 40), bound, torch.Generator().manual_seed(seed))[:2]
 
     (masks, level), (again, same) = drawn(3, 1), drawn(3, 2)
     assert torch.equal(masks, again)
@@ -273,7 +273,7 @@ def test_masks_and_times_are_of_the_generator_alone() -> None:
 def test_a_batch_stays_on_its_device_and_is_never_asked_how_much_is_masked() -> None:
     """On a device without numbers: what was made elsewhere, or waits for a number, would fail."""
     bound = ContinuousBound(parse_schedule("loglinear[0.001]"), num_samples=1)
-    masked, level = draw_masks((6, 40), bound, None, "meta")  # type: ignore[arg-type]
+    masked, level, _ = draw_masks((6, 40), bound, None, "meta")  # type: ignore[arg-type]
     gathered = gather_masked(torch.zeros(6, 40, dtype=torch.int64, device="meta"), masked, capacity=256)
     tensors = [masked, level.t, gathered.positions, gathered.targets, gathered.weights, gathered.slots]
     assert {str(tensor.device) for tensor in tensors} == {"meta"}
@@ -284,7 +284,7 @@ def test_the_network_is_told_which_positions_are_asked_for(monkeypatch: pytest.M
     """With the rows of all positions, so that the gradient is a gather as well."""
     network = random_network().float()
     bound = ContinuousBound(parse_schedule("loglinear[0.001]"), num_samples=1)
-    masked, level = draw_masks((5, L), bound, torch.Generator().manual_seed(3))
+    masked, level, _ = draw_masks((5, L), bound, torch.Generator().manual_seed(3))
     x0 = torch.randint(V, (5, L), generator=torch.Generator().manual_seed(4))
     asked = []
     trunk = network.trunk

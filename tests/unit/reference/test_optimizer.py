@@ -174,7 +174,7 @@ def test_every_masked_position_is_gathered(name: str, num_shares: int, share: in
     generator = torch.Generator().manual_seed(1)
     fullest = 0
     for _ in range(200):
-        masked, _ = draw_masks((windows, length), bound, generator)
+        masked, _, _ = draw_masks((windows, length), bound, generator)
         mine = Processes(share, num_shares).share_rows(masked)
         x0 = torch.randint(9, mine.shape, generator=generator)
         gathered = gather_masked(x0, mine, capacity)

@@ -52,6 +52,13 @@ POSITIVE = "a positive number"
           for held in (0, -4, 5, 512)),
         ({"block_size": 8, "short_context": 20},
          "--block-size: got 8, expected a divisor of --short-context 20 below it"),
+        ({"mask_rates": "high"}, "--mask-rates: got 'high', expected uniform or low or bell"),
+        *(({"mask_rates": "bell", **other}, "--mask-rates: got bell, expected uniform in blocks and in a causal "
+           "network") for other in ({"objective": "ar"}, {"block_size": 4})),
+        *(({"causal_rows": 0.25, **other}, "--causal-rows: got 0.25, expected 0 in blocks, in a causal network, and in "
+           "one that is told the noise") for other in (
+            {"objective": "ar"}, {"block_size": 4}, {"time_conditioned": True})),
+        ({"causal_rows": 1.0}, "--causal-rows: got 1.0, expected from 0 to below 1"),
         ({"block_size": 4, "short_context": 64, "causal_share": 0.6},
          "--causal-share: got 0.6, expected below --short-share 0.6"),
     ],
