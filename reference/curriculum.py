@@ -56,18 +56,22 @@ def make_stages(training: Training, *, bound: Bound, num_processes: int) -> list
     """
     stages = []
     short, is_twin = training.short_context or training.context, training.objective == "ar"
-    plan = [(training.context, is_twin, 1.0)]
+    tokens = training.batch_tokens
+    plan = [(training.context, is_twin, 1.0, tokens)]
     if training.short_context:
-        plan.insert(0, (short, is_twin, training.short_share))
+        plan.insert(0, (short, is_twin, training.short_share, tokens))
     if training.causal_share:
-        plan.insert(0, (short, True, training.causal_share))
-    for context, is_causal, until in plan:
-        num_windows = training.batch_tokens // context
+        plan.insert(0, (short, True, training.causal_share, tokens))
+    if training.growth_share:
+        plan.insert(0, (short, is_twin, training.growth_share, tokens // 2))
+    for context, is_causal, until, step_tokens in plan:
+        num_windows = step_tokens // context
         if num_windows % num_processes:
             seen = f"{num_windows} windows of {context} a step, {num_processes} processes"
             raise UsageError("--batch-tokens", seen=seen, expected="as many windows for each process")
         size = training.block_size or context
-        capacity = gather_capacity(num_windows // num_processes * (context // size), size, bound, num_processes)
+        num_masked = num_windows - round(training.causal_rows * num_windows)
+        capacity = gather_capacity(num_masked // num_processes * (context // size), size, bound, num_processes)
         stages.append(Stage(context, context + is_causal, num_windows, capacity, is_causal, until))
     return stages
 

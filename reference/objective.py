@@ -55,6 +55,52 @@ def draw_masks(
     return size_biased_masks(uniform(num_windows, length), target, level), level
 
 
+_BELL = 0.6
+
+
+def drawn_rate(kind: str, w: Tensor) -> tuple[Tensor, Tensor]:
+    """v = g(w) of a uniform w, and g'(w), the weight that leads back to a uniform v.
+
+    bell: density 1 / (1 + 0.6 cos 2 pi w), 2.5 at v = 1/2 and 0.625 at the ends. low: v = w squared.
+    """
+    if kind == "bell":
+        return w + _BELL / (2 * math.pi) * torch.sin(2 * math.pi * w), 1.0 + _BELL * torch.cos(2 * math.pi * w)
+    if kind == "low":
+        return w.square(), 2.0 * w
+    assert kind == "uniform"
+    return w, torch.ones_like(w)
+
+
+def draw_weighted_masks(
+    shape: Sequence[int],
+    bound: Bound,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+    *,
+    kind: str = "uniform",
+    complementary: bool = False,
+) -> tuple[Tensor, NoiseLevel, Tensor]:
+    """:func:`draw_masks` with another law of the rates; and each row's weight back to the bound, (B,).
+
+    Complementary: row B/2 + i has at rate 1 - u about the positions that row i leaves visible at u.
+    """
+    num_windows, length = shape
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=device, dtype=torch.float64)
+
+    num_drawn = num_windows // 2 if complementary else num_windows
+    w = (torch.arange(num_drawn, device=device, dtype=torch.float64) + 1.0 - uniform(num_drawn)) / num_windows
+    target = torch.randint(length, (num_drawn,), generator=generator, device=device)
+    chance = uniform(num_drawn, length)
+    if complementary:
+        w, target = torch.cat((w, 1.0 - w)), torch.cat((target, (target + length // 2) % length))
+        chance = torch.cat((chance, 1.0 - chance))
+    v, weight = drawn_rate(kind, w)
+    level = bound.schedule.level_at(bound.mask_rate(v))
+    return size_biased_masks(chance, target, level), level, weight
+
+
 def draw_block_masks(
     shape: Sequence[int], size: int, bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
 ) -> Tensor:
@@ -129,13 +175,14 @@ def head_nll(head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, 
         head: unembedding, D to W >= vocab_size.
         states: end of the residual stream, (n, D).
         targets: (n,) int64.
-        weights: (n,) float32.
+        weights: (n,) float32; or (2, n), those of the value and those of its gradient.
         vocab_size: V; columns from V on get no mass.
     """
     normalised = functional.rms_norm(states, (states.shape[-1],))
     nll_nats = functional.cross_entropy(head(normalised)[:, :vocab_size].float(), targets, reduction="none")
     # Not a product of vectors, which autocast rounds to bfloat16, as it does its result.
-    return (nll_nats * weights.to(nll_nats.dtype)).sum()
+    sums = (nll_nats * weights.to(nll_nats.dtype)).sum(dim=-1)
+    return sums if weights.ndim == 1 else sums[0].detach() + sums[1] - sums[1].detach()
 
 
 def mdlm_objective(
@@ -147,6 +194,7 @@ def mdlm_objective(
     *,
     capacity: int | None = None,
     head_nll: HeadNll = head_nll,
+    row_weights: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """One draw of NELBO / L, averaged over the batch, in nats per token.
 
@@ -158,6 +206,7 @@ def mdlm_objective(
         bound: a bound with one sample; gives the weight u_max.
         capacity: rows to gather masked positions into; None: enough for any mask.
         head_nll: that function, or its compiled form.
+        row_weights: of each row in the value and in its gradient, (B,) each; None: 1.
 
     Returns:
         Scalar float32; its gradient is an unbiased gradient of the bound.
@@ -167,7 +216,11 @@ def mdlm_objective(
     xt = x0.masked_fill(masked, config.mask_token_id)
     at_masked = GatheredPositions(gathered.positions, gathered.slots)
     states = network.trunk(xt, level.sigma if config.time_conditioned else None, at_masked)
-    diffusion = head_nll(network.head, states, gathered.targets, gathered.weights, config.vocab_size)
+    weights = gathered.weights
+    if row_weights is not None:
+        row = gathered.positions // x0.shape[1]
+        weights = weights * torch.stack([each.float().index_select(0, row) for each in row_weights])
+    diffusion = head_nll(network.head, states, gathered.targets, weights, config.vocab_size)
     return bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
 
 
@@ -227,6 +280,18 @@ def _of_both_halves(gathered: Gathered, num_windows: int, length: int, with_clea
     noised = gathered.slots.masked_fill(gathered.slots >= num_noised, num_rows)
     slots = torch.stack((clean.view(num_windows, length), noised.view(num_windows, length)), dim=1)
     return GatheredPositions(positions, slots.flatten())
+
+
+def with_causal_rows(network: ReferenceTransformer, nats: Tensor, x: Tensor, share: float, head_nll: HeadNll) -> Tensor:
+    """The value of an objective, and of its gradient 1 - share, the rest being that of the next tokens of x, (B, L)."""
+    num_windows, length = x.shape
+    weights = torch.full((num_windows, length), 1.0 / (num_windows * (length - 1)), device=x.device)
+    weights[:, -1] = 0.0  # nothing is behind the last
+    states = network.trunk(x, causal=True).flatten(0, 1)
+    behind = x.roll(-1, dims=1).flatten()
+    causal = head_nll(network.head, states, behind, weights.flatten(), network.config.vocab_size)
+    both = (1.0 - share) * nats + share * causal
+    return nats.detach() + both - both.detach()
 
 
 def causal_objective(network: ReferenceTransformer, x: Tensor, *, head_nll: HeadNll = head_nll) -> Tensor:

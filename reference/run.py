@@ -39,9 +39,10 @@ from reference.objective import (
     block_objective,
     causal_objective,
     draw_block_masks,
-    draw_masks,
+    draw_weighted_masks,
     head_nll,
     mdlm_objective,
+    with_causal_rows,
 )
 from reference.optimizer import MovingAverage, learning_rate_factor, make_optimizers
 from reference.settings import EXPORT_DTYPES, LATER_SETTINGS, Training
@@ -70,6 +71,10 @@ class Run:
             objective=training.objective,
             time_conditioned=training.time_conditioned,
             block_size=training.block_size,
+            exclusive=training.exclusive,
+            skips=training.skips,
+            logit_cap=training.logit_cap,
+            tied_head=training.tied_head,
         )
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
         self._stages = make_stages(training, bound=self.bound, num_processes=processes.count)
@@ -100,6 +105,8 @@ class Run:
         self.seconds = 0.0  # spent before this process
         self.seconds_spent = 0.0  # when the last step was done
         self.interrupted = False
+        self.num_tokens = 0
+        self._progress = 0.0
         self._history: list[float] = []
         self._pending: list[Tensor] = []  # objectives that are still on the device
 
@@ -250,9 +257,11 @@ class Run:
     def _draw(self, stage: Stage) -> tuple[Tensor, ...]:
         """This process's share of the step's batch: windows, and for masked diffusion masks and noise levels."""
         training, share = self.training, self.processes.share_rows
+        num_windows = stage.num_windows // 2 if training.complementary else stage.num_windows
         batch = self.shards.batch(
-            seed=training.seed, step=self.step, num_windows=stage.num_windows, window_length=stage.window_length
+            seed=training.seed, step=self.step, num_windows=num_windows, window_length=stage.window_length
         )
+        batch = torch.cat((batch, batch)) if training.complementary else batch
         if self.device.type == "cuda":
             batch = batch.pin_memory()  # or the copy would wait for the device
         x0 = share(batch.to(self.device, non_blocking=True))
@@ -261,8 +270,16 @@ class Run:
         generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
         if size := training.block_size:
             return x0, share(draw_block_masks(batch.shape, size, self.bound, generator, self.device))
-        masked, level = draw_masks(batch.shape, self.bound, generator, self.device)
-        return x0, share(masked), share(level.t), share(level.alpha_t), share(level.dalpha_t)
+        num_masked = len(batch) - round(training.causal_rows * len(batch))
+        masked, level, value = draw_weighted_masks(
+            (num_masked, batch.shape[1]), self.bound, generator, self.device,
+            kind=training.mask_rates, complementary=training.complementary,
+        )  # fmt: skip
+        gradient = value if training.weighted_back else torch.ones_like(value)
+        if self._progress < training.even_share:
+            gradient = masked.sum(dim=1) / (1.0 + (masked.shape[1] - 1) * self.bound.schedule.max_mask_rate / 2)
+        noise = masked, level.t, level.alpha_t, level.dalpha_t, value.float(), gradient.float()
+        return x0, *(share(each) for each in noise)
 
     def objective_nats(self, stage: Stage, x0: Tensor, *noise: Tensor) -> Tensor:
         """The objective of what :meth:`_draw` gave, nats per token."""
@@ -275,11 +292,15 @@ class Run:
                     self.network, x0, noise[0], self.bound, causal_weight=self.training.causal_weight,
                     capacity=stage.capacity, head_nll=self._head_nll, sight=stage.sight,
                 )  # fmt: skip
-            masked, t, alpha_t, dalpha_t = noise
-            return mdlm_objective(
-                self.network, x0, masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
-                capacity=stage.capacity, head_nll=self._head_nll,
+            masked, t, alpha_t, dalpha_t, value, gradient = noise
+            nats = mdlm_objective(
+                self.network, x0[: len(masked)], masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
+                capacity=stage.capacity, head_nll=self._head_nll, row_weights=(value, gradient),
             )  # fmt: skip
+            if self.training.causal_rows:
+                rest, share = x0[len(masked) :].contiguous(), self.training.causal_rows
+                return with_causal_rows(self.network, nats, rest, share, self._head_nll)
+            return nats
 
     def _take_gradient(self, stage: Stage, around: AbstractContextManager[object] = nullcontext()) -> Tensor:  # noqa: B008
         """The objective of the step's batch, with its gradients in the parameters."""
@@ -307,6 +328,8 @@ class Run:
 
     def _take_step(self, progress: float) -> None:
         stage = stage_at(self._stages, progress)
+        self._progress = progress
+        self.num_tokens += stage.num_windows * stage.context
         is_captured = stage.graph is not None
         nats = self._take_gradient(stage, nullcontext() if is_captured else self._gradients.averaged())
         after = self._parameters if is_captured and not self._graphs_average else []

@@ -16,7 +16,9 @@ EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # Settings that the state of an earlier run does not name: it had what is their default now.
 LATER_SETTINGS = (
-    "block_size", "causal_weight", "causal_share", "short_share", "normalised_updates", "dropout",
+    "block_size", "causal_weight", "causal_share", "short_share", "normalised_updates", "dropout", "mask_rates",
+    "weighted_back", "even_share", "complementary", "growth_share", "causal_rows", "exclusive", "skips", "logit_cap",
+    "tied_head",
 )  # fmt: skip
 _ON_A_GPU: Mapping[str, Any] = {
     "layers": 11, "width": 512, "heads": 4, "mlp_width": 1_536, "context": 2_048, "short_context": 256,
@@ -57,6 +59,13 @@ class Training:
             them already. 0.023 lower in one run, with a weight decay of 0.1: less than what decides anything there.
         dropout: share of what a branch adds that a step leaves out. For runs that see their data often: the causal
             twin came to 2.784 with 0.15 and normalised updates, to 3.042 without either.
+        mask_rates: law of v: uniform, bell or low, in whole windows.
+        weighted_back: whether the gradient has the weights that lead back to the bound.
+        even_share: of the run, its first part, in which every masked token weighs the same: 1/t is dropped.
+        complementary: windows come in pairs, each masked where the other is not.
+        growth_share: of the run, its first part, in which a step has half as many tokens.
+        causal_rows: share of a step's windows that learn next tokens causally instead.
+        exclusive: see :class:`ReferenceConfig`, as the next three.
     """
 
     data: tuple[Path, ...]
@@ -68,6 +77,16 @@ class Training:
     block_size: int | None = None
     causal_weight: float = 0.5
     causal_share: float = 0.0
+    mask_rates: str = "uniform"
+    weighted_back: bool = True
+    even_share: float = 0.0
+    complementary: bool = False
+    growth_share: float = 0.0
+    causal_rows: float = 0.0
+    exclusive: bool = False
+    skips: bool = False
+    logit_cap: float = 0.0
+    tied_head: bool = False
     time_conditioned: bool = False
     schedule: str = "loglinear[0.001]"
     layers: int = 6

@@ -59,6 +59,10 @@ class ReferenceConfig:
         objective: "mdlm" attends both ways, "ar" causally.
         time_conditioned: whether the network is told sigma.
         block_size: B, tokens of a block, each predicted given all tokens before it; None: a window is predicted whole.
+        exclusive: what a head reads loses its component along the position's own value.
+        skips: blocks of the second half begin with what those of the first half ended with, weighed.
+        logit_cap: logits are capped smoothly at plus and minus that; 0: they are not.
+        tied_head: the head is the embedding.
 
     Raises:
         CheckpointError: if a value is out of range or the values do not go together.
@@ -73,6 +77,10 @@ class ReferenceConfig:
     objective: str = "mdlm"
     time_conditioned: bool = False
     block_size: int | None = None
+    exclusive: bool = False
+    skips: bool = False
+    logit_cap: float = 0.0
+    tied_head: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "num_layers", "width", "num_heads", "mlp_width"):
@@ -107,13 +115,16 @@ class ReferenceConfig:
     @property
     def head_width(self) -> int:
         """W: the vocabulary rounded up to a multiple of 64, which matrix products on a GPU like."""
-        return -(-self.vocab_size // 64) * 64
+        return self.vocab_size if self.tied_head else -(-self.vocab_size // 64) * 64
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint's ``config``; without blocks, those of before there were any."""
         values = asdict(self)
         if self.block_size is None:
             del values["block_size"]
+        for name in ("exclusive", "skips", "logit_cap", "tied_head"):
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
@@ -181,7 +192,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__()
-        self.num_heads = config.num_heads
+        self.num_heads, self.exclusive = config.num_heads, config.exclusive
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
@@ -201,6 +212,9 @@ class Attention(nn.Module):
             mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=sight)
         else:
             mixed = sparse_attention(q, k, v, sight)
+        if self.exclusive:
+            own = functional.normalize(v.float() if v.dtype == torch.bfloat16 else v, dim=-1)
+            mixed = (mixed - (mixed * own).sum(dim=-1, keepdim=True) * own).to(v.dtype)
         return mixed.transpose(1, 2).reshape(x.shape)
 
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -251,9 +265,11 @@ class Block(nn.Module):
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, condition: Tensor | None,
-        gathered: GatheredPositions | None = None,
+        gathered: GatheredPositions | None = None, skip: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
         """Map (B, L, D) to (B, L, D), or to (n, D) at gathered positions; ``condition`` is (B, 1, D) or None."""
+        if skip is not None:
+            x = x + (skip[0] * skip[1]).to(x.dtype)
         if self.modulation is None or condition is None:
             mixed = self.attention.mix(rms_norm(x), cos, sin, sight)
             if gathered is not None:  # attention looks everywhere, what follows it is each position's own
@@ -293,6 +309,33 @@ class TimeEmbedding(nn.Module):
         return out
 
 
+class CappedHead(nn.Linear):
+    """A head whose logits are capped smoothly."""
+
+    cap = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., W)."""
+        logits = super().forward(x)
+        logits = logits.float() if logits.dtype == torch.bfloat16 else logits
+        return self.cap * torch.tanh(logits / self.cap)
+
+
+class TiedHead(nn.Module):
+    """The embedding's rows, scaled, as a head."""
+
+    def __init__(self, embedding: nn.Embedding, vocab_size: int) -> None:
+        super().__init__()
+        self._embedding, self._vocab_size = (embedding,), vocab_size  # a tuple: it is not this module's own
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., V)."""
+        return functional.linear(x, self._embedding[0].weight[: self._vocab_size] * TIED_SCALE)
+
+
+TIED_SCALE, TIED_DEVIATION = 0.5, 0.1  # logits begin with a deviation of about 1 at a width of 512
+
+
 class ReferenceTransformer(nn.Module):
     """Tokens to hidden states to logits; what is trained.
 
@@ -307,7 +350,16 @@ class ReferenceTransformer(nn.Module):
         self.embedding = nn.Embedding(num_inputs, config.width)
         self.time_embedding = TimeEmbedding(config.width) if config.time_conditioned else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.head = nn.Linear(config.width, config.head_width, bias=False)
+        self.head: nn.Linear
+        if config.tied_head:
+            self.head = TiedHead(self.embedding, config.vocab_size)  # type: ignore[assignment]
+        elif config.logit_cap:
+            self.head = CappedHead(config.width, config.head_width, bias=False)
+            self.head.cap = config.logit_cap
+        else:
+            self.head = nn.Linear(config.width, config.head_width, bias=False)
+        num_skips = config.num_layers // 2
+        self.skip_weights = nn.Parameter(torch.ones(num_skips, config.width)) if config.skips else None
 
     def set_dropout(self, share: float) -> None:
         """Leave out a share of what each branch adds, in training alone."""
@@ -371,11 +423,16 @@ class ReferenceTransformer(nn.Module):
         gathered: GatheredPositions | None,
     ) -> Tensor:  # fmt: skip
         x = self.embed(tokens)
-        *first, last = self.blocks
-        for block in first:
-            x = block(x, *angles, sight, condition)
-        end: Tensor = last(x, *angles, sight, condition, gathered)
-        return end
+        ends: list[Tensor] = []
+        half, count = len(self.blocks) // 2, len(self.blocks)
+        for place, block in enumerate(self.blocks):
+            skip = None
+            if self.skip_weights is not None and place >= count - half:
+                skip = ends.pop(), self.skip_weights[place - count + half]
+            x = block(x, *angles, sight, condition, gathered if place == count - 1 else None, skip)
+            if self.skip_weights is not None and place < half:
+                ends.append(x)
+        return x
 
     def hidden(self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None) -> Tensor:
         """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D), or (n, D)."""

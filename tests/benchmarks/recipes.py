@@ -37,10 +37,28 @@ ROWS: dict[str, dict[str, Any]] = {
     "twin-regularised": {"objective": "ar", "dropout": 0.15, **NORMALISED},
     "normalised-updates": NORMALISED,
     "blocks-4": {"block_size": 4},
+    "blocks-8": {"block_size": 8},
     "blocks-16": {"block_size": 16},
+    "blocks-4-dropout": {"block_size": 4, "dropout": 0.15},
+    "blocks-4-normalised": {"block_size": 4, **NORMALISED},
+    "blocks-4-alone": {"block_size": 4, "causal_weight": 0.0},
+    "bell": {"mask_rates": "bell"},
+    "bell-unweighted": {"mask_rates": "bell", "weighted_back": False},
+    "low-rates": {"mask_rates": "low"},
+    "low-rates-unweighted": {"mask_rates": "low", "weighted_back": False},
+    "even-first": {"even_share": 0.5},
+    "complementary": {"complementary": True},
+    "growth": {"growth_share": 0.3},
+    "causal-rows": {"causal_rows": 0.25},
+    "exclusive": {"exclusive": True},
+    "skips": {"skips": True},
+    "logit-cap": {"logit_cap": 30.0},
+    "tied-head": {"tied_head": True},
     "blocks-4-causal-first": PRESETS["h100-blocks"],
     "blocks-4-long": PRESETS["h100-blocks-long"],
     "blocks-4-small": {**PRESETS["h100-blocks"], "width": 384, "heads": 3},
+    "blocks-4-small-long": {**PRESETS["h100-blocks-long"], "width": 384, "heads": 3},
+    "twin-small": {"objective": "ar", "dropout": 0.15, **NORMALISED, "width": 384, "heads": 3},
 }
 
 
@@ -64,7 +82,7 @@ def told(row: str, run: Run, result: BpbResult, seconds: float) -> dict[str, Any
         "row": row,
         "seconds": round(seconds, 1),
         "steps": run.step,
-        "tokens_per_second": round(run.step * run.training.batch_tokens / seconds),
+        "tokens_per_second": round(run.num_tokens / seconds),
         "parameters": run.num_parameters,
         "training": curve(run.history),
         "bits_per_token": round(result.length.bits_per_token, 4),
@@ -98,6 +116,7 @@ def main(
     ] = None,
     export_bits: Annotated[int | None, typer.Option(help="Score the artifact of so many bits as well.")] = None,
     results: Annotated[Path | None, typer.Option(help="File that a line of JSON is appended to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the checkpoint, .pt.")] = None,
     small: Annotated[bool, typer.Option("--small", help="A tiny shape.")] = False,
 ) -> None:
     """Train a row of the table and score it."""
@@ -107,7 +126,7 @@ def main(
     shape = {**PRESETS["h100"], **ROWS[row], **(SMALL if small else {}), **changes}
     name = " ".join([row, *change])
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "checkpoint.pt"
+        out = out or Path(folder) / "checkpoint.pt"
         training = Training(
             data=tuple(data), tokenizer=tokenizer, out=out, minutes=seconds / 60, steps=steps, seed=seed,
             val_data=(val_data,) if watch else (), val_windows=96, save_minutes=watch or 1e6, check_tokenizer=False,
