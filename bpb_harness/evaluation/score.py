@@ -34,6 +34,8 @@ from bpb_harness.evaluation.answers import (
     summarise,
 )
 from bpb_harness.evaluation.asking_again import answering_process, look_again, watching
+from bpb_harness.evaluation.beside import Beside
+from bpb_harness.evaluation.cost_pieces import CostPieces, cost_pieces
 from bpb_harness.evaluation.document_table import (
     document_costs_of_known,
     document_costs_of_sampled,
@@ -96,7 +98,7 @@ def _checked(job: Job) -> Contract | None:
     settings = job.settings
     if job.device.type == "cuda":
         start_programs(job)
-        if settings.with_costs or (settings.resume is not None and settings.ttt is None):
+        if _wants_costs(job):
             job.text.spelled_digest.start()
     return Contract(job) if settings.check_contract else None
 
@@ -111,12 +113,15 @@ def _score_and_check(job: Job, contract: Contract | None) -> BpbResult:
             with job.clock.phase("bytes"):
                 layout = job.lay_out(processes)
                 give_back()
+            pieces = Beside(partial(cost_pieces, job, layout), "pieces")
+            if job.device.type == "cuda" and _wants_costs(job):
+                pieces.start()
             marks = marks_beside(job, layout)
             check_again = None if contract is None else contract.check_again
             learning = nullcontext() if settings.ttt is None else adapting(job, layout, processes, check_again)
             with learning as adaptation:
                 score_all = _score_bound if job.bounds else _score_without_masks
-                result, asked = score_all(watched, layout, processes, adaptation)
+                result, asked = score_all(watched, layout, processes, adaptation, pieces)
         result = with_remarks(result, *layout_remarks(job, result))
         if is_first_process():
             with job.clock.phase("marks"):
@@ -147,7 +152,15 @@ def _require_one_network(job: Job, processes: Processes) -> None:
         )
 
 
-def _score_bound(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None) -> Scored:
+def _wants_costs(job: Job) -> bool:
+    """Whether what a comparison needs is asked for, or kept with the draws."""
+    settings = job.settings
+    return settings.with_costs or (settings.resume is not None and bool(job.bounds))
+
+
+def _score_bound(
+    job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None, pieces: Beside[CostPieces]
+) -> Scored:
     settings, sampled = job.settings, sample_bounds(job, layout, processes, adaptation)
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
     costs = None if job.answers is None else answer_costs_of_sampled(bound)
@@ -173,9 +186,9 @@ def _score_bound(job: Job, layout: Layout, processes: Processes, adaptation: Ada
         span_nats=bound.window_nats,
         **asked_for,
     )  # fmt: skip
-    if settings.with_costs or settings.resume is not None:
+    if _wants_costs(job):
         is_trusted = all(remark.code != UNTRUSTED_ERROR for remark in sampled.remarks)
-        result = replace(result, costs=costs_of_sampled(job, result, bound, is_trusted=is_trusted))
+        result = replace(result, costs=costs_of_sampled(job, result, bound, pieces.result(), is_trusted=is_trusted))
     drawn = sampling_remarks(job, len(layout), bound.table.plan.num_replicates, len(bound.passes))
     found = () if surprisal is None else surprisal.remarks
     return with_remarks(result, *drawn, *sampled.remarks, *found), sampled.asked
@@ -220,7 +233,9 @@ def _comparison(bounds: list[SampledBound]) -> Comparison:
     return compare_bounds(one, other) if isinstance(one.bound, DiscreteBound) else compare_bounds(other, one)
 
 
-def _score_without_masks(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None) -> Scored:
+def _score_without_masks(
+    job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None, pieces: Beside[CostPieces]
+) -> Scored:
     estimator = job.estimators[0]
     assert isinstance(estimator, ChainRule | ExactBound | AutoregressiveCode)
     begin = time.perf_counter()
@@ -251,7 +266,7 @@ def _score_without_masks(job: Job, layout: Layout, processes: Processes, adaptat
         seconds=seconds, peak_memory_bytes=scored.peak_memory_bytes, span_nats=scored.nats, **asked_for,
     )  # fmt: skip
     if job.settings.with_costs:
-        result = replace(result, costs=costs_of_known(job, result, layout, scored, error))
+        result = replace(result, costs=costs_of_known(job, result, layout, scored, pieces.result(), error))
     return with_remarks(result, *scored.remarks), _asked(job, layout.spans, scored)
 
 
