@@ -217,8 +217,13 @@ MODULES = {
     # The other kernels are compiled, or need a GPU: torch's compiler does not trace what mutmut wraps.
     "kernels": Module(("kernels/draws.py",), ("unit/kernels/test_draws.py", "unit/evaluation/test_device_source.py")),
     "verdict": Module(
-        ("auditing/verdict.py",),
-        ("unit/auditing/*.py", "integration/test_audit_fixtures.py", "golden/test_audits.py"),
+        ("auditing/verdict.py", "auditing/correction.py", "auditing/settling.py"),
+        (
+            "unit/auditing/*.py",
+            "integration/test_audit_fixtures.py",
+            "integration/test_audit_results.py",
+            "golden/test_audits.py",
+        ),
     ),
     "reference": Module(
         ("*.py",),

@@ -45,3 +45,34 @@ def test_what_fails_there_fails_where_the_marks_are_asked_for(monkeypatch):
     )
     with pytest.raises(ValueError, match="no marks"):
         found()
+
+
+class Network:
+    """A denoiser whose mask is one of its 9 ids, or the one behind them; with neither, a causal model."""
+
+    vocab_size, context_length, time_conditioned = 9, 16, False
+
+    def __init__(self, mask_token_id=None):
+        if mask_token_id is not None:
+            self.mask_token_id = mask_token_id
+
+    def logits(self, *_): ...
+
+
+@pytest.mark.parametrize(
+    ("network", "byte_rule", "num_clean", "spells"),
+    [(Network(9), "official", 9, True), (Network(4), "exact", 8, True), (Network(), "none", 9, False)],
+)
+def test_marks_pay_for_the_ids_that_the_score_pays_for(monkeypatch, network, byte_rule, num_clean, spells):
+    """V is that of the network, the mask left out; where tokens do not give the text back there is none to pack."""
+    asked = []
+    monkeypatch.setattr(reference_marks, "reference_marks", lambda *given, **named: asked.append((given, named)) or "m")
+    tokenizer = SimpleNamespace(vocab_size=12)
+    job = SimpleNamespace(
+        model=network, settings=SimpleNamespace(byte_rule=byte_rule), spans="spans",
+        text=SimpleNamespace(corpus="corpus", tokenizer=tokenizer),
+    )  # fmt: skip
+    assert reference_marks._marks_of(job, 70) == "m"
+    ((given, named),) = asked
+    assert given == ("corpus", "spans", tokenizer if spells else None)
+    assert named == {"vocab_size": 12, "num_clean": num_clean, "num_units": 70}
