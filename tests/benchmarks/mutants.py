@@ -82,7 +82,7 @@ MODULES = {
         ("denoiser.py",), ("unit/test_denoiser.py", "unit/test_messages.py", "unit/test_network_call.py")
     ),
     "network_call": Module(("network_call.py",), ("unit/test_network_call.py",)),
-    "contract": Module(("contract/*.py",), ("unit/contract/test_contract.py",)),
+    "contract": Module(("contract/*.py",), ("unit/contract/*.py",)),
     "difficulty": Module(
         ("sampling/bigram.py",), ("unit/sampling/test_bigram.py", "unit/sampling/test_bigram_edges.py")
     ),

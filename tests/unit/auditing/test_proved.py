@@ -43,6 +43,7 @@ def audited(folder: Path, proved: Proved, log: str | None = None, **claim: Any) 
 def test_a_sound_proof_confirms_and_stands_in_the_place_of_a_log(tmp_path: Path) -> None:
     report, found = audited(tmp_path, SOUND)
     assert report.judgement.verdict is Verdict.CONFIRMED
+    assert report.judgement.rests_on == ("BPB604",)
     assert "came back from bits" in report.judgement.reason
     assert found["BPB604"] == "support"
     assert (found["BPB402"], found["BPB106"]) == ("info", "info")
