@@ -216,7 +216,7 @@ def _of_folder(root: Path) -> Listing:
         return Listing((), tuple(found.skipped))  # a folder of submissions, not one
     for branch in branches:
         for depth, entry in branch:
-            found.take(entry, _EVERY_KIND if depth == 1 else ("log", "table"))
+            found.take(entry, _EVERY_KIND if depth == 1 else ("log", "table", "metrics"))
     return Listing(tuple(found.files), tuple(found.skipped))
 
 

@@ -170,3 +170,20 @@ def test_a_run_beside_its_log(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text(lightning_table(("val_loss",), (2.5,)))
     claim = read_claim(tmp_path)
     assert (claim.score.value if claim.score else None, claim.claimed_in) == (1.25, "log")
+
+
+def test_a_table_of_lightning_lies_where_lightning_writes_it(tmp_path: Path) -> None:
+    run = tmp_path / "lightning_logs" / "version_0"
+    run.mkdir(parents=True)
+    (run / "metrics.csv").write_text(lightning_table(("val_bpb",), (1.3,)))
+    claim = read_claim(tmp_path)
+    assert claim.score is not None
+    assert (claim.score.value, claim.score.source.file) == (1.3, "metrics.csv")
+    assert find_submissions(tmp_path) == [run]
+    other = run.with_name("version_1")
+    other.mkdir()
+    (other / "metrics.csv").write_text(lightning_table(("val_bpb",), (1.05,)))
+    assert "two claimed scores" in read_claim(tmp_path).notes[-1].message  # of two runs: said, whichever goes first
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.25}')
+    claim = read_claim(tmp_path)  # beside a submission it is left alone
+    assert (claim.score.value if claim.score else None, claim.notes) == (1.25, ())
