@@ -166,18 +166,18 @@ def test_a_masked_network_lowers_its_own_bound_on_masks_that_every_step_draws_an
     monkeypatch.setattr(sgd, "_TOKENS_OF_MICRO_BATCH", 2 * L)
     model, chunk = Masked(), tokens(120) % 3
     before = float(nelbo(model, chunk.view(-1, L), schedule="loglinear", num_samples=200, seed=0).nats_per_token)
-    own = learner(model, learning_rate=0.5, epochs=20, batch_windows=5, momentum=0.5)
+    own = learner(model, learning_rate=0.5, epochs=8, batch_windows=5, momentum=0.5)
     own.learn(chunk, 0, 3)
     after = float(nelbo(model, chunk.view(-1, L), schedule="loglinear", num_samples=200, seed=0).nats_per_token)
     assert before - after > 0.5
-    assert len(set(drawn)) == len(drawn) == 20 * 4 * 3  # batches of five windows, two of which are looked at together
+    assert len(set(drawn)) == len(drawn) == 8 * 4 * 3  # batches of five windows, two of which are looked at together
     one_chunk = set(drawn)
     own.learn(chunk, 1, 3)
     assert not one_chunk & set(drawn[len(one_chunk) :])
     other = Masked()
-    learner(other, learning_rate=0.5, epochs=20, batch_windows=5, momentum=0.5).learn(chunk, 0, 3)
+    learner(other, learning_rate=0.5, epochs=8, batch_windows=5, momentum=0.5).learn(chunk, 0, 3)
     own.undo()
-    learner(model, learning_rate=0.5, epochs=20, batch_windows=5, momentum=0.5).learn(chunk, 0, 3)
+    learner(model, learning_rate=0.5, epochs=8, batch_windows=5, momentum=0.5).learn(chunk, 0, 3)
     assert all(torch.equal(value, weights(other)[name]) for name, value in weights(model).items())
 
 
