@@ -30,8 +30,11 @@ from bpb_harness.evaluation.second_answers import NUM_QUESTIONS
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.result import BpbResult, Signature
 from bpb_harness.second_look.asking import AnsweringProcess
-from fixtures.build import CAUSAL_CHECKPOINT, CHECKPOINT, TOKENIZER, VALIDATION, shard_bytes
+from fixtures.build import TOKENIZER, VALIDATION, shard_bytes
+from tests.one_block import one_block_of
 from tests.two_processes import run_in_two
+
+CHECKPOINT, CAUSAL_CHECKPOINT = one_block_of("mdlm-tiny.pt"), one_block_of("ar-tiny.pt")
 
 CONTEXT, CHUNK, STRIDE, LIMIT = 128, 512, 64, 30
 FAST = {"device": "cpu", "check_contract": False, "batch_tokens": 1024}

@@ -28,7 +28,13 @@ from tests.shards import write_shard
 
 
 @pytest.fixture(scope="module")
-def tiny(repository) -> Path:
+def tiny(one_block) -> Path:
+    return one_block
+
+
+@pytest.fixture(scope="module")
+def trained(repository) -> Path:
+    """For what hangs on how well a network predicts."""
     return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
 
 
@@ -82,10 +88,10 @@ def test_the_signature_stands_below_the_score_on_a_line_of_its_own(tiny):
     assert done.stderr == ""
 
 
-def test_json_of_a_comparison(tiny, tmp_path):
+def test_json_of_a_comparison(trained, tmp_path):
     path = tmp_path / "out.json"
     done = bpb_eval(
-        tiny, "--compare", "--samples", "4", "--limit", "24", "--no-contract", "--format", "json", "--output", path
+        trained, "--compare", "--samples", "4", "--limit", "24", "--no-contract", "--format", "json", "--output", path
     )
     assert (done.returncode, done.stdout) == (0, "")
     plain = own_json(path.read_text())
@@ -139,8 +145,8 @@ def test_tables_add_up_to_the_total(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(("expect", "code"), [(0.8, 0), (0.7, 1)])
-def test_an_expectation_is_met_or_missed(tiny, expect, code):
-    done = bpb_eval(tiny, "--limit", "60", "--samples", "1", "--no-contract", "--expect", expect, "--within", "0.08")
+def test_an_expectation_is_met_or_missed(trained, expect, code):
+    done = bpb_eval(trained, "--limit", "60", "--samples", "1", "--no-contract", "--expect", expect, "--within", "0.08")
     assert done.returncode == code
     assert done.stderr.startswith("bpb-eval: expected 0.7" if code else "")
 
@@ -291,10 +297,10 @@ def test_another_tokenizer_than_the_checkpoints_own_is_refused_though_it_has_as_
     assert "inside the checkpoint" not in words_of(done.stdout)
 
 
-def test_a_score_worse_than_guessing_is_pointed_out(tiny, tmp_path):
+def test_a_score_worse_than_guessing_is_pointed_out(trained, tmp_path):
     shard = write_shard(tmp_path / "noise_000000.bin", np.random.default_rng(0).integers(3, 512, 400))
-    assert "guessing blindly" in words_of(bpb_eval(tiny, "--data", shard, "--limit", "3", "--no-contract").stdout)
-    assert "guessing blindly" not in words_of(bpb_eval(tiny, "--limit", "3", "--no-contract").stdout)
+    assert "guessing blindly" in words_of(bpb_eval(trained, "--data", shard, "--limit", "3", "--no-contract").stdout)
+    assert "guessing blindly" not in words_of(bpb_eval(trained, "--limit", "3", "--no-contract").stdout)
 
 
 GUESSING = """

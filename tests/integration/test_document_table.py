@@ -25,8 +25,8 @@ def docs(repository, tmp_path_factory):
     return path
 
 
-def test_tables_on_disk_add_up_to_the_score(repository, docs, tmp_path):
-    checkpoint = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+def test_tables_on_disk_add_up_to_the_score(one_block, docs, tmp_path):
+    checkpoint = one_block
     words = ("--docs", docs, "--slice", "of", "--format", "json", "--output", tmp_path / "r.json")
     named = run_here(eval_main, checkpoint, *PLAIN, *words, "--key-field", "id", "--document-table", tmp_path / "t.csv")
     assert named.returncode == 0, named.stderr

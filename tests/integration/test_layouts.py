@@ -28,8 +28,8 @@ LAYOUTS = [
 
 
 @pytest.fixture(scope="module")
-def checkpoint(repository):
-    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+def checkpoint(one_block):
+    return one_block
 
 
 def score(checkpoint, **settings):

@@ -12,8 +12,9 @@ from bpb_harness.evaluation.settings import Settings
 from bpb_harness.proof.prove import write_proof
 from bpb_harness.result import BpbResult
 from tests.commands import run_here
+from tests.one_block import one_block_of
 
-TINY = "fixtures/checkpoints/mdlm-tiny.pt"
+TINY = one_block_of("mdlm-tiny.pt")
 MODEL = "fixtures/tokenizers/tiny_512_bpe.model"
 
 pytestmark = pytest.mark.usefixtures("forked_decoding")

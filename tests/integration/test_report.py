@@ -18,11 +18,10 @@ SUBMISSION = HERE / "submissions" / "wrong_constant"
 
 
 @pytest.fixture(scope="module")
-def scored(repository: Path, tmp_path_factory: pytest.TempPathFactory):
+def scored(one_block: Path, tmp_path_factory: pytest.TempPathFactory):
     """A run with a page, and its JSON."""
     folder = tmp_path_factory.mktemp("report")
-    checkpoint = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
-    words = (checkpoint, "--limit", "6", "--no-contract", "--device", "cpu", "--compare", "--format", "json")
+    words = (one_block, "--limit", "6", "--no-contract", "--device", "cpu", "--compare", "--format", "json")
     done = run_here(eval.main, *words, "--report", "page one.html", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, words, done

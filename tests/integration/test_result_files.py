@@ -39,10 +39,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_scores_are_read_back(case, repository, tmp_path):
+def test_scores_are_read_back(case, repository, one_block, tmp_path):
     settings = dict(CASES[case])
     fixtures = repository / "fixtures"
-    checkpoint = fixtures / "checkpoints" / "mdlm-tiny.pt"
+    checkpoint = one_block
     tokenizer = fixtures / "tokenizers" / "tiny_512_bpe.model"
     if settings.get("method") == "ar":
         checkpoint = tmp_path / "causal.pt"

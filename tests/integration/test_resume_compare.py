@@ -8,8 +8,8 @@ from bpb_harness.evaluation import api as evaluation
 FAST = {"limit": 4, "batch_tokens": 512, "check_contract": False, "device": "cpu", "method": "mc"}
 
 
-def test_draws_of_another_number_of_steps_are_refused(repository, tmp_path):
-    tiny, path = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt", tmp_path / "draws.jsonl"
+def test_draws_of_another_number_of_steps_are_refused(one_block, tmp_path):
+    tiny, path = one_block, tmp_path / "draws.jsonl"
     coarse = evaluation.evaluate(tiny, compare=True, num_steps=2, resume=path, **FAST)
     with pytest.raises(UsageError, match="belongs to another evaluation"):
         evaluation.evaluate(tiny, compare=True, num_steps=64, resume=path, **FAST)

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without t
 
 
 @pytest.fixture(scope="module")
-def tiny(repository) -> Path:
-    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+def tiny(one_block) -> Path:
+    return one_block
 
 
 def run_two(*arguments):

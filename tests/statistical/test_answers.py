@@ -50,25 +50,25 @@ def answers(repository, tmp_path_factory):
     return path
 
 
-def scored(repository, answers, **settings):
+def scored(checkpoint, answers, **settings):
     return bpb_harness.evaluate(
-        repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt", docs=answers, context_field="prompt",
+        checkpoint, docs=answers, context_field="prompt",
         target_field="answer", method="mc", with_windows=True, check_contract=False, device="cpu", **settings,
     )  # fmt: skip
 
 
-def test_answers_of_up_to_twelve_tokens(repository, answers):
+def test_answers_of_up_to_twelve_tokens(one_block, answers):
     """The total within 4 of its errors, four times (3e-4 in all); per-answer intervals by Student's t hold 90 to 99 %.
 
     Of 800 intervals that hold 94 %, fewer than 90 % or more than 99 % do once in 100,000.
     """
-    truth = scored(repository, answers, num_samples=ALL_MASKS)
+    truth = scored(one_block, answers, num_samples=ALL_MASKS)
     assert truth.relation == "<="
     assert truth.mc_stderr == 0.0
     assert np.bincount(truth.windows.num_tokens)[1:].tolist() == list(HOW_MANY.values())
     quantile, held = special.stdtrit(K - 1, 0.975), []
     for seed in range(SEEDS):
-        result = scored(repository, answers, num_samples=K, enumerate_short=False, seed=seed)
+        result = scored(one_block, answers, num_samples=K, enumerate_short=False, seed=seed)
         away = result.bits_per_byte - truth.bits_per_byte
         assert abs(away) < 4.0 * result.mc_stderr
         assert result.mc_stderr < 0.05 * truth.bits_per_byte
