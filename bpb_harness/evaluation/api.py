@@ -142,7 +142,8 @@ def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedMod
     )
     clock = PhaseClock(chosen.progress)
     with clock.phase("loading"):
-        start_device(source.device, chosen.torch_dtype())
+        if source.device.type == "cuda":
+            start_device(source.device, chosen.torch_dtype())
         loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
     return replace(loaded, tensors={}), adapted, source, clock  # the network has copies
 

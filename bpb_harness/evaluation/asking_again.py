@@ -13,9 +13,9 @@ import torch
 from bpb_harness.adaptation.chunks import Chunk
 from bpb_harness.errors import SecondLookError
 from bpb_harness.evaluation.adapting import Adapting
-from bpb_harness.evaluation.freed_memory import give_back
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.second_answers import Asked
+from bpb_harness.freed_memory import give_back
 from bpb_harness.result import BpbResult
 from bpb_harness.second_look.asking import AnsweringProcess, ask_here
 from bpb_harness.second_look.questions import Answer, Question, require_same_answers

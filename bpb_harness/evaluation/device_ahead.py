@@ -9,14 +9,14 @@ from torch.nn import functional
 
 
 def start_device(device: torch.device, dtype: torch.dtype) -> None:
-    """Begin, on a thread beside, with what a network asks of a GPU; nothing on a CPU.
+    """Begin, on a thread beside, with what a network asks of a GPU.
 
     Args:
         device: where the network will run.
         dtype: its arithmetic.
     """
-    if device.type == "cuda":  # no daemon: a program that ends before waits until the driver has answered
-        threading.Thread(target=_ask, args=(device, dtype), name="device").start()
+    # No daemon: a program that ends before waits until the driver has answered.
+    threading.Thread(target=_ask, args=(device, dtype), name="device").start()
 
 
 def _ask(device: torch.device, dtype: torch.dtype) -> None:

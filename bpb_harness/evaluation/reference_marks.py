@@ -34,9 +34,9 @@ import numpy.typing as npt
 from bpb_harness.byte_count import Tokenizer
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.evaluation.beside import Beside
-from bpb_harness.evaluation.freed_memory import give_back
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
+from bpb_harness.freed_memory import give_back
 from bpb_harness.result import ReferenceMarks
 from bpb_harness.sampling.bigram import in_threads, runs_of
 from bpb_harness.text.corpus import Corpus

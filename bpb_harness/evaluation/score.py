@@ -41,7 +41,6 @@ from bpb_harness.evaluation.document_table import (
     document_costs_of_sampled,
 )
 from bpb_harness.evaluation.draw_file import keep_score
-from bpb_harness.evaluation.freed_memory import give_back
 from bpb_harness.evaluation.job import Job, TokenCount
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.passes import sample_bounds
@@ -56,6 +55,7 @@ from bpb_harness.evaluation.surprisal import surprisal_of_known, surprisal_of_sa
 from bpb_harness.evaluation.tables import tables_of
 from bpb_harness.evaluation.trust import Contract
 from bpb_harness.evaluation.unit_costs import costs_of_known, costs_of_sampled
+from bpb_harness.freed_memory import give_back
 from bpb_harness.result import (
     UNTRUSTED_ERROR,
     UPPER_BOUND,

@@ -16,9 +16,9 @@ from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import MaskTokenError
 from bpb_harness.evaluation.batches import stack_spans
 from bpb_harness.evaluation.beside import Beside
-from bpb_harness.evaluation.freed_memory import give_back
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.run_size import RunSize
+from bpb_harness.freed_memory import give_back
 from bpb_harness.result import BpbResult, Remark
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans

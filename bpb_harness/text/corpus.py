@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from bpb_harness.byte_count import Tokenizer
 from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.freed_memory import let_go
 from bpb_harness.text.documents import DocumentFile, find_documents
 from bpb_harness.text.files import corpus_name, find_files
-from bpb_harness.text.pages import let_go
 from bpb_harness.text.shards import (
     HEADER_BYTES,
     SHARD_MAGIC,

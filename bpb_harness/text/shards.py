@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.freed_memory import let_go
 from bpb_harness.text.files import cannot_be_read, plain_suffix, require_regular
-from bpb_harness.text.pages import let_go
 from bpb_harness.text.signs import LONGEST_SIGN, sign_of
 
 ShardFormat = Literal["auto", "v1", "v1-uint32", "v7", "npy", "uint16", "uint32"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import torch
 
-from bpb_harness.evaluation import device_ahead, freed_memory
+from bpb_harness.checkpoints import Checkpoint
+from bpb_harness.evaluation import api, device_ahead
 from bpb_harness.evaluation.beside import Beside
 from bpb_harness.evaluation.device_ahead import start_device
-from bpb_harness.evaluation.freed_memory import give_back
+from bpb_harness.evaluation.settings import Settings
 
 
 @pytest.mark.parametrize("starts", [True, False])
@@ -49,33 +49,27 @@ def test_what_fails_is_raised_to_each_who_asks(starts):
     assert times == [1]
 
 
-@pytest.mark.parametrize(("system", "calls"), [("linux", [0]), ("darwin", []), ("win32", [])])
-def test_freed_memory_goes_back_where_the_library_can(monkeypatch, system, calls):
-    called = []
-    monkeypatch.setattr(freed_memory.sys, "platform", system)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=called.append))
-    give_back()
-    assert called == calls
-
-
-def test_a_library_without_that_call_keeps_it(monkeypatch):
-    monkeypatch.setattr(freed_memory.sys, "platform", "linux")
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
-    give_back()
-
-
 def finished() -> None:
     for thread in [each for each in threading.enumerate() if each.name == "device"]:
         thread.join()
 
 
-def test_a_gpu_is_made_ready_on_a_thread_and_a_processor_is_not(monkeypatch):
+def test_a_gpu_is_made_ready_on_a_thread(monkeypatch):
     asked = []
     monkeypatch.setattr(device_ahead, "_ask", lambda *given: asked.append((*given, threading.current_thread().name)))
-    start_device(torch.device("cpu"), torch.float32)
     start_device(torch.device("cuda"), torch.bfloat16)
     finished()
     assert asked == [(torch.device("cuda"), torch.bfloat16, "device")]
+
+
+@pytest.mark.parametrize(("device", "starts"), [("cuda", True), ("cpu", False)])
+def test_whoever_scores_on_a_processor_makes_no_gpu_ready(monkeypatch, device, starts):
+    asked = []
+    monkeypatch.setattr(api, "pick_device", lambda name: torch.device(device))
+    monkeypatch.setattr(api, "start_device", lambda *given: asked.append(given))
+    monkeypatch.setattr(api, "load_model", lambda *_, **named: (Checkpoint(Path("x.pt"), "tensors", "0", {}), named))
+    api._load("x.pt", Settings(dtype="bfloat16"))
+    assert asked == ([(torch.device("cuda"), torch.bfloat16)] if starts else [])
 
 
 @pytest.mark.parametrize("fails", [True, False])

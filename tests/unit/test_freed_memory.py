@@ -1,16 +1,18 @@
-"""Who has read a text from one end to the other does not keep its pages; what is read again is the same."""
+"""What was freed, and what was read, goes back to the system; what is read again is the same."""
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from bpb_harness.text import pages
+from bpb_harness import freed_memory
+from bpb_harness.freed_memory import give_back, let_go
 from bpb_harness.text.corpus import load_shards
-from bpb_harness.text.pages import let_go
 from tests.shards import write_shard
 
 COUNT = 1 << 21
@@ -62,7 +64,7 @@ def test_what_lies_beside_it_is_left_alone(shard, begin):
 
 def test_other_arrays_and_systems_without_the_call_are_left_alone(shard, monkeypatch):
     let_go(np.arange(10))
-    monkeypatch.setattr(pages, "_DONT_NEED", None)
+    monkeypatch.setattr(freed_memory, "_DONT_NEED", None)
     mapped = np.memmap(shard, dtype="<u2", mode="r", offset=1024, shape=(COUNT,))
     let_go(mapped)
     assert mapped[7] == 7
@@ -86,3 +88,18 @@ def test_only_whole_pages_of_the_part_are_let_go_of(shard, monkeypatch):
     let_go(same[:16])  # within one page
     assert [given[1:] for given in asked] == [(3 * page, 3 * page)]
     del array
+
+
+@pytest.mark.parametrize(("system", "calls"), [("linux", [0]), ("darwin", []), ("win32", [])])
+def test_freed_memory_goes_back_where_the_library_can(monkeypatch, system, calls):
+    called = []
+    monkeypatch.setattr(freed_memory.sys, "platform", system)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=called.append))
+    give_back()
+    assert called == calls
+
+
+def test_a_library_without_that_call_keeps_it(monkeypatch):
+    monkeypatch.setattr(freed_memory.sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    give_back()
