@@ -13,9 +13,11 @@ from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.frontend.scopes import Scope, dotted, last_name
 
 _LIMIT = re.compile(
-    r"(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
+    r"(?<![a-z])(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
     re.IGNORECASE,
 )
+
+_SCORED_BY = frozenset(["cross_entropy", "nll_loss", "log_softmax", "logsumexp", "linear_cross_entropy"])
 
 
 def check_coverage(analysis: Analysis) -> Iterator[Hit]:
@@ -70,6 +72,7 @@ def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
         if not isinstance(node, ast.expr) or not _is_added(analysis, node):
             continue
         loops = [above for above in _within(analysis, node) if isinstance(above, ast.For | ast.While)]
+        loops = [] if any(map(_generates, loops)) else loops
         if not loops or all(loop in found for loop in loops):
             continue
         if node not in known:
@@ -80,6 +83,12 @@ def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
         if known[node]:
             found.update(loops)
     return found
+
+
+def _generates(loop: ast.AST) -> bool:
+    """Whether a loop draws tokens from the network, which is no scoring: text that quantisation is calibrated on."""
+    called = {last_name(part.func) for part in ast.walk(loop) if isinstance(part, ast.Call)}
+    return "multinomial" in called and called.isdisjoint(_SCORED_BY)
 
 
 def _within(analysis: Analysis, node: ast.AST) -> Iterator[ast.AST]:
