@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import multiprocessing
 import os
 import sys
@@ -39,6 +40,8 @@ def audit_in_processes(
         for audit in audits:
             yield from audit()
         return
+    # Their findings have codes of scripts, which nothing in this process has looked at.
+    importlib.import_module("bpb_harness.auditing.script.codes")
     done = 0
     while done < len(audits):
         try:

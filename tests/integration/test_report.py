@@ -117,11 +117,11 @@ def test_a_comparison_has_a_page(scored, tmp_path):
 def test_an_audit_has_a_page(tmp_path):
     done = run_here(audit.main, SUBMISSION, "--report", "page.html", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stdout.startswith("wrong_constant")
+    assert done.stdout.startswith('Audit of "a made-up submission": REFUTED')
     page = read_page((tmp_path / "page.html").read_text("utf-8"))
     page.require_self_contained()
-    assert "refuted the bits were divided by a constant 4.3 bytes per token" in page.text
-    assert "claimed 0.68149 bits per byte (submission.json (val_bpb)) corrected 1.2030 bits per byte" in page.text
+    assert "refuted The bits were divided by a constant, 4.3 bytes per token" in page.text
+    assert "claimed 0.68149 bits per byte, in submission.json (val_bpb) corrected 1.2030 bits per byte" in page.text
     assert f"bpb-audit {SUBMISSION} --report page.html" in page.text
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -52,3 +54,13 @@ def test_reports_are_those_of_one_process(tmp_path: Path) -> None:
     apart, here = ([r.to_dict() for r in audit_in_processes(audits, _given_up, processes=n)] for n in (2, 1))
     assert apart == here
     assert len(here) == 4
+
+
+def test_a_process_that_looks_at_no_script_knows_the_codes_of_scripts() -> None:
+    """A page or a table of reports that others made names their findings."""
+    program = (
+        "from bpb_harness.auditing.in_processes import audit_in_processes; from bpb_harness.findings import CODES; "
+        "before = 'BPB150' in CODES; list(audit_in_processes([], None, processes=2)); print(before, 'BPB150' in CODES)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\n"
