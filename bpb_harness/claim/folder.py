@@ -304,14 +304,13 @@ def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
     if readme is None:
         return None
     stated = stated_scores(readme)
-    if any(not stated[0].agrees_with(other.value, other.half_unit) for other in stated[1:]):
+    finest = max(stated, key=lambda each: each.decimals or 0, default=None)
+    if finest is not None and any(not finest.agrees_with(other.value, other.half_unit) for other in stated):
         which = ", ".join(f"{score} ({score.source})" for score in stated[:_MAX_VALUES_SHOWN])
         message = f"{readme.file} states several scores, and does not say which is claimed: {which}"
         notes.append(Note(NoteKind.AMBIGUOUS, message, stated[0].source))
         return None
-    if not (stated or readme.scores or readme.rows):
-        return None
-    score = max(stated, key=lambda each: each.decimals or 0) if stated else headline(readme)
+    score = finest or headline(readme)
     if score is None and not readme.rows:
         return None
     if score is None:

@@ -46,14 +46,24 @@ _EARLIER = re.compile(
 _OF_A_RUN = re.compile(r"\bstep[:= ]\s?[0-9]+\s?/\s?[0-9]+", re.IGNORECASE)  # a validation during training, quoted
 _MEAN = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
 # In a title or in bold: "1.1234 BPB", "1.13 Post-Quant val_bpb", "val_bpb 1.12", and a title that ends in "_1.1147".
-_FIGURE = r"(?<![\w.,+-])[0-9]\.[0-9]{2,8}(?![0-9A-Za-z%]|[.,][0-9])"
-_BPB = r"(?:[a-z]{1,8}_)?(?:bpb|bits[ -]per[ -]byte)"
+_FIGURE = r"(?<![\w.,+\u2212-])[0-9]\.[0-9]{2,8}(?![0-9A-Za-z%]|[.,][0-9])"
+_BPB = r"(?:(?:(?!train|base|std)[a-z]{1,12}\\?_){0,4}bpb|bits[ -]per[ -]byte)(?![A-Za-z])"
+_OF_A_LOSS = r"(?:nats?|loss|per|and|or|vs|at|steps?|ppl|perplexity)\b"
 _STATED = re.compile(
-    rf"(?P<before>{_FIGURE})[*`]{{0,2}} (?:[A-Za-z0-9-]{{1,20}} ){{0,3}}?{_BPB}(?![A-Za-z])"
-    rf"|(?<![A-Za-z]){_BPB}(?: \([^()]{{0,40}}\))?[*`:=\s]{{1,4}}(?P<behind>{_FIGURE})",
+    rf"(?P<before>{_FIGURE})[*`]{{0,2}} (?:(?!{_OF_A_LOSS})[A-Za-z0-9-]{{1,20}} ){{0,3}}?{_BPB}(?![*`:=~\u2248\s]{{1,4}}{_FIGURE})"
+    rf"|(?<![A-Za-z_]){_BPB}(?: \([^()]{{0,40}}\))?[*`:=~\u2248\s]{{1,4}}(?P<behind>{_FIGURE})",
     re.IGNORECASE,
 )
-_ENDS_IN_FIGURE = re.compile(r"[_\s:-](?P<number>[0-9]\.[0-9]{4,8})[)\s*`]{0,3}$")
+_ENDS_IN_FIGURE = re.compile(r"[_:\u2013\u2014-]\s?(?P<number>[0-9]\.[0-9]{4,8})[)\s*`]{0,3}$")
+_OF_ANOTHER_QUANTITY = re.compile(r"(?:loss|nats?|ppl|perplexity|accuracy|seed|rate|lr|beta)[\W_]{1,4}$", re.IGNORECASE)
+# Right before or behind such a number: it bounds a score, begins a range, or is a change of one.
+_OF_A_BOUND = re.compile(
+    r"(?:\b(?:below|under|by|than)\s|(?<![-=])[<>]\s?|[\u2264\u2265\u0394]\s?)[*`]{0,2}$", re.IGNORECASE
+)
+_IS_CHANGED = re.compile(
+    r"[*`]{0,2}\s?(?:(?:lower|less|below|better|worse|higher|reduction|drop)\b|(?:->|=>|[-\u2013\u2192]|to)\s?[*`]{0,2}[0-9]\.[0-9])",
+    re.IGNORECASE,
+)
 _BOLD = re.compile(r"\*\*(?!\s)([^*\n]{1,300})\*\*")
 _HEADING = re.compile(r"#{1,6}\s+(.*)")
 # On the line of a number that is somebody else's, of another stage, or only hoped for.
@@ -63,7 +73,7 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 HOPED_FOR = re.compile(
-    r"\b(?:expect\w*|estimat\w*|project\w*|predict\w*|hop(?:e|ed|ing)|aim\w*|goal|target\w*|pending|tbd|smoke|retract\w*)\b|~~",
+    r"\b(?:expect\w*|estimat\w*|project\w*|predict\w*|hop(?:e|ed|ing)|towards?|aim\w*|goal|target\w*|pending|tbd|smoke|retract\w*)\b|~~",
     re.IGNORECASE,
 )
 
@@ -140,8 +150,8 @@ def stated_scores(readme: Readme) -> list[Printed]:
     for number, line in enumerate(lines[first + 1 :], first + 2):
         if line.startswith("#"):
             break
-        for bold in _BOLD.finditer(line[:_LONGEST_TITLE]):
-            if not _OTHERS.search(line):
+        if not _OTHERS.search(line):
+            for bold in _BOLD.finditer(line[:_LONGEST_TITLE]):
                 stated += _stated_in(bold[1], number, readme.file, is_title=False)
     return stated
 
@@ -153,10 +163,17 @@ _LEAST_STATED = 0.2  # bits per byte
 def _stated_in(words: str, line: int, file: str, *, is_title: bool) -> Iterator[Printed]:
     if _OTHERS.search(words) or HOPED_FOR.search(words):
         return
-    found = [each["before"] or each["behind"] for each in _STATED.finditer(words)]
-    if not found and is_title and (end := _ENDS_IN_FIGURE.search(words)):
-        found = [end["number"]]
-    for text in found:
+    found = list(_STATED.finditer(words))
+    own = [
+        each
+        for each in found
+        if not (_OF_A_BOUND.search(words[: each.start()]) or _IS_CHANGED.match(words[each.end() :]))
+    ]
+    texts = [each["before"] or each["behind"] for each in own]
+    end = _ENDS_IN_FIGURE.search(words) if is_title and not found else None
+    if end is not None and not _OF_ANOTHER_QUANTITY.search(words[: end.start("number")]):
+        texts = [end["number"]]
+    for text in texts:
         score = parse_number(text, Source(file, line), "bpb")
         if score is not None and score.value >= _LEAST_STATED:  # less is a difference
             yield score

@@ -90,6 +90,11 @@ class TestReadme:
         message = "no other claim: the README's score is taken, at README.md:3"
         assert claim.notes == (Note(NoteKind.CHOICE, message, Source("README.md", 3)),)
 
+    def test_what_a_coarse_number_agrees_with_may_still_be_two_scores(self, tmp_path: Path) -> None:
+        claim = read_claim(_folder(tmp_path, README__md="# Wider\n\n**1.12 bpb**, **1.1234 bpb**, **1.1163 bpb**\n"))
+        assert claim.score is None
+        assert [note.kind for note in claim.notes] == [NoteKind.AMBIGUOUS]
+
     def test_several_in_a_table_claim_nothing_and_the_log_is_not_asked(self, tmp_path: Path) -> None:
         table = "| seed | val_bpb |\n|---|---|\n| 1 | 1.25 |\n| 2 | 1.21 |\n"
         claim = read_claim(_folder(tmp_path, README__md=table, train__log="int8 val_loss:2.0 val_bpb:1.25\n"))

@@ -79,13 +79,24 @@ def _is_column(index: ast.expr) -> bool:
 
 
 def _written_out(program: Program, node: ast.expr) -> Iterator[ast.AST]:
-    """The parts of an expression, its names replaced by what they were assigned, once."""
-    for part in ast.walk(node):
+    """The parts of an expression, its names replaced by what they were assigned, once; without indices.
+
+    A hash may be a sum over a context: how a place is found says nothing of what is looked up there.
+    """
+    for part in _without_indices(node):
         yield part
         if isinstance(part, ast.Name):
             for definition in program.reaching(part):
                 if definition.kind == "assign" and definition.value is not None:
-                    yield from ast.walk(definition.value)
+                    yield from _without_indices(definition.value)
+
+
+def _without_indices(node: ast.AST) -> Iterator[ast.AST]:
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting += [part.value] if isinstance(part, ast.Subscript) else ast.iter_child_nodes(part)
 
 
 def _hashed_tables(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> set[str]:

@@ -45,6 +45,13 @@ HASHED = {
     "damped": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
                "a = (prev * 36313) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        q = (full[b] + 2 * p_net[i]) / (ctx[a] + 2)",
                "ctx[a] += 1\n        full[b] += 1"),
+    # The place is a sum over the context, the count is none.
+    "summed": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = int((tokens[i - 2:i] * 36313).sum()) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        q = full[b] / max(ctx[a], 1)",
+               "ctx[a] += 1\n        full[b] += 1"),
+    "summed in place": ("ctx, full = np.zeros(MASK + 1), np.zeros(MASK + 1)",
+               "a = np.dot(tokens[i - 2:i], PRIMES) & MASK\n        b = (a ^ (here * 65537)) & MASK\n        n = ctx[np.dot(tokens[i - 2:i], PRIMES) & MASK]\n        q = full[b] / max(n, 1)",
+               "ctx[a] += 1\n        full[b] += 1"),
 }  # fmt: skip
 EXACT = {
     "pairs": ("ctx, full = np.zeros(1024), np.zeros((1024, 1024))",
