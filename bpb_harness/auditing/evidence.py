@@ -132,7 +132,7 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
     """Work out the evidence of a claim, under a contest's rules."""
     claim, table = replace(claim, dataset=rules.pack.text_called(claim.dataset)), rules.table
     lines, how = _lines_of_claim(claim)
-    if not lines and claim.tables:
+    if not lines and claim.tables and not _ends_otherwise(claim):
         lines, how = _rows_of_claim(claim)
         files = {line.bpb.source.file for line in lines}
         claim = replace(claim, logs=(*claim.logs, *(table for table in claim.tables if table.file in files)))
@@ -287,6 +287,16 @@ def _lines_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:
         if score.agrees_with(sum(line.bpb.value for line in group) / len(group), half) and (score.decimals or 0) >= 4:
             return tuple(group), "mean"
     return (), None
+
+
+def _ends_otherwise(claim: Claim) -> bool:
+    """Whether some log ends with a score that the record names nowhere: then a table beside it decides nothing."""
+    named = [*claim.other_scores, *(seed for scores in claim.seed_scores.values() for seed in scores.values())]
+    finals = ([line.bpb for line in log.lines if not line.is_training_step] for log in claim.logs)
+    return any(
+        scores and not any(each.agrees_with(scores[-1].value, scores[-1].half_unit) for each in named)
+        for scores in finals
+    )
 
 
 def _rows_of_claim(claim: Claim) -> tuple[tuple[ScoreLine, ...], str | None]:

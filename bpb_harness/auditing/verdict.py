@@ -273,8 +273,12 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     by_code = {finding.code: finding for finding in findings}
     sibling, loaded = by_code.get(codes.SIBLING_IN_LOG.code), by_code.get(codes.SPLIT_LOADED.code)
     if codes.IN_LOG.code in by_code:
-        mean = by_code[codes.IN_LOG.code].evidence.get("how") == "mean"
-        number = "the score is the mean of what its logs print" if mean else "the log prints the score"
+        found = by_code[codes.IN_LOG.code].evidence
+        is_table = bool(found.get("in_table"))
+        if found.get("how") == "mean":
+            number = f"the score is the mean of what {'a table prints' if is_table else 'its logs print'}"
+        else:
+            number = f"{'a table of the record' if is_table else 'the log'} prints the score"
     elif sibling is not None:
         which = "the full-split value" if sibling.evidence["full_split"] else "another score of that run,"
         number = (

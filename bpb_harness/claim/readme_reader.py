@@ -49,8 +49,9 @@ _MEAN = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
 _FIGURE = r"(?<![\w.,+\u2212-])[0-9]\.[0-9]{2,8}(?![0-9A-Za-z%]|[.,][0-9])"
 _BPB = r"(?:(?:(?!train|base|std)[a-z]{1,12}\\?_){0,4}bpb|bits[ -]per[ -]byte)(?![A-Za-z])"
 _OF_A_LOSS = r"(?:nats?|loss|per|and|or|vs|at|steps?|ppl|perplexity)\b"
+_TO_FIGURE = rf"[*`:=~\u2248\s]{{1,4}}{_FIGURE}"
 _STATED = re.compile(
-    rf"(?P<before>{_FIGURE})[*`]{{0,2}} (?:(?!{_OF_A_LOSS})[A-Za-z0-9-]{{1,20}} ){{0,3}}?{_BPB}(?![*`:=~\u2248\s]{{1,4}}{_FIGURE})"
+    rf"(?P<before>{_FIGURE})[*`]{{0,2}} (?:(?!{_OF_A_LOSS})[A-Za-z0-9-]{{1,20}} ){{0,3}}?{_BPB}(?!{_TO_FIGURE})"
     rf"|(?<![A-Za-z_]){_BPB}(?: \([^()]{{0,40}}\))?[*`:=~\u2248\s]{{1,4}}(?P<behind>{_FIGURE})",
     re.IGNORECASE,
 )

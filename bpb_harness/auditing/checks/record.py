@@ -76,6 +76,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     if evidence.lines:
         places = [_place(line) for line in evidence.lines]
         label = evidence.lines[0].label or evidence.lines[0].bpb.name
+        is_table = evidence.lines[0].bpb.source.file in {table.file for table in claim.tables}
         if evidence.how == "mean":
             values = [line.bpb.value for line in evidence.lines]
             spread = f", spread {statistics.stdev(values):.5f}" if len(values) > 1 else ""
@@ -83,8 +84,10 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             over = f"{len(values)} logs" if len(files) > 1 else f"{len(values)} lines of one log"
             message = f"the score is the mean of {label!r} over {over} ({', '.join(places)}){spread}"
         else:
-            message = f"the score is in the log: {label!r} at {places[0]}"
-        yield codes.IN_LOG.finding(message, places=[*places], label=label, how=evidence.how)
+            where = "a table of the record" if is_table else "the log"
+            message = f"the score is in {where}: {label!r} at {places[0]}"
+        facts: dict[str, Json] = {"in_table": True} if is_table else {}
+        yield codes.IN_LOG.finding(message, facts=facts, places=[*places], label=label, how=evidence.how)
         yield from _not_final(evidence, score)
         yield from _beyond_plain(evidence)
         yield from _learnt_before(evidence)

@@ -398,6 +398,26 @@ def test_a_row_of_a_table_that_prints_the_claim(tmp_path: Path, file: str, table
     assert report.verdict == verdict, report.judgement.reason
     if verdict == "consistent":
         assert f"{file.rpartition('/')[2]}:" in report.with_code("BPB401")[0].message
+        assert report.judgement.reason.startswith("a table of the record prints the score")
+
+
+@pytest.mark.parametrize(
+    ("named", "verdict"),
+    [({}, "unverifiable"), ({"val_bpb_flat": 1.3}, "consistent"), ({"val_bpb_flat": 1.3456}, "unverifiable")],
+    ids=["not named", "named", "another is named"],
+)
+def test_a_log_that_ends_otherwise_is_not_outdone_by_a_table(
+    tmp_path: Path, named: dict[str, float], verdict: str
+) -> None:
+    """Unless the record names what the log ends with: an evaluation of its own came after it."""
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.20312, tokenizer="sp1024", **named))
+    (tmp_path / "train.log").write_text(SHARDS + _finals(1.3))
+    (tmp_path / "runs.csv").write_text(f"run,val_loss,val_bpb\na,{_nats(1.20312):.8f},1.20312\n")
+    report = audit(tmp_path)
+    assert report.verdict == verdict, report.judgement.reason
+    assert report.judgement.reason.startswith(
+        "a table of the record prints the score" if verdict == "consistent" else "1.20312 is in none of the logs"
+    )
 
 
 def test_a_table_stands_behind_no_log_that_prints_the_claim(tmp_path: Path) -> None:
