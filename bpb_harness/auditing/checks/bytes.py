@@ -6,6 +6,7 @@ split; a part of the split, whose ratio is its own; a tokenizer that the table d
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -111,7 +112,7 @@ def _folded(evidence: Evidence) -> Iterator[Finding]:
 
 def _judge(evidence: Evidence, ratio: Ratio) -> Iterator[Finding]:
     rows = _rows(evidence)
-    if (slip := _bits_per_token(evidence, ratio)) is not None:
+    if (slip := _bits_per_token(evidence, ratio) or _repeated(evidence, ratio)) is not None:
         yield slip
         return
     if not any(row.is_whole for row in rows):
@@ -399,7 +400,6 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
 def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
     """Nats for bits and tokens for bytes: only where the tokenizer is known, because bytes can be tokens."""
     full = evidence.full
-    # A loss field that merely repeats the score is careless, not a unit slip of the score.
     if full is None or ratio.uncertainty > BUG_FITS:
         return None
     expected = full.bytes_per_token
@@ -411,8 +411,11 @@ def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
         ),
         (expected * NATS_PER_BIT, codes.NATS_AS_BITS, "the loss was divided by ln 2 twice"),
         (1.0, codes.PER_TOKEN_AS_PER_BYTE, "the score is in bits per token: it was not divided by bytes per token"),
+        # A loss field may merely repeat the score, which is careless: the log of the untrained network tells.
+        (1.0 / NATS_PER_BIT, codes.PER_TOKEN_AS_PER_BYTE, _LOSS_ITSELF),
+        (_of_exponential(evidence, ratio), codes.PER_TOKEN_AS_PER_BYTE, _EXPONENTIAL),
     ):
-        if ratio.is_near(target, BUG_FITS):
+        if target is not None and ratio.is_near(target, BUG_FITS):
             message = f"{what} (loss / ln 2 / score is {ratio.value:.5f}, where {full} has {expected:.5f})"
             proven = _loss_is_in_nats_per_token(evidence)
             if not proven:
@@ -427,6 +430,33 @@ def _unit_slip(evidence: Evidence, ratio: Ratio) -> Finding | None:
                 places=list(ratio.places),
             )
     return None
+
+
+_LOSS_ITSELF = "the score is the loss itself, in nats per token: it was divided neither by ln 2 nor by bytes per token"
+_EXPONENTIAL = "the score is e to the power of the loss, a perplexity per token and no bits per byte"
+
+
+def _of_exponential(evidence: Evidence, ratio: Ratio) -> float | None:
+    """What loss / ln 2 / score would be, if the score were e to the power of the loss; None where it cannot be."""
+    score = evidence.claim.score
+    if score is None or score.value <= 1.0:
+        return None
+    loss = bits_to_nats(ratio.value * score.value)
+    is_power = abs(loss / math.log(score.value) - 1.0) <= max(BUG_FITS, ratio.uncertainty)
+    return ratio.value if is_power else None
+
+
+def _repeated(evidence: Evidence, ratio: Ratio) -> Finding | None:
+    """A loss that is the score itself, where nothing tells how many bytes a token has."""
+    if evidence.full is not None or ratio.uncertainty > BUG_FITS or not ratio.is_near(1.0 / NATS_PER_BIT, BUG_FITS):
+        return None
+    message = (
+        "the loss beside the score is the same number: it repeats the score, or the score is a loss in nats per token; "
+        "by how many bytes it was divided, it does not tell"
+    )
+    return codes.BYTES_UNKNOWN.finding(
+        message, bytes_per_token=ratio.value, places=list(ratio.places), missing="the loss in nats per token"
+    )
 
 
 def _bits_per_token(evidence: Evidence, ratio: Ratio) -> Finding | None:

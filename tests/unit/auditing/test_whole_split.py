@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,47 @@ def test_bytes_as_tokens_are_one_byte_each(tmp_path: Path, ratio: float, where: 
     (tmp_path / "train.log").write_text(shards + log(nats, ratio, tokens=None))
     report = audit(tmp_path)
     assert report.verdict == verdict, report.judgement.reason
+
+
+@pytest.mark.parametrize("untrained", [6.87, 4.1091])
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (lambda loss: loss, "the score is the loss itself, in nats per token"),
+        (math.exp, "the score is e to the power of the loss, a perplexity per token"),
+        (lambda loss: loss / math.log(2.0), "the score is in bits per token"),
+    ],
+)
+def test_a_score_that_is_the_loss_or_its_exponential(
+    tmp_path: Path, shown: Callable[[float], float], said: str, untrained: float
+) -> None:
+    """Refuted where the untrained network's loss shows nats per token; a loss field may merely repeat the score."""
+    lines = ["val_loader:shards pattern=./data/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632"]
+    lines += [f"step:0/9 val_loss:{untrained:.4f} val_bpb:{shown(untrained):.4f}"]
+    lines += [f"final_exact val_loss:2.03120000 val_bpb:{shown(2.0312):.8f}"]
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": round(shown(2.0312), 6), "val_loss": 2.0312}))
+    (tmp_path / "train.log").write_text("\n".join(lines) + "\n")
+    report = audit(tmp_path)
+    (found,) = report.with_code("BPB108")
+    assert said in found.message
+    if untrained > 6:
+        assert report.verdict == "refuted"
+        assert report.corrected_bpb == pytest.approx(2.0312 / math.log(2.0) * 62_021_846 / NUM_BYTES, rel=1e-4)
+    else:
+        assert report.verdict == "unverifiable"
+        assert "unless it is the loss that is in another unit" in found.message
+
+
+def test_a_loss_that_repeats_the_score_beside_a_right_log_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(log(2.0312, 2.43593))
+    score = round(bpb(2.0312, 2.43593), 6)
+    (tmp_path / "submission.json").write_text(submission(val_bpb=score, val_loss=score))
+    assert audit(tmp_path).verdict == "consistent"
+
+
+def test_a_loss_that_repeats_the_score_where_nothing_tells_the_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(json.dumps({"val_bpb": 1.18013, "val_loss": 1.18013}))
+    report = audit(tmp_path)
+    (found,) = report.with_code("BPB106")
+    assert "the loss beside the score is the same number" in found.message
+    assert report.verdict == "unverifiable"
