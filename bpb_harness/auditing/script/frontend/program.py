@@ -53,6 +53,7 @@ class Program:
         self._own_nodes: dict[Scope, list[ast.AST]] = {}
         self._stored: dict[ast.Attribute, list[ast.expr]] = {}
         self._tests: dict[ast.AST, tuple[tuple[ast.expr, bool], ...]] = {}
+        self._held: dict[ast.AST, frozenset[tuple[ast.AST, str]]] = {}
         self._looped: dict[ast.AST, frozenset[ast.AST]] = {}
         self._reached: dict[ast.Name, tuple[Definition, ...]] = {}
         self._called: dict[ast.Call, Scope | None] = {}
@@ -118,18 +119,14 @@ class Program:
         """The file of a node."""
         return self.scripts[self.scope(node).file]
 
-    def _blocks(self, node: ast.AST) -> list[tuple[ast.AST, str]]:
-        """The blocks that hold a node within its scope, innermost first."""
-        blocks = []
-        here: ast.AST | None = node
-        while here is not None:
-            block = self._block.get(here)
-            if block is not None:
-                blocks.append(block)
-            here = self.parent(here)
-            if isinstance(here, (*FUNCTIONS, ast.Module)):
-                break
-        return blocks
+    def _blocks(self, statement: ast.AST) -> frozenset[tuple[ast.AST, str]]:
+        """The blocks that hold a statement within its scope."""
+        way, known = self._up_to_known(statement, self._held, (*FUNCTIONS, ast.Module), frozenset[tuple[ast.AST, str]]())
+        for child in reversed(way):
+            own = self._block.get(child)
+            known = known | {own} if own is not None else known
+            self._held[child] = known
+        return known
 
     def _loops(self, node: ast.AST) -> frozenset[ast.AST]:
         way, known = self._up_to_known(node, self._looped, FUNCTIONS, frozenset[ast.AST]())
@@ -184,13 +181,13 @@ class Program:
 
     def _nearest(self, use: ast.Name, definitions: list[Definition]) -> list[Definition]:
         statement = self._statement(use)
-        blocks = set(self._blocks(use))
-        loops = self._loops(use)
         line = (use.lineno, use.col_offset)
+        if len(definitions) == 1 and _is_before(definitions[0], statement, line):
+            return definitions
+        blocks, loops = self._blocks(statement), self._loops(use)
         before, after = [], []
         for definition in definitions:
-            same = definition.statement is statement and definition.kind not in ("parameter", "loop")
-            if not same and _position(definition.statement) < line:
+            if _is_before(definition, statement, line):
                 before.append(definition)
             elif loops & self._loops(definition.statement):
                 after.append(definition)  # carried round the loop
@@ -423,6 +420,12 @@ def _find_own_nodes(scope: Scope) -> list[ast.AST]:
             inside = [each for each in children(node) if each.__class__ not in (ast.Name, ast.Constant)]
             stack.extend(reversed(inside))
     return found
+
+
+def _is_before(definition: Definition, statement: ast.AST, line: tuple[int, int]) -> bool:
+    """Whether a name has been given its value where a statement uses it."""
+    same = definition.statement is statement and definition.kind not in ("parameter", "loop")
+    return not same and _position(definition.statement) < line
 
 
 def _position(node: ast.AST) -> tuple[int, int]:
