@@ -120,8 +120,10 @@ class Index:
             self.parents[child] = node
             if kind is ast.Name or kind is ast.Constant:  # most nodes, and nothing is in them
                 self.scope_of[child] = scope
-                if body is not None:
-                    _NOTED[kind](self, child, body)
+                if kind is ast.Constant:
+                    self._said(child, body)
+                elif body is not None:
+                    body.mentions.add(child.id)
                 continue
             if is_list and kind in _IN_BLOCKS:
                 self.blocks[child] = (node, field)
@@ -181,10 +183,6 @@ class Index:
 
     def _imported(self, node: Any, _body: Scope | None) -> None:
         self.aliases.update({name.asname: name.name for name in node.names if name.asname})
-
-    def _name(self, node: Any, body: Scope | None) -> None:
-        if body is not None:
-            body.mentions.add(node.id)
 
     def _attribute(self, node: Any, body: Scope | None) -> None:
         if body is not None:
@@ -258,7 +256,7 @@ _NOTED: dict[type, Callable[[Index, Any, Scope | None], None]] = {
     ast.AugAssign: Index._augment, ast.For: Index._loop, ast.AsyncFor: Index._loop, ast.comprehension: Index._loop,
     ast.With: Index._opened_with, ast.AsyncWith: Index._opened_with, ast.Return: Index._returned,
     ast.Yield: Index._returned, ast.Import: Index._imported, ast.ImportFrom: Index._imported, ast.Call: Index._call,
-    ast.Name: Index._name, ast.Attribute: Index._attribute, ast.Constant: Index._said, ast.keyword: Index._said,
+    ast.Attribute: Index._attribute, ast.keyword: Index._said,
     ast.Lambda: Index._entered, ast.FunctionDef: Index._entered, ast.AsyncFunctionDef: Index._entered,
     ast.Compare: Index._listed, ast.UnaryOp: Index._listed,
 }  # fmt: skip

@@ -121,7 +121,9 @@ class Program:
 
     def _blocks(self, statement: ast.AST) -> frozenset[tuple[ast.AST, str]]:
         """The blocks that hold a statement within its scope."""
-        way, known = self._up_to_known(statement, self._held, (*FUNCTIONS, ast.Module), frozenset[tuple[ast.AST, str]]())
+        way, known = self._up_to_known(
+            statement, self._held, (*FUNCTIONS, ast.Module), frozenset[tuple[ast.AST, str]]()
+        )
         for child in reversed(way):
             own = self._block.get(child)
             known = known | {own} if own is not None else known
