@@ -28,7 +28,11 @@ from bpb_harness.evaluation.settings import Settings  # noqa: E402
 from bpb_harness.lm_evaluation.greedy import are_greedy  # noqa: E402
 from bpb_harness.lm_evaluation.model import HarnessLM  # noqa: E402
 from bpb_harness.schedule import LogLinear  # noqa: E402
-from fixtures.build import CAUSAL_CHECKPOINT, CHECKPOINT, DOCUMENTS  # noqa: E402
+from fixtures.build import CAUSAL_CHECKPOINT as TRAINED  # noqa: E402
+from fixtures.build import DOCUMENTS  # noqa: E402
+from tests.one_block import one_block_of  # noqa: E402
+
+CHECKPOINT, CAUSAL_CHECKPOINT = one_block_of("mdlm-tiny.pt"), one_block_of("ar-tiny.pt")
 
 TEXTS = [json.loads(line)["text"] for line in DOCUMENTS.read_text(encoding="utf-8").splitlines()]
 LONG = [text for text in TEXTS if len(text) > 140]
@@ -142,15 +146,15 @@ def test_each_request_has_the_relation_of_its_own(tmp_path):
 
 def test_a_text_of_ten_thousand_tokens_is_paid_for_once(tmp_path):
     text = " ".join(TEXTS)
-    model = HarnessLM(str(CAUSAL_CHECKPOINT), device="cpu", check_contract=False)
+    model = HarnessLM(str(TRAINED), device="cpu", check_contract=False)
     text = text[: len(text) // 4]
     cost = -model.loglikelihood_rolling([_request("loglikelihood_rolling", (text,))])[0]
-    job = load_job(CAUSAL_CHECKPOINT, Settings(method="ar", docs=_file(tmp_path, text), **FAST))
+    job = load_job(TRAINED, Settings(method="ar", docs=_file(tmp_path, text), **FAST))
     model.write_requests(tmp_path / "requests.jsonl")
     kept = json.loads((tmp_path / "requests.jsonl").read_text())
     assert kept["num_tokens"] == job.text.corpus.num_tokens - 1 > 10_000  # all but the one before the text
     # Windows that see less pay more; one network of twice the text's tokens would pay twice.
-    windows = bpb_harness.evaluate(CAUSAL_CHECKPOINT, method="ar", docs=_file(tmp_path, text), **FAST)
+    windows = bpb_harness.evaluate(TRAINED, method="ar", docs=_file(tmp_path, text), **FAST)
     assert 0.9 * windows.length.nats < cost < windows.length.nats
 
 
