@@ -295,7 +295,6 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     ratio = pair["implied_ratio"]
     return (
         f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
-        "it); "
-        f"loss / ln 2 / score is {ratio:.3f}, which is not bytes per token, and compatible with loss and score coming "
-        f"from two estimators, as their names say, and with what T = {pair['num_steps']} steps cost"
+        f"it); loss / ln 2 / score is {ratio:.3f}, which is not bytes per token, and compatible with loss and score "
+        f"coming from two estimators, as their names say, and with what T = {pair['num_steps']} steps cost"
     )

@@ -56,9 +56,9 @@ def _stated_estimator(evidence: Evidence) -> Iterator[Finding]:
         yield codes.RANGE_CUT.finding(message, facts=where)
     elif protocol.u_range is not None and (lowest > _RANGE_CUT or highest < 1.0 - _RANGE_CUT):
         message = (
-            f"the mask rates span [{lowest:g}, {highest:g}] only; the bound is the integral over (0, 1]. What is "
-            "left out "
-            "could only add to it, and is not small: the full bound is higher than the claimed score (worse)"
+            f"the mask rates span [{lowest:g}, {highest:g}] only; the bound is the integral over (0, 1], of which the "
+            "score leaves out a part that is not small: it is no bound, and which way that moves it, the record does "
+            "not tell"
         )
         yield codes.RANGE_CUT.finding(message, facts=where)
     elif protocol.u_range is not None and (lowest > _RANGE_SUSPECT or highest < 1.0 - _RANGE_SUSPECT):
@@ -174,9 +174,8 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
             f"{evidence.full}. That need not be a byte bug: by their names the loss is a Monte-Carlo bound and "
             f"{', '.join(names)} the bound of T = {steps} steps, which is looser. At {expected:.5f} bytes per token it "
             f"lies {gap:.3f} bits per token above the loss, and so it would if the cross-entropy rose by {implied:.1f} "
-            f"bits per token from mask rate 0 to 1 ({possible} bits are plausible). Slightly different numbers of "
-            "bytes "
-            "would be compatible with that as well"
+            f"bits per token from mask rate 0 to 1 ({possible} bits are plausible). Slightly different numbers "
+            "of bytes would be compatible with that as well"
         )
         yield codes.TWO_ESTIMATORS.finding(message, facts=facts)
         yield from _whole_split(evidence)

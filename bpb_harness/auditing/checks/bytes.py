@@ -55,8 +55,7 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
     if ratio is None:
         message = (
             "neither log nor submission prints a loss in nats per token beside the score, so they do not show by how "
-            "many "
-            "bytes per token it was divided"
+            "many bytes per token it was divided"
         )
         yield codes.BYTES_UNKNOWN.finding(message, missing="val_loss in the log or in submission.json")
         return
@@ -374,13 +373,11 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
     message = (
         f"the score is too low, for it divides by {ratio.value / expected:.5f} times too many bytes: by "
         f"{ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one of a "
-        "known "
-        f"mistake: {bug.story}{inferred}"
+        f"known mistake: {bug.story}{inferred}"
         if ratio.value > expected
         else f"the score is too high, for it divides by only {ratio.value / expected:.5f} of the bytes: by "
         f"{ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one of a "
-        "known "
-        f"mistake: {bug.story}{inferred}"
+        f"known mistake: {bug.story}{inferred}"
     )
     return codes.BYTES_BUG.finding(
         message,

@@ -22,8 +22,7 @@ def check_lowest_known(evidence: Evidence) -> Iterator[Finding]:
     lowest, note = known.bits_per_byte, known.why
     yield codes.BELOW_ALL_KNOWN.finding(
         f"the claimed {score} bits per byte lie below {lowest:g}, under which no score of {dataset} is known to be "
-        "sound: "
-        f"{note}; that a record agrees with itself is no evidence of such a number",
+        f"sound: {note}; that a record agrees with itself is no evidence of such a number",
         missing="the checkpoint, scored by somebody else, or a file of bits that decodes to the text",
         lowest=lowest,
         dataset=dataset,

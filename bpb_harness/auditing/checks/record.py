@@ -169,14 +169,10 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
         message = (
             f"the score {line.bpb} ({line.label or line.bpb.name!r} at {_place(line)}) is "
             f"{plain.bpb.value - line.bpb.value:.3f} bits per byte below what the network itself scores in the same "
-            "run, "
-            f"{plain.bpb} ({plain.label or plain.bpb.name!r} at {_place(plain)}). Longer contexts, and training on "
-            "text "
-            f"that was scored before, gain far less: in {_RUNS_WITHIN[most_gained]:,} of {_RUNS:,} public runs that "
-            "print "
-            f"both, the gap is at most {most_gained:g}. A larger one is usually made by learning the text before "
-            "scoring "
-            "it, or by probabilities that do not add up to 1"
+            f"run, {plain.bpb} ({plain.label or plain.bpb.name!r} at {_place(plain)}). Longer contexts, and training "
+            f"on text that was scored before, gain far less: in {_RUNS_WITHIN[most_gained]:,} of {_RUNS:,} public runs "
+            f"that print both, the gap is at most {most_gained:g}. A larger one is usually made by learning the text "
+            "before scoring it, or by probabilities that do not add up to 1"
         )
         yield codes.BEYOND_PLAIN.finding(
             message,

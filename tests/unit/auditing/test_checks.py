@@ -103,6 +103,7 @@ def test_what_voids_a_score_leaves_no_corrected_one(tmp_path: Path) -> None:
         ([0.05, 0.95], "refuted", "BPB202"),
         ([0.0, 0.9], "refuted", "BPB202"),
         ([0.5, 0.5], "refuted", "BPB202"),
+        ([0.5, 1.0], "refuted", "BPB202"),
         ([0.005, 1.0], "unverifiable", "BPB211"),
         ([0.001, 1.0], "unverifiable", None),
         ([0.0, 1.0], "unverifiable", None),
@@ -112,6 +113,7 @@ def test_mask_rates(tmp_path: Path, u_range: list[float], verdict: str, code: st
     report = audit_of(tmp_path, x__json=claim(claimed_bpb=1.5, tokenizer="sp1024", method="mc", u_range=u_range))
     assert report.verdict.value == verdict
     assert ("BPB202" in codes(report), "BPB211" in codes(report)) == (code == "BPB202", code == "BPB211")
+    assert "higher" not in report.judgement.reason  # a mean over high rates alone is above the bound
 
 
 @pytest.mark.parametrize(("rise", "explained"), [(0.5, False), (2.8, False), (3.2, True), (9.9, True), (10.2, False)])

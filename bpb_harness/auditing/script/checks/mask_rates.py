@@ -44,11 +44,7 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
     if rate is not None and 0.02 < rate < 0.98:
-        said = (
-            f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is not the length of any "
-            "code "
-            "(nobody could decode the text from so few bits)"
-        )
+        said = f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is no length of any code"
         yield analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
 
 
@@ -66,15 +62,16 @@ def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]
 
 
 def _cut(analysis: Analysis, draw: MaskDraw, low: float, high: float) -> Hit:
-    said = f"The mask rates of the evaluation run from {low:.4g} to {high:.4g}; {_LEFT_OUT}"
+    said = f"The mask rates of the evaluation run from {low:.4g} to {high:.4g} only; {_OF_SOME}"
     return _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high)
 
 
+_THE_BOUND = "the bound is the integral over every mask rate from 0 to 1"
+# A mean over some of the rates stands for the rest too: without the lowest it is too high, without the highest too low.
+_OF_SOME = f"{_THE_BOUND}, and which way that moves the score depends on what is left out: it is no bound"
 _LEFT_OUT = (
-    "the bound is the integral over every mask rate from 0 to 1. What is left out could only add to it, since no "
-    "cross-entropy is negative, so the full bound is higher than the claimed score (worse), by an amount that the "
-    "record "
-    "does not tell"
+    f"{_THE_BOUND}. What is left out could only add to it, since no cross-entropy is negative, so the full bound is "
+    "higher than the claimed score (worse), by an amount that the record does not tell"
 )
 
 
@@ -86,9 +83,7 @@ def _hit(analysis: Analysis, draw: MaskDraw, rule: Rule, said: str, **evidence: 
 
 
 def _where_written(analysis: Analysis, draw: MaskDraw, ends: set[float]) -> ast.AST | None:
-    """The list of numbers that holds the lowest and the highest rate, or the call that makes a grid; None for "
-    "others.
-    """
+    """The list of numbers that holds the lowest and the highest rate, or the call that makes a grid; else None."""
     for node, _ in trace(analysis.program, draw.rate, draw.frame, 300):
         if isinstance(node, ast.List | ast.Tuple):
             numbers = [part.value for part in node.elts if isinstance(part, ast.Constant)]
@@ -220,7 +215,7 @@ def _ends(
         )
         severity = None
         if length >= _FINE:
-            said += f", which makes the number too high by some {_ENDS_OVER_MEAN / length:.2f} bits per token at most"
+            said += f", which makes the number too high, by some {_ENDS_OVER_MEAN / length:.2f} bits per token"
             severity = Severity.INFORMS
         yield analysis.hit(
             codes.BOTH_ENDS, said, draw.node, draw.sink, shown=draw.rate, severity=severity, evidence=evidence
@@ -229,10 +224,10 @@ def _ends(
         yield from _prior(analysis, draw, high)
 
 
-# The costs of a token at both ends of a grid, on average, lie above their mean over it by so many bits at most: 10 bits
-# (ln V of a vocabulary of 1,024) at one end, nothing at the other, and 3.4 in between. Paid K times in place of K - 1.
+# By how much the mean of a token's costs at both ends of a grid lies above their mean over it, in bits: 10 (log2 of a
+# vocabulary of 1,024) at one end, nothing at the other, and 3.4 in between. K points count it once in K too often.
 _ENDS_OVER_MEAN = 1.6
-_FINE = 64  # points from which on that is less than what estimates are published with
+_FINE = 64  # points from which on that is 0.01 bits per byte and less, to the author's own disadvantage
 
 
 def _pays_intervals(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> bool:
