@@ -28,6 +28,7 @@ from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, find_unread, read_record, separate_claims
 from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
+from bpb_harness.claim.readme_reader import title_of
 from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
 from bpb_harness.rules import Candidates, Rules, candidates_of, rules_for
@@ -299,7 +300,7 @@ def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed 
         claimed_in = told_losses(evidence.losses)
     return AuditReport(
         name=evidence.claim.name,
-        title=evidence.claim.title,
+        title=evidence.claim.title or (title_of(evidence.claim.readme) if evidence.claim.readme is not None else None),
         judgement=judge(evidence, settled, recomputed),
         claimed_bpb=score.value if score else None,
         claimed_in=claimed_in,

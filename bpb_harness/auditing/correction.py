@@ -18,8 +18,8 @@ from bpb_harness.findings import CODES, Finding
 from bpb_harness.rules.denominators import PREFIX, Denominator
 
 PART_CODES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, "BPB350"})  # the last: the script scores a subset
-# What makes a score no code length makes it too low.
-_DOUBT_IT_IS_SO_LOW = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code})
+# What makes a score no code length makes it too low; the last: the script scores the last of several passes.
+_DOUBT_IT_IS_SO_LOW = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code, "BPB272"})
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,13 @@ def corrected(
     if byte_faults and byte_factor is None:
         return Correction(None, f"none: {how}")
     if voiding is not None:
-        also = f"; the right number of bytes alone would make it {score.value * byte_factor:.4f}" if byte_factor else ""
+        # A lower number would lend what is voided a look of being better than it claims.
+        is_told = byte_factor is not None and byte_factor > 1.0
+        also = (
+            f"; the right number of bytes alone would make it {score.value * (byte_factor or 1.0):.4f}"
+            if is_told
+            else ""
+        )
         return Correction(None, f"none: {named(voiding)} voids the number{also}")
     factors, ways = [], []
     if logged is not None and logged.factor is not None:

@@ -66,7 +66,8 @@ class Judgement:
 
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
 _SUBSET = "BPB350"  # the script scores a subset
-_HASHED = "BPB267"  # the script divides counts of hashed contexts
+# What a script may do beside its score, or to make it: counts of hashed contexts, a last pass over text it has learnt.
+_VOIDS_WHAT_IS_SO_LOW = frozenset({"BPB267", "BPB272"})
 # The score itself shows that something of the kind is behind it.
 _WONDERS = frozenset({codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code})
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
@@ -110,7 +111,7 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
     """
     found = {finding.code for finding in findings}
     if not found.isdisjoint(_WONDERS):
-        findings = [_voiding(finding) if finding.code == _HASHED else finding for finding in findings]
+        findings = [_voiding(finding) if finding.code in _VOIDS_WHAT_IS_SO_LOW else finding for finding in findings]
     settled = []
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
     for finding in findings:
@@ -142,8 +143,12 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _voiding(finding: Finding) -> Finding:
-    """Counts that are no probability, in the script of a score that no sound scoring reaches: they made it."""
-    message = f"{finding.message}; the score is lower than any sound way of scoring makes it, as such counts do"
+    """What is no probability, or was learnt, in the script of a score that no sound scoring reaches: it made the "
+    "score.
+    """
+    message = (
+        f"{finding.message.rstrip('.')}; and the score is lower than any sound way of scoring makes it, as this does"
+    )
     return replace(finding, severity=Severity.REFUTES, message=message)
 
 

@@ -132,6 +132,14 @@ def headline(readme: Readme) -> Printed | None:
     return last if all(last.agrees_with(row.score.value, row.score.half_unit) for row in rows) else None
 
 
+def title_of(readme: Readme) -> str | None:
+    """The heading that a README begins with, without its markup; None where it begins with something else."""
+    first = next((line.strip() for line in readme.text.split("\n")[:_LEAD] if line.strip()), "")
+    heading = re.fullmatch(r"#\s+(.*)", first[:_LONGEST_TITLE])
+    words = re.sub(r"[*`#]", "", heading[1]).strip() if heading is not None else ""
+    return words or None
+
+
 def stated_scores(readme: Readme) -> list[Printed]:
     """The numbers that a README's title, or else bold words above its sections, give as its own score.
 

@@ -16,6 +16,7 @@ from bpb_harness.auditing.script.checks.byte_tables import check_byte_tables
 from bpb_harness.auditing.script.checks.coverage import check_coverage
 from bpb_harness.auditing.script.checks.hashed_counts import check_hashed_counts
 from bpb_harness.auditing.script.checks.joint_prices import check_joint_prices
+from bpb_harness.auditing.script.checks.last_pass import check_last_pass
 from bpb_harness.auditing.script.checks.mask_rates import check_mask_rates
 from bpb_harness.auditing.script.checks.precision import check_precision
 from bpb_harness.auditing.script.checks.rounded_counts import check_rounded_counts
@@ -43,6 +44,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_two_passes: "passes that see each other's tokens",
     check_joint_prices: "prices of several tokens together",
     check_hashed_counts: "counts of hashed contexts",
+    check_last_pass: "passes that learn the text before the last one scores it",
     check_rounded_counts: "rounded numbers of masked tokens",
     check_precision: "the precision of sums",
     check_coverage: "how much of the text is scored",

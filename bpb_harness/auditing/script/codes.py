@@ -142,6 +142,10 @@ SCORE_NOT_RUN = register(
     "BPB271", "script-score-not-run", _INFORMS,
     "a scoring function could not be run alone, or what it returned is not understood: nothing follows",
 )  # fmt: skip
+LAST_PASS = register(
+    "BPB272", "script-scores-the-last-pass", _WARNS,
+    "the text is trained on in several passes, and scored in the last of them alone: it was learnt before",
+)  # fmt: skip
 
 # sampling and coverage
 SUBSET = register(

@@ -156,7 +156,7 @@ def test_a_correction_below_all_that_is_known_is_none() -> None:
 def test_a_score_doubted_for_being_low_is_not_corrected_downwards() -> None:
     """Bytes that bring it lower still are of another tokenizer than its own; upwards they say what is left."""
     of_known = _of(dataset="fineweb_val")
-    for doubt in ("BPB213", "BPB215", "BPB414"):
+    for doubt in ("BPB213", "BPB215", "BPB272", "BPB414"):
         low = judge(of_known, [_found("BPB103", factor=0.95), _found(doubt)], None)
         assert (low.verdict, low.corrected_bpb) == (Verdict.REFUTED, None)
         assert f"lower a score that is doubted already for being too low, by {doubt} (" in (low.corrected_from or "")
@@ -251,13 +251,14 @@ class TestReconcile:
         mild = replace(finding, severity=Severity.WARNS)
         assert reconcile([mild, _found("BPB101")])[0] == mild
 
+    @pytest.mark.parametrize("code", ["BPB267", "BPB272"])
     @pytest.mark.parametrize("wonder", ["BPB414", "BPB420"])
-    def test_hashed_counts_and_a_score_that_only_they_reach_refute_it(self, wonder: str) -> None:
-        hashed = _found("BPB267")
+    def test_a_script_that_makes_scores_too_low_and_one_that_is_refute_it(self, wonder: str, code: str) -> None:
+        hashed = _found(code)
         assert reconcile([hashed]) == [hashed]
         assert reconcile([hashed, _found("BPB403")])[0] == hashed
         voided = reconcile([_found(wonder), hashed])
-        (found,) = (each for each in voided if each.code == "BPB267")
+        (found,) = (each for each in voided if each.code == code)
         assert found.severity is Severity.REFUTES
         assert "lower than any sound way of scoring makes it" in found.message
         judged = judge(_of(), voided, None)

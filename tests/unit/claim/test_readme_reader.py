@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpb_harness.claim.printed import Printed, Source
-from bpb_harness.claim.readme_reader import headline, read_readme, stated_scores, steps_table
+from bpb_harness.claim.readme_reader import headline, read_readme, stated_scores, steps_table, title_of
 from bpb_harness.claim.record import Readme, TableRow
 
 FILE = "README.md"
@@ -217,3 +217,18 @@ def test_what_is_read_is_bounded() -> None:
 def test_columns_of_earlier_stages_are_not_the_claim(table: str, value: float | None) -> None:
     found = headline(read_readme(f"# A run\n\n{table}", "README.md"))
     assert (found.value if found is not None else None) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# A run\n\nwords\n", "A run"),
+        ("\n\n#  **Bold** `code` #\n", "Bold code"),
+        ("## A section\n", None),
+        ("words\n# Later\n", None),
+        ("# \n", None),
+        ("", None),
+    ],
+)
+def test_the_title_is_the_heading_that_it_begins_with(text: str, title: str | None) -> None:
+    assert title_of(Readme("README.md", text=text)) == title

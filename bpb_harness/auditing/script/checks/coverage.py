@@ -13,7 +13,7 @@ from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.frontend.scopes import Scope, dotted, last_name
 
 _LIMIT = re.compile(
-    r"(?<![a-z])(max|num|n|eval|val|limit)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
+    r"(?<![a-z])(max|num|n|eval|val|limit|total)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
     re.IGNORECASE,
 )
 
@@ -59,7 +59,7 @@ def _limits(analysis: Analysis, scope: Scope) -> Iterator[_Limit]:
             limit = _limit_of_test(analysis, node.test) if loop is not None else None
         elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
             scored = id(node) in analysis.path_nodes or _is_count(analysis, node)
-            limit = _limit_among(analysis, node.args) if scored else None
+            limit = (_limit_among(analysis, node.args) or _named_least(analysis, node)) if scored else None
         if limit is not None:
             yield scope, node, loop, limit
 
@@ -127,6 +127,17 @@ def _scoring_scopes(analysis: Analysis, loops: set[ast.AST], scopes: Collection[
 def _is_count(analysis: Analysis, node: ast.Call) -> bool:
     above = analysis.program.parent(node)
     return isinstance(above, ast.Assign) and isinstance(above.targets[0], ast.Name)
+
+
+def _named_least(analysis: Analysis, node: ast.Call) -> tuple[str, int] | None:
+    """num_docs = min(500, ...): a number without a name, of what is named like a limit."""
+    above = analysis.program.parent(node)
+    target = above.targets[0] if isinstance(above, ast.Assign) else None
+    if not isinstance(target, ast.Name) or not _LIMIT.search(target.id):
+        return None
+    numbers = [part.value for part in node.args if isinstance(part, ast.Constant)]
+    whole = [number for number in numbers if isinstance(number, int) and 1 < number < 1e8]
+    return (target.id, whole[0]) if len(whole) == 1 else None
 
 
 def _limited_loop(analysis: Analysis, node: ast.For) -> tuple[str, int] | None:

@@ -1,0 +1,104 @@
+"""Text that is trained on in several passes, and scored in the last of them alone."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from bpb_harness.auditing.script import codes
+from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.walker import Frame
+
+_MAX_TRACED = 1_500
+
+
+def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
+    """for epoch in range(E): loss; if epoch == E - 1: total += loss; loss.backward().
+
+    A decoder has no text to learn before it is told the text: what the passes before the last have learnt of it costs
+    nothing in the score. One pass is in order, for it scores each part before it learns it.
+    """
+    for loop, name, last, num_passes in _passes(analysis):
+        for test in (node for node in ast.walk(loop) if isinstance(node, ast.If)):
+            if _is_of_last(analysis, test.test, name, last) and _scores(analysis, test, name) and _learns(loop, test):
+                passes = f"{num_passes} passes" if num_passes is not None else "several passes"
+                said = (
+                    f"The script goes over the same text in {passes}, trains on it in each, and adds up the score in "
+                    "the "
+                    "last one alone: what is scored was learnt before, and what was learnt by heart costs nothing"
+                )
+                evidence = {} if num_passes is None else {"passes": num_passes}
+                yield analysis.hit(codes.LAST_PASS, said, test, shown=test, evidence=evidence)
+                return
+
+
+def _passes(analysis: Analysis) -> Iterator[tuple[ast.For, str, str, int | None]]:
+    """Loops over a range of more than one pass: the loop, its variable, the text of its end, and how many there are."""
+    scopes = {frame.scope for _, frame in analysis.path}
+    for loop in analysis.program.nodes.get(ast.For, []):
+        if not isinstance(loop, ast.For) or analysis.program.scope(loop) not in scopes:
+            continue
+        ranged = loop.iter
+        if (
+            not isinstance(loop.target, ast.Name)
+            or not isinstance(ranged, ast.Call)
+            or last_name(ranged.func) != "range"
+        ):
+            continue
+        if len(ranged.args) not in (1, 2):
+            continue
+        first = 0.0 if len(ranged.args) == 1 else analysis.number(ranged.args[0])
+        end = analysis.number(ranged.args[-1])
+        num_passes = None if first is None or end is None else int(end - first)
+        if num_passes is None or num_passes > 1:
+            yield loop, loop.target.id, ast.unparse(ranged.args[-1]), num_passes
+
+
+def _is_of_last(analysis: Analysis, test: ast.expr, name: str, end: str) -> bool:
+    """epoch == E - 1, by itself, in a conjunction, or under a name."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return any(_is_of_last(analysis, part, name, end) for part in test.values)
+    if isinstance(test, ast.Name):
+        values = [definition.value for definition in analysis.program.reaching(test)]
+        return bool(values) and all(
+            value is not None and not isinstance(value, ast.Name) and _is_of_last(analysis, value, name, end)
+            for value in values
+        )
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq | ast.GtE):
+        return False
+    sides = [test.left, test.comparators[0]]
+    other = next((b for a, b in (sides, sides[::-1]) if isinstance(a, ast.Name) and a.id == name), None)
+    if other is None or (isinstance(test.ops[0], ast.GtE) and other is test.left):
+        return False
+    if isinstance(other, ast.Constant):
+        return other.value == _less_one(end)
+    return ast.unparse(other) in (f"{end} - 1", f"({end}) - 1")
+
+
+def _less_one(end: str) -> int | None:
+    return int(end) - 1 if end.isdigit() else None
+
+
+def _scores(analysis: Analysis, test: ast.If, name: str) -> bool:
+    """Whether a total that a reported score is made of is added to below a test, of a text that is every pass's."""
+    scope = analysis.program.scope(test)
+    totals = {
+        node.id for node, _ in analysis.path if isinstance(node, ast.Name) and analysis.program.scope(node) is scope
+    }
+    added = [
+        node.value
+        for node in (part for statement in test.body for part in ast.walk(statement))
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in totals
+    ]
+    frame = Frame.of(analysis.program, scope)
+    behind = (part for value in added for part, _ in trace(analysis.program, value, frame, _MAX_TRACED))
+    return bool(added) and not any(isinstance(part, ast.Name) and part.id == name for part in behind)
+
+
+def _learns(loop: ast.For, test: ast.If) -> bool:
+    """Whether a loop learns outside of a test: in the passes before the last too."""
+    inside = {id(part) for statement in test.body for part in ast.walk(statement)}
+    called = {last_name(part.func) for part in ast.walk(loop) if isinstance(part, ast.Call) and id(part) not in inside}
+    return {"backward", "step"} <= called
