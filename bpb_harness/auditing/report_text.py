@@ -46,7 +46,7 @@ def report_to_text(report: AuditReport, screen: Screen) -> str:
     page.row("  verdict", f"{report.verdict.value}: {meaning_of(report)}")
     for label, text in numbers_of(report):
         page.row(f"  {label}", text)
-    for group in grouped(report.findings):
+    for group in grouped(report):
         page.gap()
         page.paragraph(f"{group.heading}:", "bold", indent=2)
         for finding in group.findings:

@@ -25,7 +25,7 @@ def settling(refuting: Sequence[Finding], expected: float | None, *, is_recomput
         return ()
     places = dict.fromkeys(place for finding in refuting if (place := _place_in_script(finding)) is not None)
     near = f", which should print about {expected:.4f} bits per byte" if expected is not None else ""
-    run = f"the evaluation run again without the fault{_at(list(places))}{near}"
+    run = f"the evaluation run again, on the whole text and without the fault{_at(list(places))}{near}"
     return (run, f"instead of that: {SCORED_AGAIN}")
 
 

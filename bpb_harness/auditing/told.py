@@ -55,8 +55,10 @@ class Group:
     findings: tuple[Finding, ...]
 
 
-def grouped(findings: Sequence[Finding]) -> list[Group]:
+def grouped(report: AuditReport) -> list[Group]:
     """Findings by what they do to the verdict; those of the contest's rules apart, for they do nothing to it."""
+    first = {code: place for place, code in enumerate(report.judgement.rests_on)}
+    findings = sorted(report.findings, key=lambda found: first.get(found.code, len(first)))
     of_rules = [found for found in findings if found.code.startswith("BPB5") and found.severity is Severity.WARNS]
     groups = [
         ("What refutes it", [found for found in findings if found.severity is Severity.REFUTES]),

@@ -143,11 +143,9 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _voiding(finding: Finding) -> Finding:
-    """What is no probability, or was learnt, in the script of a score that no sound scoring reaches: it made the "
-    "score.
-    """
+    """No probability, or text that was learnt, in the script of a score that no sound scoring reaches: it made it."""
     message = (
-        f"{finding.message.rstrip('.')}; and the score is lower than any sound way of scoring makes it, as this does"
+        f"{finding.message.rstrip('.')}. The score is lower than any sound way of scoring makes it, as it would be then"
     )
     return replace(finding, severity=Severity.REFUTES, message=message)
 

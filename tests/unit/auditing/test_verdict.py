@@ -50,7 +50,10 @@ def test_whatever_refutes_refutes_a_number_whatever_speaks_for_it(code: str) -> 
     support = [_found("BPB101"), _found("BPB401"), _found("BPB402")]
     judged = judge(_of(), [*support, _found(code)], None)
     assert (judged.verdict, judged.reason, judged.rests_on) == (Verdict.REFUTED, f"{code} it is", (code,))
-    assert judged.missing == ("the evaluation run again without the fault", f"instead of that: {SCORED_AGAIN}")
+    assert judged.missing == (
+        "the evaluation run again, on the whole text and without the fault",
+        f"instead of that: {SCORED_AGAIN}",
+    )
     without = judge(_of(score=None), [_found(code)], None)  # nothing is claimed that could be refuted
     assert without.verdict is Verdict.UNVERIFIABLE
 
@@ -391,8 +394,12 @@ def test_a_fault_that_hurts_its_author_is_named_behind_one_that_does_not() -> No
 def test_what_settles_a_refuted_score_names_the_fault_and_the_number_to_expect() -> None:
     fault = _found("BPB150", factor=1.1, file="train.py", line=7)
     judged = judge(_of(), [fault], None)
-    run = "the evaluation run again without the fault (train.py:7), which should print about 1.3200 bits per byte"
+    run = "the evaluation run again, on the whole text and without the fault (train.py:7), which should print about "
+    run += "1.3200 bits per byte"
     assert judged.missing == (run, f"instead of that: {SCORED_AGAIN}")
     voided = judge(_of(), [fault, _found("BPB257", file="train.py", line=9)], None)
-    assert voided.missing[0] == "the evaluation run again without the fault (train.py:7, train.py:9)"
+    assert (
+        voided.missing[0]
+        == "the evaluation run again, on the whole text and without the fault (train.py:7, train.py:9)"
+    )
     assert judge(_of(), [_found("BPB602")], _again()).missing == ()

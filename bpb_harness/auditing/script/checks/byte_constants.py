@@ -78,5 +78,7 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
         message = f"{said}. The text may have {ratio:.6g} ({source}), and nothing names its tokenizer."
         return Hit(rule, message, factor.node, number, None, None if is_beyond else Severity.WARNS, evidence)
     direction = "too low" if constant > ratio else "too high"
-    message = f"{said}. The whole text has {ratio:.6g} ({source}): the constant makes the score {direction}."
+    message = (
+        f"{said}. The whole text has {ratio:.6g} bytes per token ({source}): the constant makes the score {direction}."
+    )
     return Hit(rule, message, factor.node, number, constant / ratio, None, evidence)
