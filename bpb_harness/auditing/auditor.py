@@ -290,6 +290,12 @@ def _tokenizer_of(script: Path) -> str | None:
         return None
 
 
+def _title_of(claim: Claim) -> str | None:
+    """What the claimant calls it: the README's heading, for a record's own name is its author's as often as not."""
+    heading = title_of(claim.readme) if claim.readme is not None else None
+    return heading or claim.title
+
+
 def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:
     settled = in_order(reconcile(findings))
     score, perplexity = evidence.claim.score, evidence.claim.perplexity
@@ -300,7 +306,7 @@ def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed 
         claimed_in = told_losses(evidence.losses)
     return AuditReport(
         name=evidence.claim.name,
-        title=evidence.claim.title or (title_of(evidence.claim.readme) if evidence.claim.readme is not None else None),
+        title=_title_of(evidence.claim),
         judgement=judge(evidence, settled, recomputed),
         claimed_bpb=score.value if score else None,
         claimed_in=claimed_in,

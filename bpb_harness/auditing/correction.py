@@ -115,7 +115,7 @@ def _at_the_prefix(evidence: Evidence, value: float) -> str:
     there = value * full.bytes_per_token / prefix.bytes_per_token
     return (
         f", at the bytes per token of the full split; only a part was scored, and at those of the first "
-        f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f}"
+        f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f} bits per byte"
     )
 
 
@@ -137,10 +137,8 @@ def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:
 def _derivation(finding: Finding) -> str:
     expected, tokenizer = finding.evidence.get("expected"), finding.evidence.get("tokenizer")
     counted = finding.evidence.get("bytes_per_token") or finding.evidence.get("constant")
-    bug = finding.evidence.get("bug")
     if isinstance(expected, float) and isinstance(counted, int | float):
-        of = f", {bug}" if bug else ""
-        return f"{counted:.6g} / {expected:.6g} bytes per token, {tokenizer}{of}: {finding.code}"
+        return f"{counted:.6g} / {expected:.6g} bytes per token, {tokenizer}: {finding.code}"
     return f"what the mistake does to the bytes of the whole text: {finding.code}"
 
 

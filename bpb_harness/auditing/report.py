@@ -10,7 +10,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing.codes import NO_CLAIM
-from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, sentence, settles
+from bpb_harness.auditing.told import broken_rules, grouped, how_found, meaning_of, sentence, settles
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity
 from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
@@ -313,6 +313,7 @@ def numbers_of(report: AuditReport) -> list[tuple[str, str]]:
     elif derivation:
         rows.append(("corrected", derivation))
     rows.append(("record", one_line(report.name)))
+    rows.append(("read", one_line(how_found(report))))
     if report.rules is not None:
         rows.append(("rules", one_line(report.rules)))
     return rows

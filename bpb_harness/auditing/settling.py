@@ -7,10 +7,25 @@ from collections.abc import Sequence
 from bpb_harness.findings import Finding
 
 SCORED_AGAIN = (
-    "the checkpoint (the file of the trained network), scored by somebody else than its author: `bpb-audit FOLDER "
+    "the checkpoint (the file of the trained network), scored by somebody other than its author: `bpb-audit FOLDER "
     "--checkpoint FILE --data FILE --tokenizer FILE`"
 )
 A_PROOF = "a file of bits that decodes to the text (`bpb-prove` writes one, `bpb-audit --proof` checks it)"
+
+
+_BYTES, _SPACE = "with the bytes of the text in place of a constant", "with each leading space counted once"
+_RATES = "with mask rates over all of (0, 1]"
+# What is done about a fault, by its code.
+_REMEDIES = {
+    "BPB103": _BYTES, "BPB150": _BYTES, "BPB151": _SPACE, "BPB153": _SPACE,
+    "BPB102": "with its bytes counted right", "BPB105": "with its bytes counted right",
+    "BPB152": "with the character U+2581 taken for the space that it stands for",
+    "BPB202": _RATES, "BPB257": _RATES,
+    "BPB205": "with every token masked and counted", "BPB255": "with every token masked and counted",
+    "BPB154": "with each byte token counted as one byte",
+    "BPB267": "with probabilities that add up to 1 over all tokens",
+    "BPB272": "with each part scored before it is learnt",
+}  # fmt: skip
 
 
 def settling(refuting: Sequence[Finding], expected: float | None, *, is_recomputed: bool) -> tuple[str, ...]:
@@ -25,7 +40,8 @@ def settling(refuting: Sequence[Finding], expected: float | None, *, is_recomput
         return ()
     places = dict.fromkeys(place for finding in refuting if (place := _place_in_script(finding)) is not None)
     near = f", which should print about {expected:.4f} bits per byte" if expected is not None else ""
-    run = f"the evaluation run again, on the whole text and without the fault{_at(list(places))}{near}"
+    ways = dict.fromkeys(_REMEDIES.get(finding.code, "without the fault") for finding in refuting)
+    run = f"the evaluation run again on the whole text, {' and '.join(ways)}{_at(list(places))}{near}"
     return (run, f"instead of that: {SCORED_AGAIN}")
 
 

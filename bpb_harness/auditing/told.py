@@ -20,7 +20,7 @@ _MEANINGS = {
         "the record agrees with itself and with what is known of the text, and nothing in it voids the score; but the "
         "score was not computed a second time"
     ),
-    Verdict.REFUTED: "something below changes the claimed score or voids it",
+    Verdict.REFUTED: "a finding below shows that the right score is another one, or that there is none",
     Verdict.UNVERIFIABLE: "the record does not decide whether the score is right",
 }
 # Rules of the contest that an entry breaks by what is found; others cannot be applied, or are not shown to be kept.
@@ -30,8 +30,9 @@ SETTLED = "nothing more: the score was computed a second time, from the checkpoi
 
 def meaning_of(report: AuditReport) -> str:
     """The verdict in words, and the codes that it rests on."""
-    codes_of = ", ".join(report.judgement.rests_on)
-    return _MEANINGS[report.verdict] + (f"; it rests on {codes_of}" if codes_of else "")
+    *others, last = report.judgement.rests_on or ("",)
+    rests_on = f"{', '.join(others)} and {last}" if others else last
+    return _MEANINGS[report.verdict] + (f". The verdict rests on {rests_on}" if rests_on else "")
 
 
 def broken_rules(report: AuditReport) -> list[str]:
@@ -61,13 +62,28 @@ def grouped(report: AuditReport) -> list[Group]:
     findings = sorted(report.findings, key=lambda found: first.get(found.code, len(first)))
     of_rules = [found for found in findings if found.code.startswith("BPB5") and found.severity is Severity.WARNS]
     groups = [
-        ("What refutes it", [found for found in findings if found.severity is Severity.REFUTES]),
+        ("What refutes the score", [found for found in findings if found.severity is Severity.REFUTES]),
         ("Doubts", [found for found in findings if found.severity is Severity.WARNS and found not in of_rules]),
-        ("What supports it", [found for found in findings if found.severity is Severity.CONFIRMS]),
+        ("What supports the score", [found for found in findings if found.severity is Severity.CONFIRMS]),
         ("Rules of the contest (they concern the entry, not the score)", of_rules),
         ("Remarks", [found for found in findings if found.severity is Severity.INFORMS]),
     ]
     return [Group(heading, tuple(held)) for heading, held in groups if held]
+
+
+# Codes of what --allow-code runs, and of what the harness computes itself.
+_OF_RUNNING = frozenset({"BPB157", "BPB158", "BPB159", "BPB163", "BPB164", "BPB269", "BPB270", "BPB271"})
+_MOST_FILES = 6
+
+
+def how_found(report: AuditReport) -> str:
+    """What was read, and whether anything was run or computed."""
+    found = {finding.code for finding in report.findings}
+    shown = ", ".join(report.files[:_MOST_FILES]) or "nothing"
+    more = f" and {len(report.files) - _MOST_FILES} more files" if len(report.files) > _MOST_FILES else ""
+    done = ["functions of its scripts were run by themselves"] if found & _OF_RUNNING else []
+    done += ["its checkpoint was scored"] if any(code.startswith("BPB60") for code in found) else []
+    return f"{shown}{more}; {' and '.join(done) if done else 'nothing of it was run'}"
 
 
 def settles(report: AuditReport) -> Sequence[str]:

@@ -298,6 +298,8 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     ratio = pair["implied_ratio"]
     return (
         f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
-        f"it); loss / ln 2 / score is {ratio:.3f}, which is not bytes per token, and compatible with loss and score "
-        f"coming from two estimators, as their names say, and with what T = {pair['num_steps']} steps cost"
+        "it); "
+        f"loss / ln 2 / score is {ratio:.3f}, which is not its bytes per token; that is compatible with the loss "
+        "being one "
+        f"estimator's and the score another's, a bound of T = {pair['num_steps']} steps, as their names say"
     )

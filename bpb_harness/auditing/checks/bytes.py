@@ -371,13 +371,13 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
         "fits to five digits"
     )
     message = (
-        f"the score is too low, for it divides by {ratio.value / expected:.5f} times too many bytes: by "
+        f"the score is too low (too good), for it divides by {ratio.value / expected:.5f} times too many bytes: by "
         f"{ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one of a "
         f"known mistake: {bug.story}{inferred}"
         if ratio.value > expected
-        else f"the score is too high, for it divides by only {ratio.value / expected:.5f} of the bytes: by "
-        f"{ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one of a "
-        f"known mistake: {bug.story}{inferred}"
+        else f"the score is too high (worse than it is), for it divides by only {ratio.value / expected:.5f} of the "
+        f"bytes: by {ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one "
+        f"of a known mistake: {bug.story}{inferred}"
     )
     return codes.BYTES_BUG.finding(
         message,
@@ -513,7 +513,7 @@ def _stated_constant(evidence: Evidence) -> Iterator[Finding]:
     if not _states_right(stated, evidence):
         message = (
             f"{stated.source} states {stated} bytes per token, where {evidence.full} has "
-            f"{evidence.full.bytes_per_token:.4f}: was a constant divided by?"
+            f"{evidence.full.bytes_per_token:.4f}, so that the score may be divided by a constant"
         )
         yield codes.BYTES_STATED.finding(message, stated=stated.value, expected=evidence.full.bytes_per_token)
 

@@ -79,7 +79,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         is_table = evidence.lines[0].bpb.source.file in {table.file for table in claim.tables}
         if evidence.how == "mean":
             values = [line.bpb.value for line in evidence.lines]
-            spread = f", spread {statistics.stdev(values):.5f}" if len(values) > 1 else ""
+            spread = f", spread {statistics.stdev(values):.5f} bits per byte" if len(values) > 1 else ""
             files = {line.bpb.source.file for line in evidence.lines}
             over = f"{len(values)} logs" if len(files) > 1 else f"{len(values)} lines of one log"
             message = f"the score is the mean of {label!r} over {over} ({', '.join(places)}){spread}"

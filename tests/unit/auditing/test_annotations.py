@@ -55,7 +55,9 @@ def test_a_fixture_s_findings_are_at_their_lines() -> None:
         ("error", {"file": "wrong_space_twice/train.log", "line": "9", "title": "BPB102 known-byte-bug"}),
     ]
     assert found[0].message == "wrong_space_twice: refuted; claimed 1.03072 bits per byte, corrected 1.2030"
-    assert found[1].message.startswith("the score is too low, for it divides by 1.16714 times too many bytes: ")
+    assert found[1].message.startswith(
+        "the score is too low (too good), for it divides by 1.16714 times too many bytes: "
+    )
 
 
 @pytest.mark.parametrize(

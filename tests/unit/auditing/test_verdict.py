@@ -50,10 +50,8 @@ def test_whatever_refutes_refutes_a_number_whatever_speaks_for_it(code: str) -> 
     support = [_found("BPB101"), _found("BPB401"), _found("BPB402")]
     judged = judge(_of(), [*support, _found(code)], None)
     assert (judged.verdict, judged.reason, judged.rests_on) == (Verdict.REFUTED, f"{code} it is", (code,))
-    assert judged.missing == (
-        "the evaluation run again, on the whole text and without the fault",
-        f"instead of that: {SCORED_AGAIN}",
-    )
+    assert judged.missing[0].startswith("the evaluation run again on the whole text, with")
+    assert judged.missing[1:] == (f"instead of that: {SCORED_AGAIN}",)
     without = judge(_of(score=None), [_found(code)], None)  # nothing is claimed that could be refuted
     assert without.verdict is Verdict.UNVERIFIABLE
 
@@ -127,9 +125,9 @@ def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict
             {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": {"implied_ratio": 2.4, "num_steps": 32}},
             "the log prints the score, and loads the whole split, whose bytes are known exactly (it does not say "
             "that it "
-            "scored all of it); loss / ln 2 / score is 2.400, which is not bytes per token, and compatible with loss "
-            "and "
-            "score coming from two estimators, as their names say, and with what T = 32 steps cost",
+            "scored all of it); loss / ln 2 / score is 2.400, which is not its bytes per token; that is compatible "
+            "with the "
+            "loss being one estimator's and the score another's, a bound of T = 32 steps, as their names say",
         ),
     ],
 )
@@ -323,7 +321,7 @@ class TestCorrected:
         for counted, said in (
             ({"bytes_per_token": 2.64}, "2.64 / 2.4 bytes per token, sp1024: BPB102"),
             ({"constant": 4}, "4 / 2.4 bytes per token, sp1024: BPB102"),
-            ({"bytes_per_token": 2.64, "bug": "twice"}, "2.64 / 2.4 bytes per token, sp1024, twice: BPB102"),
+            ({"bytes_per_token": 2.64, "bug": "twice"}, "2.64 / 2.4 bytes per token, sp1024: BPB102"),
         ):
             value, how = self._judged(_found("BPB102", factor=1.1, **facts, **counted))
             assert (value, how) == (pytest.approx(1.32), f"1.2000 x 1.10000 ({said})")
@@ -368,7 +366,7 @@ class TestCorrected:
         assert how == (
             f"1.2000 x 1.10000 ({OF_ALL}: BPB102), at the bytes per token of the full split; only a part was scored, "
             "and "
-            f"at those of the first 1,048,576 tokens, 2.40774, it is {there:.4f}"
+            f"at those of the first 1,048,576 tokens, 2.40774, it is {there:.4f} bits per byte"
         )
         for without in ({"tokenizer": "sp8192"}, {"tokenizer": None}):
             assert "part" not in self._judged(_found("BPB102", factor=1.1), _found(part), **known | without)[1]
@@ -394,12 +392,9 @@ def test_a_fault_that_hurts_its_author_is_named_behind_one_that_does_not() -> No
 def test_what_settles_a_refuted_score_names_the_fault_and_the_number_to_expect() -> None:
     fault = _found("BPB150", factor=1.1, file="train.py", line=7)
     judged = judge(_of(), [fault], None)
-    run = "the evaluation run again, on the whole text and without the fault (train.py:7), which should print about "
-    run += "1.3200 bits per byte"
+    bytes_right = "the evaluation run again on the whole text, with the bytes of the text in place of a constant"
+    run = f"{bytes_right} (train.py:7), which should print about 1.3200 bits per byte"
     assert judged.missing == (run, f"instead of that: {SCORED_AGAIN}")
     voided = judge(_of(), [fault, _found("BPB257", file="train.py", line=9)], None)
-    assert (
-        voided.missing[0]
-        == "the evaluation run again, on the whole text and without the fault (train.py:7, train.py:9)"
-    )
+    assert voided.missing[0] == f"{bytes_right} and with mask rates over all of (0, 1] (train.py:7, train.py:9)"
     assert judge(_of(), [_found("BPB602")], _again()).missing == ()

@@ -53,7 +53,8 @@ def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None], pack:
     if space is not None:
         rule, what, bug = space
         factor = pack.factor_of(bug) if bug is not None else None
-        yield Hit(rule, f"The script {what}.", place, number, factor, evidence=evidence)
+        effect = "so the score is too low (too good)" if word > WORD.num_bytes else "so the score is too high"
+        yield Hit(rule, f"The script {what}; {effect}.", place, number, factor, evidence=evidence)
     if loop.decodes_singly is not None:
         said = (
             "The script decodes ids one by one: a byte token becomes the character U+FFFD, three bytes in place of one."
@@ -61,7 +62,11 @@ def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None], pack:
         yield Hit(codes.DECODED_SINGLY, said, loop.decodes_singly, number)
     elif spelt:
         severity = Severity.WARNS if word != WORD.num_bytes else None
-        said = "The script counts 6 bytes for the byte token `<0x41>`, the letters of its name; it stands for 1 byte."
+        said = (
+            "The script counts 6 bytes for the byte token `<0x41>`, the letters of its name; it stands for 1 byte, "
+            "so there "
+            "are too many bytes and the score is too low (too good), by how much depends on the text."
+        )
         yield Hit(codes.BYTE_SPELLING, said, place, number, None, severity, evidence)
     if control:
         said = f"The script counts {control:g} bytes for the token `<s>`, which stands for no text."

@@ -40,7 +40,9 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
             yield analysis.hit(
                 codes.HASHED_COUNTS,
                 "A count of a hashed context with its target is divided by the count of the context, for the target "
-                "alone: targets that collide add up to more than 1, so this is no probability",
+                "alone: targets that collide add up to more than 1, so this is no probability, and a score made of "
+                "it is "
+                "too low (too good)",
                 node,
                 evidence={"tables": ", ".join(sorted(above | below))},
             )
