@@ -18,7 +18,6 @@ _RATES = "with mask rates over all of (0, 1]"
 # What is done about a fault, by its code.
 _REMEDIES = {
     "BPB103": _BYTES, "BPB150": _BYTES, "BPB151": _SPACE, "BPB153": _SPACE,
-    "BPB102": "with its bytes counted right", "BPB105": "with its bytes counted right",
     "BPB152": "with the character U+2581 taken for the space that it stands for",
     "BPB202": _RATES, "BPB257": _RATES,
     "BPB205": "with every token masked and counted", "BPB255": "with every token masked and counted",
@@ -40,8 +39,9 @@ def settling(refuting: Sequence[Finding], expected: float | None, *, is_recomput
         return ()
     places = dict.fromkeys(place for finding in refuting if (place := _place_in_script(finding)) is not None)
     near = f", which should print about {expected:.4f} bits per byte" if expected is not None else ""
-    ways = dict.fromkeys(_REMEDIES.get(finding.code, "without the fault") for finding in refuting)
-    run = f"the evaluation run again on the whole text, {' and '.join(ways)}{_at(list(places))}{near}"
+    ways = dict.fromkeys(_REMEDIES[finding.code] for finding in refuting if finding.code in _REMEDIES)
+    how = " and ".join(ways) or "without the fault"
+    run = f"the evaluation run again on the whole text, {how}{_at(list(places))}{near}"
     return (run, f"instead of that: {SCORED_AGAIN}")
 
 

@@ -77,7 +77,7 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
         is_beyond = constant / ratio > _BEYOND_VOCABULARY
         message = f"{said}. The text may have {ratio:.6g} ({source}), and nothing names its tokenizer."
         return Hit(rule, message, factor.node, number, None, None if is_beyond else Severity.WARNS, evidence)
-    off = abs(constant / ratio - 1.0)
+    off = abs(ratio / constant - 1.0)  # the score is bits / constant, and should be bits / ratio
     direction = f"{off:.1%} too {'low (too good)' if constant > ratio else 'high (worse than it is)'}"
     message = (
         f"{said}. The whole text has {ratio:.6g} bytes per token, {source}. By itself the constant makes the score "
