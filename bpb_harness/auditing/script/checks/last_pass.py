@@ -36,9 +36,9 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
 
 def _passes(analysis: Analysis) -> Iterator[tuple[ast.For, str, str, int | None]]:
     """Loops over a range of more than one pass: the loop, its variable, the text of its end, and how many there are."""
-    scopes = {frame.scope for _, frame in analysis.path}
-    for loop in analysis.program.nodes.get(ast.For, []):
-        if not isinstance(loop, ast.For) or analysis.program.scope(loop) not in scopes:
+    scopes = dict.fromkeys(frame.scope for _, frame in analysis.path)
+    for loop in (node for scope in scopes for node in analysis.program.own_nodes(scope)):
+        if not isinstance(loop, ast.For):
             continue
         ranged = loop.iter
         if (
