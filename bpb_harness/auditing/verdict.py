@@ -298,8 +298,6 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     ratio = pair["implied_ratio"]
     return (
         f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
-        "it); "
-        f"loss / ln 2 / score is {ratio:.3f}, which is not its bytes per token; that is compatible with the loss "
-        "being one "
-        f"estimator's and the score another's, a bound of T = {pair['num_steps']} steps, as their names say"
+        f"it); loss / ln 2 / score is {ratio:.3f}, which is not its bytes per token; that is compatible with the loss "
+        f"being one estimator's and the score another's, a bound of T = {pair['num_steps']} steps, as their names say"
     )
