@@ -86,8 +86,10 @@ def score(job: Job, require_sound_text: Callable[[], object] = lambda: None) -> 
     with job.clock.phase("checks"):
         try:
             contract = _checked(job)
-        finally:
+        except Exception:  # not of who interrupts, and wants to wait for nothing
             require_sound_text()
+            raise
+        require_sound_text()
         result = _score_and_check(job, contract)
     return replace(result, seconds_by_phase=job.clock.seconds)
 

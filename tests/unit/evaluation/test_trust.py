@@ -294,6 +294,15 @@ def test_what_is_wrong_with_the_text_is_said_before_what_is_wrong_with_the_netwo
         score(job(Causal(1), text), lambda: None)
 
 
+def test_whoever_interrupts_the_checks_does_not_wait_for_the_text(text, monkeypatch):
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(score_module, "_checked", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        score(job(Denoising(), text), lambda: pytest.fail("was waited for"))
+
+
 @pytest.mark.parametrize("check_contract", [True, False])
 def test_a_text_that_is_not_sound_is_not_scored(text, monkeypatch, check_contract):
     monkeypatch.setattr(score_module, "_score_and_check", lambda *_: pytest.fail("was scored"))
