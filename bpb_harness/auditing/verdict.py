@@ -122,8 +122,10 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
             message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))
             continue
-        if finding.code == _SUBSET and codes.SLICE_WITH_FULL.code in found:
-            message = f"{finding.message} (the record says so, and gives the whole split's score too)"
+        if finding.code == _SUBSET and (place := _whole_split_at(findings)) is not None:
+            message = (
+                f"{finding.message} (the record says so, and a log prints the whole split's score too, at {place})"
+            )
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))
             continue
         if finding.code in _LACKS and codes.PROVED.code in found:
@@ -166,6 +168,12 @@ def _to_five_digits(findings: Sequence[Finding]) -> bool:
             if abs(divided / expected - 1.0) + uncertainty <= _FIVE_DIGITS:
                 return True
     return False
+
+
+def _whole_split_at(findings: Sequence[Finding]) -> str | None:
+    """Where a log prints the whole split's score beside that of a part, which the record says it claims."""
+    places = (found.evidence.get("full_split_at") for found in findings if found.code == codes.SLICE_WITH_FULL.code)
+    return next((str(place) for place in places if place is not None), None)
 
 
 def _is_script_bytes(finding: Finding) -> bool:

@@ -9,7 +9,7 @@ from bpb_harness.auditing.evidence import SCATTER, WHOLE_SPLIT, Evidence
 from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import DISCRETE, MC
 from bpb_harness.claim.names import FULL_SPLIT
-from bpb_harness.findings import Finding
+from bpb_harness.findings import Finding, Json
 
 _SLICE_IS_CLOSE = 0.01  # a slice's score within this of the whole split's is no other claim
 
@@ -48,7 +48,11 @@ def _coverage(evidence: Evidence) -> Iterator[Finding]:
             f"the score is that of {what}{share}, and says so; the whole split's is published beside it: "
             f"{whole} ({whole.source})"
         )
-        yield codes.SLICE_WITH_FULL.finding(message, scored_tokens=scored, full_split_bpb=whole.value, slice=disclosed)
+        place = _whole_split_printed(evidence)
+        facts: dict[str, Json] = {"full_split_at": place} if place is not None else {}
+        yield codes.SLICE_WITH_FULL.finding(
+            message, facts=facts, scored_tokens=scored, full_split_bpb=whole.value, slice=disclosed
+        )
         return
     message = f"only {what}{share} were scored, so this is no score of the whole split"
     if scored is None:
@@ -69,6 +73,13 @@ def _whole_split_score(evidence: Evidence) -> Printed | None:
     named = [other for other in evidence.claim.other_scores if FULL_SPLIT.search(other.name)]
     named = [other for other in named if not other.name.startswith(evidence.rules.names.seeds)] or named
     return min(named, key=lambda other: abs(other.value - score.value), default=None)
+
+
+def _whole_split_printed(evidence: Evidence) -> str | None:
+    """Where a log prints a score that the record calls one of the whole split, be it of one of several seeds."""
+    named = [other for other in evidence.claim.other_scores if FULL_SPLIT.search(other.name)]
+    lines = (line.bpb for log in evidence.claim.logs for line in log.lines if not line.is_training_step)
+    return next((str(bpb.source) for bpb in lines if any(each.agrees_with(bpb.value) for each in named)), None)
 
 
 def _best_seed(evidence: Evidence) -> Iterator[Finding]:

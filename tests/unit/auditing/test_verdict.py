@@ -295,12 +295,22 @@ class TestReconcile:
         assert reconcile([subset, _found("BPB104", **right)])[0] == subset
         assert reconcile([subset, _found("BPB104"), _found("BPB101", **right)])[0] == expected
 
-    @pytest.mark.parametrize(("beside", "settled"), [("BPB303", True), ("BPB301", False), ("BPB401", False)])
-    def test_a_part_that_is_said_beside_the_whole_splits_score_is_no_doubt(self, beside: str, settled: bool) -> None:
+    @pytest.mark.parametrize(
+        ("beside", "settled"),
+        [
+            (_found("BPB303", full_split_at="train.log:9"), True),
+            (_found("BPB303"), False),  # its author says so alone
+            (_found("BPB301"), False),
+            (_found("BPB401"), False),
+        ],
+    )
+    def test_a_part_that_is_said_beside_the_whole_splits_score_is_no_doubt(
+        self, beside: Finding, settled: bool
+    ) -> None:
         subset = _found("BPB350")
-        said = "BPB350 it is (the record says so, and gives the whole split's score too)"
+        said = "BPB350 it is (the record says so, and a log prints the whole split's score too, at train.log:9)"
         expected = replace(subset, severity=Severity.INFORMS, message=said) if settled else subset
-        assert reconcile([subset, _found(beside)])[0] == expected
+        assert reconcile([subset, beside])[0] == expected
 
 
 class TestCorrected:

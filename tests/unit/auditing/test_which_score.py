@@ -445,3 +445,12 @@ def test_the_mean_of_running_values_of_two_logs_is_none(tmp_path: Path) -> None:
     report = audit(tmp_path)
     assert report.verdict == "unverifiable"
     assert "BPB403" in codes(report)
+
+
+@pytest.mark.parametrize(("printed", "place"), [(1.20031, "train.log:2"), (1.25, None)])
+def test_where_a_log_prints_the_whole_splits_score(tmp_path: Path, printed: float, place: str | None) -> None:
+    record = submission(val_bpb=1.21, val_bpb_slice="the first 64 windows", val_bpb_full_val=1.20031)
+    (tmp_path / "submission.json").write_text(record)
+    (tmp_path / "train.log").write_text(SHARDS + _finals(printed))
+    (found,) = audit(tmp_path).with_code("BPB303")
+    assert found.evidence.get("full_split_at") == place
