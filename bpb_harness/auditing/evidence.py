@@ -29,6 +29,8 @@ UNUSUAL = 0.08
 _TELLING_DECIMALS = 6  # of score and loss together
 _TELLING_ROW = 5  # decimals by which a row of a table is told from its neighbours
 _MOST_SEEDS = 20  # of a mean within one log
+# Other numbers in a label tell stages apart (int6 and int8), whose mean is nobody's score.
+_NUMBER_OF_RUN = re.compile(r"(?P<run>(?:seed|run|trial|fold|rep(?:eat)?|s)[ _:=#-]{0,2})[0-9]+", re.IGNORECASE)
 _INFERRED = 5e-4  # relative; by which a ratio alone may tell a tokenizer
 WHOLE_SPLIT = 0.99  # fraction of its tokens; a dropped tail is less than a percent
 
@@ -335,7 +337,7 @@ def _means_within_logs(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
         by_label: dict[str, list[ScoreLine]] = {}
         for line in log.lines:
             if not line.is_training_step:
-                by_label.setdefault(re.sub(r"[0-9]+", "#", line.label), []).append(line)
+                by_label.setdefault(_NUMBER_OF_RUN.sub(r"\g<run>#", line.label), []).append(line)
         for group in by_label.values():
             each = _each_run_once(group)
             if 2 <= len(each) <= _MOST_SEEDS:

@@ -363,6 +363,24 @@ def test_the_mean_of_runs_within_one_log(tmp_path: Path, claimed: float, verdict
         )
 
 
+@pytest.mark.parametrize(
+    ("labels", "verdict"),
+    [
+        (("seed 7 final", "seed 42 final"), "consistent"),
+        (("run1_final", "run2_final"), "consistent"),
+        (("final_int6", "final_int8"), "unverifiable"),
+        (("final 1", "final 2"), "unverifiable"),
+    ],
+)
+def test_stages_within_one_log_have_no_mean(tmp_path: Path, labels: tuple[str, str], verdict: str) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.13492346))
+    lines = zip(labels, (1.13981294, 1.13003397), strict=True)
+    text = "".join(f"{label} val_loss:{_nats(score):.8f} val_bpb:{score:.8f}\n" for label, score in lines)
+    (tmp_path / "train.log").write_text(SHARDS + text)
+    report = audit(tmp_path)
+    assert report.verdict == verdict, report.judgement.reason
+
+
 @pytest.mark.parametrize(("printed", "verdict"), [(1.17436392, "consistent"), (1.1753, "unverifiable")])
 def test_the_mean_of_the_seeds_that_the_record_lists(tmp_path: Path, printed: float, verdict: str) -> None:
     """Two of four logs: which two, the record says, and each of its seeds ends one of them."""
