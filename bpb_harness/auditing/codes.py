@@ -179,8 +179,8 @@ BEYOND_PLAIN = register(
     "BPB414",
     "far-below-own-validation",
     _WARNS,
-    "The claimed score is below the network's own validation score in the same log by more than any sound way of "
-    "scoring gained in public runs.",
+    "The claimed score is below the network's own validation score in the same log by more than nearly all "
+    "public runs gain.",
 )
 BELOW_ALL_KNOWN = register(
     "BPB420",

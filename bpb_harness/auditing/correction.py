@@ -114,7 +114,7 @@ def _at_the_prefix(evidence: Evidence, value: float) -> str:
         return ""
     there = value * full.bytes_per_token / prefix.bytes_per_token
     return (
-        f", at the bytes per token of the full split; only a part was scored, and at those of the first "
+        f", at the bytes per token of the full split; only a part was scored, and at those of the split's first "
         f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f} bits per byte"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpb_harness.findings import Finding
+from bpb_harness.findings import Finding, Severity
 
 SCORED_AGAIN = (
     "the checkpoint (the file of the trained network), scored by somebody other than its author: `bpb-audit FOLDER "
@@ -14,7 +14,10 @@ A_PROOF = "a file of bits that decodes to the text (`bpb-prove` writes one, `bpb
 
 
 _BYTES, _SPACE = "with the bytes of the text in place of a constant", "with each leading space counted once"
+_SUBSET = "BPB350"  # a part of the split is scored
 _RATES = "with mask rates over all of (0, 1]"
+# Faults of a byte count that only warn, for what they cost depends on the text; a run has to be without them too.
+_MENDED_TOO = frozenset({"BPB154", "BPB156"})
 # What is done about a fault, by its code.
 _REMEDIES = {
     "BPB103": _BYTES, "BPB150": _BYTES, "BPB151": _SPACE, "BPB153": _SPACE,
@@ -22,27 +25,40 @@ _REMEDIES = {
     "BPB202": _RATES, "BPB257": _RATES,
     "BPB205": "with every token masked and counted", "BPB255": "with every token masked and counted",
     "BPB154": "with each byte token counted as one byte",
+    "BPB156": "with tokens that stand for no text counted as no byte",
     "BPB267": "with probabilities that add up to 1 over all tokens",
     "BPB272": "with each part scored before it is learnt",
 }  # fmt: skip
 
 
-def settling(refuting: Sequence[Finding], expected: float | None, *, is_recomputed: bool) -> tuple[str, ...]:
+def settling(
+    refuting: Sequence[Finding], findings: Sequence[Finding], expected: float | None, *, is_recomputed: bool
+) -> tuple[str, ...]:
     """What would settle a refuted score: a run without the fault, or somebody else's.
 
     Args:
-        refuting: the findings that refute it.
+        refuting: the findings that refute it, the leading one first.
+        findings: all of them: what only doubts may have to be mended too, or limit what is expected.
         expected: the corrected score, in bits per byte; None where none can be given.
         is_recomputed: whether the harness has scored the checkpoint itself: then nothing is open.
     """
     if is_recomputed:
         return ()
-    places = dict.fromkeys(place for finding in refuting if (place := _place_in_script(finding)) is not None)
+    faults = [*refuting, *(finding for finding in findings if _is_mended_too(finding))]
+    places = dict.fromkeys(place for finding in faults if (place := _place_in_script(finding)) is not None)
     near = f", which should print about {expected:.4f} bits per byte" if expected is not None else ""
-    ways = dict.fromkeys(_REMEDIES[finding.code] for finding in refuting if finding.code in _REMEDIES)
-    how = " and ".join(ways) or "without the fault"
+    if near and any(finding.code == _SUBSET for finding in findings):
+        near += " if the text that was not scored is like the part that was"
+    *others, last = dict.fromkeys(_REMEDIES[finding.code] for finding in faults if finding.code in _REMEDIES) or [
+        "without the fault"
+    ]
+    how = f"{', '.join(others)} and {last}" if others else last
     run = f"the evaluation run again on the whole text, {how}{_at(list(places))}{near}"
     return (run, f"instead of that: {SCORED_AGAIN}")
+
+
+def _is_mended_too(finding: Finding) -> bool:
+    return finding.code in _MENDED_TOO and finding.severity is Severity.WARNS
 
 
 def _at(places: Sequence[str]) -> str:

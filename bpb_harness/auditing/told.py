@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 _MEANINGS = {
     Verdict.CONFIRMED: "the score was computed a second time, without its author, and is what was claimed",
     Verdict.CONSISTENT: (
-        "the record agrees with itself and with what is known of the text, and nothing in it voids the score; but the "
-        "score was not computed a second time"
+        "no fault was found; the record agrees with itself and with what is known of the text; but the score was not "
+        "computed a second time"
     ),
-    Verdict.REFUTED: "a finding below shows that the right score is another one, or that there is none",
     Verdict.UNVERIFIABLE: "the record does not decide whether the score is right",
 }
 # Rules of the contest that an entry breaks by what is found; others cannot be applied, or are not shown to be kept.
@@ -32,7 +31,14 @@ def meaning_of(report: AuditReport) -> str:
     """The verdict in words, and the codes that it rests on."""
     *others, last = report.judgement.rests_on or ("",)
     rests_on = f"{', '.join(others)} and {last}" if others else last
-    return _MEANINGS[report.verdict] + (f". The verdict rests on {rests_on}" if rests_on else "")
+    meaning = _refutation(report) if report.verdict is Verdict.REFUTED else _MEANINGS[report.verdict]
+    return meaning + (f". The verdict rests on {rests_on}" if rests_on else "")
+
+
+def _refutation(report: AuditReport) -> str:
+    if report.corrected_bpb is not None:
+        return "a finding below shows that the right score is another one, which is given"
+    return "a finding below shows that the number is no score of that text; the right one is not known"
 
 
 def broken_rules(report: AuditReport) -> list[str]:
@@ -64,7 +70,7 @@ def grouped(report: AuditReport) -> list[Group]:
     groups = [
         ("What refutes the score", [found for found in findings if found.severity is Severity.REFUTES]),
         ("Doubts", [found for found in findings if found.severity is Severity.WARNS and found not in of_rules]),
-        ("What supports the score", [found for found in findings if found.severity is Severity.CONFIRMS]),
+        ("What agrees with the score", [found for found in findings if found.severity is Severity.CONFIRMS]),
         ("Rules of the contest (they concern the entry, not the score)", of_rules),
         ("Remarks", [found for found in findings if found.severity is Severity.INFORMS]),
     ]

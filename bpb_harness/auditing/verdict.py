@@ -69,7 +69,10 @@ _SUBSET = "BPB350"  # the script scores a subset
 # What a script may do beside its score, or to make it: counts of hashed contexts, a last pass over text it has learnt.
 _VOIDS_WHAT_IS_SO_LOW = frozenset({"BPB267", "BPB272"})
 # The score itself shows that something of the kind is behind it.
-_WONDERS = frozenset({codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code})
+_WONDERS = {
+    codes.BEYOND_PLAIN.code: "far below what the network itself scores in the same run",
+    codes.BELOW_ALL_KNOWN.code: "below every score that is known to stand on that text",
+}
 # What a record lacks, and a proof makes up for: something behind the number, something behind the bytes.
 _LACKS = frozenset({codes.NO_LOG.code, codes.BYTES_UNKNOWN.code})
 _FIVE_DIGITS = 2e-5  # relative; parts of the split as large as half of it are ten times as far off
@@ -110,8 +113,10 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
     a record lacks, and outweighs nothing that it says.
     """
     found = {finding.code for finding in findings}
-    if not found.isdisjoint(_WONDERS):
-        findings = [_voiding(finding) if finding.code in _VOIDS_WHAT_IS_SO_LOW else finding for finding in findings]
+    if wonders := sorted(found & _WONDERS.keys()):
+        findings = [
+            _voiding(finding, wonders) if finding.code in _VOIDS_WHAT_IS_SO_LOW else finding for finding in findings
+        ]
     settled = []
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
     for finding in findings:
@@ -144,11 +149,10 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
     return settled
 
 
-def _voiding(finding: Finding) -> Finding:
-    """No probability, or text that was learnt, in the script of a score that no sound scoring reaches: it made it."""
-    message = (
-        f"{finding.message.rstrip('.')}. The score is lower than any sound way of scoring makes it, as it would be then"
-    )
+def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:
+    """What makes no probability, or text that was learnt, in the script of a score as low as that makes one."""
+    low = " and ".join(_WONDERS[code] for code in wonders)
+    message = f"{finding.message.rstrip('.')}. And the score is as low as that would make it: {low}"
     return replace(finding, severity=Severity.REFUTES, message=message)
 
 
@@ -233,7 +237,7 @@ def _refuted(
         missing = _missing(evidence, findings, recomputed, has_number=False, has_bytes=False)
         return Judgement(Verdict.REFUTED, refuting[0].message, missing, None, derivation, rests_on)
     right = corrected(evidence, score, findings, refuting, recomputed)
-    settles = settling(refuting, right.bits_per_byte, is_recomputed=recomputed is not None)
+    settles = settling(refuting, findings, right.bits_per_byte, is_recomputed=recomputed is not None)
     return Judgement(Verdict.REFUTED, refuting[0].message, settles, right.bits_per_byte, right.derivation, rests_on)
 
 
@@ -306,6 +310,7 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     ratio = pair["implied_ratio"]
     return (
         f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
-        f"it); loss / ln 2 / score is {ratio:.3f}, which is not its bytes per token; that is compatible with the loss "
-        f"being one estimator's and the score another's, a bound of T = {pair['num_steps']} steps, as their names say"
+        f"it). Loss / ln 2 / score is {ratio:.3f}, which is not the split's bytes per token: that is compatible with "
+        f"the loss being one estimator's and the score another's, a bound of T = {pair['num_steps']} steps, as their "
+        "names say"
     )

@@ -371,6 +371,9 @@ def test_a_report_can_be_read_by_itself(folder: str) -> None:
         assert not re.search(r"BPB[0-9]{3} ", settles), "what would settle it comes last"
     assert f"verdict {report.verdict.value}: {meaning_of(report)}" in words_of(text)
     assert report.judgement.rests_on or "does not decide" in meaning_of(report)
+    if report.verdict is Verdict.REFUTED:
+        known = "the right score is another one, which is given"
+        assert (known in meaning_of(report)) == (report.corrected_bpb is not None)
     assert set(report.judgement.rests_on) <= {finding.code for finding in report.findings}
     assert text.splitlines()[1].strip()[0] not in "abcdefghijklmnopqrstuvwxyz" or "." in text.splitlines()[1].split()[0]
 

@@ -124,10 +124,9 @@ def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict
         (
             {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": {"implied_ratio": 2.4, "num_steps": 32}},
             "the log prints the score, and loads the whole split, whose bytes are known exactly (it does not say "
-            "that it "
-            "scored all of it); loss / ln 2 / score is 2.400, which is not its bytes per token; that is compatible "
-            "with the "
-            "loss being one estimator's and the score another's, a bound of T = 32 steps, as their names say",
+            "that it scored all of it). Loss / ln 2 / score is 2.400, which is not the split's bytes per token: that "
+            "is compatible with the loss being one estimator's and the score another's, a bound of T = 32 steps, as "
+            "their names say",
         ),
     ],
 )
@@ -261,7 +260,11 @@ class TestReconcile:
         voided = reconcile([_found(wonder), hashed])
         (found,) = (each for each in voided if each.code == code)
         assert found.severity is Severity.REFUTES
-        assert "lower than any sound way of scoring makes it" in found.message
+        low = {
+            "BPB414": "far below what the network itself scores in the same run",
+            "BPB420": "below every score that is known to stand on that text",
+        }
+        assert f"as low as that would make it: {low[wonder]}" in found.message
         judged = judge(_of(), voided, None)
         assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
 
@@ -376,7 +379,7 @@ class TestCorrected:
         assert how == (
             f"1.2000 x 1.10000 ({OF_ALL}: BPB102), at the bytes per token of the full split; only a part was scored, "
             "and "
-            f"at those of the first 1,048,576 tokens, 2.40774, it is {there:.4f} bits per byte"
+            f"at those of the split's first 1,048,576 tokens, 2.40774, it is {there:.4f} bits per byte"
         )
         for without in ({"tokenizer": "sp8192"}, {"tokenizer": None}):
             assert "part" not in self._judged(_found("BPB102", factor=1.1), _found(part), **known | without)[1]
@@ -408,3 +411,19 @@ def test_what_settles_a_refuted_score_names_the_fault_and_the_number_to_expect()
     voided = judge(_of(), [fault, _found("BPB257", file="train.py", line=9)], None)
     assert voided.missing[0] == f"{bytes_right} and with mask rates over all of (0, 1] (train.py:7, train.py:9)"
     assert judge(_of(), [_found("BPB602")], _again()).missing == ()
+
+
+def test_what_settles_a_byte_count_names_all_that_the_script_counts_wrongly_and_what_was_left_out() -> None:
+    fault = _found("BPB151", factor=1.1, file="train.py", line=7)
+    others = [replace(_found(code, file="train.py", line=8), severity=Severity.WARNS) for code in ("BPB154", "BPB156")]
+    judged = judge(_of(), [fault, *others], None)
+    assert judged.missing[0] == (
+        "the evaluation run again on the whole text, with each leading space counted once, with each byte token "
+        "counted as one byte and with tokens that stand for no text counted as no byte (train.py:7, train.py:8), "
+        "which should print about 1.3200 bits per byte"
+    )
+    remarks = [replace(other, severity=Severity.INFORMS) for other in others]
+    assert "byte token" not in judge(_of(), [fault, *remarks], None).missing[0]
+    part = replace(_found("BPB350"), severity=Severity.WARNS)
+    told = judge(_of(), [fault, part], None).missing[0]
+    assert told.endswith("1.3200 bits per byte if the text that was not scored is like the part that was")

@@ -124,7 +124,7 @@ def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[flo
     total = high - low if analysis.has_quadrature else _total_weight(analysis, draw, leaf, length)
     if total is not None and total < 1.0 - 2.0 * _CUT:
         said = (
-            f"The evaluation averages over {_told_rates(analysis, draw, leaf, length)}, whose weights add up to "
+            f"The evaluation adds up losses at {_told_rates(analysis, draw, leaf, length)}, with weights that make "
             f"{total:.3g}, not 1; {_LEFT_OUT}"
         )
         return _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high, total_weight=total)

@@ -118,7 +118,7 @@ def test_an_integral_without_its_ends_is_cut(loop: str) -> None:
     text = QUADRATURE.format(rates=INNER, weights=_trapezoid(INNER), **LOOPS[loop])
     assert _codes(text, Severity.REFUTES) == {"BPB257"}
     (found,) = [finding for finding in check_source(text) if finding.code == "BPB257"]
-    assert "add up to 0.88" in found.message
+    assert "with weights that make 0.88" in found.message
 
 
 @pytest.mark.parametrize("loop", LOOPS)
