@@ -310,7 +310,7 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     ratio = pair["implied_ratio"]
     return (
         f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
-        f"it). Loss / ln 2 / score is {ratio:.3f}, which is not the split's bytes per token: that is compatible with "
-        f"the loss being one estimator's and the score another's, a bound of T = {pair['num_steps']} steps, as their "
-        "names say"
+        f"it). Loss / ln 2 / score is {ratio:.3f}, which is not the split's bytes per token: as a byte count it would "
+        "make the score too high, not too low; it is compatible with the loss being one estimator's and the score "
+        f"another's, a bound of T = {pair['num_steps']} steps, as their names say"
     )

@@ -124,9 +124,9 @@ def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict
         (
             {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": {"implied_ratio": 2.4, "num_steps": 32}},
             "the log prints the score, and loads the whole split, whose bytes are known exactly (it does not say "
-            "that it scored all of it). Loss / ln 2 / score is 2.400, which is not the split's bytes per token: that "
-            "is compatible with the loss being one estimator's and the score another's, a bound of T = 32 steps, as "
-            "their names say",
+            "that it scored all of it). Loss / ln 2 / score is 2.400, which is not the split's bytes per token: as a "
+            "byte count it would make the score too high, not too low; it is compatible with the loss being one "
+            "estimator's and the score another's, a bound of T = 32 steps, as their names say",
         ),
     ],
 )

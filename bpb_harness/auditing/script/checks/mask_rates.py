@@ -71,7 +71,8 @@ _THE_BOUND = "the bound is the integral over every mask rate from 0 to 1"
 _OF_SOME = f"{_THE_BOUND}, and which way that moves the score depends on what is left out: it is no bound"
 _LEFT_OUT = (
     f"{_THE_BOUND}. What is left out could only add to it, since no cross-entropy is negative, so the full bound is "
-    "higher than the claimed score (worse), by an amount that the record does not tell"
+    "higher than the claimed score (worse), unless the sum over the other rates is too high by as much; by how much, "
+    "the record does not tell"
 )
 
 
