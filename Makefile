@@ -48,7 +48,7 @@ quick: $(VENV)/.test ## the tests of single modules but the longest, in half a m
 mutants: $(VENV)/.mutation ## faults put into the code one at a time: do the tests notice? (hours)
 	$(BIN)/python -m tests.benchmarks.mutants
 
-fixtures: $(VENV)/.test ## make the files of fixtures/ again
+fixtures: $(VENV)/.test ## train and write fixtures/ again; its claims: python -m fixtures.claims.build
 	$(BIN)/python -m fixtures.build
 
 vectors: $(VENV)/.demo ## compute the conformance vectors of vectors/ again

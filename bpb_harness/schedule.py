@@ -82,14 +82,15 @@ class NoiseLevel:
 class NoiseSchedule(ABC):
     """A strictly increasing mask rate u(t) on [0, 1].
 
-    Subclasses are frozen dataclasses of floats; their fields are the bracketed parameters of the name.
+    Subclasses are frozen dataclasses of floats; their fields are the bracketed parameters of the name. A rate that
+    rounding has put above 1 is no rate, and its sigma is NaN: what reads one here raises UsageError.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
     def mask_rate(self, t: Tensor) -> Tensor:
-        """u(t) = 1 - alpha(t), elementwise, in float64."""
+        """u(t) = 1 - alpha(t), elementwise, in float64; within [0, 1] after rounding too."""
 
     @abstractmethod
     def dmask_rate(self, t: Tensor) -> Tensor:
@@ -110,21 +111,33 @@ class NoiseSchedule(ABC):
     @property
     def min_mask_rate(self) -> float:
         """u_0 = 1 - alpha(0). Where it is above 0 the bound has a reconstruction term."""
-        return float(self.mask_rate(torch.zeros((), dtype=torch.float64)))
+        return float(self._rates(torch.zeros((), dtype=torch.float64)))
 
     @property
     def max_mask_rate(self) -> float:
         """u_max = 1 - alpha(1). Where it is below 1 the bound has a prior term."""
-        return float(self.mask_rate(torch.ones((), dtype=torch.float64)))
+        return float(self._rates(torch.ones((), dtype=torch.float64)))
 
     def level(self, t: Tensor) -> NoiseLevel:
-        """The noise level at times t, (B,)."""
+        """The noise level at times t, (B,).
+
+        Raises:
+            UsageError: for a time or a mask rate outside [0, 1], where they are on the CPU.
+        """
         t = t.to(torch.float64)
+        _require_unit(t, "time given to schedule", self, "give times within [0, 1]")
+        if t.is_cpu:
+            self._rates(t)
         return NoiseLevel(t, self.alpha(t), self.dalpha(t))
 
     def level_at(self, mask_rate: Tensor) -> NoiseLevel:
-        """The noise level at mask rates u, (B,); 1 - alpha_t is u to rounding."""
+        """The noise level at mask rates u, (B,); 1 - alpha_t is u to rounding.
+
+        Raises:
+            UsageError: for a mask rate outside [0, 1], where they are on the CPU.
+        """
         u = mask_rate.to(torch.float64)
+        _require_unit(u, "mask rate given to schedule", self, "give rates within [0, 1]")
         t = self.time(u)
         return NoiseLevel(t, 1.0 - u, self.dalpha(t))
 
@@ -132,11 +145,17 @@ class NoiseSchedule(ABC):
         """Mask rates u_0 < ... < u_T of the T-step model, at times i / T; (T + 1,) float64.
 
         Raises:
-            UsageError: if ``num_steps`` is below 1.
+            UsageError: if ``num_steps`` is below 1; for a mask rate outside [0, 1].
         """
         if num_steps < 1:
             raise UsageError("number of steps T", seen=num_steps, expected="1 or more", hint="pass --steps 128")
-        return self.mask_rate(torch.arange(num_steps + 1, dtype=torch.float64) / num_steps)
+        return self._rates(torch.arange(num_steps + 1, dtype=torch.float64) / num_steps)
+
+    def _rates(self, t: Tensor) -> Tensor:
+        """:meth:`mask_rate`, refused where it is outside [0, 1]."""
+        u = self.mask_rate(t)
+        _require_unit(u, "mask rate of schedule", self)
+        return u
 
     def __str__(self) -> str:
         values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
@@ -316,6 +335,18 @@ def parse_schedule(text: str) -> NoiseSchedule:
 def _shortest(value: float) -> str:
     """The shortest text that reads back as the same float."""
     return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _require_unit(values: Tensor, what: str, schedule: NoiseSchedule, hint: str | None = None) -> None:
+    """Refuse a number outside [0, 1], or none. On the CPU alone: elsewhere to look is to wait for the device."""
+    if not values.is_cpu or values.numel() == 0:
+        return
+    low, high = (float(end) for end in torch.aminmax(values.detach()))  # both NaN where one is
+    if low >= 0.0 and high <= 1.0:
+        return
+    seen, clamp = (high, "max=1.0") if high > 1.0 else (low, "min=0.0")
+    correct = "correct its mask_rate" if math.isnan(seen) else f"end the schedule's mask_rate with .clamp({clamp})"
+    raise UsageError(f"{what} {schedule}", seen=seen, expected="a number within [0, 1]", hint=hint or correct)
 
 
 def _require(name: str, value: object, holds: bool, expected: str) -> None:

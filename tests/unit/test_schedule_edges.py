@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 
-from bpb_harness.schedule import SCHEDULES, CosineMd4, CosineMdlm, Geometric, LogLinear, Polynomial, parse_schedule
+from bpb_harness.errors import UsageError
+from bpb_harness.estimators.mc import ContinuousBound
+from bpb_harness.schedule import (
+    SCHEDULES,
+    CosineMd4,
+    CosineMdlm,
+    Geometric,
+    LogLinear,
+    NoiseSchedule,
+    Polynomial,
+    parse_schedule,
+)
 
 EVERY_KIND = [LogLinear(0.001), CosineMdlm(0.001), CosineMd4(1e-4), Polynomial(3.0, 1e-4), Geometric(1e-3, 10.0)]
 every_kind = pytest.mark.parametrize("schedule", EVERY_KIND, ids=str)
@@ -111,3 +126,96 @@ def test_parameters_up_to_their_limits(name, schedule):
 )
 def test_names_hold_the_shortest_numbers(schedule, name):
     assert str(schedule) == name
+
+
+@dataclass(frozen=True)
+class Straight(NoiseSchedule):
+    """A schedule of somebody's own: a straight line between any two rates."""
+
+    name: ClassVar[str] = "straight"
+    first: float
+    last: float
+
+    def mask_rate(self, t: torch.Tensor) -> torch.Tensor:
+        return self.first * (1.0 - t.double()) + self.last * t.double()
+
+    def dmask_rate(self, t: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(t, self.last - self.first, dtype=torch.float64)
+
+    def time(self, mask_rate: torch.Tensor) -> torch.Tensor:
+        return (mask_rate.double() - self.first) / (self.last - self.first)
+
+
+ABOVE_ONE = math.nextafter(1.0, 2.0)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.max_mask_rate, lambda s: s.level(tensor(0.5, 1.0)), lambda s: s.grid(4)])
+@pytest.mark.parametrize(("last", "seen"), [(ABOVE_ONE, "1.0000000000000002"), (1.25, "1.25")])
+def test_a_mask_rate_above_one_is_refused_by_name(ask, last, seen):
+    with pytest.raises(UsageError) as refused:
+        ask(Straight(0.0, last))
+    assert str(refused.value) == (
+        f"mask rate of schedule straight[0,{seen}]: got {seen}, expected a number within [0, 1]; "
+        "end the schedule's mask_rate with .clamp(max=1.0)"
+    )
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.min_mask_rate, lambda s: s.level(tensor(0.0, 0.5)), lambda s: s.grid(4)])
+def test_a_mask_rate_below_zero_is_refused_by_name(ask):
+    with pytest.raises(UsageError, match=r"schedule straight\[-1e-17,1\]: got -1e-17, .*clamp\(min=0\.0\)"):
+        ask(Straight(-1e-17, 1.0))
+
+
+class Hole(Straight):
+    def mask_rate(self, t: torch.Tensor) -> torch.Tensor:
+        return torch.where(t == 0.5, torch.nan, super().mask_rate(t))
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.level(tensor(0.0, 0.5, 1.0)), lambda s: s.grid(4)])
+def test_a_mask_rate_that_is_no_number_is_refused_by_name(ask):
+    message = r"schedule straight\[0,1\]: got nan, expected a number within \[0, 1\]; correct its mask_rate"
+    with pytest.raises(UsageError, match=message):
+        ask(Hole(0.0, 1.0))
+
+
+@pytest.mark.parametrize("rate", [ABOVE_ONE, -1e-300, NAN])
+def test_a_level_at_no_mask_rate_is_refused(rate):
+    message = rf"mask rate given to schedule loglinear: got {rate}, expected a number within \[0, 1\]"
+    with pytest.raises(UsageError, match=message):
+        LogLinear().level_at(tensor(0.5, rate))
+
+
+def test_times_outside_are_not_said_to_be_the_schedules_fault():
+    with pytest.raises(UsageError, match=r"time given to schedule loglinear: got 1\.5, expected .* \[0, 1\]"):
+        LogLinear().level(tensor(0.5, 1.5))
+
+
+def test_no_estimator_is_made_of_a_rate_above_one():
+    with pytest.raises(UsageError, match="mask rate of schedule straight"):
+        ContinuousBound(Straight(0.0, ABOVE_ONE), 1).mask_rate(tensor(1.0))
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-17, 1e-9, 1e-3, 0.1, 1 / 3, 0.49])
+@pytest.mark.parametrize("kind", [LogLinear, CosineMdlm, CosineMd4])
+def test_registered_rates_stay_within_zero_and_one(kind, eps):
+    stays_within(kind(eps))
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-17, 1e-4, 0.3, 0.49])
+@pytest.mark.parametrize("power", [1e-3, 0.5, 1.0, 2.7, 99.9])
+def test_polynomial_rates_stay_within_zero_and_one(power, eps):
+    stays_within(Polynomial(power, eps))
+
+
+@pytest.mark.parametrize("ends", [(1e-300, 1e-17), (1e-3, 10.0), (1.0, 40.0), (1e-300, 699.9)])
+def test_geometric_rates_stay_within_zero_and_one(ends):
+    stays_within(Geometric(*ends))
+
+
+def stays_within(schedule: NoiseSchedule) -> None:
+    t = torch.linspace(0.0, 1.0, 1025, dtype=torch.float64)
+    for u in (schedule.mask_rate(t), schedule.grid(7), tensor(schedule.min_mask_rate, schedule.max_mask_rate)):
+        assert 0.0 <= float(u.min()) <= float(u.max()) <= 1.0
+    for level in (schedule.level(t), schedule.level_at(schedule.mask_rate(t))):
+        assert bool((level.sigma >= 0.0).all())  # NaN is not
