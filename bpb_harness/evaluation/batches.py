@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -294,7 +294,7 @@ def prepare_ahead(
     *,
     pin_memory: bool,
     most_ahead: Callable[[], int] = lambda: _MAX_AHEAD,
-) -> Iterator[PreparedBatch]:
+) -> Generator[PreparedBatch, None, None]:
     """Prepare batches in a thread while the network works on earlier ones; they come in order.
 
     One thread: more of them would wait for the interpreter, and keep it from whoever launches the network.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -235,27 +235,29 @@ class _Collection:
         num_streams = runner.num_streams if self.tokens is None else 1
         in_turn = CudaStreams(device, num_streams) if num_streams > 1 else None
         results: list[FinishedDraws] = []
-        try:
-            for prepared in batches:
-                is_alone = runner.runs_alone(prepared)
-                while is_alone and self._in_flight:
+        # Closed here: left to the collector of garbage, it may be closed in the thread whose end it waits for.
+        with closing(batches):
+            try:
+                for prepared in batches:
+                    is_alone = runner.runs_alone(prepared)
+                    while is_alone and self._in_flight:
+                        results.append(self._finish())
+                    with nullcontext() if in_turn is None else in_turn.next(1 if is_alone else runner.num_streams):
+                        if self.tokens is None:
+                            row_nats = runner.row_nats(prepared)
+                        else:
+                            nll = runner.token_nats(prepared)
+                            row_nats = nll.sum(dim=-1)
+                            self.tokens.add(prepared, nll.cpu())
+                        self._in_flight.append((prepared, *_fetch(row_nats)))
+                    most = _MAX_IN_FLIGHT if deal.most_ahead > 1 else 1
+                    while self._in_flight and self._is_ready(most):
+                        results.append(self._finish())
+                    if advance is not None and processes.is_first:
+                        advance(prepared.num_tokens * processes.count)
+            finally:
+                while self._in_flight:
                     results.append(self._finish())
-                with nullcontext() if in_turn is None else in_turn.next(1 if is_alone else runner.num_streams):
-                    if self.tokens is None:
-                        row_nats = runner.row_nats(prepared)
-                    else:
-                        nll = runner.token_nats(prepared)
-                        row_nats = nll.sum(dim=-1)
-                        self.tokens.add(prepared, nll.cpu())
-                    self._in_flight.append((prepared, *_fetch(row_nats)))
-                most = _MAX_IN_FLIGHT if deal.most_ahead > 1 else 1
-                while self._in_flight and self._is_ready(most):
-                    results.append(self._finish())
-                if advance is not None and processes.is_first:
-                    advance(prepared.num_tokens * processes.count)
-        finally:
-            while self._in_flight:
-                results.append(self._finish())
         runner.require_inputs_kept()
         return results
 

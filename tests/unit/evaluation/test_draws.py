@@ -1,5 +1,6 @@
 """Batches of draws, the device's side, and tables that do not depend on how they were computed."""
 
+import inspect
 import threading
 import time
 from contextlib import nullcontext
@@ -330,6 +331,22 @@ def test_batches_prepared_ahead_come_in_order(source, plan):
     ready = prepare_ahead(source, plan, RandomStreams(5), dealt, pin_memory=False)
     for rows, prepared in zip(dealt, ready, strict=True):
         np.testing.assert_array_equal(rows, prepared.rows)
+
+
+def test_the_thread_that_prepares_has_ended_when_a_network_fails(source, plan, monkeypatch):
+    """Not when garbage is collected, which may be in that thread: it cannot wait for its own end."""
+    made = []
+    monkeypatch.setattr(
+        draws_module, "prepare_ahead", lambda *args, **kwargs: made.append(prepare_ahead(*args, **kwargs)) or made[0]
+    )
+
+    class Broken(Factored):
+        def hidden(self, xt, level):
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken") as caught:
+        run(source, plan, runner=MaskedNllRunner(Broken(), CPU))
+    assert [inspect.getgeneratorstate(batches) for batches in made] == [inspect.GEN_CLOSED], caught.traceback
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_says_so(source, plan, warned):
