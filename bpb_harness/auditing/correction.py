@@ -17,7 +17,7 @@ from bpb_harness.claim import Printed
 from bpb_harness.findings import CODES, Finding
 from bpb_harness.rules.denominators import PREFIX, Denominator
 
-PART_CODES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, "BPB350"})  # the last: the script scores a subset
+_PART_CODES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, "BPB350"})  # the last: the script scores a subset
 # What makes a score no code length makes it too low; the last: the script scores the last of several passes.
 _DOUBT_IT_IS_SO_LOW = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code, "BPB272"})
 
@@ -83,8 +83,13 @@ def corrected(
     withheld = _why_withheld(evidence, score, value, findings)
     if withheld is not None:
         return Correction(None, f"none: {withheld}")
-    is_part = any(finding.code in PART_CODES for finding in findings)
-    return Correction(value, text + (_at_the_prefix(evidence, value) if byte_factor is not None and is_part else ""))
+    is_told = byte_factor is not None and is_of_a_part(findings)
+    return Correction(value, text + (_at_the_prefix(evidence, value) if is_told else ""))
+
+
+def is_of_a_part(findings: Sequence[Finding]) -> bool:
+    """Whether a part of the split is scored, or may be."""
+    return any(finding.code in _PART_CODES for finding in findings)
 
 
 def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Sequence[Finding]) -> str | None:

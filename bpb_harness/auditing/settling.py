@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bpb_harness.auditing.correction import is_of_a_part
 from bpb_harness.findings import Finding, Severity
 
 SCORED_AGAIN = (
@@ -14,7 +15,6 @@ A_PROOF = "a file of bits that decodes to the text (`bpb-prove` writes one, `bpb
 
 
 _BYTES, _SPACE = "with the bytes of the text in place of a constant", "with each leading space counted once"
-_SUBSET = "BPB350"  # a part of the split is scored
 _RATES = "with mask rates over all of (0, 1]"
 # Faults of a byte count that only warn, for what they cost depends on the text; a run has to be without them too.
 _MENDED_TOO = frozenset({"BPB154", "BPB156"})
@@ -47,7 +47,7 @@ def settling(
     faults = [*refuting, *(finding for finding in findings if _is_mended_too(finding))]
     places = dict.fromkeys(place for finding in faults if (place := _place_in_script(finding)) is not None)
     near = f", which should print about {expected:.4f} bits per byte" if expected is not None else ""
-    if near and any(finding.code == _SUBSET for finding in findings):
+    if near and is_of_a_part(findings):
         near += " if the text that was not scored is like the part that was"
     *others, last = dict.fromkeys(_REMEDIES[finding.code] for finding in faults if finding.code in _REMEDIES) or [
         "without the fault"

@@ -424,6 +424,7 @@ def test_what_settles_a_byte_count_names_all_that_the_script_counts_wrongly_and_
     )
     remarks = [replace(other, severity=Severity.INFORMS) for other in others]
     assert "byte token" not in judge(_of(), [fault, *remarks], None).missing[0]
-    part = replace(_found("BPB350"), severity=Severity.WARNS)
-    told = judge(_of(), [fault, part], None).missing[0]
-    assert told.endswith("1.3200 bits per byte if the text that was not scored is like the part that was")
+    for code in ("BPB350", "BPB301", "BPB302"):
+        part = replace(_found(code), severity=Severity.WARNS)
+        told = judge(_of(), [fault, part], None).missing[0]
+        assert told.endswith("1.3200 bits per byte if the text that was not scored is like the part that was"), code
