@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.flags import flagged, flags_of
 from reference.objective import MASK_RATES
 
 EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -42,9 +43,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
+def _shaped(name: str, what: str) -> str:
+    """A line of --help with the value that an option has with each preset."""
+    by_preset = ", ".join(f"{preset} {PRESETS[preset][name]:,}" for preset in ("cpu", "h100"))
+    return f"{what} (of --preset {by_preset})."
+
+
 @dataclass(frozen=True)
 class Training:
-    """One run; every field but the limits, the paths and the device must be the same when it is resumed.
+    """One run, as keywords and options; all but limits, paths and the device must be the same when it is resumed.
 
     What is worth how much was measured at 100 s on an H200, in bits per token; docs/recipes.md has the table.
 
@@ -65,44 +72,64 @@ class Training:
         causal_rows: share of a step's whole windows that learn next tokens causally instead: 0.054 lower with 0.25.
     """
 
-    data: tuple[Path, ...]
-    tokenizer: Path
-    out: Path
-    minutes: float | None = None
-    steps: int | None = None
-    objective: str = "mdlm"
-    block_size: int | None = None
-    causal_weight: float = 0.5
-    causal_share: float = 0.0
-    mask_rates: str = "uniform"
-    causal_rows: float = 0.0
-    time_conditioned: bool = False
-    schedule: str = "loglinear[0.001]"
-    layers: int = 6
-    width: int = 256
-    heads: int = 4
-    mlp_width: int | None = None
-    context: int = 512
-    short_context: int | None = None
-    short_share: float = 0.6
-    batch_tokens: int = 16_384
-    lr: float = 2e-3
-    muon_lr: float = 0.02
-    normalised_updates: bool = False
-    weight_decay: float = 0.01
-    dropout: float = 0.0
-    ema: float = 0.99
-    clip: float = 1.0
-    seed: int = 0
-    device: str = "auto"
-    compile: bool | None = None
-    export_dtype: str = "float32"
-    val_data: tuple[Path, ...] = ()
-    val_windows: int = 256
-    save_minutes: float = 2.0
-    check_tokenizer: bool = True
+    data: tuple[Path, ...] = flagged(MISSING, "Training shards, one or more.", kind=list[Path], read=tuple)
+    tokenizer: Path = flagged(
+        MISSING, "The tokenizer that made the shards: SentencePiece, or JSON as bpb-eval reads it."
+    )
+    out: Path = flagged(MISSING, "Checkpoint to write; the run's state goes to OUT.train.")
+    minutes: float | None = flagged(None, "Limit on wall-clock time from the first step on.")
+    steps: int | None = flagged(None, "Limit on steps; without --minutes a run is exactly repeatable.")
+    objective: str = flagged("mdlm", "Masked diffusion, or the causal twin: mdlm, ar.", one_of=("mdlm", "ar"))
+    block_size: int | None = flagged(
+        None, "Predict windows block by block of so many tokens, each given all tokens before it."
+    )
+    causal_weight: float = flagged(0.5, "Of next tokens in the clean copy that blocks are predicted from.")
+    causal_share: float = flagged(0.0, "Part of the run that begins with next tokens alone, with --block-size.")
+    mask_rates: str = flagged("uniform", "Of whole windows: uniform, low or bell.", one_of=(*MASK_RATES,))
+    causal_rows: float = flagged(0.0, "Share of whole windows that learn next tokens causally instead.")
+    time_conditioned: bool = flagged(
+        False, "Tell the network the noise level.", option="--time-conditioned/--no-time-conditioned"
+    )
+    schedule: str = flagged("loglinear[0.001]", "Noise schedule.")
+    layers: int = flagged(6, _shaped("layers", "Transformer blocks"))
+    width: int = flagged(256, _shaped("width", "Width of the residual stream"))
+    heads: int = flagged(4, _shaped("heads", "Attention heads"))
+    mlp_width: int | None = flagged(None, "Hidden width of the feed-forward layers; by default 4 x width.")
+    context: int = flagged(512, _shaped("context", "Tokens of a window"))
+    short_context: int | None = flagged(
+        None, "Tokens of a window in the first part of the run; more windows a step then."
+    )
+    short_share: float = flagged(0.6, "That part; with --short-context.")
+    batch_tokens: int = flagged(16_384, _shaped("batch_tokens", "Tokens of a step, all processes together"))
+    lr: float = flagged(2e-3, "Peak learning rate of AdamW.")
+    muon_lr: float = flagged(0.02, "Peak learning rate of Muon; 0 leaves all to AdamW.")
+    normalised_updates: bool = flagged(
+        False, "Rows of Muon's update of one size, cautious decay.",
+        option="--normalised-updates/--no-normalised-updates",
+    )  # fmt: skip
+    weight_decay: float = flagged(0.01, "Decoupled, of the blocks' matrices.")
+    dropout: float = flagged(0.0, "Share of a branch that a step leaves out; for data that is seen often.")
+    ema: float = flagged(0.99, "Decay of the moving average that is saved; 0 saves the last weights.")
+    clip: float = flagged(1.0, "Largest norm of a gradient; 0 clips none.")
+    seed: int = flagged(0, "Of weights, windows and masks.", least=0)
+    device: str = flagged("auto", "auto, cpu or cuda.")
+    compile: bool | None = flagged(
+        None, "Compile the network; by default on a GPU only.", option="--compile/--no-compile"
+    )
+    export_dtype: str = flagged("float32", "Of the checkpoint: float32 or bfloat16.", one_of=(*EXPORT_DTYPES,))
+    val_data: tuple[Path, ...] = flagged(
+        (), "Validation shards; named in OUT if in its folder.", kind=list[Path] | None,
+        read=lambda paths: tuple(paths or ()),
+    )  # fmt: skip
+    val_windows: int = flagged(256, "Validation windows to score.")
+    save_minutes: float = flagged(2.0, "Time between checkpoints, each scored on --val-data.")
+    check_tokenizer: bool = flagged(
+        True, "Refuse a tokenizer that did not write the shards.", option="--check-tokenizer/--no-check-tokenizer"
+    )
 
     def __post_init__(self) -> None:
+        for name, flag in flags_of(Training).items():
+            flag.require(getattr(self, name))
         if self.minutes is None and self.steps is None:
             raise UsageError("no limit", hint="pass --minutes M, or --steps N, or both")
         for name in ("minutes", "steps", "context", "batch_tokens", "lr", "save_minutes", "val_windows"):
@@ -128,8 +155,6 @@ class Training:
             raise UsageError("--ema", seen=self.ema, expected="from 0, no average, to below 1")
         if not self.clip >= 0.0:
             raise UsageError("--clip", seen=self.clip, expected="a gradient norm, or 0 to leave gradients alone")
-        if self.export_dtype not in EXPORT_DTYPES:
-            raise UsageError("--export-dtype", seen=repr(self.export_dtype), expected=" or ".join(EXPORT_DTYPES))
         if self.out.suffix not in (".pt", ".safetensors"):
             raise UsageError("--out", seen=repr(self.out.name), expected="a name that ends in .pt or .safetensors")
         if self.num_windows < 1:
@@ -160,8 +185,6 @@ class Training:
                 raise UsageError("--block-size", seen=size, expected=expected)
 
     def _check_whole_windows(self) -> None:
-        if self.mask_rates not in MASK_RATES:
-            raise UsageError("--mask-rates", seen=repr(self.mask_rates), expected=" or ".join(MASK_RATES))
         is_whole = self.objective == "mdlm" and self.block_size is None
         if self.mask_rates != Training.mask_rates and not is_whole:
             raise UsageError("--mask-rates", seen=self.mask_rates, expected="uniform in blocks and in a causal network")

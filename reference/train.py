@@ -12,9 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,8 +21,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from bpb_harness.cli._progress import clock_time, progress_bar
 from bpb_harness.cli._run import EXIT_INTERRUPTED
 from bpb_harness.cli._run import run as run_command
+from bpb_harness.cli._settings import as_settings, explicit, takes
 from bpb_harness.distributed import open_processes, pick_device
 from bpb_harness.errors import UsageError
+from bpb_harness.evaluation.flags import flags_of
 from bpb_harness.torchrun import is_first_process
 from reference.clock import Clock
 from reference.run import Run
@@ -33,32 +33,6 @@ from reference.settings import PRESETS, Training
 _REPORT_SECONDS, _SPOKEN_SECONDS = 2.0, 30.0
 _STEPS_BEFORE_FORECAST = 2
 Speak = Callable[[str], None]
-
-
-class Objective(StrEnum):
-    """What is trained."""
-
-    mdlm = "mdlm"
-    ar = "ar"
-
-
-class Preset(StrEnum):
-    """Shapes by the device that they make sense on, and recipes."""
-
-    cpu = "cpu"
-    h100 = "h100"
-    h100_windows = "h100-windows"
-    h100_blocks = "h100-blocks"
-    h100_blocks_long = "h100-blocks-long"
-
-
-_OF_PRESETS = frozenset().union(*PRESETS.values())
-
-
-def _shaped(name: str, what: str) -> str:
-    """A line of --help with the value that an option has without and with each preset."""
-    by_preset = ", ".join(f"{preset} {PRESETS[preset][name]:,}" for preset in ("cpu", "h100"))
-    return f"{what} ({getattr(Training, name):,}; of --preset {by_preset})."
 
 
 @contextmanager
@@ -205,103 +179,28 @@ def _foresee(run: Run, clock: Clock, say: Speak, *, is_over: bool = False) -> No
     )
 
 
+@takes(*flags_of(Training), of=Training, before={"preset": "block_size"})
 def command(
-    data: Annotated[list[Path], typer.Option(help="Training shards, one or more.")],
-    tokenizer: Annotated[
-        Path, typer.Option(help="The tokenizer that made the shards: SentencePiece, or JSON as bpb-eval reads it.")
-    ],
-    out: Annotated[Path, typer.Option(help="Checkpoint to write; the run's state goes to OUT.train.")],
-    minutes: Annotated[float | None, typer.Option(help="Limit on wall-clock time from the first step on.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Limit on steps; without --minutes a run is exactly repeatable.")
-    ] = None,
-    objective: Annotated[Objective, typer.Option(help="Masked diffusion, or the causal twin.")] = Objective.mdlm,
+    invoked: typer.Context,
     preset: Annotated[
-        Preset | None,
-        typer.Option(help="Shapes for a cpu or an h100, and recipes with blocks; options beside it stand above it."),
+        str | None, typer.Option(help=f"Shapes and recipes: {', '.join(PRESETS)}; options beside it stand above it.")
     ] = None,
-    block_size: Annotated[
-        int | None,
-        typer.Option(help="Predict windows block by block of so many tokens, each given all tokens before it."),
-    ] = None,
-    causal_weight: Annotated[
-        float | None,
-        typer.Option(
-            help=f"Of next tokens in the clean copy that blocks are predicted from ({Training.causal_weight})."
-        ),
-    ] = None,
-    causal_share: Annotated[
-        float | None, typer.Option(help="Part of the run that begins with next tokens alone, with --block-size.")
-    ] = None,
-    mask_rates: Annotated[
-        str | None, typer.Option(help=f"Of whole windows: uniform, low or bell ({Training.mask_rates}).")
-    ] = None,
-    causal_rows: Annotated[
-        float, typer.Option(help="Share of whole windows that learn next tokens causally instead.")
-    ] = Training.causal_rows,
-    time_conditioned: Annotated[bool, typer.Option(help="Tell the network the noise level.")] = False,
-    schedule: Annotated[str, typer.Option(help="Noise schedule.")] = Training.schedule,
-    layers: Annotated[int | None, typer.Option(help=_shaped("layers", "Transformer blocks"))] = None,
-    width: Annotated[int | None, typer.Option(help=_shaped("width", "Width of the residual stream"))] = None,
-    heads: Annotated[int | None, typer.Option(help=_shaped("heads", "Attention heads"))] = None,
-    mlp_width: Annotated[
-        int | None, typer.Option(help="Hidden width of the feed-forward layers; by default 4 x width.")
-    ] = None,
-    context: Annotated[int | None, typer.Option(help=_shaped("context", "Tokens of a window"))] = None,
-    short_context: Annotated[
-        int | None, typer.Option(help="Tokens of a window in the first part of the run; more windows a step then.")
-    ] = None,
-    short_share: Annotated[
-        float | None, typer.Option(help=f"That part ({Training.short_share}); with --short-context.")
-    ] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(help=_shaped("batch_tokens", "Tokens of a step, all processes together"))
-    ] = None,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = Training.lr,
-    muon_lr: Annotated[
-        float, typer.Option(help="Peak learning rate of Muon; 0 leaves all to AdamW.")
-    ] = Training.muon_lr,
-    normalised_updates: Annotated[
-        bool | None, typer.Option(help="Rows of Muon's update of one size, cautious decay.")
-    ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help=f"Decoupled, of the blocks' matrices ({Training.weight_decay}).")
-    ] = None,
-    dropout: Annotated[
-        float | None, typer.Option(help="Share of a branch that a step leaves out; for data that is seen often.")
-    ] = None,
-    ema: Annotated[
-        float, typer.Option(help="Decay of the moving average that is saved; 0 saves the last weights.")
-    ] = Training.ema,
-    clip: Annotated[float, typer.Option(help="Largest norm of a gradient; 0 clips none.")] = Training.clip,
-    seed: Annotated[int, typer.Option(help="Of weights, windows and masks.", min=0)] = Training.seed,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = Training.device,
-    compile: Annotated[bool | None, typer.Option(help="Compile the network; by default on a GPU only.")] = None,
-    export_dtype: Annotated[str, typer.Option(help="Of the checkpoint: float32 or bfloat16.")] = Training.export_dtype,
-    val_data: Annotated[
-        list[Path] | None, typer.Option(help="Validation shards; named in OUT if in its folder.")
-    ] = None,
-    val_windows: Annotated[int, typer.Option(help="Validation windows to score.")] = Training.val_windows,
-    save_minutes: Annotated[
-        float, typer.Option(help="Time between checkpoints, each scored on --val-data.")
-    ] = Training.save_minutes,
-    check_tokenizer: Annotated[
-        bool, typer.Option(help="Refuse a tokenizer that did not write the shards.")
-    ] = Training.check_tokenizer,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT.train.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    **given: Any,
 ) -> int:
     """Train a reference network."""
-    options = dict(locals())
-    del options["resume"], options["overwrite"], options["preset"]
-    shape = PRESETS[preset.value] if preset else {}
-    options = {name: value for name, value in options.items() if value is not None or name not in _OF_PRESETS}
-    options = dict(shape) | options
+    if preset is not None and preset not in PRESETS:
+        raise UsageError("--preset", seen=repr(preset), expected=" or ".join(PRESETS))
+    shape = PRESETS[preset] if preset else {}
+    by_user = explicit(invoked, given)
+    options = as_settings(given, Training)
+    options |= {name: value for name, value in shape.items() if name not in by_user}
+    out = options["out"]
     if out.exists() and not (resume or overwrite):
         raise UsageError(f"{out} exists", hint="pass --resume to go on with it, or --overwrite to replace it")
-    if preset and preset.value != "cpu" and pick_device(options["device"]).type == "cpu" and is_first_process():
-        typer.echo(f"--preset {preset.value} on a CPU: a step will take minutes; --preset cpu is for it", err=True)
-    options |= {"data": tuple(data), "val_data": tuple(val_data or ()), "objective": objective.value}
+    if preset not in {None, "cpu"} and pick_device(options["device"]).type == "cpu" and is_first_process():
+        typer.echo(f"--preset {preset} on a CPU: a step will take minutes; --preset cpu is for it", err=True)
     return EXIT_INTERRUPTED if train(Training(**options), resume=resume).interrupted else 0
 
 

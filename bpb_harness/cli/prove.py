@@ -18,7 +18,7 @@ from bpb_harness.cli._output import READ, require_outputs, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import interrupted_afterwards, run, torch_imports
-from bpb_harness.cli._settings import as_settings, takes
+from bpb_harness.cli._settings import as_settings, explicit, takes
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.settings import DEFAULTS, FLAGS, Settings
 from bpb_harness.terminal.lines import laid_out
@@ -116,8 +116,7 @@ def _settings_of(score: Path, settings: dict[str, Any], context: typer.Context) 
         from bpb_harness.formats import read_result
         from bpb_harness.proof.taken_score import settings_beside
 
-    explicit = [name for name in settings if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-    return settings_beside(read_result(score), settings, explicit)
+    return settings_beside(read_result(score), settings, explicit(context, settings))
 
 
 def _decode(

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bpb_harness.errors import UsageError
 from reference import clock as clocks
 from reference import train
 from reference.settings import PRESETS, Training
@@ -353,12 +352,27 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert [resume for _, resume in given] == [False, False, True, False]
 
 
-def test_a_checkpoint_is_not_replaced_by_accident(tmp_path: Path) -> None:
-    out = tmp_path / "m.pt"
-    out.write_bytes(b"")
-    with pytest.raises(UsageError) as caught:
-        train.command([Path("a.bin")], Path("t"), out, steps=1)
-    assert str(caught.value) == (f"{out} exists; pass --resume to go on with it, or --overwrite to replace it")
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "m.pt exists; pass --resume to go on with it, or --overwrite to replace it"),
+        (["--preset", "tpu"], f"--preset: got 'tpu', expected {' or '.join(PRESETS)}"),
+        (["--overwrite", "--seed", "-1"], "--seed: got -1, expected a whole number, 0 or more"),
+        (["--overwrite", "--objective", "sedd"], "--objective: got 'sedd', expected mdlm or ar"),
+    ],
+)
+def test_the_command_refuses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, more: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.pt").write_bytes(b"")
+    words = ["--data", "a.bin", "--tokenizer", "t", "--out", "m.pt", "--steps", "1"]
+    monkeypatch.setattr(sys, "argv", ["train", *words, *more])
+    with pytest.raises(SystemExit) as stopped:
+        train.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith(f"{said}\n")
+    assert not Path("m.pt").read_bytes()
 
 
 @pytest.mark.parametrize(
