@@ -21,8 +21,8 @@ _SLACK_BITS_PER_TOKEN = 0.02  # noise of a single draw over a split, in bits per
 # below its own mean, which is the bound: below 5.5 bits per token (2.26 bits per byte) for any network worth
 # publishing. So f rises by 3 bits at least and by log2 V at most.
 _SMALLEST_RISE = 3.0
-# Where nothing tells the vocabulary, no published one is larger; and text has at least so many bytes per token.
-_LARGEST_VOCABULARY_BITS, _MIN_BYTES_PER_TOKEN = 18.0, 2.0
+# Where nothing tells the vocabulary, no published one is larger; and text has so many bytes per token, or more.
+_LARGEST_VOCABULARY_BITS, _BYTES_PER_TOKEN = 18.0, (2.0, 5.0)
 _STEEPEST = 1.3  # a table with few steps may fall faster than the law, which leaves out terms in 1/T^2
 
 
@@ -214,57 +214,52 @@ def _steps_table(evidence: Evidence) -> Iterator[Finding]:
     table = dict(sorted(evidence.claim.steps_table.items()))
     if len(table) < 2:
         return
-    vocabulary = bits_of_vocabulary(evidence.tokenizer)
     slope, limit = _fit_inverse(table)
     noise = max(score.half_unit for score in table.values())
-    hidden = 2.0 * noise / (1.0 / min(table) - 1.0 / max(table))  # of the slope, by rounding
     facts: dict[str, Json] = {
         "table": {str(steps): score.value for steps, score in table.items()},
         "slope_bits_per_byte": slope,
         "limit_bits_per_byte": limit,
     }
-    rising = [
-        (few, many)
-        for (few, a), (many, b) in pairwise(table.items())
-        if b.value > a.value + 2 * noise + 0.003 * a.value
-    ]
-    bytes_per_token = evidence.full.bytes_per_token if evidence.full else None
-    if rising:
-        message = (
-            f"the table over T rises from T = {rising[0][0]} to T = {rising[0][1]}; the bound falls like 1/T when the "
-            "cross-entropy rises with the mask rate, as it does in every trained network"
-        )
-        yield codes.STEPS_LAW.finding(message, facts=facts)
-    elif vocabulary is not None and bytes_per_token is not None:
-        implied = 2.0 * slope * bytes_per_token
-        facts |= {"implied_f_range_bits": implied, "largest_f_range_bits": vocabulary}
-        if 2.0 * (slope - hidden) * bytes_per_token > _STEEPEST * vocabulary:
+    # 1. A bound that rises with T
+    for (few, a), (many, b) in pairwise(table.items()):
+        if b.value > a.value + 2 * noise + 0.003 * a.value:
             message = (
-                f"between T = {min(table)} and T = {max(table)} the score falls as if the cross-entropy rose by "
-                f"{implied:.1f} bits from mask rate 0 to 1, more than log2 V = {vocabulary:.1f}: these are not T-step "
-                "bounds of one model"
-            )
-            yield codes.STEPS_SLOPE.finding(message, facts=facts)
-        else:
-            message = (
-                f"the table over T follows a + b/T with a = {limit:.4f} and b = {slope:.3f} bits per byte, a "
-                f"cross-entropy that rises by {implied:.1f} bits per token"
+                f"the table over T rises from T = {few} to T = {many}; the bound falls like 1/T when the cross-entropy "
+                "rises with the mask rate, as it does in every trained network"
             )
             yield codes.STEPS_LAW.finding(message, facts=facts)
-    elif 2.0 * (slope - hidden) * _MIN_BYTES_PER_TOKEN > _STEEPEST * (vocabulary or _LARGEST_VOCABULARY_BITS):
-        least, most = 2.0 * slope * _MIN_BYTES_PER_TOKEN, 2.0 * slope * 5.0
-        limit_bits = vocabulary or _LARGEST_VOCABULARY_BITS
-        whose = "its tokenizer" if vocabulary else "any tokenizer"
-        message = (
-            f"between T = {min(table)} and T = {max(table)} the score falls as if the cross-entropy rose by "
-            f"{least:.0f} to {most:.0f} bits per token from mask rate 0 to 1 (at 2 to 5 bytes per token), more than "
-            f"the log2 V = {limit_bits:.0f} of {whose}: these are not T-step bounds of one model"
-        )
-        facts |= {"implied_f_range_bits": [least, most], "largest_f_range_bits": limit_bits}
-        yield codes.STEPS_SLOPE.finding(message, facts=facts)
-    else:
-        message = f"the table over T follows a + b/T with a = {limit:.4f} and b = {slope:.3f} bits per byte"
-        yield codes.STEPS_LAW.finding(message, facts=facts)
+            return
+    # 2. A fall that takes more than log2 V, less what rounding may have made of it
+    vocabulary, full = bits_of_vocabulary(evidence.tokenizer), evidence.full
+    known = full.bytes_per_token if full is not None and vocabulary is not None else None
+    rises = [2.0 * slope * each for each in (_BYTES_PER_TOKEN if known is None else (known,))]
+    largest = vocabulary or _LARGEST_VOCABULARY_BITS
+    hidden = 2.0 * noise / (1.0 / min(table) - 1.0 / max(table))
+    is_too_steep = 2.0 * (slope - hidden) * (known or _BYTES_PER_TOKEN[0]) > _STEEPEST * largest
+    if known is not None or is_too_steep:
+        facts |= {"implied_f_range_bits": [*rises] if known is None else rises[0], "largest_f_range_bits": largest}
+    if is_too_steep:
+        yield codes.STEPS_SLOPE.finding(_said_of_slope(table, rises, largest, vocabulary), facts=facts)
+        return
+    # 3. The law
+    message = f"the table over T follows a + b/T with a = {limit:.4f} and b = {slope:.3f} bits per byte"
+    if known is not None:
+        message += f", a cross-entropy that rises by {rises[0]:.1f} bits per token"
+    yield codes.STEPS_LAW.finding(message, facts=facts)
+
+
+def _said_of_slope(table: Mapping[int, Printed], rises: list[float], largest: float, vocabulary: float | None) -> str:
+    rise, whose = f"{rises[0]:.1f} bits from mask rate 0 to 1", f"log2 V = {largest:.1f}"
+    if len(rises) > 1:
+        least, most = rises
+        per_token = "at {:.0f} to {:.0f} bytes per token".format(*_BYTES_PER_TOKEN)
+        rise = f"{least:.0f} to {most:.0f} bits per token from mask rate 0 to 1 ({per_token})"
+        whose = f"the log2 V = {largest:.0f} of {'its' if vocabulary else 'any'} tokenizer"
+    return (
+        f"between T = {min(table)} and T = {max(table)} the score falls as if the cross-entropy rose by {rise}, more "
+        f"than {whose}: these are not T-step bounds of one model"
+    )
 
 
 def _fit_inverse(table: Mapping[int, Printed]) -> tuple[float, float]:
