@@ -19,7 +19,9 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import final
 
 from bpb_harness.claim.adaptation import EpochLine, adaptations, epoch_of
 from bpb_harness.claim.embedded_code import is_code, is_statement
@@ -117,64 +119,92 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
     ]
     code = is_code([line for _, line in numbered])
     lines = [(number, line, is_script) for (number, line), is_script in zip(numbered, code, strict=True)]
-    output = [line for line, hidden in zip(numbered, code, strict=True) if not hidden]
-    scores: list[ScoreLine] = []
-    split_tokens: list[int] = []
-    artifacts: list[Printed] = []
-    tokenizers: list[str] = []
-    numbers: set[float] = set()
-    epochs: list[EpochLine] = []
-    seed, num_steps, dataset, folded, run = None, None, None, None, 0
-    spoilt: Source | None = None
-    for number, line in output:
-        low = line.lower()
-        if "seed" in low and (found := _SEED.match(line)):
-            run += bool(scores) and scores[-1].run == run
-            seed = found[1]
-        elif scores and scores[-1].run == run and _FIRST_STEP.match(line) and not scores[-1].is_training_step:
-            run += 1
-        if "bpb" in low and len(numbers) < _MAX_SCORE_LINES:
-            numbers.update(float(text) for text in _NUMBER.findall(line[:_LONGEST_NUMBER_LINE]))
-        if ("bpb" in low or "per byte" in low or "per_byte" in low) and not is_statement(line):
-            if len(scores) < _MAX_SCORE_LINES:
-                before = len(scores)
-                scores.extend(_scores_of(line, Source(file, number), run))
-                spoilt = None if len(scores) > before else Source(file, number) if _is_spoilt(low) else spoilt
-            if num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
-                num_steps = int(found[1])
-        if "epoch" in low and len(epochs) < _MAX_SCORE_LINES and (epoch := epoch_of(line, number, run)) is not None:
-            epochs.append(epoch)
-        if dataset is None and "val" in low and ".bin" in low:
-            dataset = _dataset_of(line)
-        if folded is None and ("val_loader" in low or "tokenizer" in low) and (named := _FOLDED.search(line)):
-            folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
-        if "tokens" in low and (found := _SPLIT.search(line)):
-            split_tokens.append(_count(found[1]))
-        if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
-            size = parse_number(found[1].replace(",", ""), Source(file, number), "artifact bytes")
-            if size is not None:
-                artifacts.append(size)
-        if "sp" in low or "bpe" in low or "byte" in low:
-            tokenizers.extend(name for name in _tokenizers_of_output(line) if name not in tokenizers)
-    named = _SEED_IN_NAME.search(file)
+    said = _Said(file)
+    for number, line, is_script in lines:
+        if not is_script:
+            said.by_line(number, line)
+    seed_in_name = _SEED_IN_NAME.search(file)
     return LogRecord(
         file=file,
-        lines=tuple(_without_series(scores)),
-        seed=seed or (named[1] if named else None),
-        split_tokens=tuple(dict.fromkeys(split_tokens)),
-        artifact_bytes=tuple(artifacts),
-        tokenizers=tuple(tokenizers),
-        num_steps=num_steps,
-        dataset=dataset,
-        folded=folded,
-        adaptations=adaptations(epochs),
-        numbers_beside_bpb=frozenset(numbers),
-        spoilt_at=spoilt,
+        lines=tuple(_without_series(said.scores)),
+        seed=said.seed or (seed_in_name[1] if seed_in_name else None),
+        split_tokens=tuple(dict.fromkeys(said.split_tokens)),
+        artifact_bytes=tuple(said.artifacts),
+        tokenizers=tuple(said.tokenizers),
+        num_steps=said.num_steps,
+        dataset=said.dataset,
+        folded=said.folded,
+        adaptations=adaptations(said.epochs),
+        numbers_beside_bpb=frozenset(said.numbers),
+        spoilt_at=said.spoilt,
         embedded_code_lines=sum(code),
         found=tuple(found_lines(templates, lines, text, file)),
         digest=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
         code_digest=_digest(line for _, line, is_script in lines if is_script),
     )
+
+
+@final
+@dataclass
+class _Said:
+    """What a log's lines have said so far, those of code left out."""
+
+    file: str
+    scores: list[ScoreLine] = field(default_factory=list)
+    split_tokens: list[int] = field(default_factory=list)
+    artifacts: list[Printed] = field(default_factory=list)
+    tokenizers: list[str] = field(default_factory=list)
+    numbers: set[float] = field(default_factory=set)
+    epochs: list[EpochLine] = field(default_factory=list)
+    run: int = 0
+    seed: str | None = None
+    num_steps: int | None = None
+    dataset: str | None = None
+    folded: str | None = None
+    spoilt: Source | None = None
+
+    def by_line(self, number: int, line: str) -> None:
+        """Take one more line."""
+        low = line.lower()
+        self._begin_run(line, low)
+        if "bpb" in low and len(self.numbers) < _MAX_SCORE_LINES:
+            self.numbers.update(float(text) for text in _NUMBER.findall(line[:_LONGEST_NUMBER_LINE]))
+        if ("bpb" in low or "per byte" in low or "per_byte" in low) and not is_statement(line):
+            self._take_scores(line, low, Source(self.file, number))
+        if "epoch" in low and len(self.epochs) < _MAX_SCORE_LINES:
+            epoch = epoch_of(line, number, self.run)
+            self.epochs += [] if epoch is None else [epoch]
+        if self.dataset is None and "val" in low and ".bin" in low:
+            self.dataset = _dataset_of(line)
+        if self.folded is None and ("val_loader" in low or "tokenizer" in low) and (named := _FOLDED.search(line)):
+            self.folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
+        if "tokens" in low and (found := _SPLIT.search(line)):
+            self.split_tokens.append(_count(found[1]))
+        if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
+            size = parse_number(found[1].replace(",", ""), Source(self.file, number), "artifact bytes")
+            self.artifacts += [] if size is None else [size]
+        if "sp" in low or "bpe" in low or "byte" in low:
+            self.tokenizers.extend(name for name in _tokenizers_of_output(line) if name not in self.tokenizers)
+
+    def _begin_run(self, line: str, low: str) -> None:
+        """A seed, or step 0, begins another run where this one has scores already."""
+        if "seed" in low and (found := _SEED.match(line)):
+            self.run += self._has_scores
+            self.seed = found[1]
+        elif self._has_scores and _FIRST_STEP.match(line) and not self.scores[-1].is_training_step:
+            self.run += 1
+
+    @property
+    def _has_scores(self) -> bool:
+        return bool(self.scores) and self.scores[-1].run == self.run
+
+    def _take_scores(self, line: str, low: str, source: Source) -> None:
+        if len(self.scores) < _MAX_SCORE_LINES:
+            scores = list(_scores_of(line, source, self.run))
+            self.scores += scores
+            self.spoilt = None if scores else source if _is_spoilt(low) else self.spoilt
+        if self.num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
+            self.num_steps = int(found[1])
 
 
 def _without_series(scores: Sequence[ScoreLine]) -> Iterator[ScoreLine]:
