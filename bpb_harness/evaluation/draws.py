@@ -164,32 +164,27 @@ def run_draws(
         NumericsError: where the network gives NaN, or infinitely many bits.
     """
     together = processes or Processes()
+    # 1. What is done already, and the batches that are left
     work = _Collection(plan, keep, _TokenNats(source, plan) if keep_tokens else None)
     for done in finished:
         work.take(done)
-    batches = source.deal(plan, batch_tokens)
-    dealt = [[rows for rows in micro_batches if np.isnan(work.nats[rows]).any()] for micro_batches in batches]
-    dealt = [micro_batches for micro_batches in dealt if micro_batches]
-    drawn = np.zeros(len(plan), dtype=np.bool_)
-    for rows in chain.from_iterable(dealt):
-        drawn[rows] = True
-    num_kept = int((~np.isnan(work.nats)).sum())
+    is_kept = ~np.isnan(work.nats)
+    batches = [[rows for rows in parts if not is_kept[rows].all()] for parts in source.deal(plan, batch_tokens)]
+    dealt = [micro_batches for micro_batches in batches if micro_batches]
+    drawn = [*chain.from_iterable(dealt)]
     if advance is not None and not together.rank:
-        advance(source.num_tokens(plan, np.flatnonzero(~drawn)))
-
+        rows = np.delete(np.arange(len(plan)), np.concatenate(drawn) if drawn else [])
+        advance(source.num_tokens(plan, rows))
+    # 2. Through the network, in all processes
     deal = together.deal(dealt)
     for part in together.together(partial(work.run, runner, source, streams, deal, device, advance, together)):
         for done in part:
             work.take(done)
     assert not np.isnan(work.nats).any(), "every draw is done by one process"
-    token_nats = None
-    if work.tokens is not None:
-        token_nats = work.tokens.nats
-        for start in range(0, len(token_nats), _TOKENS_AT_ONCE):  # views, whose memory the sums take
-            together.add([torch.from_numpy(token_nats[start : start + _TOKENS_AT_ONCE])])
+    # 3. One table
     return DrawTable(
-        plan, work.num_masked, work.nats, work.control, token_nats, num_kept=num_kept,
-        num_forward_tokens=sum(source.num_tokens(plan, rows) for rows in chain.from_iterable(dealt)),
+        plan, work.num_masked, work.nats, work.control, None if work.tokens is None else work.tokens.of_all(together),
+        num_kept=int(is_kept.sum()), num_forward_tokens=sum(source.num_tokens(plan, rows) for rows in drawn),
     )  # fmt: skip
 
 
@@ -304,6 +299,12 @@ class _TokenNats:
         is_target = prepared.is_target(self._lengths[which])
         where = (self._offset[which, None] + np.cumsum(is_target, axis=1) - 1)[is_target]
         np.add.at(self.nats, where, (nll.numpy() * scale[:, None])[is_target])
+
+    def of_all(self, processes: Processes) -> Floats:
+        """What the draws of all processes add."""
+        for start in range(0, len(self.nats), _TOKENS_AT_ONCE):  # views, whose memory the sums take
+            processes.add([torch.from_numpy(self.nats[start : start + _TOKENS_AT_ONCE])])
+        return self.nats
 
 
 def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
