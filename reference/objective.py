@@ -75,15 +75,17 @@ def drawn_by_law(law: str, w: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw_block_masks(
-    shape: Sequence[int], size: int, bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu"
-) -> Tensor:
-    """Masks of every block of a batch, as :func:`draw_masks` of so many windows; (B, L) bool.
+    shape: Sequence[int], size: int, bound: Bound, generator: torch.Generator, device: torch.device | str = "cpu", *,
+    law: str = "uniform",
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Masks of every block of a batch, as :func:`draw_masks` of so many windows, (B, L) bool, and weights, (B, L / S).
 
     Neighbouring cells of the times go to different windows: no window, and no process's share, has the high ones alone.
     """
     num_windows, length = shape
-    masked, _, _ = draw_masks((num_windows * length // size, size), bound, generator, device)
-    return masked.view(length // size, num_windows, size).transpose(0, 1).reshape(num_windows, length)
+    masked, _, weight = draw_masks((num_windows * length // size, size), bound, generator, device, law=law)
+    masked = masked.view(length // size, num_windows, size).transpose(0, 1).reshape(num_windows, length)
+    return masked, weight.view(-1, num_windows).t()
 
 
 def gather_capacity(num_windows: int, length: int, bound: Bound, num_shares: int = 1) -> int:
@@ -111,7 +113,7 @@ class Gathered:
     Attributes:
         positions: index into the flattened batch, (n,) int64.
         targets: the clean token there, (n,) int64.
-        weights: 1 / (|M| B) of its row, 0 for padding, (n,) float32.
+        weights: 1 / (|M| B) of its row, 0 for padding, (n,) float32; or (2, n), those of the value and its gradient.
         slots: the row of every position of the batch, (B L,) int64; n for those that are visible or lost.
     """
 
@@ -121,13 +123,14 @@ class Gathered:
     slots: Tensor
 
 
-def gather_masked(x0: Tensor, masked: Tensor, capacity: int) -> Gathered:
+def gather_masked(x0: Tensor, masked: Tensor, capacity: int, row_weights: Tensor | None = None) -> Gathered:
     """Gather masked positions without asking the device how many there are.
 
     Args:
         x0: clean tokens, (B, L) int64.
         masked: (B, L) bool, at least one in every row.
         capacity: n; masked positions beyond it are lost, see :func:`gather_capacity`.
+        row_weights: of each row in the value, and in its gradient, (2, B); None: 1.
     """
     flat = masked.flatten()
     slot = (flat.cumsum(0) - 1).clamp(max=capacity)
@@ -135,9 +138,9 @@ def gather_masked(x0: Tensor, masked: Tensor, capacity: int) -> Gathered:
     slot = slot.masked_fill(~flat, capacity)
     place = torch.arange(len(flat), device=flat.device)
     positions = torch.zeros(capacity + 1, dtype=torch.int64, device=flat.device).scatter_(0, slot, place)[:capacity]
-    share = 1.0 / (masked.sum(dim=1) * len(masked)).float()
+    share = (1.0 if row_weights is None else row_weights) / (masked.sum(dim=1) * len(masked)).float()
     filled = torch.arange(capacity, device=flat.device) < flat.sum()
-    weights = share.index_select(0, positions // masked.shape[1]) * filled
+    weights = share.index_select(-1, positions // masked.shape[1]) * filled
     return Gathered(positions, x0.flatten().index_select(0, positions), weights, slot)
 
 
@@ -148,7 +151,7 @@ def head_nll(head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, 
         head: unembedding, D to W >= vocab_size.
         states: end of the residual stream, (n, D).
         targets: (n,) int64.
-        weights: (n,) float32; or (2, n), those of the value and those of its gradient.
+        weights: those of :class:`Gathered`, (n,) or (2, n) float32.
         vocab_size: V; columns from V on get no mass.
     """
     normalised = functional.rms_norm(states, (states.shape[-1],))
@@ -190,14 +193,11 @@ def mdlm_objective(
         Scalar float32; its gradient is an unbiased gradient of the bound where its weights are those of the value.
     """
     config = network.config
-    gathered = gather_masked(x0, masked, capacity or masked.numel())
+    gathered = gather_masked(x0, masked, capacity or masked.numel(), row_weights)
     xt = x0.masked_fill(masked, config.mask_token_id)
     at_masked = GatheredPositions(gathered.positions, gathered.slots)
     states = network.trunk(xt, level.sigma if config.time_conditioned else None, at_masked)
-    weights = gathered.weights
-    if row_weights is not None:
-        weights = weights * row_weights.index_select(1, gathered.positions // x0.shape[1])
-    diffusion = head_nll(network.head, states, gathered.targets, weights, config.vocab_size)
+    diffusion = head_nll(network.head, states, gathered.targets, gathered.weights, config.vocab_size)
     return bound.draw_weight * diffusion + prior_nats(bound.schedule, 1, config.vocab_size)
 
 
@@ -210,6 +210,7 @@ def block_objective(
     causal_weight: float = 0.0,
     capacity: int | None = None,
     head_nll: HeadNll = head_nll,
+    row_weights: Tensor | None = None,
     sight: Sight | None = None,
 ) -> Tensor:
     """:func:`mdlm_objective` of a network of blocks, which divide its windows.
@@ -222,6 +223,7 @@ def block_objective(
         causal_weight: of the cross-entropy of the token behind each clean one, which the clean copy is asked for then.
         capacity: rows to gather masked positions into; None: enough for any mask.
         head_nll: that function, or its compiled form.
+        row_weights: of each block in the value, and in its gradient, (2, B L / S); None: 1.
         sight: what attention reads; None: a table.
 
     Returns:
@@ -229,7 +231,7 @@ def block_objective(
     """
     config, size, (num_windows, length) = network.config, network.config.block_size, x0.shape
     assert size is not None
-    gathered = gather_masked(x0.view(-1, size), masked.view(-1, size), capacity or masked.numel())
+    gathered = gather_masked(x0.view(-1, size), masked.view(-1, size), capacity or masked.numel(), row_weights)
     num_noised = len(gathered.positions)
     xt = x0.masked_fill(masked, config.mask_token_id)
     states = network.block_trunk(xt, x0, _of_both_halves(gathered, num_windows, length, causal_weight > 0.0), sight)

@@ -260,13 +260,17 @@ class Run:
         if stage.is_causal:
             return (x0,)
         generator = torch.Generator(self.device).manual_seed(step_seed(training.seed, self.step))
+        law = training.mask_rates
+        noise: tuple[Tensor, ...] = ()
         if size := training.block_size:
-            return x0, share(draw_block_masks(batch.shape, size, self.bound, generator, self.device))
-        shape, law = (stage.num_masked, stage.context), training.mask_rates
-        masked, level, weight = draw_masks(shape, self.bound, generator, self.device, law=law)
+            masked, weight = draw_block_masks(batch.shape, size, self.bound, generator, self.device, law=law)
+        else:
+            shape = stage.num_masked, stage.context
+            masked, level, weight = draw_masks(shape, self.bound, generator, self.device, law=law)
+            noise = level.t, level.alpha_t, level.dalpha_t
         # A bell is what is minimised; where low rates are drawn more often, the gradient stays the bound's.
-        weights = torch.stack((weight, torch.ones_like(weight) if law == "bell" else weight), dim=1).float()
-        return x0, *(share(each) for each in (masked, level.t, level.alpha_t, level.dalpha_t, weights))
+        weights = torch.stack((weight, torch.ones_like(weight) if law == "bell" else weight), dim=-1).float()
+        return x0, *(share(each) for each in (masked, *noise, weights))
 
     def objective_nats(self, stage: Stage, x0: Tensor, *noise: Tensor) -> Tensor:
         """The objective of what :meth:`_draw` gave, nats per token."""
@@ -274,15 +278,16 @@ class Run:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on_gpu), fastest_attention(self.device):
             if stage.is_causal:
                 return causal_objective(self.network, x0, head_nll=self._head_nll)
+            masked, *level, weights = noise
+            row_weights = weights.reshape(-1, 2).t()
             if self.training.block_size:
                 return block_objective(
-                    self.network, x0, noise[0], self.bound, causal_weight=self.training.causal_weight,
-                    capacity=stage.capacity, head_nll=self._head_nll, sight=stage.sight,
+                    self.network, x0, masked, self.bound, causal_weight=self.training.causal_weight,
+                    capacity=stage.capacity, head_nll=self._head_nll, row_weights=row_weights, sight=stage.sight,
                 )  # fmt: skip
-            masked, t, alpha_t, dalpha_t, weights = noise
             nats = mdlm_objective(
-                self.network, x0[: len(masked)], masked, NoiseLevel(t, alpha_t, dalpha_t), self.bound,
-                capacity=stage.capacity, head_nll=self._head_nll, row_weights=weights.t(),
+                self.network, x0[: len(masked)], masked, NoiseLevel(*level), self.bound,
+                capacity=stage.capacity, head_nll=self._head_nll, row_weights=row_weights,
             )  # fmt: skip
             if not self.training.causal_rows:
                 return nats

@@ -190,7 +190,7 @@ def test_every_masked_token_of_a_share_is_gathered(tmp_path: Path, rank: int) ->
     (stage,) = run._stages
     rates = []
     for run.step in range(40):
-        _, masked = run._draw(stage)
+        _, masked, _ = run._draw(stage)
         assert masked.shape == (1, 64)
         assert int(masked.sum()) <= stage.capacity
         rates.append(float(masked.double().mean()))

@@ -57,7 +57,7 @@ def test_a_network_of_blocks_may_learn_next_tokens_first(tmp_path: Path) -> None
     ] * 2
     run = Run(wanted)
     assert [[tuple(part.shape) for part in run._draw(stage)] for stage in stages] == [
-        [(32, 17)], [(32, 16), (32, 16)], [(8, 64), (8, 64)]
+        [(32, 17)], [(32, 16), (32, 16), (32, 4, 2)], [(8, 64), (8, 64), (8, 16, 2)]
     ]  # fmt: skip
     assert all(bool(run._draw(stage)[1].view(-1, 4).any(dim=1).all()) for stage in stages[1:])
     long = make_stages(training(tmp_path / "m.pt", block_size=4, causal_share=0.5), bound=BOUND, num_processes=1)

@@ -16,10 +16,19 @@ from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.networks.reference import ReferenceTransformer
 from bpb_harness.schedule import parse_schedule
 from fixtures import build
-from reference.objective import MASK_RATES, draw_masks, drawn_by_law, mdlm_objective, with_causal_rows
+from reference.objective import (
+    MASK_RATES,
+    block_objective,
+    draw_block_masks,
+    draw_masks,
+    drawn_by_law,
+    mdlm_objective,
+    with_causal_rows,
+)
 from reference.run import Run
 from reference.train import train
 from tests.tiny_training import tiny_training
+from tests.unit.reference import test_blocks as blocks
 from tests.unit.reference.test_objective import L, all_masks, nelbo_by_quadrature, random_network
 
 BOUND = ContinuousBound(parse_schedule("loglinear[0.001]"), 1)
@@ -52,6 +61,59 @@ def test_every_law_leads_back_to_the_bound(law: str) -> None:
     assert expected_by_law(network, x0, law, weighs=True) == pytest.approx(wanted, rel=1e-5)
     if law != "uniform":
         assert abs(expected_by_law(network, x0, law, weighs=False) - wanted) > 0.005 * wanted
+
+
+@pytest.mark.parametrize("law", MASK_RATES)
+@torch.no_grad()
+def test_every_law_leads_back_to_the_bound_in_blocks(law: str) -> None:
+    """One block is drawn at w, with its weight, the other is masked whole and weighs nothing; then the other way."""
+    network, size, x0 = blocks.random_network(), blocks.SIZE, blocks.X0
+    wanted = sum(blocks.nelbo_of_block(network, start, BOUND.schedule) for start in range(0, L, size)) / L
+    masks = [mask for mask in blocks.masks_of_a_block() if bool(mask.any())]
+    totals, prior = {True: 0.0, False: 0.0}, 0.001 * math.log(blocks.V)
+    for place in (0, 1):
+        for point, share in zip(*np.polynomial.legendre.leggauss(40), strict=True):
+            v, weight = drawn_by_law(law, torch.tensor([(point + 1) / 2], dtype=torch.float64))
+            u = float(BOUND.schedule.level_at(BOUND.mask_rate(v)).mask_rate)
+            for mask in masks:
+                k, masked = int(mask.sum()), torch.ones(1, L, dtype=torch.bool)
+                masked[0, place * size : (place + 1) * size] = mask
+                chance = share / 2 * k / size * u ** (k - 1) * (1 - u) ** (size - k)
+                for weighs in totals:
+                    of_blocks = torch.zeros(2, 2, dtype=torch.float64)
+                    of_blocks[:, place] = weight if weighs else 1.0
+                    totals[weighs] += chance * float(block_objective(network, x0, masked, BOUND, row_weights=of_blocks))
+    assert totals[True] - prior == pytest.approx(wanted, rel=1e-4)  # the prior is in either block's draw
+    # What a block of two costs is linear in the rate: a law that is symmetric around 1/2 has the same mean.
+    assert (abs(totals[False] - prior - wanted) > 0.005 * wanted) == (law == "low")
+
+
+def test_blocks_are_dealt_with_their_weights() -> None:
+    """Cell c of the rates is block c // B of window c % B, for masks and weights alike."""
+    masked, _, weight = draw_masks((24, 4), BOUND, torch.Generator().manual_seed(0), law="bell")
+    dealt, weights = draw_block_masks((3, 32), 4, BOUND, torch.Generator().manual_seed(0), law="bell")
+    assert (dealt.shape, weights.shape) == ((3, 32), (3, 8))
+    for cell in range(24):
+        window, block = cell % 3, cell // 3
+        assert torch.equal(dealt[window, 4 * block : 4 * block + 4], masked[cell])
+        assert weights[window, block] == weight[cell]
+
+
+def test_value_and_gradient_of_blocks_have_weights_of_their_own() -> None:
+    network, x0 = blocks.random_network(), torch.tensor([[0, 2, 1, 2], [1, 1, 0, 2]])
+    masked, weight = draw_block_masks((2, L), 2, BOUND, torch.Generator().manual_seed(0), law="bell")
+    weight, ones = weight.reshape(-1), torch.ones(4, dtype=torch.float64)
+
+    def nats(value: Tensor, slope: Tensor) -> Tensor:
+        weights = torch.stack((value, slope))
+        return block_objective(network, x0, masked, BOUND, causal_weight=0.3, row_weights=weights)
+
+    both = nats(weight, ones)
+    assert float(both.detach()) == pytest.approx(float(nats(weight, weight).detach()), rel=1e-6)
+    assert float(both.detach()) != pytest.approx(float(nats(ones, ones).detach()), rel=1e-3)
+    of_both = gradient(network, both)
+    torch.testing.assert_close(of_both, gradient(network, nats(ones, ones)))
+    assert not torch.allclose(of_both, gradient(network, nats(weight, weight)), rtol=1e-2)
 
 
 @pytest.mark.parametrize("law", MASK_RATES)
@@ -109,15 +171,24 @@ def test_causal_rows_have_their_share_of_the_gradient() -> None:
     torch.testing.assert_close(gradient(network, nats), wanted, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("changes", [{"mask_rates": "bell"}, {"mask_rates": "low", "causal_rows": 0.25}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask_rates": "bell"},
+        {"mask_rates": "low", "causal_rows": 0.25},
+        {"mask_rates": "bell", "block_size": 4},
+        {"mask_rates": "low", "block_size": 4, "causal_weight": 0.0},
+    ],
+)
 def test_what_is_said_of_a_run_is_the_bound(tmp_path: Path, changes: dict[str, object]) -> None:
     """An untrained network predicts every token alike: a draw says ln V, 9 bits, times its weights' mean."""
     settings = tiny_training(tmp_path / "m.pt", steps=40, short_context=16, batch_tokens=256, **changes)
     before = Run(settings)
     weights = before._draw(before._stages[0])[-1]
-    assert float((weights[:, 0] - weights[:, 1]).abs().max()) > 0.1 or settings.mask_rates == "low"
+    value, slope = weights.unbind(dim=-1)
+    assert torch.equal(value, slope) if settings.mask_rates == "low" else float((value - slope).abs().max()) > 0.1
     run = train(settings)
-    assert run.history[0] == pytest.approx(math.log(512) * (0.001 + 0.999 * float(weights[:, 0].mean())), rel=1e-5)
+    assert run.history[0] == pytest.approx(math.log(512) * (0.001 + 0.999 * float(value.mean())), rel=1e-5)
     assert run.recent_bits(10) < 8.8
     validated = Run(tiny_training(tmp_path / "v.pt", **changes, val_data=(build.VALIDATION,), val_windows=4)).validate()
     assert validated is not None
