@@ -231,7 +231,7 @@ def block_objective(
     """
     config, size, (num_windows, length) = network.config, network.config.block_size, x0.shape
     assert size is not None
-    gathered = gather_masked(x0.view(-1, size), masked.view(-1, size), capacity or masked.numel(), row_weights)
+    gathered = gather_masked(x0.reshape(-1, size), masked.reshape(-1, size), capacity or masked.numel(), row_weights)
     num_noised = len(gathered.positions)
     xt = x0.masked_fill(masked, config.mask_token_id)
     states = network.block_trunk(xt, x0, _of_both_halves(gathered, num_windows, length, causal_weight > 0.0), sight)

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from bpb_harness.checkpoints import read_checkpoint
+from bpb_harness.distributed import Processes
 from bpb_harness.errors import CheckpointError, CorpusError, NumericsError, TokenizerError, UsageError
 from fixtures import build
 from reference.objective import head_nll
 from reference.run import Run
+from reference.settings import Training
 from tests.shards import write_shard
 from tests.tiny_training import tiny_training
 
@@ -25,6 +27,38 @@ def val(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "val.bin").write_bytes(build.VALIDATION.read_bytes())
     return folder / "val.bin"
+
+
+def objectives(training: Training, processes: Processes) -> list[tuple[float, torch.Tensor]]:
+    """What the first step of every stage says and its gradient, of a network that tells tokens apart."""
+    run = Run(training, processes)
+    with torch.no_grad():
+        run.network.head.weight.normal_(generator=torch.Generator().manual_seed(3))
+    found = []
+    for stage in run._stages:
+        nats = run._take_gradient(stage)
+        gradient = torch.cat([each.grad.flatten() for each in run.network.parameters() if each.grad is not None])
+        found.append((float(nats), gradient))
+    return found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask_rates": "bell"},
+        {"mask_rates": "low", "causal_rows": 0.25},
+        {"block_size": 4, "causal_share": 0.25, "mask_rates": "bell"},
+        {"objective": "ar"},
+    ],
+)
+def test_shares_of_a_step_are_the_step(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Whatever is trained, objective and gradient of a batch are the means of those of its shares."""
+    training = tiny_training(tmp_path / "m.pt", short_context=16, batch_tokens=256, **changes)
+    alone = objectives(training, Processes())
+    shares = [objectives(training, Processes(rank, 2)) for rank in range(2)]
+    for (nats, gradient), *parts in zip(alone, *shares, strict=True):
+        assert sum(each for each, _ in parts) / 2 == pytest.approx(nats, rel=1e-5)
+        torch.testing.assert_close(sum(each for _, each in parts) / 2, gradient, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(("objective", "kind"), [("mdlm", "NELBO"), ("ar", "NLL")])
