@@ -85,7 +85,7 @@ class Training:
     )
     causal_weight: float = flagged(0.5, "Of next tokens in the clean copy that blocks are predicted from.")
     causal_share: float = flagged(0.0, "Part of the run that begins with next tokens alone, with --block-size.")
-    mask_rates: str = flagged("uniform", "Of whole windows: uniform, low or bell.", one_of=(*MASK_RATES,))
+    mask_rates: str = flagged("uniform", "Law that they are drawn by: uniform, low or bell.", one_of=(*MASK_RATES,))
     causal_rows: float = flagged(0.0, "Share of whole windows that learn next tokens causally instead.")
     time_conditioned: bool = flagged(
         False, "Tell the network the noise level.", option="--time-conditioned/--no-time-conditioned"
