@@ -58,34 +58,14 @@ class Run:
         if self.device.type == "cuda":
             self.device = torch.device("cuda", self.device.index or 0)
             torch.cuda.set_device(self.device)  # graphs are captured, and gradients averaged, on the current device
+        # 1. What is trained, and on what
         tokenizer = load_tokenizer(training.tokenizer)
         self.tokenizer = find_separators(tokenizer, own_folder(training.tokenizer)).apply(tokenizer)
-        vocab_size = self.tokenizer.vocab_size
-        self.config = ReferenceConfig(
-            vocab_size=vocab_size,
-            context_length=training.context,
-            num_layers=training.layers,
-            width=training.width,
-            num_heads=training.heads,
-            mlp_width=training.hidden_width,
-            objective=training.objective,
-            time_conditioned=training.time_conditioned,
-            block_size=training.block_size,
-        )
+        self.config = _config_of(training, self.tokenizer.vocab_size)
         self.bound = ContinuousBound(parse_schedule(training.schedule), num_samples=1)
         self._stages = make_stages(training, bound=self.bound, num_processes=processes.count)
-        longest = max(stage.window_length for stage in self._stages)
-        self.shards = TokenShards(training.data, window_length=longest, vocab_size=vocab_size)
-        if training.check_tokenizer:
-            require_writer(load_shards(find_shards(training.data)[:1], vocab_size=vocab_size), self.tokenizer)
-        self._validation = None
-        if training.val_data:
-            self._validation = Validation(
-                training.val_data, self.tokenizer, num_windows=training.val_windows, context=training.context,
-                device=self.device.type, seed=training.seed,
-            )  # fmt: skip
-            if training.check_tokenizer:
-                require_writer(self._validation.corpus, self.tokenizer)
+        self._read_data(training)
+        # 2. The network, and what moves it
         self.network: ReferenceTransformer = initial_network(self.config, seed=training.seed).to(self.device)
         self.network.set_dropout(training.dropout)
         self.optimizers = make_optimizers(
@@ -97,12 +77,28 @@ class Run:
         self._gradients = AveragedGradients(self._parameters, processes)
         self._graphs_average = False
         self._head_nll: HeadNll = head_nll
+        # 3. Where the run stands
         self.step = 0
         self.seconds = 0.0  # spent before this process
         self.seconds_spent = 0.0  # when the last step was done
         self.interrupted = False
         self._history: list[float] = []
         self._pending: list[Tensor] = []  # objectives that are still on the device
+
+    def _read_data(self, training: Training) -> None:
+        """Training and validation shards, both written by the tokenizer."""
+        longest, vocab_size = max(stage.window_length for stage in self._stages), self.tokenizer.vocab_size
+        self.shards = TokenShards(training.data, window_length=longest, vocab_size=vocab_size)
+        if training.check_tokenizer:
+            require_writer(load_shards(find_shards(training.data)[:1], vocab_size=vocab_size), self.tokenizer)
+        self._validation = None
+        if training.val_data:
+            self._validation = Validation(
+                training.val_data, self.tokenizer, num_windows=training.val_windows, context=training.context,
+                device=self.device.type, seed=training.seed,
+            )  # fmt: skip
+            if training.check_tokenizer:
+                require_writer(self._validation.corpus, self.tokenizer)
 
     @property
     def num_parameters(self) -> int:
@@ -442,3 +438,17 @@ class Run:
             return line
         kind = "NLL" if self.config.objective == "ar" else "NELBO"
         return f"{line}, validation {kind} {result.length.bits_per_token:.4f} ({result.length.bits_per_byte:.4f} bpb)"
+
+
+def _config_of(training: Training, vocab_size: int) -> ReferenceConfig:
+    return ReferenceConfig(
+        vocab_size=vocab_size,
+        context_length=training.context,
+        num_layers=training.layers,
+        width=training.width,
+        num_heads=training.heads,
+        mlp_width=training.hidden_width,
+        objective=training.objective,
+        time_conditioned=training.time_conditioned,
+        block_size=training.block_size,
+    )

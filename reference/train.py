@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, final
 
 import typer
 from rich.console import Console
@@ -95,7 +95,7 @@ def train(training: Training, *, resume: bool = False, console: Console | None =
             say("validation data lie outside the checkpoint's folder, so it will not name them: give bpb-eval --data")
         say(f"ready after {time.monotonic() - began:.1f} s of preparation, which no limit counts")
         try:
-            _take_steps(run, Clock(run), console, say, log)
+            _Steps(run, Clock(run), console, say, log).take()
         finally:
             run.forget_graphs()
     return run
@@ -109,74 +109,103 @@ def _saying(what: str, console: Console) -> Iterator[None]:
         yield
 
 
-def _take_steps(run: Run, clock: Clock, console: Console, say: Speak, log: Speak) -> None:
-    """The loop: until the clock or the steps run out, or Ctrl-C."""
-    training = run.training
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    hidden = console.quiet or not console.is_terminal
-    with stop_on_interrupt() as stop, Progress(*columns, console=console, disable=hidden) as bar:
-        task = bar.add_task("training", total=1.0)
-        saved = reported = spoken = clock.seconds
-        is_foreseen = False
-        context = run.context_at(0.0)
-        while True:
-            seconds = clock.seconds
-            due = seconds - reported > _REPORT_SECONDS, seconds - saved > 60.0 * training.save_minutes
-            saves_now = due[1] and clock.has_time_to_save()
-            progress, reports, saves = run.processes.decide(1.0 if stop else clock.progress, due[0], saves_now)
-            if progress >= 1.0:
-                break
-            if clock.num_steps == _STEPS_BEFORE_FORECAST and not is_foreseen:
-                is_foreseen = True
-                _foresee(run, clock, say)
-                continue
-            if saves:
-                run.save(seconds)
-                say(run.report())
-                saved = clock.seconds
-                clock.measured(saved - seconds)
-            elif reports:  # reading a number off a GPU waits for it
-                line = f"step {run.step}: {run.recent_bits():.3f} bits/token, {clock.tokens_per_second:,.0f} tokens/s"
-                left = f"{line}, about {clock_time(clock.seconds_left)} left"
-                bar.update(task, completed=progress, description=left)
-                if console.is_terminal or seconds - spoken <= _SPOKEN_SECONDS:
-                    log(line)
-                else:
-                    say(left)
-                    spoken = seconds
-                reported = seconds
-            if context != (context := run.context_at(progress)):
-                say(f"step {run.step}: windows of {context} from here on")
-            run.take_step(progress)
-        run.recent_bits()  # waits for the last steps
-        if not is_foreseen and clock.num_steps:
-            _foresee(run, clock, say, is_over=True)
-        seconds, speed = clock.seconds, clock.tokens_per_second
-    run.seconds_spent = seconds
-    with _saying("saving and validation", console):
-        run.save(seconds)
-        report = run.report()
-    say(report)
-    run.interrupted = bool(run.processes.decide(bool(stop))[0])
-    what = "interrupted; continue with --resume" if run.interrupted else "done"
-    say(f"{what}: {run.step} steps in {seconds:.0f} s, {speed:,.0f} tokens/s, saved {training.out}")
+@final
+class _Steps:
+    """The loop, with what it says on the way.
 
+    Args:
+        run: takes the steps.
+        clock: of the run.
+        console: that a bar is drawn on.
+        say: where a line goes that is to be seen and kept.
+        log: where one goes that is kept alone.
+    """
 
-def _foresee(run: Run, clock: Clock, say: Speak, *, is_over: bool = False) -> None:
-    """Say what the limits leave room for, by the speed of the first steps; a validation that has too little is cut."""
-    run.recent_bits()  # waits for the steps
-    wanted = run.num_validation_windows
-    (chosen,) = run.processes.decide(float(clock.foresee(wanted)))
-    if int(chosen) < wanted:
-        run.validate_fewer(int(chosen))
-        say(f"validation scores {int(chosen)} windows, not {wanted}: more would take too much of --minutes")
-    if is_over:
-        return
-    after = f", {clock_time(clock.ending)} of it for validation and saving" if clock.ending else ""
-    say(
-        f"forecast: {clock.seconds_a_step:.2g} s a step; about {clock.steps_in_all:,} steps, "
-        f"{clock_time(clock.seconds_left)} from now to the end{after}"
-    )
+    def __init__(self, run: Run, clock: Clock, console: Console, say: Speak, log: Speak) -> None:
+        self._run, self._clock, self._console, self._say, self._log = run, clock, console, say, log
+        self._saved = self._reported = self._spoken = clock.seconds
+        self._is_foreseen = False
+
+    def take(self) -> None:
+        """Until the clock or the steps run out, or Ctrl-C; then save."""
+        run, clock = self._run, self._clock
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        hidden = self._console.quiet or not self._console.is_terminal
+        with stop_on_interrupt() as stop, Progress(*columns, console=self._console, disable=hidden) as bar:
+            task = bar.add_task("training", total=1.0)
+            context = run.context_at(0.0)
+            while True:
+                progress, reports, saves = self._due(is_stopped=bool(stop))
+                if progress >= 1.0:
+                    break
+                if clock.num_steps == _STEPS_BEFORE_FORECAST and not self._is_foreseen:
+                    self._foresee()
+                    continue
+                if saves:
+                    self._save()
+                elif reports:
+                    bar.update(task, completed=progress, description=self._report())
+                if context != (context := run.context_at(progress)):
+                    self._say(f"step {run.step}: windows of {context} from here on")
+                run.take_step(progress)
+            run.recent_bits()  # waits for the last steps
+            if not self._is_foreseen and clock.num_steps:
+                self._foresee(is_over=True)
+            run.seconds_spent, speed = clock.seconds, clock.tokens_per_second
+        with _saying("saving and validation", self._console):
+            run.save(run.seconds_spent)
+            report = run.report()
+        self._say(report)
+        run.interrupted = bool(run.processes.decide(bool(stop))[0])
+        what = "interrupted; continue with --resume" if run.interrupted else "done"
+        took = f"{run.step} steps in {run.seconds_spent:.0f} s, {speed:,.0f} tokens/s"
+        self._say(f"{what}: {took}, saved {run.training.out}")
+
+    def _due(self, *, is_stopped: bool) -> tuple[float, bool, bool]:
+        """How far the run is, whether it is time to report, and to save: what the first process finds."""
+        clock, seconds = self._clock, self._clock.seconds
+        reports = seconds - self._reported > _REPORT_SECONDS
+        saves = seconds - self._saved > 60.0 * self._run.training.save_minutes and clock.has_time_to_save()
+        progress, *due = self._run.processes.decide(1.0 if is_stopped else clock.progress, reports, saves)
+        return progress, bool(due[0]), bool(due[1])
+
+    def _save(self) -> None:
+        seconds = self._clock.seconds
+        self._run.save(seconds)
+        self._say(self._run.report())
+        self._saved = self._clock.seconds
+        self._clock.measured(self._saved - seconds)
+
+    def _report(self) -> str:
+        """What the bar says; also in lines, now and then. Reading a number off a GPU waits for it."""
+        run, clock, seconds = self._run, self._clock, self._clock.seconds
+        line = f"step {run.step}: {run.recent_bits():.3f} bits/token, {clock.tokens_per_second:,.0f} tokens/s"
+        left = f"{line}, about {clock_time(clock.seconds_left)} left"
+        if self._console.is_terminal or seconds - self._spoken <= _SPOKEN_SECONDS:
+            self._log(line)
+        else:
+            self._say(left)
+            self._spoken = seconds
+        self._reported = seconds
+        return left
+
+    def _foresee(self, *, is_over: bool = False) -> None:
+        """Say what the limits leave room for, by the speed of the first steps; a validation that is too long is cut."""
+        run, clock = self._run, self._clock
+        self._is_foreseen = True
+        run.recent_bits()  # waits for the steps
+        wanted = run.num_validation_windows
+        (chosen,) = run.processes.decide(float(clock.foresee(wanted)))
+        if int(chosen) < wanted:
+            run.validate_fewer(int(chosen))
+            self._say(f"validation scores {int(chosen)} windows, not {wanted}: more would take too much of --minutes")
+        if is_over:
+            return
+        after = f", {clock_time(clock.ending)} of it for validation and saving" if clock.ending else ""
+        self._say(
+            f"forecast: {clock.seconds_a_step:.2g} s a step; about {clock.steps_in_all:,} steps, "
+            f"{clock_time(clock.seconds_left)} from now to the end{after}"
+        )
 
 
 @takes(*flags_of(Training), of=Training, before={"preset": "block_size"})

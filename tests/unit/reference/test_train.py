@@ -83,7 +83,7 @@ def _take_steps(run: _Run) -> tuple[list[str], list[str]]:
     said: list[str] = []
     logged: list[str] = []
     console = Console(file=io.StringIO())
-    train._take_steps(run, train.Clock(run), console, said.append, logged.append)  # type: ignore[arg-type]
+    train._Steps(run, train.Clock(run), console, said.append, logged.append).take()  # type: ignore[arg-type]
     return said, logged
 
 
@@ -182,7 +182,7 @@ def test_elsewhere_than_on_a_terminal_a_line_every_half_minute(time: _Time) -> N
 def test_a_terminal_sees_a_bar(time: _Time) -> None:
     run, shown = _Run(time, steps=10), io.StringIO()
     console = Console(file=shown, force_terminal=True, width=200)
-    train._take_steps(run, train.Clock(run), console, [].append, [].append)  # type: ignore[arg-type]
+    train._Steps(run, train.Clock(run), console, [].append, [].append).take()  # type: ignore[arg-type]
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
     assert re.search(r"(?<!\w)step 9: 5\.000 bits/token, 50 tokens/s, about 0:01 left .* 90%", plain)
 
