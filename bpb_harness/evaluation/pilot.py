@@ -22,6 +22,7 @@ from bpb_harness.evaluation.layout import Layout
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
+from bpb_harness.statistics.grid_error import MIN_NODES
 from bpb_harness.statistics.rare_costs import DrawnCosts, TypicalCosts
 from bpb_harness.statistics.repeats import MIN_STRATA, passes_for
 from bpb_harness.text.spans import Spans
@@ -193,10 +194,12 @@ class Pilot:
         """How many passes make half of the interval as narrow as that."""
         bound = self.plan.bound
         per_window = len(self.sampled.passes[0].plan) // len(self.plan.windows)
-        knows_itself = num_windows * per_window >= MIN_STRATA and per_window >= 2
-        if bound.num_samples == "all":
-            knows_itself = per_window >= 3
-        if bound.num_samples == 1:
-            knows_itself = num_windows >= MIN_WINDOWS_REPLICATED
+        match bound.num_samples:
+            case "all":
+                knows_itself = per_window >= MIN_NODES
+            case 1:
+                knows_itself = num_windows >= MIN_WINDOWS_REPLICATED
+            case _:
+                knows_itself = num_windows * per_window >= MIN_STRATA
         fewest = 1 if knows_itself else 2
         return passes_for(half_width_nats, self.sampled.spread, variance, num_windows, per_window, fewest=fewest)

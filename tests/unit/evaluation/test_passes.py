@@ -12,7 +12,7 @@ from scipy import stats
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import UsageError
 from bpb_harness.estimators import ContinuousBound, DiscreteBound
-from bpb_harness.evaluation import draw_store, passes
+from bpb_harness.evaluation import draw_store, passes, pilot
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
@@ -24,7 +24,9 @@ from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError, en
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import UNTRUSTED_ERROR, Signature
+from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
 from bpb_harness.schedule import LogLinear
+from bpb_harness.statistics.repeats import MIN_STRATA
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
 from bpb_harness.terminal.score import describe
 from bpb_harness.text.corpus import Corpus, load_shards
@@ -251,6 +253,24 @@ def test_the_pilot_is_no_larger_than_it_need_be(samples):
 
     pilot = Pilot.drawn(plan, layout_of(lengths), 1024, drawn)
     assert [costs.probability for costs in (*pilot.ends, pilot.costs)] == [4 / 64, 4 / 64, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "num_windows", "per_window", "fewest"),
+    [
+        (1, MIN_WINDOWS_REPLICATED - 1, 1, 2), (1, MIN_WINDOWS_REPLICATED, 1, 1),
+        (2, MIN_STRATA // 2 - 1, 2, 2), (2, MIN_STRATA // 2, 2, 1), (4, 1, 4, 2), (4, MIN_STRATA // 4, 4, 1),
+        ("all", 1_000, 2, 2), ("all", 1, 3, 1), ("all", 1_000, 3, 1),
+    ],
+)  # fmt: skip
+def test_one_pass_is_enough_where_it_shows_its_own_error(monkeypatch, num_samples, num_windows, per_window, fewest):
+    asked: list[object] = []
+    monkeypatch.setattr(pilot, "passes_for", lambda *given, **more: asked.append((*given[2:], more["fewest"])) or 5)
+    sampled = SimpleNamespace(passes=[SimpleNamespace(plan=range(7 * per_window))], spread=None)
+    plan = SimpleNamespace(bound=SimpleNamespace(num_samples=num_samples), windows=range(7))
+    found = Pilot(plan, sampled, ())  # type: ignore[arg-type]
+    assert found.num_passes(1.0, 2.0, num_windows) == 5
+    assert asked == [(2.0, num_windows, per_window, fewest)]
 
 
 def test_short_windows_have_no_ends():

@@ -186,13 +186,37 @@ def test_four_windows_at_most_are_compared_in_both_precisions(count, which):
     assert contract._some_windows()[:, 0].tolist() == which
 
 
-def test_windows_that_are_looked_at_are_spread_over_the_text(text):
-    chosen = sample_windows(job(Denoising(), text))
-    assert chosen.shape == (6, 16)
-    assert (
-        chosen.tolist() == [text.corpus.read(16 * i, 16 * i + 16).tolist() for i in range(6)]
-        or len({tuple(row) for row in chosen.tolist()}) == 6
-    )
+@pytest.mark.parametrize("model", [Denoising(), Causal()])
+@pytest.mark.parametrize(
+    ("limit", "which"),
+    [(1, [0, 0]), (2, [0, 1]), (16, [*range(16)]), (31, [*range(0, 31, 2)]), (301, [*range(0, 301, 20)])],
+)
+def test_windows_that_are_looked_at_are_spread_over_what_is_scored(text, model, limit, which):
+    scored = job(model, text)
+    chosen = sample_windows(replace(scored, settings=replace(scored.settings, limit=limit)))
+    assert chosen.tolist() == [text.corpus.read(16 * index, 16 * index + 16).tolist() for index in which]
+
+
+@pytest.mark.parametrize(("stderr", "per_token"), [(0.01, 0.03), (None, 0.0)])
+def test_what_low_precision_changes_is_held_against_the_error_per_token(text, monkeypatch, stderr, per_token):
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(trust, "load_model", lambda **_: (None, SimpleNamespace(model="in float32")))
+    monkeypatch.setattr(trust, "Denoiser", object)
+    monkeypatch.setattr(trust, "precision_finding", lambda *networks, **given: asked.update(given, networks=networks))
+    contract = Contract.__new__(Contract)
+    contract._windows = torch.arange(8)[:, None]
+    contract._job = job(Denoising(), text, dtype="bfloat16", seed=7)
+    contract._job = replace(contract._job, source=SimpleNamespace(load={}))  # type: ignore[arg-type]
+    result = SimpleNamespace(mc_stderr=stderr, length=SimpleNamespace(num_units=300, num_tokens=100))
+    assert contract.compare_precision(result) == []  # type: ignore[arg-type]
+    assert asked.pop("stderr_bits_per_token") == pytest.approx(per_token)
+    networks = asked.pop("networks")
+    assert networks[:2] == (contract._job.model, "in float32")
+    assert networks[2][:, 0].tolist() == [0, 2, 4, 6]
+    assert asked == {"schedule": LogLinear(), "seed": 7}
+    contract._job = replace(contract._job, source=None)
+    assert contract.compare_precision(result) == []  # type: ignore[arg-type]
+    assert asked == {"schedule": LogLinear(), "seed": 7}, "a network in memory has no other precision"
 
 
 class AnswersCrowdsOtherwise(Denoising):
