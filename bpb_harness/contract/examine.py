@@ -124,60 +124,102 @@ def examine(
         ContractError: the first failure, as the subclass that names it.
     """
     begin = _counted(_names(model, by_blocks=by_blocks, has_shorter=widest is not None), tell)
-    subject = Subject(model, dtype, windows.device)
-    generator = torch.Generator().manual_seed(seed)
-    state = OwnState(model)
+    checks = _Checks(model, windows, torch.Generator().manual_seed(seed), batch_rows, num_rows, dtype, begin)
     check_context(model.context_length, windows)
-    is_small = num_rows is not None and num_rows < _SMALL_RUN
-    few_rows = min(_MIN_ROWS if is_small else _FEW_ROWS, max(batch_rows, _MIN_ROWS))
-    again_rows = batch_rows if num_rows is None else max(int(_AGAIN_SHARE * num_rows), _MIN_ROWS)
     if isinstance(model, Denoiser):
         assert schedule is not None
+        findings, batch, answer = checks.of_denoiser(model, schedule, by_blocks=by_blocks, widest=widest)
+    else:
+        findings, batch, answer = checks.of_causal(widest=widest)
+    begin()
+    check_shortest(checks.subject, checks.few)
+    checks.state.require_unchanged()
+    again_rows = batch_rows if num_rows is None else max(int(_AGAIN_SHARE * num_rows), _MIN_ROWS)
+    return Examination(findings, Witness.of(checks.subject, checks.state, batch, answer, min(again_rows, len(batch))))
+
+
+@final
+class _Checks:
+    """The checks of one network.
+
+    Attributes:
+        subject: the network.
+        state: its parameters and buffers, before the first question.
+        few: a few rows, once they are drawn.
+    """
+
+    few: Probe
+
+    def __init__(
+        self, model: Denoiser | CausalLM, windows: Tensor, generator: torch.Generator, batch_rows: int,
+        num_rows: int | None, dtype: torch.dtype, begin: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.subject, self.state = Subject(model, dtype, windows.device), OwnState(model)
+        self._windows, self._generator, self._batch_rows, self._begin = windows, generator, batch_rows, begin
+        is_small = num_rows is not None and num_rows < _SMALL_RUN
+        self._few_rows = min(_MIN_ROWS if is_small else _FEW_ROWS, max(batch_rows, _MIN_ROWS))
+        share = _CUTS_SHARE.get(windows.device.type, 0.03)
+        self._most_rows = windows.shape[1] if num_rows is None else int(share * num_rows)
+
+    def of_denoiser(
+        self, model: Denoiser, schedule: NoiseSchedule, *, by_blocks: bool, widest: tuple[int, int] | None
+    ) -> tuple[list[Remark], Probe, Answer]:
+        """What was found, and a batch of the run's size with the answer to it."""
+        subject, windows, generator, begin = self.subject, self._windows, self._generator, self._begin
         check_mask_id(model, windows)
         draw = partial(_draw, schedule=schedule, generator=generator, model=model, by_blocks=by_blocks)
-        few = draw(windows[:few_rows])
+        few = self.few = draw(windows[: self._few_rows])
         others = draw(replaced(few.x0, model, generator))
-        findings, first = _ask_first(subject, state, few, [others, revealed(few, generator, model)], begin)
+        findings, first = self._ask_first([others, revealed(few, generator, model)])
         begin()
         check_factoring(subject, few, first)
         begin()
         check_contexts(subject, few, first)
         begin()
-        batch, answer = check_rows(subject, few, first, windows, batch_rows, schedule, generator)
+        batch, answer = check_rows(subject, few, first, windows, self._batch_rows, schedule, generator)
         if by_blocks:
-            most = windows.shape[1] if num_rows is None else int(_CUTS_SHARE.get(windows.device.type, 0.03) * num_rows)
-            at_once = min(batch_rows, len(batch))  # fewer where memory is short
+            at_once = min(self._batch_rows, len(batch))  # fewer where memory is short
             begin()
-            check_blocks(subject, few, first, batch_rows=at_once, most_rows=most, generator=generator)
+            check_blocks(subject, few, first, batch_rows=at_once, most_rows=self._most_rows, generator=generator)
         begin()
         findings += check_time_conditioning(subject, few, first, schedule)
         begin()
         findings += check_mask_mass(subject, first)
         if widest is not None:
+            length, rows = widest
             begin()
-            short = windows[:, : widest[0]]
-            few_short = draw(short[:few_rows])
-            check_rows(subject, few_short, subject.ask(few_short), short, widest[1], schedule, generator)
-    else:
-        few = causal_probe(windows[:few_rows])
-        findings, first = _ask_first(subject, state, few, [causal_probe(replaced(few.x0, model, generator))], begin)
-        begin()
-        check_alone(subject, few, first)
-        begin()
-        most = windows.shape[1] if num_rows is None else int(_CUTS_SHARE.get(windows.device.type, 0.03) * num_rows)
-        batch, answer = check_causality(
-            subject, few, first, size=batch_rows, most_rows=most, generator=generator
-        )  # fmt: skip
+            short = windows[:, :length]
+            few_short = draw(short[: self._few_rows])
+            check_rows(subject, few_short, subject.ask(few_short), short, rows, schedule, generator)
+        return findings, batch, answer
+
+    def of_causal(self, *, widest: tuple[int, int] | None) -> tuple[list[Remark], Probe, Answer]:
+        """The same of a causal model."""
+        windows, generator = self._windows, self._generator
+        few = self.few = causal_probe(windows[: self._few_rows])
+        findings, first = self._ask_first([causal_probe(replaced(few.x0, self.subject.model, generator))])
+        self._begin()
+        check_alone(self.subject, few, first)
+        look = partial(check_causality, self.subject, most_rows=self._most_rows, generator=generator)
+        self._begin()
+        batch, answer = look(few, first, size=self._batch_rows)
         if widest is not None:
-            begin()
-            short_few = causal_probe(windows[:few_rows, : widest[0]])
-            check_causality(
-                subject, short_few, subject.ask(short_few), size=widest[1], most_rows=most, generator=generator
-            )
-    begin()
-    check_shortest(subject, few)
-    state.require_unchanged()
-    return Examination(findings, Witness.of(subject, state, batch, answer, min(again_rows, len(batch))))
+            length, rows = widest
+            self._begin()
+            few_short = causal_probe(windows[: self._few_rows, :length])
+            look(few_short, self.subject.ask(few_short), size=rows)
+        return findings, batch, answer
+
+    def _ask_first(self, between: list[Probe]) -> tuple[list[Remark], Answer]:
+        # The order matters: a network that remembers must not have seen these windows in any other way before the check
+        # for memory, and one that drifts would fail every later check under another name.
+        self._begin()
+        first = self.subject.ask(self.few)
+        self.state.require_unchanged()
+        findings = check_repeats(self.subject, self.few, first)
+        self._begin()
+        check_memory(self.subject, self.few, between, first)
+        return findings, first
 
 
 def _names(model: Denoiser | CausalLM, *, by_blocks: bool, has_shorter: bool) -> list[str]:
@@ -208,17 +250,3 @@ def _draw(
         assert isinstance(model, BlockDenoiser)
         return block_probe(x0, schedule, generator, model)
     return denoiser_probe(x0, schedule, generator, model)
-
-
-def _ask_first(
-    subject: Subject, state: OwnState, few: Probe, between: list[Probe], begin: Callable[[], None]
-) -> tuple[list[Remark], Answer]:
-    # The order matters: a network that remembers must not have seen these windows in any other way before the check
-    # for memory, and one that drifts would fail every later check under another name.
-    begin()
-    first = subject.ask(few)
-    state.require_unchanged()
-    findings = check_repeats(subject, few, first)
-    begin()
-    check_memory(subject, few, between, first)
-    return findings, first
