@@ -135,6 +135,7 @@ def refuting(findings: Iterable[Finding]) -> list[Finding]:
     return [found for found in findings if found.severity is Severity.REFUTES]
 
 
-def as_code(text: str) -> str:
-    """A line of code within a message: between backticks, of which it has none itself."""
-    return f"`{text.replace('`', chr(39))}`"
+def listed(items: Iterable[str]) -> str:
+    """Items as a sentence lists them: ``a``, ``a and b``, ``a, b and c``; nothing for none."""
+    *others, last = [*items] or [""]
+    return f"{', '.join(others)} and {last}" if others else last

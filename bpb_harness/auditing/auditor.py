@@ -241,6 +241,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         num_windows=protocol.num_windows,
         num_tokens=evidence.scored_tokens,
         bytes_per_token=evidence.full.bytes_per_token if evidence.full else None,
+        text=str(evidence.full) if evidence.full else None,
         vocab_size=vocabulary_of(evidence.tokenizer),
         claimed=evidence.claim.score.value if evidence.claim.score else None,
         rules=evidence.rules,
@@ -258,7 +259,15 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
 
 
 def _named(evidence: Mapping[str, Json], names: Mapping[str, str]) -> dict[str, Json]:
-    return {key: names.get(held, held) if isinstance(held, str) else held for key, held in evidence.items()}
+    return {key: _renamed(held, names) for key, held in evidence.items()}
+
+
+def _renamed(held: Json, names: Mapping[str, str]) -> Json:
+    if isinstance(held, list):
+        return [_renamed(each, names) for each in held]
+    if isinstance(held, dict):
+        return _named(held, names)
+    return names.get(held, held) if isinstance(held, str) else held
 
 
 def _scripts_of(evidence: Evidence) -> list[Path]:
@@ -297,7 +306,7 @@ def _title_of(claim: Claim) -> str | None:
 
 
 def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed | None) -> AuditReport:
-    settled = in_order(reconcile(findings))
+    settled = in_order(reconcile(findings, evidence))
     score, perplexity = evidence.claim.score, evidence.claim.perplexity
     claimed_in = str(score.source) if score else None
     if score is None and perplexity is not None:

@@ -13,11 +13,11 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.parts import Part, part_scored
 from bpb_harness.claim import Printed
 from bpb_harness.findings import CODES, Finding
-from bpb_harness.rules.denominators import PREFIX, Denominator
+from bpb_harness.rules.denominators import Denominator
 
-_PART_CODES = frozenset({codes.SLICE.code, codes.SLICE_INFERRED.code, "BPB350"})  # the last: the script scores a subset
 # What makes a score no code length makes it too low; the last: the script scores the last of several passes.
 _DOUBT_IT_IS_SO_LOW = frozenset({codes.LEARNT_BEFORE.code, codes.BEYOND_PLAIN.code, codes.PROSE_VOIDS.code, "BPB272"})
 
@@ -83,13 +83,8 @@ def corrected(
     withheld = _why_withheld(evidence, score, value, findings)
     if withheld is not None:
         return Correction(None, f"none: {withheld}")
-    is_told = byte_factor is not None and is_of_a_part(findings)
-    return Correction(value, text + (_at_the_prefix(evidence, value) if is_told else ""))
-
-
-def is_of_a_part(findings: Sequence[Finding]) -> bool:
-    """Whether a part of the split is scored, or may be."""
-    return any(finding.code in _PART_CODES for finding in findings)
+    part = part_scored(evidence, findings) if byte_factor is not None else None
+    return Correction(value, text + (_of_the_part(evidence, part, value) if part is not None else ""))
 
 
 def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Sequence[Finding]) -> str | None:
@@ -109,19 +104,15 @@ def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Se
     return None
 
 
-def _at_the_prefix(evidence: Evidence, value: float) -> str:
-    """Where a part was scored: the score at the ratio of the prefix that the table knows, in words."""
-    prefix = next(
-        (row for row in evidence.rules.table.rows if row.scope == PREFIX and row.tokenizer == evidence.tokenizer), None
-    )
+def _of_the_part(evidence: Evidence, part: Part, value: float) -> str:
+    """What a score worked out by the whole text's bytes per token is worth where a part was scored, in words."""
+    said = f". That is by the bytes per token of the whole text; a part of it was scored, {part}"
     full: Denominator | None = evidence.full
-    if prefix is None or full is None:
-        return ""
-    there = value * full.bytes_per_token / prefix.bytes_per_token
-    return (
-        f", at the bytes per token of the full split; only a part was scored, and at those of the split's first "
-        f"{prefix.num_tokens:,} tokens, {prefix.bytes_per_token:.5f}, it is {there:.4f} bits per byte"
-    )
+    if part.row is None or full is None:
+        return f"{said}, and its own bytes per token are not known"
+    there = value * full.bytes_per_token / part.row.bytes_per_token
+    whose = "what was scored" if part.num_tokens is not None else "that part"
+    return f"{said}; {part.known}: by those it is {there:.4f} bits per byte for {whose}"
 
 
 def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:

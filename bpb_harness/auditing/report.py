@@ -10,7 +10,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing.codes import NO_CLAIM
-from bpb_harness.auditing.told import broken_rules, grouped, how_found, meaning_of, sentence, settles
+from bpb_harness.auditing.told import broken_rules, grouped, how_found, meaning_of, quoted, sentence, settles
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity
 from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
@@ -257,6 +257,7 @@ def _template(name: str) -> jinja2.Template:
         "broken": broken_rules,
         "grouped": grouped,
         "settles": settles,
+        "quoted": quoted,
     }
     return environment.get_template(name)
 

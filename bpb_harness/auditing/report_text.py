@@ -17,7 +17,7 @@ from bpb_harness.auditing.report import (
     rules_counted,
     unread_to_text,
 )
-from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, sentence, settles
+from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, quoted, sentence, settles
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES, Severity
 from bpb_harness.terminal.page import Page, Style
@@ -46,6 +46,7 @@ def report_to_text(report: AuditReport, screen: Screen) -> str:
     page.row("  verdict", f"{report.verdict.value}: {meaning_of(report)}")
     for label, text in numbers_of(report):
         page.row(f"  {label}", text)
+    quotes = quoted(report)
     for group in grouped(report):
         page.gap()
         page.paragraph(f"{group.heading}:", "bold", indent=2)
@@ -54,6 +55,8 @@ def report_to_text(report: AuditReport, screen: Screen) -> str:
             page.paragraph(f"{finding.code} {CODES[finding.code].name}", style, indent=_FINDINGS)
             said = sentence(one_line(detail_of(finding, report.judgement.reason)))
             page.paragraph(said, indent=_FINDINGS + 2)
+            for where, code in quotes[finding.code, finding.message]:
+                page.whole(f"{' ' * (_FINDINGS + 4)}{where}: {code}")
     page.gap()
     page.paragraph("What would settle it:", "bold", indent=2)
     for item in settles(report):

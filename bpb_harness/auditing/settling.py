@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpb_harness.auditing.correction import is_of_a_part
-from bpb_harness.findings import Finding, Severity
+from bpb_harness.findings import Finding, Severity, listed
 
 SCORED_AGAIN = (
     "the checkpoint (the file of the trained network), scored by somebody other than its author: `bpb-audit FOLDER "
@@ -17,7 +16,7 @@ A_PROOF = "a file of bits that decodes to the text (`bpb-prove` writes one, `bpb
 _BYTES, _SPACE = "with the bytes of the text in place of a constant", "with each leading space counted once"
 _RATES = "with mask rates over all of (0, 1]"
 # Faults of a byte count that only warn, for what they cost depends on the text; a run has to be without them too.
-_MENDED_TOO = frozenset({"BPB154", "BPB156"})
+_MENDED_TOO = frozenset({"BPB103", "BPB150", "BPB154", "BPB156"})
 # What is done about a fault, by its code.
 _REMEDIES = {
     "BPB103": _BYTES, "BPB150": _BYTES, "BPB151": _SPACE, "BPB153": _SPACE,
@@ -32,14 +31,16 @@ _REMEDIES = {
 
 
 def settling(
-    refuting: Sequence[Finding], findings: Sequence[Finding], expected: float | None, *, is_recomputed: bool
-) -> tuple[str, ...]:
+    refuting: Sequence[Finding], findings: Sequence[Finding], expected: float | None, *, of_part: bool,
+    is_recomputed: bool,
+) -> tuple[str, ...]:  # fmt: skip
     """What would settle a refuted score: a run without the fault, or somebody else's.
 
     Args:
         refuting: the findings that refute it, the leading one first.
-        findings: all of them: what only doubts may have to be mended too, or limit what is expected.
+        findings: all of them: what only doubts may have to be mended too.
         expected: the corrected score, in bits per byte; None where none can be given.
+        of_part: whether that is one of a part of the text.
         is_recomputed: whether the harness has scored the checkpoint itself: then nothing is open.
     """
     if is_recomputed:
@@ -47,12 +48,10 @@ def settling(
     faults = [*refuting, *(finding for finding in findings if _is_mended_too(finding))]
     places = dict.fromkeys(place for finding in faults if (place := _place_in_script(finding)) is not None)
     near = f", which should print about {expected:.4f} bits per byte" if expected is not None else ""
-    if near and is_of_a_part(findings):
+    if near and of_part:
         near += " if the text that was not scored is like the part that was"
-    *others, last = dict.fromkeys(_REMEDIES[finding.code] for finding in faults if finding.code in _REMEDIES) or [
-        "without the fault"
-    ]
-    how = f"{', '.join(others)} and {last}" if others else last
+    remedies = dict.fromkeys(_REMEDIES[finding.code] for finding in faults if finding.code in _REMEDIES)
+    how = listed(remedies or ["without the fault"])
     run = f"the evaluation run again on the whole text, {how}{_at(list(places))}{near}"
     return (run, f"instead of that: {SCORED_AGAIN}")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.verdict import Verdict
-from bpb_harness.findings import CODES, Finding, Severity
+from bpb_harness.findings import CODES, Finding, Json, Severity, listed
 
 if TYPE_CHECKING:
     from bpb_harness.auditing.report import AuditReport
@@ -29,8 +29,7 @@ SETTLED = "nothing more: the score was computed a second time, from the checkpoi
 
 def meaning_of(report: AuditReport) -> str:
     """The verdict in words, and the codes that it rests on."""
-    *others, last = report.judgement.rests_on or ("",)
-    rests_on = f"{', '.join(others)} and {last}" if others else last
+    rests_on = listed(report.judgement.rests_on)
     meaning = _refutation(report) if report.verdict is Verdict.REFUTED else _MEANINGS[report.verdict]
     return meaning + (f". The verdict rests on {rests_on}" if rests_on else "")
 
@@ -67,14 +66,63 @@ def grouped(report: AuditReport) -> list[Group]:
     first = {code: place for place, code in enumerate(report.judgement.rests_on)}
     findings = sorted(report.findings, key=lambda found: first.get(found.code, len(first)))
     of_rules = [found for found in findings if found.code.startswith("BPB5") and found.severity is Severity.WARNS]
+    parts = [found for found in findings if _is_part_of_a_fault(found, report)]
     groups = [
-        ("What refutes the score", [found for found in findings if found.severity is Severity.REFUTES]),
-        ("Doubts", [found for found in findings if found.severity is Severity.WARNS and found not in of_rules]),
+        ("What refutes the score", [each for each in findings if each.severity is Severity.REFUTES or each in parts]),
+        ("Doubts", [each for each in findings if each.severity is Severity.WARNS and each not in of_rules + parts]),
         ("What agrees with the score", [found for found in findings if found.severity is Severity.CONFIRMS]),
         ("Rules of the contest (they concern the entry, not the score)", of_rules),
         ("Remarks", [found for found in findings if found.severity is Severity.INFORMS]),
     ]
     return [Group(heading, tuple(held)) for heading, held in groups if held]
+
+
+# What only warns by itself, and is part of a fault where one of the others refutes the score: what more a script's
+# byte table does wrong, the README's word for a constant, and the score that shows what learning the text has made, or
+# counts that add up to more than 1.
+_PARTS_OF: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("BPB154", "BPB155", "BPB156"), frozenset({"BPB151", "BPB152", "BPB153", "BPB154"})),
+    codes.BYTES_STATED.code: frozenset({codes.BYTES_CONSTANT.code, "BPB150"}),
+    **dict.fromkeys((codes.BEYOND_PLAIN.code, codes.BELOW_ALL_KNOWN.code), frozenset({"BPB267", "BPB272"})),
+}
+
+
+def _is_part_of_a_fault(finding: Finding, report: AuditReport) -> bool:
+    """Whether a finding that only warns belongs to one that refutes the score: it is no doubt."""
+    faults = {other.code for other in report.findings if other.severity is Severity.REFUTES}
+    return finding.severity is Severity.WARNS and not faults.isdisjoint(_PARTS_OF.get(finding.code, ()))
+
+
+_MOST_QUOTED = 4
+
+
+def quoted(report: AuditReport) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """Lines of scripts that findings rest on: where each stands, and the line itself, which is never broken.
+
+    Returns:
+        By a finding's code and message; a line is quoted once, for the first finding in the report's order.
+    """
+    shown: set[tuple[object, object]] = set()
+    told = {}
+    for finding in (each for group in grouped(report) for each in group.findings):
+        lines = finding.evidence.get("quoted")
+        held = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+        fresh = [line for line in held if (line["file"], line["line"]) not in shown]
+        shown.update((line["file"], line["line"]) for line in fresh)
+        said = [(_place_of(line, finding), _printable(str(line["code"]))) for line in fresh[:_MOST_QUOTED]]
+        more = [("and", f"{len(fresh) - _MOST_QUOTED} more lines")] if len(fresh) > _MOST_QUOTED else []
+        told[finding.code, finding.message] = said + more
+    return told
+
+
+def _place_of(line: Mapping[str, Json], finding: Finding) -> str:
+    is_own = line["file"] == finding.evidence.get("file")
+    return f"line {line['line']}" if is_own else _printable(f"{line['file']}:{line['line']}")
+
+
+def _printable(text: str) -> str:
+    """One line, with the spaces that it has, without anything that a terminal would obey."""
+    return "".join(character for character in text.expandtabs(4) if character.isprintable())
 
 
 # Codes of what --allow-code runs, and of what the harness computes itself.

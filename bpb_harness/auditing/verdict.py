@@ -22,6 +22,7 @@ from bpb_harness.auditing.checks.own_result import missing_of
 from bpb_harness.auditing.checks.rescored import Recomputed
 from bpb_harness.auditing.correction import corrected, is_of_record, named
 from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.parts import held_against_the_part, part_scored
 from bpb_harness.auditing.settling import A_PROOF, SCORED_AGAIN, settling
 from bpb_harness.findings import Finding, Severity
 from bpb_harness.rules.denominators import PREFIX
@@ -105,13 +106,21 @@ _WEIGHTIEST = {
 }
 
 
-def reconcile(findings: Sequence[Finding]) -> list[Finding]:
+def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> list[Finding]:
     """Settle findings that contradict each other, by the stronger evidence.
 
     A log's own bytes per token outweigh what a script lying beside it would have counted: the script need not be
     the one that ran. A score that the harness reproduces outweighs every suspicion. A proof stands in the place of what
-    a record lacks, and outweighs nothing that it says.
+    a record lacks, and outweighs nothing that it says. A constant in place of the bytes is held against the part of the
+    text that was scored.
+
+    Args:
+        findings: of all checks.
+        evidence: the claim and its record; None where nothing is held against a part of the text.
     """
+    part = part_scored(evidence, findings) if evidence is not None and not _to_five_digits(findings) else None
+    if part is not None:
+        findings = [held_against_the_part(part, finding) for finding in findings]
     found = {finding.code for finding in findings}
     if wonders := sorted(found & _WONDERS.keys()):
         findings = [
@@ -151,7 +160,7 @@ def reconcile(findings: Sequence[Finding]) -> list[Finding]:
 
 def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:
     """What makes no probability, or text that was learnt, in the script of a score as low as that makes one."""
-    low = " and ".join(_WONDERS[code] for code in wonders)
+    low = " and ".join(f"{_WONDERS[code]} ({code})" for code in wonders)
     message = f"{finding.message.rstrip('.')}. And the score is as low as that would make it: {low}"
     return replace(finding, severity=Severity.REFUTES, message=message)
 
@@ -237,7 +246,8 @@ def _refuted(
         missing = _missing(evidence, findings, recomputed, has_number=False, has_bytes=False)
         return Judgement(Verdict.REFUTED, refuting[0].message, missing, None, derivation, rests_on)
     right = corrected(evidence, score, findings, refuting, recomputed)
-    settles = settling(refuting, findings, right.bits_per_byte, is_recomputed=recomputed is not None)
+    of_part = part_scored(evidence, findings) is not None
+    settles = settling(refuting, findings, right.bits_per_byte, of_part=of_part, is_recomputed=recomputed is not None)
     return Judgement(Verdict.REFUTED, refuting[0].message, settles, right.bits_per_byte, right.derivation, rests_on)
 
 
@@ -264,7 +274,7 @@ def _missing(
 
 
 _NOTHING_AGAINST = "nothing speaks against the number, and not enough for it"
-_NOT_RECOMPUTED = "only its author has computed it"
+_NOT_RECOMPUTED = "only its author has computed the score"
 _BYTES_OF_TOKENS = "for bits per byte: the number of bytes of those tokens, which the rules do not know"
 _FILE_ALONE = "the file agrees with itself, and only its writer has computed the number"
 
@@ -307,10 +317,10 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     if codes.BYTES_RIGHT.code in by_code or loaded is None:
         return f"{number}, and the record divides by the right number of bytes"
     pair = by_code[codes.TWO_ESTIMATORS.code].evidence
-    ratio = pair["implied_ratio"]
+    ratio, expected = pair["implied_ratio"], pair["expected_ratio"]
     return (
         f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
-        f"it). Loss / ln 2 / score is {ratio:.3f}, which is not the split's bytes per token: as a byte count it would "
-        "make the score too high, not too low; it is compatible with the loss being one estimator's and the score "
-        f"another's, a bound of T = {pair['num_steps']} steps, as their names say"
+        f"it). Loss / ln 2 / score is {ratio:.3f}, where the split has {expected:.3f} bytes per token: had the score "
+        f"been divided by {ratio:.3f}, it would be too high, not too low. That is compatible with the two being two "
+        f"estimates, the score one of a bound of T = {pair['num_steps']} steps, as their names say"
     )

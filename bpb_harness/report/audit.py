@@ -15,7 +15,7 @@ from bpb_harness.auditing.report import (
     rules_counted,
     unread_to_text,
 )
-from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, sentence, settles
+from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, quoted, sentence, settles
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES
 from bpb_harness.report.page import render
@@ -64,6 +64,7 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
         broken=broken_rules,
         grouped=grouped,
         settles=settles,
+        quoted=quoted,
         sentence=sentence,
         command=command,
     )

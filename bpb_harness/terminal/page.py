@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from typing import Literal, final
 
@@ -10,12 +11,19 @@ from bpb_harness.terminal.screen import Screen
 
 Style = Literal["", "bold", "dim", "bold red", "bold green", "bold yellow", "red", "yellow"]
 
+_CODE = re.compile("`[^`]{1,120}`")
+_HELD = "\x00"  # a space within code, while lines are broken
 _NARROW = 60  # columns; below, paragraphs stand under their labels
 
 
 def broken(text: str, width: int) -> list[str]:
-    """Lines of a text, broken between words alone; a longer word has a longer line. At least one line."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    """Lines of a text, broken between words alone, never within code; a longer word has a longer line.
+
+    Code stands between backticks. At least one line.
+    """
+    kept = _CODE.sub(lambda code: code[0].replace(" ", _HELD), text)
+    lines = textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_HELD, " ") for line in lines] or [""]
 
 
 def _harmless(text: str) -> str:

@@ -159,6 +159,7 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
     hidden = 2.0 * steps * score.value * ratio.value * ratio.uncertainty
     implied = 2.0 * steps * gap
     facts |= {
+        "expected_ratio": expected,
         "gap_bits_per_token": gap,
         "implied_f_range_bits": implied,
         "smallest_f_range_bits": _SMALLEST_RISE,
@@ -170,12 +171,11 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
         yield codes.TWO_ESTIMATORS_UNCLEAR.finding(message, facts=facts, missing="loss and score with more digits")
     elif _SMALLEST_RISE - hidden <= implied <= vocabulary + hidden:
         message = (
-            f"loss / ln 2 / score is {ratio.value:.4f}, which is not the {expected:.5f} bytes per token of "
-            f"{evidence.full}. That need not be a byte bug: by their names the loss is a Monte-Carlo bound and "
-            f"{', '.join(names)} the bound of T = {steps} steps, which is looser. At {expected:.5f} bytes per token it "
-            f"lies {gap:.3f} bits per token above the loss, and so it would if the cross-entropy rose by {implied:.1f} "
-            f"bits per token from mask rate 0 to 1 ({possible} bits are plausible). Slightly different numbers "
-            "of bytes would be compatible with that as well"
+            f"loss / ln 2 / score is {ratio.value:.4f}, not the {expected:.5f} bytes per token of {evidence.full}. "
+            "That need not be a byte bug: by their names the two are two estimates, the loss of the bound in continuous "
+            f"time, {', '.join(names)} of the looser bound of T = {steps} steps. At {expected:.5f} bytes per token "
+            f"they are {gap:.3f} bits per token apart. T = {steps} steps cost that where a masked token costs "
+            f"{implied:.1f} bits more with all others masked than with none; {possible} are plausible"
         )
         yield codes.TWO_ESTIMATORS.finding(message, facts=facts)
         yield from _whole_split(evidence)

@@ -513,7 +513,8 @@ def _stated_constant(evidence: Evidence) -> Iterator[Finding]:
     if not _states_right(stated, evidence):
         message = (
             f"{stated.source} states {stated} bytes per token, where {evidence.full} has "
-            f"{evidence.full.bytes_per_token:.4f}, so that the score may be divided by a constant"
+            f"{evidence.full.bytes_per_token:.4f}: a score that is divided by that is too "
+            f"{'low (too good)' if stated.value > evidence.full.bytes_per_token else 'high (worse than it is)'}"
         )
         yield codes.BYTES_STATED.finding(message, stated=stated.value, expected=evidence.full.bytes_per_token)
 
@@ -535,14 +536,10 @@ def _constant_finding(evidence: Evidence, value: float, constant: float, places:
         return codes.BYTES_CONSTANT.finding(message, constant=constant, places=list(places))
     message = (
         f"the bits were divided by a constant, {constant:g} bytes per token, where {full} has "
-        f"{full.bytes_per_token:.5f}: the score is too {'low' if value > full.bytes_per_token else 'high'}"
+        f"{full.bytes_per_token:.5f}: held against that, the score is too "
+        f"{'low' if value > full.bytes_per_token else 'high'}"
     )
     prefix = _prefix_ratio(evidence)
-    if prefix is not None:
-        message += (
-            f"; only {evidence.scored_tokens:,} tokens were scored, and a prefix of that size has "
-            f"{prefix.bytes_per_token:.5f}"
-        )
     return codes.BYTES_CONSTANT.finding(
         message,
         factor=value / full.bytes_per_token,

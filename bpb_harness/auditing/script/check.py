@@ -32,7 +32,7 @@ from bpb_harness.auditing.script.running.run_byte_table import check_table_by_ru
 from bpb_harness.auditing.script.running.run_scoring import check_scores_by_running
 from bpb_harness.auditing.script.running.weighing import weigh
 from bpb_harness.errors import HarnessError
-from bpb_harness.findings import Finding, Json, Severity
+from bpb_harness.findings import Finding, Json, Severity, listed
 
 # Each check, and what it is about: for the report of a script that could not be followed to its end.
 CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
@@ -228,15 +228,27 @@ def _finding_of(analysis: Analysis, same: Sequence[Hit], severity: Severity, bes
     """The finding of hits of which the same is said, with all of their lines."""
     hit, lines = same[0], [_line_of(each) for each in same]
     script = analysis.program.script(hit.node)
-    message = _at(hit.message, f"{script.path}:{' and '.join(map(str, lines))}") if lines[0] else hit.message
+    message = _at(hit.message, f"{script.path}:{listed(map(str, lines))}") if lines[0] else hit.message
     evidence: dict[str, Json] = {
         "file": script.path,
         "line": lines[0],
         "source": script.line(hit.node),
         **({"lines": [*lines]} if len(lines) > 1 else {}),
         **hit.evidence,
+        "quoted": _quoted(analysis, same),
     }
     return hit.rule.finding(f"{message}{beside}", factor=hit.factor, severity=severity, facts=evidence)
+
+
+def _quoted(analysis: Analysis, same: Sequence[Hit]) -> list[Json]:
+    """The lines of the scripts that a report quotes, each once, in their order."""
+    nodes = [node for hit in same for node in hit.quoted or (hit.node,)]
+    lines = {
+        (script.path, number): script.line(node)
+        for node in nodes
+        if (number := getattr(node, "lineno", 0)) and (script := analysis.program.script(node))
+    }
+    return [{"file": path, "line": number, "code": code} for (path, number), code in sorted(lines.items()) if code]
 
 
 def _at(message: str, place: str) -> str:

@@ -16,7 +16,8 @@ class ScriptContext:
         num_steps: T of the discrete bound, as the README states it.
         num_windows: windows that the record says were scored.
         num_tokens: tokens that the record says were scored.
-        bytes_per_token: the right ratio of the tokenizer on the text that was scored.
+        bytes_per_token: the right ratio of the tokenizer on the whole text.
+        text: the text and tokenizer of that ratio, in words.
         vocab_size: entries of the tokenizer.
         claimed: the claimed bits per byte.
         rules: the contest's: denominators, and what byte bugs do to its text.
@@ -27,6 +28,7 @@ class ScriptContext:
     num_windows: int | None = None
     num_tokens: int | None = None
     bytes_per_token: float | None = None
+    text: str | None = None
     vocab_size: int | None = None
     claimed: float | None = None
     rules: Rules = field(default_factory=Rules)

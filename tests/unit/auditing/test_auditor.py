@@ -55,8 +55,8 @@ def test_checks_of_scripts_are_given_what_is_known(tmp_path: Path, checked: _Che
     assert row is not None
     audit(tmp_path)
     assert checked.context == ScriptContext(
-        eps=0.001, num_steps=64, num_windows=32, num_tokens=4096, bytes_per_token=row.bytes_per_token, vocab_size=1024,
-        claimed=1.25, rules=replace(GOLF, why="by its tokenizer sp1024"),
+        eps=0.001, num_steps=64, num_windows=32, num_tokens=4096, bytes_per_token=row.bytes_per_token, text=str(row),
+        vocab_size=1024, claimed=1.25, rules=replace(GOLF, why="by its tokenizer sp1024"),
     )  # fmt: skip
     assert (checked.scripts, checked.options) == ([tmp_path / "train.py"], {"tokenizer": None, "allow_code": False})
     tokenizer = tmp_path / "tokenizer.model"

@@ -11,7 +11,7 @@ import pytest
 
 from bpb_harness.byte_report.byte_bugs import BYTE_BUGS, PUBLISHED_CONSTANTS
 from bpb_harness.errors import InputError
-from bpb_harness.findings import CODES, Severity, register
+from bpb_harness.findings import CODES, Severity, listed, register
 from bpb_harness.rules import Rules
 from bpb_harness.rules.denominators import TABLE_VARIABLE, own_rows
 from tests.golf_rules import GOLF
@@ -160,3 +160,10 @@ def test_the_pages_list_every_code_as_the_program_that_writes_them_does(reposito
 def test_the_page_says_what_severities_do(repository: Path) -> None:
     page = (repository / "docs" / "audit.md").read_text("utf-8")
     assert all(f"| {severity.value} | {severity.effect} |" in page for severity in Severity)
+
+
+@pytest.mark.parametrize(
+    ("items", "said"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_items_are_listed_as_in_a_sentence(items: list[str], said: str) -> None:
+    assert listed(items) == listed(iter(items)) == said

@@ -26,12 +26,12 @@ from bpb_harness.auditing.report import (
     unread_to_text,
 )
 from bpb_harness.auditing.report_text import summary_to_text
-from bpb_harness.auditing.told import meaning_of, sentence
+from bpb_harness.auditing.told import grouped, meaning_of, sentence
 from bpb_harness.auditing.verdict import Judgement
 from bpb_harness.claim import read_claim
 from bpb_harness.cli.audit import app
 from bpb_harness.errors import ClaimError
-from bpb_harness.findings import CODES, Finding, Severity
+from bpb_harness.findings import CODES, Finding, Json, Severity
 from bpb_harness.terminal.screen import Screen
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, log, submission
@@ -432,3 +432,60 @@ def test_a_rule_that_is_broken_stands_below_the_reason_and_changes_no_verdict() 
 )
 def test_a_sentence_begins_and_ends_as_one(text: str, shown: str) -> None:
     assert sentence(text) == shown
+
+
+LINE = "total_nats += (weights[step] * losses[step]).sum().item()  # one line that is wider than a screen is"
+
+
+def _with_quotes(*findings: Finding) -> AuditReport:
+    judgement = Judgement(Verdict.REFUTED, "it is wrong", ("a run",), None, None, (findings[0].code,))
+    return AuditReport("x", judgement, 1.0, "here", findings)
+
+
+def _quoting(code: str, *lines: tuple[str, int, str], severity: Severity | None = None) -> Finding:
+    quoted: list[Json] = [{"file": file, "line": line, "code": text} for file, line, text in lines]
+    said = f"{code} is what it is, at great length, so that the sentence is broken on any screen (train.py:7)"
+    return CODES[code].finding(said, severity=severity, file="train.py", line=7, quoted=quoted)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_quoted_line_stands_whole_on_a_line_of_its_own(width: int) -> None:
+    report = _with_quotes(_quoting("BPB257", ("train.py", 7, LINE), ("other.py", 9, "x = 1\ty = \x1b[31m2")))
+    lines = report.to_text(Screen(width)).splitlines()
+    assert f"        line 7: {LINE}" in lines
+    assert "        other.py:9: x = 1   y = [31m2" in lines
+    markdown = report.to_markdown().splitlines()
+    at = markdown.index("  ```text")
+    assert markdown[at + 1 : at + 4] == [f"  line 7: {LINE}", "  other.py:9: x = 1   y = [31m2", "  ```"]
+
+
+def test_a_fence_within_a_quoted_line_ends_no_code() -> None:
+    report = _with_quotes(_quoting("BPB257", ("train.py", 7, "```"), ("train.py", 8, "<img> @someone ~~~")))
+    lines = report.to_markdown().splitlines()
+    assert [line for line in lines if line.strip().startswith("```")] == ["  ```text", "  ```"]
+
+
+def test_a_line_is_quoted_once_and_many_are_counted() -> None:
+    first = _quoting("BPB257", ("train.py", 7, "a = 1"))
+    again = _quoting("BPB350", ("train.py", 7, "a = 1"), *(("train.py", 10 + n, f"b = {n}") for n in range(6)))
+    text = _with_quotes(first, again).to_text(Screen(80))
+    assert text.count("a = 1") == 1
+    quoted = [line.strip() for line in text.splitlines() if "line 1" in line]
+    assert quoted == [f"line {10 + n}: b = {n}" for n in range(4)]
+    assert "and: 2 more lines" in text
+
+
+@pytest.mark.parametrize(
+    ("fault", "doubt", "is_part"),
+    [
+        ("BPB151", "BPB154", True), ("BPB151", "BPB156", True), ("BPB154", "BPB156", True), ("BPB152", "BPB155", True),
+        ("BPB257", "BPB154", False), ("BPB102", "BPB156", False), ("BPB150", "BPB109", True),
+        ("BPB257", "BPB109", False),
+        ("BPB272", "BPB414", True), ("BPB257", "BPB414", False), ("BPB151", "BPB350", False),
+    ],
+)  # fmt: skip
+def test_what_is_part_of_a_proven_fault_is_no_doubt(fault: str, doubt: str, is_part: bool) -> None:
+    found = CODES[fault].finding("proven", severity=Severity.REFUTES)
+    report = _with_quotes(found, CODES[doubt].finding("said", severity=Severity.WARNS))
+    heading = next(group.heading for group in grouped(report) if doubt in {each.code for each in group.findings})
+    assert heading == ("What refutes the score" if is_part else "Doubts")

@@ -23,6 +23,7 @@ LOSS = Printed(2.0, 4, HERE, "val_loss")
 RIGHT = {"bytes_per_token": 2.43594, "expected": 2.43593, "uncertainty": 1e-6}
 TO_SCORE_ANEW = f"instead of all that: {SCORED_AGAIN}"
 A_LOG = "a log that prints the claimed score"
+PAIR = {"implied_ratio": 2.4, "expected_ratio": 2.5, "num_steps": 32}
 OF_ALL = "what the mistake does to the bytes of the whole text"
 BYTES = "bytes per token: a loss in nats per token beside the score, or the script that counted"
 
@@ -84,7 +85,7 @@ def test_whatever_warns_of_the_number_holds_a_confirmation_back(code: str) -> No
 def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict: str) -> None:
     evidence = {
         "how": "line", "num_seeds": 3, "seeds_in_logs": "one seed", "logged": 1.1, "full_split": True,
-        "implied_ratio": 2.4, "num_steps": 32,
+        "implied_ratio": 2.4, "expected_ratio": 2.5, "num_steps": 32,
     }  # fmt: skip
     assert judge(_of(), [_found(code, **evidence) for code in found], None).verdict == verdict
 
@@ -122,17 +123,17 @@ def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict
             "score of that run, 1.10000, and the record divides by the right number of bytes",
         ),
         (
-            {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": {"implied_ratio": 2.4, "num_steps": 32}},
+            {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": PAIR},
             "the log prints the score, and loads the whole split, whose bytes are known exactly (it does not say "
-            "that it scored all of it). Loss / ln 2 / score is 2.400, which is not the split's bytes per token: as a "
-            "byte count it would make the score too high, not too low; it is compatible with the loss being one "
-            "estimator's and the score another's, a bound of T = 32 steps, as their names say",
+            "that it scored all of it). Loss / ln 2 / score is 2.400, where the split has 2.500 bytes per token: had "
+            "the score been divided by 2.400, it would be too high, not too low. That is compatible with the two being "
+            "two estimates, the score one of a bound of T = 32 steps, as their names say",
         ),
     ],
 )
 def test_what_agrees_is_said_and_that_nobody_else_computed_it(found: dict[str, dict[str, Any]], reason: str) -> None:
     judged = judge(_of(), [_found(code, **evidence) for code, evidence in found.items()], None)
-    assert judged.reason == f"{reason}; only its author has computed it"
+    assert judged.reason == f"{reason}; only its author has computed the score"
     assert (judged.verdict, judged.corrected_bpb, judged.corrected_from) == (Verdict.CONSISTENT, None, None)
     assert [item.startswith(SCORED_AGAIN) for item in judged.missing] == [True]
     assert judged.rests_on == tuple(sorted(found))
@@ -170,7 +171,7 @@ def test_a_record_by_itself_is_never_confirmed() -> None:
     """Whatever supports it: only a rescoring or a proof is somebody else's computation."""
     supporting = [code for code in CODES if CODES[code].severity is Severity.CONFIRMS]
     known = {"how": "line", "num_seeds": 3, "seeds_in_logs": "one seed", "logged": 1.1, "full_split": True}
-    known |= {"implied_ratio": 2.4, "num_steps": 32}
+    known |= {"implied_ratio": 2.4, "expected_ratio": 2.5, "num_steps": 32}
     for count in range(len(supporting) + 1):
         for found in combinations(supporting, count):
             judged = judge(_of(), [_found(code, **known) for code in found], None)
@@ -377,15 +378,30 @@ class TestCorrected:
         assert value == pytest.approx(1.32)
         there = 1.32 * 151080891 / 62021846 / 2.40774
         assert how == (
-            f"1.2000 x 1.10000 ({OF_ALL}: BPB102), at the bytes per token of the full split; only a part was scored, "
-            "and "
-            f"at those of the split's first 1,048,576 tokens, 2.40774, it is {there:.4f} bits per byte"
+            f"1.2000 x 1.10000 ({OF_ALL}: BPB102). That is by the bytes per token of the whole text; a part of it was "
+            f"scored, how many tokens of it, nothing tells ({part}); the only part whose bytes are known, the first "
+            f"1,048,576 tokens of the text, has 2.40774 bytes per token: by those it is {there:.4f} bits per byte for "
+            "that part"
         )
         for without in ({"tokenizer": "sp8192"}, {"tokenizer": None}):
-            assert "part" not in self._judged(_found("BPB102", factor=1.1), _found(part), **known | without)[1]
+            told = self._judged(_found("BPB102", factor=1.1), _found(part), **known | without)[1]
+            assert told.endswith(", and its own bytes per token are not known")
         assert "part" not in self._judged(_found("BPB102", factor=1.1), **known)[1]
         logged = _found("BPB404", factor=1.25)
         assert "part" not in self._judged(logged, _found(part), **known)[1]
+
+    def test_a_part_of_another_size_than_the_known_one_is_not_taken_for_it(self) -> None:
+        known = {"tokenizer": "sp1024", "dataset": "fineweb_val"}
+        for tokens, is_near in ((1_024_000, True), (1_048_576, True), (409_600, False), (2_000_000, False)):
+            part = _found("BPB350", num_tokens=tokens, file="train.py", line=7)
+            how = self._judged(_found("BPB102", factor=1.1), part, **known)[1]
+            assert f"a part of it was scored, at most {tokens:,} tokens (BPB350, train.py:7)" in how
+            assert ("2.40774" in how) is is_near
+            assert how.endswith("for what was scored" if is_near else "its own bytes per token are not known")
+
+    def test_what_was_settled_not_to_be_a_part_is_none(self) -> None:
+        whole = replace(_found("BPB350", num_tokens=1_024_000), severity=Severity.INFORMS)
+        assert "part" not in self._judged(_found("BPB102", factor=1.1), whole, tokenizer="sp1024")[1]
 
 
 def test_exit_codes() -> None:

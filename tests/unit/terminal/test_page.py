@@ -102,3 +102,21 @@ def test_a_pipe_is_as_wide_everywhere(terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "70")
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert Screen.of(io.StringIO()) == Screen() == Screen(FILE_WIDTH, has_colour=False)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_code_is_never_broken(width):
+    code = "`bpb-audit FOLDER --checkpoint FILE --data FILE --tokenizer FILE`"
+    page = Page(Screen(width), 13)
+    page.paragraph(f"some words that are there to fill a line, and then {code}; and `a b` more", indent=4, hanging=2)
+    page.row("label", f"some words that are there to fill a line, and then {code}; and `a b` more")
+    lines = str(page).splitlines()
+    assert len([line for line in lines if code in line]) == len([line for line in lines if "`a b`" in line]) == 2
+    assert all(len(line) <= width or code in line for line in lines)
+    assert "\x00" not in str(page)
+
+
+def test_backticks_far_apart_are_no_code():
+    page = Page(Screen(40), 13)
+    page.paragraph("a ` " + "word " * 60 + "` b")
+    assert all(len(line) <= 40 for line in str(page).splitlines())

@@ -8,7 +8,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Factor, Term
 from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit
 from bpb_harness.auditing.script.domains.values import Evaluator
-from bpb_harness.findings import Json, Severity, as_code
+from bpb_harness.findings import Json, Severity
 
 _BEYOND_VOCABULARY = 1.15  # of the ratio of a known tokenizer: no other of as many pieces spells so many bytes a token
 _NEAR = 0.005  # a constant within half a percent of the truth changes no verdict
@@ -52,13 +52,9 @@ def _is_round(value: float) -> bool:
 
 
 def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hit:
-    script = analysis.program.script(factor.node)
     rule = codes.CONSTANT_BYTES
     known = analysis.denominator
-    said = (
-        f"The score is divided by tokens times a constant, {constant:.6g} bytes per token: "
-        f"{as_code(script.line(factor.node))}"
-    )
+    said = f"The score is divided by tokens times a constant, {constant:.6g} bytes per token"
     if known is None:
         return Hit(
             rule,
@@ -69,8 +65,8 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
     evidence: dict[str, Json] = {"constant": constant, "expected": ratio, "tokenizer": source}
     if abs(constant / ratio - 1.0) <= _NEAR:
         message = (
-            f"{said}. It is within {_NEAR:.1%} of the {ratio:.6g} that the text has ({source}), so the score hardly "
-            "changes."
+            f"{said}. It is within {100 * _NEAR:g} % of the {ratio:.6g} that the text has ({source}), so the score "
+            "hardly changes."
         )
         return Hit(rule, message, factor.node, number, constant / ratio, Severity.WARNS, evidence)
     if source.endswith(INFERRED):  # another tokenizer of that size has another ratio, though none a much larger one
@@ -78,9 +74,9 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
         message = f"{said}. The text may have {ratio:.6g} ({source}), and nothing names its tokenizer."
         return Hit(rule, message, factor.node, number, None, None if is_beyond else Severity.WARNS, evidence)
     off = abs(ratio / constant - 1.0)  # the score is bits / constant, and should be bits / ratio
-    direction = f"{off:.1%} too {'low (too good)' if constant > ratio else 'high (worse than it is)'}"
+    direction = f"{100 * off:.1f} % too {'low (too good)' if constant > ratio else 'high (worse than it is)'}"
     message = (
-        f"{said}. The whole text has {ratio:.6g} bytes per token, {source}. By itself the constant makes the score "
+        f"{said}. The whole text has {ratio:.6g} ({source}): held against that, the constant by itself makes the score "
         f"{direction}."
     )
     return Hit(rule, message, factor.node, number, constant / ratio, None, evidence)

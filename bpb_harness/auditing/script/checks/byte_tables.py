@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
@@ -29,13 +29,17 @@ def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
         return
     for number, terms in enumerate(analysis.terms):
         counter = Counter(analysis.program, loops)
-        counted = {specimen.name: counter.count(terms, specimen) for specimen in (WORD, SUFFIX, BYTE, CONTROL)}
-        if counted[WORD.name] is None or counter.used is None:
+        word = counter.count(terms, WORD)
+        spaces = [node for node, value in counter.met if value == 1]  # what counts a word's space by itself
+        if word is None or counter.used is None:
             continue
-        yield from _judged(number, counter.used, counted, analysis.context.rules.pack)
+        counted = {WORD.name: word} | {each.name: counter.count(terms, each) for each in (SUFFIX, BYTE, CONTROL)}
+        yield from _judged(number, counter.used, counted, spaces, analysis.context.rules.pack)
 
 
-def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None], pack: RulePack) -> Iterator[Hit]:
+def _judged(
+    number: int, loop: ByteLoop, counted: dict[str, float | None], spaces: Sequence[ast.expr], pack: RulePack
+) -> Iterator[Hit]:
     word, suffix, byte, control = (counted[s.name] for s in (WORD, SUFFIX, BYTE, CONTROL))
     if suffix != SUFFIX.num_bytes or word is None:
         return  # not understood well enough to judge the rest by it
@@ -54,7 +58,8 @@ def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None], pack:
         rule, what, bug = space
         factor = pack.factor_of(bug) if bug is not None else None
         effect = "so the score is too low (too good)" if word > WORD.num_bytes else "so the score is too high"
-        yield Hit(rule, f"The script {what}; {effect}.", place, number, factor, evidence=evidence)
+        both = (place, *spaces) if rule is codes.SPACE_TWICE else ()
+        yield Hit(rule, f"The script {what}; {effect}.", place, number, factor, evidence=evidence, quoted=both)
     if loop.decodes_singly is not None:
         said = (
             "The script decodes ids one by one: a byte token becomes the character U+FFFD, three bytes in place of one."
@@ -63,9 +68,8 @@ def _judged(number: int, loop: ByteLoop, counted: dict[str, float | None], pack:
     elif spelt:
         severity = Severity.WARNS if word != WORD.num_bytes else None
         said = (
-            "The script counts 6 bytes for the byte token `<0x41>`, the letters of its name; it stands for 1 byte, "
-            "so there "
-            "are too many bytes and the score is too low (too good), by how much depends on the text."
+            "The script counts 6 bytes for the byte token `<0x41>`, the letters of its name; it stands for 1 byte, so "
+            "there are too many bytes and the score is too low (too good), by how much depends on the text."
         )
         yield Hit(codes.BYTE_SPELLING, said, place, number, None, severity, evidence)
     if control:

@@ -11,6 +11,7 @@ from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.frontend.scopes import Scope, dotted, last_name
+from bpb_harness.findings import Json
 
 _LIMIT = re.compile(
     r"(?<![a-z])(max|num|n|eval|val|limit|total)_?(eval|val|max|num)?_?(windows|seqs|sequences|batches|samples|chunks|examples|iters|docs|tokens)",
@@ -39,9 +40,72 @@ def _subsets(analysis: Analysis) -> Iterator[Hit]:
         if loop in loops if loop is not None else scope in scoring:
             stated = analysis.context.num_windows
             beside = f"; the record says {stated:,} windows" if stated is not None and stated != value else ""
-            said = f"At most {value:,} ({name}) are scored, not the whole split{beside}"
-            yield analysis.hit(codes.SUBSET, said, node, evidence={"limit": value, "name": name})
+            evidence: dict[str, Json] = {"limit": value, "name": name}
+            what = f"{value:,} ({name})"
+            if (length := _length_of_each(analysis, node)) is not None:
+                first, named, is_first = length
+                evidence |= {"num_tokens": value * first, "is_first": is_first}
+                each = f"{value:,} windows ({name}) of {first:,} tokens each ({named})"
+                what = f"{each}, {'the first ' if is_first else ''}{value * first:,} tokens,"
+            said = f"At most {what} are scored, not the whole split{beside}"
+            yield analysis.hit(codes.SUBSET, said, node, evidence=evidence)
             return
+
+
+_NO_TOKENS = re.compile("doc|seq|window|batch|chunk|sample|text|byte|file|shard", re.IGNORECASE)
+
+
+def _length_of_each(analysis: Analysis, node: ast.AST) -> tuple[int, str, bool] | None:
+    """min(500, len(tokens) // L), tokens[i * L : (i + 1) * L]: L, its name, and whether the first ones are meant.
+
+    None where the slices of what is counted are not seen to be of that length: then they may be of anything.
+    """
+    if not isinstance(node, ast.Call) or last_name(node.func) != "min":
+        return None
+    for quotient in (part for part in node.args if isinstance(part, ast.BinOp) and isinstance(part.op, ast.FloorDiv)):
+        length, named = analysis.number(quotient.right), ast.unparse(quotient.right)
+        if length is None or length != int(length) or length < 2:
+            continue
+        counted = {part.id for part in ast.walk(quotient.left) if isinstance(part, ast.Name)} - {"len"}
+        slices = [
+            part
+            for part, _ in analysis.path
+            if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice) and _bounds(part.slice, named)
+            if isinstance(part.value, ast.Name) and part.value.id in counted and not _NO_TOKENS.search(part.value.id)
+        ]
+        if slices:
+            is_first = any(_begins_at_0(analysis, part, named) for part in slices)
+            return int(length), named, is_first
+    return None
+
+
+def _bounds(cut: ast.Slice, named: str) -> bool:
+    """start : start + L, or i * L : (i + 1) * L."""
+    if cut.lower is None or cut.upper is None or cut.step is not None:
+        return False
+    lower, upper = ast.unparse(cut.lower), ast.unparse(cut.upper)
+    return upper in (f"{lower} + {named}", f"{named} + {lower}") or (
+        isinstance(cut.lower, ast.BinOp)
+        and lower == f"{ast.unparse(cut.lower.left)} * {named}"
+        and upper == f"({ast.unparse(cut.lower.left)} + 1) * {named}"
+    )
+
+
+def _begins_at_0(analysis: Analysis, part: ast.Subscript, named: str) -> bool:
+    """Whether i of i * L runs over range(n): from the first token on."""
+    lower = part.slice.lower if isinstance(part.slice, ast.Slice) else None
+    if not isinstance(lower, ast.BinOp) or not isinstance(lower.left, ast.Name):
+        return False
+    if ast.unparse(lower) != f"{lower.left.id} * {named}":
+        return False
+    defined = analysis.program.reaching(lower.left)
+    return bool(defined) and all(
+        each.kind == "loop"
+        and isinstance(each.value, ast.Call)
+        and last_name(each.value.func) == "range"
+        and len(each.value.args) == 1
+        for each in defined
+    )
 
 
 _Limit = tuple[Scope, ast.AST, ast.AST | None, tuple[str, int]]  # in which loop, or worked out outside of any

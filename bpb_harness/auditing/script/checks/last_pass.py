@@ -30,7 +30,7 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
                     "last one alone: what is scored was learnt before, and what was learnt by heart costs nothing"
                 )
                 evidence = {} if num_passes is None else {"passes": num_passes}
-                yield analysis.hit(codes.LAST_PASS, said, test, shown=test, evidence=evidence)
+                yield analysis.hit(codes.LAST_PASS, said, test, evidence=evidence)
                 return
 
 

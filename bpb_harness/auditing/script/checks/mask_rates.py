@@ -80,7 +80,7 @@ def _hit(analysis: Analysis, draw: MaskDraw, rule: Rule, said: str, **evidence: 
     ends = {evidence[name] for name in ("lowest_rate", "highest_rate") if name in evidence}
     written = _where_written(analysis, draw, ends)
     node, shown = (draw.node, draw.rate) if written is None else (written, written)
-    return analysis.hit(rule, said, node, draw.sink, shown=shown, evidence=evidence)
+    return analysis.hit(rule, said, node, draw.sink, shown=[shown], evidence=evidence)
 
 
 def _where_written(analysis: Analysis, draw: MaskDraw, ends: set[float]) -> ast.AST | None:
@@ -125,10 +125,12 @@ def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[flo
     total = high - low if analysis.has_quadrature else _total_weight(analysis, draw, leaf, length)
     if total is not None and total < 1.0 - 2.0 * _CUT:
         said = (
-            f"The evaluation adds up losses at {_told_rates(analysis, draw, leaf, length)}, with weights that make "
-            f"{total:.3g}, not 1; {_LEFT_OUT}"
+            f"The evaluation adds up losses at {_told_rates(analysis, draw, leaf, length)}, with weights that add up "
+            f"to {total:.3g}, not 1; {_LEFT_OUT}"
         )
-        return _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high, total_weight=total)
+        place = analysis.quadrature if analysis.has_quadrature else Weight(analysis, draw, leaf).place
+        cut = _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high, total_weight=total)
+        return replace(cut, quoted=(*cut.quoted, *([place] if place is not None else [])))
     if low > _CUT and high < 1.0 - _CUT and not _is_jittered(analysis, draw):
         return replace(_cut(analysis, draw, low, high), severity=Severity.WARNS)
     return None
@@ -219,7 +221,7 @@ def _ends(
             said += f", which makes the number too high, by some {_ENDS_OVER_MEAN / length:.2f} bits per token"
             severity = Severity.INFORMS
         yield analysis.hit(
-            codes.BOTH_ENDS, said, draw.node, draw.sink, shown=draw.rate, severity=severity, evidence=evidence
+            codes.BOTH_ENDS, said, draw.node, draw.sink, shown=[draw.rate], severity=severity, evidence=evidence
         )
     elif holds_high or missing > 1.5 * last:
         yield from _prior(analysis, draw, high)

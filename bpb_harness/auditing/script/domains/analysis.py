@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,10 +16,11 @@ from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
-from bpb_harness.findings import Json, Rule, Severity, as_code
+from bpb_harness.findings import Json, Rule, Severity
 from bpb_harness.rules.denominators import Denominator
 
 INFERRED = "inferred from the vocabulary alone"
+_QUADRATURES = ("trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Hit:
         factor: multiply the score by this to correct it.
         severity: where this case weighs more or less than the rule.
         evidence: numbers.
+        quoted: the nodes whose lines a report quotes.
     """
 
     rule: Rule
@@ -43,6 +45,7 @@ class Hit:
     factor: float | None = None
     severity: Severity | None = None
     evidence: dict[str, Json] = field(default_factory=dict)
+    quoted: tuple[ast.AST, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +144,13 @@ class Analysis:
     @property
     def has_quadrature(self) -> bool:
         """Whether a library integrates over the mask rates: then each has the interval between its neighbours."""
-        return self.calls("trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid")
+        return self.calls(*_QUADRATURES)
+
+    @property
+    def quadrature(self) -> ast.Call | None:
+        """The first call of such a library."""
+        called = (node for node, _ in self.path if isinstance(node, ast.Call))
+        return next((node for node in called if last_name(node.func) in _QUADRATURES), None)
 
     @cached_property
     def masks(self) -> list[MaskDraw]:
@@ -258,13 +267,11 @@ class Analysis:
                 yield from ((number, term, score) for score in term.cross_entropies())
 
     def hit(
-        self, rule: Rule, said: str, node: ast.AST, sink: int | None = None, *, shown: ast.AST | None = None,
+        self, rule: Rule, said: str, node: ast.AST, sink: int | None = None, *, shown: Sequence[ast.AST] = (),
         severity: Severity | None = None, evidence: Mapping[str, Json] | None = None,
     ) -> Hit:  # fmt: skip
-        """A hit whose message ends with the line that it is met in, or with that of another node."""
-        place = node if shown is None else shown
-        message = f"{said}: {as_code(self.program.script(place).line(place))}"
-        return Hit(rule, message, node, sink, None, severity, dict(evidence or {}))
+        """A hit whose report quotes the line that it is met in, or those of other nodes."""
+        return Hit(rule, said, node, sink, None, severity, dict(evidence or {}), tuple(shown) or (node,))
 
     # -- the noise level --------------------------------------------------------------------------
 
@@ -309,7 +316,8 @@ class Analysis:
     def denominator(self) -> tuple[float, str] | None:
         """The right number of bytes per token and where it is known from; None where it is not."""
         if self.context.bytes_per_token:
-            return self.context.bytes_per_token, "by the tokenizer that the record names"
+            named = "the tokenizer that the record names"
+            return self.context.bytes_per_token, f"{self.context.text}, {named}" if self.context.text else named
         named = self._named_tokenizer()
         if named is None:
             return None

@@ -42,10 +42,11 @@ class Counter(Walker[Frame, float | None]):
         self.loops = loops
         self.specimen: Specimen = WORD
         self.used: ByteLoop | None = None
+        self.met: list[tuple[ast.expr, float]] = []  # expressions that count something for the last specimen
 
     def count(self, terms: list[Term], specimen: Specimen) -> float | None:
         """Bytes for a specimen: the sum over the denominator's summands; None where it has no table."""
-        self.specimen = specimen
+        self.specimen, self.met = specimen, []
         total, found = 0.0, False
         seen: set[object] = set()
         for term in terms:
@@ -54,6 +55,7 @@ class Counter(Walker[Frame, float | None]):
                 value = self._value(factor) if factor.power < 0 else None
                 if value is not None:
                     tabled[value[0]] = value[1]
+                    self.met.append((factor.node, value[1]))
             if not tabled:
                 if term.cross_entropies():
                     return None  # a summand of the denominator that is not understood

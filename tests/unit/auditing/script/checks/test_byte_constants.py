@@ -32,10 +32,10 @@ def test_one_that_the_script_names_gives_the_factor() -> None:
     assert found.factor == pytest.approx(3.67 / RATIO, rel=1e-4)
 
 
-@pytest.mark.parametrize(("constant", "effect"), [(4.87186, "50.0% too low"), (1.949, "25.0% too high")])
+@pytest.mark.parametrize(("constant", "effect"), [(4.87186, "50.0 % too low"), (1.949, "25.0 % too high")])
 def test_how_far_off_the_score_is_by_it(constant: float, effect: str) -> None:
     """Twice the bytes per token are half the score."""
     named = SCRIPT.replace("L = 512", 'L = 512\nDATA = "fineweb10B_sp1024"')
     script = named.replace("bits_tok / 3.67", f"bits_tok / {constant}")
     (found,) = [each for each in check_source(script) if each.code == "BPB150"]
-    assert f"By itself the constant makes the score {effect} (" in found.message
+    assert f"the constant by itself makes the score {effect} (" in found.message

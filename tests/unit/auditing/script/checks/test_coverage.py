@@ -84,3 +84,58 @@ def test_a_length_of_the_schedule_is_no_number_of_windows() -> None:
 @pytest.mark.parametrize("stop", ["max_eval_tokens", "min(len(val) - 513, max_eval_tokens)"])
 def test_a_limit_of_the_loop_that_scores_is_one(stop: str) -> None:
     assert _limits(stop=stop) == ["max_eval_tokens"]
+
+
+PART = """
+import math
+import torch
+import torch.nn.functional as F
+
+L = 2048
+
+
+def evaluate(model, tokens, size_of):
+    nats, num_tokens = 0.0, 0
+    n_seqs = min(500, {size})
+    for i in range({rounds}):
+        x = {cut}
+        nats += F.cross_entropy(model(x), x, reduction="sum").item()
+        num_tokens += size_of[x].sum().item()
+    return nats / math.log(2.0) / num_tokens
+
+
+print(f"val_bpb:{{evaluate(torch.load('a.pt'), torch.load('b.pt'), torch.load('c.pt')):.4f}}")
+"""
+LENGTH = {"size": "(tokens.numel() - 1) // L", "rounds": "n_seqs", "cut": "tokens[i * L : (i + 1) * L]"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "num_tokens", "is_first"),
+    [
+        ({}, 1_024_000, True),
+        ({"size": "len(tokens) // L"}, 1_024_000, True),
+        ({"size": "len(tokens) // 1024", "cut": "tokens[i * 1024 : (i + 1) * 1024]"}, 512_000, True),
+        ({"rounds": "7, n_seqs"}, 1_024_000, False),
+        ({"cut": "tokens[i * 7 : i * 7 + L]"}, 1_024_000, False),
+        ({"cut": "tokens[i * 7 : i * 7 + 2 * L]"}, None, None),  # another length than the one that is counted
+        ({"cut": "other[i * L : (i + 1) * L]"}, None, None),  # of something else
+        ({"size": "tokens.numel() - L"}, None, None),
+        ({"size": "tokens.numel() // unknown"}, None, None),
+    ],
+)
+def test_how_many_tokens_a_number_of_windows_holds(
+    changed: dict[str, str], num_tokens: int | None, is_first: bool | None
+) -> None:
+    text = PART.format(**LENGTH | changed)
+    (found,) = [finding for finding in check_source(text) if finding.code == "BPB350"]
+    assert (found.evidence.get("num_tokens"), found.evidence.get("is_first")) == (num_tokens, is_first)
+    assert ("tokens each" in found.message) is (num_tokens is not None)
+    assert ("the first" in found.message) is bool(is_first)
+
+
+@pytest.mark.parametrize("name", ["docs", "batches", "windows", "raw_bytes"])
+def test_what_is_counted_in_other_things_than_tokens_has_no_number_of_them(name: str) -> None:
+    text = PART.format(**LENGTH).replace("tokens.numel()", f"len({name})").replace("tokens[", f"{name}[")
+    text = text.replace("model, tokens,", f"model, {name},")
+    (found,) = [finding for finding in check_source(text) if finding.code == "BPB350"]
+    assert "num_tokens" not in found.evidence

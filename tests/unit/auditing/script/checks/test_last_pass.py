@@ -76,5 +76,6 @@ def test_what_scores_before_it_learns_is_not(changes: dict[str, str]) -> None:
 def test_how_often_the_text_was_learnt_is_said() -> None:
     (found,) = [each for each in check_source(SCRIPT.format(**BASE)) if each.code == "BPB272"]
     assert "3 passes" in found.message
-    assert "`if epoch == EPOCHS - 1:`" in found.message
+    (line,) = found.evidence["quoted"]
+    assert line["code"] == "if epoch == EPOCHS - 1:"
     assert found.severity.value == "warning"

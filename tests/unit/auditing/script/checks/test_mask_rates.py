@@ -118,7 +118,7 @@ def test_an_integral_without_its_ends_is_cut(loop: str) -> None:
     text = QUADRATURE.format(rates=INNER, weights=_trapezoid(INNER), **LOOPS[loop])
     assert _codes(text, Severity.REFUTES) == {"BPB257"}
     (found,) = [finding for finding in check_source(text) if finding.code == "BPB257"]
-    assert "with weights that make 0.88" in found.message
+    assert "with weights that add up to 0.88" in found.message
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -187,7 +187,8 @@ def test_a_cut_integral_names_its_rates_where_they_are_written_and_the_direction
     (found,) = [finding for finding in check_source(text) if finding.code == "BPB257"]
     assert "0.06, 0.12, 0.25, 0.4, 0.55, 0.7, 0.82, 0.94" in found.message
     assert text.splitlines()[int(str(found.evidence["line"])) - 1] == f"RATES = {INNER}"
-    assert f"`RATES = {INNER}`" in found.message
+    quoted = [line["code"] for line in found.evidence["quoted"]]  # the rates, and where the weights stand
+    assert quoted == [f"RATES = {INNER}", "nats += w / t * ce.sum()"]
     assert "is higher than the claimed score" in found.message
 
 
