@@ -93,7 +93,7 @@ def _is_part_of_a_fault(finding: Finding, report: AuditReport) -> bool:
     return finding.severity is Severity.WARNS and not faults.isdisjoint(_PARTS_OF.get(finding.code, ()))
 
 
-_MOST_QUOTED = 4
+_MOST_QUOTED = 6
 
 
 def quoted(report: AuditReport) -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -127,11 +127,12 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
             _voiding(finding, wonders) if finding.code in _VOIDS_WHAT_IS_SO_LOW else finding for finding in findings
         ]
     settled = []
+    is_behind = not found.isdisjoint(_VOIDS_WHAT_IS_SO_LOW)  # then it is part of what refutes
     is_refuted = any(finding.severity is Severity.REFUTES for finding in findings)
     for finding in findings:
         demoted = None
-        if finding.code == codes.BELOW_ALL_KNOWN.code and is_refuted:  # what refutes it says why it is so low
-            continue
+        if finding.code == codes.BELOW_ALL_KNOWN.code and is_refuted and not is_behind:
+            continue  # what refutes it says why it is so low
         if finding.code == _SUBSET and _to_five_digits(findings):
             message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))

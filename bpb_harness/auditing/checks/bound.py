@@ -172,10 +172,10 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
     elif _SMALLEST_RISE - hidden <= implied <= vocabulary + hidden:
         message = (
             f"loss / ln 2 / score is {ratio.value:.4f}, not the {expected:.5f} bytes per token of {evidence.full}. "
-            "That need not be a byte bug: by their names the two are two estimates, the loss of the bound in continuous "
-            f"time, {', '.join(names)} of the looser bound of T = {steps} steps. At {expected:.5f} bytes per token "
-            f"they are {gap:.3f} bits per token apart. T = {steps} steps cost that where a masked token costs "
-            f"{implied:.1f} bits more with all others masked than with none; {possible} are plausible"
+            "That need not be a byte bug: by their names the two are two estimates, the loss of the bound in "
+            f"continuous time, {', '.join(names)} of the looser bound of T = {steps} steps. At {expected:.5f} bytes "
+            f"per token they are {gap:.3f} bits per token apart. T = {steps} steps cost that where a masked token "
+            f"costs {implied:.1f} bits more with all others masked than with none; {possible} are plausible"
         )
         yield codes.TWO_ESTIMATORS.finding(message, facts=facts)
         yield from _whole_split(evidence)

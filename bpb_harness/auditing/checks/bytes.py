@@ -324,9 +324,10 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
     named = "" if evidence.tokenizer_is_named else "; the tokenizer is inferred from this number alone"
     what = "the log, where it shows that other score," if evidence.siblings else "the record"
     rounding = f", the printed digits leave {ratio.uncertainty * 100:.2f} % open" if ratio.uncertainty > 1e-3 else ""
+    part = f", {row.num_tokens:,} tokens," if row.scope == PREFIX else ""
     message = (
-        f"{what} divides by {ratio.value:.5f} bytes per token; {row} has {row.bytes_per_token:.5f} "
-        f"({(ratio.value / row.bytes_per_token - 1.0) * 100:+.3f} %{rounding}){named}"
+        f"{what} divides by {ratio.value:.5f} bytes per token; {row}{part} has {row.bytes_per_token:.5f} "
+        f"({_signed((ratio.value / row.bytes_per_token - 1.0) * 100)} %{rounding}){named}"
     )
     return codes.BYTES_RIGHT.finding(
         message,
@@ -338,6 +339,12 @@ def _right(evidence: Evidence, ratio: Ratio, row: Denominator) -> Finding:
         uncertainty=ratio.uncertainty,
         places=list(ratio.places),
     )
+
+
+def _signed(percent: float) -> str:
+    """With three digits and its sign; none of a zero."""
+    shown = f"{percent:+.3f}"
+    return shown[1:] if float(shown) == 0.0 else shown
 
 
 def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tuple[ByteFactor, Denominator] | None:
@@ -576,6 +583,8 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         "expected": whole.bytes_per_token,
         "tokenizer": whole.tokenizer,
     }
+    if prefix is not None and partial and ratio.uncertainty < PRECISE and _is_of_size(evidence, prefix):
+        return _right(evidence, ratio, prefix)
     if prefix is not None and not partial:
         message = (
             f"the record divides by {ratio.value:.5f} bytes per token, which is not the whole split's "
@@ -606,7 +615,9 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         message += _of_the_split(evidence)
     elif partial:
         what = f"{evidence.scored_tokens:,} tokens were" if evidence.scored_tokens else "only a slice was"
-        message += f"; {what} scored, and a part of the split has a ratio of its own"
+        is_far = abs(off - 1.0) > LARGEST_SLICE_SPREAD
+        own = "no part is known to be so far off" if is_far else "a part of the split has a ratio of its own"
+        message += f"; {what} scored, and {own}"
     elif abs(off - 1.0) <= SLICE_SPREAD:
         message += "; a part of the split, or a mean of ratios, would explain it, and the record says neither"
     elif evidence.tokenizer_is_named:
@@ -614,6 +625,11 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
     if not partial and prefix is None:
         message += _of_the_split(evidence)
     return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(evidence, off)])
+
+
+def _is_of_size(evidence: Evidence, part: Denominator) -> bool:
+    """Whether as many tokens were scored as a part of the table has."""
+    return evidence.scored_tokens is not None and abs(part.num_tokens / evidence.scored_tokens - 1.0) < 0.05
 
 
 def _bugs_near(evidence: Evidence, off: float) -> list[ByteFactor]:

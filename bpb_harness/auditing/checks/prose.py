@@ -22,5 +22,5 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
     for found in [*sentences, *([title] if title is not None else [])]:
         message = f"{found.source} says {found.sentence[:300]!r}: if it is so, {found.meaning}"
         rule = codes.JOINT_PRICE if found.meaning == PRICED_JOINTLY else codes.PROSE_VOIDS
-        missing = "the script that made the score, for what the record says of it"
+        missing = "a look into the script that made the score: does it do what the record says of it?"
         yield rule.finding(message, severity=Severity.WARNS, place=str(found.source), missing=missing)

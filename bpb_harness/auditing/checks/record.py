@@ -209,7 +209,7 @@ def _learnt_before(evidence: Evidence) -> Iterator[Finding]:
             message,
             place=f"{log.file}:{each.first_line}",
             epochs=each.epochs,
-            missing="the script, to see that no token is learnt before it is scored; or the score without the training",
+            missing="a look into the script that made the score: is any token learnt before it is scored?",
         )
         return
 

@@ -242,13 +242,17 @@ def _finding_of(analysis: Analysis, same: Sequence[Hit], severity: Severity, bes
 
 def _quoted(analysis: Analysis, same: Sequence[Hit]) -> list[Json]:
     """The lines of the scripts that a report quotes, each once, in their order."""
-    nodes = [node for hit in same for node in hit.quoted or (hit.node,)]
-    lines = {
-        (script.path, number): script.line(node)
-        for node in nodes
-        if (number := getattr(node, "lineno", 0)) and (script := analysis.program.script(node))
-    }
+    lines: dict[tuple[str, int], str] = {}
+    for node in (node for hit in same for node in hit.quoted or (hit.node,)):
+        script, first = analysis.program.script(node), int(getattr(node, "lineno", 0))
+        # Of what has a body, such as a loop, the line that it begins with.
+        last = first if hasattr(node, "body") else int(getattr(node, "end_lineno", None) or first)
+        for number in range(first, min(last, first + _MOST_OF_ONE - 1) + 1):
+            lines[script.path, number] = script.line_at(number)
     return [{"file": path, "line": number, "code": code} for (path, number), code in sorted(lines.items()) if code]
+
+
+_MOST_OF_ONE = 3  # lines of one expression
 
 
 def _at(message: str, place: str) -> str:

@@ -467,11 +467,11 @@ def test_a_fence_within_a_quoted_line_ends_no_code() -> None:
 
 def test_a_line_is_quoted_once_and_many_are_counted() -> None:
     first = _quoting("BPB257", ("train.py", 7, "a = 1"))
-    again = _quoting("BPB350", ("train.py", 7, "a = 1"), *(("train.py", 10 + n, f"b = {n}") for n in range(6)))
+    again = _quoting("BPB350", ("train.py", 7, "a = 1"), *(("train.py", 10 + n, f"b = {n}") for n in range(8)))
     text = _with_quotes(first, again).to_text(Screen(80))
     assert text.count("a = 1") == 1
     quoted = [line.strip() for line in text.splitlines() if "line 1" in line]
-    assert quoted == [f"line {10 + n}: b = {n}" for n in range(4)]
+    assert quoted == [f"line {10 + n}: b = {n}" for n in range(6)]
     assert "and: 2 more lines" in text
 
 

@@ -316,8 +316,8 @@ class Analysis:
     def denominator(self) -> tuple[float, str] | None:
         """The right number of bytes per token and where it is known from; None where it is not."""
         if self.context.bytes_per_token:
-            named = "the tokenizer that the record names"
-            return self.context.bytes_per_token, f"{self.context.text}, {named}" if self.context.text else named
+            text = [self.context.text] if self.context.text else []
+            return self.context.bytes_per_token, ", ".join([*text, "the tokenizer that the record names"])
         named = self._named_tokenizer()
         if named is None:
             return None

@@ -92,7 +92,10 @@ class Script:
 
     def line(self, node: ast.AST) -> str:
         """The source line of a node, trimmed to what fits in a report."""
-        number = getattr(node, "lineno", 0)
+        return self.line_at(getattr(node, "lineno", 0))
+
+    def line_at(self, number: int) -> str:
+        """A source line by its number, trimmed to what fits in a report; nothing where there is no such line."""
         lines = self.text.split("\n")
         text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
         return text if len(text) <= 160 else text[:157] + "..."
