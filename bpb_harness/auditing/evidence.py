@@ -91,6 +91,7 @@ class Evidence:
         full: the whole split under that tokenizer, or cut into as many tokens as the log loads; None where neither is
             known.
         scored_tokens: tokens that the record says were scored.
+        scored_by: what says so, in words; None where nothing does.
         losses: of a claim in nats per token, what each of its logs ends with.
         rules: the contest's.
     """
@@ -105,6 +106,7 @@ class Evidence:
     tokenizer_is_certain: bool
     full: Denominator | None
     scored_tokens: int | None
+    scored_by: str | None
     losses: tuple[LoggedLoss, ...]
     rules: Rules
 
@@ -152,9 +154,13 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
     bits = _bits_of_vocabulary(tokenizer, logs)
     full = _whole_split(table, tokenizer, claim.dataset, {*split_sizes}, ratio, bits)
     by_size = full is not None and full != table.full_split(tokenizer, claim.dataset)
-    scored = next((line.scored_tokens for line in lines if line.scored_tokens), None) or claim.protocol.tokens
-    if scored is None and full is not None and split_sizes and max(split_sizes) < WHOLE_SPLIT * full.num_tokens:
+    saying = next((line for line in lines if line.scored_tokens), None)
+    scored, scored_by = claim.protocol.tokens, "the record says so"
+    if saying is not None:
+        scored, scored_by = saying.scored_tokens, f"{saying.bpb.source} says so"
+    elif scored is None and full is not None and split_sizes and max(split_sizes) < WHOLE_SPLIT * full.num_tokens:
         scored = max(split_sizes)  # only so much of the split was loaded
+        scored_by = f"{next(log.file for log in logs if scored in log.split_tokens)} loads no more"
     return Evidence(
         claim=claim,
         lines=lines,
@@ -166,6 +172,7 @@ def gather(claim: Claim, rules: Rules) -> Evidence:
         tokenizer_is_certain=by_size or (tokenizer is not None and (by_name or of_size == tokenizer)),
         full=full,
         scored_tokens=scored,
+        scored_by=scored_by if scored is not None else None,
         losses=() if claim.score is not None else tuple(_losses(claim, rules)),
         rules=rules,
     )

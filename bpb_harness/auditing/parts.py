@@ -47,7 +47,8 @@ class Part:
         """What was scored, in words, and how that is known."""
         code, evidence = self.finding.code, self.finding.evidence
         file, line = evidence.get("file"), evidence.get("line")
-        where = f"{code}, {file}:{line}" if file is not None and line is not None else code
+        place = f"{file}:{line}" if file is not None and line is not None else evidence.get("scored_by")
+        where = f"{code}, {place}" if place is not None else code
         if self.num_tokens is None:
             return f"how many tokens of it, nothing tells ({where})"
         most = "at most " if code == _SUBSET else "about " if code == codes.SLICE_INFERRED.code else ""

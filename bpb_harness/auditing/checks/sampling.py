@@ -54,12 +54,13 @@ def _coverage(evidence: Evidence) -> Iterator[Finding]:
             message, facts=facts, scored_tokens=scored, full_split_bpb=whole.value, slice=disclosed
         )
         return
-    message = f"only {what}{share} were scored, so this is no score of the whole split"
+    message = f"only {what}{share} were scored ({evidence.scored_by}), so this is no score of the whole split"
     if scored is None:
         message = f"the score is that of {what}, and no score of the whole split stands beside it"
     yield codes.SLICE.finding(
         message,
         scored_tokens=scored,
+        scored_by=evidence.scored_by,
         split_tokens=full.num_tokens if full else None,
         slice=disclosed,
         missing="a score of the whole split",

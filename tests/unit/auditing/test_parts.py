@@ -108,6 +108,11 @@ def test_other_findings_and_doubts_stay_as_they_are() -> None:
         ("BPB350", {"num_tokens": 4096}, "at most 4,096 tokens (BPB350, train.py:7)"),
         ("BPB350", {"num_tokens": 4096, "is_first": True}, "at most the first 4,096 tokens (BPB350, train.py:7)"),
         ("BPB350", {}, "how many tokens of it, nothing tells (BPB350, train.py:7)"),
+        (
+            "BPB301",
+            {"file": None, "scored_tokens": 4096, "scored_by": "a.log loads no more"},
+            "4,096 tokens (BPB301, a.log loads no more)",
+        ),
         ("BPB301", {"file": None}, "how many tokens of it, nothing tells (BPB301)"),
     ],
 )
