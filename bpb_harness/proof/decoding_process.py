@@ -54,29 +54,17 @@ def _answer(channel: Any, held: list[str]) -> None:
         channel.send({"error": f"{type(error).__name__}: {error}", "exit": 4})
 
 
-def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple[str, Any, Any, str | None]:
-    """The digest of the checkpoint, the tokens and what each span cost in nats; or why the bits lead to none."""
-    import numpy as np
+def _network_of(wish: dict[str, Any], given: Any, device: Any) -> Any:
+    """The checkpoint, and its network, if the file of bits is of it.
 
+    Raises:
+        InputError: if it is not.
+    """
     from bpb_harness.adapters import load_model
     from bpb_harness.denoiser import Denoiser, num_clean_tokens
     from bpb_harness.errors import InputError
-    from bpb_harness.evaluation.settings import Settings
-    from bpb_harness.proof.batches import Batches, split
-    from bpb_harness.proof.codes import code_of
-    from bpb_harness.proof.range_coder import Decoder
-    from bpb_harness.proof.symbols import Unknown
-    from bpb_harness.sampling.streams import RandomStreams
-    from bpb_harness.schedule import parse_schedule
-    from bpb_harness.second_look.fresh_process import dtype_of, prepare
+    from bpb_harness.second_look.fresh_process import dtype_of
 
-    device = prepare(wish)
-    # The code is settled before the network is there.
-    schedule = None if wish["schedule"] is None else parse_schedule(wish["schedule"])
-    code = code_of(Settings(**wish["settings"]).estimators(schedule)[0], RandomStreams(wish["key"]))
-    reader = Decoder(arrays["bits"].astype(np.uint8).tobytes())
-    places = split(arrays["places"], arrays["batch_sizes"].tolist())
-    batches = Batches(arrays["windows"], arrays["contexts"], arrays["lengths"], places)
     checkpoint, adapted = load_model(device=device, dtype=dtype_of(wish["dtype"]), **wish["load"])
     model = adapted.model
     if checkpoint.digest != wish["model"]:
@@ -91,8 +79,6 @@ def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple
     is_causal = wish["settings"]["method"] == "ar"
     if is_causal == isinstance(model, Denoiser) or model.vocab_size != wish["vocab_size"]:
         raise InputError("the file of bits is not of this network", hint="read it as --proof did")
-    batches.require_fits(model)
-    given = arrays["given"]
     most = model.vocab_size
     if len(given) and not 0 <= int(given.min()) <= int(given.max()) < most:
         raise InputError("a given token of the file", seen=int(given.max()), expected=f"0..{most - 1}")
@@ -100,6 +86,32 @@ def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple
         assert num_clean_tokens(model) > 0
         if (given == model.mask_token_id).any():
             raise InputError("a given token of the file", seen="the mask", expected="a clean token")
+    return checkpoint, model
+
+
+def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple[str, Any, Any, str | None]:
+    """The digest of the checkpoint, the tokens and what each span cost in nats; or why the bits lead to none."""
+    import numpy as np
+
+    from bpb_harness.errors import InputError
+    from bpb_harness.evaluation.settings import Settings
+    from bpb_harness.proof.batches import Batches, split
+    from bpb_harness.proof.codes import code_of
+    from bpb_harness.proof.range_coder import Decoder
+    from bpb_harness.proof.symbols import Unknown
+    from bpb_harness.sampling.streams import RandomStreams
+    from bpb_harness.schedule import parse_schedule
+    from bpb_harness.second_look.fresh_process import prepare
+
+    device = prepare(wish)
+    # The code is settled before the network is there.
+    schedule = None if wish["schedule"] is None else parse_schedule(wish["schedule"])
+    code = code_of(Settings(**wish["settings"]).estimators(schedule)[0], RandomStreams(wish["key"]))
+    reader = Decoder(arrays["bits"].astype(np.uint8).tobytes())
+    places = split(arrays["places"], arrays["batch_sizes"].tolist())
+    batches = Batches(arrays["windows"], arrays["contexts"], arrays["lengths"], places)
+    checkpoint, model = _network_of(wish, arrays["given"], device)
+    batches.require_fits(model)
     nats, ends, done = np.zeros(len(batches.windows)), list[tuple[Any, Unknown]](), 0
 
     def unknown(places: Any) -> Unknown:
@@ -111,7 +123,7 @@ def _decode(channel: Any, wish: dict[str, Any], arrays: dict[str, Any]) -> tuple
         done += tokens
         channel.send({"done": done})
 
-    contexts = split(given, batches.contexts.tolist())
+    contexts = split(arrays["given"], batches.contexts.tolist())
     try:
         found = batches.follow(code, model, contexts, unknown, device=device, advance=advance)
         reader.finish()

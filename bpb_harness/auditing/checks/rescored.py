@@ -166,6 +166,8 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
     sampling = math.hypot(recomputed.mc_stderr, claimed)
     both = math.hypot(sampling, recomputed.corpus_stderr or 0.0)
     rounding = score.half_unit + NUMERICS
+    within = STANDARD_ERRORS * sampling + rounding
+    agrees = abs(difference) <= within
     # A part of the text that is not the claim's own can neither confirm nor, if it is near, refute.
     other_text = recomputed.num_windows is not None and recomputed.num_windows != evidence.claim.protocol.num_windows
     spread = _PART_SPREAD * recomputed.bits_per_byte if other_text else 0.0
@@ -189,19 +191,17 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
         yield codes.RESCORED_UNCLEAR.finding(f"{elsewhere}: {numbers}", facts=facts, missing=missing)
     elif _has_same_draws(evidence, recomputed) and abs(difference) <= rounding:
         yield codes.RESCORED_SAME.finding(f"of the same draws the harness gets {numbers}", facts=facts)
-    elif _has_same_draws(evidence, recomputed) and abs(difference) <= STANDARD_ERRORS * sampling + rounding:
+    elif _has_same_draws(evidence, recomputed) and agrees:
         # The errors are those of other draws: of the same ones rounding alone may differ.
         message = f"settings and seed are the same, and so are the draws, but not the score: the harness gets {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
-    elif abs(difference) <= STANDARD_ERRORS * sampling + rounding and (
-        STANDARD_ERRORS * sampling + rounding > COARSEST_AGREEMENT * recomputed.bits_per_byte
-    ):
+    elif agrees and within > COARSEST_AGREEMENT * recomputed.bits_per_byte:
         message = f"both agree within the error, but the error is too large to tell: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of more text or more samples")
-    elif abs(difference) <= STANDARD_ERRORS * sampling + rounding and other_text:
+    elif agrees and other_text:
         message = f"only the first {recomputed.num_windows} windows were scored anew: the harness gets {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="a rescoring of the whole text, no --limit")
-    elif abs(difference) <= STANDARD_ERRORS * sampling + rounding:
+    elif agrees:
         yield codes.RESCORED_SAME.finding(f"the harness gets {numbers}", facts=facts)
     elif settings is not None:
         yield codes.RESCORED_UNCLEAR.finding(f"{settings}: {numbers}", facts=facts)
