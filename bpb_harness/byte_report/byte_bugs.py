@@ -1,7 +1,7 @@
 """The catalogue of byte bugs: what each would have counted, on any tokenizer and any tokens.
 
 Every entry of `BYTE_BUGS` is a pattern that has been met in published code. `count` gives the number of bytes that code
-with the bug would have divided by; `explain` names the bugs that a claim matches.
+with the bug would have divided by.
 """
 
 from __future__ import annotations
@@ -242,23 +242,6 @@ BYTE_BUGS: dict[str, ByteBug] = {
 def count_bugs(tokenizer: Tokenizer, source: TokenSource, names: Sequence[str] = tuple(BYTE_BUGS)) -> dict[str, float]:
     """Bytes by each bug of the catalogue, by its name."""
     return {name: BYTE_BUGS[name].count(tokenizer, source) for name in names}
-
-
-def explain(claimed_bytes: float, counted: dict[str, float], right_bytes: int, tolerance: float = 0.003) -> list[str]:
-    """The bugs whose bytes match a claim, nearest first; none where the right number matches as well as they do.
-
-    Args:
-        claimed_bytes: the number of bytes that the claim divided by.
-        counted: of `count_bugs`.
-        right_bytes: the right number.
-        tolerance: relative.
-
-    Returns:
-        Names of the catalogue.
-    """
-    distance = {name: abs(count / claimed_bytes - 1) for name, count in counted.items()}
-    limit = min(tolerance, abs(right_bytes / claimed_bytes - 1))
-    return sorted((name for name, far in distance.items() if far < limit), key=distance.__getitem__)
 
 
 # --- what the functions above are made of -------------------------------------------------------------------------

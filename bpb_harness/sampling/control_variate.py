@@ -131,12 +131,6 @@ class NeighbourCode:
         self._corpus, self._spans = corpus, spans
         self.tables = NeighbourTables.of(counts)
 
-    def token_units(self, window: int) -> Ints:
-        """Code lengths of a span's targets, (4, L): no neighbour visible, the left, the right, both."""
-        start, end = int(self._spans.starts[window]), int(self._spans.ends[window])
-        seen_from = max(start - 1, int(self._spans.context_starts[window]))
-        return self._units_of(self._corpus.read(seen_from, end))[:, start - seen_from :]
-
     def _units_of(self, tokens: Ints) -> Ints:
         """Code lengths of tokens (..., L), (4, ..., L) units."""
         units, tables = np.empty((4, *tokens.shape), dtype=np.int64), self.tables
@@ -205,22 +199,6 @@ def log2_units(values: Floats) -> Ints:
     on_line = (_RISES[index] * ((bits >> REST_SHIFT) & REST_MASK)) >> UNITS_BITS
     exponent = (bits >> MANTISSA_BITS) - EXPONENT_BIAS
     return np.asarray((exponent << UNITS_BITS) + LOG2_TABLE[index] + on_line)
-
-
-def control_of_masks(
-    units: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], *, has_context: bool = False
-) -> Floats:
-    """The control variate of masks (B, L) at rates (B,) of one span, from its code lengths (4, L); (B,) nats."""
-    each = np.broadcast_to(units[:, None], (4, *masked.shape))
-    sums = sums_of_masks(each, masked, has_context=has_context)
-    return sums.control(np.full(len(masked), masked.shape[1]), rate, np.full(len(masked), has_context))
-
-
-def mean_code_length(units: Ints, rate: npt.NDArray[Any], *, has_context: bool = False) -> Floats:
-    """What is subtracted there, (B,) nats: the mean over size-biased masks of each rate."""
-    columns, first, last = (part[:, None] for part in (units.sum(axis=-1), units[:, 0], units[:, -1]))
-    mean = _mean_of_sums(columns, first, last, np.array(units.shape[1]), rate, np.array(has_context))
-    return np.asarray(mean * NATS_PER_UNIT, dtype=np.float64)
 
 
 def _mean_of_sums(

@@ -48,13 +48,6 @@ def corpus_name(files: Sequence[Path]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
 
 
-def _stem(path: Path) -> str:
-    name = path.name
-    if path.suffix.lower() in COMPRESSIONS:
-        name = name[: -len(path.suffix)]
-    return name.removesuffix(Path(name).suffix)
-
-
 def find_files(
     paths: Sequence[Path | str], suffixes: Sequence[str], *, whole_folder: Callable[[Path], bool] | None = None
 ) -> list[Path]:

@@ -255,12 +255,6 @@ def span_documents(document_starts: Ints, spans: Spans) -> Ints:
     return np.stack([first, last], axis=1).astype(np.int64)
 
 
-def document_bytes(corpus: Corpus, counter: ByteCounter, rule: Rule = "official", bos_id: int | None = None) -> Ints:
-    """Bytes of the tokens of each document; (documents,) int64."""
-    starts = corpus.document_starts(bos_id)
-    return span_bytes(corpus, Spans.without_context(starts, np.append(starts[1:], corpus.num_tokens)), counter, rule)
-
-
 def _runs(spans: Spans) -> Iterator[tuple[int, int]]:
     """Runs of spans that lie one after the other and are worth one read."""
     first = 0

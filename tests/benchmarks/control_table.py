@@ -13,12 +13,13 @@ import torch
 import typer
 
 from bpb_harness.sampling.bigram import count_bigrams
-from bpb_harness.sampling.control_variate import NeighbourCode, control_of_masks, mean_code_length
+from bpb_harness.sampling.control_variate import NeighbourCode
 from bpb_harness.sampling.design import stack_mask_noise
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.spans import Spans
 from tests.benchmarks.level_table import masks_of_count
+from tests.one_span import control_of_masks, mean_code_length, token_units
 
 
 def main(table: Path, data: Annotated[Path, typer.Option(help="The token shard that was scored.")]) -> None:
@@ -47,7 +48,7 @@ def main(table: Path, data: Annotated[Path, typer.Option(help="The token shard t
         size = torch.from_numpy(count[window].ravel())
         masked = torch.where(torch.from_numpy(fixed).unsqueeze(-1), masks_of_count(noise, size), masked)
         assert torch.equal(masked.sum(-1), size), "the table's masks are not those of its seed"
-        units = code.token_units(window)
+        units = token_units(code, window)
         at_count = (count[window].ravel() - 1.0) / max(int(length) - 1, 1)
         control[window] = control_of_masks(units, masked.numpy(), at_count).reshape(levels, draws)
         # Quadratic in u: three values give it.

@@ -10,7 +10,7 @@ import sentencepiece
 
 from bpb_harness.byte_count import ByteCounter, load_tokenizer
 from bpb_harness.byte_report import byte_bugs
-from bpb_harness.byte_report.byte_bugs import BYTE_BUGS, count_bugs, explain
+from bpb_harness.byte_report.byte_bugs import BYTE_BUGS, count_bugs
 
 SYMBOL = "\u2581"
 TEXTS = [
@@ -198,15 +198,6 @@ def test_no_bug_depends_on_the_chunks(case, monkeypatch):
     monkeypatch.setattr(byte_bugs, "_CHUNK_TOKENS", 3)
     assert count_bugs(tokenizer, stream) == whole
     assert set(whole) == set(BYTE_BUGS)
-
-
-def test_a_claim_is_explained_by_the_nearest_bug(case):
-    tokenizer, _, stream = case
-    counts, right = count_bugs(tokenizer, stream), ByteCounter(tokenizer).total(stream)
-    for name in ("space_counted_twice", "question_mark_for_space", "constant_4.3"):
-        assert explain(counts[name] * 1.0005, counts, right)[0] == name
-    assert explain(right, counts, right) == []
-    assert explain(right * 1.0001, counts, right, tolerance=1e-6) == []
 
 
 @pytest.mark.lab

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from bpb_harness.sampling.bigram import count_bigrams
-from bpb_harness.sampling.control_variate import NATS_PER_UNIT, NeighbourCode, control_of_masks, subtract_control
+from bpb_harness.sampling.control_variate import NATS_PER_UNIT, NeighbourCode, subtract_control
 from bpb_harness.text.corpus import Corpus, load_shards
 from bpb_harness.text.spans import Spans
+from tests.one_span import control_of_masks, token_units
 from tests.spans import windows_of
 
 
@@ -64,7 +65,7 @@ def neighbour_code(corpus: Corpus, windows: Spans) -> NeighbourCode:
 
 def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
     corpus = load_shards([shard])
-    units = neighbour_code(corpus, windows_of(corpus, 70)).token_units(0)
+    units = token_units(neighbour_code(corpus, windows_of(corpus, 70)), 0)
     nats = units * NATS_PER_UNIT
     total, distinct = 140, 10
     unigram = {5: 60, 3: 40, 7: 20, 9: 20}
@@ -82,9 +83,9 @@ def test_token_nats_are_leave_one_out_code_lengths(shard: Path) -> None:
 def test_counts_do_not_depend_on_where_chunks_end(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = load_shards([shard])
     windows = windows_of(corpus, 50)
-    whole = neighbour_code(corpus, windows).token_units(2)
+    whole = token_units(neighbour_code(corpus, windows), 2)
     monkeypatch.setattr("bpb_harness.sampling.bigram._CHUNK_TOKENS", 13)
-    assert np.array_equal(neighbour_code(corpus, windows).token_units(2), whole)
+    assert np.array_equal(token_units(neighbour_code(corpus, windows), 2), whole)
 
 
 def _draws(num_windows: int, noise: float, seed: int = 0) -> tuple[np.ndarray, ...]:

@@ -12,12 +12,11 @@ from bpb_harness.sampling.bigram import count_bigrams
 from bpb_harness.sampling.control_variate import (
     NATS_PER_UNIT,
     NeighbourCode,
-    control_of_masks,
-    mean_code_length,
     subtract_control,
 )
 from bpb_harness.text.corpus import load_shards
 from bpb_harness.text.spans import Spans
+from tests.one_span import control_of_masks, mean_code_length, token_units
 from tests.shards import write_shard
 from tests.spans import end_to_end
 from tests.unit.sampling.test_control_variate import neighbour_code
@@ -77,7 +76,7 @@ def test_the_mean_over_all_masks_of_targets_is_nothing(tmp_path, context, length
     count = masks.sum(axis=1)
     chance = count / (rate * length) * rate**count * (1.0 - rate) ** (length - count)
     rates = np.full(len(masks), rate)
-    control = control_of_masks(code.token_units(0), masks, rates, has_context=context > 0)
+    control = control_of_masks(token_units(code, 0), masks, rates, has_context=context > 0)
     assert chance.sum() == pytest.approx(1.0)
     assert chance @ control == pytest.approx(0.0, abs=1e-12)
     rows = np.tile(tokens[10 : 10 + context + length], (len(masks), 1))
@@ -115,15 +114,15 @@ def test_a_batch_is_each_of_its_windows(tmp_path, monkeypatch, tokens_at_once):
     assert together.shape == (3,)
     for window in range(3):
         own = slice(window, window + 1)
-        alone = control_of_masks(code.token_units(window), masked[own], rate[own])
+        alone = control_of_masks(token_units(code, window), masked[own], rate[own])
         assert together[window] == alone[0]
-        assert code.token_units(window).shape == (4, 20)
+        assert token_units(code, window).shape == (4, 20)
 
 
 def test_counts_are_those_of_the_scored_text_alone(tmp_path):
     tokens = np.array([7, 7, 7, 1, 2, 1, 2, 1, 7, 7])
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
-    nats = neighbour_code(corpus, end_to_end([5], begin=3)).token_units(0) * NATS_PER_UNIT
+    nats = token_units(neighbour_code(corpus, end_to_end([5], begin=3)), 0) * NATS_PER_UNIT
     total = 5 + 3  # ids 0, 1 and 2
     assert nats[0].tolist() == pytest.approx([-np.log(n / total) for n in (3, 2, 3, 2, 3)], abs=1e-7)
     # Before a 2 stands a 1: the pair occurs twice, itself left out, among three 1s, itself left out.

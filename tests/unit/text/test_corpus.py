@@ -17,8 +17,8 @@ from bpb_harness.text.corpus import (
     load_documents,
     load_shards,
 )
-from bpb_harness.text.spans import document_bytes, span_bytes, span_documents
-from tests.spans import end_to_end, windows_of
+from bpb_harness.text.spans import span_bytes, span_documents
+from tests.spans import documents_of, end_to_end, windows_of
 
 
 def write_shard(path, tokens, *, magic=20240520, version=1, count=None):
@@ -164,7 +164,7 @@ def test_documents_become_a_stream_that_knows_its_text(tmp_path, tokenizer):
     assert corpus.raw_bytes_per_document.tolist() == [len(text.encode()) for text in texts]
     assert corpus.num_raw_bytes == sum(len(text.encode()) for text in texts)
     assert corpus.document_starts().tolist() == np.cumsum([0, *map(len, pieces)])[:-1].tolist()
-    exact = document_bytes(corpus, ByteCounter(tokenizer), "exact")
+    exact = span_bytes(corpus, documents_of(corpus), ByteCounter(tokenizer), "exact")
     assert exact.tolist() == [len(tokenizer.normalize(text).encode()) for text in texts]
     assert list(iterate_documents([tmp_path / "docs.jsonl"])) == texts
 
@@ -174,7 +174,8 @@ def test_documents_without_separators_keep_their_own_dummy_prefix(tmp_path, toke
     (tmp_path / "d.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     corpus, counter = load_documents([tmp_path / "d.jsonl"], tokenizer_without_bos), ByteCounter(tokenizer_without_bos)
     assert tokenizer_without_bos.spaces.dummy_prefix
-    assert document_bytes(corpus, counter, "exact").tolist() == [len(text.encode()) for text in texts]
+    exact = span_bytes(corpus, documents_of(corpus), counter, "exact")
+    assert exact.tolist() == [len(text.encode()) for text in texts]
     assert counter.total(corpus, "exact") == corpus.num_raw_bytes
 
 
