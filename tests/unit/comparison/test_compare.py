@@ -1,0 +1,50 @@
+"""Systems in memory against the first of them: what of each score enters the verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bpb_harness.comparison.compare import compare
+from bpb_harness.costs import ScoreCosts
+from tests.scores import SIGNATURE, costs_of
+
+MASKED = SIGNATURE.__class__(**{**vars(SIGNATURE), "method": "mc"})
+
+
+def bound(nats: float, *, is_trusted: bool = True, warning: str = "") -> ScoreCosts:
+    """Of 30 documents that cost about so much each."""
+    each = nats + np.random.default_rng(0).normal(size=30)
+    return costs_of(
+        each, np.full(30, 100.0), relation="~<=", stderr=0.5, signature=MASKED, is_trusted=is_trusted, warning=warning
+    )
+
+
+@pytest.mark.parametrize(
+    ("baseline", "system", "conclusion"),
+    [(True, True, "lower-bound"), (False, True, "unresolved"), (True, False, "unresolved")],
+)
+def test_a_score_whose_error_is_not_to_be_trusted_decides_nothing(baseline, system, conclusion):
+    found = compare([bound(200.0, is_trusted=baseline), bound(190.0, is_trusted=system)], [{}, {}]).pairs[0]
+    assert found.conclusion == conclusion
+    assert ("is not to be trusted" in found.sentence) is (conclusion == "unresolved")
+    assert (found.winner is None) is (conclusion == "unresolved")
+
+
+def test_a_warning_of_either_score_is_said_with_its_name():
+    found = compare([bound(200.0, warning="of one"), bound(190.0, warning="of two")], [{}, {}])
+    first, second = (system.name for system in found.systems)
+    assert found.pairs[0].notes[-2:] == (f"WARNING: {first}: of one", f"WARNING: {second}: of two")
+
+
+@pytest.mark.parametrize(
+    ("others", "holds"), [((190.0, 189.0), True), ((190.0, 201.0), False), ((201.0, 190.0), False)]
+)
+def test_every_system_must_be_as_much_better_as_is_expected(others, holds):
+    systems = [bound(200.0), *map(bound, others)]
+    found = compare(systems, [{}] * 3, better_by=0.01)
+    assert found.expectation is not None
+    assert found.expectation.holds is found.holds is holds
+    assert [pair.p_better is not None and pair.p_better < 0.05 for pair in found.pairs] == [
+        nats < 200 for nats in others
+    ]
