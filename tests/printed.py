@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_PROGRESS = re.compile(r"bpb-\w+: .*, (\d+:)?\d+:\d\d(, about (\d+:)?\d+:\d\d left)?")
+
 
 def words_of(text: str) -> str:
     """The text with one space wherever there was white space."""
@@ -12,3 +16,8 @@ def signature_line(text: str) -> str:
     """The one line that is a signature."""
     (line,) = [line for line in text.splitlines() if line.startswith("bpb|")]
     return line
+
+
+def without_progress(text: str) -> str:
+    """The text without the lines that a command writes every half minute, as a busy machine makes it do."""
+    return "".join(line for line in text.splitlines(keepends=True) if not _PROGRESS.fullmatch(line.rstrip("\n")))

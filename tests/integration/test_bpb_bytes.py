@@ -14,6 +14,7 @@ import sentencepiece
 from bpb_harness.cli.bytes import main
 from tests.commands import run_here
 from tests.own_json import own_json
+from tests.printed import without_progress
 from tests.spans import windows_of
 
 
@@ -21,7 +22,7 @@ def bpb_bytes(*arguments, check=True):
     done = run_here(main, *arguments)
     if check:
         assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+        assert without_progress(done.stderr) == ""
     return done
 
 

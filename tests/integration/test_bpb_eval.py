@@ -23,7 +23,7 @@ from bpb_harness.cli.eval import main
 from bpb_harness.errors import UsageError
 from bpb_harness.result import Signature
 from tests.own_json import own_json
-from tests.printed import signature_line, words_of
+from tests.printed import signature_line, without_progress, words_of
 from tests.shards import write_shard
 
 
@@ -85,7 +85,7 @@ def test_the_signature_stands_below_the_score_on_a_line_of_its_own(tiny):
     assert signature.data.endswith("[0:20/361]")
     assert done.stdout.startswith("~<= ")
     assert "prior" in done.stdout
-    assert done.stderr == ""
+    assert without_progress(done.stderr) == ""
 
 
 def test_json_of_a_comparison(trained, tmp_path):
