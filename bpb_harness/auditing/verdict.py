@@ -235,21 +235,30 @@ def _hurts_its_author(finding: Finding) -> bool:
     return finding.factor is not None and finding.factor < 1.0
 
 
+def _first_said(refuting: Sequence[Finding]) -> Finding:
+    """What a reviewer would say first: that the number is no score, rather than that it is off by an unknown factor."""
+    first = refuting[0]
+    if first.factor is None and first.code.startswith("BPB1"):
+        return next((finding for finding in refuting if finding.code.startswith("BPB2")), first)
+    return first
+
+
 def _refuted(
     evidence: Evidence, findings: Sequence[Finding], refuting: Sequence[Finding], recomputed: Recomputed | None
 ) -> Judgement:
     """The verdict where something refutes: what is right, if that is known, and what would settle it."""
-    rests_on = tuple(dict.fromkeys(finding.code for finding in refuting))
+    first = _first_said(refuting)
+    rests_on = tuple(dict.fromkeys(finding.code for finding in (first, *refuting)))
     score = evidence.claim.score
     if score is None:
         own = evidence.claim.result if evidence.is_own_file_alone else None
         derivation = None if own is not None else f"none: {named(refuting[0])} voids the number"
         missing = _missing(evidence, findings, recomputed, has_number=False, has_bytes=False)
-        return Judgement(Verdict.REFUTED, refuting[0].message, missing, None, derivation, rests_on)
+        return Judgement(Verdict.REFUTED, first.message, missing, None, derivation, rests_on)
     right = corrected(evidence, score, findings, refuting, recomputed)
     of_part = part_scored(evidence, findings) is not None
     settles = settling(refuting, findings, right.bits_per_byte, of_part=of_part, is_recomputed=recomputed is not None)
-    return Judgement(Verdict.REFUTED, refuting[0].message, settles, right.bits_per_byte, right.derivation, rests_on)
+    return Judgement(Verdict.REFUTED, first.message, settles, right.bits_per_byte, right.derivation, rests_on)
 
 
 def _missing(

@@ -148,7 +148,7 @@ def _checked(scripts: list[Script], context: ScriptContext, *, is_whole: bool = 
     """The findings, and the names of the functions that the reported scores come from."""
     names = ", ".join(script.path for script in scripts)
     try:
-        analysis = Analysis(Program(scripts), context)
+        analysis = Analysis(Program(scripts, context.settings), context)
         informative, on_path = analysis.informative, {frame.scope.name for _, frame in analysis.path}
     except Exception as error:  # a script is hostile input: what cannot be taken apart is not understood
         return [_not_understood(names, "the scripts could not be analysed", error)], set()
@@ -205,7 +205,7 @@ def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list
     weighed: dict[tuple[str, str, int], tuple[Hit, Severity, str]] = {}
     for hit in hits:
         severity = hit.severity or hit.rule.severity
-        others, beside = informative - sinks.get(hit.rule.code, set()), ""
+        others, beside = _scores_without(analysis, informative, sinks.get(hit.rule.code, set())), ""
         if severity is Severity.REFUTES and hit.sink is not None and others:
             severity = Severity.WARNS
             label = analysis.sinks[min(others)].label.strip() or "another"
@@ -218,6 +218,12 @@ def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list
     for (code, path, _), (hit, severity, beside) in weighed.items():
         alike.setdefault((code, path, hit.message, severity, beside), []).append(hit)
     return [_finding_of(analysis, same, severity, beside) for (*_, severity, beside), same in alike.items()]
+
+
+def _scores_without(analysis: Analysis, informative: set[int], with_it: set[int]) -> set[int]:
+    """The reported scores without a fault: of those that the claim's lines are printed by, where a label tells."""
+    claimed = analysis.claimed & informative
+    return (claimed or informative) - with_it
 
 
 def _line_of(hit: Hit) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bpb_harness.rules import Rules
@@ -20,6 +21,8 @@ class ScriptContext:
         text: the text and tokenizer of that ratio, in words.
         vocab_size: entries of the tokenizer.
         claimed: the claimed bits per byte.
+        claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
+        settings: what the README's commands set in the environment.
         rules: the contest's: denominators, and what byte bugs do to its text.
     """
 
@@ -31,4 +34,6 @@ class ScriptContext:
     text: str | None = None
     vocab_size: int | None = None
     claimed: float | None = None
+    claimed_labels: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)

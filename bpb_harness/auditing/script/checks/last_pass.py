@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
@@ -24,6 +25,8 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
         for test in (node for node in ast.walk(loop) if isinstance(node, ast.If)):
             if _is_of_last(analysis, test.test, name, last) and _scores(analysis, test, name) and _learns(loop, test):
                 passes = f"{num_passes} passes" if num_passes is not None else "several passes"
+                if num_passes is not None and _is_by_default(analysis, loop):
+                    passes = f"several passes ({num_passes} by its default)"
                 said = (
                     f"The script goes over the same text in {passes}, trains on it in each, and adds up the score in "
                     "the "
@@ -54,6 +57,13 @@ def _passes(analysis: Analysis) -> Iterator[tuple[ast.For, str, str, int | None]
         num_passes = None if first is None or end is None else int(end - first)
         if num_passes is None or num_passes > 1:
             yield loop, loop.target.id, ast.unparse(ranged.args[-1]), num_passes
+
+
+def _is_by_default(analysis: Analysis, loop: ast.For) -> bool:
+    """Whether how often a loop goes round is a setting of which nothing tells what it was in the run."""
+    frame, evaluator = Frame.of(analysis.program, analysis.program.scope(loop)), Evaluator(analysis.program)
+    behind = trace(analysis.program, loop.iter, frame, _MAX_TRACED)
+    return any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
 
 
 def _is_of_last(analysis: Analysis, test: ast.expr, name: str, end: str) -> bool:

@@ -101,11 +101,26 @@ class Analysis:
     def __init__(self, program: Program, context: ScriptContext) -> None:
         self.program, self.context = program, context
         self.algebra = Algebra(program)
+        self._hold_what_was_printed()
 
     @cached_property
     def sinks(self) -> list[Sink]:
         """The places that report the score."""
-        return find_sinks(self.program)[:24]
+        return find_sinks(self.program, self.context.claimed_labels)[:24]
+
+    @cached_property
+    def claimed(self) -> set[int]:
+        """The sinks that print what the claim's lines in the logs begin with; none where no label tells."""
+        labels = self.context.claimed_labels
+        return {n for n, sink in enumerate(self.sinks) if any(sink.is_printed_as(label) for label in labels)}
+
+    def _hold_what_was_printed(self) -> None:
+        """A line that a log holds was printed: the branches that print it were taken, whatever a default says."""
+        held: dict[ast.expr, set[bool]] = {}
+        for number in self.claimed:
+            for test, wanted in self.program.tests_above(self.sinks[number].node):
+                held.setdefault(test, set()).add(wanted)
+        self.program.held.update({test: wanted.pop() for test, wanted in held.items() if len(wanted) == 1})
 
     @cached_property
     def terms(self) -> list[list[Term]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bpb_harness.auditing.script.frontend.program import Program
@@ -19,6 +19,8 @@ _ELSEWHERE = re.compile(
     r"train|approx|proxy|sanity|debug|rough|target|baseline|best|delta|diff|gap|thresh|improv|limit|uniform|prior|std|err",
     re.IGNORECASE,
 )
+_A_NUMBER = re.compile(r"\s*(?:#|(?<![A-Za-z_0-9])[0-9][0-9.,]*)\s*")
+_TELLING = 4  # letters of a label that tell one line from another
 _FINAL = re.compile(r"final|variational|elbo|roundtrip|full|var_bpb|official", re.IGNORECASE)
 
 
@@ -30,15 +32,31 @@ class Sink:
         node: the expression whose value is reported.
         label: the text or key that names it.
         final: whether the label says that this is the score, not progress.
+        printed: what its line begins with, `#` where another value stands; empty where that is not known.
     """
 
     node: ast.expr
     label: str
     final: bool
+    printed: str = ""
+
+    def is_printed_as(self, label: str) -> bool:
+        """Whether a log's line that begins with a label may be one of this place's."""
+        wanted, own = _without_numbers(label), _without_numbers(self.printed)
+        return len(wanted) >= _TELLING and re.match(rf"{re.escape(wanted)}(?![\w.])", own) is not None
 
 
-def find_sinks(program: Program) -> list[Sink]:
-    """The places that report the score; final ones alone where there are any."""
+def _without_numbers(text: str) -> str:
+    return _A_NUMBER.sub("# ", " ".join(text.lower().split())).strip()
+
+
+def find_sinks(program: Program, claimed_labels: Sequence[str] = ()) -> list[Sink]:
+    """The places that report the score; final ones alone where there are any, and those that print the claim's lines.
+
+    Args:
+        program: the scripts.
+        claimed_labels: what the lines of logs that carry the claim begin with.
+    """
     reachable = program.reachable()
     sinks: list[Sink] = []
     for scope in program.scopes:
@@ -47,7 +65,9 @@ def find_sinks(program: Program) -> list[Sink]:
     unique = {id(sink.node): sink for sink in sinks}
     kept = [sink for sink in unique.values() if not _ELSEWHERE.search(sink.label)]
     final = [sink for sink in kept if sink.final]
-    return final or kept
+    others = [sink for sink in unique.values() if any(map(sink.is_printed_as, claimed_labels))]
+    chosen = {id(sink): sink for sink in (*(final or kept), *others)}
+    return [sink for sink in unique.values() if id(sink) in chosen]
 
 
 def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:
@@ -71,9 +91,9 @@ def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:
             yield from _called(node)
 
 
-def _sink(node: ast.expr, label: str) -> Sink:
+def _sink(node: ast.expr, label: str, printed: str = "") -> Sink:
     names = " ".join(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
-    return Sink(node, label, bool(_FINAL.search(label) or _FINAL.search(names)))
+    return Sink(node, label, bool(_FINAL.search(label) or _FINAL.search(names)), printed)
 
 
 def _formatted(node: ast.JoinedStr) -> Iterator[Sink]:
@@ -85,7 +105,7 @@ def _formatted(node: ast.JoinedStr) -> Iterator[Sink]:
             label = text[-60:]
             if _ENDS_IN_LABEL.search(label) or (isinstance(part.value, ast.Name) and _LABEL.search(part.value.id)):
                 name = part.value.id if isinstance(part.value, ast.Name) else ""
-                yield _sink(part.value, text if _FINAL.search(text) else f"{_tail(label)} {name}")
+                yield _sink(part.value, text if _FINAL.search(text) else f"{_tail(label)} {name}", text)
             text += " # "
 
 
@@ -95,9 +115,9 @@ def _tail(label: str) -> str:
 
 def _percent(text: str, values: list[ast.expr]) -> Iterator[Sink]:
     pieces = re.split(r"%[-+ #0]*\d*(?:\.\d+)?[sdifgeEGr]", text)
-    for label, value in zip(pieces, values, strict=False):
+    for number, (label, value) in enumerate(zip(pieces, values, strict=False)):
         if _ENDS_IN_LABEL.search(label):
-            yield _sink(value, label)
+            yield _sink(value, label, " # ".join(pieces[: number + 1]))
 
 
 def _called(node: ast.Call) -> Iterator[Sink]:
@@ -111,15 +131,15 @@ def _called(node: ast.Call) -> Iterator[Sink]:
     func = node.func
     if isinstance(func, ast.Attribute) and func.attr == "format" and isinstance(func.value, ast.Constant):
         pieces = re.split(r"\{[^{}]*\}", str(func.value.value))
-        for label, value in zip(pieces, node.args, strict=False):
+        for number, (label, value) in enumerate(zip(pieces, node.args, strict=False)):
             if _ENDS_IN_LABEL.search(label):
-                yield _sink(value, label)
+                yield _sink(value, label, " # ".join(pieces[: number + 1]))
     for label_node, value in itertools.pairwise(node.args):
         if isinstance(label_node, ast.Constant) and isinstance(label_node.value, str):
             if isinstance(value, ast.Constant | ast.JoinedStr):
                 continue
             if "%" not in label_node.value and _ENDS_IN_LABEL.search(label_node.value):
-                yield _sink(value, label_node.value)
+                yield _sink(value, label_node.value, label_node.value if label_node is node.args[0] else "")
             elif "%" in label_node.value:
                 values = node.args[node.args.index(label_node) + 1 :]
                 yield from _percent(label_node.value, values)

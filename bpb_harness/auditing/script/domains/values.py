@@ -76,6 +76,7 @@ IDENTITY = frozenset([
     "broadcast_to", "requires_grad_", "float32", "float64", "tolist", "list", "tuple", "reversed", "tqdm", "trange",
     "permute", "transpose",
 ])  # fmt: skip
+_FROM_ENVIRONMENT = frozenset(["os.environ.get", "os.getenv", "environ.get", "getenv"])
 _REVERSING = frozenset(["reversed", "flip"])
 _RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
@@ -388,9 +389,9 @@ class Evaluator(Walker[Frame, object]):
 
     def _subscript(self, node: ast.Subscript, frame: Frame) -> object:
         index = node.slice
-        environment = dotted(node.value).endswith("environ")
-        if environment:
-            raise UnknownValueError
+        if dotted(node.value).endswith("environ"):
+            given = self._given(index, frame)
+            return given if given is not None else self.unknown(node, frame)
         parts = index.elts if isinstance(index, ast.Tuple) else [index]
         if all(
             isinstance(p, ast.Slice) or (isinstance(p, ast.Constant) and p.value in (None, Ellipsis)) for p in parts
@@ -464,8 +465,8 @@ class Evaluator(Walker[Frame, object]):
 
     def _known(self, node: ast.Call, name: str, frame: Frame) -> object:
         worked_on = operands(node)
-        if name in ("get", "getenv") and dotted(node.func) in ("os.environ.get", "os.getenv", "environ.get", "getenv"):
-            return self.visit(node.args[1], frame) if len(node.args) > 1 else self.unknown(node, frame)
+        if name in ("get", "getenv") and dotted(node.func) in _FROM_ENVIRONMENT:
+            return self._setting(node, frame)
         if name in ("range", "arange", "linspace"):
             return self._grid(node, name, frame)
         if name == "len" and isinstance(node.func, ast.Name) and len(node.args) == 1:
@@ -485,6 +486,27 @@ class Evaluator(Walker[Frame, object]):
         if name in ("clamp", "clip", "clamp_min", "clamp_max", "clamp_", "maximum", "minimum", "max", "min", "pow"):
             return self._clamped(node, name, worked_on, frame)
         return None
+
+    def _setting(self, node: ast.Call, frame: Frame) -> object:
+        """What a script gets from the environment: what is known to stand there, else its own default."""
+        given = self._given(node.args[0], frame) if node.args else None
+        if given is not None:
+            return given
+        return self.visit(node.args[1], frame) if len(node.args) > 1 else self.unknown(node, frame)
+
+    def is_default(self, node: ast.Call, frame: Frame) -> bool:
+        """Whether a call asks the environment for what is not known to stand there."""
+        return dotted(node.func) in _FROM_ENVIRONMENT and bool(node.args) and self._given(node.args[0], frame) is None
+
+    def _given(self, name: ast.expr, frame: Frame) -> str | None:
+        """What is known to stand in the environment under a name."""
+        if not self.program.settings:
+            return None
+        try:
+            asked = self._elsewhere().visit(name, frame)
+        except UNKNOWN_ERRORS:
+            return None
+        return self.program.settings.get(asked) if isinstance(asked, str) else None
 
     def _length(self, node: ast.expr, frame: Frame) -> object:
         """How many points a grid has."""
@@ -565,7 +587,8 @@ class Evaluator(Walker[Frame, object]):
         sure = True
         for test, wanted in tests:
             try:
-                holds = bool(self._elsewhere().visit(test, frame))
+                known = self.program.held.get(test)
+                holds = bool(self._elsewhere().visit(test, frame)) if known is None else known
             except UNKNOWN_ERRORS:
                 sure = False
             else:

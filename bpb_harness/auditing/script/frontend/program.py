@@ -33,10 +33,13 @@ class Program:
 
     Args:
         scripts: parsed files; a function that one imports from another is found by its name.
+        settings: what the environment is known to hold; of what it is not, a script's own default counts.
     """
 
-    def __init__(self, scripts: Sequence[Script]) -> None:
+    def __init__(self, scripts: Sequence[Script], settings: Mapping[str, str] | None = None) -> None:
         self.scripts = list(scripts)
+        self.settings = dict(settings or {})
+        self.held: dict[ast.expr, bool] = {}  # tests of which something shows what they gave
         index = Index(self.scripts)
         self.scopes, self.functions, self.classes, self.calls = (
             index.scopes, index.functions, index.classes, index.calls

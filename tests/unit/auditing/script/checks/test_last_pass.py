@@ -75,7 +75,10 @@ def test_what_scores_before_it_learns_is_not(changes: dict[str, str]) -> None:
 
 def test_how_often_the_text_was_learnt_is_said() -> None:
     (found,) = [each for each in check_source(SCRIPT.format(**BASE)) if each.code == "BPB272"]
-    assert "3 passes" in found.message
+    assert "in several passes (3 by its default)" in found.message
     (line,) = found.evidence["quoted"]
     assert line["code"] == "if epoch == EPOCHS - 1:"
     assert found.severity.value == "warning"
+    text = SCRIPT.format(**BASE).replace('int(os.environ.get("TTT_EPOCHS", 3))', "4")
+    (found,) = [each for each in check_source(text) if each.code == "BPB272"]
+    assert "in 4 passes, trains" in found.message

@@ -1,0 +1,156 @@
+"""Which of a script's evaluations made the claim: by its settings in the README, and by the lines of the logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import audit
+from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.findings import Finding, Severity
+from tests.golf_rules import GOLF, check_source
+
+HEAD = """import math, os
+import torch
+import torch.nn.functional as F
+MASK = 1024
+
+
+class Settings:
+    masked = bool(int(os.environ.get("MASKED_EVAL", "0")))
+    rate = float(os.environ.get("EVAL_RATE", "0.4"))
+    passes = int(os.environ.get("PASSES", "4"))
+
+
+def causal(model, batches, size_of):
+    nats, size = 0.0, 0.0
+    for x in batches:
+        nats += F.cross_entropy(model(x[:, :-1]).float().transpose(1, 2), x[:, 1:], reduction="sum").item()
+        size += float(size_of[x[:, 1:]].sum())
+    return nats / math.log(2.0) / size
+
+
+def masked(args, model, batches, size_of):
+    nats, size = 0.0, 0.0
+    for x in batches:
+        hidden = torch.rand(x.shape) < args.rate
+        seen = x.clone()
+        seen[hidden] = MASK
+        nats += F.cross_entropy(model(seen)[hidden].float(), x[hidden], reduction="sum").item()
+        size += float(size_of[x[hidden]].sum())
+    return nats / math.log(2.0) / size
+
+
+def learnt(args, model, optimizer, batches, size_of):
+    nats, size = 0.0, 0.0
+    for x in batches:
+        for epoch in range(args.passes):
+            loss = F.cross_entropy(model(x[:, :-1]).float().transpose(1, 2), x[:, 1:])
+            if epoch == args.passes - 1:
+                nats += loss.item() * x[:, 1:].numel()
+                size += float(size_of[x[:, 1:]].sum())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return nats / math.log(2.0) / size
+
+
+def main(model, optimizer, batches, size_of):
+    args = Settings()
+"""
+CHOSEN = (
+    HEAD
+    + """    if args.masked:
+        val_bpb = masked(args, model, batches, size_of)
+    else:
+        val_bpb = causal(model, batches, size_of)
+    print(f"final_exact val_bpb:{val_bpb:.6f}")
+
+
+main(*make())
+"""
+)
+SEVERAL = (
+    HEAD
+    + """    plain_bpb = causal(model, batches, size_of)
+    print(f"final_plain val_bpb:{plain_bpb:.6f}")
+    if args.masked:
+        masked_bpb = masked(args, model, batches, size_of)
+        print(f"final_masked val_bpb:{masked_bpb:.6f}")
+    if os.environ.get("LEARN") == "1":
+        learnt_bpb = learnt(args, model, optimizer, batches, size_of)
+        print("final_learnt seed:%d val_bpb:%.6f" % (args.seed, learnt_bpb))
+
+
+main(*make())
+"""
+)
+
+
+def _found(text: str, code: str, **facts: object) -> list[Finding]:
+    context = ScriptContext(rules=GOLF, **facts)  # type: ignore[arg-type]
+    return [finding for finding in check_source(text, context) if finding.code == code]
+
+
+def test_a_setting_of_the_run_chooses_the_evaluation() -> None:
+    assert _found(CHOSEN, "BPB264") == []
+    (found,) = _found(CHOSEN, "BPB264", settings={"MASKED_EVAL": "1"})
+    assert (found.severity, found.evidence["mask_rate"]) == (Severity.REFUTES, 0.4)
+    assert "hidden = torch.rand(x.shape) < args.rate" in found.message
+    (found,) = _found(CHOSEN, "BPB264", settings={"MASKED_EVAL": "1", "EVAL_RATE": "0.25"})
+    assert found.evidence["mask_rate"] == 0.25
+    assert _found(CHOSEN, "BPB264", settings={"MASKED_EVAL": "0"}) == []
+    assert _found(CHOSEN, "BPB264", settings={"OTHER": "1"}) == []
+
+
+@pytest.mark.parametrize("asked", ['os.environ["MASKED_EVAL"]', 'os.getenv("MASKED_EVAL")', 'env("MASKED_EVAL", "0")'])
+def test_however_a_setting_is_asked_for(asked: str) -> None:
+    text = CHOSEN.replace('os.environ.get("MASKED_EVAL", "0")', asked)
+    helper = "def env(name, other):\n    return os.environ.get(name, other)\n\n\n"
+    text = text.replace("class Settings", f"{helper}class Settings")
+    assert len(_found(text, "BPB264", settings={"MASKED_EVAL": "1"})) == 1
+    assert _found(text, "BPB264", settings={"MASKED_EVAL": "0"}) == []
+
+
+def test_the_printed_line_tells_which_branch_was_taken_and_which_score_is_claimed() -> None:
+    assert _found(SEVERAL, "BPB264") == []  # off by default
+    (found,) = _found(SEVERAL, "BPB264", claimed_labels=("final_masked",))
+    assert found.severity is Severity.REFUTES
+    assert _found(SEVERAL, "BPB264", claimed_labels=("final_plain",)) == []
+    (found,) = _found(SEVERAL, "BPB264", settings={"MASKED_EVAL": "1"})  # two scores, and nothing says which
+    assert found.severity is Severity.WARNS
+    (found,) = _found(SEVERAL, "BPB264", settings={"MASKED_EVAL": "1"}, claimed_labels=("final_plain",))
+    assert found.severity is Severity.WARNS
+    assert "(final_plain" in found.message
+    # a label that no place prints tells nothing, nor does one too short
+    assert _found(SEVERAL, "BPB264", claimed_labels=("final_other", "", "f")) == []
+    assert _found(SEVERAL, "BPB264", claimed_labels=("final_mask",)) == []
+
+
+def test_a_test_that_two_claimed_lines_contradict_is_left_open() -> None:
+    otherwise = "    else:\n        print(f'final_masked val_bpb:{plain_bpb}')\n"
+    text = SEVERAL.replace("    if os.environ", f"{otherwise}    if os.environ")
+    assert _found(text, "BPB264", claimed_labels=("final_masked",)) == []
+
+
+def test_text_learnt_before_is_found_behind_a_setting_that_the_log_shows() -> None:
+    assert _found(SEVERAL, "BPB272") == []
+    (found,) = _found(SEVERAL, "BPB272", claimed_labels=("final_learnt seed:7",))
+    assert "in several passes (4 by its default)" in found.message
+    (found,) = _found(SEVERAL, "BPB272", claimed_labels=("final_learnt seed:7",), settings={"PASSES": "3"})
+    assert "in 3 passes" in found.message
+    assert _found(SEVERAL, "BPB272", claimed_labels=("final_learnt seed:7",), settings={"PASSES": "1"}) == []
+
+
+def test_a_record_brings_its_settings_and_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "evaluate.py").write_text(SEVERAL)
+    (tmp_path / "train.log").write_text("step 1\nfinal_plain val_bpb:1.500000\nfinal_masked val_bpb:1.300000\n")
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.3}')
+    codes = {finding.code: finding.severity for finding in audit(tmp_path).findings}
+    assert codes["BPB264"] is Severity.REFUTES
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.5}')
+    assert "BPB264" not in {finding.code for finding in audit(tmp_path).findings}
+    (tmp_path / "README.md").write_text("```\nMASKED_EVAL=1 python evaluate.py\n```\n")
+    codes = {finding.code: finding.severity for finding in audit(tmp_path).findings}
+    assert codes["BPB264"] is Severity.WARNS

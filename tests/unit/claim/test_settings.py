@@ -1,0 +1,41 @@
+"""What the commands of a README set in the environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpb_harness.claim.settings import settings_of
+
+
+def _in_fence(text: str) -> str:
+    return f"# Title\n\n```bash\n{text}\n```\n\nand more\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("STEPS=64 python evaluate.py", {"STEPS": "64"}),
+        ("export STEPS=64 RATE=0.5", {"STEPS": "64", "RATE": "0.5"}),
+        ("env STEPS=64 \\\n  MODE='two words' \\\n  torchrun train.py", {"STEPS": "64", "MODE": "two words"}),
+        ('MODE="a" python a.py', {"MODE": "a"}),
+        ("STEPS=64 python a.py\nSTEPS=64 python b.py", {"STEPS": "64"}),
+        ("STEPS=64 python a.py\nSTEPS=32 python b.py", {}),  # nothing says which of them made the score
+        ("STEPS=64 python a.py  # STEPS=32 was worse", {"STEPS": "64"}),
+        ("STEPS=$MANY python a.py\nPATH=$HOME/bin:x python b.py", {}),
+        ('MODE="$MANY" python a.py', {}),
+        ("STEPS = 64\nx.STEPS=64\n--STEPS=64", {}),  # no settings of a command
+        ("for SEED in 1 2; do SEED=$SEED python a.py; done", {}),
+    ],
+)
+def test_settings_of_commands_are_read_where_they_agree(command: str, found: dict[str, str]) -> None:
+    assert settings_of(_in_fence(command)) == found
+
+
+def test_prose_sets_nothing() -> None:
+    assert settings_of("We ran it with STEPS=64.\n\n    STEPS=32\n") == {}
+    assert settings_of("`STEPS=64`\n~~~\nRATE=0.5 python a.py\n") == {"RATE": "0.5"}  # a fence that is never closed
+
+
+def test_a_setting_of_two_blocks_is_one_where_they_agree() -> None:
+    assert settings_of(_in_fence("STEPS=64 a") + _in_fence("STEPS=64 RATE=1 b")) == {"STEPS": "64", "RATE": "1"}
+    assert settings_of(_in_fence("STEPS=64 a") + _in_fence("STEPS=8 RATE=1 b")) == {"RATE": "1"}
