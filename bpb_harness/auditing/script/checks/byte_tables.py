@@ -67,14 +67,31 @@ def _judged(
         yield Hit(codes.DECODED_SINGLY, said, loop.decodes_singly, number)
     elif spelt:
         severity = Severity.WARNS if word != WORD.num_bytes else None
+        factor = _spelling_factor(loop, pack) if (word, control) == (WORD.num_bytes, len(CONTROL.piece)) else None
+        how_much = (
+            "by how much depends on the text" if factor is None
+            else f"with 3 for each `<s>`, there are {factor:g} times the bytes of the whole text"
+        )  # fmt: skip
         said = (
             "The script counts 6 bytes for the byte token `<0x41>`, the letters of its name; it stands for 1 byte, so "
-            "there are too many bytes and the score is too low (too good), by how much depends on the text."
+            f"there are too many bytes and the score is too low (too good), {how_much}."
         )
-        yield Hit(codes.BYTE_SPELLING, said, place, number, None, severity, evidence)
+        yield Hit(codes.BYTE_SPELLING, said, place, number, factor, severity, evidence)
     if control:
         said = f"The script counts {control:g} bytes for the token `<s>`, which stands for no text."
         yield Hit(codes.SPECIAL_COUNTED, said, place, number, evidence=evidence)
+
+
+def _spelling_factor(loop: ByteLoop, pack: RulePack) -> float | None:
+    """By what byte pieces and control tokens, counted as they are spelt, multiply the bytes; None where it is not told.
+
+    What both bugs together make of the bytes, less what the space does alone: one adds spaces, the other letters. A
+    table that holds a word's space counts it behind a control token too, where the text has none.
+    """
+    both, space = pack.factor_of("space_twice_pieces_by_spelling"), pack.factor_of("space_counted_twice")
+    entries = [value for value in loop.outcomes[WORD.name].writes.values() if not isinstance(value, bool)]
+    holds_space = any(value == WORD.num_bytes for value in entries)
+    return None if both is None or space is None or holds_space else round(1.0 + both - space, 5)
 
 
 def _space(word: float, loop: ByteLoop, spelt: bool) -> tuple[Rule, str, str | None] | None:

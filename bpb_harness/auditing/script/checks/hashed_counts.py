@@ -34,19 +34,24 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         quotient = _quotient(node)
         if quotient is None:
             continue
-        above = _hashed_tables(analysis.program, quotient[0], frame, counted)
-        below = _hashed_tables(analysis.program, quotient[1], frame, counted) if above else set()
+        above = _hashed_entries(analysis.program, quotient[0], frame, counted)
+        below = _hashed_entries(analysis.program, quotient[1], frame, counted) if above else {}
         if below and _is_count(analysis.program, quotient[1], frame, counted):
-            yield analysis.hit(
-                codes.HASHED_COUNTS,
-                "A count of a hashed context with its target is divided by the count of the context, for the target "
-                "alone: targets that collide add up to more than 1, so this is no probability, and a score made of "
-                "it is "
-                "too low (too good)",
-                node,
-                evidence={"tables": ", ".join(sorted(above | below))},
-            )
+            divided = _OF_ITSELF if below.keys() <= above.keys() else _OF_CONTEXT
+            tables = ", ".join(sorted({*above.values(), *below.values()}))
+            said = f"{divided}, so this is no probability, and a score made of it is too low (too good)"
+            yield analysis.hit(codes.HASHED_COUNTS, said, node, evidence={"tables": tables})
             return
+
+
+_OF_CONTEXT = (
+    "A count of a hashed context with its target is divided by the count of the context, for the target alone: targets "
+    "that collide add up to more than 1"
+)
+_OF_ITSELF = (
+    "A count of a hashed context with its target is divided by itself and a constant, for the target alone: over all "
+    "tokens such quotients do not add up to 1"
+)
 
 
 def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
@@ -101,9 +106,10 @@ def _without_indices(node: ast.AST) -> Iterator[ast.AST]:
         waiting += [part.value] if isinstance(part, ast.Subscript) else ast.iter_child_nodes(part)
 
 
-def _hashed_tables(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> set[str]:
-    """Names of tables of counts that a value is looked up in at a hashed place."""
-    return {name for name, index, where in _tables(program, node, frame, counted) if _is_hashed(program, index, where)}
+def _hashed_entries(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> dict[ast.expr, str]:
+    """The hashed places at which a value is looked up in tables of counts, and the names of those."""
+    entries = _tables(program, node, frame, counted)
+    return {index: name for name, index, where in entries if _is_hashed(program, index, where)}
 
 
 def _tables(program: Program, node: ast.expr, frame: Frame, counted: set[str]) -> list[tuple[str, ast.expr, Frame]]:

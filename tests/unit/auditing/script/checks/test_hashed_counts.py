@@ -84,6 +84,19 @@ def test_hashed_counts_are_a_doubt(name: str) -> None:
     assert _codes(name, HASHED).get("BPB267") is Severity.WARNS
 
 
+def test_by_what_a_count_is_divided_is_said() -> None:
+    tables, lookup, update = HASHED["mask"]
+    of_context = SCRIPT.format(tables=tables, lookup=lookup, update=update)
+    itself = lookup.replace("q = full[b] / max(ctx[a], 1)", "n = full[b]\n        q = n / (n + 1024.0)")
+    of_itself = SCRIPT.format(tables=tables, lookup=itself, update=update)
+    said = {}
+    for name, text in {"context": of_context, "itself": of_itself}.items():
+        (found,) = [found for found in check_source(text) if found.code == "BPB267"]
+        said[name] = found.message
+    assert "divided by the count of the context, for the target alone" in said["context"]
+    assert "divided by itself and a constant" in said["itself"]
+    assert "`q = n / (n + 1024.0)`" in said["itself"]
+
 @pytest.mark.parametrize("name", EXACT)
 def test_counts_of_every_pair_are_none(name: str) -> None:
     assert "BPB267" not in _codes(name, EXACT)

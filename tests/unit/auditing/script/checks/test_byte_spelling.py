@@ -1,0 +1,59 @@
+"""By what byte pieces and control tokens that are counted as they are spelt multiply the bytes of the whole text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing.script import ScriptContext
+from bpb_harness.findings import Finding, Severity
+from bpb_harness.rules import Rules, shipped_pack
+from tests.golf_rules import check_source
+
+SCRIPT = (Path(__file__).parents[5] / "fixtures" / "scripts" / "wrong_byte_spelling.py").read_text("utf-8")
+_SKIPPED = """        if sp.is_control(token_id) or sp.is_unknown(token_id) or sp.is_unused(token_id):
+            continue
+        boundary[token_id] = False
+"""
+_SPELT = "        boundary[token_id] = sp.is_control(token_id) or sp.is_unknown(token_id)\n"
+_BY_LOOP = """        if piece.startswith("\\u2581"):
+            spaced[token_id] = True
+            piece = piece[1:]
+"""
+_IN_TABLE = """        piece = piece.replace("\\u2581", " ")
+"""
+SPELT = SCRIPT.replace(_SKIPPED, _SPELT)
+_ADDED = "            token_bytes += (spaced_lut[tgt_ids] & ~boundary_lut[prev_ids]).to(dtype=torch.int16)\n"
+SPACE_IN_TABLE = SPELT.replace(_BY_LOOP, _IN_TABLE).replace(_ADDED, "")
+assert len({SCRIPT, SPELT, SPACE_IN_TABLE}) == 3
+
+
+def _found(text: str, context: ScriptContext | None = None) -> Finding:
+    (found,) = [finding for finding in check_source(text, context) if finding.code == "BPB154"]
+    assert found.severity is Severity.REFUTES
+    return found
+
+
+def test_both_spelt_are_what_the_two_bugs_of_the_pack_differ_by() -> None:
+    found = _found(SPELT)
+    assert found.factor == pytest.approx(1.0 + 1.17704 - 1.16714, abs=1e-9)
+    assert "with 3 for each `<s>`, there are 1.0099 times the bytes of the whole text" in found.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SCRIPT,  # no control token is spelt: how many there are is not told
+        SPACE_IN_TABLE,  # the space behind a control token counts as well
+    ],
+)
+def test_what_the_pack_does_not_tell_gives_no_factor(text: str) -> None:
+    found = _found(text)
+    assert found.factor is None
+    assert "by how much depends on the text" in found.message
+
+
+def test_nor_does_a_pack_without_the_two_bugs() -> None:
+    assert _found(SPELT, ScriptContext()).factor is None
+    assert _found(SPELT, ScriptContext(rules=Rules.of(shipped_pack("nanochat")))).factor is None
