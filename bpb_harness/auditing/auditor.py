@@ -73,9 +73,9 @@ def _gathered(claim: Claim, rules: Rules) -> Evidence:
     """The evidence of a record, whose logs' scores count where nobody wrote down another: as the rules say."""
     rule = rules.pack.claim
     if rule.unit != NATS_PER_TOKEN:
-        claim = claim_of_logs(claim, rule.lines)
+        claim = claim_of_logs(claim, rule.lines, rule.logs)
     elif not any(log.printed_at(LOSS, rule.lines) for log in claim.logs):
-        claim = claim_of_logs(claim)
+        claim = claim_of_logs(claim, names=rule.logs)
     return gather(claim, rules)
 
 

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine
+from bpb_harness.claim import Claim, LogRecord, Printed, ScoreLine, logs_called
 from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.names import vocabulary_of
 from bpb_harness.claim.own_result import CLAIMED_IN
@@ -134,7 +134,9 @@ class Evidence:
 
 def gather(claim: Claim, rules: Rules) -> Evidence:
     """Work out the evidence of a claim, under a contest's rules."""
-    claim, table = replace(claim, dataset=rules.pack.text_called(claim.dataset)), rules.table
+    called = {log.file for log in logs_called(claim.logs, rules.pack.claim.logs)}
+    first = tuple(sorted(claim.logs, key=lambda log: log.file not in called))  # of several that print a score
+    claim, table = replace(claim, logs=first, dataset=rules.pack.text_called(claim.dataset)), rules.table
     lines, how = _lines_of_claim(claim)
     if not lines and claim.tables and not _ends_otherwise(claim):
         lines, how = _rows_of_claim(claim)
@@ -182,7 +184,8 @@ def _losses(claim: Claim, rules: Rules) -> Iterator[LoggedLoss]:
     rule = rules.pack.claim
     if rule.unit != NATS_PER_TOKEN:
         return
-    copies = {log.digest: log for log in reversed(claim.logs)}  # a copy of a log is no second run
+    called = logs_called(claim.logs, rule.logs)
+    copies = {log.digest: log for log in reversed(called)}  # a copy of a log is no second run
     for log in reversed(copies.values()):
         loss = log.printed_at(LOSS, rule.lines)
         if loss is not None and loss.value > 0.0:

@@ -18,7 +18,7 @@
 Nothing here judges, and nothing here runs or imports what it reads.
 """
 
-from bpb_harness.claim.folder import claim_of_logs, read_claim, read_record
+from bpb_harness.claim.folder import claim_of_logs, logs_called, read_claim, read_record
 from bpb_harness.claim.listing import find_submissions, find_unread, submission_of
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, Readme, ScoreLine, TableRow
@@ -38,6 +38,7 @@ __all__ = [
     "claim_of_logs",
     "find_submissions",
     "find_unread",
+    "logs_called",
     "read_claim",
     "read_record",
     "separate_claims",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bpb_harness.claim.found_files import FoundFiles
@@ -217,21 +217,43 @@ def _dataset(claim: Claim) -> str | None:
     return claim.dataset or loaded if claim.claimed_in == "claim file" else loaded or claim.dataset
 
 
-def claim_of_logs(claim: Claim, lines: Sequence[LineTemplate] = ()) -> Claim:
+def logs_called(logs: Sequence[LogRecord], names: Sequence[LineTemplate]) -> tuple[LogRecord, ...]:
+    """The logs that the first of some names fits that fits any; all of them where none does.
+
+    Args:
+        logs: of one record.
+        names: templates of file names, the best first.
+    """
+    for name in names:
+        called = tuple(log for log in logs if name.is_whole(PurePosixPath(log.file).name))
+        if called:
+            return called
+    return tuple(logs)
+
+
+def claim_of_logs(claim: Claim, lines: Sequence[LineTemplate] = (), names: Sequence[LineTemplate] = ()) -> Claim:
     """The claim, with the score that its logs end with where nobody wrote down any other.
 
     Args:
         claim: as `read_record` reads it.
         lines: of each log the last of each of these together is its score; none: its last score.
+        names: which of several logs they are: see `logs_called`.
     """
     readme = claim.readme
     is_null = any(note.kind is NoteKind.NOT_A_NUMBER for note in claim.notes)
-    if lines:
-        claim = replace(claim, logs=tuple(_with_claimed_line(log, lines) for log in claim.logs))
+    called = {log.file for log in logs_called(claim.logs, names)}
+    is_ruled = bool(lines) or len(called) < len(claim.logs)
+    if is_ruled:
+        of_claim = (_with_claimed_line(log, lines) if log.file in called else log for log in claim.logs)
+        claim = replace(claim, logs=tuple(of_claim))
     if claim.score is not None or is_null or claim.other_scores or (readme and (readme.scores or readme.rows)):
         return claim
     notes: list[Note] = []
-    logs = [log for log in claim.logs if log.claimed is not None] if lines else claim.logs
+    logs = [log for log in claim.logs if log.claimed is not None] if is_ruled else claim.logs
+    if len(called) < len(claim.logs):
+        shown = ", ".join(sorted(called)[:_MAX_VALUES_SHOWN]) + (", .." if len(called) > _MAX_VALUES_SHOWN else "")
+        message = f"of {len(claim.logs)} logs those carry the claim that the rules name so: {shown}"
+        notes.append(Note(NoteKind.CHOICE, message, Source(min(called))))
     chosen = _score_of_logs(logs, notes)
     claim = replace(claim, notes=(*claim.notes, *notes))
     if chosen is None:
@@ -244,7 +266,12 @@ def claim_of_logs(claim: Claim, lines: Sequence[LineTemplate] = ()) -> Claim:
 
 
 def _with_claimed_line(log: LogRecord, lines: Sequence[LineTemplate]) -> LogRecord:
-    """A log, with what the last of some lines print together as its score; unchanged where none prints a score."""
+    """A log, with what the last of some lines print together as its score, or what it ends with where there are none.
+
+    Unchanged where none of the lines prints a score.
+    """
+    if not lines:
+        return replace(log, claimed=log.final)
     bpb, loss = (log.printed_at(place, lines) for place in (SCORE, LOSS))
     if bpb is None or not 0.0 < bpb.value < _HIGHEST:
         return log

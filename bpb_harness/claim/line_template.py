@@ -118,6 +118,10 @@ class LineTemplate:
         }
         return None if None in numbers.values() else {name: held for name, held in numbers.items() if held is not None}
 
+    def is_whole(self, name: str) -> bool:
+        """Whether a name is nothing but what it says: ``train_{number}.log`` of train_7.log, not of train_7_old.log."""
+        return self._pattern.fullmatch(name) is not None
+
     def is_spoilt(self, line: str) -> bool:
         """Whether a line is one but for a NaN or an infinity in the place of a number."""
         return self.may_be_in(line) and self._spoilt.search(line) is not None and self._pattern.search(line) is None

@@ -62,6 +62,7 @@ class ClaimRule:
 
     Attributes:
         unit: ``bits per byte`` or ``nats per token``.
+        logs: file names of the logs that carry the claim, the best first; none, or none that fits: every log.
         lines: of each log, the last line of each of these together is the claim; none: the last score of a log.
         num_tokens: of nats per token, the tokens of the text, which every claim shares; None: not fixed.
         tokens_lines: lines that say how many tokens were scored.
@@ -69,6 +70,7 @@ class ClaimRule:
     """
 
     unit: str = BITS_PER_BYTE
+    logs: tuple[LineTemplate, ...] = ()
     lines: tuple[LineTemplate, ...] = ()
     num_tokens: int | None = None
     tokens_lines: tuple[LineTemplate, ...] = ()

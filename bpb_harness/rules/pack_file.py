@@ -33,6 +33,7 @@ from bpb_harness.rules.pack import (
 _Row = TypeVar("_Row")
 SHIPPED = Path(__file__).parent / "packs"
 _HELP = "docs/rules.md lists the fields"
+_IN_NAMES = ("number", "text")  # places in the names of logs
 _SAME_BYTES = 3e-3  # a bug that changes the bytes by less cannot be told from none
 _SAME_RATIO = 1e-3  # relative; what a stated number of bytes per token may be off bytes over tokens by
 
@@ -176,6 +177,7 @@ def _marks(value: Mapping[str, Any]) -> Marks:
 def _claim(value: Mapping[str, Any]) -> ClaimRule:
     rule = ClaimRule(
         **{key: value[key] for key in ("unit", "text") if key in value},
+        logs=_log_names(value.get("logs", ())),
         lines=_lines("claim.lines", value.get("lines", ()), (SCORE, LOSS)),
         num_tokens=value.get("tokens"),
         tokens_lines=_lines("claim.tokens_lines", value.get("tokens_lines", ()), (TOKENS,)),
@@ -190,6 +192,16 @@ def _claim(value: Mapping[str, Any]) -> ClaimRule:
     if "tokens" in value and rule.unit != NATS_PER_TOKEN:
         _refuse("claim.tokens", rule.num_tokens, f"it for claims in {NATS_PER_TOKEN} alone; else see denominators")
     return rule
+
+
+def _log_names(texts: Sequence[str]) -> tuple[LineTemplate, ...]:
+    """Names of logs, with places for what differs between runs."""
+    names = _lines("claim.logs", texts)
+    for index, name in enumerate(names):
+        if not set(name.places) <= set(_IN_NAMES) or "/" in name.text:
+            expected = "a file's name, with no place but {number} and {text}"
+            _refuse(f"claim.logs[{index}]", repr(name.text[:60]), expected)
+    return names
 
 
 def _denominators(rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Iterator[Denominator]:

@@ -201,6 +201,51 @@ def test_the_claim_is_the_line_that_the_rules_name(tmp_path: Path, lines: str, c
     assert audit(folder, rules="none").claimed_bpb == 9.0
 
 
+def _folder_of(folder: Path, **logs: float) -> Path:
+    folder.mkdir()
+    for name, score in logs.items():
+        (folder / f"{name}.log").write_text(f"step 1\nfinal val_loss:2.000000 val_bpb:{score:.6f}\n")
+    return folder
+
+
+def test_the_claim_is_of_the_logs_that_the_rules_name(tmp_path: Path) -> None:
+    pack = _pack(tmp_path, '[claim]\nlogs = ["pond.log", "pond_{number}.log"]\n')
+    seeds = _folder_of(tmp_path / "seeds", pond_1=1.25, pond_2=1.26, pond_2_old=3.0, a_trial=9.0)
+    report = audit(seeds, rules=pack)
+    assert report.claimed_bpb == pytest.approx(1.255)
+    assert report.with_code("BPB401")[0].evidence["places"] == ["pond_1.log:2", "pond_2.log:2"]
+    assert "of 4 logs those carry the claim that the rules name so: pond_1.log, pond_2.log" in str(report)
+    (seeds / "pond.log").write_text("final val_bpb:1.300000\n")
+    assert audit(seeds, rules=pack).claimed_bpb == 1.3  # the best name that fits any
+    assert audit(seeds, rules="none").claimed_bpb == pytest.approx((1.25 + 1.26 + 3.0 + 9.0 + 1.3) / 5)
+    other = _folder_of(tmp_path / "other", a=1.25, b=1.26)  # none so called: all of them
+    assert audit(other, rules=pack).claimed_bpb == pytest.approx(1.255)
+
+
+def test_which_line_and_which_log_go_together(tmp_path: Path) -> None:
+    text = '[claim]\nlogs = ["pond_{number}.log"]\nlines = ["final val_loss:{loss} val_bpb:{score}"]\n'
+    folder = _folder_of(tmp_path / "x", pond_1=1.25, pond_2=1.27, trial=3.0)
+    assert audit(folder, rules=_pack(tmp_path, text)).claimed_bpb == pytest.approx(1.26)
+
+
+def test_of_two_logs_that_print_a_stated_score_the_named_one_carries_it(tmp_path: Path) -> None:
+    folder = _folder_of(tmp_path / "x", a=1.25, pond_1=1.25)
+    (folder / "submission.json").write_text('{"val_bpb": 1.25}')
+    named = audit(folder, rules=_pack(tmp_path, '[claim]\nlogs = ["pond_{number}.log"]\n'))
+    assert named.with_code("BPB401")[0].evidence["places"] == ["pond_1.log:2"]
+    assert audit(folder, rules="none").with_code("BPB401")[0].evidence["places"] == ["a.log:2"]
+
+
+def test_losses_are_of_the_named_logs_too(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for name, loss in (("pond_1", 3.1), ("pond_2", 3.2), ("trial", 9.0)):
+        (tmp_path / "x" / f"{name}.log").write_text(f"scored 1000 tokens\nfinal loss {loss}\n")
+    named = NATS.replace("[claim]\n", '[claim]\nlogs = ["pond_{number}.log"]\n')
+    report = audit(tmp_path / "x", rules=_pack(tmp_path, named))
+    assert "trial.log" not in str(report.claimed_in)
+    assert "2 logs" in str(report.claimed_in)
+
+
 def test_seeds_in_bits_per_byte_are_held_against_a_target(tmp_path: Path) -> None:
     pack = _pack(tmp_path, '[target]\nat_most = 1.2\np_below = 0.01\n[fields]\nseeds = ["each"]\n')
     for name, scores, code in (("a", (1.19, 1.191, 1.189), "BPB507"), ("b", (1.19, 1.22, 1.18), "BPB508")):

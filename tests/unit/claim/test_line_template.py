@@ -73,3 +73,18 @@ def test_no_line_takes_long() -> None:
     template = LineTemplate("aaaa{text}aaaa{text}aaaa {number} b")
     assert template.find("a" * 2000, Source("f")) is None
     assert LineTemplate("loss {loss} end").find("loss " + "1" * 2000, Source("f")) is None
+
+
+@pytest.mark.parametrize(
+    ("template", "name", "fits"),
+    [
+        ("train.log", "train.log", True),
+        ("train.log", "train_log", False),
+        ("train_{number}.log", "train_7.log", True),
+        ("train_{number}.log", "train_7_old.log", False),
+        ("train_{number}.log", "my_train_7.log", False),
+        ("train_{text}.log", "train_a_b.log", True),
+    ],
+)
+def test_a_template_of_a_whole_name(template: str, name: str, fits: bool) -> None:
+    assert LineTemplate(template).is_whole(name) is fits
