@@ -248,3 +248,56 @@ def test_both_ends_of_a_fine_grid_move_the_number_by_less_than_it_is_published_w
     (found,) = (finding for finding in check_source(CARRIED.format(**idiom)) if finding.code == "BPB258")
     assert found.severity is severity
     assert ("makes the number too high" in found.message) is (severity is Severity.INFORMS)
+
+
+SINGLE = (
+    HEAD
+    + """
+class Net:
+    def __init__(self):
+        self.edges = {edges}
+
+    def __call__(self, x):
+        return x @ self.edges
+
+
+def edges():
+    return (torch.rand(64, 64) < 0.05).float()
+
+
+def evaluate(model, batches, size_of):
+    nats, size = 0.0, 0.0
+    for x0 in batches:
+        {hidden}
+        ce = F.cross_entropy(model({read}).float().transpose(1, 2), x0, reduction="none")
+        nats += {cost}.sum().item()
+        size += size_of[x0].sum()
+    val_bpb = nats / math.log(2.0) / size
+    print(f"val_bpb:{{val_bpb:.6f}}")
+
+
+evaluate(Net(), *load())
+"""
+)
+PLAIN = {"edges": "torch.ones(64, 64)", "hidden": "pass", "read": "x0", "cost": "ce"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden": "m = torch.rand(x0.shape) < 0.3", "read": "torch.where(m, MASK, x0)"},
+        {"hidden": "m = torch.rand(x0.shape) < 0.3; xt = x0.clone(); xt[m] = MASK", "read": "xt", "cost": "ce[m]"},
+        {"hidden": "m = (torch.rand(x0.shape) < 0.3).long()", "read": "(x0 * (1 - m) + MASK * m)", "cost": "(ce * m)"},
+        {"hidden": "xt = x0.clone(); xt[torch.rand(x0.shape) < 0.3] = MASK", "read": "xt"},
+        {"hidden": "m = draw(x0)", "read": "x0.masked_fill(m, MASK)"},
+    ],
+)
+def test_one_rate_of_hidden_tokens_is_no_code(changes: dict[str, str]) -> None:
+    draw = "def draw(x):\n    return torch.rand(x.shape) < 0.3\n\n\n"
+    text = SINGLE.format(**{**PLAIN, **changes}).replace("def evaluate", f"{draw}def evaluate")
+    assert "BPB264" in _codes(text)
+
+
+@pytest.mark.parametrize("edges", ["edges()", "(torch.rand(64, 64) < 0.05).float()", "torch.rand(64, 64) < 0.05"])
+def test_what_is_drawn_for_the_network_itself_hides_no_token(edges: str) -> None:
+    assert "BPB264" not in _codes(SINGLE.format(**{**PLAIN, "edges": edges}))
