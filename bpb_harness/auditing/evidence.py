@@ -134,10 +134,10 @@ class Evidence:
 
 def gather(claim: Claim, rules: Rules) -> Evidence:
     """Work out the evidence of a claim, under a contest's rules."""
+    claim, table = replace(claim, dataset=rules.pack.text_called(claim.dataset)), rules.table
     called = {log.file for log in logs_called(claim.logs, rules.pack.claim.logs)}
     first = tuple(sorted(claim.logs, key=lambda log: log.file not in called))  # of several that print a score
-    claim, table = replace(claim, logs=first, dataset=rules.pack.text_called(claim.dataset)), rules.table
-    lines, how = _lines_of_claim(claim)
+    lines, how = _lines_of_claim(replace(claim, logs=first))
     if not lines and claim.tables and not _ends_otherwise(claim):
         lines, how = _rows_of_claim(claim)
         files = {line.bpb.source.file for line in lines}

@@ -76,6 +76,7 @@ def _read_files(
     for (file, shown), short in zip(files, _short_names([shown for _, shown in files]), strict=True):
         found.take(file, shown, short)
     found.take_state()
+    found.place_summaries()
     if not found.read:
         raise ClaimError(f"nothing in {name} can be read", seen=notes[0].message if notes else "no file with a record")
     by_hand = found.written_by_hand

@@ -30,6 +30,7 @@ from bpb_harness.claim.trainer_results import (
     read_trainer_results,
     read_trainer_state,
 )
+from bpb_harness.claim.wandb_summary import is_wandb_summary, read_wandb_summary
 from bpb_harness.errors import ClaimError
 
 _LARGEST_README = 4 << 20
@@ -47,6 +48,7 @@ class FoundFiles:
         reading: what is looked for.
         notes: remarks about the reading.
         states: of each trainer_state.json its depth, what it holds and its name; one of them counts.
+        summaries: what wandb kept of runs.
         written_by_hand: those of the claim files that are not a score's own.
         read: names of files that were read.
     """
@@ -63,6 +65,7 @@ class FoundFiles:
     readme: Readme | None = None
     scripts: list[Path] = field(default_factory=list)
     tables: list[LogRecord] = field(default_factory=list)
+    summaries: list[LogRecord] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
 
     def take(self, file: Path, shown: Path, short: str) -> None:
@@ -86,10 +89,14 @@ class FoundFiles:
     def _take_text(self, file: Path, shown: Path, short: str, kind: str) -> None:
         if _is_empty(file):
             raise ClaimError(f"{short} is empty", seen="0 bytes", expected="a record of a score")
-        limit = {"json": LARGEST_JSON, "readme": _LARGEST_README, "table": _LARGEST_TABLE}.get(kind)
+        limit = {"json": LARGEST_JSON, "summary": LARGEST_JSON, "readme": _LARGEST_README, "table": _LARGEST_TABLE}.get(
+            kind
+        )
         text_file = read_text(file, short, limit) if limit else read_text(file, short)
         is_taken = True
-        if kind == "json":
+        if kind == "summary":
+            is_taken = self._take_summary(text_file.text, file, short)
+        elif kind == "json":
             is_taken = self._take_json(text_file.text, file, shown, short)
         elif kind in _WANTED:
             is_taken = self._take_of_a_trainer(text_file.text, file, short, kind)
@@ -125,6 +132,20 @@ class FoundFiles:
             return False  # a configuration or a result of its own: not what was submitted
         self.notes.extend(_json_notes(parsed.repairs, parsed.duplicate_keys, short))
         return True
+
+    def _take_summary(self, text: str, file: Path, short: str) -> bool:
+        parsed = parse_json(text, short)
+        if not is_wandb_summary(parsed.value):
+            if file in self.named:
+                raise ClaimError(f"{short} is no record that is read", expected="a summary of wandb, with its _step")
+            return False
+        summary = read_wandb_summary(parsed.value, short)
+        self.summaries += [replace(summary, path=file)] if summary.lines or summary.spoilt_at else []
+        return True
+
+    def place_summaries(self) -> None:
+        """Summaries of runs stand for logs where there are none, and beside them where there are: of the same runs."""
+        (self.tables if self.logs else self.logs).extend(self.summaries)
 
     def _take_of_a_trainer(self, text: str, file: Path, short: str, kind: str) -> bool:
         is_named = file in self.named

@@ -15,11 +15,13 @@ from itertools import islice
 from pathlib import Path
 
 from bpb_harness.claim.nanochat_report import is_nanochat_report
+from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.claim.readme_reader import headline, read_readme
 from bpb_harness.claim.score_table import SUFFIXES
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.claim.trainer_results import is_lightning_table
 from bpb_harness.claim.untrusted_file import kind_in_folder, open_regular, require_regular, resolved
+from bpb_harness.claim.wandb_summary import NAME as SUMMARY
 from bpb_harness.errors import ClaimError
 
 DEEPEST_LOG = 4  # folders below the submission's own in which logs are looked for
@@ -32,6 +34,7 @@ _NO_LOG = re.compile(r"requirements.*\.txt|licen[cs]e.*|.*vocab.*\.txt|cmakelist
 _LOG_SUFFIXES = (".log", ".txt", ".out")
 _TABLE_SUFFIXES = (".jsonl", ".csv")  # of scores, perhaps: which of the rows is the claim, nothing says
 _OF_TRAINERS = {"report.md": "report", "metrics.csv": "metrics"}  # nanochat's, Lightning's
+_OF_A_RUN = {**_OF_TRAINERS, SUMMARY: "summary"}
 _STATE = "trainer_state.json"  # Hugging Face's Trainer's
 _LOOKED_AT = 1 << 16  # bytes at either end of such a file
 
@@ -60,10 +63,10 @@ class _Entry:
 
 
 def kind_by_name(path: Path) -> str | None:
-    """What a file is by its name: json, readme, script, log, report, metrics, table; None for anything else."""
+    """What a file is by its name: json, readme, script, log, report, metrics, summary, table; None for any other."""
     name = path.name.lower()
-    if name in _OF_TRAINERS:
-        return _OF_TRAINERS[name]
+    if name in _OF_A_RUN:
+        return _OF_A_RUN[name]
     if name.endswith(".json"):
         return "json"
     if name.startswith("readme"):
@@ -198,7 +201,7 @@ class _Collected:
             self.files.append((entry.path, entry.shown))
 
 
-_EVERY_KIND = ("json", "readme", "script", "log", "table", *_OF_TRAINERS.values())
+_EVERY_KIND = ("json", "readme", "script", "log", "table", *_OF_A_RUN.values())
 
 
 def _of_folder(root: Path) -> Listing:
@@ -216,7 +219,7 @@ def _of_folder(root: Path) -> Listing:
         return Listing((), tuple(found.skipped))  # a folder of submissions, not one
     for branch in branches:
         for depth, entry in branch:
-            found.take(entry, _EVERY_KIND if depth == 1 else ("log", "table", "metrics"))
+            found.take(entry, _EVERY_KIND if depth == 1 else ("log", "table", "metrics", "summary"))
     return Listing(tuple(found.files), tuple(found.skipped))
 
 
@@ -286,6 +289,7 @@ def _holds_evidence(folder: Path, depth: int = 1) -> bool:
 
 
 def _is_log_name(name: str) -> bool:
+    name = without_packing(name)
     return name.endswith(_LOG_SUFFIXES) and not _NO_LOG.fullmatch(name)
 
 

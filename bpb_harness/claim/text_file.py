@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from bpb_harness.claim.packed_file import is_packed, unpack
 from bpb_harness.claim.printed import Source
 from bpb_harness.claim.record import Note, NoteKind
 from bpb_harness.claim.untrusted_file import open_regular
@@ -32,17 +33,20 @@ def read_text(path: Path, name: str, limit: int = LARGEST_TEXT) -> TextFile:
     """Read a file as text.
 
     Args:
-        path: the file.
+        path: the file; one whose name ends with ``.gz`` is unpacked.
         name: its name for messages.
         limit: bytes; more than this and the middle is left out, with a note.
 
     Raises:
-        ClaimError: if there is no such regular file or it cannot be read.
+        ClaimError: if there is no such regular file, it cannot be read, or is no file of gzip though it is called so.
     """
     try:
         with open_regular(path, name) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size <= limit:
+            size, is_whole = os.fstat(stream.fileno()).st_size, True
+            if is_packed(path.name):
+                held = unpack(stream, name, limit)
+                raw, size, is_whole = held.content, held.num_bytes, held.is_whole
+            elif size <= limit:
                 raw = stream.read(limit + 1)
             else:
                 head = stream.read(limit // 4)
@@ -51,8 +55,10 @@ def read_text(path: Path, name: str, limit: int = LARGEST_TEXT) -> TextFile:
     except OSError as problem:
         raise ClaimError(f"{name} cannot be read", seen=problem.strerror or type(problem).__name__) from problem
     notes = []
-    if size > limit:
+    if size > limit or not is_whole:
         message = f"{name} holds {size:,} bytes; only {limit:,} of them, its start and its end, were read"
+        if not is_whole:
+            message = f"{name} unpacks to more than {size:,} bytes; at most {limit:,} were read, and not its end"
         notes.append(Note(NoteKind.TRUNCATED, message, Source(name)))
     encoding = "utf-8"
     for mark, marked, what in _MARKS:

@@ -68,7 +68,7 @@ def _given_elsewhere(claim: Claim) -> str | None:
 
 
 def _place(line: ScoreLine) -> str:
-    return f"{line.bpb.source.file}:{line.bpb.source.line}"
+    return str(line.bpb.source)
 
 
 def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:

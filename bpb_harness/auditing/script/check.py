@@ -31,6 +31,7 @@ from bpb_harness.auditing.script.frontend.source import SourceText, decode_sourc
 from bpb_harness.auditing.script.running.run_byte_table import check_table_by_running
 from bpb_harness.auditing.script.running.run_scoring import check_scores_by_running
 from bpb_harness.auditing.script.running.weighing import weigh
+from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.errors import HarnessError
 from bpb_harness.findings import Finding, Json, Severity, listed
 
@@ -51,7 +52,7 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
 _MAX_NAMES = 4
-_LOG_SUFFIXES = frozenset({".log", ".txt", ".out"})
+_LOG_SUFFIXES = (".log", ".txt", ".out")
 
 
 def check_scripts(
@@ -101,7 +102,7 @@ def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding], list[str]
     for file in files:
         try:
             source = decode_source(file)
-            if file.suffix.lower() in _LOG_SUFFIXES:
+            if without_packing(file.name).lower().endswith(_LOG_SUFFIXES):
                 found = extract_embedded(source.text)
                 if found is None:
                     continue

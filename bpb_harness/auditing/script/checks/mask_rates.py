@@ -82,9 +82,10 @@ def _hides_tokens(analysis: Analysis, node: ast.AST, depth: int = 0) -> bool:
 def _uses(program: Program, names: set[str], statement: ast.AST) -> Iterator[ast.Name]:
     """Where what a statement assigns is used in its scope."""
     for part in ast.walk(program.scope(statement).node):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in names:
-            if any(definition.statement is statement for definition in program.reaching(part)):
-                yield part
+        if not isinstance(part, ast.Name) or not isinstance(part.ctx, ast.Load) or part.id not in names:
+            continue
+        if any(definition.statement is statement for definition in program.reaching(part)):
+            yield part
 
 
 def _chooses(program: Program, use: ast.Name) -> bool:

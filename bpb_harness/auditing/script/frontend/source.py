@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from bpb_harness.claim.packed_file import is_packed, unpack
 from bpb_harness.claim.untrusted_file import open_regular
 from bpb_harness.errors import ClaimError
 
@@ -69,7 +70,8 @@ def decode_source(path: Path) -> SourceText:
     """
     try:
         with open_regular(path, f"script {path}") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+            packed = is_packed(path.name)  # a log that holds a script
+            raw = unpack(stream, path.name, MAX_BYTES).content[:MAX_BYTES] if packed else stream.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ClaimError(f"script {path}", seen=f"more than {MAX_BYTES:,} bytes", expected=f"at most {MAX_BYTES:,}")
     except OSError as error:

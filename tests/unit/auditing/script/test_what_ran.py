@@ -97,7 +97,7 @@ def test_a_setting_of_the_run_chooses_the_evaluation() -> None:
     assert _found(CHOSEN, "BPB264") == []
     (found,) = _found(CHOSEN, "BPB264", settings={"MASKED_EVAL": "1"})
     assert (found.severity, found.evidence["mask_rate"]) == (Severity.REFUTES, 0.4)
-    assert "hidden = torch.rand(x.shape) < args.rate" in found.message
+    assert "hidden = torch.rand(x.shape) < args.rate" in str(found.evidence["quoted"])
     (found,) = _found(CHOSEN, "BPB264", settings={"MASKED_EVAL": "1", "EVAL_RATE": "0.25"})
     assert found.evidence["mask_rate"] == 0.25
     assert _found(CHOSEN, "BPB264", settings={"MASKED_EVAL": "0"}) == []

@@ -95,7 +95,7 @@ def test_by_what_a_count_is_divided_is_said() -> None:
         said[name] = found.message
     assert "divided by the count of the context, for the target alone" in said["context"]
     assert "divided by itself and a constant" in said["itself"]
-    assert "`q = n / (n + 1024.0)`" in said["itself"]
+
 
 @pytest.mark.parametrize("name", EXACT)
 def test_counts_of_every_pair_are_none(name: str) -> None:

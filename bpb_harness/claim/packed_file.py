@@ -1,0 +1,77 @@
+"""Files that gzip packed: unpacked as they are read, with a bound on what is kept and on what is unpacked at all.
+
+A thousand bytes may unpack to a million; nothing is held of them but a beginning and an end.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from bpb_harness.errors import ClaimError
+
+PACKED = ".gz"
+MOST_UNPACKED = 256 << 20  # bytes; what a stream holds beyond is not unpacked
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What a packed file holds, or its beginning and its end.
+
+    Attributes:
+        content: its bytes; where there are more than were asked for, the first quarter and the last three of those.
+        num_bytes: how many it holds, as far as it was unpacked.
+        is_whole: whether it was unpacked to its end.
+    """
+
+    content: bytes
+    num_bytes: int
+    is_whole: bool
+
+
+def is_packed(name: str) -> bool:
+    """Whether a file is one by its name."""
+    return name.lower().endswith(PACKED)
+
+
+def without_packing(name: str) -> str:
+    """``train.log`` of ``train.log.gz``; any other name as it is."""
+    return name[: -len(PACKED)] if is_packed(name) else name
+
+
+def unpack(stream: BinaryIO, name: str, limit: int) -> Unpacked:
+    """Unpack a stream, keeping at most so much.
+
+    Args:
+        stream: the packed bytes.
+        name: the file's name, for messages.
+        limit: bytes that are kept.
+
+    Raises:
+        ClaimError: if it is not packed by gzip, or ends before its end.
+    """
+    head, tail, num_bytes, is_whole = bytearray(), bytearray(), 0, False
+    num_first = limit // 4
+    try:
+        with gzip.GzipFile(fileobj=stream) as file:
+            while num_bytes <= MOST_UNPACKED:
+                chunk = file.read(_CHUNK)
+                if not chunk:
+                    is_whole = True
+                    break
+                num_bytes += len(chunk)
+                room = max(0, num_first - len(head))
+                head += chunk[:room]
+                tail += chunk[room:]
+                if len(tail) > limit + _CHUNK:
+                    del tail[: len(tail) - limit]
+    except (OSError, EOFError, zlib.error) as problem:
+        raise ClaimError(
+            f"{name} cannot be unpacked", seen=str(problem)[:100] or type(problem).__name__, expected="a file of gzip"
+        ) from problem
+    if num_bytes <= limit:
+        return Unpacked(bytes(head + tail), num_bytes, is_whole)
+    return Unpacked(bytes(head + b"\n" + tail[-(limit - num_first) :]), num_bytes, is_whole)

@@ -1,0 +1,60 @@
+"""``wandb-summary.json``: of a run what each of its metrics was last, a flat object that Weights & Biases keeps.
+
+It says nothing of what is claimed; a score in it is evidence as a line of a log is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from bpb_harness.claim.names import is_score_name, stem
+from bpb_harness.claim.printed import Source, from_json
+from bpb_harness.claim.record import LogRecord, ScoreLine
+
+NAME = "wandb-summary.json"
+_MOST_METRICS = 5_000
+
+
+def is_wandb_summary(value: object) -> bool:
+    """Whether a parsed JSON value is one: an object with the step and the time that every run has."""
+    return isinstance(value, Mapping) and "_step" in value and bool({"_runtime", "_timestamp", "_wandb"} & value.keys())
+
+
+def read_wandb_summary(value: Mapping[str, Any], file: str) -> LogRecord:
+    """The scores of a run, each with the loss of its own name beside it: ``val_loss`` beside ``val_bpb``.
+
+    Args:
+        value: the parsed JSON object; what is nested in it is left alone.
+        file: its name, for sources.
+    """
+    metrics = dict(islice(value.items(), _MOST_METRICS))
+    losses = {stem(_plain(name)): name for name in metrics if "loss" in name.lower()}
+    lines, spoilt_at = [], None
+    for name, held in metrics.items():
+        if not is_score_name(_plain(name)) or _plain(name).startswith("train"):
+            continue
+        source = Source(file, key=name)
+        score = from_json(held, source, name)
+        if score is None:
+            spoilt_at = source if _is_spoilt(held) else spoilt_at
+            continue
+        beside = losses.get(stem(_plain(name)))
+        loss = from_json(metrics[beside], Source(file, key=beside), beside) if beside is not None else None
+        lines.append(ScoreLine(name, score, loss, same_estimator=loss is not None))
+    return LogRecord(file, tuple(lines), spoilt_at=spoilt_at)
+
+
+def _plain(name: str) -> str:
+    """``val_bpb`` of ``val/bpb``: charts are grouped by what stands before the stroke."""
+    return name.replace("/", "_").replace(".", "_").lower()
+
+
+def _is_spoilt(held: object) -> bool:
+    """Whether a value is NaN or infinite, as a number or in words."""
+    try:
+        return isinstance(held, float | str) and not math.isfinite(float(held))
+    except ValueError:
+        return False

@@ -1,0 +1,117 @@
+"""What wandb keeps of a run, as evidence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import audit
+from bpb_harness.claim import read_claim, read_record
+from bpb_harness.claim.wandb_summary import is_wandb_summary, read_wandb_summary
+from bpb_harness.errors import ClaimError
+
+SUMMARY = {
+    "_step": 6500, "_timestamp": 1.77e9, "_runtime": 7802.3, "_wandb": {"runtime": 7802}, "val_bpb": 1.20301843,
+    "val_loss": 2.0312461, "train_loss": 1.9, "train_bpb": 1.1, "lr": 4e-4, "nested": {"val_bpb": 9.0},
+}  # fmt: skip
+
+
+def _summary(folder: Path, run: str = "", **changes: object) -> Path:
+    file = folder / "wandb" / f"run-1{run}" / "files" / "wandb-summary.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(SUMMARY | changes))
+    return file
+
+
+def _submission(folder: Path, score: float = 1.20301843) -> None:
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": score, "tokenizer": "sp1024"}))
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        (SUMMARY, True),
+        ({"_step": 1, "_runtime": 2}, True),
+        ({"_step": 1}, False),
+        ({"_runtime": 1}, False),
+        ([], False),
+    ],
+)
+def test_it_is_known_by_what_every_run_has(value: object, is_one: bool) -> None:
+    assert is_wandb_summary(value) is is_one
+
+
+def test_each_score_has_the_loss_of_its_name_beside_it() -> None:
+    metrics = {
+        "_step": 1,
+        "_runtime": 1,
+        "val/bpb": 1.25,
+        "val/loss": 2.1,
+        "ema_bpb": 1.2,
+        "test_bpb": 1.3,
+        "loss": 3.0,
+    }
+    record = read_wandb_summary(metrics, "wandb-summary.json")
+    pairs = [(line.label, line.bpb.value, line.nats_per_token and line.nats_per_token.value) for line in record.lines]
+    assert pairs == [("val/bpb", 1.25, 2.1), ("ema_bpb", 1.2, None), ("test_bpb", 1.3, None)]
+    assert str(record.lines[0].bpb.source) == "wandb-summary.json (val/bpb)"
+
+
+def test_what_stands_below_a_submission_is_evidence_for_its_score(tmp_path: Path) -> None:
+    _summary(tmp_path)
+    _submission(tmp_path)
+    report = audit(tmp_path)
+    (found,) = report.with_code("BPB401")
+    assert found.evidence["places"] == ["wandb-summary.json (val_bpb)"]
+    assert "wandb-summary.json" in report.files
+    (divided,) = report.with_code("BPB101")
+    assert divided.evidence["bytes_per_token"] == pytest.approx(2.43593, abs=1e-4)
+
+
+def test_a_log_that_prints_the_score_goes_first(tmp_path: Path) -> None:
+    _summary(tmp_path)
+    _submission(tmp_path)
+    (tmp_path / "train.log").write_text("final val_loss:2.00000000 val_bpb:1.20301843\n")
+    assert audit(tmp_path).with_code("BPB401")[0].evidence["places"] == ["train.log:1"]
+    (tmp_path / "train.log").write_text("step 1\n")  # nothing in it: the summary's number stands behind the claim
+    assert audit(tmp_path).with_code("BPB401")[0].evidence["places"] == ["wandb-summary.json (val_bpb)"]
+
+
+def test_two_runs_are_two(tmp_path: Path) -> None:
+    for run, score in (("a", 1.18), ("b", 1.19)):
+        _summary(tmp_path, run, val_bpb=score, val_loss=None)
+    _submission(tmp_path, 1.185)
+    (found,) = audit(tmp_path).with_code("BPB401")
+    assert found.evidence["how"] == "mean"
+
+
+def test_alone_it_claims_what_it_ends_with_as_a_log_does(tmp_path: Path) -> None:
+    claim = read_claim(_summary(tmp_path))
+    assert claim.score is not None
+    assert (claim.score.value, claim.claimed_in) == (1.20301843, "log")
+
+
+def test_nan_is_said_and_no_score(tmp_path: Path) -> None:
+    for held in ("NaN", float("nan"), float("inf")):
+        record = read_wandb_summary(SUMMARY | {"val_bpb": held}, "wandb-summary.json")
+        assert (record.lines, str(record.spoilt_at)) == ((), "wandb-summary.json (val_bpb)")
+    assert read_wandb_summary(SUMMARY | {"val_bpb": "soon"}, "f").spoilt_at is None
+
+
+def test_another_json_of_that_name_is_none(tmp_path: Path) -> None:
+    _submission(tmp_path)
+    (tmp_path / "wandb-summary.json").write_text('{"val_bpb": 1.20301843}')
+    assert not read_record(tmp_path).logs
+    with pytest.raises(ClaimError, match="a summary of wandb"):
+        read_record(tmp_path / "wandb-summary.json")
+
+
+def test_it_makes_no_submission_of_its_folder(tmp_path: Path) -> None:
+    from bpb_harness.claim import find_submissions
+
+    _summary(tmp_path)
+    assert find_submissions(tmp_path) == []
+    (tmp_path / "train.log").write_text("final val_bpb:1.2\n")
+    assert find_submissions(tmp_path) == [tmp_path]
