@@ -78,9 +78,10 @@ def check_scripts(
     if left_out:
         findings.append(_left_out(left_out))
     if scripts:
-        checked, on_path = _checked(scripts, context, is_whole=not left_out)
+        checked, analysis = _checked(scripts, context, is_whole=not left_out)
         findings.extend(checked)
         if allow_code and tokenizer is not None:
+            on_path = _names_on_path(analysis)
             findings = weigh(findings, check_scores_by_running(scripts, tokenizer, on_path, context.rules.pack))
             findings.extend(check_table_by_running(scripts, tokenizer, on_path))
     order = list(Severity)
@@ -145,14 +146,16 @@ def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]
     return [Script(name, source.text, tree, source.layers)], findings
 
 
-def _checked(scripts: list[Script], context: ScriptContext, *, is_whole: bool = True) -> tuple[list[Finding], set[str]]:
-    """The findings, and the names of the functions that the reported scores come from."""
+def _checked(
+    scripts: list[Script], context: ScriptContext, *, is_whole: bool = True
+) -> tuple[list[Finding], Analysis | None]:
+    """The findings, and the analysis that they come from; None where there could be none."""
     names = ", ".join(script.path for script in scripts)
     try:
         analysis = Analysis(Program(scripts, context.settings), context)
-        informative, on_path = analysis.informative, {frame.scope.name for _, frame in analysis.path}
+        informative = analysis.informative
     except Exception as error:  # a script is hostile input: what cannot be taken apart is not understood
-        return [_not_understood(names, "the scripts could not be analysed", error)], set()
+        return [_not_understood(names, "the scripts could not be analysed", error)], None
     findings: list[Finding] = []
     stumbled: list[Finding] = []
     partial: list[str] = []  # what is looked for in vain, where what would show it may lie beyond the limit
@@ -168,7 +171,12 @@ def _checked(scripts: list[Script], context: ScriptContext, *, is_whole: bool = 
         stumbled.append(_read_in_part(names, [about for about in CHECKS.values() if about not in partial], partial))
     if analysis.program.work_left <= 0 or not is_whole:
         findings = [_doubted(finding) for finding in findings]
-    return findings + stumbled, on_path
+    return findings + stumbled, analysis
+
+
+def _names_on_path(analysis: Analysis | None) -> set[str]:
+    """The names of the functions that the reported scores come from."""
+    return set() if analysis is None else {frame.scope.name for _, frame in analysis.path}
 
 
 def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Collection, Iterator
 
@@ -29,8 +30,16 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
 
 def _subsets(analysis: Analysis) -> Iterator[Hit]:
     """for i in range(min(n, MAX_WINDOWS)), windows[:500], if i >= 500: break: in the functions that yield the score."""
+    if not _has_limits(analysis):
+        return
     scopes = dict.fromkeys(frame.scope for _, frame in analysis.path)
-    limits = [limit for scope in scopes for limit in _limits(analysis, scope)]
+    limits = [
+        (scope, node, *found)
+        for scope in scopes
+        for node in analysis.program.own_nodes(scope)
+        if (found := _limit_of(analysis, node)) is not None
+        and (not isinstance(node, ast.Call) or id(node) in analysis.path_nodes or _is_count(analysis, node))
+    ]
     if not limits:
         return
     loops = _scoring_loops(analysis)
@@ -108,24 +117,25 @@ def _begins_at_0(analysis: Analysis, part: ast.Subscript, named: str) -> bool:
     )
 
 
-_Limit = tuple[Scope, ast.AST, ast.AST | None, tuple[str, int]]  # in which loop, or worked out outside of any
+def _has_limits(analysis: Analysis) -> bool:
+    """Whether anything in the program is limited, wherever that is."""
+    program = analysis.program
+    places = (program.nodes.get(ast.For, []), program.nodes.get(ast.If, []), program.calls.get("min", []))
+    return any(_limit_of(analysis, place) is not None for place in itertools.chain(*places))
 
 
-def _limits(analysis: Analysis, scope: Scope) -> Iterator[_Limit]:
-    """What a function would score no more than, whether or not it scores anything."""
-    for node in analysis.program.own_nodes(scope):
-        loop: ast.AST | None = None
-        limit = None
-        if isinstance(node, ast.For):
-            loop, limit = node, _limited_loop(analysis, node)
-        elif isinstance(node, ast.If) and any(isinstance(part, ast.Break) for part in node.body):
-            loop = next((a for a in analysis.program.ancestors(node) if isinstance(a, ast.For | ast.While)), None)
-            limit = _limit_of_test(analysis, node.test) if loop is not None else None
-        elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
-            scored = id(node) in analysis.path_nodes or _is_count(analysis, node)
-            limit = (_limit_among(analysis, node.args) or _named_least(analysis, node)) if scored else None
-        if limit is not None:
-            yield scope, node, loop, limit
+def _limit_of(analysis: Analysis, node: ast.AST) -> tuple[ast.AST | None, tuple[str, int]] | None:
+    """What a node limits, whether or not it scores anything: in which loop, or outside of any, and to how much."""
+    loop: ast.AST | None = None
+    limit = None
+    if isinstance(node, ast.For):
+        loop, limit = node, _limited_loop(analysis, node)
+    elif isinstance(node, ast.If) and any(isinstance(part, ast.Break) for part in node.body):
+        loop = next((a for a in analysis.program.ancestors(node) if isinstance(a, ast.For | ast.While)), None)
+        limit = _limit_of_test(analysis, node.test) if loop is not None else None
+    elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
+        limit = _limit_among(analysis, node.args) or _named_least(analysis, node)
+    return None if limit is None else (loop, limit)
 
 
 def _scoring_loops(analysis: Analysis) -> set[ast.AST]:

@@ -28,7 +28,7 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
     is priced by them is the length of a code.
     """
     counted = _counted_up(analysis.program)
-    if not counted or not any(_looked_up(node) in counted for node, _ in analysis.path):
+    if not _reads(analysis.program, counted) or not any(_looked_up(node) in counted for node, _ in analysis.path):
         return  # what a quotient of the path is made of is on the path too
     for node, frame in analysis.path:
         quotient = _quotient(node)
@@ -52,6 +52,12 @@ _OF_ITSELF = (
     "A count of a hashed context with its target is divided by itself and a constant, for the target alone: over all "
     "tokens such quotients do not add up to 1"
 )
+
+
+def _reads(program: Program, tables: set[str]) -> bool:
+    """Whether the program looks anything up in one of some tables."""
+    places = (node for node in program.nodes.get(ast.Subscript, []) if _looked_up(node) in tables)
+    return any(not isinstance(node.ctx, ast.Store) for node in places if isinstance(node, ast.Subscript))
 
 
 def _quotient(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:

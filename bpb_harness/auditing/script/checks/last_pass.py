@@ -21,6 +21,8 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
     A decoder has no text to learn before it is told the text: what the passes before the last have learnt of it costs
     nothing in the score. One pass is in order, for it scores each part before it learns it.
     """
+    if not _may_be_taught(analysis):
+        return
     for loop, name, last, num_passes in _passes(analysis):
         for test in (node for node in ast.walk(loop) if isinstance(node, ast.If)):
             if _is_of_last(analysis, test.test, name, last) and _scores(analysis, test, name) and _learns(loop, test):
@@ -37,26 +39,42 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
                 return
 
 
+def _may_be_taught(analysis: Analysis) -> bool:
+    """Whether a loop over a range, anywhere in the program, learns and tests for its last pass."""
+    program = analysis.program
+    learning = (
+        {loop for call in program.calls.get(name, []) for loop in program.ancestors(call) if isinstance(loop, ast.For)}
+        for name in ("backward", "step")
+    )
+    ranged = ((loop, _range_of(loop)) for loop in set.intersection(*learning))
+    return any(
+        _is_of_last(analysis, test.test, found[0], ast.unparse(found[1][-1])) and _learns(loop, test)
+        for loop, found in ranged
+        if found is not None
+        for test in (node for node in ast.walk(loop) if isinstance(node, ast.If))
+    )
+
+
+def _range_of(loop: ast.For) -> tuple[str, list[ast.expr]] | None:
+    """The variable of a loop over a range with one argument or two, and these."""
+    name, ranged = loop.target, loop.iter
+    if not isinstance(name, ast.Name) or not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range":
+        return None
+    return (name.id, ranged.args) if len(ranged.args) in (1, 2) else None
+
+
 def _passes(analysis: Analysis) -> Iterator[tuple[ast.For, str, str, int | None]]:
     """Loops over a range of more than one pass: the loop, its variable, the text of its end, and how many there are."""
     scopes = dict.fromkeys(frame.scope for _, frame in analysis.path)
     for loop in (node for scope in scopes for node in analysis.program.own_nodes(scope)):
-        if not isinstance(loop, ast.For):
+        if not isinstance(loop, ast.For) or (found := _range_of(loop)) is None:
             continue
-        ranged = loop.iter
-        if (
-            not isinstance(loop.target, ast.Name)
-            or not isinstance(ranged, ast.Call)
-            or last_name(ranged.func) != "range"
-        ):
-            continue
-        if len(ranged.args) not in (1, 2):
-            continue
-        first = 0.0 if len(ranged.args) == 1 else analysis.number(ranged.args[0])
-        end = analysis.number(ranged.args[-1])
+        name, arguments = found
+        first = 0.0 if len(arguments) == 1 else analysis.number(arguments[0])
+        end = analysis.number(arguments[-1])
         num_passes = None if first is None or end is None else int(end - first)
         if num_passes is None or num_passes > 1:
-            yield loop, loop.target.id, ast.unparse(ranged.args[-1]), num_passes
+            yield loop, name, ast.unparse(arguments[-1]), num_passes
 
 
 def _is_by_default(analysis: Analysis, loop: ast.For) -> bool:

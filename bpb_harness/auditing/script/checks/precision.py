@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
+_MADE = frozenset(["zeros", "tensor", "full"])
 _NARROW = frozenset(["int16", "short", "uint8", "int8", "uint16"])
 
 
@@ -23,10 +25,10 @@ def check_precision(analysis: Analysis) -> Iterator[Hit]:
 
 def _narrow_sums(analysis: Analysis) -> Iterator[Hit]:
     """sum(dtype=int16), or a running total kept in int16; both overflow at 32,767 bytes."""
-    for node, _ in analysis.path:
+    for node, _ in analysis.path if _has_narrow_sums(analysis.program) else ():
         narrow = False
         if isinstance(node, ast.Call) and last_name(node.func) in ("sum", "cumsum"):
-            narrow = any(keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in node.keywords)
+            narrow = _is_kept_narrow(node)
         elif isinstance(node, ast.Name):
             definitions = analysis.program.reaching(node)
             starts = [d for d in definitions if d.kind == "assign" and isinstance(d.value, ast.Call)]
@@ -52,8 +54,24 @@ def _is_narrow_scalar(node: ast.expr | None) -> bool:
         return False
     if last_name(node.func) in _NARROW:
         return True
-    return last_name(node.func) in ("zeros", "tensor", "full") and any(
-        keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in node.keywords
+    return last_name(node.func) in _MADE and _is_kept_narrow(node)
+
+
+def _is_kept_narrow(call: ast.Call) -> bool:
+    return any(keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in call.keywords)
+
+
+def _has_narrow_sums(program: Program) -> bool:
+    """Whether the program sums in a narrow type anywhere, or adds to a name that is kept in one."""
+
+    def called(*names: str) -> Iterator[ast.Call]:
+        return (call for name in names for call in program.calls.get(name, []))
+
+    return any(map(_is_kept_narrow, called("sum", "cumsum"))) or any(
+        {"assign", "augment"} <= {each.kind for each in definitions}
+        for scope in {program.scope(call) for call in called(*_MADE, *_NARROW) if _is_narrow_scalar(call)}
+        for definitions in scope.definitions.values()
+        if any(_is_narrow_scalar(each.value) for each in definitions)
     )
 
 

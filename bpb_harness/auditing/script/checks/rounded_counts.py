@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import is_random
+from bpb_harness.auditing.script.domains.values import draws_numbers, is_random
 from bpb_harness.auditing.script.frontend.scopes import dotted
 from bpb_harness.auditing.script.frontend.walker import Frame
 
@@ -26,6 +26,8 @@ def check_rounded_counts(analysis: Analysis) -> Iterator[Hit]:
 
 def _rounded_draws(analysis: Analysis) -> Iterator[ast.AST]:
     """Calls that round what is made of a random draw."""
+    if not draws_numbers(analysis.program):
+        return
     for node in (call for name in ("round", "round_", "rint") for call in analysis.program.calls.get(name, [])):
         if dotted(node.func) == "round" and len(node.args) > 1:
             continue  # round(x, 4) is for a report

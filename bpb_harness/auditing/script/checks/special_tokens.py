@@ -121,13 +121,12 @@ def _is_boundary(program: Program, node: ast.expr, frame: Frame, depth: int = 0)
 
 def _mask_ids(analysis: Analysis) -> Iterator[Hit]:
     """MASK_ID = 0 with 1,024 clean tokens: the absorbing state is a token of the text."""
-    sizes = analysis.vocab_sizes()
+    values = [*analysis.named_values(r"mask(_token)?_(id|idx|index|token)|mask_?id")]
+    sizes = analysis.vocab_sizes() if values else ()
     if len(sizes) != 1:
         return
-    size = next(iter(sizes))
-    for name, value in analysis.named_values():
-        if not re.fullmatch(r"mask(_token)?_(id|idx|index|token)|mask_?id", name, re.IGNORECASE):
-            continue
+    (size,) = sizes
+    for value in values:
         number = analysis.number(value)
         if number is None or not 0 <= number < size or number != int(number):
             continue

@@ -12,7 +12,7 @@ from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.algebra import Algebra, Factor, Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.sinks import Sink, find_sinks
 from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, is_random
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, draws_numbers, is_random
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, operands
@@ -184,7 +184,9 @@ class Analysis:
 
     def _has_draws(self) -> bool:
         """Whether the program compares anything with noise at all: most programs that score do not."""
-        places = [*self.program.calls.get("bernoulli", []), *self.program.nodes.get(ast.Compare, [])]
+        places: list[ast.AST] = [*self.program.calls.get("bernoulli", [])]
+        if draws_numbers(self.program):
+            places += self.program.nodes.get(ast.Compare, [])
         return any(self._draw(place) is not None for place in places)
 
     @cached_property
@@ -356,27 +358,25 @@ class Analysis:
         rows = [row for size in sizes if (row := table.full_split(f"sp{size}")) is not None]
         return (rows[0], INFERRED) if len(rows) == 1 else None
 
-    def named_values(self) -> Iterator[tuple[str, ast.expr]]:
-        """Every plain assignment of the program, attributes and command-line defaults included."""
-        for name, values in self.program.attributes.items():
-            yield from ((name, value) for value in values)
-        yield from self.program.options.items()
-        for scope in self.program.scopes:
-            for name, definitions in scope.definitions.items():
-                for definition in definitions:
-                    if (
-                        definition.value is not None
-                        and definition.kind in ("assign", "parameter")
-                        and not definition.index
-                    ):
-                        yield name, definition.value
+    def named_values(self, pattern: str) -> Iterator[ast.expr]:
+        """Every value that a name is plainly assigned, attributes and command-line defaults included.
+
+        Args:
+            pattern: of the name, in letters of either case.
+        """
+        program, is_meant = self.program, re.compile(pattern, re.IGNORECASE).fullmatch
+        yield from (value for name, values in program.attributes.items() if is_meant(name) for value in values)
+        yield from (value for name, value in program.options.items() if is_meant(name))
+        for scope in program.scopes:
+            for definition in (each for name, all_ in scope.definitions.items() if is_meant(name) for each in all_):
+                if definition.value is not None and definition.kind in ("assign", "parameter") and not definition.index:
+                    yield definition.value
 
     def vocab_sizes(self) -> set[int]:
         """Values of names such as vocab_size."""
         sizes = set()
-        for name, value in self.named_values():
-            if re.fullmatch(r"(n_?)?vocab(_?size)?", name, re.IGNORECASE):
-                number = self.number(value)
-                if number is not None:
-                    sizes.add(int(number))
+        for value in self.named_values(r"(n_?)?vocab(_?size)?"):
+            number = self.number(value)
+            if number is not None:
+                sizes.add(int(number))
         return sizes

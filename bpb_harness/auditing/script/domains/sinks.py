@@ -60,7 +60,7 @@ def find_sinks(program: Program, claimed_labels: Sequence[str] = ()) -> list[Sin
     reachable = program.reachable()
     sinks: list[Sink] = []
     for scope in program.scopes:
-        if scope.speaks_of_bytes and id(scope) in reachable:
+        if scope.labels and id(scope) in reachable:
             sinks.extend(_sinks_of(program, scope))
     unique = {id(sink.node): sink for sink in sinks}
     kept = [sink for sink in unique.values() if not _ELSEWHERE.search(sink.label)]
@@ -71,7 +71,7 @@ def find_sinks(program: Program, claimed_labels: Sequence[str] = ()) -> list[Sin
 
 
 def _sinks_of(program: Program, scope: Scope) -> Iterator[Sink]:
-    for node in program.own_nodes(scope):
+    for node in program.labelled(scope):
         if isinstance(node, ast.JoinedStr):
             yield from _formatted(node)
         elif isinstance(node, ast.Dict):

@@ -81,6 +81,11 @@ _REVERSING = frozenset(["reversed", "flip"])
 _RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
 
+def draws_numbers(program: Program) -> bool:
+    """Whether a program draws uniform numbers anywhere: most that score do not."""
+    return any(name in program.calls for name in _RANDOM)
+
+
 def is_random(node: ast.AST) -> bool:
     """Whether a node is a call that draws uniform numbers."""
     if not isinstance(node, ast.Call) or last_name(node.func) not in _RANDOM:

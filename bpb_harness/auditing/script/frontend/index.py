@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from bpb_harness.auditing.script.frontend.scopes import (
@@ -26,7 +27,11 @@ ELSEWHERE = frozenset([
     "remote", "remote_gen", "spawn", "local", "map", "starmap", "for_each", "delay", "apply_async", "submit", "run",
     "fn",
 ])  # fmt: skip
-_WITHOUT_NODES = frozenset(["ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment"])
+_WITHOUT_NODES = frozenset([
+    "ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment", "type_ignores", "is_async", "level", "module",
+    "simple", "conversion",
+])  # fmt: skip
+_TEXTS = (str, bytes)
 _Kind = type[ast.AST]
 
 
@@ -34,18 +39,26 @@ def _kinds(above: _Kind) -> set[_Kind]:
     return {above}.union(*(_kinds(kind) for kind in above.__subclasses__()))
 
 
+def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if not names:
+        return lambda _: ()
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda node: (get(node),)
+
+
 # The fields of each kind of node that may hold nodes other than operators.
 _INSIDE: dict[type, tuple[str, ...]] = {
     kind: tuple(name for name in kind._fields if name not in _WITHOUT_NODES) for kind in _kinds(ast.AST)
 } | {ast.Constant: ()}
+# What each of them holds there; of a syntax tree that was parsed, all fields are set.
+_HELD: dict[type, Callable[[Any], tuple[Any, ...]]] = {kind: _reader(names) for kind, names in _INSIDE.items()}
 _FUNCTION_KINDS = frozenset(FUNCTIONS)
 _IN_BLOCKS = _kinds(ast.stmt) | {ast.excepthandler, ast.ExceptHandler}
 
 
 def children(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes right inside a node, in the order in which they are written, without operators and contexts."""
-    for name in _INSIDE[node.__class__]:
-        value: Any = getattr(node, name, None)
+    for value in _HELD[node.__class__](node):
         kind: type = value.__class__
         if kind is list:
             yield from (child for child in value if type(child) in _INSIDE)
@@ -83,52 +96,44 @@ class Index:
         defined there, but its decorators. Defaults and annotations belong to nobody's.
         """
         module = Scope("<module>", script.tree, None, number)
-        opened = len(self.scopes)
         self.scopes.append(module)
         self.scope_of[script.tree] = module
-        waiting: list[tuple[ast.AST, Scope | None]] = [(script.tree, module)]
-        for node, body in waiting:  # grows on the way
+        name, constant = ast.Name, ast.Constant
+        nobody = Scope("", script.tree, None, number)
+        parents, scope_of, blocks = self.parents, self.scope_of, self.blocks
+        waiting: list[tuple[ast.AST, Scope, Scope]] = [(script.tree, module, module)]
+        for node, scope, body in waiting:  # grows on the way
             kind = node.__class__
-            scope = self.scope_of[node]
             is_function = kind in _FUNCTION_KINDS
-            for field in _INSIDE[kind]:
-                held: Any = getattr(node, field, None)
-                if held:
-                    inside = _body_of(field, scope, body) if is_function else body
-                    self._hold(node, field, held, scope, inside, waiting)
+            inside = body
+            for field, held in zip(_INSIDE[kind], _HELD[kind](node)):  # noqa: B905
+                if held is None:
+                    continue
+                if is_function:
+                    inside = scope if field == "body" else body if field == "decorator_list" else nobody
+                is_list = held.__class__ is list
+                for child in held if is_list else (held,):
+                    kind_of_child = child.__class__
+                    if kind_of_child is name:  # most nodes are one of these, and nothing is in them
+                        parents[child] = node
+                        inside.mentions.add(child.id)
+                    elif kind_of_child is constant:
+                        parents[child] = node
+                        if child.value.__class__ in _TEXTS and _speaks_of_bytes(str(child.value)):
+                            inside.labels.append(child)
+                    elif kind_of_child in _INSIDE:
+                        parents[child] = node
+                        if kind_of_child in _FUNCTION_KINDS:
+                            scope_of[child] = own = self._open(child, scope)
+                            waiting.append((child, own, inside))
+                        else:
+                            scope_of[child] = scope
+                            waiting.append((child, scope, inside))
+                        if is_list and kind_of_child in _IN_BLOCKS:
+                            blocks[child] = (node, field)
             note = _NOTED.get(kind)
             if note is not None:
                 note(self, node, body)
-        for scope in self.scopes[opened:]:
-            scope.speaks_of_bytes = scope.speaks_of_bytes or any(map(_speaks_of_bytes, scope.mentions))
-
-    def _hold(
-        self,
-        node: ast.AST,
-        field: str,
-        held: Any,
-        scope: Scope,
-        body: Scope | None,
-        waiting: list[tuple[ast.AST, Scope | None]],
-    ) -> None:
-        """Note what a field of a node holds, a node or a list, and let what holds more wait for its turn."""
-        is_list = held.__class__ is list
-        for child in held if is_list else (held,):
-            kind = child.__class__
-            if kind not in _INSIDE:
-                continue
-            self.parents[child] = node
-            if kind is ast.Name or kind is ast.Constant:  # most nodes, and nothing is in them
-                self.scope_of[child] = scope
-                if kind is ast.Constant:
-                    self._said(child, body)
-                elif body is not None:
-                    body.mentions.add(child.id)
-                continue
-            if is_list and kind in _IN_BLOCKS:
-                self.blocks[child] = (node, field)
-            self.scope_of[child] = scope if kind not in _FUNCTION_KINDS else self._open(child, scope)
-            waiting.append((child, body))
 
     def _open(self, node: Function, around: Scope) -> Scope:
         owner = self.parents[node]
@@ -164,43 +169,48 @@ class Index:
     def _add(scope: Scope, definition: Definition) -> None:
         scope.definitions.setdefault(definition.name, []).append(definition)
 
-    def _assigned(self, node: Any, _body: Scope | None) -> None:
+    def _assigned(self, node: Any, _body: Scope) -> None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets if node.value is not None else ():
             self._target(target, node, node.value, "assign", ())
 
-    def _loop(self, node: Any, _body: Scope | None) -> None:
+    def _loop(self, node: Any, _body: Scope) -> None:
+        self.nodes[node.__class__].append(node)
         self._target(node.target, node, node.iter, "loop", ())
 
-    def _opened_with(self, node: Any, _body: Scope | None) -> None:
+    def _opened_with(self, node: Any, _body: Scope) -> None:
         for item in node.items:
             if item.optional_vars is not None:
                 self._target(item.optional_vars, node, item.context_expr, "assign", ())
 
-    def _returned(self, node: Any, _body: Scope | None) -> None:
+    def _returned(self, node: Any, _body: Scope) -> None:
         if node.value is not None:
             self.scope_of[node].returns.append(node.value)
 
-    def _imported(self, node: Any, _body: Scope | None) -> None:
+    def _imported(self, node: Any, _body: Scope) -> None:
         self.aliases.update({name.asname: name.name for name in node.names if name.asname})
 
-    def _attribute(self, node: Any, body: Scope | None) -> None:
-        if body is not None:
-            body.mentions.add(node.attr)
+    def _attribute(self, node: Any, body: Scope) -> None:
+        body.mentions.add(node.attr)
 
-    def _said(self, node: Any, body: Scope | None) -> None:
-        said = node.arg if isinstance(node, ast.keyword) else node.value
-        if body is not None and not body.speaks_of_bytes and isinstance(said, str | bytes):
-            body.speaks_of_bytes = _speaks_of_bytes(str(said))
+    def _named(self, node: Any, body: Scope) -> None:
+        if node.arg is not None and _speaks_of_bytes(node.arg):
+            body.labels.append(node)
 
-    def _entered(self, node: Any, body: Scope | None) -> None:
-        if body is not None and (isinstance(node, ast.Lambda) or is_registered(node)):
+    def _formatted(self, node: Any, body: Scope) -> None:
+        if isinstance(node.value, ast.Name) and _speaks_of_bytes(node.value.id):
+            body.labels.append(node)
+
+    def _entered(self, node: Any, body: Scope) -> None:
+        if isinstance(node, ast.Lambda) or is_registered(node):
             body.enters.append(self.scope_of[node])
 
-    def _call(self, node: Any, _body: Scope | None) -> None:
-        last = last_name(node.func)
-        self.calls.setdefault(last, []).append(node)
+    def _call(self, node: Any, _body: Scope) -> None:
         func = node.func
+        last = last_name(func)
+        self.calls.setdefault(last, []).append(node)
+        if isinstance(func, ast.Name) and last != "add_argument":
+            return
         if isinstance(func, ast.Attribute) and last in ELSEWHERE:
             self.calls.setdefault(last_name(func.value), []).append(node)
         if isinstance(func, ast.Attribute) and last in _MUTATORS and isinstance(func.value, ast.Name) and node.args:
@@ -215,10 +225,10 @@ class Index:
                     .replace("-", "_")
                 ] = default
 
-    def _listed(self, node: Any, _body: Scope | None) -> None:
+    def _listed(self, node: Any, _body: Scope) -> None:
         self.nodes[node.__class__].append(node)
 
-    def _augment(self, node: Any, _body: Scope | None) -> None:
+    def _augment(self, node: Any, _body: Scope) -> None:
         self.nodes[ast.AugAssign].append(node)
         target: ast.expr = node.target
         while isinstance(target, ast.Subscript):
@@ -251,24 +261,21 @@ class Index:
                 self._add(self.scope_of[node], found)
 
 
-_NOTED: dict[type, Callable[[Index, Any, Scope | None], None]] = {
+_NOTED: dict[type, Callable[[Index, Any, Scope], None]] = {
     ast.Assign: Index._assigned, ast.AnnAssign: Index._assigned, ast.NamedExpr: Index._assigned,
     ast.AugAssign: Index._augment, ast.For: Index._loop, ast.AsyncFor: Index._loop, ast.comprehension: Index._loop,
     ast.With: Index._opened_with, ast.AsyncWith: Index._opened_with, ast.Return: Index._returned,
     ast.Yield: Index._returned, ast.Import: Index._imported, ast.ImportFrom: Index._imported, ast.Call: Index._call,
-    ast.Attribute: Index._attribute, ast.keyword: Index._said,
+    ast.Attribute: Index._attribute, ast.keyword: Index._named, ast.FormattedValue: Index._formatted,
     ast.Lambda: Index._entered, ast.FunctionDef: Index._entered, ast.AsyncFunctionDef: Index._entered,
-    ast.Compare: Index._listed, ast.UnaryOp: Index._listed,
+    ast.Compare: Index._listed, ast.UnaryOp: Index._listed, ast.BinOp: Index._listed,
+    ast.Subscript: Index._listed, ast.If: Index._listed,
 }  # fmt: skip
 
 
 def _speaks_of_bytes(said: str) -> bool:
     said = said.lower()
     return "bpb" in said or "byte" in said
-
-
-def _body_of(name: str, function: Scope, around: Scope | None) -> Scope | None:
-    return function if name == "body" else around if name == "decorator_list" else None
 
 
 def is_registered(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

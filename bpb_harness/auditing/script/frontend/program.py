@@ -7,7 +7,7 @@ assignment in the same block hides an earlier one) and errs on the side of more 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from bpb_harness.auditing.script.frontend.index import ELSEWHERE, Index, children, is_registered
@@ -116,7 +116,8 @@ class Program:
 
     def scope(self, node: ast.AST) -> Scope:
         """The scope in which a node stands; a function's own node stands for its inside."""
-        return self._scope_of[node]
+        found = self._scope_of.get(node)
+        return found if found is not None else self._scope_of[self._parents[node]]  # of a name or a constant
 
     def script(self, node: ast.AST) -> Script:
         """The file of a node."""
@@ -411,12 +412,24 @@ class Program:
             found = self._own_nodes[scope] = _find_own_nodes(scope)
         return found
 
+    def labelled(self, scope: Scope) -> Sequence[ast.AST]:
+        """Those of its own nodes that hold one of its labels."""
+        holding: set[ast.AST] = set()
+        for label in scope.labels:
+            above = self._parents[label]
+            while above is not scope.node and above not in holding:
+                holding.add(above)
+                above = self._parents[above]
+        return _find_own_nodes(scope, holding)
 
-def _find_own_nodes(scope: Scope) -> list[ast.AST]:
+
+def _find_own_nodes(scope: Scope, among: Container[ast.AST] | None = None) -> list[ast.AST]:
     found: list[ast.AST] = []
     stack: list[ast.AST] = [scope.node.body] if isinstance(scope.node, ast.Lambda) else [*reversed(scope.node.body)]
     while stack:
         node = stack.pop()
+        if among is not None and node not in among:
+            continue
         found.append(node)
         kind = node.__class__
         if kind is ast.FunctionDef or kind is ast.AsyncFunctionDef:

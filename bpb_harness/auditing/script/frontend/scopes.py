@@ -11,7 +11,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Definition:
     """One way in which a name gets its value.
 
@@ -60,7 +60,7 @@ class Scope:
         returns: what it returns or yields.
         mentions: the names and attributes in its body.
         enters: the lambdas in its body, and the functions that a decorator may call.
-        speaks_of_bytes: whether a text or a name in its body says byte or bpb.
+        labels: the texts, the keywords and the formatted names in its body that say byte or bpb.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Scope:
     returns: list[ast.expr] = field(default_factory=list)
     mentions: set[str] = field(default_factory=set)
     enters: list[Scope] = field(default_factory=list)
-    speaks_of_bytes: bool = False
+    labels: list[ast.AST] = field(default_factory=list)
 
     @property
     def is_method(self) -> bool:

@@ -17,9 +17,11 @@ import re
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -215,13 +217,29 @@ def _executed(node: ast.AST) -> ast.expr | None:
     return None
 
 
+def _executes(statement: ast.stmt) -> bool:
+    return any(_executed(node) is not None for node in ast.walk(statement))
+
+
+def _statements_at(tree: ast.Module, text: str, places: Sequence[int]) -> Iterator[ast.stmt]:
+    """The top-level statements that may hold some places of a text, in order; every one if its lines are uncertain."""
+    lines = [1 + breaks for breaks in accumulate(text.count("\n", *span) for span in pairwise([0, *places]))]
+    begin = 1
+    for statement in tree.body:
+        end = statement.end_lineno or begin
+        if "\r" in text or bisect_left(lines, begin) < bisect_right(lines, end):  # decorators stand before the line
+            yield statement
+        begin = end
+
+
 def _unwrap(text: str) -> str | None:
     """One layer: the source inside the script's exec; None where it has none."""
     # An identifier is read in its compatibility form, so that a fullwidth exec is one.
-    if not _EXECUTES.search(text if text.isascii() else unicodedata.normalize("NFKC", text)):
-        return None
-    tree = parse(text)
-    if tree is None:
+    read = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    places = [found.start() for found in _EXECUTES.finditer(read)]
+    tree = parse(text) if places else None
+    # Most such words stand in comments and texts.
+    if tree is None or not any(map(_executes, _statements_at(tree, read, places))):
         return None
     names: dict[str, ast.expr] = {}
     modules: dict[str, str] = {}

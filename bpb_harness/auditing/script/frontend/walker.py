@@ -24,7 +24,7 @@ At = TypeVar("At")
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Frame:
     """A scope together with what its parameters were given, each to be read in the caller's frame."""
 

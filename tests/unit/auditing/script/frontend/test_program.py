@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
 import pytest
 
 from bpb_harness.auditing import audit
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.findings import Severity
 from fixtures.claims.patterns import SP1024, log, submission
 from tests.golf_rules import check_source
@@ -127,3 +130,17 @@ def test_a_log_of_the_whole_split_outweighs_a_limit_in_the_script(tmp_path: Path
     assert report.verdict == verdict
     (found,) = report.with_code("BPB350")
     assert found.severity is (Severity.INFORMS if verdict == "consistent" else Severity.WARNS)
+
+
+def test_nodes_that_hold_a_label_are_those_of_the_scope_in_their_order() -> None:
+    text = (
+        "def f(a=dict(bpb=0)):\n    log(x, {'byte': [g(1)]}, key=f'{val_bpb}')\n    return lambda: {'bpb': 2}\n"
+        "@h('bpb')\ndef g(): return 1\nprint('bpb %f' % (1 if g('byte') else g('no')), g(bits_per_byte=3))\n"
+    )
+    program = Program([Script("x", text, ast.parse(text))])
+    for scope in program.scopes:
+        own = program.own_nodes(scope)
+        holding = [node for node in own if any(label in {*ast.walk(node)} - {node} for label in scope.labels)]
+        assert program.labelled(scope) == holding
+    labels = {scope.name: len(scope.labels) for scope in program.scopes}
+    assert labels == {"<module>": 4, "f": 2, "g": 0, "<lambda>": 1}

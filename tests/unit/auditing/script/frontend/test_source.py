@@ -210,3 +210,18 @@ def test_a_payload_is_unfolded_however_it_is_called(call: str) -> None:
     payload = f"__import__('base64').b64decode({base64.b64encode(inner.encode())!r})"
     found = decode_text(f"# of a model that evaluates\n{call.format(payload)}\n")
     assert (found.text, found.layers) == (inner, 1)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "# eval (once)\nimport zlib\nx = 1; {call}\n",
+        "import zlib\n@{call}\ndef f():\n    pass\n",
+        "import zlib\nif True:\n    '''exec (of nothing)'''\n    {call}\n",
+        "import zlib\nname = '\u00e9'\n\uff45xec(zlib.decompress({payload!r}))\n",
+    ],
+)
+def test_a_payload_is_found_wherever_its_call_stands(script: str) -> None:
+    payload = zlib.compress(b"print(1)")
+    source = decode_text(script.format(call=f"exec(zlib.decompress({payload!r}))", payload=payload))
+    assert (source.text, source.layers) == ("print(1)", 1)
