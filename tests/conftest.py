@@ -77,6 +77,17 @@ def forked_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bpb_harness.proof.decoding.Server", SimpleNamespace(start=start_forked))
 
 
+@pytest.fixture
+def forked_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions of a submission run in a limited process forked from one that has imported torch already.
+
+    Its limits are those of the product, set by the same program.
+    """
+    from tests.forked_servers import SUBPROCESS
+
+    monkeypatch.setattr("bpb_harness.auditing.script.running.limited.subprocess", SUBPROCESS)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Path:
     """The laboratory: real text, tokenizers and foreign checkpoints, which are no part of the project."""

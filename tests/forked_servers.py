@@ -7,6 +7,7 @@ folder, its environment, what it had imported) needs one that was started as the
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,17 +22,29 @@ from unittest import mock
 from bpb_harness.second_look.server import Server
 
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["bpb_harness.adapters", "bpb_harness.second_look.answering"])
+FORKS.set_forkserver_preload(["bpb_harness.adapters", "bpb_harness.second_look.answering", "sentencepiece"])
 
 
 class ForkedProcess:
-    """What :class:`bpb_harness.second_look.server.Server` uses of ``subprocess.Popen``."""
+    """What :class:`bpb_harness.second_look.server.Server` uses of ``subprocess.Popen``, and what starts a program of
+    ``bpb_harness.auditing.script.running``: a module behind ``-m``, or a file at the command's end.
+    """
 
-    def __init__(self, command: list[str], *, stderr: IO[bytes], cwd: str, env: dict[str, str], **_: Any) -> None:
-        module, *arguments = command[command.index("-m") + 1 :]
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        stderr: IO[bytes] | int,
+        cwd: str,
+        env: dict[str, str],
+        bufsize: int = -1,
+        **_: Any,
+    ) -> None:
+        module, *arguments = command[command.index("-m") + 1 :] if "-m" in command else command[-1:]
         child_in, self._to_it = FORKS.Pipe(duplex=False)
         self._from_it, child_out = FORKS.Pipe(duplex=False)
-        complaints = Connection(os.dup(stderr.fileno()), readable=False)
+        to = os.open(os.devnull, os.O_WRONLY) if isinstance(stderr, int) else os.dup(stderr.fileno())
+        complaints = Connection(to, readable=False)
         self._process = FORKS.Process(
             target=_run, args=([module, *arguments], child_in, child_out, complaints, cwd, env)
         )
@@ -42,7 +55,7 @@ class ForkedProcess:
         assert self._process.pid is not None
         self.pid = self._process.pid
         self.stdin = os.fdopen(os.dup(self._to_it.fileno()), "wb", buffering=0)
-        self.stdout = os.fdopen(os.dup(self._from_it.fileno()), "rb", buffering=0)
+        self.stdout = os.fdopen(os.dup(self._from_it.fileno()), "rb", buffering=bufsize)
         self._to_it.close()
         self._from_it.close()
         assert os.read(self.stdout.fileno(), 1)  # it leads a group of its own now, which can be ended
@@ -61,7 +74,9 @@ class ForkedProcess:
         return self._process.exitcode
 
 
-SUBPROCESS = SimpleNamespace(Popen=ForkedProcess, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+SUBPROCESS = SimpleNamespace(
+    Popen=ForkedProcess, PIPE=subprocess.PIPE, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
+)
 
 
 def start_forked(module: str, *arguments: str) -> Server:
@@ -97,5 +112,9 @@ def _run(
     os.environ.clear()
     os.environ.update(env)
     sys.argv = command
-    import_module(command[0]).main()
+    if command[0].endswith(".py"):
+        sys.stdin = os.fdopen(0)  # multiprocessing closed it
+        runpy.run_path(command[0], run_name="__main__")
+    else:
+        import_module(command[0]).main()
     os._exit(0)

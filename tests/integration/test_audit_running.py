@@ -270,7 +270,9 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_function_is_what_it_computes(group: str) -> None:
+def test_a_function_is_what_it_computes(group: str, request: pytest.FixtureRequest) -> None:
+    if group != "not run":  # what attacks the process gets the one that users have
+        request.getfixturevalue("forked_running")
     functions, owners = [], []
     said: dict[str, Sequence[Finding]] = {}
     for name in GROUPS[group]:
@@ -311,6 +313,7 @@ def test_nothing_runs_without_the_flag(tmp_path: Path, monkeypatch: pytest.Monke
     assert not codes & {"BPB163", "BPB164", "BPB269", "BPB270", "BPB271"}
 
 
+@pytest.mark.usefixtures("forked_running")
 def test_what_is_read_explains_what_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both findings stand, and the one from running names the line of the other."""
     findings = {found.code: found for found in _audited(tmp_path, CASES["1/t twice"].text, monkeypatch)}
@@ -319,6 +322,7 @@ def test_what_is_read_explains_what_is_computed(tmp_path: Path, monkeypatch: pyt
     assert f"What does it: BPB251, line {line}" in findings["BPB270"].message
 
 
+@pytest.mark.usefixtures("forked_running")
 def test_a_script_that_knows_the_probe_gains_a_warning_at_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Right on short windows, wrong on long ones, on one line: what reads as an error stays in the way."""
     weight = (
@@ -372,6 +376,7 @@ def test_two_findings_of_one_fault_of_the_bytes_do_not_multiply() -> None:
     assert "BPB151" in second.message
 
 
+@pytest.mark.usefixtures("forked_running")
 def test_a_right_function_beside_a_wrong_one_makes_it_a_warning() -> None:
     """Which of them is claimed is not known."""
     both = MASKED.replace(
@@ -399,6 +404,7 @@ def test_a_right_function_beside_a_wrong_one_makes_it_a_warning() -> None:
     assert all(found.severity is not Severity.REFUTES for found in neither.findings)
 
 
+@pytest.mark.usefixtures("forked_running")
 def test_two_files_with_a_function_of_one_name_are_two_functions() -> None:
     """The older file's is wrong and the newer one's is right: which was run is not known."""
     functions = []
@@ -455,6 +461,7 @@ def test_what_libraries_do_in_c_is_forbidden_by_the_kernel(tmp_path: Path) -> No
         parent.wait()
 
 
+@pytest.mark.usefixtures("forked_running")
 def test_a_process_that_dies_takes_no_other_result_with_it() -> None:
     """The first function's line is out before the second kills the process; the third is said not to have run."""
     functions = []
@@ -491,6 +498,7 @@ def test_answers_that_the_function_writes_itself_are_not_understood(
         assert len(found.message) < 500
 
 
+@pytest.mark.usefixtures("forked_running")
 def test_a_length_that_is_a_default_is_the_probes() -> None:
     """Nobody passes it: the window's length stands in the function's own signature."""
     functions, reasons = _functions(FLAT)
