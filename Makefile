@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 # Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types imports tests quick mutants fixtures vectors tables docs clean
+.PHONY: help demo test lint types imports tests thorough quick mutants fixtures vectors tables docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; \
@@ -41,6 +41,9 @@ imports: $(VENV)/.test ## import-linter: imports point one way
 tests: $(VENV)/.test ## every test, on two workers; COVERAGE=1 prints the share of lines that they run
 	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines")
+
+thorough: $(VENV)/.test ## every test, with all the further cases of what it repeats: before a release
+	BPB_THOROUGH=1 $(PYTEST)
 
 quick: $(VENV)/.test ## the tests of single modules but the longest, in half a minute
 	$(PYTEST) tests/unit @tests/not_quick.txt

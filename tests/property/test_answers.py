@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bpb_harness.errors import CorpusError
 from bpb_harness.text.answers import answer_fields, load_answers
 from tests.property.test_byte_count_spells_text import SENTENCES, TRAININGS, USER_SYMBOLS, trained
+from tests.tiers import times
 
 FIELDS = answer_fields("prompt", "answer", docs=True)
 WORDS = [word for sentence in SENTENCES[:4] for word in sentence.split(" ")] + USER_SYMBOLS
@@ -21,7 +22,9 @@ TEXTS = st.one_of(PARTS.map("".join), PARTS.map(" ".join), st.text(st.characters
 
 
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(
+    max_examples=times(8, thorough=40), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
 @given(prompt=TEXTS, answer=TEXTS.filter(bool), cut=st.integers(0, 3))
 def test_every_border(training, prompt, answer, cut):
     tokenizer, counter, _ = trained(training)

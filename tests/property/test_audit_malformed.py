@@ -18,8 +18,9 @@ from bpb_harness.claim.readme_reader import read_readme
 from bpb_harness.claim.tolerant_json import parse_json
 from bpb_harness.errors import HarnessError
 from fixtures.claims.patterns import SP1024, all_patterns, bpb, log, submission
+from tests.tiers import times
 
-FEW = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=times(40, thorough=240), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NATS = 2.0312
 GOOD_JSON = submission(val_loss=NATS, val_bpb=round(bpb(NATS, SP1024), 6))
 GOOD_LOG = log(NATS, SP1024)
@@ -147,7 +148,7 @@ def test_a_consistent_record_divided_by_the_right_bytes_is_consistent(
         assert report.verdict is expected or 0.9999 <= score < 1.0001, report.to_text()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=times(60, thorough=400), deadline=None)
 @given(st.floats(1.5, 5.5), st.sampled_from([None, "fineweb10B_sp2048", "fineweb10B_sp1024"]), st.booleans())
 def test_no_ratio_of_an_unnamed_or_unknown_tokenizer_is_refuted(ratio: float, export: str | None, same: bool) -> None:
     """Tokenizers that the table does not know have ratios of their own; two estimators have none at all."""

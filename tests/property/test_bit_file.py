@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bpb_harness.errors import InputError
 from bpb_harness.proof.bit_file import read_bits, write_bits
+from tests.tiers import times
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -60,7 +61,7 @@ def _changed(draw: st.DrawFn, content: bytes) -> bytes:
     return bytes(new)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(60, thorough=300), deadline=None)
 @given(data=st.data(), header=_HEADERS, streams=_STREAMS)
 def test_a_changed_file_is_refused(path: Path, data: st.DataObject, header: dict[str, Any], streams: list[bytes]):
     write_bits(path, header, streams)
@@ -76,7 +77,7 @@ def test_a_changed_file_is_refused(path: Path, data: st.DataObject, header: dict
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(60, thorough=300), deadline=None)
 @given(data=st.data(), header=_HEADERS, streams=_STREAMS)
 def test_a_changed_file_with_a_right_checksum(
     path: Path, data: st.DataObject, header: dict[str, Any], streams: list[bytes]

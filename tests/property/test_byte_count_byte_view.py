@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpb_harness.byte_count import byte_spans, spread_over_bytes
+from tests.tiers import times
 
 ROWS = st.lists(
     st.tuples(st.floats(-1e6, 1e6, allow_subnormal=False), st.integers(0, 40)),
@@ -17,7 +18,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=times(100, thorough=600), deadline=None, derandomize=True)
 @given(rows=ROWS)
 def test_shares_sum_exactly_and_are_even(rows):
     bits = np.array([bits for bits, _ in rows], np.float64)

@@ -17,6 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from bpb_harness.byte_count import ByteCounter, PieceKind, load_tokenizer, lost_by_tokenizer
 from bpb_harness.byte_count.ranks import RankTokenizer
+from tests.tiers import times
 
 SPECIAL, ADDED = "<|endoftext|>", "<tool>"
 PARTS = st.one_of(
@@ -61,7 +62,7 @@ def byte_level(layout: str):
 
 
 @pytest.mark.parametrize("layout", ["gpt2", "llama3"])
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=times(60, thorough=300), deadline=None, derandomize=True)
 @given(text=TEXTS)
 def test_byte_level_bpe_spells_the_text(layout, text):
     tokenizer = byte_level(layout)
@@ -72,7 +73,7 @@ def test_byte_level_bpe_spells_the_text(layout, text):
     assert counter.total(tokens, "exact") == counter.total(tokens, "official") == len(normal.encode())
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=times(60, thorough=300), deadline=None, derandomize=True)
 @given(characters=st.sets(st.characters(exclude_categories=["Cs"]), min_size=3, max_size=20), data=st.data())
 def test_characters_spell_the_text_and_unknown_ones_are_a_lower_bound(characters, data):
     tokenizer = load_tokenizer(json.dumps(["[UNK]", *sorted(characters)]).encode())
@@ -98,7 +99,7 @@ def other_layouts():
     return pair, from_pair, *both
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=times(40, thorough=200), deadline=None, derandomize=True)
 @given(text=TEXTS)
 def test_other_layouts_of_byte_level_bpe_spell_the_text(text):
     library, from_pair, by_normaliser, at_random = other_layouts()
@@ -125,7 +126,7 @@ def one_after_the_other(part: bytes, ranks: dict[bytes, int]) -> list[int]:
         pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=times(60, thorough=300), deadline=None, derandomize=True)
 @given(
     joined=st.lists(st.text("ab", min_size=2, max_size=6), unique=True, max_size=25),
     text=st.text("ab \n", max_size=40),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from bpb_harness.byte_count import ByteCounter, PieceKind, load_tokenizer
 from bpb_harness.byte_report.report import measure_bytes
 from bpb_harness.text.corpus import Corpus
+from tests.tiers import times
 
 SYMBOL = "\u2581"
 USER_SYMBOLS = ["<sep>", "\ue001", "a b", "\u65e5\u672c"]
@@ -108,7 +109,7 @@ TEXTS = st.lists(st.one_of(ODD, st.text(CHARACTERS, max_size=6), ODD.map(lambda 
 
 
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(12, thorough=60), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(text=TEXTS)
 def test_exact_bytes_are_the_normalised_text_or_the_tokenizer_is_not_lossless(training, text):
     tokenizer, counter, processor = trained(training)
@@ -128,7 +129,7 @@ def test_exact_bytes_are_the_normalised_text_or_the_tokenizer_is_not_lossless(tr
 
 
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(6, thorough=30), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(texts=st.lists(TEXTS, min_size=1, max_size=4), data=st.data())
 def test_a_stream_cut_anywhere_counts_the_same(training, texts, data):
     tokenizer, counter, _ = trained(training)

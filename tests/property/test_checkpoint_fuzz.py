@@ -18,6 +18,7 @@ from bpb_harness.checkpoints import parse_json, plain_values, read_checkpoint, s
 from bpb_harness.checkpoints.torch_pickle import read_bare_pickle
 from bpb_harness.errors import CheckpointError
 from fixtures.adversarial.hostile_files import torch_archive
+from tests.tiers import times
 
 _PATH = Path("x.pt")
 _PLAIN = st.recursive(
@@ -43,7 +44,7 @@ _OPCODES = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(60, thorough=300), deadline=None)
 @given(_PLAIN)
 def test_plain_values_come_back(value: Any) -> None:
     expected = json.loads(json.dumps(value))
@@ -53,7 +54,7 @@ def test_plain_values_come_back(value: Any) -> None:
         assert plain_values(found.content) == {"x": expected}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=times(120, thorough=600), deadline=None)
 @given(st.lists(st.sampled_from(_OPCODES) | st.binary(max_size=3), max_size=40))
 def test_opcodes_in_any_order(parts: list[bytes]) -> None:
     data = b"\x80\x02" + b"".join(parts) + b"."
@@ -61,7 +62,7 @@ def test_opcodes_in_any_order(parts: list[bytes]) -> None:
         read_bare_pickle(data, _PATH)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(50, thorough=200), deadline=None)
 @given(st.data())
 def test_a_native_file_with_bytes_changed(tmp_path_factory, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp()
@@ -78,7 +79,7 @@ def test_a_native_file_with_bytes_changed(tmp_path_factory, data: st.DataObject)
         read_checkpoint(changed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(50, thorough=200), deadline=None)
 @given(st.data())
 def test_a_tensors_recipe_with_numbers_changed(tmp_path_factory, data: st.DataObject) -> None:
     """Shapes, strides, offsets and storage sizes of any value: views inside the storage, or an error."""
@@ -108,7 +109,7 @@ def test_a_tensors_recipe_with_numbers_changed(tmp_path_factory, data: st.DataOb
         assert found.numel() == 0 or float(found.sum()) >= 0.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(50, thorough=200), deadline=None)
 @given(st.text(max_size=60) | st.integers(1, 200).map(lambda n: "[" * n + "]" * n))
 def test_any_text_as_json(text: str) -> None:
     with contextlib.suppress(CheckpointError):

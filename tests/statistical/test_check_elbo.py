@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import subprocess
-import sys
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,11 +224,11 @@ def _exact(factor: float = 1.0):
 
 
 def test_estimates_without_randomness_are_judged_exactly() -> None:
-    right = check_elbo(_exact(), length=3, num_draws=1)
+    right = check_elbo(_exact(), length=2, num_draws=1)
     assert right.verdict == "correct"
     assert right.z_max == 0.0
     assert right.ratio == pytest.approx(1.0, abs=1e-6)
-    wrong = check_elbo(_exact(1.0003), length=3, num_draws=1)
+    wrong = check_elbo(_exact(1.0003), length=2, num_draws=1)
     assert wrong.verdict == "wrong"
     assert wrong.p_value == 0.0
     assert wrong.z_max == math.inf
@@ -463,8 +463,10 @@ def test_combine_is_an_average() -> None:
     assert combine([np.array([[math.inf]]), np.log([[6.0]])]) == math.inf
 
 
-def test_the_kit_imports_without_pytest() -> None:
-    program = "import sys; sys.modules['pytest'] = None; import bpb_harness.testing as kit; print(len(kit.__all__))"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 10
+def test_the_kit_imports_without_pytest(repository: Path) -> None:
+    """No module of the package asks for it, wherever in the file."""
+    asking = re.compile(r"^\s*(?:import|from) +_?pytest\b", re.MULTILINE)
+    assert asking.search("    import pytest")
+    texts = {path: path.read_text("utf-8") for path in (repository / "bpb_harness").rglob("*.py")}
+    assert len(texts) > 300
+    assert [str(path) for path, text in texts.items() if asking.search(text)] == []

@@ -22,6 +22,7 @@ from bpb_harness.testing.runs import Run, make_runs
 from bpb_harness.testing.suspicions import bounded_weight, is_nonlinear, rows_depend, rows_go_together, single_weights
 from fixtures.adversarial.estimators.correct import fixed_count, independent_times
 from fixtures.adversarial.estimators.denoising import masks_of_counts
+from tests.tiers import some_of
 
 V = 3
 Estimator = Callable[..., Tensor]
@@ -97,18 +98,21 @@ def _winsorised(denoise, x0, generator):
     return torch.minimum(nats, nats.mean() + 3 * nats.std())
 
 
+# One of each kind every day; those behind them are much as in the gallery (tests/adversarial/test_gallery.py).
+HIDDEN = {
+    "epsilon in the log": (_token_nats(lambda nats: -(torch.exp(-nats) + 1e-10).log()), 3100, "nonlinear"),
+    "winsorised": (_winsorised, 3100, "fitted to the batch's own draws"),
+    "clip 100": (_weighted(lambda t: (1 / t).clamp(max=100.0)), 3100, "clipped weight: none above 100,"),
+    "median of 3": (_over_draws(lambda draws: draws.median(0).values, 3), 9300, "nonlinear"),
+    "capped at 8": (_token_nats(lambda nats: nats.clamp(max=8.0)), 3100, "nonlinear"),
+    "fitted line": (_with_control_variate(leave_one_out=False), 6200, "fitted to the batch's own draws"),
+    "clip 20": (_weighted(lambda t: (1 / t).clamp(max=20.0)), 3100, "clipped weight: none above 20,"),
+}
+
+
 @pytest.mark.parametrize(
     ("estimate", "num_draws", "said"),
-    [
-        (_over_draws(lambda draws: draws.median(0).values, 3), 9300, "nonlinear"),
-        (_token_nats(lambda nats: nats.clamp(max=8.0)), 3100, "nonlinear"),
-        (_token_nats(lambda nats: -(torch.exp(-nats) + 1e-10).log()), 3100, "nonlinear"),
-        (_winsorised, 3100, "fitted to the batch's own draws"),
-        (_with_control_variate(leave_one_out=False), 6200, "fitted to the batch's own draws"),
-        (_weighted(lambda t: (1 / t).clamp(max=20.0)), 3100, "clipped weight: none above 20,"),
-        (_weighted(lambda t: (1 / t).clamp(max=100.0)), 3100, "clipped weight: none above 100,"),
-    ],
-    ids=["median of 3", "capped at 8", "epsilon in the log", "winsorised", "fitted line", "clip 20", "clip 100"],
+    some_of((pytest.param(*parts, id=name) for name, parts in HIDDEN.items()), everyday=3),
 )
 def test_what_four_tokens_and_large_batches_hide_is_refused_by_name(estimate, num_draws: int, said: str) -> None:
     report = check_elbo(estimate, num_draws=num_draws)
@@ -133,15 +137,19 @@ def _normalised(denoise, x0, generator):
     return nats / weights.mean() * sum(1 / (k + 1) for k in range(x0.shape[1]))
 
 
+SHOWN = {
+    "fitted to threes": (_fitted_to_threes, 3100, "fitted to the batch's own draws"),
+    "capped at 60": (_token_nats(lambda nats: nats.clamp(max=60.0)), 3100, "nonlinear in the costs"),
+    "normalised": (_normalised, 6200, "depends on the size of the batch"),
+    "largest of four left out": (
+        _over_draws(lambda draws: draws.sort(0).values[:-1].mean(0), 4), 3100, "nonlinear in the costs",
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("estimate", "num_draws", "said"),
-    [
-        (_fitted_to_threes, 3100, "fitted to the batch's own draws"),
-        (_over_draws(lambda draws: draws.sort(0).values[:-1].mean(0), 4), 3100, "nonlinear in the costs"),
-        (_normalised, 6200, "depends on the size of the batch"),
-        (_token_nats(lambda nats: nats.clamp(max=60.0)), 3100, "nonlinear in the costs"),
-    ],
-    ids=["fitted to threes", "largest of four left out", "normalised", "capped at 60"],
+    some_of((pytest.param(*parts, id=name) for name, parts in SHOWN.items()), everyday=3),
 )
 def test_a_wrong_mean_is_named_for_what_single_draws_show(estimate, num_draws: int, said: str) -> None:
     """Means of known mistakes that fit as well by chance (an integral over a part of t) do not get the name."""
