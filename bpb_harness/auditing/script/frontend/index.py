@@ -84,7 +84,9 @@ class Index:
         self.nodes: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)  # comparisons, negations, x += y
         self.aliases: dict[str, str] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
-        self.scope_of: dict[ast.AST, Scope] = {}  # a function's own node stands for its inside
+        self.scope_of: dict[
+            ast.AST, Scope
+        ] = {}  # of modules, functions and statements: a function's stands for its inside
         self.blocks: dict[ast.AST, tuple[ast.AST, str]] = {}  # of a statement: which list of which node
         for number, script in enumerate(scripts):
             self._walk(number, script)
@@ -98,7 +100,7 @@ class Index:
         module = Scope("<module>", script.tree, None, number)
         self.scopes.append(module)
         self.scope_of[script.tree] = module
-        name, constant = ast.Name, ast.Constant
+        name, constant, attribute = ast.Name, ast.Constant, ast.Attribute
         nobody = Scope("", script.tree, None, number)
         parents, scope_of, blocks = self.parents, self.scope_of, self.blocks
         waiting: list[tuple[ast.AST, Scope, Scope]] = [(script.tree, module, module)]
@@ -121,19 +123,23 @@ class Index:
                         parents[child] = node
                         if child.value.__class__ in _TEXTS and _speaks_of_bytes(str(child.value)):
                             inside.labels.append(child)
+                    elif kind_of_child is attribute and child.value.__class__ is name:
+                        parents[child], parents[child.value] = node, child
+                        inside.mentions.add(child.attr)
+                        inside.mentions.add(child.value.id)
                     elif kind_of_child in _INSIDE:
                         parents[child] = node
+                        own = scope
                         if kind_of_child in _FUNCTION_KINDS:
-                            scope_of[child] = own = self._open(child, scope)
-                            waiting.append((child, own, inside))
-                        else:
+                            own = scope_of[child] = self._open(child, scope)
+                        elif is_list and kind_of_child in _IN_BLOCKS:
                             scope_of[child] = scope
-                            waiting.append((child, scope, inside))
                         if is_list and kind_of_child in _IN_BLOCKS:
                             blocks[child] = (node, field)
+                        waiting.append((child, own, inside))
             note = _NOTED.get(kind)
             if note is not None:
-                note(self, node, body)
+                note(self, node, scope, body)
 
     def _open(self, node: Function, around: Scope) -> Scope:
         owner = self.parents[node]
@@ -169,43 +175,43 @@ class Index:
     def _add(scope: Scope, definition: Definition) -> None:
         scope.definitions.setdefault(definition.name, []).append(definition)
 
-    def _assigned(self, node: Any, _body: Scope) -> None:
+    def _assigned(self, node: Any, scope: Scope, _body: Scope) -> None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets if node.value is not None else ():
-            self._target(target, node, node.value, "assign", ())
+            self._target(target, scope, node, node.value, "assign", ())
 
-    def _loop(self, node: Any, _body: Scope) -> None:
+    def _loop(self, node: Any, scope: Scope, _body: Scope) -> None:
         self.nodes[node.__class__].append(node)
-        self._target(node.target, node, node.iter, "loop", ())
+        self._target(node.target, scope, node, node.iter, "loop", ())
 
-    def _opened_with(self, node: Any, _body: Scope) -> None:
+    def _opened_with(self, node: Any, scope: Scope, _body: Scope) -> None:
         for item in node.items:
             if item.optional_vars is not None:
-                self._target(item.optional_vars, node, item.context_expr, "assign", ())
+                self._target(item.optional_vars, scope, node, item.context_expr, "assign", ())
 
-    def _returned(self, node: Any, _body: Scope) -> None:
+    def _returned(self, node: Any, scope: Scope, _body: Scope) -> None:
         if node.value is not None:
-            self.scope_of[node].returns.append(node.value)
+            scope.returns.append(node.value)
 
-    def _imported(self, node: Any, _body: Scope) -> None:
+    def _imported(self, node: Any, _scope: Scope, _body: Scope) -> None:
         self.aliases.update({name.asname: name.name for name in node.names if name.asname})
 
-    def _attribute(self, node: Any, body: Scope) -> None:
+    def _attribute(self, node: Any, _scope: Scope, body: Scope) -> None:
         body.mentions.add(node.attr)
 
-    def _named(self, node: Any, body: Scope) -> None:
+    def _named(self, node: Any, _scope: Scope, body: Scope) -> None:
         if node.arg is not None and _speaks_of_bytes(node.arg):
             body.labels.append(node)
 
-    def _formatted(self, node: Any, body: Scope) -> None:
+    def _formatted(self, node: Any, _scope: Scope, body: Scope) -> None:
         if isinstance(node.value, ast.Name) and _speaks_of_bytes(node.value.id):
             body.labels.append(node)
 
-    def _entered(self, node: Any, body: Scope) -> None:
+    def _entered(self, node: Any, scope: Scope, body: Scope) -> None:
         if isinstance(node, ast.Lambda) or is_registered(node):
-            body.enters.append(self.scope_of[node])
+            body.enters.append(scope)
 
-    def _call(self, node: Any, _body: Scope) -> None:
+    def _call(self, node: Any, scope: Scope, _body: Scope) -> None:
         func = node.func
         last = last_name(func)
         self.calls.setdefault(last, []).append(node)
@@ -215,7 +221,7 @@ class Index:
             self.calls.setdefault(last_name(func.value), []).append(node)
         if isinstance(func, ast.Attribute) and last in _MUTATORS and isinstance(func.value, ast.Name) and node.args:
             value = node.args[-1]
-            self._add(self.scope_of[node], Definition(func.value.id, "mutation", node, value))
+            self._add(scope, Definition(func.value.id, "mutation", node, value))
         if last == "add_argument" and node.args and isinstance(node.args[0], ast.Constant):
             default = next((keyword.value for keyword in node.keywords if keyword.arg == "default"), None)
             if default is not None:
@@ -225,32 +231,34 @@ class Index:
                     .replace("-", "_")
                 ] = default
 
-    def _listed(self, node: Any, _body: Scope) -> None:
+    def _listed(self, node: Any, _scope: Scope, _body: Scope) -> None:
         self.nodes[node.__class__].append(node)
 
-    def _augment(self, node: Any, _body: Scope) -> None:
+    def _augment(self, node: Any, scope: Scope, _body: Scope) -> None:
         self.nodes[ast.AugAssign].append(node)
         target: ast.expr = node.target
         while isinstance(target, ast.Subscript):
             target = target.value
         if isinstance(target, ast.Name):
-            self._add(self.scope_of[node], Definition(target.id, "augment", node, node.value, operator=node.op))
+            self._add(scope, Definition(target.id, "augment", node, node.value, operator=node.op))
         elif isinstance(target, ast.Attribute) and isinstance(node.op, ast.Add):
             self.attributes.setdefault(target.attr, []).append(node.value)
 
-    def _target(self, target: ast.expr, node: ast.AST, value: ast.expr, kind: Kind, index: tuple[int, ...]) -> None:
+    def _target(
+        self, target: ast.expr, scope: Scope, node: ast.AST, value: ast.expr, kind: Kind, index: tuple[int, ...]
+    ) -> None:
         if isinstance(target, ast.Starred):
             return
         if isinstance(target, ast.Tuple | ast.List):
             for position, element in enumerate(target.elts):
-                self._target(element, node, value, kind, (*index, position))
+                self._target(element, scope, node, value, kind, (*index, position))
             return
         if isinstance(target, ast.Name):
             owner = self.parents.get(node)
             if isinstance(owner, ast.ClassDef) and kind == "assign" and not index:
                 self.attributes.setdefault(target.id, []).append(value)
                 return
-            self._add(self.scope_of[node], Definition(target.id, kind, node, value, index))
+            self._add(scope, Definition(target.id, kind, node, value, index))
         elif isinstance(target, ast.Attribute):
             if not index:
                 self.attributes.setdefault(target.attr, []).append(value)
@@ -258,10 +266,10 @@ class Index:
             base = target.value
             if isinstance(base, ast.Name):
                 found = Definition(base.id, "mutation", node, value, index, key=target.slice)
-                self._add(self.scope_of[node], found)
+                self._add(scope, found)
 
 
-_NOTED: dict[type, Callable[[Index, Any, Scope], None]] = {
+_NOTED: dict[type, Callable[[Index, Any, Scope, Scope], None]] = {
     ast.Assign: Index._assigned, ast.AnnAssign: Index._assigned, ast.NamedExpr: Index._assigned,
     ast.AugAssign: Index._augment, ast.For: Index._loop, ast.AsyncFor: Index._loop, ast.comprehension: Index._loop,
     ast.With: Index._opened_with, ast.AsyncWith: Index._opened_with, ast.Return: Index._returned,

@@ -116,8 +116,9 @@ class Program:
 
     def scope(self, node: ast.AST) -> Scope:
         """The scope in which a node stands; a function's own node stands for its inside."""
-        found = self._scope_of.get(node)
-        return found if found is not None else self._scope_of[self._parents[node]]  # of a name or a constant
+        while (found := self._scope_of.get(node)) is None:
+            node = self._parents[node]
+        return found
 
     def script(self, node: ast.AST) -> Script:
         """The file of a node."""
