@@ -120,6 +120,31 @@ class Processes:
         for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
+    def in_order(self, items: Sequence[T], work: Callable[[T], Tensor], received: Tensor) -> Iterator[Tensor]:
+        """What is made of each item, in every process, in the order of the items: sums over it have the same bits
+        whatever the number of processes. Each is made by one of them.
+
+        All processes call this.
+
+        Args:
+            items: a list that all have.
+            work: makes a tensor of one, always of one size, on one device.
+            received: what is made lies in it when it is handed out.
+        """
+        for first in range(0, len(items), self.count):
+            some = items[first : first + self.count]
+            own = work(some[self.rank]) if self.rank < len(some) else None
+            for rank in range(len(some)):
+                if own is not None and rank == self.rank:
+                    received.copy_(own)
+                self._broadcast(received, rank)
+                yield received
+
+    def _broadcast(self, tensor: Tensor, rank: int) -> None:
+        if self.count > 1:
+            with _others_needed():
+                dist.broadcast(tensor, src=rank)
+
     def decide(self, *values: float) -> tuple[float, ...]:
         """The first process's numbers, in every process; they travel between hosts, no device is waited for."""
         if self.count == 1:

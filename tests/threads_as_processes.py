@@ -50,6 +50,9 @@ def run_together(monkeypatch: pytest.MonkeyPatch, count: int, work: Callable[[Pr
         for index, tensor in enumerate(tensors):
             tensor.copy_(torch.stack([part[index] for part in parts]).sum(dim=0))
 
+    def broadcast(self: Processes, tensor: Tensor, rank: int) -> None:
+        tensor.copy_(gather(self, tensor.clone())[rank])
+
     def run(rank: int) -> T:
         try:
             return work(Processes(rank, count, store))
@@ -61,5 +64,11 @@ def run_together(monkeypatch: pytest.MonkeyPatch, count: int, work: Callable[[Pr
     monkeypatch.setattr(Processes, "gather", gather)
     monkeypatch.setattr(Processes, "decide", decide)
     monkeypatch.setattr(Processes, "add", add)
+    monkeypatch.setattr(Processes, "_broadcast", broadcast)
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
+        ends = [pool.submit(run, rank) for rank in range(count)]
+    failed = [error for error in (end.exception() for end in ends) if error is not None]
+    for error in failed:  # what went wrong first, and not that others then waited in vain
+        if not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    return [end.result() for end in ends]

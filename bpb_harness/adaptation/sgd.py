@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
@@ -86,19 +87,26 @@ class SgdAdaptation:
     def _gradients(self, batch: Tensor, address: str) -> dict[str, Tensor]:
         """Of the mean cost of a target of the batch, by name.
 
-        Micro-batches are dealt to the processes and added in float64, in which the order of so few sums changes nothing
-        that float32 can tell.
+        Micro-batches are dealt to the processes and added in float64, in their order.
         """
         size = max(_TOKENS_OF_MICRO_BATCH // batch.shape[1], 1)
         parts = [(first, batch[first : first + size]) for first in range(0, len(batch), size)]
-        total = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in self._weights.items()}
-        for first, part in self._processes.share(parts):
-            found = self._gradient_of(part, self._loss.num_targets(batch), f"{address}/{first}")
-            for name, gradient in zip(self._weights, found, strict=True):
-                if gradient is not None:
-                    total[name] += gradient
-        self._processes.add(list(total.values()))
-        return total
+        weights, num_targets = list(self._weights.values()), self._loss.num_targets(batch)
+        kind = reduce(torch.promote_types, {weight.dtype for weight in weights})
+
+        def flat_gradient(part: tuple[int, Tensor]) -> Tensor:
+            found = self._gradient_of(part[1], num_targets, f"{address}/{part[0]}")
+            pairs = zip(weights, found, strict=True)
+            each = [torch.zeros_like(weight) if gradient is None else gradient for weight, gradient in pairs]
+            return torch.cat([gradient.to(kind).flatten() for gradient in each])
+
+        counts = [weight.numel() for weight in weights]
+        received = torch.empty(sum(counts), dtype=kind, device=self._device)
+        total = torch.zeros_like(received, dtype=torch.float64)
+        for gradient in self._processes.in_order(parts, flat_gradient, received):
+            total += gradient
+        each = torch.split(total, counts)
+        return {name: part.view_as(weight) for (name, weight), part in zip(self._weights.items(), each, strict=True)}
 
     def _gradient_of(self, windows: Tensor, num_targets: int, address: str) -> Sequence[Tensor | None]:
         """Of the cost of windows by a number of targets, a weight each; None where it does not depend on the weight."""

@@ -10,10 +10,11 @@ from torch.nn import functional
 from bpb_harness.adaptation import sgd
 from bpb_harness.adaptation.learner import learner_of, make_learner
 from bpb_harness.adaptation.settings import AdaptationSettings
-from bpb_harness.distributed import Processes
+from bpb_harness.adaptation.sgd import SgdAdaptation
 from bpb_harness.errors import InputError, NumericsError, UsageError
 from bpb_harness.estimators.nelbo import nelbo
 from bpb_harness.schedule import LogLinear
+from tests.threads_as_processes import run_together
 
 CPU, V, L = torch.device("cpu"), 11, 6
 
@@ -139,23 +140,34 @@ def test_a_weight_that_two_modules_share_takes_one_step():
     assert torch.equal(parts.out.bias, whole.out.bias)
 
 
-def test_each_process_adds_its_share_and_all_step_alike(monkeypatch):
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_all_processes_step_as_one_does_to_the_last_bit(monkeypatch, count):
+    """Of seven micro-batches, added in their order; those of one share added first would be other bits."""
     monkeypatch.setattr(sgd, "_TOKENS_OF_MICRO_BATCH", 2 * (L + 1))
-    alone, chunk = Causal(), tokens(80)
-    learner(alone, epochs=1, learning_rate=0.5).learn(chunk, 0, 2)
-    shares = []
-    for rank in range(2):  # what one process has when it meets the other
-        with monkeypatch.context() as patched:
-            patched.setattr(Processes, "add", lambda _, tensors: shares.append([each.clone() for each in tensors]))
-            learner(Causal(), epochs=1, processes=Processes(rank, 2)).learn(chunk, 0, 2)
-    other = Causal()
-    sums = [one + two for one, two in zip(*shares, strict=True)]
-    assert all(each.dtype == torch.float64 for each in sums)
-    with monkeypatch.context() as patched:
-        patched.setattr(Processes, "add", lambda _, tensors: [t.copy_(s) for t, s in zip(tensors, sums, strict=True)])
-        learner(other, epochs=1, learning_rate=0.5, processes=Processes(1, 2)).learn(chunk, 0, 2)
-    for name, value in weights(alone).items():
-        assert torch.equal(value, weights(other)[name]), name
+    alone, chunk, asked = Causal(), tokens(14 * L + 1), []
+    found = SgdAdaptation._gradient_of
+
+    def loud(self, windows, num_targets, address):
+        """Gradients of very different sizes, of which float64 cannot hold every sum."""
+        asked.append(address)
+        scale = 1.0 + 2.0**45 * (int(address.rpartition("/")[2]) % 4 == 0)
+        gradients = found(self, windows, num_targets, address)
+        return [None if gradient is None else gradient * scale for gradient in gradients]
+
+    monkeypatch.setattr(SgdAdaptation, "_gradient_of", loud)
+    settings = {"epochs": 1, "learning_rate": 0.5, "batch_windows": 14}
+    learner(alone, **settings).learn(chunk, 0, 2)
+    assert len(asked) == 7
+    networks = [Causal() for _ in range(count)]
+
+    def learn(processes):
+        learner(networks[processes.rank], processes=processes, **settings).learn(chunk, 0, 2)
+
+    run_together(monkeypatch, count, learn)
+    assert sorted(asked[7:]) == sorted(asked[:7])  # each by one process
+    for network in networks:
+        for name, value in weights(alone).items():
+            assert torch.equal(value, weights(network)[name]), name
 
 
 def test_a_masked_network_lowers_its_own_bound_on_masks_that_every_step_draws_anew(monkeypatch):
