@@ -21,6 +21,7 @@ import typer
 import typer.main
 
 from bpb_harness.errors import HarnessError
+from bpb_harness.freed_memory import share_one_arena
 from bpb_harness.torchrun import num_processes
 
 EXIT_INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
@@ -129,8 +130,10 @@ def interrupted_afterwards() -> Iterator[None]:
 
 @contextmanager
 def torch_imports() -> Iterator[None]:
-    """Import what needs torch: not cut short, without searches for garbage, and so that its threads do not spin."""
-    _sleep_while_waiting()
+    """Import what needs torch: not cut short, without searches for garbage; threads neither spin nor keep memory."""
+    if "torch" not in sys.modules:
+        _sleep_while_waiting()
+        share_one_arena()
     if num_processes() > 1:  # of a process that has ended it tells in many lines of its own what is said in one here
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with interrupted_afterwards(), staying():
@@ -144,7 +147,7 @@ def _sleep_while_waiting() -> None:
     with other work a small score took five times as long. 1,000 turns are what the library itself takes where threads
     outnumber processors. It reads this when it is loaded, with torch, and no number depends on it.
     """
-    if "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "1000"
 
 

@@ -15,7 +15,6 @@ from bpb_harness.errors import SecondLookError
 from bpb_harness.evaluation.adapting import Adapting
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.second_answers import Asked
-from bpb_harness.freed_memory import give_back
 from bpb_harness.result import BpbResult
 from bpb_harness.second_look.asking import AnsweringProcess, ask_here
 from bpb_harness.second_look.questions import Answer, Question, require_same_answers
@@ -63,6 +62,7 @@ def look_again(
     again = Relearning.of(adaptation, process, runs_code=job.settings.allow_code)
     below = None if again is None else again.stop
     chosen = asked.choose(result, job.identity.digest, job.text.corpus.digest, below=below)
+    job.text.corpus.let_go()
     if process is None:
         if adaptation is not None and not adaptation.can_undo:
             return  # what it has learnt cannot be taken from it
@@ -70,7 +70,6 @@ def look_again(
         where = "the network, asked again window by window,"
     else:
         if job.device.type == "cuda":
-            give_back()
             torch.cuda.empty_cache()  # the other process needs some
         if process.wait_until_built() != job.identity.digest:
             raise SecondLookError("the checkpoint is another one than when scoring began", hint="score it again")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar, final
 
+from bpb_harness.freed_memory import give_back
+
 T = TypeVar("T")
 
 
@@ -25,7 +27,7 @@ class Beside(Generic[T]):
     def start(self) -> None:
         """Begin, on a thread; what fails there is raised where the value is asked for."""
         pool = ThreadPoolExecutor(1, thread_name_prefix=self._name)
-        self._found = pool.submit(self._work)
+        self._found = pool.submit(self._find)
         pool.shutdown(wait=False)  # when it is done
 
     def result(self) -> T:
@@ -33,7 +35,12 @@ class Beside(Generic[T]):
         if self._found is None:
             self._found = Future()
             try:
-                self._found.set_result(self._work())
+                self._found.set_result(self._find())
             except BaseException as error:
                 self._found.set_exception(error)
         return self._found.result()
+
+    def _find(self) -> T:
+        value = self._work()
+        give_back()  # what it took on the way
+        return value

@@ -36,7 +36,6 @@ from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.evaluation.beside import Beside
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.freed_memory import give_back
 from bpb_harness.result import ReferenceMarks
 from bpb_harness.sampling.bigram import in_threads, runs_of
 from bpb_harness.text.corpus import Corpus
@@ -190,11 +189,9 @@ def marks_beside(job: Job, layout: Layout) -> Callable[[], ReferenceMarks]:
 def _marks_of(job: Job, num_units: int) -> ReferenceMarks:
     """What simple codes need for the same tokens."""
     model, text = job.model, job.text
-    marks = reference_marks(
+    return reference_marks(
         text.corpus, job.spans, None if job.settings.byte_rule == "none" else text.tokenizer,
         vocab_size=max(model.vocab_size, text.tokenizer.vocab_size),
         num_clean=num_clean_tokens(model) if isinstance(model, Denoiser) else model.vocab_size,
         num_units=num_units,
     )  # fmt: skip
-    give_back()
-    return marks

@@ -100,6 +100,11 @@ class Corpus:
                 yield stored
                 let_go(stored)
 
+    def let_go(self) -> None:
+        """Let go of pages of shards that were read here and there: a window brings some of its neighbours along."""
+        for part in self._parts:
+            let_go(part)
+
     def document_starts(self, bos_id: int | None = None) -> NDArray[np.int64]:
         """Position of the first token of each document (its BOS, where there is one), ascending, int64.
 

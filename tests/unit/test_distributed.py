@@ -211,6 +211,7 @@ def test_a_process_sees_its_own_gpu_alone(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if listed is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     see_own_gpu()
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # too late: it is device 1 for good

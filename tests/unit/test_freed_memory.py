@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 
 from bpb_harness import freed_memory
-from bpb_harness.freed_memory import give_back, let_go
+from bpb_harness.freed_memory import give_back, let_go, share_one_arena
 from bpb_harness.text.corpus import load_shards
 from tests.shards import write_shard
 
@@ -90,16 +94,65 @@ def test_only_whole_pages_of_the_part_are_let_go_of(shard, monkeypatch):
     del array
 
 
-@pytest.mark.parametrize(("system", "calls"), [("linux", [0]), ("darwin", []), ("win32", [])])
-def test_freed_memory_goes_back_where_the_library_can(monkeypatch, system, calls):
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+def test_freed_memory_goes_back_where_the_library_can(monkeypatch, system):
     called = []
+    library = SimpleNamespace(**dict.fromkeys(("malloc_trim", "mallopt"), lambda *given: called.append(given)))
+    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(freed_memory.sys, "platform", system)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=called.append))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     give_back()
-    assert called == calls
+    share_one_arena()
+    assert called == ([(0,), (-8, 1)] if system == "linux" else [])
 
 
-def test_a_library_without_that_call_keeps_it(monkeypatch):
+def test_a_library_without_those_calls_keeps_it(monkeypatch):
     monkeypatch.setattr(freed_memory.sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
     give_back()
+    share_one_arena()
+
+
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
+def test_where_the_user_says_whence_memory_comes_it_stays_so(monkeypatch, name):
+    monkeypatch.setenv(name, "4")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("nothing is to be called"))
+    share_one_arena()
+
+
+FREED_BY_THREADS = """
+import sys, threading
+from bpb_harness.freed_memory import give_back, share_one_arena
+import numpy as np
+if sys.argv[1] == "shared":
+    share_one_arena()
+np.zeros(20_000_000).sum()  # mapped by itself, and freed: from here on pieces as large come out of arenas
+sums, barrier = [], threading.Barrier(4)
+def work():
+    for _ in range(3):
+        barrier.wait()
+        sums.append(np.ones(1_000_000).sum())
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+give_back()
+lines = open("/proc/self/status").read().splitlines()
+print(next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
+"""
+
+
+@needs_linux
+def test_what_threads_freed_goes_back_too():
+    """Four threads, 8 MB each at a time."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
+    kept = {
+        how: int(
+            subprocess.run(
+                [sys.executable, "-c", FREED_BY_THREADS, how], check=True, capture_output=True, env=environment
+            ).stdout
+        )
+        for how in ("shared", "each")
+    }
+    if platform.libc_ver()[0] == "glibc":
+        assert kept["shared"] < kept["each"] - 16_000

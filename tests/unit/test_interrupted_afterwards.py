@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from bpb_harness.cli import _run
 from bpb_harness.cli._run import interrupted_afterwards, staying, torch_imports
 
 
@@ -86,7 +87,9 @@ def test_threads_that_wait_sleep_unless_the_user_says_how(monkeypatch, said, is_
         monkeypatch.setitem(sys.modules, "torch", object())
     else:
         monkeypatch.delitem(sys.modules, "torch", raising=False)
+    arenas: list[bool] = []
+    monkeypatch.setattr(_run, "share_one_arena", lambda: arenas.append(True))
     with torch_imports():
-        pass
+        assert arenas == ([] if is_there else [True])  # before any of its threads
     names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     assert {name: os.environ[name] for name in names if name in os.environ} == then

@@ -71,7 +71,7 @@ class Task:
 
     device: ClassVar = torch.device("cpu")
     identity: ClassVar = SimpleNamespace(digest="m")
-    text: ClassVar = SimpleNamespace(corpus=SimpleNamespace(digest="d"))
+    text: ClassVar = SimpleNamespace(corpus=SimpleNamespace(digest="d", let_go=lambda: None))
 
     @property
     def settings(self):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.evaluation import api, device_ahead
+from bpb_harness.evaluation import api, beside, device_ahead
 from bpb_harness.evaluation.beside import Beside
 from bpb_harness.evaluation.device_ahead import start_device
 from bpb_harness.evaluation.settings import Settings
@@ -30,6 +30,17 @@ def test_a_value_is_found_once_and_where_it_is_said(starts):
     (thread,) = threads
     assert (thread is threading.current_thread()) != starts
     assert thread.name.startswith("seven") == starts
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_memory_that_the_way_there_took_goes_back_once_it_is_found(monkeypatch, starts):
+    said = []
+    monkeypatch.setattr(beside, "give_back", lambda: said.append("gives back"))
+    value = Beside(lambda: said.append("works"), "value")
+    if starts:
+        value.start()
+    value.result()
+    assert said == ["works", "gives back"]
 
 
 @pytest.mark.parametrize("starts", [True, False])
