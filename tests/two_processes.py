@@ -44,15 +44,15 @@ def _free_port() -> int:
 
 @contextmanager
 def _started(
-    module: str, commands: Sequence[Sequence[object]], cwd: Path
+    module: str, commands: Sequence[Sequence[object]], cwd: Path, count: int = COUNT
 ) -> Iterator[tuple[list[ForkServerProcess], list[tuple[Path, Path]]]]:
-    """Both processes, and the files into which each says what it says on stdout and on stderr."""
+    """The processes, and the files into which each says what it says on stdout and on stderr."""
     listed = [(_free_port(), [str(word) for word in words]) for words in commands]
     environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {
-        "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(COUNT)
+        "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(count)
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, no_main_module():
-        streams = [(Path(folder, f"{rank}.out"), Path(folder, f"{rank}.err")) for rank in range(COUNT)]
+        streams = [(Path(folder, f"{rank}.out"), Path(folder, f"{rank}.err")) for rank in range(count)]
         processes = [
             FORKS.Process(
                 target=_run,
@@ -73,19 +73,20 @@ def _ends(process: ForkServerProcess) -> bool:
     return ends
 
 
-def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path) -> list[Ended]:
-    """Run commands in two processes that know of each other.
+def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path, count: int = COUNT) -> list[Ended]:
+    """Run commands in two processes that know of each other, or in another number of them.
 
     Args:
         module: whose ``main`` is the command.
         commands: the words behind its name, of each command.
         cwd: the folder in which they run.
+        count: how many processes.
     """
-    with _started(module, commands, cwd) as (processes, streams):
+    with _started(module, commands, cwd, count) as (processes, streams):
         have_ended = [_ends(process) for process in processes]
         outputs = [[path.read_text(encoding="utf-8") for path in each] for each in streams]
     assert all(have_ended), outputs
-    assert [process.exitcode for process in processes] == [0] * COUNT, outputs
+    assert [process.exitcode for process in processes] == [0] * count, outputs
     spoken = [[stream.split(_ENDED)[:-1] for stream in each] for each in outputs]
     assert all(len(stream) == len(commands) for each in spoken for stream in each), outputs
     ended = []

@@ -7,6 +7,7 @@ token belongs to the block in which its first byte lies.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -19,7 +20,7 @@ from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.sampling.bigram import in_threads, runs_of
 from bpb_harness.text.corpus import Corpus
-from bpb_harness.text.document_pieces import DocumentPieces, document_pieces
+from bpb_harness.text.document_pieces import DocumentPieces, Stretches, document_pieces
 from bpb_harness.text.spans import span_bytes
 
 Floats = npt.NDArray[np.float64]
@@ -44,6 +45,11 @@ class CostPieces:
     blocks: DocumentPieces
     units: Floats
     num_blocks: int
+
+    @cached_property
+    def stretches(self) -> Stretches:
+        """What lies in one document and one block: no more needs to be known of tokens."""
+        return Stretches.of(self.blocks, *([] if self.documents is None else [self.documents.pieces]))
 
     def sums_of_blocks(self, values: Floats) -> Floats:
         """Sums over the pieces of each block, (num_blocks,); values are those of pieces."""

@@ -59,7 +59,7 @@ class ScoredDocuments:
         Args:
             values: of each target, in the order of the spans.
         """
-        return self._sums(self.pieces.of_tokens(values))
+        return self.sums_of_pieces(self.pieces.of_tokens(values))
 
     def sums_of_spans(self, values: Floats) -> Floats:
         """Sums over the spans of each document, (D,), where each span lies in one.
@@ -75,9 +75,10 @@ class ScoredDocuments:
                 "costs of documents from costs of windows", seen="windows that hold parts of several documents",
                 expected="windows that end where documents do", hint="pass --per-document, or leave out --resume",
             )  # fmt: skip
-        return self._sums(values[self.pieces.span])
+        return self.sums_of_pieces(values[self.pieces.span])
 
-    def _sums(self, of_pieces: Floats) -> Floats:
+    def sums_of_pieces(self, of_pieces: Floats) -> Floats:
+        """Sums over the pieces of each document, (D,)."""
         return np.asarray(np.bincount(self.of_piece, weights=of_pieces, minlength=len(self)), dtype=np.float64)
 
 

@@ -29,6 +29,8 @@ from bpb_harness.sampling.control_variate import subtract_control
 from bpb_harness.sampling.design import IndependentDesign, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import DrawnCosts
+from bpb_harness.text.document_pieces import Stretches
+from bpb_harness.text.spans import Spans
 
 Advance = Callable[[int], None]
 Floats = npt.NDArray[np.float64]
@@ -36,6 +38,7 @@ Ints = npt.NDArray[np.int64]
 
 _MAX_IN_FLIGHT = 4
 _TOKENS_AT_ONCE = 1 << 22  # whose nats travel between processes
+_UNITS_PER_NAT = float(1 << 32)
 
 
 @final
@@ -48,8 +51,8 @@ class DrawTable:
         num_masked: |M|, (R,) int64.
         nats: C(x, M; t), (R,) float64.
         control: control variate of each mask, (R,) nats per masked token, of mean 0.
-        token_nats: what each scored token adds to its span's bound, beside the prior, in the order of the spans;
-            None unless asked for.
+        token_nats: what each scored token, or each stretch of them, adds to its span's bound, beside the prior, in the
+            order of the spans; None unless asked for.
         num_kept: draws that an earlier run has done.
         num_forward_tokens: tokens that went through the network for the others.
     """
@@ -143,6 +146,7 @@ def run_draws(
     finished: Sequence[FinishedDraws] = (),
     keep: Callable[[FinishedDraws], None] | None = None,
     keep_tokens: bool = False,
+    stretches: Stretches | None = None,
     advance: Advance | None = None,
 ) -> DrawTable:
     """Score every draw of a plan.
@@ -158,6 +162,7 @@ def run_draws(
         finished: draws that an earlier run has done.
         keep: called with draws as they finish, to store them.
         keep_tokens: also keep what each token adds.
+        stretches: keep it of these alone, each of several tokens of one span.
         advance: called with the number of tokens that went through the network.
 
     Raises:
@@ -165,7 +170,7 @@ def run_draws(
     """
     together = processes or Processes()
     # 1. What is done already, and the batches that are left
-    work = _Collection(plan, keep, _TokenNats(source, plan) if keep_tokens else None)
+    work = _Collection(plan, keep, _TokenNats(source.spans, plan, stretches) if keep_tokens else None)
     for done in finished:
         work.take(done)
     is_kept = ~np.isnan(work.nats)
@@ -283,28 +288,46 @@ class _Collection:
 
 @final
 class _TokenNats:
-    """What each token adds to its window's bound, over all draws."""
+    """What each token, or each stretch of them, adds to its span's bound, over all draws.
 
-    def __init__(self, source: Source, plan: DrawPlan) -> None:
-        self._plan = plan
-        lengths = source.spans.lengths
-        self._lengths = lengths
-        self._offset = np.cumsum(lengths) - lengths
-        self.nats = np.zeros(int(lengths.sum()))
+    What a draw adds to a token is rounded to 2^-32 nats, so that sums of it are exact up to two million nats: they do
+    not hang on their order, on batches, on who scored what, nor on whether tokens or stretches are kept.
+    """
+
+    def __init__(self, spans: Spans, plan: DrawPlan, stretches: Stretches | None) -> None:
+        self._plan, self._lengths, self._stretches = plan, spans.lengths, stretches
+        self._offset = np.cumsum(self._lengths) - self._lengths
+        self._first = None if stretches is None else stretches.of_spans(self._lengths)
+        self.nats = np.zeros(int(self._lengths.sum()) if stretches is None else len(stretches.ends))
 
     def add(self, prepared: PreparedBatch, nll: Tensor) -> None:
         """Add the draws of a batch; nll is a row a draw."""
         which = self._plan.window[prepared.rows]
-        scale = self._plan.weight[prepared.rows] * self._lengths[which] / prepared.num_masked
-        is_target = prepared.is_target(self._lengths[which])
-        where = (self._offset[which, None] + np.cumsum(is_target, axis=1) - 1)[is_target]
-        np.add.at(self.nats, where, (nll.numpy() * scale[:, None])[is_target])
+        lengths = self._lengths[which]
+        scale = self._plan.weight[prepared.rows] * lengths / prepared.num_masked
+        values = (nll.numpy() * (scale * _UNITS_PER_NAT)[:, None])[prepared.is_target(lengths)]
+        values = np.rint(values, out=values)
+        values /= _UNITS_PER_NAT
+        ends = np.cumsum(lengths)
+        where = _runs(self._offset[which], lengths)
+        if self._stretches is not None and self._first is not None:
+            counts = self._first[which + 1] - self._first[which]
+            where = _runs(self._first[which], counts)
+            begins = self._stretches.ends[where] - self._stretches.lengths[where]
+            values = np.add.reduceat(values, begins - np.repeat(self._offset[which] - (ends - lengths), counts))
+        np.add.at(self.nats, where, values)
 
     def of_all(self, processes: Processes) -> Floats:
         """What the draws of all processes add."""
         for start in range(0, len(self.nats), _TOKENS_AT_ONCE):  # views, whose memory the sums take
             processes.add([torch.from_numpy(self.nats[start : start + _TOKENS_AT_ONCE])])
         return self.nats
+
+
+def _runs(starts: Ints, counts: Ints) -> Ints:
+    """Whole numbers from each start on, so many, end to end."""
+    ends = np.cumsum(counts)
+    return np.asarray(np.arange(int(ends[-1])) + np.repeat(starts - (ends - counts), counts))
 
 
 def _fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from bpb_harness.result import UNTRUSTED_ERROR, Remark
 from bpb_harness.sampling.design import IndependentDesign, StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.statistics.rare_costs import reason_to_doubt
+from bpb_harness.text.document_pieces import Stretches
 from bpb_harness.units import NATS_PER_BIT, nats_to_bits
 
 MAX_PASSES = 10_000
@@ -68,8 +70,22 @@ class SampledBounds:
     asked: AskedDraws
 
 
-def sample_bounds(job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None = None) -> SampledBounds:
-    """Run as many passes as pilot draws say that the tolerance takes; one, if there is none, or the network learns."""
+def sample_bounds(
+    job: Job,
+    layout: Layout,
+    processes: Processes,
+    adaptation: Adapting | None = None,
+    find_stretches: Callable[[], Stretches] | None = None,
+) -> SampledBounds:
+    """Run as many passes as pilot draws say that the tolerance takes; one, if there is none, or the network learns.
+
+    Args:
+        job: the evaluation.
+        layout: what is scored.
+        processes: share it.
+        adaptation: what the network learns on the way.
+        find_stretches: gives those whose costs are kept, where no single token's are needed.
+    """
     assert job.schedule is not None
     if job.device.type == "cuda" and job.device.index is not None:
         torch.cuda.set_device(job.device)
@@ -82,6 +98,7 @@ def sample_bounds(job: Job, layout: Layout, processes: Processes, adaptation: Ad
                 batch_tokens = store.batch_tokens
             with job.clock.phase("compiling"):
                 sampler.warm_up(batch_tokens)
+            sampler.stretches = None if find_stretches is None else find_stretches()
             begin = time.perf_counter()
             pilot, num_passes = None, 1
             if settings.tolerance is not None:
@@ -97,7 +114,7 @@ def sample_bounds(job: Job, layout: Layout, processes: Processes, adaptation: Ad
     peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
     clean = num_clean_tokens(job.denoiser)
     bounds = [
-        SampledBound(bound, layout, clean, tables)
+        SampledBound(bound, layout, clean, tables, sampler.stretches)
         for bound, tables in zip(job.bounds, zip(*passes, strict=True), strict=True)
     ]
     return SampledBounds(
@@ -162,6 +179,7 @@ class _Sampler:
             compiled=job.settings.compiles(job.device),
         )
         self._is_warm = False
+        self.stretches: Stretches | None = None
 
     def _streams(self, index: int) -> RandomStreams:
         return RandomStreams(self._job.settings.seed, pass_index=index)
@@ -280,7 +298,8 @@ class _Sampler:
             self.runner, self._batches, plan, self._streams(index), device=self._job.device,
             batch_tokens=batch_tokens, processes=self._processes,
             finished=() if store is None else self._kept(key, plan, batch_tokens, store),
-            keep=None if store is None else store.keeper(key), keep_tokens=keep_tokens, advance=self._count,
+            keep=None if store is None else store.keeper(key), keep_tokens=keep_tokens, stretches=self.stretches,
+            advance=self._count,
         )  # fmt: skip
 
     def run_chunks(self, adaptation: Adapting, batch_tokens: int) -> list[DrawTable]:

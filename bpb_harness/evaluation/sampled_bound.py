@@ -23,6 +23,7 @@ from bpb_harness.statistics.standard_errors import (
     grid_stderr_nats,
     mc_stderr_nats,
 )
+from bpb_harness.text.document_pieces import DocumentPieces, Stretches
 from bpb_harness.units import CodeLength, nats_to_bits
 
 Floats = npt.NDArray[np.float64]
@@ -71,12 +72,14 @@ class SampledBound:
         layout: the windows.
         num_clean_tokens: ids that a clean token may have, for the prior.
         passes: the draws, a table a pass; how many was fixed without looking at them.
+        stretches: whose costs the tables keep in the place of tokens'.
     """
 
     bound: Bound
     layout: Layout
     num_clean_tokens: int
     passes: Sequence[DrawTable]
+    stretches: Stretches | None = None
 
     @cached_property
     def table(self) -> DrawTable:
@@ -108,6 +111,15 @@ class SampledBound:
     def token_nats(self) -> Floats | None:
         """Of each token, adding up to their windows: prior and control variate are spread evenly over a window."""
         return self._with_rest(self.window_nats, self.table.token_nats)
+
+    def nats_of(self, pieces: DocumentPieces) -> Floats | None:
+        """Likewise of pieces of spans, (P,), the same bits whether tokens or stretches are kept; None: neither is."""
+        kept = [table.token_nats for table in self.passes if table.token_nats is not None]
+        if not kept:
+            return None
+        drawn = np.sum([pieces.of_tokens(nats, self.stretches) for nats in kept], axis=0) / len(kept)
+        missing = self.window_nats - np.bincount(pieces.span, weights=drawn, minlength=len(self.layout))
+        return np.asarray(drawn + missing[pieces.span] * (pieces.lengths / self.layout.lengths[pieces.span]))
 
     def each_pass(self) -> list[tuple[Floats, Floats | None]]:
         """What each pass alone says of windows and tokens, (N,) and (number of tokens,); their mean is what all say."""

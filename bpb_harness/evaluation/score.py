@@ -134,6 +134,8 @@ def _score_and_check(job: Job, contract: Contract | None) -> BpbResult:
                 contract.check_again()
             if is_first_process():
                 job.clock.tell("checks: a second look")
+                if job.device.type == "cuda":
+                    give_back()  # before the network is loaded once more
                 by_precision = contract.precision_beside(result) if is_as_loaded else list
                 look_again(job, result, asked, process, adaptation)
     if settings.resume is not None and adaptation is None and is_first_process():
@@ -163,7 +165,10 @@ def _wants_costs(job: Job) -> bool:
 def _score_bound(
     job: Job, layout: Layout, processes: Processes, adaptation: Adapting | None, pieces: Beside[CostPieces]
 ) -> Scored:
-    settings, sampled = job.settings, sample_bounds(job, layout, processes, adaptation)
+    settings = job.settings
+    by_stretches = settings.keeps_tokens and not settings.keeps_each_token
+    find_stretches = (lambda: pieces.result().stretches) if by_stretches else None
+    sampled = sample_bounds(job, layout, processes, adaptation, find_stretches)
     bound, tables = sampled.bounds[0], [each.table for each in sampled.bounds]
     costs = None if job.answers is None else answer_costs_of_sampled(bound)
     surprisal = surprisal_of_sampled(job, bound, processes) if settings.surprisal else None

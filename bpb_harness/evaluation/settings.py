@@ -309,9 +309,18 @@ class Settings:
     @property
     def keeps_tokens(self) -> bool:
         """Whether costs of single tokens are needed: those of windows tell documents only where these end there."""
-        of_documents = self.wants_documents and not (self.per_document or self.scores_answers)
         by_spans = self.resume is not None and self.ttt is None
-        return self.with_tokens or of_documents or (self.with_costs and not by_spans)
+        return self._tables_need_tokens or (self.with_costs and not by_spans)
+
+    @property
+    def keeps_each_token(self) -> bool:
+        """Whether those of stretches of tokens would not do: they do for documents and blocks, of one run."""
+        return self.keeps_tokens and (self._tables_need_tokens or self.ttt is not None)
+
+    @property
+    def _tables_need_tokens(self) -> bool:
+        of_documents = self.wants_documents and not (self.per_document or self.scores_answers)
+        return self.with_tokens or of_documents
 
     @property
     def scores_answers(self) -> bool:

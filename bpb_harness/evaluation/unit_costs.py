@@ -6,6 +6,8 @@ tokens: the sums stay right, and documents are left out unless no span crosses t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,9 +21,11 @@ from bpb_harness.evaluation.sampled_bound import SampledBound, SamplingError
 from bpb_harness.evaluation.span_scores import SpanNats
 from bpb_harness.result import BpbResult
 from bpb_harness.statistics.standard_errors import Draws, level_luck_nats
+from bpb_harness.text.document_pieces import DocumentPieces
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+NatsOfPieces = Callable[[DocumentPieces], Floats | None]  # None where spans alone are known
 
 
 def costs_of_sampled(
@@ -32,7 +36,7 @@ def costs_of_sampled(
     luck = level_luck_nats(bound.draws) if has_luck else np.zeros(len(bound.layout))
     draws = _span_draws(bound)
     return _record(
-        job, result, bound.layout, pieces, bound.window_nats, luck, bound.token_nats, bound.error, draws,
+        job, result, bound.layout, pieces, bound.window_nats, luck, bound.nats_of, bound.error, draws,
         is_trusted=is_trusted,
     )  # fmt: skip
 
@@ -42,7 +46,10 @@ def costs_of_known(
 ) -> ScoreCosts:
     """The record of a method that draws no masks."""
     luck = np.zeros(len(layout))
-    return _record(job, result, layout, pieces, scored.nats, luck, scored.token_nats, error, None, is_trusted=True)
+    return _record(
+        job, result, layout, pieces, scored.nats, luck, lambda parts: parts.of_tokens(scored.token_nats), error, None,
+        is_trusted=True,
+    )  # fmt: skip
 
 
 def _span_draws(bound: SampledBound) -> SpanDraws:
@@ -73,15 +80,15 @@ def _record(
     pieces: CostPieces,
     span_nats: Floats,
     luck: Floats,
-    token_nats: Floats | None,
+    nats_of: NatsOfPieces,
     error: SamplingError,
     draws: SpanDraws | None,
     *,
     is_trusted: bool,
 ) -> ScoreCosts:
     text, spans = job.text, layout.spans
-    documents = _documents(pieces.documents, layout, span_nats, luck, token_nats)
-    blocks = _blocks(pieces, layout, span_nats, luck, token_nats)
+    documents = _documents(pieces.documents, layout, span_nats, luck, nats_of)
+    blocks = _blocks(pieces, layout, span_nats, luck, nats_of)
     apart = 1.0 if documents is None or pieces.documents is None else _share_apart(pieces.documents, layout)
     degrees = None if error.degrees_of_freedom is None else float(error.degrees_of_freedom)
     first = 0 if job.answers is not None else int(spans.starts[0])
@@ -115,28 +122,27 @@ def _warning(result: BpbResult, *, is_trusted: bool) -> str:
     return "; ".join(said)
 
 
-def _blocks(
-    pieces: CostPieces, layout: Layout, span_nats: Floats, luck: Floats, token_nats: Floats | None
-) -> UnitCosts:
+def _blocks(pieces: CostPieces, layout: Layout, span_nats: Floats, luck: Floats, nats_of: NatsOfPieces) -> UnitCosts:
     """Blocks: of spans' costs each token has its share."""
     blocks = pieces.blocks
-    share = blocks.lengths / layout.lengths[blocks.span]
-    nats = pieces.sums_of_blocks(span_nats[blocks.span] * share if token_nats is None else blocks.of_tokens(token_nats))
+    share, of_pieces = blocks.lengths / layout.lengths[blocks.span], nats_of(blocks)
+    nats = pieces.sums_of_blocks(span_nats[blocks.span] * share if of_pieces is None else of_pieces)
     of_rates = pieces.sums_of_blocks(luck[blocks.span] * share)
     num_tokens = pieces.sums_of_blocks(blocks.lengths.astype(np.float64))
     return UnitCosts(nats, nats - of_rates, pieces.sums_of_blocks(pieces.units), num_tokens)
 
 
 def _documents(
-    scored: ScoredDocuments | None, layout: Layout, span_nats: Floats, luck: Floats, token_nats: Floats | None
+    scored: ScoredDocuments | None, layout: Layout, span_nats: Floats, luck: Floats, nats_of: NatsOfPieces
 ) -> UnitCosts | None:
     """None where nothing says where documents end, or spans alone are known and cross their borders."""
     if scored is None:
         return None
-    if token_nats is not None:
-        nats = scored.sums_of_tokens(token_nats)
-        of_rates = scored.sums_of_tokens(np.repeat(luck / layout.lengths, layout.lengths))
-    elif scored.pieces.lie_in_one_document:
+    pieces = scored.pieces
+    if (of_pieces := nats_of(pieces)) is not None:
+        nats = scored.sums_of_pieces(of_pieces)
+        of_rates = scored.sums_of_pieces(luck[pieces.span] * (pieces.lengths / layout.lengths[pieces.span]))
+    elif pieces.lie_in_one_document:
         nats, of_rates = scored.sums_of_spans(span_nats), scored.sums_of_spans(luck)
     else:
         return None

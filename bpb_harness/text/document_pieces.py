@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +55,45 @@ class DocumentPieces:
         """The pieces as spans without a context."""
         return Spans.without_context(self.starts, self.ends)
 
-    def of_tokens(self, values: Floats) -> Floats:
-        """Sums over the tokens of each piece; values are those of all targets, in the order of the spans."""
+    def of_tokens(self, values: Floats, stretches: Stretches | None = None) -> Floats:
+        """Sums over the tokens of each piece.
+
+        Args:
+            values: of all targets, in the order of the spans, or of stretches of them.
+            stretches: which these are, each within one piece; None: each target is one.
+        """
         ends = np.cumsum(self.lengths)
+        starts = ends - self.lengths
+        if stretches is not None:
+            ends, starts = (np.searchsorted(stretches.ends, places, side="right") for places in (ends, starts))
         assert len(values) == (ends[-1] if len(ends) else 0)
-        return np.asarray(np.add.reduceat(values, ends - self.lengths) if len(ends) else np.zeros(0), dtype=np.float64)
+        return np.asarray(np.add.reduceat(values, starts) if len(ends) else np.zeros(0), dtype=np.float64)
+
+
+@final
+@dataclass(frozen=True)
+class Stretches:
+    """All targets, in the order of the spans, in the longest stretches that lie in one piece of each of several cuts.
+
+    Attributes:
+        ends: how many targets there are up to the last one of each, (S,) int64, ascending.
+    """
+
+    ends: Ints
+
+    @classmethod
+    def of(cls, *cuts: DocumentPieces) -> Self:
+        """Those of some cuts of the same spans."""
+        return cls(np.unique(np.concatenate([np.cumsum(pieces.lengths) for pieces in cuts])))
+
+    @property
+    def lengths(self) -> Ints:
+        """Targets of each."""
+        return np.diff(self.ends, prepend=0)
+
+    def of_spans(self, lengths: Ints) -> Ints:
+        """The first stretch of each span, which has so many targets, and how many there are in all, (N + 1,)."""
+        return np.searchsorted(self.ends, np.append(0, np.cumsum(lengths)), side="right")
 
 
 def document_pieces(document_starts: Ints, spans: Spans) -> DocumentPieces:

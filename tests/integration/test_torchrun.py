@@ -83,6 +83,24 @@ def test_an_exact_method_is_shared_and_an_error_is_said_once(tiny, repository):
     assert {key: one[key] for key in SAME} == {key: two[key] for key in SAME}
 
 
+def test_totals_and_costs_are_the_same_bits_in_any_number_of_processes(tiny, repository, tmp_path):
+    """Several draws a token, and gradients of several micro-batches a step: sums that hang on their order."""
+    common = (tiny, "--no-contract", "--limit", "13", "--batch-tokens", "512", "--format", "json")
+    seen = []
+    for count in (1, 3, 4):
+        files = [tmp_path / f"{count}.{name}" for name in ("drawn", "learnt")]
+        drawn = (*common, "--samples", "5", "--score-file", files[0])
+        learnt = (*common, "--samples", "3", "--ttt", "sgd", "--ttt-chunk", "512", "--score-file", files[1])
+        ended = run_in_two("bpb_harness.cli.eval", [drawn, learnt], cwd=repository, count=count)
+        assert [each.codes for each in ended] == [[0] * count] * 2, [each.stderr for each in ended]
+        results = [own_json(each.stdout[0]) for each in ended]
+        assert all(each["device"].startswith(f"{count} x cpu" if count > 1 else "cpu") for each in results)
+        totals = [{key: each[key] for key in SAME} for each in results]
+        seen.append((totals, [file.read_bytes() for file in files]))
+    assert seen[1] == seen[0]
+    assert seen[2] == seen[0]
+
+
 def test_variables_of_other_launchers_start_nothing(tiny, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("RANK", "3")

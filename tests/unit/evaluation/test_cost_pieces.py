@@ -59,7 +59,7 @@ def test_blocks_add_up_token_by_token(tmp_path, tokenizer, layout, rule, knows_t
     generator, lengths = np.random.default_rng(2), laid.lengths
     token_nats, luck = generator.random(laid.spans.num_tokens), generator.normal(size=len(laid))
     span_nats = np.add.reduceat(token_nats, np.cumsum(lengths) - lengths)
-    costs = _blocks(pieces, laid, span_nats, luck, token_nats if knows_tokens else None)
+    costs = _blocks(pieces, laid, span_nats, luck, lambda of: of.of_tokens(token_nats) if knows_tokens else None)
     each = token_nats if knows_tokens else np.repeat(span_nats / lengths, lengths)
     of_rates = np.repeat(luck / lengths, lengths)
     assert costs.num_tokens.tolist() == sums(blocks, np.ones(len(blocks)))
@@ -103,7 +103,7 @@ def test_a_block_without_a_token_has_nothing(tmp_path, tokenizer, monkeypatch):
     laid = made.lay_out()
     pieces = cost_pieces(made, laid)
     nats = np.ones(laid.spans.num_tokens)
-    costs = _blocks(pieces, laid, laid.lengths.astype(float), np.zeros(len(laid)), nats)
+    costs = _blocks(pieces, laid, laid.lengths.astype(float), np.zeros(len(laid)), lambda of: of.of_tokens(nats))
     assert isinstance(costs, UnitCosts)
     empty = costs.num_tokens == 0
     assert empty.sum() > 5

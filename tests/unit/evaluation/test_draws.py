@@ -29,6 +29,7 @@ from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
 from bpb_harness.statistics.standard_errors import mc_stderr_nats
 from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.document_pieces import Stretches, document_pieces
 from tests.shards import write_shard
 from tests.spans import windows_of
 from tests.threads_as_processes import run_together
@@ -521,7 +522,7 @@ def test_token_nats_add_up_to_the_window_bounds(source):
     scale = plan.weight * source.spans.lengths[plan.window]
     window_nats = np.bincount(plan.window, weights=scale * table.nats / table.num_masked)
     by_window = np.split(table.token_nats, np.cumsum(source.spans.lengths)[:-1])
-    np.testing.assert_allclose([part.sum() for part in by_window], window_nats, rtol=1e-12)
+    np.testing.assert_allclose([part.sum() for part in by_window], window_nats, atol=3 * L * 2.0**-33)
 
 
 def test_merged_passes_weigh_each_pass_alike(source):
@@ -619,12 +620,82 @@ def test_tokens_of_windows_of_all_lengths_add_up_to_them_to_the_last_bit(monkeyp
     np.testing.assert_array_equal(bound._with_rest(window_nats, token_nats), token_nats + (missing / lengths)[window])
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 1 << 22])
-def test_tokens_that_processes_scored_are_added_up(source, monkeypatch, at_once):
+@pytest.mark.parametrize("at_once", [70, 1 << 22])
+@pytest.mark.parametrize("count", [3, 4])
+@pytest.mark.parametrize("by_stretches", [False, True])
+def test_tokens_cost_the_same_bits_whoever_scores_them_in_whatever_batches(
+    source, monkeypatch, at_once, count, by_stretches
+):
+    """Of seven draws a window, whose sum hangs on their order: first draws in other batches, then many processes."""
     monkeypatch.setattr(draws_module, "_TOKENS_AT_ONCE", at_once)
-    plan = plan_of(source, DiscreteBound(SCHEDULE, 3, 16))
-    alone = run(source, plan, keep_tokens=True).token_nats
-    network = Factored()  # once: it is drawn from the generator that threads share
-    tables = run_together(monkeypatch, 3, lambda each: run(source, plan, network, keep_tokens=True, processes=each))
-    for table in tables:
-        np.testing.assert_allclose(table.token_nats, alone, rtol=1e-12)
+    plan, network = plan_of(source, DiscreteBound(SCHEDULE, 7, 16)), Fixed()
+    kept = {"keep_tokens": True, "stretches": stretches_of(source) if by_stretches else None}
+    alone = [run(source, plan, network, batch_rows=rows, **kept).token_nats for rows in (8, 1, 5)]
+    tables = run_together(monkeypatch, count, lambda each: run(source, plan, network, processes=each, **kept))
+    for seen in [*alone[1:], *(table.token_nats for table in tables)]:
+        np.testing.assert_array_equal(seen, alone[0])
+
+
+@pytest.mark.parametrize(("samples", "passes"), [(1, 1), (2, 1), (5, 1), (2, 3)])
+def test_stretches_cost_what_their_tokens_do_to_the_last_bit(source, samples, passes):
+    """And both what they cost by hand; pieces add up to what the windows cost."""
+    bound, network, stretches = ContinuousBound(SCHEDULE, samples), Fixed(), stretches_of(source)
+    plans = [plan_of(source, bound, index) for index in range(passes)]
+    costs = []
+    for each, rows in ((None, 7), (stretches, 7), (stretches, 3)):
+        tables = [run(source, plan, network, keep_tokens=True, stretches=each, batch_rows=rows) for plan in plans]
+        sampled = SampledBound(bound, layout_of(source), V, tables, each)
+        costs.append([sampled.nats_of(pieces) for pieces in cuts_of(source)])
+        for nats, pieces in zip(costs[-1], cuts_of(source), strict=True):
+            by_window = np.bincount(pieces.span, weights=nats)
+            np.testing.assert_allclose(by_window, sampled.window_nats, rtol=1e-13)
+        if each is None:
+            whole = [np.add.reduceat(sampled.token_nats, offsets(pieces)) for pieces in cuts_of(source)]
+    for other in costs[1:]:
+        for one, two in zip(costs[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+    for one, two in zip(costs[0], whole, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-9)
+    by_hand = np.zeros((len(source.spans), L))
+    for row in range(len(plans[0])):
+        alone = source.prepare(plans[0], RandomStreams(5), np.array([row]))
+        nll = MaskedNllRunner(network, CPU).token_nats(alone).numpy()[0]
+        by_hand[plans[0].window[row], : len(nll)] += plans[0].weight[row] * len(nll) / alone.num_masked[0] * nll
+    expected = np.concatenate([row[:n] for row, n in zip(by_hand, source.spans.lengths, strict=True)])
+    table = run(source, plans[0], network, keep_tokens=True)
+    np.testing.assert_allclose(table.token_nats, expected, atol=samples * 2.0**-33, rtol=1e-14)
+
+
+def test_where_neither_is_kept_pieces_cost_what_is_not_known(source):
+    table = run(source, plan_of(source, ContinuousBound(SCHEDULE, 2)), Fixed())
+    sampled = SampledBound(ContinuousBound(SCHEDULE, 2), layout_of(source), V, [table])
+    assert sampled.nats_of(cuts_of(source)[0]) is None
+
+
+class Fixed(nn.Module):
+    """Costs that hang on the noise and the visible neighbours, with the same bits in any batch."""
+
+    vocab_size, mask_token_id, context_length, time_conditioned = V, V, L, True
+
+    def logits(self, xt, level):
+        table = torch.sin(torch.arange((V + 1) * V).view(V + 1, V) * 1.7)
+        return table[xt] * 3 + table[xt.roll(1, 1)] + table[xt.roll(-1, 1)] * level.alpha_t.float()[:, None, None]
+
+
+def layout_of(source):
+    lengths = source.spans.lengths
+    return Layout(source.spans, len(lengths), 2 * lengths, True, lengths)
+
+
+def cuts_of(source):
+    """Borders within windows, at their ends, and beside each other."""
+    starts = np.array([0, 3, 4, L, 5 * L - 1, 5 * L, 9 * L + 2, 20 * L + 7, 37 * L + 1])
+    return [document_pieces(each, source.spans) for each in (starts, starts[[0, 4, 8]] // 2 * 2)]
+
+
+def offsets(pieces):
+    return np.cumsum(pieces.lengths) - pieces.lengths
+
+
+def stretches_of(source):
+    return Stretches.of(*cuts_of(source))
