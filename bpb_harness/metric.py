@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
         "bpb_harness.metric needs torchmetrics: pip install torchmetrics", name=error.name
     ) from error
 
-_MOST_BYTES = 1 << 40  # of a batch: what is more is no number of bytes, and 2^23 such batches can be counted
+_MAX_BYTES = 1 << 40  # of a batch: what is more is no number of bytes, and 2^23 such batches can be counted
 
 
 @final
@@ -152,10 +152,10 @@ def _whole_sum(num_bytes: int | Tensor, batch: int) -> int:
     if isinstance(num_bytes, Tensor):
         is_whole = not num_bytes.is_floating_point() and not num_bytes.is_complex() and num_bytes.dtype != torch.bool
         is_right = is_whole and num_bytes.shape in ((), (batch,)) and bool((num_bytes >= 0).all())
-        is_right = is_right and bool((num_bytes < _MOST_BYTES).all())
+        is_right = is_right and bool((num_bytes < _MAX_BYTES).all())
         seen = f"{tuple(num_bytes.shape)} of {num_bytes.dtype}"
     else:
-        is_right = isinstance(num_bytes, Integral) and not isinstance(num_bytes, bool) and 0 <= num_bytes < _MOST_BYTES
+        is_right = isinstance(num_bytes, Integral) and not isinstance(num_bytes, bool) and 0 <= num_bytes < _MAX_BYTES
         seen = repr(num_bytes)[:80]
     if not is_right:
         raise UsageError(

@@ -11,8 +11,8 @@ from reference.settings import Training
 _FORWARD_SHARE, _WINDOWS_SCORED = 1 / 3, 1.5
 _SECONDS_TO_START_VALIDATION = 1.0
 _SECONDS_TO_SAVE_A_PARAMETER = 1e-7  # weights, their average and the optimizer's: 20 bytes, at 200 MB/s
-_MOST_SHARE_OF_VALIDATION = 0.25
-_LEAST_WINDOWS = 8
+_MAX_SHARE_OF_VALIDATION = 0.25
+_MIN_WINDOWS = 8
 
 
 class Timed(Protocol):
@@ -128,7 +128,7 @@ class Clock:
         a_window = self.seconds_a_step / training.batch_tokens * training.context * _FORWARD_SHARE * _WINDOWS_SCORED
         chosen = num_windows
         if training.minutes and a_window > 0.0:
-            room = _MOST_SHARE_OF_VALIDATION * (60.0 * training.minutes - self.seconds) - _SECONDS_TO_START_VALIDATION
-            chosen = min(num_windows, max(int(room / a_window), _LEAST_WINDOWS))
+            room = _MAX_SHARE_OF_VALIDATION * (60.0 * training.minutes - self.seconds) - _SECONDS_TO_START_VALIDATION
+            chosen = min(num_windows, max(int(room / a_window), _MIN_WINDOWS))
         self.ending += _SECONDS_TO_START_VALIDATION + chosen * a_window
         return chosen

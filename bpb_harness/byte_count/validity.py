@@ -209,7 +209,7 @@ _EXCERPT_TOKENS = 1024
 _CUT_TOKENS = 16  # at a cut the encoder may join what the document went on with
 # Measured: 1.0 where the tokenizer belongs, 0.0 where it does not; but 0.75 with a vocabulary of whole words that are
 # never merged, which writes any row of its own words the same way again.
-_LEAST_SHARE = 0.95
+_MIN_SHARE = 0.95
 _MIN_EXCERPTS = 8  # to refuse on: one document cut in the middle proves nothing
 
 
@@ -228,7 +228,7 @@ class Belonging:
     @property
     def belongs(self) -> bool | None:
         """None where nothing could be tried."""
-        return None if not self.num_excerpts else self.num_identical >= _LEAST_SHARE * self.num_excerpts
+        return None if not self.num_excerpts else self.num_identical >= _MIN_SHARE * self.num_excerpts
 
     def __str__(self) -> str:
         return f"{self.num_identical} of {self.num_excerpts} excerpts come back the same when encoded again"

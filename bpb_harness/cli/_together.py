@@ -21,7 +21,7 @@ from bpb_harness.errors import UsageError
 from bpb_harness.torchrun import num_cores, num_processes
 
 STARTED = "BPB_DEVICES"  # is set in the processes that were started here
-MOST_DEVICES = 1024
+MAX_DEVICES = 1024
 EXIT_SIGNALLED = 128  # plus the signal that ended a process, as shells have it
 # After the first failure: until the others are interrupted, and from there until they are ended.
 _SECONDS_TO_END, _SECONDS_TO_KEEP = 5.0, 20.0
@@ -35,8 +35,8 @@ def require_devices(count: int) -> None:
     Raises:
         UsageError: for less than 1 or more than 1,024, or within processes that torchrun started.
     """
-    if not 1 <= count <= MOST_DEVICES:
-        raise UsageError("--devices", seen=count, expected=f"1 .. {MOST_DEVICES}")
+    if not 1 <= count <= MAX_DEVICES:
+        raise UsageError("--devices", seen=count, expected=f"1 .. {MAX_DEVICES}")
     if count > 1 and num_processes() > 1 and STARTED not in os.environ:
         seen = f"{num_processes()} processes of torchrun"
         raise UsageError("--devices", seen=seen, expected="one of the two", hint="leave --devices out")

@@ -138,13 +138,13 @@ def _decode(
             import numpy as np
 
             from bpb_harness.byte_count import load_tokenizer
-            from bpb_harness.proof.reading import MOST_SECONDS, open_proof
+            from bpb_harness.proof.reading import MAX_SECONDS, open_proof
 
         tokenizer = load_tokenizer(path)
         progress.doing("decoding")
         opened = open_proof(
             file, checkpoint, model=settings["model"], allow_code=settings["allow_code"],
-            seconds=time_limit or MOST_SECONDS, progress=progress, tokenizer=tokenizer,
+            seconds=time_limit or MAX_SECONDS, progress=progress, tokenizer=tokenizer,
         )  # fmt: skip
     if text is not None and opened.is_same:
         spelled = b"\n".join(tokenizer.decode(np.asarray(span)) for span in opened.decoded.spans)

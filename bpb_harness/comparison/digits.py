@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 DECIMALS = 4
-_MOST_DECIMALS = 12  # a power of ten says more than this many zeros
+_MAX_DECIMALS = 12  # a power of ten says more than this many zeros
 
 
 def decimals_of(number: float) -> int:
     """Four; of a number that would be 0.0000, up to its second significant digit, but no more than 12."""
     if number == 0.0 or float(f"{number:.{DECIMALS}f}") != 0.0:
         return DECIMALS
-    return min(1 - math.floor(math.log10(abs(number))), _MOST_DECIMALS)
+    return min(1 - math.floor(math.log10(abs(number))), _MAX_DECIMALS)
 
 
 def said_size(difference: float) -> str:
@@ -31,6 +31,6 @@ def said_interval(interval: tuple[float, float], difference: float) -> str:
 
 
 def _said(number: float, decimals: int, sign: str) -> str:
-    if 0.0 < abs(number) < 10.0 ** (1 - _MOST_DECIMALS):
+    if 0.0 < abs(number) < 10.0 ** (1 - _MAX_DECIMALS):
         return f"{number:{sign}.1e}"
     return f"{number:{sign}.{decimals}f}"

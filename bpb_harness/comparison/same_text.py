@@ -21,7 +21,7 @@ from bpb_harness.units import nats_to_bits
 Floats = npt.NDArray[np.float64]
 Kind = Literal["documents", "blocks"]
 
-_FEWEST_DOCUMENTS = 6  # of fewer, no flip of signs is significant at 5 %
+_MIN_DOCUMENTS = 6  # of fewer, no flip of signs is significant at 5 %
 _WINDOWS_OF_A_BLOCK = 10  # neighbouring windows are alike
 _ROUNDING = 1e-6
 _LESS_THAN_ONE = 0.5  # of the bytes of a whole score, which are whole
@@ -135,7 +135,7 @@ def _units(first: ScoreCosts, second: ScoreCosts, both: list[_Charged]) -> tuple
     if one is None or other is None:
         return "blocks", blocks[0], blocks[1]
     num_blocks = both[0].total // _block_length(first, second)
-    if len(one) < _FEWEST_DOCUMENTS and num_blocks > len(one):
+    if len(one) < _MIN_DOCUMENTS and num_blocks > len(one):
         return "blocks", blocks[0], blocks[1]
     return "documents", _that_spell(one), _that_spell(other)
 

@@ -22,8 +22,8 @@ from scipy import special
 
 Floats = npt.NDArray[np.float64]
 
-MOST_FLIPPED = 15
-MOST_UNITS = 2_000
+MAX_FLIPPED = 15
+MAX_UNITS = 2_000
 NUM_RESAMPLES = 9_999
 _CHUNK = 1 << 21
 _LEAST = 1e-12  # relative: less of a difference is rounding
@@ -64,7 +64,7 @@ class TextError:
             sizes: (n,).
             shared_variance: of the sum of differences, from what units have in common; infinite where not known.
         """
-        differences, sizes = _at_most(differences, MOST_UNITS), _at_most(sizes, MOST_UNITS)
+        differences, sizes = _at_most(differences, MAX_UNITS), _at_most(sizes, MAX_UNITS)
         count, total = len(sizes), float(sizes.sum())
         ratio = math.fsum(differences) / total
         away = differences - ratio * sizes
@@ -73,7 +73,7 @@ class TextError:
             return cls(ratio, None, count, "none", differences, sizes, 0.0, none)
         own = math.sqrt(count / (count - 1.0) * math.fsum(away**2)) / total
         stderr = math.hypot(own, math.sqrt(shared_variance) / total)
-        if count <= MOST_FLIPPED:
+        if count <= MAX_FLIPPED:
             return cls(ratio, stderr, count, "sign flips", differences, sizes, own, none)
         return cls(ratio, stderr, count, "bootstrap", differences, sizes, own, _studentised(away, sizes))
 

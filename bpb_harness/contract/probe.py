@@ -14,7 +14,7 @@ from bpb_harness.denoiser import BlockDenoiser, CausalLM, ContextDenoiser, Denoi
 from bpb_harness.schedule import NoiseLevel, NoiseSchedule
 
 # Rates reach both ends: a network that is told the noise level must not tell a question from a draw by it.
-_LEAST_RATE = 1e-3
+_MIN_RATE = 1e-3
 
 
 @final
@@ -104,7 +104,7 @@ def first_target(x0: Tensor, model: Denoiser | None) -> int:
 def _of_targets(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generator) -> Probe:
     B, L = x0.shape
     rates = (torch.arange(B, dtype=torch.float64) + torch.rand(B, generator=generator, dtype=torch.float64)) / B
-    rates = rates.clamp(min=_LEAST_RATE)
+    rates = rates.clamp(min=_MIN_RATE)
     masked = torch.rand(B, L, generator=generator, dtype=torch.float64) < rates.unsqueeze(1)
     forced = torch.randint(L, (B,), generator=generator)
     masked[torch.arange(B), (forced + 1) % L] = False
@@ -117,7 +117,7 @@ def block_probe(x0: Tensor, schedule: NoiseSchedule, generator: torch.Generator,
     """All blocks of each row: a mask rate of its own for each, one position masked at least."""
     (B, L), size = x0.shape, model.block_size
     count = num_blocks(L, size)
-    rates = torch.rand(B, count, generator=generator, dtype=torch.float64).clamp(min=_LEAST_RATE)
+    rates = torch.rand(B, count, generator=generator, dtype=torch.float64).clamp(min=_MIN_RATE)
     masked = torch.rand(B, L, generator=generator, dtype=torch.float64) < rates.repeat_interleave(size, dim=1)[:, :L]
     starts = torch.arange(count) * size
     within = torch.rand(B, count, generator=generator, dtype=torch.float64) * (L - starts).clamp(max=size)

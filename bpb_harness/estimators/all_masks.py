@@ -72,8 +72,8 @@ def all_masks_of(bound: Bound, length: int, *, time_conditioned: bool, most: int
     count = mask_bits(masks, length).sum(axis=1)
     if int((by_size > 0.0).sum(axis=0) @ np.bincount(count)[1:]) > most:
         return None
-    rate, mask = np.nonzero(by_size[:, count - 1])
-    return AllMasks(masks[mask], count[mask], by_size[rate, count[mask] - 1], rates[rate])
+    which_rate, mask = np.nonzero(by_size[:, count - 1])
+    return AllMasks(masks[mask], count[mask], by_size[which_rate, count[mask] - 1], rates[which_rate])
 
 
 def _of_continuous(bound: Bound, length: int) -> tuple[Floats, Floats]:

@@ -116,8 +116,8 @@ class ChainRule:
         """
         if self.grows_context(denoiser):
             context_length, length = context_length + length - num_masked, num_masked
-        rate = max(self.schedule.max_mask_rate * num_masked / length, self.schedule.min_mask_rate)
-        level = self.schedule.level_at(torch.full((batch,), rate, dtype=torch.float64))
+        mask_rate = max(self.schedule.max_mask_rate * num_masked / length, self.schedule.min_mask_rate)
+        level = self.schedule.level_at(torch.full((batch,), mask_rate, dtype=torch.float64))
         return torch.full((batch,), context_length), level
 
     def grows_context(self, denoiser: Denoiser) -> bool:

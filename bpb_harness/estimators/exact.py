@@ -196,10 +196,10 @@ class ExactBound:
     def _on_grid(self, denoiser: Denoiser, tokens: Tensor, masks: Tensor, count: npt.NDArray[Any]) -> Floats:
         """Sum over steps of weight * sum over M of u^(|M| - 1) (1 - u)^(L - |M|) C(x, M; t(u)), (1 + L,)."""
         total, nats = np.zeros(1 + int(count[-1])), None
-        for rate, weight in zip(*(part.tolist() for part in self.nodes()), strict=True):
+        for mask_rate, weight in zip(*(part.tolist() for part in self.nodes()), strict=True):
             if nats is None or denoiser.time_conditioned:
-                nats = self._masked_nll(denoiser, tokens, masks, np.full(len(masks), rate))
-            chance = rate ** (count - 1.0) * (1.0 - rate) ** (count[-1] - count)
+                nats = self._masked_nll(denoiser, tokens, masks, np.full(len(masks), mask_rate))
+            chance = mask_rate ** (count - 1.0) * (1.0 - mask_rate) ** (count[-1] - count)
             # A mask that never comes (at u_T = 1 all but the last) costs nothing, were its text impossible under it.
             counted = np.where((chance == 0.0) & np.isposinf(nats), 0.0, nats)
             total += weight * (chance * counted).sum(axis=-1)
@@ -215,8 +215,8 @@ class ExactBound:
         """C(x, M; t(u)) of every mask at its rate, then what each target adds to it, (1 + L, 2^L - 1) float64 nats."""
         parts, length = [], int(masks[-1].sum())
         for start in range(0, len(masks), ROWS_PER_CALL):
-            part, rate = masks[start : start + ROWS_PER_CALL], torch.from_numpy(rates[start : start + ROWS_PER_CALL])
-            level = self.schedule.level_at(rate).to(tokens.device)
+            some = slice(start, start + ROWS_PER_CALL)
+            part, level = masks[some], self.schedule.level_at(torch.from_numpy(rates[some])).to(tokens.device)
             contexts = torch.full((len(part),), len(tokens) - length, device=tokens.device)
             rows = tokens.expand(len(part), -1)
             nll = masked_token_nll(denoiser, rows, part, level, context_lengths=contexts)

@@ -83,9 +83,9 @@ def _fit(discrete: SampledBound, continuous: SampledBound) -> MaskedEntropyCurve
 
 
 def _f_table(curve: MaskedEntropyCurve, schedule: NoiseSchedule) -> tuple[tuple[float, float, float], ...]:
-    rates = np.array([rate for rate in _F_CURVE_RATES if rate <= schedule.max_mask_rate])
+    rates = np.array([mask_rate for mask_rate in _F_CURVE_RATES if mask_rate <= schedule.max_mask_rate])
     values, errors = curve.at(rates)
     return tuple(
-        (float(rate), nats_to_bits(float(value)), nats_to_bits(float(error)))
-        for rate, value, error in zip(rates, values, errors, strict=True)
+        (float(mask_rate), nats_to_bits(float(value)), nats_to_bits(float(error)))
+        for mask_rate, value, error in zip(rates, values, errors, strict=True)
     )

@@ -12,7 +12,7 @@ from bpb_harness.byte_count.counter import TOKENS_AFTER
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.excerpt import Excerpt, Piece
 
-LONGEST_TEXT, MOST_TOKENS = 1_200, 2_400  # bytes and tokens of a document; a token may spell nothing
+LONGEST_TEXT, MAX_TOKENS = 1_200, 2_400  # bytes and tokens of a document; a token may spell nothing
 
 
 def excerpts(
@@ -43,7 +43,7 @@ def _excerpt(
     """None where the pieces do not spell what their counts say, which a page is not to guess about."""
     counts = ByteCounter(text.tokenizer).span(text.corpus, start, end, "exact")
     stops = np.cumsum(counts)
-    shown = min(int(np.searchsorted(stops, LONGEST_TEXT, side="right")), MOST_TOKENS, end - start)
+    shown = min(int(np.searchsorted(stops, LONGEST_TEXT, side="right")), MAX_TOKENS, end - start)
     # Of the last tokens it depends on those behind them what they spell.
     ids = text.corpus.read(start, min(start + shown + TOKENS_AFTER, end))
     spelled = text.tokenizer.decode(ids)

@@ -119,9 +119,9 @@ def _end_pass(bound: Bound, seed: int, index: int, among: Ints, probability: flo
     place = np.arange(_DRAWS_AT_AN_END)
     inside = (place + RandomStreams(seed, pass_index=index).jitter(place)) / _DRAWS_AT_AN_END * probability
     position = 1.0 - inside + np.finfo(np.float64).tiny if is_high else inside
-    rate = bound.mask_rate(torch.from_numpy(position)).numpy()
+    mask_rate = bound.mask_rate(torch.from_numpy(position)).numpy()
     window = among[place * len(among) // _DRAWS_AT_AN_END]
-    return PilotPass(index, DrawPlan(window, place, position, rate, np.full(len(place), 1.0 / len(place))))
+    return PilotPass(index, DrawPlan(window, place, position, mask_rate, np.full(len(place), 1.0 / len(place))))
 
 
 @final

@@ -70,12 +70,12 @@ def _in_order(parts: Sequence[DrawPlan], *, is_independent: bool) -> DrawPlan:
 
 def _rows(bound: Bound, span: int, length: int, masks: AllMasks, streams: RandomStreams) -> DrawPlan:
     """All masks of one span; what L C / |M| is multiplied with is their weight times |M| / L."""
-    rate = masks.rates(bound, length, streams, span)
+    mask_rate = masks.rates(bound, length, streams, span)
     return DrawPlan(
         np.full(len(masks), span),
         np.arange(len(masks)),
-        rate / bound.schedule.max_mask_rate,
-        rate,
+        mask_rate / bound.schedule.max_mask_rate,
+        mask_rate,
         masks.weight * masks.num_masked / length,
         given=masks.masks,
     )

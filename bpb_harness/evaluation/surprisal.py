@@ -170,7 +170,7 @@ class _Rounds:
         masks = [self._masks(int(span), draw) for span in rows]
         which = np.repeat(np.arange(len(rows)), [len(own) for _, own, _ in masks])
         hidden, own = (np.concatenate([each[part] for each in masks]) for part in (0, 1))
-        rates = np.array([rate for _, _, rate in masks])[which]
+        rates = np.array([mask_rate for _, _, mask_rate in masks])[which]
         costs = np.zeros((len(rows), length))
         for batch in _batches(len(which), x0.shape[1], batch_tokens):
             ask = partial(self._ask, x0[which[batch]], hidden[batch], rates[batch], context)
@@ -191,8 +191,8 @@ class _Rounds:
 
     def _masks(self, span: int, draw: int) -> tuple[Bools, Bools, float]:
         """Which targets each mask of a round hides, which of them it prices, and the mask rate."""
-        places, rate = self._places(span, draw)
-        return *arcs(places, rate), rate
+        places, mask_rate = self._places(span, draw)
+        return *arcs(places, mask_rate), mask_rate
 
     def _places(self, span: int, draw: int) -> tuple[Floats, float]:
         within, places = self._streams.circle(int(self._numbers[span]), draw, int(self._spans.lengths[span]))

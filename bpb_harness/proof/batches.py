@@ -19,7 +19,7 @@ from bpb_harness.text.spans import Spans
 
 Ints = npt.NDArray[np.int64]
 _BYTES_OF_LOGITS = 1 << 29
-_MOST_BYTES_OF_LOGITS = 1 << 33
+_MAX_BYTES_OF_LOGITS = 1 << 33
 
 
 @final
@@ -60,7 +60,7 @@ class Batches:
         for batch in self.batches:
             tokens = len(batch) * int(self.contexts[batch[0]] + self.lengths[batch[0]])
             size = 4 * tokens * model.vocab_size
-            if size > _MOST_BYTES_OF_LOGITS:
+            if size > _MAX_BYTES_OF_LOGITS:
                 raise InputError("a batch of the file", seen=f"logits of {size:,} bytes", expected="at most 2^33")
 
     def follow(

@@ -36,7 +36,7 @@ from bpb_harness.whole_file import write_whole
 VERSION = 1
 LARGEST_HEADER = 1 << 22
 LARGEST_FILE = 1 << 28
-MOST_STREAMS = 1 << 12
+MAX_STREAMS = 1 << 12
 
 _MAGIC = b"bpb-harness proof\n"
 _NUMBERS = struct.Struct("<III")
@@ -64,7 +64,7 @@ def write_bits(path: Path, header: Mapping[str, Any], streams: Sequence[bytes]) 
     for what, seen, most in (
         ("a header of", len(text), LARGEST_HEADER),
         ("a file of", size, LARGEST_FILE),
-        ("streams:", len(streams), MOST_STREAMS),
+        ("streams:", len(streams), MAX_STREAMS),
     ):
         if seen > most:
             raise UsageError(
@@ -113,7 +113,7 @@ def read_bits(path: Path) -> tuple[dict[str, Any], list[bytes]]:
         version, header_length, num_streams = _NUMBERS.unpack(take(_NUMBERS.size))
         _require_version(name, version)
         _require_at_most(name, "header", header_length, LARGEST_HEADER, "bytes")
-        _require_at_most(name, "streams", num_streams, MOST_STREAMS, "of them")
+        _require_at_most(name, "streams", num_streams, MAX_STREAMS, "of them")
         lengths = struct.unpack(f"<{num_streams}Q", take(8 * num_streams))
         expected = _size_of(header_length, lengths)
         _require_at_most(name, "size", expected, LARGEST_FILE, "bytes")

@@ -23,7 +23,7 @@ from bpb_harness.text.spans import Spans
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-LEAST_DRAWS, MOST_DRAWS = 8, 64
+MIN_DRAWS, MAX_DRAWS = 8, 64
 
 
 @final
@@ -98,7 +98,7 @@ def _sampled(job: Job, bound: Bound, spans: Spans, streams: RandomStreams) -> Cl
     denoiser, schedule = job.denoiser, bound.schedule
     asked = 1 if bound.num_samples == "all" else bound.num_samples
     # Rates apart cost far more errors than steps do: as many draws as one coding takes calls, within limits.
-    count = max(LEAST_DRAWS, asked, min(MOST_DRAWS, int(spans.lengths.max())))
+    count = max(MIN_DRAWS, asked, min(MAX_DRAWS, int(spans.lengths.max())))
     design = IndependentDesign(streams, len(spans), count)
     plan = plan_draws(replace(bound, num_samples=count), len(spans), design)
     source = DrawSource(job.text.corpus, spans, schedule)

@@ -18,7 +18,7 @@ from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import lay_spans
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.proof.header import Header
-from bpb_harness.proof.reading import MOST_SECONDS, Opened, open_proof, read_file
+from bpb_harness.proof.reading import MAX_SECONDS, Opened, open_proof, read_file
 from bpb_harness.proof.score_line import ScoreLine
 from bpb_harness.proof.settings_of_score import is_of_answers, settings_of
 from bpb_harness.text.corpus import load_shards
@@ -32,7 +32,7 @@ Ints = npt.NDArray[np.int64]
 
 def examine(
     proof: AnyPath, checkpoint: AnyPath | None, tokenizer: AnyPath | None, data: Sequence[AnyPath] = (), *,
-    shard_format: str = "auto", seconds: float = MOST_SECONDS, progress: Callable[[int, int], None] | None = None,
+    shard_format: str = "auto", seconds: float = MAX_SECONDS, progress: Callable[[int, int], None] | None = None,
 ) -> Proved:  # fmt: skip
     """Decode a file of bits, and say what follows for the score that it is a part of.
 

@@ -16,9 +16,9 @@ from bpb_harness.errors import InputError, UsageError
 
 Ints = npt.NDArray[np.int64]
 
-_MOST_TOKENS = 1 << 24
+_MAX_TOKENS = 1 << 24
 _LONGEST_TEXT = 4096  # it is printed: a line, and nothing that a terminal acts on
-_MOST_TOKENS_A_CALL = 1 << 22
+_MAX_TOKENS_A_CALL = 1 << 22
 
 
 @final
@@ -120,7 +120,7 @@ class Header:
         require(inside and len(set(self.windows)) == count, "windows", "one twice or outside", "distinct windows")
         require(min(self.lengths) > 0 and min(self.contexts) >= 0, "lengths", min(self.lengths), "1 or more")
         total = sum(self.lengths) + sum(self.contexts)
-        require(total <= _MOST_TOKENS, "tokens", f"{total:,}", f"at most {_MOST_TOKENS:,}")
+        require(total <= _MAX_TOKENS, "tokens", f"{total:,}", f"at most {_MAX_TOKENS:,}")
         placed = sorted(place for batch in self.batches for place in batch)
         require(placed == list(range(count)) and all(self.batches), "batches", "others", "each window once")
         for batch in self.batches:
@@ -128,7 +128,7 @@ class Header:
             require(len(shapes) == 1, "batches", "windows of several shapes together", "one shape a batch")
             (shape,) = shapes
             size = len(batch) * sum(shape)
-            require(size <= _MOST_TOKENS_A_CALL, "batches", f"{size:,} tokens", f"at most {_MOST_TOKENS_A_CALL:,}")
+            require(size <= _MAX_TOKENS_A_CALL, "batches", f"{size:,} tokens", f"at most {_MAX_TOKENS_A_CALL:,}")
 
 
 _AGAIN = "take a file that bpb-prove --proof wrote"

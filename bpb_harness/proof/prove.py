@@ -33,9 +33,9 @@ from bpb_harness.result import BpbResult
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-_SECONDS, _LEAST_WINDOWS = 60.0, 4
+_SECONDS, _MIN_WINDOWS = 60.0, 4
 # What the decoding process may take: it makes the calls of one coding, after it has imported and built everything.
-_LEAST_SECONDS, _TIMES_ENCODING = 120.0, 20.0
+_MIN_SECONDS, _TIMES_ENCODING = 120.0, 20.0
 
 
 @final
@@ -189,7 +189,7 @@ def get_back(
     """Decode a file of bits that has just been written."""
     opened = open_proof(
         file, checkpoint, model=settings.model, allow_code=settings.allow_code,
-        seconds=time_limit or _LEAST_SECONDS + _TIMES_ENCODING * written.seconds,
+        seconds=time_limit or _MIN_SECONDS + _TIMES_ENCODING * written.seconds,
     )  # fmt: skip
     return Proof(written, opened, _size_of(checkpoint), file.stat().st_size, is_contained)
 
@@ -273,7 +273,7 @@ def _count(job: Job, result: BpbResult, wanted: int | None) -> int:
     code = code_of(job.estimators[0], Choice("", "", "").streams)
     calls, times = code.num_calls(int(job.spans.lengths.max())), 1 + num_codings(code)
     seconds = times * calls * length * result.seconds / max(result.num_forward_tokens, 1)
-    return min(total, max(_LEAST_WINDOWS, int(_SECONDS / max(seconds, 1e-9))))
+    return min(total, max(_MIN_WINDOWS, int(_SECONDS / max(seconds, 1e-9))))
 
 
 def _size_of(path: Path) -> int:

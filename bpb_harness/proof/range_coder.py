@@ -24,8 +24,8 @@ LARGEST_TOTAL = 1 << 32
 _BITS = 64
 _TOP = 1 << _BITS
 _BELOW_TOP_BYTE = _BITS - 8
-_LEAST_RANGE = 1 << _BELOW_TOP_BYTE
-_LOW_BITS = _LEAST_RANGE - 1
+_MIN_RANGE = 1 << _BELOW_TOP_BYTE
+_LOW_BITS = _MIN_RANGE - 1
 
 
 @final
@@ -54,7 +54,7 @@ class Encoder:
         if self._low >= _TOP:
             self._low -= _TOP
             self._carry()
-        while self._range < _LEAST_RANGE:
+        while self._range < _MIN_RANGE:
             self._written.append(self._low >> _BELOW_TOP_BYTE)
             self._low = (self._low & _LOW_BITS) << 8
             self._range <<= 8
@@ -147,7 +147,7 @@ class Decoder:
         self._range = part * frequency
         if not 0 <= self._above_low < self._range:
             raise NumericsError("a symbol to go on behind", seen=f"{low} + {frequency}", expected="that of the target")
-        while self._range < _LEAST_RANGE:
+        while self._range < _MIN_RANGE:
             byte = self._stream[self._taken] if self._taken < len(self._stream) else 0
             self._above_low = (self._above_low << 8) | byte
             self._range <<= 8
@@ -186,7 +186,7 @@ class Decoder:
         left = len(self._stream) - self._num_settled - 1
         if left > 0:
             raise InputError("the bits", seen=f"{left:,} bytes behind their end", expected="none", hint=_HINT)
-        if self._above_low >= _LEAST_RANGE:
+        if self._above_low >= _MIN_RANGE:
             raise InputError("the bits", seen="another last byte", expected="the one that ends them", hint=_HINT)
 
     @property

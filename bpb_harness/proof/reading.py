@@ -27,8 +27,8 @@ from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look.asking import ModelSource
 
 Ints = npt.NDArray[np.int64]
-MOST_SPANS = 1 << 24
-MOST_SECONDS = 3600.0
+MAX_SPANS = 1 << 24
+MAX_SECONDS = 3600.0
 
 
 def read_file(file: Path) -> tuple[Header, Ints, bytes]:
@@ -44,9 +44,9 @@ def read_file(file: Path) -> tuple[Header, Ints, bytes]:
             f"{file.name}: streams", seen=len(streams), expected="given tokens of the header's number, and bits"
         )
     choice = Choice(header.model, header.data, header.score)
-    if header.num_spans > MOST_SPANS:
+    if header.num_spans > MAX_SPANS:
         raise InputError(
-            f"{file.name}: header: num_spans", seen=f"{header.num_spans:,}", expected=f"at most {MOST_SPANS:,}"
+            f"{file.name}: header: num_spans", seen=f"{header.num_spans:,}", expected=f"at most {MAX_SPANS:,}"
         )
     _require_code(header, file.name)
     if choice.spans(header.num_spans, len(header.windows)).tolist() != header.windows:
@@ -177,7 +177,7 @@ class Opened:
 
 
 def open_proof(
-    file: Path, checkpoint: Path, *, model: str | None, allow_code: bool, seconds: float = MOST_SECONDS,
+    file: Path, checkpoint: Path, *, model: str | None, allow_code: bool, seconds: float = MAX_SECONDS,
     progress: Progress | None = None, tokenizer: Tokenizer | None = None,
 ) -> Opened:  # fmt: skip
     """Decode a file of bits.

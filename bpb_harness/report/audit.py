@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Refuted claims first: what is left out of a long page is what nobody has anything against.
 _ORDER = (Verdict.REFUTED, Verdict.UNVERIFIABLE, Verdict.CONSISTENT, Verdict.CONFIRMED)
-_MOST_CLAIMS, _MOST_ROWS, _MOST_FILES = 100, 1_000, 40
+_MAX_CLAIMS, _MAX_ROWS, _MAX_FILES = 100, 1_000, 40
 
 
 def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), command: str | None = None) -> str:
@@ -41,10 +41,10 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
         the findings of 100 and a row of 1,000, the refuted first, and says how many it leaves out.
     """
     ordered = sorted(reports, key=lambda report: _ORDER.index(report.verdict))
-    rows = ordered[:_MOST_ROWS]
+    rows = ordered[:_MAX_ROWS]
     return render(
         "audit.html.j2",
-        reports=ordered[:_MOST_CLAIMS],
+        reports=ordered[:_MAX_CLAIMS],
         rows=rows,
         orders=[(key, words) for key, (words, _) in _SORTED_BY.items()],
         places=_places(rows),
@@ -54,7 +54,7 @@ def audit_page(reports: Sequence[AuditReport], *, unread: Sequence[str] = (), co
         unread=unread_to_text(unread),
         rules=CODES,
         counted=rules_counted(reports),
-        most_files=_MOST_FILES,
+        most_files=_MAX_FILES,
         claimed=claimed_to_text,
         corrected=corrected_to_text,
         evidence=_evidence,

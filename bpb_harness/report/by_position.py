@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-_MOST_STRETCHES = 48
+_MAX_STRETCHES = 48
 
 
 @final
@@ -58,7 +58,7 @@ def bits_by_position(tokens: pd.DataFrame, windows: pd.DataFrame | None) -> list
         starts = starts - windows["num_context"].to_numpy(np.int64)
     number = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(group))))
     place = position - starts[number]
-    length = max(math.ceil((int(place.max()) + 1) / _MOST_STRETCHES), 1)
+    length = max(math.ceil((int(place.max()) + 1) / _MAX_STRETCHES), 1)
     return _stretches(place // length, bits, number, len(begins), length, int(place.max()))
 
 

@@ -13,7 +13,7 @@ from bpb_harness.report.page import render
 if TYPE_CHECKING:
     from bpb_harness.comparison.result import ComparedPair, SystemComparison
 
-_MOST_DRAWN = 40  # systems
+_MAX_DRAWN = 40  # systems
 
 
 def comparison_page(comparison: SystemComparison, *, command: str | None = None) -> str:
@@ -95,10 +95,10 @@ def _forest(
     if not intervals:
         return None
     axis = f"bits per {comparison.unit}, less the baseline's"
-    digits = max(decimals_of(each.value) for each in intervals[:_MOST_DRAWN])
-    svg = draw_intervals(name, title, intervals[:_MOST_DRAWN], axis, zero=True, digits=digits)
-    if len(intervals) > _MOST_DRAWN:
-        sentence += f" The first {_MOST_DRAWN} of {len(intervals)} are drawn; the table has all."
+    digits = max(decimals_of(each.value) for each in intervals[:_MAX_DRAWN])
+    svg = draw_intervals(name, title, intervals[:_MAX_DRAWN], axis, zero=True, digits=digits)
+    if len(intervals) > _MAX_DRAWN:
+        sentence += f" The first {_MAX_DRAWN} of {len(intervals)} are drawn; the table has all."
     rows = [
         (each.label, said_difference(each.value), said_interval((each.low, each.high), each.value))
         for each in intervals

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bpb_harness.result import BpbResult
 
 NUM_EXTREMES = 4  # of each kind
-MOST_SLICES = 100
+MAX_SLICES = 100
 _SMALLEST = 100  # bytes, or tokens: of a shorter text one word decides
 _FEWEST = 20  # with fewer documents of that size the smaller count too
 _KEY_CHARACTERS = 80
@@ -168,7 +168,7 @@ def slices_table(result: BpbResult) -> Table | None:
             "n/a" if each.num_bytes is None else f"{each.num_bytes:,}", _digits(each.bits_per_unit),
             _digits(each.mc_stderr), _digits(each.documents_stderr),
         )
-        for each in result.slices[:MOST_SLICES]
+        for each in result.slices[:MAX_SLICES]
     ]  # fmt: skip
     columns = ("slice", "documents", "tokens", "bytes", f"bits per {result.unit}", "mask se", "se over documents")
     return Table(columns, rows)

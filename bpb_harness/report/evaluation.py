@@ -13,7 +13,7 @@ from bpb_harness.report.charts.drawing import Chart
 from bpb_harness.report.charts.intervals import Interval, draw_intervals
 from bpb_harness.report.charts.marks import marks_chart
 from bpb_harness.report.charts.positions import position_chart
-from bpb_harness.report.documents import MOST_SLICES, extreme_documents, shown_documents, slices_table, spread_chart
+from bpb_harness.report.documents import MAX_SLICES, extreme_documents, shown_documents, slices_table, spread_chart
 from bpb_harness.report.heat_map import EDGES
 from bpb_harness.report.page import render
 from bpb_harness.report.sentences import how_the_interval_comes_about, meaning, number
@@ -71,7 +71,7 @@ def evaluation_page(
         shares=_shares(result),
         charts=charts,
         slices=slices_table(result),
-        num_slices_left_out=max(len(result.slices or ()) - MOST_SLICES, 0),
+        num_slices_left_out=max(len(result.slices or ()) - MAX_SLICES, 0),
         ends=[
             (f"The {word} {what}", shown_documents(result, numbers, excerpts))
             for word, numbers in (("hardest", hardest), ("easiest", easiest))

@@ -105,15 +105,15 @@ class ControlSums:
     first: Ints
     last: Ints
 
-    def control(self, lengths: Ints, rate: npt.NDArray[Any], has_context: npt.NDArray[np.bool_]) -> Floats:
+    def control(self, lengths: Ints, mask_rate: npt.NDArray[Any], has_context: npt.NDArray[np.bool_]) -> Floats:
         """Control variate of each mask, (B,) nats per masked token.
 
         Args:
             lengths: targets of each span, (B,).
-            rate: mask rate u of each, (B,).
+            mask_rate: u of each, (B,).
             has_context: whether something visible stands before the first target, (B,).
         """
-        mean = _mean_of_sums(self.columns, self.first, self.last, lengths, rate, has_context)
+        mean = _mean_of_sums(self.columns, self.first, self.last, lengths, mask_rate, has_context)
         return np.asarray((self.drawn / self.num_masked - mean) * NATS_PER_UNIT, dtype=np.float64)
 
 
@@ -144,7 +144,7 @@ class NeighbourCode:
         return units
 
     def control_of_batch(
-        self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], context_lengths: Ints
+        self, x0: Ints, masked: npt.NDArray[np.bool_], mask_rate: npt.NDArray[Any], context_lengths: Ints
     ) -> Floats:
         """The control variate of one mask of each of many spans of one input length N, whose targets stand last.
 
@@ -153,7 +153,7 @@ class NeighbourCode:
         Args:
             x0: tokens, (B, N).
             masked: masks, at least one target each, (B, N) bool.
-            rate: mask rate u of each, (B,).
+            mask_rate: u of each, (B,).
             context_lengths: of each row, (B,).
 
         Returns:
@@ -165,16 +165,18 @@ class NeighbourCode:
             count = max(_TOKENS_AT_ONCE // (x0.shape[1] - int(context)), 1)
             for start in range(0, len(rows), count):
                 part = rows[start : start + count]
-                control[part] = self._control_of_rows(x0[part], masked[part], rate[part], int(context))
+                control[part] = self._control_of_rows(x0[part], masked[part], mask_rate[part], int(context))
         return control
 
-    def _control_of_rows(self, x0: Ints, masked: npt.NDArray[np.bool_], rate: npt.NDArray[Any], context: int) -> Floats:
+    def _control_of_rows(
+        self, x0: Ints, masked: npt.NDArray[np.bool_], mask_rate: npt.NDArray[Any], context: int
+    ) -> Floats:
         """Rows whose contexts are equally long; of each, its last token alone is a neighbour of a target."""
         seen_from = max(context - 1, 0)
         units = self._units_of(x0[:, seen_from:])[..., context - seen_from :]
         sums = sums_of_masks(units, masked[:, context:], has_context=context > 0)
         alike = np.ones(len(x0), dtype=np.int64)
-        return sums.control(alike * units.shape[-1], rate, alike * context > 0)
+        return sums.control(alike * units.shape[-1], mask_rate, alike * context > 0)
 
 
 def sums_of_masks(units: Ints, masked: npt.NDArray[np.bool_], *, has_context: bool = False) -> ControlSums:
@@ -202,14 +204,19 @@ def log2_units(values: Floats) -> Ints:
 
 
 def _mean_of_sums(
-    columns: Ints, first: Ints, last: Ints, lengths: Ints, rate: npt.NDArray[Any], has_context: npt.NDArray[np.bool_]
+    columns: Ints,
+    first: Ints,
+    last: Ints,
+    lengths: Ints,
+    mask_rate: npt.NDArray[Any],
+    has_context: npt.NDArray[np.bool_],
 ) -> Floats:
     """Mean over size-biased masks of rate u of the masked tokens' mean code length, (B,) units.
 
     Whichever token is masked, each of its neighbours is visible with probability 1 - u, independently; a neighbour
     beyond the span's end never is, one in its context always.
     """
-    seen = 1.0 - np.asarray(rate, dtype=np.float64)
+    seen = 1.0 - np.asarray(mask_rate, dtype=np.float64)
     none, only_left, only_right, both = columns
     # No left neighbour of the first target is ever visible, or it always is.
     beside_no_right, beside_right = np.where(has_context, first[1], first[0]), np.where(has_context, first[3], first[2])
@@ -223,7 +230,7 @@ def _mean_of_sums(
 def subtract_control(
     nats_per_masked: npt.NDArray[Any],
     control: npt.NDArray[Any],
-    rate: npt.NDArray[Any],
+    mask_rate: npt.NDArray[Any],
     num_masked: npt.NDArray[Any],
     window: npt.NDArray[Any],
     num_weighed: int | None = None,
@@ -237,13 +244,13 @@ def subtract_control(
     Args:
         nats_per_masked: C / |M| of each draw, (R,).
         control: the control variate of each draw, (R,).
-        rate: mask rate u of each draw, (R,).
+        mask_rate: u of each draw, (R,).
         num_masked: |M| of each draw, (R,).
         window: index of each draw's window, (R,).
         num_weighed: only so many draws, the first, are fitted; all if None. The others change nothing of these.
     """
-    value, rate = np.asarray(nats_per_masked, dtype=np.float64), np.asarray(rate, dtype=np.float64)
-    columns = np.stack([control, control * rate], axis=1)
+    value, mask_rate = np.asarray(nats_per_masked, dtype=np.float64), np.asarray(mask_rate, dtype=np.float64)
+    columns = np.stack([control, control * mask_rate], axis=1)
     # Few masked tokens make a noisy draw.
     weight = np.sqrt(num_masked / (num_masked + _HALF_WEIGHT_TOKENS))
     odd, fitted = (
@@ -253,16 +260,16 @@ def subtract_control(
     adjusted = np.empty_like(value)
     for half in (odd, ~odd):
         others = ~half & fitted
-        beta = _coefficients(value[others], columns[others], rate[others], weight[others])
+        beta = _coefficients(value[others], columns[others], mask_rate[others], weight[others])
         adjusted[half] = value[half] - columns[half] @ beta
     return adjusted
 
 
-def _coefficients(value: Floats, columns: Floats, rate: Floats, weight: Floats) -> Floats:
+def _coefficients(value: Floats, columns: Floats, mask_rate: Floats, weight: Floats) -> Floats:
     """Posterior mean of (b_0, b_1) under a normal prior around the default."""
     if len(value) < _MIN_DRAWS:
         return np.zeros(2)
-    curve = np.polynomial.legendre.legvander(2.0 * rate - 1.0, _CURVE_DEGREE) * weight[:, None]
+    curve = np.polynomial.legendre.legvander(2.0 * mask_rate - 1.0, _CURVE_DEGREE) * weight[:, None]
     projector = np.linalg.qr(curve)[0]
 
     def free_of_curve(rows: Floats) -> Floats:

@@ -17,8 +17,8 @@ Floats = npt.NDArray[np.float64]
 MIN_NODES = 3
 _NODES_FOR_DEGREE = (5, 8, 16)  # of a window's own curve: 0 with fewer nodes than the first
 _MIN_WINDOWS_BY_DIFFICULTY = 12
-_MOST_OF_THE_MEAN = 0.5  # a window that makes up more of the common curve hides its noise in it
-_MOST_OF_THE_SLOPE = 0.9
+_MAX_OF_THE_MEAN = 0.5  # a window that makes up more of the common curve hides its noise in it
+_MAX_OF_THE_SLOPE = 0.9
 
 
 def grid_noise_variance(value: Floats, share: Floats, num_tokens: npt.NDArray[Any], difficulty: Floats) -> float:
@@ -52,12 +52,12 @@ def _powers_of_index(count: int) -> Floats:
 def _common_columns(tokens: Floats, difficulty: Floats) -> Floats:
     """Orthonormal columns of what windows have in common at a node, (N, 0 to 2)."""
     mean = _orthonormal(tokens[:, None])
-    if (mean**2).max() > _MOST_OF_THE_MEAN + 1e-9:  # two equal windows are just good enough
+    if (mean**2).max() > _MAX_OF_THE_MEAN + 1e-9:  # two equal windows are just good enough
         return mean[:, :0]
     if len(tokens) < _MIN_WINDOWS_BY_DIFFICULTY or not difficulty.any():
         return mean
     both = _orthonormal(np.stack([tokens, tokens * difficulty], axis=1))
-    return mean if (both**2).sum(axis=1).max() > _MOST_OF_THE_SLOPE else both
+    return mean if (both**2).sum(axis=1).max() > _MAX_OF_THE_SLOPE else both
 
 
 def _orthonormal(columns: Floats) -> Floats:

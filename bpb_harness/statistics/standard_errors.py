@@ -32,7 +32,7 @@ _MAX_LEAN = 0.9
 _MAX_LEVERAGE = 0.9  # a draw that alone decides part of the fit has no residual to go by
 _SHRINKAGE = 2.5  # standard errors: a lean is believed where it is beyond doubt
 _SCALE_BINS = 16
-_LEAST_VARIATION = 1e-10  # relative: less of a column is rounding
+_MIN_VARIATION = 1e-10  # relative: less of a column is rounding
 _USUAL_LEVEL, _USUAL_NORMAL_QUANTILE = 0.95, 1.959963984540054
 
 
@@ -462,7 +462,7 @@ def _leverage(rows: Floats) -> Floats:
     if not rows.shape[1]:
         return np.zeros(len(rows))
     directions, lengths, _ = np.linalg.svd(rows, full_matrices=False)
-    kept = directions[:, lengths > _LEAST_VARIATION * lengths[0]]
+    kept = directions[:, lengths > _MIN_VARIATION * lengths[0]]
     return _float64(np.minimum((kept**2).sum(axis=1), _MAX_LEVERAGE))
 
 
@@ -487,18 +487,16 @@ def _within_then_between(
         leverage = _leverage(basis * weight)
     else:
         rows = _centred(basis, window)
-        varies = np.abs(rows).max(axis=0) > _LEAST_VARIATION  # roundings of a constant are not to be fitted
+        varies = np.abs(rows).max(axis=0) > _MIN_VARIATION  # roundings of a constant are not to be fitted
         if counts.max() == 2 and mirrored:  # mirrored positions leave next to nothing of even powers
             varies &= degree % 2 == 1
         varying, constant = np.flatnonzero(varies), np.flatnonzero(~varies)
         fit, _, rank_within, _ = np.linalg.lstsq(
-            rows[:, varying] * weight, (_centred(value[:, None], window) * weight)[:, 0], rcond=_LEAST_VARIATION
+            rows[:, varying] * weight, (_centred(value[:, None], window) * weight)[:, 0], rcond=_MIN_VARIATION
         )
         leverage = _leverage(rows[:, varying] * weight) * (counts / (counts - 1.0))[window]
         solution[varying], rank, remaining = fit, int(rank_within), constant
         value = value - basis[:, varying] @ fit
-    fit, _, rank_between, _ = np.linalg.lstsq(
-        basis[:, remaining] * weight, value * weight[:, 0], rcond=_LEAST_VARIATION
-    )
+    fit, _, rank_between, _ = np.linalg.lstsq(basis[:, remaining] * weight, value * weight[:, 0], rcond=_MIN_VARIATION)
     solution[remaining] = fit
     return solution, rank + int(rank_between), _float64(np.minimum(leverage, _MAX_LEVERAGE))

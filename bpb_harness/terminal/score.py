@@ -18,8 +18,8 @@ from bpb_harness.terminal.screen import Screen
 
 _LABELS = 13  # columns
 _WARNING = "WARNING: "
-_MOST_SLICES = 20
-_LEAST_SECONDS = 0.05  # less is not worth a word
+_MAX_SLICES = 20
+_MIN_SECONDS = 0.05  # less is not worth a word
 
 
 def describe(result: BpbResult, screen: Screen | None = None) -> str:
@@ -84,7 +84,7 @@ def _add_size(page: Page, result: BpbResult) -> None:
 def _add_slices(page: Page, result: BpbResult) -> None:
     """The score of each slice; of many, the largest."""
     slices = result.slices or ()
-    for number, each in enumerate(slices[:_MOST_SLICES]):
+    for number, each in enumerate(slices[:_MAX_SLICES]):
         rate = "no bytes" if each.bits_per_unit is None else f"{each.bits_per_unit:.4f} bits per {result.unit}"
         errors = [f"documents se {_error(each.documents_stderr)}"]
         if result.relation == ESTIMATED_BOUND:
@@ -92,8 +92,8 @@ def _add_slices(page: Page, result: BpbResult) -> None:
         size = f"{each.num_documents:,} document{'s' if each.num_documents > 1 else ''}, {each.num_tokens:,} tokens"
         size += "" if each.num_bytes is None else f", {each.num_bytes:,} bytes"
         page.row("" if number else "slices", f"{each.slice}: {rate} ({', '.join(errors)}; {size})")
-    if len(slices) > _MOST_SLICES:
-        page.row("", f"and {len(slices) - _MOST_SLICES:,} smaller ones: --format json has all")
+    if len(slices) > _MAX_SLICES:
+        page.row("", f"and {len(slices) - _MAX_SLICES:,} smaller ones: --format json has all")
 
 
 def _error(stderr: float | None) -> str:
@@ -126,6 +126,6 @@ def _add_seconds(page: Page, result: BpbResult) -> None:
     forward = f"{result.num_forward_tokens:,}" if result.num_forward_tokens else "no"
     page.row("scoring", f"{forward} forward tokens in {result.seconds:.1f} s on {result.device}")
     spent = sorted(result.seconds_by_phase.items(), key=lambda phase: -phase[1])
-    told = [f"{name} {seconds:.1f}" for name, seconds in spent if seconds >= _LEAST_SECONDS]
+    told = [f"{name} {seconds:.1f}" for name, seconds in spent if seconds >= _MIN_SECONDS]
     if told:
         page.row("seconds", f"{sum(result.seconds_by_phase.values()):.1f} in all: {', '.join(told)}")

@@ -10,7 +10,7 @@ from typing import final
 from bpb_harness.terminal.page import Page, Style, broken
 
 _GAP, _INDENT = 2, 4
-_LEAST_OF_PROSE = 30  # columns that a last one needs to stand beside the others
+_MIN_OF_PROSE = 30  # columns that a last one needs to stand beside the others
 
 
 @final
@@ -63,7 +63,7 @@ def add_table(
 
 def _num_beside(widths: Sequence[int], screen: int, *, has_prose: bool) -> int:
     """How many columns stand beside each other."""
-    needed = [*widths[:-1], min(widths[-1], _LEAST_OF_PROSE) if has_prose else widths[-1]]
+    needed = [*widths[:-1], min(widths[-1], _MIN_OF_PROSE) if has_prose else widths[-1]]
     count = len(needed)
     while count > 1 and sum(needed[:count]) + _GAP * (count - 1) > screen:
         count -= 1

@@ -41,7 +41,7 @@ _WEIGHT_ROWS, _WEIGHT_CALLS = 3000, 20
 _EXPECTED_ABOVE = 8.0  # none seen where so many are expected: a chance of 3e-4 with independent times
 _FEW_VALUES = 50
 _COUPLED = 0.3  # of the variance of a batch's mean; a variance from n calls is off by sqrt(2 / n)
-_MOST_ROWS = 2.5  # rows of a denoiser for an estimate: on windows of some hundred tokens more take too long
+_MAX_ROWS = 2.5  # rows of a denoiser for an estimate: on windows of some hundred tokens more take too long
 
 
 @final
@@ -87,7 +87,7 @@ def find_suspicions(estimate_nats: Estimator, setting: Setting, runs: list[Run],
     """Look at single draws of an estimator that has been run on all denoisers of a check."""
     weights = single_weights(estimate_nats, setting, runs[0], seed)
     bounded = bounded_weight(setting, weights, setting.length)
-    vary = weights.vary and weights.rows_per_estimate < _MOST_ROWS
+    vary = weights.vary and weights.rows_per_estimate < _MAX_ROWS
     return Suspicions(
         nonlinear=is_nonlinear(estimate_nats, runs[0].probe, seed),
         dependent=rows_depend(estimate_nats, runs[-1].probe, len(setting.special_positions), seed),

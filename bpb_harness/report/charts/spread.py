@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
-_MOST_BINS = 40
+_MAX_BINS = 40
 _ENDS = (0.005, 0.995)  # of many numbers what lies beyond is counted in the bins at the ends
 
 
@@ -41,7 +41,7 @@ def draw_spread(
         last bin are the smallest and the largest value.
     """
     low, high = np.quantile(values, _ENDS)
-    num_bins = int(np.clip(2 * np.sqrt(len(values)), 8, _MOST_BINS))
+    num_bins = int(np.clip(2 * np.sqrt(len(values)), 8, _MAX_BINS))
     edges = np.linspace(low, high if high > low else low + 1.0, num_bins + 1)
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
 

@@ -211,7 +211,14 @@ def test_a_perplexity_is_above_1(held: object) -> None:
         _read(claimed_perplexity=held)
 
 
-@pytest.mark.parametrize(("nats", "agrees"), [(2.7318, True), (2.731, True), (2.74, True), (2.76, False), (2.6, False)])
+@pytest.mark.parametrize(
+    ("nats", "agrees"),
+    [
+        (2.7318, True), (2.731, True), (2.74, True), (2.76, False), (2.6, False),
+        # A whole unit of the perplexity, 0.01, is 0.00065 of its logarithm.
+        (2.7323, True), (2.7325, False), (2.7312, True), (2.7311, False),
+    ],
+)  # fmt: skip
 def test_a_loss_beside_a_perplexity_must_be_its_logarithm(nats: float, agrees: bool) -> None:
     if agrees:
         claim = _read(claimed_perplexity=15.36, nats_per_token=nats)

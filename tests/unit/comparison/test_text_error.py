@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from bpb_harness.comparison import text_error
-from bpb_harness.comparison.text_error import MOST_UNITS, NUM_RESAMPLES, TextError, grouped, holm
+from bpb_harness.comparison.text_error import MAX_UNITS, NUM_RESAMPLES, TextError, grouped, holm
 
 
 def units(count: int, *, shift: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -138,9 +138,9 @@ def test_one_unit_tells_nothing():
 
 
 def test_many_units_are_taken_together_by_neighbours():
-    differences, sizes = units(3 * MOST_UNITS + 1)
+    differences, sizes = units(3 * MAX_UNITS + 1)
     found = TextError.of(differences, sizes)
-    assert MOST_UNITS / 2 <= found.num_units <= MOST_UNITS
+    assert MAX_UNITS / 2 <= found.num_units <= MAX_UNITS
     assert found.differences.sum() == pytest.approx(differences.sum())
     assert grouped(np.arange(7.0), 3).tolist() == [3.0, 18.0]
 

@@ -68,7 +68,7 @@ def test_a_header_that_json_would_change(tmp_path, wrong):
     [
         ("LARGEST_HEADER", 7, "a header of 8, expected at most 7"),
         ("LARGEST_FILE", 89, "a file of 90, expected at most 89"),
-        ("MOST_STREAMS", 1, "streams: 2, expected at most 1"),
+        ("MAX_STREAMS", 1, "streams: 2, expected at most 1"),
     ],
 )
 def test_what_no_reader_takes_is_not_written(tmp_path, monkeypatch, refused, limit, most, seen):

@@ -11,7 +11,7 @@ from bpb_harness.proof.bit_file import write_bits
 from bpb_harness.proof.choice import Choice
 from bpb_harness.proof.decoding import key_of
 from bpb_harness.proof.header import Header
-from bpb_harness.proof.reading import MOST_SPANS, open_proof, read_file
+from bpb_harness.proof.reading import MAX_SPANS, open_proof, read_file
 from tests.unit.proof.test_header import PLAIN
 
 MODEL, DATA, TOKENIZER = "ab" * 32, "cd" * 32, "ef" * 32
@@ -65,7 +65,7 @@ def test_what_hangs_together_is_read(reads):
         ({"score": "bpb ~<= 0.9"}, "expected those that the score's hash chooses"),
         ({"data": "ce"}, "expected those that the score's hash chooses"),
         ({"model": "ad"}, "expected those that the score's hash chooses"),
-        ({"num_spans": MOST_SPANS + 1}, "header: num_spans: got 16,777,217, expected at most 16,777,216"),
+        ({"num_spans": MAX_SPANS + 1}, "header: num_spans: got 16,777,217, expected at most 16,777,216"),
         ({"schedule": None}, "header: got schedule: got none, expected that of the masked network; take a file"),
         ({"schedule": "cubic"}, "header: got "),
         ({"method": "psychic"}, "header: got 'psychic'"),
