@@ -135,6 +135,17 @@ def refuting(findings: Iterable[Finding]) -> list[Finding]:
     return [found for found in findings if found.severity is Severity.REFUTES]
 
 
+def place_in_script(finding: Finding) -> str | None:
+    """``train.py:9``, where a finding is of one line of a script; it may be one of what the script unpacks to."""
+    file, line = finding.evidence.get("file"), finding.evidence.get("line")
+    if not isinstance(file, str) or not isinstance(line, int):
+        return None
+    return f"{file}:{line}{UNPACKED if finding.evidence.get('is_unpacked') is True else ''}"
+
+
+UNPACKED = " of what it unpacks to"
+
+
 def listed(items: Iterable[str]) -> str:
     """Items as a sentence lists them: ``a``, ``a and b``, ``a, b and c``; nothing for none."""
     *others, last = [*items] or [""]

@@ -82,7 +82,8 @@ def _stated(finding: Finding) -> list[str]:
     """Where a finding says that it was met: ``train.log:9``, ``claim.json (weight)``, or a file and a line."""
     evidence = finding.evidence
     name, line = evidence.get("file"), evidence.get("line")
-    stated: list[object] = [f"{name}:{line}" if line else name] if name else []
+    has_line = line and evidence.get("is_unpacked") is not True  # the file has no such line
+    stated: list[object] = [f"{name}:{line}" if has_line else name] if name else []
     for key in ("places", "place", "files"):
         value = evidence.get(key)
         stated += value if isinstance(value, list) else [value]

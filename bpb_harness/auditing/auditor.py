@@ -63,19 +63,19 @@ def audit(
     evidence = _gathered(claim, chosen)
     rival = None
     if baseline is not None:
-        rival = _gathered(read_record(*_paths(baseline), reading=own.reading), chosen)
+        rival = _gathered(read_record(*_paths(baseline), reading=own.reading), chosen, averages=True)
     rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
     findings = list(_findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer))
     return replace(_report(evidence, findings, rescored), paths=tuple(map(str, _paths(paths))))
 
 
-def _gathered(claim: Claim, rules: Rules) -> Evidence:
+def _gathered(claim: Claim, rules: Rules, *, averages: bool = False) -> Evidence:
     """The evidence of a record, whose logs' scores count where nobody wrote down another: as the rules say."""
     rule = rules.pack.claim
     if rule.unit != NATS_PER_TOKEN:
-        claim = claim_of_logs(claim, rule.lines, rule.logs)
+        claim = claim_of_logs(claim, rule.lines, rule.logs, averages=averages)
     elif not any(log.printed_at(LOSS, rule.lines) for log in claim.logs):
-        claim = claim_of_logs(claim, names=rule.logs)
+        claim = claim_of_logs(claim, names=rule.logs, averages=averages)
     return gather(claim, rules)
 
 
@@ -211,13 +211,19 @@ def _findings(
         yield from _record_findings(evidence)
     yield from check_prose(evidence)
     if baseline is not None or not evidence.is_own_file_alone:
-        yield from check_rules(evidence, baseline)
+        yield from check_rules(_with_runs(evidence), baseline)
     if _scripts_of(evidence):
         yield from _script_findings(evidence, allow_code=allow_code, tokenizer=tokenizer)
     if recomputed is not None:
         yield from check_rescored(evidence, recomputed)
     if proved is not None:
         yield from check_proved(evidence, proved)
+
+
+def _with_runs(evidence: Evidence) -> Evidence:
+    """For rules about runs: what several logs end with, where nobody averaged them into a claim."""
+    is_open = evidence.claim.score is None and len(evidence.claim.logs) > 1
+    return _gathered(evidence.claim, evidence.rules, averages=True) if is_open else evidence
 
 
 def _record_findings(evidence: Evidence) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.findings import Finding, Severity
+from bpb_harness.findings import Finding, Severity, place_in_script
 from bpb_harness.rules.denominators import PREFIX, Denominator
 
 _SUBSET = "BPB350"  # the script scores a subset
@@ -46,8 +46,7 @@ class Part:
     def __str__(self) -> str:
         """What was scored, in words, and how that is known."""
         code, evidence = self.finding.code, self.finding.evidence
-        file, line = evidence.get("file"), evidence.get("line")
-        place = f"{file}:{line}" if file is not None and line is not None else evidence.get("scored_by")
+        place = place_in_script(self.finding) or evidence.get("scored_by")
         where = f"{code}, {place}" if place is not None else code
         if self.num_tokens is None:
             return f"how many tokens of it, nothing tells ({where})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bpb_harness.auditing.codes import NO_CLAIM
 from bpb_harness.auditing.told import broken_rules, grouped, how_found, meaning_of, quoted, sentence, settles
 from bpb_harness.auditing.verdict import Judgement, Verdict
-from bpb_harness.findings import CODES, Finding, Json, Severity
+from bpb_harness.findings import CODES, Finding, Json, Severity, place_in_script
 from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
 from bpb_harness.rules import Rules
 from bpb_harness.terminal.screen import Screen
@@ -330,8 +330,8 @@ def detail_of(finding: Finding, reason: str) -> str:
 
 
 def _line_of(finding: Finding) -> str | None:
-    file, line = finding.evidence.get("file"), finding.evidence.get("line")
-    return None if file is None else f"{file}:{line}" if line else str(file)
+    file = finding.evidence.get("file")
+    return place_in_script(finding) or (None if file is None else str(file))
 
 
 def corrected_to_text(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpb_harness.findings import Finding, Severity, listed
+from bpb_harness.findings import Finding, Severity, listed, place_in_script
 
 SCORED_AGAIN = (
     "the checkpoint (the file of the trained network), scored by somebody other than its author: `bpb-audit FOLDER "
@@ -46,7 +46,7 @@ def settling(
     if is_recomputed:
         return ()
     faults = [*refuting, *(finding for finding in findings if _is_mended_too(finding))]
-    places = dict.fromkeys(place for finding in faults if (place := _place_in_script(finding)) is not None)
+    places = dict.fromkeys(place for finding in faults if (place := place_in_script(finding)) is not None)
     near = f", which should print about {expected:.4f} bits per byte" if expected is not None else ""
     if near and of_part:
         near += " if the text that was not scored is like the part that was"
@@ -62,8 +62,3 @@ def _is_mended_too(finding: Finding) -> bool:
 
 def _at(places: Sequence[str]) -> str:
     return f" ({', '.join(places)})" if places else ""
-
-
-def _place_in_script(finding: Finding) -> str | None:
-    file, line = finding.evidence.get("file"), finding.evidence.get("line")
-    return f"{file}:{line}" if isinstance(file, str) and isinstance(line, int) else None

@@ -330,7 +330,8 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     ratio, expected = pair["implied_ratio"], pair["expected_ratio"]
     return (
         f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
-        f"it). Loss / ln 2 / score is {ratio:.3f}, where the split has {expected:.3f} bytes per token: had the score "
-        f"been divided by {ratio:.3f}, it would be too high, not too low. That is compatible with the two being two "
-        f"estimates, the score one of a bound of T = {pair['num_steps']} steps, as their names say"
+        f"it). Loss / ln 2 / score, the bytes per token if both are one estimate, is {ratio:.3f}, where the split has "
+        f"{expected:.3f}: had the score been divided by {ratio:.3f}, it would be too high, not too low. That is "
+        f"compatible with the two being two estimates, the score one of a bound of T = {pair['num_steps']} steps, as "
+        "their names say"
     )

@@ -232,13 +232,17 @@ def logs_called(logs: Sequence[LogRecord], names: Sequence[LineTemplate]) -> tup
     return tuple(logs)
 
 
-def claim_of_logs(claim: Claim, lines: Sequence[LineTemplate] = (), names: Sequence[LineTemplate] = ()) -> Claim:
+def claim_of_logs(
+    claim: Claim, lines: Sequence[LineTemplate] = (), names: Sequence[LineTemplate] = (), *, averages: bool = False
+) -> Claim:
     """The claim, with the score that its logs end with where nobody wrote down any other.
 
     Args:
         claim: as `read_record` reads it.
         lines: of each log the last of each of these together is its score; none: its last score.
         names: which of several logs they are: see `logs_called`.
+        averages: whether the mean of several logs stands for them. A claim is never made of last lines that nobody
+            averaged, unless ``lines`` say which count; what a claim is compared with may be.
     """
     readme = claim.readme
     is_null = any(note.kind is NoteKind.NOT_A_NUMBER for note in claim.notes)
@@ -255,7 +259,7 @@ def claim_of_logs(claim: Claim, lines: Sequence[LineTemplate] = (), names: Seque
         shown = ", ".join(sorted(called)[:_MAX_VALUES_SHOWN]) + (", .." if len(called) > _MAX_VALUES_SHOWN else "")
         message = f"of {len(claim.logs)} logs those carry the claim that the rules name so: {shown}"
         notes.append(Note(NoteKind.CHOICE, message, Source(min(called))))
-    chosen = _score_of_logs(logs, notes)
+    chosen = _score_of_logs(logs, notes, averages=averages or bool(lines))
     claim = replace(claim, notes=(*claim.notes, *notes))
     if chosen is None:
         return claim
@@ -289,8 +293,8 @@ _HIGHEST = 1000.0  # bits per byte; more is no score
 _Chosen = tuple[Printed, Printed | None, bool, str]
 
 
-def _score_of_logs(logs: Sequence[LogRecord], notes: list[Note]) -> _Chosen | None:
-    """The score that logs alone claim: what a log ends with; over several logs, the mean."""
+def _score_of_logs(logs: Sequence[LogRecord], notes: list[Note], *, averages: bool) -> _Chosen | None:
+    """The score that logs alone claim: what the only one ends with; of several, where that is wanted, the mean."""
     finals = [log.final for log in logs if log.final is not None]
     if not finals:
         return None
@@ -307,6 +311,13 @@ def _score_of_logs(logs: Sequence[LogRecord], notes: list[Note]) -> _Chosen | No
         return last.bpb, last.nats_per_token, last.same_estimator, "log"
     if len({line.label for line in finals}) > 1:
         message = "no claim beside the logs, and they end with differently named scores"
+        notes.append(Note(NoteKind.AMBIGUOUS, message, last.bpb.source))
+        return None
+    if not averages:
+        ends = ", ".join(f"{line.bpb} ({line.bpb.source})" for line in finals[:_MAX_VALUES_SHOWN])
+        message = (
+            f"no claim beside the logs, and {len(finals)} of them end with a score: {ends}; a mean of them is nobody's"
+        )
         notes.append(Note(NoteKind.AMBIGUOUS, message, last.bpb.source))
         return None
     mean = _mean(finals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from bpb_harness.claim.names import is_score_name, tokenizers_in
@@ -29,17 +29,32 @@ _BYTES_PER_TOKEN = re.compile(
 _MAX_SCORES = 500
 _MAX_NUMBERS = 20_000
 _EXACT_NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.([0-9]{3,12})(?![\w%]|\.[0-9])")
-_NOT_THE_CLAIM = re.compile(
-    r"\b(?:baseline|previous|prior|before|older|record|sota|leaderboard|pre-?quant\w*|pre-?ttt|unquanti\w+|ablation|without"
-    r"|improv\w+|delta|gain|target)\b",
-    re.IGNORECASE,
-)
-# Before a number on its line: it is somebody else's, an earlier stage's, or only hoped for.
-_OF_OTHERS = re.compile(
-    r"\b(?:baseline|previous|prior|before|sota|leaderboard|target|pre-?quant\w*|pre-?ttt|builds on"
-    r"|expect\w*|estimat\w*|project\w*|predict\w*)\b",
-    re.IGNORECASE,
-)
+# Words that make a number near them not the score that is claimed, by what they say of it.
+_WORDS = {
+    "another's": r"baseline|sota|leaderboard|builds on",
+    "an earlier one": r"previous|prior|before|older",
+    "an earlier stage's": r"pre-?quant\w*|pre-?ttt|unquanti\w+",
+    "a variant's": r"ablation|without",
+    "a change": r"improv\w+|delta|gain",
+    "expected": r"expect\w*|estimat\w*|project\w*|predict\w*|target",
+    "what is compared with": r"vs|versus|beat\w*|from|merged|current|reference",
+    "hoped for": r"hop(?:e|ed|ing)|towards?|aim\w*|goal|target\w*|pending|tbd|smoke|retract\w*",
+    "the best one": r"record",
+}
+_SIGNS = r"~~|#[0-9]{2,5}"  # struck out; another submission's number
+
+
+def _any_of(*kinds: str, signs: bool = False) -> re.Pattern[str]:
+    words = "|".join(_WORDS[kind] for kind in kinds)
+    return re.compile(rf"\b(?:{words})\b" + (f"|{_SIGNS}" if signs else ""), re.IGNORECASE)
+
+
+_OF_NO_FINAL_SCORE = ("another's", "an earlier one", "an earlier stage's")
+_BEFORE_ANOTHER = _any_of(*_OF_NO_FINAL_SCORE, "expected")  # before a number on its line of prose
+# On its line, where another line has a number without them; of other records and of hopes whole lines speak too.
+_BESIDE_ANOTHER = _any_of(*_OF_NO_FINAL_SCORE, "a variant's", "a change", "expected", "the best one")
+# In a title or on a line with bold words: what names more than its own score claims none.
+_IN_A_TITLE = _any_of(*(kind for kind in _WORDS if kind != "the best one"), signs=True)
 _EARLIER = re.compile(
     r"(?:^|[\s_(-])(?:pre|base|baseline|before|without|train|float|fp32|unquanti\w+)(?=$|[\s_)-])", re.I
 )
@@ -66,17 +81,8 @@ _IS_CHANGED = re.compile(
     re.IGNORECASE,
 )
 _BOLD = re.compile(r"\*\*(?!\s)([^*\n]{1,300})\*\*")
-_HEADING = re.compile(r"#{1,6}\s+(.*)")
-# On the line of a number that is somebody else's, of another stage, or only hoped for.
-_OTHERS = re.compile(
-    r"\b(?:baseline|previous|prior|before|older|sota|leaderboard|pre-?quant\w*|pre-?ttt|unquanti\w+|ablation|without|vs|versus"
-    r"|improv\w+|delta|gain|target\w*|beat\w*|from|merged|current|reference)\b|~~|#[0-9]{2,5}",
-    re.IGNORECASE,
-)
-HOPED_FOR = re.compile(
-    r"\b(?:expect\w*|estimat\w*|project\w*|predict\w*|hop(?:e|ed|ing)|towards?|aim\w*|goal|target\w*|pending|tbd|smoke|retract\w*)\b|~~",
-    re.IGNORECASE,
-)
+_HEADING, _TITLE = re.compile(r"#{1,6}\s+(.*)"), re.compile(r"#\s+(.*)")
+_UNDERLINE = re.compile(r"=+")
 
 
 def read_readme(text: str, file: str) -> Readme:
@@ -120,8 +126,8 @@ def headline(readme: Readme) -> Printed | None:
     lines = readme.text.split("\n")
     of_line = {score: lines[(score.source.line or 1) - 1] for score in readme.scores}
     finals = [score for score, line in of_line.items() if not _OF_A_RUN.search(line)]
-    finals = [score for score in finals if not _OF_OTHERS.search(of_line[score].partition(str(score))[0])]
-    own = [score for score in finals if not _NOT_THE_CLAIM.search(of_line[score])] or finals
+    finals = [score for score in finals if not _BEFORE_ANOTHER.search(of_line[score].partition(str(score))[0])]
+    own = [score for score in finals if not _BESIDE_ANOTHER.search(of_line[score])] or finals
     if own:
         return own[0]
     rows = [row for row in readme.rows if _MEAN.search(" ".join(row.cells.values()))] or list(readme.rows)
@@ -134,10 +140,19 @@ def headline(readme: Readme) -> Printed | None:
 
 def title_of(readme: Readme) -> str | None:
     """The heading that a README begins with, without its markup; None where it begins with something else."""
-    first = next((line.strip() for line in readme.text.split("\n")[:_LEAD] if line.strip()), "")
-    heading = re.fullmatch(r"#\s+(.*)", first[:_LONGEST_TITLE])
-    words = re.sub(r"[*`#]", "", heading[1]).strip() if heading is not None else ""
-    return words or None
+    lines = [line.strip() for line in readme.text.split("\n")[:_LEAD]]
+    first = next((i for i, line in enumerate(lines) if line), 0)
+    heading = _heading_at(lines, first, _TITLE)
+    return re.sub(r"[*`#]", "", heading).strip() or None if heading is not None else None
+
+
+def _heading_at(lines: Sequence[str], number: int, marked: re.Pattern[str]) -> str | None:
+    """The words of a heading at a line: behind number signs, or with a line of ``=`` under them."""
+    words, below = lines[number][:_LONGEST_TITLE], lines[number + 1 : number + 2]
+    heading = marked.fullmatch(words)
+    if heading is not None:
+        return heading[1]
+    return words if words and below and _UNDERLINE.fullmatch(below[0]) else None
 
 
 def stated_scores(readme: Readme) -> list[Printed]:
@@ -150,16 +165,16 @@ def stated_scores(readme: Readme) -> list[Printed]:
     first = next((i for i, line in enumerate(lines) if line), len(lines))
     if first == len(lines):
         return []
-    heading = _HEADING.fullmatch(lines[first][:_LONGEST_TITLE])
+    heading = _heading_at(lines, first, _HEADING)
     if heading is not None:
-        stated = [*_stated_in(heading[1], first + 1, readme.file, is_title=True)]
+        stated = [*_stated_in(heading, first + 1, readme.file, is_title=True)]
         if stated:
             return stated
     stated = []
     for number, line in enumerate(lines[first + 1 :], first + 2):
-        if line.startswith("#"):
+        if line.startswith("#") or _heading_at(lines, number - 1, _HEADING) is not None:
             break
-        if not _OTHERS.search(line):
+        if not _IN_A_TITLE.search(line):
             for bold in _BOLD.finditer(line[:_LONGEST_TITLE]):
                 stated += _stated_in(bold[1], number, readme.file, is_title=False)
     return stated
@@ -170,7 +185,7 @@ _LEAST_STATED = 0.2  # bits per byte
 
 
 def _stated_in(words: str, line: int, file: str, *, is_title: bool) -> Iterator[Printed]:
-    if _OTHERS.search(words) or HOPED_FOR.search(words):
+    if _IN_A_TITLE.search(words):
         return
     found = list(_STATED.finditer(words))
     own = [

@@ -33,7 +33,7 @@ from bpb_harness.auditing.script.running.run_scoring import check_scores_by_runn
 from bpb_harness.auditing.script.running.weighing import weigh
 from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.errors import HarnessError
-from bpb_harness.findings import Finding, Json, Severity, listed
+from bpb_harness.findings import UNPACKED, Finding, Json, Severity, listed
 
 # Each check, and what it is about: for the report of a script that could not be followed to its end.
 CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
@@ -243,12 +243,14 @@ def _finding_of(analysis: Analysis, same: Sequence[Hit], severity: Severity, bes
     """The finding of hits of which the same is said, with all of their lines."""
     hit, lines = same[0], [_line_of(each) for each in same]
     script = analysis.program.script(hit.node)
-    message = _at(hit.message, f"{script.path}:{listed(map(str, lines))}") if lines[0] else hit.message
+    place = f"{script.path}:{listed(map(str, lines))}{UNPACKED if script.layers else ''}"
+    message = _at(hit.message, place) if lines[0] else hit.message
     evidence: dict[str, Json] = {
         "file": script.path,
         "line": lines[0],
         "source": script.line(hit.node),
         **({"lines": [*lines]} if len(lines) > 1 else {}),
+        **({"is_unpacked": True} if script.layers else {}),
         **hit.evidence,
         "quoted": _quoted(analysis, same),
     }

@@ -191,6 +191,11 @@ def test_significance_against_a_baseline(tmp_path: Path, gain: float, code: str)
         for seed, nats in {1: 1.9, 2: 1.9004, 3: 1.8996}.items():
             (tmp_path / folder / f"train_seed{seed}.log").write_text(log(nats + shift, SP1024, seed=seed))
     report = audit(tmp_path / "mine", baseline=tmp_path / "theirs")
+    assert code in codes(report)  # of the runs, though nobody averaged them into a claim
+    assert (report.claimed_bpb, report.verdict) == (None, Verdict.UNVERIFIABLE)
+    mean = round(sum(bpb(nats, SP1024) for nats in (1.9, 1.9004, 1.8996)) / 3, 5)
+    (tmp_path / "mine" / "submission.json").write_text(json.dumps({"val_bpb": mean}))
+    report = audit(tmp_path / "mine", baseline=tmp_path / "theirs")
     assert code in codes(report)
     # The rule concerns the entry, not the number.
     assert report.verdict is Verdict.CONSISTENT
@@ -448,6 +453,7 @@ def test_seeds_that_divide_by_different_texts_are_named_one_by_one(tmp_path: Pat
         tmp_path,
         seed1__log=log(NATS, SP1024),
         seed2__log=log(NATS, OLDER_EXPORT, tokens=OLDER_TOKENS),
+        submission__json=submission(val_bpb=round((bpb(NATS, SP1024) + bpb(NATS, OLDER_EXPORT)) / 2, 8)),
     )
     (finding,) = report.with_code("BPB104")
     lines = len(log(NATS, SP1024).splitlines())

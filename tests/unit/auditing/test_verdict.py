@@ -125,9 +125,10 @@ def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict
         (
             {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": PAIR},
             "the log prints the score, and loads the whole split, whose bytes are known exactly (it does not say "
-            "that it scored all of it). Loss / ln 2 / score is 2.400, where the split has 2.500 bytes per token: had "
-            "the score been divided by 2.400, it would be too high, not too low. That is compatible with the two being "
-            "two estimates, the score one of a bound of T = 32 steps, as their names say",
+            "that it scored all of it). Loss / ln 2 / score, the bytes per token if both are one estimate, is 2.400, "
+            "where the split has 2.500: had the score been divided by 2.400, it would be too high, not too low. That "
+            "is compatible with the two being two estimates, the score one of a bound of T = 32 steps, as their names "
+            "say",
         ),
     ],
 )

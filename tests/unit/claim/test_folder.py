@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bpb_harness.claim import Claim, Note, NoteKind, Printed, Source, read_claim
+from bpb_harness.claim import Claim, Note, NoteKind, Printed, Source, claim_of_logs, read_claim, read_record
 from bpb_harness.errors import ClaimError
 
 SHARDS = "val_loader:shards pattern=./data/fineweb10B_sp1024/fineweb_val_*.bin tokens:62021632\n"
@@ -56,10 +56,19 @@ class TestOneLog:
 
 
 class TestSeveralLogs:
-    def test_the_mean_of_scores_of_one_name_is_the_claim(self, tmp_path: Path) -> None:
-        claim = read_claim(
-            _folder(tmp_path, a__log="int8 val_loss:2.0 val_bpb:1.2\n", b__log="int8 val_loss:2.2 val_bpb:1.35\n")
+    def test_last_lines_are_never_averaged_into_a_claim(self, tmp_path: Path) -> None:
+        logs = {"a__log": "int8 val_loss:2.0 val_bpb:1.2\n", "b__log": "int8 val_loss:2.2 val_bpb:1.35\n"}
+        claim = read_claim(_folder(tmp_path, **logs))
+        assert (claim.score, claim.claimed_in) == (None, None)
+        message = (
+            "no claim beside the logs, and 2 of them end with a score: 1.2 (a.log:1), 1.35 (b.log:1); a mean of them "
+            "is nobody's"
         )
+        assert claim.notes == (Note(NoteKind.AMBIGUOUS, message, Source("b.log", 1)),)
+
+    def test_what_a_claim_is_compared_with_may_be_their_mean(self, tmp_path: Path) -> None:
+        logs = {"a__log": "int8 val_loss:2.0 val_bpb:1.2\n", "b__log": "int8 val_loss:2.2 val_bpb:1.35\n"}
+        claim = claim_of_logs(read_record(_folder(tmp_path, **logs)), averages=True)
         place = Source("a.log", key="mean over 2 logs")
         assert claim.score is not None
         assert claim.score == Printed(pytest.approx(1.275), 2, place, "val_bpb")  # type: ignore[arg-type]
@@ -70,7 +79,7 @@ class TestSeveralLogs:
 
     def test_without_a_loss_in_each_there_is_no_mean_loss(self, tmp_path: Path) -> None:
         logs = {"a__log": "int8 val_loss:2.0 val_bpb:1.2\n", "b__log": "int8 val_bpb:1.3\n", "c__log": "nothing\n"}
-        claim = read_claim(_folder(tmp_path, **logs))
+        claim = claim_of_logs(read_record(_folder(tmp_path, **logs)), averages=True)
         assert claim.score is not None
         assert (claim.score.value, claim.nats_per_token, claim.same_estimator) == (pytest.approx(1.25), None, False)
 

@@ -19,7 +19,7 @@ import warnings
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -119,7 +119,9 @@ def extract_embedded(log_text: str) -> SourceText | None:
         tries += 1
         found, tried_to = _longest_module(lines, head)
         if found is not None:
-            return decode_text(found)
+            source = decode_text(found)
+            # Its lines keep the numbers that they have in the log.
+            return source if source.layers else replace(source, text="\n" * head + source.text)
     return None
 
 

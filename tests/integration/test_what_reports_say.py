@@ -1,0 +1,179 @@
+"""What holds for every report, whatever it is of: places, words, characters, and how often anything is looked up."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import tempfile
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bpb_harness.auditing import AuditReport, audit, audit_folders
+from bpb_harness.auditing.annotations import annotations_of
+from bpb_harness.auditing.report import summary_to_markdown
+from bpb_harness.auditing.report_text import summary_to_text
+from bpb_harness.auditing.script import ScriptContext, check_scripts, decode_source
+from bpb_harness.findings import CODES, Finding
+from bpb_harness.terminal.screen import Screen
+from fixtures.claims.build import HERE
+from fixtures.claims.patterns import SP1024, bpb, log, submission
+from tests.golf_rules import GOLF
+
+SCRIPTS = sorted((HERE.parent / "scripts").glob("*.py"))
+STORED = json.loads((Path(__file__).parents[1] / "golden" / "audits.json").read_text("utf-8"))
+# Of a script as a whole: it was unpacked, was not read or not to its end; and what came of running its functions.
+OF_NO_LINE = {f"BPB{number}" for number in (157, 158, 159, 163, 164, 269, 270, 271, 950, 951, 952)}
+
+
+@cache
+def _reports() -> list[AuditReport]:
+    return list(audit_folders(HERE / "submissions"))
+
+
+def _is_of_a_line(finding: Finding) -> bool:
+    return CODES[finding.code].name.startswith("script-") and finding.code not in OF_NO_LINE
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_every_finding_of_a_script_names_its_line_and_quotes_it(script: Path) -> None:
+    lines = decode_source(script).text.split("\n")  # of what it unpacks to, where it does
+    for finding in filter(_is_of_a_line, check_scripts([script], ScriptContext(rules=GOLF))):
+        file, line = finding.evidence["file"], finding.evidence["line"]
+        assert file == str(script)
+        assert f"({script}:{line}" in finding.message
+        assert ("of what it unpacks to)" in finding.message) is (finding.evidence.get("is_unpacked") is True)
+        quoted = finding.evidence["quoted"]
+        assert isinstance(quoted, list)
+        assert quoted
+        for each in quoted:
+            assert isinstance(each, dict)
+            assert lines[int(str(each["line"])) - 1].strip().startswith(str(each["code"]).removesuffix("..."))
+
+
+def test_so_it_does_in_a_report() -> None:
+    found = [(report, finding) for report in _reports() for finding in report.findings if _is_of_a_line(finding)]
+    assert len({finding.code for _, finding in found}) >= 5
+    for report, finding in found:
+        assert f"{finding.evidence['file']}:{finding.evidence['line']}" in finding.message
+        text = report.to_text(Screen(80)).splitlines()
+        for each in finding.evidence["quoted"]:  # type: ignore[union-attr]
+            assert any(line.endswith(f": {each['code']}") for line in text)  # type: ignore[index,call-overload]
+
+
+def _said() -> list[str]:
+    """Every sentence of stored reports, and whole reports of the fixtures."""
+    stored = [
+        said
+        for report in STORED.values()
+        for said in [report["reason"], *report.get("missing", []), *(found["message"] for found in report["findings"])]
+    ]
+    return [*stored, *(report.to_text() for report in _reports()), *(report.to_markdown() for report in _reports())]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        r"\bas (?:said|noted|mentioned|stated|described|told)\b",
+        r"\b(?:said|seen?|mentioned|noted) (?:above|before)\b",
+        r"\bthe (?:former|latter|aforementioned)\b",
+        r"\bnever mentions?\b",  # what a README does not say was claimed of 14 that did
+        r"\bREADME does not (?:say|mention)\b",
+    ],
+)
+def test_no_sentence_leans_on_another_or_claims_silence(words: str) -> None:
+    assert not [said for said in _said() if re.search(words, said, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("tokenizer", sorted({row.tokenizer for row in GOLF.table.rows if row.is_whole}))
+def test_no_row_is_missed_that_the_table_has(tokenizer: str, tmp_path: Path) -> None:
+    row = GOLF.table.full_split(tokenizer)
+    assert row is not None
+    for ratio in (row.bytes_per_token, 1.3 * row.bytes_per_token):
+        losses = {"val_loss": 2.0, "val_bpb": round(bpb(2.0, ratio), 8)}
+        (tmp_path / "submission.json").write_text(submission(**losses, tokenizer=tokenizer))
+        assert not [found for found in audit(tmp_path).findings if "has no row for" in found.message]
+
+
+HOSTILE = st.text(st.characters(codec="utf-8"), max_size=30) | st.sampled_from(
+    [
+        "\x1b[31mred",
+        "\x1b]0;title\x07",
+        "\u202eevil",
+        "\x9b2J",
+        "a\x08b",
+        "\u2028",
+        "\x00",
+        "`\x1b[0m`",
+        "~~~",
+        "```",
+        "\x7f",
+    ]
+)
+SCRIPT = """
+import math, torch
+import torch.nn.functional as F
+DATA = "fineweb10B_sp1024"  # {comment}
+def evaluate(model, windows):
+    nats, tokens = 0.0, 0
+    for x in windows:
+        nats += F.cross_entropy(model(x), x, reduction="sum").item()
+        tokens += x.numel()
+    return nats / math.log(2.0) / (tokens * 4.3)  # {comment}
+print(f"val_bpb: {{evaluate(torch.load('a.pt'), torch.load('b.pt'))}}")
+"""
+
+
+def _is_harmless(text: str) -> bool:
+    return all(character == "\n" or character.isprintable() for character in text)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HOSTILE)
+def test_nothing_of_a_record_reaches_a_terminal_that_it_would_obey(words: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "run"
+        root.mkdir()
+        said = {
+            "val_bpb": round(bpb(2.0, SP1024), 6),
+            "name": words,
+            "blurb": words,
+            f"x{words}": words,
+            "notes": words,
+        }
+        (root / "submission.json").write_text(json.dumps(said))
+        (root / "README.md").write_text(f"# {words}\n\n{words} val_bpb: 1.5\n\n**{words} 1.4 bpb**\n", "utf-8")
+        (root / "train.log").write_text(log(2.0, SP1024) + f"{words} val_bpb:1.3\n{words}\n", "utf-8")
+        comment = "".join(each for each in words if each not in "{}\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\0")
+        (root / "train.py").write_text(SCRIPT.format(comment=comment), "utf-8")
+        (report,) = audit_folders(root)
+        (finding,) = report.with_code("BPB150")
+        texts = [report.to_text(Screen(width)) for width in (40, 80)] + [report.to_markdown()]
+        texts += [summary_to_text([report]), summary_to_markdown([report], with_details=True), annotations_of([report])]
+        assert all(map(_is_harmless, texts))
+        assert "(tokens * 4.3)" in str(finding.evidence["quoted"])
+
+
+def test_pure_look_ups_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packs of rules and trees of scripts that are alike: a record of a thousand folders has each many times."""
+    for name in ("a", "b"):
+        shutil.copytree(HERE / "submissions" / "wrong_script_constant", tmp_path / name)
+    (first,) = audit_folders(tmp_path / "a")
+    made: list[str] = []
+
+    def counted(*_: object, **__: object) -> object:
+        made.append("again")
+        raise AssertionError
+
+    monkeypatch.setattr(tomllib, "load", counted)
+    monkeypatch.setattr(tomllib, "loads", counted)
+    monkeypatch.setattr(ast, "parse", counted)
+    (second,) = audit_folders(tmp_path / "b")
+    assert not made
+    assert [finding.to_dict() for finding in second.findings] == [finding.to_dict() for finding in first.findings]
