@@ -243,13 +243,7 @@ class _Collection:
                     while is_alone and self._in_flight:
                         results.append(self._finish())
                     with nullcontext() if in_turn is None else in_turn.next(1 if is_alone else runner.num_streams):
-                        if self.tokens is None:
-                            row_nats = runner.row_nats(prepared)
-                        else:
-                            nll = runner.token_nats(prepared)
-                            row_nats = nll.sum(dim=-1)
-                            self.tokens.add(prepared, nll.cpu())
-                        self._in_flight.append((prepared, *_fetch(row_nats)))
+                        self._launch(runner, prepared)
                     most = _MAX_IN_FLIGHT if deal.most_ahead > 1 else 1
                     while self._in_flight and self._is_ready(most):
                         results.append(self._finish())
@@ -260,6 +254,15 @@ class _Collection:
                     results.append(self._finish())
         runner.require_inputs_kept()
         return results
+
+    def _launch(self, runner: MaskedNllRunner, prepared: PreparedBatch) -> None:
+        if self.tokens is None:
+            row_nats = runner.row_nats(prepared)
+        else:
+            nll = runner.token_nats(prepared)
+            row_nats = nll.sum(dim=-1)
+            self.tokens.add(prepared, nll.cpu())
+        self._in_flight.append((prepared, *_fetch(row_nats)))
 
     def _is_ready(self, most: int) -> bool:
         event = self._in_flight[0][2]
