@@ -203,6 +203,15 @@ def test_few_documents_give_way_to_blocks():
     assert found.sizes.min() >= 10 * 200.0 - 100.0  # a document belongs to where it begins
 
 
+@pytest.mark.parametrize(("count", "kind"), [(4, "blocks"), (5, "blocks"), (6, "documents"), (7, "documents")])
+def test_six_documents_are_enough(count, kind):
+    """Of fewer no flip of signs is significant at 5 %: 2 in 2^5."""
+    long = np.full(count, 6000.0)
+    one, other = (costs_of(factor * long, long, context_units=64.0) for factor in (3.0, 2.0))
+    assert 6000.0 * count // (10 * 64) > count, "there are more blocks of ten windows than documents"
+    assert pair_units(("A", "B"), one, other).kind == kind
+
+
 def test_unknown_documents_give_way_to_blocks():
     found = pair_units(("A", "B"), replace(ONE, documents=None), OTHER)
     assert (found.kind, len(found.sizes)) == ("blocks", 1)
