@@ -31,6 +31,7 @@ from reference.train import train
 NORMALISED = {"normalised_updates": True, "weight_decay": 0.1}
 SMALL = {"layers": 2, "width": 32, "heads": 2, "mlp_width": 64, "context": 64, "short_context": 32, "batch_tokens": 512}
 TWIN = {"objective": "ar", "dropout": 0.15, **NORMALISED}
+CAUSAL_FIRST = {"block_size": 4, "causal_share": 0.35, "short_share": 0.75}
 WIDTH_384 = {"width": 384, "heads": 3}  # below 16,000,000 bytes in 6 bits
 # Changes of the recipe for whole windows, --preset h100; three rows are presets of their own.
 ROWS: dict[str, dict[str, Any]] = {
@@ -39,10 +40,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "twin-regularised": TWIN,
     "twin-small": {**TWIN, **WIDTH_384},
     "normalised-updates": NORMALISED,
-    "bell-unweighted": PRESETS["h100-windows"],
+    "bell-unweighted": {"mask_rates": "bell"},
     "low-rates": {"mask_rates": "low"},
     "causal-rows": {"causal_rows": 0.25},
-    "bell-causal": {"mask_rates": "bell", "causal_rows": 0.25},
+    "bell-causal": PRESETS["h100-windows"],
     "bell-normalised": {"mask_rates": "bell", **NORMALISED},
     "bell-causal-normalised": {"mask_rates": "bell", "causal_rows": 0.25, **NORMALISED},
     "low-causal": {"mask_rates": "low", "causal_rows": 0.25},
@@ -50,14 +51,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "blocks-4-dropout": {"block_size": 4, "dropout": 0.15},
     "blocks-4-bell": {"block_size": 4, "mask_rates": "bell"},
     "blocks-4-low": {"block_size": 4, "mask_rates": "low"},
-    "blocks-4-normalised": {"block_size": 4, **NORMALISED},
+    "blocks-4-normalised": PRESETS["h100-blocks"],
     "blocks-4-alone": {"block_size": 4, "causal_weight": 0.0},
     "blocks-2": {"block_size": 2},
     "blocks-8": {"block_size": 8},
     "blocks-16": {"block_size": 16},
-    "blocks-4-causal-first": PRESETS["h100-blocks"],
+    "blocks-4-causal-first": CAUSAL_FIRST,
     "blocks-4-long": PRESETS["h100-blocks-long"],
-    "blocks-4-small": {**PRESETS["h100-blocks"], **WIDTH_384},
+    "blocks-4-small": {**CAUSAL_FIRST, **WIDTH_384},
     "blocks-4-small-long": {**PRESETS["h100-blocks-long"], **WIDTH_384},
 }
 
