@@ -121,8 +121,8 @@ def _place_of(line: Mapping[str, Json], finding: Finding) -> str:
 
 
 def _printable(text: str) -> str:
-    """One line, with the spaces that it has, without anything that a terminal would obey."""
-    return "".join(character for character in text.expandtabs(4) if character.isprintable())
+    """One line with the spaces that it has, and with the number of what a terminal would obey: ``<U+001B>``."""
+    return "".join(each if each.isprintable() else f"<U+{ord(each):04X}>" for each in text.expandtabs(4))
 
 
 # Codes of what --allow-code runs, and of what the harness computes itself.

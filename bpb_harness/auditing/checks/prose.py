@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
-from bpb_harness.claim.readme_prose import PRICED_JOINTLY, voiding_headings, voiding_sentences, voiding_title
-from bpb_harness.findings import Finding, Severity
+from bpb_harness.claim.readme_prose import (
+    PRICED_JOINTLY,
+    VoidingSentence,
+    voiding_headings,
+    voiding_sentences,
+    voiding_title,
+)
+from bpb_harness.findings import Finding, Severity, listed
 
 
 def check_prose(evidence: Evidence) -> Iterator[Finding]:
-    """Name each sentence that would void the score."""
+    """Name the sentences that would void the score, those that mean the same together."""
     claim = evidence.claim
     if claim.score is None:
         return
@@ -19,8 +25,21 @@ def check_prose(evidence: Evidence) -> Iterator[Finding]:
     sentences = [*voiding_sentences(readme.text, readme.file)] if readme is not None else []
     sentences += voiding_headings(readme.text, readme.file) if readme is not None else ()
     title = voiding_title(claim.title, claim.score.source.file) if claim.title is not None else None
+    said: dict[str, list[VoidingSentence]] = {}
     for found in [*sentences, *([title] if title is not None else [])]:
-        message = f"{found.source} says {found.sentence[:300]!r}: if it is so, {found.meaning}"
-        rule = codes.JOINT_PRICE if found.meaning == PRICED_JOINTLY else codes.PROSE_VOIDS
-        missing = "a look into the script that made the score: does it do what the record says of it?"
-        yield rule.finding(message, severity=Severity.WARNS, place=str(found.source), missing=missing)
+        said.setdefault(found.meaning, []).append(found)
+    for meaning, alike in said.items():
+        yield _finding_of(meaning, alike)
+
+
+def _finding_of(meaning: str, alike: Sequence[VoidingSentence]) -> Finding:
+    """One finding of sentences that mean the same, with the first of them and the places of all."""
+    first, places = alike[0], list(dict.fromkeys(str(found.source) for found in alike))
+    too = f" (so {'does' if len(places) == 2 else 'do'} {listed(places[1:])})" if len(places) > 1 else ""
+    message = f"{first.source} says {first.sentence[:300]!r}{too}: if it is so, {meaning}"
+    rule = codes.JOINT_PRICE if meaning == PRICED_JOINTLY else codes.PROSE_VOIDS
+    missing = "a look into the script that made the score: does it do what the record says of it?"
+    return rule.finding(
+        message, severity=Severity.WARNS, place=places[0], missing=missing,
+        facts={"places": [*places]} if len(places) > 1 else {},
+    )  # fmt: skip

@@ -453,10 +453,10 @@ def test_a_quoted_line_stands_whole_on_a_line_of_its_own(width: int) -> None:
     report = _with_quotes(_quoting("BPB257", ("train.py", 7, LINE), ("other.py", 9, "x = 1\ty = \x1b[31m2")))
     lines = report.to_text(Screen(width)).splitlines()
     assert f"        line 7: {LINE}" in lines
-    assert "        other.py:9: x = 1   y = [31m2" in lines
+    assert "        other.py:9: x = 1   y = <U+001B>[31m2" in lines
     markdown = report.to_markdown().splitlines()
     at = markdown.index("  ```text")
-    assert markdown[at + 1 : at + 4] == [f"  line 7: {LINE}", "  other.py:9: x = 1   y = [31m2", "  ```"]
+    assert markdown[at + 1 : at + 4] == [f"  line 7: {LINE}", "  other.py:9: x = 1   y = <U+001B>[31m2", "  ```"]
 
 
 def test_a_fence_within_a_quoted_line_ends_no_code() -> None:

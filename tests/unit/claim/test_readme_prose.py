@@ -10,7 +10,7 @@ import pytest
 from bpb_harness.auditing import Verdict, audit
 from bpb_harness.claim.printed import Source
 from bpb_harness.claim.readme_prose import VoidingSentence, voiding_headings, voiding_sentences, voiding_title
-from fixtures.claims.patterns import SP1024, bpb, log
+from fixtures.claims.patterns import SP1024, bpb, log, submission
 from tests.bounded import require_an_end
 
 NATS = 2.0312
@@ -288,3 +288,18 @@ def test_headings_that_name_what_voids_a_score(text: str, lines: list[int]) -> N
 )
 def test_titles_that_name_what_voids_a_score(title: str, voids: bool) -> None:
     assert (voiding_title(title, "submission.json") is not None) is voids
+
+
+def test_sentences_that_mean_the_same_are_one_finding(tmp_path: Path) -> None:
+    title = "Deeper + Pre-Quant TTT"
+    (tmp_path / "README.md").write_text(f"# {title}\n\nwords\n\n## What pre-quant TTT does\n\nmore\n")
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    (found,) = audit(tmp_path).with_code("BPB213")
+    assert found.message.startswith(f"README.md:1 says '{title}' (so does README.md:5): if it is so, ")
+    assert found.evidence["places"] == ["README.md:1", "README.md:5"]
+    score = round(bpb(2.0312, SP1024), 6)
+    (tmp_path / "submission.json").write_text(submission(name=f"Record: {title}", val_bpb=score))
+    (found,) = audit(tmp_path).with_code("BPB213")
+    assert "(so do README.md:5 and submission.json)" in found.message
+    (tmp_path / "README.md").write_text("# Deeper\n\nBOS tokens are not paid for.\n\n## Pre-quant TTT\n")
+    assert len(audit(tmp_path).with_code("BPB213")) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
@@ -58,8 +59,8 @@ def _judged(
         rule, what, bug = space
         factor = pack.factor_of(bug) if bug is not None else None
         effect = "so the score is too low (too good)" if word > WORD.num_bytes else "so the score is too high"
-        both = (place, *spaces) if rule is codes.SPACE_TWICE else ()
-        yield Hit(rule, f"The script {what}; {effect}.", place, number, factor, evidence=evidence, quoted=both)
+        quoted = (place, *(spaces if rule is codes.SPACE_TWICE else _asks_for_a_marker(loop)))
+        yield Hit(rule, f"The script {what}; {effect}.", place, number, factor, evidence=evidence, quoted=quoted)
     if loop.decodes_singly is not None:
         said = (
             "The script decodes ids one by one: a byte token becomes the character U+FFFD, three bytes in place of one."
@@ -109,6 +110,26 @@ def _space(word: float, loop: ByteLoop, spelt: bool) -> tuple[Rule, str, str | N
         what = f"counts {word:g} bytes for {the}: U+2581 is not recognised and counts as three bytes"
         return codes.WRONG_MARKER, what, "question_mark_for_space" if word == WORD.num_bytes + 2 else None
     return None
+
+
+def _asks_for_a_marker(loop: ByteLoop) -> list[ast.expr]:
+    """Where a loop looks at what a piece begins with, takes something away from it, or decodes it by itself."""
+    if loop.decodes_singly is not None:
+        return [loop.decodes_singly]
+    return [part for part in ast.walk(loop.node) if _is_of_a_marker(part)]
+
+
+def _is_of_a_marker(node: ast.AST) -> TypeGuard[ast.expr]:
+    """piece.startswith(MARK), piece.replace(MARK, ""), piece[0] == MARK."""
+    if isinstance(node, ast.Call):
+        return last_name(node.func) in _OF_MARKERS and bool(node.args)
+    return isinstance(node, ast.Compare) and any(
+        isinstance(side, ast.Constant) and isinstance(side.value, str) and len(side.value) == 1
+        for side in (node.left, *node.comparators)
+    )
+
+
+_OF_MARKERS = frozenset(["startswith", "lstrip", "strip", "removeprefix", "replace"])
 
 
 def _place(loop: ByteLoop) -> ast.AST:

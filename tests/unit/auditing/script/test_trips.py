@@ -10,6 +10,7 @@ import pytest
 from bpb_harness.auditing import audit
 from bpb_harness.auditing.script import ScriptContext, check
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
+from bpb_harness.auditing.script.frontend import program
 from bpb_harness.findings import Severity
 from fixtures.claims.patterns import SP1024, log, submission
 from tests.golf_rules import GOLF, check_source
@@ -75,3 +76,14 @@ def test_scripts_beyond_the_bound_on_memory_are_named_and_nothing_is_refuted(
     assert said.message.startswith(", ".join(str(file) for file in files[2:6]) + " and 1 more: not read")
     assert {finding.code for finding in whole} == {finding.code for finding in findings} - {"BPB950"}
     assert all(finding.severity is not Severity.REFUTES for finding in findings)
+
+
+def test_a_script_beyond_the_bound_on_work_is_read_in_part_and_refutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the slowest script takes is bounded by expressions that are looked at, whatever it is made of."""
+    assert any(found.severity is Severity.REFUTES for found in check_source(WRONG))
+    for work in (1, 30, 100, 200):
+        monkeypatch.setattr(program, "MAX_WORK", work)
+        found = check_source(WRONG)
+        (part,) = [each for each in found if each.code == "BPB952"]
+        assert "so that a fault may have been overlooked" in part.message
+        assert not [each for each in found if each.severity is Severity.REFUTES]

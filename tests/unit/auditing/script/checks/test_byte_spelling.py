@@ -57,3 +57,38 @@ def test_what_the_pack_does_not_tell_gives_no_factor(text: str) -> None:
 def test_nor_does_a_pack_without_the_two_bugs() -> None:
     assert _found(SPELT, ScriptContext()).factor is None
     assert _found(SPELT, ScriptContext(rules=Rules.of(shipped_pack("nanochat")))).factor is None
+
+
+SCRIPTS = Path(__file__).parents[5] / "fixtures" / "scripts"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "lines"),
+    [
+        (
+            "marker_question_mark",
+            "BPB152",
+            ['if piece.startswith("?"):', 'base[token_id] = len(piece.encode("utf-8"))'],
+        ),
+        ("marker_underscore", "BPB152", ['if p[0] == "_":', "self.nbytes[i] = len(p.encode())"]),
+        (
+            "space_never",
+            "BPB153",
+            ["spaced[i] = piece.startswith(SPACE)", 'table[i] = len(piece.replace(SPACE, "").encode("utf-8"))'],
+        ),
+        (
+            "space_twice_table",
+            "BPB151",
+            [
+                'base[token_id] = len(piece.encode("utf-8")) + int(spaced[token_id])',
+                "token_bytes += (spaced_lut[tgt_ids] & ~boundary_lut[prev_ids]).to(dtype=torch.int16)",
+            ],
+        ),
+    ],
+)
+def test_the_lines_that_are_wrong_are_quoted(name: str, code: str, lines: list[str]) -> None:
+    text = (SCRIPTS / f"wrong_{name}.py").read_text("utf-8")
+    (found,) = [each for each in check_source(text) if each.code == code]
+    quoted = found.evidence["quoted"]
+    assert isinstance(quoted, list)
+    assert [each["code"] for each in quoted if isinstance(each, dict)] == lines
