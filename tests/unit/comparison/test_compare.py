@@ -48,3 +48,13 @@ def test_every_system_must_be_as_much_better_as_is_expected(others, holds):
     assert [pair.p_better is not None and pair.p_better < 0.05 for pair in found.pairs] == [
         nats < 200 for nats in others
     ]
+
+
+@pytest.mark.parametrize(("level", "is_said"), [(0.05, True), (0.0625, True), (0.0626, False)])
+def test_units_too_few_for_a_p_below_the_level_are_said(level, is_said):
+    """Five documents: the smallest share of flips of signs is 2 in 2^5."""
+    few = [costs_of(np.full(5, nats), np.full(5, 100.0), relation="=") for nats in (200.0, 190.0)]
+    found = compare(few, [{}, {}], level=level).pairs[0]
+    assert (found.units, found.num_units) == ("documents", 5)
+    said = "5 documents can show no p below 0.062, however alike they are; more text can"
+    assert (said in found.notes) is is_said
