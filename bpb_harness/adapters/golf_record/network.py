@@ -8,7 +8,9 @@ tokens to their values, heads and blocks may be gated, and values of the first b
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self, final
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +127,70 @@ class _Block(nn.Module):
 
 
 @final
+@dataclass(frozen=True)
+class _Sizes:
+    """Sizes of the network: those of the tensors.
+
+    Attributes:
+        vocab_size, width, num_heads, num_blocks: of the network.
+        kv_width: of the keys of all heads.
+        hidden: width of the feed-forward layers.
+        num_skips: from the first half of the blocks to the second.
+        num_value_layers: that look tokens up for their values.
+    """
+
+    vocab_size: int
+    width: int
+    num_heads: int
+    num_blocks: int
+    kv_width: int
+    hidden: int
+    num_skips: int
+    num_value_layers: int
+
+    @classmethod
+    def of(cls, account: Account, num_blocks: int, matrices: Mapping[str, Tensor]) -> Self:
+        """Read them off; matrices that stand in banks are those taken apart."""
+        vocab_size, width = account.shape("tok_emb.weight", 2)
+        (num_heads,) = account.shape("blocks.0.attn.q_gain", 1)
+        num_skips, _ = account.shape("skip_weights", 2, may_be_empty=True)
+        kv_width, hidden = (
+            len(matrices[f"{part}.weight"]) if matrices else account.shape(f"{part}.weight", 2)[0]
+            for part in ("blocks.0.attn.c_k", "blocks.0.mlp.fc")
+        )
+        num_value_layers = sum(key.startswith("ve_layer_scales.") for key in account.checkpoint.tensors)
+        return cls(vocab_size, width, num_heads, num_blocks, kv_width, hidden, num_skips, num_value_layers)
+
+    @property
+    def head_width(self) -> int:
+        """Of one head."""
+        return self.width // max(self.num_heads, 1)
+
+    def require_fitting(self, rotated: int, rope_dims: int, name: str) -> None:
+        """Refuse sizes that are of no such network.
+
+        Raises:
+            CheckpointError: with all of them.
+        """
+        fits = (
+            self.num_heads * self.head_width == self.width
+            and self.kv_width % self.head_width == 0
+            and self.num_heads % max(self.kv_width // self.head_width, 1) == 0
+            and self.num_skips == self.num_blocks // 2
+            and rotated % 2 == 0
+            and rotated <= self.head_width
+        )
+        if not fits:
+            raise CheckpointError(
+                f"{name}: sizes",
+                seen=f"width {self.width}, {self.num_heads} heads, key width {self.kv_width}, {self.num_blocks} "
+                f"blocks, {self.num_skips} skips, rope_dims {rope_dims}",
+                expected="heads that divide the width, key heads that divide the heads, skips for half the blocks, an "
+                f"even number of rotated dimensions, at most the head's {self.head_width}",
+            )
+
+
+@final
 class RecordGpt(nn.Module):
     """The network as a :class:`bpb_harness.denoiser.CausalLM`."""
 
@@ -132,54 +198,32 @@ class RecordGpt(nn.Module):
         super().__init__()
         tensors, name = account.checkpoint.tensors, account.checkpoint.path.name
         # 1. Sizes, from the tensors.
-        self.vocab_size, width = account.shape("tok_emb.weight", 2)
-        (num_heads,) = account.shape("blocks.0.attn.q_gain", 1)
         num_blocks = count_blocks(tensors, "blocks")
-        num_skips, _ = account.shape("skip_weights", 2, may_be_empty=True)
         matrices = taken_apart(account, num_blocks)
-        kv_width, hidden = (
-            len(matrices[f"{part}.weight"]) if matrices else account.shape(f"{part}.weight", 2)[0]
-            for part in ("blocks.0.attn.c_k", "blocks.0.mlp.fc")
-        )
-        head_width = width // max(num_heads, 1)
-        num_value_layers = sum(key.startswith("ve_layer_scales.") for key in tensors)
+        sizes = _Sizes.of(account, num_blocks, matrices)
         self.settings = RecordSettings.of(
-            account.checkpoint.stated, name=name, num_blocks=num_blocks, num_value_layers=num_value_layers
+            account.checkpoint.stated, name=name, num_blocks=num_blocks, num_value_layers=sizes.num_value_layers
         )
-        rotated = self.settings.rope_dims or head_width
-        fits = (
-            num_heads * head_width == width
-            and kv_width % head_width == 0
-            and num_heads % max(kv_width // head_width, 1) == 0
-            and num_skips == num_blocks // 2
-            and rotated % 2 == 0
-            and rotated <= head_width
-        )
-        if not fits:
-            raise CheckpointError(
-                f"{name}: sizes",
-                seen=f"width {width}, {num_heads} heads, key width {kv_width}, {num_blocks} blocks, {num_skips} skips, "
-                f"rope_dims {self.settings.rope_dims}",
-                expected="heads that divide the width, key heads that divide the heads, skips for half the blocks, an "
-                f"even number of rotated dimensions, at most the head's {head_width}",
-            )
+        rotated = self.settings.rope_dims or sizes.head_width
+        sizes.require_fitting(rotated, self.settings.rope_dims, name)
         # 2. Parts, as far as the file has them.
-        self._dtype, self._rotated = dtype, rotated
-        self.context_length = self.settings.train_seq_len
+        self._dtype, self._rotated, width = dtype, rotated, sizes.width
+        self.vocab_size, self.context_length = sizes.vocab_size, self.settings.train_seq_len
         self.tok_emb = nn.Embedding(self.vocab_size, width)
-        self.skip_weights = nn.Parameter(torch.empty(num_skips, width))
+        self.skip_weights = nn.Parameter(torch.empty(sizes.num_skips, width))
         self.bigram = _table(account, "bigram", width)
-        self.ve_shared = _table(account, "ve_shared", kv_width)
-        self.ve_layer_scales = nn.ParameterList([nn.Parameter(torch.empty(1)) for _ in range(num_value_layers)])
+        self.ve_shared = _table(account, "ve_shared", sizes.kv_width)
+        self.ve_layer_scales = nn.ParameterList([nn.Parameter(torch.empty(1)) for _ in range(sizes.num_value_layers)])
         self.smear = _Smear(width) if "smear.gate" in tensors else None
         self.lm_head = nn.Linear(width, self.vocab_size, bias=False) if "lm_head.weight" in tensors else None
         self.blocks = nn.ModuleList(
             _Block(
                 _Attention(
-                    width, num_heads, kv_width, is_gated=f"blocks.{index}.attn.attn_gate.weight" in tensors,
+                    width, sizes.num_heads, sizes.kv_width,
+                    is_gated=f"blocks.{index}.attn.attn_gate.weight" in tensors,
                     mixes_values=f"blocks.{index}.attn.vr_lambda" in tensors,
                 ),
-                _Mlp(width, hidden, self.settings.activation),
+                _Mlp(width, sizes.hidden, self.settings.activation),
                 width,
                 1.0 / math.sqrt(index + 1) if self.settings.ln_scale else 1.0,
                 is_gated=f"blocks.{index}.dtg_gate.weight" in tensors,
@@ -188,25 +232,24 @@ class RecordGpt(nn.Module):
         )  # fmt: skip
         for block in list(self.blocks)[num_blocks - self.settings.xsa_last_n :]:
             block.attn.is_exclusive = True  # type: ignore[union-attr]
-        if (num_value_layers > 0) != (self.ve_shared is not None):
+        if (sizes.num_value_layers > 0) != (self.ve_shared is not None):
             raise CheckpointError(
-                f"{name}: value embeddings", seen=f"{num_value_layers} of ve_layer_scales",
+                f"{name}: value embeddings", seen=f"{sizes.num_value_layers} of ve_layer_scales",
                 expected="some, with ve_shared", hint="the file is cut",
             )  # fmt: skip
         # 3. Their weights; what only training used decides nothing.
         account.fill(self, made=matrices)
         account.set_aside(r"mtp_heads\..*")
-        account.compare(self._facts(num_heads, kv_width // head_width, hidden))
+        account.compare(self._facts(sizes))
 
-    def _facts(self, num_heads: int, num_kv_heads: int, hidden: int) -> dict[str, object]:
+    def _facts(self, sizes: _Sizes) -> dict[str, object]:
         """What a file may say of itself too."""
-        width = self.tok_emb.embedding_dim
         return {
-            "vocab_size": self.vocab_size, "num_blocks": len(self.blocks), "width": width, "num_heads": num_heads,
-            "num_kv_heads": num_kv_heads, "mlp_ratio": hidden / width, "mlp_width": hidden,
-            "tied": self.lm_head is None, "rotary_base": self.settings.rope_base,
-            "logit_cap": self.settings.logit_softcap, "context_length": self.context_length, "causal": True,
-            "bias": False,
+            "vocab_size": sizes.vocab_size, "num_blocks": sizes.num_blocks, "width": sizes.width,
+            "num_heads": sizes.num_heads, "num_kv_heads": sizes.kv_width // sizes.head_width,
+            "mlp_ratio": sizes.hidden / sizes.width, "mlp_width": sizes.hidden, "tied": self.lm_head is None,
+            "rotary_base": self.settings.rope_base, "logit_cap": self.settings.logit_softcap,
+            "context_length": self.context_length, "causal": True, "bias": False,
         }  # fmt: skip
 
     def _tables(self, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
