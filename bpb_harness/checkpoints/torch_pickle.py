@@ -1,7 +1,7 @@
 """Reading files of ``torch.save`` as data: no unpickler, no import, nothing called that a file names.
 
-A pickle is a program. This module interprets its opcodes over :mod:`pickletools` with containers, numbers, text
-and a short list of recipes (a tensor from a storage, an ordered dictionary); any other global becomes an inert
+A pickle is a program. :mod:`bpb_harness.pickle_machine` interprets its opcodes; this module adds a short list of
+recipes (a tensor from a storage, an ordered dictionary), and any other global becomes an inert
 :class:`ForeignObject`, which remembers a name and its arguments. The caller decides which names to refuse. Sizes are
 checked against the bytes that are really there before anything is allocated.
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor
 
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
-from bpb_harness.foreign_files import opcodes
+from bpb_harness.pickle_machine import DAMAGES, PickleMachine
 
 _LARGEST_PICKLE = 64 << 20
 _MAX_RECORDS = 200_000
@@ -129,7 +128,7 @@ def read_torch_zip(file: BinaryIO, path: Path) -> TorchFile:
                 memories[key] = _as_memory(read_record(archive, record, path))
             return memories[key]
 
-        return _Interpreter(path, memory).run(read_record(archive, pickles[0], path, most=_LARGEST_PICKLE))
+        return _Interpreter(path, memory).read(read_record(archive, pickles[0], path, most=_LARGEST_PICKLE))
 
 
 def read_bare_pickle(data: bytes, path: Path) -> TorchFile:
@@ -149,7 +148,7 @@ def read_bare_pickle(data: bytes, path: Path) -> TorchFile:
 
     if len(data) > _LARGEST_PICKLE:
         raise UnsafeCheckpointError(f"{path.name}: a bare pickle", seen=f"{len(data)} bytes", expected="a .pt archive")
-    return _Interpreter(path, memory).run(data)
+    return _Interpreter(path, memory).read(data)
 
 
 def open_stored_archive(file: BinaryIO, path: Path) -> zipfile.ZipFile:
@@ -208,33 +207,24 @@ def _as_memory(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
 
 
-_MARK = object()
-
-
-class _Interpreter:
+class _Interpreter(PickleMachine):
     """One run over the opcodes of one pickle."""
 
     def __init__(self, path: Path, memory: Callable[[str], Tensor]) -> None:
+        super().__init__()
         self._path, self._memory = path, memory
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
         self._foreign: dict[str, None] = {}
         # Tensors may share a storage (tied weights), but not without limit: a network is built from copies of them.
         self._tensor_bytes = 0
         self._storage_bytes: dict[int, int] = {}
 
-    def run(self, data: bytes) -> TorchFile:
+    def read(self, data: bytes) -> TorchFile:
         try:
-            for name, arg in opcodes(data):
-                if name == "STOP":
-                    if len(self._stack) != 1:
-                        raise self._damaged("values are left on the stack")
-                    self._check_sharing()
-                    return TorchFile(self._stack[0], tuple(self._foreign))
-                self._step(name, arg)
-        except (ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeError, RecursionError) as error:
+            content = self.run(data)
+        except DAMAGES as error:
             raise self._damaged(str(error) or type(error).__name__) from None
-        raise self._damaged("no end")
+        self._check_sharing()
+        return TorchFile(content, tuple(self._foreign))
 
     def _check_sharing(self) -> None:
         stored = sum(self._storage_bytes.values())
@@ -248,129 +238,46 @@ class _Interpreter:
     def _damaged(self, why: str) -> CheckpointError:
         return CheckpointError(f"{self._path.name} holds a damaged pickle", seen=why, hint="copy the file again")
 
-    def _step(self, name: str, arg: Any) -> None:
-        stack = self._stack
-        if _LITERALS.fullmatch(name):
-            stack.append(arg)
-        elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name]())
-        elif name in ("PROTO", "FRAME"):
-            pass
-        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            self._memo[arg] = stack[-1]
-        elif name == "MEMOIZE":
-            self._memo[len(self._memo)] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(self._memo[arg])
-        elif name == "MARK":
-            stack.append(_MARK)
-        elif name == "POP":
-            stack.pop()
-        elif name == "POP_MARK":
-            self._pop_mark()
-        elif name == "DUP":
-            stack.append(stack[-1])
-        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            count = int(name[-1])
-            parts = [self._pop() for _ in range(count)]
-            stack.append(tuple(reversed(parts)))
-        elif name == "TUPLE":
-            stack.append(tuple(self._pop_mark()))
-        elif name == "LIST":
-            stack.append(self._pop_mark())
-        elif name == "DICT":
-            pairs = self._pop_mark()
-            stack.append({})
-            self._set_items(stack[-1], pairs)
-        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
-            values = [self._pop()] if name == "APPEND" else self._pop_mark()
-            self._extend(stack[-1], values)
-        elif name in ("SETITEM", "SETITEMS"):
-            pairs = [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._pop_mark()
-            self._set_items(stack[-1], pairs)
-        elif name == "FROZENSET":
-            stack.append(self._pop_mark())
-        elif name in ("GLOBAL", "STACK_GLOBAL"):
-            self._push_global(arg)
-        elif name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
-            if name == "NEWOBJ_EX":
-                self._pop()
-            args, function = self._pop(), self._pop()
-            stack.append(self._reduce(function, args))
-        elif name == "BUILD":
-            state = self._pop()
-            if isinstance(stack[-1], ForeignObject):
-                stack[-1].state = state
-            # An OrderedDict's attributes (state_dict's _metadata) and a parameter's are of no use here.
-        elif name == "BINPERSID":
-            stack.append(self._storage(self._pop()))
-        else:
-            raise UnsafeCheckpointError(
-                f"{self._path.name} uses the pickle opcode {name}",
-                expected="only what torch.save writes",
-                hint="save the weights again with torch.save or as safetensors",
-            )
+    def refused(self, opcode: str) -> Exception:
+        return UnsafeCheckpointError(
+            f"{self._path.name} uses the pickle opcode {opcode}",
+            expected="only what torch.save writes",
+            hint="save the weights again with torch.save or as safetensors",
+        )
 
-    def _pop(self) -> Any:
-        value = self._stack.pop()
-        if value is _MARK:
-            raise self._damaged("unexpected mark")
-        return value
+    def extend(self, target: Any, values: Iterable[Any]) -> None:
+        super().extend(target.items if isinstance(target, ForeignObject) else target, values)
 
-    def _pop_mark(self) -> list[Any]:
-        stack = self._stack
-        position = len(stack) - 1
-        while stack[position] is not _MARK:
-            position -= 1
-            if position < 0:
-                raise self._damaged("no mark")
-        values = stack[position + 1 :]
-        del stack[position:]
-        return values
-
-    def _extend(self, target: Any, values: Iterable[Any]) -> None:
+    def put(self, target: Any, key: Any, value: Any) -> None:
         if isinstance(target, ForeignObject):
-            target.items.extend(values)
-        elif isinstance(target, list):
-            target.extend(values)
+            target.items.append((key, value))
+        elif isinstance(target, dict) and not isinstance(key, str | int | float | bool | bytes | None):
+            # Hashing nested tuples that share their parts takes exponential time; repr of a class is enough.
+            target[f"<{type(key).__name__} {len(target)}>"] = value
         else:
-            raise self._damaged(f"items appended to {type(target).__name__}")
+            super().put(target, key, value)
 
-    def _set_items(self, target: Any, pairs: list[Any]) -> None:
-        if len(pairs) % 2:
-            raise self._damaged("odd number of dictionary items")
-        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            if isinstance(target, ForeignObject):
-                target.items.append((key, value))
-            elif not isinstance(target, dict):
-                raise self._damaged(f"items set on {type(target).__name__}")
-            elif isinstance(key, str | int | float | bool | bytes | None):
-                target[key] = value
-            else:
-                # Hashing nested tuples that share their parts takes exponential time; repr of a class is enough.
-                target[f"<{type(key).__name__} {len(target)}>"] = value
-
-    def _push_global(self, arg: Any) -> None:
-        if arg is None:
-            attribute, module = self._pop(), self._pop()
-            if not (isinstance(module, str) and isinstance(attribute, str)):
-                raise self._damaged("a global without a name")
-        else:
-            module, _, attribute = arg.partition(" ")
-        name = f"{module}.{attribute}"[:200]
+    def named(self, name: str) -> _Global:
+        name = name[:200]
         if name not in _RECIPES and not _is_storage(name) and not _is_plain_torch_name(name):
             self._foreign[name] = None
-        self._stack.append(_Global(name))
+        return _Global(name)
 
-    def _reduce(self, function: Any, args: Any) -> Any:
-        if not isinstance(args, tuple):
-            raise self._damaged("arguments that are no tuple")
+    def called(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         if isinstance(function, ForeignObject):  # the result of something foreign, called again
-            return ForeignObject(function.name, (function, *args))
+            return ForeignObject(function.name, (function, *arguments))
         if not isinstance(function, _Global):
             raise self._damaged(f"a call of {type(function).__name__}")
         recipe = _RECIPES.get(function.name)
-        return recipe(self, args) if recipe is not None else ForeignObject(function.name, args)
+        return recipe(self, arguments) if recipe is not None else ForeignObject(function.name, arguments)
+
+    def given_state(self, value: Any, state: Any) -> None:
+        if isinstance(value, ForeignObject):
+            value.state = state
+        # An OrderedDict's attributes (state_dict's _metadata) and a parameter's are of no use here.
+
+    def referred(self, identity: Any) -> Any:
+        return self._storage(identity)
 
     # Recipes
 
@@ -419,7 +326,7 @@ class _Interpreter:
         result: dict[Any, Any] = {}
         if args and isinstance(args[0], list):
             for pair in args[0]:
-                self._set_items(result, list(pair))
+                self.set_items(result, list(pair))
         return result
 
     def _sequence(self, args: tuple[Any, ...]) -> Any:
@@ -448,17 +355,6 @@ _RECIPES: dict[str, Callable[[_Interpreter, tuple[Any, ...]], Any]] = {
     "builtins.set": _Interpreter._sequence,
     "__builtin__.set": _Interpreter._sequence,
     "_codecs.encode": _Interpreter._encoded,
-}
-
-_LITERALS = re.compile("(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?(BIN)?(STRING|UNICODE8?|BYTES8?)|BYTEARRAY8")
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_TUPLE": tuple,
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-    "EMPTY_SET": list,
 }
 
 

@@ -143,7 +143,9 @@ MODULES = {
         ),
         ("unit/byte_count/test_counter.py::test_every_assigned_code_point_is_counted_exactly",),
     ),
-    "torch_pickle": Module(("checkpoints/torch_pickle.py",), ("unit/checkpoints/test_torch_pickle.py",)),
+    "torch_pickle": Module(
+        ("checkpoints/torch_pickle.py", "pickle_machine.py"), ("unit/checkpoints/test_torch_pickle.py",)
+    ),
     "checkpoints": Module(
         ("checkpoints/*.py",),
         (
