@@ -53,6 +53,11 @@ def test_a_text_that_was_gone_through_is_not_kept(shard):
     for start in range(0, COUNT, 1 << 10):  # windows are read now and again
         corpus.read(start, start + (1 << 10))
     assert resident(shard) > size // 2
+    corpus.let_go()
+    assert resident(shard) < size // 4
+    for start in range(0, COUNT, 1 << 10):
+        corpus.read(start, start + (1 << 10))
+    assert resident(shard) > size // 2
     for _ in corpus.stored(0, COUNT):
         pass
     assert resident(shard) < size // 4

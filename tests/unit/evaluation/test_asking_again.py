@@ -78,10 +78,12 @@ class Task:
         return Settings(device="cpu", check_contract=self.check)
 
 
-def test_the_fresh_process_is_asked_and_compared():
-    process = Process()
+def test_the_fresh_process_is_asked_and_compared(monkeypatch):
+    process, let_go = Process(), []
+    monkeypatch.setattr(Task.text.corpus, "let_go", lambda: let_go.append(process.asked))
     look_again(Task(), RESULT, Windows(50), process)
     assert process.asked == 32
+    assert let_go == [0]  # of the text's pages, before the network is asked
     with pytest.raises(
         SecondLookError, match=r"^a fresh process that has only the checkpoint does not give .* 32 of 32"
     ):
