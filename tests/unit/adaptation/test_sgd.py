@@ -142,17 +142,17 @@ def test_a_weight_that_two_modules_share_takes_one_step():
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_all_processes_step_as_one_does_to_the_last_bit(monkeypatch, count):
-    """Of seven micro-batches, added in their order; those of one share added first would be other bits."""
+    """Of seven micro-batches, added in their order."""
     monkeypatch.setattr(sgd, "_TOKENS_OF_MICRO_BATCH", 2 * (L + 1))
     alone, chunk, asked = Causal(), tokens(14 * L + 1), []
     found = SgdAdaptation._gradient_of
 
     def loud(self, windows, num_targets, address):
-        """Gradients of very different sizes, of which float64 cannot hold every sum."""
+        """The second micro-batch's and the sixth's cancel each other, and what was added in between is lost."""
         asked.append(address)
-        scale = 1.0 + 2.0**45 * (int(address.rpartition("/")[2]) % 4 == 0)
         gradients = found(self, windows, num_targets, address)
-        return [None if gradient is None else gradient * scale for gradient in gradients]
+        added = {2: 2.0**60, 10: -(2.0**60)}.get(int(address.rpartition("/")[2]), 0.0)
+        return [None if gradient is None else gradient + added for gradient in gradients]
 
     monkeypatch.setattr(SgdAdaptation, "_gradient_of", loud)
     settings = {"epochs": 1, "learning_rate": 0.5, "batch_windows": 14}
@@ -168,6 +168,29 @@ def test_all_processes_step_as_one_does_to_the_last_bit(monkeypatch, count):
     for network in networks:
         for name, value in weights(alone).items():
             assert torch.equal(value, weights(network)[name]), name
+
+
+def test_gradients_of_micro_batches_are_added_in_float64(monkeypatch):
+    """Two that cancel each other leave the others as they are; float32 would lose what is added in between."""
+    monkeypatch.setattr(sgd, "_TOKENS_OF_MICRO_BATCH", 2 * (L + 1))
+    found, seen = SgdAdaptation._gradient_of, []
+    for size in (2.0**30, 0.0):
+        signs = {2: size, 10: -size}
+
+        def loud(self, windows, num_targets, address, signs=signs):
+            gradients = found(self, windows, num_targets, address)
+            added = signs.get(int(address.rpartition("/")[2]))
+            if added is None:
+                return gradients
+            return [None if each is None else torch.full_like(each, added) for each in gradients]
+
+        monkeypatch.setattr(SgdAdaptation, "_gradient_of", loud)
+        network = Causal()
+        learner(network, epochs=1, learning_rate=0.5, batch_windows=14).learn(tokens(14 * L + 1), 0, 2)
+        seen.append(weights(network))
+    assert not torch.equal(seen[1]["emb.weight"], weights(Causal())["emb.weight"])
+    for name, value in seen[1].items():
+        torch.testing.assert_close(seen[0][name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_a_masked_network_lowers_its_own_bound_on_masks_that_every_step_draws_anew(monkeypatch):

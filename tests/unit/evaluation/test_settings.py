@@ -282,3 +282,21 @@ def test_words_to_choose_from(words, text):
 def test_no_setting_that_needs_or_contradicts_another_goes_by(alone, needs):
     with pytest.raises(UsageError, match=needs):
         Settings(**alone)
+
+
+@pytest.mark.parametrize(
+    ("options", "keeps", "each"),
+    [
+        ({}, False, False),
+        ({"with_costs": True}, True, False),
+        ({"with_costs": True, "with_windows": True}, True, False),
+        ({"with_costs": True, "with_tokens": True}, True, True),
+        ({"with_costs": True, "with_documents": True}, True, True),
+        ({"with_costs": True, "with_documents": True, "per_document": True}, True, False),
+        ({"with_costs": True, "ttt": "sgd"}, True, True),
+        ({"with_tokens": True}, True, True),
+    ],
+)
+def test_costs_of_single_tokens_are_kept_where_those_of_stretches_would_not_do(options, keeps, each):
+    settings = Settings.of(options)
+    assert (settings.keeps_tokens, settings.keeps_each_token) == (keeps, each)
