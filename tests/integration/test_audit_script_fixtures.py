@@ -165,6 +165,7 @@ COMPUTED = {
 }
 
 
+@pytest.mark.usefixtures("forked_running")
 def test_what_scripts_compute() -> None:
     """One process runs the functions of several scripts; none of the honest ones is called wrong."""
     functions, names = [], []

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from bpb_harness.evaluation.api import evaluate
 from fixtures import build
 from reference.train import train
+from tests.tiers import some_of
 from tests.tiny_training import SHAPE, tiny_training
 from tests.two_processes import kill_one_of_two
 
@@ -44,7 +45,7 @@ def test_scoring_goes_on_from_the_draws_of_both(tmp_path: Path, repository: Path
     assert any(remark.code == "draws.kept" for remark in resumed.remarks)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", some_of([0, 1], everyday=1))
 def test_training_goes_on_from_what_was_saved(tmp_path: Path, repository: Path, rank: int) -> None:
     training = tiny_training(tmp_path / "m.pt", steps=60)
 

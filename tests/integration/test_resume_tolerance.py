@@ -15,8 +15,8 @@ FAST = {
 
 
 @pytest.fixture(scope="module")
-def tiny(repository) -> Path:
-    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+def tiny(one_block) -> Path:
+    return one_block
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, tmp_path):

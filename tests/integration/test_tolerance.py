@@ -12,8 +12,8 @@ from tests.printed import words_of
 
 
 @pytest.fixture(scope="module")
-def tiny(repository):
-    return repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+def tiny(one_block):
+    return one_block
 
 
 def test_a_tolerance_out_of_reach_says_what_a_pass_gives(tiny):

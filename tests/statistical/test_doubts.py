@@ -26,6 +26,7 @@ from fixtures.adversarial.estimators.correct import (
     shared_time,
     stratified_times,
 )
+from tests.tiers import some_of
 
 V = 3
 
@@ -57,9 +58,11 @@ def _kept_above(least):
     return estimate
 
 
-@pytest.mark.parametrize(
-    "estimate", [_clipped_late(500.0), _kept_above(0.001)], ids=["clipped at 500", "times above 0.001"]
-)
+# The other one stands in the gallery as well, with 0.002: tests/adversarial/test_gallery.py.
+ENDING = [pytest.param(_clipped_late(500.0), id="clipped at 500"), pytest.param(_kept_above(0.001), id="above 0.001")]
+
+
+@pytest.mark.parametrize("estimate", some_of(ENDING, everyday=1))
 def test_weights_that_end_where_sampling_proves_nothing_are_suspicious(estimate) -> None:
     report = check_elbo(estimate)
     assert report.verdict == "correct"
@@ -74,7 +77,10 @@ def test_weights_that_end_where_sampling_proves_nothing_are_suspicious(estimate)
 def test_weights_that_end_rightly_are_not_suspicious() -> None:
     """t = v^3 with weight 3 / v: bounded by comparison, and its mean on long windows is the bound."""
 
+    calls = []
+
     def warped(denoise, x0, generator):
+        calls.append(x0.shape)
         v = _times(len(x0), generator)
         return _masked_nats(denoise, x0, v**3, generator)[1] * 3 / v
 
@@ -82,6 +88,8 @@ def test_weights_that_end_rightly_are_not_suspicious() -> None:
     assert report.verdict == "correct"
     assert report.suspicions == ()
     assert "windows of 512 tokens" in report.message, "it was looked at"
+    assert sum(shape == (31, 4) for shape in calls) >= 6 * 645, "the full size"
+    assert any(shape[1] == 512 for shape in calls)
 
 
 def test_a_mean_on_long_windows_tells_a_warped_law_from_a_clipped_weight() -> None:
@@ -237,20 +245,16 @@ def test_an_estimator_for_one_size_of_batch_is_not_wrong_by_that() -> None:
 # --- sizes ---------------------------------------------------------------------------------------------------------
 
 
-def test_sizes_are_numbers_of_draws_and_long_windows() -> None:
-    calls = {}
-    for size in ("quick", "full"):
-        counted = []
+def test_the_quick_size_is_of_few_draws_and_without_long_windows() -> None:
+    """The full one is counted above, where weights that end rightly are not suspicious."""
+    calls = []
 
-        def estimate(denoise, x0, generator, counted=counted):
-            counted.append(x0.shape)
-            return independent_times()(denoise, x0, generator)
+    def estimate(denoise, x0, generator):
+        calls.append(x0.shape)
+        return independent_times()(denoise, x0, generator)
 
-        assert check_elbo(estimate, size=size).verdict == "correct"
-        calls[size] = counted
-    assert sum(shape == (31, 4) for shape in calls["quick"]) >= 6 * 200
-    assert sum(shape == (31, 4) for shape in calls["full"]) >= 6 * 645
-    assert not any(shape[1] > 4 for shape in calls["quick"])
-    assert any(shape[1] == 512 for shape in calls["full"])
+    assert check_elbo(estimate, size="quick").verdict == "correct"
+    assert 6 * 200 <= sum(shape == (31, 4) for shape in calls) < 6 * 645
+    assert not any(shape[1] > 4 for shape in calls)
     with pytest.raises(UsageError, match="size"):
         check_elbo(independent_times(), size="tiny")

@@ -19,13 +19,14 @@ from bpb_harness.statistics.grid_error import grid_noise_variance
 from bpb_harness.text.corpus import Corpus
 from tests.oracles import OracleDenoiser, Table, schedule, t_step_bound
 from tests.spans import end_to_end
+from tests.tiers import times
 
-V, SEEDS = 3, 200
+V, SEEDS = 3, times(100, thorough=400)
 TEXTS = [(0, 1, 2, 2), (2, 0, 1, 1), (1, 1, 0)]
 
 
 def test_every_step_on_every_window_is_the_exact_bound_in_the_mean():
-    """Uneven grid, alpha(1) > 0, told the noise level; 200 seeds within 4.5 of their errors: false alarm 7e-6."""
+    """Uneven grid, alpha(1) > 0, told the noise level; 100 seeds within 4.5 of their errors: false alarm 7e-6."""
     belief = Table(V, seed=5, time_conditioned=True)
     the_schedule = parse_schedule("cosine-md4[0.05]")
     bound = DiscreteBound(the_schedule, "all", 4)

@@ -13,9 +13,10 @@ from torch import nn
 import bpb_harness
 from bpb_harness.estimators import ExactBound
 from bpb_harness.schedule import parse_schedule
+from tests.tiers import times
 
 V, L = 3, 4
-CALLS = 1000
+CALLS = times(500, thorough=3000)
 
 
 class Net(nn.Module):

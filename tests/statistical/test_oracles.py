@@ -29,6 +29,7 @@ from tests.oracles import (
     t_step_bound,
     t_step_nll,
 )
+from tests.tiers import some_of
 
 SCHEDULES = [
     schedule("loglinear"),
@@ -87,10 +88,19 @@ class _TimeTable(Table):
 
 
 @pytest.mark.parametrize("s", SCHEDULES, ids=lambda s: s.name)
-@pytest.mark.parametrize("kind", [_TimeTable, lambda _: Table(3, seed=5, time_conditioned=True)])
-def test_the_bound_of_a_denoiser_that_is_told_the_time(s, kind) -> None:
+def test_the_bound_of_a_denoiser_that_is_told_the_time(s) -> None:
     """300 levels a mask: within 5 of the stated errors, false alarm 6e-7 each."""
-    model, x = kind(s), (2, 0, 1)
+    _within_its_errors(s, _TimeTable(s))
+
+
+@pytest.mark.parametrize("s", some_of(SCHEDULES, everyday=2), ids=lambda s: s.name)
+def test_the_bound_of_a_denoiser_that_is_told_the_rate(s) -> None:
+    """As above: what it is told is smoother in the rate, for which levels are drawn."""
+    _within_its_errors(s, Table(3, seed=5, time_conditioned=True))
+
+
+def _within_its_errors(s, model) -> None:
+    x = (2, 0, 1)
     denoiser = OracleDenoiser(model)
     bound = ExactBound(parse_schedule(s.name), None, 300)
     found = bound.span_bounds(denoiser, denoiser.encode(x).unsqueeze(0), np.array([0]))

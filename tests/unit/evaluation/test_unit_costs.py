@@ -9,12 +9,18 @@ from bpb_harness import evaluate
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
 
 
-def test_second_draws_of_windows_stand_behind_the_first(repository):
+def test_second_draws_of_windows_stand_behind_the_first(one_block):
     """One draw a window, and of some windows a second one that enters no total."""
-    checkpoint = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
     limit = MIN_WINDOWS_REPLICATED
     result = evaluate(
-        checkpoint, method="mc", num_samples=1, limit=limit, with_costs=True, check_contract=False, device="cpu"
+        one_block,
+        method="mc",
+        num_samples=1,
+        limit=limit,
+        context_length=16,
+        with_costs=True,
+        check_contract=False,
+        device="cpu",
     )
     assert result.costs is not None
     draws = result.costs.draws

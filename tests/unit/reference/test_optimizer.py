@@ -13,6 +13,7 @@ from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
 from reference.objective import draw_masks, gather_capacity, gather_masked
 from reference.optimizer import MovingAverage, Muon, orthogonalised
+from tests.tiers import times
 
 
 def matrices(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -167,13 +168,13 @@ def test_moving_average_forgets_the_start_and_then_decays() -> None:
 @pytest.mark.parametrize("name", ["loglinear[0.001]", "cosine-mdlm[0.05]"])
 @pytest.mark.parametrize(("num_shares", "share"), [(1, 0), (4, 0), (4, 3)])
 def test_every_masked_position_is_gathered(name: str, num_shares: int, share: int) -> None:
-    """200 batches; one that overflows would be an event beyond 8 standard deviations."""
+    """60 batches or more; one that overflows would be an event beyond 8 standard deviations."""
     bound, windows, length = ContinuousBound(parse_schedule(name), 1), 64, 64
     capacity = gather_capacity(windows // num_shares, length, bound, num_shares)
     assert capacity < 0.8 * (windows // num_shares) * length
     generator = torch.Generator().manual_seed(1)
     fullest = 0
-    for _ in range(200):
+    for _ in range(times(60, thorough=400)):
         masked, _, _ = draw_masks((windows, length), bound, generator)
         mine = Processes(share, num_shares).share_rows(masked)
         x0 = torch.randint(9, mine.shape, generator=generator)
