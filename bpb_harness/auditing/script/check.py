@@ -78,10 +78,10 @@ def check_scripts(
     if left_out:
         findings.append(_left_out(left_out))
     if scripts:
-        checked, analysis = _checked(scripts, context, is_whole=not left_out)
+        runs = allow_code and tokenizer is not None
+        checked, on_path = _checked(scripts, context, is_whole=not left_out, runs=runs)
         findings.extend(checked)
-        if allow_code and tokenizer is not None:
-            on_path = _names_on_path(analysis)
+        if runs and tokenizer is not None:
             findings = weigh(findings, check_scores_by_running(scripts, tokenizer, on_path, context.rules.pack))
             findings.extend(check_table_by_running(scripts, tokenizer, on_path))
     order = list(Severity)
@@ -147,15 +147,17 @@ def _parsed(name: str, source: SourceText) -> tuple[list[Script], list[Finding]]
 
 
 def _checked(
-    scripts: list[Script], context: ScriptContext, *, is_whole: bool = True
-) -> tuple[list[Finding], Analysis | None]:
-    """The findings, and the analysis that they come from; None where there could be none."""
+    scripts: list[Script], context: ScriptContext, *, is_whole: bool = True, runs: bool = False
+) -> tuple[list[Finding], set[str]]:
+    """The findings and, where functions are to be run, the names of those that the reported scores come from."""
     names = ", ".join(script.path for script in scripts)
     try:
         analysis = Analysis(Program(scripts, context.settings), context)
         informative = analysis.informative
+        # The path is long, and few checks need it; what they leave of the work may not do for it.
+        on_path = {frame.scope.name for _, frame in analysis.path} if runs else set()
     except Exception as error:  # a script is hostile input: what cannot be taken apart is not understood
-        return [_not_understood(names, "the scripts could not be analysed", error)], None
+        return [_not_understood(names, "the scripts could not be analysed", error)], set()
     findings: list[Finding] = []
     stumbled: list[Finding] = []
     partial: list[str] = []  # what is looked for in vain, where what would show it may lie beyond the limit
@@ -171,12 +173,7 @@ def _checked(
         stumbled.append(_read_in_part(names, [about for about in CHECKS.values() if about not in partial], partial))
     if analysis.program.work_left <= 0 or not is_whole:
         findings = [_doubted(finding) for finding in findings]
-    return findings + stumbled, analysis
-
-
-def _names_on_path(analysis: Analysis | None) -> set[str]:
-    """The names of the functions that the reported scores come from."""
-    return set() if analysis is None else {frame.scope.name for _, frame in analysis.path}
+    return findings + stumbled, on_path
 
 
 def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> Finding:

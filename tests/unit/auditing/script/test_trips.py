@@ -87,3 +87,24 @@ def test_a_script_beyond_the_bound_on_work_is_read_in_part_and_refutes_nothing(m
         (part,) = [each for each in found if each.code == "BPB952"]
         assert "so that a fault may have been overlooked" in part.message
         assert not [each for each in found if each.severity is Severity.REFUTES]
+
+
+def test_functions_are_run_that_lie_on_the_path_even_where_checks_use_up_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text(WRONG)
+    given: list[set[str]] = []
+    monkeypatch.setattr(check, "check_scores_by_running", lambda _scripts, _tok, on_path, _pack: given.append(on_path))
+    monkeypatch.setattr(check, "check_table_by_running", lambda *_: [])
+    monkeypatch.setattr(check, "weigh", lambda findings, _: findings)
+
+    def uses_up(analysis: Analysis) -> Iterator[Hit]:
+        analysis.program.spend(program.MAX_WORK)
+        yield from ()
+
+    for checks in (check.CHECKS, {uses_up: "all"}):
+        monkeypatch.setattr(check, "CHECKS", checks)
+        check.check_scripts([tmp_path / "train.py"], ScriptContext(), tokenizer=tmp_path / "x.model", allow_code=True)
+    assert given[0] == given[1]
+    assert "<module>" in given[1]
+    assert len(given[1]) > 1
