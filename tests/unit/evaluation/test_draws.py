@@ -620,8 +620,7 @@ def test_tokens_of_windows_of_all_lengths_add_up_to_them_to_the_last_bit(monkeyp
     np.testing.assert_array_equal(bound._with_rest(window_nats, token_nats), token_nats + (missing / lengths)[window])
 
 
-@pytest.mark.parametrize("at_once", [70, 1 << 22])
-@pytest.mark.parametrize("count", [3, 4])
+@pytest.mark.parametrize(("at_once", "count"), [(70, 3), (1 << 22, 4)])
 @pytest.mark.parametrize("by_stretches", [False, True])
 def test_tokens_cost_the_same_bits_whoever_scores_them_in_whatever_batches(
     source, monkeypatch, at_once, count, by_stretches
