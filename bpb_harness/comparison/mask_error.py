@@ -115,18 +115,10 @@ def _of_differences(scored: ScoreCosts, one: SpanDraws, other: SpanDraws) -> Mas
 
 def _difference(scored: ScoreCosts, one: SpanDraws, other: SpanDraws) -> Draws:
     level = one.level if np.array_equal(one.level, other.level) else one.v
-    value = other.value_nats - one.value_nats
-    weighed = len(value) - one.num_replicates
-
-    def rows(part: slice, replicates: Draws | None) -> Draws:
-        return Draws(
-            window=one.window[part], sample=one.sample[part], v=one.v[part], value_nats=value[part], level=level[part],
-            difficulty=one.difficulty, num_tokens=scored.ends - scored.starts, num_bytes=scored.span_units,
-            replicates=replicates,
-        )  # fmt: skip
-
-    again = rows(slice(weighed, None), None) if one.num_replicates else None
-    return rows(slice(weighed), again)
+    return Draws(
+        window=one.window, sample=one.sample, v=one.v, value_nats=other.value_nats - one.value_nats, level=level,
+        difficulty=one.difficulty, num_tokens=scored.ends - scored.starts, num_bytes=scored.span_units,
+    ).parted(one.num_replicates)  # fmt: skip
 
 
 def _of_spans(draws: Draws) -> MaskError:

@@ -155,16 +155,10 @@ class SampledBound:
         length = lengths[plan.window]
         alpha_end_nats = prior_nats(self.bound.schedule, 1, self.num_clean_tokens) * length
         value_nats = alpha_end_nats + self.bound.schedule.max_mask_rate * length * self.table.nats_per_masked
-
-        def draws(rows: slice, replicates: Draws | None) -> Draws:
-            return Draws(
-                window=plan.window[rows], sample=plan.sample[rows], v=plan.position[rows], value_nats=value_nats[rows],
-                difficulty=self.layout.difficulty.astype(np.float64), num_tokens=lengths,
-                num_bytes=self.layout.num_units, level=plan.mask_rate[rows], replicates=replicates,
-            )  # fmt: skip
-
-        replicates = draws(slice(plan.num_weighed, None), None) if plan.num_replicates else None
-        return draws(slice(plan.num_weighed), replicates)
+        return Draws(
+            window=plan.window, sample=plan.sample, v=plan.position, value_nats=value_nats, level=plan.mask_rate,
+            difficulty=self.layout.difficulty.astype(np.float64), num_tokens=lengths, num_bytes=self.layout.num_units,
+        ).parted(plan.num_replicates)  # fmt: skip
 
     @cached_property
     def spread(self) -> PassSpread:

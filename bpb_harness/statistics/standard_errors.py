@@ -71,6 +71,18 @@ class Draws:
         if not np.isfinite(self.value_nats).all():
             raise NumericsError("values of draws", seen="NaN or infinity", expected="finite nats")
 
+    def parted(self, num_replicates: int) -> Draws:
+        """The same, but that so many of the rows, the last, are replicates of the others."""
+        if not num_replicates:
+            return self
+        first = len(self.window) - num_replicates
+        by_row = ("window", "sample", "v", "value_nats", *(() if self.level is None else ("level",)))
+
+        def rows(part: slice) -> Draws:
+            return replace(self, **{name: getattr(self, name)[part] for name in by_row})
+
+        return replace(rows(slice(first)), replicates=rows(slice(first, None)))
+
     @property
     def num_windows(self) -> int:
         """N."""
