@@ -111,6 +111,23 @@ def test_so_many_windows_as_a_batch_has(text):
     assert RunSize.of(by_rows) == RunSize(batch_rows=5, num_rows=24 * 4, widest=(4, 6))
 
 
+def test_the_checks_are_told_what_the_run_is(text, monkeypatch):
+    asked: dict[str, Any] = {}
+
+    def examine(model, windows, **given):
+        asked.update(given)
+        return SimpleNamespace(witness=None, findings=["a remark"])
+
+    monkeypatch.setattr(trust, "examine", examine)
+    contract = Contract(job(Denoising(), text, batch_tokens=16 * 4, num_samples=5, seed=3))
+    assert contract.remarks == ["a remark"]
+    assert asked.pop("tell")
+    assert asked == {
+        "schedule": LogLinear(), "seed": 3, "batch_rows": 4, "num_rows": 6 * 5, "dtype": torch.float32,
+        "by_blocks": False, "widest": None,
+    }  # fmt: skip
+
+
 def test_a_network_is_asked_again_after_its_score(text):
     counted = Denoising()
     Contract(job(counted, text))
