@@ -82,7 +82,9 @@ def check_scripts(
         checked, on_path = _checked(scripts, context, is_whole=not left_out, runs=runs)
         findings.extend(checked)
         if runs and tokenizer is not None:
-            findings = weigh(findings, check_scores_by_running(scripts, tokenizer, on_path, context.rules.pack))
+            findings = weigh(
+                findings, check_scores_by_running(scripts, tokenizer, on_path, context.rules.pack, context.settings)
+            )
             findings.extend(check_table_by_running(scripts, tokenizer, on_path))
     order = list(Severity)
     return sorted(findings, key=lambda found: order.index(found.severity))

@@ -87,7 +87,7 @@ class _Judged:
 
 
 def _is_on_path(function: ScoringFunction, on_path: set[str]) -> bool:
-    return function.name.rsplit(".", maxsplit=1)[-1] in on_path
+    return function.is_reported or function.name.rsplit(".", maxsplit=1)[-1] in on_path
 
 
 def _judged(here: _Here, reply: Mapping[str, object]) -> _Judged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import marshal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,8 +33,9 @@ _CHILD = Path(__file__).with_name("scoring_process.py")
 
 
 def check_scores_by_running(
-    scripts: Sequence[Script], tokenizer: Path, on_path: set[str], pack: RulePack = NO_PACK
-) -> Behaviour:
+    scripts: Sequence[Script], tokenizer: Path, on_path: set[str], pack: RulePack = NO_PACK,
+    settings: Mapping[str, str] | None = None,
+) -> Behaviour:  # fmt: skip
     """Run the scoring functions of the scripts on an oracle network and a text of known bound.
 
     Args:
@@ -42,6 +43,7 @@ def check_scores_by_running(
         tokenizer: a SentencePiece model.
         on_path: names of the functions that the reported score comes from; others refute nothing.
         pack: what byte bugs do to the contest's text.
+        settings: what the environment of the run is known to have held.
     """
     try:
         loaded = load_tokenizer(tokenizer)
@@ -51,7 +53,7 @@ def check_scores_by_running(
         message = "No scoring function was run: torch is not installed"
         return Behaviour((codes.SCORE_NOT_RUN.finding(message),))
     try:
-        functions, reasons = find_scoring_functions(scripts, on_path)
+        functions, reasons = find_scoring_functions(scripts, on_path, settings)
     except Exception as problem:  # a script is hostile input: what cannot be taken apart is not run
         why = f"its functions could not be cut out ({type(problem).__name__})"
         return Behaviour((codes.SCORE_NOT_RUN.finding(f"No scoring function was run: {why}"),))
@@ -59,14 +61,14 @@ def check_scores_by_running(
         codes.SCORE_NOT_RUN.finding(f"{name} was not run: {reason}", function=name) for name, reason in reasons
     ]
     texts = choose_texts(loaded)
-    replies = run_scoring(functions, tokenizer, texts) if functions else []
+    replies = run_scoring(functions, tokenizer, texts, settings=settings) if functions else []
     behaviour = judge_scores(functions, replies, texts, loaded, on_path, pack)
     return replace(behaviour, findings=(*not_cut_out, *behaviour.findings))
 
 
 def run_scoring(
     functions: Sequence[ScoringFunction], tokenizer: Path, texts: Texts, *, shown: int | None = None,
-    calls: int | None = None, seconds: float | None = None, seed: int = 1,
+    calls: int | None = None, seconds: float | None = None, seed: int = 1, settings: Mapping[str, str] | None = None,
 ) -> list[dict[str, object]]:  # fmt: skip
     """Run functions one after the other in one limited process.
 
@@ -78,6 +80,7 @@ def run_scoring(
         calls: calls of a function for one probe, `CALLS` if not given; at least 12.
         seconds: after which a function is stopped, `SECONDS` if not given.
         seed: of all noise.
+        settings: what the environment is to hold.
 
     Returns:
         A reply for each function; `not_run` says why there is none.
@@ -91,7 +94,7 @@ def run_scoring(
     task = {
         "tokenizer": str(tokenizer.resolve()), "length": LENGTH, "seconds": seconds or SECONDS, "seed": seed,
         "shown": shown or SHOWN, "calls": calls or CALLS,
-        "texts": probes, "long_text": texts.long,
+        "settings": dict(settings or {}), "texts": probes, "long_text": texts.long,
         "functions": [
             {
                 "name": function.name, "owner": function.owner, "files": [function.script],

@@ -10,12 +10,14 @@ import __future__
 import ast
 import copy
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import CodeType
 
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, Script, last_name
+from bpb_harness.auditing.script.running.lifted_loops import LIFTED, lift_loops
+from bpb_harness.auditing.script.running.neighbours import Followed, Neighbours
 from bpb_harness.auditing.script.running.network_core import weightless_classes, without_networks
 
 PROCESSOR, DEVICE, ORACLE, REPEAT, TEXT = "__processor__", "__device__", "__oracle__", "__repeat__", "__text__"
@@ -82,6 +84,7 @@ class ScoringFunction:
         definitions: what the module must hold, in the order of the files.
         network_classes: classes whose network was replaced.
         is_numpy: whether its text is an array of numpy.
+        is_reported: whether the script prints what it returns: a loop that was lifted out of its main.
     """
 
     name: str
@@ -94,26 +97,44 @@ class ScoringFunction:
     definitions: tuple[CodeType, ...]
     network_classes: tuple[str, ...]
     is_numpy: bool
+    is_reported: bool = False
 
 
 def find_scoring_functions(
-    scripts: Sequence[Script], on_path: set[str]
+    scripts: Sequence[Script], on_path: set[str], settings: Mapping[str, str] | None = None
 ) -> tuple[list[ScoringFunction], list[tuple[str, str]]]:
     """The functions that look like scores and can be cut out, and why others cannot.
 
     Args:
         scripts: the parsed files; they are not changed.
         on_path: names of the functions that the reported score comes from.
+        settings: what the environment of the run is known to have held.
     """
-    program = Program([Script(script.path, script.text, copy.deepcopy(script.tree)) for script in scripts])
+    copies = [Script(script.path, script.text, copy.deepcopy(script.tree)) for script in scripts]
+    called = {scope.name for scope in _candidates(Program(copies), on_path)}
+    lifted = set(lift_loops(copies, called, _is_handed))
+    program = Program(copies, settings)
+    of_main = [scope for scope in program.scopes if scope.name in lifted]
     found: list[ScoringFunction] = []
     reasons: list[tuple[str, str]] = []
-    for scope in _candidates(program, on_path)[:_MOST]:
+    for scope in [*of_main, *_candidates(program, on_path)][:_MOST]:
         try:
-            found.append(_Cut(program, scope).out())
+            found.append(replace(_Cut(program, scope).out(), is_reported=scope.name in lifted))
         except _UnboundError as problem:
             reasons.append((scope.name, str(problem)))
+    if not found and not reasons:
+        reasons.append(("the score", _NOWHERE))
     return found, reasons
+
+
+def _is_handed(name: str) -> bool:
+    return any(pattern.search(name) is not None for pattern in (_FLAT, _MODEL))
+
+
+_NOWHERE = (
+    "no function takes a text and asks a network, and no loop of main adds up what it prints; a function such as "
+    "evaluate(model, val_tokens) that returns the score can be run"
+)
 
 
 class _UnboundError(Exception):
@@ -125,6 +146,8 @@ def _candidates(program: Program, on_path: set[str]) -> list[Scope]:
     found = []
     for scope in program.scopes:
         node = scope.node
+        if scope.name.startswith(LIFTED):
+            continue
         if not isinstance(node, ast.FunctionDef) or not _SCORES.search(scope.name) or _NO_SCORES.search(scope.name):
             continue
         if not _is_outermost(scope) or not any(_FLAT.search(p) or _WINDOWS.search(p) for p in scope.parameters):
@@ -161,7 +184,7 @@ class _Cut:
 
     program: Program
     scope: Scope
-    prelude: list[ast.stmt] = field(default_factory=list)
+    prelude: list[tuple[ast.stmt, int]] = field(default_factory=list)  # each with the file that its names are of
     made: dict[tuple[int, str], ast.expr] = field(default_factory=dict)
     networks: list[str] = field(default_factory=list)
 
@@ -185,7 +208,7 @@ class _Cut:
             line=node.lineno,
             parameters=tuple(parameters),
             instance=instance,
-            prelude=tuple(_compiled(statement, "the call") for statement in self.prelude),
+            prelude=tuple(_compiled(statement, "the call") for statement, _ in self.prelude),
             definitions=definitions,
             network_classes=tuple(self.networks),
             is_numpy=_is_numpy(node, [p.name for p in parameters if p.kind in ("flat", "windows")]),
@@ -229,7 +252,9 @@ class _Cut:
             if not _COUNTS.search(name):
                 raise
             value = ast.Constant(_CHOSEN_COUNT)
-        self.prelude.append(_assigned(variable, value))
+        self.prelude.append(
+            (_assigned(variable, value), (self.scope if call is None else self.program.scope(call)).file)
+        )
         if _FLAT.search(name):
             return Parameter(name, "holder", variable)
         return Parameter(name, "model" if _MODEL.search(name) else "made", variable, default is not None)
@@ -246,7 +271,7 @@ class _Cut:
             except _UnboundError:
                 del self.prelude[before:]
                 continue
-            self.prelude.append(_assigned("__instance__", value))
+            self.prelude.append((_assigned("__instance__", value), self.program.scope(call).file))
             break
         return "__instance__"
 
@@ -297,7 +322,7 @@ class _Cut:
             # The value of an unpacking is made once, and its elements are taken from it.
             whole = self.made.get((id(definition.statement), "")) if definition.index else None
             if whole is None:
-                self.prelude.append(_assigned(variable, value))
+                self.prelude.append((_assigned(variable, value), scope.file))
                 whole = ast.Name(variable, ast.Load())
                 if definition.index:
                     self.made[id(definition.statement), ""] = whole
@@ -328,28 +353,20 @@ class _Cut:
 
     def _definitions(self, start: list[str]) -> tuple[CodeType, ...]:
         """The statements of the modules that the function and its arguments need, names followed to the end."""
-        table = _module_names(self.program)
-        wanted = [*start, *(part.id for statement in self.prelude for part in _names(statement))]
-        chosen: set[int] = set()
-        done: set[str] = set()
-        while wanted:
-            name = wanted.pop()
-            if name in done:
-                continue
-            done.add(name)
-            for statement in table.get(name, []):
-                if id(statement) not in chosen:
-                    chosen.add(id(statement))
-                    wanted.extend(part.id for part in _names(statement))
+        neighbours = Neighbours(self.program.scripts)
+        wanted = [Followed(name, self.scope.file) for name in start]
+        for statement, file in self.prelude:
+            wanted += neighbours.named_in(statement, file)
+        chosen, clash = neighbours.followed(wanted)
+        if clash is not None:
+            raise _UnboundError(clash)
         classes = [node for script in self.program.scripts for node in ast.walk(script.tree)
                    if isinstance(node, ast.ClassDef)]  # fmt: skip
         weightless = weightless_classes(classes)
-        compiled = []
-        for script in self.program.scripts:
-            for statement in _top_level(script.tree):
-                if id(statement) in chosen:
-                    compiled.append(_compiled(self._prepared(statement, weightless), script.path))
-        return tuple(compiled)
+        return tuple(
+            _compiled(self._prepared(statement, weightless), self.program.scripts[file].path)
+            for statement, file in chosen
+        )
 
     def _prepared(self, statement: ast.stmt, weightless: set[str]) -> ast.stmt:
         """Without decorators that compile, without networks, with seeds that change from repeat to repeat."""
@@ -451,48 +468,12 @@ def _compiled(statement: ast.stmt, path: str) -> CodeType:
     module = ast.Module([statement], [])
     for part in ast.walk(module):
         if isinstance(part, ast.stmt | ast.expr) and not hasattr(part, "lineno"):
-            part.lineno, part.col_offset = getattr(statement, "lineno", 1), 0
+            part.lineno = part.end_lineno = getattr(statement, "lineno", 1)
+            part.col_offset = part.end_col_offset = 0
     ast.fix_missing_locations(module)
     flags = __future__.annotations.compiler_flag
     code: CodeType = compile(module, path, "exec", flags=flags, dont_inherit=True)
     return code
-
-
-def _names(statement: ast.AST) -> Iterator[ast.Name]:
-    return (part for part in ast.walk(statement) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load))
-
-
-def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Statements of a module, without `if __name__ == ..`."""
-    for statement in tree.body:
-        if not isinstance(statement, ast.If) or "__name__" not in ast.dump(statement.test):
-            yield statement
-
-
-def _module_names(program: Program) -> dict[str, list[ast.stmt]]:
-    """For each name of a module, the statements that bind it."""
-    table: dict[str, list[ast.stmt]] = {}
-    for script in program.scripts:
-        for statement in _top_level(script.tree):
-            for name in _bound(statement):
-                table.setdefault(name, []).append(statement)
-    return table
-
-
-def _bound(statement: ast.stmt) -> set[str]:
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return {statement.name}
-    if isinstance(statement, ast.For | ast.While | ast.With | ast.Expr):
-        return set()  # what a module does is not run
-    names: set[str] = set()
-    for part in ast.walk(statement):
-        if isinstance(part, ast.Import | ast.ImportFrom):
-            names |= {(alias.asname or alias.name).split(".")[0] for alias in part.names}
-        elif isinstance(part, ast.FunctionDef | ast.ClassDef):
-            names.add(part.name)
-        elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
-            names.add(part.id)
-    return names
 
 
 def _decorator(node: ast.expr) -> str:

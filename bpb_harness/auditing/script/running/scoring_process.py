@@ -47,6 +47,7 @@ _REAL = frozenset([
     "numbers", "bisect", "heapq", "textwrap", "pathlib", "types", "traceback", "threading", "queue", "gc", "weakref",
     "pickle", "glob", "array", "fractions", "decimal", "concurrent",
 ])  # fmt: skip
+_OTHER_TENSORS = frozenset(["mlx", "jax", "tensorflow", "tinygrad", "paddle"])
 _CONTEXT = r"(^|_)(seq_?len|context|context_len(gth)?|block_size|max_len|seq_?length)$|^(L|SEQ|T_MAX|SEQ_LEN)$"
 
 
@@ -74,6 +75,12 @@ class _Inert:
         return _Inert(f"{self._name}.{name}")
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
+        root = self._name.partition(".")[0]
+        if root in _OTHER_TENSORS:
+            raise _NotRunError(
+                f"it computes with {root} ({self._name}), and only torch and numpy are run here; the same function on "
+                "torch's tensors can be"
+            )
         raise _NotRunError(f"it calls {self._name}, which is closed to it")
 
     def __mro_entries__(self, bases: object) -> tuple[type, ...]:
@@ -138,7 +145,9 @@ class Oracle:
                 raise _MaskedError
         column = torch.arange(self.size, dtype=torch.float64)
         row = rows.double().unsqueeze(-1)
-        return (6.0 * torch.sin(1.7 * row + 0.9 * column + 0.011 * row * column)).float()
+        logits = (6.0 * torch.sin(1.7 * row + 0.9 * column + 0.011 * row * column)).float()
+        beyond = max(self.widest - self.size, 0)
+        return torch.nn.functional.pad(logits, (0, beyond), value=_NOTHING) if beyond else logits
 
     def _masked(self, rows: Any, hidden: Any) -> Any:
         torch = self.torch
@@ -308,13 +317,14 @@ class _Process:
         What is returned then depends on the seed alone, and not on how fast the machine is. Calls end early where all
         numbers are sharp.
         """
-        oracle.calls = []
+        oracle.calls, oracle.shown = [], 0
         with contextlib.suppress(_NotFiniteError):
             call(text, _FIRST_ROWS)
         per_call = max(len(oracle.calls), 1)
+        per_row = max(oracle.shown // _FIRST_ROWS, 1)  # as many as calls, but where rows are asked for one by one
         calls = self.task["calls"] if per_call <= _MANY else _FEWEST
         if not self.rows:  # the same for all probes: a sum over the batch grows with them
-            self.rows = 1 if single else min(_MOST_ROWS, max(_FIRST_ROWS, self.task["shown"] // (calls * per_call)))
+            self.rows = 1 if single else min(_MOST_ROWS, max(_FIRST_ROWS, self.task["shown"] // (calls * per_row)))
         if single:
             calls = min(_MOST_CALLS, calls * 16)
         rows = self.rows
@@ -358,7 +368,7 @@ class _Process:
         space.update(
             __builtins__=allowed, __processor__=self.processor, __device__=self.torch.device("cpu"),
             __oracle__=_Wrapped(oracle), __repeat__=repeat, __file__="/script.py",
-            __text__=self.torch.tensor(self.task["long_text"]),
+            __text__=self.torch.tensor(self.task["long_text"]), __here__=_Names(space),
         )  # fmt: skip
         function["problems"] = []
         for blob in function["definitions"]:
@@ -388,7 +398,7 @@ class _Process:
     ) -> Any:  # fmt: skip
         root = name.split(".", maxsplit=1)[0]
         if root == "os":
-            return _operating_system()
+            return _operating_system(self.task.get("settings", {}))
         if root == "sys":
             return types.SimpleNamespace(argv=["script"], stdout=sys.stdout, stderr=sys.stderr, maxsize=sys.maxsize,
                                          version_info=sys.version_info, path=[], platform=sys.platform, modules={},
@@ -645,12 +655,24 @@ def _exit(*_: object) -> NoReturn:
     raise SystemExit("it ends the program")
 
 
-def _operating_system() -> Any:
-    """`os` for a script that asks for settings: an empty environment and no files."""
+class _Names:
+    """What a script has of another file that it imports whole: the names of the one namespace, as attributes."""
+
+    def __init__(self, space: dict[str, Any]) -> None:
+        self.__dict__["_space"] = space
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in self._space:
+            raise AttributeError(f"no file of the submission has a {name} that could be made")
+        return self._space[name]
+
+
+def _operating_system(settings: dict[str, str]) -> Any:
+    """`os` for a script that asks for settings: those that are known of the run, and no files."""
     import posixpath
 
     return types.SimpleNamespace(
-        environ={}, getenv=lambda _, default=None: default, path=posixpath, sep="/", name=os.name,
+        environ=dict(settings), getenv=settings.get, path=posixpath, sep="/", name=os.name,
         cpu_count=lambda: 1, getpid=lambda: 1, PathLike=os.PathLike, linesep="\n", fspath=os.fspath,
     )  # fmt: skip
 
