@@ -37,7 +37,7 @@ def check_hashed_counts(analysis: Analysis) -> Iterator[Hit]:
         above = _hashed_entries(analysis.program, quotient[0], frame, counted)
         below = _hashed_entries(analysis.program, quotient[1], frame, counted) if above else {}
         if below and _is_count(analysis.program, quotient[1], frame, counted):
-            divided = _OF_ITSELF if below.keys() <= above.keys() else _OF_CONTEXT
+            divided = _OF_ITSELF if below.keys() == above.keys() else _OF_CONTEXT
             tables = ", ".join(sorted({*above.values(), *below.values()}))
             said = f"{divided}, so this is no probability, and a score made of it is too low (too good)"
             yield analysis.hit(codes.HASHED_COUNTS, said, node, evidence={"tables": tables})

@@ -90,10 +90,13 @@ def test_by_what_a_count_is_divided_is_said() -> None:
     itself = lookup.replace("q = full[b] / max(ctx[a], 1)", "n = full[b]\n        q = n / (n + 1024.0)")
     of_itself = SCRIPT.format(tables=tables, lookup=itself, update=update)
     said = {}
-    for name, text in {"context": of_context, "itself": of_itself}.items():
+    tables, lookup, update = HASHED["at"]  # the lesser of both counts, so that the quotient is at most 1
+    of_lesser = SCRIPT.format(tables=tables, lookup=lookup, update=update)
+    for name, text in {"context": of_context, "itself": of_itself, "lesser": of_lesser}.items():
         (found,) = [found for found in check_source(text) if found.code == "BPB267"]
         said[name] = found.message
     assert "divided by the count of the context, for the target alone" in said["context"]
+    assert "divided by the count of the context, for the target alone" in said["lesser"]
     assert "divided by itself and a constant" in said["itself"]
 
 
