@@ -30,14 +30,15 @@ def check_coverage(analysis: Analysis) -> Iterator[Hit]:
 
 def _subsets(analysis: Analysis) -> Iterator[Hit]:
     """for i in range(min(n, MAX_WINDOWS)), windows[:500], if i >= 500: break: in the functions that yield the score."""
-    if not _has_limits(analysis):
+    limited = _limited(analysis)
+    if not limited:
         return
     scopes = dict.fromkeys(frame.scope for _, frame in analysis.path)
     limits = [
-        (scope, node, *found)
+        (scope, node, *limited[node])
         for scope in scopes
         for node in analysis.program.own_nodes(scope)
-        if (found := _limit_of(analysis, node)) is not None
+        if node in limited
         and (not isinstance(node, ast.Call) or id(node) in analysis.path_nodes or _is_count(analysis, node))
     ]
     if not limits:
@@ -117,11 +118,12 @@ def _begins_at_0(analysis: Analysis, part: ast.Subscript, named: str) -> bool:
     )
 
 
-def _has_limits(analysis: Analysis) -> bool:
-    """Whether anything in the program is limited, wherever that is."""
+def _limited(analysis: Analysis) -> dict[ast.AST, tuple[ast.AST | None, tuple[str, int]]]:
+    """What limits anything in the program, wherever that is."""
     program = analysis.program
     places = (program.nodes.get(ast.For, []), program.nodes.get(ast.If, []), program.calls.get("min", []))
-    return any(_limit_of(analysis, place) is not None for place in itertools.chain(*places))
+    found = ((place, _limit_of(analysis, place)) for place in itertools.chain(*places))
+    return {place: limit for place, limit in found if limit is not None}
 
 
 def _limit_of(analysis: Analysis, node: ast.AST) -> tuple[ast.AST | None, tuple[str, int]] | None:
@@ -135,7 +137,9 @@ def _limit_of(analysis: Analysis, node: ast.AST) -> tuple[ast.AST | None, tuple[
         limit = _limit_of_test(analysis, node.test) if loop is not None else None
     elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
         limit = _limit_among(analysis, node.args) or _named_least(analysis, node)
-    return None if limit is None else (loop, limit)
+    if limit is None or (loop is not None and _generates(loop)):
+        return None
+    return loop, limit
 
 
 def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
