@@ -29,28 +29,32 @@ def shard(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def audited(repository: Path, folder: Path, shard: Path, **claim: Any) -> tuple[int, dict[str, Any], str]:
+def audited(
+    repository: Path, checkpoint: Path, folder: Path, shard: Path, **claim: Any
+) -> tuple[int, dict[str, Any], str]:
     path = folder / "x.claim.json"
     path.write_text(json.dumps({"format": "bpb-claim/1", **claim}))
     done = run_here(
         main, path, "--format", "json", "--data", shard,
-        "--checkpoint", repository / "fixtures/checkpoints/mdlm-tiny.pt",
+        "--checkpoint", checkpoint,
         "--tokenizer", repository / "fixtures/tokenizers/tiny_512_bpe.model",
     )  # fmt: skip
     return done.returncode, own_json(done.stdout) if done.stdout else {}, done.stderr
 
 
 def test_a_wrong_score_is_refuted_with_the_right_one_and_the_right_one_confirmed(
-    repository: Path, shard: Path, tmp_path: Path
+    repository: Path, one_block: Path, shard: Path, tmp_path: Path
 ) -> None:
-    code, report, stderr = audited(repository, tmp_path, shard, claimed_bpb=0.41, method="chain")
+    code, report, stderr = audited(repository, one_block, tmp_path, shard, claimed_bpb=0.41, method="chain")
     assert code == 1, stderr
     corrected = report["corrected_bpb"]
-    assert 0.5 < corrected < 1.5
+    assert corrected == pytest.approx(5.843, abs=0.01)  # of one block of four
     assert "method:chain" in report["corrected_from"]
     assert [finding["code"] for finding in report["findings"] if finding["severity"] == "error"] == ["BPB602"]
 
-    code, report, stderr = audited(repository, tmp_path, shard, claimed_bpb=round(corrected, 4), method="chain")
+    code, report, stderr = audited(
+        repository, one_block, tmp_path, shard, claimed_bpb=round(corrected, 4), method="chain"
+    )
     assert (code, report["verdict"], report["corrected_bpb"]) == (0, "confirmed", None), stderr
 
 

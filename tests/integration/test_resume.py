@@ -177,8 +177,8 @@ def test_a_folder_or_a_missing_folder_is_one_line(tiny, tmp_path):
             evaluation.evaluate(tiny, resume=path, **FAST)
 
 
-def test_passes_for_a_tolerance_append(repository, tmp_path):
-    tiny, path = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt", tmp_path / "draws.jsonl"
+def test_passes_for_a_tolerance_append(tiny, tmp_path):
+    path = tmp_path / "draws.jsonl"
     short = {**FAST, "context_length": 32}
     coarse = evaluation.evaluate(tiny, tolerance=10.0, resume=path, **short)
     size = path.stat().st_size

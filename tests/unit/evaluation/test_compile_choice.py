@@ -13,6 +13,7 @@ from bpb_harness.evaluation.compile_choice import pays, total_width
 from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.score import score
 from bpb_harness.evaluation.settings import Settings
+from tests.one_block import one_block_of
 
 
 def network(layers: int, width: int) -> nn.Module:
@@ -74,7 +75,7 @@ def compiling(monkeypatch):
 
 
 def run(repository, **settings):
-    path = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+    path = one_block_of("mdlm-tiny.pt")
     given = {"limit": 64, "context_length": 16, "num_samples": 1, "check_contract": False, "device": "cpu"} | settings
     return score(load_job(path, Settings(**given)))
 
