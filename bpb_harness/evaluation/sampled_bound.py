@@ -134,8 +134,8 @@ class SampledBound:
         return found
 
     def _with_rest(self, window_nats: Floats, token_nats: Floats | None) -> Floats | None:
-        """Tokens that add up to their windows: what they lack is spread evenly."""
-        if token_nats is None:
+        """Tokens that add up to their windows: what they lack is spread evenly; None where they are not kept each."""
+        if token_nats is None or self.stretches is not None:
             return None
         lengths = self.layout.lengths
         ends, whole = np.cumsum(lengths), np.empty_like(token_nats)

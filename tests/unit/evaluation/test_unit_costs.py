@@ -35,3 +35,21 @@ def test_second_draws_of_windows_stand_behind_the_first(one_block):
     assert draws.value_nats[:limit].sum() == pytest.approx(result.costs.nats)  # each an estimate of its window's bound
     assert np.isfinite(draws.value_nats).all()
     assert (draws.value_nats[limit:] != draws.value_nats[again]).all()
+
+
+@pytest.mark.parametrize(
+    "asked", [{"with_windows": True}, {"with_documents": True, "per_document": True}, {"with_tokens": True}]
+)
+@pytest.mark.parametrize("passes", [{"num_samples": 3}, {"tolerance": 0.15}])
+def test_costs_are_the_same_whatever_tables_are_asked_for_beside_them(one_block, asked, passes):
+    """And tables are the same whether costs are asked for."""
+    settings = {"method": "mc", "limit": 6, "check_contract": False, "device": "cpu", **passes}
+    layout = {key: value for key, value in asked.items() if key == "per_document"}
+    alone = evaluate(one_block, with_costs=True, **layout, **settings)
+    beside, table = (evaluate(one_block, with_costs=costs, **asked, **settings) for costs in (True, False))
+    assert beside.costs.to_plain() == alone.costs.to_plain()
+    for name in ("windows", "tokens", "documents"):
+        one, two = getattr(beside, name), getattr(table, name)
+        assert (one is None) == (two is None)
+        if one is not None:
+            assert one.equals(two), name
