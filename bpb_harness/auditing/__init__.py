@@ -2,7 +2,7 @@
 
 auditor.py         a claim through every check
 in_processes.py    many audits, in a few processes
-evidence.py        what the record amounts to: the claim's log lines, its bytes per token; parts.py of a part of the text
+evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text
 codes.py           the codes of record checks
 checks/            one file a family of codes:
     bytes.py       BPB1xx the denominator; byte_perplexity.py BPB107 and 113 a perplexity per byte beside it
