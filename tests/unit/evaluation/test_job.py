@@ -247,3 +247,22 @@ def test_the_signature_names_what_is_left_out(text):
     discrete = job(text, method="discrete", num_steps=8)
     assert discrete.signature(layout).num_steps == "8"
     assert job(text, method="exact", context_length=8, num_steps=4).signature(layout).num_steps == "4"
+
+
+@pytest.mark.parametrize(
+    ("is_causal", "separator", "tail", "is_given"),
+    [
+        (False, 1, "score", True),  # a masked network is told where a document's last window ends
+        (True, 1, "score", False),  # the token between documents is paid for
+        (True, 0, "score", False),
+        (True, None, "score", True),  # where there is one
+        (True, 1, "drop", True),  # and scored
+    ],
+)
+def test_who_is_given_the_lengths_of_documents(is_causal, separator, tail, is_given):
+    for per_document in (True, False):
+        job = SimpleNamespace(
+            method=SimpleNamespace(is_causal=is_causal), text=SimpleNamespace(separator_id=separator),
+            settings=SimpleNamespace(per_document=per_document, tail=tail),
+        )  # fmt: skip
+        assert Job.is_given_lengths.fget(job) is (per_document and is_given)  # type: ignore[attr-defined]
