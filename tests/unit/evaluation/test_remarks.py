@@ -13,8 +13,10 @@ from bpb_harness.byte_count import PieceKind
 from bpb_harness.byte_count.validity import LONGEST_RUN
 from bpb_harness.errors import CorpusError, TokenizerError
 from bpb_harness.evaluation import remarks
+from bpb_harness.evaluation.document_table import MIN_PASSES
 from bpb_harness.evaluation.remarks import (
     byte_remarks,
+    layout_remarks,
     loss_remarks,
     padding_remarks,
     sampling_remarks,
@@ -282,3 +284,25 @@ def test_shards_of_another_tokenizer_are_named(monkeypatch, belongs):
             "divides by those, bpb-bytes explains the difference",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("passes", "ttt", "said"),
+    [
+        (None, None, "which --tolerance makes"),
+        (str(MIN_PASSES - 1), None, "which --tolerance makes"),
+        (None, "sgd", "and --ttt makes one"),
+        (str(MIN_PASSES), None, None),
+    ],
+)
+def test_so_few_passes_tell_no_error_of_a_document(passes, ttt, said):
+    job = SimpleNamespace(
+        settings=SimpleNamespace(unpaid_prefix=0, wants_documents=True, ttt=ttt), bounds=("a bound",), answers=None,
+        is_given_lengths=False,
+    )  # fmt: skip
+    result = SimpleNamespace(signature=SimpleNamespace(passes=passes))
+    found = layout_remarks(job, result)  # type: ignore[arg-type]
+    assert [remark.code for remark in found] == ([] if said is None else ["documents.no-error"])
+    assert all(said in remark.message for remark in found)
+    for changes in ({"bounds": ()}, {"answers": "some"}):  # exact costs, or errors of their own
+        assert layout_remarks(SimpleNamespace(**vars(job) | changes), result) == []  # type: ignore[arg-type]
