@@ -136,11 +136,12 @@ def refuting(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def place_in_script(finding: Finding) -> str | None:
-    """``train.py:9``, where a finding is of one line of a script; it may be one of what the script unpacks to."""
-    file, line = finding.evidence.get("file"), finding.evidence.get("line")
+    """``train.py:9 and 12``, where a finding is of lines of a script; they may be those of what it unpacks to."""
+    file, line, lines = (finding.evidence.get(key) for key in ("file", "line", "lines"))
     if not isinstance(file, str) or not isinstance(line, int):
         return None
-    return f"{file}:{line}{UNPACKED if finding.evidence.get('is_unpacked') is True else ''}"
+    shown = listed(map(str, lines)) if isinstance(lines, list) else line
+    return f"{file}:{shown}{UNPACKED if finding.evidence.get('is_unpacked') is True else ''}"
 
 
 UNPACKED = " of what it unpacks to"

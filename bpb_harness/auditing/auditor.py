@@ -24,6 +24,7 @@ from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.report import AuditReport, in_order
+from bpb_harness.auditing.unchecked import unchecked
 from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, find_unread, read_record, separate_claims
 from bpb_harness.claim.line_template import LOSS
@@ -249,6 +250,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         num_tokens=evidence.scored_tokens,
         bytes_per_token=evidence.full.bytes_per_token if evidence.full else None,
         text=str(evidence.full) if evidence.full else None,
+        named_in=None if evidence.claim.tokenizer_source is None else str(evidence.claim.tokenizer_source),
         vocab_size=vocabulary_of(evidence.tokenizer),
         claimed=evidence.claim.score.value if evidence.claim.score else None,
         claimed_labels=tuple(dict.fromkeys(line.label for line in evidence.lines if line.label)),
@@ -293,19 +295,25 @@ def _with_tokenizer(claim: Claim, tokenizer: AnyPath | None) -> Claim:
         return claim
     if tokenizer is not None and (name := the_one(tokenizers_in(Path(tokenizer).name))) is not None:
         return replace(claim, tokenizer=name, tokenizer_source=Source(str(tokenizer)))
-    named = {name: script for script in claim.scripts if (name := _tokenizer_of(script)) is not None}
+    named = dict(found for script in claim.scripts if (found := _tokenizer_of(script)) is not None)
     name = the_one(named)  # where two scripts name two, nothing says which of them ran
-    return claim if name is None else replace(claim, tokenizer=name, tokenizer_source=Source(named[name].name))
+    return claim if name is None else replace(claim, tokenizer=name, tokenizer_source=named[name])
 
 
-def _tokenizer_of(script: Path) -> str | None:
+def _tokenizer_of(script: Path) -> tuple[str, Source] | None:
     """The one tokenizer that a script names; None where it cannot be read, which the checks of scripts say."""
     from bpb_harness.auditing.script import decode_source  # deferred: most records come without a script
 
     try:
-        return the_one(tokenizers_in(decode_source(script).text))
+        source = decode_source(script)
     except ClaimError:
         return None
+    name = the_one(tokenizers_in(source.text))
+    if name is None:
+        return None
+    lines = enumerate(source.text.split("\n") if source.layers == 0 else (), 1)
+    line = next((number for number, line in lines if name in tokenizers_in(line)), None)
+    return name, Source(script.name, line)
 
 
 def _title_of(claim: Claim) -> str | None:
@@ -331,4 +339,5 @@ def _report(evidence: Evidence, findings: list[Finding], recomputed: Recomputed 
         findings=settled,
         files=evidence.claim.files,
         rules=evidence.rules,
+        unchecked=unchecked(evidence, settled, has_script=bool(_scripts_of(evidence))),
     )

@@ -117,8 +117,8 @@ LEARNT_BEFORE = register(
     "BPB215",
     "learnt-before-scored",
     _WARNS,
-    "The log shows epochs of test-time training before the score: if they are on the scored text, what was learnt by "
-    "heart costs nothing in the score.",
+    "The log shows epochs of test-time training before the score: if they are on the scored text, the score does not "
+    "pay for what was learnt of it.",
 )
 
 # Sampling, coverage, errors.

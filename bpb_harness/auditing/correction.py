@@ -29,10 +29,12 @@ class Correction:
     Attributes:
         bits_per_byte: the score; None where none can be given.
         derivation: how it was worked out, or why it cannot be.
+        of_part: where a part of the text was scored whose own bytes are known, the score of that part.
     """
 
     bits_per_byte: float | None
     derivation: str
+    of_part: float | None = None
 
 
 def corrected(
@@ -65,7 +67,7 @@ def corrected(
             if is_told
             else ""
         )
-        return Correction(None, f"none: {named(voiding)} voids the number{also}")
+        return Correction(None, f"none: {named(voiding)} gives no number in its place{also}")
     factors, ways = [], []
     if logged is not None and logged.factor is not None:
         factors.append(logged.factor)
@@ -83,8 +85,10 @@ def corrected(
     withheld = _why_withheld(evidence, score, value, findings)
     if withheld is not None:
         return Correction(None, f"none: {withheld}")
+    if not evidence.lines and byte_faults and not any(map(is_of_record, byte_faults)):
+        text += ", taken that the script printed the score, which no log shows"
     part = part_scored(evidence, findings) if byte_factor is not None else None
-    return Correction(value, text + (_of_the_part(evidence, part, value) if part is not None else ""))
+    return Correction(value, text) if part is None else _with_the_part(evidence, part, value, text)
 
 
 def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Sequence[Finding]) -> str | None:
@@ -104,15 +108,27 @@ def _why_withheld(evidence: Evidence, score: Printed, value: float, findings: Se
     return None
 
 
-def _of_the_part(evidence: Evidence, part: Part, value: float) -> str:
-    """What a score worked out by the whole text's bytes per token is worth where a part was scored, in words."""
-    said = f". That is by the bytes per token of the whole text; a part of it was scored, {part}"
+def _with_the_part(evidence: Evidence, part: Part, value: float, text: str) -> Correction:
+    """A score worked out by the whole text's bytes per token, where a part was scored, with what it is by the part's.
+
+    The bits of the part are what is known: for the whole text the one holds if the rest costs as much per token, the
+    other if it costs as much per byte.
+    """
     full: Denominator | None = evidence.full
     if part.row is None or full is None:
-        return f"{said}, and its own bytes per token are not known"
+        said = f"that is by the whole text's bytes per token, of a part, {part}, whose own are not known"
+        return Correction(value, f"{text}; {said}")
     there = value * full.bytes_per_token / part.row.bytes_per_token
-    whose = "what was scored" if part.num_tokens is not None else "that part"
-    return f"{said}; {part.known}: by those it is {there:.4f} bits per byte for {whose}"
+    if part.num_tokens is None:
+        said = (
+            f"that is by the whole text's bytes per token, of a part, {part}; {part.known}: by those it is {there:.4f}"
+        )
+        return Correction(value, f"{text}; {said} for that part")
+    said = (
+        f"That holds if the whole text costs as much per token as the part that was scored ({part.told_by}). For that "
+        f"part, and for the whole text if it costs as much per byte, it is {there:.4f}: {part.known}"
+    )
+    return Correction(value, f"{text}. {said}", there)
 
 
 def _byte_factor(faults: Sequence[Finding]) -> tuple[float | None, str]:
@@ -134,7 +150,8 @@ def _derivation(finding: Finding) -> str:
     expected, tokenizer = finding.evidence.get("expected"), finding.evidence.get("tokenizer")
     counted = finding.evidence.get("bytes_per_token") or finding.evidence.get("constant")
     if isinstance(expected, float) and isinstance(counted, int | float):
-        return f"{counted:.6g} / {expected:.6g} bytes per token, {tokenizer}: {finding.code}"
+        text = str(tokenizer).partition(", ")[0]  # without who names it
+        return f"{counted:.6g} / {expected:.6g} bytes per token, {text}: {finding.code}"
     return f"what the mistake does to the bytes of the whole text: {finding.code}"
 
 

@@ -19,8 +19,7 @@ _TELLS_OF_A_PART = (codes.SLICE.code, codes.SLICE_INFERRED.code, _SUBSET, codes.
 _CONSTANTS = frozenset({codes.BYTES_CONSTANT.code, "BPB150"})  # stated, and in a script
 _ALIKE = 0.05  # relative; a row of the table stands for a part of about its own size
 _NEAR = 0.005  # a constant within half a percent of the truth changes no verdict
-# By how much parts of fineweb_val under sp1024 are off the whole of it in bytes per token.
-_SEEN = "parts of 1,048,576, 32,736 and 2,044 sp1024 tokens of fineweb_val are 1 %, 2 % and 9 % off the whole of it"
+# Parts of 1,048,576, 32,736 and 2,044 sp1024 tokens of fineweb_val are 1 %, 2 % and 9 % off the whole of it.
 _LARGE, _OFF, _OFF_IF_SMALL = 30_000, 0.03, 0.15
 
 
@@ -43,16 +42,21 @@ class Part:
         """How far its bytes per token may be off the whole text's, relative."""
         return _OFF if self.num_tokens is not None and self.num_tokens >= _LARGE else _OFF_IF_SMALL
 
-    def __str__(self) -> str:
-        """What was scored, in words, and how that is known."""
+    @property
+    def told_by(self) -> str:
+        """What tells of it: the code, and the place."""
         code, evidence = self.finding.code, self.finding.evidence
         place = place_in_script(self.finding) or evidence.get("scored_by")
-        where = f"{code}, {place}" if place is not None else code
+        return f"{code}, {place}" if place is not None else code
+
+    def __str__(self) -> str:
+        """What was scored, in words, and how that is known."""
         if self.num_tokens is None:
-            return f"how many tokens of it, nothing tells ({where})"
+            return f"how many tokens of it, nothing tells ({self.told_by})"
+        code = self.finding.code
         most = "at most " if code == _SUBSET else "about " if code == codes.SLICE_INFERRED.code else ""
-        first = "the first " if evidence.get("is_first") is True else ""
-        return f"{most}{first}{self.num_tokens:,} tokens ({where})"
+        first = "the first " if self.finding.evidence.get("is_first") is True else ""
+        return f"{most}{first}{self.num_tokens:,} tokens ({self.told_by})"
 
     @property
     def known(self) -> str:
@@ -62,7 +66,7 @@ class Part:
         which = "only " if self.num_tokens is None else "nearest " if self.num_tokens != self.row.num_tokens else ""
         return (
             f"the {which}part whose bytes are known, the first {self.row.num_tokens:,} tokens of the text, has "
-            f"{self.row.bytes_per_token:.5f} bytes per token"
+            f"{self.row.bytes_per_token:.5f} bytes per token by the table of the rules"
         )
 
 
@@ -99,19 +103,18 @@ def held_against_the_part(part: Part, finding: Finding) -> Finding:
         return finding
     if not isinstance(constant, int | float) or not isinstance(whole, float):
         return finding
-    said = f"{finding.message.rstrip('.')}. But a part of the text was scored, {part}"
+    said = f"{finding.message.rstrip('.')}. But a part of the text was scored ({part.told_by})"
     own = part.row.bytes_per_token if part.row is not None and part.num_tokens is not None else None
     if own is not None and abs(constant / own - 1.0) <= _NEAR:
         message = f"{said}; {part.known}, and the constant is within {100 * _NEAR:g} % of that: it may be right there"
         return replace(finding, message=message, severity=Severity.WARNS, factor=None)
     if own is not None:
-        return replace(finding, message=f"{said}; {part.known}: held against that, the score is {_off(constant, own)}")
+        message = f"{said}: by the {own:.5f} that such a part has, the score is {_off(constant, own)}"
+        return replace(finding, message=message)
     if abs(constant / whole - 1.0) <= part.largest_off:
-        message = (
-            f"{said}, and its own bytes per token are not known ({_SEEN}): the constant may be right for that part"
-        )
+        message = f"{said}, whose own bytes per token are not known: the constant may be right for it"
         return replace(finding, message=message, severity=Severity.WARNS, factor=None)
-    return replace(finding, message=f"{said}; no part is known to be that far off the whole text ({_SEEN})")
+    return replace(finding, message=f"{said}; no part is known to be that far off the whole text")
 
 
 def _off(constant: float, right: float) -> str:

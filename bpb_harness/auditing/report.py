@@ -10,7 +10,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing.codes import NO_CLAIM
-from bpb_harness.auditing.told import broken_rules, grouped, how_found, meaning_of, quoted, sentence, settles
+from bpb_harness.auditing.told import broken_rules, grouped, how_found, in_short, meaning_of, quoted, sentence, settles
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity, place_in_script
 from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
@@ -38,6 +38,7 @@ class AuditReport:
         title: what the claimant calls it; None where nobody names it.
         paths: what was audited, as it was given: a folder, or files.
         rules: the pack of rules that it was held against, and how that was chosen; None where nothing could be read.
+        unchecked: what stays open of the claimed score, in words.
     """
 
     name: str
@@ -49,6 +50,7 @@ class AuditReport:
     title: str | None = None
     paths: tuple[str, ...] = field(default=())
     rules: Rules | None = None
+    unchecked: tuple[str, ...] = field(default=())
 
     @property
     def verdict(self) -> Verdict:
@@ -89,6 +91,7 @@ class AuditReport:
             "missing": list(self.judgement.missing),
             "findings": [finding.to_dict() for finding in self.findings],
             "files": list(self.files),
+            "unchecked": list(self.unchecked),
             "rules": _rules(self.rules),
         }
 
@@ -253,6 +256,7 @@ def _template(name: str) -> jinja2.Template:
     environment.globals |= {
         "heading": heading_of,
         "numbers": numbers_of,
+        "in_short": in_short,
         "meaning": meaning_of,
         "broken": broken_rules,
         "grouped": grouped,
@@ -315,6 +319,8 @@ def numbers_of(report: AuditReport) -> list[tuple[str, str]]:
         rows.append(("corrected", derivation))
     rows.append(("record", one_line(report.name)))
     rows.append(("read", one_line(how_found(report))))
+    if report.unchecked:
+        rows.append(("unchecked", "; ".join(report.unchecked)))
     if report.rules is not None:
         rows.append(("rules", one_line(report.rules)))
     return rows

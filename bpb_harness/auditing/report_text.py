@@ -17,7 +17,7 @@ from bpb_harness.auditing.report import (
     rules_counted,
     unread_to_text,
 )
-from bpb_harness.auditing.told import broken_rules, grouped, meaning_of, quoted, sentence, settles
+from bpb_harness.auditing.told import broken_rules, grouped, in_short, meaning_of, quoted, sentence, settles
 from bpb_harness.auditing.verdict import Verdict
 from bpb_harness.findings import CODES, Severity
 from bpb_harness.terminal.page import Page, Style
@@ -38,7 +38,7 @@ _WIDEST_NAME, _WIDEST_CODES = 60, 31
 def report_to_text(report: AuditReport, screen: Screen) -> str:
     """One claim: verdict, why, the numbers, every finding, and what would settle it."""
     page = Page(screen, _LABELS)
-    page.paragraph(f"{heading_of(report)}: {report.verdict.value.upper()}", _VERDICTS[report.verdict])
+    page.paragraph(f"{heading_of(report)}: {report.verdict.value.upper()}{in_short(report)}", _VERDICTS[report.verdict])
     page.paragraph(sentence(one_line(report.judgement.reason)), indent=2)
     for broken in broken_rules(report):
         page.paragraph(broken, indent=2)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from bpb_harness.findings import Finding, Severity, listed, place_in_script
 
 SCORED_AGAIN = (
-    "the checkpoint (the file of the trained network), scored by somebody other than its author: `bpb-audit FOLDER "
+    "the checkpoint (the trained network's file), scored by somebody other than its author: `bpb-audit FOLDER "
     "--checkpoint FILE --data FILE --tokenizer FILE`"
 )
 A_PROOF = "a file of bits that decodes to the text (`bpb-prove` writes one, `bpb-audit --proof` checks it)"
 
 
 _BYTES, _SPACE = "with the bytes of the text in place of a constant", "with each leading space counted once"
-_RATES = "with mask rates over all of (0, 1]"
+_RATES = "with mask rates drawn uniformly from (0, 1], or at the midpoints of equal cells of it"
 # Faults of a byte count that only warn, for what they cost depends on the text; a run has to be without them too.
 _MENDED_TOO = frozenset({"BPB103", "BPB150", "BPB154", "BPB156"})
 # What is done about a fault, by its code.
@@ -31,7 +31,7 @@ _REMEDIES = {
 
 
 def settling(
-    refuting: Sequence[Finding], findings: Sequence[Finding], expected: float | None, *, of_part: bool,
+    refuting: Sequence[Finding], findings: Sequence[Finding], expected: Sequence[float], *, of_part: bool,
     is_recomputed: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     """What would settle a refuted score: a run without the fault, or somebody else's.
@@ -39,7 +39,7 @@ def settling(
     Args:
         refuting: the findings that refute it, the leading one first.
         findings: all of them: what only doubts may have to be mended too.
-        expected: the corrected score, in bits per byte; None where none can be given.
+        expected: the corrected score, in bits per byte, and that of the part that was scored; as many as are known.
         of_part: whether that is one of a part of the text.
         is_recomputed: whether the harness has scored the checkpoint itself: then nothing is open.
     """
@@ -47,12 +47,14 @@ def settling(
         return ()
     faults = [*refuting, *(finding for finding in findings if _is_mended_too(finding))]
     places = dict.fromkeys(place for finding in faults if (place := place_in_script(finding)) is not None)
-    near = f", which should print about {expected:.4f} bits per byte" if expected is not None else ""
+    about = " to ".join(f"{score:.4f}" for score in sorted(expected))
+    near = f", which should print about {about} bits per byte" if about else ""
     if near and of_part:
         near += " if the text that was not scored is like the part that was"
     remedies = dict.fromkeys(_REMEDIES[finding.code] for finding in faults if finding.code in _REMEDIES)
     how = listed(remedies or ["without the fault"])
-    run = f"the evaluation run again on the whole text, {how}{_at(list(places))}{near}"
+    whole = "on the whole text, " if of_part else ""
+    run = f"the evaluation run again, {whole}{how}{_at(list(places))}{near}"
     return (run, f"instead of that: {SCORED_AGAIN}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,33 +16,44 @@ if TYPE_CHECKING:
 
 _MEANINGS = {
     Verdict.CONFIRMED: "the score was computed a second time, without its author, and is what was claimed",
-    Verdict.CONSISTENT: (
-        "no fault was found; the record agrees with itself and with what is known of the text; but the score was not "
-        "computed a second time"
-    ),
+    Verdict.CONSISTENT: "the record agrees with itself and with what is known of the text",
     Verdict.UNVERIFIABLE: "the record does not decide whether the score is right",
 }
 # Rules of the contest that an entry breaks by what is found; others cannot be applied, or are not shown to be kept.
-_BROKEN = frozenset({codes.OVER_CAP.code, codes.OVER_TIME.code, codes.FEW_RUNS.code})
+_KEPT = {
+    codes.OVER_CAP.code: "an artifact within the cap, and its score",
+    codes.OVER_TIME.code: "a run within the time, and its score",
+    codes.FEW_RUNS.code: "as many runs as the rules ask for",
+}
 SETTLED = "nothing more: the score was computed a second time, from the checkpoint"
+
+
+_IN_SHORT = {Verdict.CONFIRMED: "computed a second time", Verdict.CONSISTENT: "no fault found; not verified"}
+
+
+def in_short(report: AuditReport) -> str:
+    """What stands behind the verdict in the title, where the word alone says more or less than it means."""
+    return f" ({_IN_SHORT[report.verdict]})" if report.verdict in _IN_SHORT else ""
 
 
 def meaning_of(report: AuditReport) -> str:
     """The verdict in words, and the codes that it rests on."""
     rests_on = listed(report.judgement.rests_on)
     meaning = _refutation(report) if report.verdict is Verdict.REFUTED else _MEANINGS[report.verdict]
-    return meaning + (f". The verdict rests on {rests_on}" if rests_on else "")
+    parts = dict.fromkeys(found.code for found in report.findings if _is_part_of_a_fault(found, report))
+    more = f"; {listed(parts)} {'is' if len(parts) == 1 else 'are'} part of the same fault" if parts else ""
+    return meaning + (f". The verdict rests on {rests_on}{more}" if rests_on else "")
 
 
 def _refutation(report: AuditReport) -> str:
     if report.corrected_bpb is not None:
-        return "a finding below shows that the right score is another one, which is given"
-    return "a finding below shows that the number is no score of that text; the right one is not known"
+        return "the right score is another one, given below"
+    return "the number is not made as a score of that text must be; the right one is not known"
 
 
 def broken_rules(report: AuditReport) -> list[str]:
     """A sentence for each rule of its contest that the entry breaks, whatever becomes of the score."""
-    broken = [found.code for found in report.findings if found.code in _BROKEN and found.severity is Severity.WARNS]
+    broken = [found.code for found in report.findings if found.code in _KEPT and found.severity is Severity.WARNS]
     return [
         f"Besides, the entry breaks a rule of its contest: {_begun_small(CODES[code].summary).rstrip('.')} ({code})."
         for code in dict.fromkeys(broken)
@@ -65,16 +76,23 @@ def grouped(report: AuditReport) -> list[Group]:
     """Findings by what they do to the verdict; those of the contest's rules apart, for they do nothing to it."""
     first = {code: place for place, code in enumerate(report.judgement.rests_on)}
     findings = sorted(report.findings, key=lambda found: first.get(found.code, len(first)))
+    behind = [found for found in findings if found.severity is Severity.CONFIRMS or _carries(found, report)]
     of_rules = [found for found in findings if found.code.startswith("BPB5") and found.severity is Severity.WARNS]
     parts = [found for found in findings if _is_part_of_a_fault(found, report)]
     groups = [
         ("What refutes the score", [each for each in findings if each.severity is Severity.REFUTES or each in parts]),
         ("Doubts", [each for each in findings if each.severity is Severity.WARNS and each not in of_rules + parts]),
-        ("What agrees with the score", [found for found in findings if found.severity is Severity.CONFIRMS]),
+        ("What agrees with the score", behind),
         ("Rules of the contest (they concern the entry, not the score)", of_rules),
-        ("Remarks", [found for found in findings if found.severity is Severity.INFORMS]),
+        ("Remarks", [each for each in findings if each.severity is Severity.INFORMS and each not in behind]),
     ]
     return [Group(heading, tuple(held)) for heading, held in groups if held]
+
+
+def _carries(finding: Finding, report: AuditReport) -> bool:
+    """Whether a finding that only informs by itself is one that a consistent score rests on."""
+    is_behind = report.verdict is Verdict.CONSISTENT and finding.code in report.judgement.rests_on
+    return finding.severity is Severity.INFORMS and is_behind
 
 
 # What only warns by itself, and is part of a fault where one of the others refutes the score: what more a script's
@@ -105,19 +123,24 @@ def quoted(report: AuditReport) -> dict[tuple[str, str], list[tuple[str, str]]]:
     shown: set[tuple[object, object]] = set()
     told = {}
     for finding in (each for group in grouped(report) for each in group.findings):
-        lines = finding.evidence.get("quoted")
+        lines = None if finding.severity is Severity.INFORMS else finding.evidence.get("quoted")
         held = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
         fresh = [line for line in held if (line["file"], line["line"]) not in shown]
         shown.update((line["file"], line["line"]) for line in fresh)
-        said = [(_place_of(line, finding), _printable(str(line["code"]))) for line in fresh[:_MOST_QUOTED]]
-        more = [("and", f"{len(fresh) - _MOST_QUOTED} more lines")] if len(fresh) > _MOST_QUOTED else []
-        told[finding.code, finding.message] = said + more
+        alike: dict[tuple[Json, str], list[Json]] = {}  # the same code on several lines is shown once
+        for line in fresh:
+            alike.setdefault((line["file"], _printable(str(line["code"]))), []).append(line["line"])
+        said = [(_place_of(file, lines, finding), code) for (file, code), lines in alike.items()]
+        left = len(said) - _MOST_QUOTED
+        more = [("and", f"{left} more line{'s' if left > 1 else ''}")] if left > 0 else []
+        told[finding.code, finding.message] = said[:_MOST_QUOTED] + more
     return told
 
 
-def _place_of(line: Mapping[str, Json], finding: Finding) -> str:
-    is_own = line["file"] == finding.evidence.get("file")
-    return f"line {line['line']}" if is_own else _printable(f"{line['file']}:{line['line']}")
+def _place_of(file: Json, lines: Sequence[Json], finding: Finding) -> str:
+    numbers = listed(map(str, lines))
+    is_own = file == finding.evidence.get("file")
+    return f"line{'s' if len(lines) > 1 else ''} {numbers}" if is_own else _printable(f"{file}:{numbers}")
 
 
 def _printable(text: str) -> str:
@@ -127,7 +150,7 @@ def _printable(text: str) -> str:
 
 # Codes of what --allow-code runs, and of what the harness computes itself.
 _OF_RUNNING = frozenset({"BPB157", "BPB158", "BPB159", "BPB163", "BPB164", "BPB269", "BPB270", "BPB271"})
-_MOST_FILES = 6
+_MOST_FILES = 12
 
 
 def how_found(report: AuditReport) -> str:
@@ -141,8 +164,10 @@ def how_found(report: AuditReport) -> str:
 
 
 def settles(report: AuditReport) -> Sequence[str]:
-    """What would settle the claim, at least one item."""
-    return report.judgement.missing or [SETTLED]
+    """What would settle the claim, at least one item, and what the entry needs to keep the rules that it breaks."""
+    found = dict.fromkeys(finding.code for finding in report.findings if finding.severity is Severity.WARNS)
+    kept = [f"for the rules of the contest: {_KEPT[code]} ({code})" for code in found if code in _KEPT]
+    return [*(report.judgement.missing or [SETTLED]), *kept]
 
 
 def sentence(text: str) -> str:

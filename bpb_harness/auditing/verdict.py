@@ -67,6 +67,7 @@ class Judgement:
 
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
 _SUBSET = "BPB350"  # the script scores a subset
+_CONSTANTS = frozenset({codes.BYTES_CONSTANT.code, "BPB150"})  # stated, and in a script
 # What a script may do beside its score, or to make it: counts of hashed contexts, a last pass over text it has learnt.
 _VOIDS_WHAT_IS_SO_LOW = frozenset({"BPB267", "BPB272"})
 # The score itself shows that something of the kind is behind it.
@@ -118,7 +119,7 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         findings: of all checks.
         evidence: the claim and its record; None where nothing is held against a part of the text.
     """
-    part = part_scored(evidence, findings) if evidence is not None and not _to_five_digits(findings) else None
+    part = part_scored(evidence, findings) if evidence is not None and not to_five_digits(findings) else None
     if part is not None:
         findings = [held_against_the_part(part, finding) for finding in findings]
     found = {finding.code for finding in findings}
@@ -133,7 +134,9 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
         demoted = None
         if finding.code == codes.BELOW_ALL_KNOWN.code and is_refuted and not is_behind:
             continue  # what refutes it says why it is so low
-        if finding.code == _SUBSET and _to_five_digits(findings):
+        if finding.code == codes.BYTES_UNKNOWN.code and any(map(_tells_constant, findings)):
+            continue  # no loss is printed that would tell; but what it was divided by is known
+        if finding.code == _SUBSET and to_five_digits(findings):
             message = f"{finding.message} (the log divides by the whole split's number to five digits all the same)"
             settled.append(replace(finding, severity=Severity.INFORMS, message=message))
             continue
@@ -155,8 +158,22 @@ def reconcile(findings: Sequence[Finding], evidence: Evidence | None = None) -> 
             message = f"{finding.message} ({demoted})"
             settled.append(replace(finding, severity=Severity.WARNS, message=message, factor=None))
         else:
-            settled.append(finding)
+            settled.append(_tied_to_the_log(finding, findings))
     return settled
+
+
+def _tied_to_the_log(finding: Finding, findings: Sequence[Finding]) -> Finding:
+    """A script's byte fault by whose factor the record divides too: that ties the script to its numbers."""
+    measured = [each.evidence.get("bug_factor") for each in findings if each.code == codes.BYTES_BUG.code]
+    if finding.factor is None or not _is_script_bytes(finding) or finding.factor not in measured:
+        return finding
+    return replace(finding, message=f"{finding.message} The record divides by the factor of that, too (BPB102).")
+
+
+def _tells_constant(finding: Finding) -> bool:
+    """Whether the constant that the score was divided by is known: stated, or in every reported score of a script."""
+    is_of_all = finding.evidence.get("another_score") is None
+    return finding.code in _CONSTANTS and isinstance(finding.evidence.get("constant"), int | float) and is_of_all
 
 
 def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:
@@ -166,7 +183,7 @@ def _voiding(finding: Finding, wonders: Sequence[str]) -> Finding:
     return replace(finding, severity=Severity.REFUTES, message=message)
 
 
-def _to_five_digits(findings: Sequence[Finding]) -> bool:
+def to_five_digits(findings: Sequence[Finding]) -> bool:
     """Whether the record divides by the whole split's bytes per token so exactly that no part of it was scored."""
     for finding in findings:
         divided, expected = finding.evidence.get("bytes_per_token"), finding.evidence.get("expected")
@@ -222,7 +239,9 @@ def judge(evidence: Evidence, findings: Sequence[Finding], recomputed: Recompute
     has_number, has_bytes = bool(found & _NUMBER_SUPPORT), any(support <= found for support in _BYTES_SUPPORT)
     if has_number and has_bytes and not blocking and not refuting:
         reason = f"{_what_agrees(findings)}; {_NOT_RECOMPUTED}"
-        settles = (f"{SCORED_AGAIN}; or {A_PROOF}",)
+        again = f"{SCORED_AGAIN}; or {A_PROOF}"
+        is_pair = codes.TWO_ESTIMATORS.code in found and not found & {codes.BYTES_RIGHT.code, codes.BYTES_BESIDE.code}
+        settles = (_PRINTED, f"instead of that: {again}") if is_pair else (again,)
         return Judgement(Verdict.CONSISTENT, reason, settles, None, None, tuple(sorted(found & _SUPPORT)))
     missing = _missing(evidence, findings, recomputed, has_number=has_number, has_bytes=has_bytes)
     blocking.sort(key=_weight)
@@ -252,12 +271,13 @@ def _refuted(
     score = evidence.claim.score
     if score is None:
         own = evidence.claim.result if evidence.is_own_file_alone else None
-        derivation = None if own is not None else f"none: {named(refuting[0])} voids the number"
+        derivation = None if own is not None else f"none: {named(refuting[0])} gives no number in its place"
         missing = _missing(evidence, findings, recomputed, has_number=False, has_bytes=False)
         return Judgement(Verdict.REFUTED, first.message, missing, None, derivation, rests_on)
     right = corrected(evidence, score, findings, refuting, recomputed)
     of_part = part_scored(evidence, findings) is not None
-    settles = settling(refuting, findings, right.bits_per_byte, of_part=of_part, is_recomputed=recomputed is not None)
+    expected = [score for score in (right.bits_per_byte, right.of_part) if score is not None]
+    settles = settling(refuting, findings, expected, of_part=of_part, is_recomputed=recomputed is not None)
     return Judgement(Verdict.REFUTED, first.message, settles, right.bits_per_byte, right.derivation, rests_on)
 
 
@@ -277,7 +297,7 @@ def _missing(
         if not has_bytes and evidence.ratio is None:
             missing.append("bytes per token: a loss in nats per token beside the score, or the script that counted")
         if not has_bytes and codes.TWO_ESTIMATORS.code in found:
-            missing.append("a log that says how many tokens of the split were scored")
+            missing.append(_PRINTED)
         if recomputed is None:
             missing.append(f"instead of all that: {SCORED_AGAIN}" if missing else SCORED_AGAIN)
     return tuple(dict.fromkeys(missing))
@@ -285,6 +305,11 @@ def _missing(
 
 _NOTHING_AGAINST = "nothing speaks against the number, and not enough for it"
 _NOT_RECOMPUTED = "only its author has computed the score"
+# What tells two estimates of the whole text from one of a part of it.
+_PRINTED = (
+    "a log that prints how many tokens were scored, by how many bytes their bits were divided, and the loss and the "
+    "T-step bound over the same tokens"
+)
 _BYTES_OF_TOKENS = "for bits per byte: the number of bytes of those tokens, which the rules do not know"
 _FILE_ALONE = "the file agrees with itself, and only its writer has computed the number"
 
@@ -329,9 +354,8 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     pair = by_code[codes.TWO_ESTIMATORS.code].evidence
     ratio, expected = pair["implied_ratio"], pair["expected_ratio"]
     return (
-        f"{number}, and loads the whole split, whose bytes are known exactly (it does not say that it scored all of "
-        f"it). Loss / ln 2 / score, the bytes per token if both are one estimate, is {ratio:.3f}, where the split has "
-        f"{expected:.3f}: had the score been divided by {ratio:.3f}, it would be too high, not too low. That is "
-        f"compatible with the two being two estimates, the score one of a bound of T = {pair['num_steps']} steps, as "
-        "their names say"
+        f"{number}, and loads the whole split; that it scored all of it, it does not say. Loss and score are not one "
+        f"quantity over the whole split (loss / ln 2 / score is {ratio:.3f}, not its {expected:.3f} bytes per token): "
+        f"they are two estimates, as their names say, the score one of a bound of T = {pair['num_steps']} steps, and "
+        "their gap is compatible with that; or a part of the split was scored (BPB206)"
     )

@@ -362,5 +362,6 @@ def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
         message = f"{readme.file} and {claim.other_scores[0].source.file} give scores, and no one that both give"
         notes.append(Note(NoteKind.AMBIGUOUS, message, score.source))
         return None
-    notes.append(Note(NoteKind.CHOICE, f"no other claim: the README's score is taken, at {score.source}", score.source))
+    chosen = f"no submission.json, claim file or result gives the score; the one at {score.source} is taken for it"
+    notes.append(Note(NoteKind.CHOICE, chosen, score.source))
     return score, None, False, "readme"

@@ -132,6 +132,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         artifact_bytes=tuple(said.artifacts),
         tokenizers=tuple(said.tokenizers),
         num_steps=said.num_steps,
+        num_steps_at=said.num_steps_at,
         dataset=said.dataset,
         folded=said.folded,
         adaptations=adaptations(said.epochs),
@@ -159,6 +160,7 @@ class _Said:
     run: int = 0
     seed: str | None = None
     num_steps: int | None = None
+    num_steps_at: Source | None = None
     dataset: str | None = None
     folded: str | None = None
     spoilt: Source | None = None
@@ -204,7 +206,7 @@ class _Said:
             self.scores += scores
             self.spoilt = None if scores else source if _is_spoilt(low) else self.spoilt
         if self.num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
-            self.num_steps = int(found[1])
+            self.num_steps, self.num_steps_at = int(found[1]), source
 
 
 def _without_series(scores: Sequence[ScoreLine]) -> Iterator[ScoreLine]:

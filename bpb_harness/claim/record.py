@@ -78,6 +78,7 @@ class LogRecord:
         artifact_bytes: sizes of the whole submission that it prints, the compressed one last.
         tokenizers: tokenizer names that its output mentions, such as ``sp1024``.
         num_steps: diffusion steps of its evaluation, where a setting names them.
+        num_steps_at: the line that names them.
         embedded_code_lines: lines that are the training script, not output.
         dataset: the split that its data loader names, such as ``fineweb_val``.
         folded: the path of its text or tokenizer, where that says that letters were folded to one case.
@@ -98,6 +99,7 @@ class LogRecord:
     artifact_bytes: tuple[Printed, ...] = ()
     tokenizers: tuple[str, ...] = ()
     num_steps: int | None = None
+    num_steps_at: Source | None = None
     embedded_code_lines: int = 0
     dataset: str | None = None
     folded: str | None = None

@@ -36,6 +36,7 @@ AUDIT = Record((
     Key("missing", ListOf(Text()), "What would settle it; empty where the score was computed anew."),
     Key("findings", ListOf(FINDING), "Refuting ones first, then doubts, evidence for, remarks."),
     Key("files", ListOf(Text()), "Files that were read."),
+    Key("unchecked", ListOf(Text()), "What stays open of the claimed score, whatever the verdict."),
     Key("rules", maybe(RULES), "The rules that it was held against; null where nothing could be read."),
 ))  # fmt: skip
 

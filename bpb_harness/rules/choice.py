@@ -204,7 +204,8 @@ def _by_text(pack: RulePack, record: _Record) -> str | None:
 def _by_tokenizer(pack: RulePack, record: _Record) -> str | None:
     claim = record.claim
     is_free = claim.dataset is None and claim.tokenizer in pack.marks.tokenizers
-    return f"by its tokenizer {claim.tokenizer}" if is_free else None
+    where = f", named in {claim.tokenizer_source}" if claim.tokenizer_source is not None else ""
+    return f"by its tokenizer {claim.tokenizer}{where}" if is_free else None
 
 
 def _speaks_of_scores(claim: Claim) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from bpb_harness.auditing import codes
-from bpb_harness.auditing.evidence import Evidence, bits_of_vocabulary
+from bpb_harness.auditing.evidence import Evidence, Ratio, bits_of_vocabulary
 from bpb_harness.claim import Printed
 from bpb_harness.claim.methods import AR, CHAIN, DISCRETE, EXACT, MC, PSEUDO_LIKELIHOOD, TWO_PASS, method_in
 from bpb_harness.findings import Finding, Json, Severity
+from bpb_harness.rules.denominators import TAIL_DROPPED
 
 # What is left out below a mask rate u costs f(0) u: a hundredth of it is within what people round away.
 _RANGE_CUT, _RANGE_SUSPECT = 0.02, 0.002
@@ -165,17 +166,18 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
         "smallest_f_range_bits": _SMALLEST_RISE,
         "largest_f_range_bits": vocabulary,
     }
-    possible = f"{_SMALLEST_RISE:g} to log2 V = {vocabulary:.1f}"
+    possible = f"{_SMALLEST_RISE:g} (docs/audit.md, Two estimators) to log2 V = {vocabulary:.1f}"
     if hidden > _SMALLEST_RISE:
         message = f"{unclear}; the printed digits are too few to compare their gap with what T = {steps} steps cost"
         yield codes.TWO_ESTIMATORS_UNCLEAR.finding(message, facts=facts, missing="loss and score with more digits")
     elif _SMALLEST_RISE - hidden <= implied <= vocabulary + hidden:
         message = (
-            f"loss / ln 2 / score is {ratio.value:.4f}, not the {expected:.5f} bytes per token of {evidence.full}. "
-            "That need not be a byte bug: by their names the two are two estimates, the loss of the bound in "
-            f"continuous time, {', '.join(names)} of the looser bound of T = {steps} steps. At {expected:.5f} bytes "
-            f"per token they are {gap:.3f} bits per token apart. T = {steps} steps cost that where a masked token "
-            f"costs {implied:.1f} bits more with all others masked than with none; {possible} are plausible"
+            f"{_told_pair(evidence, ratio, expected)} is {gap:.3f} bits per token more. By their names they are two "
+            f"estimates: the loss of the bound in continuous time, the score of the looser one of T = {steps} steps"
+            f"{_steps_at(evidence, steps)}, which lies (f(1) - f(0)) / (2 T) higher (bpb_harness/MATHS.md, 13), f(u) "
+            f"being what a masked token costs at mask rate u. f would rise by {implied:.1f} bits, of at most log2 V = "
+            f"{vocabulary:.1f}. The other explanation is one estimate of a part of the text, with {ratio.value:.4f} "
+            "bytes per token (loss / ln 2 / score)"
         )
         yield codes.TWO_ESTIMATORS.finding(message, facts=facts)
         yield from _whole_split(evidence)
@@ -186,6 +188,35 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
             f"{possible} are plausible"
         )
         yield codes.TWO_ESTIMATORS_UNCLEAR.finding(message, facts=facts)
+
+
+def _told_pair(evidence: Evidence, ratio: Ratio, expected: float) -> str:
+    """The loss and the score, each with its name, its place and what it is in bits."""
+    score = evidence.claim.score
+    assert score is not None
+    assert evidence.full is not None
+    bits = score.value * ratio.value
+    loss, shown = evidence.claim.nats_per_token, score
+    if len(evidence.lines) == 1:
+        loss, shown = evidence.lines[0].nats_per_token, evidence.lines[0].bpb
+    told = "the loss beside the score" if loss is None or len(evidence.lines) > 1 else _told(loss)
+    text = f"{evidence.full.dataset} under {evidence.full.tokenizer}"
+    return (
+        f"{told} is {bits:.4f} bits per token (/ ln 2), {bits / expected:.4f} bits per byte at the {expected:.5f} "
+        f"bytes per token of {text}; {_told(shown)}"
+    )
+
+
+def _told(number: Printed) -> str:
+    """``val_loss 2.6553 (train.log:129)``."""
+    return f"{number.name} {number} ({number.source})"
+
+
+def _steps_at(evidence: Evidence, steps: int) -> str:
+    """Where a log of the claim names its T; nothing where none does."""
+    places = (log.num_steps_at for log in evidence.claim_logs if log.num_steps == steps)
+    place = next((place for place in places if place is not None), None)
+    return "" if place is None else f" ({place})"
 
 
 def _whole_split(evidence: Evidence) -> Iterator[Finding]:
@@ -200,9 +231,11 @@ def _whole_split(evidence: Evidence) -> Iterator[Finding]:
     exact = next((row for row in rows if row.num_tokens in sizes), None)
     if full is None or exact is None or len(sizes) != 1 or not evidence.tokenizer_is_certain:
         return
+    cut = ", less a tail that fills no window" if exact.scope == TAIL_DROPPED else ""
     message = (
-        f"{sizes[exact.num_tokens]} loads {exact.num_tokens:,} tokens, which is {exact} to the token: "
-        f"{exact.num_bytes:,} bytes; that all that was loaded was scored, it does not say"
+        f"{sizes[exact.num_tokens]} loads {exact.num_tokens:,} tokens: {exact.dataset} under {exact.tokenizer} to the "
+        f"token{cut}, {exact.num_bytes:,} bytes, {exact.bytes_per_token:.5f} per token; that all of it was scored, it "
+        "does not say"
     )
     yield codes.SPLIT_LOADED.finding(
         message, file=sizes[exact.num_tokens], num_tokens=exact.num_tokens, num_bytes=exact.num_bytes

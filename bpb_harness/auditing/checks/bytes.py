@@ -53,15 +53,22 @@ def check_bytes(evidence: Evidence) -> Iterator[Finding]:
         yield beside
         return
     if ratio is None:
-        message = (
-            "neither log nor submission prints a loss in nats per token beside the score, so they do not show by how "
-            "many bytes per token it was divided"
-        )
-        yield codes.BYTES_UNKNOWN.finding(message, missing="val_loss in the log or in submission.json")
+        yield codes.BYTES_UNKNOWN.finding(_no_loss(evidence.claim), missing="val_loss in the log or in submission.json")
         return
     if not ratio.same_estimator:
         return  # check_bound explains two estimators
     yield from _judge(evidence, ratio)
+
+
+def _no_loss(claim: Claim) -> str:
+    """Which files print no loss beside the score: those that there are."""
+    assert claim.score is not None
+    file = claim.score.source.file
+    logs = [log.file for log in claim.logs if log.file != file] if claim.claimed_in != "log" else []
+    what, divided = "loss in nats per token beside the score", "by how many bytes per token it was divided"
+    if not logs:
+        return f"{file} prints no {what}, so nothing shows {divided}"
+    return f"neither {logs[0] if len(logs) == 1 else 'a log'} nor {file} prints a {what}, so nothing shows {divided}"
 
 
 def _right_beside(evidence: Evidence) -> Finding | None:
@@ -374,17 +381,18 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
     inferred = (
         ""
         if evidence.tokenizer_is_named
-        else f"; the record does not say which tokenizer was used: {row.tokenizer} is inferred from the number, which "
-        "fits to five digits"
+        else f"; the record does not say which tokenizer was used: {row.tokenizer} is inferred from the number, for "
+        f"{expected:.5f} x {bug.lowest} = {expected * bug.lowest:.5f}"
     )
+    page = f" (`{bug.name}` in docs/bytes.md)" if evidence.rules.pack.file is None else ""
     message = (
         f"the score is too low (too good), for it divides by {ratio.value / expected:.5f} times too many bytes: by "
         f"{ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one of a "
-        f"known mistake: {bug.story}{inferred}"
+        f"known mistake{page}: {bug.story}{inferred}"
         if ratio.value > expected
         else f"the score is too high (worse than it is), for it divides by only {ratio.value / expected:.5f} of the "
         f"bytes: by {ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one "
-        f"of a known mistake: {bug.story}{inferred}"
+        f"of a known mistake{page}: {bug.story}{inferred}"
     )
     return codes.BYTES_BUG.finding(
         message,

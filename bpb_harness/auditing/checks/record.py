@@ -71,6 +71,9 @@ def _place(line: ScoreLine) -> str:
     return str(line.bpb.source)
 
 
+_MOST_VALUES = 6
+
+
 def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     claim = evidence.claim
     if evidence.lines:
@@ -79,10 +82,14 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         is_table = evidence.lines[0].bpb.source.file in {table.file for table in claim.tables}
         if evidence.how == "mean":
             values = [line.bpb.value for line in evidence.lines]
-            spread = f", spread {statistics.stdev(values):.5f} bits per byte" if len(values) > 1 else ""
+            deviation = f"; standard deviation {statistics.stdev(values):.5f}" if len(values) > 1 else ""
             files = {line.bpb.source.file for line in evidence.lines}
             over = f"{len(values)} logs" if len(files) > 1 else f"{len(values)} lines of one log"
-            message = f"the score is the mean of {label!r} over {over} ({', '.join(places)}){spread}"
+            each = [f"{line.bpb} ({place})" for line, place in zip(evidence.lines, places, strict=True)]
+            shown = ", ".join(each[:_MOST_VALUES]) + (
+                f" and {len(each) - _MOST_VALUES} more" if len(each) > _MOST_VALUES else ""
+            )
+            message = f"the score is the mean of {label!r} over {over}: {shown}{deviation}"
         else:
             where = "a table of the record" if is_table else "the log"
             message = f"the score is in {where}: {label!r} at {places[0]}"
@@ -100,8 +107,8 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     printed = [line for log in claim.logs for line in log.lines]
     if not claim.logs:
         message = (
-            "there is no log of the run, so the number cannot be held against anything (looked for .log, .txt and .out "
-            f"files in the folder and up to {DEEPEST_LOG} folders below it)"
+            "there is no log of the run to hold the number against (a .log, .txt or .out file, up to "
+            f"{DEEPEST_LOG} folders below)"
         )
         yield codes.NO_LOG.finding(message, missing="a log of the run")
         return
@@ -169,10 +176,11 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
         message = (
             f"the score {line.bpb} ({line.label or line.bpb.name!r} at {_place(line)}) is "
             f"{plain.bpb.value - line.bpb.value:.3f} bits per byte below what the network itself scores in the same "
-            f"run, {plain.bpb} ({plain.label or plain.bpb.name!r} at {_place(plain)}). Longer contexts, and training "
-            f"on text that was scored before, gain far less: in {_RUNS_WITHIN[most_gained]:,} of {_RUNS:,} public runs "
-            f"that print both, the gap is at most {most_gained:g}. A larger one is usually made by learning the text "
-            "before scoring it, or by probabilities that do not add up to 1"
+            f"run, {plain.bpb} ({plain.label or plain.bpb.name!r} at {_place(plain)}){_of_which(plain, line)}. Longer "
+            "contexts, and training on text that was scored before, gain far less: in "
+            f"{_RUNS_WITHIN[most_gained]:,} of {_RUNS:,} public runs that print both (docs/audit.md, Far below its own "
+            f"validation), the gap is at most {most_gained:g}. A larger one usually comes of learning the text first, "
+            "or of probabilities that do not add up to 1"
         )
         yield codes.BEYOND_PLAIN.finding(
             message,
@@ -185,6 +193,13 @@ def _beyond_plain(evidence: Evidence) -> Iterator[Finding]:
             ),
         )
         return
+
+
+def _of_which(plain: ScoreLine, line: ScoreLine) -> str:
+    """What two lines of a log leave open of what they are scores of, in words."""
+    if plain.scored_tokens is not None and plain.scored_tokens == line.scored_tokens:
+        return f", of as many tokens ({line.scored_tokens:,})"
+    return "; that both are of the same tokens, the two lines do not say"
 
 
 def _learnt_before(evidence: Evidence) -> Iterator[Finding]:
@@ -203,7 +218,7 @@ def _learnt_before(evidence: Evidence) -> Iterator[Finding]:
         message = (
             f"{log.file}:{each.first_line} to {each.last_line} show {each.epochs} epochs of test-time training "
             f"({each.label!r}) before the score at {_place(line)}: if they are on the text that is scored, it was "
-            "learnt before it is scored, and what was learnt by heart costs nothing in the score"
+            "learnt before it is scored, and the score does not pay for what was learnt of it"
         )
         yield codes.LEARNT_BEFORE.finding(
             message,

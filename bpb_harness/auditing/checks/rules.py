@@ -37,12 +37,16 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
         return
     sizes = [*evidence.claim.artifact_bytes] or [*_sizes_in_logs(evidence)]
     if not sizes:
-        message = f"no artifact size is stated; the cap is {cap:,} bytes"
+        message = f"no artifact size is recognised in submission.json or a log; the cap is {cap:,} bytes"
         yield codes.NO_SIZE.finding(message, cap=cap)
         return
     over = [size for size in sizes if size.value > cap]
     if over:
-        listed = ", ".join(f"{size.value:,.0f} bytes by {size.source}" for size in over[:4])
+        by_file: dict[str, list[str]] = {}
+        for size in over[:4]:
+            place = size.source.key or f"line {size.source.line}"
+            by_file.setdefault(size.source.file, []).append(f"{size.value:,.0f} ({place})")
+        listed = "; ".join(f"by {file} {', '.join(sizes)}" for file, sizes in by_file.items())
         message = f"the artifact is over the cap of {cap:,} bytes: {listed}"
         yield codes.OVER_CAP.finding(message, cap=cap, sizes=[size.value for size in over])
 

@@ -97,13 +97,22 @@ def _best_seed(evidence: Evidence) -> Iterator[Finding]:
             yield codes.BEST_SEED.finding(message, seed=best, mean=mean, num_seeds=len(values))
 
 
+def _told_runs(evidence: Evidence) -> str:
+    """Whose score it is, as far as the record tells, and that nothing tells its error."""
+    if evidence.lines:
+        return f"the score is that of one run ({evidence.lines[0].bpb.source.file}), and no standard error is given"
+    if evidence.claim.seeds:
+        return f"the record names one seed ({evidence.claim.seeds[0]}), and no standard error is given"
+    return "neither a second seed nor a standard error is given"
+
+
 def _no_error(evidence: Evidence) -> Iterator[Finding]:
     claim = evidence.claim
     seeds = max(len(claim.seeds), len(evidence.lines), *(len(scores) for scores in claim.seed_scores.values()), 0)
     if claim.std is not None or seeds >= 2:
         return
     sampled = claim.protocol.method in (MC, DISCRETE)
-    message = "one seed, and no standard error is given" + (
+    message = _told_runs(evidence) + (
         "; the score is an estimate of a bound and has a sampling error of its own" if sampled else ""
     )
     yield codes.NO_ERROR.finding(message, num_seeds=seeds or None, method=claim.protocol.method)

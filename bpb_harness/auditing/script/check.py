@@ -42,12 +42,12 @@ CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
     check_weights: "the weights of the masked tokens",
     check_mask_rates: "the mask rates",
     check_special_tokens: "tokens that are never masked",
-    check_two_passes: "passes that see each other's tokens",
-    check_joint_prices: "prices of several tokens together",
-    check_hashed_counts: "counts of hashed contexts",
-    check_last_pass: "passes that learn the text before the last one scores it",
+    check_two_passes: "two passes that show each other's tokens",
+    check_joint_prices: "joint probabilities of several tokens",
+    check_hashed_counts: "n-gram counts as probabilities",
+    check_last_pass: "training on the text before it is scored",
     check_rounded_counts: "rounded numbers of masked tokens",
-    check_precision: "the precision of sums",
+    check_precision: "the precision of the sums",
     check_coverage: "how much of the text is scored",
 }
 MAX_PROGRAM = 2**20  # characters of scripts that are read as one program: some hundred MB of trees
@@ -180,10 +180,10 @@ def _checked(
 
 def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> Finding:
     """What could be followed to its end before the limit on the analysis was reached, and what could not."""
-    followed = f"looked at whole: {', '.join(whole)}; " if whole else ""
+    followed = f" Looked for to the end: {', '.join(whole)}." if whole else ""
     message = (
-        f"{names} is too long to be followed to its end; {followed}looked at in part, so that a fault may have been "
-        f"overlooked: {', '.join(partial)}"
+        f"{names} is too long to be followed to its end.{followed} Not looked for to the end, so that a fault may have "
+        f"been overlooked: {', '.join(partial)}"
     )
     return codes.READ_IN_PART.finding(message, file=names, whole=[*whole], partial=[*partial])
 
@@ -210,19 +210,18 @@ def _weighed(analysis: Analysis, hits: list[Hit], informative: set[int]) -> list
     for hit in hits:
         if hit.sink is not None:
             sinks.setdefault(hit.rule.code, set()).add(hit.sink)
-    weighed: dict[tuple[str, str, int], tuple[Hit, Severity, str]] = {}
+    weighed: dict[tuple[str, str, int], tuple[Hit, Severity, str | None]] = {}
     for hit in hits:
         severity = hit.severity or hit.rule.severity
-        others, beside = _scores_without(analysis, informative, sinks.get(hit.rule.code, set())), ""
+        others, beside = _scores_without(analysis, informative, sinks.get(hit.rule.code, set())), None
         if severity is Severity.REFUTES and hit.sink is not None and others:
             severity = Severity.WARNS
-            label = analysis.sinks[min(others)].label.strip() or "another"
-            beside = f" Another reported score ({label}) does without it, and the script does not say which is claimed."
+            beside = analysis.sinks[min(others)].label.strip() or "another"
         key = (hit.rule.code, analysis.program.script(hit.node).path, _line_of(hit))
         known = weighed.get(key)
         if known is None or (known[1] is not Severity.REFUTES and severity is Severity.REFUTES):
             weighed[key] = hit, severity, beside
-    alike: dict[tuple[str, str, str, Severity, str], list[Hit]] = {}
+    alike: dict[tuple[str, str, str, Severity, str | None], list[Hit]] = {}
     for (code, path, _), (hit, severity, beside) in weighed.items():
         alike.setdefault((code, path, hit.message, severity, beside), []).append(hit)
     return [_finding_of(analysis, same, severity, beside) for (*_, severity, beside), same in alike.items()]
@@ -238,8 +237,8 @@ def _line_of(hit: Hit) -> int:
     return int(getattr(hit.node, "lineno", 0))
 
 
-def _finding_of(analysis: Analysis, same: Sequence[Hit], severity: Severity, beside: str) -> Finding:
-    """The finding of hits of which the same is said, with all of their lines."""
+def _finding_of(analysis: Analysis, same: Sequence[Hit], severity: Severity, beside: str | None) -> Finding:
+    """The finding of hits of which the same is said, with all of their lines; `beside`: the score that does without."""
     hit, lines = same[0], [_line_of(each) for each in same]
     script = analysis.program.script(hit.node)
     place = f"{script.path}:{listed(map(str, lines))}{UNPACKED if script.layers else ''}"
@@ -253,7 +252,10 @@ def _finding_of(analysis: Analysis, same: Sequence[Hit], severity: Severity, bes
         **hit.evidence,
         "quoted": _quoted(analysis, same),
     }
-    return hit.rule.finding(f"{message}{beside}", factor=hit.factor, severity=severity, facts=evidence)
+    if beside is not None:
+        evidence["another_score"] = beside
+        message += f" Another reported score ({beside}) does without it, and the script does not say which is claimed."
+    return hit.rule.finding(message, factor=hit.factor, severity=severity, facts=evidence)
 
 
 def _quoted(analysis: Analysis, same: Sequence[Hit]) -> list[Json]:

@@ -19,6 +19,7 @@ class ScriptContext:
         num_tokens: tokens that the record says were scored.
         bytes_per_token: the right ratio of the tokenizer on the whole text.
         text: the text and tokenizer of that ratio, in words.
+        named_in: where the tokenizer is named.
         vocab_size: entries of the tokenizer.
         claimed: the claimed bits per byte.
         claimed_labels: what the lines of logs that carry the claim begin with, as they are printed.
@@ -32,6 +33,7 @@ class ScriptContext:
     num_tokens: int | None = None
     bytes_per_token: float | None = None
     text: str | None = None
+    named_in: str | None = None
     vocab_size: int | None = None
     claimed: float | None = None
     claimed_labels: tuple[str, ...] = ()

@@ -56,7 +56,8 @@ def test_checks_of_scripts_are_given_what_is_known(tmp_path: Path, checked: _Che
     audit(tmp_path)
     assert checked.context == ScriptContext(
         eps=0.001, num_steps=64, num_windows=32, num_tokens=4096, bytes_per_token=row.bytes_per_token, text=str(row),
-        vocab_size=1024, claimed=1.25, rules=replace(GOLF, why="by its tokenizer sp1024"),
+        named_in="x.claim.json (tokenizer)", vocab_size=1024, claimed=1.25,
+        rules=replace(GOLF, why="by its tokenizer sp1024, named in x.claim.json (tokenizer)"),
     )  # fmt: skip
     assert (checked.scripts, checked.options) == ([tmp_path / "train.py"], {"tokenizer": None, "allow_code": False})
     tokenizer = tmp_path / "tokenizer.model"
@@ -94,7 +95,7 @@ def test_the_tokenizer_may_be_named_by_its_file_or_by_a_script(tmp_path: Path) -
     (tmp_path / "none.py").write_text("sp1024 = 1\nsp8192 = 2\n")
     (tmp_path / "one.py").write_text("PATH = 'fineweb_8192_bpe.model'\n")
     found = auditor._with_tokenizer(unnamed, None)
-    assert (found.tokenizer, found.tokenizer_source) == ("sp8192", Source("one.py"))
+    assert (found.tokenizer, found.tokenizer_source) == ("sp8192", Source("one.py", 1))
     given = auditor._with_tokenizer(unnamed, tmp_path / "fineweb_1024_bpe.model")
     assert (given.tokenizer, given.tokenizer_source) == ("sp1024", Source(str(tmp_path / "fineweb_1024_bpe.model")))
     assert auditor._with_tokenizer(unnamed, "any.model") == found

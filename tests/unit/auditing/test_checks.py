@@ -475,3 +475,36 @@ def test_a_log_without_colons_claims_what_one_with_colons_claims(tmp_path: Path,
     assert bare.claimed_bpb == score
     assert (bare.verdict, codes(bare)) == (colons.verdict, codes(colons))
     assert bare.verdict is (Verdict.CONSISTENT if score == 1.20299 else Verdict.UNVERIFIABLE)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"submission.json": '{"val_bpb": 1.2}'}, "submission.json prints no loss in nats per token beside the score"),
+        (
+            {"submission.json": '{"val_bpb": 1.25}', "a.log": "final val_bpb:1.2500\n"},
+            "neither a.log nor submission.json prints a loss in nats per token beside the score",
+        ),
+        ({"a.log": "final val_bpb:1.2500\n"}, "a.log prints no loss in nats per token beside the score"),
+    ],
+)
+def test_only_files_that_there_are_lack_a_loss(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (finding,) = audit(tmp_path).with_code("BPB106")
+    assert finding.message == f"{said}, so nothing shows by how many bytes per token it was divided"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"a.log": "final val_bpb:1.2500\n"}, "the score is that of one run (a.log), and"),
+        ({"submission.json": '{"val_bpb": 1.2, "seed": 7}'}, "the record names one seed (7), and"),
+        ({"submission.json": '{"val_bpb": 1.2}'}, "neither a second seed nor a standard error is given"),
+    ],
+)
+def test_whose_score_it_is_is_told_with_its_source(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (finding,) = audit(tmp_path).with_code("BPB304")
+    assert finding.message.startswith(said)

@@ -51,7 +51,8 @@ def test_a_plausible_gap_alone_is_no_evidence(tmp_path: Path) -> None:
     assert report.verdict is Verdict.UNVERIFIABLE
     (finding,) = report.with_code("BPB206")
     assert finding.severity.value == "info"
-    assert "need not be a byte bug" in finding.message
+    assert "By their names they are two estimates" in finding.message
+    assert "The other explanation is one estimate of a part of the text, with " in finding.message
     assert any("how many tokens" in item for item in report.judgement.missing)
 
 
@@ -158,5 +159,5 @@ def test_a_perplexity_without_bytes_is_a_claim(tmp_path: Path) -> None:
 def test_a_perplexity_of_a_joint_price_is_refuted(tmp_path: Path) -> None:
     report = claimed(tmp_path, claimed_perplexity=7.77, method="mc", priced_jointly="the bits of a token's index")
     assert report.verdict is Verdict.REFUTED
-    assert report.judgement.corrected_from == "none: BPB214 (joint-price) voids the number"
+    assert report.judgement.corrected_from == "none: BPB214 (joint-price) gives no number in its place"
     assert "None" not in report.to_markdown()

@@ -26,7 +26,7 @@ from bpb_harness.auditing.report import (
     unread_to_text,
 )
 from bpb_harness.auditing.report_text import summary_to_text
-from bpb_harness.auditing.told import grouped, meaning_of, sentence
+from bpb_harness.auditing.told import grouped, meaning_of, sentence, settles
 from bpb_harness.auditing.verdict import Judgement
 from bpb_harness.claim import read_claim
 from bpb_harness.cli.audit import app
@@ -372,7 +372,7 @@ def test_a_report_can_be_read_by_itself(folder: str) -> None:
     assert f"verdict {report.verdict.value}: {meaning_of(report)}" in words_of(text)
     assert report.judgement.rests_on or "does not decide" in meaning_of(report)
     if report.verdict is Verdict.REFUTED:
-        known = "the right score is another one, which is given"
+        known = "the right score is another one, given below"
         assert (known in meaning_of(report)) == (report.corrected_bpb is not None)
     assert set(report.judgement.rests_on) <= {finding.code for finding in report.findings}
     assert text.splitlines()[1].strip()[0] not in "abcdefghijklmnopqrstuvwxyz" or "." in text.splitlines()[1].split()[0]
@@ -489,3 +489,67 @@ def test_what_is_part_of_a_proven_fault_is_no_doubt(fault: str, doubt: str, is_p
     report = _with_quotes(found, CODES[doubt].finding("said", severity=Severity.WARNS))
     heading = next(group.heading for group in grouped(report) if doubt in {each.code for each in group.findings})
     assert heading == ("What refutes the score" if is_part else "Doubts")
+
+
+def test_the_title_says_what_stands_behind_a_verdict_that_is_no_fault() -> None:
+    for verdict, said in {
+        Verdict.CONSISTENT: " (no fault found; not verified)",
+        Verdict.CONFIRMED: " (computed a second time)",
+        Verdict.REFUTED: "",
+        Verdict.UNVERIFIABLE: "",
+    }.items():
+        report = AuditReport("x", Judgement(verdict, "so it is", (), None, None), 1.2, "a.log", ())
+        assert report.to_text().splitlines()[0] == f"Audit of x: {verdict.value.upper()}{said}"
+        assert report.to_markdown().splitlines()[0] == f"### Audit of x: **{verdict.value}**{said}"
+
+
+def test_what_a_consistent_score_rests_on_is_no_remark() -> None:
+    found = (CODES["BPB401"].finding("logged"), CODES["BPB206"].finding("two"), CODES["BPB304"].finding("one"))
+    for verdict, behind in ((Verdict.CONSISTENT, ["BPB401", "BPB206"]), (Verdict.UNVERIFIABLE, ["BPB401"])):
+        judged = Judgement(verdict, "so it is", (), None, None, ("BPB401", "BPB206"))
+        groups = {group.heading: group.findings for group in grouped(AuditReport("x", judged, 1.2, "a", found))}
+        assert [each.code for each in groups["What agrees with the score"]] == behind
+        assert {each.code for each in groups["Remarks"]} == {"BPB206", "BPB304"} - set(behind)
+
+
+def test_parts_of_a_fault_are_told_beside_what_the_verdict_rests_on() -> None:
+    fault = CODES["BPB272"].finding("last", severity=Severity.REFUTES)
+    judged = Judgement(Verdict.REFUTED, "last", (), None, None, ("BPB272",))
+    alone = AuditReport("x", judged, 1.2, "a", (fault,))
+    assert meaning_of(alone).endswith(". The verdict rests on BPB272")
+    low = AuditReport("x", judged, 1.2, "a", (fault, CODES["BPB414"].finding("low")))
+    assert meaning_of(low).endswith(". The verdict rests on BPB272; BPB414 is part of the same fault")
+    both = AuditReport("x", judged, 1.2, "a", (fault, *(CODES[code].finding("low") for code in ("BPB414", "BPB420"))))
+    assert meaning_of(both).endswith("BPB272; BPB414 and BPB420 are part of the same fault")
+
+
+def test_the_same_code_on_several_lines_is_shown_once() -> None:
+    twice = _quoting("BPB150", ("t.py", 7, "x = 1"), ("t.py", 9, "x = 1"), ("u.py", 9, "x = 1"))
+    text = _with_quotes(twice).to_text()
+    assert "        t.py:7 and 9: x = 1\n" in text
+    assert "        u.py:9: x = 1\n" in text
+
+
+def test_what_was_not_checked_is_told(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024))
+    bare = audit(tmp_path)
+    assert bare.unchecked == ("how much of the text was scored", "how the score was computed", _LEARNT)
+    assert "  unchecked  how much of the text was scored; how the score was computed; " in bare.to_text()
+    (tmp_path / "train.py").write_text("print(1)\n")
+    scripted = audit(tmp_path)
+    assert scripted.unchecked == ("how much of the text was scored", "that the script printed the score", _LEARNT)
+    assert scripted.to_dict()["unchecked"] == [*scripted.unchecked]
+    assert "how much of the text was scored" not in audit(SUBMISSIONS / "open_slice_disclosed").unchecked
+    (tmp_path / "submission.json").write_text('{"val_bpb": null}')
+    assert audit(tmp_path).unchecked == ()  # nothing is claimed
+
+
+_LEARNT = "that the text was not trained on"
+
+
+def test_an_entry_over_the_cap_is_told_what_keeps_it() -> None:
+    for severity, is_told in ((Severity.WARNS, True), (Severity.INFORMS, False)):
+        found = (CODES["BPB501"].finding("large", severity=severity),)
+        items = settles(AuditReport("x", Judgement(Verdict.CONSISTENT, "r", ("a log",), None, None), 1.2, "a", found))
+        kept = "for the rules of the contest: an artifact within the cap, and its score (BPB501)"
+        assert [*items] == ["a log", kept][: 1 + is_told]

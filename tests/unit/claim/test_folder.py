@@ -96,7 +96,7 @@ class TestReadme:
         claim = read_claim(_folder(tmp_path, **files))
         assert claim.score == Printed(1.234, 3, Source("README.md", 3), "val_bpb")
         assert (claim.claimed_in, claim.nats_per_token, claim.same_estimator) == ("readme", None, False)
-        message = "no other claim: the README's score is taken, at README.md:3"
+        message = "no submission.json, claim file or result gives the score; the one at README.md:3 is taken for it"
         assert claim.notes == (Note(NoteKind.CHOICE, message, Source("README.md", 3)),)
 
     def test_what_a_coarse_number_agrees_with_may_still_be_two_scores(self, tmp_path: Path) -> None:

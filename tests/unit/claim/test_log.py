@@ -209,6 +209,7 @@ def test_a_whole_log() -> None:
         ),
         tokenizers=("sp1024", "sp8192"),
         num_steps=64,
+        num_steps_at=at(5),
         dataset="fineweb_val",
         folded="./lower-cased/sp.model",
         numbers_beside_bpb=frozenset({4.1234, 1.2345, 1.777}),

@@ -38,7 +38,7 @@ def test_one_claim_has_all_that_the_terminal_has():
     for line in claim.to_text().splitlines():
         for word in line.split():
             assert word.strip("():\"'-") in read.text or word.isupper(), line
-    assert "refuted The reason. verdict refuted: a finding below shows that the right score is another one" in read.text
+    assert "refuted The reason. verdict refuted: the right score is another one, given below" in read.text
     assert "claimed 0.68149 bits per byte, in the reason.json" in read.text
     assert "corrected 1.2030 bits per byte: 0.9 x 1.3 (the reason)" in read.text
     for severity in SEVERITIES:

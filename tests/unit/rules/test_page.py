@@ -106,7 +106,7 @@ def test_the_example_is_used_as_the_page_says(tmp_path: Path, pond: Path) -> Non
     assert "inferred" not in found["BPB101"]  # the record names its tokenizer as the pack does
     assert (
         found["BPB501"]
-        == "the artifact is over the cap of 2,000,000 bytes: 2,000,001 bytes by submission.json (bytes_in_the_pond)"
+        == "the artifact is over the cap of 2,000,000 bytes: by submission.json 2,000,001 (bytes_in_the_pond)"
     )
     assert found["BPB506"] == "the evaluation took 310.0 s (train.log:3); the limit is 300 s"
     assert found["BPB509"] == "the claim rests on 1 run; the rules ask for 3"

@@ -75,8 +75,5 @@ def _hit(analysis: Analysis, number: int, factor: Factor, constant: float) -> Hi
         return Hit(rule, message, factor.node, number, None, None if is_beyond else Severity.WARNS, evidence)
     off = abs(ratio / constant - 1.0)  # the score is bits / constant, and should be bits / ratio
     direction = f"{100 * off:.1f} % too {'low (too good)' if constant > ratio else 'high (worse than it is)'}"
-    message = (
-        f"{said}. The whole text has {ratio:.6g} ({source}): held against that, the constant by itself makes the score "
-        f"{direction}."
-    )
+    message = f"{said}, where the whole text has {ratio:.6g} ({source}): by that alone the score is {direction}."
     return Hit(rule, message, factor.node, number, constant / ratio, None, evidence)

@@ -48,9 +48,8 @@ def _judged(
     evidence: dict[str, Json] = {f"counted for {name}": value for name, value in counted.items()}
     if (word, byte, control) == (WORD.num_bytes, BYTE.num_bytes, CONTROL.num_bytes):
         said = (
-            "The script's byte count, followed for four example tokens without running it, is right: 4 bytes for "
-            "`\u2581the` (the word with its space) after another word, 3 for `ing`, 1 for the byte token `<0x41>`, "
-            "0 for `<s>`."
+            "The script's byte count, followed for four tokens without running it, is right: 4 bytes for `\u2581the` "
+            "after another word, 3 for `ing`, 1 for the byte `<0x41>`, 0 for `<s>`."
         )
         yield Hit(codes.BYTES_READ, said, place, number, evidence=evidence)
     spelt = byte == len(BYTE.piece)
@@ -70,12 +69,12 @@ def _judged(
         severity = Severity.WARNS if word != WORD.num_bytes else None
         factor = _spelling_factor(loop, pack) if (word, control) == (WORD.num_bytes, len(CONTROL.piece)) else None
         how_much = (
-            "by how much depends on the text" if factor is None
+            "by how much, by itself, depends on the text" if factor is None
             else f"with 3 for each `<s>`, there are {factor:g} times the bytes of the whole text"
         )  # fmt: skip
         said = (
-            "The script counts 6 bytes for the byte token `<0x41>`, the letters of its name; it stands for 1 byte, so "
-            f"there are too many bytes and the score is too low (too good), {how_much}."
+            "The script counts 6 bytes for the byte token `<0x41>`, the letters of its name; it stands for 1 byte, "
+            f"which makes the score too low (too good): {how_much}."
         )
         yield Hit(codes.BYTE_SPELLING, said, place, number, factor, severity, evidence)
     if control:
@@ -97,7 +96,7 @@ def _spelling_factor(loop: ByteLoop, pack: RulePack) -> float | None:
 
 def _space(word: float, loop: ByteLoop, spelt: bool) -> tuple[Rule, str, str | None] | None:
     """What is wrong with a word's leading space, and the name of the byte bug where its factor is known."""
-    the = "the token `\u2581the` (a space and a word of three letters) after another word; the text has 4"
+    the = "the token `\u2581the` after another word; the text has 4"
     if word == WORD.num_bytes + 1:
         what = f"counts 5 bytes for {the}: the leading space is counted in the table and once more in the loop"
         return codes.SPACE_TWICE, what, "space_twice_pieces_by_spelling" if spelt else "space_counted_twice"

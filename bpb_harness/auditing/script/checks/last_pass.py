@@ -25,17 +25,21 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
         return
     for loop, name, last, num_passes in _passes(analysis):
         for test in (node for node in ast.walk(loop) if isinstance(node, ast.If)):
-            if _is_of_last(analysis, test.test, name, last) and _scores(analysis, test, name) and _learns(loop, test):
+            if not _is_of_last(analysis, test.test, name, last):
+                continue
+            added, learning = _scores(analysis, test, name), _learns(loop, test)
+            if added and learning:
                 passes = f"{num_passes} passes" if num_passes is not None else "several passes"
                 if num_passes is not None and _is_by_default(analysis, loop):
                     passes = f"several passes ({num_passes} by its default)"
                 said = (
                     f"The script goes over the same text in {passes}, trains on it in each, and adds up the score in "
-                    "the "
-                    "last one alone: what is scored was learnt before, and what was learnt by heart costs nothing"
+                    "the last one alone: what is scored was learnt before, and the score does not pay for what was "
+                    "learnt of it"
                 )
                 evidence = {} if num_passes is None else {"passes": num_passes}
-                yield analysis.hit(codes.LAST_PASS, said, test, evidence=evidence)
+                shown = [*_written(analysis, loop, num_passes), loop, test, *added[:1], *learning]
+                yield analysis.hit(codes.LAST_PASS, said, test, shown=shown, evidence=evidence)
                 return
 
 
@@ -61,6 +65,20 @@ def _range_of(loop: ast.For) -> tuple[str, list[ast.expr]] | None:
     if not isinstance(name, ast.Name) or not isinstance(ranged, ast.Call) or last_name(ranged.func) != "range":
         return None
     return (name.id, ranged.args) if len(ranged.args) in (1, 2) else None
+
+
+def _written(analysis: Analysis, loop: ast.For, num_passes: int | None) -> list[ast.AST]:
+    """Where the number of passes is written down, if it is."""
+    if num_passes is None:
+        return []
+    told = str(num_passes)  # a number, or the text that an environment's variable defaults to
+    assert isinstance(loop.iter, ast.Call)
+    frame, found = Frame.of(analysis.program, analysis.program.scope(loop)), []
+    for node, _ in trace(analysis.program, loop.iter.args[-1], frame, _MAX_TRACED):
+        defined = analysis.program.reaching(node) if isinstance(node, ast.Name) else ()
+        values = [node, *(definition.value for definition in defined)]  # a parameter's default too
+        found += [value for value in values if isinstance(value, ast.Constant) and str(value.value) == told]
+    return [*found[-1:]]  # the furthest: what the others were given
 
 
 def _passes(analysis: Analysis) -> Iterator[tuple[ast.For, str, str, int | None]]:
@@ -109,24 +127,28 @@ def _less_one(end: str) -> int | None:
     return int(end) - 1 if end.isdigit() else None
 
 
-def _scores(analysis: Analysis, test: ast.If, name: str) -> bool:
-    """Whether a total that a reported score is made of is added to below a test, of a text that is every pass's."""
+def _scores(analysis: Analysis, test: ast.If, name: str) -> list[ast.AugAssign]:
+    """Where a total that a reported score is made of is added to below a test, of a text that is every pass's."""
     scope = analysis.program.scope(test)
     totals = {
         node.id for node, _ in analysis.path if isinstance(node, ast.Name) and analysis.program.scope(node) is scope
     }
     added = [
-        node.value
+        node
         for node in (part for statement in test.body for part in ast.walk(statement))
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in totals
     ]
     frame = Frame.of(analysis.program, scope)
-    behind = (part for value in added for part, _ in trace(analysis.program, value, frame, _MAX_TRACED))
-    return bool(added) and not any(isinstance(part, ast.Name) and part.id == name for part in behind)
+    behind = (part for node in added for part, _ in trace(analysis.program, node.value, frame, _MAX_TRACED))
+    return [] if any(isinstance(part, ast.Name) and part.id == name for part in behind) else added
 
 
-def _learns(loop: ast.For, test: ast.If) -> bool:
-    """Whether a loop learns outside of a test: in the passes before the last too."""
+def _learns(loop: ast.For, test: ast.If) -> list[ast.Call]:
+    """Where a loop learns outside of a test, in the passes before the last too: its gradient, and its step."""
     inside = {id(part) for statement in test.body for part in ast.walk(statement)}
-    called = {last_name(part.func) for part in ast.walk(loop) if isinstance(part, ast.Call) and id(part) not in inside}
-    return {"backward", "step"} <= called
+    calls = [part for part in ast.walk(loop) if isinstance(part, ast.Call) and id(part) not in inside]
+    named = {last_name(call.func): call for call in reversed(calls)}
+    return [named[name] for name in _LEARNING] if named.keys() >= _LEARNING else []
+
+
+_LEARNING = frozenset({"backward", "step"})

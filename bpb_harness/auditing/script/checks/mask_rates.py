@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_entropy
-from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, MaskDraw, agreed
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
 from bpb_harness.auditing.script.domains.weight import Weight, divides_by_count
@@ -129,11 +129,22 @@ def _cut(analysis: Analysis, draw: MaskDraw, low: float, high: float) -> Hit:
 _THE_BOUND = "the bound is the integral over every mask rate from 0 to 1"
 # A mean over some of the rates stands for the rest too: without the lowest it is too high, without the highest too low.
 _OF_SOME = f"{_THE_BOUND}, and which way that moves the score depends on what is left out: it is no bound"
-_LEFT_OUT = (
-    f"{_THE_BOUND}. What is left out could only add to it, since no cross-entropy is negative, so the full bound is "
-    "higher than the claimed score (worse), unless the sum over the other rates is too high by as much; by how much, "
-    "the record does not tell"
-)
+
+
+def _left_out(analysis: Analysis, share: float) -> str:
+    """What the mask rates that are left out can do to the score, in words."""
+    said = f"{_THE_BOUND}. The {share:.3g} that is left out can only add to it, for no cross-entropy is negative"
+    vocabulary, known = analysis.context.vocab_size, analysis.denominator
+    if vocabulary is not None and known is not None and not known[1].endswith(INFERRED):
+        bits = math.log2(vocabulary)
+        said += (
+            f": {share * bits / known[0]:.2f} bits per byte where a masked token costs log2 V = {bits:.3g} bits, as a "
+            "guess does"
+        )
+    return (
+        f"{said}. Only the error of the sum over the other rates could make up for that; how large the two are, the "
+        "record does not tell"
+    )
 
 
 def _hit(analysis: Analysis, draw: MaskDraw, rule: Rule, said: str, **evidence: float) -> Hit:
@@ -186,7 +197,7 @@ def _unpaid_ends(analysis: Analysis, draw: MaskDraw, leaf: Leaf, ends: tuple[flo
     if total is not None and total < 1.0 - 2.0 * _CUT:
         said = (
             f"The evaluation adds up losses at {_told_rates(analysis, draw, leaf, length)}, with weights that add up "
-            f"to {total:.3g}, not 1; {_LEFT_OUT}"
+            f"to {total:.3g}, not 1; {_left_out(analysis, 1.0 - total)}"
         )
         place = analysis.quadrature if analysis.has_quadrature else Weight(analysis, draw, leaf).place
         cut = _hit(analysis, draw, codes.RATES_CUT, said, lowest_rate=low, highest_rate=high, total_weight=total)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from bpb_harness.auditing.script.context import ScriptContext
 from bpb_harness.auditing.script.domains.algebra import Algebra, Factor, Term, is_cross_entropy
@@ -20,6 +21,7 @@ from bpb_harness.findings import Json, Rule, Severity
 from bpb_harness.rules.denominators import Denominator
 
 INFERRED = "inferred from the vocabulary alone"
+_TOKENIZER = re.compile(r"fineweb10B_sp(\d+)|\bsp(\d{4,5})\b|fineweb_(\d{4,5})_bpe", re.IGNORECASE)
 _QUADRATURES = ("trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid")
 
 
@@ -334,7 +336,8 @@ class Analysis:
         """The right number of bytes per token and where it is known from; None where it is not."""
         if self.context.bytes_per_token:
             text = [self.context.text] if self.context.text else []
-            return self.context.bytes_per_token, ", ".join([*text, "the tokenizer that the record names"])
+            where = f"named in {self.context.named_in}" if self.context.named_in else "which the record names"
+            return self.context.bytes_per_token, ", ".join([*text, where])
         named = self._named_tokenizer()
         if named is None:
             return None
@@ -342,16 +345,16 @@ class Analysis:
         return row.bytes_per_token, f"{row}, {how}"
 
     def _named_tokenizer(self) -> tuple[Denominator, str] | None:
-        names = set()
+        places: dict[str, str] = {}
         for script in self.program.scripts:
-            for number in re.findall(
-                r"fineweb10B_sp(\d+)|\bsp(\d{4,5})\b|fineweb_(\d{4,5})_bpe", script.text, re.IGNORECASE
-            ):
-                names.add("sp" + next(part for part in number if part))
-        if len(names) == 1:
-            row = self.context.rules.table.full_split(names.pop())
-            return (row, "the tokenizer that the script names") if row is not None else None
-        if names:
+            for found in _TOKENIZER.finditer(script.text):
+                line = "" if script.layers else f":{script.text.count(chr(10), 0, found.start()) + 1}"
+                places.setdefault("sp" + next(part for part in found.groups() if part), f"{script.path}{line}")
+        if len(places) == 1:
+            ((name, place),) = places.items()
+            named = self.context.rules.table.full_split(name)
+            return None if named is None else (named, f"named in {Path(place).name}")
+        if places:
             return None
         sizes = {self.context.vocab_size} if self.context.vocab_size else self.vocab_sizes()
         table = self.context.rules.table

@@ -38,4 +38,4 @@ def test_how_far_off_the_score_is_by_it(constant: float, effect: str) -> None:
     named = SCRIPT.replace("L = 512", 'L = 512\nDATA = "fineweb10B_sp1024"')
     script = named.replace("bits_tok / 3.67", f"bits_tok / {constant}")
     (found,) = [each for each in check_source(script) if each.code == "BPB150"]
-    assert f"the constant by itself makes the score {effect} (" in found.message
+    assert f"by that alone the score is {effect} (" in found.message

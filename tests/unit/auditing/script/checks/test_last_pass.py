@@ -34,6 +34,12 @@ BASE = {
 }  # fmt: skip
 
 
+QUOTED = [
+    'EPOCHS = int(os.environ.get("TTT_EPOCHS", {epochs}))', "for epoch in range(EPOCHS):", "if epoch == EPOCHS - 1:",
+    "nats += loss.item() * (len(chunk) - 1)", "loss.backward(); optimizer.step()",
+]  # fmt: skip
+
+
 def _lines(**changes: str) -> list[object]:
     found = check_source(SCRIPT.format(**{**BASE, **changes}))
     return [finding.evidence["line"] for finding in found if finding.code == "BPB272"]
@@ -76,8 +82,10 @@ def test_what_scores_before_it_learns_is_not(changes: dict[str, str]) -> None:
 def test_how_often_the_text_was_learnt_is_said() -> None:
     (found,) = [each for each in check_source(SCRIPT.format(**BASE)) if each.code == "BPB272"]
     assert "in several passes (3 by its default)" in found.message
-    (line,) = found.evidence["quoted"]
-    assert line["code"] == "if epoch == EPOCHS - 1:"
+    # The number of passes, their loop, the last of them, what is added up there, and the learning.
+    for epochs in ("3", '"3"'):
+        (found,) = [each for each in check_source(SCRIPT.format(**BASE | {"epochs": epochs})) if each.code == "BPB272"]
+        assert [line["code"] for line in found.evidence["quoted"]] == [code.format(epochs=epochs) for code in QUOTED]
     assert found.severity.value == "warning"
     text = SCRIPT.format(**BASE).replace('int(os.environ.get("TTT_EPOCHS", 3))', "4")
     (found,) = [each for each in check_source(text) if each.code == "BPB272"]

@@ -1,0 +1,41 @@
+"""What an audit of a record leaves unchecked, in words: a reader should not take silence for a check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bpb_harness.auditing import codes
+from bpb_harness.auditing.evidence import Evidence
+from bpb_harness.auditing.verdict import to_five_digits
+from bpb_harness.findings import Finding
+
+# Any of these says how much was scored.
+_AMOUNT = frozenset(
+    {
+        *(codes.SLICE.code, codes.SLICE_WITH_FULL.code, codes.SLICE_INFERRED.code, "BPB350"),
+        *(codes.TOKENS_OF_RULES.code, codes.OTHER_TOKENS.code, codes.RESCORED_SAME.code, codes.PROVED.code),
+    }
+)
+
+
+def unchecked(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) -> tuple[str, ...]:
+    """What stays open of a claimed score, whatever the verdict; nothing where none is claimed.
+
+    Args:
+        evidence: the claim and its record.
+        findings: all of them, reconciled.
+        has_script: whether a script of the record was read.
+    """
+    return tuple(_open(evidence, findings, has_script=has_script))
+
+
+def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) -> Iterator[str]:
+    if evidence.claim.score is None:
+        return
+    found = {finding.code for finding in findings}
+    is_again = not found.isdisjoint({codes.RESCORED_SAME.code, codes.PROVED.code})
+    if found.isdisjoint(_AMOUNT) and evidence.scored_tokens is None and not to_five_digits(findings):
+        yield "how much of the text was scored"
+    if not is_again:
+        yield "that the script printed the score" if has_script else "how the score was computed"
+    yield "that the text was not trained on"
