@@ -90,7 +90,7 @@ def test_a_space_counted_twice_in_a_script_beside_the_record(lab: Path) -> None:
 def test_the_two_estimators_are_explained(lab: Path) -> None:
     (finding,) = audit(lab / "claims/pr0820").with_code("BPB206")
     assert finding.evidence["implied_ratio"] == pytest.approx(2.357, abs=5e-4)
-    assert "That need not be a byte bug" in finding.message
+    assert "By their names they are two estimates" in finding.message
 
 
 @pytest.mark.parametrize("forged", ["1.57520000", "1.64520000"])

@@ -51,7 +51,7 @@ def test_both_spelt_are_what_the_two_bugs_of_the_pack_differ_by() -> None:
 def test_what_the_pack_does_not_tell_gives_no_factor(text: str) -> None:
     found = _found(text)
     assert found.factor is None
-    assert "by how much depends on the text" in found.message
+    assert "by how much, by itself, depends on the text" in found.message
 
 
 def test_nor_does_a_pack_without_the_two_bugs() -> None:
