@@ -6,11 +6,13 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 # Set to anything, it makes `tests` count the lines of the product that were run, and print their share.
 COVERAGE ?=
+# Processes that run tests.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 CHECKPOINT := fixtures/checkpoints/mdlm-tiny.pt
 INSTALL := $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS)
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 # One thread a worker: on a small machine threads of several workers only get into each other's way.
 export OMP_NUM_THREADS ?= 1
 # Tests start many processes: each would compile everything again where an image forbids keeping bytecode.
@@ -38,7 +40,7 @@ types: $(VENV)/.test ## mypy --strict of bpb_harness and reference
 imports: $(VENV)/.test ## import-linter: imports point one way
 	$(BIN)/lint-imports
 
-tests: $(VENV)/.test ## every test, on two workers; COVERAGE=1 prints the share of lines that they run
+tests: $(VENV)/.test ## every test, on two workers or WORKERS=4; COVERAGE=1 prints the share of lines that they run
 	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines")
 

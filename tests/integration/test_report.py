@@ -129,14 +129,18 @@ def test_audits_of_many_have_one_page(tmp_path):
     done = run_here(audit.main, HERE / "submissions", "--recursive", "--report", "page.html", cwd=tmp_path)
     page = read_page((tmp_path / "page.html").read_text("utf-8"))
     page.require_self_contained()
-    counts = done.stdout.splitlines()[-1].partition(": ")[2]
+    (counts,) = (line.partition(" claims: ")[2] for line in done.stdout.splitlines() if " claims: " in line)
+    assert " refuted, " in counts
     assert f"{counts}." in page.text
 
 
 def test_nothing_imports_what_draws_before_a_chart_is_drawn(repository):
     """But for annotations: a run without a page pays nothing for it."""
     for path in (repository / "bpb_harness").rglob("*.py"):
-        module = ast.parse(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if not ("matplotlib" in text or "jinja2" in text):
+            continue
+        module = ast.parse(text)
         at_once = [each for each in module.body if isinstance(each, ast.Import | ast.ImportFrom)]
         named = [name.name for each in at_once if isinstance(each, ast.Import) for name in each.names]
         named += [each.module or "" for each in at_once if isinstance(each, ast.ImportFrom)]
