@@ -9,18 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import Factor, Term, is_cross_entropy
+from bpb_harness.auditing.script.domains.algebra import Factor, Term
 from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.hiding import hides_tokens
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
 from bpb_harness.auditing.script.domains.weight import Weight, divides_by_count
-from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
-from bpb_harness.auditing.script.frontend.walker import Frame
 from bpb_harness.findings import Rule, Severity
 
 _LONGEST_GRID = 2_000
-_MAX_TRACED = 300
 _UNEVEN = 0.1  # of quadrature weights against their intervals
 _CUT = 0.02  # public code clips to [0.001, 0.999] and means it; what [0.05, 0.95] leaves out is dear
 _SMALL_PRIOR = 0.01  # alpha(1) below this costs less than a hundredth of ln V per token
@@ -46,66 +44,9 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
 
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
     rate = analysis.rate_at(draw, {})
-    if rate is not None and 0.02 < rate < 0.98 and _hides_tokens(analysis, draw.node):
+    if rate is not None and 0.02 < rate < 0.98 and hides_tokens(analysis.program, draw.node):
         said = f"The score masks at one rate, {rate:g}, alone: a pseudo-log-likelihood, which is no length of any code"
         yield analysis.hit(codes.SINGLE_RATE, said, draw.node, draw.sink, evidence={"mask_rate": rate})
-
-
-_HIDING = frozenset(["where", "masked_fill", "masked_fill_", "masked_select", "masked_scatter"])
-_MAX_CALLS = 3  # through which a draw is handed on
-
-
-def _hides_tokens(analysis: Analysis, node: ast.AST, depth: int = 0) -> bool:
-    """Whether a draw chooses tokens or their costs: by ``where``, as an index, or times a cost; in every batch.
-
-    What is drawn once for a network's own weights, or for what it drops, chooses none.
-    """
-    program = analysis.program
-    for above in program.ancestors(node):
-        if isinstance(above, ast.Call) and last_name(above.func) in _HIDING:
-            return True
-        if isinstance(above, ast.Subscript) and above.value is not node:
-            return True
-        if isinstance(above, ast.Return):
-            scope = program.scope(above)
-            calls = [call for call in program.calls.get(scope.name, []) if program.callee(call) is scope]
-            return depth < _MAX_CALLS and any(_hides_tokens(analysis, call, depth + 1) for call in calls)
-        if isinstance(above, ast.Assign | ast.AnnAssign):
-            targets = above.targets if isinstance(above, ast.Assign) else [above.target]
-            names = {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
-            return any(_chooses(program, use) for use in _uses(program, names, above))
-        if isinstance(above, ast.stmt):
-            break
-    return False
-
-
-def _uses(program: Program, names: set[str], statement: ast.AST) -> Iterator[ast.Name]:
-    """Where what a statement assigns is used in its scope."""
-    for part in ast.walk(program.scope(statement).node):
-        if not isinstance(part, ast.Name) or not isinstance(part.ctx, ast.Load) or part.id not in names:
-            continue
-        if any(definition.statement is statement for definition in program.reaching(part)):
-            yield part
-
-
-def _chooses(program: Program, use: ast.Name) -> bool:
-    """Whether a name is what an index, ``where`` or a product with a cost chooses by."""
-    child: ast.AST = use
-    for above in program.ancestors(use):
-        if isinstance(above, ast.Call) and last_name(above.func) in _HIDING:
-            return True
-        if isinstance(above, ast.Subscript):
-            return child is above.slice or any(child is part for part in ast.walk(above.slice))
-        if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mult):
-            others = [side for side in (above.left, above.right) if side is not child]
-            frame = Frame.of(program, program.scope(above))
-            behind = (part for side in others for part, _ in trace(program, side, frame, _MAX_TRACED))
-            if any(isinstance(part, ast.expr) and is_cross_entropy(part) for part in behind):
-                return True
-        if isinstance(above, ast.stmt):
-            break
-        child = above
-    return False
 
 
 def _continuous(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:

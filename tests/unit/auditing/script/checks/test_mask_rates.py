@@ -307,6 +307,56 @@ def test_one_rate_of_hidden_tokens_is_no_code(changes: dict[str, str]) -> None:
     assert "BPB264" in _codes(text)
 
 
+DRAWN = "m = torch.rand(x0.shape) < 0.3"
+HANDED_OVER = "def hide(x, m):\n    return torch.where(m, MASK, x)\n\n\n"
+HANDED_BACK = "def hide(x):\n    m = torch.rand(x.shape) < 0.3\n    return torch.where(m, MASK, x), m\n\n\n"
+KEPT = """class Hide:
+    def hide(self, x):
+        self.m = torch.rand(x.shape) < 0.3
+        return torch.where(self.m, MASK, x)
+
+
+"""
+PRICED = "def price(c, m):\n    return c * m\n\n\n"
+
+PRICED_IN_PLACE = "def price(c, m):\n    c *= m\n    return c\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("helper", "changes"),
+    [
+        (HANDED_OVER, {"hidden": DRAWN, "read": "hide(x0, m)"}),
+        (HANDED_OVER, {"hidden": DRAWN, "read": "hide(x0, m=m)"}),
+        (HANDED_OVER, {"hidden": DRAWN, "read": "hide(*[x0, m])"}),
+        (HANDED_BACK, {"hidden": "xt, m = hide(x0)", "read": "xt"}),
+        (KEPT, {"hidden": "xt = Hide().hide(x0)", "read": "xt"}),
+        (PRICED, {"hidden": f"{DRAWN}; xt = x0 + m * 7", "read": "xt", "cost": "price(ce, m)"}),
+        (PRICED_IN_PLACE, {"hidden": f"{DRAWN}; xt = x0 + m * 7", "read": "xt", "cost": "price(ce, m)"}),
+        ("draw = lambda s: torch.rand(s) < 0.3\n\n\n", {"hidden": "m = draw(x0.shape)", "read": "x0.where(m, MASK)"}),
+        ("", {"hidden": f"{DRAWN}; w = m.float(); xt = x0 + w * 7", "read": "xt", "cost": "(ce * w)"}),
+        ("", {"hidden": f"{DRAWN}; w = m.long()", "read": "(x0 * (1 - w) + MASK * w)"}),
+        ("", {"hidden": f"{DRAWN}; w = m.long(); k = 1 - w", "read": "(x0 * k + MASK * w)"}),
+        ("", {"hidden": f"{DRAWN}; w = m.long()", "read": "(x0 + w * (MASK - x0))"}),
+        ("", {"hidden": f"{DRAWN}; n = m & (x0 != 0)", "read": "torch.where(n, MASK, x0)"}),
+        ("", {"hidden": f"{DRAWN}; xt = x0 + 7 * m; flat = m.view(-1)", "read": "xt", "cost": "ce.view(-1)[flat]"}),
+        ("", {"hidden": f"{DRAWN}; kept = {{'m': m}}", "read": "torch.where(kept['m'], MASK, x0)"}),
+        ("", {"hidden": f"all_ = []; {DRAWN}; all_.append(m)", "read": "torch.where(all_[0], MASK, x0)"}),
+        ("", {"hidden": "xt = torch.tensor([MASK if torch.rand(()) < 0.3 else t for t in x0])", "read": "xt"}),
+    ],
+)
+def test_a_draw_is_followed_to_the_tokens_that_it_hides(helper: str, changes: dict[str, str]) -> None:
+    text = SINGLE.format(**{**PLAIN, **changes}).replace("def evaluate", f"{helper}def evaluate")
+    assert "BPB264" in _codes(text)
+
+
+@pytest.mark.parametrize("dropped", ["x * keep / 0.9", "x * keep.float() + x", "drop(x, keep)", "x @ keep"])
+def test_what_a_network_drops_hides_no_token(dropped: str) -> None:
+    net = f"keep = torch.rand(x.shape) > 0.1\n        return {dropped}"
+    helper = "def drop(x, keep):\n    return x * keep\n\n\n"
+    text = SINGLE.format(**PLAIN).replace("return x @ self.edges", net).replace("def evaluate", f"{helper}def evaluate")
+    assert "BPB264" not in _codes(text)
+
+
 @pytest.mark.parametrize("edges", ["edges()", "(torch.rand(64, 64) < 0.05).float()", "torch.rand(64, 64) < 0.05"])
 def test_what_is_drawn_for_the_network_itself_hides_no_token(edges: str) -> None:
     assert "BPB264" not in _codes(SINGLE.format(**{**PLAIN, "edges": edges}))
