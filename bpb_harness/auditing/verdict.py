@@ -167,7 +167,10 @@ def _tied_to_the_log(finding: Finding, findings: Sequence[Finding]) -> Finding:
     measured = [each.evidence.get("bug_factor") for each in findings if each.code == codes.BYTES_BUG.code]
     if finding.factor is None or not _is_script_bytes(finding) or finding.factor not in measured:
         return finding
-    return replace(finding, message=f"{finding.message} The record divides by the factor of that, too (BPB102).")
+    return replace(finding, message=f"{finding.message} {_TIED}")
+
+
+_TIED = "The record's bytes per token are off by the factor of this count (BPB102), which ties the script to it."
 
 
 def _tells_constant(finding: Finding) -> bool:
@@ -356,6 +359,6 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     return (
         f"{number}, and loads the whole split; that it scored all of it, it does not say. Loss and score are not one "
         f"quantity over the whole split (loss / ln 2 / score is {ratio:.3f}, not its {expected:.3f} bytes per token): "
-        f"they are two estimates, as their names say, the score one of a bound of T = {pair['num_steps']} steps, and "
-        "their gap is compatible with that; or a part of the split was scored (BPB206)"
+        f"either they are two estimates, as their names say, the score one of a bound of T = {pair['num_steps']} "
+        "steps, with which their gap is compatible, or a part of the split was scored (BPB206)"
     )

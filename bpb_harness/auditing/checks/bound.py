@@ -175,9 +175,9 @@ def _two_estimators(evidence: Evidence) -> Iterator[Finding]:
             f"{_told_pair(evidence, ratio, expected)} is {gap:.3f} bits per token more. By their names they are two "
             f"estimates: the loss of the bound in continuous time, the score of the looser one of T = {steps} steps"
             f"{_steps_at(evidence, steps)}, which lies (f(1) - f(0)) / (2 T) higher (bpb_harness/MATHS.md, 13), f(u) "
-            f"being what a masked token costs at mask rate u. f would rise by {implied:.1f} bits, of at most log2 V = "
-            f"{vocabulary:.1f}. The other explanation is one estimate of a part of the text, with {ratio.value:.4f} "
-            "bytes per token (loss / ln 2 / score)"
+            f"being what a masked token costs at mask rate u. That takes a rise of f by {implied:.1f} bits; a guess "
+            f"costs log2 V = {vocabulary:.1f}. The other explanation: one estimate, of a part of the text with "
+            f"{ratio.value:.4f} bytes per token (loss / ln 2 / score)"
         )
         yield codes.TWO_ESTIMATORS.finding(message, facts=facts)
         yield from _whole_split(evidence)

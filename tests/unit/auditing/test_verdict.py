@@ -126,8 +126,8 @@ def test_a_number_and_its_bytes_must_both_be_supported(found: list[str], verdict
             {"BPB401": {"how": "line"}, "BPB110": {}, "BPB206": PAIR},
             "the log prints the score, and loads the whole split; that it scored all of it, it does not say. Loss and "
             "score are not one quantity over the whole split (loss / ln 2 / score is 2.400, not its 2.500 bytes per "
-            "token): they are two estimates, as their names say, the score one of a bound of T = 32 steps, and their "
-            "gap is compatible with that; or a part of the split was scored (BPB206)",
+            "token): either they are two estimates, as their names say, the score one of a bound of T = 32 steps, with "
+            "which their gap is compatible, or a part of the split was scored (BPB206)",
         ),
     ],
 )
@@ -475,7 +475,10 @@ def test_bytes_are_not_uncheckable_where_the_constant_is_known() -> None:
 
 
 def test_a_script_by_whose_factor_the_record_divides_is_tied_to_it() -> None:
-    said = "BPB151 it is The record divides by the factor of that, too (BPB102)."
+    said = (
+        "BPB151 it is The record's bytes per token are off by the factor of this count (BPB102), which ties the script "
+        "to it."
+    )
     script = replace(_found("BPB151", factor=1.16714), severity=Severity.REFUTES)
     for factor, is_tied in ((1.16714, True), (1.17704, False)):
         settled = reconcile([script, _found("BPB102", factor=1.167, bug_factor=factor)])
