@@ -141,6 +141,7 @@ class FoundFiles:
             return False
         summary = read_wandb_summary(parsed.value, short)
         self.summaries += [replace(summary, path=file)] if summary.lines or summary.spoilt_at else []
+        self.notes.extend(_json_notes(parsed.repairs, parsed.duplicate_keys, short))
         return True
 
     def place_summaries(self) -> None:

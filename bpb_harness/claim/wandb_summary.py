@@ -53,8 +53,8 @@ def _plain(name: str) -> str:
 
 
 def _is_spoilt(held: object) -> bool:
-    """Whether a value is NaN or infinite, as a number or in words."""
+    """Whether a value is NaN or infinite, as a number, in words, or as None: JSON has no other word for it."""
     try:
-        return isinstance(held, float | str) and not math.isfinite(float(held))
+        return held is None or (isinstance(held, float | str) and not math.isfinite(float(held)))
     except ValueError:
         return False

@@ -100,6 +100,22 @@ def test_nan_is_said_and_no_score(tmp_path: Path) -> None:
     assert read_wandb_summary(SUMMARY | {"val_bpb": "soon"}, "f").spoilt_at is None
 
 
+@pytest.mark.parametrize("held", ["NaN", "Infinity", "-Infinity", "null", '"NaN"', "1e999", "1" + "0" * 400])
+def test_nan_as_it_stands_in_the_file_is_said_and_no_score(tmp_path: Path, held: str) -> None:
+    file = tmp_path / "wandb-summary.json"
+    file.write_text(f'{{"_step": 1, "_runtime": 2, "val_bpb": {held}}}')
+    (log,) = read_record(file).logs
+    assert (log.lines, str(log.spoilt_at)) == ((), "wandb-summary.json (val_bpb)")
+
+
+def test_what_is_odd_about_its_json_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "wandb-summary.json"
+    file.write_text('{"_step": 1, "_runtime": 2, "val_bpb": 1.25, "val_bpb": 1.15,}')
+    said = [note.message for note in read_record(file).notes]
+    assert any("holds 'val_bpb' more than once, as 1.25 and 1.15" in message for message in said)
+    assert any("is not valid JSON" in message for message in said)
+
+
 def test_another_json_of_that_name_is_none(tmp_path: Path) -> None:
     _submission(tmp_path)
     (tmp_path / "wandb-summary.json").write_text('{"val_bpb": 1.20301843}')
