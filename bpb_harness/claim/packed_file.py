@@ -13,7 +13,7 @@ from typing import BinaryIO
 from bpb_harness.errors import ClaimError
 
 PACKED = ".gz"
-MOST_UNPACKED = 256 << 20  # bytes; what a stream holds beyond is not unpacked
+MOST_UNPACKED = 256 << 20  # bytes; a stream that holds more is refused: where it ends is not seen
 _CHUNK = 1 << 20
 
 
@@ -23,13 +23,11 @@ class Unpacked:
 
     Attributes:
         content: its bytes; where there are more than were asked for, the first quarter and the last three of those.
-        num_bytes: how many it holds, as far as it was unpacked.
-        is_whole: whether it was unpacked to its end.
+        num_bytes: how many it holds.
     """
 
     content: bytes
     num_bytes: int
-    is_whole: bool
 
 
 def is_packed(name: str) -> bool:
@@ -51,18 +49,16 @@ def unpack(stream: BinaryIO, name: str, limit: int) -> Unpacked:
         limit: bytes that are kept.
 
     Raises:
-        ClaimError: if it is not packed by gzip, or ends before its end.
+        ClaimError: if it is not packed by gzip, ends before its end, or holds more than is unpacked of any.
     """
-    head, tail, num_bytes, is_whole = bytearray(), bytearray(), 0, False
+    head, tail, num_bytes = bytearray(), bytearray(), 0
     num_first = limit // 4
     try:
         with gzip.GzipFile(fileobj=stream) as file:
-            while num_bytes <= MOST_UNPACKED:
-                chunk = file.read(_CHUNK)
-                if not chunk:
-                    is_whole = True
-                    break
+            while chunk := file.read(_CHUNK):
                 num_bytes += len(chunk)
+                if num_bytes > MOST_UNPACKED:
+                    break
                 room = max(0, num_first - len(head))
                 head += chunk[:room]
                 tail += chunk[room:]
@@ -72,6 +68,9 @@ def unpack(stream: BinaryIO, name: str, limit: int) -> Unpacked:
         raise ClaimError(
             f"{name} cannot be unpacked", seen=str(problem)[:100] or type(problem).__name__, expected="a file of gzip"
         ) from problem
+    if num_bytes > MOST_UNPACKED:
+        seen, expected = f"more than {MOST_UNPACKED:,} bytes", "at most so many"
+        raise ClaimError(f"{name} is not unpacked", seen=seen, expected=expected, hint="give it unpacked")
     if num_bytes <= limit:
-        return Unpacked(bytes(head + tail), num_bytes, is_whole)
-    return Unpacked(bytes(head + b"\n" + tail[-(limit - num_first) :]), num_bytes, is_whole)
+        return Unpacked(bytes(head + tail), num_bytes)
+    return Unpacked(bytes(head + b"\n" + tail[-(limit - num_first) :]), num_bytes)

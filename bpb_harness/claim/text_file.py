@@ -38,14 +38,15 @@ def read_text(path: Path, name: str, limit: int = LARGEST_TEXT) -> TextFile:
         limit: bytes; more than this and the middle is left out, with a note.
 
     Raises:
-        ClaimError: if there is no such regular file, it cannot be read, or is no file of gzip though it is called so.
+        ClaimError: if there is no such regular file, it cannot be read, or cannot be unpacked though it is called
+            so.
     """
     try:
         with open_regular(path, name) as stream:
-            size, is_whole = os.fstat(stream.fileno()).st_size, True
+            size = os.fstat(stream.fileno()).st_size
             if is_packed(path.name):
                 held = unpack(stream, name, limit)
-                raw, size, is_whole = held.content, held.num_bytes, held.is_whole
+                raw, size = held.content, held.num_bytes
             elif size <= limit:
                 raw = stream.read(limit + 1)
             else:
@@ -55,10 +56,8 @@ def read_text(path: Path, name: str, limit: int = LARGEST_TEXT) -> TextFile:
     except OSError as problem:
         raise ClaimError(f"{name} cannot be read", seen=problem.strerror or type(problem).__name__) from problem
     notes = []
-    if size > limit or not is_whole:
+    if size > limit:
         message = f"{name} holds {size:,} bytes; only {limit:,} of them, its start and its end, were read"
-        if not is_whole:
-            message = f"{name} unpacks to more than {size:,} bytes; at most {limit:,} were read, and not its end"
         notes.append(Note(NoteKind.TRUNCATED, message, Source(name)))
     encoding = "utf-8"
     for mark, marked, what in _MARKS:

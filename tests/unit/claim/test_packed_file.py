@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bpb_harness.auditing import audit
+from bpb_harness.auditing.script.frontend import source
 from bpb_harness.claim import packed_file, read_claim
 from bpb_harness.claim.packed_file import unpack, without_packing
 from bpb_harness.errors import ClaimError
@@ -23,7 +24,7 @@ def _packed(data: bytes) -> io.BytesIO:
 
 def test_what_fits_is_whole() -> None:
     held = unpack(_packed(b"abc" * 100), "a.log.gz", 300)
-    assert (held.content, held.num_bytes, held.is_whole) == (b"abc" * 100, 300, True)
+    assert (held.content, held.num_bytes) == (b"abc" * 100, 300)
     two = io.BytesIO(gzip.compress(b"first\n") + gzip.compress(b"second\n"))  # as logs are rotated
     assert unpack(two, "a.log.gz", 100).content == b"first\nsecond\n"
     assert unpack(_packed(b""), "a.log.gz", 100).content == b""
@@ -34,23 +35,38 @@ def test_of_more_the_beginning_and_the_end_are_kept(size: int) -> None:
     data = bytes(i % 251 for i in range(size))
     held = unpack(_packed(data), "a.log.gz", 4000)
     assert held.content == data[:1000] + b"\n" + data[-3000:]
-    assert (held.num_bytes, held.is_whole) == (size, True)
+    assert held.num_bytes == size
 
 
-def test_a_small_file_that_unpacks_to_a_large_one_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_of_what_unpacks_to_more_than_is_unpacked_no_end_is_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(packed_file, "MOST_UNPACKED", 8 << 20)
-    (tmp_path / "train.log.gz").write_bytes(gzip.compress(LINE + b"0" * (64 << 20)))
+    (tmp_path / "train.log.gz").write_bytes(gzip.compress(LINE + b"0" * (64 << 20) + LINE.replace(b"18452", b"28452")))
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.18452}')
     tracemalloc.start()
-    with (tmp_path / "train.log.gz").open("rb") as file:
-        held = unpack(file, "train.log.gz", 1 << 20)
+    with (tmp_path / "train.log.gz").open("rb") as file, pytest.raises(ClaimError, match=r"more than 8,388,608 bytes"):
+        unpack(file, "train.log.gz", 1 << 20)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (held.is_whole, len(held.content)) == (False, (1 << 20) + 1)
-    assert held.num_bytes <= 10 << 20
     assert peak < 16 << 20
-    (note,) = [note for note in read_claim(tmp_path).notes if note.kind == "truncated"]
-    assert "train.log.gz unpacks to more than" in note.message
-    assert "and not its end" in note.message
+    claim = read_claim(tmp_path)
+    (note,) = [note for note in claim.notes if note.kind == "unreadable"]
+    assert note.message.startswith("train.log.gz is not unpacked")
+    assert not claim.logs
+    (tmp_path / "whole.log.gz").write_bytes(gzip.compress(LINE + b"0" * ((8 << 20) - len(LINE))))
+    assert [log.file for log in read_claim(tmp_path).logs] == ["whole.log.gz"]
+
+
+def test_a_script_is_no_part_of_a_packed_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(source, "MAX_BYTES", 1000)
+    for name in ("train.log", "train.log.gz"):
+        held = b"import os\n" + b"=" * 990
+        (tmp_path / name).write_bytes(gzip.compress(held) if name.endswith("gz") else held)
+        assert source.decode_source(tmp_path / name).text.startswith("import os")
+        (tmp_path / name).write_bytes(gzip.compress(held + b"=") if name.endswith("gz") else held + b"=")
+        with pytest.raises(ClaimError, match="more than 1,000 bytes"):
+            source.decode_source(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def decode_source(path: Path) -> SourceText:
     try:
         with open_regular(path, f"script {path}") as stream:
             packed = is_packed(path.name)  # a log that holds a script
-            raw = unpack(stream, path.name, MAX_BYTES).content[:MAX_BYTES] if packed else stream.read(MAX_BYTES + 1)
+            raw = unpack(stream, path.name, MAX_BYTES).content if packed else stream.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ClaimError(f"script {path}", seen=f"more than {MAX_BYTES:,} bytes", expected=f"at most {MAX_BYTES:,}")
     except OSError as error:
