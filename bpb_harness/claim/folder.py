@@ -12,6 +12,7 @@ from bpb_harness.claim.line_template import LOSS, SCORE, LineTemplate
 from bpb_harness.claim.listing import holds_folders, is_claim_name, kind_by_name, list_files
 from bpb_harness.claim.methods import method_in
 from bpb_harness.claim.names import the_one, tokenizers_in
+from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.claim.printed import Printed, Source
 from bpb_harness.claim.reading import PLAIN, Reading
 from bpb_harness.claim.readme_reader import headline, stated_scores, steps_table
@@ -223,10 +224,10 @@ def logs_called(logs: Sequence[LogRecord], names: Sequence[LineTemplate]) -> tup
 
     Args:
         logs: of one record.
-        names: templates of file names, the best first.
+        names: templates of file names, the best first; train.log.gz is called train.log.
     """
     for name in names:
-        called = tuple(log for log in logs if name.is_whole(PurePosixPath(log.file).name))
+        called = tuple(log for log in logs if name.is_whole(without_packing(PurePosixPath(log.file).name)))
         if called:
             return called
     return tuple(logs)

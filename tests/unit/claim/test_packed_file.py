@@ -11,7 +11,8 @@ import pytest
 
 from bpb_harness.auditing import audit
 from bpb_harness.auditing.script.frontend import source
-from bpb_harness.claim import packed_file, read_claim
+from bpb_harness.claim import logs_called, packed_file, read_claim, read_record
+from bpb_harness.claim.line_template import LineTemplate
 from bpb_harness.claim.packed_file import unpack, without_packing
 from bpb_harness.errors import ClaimError
 
@@ -108,3 +109,11 @@ def test_a_script_in_a_packed_log_is_checked(tmp_path: Path) -> None:
 
 def test_the_name_without_packing() -> None:
     assert [without_packing(name) for name in ("a.log.gz", "a.log", "a.GZ", "gz")] == ["a.log", "a.log", "a", "gz"]
+
+
+def test_rules_call_a_packed_log_by_its_name_without_packing(tmp_path: Path) -> None:
+    for name, score in (("train.log.gz", 1.18), ("older.log", 1.28)):
+        data = LINE.replace(b"1.18452", b"%.5f" % score)
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    logs = read_record(tmp_path).logs
+    assert [log.file for log in logs_called(logs, [LineTemplate("train.log")])] == ["train.log.gz"]
