@@ -14,13 +14,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from bpb_harness.auditing import AuditReport, audit, audit_folders
 from bpb_harness.auditing.annotations import annotations_of
 from bpb_harness.auditing.report import summary_to_markdown
 from bpb_harness.auditing.report_text import summary_to_text
 from bpb_harness.auditing.script import ScriptContext, check_scripts, decode_source
+from bpb_harness.cli.audit import app
 from bpb_harness.findings import CODES, Finding
+from bpb_harness.report.audit import audit_page
 from bpb_harness.terminal.screen import Screen
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, bpb, log, submission
@@ -157,6 +160,8 @@ def test_nothing_of_a_record_reaches_a_terminal_that_it_would_obey(words: str) -
         texts = [report.to_text(Screen(width)) for width in (40, 80)] + [report.to_markdown()]
         texts += [summary_to_text([report]), summary_to_markdown([report], with_details=True), annotations_of([report])]
         assert all(map(_is_harmless, texts))
+        assert "BPB150" in audit_page([report])
+        json.dumps(report.to_dict(), allow_nan=False)
         assert "(tokens * 4.3)" in str(finding.evidence["quoted"])
 
 
@@ -177,3 +182,21 @@ def test_pure_look_ups_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (second,) = audit_folders(tmp_path / "b")
     assert not made
     assert [finding.to_dict() for finding in second.findings] == [finding.to_dict() for finding in first.findings]
+
+
+@pytest.mark.parametrize("dataset", ["fineweb_val", "owt", "text8", "a text that nobody knows", "\u00fc", None])
+@pytest.mark.parametrize("tokenizer", ["sp1024", "gpt2", "char", "nobody's", None])
+@pytest.mark.parametrize("rules", [None, "none"])
+def test_no_text_and_no_tokenizer_is_a_fault_of_the_program(
+    tmp_path: Path, dataset: str | None, tokenizer: str | None, rules: str | None
+) -> None:
+    """Exit code 70 is of a fault of ours; a text that no table knows is a doubt."""
+    keys = {"dataset": dataset, "tokenizer": tokenizer, "method": "discrete", "num_steps": 32, "claimed_bpb": 1.3}
+    stated = {"format": "bpb-claim/1", **{key: value for key, value in keys.items() if value is not None}}
+    (tmp_path / "x.claim.json").write_text(json.dumps(stated | {"nats_per_token": 2.4, "num_windows": 8}))
+    (tmp_path / "train.log").write_text(f"data {dataset} {tokenizer}\nfinal val_loss:2.400000 val_bpb:1.300000\n")
+    chosen = ["--rules", rules] if rules is not None else []
+    for output in ("text", "json", "markdown", "github"):
+        outcome = CliRunner().invoke(app, [str(tmp_path), "--format", output, *chosen])
+        assert outcome.exit_code in (0, 1, 3), outcome.output
+        assert outcome.exception is None or isinstance(outcome.exception, SystemExit)

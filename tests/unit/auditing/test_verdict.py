@@ -271,7 +271,8 @@ class TestReconcile:
             "BPB414": "far below what the network itself scores in the same run",
             "BPB420": "below every score that is known to stand on that text",
         }
-        assert f"as low as that would make it: {low[wonder]}" in found.message
+        assert f"as low as that would make it: {low[wonder]} ({wonder})" in found.message
+        assert wonder in {each.code for each in voided}  # what the message names is shown
         judged = judge(_of(), voided, None)
         assert (judged.verdict, judged.corrected_bpb) == (Verdict.REFUTED, None)
 
