@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
+import lzma
 import re
 import shutil
 import tempfile
@@ -200,3 +202,29 @@ def test_no_text_and_no_tokenizer_is_a_fault_of_the_program(
         outcome = CliRunner().invoke(app, [str(tmp_path), "--format", output, *chosen])
         assert outcome.exit_code in (0, 1, 3), outcome.output
         assert outcome.exception is None or isinstance(outcome.exception, SystemExit)
+
+
+@pytest.mark.parametrize("lines_before", [0, 1, 12])
+def test_lines_of_a_script_in_a_log_have_the_logs_numbers(tmp_path: Path, lines_before: int) -> None:
+    head = "".join(f"starting {number}\n" for number in range(lines_before))
+    filler = "".join(f"# {number}\n" for number in range(30))
+    text = head + SCRIPT.format(comment="").lstrip() + filler + "=" * 100 + "\n" + log(2.0, SP1024)
+    (tmp_path / "train.log").write_text(text)
+    (finding,) = audit(tmp_path).with_code("BPB150")
+    (line,) = finding.evidence["quoted"]  # type: ignore[misc,union-attr]
+    assert line["code"] == text.split("\n")[int(str(line["line"])) - 1].strip()  # type: ignore[index,call-overload]
+    assert f"(train.log:{line['line']})" in finding.message  # type: ignore[index,call-overload]
+
+
+def test_a_line_of_what_a_script_unpacks_to_is_said_to_be_one_and_annotates_none(tmp_path: Path) -> None:
+    (tmp_path / "submission.json").write_text(submission(val_bpb=1.2))
+    packed = base64.b85encode(lzma.compress(SCRIPT.format(comment="").encode())).decode()
+    (tmp_path / "train.py").write_text(f'import base64, lzma\nexec(lzma.decompress(base64.b85decode("{packed}")))\n')
+    report = audit(tmp_path)
+    (finding,) = report.with_code("BPB150")
+    line = finding.evidence["line"]
+    assert f"(train.py:{line} of what it unpacks to)" in finding.message
+    assert f"(train.py:{line} of what it unpacks to)" in report.judgement.missing[0]
+    (noted,) = [each for each in annotations_of([report], tmp_path).splitlines() if "BPB150" in each]
+    assert "file=train.py" in noted
+    assert "line=" not in noted.partition("::")[2].partition("::")[0]
