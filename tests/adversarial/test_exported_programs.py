@@ -31,10 +31,11 @@ from fixtures.adversarial.exported_programs import (
     tensor,
     write_program,
 )
+from tests.tiers import times
 
 _CPU: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}
 _LEVEL = LogLinear(1e-3)
-_NUM_VARIANTS, _NUM_PROCESSES = 200, 1
+_NUM_VARIANTS, _NUM_PROCESSES = times(100, thorough=1000), 1
 
 
 def wide_program() -> dict[str, Any]:
