@@ -69,7 +69,7 @@ LOW, COSINE = ("loglinear", 0.2), ("cosine-md4", 0.05)
     ("kind", "parts"), some_of([("mc", COSINE), ("discrete", LOW), ("mc", LOW), ("discrete", COSINE)], everyday=2)
 )
 def test_sampled_bounds_of_a_time_conditioned_table(parts, kind, tmp_path):
-    """6 windows and their sum within 4.5 standard errors (false alarm 2e-4), prior and reconstruction terms included."""
+    """6 windows and their sum within 4.5 standard errors (false alarm 2e-4), prior and reconstruction included."""
     model = Table(3, seed=7, time_conditioned=True)
     truth_schedule = schedule(*parts)
     parsed = parse_schedule(truth_schedule.name)
