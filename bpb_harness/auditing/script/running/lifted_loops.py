@@ -47,14 +47,15 @@ def lift_loops(
         The names of the functions, which begin with `LIFTED`.
     """
     program = Program(scripts)
-    regions: dict[tuple[int, int], _Region] = {}
+    regions: dict[int, _Region] = {}  # one a loop
     for sink in find_sinks(program):
         scope = program.scope(sink.node)
         if scope.name in callable_alone:
             continue
         region = _region_of(program, scope, sink.node)
         if region is not None:
-            known = regions.setdefault((id(region.block), region.end), region)
+            known = regions.setdefault(id(region.loop), region)
+            known.end = max(known.end, region.end)
             known.returned[ast.dump(sink.node)] = sink.node
     lifted = []
     for region in sorted(regions.values(), key=lambda each: -each.end):  # from behind, for places to stay right

@@ -117,7 +117,8 @@ def find_scoring_functions(
     of_main = [scope for scope in program.scopes if scope.name in lifted]
     found: list[ScoringFunction] = []
     reasons: list[tuple[str, str]] = []
-    for scope in [*of_main, *_candidates(program, on_path)][:_MOST]:
+    candidates = _candidates(program, on_path)
+    for scope in [*candidates[: _MOST - min(len(of_main), 1)], *of_main][:_MOST]:  # loops of main are slow
         try:
             found.append(replace(_Cut(program, scope).out(), is_reported=scope.name in lifted))
         except _UnboundError as problem:

@@ -425,6 +425,8 @@ class _Process:
                 holders.append((value, dict(getattr(value, "__dict__", {}))))
             elif type(value) is int and value >= 16 and re.search(_CONTEXT, name):
                 space[name] = length
+            elif type(value) is int and value > _MOST_STEPS and re.search(_STEPS, name.lower()):
+                space[name] = _MOST_STEPS
             elif value == "cuda":
                 space[name] = "cpu"
         for holder, held in holders:

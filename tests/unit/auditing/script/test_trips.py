@@ -94,7 +94,7 @@ def test_functions_are_run_that_lie_on_the_path_even_where_checks_use_up_the_wor
 ) -> None:
     (tmp_path / "train.py").write_text(WRONG)
     given: list[set[str]] = []
-    monkeypatch.setattr(check, "check_scores_by_running", lambda _scripts, _tok, on_path, _pack: given.append(on_path))
+    monkeypatch.setattr(check, "check_scores_by_running", lambda _scripts, _tok, on_path, *_: given.append(on_path))
     monkeypatch.setattr(check, "check_table_by_running", lambda *_: [])
     monkeypatch.setattr(check, "weigh", lambda findings, _: findings)
 

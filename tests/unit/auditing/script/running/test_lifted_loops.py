@@ -128,3 +128,10 @@ def test_the_loop_of_a_function_that_can_be_called_stays() -> None:
     tree = parse(TEXT.format(**PARTS))
     assert tree is not None
     assert lift_loops([Script("evaluate.py", "", tree)], ["main"]) == []
+
+
+def test_two_scores_of_one_loop_are_one_function() -> None:
+    (name,), tree = _lifted(behind='bpb = total / count; print(f"early val_bpb: {bpb:.2f}"); bpb = bpb + 0.0')
+    assert ast.unparse(_function(tree, name)).endswith("return bpb")
+    (name,), tree = _lifted(behind='print(f"early val_bpb: {total / count / 2:.2f}"); bpb = total / count')
+    assert ast.unparse(_function(tree, name)).endswith("return (total / count / 2, bpb)")
