@@ -220,3 +220,13 @@ def test_a_loss_that_repeats_the_score_where_nothing_tells_the_tokenizer(tmp_pat
     (found,) = report.with_code("BPB106")
     assert "the loss beside the score is the same number" in found.message
     assert report.verdict == "unverifiable"
+
+
+@pytest.mark.parametrize(("scored", "is_right"), [(1_048_576, True), (1_040_000, True), (8_192, False)])
+def test_a_parts_own_ratio_is_right_for_a_part_of_its_size_alone(tmp_path: Path, scored: int, is_right: bool) -> None:
+    keys = {"val_loss": 2.0312, "val_bpb": round(bpb(2.0312, 2.40774), 8), "scored_tokens": scored}
+    (tmp_path / "submission.json").write_text(submission(**keys, tokenizer="sp1024"))
+    report = audit(tmp_path)
+    assert bool(report.with_code("BPB101")) is is_right
+    assert bool(report.with_code("BPB104")) is not is_right
+    assert report.verdict == "unverifiable"  # a part is no score of the whole split
