@@ -238,6 +238,14 @@ def test_what_is_written_is_what_is_asked_back(tmp_path, repository, monkeypatch
     assert asked[1][1]["seconds"] == 120.0 + 20.0 * written.seconds
 
 
+@pytest.mark.parametrize(("order", "share"), [("left-to-right", 0.0), ("random", 0.0), ("confidence", 0.1)])
+def test_only_an_order_by_predictions_may_cost_more_in_other_batches(tmp_path, repository, order, share):
+    checkpoint = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+    settings = Settings(method="chain", order=order, limit=2, context_length=4, device="cpu", check_contract=False)
+    written = prove.write_proof(checkpoint, settings, tmp_path / "a.bits", num_windows=1)
+    assert written.costs.order_share == share
+
+
 def test_a_checkpoint_of_several_files_is_as_large_as_all(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "a").write_bytes(b"123")
