@@ -508,3 +508,21 @@ def test_whose_score_it_is_is_told_with_its_source(tmp_path: Path, files: dict[s
         (tmp_path / name).write_text(text)
     (finding,) = audit(tmp_path).with_code("BPB304")
     assert finding.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ((1024, 1024), ", of as many tokens (1,024)."),
+        ((1024, 2048), "; that both are of the same tokens, the two lines do not say."),
+        ((None, None), "; that both are of the same tokens, the two lines do not say."),
+        ((None, 1024), "; that both are of the same tokens, the two lines do not say."),
+    ],
+)
+def test_whether_two_lines_are_of_the_same_tokens_is_told(
+    tmp_path: Path, tokens: tuple[int | None, int | None], said: str
+) -> None:
+    plain, final = (f" scored_tokens:{count}" if count else "" for count in tokens)
+    (tmp_path / "a.log").write_text(f"pre_ttt val_bpb:1.5000{plain}\npost_ttt val_bpb:1.2000{final}\n")
+    (finding,) = audit(tmp_path).with_code("BPB414")
+    assert said in finding.message

@@ -449,6 +449,14 @@ def test_what_settles_a_refuted_score_names_the_fault_and_the_number_to_expect()
     assert judge(_of(), [_found("BPB602")], _again()).missing == ()
 
 
+def test_what_settles_a_score_of_a_part_names_both_numbers_that_the_whole_may_have() -> None:
+    fault = _found("BPB103", factor=1.1)
+    part = replace(_found("BPB350", num_tokens=1_024_000), severity=Severity.WARNS)
+    judged = judge(_of(tokenizer="sp1024", dataset="fineweb_val"), [fault, part], None)
+    there = 1.32 * 151080891 / 62021846 / 2.40774
+    assert f"which should print about 1.3200 to {there:.4f} bits per byte if the text that was" in judged.missing[0]
+
+
 def test_what_settles_a_byte_count_names_all_that_the_script_counts_wrongly_and_what_was_left_out() -> None:
     fault = _found("BPB151", factor=1.1, file="train.py", line=7)
     others = [replace(_found(code, file="train.py", line=8), severity=Severity.WARNS) for code in ("BPB154", "BPB156")]
