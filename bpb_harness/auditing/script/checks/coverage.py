@@ -137,9 +137,7 @@ def _limit_of(analysis: Analysis, node: ast.AST) -> tuple[ast.AST | None, tuple[
         limit = _limit_of_test(analysis, node.test) if loop is not None else None
     elif isinstance(node, ast.Call) and last_name(node.func) == "min" and len(node.args) == 2:
         limit = _limit_among(analysis, node.args) or _named_least(analysis, node)
-    if limit is None or (loop is not None and _generates(loop)):
-        return None
-    return loop, limit
+    return None if limit is None else (loop, limit)
 
 
 def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
@@ -150,21 +148,19 @@ def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
         if not isinstance(node, ast.expr) or not _is_added(analysis, node):
             continue
         loops = [above for above in _within(analysis, node) if isinstance(above, ast.For | ast.While)]
-        loops = [] if any(map(_generates, loops)) else loops
         if not loops or all(loop in found for loop in loops):
             continue
         if node not in known:
-            known[node] = any(
-                isinstance(part, ast.expr) and is_cross_entropy(part)
-                for part, _ in trace(analysis.program, node, frame, 1_500)
-            )
+            behind = [part for part, _ in trace(analysis.program, node, frame, 1_500) if isinstance(part, ast.Call)]
+            is_drawn = any(map(_generates, loops)) and any(last_name(part.func) == "multinomial" for part in behind)
+            known[node] = not is_drawn and any(map(is_cross_entropy, behind))
         if known[node]:
             found.update(loops)
     return found
 
 
 def _generates(loop: ast.AST) -> bool:
-    """Whether a loop draws tokens from the network, which is no scoring: text that quantisation is calibrated on."""
+    """Whether a loop may draw text from the network: what comes of that is no score, as where it calibrates."""
     called = {last_name(part.func) for part in ast.walk(loop) if isinstance(part, ast.Call)}
     return "multinomial" in called and called.isdisjoint(_SCORED_BY)
 

@@ -139,3 +139,43 @@ def test_what_is_counted_in_other_things_than_tokens_has_no_number_of_them(name:
     text = text.replace("model, tokens,", f"model, {name},")
     (found,) = [finding for finding in check_source(text) if finding.code == "BPB350"]
     assert "num_tokens" not in found.evidence
+
+
+SHOWN = """import math
+import torch
+import torch.nn.functional as F
+
+MAX_WINDOWS = 500
+
+
+class Net:
+    def forward(self, x, y):
+        return F.cross_entropy(self.logits(x), y, reduction="sum")
+
+
+def price(model, x):
+    return F.cross_entropy(model.logits(x[:-1]), x[1:], reduction="sum")
+
+
+def evaluate(model, windows, size_of):
+    nats, size = 0.0, 0.0
+    for i, x in enumerate(windows):
+        if i >= MAX_WINDOWS:
+            break
+        {shown}
+        nats += {cost}.item()
+        size += size_of[x[1:]].sum().item()
+    val_bpb = nats / math.log(2.0) / size
+    print(f"val_bpb:{{val_bpb:.6f}}")
+
+
+evaluate(Net(), *load())
+"""
+
+
+@pytest.mark.parametrize("cost", ["model(x[:-1], x[1:])", "model.forward(x[:-1], x[1:])", "price(model, x)"])
+@pytest.mark.parametrize(
+    "shown", ["pass", "print(torch.multinomial(torch.softmax(model.logits(x)[-1], -1), 1))", "torch.multinomial(P, 1)"]
+)
+def test_a_loop_that_shows_what_the_network_writes_scores_all_the_same(cost: str, shown: str) -> None:
+    assert "BPB350" in {finding.code for finding in check_source(SHOWN.format(cost=cost, shown=shown))}
