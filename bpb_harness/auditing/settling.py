@@ -17,6 +17,9 @@ _BYTES, _SPACE = "with the bytes of the text in place of a constant", "with each
 _RATES = "with mask rates drawn uniformly from (0, 1], or at the midpoints of equal cells of it"
 # Faults of a byte count that only warn, for what they cost depends on the text; a run has to be without them too.
 _MENDED_TOO = frozenset({"BPB103", "BPB150", "BPB154", "BPB156"})
+# What a record without a log that shows the division lacks.
+_UNLOGGED = frozenset({"BPB106", "BPB402"})
+_LOGGED = "; with a log of it, in which the loss in nats per token, the tokens and the bytes stand beside the score"
 # What is done about a fault, by its code.
 _REMEDIES = {
     "BPB103": _BYTES, "BPB150": _BYTES, "BPB151": _SPACE, "BPB153": _SPACE,
@@ -54,7 +57,8 @@ def settling(
     remedies = dict.fromkeys(_REMEDIES[finding.code] for finding in faults if finding.code in _REMEDIES)
     how = listed(remedies or ["without the fault"])
     whole = "on the whole text, " if of_part else ""
-    run = f"the evaluation run again, {whole}{how}{_at(list(places))}{near}"
+    unlogged = _LOGGED if any(finding.code in _UNLOGGED for finding in findings) else ""
+    run = f"the evaluation run again, {whole}{how}{_at(list(places))}{near}{unlogged}"
     return (run, f"instead of that: {SCORED_AGAIN}")
 
 

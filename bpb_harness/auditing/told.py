@@ -48,7 +48,7 @@ def meaning_of(report: AuditReport) -> str:
 def _refutation(report: AuditReport) -> str:
     if report.corrected_bpb is not None:
         return "the right score is another one, given below"
-    return "the number is not made as a score of that text must be; the right one is not known"
+    return "what was computed is neither a code length of that text nor a bound on one; the right score is not known"
 
 
 def broken_rules(report: AuditReport) -> list[str]:

@@ -17,6 +17,9 @@ _AMOUNT = frozenset(
     }
 )
 
+# Any of these says that the text was learnt before it was scored.
+_LEARNT = frozenset({"BPB272"})
+
 
 def unchecked(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) -> tuple[str, ...]:
     """What stays open of a claimed score, whatever the verdict; nothing where none is claimed.
@@ -38,4 +41,5 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
         yield "how much of the text was scored"
     if not is_again:
         yield "that the script printed the score" if has_script else "how the score was computed"
-    yield "that the text was not trained on"
+    if found.isdisjoint(_LEARNT):
+        yield "that the text was not trained on"

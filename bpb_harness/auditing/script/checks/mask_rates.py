@@ -78,13 +78,14 @@ def _left_out(analysis: Analysis, share: float) -> str:
     vocabulary, known = analysis.context.vocab_size, analysis.denominator
     if vocabulary is not None and known is not None and not known[1].endswith(INFERRED):
         bits = math.log2(vocabulary)
+        most = share * bits / known[0]
         said += (
-            f": {share * bits / known[0]:.2f} bits per byte where a masked token costs log2 V = {bits:.3g} bits, as a "
-            "guess does"
+            f": up to about {most:.2f} bits per byte ({share:.3g} x log2 V = {bits:.3g} bits, what a guess costs, / "
+            f"{known[0]:.6g} bytes per token)"
         )
     return (
-        f"{said}. Only the error of the sum over the other rates could make up for that; how large the two are, the "
-        "record does not tell"
+        f"{said}. The error of the sum over the other rates may go either way, and the record tells the size of "
+        "neither: whatever its value, the number is no bound"
     )
 
 
