@@ -6,7 +6,7 @@ estimate beside the number that it claims. On the path of some of them it is a w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,6 +173,8 @@ def _checked(
             partial.append(about)
     if partial:
         stumbled.append(_read_in_part(names, [about for about in CHECKS.values() if about not in partial], partial))
+    if analysis.program.taken:
+        stumbled.append(_read_with(analysis.program.taken))
     if analysis.program.work_left <= 0 or not is_whole:
         findings = [_doubted(finding) for finding in findings]
     return findings + stumbled, on_path
@@ -186,6 +188,17 @@ def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> F
         f"been overlooked: {', '.join(partial)}"
     )
     return codes.READ_IN_PART.finding(message, file=names, whole=[*whole], partial=[*partial])
+
+
+def _read_with(taken: Mapping[str, str]) -> Finding:
+    """What the README's commands set, which nothing but the README shows to have been set."""
+    shown = [f"{name}={value}" for name, value in sorted(taken.items())]
+    more = f" and {len(shown) - _MAX_NAMES} more" if len(shown) > _MAX_NAMES else ""
+    message = (
+        f"The script was read with {', '.join(f'`{each}`' for each in shown[:_MAX_NAMES])}{more}, as commands in the "
+        "README set them, not with its own defaults; what holds with the defaults alone was not looked for"
+    )
+    return codes.WITH_SETTINGS.finding(message, settings=dict(sorted(taken.items())))
 
 
 def _not_understood(names: str, what: str, error: Exception) -> Finding:

@@ -396,7 +396,10 @@ class Evaluator(Walker[Frame, object]):
         index = node.slice
         if dotted(node.value).endswith("environ"):
             given = self._given(index, frame)
-            return given if given is not None else self.unknown(node, frame)
+            if given is None:
+                return self.unknown(node, frame)
+            self._note_taken(None, *given, frame)
+            return given[1]
         parts = index.elts if isinstance(index, ast.Tuple) else [index]
         if all(
             isinstance(p, ast.Slice) or (isinstance(p, ast.Constant) and p.value in (None, Ellipsis)) for p in parts
@@ -496,22 +499,34 @@ class Evaluator(Walker[Frame, object]):
         """What a script gets from the environment: what is known to stand there, else its own default."""
         given = self._given(node.args[0], frame) if node.args else None
         if given is not None:
-            return given
+            self._note_taken(node.args[1] if len(node.args) > 1 else None, *given, frame)
+            return given[1]
         return self.visit(node.args[1], frame) if len(node.args) > 1 else self.unknown(node, frame)
 
     def is_default(self, node: ast.Call, frame: Frame) -> bool:
         """Whether a call asks the environment for what is not known to stand there."""
         return dotted(node.func) in _FROM_ENVIRONMENT and bool(node.args) and self._given(node.args[0], frame) is None
 
-    def _given(self, name: ast.expr, frame: Frame) -> str | None:
-        """What is known to stand in the environment under a name."""
+    def _note_taken(self, default: ast.expr | None, name: str, value: str, frame: Frame) -> None:
+        """A reader is told of each setting with which a script does otherwise than by its own default."""
+        try:
+            own = None if default is None else str(self._elsewhere().visit(default, frame))
+        except UNKNOWN_ERRORS:
+            own = None
+        if own != value:
+            self.program.taken[name] = value
+
+    def _given(self, name: ast.expr, frame: Frame) -> tuple[str, str] | None:
+        """A name that is asked for, and what is known to stand in the environment under it."""
         if not self.program.settings:
             return None
         try:
             asked = self._elsewhere().visit(name, frame)
         except UNKNOWN_ERRORS:
             return None
-        return self.program.settings.get(asked) if isinstance(asked, str) else None
+        if not isinstance(asked, str) or asked not in self.program.settings:
+            return None
+        return asked, self.program.settings[asked]
 
     def _length(self, node: ast.expr, frame: Frame) -> object:
         """How many points a grid has."""

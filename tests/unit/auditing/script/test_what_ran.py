@@ -104,6 +104,14 @@ def test_a_setting_of_the_run_chooses_the_evaluation() -> None:
     assert _found(CHOSEN, "BPB264", settings={"OTHER": "1"}) == []
 
 
+def test_a_reader_is_told_with_which_settings_a_script_was_read() -> None:
+    assert _found(CHOSEN, "BPB953") == []
+    (found,) = _found(CHOSEN, "BPB953", settings={"MASKED_EVAL": "1", "EVAL_RATE": "0.25", "OTHER": "3"})
+    assert found.evidence["settings"] == {"EVAL_RATE": "0.25", "MASKED_EVAL": "1"}
+    assert "`EVAL_RATE=0.25`, `MASKED_EVAL=1`, as commands in the README set them" in found.message
+    assert _found(CHOSEN, "BPB953", settings={"MASKED_EVAL": "0"}) == []  # its own default
+
+
 @pytest.mark.parametrize("asked", ['os.environ["MASKED_EVAL"]', 'os.getenv("MASKED_EVAL")', 'env("MASKED_EVAL", "0")'])
 def test_however_a_setting_is_asked_for(asked: str) -> None:
     text = CHOSEN.replace('os.environ.get("MASKED_EVAL", "0")', asked)
