@@ -40,6 +40,7 @@ def _open(evidence: Evidence, findings: Sequence[Finding], *, has_script: bool) 
     if found.isdisjoint(_AMOUNT) and evidence.scored_tokens is None and not to_five_digits(findings):
         yield "how much of the text was scored"
     if not is_again:
-        yield "that the script printed the score" if has_script else "how the score was computed"
+        printed = "that the script wrote the log" if evidence.lines else "that the script printed the score"
+        yield printed if has_script else "how the score was computed"
     if found.isdisjoint(_LEARNT):
         yield "that the text was not trained on"

@@ -375,6 +375,14 @@ def _known_bug(evidence: Evidence, ratio: Ratio, rows: list[Denominator]) -> tup
     return bug, row
 
 
+def _worked_out(evidence: Evidence) -> str:
+    """What gives the bytes per token, with the numbers of the first line that prints both."""
+    for line in evidence.lines:
+        if (loss := line.nats_per_token) is not None:
+            return f"{_HOW}: {loss.value:.10g} / ln 2 / {line.bpb.value:.10g} by {loss.source}"
+    return _HOW
+
+
 def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denominator) -> Finding:
     whole = evidence.rules.table.full_split(row.tokenizer, row.dataset) or row
     expected = row.bytes_per_token
@@ -385,14 +393,15 @@ def _bug_finding(evidence: Evidence, ratio: Ratio, bug: ByteFactor, row: Denomin
         f"{expected:.5f} x {bug.lowest} = {expected * bug.lowest:.5f}"
     )
     page = f" (`{bug.name}` in docs/bytes.md)" if evidence.rules.pack.file is None else ""
+    by = (
+        f"by {ratio.value:.6f} bytes per token ({_worked_out(evidence)}), where {row} has {expected:.5f}. That factor "
+        f"is the one of a known mistake{page}: {bug.story}{inferred}"
+    )
     message = (
-        f"the score is too low (too good), for it divides by {ratio.value / expected:.5f} times too many bytes: by "
-        f"{ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one of a "
-        f"known mistake{page}: {bug.story}{inferred}"
+        f"the score is too low (too good), for it divides by {ratio.value / expected:.5f} times too many bytes: {by}"
         if ratio.value > expected
-        else f"the score is too high (worse than it is), for it divides by only {ratio.value / expected:.5f} of the "
-        f"bytes: by {ratio.value:.6f} bytes per token ({_HOW}), where {row} has {expected:.5f}. That factor is the one "
-        f"of a known mistake{page}: {bug.story}{inferred}"
+        else "the score is too high (worse than it is), for it divides by only "
+        f"{ratio.value / expected:.5f} of the bytes: {by}"
     )
     return codes.BYTES_BUG.finding(
         message,

@@ -37,7 +37,7 @@ def _artifact(evidence: Evidence) -> Iterator[Finding]:
         return
     sizes = [*evidence.claim.artifact_bytes] or [*_sizes_in_logs(evidence)]
     if not sizes:
-        message = f"no artifact size is recognised in submission.json or a log; the cap is {cap:,} bytes"
+        message = f"no artifact size is recognised in what was read; the cap is {cap:,} bytes"
         yield codes.NO_SIZE.finding(message, cap=cap)
         return
     over = [size for size in sizes if size.value > cap]

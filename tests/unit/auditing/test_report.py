@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -537,8 +538,13 @@ def test_what_was_not_checked_is_told(tmp_path: Path) -> None:
     assert f"  unchecked  how the score was computed; {_LEARNT}\n" in bare.to_text()
     (tmp_path / "train.py").write_text("print(1)\n")
     scripted = audit(tmp_path)
-    assert scripted.unchecked == ("that the script printed the score", _LEARNT)
+    assert scripted.unchecked == ("that the script wrote the log", _LEARNT)
     assert scripted.to_dict()["unchecked"] == [*scripted.unchecked]
+    claimed = tmp_path / "claimed"
+    claimed.mkdir()
+    (claimed / "README.md").write_text("val_bpb: 1.2031\n")
+    (claimed / "train.py").write_text("print(1)\n")
+    assert "that the script printed the score" in audit(claimed).unchecked  # no log has it
     for folder, is_open in {"open_no_log": True, "open_slice_disclosed": False}.items():
         assert ("how much of the text was scored" in audit(SUBMISSIONS / folder).unchecked) is is_open
     (tmp_path / "submission.json").write_text('{"val_bpb": null}')
@@ -554,3 +560,11 @@ def test_an_entry_over_the_cap_is_told_what_keeps_it() -> None:
         items = settles(AuditReport("x", Judgement(Verdict.CONSISTENT, "r", ("a log",), None, None), 1.2, "a", found))
         kept = "for the rules of the contest: an artifact within the cap, and its score (BPB501)"
         assert [*items] == ["a log", kept][: 1 + is_told]
+
+
+def test_a_byte_bug_can_be_worked_out_from_the_printed_numbers() -> None:
+    (found,) = [each for each in audit(SUBMISSIONS / "wrong_space_twice").findings if each.code == "BPB102"]
+    shown = re.search(r"loss / ln 2 / score: ([\d.]+) / ln 2 / ([\d.]+) by train\.log:9\)", found.message)
+    assert shown, found.message
+    loss, score = map(float, shown.groups())
+    assert loss / math.log(2.0) / score == pytest.approx(found.evidence["bytes_per_token"], rel=1e-12)
