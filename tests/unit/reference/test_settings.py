@@ -37,7 +37,8 @@ POSITIVE = "a positive number"
         ({"batch_tokens": 511}, "--batch-tokens: got 511, expected at least --context 512"),
         *(({name: held}, f"--{name.replace('_', '-')}: got {held}, expected from 0 to below 1")
           for name, held in (("dropout", 1.0), ("dropout", -0.1), ("short_share", 1.0), ("causal_share", math.nan))),
-        ({"causal_weight": -1.0}, "--causal-weight: got -1.0, expected 0 or a positive number"),
+        *(({name: held}, f"--{name.replace('_', '-')}: got {held}, expected 0 or a positive number")
+          for name in ("causal_weight", "muon_lr", "weight_decay") for held in (-1.0, math.nan, math.inf)),
         *(({"causal_weight": held}, f"--causal-weight without --block-size: got {held}; whole windows have no clean "
            "copy that learns next tokens; leave it out, or pass --block-size") for held in (0.0, 0.3)),
         ({"short_share": 0.75}, "--short-share without --short-context: got 0.75; windows are of one length; leave it "
