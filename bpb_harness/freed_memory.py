@@ -44,10 +44,11 @@ def let_go(array: NDArray[Any]) -> None:
     """Let go of the pages that lie whole in a part of a memory-mapped file; nothing for other arrays.
 
     A text that was read from one end to the other need not stay in a process's memory: its pages stay in the system's
-    cache, and are there again when somebody reads them.
+    cache, and are there again when somebody reads them. Arrays that can be written to are left alone: what was written
+    may be in no file.
     """
     mapped = getattr(array, "_mmap", None)
-    if not isinstance(mapped, mmap.mmap) or _DONT_NEED is None:
+    if not isinstance(mapped, mmap.mmap) or array.flags.writeable or _DONT_NEED is None:
         return
     begin = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
     first, last = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE, (begin + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
