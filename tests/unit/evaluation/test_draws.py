@@ -1,6 +1,7 @@
 """Batches of draws, the device's side, and tables that do not depend on how they were computed."""
 
 import inspect
+import math
 import threading
 import time
 from contextlib import nullcontext
@@ -395,13 +396,15 @@ def test_an_exact_method_is_halved_too(source):
     assert [remark.code for remark in scored[1].remarks] == ["batch-halved"] * 2
 
 
-def test_nan_names_its_window(source, plan):
+@pytest.mark.parametrize("keep_tokens", [False, True])
+@pytest.mark.parametrize("what", [math.nan, math.inf, -math.inf])
+def test_nan_names_its_window(source, plan, what, keep_tokens):
     class Broken(Factored):
         def head(self, hidden):
-            return super().head(hidden) * torch.nan
+            return super().head(hidden) * what
 
     with pytest.raises(NumericsError, match="score of window"):
-        run(source, plan, Broken())
+        run(source, plan, Broken(), keep_tokens=keep_tokens)
 
 
 def compiled_runner(source, plan, denoiser=None):
