@@ -21,7 +21,7 @@ BYTES_OFF = register(
     "BPB104",
     "bytes-off",
     _WARNS,
-    "The bytes per token fit neither the split nor a known bug; a slice may explain them.",
+    "The bytes per token fit neither the split nor a known bug.",
 )
 BYTES_WRONG = register(
     "BPB105", "bytes-wrong", _REFUTES, "The bytes per token cannot be those of the split that the record names."

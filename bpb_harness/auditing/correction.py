@@ -71,7 +71,8 @@ def corrected(
     factors, ways = [], []
     if logged is not None and logged.factor is not None:
         factors.append(logged.factor)
-        ways.append(f"claimed, the log's own {score.value * logged.factor:.5f}")
+        whose = "the summary's" if logged.evidence.get("in_summary") else "the log's"
+        ways.append(f"claimed, {whose} own {score.value * logged.factor:.5f}")
     if byte_factor is not None:
         factors.append(byte_factor)
         ways.append(how)

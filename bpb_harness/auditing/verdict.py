@@ -337,11 +337,13 @@ def _what_agrees(findings: Sequence[Finding]) -> str:
     sibling, loaded = by_code.get(codes.SIBLING_IN_LOG.code), by_code.get(codes.SPLIT_LOADED.code)
     if codes.IN_LOG.code in by_code:
         found = by_code[codes.IN_LOG.code].evidence
-        is_table = bool(found.get("in_table"))
+        of_table, of_logs = ("a table prints", "a table of the record"), ("its logs print", "the log")
+        of_summary = ("wandb's summaries give", "wandb's summary")
+        many, one = of_summary if found.get("in_summary") else of_table if found.get("in_table") else of_logs
         if found.get("how") == "mean":
-            number = f"the score is the mean of what {'a table prints' if is_table else 'its logs print'}"
+            number = f"the score is the mean of what {many}"
         else:
-            number = f"{'a table of the record' if is_table else 'the log'} prints the score"
+            number = f"{one} {'gives' if found.get('in_summary') else 'prints'} the score"
     elif sibling is not None:
         which = "the full-split value" if sibling.evidence["full_split"] else "another score of that run,"
         number = (

@@ -137,7 +137,9 @@ class FoundFiles:
         parsed = parse_json(text, short)
         if not is_wandb_summary(parsed.value):
             if file in self.named:
-                raise ClaimError(f"{short} is no record that is read", expected="a summary of wandb, with its _step")
+                raise ClaimError(
+                    f"{short} is no record that is read", expected="a summary of wandb, with its _step or a score"
+                )
             return False
         summary = read_wandb_summary(parsed.value, short)
         self.summaries += [replace(summary, path=file)] if summary.lines or summary.spoilt_at else []
@@ -145,8 +147,8 @@ class FoundFiles:
         return True
 
     def place_summaries(self) -> None:
-        """Summaries of runs stand for logs where there are none, and beside them where there are: of the same runs."""
-        (self.tables if self.logs else self.logs).extend(self.summaries)
+        """Summaries of runs stand for logs where none prints a score, and beside those that do: of the same runs."""
+        (self.tables if any(log.lines or log.spoilt_at for log in self.logs) else self.logs).extend(self.summaries)
 
     def _take_of_a_trainer(self, text: str, file: Path, short: str, kind: str) -> bool:
         is_named = file in self.named

@@ -15,6 +15,7 @@ from bpb_harness.errors import ClaimError
 PACKED = ".gz"
 MOST_UNPACKED = 256 << 20  # bytes; a stream that holds more is refused: where it ends is not seen
 _CHUNK = 1 << 20
+_SIGN = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,13 @@ def unpack(stream: BinaryIO, name: str, limit: int) -> Unpacked:
                 if len(tail) > limit + _CHUNK:
                     del tail[: len(tail) - limit]
     except (OSError, EOFError, zlib.error) as problem:
+        seen = str(problem)[:100] or type(problem).__name__
+        if not _begins_packed(stream):
+            raise ClaimError(f"{name} cannot be unpacked", seen=seen, expected="a file of gzip") from problem
+        how = "truncated" if isinstance(problem, EOFError) else "damaged"
+        hint = "pack the log again, or give it unpacked"
         raise ClaimError(
-            f"{name} cannot be unpacked", seen=str(problem)[:100] or type(problem).__name__, expected="a file of gzip"
+            f"{name} cannot be unpacked: it begins as a file of gzip, and is {how}", seen=seen, hint=hint
         ) from problem
     if num_bytes > MOST_UNPACKED:
         seen, expected = f"more than {MOST_UNPACKED:,} bytes", "at most so many"
@@ -74,3 +80,8 @@ def unpack(stream: BinaryIO, name: str, limit: int) -> Unpacked:
     if num_bytes <= limit:
         return Unpacked(bytes(head + tail), num_bytes)
     return Unpacked(bytes(head + b"\n" + tail[-(limit - num_first) :]), num_bytes)
+
+
+def _begins_packed(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    return stream.read(len(_SIGN)) == _SIGN

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any
 
 from bpb_harness.claim.names import is_score_name, stem
@@ -18,9 +19,22 @@ NAME = "wandb-summary.json"
 _MOST_METRICS = 5_000
 
 
+_MARKS = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
+
+
+def is_summary_name(file: str) -> bool:
+    """Whether a file is one by its name, with folders before it or none."""
+    return PurePosixPath(file).name.lower() == NAME
+
+
 def is_wandb_summary(value: object) -> bool:
-    """Whether a parsed JSON value is one: an object with the step and the time that every run has."""
-    return isinstance(value, Mapping) and "_step" in value and bool({"_runtime", "_timestamp", "_wandb"} & value.keys())
+    """Whether the parsed JSON value of a file of that name is one: an object with what a run has, or with a score.
+
+    A score alone is enough: an export may leave out the rest, and what contradicts a claim is never passed over.
+    """
+    if not isinstance(value, Mapping):
+        return False
+    return not _MARKS.isdisjoint(value) or any(is_score_name(_plain(name)) for name in islice(value, _MOST_METRICS))
 
 
 def read_wandb_summary(value: Mapping[str, Any], file: str) -> LogRecord:

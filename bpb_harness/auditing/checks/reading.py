@@ -36,6 +36,8 @@ def check_reading(evidence: Evidence) -> Iterator[Finding]:
         place: dict[str, Json] = {"file": note.source.file}
         if note.source.key:
             place["key"] = note.source.key
+        if note.kind is NoteKind.UNREADABLE:
+            place["missing"] = f"{note.source.file} repaired, so that it can be read (BPB901)"
         yield _RULES[note.kind].finding(note.message, severity=severity, facts=place)
     yield from _spoilt(evidence)
     score = evidence.claim.score

@@ -6,15 +6,17 @@ import math
 import re
 import statistics
 from collections.abc import Iterator
+from pathlib import Path
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.lowest_known import lowest_of
 from bpb_harness.auditing.evidence import Evidence, is_rounded_mean, mean_of_seeds
 from bpb_harness.claim import Claim, LogRecord, NoteKind, Printed, ScoreLine
-from bpb_harness.claim.listing import DEEPEST_LOG
+from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.claim.readme_reader import headline
-from bpb_harness.findings import Finding, Json, Severity
+from bpb_harness.claim.wandb_summary import is_summary_name
+from bpb_harness.findings import Finding, Json, Severity, listed
 from bpb_harness.units import nats_to_bits
 
 
@@ -33,13 +35,15 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
     if claim.score is None:
         null = next((note.message for note in claim.notes if note.kind is NoteKind.NOT_A_NUMBER), None)
         others = ", ".join(f"{other.name} {other}" for other in claim.other_scores[:5])
-        message = "the record claims no score" + (f" ({null})" if null else "")
+        unread = [note.source.file for note in claim.notes if note.kind is NoteKind.UNREADABLE]
+        message = f"no score is found, and {listed(unread)} cannot be read" if unread else "the record claims no score"
+        message += f" ({null})" if null else ""
         if claim.loss_alone is not None:
             place = claim.loss_alone.source
             message += f" ({place} is a loss of {claim.loss_alone}, and nothing beside it is in bits per byte)"
         message += f"; what it does give, {others}, it does not call the score" if others else ""
         others_given: list[Json] = [other.value for other in claim.other_scores[:20]]
-        missing = "a score that the record claims"
+        missing = None if unread else "a score that the record claims"
         if claim.loss_alone is not None:
             missing = (
                 f"how many bytes and tokens the text of {claim.loss_alone.name} has: loss / ln 2 x tokens / bytes are "
@@ -49,9 +53,10 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
         if elsewhere is not None:
             message += f"; {elsewhere} gives scores, and nothing says which of them is claimed"
         is_one_of = any(note.kind is NoteKind.AMBIGUOUS for note in claim.notes) or claim.written_by is not None
-        is_empty = not (others_given or elsewhere or evidence.losses or is_one_of)
+        is_empty = not (others_given or elsewhere or evidence.losses or is_one_of or unread)
         facts: dict[str, Json] = {"gives_none": True} if is_empty else {}
-        yield codes.NO_CLAIM.finding(message, facts=facts, other_scores=others_given, missing=missing)
+        facts |= {"other_scores": others_given} | ({} if missing is None else {"missing": missing})
+        yield codes.NO_CLAIM.finding(message, facts=facts)
         return
     yield from _against_logs(evidence, claim.score)
     yield from _against_seeds(evidence, claim.score)
@@ -84,16 +89,20 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             values = [line.bpb.value for line in evidence.lines]
             deviation = f"; standard deviation {statistics.stdev(values):.5f}" if len(values) > 1 else ""
             files = {line.bpb.source.file for line in evidence.lines}
-            over = f"{len(values)} logs" if len(files) > 1 else f"{len(values)} lines of one log"
+            kind = "summaries" if all(map(is_summary_name, files)) else "logs"
+            over = f"{len(values)} {kind}" if len(files) > 1 else f"{len(values)} lines of one log"
             each = [f"{line.bpb} ({place})" for line, place in zip(evidence.lines, places, strict=True)]
             shown = ", ".join(each[:_MOST_VALUES]) + (
                 f" and {len(each) - _MOST_VALUES} more" if len(each) > _MOST_VALUES else ""
             )
             message = f"the score is the mean of {label!r} over {over}: {shown}{deviation}"
         else:
-            where = "a table of the record" if is_table else "the log"
+            is_summary = is_summary_name(evidence.lines[0].bpb.source.file)
+            where = "wandb's summary" if is_summary else "a table of the record" if is_table else "the log"
             message = f"the score is in {where}: {label!r} at {places[0]}"
         facts: dict[str, Json] = {"in_table": True} if is_table else {}
+        if all(is_summary_name(line.bpb.source.file) for line in evidence.lines):
+            facts = {"in_summary": True}
         yield codes.IN_LOG.finding(message, facts=facts, places=[*places], label=label, how=evidence.how)
         yield from _not_final(evidence, score)
         yield from _beyond_plain(evidence)
@@ -106,17 +115,27 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             return
     printed = [line for log in claim.logs for line in log.lines]
     if not claim.logs:
-        message = (
-            "there is no log of the run to hold the number against (a .log, .txt or .out file, up to "
-            f"{DEEPEST_LOG} folders below)"
-        )
-        yield codes.NO_LOG.finding(message, missing="a log of the run")
+        yield _no_log(claim)
         return
     if not printed:
         message = "no log prints a score that could be held against the claim"
         yield codes.NO_LOG.finding(message, missing="a log with the final score")
         return
     yield _not_in_logs(evidence, score, printed)
+
+
+def _no_log(claim: Claim) -> Finding:
+    """There is none, or none that can be read."""
+    unread = [note.source.file for note in claim.notes if note.kind is NoteKind.UNREADABLE]
+    broken = [file for file in unread if (kind_by_name(Path(file)) or "log") in ("log", "summary")]
+    if broken:
+        message = f"no log of the run can be read to hold the number against: {listed(broken)} is there, and broken"
+        return codes.NO_LOG.finding(message)  # BPB901 says what is missing
+    message = (
+        "there is no log of the run to hold the number against (a .log, .txt or .out file, packed by gzip or not, up "
+        f"to {DEEPEST_LOG} folders below)"
+    )
+    return codes.NO_LOG.finding(message, missing="a log of the run")
 
 
 def _sibling(evidence: Evidence, score: Printed) -> Finding:
@@ -307,20 +326,31 @@ def _not_in_logs(evidence: Evidence, score: Printed, printed: list[ScoreLine]) -
         and not claim.protocol.slice_text
     ):
         message = (
-            f"{score.source} claims {score}, but the log line with the very same loss, {twin.nats_per_token} at "
-            f"{_place(twin)}, says {twin.bpb}"
+            f"{score.source} claims {score}, but {_what_prints(twin)} with the very same loss, {twin.nats_per_token} "
+            f"at {_place(twin)}, says {twin.bpb}"
         )
+        facts: dict[str, Json] = {"in_summary": True} if is_summary_name(twin.bpb.source.file) else {}
         return codes.LOG_CONTRADICTS.finding(
-            message, factor=twin.bpb.value / score.value, place=_place(twin), logged=twin.bpb.value, claimed=score.value
+            message,
+            factor=twin.bpb.value / score.value,
+            facts=facts,
+            place=_place(twin),
+            logged=twin.bpb.value,
+            claimed=score.value,
         )
     lowest = min(line.bpb.value for line in printed)
     below = "; it is below every score in them" if score.value < lowest - 2 * score.half_unit else ""
-    message = (
-        f"{score} is in none of the logs; the nearest is {nearest.bpb} ({nearest.label!r} at {_place(nearest)}){below}"
-    )
+    at = f"{nearest.bpb} ({nearest.label!r} at {_place(nearest)})"
+    message = f"{score} is in none of the logs; the nearest is {at}{below}"
+    if all(is_summary_name(line.bpb.source.file) for line in printed):
+        message = f"{score.source} claims {score}, and wandb's summary of the run gives another score: {at}"
     return codes.NOT_IN_LOG.finding(
         message, claimed=score.value, nearest=nearest.bpb.value, place=_place(nearest), lowest=lowest
     )
+
+
+def _what_prints(line: ScoreLine) -> str:
+    return "wandb's summary" if is_summary_name(line.bpb.source.file) else "the log line"
 
 
 def _line_with_same_loss(evidence: Evidence, printed: list[ScoreLine]) -> ScoreLine | None:

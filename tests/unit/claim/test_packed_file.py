@@ -71,12 +71,19 @@ def test_a_script_is_no_part_of_a_packed_log(monkeypatch: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"no gzip", gzip.compress(LINE * 50)[:-12], gzip.compress(LINE)[:-4] + b"1234"],
+    ("data", "said"),
+    [
+        (b"no gzip", r": got .*, expected a file of gzip"),
+        (
+            gzip.compress(LINE * 50)[:-12],
+            r": it begins as a file of gzip, and is truncated: got .*; pack the log again",
+        ),
+        (gzip.compress(LINE)[:-4] + b"1234", r": it begins as a file of gzip, and is damaged: got .*; pack the log"),
+    ],
     ids=["no gzip", "cut", "wrong size"],
 )
-def test_what_is_broken_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(ClaimError, match=r"train\.log\.gz cannot be unpacked: got .*, expected a file of gzip"):
+def test_what_is_broken_is_refused_by_name(tmp_path: Path, data: bytes, said: str) -> None:
+    with pytest.raises(ClaimError, match=r"train\.log\.gz cannot be unpacked" + said):
         unpack(io.BytesIO(data), "train.log.gz", 1000)
     (tmp_path / "train.log.gz").write_bytes(data)
     (tmp_path / "submission.json").write_text('{"val_bpb": 1.18452}')

@@ -11,6 +11,7 @@ from bpb_harness.auditing import audit
 from bpb_harness.claim import read_claim, read_record
 from bpb_harness.claim.wandb_summary import is_wandb_summary, read_wandb_summary
 from bpb_harness.errors import ClaimError
+from bpb_harness.findings import Severity
 
 SUMMARY = {
     "_step": 6500, "_timestamp": 1.77e9, "_runtime": 7802.3, "_wandb": {"runtime": 7802}, "val_bpb": 1.20301843,
@@ -34,8 +35,10 @@ def _submission(folder: Path, score: float = 1.20301843) -> None:
     [
         (SUMMARY, True),
         ({"_step": 1, "_runtime": 2}, True),
-        ({"_step": 1}, False),
-        ({"_runtime": 1}, False),
+        ({"_step": 1}, True),
+        ({"_runtime": 1}, True),
+        ({"val/bpb": 1.2}, True),
+        ({"lr": 1e-3}, False),
         ([], False),
     ],
 )
@@ -118,7 +121,7 @@ def test_what_is_odd_about_its_json_is_said(tmp_path: Path) -> None:
 
 def test_another_json_of_that_name_is_none(tmp_path: Path) -> None:
     _submission(tmp_path)
-    (tmp_path / "wandb-summary.json").write_text('{"val_bpb": 1.20301843}')
+    (tmp_path / "wandb-summary.json").write_text('{"learning_rate": 1.20301843}')
     assert not read_record(tmp_path).logs
     with pytest.raises(ClaimError, match="a summary of wandb"):
         read_record(tmp_path / "wandb-summary.json")
@@ -131,3 +134,33 @@ def test_it_makes_no_submission_of_its_folder(tmp_path: Path) -> None:
     assert find_submissions(tmp_path) == []
     (tmp_path / "train.log").write_text("final val_bpb:1.2\n")
     assert find_submissions(tmp_path) == [tmp_path]
+
+
+@pytest.mark.parametrize("marks", [{}, {"_step": 3000}, {"_runtime": 1.0}, {"_step": 1, "_timestamp": 2.0}])
+@pytest.mark.parametrize("log", [None, "step 1\n"])
+def test_one_that_contradicts_is_named_whatever_its_digits_and_marks(
+    tmp_path: Path, marks: dict[str, float], log: str | None
+) -> None:
+    for loss in (2.06, 2.06012345):
+        claimed = {"val_bpb": 1.17001305, "val_loss": loss}
+        (tmp_path / "submission.json").write_text(json.dumps(claimed))
+        (tmp_path / "wandb-summary.json").write_text(json.dumps(claimed | {"val_bpb": 1.22001305} | marks))
+        if log is not None:
+            (tmp_path / "train.log").write_text(log)
+        report = audit(tmp_path)
+        found = [*report.with_code("BPB403"), *report.with_code("BPB404")]
+        assert "wandb-summary.json" in report.files
+        assert found
+        assert found[0].severity in (Severity.WARNS, Severity.REFUTES)
+        assert all(each in found[0].message for each in ("wandb-summary.json", "1.22001305", "1.17001305"))
+        assert not report.with_code("BPB402")
+        assert "the log's own" not in report.to_text()
+
+
+def test_the_report_speaks_of_a_summary_and_of_no_log(tmp_path: Path) -> None:
+    _summary(tmp_path)
+    _submission(tmp_path)
+    report = audit(tmp_path)
+    assert report.with_code("BPB401")[0].message.startswith("the score is in wandb's summary: 'val_bpb' at")
+    assert report.judgement.reason.startswith("wandb's summary gives the score")
+    assert "log prints" not in report.to_text()
