@@ -1,4 +1,4 @@
-"""Files that commands of ours write and another one reads: named by how they begin, with what to do with them."""
+"""Files that another command reads, ours and checkpoints: named by how they begin, with what to do with them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bpb_harness.errors import UsageError
+from bpb_harness.text.signs import LONGEST_SIGN, sign_of
 
 _JSON = "bpb-eval CHECKPOINT --format json --output FILE writes one"
 _BEGINNINGS = {
@@ -35,3 +36,36 @@ def require_no_other(paths: Iterable[Path], *, what: str, expected: str) -> None
         for beginning, (seen, hint) in _BEGINNINGS.items():
             if start.startswith(beginning):
                 raise UsageError(f"{what}{path.name}", seen=seen, expected=expected, hint=hint)
+
+
+def require_no_checkpoint(paths: Iterable[Path], *, expected: str) -> None:
+    """Refuse a file that begins as checkpoints do: as a zip archive, a pickle or tensors of safetensors.
+
+    Args:
+        paths: what a command was given.
+        expected: what it reads.
+
+    Raises:
+        UsageError: with what the file is, and the command that scores a checkpoint.
+    """
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                kind = _kind_of_checkpoint(file.read(LONGEST_SIGN))
+            if kind is not None:
+                hint = f"`bpb-eval {path.name}` scores a checkpoint"
+                raise UsageError(path.name, seen=f"{kind}, as checkpoints are", expected=expected, hint=hint)
+
+
+_PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
+_TENSORS = b'{"'  # behind the length of the header, 8 bytes
+
+
+def _kind_of_checkpoint(head: bytes) -> str | None:
+    if head.startswith(_PICKLES):
+        return "a pickle"
+    length = int.from_bytes(head[:8], "little")
+    if head[8:].startswith(_TENSORS) and length < 1 << 32:
+        return "tensors of safetensors"
+    sign = sign_of(head)
+    return sign if sign == "a zip archive" else None

@@ -14,7 +14,7 @@ import typer
 
 from bpb_harness.cli._options import Explain, Quiet, Version
 from bpb_harness.cli._output import require_outputs, screen_of, write_output
-from bpb_harness.cli._own_files import require_no_other
+from bpb_harness.cli._own_files import require_no_checkpoint, require_no_other
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import interrupted_afterwards, run, torch_imports
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+_PUBLISHED = "what somebody published: a folder, records or logs, or result.json"
 _FORMATS = ("text", "json", "markdown", "github")
 
 
@@ -104,7 +105,9 @@ def audit(
     require_html(report)
     read = [paths, baseline, checkpoint, proof, options["data"], options["tokenizer"]]
     require_outputs({"--output": output, "--report": report}, read)
-    require_no_other(paths, what="", expected="what somebody published: a folder, records or logs, or result.json")
+    if not containing:  # whose files only tell which submissions they are of
+        require_no_other(paths, what="", expected=_PUBLISHED)
+        require_no_checkpoint(paths, expected=_PUBLISHED)
     claims = _containing(paths, recursive=recursive) if containing else _claims(paths, recursive=recursive)
     tokenizer = options.pop("tokenizer")
     given = {name: value for name, value in options.items() if value is not None and value != []}

@@ -27,6 +27,36 @@ def test_the_line_says_who_reads_it(tmp_path, kind, line, start):
     assert len(done.stderr.splitlines()) == 1
 
 
+CHECKPOINTS = {
+    "a zip archive": b"PK\x03\x04\0\0\x08\x08",
+    "a pickle": b"\x80\x02}q\0.",
+    "tensors of safetensors": (20).to_bytes(8, "little") + b'{"__metadata__":{}  }',
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("name", ["it.pt", "train.log", "it"])
+def test_a_checkpoint_is_no_record(tmp_path, kind, name):
+    (tmp_path / name).write_bytes(CHECKPOINTS[kind])
+    done = run_line_here(f"bpb-audit {name}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"bpb-audit: {name}: got {kind}, as checkpoints are, expected what somebody published"
+    )
+    assert done.stderr.rstrip().endswith(f"`bpb-eval {name}` scores a checkpoint")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [*CHECKPOINTS.values(), *FILES.values()])
+def test_one_that_changed_in_a_submission_only_tells_which_that_is(tmp_path, content):
+    (tmp_path / "entry").mkdir()
+    (tmp_path / "entry" / "submission.json").write_text('{"val_bpb": 1.2}')
+    (tmp_path / "entry" / "it").write_bytes(content)
+    done = run_line_here("bpb-audit --containing entry/it", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "got" not in done.stderr
+
+
 def test_a_result_without_costs_is_not_compared(tmp_path):
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text('{\n  "format": "bpb-result/1"\n}')
