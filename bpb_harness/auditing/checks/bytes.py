@@ -638,7 +638,9 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
     elif abs(off - 1.0) <= SLICE_SPREAD:
         message += "; a part of the split, or a mean of ratios, would explain it, and the record says neither"
     elif evidence.tokenizer_is_named:
-        message += _candidates(evidence, off) or "; no known bug has this factor"
+        is_far = abs(off - 1.0) > LARGEST_SLICE_SPREAD
+        small = "" if is_far else "; a small part of the split could, and the record names none"
+        message += _candidates(evidence, off) or f"; no known bug has this factor{small}"
     if not partial and prefix is None:
         message += _of_the_split(evidence)
     return codes.BYTES_OFF.finding(message, facts=facts, candidates=[bug.name for bug in _bugs_near(evidence, off)])
