@@ -2,7 +2,8 @@
 
 auditor.py         a claim through every check
 in_processes.py    many audits, in a few processes
-evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text
+evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
+                   said.py the record's files as text
 codes.py           the codes of record checks
 checks/            one file a family of codes:
     bytes.py       BPB1xx the denominator; byte_perplexity.py BPB107 and 113 a perplexity per byte beside it
@@ -12,7 +13,7 @@ checks/            one file a family of codes:
     record.py      BPB4xx the record against itself; own_result.py a score's own file, lowest_known.py what nobody has
                    reached, losses.py claims in nats per token
     rules.py       BPB5xx the contest's rules: size, time, runs, significance
-    rescored.py    BPB6xx against the harness's own score
+    rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text
     proved.py      BPB604 to 607 against windows that were decoded from bits
     reading.py     BPB9xx broken files
 script/            static checks of scripts: frontend/ reads, domains/ says what expressions stand for, checks/ judge

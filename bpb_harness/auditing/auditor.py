@@ -24,6 +24,7 @@ from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.report import AuditReport, in_order
+from bpb_harness.auditing.said import texts_of
 from bpb_harness.auditing.unchecked import unchecked
 from bpb_harness.auditing.verdict import Judgement, Verdict, judge, reconcile
 from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, find_unread, read_record, separate_claims
@@ -66,7 +67,9 @@ def audit(
     if baseline is not None:
         rival = _gathered(read_record(*_paths(baseline), reading=own.reading), chosen, averages=True)
     rescored = recomputed if recomputed is None or isinstance(recomputed, Recomputed) else Recomputed.of(recomputed)
-    findings = list(_findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer))
+    findings = list(
+        _findings(evidence, rival, rescored, proved, allow_code=allow_code, tokenizer=tokenizer, paths=_paths(paths))
+    )
     return replace(_report(evidence, findings, rescored), paths=tuple(map(str, _paths(paths))))
 
 
@@ -205,6 +208,7 @@ def _findings(
     *,
     allow_code: bool,
     tokenizer: AnyPath | None,
+    paths: Sequence[Path],
 ) -> Iterator[Finding]:
     yield from check_reading(evidence)
     yield from check_own_result(evidence)
@@ -216,7 +220,7 @@ def _findings(
     if _scripts_of(evidence):
         yield from _script_findings(evidence, allow_code=allow_code, tokenizer=tokenizer)
     if recomputed is not None:
-        yield from check_rescored(evidence, recomputed)
+        yield from check_rescored(evidence, recomputed, texts_of(paths))
     if proved is not None:
         yield from check_proved(evidence, proved)
 

@@ -253,7 +253,10 @@ RESCORED_DIFFERENT = register(
     "BPB602", "rescored-different", _REFUTES, "The harness gets another score, far beyond the errors."
 )
 RESCORED_UNCLEAR = register(
-    "BPB603", "rescored-unclear", _WARNS, "The harness gets another score, but the two may not be comparable."
+    "BPB603",
+    "rescored-unclear",
+    _WARNS,
+    "The harness has scored the checkpoint, but the two scores may not be comparable.",
 )
 PROVED = register(
     "BPB604",

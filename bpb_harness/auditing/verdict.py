@@ -280,7 +280,8 @@ def _refuted(
     right = corrected(evidence, score, findings, refuting, recomputed)
     of_part = part_scored(evidence, findings) is not None
     expected = [score for score in (right.bits_per_byte, right.of_part) if score is not None]
-    settles = settling(refuting, findings, expected, of_part=of_part, is_recomputed=recomputed is not None)
+    is_settled = any(finding.code == codes.RESCORED_DIFFERENT.code for finding in refuting)
+    settles = settling(refuting, findings, expected, of_part=of_part, is_recomputed=is_settled)
     return Judgement(Verdict.REFUTED, first.message, settles, right.bits_per_byte, right.derivation, rests_on)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol as StructuralType
 
 from bpb_harness.auditing import codes
+from bpb_harness.auditing.checks.scored_text import PART_SPREAD, misfit
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim.methods import method_in
 from bpb_harness.findings import Finding, Json
 from bpb_harness.result import Signature
+from bpb_harness.units import CodeLength
 
 # How many standard errors may lie between two honest numbers: 3 is one false alarm in 370.
 STANDARD_ERRORS = 3.0
@@ -20,11 +22,11 @@ STANDARD_ERRORS = 3.0
 COARSEST_AGREEMENT = 0.025
 # Arithmetic in another precision or order of summation, in bits per byte.
 NUMERICS = 5e-4
-# Shares of the split with ratios and scores of their own: parts of a thousand windows are 3 % off the whole.
-_PART_SPREAD = 0.03
 FEWEST_WINDOWS = 30  # fewer do not tell how much windows differ
 _PART = re.compile(r"\[0:([0-9]+)/[0-9]+\]")
 _BOUNDS = frozenset({"<=", "~<="})
+_TIGHT_STEPS = 128  # of a bound that more steps hardly lower
+_ANEW = "a rescoring of the whole of the claim's text, without --limit, with its tokenizer and its settings"
 
 
 class _Result(StructuralType):
@@ -54,6 +56,8 @@ class Recomputed:
         context_length: tokens a window; None where unknown.
         data_name: name of the text that the harness scored; None where unknown.
         num_windows: windows scored, where that is only the first part of the text; None for the whole of it.
+        num_tokens: tokens scored; None where unknown.
+        bytes_per_token: bytes over tokens of what was scored; None where unknown.
         signature: the settings, as text.
     """
 
@@ -67,12 +71,15 @@ class Recomputed:
     context_length: int | None = None
     num_windows: int | None = None
     data_name: str | None = None
+    num_tokens: int | None = None
+    bytes_per_token: float | None = None
 
     @classmethod
     def of(cls, result: _Result) -> Recomputed:
         """From a ``BpbResult`` of a text, in bits per byte."""
         assert result.bits_per_byte is not None
         assert result.mc_stderr is not None
+        length: CodeLength | None = getattr(result, "length", None)
         return cls(
             bits_per_byte=result.bits_per_byte,
             mc_stderr=result.mc_stderr,
@@ -84,6 +91,8 @@ class Recomputed:
             context_length=_count(getattr(result.signature, "context_length", None)),
             data_name=str(getattr(result.signature, "data", None) or "").partition("@")[0] or None,
             num_windows=int(part[1]) if (part := _PART.search(str(result.signature))) else None,
+            num_tokens=length.num_tokens if length is not None else None,
+            bytes_per_token=length.num_bytes / length.num_tokens if length is not None and length.num_bytes else None,
         )
 
 
@@ -153,8 +162,31 @@ def other_dataset(evidence: Evidence, scored: str | None) -> str | None:
     return f"the claim is about {claimed}, the harness scored {scored}"
 
 
-def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Finding]:
-    """Judge the difference by both errors: the sampling of masks, and the choice of text."""
+def _is_of_untold_steps(evidence: Evidence, recomputed: Recomputed, difference: float) -> bool:
+    """Whether the difference may be one of T, which the claim does not state: a bound falls with it."""
+    protocol = evidence.claim.protocol
+    method = method_in(protocol.method) or protocol.method
+    if recomputed.num_steps is None or protocol.num_steps is not None or method not in (None, "discrete"):
+        return False
+    return difference > 0.0 or recomputed.num_steps < _TIGHT_STEPS
+
+
+def check_rescored(
+    evidence: Evidence, recomputed: Recomputed, said: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
+    """Judge the difference by both errors: the sampling of masks, and the choice of text.
+
+    Args:
+        evidence: the claim and its record.
+        recomputed: the harness's score.
+        said: the record's texts, by the names of their files: they may name what was scored.
+    """
+    for finding in _judged(evidence, recomputed, said or {}):
+        is_open = finding.code == codes.RESCORED_UNCLEAR.code and not finding.evidence.get("missing")
+        yield replace(finding, evidence={**finding.evidence, "missing": _ANEW}) if is_open else finding
+
+
+def _judged(evidence: Evidence, recomputed: Recomputed, said: Mapping[str, str]) -> Iterator[Finding]:
     score = evidence.claim.score
     if score is None:
         message = f"the harness gets {recomputed.bits_per_byte:.5f}, and nothing is claimed to hold it against"
@@ -170,7 +202,7 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
     agrees = abs(difference) <= within
     # A part of the text that is not the claim's own can neither confirm nor, if it is near, refute.
     other_text = recomputed.num_windows is not None and recomputed.num_windows != evidence.claim.protocol.num_windows
-    spread = _PART_SPREAD * recomputed.bits_per_byte if other_text else 0.0
+    spread = PART_SPREAD * recomputed.bits_per_byte if other_text else 0.0
     facts: dict[str, Json] = {
         "claimed": score.value,
         "recomputed": recomputed.bits_per_byte,
@@ -186,8 +218,11 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
     method = method_in(evidence.claim.protocol.method) or evidence.claim.protocol.method
     settings = other_settings(evidence, recomputed)
     elsewhere = other_files(evidence, recomputed.signature) or other_dataset(evidence, recomputed.data_name)
+    if elsewhere is None and not evidence.is_own_file_alone:  # whose digests tell
+        elsewhere = misfit(evidence, recomputed, said)
     if elsewhere is not None:
-        missing = "a rescoring of the text that the claim is about"
+        missing = "a rescoring of the text that the claim is about, with its tokenizer and its settings"
+        missing += ", without --limit" if recomputed.num_windows is not None else ""
         yield codes.RESCORED_UNCLEAR.finding(f"{elsewhere}: {numbers}", facts=facts, missing=missing)
     elif _has_same_draws(evidence, recomputed) and abs(difference) <= rounding:
         yield codes.RESCORED_SAME.finding(f"of the same draws the harness gets {numbers}", facts=facts)
@@ -218,6 +253,9 @@ def check_rescored(evidence: Evidence, recomputed: Recomputed) -> Iterator[Findi
             + numbers
         )
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
+    elif _is_of_untold_steps(evidence, recomputed, difference):
+        message = f"the claim does not state its T, and the harness scored with T = {recomputed.num_steps}: {numbers}"
+        yield codes.RESCORED_UNCLEAR.finding(message, facts=facts, missing="the claim's T, and a rescoring with it")
     else:
         yield codes.RESCORED_DIFFERENT.finding(
             f"the harness gets {numbers}", factor=recomputed.bits_per_byte / score.value, facts=facts

@@ -1,0 +1,40 @@
+"""All that the files of a record say, as text: README, JSON, logs and scripts, to look for names in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bpb_harness.claim.listing import list_files
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
+
+_MOST_BYTES = 2 << 20  # of one file; what a log says of its text stands at its ends
+_SUFFIXES = frozenset({".csv", ".gz", ".json", ".jsonl", ".log", ".md", ".py", ".rst", ".sh", ".txt", ".yaml", ".yml"})
+
+
+def texts_of(paths: Sequence[Path]) -> dict[str, str]:
+    """The texts of a record's files, by their names; a file that cannot be read is left out: the claim's notes say so.
+
+    Args:
+        paths: the record's folder, or its files.
+    """
+    return dict(_texts(paths))
+
+
+def _texts(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        for file, shown in list_files(path).files:
+            if file.suffix.lower() not in _SUFFIXES and "." in file.name:
+                continue
+            try:
+                yield str(shown), _innermost(file) or read_text(file, str(shown), _MOST_BYTES).text
+            except ClaimError:
+                continue
+
+
+def _innermost(file: Path) -> str | None:
+    """The source of a script, what packs itself unpacked."""
+    from bpb_harness.auditing.script import decode_source  # deferred: most records come without a script
+
+    return decode_source(file).text if file.suffix.lower() == ".py" else None
