@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ import typer
 from torch import Tensor
 
 from bpb_harness.checkpoints import FORMAT, FORMAT_VERSION, Checkpoint, read_checkpoint
+from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.cli._run import run as run_command
-from bpb_harness.errors import CheckpointError, UsageError
+from bpb_harness.errors import CheckpointError, NumericsError, UsageError
 from bpb_harness.whole_file import write_whole
 
 CAP_BYTES = 16_000_000
@@ -112,7 +114,9 @@ def export(source: Path, out: Path, *, bits: int = 8, cap_bytes: int = CAP_BYTES
 
     Raises:
         UsageError: for another suffix or number of bits.
-        CheckpointError: if the source is not a native checkpoint, or the artifact is larger than the cap.
+        CheckpointError: if the source is not a native checkpoint, weights are NaN or infinite, or the artifact is
+            larger than the cap.
+        NumericsError: if rounded weights are not finite, as those of rows whose step is beyond float16.
     """
     if out.suffix != ".ptz":
         raise UsageError("--out", seen=repr(out.name), expected="a name that ends in .ptz")
@@ -121,6 +125,8 @@ def export(source: Path, out: Path, *, bits: int = 8, cap_bytes: int = CAP_BYTES
     checkpoint = read_checkpoint(source)
     if checkpoint.layout != "native":
         raise CheckpointError(f"{source.name}", seen=f"layout {checkpoint.layout}", expected="a trainer's checkpoint")
+    for tensor_name, tensor in checkpoint.tensors.items():
+        require_weights(tensor, f"{source.name}: tensor {tensor_name!r}")
     same_folder = out.resolve().parent == source.resolve().parent
     packed = compress(checkpoint, bits=bits, keep_data=same_folder)
     num_parameters = sum(tensor.numel() for tensor in checkpoint.tensors.values())
@@ -131,7 +137,13 @@ def export(source: Path, out: Path, *, bits: int = 8, cap_bytes: int = CAP_BYTES
     errors: list[float] = []
 
     def read_back(artifact: Path) -> None:
-        errors.append(_relative_error(checkpoint.tensors, read_checkpoint(artifact).tensors))
+        error = _relative_error(checkpoint.tensors, read_checkpoint(artifact).tensors)
+        if not math.isfinite(error):
+            raise NumericsError(
+                f"{source.name}: relative rounding error", seen=error, expected="a finite number",
+                hint="its weights are beyond what steps of 16 bits can hold: train it again with smaller ones",
+            )  # fmt: skip
+        errors.append(error)
 
     write_whole(out, lambda file: file.write(packed), check=read_back)
     return Export(len(packed), num_parameters, errors[0])
@@ -140,6 +152,8 @@ def export(source: Path, out: Path, *, bits: int = 8, cap_bytes: int = CAP_BYTES
 def _relative_error(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
     assert before.keys() == after.keys()
     differences = sum(float((after[name].double() - before[name].double()).square().sum()) for name in before)
+    if not differences:  # of zeros too
+        return 0.0
     return float((differences / sum(float(tensor.double().square().sum()) for tensor in before.values())) ** 0.5)
 
 
@@ -160,7 +174,7 @@ def command(
 
 def main() -> NoReturn:
     """The command line: an error of input is one line on stderr and exit code 2, nothing half-written."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(command)
     run_command(app, prog_name="python -m reference.export")
 

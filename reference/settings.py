@@ -158,6 +158,11 @@ class Training:
             raise UsageError("--ema", seen=self.ema, expected="from 0, no average, to below 1")
         if not self.clip >= 0.0:
             raise UsageError("--clip", seen=self.clip, expected="a gradient norm, or 0 to leave gradients alone")
+        if self.out.is_dir():
+            raise UsageError(
+                "--out", seen=f"{self.out}, a folder", expected="a file whose name ends in .pt or .safetensors",
+                hint=f"pass --out {self.out / 'model.pt'}",
+            )  # fmt: skip
         if self.out.suffix not in (".pt", ".safetensors"):
             raise UsageError("--out", seen=repr(self.out.name), expected="a name that ends in .pt or .safetensors")
         if self.num_windows < 1:

@@ -175,7 +175,7 @@ def command(
 
 def main() -> NoReturn:
     """The command line: an error of input is one line on stderr and exit code 2, nothing half-written."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(command)
     run_command(app, prog_name="python -m reference.submission")
 

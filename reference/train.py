@@ -225,17 +225,18 @@ def command(
     by_user = explicit(invoked, given)
     options = as_settings(given, Training)
     options |= {name: value for name, value in shape.items() if name not in by_user}
-    out = options["out"]
+    training = Training(**options)  # before --resume or --overwrite is asked for, which would not help a wrong name
+    out = training.out
     if out.exists() and not (resume or overwrite):
         raise UsageError(f"{out} exists", hint="pass --resume to go on with it, or --overwrite to replace it")
     if preset not in {None, "cpu"} and pick_device(options["device"]).type == "cpu" and is_first_process():
         typer.echo(f"--preset {preset} on a CPU: a step will take minutes; --preset cpu is for it", err=True)
-    return EXIT_INTERRUPTED if train(Training(**options), resume=resume).interrupted else 0
+    return EXIT_INTERRUPTED if train(training, resume=resume).interrupted else 0
 
 
 def main() -> NoReturn:
     """The command line: an error of input is one line on stderr and exit code 2, nothing half-written."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(command)
     run_command(app, prog_name="python -m reference.train")
 

@@ -8,6 +8,7 @@ import torch
 
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
+from bpb_harness.errors import CheckpointError
 from bpb_harness.networks.reference import ReferenceConfig, adapt, build_network
 from bpb_harness.schedule import parse_schedule
 
@@ -26,9 +27,13 @@ class ReferenceAdapter:
         """Build the network.
 
         Raises:
-            CheckpointError: if config and tensors do not belong together.
+            CheckpointError: if config and tensors do not belong together, or weights are not finite; it names the file.
             UsageError: if the schedule's name is unknown.
         """
-        network = build_network(ReferenceConfig.from_mapping(checkpoint.config), checkpoint.tensors).to(device)
+        try:
+            network = build_network(ReferenceConfig.from_mapping(checkpoint.config), checkpoint.tensors).to(device)
+        except CheckpointError as error:  # the network knows no file, and of two checkpoints it may be either
+            what = f"{checkpoint.path.name}: {error.what}"
+            raise CheckpointError(what, seen=error.seen, expected=error.expected, hint=error.hint) from None
         schedule = parse_schedule(checkpoint.schedule) if checkpoint.schedule else None
         return AdaptedModel(model=adapt(network, dtype), adapter=self.name, schedule=schedule)

@@ -19,6 +19,7 @@ from bpb_harness.checkpoints.torch_pickle import TorchFile, is_torch_zip, read_b
 from bpb_harness.checkpoints.weight_sets import find_weights, holds_weights
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 
+CHECKPOINT_FORMATS = "torch.save (.pt), safetensors, torch.export (.pt2), zlib, xz or zstd of it (.ptz) or a folder"
 _LARGEST_BARE_PICKLE = 1 << 20
 
 # What trainers pickle into Lightning checkpoints beside tensors: configuration, tokenizers, bookkeeping. These become
@@ -100,7 +101,7 @@ def read_torch_file(path: Path, file: BinaryIO, digest: str, weights: str | None
     raise CheckpointError(
         f"{path.name} is no checkpoint of a known format",
         seen=f"first bytes {head[:8]!r}" if head else "an empty file",
-        expected="torch.save (.pt), safetensors, torch.export (.pt2), zlib, xz or zstd of it (.ptz) or a folder",
+        expected=CHECKPOINT_FORMATS,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ EXIT_INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130
 TRACEBACK_VARIABLE = "BPB_TRACEBACK"
 _CLOSE = 0.75
+_OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
 def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) -> NoReturn:
@@ -42,11 +44,11 @@ def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) 
         prog_name: the name in usage lines; None: the name that the process was started by.
         spread: whether a repeatable option takes several words, see :func:`repeat_flags`.
     """
-    name = prog_name or typer.main.get_command(app).name or "bpb"
+    command = typer.main.get_command(app)
+    name = prog_name or command.name or "bpb"
     _hold_standard_streams()
     try:
         # standalone_mode=False: typer would print a panel of several lines and choose the exit code itself.
-        command = typer.main.get_command(app)
         words = repeat_flags(command, sys.argv[1:]) if spread else sys.argv[1:]
         outcome = command(words, prog_name=prog_name, standalone_mode=False)
         if sys.stdout is not None:  # as it is where somebody closed it
@@ -55,7 +57,7 @@ def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) 
         if code == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
             _say(name, "interrupted")
     except BaseException as error:
-        code = _report(name, error)
+        code = _report(name, error, command)
     sys.exit(code)
 
 
@@ -168,20 +170,22 @@ def staying() -> Iterator[None]:
         gc.enable()
 
 
-def _report(name: str, error: BaseException) -> int:
+def _report(name: str, error: BaseException, command: Any) -> int:
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exception(error)
     if isinstance(error, HarnessError):
-        _say(name, str(error))
+        _say(name, _with_options_that_it_has(error, command))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         _say(name, "interrupted")
         return EXIT_INTERRUPTED
-    if isinstance(error, SystemExit):  # nothing of ours leaves so: 0 would say that there is a score
+    if isinstance(error, SystemExit) and not _is_of_a_closed_pipe(
+        error
+    ):  # nothing of ours leaves so: 0 would say that there is a score
         ended = f"code that is not of bpb-harness ended the program, with sys.exit({error.code!r})"
         _say(name, f"{ended}; let it return, or raise an error: {TRACEBACK_VARIABLE}=1 shows where it stands")
         return 2
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | SystemExit):
         # The reader of stdout went away (`| head`): no error; keep the interpreter from flushing into the pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -193,7 +197,10 @@ def _report(name: str, error: BaseException) -> int:
     format_message = getattr(error, "format_message", None)
     if callable(format_message) and hasattr(error, "exit_code"):
         _keep_close_names(error)
-        _say(name, f"{str(format_message()).rstrip('.')}; see {_command_path(error, name)} --help")
+        _say(
+            name,
+            f"{_naming_the_value(error, str(format_message())).rstrip('.')}; see {_command_path(error, name)} --help",
+        )
         return 2
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
@@ -221,6 +228,52 @@ def _place_in_users_code(error: BaseException) -> str | None:
         elif loaded is not None and module == loaded.MODULE_NAME:
             place = f"{os.path.basename(frame.f_code.co_filename)} failed at line {line}"  # noqa: PTH119
     return place
+
+
+def _is_of_a_closed_pipe(error: SystemExit) -> bool:
+    """Whether it is typer, or click below it, that leaves because the reader of what is printed went away."""
+    if not isinstance(error.__context__, BrokenPipeError):
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in ("typer", "click")
+
+
+def _with_options_that_it_has(error: HarnessError, command: Any) -> str:
+    """The line of an error; steps that name options which bpb-eval has, and this command has not, say whose they are.
+
+    What scores is shared by commands, and says what bpb-eval's user may do.
+    """
+    if error.hint is None or not _OPTION.search(error.hint) or command.context_settings.get("ignore_unknown_options"):
+        return str(error)
+    others = _options_of_eval() - _options_of(command)
+    steps = [
+        f"with bpb-eval, {step}" if others.intersection(_OPTION.findall(step)) and "bpb-" not in step else step
+        for step in error.hint.split("; ")
+    ]
+    if steps == error.hint.split("; "):
+        return str(error)
+    return str(HarnessError(error.what, seen=error.seen, expected=error.expected, hint="; ".join(steps)))
+
+
+def _options_of(command: Any) -> set[str]:
+    shown = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
+    return {name for each in shown for name in (*each.opts, *each.secondary_opts)}
+
+
+def _options_of_eval() -> set[str]:
+    from bpb_harness.cli import eval as scoring  # deferred: only where a message names options
+
+    return _options_of(typer.main.get_command(scoring.app))
+
+
+def _naming_the_value(error: BaseException, line: str) -> str:
+    """What a usage error says, with the value that was seen where the parser of values leaves it out."""
+    details = getattr(error.__cause__, "errors", None)  # pydantic's, by which typer reads values since 0.26
+    found = details() if callable(details) else []
+    if not found or not line.rstrip(".").endswith(said := str(found[0]["msg"]).rstrip(".")):
+        return line
+    expected = said.removeprefix("Input should be ").partition(", ")[0]
+    return f"{line.rstrip('.').removesuffix(said)}got {found[0]['input']!r}, expected {expected}"
 
 
 def _keep_close_names(error: Any) -> None:

@@ -25,6 +25,11 @@ _ALL_THEIRS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_o
 @app.command(name="bpb-lm-eval", context_settings=_ALL_THEIRS)
 def lm_eval(context: typer.Context) -> None:
     """Run lm-eval with the model bpb_harness; every argument is lm-eval's."""
+    if not context.args:
+        raise UsageError(
+            "nothing to score", expected="--model bpb_harness --model_args checkpoint=PATH --tasks NAME",
+            hint="see bpb-lm-eval --help",
+        )  # fmt: skip
     words = [sys.argv[0], *context.args]
     try:
         from lm_eval.__main__ import cli_evaluate
@@ -45,7 +50,10 @@ def lm_eval(context: typer.Context) -> None:
         raise
     except SystemExit as left:  # lm-eval leaves so after a list of tasks, and from its own refusals
         raise typer.Exit(_exit_code(left)) from None
-    except Exception:  # of lm-eval or of a task: theirs to explain
+    except Exception as error:
+        if not _BUILDER.made and isinstance(error, ValueError | OSError):  # of the arguments, as a task there is not
+            raise UsageError(f"lm-eval: {error}", hint="see bpb-lm-eval --help, and bpb-lm-eval ls tasks") from error
+        # Of lm-eval or of a task: theirs to explain.
         traceback.print_exc()
         raise typer.Exit(1) from None
     folder = _folder_of_results(context.args, begin)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.costs import ScoreCosts, is_score_file
-from bpb_harness.errors import UsageError
+from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.evaluation.draw_file import is_draw_file, read_score
 from bpb_harness.evaluation.flags import AnyPath
 from bpb_harness.evaluation.resumed import is_adaptation_file
@@ -38,26 +38,43 @@ def find_costs(system: System, settings: Mapping[str, Any]) -> ScoreCosts:
         return ScoreCosts.read(path)
     if is_draw_file(path):
         return read_score(path)
+    from bpb_harness.checkpoints.read import CHECKPOINT_FORMATS
     from bpb_harness.evaluation.api import evaluate  # deferred: imports torch
 
-    costs = evaluate(path, **{**settings, "with_costs": True}).costs
+    try:
+        costs = evaluate(path, **{**settings, "with_costs": True}).costs
+    except CheckpointError as error:
+        if error.expected != CHECKPOINT_FORMATS:
+            raise
+        expected = f"{CHECKPOINT_FORMATS}, or a file of --score-file"
+        raise CheckpointError(error.what, seen=error.seen, expected=expected, hint=error.hint) from None
     assert costs is not None
     return costs
 
 
 def require_costs(system: System) -> None:
-    """Refuse what looks like a score, and has not what each document cost, before anything is scored.
+    """Refuse what is not there, and what looks like a score and has not what each document cost, before any is scored.
 
     Raises:
-        UsageError: for what --format json wrote, and for a file of --resume with --ttt.
+        UsageError: for no file, an empty one, what --format json wrote, and for a file of --resume with --ttt.
     """
     if isinstance(system, ScoreCosts | BpbResult) or not is_scored_now(system):
         return
     path = Path(system)
+    if not path.exists():
+        raise UsageError(
+            f"no checkpoint and no score file at {path}",
+            hint="pass a checkpoint that exists, or what bpb-eval --score-file wrote",
+        )
+    if path.is_file() and not path.stat().st_size:
+        raise UsageError(
+            f"{path.name} is neither a checkpoint nor a score file", seen="an empty file",
+            expected="a checkpoint, or a file of --score-file",
+        )  # fmt: skip
     if is_adaptation_file(path):
         raise UsageError(
             f"{path.name} is a file of --ttt", expected="a checkpoint, or a file of --score-file",
-            hint="pass the --score-file of that run",
+            hint="pass what bpb-eval --score-file wrote in that run",
         )  # fmt: skip
     if path.is_file():
         with path.open("rb") as file:

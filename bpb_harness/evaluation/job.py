@@ -25,12 +25,13 @@ from bpb_harness.evaluation.inputs import EvaluationText, require_same_vocabular
 from bpb_harness.evaluation.layout import Layout, lay_spans, limited
 from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, names
 from bpb_harness.evaluation.phase_clock import PhaseClock
-from bpb_harness.evaluation.settings import Settings
+from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import Signature
 from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams, in_threads, runs_of
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.text.answer_spans import AnswerSpans, answer_spans
+from bpb_harness.text.files import named_paths
 from bpb_harness.text.spans import Spans, span_bytes
 
 _CHUNK_TOKENS = 1 << 20
@@ -276,7 +277,9 @@ class Job:
         if not num_bytes.any():
             spans = self.spans
             seen = f"{spans.num_tokens} tokens, 0 bytes"
-            raise CorpusError("what is left to score spells no bytes", seen=seen, hint="pass more text")
+            paths = as_paths(self.settings.docs) or as_paths(self.settings.data)
+            where = named_paths(paths) if paths else self.text.corpus.name
+            raise CorpusError(f"{where}: what is left to score spells no bytes", seen=seen, hint="pass more text")
         return num_bytes
 
     def num_documents(self, layout: Layout) -> int | None:

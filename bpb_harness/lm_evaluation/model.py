@@ -12,6 +12,7 @@ from typing import Any, NoReturn, final
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.api import OF_LOADING, LoadedCheckpoint
@@ -42,6 +43,7 @@ class HarnessLM(LM):
 
     Raises:
         UsageError: for an option that there is not, or that requests settle.
+        TokenizerError: for a tokenizer that is not there, or cannot be read.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class HarnessLM(LM):
         else:
             given.setdefault("method", "ar")
         self._settings = Settings.of(given)
+        if self._settings.tokenizer is not None:  # looked at before lm-eval fetches its tasks
+            load_tokenizer(Path(self._settings.tokenizer), needs_bytes=self._settings.byte_rule != "none")
         self._signatures: dict[str, list[str]] = {}
         self._requests: list[dict[str, Any]] = []
 

@@ -61,7 +61,12 @@ def score_pairs(
         try:
             job, result = loaded.score(asked)
         except CorpusError as error:  # of a file that nobody knows, which has a line a request
-            said = str(error).replace(f"{file}: line", "request").replace("--stride ", "--model_args stride=")
+            said = (
+                str(error)
+                .replace(f"{file}: line", "request")
+                .replace(f"{file}: ", "the requests: ")
+                .replace("--stride ", "--model_args stride=")
+            )
             raise CorpusError(said) from error
         greedy = are_greedy(job) if finds_greedy else None
     table = result.windows

@@ -18,7 +18,7 @@ from bpb_harness.byte_count import Tokenizer
 from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.freed_memory import let_go
 from bpb_harness.text.documents import DocumentFile, find_documents
-from bpb_harness.text.files import corpus_name, find_files
+from bpb_harness.text.files import corpus_name, find_files, named_paths
 from bpb_harness.text.shards import (
     HEADER_BYTES,
     SHARD_MAGIC,
@@ -153,6 +153,11 @@ def load_shards(
     """
     files = find_shards(paths, shard_format=shard_format)
     shards = [map_file(path, form=shard_format, vocab_size=vocab_size) for path in files]
+    if not any(len(shard.tokens) for shard in shards):
+        raise CorpusError(
+            f"{named_paths(files)}: an empty corpus", seen="0 tokens", expected="at least 1",
+            hint="pass a shard that holds tokens",
+        )  # fmt: skip
     return _corpus(corpus_name(files), [shard.tokens for shard in shards], form=_words(shards))
 
 

@@ -48,6 +48,11 @@ def corpus_name(files: Sequence[Path]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
 
 
+def named_paths(paths: Sequence[Path | str]) -> str:
+    """Of one or more files, what an error says: the first, and how many more."""
+    return f"{paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+
+
 def find_files(
     paths: Sequence[Path | str], suffixes: Sequence[str], *, whole_folder: Callable[[Path], bool] | None = None
 ) -> list[Path]:

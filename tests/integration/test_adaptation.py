@@ -316,7 +316,9 @@ def test_a_chunk_without_its_costs_is_not_left_out_of_the_sum(kept, tmp_path):
 def test_a_file_of_a_score_that_learns_serves_no_other(kept):
     with pytest.raises(UsageError, match="is of an evaluation with --ttt; name another file"):
         bpb_harness.evaluate(CHECKPOINT, resume=kept, method="mc", limit=2, **FAST)
-    with pytest.raises(UsageError, match=r"kept is a file of --ttt: .*; pass the --score-file of that run"):
+    with pytest.raises(
+        UsageError, match=r"kept is a file of --ttt: .*; pass what bpb-eval --score-file wrote in that run"
+    ):
         bpb_harness.compare(CAUSAL_CHECKPOINT, kept)
 
 

@@ -323,6 +323,18 @@ def refusal(call, *arguments, **more) -> str:
     return str(caught.value)
 
 
+def test_what_is_no_system_is_refused_by_name(tmp_path, folder):
+    (tmp_path / "empty.score").write_bytes(b"")
+    (tmp_path / "words.score").write_bytes(b"words and words")
+    for name, said in (
+        ("gone.score", "no checkpoint and no score file at .*gone.score; pass a checkpoint that exists"),
+        ("empty.score", "empty.score is neither a checkpoint nor a score file: got an empty file"),
+        ("words.score", r"words.score is no checkpoint of .*torch.save \(.pt\).*, or a file of --score-file"),
+    ):
+        with pytest.raises(HarnessError, match=said):
+            bpb_harness.compare(tmp_path / name, folder / "tiny.pt")
+
+
 def test_refusals_in_python(results, files, folder):
     plain = bpb_harness.evaluate(folder / "tiny.pt", docs=folder / "docs.jsonl", limit=2, **QUIET)
     assert "without the costs of its documents" in refusal(bpb_harness.compare, results.tiny, plain)

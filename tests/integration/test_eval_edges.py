@@ -31,8 +31,15 @@ def test_corpus_error_of_every_step_weighs_the_steps_as_the_bound_does(repositor
 def test_text_without_bytes_is_refused(repository, method):
     """The first token of the text starts a document and spells nothing."""
     tiny = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
-    with pytest.raises(CorpusError, match="spells no bytes"):
+    with pytest.raises(CorpusError, match=r"^tiny_val: what is left to score spells no bytes"):
         evaluation.evaluate(tiny, method=method, context_length=1, limit=1, **FAST)
+
+
+def test_an_empty_text_is_refused_by_name(repository, tmp_path):
+    tiny = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
+    (tmp_path / "nothing.txt").write_bytes(b"")
+    with pytest.raises(CorpusError, match=r"nothing\.txt: what is left to score spells no bytes: got 1 tokens"):
+        evaluation.evaluate(tiny, docs=tmp_path / "nothing.txt", **FAST)
 
 
 def test_raw_bytes_leave_out_the_token_that_an_autoregressive_model_is_given(tmp_path):

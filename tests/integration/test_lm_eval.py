@@ -22,7 +22,7 @@ from lm_eval.tasks import TaskManager  # noqa: E402
 import bpb_harness  # noqa: E402
 from bpb_harness.cli import lm_eval as command  # noqa: E402
 from bpb_harness.denoiser import causal_logits, denoiser_logits  # noqa: E402
-from bpb_harness.errors import CorpusError, UsageError  # noqa: E402
+from bpb_harness.errors import CorpusError, TokenizerError, UsageError  # noqa: E402
 from bpb_harness.evaluation.api import load_job  # noqa: E402
 from bpb_harness.evaluation.settings import Settings  # noqa: E402
 from bpb_harness.lm_evaluation.greedy import are_greedy  # noqa: E402
@@ -282,3 +282,23 @@ def test_without_lm_eval_the_command_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "lm_eval.__main__", None)
     assert run(monkeypatch, "--tasks", "x") == 2
     assert "pip install lm-eval" in capsys.readouterr().err
+
+
+def test_a_task_that_there_is_not_is_one_line(tasks, monkeypatch, capsys):
+    arguments = ("--include_path", tasks, "--model", "bpb_harness", "--model_args", f"checkpoint={CHECKPOINT}")
+    assert run(monkeypatch, *arguments, "--tasks", "nosuchtask") == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("bpb-lm-eval: lm-eval: Tasks not found: nosuchtask; ")
+
+
+def test_no_arguments_are_an_error(monkeypatch, capsys):
+    assert run(monkeypatch) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("bpb-lm-eval: nothing to score: expected --model bpb_harness ")
+
+
+def test_a_tokenizer_that_there_is_not_is_refused_before_any_request():
+    with pytest.raises((TokenizerError, UsageError), match=r"none\.model"):
+        HarnessLM(str(CHECKPOINT), device="cpu", tokenizer="none.model")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import typer
 
 from bpb_harness.adapters.user_code import MODULE_NAME
+from bpb_harness.cli import eval as scoring
 from bpb_harness.cli._run import run
+from bpb_harness.errors import UsageError
 from tests.commands import run_here
 
 
@@ -69,3 +75,60 @@ def test_code_of_the_user_s_that_fails_is_not_a_fault_of_ours(body: str, code: i
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"bpb: {said}")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        ("mend it; --no-contract scores all the same", "mend it; with bpb-eval, --no-contract scores all the same"),
+        ("pass --own 3, or leave it out", "pass --own 3, or leave it out"),
+        ("pass --bytes none for bits per token", "with bpb-eval, pass --bytes none for bits per token"),
+        ("score it by bpb-eval with --score-file FILE", "score it by bpb-eval with --score-file FILE"),
+        ("pass --of-nobody", "pass --of-nobody"),
+    ],
+)
+def test_a_next_step_names_options_that_the_command_has_or_says_whose_they_are(hint: str, said: str) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def command(own: int = 1) -> None:
+        raise UsageError("x", seen=own, expected=2, hint=hint)
+
+    done = run_here(lambda: run(app, "bpb"))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"bpb: x: got 1, expected 2; {said}\n")
+
+
+def test_options_of_bpb_eval_are_its_own() -> None:
+    words = ("x.pt", "--data", "no.bin", "--tokenizer", "no.model")
+    done = run_here(scoring.main, *words)
+    assert done.returncode == 2
+    assert "with bpb-eval" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--size", "--share"])
+def test_a_value_that_is_no_number_is_shown(option: str) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def command(size: int = 1, share: float = 1.0) -> None:
+        raise AssertionError(size, share)
+
+    done = run_here(lambda: run(app, "bpb"), option, "abc")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert option in done.stderr
+    assert "'abc'" in done.stderr
+    assert done.stderr.endswith("; see bpb --help\n")
+
+
+@pytest.mark.parametrize(
+    "module", ["reference.train", "reference.export", "reference.submission", "bpb_harness.cli.eval"]
+)
+def test_a_reader_that_goes_away_is_no_error(module: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        words = [sys.executable, "-c", f"import {module} as m; m.main()", "--help"]
+        done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")

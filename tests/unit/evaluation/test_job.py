@@ -167,7 +167,7 @@ def test_nothing_to_score_is_an_error(text, monkeypatch):
     silent = job(text)
     monkeypatch.setattr(job_module, "span_bytes", lambda corpus, windows, *_: np.zeros(len(windows), np.int64))
     assert refusal(silent.lay_out, CorpusError) == (
-        "what is left to score spells no bytes: got 64 tokens, 0 bytes; pass more text"
+        f"{text.corpus.name}: what is left to score spells no bytes: got 64 tokens, 0 bytes; pass more text"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from bpb_harness.adapters import load_model
 from bpb_harness.checkpoints import read_checkpoint, save_checkpoint
-from bpb_harness.errors import CheckpointError, UnsafeCheckpointError, UsageError
+from bpb_harness.errors import CheckpointError, NumericsError, UnsafeCheckpointError, UsageError
 from bpb_harness.networks.reference import ReferenceConfig, ReferenceDenoiser
 from reference.export import export, quantize_rows
 from reference.model import initial_network
@@ -96,6 +97,25 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(tmp_path: Path) -
     with pytest.raises(CheckpointError, match="layout native-int8"):
         export(out, tmp_path / "twice.ptz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "model.ptz"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_weights_that_are_no_numbers_are_refused_and_leave_nothing(tmp_path: Path, value: float) -> None:
+    """The last one is a number, whose row has no step in float16."""
+    network = initial_network(CONFIG, seed=3)
+    tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    tensors["embedding.weight"][3, 2] = value
+    save_checkpoint(
+        tmp_path / "m.pt", tensors=tensors, adapter="reference", config=CONFIG.to_dict(), schedule="loglinear[0.001]",
+        tokenizer=b"tokenizer bytes",
+    )  # fmt: skip
+    with pytest.raises((CheckpointError, NumericsError)) as caught:
+        export(tmp_path / "m.pt", tmp_path / "m.ptz")
+    assert value == 3e38 or str(caught.value).startswith("m.pt: tensor 'embedding.weight': got 1 of ")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
+    with pytest.raises(CheckpointError) if value != 3e38 else nullcontext() as loaded:
+        load_model(tmp_path / "m.pt", device=torch.device("cpu"), dtype=torch.float32)
+    assert loaded is None or str(loaded.value).startswith("m.pt: reference network: tensor 'embedding.weight'")
 
 
 def rewritten(source: Path, path: Path, **changes: Any) -> Path:

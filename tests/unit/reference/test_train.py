@@ -356,6 +356,12 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
     ("more", "said"),
     [
         ([], "m.pt exists; pass --resume to go on with it, or --overwrite to replace it"),
+        (
+            ["--out", "folder"],
+            "--out: got folder, a folder, expected a file whose name ends in .pt or .safetensors; "
+            "pass --out folder/model.pt",
+        ),
+        (["--out", "notes.txt"], "--out: got 'notes.txt', expected a name that ends in .pt or .safetensors"),
         (["--preset", "tpu"], f"--preset: got 'tpu', expected {' or '.join(PRESETS)}"),
         (["--overwrite", "--seed", "-1"], "--seed: got -1, expected a whole number, 0 or more"),
         (["--overwrite", "--objective", "sedd"], "--objective: got 'sedd', expected mdlm or ar"),
@@ -366,6 +372,8 @@ def test_the_command_refuses(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("m.pt").write_bytes(b"")
+    Path("notes.txt").write_bytes(b"")
+    Path("folder").mkdir()
     words = ["--data", "a.bin", "--tokenizer", "t", "--out", "m.pt", "--steps", "1"]
     monkeypatch.setattr(sys, "argv", ["train", *words, *more])
     with pytest.raises(SystemExit) as stopped:

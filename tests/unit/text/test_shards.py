@@ -164,7 +164,8 @@ def test_arrays_are_data(tmp_path, monkeypatch):
     square = array(tmp_path / "b.npy", np.asfortranarray(TOKENS[:1500].reshape(30, 50)), "<u2")
     assert "of 2 dimensions: got [30, 50], expected one stream of tokens" in refusal(square)
     assert "0 dimensions" in refusal(array(tmp_path / "c.npy", 3, "<u2"))
-    assert "an empty corpus" in refusal(array(tmp_path / "d.npy", [], "<u2"))
+    empty = array(tmp_path / "d.npy", [], "<u2")
+    assert f"{empty}: an empty corpus: got 0 tokens, expected at least 1; pass " in refusal(empty)
 
 
 def test_arrays_that_are_damaged(tmp_path):
