@@ -17,6 +17,8 @@ _CHOOSING = frozenset([
     "putmask", "place", "copyto", "select", "choose", "compress", "extract", "index_put", "index_put_", "einsum",
     "average", "mul", "mul_", "multiply", "dot", "filterfalse",
 ])  # fmt: skip
+# What a tensor says of itself whatever it holds.
+_OF_ANY = frozenset(["shape", "size", "device", "dtype", "ndim", "numel", "dim", "layout"])
 _MAX_FOLLOWED = 400  # places that a draw is handed on to
 _MAX_TRACED = 300
 
@@ -57,8 +59,11 @@ class _Draw:
         for above in self.program.ancestors(node):
             if isinstance(above, ast.Subscript) and child is above.slice:
                 return True
+            if isinstance(above, ast.Attribute) and above.attr in _OF_ANY:
+                return False
             if isinstance(above, ast.IfExp | ast.If | ast.While) and child is above.test:
-                return True
+                # A setting of a network that was given the draw says nothing of the draw.
+                return not self._is_asked_for_another(node)
             if isinstance(above, ast.comprehension):
                 if any(child is test for test in above.ifs):
                     return True
@@ -83,6 +88,14 @@ class _Draw:
                 return self._stated(above)
             child = above
         return False
+
+    def _is_asked_for_another(self, node: ast.AST) -> bool:
+        """``model.cap`` of a model into which a draw went: an attribute that is read, not called."""
+        above = self.program.parent(node)
+        if not isinstance(node, ast.Name) or not isinstance(above, ast.Attribute):
+            return False
+        call = self.program.parent(above)
+        return not (isinstance(call, ast.Call) and call.func is above)
 
     def _stated(self, statement: ast.stmt) -> bool:
         if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Mult):
@@ -118,7 +131,7 @@ class _Draw:
 
     def _hand_over(self, call: ast.Call, child: ast.AST) -> bool:
         """To a function of the program, out of which it comes as that returns it; or into masks of masks.append(m)."""
-        callee = self.program.callee(call)
+        callee = self.program.callee(call) or self._made_by(call)
         if callee is not None:
             wanted = {name for name, value in self.program.bind(callee, call).items() if value is _value_of(child)}
             # What stands in a starred argument may be any of them.
@@ -128,6 +141,11 @@ class _Draw:
         if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
             self.waiting += self._uses(call.func.value.id, call)
         return False
+
+    def _made_by(self, call: ast.Call) -> Scope | None:
+        """What makes an object keeps the draw as it says; not all that is asked of the object is the draw."""
+        name = call.func.id if isinstance(call.func, ast.Name) else ""
+        return self.program.classes.get(name, {}).get("__init__")
 
     def _loads(self, scope: Scope, name: str) -> Iterator[ast.AST]:
         for part in ast.walk(scope.node):

@@ -32,6 +32,10 @@ LONG = "".join(f"b{i} = m.view(-1)\n" for i in range(500))
         (f"m = ({DRAW})[0]\n", False),
         (f"n = x.sum() + ({DRAW})\nx[n]\n", True),
         (f"m = {DRAW}\nce = F.cross_entropy(m, y)\nx[ce]\n", False),
+        (f"m = {DRAW}\nnet = Net(m)\nif net.cap:\n    y = net.cap\n", False),  # a setting of what was given it
+        (f"class Net:\n    def __init__(self, m):\n        self.m = m\n\n\nnet = Net({DRAW})\nx[net]\n", False),
+        (f"class Net:\n    def __init__(self, m):\n        self.m = m\n\n\nnet = Net({DRAW})\nx[net.m]\n", True),
+        (f"m = {DRAW}\nn = m.shape[0]\nx[n]\n", False),
         (f"masks = []\nmasks.append({DRAW})\nx[masks]\n", True),
     ],
 )
