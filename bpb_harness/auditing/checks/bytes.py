@@ -626,19 +626,18 @@ def _unexplained(evidence: Evidence, ratio: Ratio, whole: Denominator, partial: 
         f"the record divides by {ratio.value:.5f} bytes per token;{unnamed} {whole} has {whole.bytes_per_token:.5f} "
         f"({(off - 1.0) * 100:+.2f} %)"
     )
+    is_far = abs(off - 1.0) > LARGEST_SLICE_SPREAD
     if other is not None and other.tokenizer != whole.tokenizer:
         message += f"; it is the ratio of {other}: does the record name another tokenizer than it used?"
     elif partial and (evidence.share_of_bytes or 0.0) > 1.0 + AGREES:
         message += _of_the_split(evidence)
     elif partial:
         what = f"{evidence.scored_tokens:,} tokens were" if evidence.scored_tokens else "only a slice was"
-        is_far = abs(off - 1.0) > LARGEST_SLICE_SPREAD
         own = "no part is known to be so far off" if is_far else "a part of the split has a ratio of its own"
         message += f"; {what} scored, and {own}"
     elif abs(off - 1.0) <= SLICE_SPREAD:
         message += "; a part of the split, or a mean of ratios, would explain it, and the record says neither"
     elif evidence.tokenizer_is_named:
-        is_far = abs(off - 1.0) > LARGEST_SLICE_SPREAD
         small = "" if is_far else "; a small part of the split could, and the record names none"
         message += _candidates(evidence, off) or f"; no known bug has this factor{small}"
     if not partial and prefix is None:
