@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from bpb_harness.networks.reference import (
+    TIED_DEVIATION,
     Attention,
     Block,
     FeedForward,
     ReferenceConfig,
     ReferenceTransformer,
+    TiedHead,
     TimeEmbedding,
 )
 
@@ -29,7 +31,13 @@ def initial_network(config: ReferenceConfig, *, seed: int) -> ReferenceTransform
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         nn.init.normal_(network.embedding.weight, generator=generator)
-        nn.init.zeros_(network.head.weight)
+        if isinstance(network.head, TiedHead):
+            network.embedding.weight *= TIED_DEVIATION
+        else:
+            nn.init.zeros_(network.head.weight)
+        for table in network.value_embeddings:
+            assert isinstance(table, nn.Embedding)
+            nn.init.zeros_(table.weight)
         for module in network.modules():
             if isinstance(module, Attention):
                 _fan_in_uniform(module.qkv, generator)
