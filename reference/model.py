@@ -9,13 +9,11 @@ import torch
 from torch import nn
 
 from bpb_harness.networks.reference import (
-    TIED_DEVIATION,
     Attention,
     Block,
     FeedForward,
     ReferenceConfig,
     ReferenceTransformer,
-    TiedHead,
     TimeEmbedding,
 )
 
@@ -31,13 +29,7 @@ def initial_network(config: ReferenceConfig, *, seed: int) -> ReferenceTransform
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         nn.init.normal_(network.embedding.weight, generator=generator)
-        if isinstance(network.head, TiedHead):
-            network.embedding.weight *= TIED_DEVIATION
-        else:
-            nn.init.zeros_(network.head.weight)
-        for table in network.value_embeddings:
-            assert isinstance(table, nn.Embedding)
-            nn.init.zeros_(table.weight)
+        nn.init.zeros_(network.head.weight)
         for module in network.modules():
             if isinstance(module, Attention):
                 _fan_in_uniform(module.qkv, generator)

@@ -59,10 +59,6 @@ class ReferenceConfig:
         objective: "mdlm" attends both ways, "ar" causally.
         time_conditioned: whether the network is told sigma.
         block_size: B, tokens of a block, each predicted given all tokens before it; None: a window is predicted whole.
-        value_embeddings: so many of the last blocks add a vector of the token itself to their values.
-        skips: blocks of the second half begin with what those of the first half ended with, weighed.
-        logit_cap: logits are capped smoothly at plus and minus that; 0: they are not.
-        tied_head: the head is the embedding.
 
     Raises:
         CheckpointError: if a value is out of range or the values do not go together.
@@ -77,10 +73,6 @@ class ReferenceConfig:
     objective: str = "mdlm"
     time_conditioned: bool = False
     block_size: int | None = None
-    value_embeddings: int = 0
-    skips: bool = False
-    logit_cap: float = 0.0
-    tied_head: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "num_layers", "width", "num_heads", "mlp_width"):
@@ -115,16 +107,13 @@ class ReferenceConfig:
     @property
     def head_width(self) -> int:
         """W: the vocabulary rounded up to a multiple of 64, which matrix products on a GPU like."""
-        return self.vocab_size if self.tied_head else -(-self.vocab_size // 64) * 64
+        return -(-self.vocab_size // 64) * 64
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint's ``config``; without blocks, those of before there were any."""
         values = asdict(self)
         if self.block_size is None:
             del values["block_size"]
-        for name in ("value_embeddings", "skips", "logit_cap", "tied_head"):
-            if not values[name]:
-                del values[name]
         return values
 
     @classmethod
@@ -196,7 +185,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def mix(self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, own: Tensor | None = None) -> Tensor:
+    def mix(self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight) -> Tensor:
         """The heads' results side by side, before the last matrix; (B, L, D) to (B, L, D).
 
         Args:
@@ -204,12 +193,8 @@ class Attention(nn.Module):
             cos: of each position's rotation, (L, d / 2).
             sin: likewise.
             sight: what each position reads.
-            own: added to the values, (B, L, D).
         """
-        q, k, v = self._project(x, cos, sin)
-        if own is not None:
-            v = v + own.view(v.shape)
-        q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+        q, k, v = (each.transpose(1, 2) for each in self._project(x, cos, sin))
         if isinstance(sight, Seen):
             mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=sight is Seen.UP_TO_ITSELF)
         elif isinstance(sight, Tensor):
@@ -266,21 +251,18 @@ class Block(nn.Module):
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, sight: Sight, condition: Tensor | None,
-        gathered: GatheredPositions | None = None, own: Tensor | None = None,
-        skip: tuple[Tensor, Tensor] | None = None,
+        gathered: GatheredPositions | None = None,
     ) -> Tensor:  # fmt: skip
         """Map (B, L, D) to (B, L, D), or to (n, D) at gathered positions; ``condition`` is (B, 1, D) or None."""
-        if skip is not None:
-            x = x + (skip[0] * skip[1]).to(x.dtype)
         if self.modulation is None or condition is None:
-            mixed = self.attention.mix(rms_norm(x), cos, sin, sight, own)
+            mixed = self.attention.mix(rms_norm(x), cos, sin, sight)
             if gathered is not None:  # attention looks everywhere, what follows it is each position's own
                 mixed, x = gathered.rows_of(mixed), gathered.rows_of(x)
             x = x + self._kept(self.attention.out(mixed))
             out: Tensor = x + self._kept(self.feed_forward(rms_norm(x)))
             return out
         scale1, shift1, scale2, shift2 = self.modulation(condition).chunk(4, dim=-1)
-        mixed = self.attention.mix(rms_norm(x) * (1 + scale1) + shift1, cos, sin, sight, own)
+        mixed = self.attention.mix(rms_norm(x) * (1 + scale1) + shift1, cos, sin, sight)
         if gathered is not None:
             window = gathered.positions // x.shape[1]
             scale2, shift2 = (each.flatten(0, 1).index_select(0, window) for each in (scale2, shift2))
@@ -311,39 +293,6 @@ class TimeEmbedding(nn.Module):
         return out
 
 
-def _in_product_type(table: Tensor) -> Tensor:
-    """A table in autocast's type, under autocast."""
-    kind = table.device.type
-    return table.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else table
-
-
-class CappedHead(nn.Linear):
-    """A head whose logits are capped smoothly."""
-
-    cap = 0.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., D) to (..., W)."""
-        logits = super().forward(x)
-        logits = logits.float() if logits.dtype == torch.bfloat16 else logits
-        return self.cap * torch.tanh(logits / self.cap)
-
-
-class TiedHead(nn.Module):
-    """The embedding's rows, scaled, as a head."""
-
-    def __init__(self, embedding: nn.Embedding, vocab_size: int) -> None:
-        super().__init__()
-        self._embedding, self._vocab_size = (embedding,), vocab_size  # a tuple: it is not this module's own
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., D) to (..., V)."""
-        return functional.linear(x, self._embedding[0].weight[: self._vocab_size] * TIED_SCALE)
-
-
-TIED_SCALE, TIED_DEVIATION = 0.5, 0.1  # logits begin with a deviation of about 1 at a width of 512
-
-
 class ReferenceTransformer(nn.Module):
     """Tokens to hidden states to logits; what is trained.
 
@@ -358,19 +307,7 @@ class ReferenceTransformer(nn.Module):
         self.embedding = nn.Embedding(num_inputs, config.width)
         self.time_embedding = TimeEmbedding(config.width) if config.time_conditioned else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.value_embeddings = nn.ModuleList(
-            nn.Embedding(num_inputs, config.width) for _ in range(config.value_embeddings)
-        )
-        self.head: nn.Linear
-        if config.tied_head:
-            self.head = TiedHead(self.embedding, config.vocab_size)  # type: ignore[assignment]
-        elif config.logit_cap:
-            self.head = CappedHead(config.width, config.head_width, bias=False)
-            self.head.cap = config.logit_cap
-        else:
-            self.head = nn.Linear(config.width, config.head_width, bias=False)
-        num_skips = config.num_layers // 2
-        self.skip_weights = nn.Parameter(torch.ones(num_skips, config.width)) if config.skips else None
+        self.head = nn.Linear(config.width, config.head_width, bias=False)
 
     def set_dropout(self, share: float) -> None:
         """Leave out a share of what each branch adds, in training alone."""
@@ -381,7 +318,9 @@ class ReferenceTransformer(nn.Module):
     def embed(self, tokens: Tensor) -> Tensor:
         """Map (B, L) tokens to (B, L, D), the start of the residual stream; under autocast in its type."""
         table = rms_norm(self.embedding.weight)  # a row a token, not a row a position
-        return functional.embedding(tokens, _in_product_type(table))
+        kind = table.device.type
+        table = table.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else table
+        return functional.embedding(tokens, table)
 
     def trunk(
         self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None, *,
@@ -432,20 +371,11 @@ class ReferenceTransformer(nn.Module):
         gathered: GatheredPositions | None,
     ) -> Tensor:  # fmt: skip
         x = self.embed(tokens)
-        ends: list[Tensor] = []
-        half, count = len(self.blocks) // 2, len(self.blocks)
-        for place, block in enumerate(self.blocks):
-            skip, own = None, None
-            if self.skip_weights is not None and place >= count - half:
-                skip = ends.pop(), self.skip_weights[place - count + half]
-            if place >= count - len(self.value_embeddings):
-                module = self.value_embeddings[place - count + len(self.value_embeddings)]
-                assert isinstance(module, nn.Embedding)
-                own = functional.embedding(tokens, _in_product_type(module.weight))
-            x = block(x, *angles, sight, condition, gathered if place == count - 1 else None, own, skip)
-            if self.skip_weights is not None and place < half:
-                ends.append(x)
-        return x
+        *first, last = self.blocks
+        for block in first:
+            x = block(x, *angles, sight, condition)
+        end: Tensor = last(x, *angles, sight, condition, gathered)
+        return end
 
     def hidden(self, tokens: Tensor, sigma: Tensor | None = None, gathered: GatheredPositions | None = None) -> Tensor:
         """Map (B, L) tokens, and sigma (B,) where conditioned, to normalised hidden states (B, L, D), or (n, D)."""
