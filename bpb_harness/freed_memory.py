@@ -6,10 +6,10 @@ import ctypes
 import mmap
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _DONT_NEED = getattr(mmap, "MADV_DONTNEED", None)  # not where the system has no such call
 
@@ -50,6 +50,8 @@ def let_go(array: NDArray[Any]) -> None:
     mapped = getattr(array, "_mmap", None)
     if not isinstance(mapped, mmap.mmap) or array.flags.writeable or _DONT_NEED is None:
         return
+    import numpy as np  # deferred: a command starts others, or says what is wrong with its words, without it
+
     begin = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
     first, last = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE, (begin + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
     if first < last:

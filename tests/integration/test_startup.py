@@ -9,7 +9,10 @@ import pytest
 
 PROGRAM = """
 import atexit, sys
-slow = ("torch", "pandas", "scipy", "pyarrow", "transformers", "sentencepiece", "tokenizers", "matplotlib", "jinja2")
+slow = (
+    "torch", "numpy", "pandas", "scipy", "pyarrow", "transformers", "sentencepiece", "tokenizers", "matplotlib",
+    "jinja2",
+)
 atexit.register(lambda: print("imported:", *[name for name in slow if name in sys.modules]))
 from bpb_harness.cli.{command} import main
 sys.argv = ["bpb-{command}", "--help"]
