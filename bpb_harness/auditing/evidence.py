@@ -29,7 +29,7 @@ ROUNDED_MEAN, ROUNDED_SPREAD = 5e-5, 0.1
 UNUSUAL = 0.08
 _TELLING_DECIMALS = 6  # of score and loss together
 _TELLING_ROW = 5  # decimals by which a row of a table is told from its neighbours
-_MOST_SEEDS = 20  # of a mean within one log
+_MAX_SEEDS = 20  # of a mean within one log
 # Other numbers in a label tell stages apart (int6 and int8), whose mean is nobody's score.
 _NUMBER_OF_RUN = re.compile(r"(?P<run>(?:seed|run|trial|fold|rep(?:eat)?|s)[ _:=#-]{0,2})[0-9]+", re.IGNORECASE)
 _INFERRED = 5e-4  # relative; by which a ratio alone may tell a tokenizer
@@ -351,7 +351,7 @@ def _means_within_logs(logs: Sequence[LogRecord]) -> Iterator[list[ScoreLine]]:
                 by_label.setdefault(_NUMBER_OF_RUN.sub(r"\g<run>#", line.label), []).append(line)
         for group in by_label.values():
             each = _each_run_once(group)
-            if 2 <= len(each) <= _MOST_SEEDS:
+            if 2 <= len(each) <= _MAX_SEEDS:
                 yield each
 
 

@@ -199,13 +199,13 @@ def summary_to_markdown(
     )
     bad = (Verdict.REFUTED, Verdict.UNVERIFIABLE)
     doubtful = [report for report in reports if report.verdict in bad] if with_details else []
-    parts = [summary.strip(), *(report.to_markdown().strip() for report in doubtful[:_MOST_DETAILS])]
-    if len(doubtful) > _MOST_DETAILS:
-        parts.append(f"{len(doubtful) - _MOST_DETAILS} more are in the table alone.")
+    parts = [summary.strip(), *(report.to_markdown().strip() for report in doubtful[:_MAX_DETAILS])]
+    if len(doubtful) > _MAX_DETAILS:
+        parts.append(f"{len(doubtful) - _MAX_DETAILS} more are in the table alone.")
     return "\n\n".join(parts) + "\n"
 
 
-_MOST_DETAILS = 50
+_MAX_DETAILS = 50
 
 
 def counts_of(reports: Sequence[AuditReport]) -> Mapping[str, int]:

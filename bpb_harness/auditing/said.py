@@ -9,7 +9,7 @@ from bpb_harness.claim.listing import list_files
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 
-_MOST_BYTES = 2 << 20  # of one file; what a log says of its text stands at its ends
+_MAX_BYTES = 2 << 20  # of one file; what a log says of its text stands at its ends
 _SUFFIXES = frozenset({".csv", ".gz", ".json", ".jsonl", ".log", ".md", ".py", ".rst", ".sh", ".txt", ".yaml", ".yml"})
 
 
@@ -28,7 +28,7 @@ def _texts(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
             if file.suffix.lower() not in _SUFFIXES and "." in file.name:
                 continue
             try:
-                yield str(shown), _innermost(file) or read_text(file, str(shown), _MOST_BYTES).text
+                yield str(shown), _innermost(file) or read_text(file, str(shown), _MAX_BYTES).text
             except ClaimError:
                 continue
 

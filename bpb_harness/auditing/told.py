@@ -111,7 +111,7 @@ def _is_part_of_a_fault(finding: Finding, report: AuditReport) -> bool:
     return finding.severity is Severity.WARNS and not faults.isdisjoint(_PARTS_OF.get(finding.code, ()))
 
 
-_MOST_QUOTED = 6
+_MAX_QUOTED = 6
 
 
 def quoted(report: AuditReport) -> dict[tuple[str, str], list[tuple[str, str]]]:
@@ -131,9 +131,9 @@ def quoted(report: AuditReport) -> dict[tuple[str, str], list[tuple[str, str]]]:
         for line in fresh:
             alike.setdefault((line["file"], _printable(str(line["code"]))), []).append(line["line"])
         said = [(_place_of(file, lines, finding), code) for (file, code), lines in alike.items()]
-        left = len(said) - _MOST_QUOTED
+        left = len(said) - _MAX_QUOTED
         more = [("and", f"{left} more line{'s' if left > 1 else ''}")] if left > 0 else []
-        told[finding.code, finding.message] = said[:_MOST_QUOTED] + more
+        told[finding.code, finding.message] = said[:_MAX_QUOTED] + more
     return told
 
 
@@ -150,14 +150,14 @@ def _printable(text: str) -> str:
 
 # Codes of what --allow-code runs, and of what the harness computes itself.
 _OF_RUNNING = frozenset({"BPB157", "BPB158", "BPB159", "BPB163", "BPB164", "BPB269", "BPB270", "BPB271"})
-_MOST_FILES = 12
+_MAX_FILES = 12
 
 
 def how_found(report: AuditReport) -> str:
     """What was read, and whether anything was run or computed."""
     found = {finding.code for finding in report.findings}
-    shown = ", ".join(report.files[:_MOST_FILES]) or "nothing"
-    more = f" and {len(report.files) - _MOST_FILES} more files" if len(report.files) > _MOST_FILES else ""
+    shown = ", ".join(report.files[:_MAX_FILES]) or "nothing"
+    more = f" and {len(report.files) - _MAX_FILES} more files" if len(report.files) > _MAX_FILES else ""
     done = ["functions of its scripts were run by themselves"] if found & _OF_RUNNING else []
     done += ["its checkpoint was scored"] if any(code.startswith("BPB60") for code in found) else []
     return f"{shown}{more}; {' and '.join(done) if done else 'nothing of it was run'}"

@@ -15,15 +15,15 @@ from bpb_harness.auditing.evidence import Evidence, LoggedLoss
 from bpb_harness.findings import Finding
 from bpb_harness.units import bits_to_nats
 
-_MOST_PLACES = 4
+_MAX_PLACES = 4
 
 
 def check_losses(evidence: Evidence) -> Iterator[Finding]:
     """What the logs end with, and whether they scored the tokens that the rules fix."""
     losses, rule = evidence.losses, evidence.rules.pack.claim
     places = [str(each.loss.source) for each in losses]
-    more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
-    message = f"{told_losses(losses)} ({', '.join(places[:_MOST_PLACES])}{more}), by the line that the rules name"
+    more = f" and {len(places) - _MAX_PLACES} more" if len(places) > _MAX_PLACES else ""
+    message = f"{told_losses(losses)} ({', '.join(places[:_MAX_PLACES])}{more}), by the line that the rules name"
     yield codes.LOSSES_IN_LOGS.finding(message, places=[*places], losses=[each.loss.value for each in losses])
     yield from _implausible(losses)
     yield from _scores_beside(evidence)
@@ -63,7 +63,7 @@ def _tokens(losses: Sequence[LoggedLoss], num_tokens: int, text: str) -> Finding
     silent = [each.log.file for each in losses if not each.num_tokens]
     other = [each for each in losses if each.num_tokens and each.num_tokens != (num_tokens,)]
     if other:
-        said = ", ".join(f"{each.log.file} says {_sizes(each)}" for each in other[:_MOST_PLACES])
+        said = ", ".join(f"{each.log.file} says {_sizes(each)}" for each in other[:_MAX_PLACES])
         message = f"the rules are about {num_tokens:,} tokens, {text}; {said}: of another text, or another loss"
         return codes.OTHER_TOKENS.finding(message, files=[each.log.file for each in other], missing=missing)
     if silent:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.rescored import (
     COARSEST_AGREEMENT,
-    FEWEST_WINDOWS,
+    MIN_WINDOWS,
     NUMERICS,
     STANDARD_ERRORS,
     other_dataset,
@@ -190,6 +190,6 @@ def _gaps(evidence: Evidence, proved: Proved) -> Iterator[tuple[str, str]]:
             "a proof of other windows (another --seed)",
         )
     reach = STANDARD_ERRORS * math.hypot(proved.stderr, proved.mc_stderr or 0.0)
-    if not reach <= COARSEST_AGREEMENT * proved.claimed or proved.num_proved < min(FEWEST_WINDOWS, proved.num_spans):
+    if not reach <= COARSEST_AGREEMENT * proved.claimed or proved.num_proved < min(MIN_WINDOWS, proved.num_spans):
         wide = f"{reach / STANDARD_ERRORS:.4f}" if math.isfinite(reach) else "not known"
         yield f"the number, to better than its error ({wide})", "a proof of more windows (--num-windows)"

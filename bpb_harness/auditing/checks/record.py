@@ -76,7 +76,7 @@ def _place(line: ScoreLine) -> str:
     return str(line.bpb.source)
 
 
-_MOST_VALUES = 6
+_MAX_VALUES = 6
 
 
 def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
@@ -92,8 +92,8 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             kind = "summaries" if all(map(is_summary_name, files)) else "logs"
             over = f"{len(values)} {kind}" if len(files) > 1 else f"{len(values)} lines of one log"
             each = [f"{line.bpb} ({place})" for line, place in zip(evidence.lines, places, strict=True)]
-            shown = ", ".join(each[:_MOST_VALUES]) + (
-                f" and {len(each) - _MOST_VALUES} more" if len(each) > _MOST_VALUES else ""
+            shown = ", ".join(each[:_MAX_VALUES]) + (
+                f" and {len(each) - _MAX_VALUES} more" if len(each) > _MAX_VALUES else ""
             )
             message = f"the score is the mean of {label!r} over {over}: {shown}{deviation}"
         else:

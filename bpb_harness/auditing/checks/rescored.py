@@ -22,7 +22,7 @@ STANDARD_ERRORS = 3.0
 COARSEST_AGREEMENT = 0.025
 # Arithmetic in another precision or order of summation, in bits per byte.
 NUMERICS = 5e-4
-FEWEST_WINDOWS = 30  # fewer do not tell how much windows differ
+MIN_WINDOWS = 30  # fewer do not tell how much windows differ
 _PART = re.compile(r"\[0:([0-9]+)/[0-9]+\]")
 _BOUNDS = frozenset({"<=", "~<="})
 _TIGHT_STEPS = 128  # of a bound that more steps hardly lower
@@ -240,7 +240,7 @@ def _judged(evidence: Evidence, recomputed: Recomputed, said: Mapping[str, str])
         yield codes.RESCORED_SAME.finding(f"the harness gets {numbers}", facts=facts)
     elif settings is not None:
         yield codes.RESCORED_UNCLEAR.finding(f"{settings}: {numbers}", facts=facts)
-    elif other_text and (recomputed.corpus_stderr is None or (recomputed.num_windows or 0) < FEWEST_WINDOWS):
+    elif other_text and (recomputed.corpus_stderr is None or (recomputed.num_windows or 0) < MIN_WINDOWS):
         message = f"the first {recomputed.num_windows} windows are too few to speak for the whole text: {numbers}"
         yield codes.RESCORED_UNCLEAR.finding(message, facts=facts)
     elif abs(difference) <= STANDARD_ERRORS * both + rounding + spread:

@@ -121,13 +121,13 @@ def _target(evidence: Evidence) -> Iterator[Finding]:
         )
         yield found.finding(message, mean=mean, num_runs=len(values), at_most=rule.at_most, p_value=p)
     if alone:
-        shown = ", ".join(f"{value:.5g}" for value in alone[:_MOST_SHOWN])
+        shown = ", ".join(f"{value:.5g}" for value in alone[:_MAX_SHOWN])
         of = "one run" if len(alone) == 1 else f"one run each of {len(alone)} scripts"
         message = f"{of} ({shown} {unit}), and a test needs two or more of one; {asked}{waived}"
         yield codes.TARGET_OPEN.finding(message, values=[*alone], at_most=rule.at_most)
 
 
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 
 
 def _runs_of_one_script(evidence: Evidence) -> Iterator[tuple[str, list[float]]]:

@@ -278,12 +278,12 @@ def _quoted(analysis: Analysis, same: Sequence[Hit]) -> list[Json]:
         script, first = analysis.program.script(node), int(getattr(node, "lineno", 0))
         # Of what has a body, such as a loop, the line that it begins with.
         last = first if hasattr(node, "body") else int(getattr(node, "end_lineno", None) or first)
-        for number in range(first, min(last, first + _MOST_OF_ONE - 1) + 1):
+        for number in range(first, min(last, first + _MAX_OF_ONE - 1) + 1):
             lines[script.path, number] = script.line_at(number)
     return [{"file": path, "line": number, "code": code} for (path, number), code in sorted(lines.items()) if code]
 
 
-_MOST_OF_ONE = 3  # lines of one expression
+_MAX_OF_ONE = 3  # lines of one expression
 
 
 def _at(message: str, place: str) -> str:

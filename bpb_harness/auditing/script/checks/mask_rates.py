@@ -158,16 +158,16 @@ def _is_jittered(analysis: Analysis, draw: MaskDraw) -> bool:
 
 def _told_rates(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -> str:
     """The mask rates in words: a few by their numbers, many by the first and the last."""
-    every = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in range(min(length, _MOST_TOLD + 1))]
+    every = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in range(min(length, _MAX_TOLD + 1))]
     known = sorted(rate for rate in every if rate is not None)
-    if len(known) == length <= _MOST_TOLD:
+    if len(known) == length <= _MAX_TOLD:
         return f"the {length} mask rates {', '.join(f'{rate:.4g}' for rate in known)}"
     ends = [analysis.rate_at(draw, {id(leaf.node): float(s)}) for s in (0, length - 1)]
     low, high = sorted(rate for rate in ends if rate is not None)
     return f"{length} mask rates from {low:.4g} to {high:.4g}"
 
 
-_MOST_TOLD = 12
+_MAX_TOLD = 12
 
 
 def _total_weight(analysis: Analysis, draw: MaskDraw, leaf: Leaf, length: int) -> float | None:

@@ -40,7 +40,7 @@ _EXACT = 2e-5
 _SAME_RATIO = 5e-6  # relative, of a loss to a score: a bug's number of bytes is met by more than accident
 _APART = 0.02  # what bytes by a bug and right ones must differ by on the text, to be told apart
 _LARGEST_VOCABULARY = 1 << 18
-_FEWEST_BYTES, _MOST_BYTES = 0.5, 20.0  # a token, that a number may be a score by
+_MIN_BYTES, _MAX_BYTES = 0.5, 20.0  # a token, that a number may be a score by
 _OTHER_BYTES = 0.04  # relative: what two numbers of bytes must be apart where the bits are a mean over draws
 _UNPAID = 0.85  # of a window's price, where one of its four tokens costs nothing
 _HOW = "alone, on networks and texts of known score"
@@ -286,7 +286,7 @@ def _of_next_tokens(here: _Here, reply: Mapping[str, object]) -> _Judged:
         if by_bytes is not None:
             found.append(by_bytes)
             return _Judged(here.function, tuple(found), {}, frozenset(), False, here.is_on_path)
-        odd = next((value for value in implied if _FEWEST_BYTES < value < _MOST_BYTES), None)
+        odd = next((value for value in implied if _MIN_BYTES < value < _MAX_BYTES), None)
         if odd is not None:
             said = f"{found[0].message}. Its second number would be a score at {odd:.4f} bytes per token"
             said += f", where the text has {counted.right:.4f}: no known bug counts so, and nothing follows"

@@ -29,7 +29,7 @@ _FITS, _ROUNDING = 5.0, 0.006
 # freedom, the fewest.
 _EXCLUDED, _EXCLUDED_BY = 9.0, 0.02
 _COARSE = 0.1  # relative standard error of a probe: above it nothing is said
-_MOST_CALLS = 1 << 17  # of a network in one call; far fewer are let through, and tables of so many steps are made
+_MAX_CALLS = 1 << 17  # of a network in one call; far fewer are let through, and tables of so many steps are made
 _SAME_RATE = 0.03
 _DISPERSION = 0.1  # of the rows' numbers of hidden tokens, relative to a binomial's
 
@@ -114,8 +114,8 @@ def _read(reply: Mapping[str, object], size: int, bytes_per_window: int) -> Meas
     assert isinstance(raw_levels, list)
     levels = tuple(sorted({float(level) for level in raw_levels}))[:4]
     ever = boundary["ever"] if boundary else last["ever"]
-    assert 0 < int(last["calls"]) <= _MOST_CALLS
-    assert 0 < int(last["rows"]) <= _MOST_CALLS
+    assert 0 < int(last["calls"]) <= _MAX_CALLS
+    assert 0 < int(last["rows"]) <= _MAX_CALLS
     is_random = int(str(reply["masks_seen"])) > LENGTH + 2
     return Measured(
         means=tuple(means),

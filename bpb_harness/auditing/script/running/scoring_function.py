@@ -23,7 +23,7 @@ from bpb_harness.auditing.script.running.network_core import weightless_classes,
 PROCESSOR, DEVICE, ORACLE, REPEAT, TEXT = "__processor__", "__device__", "__oracle__", "__repeat__", "__text__"
 """What the limited process puts into the namespace: tokenizer, device, network, number of the repeat, and text."""
 
-_MOST = 4  # functions of one submission
+_MAX_FUNCTIONS = 4  # functions of one submission
 _DEEPEST = 6  # callers of callers that arguments are followed back through
 _SCORES = re.compile(r"eval|elbo|bits|nll|bpb|score|likelihood|pll|bound|loss_on|perplex|metrics|^add$", re.IGNORECASE)
 _NO_SCORES = re.compile(r"train|ttt|sample|generat|main|^log|plot|load|save|quant|parse|step$|probe|calib|count")
@@ -118,7 +118,7 @@ def find_scoring_functions(
     found: list[ScoringFunction] = []
     reasons: list[tuple[str, str]] = []
     candidates = _candidates(program, on_path)
-    for scope in [*candidates[: _MOST - min(len(of_main), 1)], *of_main][:_MOST]:  # loops of main are slow
+    for scope in [*candidates[: _MAX_FUNCTIONS - min(len(of_main), 1)], *of_main][:_MAX_FUNCTIONS]:  # loops of main are slow
         try:
             found.append(replace(_Cut(program, scope).out(), is_reported=scope.name in lifted))
         except _UnboundError as problem:

@@ -33,13 +33,13 @@ _MEMORY = 3 << 30  # beyond what the libraries take
 _CPU_SECONDS = 120
 _NOTHING = -1e4  # the logit of what cannot occur
 _CERTAIN = 40.0
-_FEWEST, _MOST_CALLS = 12, 640  # calls for one probe
+_MIN_CALLS, _MAX_CALLS = 12, 640  # calls for one probe
 _MANY = 64  # network calls of one call: with more of them there are the fewest calls
 _SHARP = 0.004  # relative standard error: no more calls are needed
-_MOST_STEPS = 16
+_MAX_STEPS = 16
 _STEPS = r"(eval|elbo|var|bound)\w*steps"
 _OURS = ("__made", "__arg", "__inst")  # names of the prelude
-_FIRST_ROWS, _MOST_ROWS = 16, 512
+_FIRST_ROWS, _MAX_ROWS = 16, 512
 _REAL = frozenset([
     "numpy", "torch", "math", "typing", "functools", "collections", "dataclasses", "itertools", "random", "time",
     "contextlib", "copy", "io", "re", "string", "enum", "abc", "operator", "__future__", "argparse", "uuid", "json",
@@ -322,17 +322,17 @@ class _Process:
             call(text, _FIRST_ROWS)
         per_call = max(len(oracle.calls), 1)
         per_row = max(oracle.shown // _FIRST_ROWS, 1)  # as many as calls, but where rows are asked for one by one
-        calls = self.task["calls"] if per_call <= _MANY else _FEWEST
+        calls = self.task["calls"] if per_call <= _MANY else _MIN_CALLS
         if not self.rows:  # the same for all probes: a sum over the batch grows with them
-            self.rows = 1 if single else min(_MOST_ROWS, max(_FIRST_ROWS, self.task["shown"] // (calls * per_row)))
+            self.rows = 1 if single else min(_MAX_ROWS, max(_FIRST_ROWS, self.task["shown"] // (calls * per_row)))
         if single:
-            calls = min(_MOST_CALLS, calls * 16)
+            calls = min(_MAX_CALLS, calls * 16)
         rows = self.rows
         oracle.calls, oracle.variance, oracle.binomial, oracle.shown = [], 0.0, 0.0, 0
         returned = [call(text, rows)]
         per_call = len(oracle.calls)
         rates = [oracle.calls]
-        while len(returned) < calls and not (len(returned) >= _FEWEST and self._is_sharp(returned)):
+        while len(returned) < calls and not (len(returned) >= _MIN_CALLS and self._is_sharp(returned)):
             oracle.calls = []
             returned.append(call(text, rows))
             rates.append(oracle.calls)
@@ -425,8 +425,8 @@ class _Process:
                 holders.append((value, dict(getattr(value, "__dict__", {}))))
             elif type(value) is int and value >= 16 and re.search(_CONTEXT, name):
                 space[name] = length
-            elif type(value) is int and value > _MOST_STEPS and re.search(_STEPS, name.lower()):
-                space[name] = _MOST_STEPS
+            elif type(value) is int and value > _MAX_STEPS and re.search(_STEPS, name.lower()):
+                space[name] = _MAX_STEPS
             elif value == "cuda":
                 space[name] = "cpu"
         for holder, held in holders:
@@ -434,8 +434,8 @@ class _Process:
                 try:
                     if type(value) is int and value >= 16 and re.search(_CONTEXT, name):
                         setattr(holder, name, length)
-                    elif type(value) is int and value > _MOST_STEPS and re.search(_STEPS, name.lower()):
-                        setattr(holder, name, _MOST_STEPS)
+                    elif type(value) is int and value > _MAX_STEPS and re.search(_STEPS, name.lower()):
+                        setattr(holder, name, _MAX_STEPS)
                     elif type(value) is int and value > 2 and "stride" in name:
                         setattr(holder, name, length // 2)
                     elif type(value) is str and value == "cuda":
@@ -478,8 +478,8 @@ class _Process:
                 value = space[variable]
                 if isinstance(value, self.torch.nn.Module):
                     value = value.eval()
-                if type(value) is int and value > _MOST_STEPS and "steps" in name.lower():
-                    value = _MOST_STEPS  # T-step mistakes show the better, and a call takes the shorter
+                if type(value) is int and value > _MAX_STEPS and "steps" in name.lower():
+                    value = _MAX_STEPS  # T-step mistakes show the better, and a call takes the shorter
                 given[name] = value
             elif kind == "model":
                 given[name] = self._stand_in(function, space, oracle)
@@ -517,8 +517,8 @@ class _Process:
                 continue
             if value >= 16 and re.search(_CONTEXT, name):
                 short[name] = self.task["length"]
-            elif value > _MOST_STEPS and "steps" in name.lower():
-                short[name] = _MOST_STEPS
+            elif value > _MAX_STEPS and "steps" in name.lower():
+                short[name] = _MAX_STEPS
             elif value > 2 and "stride" in name:
                 short[name] = self.task["length"] // 2
         return short
