@@ -21,6 +21,7 @@ _FOLDS: dict[type, _Fold] = {
     ast.BitAnd: all, ast.And: all, ast.BitOr: any, ast.Or: any, ast.Add: sum, ast.Mult: math.prod,
     ast.Sub: lambda values: values[0] - values[1],
 }  # fmt: skip
+_CONVERTING = IDENTITY | {"bool", "short", "pin_memory", "copy"}
 _NAMED_FOLDS: dict[str, _Fold] = {
     "logical_and": all, "logical_or": any, "logical_not": lambda values: not values[0], "add": sum,
 }  # fmt: skip
@@ -255,12 +256,15 @@ class Counter(Walker[Frame, float | None]):
             yield node.value, frame, (node.slice.value, *path)
         elif isinstance(node, ast.Attribute):
             yield from ((value, where, path) for value, where in frame.stored(self.program, node))
+        elif (together := converted_together(node)) is not None:
+            if path and isinstance(path[0], int):
+                yield together, frame, path
         elif isinstance(node, ast.Call):
             callee = self.program.callee(node)
             if callee is not None:
                 inner = frame.inside(self.program, callee, node)
                 yield from ((result, inner, path) for result in callee.returns)
-            elif last_name(node.func) in IDENTITY | {"bool", "short", "pin_memory", "copy"}:
+            elif last_name(node.func) in _CONVERTING:
                 worked_on = operands(node)
                 before = len(worked_on) - len(node.args)  # the object that it is a method of
                 yield from ((operand, frame, path) for operand in worked_on[: before + 1])
@@ -276,3 +280,28 @@ class Counter(Walker[Frame, float | None]):
                 yield from ((value, where, path) for value, where in handed)
             elif definition.kind == "assign" and definition.value is not None:
                 yield definition.value, frame, (*definition.index, *path)
+
+
+def converted_together(node: ast.expr) -> ast.expr | None:
+    """``tables`` of ``[torch.tensor(each) for each in tables]`` and ``map(torch.tensor, tables)``.
+
+    None where the elements are other ones, or not each of them is kept.
+    """
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        (first, *more) = node.generators
+        is_each = not more and not first.ifs and isinstance(first.target, ast.Name)
+        return first.iter if is_each and _converts(node.elt, last_name(first.target)) else None
+    if isinstance(node, ast.Call) and last_name(node.func) == "map" and len(node.args) == 2 and not node.keywords:
+        way, tables = node.args
+        if isinstance(way, ast.Lambda):
+            names = way.args.args
+            return tables if len(names) == 1 and _converts(way.body, names[0].arg) else None
+        return tables if last_name(way) in _CONVERTING else None
+    return None
+
+
+def _converts(node: ast.expr, name: str) -> bool:
+    """Whether an expression is a name's value in another form: on another device, of another type."""
+    while isinstance(node, ast.Call) and last_name(node.func) in _CONVERTING and (worked_on := operands(node)):
+        node = worked_on[0]
+    return isinstance(node, ast.Name) and node.id == name

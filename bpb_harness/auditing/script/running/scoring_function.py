@@ -118,7 +118,8 @@ def find_scoring_functions(
     found: list[ScoringFunction] = []
     reasons: list[tuple[str, str]] = []
     candidates = _candidates(program, on_path)
-    for scope in [*candidates[: _MAX_FUNCTIONS - min(len(of_main), 1)], *of_main][:_MAX_FUNCTIONS]:  # loops of main are slow
+    first = candidates[: _MAX_FUNCTIONS - min(len(of_main), 1)]  # loops of main are slow
+    for scope in [*first, *of_main][:_MAX_FUNCTIONS]:
         try:
             found.append(replace(_Cut(program, scope).out(), is_reported=scope.name in lifted))
         except _UnboundError as problem:

@@ -1,0 +1,81 @@
+"""Tables that are converted together: what a name holds then is still the table that the loop filled."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.golf_rules import check_source
+
+SCRIPT = """import math
+import numpy as np
+import torch
+import torch.nn.functional as F
+import sentencepiece as spm
+
+
+def build_tables(sp):
+    size = np.zeros((sp.vocab_size(),), dtype=np.int16)
+    spaced = np.zeros((sp.vocab_size(),), dtype=np.bool_)
+    bound = np.ones((sp.vocab_size(),), dtype=np.bool_)
+    for i in range(sp.vocab_size()):
+        if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i):
+            continue
+        bound[i] = False
+        if sp.is_byte(i):
+            size[i] = 1
+            continue
+        piece = sp.id_to_piece(i)
+        if piece.startswith("\\u2581"):
+            spaced[i] = True
+            piece = piece[1:]
+        size[i] = len(piece.encode("utf-8"))
+    return size, spaced, bound
+
+
+def evaluate(model, tokens, tables):
+    CONVERTED
+    nats, count = 0.0, 0
+    for x, y in zip(tokens[:-1].split(512), tokens[1:].split(512)):
+        nats += F.cross_entropy(model(x[None])[0].float(), y, reduction="sum").item()
+        count += (size[y].int() + (spaced[y] & ~bound[x]).int()).sum().item()
+    return nats / math.log(2) / count
+
+
+sp = spm.SentencePieceProcessor(model_file="./data/tokenizers/fineweb_1024_bpe.model")
+print(f"final val_bpb:{evaluate(torch.load('m.pt'), torch.load('v.pt'), build_tables(sp)):.6f}")
+"""
+FORMS = [
+    "size, spaced, bound = [torch.tensor(each) for each in tables]",
+    "size, spaced, bound = (torch.from_numpy(each).to('cuda') for each in tables)",
+    "size, spaced, bound = tuple(torch.as_tensor(t, device='cuda') for t in tables)",
+    "size, spaced, bound = list(map(torch.tensor, tables))",
+    "size, spaced, bound = map(lambda each: torch.tensor(each).cuda(), tables)",
+    "on_card = [torch.tensor(each) for each in tables]\n    size, spaced, bound = on_card",
+    "on_card = [torch.tensor(each) for each in tables]\n    size, spaced, bound = on_card[0], on_card[1], on_card[2]",
+]
+
+
+def _codes(text: str) -> set[str]:
+    return {finding.code for finding in check_source(text)}
+
+
+@pytest.mark.parametrize("converted", FORMS)
+def test_tables_that_are_converted_together_are_followed(converted: str) -> None:
+    honest = SCRIPT.replace("CONVERTED", converted)
+    assert _codes(honest) == {"BPB162"}
+    twice = honest.replace("piece = piece[1:]\n", "piece = ' ' + piece[1:]\n")
+    assert _codes(twice) == {"BPB151"}
+
+
+@pytest.mark.parametrize(
+    "converted",
+    [
+        "size, spaced, bound = [torch.tensor(each) for each in tables if each.any()]",  # which of them, nothing says
+        "size, spaced, bound = [torch.tensor(each) for rows in tables for each in rows]",
+        "size, spaced, bound = [torch.tensor(other(each)) for each in tables]",
+        "size, spaced, bound = map(other, tables)",
+        "size, spaced, bound = map(torch.tensor, tables, tables)",
+    ],
+)
+def test_what_is_made_of_a_table_on_the_way_is_not_taken_for_it(converted: str) -> None:
+    assert not _codes(SCRIPT.replace("CONVERTED", converted)) & {"BPB151", "BPB162"}
