@@ -33,6 +33,7 @@ from bpb_harness.byte_report.against_documents import (
     sentence,
 )
 from bpb_harness.byte_report.byte_bugs import sentinel_bytes
+from bpb_harness.errors import TokenizerError
 from bpb_harness.findings import Finding, Json, Severity, register
 from bpb_harness.formats.bytes import BYTES_FORMAT
 from bpb_harness.text.corpus import Corpus
@@ -45,7 +46,7 @@ _CHUNK_TOKENS = 1 << 18
 SPACE_AS_BYTES = register(
     "BPB170",
     "space-as-byte-pieces",
-    Severity.REFUTES,
+    Severity.WARNS,
     "The vocabulary has no bare U+2581, a space is spelled as three byte pieces, and the official rule counts it as 3.",
 )
 UNKNOWN_TOKENS = register(
@@ -102,6 +103,11 @@ SENTINELS = register(
     Severity.WARNS,
     "The tokens hold private-use characters, as text transforms leave them; they are counted as text.",
 )
+
+_STEPS = {
+    FOREIGN_TOKENIZER.code: "give the --tokenizer that wrote the shards",
+    OTHER_DOCUMENTS.code: "give the --docs that the shards were made of",
+}
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,36 @@ class ByteReport:
         belongs = self.belonging is None or self.belonging.belongs is not False
         spelled = self.lost is None if self.truth is None else self.truth.lossless
         return self.num_unknown_tokens == 0 and belongs and spelled
+
+    @property
+    def void(self) -> Finding | None:
+        """Why the counts are of another text than was written, which has no bits per byte then; None where they are not.
+
+        What explains other findings stands for them: another tokenizer's tokens, or other documents' text.
+        """
+        if self.lossless:
+            return None
+        found = {each.code: each for each in self.findings}
+        of_other_text = self.truth is not None and self.truth.pieces.reasons[Reason.OTHER_TEXT] > 0
+        return (
+            found.get(FOREIGN_TOKENIZER.code)
+            or (found.get(OTHER_DOCUMENTS.code) if of_other_text else None)
+            or next((each for each in self.findings if each.severity is Severity.REFUTES), None)
+        )
+
+    def require_text(self) -> None:
+        """Refuse counts of another text than was written.
+
+        Raises:
+            TokenizerError: with the finding that says so, and what to do about it.
+        """
+        if self.void is not None:
+            raise TokenizerError(
+                f"{self.tokenizer.name}: the tokens do not give the text back, so there are no bits per byte",
+                seen=f"{self.void.code} ({self.void.message.rstrip('.')})",
+                expected="every letter of the text",
+                hint=_STEPS.get(self.void.code, "`bpb-eval --bytes none` scores in bits per token"),
+            )
 
     def to_dict(self) -> dict[str, Json]:
         """The report with the stable keys of the JSON output."""

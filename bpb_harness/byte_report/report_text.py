@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpb_harness.byte_report.report import ByteReport
+from bpb_harness.byte_report.report import OTHER_DOCUMENTS, ByteReport
 from bpb_harness.findings import Severity
 from bpb_harness.terminal.page import Page, Style
 from bpb_harness.terminal.screen import Screen
@@ -32,7 +32,7 @@ def describe(report: ByteReport, screen: Screen | None = None) -> str:
         "tokenizer", f"{tokenizer.name} ({tokenizer.kind}, {tokenizer.vocab_size:,} pieces, {tokenizer.digest[:8]})"
     )
     page.row("documents", f"{report.num_documents:,}, {_borders(report)}")
-    page.row("lossless", _lossless(report), "" if report.lossless else "bold red")
+    page.row("lossless", _lossless(report), "" if report.void is None else "bold red")
     page.gap()
     _add_counts(page, report)
     page.gap()
@@ -50,6 +50,8 @@ def describe(report: ByteReport, screen: Screen | None = None) -> str:
 def _meaning(report: ByteReport) -> str:
     """Whether it is what stands behind a score."""
     official, exact = report.num_bytes_official, report.num_bytes_exact
+    if report.void is not None:
+        return "nothing that bits may be divided by (see lossless)"
     divides = "what bits are divided by (bpb-eval --bytes official)"
     if official == exact:
         return f"{divides}; it is also what the pieces spell, exactly"
@@ -72,9 +74,13 @@ def _borders(report: ByteReport) -> str:
 def _lossless(report: ByteReport) -> str:
     """Whether the tokens give the text back, as far as is known."""
     unknown = f"{report.num_unknown_tokens:,} unknown tokens"
-    if not report.lossless:
+    if report.void is not None and report.void.code == OTHER_DOCUMENTS.code:
+        return f"no: the tokens are not those of the documents ({report.void.code}); {unknown}"
+    if report.void is not None:
         lost = "no: the tokens do not give the text back, and there are no bits per byte (bpb-eval --bytes none)"
         return f"{lost}; {unknown}"
+    if not report.lossless:
+        return f"no: the documents hold a literal U+2581, which comes back as a space (BPB176); {unknown}"
     if report.truth is None:
         return f"yes, as far as tokens alone can tell (--docs holds them against the text); {unknown}"
     compared = f"the {report.truth.num_documents:,} documents that were compared"

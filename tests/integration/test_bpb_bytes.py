@@ -26,8 +26,10 @@ def bpb_bytes(*arguments, check=True):
     return done
 
 
-def as_json(*arguments):
-    return own_json(bpb_bytes(*arguments, "--format", "json").stdout)
+def as_json(*arguments, code=0):
+    done = bpb_bytes(*arguments, "--format", "json", check=code == 0)
+    assert done.returncode == code
+    return own_json(done.stdout)
 
 
 def codes(report):
@@ -87,10 +89,85 @@ def test_shards_and_documents_agree(folder):
 def test_documents_that_are_not_those_of_the_shards(folder, tmp_path):
     (tmp_path / "other.jsonl").write_text('{"text": "the mat"}\n')
     report = as_json(
-        "--tokenizer", folder / "t.model", "--data", folder / "val_000000.bin", "--docs", tmp_path / "other.jsonl"
-    )
+        "--tokenizer", folder / "t.model", "--data", folder / "val_000000.bin", "--docs", tmp_path / "other.jsonl",
+        code=2,
+    )  # fmt: skip
     assert "BPB179" in codes(report)
     assert report["lossless"] is False
+
+
+def trained(texts, **settings):
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=model, model_type="bpe", hard_vocab_limit=False, num_threads=1,
+        minloglevel=2, **settings,
+    )  # fmt: skip
+    return model.getvalue()
+
+
+@pytest.fixture(scope="module")
+def lossy(folder, tmp_path_factory):
+    """Input that is well formed and whose tokens do not give its text back: what it is, its options, what is said."""
+    made = tmp_path_factory.mktemp("lossy")
+    right = ["--tokenizer", folder / "t.model"]
+    shard = ["--data", folder / "val_000000.bin"]
+    words = ["the cat sat on the mat", "the rat ate", "cat"] * 9
+    (made / "foreign.model").write_bytes(
+        trained(words, vocab_size=330, byte_fallback=True, user_defined_symbols=("cat", "rat", "sat"))
+    )
+    (made / "unknown.model").write_bytes(trained(["abc abd acd bcd"] * 9, vocab_size=12))
+    (made / "lower.model").write_bytes(
+        trained(["abc abd acd bcd"] * 9, vocab_size=280, byte_fallback=True, normalization_rule_name="nmt_nfkc_cf")
+    )
+    (made / "other.jsonl").write_text('{"text": "the mat"}\n')
+    (made / "capital.jsonl").write_text('{"text": "Abc"}\n')
+    return {
+        "foreign": (["--tokenizer", made / "foreign.model", *shard], "BPB172", "give the --tokenizer that wrote the"),
+        "documents": (
+            [*right, *shard, "--docs", made / "other.jsonl"],
+            "BPB179",
+            "give the --docs that the shards were",
+        ),
+        "unknown": (["--tokenizer", made / "unknown.model", "--docs", made / "other.jsonl"], "BPB171", "--bytes none"),
+        "letters": (["--tokenizer", made / "lower.model", "--docs", made / "capital.jsonl"], "BPB181", "--bytes none"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["foreign", "documents", "unknown", "letters"])
+def test_tokens_that_do_not_give_the_text_back_are_refused_behind_the_report(lossy, tmp_path, kind):
+    """It has no bits per byte, and bpb-eval refuses it: a report that says so does not end as if all were well."""
+    words, code, step = lossy[kind]
+    done = bpb_bytes(*words, check=False)
+    assert done.returncode == 2
+    (line,) = without_progress(done.stderr).splitlines()
+    assert line.startswith(f"bpb-bytes: {words[1]}: the tokens do")
+    assert f"got {code} (" in line
+    assert step in line
+    assert f"{code} {'warning' if kind == 'documents' else 'error'}" in done.stdout
+    assert "nothing that bits may be divided by" in done.stdout
+    assert "what bits are divided by" not in done.stdout
+    report = as_json(*words, code=2)
+    assert report["lossless"] is False
+    assert code in codes(report)
+    to_file = bpb_bytes(*words, "--format", "json", "--output", tmp_path / "report.json", check=False)
+    assert (to_file.returncode, to_file.stdout) == (2, "")
+    assert own_json((tmp_path / "report.json").read_text()) == report
+
+
+def test_no_finding_that_is_an_error_ends_with_exit_0(folder, lossy, tmp_path):
+    """And none that only warns is refused: of the first few documents, and of one that holds U+2581."""
+    (tmp_path / "symbol.jsonl").write_text('{"text": "the \\u2581 cat"}\n')
+    (tmp_path / "first.jsonl").write_text('{"text": "the cat sat on the mat"}\n')
+    right = ["--tokenizer", folder / "t.model"]
+    for words in (
+        [*right, "--docs", tmp_path / "symbol.jsonl"],
+        [*right, "--docs", tmp_path / "first.jsonl", "--data", folder / "val_000000.bin"],
+    ):
+        report = as_json(*words)
+        assert "error" not in {found["severity"] for found in report["findings"]}
+        text = bpb_bytes(*words).stdout
+        assert "what bits are divided by" in text
+        assert "--bytes none" not in text
 
 
 def test_no_empty_table_where_nothing_differs(repository):
@@ -221,7 +298,8 @@ LAB_CODES = {
 @pytest.mark.parametrize("name", LAB_TABLE)
 def test_the_table_of_known_tokenizers(lab, name):
     report = as_json(
-        "--tokenizer", lab / "tokenizers" / f"{name}.model", "--docs", lab / "text" / "lab_val_docs.jsonl"
+        "--tokenizer", lab / "tokenizers" / f"{name}.model", "--docs", lab / "text" / "lab_val_docs.jsonl",
+        code=2 if "no_byte_fallback" in name else 0,
     )  # fmt: skip
     counted = (report["num_tokens"], report["num_bytes_official"], report["num_unknown_tokens"])
     assert counted == LAB_TABLE[name]
@@ -236,7 +314,7 @@ def test_the_table_of_known_tokenizers(lab, name):
 def test_shards_read_with_a_foreign_tokenizer_are_found_out(lab):
     shard = lab / "text" / "lab_val_000000.bin"
     for name in ("fineweb_8192_bpe", "no_bare_space", "caseops_8192_bpe", "fineweb_4096_bpe_no_byte_fallback"):
-        report = as_json("--tokenizer", lab / "tokenizers" / f"{name}.model", "--data", shard)
+        report = as_json("--tokenizer", lab / "tokenizers" / f"{name}.model", "--data", shard, code=2)
         assert "BPB172" in codes(report), name
         assert report["lossless"] is False
     right = as_json("--tokenizer", lab / "tokenizers" / "fineweb_1024_bpe.model", "--data", shard)
