@@ -23,6 +23,7 @@ from bpb_harness.auditing.checks.rescored import Recomputed, check_rescored
 from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
 from bpb_harness.auditing.evidence import Evidence, gather
+from bpb_harness.auditing.nothing import require_something
 from bpb_harness.auditing.report import AuditReport, in_order
 from bpb_harness.auditing.said import texts_of
 from bpb_harness.auditing.unchecked import unchecked
@@ -54,6 +55,21 @@ def audit(
     rules: NamedRules = None,
 ) -> AuditReport:
     """Audit one claimed score from its record: what :func:`bpb_harness.audit` runs, and says."""
+    report = _audited(paths, baseline, recomputed, proved, allow_code=allow_code, tokenizer=tokenizer, rules=rules)
+    require_something(report, _paths(paths))
+    return report
+
+
+def _audited(
+    paths: AnyPath | Sequence[AnyPath],
+    baseline: AnyPath | Sequence[AnyPath] | None = None,
+    recomputed: Any | None = None,
+    proved: Proved | None = None,
+    *,
+    allow_code: bool = False,
+    tokenizer: AnyPath | None = None,
+    rules: NamedRules = None,
+) -> AuditReport:
     if allow_code and tokenizer is None:
         raise UsageError("--allow-code runs the script's byte table on a tokenizer", hint="give --tokenizer FILE too")
     candidates = candidates_of(rules)
@@ -164,7 +180,7 @@ def audit_one_of_many(
     """
     candidates = candidates_of(rules)  # what is wrong with a pack is wrong with the command
     try:
-        report = audit(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=candidates)
+        report = _audited(folder, baseline=baseline, allow_code=allow_code, tokenizer=tokenizer, rules=candidates)
     except UsageError:
         raise
     except HarnessError as problem:

@@ -251,3 +251,67 @@ def test_a_proof_is_of_a_claim_that_is_named(run: Run) -> None:
     done = run("--containing", "honest_single_seed/train.log", *decoding)
     line = "bpb-audit: --proof is of one claim: got a search for submissions, expected one folder\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
+NOISE = bytes((7 * number * number + 11 * number) % 256 for number in range(1, 5000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "seen"),
+    [
+        ("weights.dat", NOISE, "weights.dat, which is no text"),
+        ("README.md", NOISE, "README.md, which is no text"),
+        ("train.py", NOISE, "train.py, which is no text"),
+        ("notes.txt", b"To do: write the paper.\n", "notes.txt, which speaks of no score and no loss"),
+        ("README.md", b"# A project\n\nHello.\n", "README.md, which speaks of no score and no loss"),
+        ("package.json", b'{"name": "x", "version": "1.0"}', "package.json, which speaks of no score and no loss"),
+        ("hello.py", b"print('hello')\n", "hello.py, which speaks of no score and no loss"),
+    ],
+)
+def test_what_holds_nothing_to_audit_is_refused_by_name(
+    run: Run, tmp_path: Path, name: str, content: bytes, seen: str
+) -> None:
+    """A whole report would say of it, at length, that it claims no score."""
+    (tmp_path / name).write_bytes(content)
+    folders = [] if name == "weights.dat" else [tmp_path]  # in a folder it is passed over by its name
+    for path in (tmp_path / name, *folders):
+        done = run(path)
+        assert (done.returncode, done.stdout) == (2, "")
+        expected = "submission.json, a log, a README, a script or a claim file that speaks of a score"
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"bpb-audit: nothing to audit in {path}: got {seen}, expected {expected}; name the ")
+
+
+def test_of_many_files_without_a_word_of_scores_the_first_are_named(run: Run, tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text("nothing\n")
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert "got 0.txt, which speaks of no score and no loss; 1.txt, which" in done.stderr
+    assert "2.txt, which speaks of no score and no loss; 2 more, expected" in done.stderr
+    assert "3.txt" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("submission.json", b'{"name": "x"}'),
+        ("train.log", b"step 1 loss 3.2\n"),
+        ("train.log", "step 1 loss 3.2\n".encode("utf-16")),
+        ("eval.py", b"import torch.nn.functional as F\nF.cross_entropy(x, y)\n"),
+        ("README.md", b"# Plan\n\nThe bits per byte will stand here.\n"),
+    ],
+)
+def test_a_record_without_a_score_still_gets_its_report(run: Run, tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "LICENSE.md").write_text("As is.\n")
+    done = run(tmp_path)
+    assert done.returncode == 3
+    assert "BPB409" in done.stdout
+
+
+def test_one_of_many_that_holds_nothing_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("nothing\n")
+    done = run(SUBMISSIONS / "honest_single_seed", tmp_path)
+    assert done.returncode == 3
+    assert "consistent" in done.stdout

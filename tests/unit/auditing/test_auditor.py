@@ -124,7 +124,7 @@ def test_every_folder_is_audited_with_what_the_command_was_given(
     for name in ("b", "a/c"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "submission.json").write_text("{}")
-    monkeypatch.setattr(auditor, "audit", audited)
+    monkeypatch.setattr(auditor, "_audited", audited)
     reports = list(audit_folders(tmp_path, baseline="base", allow_code=True, tokenizer="t.model", rules="none"))
     options = {"baseline": "base", "allow_code": True, "tokenizer": "t.model", "rules": candidates_of("none")}
     assert given == [(tmp_path / "a/c", options), (tmp_path / "b", options)]
@@ -143,7 +143,7 @@ def test_a_fault_of_the_program_is_said_and_the_rest_goes_on(tmp_path: Path, mon
     def faulty(*_: Any, **__: Any) -> AuditReport:
         raise KeyError("lost")
 
-    monkeypatch.setattr(auditor, "audit", faulty)
+    monkeypatch.setattr(auditor, "_audited", faulty)
     report = audit_one_of_many(tmp_path, "folder")
     assert report.judgement.reason == "folder could not be audited: a fault of this program, KeyError: 'lost'"
 

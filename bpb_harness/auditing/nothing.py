@@ -1,0 +1,71 @@
+"""A file or folder that is no record of a score: refused by name, where its report would have nothing to say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bpb_harness.auditing.codes import NO_CLAIM
+from bpb_harness.auditing.report import AuditReport
+from bpb_harness.claim.listing import is_claim_name, kind_by_name, list_files
+from bpb_harness.claim.text_file import read_text
+from bpb_harness.errors import ClaimError
+
+_MOST_BYTES = 2 << 20  # of one file
+_MOST_SHOWN = 3
+_READING = "BPB9"  # codes of what was broken in files
+# What a record of a score, or a program that makes one, speaks of.
+_SPEAKS = re.compile(
+    r"loss|bpb|bits|nats|perplexity|(?<![a-z])(?:ppl|nll|ce|elbo)(?![a-z])|entropy|likelihood|log_?prob|softmax|score",
+    re.IGNORECASE,
+)
+_MOST_UNREADABLE = 0.05  # share of characters that are no text; more of them, and a word in it is chance
+_NO_CHARACTER = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufffd]")
+
+
+def require_something(report: AuditReport, paths: Sequence[Path]) -> None:
+    """Refuse what holds nothing to audit: no score, nothing that was found out, and no word of scores or losses.
+
+    Args:
+        report: what came of it.
+        paths: the files and folders that it is of.
+
+    Raises:
+        ClaimError: with what there is in place of a record.
+    """
+    if not report.gives_no_score or any(not _is_empty_handed(finding.code) for finding in report.findings):
+        return
+    seen = [*_without_a_word(paths)]
+    if "" in seen:
+        return
+    shown = "; ".join(seen[:_MOST_SHOWN]) + (f"; {len(seen) - _MOST_SHOWN} more" if len(seen) > _MOST_SHOWN else "")
+    raise ClaimError(
+        f"nothing to audit in {', '.join(str(path) for path in paths)}",
+        seen=shown,
+        expected="submission.json, a log, a README, a script or a claim file that speaks of a score",
+        hint="name the folder, or the files, in which one is claimed",
+    )
+
+
+def _is_empty_handed(code: str) -> bool:
+    return code == NO_CLAIM.code or code.startswith(_READING)
+
+
+def _without_a_word(paths: Sequence[Path]) -> Iterator[str]:
+    """Of each file why it is no record; empty for one that may be."""
+    for path in paths:
+        for file, shown in list_files(path).files:
+            kind = kind_by_name(shown)
+            if kind is not None or not path.is_dir():
+                yield "" if is_claim_name(shown) else _why_none(file, shown)
+
+
+def _why_none(file: Path, shown: Path) -> str:
+    try:
+        text = read_text(file, str(shown), _MOST_BYTES).text
+    except ClaimError as problem:
+        return str(problem)
+    if len(_NO_CHARACTER.findall(text)) > _MOST_UNREADABLE * len(text):
+        return f"{shown}, which is no text"
+    return "" if _SPEAKS.search(text) else f"{shown}, which speaks of no score and no loss"
