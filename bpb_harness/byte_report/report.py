@@ -176,7 +176,7 @@ class ByteReport:
 
     @property
     def void(self) -> Finding | None:
-        """Why the counts are of another text than was written, which has no bits per byte then; None where they are not.
+        """Why the counts are of another text than was written, which has no bits per byte; None where they are not.
 
         What explains other findings stands for them: another tokenizer's tokens, or other documents' text.
         """
