@@ -1,7 +1,7 @@
 """Checks of a published bits-per-byte score, from records and bytes alone: no network is ever run here.
 
 auditor.py         a claim through every check
-in_processes.py    many audits, in a few processes
+in_processes.py    many audits, in a few processes; nothing.py what is no record at all
 evidence.py        what the record amounts to: log lines, bytes per token; parts.py of a part of the text,
                    said.py the record's files as text
 codes.py           the codes of record checks
