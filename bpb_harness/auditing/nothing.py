@@ -12,15 +12,15 @@ from bpb_harness.claim.listing import is_claim_name, kind_by_name, list_files
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 
-_MOST_BYTES = 2 << 20  # of one file
-_MOST_SHOWN = 3
+_MAX_BYTES = 2 << 20  # of one file
+_MAX_SHOWN = 3
 _READING = "BPB9"  # codes of what was broken in files
 # What a record of a score, or a program that makes one, speaks of.
 _SPEAKS = re.compile(
     r"loss|bpb|bits|nats|perplexity|(?<![a-z])(?:ppl|nll|ce|elbo)(?![a-z])|entropy|likelihood|log_?prob|softmax|score",
     re.IGNORECASE,
 )
-_MOST_UNREADABLE = 0.05  # share of characters that are no text; more of them, and a word in it is chance
+_MAX_UNREADABLE = 0.05  # share of characters that are no text; more of them, and a word in it is chance
 _NO_CHARACTER = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 
 
@@ -39,7 +39,7 @@ def require_something(report: AuditReport, paths: Sequence[Path]) -> None:
     seen = [*_without_a_word(paths)]
     if "" in seen:
         return
-    shown = "; ".join(seen[:_MOST_SHOWN]) + (f"; {len(seen) - _MOST_SHOWN} more" if len(seen) > _MOST_SHOWN else "")
+    shown = "; ".join(seen[:_MAX_SHOWN]) + (f"; {len(seen) - _MAX_SHOWN} more" if len(seen) > _MAX_SHOWN else "")
     raise ClaimError(
         f"nothing to audit in {', '.join(str(path) for path in paths)}",
         seen=shown,
@@ -63,9 +63,9 @@ def _without_a_word(paths: Sequence[Path]) -> Iterator[str]:
 
 def _why_none(file: Path, shown: Path) -> str:
     try:
-        text = read_text(file, str(shown), _MOST_BYTES).text
+        text = read_text(file, str(shown), _MAX_BYTES).text
     except ClaimError as problem:
         return str(problem)
-    if len(_NO_CHARACTER.findall(text)) > _MOST_UNREADABLE * len(text):
+    if len(_NO_CHARACTER.findall(text)) > _MAX_UNREADABLE * len(text):
         return f"{shown}, which is no text"
     return "" if _SPEAKS.search(text) else f"{shown}, which speaks of no score and no loss"
