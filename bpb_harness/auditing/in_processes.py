@@ -86,4 +86,4 @@ def _num_cores() -> int:
 def _start() -> None:
     """A process that reads trees of a hundred thousand nodes, of which none stays: looking for cycles is for rarely."""
     gc.freeze()
-    gc.set_threshold(500_000, 20, 100)
+    gc.set_threshold(2_000_000, 20, 100)

@@ -207,9 +207,9 @@ class Index:
         if isinstance(node.value, ast.Name) and _speaks_of_bytes(node.value.id):
             body.labels.append(node)
 
-    def _entered(self, node: Any, scope: Scope, body: Scope) -> None:
+    def _entered(self, node: Any, _scope: Scope, body: Scope) -> None:
         if isinstance(node, ast.Lambda) or is_registered(node):
-            body.enters.append(scope)
+            body.enters.append(node)
 
     def _call(self, node: Any, scope: Scope, _body: Scope) -> None:
         func = node.func

@@ -392,7 +392,7 @@ class Program:
             seen.add(id(scope))
             for name in scope.mentions:
                 started.extend(by_name.get(self._aliases.get(name, name), ()))
-            started.extend(scope.enters)
+            started.extend(self._scope_of[node] for node in scope.enters)
         return seen
 
     def _enters(self, module: Scope) -> bool:

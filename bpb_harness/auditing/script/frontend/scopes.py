@@ -59,7 +59,8 @@ class Scope:
         definitions: by name, outside in.
         returns: what it returns or yields.
         mentions: the names and attributes in its body.
-        enters: the lambdas in its body, and the functions that a decorator may call.
+        enters: the lambdas in its body, and the functions that a decorator may call, by node: scopes that hold each
+            other would outlive an audit, and their trees with them.
         labels: the texts, the keywords and the formatted names in its body that say byte or bpb.
     """
 
@@ -72,7 +73,7 @@ class Scope:
     definitions: dict[str, list[Definition]] = field(default_factory=dict)
     returns: list[ast.expr] = field(default_factory=list)
     mentions: set[str] = field(default_factory=set)
-    enters: list[Scope] = field(default_factory=list)
+    enters: list[Function] = field(default_factory=list)
     labels: list[ast.AST] = field(default_factory=list)
 
     @property

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,17 @@ def test_nodes_that_hold_a_label_are_those_of_the_scope_in_their_order() -> None
         assert program.labelled(scope) == holding
     labels = {scope.name: len(scope.labels) for scope in program.scopes}
     assert labels == {"<module>": 4, "f": 2, "g": 0, "<lambda>": 1}
+
+
+def test_nothing_of_a_program_outlives_it() -> None:
+    """Trees are large: none waits for the search for cycles."""
+    text = "@hook\ndef f():\n    g = lambda: 1\n    def h():\n        return lambda x: g(x)\n    return h\n\nf()\n"
+    gc.disable()
+    try:
+        program = Program([Script("s.py", text, ast.parse(text))])
+        assert len(program.reachable()) == len(program.scopes) == 5
+        held = [weakref.ref(scope) for scope in program.scopes]
+        del program
+        assert [scope() for scope in held] == [None] * 5
+    finally:
+        gc.enable()
