@@ -22,6 +22,7 @@ from bpb_harness.auditing.checks.record import check_record
 from bpb_harness.auditing.checks.rescored import Recomputed, check_rescored
 from bpb_harness.auditing.checks.rules import check_rules
 from bpb_harness.auditing.checks.sampling import check_sampling
+from bpb_harness.auditing.checks.summaries import check_summaries
 from bpb_harness.auditing.evidence import Evidence, gather
 from bpb_harness.auditing.nothing import require_something
 from bpb_harness.auditing.report import AuditReport, in_order
@@ -250,6 +251,7 @@ def _with_runs(evidence: Evidence) -> Evidence:
 def _record_findings(evidence: Evidence) -> Iterator[Finding]:
     """What somebody published, held against the rest of it."""
     yield from check_losses(evidence) if evidence.losses else check_record(evidence)
+    yield from check_summaries(evidence)
     yield from check_lowest_known(evidence)
     yield from check_bytes(evidence)
     yield from check_byte_perplexity(evidence)

@@ -218,6 +218,12 @@ TOKENS_OF_RULES = register(
 OTHER_TOKENS = register(
     "BPB423", "other-tokens", _WARNS, "The logs do not say that the tokens that the rules fix were scored."
 )
+SUMMARY_CONTRADICTS = register(
+    "BPB424",
+    "summary-contradicts",
+    _WARNS,
+    "What wandb kept of the run gives a score that no log prints and the record names nowhere.",
+)
 
 # Artifact, time and other rules of the contest: they concern the entry, not the number.
 OVER_CAP = register("BPB501", "artifact-over-cap", _WARNS, "The artifact is larger than the rules allow.")

@@ -164,3 +164,43 @@ def test_the_report_speaks_of_a_summary_and_of_no_log(tmp_path: Path) -> None:
     assert report.with_code("BPB401")[0].message.startswith("the score is in wandb's summary: 'val_bpb' at")
     assert report.judgement.reason.startswith("wandb's summary gives the score")
     assert "log prints" not in report.to_text()
+
+
+LOG = "step:1000/6500 val_loss:2.20000000 val_bpb:1.30294815\nfinal val_loss:2.03124610 val_bpb:1.20301843\n"
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ([{}], None),  # the claim itself
+        ([{"val_bpb": 1.30294815}], None),  # an earlier line of the log
+        ([{"val_bpb": 1.203}], None),  # with fewer digits
+        ([{"val_bpb": 1.25}], None),  # the README has it
+        ([{"val_bpb": 1.41}], "warning"),
+        ([{"val_bpb": None}], "warning"),
+        ([{"val/bpb": 1.41, "val_bpb": 1.30294815}], "warning"),  # that run, and another end
+        ([{"ema_bpb": 1.41}], None),  # that run, and a score of another name
+        ([{"val_bpb": 1.41}, {"val_bpb": 1.42}], "warning"),
+        ([{"val_bpb": 1.41}, {}], "info"),  # whose it is, nothing says
+    ],
+)
+def test_a_summary_that_contradicts_the_log_is_named(
+    tmp_path: Path, kept: list[dict[str, float]], said: str | None
+) -> None:
+    for number, changes in enumerate(kept):
+        _summary(tmp_path, str(number), **changes)
+    _submission(tmp_path)
+    (tmp_path / "README.md").write_text("# A record\n\nval_bpb 1.2030. Before rounding the weights it was 1.2500.\n")
+    (tmp_path / "train.log").write_text(LOG)
+    report = audit(tmp_path)
+    assert [str(found.severity) for found in report.with_code("BPB424")] == ([said] if said else [])
+    assert report.verdict == ("unverifiable" if said == "warning" else "consistent")
+
+
+def test_nothing_is_held_against_a_score_that_no_log_prints(tmp_path: Path) -> None:
+    _summary(tmp_path, val_bpb=1.41)
+    _submission(tmp_path)
+    (tmp_path / "train.log").write_text(LOG.replace("1.20301843", "1.20400000"))
+    report = audit(tmp_path)
+    assert not report.with_code("BPB424")
+    assert report.with_code("BPB403") or report.with_code("BPB404")
