@@ -94,7 +94,7 @@ def _gathered(claim: Claim, rules: Rules, *, averages: bool = False) -> Evidence
     """The evidence of a record, whose logs' scores count where nobody wrote down another: as the rules say."""
     rule = rules.pack.claim
     if rule.unit != NATS_PER_TOKEN:
-        claim = claim_of_logs(claim, rule.lines, rule.logs, averages=averages)
+        claim = claim_of_logs(claim, rule.lines, rule.logs, averages=averages, averages_named=rule.mean)
     elif not any(log.printed_at(LOSS, rule.lines) for log in claim.logs):
         claim = claim_of_logs(claim, names=rule.logs, averages=averages)
     return gather(claim, rules)

@@ -222,19 +222,32 @@ def _dataset(claim: Claim) -> str | None:
 def logs_called(logs: Sequence[LogRecord], names: Sequence[LineTemplate]) -> tuple[LogRecord, ...]:
     """The logs that the first of some names fits that fits any; all of them where none does.
 
+    A name that fits only logs without a score gives way to the next: a training's log beside those of its evaluations.
+
     Args:
         logs: of one record.
         names: templates of file names, the best first; train.log.gz is called train.log.
     """
-    for name in names:
-        called = tuple(log for log in logs if name.is_whole(without_packing(PurePosixPath(log.file).name)))
-        if called:
-            return called
-    return tuple(logs)
+    fitting = [called for name in names if (called := tuple(log for log in logs if _is_called(log, name)))]
+    return next((called for called in fitting if any(map(_tells_a_score, called))), (*fitting, tuple(logs))[0])
+
+
+def _is_called(log: LogRecord, name: LineTemplate) -> bool:
+    return name.is_whole(without_packing(PurePosixPath(log.file).name))
+
+
+def _tells_a_score(log: LogRecord) -> bool:
+    """Whether a log prints a score, a loss that the rules look for, or NaN in the place of one."""
+    return bool(log.lines) or log.spoilt_at is not None or any({SCORE, LOSS} & {*each.last} for each in log.found)
 
 
 def claim_of_logs(
-    claim: Claim, lines: Sequence[LineTemplate] = (), names: Sequence[LineTemplate] = (), *, averages: bool = False
+    claim: Claim,
+    lines: Sequence[LineTemplate] = (),
+    names: Sequence[LineTemplate] = (),
+    *,
+    averages: bool = False,
+    averages_named: bool = False,
 ) -> Claim:
     """The claim, with the score that its logs end with where nobody wrote down any other.
 
@@ -244,10 +257,12 @@ def claim_of_logs(
         names: which of several logs they are: see `logs_called`.
         averages: whether the mean of several logs stands for them. A claim is never made of last lines that nobody
             averaged, unless ``lines`` say which count; what a claim is compared with may be.
+        averages_named: whether the mean of several logs stands for them where ``names`` fit them.
     """
     readme = claim.readme
     is_null = any(note.kind is NoteKind.NOT_A_NUMBER for note in claim.notes)
     called = {log.file for log in logs_called(claim.logs, names)}
+    averages = averages or (averages_named and any(_is_called(log, name) for log in claim.logs for name in names))
     is_ruled = bool(lines) or len(called) < len(claim.logs)
     if is_ruled:
         of_claim = (_with_claimed_line(log, lines) if log.file in called else log for log in claim.logs)

@@ -34,8 +34,11 @@ CLAIM = Record((
     Key("unit", Text((BITS_PER_BYTE, NATS_PER_TOKEN)), "What is claimed; `bits per byte` if left out.",
         is_optional=True),
     Key("logs", ListOf(Text(what="file name, with places `{number}` and `{text}`")), "Names of the logs that carry the "
-        "claim, the best first: of several logs those that the first fitting name fits; if left out, or where none "
-        "fits, all of them.", is_optional=True),
+        "claim, the best first: of several logs those that the first fitting name fits, or the next name where these "
+        "print no score; if left out, or where none fits, all of them.", is_optional=True),
+    Key("mean", Flag(), "Whether the claim is the mean of what several logs so called end with, where no record states "
+        "another; false if left out: then none of them is chosen, unless `lines` say which of their lines count.",
+        is_optional=True),
     Key("lines", _LINES, "In each log the last line of each of these together is the claim, where no record states "
         "another; if left out, the last score of a log.", is_optional=True),
     Key("tokens", Whole(1), "Of nats per token: the tokens of the text, the same for every claim.", "tokens",

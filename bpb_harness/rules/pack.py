@@ -63,6 +63,7 @@ class ClaimRule:
     Attributes:
         unit: ``bits per byte`` or ``nats per token``.
         logs: file names of the logs that carry the claim, the best first; none, or none that fits: every log.
+        mean: whether the claim is the mean of what several of these logs end with.
         lines: of each log, the last line of each of these together is the claim; none: the last score of a log.
         num_tokens: of nats per token, the tokens of the text, which every claim shares; None: not fixed.
         tokens_lines: lines that say how many tokens were scored.
@@ -71,6 +72,7 @@ class ClaimRule:
 
     unit: str = BITS_PER_BYTE
     logs: tuple[LineTemplate, ...] = ()
+    mean: bool = False
     lines: tuple[LineTemplate, ...] = ()
     num_tokens: int | None = None
     tokens_lines: tuple[LineTemplate, ...] = ()

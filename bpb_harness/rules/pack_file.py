@@ -18,6 +18,7 @@ from bpb_harness.rules.byte_factors import ByteFactor
 from bpb_harness.rules.denominators import FULL, Denominator
 from bpb_harness.rules.format import RULES
 from bpb_harness.rules.pack import (
+    BITS_PER_BYTE,
     NATS_PER_TOKEN,
     ClaimRule,
     DoubtedBelow,
@@ -176,7 +177,7 @@ def _marks(value: Mapping[str, Any]) -> Marks:
 
 def _claim(value: Mapping[str, Any]) -> ClaimRule:
     rule = ClaimRule(
-        **{key: value[key] for key in ("unit", "text") if key in value},
+        **{key: value[key] for key in ("unit", "text", "mean") if key in value},
         logs=_log_names(value.get("logs", ())),
         lines=_lines("claim.lines", value.get("lines", ()), (SCORE, LOSS)),
         num_tokens=value.get("tokens"),
@@ -189,6 +190,9 @@ def _claim(value: Mapping[str, Any]) -> ClaimRule:
     for key, needs in (("tokens", "tokens_lines"), ("tokens_lines", "tokens"), ("tokens", "text")):
         if key in value and needs not in value:
             _refuse(f"claim.{needs}", "nothing", f"it beside claim.{key}")
+    if rule.mean and (not rule.logs or rule.unit == NATS_PER_TOKEN):
+        expected = f"it beside claim.logs, for a claim in {BITS_PER_BYTE}; losses are averaged as it is"
+        _refuse("claim.mean", "true", expected)
     if "tokens" in value and rule.unit != NATS_PER_TOKEN:
         _refuse("claim.tokens", rule.num_tokens, f"it for claims in {NATS_PER_TOKEN} alone; else see denominators")
     return rule

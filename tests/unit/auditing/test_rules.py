@@ -225,6 +225,31 @@ def test_the_claim_is_of_the_logs_that_the_rules_name(tmp_path: Path) -> None:
     assert audit(other, rules=pack).claimed_bpb == 1.25
 
 
+def test_a_mean_over_the_named_logs_is_the_claim_where_the_rules_say_so(tmp_path: Path) -> None:
+    pack = _pack(tmp_path, '[claim]\nlogs = ["pond_{number}.log"]\nmean = true\n')
+    folder = _folder_of(tmp_path / "x", pond_1=1.25, pond_2=1.27, pond_2_old=3.0, a_trial=9.0)
+    report = audit(folder, rules=pack)
+    assert report.claimed_bpb == pytest.approx(1.26)
+    assert "the mean of their 2 last scores is taken" in str(report)
+    (folder / "submission.json").write_text('{"val_bpb": 1.3}')
+    assert audit(folder, rules=pack).claimed_bpb == 1.3  # what a record states goes first
+    other = _folder_of(tmp_path / "other", a=1.25, b=1.27)  # none so called
+    assert audit(other, rules=pack).claimed_bpb is None
+
+
+def test_a_named_log_without_a_score_gives_way_to_the_next_name(tmp_path: Path) -> None:
+    pack = _pack(tmp_path, '[claim]\nlogs = ["pond.log", "pond_{number}.log"]\n')
+    folder = _folder_of(tmp_path / "x", pond_1=1.25, trial=9.0)
+    (folder / "pond.log").write_text("step 1\nstep 2\n")
+    assert audit(folder, rules=pack).claimed_bpb == 1.25
+    (folder / "pond.log").write_text("final val_loss:nan val_bpb:nan\n")  # it ran, and came to nothing
+    report = audit(folder, rules=pack)
+    assert report.claimed_bpb is None
+    (folder / "pond_1.log").unlink()
+    (folder / "pond.log").write_text("step 1\n")
+    assert audit(folder, rules=pack).claimed_bpb is None  # the trial's score is nobody's claim
+
+
 def test_which_line_and_which_log_go_together(tmp_path: Path) -> None:
     text = '[claim]\nlogs = ["pond_{number}.log"]\nlines = ["final val_loss:{loss} val_bpb:{score}"]\n'
     folder = _folder_of(tmp_path / "x", pond_1=1.25, pond_2=1.27, trial=3.0)

@@ -100,6 +100,8 @@ def test_what_is_left_out_is_none() -> None:
             "claim.logs[0]: got 'train_{score}.log', expected a file's name, with no place but {number} and {text}",
         ),
         (HEAD + '[claim]\nlogs = ["logs/train.log"]\n', "claim.logs[0]: got 'logs/train.log', expected a file's name"),
+        (HEAD + "[claim]\nmean = true\n", "claim.mean: got true, expected it beside claim.logs, for a claim in"),
+        (HEAD + '[claim]\nlogs = ["a.log"]\nmean = 1\n', "claim.mean: got 1"),
         (HEAD + '[claim]\nunit = "nats"\n', "claim.unit: got 'nats', expected bits per byte or nats per token"),
         (HEAD + '[claim]\nunit = "nats per token"\n', "claim.lines: got no {loss}, expected a line with {loss}"),
         (HEAD + "[claim]\ntokens = 5\n", "claim.tokens_lines: got nothing, expected it beside claim.tokens"),
