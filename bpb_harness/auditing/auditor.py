@@ -33,7 +33,7 @@ from bpb_harness.claim import Claim, Source, claim_of_logs, find_submissions, fi
 from bpb_harness.claim.line_template import LOSS
 from bpb_harness.claim.names import the_one, tokenizers_in, vocabulary_of
 from bpb_harness.claim.readme_reader import title_of
-from bpb_harness.claim.settings import settings_of
+from bpb_harness.claim.settings import flags_of, settings_of
 from bpb_harness.errors import ClaimError, HarnessError, UsageError
 from bpb_harness.findings import Finding, Json
 from bpb_harness.rules import Candidates, Rules, candidates_of, rules_for
@@ -277,6 +277,7 @@ def _script_findings(evidence: Evidence, *, allow_code: bool, tokenizer: AnyPath
         claimed=evidence.claim.score.value if evidence.claim.score else None,
         claimed_labels=tuple(dict.fromkeys(line.label for line in evidence.lines if line.label)),
         settings=settings_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
+        flags=flags_of(evidence.claim.readme.text) if evidence.claim.readme is not None else {},
         rules=evidence.rules,
     )
     scripts = _scripts_of(evidence)

@@ -1,12 +1,14 @@
-"""Settings that a README's commands give to what they start: ``export STEPS=64``, ``STEPS=64 python evaluate.py``.
+"""Settings that a README's commands give to what they start: ``STEPS=64 python evaluate.py``, or ``--steps 64`` of it.
 
-A script that asks the environment for them does otherwise without: its default is not what ran.
+A script that asks the environment, or its command line, for them does otherwise without: its default is not what ran.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 
 _LARGEST_README = 1 << 18  # characters
 _MAX_SETTINGS = 400
@@ -17,6 +19,10 @@ _SETTING = re.compile(
     r"|(?P<plain>[^\s\"'`;&|<>()$]{1,200}))(?=[\s;&|\\`)]|$)"
 )
 _COMMENT = re.compile(r"(?:^|\s)#[^\n]*")
+_END_OF_COMMAND = re.compile(r"[\n;|]|&&|&")
+_FLAG = re.compile(r"--[A-Za-z][A-Za-z0-9_-]{0,60}")
+_MAX_WORDS = 400  # of one command
+NO_VALUE = ""  # of a flag that stands alone
 
 
 def settings_of(text: str) -> Mapping[str, str]:
@@ -41,3 +47,56 @@ def _code_of(text: str) -> Iterator[str]:
     """The insides of fences; one that is never closed ends with the text."""
     inside = _FENCE.split(text)[1::2]
     yield from inside
+
+
+def flags_of(text: str) -> Mapping[tuple[str, str], str]:
+    """What the commands of a README give to scripts on their command lines, by script and flag: `NO_VALUE` or a value.
+
+    A flag counts where every command that starts the script gives it, and all of them alike.
+
+    Args:
+        text: the README.
+    """
+    commands: dict[str, list[dict[str, str | None]]] = {}
+    for block in _code_of(text[:_LARGEST_README]):
+        for command in _END_OF_COMMAND.split(_COMMENT.sub("", block.replace("\\\n", " "))):
+            started = _started(command)
+            if started is not None:
+                commands.setdefault(started[0], []).append(started[1])
+    found = {
+        (script, flag): value
+        for script, given in commands.items()
+        for flag, value in given[0].items()
+        if value is not None and all(flag in other and other[flag] == value for other in given)
+    }
+    return dict(list(found.items())[:_MAX_SETTINGS])
+
+
+def _started(command: str) -> tuple[str, dict[str, str | None]] | None:
+    """The script that a command starts and its flags; None for a value that the shell fills in, or that is given twice.
+
+    What stands before the script is its launcher's.
+    """
+    try:
+        words = shlex.split(command)[:_MAX_WORDS]
+    except ValueError:
+        return None  # a quotation that is not closed
+    at = next((place for place, word in enumerate(words) if word.endswith(".py")), None)
+    if at is None or any(word in ("rm", "cp", "mv", "cat", "vim", "git", "wget", "curl") for word in words[:1]):
+        return None
+    flags: dict[str, str | None] = {}
+    rest = words[at + 1 :]
+    for place, word in enumerate(rest):
+        flag, equals, value = word.partition("=")
+        if _FLAG.fullmatch(flag) is None:
+            continue
+        behind = rest[place + 1] if place + 1 < len(rest) else ""
+        if not equals:
+            is_value = bool(behind) and (not behind.startswith("-") or _NUMBER.fullmatch(behind) is not None)
+            value = behind if is_value else NO_VALUE
+        is_known = flag not in flags and "$" not in value and "..." not in value and "<" not in value
+        flags[flag] = value if is_known else None
+    return PurePosixPath(words[at]).name, flags
+
+
+_NUMBER = re.compile(r"-[0-9.][0-9.eE+-]{0,30}")

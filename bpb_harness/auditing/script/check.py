@@ -82,9 +82,10 @@ def check_scripts(
         checked, on_path = _checked(scripts, context, is_whole=not left_out, runs=runs)
         findings.extend(checked)
         if runs and tokenizer is not None:
-            findings = weigh(
-                findings, check_scores_by_running(scripts, tokenizer, on_path, context.rules.pack, context.settings)
+            behaviour = check_scores_by_running(
+                scripts, tokenizer, on_path, context.rules.pack, context.settings, context.flags
             )
+            findings = weigh(findings, behaviour)
             findings.extend(check_table_by_running(scripts, tokenizer, on_path))
     order = list(Severity)
     return sorted(findings, key=lambda found: order.index(found.severity))
@@ -154,7 +155,7 @@ def _checked(
     """The findings and, where functions are to be run, the names of those that the reported scores come from."""
     names = ", ".join(script.path for script in scripts)
     try:
-        analysis = Analysis(Program(scripts, context.settings), context)
+        analysis = Analysis(Program(scripts, context.settings, context.flags), context)
         informative = analysis.informative
         # The path is long, and few checks need it; what they leave of the work may not do for it.
         on_path = {frame.scope.name for _, frame in analysis.path} if runs else set()
@@ -192,7 +193,10 @@ def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> F
 
 def _read_with(taken: Mapping[str, str]) -> Finding:
     """What the README's commands set, which nothing but the README shows to have been set."""
-    shown = [f"{name}={value}" for name, value in sorted(taken.items())]
+    shown = [
+        f"{name} {value}".rstrip() if name.startswith("--") else f"{name}={value}"
+        for name, value in sorted(taken.items())
+    ]
     more = f" and {len(shown) - _MAX_NAMES} more" if len(shown) > _MAX_NAMES else ""
     message = (
         f"The script was read with {', '.join(f'`{each}`' for each in shown[:_MAX_NAMES])}{more}, as commands in the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bpb_harness.claim.settings import settings_of
+from bpb_harness.claim.settings import flags_of, settings_of
 
 
 def _in_fence(text: str) -> str:
@@ -39,3 +39,34 @@ def test_prose_sets_nothing() -> None:
 def test_a_setting_of_two_blocks_is_one_where_they_agree() -> None:
     assert settings_of(_in_fence("STEPS=64 a") + _in_fence("STEPS=64 RATE=1 b")) == {"STEPS": "64", "RATE": "1"}
     assert settings_of(_in_fence("STEPS=64 a") + _in_fence("STEPS=8 RATE=1 b")) == {"RATE": "1"}
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("python a.py --steps 64 --rate=0.5 --masked", {"--steps": "64", "--rate": "0.5", "--masked": ""}),
+        ("A=1 torchrun --nproc_per_node 8 x/a.py \\\n  --steps 64 \\\n  --masked", {"--steps": "64", "--masked": ""}),
+        (
+            "python a.py --low -0.5 --masked -x 3 --name 'two words'",
+            {"--low": "-0.5", "--masked": "", "--name": "two words"},
+        ),
+        ("python a.py --steps 64\npython a.py --steps 64", {"--steps": "64"}),
+        ("python a.py --steps 64\npython a.py --steps 32", {}),
+        ("python a.py --steps 64\npython a.py", {}),  # with it and without
+        ("python a.py --steps 64 --steps 32", {}),
+        ("python a.py --steps $N --rate <rate> --out ...", {}),
+        ("python a.py --steps 64 | tee a.log --append", {"--steps": "64"}),
+        ("python a.py  # --steps 64", {}),
+        ("pip install --upgrade x; cp a.py --force b.py", {}),
+        ("python a.py --name 'not closed", {}),
+        ("for s in 1 2; do python a.py --seed $s --steps 64; done", {"--steps": "64"}),
+    ],
+)
+def test_flags_that_commands_give_a_script(command: str, found: dict[str, str]) -> None:
+    assert flags_of(_in_fence(command)) == {("a.py", flag): value for flag, value in found.items()}
+
+
+def test_flags_of_two_scripts_are_kept_apart() -> None:
+    found = flags_of(_in_fence("python a.py --steps 64 && python b.py --steps 8"))
+    assert found == {("a.py", "--steps"): "64", ("b.py", "--steps"): "8"}
+    assert flags_of("python a.py --steps 64\n") == {}  # prose

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from bpb_harness.auditing.script.frontend.index import ELSEWHERE, Index, children, is_registered
+from bpb_harness.auditing.script.frontend.options import GivenOption, given_options
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, Scope, Script, last_name
 
 MAX_WORK = 400_000  # ten times what the scripts of fixtures/scripts take at most
@@ -34,9 +35,15 @@ class Program:
     Args:
         scripts: parsed files; a function that one imports from another is found by its name.
         settings: what the environment is known to hold; of what it is not, a script's own default counts.
+        flags: what command lines are known to hold, by script and flag.
     """
 
-    def __init__(self, scripts: Sequence[Script], settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        scripts: Sequence[Script],
+        settings: Mapping[str, str] | None = None,
+        flags: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
         self.scripts = list(scripts)
         self.settings = dict(settings or {})
         self.taken: dict[str, str] = {}  # of these, what a script was read with in place of its own default
@@ -62,6 +69,18 @@ class Program:
         self._reached: dict[ast.Name, tuple[Definition, ...]] = {}
         self._called: dict[ast.Call, Scope | None] = {}
         self._handed: dict[tuple[Scope, str], list[ast.expr]] = {}
+        self._given = self._take_options(flags or {})
+
+    def _take_options(self, flags: Mapping[tuple[str, str], str]) -> Mapping[str, GivenOption]:
+        """Options that are known to have been given, whose own defaults do not count."""
+        adding = self.calls.get("add_argument", ())
+        given = given_options([(call, self.scripts[self.scope(call).file].path) for call in adding], flags)
+        for name, option in given.items():
+            self.options.pop(name, None)
+            if option.value is not None:
+                self._parents[option.value] = option.call
+                self.options[name] = option.value
+        return given
 
     def spend(self, work: int = 1) -> bool:
         """Count work against the program's bound; False once it is used up."""
@@ -287,6 +306,11 @@ class Program:
             owner = self._owner(node)
             own = [value for value in values if self._owner(value) == owner]
             return own or values
+        given = self._given.get(node.attr)
+        if given is not None and not given.is_default:
+            self.taken[given.flag] = given.text
+        if given is not None:
+            return [] if given.value is None else [given.value]
         if node.attr in self.options:
             return [self.options[node.attr]]
         # Class-level fields are settings; what an __init__ stores is usually handed over from them.

@@ -34,7 +34,7 @@ _CHILD = Path(__file__).with_name("scoring_process.py")
 
 def check_scores_by_running(
     scripts: Sequence[Script], tokenizer: Path, on_path: set[str], pack: RulePack = NO_PACK,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None, flags: Mapping[tuple[str, str], str] | None = None,
 ) -> Behaviour:  # fmt: skip
     """Run the scoring functions of the scripts on an oracle network and a text of known bound.
 
@@ -44,6 +44,7 @@ def check_scores_by_running(
         on_path: names of the functions that the reported score comes from; others refute nothing.
         pack: what byte bugs do to the contest's text.
         settings: what the environment of the run is known to have held.
+        flags: what its command line is known to have held, by script and flag.
     """
     try:
         loaded = load_tokenizer(tokenizer)
@@ -53,7 +54,7 @@ def check_scores_by_running(
         message = "No scoring function was run: torch is not installed"
         return Behaviour((codes.SCORE_NOT_RUN.finding(message),))
     try:
-        functions, reasons = find_scoring_functions(scripts, on_path, settings)
+        functions, reasons = find_scoring_functions(scripts, on_path, settings, flags)
     except Exception as problem:  # a script is hostile input: what cannot be taken apart is not run
         why = f"its functions could not be cut out ({type(problem).__name__})"
         return Behaviour((codes.SCORE_NOT_RUN.finding(f"No scoring function was run: {why}"),))

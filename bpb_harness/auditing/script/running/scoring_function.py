@@ -101,7 +101,10 @@ class ScoringFunction:
 
 
 def find_scoring_functions(
-    scripts: Sequence[Script], on_path: set[str], settings: Mapping[str, str] | None = None
+    scripts: Sequence[Script],
+    on_path: set[str],
+    settings: Mapping[str, str] | None = None,
+    flags: Mapping[tuple[str, str], str] | None = None,
 ) -> tuple[list[ScoringFunction], list[tuple[str, str]]]:
     """The functions that look like scores and can be cut out, and why others cannot.
 
@@ -109,11 +112,12 @@ def find_scoring_functions(
         scripts: the parsed files; they are not changed.
         on_path: names of the functions that the reported score comes from.
         settings: what the environment of the run is known to have held.
+        flags: what its command line is known to have held, by script and flag.
     """
     copies = [Script(script.path, script.text, copy.deepcopy(script.tree)) for script in scripts]
     called = {scope.name for scope in _candidates(Program(copies), on_path)}
     lifted = set(lift_loops(copies, called, _is_handed))
-    program = Program(copies, settings)
+    program = Program(copies, settings, flags)
     of_main = [scope for scope in program.scopes if scope.name in lifted]
     found: list[ScoringFunction] = []
     reasons: list[tuple[str, str]] = []

@@ -121,6 +121,67 @@ def test_however_a_setting_is_asked_for(asked: str) -> None:
     assert _found(text, "BPB264", settings={"MASKED_EVAL": "0"}) == []
 
 
+OPTIONS = (
+    CHOSEN.replace("import math, os\n", "import argparse, math, os\n")
+    .replace("    args = Settings()\n", "    args = options()\n")
+    .replace(
+        "def main(",
+        """def options():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--masked", action="store_true", default=False)
+    parser.add_argument("-r", "--mask-rate", dest="rate", type=float, default=0.4)
+    parser.add_argument("--passes", type=int, default=4)
+    return parser.parse_args()
+
+
+def main(""",
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("masked", "flags", "rate"),
+    [
+        ('"--masked", action="store_true", default=False', {}, None),
+        ('"--masked", action="store_true", default=False', {"--masked": ""}, 0.4),
+        ('"--masked", action="store_true", default=False', {"--masked": "", "--mask-rate": "0.25"}, 0.25),
+        ('"--masked", action="store_true", default=False', {"--masked": "", "--mask-rate": "soon"}, ...),
+        ('"--masked", action="store_false", default=True', {"--masked": ""}, None),
+        ('"--masked", action="store_false", default=True', {}, 0.4),
+        ('"--masked", action=argparse.BooleanOptionalAction, default=True', {"--no-masked": ""}, None),
+        ('"--masked", action=argparse.BooleanOptionalAction, default=False', {"--masked": ""}, 0.4),
+        ('"--masked", type=int, default=0', {"--masked": "1"}, 0.4),
+        ('"--masked", type=int', {"--masked": "1"}, 0.4),
+        ('"--masked", type=bool, default=False', {"--masked": "False"}, 0.4),  # as argparse has it
+        ('"--masked", type=int, default=0', {"--other": "1"}, None),
+    ],
+)
+def test_a_flag_of_the_run_chooses_the_evaluation(masked: str, flags: dict[str, str], rate: object) -> None:
+    text = OPTIONS.replace('"--masked", action="store_true", default=False', masked)
+    found = _found(text, "BPB264", flags={("<script>", flag): value for flag, value in flags.items()})
+    rates = [each.evidence["mask_rate"] for each in found]
+    assert rates == ([] if rate is None or rate is ... else [rate])  # ...: a rate that is not known is no rate
+
+
+def test_flags_are_those_of_the_script_that_they_were_given_to() -> None:
+    given = {("<script>", "--masked"): "", ("<script>", "--mask-rate"): "0.25", ("<script>", "--passes"): "4"}
+    (found,) = _found(OPTIONS, "BPB953", flags=given)
+    assert "`--mask-rate 0.25`, `--masked`, as commands in the README set them" in found.message
+    other = {("prepare.py", flag): value for (_, flag), value in given.items()}
+    assert _found(OPTIONS, "BPB264", flags=other) == _found(OPTIONS, "BPB953", flags=other) == []
+
+
+def test_two_scripts_of_which_one_was_given_an_option_leave_it_open(tmp_path: Path) -> None:
+    (tmp_path / "evaluate.py").write_text(OPTIONS)
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.3}')
+    (tmp_path / "README.md").write_text("```\npython evaluate.py --masked\n```\n".replace("\\\n", "\n"))
+    assert "BPB264" in {finding.code for finding in audit(tmp_path).findings}
+    (tmp_path / "train.py").write_text(
+        "import argparse\nargparse.ArgumentParser().add_argument('--masked', default=0)\n"
+    )
+    assert "BPB264" not in {finding.code for finding in audit(tmp_path).findings}
+
+
 def test_the_printed_line_tells_which_branch_was_taken_and_which_score_is_claimed() -> None:
     assert _found(SEVERAL, "BPB264") == []  # off by default
     (found,) = _found(SEVERAL, "BPB264", claimed_labels=("final_masked",))
