@@ -58,14 +58,14 @@ def _without_a_word(paths: Sequence[Path]) -> Iterator[str]:
         for file, shown in list_files(path).files:
             kind = kind_by_name(shown)
             if kind is not None or not path.is_dir():
-                yield "" if is_claim_name(shown) else _why_none(file, shown)
+                yield "" if is_claim_name(shown) else _why_none(file, str(shown) if path.is_dir() else shown.name)
 
 
-def _why_none(file: Path, shown: Path) -> str:
+def _why_none(file: Path, name: str) -> str:
     try:
-        text = read_text(file, str(shown), _MAX_BYTES).text
+        text = read_text(file, name, _MAX_BYTES).text
     except ClaimError as problem:
         return str(problem)
     if len(_NO_CHARACTER.findall(text)) > _MAX_UNREADABLE * len(text):
-        return f"{shown}, which is no text"
-    return "" if _SPEAKS.search(text) else f"{shown}, which speaks of no score and no loss"
+        return f"{name}, which is no text"
+    return "" if _SPEAKS.search(text) else f"{name}, which speaks of no score and no loss"

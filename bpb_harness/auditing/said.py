@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bpb_harness.claim.listing import list_files
 from bpb_harness.claim.text_file import read_text
+from bpb_harness.distinct_names import distinct_names
 from bpb_harness.errors import ClaimError
 
 _MAX_BYTES = 2 << 20  # of one file; what a log says of its text stands at its ends
@@ -19,18 +20,21 @@ def texts_of(paths: Sequence[Path]) -> dict[str, str]:
     Args:
         paths: the record's folder, or its files.
     """
-    return dict(_texts(paths))
+    files = [(file, shown, path.is_dir()) for path in paths for file, shown in list_files(path).files]
+    names = distinct_names(
+        [shown for _, shown, _ in files], [str(shown) if in_folder else shown.name for _, shown, in_folder in files]
+    )
+    return dict(_texts(zip((file for file, *_ in files), names, strict=True)))
 
 
-def _texts(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    for path in paths:
-        for file, shown in list_files(path).files:
-            if file.suffix.lower() not in _SUFFIXES and "." in file.name:
-                continue
-            try:
-                yield str(shown), _innermost(file) or read_text(file, str(shown), _MAX_BYTES).text
-            except ClaimError:
-                continue
+def _texts(files: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, str]]:
+    for file, name in files:
+        if file.suffix.lower() not in _SUFFIXES and "." in file.name:
+            continue
+        try:
+            yield name, _innermost(file) or read_text(file, name, _MAX_BYTES).text
+        except ClaimError:
+            continue
 
 
 def _innermost(file: Path) -> str | None:

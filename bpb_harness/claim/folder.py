@@ -19,6 +19,7 @@ from bpb_harness.claim.readme_reader import headline, stated_scores, steps_table
 from bpb_harness.claim.record import Claim, LogRecord, Note, NoteKind, Protocol, ScoreLine
 from bpb_harness.claim.separate import two_claims
 from bpb_harness.claim.untrusted_file import resolved
+from bpb_harness.distinct_names import distinct_names
 from bpb_harness.errors import ClaimError
 
 _MAX_VALUES_SHOWN = 5
@@ -74,7 +75,7 @@ def _read_files(
 ) -> Claim:
     has_submission = any(shown.name.lower() == "submission.json" for _, shown in files)
     found = FoundFiles(named, has_submission, reading, notes)
-    for (file, shown), short in zip(files, _short_names([shown for _, shown in files]), strict=True):
+    for (file, shown), short in zip(files, distinct_names([shown for _, shown in files]), strict=True):
         found.take(file, shown, short)
     found.take_state()
     found.place_summaries()
@@ -105,17 +106,6 @@ def _require_one_claim(claim_files: Sequence[Claim], *, in_arguments: bool, sear
         recursive = ", or their folder with --recursive" if in_arguments else ", or --recursive"
         hint = f"audit them one by one{recursive if searchable else ''}"
         raise ClaimError(f"two claims in {where}: {names[0]} and {names[1]}", hint=hint)
-
-
-def _short_names(shown: Sequence[Path]) -> list[str]:
-    """Names without the folder, except where two files would share one: then with the folders that tell them apart."""
-    names = [path.name for path in shown]
-    for depth in range(2, max((len(path.parts) for path in shown), default=0) + 1):
-        names = [
-            "/".join(path.parts[-depth:]) if names.count(name) > 1 else name
-            for path, name in zip(shown, names, strict=True)
-        ]
-    return names
 
 
 def _merged(name: str, claim_files: Sequence[Claim], submissions: Sequence[Claim], notes: list[Note]) -> Claim:

@@ -44,7 +44,8 @@ class Listing:
     """The files of a submission.
 
     Attributes:
-        files: real paths, no link in them, with the path below the submission's folder that a report shows.
+        files: real paths, no link in them, with the path that a report shows: below the submission's folder, or of a file
+            that somebody named, as it was named.
         skipped: what looks like a file of the record but is none that may be read: its path below the folder and why.
     """
 
@@ -99,7 +100,7 @@ def list_files(path: Path) -> Listing:
     if real.is_dir():
         return _of_folder(real)
     require_regular(real, str(path))
-    return Listing(((real, Path(path.name)),))
+    return Listing(((real, path),))
 
 
 def holds_folders(path: Path) -> bool:

@@ -19,6 +19,7 @@ from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import interrupted_afterwards, run, torch_imports
 from bpb_harness.cli._settings import as_settings, takes
+from bpb_harness.distinct_names import distinct_names
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.methods import METHODS
 from bpb_harness.evaluation.settings import FLAGS
@@ -281,12 +282,14 @@ def _audit_many(
 
     folders = [paths[0] for paths in claims]
     if recursive:
-        named = [each for folder in folders for each in submissions_below(folder)]
+        found = [each for folder in folders for each in submissions_below(folder)]
     else:
-        named = [
+        found = [
             ((folder.as_posix() if by_path else folder.name) if folder.name else folder.resolve().name, folder)
             for folder in folders
         ]
+    names = distinct_names([folder for _, folder in found], [name for name, _ in found])
+    named = [*zip(names, (folder for _, folder in found), strict=True)]
     one = audit_each if recursive or by_path else _audit_whole
     audits = [partial(one, folder, name, **how) for name, folder in named]
     yield from audit_in_processes(audits, lambda number, why: unreadable(named[number][0], why))
@@ -301,7 +304,8 @@ def _audit_whole(folder: Path, name: str, **how: Any) -> list[AuditReport]:
 def _unread_below(folders: Sequence[Path]) -> list[str]:
     from bpb_harness.auditing import unread_folders
 
-    return [name for folder in folders for name in unread_folders(folder)]
+    found = [(name, folder / name) for folder in folders for name in unread_folders(folder)]
+    return distinct_names([path for _, path in found], [name for name, _ in found])
 
 
 def _with_progress(reports: Iterable[AuditReport]) -> Iterator[AuditReport]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.costs import ScoreCosts, is_score_file
+from bpb_harness.distinct_names import distinct_names
 from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.evaluation.draw_file import is_draw_file, read_score
 from bpb_harness.evaluation.flags import AnyPath
@@ -95,14 +96,17 @@ def is_scored_now(system: System) -> bool:
 
 
 def names_of(systems: Sequence[System]) -> list[str]:
-    """What each is called: its file without the ending, or its model's digest; with its folder where two are alike."""
+    """What each is called: its file without the ending, or its model's digest; of files that are called alike, with as
+    much of their paths as tells them apart, and of the same one again, with its number.
+    """
     plain = [_name(system) for system in systems]
-    paths = [str(each) if isinstance(each, str | PathLike) else name for each, name in zip(systems, plain, strict=True)]
-    if len(set(plain)) < len(plain) and len(set(paths)) == len(paths):
-        return paths
+    paths = [
+        Path(each if isinstance(each, str | PathLike) else name) for each, name in zip(systems, plain, strict=True)
+    ]
+    names = distinct_names(paths, plain)
     return [
-        name if plain.count(name) == 1 else f"{name}#{plain[: index + 1].count(name)}"
-        for index, name in enumerate(plain)
+        name if names.count(name) == 1 else f"{name}#{names[: index + 1].count(name)}"
+        for index, name in enumerate(names)
     ]
 
 

@@ -315,3 +315,25 @@ def test_one_of_many_that_holds_nothing_does_not_stop_the_others(run: Run, tmp_p
     done = run(SUBMISSIONS / "honest_single_seed", tmp_path)
     assert done.returncode == 3
     assert "consistent" in done.stdout
+
+
+def test_claims_of_one_name_are_told_apart_by_their_folders(run: Run, tmp_path: Path) -> None:
+    for place in ("p/one", "p/two", "q/one"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "train.log").write_text("final val_loss:2.07269931 val_bpb:1.22436570\n")
+    for words in (["p/one", "p/two", "q/one"], ["p", "q", "--recursive"], ["p", "q/one", "--recursive"]):
+        audits = own_json(run(*words, "--format", "json", cwd=tmp_path).stdout)["audits"]
+        assert [audit["name"] for audit in audits] == ["p/one", "two", "q/one"]
+        for words_of_format in ([], ["--format", "markdown"]):
+            shown = run(*words, *words_of_format, cwd=tmp_path).stdout
+            assert all(name in shown for name in ("p/one", "two", "q/one"))
+
+
+def test_files_of_one_name_that_are_named_for_one_claim_are_told_apart(run: Run, tmp_path: Path) -> None:
+    for place, score in (("p", "1.22436570"), ("q", "1.23999999")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "train.log").write_text(f"final val_loss:2.07269931 val_bpb:{score}\n")
+    shown = run("p/train.log", "q/train.log", cwd=tmp_path).stdout
+    assert "read       p/train.log, q/train.log;" in shown
+    assert "1.23999999 (q/train.log:1)" in " ".join(shown.split())
+    assert "read       train.log;" in run("p/train.log", cwd=tmp_path).stdout

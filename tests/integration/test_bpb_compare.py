@@ -171,6 +171,30 @@ def test_a_system_against_itself(results):
     assert not found.holds
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(files, tmp_path):
+    """By no more of their paths than that takes, in every format; the same file again has a number."""
+    for name, source in (("one", "tiny"), ("two", "worse"), ("three", "gpt")):
+        (tmp_path / name / "last").mkdir(parents=True)
+        (tmp_path / name / "last" / "m.score").write_bytes(files[source].read_bytes())
+    one, two, three = (tmp_path / name / "last" / "m.score" for name in ("one", "two", "three"))
+    page = tmp_path / "page.html"
+    for systems, names in (
+        ([one, two], ["one/last/m.score", "two/last/m.score"]),
+        ([one, two, files["gpt"]], ["one/last/m.score", "two/last/m.score", "gpt"]),
+        (
+            [one, two, three, one],
+            ["one/last/m.score#1", "two/last/m.score", "three/last/m.score", "one/last/m.score#2"],
+        ),
+        ([one, one], ["m#1", "m#2"]),
+    ):
+        found = own_json(run(*systems, "--format", "json").stdout)
+        assert [system["name"] for system in found["systems"]] == names
+        for words_of_format in ([], ["--format", "markdown"], ["--report", page]):
+            said = run(*systems, *words_of_format).stdout
+            assert all(name in said for name in names)
+        assert all(name in page.read_text() for name in names)
+
+
 def test_expectations(files, tmp_path):
     better = run(files["worse"], files["tiny"], "--expect-better", "0.01", "--level", "0.01")
     assert better.returncode == 0, better

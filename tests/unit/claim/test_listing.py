@@ -95,7 +95,7 @@ def test_what_belongs_to_a_submission_in_order(tmp_path: Path) -> None:
     assert _shown(listing) == ["submission.json", "train.log", "b/config.json", "b/train.py", "b/c/run.log"]
     assert [path for path, _ in listing.files] == [tmp_path.resolve() / name for name in _shown(listing)]
     assert listing.skipped == ()
-    assert list_files(tmp_path / "train.log") == Listing(((tmp_path.resolve() / "train.log", Path("train.log")),))
+    assert list_files(tmp_path / "train.log") == Listing(((tmp_path.resolve() / "train.log", tmp_path / "train.log"),))
 
 
 def test_one_folder_of_logs_is_a_submission_and_two_are_not(tmp_path: Path) -> None:
