@@ -231,7 +231,12 @@ def _other_parts(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts, 
         if differs
     ]
     hint = f"leave out {' and '.join(causes)}" if causes else "score the whole of the text with both"
-    if causes == ["--limit"]:
+    if "--limit" in causes and (one.method == "ar") != (other.method == "ar"):
+        hint += (
+            ": windows of --method ar lie one token on, and no number of them has the bytes of the other's; for less to "
+            "score take a shorter text, whole: `head -n 20 val.jsonl > few.jsonl`, --docs few.jsonl"
+        )
+    elif causes == ["--limit"]:
         hint += ", or score the same windows of both; where windows are unlike, score a shorter text whole"
     return UsageError(
         f"{names[0]} and {names[1]} do not pay for the same part of the text", seen=f"{both[0].total:,.0f} {unit}",

@@ -29,6 +29,7 @@ from bpb_harness.auditing.script.running.weighing import Behaviour, Passed, weig
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.findings import CODES, Finding, Severity
 from tests.official_table import FILLED
+from tests.script_network import NETWORK
 
 SHOWN = 3_072  # rows of one probe: enough for most functions
 TOKENIZER = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
@@ -65,16 +66,10 @@ import math
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-V = 512
-MASK = 512
 eps = 0.0
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.emb = nn.Embedding(V + 1, 16)
-        self.out = nn.Linear(16, V + 1)
-    def forward(self, z):
-        return self.out(self.emb(z))
+"""
+MASKED += NETWORK
+MASKED += """\
 def nelbo(model, x, num_steps):
     total = torch.zeros(len(x), dtype=torch.float64)
     for i in range(1, num_steps + 1):

@@ -12,22 +12,14 @@ import pytest
 from bpb_harness.auditing.script import ScriptContext, check_scripts
 from bpb_harness.auditing.script.running import run_scoring as running
 from bpb_harness.findings import Finding, Severity
+from tests.script_network import NETWORK
 
 TOKENIZER = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
-MODEL = """
+MODEL = f"""
 import torch
 import torch.nn as nn
-V = 512
-MASK = 512
 SEQ_LEN = 128
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.emb = nn.Embedding(V + 1, 16)
-        self.out = nn.Linear(16, V + 1)
-    def forward(self, z):
-        return self.out(self.emb(z))
-"""
+{NETWORK}"""
 BOUND = """
 import torch.nn.functional as F
 def price(model, x, num_steps):

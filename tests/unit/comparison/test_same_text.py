@@ -132,6 +132,19 @@ def test_parts_of_the_text_are_refused(change, hint):
     assert said == f"A and B do not pay for the same part of the text: got 420 bytes, expected 140; {hint}"
 
 
+def test_windows_of_which_no_number_has_the_same_bytes_are_said_to_be_such():
+    """An autoregressive model's lie one token on; of two such models they do not."""
+    part = signed(costs_of(2.0 * BYTES[:3], BYTES[:3]), method="ar", data="val@11111111[0:3/7]")
+    masked = signed(ONE, method="discrete")
+    for said in (refusal(masked, part), refusal(part, masked)):
+        assert "; leave out --limit: windows of --method ar lie one token on, and no number of them has" in said
+        assert said.endswith("take a shorter text, whole: `head -n 20 val.jsonl > few.jsonl`, --docs few.jsonl")
+    assert refusal(signed(ONE, method="ar"), part).endswith(LEAVE_OUT_LIMIT)
+    assert "leave out --limit and --tail: windows of" in refusal(
+        masked, signed(part, method="ar", data="v@1[0:3/7]", tail="drop")
+    )
+
+
 def test_the_same_bytes_of_other_documents_are_refused():
     shifted = costs_of(2.0 * BYTES, np.roll(BYTES, 1))
     assert "do not pay for the same part" in refusal(ONE, shifted)
