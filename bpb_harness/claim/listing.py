@@ -44,8 +44,8 @@ class Listing:
     """The files of a submission.
 
     Attributes:
-        files: real paths, no link in them, with the path that a report shows: below the submission's folder, or of a file
-            that somebody named, as it was named.
+        files: real paths, no link in them, with the path that a report shows: below the submission's folder, or, of a
+            file that somebody named, the path that was named.
         skipped: what looks like a file of the record but is none that may be read: its path below the folder and why.
     """
 

@@ -233,8 +233,8 @@ def _other_parts(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts, 
     hint = f"leave out {' and '.join(causes)}" if causes else "score the whole of the text with both"
     if "--limit" in causes and (one.method == "ar") != (other.method == "ar"):
         hint += (
-            ": windows of --method ar lie one token on, and no number of them has the bytes of the other's; for less to "
-            "score take a shorter text, whole: `head -n 20 val.jsonl > few.jsonl`, --docs few.jsonl"
+            ": windows of --method ar lie one token on, and no number of them has the bytes of the other's; for less "
+            "to score take a shorter text, whole: `head -n 20 val.jsonl > few.jsonl`, --docs few.jsonl"
         )
     elif causes == ["--limit"]:
         hint += ", or score the same windows of both; where windows are unlike, score a shorter text whole"
