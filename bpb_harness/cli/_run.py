@@ -6,6 +6,7 @@ Exit codes: 0 fine - 1 refuted, or an expectation missed - 2 bad input or usage 
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import gc
 import os
@@ -15,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
@@ -32,7 +33,7 @@ _CLOSE = 0.75
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
-def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) -> NoReturn:
+def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True, runs_others: bool = False) -> NoReturn:
     """Run a command line to its end and leave the process.
 
     A command says its exit code by `typer.Exit(code)` or by returning an int. `HarnessError` and usage errors become
@@ -43,6 +44,7 @@ def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) 
         app: the command.
         prog_name: the name in usage lines; None: the name that the process was started by.
         spread: whether a repeatable option takes several words, see :func:`repeat_flags`.
+        runs_others: whether code that is not the harness's may have left something to do at the end.
     """
     command = typer.main.get_command(app)
     name = prog_name or command.name or "bpb"
@@ -58,7 +60,41 @@ def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True) 
             _say(name, "interrupted")
     except BaseException as error:
         code = _report(name, error, command)
+    if "torch" in sys.modules and not runs_others and _is_own_process():
+        _end_at_once(code)
     sys.exit(code)
+
+
+def _is_own_process() -> bool:
+    """Whether the interpreter was started for a command of ours, and has run nobody else's code."""
+    if _users_module() in sys.modules:
+        return False
+    words = iter(sys.orig_argv[1:])
+    for word in words:
+        if word == "-m":
+            return next(words, None) == "bpb_harness"
+        if not word.startswith("-"):
+            return os.path.basename(word).startswith("bpb-")  # noqa: PTH119
+    return False
+
+
+def _end_at_once(code: int) -> None:
+    """Do what is left to do at the end, and leave without taking apart objects and libraries one by one.
+
+    With torch that takes some tenths of a second, and reads pages of its libraries that nothing else had read.
+    Returns where what was printed cannot be written: the interpreter has a way to say so.
+    """
+    with suppress(KeyboardInterrupt):
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the interpreter does
+    with suppress(KeyboardInterrupt):
+        atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code)
 
 
 def _hold_standard_streams() -> None:
@@ -219,15 +255,21 @@ def _report(name: str, error: BaseException, command: Any) -> int:
 
 def _place_in_users_code(error: BaseException) -> str | None:
     """Where the file of ``--model`` failed, if it was the last to call what failed, and nothing of ours."""
-    loaded = sys.modules.get("bpb_harness.adapters.user_code")  # imported by whoever has run such a file
+    users = _users_module()
     place = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__"))
         if module.partition(".")[0] == "bpb_harness":
             place = None
-        elif loaded is not None and module == loaded.MODULE_NAME:
+        elif module == users:
             place = f"{os.path.basename(frame.f_code.co_filename)} failed at line {line}"  # noqa: PTH119
     return place
+
+
+def _users_module() -> str | None:
+    """The name of the module that a file of ``--model`` becomes; None where nobody could have run one."""
+    runs = sys.modules.get("bpb_harness.adapters.user_code")
+    return None if runs is None else str(runs.MODULE_NAME)
 
 
 def _is_of_a_closed_pipe(error: SystemExit) -> bool:

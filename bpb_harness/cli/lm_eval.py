@@ -114,4 +114,4 @@ def _folder_of_results(words: Sequence[str], since: float) -> Path | None:
 
 def main() -> None:
     """Entry point of the command."""
-    run(app, "bpb-lm-eval", spread=False)
+    run(app, "bpb-lm-eval", spread=False, runs_others=True)
