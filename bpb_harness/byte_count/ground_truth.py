@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bpb_harness.byte_count.counter import ByteCounter, TokenSource
 from bpb_harness.byte_count.tokenizer import SPACE_SYMBOL, PieceKind, Tokenizer
-from bpb_harness.byte_count.validity import essence
+from bpb_harness.byte_count.validity import added_gaps, essence
 
 _EXCERPT = 24  # characters of text in a report
 
@@ -43,6 +43,7 @@ class Reason(StrEnum):
     COLLAPSED_SPACES = "the normaliser dropped or joined spaces"
     FOLDED_CHARACTER = "the normaliser folded or dropped a character"
     LOST_LETTERS = "the normaliser changed letters or dropped them: the text cannot be given back"
+    ADDED_SPACE = "the normaliser put in white space or control characters that the text had not"
 
 
 @dataclass(frozen=True)
@@ -294,7 +295,10 @@ def _letter_disagreement(index: int, normal: bytes, raw: bytes) -> Disagreement 
         return None
     kept, had = essence(normal.decode()).encode(), essence(raw.decode()).encode()
     if kept == had:
-        return None
+        if added_gaps(normal.decode(), raw.decode()) is None:
+            return None
+        position = _common_prefix(normal, raw)
+        return Disagreement(index, position, Reason.ADDED_SPACE, _excerpt(raw, position), _excerpt(normal, position))
     position = _common_prefix(kept, had)
     return Disagreement(index, position, Reason.LOST_LETTERS, _excerpt(had, position), _excerpt(kept, position))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import string
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bpb_harness.byte_count.guarded import guarded
@@ -14,6 +15,12 @@ from bpb_harness.foreign_files import load_once
 
 # Parts that cut a text at white space, or at a character, and keep neither.
 _DROPPING_PARTS = ("Whitespace", "WhitespaceSplit", "BertPreTokenizer", "CharDelimiterSplit")
+# Some of every class of characters that patterns tell apart, white space in every place.
+_PROBE = (
+    f" a B1 {string.punctuation}\n\n \t x...\r\n don't 4.5e-10 _y_ $%  na\u00efve e\u0301 \u00a0\u3000"
+    "\u0416\u0438\u0437\u043d\u044c \u4f60\u597d \u0661 \u20ac\U0001f600\u200d  "
+)
+_MAX_SHOWN = 12
 
 
 def read_tokenizer_json(document: dict[str, Any], model_bytes: bytes, name: str) -> Tokenizer:
@@ -34,6 +41,7 @@ def read_tokenizer_json(document: dict[str, Any], model_bytes: bytes, name: str)
     if model.get("dropout"):  # which leaves merges out at random, for training
         written = json.dumps({**document, "model": {**model, "dropout": None}})
     tokenizer = guarded(f"{name}: the tokenizers library refuses it", lambda: tokenizers.Tokenizer.from_str(written))
+    _require_an_id_each(document, tokenizer, name)
     before, normalizers = _parts(document.get("pre_tokenizer")), _parts(document.get("normalizer"))
     prefix = any(part.get("type") == "ByteLevel" and part.get("add_prefix_space", False) for part in before)
     in_letters = any(part.get("type") == "ByteLevel" for part in normalizers)
@@ -48,12 +56,12 @@ def read_tokenizer_json(document: dict[str, Any], model_bytes: bytes, name: str)
             model_bytes, name, tokenizer, "byte_level_bpe", add_prefix_space=prefix, merged=merged, unknown=unknown,
             normalizes_to_letters=in_letters,
         )  # fmt: skip
-        dropping = next((part["type"] for part in before if part.get("type") in _DROPPING_PARTS), None)
-        if dropping is not None:
-            found.loses = f"its pre-tokenizer {dropping} drops what it cuts a text at"
+        found.loses = _dropped(before, tokenizer)
         return found
     if model_type == "WordLevel" and is_characters(list(tokenizer.get_vocab(with_added_tokens=False))):
-        return LibraryTokenizer(model_bytes, name, tokenizer, "characters", unknown=unknown)
+        found = LibraryTokenizer(model_bytes, name, tokenizer, "characters", unknown=unknown)
+        found.loses = _dropped(before, tokenizer)
+        return found
     why = f"model type {model_type} without a ByteLevel part"
     return LibraryTokenizer(model_bytes, name, tokenizer, model_type, merged=merged, unknown=unknown, uncountable=why)
 
@@ -103,6 +111,43 @@ def read_vocabulary_and_merges(vocabulary: bytes, merges: bytes, name: str) -> T
     found = read_tokenizer_json(document, model_bytes, name)
     found.notes = (f"{name}: read as GPT-2's byte-level BPE, which is what vocab.json and merges.txt do not say",)
     return found
+
+
+def _require_an_id_each(document: dict[str, Any], tokenizer: Any, name: str) -> None:
+    """Refuse ids that stand for two pieces: which of them a token is, the library leaves to chance.
+
+    Raises:
+        TokenizerError: with the id, and both of its pieces.
+    """
+    vocabulary = document["model"].get("vocab")
+    taken: dict[int, str] = {}
+    for piece, token in vocabulary.items() if isinstance(vocabulary, dict) else ():
+        if token in taken:
+            raise TokenizerError(
+                f"{name}: two pieces of id {token}", seen=f"{taken[token]!r} and {piece!r}", expected="an id each",
+                hint="fetch or write it again",
+            )  # fmt: skip
+        taken[token] = piece
+    for entry in document.get("added_tokens") or ():
+        given = tokenizer.token_to_id(entry["content"])
+        if given is not None and given != entry["id"]:  # as where another piece has that id
+            raise TokenizerError(
+                f"{name}: the added token {entry['content']!r}", seen=f"id {entry['id']}",
+                expected=f"{given}, which is what the tokenizers library gives it", hint="fetch or write it again",
+            )  # fmt: skip
+
+
+def _dropped(parts: Iterable[dict[str, Any]], tokenizer: Any) -> str | None:
+    """What the pre-tokenizer leaves out of a text, in words; None where a probe with some of everything comes whole."""
+    for part in parts:
+        if part.get("type") in _DROPPING_PARTS or (part.get("behavior") == "Removed" and not part.get("invert")):
+            return f"its pre-tokenizer {part['type']} drops what it cuts a text at"
+    if tokenizer.pre_tokenizer is None:
+        return None
+    pieces = guarded("the pre-tokenizer fails", lambda: tokenizer.pre_tokenizer.pre_tokenize_str(_PROBE))
+    kept = {place for _, (start, stop) in pieces for place in range(start, stop)}
+    dropped = "".join(dict.fromkeys(letter for place, letter in enumerate(_PROBE) if place not in kept))
+    return f"its pre-tokenizer drops {dropped[:_MAX_SHOWN]!r}" if dropped else None
 
 
 def _parts(component: Any) -> list[dict[str, Any]]:

@@ -35,6 +35,8 @@ LONGEST_RUN = 16
 _NO_LETTERS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2581\ufeff\ufffd]+")
 # Characters that a normaliser must leave alone, with case and accents among them.
 _LETTERS = (string.ascii_letters, string.digits, string.punctuation, "na\u00efve", "\u0416\u0438\u0437\u043d\u044c")
+# White space that a normaliser may join, make spaces of, or drop, but must not make longer.
+_GAPS = ("et", "e t", "e  t", "e\tt", "e\nt", " et ")
 # Of these the first two that a vocabulary has are written.
 _CANDIDATES = "etaoinshrdlucmfwypvbgkqjxz\u0435\u043e\u0430\u4e00ACGT01"
 
@@ -47,6 +49,19 @@ def essence(text: str) -> str:
 def keeps_letters(normal: str, raw: str) -> bool:
     """Whether a normalised text has the characters of the raw one."""
     return normal == raw or essence(normal) == essence(raw)
+
+
+def added_gaps(normal: str, raw: str) -> str | None:
+    """Bytes of white space and control characters that a normaliser puts in, in words: text that there was not."""
+    had = max(_bytes_of_gaps(raw), _bytes_of_gaps(unicodedata.normalize("NFKC", raw)))  # which may write a space
+    has = _bytes_of_gaps(normal)
+    if has <= had:
+        return None
+    return f"{has:,} bytes of white space and control characters of {had:,}"
+
+
+def _bytes_of_gaps(text: str) -> int:
+    return sum(len(gap.encode("utf-8", errors="surrogatepass")) for gap in _NO_LETTERS.findall(text))
 
 
 def lost_by_tokenizer(tokenizer: Tokenizer) -> str | None:
@@ -70,6 +85,9 @@ def _changed_letters(tokenizer: Tokenizer) -> str | None:
         if not keeps_letters(normal, word):
             _, met, expected = _parting(essence(normal), essence(word))
             return f"its normaliser makes {met!r} of {expected!r}"
+    for text in _GAPS:
+        if added := added_gaps(tokenizer.normalize(text), text):
+            return f"its normaliser makes {added} in {text!r}"
     return None
 
 
@@ -139,6 +157,8 @@ def _lost_in_document(tokenizer: Tokenizer, text: str, tokens: NDArray[np.int64]
     if not keeps_letters(normal, text):
         at, met, expected = _parting(essence(normal), essence(text))
         return f"the normaliser makes {met!r} of {expected!r} (letter {at:,})"
+    if added := added_gaps(normal, text):
+        return f"the normaliser makes {added}"
     wanted = normal.encode()
     if spelled == wanted or (tokenizer.spaces.dummy_prefix and b" " + spelled == wanted):
         return None  # a space that starts a text is joined with the one that add_prefix_space puts there

@@ -68,6 +68,14 @@ LOSSY = {
     "lower-casing SentencePiece": piece_model(normalization_rule_name="nmt_nfkc_cf"),
     "white space dropped": byte_level(None, pre_tokenizers.WhitespaceSplit()),
     "spaces dropped by a pattern": byte_level(None, pre_tokenizers.Split(Regex(r"\s+"), behavior="removed")),
+    "commas dropped by a pattern": byte_level(None, pre_tokenizers.Split(",", behavior="removed")),
+    "all but letters dropped": byte_level(
+        None, pre_tokenizers.Split(Regex("[a-z ]+"), behavior="removed", invert=True)
+    ),
+    "punctuation dropped": byte_level(None, pre_tokenizers.Punctuation(behavior="removed")),
+    "spaces of three bytes": byte_level(normalizers.Replace(" ", "\u2581")),
+    "spaces doubled": byte_level(normalizers.Replace(" ", "  ")),
+    "a space put before": byte_level(normalizers.Prepend(" ")),
     "ends of words": byte_level(None, suffix="</w>"),
     "a letter replaced": byte_level(normalizers.Replace("t", "d")),
     "WordPiece": word_piece(),

@@ -339,6 +339,38 @@ def test_the_name_of_an_added_separator_in_a_text_is_text(flags):
         assert (again.bos_id, again.encode(text).tolist()) == (chosen.bos_id, tokens.tolist())
 
 
+def test_two_pieces_of_one_id_are_refused():
+    """Which of them a token is, the library left to chance: six bytes in one run and eight in the next."""
+    document = json.loads(byte_level(special=["<|endoftext|>"]).to_str())
+    vocabulary = document["model"]["vocab"]
+    first, second = list(vocabulary)[:2]
+    vocabulary[second] = vocabulary[first]
+    with pytest.raises(TokenizerError) as caught:
+        load_tokenizer(json.dumps(document).encode(), name="t.json")
+    said = f"t.json: two pieces of id {vocabulary[first]}: got {first!r} and {second!r}, expected an id each; fetch or"
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize("wrong", ["of a piece", "of another", "beyond"])
+def test_an_added_token_whose_id_the_library_does_not_give_it_is_refused(wrong):
+    """Whoever wrote the shards may have gone by the file."""
+    document = json.loads(byte_level(special=["<|endoftext|>"]).to_str())
+    (entry,) = document["added_tokens"]
+    right = entry["id"]
+    document["model"]["vocab"] = {piece: i for i, piece in enumerate(sorted(document["model"]["vocab"])) if i != right}
+    document["model"]["vocab"].pop("<|endoftext|>", None)
+    size = len(document["model"]["vocab"])
+    entry["id"] = {"of a piece": next(iter(document["model"]["vocab"].values())), "of another": size, "beyond": 5000}[
+        wrong
+    ]
+    if wrong == "of another":
+        document["added_tokens"].append({**entry, "content": "<|pad|>"})
+    with pytest.raises(
+        TokenizerError, match=r"the added token '<\|.*\|>': got id \d+, expected \d+, which is what the"
+    ):
+        load_tokenizer(json.dumps(document).encode())
+
+
 def test_a_piece_that_merges_make_is_text_whatever_its_name():
     letters = {piece: token for token, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     merges = [("<", "s"), ("<s", ">")]

@@ -9,12 +9,13 @@ import json
 import numpy as np
 import pytest
 import sentencepiece
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from bpb_harness.byte_count import PieceKind, load_tokenizer
 from bpb_harness.byte_report.report import measure_bytes
 from bpb_harness.byte_report.report_text import describe
 from bpb_harness.findings import Severity
-from bpb_harness.text.corpus import load_shards
+from bpb_harness.text.corpus import load_documents, load_shards
 
 SENTENCES = ["the cat sat on the mat, the rat ate the cat \ue001"] * 10
 
@@ -174,6 +175,32 @@ def test_the_same_text_in_other_tokens_is_said_so(tmp_path):
     assert "spell these documents" in finding.message
     assert (finding.evidence["reason"], finding.evidence["document"]) == ("other_tokens", 99)
     assert report.lossless
+
+
+def test_a_normaliser_that_puts_white_space_in(tmp_path):
+    """Three bytes for each space: the letters are the same, and the bytes are not those of the text."""
+    letters = {letter: token for token, letter in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    library = Tokenizer(models.BPE(letters, []))
+    library.pre_tokenizer, library.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    texts = ["a cat", "the rat"]
+    for normaliser, grows in ((normalizers.Replace(" ", "\u2581"), True), (normalizers.Replace("  ", " "), False)):
+        library.normalizer = normaliser
+        tokenizer = load_tokenizer(library.to_str().encode())
+        corpus = load_documents([_documents(tmp_path, texts)], tokenizer)
+        report = measure_bytes(tokenizer, corpus, texts, from_shards=False)
+        assert report.lossless is not grows
+        assert ("BPB181" in found(report)) is grows
+        assert (measure_bytes(tokenizer, corpus, from_shards=False).lost is not None) is grows
+        if grows:
+            assert found(report)["BPB181"].evidence["reason"] == "added_space"
+            assert found(report)["BPB181"].evidence["position"] == 1
+            assert report.num_bytes_exact == report.num_bytes_raw + 4
+
+
+def _documents(folder, texts):
+    path = folder / "docs.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return path
 
 
 def test_another_tokenizer(tmp_path):
