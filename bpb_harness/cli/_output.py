@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from bpb_harness.cli._inputs import Inputs
 from bpb_harness.errors import OutputError, UsageError
 from bpb_harness.terminal.screen import Screen
 from bpb_harness.whole_file import write_whole, written
 
 if TYPE_CHECKING:
     import pandas as pd
-
-READ = ("data", "docs", "tokenizer", "resume")  # settings that name files
 
 
 def write_output(text: str, path: Path | None) -> None:
@@ -83,26 +81,24 @@ def require_folder(path: Path | None) -> None:
         raise UsageError("output file", seen=str(path), expected="a file in a folder that exists")
 
 
-def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[object]) -> None:
+def require_outputs(outputs: Mapping[str, Path | None], inputs: Inputs) -> None:
     """Refuse files that cannot be written, or must not be, before the work is done.
 
     Args:
         outputs: the file of each flag; None for one that is not given.
-        inputs: what the command reads, which it must not write over: files, or lists of them; None for one that is not
-            given. Patterns stand for what they match.
+        inputs: what the command reads, which it must not write over, nor write among.
 
     Raises:
         UsageError: for a file that two flags name, one in a folder that does not exist, or one that is read.
     """
     flags: dict[Path, str] = {}
-    named = [str(path) for each in inputs for path in (each if isinstance(each, list | tuple) else [each]) if path]
-    read = {Path(name).resolve() for path in named for name in (path, *glob.glob(path))}  # noqa: PTH207 - as they are read
     for flag, path in outputs.items():
         require_folder(path)
         if path is None:
             continue
         if (first := flags.setdefault(path.resolve(), flag)) != flag:
             raise UsageError(f"{first} and {flag}", seen="the same file twice", expected="files of their own")
-        if path.resolve() in read:
-            seen = f"{path.name}, which is read"
-            raise UsageError(flag, seen=seen, expected="a file of its own", hint="name another file to write")
+        if (why := inputs.reads(path)) is not None:
+            raise UsageError(
+                flag, seen=f"{path.name}, {why}", expected="a file of its own", hint="name another file to write"
+            )

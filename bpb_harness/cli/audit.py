@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bpb_harness.cli._inputs import Inputs
 from bpb_harness.cli._options import Explain, Quiet, Version
 from bpb_harness.cli._output import require_outputs, screen_of, write_output
 from bpb_harness.cli._own_files import require_no_checkpoint, require_no_other
@@ -104,8 +105,10 @@ def audit(
     if output_format not in _FORMATS:
         raise UsageError("--format", seen=repr(output_format), expected=", ".join(_FORMATS))
     require_html(report)
-    read = [paths, baseline, checkpoint, proof, options["data"], options["tokenizer"]]
-    require_outputs({"--output": output, "--report": report}, read)
+    require_outputs({"--output": output, "--report": report}, Inputs.of(
+        record=[*paths, baseline], checkpoint=checkpoint, file=proof, data=options["data"],
+        tokenizer=options["tokenizer"],
+    ))  # fmt: skip
     if not containing:  # whose files only tell which submissions they are of
         require_no_other(paths, what="", expected=_PUBLISHED)
         require_no_checkpoint(paths, expected=_PUBLISHED)

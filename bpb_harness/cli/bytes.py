@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bpb_harness.cli._inputs import Inputs
 from bpb_harness.cli._options import Explain, Version
 from bpb_harness.cli._output import require_outputs, screen_of, write_output
 from bpb_harness.cli._run import interrupted_afterwards, run
@@ -54,7 +55,7 @@ def count(
         raise UsageError("--format", seen=repr(output_format), expected="text or json")
     if not given["data"] and not given["docs"]:
         raise UsageError("nothing to count", hint="give --data SHARDS, --docs TEXT, or both")
-    require_outputs({"--output": output}, [given[name] for name in ("tokenizer", "data", "docs")])
+    require_outputs({"--output": output}, Inputs.of(**{name: given[name] for name in ("tokenizer", "data", "docs")}))
     with _progress() as track:
         report = _measure(track, **as_settings(given))
     if output_format == _JSON:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 
 import typer
 
+from bpb_harness.cli._inputs import inputs_of
 from bpb_harness.cli._options import Quiet, Version
-from bpb_harness.cli._output import READ, require_outputs, write_output
+from bpb_harness.cli._output import require_outputs, write_output
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._report import command_line, require_html
 from bpb_harness.cli._run import run, torch_imports
@@ -105,7 +106,7 @@ def compare(
     if output_format not in _FORMATS:
         raise UsageError("--format", seen=repr(output_format), expected="text, markdown, latex or json")
     require_html(report)
-    require_outputs({"--output": output, "--report": report}, [systems, *(given[name] for name in READ)])
+    require_outputs({"--output": output, "--report": report}, inputs_of(given, checkpoint=systems))
     with torch_imports():
         from bpb_harness.comparison.compare import compare as compare_systems
         from bpb_harness.comparison.compare import require_expectations

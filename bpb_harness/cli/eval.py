@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpb_harness.cli._demo import DEMO_CHECKPOINT, DEMO_DATA, take_demo
+from bpb_harness.cli._inputs import inputs_of
 from bpb_harness.cli._options import Explain, Quiet, Version
 from bpb_harness.cli._output import (
-    READ,
     require_folder,
     require_outputs,
     screen_of,
@@ -119,7 +119,7 @@ def evaluate(
     }  # fmt: skip
     _require_endings(files)
     require_folder(given["resume"])
-    require_outputs(files, [checkpoint, *(given[name] for name in READ)])
+    require_outputs(files, inputs_of(given, checkpoint=checkpoint))
     settings = as_settings(given)
     if report is not None:
         settings = settings_for_report(settings)

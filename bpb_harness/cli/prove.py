@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bpb_harness.cli._inputs import inputs_of
 from bpb_harness.cli._options import Quiet, Version
-from bpb_harness.cli._output import READ, require_outputs, write_output
+from bpb_harness.cli._output import require_outputs, write_output
 from bpb_harness.cli._own_files import require_no_other
 from bpb_harness.cli._progress import progress_bar
 from bpb_harness.cli._run import interrupted_afterwards, run, torch_imports
@@ -75,8 +76,8 @@ def prove(
         raise UsageError("--text with --proof", expected="--decode FILE", hint="leave out --text")
     if output_format not in _FORMATS:
         raise UsageError("--format", seen=repr(output_format), expected=" or ".join(_FORMATS))
-    read = [checkpoint, score, decode, *(given[name] for name in READ)]
-    require_outputs({"--proof": proof, "--text": text, "--output": output}, read)
+    outputs = {"--proof": proof, "--text": text, "--output": output}
+    require_outputs(outputs, inputs_of(given, checkpoint=checkpoint, file=[score, decode]))
     if time_limit is not None and not 0.0 < time_limit < math.inf:
         raise UsageError("--time-limit", seen=time_limit, expected="seconds, above 0")
     if score is not None:

@@ -24,6 +24,7 @@ from bpb_harness.statistics.standard_errors import (
 
 Floats = npt.NDArray[np.float64]
 
+MAX_COUNT = 1 << 60  # beyond it numbers of passes are not told apart
 MIN_STRATA = 24  # of a pass: fewer do not integrate the curve over the mask rates, which is part of the error then
 _ONE_SIDED_95 = 1.645
 _DEGREES_PER_EQUAL_SQUARE = 2.0
@@ -96,6 +97,9 @@ def passes_for(
         num_windows: N.
         per_pass: draws of each window in a pass.
         fewest: never fewer; 2 where one pass does not know its own error.
+
+    Returns:
+        The least that suffices; `MAX_COUNT` where it takes more.
     """
     free = num_windows if num_windows * per_pass >= MIN_STRATA else 1
 
@@ -110,6 +114,8 @@ def passes_for(
     enough = fewest
     while not suffices(enough):
         enough *= 2
+        if enough > MAX_COUNT:
+            return MAX_COUNT
     # More passes are never less precise: the least that suffices lies in the last doubling.
     least = max(enough // 2, fewest)
     return least + bisect.bisect_left(range(least, enough), True, key=suffices)

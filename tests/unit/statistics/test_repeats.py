@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bpb_harness.statistics.repeats import PassSpread, passes_for, spread_of_passes
+from bpb_harness.statistics.repeats import MAX_COUNT, PassSpread, passes_for, spread_of_passes
 from bpb_harness.statistics.standard_errors import Draws
 
 KNOWN = PassSpread(1.0, 2, math.inf, 1000, 0.0)
@@ -37,6 +37,8 @@ def test_never_fewer_than_asked_and_far_tolerances_come_back():
     assert passes_for(1e9, KNOWN, 1.0, 400, 1, fewest=2) == 2
     assert passes_for(1e-7, KNOWN, 1.0, 400, 1, fewest=1) == pytest.approx(1.96**2 * 1e14, rel=1e-3)
     assert passes_for(0.1, KNOWN, 0.0, 400, 1, fewest=1) == 1
+    for half_width in (1e-12, 1e-30, 1e-160, 1e-300):  # of which the numbers are too large for a float, or a range
+        assert passes_for(half_width, KNOWN, 1.0, 400, 1, fewest=1) == MAX_COUNT
 
 
 def test_what_is_not_known_makes_passes_more():
