@@ -14,6 +14,7 @@ from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.flags import flagged, flags_of
 from reference.objective import MASK_RATES
 
+_LARGEST = torch.finfo(torch.float32).max
 EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # Settings that the state of an earlier run does not name: it had what is their default now.
@@ -147,6 +148,12 @@ class Training:
             if not 0.0 <= getattr(self, name) < math.inf:
                 hyphened = name.replace("_", "-")
                 raise UsageError(f"--{hyphened}", seen=getattr(self, name), expected="0 or a positive number")
+        for name in ("lr", "muon_lr", "weight_decay"):
+            if getattr(self, name) > _LARGEST:  # the optimisers compute in float32
+                hyphened = name.replace("_", "-")
+                raise UsageError(f"--{hyphened}", seen=getattr(self, name), expected=f"at most {_LARGEST:.3g}")
+        if self.seed >= 1 << 64:
+            raise UsageError("--seed", seen=self.seed, expected="0 .. 2^64 - 1")
         self._check_blocks()
         self._check_whole_windows()
         if self.short_context is None and self.short_share != Training.short_share:

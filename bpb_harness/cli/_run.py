@@ -222,8 +222,7 @@ def _report(name: str, error: BaseException, command: Any) -> int:
         _say(name, f"{ended}; let it return, or raise an error: {TRACEBACK_VARIABLE}=1 shows where it stands")
         return 2
     if isinstance(error, BrokenPipeError | SystemExit):
-        # The reader of stdout went away (`| head`): no error; keep the interpreter from flushing into the pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        let_stdout_go()  # the reader of a long text went away: no error
         return 0
     if isinstance(error, ModuleNotFoundError) and not (missing := str(error.name)).startswith("bpb_harness"):
         library = missing.partition(".")[0]
@@ -251,6 +250,11 @@ def _report(name: str, error: BaseException, command: Any) -> int:
         f"with the traceback that {TRACEBACK_VARIABLE}=1 shows",
     )
     return EXIT_INTERNAL_ERROR
+
+
+def let_stdout_go() -> None:
+    """Keep the interpreter from flushing once more into a pipe that nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _place_in_users_code(error: BaseException) -> str | None:

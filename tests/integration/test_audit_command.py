@@ -337,3 +337,14 @@ def test_files_of_one_name_that_are_named_for_one_claim_are_told_apart(run: Run,
     assert "read       p/train.log, q/train.log;" in shown
     assert "1.23999999 (q/train.log:1)" in " ".join(shown.split())
     assert "read       train.log;" in run("p/train.log", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(("folder", "code"), [("wrong_space_twice", 1), ("open_no_log", 3), ("honest_single_seed", 0)])
+def test_a_reader_that_goes_away_leaves_the_verdict_as_it_is(repository: Path, folder: str, code: int) -> None:
+    """`bpb-audit FOLDER | head -1` under pipefail said that all was well."""
+    readers, writers = os.pipe()
+    os.close(readers)
+    command = [sys.executable, "-m", "bpb_harness", "audit", str(SUBMISSIONS / folder)]
+    with os.fdopen(writers, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=repository, check=False)
+    assert (done.returncode, done.stderr) == (code, "")

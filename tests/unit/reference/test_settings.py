@@ -41,6 +41,9 @@ POSITIVE = "a positive number"
           for name in ("causal_weight", "muon_lr", "weight_decay") for held in (-1.0, math.nan, math.inf)),
         *(({"causal_weight": held}, f"--causal-weight without --block-size: got {held}; whole windows have no clean "
            "copy that learns next tokens; leave it out, or pass --block-size") for held in (0.0, 0.3)),
+        *(({name: 1e300}, f"--{name.replace('_', '-')}: got 1e+300, expected at most 3.4e+38")
+          for name in ("lr", "muon_lr", "weight_decay")),
+        *(({"seed": held}, f"--seed: got {held}, expected 0 .. 2^64 - 1") for held in (1 << 64, 1 << 100)),
         ({"short_share": 0.75}, "--short-share without --short-context: got 0.75; windows are of one length; leave it "
          "out, or pass --short-context"),
         ({"causal_share": 0.1}, "--causal-share without --block-size: got 0.1; whole windows gain nothing by it; pass "
