@@ -14,22 +14,29 @@ from bpb_harness.networks.reference import (
     FeedForward,
     ReferenceConfig,
     ReferenceTransformer,
+    TiedHead,
     TimeEmbedding,
 )
 
 __all__ = ["ReferenceConfig", "ReferenceTransformer", "initial_network"]
 
+_TIED_DEVIATION = 0.1  # of an embedding that is the head as well: logits then have one of about 1 at a width of 512
+
 
 def initial_network(config: ReferenceConfig, *, seed: int) -> ReferenceTransformer:
     """A network that predicts the uniform distribution: every branch and the head end in a zero matrix.
 
-    So the objective starts at ln V exactly, and the first gradients reach each branch's last matrix only.
+    So the objective starts at ln V exactly, and the first gradients reach each branch's last matrix only. A tied head
+    is not zero: masked tokens are told about as badly then, next tokens, where any are, as if each came again.
     """
     network = ReferenceTransformer(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         nn.init.normal_(network.embedding.weight, generator=generator)
-        nn.init.zeros_(network.head.weight)
+        if isinstance(network.head, TiedHead):
+            network.embedding.weight *= _TIED_DEVIATION
+        else:
+            nn.init.zeros_(network.head.weight)
         for module in network.modules():
             if isinstance(module, Attention):
                 _fan_in_uniform(module.qkv, generator)

@@ -35,7 +35,7 @@ from bpb_harness.schedule import NoiseLevel
 
 _SIGMAS = 8  # positions beyond the capacity would be lost: once in 1e14 batches
 
-HeadNll = Callable[[nn.Linear, Tensor, Tensor, Tensor, int], Tensor]
+HeadNll = Callable[[nn.Module, Tensor, Tensor, Tensor, int], Tensor]
 
 MASK_RATES = ("uniform", "low", "bell")
 _BELL = 0.6  # v = 1/2 is drawn (1 + _BELL) / (1 - _BELL) times as often as the ends
@@ -144,7 +144,7 @@ def gather_masked(x0: Tensor, masked: Tensor, capacity: int, row_weights: Tensor
     return Gathered(positions, x0.flatten().index_select(0, positions), weights, slot)
 
 
-def head_nll(head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, vocab_size: int) -> Tensor:
+def head_nll(head: nn.Module, states: Tensor, targets: Tensor, weights: Tensor, vocab_size: int) -> Tensor:
     """Weighted sum of -ln p(target) at positions of the normalised stream, float32 scalar.
 
     Args:

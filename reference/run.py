@@ -451,4 +451,5 @@ def _config_of(training: Training, vocab_size: int) -> ReferenceConfig:
         objective=training.objective,
         time_conditioned=training.time_conditioned,
         block_size=training.block_size,
+        tied_head=training.tied_head,
     )

@@ -2,8 +2,8 @@
 
 Several GPUs: ``torchrun --nproc-per-node N -m reference.train ...`` with the same options.
 
-The loop and its command line. ``reference/run.py`` holds a run's settings and state, ``reference/objective.py`` what is
-minimised, ``reference/optimizer.py`` how, ``reference/data.py`` on what.
+The loop and its command line. ``reference/settings.py`` says what a run is asked to do, ``reference/run.py`` holds its
+state, ``reference/objective.py`` what is minimised, ``reference/optimizer.py`` how, ``reference/data.py`` on what.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ Its definition stands here, and not beside the trainer, so that an installed har
 without the trainer. ``reference/model.py`` adds what only training needs.
 
 The network is a pre-norm transformer without biases or norm weights: RMS norm, rotary positions, normalised queries and
-keys, squared-ReLU feed-forward layers, and an untied head whose width is a multiple of 64 (columns from ``vocab_size``
-on are padding, which the harness ignores). Conditioned on time, each block scales and shifts its normalised input by a
-function of sigma = -log alpha_t (adaptive layer norm, Peebles and Xie 2023, arXiv 2212.09748, section 3.2).
+keys, squared-ReLU feed-forward layers, and a head: the embedding's rows again, or one of its own, whose width is a
+multiple of 64 (columns from ``vocab_size`` on are padding, which the harness ignores). Conditioned on time, each block
+scales and shifts its normalised input by a function of sigma = -log alpha_t (adaptive layer norm, Peebles and Xie 2023,
+arXiv 2212.09748, section 3.2).
 
 A network of blocks predicts the blocks of a window in order, each given all tokens before it and the visible ones of
 its own (block diffusion, Arriola et al. 2025, arXiv 2503.09573). The tokens before it are read causally, so that such a
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("mdlm", "ar")
 _NUM_TIME_FEATURES = 64
+_TIED_SCALE = 0.5  # of the embedding's rows as a head
 _LARGEST_SIGMA = 20.0  # alpha = 2e-9: where alpha(1) = 0, sigma is infinite at t = 1
 
 
@@ -59,6 +61,7 @@ class ReferenceConfig:
         objective: "mdlm" attends both ways, "ar" causally.
         time_conditioned: whether the network is told sigma.
         block_size: B, tokens of a block, each predicted given all tokens before it; None: a window is predicted whole.
+        tied_head: whether the head is the embedding.
 
     Raises:
         CheckpointError: if a value is out of range or the values do not go together.
@@ -73,6 +76,7 @@ class ReferenceConfig:
     objective: str = "mdlm"
     time_conditioned: bool = False
     block_size: int | None = None
+    tied_head: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "num_layers", "width", "num_heads", "mlp_width"):
@@ -84,8 +88,9 @@ class ReferenceConfig:
             raise CheckpointError("reference network", seen=seen, expected="a width that is a multiple of 2 x heads")
         if self.objective not in OBJECTIVES:
             raise CheckpointError("reference network: objective", seen=repr(self.objective), expected="mdlm or ar")
-        if not isinstance(self.time_conditioned, bool):
-            raise CheckpointError("reference network: time_conditioned", seen=repr(self.time_conditioned))
+        for name in ("time_conditioned", "tied_head"):
+            if not isinstance(getattr(self, name), bool):
+                raise CheckpointError(f"reference network: {name}", seen=repr(getattr(self, name)))
         if self.time_conditioned and self.objective == "ar":
             raise CheckpointError("reference network: a causal model has no noise level to be conditioned on")
         if self.block_size is not None:
@@ -106,14 +111,16 @@ class ReferenceConfig:
 
     @property
     def head_width(self) -> int:
-        """W: the vocabulary rounded up to a multiple of 64, which matrix products on a GPU like."""
-        return -(-self.vocab_size // 64) * 64
+        """W: the vocabulary; with a head of its own up to a multiple of 64, which matrix products on a GPU like."""
+        return self.vocab_size if self.tied_head else -(-self.vocab_size // 64) * 64
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint's ``config``; without blocks, those of before there were any."""
+        """Plain values for a checkpoint's ``config``; without blocks or a tied head, those of before there were any."""
         values = asdict(self)
         if self.block_size is None:
             del values["block_size"]
+        if not self.tied_head:
+            del values["tied_head"]
         return values
 
     @classmethod
@@ -293,6 +300,18 @@ class TimeEmbedding(nn.Module):
         return out
 
 
+class TiedHead(nn.Module):
+    """The embedding's rows as a head, halved; the mask's is none."""
+
+    def __init__(self, embedding: nn.Embedding, vocab_size: int) -> None:
+        super().__init__()
+        self._embedding, self._vocab_size = (embedding,), vocab_size  # in a tuple, for it is not this module's own
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., V)."""
+        return functional.linear(x, self._embedding[0].weight[: self._vocab_size] * _TIED_SCALE)
+
+
 class ReferenceTransformer(nn.Module):
     """Tokens to hidden states to logits; what is trained.
 
@@ -307,7 +326,11 @@ class ReferenceTransformer(nn.Module):
         self.embedding = nn.Embedding(num_inputs, config.width)
         self.time_embedding = TimeEmbedding(config.width) if config.time_conditioned else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.head = nn.Linear(config.width, config.head_width, bias=False)
+        self.head: nn.Linear | TiedHead
+        if config.tied_head:
+            self.head = TiedHead(self.embedding, config.vocab_size)
+        else:
+            self.head = nn.Linear(config.width, config.head_width, bias=False)
 
     def set_dropout(self, share: float) -> None:
         """Leave out a share of what each branch adds, in training alone."""

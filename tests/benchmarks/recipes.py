@@ -48,6 +48,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "bell-causal-normalised": {"mask_rates": "bell", "causal_rows": 0.25, **NORMALISED},
     "low-causal": {"mask_rates": "low", "causal_rows": 0.25},
     "heads-8": {"heads": 8},
+    "tied-head": {"tied_head": True},
     "blocks-4": {"block_size": 4},
     "blocks-4-dropout": {"block_size": 4, "dropout": 0.15},
     "blocks-4-bell": {"block_size": 4, "mask_rates": "bell"},

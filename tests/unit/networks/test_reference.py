@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -82,12 +83,14 @@ def numpy_logits(network: ReferenceTransformer, tokens: np.ndarray, sigma: float
         x = x + np.concatenate(mixed, axis=1) @ weights[at + "attention.out.weight"].T
         up = (norm(x) * (1 + scale2) + shift2) @ weights[at + "feed_forward.up.weight"].T
         x = x + np.maximum(up, 0) ** 2 @ weights[at + "feed_forward.down.weight"].T
-    return np.asarray(norm(x) @ weights["head.weight"].T)
+    head = 0.5 * weights["embedding.weight"][: config.vocab_size] if config.tied_head else weights["head.weight"]
+    return np.asarray(norm(x) @ head.T)
 
 
+@pytest.mark.parametrize("tied_head", [False, True])
 @pytest.mark.parametrize(("objective", "time_conditioned"), [("mdlm", False), ("mdlm", True), ("ar", False)])
-def test_logits_equal_the_numpy_network(objective: str, time_conditioned: bool) -> None:
-    network = random_network(objective=objective, time_conditioned=time_conditioned)
+def test_logits_equal_the_numpy_network(objective: str, time_conditioned: bool, tied_head: bool) -> None:
+    network = random_network(objective=objective, time_conditioned=time_conditioned, tied_head=tied_head)
     tokens = torch.randint(0, 13, (3, 7), generator=torch.Generator().manual_seed(0))
     if objective == "mdlm":
         tokens[:, ::3] = network.config.mask_token_id
@@ -211,6 +214,7 @@ def test_checkpoint_round_trip(tmp_path: Path, suffix: str, stored: torch.dtype)
         ({"num_heads": "2"}, "num_heads"),
         ({"objective": "gpt"}, "expected mdlm or ar"),
         ({"time_conditioned": 1}, "time_conditioned"),
+        ({"tied_head": 1}, "tied_head: got 1"),
         ({"objective": "ar", "time_conditioned": True}, "no noise level"),
         ({"dropout": 0.1}, "unknown config"),
     ],
@@ -238,6 +242,26 @@ def test_tensors_must_be_those_of_the_config() -> None:
     del tensors["embedding.weight"]
     with pytest.raises(CheckpointError, match=r"'embedding\.weight' is missing: expected \(14, 16\)"):
         build_network(network.config, tensors)
+
+
+def test_a_tied_head_is_no_tensor_of_its_own(tmp_path: Path) -> None:
+    network, tokens, sigma = random_network(tied_head=True), torch.arange(9).unsqueeze(0), None
+    assert network.config.head_width == 13
+    config, path = network.config.to_dict(), tmp_path / "m.pt"
+    save_checkpoint(path, tensors=network.state_dict(), adapter="reference", config=config, schedule="loglinear[0.001]")
+    _, adapted = load_model(path, device=CPU, dtype=torch.float32)
+    assert isinstance(adapted.model, ReferenceDenoiser)
+    assert torch.equal(adapted.model.network(tokens, sigma), network.requires_grad_(False)(tokens, sigma))
+    moved = copy.deepcopy(network)
+    moved.embedding.weight += 1.0
+    assert not torch.allclose(moved(tokens, sigma), network(tokens, sigma))
+    torch.testing.assert_close(moved.head(torch.ones(16)), 0.5 * moved.embedding.weight[:13].sum(dim=1))
+    own = random_network()
+    assert "tied_head" not in own.config.to_dict()
+    with pytest.raises(CheckpointError, match=r"does not belong: got 'head\.weight'"):
+        build_network(network.config, own.state_dict())
+    with pytest.raises(CheckpointError, match=r"'head\.weight' is missing"):
+        build_network(own.config, network.state_dict())
 
 
 def test_a_config_cannot_ask_for_memory_that_the_file_lacks() -> None:

@@ -42,3 +42,10 @@ def test_the_first_prediction_is_uniform() -> None:
     network = initial_network(CONFIG, seed=0)
     logits = network(torch.arange(16)[None])
     assert not logits[..., :50].any()
+
+
+def test_a_tied_head_is_the_embedding_and_begins_near_chance() -> None:
+    network = initial_network(replace(CONFIG, width=512, tied_head=True), seed=0)
+    assert not any(name.startswith("head") for name in network.state_dict())
+    masked = torch.full((1, 16), network.config.mask_token_id)
+    assert 0.5 < float(network(masked).detach().std()) < 2.0

@@ -11,8 +11,9 @@ from torch import nn
 from bpb_harness.distributed import Processes
 from bpb_harness.estimators.mc import ContinuousBound
 from bpb_harness.schedule import parse_schedule
+from reference.model import ReferenceConfig, initial_network
 from reference.objective import draw_masks, gather_capacity, gather_masked
-from reference.optimizer import MovingAverage, Muon, orthogonalised
+from reference.optimizer import MovingAverage, Muon, learning_rate_factor, make_optimizers, orthogonalised
 from tests.tiers import times
 
 
@@ -144,6 +145,34 @@ def test_a_saved_run_of_before_goes_on_with_its_stacked_matrices() -> None:
     assert "pieces" not in group
 
 
+@pytest.mark.parametrize(
+    ("progress", "factor"),
+    [(0.0, 0.05), (0.009, 0.5), (0.019, 1.0), (0.4, 1.0), (0.7, 0.5), (0.94, 0.1), (1.0, 0.0), (1.5, 0.0)],
+)
+def test_rates_rise_for_a_fiftieth_of_a_run_and_fall_for_its_last_three_fifths(progress: float, factor: float) -> None:
+    assert learning_rate_factor(progress) == pytest.approx(factor, abs=1e-12)
+
+
+@pytest.mark.parametrize("tied_head", [False, True])
+def test_matrices_inside_the_blocks_are_muons_and_decay_and_the_rest_is_adamws(tied_head: bool) -> None:
+    network = initial_network(ReferenceConfig(20, 16, 2, 32, 2, 48, tied_head=tied_head), seed=0)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    muon, adamw = make_optimizers(network, lr=1e-3, muon_lr=0.02, weight_decay=0.1)
+    joint, single = ({names[id(each)] for each in group["params"]} for group in muon.param_groups)
+    assert joint == {f"blocks.{block}.attention.qkv.weight" for block in range(2)}
+    ends = ("attention.out", "feed_forward.up", "feed_forward.down")
+    assert single == {f"blocks.{block}.{end}.weight" for block in range(2) for end in ends}
+    assert [group["num_matrices"] for group in muon.param_groups] == [3, 1]
+    assert [(group["weight_decay"], group["initial_lr"]) for group in muon.param_groups] == [(0.1, 0.02)] * 2
+    (rest,) = adamw.param_groups
+    outside = {"embedding.weight"} if tied_head else {"embedding.weight", "head.weight"}
+    assert {names[id(each)] for each in rest["params"]} == outside
+    assert (rest["weight_decay"], rest["initial_lr"]) == (0.0, 1e-3)
+    (alone,) = make_optimizers(network, lr=1e-3, muon_lr=0.0, weight_decay=0.1)
+    assert [group["weight_decay"] for group in alone.param_groups] == [0.0, 0.1]
+    assert {names[id(each)] for each in alone.param_groups[1]["params"]} == joint | single
+
+
 def test_moving_average_forgets_the_start_and_then_decays() -> None:
     network = nn.Linear(1, 1, bias=False)
     average = MovingAverage(network, 0.75)
@@ -201,3 +230,18 @@ def test_shares_are_interleaved_and_make_up_the_batch() -> None:
 def test_what_a_large_batch_gathers_is_hardly_more_than_half_of_it() -> None:
     bound = ContinuousBound(parse_schedule("loglinear[0.001]"), 1)
     assert 32 * 1024 < gather_capacity(32, 2048, bound) < 0.54 * 32 * 2048
+
+
+def test_the_highest_share_of_a_batch_has_more_room() -> None:
+    """Of 8 cells for 4 shares the last share has the 4th and the 8th: half a cell of 8 more, each, than the mean."""
+    bound = ContinuousBound(parse_schedule("loglinear[0.001]"), 1)
+    more = gather_capacity(16, 2048, bound, 4) - gather_capacity(16, 2048, bound)
+    assert more == pytest.approx(0.5 / 16 * 16 * 2048, abs=256)
+
+
+def test_weights_of_rows_are_no_rounder_than_float32() -> None:
+    """Counts that bfloat16 cannot hold: 257 and 771."""
+    masked = torch.zeros(3, 1024, dtype=torch.bool)
+    masked[:, :257] = True
+    gathered = gather_masked(torch.zeros(3, 1024, dtype=torch.int64), masked, masked.numel())
+    assert float(gathered.weights.double().sum()) == pytest.approx(1.0, rel=1e-6)

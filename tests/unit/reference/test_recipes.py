@@ -30,10 +30,18 @@ def test_every_preset_is_a_row() -> None:
         assert Training(**{**DATA, **PRESETS[name]}).identity() in identities, name
 
 
-def test_the_last_table_is_of_rows_in_the_tree(repository: Path) -> None:
-    """What the page says of a name that is here is of that row; the one that is not is said to be in the history."""
+@pytest.mark.parametrize(
+    ("begin", "end", "count", "in_the_history"),
+    [
+        ("Fourth command", "\nFP8 products", 14, set()),
+        ("Fifth command", "\n## 480 seconds", 6, {"value-embeddings", "skips"}),
+    ],
+)
+def test_the_last_tables_are_of_rows_in_the_tree(
+    repository: Path, begin: str, end: str, count: int, in_the_history: set[str]
+) -> None:
+    """What the page says of a name that is here is of that row; those that are not are said to be in the history."""
     text = (repository / "docs" / "recipes.md").read_text(encoding="utf-8")
-    fourth = text[text.index("Fourth command") : text.index("\nFP8 products")]
-    named = set(re.findall(r"^\| `([a-z0-9-]+)`", fourth, re.MULTILINE))
-    assert named - ROWS.keys() == {"tied-head"}
-    assert len(named) == 14
+    named = re.findall(r"^\| `([a-z0-9-]+)`", text[text.index(begin) : text.index(end)], re.MULTILINE)
+    assert set(named) - ROWS.keys() == in_the_history
+    assert len(named) == count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from bpb_harness.checkpoints import read_checkpoint
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import CheckpointError, CorpusError, NumericsError, TokenizerError, UsageError
 from fixtures import build
+from reference import run as runs
+from reference.data import dropout_seed
 from reference.objective import head_nll
+from reference.optimizer import MovingAverage
 from reference.run import Run
 from reference.settings import Training
 from tests.shards import write_shard
@@ -111,6 +115,49 @@ def test_what_is_saved(tmp_path: Path, val: Path, objective: str, dtype: str) ->
     assert run.names_its_data
     for name, held in run.weights.items():
         assert torch.equal(saved.tensors[name], held.to(getattr(torch, dtype)))
+
+
+@pytest.mark.parametrize("tied_head", [False, True])
+def test_a_step_takes_its_rates_its_dropout_and_its_place_in_the_average(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tied_head: bool
+) -> None:
+    seeds: list[tuple[int, ...]] = []
+
+    def noted(*of: int) -> int:
+        seeds.append(of)
+        return dropout_seed(*of)
+
+    monkeypatch.setattr(runs, "dropout_seed", noted)
+    run = Run(tiny_training(tmp_path / "m.pt", dropout=0.5, seed=4, tied_head=tied_head))
+    expected = MovingAverage(run.network, run.training.ema)
+    for step, progress in enumerate((0.0, 0.4, 0.7)):
+        before = [parameter.detach().clone() for parameter in run.network.parameters()]
+        run.take_step(progress)
+        assert [seed[:2] for seed in seeds] == [(4, taken) for taken in range(step + 1)]
+        for optimizer in run.optimizers:
+            for group in optimizer.param_groups:
+                assert group["lr"] == pytest.approx(group["initial_lr"] * (0.05, 1.0, 0.5)[step])
+        assert any(not torch.equal(*pair) for pair in zip(before, run.network.parameters(), strict=True))
+        expected.update(step + 1)
+    assert all(torch.equal(run.weights[name], held) for name, held in expected.state_dict().items())
+
+
+def test_a_run_with_a_tied_head_is_scored_and_resumed(tmp_path: Path, val: Path) -> None:
+    settings = tiny_training(tmp_path / "m.pt", tied_head=True, val_data=(val,), val_windows=4)
+    first = Run(settings)
+    first.take_step(0.2)
+    first.save(seconds=1.0)
+    again = Run(settings)
+    again.resume()
+    for run in (first, again):
+        run.take_step(0.4)
+    assert all(torch.equal(first.weights[name], held) for name, held in again.weights.items())
+    assert read_checkpoint(settings.out).config["tied_head"] is True
+    scored = [run.validate() for run in (first, again)]
+    assert scored[0] is not None
+    assert scored[0].length == scored[1].length  # type: ignore[union-attr]
+    with pytest.raises(CheckpointError, match="--resume with another --tied-head: got False now, True in"):
+        Run(replace(settings, tied_head=False)).resume()
 
 
 def test_folders_of_what_is_saved_are_made(tmp_path: Path) -> None:

@@ -160,6 +160,26 @@ def test_what_validation_took_on_the_way_is_what_the_end_is_kept_free_for(time: 
     assert last[1] < 120.0 - 15.25
 
 
+def test_what_every_save_took_is_in_no_step(time: _Time) -> None:
+    run = _Run(time, steps=9)
+    clock = train.Clock(run)  # type: ignore[arg-type]
+    for seconds in (3.0, 5.0):
+        run.take_step(0.0)
+        time.now += seconds
+        clock.measured(seconds)
+    assert clock.seconds_a_step == 1.0
+    assert (clock.ending, clock.seconds_left) == (5.0, 7.0 + 5.0)
+
+
+def test_no_more_steps_are_foreseen_than_are_allowed(time: _Time) -> None:
+    run = _Run(time, minutes=1.0, steps=20)
+    clock = train.Clock(run)  # type: ignore[arg-type]
+    run.take_step(0.0)
+    assert clock.steps_in_all == 20
+    run.training.steps = None
+    assert clock.steps_in_all == 60
+
+
 def test_progress_never_falls_when_less_is_kept_free(time: _Time) -> None:
     clock = train.Clock(_Run(time, minutes=1.0))  # type: ignore[arg-type]
     clock.ending = 30.0
