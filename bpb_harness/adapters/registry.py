@@ -17,6 +17,7 @@ from bpb_harness.adapters.adapter import AdaptedModel, Adapter, CodeAdapter
 from bpb_harness.adapters.user_code import load_user_model
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint
 from bpb_harness.checkpoints.names import require_distinct, shorter_names
+from bpb_harness.checkpoints.record import unchanged
 from bpb_harness.errors import CheckpointError, HarnessError, UsageError
 
 ENTRY_POINT_GROUP = "bpb_harness.adapters"
@@ -178,31 +179,32 @@ def load_model(
 
     Raises:
         UsageError: flags that do not go together, an unknown adapter, code without permission.
-        CheckpointError: the checkpoint cannot be read or does not fit.
+        CheckpointError: the checkpoint cannot be read or does not fit, or is written to meanwhile.
     """
     path, device = Path(path), torch.device(device)
-    if model_loader is not None:
-        for flag, given in (("--adapter", adapter), ("--weights", weights), ("--golf-setting", stated or None)):
-            if given is not None:
-                raise UsageError(f"--model and {flag} exclude each other")
-        return load_user_model(path, model_loader, allow_code=allow_code, device=device, dtype=dtype)
-    checkpoint = read_checkpoint(path, weights)
-    if stated:
-        checkpoint = replace(checkpoint, stated=_by_name(stated))
-    chosen, checkpoint = choose_reading(checkpoint, adapter)
-    if stated and not (isinstance(chosen, AccountedAdapter) and chosen.takes_stated(checkpoint)):
-        raise UsageError(
-            "--golf-preset and --golf-setting", seen=f"{checkpoint.path.name} for the adapter {chosen.name!r}",
-            expected="a file for the adapter 'golf-gpt' or 'golf-ddit'", hint="leave them out",
-        )  # fmt: skip
-    if allow_code and isinstance(chosen, CodeAdapter):
-        adapted = chosen.load_with_code(checkpoint, device=device, dtype=dtype)
-    else:
-        adapted = chosen.load(checkpoint, device=device, dtype=dtype)
-    if adapted.of_blocks is not None:
-        adapted = replace(adapted, model=adapted.of_blocks(block_size), of_blocks=None)
-    adapted = replace(adapted, notes=(*checkpoint.notes, *adapted.notes))
-    return checkpoint, _naming_its_weights(adapted, checkpoint) if checkpoint.weights else adapted
+    with unchanged(path):
+        if model_loader is not None:
+            for flag, given in (("--adapter", adapter), ("--weights", weights), ("--golf-setting", stated or None)):
+                if given is not None:
+                    raise UsageError(f"--model and {flag} exclude each other")
+            return load_user_model(path, model_loader, allow_code=allow_code, device=device, dtype=dtype)
+        checkpoint = read_checkpoint(path, weights)
+        if stated:
+            checkpoint = replace(checkpoint, stated=_by_name(stated))
+        chosen, checkpoint = choose_reading(checkpoint, adapter)
+        if stated and not (isinstance(chosen, AccountedAdapter) and chosen.takes_stated(checkpoint)):
+            raise UsageError(
+                "--golf-preset and --golf-setting", seen=f"{checkpoint.path.name} for the adapter {chosen.name!r}",
+                expected="a file for the adapter 'golf-gpt' or 'golf-ddit'", hint="leave them out",
+            )  # fmt: skip
+        if allow_code and isinstance(chosen, CodeAdapter):
+            adapted = chosen.load_with_code(checkpoint, device=device, dtype=dtype)
+        else:
+            adapted = chosen.load(checkpoint, device=device, dtype=dtype)
+        if adapted.of_blocks is not None:
+            adapted = replace(adapted, model=adapted.of_blocks(block_size), of_blocks=None)
+        adapted = replace(adapted, notes=(*checkpoint.notes, *adapted.notes))
+        return checkpoint, _naming_its_weights(adapted, checkpoint) if checkpoint.weights else adapted
 
 
 def _by_name(stated: Sequence[str]) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -118,6 +119,32 @@ def files_of(path: Path) -> list[Path]:
     beside = path.with_suffix(".json")
     is_program = path.suffix == ".pt2" and path.is_file() and beside.is_file()
     return [path, beside] if is_program else [path]
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Refuse a checkpoint that somebody writes to, or replaces, while the block reads it.
+
+    Its digest would be that of one state of it, and the weights those of another.
+
+    Raises:
+        CheckpointError: behind the block.
+    """
+    before = _stamps(path)
+    yield
+    if _stamps(path) != before:
+        raise CheckpointError(
+            f"{path} was written to while it was read", hint="score it again, or a copy that nothing writes to"
+        )
+
+
+def _stamps(path: Path) -> list[tuple[str, int, int, int]]:
+    """What changes of each file when it is written to or replaced; nothing of what is not there."""
+    try:
+        stats = [(file.name, file.stat()) for file in files_of(path)]
+    except (OSError, ValueError):  # whoever reads it says so
+        return []
+    return [(name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def _file_digest(path: Path) -> bytes:

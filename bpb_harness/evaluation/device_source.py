@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpb_harness.errors import NumericsError
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource, PreparedBatch
 from bpb_harness.kernels.draws import DeviceTables, Draws, control_sums, draw_masks, sum_masks
 from bpb_harness.sampling.streams import RandomStreams
@@ -79,6 +80,7 @@ class DeviceSource:
         except torch.OutOfMemoryError:  # the network has it all
             return host.prepare(plan, streams, rows)
         made = control_sums(sums.numpy())
+        _require_all_positions(positions, made.num_masked)
         control = made.control(lengths, plan.mask_rate[rows], contexts > 0)
         level = NoiseLevel(*(part.view(torch.float64) for part in sent[len(made_of) : -1]))
         return PreparedBatch(
@@ -112,6 +114,7 @@ class DeviceSource:
             for part in np.split(piece, range(_SENT_AT_ONCE, len(piece), _SENT_AT_ONCE)):  # each is copied on its way
                 values[at : at + len(part)] = torch.from_numpy(part.astype(f"u{width}").view(signed))
                 at += len(part)
+        assert at == len(values), "what was never written would be scored"
         return first, values, (1 << 8 * width) - 1
 
     def _beside(self) -> AbstractContextManager[object]:
@@ -140,3 +143,20 @@ class DeviceSource:
     @cached_property
     def _tables(self) -> DeviceTables:
         return DeviceTables.of(self._host.neighbours.tables, self._device)
+
+
+def _require_all_positions(positions: Tensor, num_masked: Ints) -> None:
+    """Refuse masks that were counted otherwise than they were gone through: each draw's cost is found by the counts.
+
+    Args:
+        positions: the masked positions of a batch, (m,).
+        num_masked: |M| of each of its draws, (R,).
+
+    Raises:
+        NumericsError: if the two do not agree.
+    """
+    if len(positions) != int(num_masked.sum()):
+        raise NumericsError(
+            "masks that a device made", seen=f"{len(positions)} masked positions", expected=f"{int(num_masked.sum())}",
+            hint="its kernels or its memory are at fault: score on another device, or with --device cpu",
+        )  # fmt: skip

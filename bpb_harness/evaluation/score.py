@@ -110,8 +110,7 @@ def _score_and_check(job: Job, contract: Contract | None) -> BpbResult:
     with nullcontext() if contract is None else answering_process(job) as process:
         watched = job if process is None else watching(job, process)
         with open_processes(adds_gradients=settings.ttt is not None) as processes, job.clock.phase("scoring"):
-            if job.source is None:
-                _require_one_network(job, processes)
+            _require_one_score(job, processes)
             with job.clock.phase("bytes"):
                 layout = job.lay_out(processes)
                 give_back()
@@ -124,6 +123,7 @@ def _score_and_check(job: Job, contract: Contract | None) -> BpbResult:
             with learning as adaptation:
                 score_all = _score_bound if job.bounds else _score_without_masks
                 result, asked = score_all(watched, layout, processes, adaptation, pieces)
+            processes.together(job.text.corpus.require_unchanged)
         result = with_remarks(result, *layout_remarks(job, result))
         if is_first_process():
             with job.clock.phase("marks"):
@@ -146,14 +146,20 @@ def _score_and_check(job: Job, contract: Contract | None) -> BpbResult:
     return with_remarks(result, *contract.remarks, *by_precision())
 
 
-def _require_one_network(job: Job, processes: Processes) -> None:
-    """Refuse processes whose networks are not all the same, where each brings its own."""
-    if len(digests := {digest[:8] for digest in processes.gather(job.identity.digest)}) > 1:
-        raise UsageError(
-            "processes that score one network",
-            seen=f"networks {', '.join(sorted(digests))}",
-            expected="the same in each",
-        )
+def _require_one_score(job: Job, processes: Processes) -> None:
+    """Refuse processes whose networks or texts are not all the same.
+
+    Each reads its own, or brings its own network, and a file may have been written to between the one and the other.
+    """
+    brought = processes.gather((job.identity.digest, job.text.corpus.digest))
+    for what, digests in zip(("network", "text"), zip(*brought, strict=True), strict=True):
+        if len(different := sorted({digest[:8] for digest in digests})) > 1:
+            raise UsageError(
+                f"processes that score one {what}",
+                seen=f"{what}s {', '.join(different)}",
+                expected="the same in each",
+                hint=None if job.source is None else "score copies of files that nothing writes to",
+            )
 
 
 def _wants_costs(job: Job) -> bool:

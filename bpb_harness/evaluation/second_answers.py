@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 
 from bpb_harness.denoiser import Denoiser, masked_nll
+from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import ChainRule
 from bpb_harness.estimators.orders import SCORES
-from bpb_harness.evaluation.batches import DrawSource, stack_spans
+from bpb_harness.evaluation.batches import DrawSource, PreparedBatch, stack_spans
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.result import BpbResult
 from bpb_harness.sampling.streams import RandomStreams
@@ -25,6 +26,7 @@ from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.spans import Spans
 
 NUM_QUESTIONS = 32
+_CONTROL_ROUNDING = 1e-9
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -91,6 +93,7 @@ class AskedDraws(Asked):
 
     def _question(self, table: DrawTable, streams: RandomStreams, row: int) -> Question:
         prepared = self.source.prepare(table.plan, streams, np.array([row]))
+        _require_its_mask(table, row, prepared)
         positions = prepared.positions
         return Question(
             f"window {table.plan.window[row]} at mask rate {table.plan.mask_rate[row]:.4f}",
@@ -102,6 +105,26 @@ class AskedDraws(Asked):
             float(table.nats[row]),
             context_length=int(prepared.context_lengths[0]),
         )
+
+
+def _require_its_mask(table: DrawTable, row: int, prepared: PreparedBatch) -> None:
+    """Refuse a draw that was scored with another mask than the host gives it: a device may have made that.
+
+    What the mask cost is asked again; by how many tokens that is divided, and what is subtracted from it, is not.
+
+    Raises:
+        NumericsError: naming what differs.
+    """
+    for name, scored, made in (
+        ("masked tokens", int(table.num_masked[row]), int(prepared.num_masked[0])),
+        ("nats of its control variate", float(table.control[row]), float(prepared.control[0])),
+    ):
+        if not abs(scored - made) <= _CONTROL_ROUNDING * (1.0 + abs(made)):
+            what = f"window {table.plan.window[row]} at mask rate {table.plan.mask_rate[row]:.4f}: {name}"
+            raise NumericsError(
+                what, seen=f"{scored:.12g}", expected=f"{made:.12g}, by its seed",
+                hint="the kernels or the memory of a device are at fault: score on another, or with --device cpu",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class Corpus:
     known_document_starts: NDArray[np.int64] | None = field(default=None, repr=False)
     _parts: tuple[NDArray[np.integer], ...] = field(default=(), repr=False)
     _offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
+    _stamps: tuple[tuple[int, int, int] | None, ...] = field(default=(), repr=False, compare=False)
     form: str = ""
     raw_digest: str = ""
 
@@ -104,6 +105,22 @@ class Corpus:
         """Let go of pages of shards that were read here and there: a window brings some of its neighbours along."""
         for part in self._parts:
             let_go(part)
+
+    def require_unchanged(self) -> None:
+        """Make sure, once it has been read, that shards hold what they held when their digest was taken.
+
+        Raises:
+            CorpusError: if somebody has written to one. What replaces a file leaves the one that is read as it is.
+        """
+        stamps = tuple(_stamp(part) for part in self._parts)
+        if stamps == self._stamps or not any(stamps):
+            return
+        are_whole = all(_is_whole(part) for part in self._parts)
+        if not are_whole or _digest_of(self._parts) != self.digest:
+            raise CorpusError(
+                f"{self.name}: its shards were written to while they were scored",
+                hint="score it again, or copies that nothing writes to",
+            )
 
     def document_starts(self, bos_id: int | None = None) -> NDArray[np.int64]:
         """Position of the first token of each document (its BOS, where there is one), ascending, int64.
@@ -271,18 +288,40 @@ def _corpus(
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(tokens) for tokens in parts], dtype=np.int64)])
     if not offsets[-1]:
         raise CorpusError(f"{name}: an empty corpus", seen="0 tokens", expected="at least 1")
+    stamps = tuple(_stamp(tokens) for tokens in parts)
+    digest = _digest_of(parts)
+    for array in (offsets, raw_bytes_per_document, starts):
+        if array is not None:
+            array.setflags(write=False)
+    return Corpus(name, digest, int(offsets[-1]), raw_bytes_per_document, starts, tuple(parts), offsets, stamps, form)
+
+
+def _digest_of(parts: Iterable[NDArray[np.integer]]) -> str:
+    """sha256 of token values as little-endian uint32; hex."""
     digest = hashlib.sha256()
     for tokens in parts:
         for start in range(0, len(tokens), _CHUNK_TOKENS):
             stored = tokens[start : start + _CHUNK_TOKENS]
             digest.update(np.ascontiguousarray(stored, dtype="<u4").data)
             let_go(stored)
-    for array in (offsets, raw_bytes_per_document, starts):
-        if array is not None:
-            array.setflags(write=False)
-    return Corpus(
-        name, digest.hexdigest(), int(offsets[-1]), raw_bytes_per_document, starts, tuple(parts), offsets, form
-    )
+    return digest.hexdigest()
+
+
+def _stamp(tokens: NDArray[np.integer]) -> tuple[int, int, int] | None:
+    """What changes of a mapped file when it is written to; None of what lies in memory, or is a file no more."""
+    if not isinstance(tokens, np.memmap) or tokens.filename is None:
+        return None
+    try:
+        stat = Path(tokens.filename).stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _is_whole(tokens: NDArray[np.integer]) -> bool:
+    """Whether a mapped file is still as long as what was mapped: reading behind its end ends the process."""
+    mapped = getattr(tokens, "_mmap", None)
+    return mapped is None or bool(mapped.size() >= len(mapped))
 
 
 def map_shard(path: Path, *, vocab_size: int | None = None, shard_format: ShardFormat = "auto") -> NDArray[np.integer]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import ContinuousBound
 from bpb_harness.evaluation import device_source
 from bpb_harness.evaluation.batches import DrawSource, prepare_ahead
@@ -72,7 +73,9 @@ def test_tokens_are_the_corpus_own_wherever_they_lie(tmp_path, plan, monkeypatch
     starts = 400 + np.arange(30) * 16
     source = DrawSource(corpus, Spans.without_context(starts, starts + 16), SCHEDULE)
     monkeypatch.setattr(DeviceSource, "_tables", None)  # of so large a vocabulary; the control variate is not looked at
-    monkeypatch.setattr(device_source, "sum_masks", lambda draws, *_: torch.ones(len(draws.x0), 14, dtype=torch.int64))
+    monkeypatch.setattr(
+        device_source, "sum_masks", lambda _, masked, tables: masked.sum(1, keepdim=True).expand(-1, 14)
+    )
     rows = np.array([3, 59, 14])
     expected = [values[start : start + 16].tolist() for start in starts[plan.window[rows]]]
     monkeypatch.setattr(device_source, "_SENT_AT_ONCE", 7)
@@ -102,6 +105,20 @@ def test_the_host_serves_where_the_network_has_all_memory(source, plan, monkeypa
     monkeypatch.setattr(device_source, "draw_masks", full)
     rows = np.arange(10)
     require_same(DeviceSource(source, CPU).prepare(plan, STREAMS, rows), source.prepare(plan, STREAMS, rows))
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_masks_are_as_many_as_were_counted(source, plan, monkeypatch, more):
+    """A count that is off would give a draw the costs of its neighbour."""
+
+    def miscounted(draws, masked, tables):
+        sums = kernels.sum_masks(draws, masked, tables)
+        sums[4, 0] += more
+        return sums
+
+    monkeypatch.setattr(device_source, "sum_masks", miscounted)
+    with pytest.raises(NumericsError, match=r"masks that a device made: got \d+ masked positions, expected \d+; its"):
+        DeviceSource(source, CPU).prepare(plan, STREAMS, np.arange(10))
 
 
 def test_a_compiler_that_fails_is_done_without(source, plan, monkeypatch, warned):

@@ -15,7 +15,7 @@ from bpb_harness.adapters import load_model
 from bpb_harness.distributed import Processes
 from bpb_harness.errors import StateMutatedError, UsageError
 from bpb_harness.evaluation.in_memory import InMemory
-from bpb_harness.evaluation.score import _require_one_network
+from bpb_harness.evaluation.score import _require_one_score
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.result import Signature
 from bpb_harness.schedule import LogLinear
@@ -465,15 +465,18 @@ def test_a_path_has_no_name():
 
 
 def test_networks_of_several_processes_are_compared_before_they_are_scored(text, monkeypatch):
-    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, "b" * 64])
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, ("b" * 64, value[1])])
     with pytest.raises(UsageError, match="processes that score one network"):
         bpb_harness.evaluate(Net(), **text, check_contract=False)
 
 
-def test_processes_bring_one_network(monkeypatch):
-    job = SimpleNamespace(source=None, identity=SimpleNamespace(digest="a" * 64))
-    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, "b" * 64])
-    with pytest.raises(UsageError, match="got networks aaaaaaaa, bbbbbbbb, expected the same in each"):
-        _require_one_network(job, Processes(0, 2))
+@pytest.mark.parametrize(("source", "hint"), [(None, "$"), ("a file", "; score copies of files that nothing writes")])
+def test_processes_bring_one_network_and_one_text(monkeypatch, source, hint):
+    digests = SimpleNamespace(digest="a" * 64), SimpleNamespace(corpus=SimpleNamespace(digest="c" * 64))
+    job = SimpleNamespace(source=source, identity=digests[0], text=digests[1])
+    for other, seen in ((("b" * 64, "c" * 64), "networks aaaaaaaa, bbbb"), (("a" * 64, "d" * 64), "texts cccccccc, d")):
+        monkeypatch.setattr(Processes, "gather", lambda self, value, other=other: [value, other])
+        with pytest.raises(UsageError, match=f"got {seen}.*, expected the same in each{hint}"):
+            _require_one_score(job, Processes(0, 2))
     monkeypatch.setattr(Processes, "gather", lambda self, value: [value, value])
-    _require_one_network(job, Processes(0, 2))
+    _require_one_score(job, Processes(0, 2))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bpb_harness.denoiser import masked_nll
+from bpb_harness.errors import NumericsError
 from bpb_harness.estimators import ChainRule
 from bpb_harness.evaluation.batches import DrawPlan, DrawSource
 from bpb_harness.evaluation.draws import DrawTable
@@ -88,7 +89,10 @@ def test_a_draw_is_asked_for_without_the_tokens_behind_its_masks(repository):
     rates, nats = np.array([0.3, 0.9, 0.5, 0.7]), np.arange(4) + 10.0
     at = np.array([5, 0, 3, 5])
     plan = DrawPlan(at, np.arange(4), rates, rates, np.ones(4))
-    tables = [(DrawTable(plan, np.ones(4), nats + 10 * index, nats), RandomStreams(index)) for index in (0, 1)]
+    tables = []
+    for index in (0, 1):
+        made = source.prepare(plan, RandomStreams(index), np.arange(4))
+        tables.append((DrawTable(plan, made.num_masked, nats + 10 * index, made.control), RandomStreams(index)))
     asked = AskedDraws(source, 512, tables)
     assert asked.window.tolist() == [5, 0, 3, 5, 5, 0, 3, 5]
     for index in range(8):
@@ -198,3 +202,20 @@ def test_masks_of_an_enumeration_are_asked_here_in_two_rows_first(repository):
         assert question.nats == pytest.approx(float(masked_nll(Levelled(), rows[0], rows[1], both)[0]), rel=1e-6)
     assert min(rates) < 0.2
     assert max(rates) > 0.6
+
+
+@pytest.mark.parametrize(("name", "off"), [("num_masked", 1), ("control", 1e-6), ("control", float("nan"))])
+def test_a_draw_is_divided_by_its_own_mask_and_controlled_by_it(repository, name, off):
+    """A device may have made them; the network is asked for the cost alone."""
+    corpus = load_shards([repository / "fixtures" / "corpora" / "tiny_val_000000.bin"], vocab_size=512)
+    source = DrawSource(corpus, end_to_end([16] * 6, begin=1), LogLinear())
+    rates, at = np.array([0.3, 0.9, 0.5, 0.7]), np.array([5, 0, 3, 5])
+    plan = DrawPlan(at, np.arange(4), rates, rates, np.ones(4))
+    made = source.prepare(plan, RandomStreams(3), np.arange(4))
+    arrays = {"num_masked": made.num_masked.copy(), "control": made.control.copy()}
+    arrays[name][2] += off
+    asked = AskedDraws(source, 512, [(DrawTable(plan, nats=np.arange(4) + 10.0, **arrays), RandomStreams(3))])
+    for draw in (0, 1, 3):
+        asked.questions(draw, np.random.default_rng(0))
+    with pytest.raises(NumericsError, match=r"window 3 at mask rate 0\.5000: .*, by its seed; the kernels"):
+        asked.questions(2, np.random.default_rng(0))

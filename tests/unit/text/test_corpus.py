@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -263,3 +264,31 @@ def test_windows_know_their_documents(tmp_path):
     corpus = load_shards([write_shard(tmp_path / "x.bin", [1, 5, 5, 1, 5, 1, 5, 5, 5, 5])])
     assert span_documents(corpus.document_starts(1), windows_of(corpus, 4)).tolist() == [[0, 1], [1, 2], [2, 2]]
     assert span_documents(corpus.document_starts(1), end_to_end([1], begin=5)).tolist() == [[2, 2]]
+
+
+def test_a_shard_that_is_written_to_is_told_from_one_that_is_replaced_or_touched(tmp_path):
+    tokens = np.arange(5000) % 400
+    paths = [write_shard(tmp_path / name, tokens) for name in ("a.bin", "b.bin")]
+    corpus = load_shards(paths)
+    corpus.require_unchanged()
+    os.utime(paths[0], ns=(0, 0))
+    corpus.require_unchanged()
+    write_shard(tmp_path / "new", tokens + 1).replace(paths[0])
+    corpus.require_unchanged()  # what is mapped is the old one
+    assert corpus.read(0, 3).tolist() == [0, 1, 2]
+    paths[0].unlink()
+    corpus.require_unchanged()
+    with paths[1].open("r+b") as file:
+        file.seek(1024 + 2 * 17)
+        file.write(b"\x07\x00" if tokens[17] != 7 else b"\x08\x00")
+    os.utime(paths[1], ns=(0, 0))  # clocks that tell half a hundredth of a second
+    with pytest.raises(CorpusError, match="its shards were written to while they were scored; score it again"):
+        corpus.require_unchanged()
+
+
+def test_a_shard_that_is_cut_short_does_not_end_the_process(tmp_path):
+    path = write_shard(tmp_path / "a.bin", np.arange(50_000) % 400)
+    corpus = load_shards([path])
+    os.truncate(path, 1024)
+    with pytest.raises(CorpusError, match="written to while"):
+        corpus.require_unchanged()
