@@ -18,6 +18,7 @@ def overwrite(path: Path, other: Path) -> None:
 
 def replace(path: Path, other: Path) -> None:
     shutil.copy(other, path.with_suffix(".new"))
+    shutil.copystat(path, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
 
 
