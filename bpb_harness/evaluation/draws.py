@@ -238,10 +238,12 @@ class _Collection:
         # Closed here: left to the collector of garbage, it may be closed in the thread whose end it waits for.
         with closing(batches):
             try:
+                was_alone = False
                 for prepared in batches:
                     is_alone = runner.runs_alone(prepared)
-                    while is_alone and self._in_flight:
+                    while (is_alone or was_alone) and self._in_flight:
                         results.append(self._finish())
+                    was_alone = is_alone
                     with nullcontext() if in_turn is None else in_turn.next(1 if is_alone else runner.num_streams):
                         self._launch(runner, prepared)
                     most = _MAX_IN_FLIGHT if deal.most_ahead > 1 else 1

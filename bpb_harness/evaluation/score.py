@@ -147,12 +147,13 @@ def _score_and_check(job: Job, contract: Contract | None) -> BpbResult:
 
 
 def _require_one_score(job: Job, processes: Processes) -> None:
-    """Refuse processes whose networks or texts are not all the same.
+    """Refuse processes whose networks, texts or tokenizers are not all the same.
 
     Each reads its own, or brings its own network, and a file may have been written to between the one and the other.
     """
-    brought = processes.gather((job.identity.digest, job.text.corpus.digest))
-    for what, digests in zip(("network", "text"), zip(*brought, strict=True), strict=True):
+    text = job.text
+    brought = processes.gather((job.identity.digest, text.corpus.digest, text.tokenizer.digest))
+    for what, digests in zip(("network", "text", "tokenizer"), zip(*brought, strict=True), strict=True):
         if len(different := sorted({digest[:8] for digest in digests})) > 1:
             raise UsageError(
                 f"processes that score one {what}",

@@ -701,3 +701,44 @@ def offsets(pieces):
 
 def stretches_of(source):
     return Stretches.of(*cuts_of(source))
+
+
+class Alternating:
+    """Has every third batch alone; answers each with ones, and keeps what had not been waited for when it began."""
+
+    num_streams = 1
+
+    def __init__(self):
+        self.launched, self.waited_for, self.unfinished = 0, 0, []
+
+    def runs_alone(self, prepared):
+        del prepared
+        return self.launched % 3 == 1
+
+    def row_nats(self, prepared):
+        self.unfinished.append(self.launched - self.waited_for)
+        self.launched += 1
+        return torch.ones(len(prepared.rows), dtype=torch.float64)
+
+    def require_inputs_kept(self):
+        pass
+
+
+def test_a_batch_that_is_to_be_alone_has_none_behind_it_either(source, plan, monkeypatch):
+    """Sums of small products have the same bits only where nothing else runs."""
+    runner = Alternating()
+
+    class Slow:
+        """An event that has not come until somebody waits for it."""
+
+        def query(self):
+            return False
+
+        def synchronize(self):
+            runner.waited_for += 1
+
+    monkeypatch.setattr(draws_module, "_fetch", lambda values: (values, Slow()))
+    run(source, plan, runner=runner, batch_rows=4)
+    assert runner.launched > 9
+    assert all(not runner.unfinished[at] and not runner.unfinished[at + 1] for at in range(1, runner.launched - 1, 3))
+    assert any(runner.unfinished)  # the others are not

@@ -465,16 +465,21 @@ def test_a_path_has_no_name():
 
 
 def test_networks_of_several_processes_are_compared_before_they_are_scored(text, monkeypatch):
-    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, ("b" * 64, value[1])])
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, ("b" * 64, *value[1:])])
     with pytest.raises(UsageError, match="processes that score one network"):
         bpb_harness.evaluate(Net(), **text, check_contract=False)
 
 
 @pytest.mark.parametrize(("source", "hint"), [(None, "$"), ("a file", "; score copies of files that nothing writes")])
 def test_processes_bring_one_network_and_one_text(monkeypatch, source, hint):
-    digests = SimpleNamespace(digest="a" * 64), SimpleNamespace(corpus=SimpleNamespace(digest="c" * 64))
-    job = SimpleNamespace(source=source, identity=digests[0], text=digests[1])
-    for other, seen in ((("b" * 64, "c" * 64), "networks aaaaaaaa, bbbb"), (("a" * 64, "d" * 64), "texts cccccccc, d")):
+    network, corpus, tokenizer = (SimpleNamespace(digest=letter * 64) for letter in "ace")
+    job = SimpleNamespace(source=source, identity=network, text=SimpleNamespace(corpus=corpus, tokenizer=tokenizer))
+    for others, seen in (
+        ("bce", "networks aaaaaaaa, b"),
+        ("ade", "texts cccccccc, d"),
+        ("acf", "tokenizers eeeeeeee, f"),
+    ):
+        other = tuple(letter * 64 for letter in others)
         monkeypatch.setattr(Processes, "gather", lambda self, value, other=other: [value, other])
         with pytest.raises(UsageError, match=f"got {seen}.*, expected the same in each{hint}"):
             _require_one_score(job, Processes(0, 2))
