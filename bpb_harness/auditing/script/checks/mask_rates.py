@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bpb_harness.auditing.script import codes
-from bpb_harness.auditing.script.domains.algebra import Factor, Term
+from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.analysis import INFERRED, Analysis, Hit, MaskDraw, agreed
+from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.hiding import hides_tokens
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf

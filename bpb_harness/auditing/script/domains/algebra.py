@@ -13,20 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bpb_harness.auditing.script.domains.cancel import Whole, left_after_cancelling, weighted_mean
+from bpb_harness.auditing.script.domains.cancel import Factor, left_after_cancelling, weighted_mean
 from bpb_harness.auditing.script.domains.sinks import Sink
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, taken
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, dotted, last_name
-from bpb_harness.auditing.script.frontend.walker import (
-    DEEPEST_CALL,
-    DEEPEST_INLINED,
-    MAX_CALLERS,
-    MAX_VALUES,
-    Frame,
-    Walker,
-    operands,
-)  # fmt: skip
+from bpb_harness.auditing.script.frontend.scopes import Definition, dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import MAX_VALUES, Frame, Path, Walker, element_of, operands, step_of
 
 _CROSS_ENTROPY = frozenset([
     "cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss", "log_softmax", "softmax", "logsumexp",
@@ -41,26 +33,15 @@ _MAX_TERMS = 48
 
 
 @dataclass(frozen=True)
-class Factor:
-    """One factor of a term.
-
-    Attributes:
-        node: the expression that could not be taken apart further.
-        power: +1 or -1.
-        frame: where its names are to be read.
-    """
-
-    node: ast.expr
-    power: int
-    frame: Frame
-
-
-@dataclass(frozen=True)
 class Term:
     """A product of factors, with the reductions (sum, mean, select) met on the way to them, outermost first."""
 
     factors: tuple[Factor, ...] = ()
     reductions: tuple[tuple[str, ast.AST], ...] = ()
+
+    def inverse(self) -> Term:
+        """The term with its factors on the other side of the line."""
+        return replace(self, factors=tuple(replace(factor, power=-factor.power) for factor in self.factors))
 
     def cross_entropies(self) -> list[Factor]:
         """The factors that are a cross-entropy or log-probability."""
@@ -72,34 +53,7 @@ def is_cross_entropy(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and last_name(node.func) in _CROSS_ENTROPY
 
 
-@dataclass(frozen=True)
-class Spot:
-    """Where an expression stands in the score.
-
-    Attributes:
-        frame: where its names are read.
-        power: +1 in a numerator, -1 in a denominator.
-        path: which element of a tuple or dictionary is meant, outermost first.
-    """
-
-    frame: Frame
-    power: int = 1
-    path: tuple[int | str, ...] = ()
-
-    def into(self, *steps: int | str) -> Spot:
-        """The same place, where elements of what is looked at are meant."""
-        return replace(self, path=(*steps, *self.path))
-
-    def out(self) -> Spot:
-        """The same place, after the first step of the path was taken."""
-        return replace(self, path=self.path[1:])
-
-    def whole(self, sign: int = 1) -> Spot:
-        """The same place, or the other side of the line, where all of an expression is meant."""
-        return replace(self, power=self.power * sign, path=())
-
-
-class Algebra(Walker[Spot, list[Term]]):
+class Algebra(Walker[list[Term]]):
     """Unfolds expressions of a program into terms: the summands of a sum are terms of their own.
 
     Args:
@@ -116,63 +70,68 @@ class Algebra(Walker[Spot, list[Term]]):
     def terms(self, sink: Sink) -> list[Term]:
         """The score of a sink as alternatives."""
         self.steps = 0
-        return self.visit(sink.node, Spot(Frame.of(self.program, self.program.scope(sink.node))))
+        return self.visit(sink.node, Frame.of(self.program, self.program.scope(sink.node)))
 
-    def look(self, node: ast.expr, at: Spot) -> list[Term]:
+    def look(self, node: ast.expr, frame: Frame, path: Path) -> list[Term]:
         """The terms of an expression; none where it is carried round a loop: this round's is already being unfolded."""
-        key = (id(node), id(at.frame))
+        key = (id(node), id(frame))
         if key in self._open:
             return []
         self._open.add(key)
         try:
-            kept = not at.path and isinstance(node, ast.BinOp | ast.Name | ast.Call | ast.Subscript)
-            found = self.unknown(node, at) if kept and self._is_level(node, at.frame) else super().look(node, at)
+            kept = not path and isinstance(node, ast.BinOp | ast.Name | ast.Call | ast.Subscript)
+            is_whole = kept and self._is_level(node, frame)
+            found = self.unknown(node, frame) if is_whole else super().look(node, frame, path)
         finally:
             self._open.discard(key)
         return found[:_MAX_TERMS]
 
-    def unknown(self, node: ast.expr, at: Spot, /) -> list[Term]:
+    def unknown(self, node: ast.expr, frame: Frame, _path: Path = (), /) -> list[Term]:
         """The expression as one factor."""
-        return [Term((Factor(node, at.power, at.frame),))]
+        return [Term((Factor(node, frame),))]
 
-    def _all(self, nodes: Iterable[ast.expr], at: Spot) -> list[Term]:
-        return [term for node in nodes for term in self.visit(node, at)]
+    def taken(self, node: ast.AST, frame: Frame, /) -> bool | None:
+        """Whether the branch in which a node stands is taken; None where that is not known."""
+        return taken(self.program, node, frame)
+
+    def _all(self, nodes: Iterable[ast.expr], frame: Frame, path: Path = ()) -> list[Term]:
+        return [term for node in nodes for term in self.visit(node, frame, path)]
 
     def _reduced(self, kind: str, node: ast.AST, found: list[Term]) -> list[Term]:
         return [replace(term, reductions=((kind, node), *term.reductions)) for term in found]
 
     # -- arithmetic -------------------------------------------------------------------------------
 
-    def _binop(self, node: ast.BinOp, at: Spot) -> list[Term]:
-        if at.path:
-            return self.unknown(node, at)
+    def _binop(self, node: ast.BinOp, frame: Frame, path: Path) -> list[Term]:
+        if path:
+            return self.unknown(node, frame)
         if isinstance(node.op, ast.Mult | ast.Div):
-            left = left_after_cancelling(self.program, node, at.frame)
+            left = left_after_cancelling(self.program, node, frame)
             if left is not None:
-                return self._wholes(left, at)
+                return self._multiplied(left)
         if isinstance(node.op, ast.Mult | ast.Div | ast.FloorDiv | ast.MatMult):
-            return self._multiplied(node.left, node.right, at, isinstance(node.op, ast.Div | ast.FloorDiv))
+            power = -1 if isinstance(node.op, ast.Div | ast.FloorDiv) else 1
+            return self._multiplied([Factor(node.left, frame), Factor(node.right, frame, power)])
         if isinstance(node.op, ast.Pow):
-            exponent = self._number(node.right, at.frame)
+            exponent = self._number(node.right, frame)
             if exponent in (2.0, -1.0, -2.0):
-                once = self.visit(node.left, at.whole(1 if exponent > 0 else -1))
+                once = self._multiplied([Factor(node.left, frame, 1 if exponent > 0 else -1)])
                 return _product(once, once) if abs(exponent) == 2.0 else once
         # A plain function of the noise level is kept whole.
-        if isinstance(node.op, ast.Add | ast.Sub) and self._number(node, at.frame) is None:
-            return self._all((side for side in (node.left, node.right) if not self._is_tiny(side, at.frame)), at)
-        return self.unknown(node, at)
+        if isinstance(node.op, ast.Add | ast.Sub) and self._number(node, frame) is None:
+            return self._all((side for side in (node.left, node.right) if not self._is_tiny(side, frame)), frame)
+        return self.unknown(node, frame)
 
-    def _unaryop(self, node: ast.UnaryOp, at: Spot) -> list[Term]:
-        return self.visit(node.operand, at) if isinstance(node.op, ast.USub | ast.UAdd) else self.unknown(node, at)
+    def _unaryop(self, node: ast.UnaryOp, frame: Frame, path: Path) -> list[Term]:
+        is_sign = isinstance(node.op, ast.USub | ast.UAdd)
+        return self.visit(node.operand, frame, path) if is_sign else self.unknown(node, frame)
 
-    def _multiplied(self, left: ast.expr, right: ast.expr, at: Spot, divided: bool) -> list[Term]:
-        return _product(self.visit(left, at.whole()), self.visit(right, at.whole(-1 if divided else 1)))
-
-    def _wholes(self, factors: Iterable[Whole], at: Spot) -> list[Term]:
-        """A product of factors that were kept whole, each unfolded."""
+    def _multiplied(self, factors: Iterable[Factor]) -> list[Term]:
+        """A product of factors, each unfolded."""
         terms = [Term()]
         for factor in factors:
-            terms = _product(terms, self.visit(factor.node, Spot(factor.frame, at.power * factor.power)))
+            found = self.visit(factor.node, factor.frame)
+            terms = _product(terms, found if factor.power > 0 else [term.inverse() for term in found])
         return terms
 
     def _number(self, node: ast.expr, frame: Frame) -> float | None:
@@ -187,167 +146,122 @@ class Algebra(Walker[Spot, list[Term]]):
         value = self._number(node, frame) if not isinstance(node, ast.Name) else None
         return value is not None and abs(value) < 1e-4
 
-    # -- names ------------------------------------------------------------------------------------
+    # -- names, containers and calls --------------------------------------------------------------
 
-    def _name(self, node: ast.Name, at: Spot) -> list[Term]:
-        given = at.frame.given(self.program, node)
-        if given is not None:
-            return self.visit(given[0], replace(at, frame=given[1]))
-        evaluator = Evaluator(self.program)
-        definitions = [d for d in self.program.reaching(node) if evaluator.taken(d.statement, at.frame) is not False]
+    def defined(self, node: ast.Name, frame: Frame, path: Path, /) -> list[Term]:
+        """The sum of what all definitions of a name give, times what it is multiplied by."""
+        behind = self.origins(node, frame, path)
+        several = len({id(origin.definition) for origin in behind}) > 1
         sums: list[Term] = []
         scale: list[Term] = [Term()]
-        for definition in definitions:
-            if definition.value is None or definition.kind == "parameter":
-                sums.extend(self._passed(definition, at))
-            elif definition.kind == "augment" and isinstance(definition.operator, ast.Mult | ast.Div):
-                sign = 1 if isinstance(definition.operator, ast.Mult) else -1
-                scale = _product(scale, self.visit(definition.value, at.whole(sign)))
-            else:
-                found = self._defined(definition, definition.value, at)
-                if not _is_start(definition, len(definitions), at.path):
-                    sums.extend(found)
-        return _product(sums, scale) if sums else self.unknown(node, at)
+        for value, where, way, definition in behind:
+            assert definition is not None
+            if isinstance(definition.operator, ast.Mult | ast.Div):
+                power = 1 if isinstance(definition.operator, ast.Mult) else -1
+                scale = _product(scale, self._multiplied([Factor(value, where, power)]))
+            elif not (several and _is_start(definition, path)):
+                sums += self._looped(value, where, way) if definition.kind == "loop" else self.visit(value, where, way)
+        return _product(sums, scale) if sums else self.unknown(node, frame)
 
-    def _defined(self, definition: Definition, value: ast.expr, at: Spot) -> list[Term]:
-        first = at.path[0] if at.path else None
-        if definition.kind == "mutation" and definition.key is not None and isinstance(first, str):
-            key = definition.key.value if isinstance(definition.key, ast.Constant) else None
-            return self.visit(value, at.out()) if key == first else []
-        if definition.kind == "mutation":  # x.append(v): an element of x
-            return self.visit(value, at.out() if definition.key is None and isinstance(first, int) else at)
-        if definition.kind == "loop":
-            return self._looped(value, at.into(*definition.index))
-        return self.visit(value, at.into(*definition.index))
-
-    def _looped(self, node: ast.expr, at: Spot) -> list[Term]:
+    def _looped(self, node: ast.expr, frame: Frame, path: Path) -> list[Term]:
         """The elements of what a loop runs over; a path means a part of an element, not of the whole."""
         if isinstance(node, ast.Tuple | ast.List):
-            return self._all(node.elts, at)
-        name = last_name(node.func) if isinstance(node, ast.Call) and at.path else ""
+            return self._all(node.elts, frame, path)
+        name = last_name(node.func) if isinstance(node, ast.Call) and path else ""
         if isinstance(node, ast.Call) and name == "zip":
-            column = at.path[0]
+            column = path[0]
             if isinstance(column, int) and column < len(node.args):
-                return self._looped(node.args[column], at.out())
+                return self._looped(node.args[column], frame, path[1:])
         if isinstance(node, ast.Call) and name == "enumerate" and node.args:
-            return self._looped(node.args[0], at.out()) if at.path[0] == 1 else []
-        return self.visit(node, at)
+            return self._looped(node.args[0], frame, path[1:]) if path[0] == 1 else []
+        return self.visit(node, frame, path)
 
-    def _passed(self, definition: Definition, at: Spot) -> list[Term]:
-        """A parameter of the function that a sink stands in: what the calls of the program hand over."""
-        handed = at.frame.handed(self.program, definition)[:MAX_CALLERS]
-        terms = [term for value, frame in handed for term in self.visit(value, replace(at, frame=frame))]
-        if not terms and definition.value is not None:
-            scope = self.program.scope(definition.statement)
-            return self.visit(definition.value, replace(at, frame=Frame(scope)))
-        return terms
+    def _behind(self, node: ast.expr, frame: Frame, path: Path) -> list[Term]:
+        """All that an expression may have its value from; nan and its like stand where there is no score."""
+        behind = (origin for origin in self.origins(node, frame, path) if not _is_filler(origin.node))
+        terms = [term for value, where, way, _ in behind for term in self.visit(value, where, way)]
+        return terms or self.unknown(node, frame)
 
-    # -- containers and calls ---------------------------------------------------------------------
+    _ifexp = _behind
 
-    def _tuple(self, node: ast.Tuple | ast.List, at: Spot) -> list[Term]:
-        first = at.path[0] if at.path else None
-        if isinstance(first, int) and -len(node.elts) <= first < len(node.elts):
-            return self.visit(node.elts[first], at.out())
-        return self._all(node.elts, at)
+    def _attribute(self, node: ast.Attribute, frame: Frame, path: Path) -> list[Term]:
+        is_one = len(self.program.values_of(node)) <= MAX_VALUES
+        return self._behind(node, frame, path) if is_one else self.unknown(node, frame)
+
+    def _tuple(self, node: ast.Tuple | ast.List, frame: Frame, path: Path) -> list[Term]:
+        element, rest = element_of(node, path)
+        return self.visit(element, frame, rest) if element is not node else self._all(node.elts, frame, path)
 
     _list = _tuple
 
-    def _dict(self, node: ast.Dict, at: Spot) -> list[Term]:
-        for key, value in zip(node.keys, node.values, strict=True):
-            if at.path and isinstance(at.path[0], str) and isinstance(key, ast.Constant) and key.value == at.path[0]:
-                return self.visit(value, at.out())
-        return []
+    def _dict(self, node: ast.Dict, frame: Frame, path: Path) -> list[Term]:
+        element, rest = element_of(node, path)
+        return self.visit(element, frame, rest) if element is not node else []
 
-    def _ifexp(self, node: ast.IfExp, at: Spot) -> list[Term]:
-        return self._all((branch for branch in (node.body, node.orelse) if not _is_filler(branch)), at)
-
-    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp, at: Spot) -> list[Term]:
-        return self.visit(node.elt, at)
+    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp, frame: Frame, path: Path) -> list[Term]:
+        return self.visit(node.elt, frame, path)
 
     _generatorexp = _listcomp
 
-    def _namedexpr(self, node: ast.NamedExpr | ast.Await, at: Spot) -> list[Term]:
-        return self.visit(node.value, at)
-
-    _await = _namedexpr
-
-    def _subscript(self, node: ast.Subscript, at: Spot) -> list[Term]:
-        index = node.slice.value if isinstance(node.slice, ast.Constant) else None
-        if isinstance(index, int | str) and not isinstance(index, bool):
-            if isinstance(index, str) and dotted(node.value).endswith("environ"):
-                return self.unknown(node, at)
-            return self.visit(node.value, at.into(index))
-        found = self.visit(node.value, at)
+    def _subscript(self, node: ast.Subscript, frame: Frame, path: Path) -> list[Term]:
+        step = step_of(node)
+        if step is not None:
+            is_setting = dotted(node.value).endswith("environ")
+            return self.unknown(node, frame) if is_setting else self.visit(node.value, frame, (step, *path))
+        found = self.visit(node.value, frame, path)
         if not any(is_cross_entropy(factor.node) for term in found for factor in term.factors):
-            return self.unknown(node, at)  # a table or a batch, not scores
+            return self.unknown(node, frame)  # a table or a batch, not scores
         return self._reduced("select", node, found)
 
-    def _attribute(self, node: ast.Attribute, at: Spot) -> list[Term]:
-        computed = self.program.properties.get(node.attr, [])
-        if len(computed) == 1:
-            return self._all(computed[0].returns, replace(at, frame=Frame(computed[0])))
-        terms: list[Term] = []
-        if at.frame.depth < DEEPEST_CALL and len(self.program.values_of(node)) <= MAX_VALUES:
-            for value, frame in at.frame.stored(self.program, node):
-                terms.extend(self.visit(value, replace(at, frame=frame)) if not _is_filler(value) else [])
-        return terms or self.unknown(node, at)
-
-    def _call(self, node: ast.Call, at: Spot) -> list[Term]:
+    def _call(self, node: ast.Call, frame: Frame, path: Path) -> list[Term]:
         name = last_name(node.func)
         if is_cross_entropy(node):
-            found = self.unknown(node, at)
+            found = self.unknown(node, frame)
             return self._reduced("mean", node, found) if _averages(node) else found
         if name == "compile" or (isinstance(node.func, ast.Call) and last_name(node.func.func) in _CROSS_ENTROPY):
-            return self.unknown(node, at)
-        passed = self._linear(node, name, operands(node), at)
-        if passed is not None:
-            return passed
-        callee = self.program.callee(node)
-        if callee is not None and at.frame.depth < DEEPEST_INLINED and callee.returns:
-            return self._inline(callee, node, at)
-        return self.unknown(node, at)
+            return self.unknown(node, frame)
+        passed = self._linear(node, name, operands(node), frame, path)
+        return passed if passed is not None else self._behind(node, frame, path)
 
-    def _linear(self, node: ast.Call, name: str, worked_on: list[ast.expr], at: Spot) -> list[Term] | None:
+    def _linear(
+        self, node: ast.Call, name: str, worked_on: list[ast.expr], frame: Frame, path: Path
+    ) -> list[Term] | None:
         """Sums, means, casts and guards: what they are applied to."""
         if not worked_on:
             return None
         first, *more = worked_on
         if name in _CASTS:
-            return self.visit(first, at)
+            return self.visit(first, frame, path)
         if name == "get" and more and isinstance(more[0], ast.Constant):
             key = more[0].value
-            return self.visit(first, at.into(key)) if isinstance(key, str) else None
+            return self.visit(first, frame, (key, *path)) if isinstance(key, str) else None
         if name in ("get", "result", "wait") and not node.args:
-            return self.visit(first, at)  # of a call that runs elsewhere
+            return self.visit(first, frame, path)  # of a call that runs elsewhere
         if name == "get" and len(node.args) == 1 and self._is_module(node.func) and isinstance(node.args[0], ast.Call):
-            return self.visit(node.args[0], at)  # ray.get(f.remote(..))
+            return self.visit(node.args[0], frame, path)  # ray.get(f.remote(..))
         weights = next((keyword.value for keyword in node.keywords if keyword.arg == "weights"), None)
         if name in _AVERAGING and weights is not None:
-            weighted = weighted_mean(self.program, first, weights, at.frame)
+            weighted = weighted_mean(self.program, first, weights, frame)
             if weighted is not None:
-                return self._reduced("sum", node, self._wholes([*weighted[0], weighted[1]], at))
+                return self._reduced("sum", node, self._multiplied(weighted))
         if name in _SUMMING | _AVERAGING:
-            return self._reduced("mean" if name in _AVERAGING else "sum", node, self.visit(first, at.whole()))
+            return self._reduced("mean" if name in _AVERAGING else "sum", node, self.visit(first, frame))
         if name in ("max", "clamp", "clamp_min", "maximum", "min", "neg"):
-            return self.visit(next((part for part in worked_on if not isinstance(part, ast.Constant)), first), at)
+            return self.visit(
+                next((part for part in worked_on if not isinstance(part, ast.Constant)), first), frame, path
+            )
         if name == "gather":
-            return self.visit(first, at.whole())
+            return self.visit(first, frame)
         if name == "where" and len(more) == 2:
-            return self._reduced("select", node, self._all((part for part in more if not _is_zero(part)), at.whole()))
+            return self._reduced("select", node, self._all((part for part in more if not _is_zero(part)), frame))
         if name in ("mul", "multiply", "mul_", "div", "div_", "divide", "true_divide") and len(more) == 1:
-            return self._multiplied(first, more[0], at, not name.startswith("mul"))
+            return self._multiplied([Factor(first, frame), Factor(more[0], frame, 1 if name.startswith("mul") else -1)])
         return None
 
     def _is_module(self, func: ast.expr) -> bool:
         """Whether a function is called on a name that the program gives no value: a module's."""
         base = func.value if isinstance(func, ast.Attribute) else None
         return isinstance(base, ast.Name) and not self.program.reaching(base)
-
-    def _inline(self, callee: Scope, node: ast.Call, at: Spot) -> list[Term]:
-        inner = at.frame.inside(self.program, callee, node)
-        evaluator = Evaluator(self.program)
-        results = (r for r in callee.returns if evaluator.taken(r, inner) is not False and not _is_filler(r))
-        return self._all(results, replace(at, frame=inner)) or self.unknown(node, at)
 
 
 def _is_filler(node: ast.expr) -> bool:
@@ -365,9 +279,9 @@ def _is_zero(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and last_name(node.func) in ("zeros_like", "zeros", "new_zeros")
 
 
-def _is_start(definition: Definition, count: int, path: tuple[int | str, ...]) -> bool:
+def _is_start(definition: Definition, path: Path) -> bool:
     """x = 0.0, x = torch.zeros(..), xs = []: the start of a sum whose summands follow."""
-    if definition.kind != "assign" or count < 2:
+    if definition.kind != "assign":
         return False
     value = definition.part
     if isinstance(value, ast.Constant):

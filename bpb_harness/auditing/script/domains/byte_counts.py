@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from bpb_harness.auditing.script.domains.algebra import Factor, Term
+from bpb_harness.auditing.script.domains.algebra import Term
+from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry, stored_names
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
-from bpb_harness.auditing.script.frontend.walker import MAX_CALLERS, Frame, Walker, operands
+from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Path, Walker, operands
 
 _Table = tuple[ByteLoop, str]
-_Part = tuple[ast.expr, Frame, tuple[object, ...]]  # an element of a value, where it is read
 _Fold = Callable[[Sequence[float]], float]
 _FOLDS: dict[type, _Fold] = {
     ast.BitAnd: all, ast.And: all, ast.BitOr: any, ast.Or: any, ast.Add: sum, ast.Mult: math.prod,
@@ -27,7 +27,7 @@ _NAMED_FOLDS: dict[str, _Fold] = {
 }  # fmt: skip
 
 
-class Counter(Walker[Frame, float | None]):
+class Counter(Walker[float | None]):
     """Works out what the tables in an expression count; None where it holds none or is not understood.
 
     Args:
@@ -113,26 +113,26 @@ class Counter(Walker[Frame, float | None]):
         test = self.visit(branch.test, frame)
         return None if test is None else float(node.value) * float(bool(test))
 
-    def unknown(self, _node: ast.expr, _at: Frame, /) -> float | None:
+    def unknown(self, _node: ast.expr, _frame: Frame, _path: Path = (), /) -> float | None:
         """None: the expression holds no table, or is not understood."""
         return None
 
-    def stopped(self, _node: ast.expr, _at: Frame, /) -> float | None:
+    def stopped(self, _node: ast.expr, _frame: Frame, _path: Path, /) -> float | None:
         """Raise where it is nested too deeply: a count must not be taken for one without tables."""
         if self.depth > self.deepest:
             raise RecursionError
         return None
 
-    def _subscript(self, node: ast.Subscript, frame: Frame) -> float | None:
+    def _subscript(self, node: ast.Subscript, frame: Frame, _path: Path) -> float | None:
         table = self._table(node.value, frame)
         # Else a sum of tables, or a slice of counts.
         return self._entry(table) if table is not None else self.visit(node.value, frame)
 
-    def _unaryop(self, node: ast.UnaryOp, frame: Frame) -> float | None:
+    def _unaryop(self, node: ast.UnaryOp, frame: Frame, _path: Path) -> float | None:
         value = self.visit(node.operand, frame) if isinstance(node.op, ast.Invert | ast.Not) else None
         return None if value is None else float(not value)
 
-    def _ifexp(self, node: ast.IfExp, frame: Frame) -> float | None:
+    def _ifexp(self, node: ast.IfExp, frame: Frame, _path: Path) -> float | None:
         test = self.visit(node.test, frame)
         if test is None:
             return None
@@ -141,7 +141,7 @@ class Counter(Walker[Frame, float | None]):
             return float(branch.value)
         return self.visit(branch, frame)
 
-    def _compare(self, node: ast.Compare, frame: Frame) -> float | None:
+    def _compare(self, node: ast.Compare, frame: Frame, _path: Path) -> float | None:
         op = node.ops[0]
         if isinstance(op, ast.In | ast.NotIn):
             table = self._table(node.comparators[0], frame)
@@ -150,21 +150,20 @@ class Counter(Walker[Frame, float | None]):
         # prev == bos: an ordinary token is none.
         return float(isinstance(op, ast.NotEq)) if isinstance(op, ast.Eq | ast.NotEq) else None
 
-    def _name(self, node: ast.Name, frame: Frame) -> float | None:
-        if node.id in frame.bindings:
-            return self.visit(*frame.bindings[node.id])
+    def defined(self, node: ast.Name, frame: Frame, _path: Path, /) -> float | None:
+        """The entry of the table that a name is, or the sum of what is assigned and added to it."""
         table = self._written_here(node, frame)
         if table is not None:
             return self._entry(table)
         values = [
-            self.visit(definition.value, frame)
-            for definition in self.program.reaching(node)
-            if definition.value is not None and definition.kind in ("assign", "augment") and not definition.index
+            self.visit(value, where)
+            for value, where, _, definition in self.origins(node, frame)
+            if definition is not None and definition.kind in ("assign", "augment") and not definition.index
         ]
         known = [value for value in values if value is not None]
         return sum(known) if known and len(known) == len(values) else None
 
-    def _binop(self, node: ast.BinOp | ast.BoolOp, frame: Frame) -> float | None:
+    def _binop(self, node: ast.BinOp | ast.BoolOp, frame: Frame, _path: Path) -> float | None:
         sides = node.values if isinstance(node, ast.BoolOp) else [node.left, node.right]
         values = [self.visit(side, frame) for side in sides]
         known = [value for value in values if value is not None]
@@ -181,7 +180,7 @@ class Counter(Walker[Frame, float | None]):
 
     _boolop = _binop
 
-    def _call(self, node: ast.Call, frame: Frame) -> float | None:
+    def _call(self, node: ast.Call, frame: Frame, _path: Path) -> float | None:
         name, worked_on = last_name(node.func), operands(node)
         if name in IDENTITY | {"sum", "int", "float", "bool", "byte", "short"} and worked_on:
             return self.visit(worked_on[0], frame)
@@ -212,18 +211,28 @@ class Counter(Walker[Frame, float | None]):
             value = initial_entry(self.program, loop.scope, name)
         return float(value) if isinstance(value, bool | int | float) else None
 
-    def _table(self, node: ast.expr, frame: Frame, path: tuple[object, ...] = (), depth: int = 0) -> _Table | None:
+    def _table(self, node: ast.expr, frame: Frame, path: Path = (), depth: int = 0) -> _Table | None:
         """The loop and array that a table expression goes back to, through calls, tuples and attributes."""
         if depth > 14:
             return None
         found = self._written_here(node, frame) if not path else None
         if found is not None:
             return found
-        for value, where, inner in self._sources(node, frame, path):
-            found = self._table(value, where, inner, depth + 1)
-            if found is not None:
-                return found
-        return None
+        tables = (
+            self._table(value, where, way, depth + 1) for value, where, way, _ in self._origins(node, frame, path)
+        )
+        return next((table for table in tables if table is not None), None)
+
+    def _origins(self, node: ast.expr, frame: Frame, path: Path) -> list[Origin]:
+        together = converted_together(node)
+        if together is not None:
+            return [Origin(together, frame, path)] if path and isinstance(path[0], int) else []
+        behind = self.origins(node, frame, path)
+        if isinstance(node, ast.Call) and not behind and last_name(node.func) in _CONVERTING:
+            worked_on = operands(node)
+            before = len(worked_on) - len(node.args)  # the object that it is a method of
+            return [Origin(operand, frame, path) for operand in worked_on[: before + 1]]
+        return [each for each in behind if each.definition is None or each.definition.kind in ("assign", "parameter")]
 
     def _written_here(self, node: ast.expr, frame: Frame) -> _Table | None:
         name = last_name(node)
@@ -240,46 +249,6 @@ class Counter(Walker[Frame, float | None]):
             if isinstance(node, ast.Attribute) and name in written:
                 return loop, name
         return None
-
-    def _sources(self, node: ast.expr, frame: Frame, path: tuple[object, ...]) -> Iterator[_Part]:
-        """Where a value comes from: what a name was assigned, what a call returns, the element of a tuple."""
-        if isinstance(node, ast.Name):
-            yield from self._sources_of_name(node, frame, path)
-        elif isinstance(node, ast.Tuple | ast.List):
-            if path and isinstance(path[0], int) and path[0] < len(node.elts):
-                yield node.elts[path[0]], frame, path[1:]
-        elif isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if path and isinstance(key, ast.Constant) and key.value == path[0]:
-                    yield value, frame, path[1:]
-        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            yield node.value, frame, (node.slice.value, *path)
-        elif isinstance(node, ast.Attribute):
-            yield from ((value, where, path) for value, where in frame.stored(self.program, node))
-        elif (together := converted_together(node)) is not None:
-            if path and isinstance(path[0], int):
-                yield together, frame, path
-        elif isinstance(node, ast.Call):
-            callee = self.program.callee(node)
-            if callee is not None:
-                inner = frame.inside(self.program, callee, node)
-                yield from ((result, inner, path) for result in callee.returns)
-            elif last_name(node.func) in _CONVERTING:
-                worked_on = operands(node)
-                before = len(worked_on) - len(node.args)  # the object that it is a method of
-                yield from ((operand, frame, path) for operand in worked_on[: before + 1])
-
-    def _sources_of_name(self, node: ast.Name, frame: Frame, path: tuple[object, ...]) -> Iterator[_Part]:
-        if node.id in frame.bindings:
-            value, where = frame.bindings[node.id]
-            yield value, where, path
-            return
-        for definition in self.program.reaching(node):
-            if definition.kind == "parameter":
-                handed = frame.handed(self.program, definition)[:MAX_CALLERS]
-                yield from ((value, where, path) for value, where in handed)
-            elif definition.kind == "assign" and definition.value is not None:
-                yield definition.value, frame, (*definition.index, *path)
 
 
 def converted_together(node: ast.expr) -> ast.expr | None:

@@ -8,55 +8,52 @@ that are kept whole, and what is the same value above and below is taken out bef
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
+from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, operands
 
 _MAX_FACTORS = 40
-_DEEPEST = 16
 _CASTS = IDENTITY | {"int", "float", "round"}
 # Calls that give the same number when they are written twice.
 _REPEATABLE = _CASTS | {"sum", "len", "numel", "encode", "size", "where", "logical_and", "logical_not"}
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A factor of a product that is kept whole.
+class Factor:
+    """One factor of a product.
 
     Attributes:
-        node: the expression.
+        node: the expression, which is not taken apart further.
         frame: where its names are read.
         power: +1 or -1.
     """
 
     node: ast.expr
     frame: Frame
-    power: int
+    power: int = 1
 
 
-def left_after_cancelling(program: Program, node: ast.expr, frame: Frame) -> list[Whole] | None:
+def left_after_cancelling(program: Program, node: ast.expr, frame: Frame) -> list[Factor] | None:
     """The factors of a product without those that stand above and below the line; None where none does."""
-    return _cancelled(program, list(_factors(program, node, frame, 1, 0)))
+    return _cancelled(program, _Factors(program).visit(node, frame))
 
 
-def weighted_mean(
-    program: Program, values: ast.expr, weights: ast.expr, frame: Frame
-) -> tuple[list[Whole], Whole] | None:
-    """The summand of a weighted mean, and what its weights are summed to; None unless the weights cancel."""
-    weight = _element(program, weights, frame)
-    factors = [*_factors(program, values, frame, 1, 0), *_factors(program, weights, frame, 1, 0)]
-    left = _cancelled(program, factors)
-    return None if left is None or weight is None else (left, Whole(weight, frame, -1))
+def weighted_mean(program: Program, values: ast.expr, weights: ast.expr, frame: Frame) -> list[Factor] | None:
+    """The factors of a weighted mean, what its weights are summed to among them; None unless the weights cancel."""
+    factors = _Factors(program)
+    weight = factors.element(weights, frame)
+    left = _cancelled(program, [*factors.visit(values, frame), *factors.visit(weights, frame)])
+    return None if left is None or weight is None else [*left, Factor(weight, frame, -1)]
 
 
-def _cancelled(program: Program, factors: list[Whole]) -> list[Whole] | None:
+def _cancelled(program: Program, factors: list[Factor]) -> list[Factor] | None:
     if len(factors) > _MAX_FACTORS:
         return None
-    left: list[tuple[object, Whole]] = []
+    left: list[tuple[object, Factor]] = []
     for factor in factors:
         key = _key(program, factor)
         twin = next((i for i, (other, had) in enumerate(left) if other == key and had.power == -factor.power), None)
@@ -67,7 +64,7 @@ def _cancelled(program: Program, factors: list[Whole]) -> list[Whole] | None:
     return None if len(left) == len(factors) else [factor for _, factor in left]
 
 
-def _key(program: Program, factor: Whole) -> object:
+def _key(program: Program, factor: Factor) -> object:
     """What two factors share that are the same value: one evaluation, or the same words about the same names."""
     parts = list(ast.walk(factor.node))
     calls = [part for part in parts if isinstance(part, ast.Call)]
@@ -78,63 +75,68 @@ def _key(program: Program, factor: Whole) -> object:
     return ast.dump(factor.node), meant, id(factor.frame)
 
 
-def _factors(program: Program, node: ast.expr, frame: Frame, power: int, depth: int) -> Iterator[Whole]:
-    if depth > _DEEPEST or not program.spend():
-        yield Whole(node, frame, power)
-        return
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
-        yield from _factors(program, node.left, frame, power, depth + 1)
-        right = -power if isinstance(node.op, ast.Div) else power
-        yield from _factors(program, node.right, frame, right, depth + 1)
-        return
-    # A plain number or a noise level is one factor, whatever it was made of.
-    inner = _behind(program, node, frame) if Evaluator(program).number(node, frame) is None else None
-    if inner is None:
-        yield Whole(node, frame, power)
-    else:
-        yield from _factors(program, inner[0], inner[1], power, depth + 1)
+class _Factors(Walker[list[Factor]]):
+    """Takes a product apart into factors that are kept whole."""
 
+    deepest: ClassVar[int] = 16
+    most_steps: ClassVar[int] = 10_000
 
-def _behind(program: Program, node: ast.expr, frame: Frame) -> Source | None:
-    """The one expression that another has its value from; None where there is none, or more."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd):
-        return node.operand, frame
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-        element = _element(program, node.value, frame)
-        return None if element is None else (element, frame)
-    if isinstance(node, ast.Name):
-        return _behind_name(program, node, frame)
-    if isinstance(node, ast.Call):
-        return _behind_call(program, node, frame)
-    return None
+    def look(self, node: ast.expr, frame: Frame, path: Path) -> list[Factor]:
+        """A plain number or a noise level is one factor, whatever it was made of."""
+        is_product = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div)
+        is_whole = not is_product and Evaluator(self.program).number(node, frame) is not None
+        return self.unknown(node, frame) if is_whole else super().look(node, frame, path)
 
+    def unknown(self, node: ast.expr, frame: Frame, _path: Path = (), /) -> list[Factor]:
+        """The expression as one factor."""
+        return [Factor(node, frame)]
 
-def _behind_call(program: Program, node: ast.Call, frame: Frame) -> Source | None:
-    if last_name(node.func) in _CASTS:
-        worked_on = operands(node)
-        return (worked_on[0], frame) if worked_on else None
-    callee = program.callee(node)
-    if callee is None or len(callee.returns) != 1 or frame.depth > _DEEPEST:
-        return None
-    return callee.returns[0], frame.inside(program, callee, node)
+    def _binop(self, node: ast.BinOp, frame: Frame, _path: Path) -> list[Factor]:
+        if not isinstance(node.op, ast.Mult | ast.Div):
+            return self.unknown(node, frame)
+        left, right = self.visit(node.left, frame), self.visit(node.right, frame)
+        return left + ([replace(each, power=-each.power) for each in right] if isinstance(node.op, ast.Div) else right)
 
+    def _unaryop(self, node: ast.UnaryOp, frame: Frame, _path: Path) -> list[Factor]:
+        return self.visit(node.operand, frame) if isinstance(node.op, ast.UAdd) else self.unknown(node, frame)
 
-def _behind_name(program: Program, node: ast.Name, frame: Frame) -> Source | None:
-    given = frame.given(program, node)
-    if given is not None:
-        return given
-    definitions = program.reaching(node)
-    if len(definitions) == 1:
-        (only,) = definitions
-        if only.value is None:
+    def _call(self, node: ast.Call, frame: Frame, _path: Path) -> list[Factor]:
+        if last_name(node.func) in _CASTS and operands(node):
+            return self.visit(operands(node)[0], frame)
+        only = self.only_origin(node, frame)
+        return self.unknown(node, frame) if only is None else self.visit(only.node, only.frame)
+
+    def _subscript(self, node: ast.Subscript, frame: Frame, _path: Path) -> list[Factor]:
+        return self._each(self.element(node.value, frame), node, frame)
+
+    def defined(self, node: ast.Name, frame: Frame, _path: Path, /) -> list[Factor]:
+        """What a name was assigned, or what each element of the list is that it is, or runs over."""
+        only = self.only_origin(node, frame)
+        if only is None or only.definition is None:
+            return self._each(self.element(node, frame), node, frame)
+        if only.definition.kind == "assign" and not only.path:
+            return self.visit(only.node, frame)
+        column = _column(only.definition) if only.definition.kind == "loop" else None
+        return self._each(self.element(column, frame), node, frame)
+
+    def _each(self, element: ast.expr | None, node: ast.expr, frame: Frame) -> list[Factor]:
+        return self.unknown(node, frame) if element is None else self.visit(element, frame)
+
+    def element(self, node: ast.expr | None, frame: Frame) -> ast.expr | None:
+        """The one value that is appended to a list which starts empty: what each of its elements is."""
+        while isinstance(node, ast.Call) and last_name(node.func) in _CASTS and operands(node):
+            node = operands(node)[0]
+        found = self.origins(node, frame) if isinstance(node, ast.Name) and self.program.spend() else []
+        by_kind = {origin.definition.kind: origin for origin in found if origin.definition is not None}
+        start, appended = by_kind.get("assign"), by_kind.get("mutation")
+        if start is None or start.path:
             return None
-        if only.kind == "assign" and not only.index:
-            return only.value, frame
-        column = _column(only) if only.kind == "loop" else None
-        element = _element(program, column, frame) if column is not None else None
-        return None if element is None else (element, frame)
-    element = _element(program, node, frame)
-    return None if element is None else (element, frame)
+        if len(found) == 1:
+            return self.element(start.node, frame) if not isinstance(start.node, ast.Name) else None
+        is_empty = isinstance(start.node, ast.List) and not start.node.elts
+        if not is_empty or len(found) != 2 or appended is None or appended.definition is None:
+            return None
+        return appended.node if appended.definition.key is None else None
 
 
 def _column(definition: Definition) -> ast.expr | None:
@@ -143,26 +145,3 @@ def _column(definition: Definition) -> ast.expr | None:
     if isinstance(value, ast.Call) and last_name(value.func) == "zip" and len(definition.index) == 1:
         return value.args[definition.index[0]] if definition.index[0] < len(value.args) else None
     return value if isinstance(value, ast.Name) and not definition.index else None
-
-
-def _element(program: Program, node: ast.expr, frame: Frame) -> ast.expr | None:
-    """The one value that is appended to a list which starts empty: what each of its elements is."""
-    for _ in range(4):
-        inner = _behind_call(program, node, frame) if isinstance(node, ast.Call) else None
-        if inner is None or inner[1] is not frame:
-            break
-        node = inner[0]
-    if not isinstance(node, ast.Name):
-        return None
-    definitions = program.reaching(node)
-    appended = [d.value for d in definitions if d.kind == "mutation" and d.key is None and d.value is not None]
-    starts = [d for d in definitions if d.kind == "assign"]
-    if len(definitions) == 1 and starts and starts[0].value is not None and not starts[0].index:
-        return _element(program, starts[0].value, frame) if not isinstance(starts[0].value, ast.Name) else None
-    if len(appended) != 1 or len(starts) != 1 or len(definitions) != 2:
-        return None
-    start = starts[0].value
-    for position in starts[0].index:  # ratios, sizes = [], []
-        start = start.elts[position] if isinstance(start, ast.Tuple | ast.List) and position < len(start.elts) else None
-    empty = isinstance(start, ast.List) and not start.elts
-    return appended[0] if empty else None

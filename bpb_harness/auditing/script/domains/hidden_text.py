@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import IDENTITY
+from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
@@ -103,25 +103,18 @@ def prediction(score: ast.expr) -> ast.expr:
 
 def root_of(program: Program, node: ast.expr, frame: Frame) -> object:
     """What two names of one tensor share: the definition that it goes back to, through casts, shapes and calls."""
+    numbers = Evaluator(program)
     for _ in range(_MAX_NAMES):
         if isinstance(node, ast.Call) and last_name(node.func) in IDENTITY and operands(node):
             node = operands(node)[0]
             continue
         if not isinstance(node, ast.Name):
-            return id(node)
-        given = frame.given(program, node)
-        if given is not None:
-            node, frame = given
-            continue
-        definitions = program.reaching(node)
-        if len(definitions) != 1:
-            return frozenset(id(definition) for definition in definitions) or node.id
-        (only,) = definitions
-        handed = frame.handed(program, only) if only.kind == "parameter" else []
-        if len(handed) == 1:
-            ((node, frame),) = handed
-        elif only.kind == "assign" and only.value is not None and not only.index:
-            node = only.value
-        else:
-            return id(only)
+            break
+        only = numbers.only_origin(node, frame)
+        if only is None or only.path or (only.definition is not None and only.definition.kind not in _PASSED):
+            return frozenset(id(definition) for definition in program.reaching(node)) or node.id
+        node, frame = only.node, only.frame
     return id(node)
+
+
+_PASSED = ("assign", "parameter")

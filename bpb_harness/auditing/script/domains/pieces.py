@@ -23,7 +23,7 @@ from bpb_harness.auditing.script.domains.values import (
 )
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame
+from bpb_harness.auditing.script.frontend.walker import Frame, Path
 
 PIECE_CALLS = frozenset(["id_to_piece", "IdToPiece", "convert_ids_to_tokens", "id_to_token", "IdsToPieces"])
 DECODE_CALLS = frozenset(["decode", "Decode", "decode_ids", "DecodeIds", "DecodeIdsAsPieces"])
@@ -386,21 +386,21 @@ class PieceInterpreter(Evaluator):
         """
         return self.visit(node, Frame.of(self.program, self.program.scope(node)))
 
-    def _list(self, node: ast.List | ast.Set, frame: Frame) -> object:
+    def _list(self, node: ast.List | ast.Set, frame: Frame, _path: Path) -> object:
         return tuple(self.visit(part, frame) for part in node.elts)
 
     _set = _list
 
-    def _ifexp(self, node: ast.IfExp, frame: Frame) -> object:
+    def _ifexp(self, node: ast.IfExp, frame: Frame, _path: Path) -> object:
         return self.visit(node.body if bool(self.visit(node.test, frame)) else node.orelse, frame)
 
-    def _binop(self, node: ast.BinOp, frame: Frame) -> object:
+    def _binop(self, node: ast.BinOp, frame: Frame, _path: Path) -> object:
         return _combined(type(node.op), self.visit(node.left, frame), self.visit(node.right, frame))
 
-    def _attribute(self, node: ast.Attribute, frame: Frame) -> object:
+    def _attribute(self, node: ast.Attribute, frame: Frame, _path: Path) -> object:
         return Evaluator(self.program).visit(node, frame)
 
-    def _name(self, node: ast.Name, frame: Frame) -> object:
+    def _name(self, node: ast.Name, frame: Frame, _path: Path) -> object:
         if node.id in self._locals:
             value = self._locals[node.id]
             if value is _UNKNOWN:
@@ -415,7 +415,7 @@ class PieceInterpreter(Evaluator):
     def _is_inside(self, node: ast.AST) -> bool:
         return self._node is not None and any(above is self._node for above in self.program.ancestors(node))
 
-    def _compare(self, node: ast.Compare, frame: Frame) -> object:
+    def _compare(self, node: ast.Compare, frame: Frame, _path: Path) -> object:
         left = self.visit(node.left, frame)
         for op, comparator in zip(node.ops, node.comparators, strict=True):
             right = self.visit(comparator, frame)
@@ -432,7 +432,7 @@ class PieceInterpreter(Evaluator):
             left = right
         return True
 
-    def _subscript(self, node: ast.Subscript, frame: Frame) -> object:
+    def _subscript(self, node: ast.Subscript, frame: Frame, _path: Path) -> object:
         name = last_name(node.value)
         if self._node is not None and name not in self._locals and name in stored_names(self._node):
             # An entry of a table that this very loop fills: what it has just stored, or what was there before.
@@ -456,7 +456,7 @@ class PieceInterpreter(Evaluator):
             raise UnknownValueError
         return value
 
-    def _call(self, node: ast.Call, frame: Frame) -> object:
+    def _call(self, node: ast.Call, frame: Frame, _path: Path) -> object:
         name = last_name(node.func)
         answer = self._tokenizer(node, name)
         if answer is not None:

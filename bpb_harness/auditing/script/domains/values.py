@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, dotted, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame, Walker, operands
+from bpb_harness.auditing.script.frontend.scopes import Definition, dotted, last_name
+from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, element_of, operands
 
 UNKNOWN_ERRORS = (ArithmeticError, ValueError, TypeError, RecursionError)  # of arithmetic on what is read
 
@@ -77,6 +77,7 @@ IDENTITY = frozenset([
     "permute", "transpose",
 ])  # fmt: skip
 _FROM_ENVIRONMENT = frozenset(["os.environ.get", "os.getenv", "environ.get", "getenv"])
+_DEEPEST_INLINED = 12  # of frames of functions that are called
 _REVERSING = frozenset(["reversed", "flip"])
 _RANDOM = frozenset(["rand", "rand_like", "random", "uniform", "uniform_", "random_sample"])
 
@@ -93,7 +94,7 @@ def is_random(node: ast.AST) -> bool:
     return last_name(node.func) != "uniform" or len(node.args) <= 3
 
 
-class Evaluator(Walker[Frame, object]):
+class Evaluator(Walker[object]):
     """Evaluates expressions at one point of their leaves.
 
     Args:
@@ -141,7 +142,24 @@ class Evaluator(Walker[Frame, object]):
             return None
         return result if math.isfinite(result) else None
 
-    def unknown(self, _node: ast.expr, _at: Frame, /) -> object:
+    def look(self, node: ast.expr, frame: Frame, path: Path) -> object:
+        """The value of an expression; of an element of a tuple the other elements need not be known."""
+        if not path or (isinstance(node, ast.Call) and self._inlines(node, frame)):
+            return super().look(node, frame, path)
+        element, rest = element_of(node, path)
+        if element is not node:
+            return self.visit(element, frame, rest)
+        value = super().look(node, frame, ())
+        for position in path:
+            if not isinstance(value, tuple) or not isinstance(position, int) or position >= len(value):
+                raise UnknownValueError
+            value = value[position]
+        return value
+
+    def _inlines(self, call: ast.Call, frame: Frame) -> bool:
+        return frame.depth < _DEEPEST_INLINED and self.program.callee(call) is not None
+
+    def unknown(self, _node: ast.expr, _frame: Frame, _path: Path = (), /) -> object:
         """Raise `UnknownValueError`."""
         raise UnknownValueError
 
@@ -157,25 +175,23 @@ class Evaluator(Walker[Frame, object]):
 
     # -- nodes ------------------------------------------------------------------------------------
 
-    def _constant(self, node: ast.Constant, _frame: Frame) -> object:
+    def _constant(self, node: ast.Constant, _frame: Frame, _path: Path) -> object:
         if isinstance(node.value, int) and abs(node.value) > 2**80:
             raise UnknownValueError
         return node.value
 
-    def _tuple(self, node: ast.Tuple, frame: Frame) -> object:
+    def _tuple(self, node: ast.Tuple, frame: Frame, _path: Path) -> object:
         return tuple(self.visit(part, frame) for part in node.elts)
 
-    def _list(self, node: ast.List, frame: Frame) -> object:
+    def _list(self, node: ast.List, frame: Frame, _path: Path) -> object:
         """A literal list in a place where one element is wanted: a grid."""
         if not node.elts or any(isinstance(part, ast.Starred) for part in node.elts):
             raise UnknownValueError
         index = self._index(node, len(node.elts))
         return self.visit(node.elts[index % len(node.elts)], frame)
 
-    def _name(self, node: ast.Name, frame: Frame) -> object:
-        given = frame.given(self.program, node)
-        if given is not None:
-            return self.visit(*given)
+    def defined(self, node: ast.Name, frame: Frame, _path: Path, /) -> object:
+        """What all definitions of a name agree on, or what a loop's round before left in it."""
         definitions = self.program.reaching(node)
         carried = self.program.carried(node, definitions)
         if carried is not None:
@@ -240,22 +256,7 @@ class Evaluator(Walker[Frame, object]):
         node, index = definition.value, definition.index
         if definition.kind == "loop":
             return self._element(node, index, frame)
-        return self._part(node, index, frame)
-
-    def _part(self, node: ast.expr, index: tuple[int, ...], frame: Frame) -> object:
-        """An element of a tuple, of which the other elements need not be known."""
-        if index and isinstance(node, ast.Tuple | ast.List) and index[0] < len(node.elts):
-            return self._part(node.elts[index[0]], index[1:], frame)
-        if index and isinstance(node, ast.Call):
-            callee = self.program.callee(node)
-            if callee is not None and frame.depth < 12:
-                return self._inline(callee, node, frame, index)
-        value = self.visit(node, frame)
-        for position in index:
-            if not isinstance(value, tuple) or position >= len(value):
-                raise UnknownValueError
-            value = value[position]
-        return value
+        return self.visit(node, frame, index)
 
     def _element(self, node: ast.expr, index: tuple[int, ...], frame: Frame) -> object:
         """One element of what a loop runs over; the leaf says which."""
@@ -274,7 +275,7 @@ class Evaluator(Walker[Frame, object]):
                 return self._zipped(node, index, frame)
         if isinstance(node, ast.List | ast.Tuple) and node.elts:
             chosen = node.elts[self._index(node, len(node.elts)) % len(node.elts)]
-            return self._part(chosen, index, frame)
+            return self.visit(chosen, frame, index)
         if isinstance(node, ast.Name) and node.id not in frame.bindings and (index or self._is_literal(node)):
             definitions = self.program.reaching(node)
             definition = definitions[0] if len(definitions) == 1 else None
@@ -319,14 +320,14 @@ class Evaluator(Walker[Frame, object]):
             )
         return _agreeing(values)
 
-    def _attribute(self, node: ast.Attribute, frame: Frame) -> object:
+    def _attribute(self, node: ast.Attribute, frame: Frame, _path: Path) -> object:
         if node.attr == "pi":
             return math.pi
         if node.attr == "e" and isinstance(node.value, ast.Name) and node.value.id in ("math", "np", "numpy"):
             return math.e
         return _agreeing([self.visit(*stored) for stored in frame.stored(self.program, node)])
 
-    def _binop(self, node: ast.BinOp, frame: Frame) -> object:
+    def _binop(self, node: ast.BinOp, frame: Frame, _path: Path) -> object:
         if self._is_jitter(node):
             return self._uniform(node)
         left, right = self.visit(node.left, frame), self.visit(node.right, frame)
@@ -359,7 +360,7 @@ class Evaluator(Walker[Frame, object]):
         definitions = self.program.reaching(name)
         return len(definitions) == 1 and definitions[0].value is not None and is_random(definitions[0].value)
 
-    def _unaryop(self, node: ast.UnaryOp, frame: Frame) -> object:
+    def _unaryop(self, node: ast.UnaryOp, frame: Frame, _path: Path) -> object:
         value = self.visit(node.operand, frame)
         if isinstance(node.op, ast.Not):
             return not value
@@ -370,14 +371,14 @@ class Evaluator(Walker[Frame, object]):
             return not number if isinstance(number, bool) else ~number
         return -number if isinstance(node.op, ast.USub) else number
 
-    def _compare(self, node: ast.Compare, frame: Frame) -> object:
+    def _compare(self, node: ast.Compare, frame: Frame, _path: Path) -> object:
         if len(node.ops) != 1 or type(node.ops[0]) not in COMPARISONS:
             raise UnknownValueError
         left, right = self.visit(node.left, frame), self.visit(node.comparators[0], frame)
         self.compared = True
         return COMPARISONS[type(node.ops[0])](left, right)
 
-    def _boolop(self, node: ast.BoolOp, frame: Frame) -> object:
+    def _boolop(self, node: ast.BoolOp, frame: Frame, _path: Path) -> object:
         result: object = None
         for part in node.values:
             result = self.visit(part, frame)
@@ -385,14 +386,14 @@ class Evaluator(Walker[Frame, object]):
                 break
         return result
 
-    def _ifexp(self, node: ast.IfExp, frame: Frame) -> object:
+    def _ifexp(self, node: ast.IfExp, frame: Frame, _path: Path) -> object:
         try:
             chosen = bool(self.visit(node.test, frame))
         except UnknownValueError:
             return self.visit(node.body, frame)
         return self.visit(node.body if chosen else node.orelse, frame)
 
-    def _subscript(self, node: ast.Subscript, frame: Frame) -> object:
+    def _subscript(self, node: ast.Subscript, frame: Frame, _path: Path) -> object:
         index = node.slice
         if dotted(node.value).endswith("environ"):
             given = self._given(index, frame)
@@ -442,17 +443,14 @@ class Evaluator(Walker[Frame, object]):
         known.high = min(known.high if known.high is not None else length, end - low)
         return self._elsewhere({key: self.point.get(key, 0.0) + low}).visit(base, frame)
 
-    def _call(self, node: ast.Call, frame: Frame) -> object:
+    def _call(self, node: ast.Call, frame: Frame, path: Path) -> object:
         name = last_name(node.func)
-        if is_random(node):
+        if not path and is_random(node):
             return self._uniform_call(node, name, frame)
-        own = self._known(node, name, frame)
+        own = None if path else self._known(node, name, frame)
         if own is not None:
             return own
-        callee = self.program.callee(node)
-        if callee is not None and frame.depth < 12:
-            return self._inline(callee, node, frame)
-        raise UnknownValueError
+        return self._inline(node, frame, path)
 
     # -- calls ------------------------------------------------------------------------------------
 
@@ -580,30 +578,28 @@ class Evaluator(Walker[Frame, object]):
         value = max(value, low) if low is not None else value
         return min(value, high) if high is not None else value
 
-    def _inline(self, callee: Scope, call: ast.Call, frame: Frame, index: tuple[int, ...] = ()) -> object:
+    def _inline(self, call: ast.Call, frame: Frame, path: Path) -> object:
+        callee = self.program.callee(call) if self._inlines(call, frame) else None
+        if callee is None:
+            raise UnknownValueError
         inner = frame.inside(self.program, callee, call)
         values: list[object] = []
         for result in callee.returns:
             taken = self.taken(result, inner)
             if taken is False:
                 continue
-            values.append(self._part(result, index, inner))
+            values.append(self.visit(result, inner, path))
             if taken:
                 break  # later returns are never reached
         return _agreeing(values)
 
-    def taken(self, node: ast.AST, frame: Frame) -> bool | None:
+    def taken(self, node: ast.AST, frame: Frame, /) -> bool | None:
         """Whether the branch in which a node stands is taken; None where its tests cannot be evaluated."""
-        tests = self.program.tests_above(node)
-        if not tests or self.point or self.depth:
-            return self._all_hold(tests, frame)
-        key = (Evaluator.taken, tests[0], frame)  # the innermost branch: the same for all that stands in it
-        if key not in self.program.memo:
-            self.program.memo[key] = self._all_hold(tests, frame)
-        taken: bool | None = self.program.memo[key]
-        return taken
+        is_plain = not self.point and not self.depth
+        return taken(self.program, node, frame) if is_plain else self.all_hold(self.program.tests_above(node), frame)
 
-    def _all_hold(self, tests: tuple[tuple[ast.expr, bool], ...], frame: Frame) -> bool | None:
+    def all_hold(self, tests: tuple[tuple[ast.expr, bool], ...], frame: Frame) -> bool | None:
+        """Whether tests give what is wanted of them; None where some cannot be evaluated."""
         sure = True
         for test, wanted in tests:
             try:
@@ -615,6 +611,18 @@ class Evaluator(Walker[Frame, object]):
                 if holds is not wanted:
                     return False
         return True if sure else None
+
+
+def taken(program: Program, node: ast.AST, frame: Frame) -> bool | None:
+    """Whether the branch in which a node stands is taken, wherever the leaves are; worked out once for all in it."""
+    tests = program.tests_above(node)
+    if not tests:
+        return True
+    key = (taken, tests[0], frame)  # the innermost branch
+    if key not in program.memo:
+        program.memo[key] = Evaluator(program).all_hold(tests, frame)
+    is_taken: bool | None = program.memo[key]
+    return is_taken
 
 
 def real(value: object) -> float:

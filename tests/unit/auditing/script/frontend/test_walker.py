@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import pytest
 
-from bpb_harness.auditing.script.domains.algebra import Algebra, Spot
+from bpb_harness.auditing.script.domains.algebra import Algebra
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend import walker
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
-from bpb_harness.auditing.script.frontend.walker import Frame, Walker, operands
+from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, element_of, operands
 
 
 def _program(text: str) -> Program:
@@ -27,20 +27,20 @@ def _last(program: Program) -> tuple[ast.expr, Frame]:
     return statement.value, Frame(program.scope(statement))
 
 
-class Sizes(Walker[Frame, int]):
+class Sizes(Walker[int]):
     """How many nodes of arithmetic an expression has; -1 for what lies beyond the bounds."""
 
     deepest: ClassVar[int] = 5
     most_steps: ClassVar[int] = 12
 
-    def _binop(self, node: ast.BinOp, frame: Frame) -> int:
+    def _binop(self, node: ast.BinOp, frame: Frame, _path: Path) -> int:
         sides = (self.visit(node.left, frame), self.visit(node.right, frame))
         return -1 if -1 in sides else 1 + sum(sides)
 
-    def unknown(self, _node: ast.expr, _at: Frame, /) -> int:
+    def unknown(self, _node: ast.expr, _frame: Frame, _path: Path = (), /) -> int:
         return 0
 
-    def stopped(self, _node: ast.expr, _at: Frame, /) -> int:
+    def stopped(self, _node: ast.expr, _frame: Frame, _path: Path, /) -> int:
         return -1
 
 
@@ -84,7 +84,7 @@ def test_beyond_its_bounds_each_domain_says_that_it_does_not_know() -> None:
     program = _program("-" * deep + "x")
     node, frame = _last(program)
     assert Evaluator(program).number(node, frame) is None
-    (term,) = Algebra(program).visit(node, Spot(frame))
+    (term,) = Algebra(program).visit(node, frame)
     assert [type(factor.node) for factor in term.factors] == [ast.UnaryOp]
     counted = Counter(program, [])
     counted.deepest = 3  # type: ignore[misc]
@@ -140,3 +140,68 @@ def test_operands_are_arguments_after_the_object(call: str, worked_on: list[str]
     node = ast.parse(call, mode="eval").body
     assert isinstance(node, ast.Call)
     assert [ast.unparse(operand) for operand in operands(node)] == worked_on
+
+
+ORIGINS = """
+def f(u, v=3):
+    if False:
+        return 0
+    w = v
+    return u, w
+class A:
+    @property
+    def size(self):
+        return 7
+a = A()
+a.width = 5
+x, y = (1, 2), f(4)
+xs = [8]
+xs.append(9)
+table = {"k": 6, "l": 7}
+table["m"] = 10
+for z in xs:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "path", "origins"),
+    [
+        ("x", (), {"(1, 2)": ()}),
+        ("x", (1,), {"2": ()}),
+        ("y", (1,), {"f(4)": (1,)}),
+        ("f(4)", (0,), {"(u, w)": (0,)}),
+        ("a.width", (), {"5": ()}),
+        ("a.size", (), {"7": ()}),
+        ("xs", (0,), {"8": (), "9": ()}),
+        ("table", ("k",), {"6": ()}),
+        ("table", ("m",), {'{"k": 6, "l": 7}': ("m",), "10": ()}),
+        ("table['l']", (), {"table": ("l",)}),
+        ("z", (), {"xs": ()}),
+        ("x if y else z", (), {"x": (), "z": ()}),
+        ("(x, y)", (-1,), {"y": ()}),
+        ("x + y", (), {}),
+        ("len(x)", (), {}),
+    ],
+)
+def test_one_step_back(looked_at: str, path: Path, origins: dict[str, Path]) -> None:
+    program = _program(ORIGINS + looked_at)
+    found = Evaluator(program).origins(*_last(program), path)
+    assert {ast.unparse(origin.node): origin.path for origin in found} == {
+        ast.unparse(ast.parse(text)): way for text, way in origins.items()
+    }
+
+
+def test_a_parameter_goes_back_to_its_callers_and_else_to_its_default() -> None:
+    program = _program("def f(u, v=3):\n    return u, v\nf(1)\nf(2)")
+    (f,) = program.functions["f"]
+    (result,) = f.returns
+    assert isinstance(result, ast.Tuple)
+    found = [[ast.unparse(o.node) for o in Evaluator(program).origins(name, Frame(f))] for name in result.elts]
+    assert found == [["1", "2"], ["3"]]
+
+
+def test_an_element_is_looked_for_as_far_as_it_is_written_out() -> None:
+    node = ast.parse("({'a': (1, f())}, 2)", mode="eval").body
+    element, rest = element_of(node, (0, "a", 1, 0))
+    assert (ast.unparse(element), rest) == ("f()", (0,))
