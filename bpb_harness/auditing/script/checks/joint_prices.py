@@ -8,7 +8,7 @@ clear text, or a price that sees nothing hidden, is added to the log-probabiliti
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TypeGuard
 
 from bpb_harness.auditing.script import codes
@@ -16,7 +16,7 @@ from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
 from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.hidden_text import HiddenText, prediction, root_of
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.weight import Weight
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
@@ -82,7 +82,7 @@ def _targets(analysis: Analysis, draw: MaskDraw) -> Iterator[Source]:
     for node, frame in analysis.path:
         if isinstance(node, ast.Call) and last_name(node.func) == "gather" and len(operands(node)) >= 1:
             picked = operands(node)[0]
-            if any(part is score for part, _ in trace(analysis.program, picked, frame, 120)):
+            if comes_from(analysis.program, picked, frame, lambda part: part is score, 120):
                 index = next((keyword.value for keyword in node.keywords if keyword.arg == "index"), None)
                 chosen = index if index is not None else operands(node)[-1]
                 yield _without_axes(chosen), frame
@@ -212,7 +212,7 @@ def _added(analysis: Analysis, draw: MaskDraw, text: HiddenText, weights: set[in
             continue
         scores = term.cross_entropies()
         for factor in scores:
-            if _sees_nothing_hidden(analysis, factor, draw, text):
+            if _sees_nothing_hidden(analysis, factor, text):
                 said = f"A price of the text in the clear is weighed like masked tokens: a joint price {_NO_BOUND}"
                 yield analysis.hit(codes.JOINT_PRICE, said, factor.node, draw.sink)
                 return
@@ -228,13 +228,11 @@ def _added(analysis: Analysis, draw: MaskDraw, text: HiddenText, weights: set[in
             return
 
 
-def _sees_nothing_hidden(analysis: Analysis, factor: Factor, draw: MaskDraw, text: HiddenText) -> bool:
+def _sees_nothing_hidden(analysis: Analysis, factor: Factor, text: HiddenText) -> bool:
     """Whether a cross-entropy is of predictions from the clear text alone."""
     predicted = prediction(factor.node)
-    if not text.is_clear_in(predicted, factor.frame):
-        return False
-    parts: Iterable[tuple[ast.AST, Frame]] = trace(analysis.program, predicted, factor.frame, 1_500)
-    return not any(part is draw.node or id(part) in text.places for part, _ in parts)
+    is_clear = text.is_clear_in(predicted, factor.frame)
+    return is_clear and not comes_from(analysis.program, predicted, factor.frame, text.is_of_masks, 1_500)
 
 
 def _mixes(analysis: Analysis, factor: Factor, text: HiddenText) -> bool | None:

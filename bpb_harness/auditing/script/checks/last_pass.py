@@ -73,7 +73,7 @@ def _written(analysis: Analysis, loop: ast.For, num_passes: int | None) -> list[
         return []
     told = str(num_passes)  # a number, or the text that an environment's variable defaults to
     assert isinstance(loop.iter, ast.Call)
-    frame, found = Frame.of(analysis.program, analysis.program.scope(loop)), []
+    frame, found = Frame.at(analysis.program, loop), []
     for node, _ in trace(analysis.program, loop.iter.args[-1], frame, _MAX_TRACED):
         defined = analysis.program.reaching(node) if isinstance(node, ast.Name) else ()
         values = [node, *(definition.value for definition in defined)]  # a parameter's default too
@@ -97,7 +97,7 @@ def _passes(analysis: Analysis) -> Iterator[tuple[ast.For, str, str, int | None]
 
 def _is_by_default(analysis: Analysis, loop: ast.For) -> bool:
     """Whether how often a loop goes round is a setting of which nothing tells what it was in the run."""
-    frame, evaluator = Frame.of(analysis.program, analysis.program.scope(loop)), Evaluator(analysis.program)
+    frame, evaluator = Frame.at(analysis.program, loop), Evaluator(analysis.program)
     behind = trace(analysis.program, loop.iter, frame, _MAX_TRACED)
     return any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import comes_from
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -119,12 +119,10 @@ def _is_over_runs(loop: ast.For | ast.While) -> bool:
 
 def _counts_bytes(analysis: Analysis, node: ast.expr) -> bool:
     """Whether a divisor is a number of bytes of this window: encoded text, or a sum over a byte table."""
-    frame = Frame.of(analysis.program, analysis.program.scope(node))
-    for part, _ in trace(analysis.program, node, frame, 150):
-        if isinstance(part, ast.Call) and last_name(part.func) == "encode":
-            return True
-        if isinstance(part, ast.Subscript) and re.search("byte", ast.unparse(part.value), re.IGNORECASE):
-            return True
-        if isinstance(part, ast.Call) and last_name(part.func) in ("id_to_piece", "IdToPiece"):
-            return True
-    return False
+    return comes_from(analysis.program, node, Frame.at(analysis.program, node), _is_of_bytes, 150)
+
+
+def _is_of_bytes(part: ast.AST) -> bool:
+    if isinstance(part, ast.Subscript):
+        return re.search("byte", ast.unparse(part.value), re.IGNORECASE) is not None
+    return isinstance(part, ast.Call) and last_name(part.func) in ("encode", "id_to_piece", "IdToPiece")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import draws_numbers, is_random
 from bpb_harness.auditing.script.frontend.scopes import dotted
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -32,8 +32,6 @@ def _rounded_draws(analysis: Analysis) -> Iterator[ast.AST]:
         if dotted(node.func) == "round" and len(node.args) > 1:
             continue  # round(x, 4) is for a report
         operands = node.args or ([node.func.value] if isinstance(node.func, ast.Attribute) else [])
-        for operand in operands:
-            frame = Frame.of(analysis.program, analysis.program.scope(operand))
-            if any(is_random(part) for part, _ in trace(analysis.program, operand, frame, 80)):
-                yield node
-                break
+        frame = Frame.at(analysis.program, node)
+        if any(comes_from(analysis.program, operand, frame, is_random, 80) for operand in operands):
+            yield node

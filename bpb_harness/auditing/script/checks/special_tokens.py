@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import assigned, comes_from, trace
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -44,18 +44,21 @@ def _spared(analysis: Analysis, draw: MaskDraw) -> Iterator[ast.AST]:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd):
             sides = [node.left, node.right]
             for side, other in (sides, sides[::-1]):
-                if _holds(program, side, frame, draw.node) and _names_boundary(program, other, frame, negated=True):
+                if comes_from(program, side, frame, draw.is_at, 60) and _names_boundary(
+                    program, other, frame, negated=True
+                ):
                     yield node
                     break
         elif isinstance(node, ast.Call) and last_name(node.func) in ("logical_and", "masked_fill", "masked_fill_"):
             operands = ([node.func.value] if isinstance(node.func, ast.Attribute) else []) + list(node.args)
-            if len(operands) >= 2 and _holds(program, operands[0], frame, draw.node):
+            if len(operands) >= 2 and comes_from(program, operands[0], frame, draw.is_at, 60):
                 negated = last_name(node.func) == "logical_and"
                 if any(_names_boundary(program, operand, frame, negated=negated) for operand in operands[1:]):
                     yield node
         elif isinstance(node, ast.Name):
-            spared = (d for d in program.reaching(node) if _spares(program, d, frame))
-            yield from (d.statement for d in spared if d.kind == "augment" or _holds(program, node, frame, draw.node))
+            spared = [d for d in program.reaching(node) if _spares(program, d, frame)]
+            holds = bool(spared) and comes_from(program, node, frame, draw.is_at, 60)
+            yield from (d.statement for d in spared if d.kind == "augment" or holds)
 
 
 def _spares(program: Program, definition: Definition, frame: Frame) -> bool:
@@ -71,52 +74,28 @@ def _is_false(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value in (False, 0)
 
 
-def _holds(program: Program, node: ast.expr, frame: Frame, wanted: ast.AST) -> bool:
-    return any(part is wanted for part, _ in trace(program, node, frame, 60))
-
-
 def _names_boundary(program: Program, node: ast.expr, frame: Frame, *, negated: bool) -> bool:
     """~is_special, x0 != BOS_ID (negated) or is_special, x0 == BOS_ID: by name, or by a tokenizer's own bos_id()."""
-    comparisons = (ast.NotEq,) if negated else (ast.Eq,)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert | ast.Not):
         return negated and _is_boundary(program, node.operand, frame)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr):
-        sides = (node.left, node.right)
-        return any(_names_boundary(program, side, frame, negated=negated) for side in sides)
+        return any(_names_boundary(program, side, frame, negated=negated) for side in (node.left, node.right))
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        if not isinstance(node.ops[0], comparisons):
-            return False
-        return any(_is_boundary(program, side, frame) for side in (node.left, node.comparators[0]))
-    if isinstance(node, ast.Name):
-        definitions = [d for d in program.reaching(node) if d.value is not None and d.kind == "assign"]
-        if negated:
-            return any(
-                _names_boundary(program, d.value, frame, negated=True)
-                for d in definitions
-                if d.value is not None and not isinstance(d.value, ast.Name)
-            )
-        return _is_boundary(program, node, frame)
-    if isinstance(node, ast.Subscript) and not negated:
-        return _is_boundary(program, node, frame)
-    return False
+        is_meant = isinstance(node.ops[0], ast.NotEq if negated else ast.Eq)
+        return is_meant and any(_is_boundary(program, side, frame) for side in (node.left, node.comparators[0]))
+    if isinstance(node, ast.Name) and negated:
+        behind = (each for each in assigned(program, node, frame) if not isinstance(each.node, ast.Name))
+        return any(_names_boundary(program, each.node, each.frame, negated=True) for each in behind)
+    return isinstance(node, ast.Name | ast.Subscript) and not negated and _is_boundary(program, node, frame)
 
 
 def _is_boundary(program: Program, node: ast.expr, frame: Frame, depth: int = 0) -> bool:
     text = ast.unparse(node)
-    if _PADDING.search(text) and not _BOUNDARY.search(text):
-        return False
     if _BOUNDARY.search(text):
         return True
-    if isinstance(node, ast.Name) and depth < 4:
-        if node.id in frame.bindings:
-            inner, where = frame.bindings[node.id]
-            return _is_boundary(program, inner, where, depth + 1)
-        return any(
-            _is_boundary(program, d.value, frame, depth + 1)
-            for d in program.reaching(node)
-            if d.value is not None and d.kind == "assign" and not d.index
-        )
-    return False
+    if _PADDING.search(text) or depth >= 4:
+        return False
+    return any(_is_boundary(program, each.node, each.frame, depth + 1) for each in assigned(program, node, frame))
 
 
 def _mask_ids(analysis: Analysis) -> Iterator[Hit]:

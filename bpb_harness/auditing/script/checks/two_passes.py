@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import assigned, trace
 from bpb_harness.auditing.script.domains.weight import Weight
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -68,11 +68,9 @@ def _conditions(analysis: Analysis, node: ast.AST, frame: Frame) -> Iterator[tup
     if not _is_input(analysis, node, frame):
         return
     if isinstance(test, ast.Name) and test.id in frame.bindings:
-        test = frame.bindings[test.id][0]
-    values = [test]
-    if isinstance(test, ast.Name):
-        values = [d.value for d in analysis.program.reaching(test) if d.kind == "assign" and d.value is not None]
-    inverted = values[0] if len(values) == 1 else test
+        test, frame = frame.bindings[test.id]
+    values = assigned(analysis.program, test, frame)
+    inverted = values[0].node if len(values) == 1 else test
     if isinstance(inverted, ast.UnaryOp) and isinstance(inverted.op, ast.Invert):
         yield ast.dump(inverted.operand), inverted
     else:

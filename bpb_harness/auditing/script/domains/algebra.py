@@ -48,7 +48,7 @@ class Term:
         return [factor for factor in self.factors if factor.power > 0 and is_cross_entropy(factor.node)]
 
 
-def is_cross_entropy(node: ast.expr) -> bool:
+def is_cross_entropy(node: ast.AST) -> bool:
     """Whether a call yields cross-entropies or log-probabilities."""
     return isinstance(node, ast.Call) and last_name(node.func) in _CROSS_ENTROPY
 
@@ -62,6 +62,7 @@ class Algebra(Walker[list[Term]]):
 
     deepest: ClassVar[int] = 80
     most_steps: ClassVar[int] = 6_000
+    follows_defaults: ClassVar[bool] = True
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
@@ -70,7 +71,7 @@ class Algebra(Walker[list[Term]]):
     def terms(self, sink: Sink) -> list[Term]:
         """The score of a sink as alternatives."""
         self.steps = 0
-        return self.visit(sink.node, Frame.of(self.program, self.program.scope(sink.node)))
+        return self.visit(sink.node, Frame.at(self.program, sink.node))
 
     def look(self, node: ast.expr, frame: Frame, path: Path) -> list[Term]:
         """The terms of an expression; none where it is carried round a loop: this round's is already being unfolded."""

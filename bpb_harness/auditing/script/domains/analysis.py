@@ -72,6 +72,10 @@ class MaskDraw:
     sink: int
     score: Factor
 
+    def is_at(self, node: ast.AST) -> bool:
+        """Whether a node is where the masks are drawn."""
+        return node is self.node
+
 
 def _numerator(term: Term) -> frozenset[int]:
     """What tells two terms apart but for the denominator's summands."""
@@ -148,7 +152,7 @@ class Analysis:
     def path(self) -> list[tuple[ast.AST, Frame]]:
         """All expressions that some reported score is computed from, with their frames."""
         sinks = self.sinks[:8]
-        starts = [(sink.node, Frame.of(self.program, self.program.scope(sink.node))) for sink in sinks]
+        starts = [(sink.node, Frame.at(self.program, sink.node)) for sink in sinks]
         return list(trace_all(self.program, starts, LIMIT * len(starts)))
 
     def calls(self, *names: str) -> bool:
@@ -240,10 +244,9 @@ class Analysis:
             return 2 if many or last_name(node.func) == "rand_like" else 1
         if isinstance(node, ast.Call) and last_name(node.func) in IDENTITY:
             return max((self._noise_rank(inner, depth + 1) for inner in operands(node)[:1]), default=0)
-        if isinstance(node, ast.Name):
-            values = (d.value for d in self.program.reaching(node) if d.kind == "assign" and not d.index)
-            return max((self._noise_rank(value, depth + 1) for value in values if value is not None), default=0)
-        return 0
+        found = self.program.reaching(node) if isinstance(node, ast.Name) else ()
+        values = (each.value for each in found if each.kind == "assign" and not each.index)
+        return max((self._noise_rank(value, depth + 1) for value in values if value is not None), default=0)
 
     def masks_where_true(self, node: ast.expr) -> bool:
         """Whether a boolean draw marks the tokens that are hidden, from how it is used in building the input."""
@@ -278,7 +281,7 @@ class Analysis:
 
     def number(self, node: ast.expr, frame: Frame | None = None) -> float | None:
         """The value of an expression, in a frame or where it stands; None where it is not known."""
-        return Evaluator(self.program).number(node, frame or Frame.of(self.program, self.program.scope(node)))
+        return Evaluator(self.program).number(node, frame or Frame.at(self.program, node))
 
     def scores(self) -> Iterator[tuple[int, Term, Factor]]:
         """The cross-entropies that are scored, each with its term and the number of its sink."""
@@ -325,10 +328,9 @@ class Analysis:
             isinstance(node, ast.Call) and last_name(node.func) in counting
         ):
             return False
-        parts = list(trace(self.program, node, frame, 200))
-        if any(isinstance(part, ast.expr) and is_cross_entropy(part) for part, _ in parts):
-            return False  # a number of scores, not of tokens
-        return any(self._draw(part) is not None for part, _ in parts)
+        parts = [part for part, _ in trace(self.program, node, frame, 200)]
+        # Of scores it is a number of scores, not of tokens.
+        return not any(map(is_cross_entropy, parts)) and any(self._draw(part) is not None for part in parts)
 
     # -- the tokenizer ----------------------------------------------------------------------------
 

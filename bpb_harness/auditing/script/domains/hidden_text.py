@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
-from bpb_harness.auditing.script.domains.trace import trace
-from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
+from bpb_harness.auditing.script.domains.trace import comes_from, origins, trace
+from bpb_harness.auditing.script.domains.values import IDENTITY
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
@@ -37,6 +37,7 @@ class HiddenText:
 
     def __init__(self, analysis: Analysis, draw: MaskDraw) -> None:
         self._analysis, self._program = analysis, analysis.program
+        self._draw = draw.node
         self.places: set[int] = set()
         self.texts: list[Source] = []
         for node, frame in trace(self._program, prediction(draw.score.node), draw.score.frame, 1_500):
@@ -56,12 +57,15 @@ class HiddenText:
             clear, test, _ = operands(node)
         else:
             return None
-        drawn = any(part is draw.node for part, _ in trace(self._program, test, frame, 60))
-        return clear if drawn else None
+        return clear if comes_from(self._program, test, frame, draw.is_at, 60) else None
 
     def is_hidden_in(self, node: ast.expr, frame: Frame) -> bool:
         """Whether an expression is computed from the text with its tokens hidden."""
-        return any(id(part) in self.places for part, _ in trace(self._program, node, frame, _MAX_TRACED))
+        return comes_from(self._program, node, frame, lambda part: id(part) in self.places, _MAX_TRACED)
+
+    def is_of_masks(self, node: ast.AST) -> bool:
+        """Whether a node is where the masks are drawn, or hide tokens."""
+        return node is self._draw or id(node) in self.places
 
     def is_clear_in(self, node: ast.expr, frame: Frame) -> bool:
         """Whether an expression is computed from tokens of the text that are not hidden."""
@@ -103,14 +107,14 @@ def prediction(score: ast.expr) -> ast.expr:
 
 def root_of(program: Program, node: ast.expr, frame: Frame) -> object:
     """What two names of one tensor share: the definition that it goes back to, through casts, shapes and calls."""
-    numbers = Evaluator(program)
     for _ in range(_MAX_NAMES):
         if isinstance(node, ast.Call) and last_name(node.func) in IDENTITY and operands(node):
             node = operands(node)[0]
             continue
         if not isinstance(node, ast.Name):
             break
-        only = numbers.only_origin(node, frame)
+        found = origins(program, node, frame)
+        only = found[0] if len(found) == 1 else None
         if only is None or only.path or (only.definition is not None and only.definition.kind not in _PASSED):
             return frozenset(id(definition) for definition in program.reaching(node)) or node.id
         node, frame = only.node, only.frame

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from bpb_harness.auditing.script.domains.algebra import is_cross_entropy
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import comes_from
 from bpb_harness.auditing.script.frontend.index import children
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Scope, last_name
@@ -164,9 +164,7 @@ class _Draw:
         return isinstance(self.program.parent(node), ast.Call | ast.keyword)
 
     def _is_cost(self, other: ast.expr) -> bool:
-        frame = Frame.of(self.program, self.program.scope(other))
-        behind = (part for part, _ in trace(self.program, other, frame, _MAX_TRACED))
-        return any(isinstance(part, ast.expr) and is_cross_entropy(part) for part in behind)
+        return comes_from(self.program, other, Frame.at(self.program, other), is_cross_entropy, _MAX_TRACED)
 
     def _is_blend(self, product: ast.BinOp, other: ast.expr) -> bool:
         """x * (1 - m) + MASK * m, or x + m * (MASK - x)."""

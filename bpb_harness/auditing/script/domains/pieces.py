@@ -7,18 +7,19 @@ strings, comparisons and branches. The tokenizer's answers come from the specime
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import ClassVar
 
 from bpb_harness.auditing.script.domains.values import (
-    BINARY,
     COMPARISONS,
     IDENTITY,
     UNKNOWN_ERRORS,
     Evaluator,
     UnknownValueError,
+    combined,
     real,
 )
 from bpb_harness.auditing.script.frontend.program import Program
@@ -194,6 +195,13 @@ class PieceInterpreter(Evaluator):
     """
 
     most_steps: ClassVar[int] = 4_000
+    comparisons: ClassVar[Mapping[type, Callable[[object, object], bool]]] = COMPARISONS | {
+        ast.Is: operator.eq,  # one character is one object
+        ast.IsNot: operator.ne,
+        ast.In: lambda left, right: left in right,
+        ast.NotIn: lambda left, right: left not in right,
+    }
+    max_comparisons: ClassVar[int] = 10
 
     def __init__(self, program: Program, specimen: Specimen) -> None:
         super().__init__(program)
@@ -355,11 +363,11 @@ class PieceInterpreter(Evaluator):
         if isinstance(target, ast.Subscript):
             name = last_name(target.value)
             before = self.outcome.writes.get(name, 0)
-            self.outcome.writes[name] = _combined(type(node.op), before, value)
+            self.outcome.writes[name] = combined(type(node.op), before, value)
             return
         name = last_name(target)
         if isinstance(target, ast.Name) and name in self._locals and self._locals[name] is not _UNKNOWN:
-            self._locals[name] = _combined(type(node.op), self._locals[name], value)
+            self._locals[name] = combined(type(node.op), self._locals[name], value)
             return
         if not isinstance(node.op, ast.Add) or not isinstance(value, bool | int | float):
             raise UnknownValueError
@@ -384,7 +392,7 @@ class PieceInterpreter(Evaluator):
         Raises:
             UnknownValueError: where it holds anything that is not known here.
         """
-        return self.visit(node, Frame.of(self.program, self.program.scope(node)))
+        return self.visit(node, Frame.at(self.program, node))
 
     def _list(self, node: ast.List | ast.Set, frame: Frame, _path: Path) -> object:
         return tuple(self.visit(part, frame) for part in node.elts)
@@ -393,9 +401,6 @@ class PieceInterpreter(Evaluator):
 
     def _ifexp(self, node: ast.IfExp, frame: Frame, _path: Path) -> object:
         return self.visit(node.body if bool(self.visit(node.test, frame)) else node.orelse, frame)
-
-    def _binop(self, node: ast.BinOp, frame: Frame, _path: Path) -> object:
-        return _combined(type(node.op), self.visit(node.left, frame), self.visit(node.right, frame))
 
     def _attribute(self, node: ast.Attribute, frame: Frame, _path: Path) -> object:
         return Evaluator(self.program).visit(node, frame)
@@ -414,23 +419,6 @@ class PieceInterpreter(Evaluator):
 
     def _is_inside(self, node: ast.AST) -> bool:
         return self._node is not None and any(above is self._node for above in self.program.ancestors(node))
-
-    def _compare(self, node: ast.Compare, frame: Frame, _path: Path) -> object:
-        left = self.visit(node.left, frame)
-        for op, comparator in zip(node.ops, node.comparators, strict=True):
-            right = self.visit(comparator, frame)
-            if isinstance(op, ast.In | ast.NotIn):
-                if not isinstance(right, str | tuple):
-                    raise UnknownValueError
-                holds = (left in right) is isinstance(op, ast.In)
-            elif isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
-                holds = (left == right) is isinstance(op, ast.Eq | ast.Is)  # one character is one object
-            else:
-                holds = COMPARISONS[type(op)](real(left), real(right))
-            if not holds:
-                return False
-            left = right
-        return True
 
     def _subscript(self, node: ast.Subscript, frame: Frame, _path: Path) -> object:
         name = last_name(node.value)
@@ -544,16 +532,3 @@ _BUILTINS: dict[str, Callable[..., object]] = {
     "len": _length, "int": _whole, "float": _whole, "bool": bool, "str": lambda value: value,
     "max": lambda *values: max(real(value) for value in values),
 }  # fmt: skip
-
-
-def _combined(kind: type, left: object, right: object) -> object:
-    if isinstance(left, str | bytes) and isinstance(right, type(left)) and kind is ast.Add:
-        if len(left) + len(right) > 1_000:
-            raise UnknownValueError
-        return left + right  # type: ignore[operator]
-    first, second = real(left), real(right)
-    if kind in (ast.BitAnd, ast.BitOr):
-        return all((first, second)) if kind is ast.BitAnd else any((first, second))
-    if kind not in (ast.Add, ast.Sub, ast.Mult):
-        raise UnknownValueError
-    return BINARY[kind](first, second)

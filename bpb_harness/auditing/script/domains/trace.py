@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.walker import Frame, Source
+from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Source
 
 LIMIT = 4_000  # expressions that one value is followed through
 
@@ -21,6 +21,25 @@ def trace(
 ) -> Iterator[tuple[ast.AST, Frame]]:
     """Every expression that a value is computed from, with the frame to read it in: see `trace_all`."""
     return trace_all(program, [(node, frame)], limit, opened)
+
+
+def comes_from(
+    program: Program, node: ast.expr, frame: Frame, is_meant: Callable[[ast.AST], bool], limit: int = LIMIT
+) -> bool:
+    """Whether a value is computed from anything that is meant."""
+    return any(is_meant(part) for part, _ in trace(program, node, frame, limit))
+
+
+def origins(program: Program, node: ast.expr, frame: Frame) -> list[Origin]:
+    """What an expression has its value from, one step back, in the branches that are taken."""
+    return Evaluator(program).origins(node, frame)
+
+
+def assigned(program: Program, node: ast.expr, frame: Frame) -> list[Origin]:
+    """What a name was assigned as a whole, or its caller gave it."""
+    behind = origins(program, node, frame) if isinstance(node, ast.Name) else []
+    whole = (origin for origin in behind if not origin.path)
+    return [origin for origin in whole if origin.definition is None or origin.definition.kind == "assign"]
 
 
 def trace_all(

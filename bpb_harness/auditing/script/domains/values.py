@@ -76,6 +76,7 @@ IDENTITY = frozenset([
     "broadcast_to", "requires_grad_", "float32", "float64", "tolist", "list", "tuple", "reversed", "tqdm", "trange",
     "permute", "transpose",
 ])  # fmt: skip
+MAX_TEXT = 1_000  # characters that are put together
 _FROM_ENVIRONMENT = frozenset(["os.environ.get", "os.getenv", "environ.get", "getenv"])
 _DEEPEST_INLINED = 12  # of frames of functions that are called
 _REVERSING = frozenset(["reversed", "flip"])
@@ -106,6 +107,8 @@ class Evaluator(Walker[object]):
 
     deepest: ClassVar[int] = 70
     most_steps: ClassVar[int] = 20_000
+    comparisons: ClassVar[Mapping[type, Callable[[object, object], bool]]] = COMPARISONS
+    max_comparisons: ClassVar[int] = 1  # of a < b < c
 
     def __init__(self, program: Program, point: Mapping[int, float] | None = None, depth: int = 0) -> None:
         super().__init__(program, depth)
@@ -315,9 +318,7 @@ class Evaluator(Walker[object]):
     def _parameter(self, definition: Definition, frame: Frame) -> object:
         values = [self.visit(*handed) for handed in frame.handed(self.program, definition)]
         if not values and definition.value is not None:
-            values.append(
-                self.visit(definition.value, Frame.of(self.program, self.program.scope(definition.statement)))
-            )
+            values.append(self.visit(definition.value, Frame.at(self.program, definition.statement)))
         return _agreeing(values)
 
     def _attribute(self, node: ast.Attribute, frame: Frame, _path: Path) -> object:
@@ -330,12 +331,7 @@ class Evaluator(Walker[object]):
     def _binop(self, node: ast.BinOp, frame: Frame, _path: Path) -> object:
         if self._is_jitter(node):
             return self._uniform(node)
-        left, right = self.visit(node.left, frame), self.visit(node.right, frame)
-        if isinstance(left, bool) and isinstance(right, bool) and isinstance(node.op, ast.BitAnd | ast.BitOr):
-            return left and right if isinstance(node.op, ast.BitAnd) else left or right
-        if type(node.op) not in BINARY:
-            raise UnknownValueError
-        return BINARY[type(node.op)](real(left), real(right))
+        return combined(type(node.op), self.visit(node.left, frame), self.visit(node.right, frame))
 
     def _is_jitter(self, node: ast.BinOp) -> bool:
         """A stratified draw, (i + u) / n or (u + i / n) % 1: uniform, whatever n is."""
@@ -372,11 +368,16 @@ class Evaluator(Walker[object]):
         return -number if isinstance(node.op, ast.USub) else number
 
     def _compare(self, node: ast.Compare, frame: Frame, _path: Path) -> object:
-        if len(node.ops) != 1 or type(node.ops[0]) not in COMPARISONS:
+        if len(node.ops) > self.max_comparisons or any(type(op) not in self.comparisons for op in node.ops):
             raise UnknownValueError
-        left, right = self.visit(node.left, frame), self.visit(node.comparators[0], frame)
-        self.compared = True
-        return COMPARISONS[type(node.ops[0])](left, right)
+        left = self.visit(node.left, frame)
+        for op, comparator in zip(node.ops, node.comparators, strict=True):
+            right = self.visit(comparator, frame)
+            self.compared = True
+            if not self.comparisons[type(op)](left, right):
+                return False
+            left = right
+        return True
 
     def _boolop(self, node: ast.BoolOp, frame: Frame, _path: Path) -> object:
         result: object = None
@@ -634,6 +635,23 @@ def real(value: object) -> float:
     if not isinstance(value, int | float):
         raise UnknownValueError
     return value
+
+
+def combined(kind: type, left: object, right: object) -> object:
+    """What an operation makes of two numbers, truths or short texts.
+
+    Raises:
+        UnknownValueError: if it makes nothing of them that is known here.
+    """
+    if kind is ast.Add and isinstance(left, str | bytes) and isinstance(right, type(left)):
+        if len(left) + len(right) > MAX_TEXT:
+            raise UnknownValueError
+        return left + right  # type: ignore[operator]
+    if isinstance(left, bool) and isinstance(right, bool) and kind in (ast.BitAnd, ast.BitOr):
+        return left and right if kind is ast.BitAnd else left or right
+    if kind not in BINARY:
+        raise UnknownValueError
+    return BINARY[kind](real(left), real(right))
 
 
 def _agreeing(values: list[object]) -> object:

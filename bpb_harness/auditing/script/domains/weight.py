@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bpb_harness.auditing.script.domains.algebra import Term, is_cross_entropy
 from bpb_harness.auditing.script.domains.analysis import Analysis, MaskDraw
 from bpb_harness.auditing.script.domains.cancel import Factor
-from bpb_harness.auditing.script.domains.trace import trace
+from bpb_harness.auditing.script.domains.trace import comes_from, trace
 from bpb_harness.auditing.script.domains.values import Evaluator, Leaf
 from bpb_harness.auditing.script.frontend.scopes import last_name
 
@@ -76,10 +76,12 @@ def divides_by_count(analysis: Analysis, draw: MaskDraw) -> bool:
     for kind, node in term.reductions:
         if kind != "select":
             nearest = kind
-        elif nearest == "mean" and isinstance(node, ast.Subscript):
-            chosen = trace(analysis.program, node.slice, draw.score.frame, 120)
-            if any(part is draw.node for part, _ in chosen):
-                return True
+        elif (
+            nearest == "mean"
+            and isinstance(node, ast.Subscript)
+            and comes_from(analysis.program, node.slice, draw.score.frame, draw.is_at, 120)
+        ):
+            return True
     call = draw.score.node
     return nearest == "mean" and isinstance(call, ast.Call) and _selects_masked(analysis, draw, call)
 

@@ -54,16 +54,18 @@ class Frame:
         return self.elsewhere(program, program.arguments(program.scope(definition.statement), definition.name))
 
     def stored(self, program: Program, node: ast.Attribute) -> list[Source]:
-        """What an attribute is set to, or computed as."""
-        if self.depth >= DEEPEST_CALL:
-            return []
-        computed = [result for scope in program.properties.get(node.attr, ()) for result in scope.returns]
-        return self.elsewhere(program, [*program.values_of(node)[:MAX_VALUES], *computed])
+        """What an attribute is set to."""
+        return self.elsewhere(program, program.values_of(node)[:MAX_VALUES])
 
     def elsewhere(self, program: Program, values: list[ast.expr]) -> list[Source]:
         """Expressions of the program, each to be read in the frame of its own scope."""
         depth = self.depth + 1
         return [(value, Frame.of(program, program.scope(value), depth)) for value in values]
+
+    @staticmethod
+    def at(program: Program, node: ast.AST) -> Frame:
+        """The frame of the scope in which a node stands, whoever calls it."""
+        return Frame.of(program, program.scope(node))
 
     @staticmethod
     def of(program: Program, scope: Scope, depth: int = 0) -> Frame:
@@ -112,6 +114,7 @@ class Walker(Generic[Value]):
 
     deepest: ClassVar[int]
     most_steps: ClassVar[int]
+    follows_defaults: ClassVar[bool] = False  # of parameters that nothing is handed over for
     _names: ClassVar[dict[type[ast.AST], str]]  # of the methods, by kind of node
 
     def __init_subclass__(cls) -> None:
@@ -199,12 +202,16 @@ class Walker(Generic[Value]):
 
     def _behind_parameter(self, definition: Definition, frame: Frame, path: Path) -> list[Origin]:
         sources = frame.handed(self.program, definition)[:MAX_CALLERS]
-        if not sources and definition.value is not None:
-            sources = [(definition.value, Frame.of(self.program, self.program.scope(definition.statement)))]
+        if self.follows_defaults and not sources and definition.value is not None:
+            sources = [(definition.value, Frame.at(self.program, definition.statement))]
         return [Origin(*source, path, definition) for source in sources]
 
     def _behind_attribute(self, node: Any, frame: Frame, path: Path) -> list[Origin]:
-        return [Origin(*stored, path) for stored in frame.stored(self.program, node)]
+        if frame.depth >= DEEPEST_CALL:
+            return []
+        computed = [result for scope in self.program.properties.get(node.attr, ()) for result in scope.returns]
+        sources = [*frame.stored(self.program, node), *frame.elsewhere(self.program, computed)]
+        return [Origin(*source, path) for source in sources]
 
     def _behind_call(self, node: Any, frame: Frame, path: Path) -> list[Origin]:
         callee = self.program.callee(node)
