@@ -3,7 +3,7 @@
 frontend/               reading: imports nothing of the rooms below
     source              text out of files, logs and self-extracting wrappers
     program             scopes, definitions, which function a call means
-    walker              one way through expressions, under bounds on depth and steps
+    walker              one way through expressions, and back to where they have their values from, under bounds
 domains/                what expressions stand for: a walker each
     values              numbers
     algebra             the reported score as products of factors

@@ -192,13 +192,16 @@ def test_one_step_back(looked_at: str, path: Path, origins: dict[str, Path]) -> 
     }
 
 
-def test_a_parameter_goes_back_to_its_callers_and_else_to_its_default() -> None:
+@pytest.mark.parametrize(("walker_of", "default"), [(Algebra, ["3"]), (Evaluator, [])])
+def test_a_parameter_goes_back_to_its_callers_and_else_to_its_default(
+    walker_of: type[Algebra | Evaluator], default: list[str]
+) -> None:
     program = _program("def f(u, v=3):\n    return u, v\nf(1)\nf(2)")
     (f,) = program.functions["f"]
     (result,) = f.returns
     assert isinstance(result, ast.Tuple)
-    found = [[ast.unparse(o.node) for o in Evaluator(program).origins(name, Frame(f))] for name in result.elts]
-    assert found == [["1", "2"], ["3"]]
+    found = [[ast.unparse(o.node) for o in walker_of(program).origins(name, Frame(f))] for name in result.elts]
+    assert found == [["1", "2"], default]
 
 
 def test_an_element_is_looked_for_as_far_as_it_is_written_out() -> None:
