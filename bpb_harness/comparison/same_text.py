@@ -61,6 +61,7 @@ def pair_units(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) ->
         UsageError: if they are not scores of the same bytes, or are not bounds of the same kind of thing.
     """
     notes = _require_same_text(names, first, second) + _who_learns(names, first, second)
+    _require_same_places(names, first, second)
     both = [_Charged.of(each) for each in (first, second)]
     totals = [each.num_units for each in (first, second)]
     if abs(totals[0] - totals[1]) > _LESS_THAN_ONE:
@@ -210,6 +211,37 @@ def _require_same_text(names: tuple[str, str], first: ScoreCosts, second: ScoreC
     elif first.tokenizer != second.tokenizer:
         hint += ", as documents where their tokenizers spell it differently"
     raise UsageError(f"{said} are scores of different texts", seen=one.data, expected=other.data, hint=hint)
+
+
+def _require_same_places(names: tuple[str, str], first: ScoreCosts, second: ScoreCosts) -> None:
+    """Refuse scores of other tokens of the text, of which there may be as many, with as many bytes."""
+    one, other = (Signature.parse(each.signature) for each in (first, second))
+    both = (one, other)
+    # Windows of an autoregressive model lie one token on; answers lie where they do.
+    lie_apart = len({each.method == "ar" for each in both}) > 1 and one.given is None
+    if any(each.unpaid_prefix not in (None, "0") for each in both):
+        layouts = [(each.unpaid_prefix, each.context_length, each.stride, each.tail) for each in both]
+        lie_apart |= layouts[0] != layouts[1]
+    elif not any("[" in str(each.data) or each.tail == "drop" for each in both):
+        return  # the whole of the text
+    if lie_apart and _paid_alike(first, second):
+        raise UsageError(
+            f"{names[0]} and {names[1]} do not pay for the same part of the text, though for as many bytes",
+            seen=_layout(one), expected=_layout(other), hint=_WHOLE,
+        )  # fmt: skip
+
+
+_WHOLE = "score the whole of a text with both, without --limit, --unpaid-prefix and --tail drop"
+
+
+def _paid_alike(first: ScoreCosts, second: ScoreCosts) -> bool:
+    return abs(first.num_units - second.num_units) <= _LESS_THAN_ONE
+
+
+def _layout(score: Signature) -> str:
+    said = {"--unpaid-prefix": score.unpaid_prefix, "--context": score.context_length, "--stride": score.stride}
+    options = [f"{flag} {value}" for flag, value in said.items() if value not in (None, "0")]
+    return " ".join([f"--method {score.method}", *options])
 
 
 def _given(entry: str | None) -> str:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
 OBJECTIVES = ("mdlm", "ar")
+_LARGEST = 1 << 24  # of every size
 _NUM_TIME_FEATURES = 64
 _TIED_SCALE = 0.5  # of the embedding's rows as a head
 _LARGEST_SIGMA = 20.0  # alpha = 2e-9: where alpha(1) = 0, sigma is infinite at t = 1
@@ -81,8 +82,10 @@ class ReferenceConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "num_layers", "width", "num_heads", "mlp_width"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1 << 24:
-                raise CheckpointError(f"reference network: {name}", seen=repr(value), expected="a positive integer")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+                is_large = isinstance(value, int) and value > _LARGEST
+                expected = f"at most {_LARGEST:,}" if is_large else "a positive integer"
+                raise CheckpointError(f"reference network: {name}", seen=repr(value), expected=expected)
         if self.width % (2 * self.num_heads):
             seen = f"width {self.width}, {self.num_heads} heads"
             raise CheckpointError("reference network", seen=seen, expected="a width that is a multiple of 2 x heads")

@@ -145,6 +145,48 @@ def test_windows_of_which_no_number_has_the_same_bytes_are_said_to_be_such():
     )
 
 
+PARTS = {"data": "val@11111111[0:3/7]"}
+WHOLE = "score the whole of a text with both, without --limit, --unpaid-prefix and --tail drop"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "seen", "expected"),
+    [
+        ({"unpaid_prefix": "32"}, {"unpaid_prefix": "64", "context_length": "128"},
+         "--method mc --unpaid-prefix 32 --context 64", "--method mc --unpaid-prefix 64 --context 128"),
+        ({"unpaid_prefix": "32"}, {"unpaid_prefix": "32", "stride": "16"},
+         "--method mc --unpaid-prefix 32 --context 64", "--method mc --unpaid-prefix 32 --context 64 --stride 16"),
+        ({"unpaid_prefix": "32"}, {}, "--method mc --unpaid-prefix 32 --context 64", "--method mc --context 64"),
+        ({"unpaid_prefix": "32"}, {"unpaid_prefix": "32", "method": "ar"},
+         "--method mc --unpaid-prefix 32 --context 64", "--method ar --unpaid-prefix 32 --context 64"),
+        (PARTS, PARTS | {"method": "ar"}, "--method mc --context 64", "--method ar --context 64"),
+        ({"tail": "drop"}, {"tail": "drop", "method": "ar"}, "--method mc --context 64", "--method ar --context 64"),
+    ],
+)  # fmt: skip
+def test_as_many_bytes_of_another_part_are_refused(one, other, seen, expected):
+    """With a byte a token, say, where totals and blocks of bytes agree whatever was paid for."""
+    first, second = signed(ONE, **{"method": "mc", **one}), signed(OTHER, **{"method": "mc", **other})
+    assert refusal(first, second) == (
+        f"A and B do not pay for the same part of the text, though for as many bytes: got {seen}, expected {expected}; "
+        f"{WHOLE}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"unpaid_prefix": "32"}, {"unpaid_prefix": "32", "num_samples": "4", "block_size": "8"}),
+        (PARTS | {"context_length": "32"}, PARTS),  # from the start of the text on, as far as the same bytes
+        ({}, {"method": "ar"}),
+        (PARTS | {"given": "prompts"}, PARTS | {"given": "prompts", "method": "ar"}),
+        (PARTS | {"method": "ar"}, PARTS | {"method": "ar", "stride": "8"}),
+    ],
+)
+def test_the_same_part_is_compared(one, other):
+    first, second = signed(ONE, **{"method": "mc", **one}), signed(OTHER, **{"method": "mc", **other})
+    assert pair_units(("A", "B"), first, second).total == BYTES.sum()
+
+
 def test_the_same_bytes_of_other_documents_are_refused():
     shifted = costs_of(2.0 * BYTES, np.roll(BYTES, 1))
     assert "do not pay for the same part" in refusal(ONE, shifted)
