@@ -35,6 +35,7 @@ _NOTHING = -1e4  # the logit of what cannot occur
 _CERTAIN = 40.0
 _MIN_CALLS, _MAX_CALLS = 12, 640  # calls for one probe
 _MANY = 64  # network calls of one call: with more of them there are the fewest calls
+_MAX_ASKED = 20_480  # network calls for one probe: where windows are scored one by one there are fewer of them
 _SHARP = 0.004  # relative standard error: no more calls are needed
 _MAX_STEPS = 16
 _STEPS = r"(eval|elbo|var|bound)\w*steps"
@@ -154,8 +155,11 @@ class Oracle:
         length = len(self.text)
         if rows.shape[1] != length:
             raise _NotRunError(f"its network is given {rows.shape[1]} tokens, not windows of {length}")
+        if len(rows) == 1 and hidden is None:  # as where windows are scored one by one: tensors would cost far more
+            code = self._code_of(rows[0].tolist())
+            return self._tables_now()[code : code + 1].clone()
         covered = self._covered(rows, hidden)
-        code = (covered * (1 << torch.arange(length))).sum(dim=-1)
+        codes = (covered * (1 << torch.arange(length))).sum(dim=-1)
         rate = float(covered.double().mean())
         self.calls.append(rate)
         self.shown += len(rows)
@@ -163,12 +167,34 @@ class Oracle:
             self.variance += float(covered.double().sum(dim=-1).var(unbiased=False))
             self.binomial += length * rate * (1.0 - rate)
         self.ever = [bool(a) or b for a, b in zip(covered.any(dim=0), self.ever or [False] * length, strict=True)]
-        self.masks_seen |= set(code.tolist())
+        self.masks_seen |= set(codes.tolist())
+        return self._tables_now()[codes]
+
+    def _code_of(self, row: list[int]) -> int:
+        """The mask of one row, as a number; what `_covered` and `_masked` note of many is noted."""
+        both = [[a != b for a, b in zip(row, self.text[r:] + self.text[:r], strict=True)] for r in range(2)]
+        self.rotation = min(range(2), key=lambda rotation: sum(both[rotation]))
+        covered = both[self.rotation]
+        self._is_mask({token for token, is_covered in zip(row, covered, strict=True) if is_covered})
+        code = sum(1 << place for place, is_covered in enumerate(covered) if is_covered)
+        self.calls.append(sum(covered) / len(row))
+        self.shown += 1
+        self.ever = [a or b for a, b in zip(covered, self.ever or [False] * len(row), strict=True)]
+        self.masks_seen.add(code)
+        return code
+
+    def _is_mask(self, others: set[int]) -> None:
+        if len(others) > 1:
+            raise _NotRunError("its network is given other tokens than those of the text and one for the masked ones")
+        if others:
+            self.mask_id = others.pop()
+
+    def _tables_now(self) -> Any:
         width = max(self.size, self.widest, (self.mask_id or 0) + 1)
         key = (self.probe, tuple(self.text), self.rotation, width, self.mask_id)
         if key not in self.tables:
             self.tables[key] = self._table(width)
-        return self.tables[key][code]
+        return self.tables[key]
 
     def _covered(self, rows: Any, hidden: Any) -> Any:
         """(B, L) bool: what is hidden. The text repeats itself, so that windows may begin one token later."""
@@ -181,11 +207,7 @@ class Oracle:
                 best = (rotation, differs)
         assert best is not None
         self.rotation, differs = best
-        others = set(rows[differs].tolist())
-        if len(others) > 1:
-            raise _NotRunError("its network is given other tokens than those of the text and one for the masked ones")
-        if others:
-            self.mask_id = others.pop()
+        self._is_mask(set(rows[differs].tolist()))
         if hidden is not None:
             return differs | hidden
         return differs
@@ -324,7 +346,9 @@ class _Process:
         per_row = max(oracle.shown // _FIRST_ROWS, 1)  # as many as calls, but where rows are asked for one by one
         calls = self.task["calls"] if per_call <= _MANY else _MIN_CALLS
         if not self.rows:  # the same for all probes: a sum over the batch grows with them
-            self.rows = 1 if single else min(_MAX_ROWS, max(_FIRST_ROWS, self.task["shown"] // (calls * per_row)))
+            by_one = max(per_call // _FIRST_ROWS, 1)  # network calls for a row, where rows are scored one by one
+            rows = min(_MAX_ROWS, self.task["shown"] // (calls * per_row), _MAX_ASKED // (calls * by_one))
+            self.rows = 1 if single else max(_FIRST_ROWS, rows)
         if single:
             calls = min(_MAX_CALLS, calls * 16)
         rows = self.rows
@@ -681,6 +705,7 @@ def _operating_system(settings: dict[str, str]) -> Any:
 
 def _patch(torch: Any) -> None:
     """What makes a script compile, wait for a device or fill weights that nobody looks at."""
+    torch.cuda.amp.common.amp_definitely_not_available = lambda: True  # or autocast looks for a library every time
     torch.compile = lambda model=None, *_, **__: model if model is not None else (lambda inner: inner)
     for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", "manual_seed_all", "set_device"):
         setattr(torch.cuda, name, lambda *_, **__: None)
