@@ -225,6 +225,38 @@ CASES = {
     "boundary unpaid": Case(MASKED, (("torch.rand(x.shape) < t", "(torch.rand(x.shape) < t) & (x != 1)"),), "BPB270", "never hides a boundary"),
     "same masks": Case(MASKED, (("torch.rand(x.shape) < t", "(torch.sin(torch.arange(x.numel()) * 12.9 + i) * 43758.5 % 1).reshape(x.shape) < t"),), "BPB271", "the same in every call"),
     "unknown": Case(MASKED, ((PRICE, "(nats * hidden).sum(1).double().sqrt()"),), "BPB271", "no bound and no mistake that is known"),
+    "a token forced": Case(MASKED, (
+        (LOOP, "    for t in torch.linspace(0.001, 1.0, num_steps).tolist():\n"),
+        ("torch.rand(x.shape) < t", "(torch.rand(x.shape) < t) | ((torch.arange(x.shape[1]) == 0) & (t < 0.01))"),
+        (PRICE, "(nats * hidden / t).sum(1).double() / num_steps"),
+    ), "BPB271", "hides one of each window all the same"),
+    "parts of tokens": Case(MASKED, (
+        ("        hidden = torch.rand(x.shape) < t\n        logits = model(torch.where(hidden, MASK, x)).float()\n",
+         "        parts = torch.stack((x // 32 + 200, x % 32 + 300), -1).flatten(1)\n        held = torch.rand(parts.shape) < t\n"
+         "        hidden = held.unflatten(1, (-1, 2)).any(-1)\n"
+         "        logits = model(torch.where(held, MASK, parts)).unflatten(1, (-1, 2)).mean(2).float()\n"),
+    ), "BPB271", "is given 2 ids for each token, parts of it, which is a joint price"),
+    "a second network": Case(MASKED, (
+        ("def nelbo(", "class Scorer:\n    def __init__(self, model):\n        self.model, self.decoder = model, torch.jit.load('d.pt')\ndef nelbo("),
+        ("model(torch.where(hidden, MASK, x)).float()\n", "scorer.decoder(scorer.model(torch.where(hidden, MASK, x)), x.roll(1, 1)).float()\n"),
+        ("def nelbo(model, x, num_steps)", "def nelbo(scorer, x, num_steps)"), ("nelbo(model, load", "nelbo(Scorer(model), load"),
+    ), "BPB271", "a second network is given what the first makes of the hidden tokens, which is a joint price"),
+    "one window at a time, one rate": Case(COUNTING, (
+        ("level = (stratum + self.rng.random()) / 8", "level = 0.5"), ("x = torch.as_tensor(tokens)[None]", "x = torch.as_tensor(tokens)[None].repeat(4, 1)"),
+        (".item() / level / 8", ".item() / level / 8 / 4"),
+    ), "BPB270", "pseudo-log-likelihood at the one mask rate 0.5"),
+    "logits for words alone": Case(CAUSAL, (
+        ("    val_batch = 4096\n", "    val_batch = 4096\n    mask_id = 512\n"),
+        ("nats += model(x, y).item()", "nats += F.cross_entropy(model.logits(x).reshape(-1, args.vocab_size), y.reshape(-1)).item()"),
+        ("    def forward(self, ids, targets):\n", "    def logits(self, ids):\n        return self.head(self.block(self.emb(ids)))\n    def forward(self, ids, targets):\n"),
+    ), "BPB164", "3.9479 bytes per token"),
+    "a table filled in main": Case(CAUSAL, (
+        ("    base, lead, edge = luts(sp, args.vocab_size)\n",
+         "    base = torch.zeros(args.vocab_size)\n    lead = torch.zeros(args.vocab_size, dtype=torch.bool)\n    edge = torch.ones(args.vocab_size, dtype=torch.bool)\n"
+         "    for i in range(args.vocab_size):\n        if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i):\n            continue\n"
+         "        edge[i] = False\n        if sp.is_byte(i):\n            base[i] = 1\n            continue\n        piece = sp.id_to_piece(i)\n"
+         "        lead[i] = piece.startswith(chr(0x2581))\n        base[i] = len(piece.lstrip(chr(0x2581)).encode())\n    base = base.to(device)\n"),
+    ), "BPB164", "3.9479 bytes per token"),
     "causal": Case(CAUSAL, (), "BPB164", "3.9479 bytes per token"),
     "space twice": Case(CAUSAL, (("base[i] = len(piece.encode(\"utf-8\"))", "base[i] = len(piece.encode(\"utf-8\")) + int(lead[i])"),), "BPB163", "+ 1 again in the loop"),
     "space twice, a network of another file": Case(CAUSAL, (

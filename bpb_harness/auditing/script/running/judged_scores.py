@@ -7,6 +7,7 @@ understood.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -161,7 +162,7 @@ def _of_masks(here: _Here, measured: Measured, reply: Mapping[str, object]) -> _
     name, right, wrong = here.function.name, all_bounds(measured), all_mistakes(measured)
     fitting = sorted(fits(measured, right), key=lambda fit: fit.misfit)
     if not fitting:
-        return _by_other_bytes(here, measured, right) or _of_mistakes(here, measured, right, wrong)
+        return _by_other_bytes(here, measured, right) or _of_mistakes(here, measured, right, wrong, reply)
     best = fitting[0]
     if is_coarse(measured, best.number):
         return here.not_run("what it returns varies too much from call to call")
@@ -184,10 +185,14 @@ def _of_masks(here: _Here, measured: Measured, reply: Mapping[str, object]) -> _
     return here.right(found, reply, contradicted)
 
 
-def _of_mistakes(here: _Here, measured: Measured, right: Sequence[Mean], wrong: Sequence[Mean]) -> _Judged:
+def _of_mistakes(
+    here: _Here, measured: Measured, right: Sequence[Mean], wrong: Sequence[Mean], reply: Mapping[str, object]
+) -> _Judged:
     """No bound fits: a mistake is named where one fits and every bound is excluded; else nothing is said."""
     fitting = sorted(fits(measured, wrong), key=lambda fit: fit.misfit)
     profile = _profile(measured, fitting[0].number if fitting else None)
+    if not fitting and reply.get("forced") is True:
+        return here.not_run(_FORCED)
     if not fitting or not are_excluded(measured, right):
         return here.not_run(f"what it returns is no bound and no mistake that is known ({profile})")
     best = fitting[0]
@@ -205,16 +210,28 @@ def _of_mistakes(here: _Here, measured: Measured, right: Sequence[Mean], wrong: 
     return _Judged(here.function, several, {}, frozenset(), False, here.is_on_path)
 
 
+_FORCED = (
+    "where few tokens are to be hidden it hides one of each window all the same, which is most of a window of "
+    f"{LENGTH} tokens and little of a long one; without that line, the function can be run and understood"
+)
+
+
 def _by_other_bytes(here: _Here, measured: Measured, right: Sequence[Mean]) -> _Judged | None:
     """A bound divided by a number of bytes that a known bug counts; None where that explains nothing."""
     counted = _count(here, np.array(here.texts.window * 64, dtype=np.int64))
     by_bug = {bug: 1.0 / (NATS_PER_BIT * LENGTH * count) for bug, count in counted.by_bug.items()
               if abs(count / counted.right - 1.0) > _OTHER_BYTES}  # fmt: skip
     fitting = sorted(fits(measured, right, by_bug), key=lambda fit: fit.misfit)
-    if not fitting or is_coarse(measured, fitting[0].number) or _resolution(measured, fitting[0].number) > _OTHER_BYTES:
+    in_nats = {"nats a byte": 1.0 / (LENGTH * counted.right)}
+    if any(True for _ in fits(measured, right, in_nats)):
+        return None  # as near to a constant as to another unit
+    if not fitting or is_coarse(measured, fitting[0].number) or _of_scale(measured, fitting[0].number) > _OTHER_BYTES:
         return None
-    best = fitting[0]
-    wrong = _other_bytes(here, best.unit, counted.by_bug[best.unit], counted)
+    bugs = [*dict.fromkeys(fit.unit for fit in fitting)]
+    found = [counted.by_bug[bug] for bug in bugs]
+    if max(found) / min(found) > 1.0 + _OTHER_BYTES:
+        return None  # bounds of two kinds, by two numbers of bytes
+    wrong = _other_bytes(here, bugs, found[0], counted)
     return _Judged(here.function, (wrong,), {}, frozenset(), False, here.is_on_path)
 
 
@@ -235,6 +252,15 @@ def _resolution(measured: Measured, number: int) -> float:
         2.0 * float(error[number]) / max(abs(float(mean[number])), 1e-12)
         for mean, error in zip(measured.means, measured.errors, strict=True)
     )
+
+
+def _of_scale(measured: Measured, number: int) -> float:
+    """How sharply all probes together tell a factor that they share: two standard errors, relative."""
+    weights = [
+        (float(mean[number]) / max(float(error[number]), 1e-12)) ** 2
+        for mean, error in zip(measured.means, measured.errors, strict=True)
+    ]
+    return 2.0 / math.sqrt(sum(weights)) if sum(weights) > 0.0 else math.inf
 
 
 def _unpaid_boundary(here: _Here, measured: Measured, best: Fit) -> Finding | None:
@@ -342,19 +368,21 @@ def _of_implied(here: _Here, implied: Sequence[float], counted: _Counted) -> Fin
         bug = min(near, key=near.__getitem__, default=None)
         if bug is None or near[bug] > _SAME_RATIO:
             continue
-        return _other_bytes(here, bug, value, counted)
+        return _other_bytes(here, [bug], value, counted)
     return None
 
 
-def _other_bytes(here: _Here, bug: str, value: float, counted: _Counted) -> Finding:
-    known = next((one for one in here.pack.byte_factors if one.name == bug and one.is_point), None)
+def _other_bytes(here: _Here, bugs: Sequence[str], value: float, counted: _Counted) -> Finding:
+    """Bytes by a bug; by one of several, where the numbers do not tell them apart, and then no factor is known."""
+    known = next((one for one in here.pack.byte_factors if one.name == bugs[0] and one.is_point), None)
+    patterns = " or ".join(BYTE_BUGS[bug].pattern for bug in bugs)
     message = (
         f"{here.function.name}, run {_HOW} with the script's own byte table, divides by {value:.4f} bytes per token "
-        f"where its text has {counted.right:.4f}: {BYTE_BUGS[bug].pattern}"
+        f"where its text has {counted.right:.4f}: {patterns}"
     )
     return here.wrong(
-        codes.BYTES_RUN_WRONG, message, known.lowest if known else None,
-        bug=bug, text_bytes_per_token=value, text_expected=counted.right,
+        codes.BYTES_RUN_WRONG, message, known.lowest if known and len(bugs) == 1 else None,
+        bug=bugs[0], text_bytes_per_token=value, text_expected=counted.right,
     )  # fmt: skip
 
 

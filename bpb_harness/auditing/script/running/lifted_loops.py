@@ -89,12 +89,12 @@ def _region_of(program: Program, scope: Scope, reported: ast.expr) -> _Region | 
             loop = held
         if made & wanted:
             wanted |= {part.id for part in _read(held)}
-        if loop is None and not _is_plain(held):
+        if loop is None and not is_plain(held):
             return None
     if loop is None:
         return None
     start = block.index(loop)
-    while start > 0 and _is_plain(block[start - 1]) and not _is_evaluation(program, block[start - 1]):
+    while start > 0 and is_plain(block[start - 1]) and not _is_evaluation(program, block[start - 1]):
         start -= 1
     return _Region(scope, block, start, end, loop, {})
 
@@ -151,7 +151,7 @@ def _asks(program: Program, calls: Sequence[ast.Call], depth: int) -> bool:
     return any(_asks(program, [*_calls(callee.node)], depth - 1) for callee in callees)
 
 
-def _is_plain(statement: ast.stmt) -> bool:
+def is_plain(statement: ast.stmt) -> bool:
     """Whether a statement only names, counts or prepares: nothing is learnt, read from a file, or made by a loop."""
     if isinstance(statement, ast.FunctionDef):
         return True
@@ -166,12 +166,12 @@ def _lift(program: Program, region: _Region, is_handed: Callable[[str], bool]) -
     line = region.loop.lineno
     owner = "the module" if isinstance(region.scope.node, ast.Module) else region.scope.name
     name = f"{LIFTED}{owner.replace(' ', '_')}_at_line_{line}"
-    body = [_silent(copy.deepcopy(statement)) for statement in region.block[region.start : region.end]]
+    body = [silent(copy.deepcopy(statement)) for statement in region.block[region.start : region.end]]
     returned: list[ast.expr] = [copy.deepcopy(node) for node in region.returned.values()]
     end = ast.Return(returned[0] if len(returned) == 1 else ast.Tuple(returned, ast.Load()))
     own = [names_of_module(script.tree) for script in program.scripts]
     given = {name for names in own for name in names if not (is_handed(name) and _is_made(names[name]))}
-    parameters = [name for name in _free([*body, end]) if name not in given and not hasattr(builtins, name)]
+    parameters = [name for name in free_names([*body, end]) if name not in given and not hasattr(builtins, name)]
     function = ast.FunctionDef(
         name,
         ast.arguments([], [ast.arg(parameter) for parameter in parameters], None, [], [], None, []),
@@ -189,11 +189,11 @@ def _lift(program: Program, region: _Region, is_handed: Callable[[str], bool]) -
     ast.fix_missing_locations(function)
     ast.fix_missing_locations(placed)
     region.block.insert(region.end, placed)
-    tree.body.insert(_before_entry(tree), function)
+    tree.body.insert(before_entry(tree), function)
     return name
 
 
-def _before_entry(tree: ast.Module) -> int:
+def before_entry(tree: ast.Module) -> int:
     """The place of a module's first statement that starts it; its end where none does."""
     for place, statement in enumerate(tree.body):
         if isinstance(statement, ast.If) and "__name__" in ast.dump(statement.test):
@@ -206,7 +206,7 @@ def _is_made(statements: Sequence[ast.stmt]) -> bool:
     return all(isinstance(statement, ast.Assign | ast.AnnAssign) for statement in statements)
 
 
-def _free(body: Sequence[ast.stmt]) -> list[str]:
+def free_names(body: Sequence[ast.stmt]) -> list[str]:
     """The names that some statements read before they give them a value, in order."""
     free: dict[str, None] = {}
     bound: set[str] = set()
@@ -262,7 +262,7 @@ class _Silent(ast.NodeTransformer):
         return node
 
 
-def _silent(statement: ast.stmt) -> ast.stmt:
+def silent(statement: ast.stmt) -> ast.stmt:
     """A statement without what it prints: where a script writes its log is closed to it."""
     made: ast.stmt = _Silent().visit(statement)
     return made

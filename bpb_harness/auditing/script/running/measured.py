@@ -31,6 +31,8 @@ _EXCLUDED, _EXCLUDED_BY = 9.0, 0.02
 _COARSE = 0.1  # relative standard error of a probe: above it nothing is said
 _MAX_CALLS = 1 << 17  # of a network in one call; far fewer are let through, and tables of so many steps are made
 _SAME_RATE = 0.03
+# Of n network calls the variance is known to sqrt(2 / n); a rate drawn anew for each window of 4 doubles it.
+_MANY_CALLS, _STEADY = 500, 0.25
 _DISPERSION = 0.1  # of the rows' numbers of hidden tokens, relative to a binomial's
 
 
@@ -144,8 +146,10 @@ def _fixed_rates(run: Mapping[str, object]) -> tuple[float, ...] | None:
     rates, rows = run["rates"], int(str(run["rows"]))
     if not isinstance(rates, list) or not rates:
         return None
-    binomial = 0.5 / math.sqrt(rows * LENGTH)
-    if float(str(run["spread"])) > 4.0 * binomial:
+    tokens = max(float(str(run["tokens_a_call"])), 1.0)
+    if tokens < rows * LENGTH and not _is_steady(run):  # windows one by one: a single one tells nothing of its rate
+        return None
+    if tokens >= rows * LENGTH and float(str(run["spread"])) > 4.0 * 0.5 / math.sqrt(rows * LENGTH):
         return None
     # Rates that change from row to row leave the mean of a call alone, but not the spread of its rows.
     if abs(float(str(run["dispersion"])) - 1.0) > _DISPERSION:
@@ -153,7 +157,7 @@ def _fixed_rates(run: Mapping[str, object]) -> tuple[float, ...] | None:
     ordered = sorted(float(rate) for rate in rates)
     returned = run["returned"]
     assert isinstance(returned, list)
-    deviation = 0.5 / math.sqrt(len(returned) * max(float(str(run["tokens_a_call"])), 1.0))
+    deviation = 0.5 / math.sqrt(len(returned) * tokens)
     middle = sum(ordered) / len(ordered)
     if len(ordered) > 1 and max(ordered[-1] - middle, middle - ordered[0]) < 5.0 * deviation:
         return (_rounded(middle),)  # the same rate in every call, one window after the other
@@ -165,6 +169,14 @@ def _fixed_rates(run: Mapping[str, object]) -> tuple[float, ...] | None:
     if any(group[-1] - group[0] > 2.0 * _SAME_RATE for group in groups):
         return None  # a fine grid: the formulas of T steps describe it
     return tuple(_rounded(sum(group) / len(group)) for group in groups)
+
+
+def _is_steady(run: Mapping[str, object]) -> bool:
+    """Whether the rates of network calls vary from call to call by what chance does to fixed ones, by many of them."""
+    returned, rates = run["returned"], run["rates"]
+    assert isinstance(returned, list)
+    assert isinstance(rates, list)
+    return len(returned) * len(rates) >= _MANY_CALLS and abs(float(str(run["between"])) - 1.0) <= _STEADY
 
 
 def _rounded(rate: float) -> float:

@@ -17,6 +17,7 @@ from types import CodeType
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, Scope, Script, last_name
 from bpb_harness.auditing.script.running.lifted_loops import LIFTED, lift_loops
+from bpb_harness.auditing.script.running.lifted_tables import lift_tables
 from bpb_harness.auditing.script.running.neighbours import Followed, Neighbours
 from bpb_harness.auditing.script.running.network_core import weightless_classes, without_networks
 
@@ -115,6 +116,7 @@ def find_scoring_functions(
         flags: what its command line is known to have held, by script and flag.
     """
     copies = [Script(script.path, script.text, copy.deepcopy(script.tree)) for script in scripts]
+    lift_tables(copies)
     called = {scope.name for scope in _candidates(Program(copies), on_path)}
     lifted = set(lift_loops(copies, called, _is_handed))
     program = Program(copies, settings, flags)
@@ -419,11 +421,13 @@ class _Renamed(ast.NodeTransformer):
 class _Reseeded(ast.NodeTransformer):
     """What would make all repeats one draw, a seed that the script fixes, gets the number of the repeat added.
 
-    Where the script loads the validation text, it gets ours.
+    Where the script loads the validation text, or a network, it gets ours.
     """
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
+        if _loads_network(node):
+            return ast.copy_location(ast.Name(ORACLE, ast.Load()), node)
         if _LOADS_TEXT.search(last_name(node.func)):
             return ast.copy_location(ast.Name(TEXT, ast.Load()), node)
         if last_name(node.func) in _SEEDED and len(node.args) == 1 and not isinstance(node.args[0], ast.List):

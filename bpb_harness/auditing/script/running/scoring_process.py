@@ -15,6 +15,7 @@ import base64
 import builtins
 import contextlib
 import importlib.util
+import itertools
 import json
 import marshal
 import math
@@ -48,6 +49,11 @@ _REAL = frozenset([
     "numbers", "bisect", "heapq", "textwrap", "pathlib", "types", "traceback", "threading", "queue", "gc", "weakref",
     "pickle", "glob", "array", "fractions", "decimal", "concurrent",
 ])  # fmt: skip
+_RARE = 0.3
+_JOINT = (
+    "{}, which is a joint price: the network that stands in here prices whole tokens one by one, and what a joint "
+    "price does is read, not run (BPB268); a function that prices each hidden token by itself can be run"
+)
 _OTHER_TENSORS = frozenset(["mlx", "jax", "tensorflow", "tinygrad", "paddle"])
 _CONTEXT = r"(^|_)(seq_?len|context|context_len(gth)?|block_size|max_len|seq_?length)$|^(L|SEQ|T_MAX|SEQ_LEN)$"
 
@@ -120,12 +126,16 @@ class Oracle:
         self.shown = 0  # rows
         self.variance = self.binomial = 0.0  # of the rows' numbers of hidden tokens, summed over calls
         self.tables: dict[tuple[object, ...], Any] = {}
+        self.widths: set[int] = set()  # of the logits that were handed out
+        self.is_forced = False  # whether some place is hidden in every row of a call that hides few
 
     def __call__(self, *arguments: object) -> Any:
         torch = self.torch
         tensors = [a for a in arguments if isinstance(a, torch.Tensor)]
         whole = [a for a in tensors if not a.is_floating_point() and a.dtype != torch.bool]
         ids = next((a for a in whole if a.dim() in (1, 2)), None)
+        if any(a.dim() == 3 and a.shape[-1] in self.widths for a in tensors if a.is_floating_point()):
+            raise _NotRunError(_JOINT.format("a second network is given what the first makes of the hidden tokens"))
         if ids is None:
             raise _NotRunError("its network is given no token ids")
         hidden = next((a for a in tensors if a.dtype == torch.bool and a.shape == ids.shape), None)
@@ -153,6 +163,9 @@ class Oracle:
     def _masked(self, rows: Any, hidden: Any) -> Any:
         torch = self.torch
         length = len(self.text)
+        if rows.shape[1] != length and rows.shape[1] % length == 0 and self._holds_parts(rows):
+            many = f"its network is given {rows.shape[1] // length} ids for each token, parts of it"
+            raise _NotRunError(_JOINT.format(many))
         if rows.shape[1] != length:
             raise _NotRunError(f"its network is given {rows.shape[1]} tokens, not windows of {length}")
         if len(rows) == 1 and hidden is None:  # as where windows are scored one by one: tensors would cost far more
@@ -163,12 +176,19 @@ class Oracle:
         rate = float(covered.double().mean())
         self.calls.append(rate)
         self.shown += len(rows)
+        if len(rows) >= _FIRST_ROWS:
+            self._look_for_forced(covered)
         if len(rows) > 1:
-            self.variance += float(covered.double().sum(dim=-1).var(unbiased=False))
-            self.binomial += length * rate * (1.0 - rate)
+            tokens = len(rows) * length
+            self.variance += float(covered.double().sum(dim=-1).var())
+            self.binomial += length * rate * (1.0 - rate) * tokens / (tokens - 1)
         self.ever = [bool(a) or b for a, b in zip(covered.any(dim=0), self.ever or [False] * length, strict=True)]
         self.masks_seen |= set(codes.tolist())
         return self._tables_now()[codes]
+
+    def _holds_parts(self, rows: Any) -> bool:
+        """Whether no id of a window is a token of the text, but for one that may be a mask."""
+        return len(set(rows.reshape(-1).tolist()) & set(self.text)) <= 1
 
     def _code_of(self, row: list[int]) -> int:
         """The mask of one row, as a number; what `_covered` and `_masked` note of many is noted."""
@@ -183,6 +203,12 @@ class Oracle:
         self.masks_seen.add(code)
         return code
 
+    def _look_for_forced(self, covered: Any) -> None:
+        """A place that all rows hide where the others are rarely hidden: by chance once in 10^8 calls."""
+        always = covered.all(dim=0)
+        if bool(always.any()) and not bool(always.all()):
+            self.is_forced = self.is_forced or float(covered[:, ~always].double().mean()) < _RARE
+
     def _is_mask(self, others: set[int]) -> None:
         if len(others) > 1:
             raise _NotRunError("its network is given other tokens than those of the text and one for the masked ones")
@@ -191,6 +217,7 @@ class Oracle:
 
     def _tables_now(self) -> Any:
         width = max(self.size, self.widest, (self.mask_id or 0) + 1)
+        self.widths.add(width)
         key = (self.probe, tuple(self.text), self.rotation, width, self.mask_id)
         if key not in self.tables:
             self.tables[key] = self._table(width)
@@ -253,18 +280,18 @@ class _Process:
     def run(self, function: dict[str, Any]) -> dict[str, Any]:
         """What one function returned, or why it was not run."""
         problems: list[Exception] = []
-        for flat in (False, True):
-            for single in (False, True):
-                try:
-                    outcome = self._attempt(function, flat=flat, single=single)
-                    if self._is_frozen(outcome) and self._drop_optional(function):
-                        # A script may ask for the same noise in every evaluation; by default it need not.
-                        outcome = self._attempt(function, flat=flat, single=single)
-                    return outcome
-                except (RuntimeError, ValueError, IndexError, TypeError, _NotRunError) as problem:
-                    problems.append(problem)
-                if not any(kind == "windows" for _, kind, _ in function["parameters"]):
-                    break
+        takes_windows = any(kind == "windows" for _, kind, _ in function["parameters"])
+        for flat, single, narrow in itertools.product((False, True), (False, True), (False, True)):
+            if (single and not takes_windows) or (narrow and takes_windows):
+                continue
+            try:
+                outcome = self._attempt(function, flat=flat, single=single, narrow=narrow)
+                if self._is_frozen(outcome) and self._drop_optional(function):
+                    # A script may ask for the same noise in every evaluation; by default it need not.
+                    outcome = self._attempt(function, flat=flat, single=single, narrow=narrow)
+                return outcome
+            except (RuntimeError, ValueError, IndexError, TypeError, _NotRunError) as problem:
+                problems.append(problem)
         raise max(problems, key=lambda problem: isinstance(problem, _NotRunError))
 
     @staticmethod
@@ -281,8 +308,8 @@ class _Process:
         function["parameters"] = kept
         return changed
 
-    def _attempt(self, function: dict[str, Any], *, flat: bool, single: bool) -> dict[str, Any]:
-        """One way to call it: logits flattened or not, a batch of windows or a single one."""
+    def _attempt(self, function: dict[str, Any], *, flat: bool, single: bool, narrow: bool) -> dict[str, Any]:
+        """One way to call it: logits flattened or not, a batch of windows or a single one, room for a mask or none."""
         torch = self.torch
         size = self.task["size"]
         oracle = Oracle(torch, size)
@@ -290,6 +317,7 @@ class _Process:
         self.rows = 0
         space, repeat = self._space(function, oracle)
         oracle.size, oracle.widest = self._vocabulary(space, size)
+        oracle.widest = oracle.size if narrow else oracle.widest
         target, given = self._target(function, space, oracle)
         outcome: dict[str, Any] = {"vocabulary": oracle.size}
         takes_windows = any(kind == "windows" for _, kind, _ in function["parameters"])
@@ -316,7 +344,7 @@ class _Process:
             outcome.setdefault("masks", []).append({"probe": name, **self._repeated(call, oracle, text, single=single)})
         outcome.update(
             clean=oracle.clean, rotation=oracle.rotation,
-            masks_seen=len(oracle.masks_seen), levels=self._levels(space),
+            masks_seen=len(oracle.masks_seen), levels=self._levels(space), forced=oracle.is_forced,
         )  # fmt: skip
         if oracle.mask_id is None and len(oracle.masks_seen) <= 1:
             raise _NotRunError("it hides no token from its network")
@@ -361,15 +389,29 @@ class _Process:
             returned.append(call(text, rows))
             rates.append(oracle.calls)
         grid: list[float] | None = None
-        spread = 0.0
+        spread = between = 0.0
+        tokens = oracle.shown * len(text) / max(per_call * len(returned), 1)
         if all(len(one) == per_call for one in rates):
             columns = self.numpy.array(rates)
             grid, spread = columns.mean(axis=0).tolist(), float(columns.std(axis=0).max(initial=0.0))
+            between = self._between(columns, tokens)
         return {
             "returned": returned, "rows": rows, "rates": grid, "spread": spread, "calls": per_call,
-            "tokens_a_call": oracle.shown * len(text) / max(per_call * len(returned), 1),
+            "tokens_a_call": tokens, "between": between,
             "ever": oracle.ever, "dispersion": oracle.variance / oracle.binomial if oracle.binomial else 1.0,
         }  # fmt: skip
+
+    @staticmethod
+    def _between(columns: Any, tokens: float) -> float:
+        """How much the hidden part of a network call differs from call to call of the function: 1 at a fixed rate.
+
+        Args:
+            columns: (calls of the function, network calls of each), the part of the tokens that was hidden.
+            tokens: tokens that a network call is shown.
+        """
+        means, degrees = columns.mean(axis=0), len(columns) - 1
+        binomial = float((means * (1.0 - means)).sum()) / max(tokens, 1.0) * (degrees + 1) / max(degrees, 1)
+        return float(columns.var(axis=0, ddof=1).sum()) / binomial if binomial > 0.0 and degrees else 1.0
 
     def _is_sharp(self, returned: list[list[float]]) -> bool:
         if len({len(one) for one in returned}) > 1:

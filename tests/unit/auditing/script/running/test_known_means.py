@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,17 @@ from bpb_harness.auditing.script.running.known_means import (
     EVERY_MASK,
     LENGTH,
     PROBES,
+    Floats,
     Mean,
     Setting,
     bounds,
     costs_of,
     mistakes,
 )
+from bpb_harness.auditing.script.running.measured import _fixed_rates
 from bpb_harness.auditing.script.running.scored_texts import choose_texts
 from bpb_harness.auditing.script.running.scoring_function import ScoringFunction
+from bpb_harness.auditing.script.running.scoring_process import _Process
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.testing.formula import Formula, bound, diffusion
@@ -169,3 +173,39 @@ def test_a_mistake_is_named_where_it_fits_and_every_bound_is_excluded(
     share: float, errors_between: float, code: str
 ) -> None:
     assert _said(share, errors_between) == code
+
+
+# --- windows that are shown one by one -------------------------------------------------------------------------------
+
+
+def _one_by_one(
+    draw: Callable[[np.random.Generator, tuple[int, int]], Floats], windows: int = 100
+) -> dict[str, object]:
+    """A run of 12 calls, each of which shows its windows of four tokens one after the other."""
+    generator = np.random.default_rng(5)
+    levels = draw(generator, (12, windows))
+    columns = (generator.random((12, windows, LENGTH)) < levels[..., None]).mean(axis=2)
+    return {
+        "returned": [[1.0]] * 12, "rows": windows, "rates": columns.mean(axis=0).tolist(), "dispersion": 1.0,
+        "spread": float(columns.std(axis=0).max()), "tokens_a_call": float(LENGTH),
+        "between": _Process._between(columns, LENGTH),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("draw", "rates"),
+    [
+        (lambda generator, shape: np.full(shape, 0.5), (0.5,)),
+        (lambda generator, shape: np.full(shape, 0.15), (0.15,)),
+        (lambda generator, shape: generator.random(shape), None),  # a rate for each window
+        (lambda generator, shape: np.round(generator.random(shape)) * 0.5 + 0.25, None),
+        (lambda generator, shape: (np.arange(shape[1]) + generator.random(shape)) / shape[1], None),  # strata
+    ],
+)
+def test_a_rate_is_fixed_where_windows_vary_by_chance_alone(draw: _Draw, rates: tuple[float, ...] | None) -> None:
+    found = _fixed_rates(_one_by_one(draw))
+    assert found == rates or (rates is not None and found == pytest.approx(rates, abs=0.03))
+
+
+def test_few_windows_tell_nothing_of_their_rate() -> None:
+    assert _fixed_rates(_one_by_one(lambda generator, shape: np.full(shape, 0.5), windows=20)) is None
