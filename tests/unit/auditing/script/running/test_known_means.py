@@ -178,9 +178,10 @@ def test_a_mistake_is_named_where_it_fits_and_every_bound_is_excluded(
 # --- windows that are shown one by one -------------------------------------------------------------------------------
 
 
-def _one_by_one(
-    draw: Callable[[np.random.Generator, tuple[int, int]], Floats], windows: int = 100
-) -> dict[str, object]:
+_Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
+
+
+def _one_by_one(draw: _Draw, windows: int = 100) -> dict[str, object]:
     """A run of 12 calls, each of which shows its windows of four tokens one after the other."""
     generator = np.random.default_rng(5)
     levels = draw(generator, (12, windows))
