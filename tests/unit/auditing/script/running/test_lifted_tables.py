@@ -9,7 +9,7 @@ import pytest
 from bpb_harness.auditing.script.frontend.scopes import Script
 from bpb_harness.auditing.script.running.lifted_tables import lift_tables
 
-MAIN = """
+MAIN = """import torch
 SIZE = 1024
 def main():
     sp = load_tokenizer()
@@ -35,7 +35,7 @@ def test_the_statements_from_the_tables_to_the_loop_become_a_function() -> None:
     text = _lifted(MAIN)
     assert "def table_in_main_at_line_8(args, sp):" in text
     assert "return (table, marks)" in text
-    assert "(table, marks) = table_in_main_at_line_8(args, sp)\n    table = table.to(args.device)" in text
+    assert "table, marks = table_in_main_at_line_8(args, sp)\n    table = table.to(args.device)" in text
     assert text.count("id_to_piece") == 1
 
 
