@@ -11,7 +11,7 @@ checks/            one file a family of codes:
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, seeds, errors
     record.py      BPB4xx the record against itself; own_result.py a score's own file, lowest_known.py what nobody has
-                   reached, losses.py claims in nats per token
+                   reached, losses.py claims in nats per token, summaries.py what wandb kept of the run
     rules.py       BPB5xx the contest's rules: size, time, runs, significance
     rescored.py    BPB6xx against the harness's own score, scored_text.py whether it is of the claim's text
     proved.py      BPB604 to 607 against windows that were decoded from bits
