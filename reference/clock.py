@@ -99,9 +99,7 @@ class Clock:
     def steps_in_all(self) -> int:
         """That the run will have taken at its end, at the speed so far."""
         for_steps = max(self.seconds_left - self.ending, 0.0)
-        more = int(for_steps / self.seconds_a_step) if self.seconds_a_step else 0
-        steps = self._run.training.steps
-        return min(self._run.step + more, steps) if steps else self._run.step + more
+        return self._run.step + (int(for_steps / self.seconds_a_step) if self.seconds_a_step else 0)
 
     def has_time_to_save(self) -> bool:
         """Whether a checkpoint on the way leaves enough for steps after it; without a limit in minutes it does."""

@@ -160,6 +160,16 @@ def test_a_run_with_a_tied_head_is_scored_and_resumed(tmp_path: Path, val: Path)
         Run(replace(settings, tied_head=False)).resume()
 
 
+def test_one_process_of_several_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(Processes, "wait", lambda self: waited.append(self.rank))
+    settings = tiny_training(tmp_path / "m.pt")
+    for rank, written in ((1, False), (0, True)):
+        Run(settings, Processes(rank, 2)).save(seconds=1.0)
+        assert settings.out.exists() is settings.state_path.exists() is written
+    assert waited == [1, 0]
+
+
 def test_folders_of_what_is_saved_are_made(tmp_path: Path) -> None:
     run = Run(tiny_training(tmp_path / "not" / "there" / "m.pt"))
     run.save(seconds=0.0)
@@ -232,6 +242,12 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
         torch.save({**saved, "identity": {**saved["identity"], name: 7}}, state)
         now = settings.identity()[name]
         assert said() == f"--resume with another --{name.replace('_', '-')}: got {now} now, 7 in {state}"
+    of_before = {key: held for key, held in saved["identity"].items() if key != "mlp_width"}
+    torch.save({**saved, "identity": of_before}, state)
+    run.resume()  # four times the width, as in this run
+    other = replace(settings, mlp_width=16)
+    with pytest.raises(CheckpointError, match=f"--mlp-width: got 16 now, {4 * settings.width} in"):
+        Run(other).resume()
     without = {key: held for key, held in saved["identity"].items() if key not in ("mlp_width", "width")}
     torch.save({**saved, "identity": without}, state)
     assert said().startswith("--resume with another --width: got 16 now, None in ")
@@ -265,6 +281,20 @@ def test_a_tokenizer_that_did_not_write_the_shards_is_refused(tmp_path: Path) ->
         with pytest.raises(TokenizerError):
             Run(tiny_training(tmp_path / "m.pt", **settings))
         Run(tiny_training(tmp_path / "m.pt", check_tokenizer=False, **settings))
+
+
+@pytest.mark.parametrize("causal", [{"objective": "ar"}, {"block_size": 4, "causal_share": 0.25}, {}])
+def test_a_shard_holds_the_longest_window_of_the_run(tmp_path: Path, causal: dict[str, Any]) -> None:
+    """One more token than are predicted where next tokens are learnt; in blocks that is so in short windows alone."""
+    needed = 33 if causal.get("objective") else 32
+    for missing in (0, 1):
+        shard = write_shard(tmp_path / "short.bin", [300] * (needed - missing))
+        settings = tiny_training(tmp_path / "m.pt", data=(shard,), short_context=16, check_tokenizer=False, **causal)
+        if missing:
+            with pytest.raises(CorpusError, match=f"{needed - 1} tokens, expected at least one window of {needed}"):
+                Run(settings)
+        else:
+            Run(settings).take_step(0.99)
 
 
 def test_a_token_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:

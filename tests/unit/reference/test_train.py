@@ -329,14 +329,15 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
             train.main()
         return stopped.value.code
 
-    assert not run("--data", "b.bin", "--time-conditioned", "--compile", "--no-check-tokenizer", "--normalised-updates")
+    assert not run("--data", "b.bin", "--time-conditioned", "--compile", "--no-check-tokenizer", "--normalised-updates",
+                   "--tied-head")  # fmt: skip
     assert given == [(
         Training(
             (Path("a.bin"), Path("b.bin")), Path("t"), out, minutes=1.5, steps=9, objective="ar", time_conditioned=True,
             schedule="cosine-mdlm[0.01]", layers=3, width=64, heads=2, mlp_width=96, context=128, short_context=32,
             batch_tokens=1024, lr=0.1, muon_lr=0.2, weight_decay=0.3, ema=0.5, clip=2.0, seed=4, device="cpu",
             compile=True, export_dtype="bfloat16", val_data=(Path("v.bin"),), val_windows=7, save_minutes=3.0,
-            check_tokenizer=False, short_share=0.7, dropout=0.1, normalised_updates=True,
+            check_tokenizer=False, short_share=0.7, dropout=0.1, normalised_updates=True, tied_head=True,
         ), False,
     )]  # fmt: skip
     short = ["--data", "a.bin", "--tokenizer", "t", "--out", str(out), "--steps", "9"]
@@ -368,8 +369,9 @@ def test_the_command_hands_everything_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert run("--resume") == 130
     out.write_bytes(b"")
     assert run() == 2
+    assert run("--resume") == 130, "what is resumed is there already"
     assert not run("--overwrite")
-    assert [resume for _, resume in given] == [False, False, True, False]
+    assert [resume for _, resume in given] == [False, False, True, True, False]
 
 
 @pytest.mark.parametrize(
