@@ -214,6 +214,8 @@ def unreadable(name: str, problem: str) -> AuditReport:
 
 
 def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    if not all(str(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)):
+        raise UsageError("a path", seen="an empty text", expected="a file or a folder", hint="'.' is this folder")
     return [Path(paths)] if isinstance(paths, str | PathLike) else [Path(path) for path in paths]
 
 

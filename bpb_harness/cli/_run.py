@@ -17,12 +17,13 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import typer
 import typer.main
 
-from bpb_harness.errors import HarnessError
+from bpb_harness.errors import HarnessError, UsageError
 from bpb_harness.freed_memory import share_one_arena
 from bpb_harness.torchrun import num_processes
 
@@ -51,6 +52,8 @@ def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True, 
     _hold_standard_streams()
     try:
         # standalone_mode=False: typer would print a panel of several lines and choose the exit code itself.
+        if not runs_others:
+            _require_no_empty_word(sys.argv[1:])
         words = repeat_flags(command, sys.argv[1:]) if spread else sys.argv[1:]
         outcome = command(words, prog_name=prog_name, standalone_mode=False)
         if sys.stdout is not None:  # as it is where somebody closed it
@@ -104,6 +107,21 @@ def _hold_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def _require_no_empty_word(words: Sequence[str]) -> None:
+    """Refuse an empty value: as a path it would be the folder that one is in, and what lies there would be read.
+
+    Raises:
+        UsageError: with what is empty.
+    """
+    for before, word in pairwise(("", *words)):
+        option, equals, value = word.partition("=")
+        is_option = option.startswith("--") and equals
+        if value if is_option else word:
+            continue
+        what = option if is_option else before if before.startswith("-") else "an argument"
+        raise UsageError(what, seen="an empty text", expected="a value", hint="is a variable of the shell unset?")
 
 
 def repeat_flags(command: Any, arguments: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.evaluation.draw_file import is_draw_file, read_score
 from bpb_harness.evaluation.flags import AnyPath
 from bpb_harness.evaluation.resumed import is_adaptation_file
+from bpb_harness.evaluation.settings import as_path
 from bpb_harness.result import BpbResult
 
 _OF_JSON = 64  # bytes, in which the name of its format stands
@@ -57,11 +58,13 @@ def require_costs(system: System) -> None:
     """Refuse what is not there, and what looks like a score and has not what each document cost, before any is scored.
 
     Raises:
-        UsageError: for no file, an empty one, what --format json wrote, and for a file of --resume with --ttt.
+        UsageError: for no file, an empty text or file, what --format json wrote, and for a file of --resume with --ttt.
     """
-    if isinstance(system, ScoreCosts | BpbResult) or not is_scored_now(system):
+    if isinstance(system, ScoreCosts | BpbResult):
         return
-    path = Path(system)
+    path = as_path(system)
+    if not is_scored_now(path):
+        return
     if not path.exists():
         raise UsageError(
             f"no checkpoint and no score file at {path}",

@@ -30,7 +30,7 @@ from bpb_harness.evaluation.remarks import (
     tokenizer_remarks,
 )
 from bpb_harness.evaluation.score import score, with_remarks
-from bpb_harness.evaluation.settings import Settings, as_paths
+from bpb_harness.evaluation.settings import Settings, as_path, as_paths
 from bpb_harness.result import BpbResult, Remark
 from bpb_harness.schedule import parse_schedule
 from bpb_harness.second_look.asking import ModelSource
@@ -78,7 +78,7 @@ def score_checkpoint(checkpoint: AnyPath, chosen: Settings) -> tuple[Job, BpbRes
     Raises:
         HarnessError: as :func:`evaluate`.
     """
-    loaded, adapted, source, clock = _load(checkpoint, chosen)
+    loaded, adapted, source, clock = _load(as_path(checkpoint), chosen)
     return _evaluate(loaded, adapted, chosen, source, clock)
 
 
@@ -88,7 +88,7 @@ def load_job(checkpoint: AnyPath, chosen: Settings) -> Job:
     Raises:
         HarnessError: as :func:`evaluate`.
     """
-    return _job(*_load(checkpoint, chosen), chosen)
+    return _job(*_load(as_path(checkpoint), chosen), chosen)
 
 
 @final

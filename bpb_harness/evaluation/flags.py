@@ -75,7 +75,7 @@ class Flag:
                     self.name, seen=repr(value), expected=" or ".join(word for word in self.one_of if word)
                 )
         elif value is not None and value not in self.one_of:
-            if not (isinstance(value, int) and value >= self.least):
+            if not (isinstance(value, int) and not isinstance(value, bool) and value >= self.least):
                 raise UsageError(self.name, seen=repr(value), expected=f"a whole number, {self.least} or more")
             if self.most is not None and value > self.most:
                 raise UsageError(self.name, seen=f"{value:,}", expected=f"at most {self.most:,}")

@@ -62,8 +62,24 @@ def parse_samples(text: str | None) -> int | str | None:
 
 
 def as_paths(given: Paths | None) -> list[Path]:
-    """One path or several."""
-    return [Path(path) for path in ([given] if isinstance(given, str | PathLike) else given or ())]
+    """One path or several.
+
+    Raises:
+        UsageError: for an empty text, which would stand for the folder that one is in.
+    """
+    paths = [given] if isinstance(given, str | PathLike) else given or ()
+    return [as_path(path) for path in paths]
+
+
+def as_path(given: AnyPath) -> Path:
+    """A path that was given.
+
+    Raises:
+        UsageError: for an empty text.
+    """
+    if not str(given):
+        raise UsageError("a path", seen="an empty text", expected="a file or a folder", hint="'.' is this folder")
+    return Path(given)
 
 
 def _is_given(path: Path | None) -> bool:
@@ -269,6 +285,10 @@ class Settings:
 
         for name, flag in FLAGS.items():
             flag.require(getattr(self, name))
+            if isinstance(DEFAULTS[name], bool) and not isinstance(getattr(self, name), bool):  # "no" would be yes
+                raise UsageError(flag.name, seen=repr(getattr(self, name)), expected="True or False")
+        for name in ("data", "docs", "tokenizer", "resume"):
+            as_paths(getattr(self, name))
         if self.num_samples == "all":
             steps = replace(FLAGS["num_steps"], option="--steps with --samples all", most=MAX_STEPS_OF_ALL)
             steps.require(self.num_steps)

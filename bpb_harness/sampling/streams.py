@@ -64,8 +64,10 @@ class RandomStreams:
     pass_index: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 1 << 64:
-            raise UsageError("seed", seen=self.seed, expected="0 .. 2^64 - 1", hint="pass --seed 0")
+        is_whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        if not (is_whole and 0 <= self.seed < 1 << 64):
+            seen = self.seed if is_whole else repr(self.seed)
+            raise UsageError("seed", seen=seen, expected="0 .. 2^64 - 1", hint="pass --seed 0")
         assert 0 <= self.pass_index < 1 << 32
 
     def _key(self, purpose: _Purpose) -> tuple[int, int]:
