@@ -83,6 +83,7 @@ def test_buckets_go_in_one_order_whatever_order_gradients_come_in(begun):
         (first * first.detach()).sum().backward()
         assert begun == []  # the other one is to be first
         (second * second.detach()).sum().backward()
+        assert begun == [5, 3]  # and this one, which is there already, at once behind it
     assert begun == [5, 3, "waited", "waited"]
 
 

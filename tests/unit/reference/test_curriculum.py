@@ -13,6 +13,7 @@ from bpb_harness.schedule import parse_schedule
 from fixtures import build
 from reference.curriculum import make_stages, stage_at
 from reference.data import TokenShards
+from reference.objective import gather_capacity
 from reference.run import Run
 from reference.settings import Training
 from tests.tiny_training import tiny_training
@@ -26,7 +27,10 @@ def training(out: Path, **changes: object) -> Training:
 
 def test_every_stage_takes_as_many_tokens(tmp_path: Path) -> None:
     stages = make_stages(training(tmp_path / "m.pt", short_context=16), bound=BOUND, num_processes=2)
-    assert [(stage.context, stage.num_windows) for stage in stages] == [(16, 32), (64, 8)]
+    assert [(stage.context, stage.num_windows, stage.capacity) for stage in stages] == [
+        (16, 32, gather_capacity(16, 16, BOUND, 2)), (64, 8, gather_capacity(4, 64, BOUND, 2))
+    ]  # fmt: skip
+    assert all(stage.capacity <= 256 for stage in stages), "of a process's share, 256 tokens"
     shards = TokenShards([build.VALIDATION], window_length=64, vocab_size=512)
     batches = [
         shards.batch(seed=0, step=0, num_windows=stage.num_windows, window_length=stage.window_length)

@@ -167,7 +167,7 @@ def test_matrices_inside_the_blocks_are_muons_and_decay_and_the_rest_is_adamws(t
     (rest,) = adamw.param_groups
     outside = {"embedding.weight"} if tied_head else {"embedding.weight", "head.weight"}
     assert {names[id(each)] for each in rest["params"]} == outside
-    assert (rest["weight_decay"], rest["initial_lr"]) == (0.0, 1e-3)
+    assert (rest["weight_decay"], rest["initial_lr"], rest["betas"]) == (0.0, 1e-3, (0.9, 0.95))
     (alone,) = make_optimizers(network, lr=1e-3, muon_lr=0.0, weight_decay=0.1)
     assert [group["weight_decay"] for group in alone.param_groups] == [0.0, 0.1]
     assert {names[id(each)] for each in alone.param_groups[1]["params"]} == joint | single

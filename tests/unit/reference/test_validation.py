@@ -29,9 +29,13 @@ def test_the_settings_of_a_validation(
     network, schedule = initial_network(config, seed=0), parse_schedule("loglinear[0.01]")
     weights = {name: tensor + 1.0 for name, tensor in network.state_dict().items()}
     tokenizer = load_tokenizer(build.TOKENIZER)
-    Validation(
-        [build.VALIDATION], tokenizer, num_windows=7, context=network.config.context_length, device=device, seed=5
-    ).score(network, weights, schedule)
+    context = network.config.context_length
+    whole, asked_for = (
+        Validation([build.VALIDATION], tokenizer, num_windows=windows, context=context, device=device, seed=5)
+        for windows in (10**6, 7)
+    )
+    assert whole.num_windows == -(-whole.corpus.num_tokens // 16), "no more than there are"
+    asked_for.score(network, weights, schedule)
     (job,) = given
     assert isinstance(job, Job)
     asked = job.settings
