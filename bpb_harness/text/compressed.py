@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bpb_harness.errors import CorpusError
-from bpb_harness.text.files import cannot_be_read, require_regular
+from bpb_harness.text.files import COMPRESSIONS, cannot_be_read, require_regular
 from bpb_harness.text.signs import LONGEST_SIGN, sign_of
 
 READABLE = ("gzip", "bzip2", "zstd")
@@ -62,6 +62,11 @@ class TextBytes:
     def __init__(self, path: Path) -> None:
         self._path, self._size = path, require_regular(path)
         self.compression = compression_of(path)
+        if not self._size and (named := COMPRESSIONS.get(path.suffix.lower())) is not None:
+            raise CorpusError(
+                f"{path}: {named} that cannot be unpacked", seen="an empty file",
+                hint="it is truncated or damaged: fetch it again",
+            )  # fmt: skip
         self._given = 0
         self._file: BinaryIO
         if self.compression in UNREAD:

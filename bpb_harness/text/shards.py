@@ -335,6 +335,13 @@ def _check_range(path: Path, shard: Shard, vocab_size: int | None) -> None:
         chunk = tokens[start : start + _CHUNK_TOKENS]
         if int(chunk.max()) >= size or (signed and int(chunk.min()) < 0):
             position = start + int(np.argmax((chunk >= size) | (chunk < 0)))
+            other_order = chunk.byteswap()
+            if int(other_order.max()) < size and int(other_order.min()) >= 0 and chunk.dtype.itemsize > 1:
+                raise CorpusError(
+                    f"{path}: its tokens are in big-endian order", seen=f"{int(tokens[position])} as token {position}",
+                    expected=f"0..{size - 1}, as the other order of its bytes gives throughout",
+                    hint="write it little-endian",
+                )  # fmt: skip
             raise CorpusError(
                 f"{path}: token {position} lies outside the vocabulary",
                 seen=int(tokens[position]),

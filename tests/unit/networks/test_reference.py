@@ -207,6 +207,8 @@ def test_checkpoint_round_trip(tmp_path: Path, suffix: str, stored: torch.dtype)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"context_length": 1 << 25}, "context_length: got 33554432, expected at most 16,777,216"),
+        ({"vocab_size": 0}, "vocab_size: got 0, expected a positive integer"),
         ({"width": 18}, "multiple of 2 x heads"),
         ({"num_layers": 0}, "num_layers: got 0"),
         ({"vocab_size": True}, "vocab_size: got True"),

@@ -461,3 +461,14 @@ def test_text_in_utf_16_without_its_mark(tmp_path):
             assert "no text in UTF-8" in said or "invalid UTF-8" in said
     for text in ("\t\r\n" * 9, "\x1b[31mred\x1b[0m" * 5, "page\x0c" * 5, "bell\x07 and more"):
         assert read(write(tmp_path / "a.txt", text)) == [text]
+
+
+@pytest.mark.parametrize(("suffix", "named"), [(".txt.gz", "gzip"), (".jsonl.gz", "gzip"), (".txt.zst", "zstd")])
+def test_an_empty_file_that_is_called_compressed_is_cut_short(tmp_path, suffix, named):
+    """An empty text is one document; a compressed one is never empty."""
+    path = write(tmp_path / f"a{suffix}", b"")
+    with pytest.raises(
+        CorpusError, match=rf"a{suffix}: {named} that cannot be unpacked: got an empty file; it is trunca"
+    ):
+        list(iterate_documents([path]))
+    assert list(iterate_documents([write(tmp_path / "a.txt", b"")])) == [""]

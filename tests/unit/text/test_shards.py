@@ -146,6 +146,24 @@ def test_headers_that_are_cut_or_turned_round(tmp_path):
     assert "expected 1024 + 4 x 1502 = 7032; it is truncated" in refusal(long)
 
 
+def test_tokens_that_are_turned_round_are_said_to_be_that(tmp_path):
+    """Of which the tokenizer is not to blame: each number is a token when its bytes are read the other way."""
+    turned = [
+        (with_header(tmp_path / "a.bin", TOKENS, kind=">u2"), "auto"),
+        (with_header(tmp_path / "b.bin", TOKENS, kind=">u4", magic=20240801, version=7), "auto"),
+        (headerless(tmp_path / "c.bin", TOKENS, ">u2"), "uint16"),
+        (headerless(tmp_path / "d.bin", TOKENS, ">u4"), "uint32"),
+    ]
+    for path, form in turned:
+        said = refusal(path, form)
+        assert f"{path.name}: its tokens are in big-endian order: got " in said
+        assert said.endswith(
+            "expected 0..699, as the other order of its bytes gives throughout; write it little-endian"
+        )
+    beyond = with_header(tmp_path / "e.bin", [*TOKENS, 700])
+    assert "lies outside the vocabulary: got 700" in refusal(beyond)
+
+
 class Trap:
     def __reduce__(self):
         return os.mkdir, ("trapped",)
