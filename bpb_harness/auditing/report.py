@@ -10,7 +10,17 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing.codes import NO_CLAIM
-from bpb_harness.auditing.told import broken_rules, grouped, how_found, in_short, meaning_of, quoted, sentence, settles
+from bpb_harness.auditing.told import (
+    ALSO,
+    broken_rules,
+    grouped,
+    how_found,
+    in_short,
+    meaning_of,
+    quoted,
+    sentence,
+    settles,
+)
 from bpb_harness.auditing.verdict import Judgement, Verdict
 from bpb_harness.findings import CODES, Finding, Json, Severity, place_in_script
 from bpb_harness.formats.audit import AUDIT_FORMAT, AUDITS_FORMAT
@@ -314,7 +324,10 @@ def numbers_of(report: AuditReport) -> list[tuple[str, str]]:
         rows.append(("claimed", where))
     derivation = one_line(report.judgement.corrected_from or "")
     if report.corrected_bpb is not None:
-        rows.append(("corrected", f"{corrected_to_text(report.corrected_bpb)} bits per byte: {derivation}"))
+        of_part = report.judgement.corrected_of_part
+        other = "" if of_part is None else f", or {corrected_to_text(of_part)} by those of the part that was scored"
+        what = "bits per byte" if of_part is None else "bits per byte by the whole text's bytes per token"
+        rows.append(("corrected", f"{corrected_to_text(report.corrected_bpb)} {what}{other}: {derivation}"))
     elif derivation:
         rows.append(("corrected", derivation))
     rows.append(("record", one_line(report.name)))
@@ -328,8 +341,12 @@ def numbers_of(report: AuditReport) -> list[tuple[str, str]]:
 
 def detail_of(finding: Finding, reason: str) -> str:
     """A finding's message; where the headline says it already, what its code means, and the place."""
-    if finding.message != reason:
-        return finding.message
+    said = finding.message if finding.message != reason else _in_short(finding)
+    also = finding.evidence.get(ALSO)
+    return said if also is None else f"{sentence(said)} {also}"
+
+
+def _in_short(finding: Finding) -> str:
     places = finding.evidence.get("places") or finding.evidence.get("place") or _line_of(finding)
     listed = [str(place) for place in places] if isinstance(places, list) else [str(places)] if places else []
     return CODES[finding.code].summary.rstrip(".") + (f" ({', '.join(listed)})" if listed else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bpb_harness.auditing import codes
@@ -78,6 +78,7 @@ def grouped(report: AuditReport) -> list[Group]:
     findings = sorted(report.findings, key=lambda found: first.get(found.code, len(first)))
     behind = [found for found in findings if found.severity is Severity.CONFIRMS or _carries(found, report)]
     of_rules = [found for found in findings if found.code.startswith("BPB5") and found.severity is Severity.WARNS]
+    findings = _without_repeats(findings)
     parts = [found for found in findings if _is_part_of_a_fault(found, report)]
     groups = [
         ("What refutes the score", [each for each in findings if each.severity is Severity.REFUTES or each in parts]),
@@ -87,6 +88,41 @@ def grouped(report: AuditReport) -> list[Group]:
         ("Remarks", [each for each in findings if each.severity is Severity.INFORMS and each not in behind]),
     ]
     return [Group(heading, tuple(held)) for heading, held in groups if held]
+
+
+ALSO = "also"
+"""In the evidence of a finding that is told: what others say of the same line, in a sentence."""
+
+_OF_A_SPACE = frozenset({"BPB151", "BPB152", "BPB153"})
+_MORE_OF_A_TABLE = {
+    "BPB154": ("counted for a byte piece", "{:g} bytes for the byte token `<0x41>`, the letters of its name"),
+    "BPB156": ("counted for a control token", "{:g} bytes for the token `<s>`, which stands for no text"),
+}
+
+
+def _without_repeats(findings: Sequence[Finding]) -> list[Finding]:
+    """What else a byte table counts wrongly on the line that refutes the score, told with that line and not again."""
+    told = []
+    for finding in findings:
+        is_more = finding.code in _MORE_OF_A_TABLE
+        if is_more and any(each.code in _OF_A_SPACE and _is_beside(finding, each) for each in findings):
+            continue
+        same = [other for other in findings if finding.code in _OF_A_SPACE and _is_beside(other, finding)]
+        told.append(replace(finding, evidence={**finding.evidence, ALSO: _more_said(same)}) if same else finding)
+    return told
+
+
+def _more_said(parts: Sequence[Finding]) -> str:
+    more = [words.format(part.evidence[key]) for part in parts for key, words in [_MORE_OF_A_TABLE[part.code]]]
+    return f"The same table counts {', and '.join(more)} ({listed(dict.fromkeys(part.code for part in parts))})."
+
+
+def _is_beside(part: Finding, fault: Finding) -> bool:
+    """Whether a part of a table's fault is of the very line of another that refutes."""
+    key = _MORE_OF_A_TABLE.get(part.code, ("", ""))[0]
+    same_line = all(part.evidence.get(name) == fault.evidence.get(name) for name in ("file", "line"))
+    is_counted = isinstance(part.evidence.get(key), int | float)
+    return fault.severity is Severity.REFUTES and part.severity is Severity.WARNS and same_line and is_counted
 
 
 def _carries(finding: Finding, report: AuditReport) -> bool:

@@ -55,6 +55,7 @@ class Judgement:
         corrected_bpb: what the score should have been; None where no such number can be given.
         corrected_from: how it was derived, or why it cannot be.
         rests_on: the codes of the findings that decided.
+        corrected_of_part: where a part of the text was scored whose own bytes are known, the score of that part.
     """
 
     verdict: Verdict
@@ -63,6 +64,7 @@ class Judgement:
     corrected_bpb: float | None
     corrected_from: str | None
     rests_on: tuple[str, ...] = ()
+    corrected_of_part: float | None = None
 
 
 _NUMBER_SUPPORT = frozenset({codes.IN_LOG.code, codes.SIBLING_IN_LOG.code, codes.LOSS_IN_LOG.code})
@@ -282,7 +284,9 @@ def _refuted(
     expected = [score for score in (right.bits_per_byte, right.of_part) if score is not None]
     is_settled = any(finding.code == codes.RESCORED_DIFFERENT.code for finding in refuting)
     settles = settling(refuting, findings, expected, of_part=of_part, is_recomputed=is_settled)
-    return Judgement(Verdict.REFUTED, first.message, settles, right.bits_per_byte, right.derivation, rests_on)
+    return Judgement(
+        Verdict.REFUTED, first.message, settles, right.bits_per_byte, right.derivation, rests_on, right.of_part
+    )
 
 
 def _missing(

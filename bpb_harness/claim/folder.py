@@ -182,7 +182,8 @@ def _complete(claim: Claim) -> Claim:
         tokenizer = the_one(from_logs)  # the path of the shards that were read outweighs prose
         where = Source(next(log.file for log in claim.logs if log.tokenizers))
     elif tokenizer is None and claim.readme is not None:
-        tokenizer, where = the_one(claim.readme.tokenizers), Source(claim.readme.file)
+        tokenizer = the_one(claim.readme.tokenizers)
+        where = Source(claim.readme.file, line=_line_that_names(tokenizer, claim.readme.text))
     protocol = claim.protocol
     steps = {log.num_steps for log in claim.logs if log.num_steps}
     if protocol.num_steps is None and len(steps) == 1:
@@ -201,6 +202,12 @@ def _complete(claim: Claim) -> Claim:
         protocol=protocol,
         notes=tuple(notes),
     )
+
+
+def _line_that_names(tokenizer: str | None, text: str) -> int | None:
+    """The first line of a README that names a tokenizer."""
+    lines = enumerate(text.split("\n"), 1) if tokenizer is not None else ()
+    return next((number for number, line in lines if tokenizer in tokenizers_in(line)), None)
 
 
 def _dataset(claim: Claim) -> str | None:
@@ -368,6 +375,6 @@ def _score_of_readme(claim: Claim, notes: list[Note]) -> _Chosen | None:
         message = f"{readme.file} and {claim.other_scores[0].source.file} give scores, and no one that both give"
         notes.append(Note(NoteKind.AMBIGUOUS, message, score.source))
         return None
-    chosen = f"no submission.json, claim file or result gives the score; the one at {score.source} is taken for it"
+    chosen = f"the score audited is {score}, of {score.source}: no submission.json, claim file or result claims one"
     notes.append(Note(NoteKind.CHOICE, chosen, score.source))
     return score, None, False, "readme"

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 import tomllib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -229,3 +230,34 @@ def test_a_line_of_what_a_script_unpacks_to_is_said_to_be_one_and_annotates_none
     (noted,) = [each for each in annotations_of([report], tmp_path).splitlines() if "BPB150" in each]
     assert "file=train.py" in noted
     assert "line=" not in noted.partition("::")[2].partition("::")[0]
+
+
+def test_what_else_a_table_counts_wrongly_is_told_with_the_fault_and_once(tmp_path: Path) -> None:
+    script = (HERE.parent / "scripts" / "wrong_space_twice_spelling.py").read_text("utf-8")
+    (tmp_path / "train_gpt.py").write_text(script)
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.0}')
+    (tmp_path / "train.log").write_text(log(2.0312, SP1024 * 1.17704))
+    report = audit(tmp_path)
+    assert {"BPB151", "BPB154"} <= {finding.code for finding in report.findings}  # JSON has each of them
+    also = "The same table counts 6 bytes for the byte token `<0x41>`, the letters of its name (BPB154)."
+    for text in (report.to_text(), report.to_markdown()):
+        assert " ".join(text.replace("\\", "").split()).count(also) == 1
+        assert "BPB154 script" not in text
+        assert "`BPB154` script" not in text
+    (line,) = [finding for finding in report.findings if finding.code == "BPB154"]
+    of_a_token = replace(line, code="BPB156", evidence={**line.evidence, "counted for a control token": 3.0})
+    both = replace(report, findings=(*report.findings, of_a_token)).to_text()
+    said = "the letters of its name, and 3 bytes for the token `<s>`, which stands for no text (BPB154 and BPB156)."
+    assert said in " ".join(both.split())
+    other = replace(line, evidence={**line.evidence, "line": 1})  # of another table
+    apart = replace(report, findings=tuple(other if finding is line else finding for finding in report.findings))
+    assert "BPB154 script-byte-pieces-by-spelling" in apart.to_text()
+
+
+def test_a_corrected_score_of_a_part_is_given_by_both_numbers_of_bytes(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text((HERE.parent / "scripts" / "wrong_elbo_script.py").read_text("utf-8"))
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.1465}')
+    (tmp_path / "README.md").write_text("# A model\n\nval_bpb 1.1465, of the tokens of SP-1024\n")
+    text = " ".join(audit(tmp_path).to_text().split())
+    assert "corrected 2.0238 bits per byte by the whole text's bytes per token, or 2.0475 by those of the part" in text
+    assert "fineweb_val (full) under sp1024, named in README.md:3" in text

@@ -96,7 +96,7 @@ class TestReadme:
         claim = read_claim(_folder(tmp_path, **files))
         assert claim.score == Printed(1.234, 3, Source("README.md", 3), "val_bpb")
         assert (claim.claimed_in, claim.nats_per_token, claim.same_estimator) == ("readme", None, False)
-        message = "no submission.json, claim file or result gives the score; the one at README.md:3 is taken for it"
+        message = "the score audited is 1.234, of README.md:3: no submission.json, claim file or result claims one"
         assert claim.notes == (Note(NoteKind.CHOICE, message, Source("README.md", 3)),)
 
     def test_what_a_coarse_number_agrees_with_may_still_be_two_scores(self, tmp_path: Path) -> None:
@@ -251,12 +251,12 @@ class TestTokenizerAndText:
     def test_a_claim_file_that_names_none_leaves_them_to_log_and_readme(self, tmp_path: Path) -> None:
         own = {"format": "bpb-claim/1", "claimed_bpb": 1.25}
         claim = read_claim(_folder(tmp_path, my__claim__json=own, train__log=SHARDS, README__md="with sp8192\n"))
-        assert (claim.tokenizer, claim.tokenizer_source) == ("sp8192", Source("README.md"))
+        assert (claim.tokenizer, claim.tokenizer_source) == ("sp8192", Source("README.md", 1))
         assert claim.dataset == "fineweb_val"
 
     def test_the_readme_names_it_where_nothing_else_does(self, tmp_path: Path) -> None:
         claim = read_claim(_folder(tmp_path, README__md="with sp8192\n", train__log="int8 val_bpb:1.25\n"))
-        assert (claim.tokenizer, claim.tokenizer_source) == ("sp8192", Source("README.md"))
+        assert (claim.tokenizer, claim.tokenizer_source) == ("sp8192", Source("README.md", 1))
 
     def test_names_that_differ_are_none(self, tmp_path: Path) -> None:
         claim = read_claim(_folder(tmp_path, README__md="sp8192, not sp1024\n", train__log="int8 val_bpb:1.25\n"))
