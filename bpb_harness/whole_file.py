@@ -54,8 +54,6 @@ def written(path: Path | str) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise _output_error(path, error.strerror or str(error)) from error
     except RuntimeError as error:

@@ -73,7 +73,8 @@ class Inputs:
         yield from (("record", path) for path in self.record)
         yield from (("file", path) for path in self.file)
         for path in self.data[:1]:
-            yield "file", path.with_suffix(".source.json")
+            if path.name:  # which the working folder itself has not
+                yield "file", path.with_suffix(".source.json")
         for path in self.checkpoint:
             if path.suffix == ".pt2":
                 yield "file", path.with_suffix(".json")

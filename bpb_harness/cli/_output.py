@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bpb_harness.cli._inputs import Inputs
-from bpb_harness.cli._run import let_stdout_go
+from bpb_harness.cli._unread import let_go
 from bpb_harness.errors import OutputError, UsageError
 from bpb_harness.terminal.screen import Screen
 from bpb_harness.whole_file import write_whole, written
@@ -29,12 +29,12 @@ def write_output(text: str, path: Path | None) -> None:
     if path is None and sys.stdout is None:
         raise OutputError("standard output cannot be written", seen="it is closed", hint="pass --output FILE")
     if path is None:
-        try:
-            with written("standard output"):
+        with written("standard output"):
+            try:
                 typer.echo(text)
                 sys.stdout.flush()
-        except BrokenPipeError:  # `| head` has seen enough: the exit code still says what was found
-            let_stdout_go()
+            except BrokenPipeError:  # `| head` has seen enough: the exit code still says what was found
+                let_go(sys.stdout)
     else:
         require_folder(path)
         write_whole(path, lambda file: file.write(f"{text}\n".encode()))

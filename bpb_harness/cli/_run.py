@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import typer
 import typer.main
 
+from bpb_harness.cli._unread import let_go, stderr_may_be_unread
 from bpb_harness.errors import HarnessError, UsageError
 from bpb_harness.freed_memory import share_one_arena
 from bpb_harness.torchrun import num_processes
@@ -50,19 +51,20 @@ def run(app: typer.Typer, prog_name: str | None = None, *, spread: bool = True, 
     command = typer.main.get_command(app)
     name = prog_name or command.name or "bpb"
     _hold_standard_streams()
-    try:
-        # standalone_mode=False: typer would print a panel of several lines and choose the exit code itself.
-        if not runs_others:
-            _require_no_empty_word(sys.argv[1:])
-        words = repeat_flags(command, sys.argv[1:]) if spread else sys.argv[1:]
-        outcome = command(words, prog_name=prog_name, standalone_mode=False)
-        if sys.stdout is not None:  # as it is where somebody closed it
-            sys.stdout.flush()
-        code = outcome if isinstance(outcome, int) else 0
-        if code == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
-            _say(name, "interrupted")
-    except BaseException as error:
-        code = _report(name, error, command)
+    with stderr_may_be_unread():
+        try:
+            # standalone_mode=False: typer would print a panel of several lines and choose the exit code itself.
+            if not runs_others:
+                _require_no_empty_word(sys.argv[1:])
+            words = repeat_flags(command, sys.argv[1:]) if spread else sys.argv[1:]
+            outcome = command(words, prog_name=prog_name, standalone_mode=False)
+            if sys.stdout is not None:  # as it is where somebody closed it
+                sys.stdout.flush()
+            code = outcome if isinstance(outcome, int) else 0
+            if code == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
+                _say(name, "interrupted")
+        except BaseException as error:
+            code = _report(name, error, command)
     if "torch" in sys.modules and not runs_others and _is_own_process():
         _end_at_once(code)
     sys.exit(code)
@@ -74,6 +76,8 @@ def _is_own_process() -> bool:
         return False
     words = iter(sys.orig_argv[1:])
     for word in words:
+        if word == "-c":
+            return False
         if word == "-m":
             return next(words, None) == "bpb_harness"
         if not word.startswith("-"):
@@ -240,7 +244,7 @@ def _report(name: str, error: BaseException, command: Any) -> int:
         _say(name, f"{ended}; let it return, or raise an error: {TRACEBACK_VARIABLE}=1 shows where it stands")
         return 2
     if isinstance(error, BrokenPipeError | SystemExit):
-        let_stdout_go()  # the reader of a long text went away: no error
+        let_go(sys.stdout)  # the reader of a long text went away: no error
         return 0
     if isinstance(error, ModuleNotFoundError) and not (missing := str(error.name)).startswith("bpb_harness"):
         library = missing.partition(".")[0]
@@ -268,11 +272,6 @@ def _report(name: str, error: BaseException, command: Any) -> int:
         f"with the traceback that {TRACEBACK_VARIABLE}=1 shows",
     )
     return EXIT_INTERNAL_ERROR
-
-
-def let_stdout_go() -> None:
-    """Keep the interpreter from flushing once more into a pipe that nobody reads."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _place_in_users_code(error: BaseException) -> str | None:

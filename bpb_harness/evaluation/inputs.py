@@ -272,7 +272,7 @@ def num_foreign_pieces(checkpoint: Checkpoint, text: EvaluationText) -> int:
 
 def _read_source(paths: Sequence[Path]) -> SourceFloor | None:
     """The side file of a shard whose source is known exactly, if there is one."""
-    if len(paths) != 1:
+    if len(paths) != 1 or not paths[0].name:  # as that of the working folder, "."
         return None
     side_file = paths[0].with_suffix(".source.json")
     if not side_file.is_file():

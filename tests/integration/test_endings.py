@@ -59,6 +59,7 @@ def test_who_cannot_write_what_was_printed_is_told_as_by_any_program(tmp_path):
         (["python", "-m", "pytest", "bpb-eval"], False),
         (["python", "program.py", "-m", "bpb_harness"], False),
         (["python", "-c", "from bpb_harness.cli.eval import main; main()"], False),
+        (["python", "-c", "run_path('/usr/bin/bpb-eval')"], False),
         (["python", "-m", "cProfile", "-m", "bpb_harness", "eval"], False),
         (["python"], False),
     ],

@@ -126,6 +126,20 @@ def test_a_folder_that_is_not_there(tmp_path):
         write_whole(tmp_path / "no" / "out", lambda file: file.write(b"x"))
 
 
+def test_a_pipe_whose_reader_goes_away_before_all_is_written_is_an_error(tmp_path):
+    """Unlike standard output, which `| head` cuts: whoever named the file wants the whole of it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def leave(file):
+        os.close(reading)
+        file.write(b"x")
+
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OutputError, match="pipe cannot be written: got Broken pipe"):
+        write_whole(pipe, leave)
+
+
 def test_what_torch_says_of_a_full_disk_is_named(tmp_path):
     out = tmp_path / "model.pt"
     with full_disk(), pytest.raises(OutputError, match=f"{out} cannot be written"):

@@ -98,6 +98,15 @@ def test_a_record_of_another_text_is_no_floor(text):
     assert score(text, "masked").source is None
 
 
+def test_the_working_folder_has_no_record_beside_it(text, monkeypatch):
+    folder = text[0]["data"].parent / "shards"
+    folder.mkdir()
+    text[0]["data"].rename(folder / "x_val_000000.bin")
+    monkeypatch.chdir(folder)
+    text[0]["data"] = Path()
+    assert score(text, "masked").source is None
+
+
 def test_errors_of_sampling_and_rounding_widen_it():
     floor = SourceFloor("d", 1.0, 1.0, 1e6, 1000)
     assert floor.bits_below(1e6, 0.0) == 0.0

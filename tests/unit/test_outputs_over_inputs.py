@@ -134,3 +134,8 @@ def test_files_of_other_kinds_are_written_into_folders_that_are_read(tmp_path):
         done = run_line_here(f"bpb-eval {line}", cwd=tmp_path)
         assert done.returncode == 2
         assert "expected a file of its own" not in done.stderr
+
+
+def test_the_working_folder_is_a_folder_of_shards_like_any(tmp_path):
+    done = run_line_here("bpb-eval a.pt --data . --output o.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr.partition(";")[0]) == (2, "bpb-eval: no checkpoint at a.pt")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,6 +15,7 @@ import typer
 from bpb_harness.adapters.user_code import MODULE_NAME
 from bpb_harness.cli import eval as scoring
 from bpb_harness.cli._run import run
+from bpb_harness.cli._unread import stderr_may_be_unread
 from bpb_harness.errors import UsageError
 from tests.commands import run_here
 
@@ -132,3 +136,58 @@ def test_a_reader_that_goes_away_is_no_error(module: str) -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@contextmanager
+def nobody_reads() -> Iterator[int]:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+
+
+FOLDER = "fixtures/claims/submissions"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["audit", f"{FOLDER}/wrong_space_twice"], 1),
+        (["audit", f"{FOLDER}/open_no_log"], 3),
+        (["audit", "nowhere"], 2),
+        (["compare", "a.score", "b.score", "--format", "none"], 2),
+    ],
+)
+@pytest.mark.parametrize("is_read", [True, False])
+def test_nobody_reads_what_is_said_on_stderr(words: list[str], code: int, is_read: bool, repository: Path) -> None:
+    """`2>&1 | head -1` said that an expectation was met, or that bad input was refuted."""
+    with nobody_reads() as pipe:
+        command = [sys.executable, "-m", "bpb_harness", *words]
+        out = subprocess.PIPE if is_read else pipe
+        done = subprocess.run(command, stdout=out, stderr=pipe, check=False, cwd=repository)
+    assert done.returncode == code
+
+
+def test_a_message_that_nobody_reads_is_lost_without_an_error() -> None:
+    code = (
+        "import sys, typer; from bpb_harness.cli._run import run; app = typer.Typer()\n"
+        "@app.command()\n"
+        "def missed() -> None:\n"
+        "    for _ in range(3): typer.echo('expected 1, got 2', err=True); sys.stderr.flush()\n"
+        "    print('the score'); raise typer.Exit(1)\n"
+        "run(app)"
+    )
+    with nobody_reads() as pipe:
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=pipe, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "the score\n")
+
+
+def test_stderr_is_what_it_was_behind_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = sys.stderr
+    with stderr_may_be_unread():
+        sys.stderr.write("said\n")
+        assert sys.stderr.isatty() is stream.isatty()
+    assert sys.stderr is stream
+    assert capsys.readouterr().err == "said\n"
