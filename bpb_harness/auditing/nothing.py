@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bpb_harness.auditing.codes import NO_CLAIM
 from bpb_harness.auditing.report import AuditReport
+from bpb_harness.auditing.said import innermost
 from bpb_harness.claim.listing import is_claim_name, kind_by_name, list_files
 from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
@@ -63,7 +64,7 @@ def _without_a_word(paths: Sequence[Path]) -> Iterator[str]:
 
 def _why_none(file: Path, name: str) -> str:
     try:
-        text = read_text(file, name, _MAX_BYTES).text
+        text = innermost(file) or read_text(file, name, _MAX_BYTES).text
     except ClaimError as problem:
         return str(problem)
     if len(_NO_CHARACTER.findall(text)) > _MAX_UNREADABLE * len(text):

@@ -32,13 +32,17 @@ def _texts(files: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, str]]:
         if file.suffix.lower() not in _SUFFIXES and "." in file.name:
             continue
         try:
-            yield name, _innermost(file) or read_text(file, name, _MAX_BYTES).text
+            yield name, innermost(file) or read_text(file, name, _MAX_BYTES).text
         except ClaimError:
             continue
 
 
-def _innermost(file: Path) -> str | None:
-    """The source of a script, what packs itself unpacked."""
+def innermost(file: Path) -> str | None:
+    """The source of a script, what packs itself unpacked; None of a file that is no script.
+
+    Raises:
+        ClaimError: if it cannot be read.
+    """
     from bpb_harness.auditing.script import decode_source  # deferred: most records come without a script
 
     return decode_source(file).text if file.suffix.lower() == ".py" else None

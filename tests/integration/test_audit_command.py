@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -253,6 +255,10 @@ def test_a_proof_is_of_a_claim_that_is_named(run: Run) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
+PACKED = (
+    b"import lzma, base64\nexec(lzma.decompress(base64.b85decode(%r)))\n"
+    % base64.b85encode(lzma.compress(b"import torch\nloss = 1.0\nprint('val_bpb', loss)\n" * 9)).decode()
+)
 NOISE = bytes((7 * number * number + 11 * number) % 256 for number in range(1, 5000))
 
 
@@ -300,6 +306,7 @@ def test_of_many_files_without_a_word_of_scores_the_first_are_named(run: Run, tm
         ("train.log", "step 1 loss 3.2\n".encode("utf-16")),
         ("eval.py", b"import torch.nn.functional as F\nF.cross_entropy(x, y)\n"),
         ("README.md", b"# Plan\n\nThe bits per byte will stand here.\n"),
+        ("train.py", PACKED),
     ],
 )
 def test_a_record_without_a_score_still_gets_its_report(run: Run, tmp_path: Path, name: str, content: bytes) -> None:
