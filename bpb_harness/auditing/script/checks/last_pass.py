@@ -13,6 +13,7 @@ from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _MAX_TRACED = 1_500
+_LEARNING = frozenset({"backward", "step"})
 
 
 def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
@@ -21,42 +22,51 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
     A decoder has no text to learn before it is told the text: what the passes before the last have learnt of it costs
     nothing in the score. One pass is in order, for it scores each part before it learns it.
     """
-    if not _may_be_taught(analysis):
-        return
-    for loop, name, last, num_passes in _passes(analysis):
-        for test in (node for node in ast.walk(loop) if isinstance(node, ast.If)):
-            if not _is_of_last(analysis, test.test, name, last):
-                continue
-            added, learning = _scores(analysis, test, name), _learns(loop, test)
-            if added and learning:
-                passes = f"{num_passes} passes" if num_passes is not None else "several passes"
-                if num_passes is not None and _is_by_default(analysis, loop):
-                    passes = f"several passes ({num_passes} by its default)"
-                said = (
-                    f"The script goes over the same text in {passes}, trains on it in each, and adds up the score in "
-                    "the last one alone: what is scored was learnt before, and the score does not pay for what was "
-                    "learnt of it"
-                )
-                evidence = {} if num_passes is None else {"passes": num_passes}
-                shown = [*_written(analysis, loop, num_passes), loop, test, *added[:1], *learning]
-                yield analysis.hit(codes.LAST_PASS, said, test, shown=shown, evidence=evidence)
-                return
+    tests = _tests_of_last(analysis)
+    scopes = {frame.scope for _, frame in analysis.path} if tests else set()
+    for loop, test, name, arguments in (each for each in tests if analysis.program.scope(each[0]) in scopes):
+        num_passes, learning = _num_passes(analysis, arguments), _learns(loop, test)
+        added = _scores(analysis, test, name) if num_passes is None or num_passes > 1 else []
+        if added:
+            passes = f"{num_passes} passes" if num_passes is not None else "several passes"
+            if num_passes is not None and _is_by_default(analysis, loop):
+                passes = f"several passes ({num_passes} by its default)"
+            said = (
+                f"The script goes over the same text in {passes}, trains on it in each, and adds up the score in "
+                "the last one alone: what is scored was learnt before, and the score does not pay for what was "
+                "learnt of it"
+            )
+            evidence = {} if num_passes is None else {"passes": num_passes}
+            shown = [*_written(analysis, loop, num_passes), loop, test, *added[:1], *learning]
+            yield analysis.hit(codes.LAST_PASS, said, test, shown=shown, evidence=evidence)
+            return
 
 
-def _may_be_taught(analysis: Analysis) -> bool:
-    """Whether a loop over a range, anywhere in the program, learns and tests for its last pass."""
+def _tests_of_last(analysis: Analysis) -> list[tuple[ast.For, ast.If, str, list[ast.expr]]]:
+    """Loops over a range that learn, anywhere in the program, with their tests for the last pass.
+
+    Each with the loop's variable and the arguments of its range.
+    """
     program = analysis.program
     learning = (
         {loop for call in program.calls.get(name, []) for loop in program.ancestors(call) if isinstance(loop, ast.For)}
-        for name in ("backward", "step")
+        for name in _LEARNING
     )
-    ranged = ((loop, _range_of(loop)) for loop in set.intersection(*learning))
-    return any(
-        _is_of_last(analysis, test.test, found[0], ast.unparse(found[1][-1])) and _learns(loop, test)
-        for loop, found in ranged
-        if found is not None
-        for test in (node for node in ast.walk(loop) if isinstance(node, ast.If))
-    )
+    ranged = [(loop, found) for loop in set.intersection(*learning) if (found := _range_of(loop)) is not None]
+    return [
+        (loop, test, name, arguments)
+        for loop, (name, arguments) in sorted(ranged, key=lambda each: each[0].lineno)
+        for test in ast.walk(loop)
+        if isinstance(test, ast.If) and _is_of_last(analysis, test.test, name, ast.unparse(arguments[-1]))
+        if _learns(loop, test)
+    ]
+
+
+def _num_passes(analysis: Analysis, arguments: list[ast.expr]) -> int | None:
+    """How often a loop over a range goes round; None where that is not known."""
+    first = 0.0 if len(arguments) == 1 else analysis.number(arguments[0])
+    end = analysis.number(arguments[-1])
+    return None if first is None or end is None else int(end - first)
 
 
 def _range_of(loop: ast.For) -> tuple[str, list[ast.expr]] | None:
@@ -79,20 +89,6 @@ def _written(analysis: Analysis, loop: ast.For, num_passes: int | None) -> list[
         values = [node, *(definition.value for definition in defined)]  # a parameter's default too
         found += [value for value in values if isinstance(value, ast.Constant) and str(value.value) == told]
     return [*found[-1:]]  # the furthest: what the others were given
-
-
-def _passes(analysis: Analysis) -> Iterator[tuple[ast.For, str, str, int | None]]:
-    """Loops over a range of more than one pass: the loop, its variable, the text of its end, and how many there are."""
-    scopes = dict.fromkeys(frame.scope for _, frame in analysis.path)
-    for loop in (node for scope in scopes for node in analysis.program.own_nodes(scope)):
-        if not isinstance(loop, ast.For) or (found := _range_of(loop)) is None:
-            continue
-        name, arguments = found
-        first = 0.0 if len(arguments) == 1 else analysis.number(arguments[0])
-        end = analysis.number(arguments[-1])
-        num_passes = None if first is None or end is None else int(end - first)
-        if num_passes is None or num_passes > 1:
-            yield loop, name, ast.unparse(arguments[-1]), num_passes
 
 
 def _is_by_default(analysis: Analysis, loop: ast.For) -> bool:
@@ -149,6 +145,3 @@ def _learns(loop: ast.For, test: ast.If) -> list[ast.Call]:
     calls = [part for part in ast.walk(loop) if isinstance(part, ast.Call) and id(part) not in inside]
     named = {last_name(call.func): call for call in reversed(calls)}
     return [named[name] for name in _LEARNING] if named.keys() >= _LEARNING else []
-
-
-_LEARNING = frozenset({"backward", "step"})

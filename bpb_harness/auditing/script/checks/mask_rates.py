@@ -38,9 +38,7 @@ def _judged(analysis: Analysis, draw: MaskDraw) -> list[Hit] | None:
     leaf = analysis.leaf_of(draw)
     if leaf is None:
         return list(_single(analysis, draw))
-    if leaf.kind == "uniform":
-        return list(_continuous(analysis, draw, leaf))
-    return list(_grid(analysis, draw, leaf))
+    return list((_continuous if leaf.kind == "uniform" else _grid)(analysis, draw, leaf))
 
 
 def _single(analysis: Analysis, draw: MaskDraw) -> Iterator[Hit]:
@@ -111,7 +109,7 @@ def _where_written(analysis: Analysis, draw: MaskDraw, ends: set[float]) -> ast.
 
 
 def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
-    length = leaf.high if leaf.high is not None else leaf.length
+    length = leaf.num_points
     if length is None or length < 2:
         yield from _single(analysis, draw) if length == 1 else ()
         return
@@ -124,11 +122,8 @@ def _grid(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> Iterator[Hit]:
         return
     # The grid's own step near each end, so that a schedule that is flat there is not taken for a cut.
     by_rate = sorted((rate, s) for rate, s in zip(known, _indices(length), strict=True))
-    first, last = (
-        _step(analysis, draw, leaf, by_rate[0][1], length),
-        _step(analysis, draw, leaf, by_rate[-1][1], length),
-    )
-    found = list(_ends(analysis, draw, leaf, (low, high), (first, last), length))
+    steps = (_step(analysis, draw, leaf, by_rate[0][1]), _step(analysis, draw, leaf, by_rate[-1][1]))
+    found = list(_ends(analysis, draw, leaf, (low, high), steps, length))
     cut = _unpaid_ends(analysis, draw, leaf, (low, high), length) if not found else None
     yield from [cut] if cut is not None else found
 
@@ -200,11 +195,9 @@ def _indices(length: int) -> list[int]:
     return sorted({0, 1, length // 2, length - 2, length - 1} & set(range(length)))
 
 
-def _step(analysis: Analysis, draw: MaskDraw, leaf: Leaf, s: int, length: int) -> float:
+def _step(analysis: Analysis, draw: MaskDraw, leaf: Leaf, s: int) -> float:
     """The distance of a grid point to its neighbour."""
-    other = s + 1 if s == 0 else s - 1
-    here, there = (analysis.rate_at(draw, {id(leaf.node): float(i)}) for i in (s, other))
-    del length
+    here, there = (analysis.rate_at(draw, {id(leaf.node): float(i)}) for i in (s, s + 1 if s == 0 else s - 1))
     return abs(here - there) if here is not None and there is not None else math.inf
 
 
@@ -251,11 +244,8 @@ def _pays_intervals(analysis: Analysis, draw: MaskDraw, leaf: Leaf) -> bool:
     """Whether a trapezoid rule or weights of its own stand in the score: then both ends belong."""
     if analysis.has_quadrature or analysis.calls("diff"):
         return True
-    weight = Weight(analysis, draw, leaf)
-    length = leaf.length or 2
-    first, second = weight.at(1.0), weight.at(float(length - 1))
-    middle = weight.at(float(length // 2))
-    return first is None or second is None or middle is None
+    weight, length = Weight(analysis, draw, leaf), leaf.length or 2
+    return any(weight.at(float(s)) is None for s in (1, length - 1, length // 2))
 
 
 def _prior(analysis: Analysis, draw: MaskDraw, high: float) -> Iterator[Hit]:

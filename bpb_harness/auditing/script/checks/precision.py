@@ -10,7 +10,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import comes_from
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _MADE = frozenset(["zeros", "tensor", "full"])
@@ -25,27 +25,30 @@ def check_precision(analysis: Analysis) -> Iterator[Hit]:
 
 def _narrow_sums(analysis: Analysis) -> Iterator[Hit]:
     """sum(dtype=int16), or a running total kept in int16; both overflow at 32,767 bytes."""
-    for node, _ in analysis.path if _has_narrow_sums(analysis.program) else ():
-        narrow = False
-        if isinstance(node, ast.Call) and last_name(node.func) in ("sum", "cumsum"):
-            narrow = _is_kept_narrow(node)
-        elif isinstance(node, ast.Name):
-            definitions = analysis.program.reaching(node)
-            starts = [d for d in definitions if d.kind == "assign" and isinstance(d.value, ast.Call)]
-            sums = [d for d in definitions if d.kind == "augment" and isinstance(d.operator, ast.Add)]
-            narrow = (
-                bool(sums)
-                and any(_is_narrow_scalar(d.value) for d in starts)
-                and any(
-                    isinstance(part, ast.Call) and last_name(part.func) == "sum"
-                    for d in sums
-                    if d.value is not None
-                    for part in ast.walk(d.value)
-                )
-            )
-        if narrow:
+    program = analysis.program
+    sums = {call for name in ("sum", "cumsum") for call in program.calls.get(name, []) if _is_kept_narrow(call)}
+    starts = set(_starts_of_totals(program))
+    for node, _ in analysis.path if sums or starts else ():
+        defined = program.reaching(node) if isinstance(node, ast.Name) and starts else ()
+        if node in sums or (any(each.value in starts for each in defined) and any(map(_adds_a_sum, defined))):
             yield analysis.hit(codes.NARROW_SUM, "Bytes are summed in a 16-bit type, which overflows at 32,767", node)
             return
+
+
+def _starts_of_totals(program: Program) -> Iterator[ast.expr | None]:
+    """What names begin with that are kept in a narrow type, and added to."""
+    made = (call for name in (*_MADE, *_NARROW) for call in program.calls.get(name, []) if _is_narrow_scalar(call))
+    for scope in {program.scope(call) for call in made}:
+        for definitions in scope.definitions.values():
+            if any(each.kind == "augment" for each in definitions):
+                assigned = (each.value for each in definitions if each.kind == "assign")
+                yield from (value for value in assigned if _is_narrow_scalar(value))
+
+
+def _adds_a_sum(definition: Definition) -> bool:
+    if definition.value is None or not isinstance(definition.operator, ast.Add):
+        return False
+    return any(isinstance(part, ast.Call) and last_name(part.func) == "sum" for part in ast.walk(definition.value))
 
 
 def _is_narrow_scalar(node: ast.expr | None) -> bool:
@@ -59,20 +62,6 @@ def _is_narrow_scalar(node: ast.expr | None) -> bool:
 
 def _is_kept_narrow(call: ast.Call) -> bool:
     return any(keyword.arg == "dtype" and last_name(keyword.value) in _NARROW for keyword in call.keywords)
-
-
-def _has_narrow_sums(program: Program) -> bool:
-    """Whether the program sums in a narrow type anywhere, or adds to a name that is kept in one."""
-
-    def called(*names: str) -> Iterator[ast.Call]:
-        return (call for name in names for call in program.calls.get(name, []))
-
-    return any(map(_is_kept_narrow, called("sum", "cumsum"))) or any(
-        {"assign", "augment"} <= {each.kind for each in definitions}
-        for scope in {program.scope(call) for call in called(*_MADE, *_NARROW) if _is_narrow_scalar(call)}
-        for definitions in scope.definitions.values()
-        if any(_is_narrow_scalar(each.value) for each in definitions)
-    )
 
 
 def _means_of_ratios(analysis: Analysis) -> Iterator[Hit]:

@@ -106,7 +106,7 @@ def _epsilon(analysis: Analysis, draw: MaskDraw, leaf: Leaf, weight: Weight, cou
 def _points(leaf: Leaf) -> list[float]:
     if leaf.kind == "uniform":
         return list(_FRACTIONS)
-    length = leaf.high if leaf.high is not None else leaf.length
+    length = leaf.num_points
     if length is None or length < _MIN_POINTS + 2:
         return []
     if length < 2 * len(_FRACTIONS):  # a few rates written out: all but the ends, which lack a neighbour

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from bpb_harness.auditing.script.domains.algebra import Term
 from bpb_harness.auditing.script.domains.cancel import Factor
-from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry, stored_names
+from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
@@ -65,11 +65,7 @@ class Counter(Walker[float | None]):
             if key in seen:
                 continue
             seen.add(key)
-            product = 1.0
-            for number in tabled.values():
-                product *= number
-            total += product
-            found = True
+            total, found = total + math.prod(tabled.values()), True
         return total if found else None
 
     def _value(self, factor: Factor) -> tuple[object, float] | None:
@@ -86,23 +82,22 @@ class Counter(Walker[float | None]):
     def _inside(self, loop: ByteLoop, node: ast.AST) -> tuple[object, float] | None:
         """A count inside the loop or function that looks at the pieces."""
         outcome = loop.outcomes[self.specimen.name]
-        name: str | None = None
-        for above in self.program.ancestors(node) if isinstance(loop.node, ast.For) else ():
-            if isinstance(above, ast.AugAssign):
-                name = last_name(above.target)
-                break
-            if above is loop.node:
-                # A variable that an addition uses: it belongs to the loop's count, if there is only one.
-                names = {name for counted in loop.outcomes.values() for name in counted.added}
-                if len(names) != 1:
-                    return None
-                name = names.pop()
-                break
-        value = outcome.writes.get("<return>") if name is None else outcome.added.get(name, 0.0)
+        key: object = id(loop.node)
+        value = outcome.writes.get("<return>")
+        if isinstance(loop.node, ast.For):
+            above = self.program.ancestors(node)
+            adding = next((each for each in above if isinstance(each, ast.AugAssign) or each is loop.node), None)
+            # A variable that an addition uses: it belongs to the loop's count, if there is only one.
+            counts = {name for counted in loop.outcomes.values() for name in counted.added}
+            names = {last_name(adding.target)} if isinstance(adding, ast.AugAssign) else counts
+            if len(names) != 1:
+                return None
+            (name,) = names
+            key, value = (id(loop.node), name), outcome.added.get(name, 0.0)
         if not isinstance(value, bool | int | float):
             return None
         self.used = loop
-        return id(loop.node) if name is None else (id(loop.node), name), float(value)
+        return key, float(value)
 
     def _conditional(self, node: ast.Constant, frame: Frame) -> float | None:
         """if has_space[tok] and not boundary[prev]: count += 1."""
@@ -241,12 +236,10 @@ class Counter(Walker[float | None]):
                 callee = self.program.callee(node.elt)
                 if callee is not None and callee.node is loop.node:
                     return loop, "<return>"
-            written = {name for outcome in loop.outcomes.values() for name in outcome.writes} | stored_names(loop.node)
-            if node is loop.node and len(written) == 1:
-                return loop, written.pop()
-            if isinstance(node, ast.Name) and frame.scope is loop.scope and name in written:
-                return loop, name
-            if isinstance(node, ast.Attribute) and name in written:
+            if node is loop.node and len(loop.written) == 1:
+                return loop, next(iter(loop.written))
+            is_here = isinstance(node, ast.Attribute) or (isinstance(node, ast.Name) and frame.scope is loop.scope)
+            if is_here and name in loop.written:
                 return loop, name
         return None
 

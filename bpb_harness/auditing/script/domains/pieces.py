@@ -10,7 +10,6 @@ import ast
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import ClassVar
 
 from bpb_harness.auditing.script.domains.values import (
@@ -85,12 +84,13 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class ByteLoop:
-    """A loop or comprehension that asks a tokenizer for pieces, and its outcome for each specimen."""
+    """A loop or comprehension that asks a tokenizer for pieces, its outcome for each specimen, and what it fills."""
 
     scope: Scope
     node: ast.AST
     outcomes: dict[str, Outcome]
     decodes_singly: ast.Call | None
+    written: frozenset[str]
 
 
 def find_byte_loops(program: Program) -> list[ByteLoop]:
@@ -111,7 +111,8 @@ def find_byte_loops(program: Program) -> list[ByteLoop]:
         except (*UNKNOWN_ERRORS, LookupError):
             continue
         singly = call if last_name(call.func) in DECODE_CALLS else None
-        loops.append(ByteLoop(program.scope(node), node, outcomes, singly))
+        written = stored_names(node).union(*(outcome.writes for outcome in outcomes.values()))
+        loops.append(ByteLoop(program.scope(node), node, outcomes, singly, frozenset(written)))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and len(seen) < 64:
             waiting.extend(program.calls.get(node.name, []))
     return loops
@@ -137,18 +138,16 @@ def _calls(node: ast.AST, names: frozenset[str]) -> list[ast.Call]:
     return [part for part in ast.walk(node) if isinstance(part, ast.Call) and last_name(part.func) in names]
 
 
-@lru_cache(maxsize=1024)  # asked for every table, of the same few loops
 def stored_names(node: ast.AST) -> set[str]:
     """The arrays, lists, dictionaries and sets that a loop stores into."""
-    names = set()
-    for part in ast.walk(node):
-        if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store):
-            names.add(last_name(part.value))
-        elif (
-            isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in ("append", "add")
-        ):
-            names.add(last_name(part.func.value))
-    return names
+    parts = list(ast.walk(node))
+    entries = (part for part in parts if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store))
+    methods = (part.func for part in parts if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute))
+    stored: list[ast.Subscript | ast.Attribute] = [*entries, *(each for each in methods if each.attr in _ADDING)]
+    return {last_name(each.value) for each in stored}
+
+
+_ADDING = ("append", "add")
 
 
 def initial_entry(program: Program, scope: Scope, name: str) -> float:
@@ -265,13 +264,7 @@ class PieceInterpreter(Evaluator):
         if isinstance(iterated, ast.Call) and last_name(iterated.func) == "zip" and isinstance(target, ast.Tuple):
             # Previous and current tokens: the current one is that whose piece is asked for.
             calls = _calls(loop, PIECE_CALLS | DECODE_CALLS) if loop is not None else []
-            asked = {
-                part.id
-                for call in calls
-                for argument in call.args
-                for part in ast.walk(argument)
-                if isinstance(part, ast.Name)
-            }
+            asked = {part.id for call in calls for part in ast.walk(call) if isinstance(part, ast.Name)}
             for element in target.elts:
                 current = isinstance(element, ast.Name) and element.id in asked
                 self._assign_name(element, self.specimen.token_id if current else SUFFIX.token_id)

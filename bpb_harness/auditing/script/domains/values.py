@@ -36,6 +36,11 @@ class Leaf:
     low: int = 0
     high: int | None = None
 
+    @property
+    def num_points(self) -> int | None:
+        """Of a grid, as far as it is looked at."""
+        return self.high if self.high is not None else self.length
+
 
 def _power(base: float, exponent: float) -> float:
     if abs(exponent) > 64:
@@ -279,20 +284,16 @@ class Evaluator(Walker[object]):
         if isinstance(node, ast.List | ast.Tuple) and node.elts:
             chosen = node.elts[self._index(node, len(node.elts)) % len(node.elts)]
             return self.visit(chosen, frame, index)
-        if isinstance(node, ast.Name) and node.id not in frame.bindings and (index or self._is_literal(node)):
-            definitions = self.program.reaching(node)
-            definition = definitions[0] if len(definitions) == 1 else None
-            if definition is None or definition.kind != "assign" or definition.value is None or definition.index:
-                raise UnknownValueError
-            return self._element(definition.value, index, frame)
+        definitions = (
+            self.program.reaching(node) if isinstance(node, ast.Name) and node.id not in frame.bindings else ()
+        )
+        is_one = len(definitions) == 1 and definitions[0].kind == "assign" and not definitions[0].index
+        value = definitions[0].value if is_one else None
+        if value is not None and (index or isinstance(value, ast.Tuple)):  # one that is written out is a grid too
+            return self._element(value, index, frame)
         if index:
             raise UnknownValueError
         return self.visit(node, frame)
-
-    def _is_literal(self, node: ast.Name) -> bool:
-        """Whether a name stands for one tuple written out, which is a grid where a loop runs over it."""
-        definitions = self.program.reaching(node)
-        return len(definitions) == 1 and definitions[0].kind == "assign" and isinstance(definitions[0].value, ast.Tuple)
 
     def _zipped(self, node: ast.Call, index: tuple[int, ...], frame: Frame) -> object:
         """An element of one column of a zip: all columns are at the same place, which is a leaf of the zip's own."""
@@ -306,7 +307,7 @@ class Evaluator(Walker[object]):
         if len(grids) > 1 or any(leaf.low for leaf in grids):
             raise UnknownValueError
         (grid,) = grids
-        length = grid.high if grid.high is not None else grid.length
+        length = grid.num_points
         known = self.leaves.setdefault(id(node), Leaf(node, "index", length))
         if length is not None:
             known.length = min(known.length, length) if known.length is not None else length
