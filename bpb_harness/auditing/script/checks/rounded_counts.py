@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.trace import comes_from, trace
+from bpb_harness.auditing.script.domains.trace import comes_from
 from bpb_harness.auditing.script.domains.values import draws_numbers, is_random
 from bpb_harness.auditing.script.frontend.scopes import dotted
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -17,7 +17,7 @@ def check_rounded_counts(analysis: Analysis) -> Iterator[Hit]:
     """round(t * L) as a number of tokens to mask: the ends get half their share, and halves go to even numbers."""
     rounded = {*_rounded_draws(analysis)}
     for _, _, score in analysis.scores() if rounded else ():
-        for node, _ in trace(analysis.program, score.node, score.frame, 1_500):
+        for node, _ in analysis.behind(score):
             if node in rounded:
                 said = "The number of masked tokens is rounded half to even, so it is not uniform"
                 yield analysis.hit(codes.HALF_EVEN, said, node)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit, MaskDraw
-from bpb_harness.auditing.script.domains.trace import assigned, comes_from, trace
+from bpb_harness.auditing.script.domains.trace import assigned, comes_from
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -40,7 +40,7 @@ def check_special_tokens(analysis: Analysis) -> Iterator[Hit]:
 def _spared(analysis: Analysis, draw: MaskDraw) -> Iterator[ast.AST]:
     """Conditions on boundary tokens that a draw is combined with."""
     program = analysis.program
-    for node, frame in trace(program, draw.score.node, draw.score.frame, 1_500):
+    for node, frame in analysis.behind(draw.score):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd):
             sides = [node.left, node.right]
             for side, other in (sides, sides[::-1]):

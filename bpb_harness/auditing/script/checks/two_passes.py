@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
-from bpb_harness.auditing.script.domains.trace import assigned, trace
+from bpb_harness.auditing.script.domains.trace import assigned
 from bpb_harness.auditing.script.domains.weight import Weight
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
@@ -24,7 +24,7 @@ def check_two_passes(analysis: Analysis) -> Iterator[Hit]:
         inputs: dict[str, list[ast.AST]] = {}
         for term in terms:
             for score in term.cross_entropies():
-                for node, frame in trace(analysis.program, score.node, score.frame, 1_500):
+                for node, frame in analysis.behind(score):
                     for name, negated in _conditions(analysis, node, frame):
                         inputs.setdefault(name, []).append(negated)
         for pair in inputs.values():

@@ -17,12 +17,13 @@ from bpb_harness.auditing.script.domains.trace import LIMIT, trace, trace_all
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator, Leaf, draws_numbers, is_random
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
-from bpb_harness.auditing.script.frontend.walker import Frame, operands
+from bpb_harness.auditing.script.frontend.walker import Frame, Source, operands
 from bpb_harness.findings import Json, Rule, Severity
 from bpb_harness.rules.denominators import Denominator
 
 INFERRED = "inferred from the vocabulary alone"
 _TOKENIZER = re.compile(r"fineweb10B_sp(\d+)|\bsp(\d{4,5})\b|fineweb_(\d{4,5})_bpe", re.IGNORECASE)
+_MAX_BEHIND = 1_500  # expressions that one score is followed through
 _QUADRATURES = ("trapz", "trapezoid", "simpson", "simps", "cumulative_trapezoid")
 
 
@@ -108,6 +109,7 @@ class Analysis:
     def __init__(self, program: Program, context: ScriptContext) -> None:
         self.program, self.context = program, context
         self.algebra = Algebra(program)
+        self._behind: dict[Source, list[tuple[ast.AST, Frame]]] = {}
         self._hold_what_was_printed()
 
     @cached_property
@@ -208,8 +210,17 @@ class Analysis:
             groups.setdefault((draw.sink, id(draw.score.node)), []).append(draw)
         return list(groups.values())
 
+    def behind(self, score: Factor) -> list[tuple[ast.AST, Frame]]:
+        """All expressions that a score is computed from, with their frames: followed once, and paid for each time."""
+        start = (score.node, score.frame)
+        if start not in self._behind:
+            self._behind[start] = list(trace(self.program, *start, _MAX_BEHIND))
+        elif not self.program.spend(len(self._behind[start])):
+            return []
+        return self._behind[start]
+
     def _masks_of(self, score: Factor, term: Term, sink: int) -> Iterator[MaskDraw]:
-        for node, frame in trace(self.program, score.node, score.frame, 1_500):
+        for node, frame in self.behind(score):
             draw = self._draw(node)
             if draw is not None:
                 rate, positive = draw
