@@ -208,16 +208,17 @@ class PieceInterpreter(Evaluator):
         self.outcome = Outcome()
         self._locals: dict[str, object] = {}
         self._node: ast.AST | None = None
+        self._filled: set[str] = set()  # the tables that it stores into
 
     def walk(self, node: ast.AST) -> Outcome:
         """Go through a loop's body, a comprehension's element or a function once."""
         if isinstance(node, ast.For):
-            self._node = node
+            self._node, self._filled = node, stored_names(node)
             self._walk_loop(node)
         elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             self._comprehension(node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            self._node = node
+            self._node, self._filled = node, stored_names(node)
             for argument in node.args.args:
                 self._locals[argument.arg] = self.specimen.token_id
             self._body(node.body)
@@ -415,7 +416,7 @@ class PieceInterpreter(Evaluator):
 
     def _subscript(self, node: ast.Subscript, frame: Frame, _path: Path) -> object:
         name = last_name(node.value)
-        if self._node is not None and name not in self._locals and name in stored_names(self._node):
+        if self._node is not None and name not in self._locals and name in self._filled:
             # An entry of a table that this very loop fills: what it has just stored, or what was there before.
             stored = self.outcome.writes.get(name)
             return stored if stored is not None else initial_entry(self.program, self.program.scope(self._node), name)
