@@ -27,25 +27,18 @@ def check_byte_constants(analysis: Analysis) -> Iterator[Hit]:
 
 
 def _constants(analysis: Analysis, term: Term) -> Iterator[tuple[Factor, float]]:
-    """Bytes per token that a term divides by: 4.3 below the line, 1 / 4.3 above it, or a quotient of two totals."""
+    """Bytes per token that a term divides by: 4.3 below the line, 1 / 4.3 above it."""
     if len([f for f in term.factors if f.power < 0]) == 0:
         return
-    totals: list[tuple[Factor, float]] = []
     for factor in term.factors:
         evaluator = Evaluator(analysis.program)
         value = evaluator.number(factor.node, factor.frame)
         if value is None or value <= 0 or evaluator.leaves:
             continue
-        if value > 1e5:
-            totals.append((factor, value))
-        elif factor.power < 0 and 1.5 < value < 8 and not _is_round(value):
+        if factor.power < 0 and 1.5 < value < 8 and not _is_round(value):
             yield factor, value
         elif factor.power > 0 and 0.125 < value < 0.667 and not _is_round(8 * value):
             yield factor, 1.0 / value
-    if len(totals) == 2 and {factor.power for factor, _ in totals} == {1, -1}:
-        (_, low), (above, high) = sorted(totals, key=lambda pair: pair[0].power)
-        if 1.5 < low / high < 8:
-            yield above, low / high
 
 
 def _is_round(value: float) -> bool:

@@ -93,9 +93,6 @@ def _ratio_inside(analysis: Analysis, mean: ast.Call) -> ast.AST | None:
         if not loops or any(_is_over_runs(loop) for loop in loops):
             continue
         value = definition.value
-        if isinstance(value, ast.Name):
-            values = [d.value for d in program.reaching(value) if d.kind == "assign" and d.value is not None]
-            value = values[0] if len(values) == 1 else value
         if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div) and _counts_bytes(analysis, value.right):
             return definition.statement
     return None

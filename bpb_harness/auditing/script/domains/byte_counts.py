@@ -127,15 +127,6 @@ class Counter(Walker[float | None]):
         value = self.visit(node.operand, frame) if isinstance(node.op, ast.Invert | ast.Not) else None
         return None if value is None else float(not value)
 
-    def _ifexp(self, node: ast.IfExp, frame: Frame, _path: Path) -> float | None:
-        test = self.visit(node.test, frame)
-        if test is None:
-            return None
-        branch = node.body if test else node.orelse
-        if isinstance(branch, ast.Constant) and isinstance(branch.value, int):
-            return float(branch.value)
-        return self.visit(branch, frame)
-
     def _compare(self, node: ast.Compare, frame: Frame, _path: Path) -> float | None:
         op = node.ops[0]
         if isinstance(op, ast.In | ast.NotIn):
@@ -179,22 +170,9 @@ class Counter(Walker[float | None]):
         name, worked_on = last_name(node.func), operands(node)
         if name in IDENTITY | {"sum", "int", "float", "bool", "byte", "short"} and worked_on:
             return self.visit(worked_on[0], frame)
-        if name in ("index_select", "take", "gather") and len(worked_on) >= 2:
-            table = self._table(worked_on[0], frame)
-            return self._entry(table) if table else None
-        if name not in ("where", *_NAMED_FOLDS):
-            return None
-        values = [self.visit(operand, frame) for operand in worked_on]
-        if name == "where" and len(worked_on) == 3:
-            test, first, second = values
-            if test is None:
-                return None
-            chosen, other = (worked_on[1], first) if test else (worked_on[2], second)
-            return other if other is not None else Evaluator(self.program).number(chosen, frame)
+        values = [self.visit(operand, frame) for operand in worked_on] if name in _NAMED_FOLDS else [None]
         known = [value for value in values if value is not None]
-        if len(known) < len(values) or name == "where":
-            return None
-        return float(_NAMED_FOLDS[name](known))
+        return float(_NAMED_FOLDS[name](known)) if len(known) == len(values) else None
 
     # -- tables -----------------------------------------------------------------------------------
 
@@ -232,10 +210,6 @@ class Counter(Walker[float | None]):
     def _written_here(self, node: ast.expr, frame: Frame) -> _Table | None:
         name = last_name(node)
         for loop in self.loops:
-            if isinstance(node, ast.ListComp) and isinstance(node.elt, ast.Call):
-                callee = self.program.callee(node.elt)
-                if callee is not None and callee.node is loop.node:
-                    return loop, "<return>"
             if node is loop.node and len(loop.written) == 1:
                 return loop, next(iter(loop.written))
             is_here = isinstance(node, ast.Attribute) or (isinstance(node, ast.Name) and frame.scope is loop.scope)

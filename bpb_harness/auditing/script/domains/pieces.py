@@ -258,10 +258,6 @@ class PieceInterpreter(Evaluator):
             self._assign_name(target.elts[0], self.specimen.token_id)
             self._bind(target.elts[1], iterated.args[0])
             return
-        if isinstance(iterated, ast.Call) and last_name(iterated.func) == "items" and isinstance(target, ast.Tuple):
-            self._assign_name(target.elts[0], self.specimen.piece)
-            self._assign_name(target.elts[1], self.specimen.token_id)
-            return
         if isinstance(iterated, ast.Call) and last_name(iterated.func) == "zip" and isinstance(target, ast.Tuple):
             # Previous and current tokens: the current one is that whose piece is asked for.
             calls = _calls(loop, PIECE_CALLS | DECODE_CALLS) if loop is not None else []
@@ -313,16 +309,10 @@ class PieceInterpreter(Evaluator):
             value = self._try(node.value)
             for target in node.targets:
                 self._store(target, value)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            self._store(node.target, self._try(node.value))
         elif isinstance(node, ast.AugAssign):
             self._augment(node)
         elif isinstance(node, ast.Expr):
             self._expression(node.value)
-        elif isinstance(node, ast.For):
-            if _calls(node, PIECE_CALLS | DECODE_CALLS):
-                self._bind(node.target, node.iter)
-                self._body(node.body)
         elif isinstance(node, ast.Try):
             self._statements(node.body)
         elif isinstance(node, ast.Pass | ast.Import | ast.ImportFrom | ast.Assert | ast.Global):
@@ -353,17 +343,11 @@ class PieceInterpreter(Evaluator):
         value = self._try(node.value)
         if value is _UNKNOWN:
             raise UnknownValueError
-        target = node.target
-        if isinstance(target, ast.Subscript):
-            name = last_name(target.value)
-            before = self.outcome.writes.get(name, 0)
-            self.outcome.writes[name] = combined(type(node.op), before, value)
-            return
-        name = last_name(target)
-        if isinstance(target, ast.Name) and name in self._locals and self._locals[name] is not _UNKNOWN:
+        name = last_name(node.target)
+        if isinstance(node.target, ast.Name) and name in self._locals and self._locals[name] is not _UNKNOWN:
             self._locals[name] = combined(type(node.op), self._locals[name], value)
             return
-        if not isinstance(node.op, ast.Add) or not isinstance(value, bool | int | float):
+        if not name or not isinstance(node.op, ast.Add) or not isinstance(value, bool | int | float):
             raise UnknownValueError
         self.outcome.added[name] = self.outcome.added.get(name, 0.0) + float(value)
 
@@ -456,7 +440,7 @@ class PieceInterpreter(Evaluator):
     def _own_function(self, node: ast.Call) -> object:
         """A helper of the script, such as piece_bytes(piece)."""
         callee = self.program.callee(node)
-        if callee is None or not isinstance(callee.node, ast.FunctionDef | ast.Lambda):
+        if callee is None or not isinstance(callee.node, ast.FunctionDef):
             raise UnknownValueError
         inner = PieceInterpreter(self.program, self.specimen)
         inner.steps = self.steps + 50  # helpers that call themselves come to an end
@@ -466,8 +450,6 @@ class PieceInterpreter(Evaluator):
                 inner._locals[name] = default.value
         for name, value in self.program.bind(callee, node).items():
             inner._locals[name] = self._try(value)
-        if isinstance(callee.node, ast.Lambda):
-            return inner.value(callee.node.body)
         inner._body(callee.node.body)
         if "<return>" not in inner.outcome.writes:
             raise UnknownValueError
