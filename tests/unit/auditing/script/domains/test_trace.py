@@ -1,0 +1,77 @@
+"""What a value is computed from: all the way, one step, and what a name stands for as a whole."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from bpb_harness.auditing.script.domains.trace import assigned, comes_from, trace
+from bpb_harness.auditing.script.frontend.program import Program
+from bpb_harness.auditing.script.frontend.scopes import Script
+from bpb_harness.auditing.script.frontend.walker import Frame
+
+TEXT = """
+DEBUG = False
+def scaled(x, by=2):
+    if DEBUG:
+        return drawn(x)
+    return x * by
+class Config:
+    width: int = 512
+table = {}
+table[place()] = held()
+first, second = one(), two()
+xs = [start()]
+xs.append(added())
+total = scaled(first) + Config().width
+if DEBUG:
+    total = unused()
+for each in xs:
+    total += each
+"""
+
+
+def _program(looked_at: str) -> tuple[Program, ast.expr, Frame]:
+    text = TEXT + looked_at
+    program = Program([Script("train.py", text, ast.parse(text))])
+    statement = program.scripts[0].tree.body[-1]
+    assert isinstance(statement, ast.Expr)
+    return program, statement.value, Frame.at(program, statement)
+
+
+def _is_called(name: str, part: ast.AST) -> bool:
+    return isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == name
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "names"),
+    [
+        ("total", {"scaled", "one", "Config", "start", "added"}),
+        ("first", {"one"}),
+        ("table", {"place", "held"}),
+        ("scaled(second)", {"scaled", "two"}),
+    ],
+)
+def test_a_value_comes_from_what_it_is_computed_from_in_the_branches_that_are_taken(
+    looked_at: str, names: set[str]
+) -> None:
+    program, node, frame = _program(looked_at)
+    every = {"scaled", "drawn", "one", "two", "Config", "start", "added", "unused", "place", "held"}
+    found = {name for name in every if comes_from(program, node, frame, lambda part, n=name: _is_called(n, part))}  # type: ignore[misc]
+    assert found == names
+
+
+def test_no_more_expressions_are_visited_than_is_asked_for() -> None:
+    program, node, frame = _program("total")
+    assert len(list(trace(program, node, frame, 5))) == 5
+    assert not comes_from(program, node, frame, lambda part: _is_called("added", part), 5)
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "values"),
+    [("first", ["one()"]), ("total", ["scaled(first) + Config().width"]), ("each", []), ("first + second", [])],
+)
+def test_what_a_name_was_assigned_as_a_whole(looked_at: str, values: list[str]) -> None:
+    program, node, frame = _program(looked_at)
+    assert [ast.unparse(origin.node) for origin in assigned(program, node, frame)] == values
