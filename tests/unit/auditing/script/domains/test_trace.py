@@ -22,6 +22,7 @@ class Config:
 table = {}
 table[place()] = held()
 first, second = one(), two()
+third, fourth = pair()
 xs = [start()]
 xs.append(added())
 total = scaled(first) + Config().width
@@ -70,7 +71,13 @@ def test_no_more_expressions_are_visited_than_is_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("looked_at", "values"),
-    [("first", ["one()"]), ("total", ["scaled(first) + Config().width"]), ("each", []), ("first + second", [])],
+    [
+        ("first", ["one()"]),
+        ("total", ["scaled(first) + Config().width"]),
+        ("third", []),
+        ("each", []),
+        ("first + second", []),
+    ],
 )
 def test_what_a_name_was_assigned_as_a_whole(looked_at: str, values: list[str]) -> None:
     program, node, frame = _program(looked_at)
