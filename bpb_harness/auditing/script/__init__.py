@@ -2,18 +2,21 @@
 
 frontend/               reading: imports nothing of the rooms below
     source              text out of files, logs and self-extracting wrappers
-    program             scopes, definitions, which function a call means
-    walker              one way through expressions, and back to where they have their values from, under bounds
-domains/                what expressions stand for: a walker each
-    values              numbers
-    algebra             the reported score as products of factors
-    cancel              what is the same above and below the line
-    pieces              what byte-counting code makes of single tokens
-    byte_counts         the bytes that a denominator holds for one token
-    trace               what a value is computed from
+    scopes, index       names and their definitions; one walk that notes what stands where
+    program             which definition a name refers to, which function a call means
+    options             what a command line is known to have given
+    walker              one way through expressions, and one step back: names, parameters, attributes, calls, elements
+domains/                what expressions stand for: a walker each, which says what several origins come to together
+    values              numbers: arithmetic, comparisons, branches, loops as grids; all origins agree
+    algebra             the reported score as products of factors; origins are summands
+    cancel              what is the same above and below the line; the only origin
+    pieces              what byte-counting code makes of single tokens: statements, strings
+    byte_counts         the bytes that a denominator holds for one token; what is assigned and added
+    trace               what a value is computed from: every origin, one step or all the way
     sinks               where the score is reported
     analysis            the scores, and the masks behind them
     weight              the weight of a scored term at each mask rate
+    hiding, hidden_text whether a draw chooses tokens; the text whose tokens it hides
 checks/                 one file a check
     byte_constants      tokens times a constant
     byte_tables         tables and the loops that use them
@@ -21,6 +24,8 @@ checks/                 one file a check
     mask_rates          single rates, cut ranges, dropped ends, the prior
     special_tokens      boundaries that are never masked
     two_passes          passes that condition on each other
+    joint_prices        several tokens that have one price
+    last_pass           text that is learnt before it is scored
     hashed_counts       counts of hashed contexts
     rounded_counts      numbers of masked tokens that are rounded
     precision           16-bit sums, means of ratios
