@@ -21,6 +21,7 @@ _SETTING = re.compile(
 _COMMENT = re.compile(r"(?:^|\s)#[^\n]*")
 _END_OF_COMMAND = re.compile(r"[\n;|]|&&|&")
 _FLAG = re.compile(r"--[A-Za-z][A-Za-z0-9_-]{0,60}")
+_SCRIPT = re.compile(r"[\w./-]+\.py(?!\w)")
 _MAX_WORDS = 400  # of one command
 NO_VALUE = ""  # of a flag that stands alone
 
@@ -75,12 +76,14 @@ def flags_of(text: str) -> Mapping[tuple[str, str], str]:
 def _started(command: str) -> tuple[str, dict[str, str | None]] | None:
     """The script that a command starts and its flags; None for a value that the shell fills in, or that is given twice.
 
-    What stands before the script is its launcher's.
+    No flags where the command cannot be read: then none is one that every command gives. What stands before the script
+    is its launcher's.
     """
     try:
         words = shlex.split(command)[:_MAX_WORDS]
-    except ValueError:
-        return None  # a quotation that is not closed
+    except ValueError:  # a quotation that is not closed, or that an end of a command stands in: no flag is known
+        script = _SCRIPT.search(command)
+        return None if script is None else (PurePosixPath(script[0]).name, {})
     at = next((place for place, word in enumerate(words) if word.endswith(".py")), None)
     if at is None or any(word in ("rm", "cp", "mv", "cat", "vim", "git", "wget", "curl") for word in words[:1]):
         return None

@@ -59,6 +59,8 @@ def test_a_setting_of_two_blocks_is_one_where_they_agree() -> None:
         ("python a.py  # --steps 64", {}),
         ("pip install --upgrade x; cp a.py --force b.py", {}),
         ("python a.py --name 'not closed", {}),
+        ("python a.py --steps 64\npython x/a.py --name 'one; two' --steps 32", {}),
+        ("python a.py --steps 64\necho \"that's it", {"--steps": "64"}),
         ("for s in 1 2; do python a.py --seed $s --steps 64; done", {"--steps": "64"}),
     ],
 )
