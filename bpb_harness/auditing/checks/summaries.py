@@ -16,6 +16,7 @@ from bpb_harness.claim.wandb_summary import is_summary_name
 from bpb_harness.findings import Finding, Severity
 
 _MAX_SHOWN = 3
+_MIN_DECIMALS = 3  # of numbers that are kept of lines that speak of bpb
 
 
 def check_summaries(evidence: Evidence) -> Iterator[Finding]:
@@ -72,13 +73,18 @@ class _Known:
         """Whether a score is one of them, up to the rounding of either."""
         if any(each.agrees_with(score.value, score.half_unit) for each in self.printed):
             return True
-        told = [*self.of_readme, *((number, 0.0) for number in self.beside)]
+        told = [*self.of_readme, *((number, _half_unit(number)) for number in self.beside)]
         return any(abs(number - score.value) <= max(half, score.half_unit) * 2.0 for number, half in told)
 
     def is_of_the_claim(self, summary: LogRecord) -> bool:
         """Whether a score of a summary stands in a log of the claim."""
         scores = [line.bpb for line in summary.lines]
         return any(each.agrees_with(score.value, score.half_unit) for score in scores for each in self.of_claim)
+
+
+def _half_unit(number: float) -> float:
+    """Of a number of three decimals or more, of which the value alone is kept."""
+    return 0.5 * 10.0 ** -max(_MIN_DECIMALS, len(repr(number).partition(".")[2]))
 
 
 def _contradicting(summary: LogRecord, known: _Known, evidence: Evidence) -> str | None:

@@ -197,6 +197,16 @@ def test_a_summary_that_contradicts_the_log_is_named(
     assert report.verdict == ("unverifiable" if said == "warning" else "consistent")
 
 
+@pytest.mark.parametrize(("kept", "is_doubted"), [(1.409932, False), (1.4103, True)])
+def test_a_summary_has_more_digits_than_a_line_that_only_speaks_of_bpb(
+    tmp_path: Path, kept: float, is_doubted: bool
+) -> None:
+    _summary(tmp_path, val_bpb=kept)
+    _submission(tmp_path)
+    (tmp_path / "train.log").write_text("before averaging, in bpb, there were 1.4099 on the same text\n" + LOG)
+    assert bool(audit(tmp_path).with_code("BPB424")) is is_doubted
+
+
 def test_nothing_is_held_against_a_score_that_no_log_prints(tmp_path: Path) -> None:
     _summary(tmp_path, val_bpb=1.41)
     _submission(tmp_path)
