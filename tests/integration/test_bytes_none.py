@@ -180,6 +180,7 @@ def test_unknown_tokens_are_refused_where_they_are_scored(scored):
         (piece_model(normalization_rule_name="identity"), ["The\n  cat", " na\u00efve\t"]),
         (piece_model(add_dummy_prefix=False, normalization_rule_name="nfkc"), ["The\n  cat", " na\u00efve"]),
         (byte_level(normalizers.NFC()), ["The cafe\u0301  \n", "x" * 40]),
+        (byte_level(normalizers.NFKC()), ["a\u00b4 b \ufdfa", "x" * 40]),  # of which NFKC writes some with spaces
         (byte_level(normalizers.Lowercase()), LOW),
         (byte_level(None, pre_tokenizers.Split(Regex(r"\w+|\W+"), behavior="removed", invert=True)), DOCUMENTS),
         (json.dumps(["<s>", *sorted(set("".join(DOCUMENTS)))]).encode(), DOCUMENTS),
