@@ -55,6 +55,8 @@ class Inputs:
         for role, path in self._named():
             if whole in _stands_for(path):
                 return "which is read"
+            if _would_stand_for(path, whole):
+                return f"one of the files that {path} stands for"
             if path.is_dir() and (folder := path.resolve()) in whole.parents and _is_of_folder(role, folder, whole):
                 return f"one of the files that are read of the folder {path}"
         if self.finds_data and not self.data and not self.docs and self._lies_beside_a_checkpoint(whole):
@@ -105,6 +107,11 @@ def _paths(given: object) -> Iterator[Path]:
 def _stands_for(path: Path) -> set[Path]:
     """The file itself, and what it matches as a pattern."""
     return {Path(name).resolve() for name in (str(path), *glob.glob(str(path)))}  # noqa: PTH207 - as they are read
+
+
+def _would_stand_for(path: Path, file: Path) -> bool:
+    """Whether a pattern matches a file once it is there."""
+    return glob.has_magic(str(path)) and not path.exists() and file.match(str(path.resolve()))
 
 
 def _is_of_folder(role: Role, folder: Path, file: Path) -> bool:

@@ -136,6 +136,26 @@ def test_files_of_other_kinds_are_written_into_folders_that_are_read(tmp_path):
         assert "expected a file of its own" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "is_refused"),
+    [
+        ("texts/*.txt", "texts/new.txt", True),
+        ("texts/part_[0-9].txt", "texts/part_7.txt", True),
+        ("*/part_?.txt", "texts/part_7.txt", True),
+        ("texts/*.txt", "new.txt", False),
+        ("texts/*.txt", "texts/new.json", False),
+        ("texts/a[1].txt", "texts/a1.txt", False),  # a file that is called so
+    ],
+)
+def test_nor_a_file_that_a_pattern_would_take_the_next_time(tmp_path, pattern, name, is_refused):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a[1].txt").write_text("precious")
+    done = run_line_here(f"bpb-eval a.pt --docs {pattern} --output {name}", cwd=tmp_path)
+    assert done.returncode == 2
+    why = f"one of the files that {pattern} stands for" if is_refused else "no checkpoint at a.pt"
+    assert why in done.stderr
+
+
 def test_the_working_folder_is_a_folder_of_shards_like_any(tmp_path):
     done = run_line_here("bpb-eval a.pt --data . --output o.json", cwd=tmp_path)
     assert (done.returncode, done.stderr.partition(";")[0]) == (2, "bpb-eval: no checkpoint at a.pt")
