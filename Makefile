@@ -40,11 +40,11 @@ types: $(VENV)/.test ## mypy --strict of bpb_harness and reference
 imports: $(VENV)/.test ## import-linter: imports point one way
 	$(BIN)/lint-imports
 
-tests: $(VENV)/.test ## every test, on two workers or WORKERS=4; COVERAGE=1 prints the share of lines that they run
+tests: $(VENV)/.test ## the tests of every day, on two workers or WORKERS=4; COVERAGE=1 prints the share of lines that they run
 	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines")
 
-thorough: $(VENV)/.test ## every test, with all the further cases of what it repeats: before a release
+thorough: $(VENV)/.test ## every test, with all the cases of what it repeats: before a release
 	BPB_THOROUGH=1 $(PYTEST)
 
 quick: $(VENV)/.test ## the tests of single modules but the longest, in half a minute

@@ -14,6 +14,8 @@ from types import SimpleNamespace
 import pytest
 from _pytest.runner import runtestprotocol
 
+from tests.tiers import of_this_tier
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 # A job in the background, or under nohup, inherits an ignored Ctrl-C and hands it on to the commands that tests start.
@@ -21,10 +23,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is left to the thorough tier does not run every day."""
+    items[:], left = of_this_tier(items)
+    config.hook.pytest_deselected(items=left)
+
+
+# Collecting tests makes objects that stay: there is no garbage to look for until they run.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What is there now stays to the end: thousands of cases and modules are not looked through at each collection."""
+    """What is there now stays to the end: thousands of cases and modules are not looked through at each collection.
+
+    Nor is what a test makes looked through every 700 objects: that takes 6 % of the time.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 10)
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

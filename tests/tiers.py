@@ -1,8 +1,9 @@
-"""Two tiers: what `make thorough` repeats more often than `make test` does.
+"""Two tiers: what `make thorough`, which sets BPB_THOROUGH=1, runs beyond what `make test` does.
 
-Every test is in both. Where one repeats the same thing with other seeds, other networks or more draws, the everyday
-tier takes a few of them, the first ones, and BPB_THOROUGH=1 all. What is the only one of its kind, a refusal, a verdict
-or a decision cannot be given away by these functions: a test keeps at least one case.
+Where a test repeats the same thing with other seeds, other networks or more draws, the everyday tier takes a few of
+them, the first ones. A test that shows again, in a process of its own or at a larger size, what a cheaper one decides
+is left to the thorough tier as a whole, and names the cheaper one. What is the only one of its kind, a refusal, a
+verdict or a decision is not given away.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from typing import TypeVar
+
+import pytest
 
 IS_THOROUGH = os.environ.get("BPB_THOROUGH") == "1"
 
@@ -37,3 +40,20 @@ def times(everyday: int, *, thorough: int, is_thorough: bool = IS_THOROUGH) -> i
     if not 1 <= everyday < thorough:
         raise ValueError(f"got {everyday} and {thorough}, expected 1 or more every day, and more than that thoroughly")
     return thorough if is_thorough else everyday
+
+
+def thorough(*, everyday: str) -> pytest.MarkDecorator:
+    """A test that the thorough tier alone runs.
+
+    Args:
+        everyday: the test of every day that notices the same faults: its file below tests, ``::`` and its name.
+    """
+    return pytest.mark.thorough(everyday)
+
+
+def of_this_tier(
+    items: list[pytest.Item], *, is_thorough: bool = IS_THOROUGH
+) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Those of the tests that run, and those that are left to the thorough tier."""
+    left = {item for item in items if not is_thorough and item.get_closest_marker("thorough")}
+    return [item for item in items if item not in left], list(left)

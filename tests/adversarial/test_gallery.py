@@ -10,6 +10,7 @@ import pytest
 
 from bpb_harness.testing import check_code_length, check_elbo, check_loss_weight
 from fixtures.adversarial.estimators import CORRECT, GALLERY, WrongEstimator
+from tests.tiers import thorough
 
 # The fewest that check_elbo takes, 100 calls of 31 rows: nearly all mistakes are so large that these find them, and a
 # right estimator passes at any number.
@@ -20,8 +21,27 @@ def _settings(settings: Mapping[str, object], draws: int = _DRAWS) -> dict[str, 
     return dict(settings) | {"num_draws": draws}
 
 
+# Each takes a second or more, and another of its kind is there every day.
+_ENDING = thorough(
+    everyday="statistical/test_doubts.py::test_weights_that_end_where_sampling_proves_nothing_are_suspicious"
+)
+_FITTED = thorough(everyday="statistical/test_closer_look.py::test_a_wrong_mean_is_named_for_what_single_draws_show")
+_AMONG_MEANS = thorough(everyday="adversarial/test_gallery.py::test_wrong_means_are_found_and_named")
+_LEFT = {
+    ("estimate_nats", "control variate fitted on its own draws"): _FITTED,
+    ("estimate_nats", "times above an epsilon"): _ENDING,
+    ("estimate_nats", "weights clipped"): _ENDING,
+    ("score_bits", "cleaner end of each step"): _AMONG_MEANS,
+    ("score_bits", "groups of tokens priced jointly"): _AMONG_MEANS,
+}
+
+
 def _items(part: str) -> list[object]:
-    return [pytest.param(item, id=item.name) for item in GALLERY if getattr(item, part) is not None]
+    return [
+        pytest.param(item, id=item.name, marks=_LEFT.get((part, item.name), ()))
+        for item in GALLERY
+        if getattr(item, part) is not None
+    ]
 
 
 @pytest.mark.parametrize("name", CORRECT)

@@ -7,6 +7,7 @@ import pytest
 
 import bpb_harness
 from tests.golden.scores import CASES, STORED, numbers, outcome, processor
+from tests.tiers import some_of
 
 # Rounding may part two tokens that are all but alike in confidence the other way round, and then the order is another.
 OTHERWISE_ROUNDED = {"chain.confidence": (0.2, 2.0)}
@@ -21,7 +22,11 @@ def _without_model(signature):
     return re.sub(r"model:[0-9a-f]+", "model:", signature)
 
 
-@pytest.mark.parametrize("case", CASES)
+# Another of their kind is there every day: chain.margin, chain.entropy; discrete.tolerance, mc.compare.
+LEFT = {"chain.random", "chain", "mc.tolerance.compare"}
+
+
+@pytest.mark.parametrize("case", some_of([*sorted(set(CASES) - LEFT), *sorted(LEFT)], everyday=21))
 def test_every_number_is_what_it_was(case, stored, tmp_path):
     before, now = dict(numbers(stored["outcomes"][case])), dict(numbers(outcome(case, tmp_path)))
     assert now.keys() == before.keys()

@@ -32,6 +32,7 @@ from bpb_harness.result import BpbResult, Signature
 from bpb_harness.second_look.asking import AnsweringProcess
 from fixtures.build import TOKENIZER, VALIDATION, shard_bytes
 from tests.one_block import one_block_of
+from tests.tiers import some_of, thorough
 from tests.two_processes import run_in_two
 
 CHECKPOINT, CAUSAL_CHECKPOINT = one_block_of("mdlm-tiny.pt"), one_block_of("ar-tiny.pt")
@@ -151,14 +152,20 @@ def test_text_behind_a_chunk_changes_nothing_of_it(adapted, tmp_path):
 
 @pytest.mark.parametrize(
     ("checkpoint", "settings"),
-    [
-        (CAUSAL_CHECKPOINT, {"method": "ar", "limit": 20, "stride": STRIDE}),
-        (CAUSAL_CHECKPOINT, {"method": "ar", "limit": 9}),
-        (CHECKPOINT, {"method": "mc", "limit": 12, "num_samples": 2}),
-        (CHECKPOINT, {"method": "discrete", "limit": 9, "num_samples": 1, "compare": True, "with_tokens": True}),
-        (CHECKPOINT, {"method": "chain", "order": "random", "tokens_per_step": 32, "limit": 9, "per_document": True}),
-        (CHECKPOINT, {"method": "mc", "block_size": 32, "limit": 20}),
-    ],
+    some_of(
+        [
+            (CAUSAL_CHECKPOINT, {"method": "ar", "limit": 20, "stride": STRIDE}),
+            (CAUSAL_CHECKPOINT, {"method": "ar", "limit": 9}),
+            (CHECKPOINT, {"method": "mc", "limit": 12, "num_samples": 2}),
+            (CHECKPOINT, {"method": "discrete", "limit": 9, "num_samples": 1, "compare": True, "with_tokens": True}),
+            (
+                CHECKPOINT,
+                {"method": "chain", "order": "random", "tokens_per_step": 32, "limit": 9, "per_document": True},
+            ),
+            (CHECKPOINT, {"method": "mc", "block_size": 32, "limit": 20}),
+        ],
+        everyday=3,
+    ),
 )
 def test_a_network_that_learns_nothing_costs_what_it_costs_without(checkpoint, settings):
     """Its masks, orders and windows are those of a score in one piece, whatever the chunks."""
@@ -338,6 +345,7 @@ def test_what_is_kept_is_written_at_the_end_of_a_chunk_and_not_in_one(tmp_path, 
     assert len(set(seen)) == len(seen) == 3
 
 
+@thorough(everyday="unit/adaptation/test_sgd.py::test_all_processes_step_as_one_does_to_the_last_bit")
 def test_two_processes_are_one(tmp_path):
     words = {
         "ar": [CAUSAL_CHECKPOINT, "--method", "ar", "--limit", 20, "--stride", STRIDE],

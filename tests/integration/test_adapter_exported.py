@@ -16,6 +16,7 @@ from bpb_harness.denoiser import CausalLM, Denoiser, masked_nll
 from bpb_harness.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from bpb_harness.schedule import LogLinear, NoiseLevel
 from fixtures.adversarial.models.cheats import HonestCausalLM, HonestContextDenoiser, HonestDenoiser
+from tests.tiers import thorough
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torch.export.pt2_archive") is None, reason="this torch writes another layout"
@@ -307,6 +308,7 @@ def test_the_digest_of_a_model_is_of_the_program_and_what_stands_beside_it(expor
     assert len(digests) == 4
 
 
+@thorough(everyday="integration/test_adapter_exported.py::test_a_denoiser_scores_the_same_for_every_shape")
 @pytest.mark.lab
 def test_a_contest_checkpoint_scores_the_same_bits_exported(lab: Path, tmp_path: Path) -> None:
     original = load_model(lab / "foreign" / "pr1106_small.pt", adapter="golf-mdlm", **_CPU)[1]

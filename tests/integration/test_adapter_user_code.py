@@ -20,6 +20,7 @@ from bpb_harness.errors import CheckpointError, UsageError
 from bpb_harness.result import Signature
 from bpb_harness.schedule import LogLinear
 from tests.commands import run_line_here
+from tests.tiers import thorough
 
 _CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
@@ -193,6 +194,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@thorough(everyday="integration/test_adapter_user_code.py::test_the_worked_example_s_commands_run_as_printed")
 def test_the_page_s_python_examples_run(workplace: Path) -> None:
     examples = re.findall(r"^```python\n(.*?)^```", _PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
     assert len(examples) == 5

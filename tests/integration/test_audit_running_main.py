@@ -13,7 +13,10 @@ from bpb_harness.auditing.script import ScriptContext, check_scripts
 from bpb_harness.auditing.script.running import run_scoring as running
 from bpb_harness.findings import Finding, Severity
 from tests.script_network import NETWORK
+from tests.tiers import some_of
 
+# What attacks the process, and gets the one that users have, is in test_audit_running.
+pytestmark = pytest.mark.usefixtures("forked_running")
 TOKENIZER = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizers" / "tiny_512_bpe.model"
 MODEL = f"""
 import torch
@@ -44,7 +47,7 @@ def main():
     for step in range(1000):
         loss = F.cross_entropy(model(val_tokens[:8]), val_tokens[:8])
         loss.backward()
-    num_steps = int(os.environ.get("STEPS", "8"))
+    num_steps = int(os.environ.get("STEPS", "4"))
     scored, count = 0.0, 0
     num_rows = val_tokens.numel() // SEQ_LEN
     for i in range(num_rows):
@@ -70,7 +73,7 @@ def _loop(imports: str = "import os", price: str = "price(model, x, num_steps)")
 def _run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], settings: dict[str, str] | None = None
 ) -> list[Finding]:
-    monkeypatch.setattr(running, "SHOWN", 6_144)
+    monkeypatch.setattr(running, "SHOWN", 3_072)
     monkeypatch.setattr(running, "CALLS", 12)
     for name, text in files.items():
         (tmp_path / name).write_text(text, "utf-8")
@@ -90,22 +93,26 @@ def test_a_loop_of_main_is_what_it_computes(
         assert found.severity is Severity.REFUTES
         assert "the weight 1/t applied twice" in found.message
     else:
-        assert "the bound of 8 steps" in found.message
+        assert "the bound of 4 steps" in found.message
 
 
 def test_the_settings_of_the_run_are_those_of_the_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = MODEL + BOUND.format(twice="") + _loop()
-    (found,) = _run(tmp_path, monkeypatch, {"evaluate.py": text}, {"STEPS": "4"})
-    assert "the bound of 4 steps" in found.message
+    (found,) = _run(tmp_path, monkeypatch, {"evaluate.py": text}, {"STEPS": "2"})
+    assert "the bound of 2 steps" in found.message
 
 
 NAMED = "import os\nimport torch.nn.functional as F\nfrom net import *\nfrom bound import price as cost\n"
 WHOLE = "import os\nimport torch\nimport torch.nn.functional as F\nimport net\nfrom net import Net, SEQ_LEN\n"
-CALLS = [(NAMED, "cost(model, x, num_steps)"), (f"{WHOLE}import bound as b\n", "b.price(model, x, num_steps)")]
+BY_NAME = (NAMED, "cost(model, x, num_steps)")
+BY_FILE = (f"{WHOLE}import bound as b\n", "b.price(model, x, num_steps)")
+RIGHT, TWICE = ("", "BPB269"), (" / t", "BPB270")
 
 
-@pytest.mark.parametrize(("imports", "price"), CALLS)
-@pytest.mark.parametrize(("twice", "code"), [("", "BPB269"), (" / t", "BPB270")])
+@pytest.mark.parametrize(
+    ("imports", "price", "twice", "code"),
+    some_of([(*BY_NAME, *RIGHT), (*BY_FILE, *TWICE), (*BY_NAME, *TWICE), (*BY_FILE, *RIGHT)], everyday=2),
+)
 def test_what_an_evaluator_imports_from_its_neighbours_is_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imports: str, price: str, twice: str, code: str
 ) -> None:

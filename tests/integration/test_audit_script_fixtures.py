@@ -20,6 +20,7 @@ from bpb_harness.auditing.script.running.scoring_function import find_scoring_fu
 from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.findings import CODES, Finding, Severity
 from tests.golf_rules import GOLF
+from tests.quoted_lines import assert_quoted
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
 EXPECTED: dict[str, dict[str, list[str]]] = json.loads((SCRIPTS / "expected.json").read_text("utf-8"))
@@ -45,6 +46,7 @@ def test_codes(name: str) -> None:
     assert _codes(findings, Severity.REFUTES) == EXPECTED[name]["refutes"]
     assert _codes(findings, Severity.WARNS) == EXPECTED[name]["warns"]
     assert not [found for found in findings if found.code == "BPB950"]
+    assert_quoted(SCRIPTS / name, findings)
 
 
 def test_every_refuting_or_warning_code_has_a_script() -> None:

@@ -16,6 +16,7 @@ from tests.commands import run_here
 from tests.own_json import own_json
 from tests.printed import without_progress
 from tests.spans import windows_of
+from tests.tiers import some_of, thorough
 
 
 def bpb_bytes(*arguments, check=True):
@@ -215,6 +216,7 @@ def test_a_process_ends_like_the_command_does_here(folder, tmp_path):
         assert (done.stdout, done.stderr) == (here.stdout, here.stderr)
 
 
+@thorough(everyday="integration/test_startup.py::test_help_imports_nothing_slow")
 def test_help_does_not_import_torch(folder):
     script = (
         "import sys\n"
@@ -295,7 +297,7 @@ LAB_CODES = {
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("name", LAB_TABLE)
+@pytest.mark.parametrize("name", some_of(LAB_TABLE, everyday=1))
 def test_the_table_of_known_tokenizers(lab, name):
     report = as_json(
         "--tokenizer", lab / "tokenizers" / f"{name}.model", "--docs", lab / "text" / "lab_val_docs.jsonl",

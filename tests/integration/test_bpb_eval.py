@@ -77,12 +77,12 @@ def refusal(*arguments, **kwargs) -> str:
 
 
 def test_the_signature_stands_below_the_score_on_a_line_of_its_own(tiny):
-    done = in_a_process(tiny, "--limit", "20")
+    done = in_a_process(tiny, "--limit", "4")
     assert done.returncode == 0, done.stderr
     signature = Signature.parse(signature_line(done.stdout))
     assert str(signature) == signature_line(done.stdout)
     assert (signature.method, signature.num_steps, signature.num_samples) == ("discrete", "128", "2")
-    assert signature.data.endswith("[0:20/361]")
+    assert signature.data.endswith("[0:4/361]")
     assert done.stdout.startswith("~<= ")
     assert "prior" in done.stdout
     assert without_progress(done.stderr) == ""

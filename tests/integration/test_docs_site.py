@@ -17,7 +17,7 @@ import torch
 from bpb_harness.cli.eval import main
 from fixtures.build import VALIDATION
 from tests.commands import run_here, run_line_here
-from tests.tiers import some_of
+from tests.tiers import some_of, thorough
 
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 PART = 8_192  # tokens
@@ -90,6 +90,7 @@ def test_words_that_are_not_printed_are_found() -> None:
 WHOLE = [pytest.param(False, id="a part"), pytest.param(True, id="as it stands there")]
 
 
+@thorough(everyday="integration/test_docs_site.py::test_python_on_the_page_runs")
 @pytest.mark.usefixtures("forked_decoding")
 @pytest.mark.parametrize("is_whole", some_of(WHOLE, everyday=1))
 def test_the_tutorial_prints_what_it_shows(repository: Path, folder: Path, is_whole: bool) -> None:
@@ -178,6 +179,7 @@ def test_swallowed_bullets_are_found() -> None:
     assert swallowed(page) == ["- <strong>A</strong>", "- <code>b</code>", "```", "| c | d |"]
 
 
+@thorough(everyday="unit/test_links.py::test_links_lead_somewhere")
 def test_the_site_builds_strictly_and_loads_nothing(repository: Path, tmp_path: Path) -> None:
     pytest.importorskip("material", reason="the extra docs is not installed")
     pytest.importorskip("mkdocstrings", reason="the extra docs is not installed")

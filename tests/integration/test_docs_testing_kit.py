@@ -10,12 +10,14 @@ import pytest
 from bpb_harness.testing import FALSE_ALARM_RATE
 from fixtures.adversarial.estimators import CORRECT, GALLERY
 from tests.statistical.power import END, START
+from tests.tiers import thorough
 
 
 def _examples(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
+@thorough(everyday="statistical/test_check_elbo.py::test_the_report_is_for_people_too")
 def test_examples_run(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = repository / "docs" / "testing-kit.md"
     examples = _examples(page)

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from bpb_harness.evaluation.api import evaluate
 from fixtures import build
 from reference.train import train
-from tests.tiers import some_of
+from tests.tiers import some_of, thorough
 from tests.tiny_training import SHAPE, tiny_training
 from tests.two_processes import kill_one_of_two
 
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without t
 SAID = "another process of this run has ended; see what it said; if nothing, what ended it"
 
 
+@thorough(everyday="integration/test_resume.py::test_a_stopped_command_goes_on_to_the_same_line")
 @pytest.mark.parametrize("rank", [0, 1])
 def test_scoring_goes_on_from_the_draws_of_both(tmp_path: Path, repository: Path, rank: int) -> None:
     path = tmp_path / "draws.jsonl"
@@ -45,6 +46,7 @@ def test_scoring_goes_on_from_the_draws_of_both(tmp_path: Path, repository: Path
     assert any(remark.code == "draws.kept" for remark in resumed.remarks)
 
 
+@thorough(everyday="integration/test_train_process.py::test_resumed_run_takes_the_same_steps")
 @pytest.mark.parametrize("rank", some_of([0, 1], everyday=1))
 def test_training_goes_on_from_what_was_saved(tmp_path: Path, repository: Path, rank: int) -> None:
     training = tiny_training(tmp_path / "m.pt", steps=60)

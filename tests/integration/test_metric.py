@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from bpb_harness.errors import NumericsError, UsageError
 from tests.oracles import Markov, OracleDenoiser, Uniform
-from tests.tiers import times
+from tests.tiers import thorough, times
 from tests.two_processes import run_in_two
 
 V, L = 3, 4
@@ -105,6 +105,7 @@ def test_masks_follow_from_the_seed_and_the_tokens_alone():
     assert math.isnan(values(metric)["stderr"])  # of a single batch
 
 
+@thorough(everyday="integration/test_metric.py::test_sums_and_error_are_those_of_the_batches")
 def test_two_processes_are_one(repository):
     if not dist.is_available():
         pytest.skip("torch without torch.distributed")
@@ -151,6 +152,7 @@ def test_many_updates_leave_nothing_behind():
     assert values(metric)["num_batches"] == 100 + more
 
 
+@thorough(everyday="integration/test_metric.py::test_sums_and_error_are_those_of_the_batches")
 def test_the_error_holds():
     """The variance of 100 scores of 12 batches against what they state: 0.5 to 1.9, more than 4 errors each way."""
     generator, model, scores, stated = torch.Generator().manual_seed(4), network(), [], []

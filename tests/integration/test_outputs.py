@@ -18,6 +18,7 @@ from bpb_harness.checkpoints import save_checkpoint
 from bpb_harness.cli.eval import main as eval_main
 from bpb_harness.errors import OutputError
 from bpb_harness.whole_file import write_whole
+from tests.tiers import some_of
 
 MAX_BYTES = 100  # what a file may hold, as on a full disk
 
@@ -149,12 +150,15 @@ def test_what_torch_says_of_a_full_disk_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("closed", "words", "code", "said"),
-    [
-        (1, [], 2, "bpb-audit: standard output cannot be written: got it is closed; pass --output FILE\n"),
-        (1, ["--output", "o.txt"], 1, ""),
-        (2, [], 1, ""),
-        (2, ["--format", "none"], 2, ""),
-    ],
+    some_of(
+        [
+            (1, [], 2, "bpb-audit: standard output cannot be written: got it is closed; pass --output FILE\n"),
+            (1, ["--output", "o.txt"], 1, ""),
+            (2, [], 1, ""),
+            (2, ["--format", "none"], 2, ""),
+        ],
+        everyday=2,
+    ),
 )
 def test_a_stream_that_is_closed(tmp_path, repository, closed, words, code, said):
     """No file gets its number either, in which it would hold what libraries print."""

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.own_json import own_json
+from tests.tiers import thorough
 
 _ROOT = Path(__file__).parents[2]
 _SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
@@ -72,6 +73,7 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
+@thorough(everyday="integration/test_package.py::test_no_page_tells_to_install_from_an_index_that_has_no_such_package")
 def test_an_index_takes_both(built: Sequence[Path]) -> None:
     pytest.importorskip("twine", reason="pip install twine")
     done = run(sys.executable, "-m", "twine", "check", "--strict", *built, cwd=built[0].parent, NO_COLOR="1")
@@ -79,6 +81,7 @@ def test_an_index_takes_both(built: Sequence[Path]) -> None:
     assert done.stdout.count("PASSED") == 2
 
 
+@thorough(everyday="integration/test_package.py::test_no_page_tells_to_install_from_an_index_that_has_no_such_package")
 def test_the_wheel_holds_what_the_package_reads_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not re.match(r"[^/]*\.dist-info/", name)}
@@ -87,6 +90,7 @@ def test_the_wheel_holds_what_the_package_reads_and_nothing_else(wheel: Path) ->
     assert wheel.stat().st_size < 2_000_000
 
 
+@thorough(everyday="integration/test_package.py::test_no_page_tells_to_install_from_an_index_that_has_no_such_package")
 def test_what_an_index_shows(wheel: Path) -> None:
     """Every link leads to a file of this version; licence and addresses are there."""
     with zipfile.ZipFile(wheel) as archive:
@@ -115,6 +119,7 @@ def test_what_an_index_shows(wheel: Path) -> None:
     assert re.findall(r"Python :: (3\.\d+)", " ".join(classifiers)) == tested
 
 
+@thorough(everyday="integration/test_demo.py::test_it_scores_what_comes_with_the_package")
 def test_the_demo_runs_from_the_wheel_alone(empty: Path, tmp_path: Path) -> None:
     done = run(empty / "bpb-eval", "--demo", "--format", "json", "--quiet", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -160,6 +165,7 @@ def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@thorough(everyday="integration/test_audit_command.py::test_help_and_version_import_no_torch")
 @pytest.mark.parametrize(
     ("command", "words", "code", "said"),
     [

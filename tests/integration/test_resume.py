@@ -17,6 +17,7 @@ from bpb_harness.evaluation import draw_file
 from bpb_harness.evaluation.draw_file import DrawFile
 from bpb_harness.terminal.score import describe
 from tests.printed import words_of
+from tests.tiers import some_of
 
 FAST = {"limit": 12, "batch_tokens": 512, "check_contract": False, "device": "cpu"}
 
@@ -182,7 +183,7 @@ def test_passes_for_a_tolerance_append(tiny, tmp_path):
     short = {**FAST, "context_length": 32}
     coarse = evaluation.evaluate(tiny, tolerance=10.0, resume=path, **short)
     size = path.stat().st_size
-    tolerance = (coarse.ci95[1] - coarse.ci95[0]) / 4  # half of what one pass gives
+    tolerance = 0.2  # some twenty passes
     fine = evaluation.evaluate(tiny, tolerance=tolerance, resume=path, **short)
     assert path.stat().st_size > size
     assert int(fine.signature.passes) > int(coarse.signature.passes or 1)
@@ -216,7 +217,7 @@ def never_stopped(tiny):
     return evaluation.evaluate(tiny, **LONG).length.nats
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", some_of([signal.SIGINT, signal.SIGKILL], everyday=1))
 def test_a_stopped_command_goes_on_to_the_same_line(tiny, never_stopped, tmp_path, how):
     path = tmp_path / "draws.jsonl"
     flags = (tiny, "--no-contract", "--limit", "160", "--batch-tokens", "256", "--format", "json")

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from bpb_harness.evaluation import api as evaluation
 from bpb_harness.torchrun import is_first_process, num_cores
 from tests.own_json import own_json
+from tests.tiers import thorough
 from tests.two_processes import run_in_two
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
@@ -49,6 +50,7 @@ def score_with_one(checkpoint, num_threads=1, **settings):
 SAME = ("nats", "bits_per_byte", "mc_stderr", "ci95", "num_tokens", "num_bytes", "num_forward_tokens", "signature")
 
 
+@thorough(everyday="integration/test_torchrun.py::test_an_exact_method_is_shared_and_an_error_is_said_once")
 def test_two_processes_score_what_one_scores_and_share_a_file(tiny, tmp_path):
     settings = {"limit": 22, "batch_tokens": 512, "compare": True}
     path = tmp_path / "draws.jsonl"
@@ -83,6 +85,9 @@ def test_an_exact_method_is_shared_and_an_error_is_said_once(tiny, repository):
     assert {key: one[key] for key in SAME} == {key: two[key] for key in SAME}
 
 
+@thorough(
+    everyday="unit/evaluation/test_draws.py::test_tokens_cost_the_same_bits_whoever_scores_them_in_whatever_batches"
+)
 def test_totals_and_costs_are_the_same_bits_in_any_number_of_processes(tiny, repository, tmp_path):
     """Several draws a token, and gradients of several micro-batches a step: sums that hang on their order."""
     common = (tiny, "--no-contract", "--limit", "9", "--batch-tokens", "256", "--format", "json")

@@ -27,6 +27,7 @@ from reference.run import Run
 from reference.train import train
 from tests.commands import run_here
 from tests.shards import write_shard
+from tests.tiers import thorough
 from tests.tiny_training import tiny_training as training
 
 SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--context", "32", "--batch-tokens", "64", "--device", "cpu"]
@@ -205,6 +206,7 @@ def test_a_state_that_would_run_code_does_not(tmp_path: Path) -> None:
     assert not (tmp_path / "owned").exists()
 
 
+@thorough(everyday="unit/reference/test_train.py::test_ctrl_c_ends_the_step_saves_and_says_so")
 def test_interrupt_saves_and_says_so(tmp_path: Path, repository: Path) -> None:
     out = tmp_path / "model.pt"
     arguments = ["--data", str(build.VALIDATION), "--tokenizer", str(build.TOKENIZER), "--out", str(out), *SMALL]

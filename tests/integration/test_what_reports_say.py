@@ -23,19 +23,17 @@ from bpb_harness.auditing import AuditReport, audit, audit_folders
 from bpb_harness.auditing.annotations import annotations_of
 from bpb_harness.auditing.report import summary_to_markdown
 from bpb_harness.auditing.report_text import summary_to_text
-from bpb_harness.auditing.script import ScriptContext, check_scripts, decode_source
 from bpb_harness.cli.audit import app
-from bpb_harness.findings import CODES, Finding, Severity
+from bpb_harness.findings import Severity
 from bpb_harness.report.audit import audit_page
 from bpb_harness.terminal.screen import Screen
 from fixtures.claims.build import HERE
 from fixtures.claims.patterns import SP1024, bpb, log, submission
 from tests.golf_rules import GOLF
+from tests.quoted_lines import is_of_a_line
+from tests.tiers import some_of, times
 
-SCRIPTS = sorted((HERE.parent / "scripts").glob("*.py"))
 STORED = json.loads((Path(__file__).parents[1] / "golden" / "audits.json").read_text("utf-8"))
-# Of a script as a whole: it was unpacked, was not read or not to its end; and what came of running its functions.
-OF_NO_LINE = {f"BPB{number}" for number in (157, 158, 159, 163, 164, 269, 270, 271, 950, 951, 952)}
 
 
 @cache
@@ -43,28 +41,8 @@ def _reports() -> list[AuditReport]:
     return list(audit_folders(HERE / "submissions"))
 
 
-def _is_of_a_line(finding: Finding) -> bool:
-    return CODES[finding.code].name.startswith("script-") and finding.code not in OF_NO_LINE
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_every_finding_of_a_script_names_its_line_and_quotes_it(script: Path) -> None:
-    lines = decode_source(script).text.split("\n")  # of what it unpacks to, where it does
-    for finding in filter(_is_of_a_line, check_scripts([script], ScriptContext(rules=GOLF))):
-        file, line = finding.evidence["file"], finding.evidence["line"]
-        assert file == str(script)
-        assert f"({script}:{line}" in finding.message
-        assert ("of what it unpacks to)" in finding.message) is (finding.evidence.get("is_unpacked") is True)
-        quoted = finding.evidence["quoted"]
-        assert isinstance(quoted, list)
-        assert quoted
-        for each in quoted:
-            assert isinstance(each, dict)
-            assert lines[int(str(each["line"])) - 1].strip().startswith(str(each["code"]).removesuffix("..."))
-
-
-def test_so_it_does_in_a_report() -> None:
-    found = [(report, finding) for report in _reports() for finding in report.findings if _is_of_a_line(finding)]
+def test_findings_of_scripts_name_and_quote_their_lines_in_reports() -> None:
+    found = [(report, finding) for report in _reports() for finding in report.findings if is_of_a_line(finding)]
     assert len({finding.code for _, finding in found}) >= 5
     for report, finding in found:
         assert f"{finding.evidence['file']}:{finding.evidence['line']}" in finding.message
@@ -141,7 +119,7 @@ def _is_harmless(text: str) -> bool:
     return all(character == "\n" or character.isprintable() for character in text)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=times(12, thorough=40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HOSTILE)
 def test_nothing_of_a_record_reaches_a_terminal_that_it_would_obey(words: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -188,7 +166,9 @@ def test_pure_look_ups_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [finding.to_dict() for finding in second.findings] == [finding.to_dict() for finding in first.findings]
 
 
-@pytest.mark.parametrize("dataset", ["fineweb_val", "owt", "text8", "a text that nobody knows", "\u00fc", None])
+@pytest.mark.parametrize(
+    "dataset", some_of([None, "fineweb_val", "\u00fc", "owt", "text8", "a text that nobody knows"], everyday=3)
+)
 @pytest.mark.parametrize("tokenizer", ["sp1024", "gpt2", "char", "nobody's", None])
 @pytest.mark.parametrize("rules", [None, "none"])
 def test_no_text_and_no_tokenizer_is_a_fault_of_the_program(

@@ -331,7 +331,7 @@ def test_several_draws_a_window_and_partial_batches() -> None:
     def in_two_parts(denoise, x0, generator):
         return torch.cat([right(denoise, part, generator) for part in x0.split(16)])
 
-    assert check_elbo(in_two_parts, num_draws=6200).ok
+    assert check_elbo(in_two_parts, num_draws=3100).ok
 
 
 def test_any_order_needs_no_time() -> None:

@@ -112,7 +112,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize(
     ("estimate", "num_draws", "said"),
-    some_of((pytest.param(*parts, id=name) for name, parts in HIDDEN.items()), everyday=3),
+    some_of((pytest.param(*parts, id=name) for name, parts in HIDDEN.items()), everyday=2),
 )
 def test_what_four_tokens_and_large_batches_hide_is_refused_by_name(estimate, num_draws: int, said: str) -> None:
     report = check_elbo(estimate, num_draws=num_draws)
@@ -149,7 +149,7 @@ SHOWN = {
 
 @pytest.mark.parametrize(
     ("estimate", "num_draws", "said"),
-    some_of((pytest.param(*parts, id=name) for name, parts in SHOWN.items()), everyday=3),
+    some_of((pytest.param(*parts, id=name) for name, parts in SHOWN.items()), everyday=2),
 )
 def test_a_wrong_mean_is_named_for_what_single_draws_show(estimate, num_draws: int, said: str) -> None:
     """Means of known mistakes that fit as well by chance (an integral over a part of t) do not get the name."""
@@ -160,11 +160,13 @@ def test_a_wrong_mean_is_named_for_what_single_draws_show(estimate, num_draws: i
 
 @pytest.mark.parametrize(
     "estimate",
-    [
-        _with_control_variate(leave_one_out=True),
-        _weighted(lambda v: 2 / v, warp=lambda v: v**2),
-    ],
-    ids=["leave one out", "t = v^2"],
+    some_of(
+        [
+            pytest.param(_weighted(lambda v: 2 / v, warp=lambda v: v**2), id="t = v^2"),
+            pytest.param(_with_control_variate(leave_one_out=True), id="leave one out"),
+        ],
+        everyday=1,
+    ),
 )
 def test_unusual_and_right_estimators_pass(estimate) -> None:
     """False alarm below 5e-5 each (MATHS.md, equation 22), at fixed seeds."""

@@ -26,7 +26,7 @@ from fixtures.adversarial.estimators.correct import (
     shared_time,
     stratified_times,
 )
-from tests.tiers import some_of
+from tests.tiers import some_of, thorough
 
 V = 3
 
@@ -74,6 +74,7 @@ def test_weights_that_end_where_sampling_proves_nothing_are_suspicious(estimate)
     assert report.message.startswith("SUSPICIOUS, and not proved wrong")
 
 
+@thorough(everyday="statistical/test_doubts.py::test_a_mean_on_long_windows_tells_a_warped_law_from_a_clipped_weight")
 def test_weights_that_end_rightly_are_not_suspicious() -> None:
     """t = v^3 with weight 3 / v: bounded by comparison, and its mean on long windows is the bound."""
 
@@ -106,6 +107,7 @@ def _median_of_means(denoise, x0, generator):
     return torch.stack(groups).median(0).values
 
 
+@thorough(everyday="statistical/test_doubts.py::test_several_draws_a_call_that_are_low_are_told_to_make_one")
 def test_a_low_mean_of_several_draws_is_suspicious_and_told_what_to_run() -> None:
     report = check_elbo(_median_of_means, num_draws=3100)
     assert report.ok
@@ -194,6 +196,7 @@ def test_strata_tied_to_rows_are_shown_by_row_means_and_mended_in_words(order, s
     assert all(line in report.message for line in report.evidence)
 
 
+@thorough(everyday="statistical/test_false_alarm.py::test_e_values_of_correct_estimators")
 def test_the_mends_in_words_are_right() -> None:
     def shifted(denoise, x0, generator):
         batch = len(x0)

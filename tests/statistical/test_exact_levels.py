@@ -81,7 +81,7 @@ def truth(network, schedule):
             (True, "loglinear", 2), (False, "loglinear[0.3]", 5), (True, "cosine-md4[0.1]", 2),
             (False, "loglinear", 2), (True, "loglinear[0.3]", 5), (False, "cosine-md4[0.1]", 2),
         ],
-        everyday=3,
+        everyday=1,
     ),
 )  # fmt: skip
 def test_drawn_levels_are_unbiased_and_their_error_is_right(rounds, name, num_samples):

@@ -52,7 +52,7 @@ def worst_z(estimates, truth):
     return np.abs((estimates.mean(axis=0) - truth) / stderr).max()
 
 
-@pytest.mark.parametrize("name", ["loglinear", "cosine-mdlm"])
+@pytest.mark.parametrize("name", some_of(["cosine-mdlm", "loglinear"], everyday=1))
 def test_mc_of_a_perfect_denoiser_is_minus_log_p(name, tmp_path):
     """50 windows within 4 standard errors of 64 passes (Student, 63 degrees): false alarm 0.9 % at a random seed."""
     model = Markov.random(4, seed=5)
@@ -66,7 +66,7 @@ LOW, COSINE = ("loglinear", 0.2), ("cosine-md4", 0.05)
 
 
 @pytest.mark.parametrize(
-    ("kind", "parts"), some_of([("mc", COSINE), ("discrete", LOW), ("mc", LOW), ("discrete", COSINE)], everyday=2)
+    ("kind", "parts"), some_of([("mc", COSINE), ("discrete", LOW), ("mc", LOW), ("discrete", COSINE)], everyday=1)
 )
 def test_sampled_bounds_of_a_time_conditioned_table(parts, kind, tmp_path):
     """6 windows and their sum within 4.5 standard errors (false alarm 2e-4), prior and reconstruction included."""

@@ -1,14 +1,15 @@
-"""The everyday suite keeps a case of everything: what is left to the thorough tier are repetitions alone."""
+"""The everyday suite keeps a case of everything: what is left to the thorough tier is noticed by it as well."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.tiers import some_of, times
+from tests.tiers import of_this_tier, some_of, thorough, times
 
 _TESTS = Path(__file__).parents[1]
 
@@ -27,9 +28,9 @@ def test_a_tier_never_has_no_case() -> None:
     for everyday in (-1, 0, 3, 4):
         with pytest.raises(ValueError, match="of 3 cases"):
             some_of("abc", everyday=everyday)
-    for everyday, thorough in ((0, 5), (5, 5), (6, 5)):
+    for everyday, more in ((0, 5), (5, 5), (6, 5)):
         with pytest.raises(ValueError, match="more than that thoroughly"):
-            times(everyday, thorough=thorough)
+            times(everyday, thorough=more)
 
 
 @pytest.mark.parametrize(("is_thorough", "cases", "number"), [(False, ["a", "b"], 10), (True, ["a", "b", "c"], 200)])
@@ -56,3 +57,41 @@ def test_every_use_says_in_numbers_what_is_kept_every_day() -> None:
         everyday = named["everyday"] if call.func.id == "some_of" else call.args[0]  # type: ignore[attr-defined]
         assert isinstance(everyday, ast.Constant), place
         assert everyday.value >= 1, place
+
+
+def _is_mark(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "thorough"
+
+
+def _left(text: str) -> Iterator[tuple[str, str]]:
+    """The tests of a file that are left to the thorough tier, or cases of them, and the test that each names."""
+    tree = ast.parse(text)
+    names = {
+        mark: node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for mark in node.decorator_list
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            assert not any(map(_is_mark, node.decorator_list)), f"{node.name} has many tests: each names another"
+        if isinstance(node, ast.Call) and _is_mark(node):
+            (keyword,) = node.keywords
+            yield names.get(node, f"cases of line {node.lineno}"), ast.literal_eval(keyword.value)
+
+
+def test_who_is_left_to_the_thorough_tier_names_a_test_of_every_day() -> None:
+    files = {path.relative_to(_TESTS).as_posix(): path.read_text("utf-8") for path in _TESTS.rglob("test_*.py")}
+    marked = {path: text for path, text in files.items() if "thorough(everyday=" in re.sub(r"\s", "", text)}
+    del marked[Path(__file__).relative_to(_TESTS).as_posix()]
+    left = {f"{path}::{name}": day for path, text in marked.items() for name, day in _left(text)}
+    assert len(left) >= 10
+    for place, everyday in left.items():
+        path, _, name = everyday.partition("::")
+        assert f"def {name.rpartition('::')[2]}(" in files.get(path, ""), f"{place} names {everyday}, which is no test"
+        assert everyday not in left, f"{place} names {everyday}, which is left to the thorough tier as well"
+
+
+def test_a_test_that_is_left_runs_thoroughly_alone(request: pytest.FixtureRequest) -> None:
+    other = pytest.Function.from_parent(request.node.parent, name="other", callobj=lambda: None)
+    left = pytest.Function.from_parent(request.node.parent, name="left", callobj=lambda: None)
+    left.add_marker(thorough(everyday="unit/test_tiers.py::test_a_tier_never_has_no_case"))
+    assert of_this_tier([left, other], is_thorough=False) == ([other], [left])
+    assert of_this_tier([left, other], is_thorough=True) == ([left, other], [])

@@ -34,6 +34,7 @@ from bpb_harness.text.document_pieces import Stretches, document_pieces
 from tests.shards import write_shard
 from tests.spans import windows_of
 from tests.threads_as_processes import run_together
+from tests.tiers import some_of
 
 SCHEDULE = LogLinear(1e-3)
 CPU = torch.device("cpu")
@@ -623,8 +624,10 @@ def test_tokens_of_windows_of_all_lengths_add_up_to_them_to_the_last_bit(monkeyp
     np.testing.assert_array_equal(bound._with_rest(window_nats, token_nats), token_nats + (missing / lengths)[window])
 
 
-@pytest.mark.parametrize(("at_once", "count"), [(70, 3), (1 << 22, 4)])
-@pytest.mark.parametrize("by_stretches", [False, True])
+@pytest.mark.parametrize(
+    ("by_stretches", "at_once", "count"),
+    some_of([(True, 70, 3), (False, 1 << 22, 4), (False, 70, 3), (True, 1 << 22, 4)], everyday=2),
+)
 def test_tokens_cost_the_same_bits_whoever_scores_them_in_whatever_batches(
     source, monkeypatch, at_once, count, by_stretches
 ):
@@ -638,7 +641,7 @@ def test_tokens_cost_the_same_bits_whoever_scores_them_in_whatever_batches(
         np.testing.assert_array_equal(seen, alone[0])
 
 
-@pytest.mark.parametrize(("samples", "passes"), [(1, 1), (2, 1), (5, 1), (2, 3)])
+@pytest.mark.parametrize(("samples", "passes"), some_of([(1, 1), (2, 3), (2, 1), (5, 1)], everyday=2))
 def test_stretches_cost_what_their_tokens_do_to_the_last_bit(source, samples, passes):
     """And both what they cost by hand; pieces add up to what the windows cost."""
     bound, network, stretches = ContinuousBound(SCHEDULE, samples), Fixed(), stretches_of(source)

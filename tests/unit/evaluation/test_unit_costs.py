@@ -7,6 +7,7 @@ import pytest
 
 from bpb_harness import evaluate
 from bpb_harness.sampling.design import MIN_WINDOWS_REPLICATED
+from tests.tiers import some_of
 
 
 def test_second_draws_of_windows_stand_behind_the_first(one_block):
@@ -37,10 +38,21 @@ def test_second_draws_of_windows_stand_behind_the_first(one_block):
     assert (draws.value_nats[limit:] != draws.value_nats[again]).all()
 
 
+SEVERAL, AS_MANY = {"num_samples": 3}, {"tolerance": 0.15}
+WINDOWS, TOKENS = {"with_windows": True}, {"with_tokens": True}
+DOCUMENTS = {"with_documents": True, "per_document": True}
+
+
 @pytest.mark.parametrize(
-    "asked", [{"with_windows": True}, {"with_documents": True, "per_document": True}, {"with_tokens": True}]
-)
-@pytest.mark.parametrize("passes", [{"num_samples": 3}, {"tolerance": 0.15}])
+    ("asked", "passes"),
+    some_of(
+        [
+            (WINDOWS, SEVERAL), (DOCUMENTS, SEVERAL), (TOKENS, AS_MANY),
+            (WINDOWS, AS_MANY), (DOCUMENTS, AS_MANY), (TOKENS, SEVERAL),
+        ],
+        everyday=3,
+    ),
+)  # fmt: skip
 def test_costs_are_the_same_whatever_tables_are_asked_for_beside_them(one_block, asked, passes):
     """And tables are the same whether costs are asked for."""
     settings = {"method": "mc", "limit": 6, "check_contract": False, "device": "cpu", **passes}

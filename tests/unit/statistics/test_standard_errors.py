@@ -19,6 +19,7 @@ from bpb_harness.statistics.standard_errors import (
     mc_stderr_nats,
     paired_gap,
 )
+from tests.tiers import some_of
 
 
 def make_draws(
@@ -105,7 +106,7 @@ def test_leans_over_several_draws(num_samples: int, mean_square: float) -> None:
     assert mc_stderr_nats(draws) == pytest.approx(expected, rel=0.1)
 
 
-@pytest.mark.parametrize("num_samples", [2, 3])
+@pytest.mark.parametrize("num_samples", some_of([2, 3], everyday=1))
 def test_few_windows_that_are_noisy_at_low_rates_do_not_hide_it(num_samples: int) -> None:
     """The noisiest draws pull the fit the most: all scaled alike, errors come out below the known spread.
 
