@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,6 +206,15 @@ def test_a_summary_has_more_digits_than_a_line_that_only_speaks_of_bpb(
     _submission(tmp_path)
     (tmp_path / "train.log").write_text("before averaging, in bpb, there were 1.4099 on the same text\n" + LOG)
     assert bool(audit(tmp_path).with_code("BPB424")) is is_doubted
+
+
+@pytest.mark.parametrize("seeds", [{"7": {"val_bpb": 1.41}, "8": {"val_bpb": 1.2}}, {"7": 1.41}, {"7": 1.3}])
+def test_a_summary_of_a_seed_that_the_record_names_contradicts_nothing(tmp_path: Path, seeds: dict[str, Any]) -> None:
+    _summary(tmp_path, val_bpb=1.41)
+    claimed = {"val_bpb": 1.20301843, "tokenizer": "sp1024", "seed_results": seeds}
+    (tmp_path / "submission.json").write_text(json.dumps(claimed))
+    (tmp_path / "train.log").write_text(LOG)
+    assert bool(audit(tmp_path).with_code("BPB424")) is (seeds == {"7": 1.3})
 
 
 def test_nothing_is_held_against_a_score_that_no_log_prints(tmp_path: Path) -> None:
