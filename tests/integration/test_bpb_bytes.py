@@ -160,9 +160,13 @@ def test_no_finding_that_is_an_error_ends_with_exit_0(folder, lossy, tmp_path):
     (tmp_path / "symbol.jsonl").write_text('{"text": "the \\u2581 cat"}\n')
     (tmp_path / "first.jsonl").write_text('{"text": "the cat sat on the mat"}\n')
     right = ["--tokenizer", folder / "t.model"]
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "t.model"))
+    both = [token for text in ("the \u2581 cat", "the mat") for token in (processor.bos_id(), *processor.encode(text))]
+    write_shard(tmp_path / "symbol_000000.bin", both)
     for words in (
         [*right, "--docs", tmp_path / "symbol.jsonl"],
         [*right, "--docs", tmp_path / "first.jsonl", "--data", folder / "val_000000.bin"],
+        [*right, "--docs", tmp_path / "symbol.jsonl", "--data", tmp_path / "symbol_000000.bin"],
     ):
         report = as_json(*words)
         assert "error" not in {found["severity"] for found in report["findings"]}
