@@ -183,7 +183,8 @@ class ByteReport:
         if self.lossless:
             return None
         found = {each.code: each for each in self.findings}
-        of_other_text = self.truth is not None and self.truth.pieces.reasons[Reason.OTHER_TEXT] > 0
+        held = () if self.truth is None else (self.truth.pieces, self.truth.tokens)
+        of_other_text = any(each.reasons[Reason.OTHER_TEXT] > 0 for each in held)
         return (
             found.get(FOREIGN_TOKENIZER.code)
             or (found.get(OTHER_DOCUMENTS.code) if of_other_text else None)

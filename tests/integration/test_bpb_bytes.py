@@ -122,10 +122,16 @@ def lossy(folder, tmp_path_factory):
     )
     (made / "other.jsonl").write_text('{"text": "the mat"}\n')
     (made / "capital.jsonl").write_text('{"text": "Abc"}\n')
+    (made / "symbol.jsonl").write_text('{"text": "another \\u2581 text"}\n')
     return {
         "foreign": (["--tokenizer", made / "foreign.model", *shard], "BPB172", "give the --tokenizer that wrote the"),
         "documents": (
             [*right, *shard, "--docs", made / "other.jsonl"],
+            "BPB179",
+            "give the --docs that the shards were",
+        ),
+        "symbol": (
+            [*right, *shard, "--docs", made / "symbol.jsonl"],  # whose U+2581 alone would be no reason
             "BPB179",
             "give the --docs that the shards were",
         ),
@@ -134,7 +140,7 @@ def lossy(folder, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("kind", ["foreign", "documents", "unknown", "letters"])
+@pytest.mark.parametrize("kind", ["foreign", "documents", "symbol", "unknown", "letters"])
 def test_tokens_that_do_not_give_the_text_back_are_refused_behind_the_report(lossy, tmp_path, kind):
     """It has no bits per byte, and bpb-eval refuses it: a report that says so does not end as if all were well."""
     words, code, step = lossy[kind]
@@ -144,7 +150,7 @@ def test_tokens_that_do_not_give_the_text_back_are_refused_behind_the_report(los
     assert line.startswith(f"bpb-bytes: {words[1]}: the tokens do")
     assert f"got {code} (" in line
     assert step in line
-    assert f"{code} {'warning' if kind == 'documents' else 'error'}" in done.stdout
+    assert f"{code} {'warning' if code == 'BPB179' else 'error'}" in done.stdout
     assert "nothing that bits may be divided by" in done.stdout
     assert "what bits are divided by" not in done.stdout
     report = as_json(*words, code=2)
