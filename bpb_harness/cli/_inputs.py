@@ -51,13 +51,13 @@ class Inputs:
 
     def reads(self, output: Path) -> str | None:
         """Why a file must not be written, in words: it is read, now or the next time; None where it is not."""
-        whole = output.resolve()
+        whole = without_links(output)
         for role, path in self._named():
             if whole in _stands_for(path):
                 return "which is read"
             if _would_stand_for(path, whole):
                 return f"one of the files that {path} stands for"
-            if path.is_dir() and (folder := path.resolve()) in whole.parents and _is_of_folder(role, folder, whole):
+            if path.is_dir() and _is_of_folder(role, without_links(path), whole):
                 return f"one of the files that are read of the folder {path}"
         if self.finds_data and not self.data and not self.docs and self._lies_beside_a_checkpoint(whole):
             return "which lies beside the checkpoint, as the data that it may name"
@@ -65,7 +65,7 @@ class Inputs:
 
     def _lies_beside_a_checkpoint(self, file: Path) -> bool:
         is_data = file.is_file() and file.name.lower().endswith(_IN_FOLDERS["data"])
-        return is_data and any(path.resolve().parent in file.parents for path in self.checkpoint)
+        return is_data and any(without_links(path).parent in file.parents for path in self.checkpoint)
 
     def _named(self) -> Iterator[tuple[Role, Path]]:
         yield from (("checkpoint", path) for path in self.checkpoint)
@@ -98,6 +98,11 @@ def inputs_of(given: Mapping[str, object], *, checkpoint: object, file: object =
     return Inputs.of(finds_data=True, checkpoint=checkpoint, file=files, **named)
 
 
+def without_links(path: Path | str) -> Path:
+    """The whole path; where links lead to each other it is as named, for whoever opens it to refuse."""
+    return Path(os.path.realpath(path))
+
+
 def _paths(given: object) -> Iterator[Path]:
     for each in given if isinstance(given, list | tuple) else [given]:
         if each is not None and str(each):
@@ -106,17 +111,17 @@ def _paths(given: object) -> Iterator[Path]:
 
 def _stands_for(path: Path) -> set[Path]:
     """The file itself, and what it matches as a pattern."""
-    return {Path(name).resolve() for name in (str(path), *glob.glob(str(path)))}  # noqa: PTH207 - as they are read
+    return {without_links(name) for name in (str(path), *glob.glob(str(path)))}  # noqa: PTH207 - as they are read
 
 
 def _would_stand_for(path: Path, file: Path) -> bool:
     """Whether a pattern matches a file once it is there."""
-    return glob.has_magic(str(path)) and not path.exists() and file.match(str(path.resolve()))
+    return glob.has_magic(str(path)) and not path.exists() and file.match(str(without_links(path)))
 
 
 def _is_of_folder(role: Role, folder: Path, file: Path) -> bool:
     if role == "record":
-        return _is_of_record(file)
+        return folder in file.parents and _is_of_record(file)
     return file.parent == folder and file.name.lower().endswith(_IN_FOLDERS.get(role, ()))
 
 

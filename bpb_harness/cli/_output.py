@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bpb_harness.cli._inputs import Inputs
+from bpb_harness.cli._inputs import Inputs, without_links
 from bpb_harness.cli._unread import let_go
 from bpb_harness.errors import OutputError, UsageError
 from bpb_harness.terminal.screen import Screen
@@ -81,6 +81,8 @@ def require_folder(path: Path | None) -> None:
     """Refuse an output path that cannot be written, before the work is done rather than after."""
     if path is not None and path.is_dir():
         raise UsageError("output file", seen=f"{path}, a folder", expected="a file")
+    if path is not None and without_links(path).is_symlink():
+        raise UsageError("output file", seen=f"{path}, a link that leads back to itself", expected="a file")
     if path is not None and not path.parent.is_dir():
         raise UsageError("output file", seen=str(path), expected="a file in a folder that exists")
 
@@ -100,7 +102,7 @@ def require_outputs(outputs: Mapping[str, Path | None], inputs: Inputs) -> None:
         require_folder(path)
         if path is None:
             continue
-        if (first := flags.setdefault(path.resolve(), flag)) != flag:
+        if (first := flags.setdefault(without_links(path), flag)) != flag:
             raise UsageError(f"{first} and {flag}", seen="the same file twice", expected="files of their own")
         if (why := inputs.reads(path)) is not None:
             raise UsageError(

@@ -159,3 +159,23 @@ def test_nor_a_file_that_a_pattern_would_take_the_next_time(tmp_path, pattern, n
 def test_the_working_folder_is_a_folder_of_shards_like_any(tmp_path):
     done = run_line_here("bpb-eval a.pt --data . --output o.json", cwd=tmp_path)
     assert (done.returncode, done.stderr.partition(";")[0]) == (2, "bpb-eval: no checkpoint at a.pt")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("eval loop --output o.json", "no checkpoint at loop: got Too many levels of symbolic links"),
+        ("eval a.pt --output loop", "output file: got loop, a link that leads back to itself, expected a file"),
+        ("bytes --tokenizer loop --data x --output o.json", "Too many levels of symbolic links"),
+    ],
+)
+def test_links_that_lead_to_each_other_are_said_to_be_such(tmp_path, line, said):
+    (tmp_path / "loop").symlink_to("loop")
+    done = run_line_here(f"bpb-{line}", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+
+
+def test_an_output_may_be_a_link_to_a_file_that_is_not_there_yet(tmp_path):
+    (tmp_path / "o.json").symlink_to("new.json")
+    assert "no checkpoint at a.pt" in run_line_here("bpb-eval a.pt --output o.json", cwd=tmp_path).stderr
