@@ -133,3 +133,45 @@ def test_many_scripts_in_one_log_are_bounded() -> None:
     found: list[Any] = []
     count_calls(lambda: found.append(extract_embedded(log)), 4_000_000)
     assert found == [None]
+
+
+ROUND_A_LOOP = {
+    "a list made of itself": """
+import numpy as np, torch.nn.functional as F
+def evaluate(model, data):
+    for x, y in data:
+        bits = list(bits)
+        score = np.average(bits, weights=bits) * F.cross_entropy(model(x), y) / bits[0]
+    print(f"val_bpb: {score / 0.69 / 2.5}")
+evaluate(1, 2)
+""",
+    "a mask made of itself": """
+import torch, torch.nn.functional as F
+def evaluate(model, x):
+    for t in (0.25, 0.5, 0.75):
+        free = ~free & free
+        move = (torch.rand_like(x) < t) & free
+        loss = F.cross_entropy(model(torch.where(move, 1024, x)), x)
+    print(f"val_bpb: {loss / 0.69 / 2.5}")
+evaluate(1, 2)
+""",
+    "a last pass that is the last": """
+import torch.nn.functional as F
+def evaluate(model, x, opt):
+    total = 0.0
+    for epoch in range(3):
+        loss = F.cross_entropy(model(x), x)
+        last = last and epoch == 2
+        if last:
+            total += loss
+        loss.backward()
+        opt.step()
+    print(f"val_bpb: {total / 0.69 / 2.5}")
+evaluate(1, 2, 3)
+""",
+}
+
+
+@pytest.mark.parametrize("text", ROUND_A_LOOP.values(), ids=ROUND_A_LOOP)
+def test_what_is_made_of_itself_round_a_loop_is_followed_to_an_end(text: str) -> None:
+    assert "BPB950" not in {finding.code for finding in check_source(text)}

@@ -13,6 +13,7 @@ from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
 _MAX_TRACED = 1_500
+_MAX_NAMES = 4  # that a test goes by, one after another
 _LEARNING = frozenset({"backward", "step"})
 
 
@@ -98,14 +99,14 @@ def _is_by_default(analysis: Analysis, loop: ast.For) -> bool:
     return any(isinstance(part, ast.Call) and evaluator.is_default(part, where) for part, where in behind)
 
 
-def _is_of_last(analysis: Analysis, test: ast.expr, name: str, end: str) -> bool:
+def _is_of_last(analysis: Analysis, test: ast.expr, name: str, end: str, depth: int = 0) -> bool:
     """epoch == E - 1, by itself, in a conjunction, or under a name."""
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return any(_is_of_last(analysis, part, name, end) for part in test.values)
+        return any(_is_of_last(analysis, part, name, end, depth) for part in test.values)
     if isinstance(test, ast.Name):
-        values = [definition.value for definition in analysis.program.reaching(test)]
+        values = [definition.value for definition in analysis.program.reaching(test) if depth < _MAX_NAMES]
         return bool(values) and all(
-            value is not None and not isinstance(value, ast.Name) and _is_of_last(analysis, value, name, end)
+            value is not None and not isinstance(value, ast.Name) and _is_of_last(analysis, value, name, end, depth + 1)
             for value in values
         )
     if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq | ast.GtE):

@@ -17,6 +17,7 @@ from bpb_harness.findings import Severity
 _BOUNDARY = re.compile(
     r"(^|_|\.)(bos|eos|eot|boundary|boundaries|special|is_special|doc|sep|cls)(_|$|\.|\b)", re.IGNORECASE
 )
+_MAX_NAMES = 4  # that a condition goes by, one after another
 _PADDING = re.compile(r"pad", re.IGNORECASE)
 
 
@@ -74,18 +75,19 @@ def _is_false(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value in (False, 0)
 
 
-def _names_boundary(program: Program, node: ast.expr, frame: Frame, *, negated: bool) -> bool:
+def _names_boundary(program: Program, node: ast.expr, frame: Frame, *, negated: bool, depth: int = 0) -> bool:
     """~is_special, x0 != BOS_ID (negated) or is_special, x0 == BOS_ID: by name, or by a tokenizer's own bos_id()."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert | ast.Not):
         return negated and _is_boundary(program, node.operand, frame)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr):
-        return any(_names_boundary(program, side, frame, negated=negated) for side in (node.left, node.right))
+        sides = (node.left, node.right)
+        return any(_names_boundary(program, side, frame, negated=negated, depth=depth) for side in sides)
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         is_meant = isinstance(node.ops[0], ast.NotEq if negated else ast.Eq)
         return is_meant and any(_is_boundary(program, side, frame) for side in (node.left, node.comparators[0]))
-    if isinstance(node, ast.Name) and negated:
+    if isinstance(node, ast.Name) and negated and depth < _MAX_NAMES:
         behind = (each for each in assigned(program, node, frame) if not isinstance(each.node, ast.Name))
-        return any(_names_boundary(program, each.node, each.frame, negated=True) for each in behind)
+        return any(_names_boundary(program, each.node, each.frame, negated=True, depth=depth + 1) for each in behind)
     return isinstance(node, ast.Name | ast.Subscript) and not negated and _is_boundary(program, node, frame)
 
 
@@ -93,7 +95,7 @@ def _is_boundary(program: Program, node: ast.expr, frame: Frame, depth: int = 0)
     text = ast.unparse(node)
     if _BOUNDARY.search(text):
         return True
-    if _PADDING.search(text) or depth >= 4:
+    if _PADDING.search(text) or depth >= _MAX_NAMES:
         return False
     return any(_is_boundary(program, each.node, each.frame, depth + 1) for each in assigned(program, node, frame))
 

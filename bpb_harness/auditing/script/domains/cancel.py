@@ -17,6 +17,7 @@ from bpb_harness.auditing.script.frontend.scopes import Definition, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, operands
 
 _MAX_FACTORS = 40
+_MAX_NAMES = 8  # that a list goes by, one after another
 _CASTS = IDENTITY | {"int", "float", "round"}
 # Calls that give the same number when they are written twice.
 _REPEATABLE = _CASTS | {"sum", "len", "numel", "encode", "size", "where", "logical_and", "logical_not"}
@@ -124,19 +125,21 @@ class _Factors(Walker[list[Factor]]):
 
     def element(self, node: ast.expr | None, frame: Frame) -> ast.expr | None:
         """The one value that is appended to a list which starts empty: what each of its elements is."""
-        while isinstance(node, ast.Call) and last_name(node.func) in _CASTS and operands(node):
-            node = operands(node)[0]
-        found = self.origins(node, frame) if isinstance(node, ast.Name) and self.program.spend() else []
-        by_kind = {origin.definition.kind: origin for origin in found if origin.definition is not None}
-        start, appended = by_kind.get("assign"), by_kind.get("mutation")
-        if start is None or start.path:
-            return None
-        if len(found) == 1:
-            return self.element(start.node, frame) if not isinstance(start.node, ast.Name) else None
-        is_empty = isinstance(start.node, ast.List) and not start.node.elts
-        if not is_empty or len(found) != 2 or appended is None or appended.definition is None:
-            return None
-        return appended.node if appended.definition.key is None else None
+        for _ in range(_MAX_NAMES):  # a list may be made of itself, round a loop
+            while isinstance(node, ast.Call) and last_name(node.func) in _CASTS and operands(node):
+                node = operands(node)[0]
+            found = self.origins(node, frame) if isinstance(node, ast.Name) else []
+            by_kind = {origin.definition.kind: origin for origin in found if origin.definition is not None}
+            start, appended = by_kind.get("assign"), by_kind.get("mutation")
+            if start is None or start.path or (len(found) == 1 and isinstance(start.node, ast.Name)):
+                return None
+            if len(found) > 1:
+                is_empty = isinstance(start.node, ast.List) and not start.node.elts and len(found) == 2
+                if not is_empty or appended is None or appended.definition is None:
+                    return None
+                return appended.node if appended.definition.key is None else None
+            node = start.node
+        return None
 
 
 def _column(definition: Definition) -> ast.expr | None:
