@@ -11,11 +11,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 
 from bpb_harness.auditing.report import AuditReport
 
 _AHEAD = 8  # claims for each process that are waiting or done before their turn
+_RARELY = 2_000_000, 20, 100  # objects that are new; searches of the new, and of these, before one of older ones
 _WORTH_IT = 64  # claims; fewer are audited before processes have started
 
 Audit = Callable[[], Sequence[AuditReport]]  # of one claim, or of the claims of one folder
@@ -37,8 +39,9 @@ def audit_in_processes(
     if processes is None:
         processes = _num_cores() if len(audits) >= _WORTH_IT else 1
     if processes <= 1:
-        for audit in audits:
-            yield from audit()
+        with searched_rarely():
+            for audit in audits:
+                yield from audit()
         return
     # Their findings have codes of scripts, which nothing in this process has looked at.
     importlib.import_module("bpb_harness.auditing.script.codes")
@@ -83,7 +86,17 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def searched_rarely() -> Iterator[None]:
+    """Where trees of a hundred thousand nodes are read, of which none stays, garbage is searched for rarely."""
+    before = gc.get_threshold()
+    gc.set_threshold(*_RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _start() -> None:
-    """A process that reads trees of a hundred thousand nodes, of which none stays: looking for cycles is for rarely."""
     gc.freeze()
-    gc.set_threshold(2_000_000, 20, 100)
+    gc.set_threshold(*_RARELY)

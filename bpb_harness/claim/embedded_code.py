@@ -14,6 +14,8 @@ _OUTPUT = re.compile(
     r"={20,}|val_loader:|step:[0-9]+/[0-9]|seed: ?[0-9]|model_params:|world_size:"
     r"|final_\w+ |Running |[0-9]+/[0-9]+ val_"
 )
+_FIRST_OF_OUTPUT = frozenset("=vsmwfR0123456789")  # what such a line begins with; most lines of code do with a blank
+_FIRST_OF_CODE = frozenset('ifdc@#"')
 _LAST_LINE = re.compile(r"if __name__ *==")
 _COMMENT = re.compile(r"\s*(?:#|//)")
 _CODE_LIKE = re.compile(
@@ -28,19 +30,20 @@ def is_code(lines: Sequence[str]) -> list[bool]:
     marks = [False] * len(lines)
     inside, docstring_since, ends_after = False, -1, -1
     for i, line in enumerate(lines):
-        if inside and docstring_since < 0 and _OUTPUT.match(line):
+        first = line[:1]
+        if inside and docstring_since < 0 and first in _FIRST_OF_OUTPUT and _OUTPUT.match(line):
             inside = False
         if inside and ends_after >= 0 and i > ends_after and line.strip() and not line.startswith((" ", "\t")):
             inside, ends_after = False, -1
-        if not inside and (_OPENS.match(line) or line.startswith('"""')):
+        if not inside and first in _FIRST_OF_CODE and (_OPENS.match(line) or line.startswith('"""')):
             inside, docstring_since, ends_after = True, -1, -1
-        marks[i] = inside
         if inside:
-            if (line.count('"""') + line.count("'''")) % 2:
+            marks[i] = True
+            if ('"""' in line or "'''" in line) and (line.count('"""') + line.count("'''")) % 2:
                 docstring_since = i if docstring_since < 0 else -1
             if 0 <= docstring_since < i - _LONGEST_DOCSTRING:
                 docstring_since = -1
-            if _LAST_LINE.match(line):
+            if first == "i" and _LAST_LINE.match(line):
                 ends_after = i
     return marks
 

@@ -113,9 +113,7 @@ class LineTemplate:
         """The numbers at the named places of a line; None for another line."""
         if not self.may_be_in(line) or (found := self._pattern.search(line)) is None:
             return None
-        numbers = {
-            name: _number(text, Source(source.file, source.line), name) for name, text in found.groupdict().items()
-        }
+        numbers = {name: _number(text, source, name) for name, text in found.groupdict().items()}
         return None if None in numbers.values() else {name: held for name, held in numbers.items() if held is not None}
 
     def is_whole(self, name: str) -> bool:
@@ -177,9 +175,10 @@ def found_lines(
         count, last, largest, distinct = 0, None, dict[str, Printed](), dict[int, None]()
         spoilt_at: Source | None = None
         for number, line in template.among(held):
-            numbers = template.find(line, Source(file, number))
+            source = Source(file, number)
+            numbers = template.find(line, source)
             if numbers is None:
-                spoilt_at = Source(file, number) if template.is_spoilt(line) else spoilt_at
+                spoilt_at = source if template.is_spoilt(line) else spoilt_at
                 continue
             count, last, spoilt_at = count + 1, numbers, None
             for name, printed in numbers.items():

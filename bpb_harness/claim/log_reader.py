@@ -43,7 +43,8 @@ _PREFIX = re.compile(
     r"^\s*(?:\[?rank[ _]?[0-9]+\]?:?\s+"
     r"|\[?[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]+Z?\]?\s*[-|]?\s*(?:INFO\s*[-|:]?\s*)?)+"
 )
-_PREFIXED = frozenset("[r0123456789 \t")
+_PREFIXED = frozenset("[r0123456789")  # what a prefix begins with, behind blanks
+_BLANKS = frozenset(" \t")
 _SCORE = re.compile(
     rf"(?P<name>{_WORD}(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]{{0,60}})(?P<detail> ?\([^()]{{0,40}}\))?"
     rf"[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}"
@@ -114,7 +115,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
     numbered = [
         (number, _clean(part))  # a progress bar rewrites its line after each carriage return
         for number, line in enumerate(text.split("\n"), 1)
-        for part in line.split("\r")
+        for part in (line.split("\r") if "\r" in line else (line,))
         if part
     ]
     code = is_code([line for _, line in numbered])
@@ -168,7 +169,8 @@ class _Said:
     def by_line(self, number: int, line: str) -> None:
         """Take one more line."""
         low = line.lower()
-        self._begin_run(line, low)
+        if self.scores or "seed" in low:
+            self._begin_run(line, low)
         if "bpb" in low and len(self.numbers) < _MAX_SCORE_LINES:
             self.numbers.update(float(text) for text in _NUMBER.findall(line[:_LONGEST_NUMBER_LINE]))
         if ("bpb" in low or "per byte" in low or "per_byte" in low) and not is_statement(line):
@@ -247,7 +249,7 @@ _OF_RUNS = re.compile(
 
 def _digest(code: Iterable[str]) -> str | None:
     """Of a script, whatever its blank lines."""
-    whole = "\n".join(line.rstrip() for line in code if line.strip())
+    whole = "\n".join([kept for line in code if (kept := line.rstrip())])
     return hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest() if whole else None
 
 
@@ -255,7 +257,10 @@ def _clean(line: str) -> str:
     line = line[:_LONGEST_LINE]
     if "\x1b" in line:
         line = _ESCAPES.sub("", line)
-    return _PREFIX.sub("", line) if line[:1] in _PREFIXED else line
+    first = line[:1]
+    if first in _BLANKS:
+        first = line.lstrip()[:1]
+    return _PREFIX.sub("", line) if first in _PREFIXED else line
 
 
 def _count(digits: str) -> int:
@@ -285,7 +290,8 @@ def _is_spoilt(line: str) -> bool:
 
 
 def _is_progress(line: str) -> bool:
-    return any(mark in line for mark in ("/", "%", "of", "unning")) and _PROGRESS.search(line) is not None
+    marked = "/" in line or "%" in line or "of" in line or "unning" in line
+    return marked and _PROGRESS.search(line) is not None
 
 
 def _with_colons(line: str) -> str:

@@ -90,21 +90,24 @@ def same_estimator(loss_name: str, bpb_name: str) -> bool:
 
 # Behind the number: a vocabulary of the same size, made for a text whose case is spelt otherwise.
 _VARIANT = r"(?:[_-][a-z0-9]{1,20}){0,6}?[_-](caseops|case_?fold|lower_?case|uncased|nocase)"
-_TOKENIZER = re.compile(
+_TOKENIZER = (
     r"(?:fineweb_([0-9]{3,6})_bpe|fineweb10b_sp([0-9]{3,6})|(?<![a-z0-9])sp[-_ ]?([0-9]{3,6})(?![0-9]))"
-    rf"(?:{_VARIANT})?",
-    re.IGNORECASE,
+    rf"(?:{_VARIANT})?"
 )
-_BYTE_LEVEL = re.compile(r"(?<![a-z0-9])byte(?:[-_ ]?level|260|256)(?![a-z0-9])", re.IGNORECASE)
+_BYTE_LEVEL = r"(?<![a-z0-9])byte(?:[-_ ]?level|260|256)(?![a-z0-9])"
+_IN_ANY_CASE = re.compile(_TOKENIZER, re.IGNORECASE), re.compile(_BYTE_LEVEL, re.IGNORECASE)
+_IN_LOWER_CASE = re.compile(_TOKENIZER), re.compile(_BYTE_LEVEL)  # several times faster
 
 
 def tokenizers_in(text: str) -> tuple[str, ...]:
     """Tokenizers that a text names, in order, each once: ``sp1024``, ``sp8192``, ``sp8192-caseops``, ``byte``."""
+    tokenizer, byte_level = _IN_LOWER_CASE if text.isascii() else _IN_ANY_CASE
+    low = text.lower() if text.isascii() else text
     found = [
         f"sp{a or b or c}" + (f"-{variant.lower().replace('_', '')}" if variant else "")
-        for a, b, c, variant in _TOKENIZER.findall(text)
+        for a, b, c, variant in tokenizer.findall(low)
     ]
-    if _BYTE_LEVEL.search(text):
+    if byte_level.search(low):
         found.append("byte")
     return tuple(dict.fromkeys(found))
 

@@ -90,7 +90,7 @@ def parse_number(text: str, source: Source, name: str = "") -> Printed | None:
         name: what the number was called.
     """
     bare = text.strip()
-    if re.fullmatch(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?", bare):
+    if "," in bare and re.fullmatch(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?", bare):
         bare = bare.replace(",", "")
     if len(bare) > _LONGEST_NUMBER or not _WHOLE.fullmatch(bare):
         return None

@@ -272,8 +272,11 @@ def _audit_one(
     paths: Sequence[Path], how: Mapping[str, Any], recomputed: Recomputed | None, proved: Proved | None
 ) -> Iterator[AuditReport]:
     from bpb_harness.auditing import audit as audit_claim
+    from bpb_harness.auditing.in_processes import searched_rarely
 
-    yield audit_claim(list(paths), recomputed=recomputed, proved=proved, **how)
+    with searched_rarely():
+        report = audit_claim(list(paths), recomputed=recomputed, proved=proved, **how)
+    yield report
 
 
 def _audit_many(

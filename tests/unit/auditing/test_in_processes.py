@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from bpb_harness.auditing import AuditReport, audit_each, unreadable
-from bpb_harness.auditing.in_processes import audit_in_processes
+from bpb_harness.auditing.in_processes import audit_in_processes, searched_rarely
+
+SCRIPTS = Path(__file__).parents[3] / "fixtures" / "scripts"
 
 
 def _reports(number: int) -> list[AuditReport]:
@@ -37,6 +42,20 @@ def test_the_reports_come_in_the_order_of_the_audits() -> None:
         assert ({report.judgement.reason for report in reports} == here) is (processes == 1)
 
 
+def _thresholds() -> list[AuditReport]:
+    return [unreadable("", str(gc.get_threshold()))]
+
+
+def test_garbage_is_searched_for_as_often_as_before_once_the_audits_are_done() -> None:
+    before = gc.get_threshold()
+    (report,) = audit_in_processes([_thresholds], _given_up, processes=1)
+    assert report.judgement.reason == "(2000000, 20, 100)"
+    assert gc.get_threshold() == before
+    with pytest.raises(OSError, match="full"), searched_rarely():
+        raise OSError("full")
+    assert gc.get_threshold() == before
+
+
 def test_an_audit_that_ends_its_process_has_a_report_and_the_others_have_theirs() -> None:
     reports = list(audit_in_processes([partial(_ends, number) for number in range(12)], _given_up, processes=2))
     ended = {3, 10}
@@ -54,6 +73,24 @@ def test_reports_are_those_of_one_process(tmp_path: Path) -> None:
     apart, here = ([r.to_dict() for r in audit_in_processes(audits, _given_up, processes=n)] for n in (2, 1))
     assert apart == here
     assert len(here) == 4
+
+
+def test_reports_depend_neither_on_the_order_of_the_folders_nor_on_the_processes(tmp_path: Path) -> None:
+    """What an audit leaves behind in its process (trees, texts, tables) tells the next one nothing."""
+    audits = []
+    for script in sorted(SCRIPTS.glob("*.py"))[::9]:
+        for name, more in ((script.stem, ""), (f"{script.stem}_copied", "\n\n\nSEED = 1\n")):
+            folder = tmp_path / name
+            folder.mkdir()
+            (folder / "submission.json").write_text('{"val_bpb": 1.2}')
+            (folder / "train_gpt.py").write_text(f"{more}{script.read_text()}")
+            audits.append(partial(audit_each, folder, name))
+    here, again, apart = (
+        {report.name: report.to_dict() for report in audit_in_processes(ordered, _given_up, processes=processes)}
+        for ordered, processes in ((audits, 1), (audits[::-1], 1), (audits[::-1], 2))
+    )
+    assert here == again == apart
+    assert len(here) == len(audits) > 10
 
 
 def test_a_process_that_looks_at_no_script_knows_the_codes_of_scripts() -> None:

@@ -144,6 +144,7 @@ def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
     """Loops that add something that comes from a cross-entropy to the score; calibration adds no such thing."""
     found: set[ast.AST] = set()
     known: dict[ast.AST, bool] = {}
+    may_draw = "multinomial" in analysis.program.calls
     for node, frame in analysis.path:
         if not isinstance(node, ast.expr) or not _is_added(analysis, node):
             continue
@@ -152,7 +153,8 @@ def _scoring_loops(analysis: Analysis) -> set[ast.AST]:
             continue
         if node not in known:
             behind = [part for part, _ in trace(analysis.program, node, frame, 1_500) if isinstance(part, ast.Call)]
-            is_drawn = any(map(_generates, loops)) and any(last_name(part.func) == "multinomial" for part in behind)
+            drawn = may_draw and any(last_name(part.func) == "multinomial" for part in behind)
+            is_drawn = drawn and any(map(_generates, loops))
             known[node] = not is_drawn and any(map(is_cross_entropy, behind))
         if known[node]:
             found.update(loops)

@@ -311,11 +311,16 @@ def _averages(node: ast.Call) -> bool:
 def _product(left: list[Term], right: list[Term]) -> list[Term]:
     if not left or not right:
         return left or right
-    pairs = itertools.islice(itertools.product(left, right), _MAX_TERMS)
-    return [Term(a.factors + b.factors, _reductions_of(a, b)) for a, b in pairs]
+    # The sums and means on the way to the scores: a sum of bytes that they are divided by is none of them.
+    ours, others = ([(term, _holds_a_score(term)) for term in side] for side in (left, right))
+    return [
+        Term(
+            a.factors + b.factors,
+            a.reductions + b.reductions if a_scores is b_scores else a.reductions if a_scores else b.reductions,
+        )
+        for (a, a_scores), (b, b_scores) in itertools.islice(itertools.product(ours, others), _MAX_TERMS)
+    ]
 
 
-def _reductions_of(left: Term, right: Term) -> tuple[tuple[str, ast.AST], ...]:
-    """The sums and means on the way to the scores: a sum of bytes that they are divided by is none of them."""
-    sides = [side for side in (left, right) if any(is_cross_entropy(factor.node) for factor in side.factors)]
-    return sides[0].reductions if len(sides) == 1 else left.reductions + right.reductions
+def _holds_a_score(term: Term) -> bool:
+    return any(is_cross_entropy(factor.node) for factor in term.factors)

@@ -52,7 +52,7 @@ def weighted_mean(program: Program, values: ast.expr, weights: ast.expr, frame: 
 
 
 def _cancelled(program: Program, factors: list[Factor]) -> list[Factor] | None:
-    if len(factors) > _MAX_FACTORS:
+    if len(factors) > _MAX_FACTORS or len({factor.power for factor in factors}) < 2:
         return None
     left: list[tuple[object, Factor]] = []
     for factor in factors:

@@ -120,6 +120,8 @@ def find_byte_loops(program: Program) -> list[ByteLoop]:
 
 def _asking(program: Program) -> Iterator[ast.Call]:
     """Calls that ask a SentencePiece model for one token: other tokenizers mark spaces otherwise."""
+    if not any(name in program.calls for name in (*PIECE_CALLS, *DECODE_CALLS)):
+        return
     text = "\n".join(script.text for script in program.scripts)
     sentencepiece = "sentencepiece" in text.lower() or "spm" in text
     marked = _MARK in text or "\\u2581" in text

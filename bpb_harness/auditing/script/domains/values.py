@@ -138,7 +138,8 @@ class Evaluator(Walker[object]):
             known = self.program.memo[key] = (own._worked_out(node, frame), own.leaves, own.compared)
         value: float | None = known[0]
         for place, leaf in known[1].items():
-            self.leaves.setdefault(place, replace(leaf))
+            if place not in self.leaves:
+                self.leaves[place] = replace(leaf)
         self.compared = self.compared or known[2]
         return value
 

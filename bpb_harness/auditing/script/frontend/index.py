@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -53,17 +53,20 @@ _INSIDE: dict[type, tuple[str, ...]] = {
 # What each of them holds there; of a syntax tree that was parsed, all fields are set.
 _HELD: dict[type, Callable[[Any], tuple[Any, ...]]] = {kind: _reader(names) for kind, names in _INSIDE.items()}
 _FUNCTION_KINDS = frozenset(FUNCTIONS)
+EXPRESSIONS = frozenset(_kinds(ast.expr) | {ast.comprehension, ast.keyword})  # with what stands in them alone
 _IN_BLOCKS = _kinds(ast.stmt) | {ast.excepthandler, ast.ExceptHandler}
 
 
-def children(node: ast.AST) -> Iterator[ast.AST]:
+def children(node: ast.AST) -> list[ast.AST]:
     """The nodes right inside a node, in the order in which they are written, without operators and contexts."""
+    found: list[ast.AST] = []
     for value in _HELD[node.__class__](node):
         kind: type = value.__class__
         if kind is list:
-            yield from (child for child in value if type(child) in _INSIDE)
+            found += [child for child in value if type(child) in _INSIDE]
         elif kind in _INSIDE:
-            yield value
+            found.append(value)
+    return found
 
 
 class Index:

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bpb_harness.auditing.script.frontend.index import ELSEWHERE, Index, children, is_registered
+from bpb_harness.auditing.script.frontend.index import ELSEWHERE, EXPRESSIONS, Index, children, is_registered
 from bpb_harness.auditing.script.frontend.options import GivenOption, given_options
 from bpb_harness.auditing.script.frontend.scopes import FUNCTIONS, Definition, Scope, Script, last_name
 
@@ -93,10 +93,7 @@ class Program:
         """The expressions right inside a node, with generators and keywords; worked out once."""
         found = self._parts.get(node)
         if found is None:
-            found = tuple(
-                each for each in children(node) if isinstance(each, ast.expr | ast.comprehension | ast.keyword)
-            )
-            self._parts[node] = found
+            found = self._parts[node] = tuple([each for each in children(node) if each.__class__ in EXPRESSIONS])
         return found
 
     def parent(self, node: ast.AST) -> ast.AST | None:
@@ -196,7 +193,7 @@ class Program:
         The assignment stands in the loop's own body, after the use, so that every round makes it once.
         """
         loops = self._loops(use)
-        for definition in definitions:
+        for definition in definitions if loops else ():
             statement = definition.statement
             if definition.kind != "assign" or not isinstance(statement, ast.stmt):
                 continue
@@ -409,12 +406,13 @@ class Program:
         for scope in self.scopes:
             for name in {scope.name, *([scope.owner] if scope.owner else [])}:
                 by_name.setdefault(name, []).append(scope)
+        telling = by_name.keys() | self._aliases.keys()
         while started:
             scope = started.pop()
             if id(scope) in seen:
                 continue
             seen.add(id(scope))
-            for name in scope.mentions:
+            for name in scope.mentions & telling:
                 started.extend(by_name.get(self._aliases.get(name, name), ()))
             started.extend(self._scope_of[node] for node in scope.enters)
         return seen
@@ -461,9 +459,11 @@ def _find_own_nodes(scope: Scope, among: Container[ast.AST] | None = None) -> li
         if kind is ast.FunctionDef or kind is ast.AsyncFunctionDef:
             stack.extend(node.decorator_list)  # type: ignore[attr-defined]
         elif kind is not ast.Lambda:
-            inside = [each for each in children(node) if each.__class__ not in (ast.Name, ast.Constant)]
-            stack.extend(reversed(inside))
+            stack.extend([each for each in reversed(children(node)) if each.__class__ not in _LEAVES])
     return found
+
+
+_LEAVES = frozenset([ast.Name, ast.Constant])
 
 
 def _is_before(definition: Definition, statement: ast.AST, line: tuple[int, int]) -> bool:
