@@ -164,6 +164,8 @@ def _claims(paths: Sequence[Path], *, recursive: bool) -> list[list[Path]]:
             raise UsageError("--recursive takes folders", seen=str(files[0]))
         return [[folder] for folder in folders]
     if files and len(folders) > 1:
+        if (missing := next((path for path in files if not os.path.lexists(path)), None)) is not None:
+            raise UsageError(f"{missing} does not exist", hint="name submissions' folders")
         raise UsageError("several folders and files", hint="audit one claim's files, or several folders")
     return [[*folders, *files]] if files else [[folder] for folder in folders]
 

@@ -365,3 +365,11 @@ def test_a_reader_that_goes_away_leaves_the_verdict_as_it_is(repository: Path, f
     with os.fdopen(writers, "wb") as pipe:
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=repository, check=False)
     assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_of_several_folders_one_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    folders = [SUBMISSIONS / "open_no_log", SUBMISSIONS / "honest_single_seed", tmp_path / "nowhere"]
+    done = run(*folders)
+    assert (done.returncode, done.stderr) == (
+        2, f"bpb-audit: {tmp_path}/nowhere does not exist; name submissions' folders\n"
+    )  # fmt: skip
