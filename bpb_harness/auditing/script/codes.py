@@ -40,6 +40,8 @@ BYTES_RUN_WRONG = register("BPB163", "script-counts-other-bytes", _REFUTES,
     "the script's scoring function, run on a short text, divides by another number than the bytes of that text")
 BYTES_RUN_RIGHT = register("BPB164", "script-counts-the-bytes", Severity.CONFIRMS,
     "the script's scoring function, run on a short text, divides by the bytes of that text")
+CHARACTERS = register("BPB165", "script-characters-counted", _WARNS,
+    "the script counts the characters of a piece, not its bytes")
 
 # bound and estimator: the numerator
 WEIGHT_DSIGMA = register("BPB250", "script-weight-dsigma", _REFUTES,

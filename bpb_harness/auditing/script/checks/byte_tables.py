@@ -10,6 +10,7 @@ from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.byte_counts import Counter
 from bpb_harness.auditing.script.domains.pieces import (
+    ACCENTED,
     BYTE,
     CONTROL,
     PIECE_CALLS,
@@ -35,18 +36,28 @@ def check_byte_tables(analysis: Analysis) -> Iterator[Hit]:
         if word is None or counter.used is None:
             continue
         counted = {WORD.name: word} | {each.name: counter.count(terms, each) for each in (SUFFIX, BYTE, CONTROL)}
-        yield from _judged(number, counter.used, counted, spaces, analysis.context.rules.pack)
+        loop, characters = counter.used, None
+        if all(ACCENTED.name in each.outcomes for each in loops):
+            characters = counter.count(terms, ACCENTED)
+        yield from _judged(number, loop, counted, spaces, analysis.context.rules.pack, characters)
 
 
 def _judged(
-    number: int, loop: ByteLoop, counted: dict[str, float | None], spaces: Sequence[ast.expr], pack: RulePack
-) -> Iterator[Hit]:
+    number: int, loop: ByteLoop, counted: dict[str, float | None], spaces: Sequence[ast.expr], pack: RulePack,
+    accented: float | None,
+) -> Iterator[Hit]:  # fmt: skip
     word, suffix, byte, control = (counted[s.name] for s in (WORD, SUFFIX, BYTE, CONTROL))
     if suffix != SUFFIX.num_bytes or word is None:
         return  # not understood well enough to judge the rest by it
     place = _place(loop)
     evidence: dict[str, Json] = {f"counted for {name}": value for name, value in counted.items()}
-    if (word, byte, control) == (WORD.num_bytes, BYTE.num_bytes, CONTROL.num_bytes):
+    if accented == len(ACCENTED.piece):
+        said = (
+            "The script counts 2 bytes for the token `\u00e9t`, which has 3: characters are counted, not bytes; so the "
+            "score is too high (worse than it is), by how much depends on the text."
+        )
+        yield Hit(codes.CHARACTERS, said, place, number, evidence=evidence)
+    elif (word, byte, control) == (WORD.num_bytes, BYTE.num_bytes, CONTROL.num_bytes):
         said = (
             "The script's byte count, followed for four tokens without running it, is right: 4 bytes for `\u2581the` "
             "after another word, 3 for `ing`, 1 for the byte `<0x41>`, 0 for `<s>`."

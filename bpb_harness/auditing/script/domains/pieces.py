@@ -7,6 +7,7 @@ strings, comparisons and branches. The tokenizer's answers come from the specime
 from __future__ import annotations
 
 import ast
+import contextlib
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ SUFFIX = Specimen("a word part", "ing", 701, 3)
 BYTE = Specimen("a byte piece", "<0x41>", 68, 1)
 CONTROL = Specimen("a control token", "<s>", 1, 0)
 SPECIMENS = (WORD, SUFFIX, BYTE, CONTROL)
+# Tells characters from bytes; walked through where the others are understood, and left out where it is not.
+ACCENTED = Specimen("a word part beyond ASCII", "\u00e9t", 702, 3)
 
 
 class _SkipError(Exception):
@@ -110,6 +113,10 @@ def find_byte_loops(program: Program) -> list[ByteLoop]:
                 outcomes[specimen.name] = PieceInterpreter(program, specimen).walk(node)
         except (*UNKNOWN_ERRORS, LookupError):
             continue
+        # Of a library whose pieces stand for bytes, one character each, an accent is spelt otherwise.
+        if last_name(call.func) not in _LIBRARY_CALLS:
+            with contextlib.suppress(*UNKNOWN_ERRORS, LookupError):
+                outcomes[ACCENTED.name] = PieceInterpreter(program, ACCENTED).walk(node)
         singly = call if last_name(call.func) in DECODE_CALLS else None
         written = stored_names(node).union(*(outcome.writes for outcome in outcomes.values()))
         loops.append(ByteLoop(program.scope(node), node, outcomes, singly, frozenset(written)))

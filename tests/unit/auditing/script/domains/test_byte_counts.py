@@ -79,3 +79,25 @@ def test_tables_that_are_converted_together_are_followed(converted: str) -> None
 )
 def test_what_is_made_of_a_table_on_the_way_is_not_taken_for_it(converted: str) -> None:
     assert not _codes(SCRIPT.replace("CONVERTED", converted)) & {"BPB151", "BPB162"}
+
+
+@pytest.mark.parametrize(
+    ("counted", "code"),
+    [
+        ('len(piece.encode("utf-8"))', "BPB162"),
+        ("len(piece)", "BPB165"),
+        ("sum(1 for _ in piece)", None),
+    ],
+)
+def test_characters_are_told_from_bytes(counted: str, code: str | None) -> None:
+    text = SCRIPT.replace("CONVERTED", "size, spaced, bound = tables").replace('len(piece.encode("utf-8"))', counted)
+    assert _codes(text) <= {"BPB162", "BPB165"}
+    assert code is None or _codes(text) == {code}
+    assert code is not None or "BPB165" not in _codes(text)
+
+
+def test_pieces_that_stand_for_bytes_are_counted_by_their_characters() -> None:
+    text = SCRIPT.replace("CONVERTED", "size, spaced, bound = tables").replace(
+        'len(piece.encode("utf-8"))', "len(piece)"
+    )
+    assert "BPB165" not in _codes(text.replace("sp.id_to_piece(i)", "sp.convert_ids_to_tokens(i)"))
