@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint, digest_of
+from bpb_harness.checkpoints.record import unchanged
 from bpb_harness.denoiser import own_block_size
 from bpb_harness.errors import UsageError
 from bpb_harness.network_object import required_block_size, takes
@@ -47,7 +48,7 @@ def load_user_model(
 
     Raises:
         UsageError: without permission; no such file or function; the function fails or returns something else.
-        CheckpointError: no such checkpoint.
+        CheckpointError: no such checkpoint; the file of the function is written to meanwhile.
     """
     if not allow_code:
         raise UsageError(
@@ -61,10 +62,11 @@ def load_user_model(
     if not file.is_file():
         raise UsageError("--model", seen=f"no file {file}", expected="FILE.py:LOADER")
     checkpoint = Checkpoint(Path(path), "user-code", digest_of(Path(path)), {})
-    function = _import_function(file, function_name)
-    model = _guarded(lambda: function(Path(path), device), f"{file.name}:{function_name}", file)
+    with unchanged(file):  # or the digest would be of other code than ran
+        function = _import_function(file, function_name)
+        model = _guarded(lambda: function(Path(path), device), f"{file.name}:{function_name}", file)
+        code_digest = hashlib.sha256(file.read_bytes()).hexdigest()
     adapted = _wrap(model, f"{file.name}:{function_name}", dtype)
-    code_digest = hashlib.sha256(file.read_bytes()).hexdigest()
     note = f"the network was built by {file.name}:{function_name} (sha256 {code_digest[:8]}), code that was permitted"
     # The score depends on the code as much as on the weights: the signature names both.
     name = f"{ADAPTER_NAME}@{code_digest[:8]}/{function_name}"

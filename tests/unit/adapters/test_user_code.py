@@ -145,6 +145,16 @@ def test_the_schedule_that_a_network_states(tmp_path: Path, stated: str, schedul
     assert checkpoint.digest == hashlib.sha256(b"weights").hexdigest()
 
 
+def test_code_that_is_written_to_while_it_runs_has_no_digest(tmp_path: Path) -> None:
+    """An editor that saves it meanwhile: the signature would name code that did not run."""
+    file, checkpoint = tmp_path / "x.py", tmp_path / "x.pt"
+    checkpoint.write_bytes(b"weights")
+    saving = "def load(path, device):\n    with open(__file__, 'a') as own: own.write('# more')\n    return Network()\n"
+    file.write_text(HEAD + saving)
+    with pytest.raises(CheckpointError, match=r"x\.py was written to while it was read; score it again"):
+        load_user_model(checkpoint, f"{file}:load", allow_code=True, device=torch.device("cpu"), dtype=torch.float32)
+
+
 _NO_NETWORK = "expected a Denoiser or CausalLM (docs/adapters.md has a worked example)"
 
 
