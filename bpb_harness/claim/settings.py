@@ -21,7 +21,7 @@ _SETTING = re.compile(
 _COMMENT = re.compile(r"(?:^|\s)#[^\n]*")
 _END_OF_COMMAND = re.compile(r"[\n;|]|&&|&")
 _FLAG = re.compile(r"--[A-Za-z][A-Za-z0-9_-]{0,60}")
-_SCRIPT = re.compile(r"[\w./-]+\.py(?!\w)")
+_SCRIPT = re.compile(r"(?<![\w./-])[\w./-]+\.py(?!\w)")  # from the start of a word: from every place it is quadratic
 _MAX_WORDS = 400  # of one command
 NO_VALUE = ""  # of a flag that stands alone
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpb_harness.claim.settings import flags_of, settings_of
+from tests.bounded import require_an_end
 
 
 def _in_fence(text: str) -> str:
@@ -72,3 +73,10 @@ def test_flags_of_two_scripts_are_kept_apart() -> None:
     found = flags_of(_in_fence("python a.py --steps 64 && python b.py --steps 8"))
     assert found == {("a.py", "--steps"): "64", ("b.py", "--steps"): "8"}
     assert flags_of("python a.py --steps 64\n") == {}  # prose
+
+
+@pytest.mark.parametrize("words", ["'./-' * 80_000", "'a.py' * 60_000"])
+def test_a_command_that_cannot_be_read_is_looked_through_once(words: str) -> None:
+    program = f"print(flags_of('```\\n' + {words} + chr(39) + '\\n```'))"
+    printed = require_an_end(f"from bpb_harness.claim.settings import flags_of; {program}")
+    assert printed.strip() == "{}"
