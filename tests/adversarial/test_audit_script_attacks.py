@@ -128,6 +128,40 @@ def test_work_does_not_explode_with_alternatives() -> None:
     require_an_end(f"from bpb_harness.auditing.script import check_source; check_source({chr(10).join(lines)!r})")
 
 
+_TABLE = """import torch, numpy as np, sentencepiece as spm, torch.nn.functional as F
+def filled(sp):
+    size = np.zeros(4)
+    for i in range(4):
+        size[i] = len(sp.id_to_piece(i))
+    return size
+"""
+_CHOICES = "".join(f"    if c == {k}: return f{{0}}(c)\n" for k in range(4))
+
+
+def test_a_table_is_looked_for_within_the_bound_on_work() -> None:
+    """Fourteen functions of four results each would be 10^8 ways back to the table."""
+    calls = [f"def f{k + 1}(c):\n{_CHOICES.format(k)}" for k in range(15)]
+    score = "print('val_bpb', F.cross_entropy(model(x), y).sum() / f15(torch.load('c'))[y].sum())"
+    lines = [_TABLE + "def f0(c):\n    return torch.zeros(3)", *calls, score]
+    require_an_end(f"from bpb_harness.auditing.script import check_source; check_source({chr(10).join(lines)!r})")
+
+
+def test_many_tests_for_the_last_pass_are_looked_through_once() -> None:
+    """Each going through a loop of 30,000 expressions would be 10^8 of them."""
+    tests = "            if e == E - 1: nats += loss\n" * 3_000
+    text = f"""import torch.nn.functional as F
+def evaluate(model, opt, x, E):
+    nats = 0
+    for e in range(E):
+        loss = F.cross_entropy(model(x), x)
+        for part in x:
+            loss.backward(); opt.step()
+{tests}    return nats
+print(f"val_bpb {{evaluate(1, 2, 3, 4)}}")
+"""
+    count_calls(lambda: check_source(text), 6_000_000)
+
+
 def test_many_scripts_in_one_log_are_bounded() -> None:
     log = "\n".join(["import broken(", "from x import y z"] * 20_000)
     found: list[Any] = []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from bpb_harness.auditing.script import codes
 from bpb_harness.auditing.script.domains.analysis import Analysis, Hit
 from bpb_harness.auditing.script.domains.trace import trace
 from bpb_harness.auditing.script.domains.values import Evaluator
+from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import last_name
 from bpb_harness.auditing.script.frontend.walker import Frame
 
@@ -25,8 +27,8 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
     """
     tests = _tests_of_last(analysis)
     scopes = {frame.scope for _, frame in analysis.path} if tests else set()
-    for loop, test, name, arguments in (each for each in tests if analysis.program.scope(each[0]) in scopes):
-        num_passes, learning = _num_passes(analysis, arguments), _learns(loop, test)
+    for loop, test, name, arguments, learning in (each for each in tests if analysis.program.scope(each[0]) in scopes):
+        num_passes = _num_passes(analysis, arguments)
         added = _scores(analysis, test, name) if num_passes is None or num_passes > 1 else []
         if added:
             passes = f"{num_passes} passes" if num_passes is not None else "several passes"
@@ -43,24 +45,52 @@ def check_last_pass(analysis: Analysis) -> Iterator[Hit]:
             return
 
 
-def _tests_of_last(analysis: Analysis) -> list[tuple[ast.For, ast.If, str, list[ast.expr]]]:
-    """Loops over a range that learn, anywhere in the program, with their tests for the last pass.
+class _Test(NamedTuple):
+    """A loop's test for its last pass, with the loop's variable, the arguments of its range and where it learns."""
 
-    Each with the loop's variable and the arguments of its range.
-    """
-    program = analysis.program
-    learning = (
-        {loop for call in program.calls.get(name, []) for loop in program.ancestors(call) if isinstance(loop, ast.For)}
-        for name in _LEARNING
-    )
-    ranged = [(loop, found) for loop in set.intersection(*learning) if (found := _range_of(loop)) is not None]
+    loop: ast.For
+    test: ast.If
+    name: str
+    arguments: list[ast.expr]
+    learning: list[ast.Call]
+
+
+def _tests_of_last(analysis: Analysis) -> list[_Test]:
+    """Loops over a range that learn, anywhere in the program, with their tests for the last pass."""
+    within = _learning_within(analysis.program)
+    ranged = [(loop, found) for loop in within if isinstance(loop, ast.For) and (found := _range_of(loop)) is not None]
     return [
-        (loop, test, name, arguments)
+        _Test(loop, test, name, arguments, learning)
         for loop, (name, arguments) in sorted(ranged, key=lambda each: each[0].lineno)
-        for test in ast.walk(loop)
+        for test in (ast.walk(loop) if within[loop].keys() >= _LEARNING else ())
         if isinstance(test, ast.If) and _is_of_last(analysis, test.test, name, ast.unparse(arguments[-1]))
-        if _learns(loop, test)
+        if (learning := _first_outside(within[loop], within.get(test, {})))
     ]
+
+
+_Learning = dict[str, list[ast.Call]]  # by its name, in the order of the text
+
+
+def _learning_within(program: Program) -> dict[ast.AST, _Learning]:
+    """The calls that learn in each loop, and in the body of each test: gathered once, however many tests there are."""
+    within: dict[ast.AST, _Learning] = {}
+    for name in sorted(_LEARNING):
+        for call in sorted(program.calls.get(name, []), key=lambda each: (each.lineno, each.col_offset)):
+            child: ast.AST = call
+            for above in program.ancestors(call):
+                is_inside = isinstance(above, ast.If) and not isinstance(child, ast.expr) and child not in above.orelse
+                if is_inside or isinstance(above, ast.For):
+                    within.setdefault(above, {}).setdefault(name, []).append(call)
+                child = above
+    return within
+
+
+def _first_outside(all_: _Learning, inside: _Learning) -> list[ast.Call]:
+    """Where a loop learns outside of a test, in the passes before the last too: its gradient, and its step."""
+    outside = {name: calls for name, calls in all_.items() if len(calls) > len(inside.get(name, ()))}
+    if outside.keys() < _LEARNING:
+        return []
+    return [next(call for call in calls if call not in inside.get(name, ())) for name, calls in outside.items()]
 
 
 def _num_passes(analysis: Analysis, arguments: list[ast.expr]) -> int | None:
@@ -126,6 +156,8 @@ def _less_one(end: str) -> int | None:
 
 def _scores(analysis: Analysis, test: ast.If, name: str) -> list[ast.AugAssign]:
     """Where a total that a reported score is made of is added to below a test, of a text that is every pass's."""
+    if not analysis.program.spend(len(analysis.path)):
+        return []
     scope = analysis.program.scope(test)
     totals = {
         node.id for node, _ in analysis.path if isinstance(node, ast.Name) and analysis.program.scope(node) is scope
@@ -138,11 +170,3 @@ def _scores(analysis: Analysis, test: ast.If, name: str) -> list[ast.AugAssign]:
     frame = Frame.of(analysis.program, scope)
     behind = (part for node in added for part, _ in trace(analysis.program, node.value, frame, _MAX_TRACED))
     return [] if any(isinstance(part, ast.Name) and part.id == name for part in behind) else added
-
-
-def _learns(loop: ast.For, test: ast.If) -> list[ast.Call]:
-    """Where a loop learns outside of a test, in the passes before the last too: its gradient, and its step."""
-    inside = {id(part) for statement in test.body for part in ast.walk(statement)}
-    calls = [part for part in ast.walk(loop) if isinstance(part, ast.Call) and id(part) not in inside]
-    named = {last_name(call.func): call for call in reversed(calls)}
-    return [named[name] for name in _LEARNING] if named.keys() >= _LEARNING else []

@@ -186,7 +186,7 @@ class Counter(Walker[float | None]):
 
     def _table(self, node: ast.expr, frame: Frame, path: Path = (), depth: int = 0) -> _Table | None:
         """The loop and array that a table expression goes back to, through calls, tuples and attributes."""
-        if depth > 14:
+        if depth > 14 or not self.program.spend():
             return None
         found = self._written_here(node, frame) if not path else None
         if found is not None:
