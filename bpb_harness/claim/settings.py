@@ -20,7 +20,8 @@ _SETTING = re.compile(
 )
 _COMMENT = re.compile(r"(?:^|\s)#[^\n]*")
 _END_OF_COMMAND = re.compile(r"[\n;|]|&&|&")
-_FLAG = re.compile(r"--[A-Za-z][A-Za-z0-9_-]{0,60}")
+_CONTINUED = re.compile(r"\\\r?\n")
+_FLAG = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]{0,60}")
 _SCRIPT = re.compile(r"(?<![\w./-])[\w./-]+\.py(?!\w)")  # from the start of a word: from every place it is quadratic
 _MAX_WORDS = 400  # of one command
 NO_VALUE = ""  # of a flag that stands alone
@@ -60,7 +61,7 @@ def flags_of(text: str) -> Mapping[tuple[str, str], str]:
     """
     commands: dict[str, list[dict[str, str | None]]] = {}
     for block in _code_of(text[:_LARGEST_README]):
-        for command in _END_OF_COMMAND.split(_COMMENT.sub("", block.replace("\\\n", " "))):
+        for command in _END_OF_COMMAND.split(_COMMENT.sub("", _CONTINUED.sub(" ", block))):
             started = _started(command)
             if started is not None:
                 commands.setdefault(started[0], []).append(started[1])

@@ -49,7 +49,7 @@ def test_a_setting_of_two_blocks_is_one_where_they_agree() -> None:
         ("A=1 torchrun --nproc_per_node 8 x/a.py \\\n  --steps 64 \\\n  --masked", {"--steps": "64", "--masked": ""}),
         (
             "python a.py --low -0.5 --masked -x 3 --name 'two words'",
-            {"--low": "-0.5", "--masked": "", "--name": "two words"},
+            {"--low": "-0.5", "--masked": "", "-x": "3", "--name": "two words"},
         ),
         ("python a.py --steps 64\npython a.py --steps 64", {"--steps": "64"}),
         ("python a.py --steps 64\npython a.py --steps 32", {}),
@@ -58,6 +58,8 @@ def test_a_setting_of_two_blocks_is_one_where_they_agree() -> None:
         ("python a.py --steps $N --rate <rate> --out ...", {}),
         ("python a.py --steps 64 | tee a.log --append", {"--steps": "64"}),
         ("python a.py  # --steps 64", {}),
+        ("python a.py \\\r\n  --steps 64\r\n", {"--steps": "64"}),
+        ("python a.py -s 64 -v", {"-s": "64", "-v": ""}),
         ("pip install --upgrade x; cp a.py --force b.py", {}),
         ("python a.py --name 'not closed", {}),
         ("python a.py --steps 64\npython x/a.py --name 'one; two' --steps 32", {}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 from bpb_harness.auditing.script.frontend.index import ELSEWHERE, EXPRESSIONS, Index, children, is_registered
@@ -307,12 +308,37 @@ class Program:
         if given is not None and not given.is_default:
             self.taken[given.flag] = given.text
         if given is not None:
-            return [] if given.value is None else [given.value]
+            return self._of_option(node, given.value)
         if node.attr in self.options:
-            return [self.options[node.attr]]
+            return self._of_option(node, self.options[node.attr])
         # Class-level fields are settings; what an __init__ stores is usually handed over from them.
         fields = [value for value in values if self._is_field(value)]
         return fields or values
+
+    @cached_property
+    def _set_by_name(self) -> Mapping[tuple[str, str], list[ast.expr]]:
+        """args.x = v, which takes the place of what the command line gave args.x: by the name and the attribute."""
+        found: dict[tuple[str, str], list[ast.expr]] = {}
+        for value in (value for values in self.attributes.values() for value in values):
+            statement = self.parent(value)
+            for target in statement.targets if isinstance(statement, ast.Assign) else ():
+                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                    found.setdefault((target.value.id, target.attr), []).append(value)
+        return found
+
+    @cached_property
+    def _changed_by_name(self) -> set[tuple[str, str]]:
+        """args.x /= 100: what args.x is then, nothing here says."""
+        targets = (node.target for node in self.nodes.get(ast.AugAssign, []) if isinstance(node, ast.AugAssign))
+        attributes = [target for target in targets if isinstance(target, ast.Attribute)]
+        return {(each.value.id, each.attr) for each in attributes if isinstance(each.value, ast.Name)}
+
+    def _of_option(self, node: ast.Attribute, given: ast.expr | None) -> list[ast.expr]:
+        """What args.x may be of an option, with what the command line or its default gives it."""
+        key = (node.value.id if isinstance(node.value, ast.Name) else "", node.attr)
+        if given is None or key in self._changed_by_name:
+            return []
+        return [given, *self._set_by_name.get(key, ())]
 
     def _is_field(self, value: ast.expr) -> bool:
         above = self.parent(value)

@@ -163,6 +163,33 @@ def test_a_flag_of_the_run_chooses_the_evaluation(masked: str, flags: dict[str, 
     assert rates == ([] if rate is None or rate is ... else [rate])  # ...: a rate that is not known is no rate
 
 
+@pytest.mark.parametrize(
+    ("flag", "then", "rate"),
+    [
+        ("--mask-rate", "", 0.25),
+        ("-r", "", 0.25),
+        ("--mask-rate", "args.rate = make()", None),  # what took its place is not known
+        ("--mask-rate", "args.rate = 0.25", 0.25),
+        ("--mask-rate", "args.rate /= 100.0", None),
+        ("--mask-rate", "args.rate += 0.25", None),
+        ("--mask-rate", "other.rate = make()", 0.25),
+    ],
+)
+@pytest.mark.parametrize("is_given", [True, False])
+def test_what_a_script_sets_an_option_to_itself_counts_beside_the_flag(
+    flag: str, then: str, rate: float | None, *, is_given: bool
+) -> None:
+    text = OPTIONS.replace("    args = options()\n", f"    args = options()\n    {then}\n")
+    text = (
+        text
+        if is_given
+        else text.replace('"--mask-rate", dest="rate"', '"--rate"').replace("default=0.4", "default=0.25")
+    )
+    flags = {("<script>", "--masked"): "", **({("<script>", flag): "0.25"} if is_given else {})}
+    found = _found(text, "BPB264", flags=flags)
+    assert [each.evidence["mask_rate"] for each in found] == ([] if rate is None else [rate])
+
+
 def test_flags_are_those_of_the_script_that_they_were_given_to() -> None:
     given = {("<script>", "--masked"): "", ("<script>", "--mask-rate"): "0.25", ("<script>", "--passes"): "4"}
     (found,) = _found(OPTIONS, "BPB953", flags=given)
