@@ -64,9 +64,18 @@ def _without_a_word(paths: Sequence[Path]) -> Iterator[str]:
 
 def _why_none(file: Path, name: str) -> str:
     try:
+        if _packs_what_is_not_known(file):
+            return ""
         text = innermost(file) or read_text(file, name, _MAX_BYTES).text
     except ClaimError as problem:
         return str(problem)
     if len(_NO_CHARACTER.findall(text)) > _MAX_UNREADABLE * len(text):
         return f"{name}, which is no text"
     return "" if _SPEAKS.search(text) else f"{name}, which speaks of no score and no loss"
+
+
+def _packs_what_is_not_known(file: Path) -> bool:
+    """Whether a script holds another that could not be unpacked, as a bomb: what it speaks of, nobody can tell."""
+    from bpb_harness.auditing.script import decode_source  # deferred: most records come without a script
+
+    return file.suffix.lower() == ".py" and bool(decode_source(file).problems)

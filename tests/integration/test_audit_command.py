@@ -265,6 +265,17 @@ def test_a_proof_is_of_a_claim_that_is_named(run: Run) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
+def test_a_script_that_cannot_be_unpacked_is_named_and_not_called_silent(run: Run, tmp_path: Path) -> None:
+    """What it speaks of is not known: the report says that, with the reason."""
+    bomb = base64.b85encode(lzma.compress(b"#" * (1 << 26))).decode()
+    (tmp_path / "train.py").write_text(f"import lzma, base64\nexec(lzma.decompress(base64.b85decode({bomb!r})))\n")
+    for path in (tmp_path, tmp_path / "train.py"):
+        done = run(path)
+        assert done.returncode == 3
+        assert "decompression bomb" in done.stdout
+        assert "nothing to audit in" not in done.stderr
+
+
 PACKED = (
     b"import lzma, base64\nexec(lzma.decompress(base64.b85decode(%r)))\n"
     % base64.b85encode(lzma.compress(b"import torch\nloss = 1.0\nprint('val_bpb', loss)\n" * 9)).decode()
