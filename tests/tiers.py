@@ -2,8 +2,9 @@
 
 Where a test repeats the same thing with other seeds, other networks or more draws, the everyday tier takes a few of
 them, the first ones. A test that shows again, in a process of its own or at a larger size, what a cheaper one decides
-is left to the thorough tier as a whole, and names the cheaper one. What is the only one of its kind, a refusal, a
-verdict or a decision is not given away.
+is left to the thorough tier as a whole, and names the everyday test that is nearest to it. That one need not notice
+every fault that the thorough one notices: README.md beside this file lists those that no everyday test
+notices. A refusal, a verdict or a decision that nothing else tests is not given away.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def thorough(*, everyday: str) -> pytest.MarkDecorator:
     """A test that the thorough tier alone runs.
 
     Args:
-        everyday: the test of every day that notices the same faults: its file below tests, ``::`` and its name.
+        everyday: the nearest test of every day, which notices what both have in common, not every fault that this one
+            notices: its file below tests, ``::`` and its name.
     """
     return pytest.mark.thorough(everyday)
 

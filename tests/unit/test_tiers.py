@@ -1,4 +1,4 @@
-"""The everyday suite keeps a case of everything: what is left to the thorough tier is noticed by it as well."""
+"""The everyday suite keeps a case of what is repeated, and what it leaves to the thorough tier names a nearby test."""
 
 from __future__ import annotations
 

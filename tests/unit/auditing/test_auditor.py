@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import lzma
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +104,30 @@ def test_the_tokenizer_may_be_named_by_its_file_or_by_a_script(tmp_path: Path) -
     named = Claim("x", tokenizer="sp4096", scripts=unnamed.scripts)
     assert auditor._with_tokenizer(named, tmp_path / "fineweb_1024_bpe.model") is named
     assert auditor._with_tokenizer(Claim("x", logs=(LogRecord("a.log"),)), None).tokenizer is None
+
+
+def test_scripts_that_name_no_tokenizer_or_two_leave_it_unnamed(tmp_path: Path) -> None:
+    """Nothing of them is taken for the name: neither by themselves nor beside a script that names one."""
+    texts = {"none.py": "x = 1\n", "two.py": "sp1024 = 1\nsp8192 = 2\n", "one.py": "sp8192 = 2\n"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    for name in ("none.py", "two.py", "gone.py"):
+        assert auditor._tokenizer_of(tmp_path / name) is None
+        alone = Claim("x", scripts=(tmp_path / name,))
+        assert auditor._with_tokenizer(alone, None) is alone
+        found = auditor._with_tokenizer(replace(alone, scripts=(*alone.scripts, tmp_path / "one.py")), None)
+        assert (found.tokenizer, found.tokenizer_source) == ("sp8192", Source("one.py", 1))
+    differ = Claim("x", scripts=(tmp_path / "one.py", tmp_path / "other.py"))
+    (tmp_path / "other.py").write_text("\nsp1024 = 2\n")
+    assert auditor._with_tokenizer(differ, None) is differ
+
+
+def test_a_packed_script_names_its_tokenizer_without_a_line(tmp_path: Path) -> None:
+    """Lines of what was unpacked are none of the file's."""
+    packed = tmp_path / "packed.py"
+    payload = base64.b85encode(lzma.compress(b"import os\nPATH = 'fineweb_8192_bpe.model'\n"))
+    packed.write_text(f"import base64, lzma\nexec(lzma.decompress(base64.b85decode({payload!r})))\n")
+    assert auditor._tokenizer_of(packed) == ("sp8192", Source("packed.py", None))
 
 
 def test_code_is_run_on_a_tokenizer_alone(tmp_path: Path) -> None:
