@@ -13,7 +13,7 @@ from bpb_harness.auditing.script.domains.values import Evaluator
 from bpb_harness.auditing.script.frontend import walker
 from bpb_harness.auditing.script.frontend.program import Program
 from bpb_harness.auditing.script.frontend.scopes import Script
-from bpb_harness.auditing.script.frontend.walker import Frame, Path, Walker, element_of, operands
+from bpb_harness.auditing.script.frontend.walker import DEEPEST_INLINED, Frame, Path, Walker, element_of, operands
 
 
 def _program(text: str) -> Program:
@@ -177,6 +177,7 @@ for z in xs:
         ("table", ("k",), {"6": ()}),
         ("table", ("m",), {'{"k": 6, "l": 7}': ("m",), "10": ()}),
         ("table['l']", (), {"table": ("l",)}),
+        ("table[True]", (), {}),  # a mask of everything, not the second element
         ("z", (), {"xs": ()}),
         ("x if y else z", (), {"x": (), "z": ()}),
         ("(x, y)", (-1,), {"y": ()}),
@@ -190,6 +191,16 @@ def test_one_step_back(looked_at: str, path: Path, origins: dict[str, Path]) -> 
     assert {ast.unparse(origin.node): origin.path for origin in found} == {
         ast.unparse(ast.parse(text)): way for text, way in origins.items()
     }
+
+
+def test_a_function_that_calls_itself_is_followed_to_an_end() -> None:
+    program = _program("def f(x):\n    return f(x)\nf(1)")
+    node, frame = _last(program)
+    frames = set()
+    while (origins := Evaluator(program).origins(node, frame)) and len(frames) < 100:
+        node, frame = origins[0].node, origins[0].frame
+        frames.add(frame)
+    assert len(frames) == DEEPEST_INLINED
 
 
 @pytest.mark.parametrize(("walker_of", "default"), [(Algebra, ["3"]), (Evaluator, [])])
