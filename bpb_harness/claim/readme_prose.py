@@ -87,6 +87,10 @@ _STATEMENTS = (
             r"mask(?:ing)?[- ](?:rate|ratio)\b"
             r"|\b(?:evaluation|scoring|score|bpb) us(?:es|ed) (?:a |only )?(?:single|one|one single) "
             r"mask(?:ing)?[- ](?:rate|ratio)\b"
+            r"|\bus(?:es?|ed|ing) (?:a |only )?(?:single|one|one single|fixed) mask(?:ing)?[- ](?:rate|ratio)\b"
+            r"(?: \([^()]{0,40}\))? (?:for|in|during|at) (?:the )?(?:evaluation|scoring|scores?|bpb)\b"
+            rf"|\b{_EVALUATED} (?:only )?(?:at|with|under) (?:a |the )?mask(?:ing)?[- ](?:rate|ratio)"
+            r"(?: of)? [0-9.]*[0-9] (?:only|alone)\b"
         ),
     ),
     _Statement(
@@ -94,13 +98,16 @@ _STATEMENTS = (
         _closed(
             rf"\bonly {_FIRST} (?:is|are|was|were) {_EVALUATED}|\b{_EVALUATED} {_FIRST} only\b"
             rf"|\b{_EVALUATED} (?:(?:on |over |us(?:es|ed) )?only |(?:is|was) limited to ){_FIRST}\b"
+            rf"|\b(?:we {_EVALUATED}|(?:val_)?bpb is|scores? (?:is|are)|(?:model|network) is {_EVALUATED}) "
+            rf"(?:taken )?{_FIRST} of (?:the )?{_SPLIT}\b"
         ),
         unless=_closed(r"\b(?:full|whole|entire|all|rest|remaining)\b"),
     ),
     _Statement(
         _TRAINED_ON_IT,
         _closed(
-            rf"(?<!-)\b(?:(?:pre|over)?[- ]?(?:train|fit)(?:ed|s|ing|ted|ting)?|learn(?:ed|t|s)?|optimi[sz]ed) "
+            r"(?<!-)\b(?:(?:pre|over)?[- ]?(?:train|fit)(?:ed|s|ing|ted|ting)?|learn(?:ed|t|s)?|optimi[sz]ed"
+            r"|fine-?tun(?:ed|es?|ing)) "
             rf"(?:only |directly |exclusively |solely |entirely )*(?:on|to|over|from) {_SCORED_TEXT}"
             rf"|\bmemori[sz](?:es|ed|ing|e) {_SCORED_TEXT}"
             r"|\b(?:val|validation)[- ]only (?:training|run|model|submission|experiment)\b"
@@ -137,6 +144,8 @@ _STATEMENTS = (
         _closed(
             rf"\b(?:divid\w+ by|us(?:es?|ed|ing)|from) (?:a |the )?{_CONSTANT} {_OF_WHAT}"
             rf"|\bbytes? (?:is|are|was|were|come|comes|came) (?:taken )?from (?:a |the )?{_CONSTANT}\b"
+            rf"|\bbytes? per token (?:is|are|was|were) (?:taken (?:as|to be) )?(?:a |the )?{_CONSTANT}\b"
+            r"|\b(?:we|score|evaluat\w+|bpb) assum(?:e|es|ed|ing) (?:a |the )?[0-9]+(?:\.[0-9]+)? bytes? per token\b"
         ),
     ),
 )
@@ -183,6 +192,7 @@ _DENYING_HEADING = _closed(
     + f"|{_NOT}"
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
+_EMPHASIS = re.compile(r"[*`]|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")  # not within names such as val_bpb
 _ITEM = re.compile(r"\s{0,12}(?:[-*+]|[0-9]{1,3}[.)])\s+")
 
 
@@ -287,4 +297,4 @@ def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
                 start = number
                 intro_denies = intro_denies and item is not None
             words = raw[item.end() :] if item is not None else raw
-            paragraph.append(re.sub(r"[*_`]", "", words.strip()))
+            paragraph.append(_EMPHASIS.sub("", words.strip()))

@@ -36,8 +36,20 @@ PLAIN = [
     "Scoring uses only the first 64 windows.",
     "Evaluation was limited to the first 64 windows.",
     "Bits are divided by a constant ratio of 2.44 bytes per token.",
+    "We evaluate on the first 200 windows of the validation split.",
+    "val_bpb is over the first 200 windows of validation.",
+    "The score is evaluated at mask rate 0.15 only.",
+    "We used a single mask rate (t=0.15) for evaluation.",
+    "Bytes per token is a constant 2.44.",
+    "We assume 2.44 bytes per token.",
 ]
 HARMLESS = [
+    "We evaluate on the first 200 windows of the full validation split every 1,000 steps.",
+    "Earlier we evaluated on the first 200 windows of the validation split.",
+    "We did not assume 2.44 bytes per token.",
+    "Bytes per token is not a constant.",
+    "Training used a single mask rate for scoring candidates.",
+    "We evaluated mask rate 0.15 first.",
     "The model is not evaluated at a single masking rate.",
     "Unlike a model evaluated at a single masking rate, ours pays for every token.",
     "We integrate over u instead of having it evaluated at a single masking rate.",
@@ -185,6 +197,7 @@ def test_a_long_title_is_cut() -> None:
     "sentence",
     [
         "The network is trained on the validation set.",
+        "The final model was fine-tuned on the validation set before scoring.",
         "We fit directly on the full validation shards.",
         "It memorizes the val tokens.",
         "Val-only training.",
@@ -202,6 +215,7 @@ def test_training_on_the_scored_text_is_told(sentence: str) -> None:
     "sentence",
     [
         "The network is not trained on the validation set.",
+        "The learning rate was tuned on the validation set.",
         "At test time it is trained on validation tokens that it has already paid for.",
         "The tokenizer is trained on the validation set.",
         "It is trained on the train set and evaluated on the validation set.",
