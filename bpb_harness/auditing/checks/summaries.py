@@ -12,7 +12,7 @@ from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim import LogRecord, Printed, ScoreLine
 from bpb_harness.claim.names import stem
-from bpb_harness.claim.wandb_summary import is_summary_name
+from bpb_harness.claim.wandb_summary import is_summary_name, plain_name
 from bpb_harness.findings import Finding, Severity
 
 _MAX_SHOWN = 3
@@ -39,10 +39,7 @@ def check_summaries(evidence: Evidence) -> Iterator[Finding]:
     of_log = f"{line.bpb} ({line.bpb.source})" if evidence.how == "line" else f"{len(evidence.lines)} lines of logs"
     if doubted:
         shown = _shown([contradicting[each.file] for each in doubted])
-        message = (
-            f"wandb's summary contradicts the log that the score stands in: {shown}, which no log prints and the "
-            f"record names nowhere, against {of_log}"
-        )
+        message = f"wandb's summary contradicts the log that the score stands in: {shown}, against {of_log}"
         yield codes.SUMMARY_CONTRADICTS.finding(
             message,
             places=[each.file for each in doubted],
@@ -50,7 +47,7 @@ def check_summaries(evidence: Evidence) -> Iterator[Finding]:
         )
     if named:
         shown = _shown([contradicting[each.file] for each in named])
-        message = f"wandb's summary of some run gives a score that no log prints: {shown}; other summaries fit the logs"
+        message = f"wandb's summary of some run does not fit the logs: {shown}; other summaries fit them"
         yield codes.SUMMARY_CONTRADICTS.finding(
             message, severity=Severity.INFORMS, places=[each.file for each in named]
         )
@@ -91,18 +88,22 @@ def _contradicting(summary: LogRecord, known: _Known, evidence: Evidence) -> str
     """What a summary gives in place of a score that the record knows; None where it fits.
 
     Of one that fits in another of its scores, what has the name of the claimed score counts: a run keeps many more.
+    Of several numbers of one metric, such as its least and its last, one that fits is enough.
     """
     if not summary.lines:
         return None if summary.spoilt_at is None else f"{summary.spoilt_at} gives no finite number"
     strange = [line for line in summary.lines if not known.holds(line.bpb)]
     if len(strange) < len(summary.lines):
-        strange = [line for line in strange if _is_called_so(line, evidence)]
-    return None if not strange else f"{strange[0].bpb.source} gives {strange[0].bpb}"
+        fitting = {line.label for line in summary.lines if line not in strange}
+        strange = [line for line in strange if _is_called_so(line, evidence) and line.label not in fitting]
+    if not strange:
+        return None
+    return f"{strange[-1].bpb.source} gives {strange[-1].bpb}, which no log prints and the record names nowhere"
 
 
 def _is_called_so(line: ScoreLine, evidence: Evidence) -> bool:
-    names = {stem(each.bpb.name.replace("/", "_")) for each in evidence.lines}
-    return stem(line.bpb.name.replace("/", "_")) in names
+    names = {stem(plain_name(each.bpb.name)) for each in evidence.lines}
+    return stem(plain_name(line.bpb.name)) in names
 
 
 def _shown(said: list[str]) -> str:

@@ -16,7 +16,7 @@ from bpb_harness.findings import Severity
 
 SUMMARY = {
     "_step": 6500, "_timestamp": 1.77e9, "_runtime": 7802.3, "_wandb": {"runtime": 7802}, "val_bpb": 1.20301843,
-    "val_loss": 2.0312461, "train_loss": 1.9, "train_bpb": 1.1, "lr": 4e-4, "nested": {"val_bpb": 9.0},
+    "val_loss": 2.0312461, "train_loss": 1.9, "train_bpb": 1.1, "lr": 4e-4, "nested": {"lr": 9.0},
 }  # fmt: skip
 
 
@@ -39,6 +39,8 @@ def _submission(folder: Path, score: float = 1.20301843) -> None:
         ({"_step": 1}, True),
         ({"_runtime": 1}, True),
         ({"val/bpb": 1.2}, True),
+        ({"val": {"bpb": 1.2}}, True),
+        ({"val_bpb": {"min": 1.2}}, True),
         ({"lr": 1e-3}, False),
         ([], False),
     ],
@@ -61,6 +63,35 @@ def test_each_score_has_the_loss_of_its_name_beside_it() -> None:
     pairs = [(line.label, line.bpb.value, line.nats_per_token and line.nats_per_token.value) for line in record.lines]
     assert pairs == [("val/bpb", 1.25, 2.1), ("ema_bpb", 1.2, None), ("test_bpb", 1.3, None)]
     assert str(record.lines[0].bpb.source) == "wandb-summary.json (val/bpb)"
+
+
+def test_what_is_nested_has_the_name_of_its_groups() -> None:
+    metrics = {
+        "val": {"bpb": 1.25, "loss": 2.1, "bpb_table": {"_type": "table-file", "bpb": 7.0}},
+        "ema_bpb": {"max": 3.0, "last": 1.21, "mean": 1.5, "min": 1.2, "first": float("nan")},
+        "test_bpb": 1.3,
+        "train": {"bpb": 1.1},
+        "run": {"train": {"bpb": 1.1}},
+    }
+    record = read_wandb_summary(metrics, "wandb-summary.json")
+    lines = [(line.label, line.bpb.value, line.nats_per_token and line.nats_per_token.value) for line in record.lines]
+    kept = [("ema_bpb", 1.2, None), ("ema_bpb", 1.21, None)]
+    assert sorted(lines[:3]) == sorted([("val/bpb", 1.25, 2.1), *kept])
+    assert lines[3:] == [("test_bpb", 1.3, None)]  # what is not nested is what the run ends with
+    assert [line.bpb.value for line in record.lines if line.label == "ema_bpb"] == [1.2, 1.21]
+    assert {str(line.bpb.source) for line in record.lines} >= {"wandb-summary.json (val.bpb)"}
+    assert record.spoilt_at is None
+
+
+def test_what_is_nested_is_read_to_a_depth_and_a_number() -> None:
+    deep: dict[str, Any] = {"bpb": 1.25}
+    for level in range(7):
+        deep = {f"g{level}": deep}
+    assert len(read_wandb_summary(deep, "f").lines) == 1
+    assert not read_wandb_summary({"g": deep}, "f").lines
+    wide = {"a": {str(number): {"bpb": 1.0} for number in range(6_000)}, "val_bpb": 1.25}
+    lines = read_wandb_summary(wide, "f").lines
+    assert (len(lines), lines[-1].bpb.value) == (5_000, 1.25)
 
 
 def test_what_stands_below_a_submission_is_evidence_for_its_score(tmp_path: Path) -> None:
@@ -196,6 +227,41 @@ def test_a_summary_that_contradicts_the_log_is_named(
     report = audit(tmp_path)
     assert [str(found.severity) for found in report.with_code("BPB424")] == ([said] if said else [])
     assert report.verdict == ("unverifiable" if said == "warning" else "consistent")
+
+
+@pytest.mark.parametrize(
+    ("kept", "at"),
+    [
+        ({"val": {"bpb": 1.41}}, "val.bpb"),
+        ({"final": {"val": {"bpb": 1.41}}}, "final.val.bpb"),
+        ({"val_bpb": {"min": 1.41}}, "val_bpb.min"),
+        ({"val_bpb": {"min": 1.41, "last": 1.42, "max": 1.20301843}}, "val_bpb.last"),
+        ({"val": {"bpb": {"min": 1.41}}}, "val.bpb.min"),
+        ({"bpb": {"val": 1.41}}, "bpb.val"),
+        ({"val": {"bpb": None}}, "val.bpb"),
+        ({"val_bpb": {"min": "NaN"}}, "val_bpb.min"),
+        ({"val": {"bpb": 1.20301843}}, None),
+        ({"val": {"bpb": 1.41}, "val_loss": 2.0, "val_bpb": 1.30294815}, "val.bpb"),  # that run, and another end
+        ({"val_bpb": {"min": 1.20301843, "mean": 1.4, "max": 4.1}}, None),
+        ({"val_bpb": {"min": 1.19, "last": 1.20301843}}, None),  # between two lines of the log it was lower
+        ({"val_bpb": {"min": 1.20301843, "last": 1.41}}, None),  # the best is claimed
+        ({"val_bpb": {"mean": 1.41}}, None),
+        ({"train": {"bpb": 1.1}}, None),
+    ],
+)
+def test_a_nested_score_contradicts_as_one_that_is_not(tmp_path: Path, kept: dict[str, Any], at: str | None) -> None:
+    (tmp_path / "wandb-summary.json").write_text(json.dumps({"_step": 6500, "_runtime": 7802.3} | kept))
+    _submission(tmp_path)
+    (tmp_path / "train.log").write_text(LOG)
+    report = audit(tmp_path)
+    found = report.with_code("BPB424")
+    assert bool(found) is (at is not None)
+    assert report.verdict == ("unverifiable" if found else "consistent")
+    if at is not None:
+        assert f"({at})" in found[0].message
+        has_number = any(digits in found[0].message for digits in ("1.41", "1.42"))
+        assert ("gives no finite number" in found[0].message) is not has_number
+        assert ("which no log prints" in found[0].message) is has_number
 
 
 @pytest.mark.parametrize(("kept", "is_doubted"), [(1.409932, False), (1.4103, True)])
