@@ -175,7 +175,8 @@ def load_model(
         dtype: float32 or bfloat16.
 
     Returns:
-        The checkpoint as it was read, and the network with what is known of it.
+        (checkpoint, adapted): the checkpoint as it was read; and what is known of its network, which is
+        ``adapted.model``.
 
     Raises:
         UsageError: flags that do not go together, an unknown adapter, code without permission.
