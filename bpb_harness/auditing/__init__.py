@@ -6,7 +6,8 @@ evidence.py        what the record amounts to: log lines, bytes per token; parts
                    said.py the record's files as text
 codes.py           the codes of record checks
 checks/            one file a family of codes:
-    bytes.py       BPB1xx the denominator; byte_perplexity.py BPB107 and 113 a perplexity per byte beside it
+    bytes.py       BPB1xx the denominator; byte_perplexity.py BPB107 and 113 a perplexity per byte beside it,
+                   stated_bytes.py BPB115 what the record itself states
     bound.py       BPB2xx the numerator
     prose.py       BPB213 what a README says of its own score
     sampling.py    BPB3xx coverage, seeds, errors

@@ -63,6 +63,12 @@ BYTES_BESIDE = register(
     _CONFIRMS,
     "The score's own line prints no loss; the other lines of its run divide by the right number of bytes.",
 )
+BYTES_CONTRADICT = register(
+    "BPB115",
+    "stated-bytes-contradict",
+    _WARNS,
+    "Loss, score and bytes per token, which the record states all three, contradict each other.",
+)
 
 # Bound and estimator: the numerator.
 NOT_A_CODE = register(

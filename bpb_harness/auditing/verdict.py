@@ -103,6 +103,7 @@ _WEIGHTIEST = {
         [
             *(codes.NO_CLAIM, codes.RESCORED_UNCLEAR, *_ESTIMATOR_RULES),
             *(codes.WEIGHT_WRONG, codes.STEPS_SLOPE, codes.PAIR_IMPOSSIBLE, codes.PER_TOKEN_AS_PER_BYTE),
+            codes.BYTES_CONTRADICT,
             *(codes.NATS_AS_BITS, codes.SLICE, codes.SLICE_INFERRED, codes.NO_LOG, codes.NOT_IN_LOG, codes.BYTES_OFF),
         ]
     )

@@ -29,6 +29,7 @@ from bpb_harness.claim.line_template import LineTemplate, found_lines
 from bpb_harness.claim.names import is_score_name, same_estimator, tokenizers_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, with_points
 from bpb_harness.claim.record import LogRecord, ScoreLine
+from bpb_harness.claim.stated_bytes import stated_alone, stated_in_line
 
 _LONGEST_LINE = 2000
 _MAX_SCORE_LINES = 200_000
@@ -138,6 +139,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         folded=said.folded,
         adaptations=adaptations(said.epochs),
         numbers_beside_bpb=frozenset(said.numbers),
+        bytes_per_token=tuple(said.bytes_per_token),
         spoilt_at=said.spoilt,
         embedded_code_lines=sum(code),
         found=tuple(found_lines(templates, lines, text, file)),
@@ -165,6 +167,7 @@ class _Said:
     dataset: str | None = None
     folded: str | None = None
     spoilt: Source | None = None
+    bytes_per_token: list[Printed] = field(default_factory=list)
 
     def by_line(self, number: int, line: str) -> None:
         """Take one more line."""
@@ -184,6 +187,8 @@ class _Said:
             self.folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
         if "tokens" in low and (found := _SPLIT.search(line)):
             self.split_tokens.append(_count(found[1]))
+        if "bytes_per_token" in low and (stated := stated_alone(line, Source(self.file, number))) is not None:
+            self.bytes_per_token.append(stated)
         if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
             size = parse_number(found[1].replace(",", ""), Source(self.file, number), "artifact bytes")
             self.artifacts += [] if size is None else [size]
@@ -324,6 +329,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
         nats = parse_number(loss["number"], source, loss["name"]) if loss else None
         if nats is not None and nats.value <= 0.0:
             nats = None
+        stated, tokens = stated_in_line(line, source, is_step=is_step)
         yield ScoreLine(
             label=label,
             bpb=bpb,
@@ -331,6 +337,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
             same_estimator=loss is not None and same_estimator(loss["name"], name),
             is_training_step=is_step and "final" not in label.lower(),
             run=run,
-            scored_tokens=_count(scored[1]) if scored else None,
+            scored_tokens=_count(scored[1]) if scored else tokens,
             num_steps=int(steps[1]) if steps else None,
+            bytes_per_token=stated,
         )

@@ -54,6 +54,7 @@ class ScoreLine:
         run: which run of the log, counted from 0; a log may hold several.
         scored_tokens: tokens that the line says were scored.
         num_steps: diffusion steps T that the line names.
+        bytes_per_token: of the scored text, as the line states it, or its bytes over its tokens.
     """
 
     label: str
@@ -64,6 +65,7 @@ class ScoreLine:
     run: int = 0
     scored_tokens: int | None = None
     num_steps: int | None = None
+    bytes_per_token: Printed | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class LogRecord:
         adaptations: epochs of test-time training over a whole text.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
+        bytes_per_token: what lines of nothing else state as such.
         spoilt_at: the last line that prints NaN or an infinity as a score, where no score comes after it.
         code_digest: of the script in it; None where it holds none.
         digest: of all of its text.
@@ -107,6 +110,7 @@ class LogRecord:
     adaptations: tuple[Adaptation, ...] = ()
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
+    bytes_per_token: tuple[Printed, ...] = ()
     spoilt_at: Source | None = None
     code_digest: str | None = None
     digest: str = field(default="", compare=False, repr=False)
@@ -197,7 +201,7 @@ class Protocol:
         schedule_eps: eps of the loglinear schedule.
         u_range: mask rates that an integral or a grid spans, (lowest, highest).
         weight: the weight of the masked cross-entropy, in words: ``1/t``, ``1/t^2``, ``none``.
-        bytes_per_token: what the bits were divided by, where it is a stated constant.
+        bytes_per_token: what the bits were divided by, as it is stated, or bytes over tokens of the scored text.
         bytes_per_token_is_constant: it is a constant and not a count.
         unpaid_tokens: tokens that are neither masked nor paid for, in words, such as ``document boundaries``.
         priced_jointly: masked tokens or parts of tokens that have one price together, in words.

@@ -17,6 +17,7 @@ from bpb_harness.claim.names import (
 from bpb_harness.claim.printed import Printed, Source, count_from_json, from_json
 from bpb_harness.claim.reading import PLAIN, Reading
 from bpb_harness.claim.record import Claim, Note, NoteKind, Protocol
+from bpb_harness.claim.stated_bytes import stated_in_json, tokens_beside_bytes
 
 _UNOFFICIAL = re.compile(
     r"\b(?:not an? official|not official|unofficial|not (?:an )?exact|approximate[^.]{0,80}(?:bpb|likelihood))",
@@ -48,7 +49,8 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
     texts = [text for _, text in leaves if isinstance(text, str)]
     seed_scores = _seed_scores(value, file, names)
     score, notes = _score(value, file, seed_scores, names)
-    loss = _loss_beside(value, score, file)
+    beside = _beside(value, score)
+    loss = _loss_beside(beside, score, file)
     estimator = _first_text(value, names.estimator)
     tokenizer = _tokenizers(_first_text(value, ("tokenizer", "tokenizer_name", "tokenizer_path")) or "", reading)
     return Claim(
@@ -66,7 +68,8 @@ def read_submission(value: object, file: str, reading: Reading = PLAIN) -> Claim
         protocol=Protocol(
             method=method_in(estimator) or (method_in(score.name) if score else None),
             num_steps=_first_count(value, names.num_steps),
-            scored_tokens=_first_count(value, names.scored_tokens),
+            bytes_per_token=stated_in_json(beside, file),
+            scored_tokens=_first_count(value, names.scored_tokens) or tokens_beside_bytes(beside),
             num_windows=_first_count(value, names.num_windows),
             slice_text=next((t for k, t in leaves if isinstance(t, str) and "slice" in k.lower()), None),
             estimator_text=estimator,
@@ -201,14 +204,19 @@ def _mean_of_seeds(seed_scores: Mapping[str, Mapping[str, Printed]], file: str, 
     return None
 
 
-def _loss_beside(value: Mapping[str, Any], score: Printed | None, file: str) -> Printed | None:
+def _beside(value: Mapping[str, Any], score: Printed | None) -> Mapping[str, Any]:
+    """The object that holds the score; an empty one where none does."""
     if score is None or score.source.key is None:
-        return None
+        return {}
     place: Any = value
     *above, _ = score.source.key.split(".")
     for part in above:
         place = place.get(part) if isinstance(place, Mapping) else None
-    if not isinstance(place, Mapping):
+    return place if isinstance(place, Mapping) else {}
+
+
+def _loss_beside(place: Mapping[str, Any], score: Printed | None, file: str) -> Printed | None:
+    if score is None:
         return None
     twin = re.sub(r"bits_per_byte|bpb", "loss", score.name)
     for key in (twin, "val_loss", "mean_val_loss", "val_loss_mean"):

@@ -13,7 +13,7 @@ _WIDTH = 100
 _CLOSE = 0.8  # of names; numbers that look alike mean other things
 _MORE = {  # pages that say more of a code than what is printed, a row of their tables
     "docs/audit.md": (
-        "BPB105 BPB107 BPB110 BPB111 BPB113 BPB206 BPB207 BPB213 BPB214 BPB414 BPB415 BPB416 BPB417 "
+        "BPB105 BPB107 BPB110 BPB111 BPB113 BPB115 BPB206 BPB207 BPB213 BPB214 BPB414 BPB415 BPB416 BPB417 "
         "BPB424 BPB603 BPB604 BPB605 BPB606 BPB607 BPB901 BPB906"
     ),
     "docs/script-checks.md": "BPB150 BPB157 BPB163 BPB164 BPB256 BPB265 BPB268 BPB269 BPB270 BPB271 BPB953",

@@ -1,0 +1,100 @@
+"""Bytes per token that a record states of its scored text: as such, or as bytes and tokens side by side.
+
+Names that could be of another thing (the artifact's bytes, the tokens of a batch, of the training text) are not read:
+to miss a statement costs less than to doubt an honest record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bpb_harness.claim.printed import NUMBER, Printed, Source, count_from_json, from_json, parse_number
+
+_OF_SCORED = ("val_", "eval_", "scored_")
+_NAME = r"(?<![\w.-])[\"']?(?:val_|eval_|scored_)?bytes_per_token[\"']?\s?[:=]\s?"
+_STATED = re.compile(rf"{_NAME}({NUMBER})(?![\w%])")
+_COUNT = re.compile(
+    r"(?<![\w.-])[\"']?(?P<of>val_|eval_|scored_|num_|)(?P<what>tokens|bytes)[\"']?\s?[:=]\s?"
+    r"(?P<count>[0-9]{1,15}(?:,[0-9]{3}){0,4})(?![\w.])"
+)
+_NEXT_TO = re.compile(r"[\s,;|]{1,3}")
+# Text under any usual tokenizer; what lies outside are two counts of different things.
+_FEWEST_BYTES, _MOST_BYTES = 1.0, 16.0
+_FEWEST_TOKENS = 1000
+
+
+def stated_in_line(line: str, source: Source, *, is_step: bool) -> tuple[Printed | None, int | None]:
+    """What a line that carries a score states: bytes per token, and the tokens where it is made of bytes and tokens.
+
+    Args:
+        line: the line.
+        source: where it stands.
+        is_step: it is a training step's: bare ``tokens`` and ``bytes`` are then what was learnt from.
+    """
+    if "bytes" not in line:
+        return None, None
+    if found := _STATED.search(line):
+        return _positive(parse_number(found[1], source, "bytes_per_token")), None
+    counts = {(count["of"], count["what"]): count for count in _COUNT.finditer(line)}
+    for of in (*_OF_SCORED, "num_", ""):
+        tokens, num_bytes = counts.get((of, "tokens")), counts.get((of, "bytes"))
+        if tokens is None or num_bytes is None:
+            continue
+        is_of_scored = of in _OF_SCORED or (not is_step and _is_pair(line, tokens, num_bytes))
+        num_tokens = int(tokens["count"].replace(",", ""))
+        ratio = _ratio(int(num_bytes["count"].replace(",", "")), num_tokens)
+        if is_of_scored and ratio is not None:
+            where = Source(source.file, source.line, f"{of}bytes / {of}tokens")
+            return Printed(ratio, None, where, "bytes per token"), num_tokens
+    return None, None
+
+
+def stated_alone(line: str, source: Source) -> Printed | None:
+    """What a line states that says nothing else; None for any other line."""
+    found = _STATED.fullmatch(line.strip())
+    return _positive(parse_number(found[1], source, "bytes_per_token")) if found else None
+
+
+def stated_in_json(beside: Mapping[str, Any], file: str) -> Printed | None:
+    """What the object that holds a score states."""
+    for key in ("bytes_per_token", *(f"{of}bytes_per_token" for of in _OF_SCORED)):
+        if (stated := _positive(from_json(beside.get(key), Source(file, key=key), key))) is not None:
+            return stated
+    pair = _pair_in(beside)
+    if pair is None:
+        return None
+    of, num_bytes, num_tokens = pair
+    return Printed(num_bytes / num_tokens, None, Source(file, key=f"{of}bytes / {of}tokens"), "bytes per token")
+
+
+def tokens_beside_bytes(beside: Mapping[str, Any]) -> int | None:
+    """Tokens scored, where the object that holds a score gives them beside their bytes."""
+    pair = _pair_in(beside)
+    return None if pair is None else pair[2]
+
+
+def _pair_in(beside: Mapping[str, Any]) -> tuple[str, int, int] | None:
+    for of in (*_OF_SCORED, "num_"):
+        num_bytes = count_from_json(beside.get(f"{of}bytes"))
+        num_tokens = count_from_json(beside.get(f"{of}tokens"))
+        if num_bytes is not None and num_tokens is not None and _ratio(num_bytes, num_tokens) is not None:
+            return of, num_bytes, num_tokens
+    return None
+
+
+def _is_pair(line: str, one: re.Match[str], other: re.Match[str]) -> bool:
+    """Whether bytes and tokens of no further name stand side by side, with no word before them that gives them one."""
+    first, second = sorted((one, other), key=re.Match.start)
+    before = line[: first.start()].rstrip()[-1:]
+    return _NEXT_TO.fullmatch(line[first.end() : second.start()]) is not None and not before.isalpha()
+
+
+def _ratio(num_bytes: int, num_tokens: int) -> float | None:
+    ratio = num_bytes / num_tokens if num_tokens >= _FEWEST_TOKENS else 0.0
+    return ratio if _FEWEST_BYTES <= ratio <= _MOST_BYTES else None
+
+
+def _positive(number: Printed | None) -> Printed | None:
+    return number if number is not None and number.value > 0.0 else None

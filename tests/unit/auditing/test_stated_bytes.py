@@ -1,0 +1,144 @@
+"""Bytes per token that a record states, held against its own loss and score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bpb_harness.auditing import AuditReport, Verdict, audit
+from fixtures.claims.patterns import SP1024, bpb, claim, submission
+
+NATS, TOKENS = 2.0712, 62021632
+SCORE = round(bpb(NATS, SP1024), 6)
+LOADED = f"val_loader:shards pattern=./data/datasets/fineweb10B_sp1024/fineweb_val_*.bin tokens:{TOKENS}\n"
+FINAL = f"final_int8_zlib_roundtrip val_loss:{NATS:.6f} val_bpb:{SCORE:.6f}"
+
+
+def _audit(folder: Path, log: str | None = None, loaded: str = LOADED, **record: object) -> AuditReport:
+    if log is not None:
+        (folder / "train.log").write_text(f"{loaded}{log}\n")
+    if record:
+        (folder / "submission.json").write_text(submission(**record))
+    return audit(folder)
+
+
+def _said(report: AuditReport) -> list[str]:
+    return [finding.message for finding in report.findings if finding.code == "BPB115"]
+
+
+WRONG_IN_LOG = [
+    f"{FINAL} bytes_per_token:2.0000",
+    f"bytes_per_token:2.0000\n{FINAL}",
+    f"{FINAL}\nval_bytes_per_token: 2.0000",
+    f"{FINAL} bytes:{2 * TOKENS} tokens:{TOKENS}",
+    f"{FINAL} num_tokens={TOKENS}, num_bytes={2 * TOKENS}",
+    f"{FINAL} eval_tokens:{TOKENS} time:12ms eval_bytes:{2 * TOKENS}",
+    f"{FINAL} tokens:1000000 bytes:2000000",
+    json.dumps({"val_loss": NATS, "val_bpb": SCORE, "num_tokens": 1_000_000, "num_bytes": 2_000_000}),
+]
+WRONG_IN_JSON = [
+    {"bytes_per_token": 2.0},
+    {"val_bytes_per_token": 2.0},
+    {"num_tokens": TOKENS, "num_bytes": 2 * TOKENS},
+    {"val_tokens": TOKENS, "val_bytes": 2 * TOKENS},
+    {"num_tokens": 1_000_000, "num_bytes": 2_000_000},
+]
+
+
+@pytest.mark.parametrize("line", WRONG_IN_LOG)
+def test_bytes_that_a_log_states_are_held_against_its_loss_and_score(tmp_path: Path, line: str) -> None:
+    report = _audit(tmp_path, line, val_bpb=SCORE)
+    assert report.verdict is Verdict.UNVERIFIABLE
+    (said,) = _said(report)
+    assert "train.log:" in said
+    assert "states 2" in said
+    assert "2.4359" in said
+
+
+@pytest.mark.parametrize("stated", WRONG_IN_JSON)
+@pytest.mark.parametrize("has_own_loss", [True, False])
+def test_bytes_that_a_submission_states_are_held_against_loss_and_score(
+    tmp_path: Path, stated: dict[str, float], has_own_loss: bool
+) -> None:
+    loss = {"val_loss": NATS} if has_own_loss else {}
+    report = _audit(tmp_path, FINAL, val_bpb=SCORE, tokenizer="sp1024", **loss, **stated)
+    assert report.verdict is Verdict.UNVERIFIABLE
+    (said,) = _said(report)
+    assert "submission.json (" in said
+    assert "2.4359" in said
+    assert "contradict each other" in report.judgement.reason
+
+
+@pytest.mark.parametrize("dataset", ["fineweb_val", "mywiki"])
+def test_a_claim_file_whose_own_numbers_contradict_each_other_is_doubted(tmp_path: Path, dataset: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(claim(claimed_bpb=SCORE, nats_per_token=NATS, dataset=dataset, bytes_per_token=2.0))
+    report = audit(path, rules="none")
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert "states 2.0 bytes" in report.judgement.reason
+    assert "2.4359" in report.judgement.reason
+
+
+def test_a_constant_is_called_a_constant(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    stated = {"bytes_per_token": 2.0, "bytes_per_token_is_constant": True}
+    path.write_text(claim(claimed_bpb=SCORE, nats_per_token=NATS, dataset="mywiki", **stated))
+    report = audit(path, rules="none")
+    assert report.verdict is Verdict.REFUTED
+    assert not _said(report)
+
+
+HONEST_IN_LOG = [
+    f"{FINAL} bytes_per_token:2.4359",
+    f"{FINAL} bytes_per_token:2.42",
+    f"{FINAL} bytes:151080891 tokens:62021846",
+    f"{FINAL}\nbytes_per_token:2.0 bytes_per_token:2.4",
+    # Of something else than the scored text.
+    f"train_bytes_per_token:2.0\n{FINAL}",
+    f"the tokenizer's bytes_per_token: 2.0 over the training text\n{FINAL}",
+    f"{FINAL} avg_bytes_per_token:2.0",
+    f"{FINAL} artifact bytes:15800000 tokens:7900000",
+    f"{FINAL} tokens:524288000 model_bytes:1048576000",
+    f"{FINAL} tokens:8000000 time:3 bytes:15800000",
+    f"{FINAL} total_bytes:15800000 batch_tokens:7900000",
+    f"{FINAL} bytes:15800000 tokens:62021632",
+    f"tokens:1000000 bytes:2000000\n{FINAL}",
+    f"bytes_per_token:2.0\nbytes_per_token:2.4359\n{FINAL}",
+    f"step:9000/9000 val_loss:{NATS:.6f} val_bpb:{SCORE:.6f} tokens:524288000 bytes:1048576000",
+]
+
+
+@pytest.mark.parametrize("line", HONEST_IN_LOG)
+def test_no_honest_log_is_doubted_for_bytes_of_something_else(tmp_path: Path, line: str) -> None:
+    report = _audit(tmp_path, line, val_bpb=SCORE)
+    assert not _said(report)
+    assert report.verdict is Verdict.CONSISTENT
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"bytes_per_token": 2.436}, {"bytes_per_token": 2.45}, {"bytes_per_token": "unknown"}, {"bytes_per_token": 2.4},
+        {"num_tokens": 62021846, "num_bytes": 151080891}, {"bytes_total": 2 * TOKENS, "num_tokens": TOKENS},
+        {"num_bytes": 15_800_000}, {"num_bytes": 15_800_000, "num_tokens": TOKENS}, {"bytes_per_token": 0},
+        {"training": {"bytes_per_token": 2.0, "num_tokens": 10**9, "num_bytes": 2 * 10**9}},
+        {"train_bytes_per_token": 2.0}, {"tokens_per_batch": 524288, "bytes": 15_800_000},
+    ],
+)  # fmt: skip
+def test_no_honest_submission_is_doubted_for_bytes_of_something_else(tmp_path: Path, stated: dict[str, object]) -> None:
+    report = _audit(tmp_path, FINAL, val_bpb=SCORE, val_loss=NATS, tokenizer="sp1024", **stated)
+    assert not _said(report)
+    assert report.verdict is Verdict.CONSISTENT
+
+
+def test_two_estimators_say_nothing_of_stated_bytes(tmp_path: Path) -> None:
+    line = f"final val_loss:{NATS:.6f} val_var_bpb:{SCORE * 1.1:.6f} bytes_per_token:2.4359"
+    assert not _said(_audit(tmp_path, line))
+
+
+def test_the_tokens_that_stand_beside_their_bytes_are_those_scored(tmp_path: Path) -> None:
+    report = _audit(tmp_path, f"{FINAL} num_tokens=1000000 num_bytes=2435930", val_bpb=SCORE)
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert "BPB301" in {finding.code for finding in report.findings}
