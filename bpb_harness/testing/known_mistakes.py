@@ -136,6 +136,10 @@ def _weights(s: Setting) -> Iterator[KnownMistake]:
         "mean over the masked tokens of Bernoulli masks: a draw that masks nothing scores nothing",
         drawn(mean_of_masked),
     )
+    yield _from_formula(
+        "mean over the masked tokens of Bernoulli masks, in nats per token where nats per window are asked for",
+        drawn(mean_of_masked / s.length),
+    )
 
 
 def _grids(s: Setting) -> Iterator[KnownMistake]:

@@ -254,6 +254,32 @@ def test_mask_column_padded_by_the_estimator_is_looser() -> None:
         assert_elbo(padded, allow_looser=False, num_draws=3100)
 
 
+@pytest.mark.parametrize(
+    ("per_window", "schedule", "said"),
+    [
+        (False, "loglinear", "in nats per token where nats per window"),
+        (False, "polynomial", "in nats per token where nats per window"),
+        (True, "loglinear", "a draw that masks nothing scores nothing"),
+    ],
+)
+def test_the_plain_mean_over_masked_tokens_is_named(per_window: bool, schedule: str, said: str) -> None:
+    noise = parse_schedule(schedule)
+
+    def mean_of_masked(denoise, x0, generator):
+        t = 1 - torch.rand(len(x0), generator=generator, dtype=torch.float64)
+        masked = torch.rand(x0.shape, generator=generator) < noise.mask_rate(t)[:, None]
+        logits = denoise(torch.where(masked, 3, x0), t)
+        nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        mean = noise.dmask_rate(t) * (nats * masked).sum(1) / masked.sum(1).clamp(min=1)
+        return mean * x0.shape[1] if per_window else mean
+
+    report = check_elbo(mean_of_masked, vocab_size=3, schedule=schedule, num_draws=6200)
+    assert report.verdict == "wrong"
+    assert report.diagnosis is not None, report.message
+    assert report.diagnosis.startswith("mean over the masked tokens of Bernoulli masks")
+    assert said in report.diagnosis
+
+
 def test_assert_elbo_raises_the_message() -> None:
     def halved(denoise, x0, generator):
         return 0.6 * fixed_count(denoise, x0, generator)
