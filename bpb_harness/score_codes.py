@@ -18,6 +18,8 @@ SCORE_CODES: dict[str, str] = {
     "batch-halved": "A batch did not fit into memory and smaller ones were taken. The score is the same.",
     "bytes.foreign-tokenizer": "Text encoded again gives other tokens than the shards hold: the tokenizer may not be "
     "that of the shards, and then the bytes and the score are wrong. Pass the one that wrote them.",
+    "bytes.literal-symbol": "Documents hold a literal U+2581, which the tokens give back as a space: it counts 1 byte "
+    "instead of 3 (BPB176 of bpb-bytes).",
     "bytes.none": "The score is in bits per token alone, because `--bytes none` was asked for, and why that is needed.",
     "bytes.not-its-tokenizer": "Token ids spell something else than by the tokenizer inside the checkpoint, and the "
     "score was made all the same, by `--no-contract`.",

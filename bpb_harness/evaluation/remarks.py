@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from bpb_harness.byte_count import (
     lost_in_documents,
     lost_in_tokens,
 )
+from bpb_harness.byte_count.tokenizer import SPACE_SYMBOL
 from bpb_harness.byte_count.validity import LONGEST_RUN, silent_runs
 from bpb_harness.denoiser import Denoiser, num_clean_tokens
 from bpb_harness.errors import CorpusError, TokenizerError
@@ -31,6 +33,17 @@ _NO_ERROR_OF_DOCUMENTS = (
 )
 _MORE_PASSES = "which --tolerance makes (a smaller one makes more)"
 _NUM_EXCERPTS = 64
+_DIVIDES = {
+    "official": "--bytes exact divides by those",
+    "exact": "this score divides by those",
+    "raw": "this score divides by neither, but by the bytes that the documents have",
+}
+_LITERAL_COUNTS = {
+    "official": "counts 1 byte instead of 3",
+    "exact": "counts 1 byte instead of 3",
+    "raw": "counts its 3 bytes, of which no token tells",
+    "none": "is paid for as a space",
+}
 _UNIFORM_TOLERANCE = 1.01  # an untrained network lies a little above
 
 
@@ -202,18 +215,31 @@ def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[Remark]:
         documents: the texts that were encoded; None: shards were read.
 
     Returns:
-        With `--bytes none`, why there are no bits per byte.
+        With `--bytes none`, why there are no bits per byte; and where documents hold what the tokens give back as a
+        space.
 
     Raises:
         TokenizerError: if bits per byte are asked for, and text is lost.
     """
     corpus, tokenizer, stop = job.text.corpus, job.text.tokenizer, int(job.spans.ends[-1])
+    literal: list[int] = []
     if documents is not None:
-        why = lost_in_documents(tokenizer, corpus, job.text.borders.starts, documents, stop)
+        starts = job.text.borders.starts
+        scored = islice(documents, int(np.searchsorted(starts, stop)))  # those that start before it
+        seen = _noting_literal_symbols(scored, literal) if tokenizer.spaces.escapes else scored
+        why = lost_in_documents(tokenizer, corpus, starts, seen, stop)
     else:
         why = lost_by_tokenizer(tokenizer) or lost_in_tokens(tokenizer, corpus, stop)
+    remarks = [] if not literal else [
+        Remark(
+            "bytes.literal-symbol",
+            f"documents that hold a literal U+2581: {len(literal):,}, first document {literal[0]:,} (from 0); the "
+            f"tokens cannot tell it from a space: it {_LITERAL_COUNTS[job.settings.byte_rule]} (BPB176 of bpb-bytes)",
+        )
+    ]  # fmt: skip
     if job.settings.byte_rule == "none":
-        return [Remark("bytes.none", f"no bits per byte are given: {why or '--bytes none counts no bytes'}")]
+        none = Remark("bytes.none", f"no bits per byte are given: {why or '--bytes none counts no bytes'}")
+        return [none, *remarks]
     if why is not None:
         raise TokenizerError(
             f"{tokenizer.name}: the tokens do not give the text back, so the score has no bits per byte",
@@ -221,7 +247,15 @@ def loss_remarks(job: Job, documents: Iterable[str] | None) -> list[Remark]:
             expected="every letter of it",
             hint="pass --bytes none for bits per token and per document",
         )
-    return []
+    return remarks
+
+
+def _noting_literal_symbols(documents: Iterable[str], found: list[int]) -> Iterator[str]:
+    """The documents as they are; the numbers of those with the symbol that pieces have for a space go to a list."""
+    for number, text in enumerate(documents):
+        if SPACE_SYMBOL in text:
+            found.append(number)
+        yield text
 
 
 def byte_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
@@ -266,7 +300,7 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
             Remark(
                 "bytes.official-not-exact",
                 f"the official rule counts {official:,} bytes where the pieces of the whole text spell {exact:,}; "
-                "--bytes exact divides by those, bpb-bytes explains the difference",
+                f"{_DIVIDES[job.settings.byte_rule]}, bpb-bytes explains the difference",
             )
         )
     return remarks

@@ -47,7 +47,10 @@ def job(**settings: Any) -> Any:
         name="x.bin", num_tokens=1000, raw_bytes_per_document=None, document_starts=lambda: np.arange(1234)
     )
     tokenizer = SimpleNamespace(
-        name="t.model", pieces=["<pad>", "a"], piece_kinds=np.array([PieceKind.CONTROL, PieceKind.TEXT])
+        name="t.model",
+        pieces=["<pad>", "a"],
+        piece_kinds=np.array([PieceKind.CONTROL, PieceKind.TEXT]),
+        spaces=SimpleNamespace(escapes=True),
     )
     borders = SimpleNamespace(starts=np.array([0, 5]))
     text = SimpleNamespace(corpus=corpus, tokenizer=tokenizer, borders=borders, separators=None)
@@ -235,6 +238,31 @@ def test_a_tokenizer_that_loses_text_gives_no_bits_per_byte(monkeypatch, documen
         )
 
 
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        ("official", "counts 1 byte instead of 3"),
+        ("exact", "counts 1 byte instead of 3"),
+        ("raw", "counts its 3 bytes, of which no token tells"),
+        ("none", "is paid for as a space"),
+    ],
+)
+def test_a_literal_symbol_in_documents_is_said(monkeypatch, rule, what):
+    monkeypatch.setattr(remarks, "lost_in_documents", lambda *given: list(given[3]) and None)
+    of = job(byte_rule=rule)
+    of.text.borders.starts = np.array([0, 5, 500, 1000])
+    found = [each for each in loss_remarks(of, ["a", "b\u2581", "\u2581", "\u2581"]) if each.code != "bytes.none"]
+    assert said(found) == [
+        (
+            "bytes.literal-symbol",
+            "documents that hold a literal U+2581: 2, first document 1 (from 0); the tokens cannot tell it from a "
+            f"space: it {what} (BPB176 of bpb-bytes)",
+        )
+    ]  # the last starts behind what is scored
+    of.text.tokenizer.spaces.escapes = False
+    assert [each.code for each in loss_remarks(of, ["\u2581"])] == (["bytes.none"] if rule == "none" else [])
+
+
 def test_what_a_tokenizer_always_loses_is_said_without_looking(monkeypatch):
     monkeypatch.setattr(remarks, "lost_by_tokenizer", lambda *_: "it lowers")
     monkeypatch.setattr(remarks, "lost_in_tokens", lambda *_: pytest.fail("looked"))
@@ -277,13 +305,18 @@ def test_shards_of_another_tokenizer_are_named(monkeypatch, belongs):
     assert byte_remarks(job(byte_rule="none"), from_shards=True) == []
     assert byte_remarks(job(), from_shards=False) == []
     counted["official"] = 1001
-    assert said(byte_remarks(job(), from_shards=False)) == [
-        (
-            "bytes.official-not-exact",
-            "the official rule counts 1,001 bytes where the pieces of the whole text spell 1,000; --bytes exact "
-            "divides by those, bpb-bytes explains the difference",
-        )
-    ]
+    for rule, divides in (
+        ("official", "--bytes exact divides by those"),
+        ("exact", "this score divides by those"),
+        ("raw", "this score divides by neither, but by the bytes that the documents have"),
+    ):
+        assert said(byte_remarks(job(byte_rule=rule), from_shards=False)) == [
+            (
+                "bytes.official-not-exact",
+                "the official rule counts 1,001 bytes where the pieces of the whole text spell 1,000; "
+                f"{divides}, bpb-bytes explains the difference",
+            )
+        ]
 
 
 @pytest.mark.parametrize(
