@@ -187,7 +187,7 @@ class _Said:
             self.folded = next((word for word in line.split() if named[0] in word), named[0])[:200]
         if "tokens" in low and (found := _SPLIT.search(line)):
             self.split_tokens.append(_count(found[1]))
-        if "bytes_per_token" in low and (stated := stated_alone(line, Source(self.file, number))) is not None:
+        if "bytes" in low and "token" in low and (stated := stated_alone(line, Source(self.file, number))) is not None:
             self.bytes_per_token.append(stated)
         if ("size" in low or "artifact" in low) and (found := _ARTIFACT.search(line)):
             size = parse_number(found[1].replace(",", ""), Source(self.file, number), "artifact bytes")

@@ -88,7 +88,7 @@ class LogRecord:
         adaptations: epochs of test-time training over a whole text.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
-        bytes_per_token: what lines of nothing else state as such.
+        bytes_per_token: what lines of nothing else state.
         spoilt_at: the last line that prints NaN or an infinity as a score, where no score comes after it.
         code_digest: of the script in it; None where it holds none.
         digest: of all of its text.

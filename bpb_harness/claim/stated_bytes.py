@@ -52,9 +52,14 @@ def stated_in_line(line: str, source: Source, *, is_step: bool) -> tuple[Printed
 
 
 def stated_alone(line: str, source: Source) -> Printed | None:
-    """What a line states that says nothing else; None for any other line."""
-    found = _STATED.fullmatch(line.strip())
-    return _positive(parse_number(found[1], source, "bytes_per_token")) if found else None
+    """What a line states that says nothing else; None for any other line.
+
+    Made of bytes and tokens it has their names for its source's key: of what they are, only the lines beside it tell.
+    """
+    if found := _STATED.fullmatch(line.strip()):
+        return _positive(parse_number(found[1], source, "bytes_per_token"))
+    says_more = _COUNT.sub("", line).strip(" \t,;|{}") != ""
+    return None if says_more else stated_in_line(line, source, is_step=False)[0]
 
 
 def stated_in_json(beside: Mapping[str, Any], file: str) -> Printed | None:

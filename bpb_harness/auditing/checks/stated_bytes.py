@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.evidence import Evidence, Ratio, ratio_of, ratio_of_pair
-from bpb_harness.claim import Printed
+from bpb_harness.claim import Printed, ScoreLine
 from bpb_harness.findings import Finding
 
 # Relative, beside what the digits leave open: a stated number may be of a text with or without its last tokens.
@@ -50,8 +50,18 @@ def _pairs(evidence: Evidence) -> Iterator[tuple[Printed, Ratio]]:
         ratio = ratio_of(line)
         if ratio is None:
             continue
-        of_log = [log.bytes_per_token for log in evidence.claim_logs if line in log.lines]
-        alone = of_log[0] if of_log and len({each.value for each in of_log[0]}) == 1 else ()
-        for each in (line.bytes_per_token, *alone[:1], stated):
+        for each in (line.bytes_per_token, _alone(evidence, line), stated):
             if each is not None:
                 yield each, ratio
+
+
+def _alone(evidence: Evidence, line: ScoreLine) -> Printed | None:
+    """What lines of nothing else state in the log of a score; bytes and tokens, only right before or behind it."""
+    said = [each for log in evidence.claim_logs if line in log.lines for each in log.bytes_per_token]
+    told = [each for each in said if each.source.key is None or _is_next_to(each, line.bpb)]
+    return told[0] if len({each.value for each in told}) == 1 else None
+
+
+def _is_next_to(one: Printed, other: Printed) -> bool:
+    first, second = one.source, other.source
+    return first.line is not None and second.line is not None and abs(first.line - second.line) == 1

@@ -36,6 +36,9 @@ WRONG_IN_LOG = [
     f"{FINAL} num_tokens={TOKENS}, num_bytes={2 * TOKENS}",
     f"{FINAL} eval_tokens:{TOKENS} time:12ms eval_bytes:{2 * TOKENS}",
     f"{FINAL} tokens:1000000 bytes:2000000",
+    f"tokens:1000000 bytes:2000000\n{FINAL}",
+    f"{FINAL}\nnum_tokens=1,000,000, num_bytes=2,000,000",
+    f'{{"num_tokens": 1000000, "num_bytes": 2000000}}\n{FINAL}',
     json.dumps({"val_loss": NATS, "val_bpb": SCORE, "num_tokens": 1_000_000, "num_bytes": 2_000_000}),
 ]
 WRONG_IN_JSON = [
@@ -104,7 +107,10 @@ HONEST_IN_LOG = [
     f"{FINAL} tokens:8000000 time:3 bytes:15800000",
     f"{FINAL} total_bytes:15800000 batch_tokens:7900000",
     f"{FINAL} bytes:15800000 tokens:62021632",
-    f"tokens:1000000 bytes:2000000\n{FINAL}",
+    f"tokens:1000000 bytes:2000000\nwarming up\n{FINAL}",
+    f"read tokens:1000000 bytes:2000000\n{FINAL}",
+    f"tokens:1000000 bytes:2000000 files:2\n{FINAL}",
+    f"tokens:1000000 bytes:2435930\n{FINAL}",
     f"bytes_per_token:2.0\nbytes_per_token:2.4359\n{FINAL}",
     f"step:9000/9000 val_loss:{NATS:.6f} val_bpb:{SCORE:.6f} tokens:524288000 bytes:1048576000",
 ]
