@@ -17,7 +17,7 @@ A check makes its findings with `Rule.finding`, so that a code's severity is wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -151,3 +151,9 @@ def listed(items: Iterable[str]) -> str:
     """Items as a sentence lists them: ``a``, ``a and b``, ``a, b and c``; nothing for none."""
     *others, last = [*items] or [""]
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def first_of(items: Sequence[str], most: int, separator: str = ", ") -> str:
+    """The first items, and how many more there are: ``a, b and 3 more``."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return f"{separator.join(items[:most])}{more}"

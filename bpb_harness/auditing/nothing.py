@@ -8,12 +8,10 @@ from pathlib import Path
 
 from bpb_harness.auditing.codes import NO_CLAIM
 from bpb_harness.auditing.report import AuditReport
-from bpb_harness.auditing.said import innermost
+from bpb_harness.auditing.said import text_of
 from bpb_harness.claim.listing import is_claim_name, kind_by_name, list_files
-from bpb_harness.claim.text_file import read_text
 from bpb_harness.errors import ClaimError
 
-_MAX_BYTES = 2 << 20  # of one file
 _MAX_SHOWN = 3
 _READING = "BPB9"  # codes of what was broken in files
 # What a record of a score, or a program that makes one, speaks of.
@@ -66,7 +64,7 @@ def _why_none(file: Path, name: str) -> str:
     try:
         if _packs_what_is_not_known(file):
             return ""
-        text = innermost(file) or read_text(file, name, _MAX_BYTES).text
+        text = text_of(file, name)
     except ClaimError as problem:
         return str(problem)
     if len(_NO_CHARACTER.findall(text)) > _MAX_UNREADABLE * len(text):

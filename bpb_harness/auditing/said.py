@@ -32,17 +32,18 @@ def _texts(files: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, str]]:
         if file.suffix.lower() not in _SUFFIXES and "." in file.name:
             continue
         try:
-            yield name, innermost(file) or read_text(file, name, _MAX_BYTES).text
+            yield name, text_of(file, name)
         except ClaimError:
             continue
 
 
-def innermost(file: Path) -> str | None:
-    """The source of a script, what packs itself unpacked; None of a file that is no script.
+def text_of(file: Path, name: str) -> str:
+    """The text of a file, or its ends; of a script the innermost source, what packs itself unpacked.
 
     Raises:
         ClaimError: if it cannot be read.
     """
     from bpb_harness.auditing.script import decode_source  # deferred: most records come without a script
 
-    return decode_source(file).text if file.suffix.lower() == ".py" else None
+    source = decode_source(file).text if file.suffix.lower() == ".py" else None
+    return source or read_text(file, name, _MAX_BYTES).text

@@ -21,8 +21,8 @@ _COUNT = re.compile(
 )
 _NEXT_TO = re.compile(r"[\s,;|]{1,3}")
 # Text under any usual tokenizer; what lies outside are two counts of different things.
-_FEWEST_BYTES, _MOST_BYTES = 1.0, 16.0
-_FEWEST_TOKENS = 1000
+_MIN_BYTES, _MAX_BYTES = 1.0, 16.0
+_MIN_TOKENS = 1000
 
 
 def stated_in_line(line: str, source: Source, *, is_step: bool) -> tuple[Printed | None, int | None]:
@@ -97,8 +97,8 @@ def _is_pair(line: str, one: re.Match[str], other: re.Match[str]) -> bool:
 
 
 def _ratio(num_bytes: int, num_tokens: int) -> float | None:
-    ratio = num_bytes / num_tokens if num_tokens >= _FEWEST_TOKENS else 0.0
-    return ratio if _FEWEST_BYTES <= ratio <= _MOST_BYTES else None
+    ratio = num_bytes / num_tokens if num_tokens >= _MIN_TOKENS else 0.0
+    return ratio if _MIN_BYTES <= ratio <= _MAX_BYTES else None
 
 
 def _positive(number: Printed | None) -> Printed | None:

@@ -237,9 +237,8 @@ def _report(name: str, error: BaseException, command: Any) -> int:
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         _say(name, "interrupted")
         return EXIT_INTERRUPTED
-    if isinstance(error, SystemExit) and not _is_of_a_closed_pipe(
-        error
-    ):  # nothing of ours leaves so: 0 would say that there is a score
+    if isinstance(error, SystemExit) and not _is_of_a_closed_pipe(error):
+        # Nothing of ours leaves so: 0 would say that there is a score.
         ended = f"code that is not of bpb-harness ended the program, with sys.exit({error.code!r})"
         _say(name, f"{ended}; let it return, or raise an error: {TRACEBACK_VARIABLE}=1 shows where it stands")
         return 2

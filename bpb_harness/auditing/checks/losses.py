@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from bpb_harness.auditing import codes
 from bpb_harness.auditing.checks.reading import LOWEST_SCORE
 from bpb_harness.auditing.evidence import Evidence, LoggedLoss
-from bpb_harness.findings import Finding
+from bpb_harness.findings import Finding, first_of
 from bpb_harness.units import bits_to_nats
 
 _MAX_PLACES = 4
@@ -22,8 +22,7 @@ def check_losses(evidence: Evidence) -> Iterator[Finding]:
     """What the logs end with, and whether they scored the tokens that the rules fix."""
     losses, rule = evidence.losses, evidence.rules.pack.claim
     places = [str(each.loss.source) for each in losses]
-    more = f" and {len(places) - _MAX_PLACES} more" if len(places) > _MAX_PLACES else ""
-    message = f"{told_losses(losses)} ({', '.join(places[:_MAX_PLACES])}{more}), by the line that the rules name"
+    message = f"{told_losses(losses)} ({first_of(places, _MAX_PLACES)}), by the line that the rules name"
     yield codes.LOSSES_IN_LOGS.finding(message, places=[*places], losses=[each.loss.value for each in losses])
     yield from _implausible(losses)
     yield from _scores_beside(evidence)

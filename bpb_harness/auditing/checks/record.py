@@ -16,7 +16,7 @@ from bpb_harness.claim.listing import DEEPEST_LOG, kind_by_name
 from bpb_harness.claim.names import FULL_SPLIT
 from bpb_harness.claim.readme_reader import headline
 from bpb_harness.claim.wandb_summary import is_summary_name
-from bpb_harness.findings import Finding, Json, Severity, listed
+from bpb_harness.findings import Finding, Json, Severity, first_of, listed
 from bpb_harness.units import nats_to_bits
 
 
@@ -35,7 +35,7 @@ def check_record(evidence: Evidence) -> Iterator[Finding]:
     if claim.score is None:
         null = next((note.message for note in claim.notes if note.kind is NoteKind.NOT_A_NUMBER), None)
         others = ", ".join(f"{other.name} {other}" for other in claim.other_scores[:5])
-        unread = [note.source.file for note in claim.notes if note.kind is NoteKind.UNREADABLE]
+        unread = _unread(claim)
         message = f"no score is found, and {listed(unread)} cannot be read" if unread else "the record claims no score"
         message += f" ({null})" if null else ""
         if claim.loss_alone is not None:
@@ -92,10 +92,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
             kind = "summaries" if all(map(is_summary_name, files)) else "logs"
             over = f"{len(values)} {kind}" if len(files) > 1 else f"{len(values)} lines of one log"
             each = [f"{line.bpb} ({place})" for line, place in zip(evidence.lines, places, strict=True)]
-            shown = ", ".join(each[:_MAX_VALUES]) + (
-                f" and {len(each) - _MAX_VALUES} more" if len(each) > _MAX_VALUES else ""
-            )
-            message = f"the score is the mean of {label!r} over {over}: {shown}{deviation}"
+            message = f"the score is the mean of {label!r} over {over}: {first_of(each, _MAX_VALUES)}{deviation}"
         else:
             is_summary = is_summary_name(evidence.lines[0].bpb.source.file)
             where = "wandb's summary" if is_summary else "a table of the record" if is_table else "the log"
@@ -124,10 +121,14 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
     yield _not_in_logs(evidence, score, printed)
 
 
+def _unread(claim: Claim) -> list[str]:
+    """Files of the record that are there, and broken."""
+    return [note.source.file for note in claim.notes if note.kind is NoteKind.UNREADABLE]
+
+
 def _no_log(claim: Claim) -> Finding:
     """There is none, or none that can be read."""
-    unread = [note.source.file for note in claim.notes if note.kind is NoteKind.UNREADABLE]
-    broken = [file for file in unread if (kind_by_name(Path(file)) or "log") in ("log", "summary")]
+    broken = [file for file in _unread(claim) if (kind_by_name(Path(file)) or "log") in ("log", "summary")]
     if broken:
         message = f"no log of the run can be read to hold the number against: {listed(broken)} is there, and broken"
         return codes.NO_LOG.finding(message)  # BPB901 says what is missing

@@ -13,7 +13,7 @@ from bpb_harness.auditing.evidence import Evidence
 from bpb_harness.claim import LogRecord, Printed, ScoreLine
 from bpb_harness.claim.names import stem
 from bpb_harness.claim.wandb_summary import is_summary_name, plain_name
-from bpb_harness.findings import Finding, Severity
+from bpb_harness.findings import Finding, Severity, first_of
 
 _MAX_SHOWN = 3
 _MIN_DECIMALS = 3  # of numbers that are kept of lines that speak of bpb
@@ -38,7 +38,7 @@ def check_summaries(evidence: Evidence) -> Iterator[Finding]:
     line = evidence.lines[0]
     of_log = f"{line.bpb} ({line.bpb.source})" if evidence.how == "line" else f"{len(evidence.lines)} lines of logs"
     if doubted:
-        shown = _shown([contradicting[each.file] for each in doubted])
+        shown = first_of([contradicting[each.file] for each in doubted], _MAX_SHOWN, "; ")
         message = f"wandb's summary contradicts the log that the score stands in: {shown}, against {of_log}"
         yield codes.SUMMARY_CONTRADICTS.finding(
             message,
@@ -46,7 +46,7 @@ def check_summaries(evidence: Evidence) -> Iterator[Finding]:
             missing="the run's whole log, or its history in wandb: which of the two numbers it ended with",
         )
     if named:
-        shown = _shown([contradicting[each.file] for each in named])
+        shown = first_of([contradicting[each.file] for each in named], _MAX_SHOWN, "; ")
         message = f"wandb's summary of some run does not fit the logs: {shown}; other summaries fit them"
         yield codes.SUMMARY_CONTRADICTS.finding(
             message, severity=Severity.INFORMS, places=[each.file for each in named]
@@ -104,7 +104,3 @@ def _contradicting(summary: LogRecord, known: _Known, evidence: Evidence) -> str
 def _is_called_so(line: ScoreLine, evidence: Evidence) -> bool:
     names = {stem(plain_name(each.bpb.name)) for each in evidence.lines}
     return stem(plain_name(line.bpb.name)) in names
-
-
-def _shown(said: list[str]) -> str:
-    return "; ".join(said[:_MAX_SHOWN]) + (f" and {len(said) - _MAX_SHOWN} more" if len(said) > _MAX_SHOWN else "")

@@ -33,7 +33,7 @@ from bpb_harness.auditing.script.running.run_scoring import check_scores_by_runn
 from bpb_harness.auditing.script.running.weighing import weigh
 from bpb_harness.claim.packed_file import without_packing
 from bpb_harness.errors import HarnessError
-from bpb_harness.findings import UNPACKED, Finding, Json, Severity, listed
+from bpb_harness.findings import UNPACKED, Finding, Json, Severity, first_of, listed
 
 # Each check, and what it is about: for the report of a script that could not be followed to its end.
 CHECKS: dict[Callable[[Analysis], Iterator[Hit]], str] = {
@@ -129,7 +129,7 @@ def _read(files: Sequence[Path]) -> tuple[list[Script], list[Finding], list[str]
 
 def _left_out(names: Sequence[str]) -> Finding:
     """Scripts beyond the bound on memory: a submission of one run has none, a folder of a hundred experiments may."""
-    shown = ", ".join(names[:_MAX_NAMES]) + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")
+    shown = first_of(names, _MAX_NAMES)
     message = (
         f"{shown}: not read, for the scripts of the folder hold more than {MAX_PROGRAM:,} characters together, and the "
         "others come first"
@@ -194,12 +194,11 @@ def _read_in_part(names: str, whole: Sequence[str], partial: Sequence[str]) -> F
 def _read_with(taken: Mapping[str, str]) -> Finding:
     """What the README's commands set, which nothing but the README shows to have been set."""
     shown = [
-        f"{name} {value}".rstrip() if name.startswith("--") else f"{name}={value}"
+        f"`{name} {value}".rstrip() + "`" if name.startswith("--") else f"`{name}={value}`"
         for name, value in sorted(taken.items())
     ]
-    more = f" and {len(shown) - _MAX_NAMES} more" if len(shown) > _MAX_NAMES else ""
     message = (
-        f"The script was read with {', '.join(f'`{each}`' for each in shown[:_MAX_NAMES])}{more}, as commands in the "
+        f"The script was read with {first_of(shown, _MAX_NAMES)}, as commands in the "
         "README set them, not with its own defaults; what holds with the defaults alone was not looked for"
     )
     return codes.WITH_SETTINGS.finding(message, settings=dict(sorted(taken.items())))
