@@ -13,7 +13,6 @@ from bpb_harness.errors import CheckpointError, UnsafeCheckpointError
 # int8 weights hardly shrink under zlib; a bomb shrinks a thousandfold.
 _INFLATION = 8
 _INFLATION_FLOOR = 16 << 20
-XZ_MAGIC, ZSTD_MAGIC = b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 _XZ_MEMORY = 128 << 20  # a decoder's dictionary; the strongest preset takes half of it
 
 
@@ -82,3 +81,7 @@ def _require_no_bomb(unpacked: int, most: int, compressed: int, path: Path) -> N
             seen=f"{compressed} compressed bytes",
             expected=f"at most {_INFLATION} times as many",
         )
+
+
+# By how a file begins.
+UNPACKERS = {b"\xfd7zXZ\x00": unpack_xz, b"\x28\xb5\x2f\xfd": unpack_zstd, b"\x78": inflate}

@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from bpb_harness.checkpoints.compressed import XZ_MAGIC, ZSTD_MAGIC, inflate, unpack_xz, unpack_zstd
+from bpb_harness.checkpoints.compressed import UNPACKERS
 from bpb_harness.checkpoints.names import split_tensors, without_wrappers
 from bpb_harness.checkpoints.native import from_native
 from bpb_harness.checkpoints.plain import plain_values
 from bpb_harness.checkpoints.quantized import dequantize, dequantize_mixed, holds_mixed_levels
-from bpb_harness.checkpoints.record import EMA_PREFIX, FORMAT, Checkpoint, digest_of, is_folder, require_file
+from bpb_harness.checkpoints.record import EMA_PREFIX, FORMAT, Checkpoint, digest_of, is_folder
 from bpb_harness.checkpoints.safetensors_file import read_exported, read_safetensors
 from bpb_harness.checkpoints.torch_pickle import TorchFile, is_torch_zip, read_bare_pickle, read_torch_zip
 from bpb_harness.checkpoints.weight_sets import find_weights, holds_weights
@@ -54,7 +54,6 @@ def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
 
         require_no_choice(path, weights)
         return read_folder(path)
-    require_file(path)
     try:
         digest = digest_of(path)
         if path.suffix in (".pt2", ".safetensors"):
@@ -81,14 +80,10 @@ def read_torch_file(path: Path, file: BinaryIO, digest: str, weights: str | None
     """
     head = file.read(16)
     file.seek(0)
-    if is_torch_zip(head):
-        return _from_content(path, read_torch_zip(file, path), digest, weights)
-    if head.startswith(XZ_MAGIC):
-        return _from_content(path, read_torch_zip(unpack_xz(file, path), path), digest, weights)
-    if head.startswith(ZSTD_MAGIC):
-        return _from_content(path, read_torch_zip(unpack_zstd(file, path), path), digest, weights)
-    if head[:1] == b"\x78":
-        return _from_content(path, read_torch_zip(inflate(file, path), path), digest, weights)
+    unpack = next((unpack for magic, unpack in UNPACKERS.items() if head.startswith(magic)), None)
+    if unpack is not None or is_torch_zip(head):
+        archive = file if unpack is None else unpack(file, path)
+        return _from_content(path, read_torch_zip(archive, path), digest, weights)
     if head[:1] == b"\x80":
         # Only to say what it asks for: what torch.save wrote before 1.6 starts with a pickle of a magic number.
         foreign = read_bare_pickle(file.read(_LARGEST_BARE_PICKLE), path).foreign_globals

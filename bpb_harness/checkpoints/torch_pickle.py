@@ -276,16 +276,13 @@ class _Interpreter(PickleMachine):
             value.state = state
         # An OrderedDict's attributes (state_dict's _metadata) and a parameter's are of no use here.
 
-    def referred(self, identity: Any) -> Any:
-        return self._storage(identity)
-
-    # Recipes
-
-    def _storage(self, persistent_id: Any) -> _Storage:
-        match persistent_id:
+    def referred(self, identity: Any) -> _Storage:
+        match identity:
             case ("storage", _Global(name=name), str(key), _, int(), *_) if _is_storage(name):
                 return _Storage(_STORAGE_DTYPES[name.rsplit(".", 1)[-1]], self._memory(key))
         raise self._damaged("a reference to something that is no storage")
+
+    # Recipes
 
     def _tensor(self, args: tuple[Any, ...]) -> Tensor:
         match args:
