@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.sampling.control_variate import NATS_PER_UNIT, NeighbourCode, _mean_of_sums, sums_of_masks
+from bpb_harness.sampling.control_variate import ControlSums, NeighbourCode, sums_of_masks
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -32,5 +32,5 @@ def control_of_masks(
 def mean_code_length(units: Ints, rate: npt.NDArray[Any], *, has_context: bool = False) -> Floats:
     """What is subtracted there, (B,) nats: the mean over size-biased masks of each rate."""
     columns, first, last = (part[:, None] for part in (units.sum(axis=-1), units[:, 0], units[:, -1]))
-    mean = _mean_of_sums(columns, first, last, np.array(units.shape[1]), rate, np.array(has_context))
-    return np.asarray(mean * NATS_PER_UNIT, dtype=np.float64)
+    nothing_drawn = ControlSums(np.array(1), np.array(0), columns, first, last)
+    return -nothing_drawn.control(np.array(units.shape[1]), rate, np.array(has_context))

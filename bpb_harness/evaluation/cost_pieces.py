@@ -18,10 +18,10 @@ from bpb_harness.costs import BLOCK_UNITS
 from bpb_harness.evaluation.document_costs import ScoredDocuments, scored_documents
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
-from bpb_harness.sampling.bigram import in_threads, runs_of
+from bpb_harness.sampling.bigram import in_threads
 from bpb_harness.text.corpus import Corpus
 from bpb_harness.text.document_pieces import DocumentPieces, Stretches, document_pieces
-from bpb_harness.text.spans import span_bytes
+from bpb_harness.text.spans import runs_of, span_bytes
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -27,12 +27,12 @@ from bpb_harness.evaluation.methods import METHODS, Estimator, Method, either, n
 from bpb_harness.evaluation.phase_clock import PhaseClock
 from bpb_harness.evaluation.settings import Settings, as_paths
 from bpb_harness.result import Signature
-from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams, in_threads, runs_of
+from bpb_harness.sampling.bigram import bigram_difficulty, count_bigrams, in_threads
 from bpb_harness.schedule import NoiseSchedule
 from bpb_harness.second_look.asking import ModelSource
 from bpb_harness.text.answer_spans import AnswerSpans, answer_spans
 from bpb_harness.text.files import named_paths
-from bpb_harness.text.spans import Spans, span_bytes
+from bpb_harness.text.spans import Spans, runs_of, span_bytes
 
 _CHUNK_TOKENS = 1 << 20
 

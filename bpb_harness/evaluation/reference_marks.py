@@ -37,9 +37,9 @@ from bpb_harness.evaluation.beside import Beside
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
 from bpb_harness.result import ReferenceMarks
-from bpb_harness.sampling.bigram import in_threads, runs_of
+from bpb_harness.sampling.bigram import in_threads
 from bpb_harness.text.corpus import Corpus
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import Spans, runs_of
 from bpb_harness.torchrun import is_first_process
 from bpb_harness.units import nats_to_bits
 

@@ -8,7 +8,6 @@ expectation as it is, whatever the counts.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from bpb_harness.distributed import Processes
 from bpb_harness.text.corpus import Corpus
-from bpb_harness.text.spans import Spans
+from bpb_harness.text.spans import TOKENS_IN_CACHE, Spans, runs_of
 from bpb_harness.torchrun import num_cores
 
 Ints = npt.NDArray[np.int64]
@@ -28,7 +27,6 @@ _NUM_BUCKETS = 1 << 20  # a power of two
 BUCKET_STEP, BUCKET_MASK = 1_000_003, _NUM_BUCKETS - 1
 _UNITS_PER_BIT = 1 << 16
 _CHUNK_TOKENS = 1 << 18
-_TOKENS_IN_CACHE = 1 << 17
 _MAX_THREADS = 4  # each holds some 10 MB
 
 T = TypeVar("T")
@@ -96,7 +94,7 @@ def bigram_difficulty(corpus: Corpus, spans: Spans, counts: BigramCounts) -> Int
     Returns:
         (N,) int64, in units of 2^-16 bits.
     """
-    each = in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), runs_of(spans, _TOKENS_IN_CACHE))
+    each = in_threads(lambda chunk: _code_lengths(corpus, spans, chunk, counts), runs_of(spans, TOKENS_IN_CACHE))
     return np.concatenate(each) if each else np.zeros(0, dtype=np.int64)
 
 
@@ -143,16 +141,6 @@ def _code_lengths(corpus: Corpus, spans: Spans, chunk: slice, counts: BigramCoun
     units = np.rint(-np.log2(probability) * _UNITS_PER_BIT).astype(np.int64)
     summed = np.concatenate([[0], np.cumsum(units)])
     return np.asarray(summed[spans.ends - 1 - begin] - summed[seen_from - begin], dtype=np.int64)
-
-
-def runs_of(spans: Spans, num_tokens: int | None = None) -> list[slice]:
-    """Runs of spans of about so many tokens, or a million."""
-    if not len(spans):
-        return []
-    assert (np.diff(spans.starts) > 0).all(), "spans are in the order of their targets"
-    run = (spans.starts - spans.starts[0]) // (num_tokens or _CHUNK_TOKENS)
-    borders = [*np.flatnonzero(np.diff(run, prepend=-1)), len(spans)]
-    return [slice(int(a), int(b)) for a, b in itertools.pairwise(borders)]
 
 
 def in_threads(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:

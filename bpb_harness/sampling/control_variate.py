@@ -108,12 +108,26 @@ class ControlSums:
     def control(self, lengths: Ints, mask_rate: npt.NDArray[Any], has_context: npt.NDArray[np.bool_]) -> Floats:
         """Control variate of each mask, (B,) nats per masked token.
 
+        Mean code length of the masked targets, less its mean over size-biased masks of rate u. Whichever target is
+        masked, each of its neighbours is visible there with probability 1 - u, independently; a neighbour beyond the
+        span's end never is, one in its context always.
+
         Args:
             lengths: targets of each span, (B,).
             mask_rate: u of each, (B,).
             has_context: whether something visible stands before the first target, (B,).
         """
-        mean = _mean_of_sums(self.columns, self.first, self.last, lengths, mask_rate, has_context)
+        seen = 1.0 - np.asarray(mask_rate, dtype=np.float64)
+        none, only_left, only_right, both = self.columns
+        first, last = self.first, self.last
+        # No left neighbour of the first target is ever visible, or it always is.
+        beside_no_right = np.where(has_context, first[1], first[0])
+        beside_right = np.where(has_context, first[3], first[2])
+        inner = (1.0 - seen) ** 2 * (none - first[0] - last[0])
+        inner += seen * (1.0 - seen) * (only_left - first[1] - last[1] + only_right - first[2] - last[2])
+        inner += seen**2 * (both - first[3] - last[3])
+        ends = (1.0 - seen) * (beside_no_right + last[0]) + seen * (beside_right + last[1])
+        mean = np.where(lengths == 1, beside_no_right, (inner + ends) / lengths)
         return np.asarray((self.drawn / self.num_masked - mean) * NATS_PER_UNIT, dtype=np.float64)
 
 
@@ -147,8 +161,6 @@ class NeighbourCode:
         self, x0: Ints, masked: npt.NDArray[np.bool_], mask_rate: npt.NDArray[Any], context_lengths: Ints
     ) -> Floats:
         """The control variate of one mask of each of many spans of one input length N, whose targets stand last.
-
-        Mean code length of the masked targets, less its mean over size-biased masks of that rate.
 
         Args:
             x0: tokens, (B, N).
@@ -201,30 +213,6 @@ def log2_units(values: Floats) -> Ints:
     on_line = (_RISES[index] * ((bits >> REST_SHIFT) & REST_MASK)) >> UNITS_BITS
     exponent = (bits >> MANTISSA_BITS) - EXPONENT_BIAS
     return np.asarray((exponent << UNITS_BITS) + LOG2_TABLE[index] + on_line)
-
-
-def _mean_of_sums(
-    columns: Ints,
-    first: Ints,
-    last: Ints,
-    lengths: Ints,
-    mask_rate: npt.NDArray[Any],
-    has_context: npt.NDArray[np.bool_],
-) -> Floats:
-    """Mean over size-biased masks of rate u of the masked tokens' mean code length, (B,) units.
-
-    Whichever token is masked, each of its neighbours is visible with probability 1 - u, independently; a neighbour
-    beyond the span's end never is, one in its context always.
-    """
-    seen = 1.0 - np.asarray(mask_rate, dtype=np.float64)
-    none, only_left, only_right, both = columns
-    # No left neighbour of the first target is ever visible, or it always is.
-    beside_no_right, beside_right = np.where(has_context, first[1], first[0]), np.where(has_context, first[3], first[2])
-    inner = (1.0 - seen) ** 2 * (none - first[0] - last[0])
-    inner += seen * (1.0 - seen) * (only_left - first[1] - last[1] + only_right - first[2] - last[2])
-    inner += seen**2 * (both - first[3] - last[3])
-    ends = (1.0 - seen) * (beside_no_right + last[0]) + seen * (beside_right + last[1])
-    return np.asarray(np.where(lengths == 1, beside_no_right, (inner + ends) / lengths), dtype=np.float64)
 
 
 def subtract_control(

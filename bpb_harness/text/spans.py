@@ -11,7 +11,7 @@ Answers, each of which sees its prompt, are laid out in :mod:`bpb_harness.text.a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, Self, final
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 Tail = Literal["score", "drop"]
 
-_CHUNK_TOKENS = 1 << 17  # so many stay in a cache: a million take four times as long each
+TOKENS_IN_CACHE = 1 << 17  # of a run; a million take four times as long each
+_RUN_TOKENS = 1 << 18
 
 
 @final
@@ -241,10 +242,11 @@ def span_bytes(corpus: Corpus, spans: Spans, counter: ByteCounter, rule: Rule = 
         rule: how bytes are counted.
     """
     sums = np.empty(len(spans), np.int64)
-    for first, last in _runs(spans):
-        start, stop = int(spans.starts[first]), int(spans.ends[last - 1])
-        counted = np.concatenate([[0], np.cumsum(counter.span(corpus, start, stop, rule))])
-        sums[first:last] = counted[spans.ends[first:last] - start] - counted[spans.starts[first:last] - start]
+    for run in runs_of(spans, TOKENS_IN_CACHE):
+        starts, ends = spans.starts[run], spans.ends[run]
+        first = int(starts[0])
+        counted = np.concatenate([[0], np.cumsum(counter.span(corpus, first, int(ends[-1]), rule))])
+        sums[run] = counted[ends - first] - counted[starts - first]
     return sums
 
 
@@ -255,10 +257,11 @@ def span_documents(document_starts: Ints, spans: Spans) -> Ints:
     return np.stack([first, last], axis=1).astype(np.int64)
 
 
-def _runs(spans: Spans) -> Iterator[tuple[int, int]]:
-    """Runs of spans that lie one after the other and are worth one read."""
-    first = 0
-    for index in range(1, len(spans) + 1):
-        if index == len(spans) or int(spans.starts[index] - spans.starts[first]) >= _CHUNK_TOKENS:
-            yield first, index
-            first = index
+def runs_of(spans: Spans, num_tokens: int = _RUN_TOKENS) -> list[slice]:
+    """Runs of spans that lie one after the other, of about so many tokens each."""
+    if not len(spans):
+        return []
+    assert (np.diff(spans.starts) >= 0).all(), "spans are in the order of their targets"
+    run = (spans.starts - spans.starts[0]) // num_tokens
+    borders = [*np.flatnonzero(np.diff(run, prepend=-1)), len(spans)]
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(borders)]

@@ -29,7 +29,8 @@ def test_runs_of_windows_change_nothing(tmp_path, monkeypatch, tokens, chunk):
     corpus = load_shards([write_shard(tmp_path / "a.bin", tokens)])
     windows = windows_of(11, 40, 1, 60, 39, 50, 2, 48)
     assert windows.starts[-1] + windows.lengths[-1] == 251
-    monkeypatch.setattr("bpb_harness.sampling.bigram._CHUNK_TOKENS", chunk)
+    for tokens_at_once in ("_CHUNK_TOKENS", "TOKENS_IN_CACHE"):
+        monkeypatch.setattr(f"bpb_harness.sampling.bigram.{tokens_at_once}", chunk)
     counts = count_bigrams(corpus, windows)
     assert counts.tokens.tolist() == np.bincount(tokens[11:251]).tolist()
     assert (counts.pairs.sum(), counts.last) == (239, tokens[250])

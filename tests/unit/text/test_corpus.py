@@ -252,7 +252,7 @@ def test_the_bytes_of_windows_are_those_of_the_stream(tmp_path, tokenizer, rule,
     corpus, counter = load_documents([tmp_path / "d.jsonl"], tokenizer), ByteCounter(tokenizer)
     whole = counter.span(corpus, 0, corpus.num_tokens, rule)
     for chunk in (1, 5, 1 << 20):
-        monkeypatch.setattr("bpb_harness.text.spans._CHUNK_TOKENS", chunk)
+        monkeypatch.setattr("bpb_harness.text.spans.TOKENS_IN_CACHE", chunk)
         for length in (1, 2, 7, 10_000):
             windows = windows_of(corpus, length)
             expected = [whole[s : s + n].sum() for s, n in zip(windows.starts, windows.lengths, strict=True)]
