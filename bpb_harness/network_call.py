@@ -93,7 +93,11 @@ def call_network(
         InputMutatedError: if the network changed a copy.
         UsageError: if it calls ``sys.exit``.
     """
-    given = tuple(_clone(value) for value in inputs)
+    # Contiguous: of a row that was expanded to a batch, each row becomes memory of its own.
+    given = tuple(
+        value.clone(memory_format=torch.contiguous_format) if isinstance(value, Tensor) else value.each(torch.clone)
+        for value in inputs
+    )
     # What is compared later: the network may put other tensors into the object that it is handed.
     parts = _tensors(given)
     with refusing_exits("a call of the network"):
@@ -174,13 +178,6 @@ def require_logits(answer: Tensor, places: tuple[int, ...], vocab_size: int) -> 
             seen=f"{answer.shape[-1]} columns",
             expected=f"{vocab_size}, the clean tokens, or more",
         )
-
-
-def _clone(value: Tensor | NoiseLevel) -> Tensor | NoiseLevel:
-    if isinstance(value, Tensor):
-        # Contiguous: of a row that was expanded to a batch, each row becomes memory of its own.
-        return value.clone(memory_format=torch.contiguous_format)
-    return value.each(torch.clone)
 
 
 def _tensors(inputs: tuple[Tensor | NoiseLevel, ...]) -> tuple[Tensor, ...]:

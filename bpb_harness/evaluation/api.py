@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from bpb_harness.adapters import AdaptedModel, load_model
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.distributed import pick_device
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.answers import answer_remarks
@@ -68,7 +67,8 @@ def evaluate(checkpoint: Scorable, **options: Any) -> BpbResult:
         network = InMemory(checkpoint, chosen)
         with network.evaluated():
             chosen = replace(chosen, device=network.device)
-            return _evaluate(network.checkpoint, network.adapted, chosen, None, PhaseClock(chosen.progress))[1]
+            clock = PhaseClock(chosen.progress)
+            return LoadedCheckpoint(network.checkpoint, network.adapted, None, clock).score(chosen)[1]
     return score_checkpoint(checkpoint, chosen)[1]
 
 
@@ -78,8 +78,7 @@ def score_checkpoint(checkpoint: AnyPath, chosen: Settings) -> tuple[Job, BpbRes
     Raises:
         HarnessError: as :func:`evaluate`.
     """
-    loaded, adapted, source, clock = _load(as_path(checkpoint), chosen)
-    return _evaluate(loaded, adapted, chosen, source, clock)
+    return LoadedCheckpoint.load(checkpoint, chosen).score(chosen)
 
 
 def load_job(checkpoint: AnyPath, chosen: Settings) -> Job:
@@ -88,32 +87,59 @@ def load_job(checkpoint: AnyPath, chosen: Settings) -> Job:
     Raises:
         HarnessError: as :func:`evaluate`.
     """
-    return _job(*_load(as_path(checkpoint), chosen), chosen)
+    return LoadedCheckpoint.load(checkpoint, chosen).job(chosen)
 
 
 @final
+@dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A checkpoint that is loaded once, and scored on several texts.
+    """A network that is loaded once, and scored on one text or on several.
 
-    Args:
-        checkpoint: file or folder.
-        chosen: how it is read, and where it runs.
-
-    Raises:
-        HarnessError: if it cannot be loaded.
+    Attributes:
+        checkpoint: as it was read; the network has copies of its tensors.
+        adapted: the network.
+        source: how another process builds it; None for one that exists in this process alone.
+        clock: where the seconds go.
     """
 
-    def __init__(self, checkpoint: AnyPath, chosen: Settings) -> None:
-        self._loaded, self._adapted, self._source, self._clock = _load(checkpoint, chosen)
+    checkpoint: Checkpoint
+    adapted: AdaptedModel
+    source: ModelSource | None
+    clock: PhaseClock
 
-    @property
-    def model(self) -> Denoiser | CausalLM:
-        """The network."""
-        return self._adapted.model
+    @classmethod
+    def load(cls, checkpoint: AnyPath, chosen: Settings) -> Self:
+        """Load a file or folder; of the settings, ``OF_LOADING`` say how it is read, and where it runs.
+
+        Raises:
+            HarnessError: if it cannot be loaded.
+        """
+        path = as_path(checkpoint)
+        if chosen.name is not None:
+            require_no_name(chosen)
+        source = ModelSource(
+            {
+                "path": str(path),
+                "adapter": chosen.adapter,
+                "model_loader": chosen.model,
+                "allow_code": chosen.allow_code,
+                "weights": chosen.weights,
+                "block_size": chosen.block_size,
+                "stated": chosen.stated,
+            },
+            pick_device(chosen.device),
+            chosen.dtype,
+        )
+        clock = PhaseClock(chosen.progress)
+        with clock.phase("loading"):
+            if source.device.type == "cuda":
+                start_device(source.device, chosen.torch_dtype())
+            read, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
+        return cls(replace(read, tensors={}), adapted, source, clock)
 
     def window_length(self, chosen: Settings) -> int:
         """Tokens of a window: those that the settings say, or else the checkpoint."""
-        return chosen.context_length or self._adapted.window_length or self.model.context_length
+        return chosen.context_length or self.adapted.window_length or self.adapted.model.context_length
 
     def score(self, chosen: Settings) -> tuple[Job, BpbResult]:
         """Score it; of the settings ``OF_LOADING`` none may have changed.
@@ -121,74 +147,47 @@ class LoadedCheckpoint:
         Raises:
             HarnessError: as :func:`evaluate`.
         """
-        return _evaluate(self._loaded, self._adapted, chosen, self._source, self._clock)
+        job = self.job(chosen)
+        remarks = Beside(partial(_remarks_before, job, self.checkpoint, self.adapted), "text")
+        if job.device.type == "cuda" and not chosen.allow_code and self.source is not None:
+            remarks.start()  # while the GPU is asked whether the network behaves
+        else:
+            with self.clock.phase("bytes"):
+                remarks.result()
+        result = score(job, remarks.result)
+        return job, with_remarks(result, *remarks.result(), *score_remarks(job, result))
 
+    def job(self, chosen: Settings) -> Job:
+        """What :meth:`score` scores.
 
-def _load(checkpoint: AnyPath, chosen: Settings) -> tuple[Checkpoint, AdaptedModel, ModelSource, PhaseClock]:
-    if chosen.name is not None:
-        require_no_name(chosen)
-    source = ModelSource(
-        {
-            "path": str(checkpoint),
-            "adapter": chosen.adapter,
-            "model_loader": chosen.model,
-            "allow_code": chosen.allow_code,
-            "weights": chosen.weights,
-            "block_size": chosen.block_size,
-            "stated": chosen.stated,
-        },
-        pick_device(chosen.device),
-        chosen.dtype,
-    )
-    clock = PhaseClock(chosen.progress)
-    with clock.phase("loading"):
-        if source.device.type == "cuda":
-            start_device(source.device, chosen.torch_dtype())
-        loaded, adapted = load_model(**source.load, device=source.device, dtype=chosen.torch_dtype())
-    return replace(loaded, tensors={}), adapted, source, clock  # the network has copies
-
-
-def _evaluate(
-    loaded: Checkpoint, adapted: AdaptedModel, chosen: Settings, source: ModelSource | None, clock: PhaseClock
-) -> tuple[Job, BpbResult]:
-    job = _job(loaded, adapted, source, clock, chosen)
-    remarks = Beside(partial(_remarks_before, job, loaded, adapted), "text")
-    if job.device.type == "cuda" and not chosen.allow_code and source is not None:
-        remarks.start()  # while the GPU is asked whether the network behaves
-    else:
-        with clock.phase("bytes"):
-            remarks.result()
-    result = score(job, remarks.result)
-    return job, with_remarks(result, *remarks.result(), *score_remarks(job, result))
-
-
-def _job(
-    loaded: Checkpoint, adapted: AdaptedModel, source: ModelSource | None, clock: PhaseClock, chosen: Settings
-) -> Job:
-    if adapted.context_is_open and chosen.context_length is None:
-        raise UsageError(
-            f"{loaded.path.name} states no context length", hint="pass --context L, the tokens of a window"
+        Raises:
+            HarnessError: as :func:`evaluate`.
+        """
+        checkpoint, adapted = self.checkpoint, self.adapted
+        if adapted.context_is_open and chosen.context_length is None:
+            raise UsageError(
+                f"{checkpoint.path.name} states no context length", hint="pass --context L, the tokens of a window"
+            )
+        if chosen.context_length is None and adapted.window_length is not None:
+            chosen = replace(chosen, context_length=adapted.window_length)
+        with self.clock.phase("loading"):
+            text = find_text(checkpoint, chosen)
+        if self.source is not None and chosen.check_contract and is_first_process():  # what can be refused before, is
+            start_ahead()
+        return Job(
+            adapted.model,
+            text,
+            chosen,
+            schedule=adapted.schedule if chosen.schedule is None else parse_schedule(chosen.schedule),
+            identity=ModelIdentity(checkpoint.digest, adapted.adapter),
+            progress=chosen.progress,
+            tokenizer_is_own=text.tokenizer.model_bytes == checkpoint.tokenizer,
+            source=self.source,
+            clock=self.clock,
         )
-    if chosen.context_length is None and adapted.window_length is not None:
-        chosen = replace(chosen, context_length=adapted.window_length)
-    with clock.phase("loading"):
-        text = find_text(loaded, chosen)
-    if source is not None and chosen.check_contract and is_first_process():  # what can be refused before, is
-        start_ahead()
-    return Job(
-        adapted.model,
-        text,
-        chosen,
-        schedule=adapted.schedule if chosen.schedule is None else parse_schedule(chosen.schedule),
-        identity=ModelIdentity(loaded.digest, adapted.adapter),
-        progress=chosen.progress,
-        tokenizer_is_own=text.tokenizer.model_bytes == loaded.tokenizer,
-        source=source,
-        clock=clock,
-    )
 
 
-def _remarks_before(job: Job, loaded: Checkpoint, adapted: AdaptedModel) -> list[Remark]:
+def _remarks_before(job: Job, checkpoint: Checkpoint, adapted: AdaptedModel) -> list[Remark]:
     """What a reader should know of the text, the tokenizer and the network, whatever the score.
 
     Raises:
@@ -198,7 +197,7 @@ def _remarks_before(job: Job, loaded: Checkpoint, adapted: AdaptedModel) -> list
     docs = as_paths(chosen.docs)
     form = "" if text.corpus.form == DEFAULT_FORM else f" ({text.corpus.form})"
     remarks = [Remark("data", f"scored {text.corpus.name}{form}, found through {text.origin}")]
-    remarks += separator_remarks(job, from_shards=not docs)
+    remarks += separator_remarks(job)
     if job.answers is not None:
         remarks += answer_remarks(job)
     remarks += [Remark("adapter", note) for note in adapted.notes]
@@ -209,12 +208,12 @@ def _remarks_before(job: Job, loaded: Checkpoint, adapted: AdaptedModel) -> list
     job.require_scorable()
     if chosen.wants_documents:
         text.require_borders("--document-table" if chosen.with_documents else "--slice")
-    if not job.tokenizer_is_own and loaded.tokenizer is not None:
-        remarks += tokenizer_remarks(job, num_foreign_pieces(loaded, text))
-    remarks += padding_remarks(job, from_shards=not docs)
+    if not job.tokenizer_is_own and checkpoint.tokenizer is not None:
+        remarks += tokenizer_remarks(job, num_foreign_pieces(checkpoint, text))
+    remarks += padding_remarks(job)
     documents = _documents(docs, chosen) if docs else None
     remarks += loss_remarks(job, documents)
-    remarks += byte_remarks(job, from_shards=not docs)
+    remarks += byte_remarks(job)
     return remarks
 
 

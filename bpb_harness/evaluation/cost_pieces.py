@@ -65,7 +65,7 @@ def cost_pieces(job: Job, layout: Layout) -> CostPieces:
         starts = np.arange(0, end, BLOCK_UNITS)
         blocks = document_pieces(starts, spans)
         return CostPieces(documents, blocks, blocks.lengths.astype(np.float64), len(starts))
-    counter = ByteCounter(job.text.tokenizer)
+    counter = job.text.counter
     starts = _block_starts(corpus, counter, end)
     blocks, rule = document_pieces(starts, spans), rule_of_tokens(job)
     in_order = blocks.as_spans()

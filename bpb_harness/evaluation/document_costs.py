@@ -12,7 +12,6 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.byte_count import ByteCounter
 from bpb_harness.errors import UsageError
 from bpb_harness.evaluation.job import Job
 from bpb_harness.evaluation.layout import Layout
@@ -103,7 +102,7 @@ _WHAT = "costs of documents"
 
 def _bytes_of_documents(job: Job, layout: Layout, pieces: DocumentPieces, count: int) -> Ints:
     """Bytes of what is scored of each document of the corpus, (count,); their sum is that of the score."""
-    text, counter, rule = job.text, ByteCounter(job.text.tokenizer), job.settings.byte_rule
+    text, counter, rule = job.text, job.text.counter, job.settings.byte_rule
     assert rule != "none"
     if text.answers is not None:
         scored = text.answers.num_bytes[rule][: len(job.answers or ())]

@@ -254,17 +254,14 @@ class _Collection:
             finally:
                 while self._in_flight:
                     results.append(self._finish())
-        runner.require_inputs_kept()
+        runner.watch.check()  # now that all answers are here
         return results
 
     def _launch(self, runner: MaskedNllRunner, prepared: PreparedBatch) -> None:
-        if self.tokens is None:
-            row_nats = runner.row_nats(prepared)
-        else:
-            nll = runner.token_nats(prepared)
-            row_nats = nll.sum(dim=-1)
-            self.tokens.add(prepared, nll.cpu())
-        self._in_flight.append((prepared, *_fetch(row_nats)))
+        nats = runner.token_nats(prepared)
+        if self.tokens is not None:
+            self.tokens.add(prepared, nats.cpu())
+        self._in_flight.append((prepared, *_fetch(nats.sum(dim=-1))))
 
     def _is_ready(self, most: int) -> bool:
         event = self._in_flight[0][2]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bpb_harness.byte_count import ByteCounter, PieceKind
+from bpb_harness.byte_count import PieceKind
 from bpb_harness.byte_count.counter import TOKENS_AFTER
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.excerpt import Excerpt, Piece
@@ -41,7 +41,7 @@ def _excerpt(
     text: EvaluationText, document: int, start: int, end: int, costs: pd.Series[float] | None
 ) -> Excerpt | None:
     """None where the pieces do not spell what their counts say, which a page is not to guess about."""
-    counts = ByteCounter(text.tokenizer).span(text.corpus, start, end, "exact")
+    counts = text.counter.span(text.corpus, start, end, "exact")
     stops = np.cumsum(counts)
     shown = min(int(np.searchsorted(stops, LONGEST_TEXT, side="right")), MAX_TOKENS, end - start)
     # Of the last tokens it depends on those behind them what they spell.

@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from bpb_harness._version import __version__
-from bpb_harness.byte_count import ByteCounter
 from bpb_harness.evaluation.draws import DrawTable
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import Layout
@@ -74,10 +73,9 @@ def token_frame(
         frame["surprisal_bits"] = surprisal.nats / NATS_PER_BIT
         frame["surprisal_stderr_bits"] = np.sqrt(surprisal.variance) / NATS_PER_BIT
     if rule != "none":
-        counter = ByteCounter(text.tokenizer)
         spelled = np.concatenate(
             [
-                counter.span(text.corpus, int(a), int(b), "exact" if rule == "exact" else "official")
+                text.counter.span(text.corpus, int(a), int(b), "exact" if rule == "exact" else "official")
                 for a, b in zip(spans.starts, spans.ends, strict=True)
             ]
         )

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import final
 
-from bpb_harness.byte_count import Tokenizer, load_tokenizer
+from bpb_harness.byte_count import ByteCounter, Tokenizer, load_tokenizer
 from bpb_harness.byte_count.spelled_documents import spelled_documents
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
@@ -66,6 +66,11 @@ class EvaluationText:
         return Borders(starts, "none" if self.corpus.known_document_starts is None and len(starts) == 1 else "before")
 
     @cached_property
+    def counter(self) -> ByteCounter:
+        """Of the bytes that tokens spell; where the tokenizer says what they do."""
+        return ByteCounter(self.tokenizer)
+
+    @cached_property
     def spelled_digest(self) -> Beside[str]:
         """Of what each document spells, by whatever tokenizer; empty where tokens spell nothing that is known."""
         return Beside(lambda: _spelled_digest(self), "digest")
@@ -117,31 +122,24 @@ def find_text(checkpoint: Checkpoint, settings: Settings) -> EvaluationText:
         TokenizerError: likewise.
     """
     data, docs = as_paths(settings.data), as_paths(settings.docs)
-    tokenizer = None if settings.tokenizer is None else Path(settings.tokenizer)
-    separator = None if settings.separator is None else str(settings.separator)
-    needs_bytes, text_field = settings.byte_rule != "none", settings.text_field
     if data and docs:
         raise UsageError(
             "--data and --docs", seen="both", expected="one", hint="--docs alone encodes the documents itself"
         )
-    form = require_text_flags(docs=bool(docs), text_field=text_field, shard_format=settings.shard_format)
-    paths, origin, default_tokenizer = data, "--data", None
+    form = require_text_flags(docs=bool(docs), text_field=settings.text_field, shard_format=settings.shard_format)
     if docs:
-        chosen, separators = _find_tokenizer(
-            checkpoint, tokenizer, None, separator, for_documents=True, needs_bytes=needs_bytes
-        )
-        labels = _labels(docs, settings)
+        tokenizer, separators = _find_tokenizer(checkpoint, settings)
+        labels, answers = _labels(docs, settings), None
         if settings.scores_answers:
             fields = answer_fields(settings.context_field, settings.target_field, docs=True)
-            corpus, answers = load_answers(docs, chosen, fields)
-            return EvaluationText(corpus, chosen, "--docs", separators=separators, answers=answers, labels=labels)
-        corpus = load_documents(docs, chosen, text_field=text_field)
-        return EvaluationText(corpus, chosen, "--docs", separators=separators, labels=labels)
-    if not paths:
-        paths, origin, default_tokenizer = _default_data(checkpoint)
-    chosen, separators = _find_tokenizer(checkpoint, tokenizer, default_tokenizer, separator, needs_bytes=needs_bytes)
-    corpus = load_shards(paths, vocab_size=chosen.vocab_size, shard_format=form)
-    return EvaluationText(corpus, chosen, origin, _read_source(paths), separators)
+            corpus, answers = load_answers(docs, tokenizer, fields)
+        else:
+            corpus = load_documents(docs, tokenizer, text_field=settings.text_field)
+        return EvaluationText(corpus, tokenizer, "--docs", separators=separators, answers=answers, labels=labels)
+    paths, origin, beside = (data, "--data", None) if data else _default_data(checkpoint)
+    tokenizer, separators = _find_tokenizer(checkpoint, settings, beside)
+    corpus = load_shards(paths, vocab_size=tokenizer.vocab_size, shard_format=form)
+    return EvaluationText(corpus, tokenizer, origin, _read_source(paths), separators)
 
 
 def _labels(docs: Sequence[Path], settings: Settings) -> DocumentLabels | None:
@@ -194,16 +192,19 @@ def _recorded_data(checkpoint: Checkpoint) -> list[Path]:
 
 
 def _find_tokenizer(
-    checkpoint: Checkpoint,
-    explicit: Path | None,
-    default: Path | None,
-    separator: str | None,
-    *,
-    for_documents: bool = False,
-    needs_bytes: bool = True,
+    checkpoint: Checkpoint, settings: Settings, default: Path | None = None
 ) -> tuple[Tokenizer, Separators]:
-    """The tokenizer, which takes the tokens between documents for what they are."""
-    path = explicit if explicit is not None or checkpoint.tokenizer is not None else default
+    """The tokenizer, which takes the tokens between documents for what they are.
+
+    Args:
+        checkpoint: its own tokenizer serves if the settings name none.
+        settings: name the tokenizer, and the token between documents.
+        default: what serves if it has none either.
+    """
+    needs_bytes, separator = settings.byte_rule != "none", settings.separator
+    path = default if checkpoint.tokenizer is None else None
+    if settings.tokenizer is not None:
+        path = Path(settings.tokenizer)
     if path is not None:
         tokenizer = load_tokenizer(path, needs_bytes=needs_bytes)
     elif checkpoint.tokenizer is not None and checkpoint.path.is_dir():
@@ -221,7 +222,8 @@ def _find_tokenizer(
     folders = [] if path is None else own_folder(path)
     if checkpoint.path.is_dir() and checkpoint.tokenizer in (None, tokenizer.model_bytes):
         folders.append(checkpoint.path)
-    separators = find_separators(tokenizer, folders, chosen=separator, for_documents=for_documents)
+    chosen = None if separator is None else str(separator)
+    separators = find_separators(tokenizer, folders, chosen=chosen, for_documents=bool(settings.docs))
     return separators.apply(tokenizer), separators
 
 

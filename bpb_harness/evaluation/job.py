@@ -14,7 +14,6 @@ import numpy.typing as npt
 import torch
 
 from bpb_harness._version import __version__
-from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import BlockDenoiser, CausalLM, Denoiser, num_clean_tokens, own_block_size
 from bpb_harness.distributed import Processes, pick_device
 from bpb_harness.errors import CorpusError, TokenizerError, UsageError
@@ -292,7 +291,7 @@ class Job:
         return len(self.text.borders.starts) if whole else None
 
     def _bytes_of_spans(self, spans: Spans, num_in_corpus: int) -> Ints:
-        rule, counter = self.settings.byte_rule, ByteCounter(self.text.tokenizer)
+        rule, counter = self.settings.byte_rule, self.text.counter
         assert rule != "none"
         if self.answers is not None:
             assert self.text.answers is not None

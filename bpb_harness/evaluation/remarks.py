@@ -10,7 +10,6 @@ from itertools import islice
 import numpy as np
 
 from bpb_harness.byte_count import (
-    ByteCounter,
     PieceKind,
     encode_again,
     lost_by_tokenizer,
@@ -154,18 +153,13 @@ def tokenizer_remarks(job: Job, num_foreign: int) -> list[Remark]:
     return [Remark("bytes.not-its-tokenizer", f"WARNING: {what}: {seen}")]
 
 
-def separator_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
-    """Which token sets documents off, where that matters to the score.
-
-    Args:
-        job: the evaluation.
-        from_shards: the tokens were read, not put between documents here.
-    """
+def separator_remarks(job: Job) -> list[Remark]:
+    """Which token sets documents off, where that matters to the score."""
     separators = job.text.separators
     if separators is None:
         return []
     remarks = []
-    if not from_shards:
+    if job.settings.docs:
         remarks.append(Remark("text.separator", separators.sentence()))
     elif job.settings.per_document or separators.chosen:
         remarks.append(Remark("text.separator", str(job.text.borders)))
@@ -175,18 +169,14 @@ def separator_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
     return remarks
 
 
-def padding_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
+def padding_remarks(job: Job) -> list[Remark]:
     """Tokens that are paid for and spell nothing, beyond the one between documents.
-
-    Args:
-        job: the evaluation.
-        from_shards: the tokens were read, not put between documents here.
 
     Raises:
         CorpusError: shards that are padded.
     """
     corpus, tokenizer = job.text.corpus, job.text.tokenizer
-    if not from_shards:
+    if job.settings.docs:
         empty = 0 if corpus.raw_bytes_per_document is None else int((corpus.raw_bytes_per_document == 0).sum())
         said = f"{empty:,} of {len(corpus.document_starts()):,} documents are empty: what stands before each is paid"
         return [Remark("text.empty-documents", said)] if empty else []
@@ -258,15 +248,8 @@ def _noting_literal_symbols(documents: Iterable[str], found: list[int]) -> Itera
         yield text
 
 
-def byte_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
+def byte_remarks(job: Job) -> list[Remark]:
     """Whether the tokenizer belongs to the shards, and whether the official rule counts what the pieces spell.
-
-    Args:
-        job: the evaluation.
-        from_shards: the tokens were read, not encoded here with this very tokenizer.
-
-    Returns:
-        What a reader should know.
 
     Raises:
         TokenizerError: if another tokenizer wrote the shards, as far as encoding again can tell.
@@ -274,7 +257,8 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
     corpus, tokenizer = job.text.corpus, job.text.tokenizer
     remarks = []
     counts_bytes = job.settings.byte_rule != "none"
-    if from_shards and (counts_bytes or lost_by_tokenizer(tokenizer) is None):
+    # Documents were encoded here, with this very tokenizer.
+    if not job.settings.docs and (counts_bytes or lost_by_tokenizer(tokenizer) is None):
         belonging = encode_again(corpus, job.text.borders.starts, tokenizer, num_excerpts=_NUM_EXCERPTS)
         if job.settings.check_contract:
             belonging.require_hope(
@@ -291,7 +275,7 @@ def byte_remarks(job: Job, *, from_shards: bool) -> list[Remark]:
             )
     if not counts_bytes:
         return remarks
-    counter = ByteCounter(tokenizer)
+    counter = job.text.counter
     with ThreadPoolExecutor(1) as beside:
         other = beside.submit(counter.total, corpus, "official")
         exact, official = counter.total(corpus, "exact"), other.result()

@@ -61,6 +61,10 @@ class MaskedNllRunner:
         device: where it runs.
         dtype: its arithmetic, for the comparison of the compiled network with the plain one.
         compiled: take its fused form, or else compile it.
+
+    Attributes:
+        watch: of all calls so far. A network that overwrites what it is given overwrites copies: the scores are right
+            all the same.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class MaskedNllRunner:
         self._compiled_shape = (0, False)
         self._wants_compilation = compiled
         self._fitting = FittingBatches(device)
-        self._watch = InputWatch()
+        self.watch = InputWatch()
         self._compiler_remarks: list[Remark] = []
 
     @property
@@ -105,14 +109,16 @@ class MaskedNllRunner:
 
     def row_nats(self, prepared: PreparedBatch) -> Tensor:
         """C(x, M; t) of each draw, (R,) float64 on the device."""
-        return self._in_parts(prepared, lambda part: self.token_nll(part).sum(dim=-1))
+        return self.token_nats(prepared).sum(dim=-1)
 
     def token_nats(self, prepared: PreparedBatch) -> Tensor:
         """Negative log-likelihood of every masked token, 0 at visible ones, a row a draw, (R, N) float64."""
-        return self._in_parts(prepared, self.token_nll)
+        with torch.inference_mode(), fastest_attention(self._device):
+            parts = self._fitting.run(len(prepared), lambda rows: self._token_nll(prepared.part(rows.start, rows.stop)))
+            return torch.cat(parts)
 
-    def token_nll(self, prepared: PreparedBatch) -> Tensor:
-        """The same for a batch that is known to fit."""
+    def _token_nll(self, prepared: PreparedBatch) -> Tensor:
+        """The same of a part that is tried in one go."""
         x0 = prepared.x0.to(self._device, non_blocking=True)
         positions = prepared.positions.to(self._device, non_blocking=True)
         targets = x0.flatten().index_select(0, positions)
@@ -126,9 +132,9 @@ class MaskedNllRunner:
             except Exception as error:  # compilers fail in many ways
                 self._give_up_compiling(f"{type(error).__name__}: {_first_line(error)}")
                 if self._is_compiled:
-                    return self.token_nll(prepared)
+                    return self._token_nll(prepared)
         ask, pack = self._plain[prepared.block_size is not None]
-        nll = self._in_chunks(pack, call_network(ask, *inputs, watch=self._watch), targets)
+        nll = self._in_chunks(pack, call_network(ask, *inputs, watch=self.watch), targets)
         return prepared.by_draw(unpack_nats(nll, positions, x0.shape))
 
     def _inputs(self, prepared: PreparedBatch, x0: Tensor, positions: Tensor) -> list[Tensor | NoiseLevel]:
@@ -147,15 +153,6 @@ class MaskedNllRunner:
     def _shape_of(prepared: PreparedBatch) -> tuple[int, bool]:
         """What a compiled network is compiled for: tokens of a row, and whether rows are taken block by block."""
         return prepared.x0.shape[1], prepared.block_size is not None
-
-    def require_inputs_kept(self) -> None:
-        """Look at all calls so far, once what they gave has been waited for.
-
-        Raises:
-            InputMutatedError: if the network overwrote in one of them what it was given; the scores are right all the
-                same, for those were copies.
-        """
-        self._watch.check()
 
     def warm_up(self, prepared: PreparedBatch) -> None:
         """Compile on a first batch, and compare with the plain network on a few of its rows."""
@@ -207,11 +204,6 @@ class MaskedNllRunner:
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return max(min(most, int(_SHARE_OF_FREE_MEMORY * free / taken / self.num_streams)), 1)
 
-    def _in_parts(self, prepared: PreparedBatch, run: Callable[[PreparedBatch], Tensor]) -> Tensor:
-        """Run a batch, in parts once it turned out not to fit."""
-        with torch.inference_mode(), fastest_attention(self._device):
-            return torch.cat(self._fitting.run(len(prepared), lambda rows: run(prepared.part(rows.start, rows.stop))))
-
     def _fuse(self, shape: tuple[int, bool]) -> bool:
         """Take the network's fused form, if it has one for this shape."""
         length, by_blocks = shape
@@ -253,7 +245,7 @@ class MaskedNllRunner:
         padded, padded_targets = functional.pad(positions, (0, padding)), functional.pad(targets, (0, padding))
         ask: Callable[..., Tensor] = self._states_dynamic if self._fused is None else self._fused.hidden_at
         pack = self._packed_dynamic if self._fused is None else self._packed_by_kernel
-        states = call_network(ask, *inputs[:at], padded, *inputs[at + 1 :], watch=self._watch)
+        states = call_network(ask, *inputs[:at], padded, *inputs[at + 1 :], watch=self.watch)
         return self._in_chunks(pack, states, padded_targets)[: len(positions)]
 
     def _states_dynamic(self, *inputs: Tensor | NoiseLevel) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from bpb_harness.adaptation.chunks import Chunk
-from bpb_harness.byte_count import ByteCounter
 from bpb_harness.denoiser import Denoiser
 from bpb_harness.distributed import Processes, open_processes
 from bpb_harness.errors import UsageError
@@ -318,7 +317,7 @@ def _source_of(job: Job, spans: Spans) -> SourceFloor | None:
         return None
     if source is None or spans.num_tokens < corpus.num_tokens - (not isinstance(job.model, Denoiser)):
         return None
-    return source if ByteCounter(job.text.tokenizer).total(corpus, "official") == source.num_bytes else None
+    return source if job.text.counter.total(corpus, "official") == source.num_bytes else None
 
 
 def _finite(value: float) -> float | None:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from bpb_harness.byte_count import ByteCounter
 from bpb_harness.costs import ScoreCosts, SpanDraws, UnitCosts
 from bpb_harness.evaluation.cost_pieces import CostPieces, rule_of_tokens
 from bpb_harness.evaluation.document_costs import ScoredDocuments
@@ -92,7 +91,7 @@ def _record(
     apart = 1.0 if documents is None or pieces.documents is None else _share_apart(pieces.documents, layout)
     degrees = None if error.degrees_of_freedom is None else float(error.degrees_of_freedom)
     first = 0 if job.answers is not None else int(spans.starts[0])
-    counter = ByteCounter(text.tokenizer) if layout.counts_bytes else None
+    counter = text.counter if layout.counts_bytes else None
     rate = float(layout.num_units.sum()) / spans.num_tokens
     return ScoreCosts(
         signature=str(result.signature), relation=result.relation, nats=result.length.nats,

@@ -60,8 +60,8 @@ class HarnessLM(LM):
             raise UsageError("--model_args", seen="no checkpoint", expected="checkpoint=PATH,...")
         given = _settings_of(options, device)
         of_loading = {name: value for name, value in given.items() if name in OF_LOADING}
-        self._loaded = LoadedCheckpoint(str(checkpoint), Settings.of(of_loading))
-        if isinstance(self._loaded.model, Denoiser):
+        self._loaded = LoadedCheckpoint.load(str(checkpoint), Settings.of(of_loading))
+        if isinstance(self._loaded.adapted.model, Denoiser):
             method = given.setdefault("method", "mc")
             if method in ("mc", "discrete"):
                 given.setdefault("num_samples", DEFAULT_SAMPLES)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bpb_harness.auditing import Proved
-from bpb_harness.byte_count import ByteCounter, Rule, Tokenizer, load_tokenizer
+from bpb_harness.byte_count import Rule, Tokenizer, load_tokenizer
 from bpb_harness.errors import CorpusError, UsageError
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.layout import lay_spans
@@ -141,7 +141,7 @@ def _bytes(line: ScoreLine, text: EvaluationText, spans: Spans | None) -> int | 
     rule = line.signature.byte_rule
     if spans is None or rule not in get_args(Rule) or text.tokenizer.uncountable:
         return None
-    return int(span_bytes(text.corpus, spans, ByteCounter(text.tokenizer), cast("Rule", rule)).sum())
+    return int(span_bytes(text.corpus, spans, text.counter, cast("Rule", rule)).sum())
 
 
 def _shown(opened: Opened, line: ScoreLine) -> Proved:

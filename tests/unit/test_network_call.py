@@ -177,7 +177,7 @@ def test_the_runner_sees_it_too(kind):
     )  # fmt: skip
     runner = MaskedNllRunner(kind(), torch.device("cpu"))
     torch.testing.assert_close(runner.row_nats(batch), MASKED.sum(-1) * math.log(V), check_dtype=False)
-    runner.require_inputs_kept()
+    runner.watch.check()
     with pytest.raises(InputMutatedError):
         MaskedNllRunner(spoiling(kind, overwrites, "x"), torch.device("cpu")).row_nats(batch)
 

@@ -79,7 +79,7 @@ def test_whoever_scores_on_a_processor_makes_no_gpu_ready(monkeypatch, device, s
     monkeypatch.setattr(api, "pick_device", lambda name: torch.device(device))
     monkeypatch.setattr(api, "start_device", lambda *given: asked.append(given))
     monkeypatch.setattr(api, "load_model", lambda *_, **named: (Checkpoint(Path("x.pt"), "tensors", "0", {}), named))
-    api._load("x.pt", Settings(dtype="bfloat16"))
+    api.LoadedCheckpoint.load("x.pt", Settings(dtype="bfloat16"))
     assert asked == ([(torch.device("cuda"), torch.bfloat16)] if starts else [])
 
 

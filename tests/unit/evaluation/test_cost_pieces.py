@@ -118,7 +118,7 @@ def test_documents_are_known_or_not(tmp_path, tokenizer):
     assert pieces.documents is not None
     assert pieces.documents.num_tokens.sum() == made.text.corpus.num_tokens
     unknown = SimpleNamespace(
-        corpus=made.text.corpus, tokenizer=tokenizer, borders=SimpleNamespace(are_known=False), answers=None
+        corpus=made.text.corpus, counter=made.text.counter, borders=SimpleNamespace(are_known=False), answers=None
     )
     assert (
         cost_pieces(SimpleNamespace(text=unknown, settings=made.settings, answers=None), made.lay_out()).documents

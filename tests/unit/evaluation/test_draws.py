@@ -25,6 +25,7 @@ from bpb_harness.evaluation.runner import MaskedNllRunner
 from bpb_harness.evaluation.sampled_bound import SampledBound
 from bpb_harness.evaluation.span_scores import score_spans
 from bpb_harness.kernels import specialising
+from bpb_harness.network_call import InputWatch
 from bpb_harness.sampling.design import StratifiedDesign
 from bpb_harness.sampling.streams import RandomStreams
 from bpb_harness.schedule import LogLinear
@@ -712,19 +713,16 @@ class Alternating:
     num_streams = 1
 
     def __init__(self):
-        self.launched, self.waited_for, self.unfinished = 0, 0, []
+        self.launched, self.waited_for, self.unfinished, self.watch = 0, 0, [], InputWatch()
 
     def runs_alone(self, prepared):
         del prepared
         return self.launched % 3 == 1
 
-    def row_nats(self, prepared):
+    def token_nats(self, prepared):
         self.unfinished.append(self.launched - self.waited_for)
         self.launched += 1
-        return torch.ones(len(prepared.rows), dtype=torch.float64)
-
-    def require_inputs_kept(self):
-        pass
+        return torch.ones(len(prepared.rows), 1, dtype=torch.float64)
 
 
 def test_a_batch_that_is_to_be_alone_has_none_behind_it_either(source, plan, monkeypatch):

@@ -209,7 +209,7 @@ def test_raw_bytes_are_of_whole_documents_alone(text, monkeypatch):
     class Raw:
         num_raw_bytes, num_tokens, raw_bytes_per_document = 13, 48, None
 
-    raw_text: Any = SimpleNamespace(corpus=Raw(), tokenizer=text.tokenizer, answers=None)
+    raw_text: Any = SimpleNamespace(corpus=Raw(), tokenizer=text.tokenizer, counter=None, answers=None)
     three = end_to_end([16] * 3, begin=1)
 
     def spelt(corpus, windows, counter, rule):

@@ -39,9 +39,10 @@ class Model:
         raise AssertionError
 
 
-def job(**settings: Any) -> Any:
+def job(counter: Any = None, **settings: Any) -> Any:
     given = {
         "check_contract": True, "byte_rule": "official", "limit": None, "per_document": False, "adaptation": None,
+        "docs": (),
     } | settings  # fmt: skip
     corpus = SimpleNamespace(
         name="x.bin", num_tokens=1000, raw_bytes_per_document=None, document_starts=lambda: np.arange(1234)
@@ -53,7 +54,7 @@ def job(**settings: Any) -> Any:
         spaces=SimpleNamespace(escapes=True),
     )
     borders = SimpleNamespace(starts=np.array([0, 5]))
-    text = SimpleNamespace(corpus=corpus, tokenizer=tokenizer, borders=borders, separators=None)
+    text = SimpleNamespace(corpus=corpus, tokenizer=tokenizer, borders=borders, separators=None, counter=counter)
     return SimpleNamespace(
         model=Model(), text=text, settings=SimpleNamespace(**given), context_length=16, bounds=(), answers=None,
         spans=end_to_end([16] * 62 + [8]).take(slice(given["limit"])),
@@ -138,15 +139,17 @@ class Separated:
 
 def test_which_token_sets_documents_off():
     of = job()
-    assert separator_remarks(of, from_shards=True) == []
+    assert separator_remarks(of) == []
     of.text.borders = "the borders"
     of.text.separators = Separated()
-    assert said(separator_remarks(of, from_shards=False)) == [("text.separator", "said of them")]
-    assert separator_remarks(of, from_shards=True) == []
+    of.settings.docs = "a.jsonl"
+    assert said(separator_remarks(of)) == [("text.separator", "said of them")]
+    of.settings.docs = ()
+    assert separator_remarks(of) == []
     of.settings.per_document = True
-    assert said(separator_remarks(of, from_shards=True)) == [("text.separator", "the borders")]
+    assert said(separator_remarks(of)) == [("text.separator", "the borders")]
     of.settings.per_document, of.text.separators.chosen = False, True
-    assert said(separator_remarks(of, from_shards=True)) == [("text.separator", "the borders")]
+    assert said(separator_remarks(of)) == [("text.separator", "the borders")]
 
     class Name:
         where = "a file"
@@ -156,7 +159,7 @@ def test_which_token_sets_documents_off():
 
     of.text.separators = Separated()
     of.text.separators.silenced = [Name()]
-    assert said(separator_remarks(of, from_shards=True)) == [
+    assert said(separator_remarks(of)) == [
         (
             "text.separator-is-no-text",
             "'</s>' spells no byte, though the tokenizer's own file takes it for text: it sets documents off (a file)",
@@ -180,40 +183,36 @@ def test_padded_shards_are_refused(monkeypatch):
     heard = runs(monkeypatch, 1500)
     run = "1,500 times '<pad>' (id 0) in a row from token 7"
     with pytest.raises(CorpusError) as caught:
-        padding_remarks(job(), from_shards=True)
+        padding_remarks(job())
     assert str(caught.value) == (
         f"x.bin is padded: tokens that are paid for and have no byte: got {run}, expected at most {LONGEST_RUN} in a "
         f"row; write the shards without padding; {AT_ALL_THE_SAME}"
     )
     words = "4,321 tokens that are paid for and have no byte follow one of their own id"
-    assert said(padding_remarks(job(check_contract=False), from_shards=True)) == [
-        ("text.padding", f"WARNING: {words} (padding): {run}")
-    ]
+    assert said(padding_remarks(job(check_contract=False))) == [("text.padding", f"WARNING: {words} (padding): {run}")]
     assert heard == [([True, False], 1000)] * 2
     runs(monkeypatch, 1500, is_padding=False)
-    assert said(padding_remarks(job(), from_shards=True)) == [
-        ("text.padding", f"{words} (padding or empty documents): {run}")
-    ]
+    assert said(padding_remarks(job())) == [("text.padding", f"{words} (padding or empty documents): {run}")]
     runs(monkeypatch, 0)
-    assert padding_remarks(job(), from_shards=True) == []
+    assert padding_remarks(job()) == []
 
 
 @pytest.mark.parametrize(("limit", "stop"), [(1, 16), (3, 48), (62, 992), (63, 1000), (None, 1000)])
 def test_what_is_not_scored_is_not_looked_at(monkeypatch, limit, stop):
     heard = runs(monkeypatch, 0)
-    padding_remarks(job(limit=limit), from_shards=True)
+    padding_remarks(job(limit=limit))
     assert heard == [([True, False], stop)]
 
 
 def test_empty_documents_are_counted():
-    of = job()
-    assert padding_remarks(of, from_shards=False) == []
+    of = job(docs="a.jsonl")
+    assert padding_remarks(of) == []
     of.text.corpus.raw_bytes_per_document = np.array([0, 3, 0])
-    assert said(padding_remarks(of, from_shards=False)) == [
+    assert said(padding_remarks(of)) == [
         ("text.empty-documents", "2 of 1,234 documents are empty: what stands before each is paid")
     ]
     of.text.corpus.raw_bytes_per_document = np.array([1, 3])
-    assert padding_remarks(of, from_shards=False) == []
+    assert padding_remarks(of) == []
 
 
 @pytest.mark.parametrize("documents", [None, ["a"]])
@@ -288,7 +287,7 @@ def test_shards_of_another_tokenizer_are_named(monkeypatch, belongs):
     found, counted = Belonging(belongs), {"official": 1000, "exact": 1000}
     monkeypatch.setattr(remarks, "encode_again", lambda *_, num_excerpts: found)
     monkeypatch.setattr(remarks, "lost_by_tokenizer", lambda *_: None)
-    monkeypatch.setattr(remarks, "ByteCounter", lambda _: SimpleNamespace(total=lambda corpus, rule: counted[rule]))
+    counter = SimpleNamespace(total=lambda corpus, rule: counted[rule])
     expected = [] if belongs is not False else [
         (
             "bytes.foreign-tokenizer",
@@ -296,21 +295,21 @@ def test_shards_of_another_tokenizer_are_named(monkeypatch, belongs):
             "of bytes, and with it the score, would be wrong",
         )
     ]  # fmt: skip
-    assert said(byte_remarks(job(), from_shards=True)) == expected
+    assert said(byte_remarks(job(counter))) == expected
     assert found.asked == [f"pass the --tokenizer that wrote the shards; {AT_ALL_THE_SAME}"]
-    assert said(byte_remarks(job(check_contract=False), from_shards=True)) == expected
-    assert said(byte_remarks(job(byte_rule="none"), from_shards=True)) == expected
+    assert said(byte_remarks(job(counter, check_contract=False))) == expected
+    assert said(byte_remarks(job(counter, byte_rule="none"))) == expected
     assert len(found.asked) == 2
     monkeypatch.setattr(remarks, "lost_by_tokenizer", lambda *_: "it lowers")
-    assert byte_remarks(job(byte_rule="none"), from_shards=True) == []
-    assert byte_remarks(job(), from_shards=False) == []
+    assert byte_remarks(job(counter, byte_rule="none")) == []
+    assert byte_remarks(job(counter, docs="a.jsonl")) == []
     counted["official"] = 1001
     for rule, divides in (
         ("official", "--bytes exact divides by those"),
         ("exact", "this score divides by those"),
         ("raw", "this score divides by neither, but by the bytes that the documents have"),
     ):
-        assert said(byte_remarks(job(byte_rule=rule), from_shards=False)) == [
+        assert said(byte_remarks(job(counter, byte_rule=rule, docs="a.jsonl"))) == [
             (
                 "bytes.official-not-exact",
                 "the official rule counts 1,001 bytes where the pieces of the whole text spell 1,000; "

@@ -30,32 +30,31 @@ class Causal:
         raise AssertionError
 
 
-def source_of(monkeypatch: pytest.MonkeyPatch, num_scored: int, **changes: Any) -> object:
+def source_of(num_scored: int, **changes: Any) -> object:
     given = {
         "model": Masked(), "byte_rule": "official", "is_given_lengths": False, "num_bytes": NUM_BYTES,
         "source": SimpleNamespace(num_bytes=NUM_BYTES),
     } | changes  # fmt: skip
     corpus = SimpleNamespace(num_tokens=NUM_TOKENS)
     counter = SimpleNamespace(total=lambda _, rule: given["num_bytes"] if rule == "official" else 0)
-    monkeypatch.setattr(score_module, "ByteCounter", lambda _: counter)
     job = SimpleNamespace(
         model=given["model"], settings=SimpleNamespace(byte_rule=given["byte_rule"]),
         is_given_lengths=given["is_given_lengths"],
-        text=SimpleNamespace(source=given["source"], corpus=corpus, tokenizer=None),
+        text=SimpleNamespace(source=given["source"], corpus=corpus, counter=counter),
     )  # fmt: skip
     found = score_module._source_of(job, SimpleNamespace(num_tokens=num_scored))  # type: ignore[arg-type]
     assert found is None or found is given["source"]
     return found
 
 
-def test_a_masked_network_pays_for_every_token(monkeypatch):
-    assert source_of(monkeypatch, NUM_TOKENS) is not None
-    assert source_of(monkeypatch, NUM_TOKENS - 1) is None
+def test_a_masked_network_pays_for_every_token():
+    assert source_of(NUM_TOKENS) is not None
+    assert source_of(NUM_TOKENS - 1) is None
 
 
-def test_a_causal_one_is_given_the_first(monkeypatch):
-    assert source_of(monkeypatch, NUM_TOKENS - 1, model=Causal()) is not None
-    assert source_of(monkeypatch, NUM_TOKENS - 2, model=Causal()) is None
+def test_a_causal_one_is_given_the_first():
+    assert source_of(NUM_TOKENS - 1, model=Causal()) is not None
+    assert source_of(NUM_TOKENS - 2, model=Causal()) is None
 
 
 @pytest.mark.parametrize(
@@ -67,5 +66,5 @@ def test_a_causal_one_is_given_the_first(monkeypatch):
         {"num_bytes": NUM_BYTES + 1},  # a text of another source, or another tokenizer's
     ],
 )
-def test_no_source_of_anything_else(monkeypatch, changes):
-    assert source_of(monkeypatch, NUM_TOKENS, **changes) is None
+def test_no_source_of_anything_else(changes):
+    assert source_of(NUM_TOKENS, **changes) is None

@@ -16,6 +16,7 @@ from bpb_harness.byte_count import load_tokenizer
 from bpb_harness.errors import BatchSizeError, CausalityError, CorpusError, DriftError, MaskTokenError, StatefulError
 from bpb_harness.evaluation import api, trust
 from bpb_harness.evaluation import score as score_module
+from bpb_harness.evaluation.api import LoadedCheckpoint
 from bpb_harness.evaluation.inputs import EvaluationText
 from bpb_harness.evaluation.job import Job, ModelIdentity
 from bpb_harness.evaluation.run_size import RunSize
@@ -365,14 +366,15 @@ def test_a_text_is_looked_at_beside_the_checks_of_a_gpu(monkeypatch, changes, is
             phases.append(name)
             yield
 
-    monkeypatch.setattr(api, "_job", lambda *_: SimpleNamespace(device=torch.device(given["device"])))
+    monkeypatch.setattr(LoadedCheckpoint, "job", lambda *_: SimpleNamespace(device=torch.device(given["device"])))
     monkeypatch.setattr(
         api, "_remarks_before", lambda *_: threads.append(threading.current_thread().name) or ["of the text"]
     )
     monkeypatch.setattr(api, "score", lambda _, require_sound_text: [*require_sound_text(), "of the score"])
     monkeypatch.setattr(api, "score_remarks", lambda *_: ["at last"])
     monkeypatch.setattr(api, "with_remarks", lambda result, *remarks: (result, remarks))
-    _, result = api._evaluate(None, None, SimpleNamespace(allow_code=given["allow_code"]), given["source"], Clock())
+    loaded = LoadedCheckpoint(None, None, given["source"], Clock())
+    _, result = loaded.score(SimpleNamespace(allow_code=given["allow_code"]))
     assert result == (["of the text", "of the score"], ("of the text", "at last"))
     (thread,) = threads
     assert thread.startswith("text") == is_beside
