@@ -26,7 +26,6 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.errors import CheckpointError
@@ -34,7 +33,7 @@ from bpb_harness.kernels import squared_relu
 from bpb_harness.kernels import training as training_kernels
 from bpb_harness.kernels.block_attention import dense_sight, sparse_attention
 from bpb_harness.kernels.squared_relu import squared_relu_linear
-from bpb_harness.networks.layers import autocast, rms_norm
+from bpb_harness.networks.layers import NothingDrawn, autocast, rms_norm
 from bpb_harness.schedule import NoiseLevel
 
 if TYPE_CHECKING:
@@ -538,18 +537,6 @@ def adapt(
     return (ReferenceDenoiser if network.config.block_size is None else ReferenceBlockDenoiser)(network, dtype)
 
 
-class _NothingDrawn(TorchFunctionMode):
-    """Modules are made without first values: weights without memory need none, and asking imports torch's compiler."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
-
-
 def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> ReferenceTransformer:
     """A network with a checkpoint's weights, in float32.
 
@@ -558,7 +545,7 @@ def build_network(config: ReferenceConfig, tensors: Mapping[str, Tensor]) -> Ref
     Raises:
         CheckpointError: if a tensor is missing, left over, of another shape, or no finite floats.
     """
-    with torch.device("meta"), _NothingDrawn():
+    with torch.device("meta"), NothingDrawn():
         network = ReferenceTransformer(config)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):

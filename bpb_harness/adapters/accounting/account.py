@@ -16,12 +16,12 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from bpb_harness.adapters.accounting.nothing_drawn import NothingDrawn
 from bpb_harness.adapters.accounting.trainer_settings import ASIDE, CANONICAL, SECTIONS
 from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.errors import CheckpointError
+from bpb_harness.networks.layers import NothingDrawn
 from bpb_harness.schedule import NoiseSchedule, parse_schedule
 
 _MAX_NAMED = 6

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from bpb_harness.adapters import Account, AccountedAdapter, AdaptedModel, available_adapters, load_model
-from bpb_harness.adapters.accounting.nothing_drawn import NothingDrawn
 from bpb_harness.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.denoiser import CausalLM, Denoiser
 from bpb_harness.errors import CheckpointError
+from bpb_harness.networks.layers import NothingDrawn
 from bpb_harness.schedule import CosineMd4, LogLinear
 from tests.tiny_checkpoints import make_golf_gpt, make_golf_mdlm
 
