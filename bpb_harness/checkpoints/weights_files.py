@@ -8,7 +8,7 @@ weights must hold the same numbers, or nobody knows which are meant.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from torch import Tensor
 
 from bpb_harness.checkpoints import load_safetensors, names_in_safetensors, read_checkpoint, read_json
 from bpb_harness.errors import CheckpointError
+from bpb_harness.findings import first_of
 
 _ORDER = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _INDEX = re.compile(r"(model|pytorch_model)(\.\w+)?\.(safetensors|bin)\.index(\.\w+)?\.json")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<total>\d+)(?P<rest>(\.\w+)?\.(safetensors|bin))")
 # What trainers leave in a folder beside the weights, as tensors but not as weights.
 _NO_WEIGHTS = re.compile(r"(optimizer|scheduler|random_states|rng_state|training_args)")
+_MAX_NAMED = 4
 _ONE_MEANT = "leave only the one that is meant in the folder"
 
 
@@ -112,7 +114,9 @@ def read_weights(folder: Path, files: Sequence[Path]) -> tuple[dict[str, Tensor]
     ranked = sorted((one for one in sets if one.name in _ORDER), key=lambda one: _ORDER.index(one.name))
     if not ranked and len(sets) > 1:
         raise CheckpointError(
-            f"{folder.name}: more than one file of weights", seen=listed(one.name for one in sets), hint=_ONE_MEANT
+            f"{folder.name}: more than one file of weights",
+            seen=first_of([one.name for one in sets], _MAX_NAMED),
+            hint=_ONE_MEANT,
         )
     chosen = ranked[0] if ranked else sets[0]
     tensors, notes = chosen.read()
@@ -179,7 +183,9 @@ def _passed_over(chosen: _WeightsSet, tensors: Mapping[str, Tensor], other: _Wei
     foreign = sorted(names - tensors.keys())
     if foreign and other.is_safe and chosen.places is None and not _is_other_layout(other, shared):
         raise CheckpointError(
-            f"{other.name} holds tensors that {chosen.name} does not", seen=listed(foreign), hint=_ONE_MEANT
+            f"{other.name} holds tensors that {chosen.name} does not",
+            seen=first_of(foreign, _MAX_NAMED),
+            hint=_ONE_MEANT,
         )
     return f"{taken} holds the same" if shared else f"{taken} was not read: its tensors have other names"
 
@@ -194,9 +200,3 @@ def _same(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape:
         return False
     return torch.equal(one.to(other.dtype), other) or torch.equal(other.to(one.dtype), one)
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
-    every = list(names)
-    return ", ".join(every[:4]) + (f" and {len(every) - 4} more" if len(every) > 4 else "")

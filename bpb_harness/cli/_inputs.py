@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 Role = Literal["checkpoint", "data", "docs", "tokenizer", "record", "file"]
 _TOKENIZERS = (".json", ".model", ".pkl", ".tiktoken", ".txt")
@@ -68,12 +68,8 @@ class Inputs:
         return is_data and any(without_links(path).parent in file.parents for path in self.checkpoint)
 
     def _named(self) -> Iterator[tuple[Role, Path]]:
-        yield from (("checkpoint", path) for path in self.checkpoint)
-        yield from (("data", path) for path in self.data)
-        yield from (("docs", path) for path in self.docs)
-        yield from (("tokenizer", path) for path in self.tokenizer)
-        yield from (("record", path) for path in self.record)
-        yield from (("file", path) for path in self.file)
+        for role in get_args(Role):
+            yield from ((role, path) for path in getattr(self, role))
         for path in self.data[:1]:
             if path.name:  # which the working folder itself has not
                 yield "file", path.with_suffix(".source.json")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bpb_harness.errors import UsageError
-from bpb_harness.text.signs import LONGEST_SIGN, sign_of
+from bpb_harness.text.signs import LONGEST_SIGN, sign_of_checkpoint
 
 _JSON = "bpb-eval CHECKPOINT --format json --output FILE writes one"
 _BEGINNINGS = {
@@ -51,21 +51,7 @@ def require_no_checkpoint(paths: Iterable[Path], *, expected: str) -> None:
     for path in paths:
         if path.is_file():
             with path.open("rb") as file:
-                kind = _kind_of_checkpoint(file.read(LONGEST_SIGN))
+                kind = sign_of_checkpoint(file.read(LONGEST_SIGN))
             if kind is not None:
                 hint = f"`bpb-eval {path.name}` scores a checkpoint"
                 raise UsageError(path.name, seen=f"{kind}, as checkpoints are", expected=expected, hint=hint)
-
-
-_PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
-_TENSORS = b'{"'  # behind the length of the header, 8 bytes
-
-
-def _kind_of_checkpoint(head: bytes) -> str | None:
-    if head.startswith(_PICKLES):
-        return "a pickle"
-    length = int.from_bytes(head[:8], "little")
-    if head[8:].startswith(_TENSORS) and length < 1 << 32:
-        return "tensors of safetensors"
-    sign = sign_of(head)
-    return sign if sign == "a zip archive" else None

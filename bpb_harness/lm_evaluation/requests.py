@@ -15,6 +15,7 @@ from bpb_harness.evaluation.api import LoadedCheckpoint
 from bpb_harness.evaluation.settings import Settings
 from bpb_harness.lm_evaluation.greedy import are_greedy
 from bpb_harness.result import ESTIMATED_BOUND, EXACT, UPPER_BOUND, BpbResult
+from bpb_harness.units import bits_to_nats
 
 
 @final
@@ -61,20 +62,16 @@ def score_pairs(
         try:
             job, result = loaded.score(asked)
         except CorpusError as error:  # of a file that nobody knows, which has a line a request
-            said = (
-                str(error)
-                .replace(f"{file}: line", "request")
-                .replace(f"{file}: ", "the requests: ")
-                .replace("--stride ", "--model_args stride=")
-            )
-            raise CorpusError(said) from error
+            what = error.what.replace(f"{file}: line", "request").replace(f"{file}: ", "the requests: ")
+            hint = error.hint and error.hint.replace("--stride ", "--model_args stride=")
+            raise CorpusError(what, seen=error.seen, expected=error.expected, hint=hint) from error
         greedy = are_greedy(job) if finds_greedy else None
     table = result.windows
     assert table is not None
     costs = []
     columns = (table[name] for name in ("nats", "stderr_bits", "is_sampled", "num_tokens"))
     for row, (nats, stderr_bits, is_sampled, count) in enumerate(zip(*columns, strict=True)):
-        stderr = None if math.isnan(stderr_bits) else float(stderr_bits) * math.log(2.0)
+        stderr = None if math.isnan(stderr_bits) else bits_to_nats(float(stderr_bits))
         relation = _relation(result, is_sampled=bool(is_sampled))
         is_greedy = None if greedy is None else bool(greedy[row])
         costs.append(RequestCost(float(nats), stderr, relation, int(count), is_greedy))

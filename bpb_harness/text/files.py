@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bpb_harness.errors import CorpusError
+from bpb_harness.findings import first_of
 from bpb_harness.foreign_files import kind_of
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd", ".zstd": "zstd"}
@@ -50,7 +51,7 @@ def corpus_name(files: Sequence[Path]) -> str:
 
 def named_paths(paths: Sequence[Path | str]) -> str:
     """Of one or more files, what an error says: the first, and how many more."""
-    return f"{paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    return first_of([*map(str, paths)], 1)
 
 
 def find_files(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.errors import CorpusError
+from bpb_harness.findings import first_of
 from bpb_harness.foreign_files import KeyGivenTwiceError, load_once
 from bpb_harness.text.compressed import TextBytes
 from bpb_harness.text.fields import Record, TextField, label_of, pass_flag, require_text
@@ -166,9 +167,8 @@ def _is_lines(text: str) -> bool:
 
 def keys_of(row: dict[str, Any]) -> str:
     """The keys of an object in words, the first few of them."""
-    names = [repr(key if len(key) <= 40 else key[:40] + "...") for key in list(row)[:_KEYS_SHOWN]]
-    more = f" and {len(row) - _KEYS_SHOWN} more" if len(row) > _KEYS_SHOWN else ""
-    return f"the key{'' if len(row) == 1 else 's'} {', '.join(names)}{more}" if row else "no keys"
+    names = [repr(key if len(key) <= 40 else key[:40] + "...") for key in row]
+    return f"the key{'' if len(row) == 1 else 's'} {first_of(names, _KEYS_SHOWN)}" if row else "no keys"
 
 
 def _record(path: Path, number: int, line: str, fields: Sequence[TextField]) -> Record:

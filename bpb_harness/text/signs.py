@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: formats that cannot be taken for text or for token shards."""
+"""What a file is, by its first bytes: formats that cannot be taken for text or for token shards, and checkpoints."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ _BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")  # the first block, or the end of a
 _TAR_SIGN, _TAR_AT = b"ustar", 257
 _ARROW_STREAM = b"\xff\xff\xff\xff"  # then the length of the schema's message
 _SHARD_SIGNS = {20240520: "a token shard", 20240801: "a token shard", 20240522: "an evaluation file of llm.c"}
+_PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
+_SAFETENSORS = b'{"'  # behind the length of the header, 8 bytes
 _HEADER_INTS = struct.Struct("<2i")
 _MAX_VERSIONS = 256
 
@@ -52,3 +54,13 @@ def sign_of(head: bytes) -> str | None:
     if head.startswith(b"BZh") and head[4:10] in _BZIP2_BLOCKS:
         return "bzip2"
     return next((name for sign, name in _SIGNS if head.startswith(sign)), None)
+
+
+def sign_of_checkpoint(head: bytes) -> str | None:
+    """What of that a file is which begins as checkpoints do, in such words; None: it is none of them."""
+    if head.startswith(_PICKLES):
+        return "a pickle"
+    if head[8:].startswith(_SAFETENSORS) and int.from_bytes(head[:8], "little") < 1 << 32:
+        return "tensors of safetensors"
+    sign = sign_of(head)
+    return sign if sign == "a zip archive" else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bpb_harness.errors import CorpusError, HarnessError
+from bpb_harness.findings import first_of
 from bpb_harness.text.fields import Record, TextField, label_of, pass_flag, require_text
 from bpb_harness.text.files import require_regular
 
@@ -127,11 +128,9 @@ def _require_column(path: Path, schema: Any, field: TextField, fields: Sequence[
 
     found = schema.get_all_field_indices(field.name)
     if len(found) != 1:
-        names = [repr(name) for name in schema.names[:_COLUMNS_SHOWN]]
-        more = f" and {len(schema.names) - _COLUMNS_SHOWN} more" if len(schema.names) > _COLUMNS_SHOWN else ""
         raise CorpusError(
             f"{path}: no {field.noun} column" if not found else f"{path}: {len(found)} columns of that name",
-            seen=f"the columns {', '.join(names)}{more}",
+            seen=f"the columns {first_of([*map(repr, schema.names)], _COLUMNS_SHOWN)}",
             expected=repr(field.name),
             hint=_other_column(schema, field, fields),
         )

@@ -21,6 +21,7 @@ from bpb_harness.adapters.adapter import AdaptedModel
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.checkpoints.names import require_weights
 from bpb_harness.errors import CheckpointError
+from bpb_harness.findings import first_of
 from bpb_harness.networks.layers import NothingDrawn
 from bpb_harness.schedule import NoiseSchedule, parse_schedule
 
@@ -226,14 +227,14 @@ class Account:
         if self._tensors_left:
             raise CheckpointError(
                 f"{self._name} has tensors that the adapter {self.adapter!r} does not use",
-                seen=_named(self._tensors_left),
+                seen=first_of([*self._tensors_left], _MAX_NAMED),
                 hint=_hint_for(self._tensors_left) + _OWN_LOADER,
             )
         unknown = {name: self.settings[name] for name in self._settings_left if not ASIDE.fullmatch(_own_name(name))}
         if unknown:
             raise CheckpointError(
                 f"{self._name} has settings that the adapter {self.adapter!r} does not know",
-                seen=_named(f"{name} = {str(value)[:40]}" for name, value in unknown.items()),
+                seen=first_of([f"{name} = {str(value)[:40]}" for name, value in unknown.items()], _MAX_NAMED),
                 hint=(_WITHOUT_SETTINGS if self.checkpoint.layout == "tensors" else "") + _OWN_LOADER,
             )
 
@@ -294,9 +295,3 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, int | float) and isinstance(other, int | float):
         return math.isclose(one, other, rel_tol=1e-9)
     return bool(one == other)
-
-
-def _named(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - _MAX_NAMED} more" if len(every) > _MAX_NAMED else ""
-    return ", ".join(every[:_MAX_NAMED]) + more

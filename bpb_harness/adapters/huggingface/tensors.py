@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from bpb_harness.adapters.huggingface.unneeded import is_unneeded, may_be_unneeded
 from bpb_harness.checkpoints import Checkpoint
-from bpb_harness.checkpoints.weights_files import listed
 from bpb_harness.errors import CheckpointError
+from bpb_harness.findings import first_of
 
+_MAX_NAMED = 4
 _OLD_ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))
 _LORA = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "base_layer", "ia3_l")
 _DEQUANTIZE = "dequantize() it with transformers, then save_pretrained() into a new folder"
@@ -181,15 +182,15 @@ def _require_the_rest(folder: str, given: Mapping[str, Tensor], own: Mapping[str
 
 def left_over(folder: str, names: list[str], *, lacking: list[str]) -> CheckpointError:
     """The error for tensors of the file that have no place in the network."""
-    also = f", and lacks {listed(lacking)}" if lacking else ""
+    also = f", and lacks {first_of(lacking, _MAX_NAMED)}" if lacking else ""
     return CheckpointError(
-        f"{folder} has tensors that the network does not use{also}", seen=listed(names), hint=_hint(names)
+        f"{folder} has tensors that the network does not use{also}", seen=first_of(names, _MAX_NAMED), hint=_hint(names)
     )
 
 
 def missing(folder: str, names: list[str]) -> CheckpointError:
     """The error for tensors of the network that the file lacks."""
-    more = f"{len(names)} missing: {listed(names)}" if len(names) > 1 else "1 missing"
+    more = f"{len(names)} missing: {first_of(names, _MAX_NAMED)}" if len(names) > 1 else "1 missing"
     return CheckpointError(
         f"{folder} lacks the tensor {names[0]}",
         seen=more,
