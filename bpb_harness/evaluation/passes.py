@@ -91,25 +91,26 @@ def sample_bounds(
         torch.cuda.set_device(job.device)
     settings = job.settings
     with closing(_Sampler(job, layout, processes)) as sampler:
-        batch_tokens = settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
+        sampler.batch_tokens = settings.batch_tokens or min(processes.gather(sampler.find_batch_tokens()))
         keeps_draws = settings.resume is not None and settings.ttt is None  # which keeps a file of its own
-        with open_draws(job, layout, batch_tokens, processes) if keeps_draws else nullcontext() as store:
+        with open_draws(job, layout, sampler.batch_tokens, processes) if keeps_draws else nullcontext() as store:
+            sampler.store = store
             if store is not None and settings.batch_tokens is None:
-                batch_tokens = store.batch_tokens
+                sampler.batch_tokens = store.batch_tokens
             with job.clock.phase("compiling"):
-                sampler.warm_up(batch_tokens)
+                sampler.warm_up()
             sampler.stretches = None if find_stretches is None else find_stretches()
             begin = time.perf_counter()
             pilot, num_passes = None, 1
             if settings.tolerance is not None:
-                pilot = sampler.run_pilot(batch_tokens, store)
+                pilot = sampler.run_pilot()
                 num_passes = sampler.passes_for(pilot, settings.tolerance)
                 with job.clock.phase("compiling"):
-                    begin += sampler.warm_up(batch_tokens, num_passes)
+                    begin += sampler.warm_up(num_passes)
             if adaptation is None:
-                passes = [sampler.run_pass(index, num_passes, batch_tokens, store) for index in range(num_passes)]
+                passes = [sampler.run_pass(index, num_passes) for index in range(num_passes)]
             else:
-                passes = [sampler.run_chunks(adaptation, batch_tokens)]
+                passes = [sampler.run_chunks(adaptation)]
             seconds = time.perf_counter() - begin - (0.0 if adaptation is None else adaptation.seconds)
     peaks = [peak for peak in processes.gather(peak_memory_bytes(job.device)) if peak is not None]
     clean = num_clean_tokens(job.denoiser)
@@ -159,7 +160,15 @@ def source_of_batches(job: Job, draws: DrawSource) -> Source:
 
 @final
 class _Sampler:
-    """The passes of one job."""
+    """The passes of one job.
+
+    Attributes:
+        runner: the network.
+        batch_tokens: forward tokens a call.
+        store: keeps finished draws, and has those of an earlier run; None: nothing is kept.
+        stretches: those whose costs are kept in the place of tokens'; None: tokens', if any are.
+        num_scored_again: draws of an earlier run that were.
+    """
 
     def __init__(self, job: Job, layout: Layout, processes: Processes) -> None:
         assert job.schedule is not None
@@ -179,6 +188,8 @@ class _Sampler:
             compiled=job.settings.compiles(job.device),
         )
         self._is_warm = False
+        self.batch_tokens = 0
+        self.store: DrawStore | None = None
         self.stretches: Stretches | None = None
 
     def _streams(self, index: int) -> RandomStreams:
@@ -223,7 +234,7 @@ class _Sampler:
         longest = probe.num_tokens // len(probe)
         return self.runner.rows_that_fit(probe, max(most // longest, 1)) * longest
 
-    def warm_up(self, batch_tokens: int, num_passes: int = 1) -> float:
+    def warm_up(self, num_passes: int = 1) -> float:
         """Compile, if so many passes are worth it and fewer were not; returns the seconds, which are not scoring's."""
         begin = time.perf_counter()
         settings, device = self._job.settings, self._job.device
@@ -238,19 +249,19 @@ class _Sampler:
             return 0.0
         self._is_warm = True
         plan = self._first_plans[0]
-        rows = np.sort(np.concatenate(self._batches.deal(plan, batch_tokens)[0]))
+        rows = np.sort(np.concatenate(self._batches.deal(plan, self.batch_tokens)[0]))
         self.runner.warm_up(self._batches.prepare(plan, self._streams(0), rows))
         self._processes.wait()  # whoever took longer is waited for here, and not in the pass
         return time.perf_counter() - begin
 
-    def run_pilot(self, batch_tokens: int, store: DrawStore | None) -> Pilot:
+    def run_pilot(self) -> Pilot:
         """The draws that fix the number of passes, of the headline's bound."""
         bound = self._job.bounds[0]
         plan = PilotPlan.of(bound, self._job.settings.seed, self._layout)
         self._count.total += plan.num_tokens(self._batches)
 
         def run(part: PilotPass) -> DrawTable:
-            return self._run(part.index, bound, part.plan, batch_tokens, store)
+            return self._run(part.index, bound, part.plan)
 
         return Pilot.drawn(plan, self._layout, num_clean_tokens(self._job.denoiser), run)
 
@@ -273,36 +284,27 @@ class _Sampler:
         self._count.total += (needed - 1) * self._tokens_per_pass
         return needed
 
-    def run_pass(self, index: int, num_passes: int, batch_tokens: int, store: DrawStore | None) -> list[DrawTable]:
+    def run_pass(self, index: int, num_passes: int) -> list[DrawTable]:
         """One table a bound."""
         keeps_tokens = self._job.settings.keeps_tokens
         plans = self._next_plans.result() if self._next_plans is not None else self._first_plans
         self._next_plans = self._beside.submit(self._plans, index + 1) if index + 1 < num_passes else None
         return [
-            self._run(index, bound, plan, batch_tokens, store, keep_tokens=keeps_tokens and not which)
+            self._run(index, bound, plan, keep_tokens=keeps_tokens and not which)
             for which, (bound, plan) in enumerate(zip(self._job.bounds, plans, strict=True))
         ]
 
-    def _run(
-        self,
-        index: int,
-        bound: Bound,
-        plan: DrawPlan,
-        batch_tokens: int,
-        store: DrawStore | None,
-        *,
-        keep_tokens: bool = False,
-    ) -> DrawTable:
-        key = (index, bound.method)
+    def _run(self, index: int, bound: Bound, plan: DrawPlan, *, keep_tokens: bool = False) -> DrawTable:
+        key, store = (index, bound.method), self.store
         return run_draws(
             self.runner, self._batches, plan, self._streams(index), device=self._job.device,
-            batch_tokens=batch_tokens, processes=self._processes,
-            finished=() if store is None else self._kept(key, plan, batch_tokens, store),
+            batch_tokens=self.batch_tokens, processes=self._processes,
+            finished=() if store is None else self._kept(key, plan, store),
             keep=None if store is None else store.keeper(key), keep_tokens=keep_tokens, stretches=self.stretches,
             advance=self._count,
         )  # fmt: skip
 
-    def run_chunks(self, adaptation: Adapting, batch_tokens: int) -> list[DrawTable]:
+    def run_chunks(self, adaptation: Adapting) -> list[DrawTable]:
         """One table a bound, whose network learns between chunks."""
         plans, ends = self._first_plans, np.append(0, np.cumsum(self._layout.lengths))
         keeps_tokens = self._job.settings.keeps_tokens
@@ -311,7 +313,7 @@ class _Sampler:
             tables = [
                 run_draws(
                     self.runner, self._batches, plan.take(rows_of(plan, chunk)), self._streams(0),
-                    device=self._job.device, batch_tokens=batch_tokens, processes=self._processes,
+                    device=self._job.device, batch_tokens=self.batch_tokens, processes=self._processes,
                     keep_tokens=keeps_tokens and not which, advance=self._count,
                 )
                 for which, plan in enumerate(plans)
@@ -321,7 +323,7 @@ class _Sampler:
         parts = adaptation.run(score, self._count)
         return to_tables(plans, adaptation.chunks, parts, keeps_tokens=keeps_tokens)
 
-    def _kept(self, key: DrawKey, plan: DrawPlan, batch_tokens: int, store: DrawStore) -> list[FinishedDraws]:
+    def _kept(self, key: DrawKey, plan: DrawPlan, store: DrawStore) -> list[FinishedDraws]:
         """What an earlier run has drawn, made sure of; each process makes the masks of its share again."""
         kept = store.finished(key)
         if not kept:
@@ -329,7 +331,7 @@ class _Sampler:
         of_draws = self._source if isinstance(self._batches, BlockSource) else self._batches
         check = KeptDrawsCheck(
             plan, of_draws, self._streams(key[0]), self.runner,
-            dtype=self._job.settings.dtype, batch_tokens=batch_tokens,
+            dtype=self._job.settings.dtype, batch_tokens=self.batch_tokens,
         )  # fmt: skip
         parts = self._processes.together(lambda: check.require_drawn(self._processes.share(kept)))
         again = self._processes.together(

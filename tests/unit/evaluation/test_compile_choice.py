@@ -109,6 +109,7 @@ def test_processes_compile_by_the_whole_text_and_wait_for_each_other(repository,
     path = repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt"
     job = load_job(path, Settings(limit=64, context_length=16, num_samples=1, device="cpu"))
     sampler = passes._Sampler(job, job.lay_out(), Processes(1, 4))
-    sampler.warm_up(512, num_passes=3)
+    sampler.batch_tokens = 512
+    sampler.warm_up(num_passes=3)
     assert asked == [(3 * 64 * 16, 16)]
     assert waited == ([[512 // 16]] if is_worth_it else [])
