@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.tiers import of_this_tier, some_of, thorough, times
@@ -95,3 +96,10 @@ def test_a_test_that_is_left_runs_thoroughly_alone(request: pytest.FixtureReques
     left.add_marker(thorough(everyday="unit/test_tiers.py::test_a_tier_never_has_no_case"))
     assert of_this_tier([left, other], is_thorough=False) == ([other], [left])
     assert of_this_tier([left, other], is_thorough=True) == ([left, other], [])
+
+
+def test_hypothesis_looks_at_no_clock():
+    """A machine that is busy fails no test; settings of a test's own begin with these."""
+    own = hypothesis.settings(max_examples=3)
+    assert own.deadline is None
+    assert hypothesis.HealthCheck.too_slow in own.suppress_health_check
