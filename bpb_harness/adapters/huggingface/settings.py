@@ -12,6 +12,7 @@ from typing import Any
 
 from bpb_harness.adapters.huggingface.rotary_settings import is_taken, require_agreeing
 from bpb_harness.adapters.huggingface.unneeded_settings import is_unneeded
+from bpb_harness.adapters.huggingface.unread_settings import first_unread
 from bpb_harness.checkpoints import Checkpoint
 from bpb_harness.errors import CheckpointError
 
@@ -63,8 +64,8 @@ def _plain(value: Any) -> Any:
 def require_known(checkpoint: Checkpoint, config: Any, network: Any) -> None:
     """Refuse settings that the library does not know for the model, and those that contradict each other.
 
-    A setting is a field of the model's class of settings, or read by the model's code, or one of a closed list that
-    cannot change an answer; whatever else stands there may decide the output.
+    A setting is a field of the model's class of settings that some code of the library reads, or read by the model's
+    code, or one of a closed list that cannot change an answer; whatever else stands there may decide the output.
 
     Args:
         checkpoint: its ``config`` is config.json.
@@ -91,6 +92,15 @@ def require_known(checkpoint: Checkpoint, config: Any, network: Any) -> None:
                 expected="a setting of that class",
                 hint=f"install the version that wrote the folder ({written_by(checkpoint)}), "
                 "or score the network by its own code: --model FILE.py:LOADER --allow-code",
+            )
+        unread = first_unread(config, place, settings, taken, network)
+        if unread is not None:
+            raise CheckpointError(
+                f"{checkpoint.path.name}: config.json sets {place}{unread}, which transformers {_version()} has a "
+                "field for and never reads: what it builds may be another network than was trained",
+                seen=repr(settings[unread])[:80],
+                expected="what every network of that type in transformers has",
+                hint="score the network by its own code: --model FILE.py:LOADER --allow-code",
             )
 
 

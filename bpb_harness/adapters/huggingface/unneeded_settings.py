@@ -20,25 +20,30 @@ _UNNEEDED = re.compile(
     | \w*dropout\w* | \w*_pdrop | drop_path\w* | \w+_drop | gradient_checkpointing | initializer_\w+ | init_\w+
     | rescale_prenorm_residual | \w*loss | \w*loss_\w+ | label_smoothing | reduction | ignore_index
     | sparse_prediction | sparse_pred_ignore_index | repad_logits_with_grad | layers_to_keep | use_unpad\w*
+    | router_jitter_noise | embedding_fraction
     # heads that are not scored
     | _?num_labels | id2label | label2id | problem_type | finetuning_task | task_specific_params | summary_\w+
-    | classifier_\w+ | pooler_\w+ | directionality | num_choices
+    | classifier_\w+ | pooler_\w+ | directionality | num_choices | num_nextn_predict_layers | num_mtp_layers
+    | mtp_\w+ | is_folding_model
     # generation of text
     | max_length | min_length | max_new_tokens | min_new_tokens | do_sample | early_stopping | num_beams
     | num_beam_groups | diversity_penalty | temperature | top_[kp] | min_p | typical_p | repetition_penalty
-    | length_penalty | (encoder_)?no_repeat_ngram_size | bad_words_ids | num_return_sequences | output_\w+
+    | length_penalty | (encoder_)?no_repeat_ngram_size | bad_words_ids | num_return_sequences
+    | output_(attentions|hidden_states|scores|logits|past|\w*router_logits|value_attentions|retrieved)
     | return_dict(_in_generate)? | use_return_dict | remove_invalid_values | exponential_decay_length_penalty
     | (begin_)?suppress_tokens | forced_(bos|eos)_token_id | use_cache | \w*kv_cache | cache_\w+ | custom_generate
     | pad_key_length | (validate|inference)_runner(_input)? | runner_max_sequence_length | max_batch_size | prefix
     # tokenizers
-    | \w+_token | \w+_token_ids? | \w+_token_index | tokenizer_\w+ | pad_vocab_size_multiple
+    | \w+_token | \w+_token_ids? | \w+_token_index | (mask|unk|pad|bos|eos)_index | tokenizer_\w+
+    | pad_vocab_size_multiple
     | pad_vocab_size_multiple_of
     # how to compute
     | _?(attn|experts)_implementation(_internal|_autoset)? | _attn_implementation_autoset | (torch_)?dtype
     | (use_)?(bfloat16|bf16|float16|fp16|fp32) | tf_legacy_loss | \w*flash\w* | fused_\w+ | \w+_fusion
     | \w+_in_fp32 | upcast_\w+ | pretraining_tp | slow_but_exact | reference_compile | use_mambapy | use_bfloat16
     | chunk_size_feed_forward | compression_config | quantization(_config)? | kernel_config | distributed_config
-    | fusion_config | use_kernels?
+    | fusion_config | use_kernels? | attn_impl | use_mem_eff_path | moe_shared_expert_overlap | \w+_cache_dtype
+    | (chunkwise|sequence|step)_kernel
     # other stacks than the one that is built
     | is_decoder | is_encoder_decoder | add_cross_attention | cross_attention_hidden_size | tie_encoder_decoder
     # sizes of buffers of old versions; the longest window is asked of the built network
@@ -83,6 +88,11 @@ _SAME = (
 )
 
 
+def has_an_unneeded_name(key: str) -> bool:
+    """Whether a setting of that name says nothing of a network that is scored, whatever its value."""
+    return bool(_UNNEEDED.fullmatch(key))
+
+
 def is_unneeded(key: str, value: Any, settings: Mapping[str, Any], taken: Any, known: Set[str]) -> bool:
     """Whether a setting that the class does not know says nothing of the network, or what is known already.
 
@@ -93,7 +103,7 @@ def is_unneeded(key: str, value: Any, settings: Mapping[str, Any], taken: Any, k
         taken: what the library made of it.
         known: names of settings that the class has.
     """
-    if _UNNEEDED.fullmatch(key) or value is None or value in ("", [], {}):
+    if has_an_unneeded_name(key) or value is None or value in ("", [], {}):
         return True
     if isinstance(value, bool | int | float) and not value and not _ON_BY_ITSELF.fullmatch(key):
         return True

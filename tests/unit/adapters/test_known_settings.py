@@ -22,12 +22,13 @@ _LLAMA = {
 _BERT = {key: value for key, value in _LLAMA.items() if key != "num_key_value_heads"}
 _GPT2 = {"vocab_size": 50, "n_embd": 16, "n_head": 2, "n_layer": 1, "n_positions": 32}
 _MAMBA = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
+_MPT = {"vocab_size": 50, "d_model": 16, "n_heads": 2, "n_layers": 1, "max_seq_len": 32}
 _DISTILBERT = {
     "vocab_size": 50, "dim": 16, "hidden_dim": 24, "n_heads": 2, "n_layers": 1, "max_position_embeddings": 32
 }  # fmt: skip
 _SIZES: dict[str, dict[str, Any]] = {
     "gpt2": _GPT2, "mamba": _MAMBA, "distilbert": _DISTILBERT, "bert": _BERT, "gpt_neox": _BERT, "roberta": _BERT,
-    "modernbert": {**_BERT, "pad_token_id": 1},
+    "modernbert": {**_BERT, "pad_token_id": 1}, "mpt": _MPT,
 }  # fmt: skip
 LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -108,6 +109,7 @@ def test_what_old_versions_wrote_is_read(model_type, settings):
         ("gpt2", "scale", 2),
         ("gpt2", "hidden_activation", "relu"),
         ("gpt2", "softcap", 30),
+        ("llama", "output_multiplier", 0.5),
         ("bert", "logits_scale", 2.0),
         ("bert", "attention_window", [4]),
         ("mamba", "d_conv", 8),
@@ -120,6 +122,39 @@ def test_what_old_versions_wrote_is_read(model_type, settings):
 def test_what_no_class_knows_is_refused(model_type, key, value):
     said = refusal(model_type, **{key: value})
     assert f"does not know the setting {key} for '{model_type}', and it may decide the output: got {value!r}" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        ({"logit_scale": 0.5}, "sets logit_scale, which"),
+        ({"norm_type": "rmsnorm"}, "sets norm_type, which"),
+        ({"attn_config": {"alibi_bias_max": 16}}, "sets attn_config.alibi_bias_max, which"),
+        ({"attn_config": {"prefix_lm": True}}, "sets attn_config.prefix_lm, which"),
+    ],
+)
+def test_what_a_class_states_and_none_of_its_code_reads_is_refused(settings, seen):
+    said = refusal("mpt", **settings)
+    assert f"config.json {seen} transformers" in said
+    assert "field for and never reads" in said
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings"),
+    [
+        # what the class says by itself, or does anyway, or that a text never needs
+        ("mpt", {"logit_scale": None, "norm_type": "layernorm", "learned_pos_emb": False, "embedding_fraction": 0.5}),
+        ("mpt", {"attn_config": {"alibi": True, "alibi_bias_max": 8, "attn_impl": "triton", "softmax_scale": 0.3}}),
+        # other settings are made of it: by the class alone, by what it computes, where another one asks for it
+        ("mamba", {"expand": 3}),
+        ("qwen2", {"max_window_layers": 1, "use_sliding_window": False}),
+        ("modernbert", {"local_attention": 8, "global_attn_every_n_layers": 2}),
+        # read by what all networks share
+        ("gpt_neox", {"rotary_pct": 0.5}),
+    ],
+)
+def test_what_the_code_of_a_class_reads_or_says_by_itself_is_taken(model_type, settings):
+    ask(model_type, **settings)
 
 
 def test_two_names_that_nobody_knows_do_not_vouch_for_each_other():
