@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 IS_THOROUGH = os.environ.get("BPB_THOROUGH") == "1"
 
@@ -59,3 +60,14 @@ def of_this_tier(
     """Those of the tests that run, and those that are left to the thorough tier."""
     left = {item for item in items if not is_thorough and item.get_closest_marker("thorough")}
     return [item for item in items if item not in left], list(left)
+
+
+def settle_examples(*, is_thorough: bool = IS_THOROUGH) -> None:
+    """Every day Hypothesis tries the same examples on every machine, thoroughly it looks for new ones.
+
+    No test of it fails because a machine is busy, in either.
+    """
+    settings.register_profile(
+        "bpb", derandomize=not is_thorough, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("bpb")

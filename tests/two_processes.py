@@ -6,12 +6,16 @@ needed where its own doing is tested.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import os
+import random
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -37,14 +41,20 @@ class Ended:
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """One that the system gives nobody who asks for any: it is taken seconds later, and would be another's by then."""
+    while True:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", random.SystemRandom().randrange(20_000, 32_768)))
+            return int(listener.getsockname()[1])
 
 
 @contextmanager
 def _started(
-    module: str, commands: Sequence[Sequence[object]], cwd: Path, count: int = COUNT
+    module: str,
+    commands: Sequence[Sequence[object]],
+    cwd: Path,
+    count: int = COUNT,
+    waits: Mapping[int, tuple[str, int] | None] | None = None,
 ) -> Iterator[tuple[list[ForkServerProcess], list[tuple[Path, Path]]]]:
     """The processes, and the files into which each says what it says on stdout and on stderr."""
     listed = [(_free_port(), [str(word) for word in words]) for words in commands]
@@ -53,13 +63,11 @@ def _started(
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, no_main_module():
         streams = [(Path(folder, f"{rank}.out"), Path(folder, f"{rank}.err")) for rank in range(count)]
-        processes = [
-            FORKS.Process(
-                target=_run,
-                args=(module, listed, each, cwd, {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}),
-            )
-            for rank, each in enumerate(streams)
-        ]
+        processes = []
+        for rank, each in enumerate(streams):
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            given = (module, listed, each, cwd, environment | place, (waits or {}).get(rank))
+            processes.append(FORKS.Process(target=_run, args=given))
         for process in processes:
             process.start()
         yield processes, streams
@@ -104,7 +112,13 @@ def run_in_two(module: str, commands: Sequence[Sequence[object]], *, cwd: Path, 
 
 
 def kill_one_of_two(
-    module: str, words: Sequence[object], *, rank: int, when: Callable[[], bool], cwd: Path
+    module: str,
+    words: Sequence[object],
+    *,
+    rank: int,
+    when: Callable[[], bool],
+    cwd: Path,
+    then_waits: tuple[str, int] | None = None,
 ) -> tuple[int, str]:
     """Run one command in two processes, and end one of them by SIGKILL once a condition holds.
 
@@ -114,11 +128,13 @@ def kill_one_of_two(
         rank: of the one that is ended.
         when: asked every few milliseconds.
         cwd: the folder in which they run.
+        then_waits: ``module:name`` of a function and a number: at the end of so many calls of it the one that is to be
+            ended waits, and does not come to its own end before.
 
     Returns:
         The other one's exit code, and what it said on stderr.
     """
-    with _started(module, [words], cwd) as (processes, streams):
+    with _started(module, [words], cwd, waits={rank: then_waits}) as (processes, streams):
         while not when():
             assert all(process.is_alive() for process in processes), [path.read_text() for _, path in streams]
             time.sleep(0.005)
@@ -130,12 +146,48 @@ def kill_one_of_two(
     return int(out.split(_ENDED)[0].rpartition("\n")[2]), err.split(_ENDED)[0]
 
 
+def interrupt_one(
+    module: str, words: Sequence[object], *, how: int, when: Callable[[], bool], cwd: Path, then_waits: tuple[str, int]
+) -> tuple[int, str, str]:
+    """Run one command in one process, and send it a signal once a condition holds; see :func:`kill_one_of_two`.
+
+    Returns:
+        The exit code, below 0 for the signal that ended it, and what it said on both streams.
+    """
+    with _started(module, [words], cwd, 1, {0: then_waits}) as ((process,), ((out, err),)):
+        while not when():
+            assert process.is_alive(), err.read_text()
+            time.sleep(0.005)
+        assert process.pid is not None
+        os.kill(process.pid, how)
+        assert _ends(process), err.read_text()
+        said, _, code = out.read_text(encoding="utf-8").split(_ENDED)[0].rpartition("\n")
+        return process.exitcode or int(code), said, err.read_text(encoding="utf-8").split(_ENDED)[0]
+
+
+def _wait_after(where: str, calls: int) -> None:
+    """At the end of so many calls of a function or method, ``module:name``, wait to be ended or interrupted."""
+    module, _, name = where.partition(":")
+    *path, name = name.split(".")
+    holder = functools.reduce(getattr, path, import_module(module))
+    plain, count = getattr(holder, name), itertools.count(1)
+
+    def waiting(*given: object, **named: object) -> object:
+        done = plain(*given, **named)
+        if next(count) == calls:
+            time.sleep(_SECONDS)
+        return done
+
+    setattr(holder, name, waiting)
+
+
 def _run(
     module: str,
     commands: Sequence[tuple[int, list[str]]],
     streams: Sequence[Path],
     cwd: Path,
     environment: dict[str, str],
+    waits: tuple[str, int] | None,
 ) -> None:
     for number, path in enumerate(streams, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
@@ -143,6 +195,8 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(1)
+    if waits is not None:
+        _wait_after(*waits)
     main = import_module(module).main
     for port, words in commands:
         os.environ["MASTER_PORT"], sys.argv = str(port), ["command", *words]

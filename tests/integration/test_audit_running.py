@@ -453,7 +453,7 @@ def test_what_libraries_do_in_c_is_forbidden_by_the_kernel(tmp_path: Path) -> No
         pytest.skip("a kernel without Landlock, or an older one")
     kept, made = tmp_path / "kept", tmp_path / "made"
     kept.write_text("as it was")
-    parent = subprocess.Popen(["/bin/sleep", "60"])
+    parent = subprocess.Popen(["/bin/sleep", "3600"])
     attack = f"""
     if not hasattr(torch, "tried"):
         torch.tried = True

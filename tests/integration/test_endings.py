@@ -21,8 +21,9 @@ class Taken:
 kept = Taken()
 kept.itself = kept
 pool = ThreadPoolExecutor(1)
-pool.submit(lambda: (time.sleep(0.2), print("pool ", end="")))
-threading.Thread(target=lambda: (time.sleep(0.5), print("thread ", end=""))).start()
+said = threading.Event()
+pool.submit(lambda: (time.sleep(0.2), print("pool ", end=""), said.set()))
+threading.Thread(target=lambda: (said.wait(), print("thread ", end=""))).start()
 threading.Thread(target=lambda: time.sleep(60), daemon=True).start()
 atexit.register(lambda: print("atexit ", end=""))
 """

@@ -26,13 +26,16 @@ def test_scoring_goes_on_from_the_draws_of_both(tmp_path: Path, repository: Path
     path = tmp_path / "draws.jsonl"
     settings = {"limit": 30, "batch_tokens": 256, "num_samples": 2, "check_contract": False}
 
+    part = path if rank == 0 else path.with_name(f"{path.name}.part{rank}")
+
     def has_drawn() -> bool:
-        return path.exists() and path.read_bytes().count(b"\n") > 4
+        return part.exists() and part.read_bytes().count(b"\n") > 4
 
     flags = ("--limit", 30, "--batch-tokens", 256, "--samples", 2, "--no-contract", "--resume", path)
     code, said = kill_one_of_two(
-        "bpb_harness.cli.eval", [build.CHECKPOINT, *flags, "--quiet"], rank=rank, when=has_drawn, cwd=repository
-    )
+        "bpb_harness.cli.eval", [build.CHECKPOINT, *flags, "--quiet"], rank=rank, when=has_drawn, cwd=repository,
+        then_waits=("bpb_harness.evaluation.draw_file:DrawFile.keep", 4),
+    )  # fmt: skip
     assert code == 2
     assert said.splitlines()[-1] == f"bpb-eval: {SAID}"  # also where the first process, which speaks for all, is gone
     threads = torch.get_num_threads()
@@ -52,14 +55,17 @@ def test_training_goes_on_from_what_was_saved(tmp_path: Path, repository: Path, 
     training = tiny_training(tmp_path / "m.pt", steps=60)
 
     def has_saved() -> bool:
-        return training.state_path.exists()
+        return training.state_path.exists() and torch.load(training.state_path, weights_only=True)["step"] > 0
 
     shape = [word for name, value in SHAPE.items() for word in (f"--{name.replace('_', '-')}", value)]
     words = [
         "--data", build.VALIDATION, "--tokenizer", build.TOKENIZER, "--out", training.out, "--steps", 60,
-        "--save-minutes", 1e-3, *shape,
+        "--save-minutes", 1e-9, *shape,
     ]  # fmt: skip
-    code, said = kill_one_of_two("reference.train", words, rank=rank, when=has_saved, cwd=repository)
+    code, said = kill_one_of_two(
+        "reference.train", words, rank=rank, when=has_saved, cwd=repository,
+        then_waits=("reference.run:Run.take_step", 30),
+    )  # fmt: skip
     assert code == 2
     assert SAID in said.replace("\n", " ")
     done = torch.load(training.state_path, weights_only=True)["step"]

@@ -1,12 +1,8 @@
 """``--resume``: an evaluation that stops, for whatever reason, goes on to the same bits; other files are refused."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +14,7 @@ from bpb_harness.evaluation.draw_file import DrawFile
 from bpb_harness.terminal.score import describe
 from tests.printed import words_of
 from tests.tiers import some_of
+from tests.two_processes import interrupt_one
 
 FAST = {"limit": 12, "batch_tokens": 512, "check_contract": False, "device": "cpu"}
 
@@ -192,23 +189,7 @@ def test_passes_for_a_tolerance_append(tiny, tmp_path):
     assert fine.ci95[1] - fine.bits_per_byte <= tolerance
 
 
-def start(*arguments):
-    command = [sys.executable, "-m", "bpb_harness", "eval", *map(str, arguments)]
-    environment = {key: value for key, value in os.environ.items() if key != "BPB_DATA"} | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def stop_after_some_draws(process, path, how):
-    """Send a signal once a few batches are in the file."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not (path.exists() and path.read_bytes().count(b"\n") >= 4):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(how)
-    return process.communicate(timeout=300)
-
-
-LONG = {"check_contract": False, "limit": 160, "batch_tokens": 256, "device": "cpu"}
+LONG = {"check_contract": False, "limit": 30, "batch_tokens": 256, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -220,18 +201,23 @@ def never_stopped(tiny):
 @pytest.mark.parametrize("how", some_of([signal.SIGINT, signal.SIGKILL], everyday=1))
 def test_a_stopped_command_goes_on_to_the_same_line(tiny, never_stopped, tmp_path, how):
     path = tmp_path / "draws.jsonl"
-    flags = (tiny, "--no-contract", "--limit", "160", "--batch-tokens", "256", "--format", "json")
-    process = start(*flags, "--resume", path)
-    out, err = stop_after_some_draws(process, path, how)
+    flags = ("--no-contract", "--limit", "30", "--batch-tokens", "256", "--format", "json", "--quiet")
+    code, out, err = interrupt_one(
+        "bpb_harness.cli.eval", [tiny, *flags, "--resume", path], how=how, cwd=tmp_path,
+        when=lambda: path.exists() and path.read_bytes().count(b"\n") > 4,
+        then_waits=("bpb_harness.evaluation.draw_file:DrawFile.keep", 4),
+    )  # fmt: skip
     assert out == ""
     if how == signal.SIGINT:
-        assert process.returncode == 130
+        assert code == 130
         assert err.splitlines() == [
             f"bpb-eval: finished draws are kept in {path}; run the same command again to go on",
             "bpb-eval: interrupted",
         ]
+    else:
+        assert code == -how
     kept = path.read_bytes().count(b"\n") - 1
-    assert 3 <= kept < 160
+    assert 4 <= kept < 30
     assert evaluation.evaluate(tiny, resume=path, **LONG).length.nats == never_stopped
     rows = [row for line in draw_lines(path)[1:] for row in json.loads(line)["rows"]]
-    assert sorted(rows) == list(range(320))  # nothing was done twice
+    assert sorted(rows) == list(range(60))  # nothing was done twice

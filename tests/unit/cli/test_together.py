@@ -16,12 +16,12 @@ from bpb_harness.errors import UsageError
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path):
-    """As started by hand; and those that are left are not given long."""
+    """As started by hand; and those that are left are soon told to end."""
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", _together.STARTED):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_together, "_SECONDS_TO_END", 0.2)
-    monkeypatch.setattr(_together, "_SECONDS_TO_KEEP", 1.0)
+    monkeypatch.setattr(_together, "_SECONDS_TO_KEEP", 60.0)
     monkeypatch.setattr(_together, "_PAUSE", 0.01)
 
 
@@ -94,7 +94,8 @@ except KeyboardInterrupt: open("kept", "w").write("all of it"); sys.exit(130)
     assert (tmp_path / "kept").read_text() == "all of it"
 
 
-def test_whoever_does_not_listen_is_ended():
+def test_whoever_does_not_listen_is_ended(monkeypatch):
+    monkeypatch.setattr(_together, "_SECONDS_TO_KEEP", 0.4)
     assert run(f"signal.signal(signal.SIGINT, signal.SIG_IGN)\nmeet()\nsys.exit(3) if rank else None\n{SLEEP}") == 3
 
 

@@ -282,22 +282,32 @@ def test_a_batch_stays_with_one_process(source, plan, dealt):
         assert seen == [rows for micro_batches in dealt[rank::2] for rows in micro_batches]
 
 
-class Sleeping(Factored):
-    """A network that takes its time."""
+class Counted(Factored):
+    """A network that counts its batches, and before the first waits for what it is told to."""
 
-    def __init__(self, seconds):
+    def __init__(self, wait=lambda: None):
         super().__init__()
-        self.seconds, self.batches = seconds, 0
+        self.wait, self.batches = wait, 0
 
     def hidden(self, xt, level):
+        if self.batches == 0:
+            self.wait()
         self.batches += 1
-        time.sleep(self.seconds)
         return super().hidden(xt, level)
 
 
 def test_a_slow_device_takes_fewer_batches_and_the_total_stays(source, plan, monkeypatch):
     alone = run(source, plan, batch_rows=2)
-    networks = [Sleeping(0.0) for _ in range(7)] + [Sleeping(0.15)]
+    dealt = sum(map(len, source.deal(plan, 2 * L)))
+    most = 4  # what it holds when the others are done with all the rest: one that it scores, those made ahead
+
+    def until_the_others_are_done():
+        deadline = time.monotonic() + 50
+        while sum(network.batches for network in networks[:7]) < dealt - most:
+            assert time.monotonic() < deadline, "the others leave more to it"
+            time.sleep(0.001)
+
+    networks = [Counted() for _ in range(7)] + [Counted(until_the_others_are_done)]
 
     def work(processes):
         return run(source, plan, networks[processes.rank], batch_rows=2, processes=processes)
@@ -307,9 +317,7 @@ def test_a_slow_device_takes_fewer_batches_and_the_total_stays(source, plan, mon
         assert table.control.tolist() == alone.control.tolist()
         assert table.num_masked.tolist() == alone.num_masked.tolist()
         assert table.num_forward_tokens == alone.num_forward_tokens
-    # What it holds when the others are done with all the rest: one that it scores, those made ahead.
-    assert networks[7].batches <= 4
-    dealt = sum(map(len, source.deal(plan, 2 * L)))
+    assert networks[7].batches <= most
     assert sum(network.batches for network in networks) == dealt > 30
 
 

@@ -36,7 +36,7 @@ def pretended(tmp_path, monkeypatch):
         started.append(start(*words))
         return started[-1]
 
-    def run(*said, seconds=30.0, progress=None):
+    def run(*said, seconds=300.0, progress=None):
         monkeypatch.setattr(decoding, "_MODULE", "tests.pretend_decoder")
         monkeypatch.setattr(Server, "start", noted)
         monkeypatch.setenv("PRETENDED", json.dumps(said).replace("DIGEST", digest))
