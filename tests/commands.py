@@ -5,6 +5,7 @@ What a process alone can show (what is imported, signals, limits, what is said a
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import os
@@ -19,6 +20,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import typer.main
+
+# A command's options are made once: that takes longer than many a command does.
+_commands = functools.cache(typer.main.get_command)
 
 
 @contextmanager
@@ -89,6 +94,7 @@ def run_here(
             patch.chdir(cwd)
         for attribute, value in (("argv", [name, *words]), ("stdout", out), ("stderr", err)):
             patch.setattr(sys, attribute, value)
+        patch.setattr(typer.main, "get_command", _commands)
         with pytest.raises(SystemExit) as ended:
             main()
         code: Any = ended.value.code

@@ -62,10 +62,9 @@ def test_nothing_is_collected_while_torch_is_imported(monkeypatch):
 
 def test_where_torch_is_there_collections_go_on(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", object())
-    before = gc.get_freeze_count()
+    monkeypatch.setattr(gc, "freeze", lambda: pytest.fail("what others have made is not ours to keep"))
     with staying():
         assert gc.isenabled()
-    assert gc.get_freeze_count() == before
 
 
 @pytest.mark.parametrize(
