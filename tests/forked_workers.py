@@ -134,6 +134,8 @@ def _work(session: pytest.Session, ends: Connection, temporary: Any) -> NoReturn
         capture.stop_global_capturing()  # its files are the other processes' too
         capture.start_global_capturing()
         capture.suspend_global_capture()
+        collector = _Collector()
+        session.config.pluginmanager.register(collector)
         indices = _taken(ends)
         while indices:
             following: list[int] = []
@@ -142,8 +144,10 @@ def _work(session: pytest.Session, ends: Connection, temporary: Any) -> NoReturn
                     following = _taken(ends)
                 after = indices[place] if place < len(indices) else following[0] if following else None
                 item = session.items[index]
-                reports = runtestprotocol(item, log=False, nextitem=None if after is None else session.items[after])
-                ends.send((index, _said(item, reports)))
+                following_item = None if after is None else session.items[after]
+                # By the hook: filters of warnings and explanations of assertions are wrapped around it.
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following_item)
+                ends.send((index, _said(item, collector.reports)))
             indices = following
         ends.close()
         atexit._run_exitfuncs()
@@ -154,6 +158,17 @@ def _work(session: pytest.Session, ends: Connection, temporary: Any) -> NoReturn
         traceback.print_exc(file=sys.__stderr__)
     finally:
         os._exit(code)
+
+
+class _Collector:
+    """Runs a test in a worker; what came of it is told by the process that forked it."""
+
+    reports: list[pytest.TestReport]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        self.reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        return True
 
 
 def _taken(ends: Connection) -> list[int]:

@@ -31,7 +31,7 @@ class Counters:
 
 def run_together(monkeypatch: pytest.MonkeyPatch, count: int, work: Callable[[Processes], T]) -> list[T]:
     """Do the same work in several simulated processes; what comes out of each, by rank."""
-    barrier, shown = threading.Barrier(count, timeout=60), [None] * count
+    barrier, shown = threading.Barrier(count, timeout=600), [None] * count
 
     def gather(self: Processes, value: Any) -> list[Any]:
         if self.count == 1:

@@ -62,7 +62,7 @@ def run(repository: Path) -> Iterator[Run]:
 
         yield ask
         requests.close()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=600) == 0
 
 
 def test_what_is_forbidden_is_noticed(run: Run) -> None:

@@ -33,7 +33,7 @@ def ended(code, *, cwd, stdout=subprocess.PIPE):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment,
-        check=False, timeout=50,
+        check=False, timeout=600,
     )  # fmt: skip
 
 

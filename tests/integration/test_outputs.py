@@ -176,6 +176,6 @@ def test_the_number_of_a_closed_stream_is_held(repository):
     text += "sys.exit(os.open('README.md', os.O_RDONLY))"
     done = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {text}"], cwd=repository,
-        check=False, preexec_fn=lambda: (os.close(0), os.close(1)), stderr=subprocess.PIPE, text=True, timeout=60,
+        check=False, preexec_fn=lambda: (os.close(0), os.close(1)), stderr=subprocess.PIPE, text=True, timeout=600,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (3, "")

@@ -129,7 +129,7 @@ def test_the_files_are_what_their_program_writes():
     """In a process without site-packages: the program needs neither the product nor anything else."""
     code = "import sys, json; sys.path.insert(0, sys.argv[1]); import vectors.build as b; print(json.dumps(b.build()))"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, FOLDER.parent], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-I", "-S", "-c", code, FOLDER.parent], capture_output=True, text=True, check=True, timeout=600
     )
     written = json.loads(done.stdout)
     assert {path.name for path in (FOLDER / "v1").iterdir()} == set(written)
@@ -323,7 +323,7 @@ class TestTheReaders:
 
     @staticmethod
     def run(*words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=600)
 
     def test_python(self, alone):
         """Each of 100 lines at most; together they read every number."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 TESTS = """
-import os, sys
+import os, sys, warnings
 import pytest
 
 @pytest.fixture(scope="module")
@@ -39,14 +39,21 @@ def broken():
 
 def test_both(broken):
     assert False
+
+def test_warned():
+    warnings.warn("something")
+
+@pytest.mark.filterwarnings("ignore:something")
+def test_ignored():
+    warnings.warn("something")
 """
 
 
 def test_each_test_runs_once_and_its_result_is_told(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "test_whole.py").write_text(TESTS.replace("ENDS", "None"))
     (tmp_path / "test_ending.py").write_text(TESTS.replace("ENDS", "2"))
-    (tmp_path / "empty.ini").write_text("")
-    words = ["-c", "empty.ini", "-p", "tests.forked_workers", "--workers", "2", "-q", "-rA", "--import-mode=importlib"]
+    (tmp_path / "own.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    words = ["-c", "own.ini", "-p", "tests.forked_workers", "--workers", "2", "-q", "-rA", "--import-mode=importlib"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, "-p", "no:cacheprovider", "."],
         capture_output=True, text=True, cwd=tmp_path, check=False,
@@ -54,10 +61,11 @@ def test_each_test_runs_once_and_its_result_is_told(tmp_path: Path, repository: 
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     said = {line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "SKIPPED"))}
-    assert done.stdout.splitlines()[-1].startswith("5 failed, 7 passed, 2 skipped, 2 errors in "), done.stdout
+    assert done.stdout.splitlines()[-1].startswith("7 failed, 9 passed, 2 skipped, 2 errors in "), done.stdout
     assert len([line for line in said if line.startswith("ERROR") and "ValueError: at the end" in line]) == 2
     assert "FAILED test_ending.py::test_each[2] - the worker ended with 7 during this test" in said
     assert "FAILED test_whole.py::test_each[5] - assert 5 != 5" in said
+    assert "FAILED test_whole.py::test_warned - UserWarning: something" in said
     assert "test_whole printed" in done.stdout
     ran = {path.name: path.read_text() for path in tmp_path.glob("test_* ?")}
     assert ran == {f"test_{name} {number}": "x" for name in ("whole", "ending") for number in range(6)}
