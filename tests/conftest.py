@@ -11,16 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import hypothesis
 import pytest
 
 from tests.tiers import of_this_tier, settle_examples
 
 _ROOT = Path(__file__).resolve().parent.parent
-
-# No test measures time, which Hypothesis does by itself: of a case, and of what makes cases.
-hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("busy")
 
 # A job in the background, or under nohup, inherits an ignored Ctrl-C and hands it on to the commands that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():

@@ -22,7 +22,9 @@ from unittest import mock
 from bpb_harness.second_look.server import Server
 
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["bpb_harness.adapters", "bpb_harness.second_look.answering", "sentencepiece"])
+FORKS.set_forkserver_preload(
+    ["bpb_harness.adapters", "bpb_harness.auditing.script", "bpb_harness.second_look.answering", "sentencepiece"]
+)
 
 
 class ForkedProcess:

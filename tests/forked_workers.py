@@ -150,6 +150,7 @@ def _work(session: pytest.Session, ends: Connection, temporary: Any) -> NoReturn
                 ends.send((index, _said(item, collector.reports)))
             indices = following
         ends.close()
+        warnings.simplefilter("ignore")  # what an interpreter does at its end warns nobody
         atexit._run_exitfuncs()
         code = 0
     except KeyboardInterrupt:

@@ -49,9 +49,8 @@ main()
 """
 
 
-def test_a_plain_score_and_its_checks_import_nothing_that_they_do_not_need(repository):
-    checkpoint = str(repository / "fixtures" / "checkpoints" / "mdlm-tiny.pt")
-    program = SCORE.format(needless=NEEDLESS, checkpoint=checkpoint)
+def test_a_plain_score_and_its_checks_import_nothing_that_they_do_not_need(repository, one_block):
+    program = SCORE.format(needless=NEEDLESS, checkpoint=str(one_block))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=repository)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].strip() == "imported:"

@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,17 @@ import pytest
 
 from bpb_harness.auditing import AuditReport, audit_each, unreadable
 from bpb_harness.auditing.in_processes import audit_in_processes, searched_rarely
+from tests.forked_servers import FORKS, no_main_module
 
 SCRIPTS = Path(__file__).parents[3] / "fixtures" / "scripts"
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Processes have imported what an audit needs, as those of a command have, which has not imported torch."""
+    monkeypatch.setattr("bpb_harness.auditing.in_processes._context", lambda: FORKS)
+    with no_main_module():
+        yield
 
 
 def _reports(number: int) -> list[AuditReport]:
@@ -56,6 +66,7 @@ def test_garbage_is_searched_for_as_often_as_before_once_the_audits_are_done() -
     assert gc.get_threshold() == before
 
 
+@pytest.mark.usefixtures("forked")
 def test_an_audit_that_ends_its_process_has_a_report_and_the_others_have_theirs() -> None:
     reports = list(audit_in_processes([partial(_ends, number) for number in range(12)], _given_up, processes=2))
     ended = {3, 10}
@@ -63,6 +74,7 @@ def test_an_audit_that_ends_its_process_has_a_report_and_the_others_have_theirs(
     assert all("ended before it had a report" in reports[number].judgement.reason for number in ended)
 
 
+@pytest.mark.usefixtures("forked")
 def test_reports_are_those_of_one_process(tmp_path: Path) -> None:
     audits = []
     for number in range(4):
@@ -75,6 +87,7 @@ def test_reports_are_those_of_one_process(tmp_path: Path) -> None:
     assert len(here) == 4
 
 
+@pytest.mark.usefixtures("forked")
 def test_reports_depend_neither_on_the_order_of_the_folders_nor_on_the_processes(tmp_path: Path) -> None:
     """What an audit leaves behind in its process (trees, texts, tables) tells the next one nothing."""
     audits = []
