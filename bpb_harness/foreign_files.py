@@ -11,6 +11,7 @@ import pickletools
 import stat
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 _KINDS = (
@@ -32,6 +33,16 @@ def kind_of(mode: int) -> str | None:
     if stat.S_ISREG(mode):
         return None
     return next((words for test, words in _KINDS if test(mode)), "no regular file")
+
+
+def stamp_of(path: Path) -> tuple[int, int, int]:
+    """What changes of a file when it is written to, or another takes its place.
+
+    Raises:
+        OSError: if it cannot be looked at.
+    """
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class KeyGivenTwiceError(ValueError):

@@ -57,30 +57,35 @@ def from_native(path: Path, content: Mapping[str, Any], digest: str) -> Checkpoi
         raise CheckpointError(
             f"{path.name}: unknown entries", seen=", ".join(unknown[:6]), hint="update bpb-harness, or leave them out"
         )
-    data, quantized = content.get("data"), content.get("quantized")
-    tensors = without_wrappers(tensors_of(content.get("tensors"), f"{path.name}: tensors"), path)
-    if quantized is None and content.get("scales") is not None:
-        raise CheckpointError(f"{path.name}: scales", seen="nothing quantized that they belong to")
-    if quantized is not None:
-        rows = rows_times_scales(
-            without_wrappers(tensors_of(quantized, f"{path.name}: quantized"), path),
-            without_wrappers(tensors_of(content.get("scales"), f"{path.name}: scales"), path),
-            path,
-        )
-        if rows.keys() & tensors.keys():
-            raise CheckpointError(f"{path.name}: tensor both quantized and not", seen=min(rows.keys() & tensors.keys()))
-        tensors |= rows
+    data = content.get("data")
     return Checkpoint(
         path,
-        "native" if quantized is None else "native-int8",
+        "native" if content.get("quantized") is None else "native-int8",
         digest,
-        tensors,
+        _tensors_of(content, path),
         adapter=content["adapter"],
         config=plain_values(content["config"]),
         schedule=content.get("schedule"),
         tokenizer=tokenizer,
         data=None if data is None else _checked_data(plain_values(data), path),
     )
+
+
+def _tensors_of(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """What is stored as it is, and what is stored as rows of 8 bits and their scales."""
+
+    def named(key: str) -> dict[str, Tensor]:
+        return without_wrappers(tensors_of(content.get(key), f"{path.name}: {key}"), path)
+
+    tensors = named("tensors")
+    if content.get("quantized") is None:
+        if content.get("scales") is not None:
+            raise CheckpointError(f"{path.name}: scales", seen="nothing quantized that they belong to")
+        return tensors
+    rows = rows_times_scales(named("quantized"), named("scales"), path)
+    if twice := rows.keys() & tensors.keys():
+        raise CheckpointError(f"{path.name}: tensor both quantized and not", seen=min(twice))
+    return tensors | rows
 
 
 def _checked_data(data: dict[str, Any], path: Path) -> dict[str, Any]:

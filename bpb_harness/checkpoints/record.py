@@ -12,7 +12,7 @@ from typing import Any, final
 from torch import Tensor
 
 from bpb_harness.errors import CheckpointError
-from bpb_harness.foreign_files import kind_of
+from bpb_harness.foreign_files import kind_of, stamp_of
 
 FORMAT = "bpb-harness"
 FORMAT_VERSION = 1
@@ -138,13 +138,12 @@ def unchanged(path: Path) -> Iterator[None]:
         )
 
 
-def _stamps(path: Path) -> list[tuple[str, int, int, int]]:
-    """What changes of each file when it is written to or replaced; nothing of what is not there."""
+def _stamps(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
+    """Of each file; nothing of what is not there."""
     try:
-        stats = [(file.name, file.stat()) for file in files_of(path)]
+        return [(file.name, stamp_of(file)) for file in files_of(path)]
     except (OSError, ValueError):  # whoever reads it says so
         return []
-    return [(name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def _file_digest(path: Path) -> bytes:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bpb_harness.byte_count import Tokenizer
 from bpb_harness.errors import CorpusError, UsageError
+from bpb_harness.foreign_files import stamp_of
 from bpb_harness.freed_memory import let_go
 from bpb_harness.text.documents import DocumentFile, find_documents
 from bpb_harness.text.files import corpus_name, find_files, named_paths
@@ -312,10 +313,9 @@ def _stamp(tokens: NDArray[np.integer]) -> tuple[int, int, int] | None:
     if not isinstance(tokens, np.memmap) or tokens.filename is None:
         return None
     try:
-        stat = Path(tokens.filename).stat()
+        return stamp_of(Path(tokens.filename))
     except OSError:
         return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _is_whole(tokens: NDArray[np.integer]) -> bool:
