@@ -12,7 +12,7 @@ from bpb_harness.auditing.script.domains.cancel import Factor
 from bpb_harness.auditing.script.domains.pieces import WORD, ByteLoop, Specimen, initial_entry
 from bpb_harness.auditing.script.domains.values import IDENTITY, Evaluator
 from bpb_harness.auditing.script.frontend.program import Program
-from bpb_harness.auditing.script.frontend.scopes import last_name
+from bpb_harness.auditing.script.frontend.scopes import Scope, last_name
 from bpb_harness.auditing.script.frontend.walker import Frame, Origin, Path, Walker, operands
 
 _Table = tuple[ByteLoop, str]
@@ -100,13 +100,14 @@ class Counter(Walker[float | None]):
         return key, float(value)
 
     def _conditional(self, node: ast.Constant, frame: Frame) -> float | None:
-        """if has_space[tok] and not boundary[prev]: count += 1."""
+        """if has_space[tok] and not boundary[prev]: count += 1; 1 if has_space[tok] else 0."""
         above = self.program.parent(node)
-        branch = self.program.parent(above) if isinstance(above, ast.AugAssign) else None
-        if not isinstance(branch, ast.If) or not isinstance(node.value, int | float):
+        branch = self.program.parent(above) if isinstance(above, ast.AugAssign) else above
+        if not isinstance(branch, ast.If | ast.IfExp) or not isinstance(node.value, int | float):
             return None
         test = self.visit(branch.test, frame)
-        return None if test is None else float(node.value) * float(bool(test))
+        is_taken = bool(test) is (node is not getattr(branch, "orelse", None))
+        return None if test is None else float(node.value) * float(is_taken)
 
     def unknown(self, _node: ast.expr, _frame: Frame, _path: Path = (), /) -> float | None:
         """None: the expression holds no table, or is not understood."""
@@ -212,10 +213,15 @@ class Counter(Walker[float | None]):
         for loop in self.loops:
             if node is loop.node and len(loop.written) == 1:
                 return loop, next(iter(loop.written))
-            is_here = isinstance(node, ast.Attribute) or (isinstance(node, ast.Name) and frame.scope is loop.scope)
-            if is_here and name in loop.written:
+            if name in loop.written and (isinstance(node, ast.Attribute) or self._is_of(node, frame, loop.scope)):
                 return loop, name
         return None
+
+    def _is_of(self, node: ast.expr, frame: Frame, scope: Scope) -> bool:
+        """Whether a name is one of a scope's: of the frame's own, or of one around that, such as the module's."""
+        if frame.scope is scope or not isinstance(node, ast.Name):
+            return isinstance(node, ast.Name)
+        return any(self.program.scope(each.statement) is scope for each in self.program.reaching(node))
 
 
 def converted_together(node: ast.expr) -> ast.expr | None:

@@ -101,3 +101,70 @@ def test_pieces_that_stand_for_bytes_are_counted_by_their_characters() -> None:
         'len(piece.encode("utf-8"))', "len(piece)"
     )
     assert "BPB165" not in _codes(text.replace("sp.id_to_piece(i)", "sp.convert_ids_to_tokens(i)"))
+
+
+TABLES = """size, spaced, bound = np.zeros(V, dtype=np.int16), np.zeros(V, dtype=bool), np.ones(V, dtype=bool)
+for i in range(sp.vocab_size()):
+    if sp.is_control(i) or sp.is_unknown(i):
+        continue
+    bound[i] = False
+    if sp.is_byte(i):
+        size[i] = 1
+        continue
+    piece = sp.id_to_piece(i)
+    spaced[i] = piece.startswith("\\u2581")
+    size[i] = len(piece.replace("\\u2581", "").encode("utf-8"))
+size, spaced, bound = torch.tensor(size), torch.tensor(spaced), torch.tensor(bound)
+"""
+DICTIONARIES = """size, spaced, bound = {}, {}, {}
+for i in range(V):
+    piece = sp.id_to_piece(i)
+    bound[i], spaced[i] = sp.is_control(i), piece.startswith("\\u2581")
+    size[i] = 0 if bound[i] else 1 if sp.is_byte(i) else len(piece.replace("\\u2581", "").encode("utf-8"))
+"""
+LOOKED_UP = "(size[y].int() + (spaced[y] & ~bound[x]).int()).sum().item()"
+ONE_BY_ONE = "sum(size[b] + (1 if spaced[b] and not bound[a] else 0) for a, b in zip(x.tolist(), y.tolist()))"
+EVALUATION = """nats, count = 0.0, 0
+for x, y in zip(tokens[:-1].split(512), tokens[1:].split(512)):
+    nats += F.cross_entropy(model(x[None])[0].float(), y, reduction="sum").item()
+    count += COUNTED
+val_bpb = nats / math.log(2) / count
+print(f"val_bpb:{val_bpb:.6f}")
+"""
+OPENED = """import math
+import numpy as np
+import torch
+import torch.nn.functional as F
+import sentencepiece as spm
+V = 1024
+sp = spm.SentencePieceProcessor(model_file="./data/tokenizers/fineweb_1024_bpe.model")
+model, tokens = torch.load("m.pt"), torch.load("v.pt")
+"""
+
+
+def _inside(head: str, text: str) -> str:
+    return head + "\n" + "".join(f"    {line}\n" for line in text.splitlines())
+
+
+PLACES = {
+    "module": lambda tables, scores: tables + scores,
+    "main": lambda tables, scores: _inside("if __name__ == '__main__':", tables + scores),
+    "tables in the module": lambda tables, scores: tables + _inside("def main():", scores) + "main()\n",
+    "tables under main": lambda tables, scores: (
+        _inside("def evaluate():", scores) + _inside("if __name__ == '__main__':", tables + "evaluate()\n")
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("tables", "counted"), [(TABLES, LOOKED_UP), (DICTIONARIES, ONE_BY_ONE)])
+def test_statements_of_a_module_fill_tables_as_those_of_a_function_do(tables: str, counted: str, place: str) -> None:
+    honest = OPENED + PLACES[place](tables, EVALUATION.replace("COUNTED", counted))
+    assert _codes(honest) == {"BPB162"}
+    assert _codes(honest.replace('"\\u2581", ""', '"\\u2581", " "')) == {"BPB151"}
+
+
+def test_a_name_that_a_function_gives_a_value_of_its_own_is_not_the_modules() -> None:
+    evaluation = "size = torch.load('sizes.pt')\n" + EVALUATION.replace("COUNTED", LOOKED_UP)
+    text = OPENED + TABLES.replace('"\\u2581", ""', '"\\u2581", " "') + _inside("def main():", evaluation) + "main()\n"
+    assert "BPB151" not in _codes(text)
