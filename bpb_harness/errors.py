@@ -17,6 +17,7 @@
         |-- AnswerTypeError                        no plain tensor, or one on another device
         |-- LogitsShapeError                       not (batch, length, width)
         |-- LogitsWidthError                       fewer columns than clean tokens
+        |-- LogitsScaleError                       probabilities, or log p to another base, in place of logits
         |-- NonFiniteLogitsError         exit 2    NaN or +inf, with the position; also a NumericsError
         |-- ContextLengthError                     a window it says it takes, and does not
         |-- MaskTokenError                         the mask occurs in the data, or is no id
@@ -137,6 +138,10 @@ class LogitsShapeError(ContractError):
 
 class LogitsWidthError(ContractError):
     """Logits with fewer columns than there are clean tokens."""
+
+
+class LogitsScaleError(ContractError):
+    """Probabilities, surprisals or logarithms to another base where logits are asked for."""
 
 
 class NonFiniteLogitsError(ContractError, NumericsError):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bpb_harness.contract.difference import Answer, Difference, Tolerance
 from bpb_harness.contract.probe import Probe
+from bpb_harness.contract.scale import ScaleWatch
 from bpb_harness.denoiser import (
     BlockDenoiser,
     CausalLM,
@@ -45,6 +46,7 @@ class Subject:
         self.model, self.device = model, device
         self.tolerance = Tolerance.of(dtype, device)
         self.mask_token_id = model.mask_token_id if isinstance(model, Denoiser) else -1
+        self._scale_is_open = True  # one answer tells
 
     def noised(self, probe: Probe) -> Tensor:
         """What a denoiser sees of a question."""
@@ -167,9 +169,13 @@ class Subject:
         few = _spread_over(len(counted), counted.device)
         sampled, targets = counted[few], probe.targets.flatten()
         nats, mass, kept, spread, start = [], [], [], 0.0, 0
+        rows, length = probe.x0.shape
+        scale = ScaleWatch(self.model.vocab_size, (rows, length)) if self._scale_is_open else None
         for chunk in logits:
             stop = start + len(chunk)
             self._check_finite(chunk, start, probe.x0.shape[1])
+            if scale is not None:
+                scale.note(chunk, probe.counted.flatten()[start:stop], start)
             log_probs = clean_log_probs(chunk, vocab_size=self.model.vocab_size, mask_token_id=self.mask_token_id)
             nats.append(-log_probs.gather(-1, targets[start:stop].unsqueeze(-1)).squeeze(-1).double())
             if 0 <= self.mask_token_id < chunk.shape[-1]:
@@ -180,6 +186,9 @@ class Subject:
             if len(here):
                 spread = max(spread, float(kept[-1].masked_fill(torch.isinf(kept[-1]), 0.0).abs().amax()))
             start = stop
+        if scale is not None:
+            scale.check()
+            self._scale_is_open = False
         return Answer(
             probe.counted.nonzero(), torch.cat(nats)[counted], spread, torch.cat(kept), few,
             torch.cat(mass)[counted] if mass else None,

@@ -119,6 +119,43 @@ CASES = {
         "logits at row 1, position 3, column 2: got nan (1 of 192 such), expected finite numbers; look for NaN "
         "among the weights, and at the adapter",
     ),
+    "probabilities": (
+        Net,
+        lambda s, y, x, t: y.softmax(-1),
+        errors.LogitsScaleError,
+        "~the network returns probabilities: got every one of [0-9]+ rows sums to 1 as such, expected logits, or log p "
+        "to base e; return their logarithm",
+    ),
+    "probabilities of the clean tokens alone, in bfloat16": (
+        Net,
+        lambda s, y, x, t: torch.cat((y[..., :6].softmax(-1).bfloat16().float(), y[..., 6:]), -1),
+        errors.LogitsScaleError,
+        "the network returns probabilities: got",
+    ),
+    "surprisals": (
+        Net,
+        lambda s, y, x, t: -y.log_softmax(-1),
+        errors.LogitsScaleError,
+        "the network returns negative log-probabilities: got",
+    ),
+    "log2": (
+        Net,
+        lambda s, y, x, t: y.log_softmax(-1) / math.log(2.0),
+        errors.LogitsScaleError,
+        "the network returns log2 of probabilities: got",
+    ),
+    "log10": (
+        Net,
+        lambda s, y, x, t: y.log_softmax(-1) / math.log(10.0),
+        errors.LogitsScaleError,
+        "the network returns log10 of probabilities: got",
+    ),
+    "over positions": (
+        Net,
+        lambda s, y, x, t: y.log_softmax(-2),
+        errors.LogitsScaleError,
+        "the network returns log-probabilities that sum to one over the positions",
+    ),
     "infinite": (
         Net,
         lambda s, y, x, t: torch.cat((y[..., :5], y[..., 5:] + math.inf), -1),
@@ -258,6 +295,25 @@ def test_an_honest_network_passes(kind, length):
     assert {finding.code for finding in done.findings} <= {"contract.mask-mass"}
     done.witness.check()
     assert model.asked[-1] == (9, length)  # as many as a batch of the run
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s, y, x, t: y.log_softmax(-1),
+        lambda s, y, x, t: y[..., :6].log_softmax(-1),
+        lambda s, y, x, t: y.log_softmax(-1) + 3.0,
+        lambda s, y, x, t: y.softmax(-1).log2() * math.log(2.0),
+        lambda s, y, x, t: y * 0.0 + 1.0 / (V + 1),  # uniform, whatever it was taken for
+        lambda s, y, x, t: torch.sigmoid(y),
+        lambda s, y, x, t: torch.where((x == V)[..., None], y, y.softmax(-1)),  # where nothing is asked
+    ],
+)
+def test_logits_and_log_probabilities_pass(change):
+    assert {found.code for found in examined(network(Net, change)).findings} <= {
+        "contract.mask-mass",
+        "contract.time-conditioning-unused",
+    }
 
 
 def test_mask_and_context_are_refused_first():
