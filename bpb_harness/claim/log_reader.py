@@ -19,14 +19,15 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import final
 
 from bpb_harness.claim.adaptation import EpochLine, adaptations, epoch_of
 from bpb_harness.claim.embedded_code import is_code, is_statement
+from bpb_harness.claim.line_shapes import Columns, entry_of, with_colons
 from bpb_harness.claim.line_template import LineTemplate, found_lines
-from bpb_harness.claim.names import is_score_name, same_estimator, tokenizers_in
+from bpb_harness.claim.names import is_of_training, is_score_name, same_estimator, stem, tokenizers_in
 from bpb_harness.claim.printed import NUMBER, Printed, Source, parse_number, with_points
 from bpb_harness.claim.record import LogRecord, ScoreLine
 from bpb_harness.claim.stated_bytes import stated_alone, stated_in_line
@@ -38,13 +39,16 @@ _END = r"(?![0-9A-Za-z_%]|[.,][0-9])"
 
 # From the start of a word only, and bounded: no long line of a hostile log takes quadratic time.
 _WORD = r"(?<![A-Za-z0-9_])[A-Za-z0-9_]{0,60}?"
-_FIRST_METRIC = re.compile(rf"{_WORD}(?:loss|bpb|BPB|bits[ _]per)")
+_FIRST_METRIC = re.compile(rf"{_WORD}(?:loss|nats_per_token|bpb|BPB|bits[ _]per)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_LEVEL = r"(?:(?:[-|]?\s*\[?[A-Za-z_][\w.]{0,40}\]?\s*[-|]?\s*)?\[?INFO\]?\s*[-|:]?\s*)?"  # and a logger's name
 _PREFIX = re.compile(
     r"^\s*(?:\[?rank[ _]?[0-9]+\]?:?\s+"
-    r"|\[?[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]+Z?\]?\s*[-|]?\s*(?:INFO\s*[-|:]?\s*)?)+"
+    rf"|\[?[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ][0-9:.,]+Z?\]?\s*[-|]?\s*{_LEVEL}"
+    rf"|\[?[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]{{1,6}})?\]?\s+{_LEVEL}"
+    r"|I[0-9]{4,8} [0-9:.]{8,15}\s+[0-9]{1,10} [\w.]{1,40}:[0-9]{1,6}\]\s)+"
 )
-_PREFIXED = frozenset("[r0123456789")  # what a prefix begins with, behind blanks
+_PREFIXED = frozenset("[rI0123456789")  # what a prefix begins with, behind blanks
 _BLANKS = frozenset(" \t")
 _SCORE = re.compile(
     rf"(?P<name>{_WORD}(?:bpb|BPB|Bpb|bits[ _]per[ _]byte)[A-Za-z0-9_]{{0,60}})(?P<detail> ?\([^()]{{0,40}}\))?"
@@ -55,13 +59,7 @@ _SPOILT = re.compile(
     r"[-+]?(?:nan|inf|infinity)\b",
     re.IGNORECASE,
 )
-_LOSS = re.compile(rf"(?P<name>{_WORD}loss)[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
-# Columns of names and numbers with nothing between the two: "step 100 | val_loss 2.07 | val_bpb 1.22". A column with
-# another word in it is prose ("improved bpb 1.2") and no score.
-_COLUMNS = re.compile(r"[|;\t]|,(?![0-9])")
-_NAME_AND_NUMBER = rf"[A-Za-z_][A-Za-z0-9_]{{0,60}}+ {{1,20}}+{NUMBER}(?![0-9A-Za-z_%.,])"
-_PAIRS = re.compile(rf"\s*+(?:[0-9]+/[0-9]+ ++)?{_NAME_AND_NUMBER}(?: {{1,20}}+{_NAME_AND_NUMBER})*+\s*+")
-_PAIR = re.compile(rf"({_WORD}(?:loss|bpb|BPB|Bpb)) {{1,20}}(?={NUMBER}{_END})")
+_LOSS = re.compile(rf"(?P<name>{_WORD}(?:loss|nats_per_token))[\"']?\s{{0,20}}[:=]\s{{0,20}}(?P<number>{NUMBER}){_END}")
 _STEP = re.compile(
     r"(?:^|[\s\"'{,])(?:step|iter|iteration|epoch)s?[\"']?\s?[:= ]\s?[0-9]+|^\s*[0-9]+\s?/\s?[0-9]+\s", re.IGNORECASE
 )
@@ -89,6 +87,7 @@ _SPLIT = re.compile(r"(?:\bval_tokens|\bval_loader\S*.{0,300}?\btokens)\s?[:=]\s
 _DATASET = re.compile(r"([A-Za-z0-9]+)_val_(?:[A-Za-z]{1,20}_)?[*?0-9\[]")
 _NUMBER = re.compile(r"(?<![\w.])[0-9]{1,2}\.[0-9]{3,12}(?![\w.])")
 _LONGEST_NUMBER_LINE = 1000
+_MOST_UNREAD = 10_000
 # Paths of a text or a tokenizer that say that letters were folded, which nothing can undo.
 _FOLDED = re.compile(
     r"case[-_]?fold(?:ed)?|lower[-_]?cased?|(?<![a-z])uncased|nocase|case[-_]?insensitive", re.IGNORECASE
@@ -128,7 +127,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
     seed_in_name = _SEED_IN_NAME.search(file)
     return LogRecord(
         file=file,
-        lines=tuple(_without_series(said.scores)),
+        lines=tuple(_with_losses_around(_without_series(said.scores), lines)),
         seed=said.seed or (seed_in_name[1] if seed_in_name else None),
         split_tokens=tuple(dict.fromkeys(said.split_tokens)),
         artifact_bytes=tuple(said.artifacts),
@@ -139,6 +138,7 @@ def read_log(text: str, file: str, templates: Sequence[LineTemplate] = ()) -> Lo
         folded=said.folded,
         adaptations=adaptations(said.epochs),
         numbers_beside_bpb=frozenset(said.numbers),
+        unread=tuple(said.unread),
         bytes_per_token=tuple(said.bytes_per_token),
         spoilt_at=said.spoilt,
         embedded_code_lines=sum(code),
@@ -168,6 +168,8 @@ class _Said:
     folded: str | None = None
     spoilt: Source | None = None
     bytes_per_token: list[Printed] = field(default_factory=list)
+    columns: Columns | None = None
+    unread: list[Printed] = field(default_factory=list)
 
     def by_line(self, number: int, line: str) -> None:
         """Take one more line."""
@@ -176,8 +178,11 @@ class _Said:
             self._begin_run(line, low)
         if "bpb" in low and len(self.numbers) < _MAX_SCORE_LINES:
             self.numbers.update(float(text) for text in _NUMBER.findall(line[:_LONGEST_NUMBER_LINE]))
-        if ("bpb" in low or "per byte" in low or "per_byte" in low) and not is_statement(line):
+        speaks = "bpb" in low or ("bit" in low and ("byte" in low or "octet" in low))
+        if speaks and not is_statement(line):
             self._take_scores(line, low, Source(self.file, number))
+        if speaks or self.columns is not None:
+            self._take_row(line, Source(self.file, number))
         if "epoch" in low and len(self.epochs) < _MAX_SCORE_LINES:
             epoch = epoch_of(line, number, self.run)
             self.epochs += [] if epoch is None else [epoch]
@@ -207,11 +212,22 @@ class _Said:
     def _has_scores(self) -> bool:
         return bool(self.scores) and self.scores[-1].run == self.run
 
+    def _take_row(self, line: str, source: Source) -> None:
+        """A row of a table within the log, or the header of one."""
+        row = self.columns.row(line) if self.columns is not None else None
+        if row is None:
+            self.columns = Columns.of(line)
+        elif row and len(self.scores) < _MAX_SCORE_LINES:
+            self.scores += _scores_of(row, source, self.run)
+
     def _take_scores(self, line: str, low: str, source: Source) -> None:
         if len(self.scores) < _MAX_SCORE_LINES:
             scores = list(_scores_of(line, source, self.run))
             self.scores += scores
             self.spoilt = None if scores else source if _is_spoilt(low) else self.spoilt
+            if not scores and len(self.unread) < _MOST_UNREAD:
+                numbers = (parse_number(text, source) for text in _NUMBER.findall(line[:_LONGEST_NUMBER_LINE]))
+                self.unread += [number for number in numbers if number is not None]
         if self.num_steps is None and (found := _NUM_STEPS.search(line)) and not _STEP.search(line):
             self.num_steps, self.num_steps_at = int(found[1]), source
 
@@ -227,6 +243,42 @@ def _without_series(scores: Sequence[ScoreLine]) -> Iterator[ScoreLine]:
         counted = None if score.is_training_step or not running else _counted(score.label)
         if counted is None or (score.run, counted[0]) not in running:
             yield score
+
+
+def _with_losses_around(scores: Iterable[ScoreLine], lines: Sequence[tuple[int, str, bool]]) -> Iterator[ScoreLine]:
+    """The scores; one alone on its line with the loss of its estimator on the lines around it, each of one number."""
+    place: dict[int, int] = {}
+    for score in scores:
+        at = score.bpb.source.line
+        if score.nats_per_token is not None or at is None:
+            yield score
+            continue
+        place = place or {number: index for index, (number, _, _) in enumerate(lines)}
+        loss = _loss_around(score, place[at], lines)
+        yield score if loss is None else replace(score, nats_per_token=loss, same_estimator=True)
+
+
+def _loss_around(score: ScoreLine, index: int, lines: Sequence[tuple[int, str, bool]]) -> Printed | None:
+    own = entry_of(lines[index][1])
+    if own is None or not is_score_name(own[0]):
+        return None
+    found: list[Printed] = []
+    for step in (-1, 1):
+        seen = {own[0]}
+        for near in range(index + step, index + step * _FARTHEST, step):
+            is_next = 0 <= near < len(lines) and lines[near][0] - lines[near - step][0] == step  # no blank line between
+            entry = entry_of(lines[near][1]) if is_next and not lines[near][2] else None
+            if entry is None or entry[0] in seen:
+                break  # another block, or the same of another evaluation
+            seen.add(entry[0])
+            if _IS_LOSS.search(entry[0]) and not is_of_training(entry[0]) and stem(entry[0]) == stem(own[0]):
+                loss = parse_number(entry[1], Source(score.bpb.source.file, lines[near][0]), entry[0])
+                found += [loss] if loss is not None and loss.value > 0.0 else []
+    return found[0] if len(found) == 1 else None
+
+
+_FARTHEST = 12
+_IS_LOSS = re.compile(r"(?:loss|nats_per_token)$", re.IGNORECASE)
 
 
 def _counted(label: str) -> tuple[str, int] | None:
@@ -299,17 +351,38 @@ def _is_progress(line: str) -> bool:
     return marked and _PROGRESS.search(line) is not None
 
 
-def _with_colons(line: str) -> str:
-    """The line with ``val_bpb: 1.2`` for the ``val_bpb 1.2`` of a column that holds nothing but names and numbers."""
-    columns = _COLUMNS.split(line)
-    if any("bpb" in column.lower() and _PAIRS.fullmatch(column) for column in columns):
-        return _PAIR.sub(r"\1: ", line)
-    return line
+# What qualifies a name before it: a path, or the name of a part of the data.
+_QUALIFIED = re.compile(
+    r"(?:(?:[A-Za-z0-9_-]{1,40}[/.]){1,4}|\b(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?|test|dev)[ -])$",
+    re.IGNORECASE,
+)
+_QUALIFIES = frozenset(" -/.")
+_PATH = re.compile(r"(?<![\w/.-])(?:[A-Za-z0-9_-]{1,40}[/.]){1,4}$")
+_LONGEST_QUALIFIER = 80
+
+
+def _whole_name(line: str, found: re.Match[str]) -> str:
+    """A metric's name with what qualifies it: ``train/loss``, ``val loss``."""
+    start = found.start("name")
+    mark = line[start - 1 : start]
+    if mark not in _QUALIFIES or (mark in " -" and not line[start - 2 : start - 1].isalpha()):
+        return found["name"]  # most lines: a number stands before it
+    before = _QUALIFIED.search(line[max(0, start - _LONGEST_QUALIFIER) : start])
+    return (before[0] if before else "") + found["name"]
+
+
+def _loss_beside(line: str, score: re.Match[str], losses: Sequence[re.Match[str]]) -> re.Match[str] | None:
+    """The loss of a line that a score goes with: the nearest of its estimator, or else the first."""
+    name = _whole_name(line, score)
+    own = [loss for loss in losses if same_estimator(_whole_name(line, loss), name)]
+    return min(own, key=lambda loss: abs(loss.start() - score.start()), default=losses[0] if losses else None)
 
 
 def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
-    line = _with_colons(with_points(line))
-    losses = [found for found in _LOSS.finditer(line) if "train" not in found["name"].lower()]
+    line = with_points(line)
+    if "{" in line or _SCORE.search(line) is None:
+        line = with_colons(line)
+    losses = [found for found in _LOSS.finditer(line) if not is_of_training(_whole_name(line, found))]
     scored, steps = _SCORED.search(line), _NUM_STEPS.search(line)
     first = _FIRST_METRIC.search(line)
     is_step = _STEP.search(line) is not None
@@ -317,15 +390,15 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
         return
     for found in _SCORE.finditer(line):
         name = found["name"]
-        label = line[: min(first.start() if first else found.start(), found.start())].strip(" \t:|,-{\"'") + (
-            found["detail"] or ""
-        )
-        if not is_score_name(f"{label[-40:].rpartition(' ')[2]} {name}"):
+        start = min(first.start() if first else found.start(), found.start())
+        label = _PATH.sub("", line[:start]).strip(" \t:|,-{\"'") + (found["detail"] or "")
+        whole = _whole_name(line, found)
+        if not is_score_name(f"{label[-40:].rpartition(' ')[2]} {name}") or is_of_training(whole):
             continue
         bpb = parse_number(found["number"], source, name)
         if bpb is None or not 0.0 < bpb.value < 1000.0:
             continue
-        loss = min(losses, key=lambda other: not same_estimator(other["name"], name), default=None)
+        loss = _loss_beside(line, found, losses)
         nats = parse_number(loss["number"], source, loss["name"]) if loss else None
         if nats is not None and nats.value <= 0.0:
             nats = None
@@ -334,7 +407,7 @@ def _scores_of(line: str, source: Source, run: int) -> Iterator[ScoreLine]:
             label=label,
             bpb=bpb,
             nats_per_token=nats,
-            same_estimator=loss is not None and same_estimator(loss["name"], name),
+            same_estimator=loss is not None and same_estimator(_whole_name(line, loss), whole),
             is_training_step=is_step and "final" not in label.lower(),
             run=run,
             scored_tokens=_count(scored[1]) if scored else tokens,

@@ -74,9 +74,29 @@ def is_score_name(name: str) -> bool:
     return _NO_SCORE.isdisjoint(re.split(r"[^a-z]+", low))
 
 
+_TRAINING = re.compile(r"(?:^|[^a-z])train(?:ing)?[^a-z]{1,3}(?:[a-z]{1,20}[_ ])?(?:bpb|bits_per_byte)", re.IGNORECASE)
+_BEFORE_OR_AFTER = re.compile(r"post|after|pre|time|ttt", re.IGNORECASE)
+
+
+def is_of_training(name: str) -> bool:
+    """Whether a metric's name says that it is of the text that was learnt: ``train_loss``, ``train/bpb``.
+
+    Not a score after training: ``post_training_bpb``, ``test_time_training_bpb``.
+    """
+    low = name.lower()
+    if "train" not in low:
+        return False
+    return (
+        "loss" in low
+        or "nats_per_token" in low
+        or (_TRAINING.search(low) is not None and not _BEFORE_OR_AFTER.search(low))
+    )
+
+
 def stem(name: str) -> str:
     """The estimator's part of a metric's name: ``val`` of ``val_bpb``, ``val_var`` of ``val_var_bpb``."""
-    return re.sub(r"bits_per_byte|bpb|loss", "", name.lower()).replace("exact", "").strip("_ ")
+    bare = re.sub(r"bits_per_byte|nats_per_token|bpb|loss", "", name.lower()).replace("exact", "")
+    return re.sub(r"valid(?:ation)?", "val", bare).strip("_ ./-")
 
 
 def same_estimator(loss_name: str, bpb_name: str) -> bool:

@@ -85,6 +85,7 @@ class LogRecord:
         dataset: the split that its data loader names, such as ``fineweb_val``.
         folded: the path of its text or tokenizer, where that says that letters were folded to one case.
         numbers_beside_bpb: every number of three decimals or more on a line that speaks of bpb, read as a score or not.
+        unread: such numbers on lines of which no score was read.
         adaptations: epochs of test-time training over a whole text.
         found: lines of the templates that were looked for.
         claimed: what the rules of a contest take for its score.
@@ -107,6 +108,7 @@ class LogRecord:
     dataset: str | None = None
     folded: str | None = None
     numbers_beside_bpb: frozenset[float] = frozenset()
+    unread: tuple[Printed, ...] = ()
     adaptations: tuple[Adaptation, ...] = ()
     found: tuple[FoundLines, ...] = ()
     claimed: ScoreLine | None = None
@@ -158,11 +160,13 @@ class TableRow:
         cells: the row's text by column name.
         score: the score in it.
         num_steps: diffusion steps T of the row, where a column gives them.
+        bytes_per_token: what its own cells state, or those of its table where that has a name and a value a row.
     """
 
     cells: Mapping[str, str]
     score: Printed
     num_steps: int | None = None
+    bytes_per_token: Printed | None = None
 
 
 @dataclass(frozen=True)

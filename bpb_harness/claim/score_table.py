@@ -7,19 +7,18 @@ elsewhere, with the loss beside it.
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 
+from bpb_harness.claim.line_shapes import words_of_row
 from bpb_harness.claim.log_reader import read_log
 from bpb_harness.claim.names import is_score_name
-from bpb_harness.claim.printed import Source, parse_number, with_points
+from bpb_harness.claim.printed import with_points
 from bpb_harness.claim.record import LogRecord
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv")
 _MAX_ROWS = 20_000
-_COUNTED = re.compile(r"(?:global_?)?(?:step|iter|iteration|epoch)s?", re.IGNORECASE)
 
 
 def read_score_table(text: str, file: str) -> LogRecord:
@@ -54,16 +53,4 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, str]]:
     if not any(map(is_score_name, header)):
         return
     for row, _ in zip(reader, range(_MAX_ROWS), strict=False):
-        yield reader.line_num, " ".join(_words(header, row))
-
-
-def _words(header: Sequence[str], row: Sequence[str]) -> Iterator[str]:
-    named = [(name, with_points(cell.strip())) for name, cell in zip(header, row, strict=False)]
-    for name, cell in named:
-        if _COUNTED.fullmatch(name) and cell.isdigit():
-            yield f"step:{cell}"
-        elif name and parse_number(cell, Source("")) is None:
-            yield re.sub(r"[^A-Za-z0-9_.-]+", "_", cell)[:40]
-    for name, cell in named:
-        if ("loss" in name.lower() or is_score_name(name)) and parse_number(cell, Source("")) is not None:
-            yield f"{re.sub(r'[^A-Za-z0-9_]+', '_', name)}:{cell}"
+        yield reader.line_num, " ".join(words_of_row(header, [with_points(cell.strip()) for cell in row]))

@@ -115,8 +115,7 @@ def _against_logs(evidence: Evidence, score: Printed) -> Iterator[Finding]:
         yield _no_log(claim)
         return
     if not printed:
-        message = "no log prints a score that could be held against the claim"
-        yield codes.NO_LOG.finding(message, missing="a log with the final score")
+        yield _no_score_read(claim, score)
         return
     yield _not_in_logs(evidence, score, printed)
 
@@ -137,6 +136,21 @@ def _no_log(claim: Claim) -> Finding:
         f"to {DEEPEST_LOG} folders below)"
     )
     return codes.NO_LOG.finding(message, missing="a log of the run")
+
+
+def _no_score_read(claim: Claim, score: Printed) -> Finding:
+    """No line of a log is read as a score: whether there is none, or one that prints the number in its own way."""
+    numbers = [number for log in claim.logs for number in log.unread]
+    unread = next((each for each in numbers if score.agrees_with(each.value, each.half_unit)), None)
+    if unread is None:
+        message = "no log prints a score that could be held against the claim"
+        return codes.NO_LOG.finding(message, missing="a log with the final score")
+    message = (
+        f"{unread.source} has the number {unread} on a line that speaks of bits per byte, in no form that is read as a "
+        "score; no other line of a log prints one that could be held against the claim"
+    )
+    missing = "a line such as 'final val_loss: 2.0712 val_bpb: 1.2267' in the log"
+    return codes.NO_LOG.finding(message, place=str(unread.source), missing=missing)
 
 
 def _sibling(evidence: Evidence, score: Printed) -> Finding:
